@@ -1,0 +1,84 @@
+//! ApiKey: who may call, as whom, and how much.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use crate::{Budget, Limits, ModelLimits, SecretKeyRef, TeamRef};
+
+/// An ApiKey: a credential that programs in its namespace call the sidecar with. Its value lives in a Secret only.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "vectoll.dev",
+    version = "v1alpha1",
+    kind = "ApiKey",
+    plural = "apikeys",
+    namespaced,
+    derive = "PartialEq",
+    category = "vectoll",
+    shortname = "vkey",
+    doc = "An ApiKey is a credential for the embeddings endpoint in its namespace's pods, with limits and a budget.",
+    printcolumn(name = "Team", type_ = "string", json_path = ".spec.teamRef.name"),
+    printcolumn(name = "User", type_ = "string", json_path = ".spec.user"),
+    printcolumn(name = "Budget", type_ = "string", json_path = ".spec.budget.limit"),
+    printcolumn(name = "Period", type_ = "string", json_path = ".spec.budget.period"),
+    printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt"),
+    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspended"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!(has(self.secretName) && has(self.secretRef))")
+    .message("secretName names the Secret to generate, secretRef one that you keep: set one of them"))]
+#[x_kube(validation = Rule::new("!has(self.userPolicy) || self.userPolicy != 'Owner' || has(self.user)")
+    .message("userPolicy: Owner books every call to the key's user: set user"))]
+pub struct ApiKeySpec {
+    /// The Team that the key belongs to.
+    pub team_ref: TeamRef,
+    /// The key's owner: the user that a call is booked to when it names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256))]
+    pub user: Option<String>,
+    /// Request: a call may name its end user. Owner: every call is the owner's, whatever it says.
+    #[serde(default)]
+    pub user_policy: UserPolicy,
+    /// Models that the key may use, within what its Team may: public names, or prefixes followed by `*`. Absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 253), regex(pattern = r"^[^*]*\*?$")))]
+    pub models: Option<Vec<String>>,
+    /// Limits on all of the key's calls together.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Limits on the key's calls to one model, or to the models of a pattern.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub model_limits: Vec<ModelLimits>,
+    /// Limits on each end user's calls with this key.
+    #[serde(default)]
+    pub user_limits: Limits,
+    /// The key's budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+    /// When the key stops working.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    /// Refuses every call with this key while true.
+    #[serde(default)]
+    pub suspended: bool,
+    /// The name of the Secret to generate the key into; by default the ApiKey's own name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub secret_name: Option<String>,
+    /// A Secret that holds a key of your own, for a move from elsewhere. At least 16 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<SecretKeyRef>,
+}
+
+/// Whose word decides which end user a call is booked to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+pub enum UserPolicy {
+    /// The call's.
+    #[default]
+    Request,
+    /// The key's: always its owner.
+    Owner,
+}

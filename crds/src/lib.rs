@@ -1,0 +1,28 @@
+//! The resource types of `vectoll.dev/v1alpha1`, one kind a file.
+//!
+//! A person writes these; the operator reads them. Every field's documentation becomes `kubectl explain`, every rule
+//! that the API server can check stands on the type it is about (as schema or CEL), and [`definitions`] turns the lot
+//! into the CustomResourceDefinitions committed beside this crate. Nothing here knows how a resource is carried out.
+
+mod api_key;
+mod budget;
+mod consent;
+mod definitions;
+mod limits;
+mod model_route;
+mod reference;
+mod team;
+
+pub use api_key::{ApiKey, ApiKeySpec, UserPolicy};
+pub use budget::{Budget, Period};
+pub use consent::{AllowedNamespaces, From};
+pub use definitions::definitions;
+pub use limits::{Limits, ModelLimits};
+pub use model_route::{Backend, Builtin, ModelRoute, ModelRouteSpec, OpenAi, Price, TokenBound, TokenEncoding};
+pub use reference::{SecretKeyRef, TeamRef};
+pub use team::{Team, TeamSpec};
+
+/// The API group of every kind in this crate.
+pub const GROUP: &str = "vectoll.dev";
+/// The API version of every kind in this crate.
+pub const VERSION: &str = "v1alpha1";

@@ -1,0 +1,33 @@
+//! How much may be asked for in a minute, and at once.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Limits on a rate or on concurrency. What is absent is not limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Limits {
+    /// Requests admitted in any 60 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 1))]
+    pub requests_per_minute: Option<u64>,
+    /// Input tokens admitted in any 60 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 1))]
+    pub tokens_per_minute: Option<u64>,
+    /// Requests under way at the same moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 1))]
+    pub parallel_requests: Option<u64>,
+}
+
+/// Limits that hold for one model, or for all models that a pattern covers together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModelLimits {
+    /// The model's public name, or a prefix followed by `*`. All models that a pattern covers share one count.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[^*]*\*?$"))]
+    pub model: String,
+    /// The limits on it.
+    pub limits: Limits,
+}

@@ -1,0 +1,156 @@
+//! ModelRoute: which provider serves a model, and what it costs.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{AllowedNamespaces, SecretKeyRef};
+
+/// A ModelRoute: the public names of models, and the backends that serve them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "vectoll.dev",
+    version = "v1alpha1",
+    kind = "ModelRoute",
+    plural = "modelroutes",
+    namespaced,
+    derive = "PartialEq",
+    category = "vectoll",
+    shortname = "mroute",
+    doc = "A ModelRoute serves models under public names from one or several backends.",
+    printcolumn(name = "Models", type_ = "string", json_path = ".spec.models"),
+    printcolumn(name = "Backends", type_ = "string", json_path = ".spec.backends[*].name"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModelRouteSpec {
+    /// The names that callers use: exact, or prefixes followed by `*`. Within a namespace the exact name wins, then
+    /// the longer prefix; of two routes with the same name the older one wins.
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 253), regex(pattern = r"^[^*]*\*?$")))]
+    pub models: Vec<String>,
+    /// Namespaces whose keys may use this route, beside its own. Their pods receive its provider credentials.
+    #[serde(default)]
+    pub allowed_namespaces: AllowedNamespaces,
+    /// Where calls go. Several share the calls by weight and must serve the same model.
+    #[schemars(length(min = 1, max = 16))]
+    #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.name == a.name))")
+        .message("backends have the same name: give each a name of its own"))]
+    pub backends: Vec<Backend>,
+    /// Allows backends that serve different models. Their vectors cannot be compared with each other: leave it off
+    /// unless no answer is ever compared with another one.
+    #[serde(default)]
+    pub mixed_spaces: bool,
+}
+
+/// One place that serves the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("[has(self.openAI), has(self.builtin)].filter(x, x).size() == 1")
+    .message("a backend has exactly one provider: set one of openAI, builtin"))]
+pub struct Backend {
+    /// A name within the route, for metrics and logs.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The model's name at the provider; by default the name that the caller used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub model: Option<String>,
+    /// The share of the calls among the route's backends. 0: none.
+    #[serde(default = "one")]
+    #[schemars(with = "i64", range(min = 0, max = 1_000_000))]
+    pub weight: u32,
+    /// OpenAI, or anything that speaks its embeddings API (vLLM, Text Embeddings Inference, Ollama's /v1, …).
+    #[serde(default, rename = "openAI", skip_serializing_if = "Option::is_none")]
+    pub open_ai: Option<OpenAi>,
+    /// The model inside the sidecar: no account, no network. For quickstarts, development and tests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub builtin: Option<Builtin>,
+    /// What the provider charges; by default the list price of a well-known model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price: Option<Price>,
+    /// How a call's tokens are counted before it is made; by default known for well-known models, else one token a
+    /// byte and eight an input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<TokenBound>,
+    /// The longest a call may take, from sending it to the last byte of the answer, in seconds.
+    #[serde(default = "timeout_seconds")]
+    #[schemars(with = "i64", range(min = 1, max = 3600))]
+    pub timeout_seconds: u32,
+}
+
+/// A provider that speaks OpenAI's embeddings API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OpenAi {
+    /// The API's root: `/embeddings` is appended to it. https unless the provider is in reach without TLS.
+    #[serde(default = "open_ai_base_url", rename = "baseURL")]
+    #[schemars(length(min = 8, max = 2048), regex(pattern = r"^https?://[^/?#@\s]+[^?#@\s]*$"))]
+    pub base_url: String,
+    /// The credential, sent as `Authorization: Bearer`. Absent: none is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_secret_ref: Option<SecretKeyRef>,
+    /// Sent as `OpenAI-Organization`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[!-~]+$"))]
+    pub organization: Option<String>,
+    /// Sent as `OpenAI-Project`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[!-~]+$"))]
+    pub project: Option<String>,
+}
+
+/// The built-in model has no settings: 256 dimensions, any smaller number by `dimensions`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Builtin {}
+
+/// What a backend charges.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Price {
+    /// US dollars for a million input tokens, as a decimal string, for example "0.02". Up to six digits after the point.
+    #[schemars(length(max = 16), regex(pattern = r"^[0-9]{1,6}(\.[0-9]{1,6})?$"))]
+    pub input_per_million_tokens: String,
+}
+
+/// The most tokens that a text can become. Limits and budgets are held against this before a call, and corrected to
+/// what the provider reports after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.encoding) || (!has(self.maxPerByte) && !has(self.maxPerInput))")
+    .message("an encoding counts exactly: leave maxPerByte and maxPerInput away"))]
+pub struct TokenBound {
+    /// The byte-pair encoding that the model uses: counts are then exact near a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<TokenEncoding>,
+    /// The most tokens that one byte of UTF-8 can become. 1 for almost every tokenizer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 1, max = 16))]
+    pub max_per_byte: Option<u32>,
+    /// Tokens that are added to each input: special tokens, an instruction that the provider prepends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 0, max = 65_536))]
+    pub max_per_input: Option<u32>,
+}
+
+/// OpenAI's byte-pair encodings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[allow(non_camel_case_types, reason = "the encodings' own names")]
+pub enum TokenEncoding {
+    /// text-embedding-3-small, text-embedding-3-large, text-embedding-ada-002.
+    cl100k_base,
+    /// OpenAI's newer models.
+    o200k_base,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn timeout_seconds() -> u32 {
+    60
+}
+
+fn open_ai_base_url() -> String {
+    "https://api.openai.com/v1".to_owned()
+}

@@ -1,0 +1,74 @@
+//! Team: people or programs that share limits, a budget and a view of the models.
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+use crate::{AllowedNamespaces, Budget, Limits, ModelLimits};
+
+/// A Team: what its keys share. Each ApiKey belongs to one Team and is held to the Team's limits and budget as well as
+/// to its own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "vectoll.dev",
+    version = "v1alpha1",
+    kind = "Team",
+    plural = "teams",
+    namespaced,
+    derive = "PartialEq",
+    category = "vectoll",
+    doc = "A Team shares limits, a budget and a view of the models among its ApiKeys.",
+    printcolumn(name = "Display Name", type_ = "string", json_path = ".spec.displayName"),
+    printcolumn(name = "Budget", type_ = "string", json_path = ".spec.budget.limit"),
+    printcolumn(name = "Period", type_ = "string", json_path = ".spec.budget.period"),
+    printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspended"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
+)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TeamSpec {
+    /// A name for people, free of the rules for resource names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 253))]
+    pub display_name: Option<String>,
+    /// Namespaces whose ApiKeys may name this Team.
+    #[serde(default)]
+    pub allowed_namespaces: AllowedNamespaces,
+    /// Namespaces whose ModelRoutes this Team's keys see, in this order, after the key's own namespace and the
+    /// Team's. A route there must allow the key's namespace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))
+    )]
+    pub route_namespaces: Vec<String>,
+    /// Models that the Team's keys may use: public names, or prefixes followed by `*`. Absent: all that its keys see.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 253), regex(pattern = r"^[^*]*\*?$")))]
+    pub models: Option<Vec<String>>,
+    /// Limits on all of the Team's calls together.
+    #[serde(default)]
+    pub limits: Limits,
+    /// Limits on the Team's calls to one model, or to the models of a pattern.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub model_limits: Vec<ModelLimits>,
+    /// Limits on each end user's calls, over all of the Team's keys.
+    #[serde(default)]
+    pub user_limits: Limits,
+    /// The Team's budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+    /// Each end user's budget within the Team.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_budget: Option<Budget>,
+    /// How many end users are told apart. Those beyond share one account, `_other`.
+    #[serde(default = "max_users")]
+    #[schemars(with = "i64", range(min = 1, max = 1_000_000))]
+    pub max_users: u32,
+    /// Refuses every call of the Team's keys while true.
+    #[serde(default)]
+    pub suspended: bool,
+}
+
+fn max_users() -> u32 {
+    100_000
+}

@@ -1,0 +1,25 @@
+//! The contract between operator and sidecar: what the operator writes and the sidecar reads.
+//!
+//! The reader owns it: this crate knows neither Kubernetes nor HTTP, only what a sidecar must be told. It is versioned
+//! by file: `config.v1.yaml` holds [`v1::Config`], and an operator may write several versions side by side for sidecars
+//! of several ages. Unknown versions and unknown fields are refused, never skipped: a limit that a sidecar does not
+//! understand would be a limit that nobody enforces.
+//!
+//! Money, key hashes, names and patterns are types here, so that neither side can hold a wrong one.
+
+mod key;
+mod money;
+mod name;
+mod pattern;
+mod position;
+mod read;
+pub mod v1;
+mod zone;
+
+pub use key::{KEY_PREFIX, KeyHash, KeyHashError, checksum, has_valid_checksum, is_generated};
+pub use money::{MoneyError, PicoUsd, Price};
+pub use name::{NameError, ObjectName, Uid};
+pub use pattern::{ModelPattern, PatternError};
+pub use position::line_of;
+pub use read::{ConfigError, read_v1, write_v1};
+pub use zone::{ZoneError, ZoneName};

@@ -1,0 +1,160 @@
+//! Reading and writing the contract. Errors name the path and the line.
+
+use std::collections::HashSet;
+
+use crate::{
+    position::line_of,
+    v1::{Config, Limits, Provider},
+};
+
+/// Why a config was refused. It is refused whole.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {reason}{}", line.map(|line| format!(" (line {line})")).unwrap_or_default())]
+pub struct ConfigError {
+    /// Where, for example `routes[2].backends[0].weight`; `.` for the document itself.
+    pub path: String,
+    /// The line, from 1, where it is known.
+    pub line: Option<usize>,
+    /// What is wrong there.
+    pub reason: String,
+}
+
+/// Reads version 1 from YAML.
+pub fn read_v1(text: &str) -> Result<Config, ConfigError> {
+    let config: Config =
+        serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|error| {
+            let path = error.path().to_string();
+            let error = error.into_inner();
+            // The parser marks an error in a value with the place of the mapping around it; the path leads closer.
+            let line =
+                line_of(serde_yaml::Deserializer::from_str(text), &path).or(error.location().map(|at| at.line()));
+            ConfigError { path, line, reason: without_position(&error.to_string()) }
+        })?;
+    match first_fault(&config) {
+        None => Ok(config),
+        Some((path, reason)) => {
+            let line = line_of(serde_yaml::Deserializer::from_str(text), &path);
+            Err(ConfigError { path, line, reason })
+        }
+    }
+}
+
+/// Writes version 1 as YAML.
+pub fn write_v1(config: &Config) -> Result<String, serde_yaml::Error> {
+    serde_yaml::to_string(config)
+}
+
+/// The parser's message without the path before it and the position behind it, which [`ConfigError`] has as fields.
+fn without_position(message: &str) -> String {
+    let message = message.split(" at line ").next().unwrap_or(message);
+    match message.split_once(": ") {
+        Some((path, rest)) if !path.contains(' ') => rest.to_owned(),
+        Some(_) | None => message.to_owned(),
+    }
+}
+
+/// What the types cannot say: references within the file, and numbers that make sense.
+fn first_fault(config: &Config) -> Option<(String, String)> {
+    let mut teams = HashSet::new();
+    for (i, team) in config.teams.iter().enumerate() {
+        let at = format!("teams[{i}]");
+        if !teams.insert(&team.name) {
+            return Some((format!("{at}.name"), format!("team {} stands twice", team.name)));
+        }
+        let limits = [("limits", &team.limits), ("userLimits", &team.user_limits)];
+        let models = team.model_limits.iter().map(|entry| &entry.limits);
+        if let Some(fault) = zero_limit(&at, &limits, models) {
+            return Some(fault);
+        }
+    }
+    let mut keys = HashSet::new();
+    let mut hashes = HashSet::new();
+    for (i, key) in config.keys.iter().enumerate() {
+        let at = format!("keys[{i}]");
+        if !keys.insert(&key.name) {
+            return Some((format!("{at}.name"), format!("key {} stands twice", key.name)));
+        }
+        if !teams.contains(&key.team) {
+            return Some((format!("{at}.team"), format!("team {} is not in this file", key.team)));
+        }
+        for (j, credential) in key.credentials.iter().enumerate() {
+            if !hashes.insert(credential.sha256) {
+                let path = format!("{at}.credentials[{j}].sha256");
+                return Some((path, "two keys have the same value".to_owned()));
+            }
+        }
+        let limits = [("limits", &key.limits), ("userLimits", &key.user_limits)];
+        let models = key.model_limits.iter().map(|entry| &entry.limits);
+        if let Some(fault) = zero_limit(&at, &limits, models) {
+            return Some(fault);
+        }
+    }
+    let mut names = HashSet::new();
+    for (i, route) in config.routes.iter().enumerate() {
+        for (j, model) in route.models.iter().enumerate() {
+            if !names.insert((route.name.namespace(), model)) {
+                let path = format!("routes[{i}].models[{j}]");
+                return Some((path, format!("two routes of one namespace serve {model}")));
+            }
+        }
+        if let Some(fault) = backend_fault(i, &route.backends) {
+            return Some(fault);
+        }
+    }
+    None
+}
+
+fn backend_fault(route: usize, backends: &[crate::v1::Backend]) -> Option<(String, String)> {
+    let at = format!("routes[{route}].backends");
+    if backends.is_empty() {
+        return Some((at, "a route needs at least one backend".to_owned()));
+    }
+    if backends.iter().all(|backend| backend.weight == 0) {
+        return Some((format!("{at}[0].weight"), "at least one backend needs a weight above 0".to_owned()));
+    }
+    let mut names = HashSet::new();
+    for (j, backend) in backends.iter().enumerate() {
+        if !names.insert(&backend.name) {
+            return Some((format!("{at}[{j}].name"), format!("backend {} stands twice", backend.name)));
+        }
+        if backend.timeout_seconds == 0 {
+            return Some((format!("{at}[{j}].timeoutSeconds"), "must be at least 1".to_owned()));
+        }
+        if let Provider::OpenAi(settings) = &backend.provider
+            && let Some(file) = &settings.credential_file
+            && (file.is_empty() || file.contains('/') || file.starts_with(".."))
+        {
+            let path = format!("{at}[{j}].provider.openAI.credentialFile");
+            return Some((path, "must be the name of a file in the config folder".to_owned()));
+        }
+    }
+    None
+}
+
+fn zero_limit<'a>(
+    at: &str,
+    named: &[(&str, &Limits)],
+    models: impl Iterator<Item = &'a Limits>,
+) -> Option<(String, String)> {
+    let zero = |limits: &Limits| {
+        [
+            ("requestsPerMinute", limits.requests_per_minute),
+            ("tokensPerMinute", limits.tokens_per_minute),
+            ("parallelRequests", limits.parallel_requests),
+        ]
+        .into_iter()
+        .find_map(|(field, limit)| (limit == Some(0)).then_some(field))
+    };
+    let reason = || "must be at least 1; to refuse every call set suspended".to_owned();
+    for (name, limits) in named {
+        if let Some(field) = zero(limits) {
+            return Some((format!("{at}.{name}.{field}"), reason()));
+        }
+    }
+    for (i, limits) in models.enumerate() {
+        if let Some(field) = zero(limits) {
+            return Some((format!("{at}.modelLimits[{i}].limits.{field}"), reason()));
+        }
+    }
+    None
+}

@@ -1,0 +1,322 @@
+//! Version 1 of the contract, in the file `config.v1.yaml`.
+//!
+//! Everything in it has been decided: references are resolved, consent across namespaces is settled, prices are
+//! looked up. What stays for the sidecar is to serve by it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{KeyHash, ModelPattern, ObjectName, PicoUsd, Price, Uid, ZoneName};
+
+/// The file's name in the config folder.
+pub const FILE: &str = "config.v1.yaml";
+
+/// All that a sidecar in one namespace is told.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Config {
+    /// Always `v1`.
+    pub version: Version,
+    /// Grows by one with each change of content.
+    pub generation: u64,
+    /// The namespace whose pods are served.
+    pub namespace: String,
+    /// The Teams of the keys below.
+    pub teams: Vec<Team>,
+    /// The namespace's keys.
+    pub keys: Vec<Key>,
+    /// The routes that keys of this namespace may see.
+    pub routes: Vec<Route>,
+    /// Always the last line, so that a file cut short is refused and not served in part.
+    pub complete: Complete,
+}
+
+/// `true`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "bool", into = "bool")]
+pub struct Complete;
+
+impl TryFrom<bool> for Complete {
+    type Error = &'static str;
+    fn try_from(value: bool) -> Result<Self, Self::Error> {
+        if value { Ok(Self) } else { Err("must be true: the file was not finished") }
+    }
+}
+
+impl From<Complete> for bool {
+    fn from(_: Complete) -> Self {
+        true
+    }
+}
+
+/// The version tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Version {
+    /// This version.
+    #[serde(rename = "v1")]
+    V1,
+}
+
+/// What the keys of a Team share.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Team {
+    /// The Team's name, `namespace/name`.
+    pub name: ObjectName,
+    /// What its account is kept under.
+    pub uid: Uid,
+    /// Refuse all calls.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub suspended: bool,
+    /// Where to look for a model's route, in this order.
+    pub route_namespaces: Vec<String>,
+    /// Models that may be used; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<Vec<ModelPattern>>,
+    /// Limits on all calls.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
+    /// Limits on one model or pattern.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub model_limits: Vec<ModelLimits>,
+    /// Limits on each end user.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub user_limits: Limits,
+    /// The Team's budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+    /// Each end user's budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_budget: Option<Budget>,
+    /// How many end users are told apart.
+    pub max_users: u32,
+}
+
+/// A credential and what it may do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Key {
+    /// The ApiKey's name, `namespace/name`.
+    pub name: ObjectName,
+    /// What its account is kept under.
+    pub uid: Uid,
+    /// The Team it belongs to: one of `teams`.
+    pub team: ObjectName,
+    /// The values that are valid for it.
+    pub credentials: Vec<Credential>,
+    /// The owner: the user of calls that name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Whether calls may name their user.
+    #[serde(default, skip_serializing_if = "UserPolicy::is_request")]
+    pub user_policy: UserPolicy,
+    /// Models that may be used; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub models: Option<Vec<ModelPattern>>,
+    /// Limits on all calls.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
+    /// Limits on one model or pattern.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub model_limits: Vec<ModelLimits>,
+    /// Limits on each end user.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub user_limits: Limits,
+    /// The key's budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<Budget>,
+    /// When it stops working.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
+    /// Refuse all calls.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub suspended: bool,
+}
+
+/// One valid value of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Credential {
+    /// Its SHA-256.
+    pub sha256: KeyHash,
+}
+
+/// Whose word decides the user of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum UserPolicy {
+    /// The call's.
+    #[default]
+    Request,
+    /// The key's: always its owner.
+    Owner,
+}
+
+impl UserPolicy {
+    fn is_request(&self) -> bool {
+        *self == Self::Request
+    }
+}
+
+/// Limits on a rate or on concurrency; absent: none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Limits {
+    /// Requests in any 60 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u64>,
+    /// Tokens in any 60 seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens_per_minute: Option<u64>,
+    /// Requests at the same moment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parallel_requests: Option<u64>,
+}
+
+impl Limits {
+    /// Whether nothing is limited.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Limits on the models that a pattern covers, counted together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModelLimits {
+    /// The pattern.
+    pub model: ModelPattern,
+    /// The limits.
+    pub limits: Limits,
+}
+
+/// Money for a period.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Budget {
+    /// How much.
+    pub limit: PicoUsd,
+    /// For how long.
+    pub period: Period,
+    /// By whose calendar.
+    pub time_zone: ZoneName,
+}
+
+/// A stretch of the calendar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Period {
+    /// Midnight to midnight.
+    Daily,
+    /// Monday to Monday.
+    Weekly,
+    /// The first of the month to the next.
+    Monthly,
+    /// For ever.
+    Total,
+}
+
+/// Public model names and the backends behind them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Route {
+    /// The ModelRoute's name, `namespace/name`.
+    pub name: ObjectName,
+    /// The names it serves. Within one namespace no two routes have the same.
+    pub models: Vec<ModelPattern>,
+    /// Where calls go.
+    pub backends: Vec<Backend>,
+}
+
+/// One place that serves the model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Backend {
+    /// A name within the route.
+    pub name: String,
+    /// The model's name at the provider; absent: as called.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Its share of the calls.
+    pub weight: u32,
+    /// Who it is and how to speak to it.
+    #[serde(with = "serde_yaml::with::singleton_map")]
+    pub provider: Provider,
+    /// What a million tokens cost; absent: unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub price_per_million_tokens: Option<Price>,
+    /// The most tokens that an input can become.
+    #[serde(with = "serde_yaml::with::singleton_map")]
+    pub tokens: TokenBound,
+    /// Seconds from sending a call to the last byte of its answer.
+    pub timeout_seconds: u32,
+}
+
+/// A provider and its settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Provider {
+    /// OpenAI's API.
+    #[serde(rename = "openAI")]
+    OpenAi(OpenAi),
+    /// The model inside the sidecar.
+    Builtin(Builtin),
+}
+
+/// Settings of a provider that speaks OpenAI's API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OpenAi {
+    /// The API's root.
+    #[serde(rename = "baseURL")]
+    pub base_url: String,
+    /// The file in the config folder that holds the credential; absent: none is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential_file: Option<String>,
+    /// `OpenAI-Organization`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<String>,
+    /// `OpenAI-Project`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
+}
+
+/// The built-in model has no settings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Builtin {}
+
+/// How many tokens an input can become at most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum TokenBound {
+    /// A byte-level byte-pair encoding: at most one token a byte, and countable.
+    Encoding(Encoding),
+    /// The built-in model's own tokenizer: countable.
+    Builtin(Builtin),
+    /// An unknown tokenizer: so many tokens a byte, and so many an input on top.
+    Factor(Factor),
+}
+
+/// OpenAI's byte-pair encodings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(non_camel_case_types, reason = "the encodings' own names")]
+pub enum Encoding {
+    /// text-embedding-3-small, -large, ada-002.
+    cl100k_base,
+    /// Newer models.
+    o200k_base,
+}
+
+/// A bound for a tokenizer that the sidecar does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Factor {
+    /// The most tokens that one byte can become.
+    pub max_per_byte: u32,
+    /// Tokens added to each input.
+    pub max_per_input: u32,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(value: &bool) -> bool {
+    !value
+}

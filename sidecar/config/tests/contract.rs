@@ -1,0 +1,67 @@
+//! The contract as a file: what reads, what is refused, and with which words.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use vectoll_config::{read_v1, write_v1};
+
+const WHOLE: &str = include_str!("whole.v1.yaml");
+
+#[test]
+fn a_whole_config_reads_and_writes_back_the_same() {
+    let config = read_v1(WHOLE).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(write_v1(&config).unwrap(), WHOLE);
+}
+
+/// Replaces the first `from` in the whole config by `to` and returns the error's words.
+fn refusal(from: &str, to: &str) -> String {
+    assert!(WHOLE.contains(from), "{from} is not in whole.v1.yaml");
+    let text = WHOLE.replacen(from, to, 1);
+    match read_v1(&text) {
+        Ok(_) => panic!("{to:?} was accepted"),
+        Err(error) => {
+            let line = error.line.unwrap_or_else(|| panic!("no line in: {error}"));
+            let changed = WHOLE.lines().zip(text.lines()).position(|(a, b)| a != b).unwrap() + 1;
+            assert!(line.abs_diff(changed) <= 1, "line {line} for a change in line {changed}: {error}");
+            error.to_string()
+        }
+    }
+}
+
+#[test]
+fn errors_name_the_path_and_the_line() {
+    insta::assert_snapshot!(
+        [
+            refusal("version: v1", "version: v2"),
+            refusal("generation: 7", "generation: seven"),
+            refusal("    weight: 1", "    weight: heavy"),
+            refusal("    weight: 1", "    weight: 0"),
+            refusal("    weight: 1", "    wieght: 1"),
+            refusal("    weight: 1", "    weight: 1\n    unknown: 1"),
+            refusal("limit: '25.00'", "limit: '25,00'"),
+            refusal("timeZone: Europe/Berlin", "timeZone: Europe/Bremen"),
+            refusal("period: Monthly", "period: Yearly"),
+            refusal("tokensPerMinute: 1000", "tokensPerMinute: 0"),
+            refusal("tokensPerMinute: 500", "tokensPerMinute: 0"),
+            refusal("tokensPerMinute: 1000", "tokensPerMinute: -1"),
+            refusal("team: ml/search", "team: ml/other"),
+            refusal("- name: default/alice", "- name: alice"),
+            refusal("  - sha256: ba78", "  - sha256: zz78"),
+            refusal("  - text-embedding-3-*", "  - text-*-3"),
+            refusal("        credentialFile: credential.default.openai.api-key", "        credentialFile: ../key"),
+            refusal("      openAI:", "      openAi:"),
+            refusal("    timeoutSeconds: 60", "    timeoutSeconds: 0"),
+        ]
+        .join("\n")
+    );
+}
+
+#[test]
+fn no_beginning_of_a_config_is_a_config() {
+    for end in (0..WHOLE.len() - 1).filter(|&end| WHOLE.is_char_boundary(end)) {
+        let half = &WHOLE[..end];
+        // Cut just before the last line's end, the file is whole.
+        if end < WHOLE.len() - 1 {
+            assert!(read_v1(half).is_err(), "a config cut at byte {end} was accepted");
+        }
+    }
+}
