@@ -15,6 +15,7 @@ use crate::{Budget, Limits, ModelLimits, SecretKeyRef, TeamRef};
     plural = "apikeys",
     namespaced,
     derive = "PartialEq",
+    cel,
     category = "vectoll",
     shortname = "vkey",
     doc = "An ApiKey is a credential for the embeddings endpoint in its namespace's pods, with limits and a budget.",

@@ -15,6 +15,7 @@ use crate::{AllowedNamespaces, SecretKeyRef};
     plural = "modelroutes",
     namespaced,
     derive = "PartialEq",
+    cel,
     category = "vectoll",
     shortname = "mroute",
     doc = "A ModelRoute serves models under public names from one or several backends.",

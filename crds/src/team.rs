@@ -15,6 +15,7 @@ use crate::{AllowedNamespaces, Budget, Limits, ModelLimits};
     plural = "teams",
     namespaced,
     derive = "PartialEq",
+    cel,
     category = "vectoll",
     doc = "A Team shares limits, a budget and a view of the models among its ApiKeys.",
     printcolumn(name = "Display Name", type_ = "string", json_path = ".spec.displayName"),

@@ -106,10 +106,7 @@ fn first_fault(config: &Config) -> Option<(String, String)> {
 
 fn backend_fault(route: usize, backends: &[crate::v1::Backend]) -> Option<(String, String)> {
     let at = format!("routes[{route}].backends");
-    if backends.is_empty() {
-        return Some((at, "a route needs at least one backend".to_owned()));
-    }
-    if backends.iter().all(|backend| backend.weight == 0) {
+    if !backends.is_empty() && backends.iter().all(|backend| backend.weight == 0) {
         return Some((format!("{at}[0].weight"), "at least one backend needs a weight above 0".to_owned()));
     }
     let mut names = HashSet::new();

@@ -222,7 +222,8 @@ pub struct Route {
     pub name: ObjectName,
     /// The names it serves. Within one namespace no two routes have the same.
     pub models: Vec<ModelPattern>,
-    /// Where calls go.
+    /// Where calls go. None: the route cannot serve at present, and keeps its names, so that no other route draws its
+    /// callers' inputs.
     pub backends: Vec<Backend>,
 }
 

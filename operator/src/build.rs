@@ -1,0 +1,169 @@
+//! The contract for one namespace, and the credentials that go with it. Everything was decided before; nothing here can
+//! fail.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use vectoll_config::{ModelPattern, ObjectName, v1};
+use vectoll_crds::OpenAi;
+
+use crate::{
+    consent::consents,
+    price,
+    resolve::{ResolvedKey, ResolvedRoute, model_of, price_of},
+    validate::{UNKNOWN_TOKENIZER, ValidBackend, ValidProvider, ValidTeam},
+    world::World,
+};
+
+/// What is written for a namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamespaceConfig {
+    /// The contract, its generation not set yet.
+    pub config: v1::Config,
+    /// Credential files, by name.
+    pub credentials: BTreeMap<String, Vec<u8>>,
+}
+
+/// Builds a namespace's config.
+pub(crate) fn build(
+    namespace: &str,
+    world: &World,
+    teams: &BTreeMap<ObjectName, ValidTeam>,
+    keys: &[ResolvedKey],
+    routes: &[ResolvedRoute],
+) -> NamespaceConfig {
+    let keys: Vec<&ResolvedKey> = keys.iter().filter(|key| key.key.name.namespace() == namespace).collect();
+    let used: BTreeSet<&ObjectName> = keys.iter().map(|key| &key.key.team).collect();
+    let teams: Vec<v1::Team> = used.iter().filter_map(|name| teams.get(name)).map(|team| team_of(team, namespace)).collect();
+    // A namespace that no Team looks into delivers nothing: neither routes nor, above all, credentials.
+    let searched: BTreeSet<&str> =
+        teams.iter().flat_map(|team| team.route_namespaces.iter().map(String::as_str)).collect();
+    let mut credentials = BTreeMap::new();
+    let routes = routes
+        .iter()
+        .filter(|route| searched.contains(route.name.namespace()))
+        .filter(|route| consents(&route.allowed_namespaces, route.name.namespace(), namespace, world))
+        .flat_map(|route| route_of(route, world, &mut credentials))
+        .collect();
+    let config = v1::Config {
+        version: v1::Version::V1,
+        generation: 0,
+        namespace: namespace.to_owned(),
+        teams,
+        keys: keys.into_iter().map(key_of).collect(),
+        routes,
+        complete: v1::Complete,
+    };
+    NamespaceConfig { config, credentials }
+}
+
+fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
+    let ValidTeam {
+        name,
+        uid,
+        allowed_namespaces: _,
+        route_namespaces,
+        models,
+        limits,
+        model_limits,
+        user_limits,
+        budget,
+        user_budget,
+        max_users,
+        suspended,
+    } = team.clone();
+    // The key's own namespace first, then the Team's, then those that the Team names.
+    let mut search = vec![namespace.to_owned(), name.namespace().to_owned()];
+    search.extend(route_namespaces);
+    let mut seen = BTreeSet::new();
+    search.retain(|namespace| seen.insert(namespace.clone()));
+    v1::Team {
+        name,
+        uid,
+        suspended,
+        route_namespaces: search,
+        models,
+        limits,
+        model_limits,
+        user_limits,
+        budget,
+        user_budget,
+        max_users,
+    }
+}
+
+fn key_of(resolved: &ResolvedKey) -> v1::Key {
+    let ResolvedKey { key, hash } = resolved.clone();
+    v1::Key {
+        name: key.name,
+        uid: key.uid,
+        team: key.team,
+        credentials: vec![v1::Credential { sha256: hash }],
+        user: key.user,
+        user_policy: key.user_policy,
+        models: key.models,
+        limits: key.limits,
+        model_limits: key.model_limits,
+        user_limits: key.user_limits,
+        budget: key.budget,
+        expires_at: key.expires_at,
+        suspended: key.suspended,
+    }
+}
+
+/// One route of the contract for each set of names whose backends come out the same: price and tokenizer of a
+/// well-known model depend on its name.
+fn route_of(route: &ResolvedRoute, world: &World, credentials: &mut BTreeMap<String, Vec<u8>>) -> Vec<v1::Route> {
+    let mut routes: Vec<v1::Route> = Vec::new();
+    for model in &route.models {
+        let backends: Vec<v1::Backend> =
+            route.backends.iter().map(|backend| backend_of(route, backend, model, world, credentials)).collect();
+        match routes.iter_mut().find(|route| route.backends == backends) {
+            Some(same) => same.models.push(model.clone()),
+            None => routes.push(v1::Route { name: route.name.clone(), models: vec![model.clone()], backends }),
+        }
+    }
+    routes
+}
+
+fn backend_of(
+    route: &ResolvedRoute,
+    backend: &ValidBackend,
+    public: &ModelPattern,
+    world: &World,
+    credentials: &mut BTreeMap<String, Vec<u8>>,
+) -> v1::Backend {
+    let price_per_million_tokens = price_of(backend, public);
+    let ValidBackend { name, model, weight, provider, price: _, tokens, timeout_seconds } = backend;
+    let known = model_of(backend, public).and_then(price::known);
+    let (provider, own_tokens) = match provider {
+        ValidProvider::Builtin => (v1::Provider::Builtin(v1::Builtin {}), v1::TokenBound::Builtin(v1::Builtin {})),
+        ValidProvider::OpenAi(OpenAi { base_url, api_key_secret_ref, organization, project }) => {
+            let credential_file = api_key_secret_ref.as_ref().and_then(|reference| {
+                let secret = ObjectName::new(route.name.namespace(), &reference.name);
+                let value = world.secrets.get(&secret)?.entry(&reference.key)?;
+                let file = format!("credential.{}.{}.{}", secret.namespace(), secret.name(), reference.key);
+                credentials.insert(file.clone(), value.to_vec());
+                Some(file)
+            });
+            let provider = v1::Provider::OpenAi(v1::OpenAi {
+                base_url: base_url.clone(),
+                credential_file,
+                organization: organization.clone(),
+                project: project.clone(),
+            });
+            let tokens = known
+                .and_then(|known| known.encoding)
+                .map_or(v1::TokenBound::Factor(UNKNOWN_TOKENIZER), v1::TokenBound::Encoding);
+            (provider, tokens)
+        }
+    };
+    v1::Backend {
+        name: name.clone(),
+        model: model.clone(),
+        weight: *weight,
+        provider,
+        price_per_million_tokens,
+        tokens: tokens.unwrap_or(own_tokens),
+        timeout_seconds: *timeout_seconds,
+    }
+}

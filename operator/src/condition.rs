@@ -1,0 +1,85 @@
+//! Conditions: what is known of a resource, in the ecosystem's words.
+
+use std::fmt;
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It does.
+    True,
+    /// It does not.
+    False,
+    /// Nobody knows yet.
+    Unknown,
+}
+
+/// Types of conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ConditionType {
+    /// The spec makes sense, and nothing older claims what it claims.
+    Accepted,
+    /// What it refers to is there and may be used.
+    ResolvedRefs,
+    /// Another resource has what it claims, at least in part.
+    Conflicted,
+    /// What every backend charges is known.
+    Priced,
+    /// The sidecars serve by it.
+    Programmed,
+    /// It works, as far as is known.
+    Ready,
+}
+
+/// One condition, with a reason for programs and a message for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Which.
+    pub kind: ConditionType,
+    /// Whether it holds.
+    pub status: Status,
+    /// Why, in CamelCase.
+    pub reason: &'static str,
+    /// What it means and what to do.
+    pub message: String,
+}
+
+impl Condition {
+    pub(crate) fn holds(kind: ConditionType, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, status: Status::True, reason, message: message.into() }
+    }
+
+    pub(crate) fn fails(kind: ConditionType, reason: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, status: Status::False, reason, message: message.into() }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}={:?} {}", self.kind, self.status, self.reason)?;
+        if self.message.is_empty() { Ok(()) } else { write!(f, ": {}", self.message) }
+    }
+}
+
+/// Completes a resource's conditions. Delivery cannot be confirmed before sidecars acknowledge what they serve by, so
+/// `Programmed` says that it is unknown, and `Ready` rests on the others.
+pub(crate) fn complete(mut conditions: Vec<Condition>, ready: Result<(), (&'static str, String)>) -> Vec<Condition> {
+    let failed = conditions
+        .iter()
+        .find(|condition| {
+            matches!(condition.kind, ConditionType::Accepted | ConditionType::ResolvedRefs)
+                && condition.status == Status::False
+        })
+        .map(|condition| (condition.reason, condition.message.clone()));
+    let last = match failed.map_or(ready, Err) {
+        Ok(()) => Condition::holds(ConditionType::Ready, "Ready", ""),
+        Err((reason, message)) => Condition::fails(ConditionType::Ready, reason, message),
+    };
+    conditions.push(Condition {
+        kind: ConditionType::Programmed,
+        status: Status::Unknown,
+        reason: "DeliveryUnconfirmed",
+        message: "sidecars do not acknowledge configs yet".to_owned(),
+    });
+    conditions.push(last);
+    conditions
+}

@@ -1,0 +1,154 @@
+//! Keys, their Teams and their Secrets.
+
+use std::collections::{BTreeMap, HashMap};
+
+use vectoll_config::{KeyHash, ObjectName};
+
+use super::teams::invalid;
+use crate::{
+    condition::{Condition, ConditionType, complete},
+    consent::consents,
+    validate::{KeySource, ValidKey, ValidTeam, api_key},
+    world::{KEY_SECRET_TYPE, Kind, Object, ResourceRef, World},
+};
+use vectoll_crds::ApiKeySpec;
+
+/// The shortest key that may be brought: a shorter one could be guessed.
+const SHORTEST: usize = 16;
+
+/// A key that works.
+#[derive(Clone, Debug)]
+pub(crate) struct ResolvedKey {
+    pub(crate) key: ValidKey,
+    pub(crate) hash: KeyHash,
+}
+
+/// What became of all keys.
+#[derive(Debug, Default)]
+pub(crate) struct KeyOutcome {
+    /// Keys that work.
+    pub(crate) working: Vec<ResolvedKey>,
+    /// Secrets that are to be made: the ApiKey and its Secret.
+    pub(crate) to_mint: Vec<(ObjectName, ObjectName)>,
+}
+
+/// Why a key does not work: a reason for programs, a message for people.
+type Unresolved = (&'static str, String);
+
+/// Resolves all keys; older ones first, so that of two with the same value the older one keeps it.
+pub(crate) fn resolve_keys(
+    world: &World,
+    teams: &BTreeMap<ObjectName, ValidTeam>,
+    conditions: &mut BTreeMap<ResourceRef, Vec<Condition>>,
+) -> KeyOutcome {
+    let mut outcome = KeyOutcome::default();
+    let mut values: HashMap<KeyHash, ObjectName> = HashMap::new();
+    let mut objects: Vec<&Object<ApiKeySpec>> = world.api_keys.values().collect();
+    objects.sort_by_key(|object| object.seniority());
+    for object in objects {
+        let mut found = Vec::new();
+        let mut ready = Ok(());
+        match api_key(object) {
+            Err(faults) => found.push(invalid(&faults)),
+            Ok(key) => {
+                found.push(Condition::holds(ConditionType::Accepted, "Accepted", ""));
+                let resolved = team_of(&key, teams, world).and_then(|()| value_of(&key, world, &mut outcome));
+                match resolved.and_then(|hash| first_with(hash, &key, &mut values)) {
+                    Ok(hash) => {
+                        found.push(Condition::holds(ConditionType::ResolvedRefs, "ResolvedRefs", ""));
+                        if key.suspended {
+                            ready = Err(("Suspended", "the key is suspended: calls are refused".to_owned()));
+                        }
+                        outcome.working.push(ResolvedKey { key, hash });
+                    }
+                    Err((reason, message)) => {
+                        found.push(Condition::fails(ConditionType::ResolvedRefs, reason, message));
+                    }
+                }
+            }
+        }
+        let of = ResourceRef { kind: Kind::ApiKey, name: object.name.clone() };
+        conditions.insert(of, complete(found, ready));
+    }
+    outcome.working.sort_by(|a, b| a.key.name.cmp(&b.key.name));
+    outcome
+}
+
+fn team_of(key: &ValidKey, teams: &BTreeMap<ObjectName, ValidTeam>, world: &World) -> Result<(), Unresolved> {
+    let name = &key.team;
+    // Whether a Team elsewhere exists is told only to those whom it allows.
+    let foreign = name.namespace() != key.name.namespace();
+    let not_permitted = || {
+        let message = format!(
+            "spec.teamRef: there is no Team {name} that allows namespace {}: its owner sets spec.allowedNamespaces",
+            key.name.namespace()
+        );
+        ("RefNotPermitted", message)
+    };
+    match teams.get(name) {
+        Some(team) if consents(&team.allowed_namespaces, name.namespace(), key.name.namespace(), world) => Ok(()),
+        Some(_) => Err(not_permitted()),
+        None if foreign => Err(not_permitted()),
+        None if world.teams.contains_key(name) => {
+            Err(("TeamNotAccepted", format!("spec.teamRef: the Team {name} is not valid: see its conditions")))
+        }
+        None => Err(("TeamNotFound", format!("spec.teamRef: there is no Team {name}: create it, or name another"))),
+    }
+}
+
+fn value_of(key: &ValidKey, world: &World, outcome: &mut KeyOutcome) -> Result<KeyHash, Unresolved> {
+    match &key.source {
+        KeySource::Brought { secret, entry } => {
+            let content = world.secrets.get(secret).ok_or_else(|| {
+                ("SecretNotFound", format!("spec.secretRef: there is no Secret {secret}: create it"))
+            })?;
+            let value = content.entry(entry).ok_or_else(|| {
+                let has: Vec<&str> = content.names().collect();
+                let message = format!(
+                    "spec.secretRef: the Secret {secret} has no entry \"{entry}\" with something in it (it has: {})",
+                    if has.is_empty() { "nothing".to_owned() } else { has.join(", ") }
+                );
+                ("SecretKeyMissing", message)
+            })?;
+            if value.len() < SHORTEST {
+                let message = format!("spec.secretRef: the key in {secret} is shorter than {SHORTEST} characters");
+                return Err(("KeyTooShort", message));
+            }
+            Ok(KeyHash::of(value))
+        }
+        KeySource::Generated { secret } => match world.secrets.get(secret) {
+            Some(content) if content.kind != KEY_SECRET_TYPE => {
+                let message = format!(
+                    "the Secret {secret} is not the operator's (its type is {}) and is not overwritten: set \
+                     spec.secretName to another name, or spec.secretRef to use the key in it",
+                    content.kind
+                );
+                Err(("SecretNotOwned", message))
+            }
+            Some(content) if content.entry("key").is_some() => {
+                Ok(KeyHash::of(content.entry("key").unwrap_or_default()))
+            }
+            Some(_) | None => {
+                outcome.to_mint.push((key.name.clone(), secret.clone()));
+                Err(("SecretPending", format!("the Secret {secret} is about to be made")))
+            }
+        },
+    }
+}
+
+fn first_with(
+    hash: KeyHash,
+    key: &ValidKey,
+    values: &mut HashMap<KeyHash, ObjectName>,
+) -> Result<KeyHash, Unresolved> {
+    match values.get(&hash) {
+        // Who the other one is may be none of this namespace's business.
+        Some(other) if other.namespace() == key.name.namespace() => {
+            Err(("DuplicateKey", format!("the ApiKey {other} has the same value and is older: use another value")))
+        }
+        Some(_) | None => {
+            values.insert(hash, key.name.clone());
+            Ok(hash)
+        }
+    }
+}

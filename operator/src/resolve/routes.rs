@@ -1,0 +1,170 @@
+//! Routes, the names they serve, their credentials and their prices.
+
+use std::collections::{BTreeMap, HashMap};
+
+use vectoll_config::{ModelPattern, ObjectName};
+use vectoll_crds::{AllowedNamespaces, ModelRouteSpec, OpenAi};
+
+use super::teams::invalid;
+use crate::{
+    condition::{Condition, ConditionType, Status, complete},
+    price,
+    validate::{ValidBackend, ValidProvider, ValidRoute, model_route},
+    world::{Kind, Object, ResourceRef, World},
+};
+
+/// A route and the names that are its own.
+#[derive(Clone, Debug)]
+pub(crate) struct ResolvedRoute {
+    pub(crate) name: ObjectName,
+    /// Who may use it.
+    pub(crate) allowed_namespaces: AllowedNamespaces,
+    /// The names it serves.
+    pub(crate) models: Vec<ModelPattern>,
+    /// Its backends. None: it cannot serve at present. It keeps its names all the same, or its callers' inputs would go
+    /// to whatever route comes next.
+    pub(crate) backends: Vec<ValidBackend>,
+}
+
+/// Resolves all routes; older ones first, so that of two with the same name the older one keeps it.
+pub(crate) fn resolve_routes(
+    world: &World,
+    conditions: &mut BTreeMap<ResourceRef, Vec<Condition>>,
+) -> Vec<ResolvedRoute> {
+    let mut claimed: HashMap<(String, ModelPattern), ObjectName> = HashMap::new();
+    let mut resolved = Vec::new();
+    let mut objects: Vec<&Object<ModelRouteSpec>> = world.routes.values().collect();
+    objects.sort_by_key(|object| object.seniority());
+    for object in objects {
+        let mut found = Vec::new();
+        let (wanted, valid) = match model_route(object) {
+            Ok(route) => (route.models.clone(), Some(route)),
+            Err(faults) => {
+                found.push(invalid(&faults));
+                (object.spec.models.iter().filter_map(|model| model.parse().ok()).collect(), None)
+            }
+        };
+        let (models, conflict) = claim(&object.name, wanted, &mut claimed);
+        if let Some(valid) = &valid {
+            found.push(if models.is_empty() {
+                Condition::fails(ConditionType::Accepted, "Conflicted", "other routes have all of its models")
+            } else {
+                Condition::holds(ConditionType::Accepted, "Accepted", "")
+            });
+            found.push(credentials(valid, world));
+            found.push(priced(valid));
+        }
+        found.push(conflict);
+        let broken = found.iter().any(|condition| {
+            condition.status == Status::False
+                && matches!(condition.kind, ConditionType::Accepted | ConditionType::ResolvedRefs)
+        });
+        let of = ResourceRef { kind: Kind::ModelRoute, name: object.name.clone() };
+        conditions.insert(of, complete(found, Ok(())));
+        if !models.is_empty() {
+            resolved.push(ResolvedRoute {
+                name: object.name.clone(),
+                allowed_namespaces: object.spec.allowed_namespaces.clone(),
+                models,
+                backends: valid.filter(|_| !broken).map(|route| route.backends).unwrap_or_default(),
+            });
+        }
+    }
+    resolved.sort_by(|a, b| a.name.cmp(&b.name));
+    resolved
+}
+
+/// The names that are still free, and what to say of the others.
+fn claim(
+    route: &ObjectName,
+    wanted: Vec<ModelPattern>,
+    claimed: &mut HashMap<(String, ModelPattern), ObjectName>,
+) -> (Vec<ModelPattern>, Condition) {
+    let (mut models, mut taken) = (Vec::new(), Vec::new());
+    for model in wanted {
+        let name = (route.namespace().to_owned(), model.clone());
+        match claimed.get(&name) {
+            Some(owner) if owner != route => taken.push(format!("{model} (by {owner})")),
+            Some(_) => {}
+            None => {
+                claimed.insert(name, route.clone());
+                models.push(model);
+            }
+        }
+    }
+    let condition = if taken.is_empty() {
+        Condition::fails(ConditionType::Conflicted, "NoConflicts", "")
+    } else {
+        let message = format!("an older route serves {}: rename the model in one of the two", taken.join(", "));
+        Condition::holds(ConditionType::Conflicted, "ModelTaken", message)
+    };
+    (models, condition)
+}
+
+/// Every credential is there.
+fn credentials(route: &ValidRoute, world: &World) -> Condition {
+    let mut missing = Vec::new();
+    for (i, backend) in route.backends.iter().enumerate() {
+        let ValidProvider::OpenAi(OpenAi { api_key_secret_ref: Some(reference), .. }) = &backend.provider else {
+            continue;
+        };
+        let secret = ObjectName::new(route.name.namespace(), &reference.name);
+        let path = format!("spec.backends[{i}].openAI.apiKeySecretRef");
+        match world.secrets.get(&secret) {
+            None => missing.push(("SecretNotFound", format!("{path}: there is no Secret {secret}: create it"))),
+            Some(content) if content.entry(&reference.key).is_none() => {
+                let has: Vec<&str> = content.names().collect();
+                let has = if has.is_empty() { "nothing".to_owned() } else { has.join(", ") };
+                let message = format!(
+                    "{path}: the Secret {secret} has no entry \"{}\" with something in it (it has: {has})",
+                    reference.key
+                );
+                missing.push(("SecretKeyMissing", message));
+            }
+            Some(_) => {}
+        }
+    }
+    match missing.first() {
+        None => Condition::holds(ConditionType::ResolvedRefs, "ResolvedRefs", ""),
+        Some((reason, _)) => {
+            let message = missing.iter().map(|(_, message)| message.as_str()).collect::<Vec<_>>().join("; ");
+            Condition::fails(ConditionType::ResolvedRefs, reason, message)
+        }
+    }
+}
+
+/// Every price is known: a model without one cannot be used under a budget.
+fn priced(route: &ValidRoute) -> Condition {
+    let mut unknown = Vec::new();
+    for (i, backend) in route.backends.iter().enumerate() {
+        for model in &route.models {
+            if price_of(backend, model).is_none() {
+                unknown.push(format!("spec.backends[{i}].price is not set, and no price of {model} is known"));
+            }
+        }
+    }
+    if unknown.is_empty() {
+        return Condition::holds(ConditionType::Priced, "Priced", "");
+    }
+    let message = format!("{}: calls under a budget are refused", unknown.join("; "));
+    Condition::fails(ConditionType::Priced, "PriceUnknown", message)
+}
+
+/// What a backend charges for a model: what the route says, else the list price of a well-known model.
+pub(crate) fn price_of(backend: &ValidBackend, public: &ModelPattern) -> Option<vectoll_config::Price> {
+    backend.price.or_else(|| match &backend.provider {
+        ValidProvider::Builtin => Some(vectoll_config::Price::default()),
+        ValidProvider::OpenAi(_) => {
+            model_of(backend, public).and_then(price::known).map(|known| known.input_per_million_tokens)
+        }
+    })
+}
+
+/// The model's name at the backend, where it does not depend on the call.
+pub(crate) fn model_of<'a>(backend: &'a ValidBackend, public: &'a ModelPattern) -> Option<&'a str> {
+    match (&backend.model, public) {
+        (Some(model), _) => Some(model),
+        (None, ModelPattern::Exact(name)) => Some(name),
+        (None, ModelPattern::Prefix(_)) => None,
+    }
+}

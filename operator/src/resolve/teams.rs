@@ -1,0 +1,70 @@
+//! Teams and the namespaces they look for routes in.
+
+use std::collections::BTreeMap;
+
+use vectoll_config::ObjectName;
+
+use crate::{
+    condition::{Condition, ConditionType, complete},
+    consent::consents,
+    validate::{Fault, ValidTeam, team},
+    world::{Kind, ResourceRef, World},
+};
+
+/// The Teams that can be used, and every Team's conditions.
+pub(crate) fn resolve_teams(
+    world: &World,
+    conditions: &mut BTreeMap<ResourceRef, Vec<Condition>>,
+) -> BTreeMap<ObjectName, ValidTeam> {
+    let mut usable = BTreeMap::new();
+    for object in world.teams.values() {
+        let mut found = Vec::new();
+        let mut ready = Ok(());
+        match team(object) {
+            Ok(team) => {
+                found.push(Condition::holds(ConditionType::Accepted, "Accepted", ""));
+                found.push(route_namespaces(&team, world));
+                if team.suspended {
+                    ready = Err(("Suspended", "the Team is suspended: its keys are refused".to_owned()));
+                }
+                usable.insert(team.name.clone(), team);
+            }
+            Err(faults) => found.push(invalid(&faults)),
+        }
+        let of = ResourceRef { kind: Kind::Team, name: object.name.clone() };
+        conditions.insert(of, complete(found, ready));
+    }
+    usable
+}
+
+/// The condition of a spec that makes no sense.
+pub(crate) fn invalid(faults: &[Fault]) -> Condition {
+    let message = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    Condition::fails(ConditionType::Accepted, "Invalid", message)
+}
+
+/// A namespace that is named but shares nothing is worth a word: someone expects routes from it.
+fn route_namespaces(team: &ValidTeam, world: &World) -> Condition {
+    let silent: Vec<&str> = team
+        .route_namespaces
+        .iter()
+        .map(String::as_str)
+        .filter(|namespace| {
+            !world.routes.values().any(|route| {
+                route.name.namespace() == *namespace
+                    && consents(&route.spec.allowed_namespaces, namespace, team.name.namespace(), world)
+            })
+        })
+        .collect();
+    if silent.is_empty() {
+        Condition::holds(ConditionType::ResolvedRefs, "ResolvedRefs", "")
+    } else {
+        let message = format!(
+            "spec.routeNamespaces: {} has no ModelRoute that allows namespace {}: its owner sets spec.allowedNamespaces \
+             there",
+            silent.join(", "),
+            team.name.namespace()
+        );
+        Condition::fails(ConditionType::ResolvedRefs, "RefNotPermitted", message)
+    }
+}

@@ -1,0 +1,183 @@
+//! The operator without a cluster: a folder of manifests in place of the API server, a config folder in place of a
+//! Secret, a state folder in place of the Secrets that hold generated keys.
+//!
+//! The judgement is the cluster's own ([`crate::reconcile`]). What differs stands here: reading files that may be
+//! half-written ([`manifests`]), keeping what the API server would keep ([`state`]), and writing as the kubelet does
+//! ([`config_dir`]).
+
+mod config_dir;
+mod manifest;
+mod manifests;
+mod report;
+mod state;
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, bail};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
+use vectoll_config::write_v1;
+
+use self::{config_dir::ConfigDir, manifests::Manifests, report::Report, state::State};
+use crate::{
+    cli::{Render, Standalone},
+    reconcile::{ConditionType, Outcome, Status, reconcile},
+};
+
+/// How often the folder is read without being told to.
+const POLL: Duration = Duration::from_secs(2);
+/// Editors write in several steps: a change is looked at when it has been quiet for so long.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(settings: Standalone) -> anyhow::Result<()> {
+    let Standalone { manifests, config_dir, state_dir, namespace } = settings;
+    must_be_folder(&manifests)?;
+    let state_dir = state_dir.unwrap_or_else(|| beside(&config_dir));
+    let mut operator = Operator {
+        manifests: Manifests::new(&manifests, &namespace),
+        state: State::open(&state_dir)?,
+        config: ConfigDir::open(&config_dir)?,
+        report: Report::default(),
+        namespace,
+    };
+    tracing::info!(
+        manifests = %manifests.display(), config_dir = %config_dir.display(), state_dir = %state_dir.display(),
+        namespace = operator.namespace, "watching"
+    );
+    let (told, mut changes) = mpsc::channel(1);
+    let mut watcher = watch(&manifests, &told);
+    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+    loop {
+        let complete = operator.pass();
+        // A watch ends with its folder: after trouble a new one is set.
+        if watcher.is_none() || !complete {
+            watcher = watch(&manifests, &told);
+        }
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = tokio::time::sleep(POLL) => {}
+            _ = changes.recv() => {
+                while tokio::time::timeout(SETTLE, changes.recv()).await.is_ok() {}
+            }
+        }
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+struct Operator {
+    manifests: Manifests,
+    state: State,
+    config: ConfigDir,
+    report: Report,
+    namespace: String,
+}
+
+impl Operator {
+    /// One pass from the folder to the config. False: something could not be read or written, and the last good state
+    /// stays in force.
+    fn pass(&mut self) -> bool {
+        let problems = self.manifests.read();
+        let read_all = problems.is_empty();
+        self.report.problems(problems);
+        let outcome = match self.outcome(read_all) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                self.report.trouble(Some(format!("{error:#}")));
+                return false;
+            }
+        };
+        self.report.conditions(&outcome.conditions);
+        let written = self.config.write(outcome.config);
+        match &written {
+            Ok(Some(generation)) => tracing::info!(generation, "config written"),
+            Ok(None) => {}
+            Err(_) => {}
+        }
+        let ok = written.is_ok();
+        self.report.trouble(written.err().map(|error| format!("{error:#}")));
+        ok && read_all
+    }
+
+    /// Judges, and makes the keys that are missing.
+    fn outcome(&mut self, read_all: bool) -> anyhow::Result<Outcome> {
+        let mut world = self.manifests.world();
+        self.state.complete(&mut world, read_all, Instant::now())?;
+        let outcome = reconcile(&world, &self.namespace);
+        if outcome.to_mint.is_empty() {
+            return Ok(outcome);
+        }
+        for (key, secret) in &outcome.to_mint {
+            let path = self.state.mint(key, secret)?;
+            tracing::info!(api_key = %key, secret = %path.display(), "key made");
+        }
+        self.state.complete(&mut world, read_all, Instant::now())?;
+        Ok(reconcile(&world, &self.namespace))
+    }
+}
+
+/// Prints the config once. The exit code says whether everything in the folder is in order.
+pub fn render(settings: &Render, out: &mut impl Write) -> anyhow::Result<ExitCode> {
+    let Render { manifests, state_dir, namespace } = settings;
+    must_be_folder(manifests)?;
+    let mut folder = Manifests::new(manifests, namespace);
+    let problems = folder.read();
+    let mut in_order = problems.is_empty();
+    let mut report = Report::default();
+    report.problems(problems);
+    let mut world = folder.world();
+    if let Some(state_dir) = state_dir {
+        must_be_folder(state_dir)?;
+        State::open(state_dir)?.read_into(&mut world);
+    }
+    let mut outcome = reconcile(&world, namespace);
+    in_order &= !outcome.conditions.values().flatten().any(|condition| {
+        condition.status == Status::False
+            && matches!(condition.kind, ConditionType::Accepted | ConditionType::ResolvedRefs)
+            && condition.reason != "SecretPending"
+    });
+    report.conditions(&outcome.conditions);
+    outcome.config.config.generation = 1;
+    out.write_all(write_v1(&outcome.config.config)?.as_bytes())?;
+    Ok(if in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn must_be_folder(folder: &Path) -> anyhow::Result<()> {
+    match std::fs::metadata(folder) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => bail!("{} is not a folder", folder.display()),
+        Err(error) => Err(error).with_context(|| format!("failed to open the folder {}", folder.display())),
+    }
+}
+
+/// `config` → `config.state`.
+fn beside(config_dir: &Path) -> PathBuf {
+    let mut name = config_dir.file_name().unwrap_or_default().to_owned();
+    name.push(".state");
+    config_dir.with_file_name(name)
+}
+
+fn watch(folder: &Path, told: &mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+    let told = told.clone();
+    let on_event = move |event: notify::Result<notify::Event>| {
+        // Reading the folder is an event as well: answering it would never end.
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            // A full channel holds the same news already.
+            let _ = told.try_send(());
+        }
+    };
+    let mut watcher = notify::recommended_watcher(on_event).ok()?;
+    watcher.watch(folder, RecursiveMode::Recursive).ok()?;
+    Some(watcher)
+}

@@ -1,0 +1,213 @@
+//! A folder of manifests that people edit while it is read.
+//!
+//! Whatever cannot be read leaves what it was before in force: a document with a mistake its last good version, a file
+//! that is broken or half-written all that was in it, a folder that is gone everything. Only what reads well and is no
+//! longer there is taken away.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::manifest::{Document, Id, Resource, read};
+use crate::world::World;
+
+/// The largest file that is read: a resource holds at most about 1 MiB.
+const MOST: u64 = 16 * 1024 * 1024;
+
+/// Something that could not be read, with file and line.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Problem {
+    pub(super) file: PathBuf,
+    pub(super) line: Option<usize>,
+    pub(super) reason: String,
+}
+
+/// The folder, and what was last good in it.
+pub(super) struct Manifests {
+    folder: PathBuf,
+    namespace: String,
+    files: BTreeMap<PathBuf, File>,
+    /// The objects in force.
+    objects: BTreeMap<Id, Held>,
+}
+
+struct Held {
+    file: PathBuf,
+    resource: Resource,
+}
+
+/// A file as it was last read.
+struct File {
+    content: Vec<u8>,
+    good: Vec<(Id, Resource)>,
+    /// Named, but wrong: their last good versions stay.
+    bad: BTreeSet<Id>,
+    /// Something in it could not even be named: nothing that was in it is taken away.
+    broken: bool,
+    problems: Vec<Problem>,
+}
+
+impl Manifests {
+    pub(super) fn new(folder: &Path, namespace: &str) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            namespace: namespace.to_owned(),
+            files: BTreeMap::new(),
+            objects: BTreeMap::new(),
+        }
+    }
+
+    /// Reads the folder. What is returned is wrong at present; what was good before stays in force.
+    pub(super) fn read(&mut self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut paths = Vec::new();
+        if let Err((folder, error)) = walk(&self.folder, &mut paths) {
+            let reason = format!("failed to read the folder ({error}): what was in it stays in force");
+            return vec![Problem { file: folder, line: None, reason }];
+        }
+        let mut unreadable = BTreeSet::new();
+        for path in &paths {
+            match content(path) {
+                Ok(Some(content)) => {
+                    if self.files.get(path).is_none_or(|file| file.content != content) {
+                        let file = parse(path, content, &self.namespace);
+                        self.files.insert(path.clone(), file);
+                    }
+                }
+                // Taken away between listing and reading.
+                Ok(None) => {
+                    self.files.remove(path);
+                }
+                Err(error) => {
+                    unreadable.insert(path.clone());
+                    problems.push(Problem { file: path.clone(), line: None, reason: error.to_string() });
+                }
+            }
+        }
+        self.files.retain(|path, _| paths.contains(path));
+        self.merge(&unreadable, &mut problems);
+        problems
+    }
+
+    fn merge(&mut self, unreadable: &BTreeSet<PathBuf>, problems: &mut Vec<Problem>) {
+        let mut objects: BTreeMap<Id, Held> = BTreeMap::new();
+        let mut doubles: HashMap<PathBuf, Vec<Id>> = HashMap::new();
+        for (path, file) in &self.files {
+            problems.extend(file.problems.iter().cloned());
+            for (id, resource) in &file.good {
+                if objects.contains_key(id) {
+                    doubles.entry(path.clone()).or_default().push(id.clone());
+                } else {
+                    objects.insert(id.clone(), Held { file: path.clone(), resource: resource.clone() });
+                }
+            }
+        }
+        for (file, ids) in doubles {
+            for Id { kind, name } in ids {
+                let reason = format!("{kind} {name} stands here and in an earlier file or document: the earlier one counts");
+                problems.push(Problem { file: file.clone(), line: None, reason });
+            }
+        }
+        let bad: BTreeSet<&Id> = self.files.values().flat_map(|file| &file.bad).collect();
+        for (id, held) in std::mem::take(&mut self.objects) {
+            let stays = bad.contains(&id)
+                || unreadable.contains(&held.file)
+                || self.files.get(&held.file).is_some_and(|file| file.broken);
+            if stays {
+                objects.entry(id).or_insert(held);
+            }
+        }
+        self.objects = objects;
+    }
+
+    /// The objects in force.
+    pub(super) fn world(&self) -> World {
+        let mut world = World::default();
+        for (Id { name, .. }, Held { resource, .. }) in &self.objects {
+            let name = name.clone();
+            match resource.clone() {
+                Resource::ApiKey(object) => {
+                    world.api_keys.insert(name, object);
+                }
+                Resource::Team(object) => {
+                    world.teams.insert(name, object);
+                }
+                Resource::ModelRoute(object) => {
+                    world.routes.insert(name, object);
+                }
+                Resource::Secret(content) => {
+                    world.secrets.insert(name, content);
+                }
+                Resource::Namespace(labels) => {
+                    world.namespaces.insert(name.name().to_owned(), labels);
+                }
+            }
+        }
+        world
+    }
+}
+
+/// All files of manifests below a folder, in order. Hidden ones are editors' and version control's own.
+fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), (PathBuf, io::Error)> {
+    let failed = |error| (folder.to_owned(), error);
+    let mut entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(failed)?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let path = entry.path();
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        if path.is_dir() {
+            walk(&path, paths)?;
+        } else if path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml" || ext == "json") {
+            paths.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn content(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    let read = || {
+        if fs::metadata(path)?.len() > MOST {
+            return Err(io::Error::other(format!("larger than {MOST} bytes")));
+        }
+        fs::read(path)
+    };
+    match read() {
+        Ok(content) => Ok(Some(content)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io::Error::new(error.kind(), format!("failed to read it: {error}"))),
+    }
+}
+
+fn parse(path: &Path, content: Vec<u8>, namespace: &str) -> File {
+    let mut file =
+        File { content: Vec::new(), good: Vec::new(), bad: BTreeSet::new(), broken: false, problems: Vec::new() };
+    let problem = |line, reason| Problem { file: path.to_owned(), line, reason };
+    match std::str::from_utf8(&content) {
+        Err(_) => {
+            file.broken = true;
+            file.problems.push(problem(None, "not UTF-8".to_owned()));
+        }
+        Ok(text) => {
+            for document in read(text, namespace) {
+                match document {
+                    Document::Good(id, resource) => file.good.push((id, resource)),
+                    Document::Bad(id, fault) => {
+                        file.bad.insert(id);
+                        file.problems.push(problem(fault.line, fault.reason));
+                    }
+                    Document::Broken(fault) => {
+                        file.broken = true;
+                        file.problems.push(problem(fault.line, fault.reason));
+                    }
+                    Document::Foreign => {}
+                }
+            }
+        }
+    }
+    file.content = content;
+    file
+}

@@ -1,0 +1,209 @@
+//! What the API server would keep: generated keys as Secret manifests, and the UIDs of objects.
+//!
+//! Both belong to an object for as long as it is there. When it is gone for good its Secret goes with it, as an owner
+//! reference would have it; an editor that takes a file away and puts it back at once loses nothing.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, anyhow};
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use serde::Deserialize;
+use vectoll_config::{ObjectName, Uid};
+
+use crate::{
+    mint,
+    world::{KEY_SECRET_TYPE, Kind, ResourceRef, SecretContent, World},
+};
+
+/// How long an object must be gone before what belongs to it goes as well.
+const GONE: Duration = Duration::from_secs(5);
+const IDENTITIES: &str = "identities.yaml";
+const SECRETS: &str = "secrets";
+/// Which ApiKey a generated Secret belongs to.
+const OWNER: &str = "vectoll.dev/api-key";
+
+/// The state folder.
+pub(super) struct State {
+    folder: PathBuf,
+    identities: BTreeMap<String, Uid>,
+    missing_since: BTreeMap<String, Instant>,
+    secrets: BTreeMap<ObjectName, Minted>,
+}
+
+struct Minted {
+    owner: ObjectName,
+    content: SecretContent,
+    path: PathBuf,
+}
+
+impl State {
+    /// Opens the folder, which is made if need be.
+    pub(super) fn open(folder: &Path) -> anyhow::Result<Self> {
+        let secrets = folder.join(SECRETS);
+        fs::create_dir_all(&secrets).with_context(|| format!("failed to make the folder {}", secrets.display()))?;
+        let path = folder.join(IDENTITIES);
+        let identities = match fs::read_to_string(&path) {
+            Ok(text) => serde_yaml::from_str(&text)
+                .with_context(|| format!("{} is damaged: move it away to begin with new accounts", path.display()))?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
+            Err(error) => return Err(error).with_context(|| format!("failed to read {}", path.display())),
+        };
+        let mut state =
+            Self { folder: folder.to_owned(), identities, missing_since: BTreeMap::new(), secrets: BTreeMap::new() };
+        state.load_all()?;
+        Ok(state)
+    }
+
+    /// Reads the Secrets as they are now: one that someone took away is made anew.
+    fn load_all(&mut self) -> anyhow::Result<()> {
+        self.secrets.clear();
+        let folder = self.folder.join(SECRETS);
+        for entry in fs::read_dir(&folder).with_context(|| format!("failed to read {}", folder.display()))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|ext| ext == "yaml") {
+                self.load(&path)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, path: &Path) -> anyhow::Result<()> {
+        let text = fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))?;
+        let secret = Secret::deserialize(serde_yaml::Deserializer::from_str(&text))
+            .with_context(|| format!("{} is not a Secret: move it away", path.display()))?;
+        let ObjectMeta { name, namespace, annotations, .. } = &secret.metadata;
+        let (Some(name), Some(namespace)) = (name, namespace) else {
+            return Err(anyhow!("{} has no name or no namespace: move it away", path.display()));
+        };
+        let owner = annotations.as_ref().and_then(|all| all.get(OWNER)).map_or(name, |owner| owner);
+        let owner = ObjectName::new(namespace, owner);
+        let name = ObjectName::new(namespace, name);
+        self.secrets.insert(name, Minted { owner, content: SecretContent::of(secret), path: path.to_owned() });
+        Ok(())
+    }
+
+    /// Adds the generated Secrets to the world, where no manifest has them, and the UIDs that are known.
+    pub(super) fn read_into(&self, world: &mut World) {
+        for (name, minted) in &self.secrets {
+            world.secrets.entry(name.clone()).or_insert_with(|| minted.content.clone());
+        }
+        for (key, uid) in uids(world) {
+            if uid.to_string().is_empty() {
+                // Without an identity of its own an object is known by its name.
+                *uid = self.identities.get(&key).cloned().unwrap_or_else(|| Uid::new(&key));
+            }
+        }
+    }
+
+    /// The same, and gives UIDs to objects that are new. `read_all` says that the world is whole: only then is anything
+    /// taken to be gone.
+    pub(super) fn complete(&mut self, world: &mut World, read_all: bool, now: Instant) -> anyhow::Result<()> {
+        self.load_all()?;
+        let present: Vec<String> = uids(world).map(|(key, _)| key).collect();
+        let mut changed = false;
+        for key in &present {
+            self.missing_since.remove(key);
+            if !self.identities.contains_key(key) {
+                let uid = mint::uid(getrandom::fill).map_err(|error| anyhow!("no randomness to be had: {error}"))?;
+                self.identities.insert(key.clone(), Uid::new(&uid));
+                changed = true;
+            }
+        }
+        if read_all {
+            let absent: Vec<String> =
+                self.identities.keys().filter(|key| !present.contains(key)).cloned().collect();
+            for key in absent {
+                let since = *self.missing_since.entry(key.clone()).or_insert(now);
+                if now.duration_since(since) >= GONE {
+                    self.missing_since.remove(&key);
+                    self.identities.remove(&key);
+                    self.forget_secret(&key)?;
+                    changed = true;
+                }
+            }
+        } else {
+            self.missing_since.clear();
+        }
+        if changed {
+            let text = serde_yaml::to_string(&self.identities)?;
+            write_private(&self.folder.join(IDENTITIES), text.as_bytes())?;
+        }
+        self.read_into(world);
+        Ok(())
+    }
+
+    fn forget_secret(&mut self, object: &str) -> anyhow::Result<()> {
+        let gone: Vec<ObjectName> = self
+            .secrets
+            .iter()
+            .filter(|(_, minted)| identity(Kind::ApiKey, &minted.owner) == object)
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in gone {
+            if let Some(Minted { path, owner, .. }) = self.secrets.remove(&name) {
+                fs::remove_file(&path).with_context(|| format!("failed to remove {}", path.display()))?;
+                tracing::info!(api_key = %owner, secret = %path.display(), "key removed with its ApiKey");
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a key and its Secret. Returns the file.
+    pub(super) fn mint(&mut self, api_key: &ObjectName, secret: &ObjectName) -> anyhow::Result<PathBuf> {
+        let value = mint::key(getrandom::fill).map_err(|error| anyhow!("no randomness to be had: {error}"))?;
+        let entry = |name: &str, value: &str| (name.to_owned(), ByteString(value.as_bytes().to_vec()));
+        let object = Secret {
+            metadata: ObjectMeta {
+                name: Some(secret.name().to_owned()),
+                namespace: Some(secret.namespace().to_owned()),
+                annotations: Some([(OWNER.to_owned(), api_key.name().to_owned())].into()),
+                ..ObjectMeta::default()
+            },
+            type_: Some(KEY_SECRET_TYPE.to_owned()),
+            data: Some(
+                [
+                    entry("key", &value),
+                    entry("OPENAI_API_KEY", &value),
+                    entry("OPENAI_BASE_URL", "http://localhost:4000/v1"),
+                ]
+                .into(),
+            ),
+            ..Secret::default()
+        };
+        let path = self.folder.join(SECRETS).join(format!("{}.{}.yaml", secret.namespace(), secret.name()));
+        write_private(&path, serde_yaml::to_string(&object)?.as_bytes())?;
+        let minted = Minted { owner: api_key.clone(), content: SecretContent::of(object), path: path.clone() };
+        self.secrets.insert(secret.clone(), minted);
+        Ok(path)
+    }
+}
+
+fn identity(kind: Kind, name: &ObjectName) -> String {
+    ResourceRef { kind, name: name.clone() }.to_string()
+}
+
+/// The UID of every object that has an account, by kind and name.
+fn uids(world: &mut World) -> impl Iterator<Item = (String, &mut Uid)> {
+    let keys = world.api_keys.iter_mut().map(|(name, object)| (identity(Kind::ApiKey, name), &mut object.uid));
+    let teams = world.teams.iter_mut().map(|(name, object)| (identity(Kind::Team, name), &mut object.uid));
+    keys.chain(teams)
+}
+
+/// Writes a file that only its owner may read, whole or not at all.
+fn write_private(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    let beside = path.with_extension("new");
+    let write = || {
+        let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(content)?;
+        file.sync_data()?;
+        fs::rename(&beside, path)
+    };
+    write().with_context(|| format!("failed to write {}", path.display()))
+}

@@ -1,0 +1,75 @@
+//! Validation: each spec once, into types. What comes after never reads a raw spec.
+//!
+//! What the API server checks by schema and CEL is checked here as well as far as it matters, because a folder of
+//! manifests has no API server; and what only code can tell (a time zone, a price, a URL) is checked here for both.
+
+mod api_key;
+mod limits;
+mod model_route;
+mod team;
+
+use std::fmt;
+
+pub(crate) use api_key::{KeySource, ValidKey, api_key};
+pub(crate) use model_route::{UNKNOWN_TOKENIZER, ValidBackend, ValidProvider, ValidRoute, model_route};
+pub(crate) use team::{ValidTeam, team};
+
+/// Something in a spec that is not as it must be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where, for example `spec.budget.limit`.
+    pub path: String,
+    /// What is wrong, and what would be right.
+    pub reason: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.reason)
+    }
+}
+
+/// Collects faults: all of them are told at once, not one after the other.
+#[derive(Debug, Default)]
+struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn add(&mut self, path: impl Into<String>, reason: impl fmt::Display) {
+        self.0.push(Fault { path: path.into(), reason: reason.to_string() });
+    }
+
+    /// The value, or none and a fault.
+    fn check<T, E: fmt::Display>(&mut self, path: impl Into<String>, result: Result<T, E>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.add(path, error);
+                None
+            }
+        }
+    }
+
+    /// The value if there are no faults. `value` is none only where a fault was added.
+    fn or<T>(self, value: Option<T>) -> Result<T, Vec<Fault>> {
+        match value {
+            Some(value) if self.0.is_empty() => Ok(value),
+            Some(_) | None => Err(self.0),
+        }
+    }
+}
+
+/// Whether a string is a DNS label (RFC 1123), as namespaces and names of containers are.
+fn is_label(text: &str) -> bool {
+    is_subdomain(text) && text.len() <= 63 && !text.contains('.')
+}
+
+/// Whether a string is a DNS subdomain (RFC 1123), as most names of objects are.
+fn is_subdomain(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    (1..=253).contains(&text.len())
+        && text.bytes().all(|byte| inner(byte) || byte == b'-' || byte == b'.')
+        && text.bytes().next().is_some_and(inner)
+        && text.bytes().last().is_some_and(inner)
+}
+
+const NOT_A_NAME: &str = "is not a name: lower-case letters, digits, - and . only";

@@ -1,0 +1,114 @@
+//! ApiKey.
+
+use jiff::Timestamp;
+use vectoll_config::{ModelPattern, ObjectName, Uid, v1};
+use vectoll_crds::{ApiKeySpec, UserPolicy};
+
+use super::{Fault, Faults, NOT_A_NAME, is_subdomain, limits};
+use crate::world::Object;
+
+/// An ApiKey whose spec makes sense.
+#[derive(Clone, Debug)]
+pub(crate) struct ValidKey {
+    pub(crate) name: ObjectName,
+    pub(crate) uid: Uid,
+    pub(crate) team: ObjectName,
+    pub(crate) source: KeySource,
+    pub(crate) user: Option<String>,
+    pub(crate) user_policy: v1::UserPolicy,
+    pub(crate) models: Option<Vec<ModelPattern>>,
+    pub(crate) limits: v1::Limits,
+    pub(crate) model_limits: Vec<v1::ModelLimits>,
+    pub(crate) user_limits: v1::Limits,
+    pub(crate) budget: Option<v1::Budget>,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) suspended: bool,
+}
+
+/// Where the key's value is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum KeySource {
+    /// In a Secret that the operator makes.
+    Generated {
+        /// The Secret.
+        secret: ObjectName,
+    },
+    /// In a Secret that someone else keeps.
+    Brought {
+        /// The Secret.
+        secret: ObjectName,
+        /// The entry in it.
+        entry: String,
+    },
+}
+
+/// Validates an ApiKey.
+pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault>> {
+    let ApiKeySpec {
+        team_ref,
+        user,
+        user_policy,
+        models,
+        limits: whole,
+        model_limits,
+        user_limits,
+        budget,
+        expires_at,
+        suspended,
+        secret_name,
+        secret_ref,
+    } = &object.spec;
+    let namespace = object.name.namespace();
+    let mut faults = Faults::default();
+    let mut must_be_name = |path: &str, name: &str| {
+        if !is_subdomain(name) {
+            faults.add(path, format!("\"{name}\" {NOT_A_NAME}"));
+        }
+    };
+    must_be_name("spec.teamRef.name", &team_ref.name);
+    if let Some(namespace) = &team_ref.namespace {
+        must_be_name("spec.teamRef.namespace", namespace);
+    }
+    let source = match (secret_name, secret_ref) {
+        (_, Some(secret)) => {
+            must_be_name("spec.secretRef.name", &secret.name);
+            KeySource::Brought { secret: ObjectName::new(namespace, &secret.name), entry: secret.key.clone() }
+        }
+        (name, None) => {
+            let name = name.as_deref().unwrap_or(object.name.name());
+            must_be_name("spec.secretName", name);
+            KeySource::Generated { secret: ObjectName::new(namespace, name) }
+        }
+    };
+    if secret_name.is_some() && secret_ref.is_some() {
+        faults.add(
+            "spec.secretName",
+            "names the Secret to generate, and secretRef one that you keep: set one of them",
+        );
+    }
+    if *user_policy == UserPolicy::Owner && user.is_none() {
+        faults.add("spec.userPolicy", "Owner books every call to the key's user: set spec.user");
+    }
+    if user.as_ref().is_some_and(|user| user.is_empty() || user.len() > 256) {
+        faults.add("spec.user", "must have 1 to 256 bytes");
+    }
+    let valid = ValidKey {
+        name: object.name.clone(),
+        uid: object.uid.clone(),
+        team: ObjectName::new(team_ref.namespace.as_deref().unwrap_or(namespace), &team_ref.name),
+        source,
+        user: user.clone(),
+        user_policy: match user_policy {
+            UserPolicy::Request => v1::UserPolicy::Request,
+            UserPolicy::Owner => v1::UserPolicy::Owner,
+        },
+        models: limits::models(models.as_deref(), &mut faults),
+        limits: limits::limits("spec.limits", *whole, &mut faults),
+        model_limits: limits::model_limits(model_limits, &mut faults),
+        user_limits: limits::limits("spec.userLimits", *user_limits, &mut faults),
+        budget: limits::budget("spec.budget", budget.as_ref(), &mut faults),
+        expires_at: expires_at.as_ref().map(|time| time.0),
+        suspended: *suspended,
+    };
+    faults.or(Some(valid))
+}

@@ -1,0 +1,181 @@
+//! ModelRoute.
+
+use vectoll_config::{ModelPattern, ObjectName, Price, v1};
+use vectoll_crds::{Backend, Builtin, ModelRouteSpec, OpenAi, SecretKeyRef, TokenBound, TokenEncoding};
+
+use super::{Fault, Faults, NOT_A_NAME, is_label, is_subdomain, limits};
+use crate::world::Object;
+
+/// A ModelRoute whose spec makes sense.
+#[derive(Clone, Debug)]
+pub(crate) struct ValidRoute {
+    pub(crate) name: ObjectName,
+    pub(crate) models: Vec<ModelPattern>,
+    pub(crate) backends: Vec<ValidBackend>,
+}
+
+/// A backend whose settings make sense.
+#[derive(Clone, Debug)]
+pub(crate) struct ValidBackend {
+    pub(crate) name: String,
+    pub(crate) model: Option<String>,
+    pub(crate) weight: u32,
+    pub(crate) provider: ValidProvider,
+    pub(crate) price: Option<Price>,
+    pub(crate) tokens: Option<v1::TokenBound>,
+    pub(crate) timeout_seconds: u32,
+}
+
+/// The provider of a backend.
+#[derive(Clone, Debug)]
+pub(crate) enum ValidProvider {
+    /// OpenAI's API.
+    OpenAi(OpenAi),
+    /// The model inside the sidecar.
+    Builtin,
+}
+
+/// Validates a ModelRoute.
+pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute, Vec<Fault>> {
+    let ModelRouteSpec { models, allowed_namespaces: _, backends, mixed_spaces } = &object.spec;
+    let mut faults = Faults::default();
+    if models.is_empty() {
+        faults.add("spec.models", "a route serves at least one model: name it");
+    }
+    let models = limits::patterns(models, &mut faults);
+    for (i, model) in models.iter().enumerate() {
+        if models.iter().take(i).any(|earlier| earlier == model) {
+            faults.add(format!("spec.models[{i}]"), format!("{model} stands twice"));
+        }
+    }
+    if backends.is_empty() {
+        faults.add("spec.backends", "a route needs at least one backend");
+    } else if backends.iter().all(|backend| backend.weight == 0) {
+        faults.add("spec.backends[0].weight", "at least one backend needs a weight above 0");
+    }
+    for (i, each) in backends.iter().enumerate() {
+        if backends.iter().take(i).any(|earlier| earlier.name == each.name) {
+            faults.add(format!("spec.backends[{i}].name"), format!("{} stands twice", each.name));
+        }
+    }
+    let valid: Vec<Option<ValidBackend>> =
+        backends.iter().enumerate().map(|(i, each)| backend(&format!("spec.backends[{i}]"), each, &mut faults)).collect();
+    if !mixed_spaces {
+        one_space(&valid, &mut faults);
+    }
+    let route = ValidRoute {
+        name: object.name.clone(),
+        models,
+        backends: valid.into_iter().flatten().collect(),
+    };
+    faults.or(Some(route))
+}
+
+/// Vectors of different models cannot be compared: whoever mixed them would find the wrong neighbours and see no error.
+fn one_space(backends: &[Option<ValidBackend>], faults: &mut Faults) {
+    let space = |backend: &ValidBackend| match &backend.provider {
+        ValidProvider::Builtin => None,
+        ValidProvider::OpenAi(_) => Some(backend.model.clone()),
+    };
+    let mut spaces = backends.iter().enumerate().filter_map(|(i, backend)| Some((i, space(backend.as_ref()?))));
+    let Some((_, first)) = spaces.next() else { return };
+    if let Some((i, _)) = spaces.find(|(_, other)| *other != first) {
+        faults.add(
+            format!("spec.backends[{i}].model"),
+            "is another model than the first backend's, and vectors of different models cannot be compared: give all \
+             backends the same model, or set mixedSpaces: true if no two answers are ever compared",
+        );
+    }
+}
+
+fn backend(path: &str, backend: &Backend, faults: &mut Faults) -> Option<ValidBackend> {
+    let Backend { name, model, weight, open_ai, builtin, price, tokens, timeout_seconds } = backend;
+    if !is_label(name) {
+        faults.add(format!("{path}.name"), format!("\"{name}\" is not a name: lower-case letters, digits and - only"));
+    }
+    if *timeout_seconds == 0 {
+        faults.add(format!("{path}.timeoutSeconds"), "must be at least 1");
+    }
+    let price = match price {
+        None => None,
+        Some(price) => faults
+            .check(format!("{path}.price.inputPerMillionTokens"), price.input_per_million_tokens.parse::<Price>()),
+    };
+    let tokens = tokens.as_ref().map(|bound| token_bound(path, bound, faults));
+    let provider = match (open_ai, builtin) {
+        (Some(settings), None) => {
+            open_ai_faults(path, settings, faults);
+            ValidProvider::OpenAi(settings.clone())
+        }
+        (None, Some(Builtin {})) => ValidProvider::Builtin,
+        (None, None) | (Some(_), Some(_)) => {
+            faults.add(path, "a backend has exactly one provider: set one of openAI, builtin");
+            return None;
+        }
+    };
+    Some(ValidBackend {
+        name: name.clone(),
+        model: model.clone(),
+        weight: *weight,
+        provider,
+        price,
+        tokens,
+        timeout_seconds: *timeout_seconds,
+    })
+}
+
+fn token_bound(path: &str, bound: &TokenBound, faults: &mut Faults) -> v1::TokenBound {
+    let TokenBound { encoding, max_per_byte, max_per_input } = bound;
+    match encoding {
+        Some(encoding) => {
+            if max_per_byte.is_some() || max_per_input.is_some() {
+                faults.add(
+                    format!("{path}.tokens"),
+                    "an encoding counts exactly: leave maxPerByte and maxPerInput away",
+                );
+            }
+            v1::TokenBound::Encoding(match encoding {
+                TokenEncoding::cl100k_base => v1::Encoding::cl100k_base,
+                TokenEncoding::o200k_base => v1::Encoding::o200k_base,
+            })
+        }
+        None => {
+            if *max_per_byte == Some(0) {
+                faults.add(format!("{path}.tokens.maxPerByte"), "must be at least 1");
+            }
+            let unknown = UNKNOWN_TOKENIZER;
+            v1::TokenBound::Factor(v1::Factor {
+                max_per_byte: max_per_byte.unwrap_or(unknown.max_per_byte),
+                max_per_input: max_per_input.unwrap_or(unknown.max_per_input),
+            })
+        }
+    }
+}
+
+/// What is assumed of a tokenizer that nobody described: no more than one token a byte, and up to eight that the server
+/// adds to each input (classification and separator tokens, a leading space, a short instruction).
+pub(crate) const UNKNOWN_TOKENIZER: v1::Factor = v1::Factor { max_per_byte: 1, max_per_input: 8 };
+
+fn open_ai_faults(path: &str, settings: &OpenAi, faults: &mut Faults) {
+    let OpenAi { base_url, api_key_secret_ref, organization, project } = settings;
+    let rest = base_url.strip_prefix("https://").or_else(|| base_url.strip_prefix("http://"));
+    let authority = rest.map(|rest| rest.split('/').next().unwrap_or_default());
+    let plain = base_url.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#@\\".contains(&byte));
+    if !plain || authority.is_none_or(str::is_empty) {
+        faults.add(
+            format!("{path}.openAI.baseURL"),
+            format!("\"{base_url}\" is not the root of an API: write for example https://api.openai.com/v1, without \
+                     credentials, query or fragment"),
+        );
+    }
+    if let Some(SecretKeyRef { name, key: _ }) = api_key_secret_ref
+        && !is_subdomain(name)
+    {
+        faults.add(format!("{path}.openAI.apiKeySecretRef.name"), format!("\"{name}\" {NOT_A_NAME}"));
+    }
+    for (field, value) in [("organization", organization), ("project", project)] {
+        if value.as_ref().is_some_and(|value| value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_graphic())) {
+            faults.add(format!("{path}.openAI.{field}"), "must be printable ASCII without spaces");
+        }
+    }
+}

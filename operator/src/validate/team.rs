@@ -1,0 +1,65 @@
+//! Team.
+
+use vectoll_config::{ModelPattern, ObjectName, Uid, v1};
+use vectoll_crds::{AllowedNamespaces, TeamSpec};
+
+use super::{Fault, Faults, is_label, limits};
+use crate::world::Object;
+
+/// A Team whose spec makes sense.
+#[derive(Clone, Debug)]
+pub(crate) struct ValidTeam {
+    pub(crate) name: ObjectName,
+    pub(crate) uid: Uid,
+    pub(crate) allowed_namespaces: AllowedNamespaces,
+    pub(crate) route_namespaces: Vec<String>,
+    pub(crate) models: Option<Vec<ModelPattern>>,
+    pub(crate) limits: v1::Limits,
+    pub(crate) model_limits: Vec<v1::ModelLimits>,
+    pub(crate) user_limits: v1::Limits,
+    pub(crate) budget: Option<v1::Budget>,
+    pub(crate) user_budget: Option<v1::Budget>,
+    pub(crate) max_users: u32,
+    pub(crate) suspended: bool,
+}
+
+/// Validates a Team.
+pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<Fault>> {
+    let TeamSpec {
+        display_name: _,
+        allowed_namespaces,
+        route_namespaces,
+        models,
+        limits: whole,
+        model_limits,
+        user_limits,
+        budget,
+        user_budget,
+        max_users,
+        suspended,
+    } = &object.spec;
+    let mut faults = Faults::default();
+    for (i, namespace) in route_namespaces.iter().enumerate() {
+        if !is_label(namespace) {
+            faults.add(format!("spec.routeNamespaces[{i}]"), format!("\"{namespace}\" is not a namespace's name"));
+        }
+    }
+    if *max_users == 0 {
+        faults.add("spec.maxUsers", "must be at least 1");
+    }
+    let valid = ValidTeam {
+        name: object.name.clone(),
+        uid: object.uid.clone(),
+        allowed_namespaces: allowed_namespaces.clone(),
+        route_namespaces: route_namespaces.clone(),
+        models: limits::models(models.as_deref(), &mut faults),
+        limits: limits::limits("spec.limits", *whole, &mut faults),
+        model_limits: limits::model_limits(model_limits, &mut faults),
+        user_limits: limits::limits("spec.userLimits", *user_limits, &mut faults),
+        budget: limits::budget("spec.budget", budget.as_ref(), &mut faults),
+        user_budget: limits::budget("spec.userBudget", user_budget.as_ref(), &mut faults),
+        max_users: *max_users,
+        suspended: *suspended,
+    };
+    faults.or(Some(valid))
+}

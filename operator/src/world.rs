@@ -1,0 +1,118 @@
+//! Gathered objects: what the rest of the operator knows of the world.
+
+use std::{collections::BTreeMap, fmt};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use vectoll_config::{ObjectName, Uid};
+use vectoll_crds::{ApiKeySpec, ModelRouteSpec, TeamSpec};
+
+/// An object's spec and the part of its metadata that matters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Object<S> {
+    /// Namespace and name.
+    pub name: ObjectName,
+    /// The account.
+    pub uid: Uid,
+    /// When it was made; none in a folder of manifests.
+    pub created: Option<Timestamp>,
+    /// What is wanted.
+    pub spec: S,
+}
+
+impl<S> Object<S> {
+    /// Older objects win over younger ones; where nobody knows their age, the name decides.
+    pub fn seniority(&self) -> (Option<Timestamp>, &ObjectName) {
+        (self.created, &self.name)
+    }
+}
+
+/// The value of a Secret's type when the operator made it.
+pub const KEY_SECRET_TYPE: &str = "vectoll.dev/api-key";
+
+/// All objects.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// Keys.
+    pub api_keys: BTreeMap<ObjectName, Object<ApiKeySpec>>,
+    /// Teams.
+    pub teams: BTreeMap<ObjectName, Object<TeamSpec>>,
+    /// Routes.
+    pub routes: BTreeMap<ObjectName, Object<ModelRouteSpec>>,
+    /// Secrets that are referred to.
+    pub secrets: BTreeMap<ObjectName, SecretContent>,
+    /// Labels of namespaces.
+    pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// What a Secret holds. Its `Debug` shows no value.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SecretContent {
+    /// Its type.
+    pub kind: String,
+    entries: BTreeMap<String, Vec<u8>>,
+}
+
+impl SecretContent {
+    /// From the object: `data`, with `stringData` over it as the API server merges them.
+    pub fn of(secret: Secret) -> Self {
+        let data = secret.data.unwrap_or_default().into_iter().map(|(name, value)| (name, value.0));
+        let text = secret.string_data.unwrap_or_default().into_iter().map(|(name, value)| (name, value.into_bytes()));
+        Self { kind: secret.type_.unwrap_or_else(|| "Opaque".to_owned()), entries: data.chain(text).collect() }
+    }
+
+    /// One entry without the white space around it, which files and terminals add; none where nothing is left.
+    pub fn entry(&self, name: &str) -> Option<&[u8]> {
+        self.entries.get(name).map(|value| value.trim_ascii()).filter(|value| !value.is_empty())
+    }
+
+    /// The names of the entries.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.entries.keys().map(String::as_str)
+    }
+}
+
+impl fmt::Debug for SecretContent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretContent")
+            .field("kind", &self.kind)
+            .field("entries", &self.entries.keys().collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+/// A kind of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// ApiKey.
+    ApiKey,
+    /// ModelRoute.
+    ModelRoute,
+    /// Team.
+    Team,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ApiKey => "ApiKey",
+            Self::ModelRoute => "ModelRoute",
+            Self::Team => "Team",
+        })
+    }
+}
+
+/// A resource of ours by kind and name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ResourceRef {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace and name.
+    pub name: ObjectName,
+}
+
+impl fmt::Display for ResourceRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}

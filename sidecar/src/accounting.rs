@@ -1,0 +1,193 @@
+//! Counters and ledger together: what a call takes, and what it turns out to have cost.
+//!
+//! A [`Permit`] is the proof of admission and cannot be forgotten: dropped before the call was sent it gives everything
+//! back, and once sent ([`InFlight`]) everything that is not a settlement or a definite refusal is booked at the
+//! reservation, as unsettled.
+
+mod admit;
+mod scopes;
+
+use std::sync::Arc;
+
+use vectoll_config::{PicoUsd, v1::Limits};
+
+use crate::{
+    call::Call,
+    clock::{Clock, Now},
+    counters::{Counters, Held, Standing, Used},
+    ledger::{Booking, Certainty, Ledger},
+    policy::{Backend, Route},
+};
+
+pub use admit::admit;
+
+/// The accounts of this sidecar.
+#[derive(Debug)]
+pub struct Accounting {
+    /// Limits and budgets.
+    pub counters: Arc<dyn Counters>,
+    /// Spend.
+    pub ledger: Arc<Ledger>,
+    /// Time.
+    pub clock: Clock,
+}
+
+impl Accounting {
+    /// This moment.
+    pub fn now(&self) -> Now {
+        self.clock.now()
+    }
+}
+
+/// An admitted call that was not sent yet. Dropping it gives the reservation back.
+#[derive(Debug)]
+pub struct Permit {
+    call: Arc<Call>,
+    route: Arc<Route>,
+    reservation: Reservation,
+}
+
+/// The reservation and the accounts that it is to be returned to.
+#[derive(Debug)]
+struct Reservation {
+    accounting: Arc<Accounting>,
+    limits: Vec<Limits>,
+    /// None once it was settled or given back.
+    held: Option<Held>,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.accounting.counters.give_back(held, self.accounting.now());
+        }
+    }
+}
+
+impl Permit {
+    /// The call.
+    pub fn call(&self) -> &Arc<Call> {
+        &self.call
+    }
+
+    /// The route it goes by.
+    pub fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// From here on the provider may charge for the call.
+    pub fn sent(self, backend: Arc<Backend>) -> InFlight {
+        InFlight { call: self.call, backend, reservation: self.reservation }
+    }
+}
+
+/// A call that a provider may charge for. Dropping it books the reservation as unsettled.
+#[derive(Debug)]
+pub struct InFlight {
+    call: Arc<Call>,
+    backend: Arc<Backend>,
+    reservation: Reservation,
+}
+
+/// What a settled call cost and what is left, for the answer's headers.
+#[derive(Clone, Copy, Debug)]
+pub struct Settled {
+    /// The cost; none where the price is unknown.
+    pub cost: Option<PicoUsd>,
+    /// All that the key has spent with this sidecar.
+    pub key_spend: PicoUsd,
+    /// What is left of the limits.
+    pub standing: Standing,
+}
+
+impl InFlight {
+    /// The call.
+    pub fn call(&self) -> &Arc<Call> {
+        &self.call
+    }
+
+    /// Where it went.
+    pub fn backend(&self) -> &Arc<Backend> {
+        &self.backend
+    }
+
+    /// What is left of the limits while the call runs.
+    pub fn standing(&self) -> Standing {
+        let Reservation { accounting, limits, held } = &self.reservation;
+        held.as_ref()
+            .map(|held| accounting.counters.standing(held, limits, accounting.now()))
+            .unwrap_or_default()
+    }
+
+    /// The provider has answered: the reservation becomes what was used.
+    pub fn settle(mut self, tokens: u64, certainty: Certainty) -> Settled {
+        self.book(tokens, certainty)
+    }
+
+    /// The provider has refused for certain: tokens and money go back. The request was made and stays counted.
+    pub fn refused(mut self) {
+        if let Some(held) = self.reservation.held.take() {
+            let accounting = &self.reservation.accounting;
+            let nothing = Used { tokens: 0, money: PicoUsd::ZERO };
+            accounting.counters.settle(held, nothing, accounting.now());
+            accounting.ledger.book(&self.booking(), nothing, true, 0, Certainty::Known);
+        }
+    }
+
+    /// The call never left: no connection came about. Everything goes back.
+    pub fn never_sent(self) {
+        // Dropping the reservation gives it back; dropping `self` must not book it as unsettled first.
+        let mut this = self;
+        if let Some(held) = this.reservation.held.take() {
+            let accounting = &this.reservation.accounting;
+            accounting.counters.give_back(held, accounting.now());
+        }
+    }
+
+    fn book(&mut self, tokens: u64, certainty: Certainty) -> Settled {
+        let accounting = self.reservation.accounting.clone();
+        let now = accounting.now();
+        let key = self.call.caller.key();
+        let cost = self.backend.price.map(|price| price.of(tokens));
+        let mut standing = Standing::default();
+        if let Some(held) = self.reservation.held.take() {
+            let reserved = held.reserved();
+            let used = match certainty {
+                // What nobody knows is booked at what was reserved, money included: it may have been another price.
+                Certainty::Unsettled => reserved,
+                Certainty::Known | Certainty::Estimated => {
+                    Used { tokens, money: cost.unwrap_or(PicoUsd::ZERO) }
+                }
+            };
+            standing = accounting.counters.standing(&held, &self.reservation.limits, now);
+            let unused = reserved.tokens.saturating_sub(used.tokens);
+            if let Some(tokens) = &mut standing.tokens {
+                tokens.remaining = tokens.remaining.saturating_add(unused).min(tokens.limit);
+            }
+            accounting.counters.settle(held, used, now);
+            let overrun = used.tokens.saturating_sub(reserved.tokens);
+            accounting.ledger.book(&self.booking(), used, self.backend.price.is_some(), overrun, certainty);
+        }
+        Settled { cost, key_spend: accounting.ledger.key_spend(&key.team.name, &key.name), standing }
+    }
+
+    fn booking(&self) -> Booking {
+        let key = self.call.caller.key();
+        Booking {
+            key: key.name.clone(),
+            team: key.team.name.clone(),
+            user: self.call.user.clone(),
+            model: self.call.model.clone(),
+            provider: self.backend.provider.name(),
+            backend: self.backend.label.clone(),
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if self.reservation.held.is_some() {
+            self.book(0, Certainty::Unsettled);
+        }
+    }
+}

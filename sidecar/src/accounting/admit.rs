@@ -1,0 +1,164 @@
+//! Admission: a call gets its room in every scope, or a refusal that says which limit, whose, and when to come back.
+
+use std::{sync::Arc, time::Duration};
+
+use vectoll_config::{PicoUsd, v1::Limits};
+
+use super::{
+    Accounting, Permit, Reservation,
+    scopes::{Named, scopes},
+};
+use crate::{
+    call::Call,
+    counters::{Ask, Denial, Exhausted, Held, Retry, Scope},
+    policy::Route,
+    refusal::{Refusal, whole_seconds},
+    tokens,
+};
+
+/// Text from which on counting its tokens is worth a thread of its own.
+const MUCH_TEXT: u64 = 32 * 1024;
+
+/// What a call is weighed with.
+#[derive(Clone, Copy)]
+struct Weight {
+    tokens: u64,
+    /// None: the price is unknown.
+    money: Option<PicoUsd>,
+}
+
+/// Reserves the call's room. First with a bound that needs no tokenizer; where that is too much, with the exact count.
+pub async fn admit(accounting: &Arc<Accounting>, call: Call, route: Arc<Route>) -> Result<Permit, Refusal> {
+    let call = Arc::new(call);
+    let bound = weight(&route, |backend| tokens::bound(&call.shape, &backend.tokens));
+    let (held, limits) = match reserve(accounting, &call, bound) {
+        Ok(reserved) => reserved,
+        Err(denied) if denied.may_fit(call.shape.items) => {
+            let exact = exact(&call, &route).await?;
+            match exact.filter(|exact| exact.tokens < bound.tokens) {
+                Some(exact) => reserve(accounting, &call, exact).map_err(|denied| denied.refusal)?,
+                None => return Err(denied.refusal),
+            }
+        }
+        Err(denied) => return Err(denied.refusal),
+    };
+    let reservation = Reservation { accounting: accounting.clone(), limits, held: Some(held) };
+    Ok(Permit { call, route, reservation })
+}
+
+fn weight(route: &Route, count: impl Fn(&crate::policy::Backend) -> u64) -> Weight {
+    Weight { tokens: route.reachable().map(|backend| count(backend)).max().unwrap_or(0), money: route.dearest(&count) }
+}
+
+/// The weight by the models' own tokenizers; none where one is unknown.
+async fn exact(call: &Arc<Call>, route: &Arc<Route>) -> Result<Option<Weight>, Refusal> {
+    let count = {
+        let (call, route) = (call.clone(), route.clone());
+        move || -> Result<Option<Weight>, Refusal> {
+            let input = call.input()?;
+            let mut counts = Vec::new();
+            for backend in route.reachable() {
+                match tokens::count(&input, &backend.tokens) {
+                    Some(count) => counts.push((backend.label.clone(), count)),
+                    None => return Ok(None),
+                }
+            }
+            Ok(Some(weight(&route, |backend| {
+                counts.iter().find(|(label, _)| *label == backend.label).map_or(0, |(_, count)| *count)
+            })))
+        }
+    };
+    if call.shape.bytes < MUCH_TEXT {
+        return count();
+    }
+    tokio::task::spawn_blocking(count)
+        .await
+        .map_err(|_| Refusal::unavailable("counting_failed", "The call's tokens could not be counted".to_owned()))?
+}
+
+struct Denied {
+    denial: Option<Denial>,
+    refusal: Refusal,
+}
+
+impl Denied {
+    /// Whether a smaller weight could help at all: every input has at least one token.
+    fn may_fit(&self, items: u64) -> bool {
+        self.denial.is_some_and(|denial| match denial.exhausted {
+            Exhausted::Tokens => denial.used.saturating_add(items) <= denial.limit,
+            Exhausted::Budget => denial.used < denial.limit,
+            Exhausted::Requests | Exhausted::Parallel => false,
+        })
+    }
+}
+
+fn reserve(accounting: &Accounting, call: &Call, weight: Weight) -> Result<(Held, Vec<Limits>), Denied> {
+    let now = accounting.now();
+    let named = scopes(call, &*accounting.counters);
+    if weight.money.is_none() && named.iter().any(|named| named.scope.budget.is_some()) {
+        return Err(Denied { denial: None, refusal: Refusal::unpriced(&call.model) });
+    }
+    let scopes: Vec<Scope<'_>> = named.iter().map(|named| named.scope.clone()).collect();
+    let money = weight.money.unwrap_or(PicoUsd::ZERO);
+    match accounting.counters.reserve(&Ask { scopes: &scopes, tokens: weight.tokens, money }, now) {
+        Ok(held) => Ok((held, scopes.iter().map(|scope| scope.limits).collect())),
+        Err(denial) => {
+            let refusal = match named.get(denial.scope) {
+                Some(scope) => explain(scope, &denial, weight),
+                None => Refusal::unavailable("counting_failed", "The call could not be counted".to_owned()),
+            };
+            Err(Denied { denial: Some(denial), refusal })
+        }
+    }
+}
+
+fn explain(named: &Named<'_>, denial: &Denial, weight: Weight) -> Refusal {
+    let Named { word, name, scope } = named;
+    let Denial { limit, used, .. } = *denial;
+    let wait = match denial.retry {
+        Retry::WhenFree => Some(Duration::from_secs(1)),
+        Retry::After(wait) => Some(wait.max(Duration::from_millis(1))),
+        Retry::Never => None,
+    };
+    let advice = match wait {
+        Some(wait) => format!("try again in {} s", whole_seconds(wait)),
+        None => "waiting does not help".to_owned(),
+    };
+    let head = format!("Rate limit exceeded for {word} {name}");
+    match denial.exhausted {
+        Exhausted::Requests => {
+            let message = format!("{head}: {limit} requests per minute, {used} used; {advice}");
+            Refusal::rate_limited(word, "requests", message, wait)
+        }
+        Exhausted::Parallel => {
+            let message = format!("{head}: {limit} requests at the same time, {used} under way; {advice}");
+            Refusal::rate_limited(word, "parallel", message, wait)
+        }
+        Exhausted::Tokens if wait.is_none() => {
+            let message = format!(
+                "{head}: {limit} tokens per minute, and this call alone needs up to {}: it can never fit; send fewer \
+                 or shorter inputs at a time",
+                weight.tokens
+            );
+            Refusal::rate_limited(word, "tokens_never", message, None)
+        }
+        Exhausted::Tokens => {
+            let message = format!(
+                "{head}: {limit} tokens per minute, {used} used or reserved, this call needs up to {}; {advice}",
+                weight.tokens
+            );
+            Refusal::rate_limited(word, "tokens", message, wait)
+        }
+        Exhausted::Budget => {
+            let period = scope.budget.map(|budget| format!("{:?}", budget.period)).unwrap_or_default();
+            let message = format!(
+                "Budget exceeded for {word} {name}: {} USD ({period}), {} spent or reserved, this call may cost up to \
+                 {}; {advice}",
+                PicoUsd::new(limit),
+                PicoUsd::new(used),
+                weight.money.unwrap_or(PicoUsd::ZERO),
+            );
+            Refusal::budget_exceeded(word, message, wait)
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! A provider's answer on its way to the caller.
+//!
+//! Up to [`HELD`] bytes it is held until it has been checked and settled, so that an unusable one becomes an error and
+//! the headers can tell the cost. A larger one streams through; its last piece is kept back until the whole was seen to
+//! be right, and what goes wrong after the headers were sent aborts the connection.
+
+mod flow;
+mod persist;
+mod relay;
+mod usage;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, header};
+
+use crate::accounting::Settled;
+
+pub use flow::{Broken, Flow};
+pub use persist::Persist;
+pub use relay::{Observation, Relay};
+
+/// The largest answer that is held back as a whole.
+pub const HELD: usize = 256 * 1024;
+
+/// Headers of a provider that callers get to see.
+const PASSED: [HeaderName; 4] = [
+    header::CONTENT_TYPE,
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("openai-processing-ms"),
+    HeaderName::from_static("openai-version"),
+];
+
+/// An answer for the caller.
+#[derive(Debug)]
+pub enum Answer {
+    /// Checked and settled.
+    Whole(Bytes, Settled),
+    /// Still coming.
+    Streaming(Relay, crate::counters::Standing),
+}
+
+/// The provider's headers that go on to the caller.
+pub fn passed_headers(from: &HeaderMap) -> HeaderMap {
+    PASSED.iter().filter_map(|name| from.get(name).map(|value| (name.clone(), value.clone()))).collect()
+}

@@ -1,0 +1,145 @@
+//! A provider's answer as it arrives, with its accounts settled at the end.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
+use tokio::time::{Instant, Sleep};
+
+use super::usage::{self, EDGE};
+use crate::{
+    accounting::{InFlight, Settled},
+    ledger::Certainty,
+    tokens,
+};
+
+/// Why an answer did not come whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Broken {
+    /// The connection failed or ended early.
+    #[error("the provider's answer was cut off")]
+    Cut,
+    /// The backend's timeout ran out.
+    #[error("the provider's answer took too long")]
+    TooSlow,
+    /// The bytes are not an answer.
+    #[error("the provider's answer cannot be used: {0}")]
+    Unusable(&'static str),
+}
+
+/// The body of an answer, and the call it belongs to. Dropped before its end it leaves the call unsettled.
+pub struct Flow {
+    upstream: Pin<Box<reqwest::Body>>,
+    deadline: Pin<Box<Sleep>>,
+    head: BytesMut,
+    tail: BytesMut,
+    passed: u64,
+    in_flight: Option<InFlight>,
+}
+
+impl std::fmt::Debug for Flow {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Flow").field("passed", &self.passed).finish_non_exhaustive()
+    }
+}
+
+impl Flow {
+    /// The answer to a call, to be whole by the deadline.
+    pub fn new(upstream: reqwest::Body, in_flight: InFlight, deadline: Instant) -> Self {
+        Self {
+            upstream: Box::pin(upstream),
+            deadline: Box::pin(tokio::time::sleep_until(deadline)),
+            head: BytesMut::new(),
+            tail: BytesMut::new(),
+            passed: 0,
+            in_flight: Some(in_flight),
+        }
+    }
+
+    /// The bytes that are still to come, where the provider announced their number.
+    pub fn remaining(&self) -> Option<u64> {
+        self.upstream.size_hint().exact()
+    }
+
+    /// What is left of the limits while the answer runs.
+    pub fn standing(&self) -> crate::counters::Standing {
+        self.in_flight.as_ref().map(InFlight::standing).unwrap_or_default()
+    }
+
+    /// The next piece; none at the end.
+    pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
+        loop {
+            match self.upstream.as_mut().poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    let Ok(piece) = frame.into_data() else { continue };
+                    self.look_at(&piece);
+                    return Poll::Ready(Ok(Some(piece)));
+                }
+                Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Broken::Cut)),
+                Poll::Ready(None) => return Poll::Ready(Ok(None)),
+                Poll::Pending => {
+                    ready!(self.deadline.as_mut().poll(cx));
+                    return Poll::Ready(Err(Broken::TooSlow));
+                }
+            }
+        }
+    }
+
+    /// The next piece; none at the end.
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, Broken> {
+        std::future::poll_fn(|cx| self.poll_piece(cx)).await
+    }
+
+    /// After the last piece: checks the whole and settles the call to what the provider reports; where it reports
+    /// nothing, to the tokenizer's count, or to the bound.
+    pub fn settle(&mut self) -> Result<Settled, Broken> {
+        let tail = if self.tail.is_empty() { &self.head } else { &self.tail };
+        if let Some(fault) = usage::fault(&self.head, tail) {
+            return Err(Broken::Unusable(fault));
+        }
+        let Some(in_flight) = self.in_flight.take() else { return Err(Broken::Unusable("it was settled before")) };
+        let (tokens, certainty) = match usage::reported(&self.head, tail) {
+            Some(tokens) => (tokens, Certainty::Known),
+            None => counted(&in_flight),
+        };
+        Ok(in_flight.settle(tokens, certainty))
+    }
+
+    fn look_at(&mut self, piece: &Bytes) {
+        self.passed += piece.len() as u64;
+        let mut rest: &[u8] = piece;
+        if self.head.len() < EDGE {
+            let (begin, more) = rest.split_at(rest.len().min(EDGE - self.head.len()));
+            self.head.extend_from_slice(begin);
+            rest = more;
+            if rest.is_empty() && self.tail.is_empty() {
+                return;
+            }
+        }
+        if self.tail.is_empty() {
+            // The last edge may reach back into the first one.
+            self.tail.extend_from_slice(&self.head);
+        }
+        if rest.len() >= EDGE {
+            self.tail.clear();
+            self.tail.extend_from_slice(rest.get(rest.len() - EDGE..).unwrap_or_default());
+        } else {
+            let surplus = (self.tail.len() + rest.len()).saturating_sub(EDGE);
+            let _ = self.tail.split_to(surplus);
+            self.tail.extend_from_slice(rest);
+        }
+    }
+}
+
+/// What a call used whose provider does not say.
+fn counted(in_flight: &InFlight) -> (u64, Certainty) {
+    let call = in_flight.call();
+    let bound = &in_flight.backend().tokens;
+    match call.input().ok().and_then(|input| tokens::count(&input, bound)) {
+        Some(tokens) => (tokens, Certainty::Known),
+        None => (tokens::bound(&call.shape, bound), Certainty::Estimated),
+    }
+}

@@ -1,0 +1,44 @@
+//! Work that goes on when nobody waits for it any more.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use crate::background::Background;
+
+
+/// Runs with whoever polls it. Dropped before its end, it is finished as a task of its own: a caller that hangs up does
+/// not keep us from learning what the provider charges.
+pub struct Persist<F: Future<Output: Send> + Send + 'static> {
+    work: Option<Pin<Box<F>>>,
+    tasks: Background,
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Persist<F> {
+    /// Wraps a future; `tasks` takes it over if need be.
+    pub fn new(work: F, tasks: Background) -> Self {
+        Self { work: Some(Box::pin(work)), tasks }
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Future for Persist<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(work) = self.work.as_mut() else { return Poll::Pending };
+        let done = std::task::ready!(work.as_mut().poll(cx));
+        self.work = None;
+        Poll::Ready(done)
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Drop for Persist<F> {
+    fn drop(&mut self) {
+        if let Some(work) = self.work.take() {
+            self.tasks.spawn(async move {
+                drop(work.await);
+            });
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Work that nobody waits for, until the end.
+
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// A set of tasks. A handle: clones add to the same set.
+#[derive(Clone, Debug, Default)]
+pub struct Background {
+    tasks: TaskTracker,
+    end: CancellationToken,
+}
+
+impl Background {
+    /// Runs a future until it is done or [`Background::end`] drops it.
+    pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let end = self.end.clone();
+        self.tasks.spawn(async move {
+            tokio::select! {
+                biased;
+                () = end.cancelled() => {}
+                () = work => {}
+            }
+        });
+    }
+
+    /// Waits until all work is done, also what is begun meanwhile.
+    pub async fn done(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Drops all work that is not done, and what is begun from now on.
+    pub fn end(&self) {
+        self.end.cancel();
+    }
+}

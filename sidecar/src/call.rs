@@ -1,0 +1,166 @@
+//! A call as the caller sent it: read, checked, and measured. What the provider will parse is not parsed here twice.
+
+mod body;
+mod fields;
+mod input;
+
+use std::{ops::Range, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, header};
+use vectoll_config::v1::UserPolicy;
+
+use crate::{authenticate::Caller, refusal::Refusal};
+
+pub use input::{Input, Shape};
+
+use fields::Fields;
+
+/// The end user in LiteLLM's header.
+static USER_HEADER: HeaderName = HeaderName::from_static("x-litellm-user-id");
+/// Further facts on a call, as a JSON object.
+static METADATA_HEADER: HeaderName = HeaderName::from_static("x-litellm-metadata");
+/// The user of a call that names none, with a key that has no owner.
+const NOBODY: &str = "_none";
+/// The longest name of a user, in bytes.
+const MAX_USER: usize = 256;
+
+/// A call that is well-formed and whose caller is known.
+#[derive(Debug)]
+pub struct Call {
+    /// Who calls.
+    pub caller: Caller,
+    /// The model's public name.
+    pub model: Arc<str>,
+    /// The end user that it is booked to.
+    pub user: Arc<str>,
+    /// What is to be embedded, measured.
+    pub shape: Shape,
+    /// How the vectors are to be written.
+    pub encoding_format: EncodingFormat,
+    /// How many numbers a vector is to have; none: the model's own number.
+    pub dimensions: Option<u64>,
+    /// The body as it came.
+    pub body: Bytes,
+    /// Where the body's `{` is.
+    pub open_brace: usize,
+    /// Where in the body the model's name stands, with its quotes.
+    pub model_span: Option<Range<usize>>,
+    /// The name that stands there.
+    pub model_in_body: Option<String>,
+    /// Where `"encoding_format": null` has its `null`.
+    pub null_encoding_format: Option<Range<usize>>,
+    input_span: Range<usize>,
+}
+
+/// `encoding_format`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum EncodingFormat {
+    /// JSON numbers.
+    #[default]
+    Float,
+    /// Little-endian 32-bit floats in base64.
+    Base64,
+}
+
+/// How much of a request is read, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub struct Caps {
+    /// The largest body, in bytes.
+    pub body: usize,
+    /// How long the body may take to arrive.
+    pub patience: Duration,
+}
+
+impl Call {
+    /// Reads a call. `in_path` is the model's name where the path has it; it counts then, whatever the body says.
+    pub async fn read(
+        caller: Caller,
+        headers: &HeaderMap,
+        body: Body,
+        in_path: Option<String>,
+        caps: Caps,
+    ) -> Result<Self, Refusal> {
+        must_be_json(headers)?;
+        must_be_metadata(headers)?;
+        let body = body::read(headers, body, caps).await?;
+        let text = std::str::from_utf8(&body)
+            .map_err(|_| Refusal::malformed(None, "The request's body is not UTF-8: JSON must be"))?;
+        let fields = Fields::read(text)?;
+        let named = fields.model()?;
+        let model = in_path.or_else(|| named.clone()).ok_or_else(|| {
+            Refusal::malformed(Some("model"), "`model` is missing: name the embedding model to use")
+        })?;
+        if model.is_empty() {
+            return Err(Refusal::malformed(Some("model"), "`model` is empty: name the embedding model to use"));
+        }
+        let (input, input_span) = fields.input()?;
+        let shape = Shape::of(input)?;
+        let (encoding_format, null_encoding_format) = fields.encoding_format()?;
+        let dimensions = fields.dimensions()?;
+        let user = user(&caller, headers, fields.user()?)?;
+        let (model_span, open_brace) = (fields.model_span(), fields.open_brace());
+        Ok(Self {
+            caller,
+            model: model.into(),
+            user,
+            shape,
+            encoding_format,
+            dimensions,
+            model_span,
+            open_brace,
+            model_in_body: named,
+            null_encoding_format,
+            input_span,
+            body,
+        })
+    }
+
+    /// The input itself, for those who need more than its measure.
+    pub fn input(&self) -> Result<Input<'_>, Refusal> {
+        let raw = self.body.get(self.input_span.clone()).and_then(|raw| std::str::from_utf8(raw).ok());
+        Input::read(raw.unwrap_or_default(), self.shape)
+    }
+}
+
+fn must_be_json(headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(content_type) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
+    let essence = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+    let is_json = essence.eq_ignore_ascii_case("application/json")
+        || essence.rsplit_once('+').is_some_and(|(_, suffix)| suffix.eq_ignore_ascii_case("json"));
+    if is_json && !headers.contains_key(header::CONTENT_ENCODING) { Ok(()) } else { Err(Refusal::not_json()) }
+}
+
+fn must_be_metadata(headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(metadata) = headers.get(&METADATA_HEADER) else { return Ok(()) };
+    let object: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_slice(metadata.as_bytes());
+    match object {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Refusal::malformed(None, "The header x-litellm-metadata is not a JSON object")),
+    }
+}
+
+/// The user that a call is booked to: the header's, else the body's, else the key's owner.
+fn user(caller: &Caller, headers: &HeaderMap, in_body: Option<String>) -> Result<Arc<str>, Refusal> {
+    let key = caller.key();
+    let owner = || key.owner.clone().unwrap_or_else(|| NOBODY.into());
+    if key.user_policy == UserPolicy::Owner {
+        return Ok(owner());
+    }
+    let named = match headers.get(&USER_HEADER) {
+        Some(value) => {
+            let text = std::str::from_utf8(value.as_bytes())
+                .map_err(|_| Refusal::malformed(Some("user"), "The header x-litellm-user-id is not UTF-8"))?;
+            Some(text.to_owned())
+        }
+        None => in_body,
+    };
+    match named {
+        Some(name) if name.len() > MAX_USER => {
+            Err(Refusal::malformed(Some("user"), format!("`user` is longer than {MAX_USER} bytes")))
+        }
+        Some(name) if !name.is_empty() => Ok(name.into()),
+        Some(_) | None => Ok(owner()),
+    }
+}

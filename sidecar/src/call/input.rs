@@ -1,0 +1,195 @@
+//! What is to be embedded: a string, strings, a token array, or token arrays.
+
+use std::{borrow::Cow, fmt};
+
+use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
+
+use crate::refusal::Refusal;
+
+/// The most inputs of one call, as OpenAI has it.
+const MAX_ITEMS: u64 = 2048;
+
+/// The measure of an input.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Shape {
+    /// Inputs, hence vectors.
+    pub items: u64,
+    /// Bytes of text, over all inputs.
+    pub bytes: u64,
+    /// Tokens of token arrays, over all inputs.
+    pub tokens: u64,
+    /// Whether the inputs are token arrays.
+    pub is_tokens: bool,
+}
+
+impl Shape {
+    /// Measures the JSON of an `input` and refuses what is not one.
+    pub fn of(json: &str) -> Result<Self, Refusal> {
+        let Measured(shape) = serde_json::from_str(json).map_err(|error| {
+            // Only the reason: line and column would be those within the field.
+            let message = error.to_string();
+            Refusal::input(message.split(" at line ").next().unwrap_or(&message))
+        })?;
+        if shape.items > MAX_ITEMS {
+            return Err(Refusal::input(format!("{} inputs, the most in one call is {MAX_ITEMS}", shape.items)));
+        }
+        Ok(shape)
+    }
+}
+
+/// An input's texts, or the word that it has none.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// Texts.
+    Texts(Vec<Cow<'a, str>>),
+    /// Token arrays, of this measure.
+    Tokens(Shape),
+}
+
+impl<'a> Input<'a> {
+    /// Reads an input that was measured before.
+    pub(super) fn read(json: &'a str, shape: Shape) -> Result<Self, Refusal> {
+        if shape.is_tokens {
+            return Ok(Self::Tokens(shape));
+        }
+        let texts = if json.starts_with('"') {
+            serde_json::from_str(json).map(|text: String| vec![Cow::Owned(text)])
+        } else {
+            serde_json::from_str(json)
+        };
+        texts.map(Self::Texts).map_err(Refusal::input)
+    }
+}
+
+struct Measured(Shape);
+
+impl<'de> Deserialize<'de> for Measured {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WholeVisitor).map(Measured)
+    }
+}
+
+const EXPECTED: &str = "a string, an array of strings, an array of tokens, or an array of token arrays";
+const EMPTY: &str = "an input is empty";
+const MIXED: &str = "strings and tokens cannot be mixed";
+
+fn text<E: Error>(text: &str) -> Result<Shape, E> {
+    if text.is_empty() {
+        return Err(E::custom(EMPTY));
+    }
+    Ok(Shape { items: 1, bytes: text.len() as u64, tokens: 0, is_tokens: false })
+}
+
+struct WholeVisitor;
+
+impl<'de> Visitor<'de> for WholeVisitor {
+    type Value = Shape;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(EXPECTED)
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Shape, E> {
+        text(value)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Shape, A::Error> {
+        let mut sum: Option<(Kind, Shape)> = None;
+        while let Some(Item(kind, item)) = seq.next_element()? {
+            match &mut sum {
+                None => sum = Some((kind, item)),
+                Some((first, _)) if *first != kind => return Err(A::Error::custom(MIXED)),
+                Some((_, sum)) => {
+                    sum.items += item.items;
+                    sum.bytes += item.bytes;
+                    sum.tokens += item.tokens;
+                }
+            }
+        }
+        match sum {
+            None => Err(A::Error::custom("it is an empty array")),
+            // An array of tokens is one input.
+            Some((Kind::Token, shape)) => Ok(Shape { items: 1, ..shape }),
+            Some((Kind::Text | Kind::Tokens, shape)) => Ok(shape),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Text,
+    Token,
+    Tokens,
+}
+
+struct Item(Kind, Shape);
+
+impl<'de> Deserialize<'de> for Item {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ItemVisitor)
+    }
+}
+
+struct ItemVisitor;
+
+impl<'de> Visitor<'de> for ItemVisitor {
+    type Value = Item;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(EXPECTED)
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Item, E> {
+        text(value).map(|shape| Item(Kind::Text, shape))
+    }
+
+    fn visit_u64<E: Error>(self, token: u64) -> Result<Item, E> {
+        u32::try_from(token).map_err(|_| E::custom("a token is out of range"))?;
+        Ok(Item(Kind::Token, Shape { items: 1, bytes: 0, tokens: 1, is_tokens: true }))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Item, A::Error> {
+        let mut tokens = 0;
+        while seq.next_element::<u32>()?.is_some() {
+            tokens += 1;
+        }
+        if tokens == 0 {
+            return Err(A::Error::custom(EMPTY));
+        }
+        Ok(Item(Kind::Tokens, Shape { items: 1, bytes: 0, tokens, is_tokens: true }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn every_form_is_measured() {
+        for (json, items, bytes, tokens) in [
+            (r#""abc""#, 1, 3, 0),
+            (r#""\u00e9""#, 1, 2, 0),
+            (r#"["ab","c"]"#, 2, 3, 0),
+            ("[1,2,3]", 1, 0, 3),
+            ("[[1,2],[3]]", 2, 0, 3),
+        ] {
+            let shape = Shape::of(json).unwrap();
+            assert_eq!((shape.items, shape.bytes, shape.tokens), (items, bytes, tokens), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_input_is_refused_with_the_documented_words() {
+        for json in [
+            "null", "1", "true", "{}", "\"\"", "[]", "[\"\"]", "[\"a\",1]", "[1,\"a\"]", "[[1],\"a\"]", "[[]]", "[null]",
+            "[-1]", "[1.5]", "[[1],2]", "[[[1]]]", "[4294967296]",
+        ] {
+            let refusal = Shape::of(json).unwrap_err();
+            assert!(refusal.message.starts_with("Invalid input format: "), "{json}: {}", refusal.message);
+            assert_eq!(refusal.status, 400);
+        }
+        let many = format!("[{}]", vec!["\"a\""; 2049].join(","));
+        assert!(Shape::of(&many).unwrap_err().message.contains("2049 inputs"));
+    }
+}

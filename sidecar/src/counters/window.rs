@@ -1,0 +1,183 @@
+//! A sliding window over the last minute, in slots of one second.
+
+use std::{collections::VecDeque, time::Duration};
+
+/// Slots that a 60-second stretch can touch: it may begin and end inside one.
+const SPAN: u64 = 61;
+
+/// Amounts admitted lately, by the second.
+///
+/// What is admitted in second `s` is weighed together with everything from second `s - 60` on. Any 60 seconds touch at
+/// most 61 slots, and the last admission in them was weighed with all the others: so in no 60 seconds, wherever they
+/// begin, is more admitted than the limit.
+#[derive(Debug, Default)]
+pub(super) struct Window {
+    /// Slot and amount, oldest first; no slot twice.
+    slots: VecDeque<(u64, u64)>,
+    sum: u64,
+}
+
+/// The slot that a moment falls in.
+pub(super) fn slot_of(elapsed: Duration) -> u64 {
+    elapsed.as_secs()
+}
+
+impl Window {
+    /// Forgets what is over.
+    pub(super) fn advance(&mut self, slot: u64) {
+        while let Some(&(oldest, amount)) = self.slots.front()
+            && oldest + SPAN <= slot
+        {
+            self.sum = self.sum.saturating_sub(amount);
+            self.slots.pop_front();
+        }
+    }
+
+    /// What counts at present.
+    pub(super) fn sum(&self) -> u64 {
+        self.sum
+    }
+
+    /// Whether nothing counts.
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Adds to the newest slot.
+    pub(super) fn add(&mut self, slot: u64, amount: u64) {
+        if amount == 0 {
+            return;
+        }
+        match self.slots.back_mut() {
+            // Slots only grow; an older one would only mean that `now` was taken before the lock.
+            Some((newest, sum)) if *newest >= slot => *sum = sum.saturating_add(amount),
+            Some(_) | None => self.slots.push_back((slot, amount)),
+        }
+        self.sum = self.sum.saturating_add(amount);
+    }
+
+    /// Takes back what was added in a slot, if it still counts.
+    pub(super) fn take_back(&mut self, slot: u64, amount: u64) {
+        // An amount added while a newer slot was already there went into that one: look from `slot` on.
+        let from = self.slots.partition_point(|&(at, _)| at < slot);
+        let mut rest = amount;
+        for (_, sum) in self.slots.range_mut(from..) {
+            let taken = rest.min(*sum);
+            *sum -= taken;
+            self.sum -= taken;
+            rest -= taken;
+            if rest == 0 {
+                break;
+            }
+        }
+        self.slots.retain(|&(_, sum)| sum > 0);
+    }
+
+    /// How long until `amount` fits under `limit`, if nothing else is added. `None`: it never fits.
+    pub(super) fn wait(&self, elapsed: Duration, limit: u64, amount: u64) -> Option<Duration> {
+        let room = limit.checked_sub(amount)?;
+        let mut sum = self.sum;
+        if sum <= room {
+            return Some(Duration::ZERO);
+        }
+        for &(slot, freed) in &self.slots {
+            sum -= freed;
+            if sum <= room {
+                return Some(Duration::from_secs(slot + SPAN).saturating_sub(elapsed));
+            }
+        }
+        None
+    }
+
+    /// How long until nothing counts, if nothing is added.
+    pub(super) fn reset(&self, elapsed: Duration) -> Duration {
+        self.slots
+            .back()
+            .map_or(Duration::ZERO, |&(slot, _)| Duration::from_secs(slot + SPAN).saturating_sub(elapsed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    #[test]
+    fn an_amount_counts_for_sixty_seconds_and_not_beyond_the_sixty_first() {
+        let mut window = Window::default();
+        window.add(slot_of(at(900)), 10);
+        window.advance(slot_of(at(60_899)));
+        assert_eq!(window.sum(), 10);
+        window.advance(slot_of(at(61_000)));
+        assert_eq!(window.sum(), 0);
+        assert!(window.is_empty());
+    }
+
+    #[test]
+    fn the_wait_is_right_to_the_slot() {
+        let mut window = Window::default();
+        window.add(0, 60);
+        window.add(10, 30);
+        let now = at(20_250);
+        assert_eq!(window.wait(now, 100, 10), Some(Duration::ZERO));
+        assert_eq!(window.wait(now, 100, 11), Some(at(61_000 - 20_250)));
+        assert_eq!(window.wait(now, 100, 71), Some(at(71_000 - 20_250)));
+        assert_eq!(window.wait(now, 100, 101), None);
+    }
+
+    #[test]
+    fn what_is_taken_back_no_longer_counts() {
+        let mut window = Window::default();
+        window.add(1, 5);
+        window.add(2, 7);
+        window.take_back(1, 3);
+        assert_eq!(window.sum(), 9);
+        window.advance(62);
+        assert_eq!(window.sum(), 7);
+        window.take_back(1, 2);
+        assert_eq!(window.sum(), 5, "what left its slot late is taken from the newer ones");
+    }
+
+    proptest! {
+        /// The promise itself: whatever is asked for and whenever, no 60 seconds hold more than the limit.
+        #[test]
+        fn no_sixty_seconds_hold_more_than_the_limit(
+            steps in prop::collection::vec((0u64..5_000, 1u64..40), 1..300),
+            limit in 40u64..100,
+        ) {
+            let mut window = Window::default();
+            let mut admitted: Vec<(u64, u64)> = Vec::new();
+            let mut now = 0;
+            for (pause, amount) in steps {
+                now += pause;
+                let slot = slot_of(at(now));
+                window.advance(slot);
+                if window.sum() + amount <= limit {
+                    window.add(slot, amount);
+                    admitted.push((now, amount));
+                } else {
+                    // And the wait that is told is enough, and not a slot too long.
+                    let wait = window.wait(at(now), limit, amount).unwrap();
+                    prop_assert!(wait > Duration::ZERO && wait <= Duration::from_secs(61));
+                    let mut later = Window { slots: window.slots.clone(), sum: window.sum };
+                    later.advance(slot_of(at(now) + wait));
+                    prop_assert!(later.sum() + amount <= limit);
+                    let mut early = Window { slots: window.slots.clone(), sum: window.sum };
+                    early.advance(slot_of(at(now) + wait - Duration::from_millis(1)));
+                    prop_assert!(early.sum() + amount > limit);
+                }
+            }
+            for (i, &(start, _)) in admitted.iter().enumerate() {
+                let sum: u64 =
+                    admitted[i..].iter().take_while(|(t, _)| *t < start + 60_000).map(|(_, amount)| amount).sum();
+                prop_assert!(sum <= limit, "{sum} in the 60 s from {start}");
+            }
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What was used and spent, in integers, by key, team, user and model.
+//!
+//! Every call is booked once, in all families at the same moment, so that at any scrape each family sums to the same
+//! total.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+use vectoll_config::PicoUsd;
+
+use crate::counters::Used;
+
+/// Users told apart on /metrics; those beyond are booked under `_other`.
+pub const MAX_USERS: usize = 1_000;
+/// Model names told apart: a wildcard route takes names from callers, and labels must stay bounded.
+const MAX_MODELS: usize = 1_000;
+const OTHER: &str = "_other";
+
+/// Totals of one series.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Totals {
+    /// Calls that were sent to a backend.
+    pub requests: u64,
+    /// Input tokens charged.
+    pub tokens: u64,
+    /// Money charged, in pico-USD.
+    pub pico_usd: u64,
+}
+
+impl Totals {
+    fn add(&mut self, used: Used) {
+        self.requests += 1;
+        self.tokens = self.tokens.saturating_add(used.tokens);
+        self.pico_usd = self.pico_usd.saturating_add(used.money.pico());
+    }
+
+    /// The money.
+    pub fn money(&self) -> PicoUsd {
+        PicoUsd::new(self.pico_usd)
+    }
+}
+
+/// Whom a call is booked to. Names are `namespace/name`, for people: accounts by UID are the counters' business.
+#[derive(Clone, Debug)]
+pub struct Booking {
+    /// The key.
+    pub key: Arc<str>,
+    /// Its team.
+    pub team: Arc<str>,
+    /// The end user.
+    pub user: Arc<str>,
+    /// The model's public name.
+    pub model: Arc<str>,
+    /// The kind of provider.
+    pub provider: &'static str,
+    /// The backend, `namespace/route/backend`.
+    pub backend: Arc<str>,
+}
+
+/// How sure a charge is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certainty {
+    /// The provider reported it, or it was counted with the model's own tokenizer.
+    Known,
+    /// The provider answered without a usage and the tokenizer is unknown: booked at the bound.
+    Estimated,
+    /// The provider may have charged it, but nobody knows: booked at the reservation.
+    Unsettled,
+}
+
+/// The books of this sidecar.
+#[derive(Debug, Default)]
+pub struct Ledger(Mutex<Books>);
+
+/// The content of the books. Nested maps: team → key, team → user, (model, provider) → backend.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Books {
+    /// By team, then key.
+    pub keys: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Totals>>,
+    /// By team.
+    pub teams: BTreeMap<Arc<str>, Totals>,
+    /// By team, then user.
+    pub users: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Totals>>,
+    /// By model, then provider, then backend.
+    pub models: BTreeMap<Arc<str>, BTreeMap<Arc<str>, BTreeMap<Arc<str>, Totals>>>,
+    /// The part of the above that is booked but not known to be charged.
+    pub unsettled: Totals,
+    /// The part of the above that is an upper bound.
+    pub estimated: Totals,
+    /// Tokens of models without a price, by model. Their money is not known, and not counted as 0 in silence.
+    pub unpriced_tokens: BTreeMap<Arc<str>, u64>,
+    /// Tokens beyond what had been reserved.
+    pub overrun_tokens: u64,
+    /// Calls booked under `_other` because there were too many users.
+    pub folded_calls: u64,
+}
+
+impl Ledger {
+    /// Starts with what a former process of this sidecar booked.
+    pub fn resume(books: Books) -> Self {
+        Self(Mutex::new(books))
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        // A panic while booking leaves numbers, not broken memory.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Books a call in every family. `priced` is false where nobody knows what the model costs.
+    pub fn book(&self, booking: &Booking, used: Used, priced: bool, overrun: u64, certainty: Certainty) {
+        let mut books = self.books();
+        let books = &mut *books;
+        series(series_of(&mut books.keys, &booking.team), &booking.key).add(used);
+        series(&mut books.teams, &booking.team).add(used);
+        let told_apart: usize = books.users.values().map(BTreeMap::len).sum();
+        let users = series_of(&mut books.users, &booking.team);
+        if told_apart < MAX_USERS || users.contains_key(&booking.user) {
+            series(users, &booking.user).add(used);
+        } else {
+            books.folded_calls += 1;
+            series(users, OTHER).add(used);
+        }
+        let known = books.models.len() < MAX_MODELS || books.models.contains_key(&booking.model);
+        let model: &str = if known { &booking.model } else { OTHER };
+        series(series_of(series_of(&mut books.models, model), booking.provider), &booking.backend).add(used);
+        if !priced {
+            *series(&mut books.unpriced_tokens, model) += used.tokens;
+        }
+        books.overrun_tokens += overrun;
+        match certainty {
+            Certainty::Known => {}
+            Certainty::Estimated => books.estimated.add(used),
+            Certainty::Unsettled => books.unsettled.add(used),
+        }
+    }
+
+    /// What a key has spent in all.
+    pub fn key_spend(&self, team: &str, key: &str) -> PicoUsd {
+        let books = self.books();
+        books.keys.get(team).and_then(|keys| keys.get(key)).map_or(PicoUsd::ZERO, Totals::money)
+    }
+
+    /// A copy of the books at one moment.
+    pub fn copy(&self) -> Books {
+        self.books().clone()
+    }
+}
+
+/// The entry of a map, made if need be; the name is copied only then.
+fn series<'a, V: Default>(map: &'a mut BTreeMap<Arc<str>, V>, name: &str) -> &'a mut V {
+    let name = match map.get_key_value(name) {
+        Some((known, _)) => known.clone(),
+        None => name.into(),
+    };
+    map.entry(name).or_default()
+}
+
+/// The same for a map of maps: only the types differ.
+fn series_of<'a, V>(map: &'a mut BTreeMap<Arc<str>, BTreeMap<Arc<str>, V>>, name: &str) -> &'a mut BTreeMap<Arc<str>, V> {
+    series(map, name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn booking(key: &str, user: &str, model: &str) -> Booking {
+        Booking {
+            key: key.into(),
+            team: "default/t".into(),
+            user: user.into(),
+            model: model.into(),
+            provider: "openai",
+            backend: "default/r/b".into(),
+        }
+    }
+
+    #[test]
+    fn every_family_sums_to_the_same_total_however_many_users_and_models() {
+        let ledger = Ledger::default();
+        let mut total = Totals::default();
+        for i in 0..2_500u64 {
+            let used = Used { tokens: i, money: PicoUsd::new(i * 7) };
+            total.add(used);
+            let booking = booking(&format!("default/k{}", i % 3), &format!("u{i}"), &format!("m{}", i % 1_700));
+            ledger.book(&booking, used, true, 0, Certainty::Known);
+        }
+        let books = ledger.copy();
+        let sum = |totals: Vec<Totals>| {
+            totals.iter().fold(Totals::default(), |sum, each| Totals {
+                requests: sum.requests + each.requests,
+                tokens: sum.tokens + each.tokens,
+                pico_usd: sum.pico_usd + each.pico_usd,
+            })
+        };
+        assert_eq!(sum(books.keys.values().flat_map(|m| m.values().copied()).collect()), total);
+        assert_eq!(sum(books.teams.values().copied().collect()), total);
+        assert_eq!(sum(books.users.values().flat_map(|m| m.values().copied()).collect()), total);
+        let models = books.models.values().flat_map(|m| m.values().flat_map(|m| m.values().copied()));
+        assert_eq!(sum(models.collect()), total);
+        let users: usize = books.users.values().map(BTreeMap::len).sum();
+        assert_eq!(users, MAX_USERS + 1, "the bound and _other");
+        assert_eq!(books.folded_calls, 1_500);
+        assert_eq!(books.models.len(), MAX_MODELS + 1);
+    }
+}

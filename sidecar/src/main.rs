@@ -1,0 +1,24 @@
+//! `vectoll-sidecar`.
+
+use clap::Parser;
+use vectoll_sidecar::{logging, run, settings::Settings};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> anyhow::Result<()> {
+    let settings = Settings::parse();
+    logging::start(settings.log_format, &settings.log_filter)?;
+    // One provider of cryptography for all TLS; the error only says that there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut runtime = if settings.worker_threads == 1 {
+        // Work does not move between cores: the cheapest way to serve one pod.
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.worker_threads(settings.worker_threads);
+        builder
+    };
+    let runtime = runtime.enable_all().max_blocking_threads(4).build()?;
+    runtime.block_on(run(settings))
+}

@@ -1,0 +1,161 @@
+//! What Prometheus sees. Names follow Prometheus's conventions; every label is bounded.
+
+mod books;
+
+use std::{collections::HashMap, sync::{Arc, Mutex, PoisonError}, time::Duration};
+
+use http::StatusCode;
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+
+pub use books::{BookFamilies, Source};
+
+/// Buckets for whole calls, in seconds: from what the built-in model takes to what a provider takes.
+const CALL_SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
+/// Buckets for our own share, in seconds.
+const OVERHEAD_SECONDS: [f64; 9] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.01, 0.1, 1.0];
+
+/// The metrics that are noted as things happen. A handle: clones write to the same series.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    registry: Registry,
+    requests: HistogramVec,
+    by_status: Arc<Mutex<HashMap<StatusCode, Histogram>>>,
+    overhead: Histogram,
+    upstream: HistogramVec,
+    rejections: IntCounterVec,
+    in_flight: IntGauge,
+    /// Reloads by result, and what was last applied.
+    pub config: ConfigMetrics,
+}
+
+/// What Prometheus sees of the config.
+#[derive(Clone, Debug)]
+pub struct ConfigMetrics {
+    /// The generation in force.
+    pub generation: IntGauge,
+    /// Reloads by result: applied, refused.
+    pub reloads: IntCounterVec,
+    /// 1 while the newest config in the folder is not the one in force.
+    pub stale: IntGauge,
+    /// When the config in force was applied, in seconds since 1970.
+    pub applied: IntGauge,
+}
+
+/// A request that is being served.
+#[derive(Debug)]
+pub struct UnderWay(IntGauge);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    /// Registers everything; `books` renders the spend.
+    pub fn new(books: BookFamilies) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let histogram = |name: &str, help: &str, buckets: &[f64]| {
+            HistogramOpts::new(name, help).buckets(buckets.to_vec())
+        };
+        let gauge = |name: &str, help: &str| IntGauge::new(name, help);
+        let metrics = Self {
+            requests: HistogramVec::new(
+                histogram(
+                    "vectoll_request_duration_seconds",
+                    "Time from a request's headers to its response's headers.",
+                    &CALL_SECONDS,
+                ),
+                &["status"],
+            )?,
+            by_status: Arc::default(),
+            overhead: Histogram::with_opts(histogram(
+                "vectoll_overhead_duration_seconds",
+                "The part of a request's time that the sidecar itself took.",
+                &OVERHEAD_SECONDS,
+            ))?,
+            upstream: HistogramVec::new(
+                histogram(
+                    "vectoll_upstream_duration_seconds",
+                    "Time from sending a call to the last byte of the backend's answer.",
+                    &CALL_SECONDS,
+                ),
+                &["backend"],
+            )?,
+            rejections: IntCounterVec::new(
+                Opts::new("vectoll_rejections_total", "Calls that got no vectors, by whose limit or fault it was and why."),
+                &["scope", "reason"],
+            )?,
+            in_flight: gauge("vectoll_requests_in_flight", "Requests that have no response yet.")?,
+            config: ConfigMetrics {
+                generation: gauge("vectoll_config_generation", "The generation of the config in force; 0: none.")?,
+                reloads: IntCounterVec::new(
+                    Opts::new("vectoll_config_reloads_total", "Configs read, by result."),
+                    &["result"],
+                )?,
+                stale: gauge(
+                    "vectoll_config_stale",
+                    "1 while the config in the folder is refused or gone and the last good one is in force.",
+                )?,
+                applied: gauge(
+                    "vectoll_config_last_applied_timestamp_seconds",
+                    "When the config in force was applied.",
+                )?,
+            },
+            registry,
+        };
+        let Self { registry, requests, by_status: _, overhead, upstream, rejections, in_flight, config } = &metrics;
+        let ConfigMetrics { generation, reloads, stale, applied } = config;
+        registry.register(Box::new(requests.clone()))?;
+        registry.register(Box::new(overhead.clone()))?;
+        registry.register(Box::new(upstream.clone()))?;
+        registry.register(Box::new(rejections.clone()))?;
+        registry.register(Box::new(in_flight.clone()))?;
+        registry.register(Box::new(generation.clone()))?;
+        registry.register(Box::new(reloads.clone()))?;
+        registry.register(Box::new(stale.clone()))?;
+        registry.register(Box::new(applied.clone()))?;
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        registry.register(Box::new(books))?;
+        for result in ["applied", "refused"] {
+            reloads.with_label_values(&[result]);
+        }
+        Ok(metrics)
+    }
+
+    /// Notes that a request has begun.
+    pub fn enter(&self) -> UnderWay {
+        self.in_flight.inc();
+        UnderWay(self.in_flight.clone())
+    }
+
+    /// Notes a request's end.
+    pub fn observe(&self, status: StatusCode, took: Duration, upstream: Duration) {
+        let histogram = {
+            let mut known = self.by_status.lock().unwrap_or_else(PoisonError::into_inner);
+            known
+                .entry(status)
+                .or_insert_with(|| self.requests.with_label_values(&[status.as_str()]))
+                .clone()
+        };
+        histogram.observe(took.as_secs_f64());
+        self.overhead.observe(took.saturating_sub(upstream).as_secs_f64());
+    }
+
+    /// The histogram of a backend.
+    pub fn upstream(&self, backend: &str) -> Histogram {
+        self.upstream.with_label_values(&[backend])
+    }
+
+    /// Notes a refusal.
+    pub fn rejected(&self, scope: &str, reason: &str) {
+        self.rejections.with_label_values(&[scope, reason]).inc();
+    }
+
+    /// Everything in Prometheus's text format.
+    pub fn render(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}

@@ -1,0 +1,217 @@
+//! The families of usage and spend, rendered at each scrape from the ledger's integers.
+
+use std::sync::Arc;
+
+use prometheus::{
+    core::{Collector, Desc},
+    proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
+};
+
+use crate::{
+    counters::{Account, Open, Spending},
+    ledger::{Books, Totals},
+    policy::Policy,
+};
+use vectoll_config::v1::Budget;
+
+/// Where the numbers come from at the moment of a scrape.
+pub trait Source: Send + Sync {
+    /// The books.
+    fn books(&self) -> Books;
+    /// The open reservations.
+    fn open(&self) -> Open;
+    /// What is taken of a budget.
+    fn spending(&self, account: &Account, budget: &Budget) -> Spending;
+    /// What is served.
+    fn policy(&self) -> Arc<Policy>;
+}
+
+/// The collector.
+pub struct BookFamilies(Box<dyn Source>);
+
+impl BookFamilies {
+    /// Families over a source.
+    pub fn new(source: Box<dyn Source>) -> Self {
+        Self(source)
+    }
+}
+
+impl Collector for BookFamilies {
+    fn desc(&self) -> Vec<&Desc> {
+        // Described by what it collects: the families are not fixed in advance.
+        Vec::new()
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "Prometheus knows only floats; exact up to 2⁵³")]
+    fn collect(&self) -> Vec<MetricFamily> {
+        let Books { keys, teams, users, models, unsettled, estimated, unpriced_tokens, overrun_tokens, folded_calls } =
+            self.0.books();
+        let mut families = Vec::new();
+        let by_key = keys.iter().flat_map(|(team, keys)| {
+            keys.iter().map(move |(key, totals)| (vec![("team", &**team), ("key", &**key)], totals))
+        });
+        totals(&mut families, "key", "each key", by_key);
+        totals(&mut families, "team", "each team", teams.iter().map(|(team, totals)| (vec![("team", &**team)], totals)));
+        let by_user = users.iter().flat_map(|(team, users)| {
+            users.iter().map(move |(user, totals)| (vec![("team", &**team), ("user", &**user)], totals))
+        });
+        totals(&mut families, "user", "each end user of a team", by_user);
+        let by_model = models.iter().flat_map(|(model, providers)| {
+            providers.iter().flat_map(move |(provider, backends)| {
+                backends.iter().map(move |(backend, totals)| {
+                    (vec![("model", &**model), ("provider", &**provider), ("backend", &**backend)], totals)
+                })
+            })
+        });
+        totals(&mut families, "model", "each model at each backend", by_model);
+        totals(
+            &mut families,
+            "unsettled",
+            "calls that a provider may have charged, booked at their reservation and included in the other families",
+            std::iter::once((Vec::new(), &unsettled)),
+        );
+        totals(
+            &mut families,
+            "estimated",
+            "calls whose provider reported no usage, booked at an upper bound and included in the other families",
+            std::iter::once((Vec::new(), &estimated)),
+        );
+        let mut plain = |name: &str, help: &str, kind, samples: Vec<Metric>| {
+            if !samples.is_empty() {
+                families.push(family(name, help, kind, samples));
+            }
+        };
+        plain(
+            "vectoll_unpriced_tokens_total",
+            "Tokens of models without a known price: their cost is unknown, not 0.",
+            MetricType::COUNTER,
+            unpriced_tokens.iter().map(|(model, tokens)| counter(&[("model", model)], *tokens as f64)).collect(),
+        );
+        plain(
+            "vectoll_reservation_overrun_tokens_total",
+            "Tokens that providers reported beyond what was reserved for them.",
+            MetricType::COUNTER,
+            vec![counter(&[], overrun_tokens as f64)],
+        );
+        plain(
+            "vectoll_folded_users_requests_total",
+            "Requests booked under the user _other because there were too many users to tell apart.",
+            MetricType::COUNTER,
+            vec![counter(&[], folded_calls as f64)],
+        );
+        let Open { calls, tokens, money } = self.0.open();
+        plain(
+            "vectoll_reservations",
+            "Calls that hold a reservation.",
+            MetricType::GAUGE,
+            vec![gauge(&[], calls as f64)],
+        );
+        plain(
+            "vectoll_reserved_tokens",
+            "Tokens reserved for calls under way.",
+            MetricType::GAUGE,
+            vec![gauge(&[], tokens as f64)],
+        );
+        plain(
+            "vectoll_reserved_spend_usd",
+            "Money reserved for calls under way.",
+            MetricType::GAUGE,
+            vec![gauge(&[], money.as_usd_for_display())],
+        );
+        self.budgets(&mut families);
+        families
+    }
+}
+
+impl BookFamilies {
+    fn budgets(&self, families: &mut Vec<MetricFamily>) {
+        let policy = self.0.policy();
+        let keys = policy.all_keys.iter().filter_map(|key| {
+            let labels = vec![("team", &*key.team.name), ("key", &*key.name)];
+            Some((labels, Account::Key(key.uid.clone()), key.budget.as_ref()?))
+        });
+        self.budget(families, "key", keys.collect());
+        let teams = policy.teams.iter().filter_map(|team| {
+            Some((vec![("team", &*team.name)], Account::Team(team.uid.clone()), team.budget.as_ref()?))
+        });
+        self.budget(families, "team", teams.collect());
+    }
+
+    fn budget(&self, families: &mut Vec<MetricFamily>, word: &str, of: Vec<(Vec<(&str, &str)>, Account, &Budget)>) {
+        let (mut limits, mut remaining) = (Vec::new(), Vec::new());
+        for (labels, account, budget) in of {
+            let taken = self.0.spending(&account, budget).taken;
+            limits.push(gauge(&labels, budget.limit.as_usd_for_display()));
+            remaining.push(gauge(&labels, budget.limit.minus(taken).as_usd_for_display()));
+        }
+        if !limits.is_empty() {
+            let name = |what: &str| format!("vectoll_{word}_budget_{what}_usd");
+            let help = format!("The budget of the {word} for its present period.");
+            families.push(family(&name("limit"), &help, MetricType::GAUGE, limits));
+            let help = format!("What is left of the budget of the {word}, reservations taken off.");
+            families.push(family(&name("remaining"), &help, MetricType::GAUGE, remaining));
+        }
+    }
+}
+
+/// The three families of requests, tokens and money over the same series.
+#[allow(clippy::cast_precision_loss, reason = "Prometheus knows only floats; exact up to 2⁵³")]
+fn totals<'a>(
+    families: &mut Vec<MetricFamily>,
+    word: &str,
+    of: &str,
+    series: impl Iterator<Item = (Vec<(&'a str, &'a str)>, &'a Totals)>,
+) {
+    let (mut requests, mut tokens, mut money) = (Vec::new(), Vec::new(), Vec::new());
+    for (labels, totals) in series {
+        requests.push(counter(&labels, totals.requests as f64));
+        tokens.push(counter(&labels, totals.tokens as f64));
+        money.push(counter(&labels, totals.money().as_usd_for_display()));
+    }
+    if requests.is_empty() {
+        return;
+    }
+    for (what, help, samples) in [
+        ("requests", "Calls sent to a backend", requests),
+        ("tokens", "Input tokens charged", tokens),
+        ("spend_usd", "Money charged in US dollars", money),
+    ] {
+        let name = format!("vectoll_{word}_{what}_total");
+        families.push(family(&name, &format!("{help}: {of}."), MetricType::COUNTER, samples));
+    }
+}
+
+fn family(name: &str, help: &str, kind: MetricType, samples: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    family.set_metric(samples);
+    family
+}
+
+fn labelled(labels: &[(&str, &str)]) -> Metric {
+    let pairs = labels.iter().map(|&(name, value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name(name.to_owned());
+        pair.set_value(value.to_owned());
+        pair
+    });
+    Metric::from_label(pairs.collect())
+}
+
+fn counter(labels: &[(&str, &str)], value: f64) -> Metric {
+    let mut metric = labelled(labels);
+    let mut counter = Counter::default();
+    counter.set_value(value);
+    metric.set_counter(counter);
+    metric
+}
+
+fn gauge(labels: &[(&str, &str)], value: f64) -> Metric {
+    let mut metric = labelled(labels);
+    let mut gauge = Gauge::default();
+    gauge.set_value(value);
+    metric.set_gauge(gauge);
+    metric
+}

@@ -1,0 +1,119 @@
+//! The config compiled for serving: references resolved, names indexed, credentials read. Immutable; a reload makes a
+//! new one and swaps it in, and each request holds the one it began with.
+
+mod compile;
+mod route;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use vectoll_config::{
+    KeyHash, ModelPattern, Price, Uid,
+    v1::{Budget, Limits, ModelLimits, TokenBound, UserPolicy},
+};
+
+use crate::provider::Provider;
+
+pub use compile::{CompileError, compile};
+pub use route::{Route, RouteIndex};
+
+/// What this sidecar serves by.
+#[derive(Debug, Default)]
+pub struct Policy {
+    /// The config's generation; 0: none was loaded yet.
+    pub generation: u64,
+    /// Every valid credential and its key.
+    pub keys: HashMap<KeyHash, Arc<Key>>,
+    /// All keys, once each.
+    pub all_keys: Vec<Arc<Key>>,
+    /// All teams.
+    pub teams: Vec<Arc<Team>>,
+}
+
+/// A key.
+#[derive(Debug)]
+pub struct Key {
+    /// `namespace/name`.
+    pub name: Arc<str>,
+    /// What its counts are kept under.
+    pub uid: Uid,
+    /// The team.
+    pub team: Arc<Team>,
+    /// The owner.
+    pub owner: Option<Arc<str>>,
+    /// Whether a call may name its user.
+    pub user_policy: UserPolicy,
+    /// Models it may use; none: all.
+    pub models: Option<Vec<ModelPattern>>,
+    /// Limits on all calls.
+    pub limits: Limits,
+    /// Limits by model.
+    pub model_limits: Vec<ModelLimits>,
+    /// Limits on each user.
+    pub user_limits: Limits,
+    /// Budget.
+    pub budget: Option<Budget>,
+    /// When it stops working.
+    pub expires_at: Option<Timestamp>,
+    /// Whether it is refused.
+    pub suspended: bool,
+}
+
+/// A team.
+#[derive(Debug)]
+pub struct Team {
+    /// `namespace/name`.
+    pub name: Arc<str>,
+    /// What its counts are kept under.
+    pub uid: Uid,
+    /// Whether it is refused.
+    pub suspended: bool,
+    /// The routes of one namespace after the other, in the order in which they are searched.
+    pub search: Vec<Arc<RouteIndex>>,
+    /// Models it may use; none: all.
+    pub models: Option<Vec<ModelPattern>>,
+    /// Limits on all calls.
+    pub limits: Limits,
+    /// Limits by model.
+    pub model_limits: Vec<ModelLimits>,
+    /// Limits on each user.
+    pub user_limits: Limits,
+    /// Budget.
+    pub budget: Option<Budget>,
+    /// Each user's budget.
+    pub user_budget: Option<Budget>,
+    /// Users told apart.
+    pub max_users: u32,
+}
+
+/// One place that serves a model.
+#[derive(Debug)]
+pub struct Backend {
+    /// `namespace/route/backend`, for people.
+    pub label: Arc<str>,
+    /// The model's name there; none: as called.
+    pub model: Option<Arc<str>>,
+    /// Share of the calls.
+    pub weight: u32,
+    /// How to speak to it.
+    pub provider: Provider,
+    /// What a token costs; none: unknown.
+    pub price: Option<Price>,
+    /// How many tokens an input can become.
+    pub tokens: TokenBound,
+    /// From sending a call to the last byte of its answer.
+    pub timeout: Duration,
+}
+
+impl Team {
+    /// The route of a model: the first namespace in the team's order that has one decides, so that no stranger's exact
+    /// name can draw inputs that a nearer route would take.
+    pub fn route(&self, model: &str) -> Option<&Arc<Route>> {
+        self.search.iter().find_map(|index| index.route(model))
+    }
+}
+
+/// Whether an allowlist lets a model through.
+pub fn allows(models: Option<&[ModelPattern]>, model: &str) -> bool {
+    models.is_none_or(|models| models.iter().any(|pattern| pattern.covers(model)))
+}

@@ -1,0 +1,161 @@
+//! From the contract to a [`Policy`].
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use vectoll_config::{ModelPattern, ObjectName, v1};
+
+use super::{Backend, Key, Policy, Route, RouteIndex, Team};
+use crate::provider::{Provider, builtin, openai};
+
+/// Why a config that reads well cannot be served. The path is the contract's.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {reason}")]
+pub struct CompileError {
+    path: String,
+    reason: String,
+}
+
+/// The credential files beside the config: content by name.
+pub type Files = BTreeMap<String, Vec<u8>>;
+
+/// Compiles a config. `http` is the client whose connection pool outlives reloads.
+pub fn compile(config: v1::Config, files: &Files, http: &reqwest::Client) -> Result<Policy, CompileError> {
+    let mut indexes: HashMap<String, Vec<(ModelPattern, Arc<Route>)>> = HashMap::new();
+    for (i, route) in config.routes.into_iter().enumerate() {
+        let mut backends = Vec::with_capacity(route.backends.len());
+        for (j, backend) in route.backends.into_iter().enumerate() {
+            let at = format!("routes[{i}].backends[{j}].provider");
+            backends.push(Arc::new(compile_backend(&route.name, backend, files, http, &at)?));
+        }
+        let compiled = Arc::new(Route::new(backends));
+        let names = indexes.entry(route.name.namespace().to_owned()).or_default();
+        names.extend(route.models.into_iter().map(|model| (model, compiled.clone())));
+    }
+    let indexes: HashMap<String, Arc<RouteIndex>> = indexes
+        .into_iter()
+        .map(|(namespace, names)| (namespace, Arc::new(RouteIndex::new(names.into_iter()))))
+        .collect();
+    let teams: HashMap<ObjectName, Arc<Team>> = config
+        .teams
+        .into_iter()
+        .map(|team| (team.name.clone(), Arc::new(compile_team(team, &indexes))))
+        .collect();
+    let mut policy = Policy { generation: config.generation, ..Policy::default() };
+    for (i, key) in config.keys.into_iter().enumerate() {
+        let team = teams.get(&key.team).cloned().ok_or_else(|| CompileError {
+            path: format!("keys[{i}].team"),
+            reason: format!("team {} is not in this file", key.team),
+        })?;
+        let credentials = key.credentials.clone();
+        let key = Arc::new(compile_key(key, team));
+        for credential in credentials {
+            policy.keys.insert(credential.sha256, key.clone());
+        }
+        policy.all_keys.push(key);
+    }
+    policy.teams = teams.into_values().collect();
+    Ok(policy)
+}
+
+fn compile_team(team: v1::Team, indexes: &HashMap<String, Arc<RouteIndex>>) -> Team {
+    let v1::Team {
+        name,
+        uid,
+        suspended,
+        route_namespaces,
+        models,
+        limits,
+        model_limits,
+        user_limits,
+        budget,
+        user_budget,
+        max_users,
+    } = team;
+    Team {
+        name: name.to_string().into(),
+        uid,
+        suspended,
+        search: route_namespaces.iter().filter_map(|namespace| indexes.get(namespace).cloned()).collect(),
+        models,
+        limits,
+        model_limits,
+        user_limits,
+        budget,
+        user_budget,
+        max_users,
+    }
+}
+
+fn compile_key(key: v1::Key, team: Arc<Team>) -> Key {
+    let v1::Key {
+        name,
+        uid,
+        team: _,
+        credentials: _,
+        user,
+        user_policy,
+        models,
+        limits,
+        model_limits,
+        user_limits,
+        budget,
+        expires_at,
+        suspended,
+    } = key;
+    Key {
+        name: name.to_string().into(),
+        uid,
+        team,
+        owner: user.map(Into::into),
+        user_policy,
+        models,
+        limits,
+        model_limits,
+        user_limits,
+        budget,
+        expires_at,
+        suspended,
+    }
+}
+
+fn compile_backend(
+    route: &ObjectName,
+    backend: v1::Backend,
+    files: &Files,
+    http: &reqwest::Client,
+    at: &str,
+) -> Result<Backend, CompileError> {
+    let v1::Backend { name, model, weight, provider, price_per_million_tokens, tokens, timeout_seconds } = backend;
+    let fault = |field: &str, reason: String| CompileError { path: format!("{at}.{field}"), reason };
+    let provider = match provider {
+        v1::Provider::Builtin(v1::Builtin {}) => {
+            // Loaded here, so that a broken model is a refused config and no call pays for the loading.
+            builtin::Model::get().map_err(|error| fault("builtin", error.clone()))?;
+            Provider::Builtin
+        }
+        v1::Provider::OpenAi(settings) => {
+            let credential = match &settings.credential_file {
+                None => None,
+                Some(file) => Some(files.get(file).ok_or_else(|| {
+                    fault("openAI.credentialFile", format!("the file {file} is not in the config folder"))
+                })?),
+            };
+            let client = openai::OpenAi::new(&settings, credential.map(Vec::as_slice), http.clone())
+                .map_err(|(field, reason)| fault(&format!("openAI.{field}"), reason))?;
+            Provider::OpenAi(client)
+        }
+    };
+    Ok(Backend {
+        label: format!("{route}/{name}").into(),
+        model: model.map(Into::into),
+        weight,
+        provider,
+        price: price_per_million_tokens,
+        tokens,
+        timeout: Duration::from_secs(u64::from(timeout_seconds)),
+    })
+}

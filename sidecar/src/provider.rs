@@ -1,0 +1,23 @@
+//! The providers that a backend can be, one a file.
+
+pub mod builtin;
+pub mod openai;
+
+/// How to speak to a backend.
+#[derive(Debug)]
+pub enum Provider {
+    /// OpenAI's API.
+    OpenAi(openai::OpenAi),
+    /// The model inside this program.
+    Builtin,
+}
+
+impl Provider {
+    /// The label `provider`: the value of `gen_ai.provider.name` in OpenTelemetry's GenAI conventions, where it has one.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::OpenAi(_) => "openai",
+            Self::Builtin => "builtin",
+        }
+    }
+}

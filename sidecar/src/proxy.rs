@@ -1,0 +1,212 @@
+//! The request path.
+
+mod send;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use axum::{
+    body::Body,
+    extract::Request,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+
+use crate::{
+    accounting::{Accounting, Permit, Settled, admit},
+    answer::{Answer, Persist},
+    authenticate::{Caller, authenticate},
+    background::Background,
+    call::{Call, Caps},
+    call_id::CallId,
+    metrics::Metrics,
+    policy::{Backend, Policy, Route, allows},
+    quota_headers,
+    refusal::Refusal,
+};
+
+/// All that requests share.
+#[derive(Debug)]
+pub struct Proxy {
+    /// What is served, swapped by reloads.
+    pub policy: Arc<ArcSwap<Policy>>,
+    /// Limits and spend.
+    pub accounting: Arc<Accounting>,
+    /// What Prometheus sees.
+    pub metrics: Metrics,
+    /// How much of a request is read.
+    pub caps: Caps,
+    /// Connections, and work that outlives them.
+    pub tasks: Background,
+    /// Set when the sidecar is about to stop.
+    pub stopping: AtomicBool,
+}
+
+/// An admitted call and the backend that takes it.
+#[derive(Debug)]
+struct Target {
+    permit: Permit,
+    backend: Arc<Backend>,
+}
+
+impl Proxy {
+    /// One embeddings call, from request to response. `in_path` is the model's name where the path has it.
+    pub async fn embeddings(self: Arc<Self>, request: Request, in_path: Option<String>) -> Response {
+        let id = CallId::random();
+        let started = Instant::now();
+        let under_way = self.metrics.enter();
+        let outcome = self.serve(request, in_path, id).await;
+        let upstream_time = outcome.as_ref().map_or(Duration::ZERO, |served| served.upstream_time);
+        let mut response = outcome.map_or_else(|refusal| self.refuse(refusal, id), |served| served.response);
+        drop(under_way);
+        self.metrics.observe(response.status(), started.elapsed(), upstream_time);
+        if let Ok(value) = HeaderValue::try_from(id.to_string()) {
+            response.headers_mut().insert(HeaderName::from_static("x-litellm-call-id"), value);
+        }
+        let overhead = started.elapsed().saturating_sub(upstream_time);
+        if let Ok(value) = HeaderValue::try_from(format!("{:.3}", overhead.as_secs_f64() * 1e3)) {
+            response.headers_mut().insert(HeaderName::from_static("x-litellm-overhead-duration-ms"), value);
+        }
+        response
+    }
+
+    /// The steps, each of which only the one before it makes possible.
+    async fn serve(&self, request: Request, in_path: Option<String>, id: CallId) -> Result<Served, Refusal> {
+        let policy = self.policy.load_full();
+        let (parts, body) = request.into_parts();
+        let caller = authenticate(&policy, &parts.headers, self.accounting.now())?;
+        let call = Call::read(caller, &parts.headers, body, in_path, self.caps).await?;
+        let route = find_route(&call)?;
+        let permit = admit(&self.accounting, call, route).await?;
+        let target = pick(permit)?;
+        let backend = target.backend.clone();
+        let sending = send::send(target, parts.headers, self.tasks.clone(), self.metrics.clone(), id);
+        let sent = Persist::new(sending, self.tasks.clone()).await?;
+        Ok(Served { upstream_time: sent.upstream_time, response: respond(sent.answer, sent.headers, &backend) })
+    }
+
+    /// Whether calls are welcome: a config is loaded, and nobody has asked us to stop.
+    pub fn is_ready(&self) -> bool {
+        self.policy.load().generation > 0 && !self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// The models that a caller may use, for `GET /v1/models`.
+    pub fn models(&self, request: &Request) -> Response {
+        let policy = self.policy.load();
+        match authenticate(&policy, request.headers(), self.accounting.now()) {
+            Ok(caller) => axum::Json(model_list(&caller)).into_response(),
+            Err(refusal) => self.refuse(refusal, CallId::random()),
+        }
+    }
+
+    /// A refusal as a response, counted and, where it is not the caller's doing, logged.
+    pub fn refuse(&self, refusal: Refusal, id: CallId) -> Response {
+        self.metrics.rejected(refusal.scope, refusal.reason);
+        if refusal.status.is_server_error() {
+            tracing::warn!(
+                call_id = %id, status = refusal.status.as_u16(), reason = refusal.reason, error = refusal.message,
+                "call failed"
+            );
+        } else {
+            tracing::debug!(
+                call_id = %id, status = refusal.status.as_u16(), scope = refusal.scope, reason = refusal.reason,
+                "call refused"
+            );
+        }
+        refusal.into_response()
+    }
+}
+
+struct Served {
+    response: Response,
+    upstream_time: Duration,
+}
+
+/// The route of the call's model, if the caller may use the model.
+fn find_route(call: &Call) -> Result<Arc<Route>, Refusal> {
+    let key = call.caller.key();
+    let route = key.team.route(&call.model).ok_or_else(|| Refusal::model_not_found(&call.model))?;
+    if !allows(key.models.as_deref(), &call.model) {
+        return Err(Refusal::model_not_allowed("key", &key.name, &call.model));
+    }
+    if !allows(key.team.models.as_deref(), &call.model) {
+        return Err(Refusal::model_not_allowed("team", &key.team.name, &call.model));
+    }
+    Ok(route.clone())
+}
+
+/// The backend whose turn it is.
+fn pick(permit: Permit) -> Result<Target, Refusal> {
+    match permit.route().next().cloned() {
+        Some(backend) => Ok(Target { permit, backend }),
+        None => Err(Refusal::unavailable(
+            "no_backend",
+            "The route of this model is not ready: the conditions of the ModelRoute say why".to_owned(),
+        )),
+    }
+}
+
+fn respond(answer: Answer, provider_headers: http::HeaderMap, backend: &Backend) -> Response {
+    let (body, standing, settled) = match answer {
+        Answer::Whole(bytes, settled) => (Body::from(bytes), settled.standing, Some(settled)),
+        Answer::Streaming(relay, standing) => (Body::new(relay), standing, None),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::OK;
+    let headers = response.headers_mut();
+    *headers = provider_headers;
+    headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+    quota_headers::write(headers, &standing);
+    for name in ["x-litellm-attempted-retries", "x-litellm-attempted-fallbacks"] {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static("0"));
+    }
+    if let Ok(value) = HeaderValue::try_from(&*backend.label) {
+        headers.insert(HeaderName::from_static("x-litellm-model-id"), value);
+    }
+    if let Some(Settled { cost, key_spend, .. }) = settled {
+        let mut money = |name: &'static str, amount: vectoll_config::PicoUsd| {
+            if let Ok(value) = HeaderValue::try_from(amount.to_string()) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        };
+        money("x-litellm-key-spend", key_spend);
+        if let Some(cost) = cost {
+            money("x-litellm-response-cost", cost);
+        }
+    }
+    response
+}
+
+/// The list object of OpenAI's `GET /v1/models`: every name without a wildcard that the caller may use.
+fn model_list(caller: &Caller) -> serde_json::Value {
+    let key = caller.key();
+    let mut names: Vec<&str> = key
+        .team
+        .search
+        .iter()
+        .flat_map(|index| index.names())
+        .map(|name| &**name)
+        .filter(|name| allows(key.models.as_deref(), name) && allows(key.team.models.as_deref(), name))
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    let data: Vec<serde_json::Value> = names
+        .into_iter()
+        .map(|name| serde_json::json!({"id": name, "object": "model", "created": 0, "owned_by": "vectoll"}))
+        .collect();
+    serde_json::json!({"object": "list", "data": data})
+}
+
+/// What came back from a backend.
+#[derive(Debug)]
+struct Sent {
+    answer: Answer,
+    headers: http::HeaderMap,
+    upstream_time: Duration,
+}

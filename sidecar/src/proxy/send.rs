@@ -1,0 +1,264 @@
+//! Sending an admitted call to its backend, and settling what comes back.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Response, StatusCode, header};
+
+use super::{Sent, Target};
+use crate::{
+    accounting::InFlight,
+    background::Background,
+    answer::{Answer, Broken, Flow, HELD, Observation, Relay, passed_headers},
+    call::{Call, Input},
+    call_id::CallId,
+    ledger::Certainty,
+    metrics::Metrics,
+    provider::{
+        Provider,
+        builtin::{DIMENSIONS, Model},
+        openai::{OpenAi, is_definite_refusal},
+    },
+    refusal::Refusal,
+};
+
+/// The most of an error's body that is read.
+const MOST_OF_AN_ERROR: usize = 64 * 1024;
+/// Text from which on the built-in model works on a thread of its own.
+const MUCH_TEXT: u64 = 16 * 1024;
+
+/// Sends the call. The future is finished even if the caller leaves.
+pub(super) async fn send(
+    target: Target,
+    from_caller: HeaderMap,
+    tasks: Background,
+    metrics: Metrics,
+    id: CallId,
+) -> Result<Sent, Refusal> {
+    let Target { permit, backend } = target;
+    let started = Instant::now();
+    let upstream = metrics.upstream(&backend.label);
+    let sent = match &backend.provider {
+        Provider::Builtin => {
+            // Before the call counts as sent: what the model cannot do is the caller's mistake and costs nothing.
+            let dimensions = builtin_dimensions(permit.call())?;
+            builtin(permit.sent(backend.clone()), dimensions).await
+        }
+        Provider::OpenAi(provider) => {
+            let in_flight = permit.sent(backend.clone());
+            let deadline = tokio::time::Instant::from_std(started + backend.timeout);
+            match call(provider, in_flight, &from_caller, deadline).await? {
+                (in_flight, Ok(response)) => {
+                    let observation = Observation { since: started, upstream: upstream.clone() };
+                    read(response, in_flight, deadline, tasks, observation).await
+                }
+                (in_flight, Err(response)) => Err(refused(provider, in_flight, response, deadline).await),
+            }
+        }
+    };
+    let upstream_time = started.elapsed();
+    match sent {
+        Ok((answer, headers)) => {
+            if matches!(answer, Answer::Whole(..)) {
+                upstream.observe(upstream_time.as_secs_f64());
+            }
+            Ok(Sent { answer, headers, upstream_time })
+        }
+        Err(refusal) => {
+            upstream.observe(upstream_time.as_secs_f64());
+            tracing::debug!(call_id = %id, backend = &*backend.label, status = refusal.status.as_u16(), "backend failed");
+            Err(refusal)
+        }
+    }
+}
+
+type Upstream = Response<reqwest::Body>;
+
+/// A response, sorted by whether it is a success; or the error of a call that got none.
+async fn call(
+    provider: &OpenAi,
+    in_flight: InFlight,
+    from_caller: &HeaderMap,
+    deadline: tokio::time::Instant,
+) -> Result<(InFlight, Result<Upstream, Upstream>), Refusal> {
+    let backend = in_flight.backend().clone();
+    let name = &backend.label;
+    let model = backend.model.as_deref().unwrap_or(&in_flight.call().model).to_owned();
+    let sending = provider.send(in_flight.call(), &model, from_caller);
+    match tokio::time::timeout_at(deadline, sending).await {
+        Ok(Ok(response)) if response.status().is_success() => Ok((in_flight, Ok(response))),
+        Ok(Ok(response)) => Ok((in_flight, Err(response))),
+        Ok(Err(error)) if error.is_connect() => {
+            in_flight.never_sent();
+            let message = format!("No connection to backend {name}: {}", cause(&error));
+            Err(Refusal::unavailable("no_connection", message))
+        }
+        // Dropping `in_flight` books it as unsettled: the provider may have read the call.
+        Ok(Err(error)) => {
+            Err(Refusal::bad_gateway(format!("The connection to backend {name} broke: {}", cause(&error))))
+        }
+        Err(_) => Err(Refusal::upstream_timeout(too_slow(name, backend.timeout))),
+    }
+}
+
+fn too_slow(backend: &str, timeout: Duration) -> String {
+    format!("Backend {backend} did not answer within {} s", timeout.as_secs())
+}
+
+/// The innermost reason of an error; reqwest's own words would repeat the URL.
+fn cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+/// Reads an answer: whole up to [`HELD`] bytes, else to be streamed.
+async fn read(
+    response: Upstream,
+    in_flight: InFlight,
+    deadline: tokio::time::Instant,
+    tasks: Background,
+    observation: Observation,
+) -> Result<(Answer, HeaderMap), Refusal> {
+    let (parts, body) = response.into_parts();
+    let backend = in_flight.backend().clone();
+    let name = &backend.label;
+    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    if content_type.is_some_and(|value| !value.to_ascii_lowercase().contains("json")) {
+        let message = format!("Backend {name} answered with {} instead of JSON", content_type.unwrap_or_default());
+        return Err(Refusal::bad_gateway(message));
+    }
+    if parts.headers.contains_key(header::CONTENT_ENCODING) {
+        return Err(Refusal::bad_gateway(format!("Backend {name} compressed its answer without being asked to")));
+    }
+    let headers = passed_headers(&parts.headers);
+    let mut flow = Flow::new(body, in_flight, deadline);
+    let announced = flow.remaining();
+    let mut read: Vec<Bytes> = Vec::new();
+    let mut length = 0;
+    let broken = loop {
+        if length > HELD || (announced.is_some_and(|all| all > HELD as u64) && length > 0) {
+            let standing = flow.standing();
+            return Ok((Answer::Streaming(Relay::new(read, flow, tasks, observation), standing), headers));
+        }
+        match flow.piece().await {
+            Ok(Some(piece)) => {
+                length += piece.len();
+                read.push(piece);
+            }
+            Ok(None) => match flow.settle() {
+                Ok(settled) => return Ok((Answer::Whole(join(read, length), settled), headers)),
+                Err(broken) => break broken,
+            },
+            Err(broken) => break broken,
+        }
+    };
+    Err(match broken {
+        Broken::TooSlow => Refusal::upstream_timeout(too_slow(name, backend.timeout)),
+        Broken::Cut | Broken::Unusable(_) => Refusal::bad_gateway(format!("Backend {name}: {broken}")),
+    })
+}
+
+fn join(mut pieces: Vec<Bytes>, length: usize) -> Bytes {
+    match pieces.pop() {
+        None => Bytes::new(),
+        Some(only) if pieces.is_empty() => only,
+        Some(last) => {
+            let mut whole = BytesMut::with_capacity(length);
+            pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
+            whole.extend_from_slice(&last);
+            whole.freeze()
+        }
+    }
+}
+
+/// Turns a provider's error into ours. A 4xx goes on with its message and without the credential.
+async fn refused(
+    provider: &OpenAi,
+    in_flight: InFlight,
+    response: Upstream,
+    deadline: tokio::time::Instant,
+) -> Refusal {
+    let backend = in_flight.backend().clone();
+    let name = &backend.label;
+    let (parts, body) = response.into_parts();
+    let status = parts.status;
+    if is_definite_refusal(status) {
+        in_flight.refused();
+    } else {
+        drop(in_flight);
+    }
+    if status.is_redirection() {
+        return Refusal::bad_gateway(format!("Backend {name} answered with a redirect, which is never followed"));
+    }
+    let limited = http_body_util::Limited::new(body, MOST_OF_AN_ERROR);
+    let body = match tokio::time::timeout_at(deadline, http_body_util::BodyExt::collect(limited)).await {
+        Ok(Ok(collected)) => collected.to_bytes(),
+        Ok(Err(_)) | Err(_) => Bytes::new(),
+    };
+    let (message, code) = explanation(&body);
+    let message = format!("Backend {name} answered {}: {}", status.as_u16(), provider.redact(&message));
+    if status.is_client_error() {
+        let wait = parts.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        Refusal::by_provider(status, message, code, wait.map(Duration::from_secs))
+    } else if status == StatusCode::GATEWAY_TIMEOUT {
+        Refusal::upstream_timeout(message)
+    } else {
+        Refusal::bad_gateway(message)
+    }
+}
+
+/// Message and code of a provider's error: OpenAI's object, or one of the shapes that compatible servers use.
+fn explanation(body: &[u8]) -> (String, Option<String>) {
+    let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |value: Option<&serde_json::Value>| value.and_then(|value| value.as_str()).map(str::to_owned);
+    let error = json.get("error");
+    let message = text(error.and_then(|error| error.get("message")))
+        .or_else(|| text(error))
+        .or_else(|| text(json.get("message")))
+        .or_else(|| text(json.get("detail")));
+    let code = text(error.and_then(|error| error.get("code")));
+    (message.unwrap_or_else(|| "no explanation".to_owned()), code)
+}
+
+/// The number of dimensions to answer with, if the built-in model can do what is asked.
+fn builtin_dimensions(call: &Call) -> Result<usize, Refusal> {
+    if call.shape.is_tokens {
+        return Err(Refusal::input("the built-in model takes text, not tokens"));
+    }
+    match call.dimensions.map(usize::try_from) {
+        None => Ok(DIMENSIONS),
+        Some(Ok(wanted)) if wanted <= DIMENSIONS => Ok(wanted),
+        Some(_) => {
+            let message = format!("`dimensions` must be at most {DIMENSIONS}: the built-in model has no more");
+            Err(Refusal::malformed(Some("dimensions"), message))
+        }
+    }
+}
+
+async fn builtin(in_flight: InFlight, dimensions: usize) -> Result<(Answer, HeaderMap), Refusal> {
+    let much = in_flight.call().shape.bytes > MUCH_TEXT;
+    let work = move || -> Result<(Answer, HeaderMap), Refusal> {
+        let unusable = |error: &dyn std::fmt::Display| Refusal::bad_gateway(format!("The built-in model failed: {error}"));
+        let model = Model::get().map_err(|error| unusable(error))?;
+        let call = in_flight.call().clone();
+        let Input::Texts(texts) = call.input()? else {
+            return Err(Refusal::input("the built-in model takes text, not tokens"));
+        };
+        let tokens = model.count(&texts);
+        let texts: Vec<String> = texts.into_iter().map(std::borrow::Cow::into_owned).collect();
+        let answer = model
+            .answer(&texts, dimensions, call.encoding_format, &call.model, tokens)
+            .map_err(|error| unusable(&error))?;
+        let settled = in_flight.settle(tokens, Certainty::Known);
+        Ok((Answer::Whole(answer.into(), settled), HeaderMap::new()))
+    };
+    if !much {
+        return work();
+    }
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| Refusal::bad_gateway(format!("The built-in model failed: {error}")))?
+}

@@ -1,0 +1,212 @@
+//! Every error that a caller can get: status, OpenAI's error object, and what waiting can do about it.
+
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderValue, StatusCode, header};
+use serde_json::json;
+
+/// `error.type` of OpenAI's error object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorType {
+    /// The caller's fault.
+    InvalidRequest,
+    /// Not allowed.
+    Permission,
+    /// Too much at present.
+    RateLimit,
+    /// No money left.
+    BudgetExceeded,
+    /// Our fault, or the provider's.
+    Api,
+}
+
+impl ErrorType {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request_error",
+            Self::Permission => "permission_error",
+            Self::RateLimit => "rate_limit_error",
+            Self::BudgetExceeded => "budget_exceeded",
+            Self::Api => "api_error",
+        }
+    }
+}
+
+/// A call that gets no vectors, and why.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// `error.type`.
+    pub kind: ErrorType,
+    /// `error.message`: whose fault it is and what to do.
+    pub message: String,
+    /// `error.param`.
+    pub param: Option<&'static str>,
+    /// `error.code`.
+    pub code: Option<String>,
+    /// `Retry-After`: when waiting helps.
+    pub retry_after: Option<Duration>,
+    /// Label `scope` of `vectoll_rejections_total`.
+    pub scope: &'static str,
+    /// Label `reason` of `vectoll_rejections_total`.
+    pub reason: &'static str,
+}
+
+impl Refusal {
+    fn new(status: StatusCode, kind: ErrorType, scope: &'static str, reason: &'static str, message: String) -> Self {
+        Self { status, kind, message, param: None, code: None, retry_after: None, scope, reason }
+    }
+
+    fn code(self, code: &str) -> Self {
+        Self { code: Some(code.to_owned()), ..self }
+    }
+
+    /// 400: something in the request is not as it must be.
+    pub fn malformed(param: Option<&'static str>, message: impl Into<String>) -> Self {
+        let refusal =
+            Self::new(StatusCode::BAD_REQUEST, ErrorType::InvalidRequest, "request", "malformed", message.into());
+        Self { param, ..refusal }
+    }
+
+    /// 400: the input is not one of the forms that embeddings are made of.
+    pub fn input(detail: impl std::fmt::Display) -> Self {
+        Self::malformed(Some("input"), format!("Invalid input format: {detail}"))
+    }
+
+    /// 400: the caller has a budget and nobody knows what this model costs.
+    pub fn unpriced(model: &str) -> Self {
+        let message = format!(
+            "The model `{model}` has no known price, so a call under a budget cannot be admitted: set `price` on its \
+             backend in the ModelRoute"
+        );
+        let refusal = Self::malformed(Some("model"), message).code("model_unpriced");
+        Self { scope: "model", reason: "unpriced", ..refusal }
+    }
+
+    /// 401.
+    pub fn unauthorized(reason: &'static str, detail: &str) -> Self {
+        let message = format!("Invalid API key: {detail}");
+        let code = if reason == "expired" { "expired_api_key" } else { "invalid_api_key" };
+        Self::new(StatusCode::UNAUTHORIZED, ErrorType::InvalidRequest, "key", reason, message).code(code)
+    }
+
+    /// 403.
+    pub fn model_not_allowed(scope: &'static str, name: &str, model: &str) -> Self {
+        let message = format!(
+            "The {scope} {name} may not use the model `{model}`: ask its owner to add the model to `spec.models`"
+        );
+        let refusal = Self::new(StatusCode::FORBIDDEN, ErrorType::Permission, scope, "model_not_allowed", message);
+        Self { param: Some("model"), ..refusal }.code("model_not_allowed")
+    }
+
+    /// 404: no route has the model.
+    pub fn model_not_found(model: &str) -> Self {
+        let message = format!(
+            "The model `{model}` does not exist here or is not shared with your namespace: GET /v1/models lists what is"
+        );
+        let refusal =
+            Self::new(StatusCode::NOT_FOUND, ErrorType::InvalidRequest, "model", "model_not_found", message);
+        Self { param: Some("model"), ..refusal }.code("model_not_found")
+    }
+
+    /// 404: no such path.
+    pub fn path_not_found(path: &str) -> Self {
+        let message = format!("Unknown path {path}: embeddings are made with POST /v1/embeddings");
+        Self::new(StatusCode::NOT_FOUND, ErrorType::InvalidRequest, "request", "path_not_found", message)
+    }
+
+    /// 405.
+    pub fn method_not_allowed(allowed: &str) -> Self {
+        let message = format!("This path takes {allowed} only");
+        Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorType::InvalidRequest, "request", "method_not_allowed", message)
+    }
+
+    /// 408: the request's body did not arrive in time.
+    pub fn slow_body(limit: Duration) -> Self {
+        let message = format!("The request's body did not arrive within {} seconds", limit.as_secs());
+        Self::new(StatusCode::REQUEST_TIMEOUT, ErrorType::InvalidRequest, "request", "slow_body", message)
+    }
+
+    /// 413.
+    pub fn too_large(limit: usize) -> Self {
+        let message = format!("The request's body is larger than {limit} bytes: send fewer inputs at a time");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorType::InvalidRequest, "request", "too_large", message)
+    }
+
+    /// 415.
+    pub fn not_json() -> Self {
+        let message = "The request's body must be JSON: send Content-Type: application/json".to_owned();
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorType::InvalidRequest, "request", "not_json", message)
+    }
+
+    /// 429 by a limit of ours. The message must begin with "Rate limit exceeded for" and the scope.
+    pub fn rate_limited(scope: &'static str, reason: &'static str, message: String, wait: Option<Duration>) -> Self {
+        let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorType::RateLimit, scope, reason, message);
+        Self { retry_after: wait, ..refusal }.code("rate_limit_exceeded")
+    }
+
+    /// 429 by a budget.
+    pub fn budget_exceeded(scope: &'static str, message: String, wait: Option<Duration>) -> Self {
+        let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorType::BudgetExceeded, scope, "budget", message);
+        Self { retry_after: wait, ..refusal }.code("budget_exceeded")
+    }
+
+    /// The provider's own 4xx, without its credentials.
+    pub fn by_provider(status: StatusCode, message: String, code: Option<String>, wait: Option<Duration>) -> Self {
+        let (kind, reason) = match status {
+            StatusCode::TOO_MANY_REQUESTS => (ErrorType::RateLimit, "provider_rate_limit"),
+            StatusCode::FORBIDDEN => (ErrorType::Permission, "provider_refused"),
+            _ => (ErrorType::InvalidRequest, "provider_refused"),
+        };
+        let code = code.or_else(|| {
+            (status == StatusCode::TOO_MANY_REQUESTS).then(|| "rate_limit_exceeded".to_owned())
+        });
+        let refusal = Self::new(status, kind, "backend", reason, message);
+        Self { retry_after: wait, code, ..refusal }
+    }
+
+    /// 502: the provider's answer cannot be used.
+    pub fn bad_gateway(message: String) -> Self {
+        Self::new(StatusCode::BAD_GATEWAY, ErrorType::Api, "backend", "upstream_error", message).code("upstream_error")
+    }
+
+    /// 503: no backend can be reached, or this sidecar is about to stop.
+    pub fn unavailable(reason: &'static str, message: String) -> Self {
+        let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorType::Api, "backend", reason, message);
+        Self { retry_after: Some(Duration::from_secs(1)), ..refusal }.code("no_backend_available")
+    }
+
+    /// 504: the provider took too long.
+    pub fn upstream_timeout(message: String) -> Self {
+        Self::new(StatusCode::GATEWAY_TIMEOUT, ErrorType::Api, "backend", "upstream_timeout", message)
+            .code("upstream_timeout")
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let body = json!({"error": {
+            "message": self.message,
+            "type": self.kind.as_str(),
+            "param": self.param,
+            "code": self.code,
+        }});
+        let mut response = (self.status, body.to_string()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(wait) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, whole_seconds(wait).into());
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+/// Seconds, rounded up: who waits so long does not come too early.
+pub fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}

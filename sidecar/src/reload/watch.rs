@@ -1,0 +1,46 @@
+//! When to look at the config folder again: at once when the kernel tells of a change, and every few seconds in case it
+//! does not (some file systems have no inotify; a folder that is replaced loses its watch).
+
+use std::{path::Path, time::Duration};
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+use super::Reloader;
+
+/// How often the folder is read without being told to.
+const POLL: Duration = Duration::from_secs(2);
+/// Changes come in flocks: one swap is several events.
+const SETTLE: Duration = Duration::from_millis(10);
+
+/// Reloads on change, for ever.
+pub async fn watch(mut reloader: Reloader) {
+    let (told, mut changes) = mpsc::channel(1);
+    let folder = reloader.folder.clone();
+    let mut watcher = start(&folder, &told);
+    loop {
+        if tokio::time::timeout(POLL, changes.recv()).await.is_ok() {
+            tokio::time::sleep(SETTLE).await;
+            while changes.try_recv().is_ok() {}
+        }
+        reloader.reload();
+        // A watch ends with its folder. Whether it has cannot be asked, but a new one is cheap where there is none.
+        if watcher.is_none() || reloader.failing.is_some() {
+            watcher = start(&folder, &told);
+        }
+    }
+}
+
+fn start(folder: &Path, told: &mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+    let told = told.clone();
+    let on_event = move |event: notify::Result<notify::Event>| {
+        // Reading the folder is an event as well: answering it would never end.
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            // A full channel holds the same news already.
+            let _ = told.try_send(());
+        }
+    };
+    let mut watcher = notify::recommended_watcher(on_event).ok()?;
+    watcher.watch(folder, RecursiveMode::NonRecursive).ok()?;
+    Some(watcher)
+}

@@ -1,0 +1,116 @@
+//! Listening, and the layers between a connection and the request path, in their order.
+
+mod admin;
+mod paths;
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpListener, sync::watch};
+
+use crate::{background::Background, proxy::Proxy};
+
+/// How long a client may take for a request's headers.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A bound listener and what it serves.
+#[derive(Debug)]
+pub struct Server {
+    listeners: Vec<TcpListener>,
+    router: Router,
+    tasks: Background,
+}
+
+impl Server {
+    /// The listener for applications. With 127.0.0.1 goes ::1 where the machine has it: some clients take `localhost` to
+    /// be that.
+    pub async fn proxy(addresses: &[SocketAddr], proxy: Arc<Proxy>) -> io::Result<Self> {
+        let mut listeners = Vec::new();
+        for &address in addresses {
+            let listener = bind(address, "proxy").await?;
+            if address.ip() == std::net::Ipv4Addr::LOCALHOST {
+                let other = SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), listener.local_addr()?.port());
+                if !addresses.contains(&other) {
+                    match bind(other, "proxy").await {
+                        Ok(other) => listeners.push(other),
+                        Err(error) => tracing::info!(%other, %error, "the other loopback is not served"),
+                    }
+                }
+            }
+            listeners.push(listener);
+        }
+        Ok(Self { listeners, tasks: proxy.tasks.clone(), router: paths::router(proxy) })
+    }
+
+    /// The listener for Prometheus and probes.
+    pub async fn admin(address: SocketAddr, proxy: Arc<Proxy>) -> io::Result<Self> {
+        let listeners = vec![bind(address, "admin").await?];
+        // Scrapes are not waited for.
+        Ok(Self { listeners, tasks: Background::default(), router: admin::router(proxy) })
+    }
+
+    /// Serves until `stop` is true; then takes no more connections, lets those with a call under way finish it, and
+    /// returns.
+    pub async fn serve(self, stop: watch::Receiver<bool>) {
+        let graceful = GracefulShutdown::new();
+        let mut accepting = Vec::new();
+        for listener in self.listeners {
+            accepting.push(accept(listener, self.router.clone(), &self.tasks, &graceful, stop.clone()));
+        }
+        futures_util::future::join_all(accepting).await;
+        graceful.shutdown().await;
+    }
+}
+
+async fn bind(address: SocketAddr, name: &'static str) -> io::Result<TcpListener> {
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|error| io::Error::new(error.kind(), format!("failed to listen on {address}: {error}")))?;
+    tracing::info!(listener = name, address = %listener.local_addr()?, "listening");
+    Ok(listener)
+}
+
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    tasks: &Background,
+    graceful: &GracefulShutdown,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut connections = auto::Builder::new(TokioExecutor::new());
+    connections.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).pipeline_flush(true);
+    connections.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                Err(error) => {
+                    // Out of file descriptors, most likely: wait for some to be closed.
+                    tracing::warn!(%error, "failed to accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            },
+            _ = stopped(&mut stop) => return,
+        };
+        // Small answers go out at once.
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(router.clone());
+        let connection = connections.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = graceful.watch(connection);
+        tasks.spawn(async move {
+            // Clients hang up in many ways; none of them is our error.
+            let _ = connection.await;
+        });
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that whoever could stop us is gone: stop as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,42 @@
+//! The paths for Prometheus and probes.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{StatusCode, header};
+
+use crate::proxy::Proxy;
+
+/// Prometheus's text format.
+const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+pub(super) fn router(proxy: Arc<Proxy>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .with_state(proxy)
+}
+
+async fn metrics(State(proxy): State<Arc<Proxy>>) -> Response {
+    match proxy.metrics.render() {
+        Ok(text) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "failed to render the metrics");
+            (StatusCode::INTERNAL_SERVER_ERROR, "the metrics could not be rendered\n").into_response()
+        }
+    }
+}
+
+async fn ready(State(proxy): State<Arc<Proxy>>) -> Response {
+    if proxy.is_ready() {
+        "ok\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "no config is loaded, or this sidecar is about to stop\n").into_response()
+    }
+}

@@ -1,0 +1,63 @@
+//! Settings, from flags or the environment. Each says where it comes from and what it is by default.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Parser, ValueEnum};
+
+/// Serves OpenAI-compatible embeddings on localhost, by the config in a folder.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "vectoll-sidecar", version)]
+pub struct Settings {
+    /// The folder that the operator writes: config.v1.yaml and the files of credentials
+    #[arg(long, env = "VECTOLL_CONFIG_DIR", value_name = "DIR")]
+    pub config_dir: PathBuf,
+
+    /// Addresses for applications, separated by commas. With 127.0.0.1 the other loopback, [::1], is served as well where it exists
+    #[arg(long, env = "VECTOLL_LISTEN", value_name = "ADDRESS", value_delimiter = ',', default_value = "127.0.0.1:4000")]
+    pub listen: Vec<SocketAddr>,
+
+    /// The address for Prometheus and probes
+    #[arg(long, env = "VECTOLL_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:4001")]
+    pub admin_listen: SocketAddr,
+
+    /// A folder for what must outlive this process: spend and used budgets
+    #[arg(long, env = "VECTOLL_STATE_DIR", value_name = "DIR")]
+    pub state_dir: PathBuf,
+
+    /// The largest request body, in bytes
+    #[arg(long, env = "VECTOLL_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 16 * 1024 * 1024)]
+    pub max_body_bytes: usize,
+
+    /// Seconds that a request body may take to arrive
+    #[arg(long, env = "VECTOLL_BODY_TIMEOUT_SECONDS", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    pub body_timeout: Duration,
+
+    /// Seconds that calls under way get to finish after SIGTERM
+    #[arg(long, env = "VECTOLL_DRAIN_TIMEOUT_SECONDS", value_name = "SECONDS", default_value = "25", value_parser = seconds)]
+    pub drain_timeout: Duration,
+
+    /// Threads that serve requests
+    #[arg(long, env = "VECTOLL_WORKER_THREADS", value_name = "NUMBER", default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=64))]
+    pub worker_threads: usize,
+
+    /// How the log is written to standard error
+    #[arg(long, env = "VECTOLL_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+
+    /// What is logged: a level, or tracing's filter directives
+    #[arg(long, env = "VECTOLL_LOG", value_name = "FILTER", default_value = "info")]
+    pub log_filter: String,
+}
+
+/// Forms of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
+    text.parse().map(Duration::from_secs)
+}

@@ -1,0 +1,156 @@
+//! From settings to a running sidecar, and to its orderly end.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+use vectoll_config::v1::Budget;
+
+use crate::{
+    accounting::Accounting,
+    background::Background,
+    call::Caps,
+    clock::Clock,
+    counters::{Account, Open, Spending},
+    keep::{EVERY, Keeper},
+    ledger::Books,
+    metrics::{BookFamilies, Metrics, Source},
+    policy::Policy,
+    provider::openai,
+    proxy::Proxy,
+    reload::{self, Reloader},
+    server::Server,
+    settings::Settings,
+};
+
+/// After the drain's time is up, calls under way are ended; this is how long that may take.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let keeper = Keeper::resume(&settings.state_dir)?;
+    let proxy = assemble(&settings, &keeper)?;
+    let http = openai::client().context("failed to set up the HTTP client")?;
+    let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), http);
+    reloader.reload();
+
+    let (stop, stopped) = watch::channel(false);
+    let (stop_admin, admin_stopped) = watch::channel(false);
+    let admin = Server::admin(settings.admin_listen, proxy.clone()).await?;
+    let admin = tokio::spawn(admin.serve(admin_stopped));
+    let serving = Server::proxy(&settings.listen, proxy.clone()).await?;
+    let mut serving = tokio::spawn(serving.serve(stopped));
+    let watching = tokio::spawn(reload::watch(reloader));
+    let (keep_on, kept_on) = watch::channel(true);
+    let keeping = tokio::spawn(keep(keeper, kept_on));
+
+    asked_to_stop().await?;
+    tracing::info!(timeout_seconds = settings.drain_timeout.as_secs(), "stopping: calls under way may finish");
+    // Readiness fails first; the admin listener stays to say so and to be scraped.
+    proxy.stopping.store(true, Ordering::Relaxed);
+    stop.send_replace(true);
+    let drained = tokio::time::timeout(settings.drain_timeout, async {
+        let _ = (&mut serving).await;
+        proxy.tasks.done().await;
+    });
+    if drained.await.is_err() {
+        let open = proxy.accounting.counters.open();
+        tracing::warn!(calls = open.calls, "calls were still under way: they are booked as unsettled");
+        proxy.tasks.end();
+        let _ = tokio::time::timeout(LAST_MOMENT, proxy.tasks.done()).await;
+    }
+    watching.abort();
+    stop_admin.send_replace(true);
+    keep_on.send_replace(false);
+    keeping.await.context("failed to keep the books")??;
+    admin.abort();
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn assemble(settings: &Settings, keeper: &Keeper) -> anyhow::Result<Arc<Proxy>> {
+    let clock = Clock::start();
+    let accounting = Arc::new(Accounting { counters: keeper.counters(), ledger: keeper.ledger(), clock });
+    let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
+    let scraped = Scraped { accounting: accounting.clone(), policy: policy.clone() };
+    let metrics = Metrics::new(BookFamilies::new(Box::new(scraped))).context("failed to set up the metrics")?;
+    Ok(Arc::new(Proxy {
+        policy,
+        accounting,
+        metrics,
+        caps: Caps { body: settings.max_body_bytes, patience: settings.body_timeout },
+        tasks: Background::default(),
+        stopping: AtomicBool::new(false),
+    }))
+}
+
+/// Writes the books while they change, and a last time at the end.
+async fn keep(mut keeper: Keeper, mut on: watch::Receiver<bool>) -> anyhow::Result<()> {
+    let mut failing = false;
+    loop {
+        let last = tokio::time::timeout(EVERY, on.wait_for(|on| !on)).await.is_ok();
+        let (saved, back) = tokio::task::spawn_blocking(move || {
+            let saved = keeper.save();
+            (saved, keeper)
+        })
+        .await
+        .context("failed to write the books")?;
+        keeper = back;
+        match saved {
+            Ok(()) => failing = false,
+            Err(error) if last => return Err(error.into()),
+            Err(error) if !failing => {
+                tracing::error!(%error, "the books cannot be written: a restart would lose what is booked now");
+                failing = true;
+            }
+            Err(_) => {}
+        }
+        if last {
+            return Ok(());
+        }
+    }
+}
+
+async fn asked_to_stop() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+/// The numbers at the moment of a scrape.
+struct Scraped {
+    accounting: Arc<Accounting>,
+    policy: Arc<ArcSwap<Policy>>,
+}
+
+impl Source for Scraped {
+    fn books(&self) -> Books {
+        self.accounting.ledger.copy()
+    }
+
+    fn open(&self) -> Open {
+        self.accounting.counters.open()
+    }
+
+    fn spending(&self, account: &Account, budget: &Budget) -> Spending {
+        self.accounting.counters.spending(account, budget, self.accounting.now())
+    }
+
+    fn policy(&self) -> Arc<Policy> {
+        self.policy.load_full()
+    }
+}

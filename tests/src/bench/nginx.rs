@@ -1,0 +1,129 @@
+//! nginx as a plain reverse proxy: one worker, connections kept on both sides, nothing logged, buffers as they come.
+
+use std::env;
+use std::fs::{self, Permissions};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use nix::sys::signal::Signal;
+use tempfile::TempDir;
+
+use crate::pair::process::Process;
+
+/// A running nginx.
+#[derive(Debug)]
+pub struct Nginx {
+    process: Process,
+    address: SocketAddr,
+    // Last: the folder goes when the process is gone.
+    _folder: TempDir,
+}
+
+impl Nginx {
+    /// The program in `PATH`, or where Debian puts it, which is not in everyone's `PATH`.
+    pub fn find() -> anyhow::Result<PathBuf> {
+        let path = env::var_os("PATH").unwrap_or_default();
+        env::split_paths(&path)
+            .chain([PathBuf::from("/usr/sbin")])
+            .map(|folder| folder.join("nginx"))
+            .find(|program| program.is_file())
+            .context("nginx is missing: install the package nginx-light (Debian, Ubuntu) or nginx")
+    }
+
+    /// Starts `program` on one core in front of `upstream`.
+    pub fn start(program: &Path, upstream: SocketAddr, core: usize) -> anyhow::Result<Self> {
+        let folder = tempfile::Builder::new()
+            .prefix("vectoll-nginx-")
+            // Started by root, its worker is another user, who has to reach the folders for large bodies.
+            .permissions(Permissions::from_mode(0o755))
+            .tempdir()
+            .context("failed to create a temporary folder")?;
+        let address = free_address()?;
+        let config = folder.path().join("nginx.conf");
+        fs::write(&config, configuration(folder.path(), address, upstream)).context("failed to write nginx.conf")?;
+        let mut command = Command::new(program);
+        command.arg("-p").arg(folder.path()).arg("-c").arg(&config).arg("-e").arg(folder.path().join("error.log"));
+        let process = Process::spawn("nginx", command, Some(core))?;
+        let mut nginx = Self { process, address, _folder: folder };
+        nginx.wait().with_context(|| nginx.process.log().end())?;
+        Ok(nginx)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The master's process id; the worker is its child.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
+    }
+
+    fn wait(&mut self) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while TcpStream::connect(self.address).is_err() {
+            self.process.must_run()?;
+            ensure!(begun.elapsed() < Duration::from_secs(10), "nginx does not listen");
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        // A master that is killed leaves its worker behind; one that is asked takes it along.
+        let begun = Instant::now();
+        if self.process.signal(Signal::SIGTERM).is_ok() {
+            while self.process.must_run().is_ok() && begun.elapsed() < Duration::from_secs(5) {
+                thread::sleep(Duration::from_millis(10));
+            }
+        }
+    }
+}
+
+/// nginx cannot tell which port it got, so it is given one that was free a moment ago.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("failed to find a free port")?;
+    listener.local_addr().context("failed to find a free port")
+}
+
+fn configuration(folder: &Path, listen: SocketAddr, upstream: SocketAddr) -> String {
+    let folder = folder.display();
+    format!(
+        "daemon off;
+worker_processes 1;
+pid {folder}/nginx.pid;
+error_log {folder}/error.log warn;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/client;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  keepalive_timeout 600s;
+  keepalive_requests 1000000000;
+  upstream provider {{
+    server {upstream};
+    keepalive 64;
+    keepalive_requests 1000000000;
+  }}
+  server {{
+    listen {listen};
+    location / {{
+      proxy_pass http://provider;
+      proxy_http_version 1.1;
+      proxy_set_header Connection \"\";
+    }}
+  }}
+}}
+"
+    )
+}

@@ -1,0 +1,13 @@
+//! End-to-end tests of Vectoll, and what they stand on.
+//!
+//! - [`provider`]: an OpenAI-shaped embeddings provider that checks what it is sent, fails on request and keeps its own books;
+//! - [`pair`]: operator and sidecar as two processes, configured by the manifests that a user would apply;
+//! - [`clients`]: the official clients for Python and Node against a pair;
+//! - [`bench`]: the sidecar against nginx as a plain reverse proxy.
+//!
+//! Nothing here knows the insides of operator or sidecar: it talks to their command lines, files and sockets, as users do.
+
+pub mod bench;
+pub mod clients;
+pub mod pair;
+pub mod provider;

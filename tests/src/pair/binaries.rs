@@ -1,0 +1,64 @@
+//! The programs under test.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use anyhow::{Context, anyhow, ensure};
+use cargo_metadata::Message;
+
+/// Where the two programs are.
+#[derive(Debug, Clone)]
+pub struct Binaries {
+    /// `vectoll-operator`.
+    pub operator: PathBuf,
+    /// `vectoll-sidecar`.
+    pub sidecar: PathBuf,
+}
+
+impl Binaries {
+    /// The workspace's own, built if need be.
+    pub fn built() -> anyhow::Result<Self> {
+        Ok(Self { operator: binary("vectoll-operator")?, sidecar: binary("vectoll-sidecar")? })
+    }
+}
+
+/// The path of `vectoll-operator` or `vectoll-sidecar` of this workspace. The first call of a process has cargo build both, in the
+/// profile that `VECTOLL_TEST_PROFILE` names (default: release, which is what users run).
+pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    static BUILT: OnceLock<Result<BTreeMap<String, PathBuf>, String>> = OnceLock::new();
+    let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
+    let built = built.as_ref().map_err(|error| anyhow!("{error}"))?;
+    built.get(name).cloned().with_context(|| format!("cargo built no program {name}"))
+}
+
+fn build() -> anyhow::Result<BTreeMap<String, PathBuf>> {
+    let profile = env::var("VECTOLL_TEST_PROFILE").unwrap_or_else(|_| "release".to_owned());
+    // Set by cargo for the tests it runs.
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut child = Command::new(cargo)
+        .current_dir(workspace)
+        .args(["build", "--profile", &profile, "--message-format=json-render-diagnostics"])
+        .args(["-p", "vectoll-operator", "--bin", "vectoll-operator"])
+        .args(["-p", "vectoll-sidecar", "--bin", "vectoll-sidecar"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("failed to start cargo")?;
+    let stdout = child.stdout.take().context("cargo has no output")?;
+    let mut built = BTreeMap::new();
+    for message in Message::parse_stream(BufReader::new(stdout)) {
+        if let Message::CompilerArtifact(artifact) = message.context("failed to read cargo's messages")?
+            && let Some(executable) = artifact.executable
+        {
+            built.insert(artifact.target.name, executable.into_std_path_buf());
+        }
+    }
+    let status = child.wait().context("failed to wait for cargo")?;
+    ensure!(status.success(), "cargo failed to build operator and sidecar: {status}");
+    Ok(built)
+}

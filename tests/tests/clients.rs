@@ -1,0 +1,20 @@
+//! The official clients, with the documented examples word for word.
+
+use vectoll_tests::clients::stage::Stage;
+use vectoll_tests::clients::{node, python};
+
+#[tokio::test]
+async fn python_openai_client() {
+    let stage = Stage::start().await.unwrap_or_else(|error| panic!("{error:#}"));
+    if let Err(report) = python::tests(&stage).await {
+        panic!("{report:#}");
+    }
+}
+
+#[tokio::test]
+async fn node_openai_client() {
+    let stage = Stage::start().await.unwrap_or_else(|error| panic!("{error:#}"));
+    if let Err(report) = node::tests(&stage).await {
+        panic!("{report:#}");
+    }
+}
