@@ -140,8 +140,6 @@ pub struct TokenBound {
 pub enum TokenEncoding {
     /// text-embedding-3-small, text-embedding-3-large, text-embedding-ada-002.
     cl100k_base,
-    /// OpenAI's newer models.
-    o200k_base,
 }
 
 fn one() -> u32 {

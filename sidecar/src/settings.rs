@@ -29,11 +29,11 @@ pub struct Settings {
     pub max_body_bytes: usize,
 
     /// Seconds that a request body may take to arrive
-    #[arg(long, env = "VECTOLL_BODY_TIMEOUT_SECONDS", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(long = "body-timeout-seconds", env = "VECTOLL_BODY_TIMEOUT_SECONDS", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub body_timeout: Duration,
 
     /// Seconds that calls under way get to finish after SIGTERM
-    #[arg(long, env = "VECTOLL_DRAIN_TIMEOUT_SECONDS", value_name = "SECONDS", default_value = "25", value_parser = seconds)]
+    #[arg(long = "drain-timeout-seconds", env = "VECTOLL_DRAIN_TIMEOUT_SECONDS", value_name = "SECONDS", default_value = "25", value_parser = seconds)]
     pub drain_timeout: Duration,
 
     /// Threads that serve requests

@@ -30,7 +30,6 @@ pub fn count(input: &Input<'_>, bound: &TokenBound) -> Option<u64> {
     };
     match bound {
         TokenBound::Encoding(Encoding::cl100k_base) => Some(with(bpe_openai::cl100k_base(), texts)),
-        TokenBound::Encoding(Encoding::o200k_base) => Some(with(bpe_openai::o200k_base(), texts)),
         TokenBound::Builtin(_) => builtin::Model::get().ok().map(|model| model.count(texts)),
         TokenBound::Factor(_) => None,
     }

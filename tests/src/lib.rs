@@ -2,12 +2,15 @@
 //!
 //! - [`provider`]: an OpenAI-shaped embeddings provider that checks what it is sent, fails on request and keeps its own books;
 //! - [`pair`]: operator and sidecar as two processes, configured by the manifests that a user would apply;
+//! - [`manifest`] and [`caller`]: what users write, and what applications send;
 //! - [`clients`]: the official clients for Python and Node against a pair;
 //! - [`bench`]: the sidecar against nginx as a plain reverse proxy.
 //!
 //! Nothing here knows the insides of operator or sidecar: it talks to their command lines, files and sockets, as users do.
 
 pub mod bench;
+pub mod caller;
 pub mod clients;
+pub mod manifest;
 pub mod pair;
 pub mod provider;

@@ -150,6 +150,11 @@ impl Pair {
         self.folders.remove_manifest(name)
     }
 
+    /// The folder of manifests, for tests that edit it in ways of their own.
+    pub fn manifests_dir(&self) -> &std::path::Path {
+        self.folders.manifests()
+    }
+
     /// The folder that the operator writes and the sidecar reads.
     pub fn config_dir(&self) -> &std::path::Path {
         self.folders.config()
@@ -202,6 +207,14 @@ impl Pair {
         probe: impl AsyncFnMut() -> anyhow::Result<Option<T>>,
     ) -> anyhow::Result<T> {
         poll::until(what, deadline, probe).await.with_context(|| self.log_ends())
+    }
+
+    /// Ends the operator with SIGTERM; what it wrote stays in force.
+    pub async fn stop_operator(&mut self) -> anyhow::Result<()> {
+        self.operator.signal(Signal::SIGTERM)?;
+        let status = self.operator.ended(STOP).await?;
+        ensure!(status.success(), "the operator ended with {status}");
+        Ok(())
     }
 
     /// SIGTERM, and waits until the sidecar has ended.

@@ -136,7 +136,6 @@ fn token_bound(path: &str, bound: &TokenBound, faults: &mut Faults) -> v1::Token
             }
             v1::TokenBound::Encoding(match encoding {
                 TokenEncoding::cl100k_base => v1::Encoding::cl100k_base,
-                TokenEncoding::o200k_base => v1::Encoding::o200k_base,
             })
         }
         None => {

@@ -301,10 +301,8 @@ pub enum TokenBound {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(non_camel_case_types, reason = "the encodings' own names")]
 pub enum Encoding {
-    /// text-embedding-3-small, -large, ada-002.
+    /// text-embedding-3-small, -large, ada-002: all of OpenAI's models for embeddings.
     cl100k_base,
-    /// Newer models.
-    o200k_base,
 }
 
 /// A bound for a tokenizer that the sidecar does not have.

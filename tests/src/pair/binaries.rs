@@ -40,7 +40,15 @@ fn build() -> anyhow::Result<BTreeMap<String, PathBuf>> {
     // Set by cargo for the tests it runs.
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut child = Command::new(cargo)
+    let mut command = Command::new(cargo);
+    // What cargo tells the tests about their own package would make build scripts run again, and everything behind them be
+    // compiled again, at every change between this and a plain `cargo build`.
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name == "CARGO_CRATE_NAME") {
+            command.env_remove(name);
+        }
+    }
+    let mut child = command
         .current_dir(workspace)
         .args(["build", "--profile", &profile, "--message-format=json-render-diagnostics"])
         .args(["-p", "vectoll-operator", "--bin", "vectoll-operator"])

@@ -1,0 +1,255 @@
+//! Limits hold to the token, budgets to the pico-USD, and refusals say when to come back.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use vectoll_tests::{
+    caller::Caller,
+    manifest::{PROVIDER_KEY, api_key, builtin, file, key_value, route, team},
+    pair::Pair,
+    provider::{Options, Provider},
+};
+
+/// 9 tokens in cl100k, 44 bytes: far fewer tokens than the bound that needs no tokenizer.
+const NINE_TOKENS: &str = "The quick brown fox jumps over the lazy dog";
+
+/// Crosses a whole window: the only test that takes over a minute.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_four_clients_at_once_never_pass_a_limit_and_come_back_when_told() -> anyhow::Result<()> {
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut all = vec![team("search", json!({}))];
+    all.extend(route("openai", &["text-embedding-3-small"], &provider.url()));
+    all.extend(api_key("crowd", "search", json!({"limits": {"tokensPerMinute": 1000}})));
+    all.extend(api_key("single", "search", json!({"limits": {"requestsPerMinute": 1}})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let crowd = Caller::new(&pair.base_url(), &key_value("crowd"))?;
+    let single = crowd.with_key(&key_value("single"));
+    let begun = Instant::now();
+
+    let admitted: Arc<Mutex<Vec<(Duration, u64)>>> = Arc::default();
+    let until = begun + Duration::from_secs(66);
+    let clients: Vec<_> = (0..64)
+        .map(|_| {
+            let (crowd, admitted) = (crowd.clone(), admitted.clone());
+            tokio::spawn(async move {
+                while Instant::now() < until {
+                    // A call counts from some moment between sending and answering: the later one is the stricter test
+                    // for the end of a window, the earlier one for its beginning. Both are within milliseconds.
+                    let answer = crowd.embed("text-embedding-3-small", json!(NINE_TOKENS)).await?;
+                    match answer.status {
+                        200 => {
+                            let at = begun.elapsed();
+                            admitted.lock().unwrap_or_else(|e| e.into_inner()).push((at, answer.tokens()));
+                        }
+                        429 => {
+                            assert_eq!(answer.code(), "rate_limit_exceeded");
+                            assert!(answer.message().starts_with("Rate limit exceeded for key default/crowd: 1000 tokens"));
+                            tokio::time::sleep(Duration::from_millis(400)).await;
+                        }
+                        other => anyhow::bail!("{other}: {:?}", answer.json),
+                    }
+                }
+                Ok(())
+            })
+        })
+        .collect();
+
+    // Meanwhile: Retry-After is right to the second, neither early nor late.
+    assert_eq!(single.embed("text-embedding-3-small", json!("a")).await?.status, 200);
+    let refused = single.embed("text-embedding-3-small", json!("a")).await?;
+    assert_eq!(refused.status, 429);
+    let told: u64 = refused.header("retry-after").unwrap_or_default().parse()?;
+    let told_at = Instant::now();
+    assert!((59..=61).contains(&told), "{told}");
+    tokio::time::sleep_until((told_at + Duration::from_millis(told * 1000 - 1200)).into()).await;
+    assert_eq!(single.embed("text-embedding-3-small", json!("a")).await?.status, 429, "a second before it is too early");
+    tokio::time::sleep_until((told_at + Duration::from_secs(told)).into()).await;
+    assert_eq!(single.embed("text-embedding-3-small", json!("a")).await?.status, 200, "when it was told to come back");
+
+    for client in clients {
+        client.await??;
+    }
+    let admitted = admitted.lock().unwrap_or_else(|e| e.into_inner()).clone();
+    let sum = |from: Duration, to: Duration| -> u64 {
+        admitted.iter().filter(|(at, _)| (from..to).contains(at)).map(|(_, tokens)| tokens).sum()
+    };
+    let minute = Duration::from_secs(60);
+    for &(start, _) in &admitted {
+        // Our clock is read some milliseconds after the sidecar's.
+        let window = sum(start, start + minute.saturating_sub(Duration::from_millis(100)));
+        assert!(window <= 1000, "{window} tokens in the minute from {start:?}");
+    }
+    let first = sum(Duration::ZERO, minute);
+    println!("admitted in the first minute: {first} of 1000 tokens; after it: {}", sum(minute, minute * 2));
+    assert!(first >= 950, "only {first} of 1000 tokens were admitted");
+    assert!(sum(minute, minute * 2) >= 950, "the next window opens");
+    assert_eq!(provider.account().charged_tokens, admitted.iter().map(|(_, tokens)| tokens).sum::<u64>() + 2);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_is_never_passed_by_a_pico_usd() -> anyhow::Result<()> {
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut all = vec![team("search", json!({}))];
+    all.extend(route("openai", &["text-embedding-3-small"], &provider.url()));
+    // 100 calls of 9 tokens at 0.02 USD a million, and 5 tokens that no call fits into.
+    let budget = json!({"budget": {"limit": "0.0000181", "period": "Daily", "timeZone": "Asia/Kathmandu"}});
+    all.extend(api_key("alice", "search", budget));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let calls = (0..64).map(|_| {
+        let caller = caller.clone();
+        tokio::spawn(async move {
+            let mut refused = None;
+            for _ in 0..8 {
+                let answer = caller.embed("text-embedding-3-small", json!(NINE_TOKENS)).await?;
+                if answer.status == 429 {
+                    refused = Some(answer);
+                } else {
+                    anyhow::ensure!(answer.status == 200, "{:?}", answer.json);
+                }
+            }
+            Ok(refused)
+        })
+    });
+    let mut refused = None;
+    for call in calls.collect::<Vec<_>>() {
+        refused = call.await??.or(refused);
+    }
+    // While many run, their reservations keep some of the money from each other. One at a time gets the rest.
+    while refused.is_none() || provider.account().charged_tokens < 900 {
+        let answer = caller.embed("text-embedding-3-small", json!(NINE_TOKENS)).await?;
+        if answer.status == 429 {
+            refused = Some(answer);
+            break;
+        }
+    }
+    let account = provider.account();
+    assert_eq!(account.charged_tokens, 900, "as many calls as fit, and not one more");
+    let refused = refused.ok_or_else(|| anyhow::anyhow!("no call was refused"))?;
+    assert_eq!(refused.json["error"]["type"], "budget_exceeded");
+    assert_eq!(refused.code(), "budget_exceeded");
+    assert!(refused.message().starts_with("Budget exceeded for key default/alice: 0.0000181 USD (Daily)"), "{}", refused.message());
+    let wait: u64 = refused.header("retry-after").unwrap_or_default().parse()?;
+    let zone = jiff::tz::TimeZone::get("Asia/Kathmandu")?;
+    let now = jiff::Timestamp::now().to_zoned(zone);
+    let until_midnight = now.until(&now.tomorrow()?.start_of_day()?)?.total(jiff::Unit::Second)?;
+    assert!((wait as f64 - until_midnight).abs() <= 30.0, "{wait} s, midnight there is in {until_midnight} s");
+    let metrics = pair.metrics().await?;
+    let left = metrics.value("vectoll_key_budget_remaining_usd", &[("key", "default/alice")]);
+    assert_eq!(left, Some(0.000_000_1), "the rest that no call fits into");
+    assert_eq!(metrics.value("vectoll_reservations", &[]), Some(0.0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_scope_has_its_own_limit_and_says_so() -> anyhow::Result<()> {
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let rpm = |limit: u64| json!({"requestsPerMinute": limit});
+    let mut all = vec![builtin("builtin", &["builtin", "special"])];
+    all.extend(route("openai", &["fault-slow-1500", "unknown-model"], &provider.url()));
+    all.push(team("by-team", json!({"limits": rpm(2)})));
+    all.push(team("by-user", json!({"userLimits": rpm(1)})));
+    all.push(team("by-model", json!({"modelLimits": [{"model": "spec*", "limits": rpm(1)}]})));
+    all.push(team("folded", json!({"userLimits": rpm(2), "maxUsers": 1})));
+    all.push(team("plain", json!({})));
+    all.push(team("broke", json!({"userBudget": {"limit": "0.00000002", "period": "Total"}})));
+    all.extend(api_key("t", "by-team", json!({})));
+    all.extend(api_key("t2", "by-team", json!({})));
+    all.extend(api_key("u", "by-user", json!({})));
+    all.extend(api_key("owner", "by-user", json!({"userPolicy": "Owner"})));
+    all.extend(api_key("m", "by-model", json!({})));
+    all.extend(api_key("f", "folded", json!({})));
+    all.extend(api_key("b", "broke", json!({})));
+    all.extend(api_key("ku", "plain", json!({"userLimits": rpm(1)})));
+    all.extend(api_key("km", "plain", json!({"modelLimits": [{"model": "special", "limits": rpm(1)}]})));
+    all.extend(api_key("never", "plain", json!({"limits": {"tokensPerMinute": 3}})));
+    all.extend(api_key("parallel", "plain", json!({"limits": {"parallelRequests": 1}})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let base = Caller::new(&pair.base_url(), "")?;
+    let ask = async |key: &str, model: &str, user: &str| -> anyhow::Result<(u16, String)> {
+        let body = json!({"model": model, "input": "a", "user": user});
+        let answer = base.with_key(&key_value(key)).post("/v1/embeddings", &body, &[]).await?;
+        Ok((answer.status, answer.message().to_owned()))
+    };
+    let refused = |outcome: (u16, String), begin: &str| {
+        assert_eq!(outcome.0, 429, "{outcome:?}");
+        assert!(outcome.1.starts_with(begin), "{outcome:?}");
+    };
+    // A team's limit is shared by its keys.
+    assert_eq!(ask("t", "builtin", "x").await?.0, 200);
+    assert_eq!(ask("t2", "builtin", "x").await?.0, 200);
+    refused(ask("t", "builtin", "x").await?, "Rate limit exceeded for team default/by-team: 2 requests per minute");
+    // Each user has a limit of its own, unless the key's owner is every call's user.
+    assert_eq!(ask("u", "builtin", "x").await?.0, 200);
+    assert_eq!(ask("u", "builtin", "y").await?.0, 200);
+    refused(ask("u", "builtin", "x").await?, "Rate limit exceeded for user x: 1 requests per minute");
+    assert_eq!(ask("owner", "builtin", "p").await?.0, 200);
+    refused(ask("owner", "builtin", "q").await?, "Rate limit exceeded for user owner");
+    // Models of a pattern share one count.
+    assert_eq!(ask("m", "special", "x").await?.0, 200);
+    assert_eq!(ask("m", "builtin", "x").await?.0, 200);
+    refused(ask("m", "special", "x").await?, "Rate limit exceeded for model spec* of team default/by-model");
+    assert_eq!(ask("km", "special", "x").await?.0, 200);
+    refused(ask("km", "special", "x").await?, "Rate limit exceeded for model special of key default/km");
+    assert_eq!(ask("ku", "builtin", "x").await?.0, 200);
+    refused(ask("ku", "builtin", "x").await?, "Rate limit exceeded for user x");
+    // Users beyond maxUsers share one count.
+    assert_eq!(ask("f", "builtin", "first").await?.0, 200);
+    assert_eq!(ask("f", "builtin", "second").await?.0, 200);
+    assert_eq!(ask("f", "builtin", "third").await?.0, 200);
+    refused(ask("f", "builtin", "fourth").await?, "Rate limit exceeded for user _other");
+    // Each user has a budget of its own: one token's worth.
+    assert_eq!(ask("b", "builtin", "x").await?.0, 200);
+    refused(ask("b", "builtin", "x").await?, "Budget exceeded for user x: 0.00000002 USD (Total)");
+    assert_eq!(ask("b", "builtin", "y").await?.0, 200);
+    // What can never fit says so, and not when to come back.
+    let never = base.with_key(&key_value("never"));
+    let answer = never.embed("builtin", json!("one two three four five")).await?;
+    assert_eq!((answer.status, answer.header("retry-after")), (429, None));
+    assert!(answer.message().contains("it can never fit"), "{}", answer.message());
+    assert_eq!(never.embed("builtin", json!("one two three")).await?.status, 200, "counted exactly, it fits");
+    // One at a time.
+    let parallel = base.with_key(&key_value("parallel"));
+    let slow = tokio::spawn({
+        let parallel = parallel.clone();
+        async move { parallel.embed("fault-slow-1500", json!("a")).await }
+    });
+    let gauge = async || Ok((pair.metrics().await?.value("vectoll_reservations", &[]) == Some(1.0)).then_some(()));
+    pair.wait_for("the slow call to be under way", Duration::from_secs(5), gauge).await?;
+    let second = parallel.embed("builtin", json!("a")).await?;
+    assert_eq!((second.status, second.header("retry-after")), (429, Some("1")));
+    assert!(second.message().starts_with("Rate limit exceeded for key default/parallel: 1 requests at the same time"));
+    assert_eq!(slow.await??.status, 200);
+    assert_eq!(parallel.embed("builtin", json!("a")).await?.status, 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_model_without_a_price_is_refused_under_a_budget_and_counted_without_one() -> anyhow::Result<()> {
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut routes = route("openai", &["unheard-of", "text-embedding-3-large"], &provider.url());
+    if let Some(backend) = routes[0].pointer_mut("/spec/backends/0").and_then(serde_json::Value::as_object_mut) {
+        backend.remove("price");
+        backend.remove("tokens");
+    }
+    let mut all = vec![team("search", json!({}))];
+    all.extend(routes);
+    all.extend(api_key("rich", "search", json!({"budget": {"limit": "1", "period": "Monthly"}})));
+    all.extend(api_key("free", "search", json!({})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let rich = Caller::new(&pair.base_url(), &key_value("rich"))?;
+    let refused = rich.embed("unheard-of", json!("a")).await?;
+    assert_eq!((refused.status, refused.code()), (400, "model_unpriced"));
+    let listed = rich.embed("text-embedding-3-large", json!(NINE_TOKENS)).await?;
+    assert_eq!((listed.status, listed.header("x-litellm-response-cost")), (200, Some("0.00000117")), "the list price");
+    let free = rich.with_key(&key_value("free")).embed("unheard-of", json!(NINE_TOKENS)).await?;
+    assert_eq!((free.status, free.header("x-litellm-response-cost")), (200, None));
+    let metrics = pair.metrics().await?;
+    assert_eq!(metrics.value("vectoll_unpriced_tokens_total", &[("model", "unheard-of")]), Some(9.0));
+    assert!(pair.operator_log().contains("PriceUnknown"), "the operator says so, too");
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! How much memory the sidecar takes.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use serde_json::json;
+use vectoll_tests::{
+    caller::Caller,
+    manifest::{PROVIDER_KEY, api_key, file, key_value, route, team},
+    pair::Pair,
+    provider::{Options, Provider},
+};
+
+const MIB: u64 = 1024;
+
+/// A field of /proc/PID/status, in KiB.
+fn status(pair: &Pair, field: &str) -> anyhow::Result<u64> {
+    let pid = pair.sidecar_pid().context("the sidecar does not run")?;
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(field)).context("no such field")?;
+    Ok(line.trim_start_matches(':').trim().trim_end_matches(" kB").parse()?)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_sidecar_is_small_and_a_68_mb_answer_hardly_makes_it_larger() -> anyhow::Result<()> {
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut all = vec![team("search", json!({"limits": {"tokensPerMinute": 10_000_000}}))];
+    all.extend(route("openai", &["text-embedding-3-small", "fault-cut-large"], &provider.url()));
+    all.extend(api_key("alice", "search", json!({"budget": {"limit": "10", "period": "Monthly"}})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    // Idle for a while, with a scrape as in real life.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    pair.metrics().await?;
+    let idle = status(&pair, "VmRSS")?;
+    println!("idle: {} KiB resident", idle);
+    assert!(idle < 15 * MIB, "{idle} KiB resident when idle");
+
+    let small = caller.embed("text-embedding-3-small", json!("warm up")).await?;
+    assert_eq!(small.status, 200);
+    let before = status(&pair, "VmRSS")?;
+    let texts: Vec<String> = (0..2048).map(|i| format!("text number {i}")).collect();
+    let answer = caller.embed("text-embedding-3-small", json!(texts)).await?;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json["data"].as_array().map(Vec::len), Some(2048));
+    assert_eq!(answer.json["data"][2047]["embedding"].as_array().map(Vec::len), Some(1536));
+    let most = status(&pair, "VmHWM")?;
+    println!("a 68 MB answer: {} KiB more than before it", most.saturating_sub(before));
+    assert!(most.saturating_sub(before) < 16 * MIB, "{before} KiB before, {most} KiB at most");
+
+    // A large answer that breaks off reaches the caller as a broken connection, never as a short success.
+    let cut = caller.embed("fault-cut-large", json!(vec!["a"; 100])).await;
+    assert!(cut.is_err(), "{cut:?}");
+    let metrics = pair.metrics().await?;
+    assert_eq!(metrics.value("vectoll_unsettled_requests_total", &[]), Some(1.0));
+    assert_eq!(metrics.value("vectoll_reservations", &[]), Some(0.0));
+    assert_eq!(metrics.sum("vectoll_key_tokens_total", &[]), provider.account().charged_tokens as f64 + 100.0);
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! Edits take effect at once, mistakes change nothing, and nothing that was counted is lost.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use vectoll_tests::{
+    caller::Caller,
+    manifest::{api_key, builtin, file, key_value, team},
+    pair::Pair,
+};
+
+/// What the issue allows is a second; a busy machine gets five.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+fn manifests(limit: u64) -> String {
+    let mut all = vec![team("search", json!({})), builtin("builtin", &["builtin"])];
+    all.extend(api_key("alice", "search", json!({"limits": {"requestsPerMinute": limit}})));
+    file(all)
+}
+
+async fn stage(limit: u64) -> anyhow::Result<(Pair, Caller)> {
+    let pair = Pair::start(&[("all.yaml", manifests(limit))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    Ok((pair, caller))
+}
+
+async fn status(caller: &Caller) -> anyhow::Result<u16> {
+    Ok(caller.embed("builtin", json!("a")).await?.status)
+}
+
+#[tokio::test]
+async fn an_edit_reaches_the_answers_and_keeps_what_was_counted() -> anyhow::Result<()> {
+    let (pair, caller) = stage(2).await?;
+    assert_eq!((status(&caller).await?, status(&caller).await?, status(&caller).await?), (200, 200, 429));
+    let edited = Instant::now();
+    pair.write_manifest("all.yaml", &manifests(4))?;
+    pair.wait_for("the raised limit", DEADLINE, async || Ok((status(&caller).await? == 200).then_some(()))).await?;
+    println!("an edit took {} ms to reach the answers", edited.elapsed().as_millis());
+    // Three of four are used: the reload has reset nothing.
+    assert_eq!((status(&caller).await?, status(&caller).await?), (200, 429));
+    // Lowered, it holds at once as well.
+    pair.write_manifest("all.yaml", &manifests(1))?;
+    let lowered = async || {
+        let answer = caller.embed("builtin", json!("a")).await?;
+        Ok(answer.message().contains("1 requests per minute, 4 used").then_some(()))
+    };
+    pair.wait_for("the lowered limit", DEADLINE, lowered).await
+}
+
+#[tokio::test]
+async fn a_deleted_key_is_refused_and_a_new_one_works() -> anyhow::Result<()> {
+    let (pair, caller) = stage(100).await?;
+    let mut more = vec![];
+    more.extend(api_key("bob", "search", json!({})));
+    let bob = caller.with_key(&key_value("bob"));
+    assert_eq!(status(&bob).await?, 401);
+    let added = Instant::now();
+    pair.write_manifest("bob.yaml", &file(more))?;
+    pair.wait_for("the new key", DEADLINE, async || Ok((status(&bob).await? == 200).then_some(()))).await?;
+    println!("a new key took {} ms to its first answer", added.elapsed().as_millis());
+    let removed = Instant::now();
+    pair.remove_manifest("bob.yaml")?;
+    pair.wait_for("the revoked key", DEADLINE, async || Ok((status(&bob).await? == 401).then_some(()))).await?;
+    println!("a deleted key took {} ms to be refused", removed.elapsed().as_millis());
+    assert_eq!(status(&caller).await?, 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mistake_is_named_with_file_and_line_and_changes_nothing() -> anyhow::Result<()> {
+    let (pair, caller) = stage(100).await?;
+    let good = manifests(100);
+    for (text, words) in [
+        // A field that does not exist.
+        (good.replace("\"requestsPerMinute\"", "\"requestPerMinute\""), "unknown field `requestPerMinute`"),
+        // A value that makes no sense.
+        (good.replace("\"requestsPerMinute\": 100", "\"requestsPerMinute\": 0"), "spec.limits.requestsPerMinute: must be at least 1"),
+        // Not YAML.
+        (good.replace("\"requestsPerMinute\": 100", "\"requestsPerMinute\": [100"), "not a Kubernetes object"),
+        // Half of a file.
+        (good[..good.len() / 2].to_owned(), "not a Kubernetes object"),
+        // A rule over two fields.
+        (good.replace("\"secretRef\"", "\"secretName\": \"x\", \"secretRef\""), "set one of them"),
+    ] {
+        assert_ne!(text, good, "{words}");
+        let before = pair.operator_log().len();
+        pair.write_manifest("all.yaml", &text)?;
+        let told = async || {
+            let log = pair.operator_log().get(before..).unwrap_or_default().to_owned();
+            Ok(log.lines().find(|line| line.contains("manifest refused") && line.contains(words)).map(str::to_owned))
+        };
+        let line = pair.wait_for(words, DEADLINE, told).await?;
+        assert!(line.contains("all.yaml:"), "file and line: {line}");
+        assert_eq!(status(&caller).await?, 200, "the last good version is in force");
+    }
+    let before = pair.operator_log().len();
+    pair.write_manifest("all.yaml", &good)?;
+    let mended = async || Ok(pair.operator_log()[before..].contains("in order again").then_some(()));
+    pair.wait_for("the mended manifest to be told", DEADLINE, mended).await?;
+    assert_eq!(pair.metrics().await?.value("vectoll_config_stale", &[]), Some(0.0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_bad_manifest_leaves_the_others_alone() -> anyhow::Result<()> {
+    let (pair, caller) = stage(100).await?;
+    pair.write_manifest("bad.yaml", "apiVersion: vectoll.dev/v1alpha1\nkind: Team\nmetadata: {name: x}\nspec: {budget: {limit: ten, period: Daily}}\n")?;
+    let told = async || Ok(pair.operator_log().contains("spec.budget.limit: \\\"ten\\\" is not a decimal amount").then_some(()));
+    pair.wait_for("the mistake to be named", DEADLINE, told).await?;
+    let mut more = vec![];
+    more.extend(api_key("bob", "search", json!({})));
+    pair.write_manifest("bob.yaml", &file(more))?;
+    let bob = caller.with_key(&key_value("bob"));
+    pair.wait_for("the good one beside it", DEADLINE, async || Ok((status(&bob).await? == 200).then_some(()))).await
+}
+
+#[tokio::test]
+async fn a_folder_that_vanishes_takes_nothing_with_it() -> anyhow::Result<()> {
+    let (pair, caller) = stage(100).await?;
+    let aside = pair.manifests_dir().with_extension("aside");
+    fs::rename(pair.manifests_dir(), &aside)?;
+    let told = async || Ok(pair.operator_log().contains("failed to read the folder").then_some(()));
+    pair.wait_for("the vanished folder to be told", DEADLINE, told).await?;
+    assert_eq!(status(&caller).await?, 200);
+    fs::rename(&aside, pair.manifests_dir())?;
+    let mut more = vec![];
+    more.extend(api_key("bob", "search", json!({})));
+    pair.write_manifest("bob.yaml", &file(more))?;
+    let bob = caller.with_key(&key_value("bob"));
+    pair.wait_for("edits to count again", DEADLINE, async || Ok((status(&bob).await? == 200).then_some(()))).await?;
+
+    // The sidecar's folder likewise: the operator writes it anew.
+    fs::remove_dir_all(pair.config_dir())?;
+    let stale = async || Ok((pair.metrics().await?.value("vectoll_config_reloads_total", &[("result", "refused")]) == Some(1.0)).then_some(()));
+    pair.wait_for("the sidecar to miss its folder", DEADLINE, stale).await?;
+    assert_eq!(status(&caller).await?, 200);
+    let fresh = async || Ok((pair.metrics().await?.value("vectoll_config_stale", &[]) == Some(0.0)).then_some(()));
+    pair.wait_for("the config to be back", DEADLINE, fresh).await?;
+    assert_eq!(status(&caller).await?, 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_config_that_cannot_be_served_is_refused_whole() -> anyhow::Result<()> {
+    let (mut pair, caller) = stage(100).await?;
+    pair.stop_operator().await?;
+    let path = pair.config_dir().join("config.v1.yaml");
+    let good = fs::read_to_string(&path)?;
+    for (text, words) in [
+        (good.replace("weight: 1", "weight: heavy"), "routes[0].backends[0].weight"),
+        (good.replace("version: v1", "version: v9"), "version"),
+        (good[..good.len() - 20].to_owned(), "line"),
+    ] {
+        let before = pair.sidecar_log().len();
+        fs::write(&path, &text)?;
+        let told = async || Ok(pair.sidecar_log()[before..].lines().find(|line| line.contains("config refused")).map(str::to_owned));
+        let line = pair.wait_for("the refusal", DEADLINE, told).await?;
+        assert!(line.contains(words), "{line}");
+        assert_eq!(pair.metrics().await?.value("vectoll_config_stale", &[]), Some(1.0));
+        assert_eq!(status(&caller).await?, 200);
+        assert_eq!(pair.admin_status("/readyz").await?, 200);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_changed_credential_is_used_from_the_next_call_on() -> anyhow::Result<()> {
+    use vectoll_tests::{
+        manifest::{PROVIDER_KEY, route},
+        provider::{Options, Provider},
+    };
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut all = vec![team("search", json!({}))];
+    all.extend(route("openai", &["text-embedding-3-small"], &provider.url()));
+    all.extend(api_key("alice", "search", json!({})));
+    let good = file(all);
+    let pair = Pair::start(&[("all.yaml", good.replace(PROVIDER_KEY, "sk-an-old-one"))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    assert_eq!(caller.embed("text-embedding-3-small", json!("a")).await?.status, 401);
+    pair.write_manifest("all.yaml", &good)?;
+    let works = async || Ok((caller.embed("text-embedding-3-small", json!("a")).await?.status == 200).then_some(()));
+    pair.wait_for("the new credential", DEADLINE, works).await?;
+    // Emptied, it is a condition, and the route's callers get 503, not somebody else's backend.
+    pair.write_manifest("zz.yaml", &file([builtin("catch-all", &["*"])]))?;
+    pair.write_manifest("all.yaml", &good.replace(PROVIDER_KEY, ""))?;
+    let held = async || Ok((caller.embed("text-embedding-3-small", json!("a")).await?.status == 503).then_some(()));
+    pair.wait_for("the route to keep its name", DEADLINE, held).await?;
+    assert!(pair.operator_log().contains("SecretKeyMissing"));
+    Ok(())
+}
