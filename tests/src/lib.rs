@@ -4,6 +4,7 @@
 //! - [`pair`]: operator and sidecar as two processes, configured by the manifests that a user would apply;
 //! - [`manifest`] and [`caller`]: what users write, and what applications send;
 //! - [`clients`]: the official clients for Python and Node against a pair;
+//! - [`demo`]: what `make demo` shows;
 //! - [`bench`]: the sidecar against nginx as a plain reverse proxy.
 //!
 //! Nothing here knows the insides of operator or sidecar: it talks to their command lines, files and sockets, as users do.
@@ -11,6 +12,7 @@
 pub mod bench;
 pub mod caller;
 pub mod clients;
+pub mod demo;
 pub mod manifest;
 pub mod pair;
 pub mod provider;

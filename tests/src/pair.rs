@@ -160,6 +160,11 @@ impl Pair {
         self.folders.config()
     }
 
+    /// The operator's state folder, with the keys that it made.
+    pub fn operator_state_dir(&self) -> &std::path::Path {
+        self.folders.operator_state()
+    }
+
     /// The sidecar's state folder, with its journal; it outlives restarts.
     pub fn state_dir(&self) -> &std::path::Path {
         self.folders.sidecar_state()

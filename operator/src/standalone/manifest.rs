@@ -165,8 +165,11 @@ fn typed<T: DeserializeOwned>(text: &str, index: usize) -> Result<T, PathFaults>
         let path = error.path().to_string();
         let reason = error.into_inner().to_string();
         let reason = plain(&reason);
-        // The parser repeats the path where it knows it.
-        let reason = reason.strip_prefix(&format!("{path}: ")).unwrap_or(reason).to_owned();
+        // The parser repeats the path as far as it knows it.
+        let reason = match reason.split_once(": ") {
+            Some((begin, rest)) if path.starts_with(begin) => rest.to_owned(),
+            Some(_) | None => reason.to_owned(),
+        };
         vec![(if path == "." { String::new() } else { path }, reason)]
     })
 }

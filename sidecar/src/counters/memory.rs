@@ -411,3 +411,6 @@ impl Count {
         [requests, tokens, parallel, budget].into_iter().flatten()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,80 @@
+//! A table of bad manifests, each with the words that its author must read.
+
+use std::{fs, path::Path, process::Command};
+
+/// Runs `render` over some manifests. Returns whether it succeeded, what it printed, and what it said.
+fn render(manifests: &Path) -> (bool, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_vectoll-operator"))
+        .args(["render", "--manifests"])
+        .arg(manifests)
+        .output()
+        .expect("the operator runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn every_bad_manifest_is_named_with_its_reason() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/refusals");
+    let mut cases: Vec<_> = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    cases.sort();
+    assert!(cases.len() > 20, "the table is where it was");
+    let mut wrong = Vec::new();
+    for case in cases {
+        let text = fs::read_to_string(&case).unwrap();
+        let expected = text.lines().next().and_then(|line| line.strip_prefix("# expect: ")).expect("an expectation");
+        let manifests = tempfile::tempdir().unwrap();
+        fs::copy(&case, manifests.path().join("case.yaml")).unwrap();
+        let (success, config, said) = render(manifests.path());
+        // The log escapes quotes once where the value is quoted.
+        let expected = expected.replace(": reason", "\" reason");
+        if success || !said.contains(&expected) {
+            wrong.push(format!("{}\n  expected: {expected}\n  said: {said}", case.display()));
+        }
+        assert!(config.starts_with("version: v1\n"), "the rest is rendered all the same: {config}");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_quickstart_renders() {
+    let (success, config, said) = render(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/examples/quickstart"));
+    assert!(success, "{said}");
+    assert!(said.contains("SecretPending"), "keys are made by `standalone`, not by `render`: {said}");
+    assert!(config.contains("namespace: default"));
+}
+
+#[test]
+fn a_folder_of_all_kinds_becomes_one_config() {
+    let (success, config, said) = render(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/whole"));
+    assert!(success, "{said}");
+    insta::assert_snapshot!(config);
+}
+
+#[test]
+fn an_empty_folder_is_told_and_renders_an_empty_config() {
+    let manifests = tempfile::tempdir().unwrap();
+    let (success, config, said) = render(manifests.path());
+    assert!(success);
+    assert!(said.contains("there is no ApiKey, Team or ModelRoute in the folder"), "{said}");
+    assert!(config.contains("keys: []"));
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_an_error() {
+    let (success, _, said) = render(Path::new("/nonexistent/manifests"));
+    assert!(!success);
+    assert!(said.contains("failed to open the folder /nonexistent/manifests"), "{said}");
+}
+
+#[test]
+fn the_crds_are_printed_as_they_are_committed() {
+    let output = Command::new(env!("CARGO_BIN_EXE_vectoll-operator")).arg("crds").output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    for name in ["apikeys", "modelroutes", "teams"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../crds/vectoll.dev_{name}.yaml"));
+        let committed = fs::read_to_string(path).unwrap();
+        let body = committed.split_once('\n').map(|(_, body)| body.trim_end()).unwrap();
+        assert!(printed.contains(body), "{name}");
+    }
+}

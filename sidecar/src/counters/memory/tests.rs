@@ -1,0 +1,219 @@
+//! Reservations over several scopes, budgets over their periods, and what is forgotten.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use vectoll_config::{
+    PicoUsd, Uid, ZoneName,
+    v1::{Budget, Limits, Period},
+};
+
+use super::Memory;
+use crate::{
+    clock::Now,
+    counters::{Account, Ask, Counters, Denial, Exhausted, Held, Open, Retry, Scope, Standing, Used},
+};
+
+fn at(seconds: u64) -> Now {
+    let start: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+    let elapsed = Duration::from_secs(seconds);
+    Now { elapsed, wall: start.checked_add(elapsed).unwrap() }
+}
+
+fn budget(pico: u64, period: Period) -> Budget {
+    Budget { limit: PicoUsd::new(pico), period, time_zone: ZoneName::try_from("UTC".to_owned()).unwrap() }
+}
+
+fn scope<'a>(name: &str, tokens: Option<u64>, budget: Option<&'a Budget>) -> Scope<'a> {
+    let limits = Limits { tokens_per_minute: tokens, ..Limits::default() };
+    Scope { account: Account::Key(Uid::new(name)), limits, budget }
+}
+
+fn reserve(memory: &Memory, scopes: &[Scope<'_>], amount: u64, now: Now) -> Result<Held, Denial> {
+    memory.reserve(&Ask { scopes, tokens: amount, money: PicoUsd::new(amount) }, now)
+}
+
+#[test]
+fn all_scopes_are_reserved_or_none() {
+    let memory = Memory::default();
+    let wide = scope("wide", Some(100), None);
+    let scopes = [wide.clone(), scope("narrow", Some(10), None)];
+    let held = reserve(&memory, &scopes, 8, at(0)).unwrap();
+    let denial = reserve(&memory, &scopes, 8, at(1)).unwrap_err();
+    assert_eq!((denial.scope, denial.exhausted, denial.used), (1, Exhausted::Tokens, 8));
+    assert_eq!(denial.retry, Retry::After(Duration::from_secs(60)));
+    // The wide one was not touched by the call that the narrow one refused.
+    assert!(reserve(&memory, &[wide.clone()], 92, at(1)).is_ok());
+    assert!(reserve(&memory, &[wide], 1, at(1)).is_err());
+    memory.settle(held, Used { tokens: 8, money: PicoUsd::new(8) }, at(2));
+}
+
+#[test]
+fn a_settlement_frees_the_rest_and_a_debt_blocks() {
+    let memory = Memory::default();
+    let scopes = [scope("k", Some(100), None)];
+    let held = reserve(&memory, &scopes, 90, at(0)).unwrap();
+    memory.settle(held, Used { tokens: 10, money: PicoUsd::ZERO }, at(1));
+    let held = reserve(&memory, &scopes, 90, at(2)).unwrap();
+    memory.settle(held, Used { tokens: 500, money: PicoUsd::ZERO }, at(3));
+    let denial = reserve(&memory, &scopes, 1, at(10)).unwrap_err();
+    assert_eq!((denial.used, denial.limit), (510, 100));
+    // The overrun counts from the moment it was known, in second 3.
+    assert_eq!(denial.retry, Retry::After(Duration::from_secs(64 - 10)));
+    assert!(reserve(&memory, &scopes, 100, at(64)).is_ok());
+}
+
+#[test]
+fn what_is_given_back_was_never_there() {
+    let memory = Memory::default();
+    let money = budget(10, Period::Total);
+    let limits = Limits { requests_per_minute: Some(1), tokens_per_minute: Some(10), parallel_requests: Some(1) };
+    let scopes = [Scope { account: Account::Key(Uid::new("k")), limits, budget: Some(&money) }];
+    for second in 0..5 {
+        let held = reserve(&memory, &scopes, 10, at(second)).unwrap();
+        assert_eq!(reserve(&memory, &scopes, 1, at(second)).unwrap_err().retry, Retry::Never, "the money is taken");
+        memory.give_back(held, at(second));
+        assert_eq!(memory.open(), Open::default());
+    }
+}
+
+#[test]
+fn a_call_belongs_to_the_period_in_which_it_was_admitted() {
+    let memory = Memory::default();
+    let money = budget(100, Period::Daily);
+    let scopes = [scope("k", None, Some(&money))];
+    let before_midnight = at(12 * 3600 - 10);
+    let held = reserve(&memory, &scopes, 100, before_midnight).unwrap();
+    let denial = reserve(&memory, &scopes, 1, before_midnight).unwrap_err();
+    assert_eq!(denial.retry, Retry::After(Duration::from_secs(10)));
+    let after = at(12 * 3600);
+    let next = reserve(&memory, &scopes, 60, after).unwrap();
+    // The late settlement of yesterday's call does not touch today's money.
+    memory.settle(held, Used { tokens: 0, money: PicoUsd::new(100) }, after);
+    assert_eq!(memory.spending(&scopes[0].account, &money, after).taken, PicoUsd::new(60));
+    memory.settle(next, Used { tokens: 0, money: PicoUsd::new(50) }, after);
+    assert_eq!(memory.spending(&scopes[0].account, &money, after).taken, PicoUsd::new(50));
+    // A calendar set back opens nothing again.
+    let held = reserve(&memory, &scopes, 50, before_midnight).unwrap();
+    assert!(reserve(&memory, &scopes, 1, before_midnight).is_err());
+    memory.give_back(held, after);
+}
+
+#[test]
+fn money_outlives_a_restart_and_reserved_money_counts_as_spent() {
+    let memory = Memory::default();
+    let money = budget(100, Period::Total);
+    let scopes = [scope("k", None, Some(&money))];
+    let held = reserve(&memory, &scopes, 30, at(0)).unwrap();
+    memory.settle(held, Used { tokens: 0, money: PicoUsd::new(20) }, at(1));
+    let held = reserve(&memory, &scopes, 30, at(2)).unwrap();
+    let text = serde_json::to_string(&memory.remember()).unwrap();
+    let next = Memory::default();
+    next.recall(serde_json::from_str(&text).unwrap());
+    assert_eq!(next.spending(&scopes[0].account, &money, at(0)).taken, PicoUsd::new(50));
+    memory.give_back(held, at(3));
+}
+
+#[test]
+fn users_are_bounded_and_idle_ones_forgotten() {
+    let memory = Memory::default();
+    let team = Uid::new("t");
+    let name = |i: u32| -> Arc<str> { format!("u{i}").into() };
+    for i in 0..50 {
+        let user = memory.user(&team, &name(i), 10);
+        let expected = if i < 10 { name(i) } else { "_other".into() };
+        assert_eq!(user, expected);
+        let account = Account::TeamUser(team.clone(), user);
+        let limits = Limits { requests_per_minute: Some(1000), ..Limits::default() };
+        let held = reserve(&memory, &[Scope { account, limits, budget: None }], 1, at(0)).unwrap();
+        memory.settle(held, Used { tokens: 1, money: PicoUsd::ZERO }, at(0));
+    }
+    assert_eq!(memory.table().counts.len(), 11);
+    // After a quiet while there is room for others, and nothing of the old ones is kept.
+    let held = reserve(&memory, &[scope("k", None, None)], 1, at(130)).unwrap();
+    assert_eq!(memory.table().counts.len(), 1);
+    assert_eq!(memory.user(&team, &name(77), 10), name(77));
+    memory.give_back(held, at(130));
+}
+
+#[test]
+fn the_tightest_quota_is_told() {
+    let memory = Memory::default();
+    let limits = |tokens| Limits { tokens_per_minute: Some(tokens), ..Limits::default() };
+    let scopes = [scope("a", Some(100), None), scope("b", Some(50), None)];
+    let held = reserve(&memory, &scopes, 20, at(5)).unwrap();
+    let Standing { requests, tokens } = memory.standing(&held, &[limits(100), limits(50)], at(10));
+    assert_eq!(requests, None);
+    let quota = tokens.unwrap();
+    assert_eq!((quota.limit, quota.remaining, quota.reset), (50, 30, Duration::from_secs(56)));
+    memory.give_back(held, at(10));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Reserve { scopes: Vec<usize>, amount: u64 },
+    Settle { of: usize, used: u64 },
+    GiveBack { of: usize },
+}
+
+fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
+    let step = prop_oneof![
+        3 => (prop::sample::subsequence(vec![0usize, 1, 2], 1..=3), 1u64..60).prop_map(|(scopes, amount)| Step::Reserve { scopes, amount }),
+        2 => (any::<usize>(), 0u64..60).prop_map(|(of, used)| Step::Settle { of, used }),
+        1 => any::<usize>().prop_map(|of| Step::GiveBack { of }),
+    ];
+    prop::collection::vec((0u64..4_000, step), 1..200)
+}
+
+proptest! {
+    /// Whatever is reserved, settled (at most at its reservation) and given back, in whatever order: no budget is passed,
+    /// no reservation is lost, and at the end nothing is open.
+    #[test]
+    fn the_books_of_reservations_balance(steps in steps()) {
+        let memory = Memory::default();
+        let budgets = [budget(300, Period::Total), budget(500, Period::Total), budget(800, Period::Total)];
+        let all: Vec<Scope<'_>> = (0..3).map(|i| scope(&format!("k{i}"), None, Some(&budgets[i]))).collect();
+        let mut open: Vec<(Vec<usize>, u64, Held)> = Vec::new();
+        let mut spent = [0u64; 3];
+        let mut now = 0;
+        for (pause, step) in steps {
+            now += pause;
+            let moment = at(now / 1000);
+            match step {
+                Step::Reserve { scopes, amount } => {
+                    let asked: Vec<Scope<'_>> = scopes.iter().map(|&i| all[i].clone()).collect();
+                    let fits = scopes.iter().all(|&i| {
+                        let reserved: u64 = open.iter().filter(|(s, ..)| s.contains(&i)).map(|(_, a, _)| a).sum();
+                        spent[i] + reserved + amount <= budgets[i].limit.pico()
+                    });
+                    match reserve(&memory, &asked, amount, moment) {
+                        Ok(held) => {
+                            prop_assert!(fits);
+                            open.push((scopes, amount, held));
+                        }
+                        Err(_) => prop_assert!(!fits),
+                    }
+                }
+                Step::Settle { of, used } if !open.is_empty() => {
+                    let (scopes, amount, held) = open.swap_remove(of % open.len());
+                    let used = used.min(amount);
+                    scopes.iter().for_each(|&i| spent[i] += used);
+                    memory.settle(held, Used { tokens: used, money: PicoUsd::new(used) }, moment);
+                }
+                Step::GiveBack { of } if !open.is_empty() => {
+                    let (_, _, held) = open.swap_remove(of % open.len());
+                    memory.give_back(held, moment);
+                }
+                Step::Settle { .. } | Step::GiveBack { .. } => {}
+            }
+        }
+        for (_, _, held) in open {
+            memory.give_back(held, at(now / 1000));
+        }
+        prop_assert_eq!(memory.open(), Open::default());
+        for i in 0..3 {
+            prop_assert_eq!(memory.spending(&all[i].account, &budgets[i], at(now / 1000)).taken, PicoUsd::new(spent[i]));
+        }
+    }
+}
