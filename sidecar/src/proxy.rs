@@ -66,11 +66,12 @@ impl Proxy {
         let mut response = outcome.map_or_else(|refusal| self.refuse(refusal, id), |served| served.response);
         drop(under_way);
         self.metrics.observe(response.status(), started.elapsed(), upstream_time);
-        if let Ok(value) = HeaderValue::try_from(id.to_string()) {
+        if let Ok(value) = HeaderValue::from_bytes(&id.text()) {
             response.headers_mut().insert(HeaderName::from_static("x-litellm-call-id"), value);
         }
         let overhead = started.elapsed().saturating_sub(upstream_time);
-        if let Ok(value) = HeaderValue::try_from(format!("{:.3}", overhead.as_secs_f64() * 1e3)) {
+        let micros = overhead.as_micros();
+        if let Ok(value) = HeaderValue::try_from(format!("{}.{:03}", micros / 1000, micros % 1000)) {
             response.headers_mut().insert(HeaderName::from_static("x-litellm-overhead-duration-ms"), value);
         }
         response

@@ -95,12 +95,35 @@ fn scaled(text: &str, digits: usize) -> Result<u64, MoneyError> {
     format!("{whole}{fraction:0<digits$}").parse().map_err(|_| MoneyError::TooLarge(text.to_owned()))
 }
 
-/// The inverse of [`scaled`]: at least two digits after the point, no further trailing zeros.
-fn written(value: u64, digits: usize) -> String {
-    let padded = format!("{value:0>width$}", width = digits + 1);
-    let (whole, fraction) = padded.split_at(padded.len() - digits);
-    let significant = fraction.trim_end_matches('0');
-    format!("{whole}.{significant:0<2}")
+/// The inverse of [`scaled`]: at least two digits after the point, no further trailing zeros. It stands in every answer's
+/// headers, so it is written without a detour over the heap.
+fn write_scaled(f: &mut fmt::Formatter<'_>, value: u64, digits: usize) -> fmt::Result {
+    // u64::MAX has 20 digits; with a point that is 21 characters.
+    let mut text = [b'0'; 24];
+    let mut end = text.len();
+    let mut start = end;
+    let mut rest = value;
+    let mut written = 0;
+    while written <= digits || rest > 0 {
+        if written == digits {
+            start -= 1;
+            if let Some(place) = text.get_mut(start) {
+                *place = b'.';
+            }
+        }
+        start -= 1;
+        let digit = u8::try_from(rest % 10).unwrap_or(0);
+        rest /= 10;
+        if let Some(place) = text.get_mut(start) {
+            *place = b'0' + digit;
+        }
+        written += 1;
+        // Zeros at the end say nothing, but for the cents.
+        if digit == 0 && start + 1 == end && written <= digits - 2 {
+            end = start;
+        }
+    }
+    f.write_str(text.get(start..end).and_then(|text| std::str::from_utf8(text).ok()).unwrap_or_default())
 }
 
 impl FromStr for PicoUsd {
@@ -112,7 +135,7 @@ impl FromStr for PicoUsd {
 
 impl fmt::Display for PicoUsd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&written(self.0, DIGITS))
+        write_scaled(f, self.0, DIGITS)
     }
 }
 
@@ -125,7 +148,7 @@ impl FromStr for Price {
 
 impl fmt::Display for Price {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&written(self.pico_per_token, PRICE_DIGITS))
+        write_scaled(f, self.pico_per_token, PRICE_DIGITS)
     }
 }
 
@@ -183,6 +206,22 @@ mod tests {
     fn sums_never_wrap() {
         assert_eq!(PicoUsd::new(u64::MAX).plus(PicoUsd::new(1)), PicoUsd::new(u64::MAX));
         assert_eq!(PicoUsd::ZERO.minus(PicoUsd::new(1)), PicoUsd::ZERO);
+    }
+
+    #[test]
+    fn amounts_are_written_with_cents_and_without_idle_zeros() {
+        for (pico, text) in [
+            (0, "0.00"),
+            (1, "0.000000000001"),
+            (180_000, "0.00000018"),
+            (25_000_000_000_000, "25.00"),
+            (500_000_000_000, "0.50"),
+            (10_000_000_000, "0.01"),
+            (u64::MAX, "18446744.073709551615"),
+        ] {
+            assert_eq!(PicoUsd::new(pico).to_string(), text);
+        }
+        assert_eq!(Price { pico_per_token: 20_000 }.to_string(), "0.02");
     }
 
     proptest! {
