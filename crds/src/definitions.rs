@@ -1,4 +1,4 @@
-//! From the types to CustomResourceDefinitions that an API server takes.
+//! From the types to `CustomResourceDefinitions` that an API server takes.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
@@ -7,7 +7,7 @@ use kube::CustomResourceExt;
 
 use crate::{ApiKey, ModelRoute, Team};
 
-/// The CustomResourceDefinitions of all kinds, by name.
+/// The `CustomResourceDefinitions` of all kinds, by name.
 pub fn definitions() -> Vec<CustomResourceDefinition> {
     let mut all = vec![ApiKey::crd(), ModelRoute::crd(), Team::crd()];
     for crd in &mut all {

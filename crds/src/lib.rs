@@ -2,7 +2,7 @@
 //!
 //! A person writes these; the operator reads them. Every field's documentation becomes `kubectl explain`, every rule
 //! that the API server can check stands on the type it is about (as schema or CEL), and [`definitions`] turns the lot
-//! into the CustomResourceDefinitions committed beside this crate. Nothing here knows how a resource is carried out.
+//! into the `CustomResourceDefinitions` committed beside this crate. Nothing here knows how a resource is carried out.
 
 mod api_key;
 mod budget;

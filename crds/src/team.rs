@@ -30,10 +30,10 @@ pub struct TeamSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub display_name: Option<String>,
-    /// Namespaces whose ApiKeys may name this Team.
+    /// Namespaces whose `ApiKeys` may name this Team.
     #[serde(default)]
     pub allowed_namespaces: AllowedNamespaces,
-    /// Namespaces whose ModelRoutes this Team's keys see, in this order, after the key's own namespace and the
+    /// Namespaces whose `ModelRoutes` this Team's keys see, in this order, after the key's own namespace and the
     /// Team's. A route there must allow the key's namespace.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(

@@ -33,7 +33,8 @@ pub(crate) fn build(
 ) -> NamespaceConfig {
     let keys: Vec<&ResolvedKey> = keys.iter().filter(|key| key.key.name.namespace() == namespace).collect();
     let used: BTreeSet<&ObjectName> = keys.iter().map(|key| &key.key.team).collect();
-    let teams: Vec<v1::Team> = used.iter().filter_map(|name| teams.get(name)).map(|team| team_of(team, namespace)).collect();
+    let teams: Vec<v1::Team> =
+        used.iter().filter_map(|name| teams.get(name)).map(|team| team_of(team, namespace)).collect();
     // A namespace that no Team looks into delivers nothing: neither routes nor, above all, credentials.
     let searched: BTreeSet<&str> =
         teams.iter().flat_map(|team| team.route_namespaces.iter().map(String::as_str)).collect();

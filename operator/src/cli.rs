@@ -30,7 +30,7 @@ enum Command {
     Standalone(Standalone),
     /// Prints the config that a folder of manifests makes, and what is wrong with it
     Render(Render),
-    /// Prints the CustomResourceDefinitions
+    /// Prints the `CustomResourceDefinitions`
     Crds,
 }
 

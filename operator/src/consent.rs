@@ -60,8 +60,16 @@ mod tests {
             ("{from: Selector, selector: {}}", true, true),
             ("{from: Selector, selector: {matchLabels: {tier: gold}}}", true, false),
             ("{from: Selector, selector: {matchLabels: {kubernetes.io/metadata.name: other}}}", false, true),
-            ("{from: Selector, selector: {matchExpressions: [{key: tier, operator: In, values: [gold]}]}}", true, false),
-            ("{from: Selector, selector: {matchExpressions: [{key: tier, operator: NotIn, values: [gold]}]}}", false, true),
+            (
+                "{from: Selector, selector: {matchExpressions: [{key: tier, operator: In, values: [gold]}]}}",
+                true,
+                false,
+            ),
+            (
+                "{from: Selector, selector: {matchExpressions: [{key: tier, operator: NotIn, values: [gold]}]}}",
+                false,
+                true,
+            ),
             ("{from: Selector, selector: {matchExpressions: [{key: tier, operator: Exists}]}}", true, false),
             ("{from: Selector, selector: {matchExpressions: [{key: tier, operator: DoesNotExist}]}}", false, true),
             ("{from: Selector, selector: {matchExpressions: [{key: tier, operator: Like}]}}", false, false),

@@ -32,7 +32,10 @@ mod tests {
 
     #[test]
     fn the_table_reads_and_prices_are_exact() {
-        assert_eq!(known("text-embedding-3-small").map(|known| known.input_per_million_tokens.of(1)), Some(PicoUsd::new(20_000)));
+        assert_eq!(
+            known("text-embedding-3-small").map(|known| known.input_per_million_tokens.of(1)),
+            Some(PicoUsd::new(20_000))
+        );
         assert_eq!(known("text-embedding-3-small").and_then(|known| known.encoding), Some(Encoding::cl100k_base));
         assert!(known("no-such-model").is_none());
         assert!(TABLE.values().all(|known| known.input_per_million_tokens.of(1) > PicoUsd::ZERO));

@@ -66,7 +66,7 @@ pub async fn run(settings: Standalone) -> anyhow::Result<()> {
         tokio::select! {
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = tokio::time::sleep(POLL) => {}
+            () = tokio::time::sleep(POLL) => {}
             _ = changes.recv() => {
                 while tokio::time::timeout(SETTLE, changes.recv()).await.is_ok() {}
             }
@@ -100,10 +100,8 @@ impl Operator {
         };
         self.report.conditions(&outcome.conditions);
         let written = self.config.write(outcome.config);
-        match &written {
-            Ok(Some(generation)) => tracing::info!(generation, "config written"),
-            Ok(None) => {}
-            Err(_) => {}
+        if let Ok(Some(generation)) = written {
+            tracing::info!(generation, "config written");
         }
         let ok = written.is_ok();
         self.report.trouble(written.err().map(|error| format!("{error:#}")));

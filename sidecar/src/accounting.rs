@@ -114,9 +114,7 @@ impl InFlight {
     /// What is left of the limits while the call runs.
     pub fn standing(&self) -> Standing {
         let Reservation { accounting, limits, held } = &self.reservation;
-        held.as_ref()
-            .map(|held| accounting.counters.standing(held, limits, accounting.now()))
-            .unwrap_or_default()
+        held.as_ref().map(|held| accounting.counters.standing(held, limits, accounting.now())).unwrap_or_default()
     }
 
     /// The provider has answered: the reservation becomes what was used.
@@ -155,9 +153,7 @@ impl InFlight {
             let used = match certainty {
                 // What nobody knows is booked at what was reserved, money included: it may have been another price.
                 Certainty::Unsettled => reserved,
-                Certainty::Known | Certainty::Estimated => {
-                    Used { tokens, money: cost.unwrap_or(PicoUsd::ZERO) }
-                }
+                Certainty::Known | Certainty::Estimated => Used { tokens, money: cost.unwrap_or(PicoUsd::ZERO) },
             };
             standing = accounting.counters.standing(&held, &self.reservation.limits, now);
             let unused = reserved.tokens.saturating_sub(used.tokens);

@@ -89,9 +89,9 @@ impl Call {
             .map_err(|_| Refusal::malformed(None, "The request's body is not UTF-8: JSON must be"))?;
         let fields = Fields::read(text)?;
         let named = fields.model()?;
-        let model = in_path.or_else(|| named.clone()).ok_or_else(|| {
-            Refusal::malformed(Some("model"), "`model` is missing: name the embedding model to use")
-        })?;
+        let model = in_path
+            .or_else(|| named.clone())
+            .ok_or_else(|| Refusal::malformed(Some("model"), "`model` is missing: name the embedding model to use"))?;
         if model.is_empty() {
             return Err(Refusal::malformed(Some("model"), "`model` is empty: name the embedding model to use"));
         }

@@ -40,7 +40,10 @@ mod tests {
 
     #[test]
     fn an_id_is_a_uuid_of_version_4() {
-        assert_eq!(CallId(0x0011_2233_4455_4677_8899_aabb_ccdd_eeff).to_string(), "00112233-4455-4677-8899-aabbccddeeff");
+        assert_eq!(
+            CallId(0x0011_2233_4455_4677_8899_aabb_ccdd_eeff).to_string(),
+            "00112233-4455-4677-8899-aabbccddeeff"
+        );
         let text = CallId::random().to_string();
         assert_eq!(text.len(), 36);
         assert_eq!(text.as_bytes().get(14), Some(&b'4'));

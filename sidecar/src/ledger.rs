@@ -76,18 +76,21 @@ pub enum Certainty {
 #[derive(Debug, Default)]
 pub struct Ledger(Mutex<Books>);
 
+/// Totals by a name.
+pub type ByName = BTreeMap<Arc<str>, Totals>;
+
 /// The content of the books. Nested maps: team → key, team → user, (model, provider) → backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Books {
     /// By team, then key.
-    pub keys: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Totals>>,
+    pub keys: BTreeMap<Arc<str>, ByName>,
     /// By team.
-    pub teams: BTreeMap<Arc<str>, Totals>,
+    pub teams: ByName,
     /// By team, then user.
-    pub users: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Totals>>,
+    pub users: BTreeMap<Arc<str>, ByName>,
     /// By model, then provider, then backend.
-    pub models: BTreeMap<Arc<str>, BTreeMap<Arc<str>, BTreeMap<Arc<str>, Totals>>>,
+    pub models: BTreeMap<Arc<str>, BTreeMap<Arc<str>, ByName>>,
     /// The part of the above that is booked but not known to be charged.
     pub unsettled: Totals,
     /// The part of the above that is an upper bound.
@@ -161,7 +164,10 @@ fn series<'a, V: Default>(map: &'a mut BTreeMap<Arc<str>, V>, name: &str) -> &'a
 }
 
 /// The same for a map of maps: only the types differ.
-fn series_of<'a, V>(map: &'a mut BTreeMap<Arc<str>, BTreeMap<Arc<str>, V>>, name: &str) -> &'a mut BTreeMap<Arc<str>, V> {
+fn series_of<'a, V>(
+    map: &'a mut BTreeMap<Arc<str>, BTreeMap<Arc<str>, V>>,
+    name: &str,
+) -> &'a mut BTreeMap<Arc<str>, V> {
     series(map, name)
 }
 

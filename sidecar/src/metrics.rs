@@ -2,12 +2,14 @@
 
 mod books;
 
-use std::{collections::HashMap, sync::{Arc, Mutex, PoisonError}, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use http::StatusCode;
-use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
-};
+use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 
 pub use books::{BookFamilies, Source};
 
@@ -57,9 +59,8 @@ impl Metrics {
     /// Registers everything; `books` renders the spend.
     pub fn new(books: BookFamilies) -> prometheus::Result<Self> {
         let registry = Registry::new();
-        let histogram = |name: &str, help: &str, buckets: &[f64]| {
-            HistogramOpts::new(name, help).buckets(buckets.to_vec())
-        };
+        let histogram =
+            |name: &str, help: &str, buckets: &[f64]| HistogramOpts::new(name, help).buckets(buckets.to_vec());
         let gauge = |name: &str, help: &str| IntGauge::new(name, help);
         let metrics = Self {
             requests: HistogramVec::new(
@@ -85,7 +86,10 @@ impl Metrics {
                 &["backend"],
             )?,
             rejections: IntCounterVec::new(
-                Opts::new("vectoll_rejections_total", "Calls that got no vectors, by whose limit or fault it was and why."),
+                Opts::new(
+                    "vectoll_rejections_total",
+                    "Calls that got no vectors, by whose limit or fault it was and why.",
+                ),
                 &["scope", "reason"],
             )?,
             in_flight: gauge("vectoll_requests_in_flight", "Requests that have no response yet.")?,
@@ -135,10 +139,7 @@ impl Metrics {
     pub fn observe(&self, status: StatusCode, took: Duration, upstream: Duration) {
         let histogram = {
             let mut known = self.by_status.lock().unwrap_or_else(PoisonError::into_inner);
-            known
-                .entry(status)
-                .or_insert_with(|| self.requests.with_label_values(&[status.as_str()]))
-                .clone()
+            known.entry(status).or_insert_with(|| self.requests.with_label_values(&[status.as_str()])).clone()
         };
         histogram.observe(took.as_secs_f64());
         self.overhead.observe(took.saturating_sub(upstream).as_secs_f64());

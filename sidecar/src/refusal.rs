@@ -106,8 +106,7 @@ impl Refusal {
         let message = format!(
             "The model `{model}` does not exist here or is not shared with your namespace: GET /v1/models lists what is"
         );
-        let refusal =
-            Self::new(StatusCode::NOT_FOUND, ErrorType::InvalidRequest, "model", "model_not_found", message);
+        let refusal = Self::new(StatusCode::NOT_FOUND, ErrorType::InvalidRequest, "model", "model_not_found", message);
         Self { param: Some("model"), ..refusal }.code("model_not_found")
     }
 
@@ -160,9 +159,7 @@ impl Refusal {
             StatusCode::FORBIDDEN => (ErrorType::Permission, "provider_refused"),
             _ => (ErrorType::InvalidRequest, "provider_refused"),
         };
-        let code = code.or_else(|| {
-            (status == StatusCode::TOO_MANY_REQUESTS).then(|| "rate_limit_exceeded".to_owned())
-        });
+        let code = code.or_else(|| (status == StatusCode::TOO_MANY_REQUESTS).then(|| "rate_limit_exceeded".to_owned()));
         let refusal = Self::new(status, kind, "backend", reason, message);
         Self { retry_after: wait, code, ..refusal }
     }

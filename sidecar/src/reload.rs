@@ -79,12 +79,7 @@ impl Reloader {
             }
             Ok(Some((fingerprint, policy))) => {
                 let generation = policy.generation;
-                tracing::info!(
-                    generation,
-                    keys = policy.all_keys.len(),
-                    teams = policy.teams.len(),
-                    "config applied"
-                );
+                tracing::info!(generation, keys = policy.all_keys.len(), teams = policy.teams.len(), "config applied");
                 self.proxy.policy.store(Arc::new(policy));
                 self.applied = Some(fingerprint);
                 self.failing = None;
@@ -108,8 +103,8 @@ impl Reloader {
 
     /// A new policy, or none where the content is the one in force.
     fn load(&self) -> Result<Option<(folder::Fingerprint, crate::policy::Policy)>, ReloadError> {
-        let read = folder::read(&self.folder)
-            .map_err(|source| ReloadError::Folder { folder: self.folder.clone(), source })?;
+        let read =
+            folder::read(&self.folder).map_err(|source| ReloadError::Folder { folder: self.folder.clone(), source })?;
         if self.applied.as_ref() == Some(&read.fingerprint) {
             return Ok(None);
         }

@@ -27,7 +27,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// The listener for applications. With 127.0.0.1 goes ::1 where the machine has it: some clients take `localhost` to
+    /// The listener for applications. With 127.0.0.1 goes `::1` where the machine has it: some clients take `localhost` to
     /// be that.
     pub async fn proxy(addresses: &[SocketAddr], proxy: Arc<Proxy>) -> io::Result<Self> {
         let mut listeners = Vec::new();
@@ -96,7 +96,7 @@ async fn accept(
                     continue;
                 }
             },
-            _ = stopped(&mut stop) => return,
+            () = stopped(&mut stop) => return,
         };
         // Small answers go out at once.
         let _ = stream.set_nodelay(true);

@@ -12,8 +12,14 @@ pub struct Settings {
     #[arg(long, env = "VECTOLL_CONFIG_DIR", value_name = "DIR")]
     pub config_dir: PathBuf,
 
-    /// Addresses for applications, separated by commas. With 127.0.0.1 the other loopback, [::1], is served as well where it exists
-    #[arg(long, env = "VECTOLL_LISTEN", value_name = "ADDRESS", value_delimiter = ',', default_value = "127.0.0.1:4000")]
+    /// Addresses for applications, separated by commas. With 127.0.0.1 the other loopback, [`::1`], is served as well where it exists
+    #[arg(
+        long,
+        env = "VECTOLL_LISTEN",
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:4000"
+    )]
     pub listen: Vec<SocketAddr>,
 
     /// The address for Prometheus and probes

@@ -9,7 +9,7 @@ use crate::{
 
 /// The most tokens that an input can become. Exact for token arrays.
 ///
-/// In a byte-level byte-pair encoding every token covers at least one byte, and the built-in model's WordPiece makes at
+/// In a byte-level byte-pair encoding every token covers at least one byte, and the built-in model's `WordPiece` makes at
 /// most one token of a character: so a text of `n` bytes is at most `n` tokens. Other tokenizers declare their factor.
 pub fn bound(input: &Shape, bound: &TokenBound) -> u64 {
     match bound {

@@ -1,5 +1,7 @@
 //! An application that calls the sidecar.
 
+#![allow(clippy::indexing_slicing, reason = "a missing field of JSON reads as null")]
+
 use std::time::Duration;
 
 use anyhow::Context;

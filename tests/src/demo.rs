@@ -1,6 +1,8 @@
 //! What `make demo` shows: the pair on the quickstart's manifests, called as each key and user, step by step. Each step
 //! fails the demo if it does not show what it should.
 
+#![allow(clippy::indexing_slicing, reason = "a missing field of JSON reads as null")]
+
 mod table;
 
 use std::{fs, path::Path, time::Duration};
@@ -158,6 +160,7 @@ async fn spend(out: &mut impl Narrator, pair: &Pair) -> anyhow::Result<()> {
 /// The cosine of two vectors of a batch; they have unit length.
 fn similarity(answer: &Answer, a: usize, b: usize) -> anyhow::Result<f64> {
     let vector = |i: usize| answer.json["data"][i]["embedding"].as_array().context("no vector");
-    let products = vector(a)?.iter().zip(vector(b)?).map(|(a, b)| a.as_f64().zip(b.as_f64()).map_or(0.0, |(a, b)| a * b));
+    let products =
+        vector(a)?.iter().zip(vector(b)?).map(|(a, b)| a.as_f64().zip(b.as_f64()).map_or(0.0, |(a, b)| a * b));
     Ok(products.sum())
 }

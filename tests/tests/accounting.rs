@@ -1,5 +1,13 @@
 //! Whatever happens to calls, the books add up.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    reason = "a test"
+)]
+
 use std::time::Duration;
 
 use serde_json::json;
@@ -26,7 +34,8 @@ const FAMILIES: [&str; 4] = ["key", "team", "user", "model"];
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_books_equal_the_providers_account_and_what_is_marked_unsettled() -> anyhow::Result<()> {
     let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
-    let mut all = vec![team("search", json!({})), team("research", json!({"budget": {"limit": "100", "period": "Total"}}))];
+    let mut all =
+        vec![team("search", json!({})), team("research", json!({"budget": {"limit": "100", "period": "Total"}}))];
     let mut routes = route("openai", &["text-embedding-3-small", "fault-*"], &provider.url());
     // The calls that hang for ever end here.
     routes[0]["spec"]["backends"][0]["timeoutSeconds"] = json!(2);
@@ -42,7 +51,14 @@ async fn the_books_equal_the_providers_account_and_what_is_marked_unsettled() ->
         let caller = base.with_key(&key_value(["alice", "bob", "carol"][worker % 3]));
         tokio::spawn(async move {
             for call in 0..40 {
-                let model = ["fault-mix", "text-embedding-3-small", "fault-no-usage", "fault-overrun", "fault-slow-body-40", "fault-usage-first"][(worker + call) % 6];
+                let model = [
+                    "fault-mix",
+                    "text-embedding-3-small",
+                    "fault-no-usage",
+                    "fault-overrun",
+                    "fault-slow-body-40",
+                    "fault-usage-first",
+                ][(worker + call) % 6];
                 let input = json!(["word ".repeat(call + 1), format!("text {worker} {call}")]);
                 match (worker + call) % 5 {
                     // Callers that leave before the answer, some before it has even begun.
@@ -65,7 +81,8 @@ async fn the_books_equal_the_providers_account_and_what_is_marked_unsettled() ->
     }
     let at_rest = async || {
         let metrics = pair.metrics().await?;
-        let open = metrics.value("vectoll_reservations", &[]) == Some(0.0) && metrics.value("vectoll_requests_in_flight", &[]) == Some(0.0);
+        let open = metrics.value("vectoll_reservations", &[]) == Some(0.0)
+            && metrics.value("vectoll_requests_in_flight", &[]) == Some(0.0);
         Ok(open.then_some(metrics))
     };
     let metrics = pair.wait_for("all reservations to end", Duration::from_secs(30), at_rest).await?;
@@ -88,7 +105,10 @@ async fn the_books_equal_the_providers_account_and_what_is_marked_unsettled() ->
         let requests = count(&metrics, &format!("vectoll_{family}_requests_total"));
         assert_eq!(requests, count(&metrics, "vectoll_key_requests_total"), "requests of all {family}s");
     }
-    assert!(count(&metrics, "vectoll_reservation_overrun_tokens_total") > 0, "what was charged beyond the bound is told");
+    assert!(
+        count(&metrics, "vectoll_reservation_overrun_tokens_total") > 0,
+        "what was charged beyond the bound is told"
+    );
     Ok(())
 }
 

@@ -1,5 +1,13 @@
 //! Arrows between the crates point one way: crds ◄ operator ► config ◄ sidecar.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    reason = "a test"
+)]
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use anyhow::Context;

@@ -1,5 +1,13 @@
 //! Asked to stop, the sidecar finishes what is under way, and no more.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    reason = "a test"
+)]
+
 use std::time::Duration;
 
 use serde_json::json;

@@ -1,5 +1,13 @@
 //! Strangers in other namespaces draw no one's inputs and get no one's credentials.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    reason = "a test"
+)]
+
 use serde_json::json;
 use vectoll_tests::{
     caller::Caller,
@@ -61,7 +69,11 @@ async fn without_consent_nothing_crosses() -> anyhow::Result<()> {
     assert_eq!(caller.with_key(&key_value("intruder")).embed("builtin", json!("a")).await?.status, 401);
     assert_eq!(caller.with_key(&key_value("lost")).embed("builtin", json!("a")).await?.status, 401);
     let log = pair.operator_log();
-    for words in ["RefNotPermitted: spec.routeNamespaces: private", "RefNotPermitted: spec.teamRef: there is no Team private/closed that allows namespace default", "TeamNotFound: spec.teamRef: there is no Team default/nowhere"] {
+    for words in [
+        "RefNotPermitted: spec.routeNamespaces: private",
+        "RefNotPermitted: spec.teamRef: there is no Team private/closed that allows namespace default",
+        "TeamNotFound: spec.teamRef: there is no Team default/nowhere",
+    ] {
         assert!(log.contains(words), "{words}\n{log}");
     }
     for entry in std::fs::read_dir(pair.config_dir())? {
@@ -83,6 +95,9 @@ async fn of_two_routes_for_one_model_one_counts_and_both_know() -> anyhow::Resul
     assert_eq!(answer.header("x-litellm-model-id"), Some("default/aa-first/test"));
     assert_eq!(caller.embed("other", json!("a")).await?.status, 200, "what is not contested is served");
     let log = pair.operator_log();
-    assert!(log.contains("Conflicted=True ModelTaken: an older route serves text-embedding-3-small (by default/aa-first)"), "{log}");
+    assert!(
+        log.contains("Conflicted=True ModelTaken: an older route serves text-embedding-3-small (by default/aa-first)"),
+        "{log}"
+    );
     Ok(())
 }

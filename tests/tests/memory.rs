@@ -1,5 +1,13 @@
 //! How much memory the sidecar takes.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    reason = "a test"
+)]
+
 use std::time::Duration;
 
 use anyhow::Context;
@@ -33,7 +41,7 @@ async fn an_idle_sidecar_is_small_and_a_68_mb_answer_hardly_makes_it_larger() ->
     tokio::time::sleep(Duration::from_secs(1)).await;
     pair.metrics().await?;
     let idle = status(&pair, "VmRSS")?;
-    println!("idle: {} KiB resident", idle);
+    println!("idle: {idle} KiB resident");
     assert!(idle < 15 * MIB, "{idle} KiB resident when idle");
 
     let small = caller.embed("text-embedding-3-small", json!("warm up")).await?;

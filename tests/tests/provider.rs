@@ -1,5 +1,13 @@
 //! The provider of the tests keeps what it promises: a check that cannot fail would make every other test worthless.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    reason = "a test"
+)]
+
 use std::error::Error as _;
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,13 @@
 //! Edits take effect at once, mistakes change nothing, and nothing that was counted is lost.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    reason = "a test"
+)]
+
 use std::{
     fs,
     time::{Duration, Instant},
@@ -77,7 +85,10 @@ async fn a_mistake_is_named_with_file_and_line_and_changes_nothing() -> anyhow::
         // A field that does not exist.
         (good.replace("\"requestsPerMinute\"", "\"requestPerMinute\""), "unknown field `requestPerMinute`"),
         // A value that makes no sense.
-        (good.replace("\"requestsPerMinute\": 100", "\"requestsPerMinute\": 0"), "spec.limits.requestsPerMinute: must be at least 1"),
+        (
+            good.replace("\"requestsPerMinute\": 100", "\"requestsPerMinute\": 0"),
+            "spec.limits.requestsPerMinute: must be at least 1",
+        ),
         // Not YAML.
         (good.replace("\"requestsPerMinute\": 100", "\"requestsPerMinute\": [100"), "not a Kubernetes object"),
         // Half of a file.
@@ -108,7 +119,9 @@ async fn a_mistake_is_named_with_file_and_line_and_changes_nothing() -> anyhow::
 async fn a_bad_manifest_leaves_the_others_alone() -> anyhow::Result<()> {
     let (pair, caller) = stage(100).await?;
     pair.write_manifest("bad.yaml", "apiVersion: vectoll.dev/v1alpha1\nkind: Team\nmetadata: {name: x}\nspec: {budget: {limit: ten, period: Daily}}\n")?;
-    let told = async || Ok(pair.operator_log().contains("spec.budget.limit: \\\"ten\\\" is not a decimal amount").then_some(()));
+    let told = async || {
+        Ok(pair.operator_log().contains("spec.budget.limit: \\\"ten\\\" is not a decimal amount").then_some(()))
+    };
     pair.wait_for("the mistake to be named", DEADLINE, told).await?;
     let mut more = vec![];
     more.extend(api_key("bob", "search", json!({})));
@@ -134,7 +147,10 @@ async fn a_folder_that_vanishes_takes_nothing_with_it() -> anyhow::Result<()> {
 
     // The sidecar's folder likewise: the operator writes it anew.
     fs::remove_dir_all(pair.config_dir())?;
-    let stale = async || Ok((pair.metrics().await?.value("vectoll_config_reloads_total", &[("result", "refused")]) == Some(1.0)).then_some(()));
+    let stale = async || {
+        Ok((pair.metrics().await?.value("vectoll_config_reloads_total", &[("result", "refused")]) == Some(1.0))
+            .then_some(()))
+    };
     pair.wait_for("the sidecar to miss its folder", DEADLINE, stale).await?;
     assert_eq!(status(&caller).await?, 200);
     let fresh = async || Ok((pair.metrics().await?.value("vectoll_config_stale", &[]) == Some(0.0)).then_some(()));
@@ -156,7 +172,9 @@ async fn a_config_that_cannot_be_served_is_refused_whole() -> anyhow::Result<()>
     ] {
         let before = pair.sidecar_log().len();
         fs::write(&path, &text)?;
-        let told = async || Ok(pair.sidecar_log()[before..].lines().find(|line| line.contains("config refused")).map(str::to_owned));
+        let told = async || {
+            Ok(pair.sidecar_log()[before..].lines().find(|line| line.contains("config refused")).map(str::to_owned))
+        };
         let line = pair.wait_for("the refusal", DEADLINE, told).await?;
         assert!(line.contains(words), "{line}");
         assert_eq!(pair.metrics().await?.value("vectoll_config_stale", &[]), Some(1.0));

@@ -1,5 +1,13 @@
 //! What applications get: paths, forms, headers and errors.
 
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::float_cmp,
+    clippy::cast_precision_loss,
+    reason = "a test"
+)]
+
 use serde_json::{Value, json};
 use vectoll_tests::{
     caller::{Answer, Caller},
@@ -113,8 +121,18 @@ async fn errors_are_openais_objects() -> anyhow::Result<()> {
     }
     for (text, content_type, status, begin) in [
         ("{", "application/json", 400, "The request's body is not JSON"),
-        (r#"{"model":"builtin","input":"a","model":"x"}"#, "application/json", 400, "The request's body is not a call: the field `model` stands twice"),
-        (r#"{"model":"builtin","input":"a","x":1,"\u0078":2}"#, "application/json", 400, "The request's body is not a call: the field `x` stands twice"),
+        (
+            r#"{"model":"builtin","input":"a","model":"x"}"#,
+            "application/json",
+            400,
+            "The request's body is not a call: the field `model` stands twice",
+        ),
+        (
+            r#"{"model":"builtin","input":"a","x":1,"\u0078":2}"#,
+            "application/json",
+            400,
+            "The request's body is not a call: the field `x` stands twice",
+        ),
         (r#"{"model":"builtin","input":"a"}"#, "text/plain", 415, "The request's body must be JSON"),
     ] {
         let answer = caller
@@ -127,7 +145,13 @@ async fn errors_are_openais_objects() -> anyhow::Result<()> {
     }
     let metadata = |value| [("x-litellm-metadata", value)];
     let body = json!({"model": "builtin", "input": "a"});
-    is_error(&caller.post("/v1/embeddings", &body, &metadata("[1]")).await?, 400, invalid, None, "The header x-litellm-metadata");
+    is_error(
+        &caller.post("/v1/embeddings", &body, &metadata("[1]")).await?,
+        400,
+        invalid,
+        None,
+        "The header x-litellm-metadata",
+    );
     assert_eq!(caller.post("/v1/embeddings", &body, &metadata(r#"{"a":1}"#)).await?.status, 200);
 
     for (key, code, begin) in [
@@ -196,7 +220,8 @@ async fn a_providers_errors_are_passed_on_without_its_credential() -> anyhow::Re
 #[tokio::test]
 async fn the_body_goes_through_as_it_came_and_the_headers_do_not() -> anyhow::Result<()> {
     let (_pair, provider, caller) = stage().await?;
-    let body = r#"{ "input" : "caf\u00e9", "model":"text-embedding-3-small", "encoding_format":null, "extra": {"a":[1,2]} }"#;
+    let body =
+        r#"{ "input" : "caf\u00e9", "model":"text-embedding-3-small", "encoding_format":null, "extra": {"a":[1,2]} }"#;
     let answer = caller
         .raw(|http, base| {
             http.post(format!("{base}/v1/embeddings"))
@@ -217,7 +242,10 @@ async fn the_body_goes_through_as_it_came_and_the_headers_do_not() -> anyhow::Re
     for name in ["cookie", "x-forwarded-for", "connection", "api-key"] {
         assert!(!names.contains(&name), "{name} was forwarded");
     }
-    assert_eq!(sent.headers.get("authorization").and_then(|v| v.to_str().ok()), Some(&*format!("Bearer {PROVIDER_KEY}")));
+    assert_eq!(
+        sent.headers.get("authorization").and_then(|v| v.to_str().ok()),
+        Some(&*format!("Bearer {PROVIDER_KEY}"))
+    );
     // By the path: the model is put into the body.
     caller.post("/engines/text-embedding-3-small/embeddings", &json!({"input": "a"}), &[]).await?;
     let sent = provider.requests().pop().ok_or_else(|| anyhow::anyhow!("the provider got nothing"))?;

@@ -1,4 +1,4 @@
-//! Writes the CustomResourceDefinitions as YAML into a folder, one file a kind: `generate-crds crds`.
+//! Writes the `CustomResourceDefinitions` as YAML into a folder, one file a kind: `generate-crds crds`.
 
 use std::path::PathBuf;
 

@@ -99,9 +99,10 @@ fn team_of(key: &ValidKey, teams: &BTreeMap<ObjectName, ValidTeam>, world: &Worl
 fn value_of(key: &ValidKey, world: &World, outcome: &mut KeyOutcome) -> Result<KeyHash, Unresolved> {
     match &key.source {
         KeySource::Brought { secret, entry } => {
-            let content = world.secrets.get(secret).ok_or_else(|| {
-                ("SecretNotFound", format!("spec.secretRef: there is no Secret {secret}: create it"))
-            })?;
+            let content = world
+                .secrets
+                .get(secret)
+                .ok_or_else(|| ("SecretNotFound", format!("spec.secretRef: there is no Secret {secret}: create it")))?;
             let value = content.entry(entry).ok_or_else(|| {
                 let has: Vec<&str> = content.names().collect();
                 let message = format!(
@@ -136,11 +137,7 @@ fn value_of(key: &ValidKey, world: &World, outcome: &mut KeyOutcome) -> Result<K
     }
 }
 
-fn first_with(
-    hash: KeyHash,
-    key: &ValidKey,
-    values: &mut HashMap<KeyHash, ObjectName>,
-) -> Result<KeyHash, Unresolved> {
+fn first_with(hash: KeyHash, key: &ValidKey, values: &mut HashMap<KeyHash, ObjectName>) -> Result<KeyHash, Unresolved> {
     match values.get(&hash) {
         // Who the other one is may be none of this namespace's business.
         Some(other) if other.namespace() == key.name.namespace() => {

@@ -64,8 +64,11 @@ impl ConfigDir {
         fs::create_dir_all(&self.folder)?;
         let version = self.new_version()?;
         for (name, content) in files {
-            let mut file =
-                fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(self.folder.join(&version).join(name))?;
+            let mut file = fs::OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(self.folder.join(&version).join(name))?;
             file.write_all(content)?;
             file.sync_data()?;
         }

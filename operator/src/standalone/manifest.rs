@@ -78,9 +78,8 @@ pub(super) fn read(text: &str, namespace: &str) -> Vec<Document> {
             Ok(Some(header)) => documents.push(document(text, index - 1, header, namespace)),
             Err(error) => {
                 let line = error.location().map(|at| at.line());
-                let syntax = nth(text, index - 1).is_none_or(|document| {
-                    serde_yaml::Value::deserialize(document).is_err()
-                });
+                let syntax =
+                    nth(text, index - 1).is_none_or(|document| serde_yaml::Value::deserialize(document).is_err());
                 let reason = format!("not a Kubernetes object: {}", plain(&error.to_string()));
                 documents.push(Document::Broken(Fault { line, reason }));
                 if syntax {
@@ -140,7 +139,10 @@ fn document(text: &str, index: usize, header: Header, namespace: &str) -> Docume
         ("v1", "Secret") => typed(text, index).map(|secret: Secret| Resource::Secret(SecretContent::of(secret))),
         ("v1", "Namespace") => typed(text, index)
             .map(|namespace: Namespace| Resource::Namespace(namespace.metadata.labels.unwrap_or_default())),
-        _ => Err(vec![("apiVersion".to_owned(), format!("there is no {kind} in {api_version}: write vectoll.dev/v1alpha1 and ApiKey, Team or ModelRoute"))]),
+        _ => Err(vec![(
+            "apiVersion".to_owned(),
+            format!("there is no {kind} in {api_version}: write vectoll.dev/v1alpha1 and ApiKey, Team or ModelRoute"),
+        )]),
     };
     match read {
         Ok(resource) => Document::Good(id, resource),
@@ -177,7 +179,11 @@ fn typed<T: DeserializeOwned>(text: &str, index: usize) -> Result<T, PathFaults>
 /// The rules that the API server would run.
 fn cel(result: Result<(), kube::core::cel::ValidationErrors>) -> Result<(), PathFaults> {
     result.map_err(|errors| {
-        errors.into_vec().into_iter().map(|error| (error.field_path.trim_start_matches('.').to_owned(), error.message)).collect()
+        errors
+            .into_vec()
+            .into_iter()
+            .map(|error| (error.field_path.trim_start_matches('.').to_owned(), error.message))
+            .collect()
     })
 }
 

@@ -106,7 +106,8 @@ impl Manifests {
         }
         for (file, ids) in doubles {
             for Id { kind, name } in ids {
-                let reason = format!("{kind} {name} stands here and in an earlier file or document: the earlier one counts");
+                let reason =
+                    format!("{kind} {name} stands here and in an earlier file or document: the earlier one counts");
                 problems.push(Problem { file: file.clone(), line: None, reason });
             }
         }

@@ -59,9 +59,10 @@ impl Report {
     /// Trouble with the config or state folder; none: there is none.
     pub(super) fn trouble(&mut self, trouble: Option<String>) {
         if trouble != self.trouble {
-            match &trouble {
-                Some(error) => tracing::error!(error, "the config cannot be brought up to date"),
-                None => tracing::info!("the config can be written again"),
+            if let Some(error) = &trouble {
+                tracing::error!(error, "the config cannot be brought up to date")
+            } else {
+                tracing::info!("the config can be written again")
             }
         }
         self.trouble = trouble;

@@ -117,8 +117,7 @@ impl State {
             }
         }
         if read_all {
-            let absent: Vec<String> =
-                self.identities.keys().filter(|key| !present.contains(key)).cloned().collect();
+            let absent: Vec<String> = self.identities.keys().filter(|key| !present.contains(key)).cloned().collect();
             for key in absent {
                 let since = *self.missing_since.entry(key.clone()).or_insert(now);
                 if now.duration_since(since) >= GONE {

@@ -81,10 +81,7 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault
         }
     };
     if secret_name.is_some() && secret_ref.is_some() {
-        faults.add(
-            "spec.secretName",
-            "names the Secret to generate, and secretRef one that you keep: set one of them",
-        );
+        faults.add("spec.secretName", "names the Secret to generate, and secretRef one that you keep: set one of them");
     }
     if *user_policy == UserPolicy::Owner && user.is_none() {
         faults.add("spec.userPolicy", "Owner books every call to the key's user: set spec.user");

@@ -58,16 +58,15 @@ pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute,
             faults.add(format!("spec.backends[{i}].name"), format!("{} stands twice", each.name));
         }
     }
-    let valid: Vec<Option<ValidBackend>> =
-        backends.iter().enumerate().map(|(i, each)| backend(&format!("spec.backends[{i}]"), each, &mut faults)).collect();
+    let valid: Vec<Option<ValidBackend>> = backends
+        .iter()
+        .enumerate()
+        .map(|(i, each)| backend(&format!("spec.backends[{i}]"), each, &mut faults))
+        .collect();
     if !mixed_spaces {
         one_space(&valid, &mut faults);
     }
-    let route = ValidRoute {
-        name: object.name.clone(),
-        models,
-        backends: valid.into_iter().flatten().collect(),
-    };
+    let route = ValidRoute { name: object.name.clone(), models, backends: valid.into_iter().flatten().collect() };
     faults.or(Some(route))
 }
 
@@ -98,8 +97,9 @@ fn backend(path: &str, backend: &Backend, faults: &mut Faults) -> Option<ValidBa
     }
     let price = match price {
         None => None,
-        Some(price) => faults
-            .check(format!("{path}.price.inputPerMillionTokens"), price.input_per_million_tokens.parse::<Price>()),
+        Some(price) => {
+            faults.check(format!("{path}.price.inputPerMillionTokens"), price.input_per_million_tokens.parse::<Price>())
+        }
     };
     let tokens = tokens.as_ref().map(|bound| token_bound(path, bound, faults));
     let provider = match (open_ai, builtin) {
@@ -126,28 +126,22 @@ fn backend(path: &str, backend: &Backend, faults: &mut Faults) -> Option<ValidBa
 
 fn token_bound(path: &str, bound: &TokenBound, faults: &mut Faults) -> v1::TokenBound {
     let TokenBound { encoding, max_per_byte, max_per_input } = bound;
-    match encoding {
-        Some(encoding) => {
-            if max_per_byte.is_some() || max_per_input.is_some() {
-                faults.add(
-                    format!("{path}.tokens"),
-                    "an encoding counts exactly: leave maxPerByte and maxPerInput away",
-                );
-            }
-            v1::TokenBound::Encoding(match encoding {
-                TokenEncoding::cl100k_base => v1::Encoding::cl100k_base,
-            })
+    if let Some(encoding) = encoding {
+        if max_per_byte.is_some() || max_per_input.is_some() {
+            faults.add(format!("{path}.tokens"), "an encoding counts exactly: leave maxPerByte and maxPerInput away");
         }
-        None => {
-            if *max_per_byte == Some(0) {
-                faults.add(format!("{path}.tokens.maxPerByte"), "must be at least 1");
-            }
-            let unknown = UNKNOWN_TOKENIZER;
-            v1::TokenBound::Factor(v1::Factor {
-                max_per_byte: max_per_byte.unwrap_or(unknown.max_per_byte),
-                max_per_input: max_per_input.unwrap_or(unknown.max_per_input),
-            })
+        v1::TokenBound::Encoding(match encoding {
+            TokenEncoding::cl100k_base => v1::Encoding::cl100k_base,
+        })
+    } else {
+        if *max_per_byte == Some(0) {
+            faults.add(format!("{path}.tokens.maxPerByte"), "must be at least 1");
         }
+        let unknown = UNKNOWN_TOKENIZER;
+        v1::TokenBound::Factor(v1::Factor {
+            max_per_byte: max_per_byte.unwrap_or(unknown.max_per_byte),
+            max_per_input: max_per_input.unwrap_or(unknown.max_per_input),
+        })
     }
 }
 
@@ -163,8 +157,10 @@ fn open_ai_faults(path: &str, settings: &OpenAi, faults: &mut Faults) {
     if !plain || authority.is_none_or(str::is_empty) {
         faults.add(
             format!("{path}.openAI.baseURL"),
-            format!("\"{base_url}\" is not the root of an API: write for example https://api.openai.com/v1, without \
-                     credentials, query or fragment"),
+            format!(
+                "\"{base_url}\" is not the root of an API: write for example https://api.openai.com/v1, without \
+                     credentials, query or fragment"
+            ),
         );
     }
     if let Some(SecretKeyRef { name, key: _ }) = api_key_secret_ref

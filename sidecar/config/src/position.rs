@@ -4,7 +4,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 
 /// The line (from 1) of the value at `path` (for example `routes[2].backends[0].weight`) in the document that `yaml`
 /// deserializes; of the closest value around it where the path ends before. None where the text cannot be read so far.
-pub fn line_of<'de>(yaml: serde_yaml::Deserializer<'de>, path: &str) -> Option<usize> {
+pub fn line_of(yaml: serde_yaml::Deserializer<'_>, path: &str) -> Option<usize> {
     let steps: Vec<&str> =
         path.split(['.', '[']).map(|step| step.trim_end_matches(']')).filter(|s| !s.is_empty()).collect();
     match Walk(&steps).deserialize(yaml) {

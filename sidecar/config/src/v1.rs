@@ -152,6 +152,7 @@ pub enum UserPolicy {
 }
 
 impl UserPolicy {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     fn is_request(&self) -> bool {
         *self == Self::Request
     }

@@ -39,8 +39,7 @@ pub(super) fn scopes<'a>(call: &'a Call, counters: &dyn Counters) -> Vec<Named<'
     let key = call.caller.key();
     let team = &key.team;
     let one = |word, name: &Arc<str>, scope| Named { word, name: Whose::One(name.clone()), scope };
-    let user_counts =
-        !key.user_limits.is_none() || !team.user_limits.is_none() || team.user_budget.is_some();
+    let user_counts = !key.user_limits.is_none() || !team.user_limits.is_none() || team.user_budget.is_some();
     // The name that counts are kept under may be `_other`; asked for only where users count at all.
     let user = if user_counts { counters.user(&team.uid, &call.user, team.max_users) } else { call.user.clone() };
 

@@ -7,7 +7,6 @@ use std::{
 
 use crate::background::Background;
 
-
 /// Runs with whoever polls it. Dropped before its end, it is finished as a task of its own: a caller that hangs up does
 /// not keep us from learning what the provider charges.
 pub struct Persist<F: Future<Output: Send> + Send + 'static> {

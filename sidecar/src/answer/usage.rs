@@ -50,7 +50,11 @@ mod tests {
     fn usage_is_found_at_either_end() {
         for (head, tail, tokens) in [
             (r#"{"data":["#, r#"}],"usage":{"prompt_tokens":8,"total_tokens":9}}"#, Some(8)),
-            (r#"{"data":["#, "}],\n  \"usage\": {\n    \"prompt_tokens\": 8,\n    \"total_tokens\": 8\n  }\n}\n", Some(8)),
+            (
+                r#"{"data":["#,
+                "}],\n  \"usage\": {\n    \"prompt_tokens\": 8,\n    \"total_tokens\": 8\n  }\n}\n",
+                Some(8),
+            ),
             (r#"{"data":["#, r#"}],"usage":{"total_tokens":9},"model":"x"}"#, Some(9)),
             (r#"{"usage":{"prompt_tokens":8},"data":["#, "}]}", Some(8)),
             (r#"{"data":["#, r#"}],"usage":null}"#, None),

@@ -56,10 +56,9 @@ impl<'a> Fields<'a> {
             None | Some((_, "\"float\"")) => Ok((EncodingFormat::Float, None)),
             Some((_, "\"base64\"")) => Ok((EncodingFormat::Base64, None)),
             Some((raw, "null")) => Ok((EncodingFormat::Float, Some(self.span(raw)))),
-            Some(_) => Err(Refusal::malformed(
-                Some("encoding_format"),
-                "`encoding_format` must be \"float\" or \"base64\"",
-            )),
+            Some(_) => {
+                Err(Refusal::malformed(Some("encoding_format"), "`encoding_format` must be \"float\" or \"base64\""))
+            }
         }
     }
 

@@ -182,8 +182,23 @@ mod tests {
     #[test]
     fn what_is_no_input_is_refused_with_the_documented_words() {
         for json in [
-            "null", "1", "true", "{}", "\"\"", "[]", "[\"\"]", "[\"a\",1]", "[1,\"a\"]", "[[1],\"a\"]", "[[]]", "[null]",
-            "[-1]", "[1.5]", "[[1],2]", "[[[1]]]", "[4294967296]",
+            "null",
+            "1",
+            "true",
+            "{}",
+            "\"\"",
+            "[]",
+            "[\"\"]",
+            "[\"a\",1]",
+            "[1,\"a\"]",
+            "[[1],\"a\"]",
+            "[[]]",
+            "[null]",
+            "[-1]",
+            "[1.5]",
+            "[[1],2]",
+            "[[[1]]]",
+            "[4294967296]",
         ] {
             let refusal = Shape::of(json).unwrap_err();
             assert!(refusal.message.starts_with("Invalid input format: "), "{json}: {}", refusal.message);

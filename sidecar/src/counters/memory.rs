@@ -23,7 +23,7 @@ use crate::clock::Now;
 /// The name that users beyond a team's `maxUsers` share.
 pub(crate) const OTHER: &str = "_other";
 /// How often counts that hold nothing any more are dropped.
-const SWEEP: Duration = Duration::from_secs(60);
+const SWEEP: Duration = Duration::from_mins(1);
 
 /// Counters of one process. One lock guards all: a decision over several scopes is one step.
 #[derive(Debug, Default)]
@@ -323,9 +323,10 @@ impl Table {
             let Some(count) = counts.get_mut(id) else { return false };
             count.requests.advance(slot);
             count.tokens.advance(slot);
-            let over = count.purse.as_ref().is_none_or(|purse| {
-                purse.taken == PicoUsd::ZERO || purse.end.is_some_and(|end| end <= now.wall)
-            });
+            let over = count
+                .purse
+                .as_ref()
+                .is_none_or(|purse| purse.taken == PicoUsd::ZERO || purse.end.is_some_and(|end| end <= now.wall));
             let idle = count.parallel == 0 && count.requests.is_empty() && count.tokens.is_empty() && over;
             if idle {
                 counts.remove(id);

@@ -51,7 +51,12 @@ impl Collector for BookFamilies {
             keys.iter().map(move |(key, totals)| (vec![("team", &**team), ("key", &**key)], totals))
         });
         totals(&mut families, "key", "each key", by_key);
-        totals(&mut families, "team", "each team", teams.iter().map(|(team, totals)| (vec![("team", &**team)], totals)));
+        totals(
+            &mut families,
+            "team",
+            "each team",
+            teams.iter().map(|(team, totals)| (vec![("team", &**team)], totals)),
+        );
         let by_user = users.iter().flat_map(|(team, users)| {
             users.iter().map(move |(user, totals)| (vec![("team", &**team), ("user", &**user)], totals))
         });
@@ -123,6 +128,9 @@ impl Collector for BookFamilies {
     }
 }
 
+/// Names and values.
+type Labels<'a> = Vec<(&'a str, &'a str)>;
+
 impl BookFamilies {
     fn budgets(&self, families: &mut Vec<MetricFamily>) {
         let policy = self.0.policy();
@@ -137,7 +145,7 @@ impl BookFamilies {
         self.budget(families, "team", teams.collect());
     }
 
-    fn budget(&self, families: &mut Vec<MetricFamily>, word: &str, of: Vec<(Vec<(&str, &str)>, Account, &Budget)>) {
+    fn budget(&self, families: &mut Vec<MetricFamily>, word: &str, of: Vec<(Labels<'_>, Account, &Budget)>) {
         let (mut limits, mut remaining) = (Vec::new(), Vec::new());
         for (labels, account, budget) in of {
             let taken = self.0.spending(&account, budget).taken;

@@ -39,11 +39,8 @@ pub fn compile(config: v1::Config, files: &Files, http: &reqwest::Client) -> Res
         .into_iter()
         .map(|(namespace, names)| (namespace, Arc::new(RouteIndex::new(names.into_iter()))))
         .collect();
-    let teams: HashMap<ObjectName, Arc<Team>> = config
-        .teams
-        .into_iter()
-        .map(|team| (team.name.clone(), Arc::new(compile_team(team, &indexes))))
-        .collect();
+    let teams: HashMap<ObjectName, Arc<Team>> =
+        config.teams.into_iter().map(|team| (team.name.clone(), Arc::new(compile_team(team, &indexes)))).collect();
     let mut policy = Policy { generation: config.generation, ..Policy::default() };
     for (i, key) in config.keys.into_iter().enumerate() {
         let team = teams.get(&key.team).cloned().ok_or_else(|| CompileError {

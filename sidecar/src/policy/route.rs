@@ -38,9 +38,9 @@ impl RouteIndex {
 
     /// The route of a model.
     pub fn route(&self, model: &str) -> Option<&Arc<Route>> {
-        self.exact.get(model).or_else(|| {
-            self.prefixes.iter().find(|(prefix, _)| model.starts_with(&**prefix)).map(|(_, route)| route)
-        })
+        self.exact
+            .get(model)
+            .or_else(|| self.prefixes.iter().find(|(prefix, _)| model.starts_with(&**prefix)).map(|(_, route)| route))
     }
 
     /// The names that can be listed: those without a wildcard that something serves.

@@ -88,7 +88,9 @@ impl Model {
         let mut cut: Vec<f32> = whole.into_iter().take(dimensions).collect();
         let norm = cut.iter().map(|number| number * number).sum::<f32>().sqrt();
         if norm > 0.0 {
-            cut.iter_mut().for_each(|number| *number /= norm);
+            for number in &mut cut {
+                *number /= norm;
+            }
         }
         cut
     }
@@ -136,7 +138,8 @@ mod tests {
         let model = Model::get().unwrap();
         for dimensions in [32, 128, DIMENSIONS] {
             let of = |text: &str| model.vector(text, dimensions);
-            let (cat, kitten, tax) = (of("a cat sat on the mat"), of("the kitten lay on a rug"), of("income tax return"));
+            let (cat, kitten, tax) =
+                (of("a cat sat on the mat"), of("the kitten lay on a rug"), of("income tax return"));
             assert_eq!(cat.len(), dimensions);
             assert!((cosine(&cat, &cat) - 1.0).abs() < 1e-5, "unit length");
             assert!(cosine(&cat, &kitten) > cosine(&cat, &tax) + 0.1, "{dimensions} dimensions");
@@ -146,7 +149,8 @@ mod tests {
     #[test]
     fn no_text_has_more_tokens_than_bytes() {
         let model = Model::get().unwrap();
-        for text in ["a", "...", "가나다", "ﷺ", "日本語", "\u{1F469}\u{200D}\u{1F4BB}", "ǅ", "e\u{301}", "½"] {
+        for text in ["a", "...", "가나다", "ﷺ", "日本語", "\u{1F469}\u{200D}\u{1F4BB}", "ǅ", "e\u{301}", "½"]
+        {
             assert!(model.count(&[text.into()]) <= text.len() as u64, "{text}");
         }
     }
@@ -157,7 +161,8 @@ mod tests {
         let read = |format| -> serde_json::Value {
             serde_json::from_slice(&model.answer(&["x y".to_owned()], 8, format, "m", 2).unwrap()).unwrap()
         };
-        let floats: Vec<f32> = serde_json::from_value(read(EncodingFormat::Float)["data"][0]["embedding"].clone()).unwrap();
+        let floats: Vec<f32> =
+            serde_json::from_value(read(EncodingFormat::Float)["data"][0]["embedding"].clone()).unwrap();
         let base64 = read(EncodingFormat::Base64)["data"][0]["embedding"].as_str().unwrap().to_owned();
         let bytes = BASE64_STANDARD.decode(base64).unwrap();
         let decoded: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();

@@ -39,7 +39,7 @@ pub fn client() -> reqwest::Result<reqwest::Client> {
     reqwest::Client::builder()
         .user_agent(concat!("vectoll/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(10))
-        .pool_idle_timeout(Duration::from_secs(60))
+        .pool_idle_timeout(Duration::from_mins(1))
         .tcp_nodelay(true)
         // A redirect would carry the inputs to a host that nobody configured.
         .redirect(reqwest::redirect::Policy::none())
@@ -77,10 +77,9 @@ impl OpenAi {
             headers.insert(header::AUTHORIZATION, value);
             secret = Some(text.to_owned());
         }
-        for (field, name, text) in [
-            ("organization", "openai-organization", organization),
-            ("project", "openai-project", project),
-        ] {
+        for (field, name, text) in
+            [("organization", "openai-organization", organization), ("project", "openai-project", project)]
+        {
             if let Some(text) = text {
                 let value = HeaderValue::try_from(text)
                     .map_err(|_| (field, "cannot be sent in a header: use printable ASCII".to_owned()))?;

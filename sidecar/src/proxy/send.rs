@@ -8,8 +8,8 @@ use http::{HeaderMap, Response, StatusCode, header};
 use super::{Sent, Target};
 use crate::{
     accounting::InFlight,
-    background::Background,
     answer::{Answer, Broken, Flow, HELD, Observation, Relay, passed_headers},
+    background::Background,
     call::{Call, Input},
     call_id::CallId,
     ledger::Certainty,
@@ -167,7 +167,9 @@ fn join(mut pieces: Vec<Bytes>, length: usize) -> Bytes {
         Some(only) if pieces.is_empty() => only,
         Some(last) => {
             let mut whole = BytesMut::with_capacity(length);
-            pieces.iter().for_each(|piece| whole.extend_from_slice(piece));
+            for piece in &pieces {
+                whole.extend_from_slice(piece);
+            }
             whole.extend_from_slice(&last);
             whole.freeze()
         }
@@ -241,7 +243,8 @@ fn builtin_dimensions(call: &Call) -> Result<usize, Refusal> {
 async fn builtin(in_flight: InFlight, dimensions: usize) -> Result<(Answer, HeaderMap), Refusal> {
     let much = in_flight.call().shape.bytes > MUCH_TEXT;
     let work = move || -> Result<(Answer, HeaderMap), Refusal> {
-        let unusable = |error: &dyn std::fmt::Display| Refusal::bad_gateway(format!("The built-in model failed: {error}"));
+        let unusable =
+            |error: &dyn std::fmt::Display| Refusal::bad_gateway(format!("The built-in model failed: {error}"));
         let model = Model::get().map_err(|error| unusable(error))?;
         let call = in_flight.call().clone();
         let Input::Texts(texts) = call.input()? else {

@@ -44,7 +44,9 @@ fn build() -> anyhow::Result<BTreeMap<String, PathBuf>> {
     // What cargo tells the tests about their own package would make build scripts run again, and everything behind them be
     // compiled again, at every change between this and a plain `cargo build`.
     for (name, _) in env::vars_os() {
-        if name.to_str().is_some_and(|name| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name == "CARGO_CRATE_NAME") {
+        if name.to_str().is_some_and(|name| {
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") || name == "CARGO_CRATE_NAME"
+        }) {
             command.env_remove(name);
         }
     }

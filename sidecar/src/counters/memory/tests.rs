@@ -42,9 +42,9 @@ fn all_scopes_are_reserved_or_none() {
     let held = reserve(&memory, &scopes, 8, at(0)).unwrap();
     let denial = reserve(&memory, &scopes, 8, at(1)).unwrap_err();
     assert_eq!((denial.scope, denial.exhausted, denial.used), (1, Exhausted::Tokens, 8));
-    assert_eq!(denial.retry, Retry::After(Duration::from_secs(60)));
+    assert_eq!(denial.retry, Retry::After(Duration::from_mins(1)));
     // The wide one was not touched by the call that the narrow one refused.
-    assert!(reserve(&memory, &[wide.clone()], 92, at(1)).is_ok());
+    assert!(reserve(&memory, std::slice::from_ref(&wide), 92, at(1)).is_ok());
     assert!(reserve(&memory, &[wide], 1, at(1)).is_err());
     memory.settle(held, Used { tokens: 8, money: PicoUsd::new(8) }, at(2));
 }
@@ -198,7 +198,9 @@ proptest! {
                 Step::Settle { of, used } if !open.is_empty() => {
                     let (scopes, amount, held) = open.swap_remove(of % open.len());
                     let used = used.min(amount);
-                    scopes.iter().for_each(|&i| spent[i] += used);
+                    for &i in &scopes {
+                        spent[i] += used;
+                    }
                     memory.settle(held, Used { tokens: used, money: PicoUsd::new(used) }, moment);
                 }
                 Step::GiveBack { of } if !open.is_empty() => {
