@@ -60,9 +60,9 @@ impl Report {
     pub(super) fn trouble(&mut self, trouble: Option<String>) {
         if trouble != self.trouble {
             if let Some(error) = &trouble {
-                tracing::error!(error, "the config cannot be brought up to date")
+                tracing::error!(error, "the config cannot be brought up to date");
             } else {
-                tracing::info!("the config can be written again")
+                tracing::info!("the config can be written again");
             }
         }
         self.trouble = trouble;
