@@ -23,6 +23,7 @@ for _ in $(seq 100); do
   kill -0 "${pids[1]}" 2>/dev/null || { echo "the sidecar did not start: see above" >&2; exit 1; }
   sleep 0.1
 done
+curl -sf "http://$address/health/readiness" >/dev/null || { echo "the pair is not ready: see above" >&2; exit 1; }
 key=$(sed -n 's/^  key: //p' run/config.state/secrets/default.alice.yaml | base64 -d)
 
 cat <<END

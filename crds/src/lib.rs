@@ -15,7 +15,7 @@ mod team;
 
 pub use api_key::{ApiKey, ApiKeySpec, UserPolicy};
 pub use budget::{Budget, Period};
-pub use consent::{AllowedNamespaces, From};
+pub use consent::{AllowedNamespaces, From, LabelOperator, LabelRequirement, NamespaceSelector};
 pub use definitions::definitions;
 pub use limits::{Limits, ModelLimits};
 pub use model_route::{Backend, Builtin, ModelRoute, ModelRouteSpec, OpenAi, Price, TokenBound, TokenEncoding};

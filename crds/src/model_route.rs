@@ -20,7 +20,6 @@ use crate::{AllowedNamespaces, SecretKeyRef};
     shortname = "mroute",
     doc = "A ModelRoute serves models under public names from one or several backends.",
     printcolumn(name = "Models", type_ = "string", json_path = ".spec.models"),
-    printcolumn(name = "Backends", type_ = "string", json_path = ".spec.backends[*].name"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vectoll_config::{ModelPattern, ObjectName, v1};
+use vectoll_config::{KeyHash, ModelPattern, ObjectName, v1};
 use vectoll_crds::OpenAi;
 
 use crate::{
@@ -15,12 +15,27 @@ use crate::{
 };
 
 /// What is written for a namespace.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct NamespaceConfig {
     /// The contract, its generation not set yet.
     pub config: v1::Config,
     /// Credential files, by name.
     pub credentials: BTreeMap<String, Vec<u8>>,
+}
+
+impl std::fmt::Debug for NamespaceConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The credentials stay unseen.
+        let files: Vec<&String> = self.credentials.keys().collect();
+        f.debug_struct("NamespaceConfig").field("config", &self.config).field("credentials", &files).finish()
+    }
+}
+
+/// The file of a credential. Names of Secrets and of their entries may hold dots and be long: a hash tells all of them
+/// apart within what the key of a Secret may be.
+fn credential_file(secret: &ObjectName, entry: &str) -> String {
+    let hash = KeyHash::of(format!("{}/{}/{entry}", secret.namespace(), secret.name()).as_bytes()).to_string();
+    format!("credential.{}", hash.get(..32).unwrap_or(&hash))
 }
 
 /// Builds a namespace's config.
@@ -142,7 +157,7 @@ fn backend_of(
             let credential_file = api_key_secret_ref.as_ref().and_then(|reference| {
                 let secret = ObjectName::new(route.name.namespace(), &reference.name);
                 let value = world.secrets.get(&secret)?.entry(&reference.key)?;
-                let file = format!("credential.{}.{}.{}", secret.namespace(), secret.name(), reference.key);
+                let file = credential_file(&secret, &reference.key);
                 credentials.insert(file.clone(), value.to_vec());
                 Some(file)
             });

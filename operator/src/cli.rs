@@ -41,7 +41,7 @@ pub struct Standalone {
     #[arg(long, env = "VECTOLL_MANIFESTS", value_name = "DIR")]
     pub manifests: PathBuf,
 
-    /// The folder to write for the sidecar
+    /// The folder to write for the sidecar, which must run as the same user: it holds credentials
     #[arg(long, env = "VECTOLL_CONFIG_DIR", value_name = "DIR")]
     pub config_dir: PathBuf,
 

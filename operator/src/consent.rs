@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use vectoll_crds::{AllowedNamespaces, From};
+use vectoll_crds::{AllowedNamespaces, From, LabelOperator, NamespaceSelector};
 
 use crate::world::World;
 
@@ -19,27 +18,27 @@ pub(crate) fn consents(allowed: &AllowedNamespaces, owner: &str, user: &str, wor
             From::Selector => {
                 let mut labels = world.namespaces.get(user).cloned().unwrap_or_default();
                 labels.insert(NAME_LABEL.to_owned(), user.to_owned());
-                // A selector that is not there selects nothing; an empty one everything, as in all of Kubernetes.
+                // A selector that is not there, or names nothing, selects nothing.
                 allowed.selector.as_ref().is_some_and(|selector| selects(selector, &labels))
             }
         }
 }
 
-fn selects(selector: &LabelSelector, labels: &BTreeMap<String, String>) -> bool {
-    let equal = selector.match_labels.iter().flatten().all(|(name, value)| labels.get(name) == Some(value));
-    let expressions = selector.match_expressions.iter().flatten().all(|requirement| {
+fn selects(selector: &NamespaceSelector, labels: &BTreeMap<String, String>) -> bool {
+    let NamespaceSelector { match_labels, match_expressions } = selector;
+    let equal = match_labels.iter().all(|(name, value)| labels.get(name) == Some(value));
+    let expressions = match_expressions.iter().all(|requirement| {
         let value = labels.get(&requirement.key);
-        let listed = value.is_some_and(|value| requirement.values.iter().flatten().any(|listed| listed == value));
-        match requirement.operator.as_str() {
-            "In" => listed,
-            "NotIn" => !listed,
-            "Exists" => value.is_some(),
-            "DoesNotExist" => value.is_none(),
-            // An operator of the future cannot be judged: no consent.
-            _ => false,
+        let listed = value.is_some_and(|value| requirement.values.contains(value));
+        match requirement.operator {
+            LabelOperator::In => listed,
+            LabelOperator::NotIn => !listed,
+            LabelOperator::Exists => value.is_some(),
+            LabelOperator::DoesNotExist => value.is_none(),
         }
     });
-    equal && expressions
+    let says_something = !match_labels.is_empty() || !match_expressions.is_empty();
+    says_something && equal && expressions
 }
 
 #[cfg(test)]
@@ -57,7 +56,7 @@ mod tests {
             ("{from: Same}", false, false),
             ("{from: All}", true, true),
             ("{from: Selector}", false, false),
-            ("{from: Selector, selector: {}}", true, true),
+            ("{from: Selector, selector: {}}", false, false),
             ("{from: Selector, selector: {matchLabels: {tier: gold}}}", true, false),
             ("{from: Selector, selector: {matchLabels: {kubernetes.io/metadata.name: other}}}", false, true),
             (
@@ -72,7 +71,6 @@ mod tests {
             ),
             ("{from: Selector, selector: {matchExpressions: [{key: tier, operator: Exists}]}}", true, false),
             ("{from: Selector, selector: {matchExpressions: [{key: tier, operator: DoesNotExist}]}}", false, true),
-            ("{from: Selector, selector: {matchExpressions: [{key: tier, operator: Like}]}}", false, false),
         ] {
             let allowed = allowed(yaml);
             assert_eq!(consents(&allowed, "owner", "apps", &world), from_apps, "{yaml} from apps");

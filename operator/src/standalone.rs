@@ -34,7 +34,7 @@ use crate::{
 
 /// How often the folder is read without being told to.
 const POLL: Duration = Duration::from_secs(2);
-/// Editors write in several steps: a change is looked at when it has been quiet for so long.
+/// Editors write in several steps: a change is looked at so much later.
 const SETTLE: Duration = Duration::from_millis(100);
 
 /// Runs until SIGTERM or SIGINT.
@@ -48,6 +48,7 @@ pub async fn run(settings: Standalone) -> anyhow::Result<()> {
         config: ConfigDir::open(&config_dir)?,
         report: Report::default(),
         namespace,
+        read_whole: false,
     };
     tracing::info!(
         manifests = %manifests.display(), config_dir = %config_dir.display(), state_dir = %state_dir.display(),
@@ -68,7 +69,8 @@ pub async fn run(settings: Standalone) -> anyhow::Result<()> {
             _ = interrupt.recv() => break,
             () = tokio::time::sleep(POLL) => {}
             _ = changes.recv() => {
-                while tokio::time::timeout(SETTLE, changes.recv()).await.is_ok() {}
+                tokio::time::sleep(SETTLE).await;
+                while changes.try_recv().is_ok() {}
             }
         }
     }
@@ -82,6 +84,8 @@ struct Operator {
     config: ConfigDir,
     report: Report,
     namespace: String,
+    /// Whether all manifests could be read at some time since the start.
+    read_whole: bool,
 }
 
 impl Operator {
@@ -99,6 +103,13 @@ impl Operator {
             }
         };
         self.report.conditions(&outcome.conditions);
+        self.read_whole |= read_all;
+        if !self.read_whole && self.config.has_config() {
+            // What was good before this process began is known only to the config that an earlier one wrote.
+            let trouble = "some manifests cannot be read: the config of an earlier run stays until all can";
+            self.report.trouble(Some(trouble.to_owned()));
+            return false;
+        }
         let written = self.config.write(outcome.config);
         if let Ok(Some(generation)) = written {
             tracing::info!(generation, "config written");
@@ -139,6 +150,7 @@ pub fn render(settings: &Render, out: &mut impl Write) -> anyhow::Result<ExitCod
         must_be_folder(state_dir)?;
         State::open(state_dir)?.read_into(&mut world);
     }
+    state::identify_by_name(&mut world);
     let mut outcome = reconcile(&world, namespace);
     in_order &= !outcome.conditions.values().flatten().any(|condition| {
         condition.status == Status::False
@@ -170,7 +182,11 @@ fn watch(folder: &Path, told: &mpsc::Sender<()>) -> Option<RecommendedWatcher> {
     let told = told.clone();
     let on_event = move |event: notify::Result<notify::Event>| {
         // Reading the folder is an event as well: answering it would never end.
-        if event.is_ok_and(|event| !event.kind.is_access()) {
+        let matters = |event: notify::Event| {
+            let by_path = |path: &PathBuf| path.extension().is_none() || manifests::is_manifest(path);
+            !event.kind.is_access() && event.paths.iter().any(by_path)
+        };
+        if event.is_ok_and(matters) {
             // A full channel holds the same news already.
             let _ = told.try_send(());
         }

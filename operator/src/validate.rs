@@ -59,12 +59,12 @@ impl Faults {
 }
 
 /// Whether a string is a DNS label (RFC 1123), as namespaces and names of containers are.
-fn is_label(text: &str) -> bool {
+pub(crate) fn is_label(text: &str) -> bool {
     is_subdomain(text) && text.len() <= 63 && !text.contains('.')
 }
 
 /// Whether a string is a DNS subdomain (RFC 1123), as most names of objects are.
-fn is_subdomain(text: &str) -> bool {
+pub(crate) fn is_subdomain(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     (1..=253).contains(&text.len())
         && text.bytes().all(|byte| inner(byte) || byte == b'-' || byte == b'.')
@@ -72,4 +72,13 @@ fn is_subdomain(text: &str) -> bool {
         && text.bytes().last().is_some_and(inner)
 }
 
+/// Whether a string can name an entry of a Secret.
+fn is_entry(text: &str) -> bool {
+    (1..=253).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        && !text.starts_with("..")
+        && text != "."
+}
+
+const NOT_AN_ENTRY: &str = "is not the name of an entry: letters, digits, -, _ and . only";
 const NOT_A_NAME: &str = "is not a name: lower-case letters, digits, - and . only";

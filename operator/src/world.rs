@@ -30,6 +30,9 @@ impl<S> Object<S> {
 /// The value of a Secret's type when the operator made it.
 pub const KEY_SECRET_TYPE: &str = "vectoll.dev/api-key";
 
+/// The annotation that names the ApiKey which a generated Secret belongs to.
+pub const OWNER_ANNOTATION: &str = "vectoll.dev/api-key";
+
 /// All objects.
 #[derive(Clone, Debug, Default)]
 pub struct World {
@@ -50,6 +53,10 @@ pub struct World {
 pub struct SecretContent {
     /// Its type.
     pub kind: String,
+    /// The ApiKey that it was made for, if it was made.
+    pub owner: Option<String>,
+    /// Whether the operator made it and keeps it.
+    pub minted: bool,
     entries: BTreeMap<String, Vec<u8>>,
 }
 
@@ -58,7 +65,19 @@ impl SecretContent {
     pub fn of(secret: Secret) -> Self {
         let data = secret.data.unwrap_or_default().into_iter().map(|(name, value)| (name, value.0));
         let text = secret.string_data.unwrap_or_default().into_iter().map(|(name, value)| (name, value.into_bytes()));
-        Self { kind: secret.type_.unwrap_or_else(|| "Opaque".to_owned()), entries: data.chain(text).collect() }
+        let owner = secret.metadata.annotations.and_then(|mut all| all.remove(OWNER_ANNOTATION));
+        Self {
+            kind: secret.type_.unwrap_or_else(|| "Opaque".to_owned()),
+            owner,
+            minted: false,
+            entries: data.chain(text).collect(),
+        }
+    }
+
+    /// The same content as one that the operator made and keeps.
+    #[must_use]
+    pub fn minted(self) -> Self {
+        Self { minted: true, ..self }
     }
 
     /// One entry without the white space around it, which files and terminals add; none where nothing is left.

@@ -31,6 +31,7 @@ fn every_bad_manifest_is_named_with_its_reason() {
         if success || !said.contains(&expected) {
             wrong.push(format!("{}\n  expected: {expected}\n  said: {said}", case.display()));
         }
+        assert!(!said.contains("do-not-log-me"), "{}: a credential stands in the log: {said}", case.display());
         assert!(config.starts_with("version: v1\n"), "the rest is rendered all the same: {config}");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -30,6 +30,8 @@ pub struct Accounting {
     pub ledger: Arc<Ledger>,
     /// Time.
     pub clock: Clock,
+    /// How many calls may have their tokens counted at once. Those beyond wait with their caller, and end with it.
+    pub counting: tokio::sync::Semaphore,
 }
 
 impl Accounting {
@@ -128,7 +130,7 @@ impl InFlight {
             let accounting = &self.reservation.accounting;
             let nothing = Used { tokens: 0, money: PicoUsd::ZERO };
             accounting.counters.settle(held, nothing, accounting.now());
-            accounting.ledger.book(&self.booking(), nothing, true, 0, Certainty::Known);
+            accounting.ledger.book(&self.booking(), nothing, true, 0, Certainty::Refused);
         }
     }
 
@@ -151,9 +153,15 @@ impl InFlight {
         if let Some(held) = self.reservation.held.take() {
             let reserved = held.reserved();
             let used = match certainty {
-                // What nobody knows is booked at what was reserved, money included: it may have been another price.
-                Certainty::Unsettled => reserved,
-                Certainty::Known | Certainty::Estimated => Used { tokens, money: cost.unwrap_or(PicoUsd::ZERO) },
+                // What nobody knows is booked at what was reserved. No money was reserved where one of several backends has no
+                // price: this one may have one all the same.
+                Certainty::Unsettled => {
+                    let cost = self.backend.price.map_or(PicoUsd::ZERO, |price| price.of(reserved.tokens));
+                    Used { tokens: reserved.tokens, money: reserved.money.max(cost) }
+                }
+                Certainty::Known | Certainty::Estimated | Certainty::Refused => {
+                    Used { tokens, money: cost.unwrap_or(PicoUsd::ZERO) }
+                }
             };
             standing = accounting.counters.standing(&held, &self.reservation.limits, now);
             let unused = reserved.tokens.saturating_sub(used.tokens);
@@ -182,7 +190,11 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        if self.reservation.held.is_some() {
+        if let Some(reserved) = self.reservation.held.as_ref().map(Held::reserved) {
+            tracing::warn!(
+                call_id = %self.call.id, backend = &*self.backend.label, tokens = reserved.tokens,
+                "nobody knows whether the provider charges for this call: booked at its reservation, as unsettled"
+            );
             self.book(0, Certainty::Unsettled);
         }
     }

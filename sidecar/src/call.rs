@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header};
 use vectoll_config::v1::UserPolicy;
 
-use crate::{authenticate::Caller, refusal::Refusal};
+use crate::{authenticate::Caller, call_id::CallId, refusal::Refusal};
 
 pub use input::{Input, Shape};
 
@@ -25,10 +25,14 @@ static METADATA_HEADER: HeaderName = HeaderName::from_static("x-litellm-metadata
 const NOBODY: &str = "_none";
 /// The longest name of a user, in bytes.
 const MAX_USER: usize = 256;
+/// The longest name of a model, in bytes.
+const MAX_MODEL: usize = 256;
 
 /// A call that is well-formed and whose caller is known.
 #[derive(Debug)]
 pub struct Call {
+    /// The call's ID.
+    pub id: CallId,
     /// Who calls.
     pub caller: Caller,
     /// The model's public name.
@@ -76,6 +80,7 @@ pub struct Caps {
 impl Call {
     /// Reads a call. `in_path` is the model's name where the path has it; it counts then, whatever the body says.
     pub async fn read(
+        id: CallId,
         caller: Caller,
         headers: &HeaderMap,
         body: Body,
@@ -92,8 +97,9 @@ impl Call {
         let model = in_path
             .or_else(|| named.clone())
             .ok_or_else(|| Refusal::malformed(Some("model"), "`model` is missing: name the embedding model to use"))?;
-        if model.is_empty() {
-            return Err(Refusal::malformed(Some("model"), "`model` is empty: name the embedding model to use"));
+        if model.is_empty() || model.len() > MAX_MODEL {
+            let message = format!("`model` must have 1 to {MAX_MODEL} bytes: name the embedding model to use");
+            return Err(Refusal::malformed(Some("model"), message));
         }
         let (input, input_span) = fields.input()?;
         let shape = Shape::of(input)?;
@@ -102,6 +108,7 @@ impl Call {
         let user = user(&caller, headers, fields.user()?)?;
         let (model_span, open_brace) = (fields.model_span(), fields.open_brace());
         Ok(Self {
+            id,
             caller,
             model: model.into(),
             user,

@@ -21,6 +21,7 @@ use crate::{
 /// How often changes are written.
 pub const EVERY: Duration = Duration::from_millis(250);
 const FILE: &str = "spend.v1.json";
+const LOCK: &str = "lock";
 
 /// The file's content.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -41,6 +42,12 @@ pub enum KeepError {
         /// Why.
         source: io::Error,
     },
+    /// Somebody else's.
+    #[error("the state folder {folder} is kept by another sidecar: give each a folder of its own")]
+    Taken {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// Not what was written.
     #[error("{path} is damaged ({source}): move it away to start with empty books")]
     Damaged {
@@ -57,7 +64,10 @@ pub struct Keeper {
     folder: PathBuf,
     ledger: Arc<Ledger>,
     counters: Arc<Memory>,
-    written: Vec<u8>,
+    /// What the last writing contained.
+    written: Option<(u64, u64)>,
+    /// Held as long as this process keeps the folder: two of them would overwrite each other's books.
+    _lock: fs::File,
 }
 
 impl Keeper {
@@ -65,6 +75,8 @@ impl Keeper {
     pub fn resume(folder: &Path) -> Result<Self, KeepError> {
         let failed = |source| KeepError::Io { folder: folder.to_owned(), source };
         fs::create_dir_all(folder).map_err(failed)?;
+        let lock = fs::File::create(folder.join(LOCK)).map_err(failed)?;
+        lock.try_lock().map_err(|_| KeepError::Taken { folder: folder.to_owned() })?;
         let path = folder.join(FILE);
         let written = match fs::read(&path) {
             Ok(bytes) => bytes,
@@ -79,7 +91,7 @@ impl Keeper {
         let counters = Arc::new(Memory::default());
         counters.recall(kept.budgets);
         let ledger = Arc::new(Ledger::resume(kept.books));
-        Ok(Self { folder: folder.to_owned(), ledger, counters, written })
+        Ok(Self { folder: folder.to_owned(), ledger, counters, written: None, _lock: lock })
     }
 
     /// The books.
@@ -95,16 +107,19 @@ impl Keeper {
     /// Writes what has changed since the last time: into a file beside it first, so that a crash leaves the old or the new.
     pub fn save(&mut self) -> Result<(), KeepError> {
         let failed = |source| KeepError::Io { folder: self.folder.clone(), source };
-        let kept = Kept { books: self.ledger.copy(), budgets: self.counters.remember() };
-        let bytes = serde_json::to_vec(&kept).map_err(|error| failed(error.into()))?;
-        if bytes == self.written {
+        // Read before the content: what changes in between is written the next time.
+        let changes = (self.ledger.changes(), self.counters.changes());
+        if self.written == Some(changes) {
             return Ok(());
         }
+        let kept = Kept { books: self.ledger.copy(), budgets: self.counters.remember() };
+        let bytes = serde_json::to_vec(&kept).map_err(|error| failed(error.into()))?;
         let beside = self.folder.join(format!("{FILE}.new"));
         let mut file = fs::File::create(&beside).map_err(failed)?;
         file.write_all(&bytes).and_then(|()| file.sync_data()).map_err(failed)?;
         fs::rename(&beside, self.folder.join(FILE)).map_err(failed)?;
-        self.written = bytes;
+        fs::File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+        self.written = Some(changes);
         Ok(())
     }
 }

@@ -5,7 +5,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use serde::{Deserialize, Serialize};
@@ -70,11 +73,16 @@ pub enum Certainty {
     Estimated,
     /// The provider may have charged it, but nobody knows: booked at the reservation.
     Unsettled,
+    /// The provider refused it and charged nothing.
+    Refused,
 }
 
 /// The books of this sidecar.
 #[derive(Debug, Default)]
-pub struct Ledger(Mutex<Books>);
+pub struct Ledger {
+    books: Mutex<Books>,
+    changes: AtomicU64,
+}
 
 /// Totals by a name.
 pub type ByName = BTreeMap<Arc<str>, Totals>;
@@ -106,17 +114,18 @@ pub struct Books {
 impl Ledger {
     /// Starts with what a former process of this sidecar booked.
     pub fn resume(books: Books) -> Self {
-        Self(Mutex::new(books))
+        Self { books: Mutex::new(books), changes: AtomicU64::new(0) }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
         // A panic while booking leaves numbers, not broken memory.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Books a call in every family. `priced` is false where nobody knows what the model costs.
     pub fn book(&self, booking: &Booking, used: Used, priced: bool, overrun: u64, certainty: Certainty) {
         let mut books = self.books();
+        self.changes.fetch_add(1, Ordering::Relaxed);
         let books = &mut *books;
         series(series_of(&mut books.keys, &booking.team), &booking.key).add(used);
         series(&mut books.teams, &booking.team).add(used);
@@ -128,15 +137,18 @@ impl Ledger {
             books.folded_calls += 1;
             series(users, OTHER).add(used);
         }
-        let known = books.models.len() < MAX_MODELS || books.models.contains_key(&booking.model);
+        // A refused call makes no series of its own: with a wildcard route its model may be any word.
+        let room = books.models.len() < MAX_MODELS && certainty != Certainty::Refused;
+        let known = room || books.models.contains_key(&booking.model);
         let model: &str = if known { &booking.model } else { OTHER };
         series(series_of(series_of(&mut books.models, model), booking.provider), &booking.backend).add(used);
         if !priced {
-            *series(&mut books.unpriced_tokens, model) += used.tokens;
+            let tokens = series(&mut books.unpriced_tokens, model);
+            *tokens = tokens.saturating_add(used.tokens);
         }
-        books.overrun_tokens += overrun;
+        books.overrun_tokens = books.overrun_tokens.saturating_add(overrun);
         match certainty {
-            Certainty::Known => {}
+            Certainty::Known | Certainty::Refused => {}
             Certainty::Estimated => books.estimated.add(used),
             Certainty::Unsettled => books.unsettled.add(used),
         }
@@ -146,6 +158,11 @@ impl Ledger {
     pub fn key_spend(&self, team: &str, key: &str) -> PicoUsd {
         let books = self.books();
         books.keys.get(team).and_then(|keys| keys.get(key)).map_or(PicoUsd::ZERO, Totals::money)
+    }
+
+    /// Grows with every booking.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Relaxed)
     }
 
     /// A copy of the books at one moment.

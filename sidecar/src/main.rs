@@ -19,6 +19,6 @@ fn main() -> anyhow::Result<()> {
         builder.worker_threads(settings.worker_threads);
         builder
     };
-    let runtime = runtime.enable_all().max_blocking_threads(4).build()?;
+    let runtime = runtime.enable_all().max_blocking_threads(8).build()?;
     runtime.block_on(run(settings))
 }

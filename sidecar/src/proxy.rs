@@ -61,15 +61,15 @@ impl Proxy {
         let id = CallId::random();
         let started = Instant::now();
         let under_way = self.metrics.enter();
-        let outcome = self.serve(request, in_path, id).await;
-        let upstream_time = outcome.as_ref().map_or(Duration::ZERO, |served| served.upstream_time);
-        let mut response = outcome.map_or_else(|refusal| self.refuse(refusal, id), |served| served.response);
+        let mut waited = Duration::ZERO;
+        let served = self.serve(request, in_path, id, &mut waited).await;
+        let mut response = served.unwrap_or_else(|refusal| self.refuse(refusal, id));
         drop(under_way);
-        self.metrics.observe(response.status(), started.elapsed(), upstream_time);
+        self.metrics.observe(response.status(), started.elapsed(), waited);
         if let Ok(value) = HeaderValue::from_bytes(&id.text()) {
             response.headers_mut().insert(HeaderName::from_static("x-litellm-call-id"), value);
         }
-        let overhead = started.elapsed().saturating_sub(upstream_time);
+        let overhead = started.elapsed().saturating_sub(waited);
         let micros = overhead.as_micros();
         if let Ok(value) = HeaderValue::try_from(format!("{}.{:03}", micros / 1000, micros % 1000)) {
             response.headers_mut().insert(HeaderName::from_static("x-litellm-overhead-duration-ms"), value);
@@ -77,19 +77,43 @@ impl Proxy {
         response
     }
 
-    /// The steps, each of which only the one before it makes possible.
-    async fn serve(&self, request: Request, in_path: Option<String>, id: CallId) -> Result<Served, Refusal> {
+    /// The steps, each of which only the one before it makes possible. `waited` is the time that was spent waiting for
+    /// others: for the caller's body and for the backend.
+    async fn serve(
+        &self,
+        request: Request,
+        in_path: Option<String>,
+        id: CallId,
+        waited: &mut Duration,
+    ) -> Result<Response, Refusal> {
         let policy = self.policy.load_full();
         let (parts, body) = request.into_parts();
-        let caller = authenticate(&policy, &parts.headers, self.accounting.now())?;
-        let call = Call::read(caller, &parts.headers, body, in_path, self.caps).await?;
+        let caller = self.authenticate(&policy, &parts.headers)?;
+        let reading = Instant::now();
+        let call = Call::read(id, caller, &parts.headers, body, in_path, self.caps).await;
+        *waited += reading.elapsed();
+        let call = call?;
         let route = find_route(&call)?;
         let permit = admit(&self.accounting, call, route).await?;
         let target = pick(permit)?;
         let backend = target.backend.clone();
-        let sending = send::send(target, parts.headers, self.tasks.clone(), self.metrics.clone(), id);
-        let sent = Persist::new(sending, self.tasks.clone()).await?;
-        Ok(Served { upstream_time: sent.upstream_time, response: respond(sent.answer, sent.headers, &backend) })
+        let sending = Instant::now();
+        let sent = Persist::new(
+            send::send(target, parts.headers, self.tasks.clone(), self.metrics.clone()),
+            self.tasks.clone(),
+        )
+        .await;
+        *waited += sending.elapsed();
+        let Sent { answer, headers } = sent?;
+        Ok(respond(answer, headers, &backend))
+    }
+
+    fn authenticate(&self, policy: &Policy, headers: &http::HeaderMap) -> Result<Caller, Refusal> {
+        if policy.generation == 0 {
+            // Before the first config nobody can be told apart: that is no fault of the key's.
+            return Err(Refusal::unavailable("not_ready", "This sidecar has no config yet".to_owned()));
+        }
+        authenticate(policy, headers, self.accounting.now())
     }
 
     /// Whether calls are welcome: a config is loaded, and nobody has asked us to stop.
@@ -100,7 +124,7 @@ impl Proxy {
     /// The models that a caller may use, for `GET /v1/models`.
     pub fn models(&self, request: &Request) -> Response {
         let policy = self.policy.load();
-        match authenticate(&policy, request.headers(), self.accounting.now()) {
+        match self.authenticate(&policy, request.headers()) {
             Ok(caller) => axum::Json(model_list(&caller)).into_response(),
             Err(refusal) => self.refuse(refusal, CallId::random()),
         }
@@ -109,24 +133,13 @@ impl Proxy {
     /// A refusal as a response, counted and, where it is not the caller's doing, logged.
     pub fn refuse(&self, refusal: Refusal, id: CallId) -> Response {
         self.metrics.rejected(refusal.scope, refusal.reason);
-        if refusal.status.is_server_error() {
-            tracing::warn!(
-                call_id = %id, status = refusal.status.as_u16(), reason = refusal.reason, error = refusal.message,
-                "call failed"
-            );
-        } else {
-            tracing::debug!(
-                call_id = %id, status = refusal.status.as_u16(), scope = refusal.scope, reason = refusal.reason,
-                "call refused"
-            );
-        }
+        // Without the message: it may quote a provider, and a provider its input.
+        tracing::debug!(
+            call_id = %id, status = refusal.status.as_u16(), scope = refusal.scope, reason = refusal.reason,
+            "call refused"
+        );
         refusal.into_response()
     }
-}
-
-struct Served {
-    response: Response,
-    upstream_time: Duration,
 }
 
 /// The route of the call's model, if the caller may use the model.
@@ -209,5 +222,4 @@ fn model_list(caller: &Caller) -> serde_json::Value {
 struct Sent {
     answer: Answer,
     headers: http::HeaderMap,
-    upstream_time: Duration,
 }

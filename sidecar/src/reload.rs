@@ -14,7 +14,7 @@ use std::{
 use vectoll_config::{ConfigError, read_v1, v1};
 
 use crate::{
-    policy::{CompileError, compile},
+    policy::{CompileError, Policy, compile},
     proxy::Proxy,
 };
 
@@ -57,6 +57,8 @@ pub struct Reloader {
     proxy: Arc<Proxy>,
     http: reqwest::Client,
     applied: Option<folder::Fingerprint>,
+    /// Content that was refused: it is not read again before it changes.
+    refused: Option<folder::Fingerprint>,
     /// The last failure, so that a lasting one is logged once.
     failing: Option<String>,
 }
@@ -64,31 +66,40 @@ pub struct Reloader {
 impl Reloader {
     /// For a folder.
     pub fn new(folder: &Path, proxy: Arc<Proxy>, http: reqwest::Client) -> Self {
-        Self { folder: folder.to_owned(), proxy, http, applied: None, failing: None }
+        Self { folder: folder.to_owned(), proxy, http, applied: None, refused: None, failing: None }
     }
 
     /// Applies the folder's content if it is new. Failures are logged and counted; the last good config stays.
-    pub fn reload(&mut self) {
+    pub async fn reload(&mut self) {
+        let (folder, http) = (self.folder.clone(), self.http.clone());
+        let (applied, refused) = (self.applied, self.refused);
+        // On a thread of its own: calls go on while a large config is read or the built-in model loaded.
+        let loading = tokio::task::spawn_blocking(move || load(&folder, applied, refused, &http));
+        let Ok(loaded) = loading.await else { return };
         let metrics = &self.proxy.metrics.config;
-        match self.load() {
-            Ok(None) => {
+        match loaded {
+            Loaded::RefusedBefore => {}
+            Loaded::InForce => {
+                self.refused = None;
                 if self.failing.take().is_some() {
                     tracing::info!("the config folder is again as it was applied");
                 }
                 metrics.stale.set(0);
             }
-            Ok(Some((fingerprint, policy))) => {
+            Loaded::New(fingerprint, policy) => {
                 let generation = policy.generation;
                 tracing::info!(generation, keys = policy.all_keys.len(), teams = policy.teams.len(), "config applied");
-                self.proxy.policy.store(Arc::new(policy));
+                self.proxy.policy.store(Arc::new(*policy));
                 self.applied = Some(fingerprint);
+                self.refused = None;
                 self.failing = None;
                 metrics.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
                 metrics.applied.set(jiff::Timestamp::now().as_second());
                 metrics.reloads.with_label_values(&["applied"]).inc();
                 metrics.stale.set(0);
             }
-            Err(error) => {
+            Loaded::Refused(fingerprint, error) => {
+                self.refused = fingerprint;
                 let message = error.to_string();
                 if self.failing.as_ref() != Some(&message) {
                     let in_force = self.proxy.policy.load().generation;
@@ -100,20 +111,50 @@ impl Reloader {
             }
         }
     }
+}
 
-    /// A new policy, or none where the content is the one in force.
-    fn load(&self) -> Result<Option<(folder::Fingerprint, crate::policy::Policy)>, ReloadError> {
-        let read =
-            folder::read(&self.folder).map_err(|source| ReloadError::Folder { folder: self.folder.clone(), source })?;
-        if self.applied.as_ref() == Some(&read.fingerprint) {
-            return Ok(None);
-        }
-        let config = read.files.get(v1::FILE).ok_or_else(|| ReloadError::Missing {
-            folder: self.folder.clone(),
-            found: read.files.keys().cloned().collect::<Vec<_>>().join(", "),
-        })?;
-        let config = read_v1(std::str::from_utf8(config).map_err(|_| ReloadError::NotText)?)?;
-        let policy = compile(config, &read.files, &self.http)?;
-        Ok(Some((read.fingerprint, policy)))
+/// What a look into the folder has found.
+enum Loaded {
+    /// What is served already.
+    InForce,
+    /// What was refused already.
+    RefusedBefore,
+    /// Something new that can be served.
+    New(folder::Fingerprint, Box<Policy>),
+    /// Something that cannot.
+    Refused(Option<folder::Fingerprint>, ReloadError),
+}
+
+fn load(
+    folder: &Path,
+    applied: Option<folder::Fingerprint>,
+    refused: Option<folder::Fingerprint>,
+    http: &reqwest::Client,
+) -> Loaded {
+    let read = match folder::read(folder) {
+        Ok(read) => read,
+        Err(source) => return Loaded::Refused(None, ReloadError::Folder { folder: folder.to_owned(), source }),
+    };
+    let fingerprint = Some(read.fingerprint);
+    if applied == fingerprint {
+        return Loaded::InForce;
     }
+    if refused == fingerprint {
+        return Loaded::RefusedBefore;
+    }
+    match config(folder, &read) {
+        Ok(config) => match compile(config, &read.files, http) {
+            Ok(policy) => Loaded::New(read.fingerprint, Box::new(policy)),
+            Err(error) => Loaded::Refused(fingerprint, error.into()),
+        },
+        Err(error) => Loaded::Refused(fingerprint, error),
+    }
+}
+
+fn config(folder: &Path, read: &folder::Read) -> Result<v1::Config, ReloadError> {
+    let text = read.files.get(v1::FILE).ok_or_else(|| ReloadError::Missing {
+        folder: folder.to_owned(),
+        found: read.files.keys().cloned().collect::<Vec<_>>().join(", "),
+    })?;
+    Ok(read_v1(std::str::from_utf8(text).map_err(|_| ReloadError::NotText)?)?)
 }

@@ -42,7 +42,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let proxy = assemble(&settings, &keeper)?;
     let http = openai::client().context("failed to set up the HTTP client")?;
     let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), http);
-    reloader.reload();
+    reloader.reload().await;
 
     let (stop, stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
@@ -80,7 +80,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 
 fn assemble(settings: &Settings, keeper: &Keeper) -> anyhow::Result<Arc<Proxy>> {
     let clock = Clock::start();
-    let accounting = Arc::new(Accounting { counters: keeper.counters(), ledger: keeper.ledger(), clock });
+    let accounting = Arc::new(Accounting {
+        counters: keeper.counters(),
+        ledger: keeper.ledger(),
+        clock,
+        counting: tokio::sync::Semaphore::new(2),
+    });
     let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
     let scraped = Scraped { accounting: accounting.clone(), policy: policy.clone() };
     let metrics = Metrics::new(BookFamilies::new(Box::new(scraped))).context("failed to set up the metrics")?;

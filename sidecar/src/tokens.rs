@@ -22,6 +22,18 @@ pub fn bound(input: &Shape, bound: &TokenBound) -> u64 {
     }
 }
 
+/// The longest token of cl100k_base, in bytes: 128 spaces.
+const LONGEST: u64 = 128;
+
+/// The fewest tokens that an input can become: a reason not to count what cannot fit anyway.
+pub fn least(input: &Shape, bound: &TokenBound) -> u64 {
+    match bound {
+        TokenBound::Encoding(_) => input.items.max(input.bytes / LONGEST).max(input.tokens),
+        // White space has no tokens at all here, and nobody knows there.
+        TokenBound::Builtin(_) | TokenBound::Factor(_) => input.tokens,
+    }
+}
+
 /// The exact number of tokens, where the model's tokenizer is at hand.
 pub fn count(input: &Input<'_>, bound: &TokenBound) -> Option<u64> {
     let texts = match input {

@@ -70,7 +70,7 @@ async fn without_consent_nothing_crosses() -> anyhow::Result<()> {
     assert_eq!(caller.with_key(&key_value("lost")).embed("builtin", json!("a")).await?.status, 401);
     let log = pair.operator_log();
     for words in [
-        "RefNotPermitted: spec.routeNamespaces: private",
+        "RefNotPermitted: spec.routeNamespaces: private has no ModelRoute that allows the namespaces of this Team's keys (default)",
         "RefNotPermitted: spec.teamRef: there is no Team private/closed that allows namespace default",
         "TeamNotFound: spec.teamRef: there is no Team default/nowhere",
     ] {

@@ -116,6 +116,20 @@ async fn errors_are_openais_objects() -> anyhow::Result<()> {
         (json!({"model": "builtin", "input": "a", "encoding_format": "hex"}), "`encoding_format` must be"),
         (json!({"model": "builtin", "input": "a", "user": "u".repeat(257)}), "`user` is longer"),
         (json!([1]), "The request's body is not a call"),
+        // Servers that ignore case would take these for the fields that were checked.
+        (
+            json!({"model": "builtin", "input": "a", "Model": "x"}),
+            "The request's body is not a call: the field `Model` is written `model`",
+        ),
+        (
+            json!({"model": "builtin", "input": "a", "INPUT": ["b"]}),
+            "The request's body is not a call: the field `INPUT` is written `input`",
+        ),
+        (
+            json!({"model": "builtin", "input": "a", "u\u{17f}er": "x"}),
+            "The request's body is not a call: the field `u\u{17f}er` is written `user`",
+        ),
+        (json!({"model": "m".repeat(257), "input": "a"}), "`model` must have 1 to 256 bytes"),
     ] {
         is_error(&caller.post("/v1/embeddings", &body, &[]).await?, 400, invalid, None, begin);
     }

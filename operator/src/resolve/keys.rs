@@ -1,6 +1,6 @@
 //! Keys, their Teams and their Secrets.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
 use vectoll_config::{KeyHash, ObjectName};
 
@@ -32,6 +32,9 @@ pub(crate) struct KeyOutcome {
     pub(crate) to_mint: Vec<(ObjectName, ObjectName)>,
 }
 
+/// The ApiKey that has a value, by namespace and value.
+type Values = HashMap<(String, KeyHash), ObjectName>;
+
 /// Why a key does not work: a reason for programs, a message for people.
 type Unresolved = (&'static str, String);
 
@@ -42,7 +45,7 @@ pub(crate) fn resolve_keys(
     conditions: &mut BTreeMap<ResourceRef, Vec<Condition>>,
 ) -> KeyOutcome {
     let mut outcome = KeyOutcome::default();
-    let mut values: HashMap<KeyHash, ObjectName> = HashMap::new();
+    let mut values = Values::new();
     let mut objects: Vec<&Object<ApiKeySpec>> = world.api_keys.values().collect();
     objects.sort_by_key(|object| object.seniority());
     for object in objects {
@@ -117,34 +120,56 @@ fn value_of(key: &ValidKey, world: &World, outcome: &mut KeyOutcome) -> Result<K
             }
             Ok(KeyHash::of(value))
         }
-        KeySource::Generated { secret } => match world.secrets.get(secret) {
-            Some(content) if content.kind != KEY_SECRET_TYPE => {
+        KeySource::Generated { secret } => {
+            let Some(content) = world.secrets.get(secret) else {
+                if let Some((owner, _)) = outcome.to_mint.iter().find(|(_, taken)| taken == secret) {
+                    let message = format!(
+                        "the Secret {secret} is the ApiKey {}'s: set spec.secretName to another name",
+                        owner.name()
+                    );
+                    return Err(("SecretNotOwned", message));
+                }
+                outcome.to_mint.push((key.name.clone(), secret.clone()));
+                return Err(("SecretPending", format!("the Secret {secret} is about to be made")));
+            };
+            let not_ours = |whose: String| {
                 let message = format!(
-                    "the Secret {secret} is not the operator's (its type is {}) and is not overwritten: set \
-                     spec.secretName to another name, or spec.secretRef to use the key in it",
-                    content.kind
+                    "the Secret {secret} is {whose} and is not overwritten: set spec.secretName to another name, or \
+                     spec.secretRef to use the key in it"
                 );
                 Err(("SecretNotOwned", message))
+            };
+            if content.kind != KEY_SECRET_TYPE {
+                return not_ours(format!("not the operator's (its type is {})", content.kind));
             }
-            Some(content) if content.entry("key").is_some() => {
-                Ok(KeyHash::of(content.entry("key").unwrap_or_default()))
+            match &content.owner {
+                Some(owner) if *owner != *key.name.name() => not_ours(format!("the ApiKey {owner}'s")),
+                Some(_) | None => match content.entry("key") {
+                    Some(value) if value.len() >= SHORTEST => Ok(KeyHash::of(value)),
+                    Some(_) => {
+                        Err(("KeyTooShort", format!("the key in {secret} is shorter than {SHORTEST} characters")))
+                    }
+                    // Made by the operator and emptied by someone: it is made anew. In a manifest it is the author's.
+                    None if content.minted => {
+                        outcome.to_mint.push((key.name.clone(), secret.clone()));
+                        Err(("SecretPending", format!("the Secret {secret} is about to be made anew")))
+                    }
+                    None => Err(("SecretKeyMissing", format!("the Secret {secret} has no entry \"key\""))),
+                },
             }
-            Some(_) | None => {
-                outcome.to_mint.push((key.name.clone(), secret.clone()));
-                Err(("SecretPending", format!("the Secret {secret} is about to be made")))
-            }
-        },
+        }
     }
 }
 
-fn first_with(hash: KeyHash, key: &ValidKey, values: &mut HashMap<KeyHash, ObjectName>) -> Result<KeyHash, Unresolved> {
-    match values.get(&hash) {
-        // Who the other one is may be none of this namespace's business.
-        Some(other) if other.namespace() == key.name.namespace() => {
-            Err(("DuplicateKey", format!("the ApiKey {other} has the same value and is older: use another value")))
+fn first_with(hash: KeyHash, key: &ValidKey, values: &mut Values) -> Result<KeyHash, Unresolved> {
+    // A key works only in its own namespace, so only there can two be confused.
+    match values.entry((key.name.namespace().to_owned(), hash)) {
+        Entry::Occupied(older) => {
+            let older = older.get();
+            Err(("DuplicateKey", format!("the ApiKey {older} has the same value and is older: use another value")))
         }
-        Some(_) | None => {
-            values.insert(hash, key.name.clone());
+        Entry::Vacant(free) => {
+            free.insert(key.name.clone());
             Ok(hash)
         }
     }

@@ -121,6 +121,11 @@ fn credentials(route: &ValidRoute, world: &World) -> Condition {
                 );
                 missing.push(("SecretKeyMissing", message));
             }
+            Some(content) if content.entry(&reference.key).is_some_and(|value| !is_header_value(value)) => {
+                let message =
+                    format!("{path}: the entry \"{}\" of {secret} is not one line of printable ASCII", reference.key);
+                missing.push(("CredentialUnusable", message));
+            }
             Some(_) => {}
         }
     }
@@ -131,6 +136,11 @@ fn credentials(route: &ValidRoute, world: &World) -> Condition {
             Condition::fails(ConditionType::ResolvedRefs, reason, message)
         }
     }
+}
+
+/// Whether a credential can be sent in a header. One that cannot would make the sidecar refuse the whole config.
+fn is_header_value(value: &[u8]) -> bool {
+    value.iter().all(|byte| (0x20..0x7f).contains(byte))
 }
 
 /// Every price is known: a model without one cannot be used under a budget.

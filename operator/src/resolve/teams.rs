@@ -1,6 +1,6 @@
 //! Teams and the namespaces they look for routes in.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vectoll_config::ObjectName;
 
@@ -45,6 +45,19 @@ pub(crate) fn invalid(faults: &[Fault]) -> Condition {
 
 /// A namespace that is named but shares nothing is worth a word: someone expects routes from it.
 fn route_namespaces(team: &ValidTeam, world: &World) -> Condition {
+    // A route must allow the namespaces of the Team's keys: it is there that its credentials are delivered.
+    let mut users: BTreeSet<&str> = world
+        .api_keys
+        .values()
+        .filter(|key| {
+            let namespace = key.spec.team_ref.namespace.as_deref().unwrap_or(key.name.namespace());
+            key.spec.team_ref.name == team.name.name() && namespace == team.name.namespace()
+        })
+        .map(|key| key.name.namespace())
+        .collect();
+    if users.is_empty() {
+        users.insert(team.name.namespace());
+    }
     let silent: Vec<&str> = team
         .route_namespaces
         .iter()
@@ -52,7 +65,7 @@ fn route_namespaces(team: &ValidTeam, world: &World) -> Condition {
         .filter(|namespace| {
             !world.routes.values().any(|route| {
                 route.name.namespace() == *namespace
-                    && consents(&route.spec.allowed_namespaces, namespace, team.name.namespace(), world)
+                    && users.iter().all(|user| consents(&route.spec.allowed_namespaces, namespace, user, world))
             })
         })
         .collect();
@@ -60,10 +73,10 @@ fn route_namespaces(team: &ValidTeam, world: &World) -> Condition {
         Condition::holds(ConditionType::ResolvedRefs, "ResolvedRefs", "")
     } else {
         let message = format!(
-            "spec.routeNamespaces: {} has no ModelRoute that allows namespace {}: its owner sets spec.allowedNamespaces \
+            "spec.routeNamespaces: {} has no ModelRoute that allows the namespaces of this Team's keys ({}): its owner sets spec.allowedNamespaces \
              there",
             silent.join(", "),
-            team.name.namespace()
+            users.into_iter().collect::<Vec<_>>().join(", ")
         );
         Condition::fails(ConditionType::ResolvedRefs, "RefNotPermitted", message)
     }

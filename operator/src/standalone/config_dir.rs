@@ -37,13 +37,31 @@ impl ConfigDir {
         let mut files = credentials;
         config.generation = generation;
         files.insert(v1::FILE.to_owned(), write_v1(&config)?.into_bytes());
+        self.must_be_ours(&files)?;
         if files == present {
+            self.link(&files)?;
             return Ok(None);
         }
         config.generation = generation + 1;
         files.insert(v1::FILE.to_owned(), write_v1(&config)?.into_bytes());
         self.swap(&files).with_context(|| format!("failed to write the config folder {}", self.folder.display()))?;
         Ok(Some(config.generation))
+    }
+
+    /// Whether a config was written to it.
+    pub(super) fn has_config(&self) -> bool {
+        self.folder.join(DATA).join(v1::FILE).exists()
+    }
+
+    /// Nothing of somebody else's stands where a link is to be.
+    fn must_be_ours(&self, files: &BTreeMap<String, Vec<u8>>) -> anyhow::Result<()> {
+        for name in files.keys() {
+            let path = self.folder.join(name);
+            if fs::symlink_metadata(&path).is_ok_and(|metadata| !metadata.is_symlink()) {
+                bail!("{} is not the operator's: move it away", path.display());
+            }
+        }
+        Ok(())
     }
 
     /// The files in force; none if nothing was written yet.
@@ -63,14 +81,9 @@ impl ConfigDir {
         // The folder may have been taken away meanwhile.
         fs::create_dir_all(&self.folder)?;
         let version = self.new_version()?;
-        for (name, content) in files {
-            let mut file = fs::OpenOptions::new()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(self.folder.join(&version).join(name))?;
-            file.write_all(content)?;
-            file.sync_data()?;
+        if let Err(error) = fill(&self.folder.join(&version), files) {
+            let _ = fs::remove_dir_all(self.folder.join(&version));
+            return Err(error.into());
         }
         let link = self.folder.join("..data_new");
         let _ = fs::remove_file(&link);
@@ -97,10 +110,8 @@ impl ConfigDir {
     fn link(&self, files: &BTreeMap<String, Vec<u8>>) -> anyhow::Result<()> {
         for name in files.keys() {
             let path = self.folder.join(name);
-            match fs::symlink_metadata(&path) {
-                Ok(metadata) if metadata.is_symlink() => {}
-                Ok(_) => bail!("{} is not the operator's: move it away", path.display()),
-                Err(_) => symlink(Path::new(DATA).join(name), &path)?,
+            if fs::symlink_metadata(&path).is_err() {
+                symlink(Path::new(DATA).join(name), &path)?;
             }
         }
         Ok(())
@@ -124,6 +135,15 @@ impl ConfigDir {
         }
         Ok(())
     }
+}
+
+fn fill(version: &Path, files: &BTreeMap<String, Vec<u8>>) -> std::io::Result<()> {
+    for (name, content) in files {
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(version.join(name))?;
+        file.write_all(content)?;
+        file.sync_data()?;
+    }
+    Ok(())
 }
 
 fn generation_of(text: &[u8]) -> Option<u64> {

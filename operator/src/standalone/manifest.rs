@@ -67,82 +67,132 @@ struct Metadata {
 /// Reads a file's documents. Objects that name no namespace belong to `namespace`.
 pub(super) fn read(text: &str, namespace: &str) -> Vec<Document> {
     let mut documents = Vec::new();
-    let mut index = 0;
-    // The parser is asked for one document at a time, each from its own iterator position, so that a typed error in one
-    // does not end the others.
-    while let Some(deserializer) = nth(text, index) {
-        index += 1;
-        let header: Result<Option<Header>, _> = Deserialize::deserialize(deserializer);
+    for part in parts(text) {
+        let header: Result<Option<Header>, _> = Deserialize::deserialize(part.yaml());
         match header {
             Ok(None) => {}
-            Ok(Some(header)) => documents.push(document(text, index - 1, header, namespace)),
+            Ok(Some(header)) => documents.push(document(part, header, namespace)),
             Err(error) => {
-                let line = error.location().map(|at| at.line());
-                let syntax =
-                    nth(text, index - 1).is_none_or(|document| serde_yaml::Value::deserialize(document).is_err());
+                let line = error.location().map(|at| part.before + at.line());
                 let reason = format!("not a Kubernetes object: {}", plain(&error.to_string()));
                 documents.push(Document::Broken(Fault { line, reason }));
-                if syntax {
-                    // Nothing behind a syntax error can be trusted to be what it seems.
-                    break;
-                }
             }
         }
     }
     documents
 }
 
-fn nth(text: &str, index: usize) -> Option<serde_yaml::Deserializer<'_>> {
-    serde_yaml::Deserializer::from_str(text).nth(index)
+/// One document's text, and how many lines of the file come before it.
+#[derive(Clone, Copy)]
+struct Part<'a> {
+    text: &'a str,
+    before: usize,
 }
 
-/// The parser's message without the place, which is told apart.
-fn plain(message: &str) -> &str {
-    message.split(" at line ").next().unwrap_or(message)
+impl<'a> Part<'a> {
+    fn yaml(self) -> serde_yaml::Deserializer<'a> {
+        serde_yaml::Deserializer::from_str(self.text)
+    }
+
+    /// The line of a path, in the file.
+    fn line(self, path: &str) -> Option<usize> {
+        line_of(self.yaml(), path).map(|line| self.before + line)
+    }
 }
 
-fn document(text: &str, index: usize, header: Header, namespace: &str) -> Document {
-    let line = |path: &str| nth(text, index).and_then(|document| line_of(document, path));
+/// The documents of a stream. A line that begins with `---` divides them wherever it stands (YAML 1.2.2, 9.1.2), so each can
+/// be read on its own and a mistake in one says nothing of the others.
+fn parts(text: &str) -> Vec<Part<'_>> {
+    let mut parts = Vec::new();
+    let (mut start, mut before, mut at) = (0, 0, 0);
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        let divides =
+            line.strip_prefix("---").is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace));
+        if divides && at > start {
+            parts.push(Part { text: text.get(start..at).unwrap_or_default(), before });
+            (start, before) = (at, number);
+        }
+        at += line.len();
+    }
+    parts.push(Part { text: text.get(start..).unwrap_or_default(), before });
+    parts
+}
+
+/// The parser's message without the place, which is told apart, and without the value: it may be a credential that
+/// someone put where none belongs.
+fn plain(message: &str) -> String {
+    let message = message.split(" at line ").next().unwrap_or(message);
+    match (message.find("string \""), message.rfind("\", expected")) {
+        (Some(from), Some(to)) if from < to => {
+            let (begin, end) = (message.get(..from).unwrap_or_default(), message.get(to + 1..).unwrap_or_default());
+            format!("{begin}a string{end}")
+        }
+        (Some(_) | None, Some(_) | None) => message.to_owned(),
+    }
+}
+
+fn document(part: Part<'_>, header: Header, namespace: &str) -> Document {
+    let line = |path: &str| part.line(path);
+    let broken = |path: &str, reason: String| Document::Broken(Fault { line: line(path), reason });
     let Header { api_version, kind, metadata } = header;
     let (Some(api_version), Some(kind)) = (api_version, kind) else {
-        let reason = "not a Kubernetes object: apiVersion or kind is missing".to_owned();
-        return Document::Broken(Fault { line: line(""), reason });
+        return broken("", "not a Kubernetes object: apiVersion or kind is missing".to_owned());
     };
-    let ours = api_version.starts_with("vectoll.dev/");
+    // What was meant for us and does not say so rightly is not passed over: that would take the object away.
+    let ours = api_version.starts_with("vect");
+    let known = matches!(kind.as_str(), "ApiKey" | "Team" | "ModelRoute");
+    if ours && (api_version != "vectoll.dev/v1alpha1" || !known) {
+        let reason =
+            format!("there is no {kind} in {api_version}: write vectoll.dev/v1alpha1 and ApiKey, Team or ModelRoute");
+        return broken("apiVersion", reason);
+    }
+    if api_version == "v1" && kind == "List" {
+        return broken(
+            "kind",
+            "a List is not read: write its items as documents of their own, divided by ---".to_owned(),
+        );
+    }
     if !ours && (api_version != "v1" || !matches!(kind.as_str(), "Secret" | "Namespace")) {
         return Document::Foreign;
     }
     let Some(name) = metadata.name.filter(|name| !name.is_empty()) else {
-        return Document::Broken(Fault { line: line("metadata"), reason: format!("{kind}: metadata.name is missing") });
+        return broken("metadata", format!("{kind}: metadata.name is missing"));
     };
     let namespace = if kind == "Namespace" { "" } else { metadata.namespace.as_deref().unwrap_or(namespace) };
+    if !validate::is_subdomain(&name) {
+        return broken(
+            "metadata.name",
+            format!("{kind}: metadata.name is not a name: lower-case letters, digits, - and ."),
+        );
+    }
+    if kind != "Namespace" && !validate::is_label(namespace) {
+        return broken("metadata.namespace", format!("{kind}: metadata.namespace is not a namespace's name"));
+    }
     let id = Id { kind: kind.clone(), name: ObjectName::new(namespace, &name) };
     let read = match (api_version.as_str(), kind.as_str()) {
-        ("vectoll.dev/v1alpha1", "ApiKey") => typed(text, index).and_then(|object: ApiKey| {
+        ("vectoll.dev/v1alpha1", "ApiKey") => typed(part).and_then(|object: ApiKey| {
             cel(object.validate_cel())?;
             let object = of(&id, object.metadata, object.spec);
             valid(validate::api_key(&object))?;
             Ok(Resource::ApiKey(object))
         }),
-        ("vectoll.dev/v1alpha1", "Team") => typed(text, index).and_then(|object: Team| {
+        ("vectoll.dev/v1alpha1", "Team") => typed(part).and_then(|object: Team| {
             cel(object.validate_cel())?;
             let object = of(&id, object.metadata, object.spec);
             valid(validate::team(&object))?;
             Ok(Resource::Team(object))
         }),
-        ("vectoll.dev/v1alpha1", "ModelRoute") => typed(text, index).and_then(|object: ModelRoute| {
+        ("vectoll.dev/v1alpha1", "ModelRoute") => typed(part).and_then(|object: ModelRoute| {
             cel(object.validate_cel())?;
             let object = of(&id, object.metadata, object.spec);
             valid(validate::model_route(&object))?;
             Ok(Resource::ModelRoute(object))
         }),
-        ("v1", "Secret") => typed(text, index).map(|secret: Secret| Resource::Secret(SecretContent::of(secret))),
-        ("v1", "Namespace") => typed(text, index)
-            .map(|namespace: Namespace| Resource::Namespace(namespace.metadata.labels.unwrap_or_default())),
-        _ => Err(vec![(
-            "apiVersion".to_owned(),
-            format!("there is no {kind} in {api_version}: write vectoll.dev/v1alpha1 and ApiKey, Team or ModelRoute"),
-        )]),
+        ("v1", "Secret") => typed(part).map(|secret: Secret| Resource::Secret(SecretContent::of(secret))),
+        ("v1", "Namespace") => {
+            typed(part).map(|namespace: Namespace| Resource::Namespace(namespace.metadata.labels.unwrap_or_default()))
+        }
+        _ => return Document::Foreign,
     };
     match read {
         Ok(resource) => Document::Good(id, resource),
@@ -161,16 +211,14 @@ fn document(text: &str, index: usize, header: Header, namespace: &str) -> Docume
 /// Path and reason.
 type PathFaults = Vec<(String, String)>;
 
-fn typed<T: DeserializeOwned>(text: &str, index: usize) -> Result<T, PathFaults> {
-    let Some(document) = nth(text, index) else { return Err(vec![(String::new(), "it is gone".to_owned())]) };
-    serde_path_to_error::deserialize(document).map_err(|error| {
+fn typed<T: DeserializeOwned>(part: Part<'_>) -> Result<T, PathFaults> {
+    serde_path_to_error::deserialize(part.yaml()).map_err(|error| {
         let path = error.path().to_string();
-        let reason = error.into_inner().to_string();
-        let reason = plain(&reason);
+        let reason = plain(&error.into_inner().to_string());
         // The parser repeats the path as far as it knows it.
         let reason = match reason.split_once(": ") {
             Some((begin, rest)) if path.starts_with(begin) => rest.to_owned(),
-            Some(_) | None => reason.to_owned(),
+            Some(_) | None => reason,
         };
         vec![(if path == "." { String::new() } else { path }, reason)]
     })

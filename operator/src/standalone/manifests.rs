@@ -63,11 +63,18 @@ impl Manifests {
     pub(super) fn read(&mut self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut paths = Vec::new();
-        if let Err((folder, error)) = walk(&self.folder, &mut paths) {
+        let mut closed = Vec::new();
+        walk(&self.folder, &mut paths, &mut closed);
+        for (folder, error) in &closed {
             let reason = format!("failed to read the folder ({error}): what was in it stays in force");
-            return vec![Problem { file: folder, line: None, reason }];
+            problems.push(Problem { file: folder.clone(), line: None, reason });
         }
-        let mut unreadable = BTreeSet::new();
+        let mut unreadable: BTreeSet<PathBuf> = self
+            .files
+            .keys()
+            .filter(|file| closed.iter().any(|(folder, _)| file.starts_with(folder)))
+            .cloned()
+            .collect();
         for path in &paths {
             match content(path) {
                 Ok(Some(content)) => {
@@ -86,7 +93,7 @@ impl Manifests {
                 }
             }
         }
-        self.files.retain(|path, _| paths.contains(path));
+        self.files.retain(|path, _| paths.contains(path) || unreadable.contains(path));
         self.merge(&unreadable, &mut problems);
         problems
     }
@@ -94,10 +101,19 @@ impl Manifests {
     fn merge(&mut self, unreadable: &BTreeSet<PathBuf>, problems: &mut Vec<Problem>) {
         let mut objects: BTreeMap<Id, Held> = BTreeMap::new();
         let mut doubles: HashMap<PathBuf, Vec<Id>> = HashMap::new();
+        // An object belongs to the file that it is in force from, as long as that file has it: a copy changes nothing.
+        for (id, held) in &self.objects {
+            let good = self.files.get(&held.file).and_then(|file| file.good.iter().find(|(good, _)| good == id));
+            if let Some((_, resource)) = good {
+                objects.insert(id.clone(), Held { file: held.file.clone(), resource: resource.clone() });
+            }
+        }
+        let mut met = BTreeSet::new();
         for (path, file) in &self.files {
             problems.extend(file.problems.iter().cloned());
             for (id, resource) in &file.good {
-                if objects.contains_key(id) {
+                let again = !met.insert((path, id));
+                if again || objects.get(id).is_some_and(|held| held.file != *path) {
                     doubles.entry(path.clone()).or_default().push(id.clone());
                 } else {
                     objects.insert(id.clone(), Held { file: path.clone(), resource: resource.clone() });
@@ -106,8 +122,7 @@ impl Manifests {
         }
         for (file, ids) in doubles {
             for Id { kind, name } in ids {
-                let reason =
-                    format!("{kind} {name} stands here and in an earlier file or document: the earlier one counts");
+                let reason = format!("{kind} {name} stands in another file or document as well: that one counts");
                 problems.push(Problem { file: file.clone(), line: None, reason });
             }
         }
@@ -150,10 +165,16 @@ impl Manifests {
     }
 }
 
-/// All files of manifests below a folder, in order. Hidden ones are editors' and version control's own.
-fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), (PathBuf, io::Error)> {
-    let failed = |error| (folder.to_owned(), error);
-    let mut entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(failed)?;
+/// All files of manifests below a folder, in order, and the folders that could not be read. Hidden ones are editors' and
+/// version control's own.
+fn walk(folder: &Path, paths: &mut Vec<PathBuf>, closed: &mut Vec<(PathBuf, io::Error)>) {
+    let mut entries = match fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+        Ok(entries) => entries,
+        Err(error) => {
+            closed.push((folder.to_owned(), error));
+            return;
+        }
+    };
     entries.sort_by_key(fs::DirEntry::file_name);
     for entry in entries {
         let path = entry.path();
@@ -161,12 +182,16 @@ fn walk(folder: &Path, paths: &mut Vec<PathBuf>) -> Result<(), (PathBuf, io::Err
             continue;
         }
         if path.is_dir() {
-            walk(&path, paths)?;
-        } else if path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml" || ext == "json") {
+            walk(&path, paths, closed);
+        } else if is_manifest(&path) && path.is_file() {
             paths.push(path);
         }
     }
-    Ok(())
+}
+
+/// Whether a file's name is that of a manifest.
+pub(super) fn is_manifest(path: &Path) -> bool {
+    path.extension().is_some_and(|ext| ext == "yaml" || ext == "yml" || ext == "json")
 }
 
 fn content(path: &Path) -> io::Result<Option<Vec<u8>>> {

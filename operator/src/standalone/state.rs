@@ -19,15 +19,15 @@ use vectoll_config::{ObjectName, Uid};
 
 use crate::{
     mint,
-    world::{KEY_SECRET_TYPE, Kind, ResourceRef, SecretContent, World},
+    world::{KEY_SECRET_TYPE, Kind, OWNER_ANNOTATION, ResourceRef, SecretContent, World},
 };
 
 /// How long an object must be gone before what belongs to it goes as well.
 const GONE: Duration = Duration::from_secs(5);
 const IDENTITIES: &str = "identities.yaml";
 const SECRETS: &str = "secrets";
-/// Which ApiKey a generated Secret belongs to.
-const OWNER: &str = "vectoll.dev/api-key";
+/// Where keys go whose ApiKey is gone.
+const REMOVED: &str = "removed";
 
 /// The state folder.
 pub(super) struct State {
@@ -82,10 +82,11 @@ impl State {
         let (Some(name), Some(namespace)) = (name, namespace) else {
             return Err(anyhow!("{} has no name or no namespace: move it away", path.display()));
         };
-        let owner = annotations.as_ref().and_then(|all| all.get(OWNER)).map_or(name, |owner| owner);
+        let owner = annotations.as_ref().and_then(|all| all.get(OWNER_ANNOTATION)).map_or(name, |owner| owner);
         let owner = ObjectName::new(namespace, owner);
         let name = ObjectName::new(namespace, name);
-        self.secrets.insert(name, Minted { owner, content: SecretContent::of(secret), path: path.to_owned() });
+        let content = SecretContent::of(secret).minted();
+        self.secrets.insert(name, Minted { owner, content, path: path.to_owned() });
         Ok(())
     }
 
@@ -95,9 +96,10 @@ impl State {
             world.secrets.entry(name.clone()).or_insert_with(|| minted.content.clone());
         }
         for (key, uid) in uids(world) {
-            if uid.to_string().is_empty() {
-                // Without an identity of its own an object is known by its name.
-                *uid = self.identities.get(&key).cloned().unwrap_or_else(|| Uid::new(&key));
+            if uid.to_string().is_empty()
+                && let Some(identity) = self.identities.get(&key)
+            {
+                *uid = identity.clone();
             }
         }
     }
@@ -116,7 +118,8 @@ impl State {
                 changed = true;
             }
         }
-        if read_all {
+        // From something to nothing is more likely a folder that was not mounted than a wish.
+        if read_all && !present.is_empty() {
             let absent: Vec<String> = self.identities.keys().filter(|key| !present.contains(key)).cloned().collect();
             for key in absent {
                 let since = *self.missing_since.entry(key.clone()).or_insert(now);
@@ -147,8 +150,18 @@ impl State {
             .collect();
         for name in gone {
             if let Some(Minted { path, owner, .. }) = self.secrets.remove(&name) {
-                fs::remove_file(&path).with_context(|| format!("failed to remove {}", path.display()))?;
-                tracing::info!(api_key = %owner, secret = %path.display(), "key removed with its ApiKey");
+                // Put aside and not destroyed: without an API server nobody was asked whether this was meant.
+                let removed = self.folder.join(SECRETS).join(REMOVED);
+                let aside = removed.join(format!(
+                    "{}.{}.{}.yaml",
+                    name.namespace(),
+                    name.name(),
+                    jiff::Timestamp::now().as_millisecond()
+                ));
+                fs::create_dir_all(&removed)
+                    .and_then(|()| fs::rename(&path, &aside))
+                    .with_context(|| format!("failed to put {} aside", path.display()))?;
+                tracing::info!(api_key = %owner, put_aside = %aside.display(), "key removed with its ApiKey");
             }
         }
         Ok(())
@@ -162,7 +175,7 @@ impl State {
             metadata: ObjectMeta {
                 name: Some(secret.name().to_owned()),
                 namespace: Some(secret.namespace().to_owned()),
-                annotations: Some([(OWNER.to_owned(), api_key.name().to_owned())].into()),
+                annotations: Some([(OWNER_ANNOTATION.to_owned(), api_key.name().to_owned())].into()),
                 ..ObjectMeta::default()
             },
             type_: Some(KEY_SECRET_TYPE.to_owned()),
@@ -178,9 +191,19 @@ impl State {
         };
         let path = self.folder.join(SECRETS).join(format!("{}.{}.yaml", secret.namespace(), secret.name()));
         write_private(&path, serde_yaml::to_string(&object)?.as_bytes())?;
-        let minted = Minted { owner: api_key.clone(), content: SecretContent::of(object), path: path.clone() };
+        let content = SecretContent::of(object).minted();
+        let minted = Minted { owner: api_key.clone(), content, path: path.clone() };
         self.secrets.insert(secret.clone(), minted);
         Ok(path)
+    }
+}
+
+/// Gives the name of an object as its UID where it has none: for a look, not for accounts.
+pub(super) fn identify_by_name(world: &mut World) {
+    for (key, uid) in uids(world) {
+        if uid.to_string().is_empty() {
+            *uid = Uid::new(&key);
+        }
     }
 }
 

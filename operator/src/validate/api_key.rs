@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use vectoll_config::{ModelPattern, ObjectName, Uid, v1};
 use vectoll_crds::{ApiKeySpec, UserPolicy};
 
-use super::{Fault, Faults, NOT_A_NAME, is_subdomain, limits};
+use super::{Fault, Faults, NOT_A_NAME, NOT_AN_ENTRY, is_entry, is_label, is_subdomain, limits};
 use crate::world::Object;
 
 /// An ApiKey whose spec makes sense.
@@ -62,13 +62,11 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault
     let mut faults = Faults::default();
     let mut must_be_name = |path: &str, name: &str| {
         if !is_subdomain(name) {
-            faults.add(path, format!("\"{name}\" {NOT_A_NAME}"));
+            // Not repeated: whoever mistakes a reference for the key itself would find it in the log.
+            faults.add(path, NOT_A_NAME);
         }
     };
     must_be_name("spec.teamRef.name", &team_ref.name);
-    if let Some(namespace) = &team_ref.namespace {
-        must_be_name("spec.teamRef.namespace", namespace);
-    }
     let source = match (secret_name, secret_ref) {
         (_, Some(secret)) => {
             must_be_name("spec.secretRef.name", &secret.name);
@@ -80,6 +78,12 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault
             KeySource::Generated { secret: ObjectName::new(namespace, name) }
         }
     };
+    if team_ref.namespace.as_ref().is_some_and(|namespace| !is_label(namespace)) {
+        faults.add("spec.teamRef.namespace", "is not a namespace's name");
+    }
+    if secret_ref.as_ref().is_some_and(|secret| !is_entry(&secret.key)) {
+        faults.add("spec.secretRef.key", NOT_AN_ENTRY);
+    }
     if secret_name.is_some() && secret_ref.is_some() {
         faults.add("spec.secretName", "names the Secret to generate, and secretRef one that you keep: set one of them");
     }

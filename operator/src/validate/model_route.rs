@@ -3,8 +3,9 @@
 use vectoll_config::{ModelPattern, ObjectName, Price, v1};
 use vectoll_crds::{Backend, Builtin, ModelRouteSpec, OpenAi, SecretKeyRef, TokenBound, TokenEncoding};
 
-use super::{Fault, Faults, NOT_A_NAME, is_label, is_subdomain, limits};
+use super::{Fault, Faults, NOT_A_NAME, NOT_AN_ENTRY, is_entry, is_label, is_subdomain, limits};
 use crate::world::Object;
+use url::Url;
 
 /// A ModelRoute whose spec makes sense.
 #[derive(Clone, Debug)]
@@ -149,24 +150,30 @@ fn token_bound(path: &str, bound: &TokenBound, faults: &mut Faults) -> v1::Token
 /// adds to each input (classification and separator tokens, a leading space, a short instruction).
 pub(crate) const UNKNOWN_TOKENIZER: v1::Factor = v1::Factor { max_per_byte: 1, max_per_input: 8 };
 
+/// Whether the sidecar can call it: judged by the parser that it uses.
+fn is_api_root(text: &str) -> bool {
+    // A credential in it would end up in logs: it is refused, and not repeated in the refusal.
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#@\\".contains(&byte));
+    let url = Url::parse(&format!("{}/embeddings", text.trim_end_matches('/')));
+    plain && url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.port() != Some(0))
+}
+
 fn open_ai_faults(path: &str, settings: &OpenAi, faults: &mut Faults) {
     let OpenAi { base_url, api_key_secret_ref, organization, project } = settings;
-    let rest = base_url.strip_prefix("https://").or_else(|| base_url.strip_prefix("http://"));
-    let authority = rest.map(|rest| rest.split('/').next().unwrap_or_default());
-    let plain = base_url.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#@\\".contains(&byte));
-    if !plain || authority.is_none_or(str::is_empty) {
+    if !is_api_root(base_url) {
         faults.add(
             format!("{path}.openAI.baseURL"),
-            format!(
-                "\"{base_url}\" is not the root of an API: write for example https://api.openai.com/v1, without \
-                     credentials, query or fragment"
-            ),
+            "is not the root of an API: write for example https://api.openai.com/v1, without credentials, query or fragment",
         );
     }
-    if let Some(SecretKeyRef { name, key: _ }) = api_key_secret_ref
-        && !is_subdomain(name)
-    {
-        faults.add(format!("{path}.openAI.apiKeySecretRef.name"), format!("\"{name}\" {NOT_A_NAME}"));
+    if let Some(SecretKeyRef { name, key }) = api_key_secret_ref {
+        if !is_subdomain(name) {
+            // Not repeated: whoever mistakes the reference for the credential would find it in the log.
+            faults.add(format!("{path}.openAI.apiKeySecretRef.name"), NOT_A_NAME);
+        }
+        if !is_entry(key) {
+            faults.add(format!("{path}.openAI.apiKeySecretRef.key"), NOT_AN_ENTRY);
+        }
     }
     for (field, value) in [("organization", organization), ("project", project)] {
         if value.as_ref().is_some_and(|value| value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_graphic())) {

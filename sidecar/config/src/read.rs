@@ -55,6 +55,9 @@ fn without_position(message: &str) -> String {
 
 /// What the types cannot say: references within the file, and numbers that make sense.
 fn first_fault(config: &Config) -> Option<(String, String)> {
+    if config.generation == 0 {
+        return Some(("generation".to_owned(), "must be at least 1".to_owned()));
+    }
     let mut teams = HashSet::new();
     for (i, team) in config.teams.iter().enumerate() {
         let at = format!("teams[{i}]");

@@ -17,7 +17,7 @@ pub const FILE: &str = "config.v1.yaml";
 pub struct Config {
     /// Always `v1`.
     pub version: Version,
-    /// Grows by one with each change of content.
+    /// Grows by one with each change of content, for as long as the folder is kept.
     pub generation: u64,
     /// The namespace whose pods are served.
     pub namespace: String,

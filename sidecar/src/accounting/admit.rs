@@ -33,8 +33,8 @@ pub async fn admit(accounting: &Arc<Accounting>, call: Call, route: Arc<Route>) 
     let bound = weight(&route, |backend| tokens::bound(&call.shape, &backend.tokens));
     let (held, limits) = match reserve(accounting, &call, bound) {
         Ok(reserved) => reserved,
-        Err(denied) if denied.may_fit(call.shape.items) => {
-            let exact = exact(&call, &route).await?;
+        Err(denied) if denied.may_fit(weight(&route, |backend| tokens::least(&call.shape, &backend.tokens)).tokens) => {
+            let exact = exact(accounting, &call, &route).await?;
             match exact.filter(|exact| exact.tokens < bound.tokens) {
                 Some(exact) => reserve(accounting, &call, exact).map_err(|denied| denied.refusal)?,
                 None => return Err(denied.refusal),
@@ -51,7 +51,7 @@ fn weight(route: &Route, count: impl Fn(&crate::policy::Backend) -> u64) -> Weig
 }
 
 /// The weight by the models' own tokenizers; none where one is unknown.
-async fn exact(call: &Arc<Call>, route: &Arc<Route>) -> Result<Option<Weight>, Refusal> {
+async fn exact(accounting: &Accounting, call: &Arc<Call>, route: &Arc<Route>) -> Result<Option<Weight>, Refusal> {
     let count = {
         let (call, route) = (call.clone(), route.clone());
         move || -> Result<Option<Weight>, Refusal> {
@@ -71,9 +71,11 @@ async fn exact(call: &Arc<Call>, route: &Arc<Route>) -> Result<Option<Weight>, R
     if call.shape.bytes < MUCH_TEXT {
         return count();
     }
-    tokio::task::spawn_blocking(count)
-        .await
-        .map_err(|_| Refusal::unavailable("counting_failed", "The call's tokens could not be counted".to_owned()))?
+    let failed = || Refusal::unavailable("counting_failed", "The call's tokens could not be counted".to_owned());
+    let turn = accounting.counting.acquire().await.map_err(|_| failed())?;
+    let counted = tokio::task::spawn_blocking(count).await.map_err(|_| failed());
+    drop(turn);
+    counted?
 }
 
 struct Denied {
@@ -82,10 +84,10 @@ struct Denied {
 }
 
 impl Denied {
-    /// Whether a smaller weight could help at all: every input has at least one token.
-    fn may_fit(&self, items: u64) -> bool {
+    /// Whether the exact count could fit at all: it is at least so many tokens.
+    fn may_fit(&self, least: u64) -> bool {
         self.denial.is_some_and(|denial| match denial.exhausted {
-            Exhausted::Tokens => denial.used.saturating_add(items) <= denial.limit,
+            Exhausted::Tokens => denial.used.saturating_add(least) <= denial.limit,
             Exhausted::Budget => denial.used < denial.limit,
             Exhausted::Requests | Exhausted::Parallel => false,
         })

@@ -12,6 +12,7 @@ use tokio::time::{Instant, Sleep};
 use super::usage::{self, EDGE};
 use crate::{
     accounting::{InFlight, Settled},
+    call_id::CallId,
     ledger::Certainty,
     tokens,
 };
@@ -57,6 +58,21 @@ impl Flow {
             passed: 0,
             in_flight: Some(in_flight),
         }
+    }
+
+    /// When the answer is to be whole.
+    pub fn deadline(&self) -> Instant {
+        self.deadline.deadline()
+    }
+
+    /// Gives it so much longer, from now.
+    pub fn extend(&mut self, by: std::time::Duration) {
+        self.deadline = Box::pin(tokio::time::sleep(by));
+    }
+
+    /// The call, while it is not settled.
+    pub fn call_id(&self) -> Option<CallId> {
+        self.in_flight.as_ref().map(|in_flight| in_flight.call().id)
     }
 
     /// The bytes that are still to come, where the provider announced their number.

@@ -1,28 +1,35 @@
 //! A large answer as the body of our own: piece by piece, the last one only when the whole was right.
+//!
+//! A task of its own takes the pieces from the provider and hands them over one at a time. It does not depend on the
+//! caller: one that leaves, or stops reading for good, does not keep the provider's connection, the reservation, or the
+//! knowledge of what was charged.
 
 use std::{
     collections::VecDeque,
     pin::Pin,
-    task::{Context, Poll},
-    time::Instant,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use tokio::sync::mpsc;
 
 use super::flow::{Broken, Flow};
 use crate::background::Background;
 
-/// A body that streams a provider's answer. A caller that leaves does not end it: it reads on to the `usage`.
+/// How long the rest of an answer is read whose caller is gone, to learn what it cost.
+const READ_ON: Duration = Duration::from_secs(10);
+
+/// A piece; none: that was the whole, and it was right.
+type Message = Result<Option<Bytes>, Broken>;
+
+/// A body that streams a provider's answer.
 #[derive(Debug)]
 pub struct Relay {
-    /// Pieces that were read and not passed on yet. The last one waits for the one after it, or for the end.
-    waiting: VecDeque<Bytes>,
-    state: State,
+    pieces: mpsc::Receiver<Message>,
     remaining: Option<u64>,
-    tasks: Background,
-    /// Called with the seconds it took, when the answer is whole.
-    done: Option<Observation>,
+    ended: bool,
 }
 
 /// Where the time of the answer is noted.
@@ -34,55 +41,64 @@ pub struct Observation {
     pub upstream: prometheus::Histogram,
 }
 
-#[derive(Debug)]
-enum State {
-    Flowing(Box<Flow>),
-    Settled,
-    Broken,
-}
-
 impl Relay {
     /// Streams the pieces that were read already and then the rest.
-    pub fn new(read: Vec<Bytes>, flow: Flow, tasks: Background, done: Observation) -> Self {
+    pub fn new(read: Vec<Bytes>, flow: Flow, tasks: &Background, done: Observation) -> Self {
         let so_far: u64 = read.iter().map(|piece| piece.len() as u64).sum();
         let remaining = flow.remaining().map(|rest| rest + so_far);
-        Self { waiting: read.into(), state: State::Flowing(Box::new(flow)), remaining, tasks, done: Some(done) }
+        let (to, pieces) = mpsc::channel(1);
+        tasks.spawn(pump(read.into(), flow, to, done));
+        Self { pieces, remaining, ended: false }
     }
+}
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
-        loop {
-            let flow = match &mut self.state {
-                State::Flowing(flow) => flow,
-                State::Settled => return Poll::Ready(self.waiting.pop_front().map(Ok)),
-                State::Broken => return Poll::Ready(None),
-            };
-            if self.waiting.len() > 1 {
-                return Poll::Ready(self.waiting.pop_front().map(Ok));
-            }
-            let end = match std::task::ready!(flow.poll_piece(cx)) {
-                Ok(Some(piece)) => {
-                    if !piece.is_empty() {
-                        self.waiting.push_back(piece);
-                    }
-                    continue;
-                }
-                Ok(None) => flow.settle().map(|_| ()),
-                Err(broken) => Err(broken),
-            };
-            if let Some(Observation { since, upstream }) = self.done.take() {
-                upstream.observe(since.elapsed().as_secs_f64());
-            }
-            match end {
-                Ok(()) => self.state = State::Settled,
-                Err(broken) => {
-                    // Dropping the flow books the call as unsettled.
-                    self.state = State::Broken;
-                    tracing::warn!(error = %broken, "a large answer broke off: the caller's connection is aborted");
-                    return Poll::Ready(Some(Err(broken)));
-                }
+/// Carries an answer from the provider to the caller, and settles it at its end.
+async fn pump(mut waiting: VecDeque<Bytes>, mut flow: Flow, to: mpsc::Sender<Message>, done: Observation) {
+    let mut caller = Some(to);
+    let end = loop {
+        // The last piece waits for the one after it, or for the end.
+        while caller.is_some() && waiting.len() > 1 {
+            if let Some(piece) = waiting.pop_front()
+                && !hand_over(&caller, Ok(Some(piece)), &flow).await
+            {
+                // Gone, or not reading. What the provider charges is still to be learnt.
+                caller = None;
+                flow.extend(READ_ON);
             }
         }
+        if caller.is_none() {
+            waiting.clear();
+        }
+        match flow.piece().await {
+            Ok(Some(piece)) if piece.is_empty() => {}
+            Ok(Some(piece)) => waiting.push_back(piece),
+            Ok(None) => break flow.settle().map(|_| ()),
+            Err(broken) => break Err(broken),
+        }
+    };
+    let Observation { since, upstream } = done;
+    upstream.observe(since.elapsed().as_secs_f64());
+    match end {
+        Ok(()) => {
+            for piece in waiting {
+                if !hand_over(&caller, Ok(Some(piece)), &flow).await {
+                    return;
+                }
+            }
+            hand_over(&caller, Ok(None), &flow).await;
+        }
+        Err(broken) => {
+            let call_id = flow.call_id().map(|id| id.to_string()).unwrap_or_default();
+            tracing::warn!(call_id, error = %broken, "a large answer broke off: its caller's connection is aborted");
+            hand_over(&caller, Err(broken), &flow).await;
+        }
     }
+}
+
+/// Whether the caller has taken it before the answer's time was up.
+async fn hand_over(caller: &Option<mpsc::Sender<Message>>, message: Message, flow: &Flow) -> bool {
+    let Some(caller) = caller else { return false };
+    matches!(tokio::time::timeout_at(flow.deadline(), caller.send(message)).await, Ok(Ok(())))
 }
 
 impl http_body::Body for Relay {
@@ -90,40 +106,34 @@ impl http_body::Body for Relay {
     type Error = Broken;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let polled = self.poll(cx);
-        if let Poll::Ready(Some(Ok(piece))) = &polled
-            && let Some(remaining) = &mut self.remaining
-        {
-            *remaining = remaining.saturating_sub(piece.len() as u64);
+        if self.ended {
+            return Poll::Ready(None);
         }
-        polled.map(|piece| piece.map(|piece| piece.map(Frame::data)))
+        // Without a last word the task was ended: the answer is not whole.
+        let message = ready!(self.pieces.poll_recv(cx)).unwrap_or(Err(Broken::Cut));
+        Poll::Ready(match message {
+            Ok(Some(piece)) => {
+                if let Some(remaining) = &mut self.remaining {
+                    *remaining = remaining.saturating_sub(piece.len() as u64);
+                }
+                Some(Ok(Frame::data(piece)))
+            }
+            Ok(None) => {
+                self.ended = true;
+                None
+            }
+            Err(broken) => {
+                self.ended = true;
+                Some(Err(broken))
+            }
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        !matches!(self.state, State::Flowing(_)) && self.waiting.is_empty()
+        self.ended
     }
 
     fn size_hint(&self) -> SizeHint {
         self.remaining.map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        if let State::Flowing(mut flow) = std::mem::replace(&mut self.state, State::Broken) {
-            // The caller has left; the provider charges all the same. The flow's own deadline bounds this.
-            self.tasks.spawn(async move {
-                loop {
-                    match flow.piece().await {
-                        Ok(Some(_)) => {}
-                        Ok(None) => {
-                            let _ = flow.settle();
-                            break;
-                        }
-                        Err(_) => break,
-                    }
-                }
-            });
-        }
     }
 }

@@ -26,7 +26,8 @@ fn in_edge(edge: &[u8]) -> Option<u64> {
     let rest = edge.get(at + b"\"usage\"".len()..)?.trim_ascii_start().strip_prefix(b":")?;
     // Reads one value and leaves alone what follows it.
     let usage = serde_json::Deserializer::from_slice(rest).into_iter::<Usage>().next()?.ok()?;
-    usage.prompt_tokens.or(usage.total_tokens)
+    // No input is empty, so none is free; and more than this nobody sends. Such a number says nothing.
+    usage.prompt_tokens.or(usage.total_tokens).filter(|tokens| (1..=u64::from(u32::MAX)).contains(tokens))
 }
 
 /// Whether the ends of an answer are those of a JSON object with vectors in it.
@@ -58,6 +59,8 @@ mod tests {
             (r#"{"data":["#, r#"}],"usage":{"total_tokens":9},"model":"x"}"#, Some(9)),
             (r#"{"usage":{"prompt_tokens":8},"data":["#, "}]}", Some(8)),
             (r#"{"data":["#, r#"}],"usage":null}"#, None),
+            (r#"{"data":["#, r#"}],"usage":{"prompt_tokens":0,"total_tokens":0}}"#, None),
+            (r#"{"data":["#, r#"}],"usage":{"prompt_tokens":18446744073709551615}}"#, None),
             (r#"{"data":["#, r#"}],"model":"\"usage\":{\"prompt_tokens\":1}"}"#, None),
             (r#"{"data":["#, r#"}],"usage":{"prompt_tokens":-1}}"#, None),
             (r#"{"data":["#, r#"}],"usage":{"prompt_tok"#, None),

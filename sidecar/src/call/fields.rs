@@ -127,6 +127,17 @@ impl<'de> Deserialize<'de> for Name<'de> {
     }
 }
 
+const KNOWN: [&str; 5] = ["model", "input", "encoding_format", "dimensions", "user"];
+/// Unknown fields are passed on, in reason.
+const MOST_OTHERS: usize = 64;
+
+/// The known field that a name is but for its case. Some servers ignore the case of names and would take this one for
+/// the other: what was checked here is then not what they carry out. (`ſ` and the Kelvin sign fold to s and k as well.)
+fn looks_like(name: &str) -> Option<&'static str> {
+    let folded = name.to_uppercase().to_lowercase();
+    KNOWN.into_iter().find(|known| *known == folded)
+}
+
 struct RawVisitor;
 
 impl<'de> Visitor<'de> for RawVisitor {
@@ -147,9 +158,16 @@ impl<'de> Visitor<'de> for RawVisitor {
                 "dimensions" => &mut raw.dimensions,
                 "user" => &mut raw.user,
                 _ => {
+                    if let Some(meant) = looks_like(&name.0) {
+                        let message = format!("the field `{}` is written `{meant}`", name.0);
+                        return Err(A::Error::custom(message));
+                    }
                     map.next_value::<IgnoredAny>()?;
                     if let Some(twice) = others.replace(name) {
                         return Err(A::Error::custom(format!("the field `{}` stands twice", twice.0)));
+                    }
+                    if others.len() > MOST_OTHERS {
+                        return Err(A::Error::custom(format!("it has more than {MOST_OTHERS} unknown fields")));
                     }
                     continue;
                 }

@@ -24,6 +24,8 @@ use crate::clock::Now;
 pub(crate) const OTHER: &str = "_other";
 /// How often counts that hold nothing any more are dropped.
 const SWEEP: Duration = Duration::from_mins(1);
+/// Ways of setting a budget that are remembered at once.
+const MOST_PURSES: usize = 4;
 
 /// Counters of one process. One lock guards all: a decision over several scopes is one step.
 #[derive(Debug, Default)]
@@ -38,6 +40,12 @@ struct Table {
     users: HashMap<Uid, HashSet<Arc<str>>>,
     open: Open,
     swept: Duration,
+    /// The newest slot that anything was counted in. Moments are taken before the lock: under it they only move forward.
+    slot: u64,
+    /// How many reservations there have been.
+    sequence: u64,
+    /// Grows with every change of money.
+    changes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +53,8 @@ struct Count {
     requests: Window,
     tokens: Window,
     parallel: u64,
-    purse: Option<Purse>,
+    /// One for each way that the budget was set lately (it may change while calls run): all of them are kept up.
+    purses: Vec<Purse>,
 }
 
 /// Money spent in one period of one budget.
@@ -57,14 +66,26 @@ struct Purse {
     end: Option<Timestamp>,
     /// Booked and reserved together: what the limit is held against.
     taken: PicoUsd,
+    /// It holds the reservations that came after this one in the table's sequence.
+    since: u64,
+}
+
+impl Purse {
+    fn is_for(&self, budget: &Budget) -> bool {
+        self.period == budget.period && self.zone == budget.time_zone
+    }
+
+    fn is_over(&self, wall: Timestamp) -> bool {
+        self.end.is_some_and(|end| end <= wall)
+    }
 }
 
 /// A reservation. It must be settled or given back: the permit that holds it sees to that.
 #[derive(Debug)]
 pub struct Held {
-    /// The counts, and for those with a budget the period it was reserved in.
-    entries: Vec<(usize, Option<Timestamp>)>,
+    counts: Vec<usize>,
     slot: u64,
+    sequence: u64,
     tokens: u64,
     money: PicoUsd,
 }
@@ -97,7 +118,7 @@ pub struct Remembered {
 }
 
 /// The accounts that have budgets.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 enum RememberedAccount {
     Key(Uid),
@@ -113,29 +134,35 @@ impl Memory {
 
     /// The budgets' money, for keeping. What is reserved counts as spent: after a restart nobody can settle it.
     pub fn remember(&self) -> Vec<Remembered> {
-        let table = self.table();
-        let mut all: Vec<Remembered> = table
-            .index
-            .iter()
-            .filter_map(|(account, &id)| {
-                let purse = table.counts.get(id)?.purse.as_ref()?;
+        let mut all = Vec::new();
+        {
+            let table = self.table();
+            for (account, &id) in &table.index {
                 let account = match account {
                     Account::Key(uid) => RememberedAccount::Key(uid.clone()),
                     Account::Team(uid) => RememberedAccount::Team(uid.clone()),
                     Account::TeamUser(uid, user) => RememberedAccount::TeamUser(uid.clone(), user.clone()),
-                    Account::KeyUser(..) | Account::KeyModel(..) | Account::TeamModel(..) => return None,
+                    Account::KeyUser(..) | Account::KeyModel(..) | Account::TeamModel(..) => continue,
                 };
-                Some(Remembered {
-                    account,
-                    period: purse.period,
-                    zone: purse.zone.clone(),
-                    start: purse.start,
-                    taken: purse.taken.pico(),
-                })
-            })
-            .collect();
-        all.sort_by_key(|entry| format!("{:?}", entry.account));
+                for purse in table.counts.get(id).iter().flat_map(|count| &count.purses) {
+                    all.push(Remembered {
+                        account: account.clone(),
+                        period: purse.period,
+                        zone: purse.zone.clone(),
+                        start: purse.start,
+                        taken: purse.taken.pico(),
+                    });
+                }
+            }
+        }
+        // Not under the lock: no call waits for it.
+        all.sort_by(|a, b| a.account.cmp(&b.account).then(a.start.cmp(&b.start)));
         all
+    }
+
+    /// Grows whenever there is something new to remember.
+    pub fn changes(&self) -> u64 {
+        self.table().changes
     }
 
     /// Takes up what a former process of this sidecar remembered. Periods that are over are dropped when next used.
@@ -154,12 +181,13 @@ impl Memory {
             };
             let id = table.id(&account);
             if let Some(count) = table.counts.get_mut(id) {
-                count.purse = Some(Purse {
+                count.purses.push(Purse {
                     period: entry.period,
                     zone: budget.time_zone,
                     start: period.start,
                     end: period.end,
                     taken: PicoUsd::new(entry.taken),
+                    since: 0,
                 });
             }
         }
@@ -184,18 +212,19 @@ impl Counters for Memory {
     }
 
     fn reserve(&self, ask: &Ask<'_>, now: Now) -> Result<Held, Denial> {
-        let slot = slot_of(now.elapsed);
         let mut table = self.table();
+        let slot = table.present(now);
         if now.elapsed.saturating_sub(table.swept) >= SWEEP {
             table.sweep(now);
         }
-        let mut entries = Vec::with_capacity(ask.scopes.len());
+        let since = table.sequence;
+        let mut counts = Vec::with_capacity(ask.scopes.len());
         let mut denied: Option<Denial> = None;
         for (place, scope) in ask.scopes.iter().enumerate() {
             let id = table.id(&scope.account);
             let Some(count) = table.counts.get_mut(id) else { continue };
-            count.advance(slot, scope.budget, now.wall);
-            entries.push((id, count.purse.as_ref().map(|purse| purse.start)));
+            count.advance(slot, scope.budget, now.wall, since);
+            counts.push(id);
             let longest = count.refusals(scope, ask, now).max_by_key(|denial| denial.retry);
             if let Some(denial) = longest.map(|denial| Denial { scope: place, ..denial })
                 && denied.is_none_or(|worst| denial.retry > worst.retry)
@@ -206,29 +235,31 @@ impl Counters for Memory {
         if let Some(denial) = denied {
             return Err(denial);
         }
-        for &(id, _) in &entries {
+        for &id in &counts {
             if let Some(count) = table.counts.get_mut(id) {
                 count.requests.add(slot, 1);
                 count.tokens.add(slot, ask.tokens);
                 count.parallel += 1;
-                if let Some(purse) = &mut count.purse {
+                for purse in &mut count.purses {
                     purse.taken = purse.taken.plus(ask.money);
                 }
             }
         }
         table.open.calls += 1;
-        table.open.tokens += ask.tokens;
+        table.open.tokens = table.open.tokens.saturating_add(ask.tokens);
         table.open.money = table.open.money.plus(ask.money);
-        Ok(Held { entries, slot, tokens: ask.tokens, money: ask.money })
+        table.sequence += 1;
+        table.changes += 1;
+        Ok(Held { counts, slot, sequence: table.sequence, tokens: ask.tokens, money: ask.money })
     }
 
     fn settle(&self, held: Held, used: Used, now: Now) {
-        let slot = slot_of(now.elapsed);
         let mut table = self.table();
+        let slot = table.present(now);
         table.close(&held, |count| {
+            count.tokens.advance(slot);
             count.tokens.take_back(held.slot, held.tokens.saturating_sub(used.tokens));
             // More than was reserved: a debt, which counts from now on.
-            count.tokens.advance(slot);
             count.tokens.add(slot, used.tokens.saturating_sub(held.tokens));
             used.money
         });
@@ -244,10 +275,10 @@ impl Counters for Memory {
     }
 
     fn standing(&self, held: &Held, scopes: &[Limits], now: Now) -> Standing {
-        let slot = slot_of(now.elapsed);
         let mut table = self.table();
+        let slot = table.present(now);
         let mut standing = Standing::default();
-        for (&(id, _), limits) in held.entries.iter().zip(scopes) {
+        for (&id, limits) in held.counts.iter().zip(scopes) {
             let Some(count) = table.counts.get_mut(id) else { continue };
             count.requests.advance(slot);
             count.tokens.advance(slot);
@@ -258,18 +289,17 @@ impl Counters for Memory {
     }
 
     fn spending(&self, account: &Account, budget: &Budget, now: Now) -> Spending {
-        let mut table = self.table();
-        let id = table.index.get(account).copied();
-        match id.and_then(|id| table.counts.get_mut(id)) {
-            Some(count) => {
-                count.advance(slot_of(now.elapsed), Some(budget), now.wall);
-                let purse = count.purse.as_ref();
-                Spending {
-                    taken: purse.map_or(PicoUsd::ZERO, |purse| purse.taken),
-                    ends: purse.and_then(|purse| purse.end),
-                }
+        let table = self.table();
+        let count = table.index.get(account).and_then(|&id| table.counts.get(id));
+        let purse =
+            count.and_then(|count| count.purses.iter().find(|purse| purse.is_for(budget) && !purse.is_over(now.wall)));
+        match purse {
+            Some(purse) => Spending { taken: purse.taken, ends: purse.end },
+            None => {
+                let period = stretch(budget, now.wall);
+                let taken = count.map_or(PicoUsd::ZERO, |count| count.carried(period.start, now.wall).0);
+                Spending { taken, ends: period.end }
             }
-            None => Spending { taken: PicoUsd::ZERO, ends: stretch(budget, now.wall).end },
         }
     }
 
@@ -296,37 +326,39 @@ impl Table {
         id
     }
 
+    /// The slot of a moment, or the newest one there was.
+    fn present(&mut self, now: Now) -> u64 {
+        self.slot = self.slot.max(slot_of(now.elapsed));
+        self.slot
+    }
+
     /// Ends a reservation in every scope; `undo` corrects the windows and returns the money that stays booked.
     fn close(&mut self, held: &Held, mut undo: impl FnMut(&mut Count) -> PicoUsd) {
-        for &(id, period) in &held.entries {
+        for &id in &held.counts {
             let Some(count) = self.counts.get_mut(id) else { continue };
             count.parallel = count.parallel.saturating_sub(1);
             let booked = undo(count);
             // A call belongs to the period in which it was admitted. In a later one nothing was reserved for it.
-            if let Some(purse) = &mut count.purse
-                && Some(purse.start) == period
-            {
+            for purse in count.purses.iter_mut().filter(|purse| purse.since < held.sequence) {
                 purse.taken = purse.taken.minus(held.money).plus(booked);
             }
         }
         self.open.calls = self.open.calls.saturating_sub(1);
         self.open.tokens = self.open.tokens.saturating_sub(held.tokens);
         self.open.money = self.open.money.minus(held.money);
+        self.changes += 1;
     }
 
     /// Drops the counts that say nothing: no call under way, empty windows, no money spent in the present period.
     fn sweep(&mut self, now: Now) {
         self.swept = now.elapsed;
-        let slot = slot_of(now.elapsed);
+        let slot = self.present(now);
         let Self { index, counts, users, .. } = self;
         index.retain(|account, &mut id| {
             let Some(count) = counts.get_mut(id) else { return false };
             count.requests.advance(slot);
             count.tokens.advance(slot);
-            let over = count
-                .purse
-                .as_ref()
-                .is_none_or(|purse| purse.taken == PicoUsd::ZERO || purse.end.is_some_and(|end| end <= now.wall));
+            let over = count.purses.iter().all(|purse| purse.taken == PicoUsd::ZERO || purse.is_over(now.wall));
             let idle = count.parallel == 0 && count.requests.is_empty() && count.tokens.is_empty() && over;
             if idle {
                 counts.remove(id);
@@ -354,28 +386,43 @@ impl Table {
 }
 
 impl Count {
-    /// Brings windows and period up to the present.
-    fn advance(&mut self, slot: u64, budget: Option<&Budget>, wall: Timestamp) {
+    /// Brings windows and periods up to the present.
+    fn advance(&mut self, slot: u64, budget: Option<&Budget>, wall: Timestamp, since: u64) {
         self.requests.advance(slot);
         self.tokens.advance(slot);
         // A budget that was taken away keeps its count: put back within the period, it goes on where it was.
         let Some(budget) = budget else { return };
-        let current = self.purse.as_ref().is_some_and(|purse| {
-            purse.period == budget.period
-                && purse.zone == budget.time_zone
-                // A calendar clock set back does not open a period again.
-                && purse.end.is_none_or(|end| wall < end)
-        });
-        if !current {
-            let period = stretch(budget, wall);
-            self.purse = Some(Purse {
-                period: budget.period,
-                zone: budget.time_zone.clone(),
-                start: period.start,
-                end: period.end,
-                taken: PicoUsd::ZERO,
-            });
+        if self.purses.iter().any(|purse| purse.is_for(budget) && !purse.is_over(wall)) {
+            return;
         }
+        let period = stretch(budget, wall);
+        let (taken, since) = match self.carried(period.start, wall) {
+            (PicoUsd::ZERO, _) => (PicoUsd::ZERO, since),
+            carried => carried,
+        };
+        self.purses.retain(|purse| !purse.is_over(wall) && !purse.is_for(budget));
+        if self.purses.len() >= MOST_PURSES {
+            self.purses.remove(0);
+        }
+        self.purses.push(Purse {
+            period: budget.period,
+            zone: budget.time_zone.clone(),
+            start: period.start,
+            end: period.end,
+            taken,
+            since,
+        });
+    }
+
+    /// What a period that begins at `start` inherits: the most that was taken in a period within it. A budget whose
+    /// period or time zone is edited does not begin at nothing.
+    fn carried(&self, start: Timestamp, wall: Timestamp) -> (PicoUsd, u64) {
+        self.purses
+            .iter()
+            .filter(|purse| purse.start >= start && !purse.is_over(wall))
+            .map(|purse| (purse.taken, purse.since))
+            .max()
+            .unwrap_or((PicoUsd::ZERO, 0))
     }
 
     /// Everything that stands against a call in this scope.
@@ -397,7 +444,8 @@ impl Count {
             .parallel_requests
             .filter(|&limit| self.parallel >= limit)
             .map(|limit| denial(Exhausted::Parallel, limit, self.parallel, Retry::WhenFree));
-        let budget = scope.budget.zip(self.purse.as_ref()).and_then(|(budget, purse)| {
+        let budget = scope.budget.and_then(|budget| {
+            let purse = self.purses.iter().find(|purse| purse.is_for(budget) && !purse.is_over(now.wall))?;
             if purse.taken.plus(ask.money) <= budget.limit {
                 return None;
             }

@@ -154,8 +154,10 @@ fn body(call: &Call, model: &str) -> Bytes {
     spliced.freeze()
 }
 
-/// Whether an answer of this status says for certain that nothing was charged. Gateways answer 502 and 504 (and some
-/// 520 to 524) for a call that the provider behind them may well have carried out.
-pub fn is_definite_refusal(status: StatusCode) -> bool {
-    !status.is_success() && !matches!(status.as_u16(), 502 | 504 | 520..=524)
+/// Whether an answer says for certain that nothing was charged. A 4xx does. A 5xx does only if the provider itself speaks
+/// (`explained`: with an error object) and not a gateway, whose 502, 503 or 504 may stand for a call that the provider
+/// behind it has carried out.
+pub fn is_definite_refusal(status: StatusCode, explained: bool) -> bool {
+    let by_gateway = matches!(status.as_u16(), 502 | 504 | 520..=524);
+    !status.is_server_error() || (explained && !by_gateway)
 }

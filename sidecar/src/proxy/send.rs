@@ -11,7 +11,6 @@ use crate::{
     answer::{Answer, Broken, Flow, HELD, Observation, Relay, passed_headers},
     background::Background,
     call::{Call, Input},
-    call_id::CallId,
     ledger::Certainty,
     metrics::Metrics,
     provider::{
@@ -33,16 +32,16 @@ pub(super) async fn send(
     from_caller: HeaderMap,
     tasks: Background,
     metrics: Metrics,
-    id: CallId,
 ) -> Result<Sent, Refusal> {
     let Target { permit, backend } = target;
+    let id = permit.call().id;
     let started = Instant::now();
     let upstream = metrics.upstream(&backend.label);
     let sent = match &backend.provider {
         Provider::Builtin => {
             // Before the call counts as sent: what the model cannot do is the caller's mistake and costs nothing.
             let dimensions = builtin_dimensions(permit.call())?;
-            builtin(permit.sent(backend.clone()), dimensions).await
+            builtin(permit.sent(backend.clone()), dimensions, &tasks).await
         }
         Provider::OpenAi(provider) => {
             let in_flight = permit.sent(backend.clone());
@@ -50,7 +49,7 @@ pub(super) async fn send(
             match call(provider, in_flight, &from_caller, deadline).await? {
                 (in_flight, Ok(response)) => {
                     let observation = Observation { since: started, upstream: upstream.clone() };
-                    read(response, in_flight, deadline, tasks, observation).await
+                    read(response, in_flight, deadline, &tasks, observation).await
                 }
                 (in_flight, Err(response)) => Err(refused(provider, in_flight, response, deadline).await),
             }
@@ -62,11 +61,15 @@ pub(super) async fn send(
             if matches!(answer, Answer::Whole(..)) {
                 upstream.observe(upstream_time.as_secs_f64());
             }
-            Ok(Sent { answer, headers, upstream_time })
+            Ok(Sent { answer, headers })
         }
         Err(refusal) => {
             upstream.observe(upstream_time.as_secs_f64());
-            tracing::debug!(call_id = %id, backend = &*backend.label, status = refusal.status.as_u16(), "backend failed");
+            // Not the message: a provider may repeat the input in it.
+            tracing::warn!(
+                call_id = %id, backend = &*backend.label, status = refusal.status.as_u16(), reason = refusal.reason,
+                "a backend did not serve a call"
+            );
             Err(refusal)
         }
     }
@@ -119,7 +122,7 @@ async fn read(
     response: Upstream,
     in_flight: InFlight,
     deadline: tokio::time::Instant,
-    tasks: Background,
+    tasks: &Background,
     observation: Observation,
 ) -> Result<(Answer, HeaderMap), Refusal> {
     let (parts, body) = response.into_parts();
@@ -187,12 +190,8 @@ async fn refused(
     let name = &backend.label;
     let (parts, body) = response.into_parts();
     let status = parts.status;
-    if is_definite_refusal(status) {
-        in_flight.refused();
-    } else {
-        drop(in_flight);
-    }
     if status.is_redirection() {
+        in_flight.refused();
         return Refusal::bad_gateway(format!("Backend {name} answered with a redirect, which is never followed"));
     }
     let limited = http_body_util::Limited::new(body, MOST_OF_AN_ERROR);
@@ -201,7 +200,14 @@ async fn refused(
         Ok(Err(_)) | Err(_) => Bytes::new(),
     };
     let (message, code) = explanation(&body);
-    let message = format!("Backend {name} answered {}: {}", status.as_u16(), provider.redact(&message));
+    if is_definite_refusal(status, message.is_some()) {
+        in_flight.refused();
+    } else {
+        drop(in_flight);
+    }
+    let message = message.as_deref().unwrap_or("no explanation");
+    let message = format!("Backend {name} answered {}: {}", status.as_u16(), quoted(provider, message, 1000));
+    let code = code.map(|code| quoted(provider, &code, 100));
     if status.is_client_error() {
         let wait = parts.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         Refusal::by_provider(status, message, code, wait.map(Duration::from_secs))
@@ -213,7 +219,7 @@ async fn refused(
 }
 
 /// Message and code of a provider's error: OpenAI's object, or one of the shapes that compatible servers use.
-fn explanation(body: &[u8]) -> (String, Option<String>) {
+fn explanation(body: &[u8]) -> (Option<String>, Option<String>) {
     let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
     let text = |value: Option<&serde_json::Value>| value.and_then(|value| value.as_str()).map(str::to_owned);
     let error = json.get("error");
@@ -222,7 +228,12 @@ fn explanation(body: &[u8]) -> (String, Option<String>) {
         .or_else(|| text(json.get("message")))
         .or_else(|| text(json.get("detail")));
     let code = text(error.and_then(|error| error.get("code")));
-    (message.unwrap_or_else(|| "no explanation".to_owned()), code)
+    (message, code)
+}
+
+/// A provider's words, without the credential and in reason.
+fn quoted(provider: &OpenAi, words: &str, most: usize) -> String {
+    provider.redact(words).chars().take(most).collect()
 }
 
 /// The number of dimensions to answer with, if the built-in model can do what is asked.
@@ -240,7 +251,7 @@ fn builtin_dimensions(call: &Call) -> Result<usize, Refusal> {
     }
 }
 
-async fn builtin(in_flight: InFlight, dimensions: usize) -> Result<(Answer, HeaderMap), Refusal> {
+async fn builtin(in_flight: InFlight, dimensions: usize, tasks: &Background) -> Result<(Answer, HeaderMap), Refusal> {
     let much = in_flight.call().shape.bytes > MUCH_TEXT;
     let work = move || -> Result<(Answer, HeaderMap), Refusal> {
         let unusable =
@@ -261,7 +272,5 @@ async fn builtin(in_flight: InFlight, dimensions: usize) -> Result<(Answer, Head
     if !much {
         return work();
     }
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| Refusal::bad_gateway(format!("The built-in model failed: {error}")))?
+    tasks.compute(work).await.map_err(|error| Refusal::bad_gateway(format!("The built-in model failed: {error}")))?
 }

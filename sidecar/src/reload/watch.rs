@@ -1,7 +1,7 @@
 //! When to look at the config folder again: at once when the kernel tells of a change, and every few seconds in case it
 //! does not (some file systems have no inotify; a folder that is replaced loses its watch).
 
-use std::{path::Path, time::Duration};
+use std::{os::unix::fs::MetadataExt, path::Path, time::Duration};
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::mpsc;
@@ -17,18 +17,26 @@ const SETTLE: Duration = Duration::from_millis(10);
 pub async fn watch(mut reloader: Reloader) {
     let (told, mut changes) = mpsc::channel(1);
     let folder = reloader.folder.clone();
+    let mut watched = identity(&folder);
     let mut watcher = start(&folder, &told);
     loop {
         if tokio::time::timeout(POLL, changes.recv()).await.is_ok() {
             tokio::time::sleep(SETTLE).await;
             while changes.try_recv().is_ok() {}
         }
-        reloader.reload();
-        // A watch ends with its folder. Whether it has cannot be asked, but a new one is cheap where there is none.
-        if watcher.is_none() || reloader.failing.is_some() {
+        reloader.reload().await;
+        // A watch belongs to a folder, not to its name: another one under the same name needs another watch.
+        let present = identity(&folder);
+        if watcher.is_none() || present != watched {
             watcher = start(&folder, &told);
+            watched = present;
         }
     }
+}
+
+/// Device and inode of the folder that has this name now.
+fn identity(folder: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(folder).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 fn start(folder: &Path, told: &mpsc::Sender<()>) -> Option<RecommendedWatcher> {

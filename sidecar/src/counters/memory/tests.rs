@@ -101,6 +101,38 @@ fn a_call_belongs_to_the_period_in_which_it_was_admitted() {
 }
 
 #[test]
+fn an_edited_budget_keeps_what_was_spent_and_flips_without_loss() {
+    let memory = Memory::default();
+    let (daily, monthly) = (budget(100, Period::Daily), budget(1000, Period::Monthly));
+    let account = scope("k", None, None).account;
+    let under = |budget| [Scope { account: account.clone(), limits: Limits::default(), budget: Some(budget) }];
+    let open = reserve(&memory, &under(&daily), 60, at(0)).unwrap();
+    // Edited while a call runs: the longer period begins with what the shorter one knows of.
+    let held = reserve(&memory, &under(&monthly), 30, at(1)).unwrap();
+    assert_eq!(memory.spending(&account, &monthly, at(1)).taken, PicoUsd::new(90));
+    memory.settle(open, Used { tokens: 0, money: PicoUsd::new(50) }, at(2));
+    memory.settle(held, Used { tokens: 0, money: PicoUsd::new(30) }, at(2));
+    // A call that still has the old config, and a scrape of either, change nothing.
+    let late = reserve(&memory, &under(&daily), 10, at(3)).unwrap();
+    memory.settle(late, Used { tokens: 0, money: PicoUsd::new(10) }, at(3));
+    for _ in 0..2 {
+        assert_eq!(memory.spending(&account, &daily, at(3)).taken, PicoUsd::new(90));
+        assert_eq!(memory.spending(&account, &monthly, at(3)).taken, PicoUsd::new(90));
+    }
+}
+
+#[test]
+fn a_settlement_after_its_window_takes_nothing_from_others() {
+    let memory = Memory::default();
+    let scopes = [scope("k", Some(1000), None)];
+    let slow = reserve(&memory, &scopes, 900, at(0)).unwrap();
+    let held = reserve(&memory, &scopes, 1000, at(65)).unwrap();
+    memory.settle(held, Used { tokens: 1000, money: PicoUsd::ZERO }, at(66));
+    memory.settle(slow, Used { tokens: 100, money: PicoUsd::ZERO }, at(70));
+    assert_eq!(reserve(&memory, &scopes, 1, at(71)).unwrap_err().used, 1000);
+}
+
+#[test]
 fn money_outlives_a_restart_and_reserved_money_counts_as_spent() {
     let memory = Memory::default();
     let money = budget(100, Period::Total);
