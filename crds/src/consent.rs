@@ -48,7 +48,7 @@ pub struct LabelRequirement {
     pub key: String,
     /// What must hold of its value.
     pub operator: LabelOperator,
-    /// The values that In and NotIn speak of.
+    /// The values that `In` and `NotIn` speak of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub values: Vec<String>,

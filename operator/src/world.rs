@@ -95,6 +95,8 @@ impl fmt::Debug for SecretContent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SecretContent")
             .field("kind", &self.kind)
+            .field("owner", &self.owner)
+            .field("minted", &self.minted)
             .field("entries", &self.entries.keys().collect::<Vec<_>>())
             .finish()
     }

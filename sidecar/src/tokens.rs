@@ -22,7 +22,7 @@ pub fn bound(input: &Shape, bound: &TokenBound) -> u64 {
     }
 }
 
-/// The longest token of cl100k_base, in bytes: 128 spaces.
+/// The longest token of `cl100k_base`, in bytes: 128 spaces.
 const LONGEST: u64 = 128;
 
 /// The fewest tokens that an input can become: a reason not to count what cannot fit anyway.

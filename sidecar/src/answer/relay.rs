@@ -59,7 +59,7 @@ async fn pump(mut waiting: VecDeque<Bytes>, mut flow: Flow, to: mpsc::Sender<Mes
         // The last piece waits for the one after it, or for the end.
         while caller.is_some() && waiting.len() > 1 {
             if let Some(piece) = waiting.pop_front()
-                && !hand_over(&caller, Ok(Some(piece)), &flow).await
+                && !hand_over(caller.as_ref(), Ok(Some(piece)), &flow).await
             {
                 // Gone, or not reading. What the provider charges is still to be learnt.
                 caller = None;
@@ -81,22 +81,22 @@ async fn pump(mut waiting: VecDeque<Bytes>, mut flow: Flow, to: mpsc::Sender<Mes
     match end {
         Ok(()) => {
             for piece in waiting {
-                if !hand_over(&caller, Ok(Some(piece)), &flow).await {
+                if !hand_over(caller.as_ref(), Ok(Some(piece)), &flow).await {
                     return;
                 }
             }
-            hand_over(&caller, Ok(None), &flow).await;
+            hand_over(caller.as_ref(), Ok(None), &flow).await;
         }
         Err(broken) => {
             let call_id = flow.call_id().map(|id| id.to_string()).unwrap_or_default();
             tracing::warn!(call_id, error = %broken, "a large answer broke off: its caller's connection is aborted");
-            hand_over(&caller, Err(broken), &flow).await;
+            hand_over(caller.as_ref(), Err(broken), &flow).await;
         }
     }
 }
 
 /// Whether the caller has taken it before the answer's time was up.
-async fn hand_over(caller: &Option<mpsc::Sender<Message>>, message: Message, flow: &Flow) -> bool {
+async fn hand_over(caller: Option<&mpsc::Sender<Message>>, message: Message, flow: &Flow) -> bool {
     let Some(caller) = caller else { return false };
     matches!(tokio::time::timeout_at(flow.deadline(), caller.send(message)).await, Ok(Ok(())))
 }

@@ -293,14 +293,12 @@ impl Counters for Memory {
         let count = table.index.get(account).and_then(|&id| table.counts.get(id));
         let purse =
             count.and_then(|count| count.purses.iter().find(|purse| purse.is_for(budget) && !purse.is_over(now.wall)));
-        match purse {
-            Some(purse) => Spending { taken: purse.taken, ends: purse.end },
-            None => {
-                let period = stretch(budget, now.wall);
-                let taken = count.map_or(PicoUsd::ZERO, |count| count.carried(period.start, now.wall).0);
-                Spending { taken, ends: period.end }
-            }
+        if let Some(purse) = purse {
+            return Spending { taken: purse.taken, ends: purse.end };
         }
+        let period = stretch(budget, now.wall);
+        let taken = count.map_or(PicoUsd::ZERO, |count| count.carried(period.start, now.wall).0);
+        Spending { taken, ends: period.end }
     }
 
     fn open(&self) -> Open {

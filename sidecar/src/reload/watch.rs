@@ -17,7 +17,7 @@ const SETTLE: Duration = Duration::from_millis(10);
 pub async fn watch(mut reloader: Reloader) {
     let (told, mut changes) = mpsc::channel(1);
     let folder = reloader.folder.clone();
-    let mut watched = identity(&folder);
+    let mut seen = identity(&folder);
     let mut watcher = start(&folder, &told);
     loop {
         if tokio::time::timeout(POLL, changes.recv()).await.is_ok() {
@@ -27,9 +27,9 @@ pub async fn watch(mut reloader: Reloader) {
         reloader.reload().await;
         // A watch belongs to a folder, not to its name: another one under the same name needs another watch.
         let present = identity(&folder);
-        if watcher.is_none() || present != watched {
+        if watcher.is_none() || present != seen {
             watcher = start(&folder, &told);
-            watched = present;
+            seen = present;
         }
     }
 }
