@@ -83,7 +83,7 @@ async fn accept(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut connections = auto::Builder::new(TokioExecutor::new());
-    connections.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).pipeline_flush(true);
+    connections.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     connections.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
     loop {
         let stream = tokio::select! {

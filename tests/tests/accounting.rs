@@ -150,3 +150,43 @@ async fn spend_and_used_budgets_outlive_a_restart() -> anyhow::Result<()> {
     assert_eq!(again.code(), "budget_exceeded", "one token is left of five");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_that_stops_reading_holds_nothing_beyond_the_timeout() -> anyhow::Result<()> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut all = vec![team("search", json!({}))];
+    let mut routes = route("openai", &["text-embedding-3-small"], &provider.url());
+    routes[0]["spec"]["backends"][0]["timeoutSeconds"] = json!(3);
+    all.extend(routes);
+    all.extend(api_key("alice", "search", json!({"limits": {"parallelRequests": 1}})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let body = json!({"model": "text-embedding-3-small", "input": vec!["a"; 1000]}).to_string();
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    // Or the kernel would take the whole answer in its place.
+    socket.set_recv_buffer_size(64 * 1024)?;
+    let mut stalled = socket.connect(pair.proxy_address()).await?;
+    let head = format!(
+        "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n",
+        key_value("alice"),
+        body.len()
+    );
+    stalled.write_all(head.as_bytes()).await?;
+    stalled.write_all(body.as_bytes()).await?;
+    let mut first = [0; 1024];
+    stalled.read_exact(&mut first).await?;
+    assert!(first.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&first));
+    // It reads no further, and keeps the connection.
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let refused = caller.embed("text-embedding-3-small", json!("a")).await?;
+    assert_eq!(refused.status, 429, "its place is taken");
+    let free = async || Ok((pair.metrics().await?.value("vectoll_reservations", &[]) == Some(0.0)).then_some(()));
+    pair.wait_for("the stalled call to end", Duration::from_secs(40), free).await?;
+    let metrics = pair.metrics().await?;
+    assert_eq!(metrics.value("vectoll_unsettled_tokens_total", &[]), Some(0.0), "the answer was read on to its usage");
+    assert_eq!(count(&metrics, "vectoll_key_tokens_total"), provider.account().charged_tokens);
+    assert_eq!(caller.embed("text-embedding-3-small", json!("a")).await?.status, 200);
+    drop(stalled);
+    Ok(())
+}

@@ -16,7 +16,7 @@ use std::{
 use serde_json::json;
 use vectoll_tests::{
     caller::Caller,
-    manifest::{api_key, builtin, file, key_value, team},
+    manifest::{api_key, builtin, file, key_value, resource, team},
     pair::Pair,
 };
 
@@ -207,5 +207,39 @@ async fn a_changed_credential_is_used_from_the_next_call_on() -> anyhow::Result<
     let held = async || Ok((caller.embed("text-embedding-3-small", json!("a")).await?.status == 503).then_some(()));
     pair.wait_for("the route to keep its name", DEADLINE, held).await?;
     assert!(pair.operator_log().contains("SecretKeyMissing"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_generated_key_goes_with_its_apikey_and_is_put_aside() -> anyhow::Result<()> {
+    let (pair, _caller) = stage(100).await?;
+    let manifest = file([resource("ApiKey", "made", json!({"teamRef": {"name": "search"}}))]);
+    let secret = pair.operator_state_dir().join("secrets/default.made.yaml");
+    let read = async || Ok(fs::read_to_string(&secret).ok());
+    pair.write_manifest("made.yaml", &manifest)?;
+    let first = pair.wait_for("the key to be made", DEADLINE, read).await?;
+    // Taken away and put back at once, as editors do: nothing is lost.
+    pair.remove_manifest("made.yaml")?;
+    let gone = async || {
+        Ok(pair
+            .operator_log()
+            .lines()
+            .any(|line| line.contains("gone") && line.contains("ApiKey default/made"))
+            .then_some(()))
+    };
+    pair.wait_for("the key to be gone", DEADLINE, gone).await?;
+    pair.write_manifest("made.yaml", &manifest)?;
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    assert_eq!(fs::read_to_string(&secret)?, first);
+    // Gone for good: put aside, and a new one is made for a new ApiKey.
+    pair.remove_manifest("made.yaml")?;
+    let aside = async || Ok((!secret.exists()).then_some(()));
+    pair.wait_for("the key to be put aside", Duration::from_secs(30), aside).await?;
+    let removed = pair.operator_state_dir().join("secrets/removed");
+    let kept = fs::read_dir(removed)?.next().transpose()?.map(|entry| fs::read_to_string(entry.path())).transpose()?;
+    assert_eq!(kept.as_ref(), Some(&first));
+    pair.write_manifest("made.yaml", &manifest)?;
+    let second = pair.wait_for("the new key", DEADLINE, read).await?;
+    assert_ne!(second, first);
     Ok(())
 }

@@ -170,6 +170,23 @@ fn users_are_bounded_and_idle_ones_forgotten() {
 }
 
 #[test]
+fn so_many_run_at_once_and_a_running_one_is_never_forgotten() {
+    let memory = Memory::default();
+    let limits = Limits { parallel_requests: Some(2), ..Limits::default() };
+    let scopes = [Scope { account: Account::Key(Uid::new("k")), limits, budget: None }];
+    let first = reserve(&memory, &scopes, 1, at(0)).unwrap();
+    // A second one much later: a sweep in between must leave the count of the first.
+    let second = reserve(&memory, &scopes, 1, at(500)).unwrap();
+    let denial = reserve(&memory, &scopes, 1, at(1_000)).unwrap_err();
+    assert_eq!((denial.exhausted, denial.used, denial.retry), (Exhausted::Parallel, 2, Retry::WhenFree));
+    memory.settle(first, Used { tokens: 1, money: PicoUsd::ZERO }, at(1_001));
+    let third = reserve(&memory, &scopes, 1, at(1_001)).unwrap();
+    memory.give_back(second, at(1_002));
+    memory.give_back(third, at(1_002));
+    assert_eq!(memory.open(), Open::default());
+}
+
+#[test]
 fn the_tightest_quota_is_told() {
     let memory = Memory::default();
     let limits = |tokens| Limits { tokens_per_minute: Some(tokens), ..Limits::default() };
