@@ -61,8 +61,14 @@ fn unknown(sent: &[u8]) -> Refusal {
 /// The key as sent. `Bearer` in any case, as RFC 9110 has authentication schemes.
 fn credential(headers: &HeaderMap) -> Option<&[u8]> {
     if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let (scheme, rest) = value.as_bytes().split_at_checked(7)?;
-        return scheme.eq_ignore_ascii_case(b"bearer ").then_some(rest.trim_ascii()).filter(|key| !key.is_empty());
+        return after_bearer(value.as_bytes()).filter(|key| !key.is_empty());
     }
-    KEY_HEADERS.iter().find_map(|name| headers.get(name)).map(http::HeaderValue::as_bytes).filter(|key| !key.is_empty())
+    let value = KEY_HEADERS.iter().find_map(|name| headers.get(name))?.as_bytes();
+    // LiteLLM's clients write `Bearer` into its own header, too.
+    Some(after_bearer(value).unwrap_or(value)).filter(|key| !key.is_empty())
+}
+
+fn after_bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, key) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then_some(key.trim_ascii())
 }

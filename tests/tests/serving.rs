@@ -68,6 +68,7 @@ async fn every_path_and_every_key_header_serves() -> anyhow::Result<()> {
         ("x-api-key", key.clone()),
         ("api-key", key.clone()),
         ("x-litellm-api-key", key.clone()),
+        ("x-litellm-api-key", format!("Bearer {key}")),
     ] {
         let answer = caller
             .raw(|http, base| {

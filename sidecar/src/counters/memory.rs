@@ -1,5 +1,8 @@
 //! Counters in this process's memory: exact for one sidecar on its own.
 
+mod count;
+mod remembered;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -9,23 +12,20 @@ use std::{
 use jiff::Timestamp;
 use slab::Slab;
 use vectoll_config::{
-    PicoUsd, Uid, ZoneName,
-    v1::{Budget, Limits, Period},
+    PicoUsd, Uid,
+    v1::{Budget, Limits},
 };
 
-use super::{
-    Account, Ask, Counters, Denial, Exhausted, Open, Quota, Retry, Scope, Standing, Used,
-    budget::stretch,
-    window::{Window, slot_of},
-};
+use self::count::{Count, tighten};
+use super::{Account, Ask, Counters, Denial, Open, Standing, Used, budget::stretch, window::slot_of};
 use crate::clock::Now;
+
+pub use remembered::Remembered;
 
 /// The name that users beyond a team's `maxUsers` share.
 pub(crate) const OTHER: &str = "_other";
 /// How often counts that hold nothing any more are dropped.
 const SWEEP: Duration = Duration::from_mins(1);
-/// Ways of setting a budget that are remembered at once.
-const MOST_PURSES: usize = 4;
 
 /// Counters of one process. One lock guards all: a decision over several scopes is one step.
 #[derive(Debug, Default)]
@@ -46,38 +46,6 @@ struct Table {
     sequence: u64,
     /// Grows with every change of money.
     changes: u64,
-}
-
-#[derive(Debug, Default)]
-struct Count {
-    requests: Window,
-    tokens: Window,
-    parallel: u64,
-    /// One for each way that the budget was set lately (it may change while calls run): all of them are kept up.
-    purses: Vec<Purse>,
-}
-
-/// Money spent in one period of one budget.
-#[derive(Debug)]
-struct Purse {
-    period: Period,
-    zone: ZoneName,
-    start: Timestamp,
-    end: Option<Timestamp>,
-    /// Booked and reserved together: what the limit is held against.
-    taken: PicoUsd,
-    /// It holds the reservations that came after this one in the table's sequence.
-    since: u64,
-}
-
-impl Purse {
-    fn is_for(&self, budget: &Budget) -> bool {
-        self.period == budget.period && self.zone == budget.time_zone
-    }
-
-    fn is_over(&self, wall: Timestamp) -> bool {
-        self.end.is_some_and(|end| end <= wall)
-    }
 }
 
 /// A reservation. It must be settled or given back: the permit that holds it sees to that.
@@ -106,91 +74,10 @@ pub struct Spending {
     pub ends: Option<Timestamp>,
 }
 
-/// A budget's money as it is kept over a restart.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Remembered {
-    account: RememberedAccount,
-    period: Period,
-    zone: ZoneName,
-    start: Timestamp,
-    taken: u64,
-}
-
-/// The accounts that have budgets.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum RememberedAccount {
-    Key(Uid),
-    Team(Uid),
-    TeamUser(Uid, Arc<str>),
-}
-
 impl Memory {
     fn table(&self) -> MutexGuard<'_, Table> {
         // A panic while counting leaves numbers, not broken memory: to go on is better than to refuse every call.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The budgets' money, for keeping. What is reserved counts as spent: after a restart nobody can settle it.
-    pub fn remember(&self) -> Vec<Remembered> {
-        let mut all = Vec::new();
-        {
-            let table = self.table();
-            for (account, &id) in &table.index {
-                let account = match account {
-                    Account::Key(uid) => RememberedAccount::Key(uid.clone()),
-                    Account::Team(uid) => RememberedAccount::Team(uid.clone()),
-                    Account::TeamUser(uid, user) => RememberedAccount::TeamUser(uid.clone(), user.clone()),
-                    Account::KeyUser(..) | Account::KeyModel(..) | Account::TeamModel(..) => continue,
-                };
-                for purse in table.counts.get(id).iter().flat_map(|count| &count.purses) {
-                    all.push(Remembered {
-                        account: account.clone(),
-                        period: purse.period,
-                        zone: purse.zone.clone(),
-                        start: purse.start,
-                        taken: purse.taken.pico(),
-                    });
-                }
-            }
-        }
-        // Not under the lock: no call waits for it.
-        all.sort_by(|a, b| a.account.cmp(&b.account).then(a.start.cmp(&b.start)));
-        all
-    }
-
-    /// Grows whenever there is something new to remember.
-    pub fn changes(&self) -> u64 {
-        self.table().changes
-    }
-
-    /// Takes up what a former process of this sidecar remembered. Periods that are over are dropped when next used.
-    pub fn recall(&self, remembered: Vec<Remembered>) {
-        let mut table = self.table();
-        for entry in remembered {
-            let budget = Budget { limit: PicoUsd::ZERO, period: entry.period, time_zone: entry.zone };
-            let period = stretch(&budget, entry.start);
-            let account = match entry.account {
-                RememberedAccount::Key(uid) => Account::Key(uid),
-                RememberedAccount::Team(uid) => Account::Team(uid),
-                RememberedAccount::TeamUser(uid, user) => {
-                    table.users.entry(uid.clone()).or_default().insert(user.clone());
-                    Account::TeamUser(uid, user)
-                }
-            };
-            let id = table.id(&account);
-            if let Some(count) = table.counts.get_mut(id) {
-                count.purses.push(Purse {
-                    period: entry.period,
-                    zone: budget.time_zone,
-                    start: period.start,
-                    end: period.end,
-                    taken: PicoUsd::new(entry.taken),
-                    since: 0,
-                });
-            }
-        }
     }
 }
 
@@ -306,14 +193,6 @@ impl Counters for Memory {
     }
 }
 
-fn tighten(quota: &mut Option<Quota>, limit: Option<u64>, window: &Window, now: Now) {
-    let Some(limit) = limit else { return };
-    let remaining = limit.saturating_sub(window.sum());
-    if quota.is_none_or(|tightest| remaining < tightest.remaining) {
-        *quota = Some(Quota { limit, remaining, reset: window.reset(now.elapsed) });
-    }
-}
-
 impl Table {
     fn id(&mut self, account: &Account) -> usize {
         if let Some(&id) = self.index.get(account) {
@@ -380,82 +259,6 @@ impl Table {
             names.retain(|name| counted.contains(name));
         }
         users.retain(|_, names| !names.is_empty());
-    }
-}
-
-impl Count {
-    /// Brings windows and periods up to the present.
-    fn advance(&mut self, slot: u64, budget: Option<&Budget>, wall: Timestamp, since: u64) {
-        self.requests.advance(slot);
-        self.tokens.advance(slot);
-        // A budget that was taken away keeps its count: put back within the period, it goes on where it was.
-        let Some(budget) = budget else { return };
-        if self.purses.iter().any(|purse| purse.is_for(budget) && !purse.is_over(wall)) {
-            return;
-        }
-        let period = stretch(budget, wall);
-        let (taken, since) = match self.carried(period.start, wall) {
-            (PicoUsd::ZERO, _) => (PicoUsd::ZERO, since),
-            carried => carried,
-        };
-        self.purses.retain(|purse| !purse.is_over(wall) && !purse.is_for(budget));
-        if self.purses.len() >= MOST_PURSES {
-            self.purses.remove(0);
-        }
-        self.purses.push(Purse {
-            period: budget.period,
-            zone: budget.time_zone.clone(),
-            start: period.start,
-            end: period.end,
-            taken,
-            since,
-        });
-    }
-
-    /// What a period that begins at `start` inherits: the most that was taken in a period within it. A budget whose
-    /// period or time zone is edited does not begin at nothing.
-    fn carried(&self, start: Timestamp, wall: Timestamp) -> (PicoUsd, u64) {
-        self.purses
-            .iter()
-            .filter(|purse| purse.start >= start && !purse.is_over(wall))
-            .map(|purse| (purse.taken, purse.since))
-            .max()
-            .unwrap_or((PicoUsd::ZERO, 0))
-    }
-
-    /// Everything that stands against a call in this scope.
-    fn refusals(&self, scope: &Scope<'_>, ask: &Ask<'_>, now: Now) -> impl Iterator<Item = Denial> {
-        let denial = |exhausted, limit, used, retry| Denial { scope: 0, exhausted, limit, used, retry };
-        let rate = |limit: Option<u64>, window: &Window, amount, exhausted| {
-            let limit = limit?;
-            let retry = match window.wait(now.elapsed, limit, amount) {
-                Some(Duration::ZERO) => return None,
-                Some(wait) => Retry::After(wait),
-                None => Retry::Never,
-            };
-            Some(denial(exhausted, limit, window.sum(), retry))
-        };
-        let requests = rate(scope.limits.requests_per_minute, &self.requests, 1, Exhausted::Requests);
-        let tokens = rate(scope.limits.tokens_per_minute, &self.tokens, ask.tokens, Exhausted::Tokens);
-        let parallel = scope
-            .limits
-            .parallel_requests
-            .filter(|&limit| self.parallel >= limit)
-            .map(|limit| denial(Exhausted::Parallel, limit, self.parallel, Retry::WhenFree));
-        let budget = scope.budget.and_then(|budget| {
-            let purse = self.purses.iter().find(|purse| purse.is_for(budget) && !purse.is_over(now.wall))?;
-            if purse.taken.plus(ask.money) <= budget.limit {
-                return None;
-            }
-            let retry = match purse.end {
-                Some(end) if ask.money <= budget.limit => {
-                    Retry::After(Duration::try_from(end.duration_since(now.wall)).unwrap_or_default())
-                }
-                Some(_) | None => Retry::Never,
-            };
-            Some(denial(Exhausted::Budget, budget.limit.pico(), purse.taken.pico(), retry))
-        });
-        [requests, tokens, parallel, budget].into_iter().flatten()
     }
 }
 
