@@ -61,7 +61,7 @@ unit: need-cargo ## Unit and contract tests
 
 .PHONY: e2e
 e2e: build need-curl need-python3 need-node need-npm ## Both programs as users run them, and the official clients
-	cargo test --locked -p vectoll-tests
+	cargo test --locked -p vectoll-tests -- --show-output
 
 .PHONY: bench
 bench: build need-nginx ## Compare the sidecar with nginx as a plain reverse proxy
