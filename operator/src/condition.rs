@@ -53,6 +53,13 @@ impl Condition {
     }
 }
 
+impl Condition {
+    /// Whether the resource cannot work because of it: its spec or a reference of it is wrong.
+    pub(crate) fn stops(&self) -> bool {
+        self.status == Status::False && matches!(self.kind, ConditionType::Accepted | ConditionType::ResolvedRefs)
+    }
+}
+
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}={:?} {}", self.kind, self.status, self.reason)?;
@@ -65,10 +72,7 @@ impl fmt::Display for Condition {
 pub(crate) fn complete(mut conditions: Vec<Condition>, ready: Result<(), (&'static str, String)>) -> Vec<Condition> {
     let failed = conditions
         .iter()
-        .find(|condition| {
-            matches!(condition.kind, ConditionType::Accepted | ConditionType::ResolvedRefs)
-                && condition.status == Status::False
-        })
+        .find(|condition| condition.stops())
         .map(|condition| (condition.reason, condition.message.clone()));
     let last = match failed.map_or(ready, Err) {
         Ok(()) => Condition::holds(ConditionType::Ready, "Ready", ""),

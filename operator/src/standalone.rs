@@ -29,7 +29,7 @@ use vectoll_config::write_v1;
 use self::{config_dir::ConfigDir, manifests::Manifests, report::Report, state::State};
 use crate::{
     cli::{Render, Standalone},
-    reconcile::{ConditionType, Outcome, Status, reconcile},
+    reconcile::{Outcome, reconcile},
 };
 
 /// How often the folder is read without being told to.
@@ -152,11 +152,11 @@ pub fn render(settings: &Render, out: &mut impl Write) -> anyhow::Result<ExitCod
     }
     state::identify_by_name(&mut world);
     let mut outcome = reconcile(&world, namespace);
-    in_order &= !outcome.conditions.values().flatten().any(|condition| {
-        condition.status == Status::False
-            && matches!(condition.kind, ConditionType::Accepted | ConditionType::ResolvedRefs)
-            && condition.reason != "SecretPending"
-    });
+    in_order &= !outcome
+        .conditions
+        .values()
+        .flatten()
+        .any(|condition| condition.stops() && condition.reason != "SecretPending");
     report.conditions(&outcome.conditions);
     outcome.config.config.generation = 1;
     out.write_all(write_v1(&outcome.config.config)?.as_bytes())?;

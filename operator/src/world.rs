@@ -48,6 +48,26 @@ pub struct World {
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
 }
 
+/// Why a reference leads nowhere: a reason for programs, a message for people.
+pub(crate) type Unresolved = (&'static str, String);
+
+impl World {
+    /// An entry of a Secret that the field at `path` refers to.
+    pub(crate) fn entry(&self, secret: &ObjectName, entry: &str, path: &str) -> Result<&[u8], Unresolved> {
+        let content = self
+            .secrets
+            .get(secret)
+            .ok_or_else(|| ("SecretNotFound", format!("{path}: there is no Secret {secret}: create it")))?;
+        content.entry(entry).ok_or_else(|| {
+            let has: Vec<&str> = content.names().collect();
+            let has = if has.is_empty() { "nothing".to_owned() } else { has.join(", ") };
+            let message =
+                format!("{path}: the Secret {secret} has no entry \"{entry}\" with something in it (it has: {has})");
+            ("SecretKeyMissing", message)
+        })
+    }
+}
+
 /// What a Secret holds. Its `Debug` shows no value.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretContent {

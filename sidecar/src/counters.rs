@@ -20,6 +20,10 @@ use crate::clock::Now;
 
 pub use memory::{Held, Memory, Remembered, Spending};
 
+/// The name that those beyond a bound share: users beyond a team's `maxUsers`, and users and models beyond what is told
+/// apart in the books.
+pub(crate) const OTHER: &str = "_other";
+
 /// Who or what a count is kept for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Account {

@@ -14,13 +14,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 use vectoll_config::PicoUsd;
 
-use crate::counters::Used;
+use crate::counters::{OTHER, Used};
 
 /// Users told apart on /metrics; those beyond are booked under `_other`.
 pub const MAX_USERS: usize = 1_000;
 /// Model names told apart: a wildcard route takes names from callers, and labels must stay bounded.
 const MAX_MODELS: usize = 1_000;
-const OTHER: &str = "_other";
 
 /// Totals of one series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,10 +126,10 @@ impl Ledger {
         let mut books = self.books();
         self.changes.fetch_add(1, Ordering::Relaxed);
         let books = &mut *books;
-        series(series_of(&mut books.keys, &booking.team), &booking.key).add(used);
+        series(series(&mut books.keys, &booking.team), &booking.key).add(used);
         series(&mut books.teams, &booking.team).add(used);
         let told_apart: usize = books.users.values().map(BTreeMap::len).sum();
-        let users = series_of(&mut books.users, &booking.team);
+        let users = series(&mut books.users, &booking.team);
         if told_apart < MAX_USERS || users.contains_key(&booking.user) {
             series(users, &booking.user).add(used);
         } else {
@@ -141,7 +140,7 @@ impl Ledger {
         let room = books.models.len() < MAX_MODELS && certainty != Certainty::Refused;
         let known = room || books.models.contains_key(&booking.model);
         let model: &str = if known { &booking.model } else { OTHER };
-        series(series_of(series_of(&mut books.models, model), booking.provider), &booking.backend).add(used);
+        series(series(series(&mut books.models, model), booking.provider), &booking.backend).add(used);
         if !priced {
             let tokens = series(&mut books.unpriced_tokens, model);
             *tokens = tokens.saturating_add(used.tokens);
@@ -178,14 +177,6 @@ fn series<'a, V: Default>(map: &'a mut BTreeMap<Arc<str>, V>, name: &str) -> &'a
         None => name.into(),
     };
     map.entry(name).or_default()
-}
-
-/// The same for a map of maps: only the types differ.
-fn series_of<'a, V>(
-    map: &'a mut BTreeMap<Arc<str>, BTreeMap<Arc<str>, V>>,
-    name: &str,
-) -> &'a mut BTreeMap<Arc<str>, V> {
-    series(map, name)
 }
 
 #[cfg(test)]

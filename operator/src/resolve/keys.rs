@@ -9,7 +9,7 @@ use crate::{
     condition::{Condition, ConditionType, complete},
     consent::consents,
     validate::{KeySource, ValidKey, ValidTeam, api_key},
-    world::{KEY_SECRET_TYPE, Kind, Object, ResourceRef, World},
+    world::{KEY_SECRET_TYPE, Kind, Object, ResourceRef, Unresolved, World},
 };
 use vectoll_crds::ApiKeySpec;
 
@@ -34,9 +34,6 @@ pub(crate) struct KeyOutcome {
 
 /// The ApiKey that has a value, by namespace and value.
 type Values = HashMap<(String, KeyHash), ObjectName>;
-
-/// Why a key does not work: a reason for programs, a message for people.
-type Unresolved = (&'static str, String);
 
 /// Resolves all keys; older ones first, so that of two with the same value the older one keeps it.
 pub(crate) fn resolve_keys(
@@ -102,18 +99,7 @@ fn team_of(key: &ValidKey, teams: &BTreeMap<ObjectName, ValidTeam>, world: &Worl
 fn value_of(key: &ValidKey, world: &World, outcome: &mut KeyOutcome) -> Result<KeyHash, Unresolved> {
     match &key.source {
         KeySource::Brought { secret, entry } => {
-            let content = world
-                .secrets
-                .get(secret)
-                .ok_or_else(|| ("SecretNotFound", format!("spec.secretRef: there is no Secret {secret}: create it")))?;
-            let value = content.entry(entry).ok_or_else(|| {
-                let has: Vec<&str> = content.names().collect();
-                let message = format!(
-                    "spec.secretRef: the Secret {secret} has no entry \"{entry}\" with something in it (it has: {})",
-                    if has.is_empty() { "nothing".to_owned() } else { has.join(", ") }
-                );
-                ("SecretKeyMissing", message)
-            })?;
+            let value = world.entry(secret, entry, "spec.secretRef")?;
             if value.len() < SHORTEST {
                 let message = format!("spec.secretRef: the key in {secret} is shorter than {SHORTEST} characters");
                 return Err(("KeyTooShort", message));

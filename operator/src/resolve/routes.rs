@@ -7,7 +7,7 @@ use vectoll_crds::{AllowedNamespaces, ModelRouteSpec, OpenAi};
 
 use super::teams::invalid;
 use crate::{
-    condition::{Condition, ConditionType, Status, complete},
+    condition::{Condition, ConditionType, complete},
     price,
     validate::{ValidBackend, ValidProvider, ValidRoute, model_route},
     world::{Kind, Object, ResourceRef, World},
@@ -55,10 +55,7 @@ pub(crate) fn resolve_routes(
             found.push(priced(valid));
         }
         found.push(conflict);
-        let broken = found.iter().any(|condition| {
-            condition.status == Status::False
-                && matches!(condition.kind, ConditionType::Accepted | ConditionType::ResolvedRefs)
-        });
+        let broken = found.iter().any(Condition::stops);
         let of = ResourceRef { kind: Kind::ModelRoute, name: object.name.clone() };
         conditions.insert(of, complete(found, Ok(())));
         if !models.is_empty() {
@@ -110,23 +107,14 @@ fn credentials(route: &ValidRoute, world: &World) -> Condition {
         };
         let secret = ObjectName::new(route.name.namespace(), &reference.name);
         let path = format!("spec.backends[{i}].openAI.apiKeySecretRef");
-        match world.secrets.get(&secret) {
-            None => missing.push(("SecretNotFound", format!("{path}: there is no Secret {secret}: create it"))),
-            Some(content) if content.entry(&reference.key).is_none() => {
-                let has: Vec<&str> = content.names().collect();
-                let has = if has.is_empty() { "nothing".to_owned() } else { has.join(", ") };
-                let message = format!(
-                    "{path}: the Secret {secret} has no entry \"{}\" with something in it (it has: {has})",
-                    reference.key
-                );
-                missing.push(("SecretKeyMissing", message));
-            }
-            Some(content) if content.entry(&reference.key).is_some_and(|value| !is_header_value(value)) => {
+        match world.entry(&secret, &reference.key, &path) {
+            Err(unresolved) => missing.push(unresolved),
+            Ok(value) if !is_header_value(value) => {
                 let message =
                     format!("{path}: the entry \"{}\" of {secret} is not one line of printable ASCII", reference.key);
                 missing.push(("CredentialUnusable", message));
             }
-            Some(_) => {}
+            Ok(_) => {}
         }
     }
     match missing.first() {

@@ -17,13 +17,11 @@ use vectoll_config::{
 };
 
 use self::count::{Count, tighten};
-use super::{Account, Ask, Counters, Denial, Open, Standing, Used, budget::stretch, window::slot_of};
+use super::{Account, Ask, Counters, Denial, OTHER, Open, Standing, Used, budget::stretch, window::slot_of};
 use crate::clock::Now;
 
 pub use remembered::Remembered;
 
-/// The name that users beyond a team's `maxUsers` share.
-pub(crate) const OTHER: &str = "_other";
 /// How often counts that hold nothing any more are dropped.
 const SWEEP: Duration = Duration::from_mins(1);
 
