@@ -10,7 +10,7 @@ mod relay;
 mod usage;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderName, header};
 
 use crate::accounting::Settled;
 
@@ -22,7 +22,7 @@ pub use relay::{Observation, Relay};
 pub const HELD: usize = 256 * 1024;
 
 /// Headers of a provider that callers get to see.
-const PASSED: [HeaderName; 4] = [
+pub const PASSED: [HeaderName; 4] = [
     header::CONTENT_TYPE,
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("openai-processing-ms"),
@@ -36,9 +36,4 @@ pub enum Answer {
     Whole(Bytes, Settled),
     /// Still coming.
     Streaming(Relay, crate::counters::Standing),
-}
-
-/// The provider's headers that go on to the caller.
-pub fn passed_headers(from: &HeaderMap) -> HeaderMap {
-    PASSED.iter().filter_map(|name| from.get(name).map(|value| (name.clone(), value.clone()))).collect()
 }

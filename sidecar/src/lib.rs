@@ -15,6 +15,7 @@ pub mod clock;
 pub mod counters;
 pub mod keep;
 pub mod ledger;
+pub mod line;
 pub mod logging;
 pub mod metrics;
 pub mod policy;

@@ -1,5 +1,6 @@
 //! The request path.
 
+mod respond;
 mod send;
 
 use std::{
@@ -12,24 +13,26 @@ use std::{
 
 use arc_swap::ArcSwap;
 use axum::{
-    body::Body,
     extract::Request,
     response::{IntoResponse, Response},
 };
-use http::{HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue};
 
 use crate::{
-    accounting::{Accounting, Permit, Settled, admit},
+    accounting::{Accounting, Permit, admit},
     answer::{Answer, Persist},
     authenticate::{Caller, authenticate},
     background::Background,
     call::{Call, Caps},
     call_id::CallId,
+    line::Line,
     metrics::Metrics,
     policy::{Backend, Policy, Route, allows},
-    quota_headers,
     refusal::Refusal,
 };
+
+const CALL_ID: HeaderName = HeaderName::from_static("x-litellm-call-id");
+const OVERHEAD: HeaderName = HeaderName::from_static("x-litellm-overhead-duration-ms");
 
 /// All that requests share.
 #[derive(Debug)]
@@ -66,13 +69,15 @@ impl Proxy {
         let mut response = served.unwrap_or_else(|refusal| self.refuse(refusal, id));
         drop(under_way);
         self.metrics.observe(response.status(), started.elapsed(), waited);
+        let headers = response.headers_mut();
         if let Ok(value) = HeaderValue::from_bytes(&id.text()) {
-            response.headers_mut().insert(HeaderName::from_static("x-litellm-call-id"), value);
+            headers.insert(CALL_ID, value);
         }
         let overhead = started.elapsed().saturating_sub(waited);
-        let micros = overhead.as_micros();
-        if let Ok(value) = HeaderValue::try_from(format!("{}.{:03}", micros / 1000, micros % 1000)) {
-            response.headers_mut().insert(HeaderName::from_static("x-litellm-overhead-duration-ms"), value);
+        let millis = overhead.as_secs() * 1000 + u64::from(overhead.subsec_millis());
+        let micros = overhead.subsec_micros() % 1000;
+        if let Some(value) = Line::of(format_args!("{millis}.{micros:03}")).value() {
+            headers.insert(OVERHEAD, value);
         }
         response
     }
@@ -104,8 +109,7 @@ impl Proxy {
         )
         .await;
         *waited += sending.elapsed();
-        let Sent { answer, headers } = sent?;
-        Ok(respond(answer, headers, &backend))
+        Ok(respond::respond(sent?, &backend))
     }
 
     fn authenticate(&self, policy: &Policy, headers: &http::HeaderMap) -> Result<Caller, Refusal> {
@@ -166,37 +170,6 @@ fn pick(permit: Permit) -> Result<Target, Refusal> {
     }
 }
 
-fn respond(answer: Answer, provider_headers: http::HeaderMap, backend: &Backend) -> Response {
-    let (body, standing, settled) = match answer {
-        Answer::Whole(bytes, settled) => (Body::from(bytes), settled.standing, Some(settled)),
-        Answer::Streaming(relay, standing) => (Body::new(relay), standing, None),
-    };
-    let mut response = Response::new(body);
-    *response.status_mut() = StatusCode::OK;
-    let headers = response.headers_mut();
-    *headers = provider_headers;
-    headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-    quota_headers::write(headers, &standing);
-    for name in ["x-litellm-attempted-retries", "x-litellm-attempted-fallbacks"] {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static("0"));
-    }
-    if let Ok(value) = HeaderValue::try_from(&*backend.label) {
-        headers.insert(HeaderName::from_static("x-litellm-model-id"), value);
-    }
-    if let Some(Settled { cost, key_spend, .. }) = settled {
-        let mut money = |name: &'static str, amount: vectoll_config::PicoUsd| {
-            if let Ok(value) = HeaderValue::try_from(amount.to_string()) {
-                headers.insert(HeaderName::from_static(name), value);
-            }
-        };
-        money("x-litellm-key-spend", key_spend);
-        if let Some(cost) = cost {
-            money("x-litellm-response-cost", cost);
-        }
-    }
-    response
-}
-
 /// The list object of OpenAI's `GET /v1/models`: every name without a wildcard that the caller may use.
 fn model_list(caller: &Caller) -> serde_json::Value {
     let key = caller.key();
@@ -221,5 +194,6 @@ fn model_list(caller: &Caller) -> serde_json::Value {
 #[derive(Debug)]
 struct Sent {
     answer: Answer,
+    /// All of the provider's.
     headers: http::HeaderMap,
 }

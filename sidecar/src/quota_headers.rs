@@ -1,23 +1,37 @@
 //! `x-ratelimit-*`, in the words and units of OpenAI's API reference ("Rate limits", "Rate limits in headers").
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 
 use crate::{
     counters::{Quota, Standing},
+    line::Line,
     refusal::whole_seconds,
 };
+
+/// Limit, remaining, reset.
+type Names = [HeaderName; 3];
+
+const REQUESTS: Names = [
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+];
+const TOKENS: Names = [
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+];
 
 /// Writes what is left of the tightest limits; nothing where there is no limit.
 pub fn write(headers: &mut HeaderMap, standing: &Standing) {
     let Standing { requests, tokens } = *standing;
-    let mut set = |quota: Option<Quota>, [limit, remaining, reset]: [&'static str; 3]| {
-        let Some(quota) = quota else { return };
-        headers.insert(HeaderName::from_static(limit), quota.limit.into());
-        headers.insert(HeaderName::from_static(remaining), quota.remaining.into());
-        if let Ok(value) = HeaderValue::try_from(format!("{}s", whole_seconds(quota.reset))) {
-            headers.insert(HeaderName::from_static(reset), value);
+    for (quota, names) in [(requests, REQUESTS), (tokens, TOKENS)] {
+        let Some(Quota { limit, remaining, reset }) = quota else { continue };
+        let lines = [Line::number(limit), Line::number(remaining), Line::number(whole_seconds(reset)).then("s")];
+        for (name, line) in names.into_iter().zip(&lines) {
+            if let Some(value) = line.value() {
+                headers.insert(name, value);
+            }
         }
-    };
-    set(requests, ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"]);
-    set(tokens, ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"]);
+    }
 }

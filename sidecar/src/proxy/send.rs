@@ -8,7 +8,7 @@ use http::{HeaderMap, Response, StatusCode, header};
 use super::{Sent, Target};
 use crate::{
     accounting::InFlight,
-    answer::{Answer, Broken, Flow, HELD, Observation, Relay, passed_headers},
+    answer::{Answer, Broken, Flow, HELD, Observation, Relay},
     background::Background,
     call::{Call, Input},
     ledger::Certainty,
@@ -136,7 +136,7 @@ async fn read(
     if parts.headers.contains_key(header::CONTENT_ENCODING) {
         return Err(Refusal::bad_gateway(format!("Backend {name} compressed its answer without being asked to")));
     }
-    let headers = passed_headers(&parts.headers);
+    let headers = parts.headers;
     let mut flow = Flow::new(body, in_flight, deadline);
     let announced = flow.remaining();
     let mut read: Vec<Bytes> = Vec::new();
