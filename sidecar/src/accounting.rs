@@ -130,7 +130,7 @@ impl InFlight {
             let accounting = &self.reservation.accounting;
             let nothing = Used { tokens: 0, money: PicoUsd::ZERO };
             accounting.counters.settle(held, nothing, accounting.now());
-            accounting.ledger.book(&self.booking(), nothing, true, 0, Certainty::Refused);
+            accounting.ledger.book(self.booking(), nothing, true, 0, Certainty::Refused);
         }
     }
 
@@ -170,20 +170,20 @@ impl InFlight {
             }
             accounting.counters.settle(held, used, now);
             let overrun = used.tokens.saturating_sub(reserved.tokens);
-            accounting.ledger.book(&self.booking(), used, self.backend.price.is_some(), overrun, certainty);
+            accounting.ledger.book(self.booking(), used, self.backend.price.is_some(), overrun, certainty);
         }
         Settled { cost, key_spend: accounting.ledger.key_spend(&key.team.name, &key.name), standing }
     }
 
-    fn booking(&self) -> Booking {
+    fn booking(&self) -> Booking<'_> {
         let key = self.call.caller.key();
         Booking {
-            key: key.name.clone(),
-            team: key.team.name.clone(),
-            user: self.call.user.clone(),
-            model: self.call.model.clone(),
+            key: &key.name,
+            team: &key.team.name,
+            user: &self.call.user,
+            model: &self.call.model,
             provider: self.backend.provider.name(),
-            backend: self.backend.label.clone(),
+            backend: &self.backend.label,
         }
     }
 }

@@ -47,20 +47,20 @@ impl Totals {
 }
 
 /// Whom a call is booked to. Names are `namespace/name`, for people: accounts by UID are the counters' business.
-#[derive(Clone, Debug)]
-pub struct Booking {
+#[derive(Clone, Copy, Debug)]
+pub struct Booking<'a> {
     /// The key.
-    pub key: Arc<str>,
+    pub key: &'a str,
     /// Its team.
-    pub team: Arc<str>,
+    pub team: &'a str,
     /// The end user.
-    pub user: Arc<str>,
+    pub user: &'a str,
     /// The model's public name.
-    pub model: Arc<str>,
+    pub model: &'a str,
     /// The kind of provider.
     pub provider: &'static str,
     /// The backend, `namespace/route/backend`.
-    pub backend: Arc<str>,
+    pub backend: &'a str,
 }
 
 /// How sure a charge is.
@@ -122,25 +122,25 @@ impl Ledger {
     }
 
     /// Books a call in every family. `priced` is false where nobody knows what the model costs.
-    pub fn book(&self, booking: &Booking, used: Used, priced: bool, overrun: u64, certainty: Certainty) {
+    pub fn book(&self, booking: Booking<'_>, used: Used, priced: bool, overrun: u64, certainty: Certainty) {
         let mut books = self.books();
         self.changes.fetch_add(1, Ordering::Relaxed);
         let books = &mut *books;
-        series(series(&mut books.keys, &booking.team), &booking.key).add(used);
-        series(&mut books.teams, &booking.team).add(used);
+        series(series(&mut books.keys, booking.team), booking.key).add(used);
+        series(&mut books.teams, booking.team).add(used);
         let told_apart: usize = books.users.values().map(BTreeMap::len).sum();
-        let users = series(&mut books.users, &booking.team);
-        if told_apart < MAX_USERS || users.contains_key(&booking.user) {
-            series(users, &booking.user).add(used);
+        let users = series(&mut books.users, booking.team);
+        if told_apart < MAX_USERS || users.contains_key(booking.user) {
+            series(users, booking.user).add(used);
         } else {
             books.folded_calls += 1;
             series(users, OTHER).add(used);
         }
         // A refused call makes no series of its own: with a wildcard route its model may be any word.
         let room = books.models.len() < MAX_MODELS && certainty != Certainty::Refused;
-        let known = room || books.models.contains_key(&booking.model);
-        let model: &str = if known { &booking.model } else { OTHER };
-        series(series(series(&mut books.models, model), booking.provider), &booking.backend).add(used);
+        let known = room || books.models.contains_key(booking.model);
+        let model = if known { booking.model } else { OTHER };
+        series(series(series(&mut books.models, model), booking.provider), booking.backend).add(used);
         if !priced {
             let tokens = series(&mut books.unpriced_tokens, model);
             *tokens = tokens.saturating_add(used.tokens);
@@ -183,15 +183,8 @@ fn series<'a, V: Default>(map: &'a mut BTreeMap<Arc<str>, V>, name: &str) -> &'a
 mod tests {
     use super::*;
 
-    fn booking(key: &str, user: &str, model: &str) -> Booking {
-        Booking {
-            key: key.into(),
-            team: "default/t".into(),
-            user: user.into(),
-            model: model.into(),
-            provider: "openai",
-            backend: "default/r/b".into(),
-        }
+    fn booking<'a>(key: &'a str, user: &'a str, model: &'a str) -> Booking<'a> {
+        Booking { key, team: "default/t", user, model, provider: "openai", backend: "default/r/b" }
     }
 
     #[test]
@@ -201,8 +194,8 @@ mod tests {
         for i in 0..2_500u64 {
             let used = Used { tokens: i, money: PicoUsd::new(i * 7) };
             total.add(used);
-            let booking = booking(&format!("default/k{}", i % 3), &format!("u{i}"), &format!("m{}", i % 1_700));
-            ledger.book(&booking, used, true, 0, Certainty::Known);
+            let (key, name, model) = (format!("default/k{}", i % 3), format!("u{i}"), format!("m{}", i % 1_700));
+            ledger.book(booking(&key, &name, &model), used, true, 0, Certainty::Known);
         }
         let books = ledger.copy();
         let sum = |totals: Vec<Totals>| {

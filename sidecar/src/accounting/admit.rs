@@ -6,7 +6,7 @@ use vectoll_config::{PicoUsd, v1::Limits};
 
 use super::{
     Accounting, Permit, Reservation,
-    scopes::{Named, scopes},
+    scopes::{name, scopes},
 };
 use crate::{
     call::Call,
@@ -96,17 +96,16 @@ impl Denied {
 
 fn reserve(accounting: &Accounting, call: &Call, weight: Weight) -> Result<(Held, Vec<Limits>), Denied> {
     let now = accounting.now();
-    let named = scopes(call, &*accounting.counters);
-    if weight.money.is_none() && named.iter().any(|named| named.scope.budget.is_some()) {
+    let scopes = scopes(call, &*accounting.counters);
+    if weight.money.is_none() && scopes.iter().any(|scope| scope.budget.is_some()) {
         return Err(Denied { denial: None, refusal: Refusal::unpriced(&call.model) });
     }
-    let scopes: Vec<Scope<'_>> = named.iter().map(|named| named.scope.clone()).collect();
     let money = weight.money.unwrap_or(PicoUsd::ZERO);
     match accounting.counters.reserve(&Ask { scopes: &scopes, tokens: weight.tokens, money }, now) {
         Ok(held) => Ok((held, scopes.iter().map(|scope| scope.limits).collect())),
         Err(denial) => {
-            let refusal = match named.get(denial.scope) {
-                Some(scope) => explain(scope, &denial, weight),
+            let refusal = match scopes.get(denial.scope) {
+                Some(scope) => explain(call, scope, &denial, weight),
                 None => Refusal::unavailable("counting_failed", "The call could not be counted".to_owned()),
             };
             Err(Denied { denial: Some(denial), refusal })
@@ -114,8 +113,8 @@ fn reserve(accounting: &Accounting, call: &Call, weight: Weight) -> Result<(Held
     }
 }
 
-fn explain(named: &Named<'_>, denial: &Denial, weight: Weight) -> Refusal {
-    let Named { word, name, scope } = named;
+fn explain(call: &Call, scope: &Scope<'_>, denial: &Denial, weight: Weight) -> Refusal {
+    let (word, name) = name(call, &scope.account);
     let Denial { limit, used, .. } = *denial;
     let wait = match denial.retry {
         Retry::WhenFree => Some(Duration::from_secs(1)),

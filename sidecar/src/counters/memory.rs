@@ -82,10 +82,13 @@ impl Memory {
 impl Counters for Memory {
     fn user(&self, team: &Uid, user: &Arc<str>, most: u32) -> Arc<str> {
         let mut table = self.table();
-        if !table.users.contains_key(team) {
-            table.users.insert(team.clone(), HashSet::new());
-        }
-        let Some(users) = table.users.get_mut(team) else { return OTHER.into() };
+        let Some(users) = table.users.get_mut(team) else {
+            if most == 0 {
+                return OTHER.into();
+            }
+            table.users.insert(team.clone(), HashSet::from([user.clone()]));
+            return user.clone();
+        };
         if let Some(known) = users.get(user) {
             return known.clone();
         }
