@@ -4,6 +4,7 @@
 //! the headers can tell the cost. A larger one streams through; its last piece is kept back until the whole was seen to
 //! be right, and what goes wrong after the headers were sent aborts the connection.
 
+mod body;
 mod flow;
 mod persist;
 mod relay;
@@ -14,6 +15,7 @@ use http::{HeaderName, header};
 
 use crate::accounting::Settled;
 
+pub use body::Body;
 pub use flow::{Broken, Flow};
 pub use persist::Persist;
 pub use relay::{Observation, Relay};

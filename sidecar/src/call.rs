@@ -6,9 +6,9 @@ mod input;
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
-use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header};
+use hyper::body::Incoming;
 use vectoll_config::v1::UserPolicy;
 
 use crate::{authenticate::Caller, call_id::CallId, refusal::Refusal};
@@ -83,7 +83,7 @@ impl Call {
         id: CallId,
         caller: Caller,
         headers: &HeaderMap,
-        body: Body,
+        body: Incoming,
         in_path: Option<String>,
         caps: Caps,
     ) -> Result<Self, Refusal> {

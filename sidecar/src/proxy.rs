@@ -12,15 +12,13 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use axum::{
-    extract::Request,
-    response::{IntoResponse, Response},
-};
-use http::{HeaderName, HeaderValue};
+use axum::response::IntoResponse;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use hyper::body::Incoming;
 
 use crate::{
     accounting::{Accounting, Permit, admit},
-    answer::{Answer, Persist},
+    answer::{Answer, Body, Persist},
     authenticate::{Caller, authenticate},
     background::Background,
     call::{Call, Caps},
@@ -60,13 +58,13 @@ struct Target {
 
 impl Proxy {
     /// One embeddings call, from request to response. `in_path` is the model's name where the path has it.
-    pub async fn embeddings(self: Arc<Self>, request: Request, in_path: Option<String>) -> Response {
+    pub async fn embeddings(&self, request: Request<Incoming>, in_path: Option<String>) -> Response<Body> {
         let id = CallId::random();
         let started = Instant::now();
         let under_way = self.metrics.enter();
         let mut waited = Duration::ZERO;
         let served = self.serve(request, in_path, id, &mut waited).await;
-        let mut response = served.unwrap_or_else(|refusal| self.refuse(refusal, id));
+        let mut response = served.unwrap_or_else(|refusal| self.refuse(refusal, id).map(Body::Framework));
         drop(under_way);
         self.metrics.observe(response.status(), started.elapsed(), waited);
         let headers = response.headers_mut();
@@ -86,14 +84,14 @@ impl Proxy {
     /// others: for the caller's body and for the backend.
     async fn serve(
         &self,
-        request: Request,
+        request: Request<Incoming>,
         in_path: Option<String>,
         id: CallId,
         waited: &mut Duration,
-    ) -> Result<Response, Refusal> {
-        let policy = self.policy.load_full();
+    ) -> Result<Response<Body>, Refusal> {
         let (parts, body) = request.into_parts();
-        let caller = self.authenticate(&policy, &parts.headers)?;
+        // From here on the call goes by the policy that its key belongs to, whatever is loaded meanwhile.
+        let caller = self.authenticate(&self.policy.load(), &parts.headers)?;
         let reading = Instant::now();
         let call = Call::read(id, caller, &parts.headers, body, in_path, self.caps).await;
         *waited += reading.elapsed();
@@ -112,7 +110,7 @@ impl Proxy {
         Ok(respond::respond(sent?, &backend))
     }
 
-    fn authenticate(&self, policy: &Policy, headers: &http::HeaderMap) -> Result<Caller, Refusal> {
+    fn authenticate(&self, policy: &Policy, headers: &HeaderMap) -> Result<Caller, Refusal> {
         if policy.generation == 0 {
             // Before the first config nobody can be told apart: that is no fault of the key's.
             return Err(Refusal::unavailable("not_ready", "This sidecar has no config yet".to_owned()));
@@ -126,16 +124,15 @@ impl Proxy {
     }
 
     /// The models that a caller may use, for `GET /v1/models`.
-    pub fn models(&self, request: &Request) -> Response {
-        let policy = self.policy.load();
-        match self.authenticate(&policy, request.headers()) {
+    pub fn models(&self, headers: &HeaderMap) -> axum::response::Response {
+        match self.authenticate(&self.policy.load(), headers) {
             Ok(caller) => axum::Json(model_list(&caller)).into_response(),
             Err(refusal) => self.refuse(refusal, CallId::random()),
         }
     }
 
     /// A refusal as a response, counted and, where it is not the caller's doing, logged.
-    pub fn refuse(&self, refusal: Refusal, id: CallId) -> Response {
+    pub fn refuse(&self, refusal: Refusal, id: CallId) -> axum::response::Response {
         self.metrics.rejected(refusal.scope, refusal.reason);
         // Without the message: it may quote a provider, and a provider its input.
         tracing::debug!(
@@ -195,5 +192,5 @@ fn model_list(caller: &Caller) -> serde_json::Value {
 struct Sent {
     answer: Answer,
     /// All of the provider's.
-    headers: http::HeaderMap,
+    headers: HeaderMap,
 }

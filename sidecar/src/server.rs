@@ -3,9 +3,14 @@
 mod admin;
 mod paths;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::{conn::auto, graceful::GracefulShutdown},
@@ -13,7 +18,8 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
-use crate::{background::Background, proxy::Proxy};
+use self::paths::Wanted;
+use crate::{answer::Body, background::Background, proxy::Proxy};
 
 /// How long a client may take for a request's headers.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -22,8 +28,30 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<TcpListener>,
-    router: Router,
+    site: Arc<Site>,
     tasks: Background,
+}
+
+/// What stands behind a listener.
+#[derive(Debug)]
+struct Site {
+    /// Where calls are served: not on the admin listener.
+    calls: Option<Arc<Proxy>>,
+    /// All else.
+    router: Router,
+}
+
+impl Site {
+    /// Answers a request. A call goes straight to the request path.
+    async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+        if let Some(proxy) = &self.calls
+            && let Wanted::Embeddings { model } = paths::wanted(request.method(), request.uri())
+        {
+            return Ok(proxy.embeddings(request, model).await);
+        }
+        let response = TowerToHyperService::new(self.router.clone()).call(request).await?;
+        Ok(response.map(Body::Framework))
+    }
 }
 
 impl Server {
@@ -44,14 +72,17 @@ impl Server {
             }
             listeners.push(listener);
         }
-        Ok(Self { listeners, tasks: proxy.tasks.clone(), router: paths::router(proxy) })
+        let tasks = proxy.tasks.clone();
+        let site = Arc::new(Site { calls: Some(proxy.clone()), router: paths::router(proxy) });
+        Ok(Self { listeners, site, tasks })
     }
 
     /// The listener for Prometheus and probes.
     pub async fn admin(address: SocketAddr, proxy: Arc<Proxy>) -> io::Result<Self> {
         let listeners = vec![bind(address, "admin").await?];
         // Scrapes are not waited for.
-        Ok(Self { listeners, tasks: Background::default(), router: admin::router(proxy) })
+        let site = Arc::new(Site { calls: None, router: admin::router(proxy) });
+        Ok(Self { listeners, site, tasks: Background::default() })
     }
 
     /// Serves until `stop` is true; then takes no more connections, lets those with a call under way finish it, and
@@ -60,7 +91,7 @@ impl Server {
         let graceful = GracefulShutdown::new();
         let mut accepting = Vec::new();
         for listener in self.listeners {
-            accepting.push(accept(listener, self.router.clone(), &self.tasks, &graceful, stop.clone()));
+            accepting.push(accept(listener, self.site.clone(), &self.tasks, &graceful, stop.clone()));
         }
         futures_util::future::join_all(accepting).await;
         graceful.shutdown().await;
@@ -77,7 +108,7 @@ async fn bind(address: SocketAddr, name: &'static str) -> io::Result<TcpListener
 
 async fn accept(
     listener: TcpListener,
-    router: Router,
+    site: Arc<Site>,
     tasks: &Background,
     graceful: &GracefulShutdown,
     mut stop: watch::Receiver<bool>,
@@ -100,7 +131,8 @@ async fn accept(
         };
         // Small answers go out at once.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(router.clone());
+        let site = site.clone();
+        let service = service_fn(move |request| site.clone().serve(request));
         let connection = connections.serve_connection(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
         tasks.spawn(async move {

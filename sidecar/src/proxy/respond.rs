@@ -1,12 +1,12 @@
 //! The response to a call that was served.
 
-use axum::{body::Body, response::Response};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use http_body_util::Full;
 
 use super::Sent;
 use crate::{
     accounting::Settled,
-    answer::{Answer, PASSED},
+    answer::{Answer, Body, PASSED},
     line::Line,
     policy::Backend,
     quota_headers,
@@ -22,11 +22,11 @@ const KEY_SPEND: HeaderName = HeaderName::from_static("x-litellm-key-spend");
 const RESPONSE_COST: HeaderName = HeaderName::from_static("x-litellm-response-cost");
 
 /// 200 with the answer, some of the provider's headers, and ours.
-pub(super) fn respond(sent: Sent, backend: &Backend) -> Response {
+pub(super) fn respond(sent: Sent, backend: &Backend) -> Response<Body> {
     let Sent { answer, headers: from_provider } = sent;
     let (body, standing, settled) = match answer {
-        Answer::Whole(bytes, settled) => (Body::from(bytes), settled.standing, Some(settled)),
-        Answer::Streaming(relay, standing) => (Body::new(relay), standing, None),
+        Answer::Whole(bytes, settled) => (Body::Whole(Full::new(bytes)), settled.standing, Some(settled)),
+        Answer::Streaming(relay, standing) => (Body::Streaming(relay), standing, None),
     };
     let mut headers = HeaderMap::with_capacity(ROOM);
     for name in &PASSED {

@@ -6,20 +6,57 @@ use axum::{
     Json, Router,
     extract::{Request, State},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post},
+    routing::{MethodRouter, any, get, post},
 };
+use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use crate::{call_id::CallId, proxy::Proxy, refusal::Refusal};
 
+/// What a request is for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Embeddings; with the model's name where the path has it.
+    Embeddings {
+        /// The name.
+        model: Option<String>,
+    },
+    /// Anything else, or nothing that there is: [`router`] knows.
+    Else,
+}
+
+/// The four forms of the one path that is called all the time, told without a walk through the router.
+pub(super) fn wanted(method: &Method, uri: &Uri) -> Wanted {
+    if method != Method::POST {
+        return Wanted::Else;
+    }
+    match uri.path() {
+        "/v1/embeddings" | "/embeddings" => Wanted::Embeddings { model: None },
+        path => match model_in(path) {
+            Some(model) => Wanted::Embeddings { model: Some(model) },
+            None => Wanted::Else,
+        },
+    }
+}
+
+/// The model of `/engines/{model}/embeddings` and of Azure's form of it. Its name may contain slashes.
+fn model_in(path: &str) -> Option<String> {
+    let model = path
+        .strip_prefix("/engines/")
+        .or_else(|| path.strip_prefix("/openai/deployments/"))?
+        .strip_suffix("/embeddings")?;
+    let model = percent_decode_str(model).decode_utf8().ok()?;
+    (!model.is_empty()).then(|| model.into_owned())
+}
+
+/// All other requests.
 pub(super) fn router(proxy: Arc<Proxy>) -> Router {
     Router::new()
-        .route("/v1/embeddings", only_post(post(embeddings)))
-        .route("/embeddings", only_post(post(embeddings)))
-        // A model's name may contain slashes, so the rest of the path is taken apart by hand.
-        .route("/engines/{*rest}", only_post(post(embeddings_of_engine)))
-        .route("/openai/deployments/{*rest}", only_post(post(embeddings_of_deployment)))
+        .route("/v1/embeddings", any(post_only))
+        .route("/embeddings", any(post_only))
+        .route("/engines/{*rest}", post(no_such_path).fallback(post_only))
+        .route("/openai/deployments/{*rest}", post(no_such_path).fallback(post_only))
         .route("/v1/models", only_get(get(models)))
         .route("/models", only_get(get(models)))
         .route("/health/liveliness", only_get(get(alive)))
@@ -29,8 +66,8 @@ pub(super) fn router(proxy: Arc<Proxy>) -> Router {
         .with_state(proxy)
 }
 
-fn only_post(method: MethodRouter<Arc<Proxy>>) -> MethodRouter<Arc<Proxy>> {
-    method.fallback(async |State(proxy): State<Arc<Proxy>>| not_allowed(&proxy, "POST"))
+async fn post_only(State(proxy): State<Arc<Proxy>>) -> Response {
+    not_allowed(&proxy, "POST")
 }
 
 fn only_get(method: MethodRouter<Arc<Proxy>>) -> MethodRouter<Arc<Proxy>> {
@@ -43,34 +80,8 @@ fn not_allowed(proxy: &Proxy, allowed: &'static str) -> Response {
     response
 }
 
-async fn embeddings(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
-    proxy.embeddings(request, None).await
-}
-
-async fn embeddings_of_engine(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
-    embeddings_of(proxy, request, "/engines/").await
-}
-
-async fn embeddings_of_deployment(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
-    embeddings_of(proxy, request, "/openai/deployments/").await
-}
-
-async fn embeddings_of(proxy: Arc<Proxy>, request: Request, before: &str) -> Response {
-    let path = request.uri().path();
-    let model = path
-        .strip_prefix(before)
-        .and_then(|rest| rest.strip_suffix("/embeddings"))
-        .and_then(|model| percent_decode_str(model).decode_utf8().ok())
-        .filter(|model| !model.is_empty())
-        .map(std::borrow::Cow::into_owned);
-    match model {
-        Some(model) => proxy.embeddings(request, Some(model)).await,
-        None => proxy.refuse(Refusal::path_not_found(path), CallId::random()),
-    }
-}
-
 async fn models(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
-    proxy.models(&request)
+    proxy.models(request.headers())
 }
 
 async fn alive() -> Response {
@@ -89,4 +100,31 @@ async fn ready(State(proxy): State<Arc<Proxy>>) -> Response {
 
 async fn no_such_path(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
     proxy.refuse(Refusal::path_not_found(request.uri().path()), CallId::random())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn four_forms_want_embeddings() {
+        let of = |path: &str| wanted(&Method::POST, &path.parse().unwrap());
+        let model = |name: &str| Wanted::Embeddings { model: Some(name.to_owned()) };
+        for path in ["/v1/embeddings", "/embeddings", "/v1/embeddings?a=b"] {
+            assert_eq!(of(path), Wanted::Embeddings { model: None });
+            assert_eq!(wanted(&Method::GET, &path.parse().unwrap()), Wanted::Else);
+        }
+        assert_eq!(of("/engines/a/b/embeddings"), model("a/b"));
+        assert_eq!(of("/openai/deployments/a%2Fb/embeddings?api-version=1"), model("a/b"));
+        for path in [
+            "/",
+            "/v1/embeddings/",
+            "/engines//embeddings",
+            "/engines/embeddings",
+            "/engines/%FF/embeddings",
+            "/engines/a",
+        ] {
+            assert_eq!(of(path), Wanted::Else, "{path}");
+        }
+    }
 }
