@@ -101,11 +101,9 @@ impl Proxy {
         let target = pick(permit)?;
         let backend = target.backend.clone();
         let sending = Instant::now();
-        let sent = Persist::new(
-            send::send(target, parts.headers, self.tasks.clone(), self.metrics.clone()),
-            self.tasks.clone(),
-        )
-        .await;
+        let upstream = self.metrics.upstream(&backend.label);
+        let sent = send::send(target, parts.headers, self.tasks.clone(), upstream);
+        let sent = Persist::new(sent, self.tasks.clone()).await;
         *waited += sending.elapsed();
         Ok(respond::respond(sent?, &backend))
     }

@@ -5,11 +5,11 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::Body as _;
 use tokio::time::{Instant, Sleep};
 
-use super::usage::{self, EDGE};
+use super::{ends::Ends, usage};
 use crate::{
     accounting::{InFlight, Settled},
     call_id::CallId,
@@ -33,10 +33,9 @@ pub enum Broken {
 
 /// The body of an answer, and the call it belongs to. Dropped before its end it leaves the call unsettled.
 pub struct Flow {
-    upstream: Pin<Box<reqwest::Body>>,
+    upstream: reqwest::Body,
     deadline: Pin<Box<Sleep>>,
-    head: BytesMut,
-    tail: BytesMut,
+    ends: Ends,
     passed: u64,
     in_flight: Option<InFlight>,
 }
@@ -49,15 +48,8 @@ impl std::fmt::Debug for Flow {
 
 impl Flow {
     /// The answer to a call, to be whole by the deadline.
-    pub fn new(upstream: reqwest::Body, in_flight: InFlight, deadline: Instant) -> Self {
-        Self {
-            upstream: Box::pin(upstream),
-            deadline: Box::pin(tokio::time::sleep_until(deadline)),
-            head: BytesMut::new(),
-            tail: BytesMut::new(),
-            passed: 0,
-            in_flight: Some(in_flight),
-        }
+    pub fn new(upstream: reqwest::Body, in_flight: InFlight, deadline: Pin<Box<Sleep>>) -> Self {
+        Self { upstream, deadline, ends: Ends::default(), passed: 0, in_flight: Some(in_flight) }
     }
 
     /// When the answer is to be whole.
@@ -88,10 +80,11 @@ impl Flow {
     /// The next piece; none at the end.
     pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
         loop {
-            match self.upstream.as_mut().poll_frame(cx) {
+            match Pin::new(&mut self.upstream).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(piece) = frame.into_data() else { continue };
-                    self.look_at(&piece);
+                    self.passed += piece.len() as u64;
+                    self.ends.pass(&piece);
                     return Poll::Ready(Ok(Some(piece)));
                 }
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Broken::Cut)),
@@ -112,41 +105,16 @@ impl Flow {
     /// After the last piece: checks the whole and settles the call to what the provider reports; where it reports
     /// nothing, to the tokenizer's count, or to the bound.
     pub fn settle(&mut self) -> Result<Settled, Broken> {
-        let tail = if self.tail.is_empty() { &self.head } else { &self.tail };
-        if let Some(fault) = usage::fault(&self.head, tail) {
+        let (head, tail) = (self.ends.head(), self.ends.tail());
+        if let Some(fault) = usage::fault(head, tail) {
             return Err(Broken::Unusable(fault));
         }
         let Some(in_flight) = self.in_flight.take() else { return Err(Broken::Unusable("it was settled before")) };
-        let (tokens, certainty) = match usage::reported(&self.head, tail) {
+        let (tokens, certainty) = match usage::reported(head, tail) {
             Some(tokens) => (tokens, Certainty::Known),
             None => counted(&in_flight),
         };
         Ok(in_flight.settle(tokens, certainty))
-    }
-
-    fn look_at(&mut self, piece: &Bytes) {
-        self.passed += piece.len() as u64;
-        let mut rest: &[u8] = piece;
-        if self.head.len() < EDGE {
-            let (begin, more) = rest.split_at(rest.len().min(EDGE - self.head.len()));
-            self.head.extend_from_slice(begin);
-            rest = more;
-            if rest.is_empty() && self.tail.is_empty() {
-                return;
-            }
-        }
-        if self.tail.is_empty() {
-            // The last edge may reach back into the first one.
-            self.tail.extend_from_slice(&self.head);
-        }
-        if rest.len() >= EDGE {
-            self.tail.clear();
-            self.tail.extend_from_slice(rest.get(rest.len() - EDGE..).unwrap_or_default());
-        } else {
-            let surplus = (self.tail.len() + rest.len()).saturating_sub(EDGE);
-            let _ = self.tail.split_to(surplus);
-            self.tail.extend_from_slice(rest);
-        }
     }
 }
 

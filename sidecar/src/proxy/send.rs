@@ -1,9 +1,14 @@
 //! Sending an admitted call to its backend, and settling what comes back.
 
-use std::time::{Duration, Instant};
+use std::{
+    pin::Pin,
+    time::{Duration, Instant},
+};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use prometheus::Histogram;
+use tokio::time::Sleep;
 
 use super::{Sent, Target};
 use crate::{
@@ -12,7 +17,6 @@ use crate::{
     background::Background,
     call::{Call, Input},
     ledger::Certainty,
-    metrics::Metrics,
     provider::{
         Provider,
         builtin::{DIMENSIONS, Model},
@@ -26,17 +30,19 @@ const MOST_OF_AN_ERROR: usize = 64 * 1024;
 /// Text from which on the built-in model works on a thread of its own.
 const MUCH_TEXT: u64 = 16 * 1024;
 
-/// Sends the call. The future is finished even if the caller leaves.
+/// The end of a backend's time for a call: one timer from sending to the answer's last byte.
+type Deadline = Pin<Box<Sleep>>;
+
+/// Sends the call and notes its time in `upstream`. The future is finished even if the caller leaves.
 pub(super) async fn send(
     target: Target,
     from_caller: HeaderMap,
     tasks: Background,
-    metrics: Metrics,
+    upstream: Histogram,
 ) -> Result<Sent, Refusal> {
     let Target { permit, backend } = target;
     let id = permit.call().id;
     let started = Instant::now();
-    let upstream = metrics.upstream(&backend.label);
     let sent = match &backend.provider {
         Provider::Builtin => {
             // Before the call counts as sent: what the model cannot do is the caller's mistake and costs nothing.
@@ -45,13 +51,13 @@ pub(super) async fn send(
         }
         Provider::OpenAi(provider) => {
             let in_flight = permit.sent(backend.clone());
-            let deadline = tokio::time::Instant::from_std(started + backend.timeout);
-            match call(provider, in_flight, &from_caller, deadline).await? {
+            let mut deadline = Box::pin(tokio::time::sleep_until((started + backend.timeout).into()));
+            match call(provider, in_flight, &from_caller, &mut deadline).await? {
                 (in_flight, Ok(response)) => {
                     let observation = Observation { since: started, upstream: upstream.clone() };
                     read(response, in_flight, deadline, &tasks, observation).await
                 }
-                (in_flight, Err(response)) => Err(refused(provider, in_flight, response, deadline).await),
+                (in_flight, Err(response)) => Err(refused(provider, in_flight, response, &mut deadline).await),
             }
         }
     };
@@ -82,25 +88,34 @@ async fn call(
     provider: &OpenAi,
     in_flight: InFlight,
     from_caller: &HeaderMap,
-    deadline: tokio::time::Instant,
+    deadline: &mut Deadline,
 ) -> Result<(InFlight, Result<Upstream, Upstream>), Refusal> {
     let backend = in_flight.backend().clone();
     let name = &backend.label;
-    let model = backend.model.as_deref().unwrap_or(&in_flight.call().model).to_owned();
-    let sending = provider.send(in_flight.call(), &model, from_caller);
-    match tokio::time::timeout_at(deadline, sending).await {
-        Ok(Ok(response)) if response.status().is_success() => Ok((in_flight, Ok(response))),
-        Ok(Ok(response)) => Ok((in_flight, Err(response))),
-        Ok(Err(error)) if error.is_connect() => {
+    let model = backend.model.as_deref().unwrap_or(&in_flight.call().model);
+    let sending = provider.send(in_flight.call(), model, from_caller);
+    match in_time(deadline, sending).await {
+        Some(Ok(response)) if response.status().is_success() => Ok((in_flight, Ok(response))),
+        Some(Ok(response)) => Ok((in_flight, Err(response))),
+        Some(Err(error)) if error.is_connect() => {
             in_flight.never_sent();
             let message = format!("No connection to backend {name}: {}", cause(&error));
             Err(Refusal::unavailable("no_connection", message))
         }
         // Dropping `in_flight` books it as unsettled: the provider may have read the call.
-        Ok(Err(error)) => {
+        Some(Err(error)) => {
             Err(Refusal::bad_gateway(format!("The connection to backend {name} broke: {}", cause(&error))))
         }
-        Err(_) => Err(Refusal::upstream_timeout(too_slow(name, backend.timeout))),
+        None => Err(Refusal::upstream_timeout(too_slow(name, backend.timeout))),
+    }
+}
+
+/// What the work gives; none if the deadline comes first.
+async fn in_time<T>(deadline: &mut Deadline, work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = deadline => None,
     }
 }
 
@@ -121,16 +136,17 @@ fn cause(error: &reqwest::Error) -> String {
 async fn read(
     response: Upstream,
     in_flight: InFlight,
-    deadline: tokio::time::Instant,
+    deadline: Deadline,
     tasks: &Background,
     observation: Observation,
 ) -> Result<(Answer, HeaderMap), Refusal> {
     let (parts, body) = response.into_parts();
     let backend = in_flight.backend().clone();
     let name = &backend.label;
-    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-    if content_type.is_some_and(|value| !value.to_ascii_lowercase().contains("json")) {
-        let message = format!("Backend {name} answered with {} instead of JSON", content_type.unwrap_or_default());
+    if let Some(Ok(content_type)) = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str)
+        && !content_type.as_bytes().windows(4).any(|four| four.eq_ignore_ascii_case(b"json"))
+    {
+        let message = format!("Backend {name} answered with {content_type} instead of JSON");
         return Err(Refusal::bad_gateway(message));
     }
     if parts.headers.contains_key(header::CONTENT_ENCODING) {
@@ -180,12 +196,7 @@ fn join(mut pieces: Vec<Bytes>, length: usize) -> Bytes {
 }
 
 /// Turns a provider's error into ours. A 4xx goes on with its message and without the credential.
-async fn refused(
-    provider: &OpenAi,
-    in_flight: InFlight,
-    response: Upstream,
-    deadline: tokio::time::Instant,
-) -> Refusal {
+async fn refused(provider: &OpenAi, in_flight: InFlight, response: Upstream, deadline: &mut Deadline) -> Refusal {
     let backend = in_flight.backend().clone();
     let name = &backend.label;
     let (parts, body) = response.into_parts();
@@ -195,9 +206,9 @@ async fn refused(
         return Refusal::bad_gateway(format!("Backend {name} answered with a redirect, which is never followed"));
     }
     let limited = http_body_util::Limited::new(body, MOST_OF_AN_ERROR);
-    let body = match tokio::time::timeout_at(deadline, http_body_util::BodyExt::collect(limited)).await {
-        Ok(Ok(collected)) => collected.to_bytes(),
-        Ok(Err(_)) | Err(_) => Bytes::new(),
+    let body = match in_time(deadline, http_body_util::BodyExt::collect(limited)).await {
+        Some(Ok(collected)) => collected.to_bytes(),
+        Some(Err(_)) | None => Bytes::new(),
     };
     let (message, code) = explanation(&body);
     if is_definite_refusal(status, message.is_some()) {
