@@ -1,5 +1,7 @@
 //! Work that nobody waits for, until the end.
 
+use std::{future::poll_fn, pin::pin, task::Poll};
+
 use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -15,11 +17,19 @@ impl Background {
     pub fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
         let end = self.end.clone();
         self.tasks.spawn(async move {
-            tokio::select! {
-                biased;
-                () = end.cancelled() => {}
-                () = work => {}
-            }
+            let (mut ended, mut work) = (pin!(end.cancelled()), pin!(work));
+            let mut told = false;
+            poll_fn(|cx| {
+                // Polled once, the end wakes the task when it comes. Before that there is no need to poll it again.
+                if !told || end.is_cancelled() {
+                    told = true;
+                    if ended.as_mut().poll(cx).is_ready() {
+                        return Poll::Ready(());
+                    }
+                }
+                work.as_mut().poll(cx)
+            })
+            .await;
         });
     }
 

@@ -52,7 +52,7 @@ pub struct Call {
     /// Where in the body the model's name stands, with its quotes.
     pub model_span: Option<Range<usize>>,
     /// The name that stands there.
-    pub model_in_body: Option<String>,
+    pub model_in_body: Option<Arc<str>>,
     /// Where `"encoding_format": null` has its `null`.
     pub null_encoding_format: Option<Range<usize>>,
     input_span: Range<usize>,
@@ -93,8 +93,9 @@ impl Call {
         let text = std::str::from_utf8(&body)
             .map_err(|_| Refusal::malformed(None, "The request's body is not UTF-8: JSON must be"))?;
         let fields = Fields::read(text)?;
-        let named = fields.model()?;
+        let named: Option<Arc<str>> = fields.model()?.map(Arc::from);
         let model = in_path
+            .map(Arc::from)
             .or_else(|| named.clone())
             .ok_or_else(|| Refusal::malformed(Some("model"), "`model` is missing: name the embedding model to use"))?;
         if model.is_empty() || model.len() > MAX_MODEL {
@@ -110,7 +111,7 @@ impl Call {
         Ok(Self {
             id,
             caller,
-            model: model.into(),
+            model,
             user,
             shape,
             encoding_format,

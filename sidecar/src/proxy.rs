@@ -66,12 +66,13 @@ impl Proxy {
         let served = self.serve(request, in_path, id, &mut waited).await;
         let mut response = served.unwrap_or_else(|refusal| self.refuse(refusal, id).map(Body::Framework));
         drop(under_way);
-        self.metrics.observe(response.status(), started.elapsed(), waited);
+        let took = started.elapsed();
+        self.metrics.observe(response.status(), took, waited);
         let headers = response.headers_mut();
         if let Ok(value) = HeaderValue::from_bytes(&id.text()) {
             headers.insert(CALL_ID, value);
         }
-        let overhead = started.elapsed().saturating_sub(waited);
+        let overhead = took.saturating_sub(waited);
         let millis = overhead.as_secs() * 1000 + u64::from(overhead.subsec_millis());
         let micros = overhead.subsec_micros() % 1000;
         if let Some(value) = Line::of(format_args!("{millis}.{micros:03}")).value() {

@@ -3,8 +3,13 @@
 //! Providers write it behind the vectors (OpenAI, vLLM, TEI) or before them (llama.cpp), so it is looked for in the
 //! answer's last and first bytes. Inside a JSON string a quote is escaped, so `"usage"` with bare quotes is a key.
 
-use memchr::memmem;
+use std::sync::LazyLock;
+
+use memchr::memmem::{Finder, FinderRev};
 use serde::Deserialize;
+
+static USAGE: LazyLock<FinderRev<'static>> = LazyLock::new(|| FinderRev::new(b"\"usage\""));
+static DATA: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"data\""));
 
 /// How many bytes of each end are looked at.
 pub(super) const EDGE: usize = 2048;
@@ -21,9 +26,8 @@ pub(super) fn reported(head: &[u8], tail: &[u8]) -> Option<u64> {
 }
 
 fn in_edge(edge: &[u8]) -> Option<u64> {
-    let finder = memmem::FinderRev::new(b"\"usage\"");
-    let at = finder.rfind(edge)?;
-    let rest = edge.get(at + b"\"usage\"".len()..)?.trim_ascii_start().strip_prefix(b":")?;
+    let at = USAGE.rfind(edge)?;
+    let rest = edge.get(at + USAGE.needle().len()..)?.trim_ascii_start().strip_prefix(b":")?;
     // Reads one value and leaves alone what follows it.
     let usage = serde_json::Deserializer::from_slice(rest).into_iter::<Usage>().next()?.ok()?;
     // No input is empty, so none is free; and more than this nobody sends. Such a number says nothing.
@@ -36,7 +40,7 @@ pub(super) fn fault(head: &[u8], tail: &[u8]) -> Option<&'static str> {
         Some("it is not a JSON object")
     } else if tail.trim_ascii_end().last() != Some(&b'}') {
         Some("it ends in the middle")
-    } else if memmem::find(head, b"\"data\"").is_none() && memmem::find(tail, b"\"data\"").is_none() {
+    } else if DATA.find(head).is_none() && DATA.find(tail).is_none() {
         Some("it has no `data`")
     } else {
         None
