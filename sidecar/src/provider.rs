@@ -1,7 +1,10 @@
-//! The providers that a backend can be, one a file.
+//! The providers that a backend can be, one a file, and how to reach those that are elsewhere.
 
 pub mod builtin;
+mod dns;
+pub mod http;
 pub mod openai;
+pub mod plain;
 
 /// How to speak to a backend.
 #[derive(Debug)]

@@ -15,6 +15,7 @@ use vectoll_config::{ConfigError, read_v1, v1};
 
 use crate::{
     policy::{CompileError, Policy, compile},
+    provider::http::Clients,
     proxy::Proxy,
 };
 
@@ -55,7 +56,7 @@ pub enum ReloadError {
 pub struct Reloader {
     folder: PathBuf,
     proxy: Arc<Proxy>,
-    http: reqwest::Client,
+    http: Clients,
     applied: Option<folder::Fingerprint>,
     /// Content that was refused: it is not read again before it changes.
     refused: Option<folder::Fingerprint>,
@@ -65,7 +66,7 @@ pub struct Reloader {
 
 impl Reloader {
     /// For a folder.
-    pub fn new(folder: &Path, proxy: Arc<Proxy>, http: reqwest::Client) -> Self {
+    pub fn new(folder: &Path, proxy: Arc<Proxy>, http: Clients) -> Self {
         Self { folder: folder.to_owned(), proxy, http, applied: None, refused: None, failing: None }
     }
 
@@ -129,7 +130,7 @@ fn load(
     folder: &Path,
     applied: Option<folder::Fingerprint>,
     refused: Option<folder::Fingerprint>,
-    http: &reqwest::Client,
+    http: &Clients,
 ) -> Loaded {
     let read = match folder::read(folder) {
         Ok(read) => read,

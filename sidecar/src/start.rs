@@ -26,7 +26,7 @@ use crate::{
     ledger::Books,
     metrics::{BookFamilies, Metrics, Source},
     policy::Policy,
-    provider::openai,
+    provider::http::Clients,
     proxy::Proxy,
     reload::{self, Reloader},
     server::Server,
@@ -40,7 +40,7 @@ const LAST_MOMENT: Duration = Duration::from_millis(500);
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let keeper = Keeper::resume(&settings.state_dir)?;
     let proxy = assemble(&settings, &keeper)?;
-    let http = openai::client().context("failed to set up the HTTP client")?;
+    let http = Clients::new().context("failed to set up the HTTP client")?;
     let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), http);
     reloader.reload().await;
 

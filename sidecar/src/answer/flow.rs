@@ -14,6 +14,7 @@ use crate::{
     accounting::{InFlight, Settled},
     call_id::CallId,
     ledger::Certainty,
+    provider::http,
     tokens,
 };
 
@@ -33,7 +34,7 @@ pub enum Broken {
 
 /// The body of an answer, and the call it belongs to. Dropped before its end it leaves the call unsettled.
 pub struct Flow {
-    upstream: reqwest::Body,
+    upstream: http::Body,
     deadline: Pin<Box<Sleep>>,
     ends: Ends,
     passed: u64,
@@ -48,7 +49,7 @@ impl std::fmt::Debug for Flow {
 
 impl Flow {
     /// The answer to a call, to be whole by the deadline.
-    pub fn new(upstream: reqwest::Body, in_flight: InFlight, deadline: Pin<Box<Sleep>>) -> Self {
+    pub fn new(upstream: http::Body, in_flight: InFlight, deadline: Pin<Box<Sleep>>) -> Self {
         Self { upstream, deadline, ends: Ends::default(), passed: 0, in_flight: Some(in_flight) }
     }
 

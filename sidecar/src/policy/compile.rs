@@ -9,7 +9,7 @@ use std::{
 use vectoll_config::{ModelPattern, ObjectName, v1};
 
 use super::{Backend, Key, Policy, Route, RouteIndex, Team};
-use crate::provider::{Provider, builtin, openai};
+use crate::provider::{Provider, builtin, http::Clients, openai};
 
 /// Why a config that reads well cannot be served. The path is the contract's.
 #[derive(Debug, thiserror::Error)]
@@ -22,8 +22,8 @@ pub struct CompileError {
 /// The credential files beside the config: content by name.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// Compiles a config. `http` is the client whose connection pool outlives reloads.
-pub fn compile(config: v1::Config, files: &Files, http: &reqwest::Client) -> Result<Policy, CompileError> {
+/// Compiles a config. `http` are the clients whose connections outlive reloads.
+pub fn compile(config: v1::Config, files: &Files, http: &Clients) -> Result<Policy, CompileError> {
     let mut indexes: HashMap<String, Vec<(ModelPattern, Arc<Route>)>> = HashMap::new();
     for (i, route) in config.routes.into_iter().enumerate() {
         let mut backends = Vec::with_capacity(route.backends.len());
@@ -123,7 +123,7 @@ fn compile_backend(
     route: &ObjectName,
     backend: v1::Backend,
     files: &Files,
-    http: &reqwest::Client,
+    http: &Clients,
     at: &str,
 ) -> Result<Backend, CompileError> {
     let v1::Backend { name, model, weight, provider, price_per_million_tokens, tokens, timeout_seconds } = backend;
@@ -141,7 +141,7 @@ fn compile_backend(
                     fault("openAI.credentialFile", format!("the file {file} is not in the config folder"))
                 })?),
             };
-            let client = openai::OpenAi::new(&settings, credential.map(Vec::as_slice), http.clone())
+            let client = openai::OpenAi::new(&settings, credential.map(Vec::as_slice), http)
                 .map_err(|(field, reason)| fault(&format!("openAI.{field}"), reason))?;
             Provider::OpenAi(client)
         }

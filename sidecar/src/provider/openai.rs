@@ -3,13 +3,18 @@
 //! Source: the OpenAI API reference, "Create embeddings". The caller's body goes through as it came, but for the
 //! model's name; the caller's headers do not, but for tracing's.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http_body_util::Full;
 use reqwest::Url;
 use vectoll_config::v1;
 
+use super::{
+    http::{Body, Clients, Error, USER_AGENT},
+    plain::Server,
+};
 use crate::call::Call;
 
 /// Headers that go from the caller to the provider: W3C Trace Context and the caller's own request ID.
@@ -19,35 +24,31 @@ const FORWARDED: [HeaderName; 3] = [
     HeaderName::from_static("x-request-id"),
 ];
 
+/// Room for the headers of a call.
+const ROOM: usize = 12;
+
 /// A provider that speaks OpenAI's API, ready to be called.
 pub struct OpenAi {
-    url: Url,
+    to: To,
     headers: HeaderMap,
     secret: Option<String>,
-    http: reqwest::Client,
+}
+
+/// Where calls go, and over which client.
+enum To {
+    Tls(Url, reqwest::Client),
+    Plain(Uri, Arc<Server>),
 }
 
 impl std::fmt::Debug for OpenAi {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let url: &dyn std::fmt::Display = match &self.to {
+            To::Tls(url, _) => url,
+            To::Plain(path, _) => path,
+        };
         // The headers hold the credential.
-        f.debug_struct("OpenAi").field("url", &self.url.as_str()).finish_non_exhaustive()
+        f.debug_struct("OpenAi").field("to", &format_args!("{url}")).finish_non_exhaustive()
     }
-}
-
-/// The client for all providers: one pool of connections, which reloads do not touch.
-pub fn client() -> reqwest::Result<reqwest::Client> {
-    reqwest::Client::builder()
-        .user_agent(concat!("vectoll/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(Duration::from_secs(10))
-        .pool_idle_timeout(Duration::from_mins(1))
-        .tcp_nodelay(true)
-        // A redirect would carry the inputs to a host that nobody configured.
-        .redirect(reqwest::redirect::Policy::none())
-        .referer(false)
-        // A proxy from the environment would see every input: not unless someone configures one for this purpose.
-        .no_proxy()
-        .http2_adaptive_window(true)
-        .build()
 }
 
 impl OpenAi {
@@ -55,7 +56,7 @@ impl OpenAi {
     pub fn new(
         settings: &v1::OpenAi,
         credential: Option<&[u8]>,
-        http: reqwest::Client,
+        http: &Clients,
     ) -> Result<Self, (&'static str, String)> {
         let v1::OpenAi { base_url, credential_file: _, organization, project } = settings;
         let url = format!("{}/embeddings", base_url.trim_end_matches('/'));
@@ -63,7 +64,7 @@ impl OpenAi {
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(("baseURL", format!("{base_url} is not an http or https URL")));
         }
-        let mut headers = HeaderMap::new();
+        let mut headers = HeaderMap::with_capacity(ROOM);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let mut secret = None;
@@ -86,26 +87,46 @@ impl OpenAi {
                 headers.insert(HeaderName::from_static(name), value);
             }
         }
-        Ok(Self { url, headers, secret, http })
+        let to = if url.scheme() == "https" {
+            To::Tls(url, http.tls.clone())
+        } else {
+            let not_one = || ("baseURL", format!("{base_url} is not a URL that can be called"));
+            headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+            headers.insert(header::HOST, host(&url).ok_or_else(not_one)?);
+            let uri: Uri = url.as_str().parse().map_err(|_| not_one())?;
+            let server = http.plain.server(&uri);
+            // A server is asked for a path. The host stands in its header.
+            let path = uri.into_parts().path_and_query.ok_or_else(not_one)?;
+            To::Plain(path.into(), server)
+        };
+        Ok(Self { to, headers, secret })
     }
 
     /// Sends a call, with the model's name as the provider knows it. `from_caller` are the caller's headers.
-    pub async fn send(
-        &self,
-        call: &Call,
-        model: &str,
-        from_caller: &HeaderMap,
-    ) -> Result<http::Response<reqwest::Body>, reqwest::Error> {
-        let mut request = reqwest::Request::new(Method::POST, self.url.clone());
-        let headers = request.headers_mut();
-        headers.clone_from(&self.headers);
+    pub async fn send(&self, call: &Call, model: &str, from_caller: &HeaderMap) -> Result<Response<Body>, Error> {
+        let mut headers = self.headers.clone();
         for name in &FORWARDED {
             if let Some(value) = from_caller.get(name) {
                 headers.insert(name.clone(), value.clone());
             }
         }
-        *request.body_mut() = Some(body(call, model).into());
-        self.http.execute(request).await.map(Into::into)
+        let body = body(call, model);
+        match &self.to {
+            To::Tls(url, client) => {
+                let mut request = reqwest::Request::new(Method::POST, url.clone());
+                *request.headers_mut() = headers;
+                *request.body_mut() = Some(body.into());
+                let response: Response<reqwest::Body> = client.execute(request).await?.into();
+                Ok(response.map(Body::Tls))
+            }
+            To::Plain(path, server) => {
+                let mut request = Request::new(Full::new(body));
+                *request.method_mut() = Method::POST;
+                *request.uri_mut() = path.clone();
+                *request.headers_mut() = headers;
+                Ok(server.send(request).await?.map(Body::Plain))
+            }
+        }
     }
 
     /// A provider's message without the credential it was called with: some repeat it, whole or in part.
@@ -123,6 +144,13 @@ impl OpenAi {
             })
             .collect()
     }
+}
+
+/// The header `Host` of a URL: a port that goes without saying is not in it.
+fn host(url: &Url) -> Option<HeaderValue> {
+    let host = url.host_str()?;
+    let text = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    HeaderValue::try_from(text).ok()
 }
 
 /// The caller's body with the model's name set.

@@ -20,6 +20,7 @@ use crate::{
     provider::{
         Provider,
         builtin::{DIMENSIONS, Model},
+        http as http_client,
         openai::{OpenAi, is_definite_refusal},
     },
     refusal::Refusal,
@@ -81,7 +82,7 @@ pub(super) async fn send(
     }
 }
 
-type Upstream = Response<reqwest::Body>;
+type Upstream = Response<http_client::Body>;
 
 /// A response, sorted by whether it is a success; or the error of a call that got none.
 async fn call(
@@ -123,8 +124,8 @@ fn too_slow(backend: &str, timeout: Duration) -> String {
     format!("Backend {backend} did not answer within {} s", timeout.as_secs())
 }
 
-/// The innermost reason of an error; reqwest's own words would repeat the URL.
-fn cause(error: &reqwest::Error) -> String {
+/// The innermost reason of an error; the client's own words would repeat the URL.
+fn cause(error: &http_client::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;
