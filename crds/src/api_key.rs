@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{Budget, Limits, ModelLimits, SecretKeyRef, TeamRef};
+use crate::{ApiKeyStatus, Budget, Limits, ModelLimits, Rotation, SecretKeyRef, TeamRef};
 
 /// An ApiKey: a credential that programs in its namespace call the sidecar with. Its value lives in a Secret only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -15,12 +15,20 @@ use crate::{Budget, Limits, ModelLimits, SecretKeyRef, TeamRef};
     plural = "apikeys",
     namespaced,
     derive = "PartialEq",
+    status = "ApiKeyStatus",
     cel,
     category = "vectoll",
     shortname = "vkey",
     doc = "An ApiKey is a credential for the embeddings endpoint in its namespace's pods, with limits and a budget.",
     printcolumn(name = "Team", type_ = "string", json_path = ".spec.teamRef.name"),
     printcolumn(name = "User", type_ = "string", json_path = ".spec.user"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        priority = 1
+    ),
     printcolumn(name = "Budget", type_ = "string", json_path = ".spec.budget.limit"),
     printcolumn(name = "Period", type_ = "string", json_path = ".spec.budget.period"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt"),
@@ -30,6 +38,8 @@ use crate::{Budget, Limits, ModelLimits, SecretKeyRef, TeamRef};
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("!(has(self.secretName) && has(self.secretRef))")
     .message("secretName names the Secret to generate, secretRef one that you keep: set one of them"))]
+#[x_kube(validation = Rule::new("!(has(self.rotation) && has(self.secretRef))")
+    .message("rotation renews generated keys, and secretRef names one that you keep: set one of them"))]
 #[x_kube(validation = Rule::new("!has(self.userPolicy) || self.userPolicy != 'Owner' || has(self.user)")
     .message("userPolicy: Owner books every call to the key's user: set user"))]
 pub struct ApiKeySpec {
@@ -72,6 +82,9 @@ pub struct ApiKeySpec {
     /// A Secret that holds a key of your own, for a move from elsewhere. At least 16 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretKeyRef>,
+    /// When a generated key is renewed, and how long the value before stays valid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
 }
 
 /// Whose word decides which end user a call is booked to.

@@ -11,6 +11,8 @@ mod definitions;
 mod limits;
 mod model_route;
 mod reference;
+mod rotation;
+mod status;
 mod team;
 
 pub use api_key::{ApiKey, ApiKeySpec, UserPolicy};
@@ -20,6 +22,8 @@ pub use definitions::definitions;
 pub use limits::{Limits, ModelLimits};
 pub use model_route::{Backend, Builtin, ModelRoute, ModelRouteSpec, OpenAi, Price, TokenBound, TokenEncoding};
 pub use reference::{SecretKeyRef, TeamRef};
+pub use rotation::Rotation;
+pub use status::{ApiKeyStatus, ModelRouteStatus, TeamStatus};
 pub use team::{Team, TeamSpec};
 
 /// The API group of every kind in this crate.

@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AllowedNamespaces, SecretKeyRef};
+use crate::{AllowedNamespaces, ModelRouteStatus, SecretKeyRef};
 
 /// A ModelRoute: the public names of models, and the backends that serve them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -15,11 +15,19 @@ use crate::{AllowedNamespaces, SecretKeyRef};
     plural = "modelroutes",
     namespaced,
     derive = "PartialEq",
+    status = "ModelRouteStatus",
     cel,
     category = "vectoll",
     shortname = "mroute",
     doc = "A ModelRoute serves models under public names from one or several backends.",
     printcolumn(name = "Models", type_ = "string", json_path = ".spec.models"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        priority = 1
+    ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

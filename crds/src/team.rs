@@ -3,7 +3,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{AllowedNamespaces, Budget, Limits, ModelLimits};
+use crate::{AllowedNamespaces, Budget, Limits, ModelLimits, TeamStatus};
 
 /// A Team: what its keys share. Each ApiKey belongs to one Team and is held to the Team's limits and budget as well as
 /// to its own.
@@ -15,10 +15,18 @@ use crate::{AllowedNamespaces, Budget, Limits, ModelLimits};
     plural = "teams",
     namespaced,
     derive = "PartialEq",
+    status = "TeamStatus",
     cel,
     category = "vectoll",
     doc = "A Team shares limits, a budget and a view of the models among its ApiKeys.",
     printcolumn(name = "Display Name", type_ = "string", json_path = ".spec.displayName"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(
+        name = "Reason",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
+        priority = 1
+    ),
     printcolumn(name = "Budget", type_ = "string", json_path = ".spec.budget.limit"),
     printcolumn(name = "Period", type_ = "string", json_path = ".spec.budget.period"),
     printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspended"),

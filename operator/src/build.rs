@@ -38,15 +38,24 @@ fn credential_file(secret: &ObjectName, entry: &str) -> String {
     format!("credential.{}", hash.get(..32).unwrap_or(&hash))
 }
 
-/// Builds a namespace's config.
+/// Whether a namespace gets the providers' credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// Sidecars run there.
+    Deliver,
+    /// None does: whoever can read Secrets there has no need of them.
+    Withhold,
+}
+
+/// Builds a namespace's config from the keys in it.
 pub(crate) fn build(
     namespace: &str,
     world: &World,
     teams: &BTreeMap<ObjectName, ValidTeam>,
     keys: &[ResolvedKey],
     routes: &[ResolvedRoute],
+    delivery: Credentials,
 ) -> NamespaceConfig {
-    let keys: Vec<&ResolvedKey> = keys.iter().filter(|key| key.key.name.namespace() == namespace).collect();
     let used: BTreeSet<&ObjectName> = keys.iter().map(|key| &key.key.team).collect();
     let teams: Vec<v1::Team> =
         used.iter().filter_map(|name| teams.get(name)).map(|team| team_of(team, namespace)).collect();
@@ -65,10 +74,13 @@ pub(crate) fn build(
         generation: 0,
         namespace: namespace.to_owned(),
         teams,
-        keys: keys.into_iter().map(key_of).collect(),
+        keys: keys.iter().map(key_of).collect(),
         routes,
         complete: v1::Complete,
     };
+    if delivery == Credentials::Withhold {
+        credentials.clear();
+    }
     NamespaceConfig { config, credentials }
 }
 
@@ -108,12 +120,19 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
 }
 
 fn key_of(resolved: &ResolvedKey) -> v1::Key {
-    let ResolvedKey { key, hash } = resolved.clone();
+    let ResolvedKey { key, value } = resolved.clone();
+    let mut credentials = vec![v1::Credential { sha256: value.hash, expires_at: None }];
+    credentials.extend(
+        value
+            .previous
+            .iter()
+            .map(|previous| v1::Credential { sha256: previous.hash, expires_at: Some(previous.until) }),
+    );
     v1::Key {
         name: key.name,
         uid: key.uid,
         team: key.team,
-        credentials: vec![v1::Credential { sha256: hash }],
+        credentials,
         user: key.user,
         user_policy: key.user_policy,
         models: key.models,

@@ -24,6 +24,8 @@ pub enum ConditionType {
     Conflicted,
     /// What every backend charges is known.
     Priced,
+    /// The limits and budgets hold for all calls together.
+    LimitsExact,
     /// The sidecars serve by it.
     Programmed,
     /// It works, as far as is known.
@@ -64,6 +66,17 @@ impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}={:?} {}", self.kind, self.status, self.reason)?;
         if self.message.is_empty() { Ok(()) } else { write!(f, ": {}", self.message) }
+    }
+}
+
+/// Whether limits hold to the letter: each sidecar counts for itself.
+pub(crate) fn exactness(sidecars: usize) -> Condition {
+    if sidecars > 1 {
+        let message = "several sidecars run, and each holds the full limit and budget for itself: together they may \
+                       admit as many times as much";
+        Condition::fails(ConditionType::LimitsExact, "PerSidecar", message)
+    } else {
+        Condition::holds(ConditionType::LimitsExact, "OneSidecar", "")
     }
 }
 

@@ -3,6 +3,7 @@
 mod keys;
 mod routes;
 mod teams;
+mod values;
 
 pub(crate) use keys::{ResolvedKey, resolve_keys};
 pub(crate) use routes::{ResolvedRoute, model_of, price_of, resolve_routes};

@@ -19,6 +19,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use jiff::Timestamp;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -29,7 +30,8 @@ use vectoll_config::write_v1;
 use self::{config_dir::ConfigDir, manifests::Manifests, report::Report, state::State};
 use crate::{
     cli::{Render, Standalone},
-    reconcile::{Outcome, reconcile},
+    judge::{Credentials, Judgement, judge},
+    world::World,
 };
 
 /// How often the folder is read without being told to.
@@ -95,14 +97,14 @@ impl Operator {
         let problems = self.manifests.read();
         let read_all = problems.is_empty();
         self.report.problems(problems);
-        let outcome = match self.outcome(read_all) {
-            Ok(outcome) => outcome,
+        let (world, judgement) = match self.judge(read_all) {
+            Ok(judged) => judged,
             Err(error) => {
                 self.report.trouble(Some(format!("{error:#}")));
                 return false;
             }
         };
-        self.report.conditions(&outcome.conditions);
+        self.report.conditions(&judgement.conditions);
         self.read_whole |= read_all;
         if !self.read_whole && self.config.has_config() {
             // What was good before this process began is known only to the config that an earlier one wrote.
@@ -110,7 +112,7 @@ impl Operator {
             self.report.trouble(Some(trouble.to_owned()));
             return false;
         }
-        let written = self.config.write(outcome.config);
+        let written = self.config.write(judgement.config(&world, &self.namespace, Credentials::Deliver));
         if let Ok(Some(generation)) = written {
             tracing::info!(generation, "config written");
         }
@@ -119,20 +121,23 @@ impl Operator {
         ok && read_all
     }
 
-    /// Judges, and makes the keys that are missing.
-    fn outcome(&mut self, read_all: bool) -> anyhow::Result<Outcome> {
+    /// Judges, and makes the keys that are missing or due.
+    fn judge(&mut self, read_all: bool) -> anyhow::Result<(World, Judgement)> {
         let mut world = self.manifests.world();
         self.state.complete(&mut world, read_all, Instant::now())?;
-        let outcome = reconcile(&world, &self.namespace);
-        if outcome.to_mint.is_empty() {
-            return Ok(outcome);
+        let now = Timestamp::now();
+        let judgement = judge(&world, now);
+        if judgement.to_mint.is_empty() {
+            return Ok((world, judgement));
         }
-        for (key, secret) in &outcome.to_mint {
-            let path = self.state.mint(key, secret)?;
-            tracing::info!(api_key = %key, secret = %path.display(), "key made");
+        for mint in &judgement.to_mint {
+            let path = self.state.mint(mint, now)?;
+            tracing::info!(api_key = %mint.api_key, secret = %path.display(), because = %mint.cause, "key made");
         }
+        let mut world = self.manifests.world();
         self.state.complete(&mut world, read_all, Instant::now())?;
-        Ok(reconcile(&world, &self.namespace))
+        let judgement = judge(&world, now);
+        Ok((world, judgement))
     }
 }
 
@@ -151,15 +156,16 @@ pub fn render(settings: &Render, out: &mut impl Write) -> anyhow::Result<ExitCod
         State::open(state_dir)?.read_into(&mut world);
     }
     state::identify_by_name(&mut world);
-    let mut outcome = reconcile(&world, namespace);
-    in_order &= !outcome
+    let judgement = judge(&world, Timestamp::now());
+    in_order &= !judgement
         .conditions
         .values()
         .flatten()
         .any(|condition| condition.stops() && condition.reason != "SecretPending");
-    report.conditions(&outcome.conditions);
-    outcome.config.config.generation = 1;
-    out.write_all(write_v1(&outcome.config.config)?.as_bytes())?;
+    report.conditions(&judgement.conditions);
+    let mut config = judgement.config(&world, namespace, Credentials::Deliver).config;
+    config.generation = 1;
+    out.write_all(write_v1(&config)?.as_bytes())?;
     Ok(if in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

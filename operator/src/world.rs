@@ -1,11 +1,16 @@
 //! Gathered objects: what the rest of the operator knows of the world.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use vectoll_config::{ObjectName, Uid};
 use vectoll_crds::{ApiKeySpec, ModelRouteSpec, TeamSpec};
+
+use crate::key_secret::{self, Notes};
 
 /// An object's spec and the part of its metadata that matters.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +21,8 @@ pub struct Object<S> {
     pub uid: Uid,
     /// When it was made; none in a folder of manifests.
     pub created: Option<Timestamp>,
+    /// The wish for a new value of a key, by annotation.
+    pub rotate: Option<String>,
     /// What is wanted.
     pub spec: S,
 }
@@ -26,12 +33,6 @@ impl<S> Object<S> {
         (self.created, &self.name)
     }
 }
-
-/// The value of a Secret's type when the operator made it.
-pub const KEY_SECRET_TYPE: &str = "vectoll.dev/api-key";
-
-/// The annotation that names the ApiKey which a generated Secret belongs to.
-pub const OWNER_ANNOTATION: &str = "vectoll.dev/api-key";
 
 /// All objects.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +47,10 @@ pub struct World {
     pub secrets: BTreeMap<ObjectName, SecretContent>,
     /// Labels of namespaces.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// How many sidecars run, by namespace.
+    pub sidecars: BTreeMap<String, usize>,
+    /// Keys that have had a value: a Secret of theirs that is missing was taken away.
+    pub had_value: BTreeSet<ObjectName>,
 }
 
 /// Why a reference leads nowhere: a reason for programs, a message for people.
@@ -75,6 +80,10 @@ pub struct SecretContent {
     pub kind: String,
     /// The ApiKey that it was made for, if it was made.
     pub owner: Option<String>,
+    /// The UID of the ApiKey that owns it, where an owner reference says so.
+    pub owner_uid: Option<Uid>,
+    /// What the operator noted on it.
+    pub notes: Notes,
     /// Whether the operator made it and keeps it.
     pub minted: bool,
     entries: BTreeMap<String, Vec<u8>>,
@@ -85,11 +94,17 @@ impl SecretContent {
     pub fn of(secret: Secret) -> Self {
         let data = secret.data.unwrap_or_default().into_iter().map(|(name, value)| (name, value.0));
         let text = secret.string_data.unwrap_or_default().into_iter().map(|(name, value)| (name, value.into_bytes()));
-        let owner = secret.metadata.annotations.and_then(|mut all| all.remove(OWNER_ANNOTATION));
+        let annotations = secret.metadata.annotations.unwrap_or_default();
+        let is_key = |reference: &&OwnerReference| {
+            reference.kind == "ApiKey" && reference.api_version.split('/').next() == Some(vectoll_crds::GROUP)
+        };
+        let owner_uid = secret.metadata.owner_references.iter().flatten().find(is_key).map(|key| Uid::new(&key.uid));
         Self {
             kind: secret.type_.unwrap_or_else(|| "Opaque".to_owned()),
-            owner,
-            minted: false,
+            owner: annotations.get(key_secret::OWNER).cloned(),
+            minted: owner_uid.is_some(),
+            owner_uid,
+            notes: Notes::of(&annotations),
             entries: data.chain(text).collect(),
         }
     }
@@ -118,7 +133,7 @@ impl fmt::Debug for SecretContent {
             .field("owner", &self.owner)
             .field("minted", &self.minted)
             .field("entries", &self.entries.keys().collect::<Vec<_>>())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,35 +1,36 @@
-//! Keys, their Teams and their Secrets.
+//! Keys, their Teams and their values.
 
 use std::collections::{BTreeMap, HashMap, hash_map::Entry};
 
+use jiff::Timestamp;
 use vectoll_config::{KeyHash, ObjectName};
 
-use super::teams::invalid;
+use super::{
+    teams::invalid,
+    values::{Value, ValueOutcome, value_of},
+};
 use crate::{
-    condition::{Condition, ConditionType, complete},
+    condition::{Condition, ConditionType, complete, exactness},
     consent::consents,
-    validate::{KeySource, ValidKey, ValidTeam, api_key},
-    world::{KEY_SECRET_TYPE, Kind, Object, ResourceRef, Unresolved, World},
+    validate::{ValidKey, ValidTeam, api_key},
+    world::{Kind, Object, ResourceRef, Unresolved, World},
 };
 use vectoll_crds::ApiKeySpec;
-
-/// The shortest key that may be brought: a shorter one could be guessed.
-const SHORTEST: usize = 16;
 
 /// A key that works.
 #[derive(Clone, Debug)]
 pub(crate) struct ResolvedKey {
     pub(crate) key: ValidKey,
-    pub(crate) hash: KeyHash,
+    pub(crate) value: Value,
 }
 
 /// What became of all keys.
 #[derive(Debug, Default)]
 pub(crate) struct KeyOutcome {
-    /// Keys that work.
+    /// Keys that work, by name.
     pub(crate) working: Vec<ResolvedKey>,
-    /// Secrets that are to be made: the ApiKey and its Secret.
-    pub(crate) to_mint: Vec<(ObjectName, ObjectName)>,
+    /// What became of their values.
+    pub(crate) values: ValueOutcome,
 }
 
 /// The ApiKey that has a value, by namespace and value.
@@ -39,6 +40,7 @@ type Values = HashMap<(String, KeyHash), ObjectName>;
 pub(crate) fn resolve_keys(
     world: &World,
     teams: &BTreeMap<ObjectName, ValidTeam>,
+    now: Timestamp,
     conditions: &mut BTreeMap<ResourceRef, Vec<Condition>>,
 ) -> KeyOutcome {
     let mut outcome = KeyOutcome::default();
@@ -52,14 +54,18 @@ pub(crate) fn resolve_keys(
             Err(faults) => found.push(invalid(&faults)),
             Ok(key) => {
                 found.push(Condition::holds(ConditionType::Accepted, "Accepted", ""));
-                let resolved = team_of(&key, teams, world).and_then(|()| value_of(&key, world, &mut outcome));
-                match resolved.and_then(|hash| first_with(hash, &key, &mut values)) {
-                    Ok(hash) => {
+                let resolved = team_of(&key, teams, world)
+                    .and_then(|()| value_of(&key, object.rotate.as_deref(), world, now, &mut outcome.values));
+                match resolved.and_then(|value| first_with(value, &key, &mut values)) {
+                    Ok(value) => {
                         found.push(Condition::holds(ConditionType::ResolvedRefs, "ResolvedRefs", ""));
-                        if key.suspended {
-                            ready = Err(("Suspended", "the key is suspended: calls are refused".to_owned()));
+                        if is_limited(&key) {
+                            let sidecars = world.sidecars.get(key.name.namespace()).copied().unwrap_or_default();
+                            found.push(exactness(sidecars));
                         }
-                        outcome.working.push(ResolvedKey { key, hash });
+                        ready = usable(&key, now);
+                        outcome.values.due(key.expires_at, now);
+                        outcome.working.push(ResolvedKey { key, value });
                     }
                     Err((reason, message)) => {
                         found.push(Condition::fails(ConditionType::ResolvedRefs, reason, message));
@@ -72,6 +78,21 @@ pub(crate) fn resolve_keys(
     }
     outcome.working.sort_by(|a, b| a.key.name.cmp(&b.key.name));
     outcome
+}
+
+fn is_limited(key: &ValidKey) -> bool {
+    let by_limit = !key.limits.is_none() || !key.user_limits.is_none() || !key.model_limits.is_empty();
+    by_limit || key.budget.is_some()
+}
+
+fn usable(key: &ValidKey, now: Timestamp) -> Result<(), Unresolved> {
+    if key.suspended {
+        return Err(("Suspended", "the key is suspended: calls are refused".to_owned()));
+    }
+    match key.expires_at {
+        Some(end) if end <= now => Err(("Expired", format!("the key expired at {end}: calls are refused"))),
+        Some(_) | None => Ok(()),
+    }
 }
 
 fn team_of(key: &ValidKey, teams: &BTreeMap<ObjectName, ValidTeam>, world: &World) -> Result<(), Unresolved> {
@@ -96,67 +117,16 @@ fn team_of(key: &ValidKey, teams: &BTreeMap<ObjectName, ValidTeam>, world: &Worl
     }
 }
 
-fn value_of(key: &ValidKey, world: &World, outcome: &mut KeyOutcome) -> Result<KeyHash, Unresolved> {
-    match &key.source {
-        KeySource::Brought { secret, entry } => {
-            let value = world.entry(secret, entry, "spec.secretRef")?;
-            if value.len() < SHORTEST {
-                let message = format!("spec.secretRef: the key in {secret} is shorter than {SHORTEST} characters");
-                return Err(("KeyTooShort", message));
-            }
-            Ok(KeyHash::of(value))
-        }
-        KeySource::Generated { secret } => {
-            let Some(content) = world.secrets.get(secret) else {
-                if let Some((owner, _)) = outcome.to_mint.iter().find(|(_, taken)| taken == secret) {
-                    let message = format!(
-                        "the Secret {secret} is the ApiKey {}'s: set spec.secretName to another name",
-                        owner.name()
-                    );
-                    return Err(("SecretNotOwned", message));
-                }
-                outcome.to_mint.push((key.name.clone(), secret.clone()));
-                return Err(("SecretPending", format!("the Secret {secret} is about to be made")));
-            };
-            let not_ours = |whose: String| {
-                let message = format!(
-                    "the Secret {secret} is {whose} and is not overwritten: set spec.secretName to another name, or \
-                     spec.secretRef to use the key in it"
-                );
-                Err(("SecretNotOwned", message))
-            };
-            if content.kind != KEY_SECRET_TYPE {
-                return not_ours(format!("not the operator's (its type is {})", content.kind));
-            }
-            match &content.owner {
-                Some(owner) if *owner != *key.name.name() => not_ours(format!("the ApiKey {owner}'s")),
-                Some(_) | None => match content.entry("key") {
-                    Some(value) if value.len() >= SHORTEST => Ok(KeyHash::of(value)),
-                    Some(_) => {
-                        Err(("KeyTooShort", format!("the key in {secret} is shorter than {SHORTEST} characters")))
-                    }
-                    // Made by the operator and emptied by someone: it is made anew. In a manifest it is the author's.
-                    None if content.minted => {
-                        outcome.to_mint.push((key.name.clone(), secret.clone()));
-                        Err(("SecretPending", format!("the Secret {secret} is about to be made anew")))
-                    }
-                    None => Err(("SecretKeyMissing", format!("the Secret {secret} has no entry \"key\""))),
-                },
-            }
-        }
-    }
-}
-
-fn first_with(hash: KeyHash, key: &ValidKey, values: &mut Values) -> Result<KeyHash, Unresolved> {
+fn first_with(value: Value, key: &ValidKey, values: &mut Values) -> Result<Value, Unresolved> {
     // A key works only in its own namespace, so only there can two be confused.
-    match values.entry((key.name.namespace().to_owned(), hash)) {
+    match values.entry((key.name.namespace().to_owned(), value.hash)) {
         Entry::Occupied(older) => {
             let older = older.get();
             Err(("DuplicateKey", format!("the ApiKey {older} has the same value and is older: use another value")))
         }
         Entry::Vacant(free) => {
             free.insert(key.name.clone());
-            Ok(hash)
+            Ok(value)
         }
     }
 }

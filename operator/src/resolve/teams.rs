@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vectoll_config::ObjectName;
 
 use crate::{
-    condition::{Condition, ConditionType, complete},
+    condition::{Condition, ConditionType, complete, exactness},
     consent::consents,
     validate::{Fault, ValidTeam, team},
     world::{Kind, ResourceRef, World},
@@ -23,7 +23,12 @@ pub(crate) fn resolve_teams(
         match team(object) {
             Ok(team) => {
                 found.push(Condition::holds(ConditionType::Accepted, "Accepted", ""));
-                found.push(route_namespaces(&team, world));
+                let users = users(&team, world);
+                found.push(route_namespaces(&team, &users, world));
+                if is_limited(&team) {
+                    let sidecars = |namespace: &&str| world.sidecars.get(*namespace).copied().unwrap_or_default();
+                    found.push(exactness(users.iter().map(sidecars).sum()));
+                }
                 if team.suspended {
                     ready = Err(("Suspended", "the Team is suspended: its keys are refused".to_owned()));
                 }
@@ -44,20 +49,10 @@ pub(crate) fn invalid(faults: &[Fault]) -> Condition {
 }
 
 /// A namespace that is named but shares nothing is worth a word: someone expects routes from it.
-fn route_namespaces(team: &ValidTeam, world: &World) -> Condition {
+fn route_namespaces(team: &ValidTeam, users: &BTreeSet<&str>, world: &World) -> Condition {
     // A route must allow the namespaces of the Team's keys: it is there that its credentials are delivered.
-    let mut users: BTreeSet<&str> = world
-        .api_keys
-        .values()
-        .filter(|key| {
-            let namespace = key.spec.team_ref.namespace.as_deref().unwrap_or(key.name.namespace());
-            key.spec.team_ref.name == team.name.name() && namespace == team.name.namespace()
-        })
-        .map(|key| key.name.namespace())
-        .collect();
-    if users.is_empty() {
-        users.insert(team.name.namespace());
-    }
+    let own = BTreeSet::from([team.name.namespace()]);
+    let users = if users.is_empty() { &own } else { users };
     let silent: Vec<&str> = team
         .route_namespaces
         .iter()
@@ -76,8 +71,26 @@ fn route_namespaces(team: &ValidTeam, world: &World) -> Condition {
             "spec.routeNamespaces: {} has no ModelRoute that allows the namespaces of this Team's keys ({}): its owner sets spec.allowedNamespaces \
              there",
             silent.join(", "),
-            users.into_iter().collect::<Vec<_>>().join(", ")
+            users.iter().copied().collect::<Vec<_>>().join(", ")
         );
         Condition::fails(ConditionType::ResolvedRefs, "RefNotPermitted", message)
     }
+}
+
+/// The namespaces of the Team's keys.
+fn users<'a>(team: &ValidTeam, world: &'a World) -> BTreeSet<&'a str> {
+    world
+        .api_keys
+        .values()
+        .filter(|key| {
+            let namespace = key.spec.team_ref.namespace.as_deref().unwrap_or(key.name.namespace());
+            key.spec.team_ref.name == team.name.name() && namespace == team.name.namespace()
+        })
+        .map(|key| key.name.namespace())
+        .collect()
+}
+
+fn is_limited(team: &ValidTeam) -> bool {
+    let by_limit = !team.limits.is_none() || !team.user_limits.is_none() || !team.model_limits.is_empty();
+    by_limit || team.budget.is_some() || team.user_budget.is_some()
 }

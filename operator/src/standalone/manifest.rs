@@ -8,7 +8,7 @@ use vectoll_config::{ObjectName, Uid, line_of};
 use vectoll_crds::{ApiKey, ApiKeySpec, ModelRoute, ModelRouteSpec, Team, TeamSpec};
 
 use crate::{
-    validate,
+    key_secret, validate,
     world::{Object, SecretContent},
 };
 
@@ -245,6 +245,7 @@ fn of<S>(id: &Id, metadata: kube::core::ObjectMeta, spec: S) -> Object<S> {
         // Without one in the manifest the state folder gives one.
         uid: Uid::new(metadata.uid.as_deref().unwrap_or_default()),
         created: metadata.creation_timestamp.map(|time| time.0),
+        rotate: metadata.annotations.and_then(|mut all| all.remove(key_secret::ROTATE)),
         spec,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::manifests::Problem;
 use crate::{
-    reconcile::{Condition, ConditionType, Status},
+    judge::{Condition, ConditionType, Status},
     world::ResourceRef,
 };
 
@@ -83,8 +83,10 @@ fn is_good(condition: &Condition) -> bool {
     match condition.kind {
         ConditionType::Conflicted => condition.status == Status::False,
         ConditionType::Programmed => condition.status != Status::False,
-        ConditionType::Accepted | ConditionType::ResolvedRefs | ConditionType::Priced | ConditionType::Ready => {
-            condition.status == Status::True
-        }
+        ConditionType::Accepted
+        | ConditionType::ResolvedRefs
+        | ConditionType::Priced
+        | ConditionType::LimitsExact
+        | ConditionType::Ready => condition.status == Status::True,
     }
 }

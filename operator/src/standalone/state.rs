@@ -13,13 +13,15 @@ use std::{
 };
 
 use anyhow::{Context, anyhow};
-use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use jiff::Timestamp;
+use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use serde::Deserialize;
 use vectoll_config::{ObjectName, Uid};
 
 use crate::{
+    key_secret::{self, Mint},
     mint,
-    world::{KEY_SECRET_TYPE, Kind, OWNER_ANNOTATION, ResourceRef, SecretContent, World},
+    world::{Kind, ResourceRef, SecretContent, World},
 };
 
 /// How long an object must be gone before what belongs to it goes as well.
@@ -82,7 +84,7 @@ impl State {
         let (Some(name), Some(namespace)) = (name, namespace) else {
             return Err(anyhow!("{} has no name or no namespace: move it away", path.display()));
         };
-        let owner = annotations.as_ref().and_then(|all| all.get(OWNER_ANNOTATION)).map_or(name, |owner| owner);
+        let owner = annotations.as_ref().and_then(|all| all.get(key_secret::OWNER)).map_or(name, |owner| owner);
         let owner = ObjectName::new(namespace, owner);
         let name = ObjectName::new(namespace, name);
         let content = SecretContent::of(secret).minted();
@@ -156,7 +158,7 @@ impl State {
                     "{}.{}.{}.yaml",
                     name.namespace(),
                     name.name(),
-                    jiff::Timestamp::now().as_millisecond()
+                    Timestamp::now().as_millisecond()
                 ));
                 fs::create_dir_all(&removed)
                     .and_then(|()| fs::rename(&path, &aside))
@@ -167,32 +169,15 @@ impl State {
         Ok(())
     }
 
-    /// Makes a key and its Secret. Returns the file.
-    pub(super) fn mint(&mut self, api_key: &ObjectName, secret: &ObjectName) -> anyhow::Result<PathBuf> {
+    /// Makes a value and its Secret. Returns the file.
+    pub(super) fn mint(&mut self, mint: &Mint, now: Timestamp) -> anyhow::Result<PathBuf> {
         let value = mint::key(getrandom::fill).map_err(|error| anyhow!("no randomness to be had: {error}"))?;
-        let entry = |name: &str, value: &str| (name.to_owned(), ByteString(value.as_bytes().to_vec()));
-        let object = Secret {
-            metadata: ObjectMeta {
-                name: Some(secret.name().to_owned()),
-                namespace: Some(secret.namespace().to_owned()),
-                annotations: Some([(OWNER_ANNOTATION.to_owned(), api_key.name().to_owned())].into()),
-                ..ObjectMeta::default()
-            },
-            type_: Some(KEY_SECRET_TYPE.to_owned()),
-            data: Some(
-                [
-                    entry("key", &value),
-                    entry("OPENAI_API_KEY", &value),
-                    entry("OPENAI_BASE_URL", "http://localhost:4000/v1"),
-                ]
-                .into(),
-            ),
-            ..Secret::default()
-        };
+        let object = mint.secret(&value, now);
+        let secret = &mint.secret;
         let path = self.folder.join(SECRETS).join(format!("{}.{}.yaml", secret.namespace(), secret.name()));
         write_private(&path, serde_yaml::to_string(&object)?.as_bytes())?;
         let content = SecretContent::of(object).minted();
-        let minted = Minted { owner: api_key.clone(), content, path: path.clone() };
+        let minted = Minted { owner: mint.api_key.clone(), content, path: path.clone() };
         self.secrets.insert(secret.clone(), minted);
         Ok(path)
     }

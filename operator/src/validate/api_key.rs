@@ -1,8 +1,8 @@
 //! ApiKey.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use vectoll_config::{ModelPattern, ObjectName, Uid, v1};
-use vectoll_crds::{ApiKeySpec, UserPolicy};
+use vectoll_crds::{ApiKeySpec, Rotation, UserPolicy};
 
 use super::{Fault, Faults, NOT_A_NAME, NOT_AN_ENTRY, is_entry, is_label, is_subdomain, limits};
 use crate::world::Object;
@@ -23,7 +23,22 @@ pub(crate) struct ValidKey {
     pub(crate) budget: Option<v1::Budget>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) suspended: bool,
+    pub(crate) rotation: ValidRotation,
 }
+
+/// When a generated key is renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ValidRotation {
+    /// How old a value may become.
+    pub(crate) interval: Option<SignedDuration>,
+    /// How long the value before stays valid.
+    pub(crate) grace: SignedDuration,
+}
+
+/// The grace period where none is set.
+const GRACE: SignedDuration = SignedDuration::from_hours(24);
+/// The shortest interval: a shorter one would be a mistake.
+const SHORTEST_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
 /// Where the key's value is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +72,7 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault
         suspended,
         secret_name,
         secret_ref,
+        rotation: wanted_rotation,
     } = &object.spec;
     let namespace = object.name.namespace();
     let mut faults = Faults::default();
@@ -93,6 +109,10 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault
     if user.as_ref().is_some_and(|user| user.is_empty() || user.len() > 256) {
         faults.add("spec.user", "must have 1 to 256 bytes");
     }
+    if wanted_rotation.is_some() && secret_ref.is_some() {
+        faults.add("spec.rotation", "renews generated keys, and secretRef names one that you keep: set one of them");
+    }
+    let rotation = rotation(wanted_rotation.as_ref(), &mut faults);
     let valid = ValidKey {
         name: object.name.clone(),
         uid: object.uid.clone(),
@@ -110,6 +130,22 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault
         budget: limits::budget("spec.budget", budget.as_ref(), &mut faults),
         expires_at: expires_at.as_ref().map(|time| time.0),
         suspended: *suspended,
+        rotation,
     };
     faults.or(Some(valid))
+}
+
+fn rotation(wanted: Option<&Rotation>, faults: &mut Faults) -> ValidRotation {
+    let Rotation { interval, grace_period } = wanted.cloned().unwrap_or_default();
+    let mut read = |path: &str, text: Option<String>| {
+        let read = text?.parse::<kube::core::Duration>().map_err(|_| "is not a duration, as in 720h or 1h30m");
+        let duration = faults.check(path, read).map(std::time::Duration::from)?;
+        SignedDuration::try_from(duration).ok()
+    };
+    let interval = read("spec.rotation.interval", interval);
+    let grace = read("spec.rotation.gracePeriod", grace_period).unwrap_or(GRACE);
+    if interval.is_some_and(|interval| interval < SHORTEST_INTERVAL) {
+        faults.add("spec.rotation.interval", "is too short: at least 1m");
+    }
+    ValidRotation { interval, grace }
 }

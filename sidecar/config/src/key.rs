@@ -4,7 +4,7 @@
 //! of the 37 in base62, most significant digit first. The checksum lets a scanner for leaked secrets know a key from
 //! noise, and lets an error message tell a mistyped key from an unknown one.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -14,6 +14,11 @@ pub const KEY_PREFIX: &str = "sk-vt-";
 const RANDOM: usize = 37;
 const CHECKSUM: usize = 6;
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+/// What the containers of an injected pod send in place of a key. Only the pod's own sidecar understands it, and takes it
+/// for the ApiKey that the pod is annotated with: a process keeps the environment it began with, so a real key there
+/// would end at the first rotation. Shorter than any key may be, so that none can have this value.
+pub const POD_KEY: &str = "vectoll-pod-key";
 
 /// The SHA-256 of a key: the only form of it in config, logs, metrics and the store.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -51,6 +56,13 @@ impl TryFrom<String> for KeyHash {
         hex::decode_to_slice(&text, &mut hash).map_err(|_| KeyHashError)?;
         let hash = Self(hash);
         if hash.to_string() == text { Ok(hash) } else { Err(KeyHashError) }
+    }
+}
+
+impl FromStr for KeyHash {
+    type Err = KeyHashError;
+    fn from_str(text: &str) -> Result<Self, KeyHashError> {
+        Self::try_from(text.to_owned())
     }
 }
 

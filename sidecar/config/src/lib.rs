@@ -16,7 +16,7 @@ mod read;
 pub mod v1;
 mod zone;
 
-pub use key::{KEY_PREFIX, KeyHash, KeyHashError, checksum, has_valid_checksum, is_generated};
+pub use key::{KEY_PREFIX, KeyHash, KeyHashError, POD_KEY, checksum, has_valid_checksum, is_generated};
 pub use money::{MoneyError, PicoUsd, Price};
 pub use name::{NameError, ObjectName, Uid};
 pub use pattern::{ModelPattern, PatternError};

@@ -139,6 +139,9 @@ pub struct Key {
 pub struct Credential {
     /// Its SHA-256.
     pub sha256: KeyHash,
+    /// When this value ends, though the key goes on: it was replaced.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Timestamp>,
 }
 
 /// Whose word decides the user of a call.

@@ -1,0 +1,72 @@
+//! From the world to what should be: pure, and the whole of the operator's judgement.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use vectoll_config::ObjectName;
+
+use crate::{
+    build::build,
+    key_secret::Mint,
+    resolve::{ResolvedKey, ResolvedRoute, resolve_keys, resolve_routes, resolve_teams},
+    validate::ValidTeam,
+    world::{ResourceRef, World},
+};
+pub use crate::{
+    build::{Credentials, NamespaceConfig},
+    condition::{Condition, ConditionType, Status},
+};
+
+/// What should be.
+#[derive(Debug)]
+pub struct Judgement {
+    /// Every resource's conditions.
+    pub conditions: BTreeMap<ResourceRef, Vec<Condition>>,
+    /// Values of keys that are to be made.
+    pub to_mint: Vec<Mint>,
+    /// Generated Secrets of `ApiKeys` that are gone, in the way of others.
+    pub stale: Vec<ObjectName>,
+    /// When to judge anew though nothing changes: a key expires, or is to be renewed.
+    pub next: Option<Timestamp>,
+    teams: BTreeMap<ObjectName, ValidTeam>,
+    keys: Vec<ResolvedKey>,
+    routes: Vec<ResolvedRoute>,
+}
+
+/// Validates and resolves.
+pub fn judge(world: &World, now: Timestamp) -> Judgement {
+    let mut conditions = BTreeMap::new();
+    let teams = resolve_teams(world, &mut conditions);
+    let keys = resolve_keys(world, &teams, now, &mut conditions);
+    let routes = resolve_routes(world, &mut conditions);
+    let values = keys.values;
+    Judgement {
+        conditions,
+        to_mint: values.to_mint,
+        stale: values.stale,
+        next: values.next,
+        teams,
+        keys: keys.working,
+        routes,
+    }
+}
+
+impl Judgement {
+    /// The config of a namespace.
+    pub fn config(&self, world: &World, namespace: &str, credentials: Credentials) -> NamespaceConfig {
+        build(namespace, world, &self.teams, self.keys_in(namespace), &self.routes, credentials)
+    }
+
+    /// A working key of this name.
+    pub(crate) fn key(&self, name: &ObjectName) -> Option<&ResolvedKey> {
+        let at = self.keys.binary_search_by(|resolved| resolved.key.name.cmp(name)).ok()?;
+        self.keys.get(at)
+    }
+
+    fn keys_in(&self, namespace: &str) -> &[ResolvedKey] {
+        let begin = self.keys.partition_point(|resolved| resolved.key.name.namespace() < namespace);
+        let rest = self.keys.get(begin..).unwrap_or_default();
+        let end = rest.partition_point(|resolved| resolved.key.name.namespace() == namespace);
+        rest.get(..end).unwrap_or_default()
+    }
+}

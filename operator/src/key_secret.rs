@@ -1,0 +1,188 @@
+//! Secrets that hold generated keys: what is noted on them, and how they are written.
+//!
+//! All that a rotation needs to know stands on the Secret itself, so that an operator that is restarted or taken over from
+//! goes on where the last one stopped.
+
+use std::{collections::BTreeMap, fmt};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::Secret,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
+use vectoll_config::{KeyHash, ObjectName, Uid};
+
+/// The type of a Secret that the operator made.
+pub const TYPE: &str = "vectoll.dev/api-key";
+/// The annotation that names the ApiKey which a generated Secret belongs to.
+pub const OWNER: &str = "vectoll.dev/api-key";
+/// The annotation on an ApiKey that asks for a new value whenever it changes, and, on its Secret, the wish that was met.
+pub const ROTATE: &str = "vectoll.dev/rotate";
+/// The annotation that says when the value was made (RFC 3339).
+const MADE_AT: &str = "vectoll.dev/made-at";
+/// The annotation with the values before: `sha256=until`, separated by commas.
+pub(crate) const PREVIOUS: &str = "vectoll.dev/previous";
+/// Values before that stay valid at the same time. More rotations within one grace period end the oldest early.
+const MOST_PREVIOUS: usize = 8;
+
+/// A value that was replaced and is still valid for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Previous {
+    /// Its SHA-256.
+    pub hash: KeyHash,
+    /// When it ends.
+    pub until: Timestamp,
+}
+
+/// What is noted on a generated Secret.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notes {
+    /// When the value was made.
+    pub made_at: Option<Timestamp>,
+    /// The wish for a new value that was met last.
+    pub request: Option<String>,
+    /// Values that it replaced, the newest first.
+    pub previous: Vec<Previous>,
+}
+
+impl Notes {
+    /// Reads them; what cannot be read is as if it were not there.
+    pub(crate) fn of(annotations: &BTreeMap<String, String>) -> Self {
+        let previous = annotations.get(PREVIOUS).map_or("", String::as_str).split(',').filter_map(|one| {
+            let (hash, until) = one.split_once('=')?;
+            Some(Previous { hash: hash.parse().ok()?, until: until.parse().ok()? })
+        });
+        Self {
+            made_at: annotations.get(MADE_AT).and_then(|at| at.parse().ok()),
+            request: annotations.get(ROTATE).cloned(),
+            previous: previous.collect(),
+        }
+    }
+}
+
+/// Why a key gets a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// It has none yet.
+    New,
+    /// Someone took the Secret away, after the key had worked.
+    Deleted,
+    /// Someone emptied the Secret.
+    Emptied,
+    /// Its interval is over.
+    Interval,
+    /// Its annotation asks for it.
+    Requested,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::New => "it had none",
+            Self::Deleted => "its Secret was deleted",
+            Self::Emptied => "its Secret was emptied",
+            Self::Interval => "its interval is over",
+            Self::Requested => "its annotation asks for it",
+        })
+    }
+}
+
+/// A value that is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mint {
+    /// Whose it is.
+    pub api_key: ObjectName,
+    /// The owner's UID.
+    pub uid: Uid,
+    /// Where it goes.
+    pub secret: ObjectName,
+    /// Why.
+    pub cause: Cause,
+    /// Values that stay valid beside it.
+    pub previous: Vec<Previous>,
+    /// The wish that is met by it.
+    pub request: Option<String>,
+}
+
+impl Mint {
+    /// The Secret with a value.
+    pub(crate) fn secret(&self, value: &str, now: Timestamp) -> Secret {
+        let entry = |name: &str, value: &str| (name.to_owned(), ByteString(value.as_bytes().to_vec()));
+        let mut annotations =
+            BTreeMap::from([(OWNER.to_owned(), self.api_key.name().to_owned()), (MADE_AT.to_owned(), now.to_string())]);
+        if let Some(request) = &self.request {
+            annotations.insert(ROTATE.to_owned(), request.clone());
+        }
+        if !self.previous.is_empty() {
+            let previous: Vec<String> = self
+                .previous
+                .iter()
+                .take(MOST_PREVIOUS)
+                .map(|previous| format!("{}={}", previous.hash, previous.until))
+                .collect();
+            annotations.insert(PREVIOUS.to_owned(), previous.join(","));
+        }
+        Secret {
+            metadata: ObjectMeta {
+                name: Some(self.secret.name().to_owned()),
+                namespace: Some(self.secret.namespace().to_owned()),
+                annotations: Some(annotations),
+                ..ObjectMeta::default()
+            },
+            type_: Some(TYPE.to_owned()),
+            data: Some(
+                [
+                    entry("key", value),
+                    entry("OPENAI_API_KEY", value),
+                    entry("OPENAI_BASE_URL", "http://localhost:4000/v1"),
+                ]
+                .into(),
+            ),
+            ..Secret::default()
+        }
+    }
+
+    /// The reference that lets the Secret go with its ApiKey.
+    pub(crate) fn owner_reference(&self) -> OwnerReference {
+        OwnerReference {
+            api_version: format!("{}/{}", vectoll_crds::GROUP, vectoll_crds::VERSION),
+            kind: "ApiKey".to_owned(),
+            name: self.api_key.name().to_owned(),
+            uid: self.uid.to_string(),
+            controller: Some(true),
+            block_owner_deletion: Some(false),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn notes_come_back_as_they_were_written() {
+        let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
+        let previous = Previous { hash: KeyHash::of(b"old"), until: "2026-01-03T03:04:05Z".parse().unwrap() };
+        let mint = Mint {
+            api_key: ObjectName::new("apps", "alice"),
+            uid: Uid::new("u1"),
+            secret: ObjectName::new("apps", "alice"),
+            cause: Cause::Requested,
+            previous: vec![previous],
+            request: Some("2".to_owned()),
+        };
+        let notes = Notes::of(&mint.secret("value", now).metadata.annotations.unwrap());
+        assert_eq!(notes, Notes { made_at: Some(now), request: Some("2".to_owned()), previous: vec![previous] });
+    }
+
+    #[test]
+    fn damaged_notes_are_no_notes() {
+        let annotations = BTreeMap::from([
+            (MADE_AT.to_owned(), "yesterday".to_owned()),
+            (PREVIOUS.to_owned(), "what,ever=now".to_owned()),
+        ]);
+        assert_eq!(Notes::of(&annotations), Notes::default());
+    }
+}
