@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use vectoll_config::{
-    KeyHash, ModelPattern, Price, Uid,
+    KeyHash, ModelPattern, ObjectName, Price, Uid,
     v1::{Budget, Limits, ModelLimits, TokenBound, UserPolicy},
 };
 
@@ -22,12 +22,43 @@ pub use route::{Route, RouteIndex};
 pub struct Policy {
     /// The config's generation; 0: none was loaded yet.
     pub generation: u64,
-    /// Every valid credential and its key.
-    pub keys: HashMap<KeyHash, Arc<Key>>,
+    /// Every credential and whose it is.
+    pub keys: HashMap<KeyHash, Credential>,
     /// All keys, once each.
     pub all_keys: Vec<Arc<Key>>,
     /// All teams.
     pub teams: Vec<Arc<Team>>,
+    /// What the placeholder stands for; none: nothing, as outside a pod that names an ApiKey.
+    pub pod: Option<PodKey>,
+}
+
+/// One value of a key.
+#[derive(Clone, Debug)]
+pub struct Credential {
+    /// Whose it is.
+    pub key: Arc<Key>,
+    /// When it ends, though the key goes on.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The ApiKey that a pod calls as without holding a key, as its sidecar was started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnKey {
+    /// Its name.
+    pub name: ObjectName,
+    /// Whether calls without any key count as made with it.
+    pub keyless: bool,
+}
+
+/// The same in the light of a config.
+#[derive(Debug)]
+pub struct PodKey {
+    /// `namespace/name`, as the pod has it.
+    pub name: Arc<str>,
+    /// Whether calls without any key count as made with it.
+    pub keyless: bool,
+    /// The key; none: the config does not have it.
+    pub key: Option<Arc<Key>>,
 }
 
 /// A key.

@@ -14,7 +14,7 @@ use std::{
 use vectoll_config::{ConfigError, read_v1, v1};
 
 use crate::{
-    policy::{CompileError, Policy, compile},
+    policy::{CompileError, OwnKey, Policy, compile},
     provider::http::Clients,
     proxy::Proxy,
 };
@@ -57,6 +57,7 @@ pub struct Reloader {
     folder: PathBuf,
     proxy: Arc<Proxy>,
     http: Clients,
+    own: Option<OwnKey>,
     applied: Option<folder::Fingerprint>,
     /// Content that was refused: it is not read again before it changes.
     refused: Option<folder::Fingerprint>,
@@ -65,17 +66,17 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// For a folder.
-    pub fn new(folder: &Path, proxy: Arc<Proxy>, http: Clients) -> Self {
-        Self { folder: folder.to_owned(), proxy, http, applied: None, refused: None, failing: None }
+    /// For a folder, and the key that is the pod's own.
+    pub fn new(folder: &Path, proxy: Arc<Proxy>, http: Clients, own: Option<OwnKey>) -> Self {
+        Self { folder: folder.to_owned(), proxy, http, own, applied: None, refused: None, failing: None }
     }
 
     /// Applies the folder's content if it is new. Failures are logged and counted; the last good config stays.
     pub async fn reload(&mut self) {
-        let (folder, http) = (self.folder.clone(), self.http.clone());
+        let (folder, http, own) = (self.folder.clone(), self.http.clone(), self.own.clone());
         let (applied, refused) = (self.applied, self.refused);
         // On a thread of its own: calls go on while a large config is read or the built-in model loaded.
-        let loading = tokio::task::spawn_blocking(move || load(&folder, applied, refused, &http));
+        let loading = tokio::task::spawn_blocking(move || load(&folder, applied, refused, &http, own.as_ref()));
         let Ok(loaded) = loading.await else { return };
         let metrics = &self.proxy.metrics.config;
         match loaded {
@@ -131,6 +132,7 @@ fn load(
     applied: Option<folder::Fingerprint>,
     refused: Option<folder::Fingerprint>,
     http: &Clients,
+    own: Option<&OwnKey>,
 ) -> Loaded {
     let read = match folder::read(folder) {
         Ok(read) => read,
@@ -144,7 +146,7 @@ fn load(
         return Loaded::RefusedBefore;
     }
     match config(folder, &read) {
-        Ok(config) => match compile(config, &read.files, http) {
+        Ok(config) => match compile(config, &read.files, http, own) {
             Ok(policy) => Loaded::New(read.fingerprint, Box::new(policy)),
             Err(error) => Loaded::Refused(fingerprint, error.into()),
         },

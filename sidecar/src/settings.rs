@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use anyhow::bail;
 use clap::{Parser, ValueEnum};
+use vectoll_config::ObjectName;
+
+use crate::policy::OwnKey;
 
 /// Serves OpenAI-compatible embeddings on localhost, by the config in a folder.
 #[derive(Clone, Debug, Parser)]
@@ -30,6 +34,14 @@ pub struct Settings {
     #[arg(long, env = "VECTOLL_STATE_DIR", value_name = "DIR")]
     pub state_dir: PathBuf,
 
+    /// The ApiKey that calls are made with which send the placeholder `vectoll-pod-key`: the pod's own
+    #[arg(long, env = "VECTOLL_POD_API_KEY", value_name = "NAMESPACE/NAME")]
+    pub pod_api_key: Option<ObjectName>,
+
+    /// Takes a call without any key for the pod's own; needs --pod-api-key
+    #[arg(long, env = "VECTOLL_KEYLESS")]
+    pub keyless: bool,
+
     /// The largest request body, in bytes
     #[arg(long, env = "VECTOLL_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 16 * 1024 * 1024)]
     pub max_body_bytes: usize,
@@ -55,6 +67,17 @@ pub struct Settings {
     pub log_filter: String,
 }
 
+impl Settings {
+    /// The key that is the pod's own.
+    pub fn own_key(&self) -> anyhow::Result<Option<OwnKey>> {
+        match (&self.pod_api_key, self.keyless) {
+            (Some(name), keyless) => Ok(Some(OwnKey { name: name.clone(), keyless })),
+            (None, false) => Ok(None),
+            (None, true) => bail!("--keyless needs --pod-api-key: the ApiKey that calls without a key count as"),
+        }
+    }
+}
+
 /// Forms of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -66,4 +89,28 @@ pub enum LogFormat {
 
 fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {
     text.parse().map(Duration::from_secs)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn parse(further: &[&str]) -> Result<Settings, clap::Error> {
+        Settings::try_parse_from(["vectoll-sidecar", "--config-dir", "c", "--state-dir", "s"].iter().chain(further))
+    }
+
+    #[test]
+    fn a_pods_own_key_is_named_whole() {
+        let own = parse(&["--pod-api-key", "shop/alice", "--keyless"]).unwrap().own_key().unwrap();
+        assert_eq!(own, Some(OwnKey { name: ObjectName::new("shop", "alice"), keyless: true }));
+        assert_eq!(parse(&[]).unwrap().own_key().unwrap(), None);
+        assert!(parse(&["--pod-api-key", "alice"]).unwrap_err().to_string().contains("namespace/name"));
+    }
+
+    #[test]
+    fn keyless_without_a_key_to_count_as_is_an_error() {
+        let error = parse(&["--keyless"]).unwrap().own_key().unwrap_err();
+        assert!(error.to_string().contains("--pod-api-key"), "{error}");
+    }
 }

@@ -1,6 +1,7 @@
 //! From settings to a running sidecar, and to its orderly end.
 
 use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -38,15 +39,16 @@ const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    let own = settings.own_key()?;
     let keeper = Keeper::resume(&settings.state_dir)?;
     let proxy = assemble(&settings, &keeper)?;
     let http = Clients::new().context("failed to set up the HTTP client")?;
-    let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), http);
+    let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), http, own);
     reloader.reload().await;
 
     let (stop, stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
-    let admin = Server::admin(settings.admin_listen, proxy.clone()).await?;
+    let admin = listen_for_admin(settings.admin_listen, proxy.clone()).await?;
     let admin = tokio::spawn(admin.serve(admin_stopped));
     let serving = Server::proxy(&settings.listen, proxy.clone()).await?;
     let mut serving = tokio::spawn(serving.serve(stopped));
@@ -97,6 +99,17 @@ fn assemble(settings: &Settings, keeper: &Keeper) -> anyhow::Result<Arc<Proxy>> 
         tasks: Background::default(),
         stopping: AtomicBool::new(false),
     }))
+}
+
+/// `[::]` is every address of both families, and where the machine knows no IPv6, of the one that it knows.
+async fn listen_for_admin(address: SocketAddr, proxy: Arc<Proxy>) -> std::io::Result<Server> {
+    match Server::admin(address, proxy.clone()).await {
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && error.kind() != std::io::ErrorKind::AddrInUse => {
+            tracing::info!(%error, "listening on IPv4 only");
+            Server::admin(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), proxy).await
+        }
+        listening => listening,
+    }
 }
 
 /// Writes the books while they change, and a last time at the end.

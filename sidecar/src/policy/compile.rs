@@ -6,9 +6,9 @@ use std::{
     time::Duration,
 };
 
-use vectoll_config::{ModelPattern, ObjectName, v1};
+use vectoll_config::{KeyHash, ModelPattern, ObjectName, POD_KEY, v1};
 
-use super::{Backend, Key, Policy, Route, RouteIndex, Team};
+use super::{Backend, Credential, Key, OwnKey, PodKey, Policy, Route, RouteIndex, Team};
 use crate::provider::{Provider, builtin, http::Clients, openai};
 
 /// Why a config that reads well cannot be served. The path is the contract's.
@@ -22,8 +22,13 @@ pub struct CompileError {
 /// The credential files beside the config: content by name.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// Compiles a config. `http` are the clients whose connections outlive reloads.
-pub fn compile(config: v1::Config, files: &Files, http: &Clients) -> Result<Policy, CompileError> {
+/// Compiles a config. `http` are the clients whose connections outlive reloads, `own` the key that is the pod's own.
+pub fn compile(
+    config: v1::Config,
+    files: &Files,
+    http: &Clients,
+    own: Option<&OwnKey>,
+) -> Result<Policy, CompileError> {
     let mut indexes: HashMap<String, Vec<(ModelPattern, Arc<Route>)>> = HashMap::new();
     for (i, route) in config.routes.into_iter().enumerate() {
         let mut backends = Vec::with_capacity(route.backends.len());
@@ -42,19 +47,34 @@ pub fn compile(config: v1::Config, files: &Files, http: &Clients) -> Result<Poli
     let teams: HashMap<ObjectName, Arc<Team>> =
         config.teams.into_iter().map(|team| (team.name.clone(), Arc::new(compile_team(team, &indexes)))).collect();
     let mut policy = Policy { generation: config.generation, ..Policy::default() };
+    let placeholder = KeyHash::of(POD_KEY.as_bytes());
+    let mut own_key = None;
     for (i, key) in config.keys.into_iter().enumerate() {
         let team = teams.get(&key.team).cloned().ok_or_else(|| CompileError {
             path: format!("keys[{i}].team"),
             reason: format!("team {} is not in this file", key.team),
         })?;
         let credentials = key.credentials.clone();
+        let is_own = own.is_some_and(|own| own.name == key.name);
         let key = Arc::new(compile_key(key, team));
-        for credential in credentials {
-            policy.keys.insert(credential.sha256, key.clone());
+        for (j, credential) in credentials.into_iter().enumerate() {
+            if credential.sha256 == placeholder {
+                return Err(CompileError {
+                    path: format!("keys[{i}].credentials[{j}]"),
+                    reason: format!("{POD_KEY} is what pods send in place of a key, and cannot be a key"),
+                });
+            }
+            let v1::Credential { sha256, expires_at } = credential;
+            policy.keys.insert(sha256, Credential { key: key.clone(), expires_at });
+        }
+        if is_own {
+            own_key = Some(key.clone());
         }
         policy.all_keys.push(key);
     }
     policy.teams = teams.into_values().collect();
+    // Found once for a config, not once for a call.
+    policy.pod = own.map(|own| PodKey { name: own.name.to_string().into(), keyless: own.keyless, key: own_key });
     Ok(policy)
 }
 
@@ -155,4 +175,47 @@ fn compile_backend(
         tokens,
         timeout: Duration::from_secs(u64::from(timeout_seconds)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn config(value: &str) -> v1::Config {
+        let hash = KeyHash::of(value.as_bytes());
+        let yaml = format!(
+            "version: v1\ngeneration: 1\nnamespace: shop\nteams:\n- {{name: shop/search, uid: t, routeNamespaces: \
+             [shop], maxUsers: 10}}\nkeys:\n- {{name: shop/alice, uid: k, team: shop/search, credentials: [{{sha256: \
+             {hash}}}]}}\nroutes: []\ncomplete: true\n"
+        );
+        vectoll_config::read_v1(&yaml).unwrap()
+    }
+
+    fn compiled(value: &str, own: Option<&OwnKey>) -> Result<Policy, CompileError> {
+        // A client needs a provider of cryptography, although this one never calls.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        compile(config(value), &Files::new(), &Clients::new().unwrap(), own)
+    }
+
+    #[test]
+    fn the_placeholder_is_never_a_key() {
+        let error = compiled(POD_KEY, None).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "keys[0].credentials[0]: vectoll-pod-key is what pods send in place of a key, and cannot be a key"
+        );
+        assert!(POD_KEY.len() < 16, "the operator refuses shorter values, so no one gets this far");
+    }
+
+    #[test]
+    fn the_pods_own_key_is_found_by_its_whole_name() {
+        let own = |namespace: &str, name: &str| OwnKey { name: ObjectName::new(namespace, name), keyless: true };
+        let pod = |own: &OwnKey| compiled("sk-test-0123456789", Some(own)).unwrap().pod.unwrap();
+        let found = pod(&own("shop", "alice"));
+        assert_eq!((&*found.name, found.keyless, found.key.is_some()), ("shop/alice", true, true));
+        assert!(pod(&own("shop", "bob")).key.is_none());
+        assert!(pod(&own("other", "alice")).key.is_none());
+        assert!(compiled("sk-test-0123456789", None).unwrap().pod.is_none());
+    }
 }
