@@ -1,0 +1,226 @@
+//! How the sidecars of a cluster are set up: a file that the chart renders.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::{
+    api::core::v1::{EnvVar, EnvVarSource},
+    apimachinery::pkg::api::resource::Quantity,
+};
+use serde::Deserialize;
+
+/// Settings of every sidecar that is injected. Unknown fields are refused.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InjectionSettings {
+    /// The image; its entrypoint is the sidecar.
+    pub image: String,
+    /// When the image is pulled.
+    #[serde(default)]
+    pub image_pull_policy: PullPolicy,
+    /// What the container asks for and may use.
+    #[serde(default)]
+    pub resources: Resources,
+    /// The form of the sidecars' logs.
+    #[serde(default)]
+    pub log_format: LogFormat,
+    /// What they log.
+    #[serde(default = "info")]
+    pub log_filter: String,
+    /// Further variables of the sidecar's.
+    #[serde(default)]
+    pub env: Vec<Variable>,
+    /// Seconds that calls under way get to finish when a pod ends.
+    #[serde(default = "drain_timeout")]
+    pub drain_timeout_seconds: u32,
+}
+
+/// When an image is pulled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum PullPolicy {
+    /// At every start.
+    Always,
+    /// If the node does not have it.
+    #[default]
+    IfNotPresent,
+    /// Not at all.
+    Never,
+}
+
+impl PullPolicy {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Always => "Always",
+            Self::IfNotPresent => "IfNotPresent",
+            Self::Never => "Never",
+        }
+    }
+}
+
+/// The form of a log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LogFormat {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// For people.
+    Text,
+}
+
+impl LogFormat {
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Json => "json",
+            Self::Text => "text",
+        }
+    }
+}
+
+/// What a container asks for and may use, as Kubernetes writes it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Resources {
+    /// What the scheduler sets aside.
+    #[serde(default)]
+    pub requests: BTreeMap<String, Quantity>,
+    /// What it cannot go beyond.
+    #[serde(default)]
+    pub limits: BTreeMap<String, Quantity>,
+}
+
+impl Default for Resources {
+    /// Room for the built-in model, a tokenizer and some large batches at a time. No limit on CPU: throttled, the sidecar
+    /// would slow down every call of its application.
+    fn default() -> Self {
+        let amounts = |pairs: &[(&str, &str)]| {
+            pairs.iter().map(|&(name, amount)| (name.to_owned(), Quantity(amount.to_owned()))).collect()
+        };
+        Self { requests: amounts(&[("cpu", "50m"), ("memory", "64Mi")]), limits: amounts(&[("memory", "256Mi")]) }
+    }
+}
+
+/// A variable of the sidecar's environment, as Kubernetes writes it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// Its value.
+    #[serde(default)]
+    pub value: Option<String>,
+    /// Where its value is from.
+    #[serde(default)]
+    pub value_from: Option<EnvVarSource>,
+}
+
+impl From<Variable> for EnvVar {
+    fn from(Variable { name, value, value_from }: Variable) -> Self {
+        Self { name, value, value_from }
+    }
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// Not of the right form.
+    #[error("{0}")]
+    Form(#[from] serde_path_to_error::Error<serde_yaml::Error>),
+    /// No image.
+    #[error("image: is empty: name the sidecar's image")]
+    NoImage,
+    /// A variable that injection sets itself.
+    #[error(
+        "env[{index}].name: {name} is set by the injection itself: use the field that stands for it, or leave it out"
+    )]
+    Ours {
+        /// Where in the list.
+        index: usize,
+        /// The variable.
+        name: String,
+    },
+    /// The same variable twice.
+    #[error("env[{index}].name: {name} stands twice")]
+    Twice {
+        /// Where in the list.
+        index: usize,
+        /// The variable.
+        name: String,
+    },
+}
+
+/// What [`container`](super::container) sets.
+const OURS: [&str; 9] = [
+    "VECTOLL_ADMIN_LISTEN",
+    "VECTOLL_CONFIG_DIR",
+    "VECTOLL_DRAIN_TIMEOUT_SECONDS",
+    "VECTOLL_KEYLESS",
+    "VECTOLL_LISTEN",
+    "VECTOLL_LOG",
+    "VECTOLL_LOG_FORMAT",
+    "VECTOLL_POD_API_KEY",
+    "VECTOLL_STATE_DIR",
+];
+
+impl InjectionSettings {
+    /// Reads and checks a file's content.
+    pub fn read(yaml: &str) -> Result<Self, SettingsError> {
+        let settings: Self = serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(yaml))?;
+        if settings.image.trim().is_empty() {
+            return Err(SettingsError::NoImage);
+        }
+        let mut seen = BTreeSet::new();
+        for (index, Variable { name, .. }) in settings.env.iter().enumerate() {
+            if OURS.contains(&name.as_str()) {
+                return Err(SettingsError::Ours { index, name: name.clone() });
+            }
+            if !seen.insert(name) {
+                return Err(SettingsError::Twice { index, name: name.clone() });
+            }
+        }
+        Ok(settings)
+    }
+}
+
+fn info() -> String {
+    "info".to_owned()
+}
+
+fn drain_timeout() -> u32 {
+    25
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn an_image_is_enough() {
+        let settings = InjectionSettings::read("image: registry.example/vectoll-sidecar:0.1.0").unwrap();
+        assert_eq!(settings.image_pull_policy, PullPolicy::IfNotPresent);
+        assert_eq!((settings.log_format, settings.log_filter.as_str()), (LogFormat::Json, "info"));
+        assert_eq!(settings.drain_timeout_seconds, 25);
+        assert_eq!(settings.resources.limits.get("memory"), Some(&Quantity("256Mi".to_owned())));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (yaml, words) in [
+            ("imagePullPolicy: Always", "missing field `image`"),
+            ("image: ''", "image: is empty"),
+            ("image: a\nimagepullpolicy: Always", "imagepullpolicy"),
+            ("image: a\nimagePullPolicy: Sometimes", "imagePullPolicy"),
+            ("image: a\nresources: {limit: {cpu: 1}}", "resources"),
+            (
+                "image: a\nenv: [{name: VECTOLL_LISTEN, value: x}]",
+                "env[0].name: VECTOLL_LISTEN is set by the injection",
+            ),
+            ("image: a\nenv: [{name: A}, {name: A}]", "env[1].name: A stands twice"),
+            ("image: a\nenv: [{name: A, valuefrom: {}}]", "env[0]"),
+            ("image: a\ndrainTimeoutSeconds: -1", "drainTimeoutSeconds"),
+        ] {
+            let error = InjectionSettings::read(yaml).unwrap_err().to_string();
+            assert!(error.contains(words), "{yaml}: {error}");
+        }
+    }
+}

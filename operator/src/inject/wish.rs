@@ -1,0 +1,77 @@
+//! What a pod asks for, by its labels and annotations.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Pod;
+use vectoll_config::ObjectName;
+
+use super::{API_KEY_ANNOTATION, INJECT_LABEL, KEYLESS_ANNOTATION};
+use crate::validate::{Fault, is_subdomain};
+
+/// A sidecar, and perhaps a key of the pod's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Wish {
+    pub(super) own_key: Option<OwnKey>,
+}
+
+/// The key that a pod calls with although it does not hold it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct OwnKey {
+    /// The ApiKey.
+    pub(super) name: ObjectName,
+    /// Whether calls without any key count as made with it.
+    pub(super) keyless: bool,
+}
+
+impl Wish {
+    /// None: the pod asks for nothing.
+    pub(super) fn of(pod: &Pod, namespace: &str) -> Result<Option<Self>, Vec<Fault>> {
+        let wanted =
+            flag("metadata.labels", pod.metadata.labels.as_ref(), INJECT_LABEL).map_err(|fault| vec![fault])?;
+        if !wanted {
+            return Ok(None);
+        }
+        let annotations = pod.metadata.annotations.as_ref();
+        let mut faults = Vec::new();
+        let keyless = flag("metadata.annotations", annotations, KEYLESS_ANNOTATION).unwrap_or_else(|fault| {
+            faults.push(fault);
+            false
+        });
+        let name = annotations.and_then(|all| all.get(API_KEY_ANNOTATION));
+        if let Some(name) = name.filter(|name| !is_subdomain(name)) {
+            // A key that was taken for its name must not stand in an event for all to read.
+            let shown = if name.starts_with("sk-") { "a key's value".to_owned() } else { format!("{name:?}") };
+            let reason = format!(
+                "{shown} is not an ApiKey's name: write the name alone of one in this namespace (lower-case letters, \
+                 digits, - and .)"
+            );
+            faults.push(Fault { path: at("metadata.annotations", API_KEY_ANNOTATION), reason });
+        }
+        if keyless && name.is_none() {
+            let reason =
+                format!("calls without a key need an ApiKey to count as: add the annotation {API_KEY_ANNOTATION}");
+            faults.push(Fault { path: at("metadata.annotations", KEYLESS_ANNOTATION), reason });
+        }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let own_key = name.map(|name| OwnKey { name: ObjectName::new(namespace, name), keyless });
+        Ok(Some(Self { own_key }))
+    }
+}
+
+/// A label or annotation that says yes or no.
+fn flag(map: &str, entries: Option<&BTreeMap<String, String>>, key: &str) -> Result<bool, Fault> {
+    match entries.and_then(|entries| entries.get(key)).map(String::as_str) {
+        Some("true") => Ok(true),
+        Some("false") | None => Ok(false),
+        Some(other) => Err(Fault {
+            path: at(map, key),
+            reason: format!("{other:?} says neither yes nor no: write \"true\" or \"false\""),
+        }),
+    }
+}
+
+fn at(map: &str, key: &str) -> String {
+    format!("{map}[{key}]")
+}

@@ -1,0 +1,153 @@
+//! The mutating webhook: HTTPS for the API server, which asks for every pod that is labelled for injection.
+//!
+//! [`serve`] answers on `POST /mutate-pods` with what [`inject`](crate::inject::inject) says. It keeps nothing and changes
+//! nothing but its counters, so a dry run is like any other call.
+
+pub mod certificate;
+mod layers;
+mod metrics;
+mod review;
+mod tls;
+
+use std::{io, sync::Arc, time::Duration};
+
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use rustls::sign::CertifiedKey;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+
+pub use metrics::Metrics;
+
+use crate::inject::InjectionSettings;
+
+/// Where pods are posted.
+pub const PATH: &str = "/mutate-pods";
+
+/// How long a client may take for a TLS handshake or for a request's headers.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Connections at a time: an API server needs one or two, and there are a few of them.
+const CONNECTIONS: usize = 512;
+/// How long a new certificate waits for the API servers to have heard of its CA.
+const ANNOUNCEMENT: Duration = Duration::from_secs(10);
+/// How long calls under way get to finish.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// Serves until `stop` is true (or its sender is gone); then takes no more connections, lets calls under way finish
+/// within ten seconds, and returns.
+///
+/// `certificate` is what clients are shown: see [`certificate::read`]. Until there is one, handshakes fail and the API
+/// server tries again. The first is shown at once; a later one after ten seconds, in which the API servers hear of its
+/// CA, and without an end to connections that stand. `settings` are for as long as this runs.
+pub async fn serve(
+    listener: TcpListener,
+    settings: Arc<InjectionSettings>,
+    certificate: watch::Receiver<Option<Arc<CertifiedKey>>>,
+    metrics: Metrics,
+    stop: watch::Receiver<bool>,
+) -> Result<(), rustls::Error> {
+    serve_after(ANNOUNCEMENT, listener, settings, certificate, metrics, stop).await
+}
+
+async fn serve_after(
+    announcement: Duration,
+    listener: TcpListener,
+    settings: Arc<InjectionSettings>,
+    certificate: watch::Receiver<Option<Arc<CertifiedKey>>>,
+    metrics: Metrics,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), rustls::Error> {
+    let shown = tls::Shown::default();
+    let acceptor = TlsAcceptor::from(Arc::new(tls::config(shown.clone())?));
+    let router = layers::router(settings, metrics);
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    // Dropped at the end, and all that runs in it with it.
+    let mut tasks = JoinSet::new();
+    let follow = tasks.spawn(tls::follow(certificate, shown, announcement));
+
+    while let Some(stream) = accept(&listener, &mut stop).await {
+        // A connection beyond the number is closed at once: clients try again, and nobody can use up the memory.
+        let Ok(place) = places.clone().try_acquire_owned() else { continue };
+        let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
+        tasks.spawn(async move {
+            connection(stream, acceptor, router, stop).await;
+            drop(place);
+        });
+        // Those that have ended are forgotten here: nobody waits for them.
+        while tasks.try_join_next().is_some() {}
+    }
+    drop(listener);
+    follow.abort();
+    let _ = timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
+    Ok(())
+}
+
+/// The next connection; none: it is time to stop.
+async fn accept(listener: &TcpListener, stop: &mut watch::Receiver<bool>) -> Option<TcpStream> {
+    loop {
+        let accepted: io::Result<_> = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stopped(stop) => return None,
+        };
+        match accepted {
+            Ok((stream, _)) => return Some(stream),
+            Err(error) => {
+                // Out of file descriptors, most likely: wait for some to be closed.
+                tracing::warn!(%error, "failed to accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// One connection from its handshake to its end.
+async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: axum::Router, mut stop: watch::Receiver<bool>) {
+    let _ = stream.set_nodelay(true);
+    let accepted = tokio::select! {
+        accepted = timeout(PATIENCE, acceptor.accept(stream)) => accepted,
+        () = stopped(&mut stop) => return,
+    };
+    let stream = match accepted {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a TLS handshake failed");
+            return;
+        }
+        Err(_) => return,
+    };
+    // By what was agreed on: to guess the protocol from the first bytes would be to wait for them without end.
+    let builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder =
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") { builder.http2_only() } else { builder.http1_only() };
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(64)
+        .keep_alive_interval(PATIENCE)
+        .keep_alive_timeout(PATIENCE);
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    // Clients hang up in many ways; none of them is our error.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = stopped(&mut stop) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that whoever could stop us is gone: stop as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,78 @@
+//! The layers between a connection and the answer, in their order.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use http::{StatusCode, header};
+use tokio::{sync::Semaphore, time::timeout};
+
+use super::{
+    PATH,
+    metrics::Metrics,
+    review::{Verdict, review},
+};
+use crate::inject::InjectionSettings;
+
+/// The largest review that is read, in bytes. The API server takes objects of up to 3 MiB.
+const LARGEST: usize = 8 * 1024 * 1024;
+/// How long a review may take to arrive. An API server waits ten seconds by default, thirty at most.
+const ARRIVAL: Duration = Duration::from_secs(10);
+/// Reviews read at a time: together with [`LARGEST`] a bound on memory.
+const AT_A_TIME: usize = 8;
+
+struct Shared {
+    settings: Arc<InjectionSettings>,
+    metrics: Metrics,
+    reading: Semaphore,
+}
+
+pub(super) fn router(settings: Arc<InjectionSettings>, metrics: Metrics) -> Router {
+    let shared = Shared { settings, metrics, reading: Semaphore::new(AT_A_TIME) };
+    Router::new().route(PATH, post(mutate)).with_state(Arc::new(shared))
+}
+
+async fn mutate(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let Ok(read) = timeout(ARRIVAL, read(&shared, request.into_body())).await else {
+        return refuse(&shared, StatusCode::REQUEST_TIMEOUT, "the review did not arrive in time\n".to_owned());
+    };
+    let body = match read {
+        Ok(body) => body,
+        Err(error) => {
+            let message = format!("failed to read the review, of {LARGEST} bytes at most: {error}\n");
+            return refuse(&shared, StatusCode::PAYLOAD_TOO_LARGE, message);
+        }
+    };
+    match review(&body, &shared.settings) {
+        Ok((verdict, answer)) => {
+            let Shared { metrics: Metrics { injected, untouched, refused, invalid }, .. } = &*shared;
+            match verdict {
+                Verdict::Injected => injected,
+                Verdict::Untouched => untouched,
+                Verdict::Refused => refused,
+                Verdict::Invalid => invalid,
+            }
+            .inc();
+            ([(header::CONTENT_TYPE, "application/json")], answer.to_string()).into_response()
+        }
+        Err(error) => refuse(&shared, StatusCode::BAD_REQUEST, format!("failed to read the review: {error}\n")),
+    }
+}
+
+async fn read(shared: &Shared, body: Body) -> Result<axum::body::Bytes, axum::Error> {
+    // The semaphore is never closed.
+    let _place = shared.reading.acquire().await;
+    to_bytes(body, LARGEST).await
+}
+
+/// An answer that is no review: the API server takes it as a failure, by which a labelled pod is not let in.
+fn refuse(shared: &Shared, status: StatusCode, message: String) -> Response {
+    shared.metrics.invalid.inc();
+    tracing::warn!(status = status.as_u16(), error = message.trim_end(), "the webhook was sent something unusable");
+    (status, message).into_response()
+}
