@@ -1,12 +1,12 @@
 //! The command line.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
-use crate::standalone;
+use crate::{attempt, cluster, standalone};
 
 /// Turns ApiKey, Team and ModelRoute resources into config that sidecars serve by.
 #[derive(Clone, Debug, Parser)]
@@ -26,12 +26,73 @@ pub struct Cli {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
+    /// Runs in a cluster: turns resources into config Secrets, makes keys, injects sidecars
+    Run(Run),
     /// Watches a folder of manifests and writes the config folder of a sidecar: no cluster needed
     Standalone(Standalone),
     /// Prints the config that a folder of manifests makes, and what is wrong with it
     Render(Render),
     /// Prints the `CustomResourceDefinitions`
     Crds,
+    /// Asks for one vector, as an application would, until there is one: for `helm test` and for a look from inside a pod
+    Try(Try),
+}
+
+/// Settings of `run`.
+#[derive(Clone, Debug, Args)]
+pub struct Run {
+    /// The operator's own namespace
+    #[arg(long, env = "POD_NAMESPACE", value_name = "NAMESPACE")]
+    pub operator_namespace: String,
+
+    /// What this replica calls itself in the Lease and in events
+    #[arg(long, env = "POD_NAME", value_name = "NAME")]
+    pub identity: String,
+
+    /// The namespaces to watch, separated by commas; by default all
+    #[arg(long, env = "VECTOLL_WATCH_NAMESPACES", value_name = "NAMESPACES", value_delimiter = ',')]
+    pub watch_namespaces: Vec<String>,
+
+    /// The address for Prometheus and probes
+    #[arg(long, env = "VECTOLL_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    pub admin_listen: SocketAddr,
+
+    /// The Lease that says which replica acts
+    #[arg(long, env = "VECTOLL_LEASE", value_name = "NAME", default_value = "vectoll-operator")]
+    pub lease: String,
+
+    /// How sidecars are set up: a YAML file. Without it no webhook is served and no pod is injected
+    #[arg(long, env = "VECTOLL_INJECTION_CONFIG", value_name = "FILE")]
+    pub injection_config: Option<PathBuf>,
+
+    /// The address of the webhook, which is HTTPS
+    #[arg(long, env = "VECTOLL_WEBHOOK_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:9443")]
+    pub webhook_listen: SocketAddr,
+
+    /// The Service by which the API server calls the webhook
+    #[arg(long, env = "VECTOLL_WEBHOOK_SERVICE", value_name = "NAME", default_value = "vectoll-webhook")]
+    pub webhook_service: String,
+
+    /// The `MutatingWebhookConfiguration` that is told the CA
+    #[arg(long, env = "VECTOLL_WEBHOOK_CONFIGURATION", value_name = "NAME", default_value = "vectoll")]
+    pub webhook_configuration: String,
+
+    /// The Secret of the webhook's certificate, in the operator's namespace
+    #[arg(long, env = "VECTOLL_WEBHOOK_TLS_SECRET", value_name = "NAME", default_value = "vectoll-webhook-tls")]
+    pub webhook_tls_secret: String,
+
+    /// Who keeps that certificate: the operator, or whoever fills the Secret, as cert-manager does
+    #[arg(long, env = "VECTOLL_WEBHOOK_CERTIFICATE", value_name = "WHO", default_value = "own")]
+    pub webhook_certificate: CertificateKeeper,
+}
+
+/// Who keeps the webhook's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CertificateKeeper {
+    /// The operator makes and renews it, and tells the API server its CA.
+    Own,
+    /// Someone else does.
+    Secret,
 }
 
 /// Settings of `standalone`.
@@ -70,6 +131,30 @@ pub struct Render {
     pub namespace: String,
 }
 
+/// Settings of `try`.
+#[derive(Clone, Debug, Args)]
+pub struct Try {
+    /// The model to ask
+    #[arg(long, value_name = "NAME")]
+    pub model: String,
+
+    /// Seconds to go on trying
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    pub timeout_seconds: u32,
+
+    /// Goes on asking, every second, until it is stopped
+    #[arg(long)]
+    pub repeat: bool,
+
+    /// Where to ask
+    #[arg(long, env = "OPENAI_BASE_URL", value_name = "URL", default_value = "http://localhost:4000/v1")]
+    pub base_url: String,
+
+    /// The key to ask with; none: without one
+    #[arg(long, env = "OPENAI_API_KEY", value_name = "KEY", hide_env_values = true)]
+    pub api_key: Option<String>,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LogFormat {
     Text,
@@ -82,12 +167,22 @@ impl Cli {
         let Self { command, log_format, log_filter } = self;
         start_log(log_format, &log_filter)?;
         match command {
+            Command::Run(settings) => {
+                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+                runtime.block_on(cluster::run(settings))?;
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Standalone(settings) => {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 runtime.block_on(standalone::run(settings))?;
                 Ok(ExitCode::SUCCESS)
             }
             Command::Render(settings) => standalone::render(&settings, &mut std::io::stdout().lock()),
+            Command::Try(settings) => {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                runtime.block_on(attempt::run(&settings, &mut std::io::stdout()))?;
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Crds => {
                 print_crds(&mut std::io::stdout().lock())?;
                 Ok(ExitCode::SUCCESS)
@@ -96,7 +191,7 @@ impl Cli {
     }
 }
 
-fn print_crds(out: &mut impl std::io::Write) -> anyhow::Result<()> {
+fn print_crds(out: &mut impl Write) -> anyhow::Result<()> {
     for crd in vectoll_crds::definitions() {
         writeln!(out, "---\n{}", serde_yaml::to_string(&crd)?.trim_end())?;
     }

@@ -4,5 +4,7 @@ use clap::Parser;
 use vectoll_operator::cli::Cli;
 
 fn main() -> anyhow::Result<std::process::ExitCode> {
+    // One provider of cryptography for all TLS; the error only says that there is one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     Cli::parse().run()
 }

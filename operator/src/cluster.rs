@@ -1,0 +1,161 @@
+//! The operator in a cluster: the API server in place of a folder, Secrets in place of files.
+//!
+//! The way of a change: a watch puts it into its mirror ([`watch`], [`mirror`]), the loop wakes ([`control`]), the pure
+//! judgement says what should be ([`crate::judge`]), the pure plan says what differs ([`plan`]), and each difference is one
+//! action on one object ([`act`]). Only the replica that holds the Lease acts ([`lease`]); all of them watch and serve the
+//! webhook.
+
+mod act;
+mod admin;
+mod config;
+mod control;
+mod lease;
+mod metrics;
+mod mirror;
+mod names;
+mod observed;
+mod plan;
+mod serving;
+mod status;
+mod watch;
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use http::{HeaderValue, header};
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{
+    Api, Client, Config,
+    runtime::events::{Recorder, Reporter},
+};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::watch as channel,
+    task::{JoinHandle, JoinSet},
+};
+
+use self::{
+    act::Hands,
+    control::Control,
+    lease::Candidate,
+    metrics::Metrics,
+    serving::Webhook,
+    watch::{Scope, Shared},
+};
+use crate::{
+    cli::{CertificateKeeper, Run},
+    inject::InjectionSettings,
+    webhook,
+};
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn run(settings: Run) -> anyhow::Result<()> {
+    let mut config = Config::infer().await.context("failed to find the cluster: no kubeconfig, and not in a pod")?;
+    // So that the API server's audit log tells who it was.
+    let agent = HeaderValue::from_static(concat!("vectoll-operator/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((header::USER_AGENT, agent));
+    let client = Client::try_from(config).context("failed to set up the client of the API server")?;
+    let version = client.apiserver_version().await.context("failed to reach the API server")?;
+    tracing::info!(kubernetes = version.git_version, identity = settings.identity, "the API server answers");
+    let metrics = Metrics::new().context("failed to set up the metrics")?;
+    let shared = Shared::default();
+    let (stop, stopped) = channel::channel(false);
+    let (resign, resigned) = channel::channel(false);
+    let (drain, draining) = channel::channel(false);
+    let (lead, leads) = channel::channel(false);
+
+    let watches = watch::begin(&client, &Scope::new(settings.watch_namespaces.clone()), &shared);
+    let admin = TcpListener::bind(settings.admin_listen)
+        .await
+        .with_context(|| format!("failed to listen on {}", settings.admin_listen))?;
+    tracing::info!(address = %admin.local_addr()?, "listening for Prometheus and probes");
+    let router = admin::router(metrics.clone(), shared.clone());
+    let admin = tokio::spawn(async move { axum::serve(admin, router).await });
+
+    let leases: Api<Lease> = Api::namespaced(client.clone(), &settings.operator_namespace);
+    let candidate = Candidate::new(leases, &settings.lease, &settings.identity);
+    let candidate = tokio::spawn(candidate.run(lead, resigned));
+    let reporter = Reporter { controller: names::MANAGER.to_owned(), instance: Some(settings.identity.clone()) };
+    let hands = Hands::new(client.clone(), Recorder::new(client.clone(), reporter), shared.clone());
+    let control = Control::new(client.clone(), shared.clone(), hands, metrics.clone());
+    let control = tokio::spawn(control.run(leads.clone(), stopped));
+    let webhook = serve_webhook(&settings, &client, &leads, &metrics, draining).await?;
+    let following = tokio::spawn(follow_leadership(leads, metrics));
+
+    asked_to_stop().await?;
+    tracing::info!("stopping: what is under way is finished, the Lease is given back");
+    // The loop ends before the Lease goes: never do two replicas act.
+    stop.send_replace(true);
+    let _ = control.await;
+    resign.send_replace(true);
+    let _ = candidate.await;
+    drain.send_replace(true);
+    if let Some(webhook) = webhook {
+        let _ = webhook.await;
+    }
+    following.abort();
+    admin.abort();
+    drop(watches);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Serves the webhook, if sidecars are to be injected, and has its certificate kept.
+async fn serve_webhook(
+    settings: &Run,
+    client: &Client,
+    leads: &channel::Receiver<bool>,
+    metrics: &Metrics,
+    draining: channel::Receiver<bool>,
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Some(file) = &settings.injection_config else {
+        tracing::info!("no --injection-config: no pod is injected");
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?;
+    let injection = InjectionSettings::read(&text).with_context(|| format!("failed to use {}", file.display()))?;
+    let names = Webhook {
+        namespace: settings.operator_namespace.clone(),
+        service: settings.webhook_service.clone(),
+        configuration: settings.webhook_configuration.clone(),
+        secret: settings.webhook_tls_secret.clone(),
+    };
+    let (show, shown) = channel::channel(None);
+    let mut keeping = JoinSet::new();
+    keeping.spawn(serving::follow(client.clone(), names.clone(), show));
+    if settings.webhook_certificate == CertificateKeeper::Own {
+        keeping.spawn(serving::maintain(client.clone(), names, leads.clone()));
+    }
+    let counters = webhook::Metrics::register(metrics.registry()).context("failed to set up the metrics")?;
+    let listener = TcpListener::bind(settings.webhook_listen)
+        .await
+        .with_context(|| format!("failed to listen on {}", settings.webhook_listen))?;
+    tracing::info!(address = %listener.local_addr()?, "listening for the API server's reviews");
+    Ok(Some(tokio::spawn(async move {
+        if let Err(error) = webhook::serve(listener, Arc::new(injection), shown, counters, draining).await {
+            tracing::error!(%error, "the webhook ended");
+        }
+        // Dropped here, and not before: the certificate is kept for as long as it is served.
+        drop(keeping);
+    })))
+}
+
+async fn follow_leadership(mut leads: channel::Receiver<bool>, metrics: Metrics) {
+    loop {
+        metrics.leads(*leads.borrow_and_update());
+        if leads.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn asked_to_stop() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

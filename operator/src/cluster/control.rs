@@ -1,0 +1,265 @@
+//! The loop: what changed is judged, what differs is done, and again.
+//!
+//! Level-triggered: each pass begins with all that is known and ends with all that is to be done. Nothing is remembered from
+//! one pass to the next but what is under way and what has failed lately, so a restart loses nothing.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use tokio::{sync::watch, task::JoinSet};
+use vectoll_config::ObjectName;
+
+use super::{
+    act::Hands,
+    metrics::Metrics,
+    mirror::Seen,
+    observed::version_of,
+    plan::{Action, Prepared, Target, plan},
+    watch::Shared,
+};
+use crate::{judge::judge, world::SecretContent};
+
+/// Actions under way at the same time.
+const HANDS: usize = 32;
+/// Changes come in flocks: a pass waits so long for the rest of them.
+const SETTLE: Duration = Duration::from_millis(20);
+/// Secrets that are read at the same time.
+const READERS: usize = 16;
+/// Pauses after failures of the same action: they double from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LAST_PAUSE: Duration = Duration::from_mins(1);
+/// The shortest time between two writes of one config, or two touches of one pod: what comes meanwhile goes together.
+const REST: Duration = Duration::from_millis(250);
+/// A pass is made at least so often.
+const AT_LEAST: Duration = Duration::from_mins(1);
+
+/// The operator's loop.
+pub(super) struct Control {
+    client: Client,
+    shared: Shared,
+    hands: Hands,
+    metrics: Metrics,
+    prepared: Prepared,
+    queue: VecDeque<Action>,
+    running: JoinSet<(Target, &'static str, anyhow::Result<()>)>,
+    busy: HashSet<Target>,
+    resting: HashMap<Target, Rest>,
+}
+
+/// Not before a time, after so many failures.
+struct Rest {
+    until: Instant,
+    failures: u32,
+}
+
+impl Control {
+    pub(super) fn new(client: Client, shared: Shared, hands: Hands, metrics: Metrics) -> Self {
+        Self {
+            client,
+            shared,
+            hands,
+            metrics,
+            prepared: Prepared::new(),
+            queue: VecDeque::new(),
+            running: JoinSet::new(),
+            busy: HashSet::new(),
+            resting: HashMap::new(),
+        }
+    }
+
+    /// Acts while it leads, until it is told to stop. What is under way when it stops is finished.
+    pub(super) async fn run(mut self, mut leads: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
+        let mut next = Instant::now();
+        loop {
+            self.start();
+            tokio::select! {
+                () = self.shared.changed() => next = next.min(Instant::now() + SETTLE),
+                () = tokio::time::sleep_until(next.into()) => {
+                    let acts = *leads.borrow();
+                    if acts {
+                        let began = Instant::now();
+                        next = self.pass().await;
+                        // Under a flood of changes at most half of the time goes into judging.
+                        next = next.max(Instant::now() + began.elapsed());
+                        self.metrics.pass(began.elapsed());
+                    } else {
+                        next = Instant::now() + AT_LEAST;
+                    }
+                }
+                Some(done) = self.running.join_next() => self.done(done),
+                changed = leads.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let acts = *leads.borrow();
+                    if acts {
+                        next = Instant::now();
+                    } else {
+                        // Another replica acts now: not a word more from this one.
+                        self.drop_everything().await;
+                    }
+                }
+                () = told(&mut stop) => break,
+            }
+        }
+        self.queue.clear();
+        let _ =
+            tokio::time::timeout(Duration::from_secs(5), async { while self.running.join_next().await.is_some() {} })
+                .await;
+    }
+
+    /// One pass: gather → judge → plan. Returns when the next one is due though nothing changes.
+    async fn pass(&mut self) -> Instant {
+        if !self.shared.observed().is_whole() {
+            // A judgement on half of the world would make keys anew and take configs away.
+            return Instant::now() + AT_LEAST;
+        }
+        if let Err(error) = self.read_references().await {
+            tracing::warn!(error = format!("{error:#}"), "what is in force stays as it is");
+            self.metrics.pass_failed();
+            return Instant::now() + Duration::from_secs(2);
+        }
+        let now = Timestamp::now();
+        let planned = {
+            let observed = self.shared.observed();
+            let world = observed.world();
+            let judgement = judge(&world, now);
+            self.metrics.resources(&judgement.conditions);
+            plan(&observed, &world, &judgement, &mut self.prepared, now).map(|actions| (actions, judgement.next))
+        };
+        let (actions, due) = match planned {
+            Ok(planned) => planned,
+            Err(error) => {
+                tracing::error!(error = format!("{error:#}"), "no plan could be made");
+                self.metrics.pass_failed();
+                return Instant::now() + Duration::from_secs(2);
+            }
+        };
+        // What is under way now was not known to the plan: it is planned anew when it is done.
+        self.queue = actions.into_iter().filter(|action| !self.busy.contains(&action.target())).collect();
+        self.metrics.waiting(self.queue.len());
+        let due = due.and_then(|due| Duration::try_from(due.duration_since(now)).ok());
+        let mut next = Instant::now() + due.map_or(AT_LEAST, |due| due.min(AT_LEAST) + Duration::from_millis(10));
+        let now = Instant::now();
+        // Who failed keeps its count for as long as there is something to be done.
+        let wanted: HashSet<Target> = self.queue.iter().map(Action::target).collect();
+        self.resting.retain(|target, rest| rest.until > now || wanted.contains(target));
+        // What rests is to be looked at when its rest is over.
+        for action in &self.queue {
+            if let Some(rest) = self.resting.get(&action.target()) {
+                next = next.min(rest.until.max(now));
+            }
+        }
+        next
+    }
+
+    /// Reads the Secrets that are referred to and have changed.
+    async fn read_references(&self) -> anyhow::Result<()> {
+        let unread = {
+            let mut observed = self.shared.observed();
+            observed.forget_unreferenced();
+            observed.unread()
+        };
+        let read = stream::iter(unread).map(|name| self.read(name)).buffer_unordered(READERS);
+        let read: Vec<anyhow::Result<(ObjectName, Option<Seen<SecretContent>>)>> = read.collect().await;
+        for one in read {
+            let (name, content) = one?;
+            let mut observed = self.shared.observed();
+            match content {
+                Some(seen) => {
+                    observed.other_secrets.put(name.clone(), seen.version, ());
+                    observed.referenced.insert(name, seen);
+                }
+                // Deleted meanwhile: the watch will say so.
+                None => drop(observed.referenced.remove(&name)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn read(&self, name: ObjectName) -> anyhow::Result<(ObjectName, Option<Seen<SecretContent>>)> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), name.namespace());
+        let secret = api.get_opt(name.name()).await.with_context(|| format!("failed to read the Secret {name}"))?;
+        Ok((name, secret.map(|secret| Seen { version: version_of(&secret), value: SecretContent::of(secret) })))
+    }
+
+    /// Starts what there are hands for.
+    fn start(&mut self) {
+        if self.running.len() >= HANDS {
+            return;
+        }
+        let now = Instant::now();
+        let mut later = VecDeque::new();
+        while self.running.len() < HANDS
+            && let Some(action) = self.queue.pop_front()
+        {
+            let target = action.target();
+            if self.resting.get(&target).is_some_and(|rest| rest.until > now) {
+                later.push_back(action);
+                continue;
+            }
+            self.busy.insert(target.clone());
+            let hands = self.hands.clone();
+            let word = action.word();
+            self.running.spawn(async move { (target, word, hands.act(action).await) });
+        }
+        // What has to wait keeps its place before the rest; the next pass makes the queue anew.
+        while let Some(action) = later.pop_back() {
+            self.queue.push_front(action);
+        }
+    }
+
+    fn done(&mut self, done: Result<(Target, &'static str, anyhow::Result<()>), tokio::task::JoinError>) {
+        let Ok((target, word, result)) = done else {
+            // A panic in an action: which one is not known, so nothing may stay blocked.
+            tracing::error!("an action ended in a panic");
+            self.busy.clear();
+            return;
+        };
+        self.busy.remove(&target);
+        self.metrics.acted(word, result.is_ok());
+        match result {
+            Ok(()) => {
+                let rests = matches!(target, Target::Config(_) | Target::Pod(_));
+                let rest = rests.then(|| Rest { until: Instant::now() + REST, failures: 0 });
+                match rest {
+                    Some(rest) => drop(self.resting.insert(target, rest)),
+                    None => drop(self.resting.remove(&target)),
+                }
+                // What depends on it is planned in the next pass.
+                if self.queue.is_empty() || !matches!(word, "report_status" | "touch_pod") {
+                    self.shared.ring();
+                }
+            }
+            Err(error) => {
+                let failures = self.resting.get(&target).map_or(0, |rest| rest.failures) + 1;
+                let pause = (FIRST_PAUSE * 2u32.saturating_pow(failures.min(16) - 1)).min(LAST_PAUSE);
+                tracing::warn!(
+                    action = word, target = ?target, error = format!("{error:#}"), again_in = ?pause, "an action failed"
+                );
+                self.resting.insert(target, Rest { until: Instant::now() + pause, failures });
+                self.shared.ring();
+            }
+        }
+    }
+
+    async fn drop_everything(&mut self) {
+        self.queue.clear();
+        self.running.shutdown().await;
+        self.busy.clear();
+        self.resting.clear();
+        self.prepared = BTreeMap::new();
+    }
+}
+
+/// Waits until it is told to stop, or whoever could tell is gone.
+pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}

@@ -1,0 +1,191 @@
+//! Who acts: one replica at a time, by a Lease (coordination.k8s.io/v1), after the rules of Kubernetes's own components.
+//!
+//! Clocks of different machines are not compared: a replica takes over when it has not seen the Lease change for as long as
+//! the Lease lasts, by its own clock.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::coordination::v1::{Lease, LeaseSpec},
+    apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
+};
+use kube::{Api, api::PostParams};
+use tokio::sync::watch;
+
+use super::control::told;
+
+/// How long a Lease lasts.
+const LASTS: Duration = Duration::from_secs(15);
+/// A holder that could not renew for so long stops acting: before another may begin.
+const GIVES_UP: Duration = Duration::from_secs(10);
+/// How often a holder renews, and how often the others look.
+const EVERY: Duration = Duration::from_secs(2);
+/// The longest that one request to the API server may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A Lease as one replica sees it.
+pub(super) struct Candidate {
+    api: Api<Lease>,
+    name: String,
+    identity: String,
+    /// The Lease as it was last seen, and when it was first seen so.
+    seen: Option<(Lease, Instant)>,
+    renewed: Option<Instant>,
+}
+
+/// What is to be done about a Lease.
+#[derive(Debug, PartialEq, Eq)]
+enum Move {
+    Create,
+    Take,
+    Renew,
+    Wait,
+}
+
+fn decide(lease: Option<&Lease>, unchanged: Duration, identity: &str) -> Move {
+    let Some(lease) = lease else { return Move::Create };
+    let spec = lease.spec.clone().unwrap_or_default();
+    let holder = spec.holder_identity.unwrap_or_default();
+    let lasts = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+    if holder == identity {
+        Move::Renew
+    } else if holder.is_empty() || unchanged >= lasts.unwrap_or(LASTS) {
+        Move::Take
+    } else {
+        Move::Wait
+    }
+}
+
+impl Candidate {
+    pub(super) fn new(api: Api<Lease>, name: &str, identity: &str) -> Self {
+        Self { api, name: name.to_owned(), identity: identity.to_owned(), seen: None, renewed: None }
+    }
+
+    /// Holds the Lease whenever it can and says so, until it is told to stop; then gives it back.
+    pub(super) async fn run(mut self, leads: watch::Sender<bool>, mut stop: watch::Receiver<bool>) {
+        loop {
+            // Never longer than until the time to give up: whoever hangs on the API server must stop acting in time.
+            let left = self.renewed.map_or(PATIENCE, |renewed| GIVES_UP.saturating_sub(renewed.elapsed()));
+            let began = Instant::now();
+            let attempt = tokio::time::timeout(PATIENCE.min(left), self.attempt()).await;
+            match attempt {
+                Ok(Ok(held)) => self.renewed = held.then_some(began),
+                Ok(Err(error)) => tracing::warn!(lease = self.name, %error, "the Lease cannot be had"),
+                Err(_) => tracing::warn!(lease = self.name, "the API server did not answer about the Lease"),
+            }
+            let leads_now = self.renewed.is_some_and(|renewed| renewed.elapsed() < GIVES_UP);
+            if leads.send_if_modified(|leads| std::mem::replace(leads, leads_now) != leads_now) {
+                tracing::info!(identity = self.identity, leads = leads_now, "leadership");
+            }
+            // A holder that cannot renew must stop in time, not at its next look.
+            let pause = match self.renewed {
+                Some(renewed) => EVERY.min(GIVES_UP.saturating_sub(renewed.elapsed())).max(Duration::from_millis(100)),
+                None => EVERY,
+            };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = told(&mut stop) => break,
+            }
+        }
+        leads.send_replace(false);
+        if self.renewed.is_some() {
+            let given_back = tokio::time::timeout(PATIENCE, self.give_back()).await;
+            tracing::info!(given_back = matches!(given_back, Ok(Ok(()))), "the Lease");
+        }
+    }
+
+    /// One look, and the move that follows from it. True: the Lease is held.
+    async fn attempt(&mut self) -> kube::Result<bool> {
+        let present = self.api.get_opt(&self.name).await?;
+        self.look(present);
+        let (lease, unchanged) = match &self.seen {
+            Some((lease, since)) => (Some(lease), since.elapsed()),
+            None => (None, Duration::ZERO),
+        };
+        let written = match decide(lease, unchanged, &self.identity) {
+            Move::Wait => return Ok(false),
+            Move::Create => self.api.create(&PostParams::default(), &self.mine(None)).await,
+            Move::Take | Move::Renew => self.api.replace(&self.name, &PostParams::default(), &self.mine(lease)).await,
+        };
+        match written {
+            Ok(written) => {
+                self.look(Some(written));
+                Ok(true)
+            }
+            // Another one was faster.
+            Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn look(&mut self, present: Option<Lease>) {
+        let version = |lease: &Lease| lease.metadata.resource_version.clone();
+        self.seen = match (present, self.seen.take()) {
+            (Some(present), Some((known, since))) if version(&present) == version(&known) => Some((known, since)),
+            (Some(present), _) => Some((present, Instant::now())),
+            (None, _) => None,
+        };
+    }
+
+    /// The Lease as ours. Its resource version goes along: whoever changed it meanwhile wins.
+    fn mine(&self, present: Option<&Lease>) -> Lease {
+        let now = MicroTime(Timestamp::now());
+        let before = present.and_then(|lease| lease.spec.clone()).unwrap_or_default();
+        let is_mine = before.holder_identity.as_deref() == Some(&*self.identity);
+        Lease {
+            metadata: present.map_or_else(
+                || ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
+                |lease| lease.metadata.clone(),
+            ),
+            spec: Some(LeaseSpec {
+                holder_identity: Some(self.identity.clone()),
+                lease_duration_seconds: i32::try_from(LASTS.as_secs()).ok(),
+                acquire_time: if is_mine { before.acquire_time } else { Some(now.clone()) },
+                renew_time: Some(now),
+                lease_transitions: Some(before.lease_transitions.unwrap_or_default() + i32::from(!is_mine)),
+                ..LeaseSpec::default()
+            }),
+        }
+    }
+
+    async fn give_back(&mut self) -> kube::Result<()> {
+        let Some((lease, _)) = self.seen.take() else { return Ok(()) };
+        let mut free = self.mine(Some(&lease));
+        if let Some(spec) = &mut free.spec {
+            spec.holder_identity = None;
+            spec.lease_duration_seconds = Some(1);
+        }
+        self.api.replace(&self.name, &PostParams::default(), &free).await.map(|_| ())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(holder: &str) -> Lease {
+        let spec = LeaseSpec {
+            holder_identity: Some(holder.to_owned()),
+            lease_duration_seconds: Some(15),
+            ..LeaseSpec::default()
+        };
+        Lease { spec: Some(spec), ..Lease::default() }
+    }
+
+    #[test]
+    fn a_lease_is_taken_when_it_is_free_or_has_run_out_and_not_before() {
+        let seconds = Duration::from_secs;
+        assert_eq!(decide(None, seconds(0), "a"), Move::Create);
+        assert_eq!(decide(Some(&lease("a")), seconds(99), "a"), Move::Renew);
+        assert_eq!(decide(Some(&lease("b")), seconds(14), "a"), Move::Wait);
+        assert_eq!(decide(Some(&lease("b")), seconds(15), "a"), Move::Take);
+        assert_eq!(decide(Some(&lease("")), seconds(0), "a"), Move::Take);
+    }
+
+    #[test]
+    fn a_holder_stops_before_another_may_begin() {
+        assert!(GIVES_UP + EVERY < LASTS);
+        assert!(PATIENCE + EVERY < GIVES_UP);
+    }
+}

@@ -1,0 +1,101 @@
+//! What Prometheus sees of the operator.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
+
+use crate::{
+    judge::{Condition, ConditionType, Status},
+    world::{Kind, ResourceRef},
+};
+
+/// The operator's families. A handle.
+#[derive(Clone, Debug)]
+pub(super) struct Metrics {
+    registry: Registry,
+    passes: Histogram,
+    failed: IntCounter,
+    actions: IntCounterVec,
+    waiting: IntGauge,
+    leads: IntGauge,
+    resources: IntGaugeVec,
+}
+
+impl Metrics {
+    pub(super) fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let passes = Histogram::with_opts(
+            HistogramOpts::new(
+                "vectoll_operator_reconcile_duration_seconds",
+                "Time from looking at the observed state to a plan",
+            )
+            .buckets(vec![0.000_1, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0]),
+        )?;
+        let failed =
+            IntCounter::new("vectoll_operator_reconcile_errors_total", "Reconciliations that came to no plan")?;
+        let actions = IntCounterVec::new(
+            Opts::new("vectoll_operator_actions_total", "Changes made through the API server, by kind and result"),
+            &["action", "result"],
+        )?;
+        let waiting = IntGauge::new("vectoll_operator_queue_length", "Changes that wait to be made")?;
+        let leads = IntGauge::new("vectoll_operator_leader", "1 while this replica acts")?;
+        let resources = IntGaugeVec::new(
+            Opts::new("vectoll_operator_resources", "Resources by kind and whether they are ready"),
+            &["kind", "ready"],
+        )?;
+        registry.register(Box::new(passes.clone()))?;
+        registry.register(Box::new(failed.clone()))?;
+        registry.register(Box::new(actions.clone()))?;
+        registry.register(Box::new(waiting.clone()))?;
+        registry.register(Box::new(leads.clone()))?;
+        registry.register(Box::new(resources.clone()))?;
+        Ok(Self { registry, passes, failed, actions, waiting, leads, resources })
+    }
+
+    pub(super) fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    pub(super) fn pass(&self, took: Duration) {
+        self.passes.observe(took.as_secs_f64());
+    }
+
+    pub(super) fn pass_failed(&self) {
+        self.failed.inc();
+    }
+
+    pub(super) fn acted(&self, action: &str, ok: bool) {
+        self.actions.with_label_values(&[action, if ok { "success" } else { "error" }]).inc();
+    }
+
+    pub(super) fn waiting(&self, actions: usize) {
+        self.waiting.set(i64::try_from(actions).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn leads(&self, leads: bool) {
+        self.leads.set(i64::from(leads));
+    }
+
+    pub(super) fn resources(&self, conditions: &BTreeMap<ResourceRef, Vec<Condition>>) {
+        for kind in [Kind::ApiKey, Kind::Team, Kind::ModelRoute] {
+            let of_kind = || conditions.iter().filter(|(of, _)| of.kind == kind);
+            let is_ready = |found: &[Condition]| {
+                found.iter().any(|condition| condition.kind == ConditionType::Ready && condition.status == Status::True)
+            };
+            let ready = of_kind().filter(|(_, found)| is_ready(found)).count();
+            let all = of_kind().count();
+            for (word, number) in [("true", ready), ("false", all - ready)] {
+                let number = i64::try_from(number).unwrap_or(i64::MAX);
+                self.resources.with_label_values(&[&kind.to_string(), word]).set(number);
+            }
+        }
+    }
+
+    /// All families in Prometheus's text format.
+    pub(super) fn render(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}

@@ -1,0 +1,262 @@
+//! What is known of the cluster, and the part of it that the judgement needs.
+
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::unnecessary_wraps,
+    reason = "all readers of objects have one signature: the watch hands them what it has"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::core::v1::{Namespace, Pod, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{Resource, ResourceExt, core::PartialObjectMeta};
+use vectoll_config::{KeyHash, ObjectName, Uid};
+use vectoll_crds::{
+    ApiKey, ApiKeySpec, ApiKeyStatus, ModelRoute, ModelRouteSpec, ModelRouteStatus, Team, TeamSpec, TeamStatus,
+};
+
+use super::{
+    mirror::{Mirror, Seen},
+    names,
+};
+use crate::{
+    key_secret,
+    world::{Object, SecretContent, World},
+};
+
+/// A resource of ours: what is wanted, and what was last said of it.
+#[derive(Clone, Debug)]
+pub(super) struct Tracked<S, T> {
+    pub(super) object: Object<S>,
+    pub(super) generation: Option<i64>,
+    pub(super) status: Option<T>,
+}
+
+/// A config Secret.
+#[derive(Clone, Debug)]
+pub(super) struct Config {
+    pub(super) uid: Uid,
+    pub(super) generation: u64,
+    /// Of all its files.
+    pub(super) hash: KeyHash,
+    pub(super) written_at: Option<Timestamp>,
+}
+
+/// A pod with a sidecar.
+#[derive(Clone, Debug)]
+pub(super) struct Sidecar {
+    pub(super) uid: Uid,
+    pub(super) created: Option<Timestamp>,
+    /// The generation of the config that it was touched for.
+    pub(super) touched: Option<u64>,
+    /// Neither finished nor about to go.
+    pub(super) lives: bool,
+}
+
+/// A namespace.
+#[derive(Clone, Debug)]
+pub(super) struct NamespaceState {
+    pub(super) labels: BTreeMap<String, String>,
+    /// It is being deleted: nothing can be made in it.
+    pub(super) ends: bool,
+}
+
+/// What the API server holds.
+#[derive(Debug, Default)]
+pub(super) struct Observed {
+    pub(super) api_keys: Mirror<Tracked<ApiKeySpec, ApiKeyStatus>>,
+    pub(super) teams: Mirror<Tracked<TeamSpec, TeamStatus>>,
+    pub(super) routes: Mirror<Tracked<ModelRouteSpec, ModelRouteStatus>>,
+    /// Secrets that the operator made for keys.
+    pub(super) key_secrets: Mirror<SecretContent>,
+    /// Everyone else's: that they are there, and their version. Their content never comes here but by reference.
+    pub(super) other_secrets: Mirror<()>,
+    /// Those that are referred to, by name, with the version that was read.
+    pub(super) referenced: BTreeMap<ObjectName, Seen<SecretContent>>,
+    pub(super) configs: Mirror<Config>,
+    pub(super) namespaces: Mirror<NamespaceState>,
+    pub(super) pods: Mirror<Sidecar>,
+    /// Watches that have not listed everything yet.
+    pub(super) unsynced: usize,
+}
+
+impl Observed {
+    /// Whether all there is has been heard of at least once.
+    pub(super) fn is_whole(&self) -> bool {
+        self.unsynced == 0
+    }
+
+    /// Whether a namespace is being deleted.
+    pub(super) fn ends(&self, namespace: &str) -> bool {
+        self.namespaces.get(&ObjectName::new("", namespace)).is_some_and(|seen| seen.value.ends)
+    }
+
+    /// What the judgement needs.
+    pub(super) fn world(&self) -> World {
+        let mut sidecars: BTreeMap<String, usize> = BTreeMap::new();
+        for (name, _) in self.pods.iter().filter(|(_, seen)| seen.value.lives) {
+            *sidecars.entry(name.namespace().to_owned()).or_default() += 1;
+        }
+        let mut secrets: BTreeMap<ObjectName, SecretContent> =
+            self.key_secrets.iter().map(|(name, seen)| (name.clone(), seen.value.clone())).collect();
+        let referenced = self.referenced.iter().filter(|(name, _)| self.other_secrets.get(name).is_some());
+        secrets.extend(referenced.map(|(name, seen)| (name.clone(), seen.value.clone())));
+        World {
+            api_keys: self.api_keys.iter().map(|(name, seen)| (name.clone(), seen.value.object.clone())).collect(),
+            teams: self.teams.iter().map(|(name, seen)| (name.clone(), seen.value.object.clone())).collect(),
+            routes: self.routes.iter().map(|(name, seen)| (name.clone(), seen.value.object.clone())).collect(),
+            secrets,
+            namespaces: self
+                .namespaces
+                .iter()
+                .map(|(name, seen)| (name.name().to_owned(), seen.value.labels.clone()))
+                .collect(),
+            sidecars,
+            had_value: self
+                .api_keys
+                .iter()
+                .filter(|(_, seen)| seen.value.status.as_ref().is_some_and(|status| status.key_hint.is_some()))
+                .map(|(name, _)| name.clone())
+                .collect(),
+        }
+    }
+
+    /// Secrets that are referred to and are not the operator's.
+    pub(super) fn references(&self) -> BTreeSet<ObjectName> {
+        let mut names = BTreeSet::new();
+        for (name, seen) in self.api_keys.iter() {
+            let spec = &seen.value.object.spec;
+            let brought = spec.secret_ref.as_ref().map(|secret| &*secret.name);
+            let generated = spec.secret_name.as_deref().unwrap_or(name.name());
+            names.insert(ObjectName::new(name.namespace(), brought.unwrap_or(generated)));
+        }
+        for (name, seen) in self.routes.iter() {
+            let secrets = seen
+                .value
+                .object
+                .spec
+                .backends
+                .iter()
+                .filter_map(|backend| Some(backend.open_ai.as_ref()?.api_key_secret_ref.as_ref()?.name.as_str()));
+            names.extend(secrets.map(|secret| ObjectName::new(name.namespace(), secret)));
+        }
+        names.retain(|name| self.other_secrets.get(name).is_some());
+        names
+    }
+
+    /// References whose content is not known, or not as it is now.
+    pub(super) fn unread(&self) -> Vec<ObjectName> {
+        let is_read = |name: &ObjectName| {
+            let present = self.other_secrets.get(name).map(|seen| seen.version);
+            self.referenced.get(name).map(|seen| seen.version) >= present
+        };
+        self.references().into_iter().filter(|name| !is_read(name)).collect()
+    }
+
+    /// Forgets the content of Secrets that nothing refers to any more.
+    pub(super) fn forget_unreferenced(&mut self) {
+        let references = self.references();
+        self.referenced.retain(|name, _| references.contains(name));
+    }
+}
+
+/// Namespace and name of any object.
+pub(super) fn name_of(object: &impl Resource) -> ObjectName {
+    ObjectName::new(object.namespace().as_deref().unwrap_or_default(), &object.name_any())
+}
+
+/// The resource version as a number: versions of one kind can be compared.
+pub(super) fn version_of(object: &impl Resource) -> u64 {
+    object.resource_version().and_then(|version| version.parse().ok()).unwrap_or_default()
+}
+
+fn uid_of(object: &impl Resource) -> Uid {
+    Uid::new(object.meta().uid.as_deref().unwrap_or_default())
+}
+
+/// Whether an object is about to go: for us it is gone.
+fn goes(object: &impl Resource) -> bool {
+    object.meta().deletion_timestamp.is_some()
+}
+
+fn tracked<S, T>(metadata: ObjectMeta, spec: S, status: Option<T>) -> Option<Tracked<S, T>> {
+    if metadata.deletion_timestamp.is_some() {
+        return None;
+    }
+    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let object = Object {
+        name: ObjectName::new(&text(&metadata.namespace), &text(&metadata.name)),
+        uid: Uid::new(&text(&metadata.uid)),
+        created: metadata.creation_timestamp.map(|time| time.0),
+        rotate: metadata.annotations.and_then(|mut all| all.remove(key_secret::ROTATE)),
+        spec,
+    };
+    Some(Tracked { object, generation: metadata.generation, status })
+}
+
+pub(super) fn api_key(key: ApiKey) -> Option<Tracked<ApiKeySpec, ApiKeyStatus>> {
+    tracked(key.metadata, key.spec, key.status)
+}
+
+pub(super) fn team(team: Team) -> Option<Tracked<TeamSpec, TeamStatus>> {
+    tracked(team.metadata, team.spec, team.status)
+}
+
+pub(super) fn route(route: ModelRoute) -> Option<Tracked<ModelRouteSpec, ModelRouteStatus>> {
+    tracked(route.metadata, route.spec, route.status)
+}
+
+pub(super) fn key_secret(secret: Secret) -> Option<SecretContent> {
+    if goes(&secret) { None } else { Some(SecretContent::of(secret)) }
+}
+
+pub(super) fn other_secret(secret: PartialObjectMeta<Secret>) -> Option<()> {
+    (!goes(&secret)).then_some(())
+}
+
+pub(super) fn config(secret: Secret) -> Option<Config> {
+    if secret.name_any() != names::CONFIG_SECRET || goes(&secret) {
+        return None;
+    }
+    let note = |name: &str| secret.annotations().get(name).cloned();
+    let files = secret.data.iter().flatten().map(|(name, value)| (name.as_str(), value.0.as_slice()));
+    Some(Config {
+        uid: uid_of(&secret),
+        generation: note(names::GENERATION).and_then(|generation| generation.parse().ok()).unwrap_or_default(),
+        hash: hash_of(files),
+        written_at: note(names::WRITTEN_AT).and_then(|at| at.parse().ok()),
+    })
+}
+
+/// One hash for a set of files.
+pub(super) fn hash_of<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> KeyHash {
+    let mut all = Vec::new();
+    for (name, content) in files {
+        // Lengths in between, so that no two sets read alike.
+        all.extend_from_slice(&(name.len() as u64).to_be_bytes());
+        all.extend_from_slice(name.as_bytes());
+        all.extend_from_slice(&(content.len() as u64).to_be_bytes());
+        all.extend_from_slice(content);
+    }
+    KeyHash::of(&all)
+}
+
+pub(super) fn namespace(namespace: Namespace) -> Option<NamespaceState> {
+    let ends = goes(&namespace);
+    Some(NamespaceState { labels: namespace.metadata.labels.unwrap_or_default(), ends })
+}
+
+pub(super) fn sidecar(pod: Pod) -> Option<Sidecar> {
+    let finished = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let lives = !goes(&pod) && !matches!(finished, Some("Succeeded" | "Failed"));
+    Some(Sidecar {
+        uid: uid_of(&pod),
+        created: pod.creation_timestamp().map(|time| time.0),
+        touched: pod.annotations().get(names::POD_GENERATION).and_then(|generation| generation.parse().ok()),
+        lives,
+    })
+}

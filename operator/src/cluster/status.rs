@@ -1,0 +1,157 @@
+//! From the judgement to what stands in a resource's status.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as ApiCondition, Time};
+use serde::Serialize;
+use serde_json::{Value, json};
+use vectoll_crds::{ApiKeyStatus, ModelRouteStatus, TeamStatus};
+
+use crate::{
+    judge::{Condition, Status},
+    resolve::ResolvedKey,
+};
+
+/// The longest message of a condition that the API server takes.
+const LONGEST_MESSAGE: usize = 32_768;
+
+/// A status that is to be written.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct NewStatus {
+    /// The status as a merge patch: what is not there any more is null.
+    pub(super) patch: Value,
+    /// The conditions as they are to be.
+    pub(super) conditions: Vec<ApiCondition>,
+}
+
+/// The status of an ApiKey, if it differs from the present one.
+pub(super) fn api_key(
+    present: Option<&ApiKeyStatus>,
+    generation: Option<i64>,
+    found: &[Condition],
+    key: Option<&ResolvedKey>,
+    now: Timestamp,
+) -> Option<NewStatus> {
+    let value = key.map(|key| &key.value);
+    let wanted = ApiKeyStatus {
+        observed_generation: generation,
+        conditions: conditions(present.map(|status| &*status.conditions), generation, found, now),
+        secret_name: value.map(|value| value.secret.name().to_owned()),
+        key_hint: value
+            .map(|value| value.hint.clone())
+            // A key that lost its Secret is still the key that had it.
+            .or_else(|| present.and_then(|status| status.key_hint.clone())),
+        next_rotation: value.and_then(|value| value.next_rotation).map(|at| Time(whole_second(at))),
+    };
+    if present == Some(&wanted) {
+        return None;
+    }
+    let mut patch = patch(&wanted);
+    if let Some(fields) = patch.as_object_mut() {
+        for optional in ["secretName", "keyHint", "nextRotation"] {
+            fields.entry(optional).or_insert(Value::Null);
+        }
+    }
+    Some(NewStatus { patch, conditions: wanted.conditions })
+}
+
+/// The status of a Team, if it differs from the present one.
+pub(super) fn team(
+    present: Option<&TeamStatus>,
+    generation: Option<i64>,
+    found: &[Condition],
+    now: Timestamp,
+) -> Option<NewStatus> {
+    let wanted = TeamStatus {
+        observed_generation: generation,
+        conditions: conditions(present.map(|status| &*status.conditions), generation, found, now),
+    };
+    (present != Some(&wanted)).then(|| NewStatus { patch: patch(&wanted), conditions: wanted.conditions })
+}
+
+/// The status of a ModelRoute, if it differs from the present one.
+pub(super) fn route(
+    present: Option<&ModelRouteStatus>,
+    generation: Option<i64>,
+    found: &[Condition],
+    now: Timestamp,
+) -> Option<NewStatus> {
+    let wanted = ModelRouteStatus {
+        observed_generation: generation,
+        conditions: conditions(present.map(|status| &*status.conditions), generation, found, now),
+    };
+    (present != Some(&wanted)).then(|| NewStatus { patch: patch(&wanted), conditions: wanted.conditions })
+}
+
+fn patch(status: &impl Serialize) -> Value {
+    serde_json::to_value(status).unwrap_or_else(|_| json!({}))
+}
+
+/// Conditions as the API has them. The time of a condition is when its status turned, not when it was last written.
+fn conditions(
+    present: Option<&[ApiCondition]>,
+    generation: Option<i64>,
+    found: &[Condition],
+    now: Timestamp,
+) -> Vec<ApiCondition> {
+    let condition = |condition: &Condition| {
+        let type_ = format!("{:?}", condition.kind);
+        let status = match condition.status {
+            Status::True => "True",
+            Status::False => "False",
+            Status::Unknown => "Unknown",
+        };
+        let before = present.into_iter().flatten().find(|before| before.type_ == type_);
+        let turned = before.filter(|before| before.status == status).map(|before| before.last_transition_time.clone());
+        let mut message = condition.message.clone();
+        if message.len() > LONGEST_MESSAGE {
+            message = message.chars().take(LONGEST_MESSAGE / 4).collect();
+        }
+        ApiCondition {
+            type_,
+            status: status.to_owned(),
+            reason: condition.reason.to_owned(),
+            message,
+            observed_generation: generation,
+            last_transition_time: turned.unwrap_or(Time(whole_second(now))),
+        }
+    };
+    found.iter().map(condition).collect()
+}
+
+/// Times in the API have no fractions: one that had would come back changed.
+fn whole_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::judge::ConditionType;
+
+    fn at(time: &str) -> Timestamp {
+        time.parse().unwrap()
+    }
+
+    #[test]
+    fn what_is_as_it_was_is_not_written_and_keeps_its_time() {
+        let found = [Condition::holds(ConditionType::Accepted, "Accepted", "")];
+        let first = team(None, Some(1), &found, at("2026-01-01T00:00:00.5Z")).unwrap();
+        let status: TeamStatus = serde_json::from_value(first.patch).unwrap();
+        assert_eq!(team(Some(&status), Some(1), &found, at("2026-01-02T00:00:00Z")), None);
+
+        let failed = [Condition::fails(ConditionType::Accepted, "Invalid", "spec.budget.limit: no")];
+        let turned = team(Some(&status), Some(2), &failed, at("2026-01-03T00:00:00Z")).unwrap();
+        assert_eq!(turned.conditions.first().unwrap().last_transition_time.0, at("2026-01-03T00:00:00Z"));
+        let same = team(Some(&status), Some(2), &found, at("2026-01-03T00:00:00Z")).unwrap();
+        assert_eq!(same.conditions.first().unwrap().last_transition_time.0, at("2026-01-01T00:00:00Z"));
+        assert_eq!(same.conditions.first().unwrap().observed_generation, Some(2));
+    }
+
+    #[test]
+    fn what_an_api_key_has_no_more_is_taken_out() {
+        let present = ApiKeyStatus { secret_name: Some("alice".to_owned()), ..ApiKeyStatus::default() };
+        let patch = api_key(Some(&present), None, &[], None, at("2026-01-01T00:00:00Z")).unwrap().patch;
+        assert_eq!(patch.get("secretName"), Some(&Value::Null));
+    }
+}

@@ -1,0 +1,227 @@
+//! Watching: each kind into its mirror.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Debug,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use futures_util::{StreamExt, pin_mut};
+use k8s_openapi::{
+    NamespaceResourceScope,
+    api::core::v1::{Namespace, Pod},
+};
+use kube::{
+    Api, Client, Resource,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event},
+    },
+};
+use serde::de::DeserializeOwned;
+use tokio::{sync::Notify, task::JoinSet};
+
+use super::{
+    mirror::Mirror,
+    names,
+    observed::{self, Observed, name_of, version_of},
+};
+use crate::key_secret;
+
+/// What is observed, and the bell that rings when it changes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shared {
+    observed: Arc<Mutex<Observed>>,
+    changed: Arc<Notify>,
+}
+
+impl Shared {
+    /// The observed state. Nobody holds it across a wait.
+    pub(super) fn observed(&self) -> MutexGuard<'_, Observed> {
+        // A panic elsewhere leaves at worst one object out of date, which the next event or list puts right.
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Says that something changed.
+    pub(super) fn ring(&self) {
+        self.changed.notify_one();
+    }
+
+    /// Waits until something has changed.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}
+
+/// Which namespaces are watched: all, or these.
+#[derive(Clone, Debug)]
+pub(super) enum Scope {
+    All,
+    Only(Vec<String>),
+}
+
+impl Scope {
+    pub(super) fn new(namespaces: Vec<String>) -> Self {
+        if namespaces.is_empty() { Self::All } else { Self::Only(namespaces) }
+    }
+
+    fn apis<K>(&self, client: &Client) -> Vec<(Option<String>, Api<K>)>
+    where
+        K: Resource<Scope = NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        match self {
+            Self::All => vec![(None, Api::all(client.clone()))],
+            Self::Only(namespaces) => namespaces
+                .iter()
+                .map(|namespace| (Some(namespace.clone()), Api::namespaced(client.clone(), namespace)))
+                .collect(),
+        }
+    }
+}
+
+/// Begins to watch everything. The tasks run until they are dropped.
+pub(super) fn begin(client: &Client, scope: &Scope, shared: &Shared) -> JoinSet<()> {
+    let mut watches = Watches { tasks: JoinSet::new(), client, scope, shared };
+    let all = watcher::Config::default();
+    watches.follow(&all, observed::api_key, |observed| &mut observed.api_keys);
+    watches.follow(&all, observed::team, |observed| &mut observed.teams);
+    watches.follow(&all, observed::route, |observed| &mut observed.routes);
+    let keys = all.clone().fields(&format!("type={}", key_secret::TYPE));
+    watches.follow(&keys, observed::key_secret, |observed| &mut observed.key_secrets);
+    let configs = all.clone().fields(&format!("type={}", names::CONFIG_TYPE));
+    watches.follow(&configs, observed::config, |observed| &mut observed.configs);
+    let pods = all.clone().labels(names::CONTRACT);
+    watches.follow(&pods, |pod: Pod| observed::sidecar(pod), |observed| &mut observed.pods);
+    watches.follow_others();
+    watches.follow_namespaces();
+    watches.tasks
+}
+
+struct Watches<'a> {
+    tasks: JoinSet<()>,
+    client: &'a Client,
+    scope: &'a Scope,
+    shared: &'a Shared,
+}
+
+type Place<T> = fn(&mut Observed) -> &mut Mirror<T>;
+
+impl Watches<'_> {
+    fn follow<K, T>(&mut self, config: &watcher::Config, read: fn(K) -> Option<T>, place: Place<T>)
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
+        K::DynamicType: Default,
+        T: Send + 'static,
+    {
+        for (scope, api) in self.scope.apis::<K>(self.client) {
+            let events = kube::runtime::watcher(api, config.clone());
+            self.spawn(scope, events, read, place);
+        }
+    }
+
+    /// Everyone else's Secrets: their metadata only.
+    fn follow_others(&mut self) {
+        let others = format!(
+            "type!={},type!={},type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token",
+            key_secret::TYPE,
+            names::CONFIG_TYPE
+        );
+        let config = watcher::Config::default().fields(&others);
+        self.follow(&config, observed::other_secret, |observed| &mut observed.other_secrets);
+    }
+
+    /// Namespaces; where only some are watched, each by its name, as the operator's role allows.
+    fn follow_namespaces(&mut self) {
+        let api: Api<Namespace> = Api::all(self.client.clone());
+        let configs: Vec<(Option<String>, watcher::Config)> = match self.scope {
+            Scope::All => vec![(None, watcher::Config::default())],
+            Scope::Only(names) => names
+                .iter()
+                .map(|name| (Some(name.clone()), watcher::Config::default().fields(&format!("metadata.name={name}"))))
+                .collect(),
+        };
+        for (only, config) in configs {
+            let events = kube::runtime::watcher(api.clone(), config);
+            // A namespace's own name stands in no namespace: a list of one never ends another.
+            let scope = only.map(|_| "-".to_owned());
+            self.spawn(scope, events, observed::namespace, |observed| &mut observed.namespaces);
+        }
+    }
+
+    fn spawn<K, T>(
+        &mut self,
+        scope: Option<String>,
+        events: impl futures_util::Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+        read: fn(K) -> Option<T>,
+        place: Place<T>,
+    ) where
+        K: Resource + Send + 'static,
+        K::DynamicType: Default,
+        T: Send + 'static,
+    {
+        self.shared.observed().unsynced += 1;
+        let shared = self.shared.clone();
+        let kind = K::kind(&K::DynamicType::default()).into_owned();
+        self.tasks.spawn(async move {
+            let events = events.default_backoff();
+            pin_mut!(events);
+            let mut follower = Follower { scope, shared, read, place, listed: BTreeSet::new(), synced: false };
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(event) => follower.hear(event),
+                    // Tried again, with growing pauses.
+                    Err(error) => tracing::warn!(kind, %error, "watching failed; it is tried again"),
+                }
+            }
+        });
+    }
+}
+
+struct Follower<K, T> {
+    scope: Option<String>,
+    shared: Shared,
+    read: fn(K) -> Option<T>,
+    place: Place<T>,
+    /// What the list under way has named.
+    listed: BTreeSet<vectoll_config::ObjectName>,
+    synced: bool,
+}
+
+impl<K: Resource, T> Follower<K, T> {
+    fn hear(&mut self, event: Event<K>) {
+        {
+            let mut observed = self.shared.observed();
+            let mirror = (self.place)(&mut observed);
+            match event {
+                Event::Init => self.listed.clear(),
+                Event::InitApply(object) => {
+                    let name = name_of(&object);
+                    let version = version_of(&object);
+                    if let Some(value) = (self.read)(object) {
+                        mirror.put(name.clone(), version, value);
+                        self.listed.insert(name);
+                    }
+                    return;
+                }
+                Event::InitDone => {
+                    mirror.keep(self.scope.as_deref(), &self.listed);
+                    self.listed.clear();
+                    if !self.synced {
+                        self.synced = true;
+                        observed.unsynced -= 1;
+                    }
+                }
+                Event::Apply(object) => {
+                    let (name, version) = (name_of(&object), version_of(&object));
+                    match (self.read)(object) {
+                        Some(value) => mirror.put(name, version, value),
+                        None => mirror.take(&name, version),
+                    }
+                }
+                Event::Delete(object) => mirror.take(&name_of(&object), version_of(&object)),
+            }
+        }
+        self.shared.ring();
+    }
+}
