@@ -1,0 +1,102 @@
+{{/* The name of the chart's objects: the release's name, with the chart's if it is not already in it. */}}
+{{- define "vectoll.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 45 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) | trunc 45 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "vectoll.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{/* What stays the same over the life of a release: selectors are made of it. */}}
+{{- define "vectoll.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "vectoll.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
+{{- define "vectoll.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/name: {{ include "vectoll.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: vectoll
+{{- end -}}
+
+{{- define "vectoll.operatorLabels" -}}
+{{ include "vectoll.labels" . }}
+app.kubernetes.io/component: operator
+{{- end -}}
+
+{{- define "vectoll.serviceAccountName" -}}
+{{- default (include "vectoll.fullname" .) .Values.serviceAccount.name -}}
+{{- end -}}
+
+{{/* The operator as the API server sees it: what admission policies go by. */}}
+{{- define "vectoll.username" -}}
+system:serviceaccount:{{ .Release.Namespace }}:{{ include "vectoll.serviceAccountName" . }}
+{{- end -}}
+
+{{- define "vectoll.webhookService" -}}
+{{ include "vectoll.fullname" . }}-webhook
+{{- end -}}
+
+{{- define "vectoll.webhookTLSSecret" -}}
+{{ include "vectoll.fullname" . }}-webhook-tls
+{{- end -}}
+
+{{- define "vectoll.lease" -}}
+{{ include "vectoll.fullname" . }}-operator
+{{- end -}}
+
+{{/* An image's reference, from a dict of root and image. */}}
+{{- define "vectoll.image" -}}
+{{- $root := .root -}}
+{{- with .image -}}
+{{- with $root.Values.imageRegistry }}{{ trimSuffix "/" . }}/{{ end -}}
+{{- .repository -}}
+{{- if .digest }}@{{ .digest }}{{ else }}:{{ default $root.Chart.AppVersion .tag }}{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The settings of injected sidecars: the file that --injection-config names. */}}
+{{- define "vectoll.injectionConfig" -}}
+image: {{ include "vectoll.image" (dict "root" . "image" .Values.sidecar.image) }}
+imagePullPolicy: {{ .Values.sidecar.image.pullPolicy }}
+resources:
+{{- range $which, $amounts := .Values.sidecar.resources }}
+  {{ $which }}:
+  {{- range $name, $amount := $amounts }}
+    {{ $name }}: {{ $amount | toString | quote }}
+  {{- else }} {}
+  {{- end }}
+{{- else }} {}
+{{- end }}
+logFormat: {{ .Values.sidecar.logFormat }}
+logFilter: {{ .Values.sidecar.logFilter | quote }}
+{{- with .Values.sidecar.env }}
+env: {{- toYaml . | nindent 2 }}
+{{- end }}
+drainTimeoutSeconds: {{ .Values.sidecar.drainTimeoutSeconds }}
+{{- end -}}
+
+{{/* Where `helm test` runs. */}}
+{{- define "vectoll.testNamespace" -}}
+{{- $injected := without .Values.watchNamespaces .Release.Namespace "kube-system" -}}
+{{- if eq .Values.test.namespace .Release.Namespace -}}
+{{- fail "test.namespace: nothing is injected in the release's own namespace" -}}
+{{- else if .Values.test.namespace -}}
+{{- .Values.test.namespace -}}
+{{- else if $injected -}}
+{{- first $injected -}}
+{{- else if .Values.watchNamespaces -}}
+{{- fail "watchNamespaces: nothing is injected in the release's own namespace or kube-system; name another one" -}}
+{{- else -}}
+{{- include "vectoll.fullname" . }}-test
+{{- end -}}
+{{- end -}}

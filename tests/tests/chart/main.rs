@@ -1,0 +1,19 @@
+//! The Helm chart: what it says of itself, what it renders, and how it lives in a cluster's API server.
+//!
+//! The API server is real, with a controller manager and without nodes: pods are made, and none runs. What runs is tested elsewhere.
+
+#![allow(
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test"
+)]
+
+mod cluster;
+mod life;
+mod privileges;
+mod rendered;
+mod said;
+mod tool;

@@ -1,0 +1,323 @@
+//! What the operator's `ServiceAccount` may do, asked of the API server, which counts roles and admission policies together.
+
+use std::fmt::Write;
+
+use anyhow::ensure;
+use serde_json::json;
+
+use crate::cluster::{Cluster, eventually};
+use crate::tool::{NAMESPACE, Said, read, repository};
+
+const OPERATOR: &str = "--as=system:serviceaccount:vectoll-system:vectoll";
+
+/// Namespace, verb, and resource: `RESOURCE.GROUP`, `RESOURCE.GROUP:SUBRESOURCE` or `RESOURCE.GROUP/NAME`.
+type Question<'a> = (&'a str, &'a str, &'a str);
+
+const LEASE: &str = "leases.coordination.k8s.io/vectoll-operator";
+const CERTIFICATE: &str = "secrets/vectoll-webhook-tls";
+const WEBHOOK: &str = "mutatingwebhookconfigurations.admissionregistration.k8s.io/vectoll";
+
+/// Each of these in a namespace.
+fn within<'a>(namespace: &'a str, these: &[(&'a str, &'a str)]) -> Vec<Question<'a>> {
+    these.iter().map(|&(verb, what)| (namespace, verb, what)).collect()
+}
+
+impl Cluster {
+    /// Installs or upgrades the release with these settings only.
+    fn install(&self, set: &str) -> anyhow::Result<()> {
+        let chart = repository("charts/vectoll").display().to_string();
+        self.helm(&["upgrade", "--install", "vectoll", &chart, "--reset-values", "--set", set])?.ok().map(drop)
+    }
+
+    /// Whether the operator may do each of these. All are asked at once: the API server is quick, and starting kubectl is not.
+    fn may(&self, questions: &[Question<'_>]) -> anyhow::Result<Vec<bool>> {
+        let user = OPERATOR.trim_start_matches("--as=");
+        let mut reviews = String::new();
+        for (namespace, verb, what) in questions {
+            let (what, name) = what.split_once('/').unwrap_or((what, ""));
+            let (what, subresource) = what.split_once(':').unwrap_or((what, ""));
+            let (resource, group) = what.split_once('.').unwrap_or((what, ""));
+            let attributes = json!({
+                "namespace": namespace, "verb": verb, "group": group, "resource": resource, "subresource": subresource, "name": name,
+            });
+            let review = json!({
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SubjectAccessReview",
+                "spec": {"user": user, "resourceAttributes": attributes},
+            });
+            writeln!(reviews, "---\n{review}")?;
+        }
+        let said = self.kubectl_with(&["create", "--output=jsonpath={.status.allowed}{'\\n'}"], &reviews)?.ok()?;
+        let answers: Vec<bool> = said.lines().map(|line| line == "true").collect();
+        ensure!(answers.len() == questions.len(), "{said}");
+        Ok(answers)
+    }
+
+    fn may_all(&self, questions: &[Question<'_>]) -> anyhow::Result<()> {
+        let refused: Vec<_> = questions.iter().zip(self.may(questions)?).filter(|(_, may)| !may).collect();
+        ensure!(refused.is_empty(), "the operator may not: {refused:?}");
+        Ok(())
+    }
+
+    fn may_none(&self, questions: &[Question<'_>]) -> anyhow::Result<()> {
+        let allowed: Vec<_> = questions.iter().zip(self.may(questions)?).filter(|(_, may)| *may).collect();
+        ensure!(allowed.is_empty(), "the operator may: {allowed:?}");
+        Ok(())
+    }
+
+    fn as_operator(&self, arguments: &[&str]) -> anyhow::Result<Said> {
+        self.kubectl(&[&[OPERATOR, "--namespace=search"], arguments].concat())
+    }
+
+    /// It may not: by a policy of ours, and not for another reason.
+    fn refuses_the_operator(&self, arguments: &[&str]) -> anyhow::Result<()> {
+        let said = self.as_operator(arguments)?.refused()?;
+        assert!(said.contains("The Vectoll operator may"), "{arguments:?}: {said}");
+        Ok(())
+    }
+}
+
+const NEEDED: &[(&str, &str)] = &[
+    ("list", "apikeys.vectoll.dev"),
+    ("watch", "teams.vectoll.dev"),
+    ("get", "modelroutes.vectoll.dev"),
+    ("patch", "apikeys.vectoll.dev:status"),
+    ("patch", "teams.vectoll.dev:status"),
+    ("patch", "modelroutes.vectoll.dev:status"),
+    ("watch", "secrets"),
+    ("create", "secrets"),
+    ("patch", "secrets"),
+    ("delete", "secrets"),
+    ("watch", "pods"),
+    ("patch", "pods"),
+    ("create", "events.events.k8s.io"),
+];
+
+const NOT_NEEDED: &[(&str, &str)] = &[
+    ("patch", "apikeys.vectoll.dev"),
+    ("delete", "teams.vectoll.dev"),
+    ("create", "modelroutes.vectoll.dev"),
+    ("deletecollection", "secrets"),
+    ("create", "pods"),
+    ("delete", "pods"),
+    ("patch", "pods:status"),
+    ("patch", "pods:ephemeralcontainers"),
+    ("create", "pods:exec"),
+    ("create", "serviceaccounts:token"),
+    ("get", "configmaps"),
+    ("get", "deployments.apps"),
+    ("patch", "namespaces"),
+    ("get", "nodes"),
+    ("create", "roles.rbac.authorization.k8s.io"),
+    ("create", "mutatingwebhookconfigurations.admissionregistration.k8s.io"),
+    ("patch", "mutatingwebhookconfigurations.admissionregistration.k8s.io/another"),
+    ("patch", "validatingadmissionpolicies.admissionregistration.k8s.io"),
+];
+
+#[test]
+fn the_operator_may_do_what_it_needs_and_no_more() -> anyhow::Result<()> {
+    let cluster = Cluster::start()?;
+    for namespace in ["search", "shop"] {
+        cluster.kubectl(&["create", "namespace", namespace])?.ok()?;
+    }
+    cluster.install("webhook.certificate=own")?;
+    everywhere(&cluster)?;
+    pods_keep_what_they_are(&cluster)?;
+    secrets_of_others_stay(&cluster)?;
+    the_webhook_stays_but_for_its_ca(&cluster)?;
+    the_policies_have_no_type_errors(&cluster)?;
+    cluster.install("watchNamespaces={search}")?;
+    in_watched_namespaces_only(&cluster)?;
+    cluster.apply(&read(repository("tests/chart/stand-ins.yaml"))?)?;
+    cluster.install("watchNamespaces={search},webhook.certificate=cert-manager")?;
+    neither_certificate_nor_ca(&cluster)
+}
+
+fn everywhere(cluster: &Cluster) -> anyhow::Result<()> {
+    cluster.may_all(&within("search", NEEDED))?;
+    cluster.may_none(&within("search", NOT_NEEDED))?;
+    cluster.may_none(&within(NAMESPACE, NOT_NEEDED))?;
+    cluster.may_all(&[
+        ("", "watch", "namespaces"),
+        (NAMESPACE, "create", "leases.coordination.k8s.io"),
+        (NAMESPACE, "get", LEASE),
+        (NAMESPACE, "update", LEASE),
+        (NAMESPACE, "update", CERTIFICATE),
+        ("", "get", WEBHOOK),
+        ("", "patch", WEBHOOK),
+    ])?;
+    cluster.may_none(&[
+        (NAMESPACE, "update", "leases.coordination.k8s.io/another"),
+        ("search", "update", LEASE),
+        ("search", "create", "leases.coordination.k8s.io"),
+        (NAMESPACE, "update", "secrets/another"),
+        ("search", "update", CERTIFICATE),
+        ("", "update", WEBHOOK),
+        ("", "delete", WEBHOOK),
+    ])
+}
+
+/// The policies come into force within moments of their creation.
+fn pods_keep_what_they_are(cluster: &Cluster) -> anyhow::Result<()> {
+    // Without the ServiceAccount controller's default account there are no pods.
+    eventually("the default ServiceAccount", || Ok(cluster.kubectl(&["get", "-n", "search", "sa", "default"])?.well))?;
+    cluster.apply(
+        "{apiVersion: v1, kind: Pod, metadata: {name: app, namespace: search, labels: {app: web}, annotations: {note: mine}},
+          spec: {containers: [{name: app, image: web}]}}",
+    )?;
+    let label = ["label", "pod", "app", "--overwrite", "--dry-run=server", "app=other"];
+    eventually("a policy on pods", || Ok(!cluster.as_operator(&label)?.well))?;
+    let patches = [
+        r#"{"metadata": {"labels": {"app": "other"}}}"#,
+        r#"{"metadata": {"labels": {"app": null}}}"#,
+        r#"{"metadata": {"annotations": {"note": "theirs"}}}"#,
+        r#"{"metadata": {"annotations": {"note": null}}}"#,
+        r#"{"metadata": {"annotations": {"another": "one"}}}"#,
+        r#"{"metadata": {"annotations": {"vectoll.dev/config-generation": "7", "another": "one"}}}"#,
+        r#"{"metadata": {"finalizers": ["example.com/hold"]}}"#,
+        r#"{"metadata": {"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "app", "uid": "1"}]}}"#,
+        r#"{"spec": {"containers": [{"name": "app", "image": "evil"}]}}"#,
+        r#"{"spec": {"activeDeadlineSeconds": 1}}"#,
+    ];
+    for patch in patches {
+        cluster.refuses_the_operator(&["patch", "pod", "app", "--type=strategic", "--patch", patch])?;
+    }
+    // Also where annotations come and go.
+    for value in
+        ["vectoll.dev/config-generation=1", "vectoll.dev/config-generation=2", "vectoll.dev/config-generation-"]
+    {
+        cluster.as_operator(&["annotate", "pod", "app", "--overwrite", value])?.ok()?;
+    }
+    cluster.kubectl(&["annotate", "pod", "app", "--namespace=search", "note-"])?.ok()?;
+    cluster.as_operator(&["annotate", "pod", "app", "vectoll.dev/config-generation=3"])?.ok()?;
+    cluster.as_operator(&["annotate", "pod", "app", "vectoll.dev/config-generation-"])?.ok()?;
+    // Nobody else is held to this.
+    cluster.kubectl(&["label", "pod", "app", "--namespace=search", "--overwrite", "app=other"])?.ok().map(drop)
+}
+
+fn secrets_of_others_stay(cluster: &Cluster) -> anyhow::Result<()> {
+    let secret = |namespace: &str, name: &str, kind: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Secret, type: {kind}, metadata: {{name: {name}, namespace: {namespace}}}, stringData: {{tls.crt: '', tls.key: '', key: a}}}}"
+        )
+    };
+    let apply = ["apply", "--server-side", "--force-conflicts", "--field-manager=vectoll-operator", OPERATOR];
+    let own = [
+        secret("search", "alice", "vectoll.dev/api-key"),
+        secret("search", "vectoll-sidecar", "vectoll.dev/sidecar-config"),
+        secret(NAMESPACE, "vectoll-webhook-tls", "kubernetes.io/tls"),
+    ];
+    for manifest in &own {
+        cluster.kubectl_with(&apply, manifest)?.ok()?;
+        cluster.kubectl_with(&apply, &manifest.replace("key: a", "key: b"))?.ok()?;
+    }
+    let foreign = [
+        secret("search", "bob", "Opaque"),
+        secret("search", "token", "kubernetes.io/service-account-token").replace(
+            "namespace: search",
+            "namespace: search, annotations: {kubernetes.io/service-account.name: default}",
+        ),
+        secret("search", "another-name", "vectoll.dev/sidecar-config"),
+        secret("search", "vectoll-webhook-tls", "kubernetes.io/tls"),
+        secret(NAMESPACE, "another-name", "kubernetes.io/tls"),
+        secret(NAMESPACE, "vectoll-webhook-tls-2", "vectoll.dev/sidecar-config"),
+    ];
+    for manifest in &foreign {
+        let said = cluster.kubectl_with(&apply, manifest)?.refused()?;
+        assert!(said.contains("The Vectoll operator may write only Secrets of type"), "{manifest}: {said}");
+        // Somebody else makes it: then it is not to be changed, taken over or deleted either.
+        cluster.apply(manifest)?;
+        let said = cluster.kubectl_with(&apply, &manifest.replace("key: a", "key: b"))?.refused()?;
+        assert!(said.contains("The Vectoll operator may write only Secrets of type"), "{manifest}: {said}");
+        let said = cluster.kubectl_with(&["delete", OPERATOR], manifest)?.refused()?;
+        assert!(said.contains("The Vectoll operator may write only Secrets of type"), "{manifest}: {said}");
+    }
+    for manifest in &own {
+        cluster.kubectl_with(&["delete", OPERATOR], manifest)?.ok()?;
+    }
+    Ok(())
+}
+
+fn the_webhook_stays_but_for_its_ca(cluster: &Cluster) -> anyhow::Result<()> {
+    let patch = |kind: &str, patch: &str| {
+        cluster.kubectl(&["patch", "mutatingwebhookconfiguration", "vectoll", OPERATOR, kind, "--patch", patch])
+    };
+    for path in [
+        r#"{"op": "replace", "path": "/webhooks/0/failurePolicy", "value": "Ignore"}"#,
+        r#"{"op": "replace", "path": "/webhooks/0/timeoutSeconds", "value": 30}"#,
+        r#"{"op": "replace", "path": "/webhooks/0/sideEffects", "value": "NoneOnDryRun"}"#,
+        r#"{"op": "replace", "path": "/webhooks/0/reinvocationPolicy", "value": "Never"}"#,
+        r#"{"op": "replace", "path": "/webhooks/0/matchPolicy", "value": "Exact"}"#,
+        r#"{"op": "replace", "path": "/webhooks/0/name", "value": "another.vectoll.dev"}"#,
+        r#"{"op": "replace", "path": "/webhooks/0/objectSelector", "value": {}}"#,
+        r#"{"op": "replace", "path": "/webhooks/0/namespaceSelector", "value": {}}"#,
+        r#"{"op": "replace", "path": "/webhooks/0/rules/0/resources", "value": ["secrets"]}"#,
+        r#"{"op": "replace", "path": "/webhooks/0/clientConfig/service/namespace", "value": "search"}"#,
+        r#"{"op": "replace", "path": "/webhooks/0/clientConfig", "value": {"url": "https://example.com"}}"#,
+        r#"{"op": "add", "path": "/webhooks/0/matchConditions", "value": [{"name": "never", "expression": "false"}]}"#,
+        r#"{"op": "add", "path": "/webhooks/0/admissionReviewVersions/-", "value": "v1beta1"}"#,
+        r#"{"op": "remove", "path": "/webhooks/0"}"#,
+        r#"{"op": "copy", "from": "/webhooks/0", "path": "/webhooks/-"}, {"op": "replace", "path": "/webhooks/1/name", "value": "b.vectoll.dev"}"#,
+        r#"{"op": "remove", "path": "/metadata/labels"}"#,
+        r#"{"op": "add", "path": "/metadata/finalizers", "value": ["example.com/hold"]}"#,
+    ] {
+        let said = patch("--type=json", &format!("[{path}]"))?.refused()?;
+        assert!(said.contains("of its webhook configuration"), "{path}: {said}");
+    }
+    patch(
+        "--type=strategic",
+        r#"{"webhooks": [{"name": "inject.vectoll.dev", "clientConfig": {"caBundle": "Cg=="}}]}"#,
+    )?
+    .ok()?;
+    patch("--type=json", r#"[{"op": "replace", "path": "/webhooks/0/clientConfig/caBundle", "value": "Cgo="}]"#)?
+        .ok()
+        .map(drop)
+}
+
+fn the_policies_have_no_type_errors(cluster: &Cluster) -> anyhow::Result<()> {
+    eventually("policies checked", || {
+        let policies = cluster.get(&["validatingadmissionpolicies"])?;
+        let policies = policies["items"].as_array().cloned().unwrap_or_default();
+        assert_eq!(policies.len(), 3);
+        let checked = |policy: &&serde_json::Value| policy["status"]["typeChecking"].is_object();
+        for policy in policies.iter().filter(checked) {
+            assert!(policy["status"]["typeChecking"]["expressionWarnings"].is_null(), "{}", policy["status"]);
+        }
+        Ok(policies.iter().all(|policy| checked(&policy)))
+    })
+}
+
+fn in_watched_namespaces_only(cluster: &Cluster) -> anyhow::Result<()> {
+    eventually("roles withdrawn", || Ok(cluster.may(&[("shop", "watch", "secrets")])? == [false]))?;
+    cluster.may_all(&within("search", NEEDED))?;
+    cluster.may_none(&within("shop", NEEDED))?;
+    cluster.may_none(&within("search", NOT_NEEDED))?;
+    cluster.may_all(&[
+        (NAMESPACE, "get", CERTIFICATE),
+        ("", "get", "namespaces/search"),
+        ("", "list", "namespaces/search"),
+        ("", "watch", "namespaces/search"),
+    ])?;
+    cluster.may_none(&[
+        (NAMESPACE, "list", "secrets"),
+        (NAMESPACE, "watch", "pods"),
+        ("", "get", "namespaces/shop"),
+        ("", "watch", "namespaces/shop"),
+        ("", "watch", "namespaces"),
+    ])?;
+    // As the operator asks: one watch a namespace, by field.
+    cluster.as_operator(&["get", "namespaces", "--field-selector=metadata.name=search"])?.ok()?;
+    let said = cluster.as_operator(&["get", "namespaces", "--field-selector=metadata.name=shop"])?.refused()?;
+    assert!(said.contains("cannot list resource"), "{said}");
+    Ok(())
+}
+
+fn neither_certificate_nor_ca(cluster: &Cluster) -> anyhow::Result<()> {
+    eventually("roles withdrawn", || Ok(cluster.may(&[("", "patch", WEBHOOK)])? == [false]))?;
+    cluster.may_all(&[(NAMESPACE, "get", CERTIFICATE), (NAMESPACE, "watch", CERTIFICATE)])?;
+    cluster.may_none(&[
+        (NAMESPACE, "update", CERTIFICATE),
+        (NAMESPACE, "patch", CERTIFICATE),
+        (NAMESPACE, "create", "secrets"),
+    ])
+}

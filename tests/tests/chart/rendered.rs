@@ -1,0 +1,84 @@
+//! What the chart renders, for several files of values.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context;
+
+use crate::cluster::{Cluster, RESTRICTED};
+use crate::tool::{NAMESPACE, helm, read, repository, run, yaml_files};
+
+fn template(values: &Path) -> anyhow::Result<Command> {
+    let mut helm = helm()?;
+    helm.args(["template", "vectoll"]).arg(repository("charts/vectoll")).arg("--values").arg(values);
+    helm.args(["--namespace", NAMESPACE, "--kube-version", "1.33"]);
+    Ok(helm)
+}
+
+#[test]
+fn lint_finds_nothing() -> anyhow::Result<()> {
+    for values in yaml_files("tests/chart/values")? {
+        let said = run(helm()?
+            .args(["lint", "--strict", "--namespace", NAMESPACE, "--values"])
+            .arg(&values)
+            .arg(repository("charts/vectoll")))?;
+        let said = said.ok().with_context(|| values.display().to_string())?;
+        // An icon is for catalogues of charts.
+        let findings: Vec<&str> =
+            said.lines().filter(|line| line.starts_with('[') && !line.contains("icon is recommended")).collect();
+        assert_eq!(findings, Vec::<&str>::new(), "{}", values.display());
+    }
+    Ok(())
+}
+
+#[test]
+fn wrong_values_are_refused_with_the_reason() -> anyhow::Result<()> {
+    for values in yaml_files("tests/chart/refused")? {
+        let text = read(&values)?;
+        let expected = text.lines().next().and_then(|line| line.strip_prefix("# ")).context("no expected words")?;
+        let said = run(&mut template(&values)?)?.refused().with_context(|| values.display().to_string())?;
+        assert!(said.contains(expected), "{}: expected {expected}, and not {said}", values.display());
+    }
+    Ok(())
+}
+
+#[test]
+fn too_old_a_cluster_is_refused() -> anyhow::Result<()> {
+    let mut helm = helm()?;
+    helm.args(["template", "vectoll", "--kube-version", "1.32.9"]).arg(repository("charts/vectoll"));
+    let said = run(&mut helm)?.refused()?;
+    assert!(said.contains("requires kubeVersion: >=1.33"), "{said}");
+    Ok(())
+}
+
+/// The API server judges every object by its schema and by admission, Pod Security `restricted` included. Certificates and monitors
+/// are taken by stand-ins that know no fields.
+#[test]
+fn the_api_server_takes_what_is_rendered_without_a_warning() -> anyhow::Result<()> {
+    let cluster = Cluster::start()?;
+    cluster.apply(&read(repository("tests/chart/stand-ins.yaml"))?)?;
+    for file in yaml_files("charts/vectoll/files/crds")? {
+        cluster.apply(&read(file)?)?;
+    }
+    for namespace in ["search", "shop", "vectoll-test"] {
+        cluster.apply(&format!(
+            "{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}, labels: {RESTRICTED}}}}}"
+        ))?;
+        // A dry run makes nothing, and a pod needs its ServiceAccount.
+        for release in ["vectoll", "embeddings"] {
+            let account = format!("{release}-helm-test");
+            cluster.apply(&format!(
+                "{{apiVersion: v1, kind: ServiceAccount, metadata: {{name: {account}, namespace: {namespace}}}}}"
+            ))?;
+        }
+    }
+    for values in yaml_files("tests/chart/values")? {
+        let rendered = run(&mut template(&values)?)?.ok().with_context(|| values.display().to_string())?;
+        let dry_run = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict"];
+        let said = cluster.kubectl_with(&dry_run, &rendered)?;
+        assert!(said.well && said.err.is_empty(), "{}: {}", values.display(), said.err);
+        let count = rendered.matches("\nkind: ").count();
+        assert_eq!(said.out.lines().count(), count, "{}: {}", values.display(), said.out);
+    }
+    Ok(())
+}
