@@ -11,6 +11,9 @@ CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
 PAIR := --release --locked -p vectoll-operator --bin vectoll-operator -p vectoll-sidecar --bin vectoll-sidecar
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+# .cargo/config.toml names the host as the target, so that what is built is static; see there.
+PROGRAMS = $(TARGET)/$(shell rustc -vV | sed -n 's/^host: //p')/release
+VERSION = $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 .PHONY: help
 help: ## List the targets
@@ -20,13 +23,22 @@ help: ## List the targets
 need-%:
 	@command -v $* >/dev/null || { echo "missing: $* (install it, then run make again)" >&2; exit 1; }
 
+.PHONY: need-root
+need-root:
+	@[ "$$(id -u)" = 0 ] || { echo "missing: root (a node needs network namespaces and mounts; run make as root)" >&2; exit 1; }
+
 .PHONY: build
 build: need-cargo ## Build operator and sidecar
 	cargo build $(PAIR)
 
+.PHONY: images
+images: build need-readelf ## Make the images of operator and sidecar: OCI archives in target/images
+	tests/cluster/needs buildah
+	tests/images/build "$(VERSION)" "$(PROGRAMS)" "$(TARGET)/images"
+
 .PHONY: run
 run: build need-curl ## Start the pair on the quickstart and stay; prints a curl line to paste
-	tests/run.sh "$(TARGET)/release"
+	tests/run.sh "$(PROGRAMS)"
 
 .PHONY: demo
 demo: build ## Start the pair, call it as each key and user, show what it did and what it cost
@@ -60,14 +72,38 @@ unit: need-cargo ## Unit and contract tests
 	cargo test --locked --workspace --exclude vectoll-tests
 
 .PHONY: e2e
-e2e: build need-curl need-python3 need-node need-npm ## Both programs as users run them, and the official clients
+e2e: images cluster-programs need-curl need-openssl need-python3 need-node need-npm ## Both programs as users run them: without a cluster, against an API server, on a node
 	cargo test --locked -p vectoll-tests -- --show-output
+
+.PHONY: cluster-programs
+cluster-programs: need-go need-root # Built once and kept outside the checkout, by version.
+	tests/cluster/needs buildah
+	tests/cluster/tools/build all
+
+.PHONY: cluster
+cluster: cluster-programs ## Start a real one-node Kubernetes; prints its kubeconfig
+	tests/cluster/up
+
+.PHONY: cluster-down
+cluster-down: ## Stop it and remove everything of it
+	tests/cluster/down
+
+.PHONY: cluster-check
+cluster-check: cluster ## Check the cluster itself, and measure it
+	tests/cluster/check
 
 .PHONY: bench
 bench: build need-nginx ## Compare the sidecar with nginx as a plain reverse proxy
 	cargo run --release --locked -p vectoll-tests --bin vectoll-bench -- \
-	  --operator "$(TARGET)/release/vectoll-operator" --sidecar "$(TARGET)/release/vectoll-sidecar"
+	  --operator "$(PROGRAMS)/vectoll-operator" --sidecar "$(PROGRAMS)/vectoll-sidecar"
+	$(MAKE) bench-operator
+
+.PHONY: bench-operator
+bench-operator: build need-go need-curl need-openssl ## Measure the operator with 1,000 keys in a namespace and 10,000 in 100
+	VECTOLL_SCALE_KEYS=1000 VECTOLL_SCALE_NAMESPACES=1 cargo test --locked -p vectoll-tests --test controllers scale -- --show-output
+	VECTOLL_SCALE_KEYS=10000 VECTOLL_SCALE_NAMESPACES=100 cargo test --locked -p vectoll-tests --test controllers scale -- --show-output
 
 .PHONY: generate
-generate: need-cargo ## Write the CRDs from their types
+generate: need-cargo ## Write the CRDs from their types, for kubectl and for the chart
 	cargo run --quiet --locked -p vectoll-crds --bin generate-crds crds
+	cargo run --quiet --locked -p vectoll-crds --bin generate-crds charts/vectoll/files/crds

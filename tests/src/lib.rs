@@ -3,6 +3,7 @@
 //! - [`provider`]: an OpenAI-shaped embeddings provider that checks what it is sent, fails on request and keeps its own books;
 //! - [`pair`]: operator and sidecar as two processes, configured by the manifests that a user would apply;
 //! - [`manifest`] and [`caller`]: what users write, and what applications send;
+//! - [`cluster`]: the operator against a real API server;
 //! - [`clients`]: the official clients for Python and Node against a pair;
 //! - [`demo`]: what `make demo` shows;
 //! - [`bench`]: the sidecar against nginx as a plain reverse proxy.
@@ -12,6 +13,7 @@
 pub mod bench;
 pub mod caller;
 pub mod clients;
+pub mod cluster;
 pub mod demo;
 pub mod manifest;
 pub mod pair;

@@ -1,0 +1,170 @@
+//! Config Secrets: what is in them, who is told, and that nothing is written without need.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::{Api, ResourceExt};
+
+use crate::world::{World, team_and_key, until};
+
+fn route(namespace: &str, name: &str, model: &str, more: &str) -> String {
+    format!(
+        "{{apiVersion: vectoll.dev/v1alpha1, kind: ModelRoute, metadata: {{name: {name}, namespace: {namespace}}}, spec: \
+         {{models: [{model}]{more}}}}}\n"
+    )
+}
+
+const BUILTIN: &str = ", backends: [{name: one, builtin: {}}]";
+
+pub async fn consent(world: &World) -> anyhow::Result<()> {
+    let (owner, user) = ("consent-owner", "consent-user");
+    world.namespace(owner)?;
+    world.namespace(user)?;
+    let team = |more: &str| {
+        format!(
+            "{{apiVersion: vectoll.dev/v1alpha1, kind: Team, metadata: {{name: team, namespace: {owner}}}, spec: {{{more}}}}}\n"
+        )
+    };
+    world.light.apply(&team(""))?;
+    world.light.apply(&format!(
+        "{{apiVersion: vectoll.dev/v1alpha1, kind: ApiKey, metadata: {{name: alice, namespace: {user}}}, spec: {{teamRef: \
+         {{name: team, namespace: {owner}}}}}}}"
+    ))?;
+    world.light.apply(&route(owner, "shared", "shared-model", BUILTIN))?;
+    world.until_key(user, "alice", "ResolvedRefs", "False/RefNotPermitted").await?;
+    world.light.apply(&team("allowedNamespaces: {from: Selector, selector: {matchLabels: {tier: gold}}}"))?;
+    world.light.kubectl(&["label", "namespace", user, "tier=gold"], None)?;
+    world.until_key(user, "alice", "Ready", "True/Ready").await?;
+    world.until_config(user, "has the key", |config, _| (!config.keys.is_empty()).then_some(())).await?;
+    let (config, _) = world.config(user).await?.context("no config")?;
+    ensure!(config.routes.is_empty(), "a route crossed without consent: {:?}", config.routes);
+    world.light.apply(&route(
+        owner,
+        "shared",
+        "shared-model",
+        &format!("{BUILTIN}, allowedNamespaces: {{from: All}}"),
+    ))?;
+    world.until_config(user, "has the shared route", |config, _| (config.routes.len() == 1).then_some(())).await?;
+    world.light.kubectl(&["label", "namespace", user, "tier-"], None)?;
+    world.until_key(user, "alice", "ResolvedRefs", "False/RefNotPermitted").await?;
+    world
+        .until_config(user, "is empty again", |config, _| {
+            (config.keys.is_empty() && config.routes.is_empty()).then_some(())
+        })
+        .await
+}
+
+pub async fn bad_route(world: &World) -> anyhow::Result<()> {
+    let ns = "config-bad-route";
+    world.namespace(ns)?;
+    world.light.apply(&team_and_key(ns, "alice", ""))?;
+    world.light.apply(&route(ns, "good", "good-model", BUILTIN))?;
+    let bad = ", backends: [{name: one, openAI: {baseURL: 'https://api.example.com:99999/v1'}}]";
+    world.light.apply(&route(ns, "bad", "bad-model", bad))?;
+    let message = world.until_route(ns, "bad", "Accepted", "False/Invalid").await?;
+    ensure!(message.contains("spec.backends[0].openAI.baseURL"), "{message}");
+    world.until_route(ns, "good", "Ready", "True/Ready").await?;
+    world.light.apply(&route(ns, "same", "good-model", BUILTIN))?;
+    world.until_route(ns, "same", "Accepted", "False/Conflicted").await?;
+    world
+        .until_config(ns, "has the good route with a backend and the bad one without", |config, _| {
+            let backends = |name: &str| {
+                config.routes.iter().find(|route| route.name.name() == name).map(|route| route.backends.len())
+            };
+            (backends("good") == Some(1) && backends("bad") == Some(0)).then_some(())
+        })
+        .await
+}
+
+fn pod(namespace: &str, name: &str) -> String {
+    format!(
+        "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: {namespace}, labels: {{vectoll.dev/contract: v1}}}}, \
+         spec: {{containers: [{{name: app, image: none}}]}}}}\n"
+    )
+}
+
+pub async fn pods(world: &World) -> anyhow::Result<()> {
+    let ns = "config-pods";
+    world.namespace(ns)?;
+    let api = Api::<Pod>::namespaced(world.client.clone(), ns);
+    world.light.apply(&format!(
+        "{{apiVersion: v1, kind: Secret, metadata: {{name: provider, namespace: {ns}}}, stringData: {{key: sk-provider}}}}"
+    ))?;
+    let open_ai =
+        ", backends: [{name: one, openAI: {baseURL: 'https://api.example.com/v1', apiKeySecretRef: {name: provider}}}]";
+    world.light.apply(&route(ns, "remote", "remote-model", open_ai))?;
+    world.light.apply(&team_and_key(ns, "alice", ", limits: {requestsPerMinute: 5}"))?;
+    world.until_key(ns, "alice", "Ready", "True/Ready").await?;
+    world
+        .until_config(ns, "has no credential while no sidecar runs", |config, files| {
+            (config.routes.len() == 1 && files.is_empty()).then_some(())
+        })
+        .await?;
+
+    until("the default ServiceAccount", async || Ok(world.light.apply(&pod(ns, "one")).ok())).await?;
+    world
+        .until_config(ns, "has the credential", |_, files| {
+            files.values().any(|value| value == "sk-provider").then_some(())
+        })
+        .await?;
+    let touched = async |name: &str| -> anyhow::Result<Option<u64>> {
+        let pod = api.get(name).await?;
+        Ok(pod.annotations().get("vectoll.dev/config-generation").and_then(|value| value.parse().ok()))
+    };
+    // A credential that changes reaches files and pod.
+    world.light.apply(&format!(
+        "{{apiVersion: v1, kind: Secret, metadata: {{name: provider, namespace: {ns}}}, stringData: {{key: sk-changed}}}}"
+    ))?;
+    let generation = world
+        .until_config(ns, "has the new credential", |config, files| {
+            files.values().any(|value| value == "sk-changed").then_some(config.generation)
+        })
+        .await?;
+    until("the pod to be touched", async || Ok(touched("one").await?.filter(|touched| *touched >= generation))).await?;
+    // A second sidecar holds the full limit, too, and it is said.
+    world.light.apply(&pod(ns, "two"))?;
+    world.until_key(ns, "alice", "LimitsExact", "False/PerSidecar").await?;
+    // A lost config begins behind what the pods have seen.
+    world.light.kubectl(&["delete", "secret", "vectoll-sidecar", "-n", ns], None)?;
+    world.until_config(ns, "is there again", |config, _| (config.generation > generation).then_some(())).await?;
+    world.light.kubectl(&["delete", "pod", "--all", "-n", ns, "--force", "--grace-period=0"], None)?;
+    world.until_config(ns, "has no credential any more", |_, files| files.is_empty().then_some(())).await?;
+    world.light.kubectl(&["delete", "apikey", "alice", "-n", ns], None)?;
+    until("the config to go", async || Ok(world.secret(ns, "vectoll-sidecar").await?.is_none().then_some(()))).await
+}
+
+pub async fn damaged(world: &World) -> anyhow::Result<()> {
+    let ns = "config-damaged";
+    world.namespace(ns)?;
+    world.light.apply(&team_and_key(ns, "alice", ""))?;
+    world.until_key(ns, "alice", "Ready", "True/Ready").await?;
+    let patch = r#"{"stringData": {"config.v1.yaml": "version: v1"}}"#;
+    world.until_config(ns, "is there", |config, _| (config.keys.len() == 1).then_some(())).await?;
+    world.light.kubectl(&["patch", "secret", "vectoll-sidecar", "-n", ns, "--type=merge", "-p", patch], None)?;
+    world.until_config(ns, "is whole again", |config, _| (config.keys.len() == 1).then_some(())).await
+}
+
+/// After everything above, an operator that has nothing to do does nothing.
+pub async fn quiet(world: &World) -> anyhow::Result<()> {
+    let writes = || -> anyhow::Result<Vec<String>> {
+        let requests = world.light.requests()?;
+        // The Lease is renewed all the time: that is what it is for.
+        let ours = requests
+            .into_iter()
+            .filter(|one| one.writes() && one.agent.starts_with("vectoll-operator/") && one.resource != "leases");
+        Ok(ours.map(|one| format!("{} {}/{} {}", one.verb, one.resource, one.subresource, one.name)).collect())
+    };
+    // Later changes of the scenarios before may still be on their way.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let before = writes()?.len();
+    ensure!(before > 0, "the audit log shows nothing of the operator");
+    // A change that changes nothing.
+    world.light.kubectl(&["annotate", "apikey", "alice", "-n", "keys-made", "unrelated=1"], None)?;
+    world.light.kubectl(&["label", "namespace", "keys-made", "unrelated=1"], None)?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let after = writes()?;
+    let needless = after.get(before..).unwrap_or_default();
+    ensure!(needless.is_empty(), "{needless:?}");
+    Ok(())
+}

@@ -1,0 +1,62 @@
+//! The operator's controllers against a real API server, each scenario in a namespace of its own.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::indexing_slicing, reason = "tests")]
+
+mod config;
+mod keys;
+mod leader;
+mod scale;
+mod world;
+
+fn block_on(work: impl Future<Output = anyhow::Result<()>>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    if let Err(error) = runtime.block_on(work) {
+        panic!("{error:?}");
+    }
+}
+
+/// One API server and one operator serve all scenarios: starting them takes longer than most of these.
+#[test]
+fn controllers() {
+    block_on(async {
+        let world = world::World::start().await?;
+        let mut failed = Vec::new();
+        for (name, result) in [
+            ("keys: made, told and delivered", keys::made(&world).await),
+            ("keys: renewed by annotation and interval", keys::rotated(&world).await),
+            ("keys: a lost or emptied Secret is made anew", keys::remade(&world).await),
+            ("keys: a Secret of someone else is left alone", keys::foreign(&world).await),
+            ("keys: a recreated key does not inherit", keys::recreated(&world).await),
+            ("keys: suspended, expired, deleted", keys::ended(&world).await),
+            ("keys: brought along", keys::brought(&world).await),
+            ("config: consent given and withdrawn", config::consent(&world).await),
+            ("config: a bad route beside a good one", config::bad_route(&world).await),
+            ("config: pods are touched, credentials follow them, what is unused goes", config::pods(&world).await),
+            ("config: a damaged config is put right", config::damaged(&world).await),
+            ("status: nothing is written twice", config::quiet(&world).await),
+        ] {
+            match result {
+                Ok(()) => eprintln!("ok    {name}"),
+                Err(error) => {
+                    eprintln!("FAILED {name}: {error:?}");
+                    failed.push(name);
+                }
+            }
+        }
+        if !failed.is_empty() {
+            eprintln!("{}", world.operator.log());
+        }
+        anyhow::ensure!(failed.is_empty(), "{failed:?}");
+        Ok(())
+    });
+}
+
+#[test]
+fn leaders() {
+    block_on(leader::takeover());
+}
+
+#[test]
+fn scale() {
+    block_on(scale::many());
+}

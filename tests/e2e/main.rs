@@ -1,0 +1,46 @@
+//! What people do with the product, on a real node: `helm install`, `kubectl apply`, pods that call localhost.
+//!
+//! One cluster and one release serve all scenarios, each in a namespace of its own. Needs root: see tests/cluster.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+
+mod cluster;
+mod keys;
+mod outage;
+mod pods;
+mod privileges;
+mod release;
+
+use cluster::Cluster;
+
+type Scenario = fn(&Cluster) -> anyhow::Result<()>;
+
+#[test]
+fn the_pair_on_a_real_node() {
+    let cluster = Cluster::start().unwrap();
+    // The last ones take the release apart.
+    let scenarios: [(&str, Scenario); 10] = [
+        ("helm test passes", release::helm_test),
+        ("a pod calls localhost by the README's commands", pods::quickstart),
+        ("Deployments, StatefulSets, DaemonSets, Jobs and CronJobs are injected", pods::kinds),
+        ("what cannot be injected is refused with the reason", pods::refused),
+        ("a new key works and a deleted one is refused, within seconds", keys::apply_and_delete),
+        ("a pod outlives two rotations; suspension and expiry reach it", keys::rotation),
+        ("the operator may touch neither images nor foreign Secrets", privileges::denied),
+        ("the operator is killed and comes back", outage::operator_killed),
+        ("pods go on without operator and API server", outage::nothing_but_the_pods),
+        ("helm upgrade, rollback, uninstall: what stays and what goes", release::upgrade_and_uninstall),
+    ];
+    let mut failed = Vec::new();
+    for (name, scenario) in scenarios {
+        let began = std::time::Instant::now();
+        match scenario(&cluster) {
+            Ok(()) => eprintln!("ok    {name} ({:.0} s)", began.elapsed().as_secs_f64()),
+            Err(error) => {
+                eprintln!("FAILED {name}: {error:?}\n{}", cluster.operator_log());
+                failed.push(name);
+            }
+        }
+    }
+    assert!(failed.is_empty(), "{failed:?}");
+}
