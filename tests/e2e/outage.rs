@@ -77,5 +77,10 @@ pub fn nothing_but_the_pods(cluster: &Cluster) -> anyhow::Result<()> {
     cluster.until("the API server", START, || Ok(cluster.kubectl(&["get", "--raw", "/readyz"]).ok()))?;
     cluster.kubectl(&["scale", "deployment", "-n", SYSTEM, "--all", "--replicas=2"])?;
     cluster.kubectl(&["rollout", "status", "-n", SYSTEM, "deployment", "--timeout=120s"])?;
+    // Between a pod that is ready and a Service that leads to it there is a moment.
+    cluster.until("the webhook to answer", START, || {
+        let pod = pod(ns, "asked", "");
+        Ok(cluster.inside(&["kubectl", "apply", "--dry-run=server", "-f", "-"], Some(&pod)).ok())
+    })?;
     outcome
 }
