@@ -35,7 +35,10 @@ pub fn upgrade_and_uninstall(cluster: &Cluster) -> anyhow::Result<()> {
     cluster.helm(&[&upgrade[..], &["--set", "operator.logFilter=debug"]].concat())?;
     ensure!(bundle()? == before, "the upgrade took the CA away");
     cluster.call(ns, "app", None, 10)?;
-    cluster.apply(&pod(ns, "second", "vectoll.dev/api-key: alice"))?;
+    // The Service leads to the new pods a moment after they are ready.
+    cluster.until("the webhook to answer", DEADLINE, || {
+        Ok(cluster.apply(&pod(ns, "second", "vectoll.dev/api-key: alice")).ok())
+    })?;
     cluster.wait(ns, "condition=Ready", "pod/second")?;
     cluster.helm(&["rollback", "vectoll", "1", "--namespace", SYSTEM, "--wait", "--timeout=3m"])?;
     ensure!(bundle()? == before, "the rollback took the CA away");
