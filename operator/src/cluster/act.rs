@@ -1,9 +1,11 @@
 //! Carrying out one action against the API server, and noting what it answered.
 
+use std::fmt::Debug;
+
 use anyhow::Context;
 use jiff::Timestamp;
 use k8s_openapi::{
-    ByteString,
+    ByteString, NamespaceResourceScope,
     api::core::v1::{ObjectReference, Pod, Secret},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
@@ -12,16 +14,16 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
     runtime::events::{Event, EventType, Recorder},
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use vectoll_config::{ObjectName, Uid};
-use vectoll_crds::{ApiKey, ModelRoute, Team};
 
 use super::{
     config::Files,
     names,
-    observed::{self, name_of, version_of},
+    observed::{self, version_of},
     plan::{Action, Turn, config_name},
-    watch::Shared,
+    watch::{Place, Shared},
 };
 use crate::{
     key_secret::{self, Cause, Mint},
@@ -83,9 +85,7 @@ impl Hands {
                     "metadata": {"resourceVersion": version.to_string(), "annotations": annotations},
                     "data": secret.data,
                 });
-                let parameters =
-                    PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
-                api.patch(mint.secret.name(), &parameters, &Patch::Merge(patch))
+                api.patch(mint.secret.name(), &patched(), &Patch::Merge(patch))
                     .await
                     .context("failed to renew the Secret")?
             }
@@ -168,8 +168,7 @@ impl Hands {
         let patch = json!({
             "metadata": {"uid": uid.to_string(), "annotations": {names::POD_GENERATION: generation.to_string()}},
         });
-        let parameters = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
-        match api.patch_metadata(pod.name(), &parameters, &Patch::Merge(patch)).await {
+        match api.patch_metadata(pod.name(), &patched(), &Patch::Merge(patch)).await {
             Ok(touched) => {
                 let version = version_of(&touched);
                 let mut observed = self.shared.observed();
@@ -187,42 +186,35 @@ impl Hands {
     async fn report(&self, of: &ResourceRef, uid: &Uid, status: Value) -> anyhow::Result<()> {
         // With the UID: another object of that name is not this one.
         let patch = Patch::Merge(json!({"metadata": {"uid": uid.to_string()}, "status": status}));
-        let parameters = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
-        let (client, name) = (self.client.clone(), of.name.name());
-        let namespace = of.name.namespace();
         let written = match of.kind {
-            Kind::ApiKey => {
-                let api: Api<ApiKey> = Api::namespaced(client, namespace);
-                api.patch_status(name, &parameters, &patch).await.map(|written| {
-                    let (name, version) = (name_of(&written), version_of(&written));
-                    if let Some(value) = observed::api_key(written) {
-                        self.shared.observed().api_keys.put(name, version, value);
-                    }
-                })
-            }
-            Kind::Team => {
-                let api: Api<Team> = Api::namespaced(client, namespace);
-                api.patch_status(name, &parameters, &patch).await.map(|written| {
-                    let (name, version) = (name_of(&written), version_of(&written));
-                    if let Some(value) = observed::team(written) {
-                        self.shared.observed().teams.put(name, version, value);
-                    }
-                })
-            }
-            Kind::ModelRoute => {
-                let api: Api<ModelRoute> = Api::namespaced(client, namespace);
-                api.patch_status(name, &parameters, &patch).await.map(|written| {
-                    let (name, version) = (name_of(&written), version_of(&written));
-                    if let Some(value) = observed::route(written) {
-                        self.shared.observed().routes.put(name, version, value);
-                    }
-                })
-            }
+            Kind::ApiKey => self.write_status(of, &patch, observed::api_key, |all| &mut all.api_keys).await,
+            Kind::Team => self.write_status(of, &patch, observed::team, |all| &mut all.teams).await,
+            Kind::ModelRoute => self.write_status(of, &patch, observed::route, |all| &mut all.routes).await,
         };
         match written {
             Err(error) if !is_gone(&error) => Err(error).context("failed to write the status"),
             Ok(()) | Err(_) => Ok(()),
         }
+    }
+
+    async fn write_status<K, T>(
+        &self,
+        of: &ResourceRef,
+        patch: &Patch<Value>,
+        read: fn(K) -> Option<T>,
+        place: Place<T>,
+    ) -> kube::Result<()>
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
+        K::DynamicType: Default,
+    {
+        let api: Api<K> = Api::namespaced(self.client.clone(), of.name.namespace());
+        let written = api.patch_status(of.name.name(), &patched(), patch).await?;
+        let version = version_of(&written);
+        if let Some(value) = read(written) {
+            place(&mut self.shared.observed()).put(of.name.clone(), version, value);
+        }
+        Ok(())
     }
 
     async fn tell_turn(&self, of: &ResourceRef, uid: &Uid, turn: Turn) {
@@ -252,10 +244,15 @@ impl Hands {
     }
 }
 
+/// A patch by this manager of fields.
+fn patched() -> PatchParams {
+    PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() }
+}
+
 /// Deletes the object as it was judged, and no other.
 async fn delete<K>(api: &Api<K>, name: &str, version: u64) -> anyhow::Result<()>
 where
-    K: Resource + Clone + serde::de::DeserializeOwned + std::fmt::Debug,
+    K: Resource + Clone + DeserializeOwned + Debug,
 {
     let preconditions = Preconditions { resource_version: Some(version.to_string()), uid: None };
     let parameters = DeleteParams::default().preconditions(preconditions);

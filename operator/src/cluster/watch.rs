@@ -105,7 +105,8 @@ struct Watches<'a> {
     shared: &'a Shared,
 }
 
-type Place<T> = fn(&mut Observed) -> &mut Mirror<T>;
+/// Where a kind is mirrored.
+pub(super) type Place<T> = fn(&mut Observed) -> &mut Mirror<T>;
 
 impl Watches<'_> {
     fn follow<K, T>(&mut self, config: &watcher::Config, read: fn(K) -> Option<T>, place: Place<T>)
