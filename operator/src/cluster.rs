@@ -28,6 +28,7 @@ use kube::{
     Api, Client, Config,
     runtime::events::{Recorder, Reporter},
 };
+use rustls::sign::CertifiedKey;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -66,24 +67,35 @@ pub async fn run(settings: Run) -> anyhow::Result<()> {
     let (lead, leads) = channel::channel(false);
 
     let watches = watch::begin(&client, &Scope::new(settings.watch_namespaces.clone()), &shared);
+    let webhook = serve_webhook(&settings, &client, &leads, &metrics, draining).await?;
+    let (mut webhook, certificate) = webhook.unzip();
     let admin = TcpListener::bind(settings.admin_listen)
         .await
         .with_context(|| format!("failed to listen on {}", settings.admin_listen))?;
     tracing::info!(address = %admin.local_addr()?, "listening for Prometheus and probes");
-    let router = admin::router(metrics.clone(), shared.clone());
-    let admin = tokio::spawn(async move { axum::serve(admin, router).await });
+    let router = admin::router(metrics.clone(), shared.clone(), certificate);
+    let mut admin = tokio::spawn(async move { axum::serve(admin, router).await });
 
     let leases: Api<Lease> = Api::namespaced(client.clone(), &settings.operator_namespace);
     let candidate = Candidate::new(leases, &settings.lease, &settings.identity);
-    let candidate = tokio::spawn(candidate.run(lead, resigned));
+    let mut candidate = tokio::spawn(candidate.run(lead, resigned));
     let reporter = Reporter { controller: names::MANAGER.to_owned(), instance: Some(settings.identity.clone()) };
     let hands = Hands::new(client.clone(), Recorder::new(client.clone(), reporter), shared.clone());
     let control = Control::new(client.clone(), shared.clone(), hands, metrics.clone());
-    let control = tokio::spawn(control.run(leads.clone(), stopped));
-    let webhook = serve_webhook(&settings, &client, &leads, &metrics, draining).await?;
+    let mut control = tokio::spawn(control.run(leads.clone(), stopped));
     let following = tokio::spawn(follow_leadership(leads, metrics));
 
-    asked_to_stop().await?;
+    // None of these ends by itself. A replica without one of them must not go on as if it were whole.
+    let ended = tokio::select! {
+        asked = asked_to_stop() => { asked?; None }
+        _ = &mut control => Some("the loop"),
+        _ = &mut candidate => Some("the candidate for the Lease"),
+        _ = &mut admin => Some("the listener for Prometheus and probes"),
+        () = ended(webhook.as_mut()) => Some("the webhook"),
+    };
+    if let Some(what) = ended {
+        anyhow::bail!("{what} has ended: see the log");
+    }
     tracing::info!("stopping: what is under way is finished, the Lease is given back");
     // The loop ends before the Lease goes: never do two replicas act.
     stop.send_replace(true);
@@ -101,6 +113,9 @@ pub async fn run(settings: Run) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The certificate that the webhook shows, as soon as there is one.
+type Shown = channel::Receiver<Option<Arc<CertifiedKey>>>;
+
 /// Serves the webhook, if sidecars are to be injected, and has its certificate kept.
 async fn serve_webhook(
     settings: &Run,
@@ -108,7 +123,7 @@ async fn serve_webhook(
     leads: &channel::Receiver<bool>,
     metrics: &Metrics,
     draining: channel::Receiver<bool>,
-) -> anyhow::Result<Option<JoinHandle<()>>> {
+) -> anyhow::Result<Option<(JoinHandle<()>, Shown)>> {
     let Some(file) = &settings.injection_config else {
         tracing::info!("no --injection-config: no pod is injected");
         return Ok(None);
@@ -132,13 +147,15 @@ async fn serve_webhook(
         .await
         .with_context(|| format!("failed to listen on {}", settings.webhook_listen))?;
     tracing::info!(address = %listener.local_addr()?, "listening for the API server's reviews");
-    Ok(Some(tokio::spawn(async move {
-        if let Err(error) = webhook::serve(listener, Arc::new(injection), shown, counters, draining).await {
+    let serving = shown.clone();
+    let task = tokio::spawn(async move {
+        if let Err(error) = webhook::serve(listener, Arc::new(injection), serving, counters, draining).await {
             tracing::error!(%error, "the webhook ended");
         }
         // Dropped here, and not before: the certificate is kept for as long as it is served.
         drop(keeping);
-    })))
+    });
+    Ok(Some((task, shown)))
 }
 
 async fn follow_leadership(mut leads: channel::Receiver<bool>, metrics: Metrics) {
@@ -147,6 +164,14 @@ async fn follow_leadership(mut leads: channel::Receiver<bool>, metrics: Metrics)
         if leads.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// Waits for the end of a task; for ever, if there is none.
+async fn ended(task: Option<&mut JoinHandle<()>>) {
+    match task {
+        Some(task) => drop(task.await),
+        None => std::future::pending().await,
     }
 }
 

@@ -74,6 +74,8 @@ pub enum Cause {
     Interval,
     /// Its annotation asks for it.
     Requested,
+    /// Its Secret is to have another name.
+    Moved,
 }
 
 impl fmt::Display for Cause {
@@ -84,6 +86,7 @@ impl fmt::Display for Cause {
             Self::Emptied => "its Secret was emptied",
             Self::Interval => "its interval is over",
             Self::Requested => "its annotation asks for it",
+            Self::Moved => "spec.secretName names another Secret",
         })
     }
 }

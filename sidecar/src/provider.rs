@@ -13,6 +13,9 @@ pub enum Provider {
     OpenAi(openai::OpenAi),
     /// The model inside this program.
     Builtin,
+    /// Settings that nobody can call by, with the reason. Calls are refused, and everything else is served: one owner's
+    /// mistake must not take the config of all others along.
+    Unusable(String),
 }
 
 impl Provider {
@@ -21,6 +24,7 @@ impl Provider {
         match self {
             Self::OpenAi(_) => "openai",
             Self::Builtin => "builtin",
+            Self::Unusable(_) => "unusable",
         }
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Pod;
 use kube::{Api, ResourceExt};
 
-use crate::world::{World, team_and_key, until};
+use crate::world::{World, entry, team_and_key, until};
 
 fn route(namespace: &str, name: &str, model: &str, more: &str) -> String {
     format!(
@@ -62,11 +62,11 @@ pub async fn bad_route(world: &World) -> anyhow::Result<()> {
     world.light.apply(&route(ns, "good", "good-model", BUILTIN))?;
     let bad = ", backends: [{name: one, openAI: {baseURL: 'https://api.example.com:99999/v1'}}]";
     world.light.apply(&route(ns, "bad", "bad-model", bad))?;
-    let message = world.until_route(ns, "bad", "Accepted", "False/Invalid").await?;
+    let message = world.until_other("modelroute", ns, "bad", "Accepted", "False/Invalid").await?;
     ensure!(message.contains("spec.backends[0].openAI.baseURL"), "{message}");
-    world.until_route(ns, "good", "Ready", "True/Ready").await?;
+    world.until_other("modelroute", ns, "good", "Ready", "True/Ready").await?;
     world.light.apply(&route(ns, "same", "good-model", BUILTIN))?;
-    world.until_route(ns, "same", "Accepted", "False/Conflicted").await?;
+    world.until_other("modelroute", ns, "same", "Accepted", "False/Conflicted").await?;
     world
         .until_config(ns, "has the good route with a backend and the bad one without", |config, _| {
             let backends = |name: &str| {
@@ -82,6 +82,22 @@ fn pod(namespace: &str, name: &str) -> String {
         "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: {namespace}, labels: {{vectoll.dev/contract: v1}}}}, \
          spec: {{containers: [{{name: app, image: none}}]}}}}\n"
     )
+}
+
+/// A Secret of someone else that has the config's name is not written over, and the keys say what is in the way.
+pub async fn blocked(world: &World) -> anyhow::Result<()> {
+    let ns = "config-blocked";
+    world.namespace(ns)?;
+    world.light.apply(&format!(
+        "{{apiVersion: v1, kind: Secret, metadata: {{name: vectoll-sidecar, namespace: {ns}}}, stringData: {{mine: kept}}}}"
+    ))?;
+    world.light.apply(&team_and_key(ns, "alice", ""))?;
+    world.until_key(ns, "alice", "Ready", "False/ConfigBlocked").await?;
+    let secret = world.secret(ns, "vectoll-sidecar").await?.context("it is gone")?;
+    ensure!(entry(&secret, "mine").as_deref() == Some("kept"), "it was written over: {:?}", secret.data);
+    world.light.kubectl(&["delete", "secret", "vectoll-sidecar", "-n", ns], None)?;
+    world.until_key(ns, "alice", "Ready", "True/Ready").await?;
+    world.until_config(ns, "is there", |config, _| (config.keys.len() == 1).then_some(())).await
 }
 
 pub async fn pods(world: &World) -> anyhow::Result<()> {

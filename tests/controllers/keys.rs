@@ -39,7 +39,7 @@ pub async fn made(world: &World) -> anyhow::Result<()> {
     // What nobody can know yet is not said.
     world.until_key(ns, "alice", "Programmed", "Unknown/DeliveryUnconfirmed").await?;
     world.until_key(ns, "alice", "LimitsExact", "True/OneSidecar").await?;
-    world.until_team(ns, "team", "Ready", "True/Ready").await?;
+    world.until_other("team", ns, "team", "Ready", "True/Ready").await?;
     Ok(())
 }
 

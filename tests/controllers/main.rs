@@ -32,6 +32,7 @@ fn controllers() {
             ("config: consent given and withdrawn", config::consent(&world).await),
             ("config: a bad route beside a good one", config::bad_route(&world).await),
             ("config: pods are touched, credentials follow them, what is unused goes", config::pods(&world).await),
+            ("config: a Secret of someone else in its place is left alone", config::blocked(&world).await),
             ("config: a damaged config is put right", config::damaged(&world).await),
             ("status: nothing is written twice", config::quiet(&world).await),
         ] {

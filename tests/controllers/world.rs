@@ -6,7 +6,7 @@ use anyhow::Context;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use vectoll_config::v1::Config;
-use vectoll_crds::{ApiKey, ModelRoute, Team};
+use vectoll_crds::ApiKey;
 use vectoll_tests::{
     cluster::{Light, Operator},
     pair::poll,
@@ -82,32 +82,23 @@ impl World {
         .await
     }
 
-    pub async fn until_team(
+    /// Waits until a Team's or `ModelRoute`'s condition has a status and reason. Returns its message.
+    pub async fn until_other(
         &self,
+        resource: &str,
         namespace: &str,
         name: &str,
         condition: &str,
         wanted: &str,
     ) -> anyhow::Result<String> {
-        let api = Api::<Team>::namespaced(self.client.clone(), namespace);
-        until(&format!("Team {namespace}/{name} {condition}={wanted}"), async || {
-            let conditions = api.get(name).await?.status.unwrap_or_default().conditions;
-            Ok(message(&conditions, condition, wanted))
-        })
-        .await
-    }
-
-    pub async fn until_route(
-        &self,
-        namespace: &str,
-        name: &str,
-        condition: &str,
-        wanted: &str,
-    ) -> anyhow::Result<String> {
-        let api = Api::<ModelRoute>::namespaced(self.client.clone(), namespace);
-        until(&format!("ModelRoute {namespace}/{name} {condition}={wanted}"), async || {
-            let conditions = api.get(name).await?.status.unwrap_or_default().conditions;
-            Ok(message(&conditions, condition, wanted))
+        until(&format!("{resource} {namespace}/{name} {condition}={wanted}"), async || {
+            let text = self.light.kubectl(&["get", resource, name, "-n", namespace, "-o", "json"], None)?;
+            let object: serde_json::Value = serde_json::from_str(&text)?;
+            let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            let found = conditions.into_iter().find(|found| found["type"] == condition).unwrap_or_default();
+            let told = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+            let is_so = format!("{}/{}", told("status"), told("reason")) == wanted;
+            Ok(is_so.then(|| told("message")))
         })
         .await
     }
@@ -131,15 +122,6 @@ impl World {
         let text = self.light.kubectl(&["get", "events.events.k8s.io", "-n", namespace, "-o", &path], None)?;
         Ok(text.lines().map(str::to_owned).collect())
     }
-}
-
-fn message(
-    conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition],
-    condition: &str,
-    wanted: &str,
-) -> Option<String> {
-    let found = conditions.iter().find(|found| found.type_ == condition)?;
-    (format!("{}/{}", found.status, found.reason) == wanted).then(|| found.message.clone())
 }
 
 pub fn entry(secret: &Secret, name: &str) -> Option<String> {

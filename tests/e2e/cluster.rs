@@ -40,19 +40,14 @@ impl Cluster {
         })?;
         let cluster = Self;
         cluster.bring_images()?;
-        cluster.helm(&[
-            "install",
-            "vectoll",
-            "charts/vectoll",
-            "--namespace",
-            SYSTEM,
-            "--create-namespace",
-            "--wait",
-            "--timeout=3m",
-            "--values",
-            "tests/e2e/values.yaml",
-        ])?;
+        cluster.release("install", &["--create-namespace"])?;
         Ok(cluster)
+    }
+
+    /// `helm install` or `helm upgrade` of the chart, waited for.
+    pub fn release(&self, verb: &str, more: &[&str]) -> anyhow::Result<()> {
+        let usual = ["--namespace", SYSTEM, "--wait", "--timeout=3m", "--values", "tests/e2e/values.yaml"];
+        self.helm(&[&[verb, "vectoll", "charts/vectoll"], &usual[..], more].concat()).map(|_| ())
     }
 
     /// The images that `make images` made, or those in the folder that `VECTOLL_IMAGES` names.
@@ -186,12 +181,13 @@ impl Cluster {
 
     /// Ends a container's process as a crash would, behind the kubelet's back.
     pub fn kill_container(&self, id: &str) -> anyhow::Result<()> {
-        let state = std::env::var("VECTOLL_CLUSTER_DIR").unwrap_or_else(|_| "/var/lib/vectoll-cluster".to_owned());
-        let mut ctr = Command::new(format!("{state}/bin/ctr"));
-        ctr.env("CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS", "1");
-        ctr.args(["--address", &format!("{state}/containerd.sock"), "--namespace", "k8s.io"]);
-        ctr.args(["tasks", "kill", "--signal", "SIGKILL", id]);
-        run(ctr)
+        containerd(&["tasks", "kill", "--signal", "SIGKILL", id])
+    }
+
+    /// Gives an image of ours another version as well.
+    pub fn tag_image(&self, name: &str, version: &str) -> anyhow::Result<()> {
+        let image = |version: &str| format!("docker.io/vectoll/{name}:{version}");
+        containerd(&["images", "tag", "--force", &image(env!("CARGO_PKG_VERSION")), &image(version)])
     }
 
     /// One program of the cluster: stop, kill or start.
@@ -210,6 +206,16 @@ impl Drop for Cluster {
             eprintln!("the cluster was not stopped: {error:#}");
         }
     }
+}
+
+/// The node's own containerd, asked past the kubelet.
+fn containerd(arguments: &[&str]) -> anyhow::Result<()> {
+    let state = std::env::var("VECTOLL_CLUSTER_DIR").unwrap_or_else(|_| "/var/lib/vectoll-cluster".to_owned());
+    let mut ctr = Command::new(format!("{state}/bin/ctr"));
+    ctr.env("CONTAINERD_SUPPRESS_DEPRECATION_WARNINGS", "1");
+    ctr.args(["--address", &format!("{state}/containerd.sock"), "--namespace", "k8s.io"]);
+    ctr.args(arguments);
+    run(ctr)
 }
 
 fn run(mut command: Command) -> anyhow::Result<()> {

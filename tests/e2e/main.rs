@@ -19,7 +19,7 @@ type Scenario = fn(&Cluster) -> anyhow::Result<()>;
 fn the_pair_on_a_real_node() {
     let cluster = Cluster::start().unwrap();
     // The last ones take the release apart.
-    let scenarios: [(&str, Scenario); 10] = [
+    let scenarios: [(&str, Scenario); 11] = [
         ("helm test passes", release::helm_test),
         ("a pod calls localhost by the README's commands", pods::quickstart),
         ("Deployments, StatefulSets, DaemonSets, Jobs and CronJobs are injected", pods::kinds),
@@ -29,6 +29,7 @@ fn the_pair_on_a_real_node() {
         ("the operator may touch neither images nor foreign Secrets", privileges::denied),
         ("the operator is killed and comes back", outage::operator_killed),
         ("pods go on without operator and API server", outage::nothing_but_the_pods),
+        ("older sidecars serve on through an upgrade, and start again", release::older_sidecars),
         ("helm upgrade, rollback, uninstall: what stays and what goes", release::upgrade_and_uninstall),
     ];
     let mut failed = Vec::new();

@@ -2,12 +2,67 @@
 
 use anyhow::ensure;
 
-use crate::cluster::{Cluster, DEADLINE, SYSTEM, pod};
+use crate::cluster::{Cluster, DEADLINE, START, SYSTEM, pod};
 
 pub fn helm_test(cluster: &Cluster) -> anyhow::Result<()> {
     let said = cluster.helm(&["test", "vectoll", "--namespace", SYSTEM, "--timeout=2m"])?;
     ensure!(said.contains("Succeeded"), "{said}");
     Ok(())
+}
+
+/// Pods keep the sidecar that they were made with, serve on through an upgrade, start again, and take edits.
+///
+/// There is one version of the contract so far, so the older sidecar is the same program under another version's name.
+pub fn older_sidecars(cluster: &Cluster) -> anyhow::Result<()> {
+    let ns = "e2e-older";
+    cluster.namespace(ns)?;
+    cluster.api_key(ns, "alice", "")?;
+    cluster.tag_image("sidecar", "0.0.1")?;
+    cluster.release("upgrade", &["--set", "sidecar.image.tag=0.0.1"])?;
+    let start = |name: &str| -> anyhow::Result<String> {
+        // The Service leads to the new pods a moment after they are ready.
+        cluster.until("the webhook to answer", DEADLINE, || {
+            Ok(cluster.apply(&pod(ns, name, "vectoll.dev/api-key: alice")).ok())
+        })?;
+        cluster.wait(ns, "condition=Ready", &format!("pod/{name}"))?;
+        cluster.call(ns, name, None, 10)?;
+        image(cluster, ns, name)
+    };
+    // Two operators answer during a rollout: the one that was there before may still have injected its own version.
+    let older = cluster.until("a pod with the older sidecar", DEADLINE * 3, || {
+        let image = start("older")?;
+        if image.ends_with(":0.0.1") {
+            return Ok(Some(image));
+        }
+        cluster.kubectl(&["delete", "pod", "older", "-n", ns, "--now"])?;
+        Ok(None)
+    })?;
+    cluster.release("upgrade", &[])?;
+    let newer = start("newer")?;
+    ensure!(newer.ends_with(concat!(":", env!("CARGO_PKG_VERSION"))), "{newer}");
+    cluster.call(ns, "older", None, 5)?;
+
+    // It starts again as what it was, and an edit reaches both.
+    let id = "jsonpath={.status.initContainerStatuses[0].containerID}";
+    let id = || cluster.kubectl(&["get", "pod", "older", "-n", ns, "-o", id]);
+    let before = id()?;
+    cluster.kill_container(before.trim_start_matches("containerd://"))?;
+    cluster.until("the older sidecar to start again", START, || Ok((id()? != before).then_some(())))?;
+    cluster.call(ns, "older", None, 30)?;
+    ensure!(image(cluster, ns, "older")? == older, "the sidecar is another one");
+    cluster.api_key(ns, "alice", ", suspended: true")?;
+    for name in ["older", "newer"] {
+        cluster.until("the suspension", DEADLINE, || {
+            let refused = cluster.call(ns, name, None, 0).is_err_and(|error| format!("{error:#}").contains("401"));
+            Ok(refused.then_some(()))
+        })?;
+    }
+    Ok(())
+}
+
+/// The image of a pod's sidecar.
+fn image(cluster: &Cluster, ns: &str, name: &str) -> anyhow::Result<String> {
+    cluster.kubectl(&["get", "pod", name, "-n", ns, "-o", "jsonpath={.spec.initContainers[0].image}"])
 }
 
 pub fn upgrade_and_uninstall(cluster: &Cluster) -> anyhow::Result<()> {
@@ -21,18 +76,7 @@ pub fn upgrade_and_uninstall(cluster: &Cluster) -> anyhow::Result<()> {
     let bundle = || cluster.kubectl(&["get", "mutatingwebhookconfigurations", "-o", bundle]);
     let before = bundle()?;
     ensure!(!before.is_empty(), "the API server knows no CA");
-    let upgrade = [
-        "upgrade",
-        "vectoll",
-        "charts/vectoll",
-        "--namespace",
-        SYSTEM,
-        "--wait",
-        "--timeout=3m",
-        "--values",
-        "tests/e2e/values.yaml",
-    ];
-    cluster.helm(&[&upgrade[..], &["--set", "operator.logFilter=debug"]].concat())?;
+    cluster.release("upgrade", &["--set", "operator.logFilter=debug"])?;
     ensure!(bundle()? == before, "the upgrade took the CA away");
     cluster.call(ns, "app", None, 10)?;
     // The Service leads to the new pods a moment after they are ready.
@@ -40,7 +84,7 @@ pub fn upgrade_and_uninstall(cluster: &Cluster) -> anyhow::Result<()> {
         Ok(cluster.apply(&pod(ns, "second", "vectoll.dev/api-key: alice")).ok())
     })?;
     cluster.wait(ns, "condition=Ready", "pod/second")?;
-    cluster.helm(&["rollback", "vectoll", "1", "--namespace", SYSTEM, "--wait", "--timeout=3m"])?;
+    cluster.helm(&["rollback", "vectoll", "--namespace", SYSTEM, "--wait", "--timeout=3m"])?;
     ensure!(bundle()? == before, "the rollback took the CA away");
     cluster.api_key(ns, "bob", "")?;
     cluster.until("a key after the rollback", DEADLINE, || Ok(cluster.value(ns, "bob").ok()))?;
@@ -59,17 +103,7 @@ pub fn upgrade_and_uninstall(cluster: &Cluster) -> anyhow::Result<()> {
         cluster.kubectl(&["get", "clusterroles,clusterrolebindings,validatingadmissionpolicies", "-o", "name"])?;
     ensure!(!roles.contains("vectoll"), "{roles}");
     // And it comes back, over what stayed.
-    cluster.helm(&[
-        "install",
-        "vectoll",
-        "charts/vectoll",
-        "--namespace",
-        SYSTEM,
-        "--wait",
-        "--timeout=3m",
-        "--values",
-        "tests/e2e/values.yaml",
-    ])?;
+    cluster.release("install", &[])?;
     cluster.api_key(ns, "carol", "")?;
     // The Lease outlived the release: whoever goes loses the right to give it back, so it has to run out.
     cluster.until("a key after the return", DEADLINE * 4, || Ok(cluster.value(ns, "carol").ok()))?;

@@ -155,17 +155,17 @@ pub struct Operator {
 impl Operator {
     /// Starts one and waits until it has listed everything.
     pub async fn start(light: &Light, identity: &str, arguments: &[&str]) -> anyhow::Result<Self> {
-        let mut operator = Self::launch(light.kubeconfig(), identity, arguments)?;
+        let mut operator = Self::launch(light.kubeconfig(), "default", identity, arguments)?;
         operator.ready().await?;
         Ok(operator)
     }
 
-    /// Starts one.
-    pub fn launch(kubeconfig: &Path, identity: &str, arguments: &[&str]) -> anyhow::Result<Self> {
+    /// Starts one, in this namespace of the operator's.
+    pub fn launch(kubeconfig: &Path, namespace: &str, identity: &str, arguments: &[&str]) -> anyhow::Result<Self> {
         let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = Command::new(binary("vectoll-operator")?);
         command
-            .args(["run", "--operator-namespace", "default", "--identity", identity])
+            .args(["run", "--operator-namespace", namespace, "--identity", identity])
             .args(["--admin-listen", &free.to_string()])
             .args(arguments)
             .env("KUBECONFIG", kubeconfig)

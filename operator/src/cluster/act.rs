@@ -1,8 +1,8 @@
 //! Carrying out one action against the API server, and noting what it answered.
 
-use std::fmt::Debug;
+use std::{collections::BTreeSet, fmt::Debug};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use k8s_openapi::{
     ByteString, NamespaceResourceScope,
@@ -17,11 +17,12 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use vectoll_config::{ObjectName, Uid};
+use vectoll_crds::ApiKey;
 
 use super::{
     config::Files,
     names,
-    observed::{self, version_of},
+    observed::{self, Tracked, version_of},
     plan::{Action, Turn, config_name},
     watch::{Place, Shared},
 };
@@ -63,6 +64,10 @@ impl Hands {
     }
 
     async fn make_key(&self, mint: &Mint, present: Option<u64>) -> anyhow::Result<()> {
+        // A key that has gone meanwhile needs no other value: it must not have one.
+        if mint.cause != Cause::New && !self.is_there(mint).await? {
+            return Ok(());
+        }
         let value = mint::key(getrandom::fill).map_err(|error| anyhow::anyhow!("no randomness to be had: {error}"))?;
         let mut secret = mint.secret(&value, Timestamp::now());
         let api: Api<Secret> = Api::namespaced(self.client.clone(), mint.secret.namespace());
@@ -100,34 +105,60 @@ impl Hands {
             // The status says it; an event for each new key would only be noise.
             Cause::New => None,
             Cause::Deleted | Cause::Emptied => Some((EventType::Warning, "KeyRemade")),
-            Cause::Interval | Cause::Requested => Some((EventType::Normal, "KeyRotated")),
+            Cause::Interval | Cause::Requested | Cause::Moved => Some((EventType::Normal, "KeyRotated")),
         };
         if let Some((type_, reason)) = told {
-            let note = match mint.previous.first() {
-                Some(previous) => {
+            let note = match (type_, mint.previous.first()) {
+                (EventType::Normal, Some(previous)) => {
                     format!("A new key was made: {}. The one before ends at {}", mint.cause, previous.until)
                 }
-                None => format!("A new key was made: {}. The one before is refused", mint.cause),
+                (EventType::Normal | EventType::Warning, _) => {
+                    format!("A new key was made: {}. The one before is refused", mint.cause)
+                }
             };
             self.tell(&of, &mint.uid, type_, reason, note, "MakeKey").await;
         }
         Ok(())
     }
 
+    async fn is_there(&self, mint: &Mint) -> anyhow::Result<bool> {
+        let api: Api<ApiKey> = Api::namespaced(self.client.clone(), mint.api_key.namespace());
+        let key = api.get_metadata_opt(mint.api_key.name()).await.context("failed to look for the ApiKey")?;
+        let is_there = key.is_some_and(|key| key.metadata.uid.as_deref() == Some(&*mint.uid.to_string()));
+        if !is_there {
+            let is_it = |seen: &Tracked<_, _>| seen.object.uid == mint.uid;
+            self.shared.observed().api_keys.forget(&mint.api_key, is_it);
+        }
+        Ok(is_there)
+    }
+
     async fn remove_key(&self, secret: &ObjectName, version: u64) -> anyhow::Result<()> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), secret.namespace());
         delete(&api, secret.name(), version).await?;
-        tracing::info!(%secret, "the key of an earlier ApiKey was removed");
-        self.shared.observed().key_secrets.take_by_us(secret, version);
+        tracing::info!(%secret, "a key's Secret that is used no more was removed");
+        self.shared.observed().key_secrets.take(secret, version);
         Ok(())
     }
 
     async fn write_config(&self, namespace: &str, files: Files, present: Option<u64>) -> anyhow::Result<()> {
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        // One that was not heard of may be there all the same: its generation goes on, and nothing is written over it.
+        if present.is_none() {
+            let there = api.get_opt(names::CONFIG_SECRET).await.context("failed to look for the config Secret")?;
+            if let Some(secret) = there {
+                ensure!(secret.type_.as_deref() == Some(names::CONFIG_TYPE), "there is a Secret of that name already");
+                let version = version_of(&secret);
+                let config = observed::config(secret).context("the config Secret is about to go")?;
+                self.shared.observed().configs.put(config_name(namespace), version, config);
+                return Ok(());
+            }
+        }
         let generation = files.generation;
         let annotations = [
             (names::GENERATION.to_owned(), generation.to_string()),
             (names::WRITTEN_AT.to_owned(), Timestamp::now().to_string()),
         ];
+        let wanted: BTreeSet<String> = files.by_name.keys().cloned().collect();
         let secret = Secret {
             metadata: ObjectMeta {
                 name: Some(names::CONFIG_SECRET.to_owned()),
@@ -142,12 +173,12 @@ impl Hands {
             data: Some(files.by_name.into_iter().map(|(name, content)| (name, ByteString(content))).collect()),
             ..Secret::default()
         };
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let written = api
             .patch(names::CONFIG_SECRET, &PatchParams::apply(names::MANAGER).force(), &Patch::Apply(&secret))
             .await
             .context("failed to write the config Secret")?;
         tracing::info!(namespace, generation, "config written");
+        let written = remove_others(&api, written, &wanted).await?;
         let version = version_of(&written);
         if let Some(config) = observed::config(written) {
             self.shared.observed().configs.put(config_name(namespace), version, config);
@@ -159,7 +190,7 @@ impl Hands {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         delete(&api, names::CONFIG_SECRET, version).await?;
         tracing::info!(namespace, %uid, "config removed: no key and no sidecar is left");
-        self.shared.observed().configs.take_by_us(&config_name(namespace), version);
+        self.shared.observed().configs.take(&config_name(namespace), version);
         Ok(())
     }
 
@@ -178,7 +209,10 @@ impl Hands {
                 }
                 Ok(())
             }
-            Err(error) if is_gone(&error) => Ok(()),
+            Err(error) if is_gone(&error) => {
+                self.shared.observed().pods.forget(pod, |seen| seen.uid == *uid);
+                Ok(())
+            }
             Err(error) => Err(error).context("failed to touch the pod"),
         }
     }
@@ -187,29 +221,35 @@ impl Hands {
         // With the UID: another object of that name is not this one.
         let patch = Patch::Merge(json!({"metadata": {"uid": uid.to_string()}, "status": status}));
         let written = match of.kind {
-            Kind::ApiKey => self.write_status(of, &patch, observed::api_key, |all| &mut all.api_keys).await,
-            Kind::Team => self.write_status(of, &patch, observed::team, |all| &mut all.teams).await,
-            Kind::ModelRoute => self.write_status(of, &patch, observed::route, |all| &mut all.routes).await,
+            Kind::ApiKey => self.write_status(of, uid, &patch, observed::api_key, |all| &mut all.api_keys).await,
+            Kind::Team => self.write_status(of, uid, &patch, observed::team, |all| &mut all.teams).await,
+            Kind::ModelRoute => self.write_status(of, uid, &patch, observed::route, |all| &mut all.routes).await,
         };
-        match written {
-            Err(error) if !is_gone(&error) => Err(error).context("failed to write the status"),
-            Ok(()) | Err(_) => Ok(()),
-        }
+        written.context("failed to write the status")
     }
 
-    async fn write_status<K, T>(
+    async fn write_status<K, S, T>(
         &self,
         of: &ResourceRef,
+        uid: &Uid,
         patch: &Patch<Value>,
-        read: fn(K) -> Option<T>,
-        place: Place<T>,
+        read: fn(K) -> Option<Tracked<S, T>>,
+        place: Place<Tracked<S, T>>,
     ) -> kube::Result<()>
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
         K::DynamicType: Default,
     {
         let api: Api<K> = Api::namespaced(self.client.clone(), of.name.namespace());
-        let written = api.patch_status(of.name.name(), &patched(), patch).await?;
+        let written = match api.patch_status(of.name.name(), &patched(), patch).await {
+            Ok(written) => written,
+            // It has gone, and we have not heard of it yet.
+            Err(error) if is_gone(&error) => {
+                place(&mut self.shared.observed()).forget(&of.name, |seen| seen.object.uid == *uid);
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
         let version = version_of(&written);
         if let Some(value) = read(written) {
             place(&mut self.shared.observed()).put(of.name.clone(), version, value);
@@ -263,7 +303,21 @@ where
     }
 }
 
-/// The object is not there, or another one is: what was to be done to it is of no matter.
+/// Takes what others have put into a config Secret out of it: an apply leaves alone what belongs to another manager, and a
+/// credential that somebody has copied would stay for ever.
+async fn remove_others(api: &Api<Secret>, written: Secret, wanted: &BTreeSet<String>) -> anyhow::Result<Secret> {
+    let others = written.data.iter().flatten().map(|(name, _)| name).filter(|name| !wanted.contains(*name));
+    let others: serde_json::Map<String, Value> = others.map(|name| (name.clone(), Value::Null)).collect();
+    if others.is_empty() {
+        return Ok(written);
+    }
+    let patch = json!({"metadata": {"resourceVersion": written.metadata.resource_version}, "data": others});
+    api.patch(names::CONFIG_SECRET, &patched(), &Patch::Merge(patch))
+        .await
+        .context("failed to take out what others have put into the config Secret")
+}
+
+/// The object is not there: what was to be done to it is of no matter.
 fn is_gone(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
 }

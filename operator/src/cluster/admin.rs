@@ -8,7 +8,7 @@ use axum::{
 };
 use http::{StatusCode, header};
 
-use super::{metrics::Metrics, watch::Shared};
+use super::{Shown, metrics::Metrics, watch::Shared};
 
 /// Prometheus's text format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -17,14 +17,15 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 struct Seen {
     metrics: Metrics,
     shared: Shared,
+    certificate: Option<Shown>,
 }
 
-pub(super) fn router(metrics: Metrics, shared: Shared) -> Router {
+pub(super) fn router(metrics: Metrics, shared: Shared, certificate: Option<Shown>) -> Router {
     Router::new()
         .route("/metrics", get(render))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
-        .with_state(Seen { metrics, shared })
+        .with_state(Seen { metrics, shared, certificate })
 }
 
 async fn render(State(seen): State<Seen>) -> Response {
@@ -37,11 +38,13 @@ async fn render(State(seen): State<Seen>) -> Response {
     }
 }
 
-/// Ready when everything has been listed: from then on this replica can take over.
+/// Ready when everything has been listed and the webhook has its certificate: from then on this replica can take over.
 async fn ready(State(seen): State<Seen>) -> Response {
-    if seen.shared.observed().is_whole() {
-        "ok\n".into_response()
-    } else {
+    if !seen.shared.observed().is_whole() {
         (StatusCode::SERVICE_UNAVAILABLE, "not everything has been listed yet\n").into_response()
+    } else if seen.certificate.is_some_and(|certificate| certificate.borrow().is_none()) {
+        (StatusCode::SERVICE_UNAVAILABLE, "the webhook has no certificate yet\n").into_response()
+    } else {
+        "ok\n".into_response()
     }
 }

@@ -50,6 +50,11 @@ impl Files {
         Ok(Self { made_of, generation, by_name: files, hash, left_out })
     }
 
+    /// The same with another generation.
+    pub(super) fn again<A: Ord>(&self, generation: u64, age: impl Fn(&ObjectName) -> A) -> anyhow::Result<Self> {
+        Self::make(self.made_of.clone(), generation, age)
+    }
+
     /// Whether they were made of the same.
     pub(super) fn are_of(&self, config: &NamespaceConfig) -> bool {
         self.made_of == *config

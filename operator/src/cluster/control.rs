@@ -21,7 +21,7 @@ use super::{
     metrics::Metrics,
     mirror::Seen,
     observed::version_of,
-    plan::{Action, Prepared, Target, plan},
+    plan::{Action, Prepared, Target, Troubles, plan},
     watch::Shared,
 };
 use crate::{judge::judge, world::SecretContent};
@@ -37,6 +37,12 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_mins(1);
 /// The shortest time between two writes of one config, or two touches of one pod: what comes meanwhile goes together.
 const REST: Duration = Duration::from_millis(250);
+/// The longest that one request may take. It may have been carried out then: the watch will tell.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// When to try again what could not be gathered or planned.
+const SOON: Duration = Duration::from_secs(2);
+/// Failures of the same action, one after the other, before the status tells of it.
+const TOLD_AFTER: u32 = 3;
 /// A pass is made at least so often.
 const AT_LEAST: Duration = Duration::from_mins(1);
 
@@ -57,6 +63,8 @@ pub(super) struct Control {
 struct Rest {
     until: Instant,
     failures: u32,
+    /// What the last one was.
+    error: String,
 }
 
 impl Control {
@@ -78,14 +86,21 @@ impl Control {
     pub(super) async fn run(mut self, mut leads: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
         let mut next = Instant::now();
         loop {
-            self.start();
+            // Leadership may have been lost while a pass was made.
+            if *leads.borrow() {
+                self.start();
+            }
             tokio::select! {
                 () = self.shared.changed() => next = next.min(Instant::now() + SETTLE),
                 () = tokio::time::sleep_until(next.into()) => {
                     let acts = *leads.borrow();
                     if acts {
+                        let gathered = tokio::select! {
+                            gathered = self.gather() => gathered,
+                            () = told(&mut stop) => break,
+                        };
                         let began = Instant::now();
-                        next = self.pass().await;
+                        next = if gathered { self.pass() } else { Instant::now() + SOON };
                         // Under a flood of changes at most half of the time goes into judging.
                         next = next.max(Instant::now() + began.elapsed());
                         self.metrics.pass(began.elapsed());
@@ -115,35 +130,48 @@ impl Control {
                 .await;
     }
 
-    /// One pass: gather → judge → plan. Returns when the next one is due though nothing changes.
-    async fn pass(&mut self) -> Instant {
-        if !self.shared.observed().is_whole() {
-            // A judgement on half of the world would make keys anew and take configs away.
-            return Instant::now() + AT_LEAST;
+    /// Reads what is referred to. False: what is in force stays as it is.
+    async fn gather(&self) -> bool {
+        match self.read_references().await {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "what is in force stays as it is");
+                self.metrics.pass_failed();
+                false
+            }
         }
-        if let Err(error) = self.read_references().await {
-            tracing::warn!(error = format!("{error:#}"), "what is in force stays as it is");
-            self.metrics.pass_failed();
-            return Instant::now() + Duration::from_secs(2);
-        }
+    }
+
+    /// One pass: judge → plan. Returns when the next one is due though nothing changes.
+    fn pass(&mut self) -> Instant {
         let now = Timestamp::now();
+        let troubles: Troubles = self
+            .resting
+            .iter()
+            .filter(|(_, rest)| rest.failures >= TOLD_AFTER)
+            .map(|(target, rest)| (target.clone(), rest.error.clone()))
+            .collect();
         let planned = {
             let observed = self.shared.observed();
+            if !observed.is_whole() {
+                // A judgement on half of the world would make keys anew and take configs away.
+                return Instant::now() + AT_LEAST;
+            }
             let world = observed.world();
             let judgement = judge(&world, now);
-            self.metrics.resources(&judgement.conditions);
-            plan(&observed, &world, &judgement, &mut self.prepared, now).map(|actions| (actions, judgement.next))
+            plan(&observed, &world, &judgement, &mut self.prepared, &troubles, now).map(|plan| (plan, judgement.next))
         };
-        let (actions, due) = match planned {
+        let (plan, due) = match planned {
             Ok(planned) => planned,
             Err(error) => {
                 tracing::error!(error = format!("{error:#}"), "no plan could be made");
                 self.metrics.pass_failed();
-                return Instant::now() + Duration::from_secs(2);
+                return Instant::now() + SOON;
             }
         };
+        self.metrics.resources(&plan.ready);
         // What is under way now was not known to the plan: it is planned anew when it is done.
-        self.queue = actions.into_iter().filter(|action| !self.busy.contains(&action.target())).collect();
+        self.queue = plan.actions.into_iter().filter(|action| !self.busy.contains(&action.target())).collect();
         self.metrics.waiting(self.queue.len());
         let due = due.and_then(|due| Duration::try_from(due.duration_since(now)).ok());
         let mut next = Instant::now() + due.map_or(AT_LEAST, |due| due.min(AT_LEAST) + Duration::from_millis(10));
@@ -167,26 +195,27 @@ impl Control {
             observed.forget_unreferenced();
             observed.unread()
         };
-        let read = stream::iter(unread).map(|name| self.read(name)).buffer_unordered(READERS);
-        let read: Vec<anyhow::Result<(ObjectName, Option<Seen<SecretContent>>)>> = read.collect().await;
-        for one in read {
-            let (name, content) = one?;
-            let mut observed = self.shared.observed();
-            match content {
-                Some(seen) => {
-                    observed.other_secrets.put(name.clone(), seen.version, ());
-                    observed.referenced.insert(name, seen);
-                }
+        let mut read = stream::iter(unread).map(|name| self.read(name)).buffer_unordered(READERS);
+        let mut failed = None;
+        while let Some(one) = read.next().await {
+            match one {
+                Ok((name, Some(seen))) => drop(self.shared.observed().referenced.insert(name, seen)),
                 // Deleted meanwhile: the watch will say so.
-                None => drop(observed.referenced.remove(&name)),
+                Ok((name, None)) => drop(self.shared.observed().referenced.remove(&name)),
+                // What could be read is kept for the next time.
+                Err(error) => failed = Some(error),
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     async fn read(&self, name: ObjectName) -> anyhow::Result<(ObjectName, Option<Seen<SecretContent>>)> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), name.namespace());
-        let secret = api.get_opt(name.name()).await.with_context(|| format!("failed to read the Secret {name}"))?;
+        let answer = tokio::time::timeout(PATIENCE, api.get_opt(name.name())).await;
+        let answer = answer.map_err(|_| anyhow::anyhow!("no answer in {PATIENCE:?}"));
+        let secret = answer
+            .and_then(|answer| answer.map_err(anyhow::Error::from))
+            .with_context(|| format!("failed to read the Secret {name}"))?;
         Ok((name, secret.map(|secret| Seen { version: version_of(&secret), value: SecretContent::of(secret) })))
     }
 
@@ -208,7 +237,10 @@ impl Control {
             self.busy.insert(target.clone());
             let hands = self.hands.clone();
             let word = action.word();
-            self.running.spawn(async move { (target, word, hands.act(action).await) });
+            self.running.spawn(async move {
+                let done = tokio::time::timeout(PATIENCE, hands.act(action)).await;
+                (target, word, done.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {PATIENCE:?}"))))
+            });
         }
         // What has to wait keeps its place before the rest; the next pass makes the queue anew.
         while let Some(action) = later.pop_back() {
@@ -228,7 +260,7 @@ impl Control {
         match result {
             Ok(()) => {
                 let rests = matches!(target, Target::Config(_) | Target::Pod(_));
-                let rest = rests.then(|| Rest { until: Instant::now() + REST, failures: 0 });
+                let rest = rests.then(|| Rest { until: Instant::now() + REST, failures: 0, error: String::new() });
                 match rest {
                     Some(rest) => drop(self.resting.insert(target, rest)),
                     None => drop(self.resting.remove(&target)),
@@ -241,10 +273,9 @@ impl Control {
             Err(error) => {
                 let failures = self.resting.get(&target).map_or(0, |rest| rest.failures) + 1;
                 let pause = (FIRST_PAUSE * 2u32.saturating_pow(failures.min(16) - 1)).min(LAST_PAUSE);
-                tracing::warn!(
-                    action = word, target = ?target, error = format!("{error:#}"), again_in = ?pause, "an action failed"
-                );
-                self.resting.insert(target, Rest { until: Instant::now() + pause, failures });
+                let error = format!("{error:#}");
+                tracing::warn!(action = word, target = ?target, error, again_in = ?pause, "an action failed");
+                self.resting.insert(target, Rest { until: Instant::now() + pause, failures, error });
                 self.shared.ring();
             }
         }

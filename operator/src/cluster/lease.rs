@@ -57,6 +57,11 @@ fn decide(lease: Option<&Lease>, unchanged: Duration, identity: &str) -> Move {
     }
 }
 
+/// How long an attempt may take that begins now: a holder's never goes on beyond the time to give up.
+fn patience(renewed: Option<Instant>, now: Instant) -> Duration {
+    renewed.map_or(PATIENCE, |renewed| PATIENCE.min(GIVES_UP.saturating_sub(now.duration_since(renewed))))
+}
+
 impl Candidate {
     pub(super) fn new(api: Api<Lease>, name: &str, identity: &str) -> Self {
         Self { api, name: name.to_owned(), identity: identity.to_owned(), seen: None, renewed: None }
@@ -66,15 +71,16 @@ impl Candidate {
     pub(super) async fn run(mut self, leads: watch::Sender<bool>, mut stop: watch::Receiver<bool>) {
         loop {
             // Never longer than until the time to give up: whoever hangs on the API server must stop acting in time.
-            let left = self.renewed.map_or(PATIENCE, |renewed| GIVES_UP.saturating_sub(renewed.elapsed()));
             let began = Instant::now();
-            let attempt = tokio::time::timeout(PATIENCE.min(left), self.attempt()).await;
+            let attempt = tokio::time::timeout(patience(self.renewed, began), self.attempt()).await;
             match attempt {
                 Ok(Ok(held)) => self.renewed = held.then_some(began),
                 Ok(Err(error)) => tracing::warn!(lease = self.name, %error, "the Lease cannot be had"),
                 Err(_) => tracing::warn!(lease = self.name, "the API server did not answer about the Lease"),
             }
-            let leads_now = self.renewed.is_some_and(|renewed| renewed.elapsed() < GIVES_UP);
+            // Whoever has given up is a candidate like any other, with all the time that one has.
+            self.renewed = self.renewed.filter(|renewed| renewed.elapsed() < GIVES_UP);
+            let leads_now = self.renewed.is_some();
             if leads.send_if_modified(|leads| std::mem::replace(leads, leads_now) != leads_now) {
                 tracing::info!(identity = self.identity, leads = leads_now, "leadership");
             }
@@ -162,6 +168,7 @@ impl Candidate {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
     fn lease(holder: &str) -> Lease {
@@ -181,6 +188,17 @@ mod tests {
         assert_eq!(decide(Some(&lease("b")), seconds(14), "a"), Move::Wait);
         assert_eq!(decide(Some(&lease("b")), seconds(15), "a"), Move::Take);
         assert_eq!(decide(Some(&lease("")), seconds(0), "a"), Move::Take);
+    }
+
+    #[test]
+    fn a_holder_has_until_it_gives_up_and_a_candidate_its_whole_patience() {
+        let now = Instant::now();
+        assert_eq!(patience(None, now), PATIENCE);
+        assert_eq!(patience(Some(now), now), PATIENCE);
+        assert_eq!(
+            patience(Some(now), now + GIVES_UP.checked_sub(Duration::from_secs(1)).unwrap()),
+            Duration::from_secs(1)
+        );
     }
 
     #[test]

@@ -6,10 +6,7 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::{
-    judge::{Condition, ConditionType, Status},
-    world::{Kind, ResourceRef},
-};
+use crate::world::Kind;
 
 /// The operator's families. A handle.
 #[derive(Clone, Debug)]
@@ -77,17 +74,16 @@ impl Metrics {
 
     pub(super) fn leads(&self, leads: bool) {
         self.leads.set(i64::from(leads));
+        if !leads {
+            // What it found is out of date from now on; another replica says it.
+            self.resources.reset();
+        }
     }
 
-    pub(super) fn resources(&self, conditions: &BTreeMap<ResourceRef, Vec<Condition>>) {
-        for kind in [Kind::ApiKey, Kind::Team, Kind::ModelRoute] {
-            let of_kind = || conditions.iter().filter(|(of, _)| of.kind == kind);
-            let is_ready = |found: &[Condition]| {
-                found.iter().any(|condition| condition.kind == ConditionType::Ready && condition.status == Status::True)
-            };
-            let ready = of_kind().filter(|(_, found)| is_ready(found)).count();
-            let all = of_kind().count();
-            for (word, number) in [("true", ready), ("false", all - ready)] {
+    /// By kind: how many are ready, and how many are not.
+    pub(super) fn resources(&self, ready: &BTreeMap<Kind, [usize; 2]>) {
+        for (kind, [ready, not]) in ready {
+            for (word, number) in [("true", *ready), ("false", *not)] {
                 let number = i64::try_from(number).unwrap_or(i64::MAX);
                 self.resources.with_label_values(&[&kind.to_string(), word]).set(number);
             }

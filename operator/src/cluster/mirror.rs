@@ -3,9 +3,12 @@
 //! Two sources feed it: the watch, and the answers to our own writes. The second keeps the operator from doing again what it
 //! has just done and not yet heard of. Of two states of an object the one with the higher resource version counts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use vectoll_config::ObjectName;
+
+/// Deleted objects that are remembered: far more than there can be requests under way that might still tell of them.
+const REMEMBERED: usize = 4096;
 
 /// An object and the resource version it was seen in.
 #[derive(Clone, Debug)]
@@ -18,13 +21,16 @@ pub(super) struct Seen<T> {
 #[derive(Debug)]
 pub(super) struct Mirror<T> {
     objects: BTreeMap<ObjectName, Seen<T>>,
-    /// Objects that we deleted, and the version they had: a late echo of them is not believed.
+    /// Objects that were deleted lately, and at which version: an answer to a write of ours that comes in after the word
+    /// of the deletion must not bring them back.
     gone: BTreeMap<ObjectName, u64>,
+    /// Their names, those deleted first in front. One that is back may still stand here.
+    order: VecDeque<ObjectName>,
 }
 
 impl<T> Default for Mirror<T> {
     fn default() -> Self {
-        Self { objects: BTreeMap::new(), gone: BTreeMap::new() }
+        Self { objects: BTreeMap::new(), gone: BTreeMap::new(), order: VecDeque::new() }
     }
 }
 
@@ -38,24 +44,39 @@ impl<T> Mirror<T> {
         }
     }
 
-    /// An object that is there no more. `version` is the one it was deleted at or had last.
-    pub(super) fn take(&mut self, name: &ObjectName, version: u64) {
-        if self.objects.get(name).is_some_and(|seen| seen.version <= version) {
-            self.objects.remove(name);
+    /// An object as a list has it. Lists are believed: after a restore of the API server's store versions begin lower.
+    pub(super) fn set(&mut self, name: ObjectName, version: u64, value: T) {
+        self.gone.remove(&name);
+        self.objects.insert(name, Seen { version, value });
+    }
+
+    /// An object that the API server does not know, although it stands here: another one may.
+    pub(super) fn forget(&mut self, name: &ObjectName, is_it: impl Fn(&T) -> bool) {
+        if let Some(version) = self.objects.get(name).filter(|seen| is_it(&seen.value)).map(|seen| seen.version) {
+            self.take(name, version);
         }
     }
 
-    /// The same, after a deletion of our own.
-    pub(super) fn take_by_us(&mut self, name: &ObjectName, version: u64) {
-        self.take(name, version);
-        self.gone.insert(name.clone(), version);
+    /// An object that is there no more. `version` is the one it was deleted at or had last.
+    pub(super) fn take(&mut self, name: &ObjectName, version: u64) {
+        if self.objects.get(name).is_some_and(|seen| seen.version > version) {
+            return;
+        }
+        self.objects.remove(name);
+        if self.gone.insert(name.clone(), version).is_none() {
+            self.order.push_back(name.clone());
+        }
+        if self.order.len() > REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.gone.remove(&oldest);
+        }
     }
 
     /// After a complete list: what is in the scope and was not listed is gone.
     pub(super) fn keep(&mut self, scope: Option<&str>, listed: &BTreeSet<ObjectName>) {
         let in_scope = |name: &ObjectName| scope.is_none_or(|scope| name.namespace() == scope);
         self.objects.retain(|name, _| !in_scope(name) || listed.contains(name));
-        self.gone.retain(|name, _| !in_scope(name));
     }
 
     pub(super) fn get(&self, name: &ObjectName) -> Option<&Seen<T>> {
@@ -89,11 +110,26 @@ mod tests {
         assert_eq!(mirror.get(&name).map(|seen| seen.value), Some("five"));
         mirror.take(&name, 4);
         assert!(mirror.get(&name).is_some(), "an earlier object of that name was deleted, not this one");
-        mirror.take_by_us(&name, 5);
+        mirror.take(&name, 5);
         mirror.put(name.clone(), 5, "an echo");
         assert!(mirror.get(&name).is_none());
         mirror.put(name.clone(), 9, "a new one");
         assert!(mirror.get(&name).is_some());
+        mirror.forget(&name, |value| *value == "another");
+        assert!(mirror.get(&name).is_some());
+        mirror.forget(&name, |value| *value == "a new one");
+        assert!(mirror.get(&name).is_none());
+        mirror.set(name.clone(), 3, "restored");
+        assert_eq!(mirror.get(&name).map(|seen| seen.version), Some(3));
+    }
+
+    #[test]
+    fn what_is_remembered_of_the_deleted_is_bounded() {
+        let mut mirror = Mirror::<()>::default();
+        for n in 0..2 * REMEMBERED {
+            mirror.take(&ObjectName::new("apps", &n.to_string()), 1);
+        }
+        assert_eq!((mirror.gone.len(), mirror.order.len()), (REMEMBERED, REMEMBERED));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Names that users, the chart and the injection know.
 
-/// The Secret that a namespace's sidecars read.
-pub(super) const CONFIG_SECRET: &str = "vectoll-sidecar";
-/// Its type.
+pub(super) use crate::inject::{CONFIG_SECRET, CONTRACT_LABEL};
+
+/// The type of the Secret that a namespace's sidecars read.
 pub(super) const CONFIG_TYPE: &str = "vectoll.dev/sidecar-config";
 /// The annotation on it with the generation of its config.
 pub(super) const GENERATION: &str = "vectoll.dev/generation";
@@ -10,7 +10,5 @@ pub(super) const GENERATION: &str = "vectoll.dev/generation";
 pub(super) const WRITTEN_AT: &str = "vectoll.dev/written-at";
 /// The annotation on a pod that makes the kubelet look at its Secret anew.
 pub(super) const POD_GENERATION: &str = "vectoll.dev/config-generation";
-/// The label on a pod with the version of the contract that its sidecar reads.
-pub(super) const CONTRACT: &str = "vectoll.dev/contract";
 /// The manager of the fields that the operator writes.
 pub(super) const MANAGER: &str = "vectoll-operator";

@@ -53,6 +53,8 @@ pub(super) struct Sidecar {
     pub(super) created: Option<Timestamp>,
     /// The generation of the config that it was touched for.
     pub(super) touched: Option<u64>,
+    /// The version of the contract that it reads.
+    pub(super) contract: String,
     /// Neither finished nor about to go.
     pub(super) lives: bool,
 }
@@ -257,6 +259,7 @@ pub(super) fn sidecar(pod: Pod) -> Option<Sidecar> {
         uid: uid_of(&pod),
         created: pod.creation_timestamp().map(|time| time.0),
         touched: pod.annotations().get(names::POD_GENERATION).and_then(|generation| generation.parse().ok()),
+        contract: pod.labels().get(names::CONTRACT_LABEL).cloned().unwrap_or_default(),
         lives,
     })
 }

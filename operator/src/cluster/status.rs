@@ -61,11 +61,8 @@ pub(super) fn team(
     found: &[Condition],
     now: Timestamp,
 ) -> Option<NewStatus> {
-    let wanted = TeamStatus {
-        observed_generation: generation,
-        conditions: conditions(present.map(|status| &*status.conditions), generation, found, now),
-    };
-    (present != Some(&wanted)).then(|| NewStatus { patch: patch(&wanted), conditions: wanted.conditions })
+    let conditions = conditions(present.map(|status| &*status.conditions), generation, found, now);
+    unlike(present, &TeamStatus { observed_generation: generation, conditions: conditions.clone() }, conditions)
 }
 
 /// The status of a ModelRoute, if it differs from the present one.
@@ -75,11 +72,16 @@ pub(super) fn route(
     found: &[Condition],
     now: Timestamp,
 ) -> Option<NewStatus> {
-    let wanted = ModelRouteStatus {
-        observed_generation: generation,
-        conditions: conditions(present.map(|status| &*status.conditions), generation, found, now),
-    };
-    (present != Some(&wanted)).then(|| NewStatus { patch: patch(&wanted), conditions: wanted.conditions })
+    let conditions = conditions(present.map(|status| &*status.conditions), generation, found, now);
+    unlike(present, &ModelRouteStatus { observed_generation: generation, conditions: conditions.clone() }, conditions)
+}
+
+fn unlike<S: Serialize + PartialEq>(
+    present: Option<&S>,
+    wanted: &S,
+    conditions: Vec<ApiCondition>,
+) -> Option<NewStatus> {
+    (present != Some(wanted)).then(|| NewStatus { patch: patch(wanted), conditions })
 }
 
 fn patch(status: &impl Serialize) -> Value {

@@ -91,7 +91,7 @@ pub(super) fn begin(client: &Client, scope: &Scope, shared: &Shared) -> JoinSet<
     watches.follow(&keys, observed::key_secret, |observed| &mut observed.key_secrets);
     let configs = all.clone().fields(&format!("type={}", names::CONFIG_TYPE));
     watches.follow(&configs, observed::config, |observed| &mut observed.configs);
-    let pods = all.clone().labels(names::CONTRACT);
+    let pods = all.clone().labels(names::CONTRACT_LABEL);
     watches.follow(&pods, |pod: Pod| observed::sidecar(pod), |observed| &mut observed.pods);
     watches.follow_others();
     watches.follow_namespaces();
@@ -163,6 +163,7 @@ impl Watches<'_> {
     {
         self.shared.observed().unsynced += 1;
         let shared = self.shared.clone();
+        let client = self.client.clone();
         let kind = K::kind(&K::DynamicType::default()).into_owned();
         self.tasks.spawn(async move {
             let events = events.default_backoff();
@@ -172,7 +173,10 @@ impl Watches<'_> {
                 match event {
                     Ok(event) => follower.hear(event),
                     // Tried again, with growing pauses.
-                    Err(error) => tracing::warn!(kind, %error, "watching failed; it is tried again"),
+                    Err(error) => {
+                        tracing::warn!(kind, %error, "watching failed; it is tried again");
+                        follower.doubt(&client, &error).await;
+                    }
                 }
             }
         });
@@ -190,6 +194,21 @@ struct Follower<K, T> {
 }
 
 impl<K: Resource, T> Follower<K, T> {
+    /// A namespace that is gone has taken its Role along: what cannot be listed there is not there, and the other
+    /// namespaces need not wait for it.
+    async fn doubt(&mut self, client: &Client, error: &watcher::Error) {
+        let Some(namespace) = self.scope.clone() else { return };
+        let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error else { return };
+        if status.code != 403 {
+            return;
+        }
+        if matches!(Api::<Namespace>::all(client.clone()).get_opt(&namespace).await, Ok(None)) {
+            tracing::warn!(namespace, "this namespace is to be watched and is not there");
+            self.hear(Event::Init);
+            self.hear(Event::InitDone);
+        }
+    }
+
     fn hear(&mut self, event: Event<K>) {
         {
             let mut observed = self.shared.observed();
@@ -200,7 +219,7 @@ impl<K: Resource, T> Follower<K, T> {
                     let name = name_of(&object);
                     let version = version_of(&object);
                     if let Some(value) = (self.read)(object) {
-                        mirror.put(name.clone(), version, value);
+                        mirror.set(name.clone(), version, value);
                         self.listed.insert(name);
                     }
                     return;

@@ -7,7 +7,7 @@ use vectoll_config::{KeyHash, ObjectName};
 
 use super::{
     teams::invalid,
-    values::{Value, ValueOutcome, value_of},
+    values::{Generated, Value, ValueOutcome, value_of},
 };
 use crate::{
     condition::{Condition, ConditionType, complete, exactness},
@@ -44,6 +44,7 @@ pub(crate) fn resolve_keys(
     conditions: &mut BTreeMap<ResourceRef, Vec<Condition>>,
 ) -> KeyOutcome {
     let mut outcome = KeyOutcome::default();
+    outcome.values.generated = Generated::of(world);
     let mut values = Values::new();
     let mut objects: Vec<&Object<ApiKeySpec>> = world.api_keys.values().collect();
     objects.sort_by_key(|object| object.seniority());
@@ -75,6 +76,17 @@ pub(crate) fn resolve_keys(
         }
         let of = ResourceRef { kind: Kind::ApiKey, name: object.name.clone() };
         conditions.insert(of, complete(found, ready));
+    }
+    // Values of today first: what was replaced must not keep out, nor stand beside, a value that is in force.
+    for ResolvedKey { key, value } in &mut outcome.working {
+        let namespace = key.name.namespace();
+        value.previous.retain(|previous| match values.entry((namespace.to_owned(), previous.hash)) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(free) => {
+                free.insert(key.name.clone());
+                true
+            }
+        });
     }
     outcome.working.sort_by(|a, b| a.key.name.cmp(&b.key.name));
     outcome

@@ -77,7 +77,7 @@ fn route_namespaces(team: &ValidTeam, users: &BTreeSet<&str>, world: &World) -> 
     }
 }
 
-/// The namespaces of the Team's keys.
+/// The namespaces of the Team's keys: of those that it allows. Nobody else's say anything about it.
 fn users<'a>(team: &ValidTeam, world: &'a World) -> BTreeSet<&'a str> {
     world
         .api_keys
@@ -87,6 +87,7 @@ fn users<'a>(team: &ValidTeam, world: &'a World) -> BTreeSet<&'a str> {
             key.spec.team_ref.name == team.name.name() && namespace == team.name.namespace()
         })
         .map(|key| key.name.namespace())
+        .filter(|namespace| consents(&team.allowed_namespaces, team.name.namespace(), namespace, world))
         .collect()
 }
 

@@ -1,7 +1,9 @@
 //! The value of a key: where it is, whether it is the key's own, and when it is to be made or renewed.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
-use vectoll_config::{KeyHash, ObjectName};
+use vectoll_config::{KeyHash, ObjectName, Uid};
 
 use crate::{
     key_secret::{self, Cause, Mint, Previous},
@@ -34,10 +36,38 @@ pub(crate) struct Value {
 pub(crate) struct ValueOutcome {
     /// Values that are to be made.
     pub(crate) to_mint: Vec<Mint>,
-    /// Generated Secrets whose ApiKey is gone, in the way of one that has its name.
+    /// Generated Secrets that are to go: their ApiKey is gone, or has its value elsewhere by now.
     pub(crate) stale: Vec<ObjectName>,
     /// When to judge anew though nothing changes.
     pub(crate) next: Option<Timestamp>,
+    /// The generated Secrets that there are.
+    pub(super) generated: Generated,
+    /// For whom a Secret that is to be made is meant.
+    claimed: HashMap<ObjectName, ObjectName>,
+}
+
+/// Generated Secrets by the UID of the ApiKey that owns them.
+#[derive(Debug, Default)]
+pub(super) struct Generated(HashMap<Uid, Vec<ObjectName>>);
+
+impl Generated {
+    pub(super) fn of(world: &World) -> Self {
+        let mut by_owner: HashMap<Uid, Vec<ObjectName>> = HashMap::new();
+        for (name, content) in &world.secrets {
+            if content.minted
+                && let Some(owner) = &content.owner_uid
+            {
+                by_owner.entry(owner.clone()).or_default().push(name.clone());
+            }
+        }
+        Self(by_owner)
+    }
+
+    /// Those of a key, but for one.
+    fn beside(&self, key: &ValidKey, secret: Option<&ObjectName>) -> Vec<ObjectName> {
+        let of_key = self.0.get(&key.uid).into_iter().flatten();
+        of_key.filter(|name| Some(*name) != secret && name.namespace() == key.name.namespace()).cloned().collect()
+    }
 }
 
 impl ValueOutcome {
@@ -60,6 +90,8 @@ pub(super) fn value_of(
     match &key.source {
         KeySource::Brought { secret, entry } => {
             let value = long_enough(world.entry(secret, entry, "spec.secretRef")?, secret, "spec.secretRef: ")?;
+            // The value that was generated before ends here.
+            outcome.stale.extend(outcome.generated.beside(key, None));
             Ok(plain(value, secret))
         }
         KeySource::Generated { secret } => generated(key, secret, rotate, world, now, outcome),
@@ -83,13 +115,27 @@ fn generated(
         request: rotate.map(str::to_owned),
     };
     let Some(content) = world.secrets.get(secret) else {
-        if let Some(other) = outcome.to_mint.iter().find(|mint| mint.secret == *secret) {
-            let owner = other.api_key.name();
+        if let Some(other) = outcome.claimed.get(secret) {
+            let owner = other.name();
             let message = format!("the Secret {secret} is the ApiKey {owner}'s: set spec.secretName to another name");
             return Err(("SecretNotOwned", message));
         }
-        let cause = if world.had_value.contains(&key.name) { Cause::Deleted } else { Cause::New };
-        outcome.to_mint.push(mint(cause));
+        outcome.claimed.insert(secret.clone(), key.name.clone());
+        // spec.secretName was changed: as with a rotation, what was handed out stays valid for a while.
+        let elsewhere =
+            outcome.generated.beside(key, Some(secret)).into_iter().filter_map(|name| world.secrets.get(&name));
+        let mut previous: Vec<Previous> = Vec::new();
+        for content in elsewhere {
+            let value = content.entry("key").filter(|value| value.len() >= SHORTEST);
+            previous.extend(value.map(|value| replaced(KeyHash::of(value), key, now)));
+            previous.extend(still_valid(key, content, now));
+        }
+        let cause = match world.had_value.contains(&key.name) {
+            _ if !previous.is_empty() => Cause::Moved,
+            true => Cause::Deleted,
+            false => Cause::New,
+        };
+        outcome.to_mint.push(Mint { previous, ..mint(cause) });
         return Err(("SecretPending", format!("the Secret {secret} is about to be made")));
     };
     if is_of_an_earlier(key, content) {
@@ -100,7 +146,8 @@ fn generated(
     match content.entry("key") {
         Some(value) => {
             let mut value = plain(long_enough(value, secret, "")?, secret);
-            value.previous = content.notes.previous.iter().filter(|previous| previous.until > now).copied().collect();
+            value.previous = still_valid(key, content, now);
+            outcome.stale.extend(outcome.generated.beside(key, Some(secret)));
             for previous in &value.previous {
                 outcome.due(Some(previous.until), now);
             }
@@ -108,8 +155,7 @@ fn generated(
                 value.next_rotation = next_rotation(key, content);
                 outcome.due(value.next_rotation, now);
                 if let Some(cause) = renewal(rotate, content, value.next_rotation, now) {
-                    let until = now.checked_add(key.rotation.grace).unwrap_or(Timestamp::MAX);
-                    let mut previous = vec![Previous { hash: value.hash, until }];
+                    let mut previous = vec![replaced(value.hash, key, now)];
                     previous.extend(&value.previous);
                     outcome.to_mint.push(Mint { previous, ..mint(cause) });
                 }
@@ -118,11 +164,28 @@ fn generated(
         }
         // Made by the operator and emptied by someone: it is made anew. In a manifest it is the author's.
         None if content.minted => {
-            outcome.to_mint.push(Mint { previous: content.notes.previous.clone(), ..mint(Cause::Emptied) });
+            outcome.to_mint.push(Mint { previous: still_valid(key, content, now), ..mint(Cause::Emptied) });
             Err(("SecretPending", format!("the Secret {secret} is about to be made anew")))
         }
         None => Err(("SecretKeyMissing", format!("the Secret {secret} has no entry \"key\""))),
     }
+}
+
+/// A value that is replaced now.
+fn replaced(hash: KeyHash, key: &ValidKey, now: Timestamp) -> Previous {
+    Previous { hash, until: now.checked_add(key.rotation.grace).unwrap_or(Timestamp::MAX) }
+}
+
+/// Values before this Secret's that are still valid. A grace period that was shortened counts for them, too: that is how
+/// a value that leaked is ended.
+fn still_valid(key: &ValidKey, content: &SecretContent, now: Timestamp) -> Vec<Previous> {
+    let end = content.notes.made_at.and_then(|made_at| made_at.checked_add(key.rotation.grace).ok());
+    let shortened = content
+        .notes
+        .previous
+        .iter()
+        .map(|one| Previous { until: end.map_or(one.until, |end| one.until.min(end)), ..*one });
+    shortened.filter(|previous| previous.until > now).collect()
 }
 
 /// A key does not inherit the value of one that was deleted: whoever knew that must not get in.
@@ -271,11 +334,64 @@ mod tests {
     #[test]
     fn values_before_end_with_their_grace_period() {
         let previous = |hash: &[u8], until: &str| Previous { hash: KeyHash::of(hash), until: at(until) };
-        let both = vec![previous(b"late", "2026-01-10T00:00:01Z"), previous(b"gone", NOW)];
-        let judgement = judged("", None, Some(secret("u", VALUE, NOW, None, both.clone())));
+        let both = [previous(b"late", "2026-01-10T00:00:01Z"), previous(b"gone", NOW)];
+        let judgement = judged("", None, Some(secret("u", VALUE, NOW, None, both.to_vec())));
         let key = judgement.key(&ObjectName::new("apps", "alice")).unwrap();
         assert_eq!(key.value.previous, both[..1]);
         assert_eq!(judgement.next, Some(at("2026-01-10T00:00:01Z")));
+    }
+
+    #[test]
+    fn a_shorter_grace_period_ends_what_was_replaced_before() {
+        let leaked = Previous { hash: KeyHash::of(b"leaked"), until: at("2026-01-10T23:00:00Z") };
+        let content = || Some(secret("u", VALUE, "2026-01-09T23:00:00Z", None, vec![leaked]));
+        let alice = ObjectName::new("apps", "alice");
+        assert_eq!(judged("", None, content()).key(&alice).unwrap().value.previous, [leaked]);
+        let ended = judged(", rotation: {gracePeriod: 0s}", None, content());
+        assert_eq!(ended.key(&alice).unwrap().value.previous, []);
+    }
+
+    #[test]
+    fn a_key_that_moves_to_another_secret_has_its_value_for_the_grace_period() {
+        let mut world = world(", secretName: new, rotation: {gracePeriod: 1h}", None);
+        let (old, new) = (ObjectName::new("apps", "alice"), ObjectName::new("apps", "new"));
+        world.had_value.insert(old.clone());
+        world.secrets.insert(old.clone(), secret("u", VALUE, NOW, None, Vec::new()));
+        let judgement = judge(&world, at(NOW));
+        let mint = judgement.to_mint.first().unwrap();
+        let before = Previous { hash: KeyHash::of(VALUE.as_bytes()), until: at("2026-01-10T01:00:00Z") };
+        assert_eq!((mint.cause, &mint.secret, &*mint.previous), (Cause::Moved, &new, &[before][..]));
+        assert!(judgement.stale.is_empty(), "first the new one is made");
+
+        let made = secret("u", "sk-vt-another-value-of-some-length", NOW, None, mint.previous.clone());
+        world.secrets.insert(new, made);
+        let judgement = judge(&world, at(NOW));
+        assert_eq!(judgement.key(&old).unwrap().value.previous, [before]);
+        assert_eq!((judgement.stale, judgement.to_mint.len()), (vec![old], 0));
+    }
+
+    #[test]
+    fn a_value_that_comes_back_stands_once() {
+        let current = Previous { hash: KeyHash::of(VALUE.as_bytes()), until: at("2026-01-10T00:30:00Z") };
+        let mut world = world("", None);
+        let (alice, bob) = (ObjectName::new("apps", "alice"), ObjectName::new("apps", "bob"));
+        world.secrets.insert(alice.clone(), secret("u", VALUE, NOW, None, vec![current]));
+        // Another key brings what is still in its grace period here.
+        let lent = Previous { hash: KeyHash::of(b"sk-vt-a-value-that-moved-on"), until: at("2026-01-10T00:30:00Z") };
+        world.secrets.get_mut(&alice).unwrap().notes.previous.push(lent);
+        let spec: ApiKeySpec = serde_yaml::from_str("{teamRef: {name: team}, secretRef: {name: brought}}").unwrap();
+        let object = Object { name: bob.clone(), uid: Uid::new("b"), created: None, rotate: None, spec };
+        world.api_keys.insert(bob.clone(), object);
+        let data = [("key".to_owned(), k8s_openapi::ByteString(b"sk-vt-a-value-that-moved-on".to_vec()))];
+        let brought = Secret { data: Some(data.into()), ..Secret::default() };
+        world.secrets.insert(ObjectName::new("apps", "brought"), SecretContent::of(brought));
+
+        let judgement = judge(&world, at(NOW));
+        assert_eq!(judgement.key(&alice).unwrap().value.previous, []);
+        assert_eq!(judgement.key(&bob).unwrap().value.hash, lent.hash);
+        let mut config = judgement.config(&world, "apps", crate::judge::Credentials::Withhold).config;
+        config.generation = 1;
+        vectoll_config::read_v1(&vectoll_config::write_v1(&config).unwrap()).unwrap();
     }
 
     #[test]

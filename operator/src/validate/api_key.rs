@@ -5,7 +5,7 @@ use vectoll_config::{ModelPattern, ObjectName, Uid, v1};
 use vectoll_crds::{ApiKeySpec, Rotation, UserPolicy};
 
 use super::{Fault, Faults, NOT_A_NAME, NOT_AN_ENTRY, is_entry, is_label, is_subdomain, limits};
-use crate::world::Object;
+use crate::{inject::CONFIG_SECRET, world::Object};
 
 /// An ApiKey whose spec makes sense.
 #[derive(Clone, Debug)]
@@ -91,6 +91,10 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault
         (name, None) => {
             let name = name.as_deref().unwrap_or(object.name.name());
             must_be_name("spec.secretName", name);
+            if name == CONFIG_SECRET {
+                let of_that_name = "is the name of the sidecars' config Secret: set spec.secretName to another name";
+                faults.add(if secret_name.is_some() { "spec.secretName" } else { "metadata.name" }, of_that_name);
+            }
             KeySource::Generated { secret: ObjectName::new(namespace, name) }
         }
     };

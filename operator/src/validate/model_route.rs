@@ -150,12 +150,16 @@ fn token_bound(path: &str, bound: &TokenBound, faults: &mut Faults) -> v1::Token
 /// adds to each input (classification and separator tokens, a leading space, a short instruction).
 pub(crate) const UNKNOWN_TOKENIZER: v1::Factor = v1::Factor { max_per_byte: 1, max_per_input: 8 };
 
-/// Whether the sidecar can call it: judged by the parser that it uses.
+/// Whether the sidecar can call it: judged by the parsers that it uses.
 fn is_api_root(text: &str) -> bool {
     // A credential in it would end up in logs: it is refused, and not repeated in the refusal.
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#@\\".contains(&byte));
     let url = Url::parse(&format!("{}/embeddings", text.trim_end_matches('/')));
-    plain && url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.port() != Some(0))
+    // Plain HTTP goes over another client, which reads what the first parser made of it.
+    let is_uri = url.as_ref().is_ok_and(|url| url.as_str().parse::<http::Uri>().is_ok());
+    plain
+        && is_uri
+        && url.is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host() && url.port() != Some(0))
 }
 
 fn open_ai_faults(path: &str, settings: &OpenAi, faults: &mut Faults) {

@@ -161,9 +161,14 @@ fn compile_backend(
                     fault("openAI.credentialFile", format!("the file {file} is not in the config folder"))
                 })?),
             };
-            let client = openai::OpenAi::new(&settings, credential.map(Vec::as_slice), http)
-                .map_err(|(field, reason)| fault(&format!("openAI.{field}"), reason))?;
-            Provider::OpenAi(client)
+            match openai::OpenAi::new(&settings, credential.map(Vec::as_slice), http) {
+                Ok(client) => Provider::OpenAi(client),
+                Err((field, reason)) => {
+                    let fault = fault(&format!("openAI.{field}"), reason);
+                    tracing::error!(backend = format!("{route}/{name}"), %fault, "a backend cannot be called");
+                    Provider::Unusable(fault.to_string())
+                }
+            }
         }
     };
     Ok(Backend {
@@ -206,6 +211,27 @@ mod tests {
             "keys[0].credentials[0]: vectoll-pod-key is what pods send in place of a key, and cannot be a key"
         );
         assert!(POD_KEY.len() < 16, "the operator refuses shorter values, so no one gets this far");
+    }
+
+    #[test]
+    fn a_backend_that_nobody_can_call_takes_no_other_along() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let route = |name: &str, url: &str| {
+            format!(
+                "\n- name: shop/{name}\n  models: [{name}]\n  backends:\n  - name: one\n    weight: 1\n    provider:\n      openAI: \
+                 {{baseURL: '{url}'}}\n    tokens:\n      factor: {{maxPerByte: 1, maxPerInput: 8}}\n    timeoutSeconds: 60"
+            )
+        };
+        let routes = route("bad", "http://${HOST}/v1") + &route("good", "http://127.0.0.1/v1");
+        let yaml = vectoll_config::write_v1(&config("sk-test-0123456789")).unwrap();
+        let yaml = yaml.replace("routes: []", &format!("routes:{routes}"));
+        let config = vectoll_config::read_v1(&yaml).unwrap();
+        let policy = compile(config, &Files::new(), &Clients::new().unwrap(), None).unwrap();
+        let index = policy.teams.first().unwrap().search.first().unwrap().clone();
+        let backend = |model: &str| index.route(model).unwrap().next().unwrap().clone();
+        let provider = |model: &str| format!("{:?}", backend(model).provider);
+        assert!(provider("bad").starts_with("Unusable"), "{}", provider("bad"));
+        assert!(provider("good").starts_with("OpenAi"), "{}", provider("good"));
     }
 
     #[test]

@@ -50,6 +50,11 @@ pub(super) async fn send(
             let dimensions = builtin_dimensions(permit.call())?;
             builtin(permit.sent(backend.clone()), dimensions, &tasks).await
         }
+        // Dropping the permit gives the reservation back: nothing was sent.
+        Provider::Unusable(reason) => {
+            let message = format!("Backend {} cannot be called: {reason}", backend.label);
+            Err(Refusal::unavailable("unusable_backend", message))
+        }
         Provider::OpenAi(provider) => {
             let in_flight = permit.sent(backend.clone());
             let mut deadline = Box::pin(tokio::time::sleep_until((started + backend.timeout).into()));

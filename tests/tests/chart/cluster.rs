@@ -80,6 +80,13 @@ impl Cluster {
         serde_json::from_str(&said).context("kubectl get")
     }
 
+    /// A kubeconfig for who has this token.
+    pub fn kubeconfig_of(&self, token: &str) -> anyhow::Result<String> {
+        let mut config: Value = serde_yaml::from_str(&std::fs::read_to_string(&self.kubeconfig)?)?;
+        config["users"][0]["user"] = serde_json::json!({"token": token});
+        Ok(config.to_string())
+    }
+
     /// Helm on this cluster, in the release's namespace.
     pub fn helm(&self, arguments: &[&str]) -> anyhow::Result<Said> {
         run(helm()?.args(["--namespace", NAMESPACE, "--kubeconfig"]).arg(&self.kubeconfig).args(arguments))

@@ -16,4 +16,5 @@ mod life;
 mod privileges;
 mod rendered;
 mod said;
+mod scoped;
 mod tool;

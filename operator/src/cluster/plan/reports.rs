@@ -1,0 +1,115 @@
+//! Statuses: what was judged, and what became of it, told where people look.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as ApiCondition;
+use vectoll_config::ObjectName;
+
+use super::{Action, Target, Troubles, Turn, configs::Undelivered};
+use crate::{
+    cluster::{
+        observed::Observed,
+        status::{self, NewStatus},
+    },
+    judge::{Condition, ConditionType, Judgement, Status},
+    world::Kind,
+};
+
+/// The reason of a key that has no value yet.
+const PENDING: &str = "SecretPending";
+
+/// Statuses to write; and how many resources of a kind are ready, and how many are not.
+pub(super) fn reports(
+    observed: &Observed,
+    judgement: &Judgement,
+    undelivered: &BTreeMap<ObjectName, Undelivered>,
+    troubles: &Troubles,
+    now: Timestamp,
+) -> (Vec<Action>, BTreeMap<Kind, [usize; 2]>) {
+    let mut actions = Vec::new();
+    let mut ready: BTreeMap<Kind, [usize; 2]> =
+        [Kind::ApiKey, Kind::Team, Kind::ModelRoute].into_iter().map(|kind| (kind, [0; 2])).collect();
+    let stuck: BTreeMap<&ObjectName, String> = judgement
+        .to_mint
+        .iter()
+        .filter_map(|mint| {
+            let error = troubles.get(&Target::Secret(mint.secret.clone()))?;
+            Some((&mint.api_key, format!("the Secret {} cannot be written: {error}", mint.secret)))
+        })
+        .collect();
+    for (of, found) in &judgement.conditions {
+        let name = &of.name;
+        let mut found = found.clone();
+        let (uid, before, status) = match of.kind {
+            Kind::ApiKey => {
+                let Some(seen) = observed.api_keys.get(name) else { continue };
+                if let Some(error) = stuck.get(name) {
+                    not_written(&mut found, error);
+                }
+                if let Some(why) = undelivered.get(name) {
+                    not_programmed(&mut found, why);
+                }
+                let (of, present) = (&seen.value.object, seen.value.status.as_ref());
+                let status = status::api_key(present, seen.value.generation, &found, judgement.key(name), now);
+                (of.uid.clone(), present.map(|status| &status.conditions), status)
+            }
+            Kind::Team => {
+                let Some(seen) = observed.teams.get(name) else { continue };
+                let (of, present) = (&seen.value.object, seen.value.status.as_ref());
+                let status = status::team(present, seen.value.generation, &found, now);
+                (of.uid.clone(), present.map(|status| &status.conditions), status)
+            }
+            Kind::ModelRoute => {
+                let Some(seen) = observed.routes.get(name) else { continue };
+                let (of, present) = (&seen.value.object, seen.value.status.as_ref());
+                let status = status::route(present, seen.value.generation, &found, now);
+                (of.uid.clone(), present.map(|status| &status.conditions), status)
+            }
+        };
+        let [is_ready, is_not] = ready.entry(of.kind).or_default();
+        *(if found.iter().any(is_ready_now) { is_ready } else { is_not }) += 1;
+        if let Some(status) = status {
+            let turned = turned(before.map(Vec::as_slice), &status);
+            actions.push(Action::Report { of: of.clone(), uid, status, turned });
+        }
+    }
+    (actions, ready)
+}
+
+fn is_ready_now(condition: &Condition) -> bool {
+    condition.kind == ConditionType::Ready && condition.status == Status::True
+}
+
+/// Whether a resource turned ready or lost it. What is not ready from the start is told as well.
+fn turned(before: Option<&[ApiCondition]>, status: &NewStatus) -> Option<Turn> {
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready")?;
+    let before = before.into_iter().flatten().find(|condition| condition.type_ == "Ready");
+    let is_ready = ready.status == "True";
+    let told = match before {
+        Some(before) => before.status != ready.status || (!is_ready && before.reason != ready.reason),
+        None => !is_ready,
+    };
+    // About to be made: nothing that anybody needs to hear of.
+    let worth_it = told && ready.reason != PENDING;
+    worth_it.then(|| Turn { ready: is_ready, reason: ready.reason.clone(), message: ready.message.clone() })
+}
+
+/// A key whose Secret should have been made by now.
+fn not_written(found: &mut [Condition], error: &str) {
+    for condition in found.iter_mut().filter(|condition| condition.reason == PENDING) {
+        condition.reason = "WriteFailed";
+        error.clone_into(&mut condition.message);
+    }
+}
+
+/// A key that does not reach the sidecars. What stands in its way before that is the reason that counts.
+fn not_programmed(found: &mut [Condition], why: &Undelivered) {
+    for condition in found {
+        if condition.kind == ConditionType::Programmed || is_ready_now(condition) {
+            condition.status = Status::False;
+            condition.reason = why.reason;
+            condition.message.clone_from(&why.message);
+        }
+    }
+}
