@@ -38,6 +38,8 @@ use crate::{ApiKeyStatus, Budget, Limits, ModelLimits, Rotation, SecretKeyRef, T
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("!(has(self.secretName) && has(self.secretRef))")
     .message("secretName names the Secret to generate, secretRef one that you keep: set one of them"))]
+#[x_kube(validation = Rule::new("!has(self.secretName) || self.secretName != 'vectoll-sidecar'")
+    .message("vectoll-sidecar is the name of the sidecars' config Secret: set another name"))]
 #[x_kube(validation = Rule::new("!(has(self.rotation) && has(self.secretRef))")
     .message("rotation renews generated keys, and secretRef names one that you keep: set one of them"))]
 #[x_kube(validation = Rule::new("!has(self.userPolicy) || self.userPolicy != 'Owner' || has(self.user)")

@@ -1,6 +1,6 @@
 //! Conditions: what is known of a resource, in the ecosystem's words.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,15 +42,41 @@ pub struct Condition {
     /// Why, in CamelCase.
     pub reason: &'static str,
     /// What it means and what to do.
-    pub message: String,
+    pub message: Cow<'static, str>,
+}
+
+impl Status {
+    /// As the API has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::True => "True",
+            Self::False => "False",
+            Self::Unknown => "Unknown",
+        }
+    }
+}
+
+impl ConditionType {
+    /// As the API has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accepted => "Accepted",
+            Self::ResolvedRefs => "ResolvedRefs",
+            Self::Conflicted => "Conflicted",
+            Self::Priced => "Priced",
+            Self::LimitsExact => "LimitsExact",
+            Self::Programmed => "Programmed",
+            Self::Ready => "Ready",
+        }
+    }
 }
 
 impl Condition {
-    pub(crate) fn holds(kind: ConditionType, reason: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn holds(kind: ConditionType, reason: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, status: Status::True, reason, message: message.into() }
     }
 
-    pub(crate) fn fails(kind: ConditionType, reason: &'static str, message: impl Into<String>) -> Self {
+    pub(crate) fn fails(kind: ConditionType, reason: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
         Self { kind, status: Status::False, reason, message: message.into() }
     }
 }
@@ -64,7 +90,7 @@ impl Condition {
 
 impl fmt::Display for Condition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}={:?} {}", self.kind, self.status, self.reason)?;
+        write!(f, "{}={} {}", self.kind.name(), self.status.name(), self.reason)?;
         if self.message.is_empty() { Ok(()) } else { write!(f, ": {}", self.message) }
     }
 }
@@ -87,6 +113,7 @@ pub(crate) fn complete(mut conditions: Vec<Condition>, ready: Result<(), (&'stat
         .iter()
         .find(|condition| condition.stops())
         .map(|condition| (condition.reason, condition.message.clone()));
+    let ready = ready.map_err(|(reason, message)| (reason, message.into()));
     let last = match failed.map_or(ready, Err) {
         Ok(()) => Condition::holds(ConditionType::Ready, "Ready", ""),
         Err((reason, message)) => Condition::fails(ConditionType::Ready, reason, message),
@@ -95,7 +122,7 @@ pub(crate) fn complete(mut conditions: Vec<Condition>, ready: Result<(), (&'stat
         kind: ConditionType::Programmed,
         status: Status::Unknown,
         reason: "DeliveryUnconfirmed",
-        message: "sidecars do not acknowledge configs yet".to_owned(),
+        message: "sidecars do not acknowledge configs yet".into(),
     });
     conditions.push(last);
     conditions

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
 };
 
 use jiff::Timestamp;
@@ -34,17 +35,17 @@ impl<S> Object<S> {
     }
 }
 
-/// All objects.
+/// All objects. What it is made of is shared with whoever watches it: a world costs little more than its names.
 #[derive(Clone, Debug, Default)]
 pub struct World {
     /// Keys.
-    pub api_keys: BTreeMap<ObjectName, Object<ApiKeySpec>>,
+    pub api_keys: BTreeMap<ObjectName, Arc<Object<ApiKeySpec>>>,
     /// Teams.
-    pub teams: BTreeMap<ObjectName, Object<TeamSpec>>,
+    pub teams: BTreeMap<ObjectName, Arc<Object<TeamSpec>>>,
     /// Routes.
-    pub routes: BTreeMap<ObjectName, Object<ModelRouteSpec>>,
+    pub routes: BTreeMap<ObjectName, Arc<Object<ModelRouteSpec>>>,
     /// Secrets that are referred to.
-    pub secrets: BTreeMap<ObjectName, SecretContent>,
+    pub secrets: BTreeMap<ObjectName, Arc<SecretContent>>,
     /// Labels of namespaces.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// How many sidecars run, by namespace.

@@ -158,7 +158,18 @@ pub async fn damaged(world: &World) -> anyhow::Result<()> {
     let patch = r#"{"stringData": {"config.v1.yaml": "version: v1"}}"#;
     world.until_config(ns, "is there", |config, _| (config.keys.len() == 1).then_some(())).await?;
     world.light.kubectl(&["patch", "secret", "vectoll-sidecar", "-n", ns, "--type=merge", "-p", patch], None)?;
-    world.until_config(ns, "is whole again", |config, _| (config.keys.len() == 1).then_some(())).await
+    world.until_config(ns, "is whole again", |config, _| (config.keys.len() == 1).then_some(())).await?;
+    // What another manager has put into it goes, too, and then there is peace.
+    let patch = r#"{"stringData": {"mine": "kept?"}}"#;
+    let patch =
+        ["patch", "secret", "vectoll-sidecar", "-n", ns, "--type=merge", "--field-manager=someone", "-p", patch];
+    world.light.kubectl(&patch, None)?;
+    let generation =
+        world.until_config(ns, "is as it was", |config, files| files.is_empty().then_some(config.generation)).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (config, files) = world.config(ns).await?.context("no config")?;
+    ensure!(files.is_empty() && config.generation <= generation + 1, "{} after {generation}", config.generation);
+    Ok(())
 }
 
 /// After everything above, an operator that has nothing to do does nothing.

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use futures_util::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{
-    Api,
+    Api, Client, ResourceExt,
     api::{ListParams, PostParams},
 };
 use nix::sys::signal::Signal;
@@ -57,6 +57,7 @@ pub async fn many() -> anyhow::Result<()> {
     };
     #[allow(clippy::cast_precision_loss, reason = "small numbers")]
     let all = keys as f64;
+    revoked_in_the_rush(&light, &client, &operator).await?;
     poll::until("all keys to be ready", Duration::from_mins(10), async || {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let metrics = operator.metrics().await?;
@@ -65,6 +66,7 @@ pub async fn many() -> anyhow::Result<()> {
     })
     .await?;
     eprintln!("figure: all were ready, their statuses written, after {:.0} s", began.elapsed().as_secs_f64());
+    let seconds = usize::try_from(began.elapsed().as_secs())?;
     // Not only by its own word.
     let told = Api::<ApiKey>::all(client.clone()).list(&ListParams::default()).await?;
     let is_ready = |key: &&ApiKey| {
@@ -93,9 +95,9 @@ pub async fn many() -> anyhow::Result<()> {
     .await?;
     eprintln!("figure: one key's edit was in its config Secret after {:.2} s", edited.elapsed().as_secs_f64());
 
-    let resident = operator.metrics().await?.value("process_resident_memory_bytes", &[]).context("no figure")?;
-    eprintln!("figure: the operator takes {:.0} MiB", resident / 1024.0 / 1024.0);
-    ensure!(resident < 200.0 * 1024.0 * 1024.0, "{resident} bytes");
+    let peak = operator.peak_mib()?;
+    eprintln!("figure: the operator took {peak} MiB at most");
+    ensure!(peak < 200, "{peak} MiB");
 
     let writes = light.requests()?.into_iter().filter(|one| one.writes() && one.agent.starts_with("vectoll-operator/"));
     let mut by_kind = std::collections::BTreeMap::<String, usize>::new();
@@ -104,8 +106,40 @@ pub async fn many() -> anyhow::Result<()> {
     }
     eprintln!("figure: writes by the operator: {by_kind:?}");
     let statuses = by_kind.get("patch apikeys/status").copied().unwrap_or_default();
+    // A config is written once for many keys, and never more often than every quarter of a second.
+    let configs = by_kind.get("patch secrets/").copied().unwrap_or_default();
+    ensure!(configs <= namespaces * (4 * seconds + 10), "{configs} configs were written in {seconds} s");
     // One to say that it works; a second one at most where it was seen before its Secret was.
     ensure!(statuses <= 2 * keys + 10, "{statuses} statuses were written for {keys} keys");
     operator.end(Signal::SIGTERM).await?;
     Ok(())
+}
+
+/// A key that is deleted while thousands are being made does not wait for them.
+async fn revoked_in_the_rush(light: &Light, client: &Client, operator: &Operator) -> anyhow::Result<()> {
+    let ready = poll::until("the first keys", Duration::from_mins(2), async || {
+        let metrics = operator.metrics().await?;
+        let ready = metrics.sum("vectoll_operator_resources", &[("kind", "ApiKey"), ("ready", "true")]);
+        Ok((ready >= 100.0).then_some(ready))
+    })
+    .await?;
+    let all = Api::<ApiKey>::namespaced(client.clone(), "scale-0").list(&ListParams::default()).await?;
+    let working = all.items.iter().find(|key| key.status.as_ref().is_some_and(|status| status.key_hint.is_some()));
+    let name = working.context("none has a value")?.name_any();
+    let secrets = Api::<Secret>::namespaced(client.clone(), "scale-0");
+    let has = async || -> anyhow::Result<bool> {
+        let file = secrets.get("vectoll-sidecar").await?.data.unwrap_or_default().remove("config.v1.yaml");
+        let config = vectoll_config::read_v1(std::str::from_utf8(&file.context("no config")?.0)?)?;
+        Ok(config.keys.iter().any(|key| key.name.name() == name))
+    };
+    poll::until("the key in the config", Duration::from_secs(30), async || Ok(has().await?.then_some(()))).await?;
+    let deleted = Instant::now();
+    light.kubectl(&["delete", "apikey", &name, "-n", "scale-0", "--wait=false"], None)?;
+    poll::until("the key to leave the config", Duration::from_secs(10), async || Ok((!has().await?).then_some(())))
+        .await?;
+    eprintln!(
+        "figure: with {ready} keys ready and the others under way a deleted key left the config after {:.2} s",
+        deleted.elapsed().as_secs_f64()
+    );
+    light.apply(&crate::world::api_key("scale-0", &name, ""))
 }

@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use vectoll_config::v1::Config;
+use vectoll_config::v1::{Config, Provider};
 use vectoll_crds::ApiKey;
+use vectoll_sidecar::provider::http::Clients;
 use vectoll_tests::{
     cluster::{Light, Operator},
     pair::poll,
@@ -59,7 +60,13 @@ impl World {
             .map(|(name, value)| (name, String::from_utf8_lossy(&value.0).into_owned()))
             .collect();
         let text = files.remove("config.v1.yaml").context("no config.v1.yaml")?;
-        Ok(Some((vectoll_config::read_v1(&text)?, files)))
+        let config = vectoll_config::read_v1(&text)?;
+        // What no sidecar could serve is no config.
+        let contents = files.iter().map(|(name, text)| (name.clone(), text.clone().into_bytes())).collect();
+        if !files.is_empty() || config.routes.iter().all(|route| route.backends.iter().all(is_free)) {
+            vectoll_sidecar::policy::compile(config.clone(), &contents, &Clients::new()?, None)?;
+        }
+        Ok(Some((config, files)))
     }
 
     /// Waits until a key's condition has a status and reason.
@@ -121,6 +128,14 @@ impl World {
         let path = format!("jsonpath={{range .items[?(@.regarding.name==\"{name}\")]}}{{.reason}}{{\"\\n\"}}{{end}}");
         let text = self.light.kubectl(&["get", "events.events.k8s.io", "-n", namespace, "-o", &path], None)?;
         Ok(text.lines().map(str::to_owned).collect())
+    }
+}
+
+/// Whether a backend needs no credential.
+fn is_free(backend: &vectoll_config::v1::Backend) -> bool {
+    match &backend.provider {
+        Provider::Builtin(_) => true,
+        Provider::OpenAi(settings) => settings.credential_file.is_none(),
     }
 }
 

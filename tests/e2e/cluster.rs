@@ -10,6 +10,8 @@ use std::{
 
 use anyhow::{Context, bail, ensure};
 
+use crate::readme;
+
 /// Five times what users are promised.
 pub const DEADLINE: Duration = Duration::from_secs(10);
 /// For what a busy machine has to start.
@@ -19,7 +21,8 @@ pub const SYSTEM: &str = "vectoll-system";
 
 pub struct Cluster;
 
-fn folder() -> PathBuf {
+/// The repository.
+pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
@@ -30,7 +33,7 @@ fn script(name: &str) -> Command {
 }
 
 impl Cluster {
-    /// Starts the node, brings the images to it and installs the chart.
+    /// Starts the node, brings the images to it and installs the chart, as the README says.
     pub fn start() -> anyhow::Result<Self> {
         run(script("down"))?;
         run({
@@ -40,7 +43,10 @@ impl Cluster {
         })?;
         let cluster = Self;
         cluster.bring_images()?;
-        cluster.release("install", &["--create-namespace"])?;
+        let (install, _) = readme::commands()?;
+        let values = "--timeout=3m --values tests/e2e/values.yaml";
+        let install = readme::with(&install, "--set imageRegistry=registry.example.com", values)?;
+        cluster.inside(&["bash", "-euc", &install], None)?;
         Ok(cluster)
     }
 
@@ -60,7 +66,13 @@ impl Cluster {
             load.arg(&archive);
             run(load)?;
         }
-        Ok(())
+        let scratch = tempfile::tempdir()?;
+        let mut curl = Command::new(folder().join("tests/images/curl"));
+        curl.arg(scratch.path());
+        run(curl)?;
+        let mut load = script("load-image");
+        load.arg(scratch.path().join("curl.oci.tar"));
+        run(load)
     }
 
     /// A program in the cluster's network, as its administrator.

@@ -2,14 +2,16 @@
 //!
 //! One cluster and one release serve all scenarios, each in a namespace of its own. Needs root: see tests/cluster.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::indexing_slicing, reason = "tests")]
 
 mod cluster;
 mod keys;
 mod outage;
 mod pods;
 mod privileges;
+mod readme;
 mod release;
+mod sharing;
 
 use cluster::Cluster;
 
@@ -19,15 +21,18 @@ type Scenario = fn(&Cluster) -> anyhow::Result<()>;
 fn the_pair_on_a_real_node() {
     let cluster = Cluster::start().unwrap();
     // The last ones take the release apart.
-    let scenarios: [(&str, Scenario); 11] = [
+    let scenarios: [(&str, Scenario); 14] = [
         ("helm test passes", release::helm_test),
-        ("a pod calls localhost by the README's commands", pods::quickstart),
+        ("the README's commands do what they say", readme::quickstart),
+        ("a pod calls localhost with its own key, with one in hand, and without", pods::calls),
         ("Deployments, StatefulSets, DaemonSets, Jobs and CronJobs are injected", pods::kinds),
         ("what cannot be injected is refused with the reason", pods::refused),
         ("a new key works and a deleted one is refused, within seconds", keys::apply_and_delete),
         ("a pod outlives two rotations; suspension and expiry reach it", keys::rotation),
+        ("a route is shared while its owner allows it", sharing::consent),
+        ("a bad route beside a good one", sharing::bad_route),
         ("the operator may touch neither images nor foreign Secrets", privileges::denied),
-        ("the operator is killed and comes back", outage::operator_killed),
+        ("both operators are killed and come back", outage::operator_killed),
         ("pods go on without operator and API server", outage::nothing_but_the_pods),
         ("older sidecars serve on through an upgrade, and start again", release::older_sidecars),
         ("helm upgrade, rollback, uninstall: what stays and what goes", release::upgrade_and_uninstall),

@@ -8,16 +8,29 @@ use crate::cluster::{Cluster, DEADLINE, START, SYSTEM, container, pod, pod_spec}
 pub fn operator_killed(cluster: &Cluster) -> anyhow::Result<()> {
     let ns = "e2e-killed";
     cluster.namespace(ns)?;
-    cluster.kubectl(&[
-        "delete",
-        "pods",
-        "-n",
-        SYSTEM,
-        "-l",
-        "app.kubernetes.io/component=operator",
-        "--force",
-        "--grace-period=0",
-    ])?;
+    let of = |what: &str| -> anyhow::Result<Vec<String>> {
+        let path = format!("jsonpath={{.items[*].status.containerStatuses[0].{what}}}");
+        let all = cluster.kubectl(&[
+            "get",
+            "pods",
+            "-n",
+            SYSTEM,
+            "-l",
+            "app.kubernetes.io/component=operator",
+            "-o",
+            &path,
+        ])?;
+        Ok(all.split_whitespace().map(str::to_owned).collect())
+    };
+    let killed = of("containerID")?;
+    ensure!(killed.len() == 2, "{killed:?}");
+    for id in &killed {
+        cluster.kill_container(id.trim_start_matches("containerd://"))?;
+    }
+    cluster.until("both to be others", START, || {
+        let now = of("containerID")?;
+        Ok((now.len() == 2 && now.iter().all(|id| !killed.contains(id))).then_some(()))
+    })?;
     cluster.api_key(ns, "alice", "")?;
     cluster.until("the key to be made", START, || {
         let ready = "jsonpath={.status.conditions[?(@.type=='Ready')].status}";

@@ -5,8 +5,8 @@ use vectoll_tests::pair::metrics::Metrics;
 
 use crate::cluster::{Cluster, START, container, idle, pod, pod_spec};
 
-pub fn quickstart(cluster: &Cluster) -> anyhow::Result<()> {
-    let ns = "e2e-quickstart";
+pub fn calls(cluster: &Cluster) -> anyhow::Result<()> {
+    let ns = "e2e-calls";
     cluster.namespace(ns)?;
     cluster.api_key(ns, "alice", "")?;
     cluster.apply(&pod(ns, "app", "vectoll.dev/api-key: alice"))?;

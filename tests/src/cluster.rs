@@ -48,6 +48,14 @@ impl Light {
         Ok(light)
     }
 
+    /// One of its programs: stop, kill or start.
+    pub fn component(&self, what: &str, name: &str) -> anyhow::Result<()> {
+        let mut command = Command::new(scripts().join("component"));
+        command.arg("--dir").arg(self.folder.path().join("c")).args([what, name]).stdin(Stdio::null());
+        ensure!(command.status()?.success(), "tests/cluster/component {what} {name} failed");
+        Ok(())
+    }
+
     /// The path of an administrator's kubeconfig.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
@@ -188,6 +196,13 @@ impl Operator {
     /// Its families.
     pub async fn metrics(&self) -> anyhow::Result<Metrics> {
         Metrics::parse(&reqwest::get(format!("http://{}/metrics", self.admin)).await?.text().await?)
+    }
+
+    /// The most memory that it has taken, in MiB.
+    pub fn peak_mib(&self) -> anyhow::Result<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.pid()))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        Ok(peak.trim().trim_end_matches(" kB").parse::<u64>()? / 1024)
     }
 
     /// Ends it by a signal and waits for the end.

@@ -50,7 +50,7 @@ impl Hands {
         match action {
             Action::MakeKey { mint, present } => self.make_key(&mint, present).await,
             Action::RemoveKey { secret, version } => self.remove_key(&secret, version).await,
-            Action::WriteConfig { namespace, files, present } => self.write_config(&namespace, *files, present).await,
+            Action::WriteConfig { namespace, files, present } => self.write_config(&namespace, &files, present).await,
             Action::RemoveConfig { namespace, uid, version } => self.remove_config(&namespace, &uid, version).await,
             Action::Touch { pod, uid, generation } => self.touch(&pod, &uid, generation).await,
             Action::Report { of, uid, status, turned } => {
@@ -140,7 +140,7 @@ impl Hands {
         Ok(())
     }
 
-    async fn write_config(&self, namespace: &str, files: Files, present: Option<u64>) -> anyhow::Result<()> {
+    async fn write_config(&self, namespace: &str, files: &Files, present: Option<u64>) -> anyhow::Result<()> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         // One that was not heard of may be there all the same: its generation goes on, and nothing is written over it.
         if present.is_none() {
@@ -170,7 +170,9 @@ impl Hands {
                 ..ObjectMeta::default()
             },
             type_: Some(names::CONFIG_TYPE.to_owned()),
-            data: Some(files.by_name.into_iter().map(|(name, content)| (name, ByteString(content))).collect()),
+            data: Some(
+                files.by_name.iter().map(|(name, content)| (name.clone(), ByteString(content.clone()))).collect(),
+            ),
             ..Secret::default()
         };
         let written = api

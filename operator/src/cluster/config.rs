@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vectoll_config::{KeyHash, ObjectName, v1, write_v1};
+use vectoll_config::{KeyHash, ObjectName, check_v1, v1, write_v1};
 
 use super::observed::hash_of;
 use crate::judge::NamespaceConfig;
@@ -13,7 +13,7 @@ pub(super) const CEILING: usize = 1024 * 1024;
 pub(super) const ROOM: usize = CEILING / 10 * 9;
 
 /// The files of a config Secret, made ready once for each content.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Files {
     /// What they were made of, the generation left out.
     made_of: NamespaceConfig,
@@ -28,7 +28,7 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Makes the files. `age` says which keys go first where not all fit in.
+    /// Makes the files. `age` says which keys go first where not all fit in. An error: sidecars would refuse them.
     pub(super) fn make<A: Ord>(
         made_of: NamespaceConfig,
         generation: u64,
@@ -36,6 +36,7 @@ impl Files {
     ) -> anyhow::Result<Self> {
         let mut config = made_of.config.clone();
         config.generation = generation;
+        check_v1(&config)?;
         let beside: usize = made_of.credentials.iter().map(|(name, value)| name.len() + value.len()).sum();
         let mut text = write_v1(&config)?;
         let mut left_out = BTreeSet::new();
@@ -48,11 +49,6 @@ impl Files {
         files.insert(v1::FILE.to_owned(), text.into_bytes());
         let hash = hash_of(files.iter().map(|(name, content)| (name.as_str(), content.as_slice())));
         Ok(Self { made_of, generation, by_name: files, hash, left_out })
-    }
-
-    /// The same with another generation.
-    pub(super) fn again<A: Ord>(&self, generation: u64, age: impl Fn(&ObjectName) -> A) -> anyhow::Result<Self> {
-        Self::make(self.made_of.clone(), generation, age)
     }
 
     /// Whether they were made of the same.
@@ -104,7 +100,7 @@ mod tests {
         let name = ObjectName::new("apps", "team");
         let object =
             Object { name: name.clone(), uid: vectoll_config::Uid::new("t"), created: None, rotate: None, spec };
-        world.teams.insert(name, object);
+        world.teams.insert(name, object.into());
         for i in 0..keys {
             let name = ObjectName::new("apps", &format!("key-{i:05}"));
             let uid = vectoll_config::Uid::new(&format!("{i:036}"));
@@ -112,7 +108,7 @@ mod tests {
             // The higher the number, the older.
             let created = Timestamp::from_second(i64::try_from(keys - i).unwrap()).ok();
             let object = Object { name: name.clone(), uid: uid.clone(), created, rotate: None, spec };
-            world.api_keys.insert(name.clone(), object);
+            world.api_keys.insert(name.clone(), object.into());
             let mint = Mint {
                 api_key: name.clone(),
                 uid,
@@ -122,7 +118,7 @@ mod tests {
                 request: None,
             };
             let secret = mint.secret(&format!("sk-a-key-of-its-own-{i}"), Timestamp::UNIX_EPOCH);
-            world.secrets.insert(name, SecretContent::of(secret).minted());
+            world.secrets.insert(name, SecretContent::of(secret).minted().into());
         }
         world
     }

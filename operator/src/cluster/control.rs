@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -101,8 +102,8 @@ impl Control {
                         };
                         let began = Instant::now();
                         next = if gathered { self.pass() } else { Instant::now() + SOON };
-                        // Under a flood of changes at most half of the time goes into judging.
-                        next = next.max(Instant::now() + began.elapsed());
+                        // Under a flood of changes at most a quarter of the time goes into judging.
+                        next = next.max(Instant::now() + 3 * began.elapsed());
                         self.metrics.pass(began.elapsed());
                     } else {
                         next = Instant::now() + AT_LEAST;
@@ -151,7 +152,7 @@ impl Control {
             .filter(|(_, rest)| rest.failures >= TOLD_AFTER)
             .map(|(target, rest)| (target.clone(), rest.error.clone()))
             .collect();
-        let planned = {
+        let (plan, due) = {
             let observed = self.shared.observed();
             if !observed.is_whole() {
                 // A judgement on half of the world would make keys anew and take configs away.
@@ -159,20 +160,13 @@ impl Control {
             }
             let world = observed.world();
             let judgement = judge(&world, now);
-            plan(&observed, &world, &judgement, &mut self.prepared, &troubles, now).map(|plan| (plan, judgement.next))
-        };
-        let (plan, due) = match planned {
-            Ok(planned) => planned,
-            Err(error) => {
-                tracing::error!(error = format!("{error:#}"), "no plan could be made");
-                self.metrics.pass_failed();
-                return Instant::now() + SOON;
-            }
+            let plan = plan(&observed, &world, &judgement, &mut self.prepared, &troubles, now);
+            (plan, judgement.next)
         };
         self.metrics.resources(&plan.ready);
         // What is under way now was not known to the plan: it is planned anew when it is done.
         self.queue = plan.actions.into_iter().filter(|action| !self.busy.contains(&action.target())).collect();
-        self.metrics.waiting(self.queue.len());
+        self.metrics.waiting(self.queue.len() + plan.later);
         let due = due.and_then(|due| Duration::try_from(due.duration_since(now)).ok());
         let mut next = Instant::now() + due.map_or(AT_LEAST, |due| due.min(AT_LEAST) + Duration::from_millis(10));
         let now = Instant::now();
@@ -209,14 +203,17 @@ impl Control {
         failed.map_or(Ok(()), Err)
     }
 
-    async fn read(&self, name: ObjectName) -> anyhow::Result<(ObjectName, Option<Seen<SecretContent>>)> {
+    async fn read(&self, name: ObjectName) -> anyhow::Result<(ObjectName, Option<Seen<Arc<SecretContent>>>)> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), name.namespace());
         let answer = tokio::time::timeout(PATIENCE, api.get_opt(name.name())).await;
         let answer = answer.map_err(|_| anyhow::anyhow!("no answer in {PATIENCE:?}"));
         let secret = answer
             .and_then(|answer| answer.map_err(anyhow::Error::from))
             .with_context(|| format!("failed to read the Secret {name}"))?;
-        Ok((name, secret.map(|secret| Seen { version: version_of(&secret), value: SecretContent::of(secret) })))
+        Ok((
+            name,
+            secret.map(|secret| Seen { version: version_of(&secret), value: Arc::new(SecretContent::of(secret)) }),
+        ))
     }
 
     /// Starts what there are hands for.

@@ -6,7 +6,10 @@
     reason = "all readers of objects have one signature: the watch hands them what it has"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -31,7 +34,7 @@ use crate::{
 /// A resource of ours: what is wanted, and what was last said of it.
 #[derive(Clone, Debug)]
 pub(super) struct Tracked<S, T> {
-    pub(super) object: Object<S>,
+    pub(super) object: Arc<Object<S>>,
     pub(super) generation: Option<i64>,
     pub(super) status: Option<T>,
 }
@@ -74,11 +77,11 @@ pub(super) struct Observed {
     pub(super) teams: Mirror<Tracked<TeamSpec, TeamStatus>>,
     pub(super) routes: Mirror<Tracked<ModelRouteSpec, ModelRouteStatus>>,
     /// Secrets that the operator made for keys.
-    pub(super) key_secrets: Mirror<SecretContent>,
+    pub(super) key_secrets: Mirror<Arc<SecretContent>>,
     /// Everyone else's: that they are there, and their version. Their content never comes here but by reference.
     pub(super) other_secrets: Mirror<()>,
     /// Those that are referred to, by name, with the version that was read.
-    pub(super) referenced: BTreeMap<ObjectName, Seen<SecretContent>>,
+    pub(super) referenced: BTreeMap<ObjectName, Seen<Arc<SecretContent>>>,
     pub(super) configs: Mirror<Config>,
     pub(super) namespaces: Mirror<NamespaceState>,
     pub(super) pods: Mirror<Sidecar>,
@@ -103,7 +106,7 @@ impl Observed {
         for (name, _) in self.pods.iter().filter(|(_, seen)| seen.value.lives) {
             *sidecars.entry(name.namespace().to_owned()).or_default() += 1;
         }
-        let mut secrets: BTreeMap<ObjectName, SecretContent> =
+        let mut secrets: BTreeMap<ObjectName, Arc<SecretContent>> =
             self.key_secrets.iter().map(|(name, seen)| (name.clone(), seen.value.clone())).collect();
         let referenced = self.referenced.iter().filter(|(name, _)| self.other_secrets.get(name).is_some());
         secrets.extend(referenced.map(|(name, seen)| (name.clone(), seen.value.clone())));
@@ -130,23 +133,26 @@ impl Observed {
     /// Secrets that are referred to and are not the operator's.
     pub(super) fn references(&self) -> BTreeSet<ObjectName> {
         let mut names = BTreeSet::new();
+        let mut add = |name: ObjectName| {
+            if self.other_secrets.get(&name).is_some() {
+                names.insert(name);
+            }
+        };
         for (name, seen) in self.api_keys.iter() {
             let spec = &seen.value.object.spec;
             let brought = spec.secret_ref.as_ref().map(|secret| &*secret.name);
-            let generated = spec.secret_name.as_deref().unwrap_or(name.name());
-            names.insert(ObjectName::new(name.namespace(), brought.unwrap_or(generated)));
+            match brought.or(spec.secret_name.as_deref()) {
+                Some(secret) => add(ObjectName::new(name.namespace(), secret)),
+                None => add(name.clone()),
+            }
         }
         for (name, seen) in self.routes.iter() {
-            let secrets = seen
-                .value
-                .object
-                .spec
-                .backends
+            let backends = &seen.value.object.spec.backends;
+            let secrets = backends
                 .iter()
                 .filter_map(|backend| Some(backend.open_ai.as_ref()?.api_key_secret_ref.as_ref()?.name.as_str()));
-            names.extend(secrets.map(|secret| ObjectName::new(name.namespace(), secret)));
+            secrets.for_each(|secret| add(ObjectName::new(name.namespace(), secret)));
         }
-        names.retain(|name| self.other_secrets.get(name).is_some());
         names
     }
 
@@ -197,7 +203,7 @@ fn tracked<S, T>(metadata: ObjectMeta, spec: S, status: Option<T>) -> Option<Tra
         rotate: metadata.annotations.and_then(|mut all| all.remove(key_secret::ROTATE)),
         spec,
     };
-    Some(Tracked { object, generation: metadata.generation, status })
+    Some(Tracked { object: Arc::new(object), generation: metadata.generation, status })
 }
 
 pub(super) fn api_key(key: ApiKey) -> Option<Tracked<ApiKeySpec, ApiKeyStatus>> {
@@ -212,8 +218,8 @@ pub(super) fn route(route: ModelRoute) -> Option<Tracked<ModelRouteSpec, ModelRo
     tracked(route.metadata, route.spec, route.status)
 }
 
-pub(super) fn key_secret(secret: Secret) -> Option<SecretContent> {
-    if goes(&secret) { None } else { Some(SecretContent::of(secret)) }
+pub(super) fn key_secret(secret: Secret) -> Option<Arc<SecretContent>> {
+    if goes(&secret) { None } else { Some(Arc::new(SecretContent::of(secret))) }
 }
 
 pub(super) fn other_secret(secret: PartialObjectMeta<Secret>) -> Option<()> {

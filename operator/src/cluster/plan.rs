@@ -4,7 +4,7 @@
 mod configs;
 mod reports;
 
-use std::{collections::BTreeMap, vec};
+use std::{collections::BTreeMap, sync::Arc, vec};
 
 use jiff::Timestamp;
 use vectoll_config::{ObjectName, Uid};
@@ -25,7 +25,7 @@ pub(super) enum Action {
     /// A Secret of an ApiKey that is gone.
     RemoveKey { secret: ObjectName, version: u64 },
     /// A config is written. The version is its Secret's, where there is one.
-    WriteConfig { namespace: String, files: Box<Files>, present: Option<u64> },
+    WriteConfig { namespace: String, files: Arc<Files>, present: Option<u64> },
     /// Nobody needs a config any more.
     RemoveConfig { namespace: String, uid: Uid, version: u64 },
     /// A pod is to look at its config.
@@ -77,8 +77,12 @@ impl Action {
     }
 }
 
-/// Configs that were made ready, by namespace.
-pub(super) type Prepared = BTreeMap<String, Files>;
+/// The configs that were made last, by namespace: in force, or on their way.
+pub(super) type Prepared = BTreeMap<String, Arc<Files>>;
+
+/// The most that one plan takes on of what comes in masses. A plan that is not carried out before the next one is made was
+/// made for nothing.
+const BULK: usize = 512;
 
 /// What has failed again and again, and how.
 pub(super) type Troubles = BTreeMap<Target, String>;
@@ -88,6 +92,8 @@ pub(super) type Troubles = BTreeMap<Target, String>;
 pub(super) struct Plan {
     /// All that is to be done, what others wait for first.
     pub(super) actions: Vec<Action>,
+    /// How many changes it leaves to the next one.
+    pub(super) later: usize,
     /// How many resources of a kind are ready, and how many are not.
     pub(super) ready: BTreeMap<Kind, [usize; 2]>,
 }
@@ -100,16 +106,18 @@ pub(super) fn plan(
     prepared: &mut Prepared,
     troubles: &Troubles,
     now: Timestamp,
-) -> anyhow::Result<Plan> {
-    let configs = configs::configs(observed, world, judgement, prepared, troubles)?;
-    let (reports, ready) = reports::reports(observed, judgement, &configs.undelivered, troubles, now);
-    let (new, replaced) = mints(observed, judgement);
+) -> Plan {
+    let configs = configs::configs(observed, world, judgement, prepared, troubles);
+    let reports = reports::reports(observed, judgement, &configs.undelivered, troubles, now);
+    let (mut new, replaced) = mints(observed, judgement);
+    let later = reports.later + new.len().saturating_sub(BULK);
+    new.truncate(BULK);
     // Until it is in the config nothing of it works: values that are replaced, and whatever ends, go before the mass of
     // what is new. The rest takes turns, so that none of it waits for all of another kind.
     let mut actions = replaced;
     actions.extend(configs.writes);
-    actions.extend(in_turn([new, configs.touches, reports]));
-    Ok(Plan { actions, ready })
+    actions.extend(in_turn([new, configs.touches, reports.actions]));
+    Plan { actions, later, ready: reports.ready }
 }
 
 /// Values to make for the first time; and those to replace, with the Secrets that are to go.

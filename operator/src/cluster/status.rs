@@ -6,12 +6,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use vectoll_crds::{ApiKeyStatus, ModelRouteStatus, TeamStatus};
 
-use crate::{
-    judge::{Condition, Status},
-    resolve::ResolvedKey,
-};
+use crate::{judge::Condition, resolve::ResolvedKey};
 
-/// The longest message of a condition that the API server takes.
+/// The longest message of a condition that the API server takes, in bytes.
 const LONGEST_MESSAGE: usize = 32_768;
 
 /// A status that is to be written.
@@ -32,19 +29,28 @@ pub(super) fn api_key(
     now: Timestamp,
 ) -> Option<NewStatus> {
     let value = key.map(|key| &key.value);
+    let secret_name = value.map(|value| value.secret.name());
+    // A key that lost its Secret is still the key that had it.
+    let had = || present.and_then(|status| status.key_hint.as_deref());
+    let key_hint = value.map(|value| &*value.hint).or_else(had);
+    let next_rotation = value.and_then(|value| value.next_rotation).map(|at| Time(whole_second(at)));
+    let same = present.is_some_and(|status| {
+        status.observed_generation == generation
+            && status.secret_name.as_deref() == secret_name
+            && status.key_hint.as_deref() == key_hint
+            && status.next_rotation == next_rotation
+            && are_same(&status.conditions, generation, found)
+    });
+    if same {
+        return None;
+    }
     let wanted = ApiKeyStatus {
         observed_generation: generation,
         conditions: conditions(present.map(|status| &*status.conditions), generation, found, now),
-        secret_name: value.map(|value| value.secret.name().to_owned()),
-        key_hint: value
-            .map(|value| value.hint.clone())
-            // A key that lost its Secret is still the key that had it.
-            .or_else(|| present.and_then(|status| status.key_hint.clone())),
-        next_rotation: value.and_then(|value| value.next_rotation).map(|at| Time(whole_second(at))),
+        secret_name: secret_name.map(str::to_owned),
+        key_hint: key_hint.map(str::to_owned),
+        next_rotation,
     };
-    if present == Some(&wanted) {
-        return None;
-    }
     let mut patch = patch(&wanted);
     if let Some(fields) = patch.as_object_mut() {
         for optional in ["secretName", "keyHint", "nextRotation"] {
@@ -61,8 +67,7 @@ pub(super) fn team(
     found: &[Condition],
     now: Timestamp,
 ) -> Option<NewStatus> {
-    let conditions = conditions(present.map(|status| &*status.conditions), generation, found, now);
-    unlike(present, &TeamStatus { observed_generation: generation, conditions: conditions.clone() }, conditions)
+    plain(present.map(|status| (status.observed_generation, &*status.conditions)), generation, found, now)
 }
 
 /// The status of a ModelRoute, if it differs from the present one.
@@ -72,16 +77,33 @@ pub(super) fn route(
     found: &[Condition],
     now: Timestamp,
 ) -> Option<NewStatus> {
-    let conditions = conditions(present.map(|status| &*status.conditions), generation, found, now);
-    unlike(present, &ModelRouteStatus { observed_generation: generation, conditions: conditions.clone() }, conditions)
+    plain(present.map(|status| (status.observed_generation, &*status.conditions)), generation, found, now)
 }
 
-fn unlike<S: Serialize + PartialEq>(
-    present: Option<&S>,
-    wanted: &S,
-    conditions: Vec<ApiCondition>,
+/// A status that has nothing but conditions and the generation they are of.
+fn plain(
+    present: Option<(Option<i64>, &[ApiCondition])>,
+    generation: Option<i64>,
+    found: &[Condition],
+    now: Timestamp,
 ) -> Option<NewStatus> {
-    (present != Some(wanted)).then(|| NewStatus { patch: patch(wanted), conditions })
+    if present.is_some_and(|(observed, present)| observed == generation && are_same(present, generation, found)) {
+        return None;
+    }
+    let conditions = conditions(present.map(|(_, conditions)| conditions), generation, found, now);
+    Some(NewStatus { patch: json!({"observedGeneration": generation, "conditions": conditions}), conditions })
+}
+
+/// Whether the conditions say what was found. Nearly all of them do, nearly always.
+fn are_same(present: &[ApiCondition], generation: Option<i64>, found: &[Condition]) -> bool {
+    present.len() == found.len()
+        && present.iter().zip(found).all(|(present, found)| {
+            present.type_ == found.kind.name()
+                && present.status == found.status.name()
+                && present.reason == found.reason
+                && present.observed_generation == generation
+                && present.message == shortened(&found.message)
+        })
 }
 
 fn patch(status: &impl Serialize) -> Value {
@@ -96,28 +118,24 @@ fn conditions(
     now: Timestamp,
 ) -> Vec<ApiCondition> {
     let condition = |condition: &Condition| {
-        let type_ = format!("{:?}", condition.kind);
-        let status = match condition.status {
-            Status::True => "True",
-            Status::False => "False",
-            Status::Unknown => "Unknown",
-        };
+        let (type_, status) = (condition.kind.name(), condition.status.name());
         let before = present.into_iter().flatten().find(|before| before.type_ == type_);
         let turned = before.filter(|before| before.status == status).map(|before| before.last_transition_time.clone());
-        let mut message = condition.message.clone();
-        if message.len() > LONGEST_MESSAGE {
-            message = message.chars().take(LONGEST_MESSAGE / 4).collect();
-        }
         ApiCondition {
-            type_,
+            type_: type_.to_owned(),
             status: status.to_owned(),
             reason: condition.reason.to_owned(),
-            message,
+            message: shortened(&condition.message).to_owned(),
             observed_generation: generation,
             last_transition_time: turned.unwrap_or(Time(whole_second(now))),
         }
     };
     found.iter().map(condition).collect()
+}
+
+/// What the API server takes of a message.
+fn shortened(message: &str) -> &str {
+    message.get(..message.floor_char_boundary(LONGEST_MESSAGE)).unwrap_or(message)
 }
 
 /// Times in the API have no fractions: one that had would come back changed.

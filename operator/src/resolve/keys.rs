@@ -1,6 +1,9 @@
 //! Keys, their Teams and their values.
 
-use std::collections::{BTreeMap, HashMap, hash_map::Entry};
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use vectoll_config::{KeyHash, ObjectName};
@@ -46,7 +49,7 @@ pub(crate) fn resolve_keys(
     let mut outcome = KeyOutcome::default();
     outcome.values.generated = Generated::of(world);
     let mut values = Values::new();
-    let mut objects: Vec<&Object<ApiKeySpec>> = world.api_keys.values().collect();
+    let mut objects: Vec<&Arc<Object<ApiKeySpec>>> = world.api_keys.values().collect();
     objects.sort_by_key(|object| object.seniority());
     for object in objects {
         let mut found = Vec::new();

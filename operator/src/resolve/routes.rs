@@ -1,6 +1,9 @@
 //! Routes, the names they serve, their credentials and their prices.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use vectoll_config::{ModelPattern, ObjectName};
 use vectoll_crds::{AllowedNamespaces, ModelRouteSpec, OpenAi};
@@ -33,7 +36,7 @@ pub(crate) fn resolve_routes(
 ) -> Vec<ResolvedRoute> {
     let mut claimed: HashMap<(String, ModelPattern), ObjectName> = HashMap::new();
     let mut resolved = Vec::new();
-    let mut objects: Vec<&Object<ModelRouteSpec>> = world.routes.values().collect();
+    let mut objects: Vec<&Arc<Object<ModelRouteSpec>>> = world.routes.values().collect();
     objects.sort_by_key(|object| object.seniority());
     for object in objects {
         let mut found = Vec::new();

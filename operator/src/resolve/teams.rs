@@ -1,6 +1,6 @@
 //! Teams and the namespaces they look for routes in.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use vectoll_config::ObjectName;
 
@@ -17,13 +17,17 @@ pub(crate) fn resolve_teams(
     conditions: &mut BTreeMap<ResourceRef, Vec<Condition>>,
 ) -> BTreeMap<ObjectName, ValidTeam> {
     let mut usable = BTreeMap::new();
+    let users_of = users_of(world);
     for object in world.teams.values() {
         let mut found = Vec::new();
         let mut ready = Ok(());
         match team(object) {
             Ok(team) => {
                 found.push(Condition::holds(ConditionType::Accepted, "Accepted", ""));
-                let users = users(&team, world);
+                // Of those that it allows: nobody else's keys say anything about it.
+                let users = users_of.get(&(team.name.namespace(), team.name.name())).into_iter().flatten();
+                let allowed = |user: &&str| consents(&team.allowed_namespaces, team.name.namespace(), user, world);
+                let users: BTreeSet<&str> = users.copied().filter(allowed).collect();
                 found.push(route_namespaces(&team, &users, world));
                 if is_limited(&team) {
                     let sidecars = |namespace: &&str| world.sidecars.get(*namespace).copied().unwrap_or_default();
@@ -77,18 +81,15 @@ fn route_namespaces(team: &ValidTeam, users: &BTreeSet<&str>, world: &World) -> 
     }
 }
 
-/// The namespaces of the Team's keys: of those that it allows. Nobody else's say anything about it.
-fn users<'a>(team: &ValidTeam, world: &'a World) -> BTreeSet<&'a str> {
-    world
-        .api_keys
-        .values()
-        .filter(|key| {
-            let namespace = key.spec.team_ref.namespace.as_deref().unwrap_or(key.name.namespace());
-            key.spec.team_ref.name == team.name.name() && namespace == team.name.namespace()
-        })
-        .map(|key| key.name.namespace())
-        .filter(|namespace| consents(&team.allowed_namespaces, team.name.namespace(), namespace, world))
-        .collect()
+/// The namespaces of each Team's keys, by the Team's namespace and name.
+fn users_of(world: &World) -> HashMap<(&str, &str), BTreeSet<&str>> {
+    let mut users: HashMap<(&str, &str), BTreeSet<&str>> = HashMap::new();
+    for key in world.api_keys.values() {
+        let namespace = key.name.namespace();
+        let team = (key.spec.team_ref.namespace.as_deref().unwrap_or(namespace), &*key.spec.team_ref.name);
+        users.entry(team).or_default().insert(namespace);
+    }
+    users
 }
 
 fn is_limited(team: &ValidTeam) -> bool {

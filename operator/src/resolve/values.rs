@@ -274,11 +274,11 @@ mod tests {
         let team = ObjectName::new("apps", "team");
         let spec_of_team: TeamSpec = serde_yaml::from_str("{}").unwrap();
         let object = Object { name: team.clone(), uid: Uid::new("t"), created: None, rotate: None, spec: spec_of_team };
-        world.teams.insert(team, object);
+        world.teams.insert(team, object.into());
         let name = ObjectName::new("apps", "alice");
         let spec: ApiKeySpec = serde_yaml::from_str(&format!("{{teamRef: {{name: team}}{spec}}}")).unwrap();
         let rotate = wish.map(str::to_owned);
-        world.api_keys.insert(name.clone(), Object { name, uid: Uid::new("u"), created: None, rotate, spec });
+        world.api_keys.insert(name.clone(), Object { name, uid: Uid::new("u"), created: None, rotate, spec }.into());
         world
     }
 
@@ -300,7 +300,7 @@ mod tests {
     fn judged(spec: &str, wish: Option<&str>, content: Option<SecretContent>) -> Judgement {
         let mut world = world(spec, wish);
         if let Some(content) = content {
-            world.secrets = BTreeMap::from([(ObjectName::new("apps", "alice"), content)]);
+            world.secrets = BTreeMap::from([(ObjectName::new("apps", "alice"), content.into())]);
         }
         judge(&world, at(NOW))
     }
@@ -356,7 +356,7 @@ mod tests {
         let mut world = world(", secretName: new, rotation: {gracePeriod: 1h}", None);
         let (old, new) = (ObjectName::new("apps", "alice"), ObjectName::new("apps", "new"));
         world.had_value.insert(old.clone());
-        world.secrets.insert(old.clone(), secret("u", VALUE, NOW, None, Vec::new()));
+        world.secrets.insert(old.clone(), secret("u", VALUE, NOW, None, Vec::new()).into());
         let judgement = judge(&world, at(NOW));
         let mint = judgement.to_mint.first().unwrap();
         let before = Previous { hash: KeyHash::of(VALUE.as_bytes()), until: at("2026-01-10T01:00:00Z") };
@@ -364,7 +364,7 @@ mod tests {
         assert!(judgement.stale.is_empty(), "first the new one is made");
 
         let made = secret("u", "sk-vt-another-value-of-some-length", NOW, None, mint.previous.clone());
-        world.secrets.insert(new, made);
+        world.secrets.insert(new, made.into());
         let judgement = judge(&world, at(NOW));
         assert_eq!(judgement.key(&old).unwrap().value.previous, [before]);
         assert_eq!((judgement.stale, judgement.to_mint.len()), (vec![old], 0));
@@ -375,16 +375,16 @@ mod tests {
         let current = Previous { hash: KeyHash::of(VALUE.as_bytes()), until: at("2026-01-10T00:30:00Z") };
         let mut world = world("", None);
         let (alice, bob) = (ObjectName::new("apps", "alice"), ObjectName::new("apps", "bob"));
-        world.secrets.insert(alice.clone(), secret("u", VALUE, NOW, None, vec![current]));
+        world.secrets.insert(alice.clone(), secret("u", VALUE, NOW, None, vec![current]).into());
         // Another key brings what is still in its grace period here.
         let lent = Previous { hash: KeyHash::of(b"sk-vt-a-value-that-moved-on"), until: at("2026-01-10T00:30:00Z") };
-        world.secrets.get_mut(&alice).unwrap().notes.previous.push(lent);
+        std::sync::Arc::make_mut(world.secrets.get_mut(&alice).unwrap()).notes.previous.push(lent);
         let spec: ApiKeySpec = serde_yaml::from_str("{teamRef: {name: team}, secretRef: {name: brought}}").unwrap();
         let object = Object { name: bob.clone(), uid: Uid::new("b"), created: None, rotate: None, spec };
-        world.api_keys.insert(bob.clone(), object);
+        world.api_keys.insert(bob.clone(), object.into());
         let data = [("key".to_owned(), k8s_openapi::ByteString(b"sk-vt-a-value-that-moved-on".to_vec()))];
         let brought = Secret { data: Some(data.into()), ..Secret::default() };
-        world.secrets.insert(ObjectName::new("apps", "brought"), SecretContent::of(brought));
+        world.secrets.insert(ObjectName::new("apps", "brought"), SecretContent::of(brought).into());
 
         let judgement = judge(&world, at(NOW));
         assert_eq!(judgement.key(&alice).unwrap().value.previous, []);

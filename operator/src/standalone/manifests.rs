@@ -145,16 +145,16 @@ impl Manifests {
             let name = name.clone();
             match resource.clone() {
                 Resource::ApiKey(object) => {
-                    world.api_keys.insert(name, object);
+                    world.api_keys.insert(name, object.into());
                 }
                 Resource::Team(object) => {
-                    world.teams.insert(name, object);
+                    world.teams.insert(name, object.into());
                 }
                 Resource::ModelRoute(object) => {
-                    world.routes.insert(name, object);
+                    world.routes.insert(name, object.into());
                 }
                 Resource::Secret(content) => {
-                    world.secrets.insert(name, content);
+                    world.secrets.insert(name, content.into());
                 }
                 Resource::Namespace(labels) => {
                     world.namespaces.insert(name.name().to_owned(), labels);

@@ -9,6 +9,7 @@ use std::{
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -95,7 +96,7 @@ impl State {
     /// Adds the generated Secrets to the world, where no manifest has them, and the UIDs that are known.
     pub(super) fn read_into(&self, world: &mut World) {
         for (name, minted) in &self.secrets {
-            world.secrets.entry(name.clone()).or_insert_with(|| minted.content.clone());
+            world.secrets.entry(name.clone()).or_insert_with(|| Arc::new(minted.content.clone()));
         }
         for (key, uid) in uids(world) {
             if uid.to_string().is_empty()
@@ -198,8 +199,10 @@ fn identity(kind: Kind, name: &ObjectName) -> String {
 
 /// The UID of every object that has an account, by kind and name.
 fn uids(world: &mut World) -> impl Iterator<Item = (String, &mut Uid)> {
-    let keys = world.api_keys.iter_mut().map(|(name, object)| (identity(Kind::ApiKey, name), &mut object.uid));
-    let teams = world.teams.iter_mut().map(|(name, object)| (identity(Kind::Team, name), &mut object.uid));
+    let keys =
+        world.api_keys.iter_mut().map(|(name, object)| (identity(Kind::ApiKey, name), &mut Arc::make_mut(object).uid));
+    let teams =
+        world.teams.iter_mut().map(|(name, object)| (identity(Kind::Team, name), &mut Arc::make_mut(object).uid));
     keys.chain(teams)
 }
 

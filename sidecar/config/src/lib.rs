@@ -21,5 +21,5 @@ pub use money::{MoneyError, PicoUsd, Price};
 pub use name::{NameError, ObjectName, Uid};
 pub use pattern::{ModelPattern, PatternError};
 pub use position::line_of;
-pub use read::{ConfigError, read_v1, write_v1};
+pub use read::{ConfigError, check_v1, read_v1, write_v1};
 pub use zone::{ZoneError, ZoneName};

@@ -39,6 +39,14 @@ pub fn read_v1(text: &str) -> Result<Config, ConfigError> {
     }
 }
 
+/// Checks what the types cannot say, as [`read_v1`] does with what it has read. The line is not known.
+pub fn check_v1(config: &Config) -> Result<(), ConfigError> {
+    match first_fault(config) {
+        None => Ok(()),
+        Some((path, reason)) => Err(ConfigError { path, line: None, reason }),
+    }
+}
+
 /// Writes version 1 as YAML.
 pub fn write_v1(config: &Config) -> Result<String, serde_yaml::Error> {
     serde_yaml::to_string(config)

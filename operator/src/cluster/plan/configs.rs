@@ -1,9 +1,12 @@
 //! Config Secrets: which to write and to remove, and the pods that are to look at theirs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp};
-use vectoll_config::{ObjectName, read_v1, v1};
+use vectoll_config::ObjectName;
 
 use super::{Action, Prepared, Target, Troubles};
 use crate::{
@@ -70,7 +73,7 @@ pub(super) fn configs(
     judgement: &Judgement,
     prepared: &mut Prepared,
     troubles: &Troubles,
-) -> anyhow::Result<Configs> {
+) -> Configs {
     let mut found = Configs::default();
     let mut contracts: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (name, seen) in observed.pods.iter().filter(|(_, seen)| seen.value.lives) {
@@ -109,28 +112,36 @@ pub(super) fn configs(
         let present = observed.configs.get(&name);
         let generation = present.map_or(0, |seen| seen.value.generation);
         let age = |name: &ObjectName| world.api_keys.get(name).map(|object| (object.created, name.clone()));
-        let ready = match prepared.remove(*namespace) {
-            Some(ready) if ready.are_of(&config) && ready.generation == generation => ready,
-            Some(_) | None => Files::make(config, generation, age)?,
+        // A Secret that was lost does not begin at one again: sidecars and pods know how far it was.
+        let touched = observed.pods.in_namespace(namespace).filter_map(|(_, seen)| seen.value.touched).max();
+        let next = generation.max(touched.unwrap_or_default()) + 1;
+        let in_force = |files: &Arc<Files>| present.is_some_and(|seen| seen.value.hash == files.hash);
+        let last = prepared.remove(*namespace);
+        let unchanged = match &last {
+            Some(last) => Some(last.clone()).filter(|last| last.are_of(&config)),
+            // As after a start: it may be what is in force.
+            None => Files::make(config.clone(), generation, age).ok().map(Arc::new).filter(in_force),
         };
-        if let Some(seen) = present.filter(|seen| seen.value.hash == ready.hash) {
+        let files = match unchanged.filter(|files| in_force(files) || files.generation == next) {
+            Some(files) => files,
+            None => match Files::make(config, next, age) {
+                Ok(files) => Arc::new(files),
+                Err(error) => {
+                    // The sidecars would refuse it whole: what is in force stays, and it is said.
+                    tracing::error!(namespace, error = format!("{error:#}"), "a config that no sidecar would take");
+                    tell_all(&Undelivered::new("ConfigInvalid", format!("a fault of the operator's: {error:#}")));
+                    continue;
+                }
+            },
+        };
+        found.undelivered.extend(files.left_out.iter().map(|name| (name.clone(), Undelivered::full())));
+        if let Some(seen) = present.filter(|_| in_force(&files)) {
             stale.extend(stale_pods(observed, namespace, &seen.value));
         } else {
-            // A Secret that was lost does not begin at one again: sidecars and pods know how far it was.
-            let known = observed.pods.in_namespace(namespace).filter_map(|(_, seen)| seen.value.touched).max();
-            let next = generation.max(known.unwrap_or_default()) + 1;
-            let files = Box::new(ready.again(next, age)?);
-            if let Some(error) = unreadable(&files) {
-                // The sidecars would refuse it whole: what is in force stays, and it is said.
-                tracing::error!(namespace, error, "a config that no sidecar would take was not written");
-                tell_all(&Undelivered::new("ConfigInvalid", format!("a fault of the operator's: {error}")));
-            } else {
-                let present = present.map(|seen| seen.version);
-                found.writes.push(Action::WriteConfig { namespace: (*namespace).to_owned(), files, present });
-            }
+            let (namespace, present) = ((*namespace).to_owned(), present.map(|seen| seen.version));
+            found.writes.push(Action::WriteConfig { namespace, files: files.clone(), present });
         }
-        found.undelivered.extend(ready.left_out.iter().map(|name| (name.clone(), Undelivered::full())));
-        prepared.insert((*namespace).to_owned(), ready);
+        prepared.insert((*namespace).to_owned(), files);
     }
     for (name, seen) in observed.configs.iter().filter(|(name, _)| !needed.contains(name.namespace())) {
         if !observed.ends(name.namespace()) {
@@ -140,15 +151,7 @@ pub(super) fn configs(
     }
     stale.sort_by_key(|(touched, _)| *touched);
     found.touches = stale.into_iter().map(|(_, action)| action).collect();
-    Ok(found)
-}
-
-/// Why a sidecar would not take it.
-fn unreadable(files: &Files) -> Option<String> {
-    let Some(text) = files.by_name.get(v1::FILE).and_then(|file| std::str::from_utf8(file).ok()) else {
-        return Some(format!("no {}", v1::FILE));
-    };
-    read_v1(text).err().map(|error| error.to_string())
+    found
 }
 
 /// Pods that may not have seen the config as it is, with the generation that they were touched for.

@@ -1,12 +1,12 @@
 //! Statuses: what was judged, and what became of it, told where people look.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as ApiCondition;
 use vectoll_config::ObjectName;
 
-use super::{Action, Target, Troubles, Turn, configs::Undelivered};
+use super::{Action, BULK, Target, Troubles, Turn, configs::Undelivered};
 use crate::{
     cluster::{
         observed::Observed,
@@ -19,15 +19,26 @@ use crate::{
 /// The reason of a key that has no value yet.
 const PENDING: &str = "SecretPending";
 
-/// Statuses to write; and how many resources of a kind are ready, and how many are not.
+/// What is to be told.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    /// Statuses to write: as many as one plan takes on.
+    pub(super) actions: Vec<Action>,
+    /// How many are left for later.
+    pub(super) later: usize,
+    /// How many resources of a kind are ready, and how many are not.
+    pub(super) ready: BTreeMap<Kind, [usize; 2]>,
+}
+
 pub(super) fn reports(
     observed: &Observed,
     judgement: &Judgement,
     undelivered: &BTreeMap<ObjectName, Undelivered>,
     troubles: &Troubles,
     now: Timestamp,
-) -> (Vec<Action>, BTreeMap<Kind, [usize; 2]>) {
+) -> Reports {
     let mut actions = Vec::new();
+    let mut later = 0;
     let mut ready: BTreeMap<Kind, [usize; 2]> =
         [Kind::ApiKey, Kind::Team, Kind::ModelRoute].into_iter().map(|kind| (kind, [0; 2])).collect();
     let stuck: BTreeMap<&ObjectName, String> = judgement
@@ -40,15 +51,15 @@ pub(super) fn reports(
         .collect();
     for (of, found) in &judgement.conditions {
         let name = &of.name;
-        let mut found = found.clone();
+        let mut found = Cow::Borrowed(found);
         let (uid, before, status) = match of.kind {
             Kind::ApiKey => {
                 let Some(seen) = observed.api_keys.get(name) else { continue };
                 if let Some(error) = stuck.get(name) {
-                    not_written(&mut found, error);
+                    not_written(found.to_mut(), error);
                 }
                 if let Some(why) = undelivered.get(name) {
-                    not_programmed(&mut found, why);
+                    not_programmed(found.to_mut(), why);
                 }
                 let (of, present) = (&seen.value.object, seen.value.status.as_ref());
                 let status = status::api_key(present, seen.value.generation, &found, judgement.key(name), now);
@@ -69,12 +80,18 @@ pub(super) fn reports(
         };
         let [is_ready, is_not] = ready.entry(of.kind).or_default();
         *(if found.iter().any(is_ready_now) { is_ready } else { is_not }) += 1;
-        if let Some(status) = status {
+        // A key that is about to get its value is told of when it has it.
+        let is_new = before.is_none() && found.iter().any(|condition| condition.reason == PENDING);
+        if let Some(status) = status.filter(|_| !is_new) {
             let turned = turned(before.map(Vec::as_slice), &status);
-            actions.push(Action::Report { of: of.clone(), uid, status, turned });
+            if actions.len() < BULK {
+                actions.push(Action::Report { of: of.clone(), uid, status, turned });
+            } else {
+                later += 1;
+            }
         }
     }
-    (actions, ready)
+    Reports { actions, later, ready }
 }
 
 fn is_ready_now(condition: &Condition) -> bool {
@@ -99,7 +116,7 @@ fn turned(before: Option<&[ApiCondition]>, status: &NewStatus) -> Option<Turn> {
 fn not_written(found: &mut [Condition], error: &str) {
     for condition in found.iter_mut().filter(|condition| condition.reason == PENDING) {
         condition.reason = "WriteFailed";
-        error.clone_into(&mut condition.message);
+        condition.message = error.to_owned().into();
     }
 }
 
@@ -109,7 +126,7 @@ fn not_programmed(found: &mut [Condition], why: &Undelivered) {
         if condition.kind == ConditionType::Programmed || is_ready_now(condition) {
             condition.status = Status::False;
             condition.reason = why.reason;
-            condition.message.clone_from(&why.message);
+            condition.message = why.message.clone().into();
         }
     }
 }
