@@ -19,27 +19,27 @@ pub fn older_sidecars(cluster: &Cluster) -> anyhow::Result<()> {
     cluster.api_key(ns, "alice", "")?;
     cluster.tag_image("sidecar", "0.0.1")?;
     cluster.release("upgrade", &["--set", "sidecar.image.tag=0.0.1"])?;
-    let start = |name: &str| -> anyhow::Result<String> {
-        // The Service leads to the new pods a moment after they are ready.
-        cluster.until("the webhook to answer", DEADLINE, || {
-            Ok(cluster.apply(&pod(ns, name, "vectoll.dev/api-key: alice")).ok())
-        })?;
-        cluster.wait(ns, "condition=Ready", &format!("pod/{name}"))?;
-        cluster.call(ns, name, None, 10)?;
-        image(cluster, ns, name)
+    // Two operators answer during a rollout, also for a moment after it: one that goes still injects what it knows.
+    let start = |name: &str, version: &str| -> anyhow::Result<String> {
+        cluster.until(&format!("a pod with the sidecar {version}"), DEADLINE * 3, || {
+            cluster.apply(&pod(ns, name, "vectoll.dev/api-key: alice"))?;
+            let image = image(cluster, ns, name)?;
+            if image.ends_with(&format!(":{version}")) {
+                return Ok(Some(image));
+            }
+            cluster.kubectl(&["delete", "pod", name, "-n", ns, "--now"])?;
+            Ok(None)
+        })
     };
-    // Two operators answer during a rollout: the one that was there before may still have injected its own version.
-    let older = cluster.until("a pod with the older sidecar", DEADLINE * 3, || {
-        let image = start("older")?;
-        if image.ends_with(":0.0.1") {
-            return Ok(Some(image));
-        }
-        cluster.kubectl(&["delete", "pod", "older", "-n", ns, "--now"])?;
-        Ok(None)
-    })?;
+    let serves = |name: &str| -> anyhow::Result<()> {
+        cluster.wait(ns, "condition=Ready", &format!("pod/{name}"))?;
+        cluster.call(ns, name, None, 10).map(|_| ())
+    };
+    let older = start("older", "0.0.1")?;
+    serves("older")?;
     cluster.release("upgrade", &[])?;
-    let newer = start("newer")?;
-    ensure!(newer.ends_with(concat!(":", env!("CARGO_PKG_VERSION"))), "{newer}");
+    start("newer", env!("CARGO_PKG_VERSION"))?;
+    serves("newer")?;
     cluster.call(ns, "older", None, 5)?;
 
     // It starts again as what it was, and an edit reaches both.

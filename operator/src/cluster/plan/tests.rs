@@ -1,1 +1,254 @@
+//! The plan on small observed worlds.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::unnecessary_wraps,
+    reason = "tests"
+)]
+
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::json;
+use vectoll_crds::{ApiKey, Team};
+
+use super::*;
+use crate::{
+    cluster::observed::{self, Config, Sidecar},
+    judge::{ConditionType, Status, judge},
+};
+
+const NOW: &str = "2026-01-10T00:00:00Z";
+
+fn now() -> Timestamp {
+    NOW.parse().unwrap()
+}
+
+fn name(name: &str) -> ObjectName {
+    ObjectName::new("apps", name)
+}
+
+/// A Team, and keys of it without values, in one namespace.
+fn world(keys: &[&str]) -> Observed {
+    let mut observed = Observed::default();
+    let team: Team = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "Team",
+        "metadata": {"name": "team", "namespace": "apps", "uid": "t"}, "spec": {}}))
+    .unwrap();
+    observed.teams.put(name("team"), 1, observed::team(team).unwrap());
+    for key in keys {
+        let object: ApiKey = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "ApiKey",
+            "metadata": {"name": key, "namespace": "apps", "uid": key, "generation": 1}, "spec": {"teamRef": {"name": "team"}}}))
+        .unwrap();
+        observed.api_keys.put(name(key), 1, observed::api_key(object).unwrap());
+    }
+    observed
+}
+
+/// The Secret that the operator made for a key.
+fn give_value(observed: &mut Observed, key: &str) {
+    let mint = Mint {
+        api_key: name(key),
+        uid: Uid::new(key),
+        secret: name(key),
+        cause: Cause::New,
+        previous: Vec::new(),
+        request: None,
+    };
+    let mut secret: Secret = mint.secret(&format!("sk-vt-a-value-of-its-own-{key}"), now());
+    secret.metadata.owner_references = Some(vec![mint.owner_reference()]);
+    observed.key_secrets.put(name(key), 2, observed::key_secret(secret).unwrap());
+}
+
+fn sidecar(observed: &mut Observed, pod: &str, touched: Option<u64>, contract: &str) {
+    let sidecar = Sidecar { uid: Uid::new(pod), created: None, touched, contract: contract.to_owned(), lives: true };
+    observed.pods.put(name(pod), 1, sidecar);
+}
+
+struct Planner {
+    observed: Observed,
+    prepared: Prepared,
+    troubles: Troubles,
+}
+
+impl Planner {
+    fn new(observed: Observed) -> Self {
+        Self { observed, prepared: Prepared::new(), troubles: Troubles::new() }
+    }
+
+    fn plan(&mut self) -> Plan {
+        let world = self.observed.world();
+        let judgement = judge(&world, now());
+        plan(&self.observed, &world, &judgement, &mut self.prepared, &self.troubles, now())
+    }
+
+    /// Words of the actions, in order.
+    fn words(&mut self) -> Vec<&'static str> {
+        self.plan().actions.iter().map(Action::word).collect()
+    }
+
+    /// Carries out the config that is planned.
+    fn write_config(&mut self) -> u64 {
+        let plan = self.plan();
+        let written = plan.actions.iter().find_map(|action| match action {
+            Action::WriteConfig { files, .. } => Some(files.clone()),
+            _ => None,
+        });
+        let files = written.unwrap();
+        let config =
+            Config { uid: Uid::new("config"), generation: files.generation, hash: files.hash, written_at: Some(now()) };
+        let version = self.observed.configs.get(&config_name("apps")).map_or(1, |seen| seen.version + 1);
+        self.observed.configs.put(config_name("apps"), version, config);
+        files.generation
+    }
+
+    /// Status and reason of a key's condition as it is to be told.
+    fn told(&mut self, key: &str, condition: &str) -> Option<(String, String)> {
+        self.plan().actions.into_iter().find_map(|action| match action {
+            Action::Report { of, status, .. } if of.name == name(key) && of.kind == Kind::ApiKey => {
+                let found = status.conditions.into_iter().find(|found| found.type_ == condition)?;
+                Some((found.status, found.reason))
+            }
+            _ => None,
+        })
+    }
+}
+
+fn pair(status: Status, reason: &str) -> Option<(String, String)> {
+    Some((status.name().to_owned(), reason.to_owned()))
+}
+
+#[test]
+fn a_config_goes_before_the_mass_of_new_keys() {
+    let keys: Vec<String> = (0..BULK + 5).map(|n| format!("new-{n:04}")).collect();
+    let mut names: Vec<&str> = keys.iter().map(String::as_str).collect();
+    names.push("old");
+    let mut observed = world(&names);
+    give_value(&mut observed, "old");
+    let mut planner = Planner::new(observed);
+    let plan = planner.plan();
+    let words: Vec<&str> = plan.actions.iter().map(Action::word).collect();
+    assert_eq!(words[0], "write_config");
+    assert_eq!(words.iter().filter(|word| **word == "make_key").count(), BULK);
+    assert_eq!(plan.later, 5, "the others come next");
+    assert_eq!(words[1..5], ["make_key", "report_status", "make_key", "report_status"], "they take turns");
+    assert_eq!(plan.ready[&Kind::ApiKey], [1, BULK + 5]);
+}
+
+#[test]
+fn what_is_in_force_is_not_written_again_and_an_edit_is() {
+    let mut observed = world(&["alice"]);
+    give_value(&mut observed, "alice");
+    let mut planner = Planner::new(observed);
+    assert_eq!(planner.write_config(), 1);
+    assert!(!planner.words().contains(&"write_config"));
+    // After a start nothing is known of what was made.
+    planner.prepared.clear();
+    assert!(!planner.words().contains(&"write_config"));
+    give_value(&mut planner.observed, "bob");
+    let mut with_bob = world(&["alice", "bob"]);
+    std::mem::swap(&mut planner.observed.api_keys, &mut with_bob.api_keys);
+    assert_eq!(planner.write_config(), 2);
+    assert!(!planner.words().contains(&"write_config"));
+    // One that somebody has changed.
+    let seen = planner.observed.configs.get(&config_name("apps")).unwrap().clone();
+    let changed = Config { hash: vectoll_config::KeyHash::of(b"other"), ..seen.value };
+    planner.observed.configs.put(config_name("apps"), seen.version + 1, changed);
+    assert_eq!(planner.write_config(), 3);
+    // A lost one does not begin at one again where a pod knows better.
+    sidecar(&mut planner.observed, "app", Some(7), "v1");
+    planner.observed.configs.take(&config_name("apps"), u64::MAX);
+    assert_eq!(planner.write_config(), 8);
+}
+
+#[test]
+fn pods_are_touched_until_they_know_and_those_that_wait_longest_first() {
+    let mut observed = world(&["alice"]);
+    give_value(&mut observed, "alice");
+    for (pod, touched) in [("a", Some(2)), ("b", Some(1)), ("c", None), ("done", Some(9))] {
+        sidecar(&mut observed, pod, touched, "v1");
+    }
+    let mut planner = Planner::new(observed);
+    let generation = planner.write_config();
+    assert_eq!(generation, 10);
+    sidecar(&mut planner.observed, "done", Some(10), "v1");
+    let seen = planner.observed.pods.get(&name("done")).unwrap().value.clone();
+    planner.observed.pods.put(name("done"), 2, Sidecar { touched: Some(10), ..seen });
+    let touched: Vec<String> = planner
+        .plan()
+        .actions
+        .iter()
+        .filter_map(|action| match action {
+            Action::Touch { pod, generation: 10, .. } => Some(pod.name().to_owned()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(touched, ["c", "b", "a"]);
+}
+
+#[test]
+fn a_foreign_secret_of_the_configs_name_is_told_and_left() {
+    let mut observed = world(&["alice"]);
+    give_value(&mut observed, "alice");
+    observed.other_secrets.put(config_name("apps"), 1, ());
+    let mut planner = Planner::new(observed);
+    assert!(!planner.words().contains(&"write_config"));
+    assert_eq!(planner.told("alice", "Programmed"), pair(Status::False, "ConfigBlocked"));
+    assert_eq!(planner.told("alice", "Ready"), pair(Status::False, "ConfigBlocked"));
+    assert_eq!(planner.plan().ready[&Kind::ApiKey], [0, 1]);
+}
+
+#[test]
+fn a_sidecar_of_a_contract_that_is_not_known_is_told() {
+    let mut observed = world(&["alice"]);
+    give_value(&mut observed, "alice");
+    sidecar(&mut observed, "app", None, "v9");
+    let mut planner = Planner::new(observed);
+    assert!(planner.words().contains(&"write_config"), "the others are served all the same");
+    assert_eq!(planner.told("alice", "Ready"), pair(Status::False, "ContractUnknown"));
+}
+
+#[test]
+fn what_fails_again_and_again_is_told() {
+    let mut observed = world(&["alice", "bob"]);
+    give_value(&mut observed, "alice");
+    let mut planner = Planner::new(observed);
+    assert_eq!(planner.told("bob", "Ready"), None, "a new key is told of when it has its value");
+    planner.troubles.insert(Target::Secret(name("bob")), "quota exceeded".to_owned());
+    assert_eq!(planner.told("bob", "ResolvedRefs"), pair(Status::False, "WriteFailed"));
+    assert_eq!(planner.told("bob", "Ready"), pair(Status::False, "WriteFailed"));
+    assert_eq!(planner.told("alice", "Ready"), pair(Status::True, "Ready"));
+    planner.troubles.insert(Target::Config("apps".to_owned()), "quota exceeded".to_owned());
+    assert_eq!(planner.told("alice", "Programmed"), pair(Status::False, "WriteFailed"));
+    assert!(planner.words().contains(&"write_config"), "and tried again");
+}
+
+#[test]
+fn nothing_is_made_in_a_namespace_that_ends() {
+    let mut observed = world(&["alice"]);
+    let state = observed::NamespaceState { labels: BTreeMap::new(), ends: true };
+    observed.namespaces.put(ObjectName::new("", "apps"), 1, state);
+    let words = Planner::new(observed).words();
+    assert!(!words.contains(&"make_key") && !words.contains(&"write_config"), "{words:?}");
+}
+
+#[test]
+fn an_unused_config_goes() {
+    let mut observed = world(&["alice"]);
+    give_value(&mut observed, "alice");
+    let mut planner = Planner::new(observed);
+    planner.write_config();
+    planner.observed.api_keys.take(&name("alice"), u64::MAX);
+    assert!(planner.words().contains(&"remove_config"));
+    sidecar(&mut planner.observed, "app", None, "v1");
+    assert!(!planner.words().contains(&"remove_config"), "a pod mounts it");
+}
+
+#[test]
+fn the_condition_that_stands_in_the_way_first_is_the_reason() {
+    let mut observed = world(&["alice"]);
+    observed.teams.take(&name("team"), u64::MAX);
+    observed.other_secrets.put(config_name("apps"), 1, ());
+    let mut planner = Planner::new(observed);
+    assert_eq!(planner.told("alice", ConditionType::Ready.name()), pair(Status::False, "TeamNotFound"));
+    assert_eq!(planner.told("alice", ConditionType::Programmed.name()), pair(Status::False, "ConfigBlocked"));
+}
