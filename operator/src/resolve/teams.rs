@@ -96,3 +96,39 @@ fn is_limited(team: &ValidTeam) -> bool {
     let by_limit = !team.limits.is_none() || !team.user_limits.is_none() || !team.model_limits.is_empty();
     by_limit || team.budget.is_some() || team.user_budget.is_some()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use vectoll_config::Uid;
+    use vectoll_crds::{ApiKeySpec, TeamSpec};
+
+    use super::*;
+    use crate::{condition::Status, world::Object};
+
+    #[test]
+    fn keys_of_those_whom_a_team_does_not_allow_say_nothing_about_it() {
+        let mut world = World::default();
+        let team = ObjectName::new("apps", "team");
+        let spec: TeamSpec = serde_yaml::from_str("{limits: {requestsPerMinute: 1}}").unwrap();
+        let object = Object { name: team.clone(), uid: Uid::new("t"), created: None, rotate: None, spec };
+        world.teams.insert(team.clone(), object.into());
+        world.sidecars.insert("elsewhere".to_owned(), 9);
+        let name = ObjectName::new("elsewhere", "stranger");
+        let spec: ApiKeySpec = serde_yaml::from_str("{teamRef: {name: team, namespace: apps}}").unwrap();
+        let object = Object { name: name.clone(), uid: Uid::new("s"), created: None, rotate: None, spec };
+        world.api_keys.insert(name, object.into());
+        let exact = |world: &World| {
+            let mut conditions = BTreeMap::new();
+            resolve_teams(world, &mut conditions);
+            let found = conditions.remove(&ResourceRef { kind: Kind::Team, name: team.clone() }).unwrap();
+            found.iter().find(|condition| condition.kind == ConditionType::LimitsExact).unwrap().status
+        };
+        assert_eq!(exact(&world), Status::True);
+        let spec: TeamSpec =
+            serde_yaml::from_str("{limits: {requestsPerMinute: 1}, allowedNamespaces: {from: All}}").unwrap();
+        let object = Object { name: team.clone(), uid: Uid::new("t"), created: None, rotate: None, spec };
+        world.teams.insert(team.clone(), object.into());
+        assert_eq!(exact(&world), Status::False);
+    }
+}
