@@ -131,6 +131,7 @@ impl InFlight {
             let nothing = Used { tokens: 0, money: PicoUsd::ZERO };
             accounting.counters.settle(held, nothing, accounting.now());
             accounting.ledger.book(self.booking(), nothing, true, 0, Certainty::Refused);
+            self.call.entry.booked(0, Some(PicoUsd::ZERO), Certainty::Refused);
         }
     }
 
@@ -171,6 +172,7 @@ impl InFlight {
             accounting.counters.settle(held, used, now);
             let overrun = used.tokens.saturating_sub(reserved.tokens);
             accounting.ledger.book(self.booking(), used, self.backend.price.is_some(), overrun, certainty);
+            self.call.entry.booked(used.tokens, self.backend.price.map(|_| used.money), certainty);
         }
         Settled { cost, key_spend: accounting.ledger.key_spend(&key.team.name, &key.name), standing }
     }

@@ -3,17 +3,19 @@
 mod body;
 mod fields;
 mod input;
+mod metadata;
 
 use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use hyper::body::Incoming;
 use vectoll_config::v1::UserPolicy;
 
-use crate::{authenticate::Caller, call_id::CallId, refusal::Refusal};
+use crate::{access::Entry, authenticate::Caller, call_id::CallId, refusal::Refusal};
 
 pub use input::{Input, Shape};
+pub use metadata::Metadata;
 
 use fields::Fields;
 
@@ -55,6 +57,8 @@ pub struct Call {
     pub model_in_body: Option<Arc<str>>,
     /// Where `"encoding_format": null` has its `null`.
     pub null_encoding_format: Option<Range<usize>>,
+    /// What the access log says of it. It is written when the call has its end.
+    pub entry: Entry,
     input_span: Range<usize>,
 }
 
@@ -80,7 +84,7 @@ pub struct Caps {
 impl Call {
     /// Reads a call. `in_path` is the model's name where the path has it; it counts then, whatever the body says.
     pub async fn read(
-        id: CallId,
+        (id, entry): (CallId, Entry),
         caller: Caller,
         headers: &HeaderMap,
         body: Incoming,
@@ -88,7 +92,7 @@ impl Call {
         caps: Caps,
     ) -> Result<Self, Refusal> {
         must_be_json(headers)?;
-        must_be_metadata(headers)?;
+        let metadata = Metadata::read(headers)?;
         let body = body::read(headers, body, caps).await?;
         let text = std::str::from_utf8(&body)
             .map_err(|_| Refusal::malformed(None, "The request's body is not UTF-8: JSON must be"))?;
@@ -108,6 +112,7 @@ impl Call {
         let dimensions = fields.dimensions()?;
         let user = user(&caller, headers, fields.user()?)?;
         let (model_span, open_brace) = (fields.model_span(), fields.open_brace());
+        entry.call(&model, &user, metadata);
         Ok(Self {
             id,
             caller,
@@ -120,6 +125,7 @@ impl Call {
             open_brace,
             model_in_body: named,
             null_encoding_format,
+            entry,
             input_span,
             body,
         })
@@ -133,20 +139,15 @@ impl Call {
 }
 
 fn must_be_json(headers: &HeaderMap) -> Result<(), Refusal> {
+    let is_identity = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(header::CONTENT_ENCODING).iter().all(is_identity) {
+        return Err(Refusal::compressed());
+    }
     let Some(content_type) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let essence = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
     let is_json = essence.eq_ignore_ascii_case("application/json")
         || essence.rsplit_once('+').is_some_and(|(_, suffix)| suffix.eq_ignore_ascii_case("json"));
-    if is_json && !headers.contains_key(header::CONTENT_ENCODING) { Ok(()) } else { Err(Refusal::not_json()) }
-}
-
-fn must_be_metadata(headers: &HeaderMap) -> Result<(), Refusal> {
-    let Some(metadata) = headers.get(&METADATA_HEADER) else { return Ok(()) };
-    let object: Result<serde_json::Map<String, serde_json::Value>, _> = serde_json::from_slice(metadata.as_bytes());
-    match object {
-        Ok(_) => Ok(()),
-        Err(_) => Err(Refusal::malformed(None, "The header x-litellm-metadata is not a JSON object")),
-    }
+    if is_json { Ok(()) } else { Err(Refusal::not_json()) }
 }
 
 /// The user that a call is booked to: the header's, else the body's, else the key's owner.

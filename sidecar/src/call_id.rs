@@ -13,6 +13,11 @@ impl CallId {
         Self(bits & !(0xF << 76) & !(0b11 << 62) | 0x4 << 76 | 0b10 << 62)
     }
 
+    /// A number drawn with it.
+    pub fn lot(&self) -> u32 {
+        (self.0 >> 96) as u32
+    }
+
     /// The 36 characters. Every answer has them in a header.
     pub fn text(&self) -> [u8; 36] {
         let mut text = [b'-'; 36];

@@ -5,6 +5,7 @@
 //! What it serves by is a [`policy::Policy`], compiled from the config folder and swapped on change ([`reload`]).
 //! Counters and books live beside it ([`accounting`]), so that a reload resets nothing.
 
+pub mod access;
 pub mod accounting;
 pub mod answer;
 pub mod authenticate;

@@ -9,7 +9,9 @@ use std::{
 };
 
 use http::StatusCode;
-use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
 
 pub use books::{BookFamilies, Source};
 
@@ -56,6 +58,14 @@ impl Drop for UnderWay {
 }
 
 impl Metrics {
+    /// Registers the counter of lines that the access log lost.
+    pub fn lost_lines(&self) -> prometheus::Result<IntCounter> {
+        let lost =
+            IntCounter::new(crate::access::LOST, "Lines that the access log dropped because nobody took them away.")?;
+        self.registry.register(Box::new(lost.clone()))?;
+        Ok(lost)
+    }
+
     /// Registers everything; `books` renders the spend.
     pub fn new(books: BookFamilies) -> prometheus::Result<Self> {
         let registry = Registry::new();

@@ -17,6 +17,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
 use crate::{
+    access::{AccessLog, Entry},
     accounting::{Accounting, Permit, admit},
     answer::{Answer, Body, Persist},
     authenticate::{Caller, authenticate},
@@ -25,8 +26,9 @@ use crate::{
     call_id::CallId,
     line::Line,
     metrics::Metrics,
-    policy::{Backend, Policy, Route, allows},
+    policy::{Backend, Key, Policy, Route, allows},
     refusal::Refusal,
+    server::Guard,
 };
 
 const CALL_ID: HeaderName = HeaderName::from_static("x-litellm-call-id");
@@ -41,6 +43,10 @@ pub struct Proxy {
     pub accounting: Arc<Accounting>,
     /// What Prometheus sees.
     pub metrics: Metrics,
+    /// Who is kept out.
+    pub guard: Guard,
+    /// The access log, unless it is off.
+    pub access: Option<Arc<AccessLog>>,
     /// How much of a request is read.
     pub caps: Caps,
     /// Connections, and work that outlives them.
@@ -60,19 +66,25 @@ impl Proxy {
     /// One embeddings call, from request to response. `in_path` is the model's name where the path has it.
     pub async fn embeddings(&self, request: Request<Incoming>, in_path: Option<String>) -> Response<Body> {
         let id = CallId::random();
+        let entry = Entry::new(self.access.as_ref(), id);
         let started = Instant::now();
         let under_way = self.metrics.enter();
         let mut waited = Duration::ZERO;
-        let served = self.serve(request, in_path, id, &mut waited).await;
-        let mut response = served.unwrap_or_else(|refusal| self.refuse(refusal, id).map(Body::Framework));
+        let served = self.serve(request, in_path, (id, entry.clone()), &mut waited).await;
+        let mut response = served.unwrap_or_else(|refusal| {
+            entry.refused(&refusal);
+            self.refuse(refusal, id).map(Body::Framework)
+        });
         drop(under_way);
         let took = started.elapsed();
-        self.metrics.observe(response.status(), took, waited);
+        let status = response.status();
+        self.metrics.observe(status, took, waited);
         let headers = response.headers_mut();
         if let Ok(value) = HeaderValue::from_bytes(&id.text()) {
             headers.insert(CALL_ID, value);
         }
         let overhead = took.saturating_sub(waited);
+        entry.answered(status, took, overhead);
         let millis = overhead.as_secs() * 1000 + u64::from(overhead.subsec_millis());
         let micros = overhead.subsec_micros() % 1000;
         if let Some(value) = Line::of(format_args!("{millis}.{micros:03}")).value() {
@@ -87,20 +99,22 @@ impl Proxy {
         &self,
         request: Request<Incoming>,
         in_path: Option<String>,
-        id: CallId,
+        (id, entry): (CallId, Entry),
         waited: &mut Duration,
     ) -> Result<Response<Body>, Refusal> {
         let (parts, body) = request.into_parts();
         // From here on the call goes by the policy that its key belongs to, whatever is loaded meanwhile.
         let caller = self.authenticate(&self.policy.load(), &parts.headers)?;
+        entry.caller(&caller);
         let reading = Instant::now();
-        let call = Call::read(id, caller, &parts.headers, body, in_path, self.caps).await;
+        let call = Call::read((id, entry.clone()), caller, &parts.headers, body, in_path, self.caps).await;
         *waited += reading.elapsed();
         let call = call?;
-        let route = find_route(&call)?;
+        let route = permitted(call.caller.key(), &call.model)?.clone();
         let permit = admit(&self.accounting, call, route).await?;
         let target = pick(permit)?;
         let backend = target.backend.clone();
+        entry.backend(&backend.label);
         let sending = Instant::now();
         let upstream = self.metrics.upstream(&backend.label);
         let sent = send::send(target, parts.headers, self.tasks.clone(), upstream);
@@ -130,6 +144,15 @@ impl Proxy {
         }
     }
 
+    /// One model, for `GET /v1/models/{id}`: if the caller may use it.
+    pub fn model(&self, headers: &HeaderMap, name: &str) -> axum::response::Response {
+        let caller = self.authenticate(&self.policy.load(), headers);
+        match caller.and_then(|caller| permitted(caller.key(), name).map(|_| ())) {
+            Ok(()) => axum::Json(model_object(name)).into_response(),
+            Err(refusal) => self.refuse(refusal, CallId::random()),
+        }
+    }
+
     /// A refusal as a response, counted and, where it is not the caller's doing, logged.
     pub fn refuse(&self, refusal: Refusal, id: CallId) -> axum::response::Response {
         self.metrics.rejected(refusal.scope, refusal.reason);
@@ -142,17 +165,16 @@ impl Proxy {
     }
 }
 
-/// The route of the call's model, if the caller may use the model.
-fn find_route(call: &Call) -> Result<Arc<Route>, Refusal> {
-    let key = call.caller.key();
-    let route = key.team.route(&call.model).ok_or_else(|| Refusal::model_not_found(&call.model))?;
-    if !allows(key.models.as_deref(), &call.model) {
-        return Err(Refusal::model_not_allowed("key", &key.name, &call.model));
+/// The route of a model, if the key may use the model.
+fn permitted<'k>(key: &'k Key, model: &str) -> Result<&'k Arc<Route>, Refusal> {
+    let route = key.team.route(model).ok_or_else(|| Refusal::model_not_found(model))?;
+    if !allows(key.models.as_deref(), model) {
+        return Err(Refusal::model_not_allowed("key", &key.name, model));
     }
-    if !allows(key.team.models.as_deref(), &call.model) {
-        return Err(Refusal::model_not_allowed("team", &key.team.name, &call.model));
+    if !allows(key.team.models.as_deref(), model) {
+        return Err(Refusal::model_not_allowed("team", &key.team.name, model));
     }
-    Ok(route.clone())
+    Ok(route)
 }
 
 /// The backend whose turn it is.
@@ -179,11 +201,12 @@ fn model_list(caller: &Caller) -> serde_json::Value {
         .collect();
     names.sort_unstable();
     names.dedup();
-    let data: Vec<serde_json::Value> = names
-        .into_iter()
-        .map(|name| serde_json::json!({"id": name, "object": "model", "created": 0, "owned_by": "vectoll"}))
-        .collect();
+    let data: Vec<serde_json::Value> = names.into_iter().map(model_object).collect();
     serde_json::json!({"object": "list", "data": data})
+}
+
+fn model_object(name: &str) -> serde_json::Value {
+    serde_json::json!({"id": name, "object": "model", "created": 0, "owned_by": "vectoll"})
 }
 
 /// What came back from a backend.

@@ -140,6 +140,17 @@ impl Refusal {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorType::InvalidRequest, "request", "not_json", message)
     }
 
+    /// 415: the body is compressed. Inflating it would let a few bytes become many.
+    pub fn compressed() -> Self {
+        let message = "Compressed bodies are not read: send it without Content-Encoding".to_owned();
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorType::InvalidRequest, "request", "compressed", message)
+    }
+
+    /// 403: a web page may have sent it.
+    pub fn not_for_pages(reason: &'static str, message: String) -> Self {
+        Self::new(StatusCode::FORBIDDEN, ErrorType::Permission, "request", reason, message).code(reason)
+    }
+
     /// 429 by a limit of ours. The message must begin with "Rate limit exceeded for" and the scope.
     pub fn rate_limited(scope: &'static str, reason: &'static str, message: String, wait: Option<Duration>) -> Self {
         let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorType::RateLimit, scope, reason, message);

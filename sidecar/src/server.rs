@@ -1,6 +1,7 @@
 //! Listening, and the layers between a connection and the request path, in their order.
 
 mod admin;
+mod guard;
 mod paths;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -18,8 +19,9 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
+pub use self::guard::Guard;
 use self::paths::Wanted;
-use crate::{answer::Body, background::Background, proxy::Proxy};
+use crate::{answer::Body, background::Background, call_id::CallId, proxy::Proxy};
 
 /// How long a client may take for a request's headers.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -44,10 +46,13 @@ struct Site {
 impl Site {
     /// Answers a request. A call goes straight to the request path.
     async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-        if let Some(proxy) = &self.calls
-            && let Wanted::Embeddings { model } = paths::wanted(request.method(), request.uri())
-        {
-            return Ok(proxy.embeddings(request, model).await);
+        if let Some(proxy) = &self.calls {
+            if let Err(refusal) = proxy.guard.check(request.uri(), request.headers()) {
+                return Ok(proxy.refuse(refusal, CallId::random()).map(Body::Framework));
+            }
+            if let Wanted::Embeddings { model } = paths::wanted(request.method(), request.uri()) {
+                return Ok(proxy.embeddings(request, model).await);
+            }
         }
         let response = TowerToHyperService::new(self.router.clone()).call(request).await?;
         Ok(response.map(Body::Framework))

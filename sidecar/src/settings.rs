@@ -42,6 +42,14 @@ pub struct Settings {
     #[arg(long, env = "VECTOLL_KEYLESS")]
     pub keyless: bool,
 
+    /// Names that the sidecar may be called by besides localhost and addresses, without port, separated by commas
+    #[arg(long, env = "VECTOLL_ALLOWED_HOSTS", value_name = "NAMES", value_delimiter = ',')]
+    pub allowed_hosts: Vec<String>,
+
+    /// Origins of web pages that may call, as in `https://tools.example.com`, separated by commas; by default none
+    #[arg(long, env = "VECTOLL_ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
+    pub allowed_origins: Vec<String>,
+
     /// The largest request body, in bytes
     #[arg(long, env = "VECTOLL_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 16 * 1024 * 1024)]
     pub max_body_bytes: usize,
@@ -57,6 +65,14 @@ pub struct Settings {
     /// Threads that serve requests
     #[arg(long, env = "VECTOLL_WORKER_THREADS", value_name = "NUMBER", default_value_t = 1, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=64))]
     pub worker_threads: usize,
+
+    /// Whether each call is written to standard output, as a JSON object a line
+    #[arg(long, env = "VECTOLL_ACCESS_LOG", value_name = "WHETHER", default_value = "on")]
+    pub access_log: Switch,
+
+    /// The portion of served calls that the access log has, from 0 to 1; what was refused or failed it always has
+    #[arg(long, env = "VECTOLL_ACCESS_LOG_SAMPLING", value_name = "PORTION", default_value = "1", value_parser = portion)]
+    pub access_log_sampling: f64,
 
     /// How the log is written to standard error
     #[arg(long, env = "VECTOLL_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
@@ -85,6 +101,20 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
+fn portion(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "is not a number".to_owned())?;
+    if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("must be from 0 to 1".to_owned()) }
 }
 
 fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {

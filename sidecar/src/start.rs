@@ -18,6 +18,7 @@ use tokio::{
 use vectoll_config::v1::Budget;
 
 use crate::{
+    access::{AccessLog, Writer},
     accounting::Accounting,
     background::Background,
     call::Caps,
@@ -30,8 +31,8 @@ use crate::{
     provider::http::Clients,
     proxy::Proxy,
     reload::{self, Reloader},
-    server::Server,
-    settings::Settings,
+    server::{Guard, Server},
+    settings::{Settings, Switch},
 };
 
 /// After the drain's time is up, calls under way are ended; this is how long that may take.
@@ -71,6 +72,9 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         proxy.tasks.end();
         let _ = tokio::time::timeout(LAST_MOMENT, proxy.tasks.done()).await;
     }
+    if let Some(access) = proxy.access.clone() {
+        let _ = tokio::task::spawn_blocking(move || access.flush(LAST_MOMENT)).await;
+    }
     watching.abort();
     stop_admin.send_replace(true);
     keep_on.send_replace(false);
@@ -91,10 +95,20 @@ fn assemble(settings: &Settings, keeper: &Keeper) -> anyhow::Result<Arc<Proxy>> 
     let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
     let scraped = Scraped { accounting: accounting.clone(), policy: policy.clone() };
     let metrics = Metrics::new(BookFamilies::new(Box::new(scraped))).context("failed to set up the metrics")?;
+    let access = match settings.access_log {
+        Switch::Off => None,
+        Switch::On => {
+            let writer =
+                Writer::start(std::io::stdout(), metrics.lost_lines()?).context("failed to start the access log")?;
+            Some(AccessLog::new(writer, settings.access_log_sampling))
+        }
+    };
     Ok(Arc::new(Proxy {
         policy,
         accounting,
         metrics,
+        access,
+        guard: Guard { hosts: settings.allowed_hosts.clone(), origins: settings.allowed_origins.clone() },
         caps: Caps { body: settings.max_body_bytes, patience: settings.body_timeout },
         tasks: Background::default(),
         stopping: AtomicBool::new(false),

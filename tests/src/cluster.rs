@@ -28,8 +28,7 @@ impl Light {
     /// Starts it, with the definitions of this workspace.
     #[allow(clippy::unused_async, reason = "tests start it as they start everything else")]
     pub async fn start() -> anyhow::Result<Self> {
-        // One provider of cryptography for all TLS of this process; the error only says that there is one already.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        one_cryptography();
         let folder = TempDir::with_prefix("vectoll-")?;
         let output = Command::new(scripts().join("up"))
             .args(["--light", "--controllers", "--with-parent", &std::process::id().to_string(), "--dir"])
@@ -134,6 +133,11 @@ impl Drop for Light {
     }
 }
 
+/// One provider of cryptography for all TLS of this process. The error only says that there is one already.
+fn one_cryptography() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 fn kubectl(program: &Path, kubeconfig: &Path, arguments: &[&str], input: Option<&str>) -> anyhow::Result<String> {
     let mut child = Command::new(program)
         .env("KUBECONFIG", kubeconfig)
@@ -170,6 +174,7 @@ impl Operator {
 
     /// Starts one, in this namespace of the operator's.
     pub fn launch(kubeconfig: &Path, namespace: &str, identity: &str, arguments: &[&str]) -> anyhow::Result<Self> {
+        one_cryptography();
         let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = Command::new(binary("vectoll-operator")?);
         command

@@ -26,13 +26,14 @@ pub(super) enum Wanted {
     Else,
 }
 
-/// The four forms of the one path that is called all the time, told without a walk through the router.
+/// The forms of the one path that is called all the time, told without a walk through the router.
 pub(super) fn wanted(method: &Method, uri: &Uri) -> Wanted {
     if method != Method::POST {
         return Wanted::Else;
     }
     match uri.path() {
-        "/v1/embeddings" | "/embeddings" => Wanted::Embeddings { model: None },
+        // The last one is Azure's form without deployments.
+        "/v1/embeddings" | "/embeddings" | "/openai/v1/embeddings" => Wanted::Embeddings { model: None },
         path => match model_in(path) {
             Some(model) => Wanted::Embeddings { model: Some(model) },
             None => Wanted::Else,
@@ -42,6 +43,7 @@ pub(super) fn wanted(method: &Method, uri: &Uri) -> Wanted {
 
 /// The model of `/engines/{model}/embeddings` and of Azure's form of it. Its name may contain slashes.
 fn model_in(path: &str) -> Option<String> {
+    let path = path.strip_prefix("/v1").unwrap_or(path);
     let model = path
         .strip_prefix("/engines/")
         .or_else(|| path.strip_prefix("/openai/deployments/"))?
@@ -55,10 +57,17 @@ pub(super) fn router(proxy: Arc<Proxy>) -> Router {
     Router::new()
         .route("/v1/embeddings", any(post_only))
         .route("/embeddings", any(post_only))
+        .route("/openai/v1/embeddings", any(post_only))
         .route("/engines/{*rest}", post(no_such_path).fallback(post_only))
+        .route("/v1/engines/{*rest}", post(no_such_path).fallback(post_only))
         .route("/openai/deployments/{*rest}", post(no_such_path).fallback(post_only))
+        .route("/v1/openai/deployments/{*rest}", post(no_such_path).fallback(post_only))
         .route("/v1/models", only_get(get(models)))
         .route("/models", only_get(get(models)))
+        .route("/openai/v1/models", only_get(get(models)))
+        .route("/v1/models/{*id}", only_get(get(model)))
+        .route("/models/{*id}", only_get(get(model)))
+        .route("/openai/v1/models/{*id}", only_get(get(model)))
         .route("/health/liveliness", only_get(get(alive)))
         .route("/health/liveness", only_get(get(alive)))
         .route("/health/readiness", only_get(get(ready)))
@@ -66,22 +75,37 @@ pub(super) fn router(proxy: Arc<Proxy>) -> Router {
         .with_state(proxy)
 }
 
-async fn post_only(State(proxy): State<Arc<Proxy>>) -> Response {
-    not_allowed(&proxy, "POST")
+async fn post_only(method: Method, State(proxy): State<Arc<Proxy>>) -> Response {
+    not_allowed(&proxy, &method, "POST")
 }
 
-fn only_get(method: MethodRouter<Arc<Proxy>>) -> MethodRouter<Arc<Proxy>> {
-    method.fallback(async |State(proxy): State<Arc<Proxy>>| not_allowed(&proxy, "GET"))
+fn only_get(routed: MethodRouter<Arc<Proxy>>) -> MethodRouter<Arc<Proxy>> {
+    routed.fallback(async |method: Method, State(proxy): State<Arc<Proxy>>| not_allowed(&proxy, &method, "GET, HEAD"))
 }
 
-fn not_allowed(proxy: &Proxy, allowed: &'static str) -> Response {
-    let mut response = proxy.refuse(Refusal::method_not_allowed(allowed), CallId::random());
+/// OPTIONS is told what else there is; to another origin nothing is granted by it.
+fn not_allowed(proxy: &Proxy, method: &Method, allowed: &'static str) -> Response {
+    let mut response = if method == Method::OPTIONS {
+        http::StatusCode::NO_CONTENT.into_response()
+    } else {
+        proxy.refuse(Refusal::method_not_allowed(allowed), CallId::random())
+    };
     response.headers_mut().insert(http::header::ALLOW, http::HeaderValue::from_static(allowed));
     response
 }
 
 async fn models(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
     proxy.models(request.headers())
+}
+
+/// The name as it stands in the path, which may contain slashes.
+async fn model(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
+    let path = request.uri().path();
+    let name = path.split_once("/models/").and_then(|(_, name)| percent_decode_str(name).decode_utf8().ok());
+    match name {
+        Some(name) => proxy.model(request.headers(), &name),
+        None => proxy.refuse(Refusal::path_not_found(path), CallId::random()),
+    }
 }
 
 async fn alive() -> Response {
@@ -107,14 +131,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn four_forms_want_embeddings() {
+    fn all_forms_want_embeddings() {
         let of = |path: &str| wanted(&Method::POST, &path.parse().unwrap());
         let model = |name: &str| Wanted::Embeddings { model: Some(name.to_owned()) };
-        for path in ["/v1/embeddings", "/embeddings", "/v1/embeddings?a=b"] {
+        for path in ["/v1/embeddings", "/embeddings", "/v1/embeddings?a=b", "/openai/v1/embeddings"] {
             assert_eq!(of(path), Wanted::Embeddings { model: None });
             assert_eq!(wanted(&Method::GET, &path.parse().unwrap()), Wanted::Else);
         }
         assert_eq!(of("/engines/a/b/embeddings"), model("a/b"));
+        assert_eq!(of("/v1/engines/a:b/embeddings"), model("a:b"));
+        assert_eq!(of("/v1/openai/deployments/a%3Ab/embeddings"), model("a:b"));
         assert_eq!(of("/openai/deployments/a%2Fb/embeddings?api-version=1"), model("a/b"));
         for path in [
             "/",

@@ -1,0 +1,167 @@
+//! The access log: one JSON object a line on standard output for each call. It says who called, what it cost and how long it
+//! took, and never what was embedded, nor a credential.
+//!
+//! A line is written when the last word on a call is known: after its answer, and after its settlement, whichever comes
+//! later. What is known of a call gathers in an [`Entry`] that goes with it; the line follows from dropping the last handle,
+//! so no way out of the request path can forget it.
+
+mod line;
+mod writer;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use http::StatusCode;
+use jiff::Timestamp;
+use vectoll_config::PicoUsd;
+
+use self::line::Line;
+pub use self::writer::{LOST, Writer};
+use crate::{authenticate::Caller, call::Metadata, call_id::CallId, ledger::Certainty, refusal::Refusal};
+
+/// The status of a call whose caller left before the answer, as nginx writes it. It is never sent.
+const CALLER_LEFT: u16 = 499;
+
+/// Where lines go, and which.
+#[derive(Debug)]
+pub struct AccessLog {
+    writer: Writer,
+    /// The portion of served calls that is written, of `u32::MAX`. What was refused or failed is always written.
+    portion: u32,
+}
+
+impl AccessLog {
+    /// A log to this writer. `sampling` is the portion of served calls that is written, from 0 to 1.
+    pub fn new(writer: Writer, sampling: f64) -> Arc<Self> {
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "from 0 to u32::MAX; casts of floats saturate"
+        )]
+        let portion = (sampling * f64::from(u32::MAX)).round() as u32;
+        Arc::new(Self { writer, portion })
+    }
+
+    /// Whether a served call of this ID is written. IDs are random, so that is a matter of chance, but the same everywhere.
+    fn takes(&self, id: CallId) -> bool {
+        self.portion == u32::MAX || id.lot() < self.portion
+    }
+
+    /// Waits until all lines are out, but no longer than this.
+    pub fn flush(&self, patience: Duration) {
+        self.writer.flush(patience);
+    }
+}
+
+/// What is known of a call. A handle: the line is written when the last one is dropped.
+#[derive(Clone, Debug)]
+pub struct Entry(Option<Arc<Record>>);
+
+#[derive(Debug)]
+struct Record {
+    log: Arc<AccessLog>,
+    id: CallId,
+    at: Timestamp,
+    started: Instant,
+    facts: Mutex<Facts>,
+}
+
+/// What becomes known on the way.
+#[derive(Debug, Default)]
+struct Facts {
+    key: Option<Arc<str>>,
+    team: Option<Arc<str>>,
+    user: Option<Arc<str>>,
+    model: Option<Arc<str>>,
+    backend: Option<Arc<str>>,
+    metadata: Option<Metadata>,
+    status: Option<StatusCode>,
+    refused: Option<(&'static str, &'static str)>,
+    tokens: Option<u64>,
+    cost: Option<PicoUsd>,
+    certainty: Option<Certainty>,
+    answered: Option<Duration>,
+    overhead: Option<Duration>,
+}
+
+impl Entry {
+    /// For a call that has just come. Without a log nothing is gathered.
+    pub fn new(log: Option<&Arc<AccessLog>>, id: CallId) -> Self {
+        let record = |log: &Arc<AccessLog>| {
+            let (at, started) = (Timestamp::now(), Instant::now());
+            Arc::new(Record { log: log.clone(), id, at, started, facts: Mutex::default() })
+        };
+        Self(log.map(record))
+    }
+
+    fn note(&self, note: impl FnOnce(&mut Facts)) {
+        if let Some(record) = &self.0 {
+            note(&mut record.facts.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
+    /// Who calls.
+    pub fn caller(&self, caller: &Caller) {
+        self.note(|facts| {
+            let key = caller.key();
+            facts.key = Some(key.name.clone());
+            facts.team = Some(key.team.name.clone());
+        });
+    }
+
+    /// What is called for, for whom, and what the caller says of it.
+    pub fn call(&self, model: &Arc<str>, user: &Arc<str>, metadata: Option<Metadata>) {
+        self.note(|facts| {
+            facts.model = Some(model.clone());
+            facts.user = Some(user.clone());
+            facts.metadata = metadata;
+        });
+    }
+
+    /// Where it went.
+    pub fn backend(&self, label: &Arc<str>) {
+        self.note(|facts| facts.backend = Some(label.clone()));
+    }
+
+    /// What it used, as it was booked.
+    pub fn booked(&self, tokens: u64, cost: Option<PicoUsd>, certainty: Certainty) {
+        self.note(|facts| {
+            (facts.tokens, facts.cost, facts.certainty) = (Some(tokens), cost, Some(certainty));
+        });
+    }
+
+    /// Why it got no vectors.
+    pub fn refused(&self, refusal: &Refusal) {
+        self.note(|facts| facts.refused = Some((refusal.scope, refusal.reason)));
+    }
+
+    /// The answer's status, when its headers went out, and our own share of the time until then.
+    pub fn answered(&self, status: StatusCode, took: Duration, overhead: Duration) {
+        self.note(|facts| {
+            facts.status = Some(status);
+            facts.answered = Some(took);
+            facts.overhead = Some(overhead);
+        });
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        let facts = std::mem::take(self.facts.get_mut().unwrap_or_else(PoisonError::into_inner));
+        let served = facts.status.is_some_and(|status| status.is_success());
+        if served && !self.log.takes(self.id) {
+            return;
+        }
+        let line = Line::of(self, &facts);
+        // Whatever cannot be written as JSON cannot be in there: texts, numbers, and an object that was read as JSON.
+        if let Ok(mut text) = serde_json::to_vec(&line) {
+            text.push(b'\n');
+            self.log.writer.write(&text);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! One line, as JSON. Fields that have nothing to say are left out.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use super::{CALLER_LEFT, Facts, Record};
+use crate::{call::Metadata, ledger::Certainty};
+
+#[derive(Serialize)]
+pub(super) struct Line<'a> {
+    /// Tells these lines from the program's own log.
+    log: &'static str,
+    #[serde(serialize_with = "as_text")]
+    time: Timestamp,
+    #[serde(serialize_with = "as_text")]
+    call_id: crate::call_id::CallId,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    team: Option<&'a Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a Arc<str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    route: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    backend: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tokens: Option<u64>,
+    /// A decimal number as text: exact to the pico-USD.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost_usd: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    usage: Option<&'static str>,
+    /// Until the answer's headers; of a caller that left, until the call was settled.
+    duration_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overhead_ms: Option<f64>,
+    retries: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    tags: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a serde_json::value::RawValue>,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn of(record: &Record, facts: &'a Facts) -> Self {
+        let label = facts.backend.as_deref();
+        let (route, backend) = label.and_then(|label| label.rsplit_once('/')).unzip();
+        let (scope, reason) = facts.refused.unzip();
+        Self {
+            log: "access",
+            time: record.at,
+            call_id: record.id,
+            status: facts.status.map_or(CALLER_LEFT, |status| status.as_u16()),
+            key: facts.key.as_ref(),
+            team: facts.team.as_ref(),
+            user: facts.user.as_ref(),
+            model: facts.model.as_ref(),
+            route,
+            backend,
+            tokens: facts.tokens,
+            cost_usd: facts.cost.map(|cost| cost.to_string()),
+            usage: facts.certainty.map(word),
+            duration_ms: millis(facts.answered.unwrap_or_else(|| record.started.elapsed())),
+            overhead_ms: facts.overhead.map(millis),
+            retries: 0,
+            scope,
+            reason,
+            tags: facts.metadata.as_ref().map(Metadata::tags).unwrap_or_default(),
+            metadata: facts.metadata.as_ref().map(Metadata::json),
+        }
+    }
+}
+
+/// How well the tokens are known.
+fn word(certainty: Certainty) -> &'static str {
+    match certainty {
+        Certainty::Known => "known",
+        Certainty::Estimated => "estimated",
+        Certainty::Unsettled => "unsettled",
+        Certainty::Refused => "refused",
+    }
+}
+
+/// To the microsecond.
+#[allow(clippy::cast_precision_loss, reason = "exact for 285 years")]
+fn millis(time: Duration) -> f64 {
+    time.as_micros() as f64 / 1000.0
+}
+
+fn as_text<S: Serializer>(value: &impl std::fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}

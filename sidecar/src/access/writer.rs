@@ -1,0 +1,95 @@
+//! From the request path to standard output, without waiting for it: lines gather in memory, and a thread of its own writes
+//! them. Where nobody takes them away in time they are dropped and counted: the log is not the books.
+
+use std::{
+    io::Write,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use prometheus::IntCounter;
+
+/// The counter of lines that were dropped.
+pub const LOST: &str = "vectoll_access_log_dropped_total";
+/// Bytes that may wait.
+const MOST: usize = 4 * 1024 * 1024;
+/// How long lines gather, so that a busy sidecar writes many at a time.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// A handle on the thread that writes.
+#[derive(Clone, Debug)]
+pub struct Writer {
+    shared: Arc<Shared>,
+    lost: IntCounter,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: Mutex<Waiting>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: Vec<u8>,
+    /// A piece is being written.
+    busy: bool,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Writer {
+    /// Starts the thread. `lost` counts what it could not take.
+    pub fn start(mut out: impl Write + Send + 'static, lost: IntCounter) -> std::io::Result<Self> {
+        let shared = Arc::new(Shared::default());
+        let theirs = shared.clone();
+        std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
+            loop {
+                let some = theirs.changed.wait_while(theirs.lock(), |waiting| waiting.lines.is_empty());
+                drop(some);
+                std::thread::sleep(GATHER);
+                let mut waiting = theirs.lock();
+                waiting.busy = true;
+                let lines = std::mem::take(&mut waiting.lines);
+                drop(waiting);
+                // Nobody reads any more, most likely. There is nobody to tell.
+                let _ = out.write_all(&lines).and_then(|()| out.flush());
+                theirs.lock().busy = false;
+                theirs.changed.notify_all();
+            }
+        })?;
+        Ok(Self { shared, lost })
+    }
+
+    /// Takes a line, with its line break.
+    pub fn write(&self, line: &[u8]) {
+        let mut waiting = self.shared.lock();
+        if waiting.lines.len() + line.len() > MOST {
+            self.lost.inc();
+            return;
+        }
+        let first = waiting.lines.is_empty();
+        waiting.lines.extend_from_slice(line);
+        drop(waiting);
+        if first {
+            self.shared.changed.notify_all();
+        }
+    }
+
+    /// Waits until everything is out, but no longer than this.
+    pub fn flush(&self, patience: Duration) {
+        let end = Instant::now() + patience;
+        let mut waiting = self.shared.lock();
+        while !waiting.lines.is_empty() || waiting.busy {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            waiting = self.shared.changed.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What a caller says of its call besides: the header `x-litellm-metadata`, a JSON object.
+
+use http::HeaderMap;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::METADATA_HEADER;
+use crate::refusal::Refusal;
+
+/// The longest header, in bytes.
+const MOST: usize = 16 * 1024;
+/// The most tags of a call, and the longest of them in bytes.
+const MOST_TAGS: usize = 32;
+const LONGEST_TAG: usize = 128;
+
+/// A JSON object, and the tags in it.
+#[derive(Clone, Debug)]
+pub struct Metadata {
+    json: Box<RawValue>,
+    tags: Vec<String>,
+}
+
+/// The one field that has a meaning here.
+#[derive(Deserialize)]
+struct Known {
+    #[serde(default)]
+    tags: Option<Vec<String>>,
+}
+
+impl Metadata {
+    /// Reads the header, if it is there.
+    pub(super) fn read(headers: &HeaderMap) -> Result<Option<Self>, Refusal> {
+        let Some(value) = headers.get(&METADATA_HEADER) else { return Ok(None) };
+        let wrong = |what: &str| Refusal::malformed(None, format!("The header x-litellm-metadata {what}"));
+        if value.len() > MOST {
+            return Err(wrong(&format!("is longer than {MOST} bytes")));
+        }
+        let not_an_object = || wrong("is not a JSON object");
+        let text = std::str::from_utf8(value.as_bytes()).map_err(|_| not_an_object())?;
+        let json: Box<RawValue> = serde_json::from_str(text.trim()).map_err(|_| not_an_object())?;
+        if !json.get().starts_with('{') {
+            return Err(not_an_object());
+        }
+        let Known { tags } =
+            serde_json::from_str(json.get()).map_err(|_| wrong("has `tags` that are not an array of strings"))?;
+        let tags = tags.unwrap_or_default();
+        if tags.len() > MOST_TAGS || tags.iter().any(|tag| tag.is_empty() || tag.len() > LONGEST_TAG) {
+            return Err(wrong(&format!("may have {MOST_TAGS} tags of 1 to {LONGEST_TAG} bytes")));
+        }
+        Ok(Some(Self { json, tags }))
+    }
+
+    /// The object, as it came.
+    pub fn json(&self) -> &RawValue {
+        &self.json
+    }
+
+    /// Its `tags`.
+    pub fn tags(&self) -> &[String] {
+        &self.tags
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn read(text: &[u8]) -> Result<Option<Metadata>, Refusal> {
+        let mut headers = HeaderMap::new();
+        headers.insert(METADATA_HEADER.clone(), HeaderValue::from_bytes(text).unwrap());
+        Metadata::read(&headers)
+    }
+
+    #[test]
+    fn an_object_is_kept_as_it_came_with_its_tags() {
+        let metadata = read(br#" {"job": {"id": 7}, "tags": ["a", "b"]} "#).unwrap().unwrap();
+        assert_eq!(metadata.json().get(), r#"{"job": {"id": 7}, "tags": ["a", "b"]}"#);
+        assert_eq!(metadata.tags(), ["a", "b"]);
+        for untagged in ["{}", r#"{"tags": null}"#] {
+            assert!(read(untagged.as_bytes()).unwrap().unwrap().tags().is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_none_is_refused_by_its_name() {
+        let long = format!("{{\"a\": \"{}\"}}", "a".repeat(MOST));
+        let many = format!("{{\"tags\": [{}]}}", vec!["\"a\""; MOST_TAGS + 1].join(","));
+        for text in [
+            "",
+            "1",
+            "[]",
+            "{",
+            "\"a\"",
+            "null",
+            "{} {}",
+            r#"{"tags": "a"}"#,
+            r#"{"tags": [1]}"#,
+            r#"{"tags": [""]}"#,
+            &long,
+            &many,
+        ] {
+            let refusal = read(text.as_bytes()).unwrap_err();
+            assert!(refusal.message.contains("x-litellm-metadata"), "{text}: {}", refusal.message);
+            assert_eq!(refusal.status, 400);
+        }
+        assert!(read(b"{\"a\": \"\xff\"}").is_err(), "not UTF-8");
+    }
+}

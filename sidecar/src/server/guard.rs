@@ -1,0 +1,114 @@
+//! Who may not call at all: web pages. A page that a browser has open may send requests to localhost, or have a name of its own
+//! point there (DNS rebinding). No credential keeps them out where a call needs none.
+
+use http::{HeaderMap, Uri, header, uri::Authority};
+
+use crate::refusal::Refusal;
+
+/// What is let in besides localhost and addresses.
+#[derive(Clone, Debug, Default)]
+pub struct Guard {
+    /// Names that the sidecar is called by, without port.
+    pub hosts: Vec<String>,
+    /// Origins of pages that may call: scheme, name, and port if it is not the scheme's.
+    pub origins: Vec<String>,
+}
+
+impl Guard {
+    /// Refuses what comes by a name that is not ours, or from a page. No cross-origin headers are ever sent.
+    pub fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+        if let Some(origin) = headers.get(header::ORIGIN) {
+            let is_known = |known: &String| known.as_bytes().eq_ignore_ascii_case(origin.as_bytes());
+            if !self.origins.iter().any(is_known) {
+                let message = "Requests of web pages are refused: the sidecar is started with --allowed-origins \
+                               (VECTOLL_ALLOWED_ORIGINS) to let some in";
+                return Err(Refusal::not_for_pages("origin_not_allowed", message.to_owned()));
+            }
+        }
+        let mut named = headers.get_all(header::HOST).iter();
+        let host = match (uri.authority(), named.next(), named.next()) {
+            (Some(authority), None, None) => Some(authority.clone()),
+            (authority, Some(host), None) => {
+                let host = Authority::try_from(host.as_bytes()).ok();
+                // Where both are there they must be the same: who reads the other one must not be misled.
+                let same = authority.is_none_or(|authority| host.as_ref() == Some(authority));
+                Some(host.filter(|_| same).ok_or_else(|| Refusal::malformed(None, "The header Host makes no sense"))?)
+            }
+            // HTTP/1.0 has none. Browsers always send one.
+            (None, None, None) => None,
+            (_, _, Some(_)) => return Err(Refusal::malformed(None, "There is more than one header Host")),
+        };
+        match host {
+            Some(host) if !self.is_ours(host.host()) => {
+                let host = host.host();
+                let message = format!(
+                    "This sidecar is not {host}: call it by localhost or an address, or start it with --allowed-hosts {host} \
+                     (VECTOLL_ALLOWED_HOSTS)"
+                );
+                Err(Refusal::not_for_pages("host_not_allowed", message))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// No page has an address for a name, so addresses are safe.
+    fn is_ours(&self, host: &str) -> bool {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost")
+            || bare.parse::<std::net::IpAddr>().is_ok()
+            || self.hosts.iter().any(|known| known.eq_ignore_ascii_case(host))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn check(guard: &Guard, uri: &str, headers: &[(header::HeaderName, &str)]) -> Result<(), String> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name, HeaderValue::from_str(value).unwrap());
+        }
+        guard.check(&uri.parse().unwrap(), &map).map_err(|refusal| refusal.reason.to_owned())
+    }
+
+    #[test]
+    fn localhost_and_addresses_are_let_in_and_names_are_not() {
+        let guard = Guard::default();
+        for host in ["localhost", "LOCALHOST:4000", "127.0.0.1:4000", "[::1]:4000", "10.0.0.7"] {
+            assert_eq!(check(&guard, "/", &[(header::HOST, host)]), Ok(()), "{host}");
+            assert_eq!(check(&guard, &format!("http://{host}/"), &[]), Ok(()), "{host}");
+        }
+        assert_eq!(check(&guard, "/", &[]), Ok(()), "HTTP/1.0");
+        for host in ["evil.example", "localhost.evil.example", "vectoll:4000", "127.0.0.1.evil.example", "localhost."] {
+            assert_eq!(check(&guard, "/", &[(header::HOST, host)]), Err("host_not_allowed".to_owned()), "{host}");
+        }
+        let ours = Guard { hosts: vec!["vectoll".to_owned()], ..Guard::default() };
+        assert_eq!(check(&ours, "/", &[(header::HOST, "Vectoll:4000")]), Ok(()));
+    }
+
+    #[test]
+    fn hosts_that_contradict_each_other_are_malformed() {
+        let malformed = Err("malformed".to_owned());
+        let guard = Guard::default();
+        assert_eq!(check(&guard, "/", &[(header::HOST, "localhost"), (header::HOST, "localhost")]), malformed);
+        assert_eq!(check(&guard, "http://localhost/", &[(header::HOST, "127.0.0.1")]), malformed);
+        assert_eq!(check(&guard, "/", &[(header::HOST, "a b")]), malformed);
+        assert_eq!(check(&guard, "http://localhost:1/", &[(header::HOST, "localhost:1")]), Ok(()));
+    }
+
+    #[test]
+    fn pages_are_refused_unless_their_origin_is_known() {
+        let host = (header::HOST, "localhost:4000");
+        let refused = Err("origin_not_allowed".to_owned());
+        for origin in ["null", "http://localhost:4000", "https://evil.example"] {
+            assert_eq!(check(&Guard::default(), "/", &[host.clone(), (header::ORIGIN, origin)]), refused, "{origin}");
+        }
+        let guard = Guard { origins: vec!["https://tools.example".to_owned()], ..Guard::default() };
+        assert_eq!(check(&guard, "/", &[host.clone(), (header::ORIGIN, "https://tools.example")]), Ok(()));
+        assert_eq!(check(&guard, "/", &[host, (header::ORIGIN, "https://tools.example:444")]), refused);
+    }
+}
