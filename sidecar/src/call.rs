@@ -131,6 +131,12 @@ impl Call {
         })
     }
 
+    /// The token arrays, one for each input; none where it is text.
+    pub fn token_arrays(&self) -> Option<Vec<Vec<u32>>> {
+        let raw = self.body.get(self.input_span.clone()).and_then(|raw| std::str::from_utf8(raw).ok())?;
+        serde_json::from_str(raw).or_else(|_| serde_json::from_str(raw).map(|one| vec![one])).ok()
+    }
+
     /// The input itself, for those who need more than its measure.
     pub fn input(&self) -> Result<Input<'_>, Refusal> {
         let raw = self.body.get(self.input_span.clone()).and_then(|raw| std::str::from_utf8(raw).ok());

@@ -1,5 +1,6 @@
 //! The request path.
 
+mod builtin;
 mod respond;
 mod send;
 

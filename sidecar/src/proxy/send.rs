@@ -10,17 +10,13 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use prometheus::Histogram;
 use tokio::time::Sleep;
 
-use super::{Sent, Target};
+use super::{Sent, Target, builtin};
 use crate::{
     accounting::InFlight,
     answer::{Answer, Broken, Flow, HELD, Observation, Relay},
     background::Background,
-    call::{Call, Input},
-    ledger::Certainty,
     provider::{
-        Provider,
-        builtin::{DIMENSIONS, Model},
-        http as http_client,
+        Provider, http as http_client,
         openai::{OpenAi, is_definite_refusal},
     },
     refusal::Refusal,
@@ -28,8 +24,6 @@ use crate::{
 
 /// The most of an error's body that is read.
 const MOST_OF_AN_ERROR: usize = 64 * 1024;
-/// Text from which on the built-in model works on a thread of its own.
-const MUCH_TEXT: u64 = 16 * 1024;
 
 /// The end of a backend's time for a call: one timer from sending to the answer's last byte.
 type Deadline = Pin<Box<Sleep>>;
@@ -45,11 +39,7 @@ pub(super) async fn send(
     let id = permit.call().id;
     let started = Instant::now();
     let sent = match &backend.provider {
-        Provider::Builtin => {
-            // Before the call counts as sent: what the model cannot do is the caller's mistake and costs nothing.
-            let dimensions = builtin_dimensions(permit.call())?;
-            builtin(permit.sent(backend.clone()), dimensions, &tasks).await
-        }
+        Provider::Builtin => builtin::answer(permit, &backend, &tasks).await,
         // Dropping the permit gives the reservation back: nothing was sent.
         Provider::Unusable(reason) => {
             let message = format!("Backend {} cannot be called: {reason}", backend.label);
@@ -251,43 +241,4 @@ fn explanation(body: &[u8]) -> (Option<String>, Option<String>) {
 /// A provider's words, without the credential and in reason.
 fn quoted(provider: &OpenAi, words: &str, most: usize) -> String {
     provider.redact(words).chars().take(most).collect()
-}
-
-/// The number of dimensions to answer with, if the built-in model can do what is asked.
-fn builtin_dimensions(call: &Call) -> Result<usize, Refusal> {
-    if call.shape.is_tokens {
-        return Err(Refusal::input("the built-in model takes text, not tokens"));
-    }
-    match call.dimensions.map(usize::try_from) {
-        None => Ok(DIMENSIONS),
-        Some(Ok(wanted)) if wanted <= DIMENSIONS => Ok(wanted),
-        Some(_) => {
-            let message = format!("`dimensions` must be at most {DIMENSIONS}: the built-in model has no more");
-            Err(Refusal::malformed(Some("dimensions"), message))
-        }
-    }
-}
-
-async fn builtin(in_flight: InFlight, dimensions: usize, tasks: &Background) -> Result<(Answer, HeaderMap), Refusal> {
-    let much = in_flight.call().shape.bytes > MUCH_TEXT;
-    let work = move || -> Result<(Answer, HeaderMap), Refusal> {
-        let unusable =
-            |error: &dyn std::fmt::Display| Refusal::bad_gateway(format!("The built-in model failed: {error}"));
-        let model = Model::get().map_err(|error| unusable(error))?;
-        let call = in_flight.call().clone();
-        let Input::Texts(texts) = call.input()? else {
-            return Err(Refusal::input("the built-in model takes text, not tokens"));
-        };
-        let tokens = model.count(&texts);
-        let texts: Vec<String> = texts.into_iter().map(std::borrow::Cow::into_owned).collect();
-        let answer = model
-            .answer(&texts, dimensions, call.encoding_format, &call.model, tokens)
-            .map_err(|error| unusable(&error))?;
-        let settled = in_flight.settle(tokens, Certainty::Known);
-        Ok((Answer::Whole(answer.into(), settled), HeaderMap::new()))
-    };
-    if !much {
-        return work();
-    }
-    tasks.compute(work).await.map_err(|error| Refusal::bad_gateway(format!("The built-in model failed: {error}")))?
 }
