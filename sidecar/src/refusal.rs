@@ -6,6 +6,11 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
+/// The longest wait that a rate limit tells. OpenAI's clients take a longer one for unreasonable and come back after a second or
+/// two instead (`_calculate_retry_timeout` in openai-python, `retryRequest` in openai-node). A window of one-second slots may open
+/// up to a second later: who comes then is told to wait that second.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
 /// `error.type` of OpenAI's error object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorType {
@@ -151,10 +156,11 @@ impl Refusal {
         Self::new(StatusCode::FORBIDDEN, ErrorType::Permission, "request", reason, message).code(reason)
     }
 
-    /// 429 by a limit of ours. The message must begin with "Rate limit exceeded for" and the scope.
+    /// 429 by a limit of ours. The message must begin with "Rate limit exceeded for" and the scope. Waits are told up to
+    /// [`LONGEST_WAIT`].
     pub fn rate_limited(scope: &'static str, reason: &'static str, message: String, wait: Option<Duration>) -> Self {
         let refusal = Self::new(StatusCode::TOO_MANY_REQUESTS, ErrorType::RateLimit, scope, reason, message);
-        Self { retry_after: wait, ..refusal }.code("rate_limit_exceeded")
+        Self { retry_after: wait.map(|wait| wait.min(LONGEST_WAIT)), ..refusal }.code("rate_limit_exceeded")
     }
 
     /// 429 by a budget.

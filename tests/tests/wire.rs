@@ -243,11 +243,11 @@ async fn each_call_is_a_line_without_what_it_said() -> anyhow::Result<()> {
     assert_eq!(served.status, 200);
     caller.with_key("sk-nobodys-own-key").embed("builtin", json!("a")).await?;
     caller.embed("fault-500", json!("a")).await?;
-    caller.hang_up("fault-slow", json!("a"), Duration::from_millis(100)).await;
+    caller.hang_up("fault-slow-500", json!("a"), Duration::from_millis(100)).await;
     let large = caller.post("/v1/embeddings", &json!({"model": "builtin", "input": vec!["word"; 300]}), &[]).await?;
     assert_eq!(large.status, 200);
 
-    let lines = lines(&pair, 4).await?;
+    let lines = lines(&pair, 5).await?;
     let of = |id: &str| {
         lines.iter().find(|line| line["call_id"] == id).with_context(|| format!("no line of {id}: {lines:?}"))
     };
@@ -275,6 +275,14 @@ async fn each_call_is_a_line_without_what_it_said() -> anyhow::Result<()> {
     assert!(refused.get("key").is_none(), "{refused}");
     let failed = lines.iter().find(|line| line["model"] == "fault-500").context("no line of the fault")?;
     assert_eq!((failed["status"].as_u64(), failed["tokens"].as_u64()), (Some(502), Some(0)), "{failed}");
+    let left =
+        lines.iter().find(|line| line["model"] == "fault-slow-500").context("no line of the caller that left")?;
+    assert_eq!(
+        (left["status"].as_u64(), &left["usage"]),
+        (Some(499), &json!("known")),
+        "it is charged all the same: {left}"
+    );
+    assert!(left["duration_ms"].as_f64() >= Some(400.0), "{left}");
     let all = serde_json::to_string(&lines)?;
     for secret in ["a secret thought", "sk-nobodys", &key_value("alice"), PROVIDER_KEY] {
         assert!(!all.contains(secret), "{secret} is in the log");

@@ -25,6 +25,11 @@ export function limitedClient() {
   return client(VECTOLL_LIMITED_KEY, { maxRetries: 0 });
 }
 
+/** One call at a time. */
+export function serialClient() {
+  return client(process.env.VECTOLL_SERIAL_KEY, { maxRetries: 4 });
+}
+
 async function get(url) {
   const answer = await fetch(url);
   assert.equal(answer.status, 200, url);

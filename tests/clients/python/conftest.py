@@ -4,6 +4,7 @@ VECTOLL_BASE_URL      the sidecar's proxy: http://localhost:PORT, without /v1
 VECTOLL_ADMIN_URL     the sidecar's admin listener
 VECTOLL_KEY           a key without limits
 VECTOLL_LIMITED_KEY   a key with one request a minute
+VECTOLL_SERIAL_KEY    a key with one call at a time
 VECTOLL_PROVIDER_URL  the provider's checker: /account, /requests, /vectors
 """
 
@@ -33,6 +34,11 @@ def key():
 @pytest.fixture(scope="session")
 def limited_key():
     return os.environ["VECTOLL_LIMITED_KEY"]
+
+
+@pytest.fixture(scope="session")
+def serial_key():
+    return os.environ["VECTOLL_SERIAL_KEY"]
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ const PROVIDER_KEY: &str = "sk-provider-0123456789";
 /// Not of Vectoll's own form: a key that somebody brought along.
 const KEY: &str = "sk-litellm-clients-0123456789";
 const LIMITED_KEY: &str = "sk-litellm-limited-0123456789";
+const SERIAL_KEY: &str = "sk-litellm-serial-0123456789";
 
 /// A pair whose route for `text-embedding-3-small` leads to a provider of the tests.
 #[derive(Debug)]
@@ -47,12 +48,13 @@ impl Stage {
             ("VECTOLL_ADMIN_URL", self.pair.admin_url()),
             ("VECTOLL_KEY", KEY.to_owned()),
             ("VECTOLL_LIMITED_KEY", LIMITED_KEY.to_owned()),
+            ("VECTOLL_SERIAL_KEY", SERIAL_KEY.to_owned()),
             ("VECTOLL_PROVIDER_URL", self.provider.origin().to_owned()),
             ("VECTOLL_DOCUMENTED_API", here("fixtures/embeddings-api.txt").display().to_string()),
         ]
     }
 
-    /// A team, a key, a key with one request a minute, and the route, for a provider at this base URL.
+    /// A team, a key, one with one request a minute, one with one call at a time, and two routes, for a provider at this base URL.
     pub fn manifests(provider: &str) -> String {
         format!(
             r#"apiVersion: vectoll.dev/v1alpha1
@@ -88,6 +90,20 @@ kind: Secret
 metadata: {{name: limited, namespace: default}}
 stringData: {{key: {LIMITED_KEY}}}
 ---
+apiVersion: vectoll.dev/v1alpha1
+kind: ApiKey
+metadata: {{name: serial, namespace: default}}
+spec:
+  teamRef: {{name: search}}
+  user: alice
+  secretRef: {{name: serial}}
+  limits: {{parallelRequests: 1}}
+---
+apiVersion: v1
+kind: Secret
+metadata: {{name: serial, namespace: default}}
+stringData: {{key: {SERIAL_KEY}}}
+---
 apiVersion: v1
 kind: Secret
 metadata: {{name: provider, namespace: default}}
@@ -101,6 +117,18 @@ spec:
   backends:
   - name: openai
     model: text-embedding-3-small
+    openAI:
+      baseURL: {provider}
+      apiKeySecretRef: {{name: provider, key: api-key}}
+    price: {{inputPerMillionTokens: "0.02"}}
+---
+apiVersion: vectoll.dev/v1alpha1
+kind: ModelRoute
+metadata: {{name: slow, namespace: default}}
+spec:
+  models: [fault-slow-1500]
+  backends:
+  - name: slow
     openAI:
       baseURL: {provider}
       apiKeySecretRef: {{name: provider, key: api-key}}
