@@ -162,7 +162,13 @@ impl Proxy {
             call_id = %id, status = refusal.status.as_u16(), scope = refusal.scope, reason = refusal.reason,
             "call refused"
         );
-        refusal.into_response()
+        let mut response = refusal.into_response();
+        let headers = response.headers_mut();
+        if let Ok(value) = HeaderValue::from_bytes(&id.text()) {
+            headers.insert(CALL_ID, value);
+        }
+        respond::no_second_attempt(headers);
+        response
     }
 }
 

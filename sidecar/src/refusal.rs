@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
+use crate::{counters::Standing, quota_headers};
+
 /// The longest wait that a rate limit tells. OpenAI's clients take a longer one for unreasonable and come back after a second or
 /// two instead (`_calculate_retry_timeout` in openai-python, `retryRequest` in openai-node). A window of one-second slots may open
 /// up to a second later: who comes then is told to wait that second.
@@ -53,6 +55,8 @@ pub struct Refusal {
     pub code: Option<String>,
     /// `Retry-After`: when waiting helps.
     pub retry_after: Option<Duration>,
+    /// `x-ratelimit-*`: of the limit that is full.
+    pub standing: Standing,
     /// Label `scope` of `vectoll_rejections_total`.
     pub scope: &'static str,
     /// Label `reason` of `vectoll_rejections_total`.
@@ -61,7 +65,8 @@ pub struct Refusal {
 
 impl Refusal {
     fn new(status: StatusCode, kind: ErrorType, scope: &'static str, reason: &'static str, message: String) -> Self {
-        Self { status, kind, message, param: None, code: None, retry_after: None, scope, reason }
+        let standing = Standing::default();
+        Self { status, kind, message, param: None, code: None, retry_after: None, standing, scope, reason }
     }
 
     fn code(self, code: &str) -> Self {
@@ -210,10 +215,12 @@ impl IntoResponse for Refusal {
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        quota_headers::write(headers, &self.standing);
         if let Some(wait) = self.retry_after {
             headers.insert(header::RETRY_AFTER, whole_seconds(wait).into());
         }
-        if self.status == StatusCode::UNAUTHORIZED {
+        // Not where the provider refuses our credential: the caller has no better one.
+        if self.status == StatusCode::UNAUTHORIZED && self.scope == "key" {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response

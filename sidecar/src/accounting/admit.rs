@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     call::Call,
-    counters::{Ask, Denial, Exhausted, Held, Retry, Scope},
+    counters::{Ask, Denial, Exhausted, Held, Quota, Retry, Scope, Standing},
     policy::Route,
     refusal::{Refusal, whole_seconds},
     tokens,
@@ -126,7 +126,8 @@ fn explain(call: &Call, scope: &Scope<'_>, denial: &Denial, weight: Weight) -> R
         None => "waiting does not help".to_owned(),
     };
     let head = format!("Rate limit exceeded for {word} {name}");
-    match denial.exhausted {
+    let quota = Quota { limit, remaining: limit.saturating_sub(used), reset: wait.unwrap_or_default() };
+    let refusal = match denial.exhausted {
         Exhausted::Requests => {
             let message = format!("{head}: {limit} requests per minute, {used} used; {advice}");
             Refusal::rate_limited(word, "requests", message, wait)
@@ -161,5 +162,11 @@ fn explain(call: &Call, scope: &Scope<'_>, denial: &Denial, weight: Weight) -> R
             );
             Refusal::budget_exceeded(word, message, wait)
         }
-    }
+    };
+    let (requests, tokens) = match denial.exhausted {
+        Exhausted::Requests => (Some(quota), None),
+        Exhausted::Tokens => (None, Some(quota)),
+        Exhausted::Parallel | Exhausted::Budget => (None, None),
+    };
+    Refusal { standing: Standing { requests, tokens }, ..refusal }
 }

@@ -21,6 +21,13 @@ const MODEL_ID: HeaderName = HeaderName::from_static("x-litellm-model-id");
 const KEY_SPEND: HeaderName = HeaderName::from_static("x-litellm-key-spend");
 const RESPONSE_COST: HeaderName = HeaderName::from_static("x-litellm-response-cost");
 
+/// Says that nothing was tried twice.
+pub(super) fn no_second_attempt(headers: &mut HeaderMap) {
+    for name in [RETRIES, FALLBACKS] {
+        headers.insert(name, HeaderValue::from_static("0"));
+    }
+}
+
 /// 200 with the answer, some of the provider's headers, and ours.
 pub(super) fn respond(sent: Sent, backend: &Backend) -> Response<Body> {
     let Sent { answer, headers: from_provider } = sent;
@@ -36,9 +43,7 @@ pub(super) fn respond(sent: Sent, backend: &Backend) -> Response<Body> {
     }
     headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     quota_headers::write(&mut headers, &standing);
-    for name in [RETRIES, FALLBACKS] {
-        headers.insert(name, HeaderValue::from_static("0"));
-    }
+    no_second_attempt(&mut headers);
     if let Ok(value) = HeaderValue::from_str(&backend.label) {
         headers.insert(MODEL_ID, value);
     }
