@@ -9,6 +9,7 @@ mod ends;
 mod flow;
 mod persist;
 mod relay;
+mod transcode;
 mod usage;
 
 use bytes::Bytes;
@@ -20,6 +21,7 @@ pub use body::Body;
 pub use flow::{Broken, Flow};
 pub use persist::Persist;
 pub use relay::{Observation, Relay};
+pub(crate) use transcode::{format_of, transcode};
 
 /// The largest answer that is held back as a whole.
 pub const HELD: usize = 256 * 1024;

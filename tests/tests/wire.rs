@@ -5,6 +5,7 @@
     clippy::print_stdout,
     clippy::float_cmp,
     clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
     reason = "a test"
 )]
 
@@ -216,6 +217,44 @@ async fn token_arrays_become_text_where_their_encoding_is_known() -> anyhow::Res
     // A provider that takes tokens gets them as they came.
     assert_eq!(caller.embed("text-embedding-3-small", tokens).await?.status, 200);
     assert_eq!(provider.account().requests, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn vectors_come_in_the_encoding_that_was_asked_for_whatever_the_provider_does() -> anyhow::Result<()> {
+    let (pair, provider, caller) = stage(&[]).await?;
+    let texts = |number: usize| (0..number).map(|at| format!("text {at}")).collect::<Vec<_>>();
+    for number in [1, 3, 300] {
+        for format in ["float", "base64"] {
+            let body = |model: &str| json!({"model": model, "input": texts(number), "encoding_format": format});
+            let right = caller.post("/v1/embeddings", &body("text-embedding-3-small"), &[]).await?;
+            let translated = caller.post("/v1/embeddings", &body("fault-other-encoding"), &[]).await?;
+            assert_eq!((right.status, translated.status), (200, 200), "{:?}", translated.json);
+            let vectors = |answer: &Value| -> Vec<Value> {
+                answer["data"].as_array().into_iter().flatten().map(|item| item["embedding"].clone()).collect()
+            };
+            let bits = |vector: &Value| -> Vec<u32> {
+                vector
+                    .as_array()
+                    .into_iter()
+                    .flatten()
+                    .filter_map(Value::as_f64)
+                    .map(|one| (one as f32).to_bits())
+                    .collect()
+            };
+            let (right, found) = (vectors(&right.json), vectors(&translated.json));
+            assert_eq!(found.len(), number);
+            if format == "base64" {
+                assert!(right == found, "{number} {format}");
+            } else {
+                assert!(right.iter().map(bits).eq(found.iter().map(bits)), "{number} {format}");
+                assert_eq!(found.first().map(|vector| bits(vector).len()), Some(1536));
+            }
+            assert_eq!(translated.json["usage"]["prompt_tokens"], translated.tokens());
+            assert!(translated.header("x-litellm-response-cost").is_some(), "it is known before the headers go out");
+        }
+    }
+    assert_eq!(pair.metrics().await?.sum("vectoll_key_tokens_total", &[]), provider.account().charged_tokens as f64);
     Ok(())
 }
 

@@ -73,6 +73,11 @@ impl Flow {
         self.upstream.size_hint().exact()
     }
 
+    /// The first bytes of what has passed.
+    pub fn head(&self) -> &[u8] {
+        self.ends.head()
+    }
+
     /// What is left of the limits while the answer runs.
     pub fn standing(&self) -> crate::counters::Standing {
         self.in_flight.as_ref().map(InFlight::standing).unwrap_or_default()

@@ -13,7 +13,7 @@ use tokio::time::Sleep;
 use super::{Sent, Target, builtin};
 use crate::{
     accounting::InFlight,
-    answer::{Answer, Broken, Flow, HELD, Observation, Relay},
+    answer::{Answer, Broken, Flow, HELD, Observation, Relay, format_of, transcode},
     background::Background,
     provider::{
         Provider, http as http_client,
@@ -24,6 +24,9 @@ use crate::{
 
 /// The most of an error's body that is read.
 const MOST_OF_AN_ERROR: usize = 64 * 1024;
+
+/// The largest answer whose vectors are translated from one encoding to the other: it is held as a whole.
+const MOST_TRANSLATED: usize = 64 * 1024 * 1024;
 
 /// The end of a backend's time for a call: one timer from sending to the answer's last byte.
 type Deadline = Pin<Box<Sleep>>;
@@ -137,7 +140,7 @@ async fn read(
     observation: Observation,
 ) -> Result<(Answer, HeaderMap), Refusal> {
     let (parts, body) = response.into_parts();
-    let backend = in_flight.backend().clone();
+    let (backend, call) = (in_flight.backend().clone(), in_flight.call().clone());
     let name = &backend.label;
     if let Some(Ok(content_type)) = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str)
         && !content_type.as_bytes().windows(4).any(|four| four.eq_ignore_ascii_case(b"json"))
@@ -151,10 +154,22 @@ async fn read(
     let headers = parts.headers;
     let mut flow = Flow::new(body, in_flight, deadline);
     let announced = flow.remaining();
+    let (wanted, items) = (call.encoding_format, call.shape.items);
     let mut read: Vec<Bytes> = Vec::new();
     let mut length = 0;
+    // The form of the vectors, as soon as one of them is seen.
+    let mut format = None;
     let broken = loop {
-        if length > HELD || (announced.is_some_and(|all| all > HELD as u64) && length > 0) {
+        let translated = format.is_some_and(|format| format != wanted);
+        if translated && length > MOST_TRANSLATED {
+            let message = format!(
+                "Backend {name} answers in another encoding than was asked for, and with more than {MOST_TRANSLATED} bytes: \
+                 send fewer inputs at a time"
+            );
+            return Err(Refusal::bad_gateway(message));
+        }
+        let large = length > HELD || (announced.is_some_and(|all| all > HELD as u64) && length > 0);
+        if large && !translated && (format.is_some() || length > HELD) {
             let standing = flow.standing();
             return Ok((Answer::Streaming(Relay::new(read, flow, tasks, observation), standing), headers));
         }
@@ -162,8 +177,18 @@ async fn read(
             Ok(Some(piece)) => {
                 length += piece.len();
                 read.push(piece);
+                if format.is_none() {
+                    format = format_of(flow.head());
+                }
             }
             Ok(None) => match flow.settle() {
+                Ok(settled) if translated => {
+                    // On a thread of its own: it may be much.
+                    let work = move || transcode(&join(read, length), wanted, items);
+                    let answer = tasks.compute(work).await.map_err(|error| Refusal::bad_gateway(error.to_string()))?;
+                    let answer = answer.map_err(|fault| Refusal::bad_gateway(format!("Backend {name}: {fault}")))?;
+                    return Ok((Answer::Whole(answer.into(), settled), headers));
+                }
                 Ok(settled) => return Ok((Answer::Whole(join(read, length), settled), headers)),
                 Err(broken) => break broken,
             },

@@ -45,6 +45,8 @@ pub enum Behaviour {
     Slow(Duration),
     /// `fault-slow-body-MS`: headers at once, the body after the wait; charged with the headers.
     SlowBody(Duration),
+    /// `fault-other-encoding`: a right answer in the encoding that was not asked for; charged.
+    OtherEncoding,
     /// `fault-few`: one vector too few; charged.
     Few,
     /// `fault-redirect`: 307 to `/stolen` here, where a call is a violation; not charged.
@@ -109,6 +111,7 @@ impl FromStr for Plan {
             "no-usage" => Behaviour::NoUsage,
             "usage-first" => Behaviour::UsageFirst,
             "overrun" => Behaviour::Overrun,
+            "other-encoding" => Behaviour::OtherEncoding,
             "few" => Behaviour::Few,
             "redirect" => Behaviour::Redirect,
             other => match (other.strip_prefix("slow-body-"), other.strip_prefix("slow-")) {
@@ -147,6 +150,7 @@ impl Display for Behaviour {
             Self::Overrun => "fault-overrun",
             Self::Slow(wait) => return write!(out, "fault-slow-{}", wait.as_millis()),
             Self::SlowBody(wait) => return write!(out, "fault-slow-body-{}", wait.as_millis()),
+            Self::OtherEncoding => "fault-other-encoding",
             Self::Few => "fault-few",
             Self::Redirect => "fault-redirect",
         })

@@ -15,7 +15,7 @@ use super::answer::{Answer, Usage};
 use super::behaviour::{Behaviour, Plan};
 use super::body::{self, Body};
 use super::books::{Books, Recorded};
-use super::call::{Call, Violation};
+use super::call::{Call, Encoding, Violation};
 use super::line::ResetSwitch;
 use super::refusal::Refusal;
 use super::vector;
@@ -184,6 +184,13 @@ async fn behave(
             let whole = Bytes::from(right.whole());
             let length = whole.len();
             Ok(announced(length, body::delayed(whole, wait)))
+        }
+        Behaviour::OtherEncoding => {
+            let encoding = match call.encoding {
+                Encoding::Float => Encoding::Base64,
+                Encoding::Base64 => Encoding::Float,
+            };
+            charged(tokens, Answer { call: Arc::new(Call { encoding, ..(*call).clone() }), ..right })
         }
         Behaviour::Few => charged(tokens, Answer { vectors: vectors - 1, ..right }),
         Behaviour::Redirect => Ok(redirect(books.origin())),
