@@ -18,6 +18,7 @@ pub use input::{Input, Shape};
 pub use metadata::Metadata;
 
 use fields::Fields;
+use input::Token;
 
 /// The end user in LiteLLM's header.
 static USER_HEADER: HeaderName = HeaderName::from_static("x-litellm-user-id");
@@ -25,9 +26,9 @@ static USER_HEADER: HeaderName = HeaderName::from_static("x-litellm-user-id");
 static METADATA_HEADER: HeaderName = HeaderName::from_static("x-litellm-metadata");
 /// The user of a call that names none, with a key that has no owner.
 const NOBODY: &str = "_none";
-/// The longest name of a user, in bytes.
+/// The longest name of a user, in characters.
 const MAX_USER: usize = 256;
-/// The longest name of a model, in bytes.
+/// The longest name of a model, in characters.
 const MAX_MODEL: usize = 256;
 
 /// A call that is well-formed and whose caller is known.
@@ -102,8 +103,8 @@ impl Call {
             .map(Arc::from)
             .or_else(|| named.clone())
             .ok_or_else(|| Refusal::malformed(Some("model"), "`model` is missing: name the embedding model to use"))?;
-        if model.is_empty() || model.len() > MAX_MODEL {
-            let message = format!("`model` must have 1 to {MAX_MODEL} bytes: name the embedding model to use");
+        if model.is_empty() || is_longer(&model, MAX_MODEL) {
+            let message = format!("`model` must have 1 to {MAX_MODEL} characters: name the embedding model to use");
             return Err(Refusal::malformed(Some("model"), message));
         }
         let (input, input_span) = fields.input()?;
@@ -134,7 +135,9 @@ impl Call {
     /// The token arrays, one for each input; none where it is text.
     pub fn token_arrays(&self) -> Option<Vec<Vec<u32>>> {
         let raw = self.body.get(self.input_span.clone()).and_then(|raw| std::str::from_utf8(raw).ok())?;
-        serde_json::from_str(raw).or_else(|_| serde_json::from_str(raw).map(|one| vec![one])).ok()
+        let arrays: Vec<Vec<Token>> =
+            serde_json::from_str(raw).or_else(|_| serde_json::from_str(raw).map(|one| vec![one])).ok()?;
+        Some(arrays.into_iter().map(|tokens| tokens.into_iter().map(|Token(token)| token).collect()).collect())
     }
 
     /// The input itself, for those who need more than its measure.
@@ -142,6 +145,10 @@ impl Call {
         let raw = self.body.get(self.input_span.clone()).and_then(|raw| std::str::from_utf8(raw).ok());
         Input::read(raw.unwrap_or_default(), self.shape)
     }
+}
+
+fn is_longer(text: &str, characters: usize) -> bool {
+    text.len() > characters && text.chars().count() > characters
 }
 
 fn must_be_json(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -158,6 +165,11 @@ fn must_be_json(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// The user that a call is booked to: the header's, else the body's, else the key's owner.
 fn user(caller: &Caller, headers: &HeaderMap, in_body: Option<String>) -> Result<Arc<str>, Refusal> {
+    let too_long = || Refusal::malformed(Some("user"), format!("`user` is longer than {MAX_USER} characters"));
+    // Whichever of them counts: both are to be right.
+    if in_body.as_ref().is_some_and(|name| is_longer(name, MAX_USER)) {
+        return Err(too_long());
+    }
     let key = caller.key();
     let owner = || key.owner.clone().unwrap_or_else(|| NOBODY.into());
     if key.user_policy == UserPolicy::Owner {
@@ -167,14 +179,14 @@ fn user(caller: &Caller, headers: &HeaderMap, in_body: Option<String>) -> Result
         Some(value) => {
             let text = std::str::from_utf8(value.as_bytes())
                 .map_err(|_| Refusal::malformed(Some("user"), "The header x-litellm-user-id is not UTF-8"))?;
+            if is_longer(text, MAX_USER) {
+                return Err(too_long());
+            }
             Some(text.to_owned())
         }
         None => in_body,
     };
     match named {
-        Some(name) if name.len() > MAX_USER => {
-            Err(Refusal::malformed(Some("user"), format!("`user` is longer than {MAX_USER} bytes")))
-        }
         Some(name) if !name.is_empty() => Ok(name.into()),
         Some(_) | None => Ok(owner()),
     }

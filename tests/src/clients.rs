@@ -27,6 +27,6 @@ pub(crate) fn program(name: &str, package: &str) -> anyhow::Result<PathBuf> {
 }
 
 /// A file or folder of this crate.
-pub(crate) fn here(path: &str) -> PathBuf {
+pub fn here(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }

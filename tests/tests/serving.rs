@@ -130,7 +130,7 @@ async fn errors_are_openais_objects() -> anyhow::Result<()> {
             json!({"model": "builtin", "input": "a", "u\u{17f}er": "x"}),
             "The request's body is not a call: the field `u\u{17f}er` is written `user`",
         ),
-        (json!({"model": "m".repeat(257), "input": "a"}), "`model` must have 1 to 256 bytes"),
+        (json!({"model": "m".repeat(257), "input": "a"}), "`model` must have 1 to 256 characters"),
     ] {
         is_error(&caller.post("/v1/embeddings", &body, &[]).await?, 400, invalid, None, begin);
     }

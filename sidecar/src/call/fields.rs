@@ -65,12 +65,10 @@ impl<'a> Fields<'a> {
     pub(super) fn dimensions(&self) -> Result<Option<u64>, Refusal> {
         match self.raw.dimensions.map(RawValue::get) {
             None | Some("null") => Ok(None),
-            Some(text) => match text.parse() {
-                Ok(number) if number > 0 => Ok(Some(number)),
-                Ok(_) | Err(_) => {
-                    Err(Refusal::malformed(Some("dimensions"), "`dimensions` must be a whole number above 0"))
-                }
-            },
+            Some(text) => whole(text)
+                .filter(|number| *number > 0)
+                .map(Some)
+                .ok_or_else(|| Refusal::malformed(Some("dimensions"), "`dimensions` must be a whole number above 0")),
         }
     }
 
@@ -87,6 +85,15 @@ impl<'a> Fields<'a> {
         let start = raw.get().as_ptr() as usize - self.text.as_ptr() as usize;
         start..start + raw.get().len()
     }
+}
+
+/// A whole number. JSON knows no such type: `7.0` is one, too.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and in the range")]
+fn whole(text: &str) -> Option<u64> {
+    text.parse().ok().or_else(|| {
+        let number: f64 = text.parse().ok()?;
+        (number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)).then_some(number as u64)
+    })
 }
 
 fn string(field: &'static str, raw: Option<&RawValue>) -> Result<Option<String>, Refusal> {
@@ -128,8 +135,8 @@ impl<'de> Deserialize<'de> for Name<'de> {
 }
 
 const KNOWN: [&str; 5] = ["model", "input", "encoding_format", "dimensions", "user"];
-/// Unknown fields are passed on, in reason.
-const MOST_OTHERS: usize = 64;
+/// The most fields of a call. Unknown ones are passed on, in reason.
+const MOST_FIELDS: usize = 64;
 
 /// The known field that a name is but for its case. Some servers ignore the case of names and would take this one for
 /// the other: what was checked here is then not what they carry out. (`ſ` and the Kelvin sign fold to s and k as well.)
@@ -150,7 +157,12 @@ impl<'de> Visitor<'de> for RawVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw<'de>, A::Error> {
         let mut raw = Raw::default();
         let mut others: HashSet<Name<'de>> = HashSet::new();
+        let mut fields = 0;
         while let Some(name) = map.next_key::<Name<'de>>()? {
+            fields += 1;
+            if fields > MOST_FIELDS {
+                return Err(A::Error::custom(format!("it has more than {MOST_FIELDS} fields")));
+            }
             let known = match name.0.as_ref() {
                 "model" => &mut raw.model,
                 "input" => &mut raw.input,
@@ -165,9 +177,6 @@ impl<'de> Visitor<'de> for RawVisitor {
                     map.next_value::<IgnoredAny>()?;
                     if let Some(twice) = others.replace(name) {
                         return Err(A::Error::custom(format!("the field `{}` stands twice", twice.0)));
-                    }
-                    if others.len() > MOST_OTHERS {
-                        return Err(A::Error::custom(format!("it has more than {MOST_OTHERS} unknown fields")));
                     }
                     continue;
                 }

@@ -144,19 +144,59 @@ impl<'de> Visitor<'de> for ItemVisitor {
     }
 
     fn visit_u64<E: Error>(self, token: u64) -> Result<Item, E> {
-        u32::try_from(token).map_err(|_| E::custom("a token is out of range"))?;
+        TokenVisitor.visit_u64(token)?;
         Ok(Item(Kind::Token, Shape { items: 1, bytes: 0, tokens: 1, is_tokens: true }))
+    }
+
+    fn visit_f64<E: Error>(self, token: f64) -> Result<Item, E> {
+        let Token(token) = TokenVisitor.visit_f64(token)?;
+        self.visit_u64(token.into())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Item, A::Error> {
         let mut tokens = 0;
-        while seq.next_element::<u32>()?.is_some() {
+        while seq.next_element::<Token>()?.is_some() {
             tokens += 1;
         }
         if tokens == 0 {
             return Err(A::Error::custom(EMPTY));
         }
         Ok(Item(Kind::Tokens, Shape { items: 1, bytes: 0, tokens, is_tokens: true }))
+    }
+}
+
+/// A token. JSON knows no whole numbers: `7.0` is one, too.
+#[derive(Clone, Copy)]
+pub(super) struct Token(pub(super) u32);
+
+impl<'de> Deserialize<'de> for Token {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TokenVisitor)
+    }
+}
+
+struct TokenVisitor;
+
+impl Visitor<'_> for TokenVisitor {
+    type Value = Token;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a token")
+    }
+
+    fn visit_u64<E: Error>(self, token: u64) -> Result<Token, E> {
+        u32::try_from(token).map(Token).map_err(|_| E::custom("a token is out of range"))
+    }
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and in the range")]
+    fn visit_f64<E: Error>(self, token: f64) -> Result<Token, E> {
+        if token.fract() != 0.0 {
+            return Err(E::custom("a token is not a whole number"));
+        }
+        if !(0.0..=f64::from(u32::MAX)).contains(&token) {
+            return Err(E::custom("a token is out of range"));
+        }
+        Ok(Token(token as u32))
     }
 }
 
@@ -173,6 +213,8 @@ mod tests {
             (r#"["ab","c"]"#, 2, 3, 0),
             ("[1,2,3]", 1, 0, 3),
             ("[[1,2],[3]]", 2, 0, 3),
+            ("[[1.0,2e0],[3]]", 2, 0, 3),
+            ("[7.0]", 1, 0, 1),
         ] {
             let shape = Shape::of(json).unwrap();
             assert_eq!((shape.items, shape.bytes, shape.tokens), (items, bytes, tokens), "{json}");
@@ -199,6 +241,8 @@ mod tests {
             "[[1],2]",
             "[[[1]]]",
             "[4294967296]",
+            "[4294967296.0]",
+            "[[0.5]]",
         ] {
             let refusal = Shape::of(json).unwrap_err();
             assert!(refusal.message.starts_with("Invalid input format: "), "{json}: {}", refusal.message);

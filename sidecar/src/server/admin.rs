@@ -15,9 +15,13 @@ use crate::proxy::Proxy;
 /// Prometheus's text format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// What the other listener serves.
+const OPENAPI: &str = include_str!("../../openapi.yaml");
+
 pub(super) fn router(proxy: Arc<Proxy>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
+        .route("/openapi.yaml", get(async || ([(header::CONTENT_TYPE, "application/yaml")], OPENAPI)))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .with_state(proxy)

@@ -1,5 +1,7 @@
 //! pytest with the package `openai`.
 
+use std::path::PathBuf;
+
 use anyhow::Context;
 use tokio::process::Command;
 
@@ -7,14 +9,12 @@ use super::cache::Cached;
 use super::stage::Stage;
 use super::{here, program, run};
 
-/// Runs `clients/python` against `stage`; the error carries pytest's report.
-pub async fn tests(stage: &Stage) -> anyhow::Result<String> {
+/// The Python of an environment with what a folder's `requirements.txt` names, made once and kept.
+pub async fn environment(name: &str) -> anyhow::Result<PathBuf> {
     let python = program("python3", "python3 and python3-venv, 3.10 or later")?;
-    // One of the examples is a call of curl.
-    program("curl", "curl")?;
     let version = run("python3", Command::new(&python).arg("--version")).await?;
-    let requirements = here("clients/python/requirements.txt");
-    let cached = Cached::new("python", &requirements, &version)?;
+    let requirements = here(&format!("clients/{name}/requirements.txt"));
+    let cached = Cached::new(name, &requirements, &version)?;
     let inside = cached.folder().join("bin/python");
     if !cached.is_complete() {
         cached.clear()?;
@@ -26,12 +26,20 @@ pub async fn tests(stage: &Stage) -> anyhow::Result<String> {
         run("pip install", pip.arg(&requirements)).await?;
         cached.complete()?;
     }
+    Ok(inside)
+}
+
+/// Runs `clients/python` against `stage`; the error carries pytest's report.
+pub async fn tests(stage: &Stage) -> anyhow::Result<String> {
+    // One of the examples is a call of curl.
+    program("curl", "curl")?;
+    let inside = environment("python").await?;
     let mut pytest = Command::new(&inside);
     pytest
         // Nothing of a run stays in the checkout.
         .args(["-B", "-m", "pytest", "-p", "no:cacheprovider", "--color=no", "-ra"])
         .arg(here("clients/python"))
-        .current_dir(cached.folder())
+        .current_dir(std::env::temp_dir())
         .envs(stage.environment());
     run("pytest", &mut pytest).await
 }
