@@ -73,6 +73,11 @@ pub struct TeamSpec {
     #[serde(default = "max_users")]
     #[schemars(with = "i64", range(min = 1, max = 1_000_000))]
     pub max_users: u32,
+    /// Tags of calls (`tags` in the header `x-litellm-metadata`) whose spend has a metric of its own. Other tags only stand
+    /// in the access log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128), inner(length(min = 1, max = 128)))]
+    pub tags: Vec<String>,
     /// Refuses every call of the Team's keys while true.
     #[serde(default)]
     pub suspended: bool,

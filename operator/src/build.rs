@@ -97,6 +97,7 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
         budget,
         user_budget,
         max_users,
+        tags,
         suspended,
     } = team.clone();
     // The key's own namespace first, then the Team's, then those that the Team names.
@@ -116,6 +117,7 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
         budget,
         user_budget,
         max_users,
+        tags,
     }
 }
 

@@ -186,6 +186,7 @@ impl InFlight {
             model: &self.call.model,
             provider: self.backend.provider.name(),
             backend: &self.backend.label,
+            tags: &self.call.tags,
         }
     }
 }

@@ -5,7 +5,7 @@ mod fields;
 mod input;
 mod metadata;
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -58,6 +58,8 @@ pub struct Call {
     pub model_in_body: Option<Arc<str>>,
     /// Where `"encoding_format": null` has its `null`.
     pub null_encoding_format: Option<Range<usize>>,
+    /// Its tags that its team counts, each once.
+    pub tags: Vec<Arc<str>>,
     /// What the access log says of it. It is written when the call has its end.
     pub entry: Entry,
     input_span: Range<usize>,
@@ -113,6 +115,10 @@ impl Call {
         let dimensions = fields.dimensions()?;
         let user = user(&caller, headers, fields.user()?)?;
         let (model_span, open_brace) = (fields.model_span(), fields.open_brace());
+        let counted = &caller.key().team.tags;
+        let said = metadata.iter().flat_map(Metadata::tags).map(String::as_str);
+        let tags: BTreeSet<Arc<str>> = said.filter_map(|tag| counted.get(tag).cloned()).collect();
+        let tags = tags.into_iter().collect();
         entry.call(&model, &user, metadata);
         Ok(Self {
             id,
@@ -126,6 +132,7 @@ impl Call {
             open_brace,
             model_in_body: named,
             null_encoding_format,
+            tags,
             entry,
             input_span,
             body,

@@ -61,6 +61,8 @@ pub struct Booking<'a> {
     pub provider: &'static str,
     /// The backend, `namespace/route/backend`.
     pub backend: &'a str,
+    /// Its tags that its team counts.
+    pub tags: &'a [Arc<str>],
 }
 
 /// How sure a charge is.
@@ -98,6 +100,9 @@ pub struct Books {
     pub users: BTreeMap<Arc<str>, ByName>,
     /// By model, then provider, then backend.
     pub models: BTreeMap<Arc<str>, BTreeMap<Arc<str>, ByName>>,
+    /// Money in pico-USD by team, then tag. A call with two tags counts with both, and one without any nowhere.
+    #[serde(default)]
+    pub tags: BTreeMap<Arc<str>, BTreeMap<Arc<str>, u64>>,
     /// The part of the above that is booked but not known to be charged.
     pub unsettled: Totals,
     /// The part of the above that is an upper bound.
@@ -141,6 +146,13 @@ impl Ledger {
         let known = room || books.models.contains_key(booking.model);
         let model = if known { booking.model } else { OTHER };
         series(series(series(&mut books.models, model), booking.provider), booking.backend).add(used);
+        if certainty != Certainty::Refused && !booking.tags.is_empty() {
+            let tags = series(&mut books.tags, booking.team);
+            for tag in booking.tags {
+                let spent = series(tags, tag);
+                *spent = spent.saturating_add(used.money.pico());
+            }
+        }
         if !priced {
             let tokens = series(&mut books.unpriced_tokens, model);
             *tokens = tokens.saturating_add(used.tokens);
@@ -184,7 +196,7 @@ mod tests {
     use super::*;
 
     fn booking<'a>(key: &'a str, user: &'a str, model: &'a str) -> Booking<'a> {
-        Booking { key, team: "default/t", user, model, provider: "openai", backend: "default/r/b" }
+        Booking { key, team: "default/t", user, model, provider: "openai", backend: "default/r/b", tags: &[] }
     }
 
     #[test]

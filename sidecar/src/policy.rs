@@ -4,7 +4,11 @@
 mod compile;
 mod route;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use vectoll_config::{
@@ -115,6 +119,8 @@ pub struct Team {
     pub user_budget: Option<Budget>,
     /// Users told apart.
     pub max_users: u32,
+    /// Tags whose spend is counted.
+    pub tags: BTreeSet<Arc<str>>,
 }
 
 /// One place that serves a model.

@@ -27,8 +27,10 @@ use vectoll_tests::{
 
 async fn stage(arguments: &[&str]) -> anyhow::Result<(Pair, Provider, Caller)> {
     let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
-    let mut all =
-        vec![team("search", json!({})), builtin("builtin", &["builtin", "org/model:v1", "text-embedding-3-large"])];
+    let mut all = vec![
+        team("search", json!({"tags": ["nightly", "eval", "unused"]})),
+        builtin("builtin", &["builtin", "org/model:v1", "text-embedding-3-large"]),
+    ];
     all.extend(route("openai", &["text-embedding-3-small", "wild-*", "fault-*"], &provider.url()));
     all.extend(api_key("alice", "search", json!({})));
     all.extend(api_key("reader", "search", json!({"models": ["builtin"]})));
@@ -325,6 +327,35 @@ async fn each_call_is_a_line_without_what_it_said() -> anyhow::Result<()> {
     let all = serde_json::to_string(&lines)?;
     for secret in ["a secret thought", "sk-nobodys", &key_value("alice"), PROVIDER_KEY] {
         assert!(!all.contains(secret), "{secret} is in the log");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_spend_of_tags_that_a_team_counts_is_told() -> anyhow::Result<()> {
+    let (mut pair, _provider, caller) = stage(&[]).await?;
+    let call = async |model: &str, metadata: &str| {
+        let body = json!({"model": model, "input": "The quick brown fox"});
+        caller.post("/v1/embeddings", &body, &[("x-litellm-metadata", metadata)]).await
+    };
+    for metadata in
+        [r#"{"tags":["nightly"]}"#, r#"{"tags":["nightly","eval","nightly","mine"]}"#, r#"{"tags":["mine"]}"#, "{}"]
+    {
+        assert_eq!(call("text-embedding-3-small", metadata).await?.status, 200);
+    }
+    // What is refused is charged nowhere.
+    assert_eq!(call("fault-400", r#"{"tags":["unused"]}"#).await?.status, 400);
+    for _ in 0..2 {
+        let metrics = pair.metrics().await?;
+        let spent =
+            |tag: &str| metrics.value("vectoll_tag_spend_usd_total", &[("team", "default/search"), ("tag", tag)]);
+        // Four tokens a call, at 0.02 USD a million.
+        assert_eq!(spent("nightly"), Some(0.000_000_16));
+        assert_eq!(spent("eval"), Some(0.000_000_08));
+        assert_eq!((spent("mine"), spent("unused")), (None, None), "only what the team counts, and only what there is");
+        // And again after a restart.
+        pair.terminate_sidecar().await?;
+        pair.restart_sidecar().await?;
     }
     Ok(())
 }

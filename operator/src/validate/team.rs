@@ -20,8 +20,13 @@ pub(crate) struct ValidTeam {
     pub(crate) budget: Option<v1::Budget>,
     pub(crate) user_budget: Option<v1::Budget>,
     pub(crate) max_users: u32,
+    pub(crate) tags: Vec<String>,
     pub(crate) suspended: bool,
 }
+
+/// The most tags of a Team that have a metric, and the longest of them.
+const MOST_TAGS: usize = 128;
+const LONGEST_TAG: usize = 128;
 
 /// Validates a Team.
 pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<Fault>> {
@@ -36,6 +41,7 @@ pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<Fault>> {
         budget,
         user_budget,
         max_users,
+        tags,
         suspended,
     } = &object.spec;
     let mut faults = Faults::default();
@@ -46,6 +52,14 @@ pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<Fault>> {
     }
     if *max_users == 0 {
         faults.add("spec.maxUsers", "must be at least 1");
+    }
+    for (i, tag) in tags.iter().enumerate() {
+        if !(1..=LONGEST_TAG).contains(&tag.chars().count()) {
+            faults.add(format!("spec.tags[{i}]"), format!("must have 1 to {LONGEST_TAG} characters"));
+        }
+    }
+    if tags.len() > MOST_TAGS {
+        faults.add("spec.tags", format!("has more than {MOST_TAGS} entries"));
     }
     let valid = ValidTeam {
         name: object.name.clone(),
@@ -59,6 +73,7 @@ pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<Fault>> {
         budget: limits::budget("spec.budget", budget.as_ref(), &mut faults),
         user_budget: limits::budget("spec.userBudget", user_budget.as_ref(), &mut faults),
         max_users: *max_users,
+        tags: tags.clone(),
         suspended: *suspended,
     };
     faults.or(Some(valid))

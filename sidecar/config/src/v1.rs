@@ -90,6 +90,9 @@ pub struct Team {
     pub user_budget: Option<Budget>,
     /// How many end users are told apart.
     pub max_users: u32,
+    /// Tags of calls whose spend is counted on its own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }
 
 /// A credential and what it may do.

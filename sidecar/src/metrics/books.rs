@@ -12,7 +12,7 @@ use crate::{
     ledger::{Books, Totals},
     policy::Policy,
 };
-use vectoll_config::v1::Budget;
+use vectoll_config::{PicoUsd, v1::Budget};
 
 /// Where the numbers come from at the moment of a scrape.
 pub trait Source: Send + Sync {
@@ -44,8 +44,18 @@ impl Collector for BookFamilies {
 
     #[allow(clippy::cast_precision_loss, reason = "Prometheus knows only floats; exact up to 2⁵³")]
     fn collect(&self) -> Vec<MetricFamily> {
-        let Books { keys, teams, users, models, unsettled, estimated, unpriced_tokens, overrun_tokens, folded_calls } =
-            self.0.books();
+        let Books {
+            keys,
+            teams,
+            users,
+            models,
+            tags,
+            unsettled,
+            estimated,
+            unpriced_tokens,
+            overrun_tokens,
+            folded_calls,
+        } = self.0.books();
         let mut families = Vec::new();
         let by_key = keys.iter().flat_map(|(team, keys)| {
             keys.iter().map(move |(key, totals)| (vec![("team", &**team), ("key", &**key)], totals))
@@ -87,6 +97,19 @@ impl Collector for BookFamilies {
             }
         };
         plain(
+            "vectoll_tag_spend_usd_total",
+            "Money charged in US dollars: each tag that its team counts. A call may have several.",
+            MetricType::COUNTER,
+            tags.iter()
+                .flat_map(|(team, tags)| {
+                    tags.iter().map(move |(tag, spent)| {
+                        let spent = PicoUsd::new(*spent).as_usd_for_display();
+                        counter(&[("team", team), ("tag", tag)], spent)
+                    })
+                })
+                .collect(),
+        );
+        plain(
             "vectoll_unpriced_tokens_total",
             "Tokens of models without a known price: their cost is unknown, not 0.",
             MetricType::COUNTER,
@@ -104,25 +127,7 @@ impl Collector for BookFamilies {
             MetricType::COUNTER,
             vec![counter(&[], folded_calls as f64)],
         );
-        let Open { calls, tokens, money } = self.0.open();
-        plain(
-            "vectoll_reservations",
-            "Calls that hold a reservation.",
-            MetricType::GAUGE,
-            vec![gauge(&[], calls as f64)],
-        );
-        plain(
-            "vectoll_reserved_tokens",
-            "Tokens reserved for calls under way.",
-            MetricType::GAUGE,
-            vec![gauge(&[], tokens as f64)],
-        );
-        plain(
-            "vectoll_reserved_spend_usd",
-            "Money reserved for calls under way.",
-            MetricType::GAUGE,
-            vec![gauge(&[], money.as_usd_for_display())],
-        );
+        self.reservations(&mut families);
         self.budgets(&mut families);
         families
     }
@@ -132,6 +137,18 @@ impl Collector for BookFamilies {
 type Labels<'a> = Vec<(&'a str, &'a str)>;
 
 impl BookFamilies {
+    #[allow(clippy::cast_precision_loss, reason = "Prometheus knows only floats; exact up to 2⁵³")]
+    fn reservations(&self, families: &mut Vec<MetricFamily>) {
+        let Open { calls, tokens, money } = self.0.open();
+        for (name, help, value) in [
+            ("vectoll_reservations", "Calls that hold a reservation.", calls as f64),
+            ("vectoll_reserved_tokens", "Tokens reserved for calls under way.", tokens as f64),
+            ("vectoll_reserved_spend_usd", "Money reserved for calls under way.", money.as_usd_for_display()),
+        ] {
+            families.push(family(name, help, MetricType::GAUGE, vec![gauge(&[], value)]));
+        }
+    }
+
     fn budgets(&self, families: &mut Vec<MetricFamily>) {
         let policy = self.0.policy();
         let keys = policy.all_keys.iter().filter_map(|key| {

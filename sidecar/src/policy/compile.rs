@@ -91,6 +91,7 @@ fn compile_team(team: v1::Team, indexes: &HashMap<String, Arc<RouteIndex>>) -> T
         budget,
         user_budget,
         max_users,
+        tags,
     } = team;
     Team {
         name: name.to_string().into(),
@@ -104,6 +105,7 @@ fn compile_team(team: v1::Team, indexes: &HashMap<String, Arc<RouteIndex>>) -> T
         budget,
         user_budget,
         max_users,
+        tags: tags.into_iter().map(Into::into).collect(),
     }
 }
 
