@@ -63,6 +63,17 @@ struct Target {
     backend: Arc<Backend>,
 }
 
+/// How far a call has come.
+#[derive(Debug, Default)]
+struct Trace {
+    /// Time spent waiting for others: for the caller's body and for the backend.
+    waited: Duration,
+    /// The team and the key that call.
+    key: Option<(Arc<str>, Arc<str>)>,
+    /// Where it went.
+    backend: Option<Arc<str>>,
+}
+
 impl Proxy {
     /// One embeddings call, from request to response. `in_path` is the model's name where the path has it.
     pub async fn embeddings(&self, request: Request<Incoming>, in_path: Option<String>) -> Response<Body> {
@@ -70,12 +81,16 @@ impl Proxy {
         let entry = Entry::new(self.access.as_ref(), id);
         let started = Instant::now();
         let under_way = self.metrics.enter();
-        let mut waited = Duration::ZERO;
-        let served = self.serve(request, in_path, (id, entry.clone()), &mut waited).await;
+        let mut trace = Trace::default();
+        let served = self.serve(request, in_path, (id, entry.clone()), &mut trace).await;
         let mut response = served.unwrap_or_else(|refusal| {
             entry.refused(&refusal);
-            self.refuse(refusal, id).map(Body::Framework)
+            let mut response = self.refuse(refusal, id).map(Body::Framework);
+            let spend = trace.key.as_ref().map(|(team, key)| self.accounting.ledger.key_spend(team, key));
+            respond::identify(response.headers_mut(), trace.backend.as_deref(), spend);
+            response
         });
+        let waited = trace.waited;
         drop(under_way);
         let took = started.elapsed();
         let status = response.status();
@@ -94,33 +109,34 @@ impl Proxy {
         response
     }
 
-    /// The steps, each of which only the one before it makes possible. `waited` is the time that was spent waiting for
-    /// others: for the caller's body and for the backend.
+    /// The steps, each of which only the one before it makes possible. `trace` is what is known even if one of them fails.
     async fn serve(
         &self,
         request: Request<Incoming>,
         in_path: Option<String>,
         (id, entry): (CallId, Entry),
-        waited: &mut Duration,
+        trace: &mut Trace,
     ) -> Result<Response<Body>, Refusal> {
         let (parts, body) = request.into_parts();
         // From here on the call goes by the policy that its key belongs to, whatever is loaded meanwhile.
         let caller = self.authenticate(&self.policy.load(), &parts.headers)?;
         entry.caller(&caller);
+        trace.key = Some((caller.key().team.name.clone(), caller.key().name.clone()));
         let reading = Instant::now();
         let call = Call::read((id, entry.clone()), caller, &parts.headers, body, in_path, self.caps).await;
-        *waited += reading.elapsed();
+        trace.waited += reading.elapsed();
         let call = call?;
         let route = permitted(call.caller.key(), &call.model)?.clone();
         let permit = admit(&self.accounting, call, route).await?;
         let target = pick(permit)?;
         let backend = target.backend.clone();
         entry.backend(&backend.label);
+        trace.backend = Some(backend.label.clone());
         let sending = Instant::now();
         let upstream = self.metrics.upstream(&backend.label);
         let sent = send::send(target, parts.headers, self.tasks.clone(), upstream);
         let sent = Persist::new(sent, self.tasks.clone()).await;
-        *waited += sending.elapsed();
+        trace.waited += sending.elapsed();
         Ok(respond::respond(sent?, &backend))
     }
 

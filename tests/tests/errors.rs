@@ -28,7 +28,7 @@ use vectoll_tests::{
 };
 
 /// Headers that are part of the contract. The others are the server's own.
-const HEADERS: [&str; 15] = [
+const HEADERS: [&str; 16] = [
     "allow",
     "content-type",
     "retry-after",
@@ -37,6 +37,7 @@ const HEADERS: [&str; 15] = [
     "x-litellm-attempted-retries",
     "x-litellm-call-id",
     "x-litellm-key-spend",
+    "x-litellm-model-id",
     "x-litellm-response-cost",
     "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests",

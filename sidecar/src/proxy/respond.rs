@@ -2,10 +2,10 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body_util::Full;
+use vectoll_config::PicoUsd;
 
 use super::Sent;
 use crate::{
-    accounting::Settled,
     answer::{Answer, Body, PASSED},
     line::Line,
     policy::Backend,
@@ -28,6 +28,16 @@ pub(super) fn no_second_attempt(headers: &mut HeaderMap) {
     }
 }
 
+/// Says which backend it was and what the key has spent, as far as that is known.
+pub(super) fn identify(headers: &mut HeaderMap, backend: Option<&str>, key_spend: Option<PicoUsd>) {
+    if let Some(value) = backend.and_then(|label| HeaderValue::from_str(label).ok()) {
+        headers.insert(MODEL_ID, value);
+    }
+    if let Some(value) = key_spend.and_then(|spend| Line::of(spend).value()) {
+        headers.insert(KEY_SPEND, value);
+    }
+}
+
 /// 200 with the answer, some of the provider's headers, and ours.
 pub(super) fn respond(sent: Sent, backend: &Backend) -> Response<Body> {
     let Sent { answer, headers: from_provider } = sent;
@@ -44,15 +54,9 @@ pub(super) fn respond(sent: Sent, backend: &Backend) -> Response<Body> {
     headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     quota_headers::write(&mut headers, &standing);
     no_second_attempt(&mut headers);
-    if let Ok(value) = HeaderValue::from_str(&backend.label) {
-        headers.insert(MODEL_ID, value);
-    }
-    if let Some(Settled { cost, key_spend, .. }) = settled {
-        for (name, amount) in [(KEY_SPEND, Some(key_spend)), (RESPONSE_COST, cost)] {
-            if let Some(value) = amount.and_then(|amount| Line::of(amount).value()) {
-                headers.insert(name, value);
-            }
-        }
+    identify(&mut headers, Some(&backend.label), settled.map(|settled| settled.key_spend));
+    if let Some(value) = settled.and_then(|settled| Line::of(settled.cost?).value()) {
+        headers.insert(RESPONSE_COST, value);
     }
     let mut response = Response::new(body);
     *response.headers_mut() = headers;
