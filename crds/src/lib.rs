@@ -19,7 +19,7 @@ pub use api_key::{ApiKey, ApiKeySpec, UserPolicy};
 pub use budget::{Budget, Period};
 pub use consent::{AllowedNamespaces, From, LabelOperator, LabelRequirement, NamespaceSelector};
 pub use definitions::definitions;
-pub use limits::{Limits, ModelLimits};
+pub use limits::{Limits, ModelLimits, OnStoreFailure};
 pub use model_route::{Backend, Builtin, ModelRoute, ModelRouteSpec, OpenAi, Price, TokenBound, TokenEncoding};
 pub use reference::{SecretKeyRef, TeamRef};
 pub use rotation::Rotation;

@@ -31,3 +31,12 @@ pub struct ModelLimits {
     /// The limits on it.
     pub limits: Limits,
 }
+
+/// What becomes of limited calls while the store of the cluster's counts cannot be reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OnStoreFailure {
+    /// Each sidecar goes on with its share of what was left.
+    Local,
+    /// They are refused.
+    Closed,
+}

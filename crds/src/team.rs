@@ -3,7 +3,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{AllowedNamespaces, Budget, Limits, ModelLimits, TeamStatus};
+use crate::{AllowedNamespaces, Budget, Limits, ModelLimits, OnStoreFailure, TeamStatus};
 
 /// A Team: what its keys share. Each ApiKey belongs to one Team and is held to the Team's limits and budget as well as
 /// to its own.
@@ -73,6 +73,10 @@ pub struct TeamSpec {
     #[serde(default = "max_users")]
     #[schemars(with = "i64", range(min = 1, max = 1_000_000))]
     pub max_users: u32,
+    /// What becomes of limited calls while the store of the cluster's counts cannot be reached. Local: each sidecar goes on
+    /// with its share of what was left. Closed: they are refused (503). Absent: what the operator's own setting says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_store_failure: Option<OnStoreFailure>,
     /// Tags of calls (`tags` in the header `x-litellm-metadata`) whose spend has a metric of its own. Other tags only stand
     /// in the access log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

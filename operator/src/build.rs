@@ -73,6 +73,7 @@ pub(crate) fn build(
         version: v1::Version::V1,
         generation: 0,
         namespace: namespace.to_owned(),
+        store: None,
         teams,
         keys: keys.iter().map(key_of).collect(),
         routes,
@@ -97,6 +98,7 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
         budget,
         user_budget,
         max_users,
+        on_store_failure,
         tags,
         suspended,
     } = team.clone();
@@ -117,6 +119,7 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
         budget,
         user_budget,
         max_users,
+        on_store_failure,
         tags,
     }
 }

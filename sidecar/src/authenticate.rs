@@ -197,6 +197,7 @@ mod tests {
             budget: None,
             user_budget: None,
             max_users: 10,
+            on_store_failure: None,
             tags: std::collections::BTreeSet::new(),
         })
     }

@@ -13,7 +13,7 @@ use std::{
 use jiff::Timestamp;
 use vectoll_config::{
     KeyHash, ModelPattern, ObjectName, Price, Uid,
-    v1::{Budget, Limits, ModelLimits, TokenBound, UserPolicy},
+    v1::{Budget, Limits, ModelLimits, OnStoreFailure, TokenBound, UserPolicy},
 };
 
 use crate::provider::Provider;
@@ -119,6 +119,8 @@ pub struct Team {
     pub user_budget: Option<Budget>,
     /// Users told apart.
     pub max_users: u32,
+    /// What holds while the store cannot be reached; none: what the store's own setting says.
+    pub on_store_failure: Option<OnStoreFailure>,
     /// Tags whose spend is counted.
     pub tags: BTreeSet<Arc<str>>,
 }

@@ -1,7 +1,7 @@
 //! Team.
 
 use vectoll_config::{ModelPattern, ObjectName, Uid, v1};
-use vectoll_crds::{AllowedNamespaces, TeamSpec};
+use vectoll_crds::{AllowedNamespaces, OnStoreFailure, TeamSpec};
 
 use super::{Fault, Faults, is_label, limits};
 use crate::world::Object;
@@ -20,6 +20,7 @@ pub(crate) struct ValidTeam {
     pub(crate) budget: Option<v1::Budget>,
     pub(crate) user_budget: Option<v1::Budget>,
     pub(crate) max_users: u32,
+    pub(crate) on_store_failure: Option<v1::OnStoreFailure>,
     pub(crate) tags: Vec<String>,
     pub(crate) suspended: bool,
 }
@@ -41,6 +42,7 @@ pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<Fault>> {
         budget,
         user_budget,
         max_users,
+        on_store_failure,
         tags,
         suspended,
     } = &object.spec;
@@ -73,6 +75,10 @@ pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<Fault>> {
         budget: limits::budget("spec.budget", budget.as_ref(), &mut faults),
         user_budget: limits::budget("spec.userBudget", user_budget.as_ref(), &mut faults),
         max_users: *max_users,
+        on_store_failure: on_store_failure.map(|choice| match choice {
+            OnStoreFailure::Local => v1::OnStoreFailure::Local,
+            OnStoreFailure::Closed => v1::OnStoreFailure::Closed,
+        }),
         tags: tags.clone(),
         suspended: *suspended,
     };

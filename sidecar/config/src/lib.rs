@@ -13,6 +13,8 @@ mod name;
 mod pattern;
 mod position;
 mod read;
+pub mod store;
+mod store_url;
 pub mod v1;
 mod zone;
 
@@ -22,4 +24,5 @@ pub use name::{NameError, ObjectName, Uid};
 pub use pattern::{ModelPattern, PatternError};
 pub use position::line_of;
 pub use read::{ConfigError, check_v1, read_v1, write_v1};
+pub use store_url::{StoreUrl, StoreUrlError, Topology};
 pub use zone::{ZoneError, ZoneName};

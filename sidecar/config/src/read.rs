@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::{
     position::line_of,
-    v1::{Config, Limits, Provider},
+    v1::{Config, Limits, Provider, Store},
 };
 
 /// Why a config was refused. It is refused whole.
@@ -65,6 +65,9 @@ fn without_position(message: &str) -> String {
 fn first_fault(config: &Config) -> Option<(String, String)> {
     if config.generation == 0 {
         return Some(("generation".to_owned(), "must be at least 1".to_owned()));
+    }
+    if let Some(fault) = config.store.as_ref().and_then(store_fault) {
+        return Some(fault);
     }
     let mut teams = HashSet::new();
     for (i, team) in config.teams.iter().enumerate() {
@@ -129,14 +132,28 @@ fn backend_fault(route: usize, backends: &[crate::v1::Backend]) -> Option<(Strin
             return Some((format!("{at}[{j}].timeoutSeconds"), "must be at least 1".to_owned()));
         }
         if let Provider::OpenAi(settings) = &backend.provider
-            && let Some(file) = &settings.credential_file
-            && (file.is_empty() || file.contains('/') || file.starts_with(".."))
+            && let Some(fault) =
+                file_fault(&format!("{at}[{j}].provider.openAI"), "credentialFile", settings.credential_file.as_deref())
         {
-            let path = format!("{at}[{j}].provider.openAI.credentialFile");
-            return Some((path, "must be the name of a file in the config folder".to_owned()));
+            return Some(fault);
         }
     }
     None
+}
+
+fn store_fault(store: &Store) -> Option<(String, String)> {
+    let Store { url: _, username, password_file, ca_file, on_failure: _ } = store;
+    if username.is_some() && password_file.is_none() {
+        return Some(("store.username".to_owned(), "needs passwordFile".to_owned()));
+    }
+    file_fault("store", "passwordFile", password_file.as_deref())
+        .or_else(|| file_fault("store", "caFile", ca_file.as_deref()))
+}
+
+fn file_fault(at: &str, field: &str, file: Option<&str>) -> Option<(String, String)> {
+    let is_fault = |file: &&str| file.is_empty() || file.contains('/') || file.starts_with("..");
+    file.filter(is_fault)
+        .map(|_| (format!("{at}.{field}"), "must be the name of a file in the config folder".to_owned()))
 }
 
 fn zero_limit<'a>(

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{KeyHash, ModelPattern, ObjectName, PicoUsd, Price, Uid, ZoneName};
+use crate::{KeyHash, ModelPattern, ObjectName, PicoUsd, Price, StoreUrl, Uid, ZoneName};
 
 /// The file's name in the config folder.
 pub const FILE: &str = "config.v1.yaml";
@@ -21,6 +21,9 @@ pub struct Config {
     pub generation: u64,
     /// The namespace whose pods are served.
     pub namespace: String,
+    /// Where all sidecars count together; absent: each counts for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<Store>,
     /// The Teams of the keys below.
     pub teams: Vec<Team>,
     /// The namespace's keys.
@@ -57,6 +60,43 @@ pub enum Version {
     V1,
 }
 
+/// A Valkey or Redis that holds the limits, budgets and spend of all sidecars.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Store {
+    /// Where it is, without credentials: see [`crate::StoreUrl`].
+    pub url: StoreUrl,
+    /// The user to log in as; absent: the default user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The file in the config folder that holds the user's password; absent: none is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<String>,
+    /// The file in the config folder that holds the CA of the store's certificate, in PEM; absent: well-known CAs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
+    /// What holds while the store cannot be reached.
+    #[serde(default, skip_serializing_if = "OnStoreFailure::is_local")]
+    pub on_failure: OnStoreFailure,
+}
+
+/// What becomes of limited calls while the store cannot be reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnStoreFailure {
+    /// Each sidecar goes on with its share of what was left.
+    #[default]
+    Local,
+    /// They are refused.
+    Closed,
+}
+
+impl OnStoreFailure {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    fn is_local(&self) -> bool {
+        *self == Self::Local
+    }
+}
+
 /// What the keys of a Team share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -90,6 +130,9 @@ pub struct Team {
     pub user_budget: Option<Budget>,
     /// How many end users are told apart.
     pub max_users: u32,
+    /// What holds for this Team while the store cannot be reached; absent: what the store's own setting says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_store_failure: Option<OnStoreFailure>,
     /// Tags of calls whose spend is counted on its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,

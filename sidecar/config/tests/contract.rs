@@ -50,6 +50,10 @@ fn errors_name_the_path_and_the_line() {
             refusal("        credentialFile: credential.default.openai.api-key", "        credentialFile: ../key"),
             refusal("      openAI:", "      openAi:"),
             refusal("    timeoutSeconds: 60", "    timeoutSeconds: 0"),
+            refusal("rediss+sentinel://", "https://"),
+            refusal("rediss+sentinel://", "rediss+sentinel://user:hunter2@"),
+            refusal("passwordFile: store.password", "passwordFile: ../password"),
+            refusal("onFailure: Closed", "onFailure: Open"),
         ]
         .join("\n")
     );

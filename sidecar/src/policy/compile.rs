@@ -91,6 +91,7 @@ fn compile_team(team: v1::Team, indexes: &HashMap<String, Arc<RouteIndex>>) -> T
         budget,
         user_budget,
         max_users,
+        on_store_failure,
         tags,
     } = team;
     Team {
@@ -105,6 +106,7 @@ fn compile_team(team: v1::Team, indexes: &HashMap<String, Arc<RouteIndex>>) -> T
         budget,
         user_budget,
         max_users,
+        on_store_failure,
         tags: tags.into_iter().map(Into::into).collect(),
     }
 }
