@@ -25,7 +25,7 @@ pub use admit::admit;
 #[derive(Debug)]
 pub struct Accounting {
     /// Limits and budgets.
-    pub counters: Arc<dyn Counters>,
+    pub counters: Arc<Counters>,
     /// Spend.
     pub ledger: Arc<Ledger>,
     /// Time.
@@ -129,7 +129,7 @@ impl InFlight {
         if let Some(held) = self.reservation.held.take() {
             let accounting = &self.reservation.accounting;
             let nothing = Used { tokens: 0, money: PicoUsd::ZERO };
-            accounting.counters.settle(held, nothing, accounting.now());
+            accounting.counters.settle(held, nothing, 0, accounting.now());
             accounting.ledger.book(self.booking(), nothing, true, 0, Certainty::Refused);
             self.call.entry.booked(0, Some(PicoUsd::ZERO), Certainty::Refused);
         }
@@ -169,7 +169,7 @@ impl InFlight {
             if let Some(tokens) = &mut standing.tokens {
                 tokens.remaining = tokens.remaining.saturating_add(unused).min(tokens.limit);
             }
-            accounting.counters.settle(held, used, now);
+            accounting.counters.settle(held, used, 0, now);
             let overrun = used.tokens.saturating_sub(reserved.tokens);
             accounting.ledger.book(self.booking(), used, self.backend.price.is_some(), overrun, certainty);
             self.call.entry.booked(used.tokens, self.backend.price.map(|_| used.money), certainty);

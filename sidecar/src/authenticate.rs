@@ -197,7 +197,7 @@ mod tests {
             budget: None,
             user_budget: None,
             max_users: 10,
-            on_store_failure: None,
+            on_store_failure: vectoll_config::v1::OnStoreFailure::Local,
             tags: std::collections::BTreeSet::new(),
         })
     }

@@ -2,23 +2,30 @@
 //!
 //! A call is counted in several scopes at once (its key, its team, its user, its model within key and team). All of
 //! them are reserved together or none is; afterwards the reservation is settled to what was really used, or given
-//! back. [`Counters`] is that interface. [`Memory`] implements it for one sidecar on its own; counters live outside
-//! the compiled policy, so that a reload never resets them.
+//! back. [`Counters`] is that interface, over [`Memory`] for one sidecar on its own, and over [`Leased`] for one of several
+//! that share a store. Counters live outside the compiled policy, so that a reload never resets them.
 
 mod budget;
+pub mod leased;
 mod memory;
+mod switch;
+mod users;
 mod window;
 
 use std::{sync::Arc, time::Duration};
 
 use vectoll_config::{
     ModelPattern, PicoUsd, Uid,
-    v1::{Budget, Limits},
+    v1::{Budget, Limits, OnStoreFailure},
 };
 
-use crate::clock::Now;
+use crate::store::protocol::Rate;
 
-pub use memory::{Held, Memory, Remembered, Spending};
+pub use self::{
+    leased::Leased,
+    memory::{Memory, Remembered, Spending},
+    switch::Counters,
+};
 
 /// The name that those beyond a bound share: users beyond a team's `maxUsers`, and users and models beyond what is told
 /// apart in the books.
@@ -55,12 +62,26 @@ pub struct Scope<'a> {
 /// One call's wish: one request, so many tokens at most, so much money at most, in all of the scopes.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
+    /// The Team that all of the scopes belong to.
+    pub team: &'a Uid,
     /// Where to count it.
     pub scopes: &'a [Scope<'a>],
     /// An upper bound of its tokens.
     pub tokens: u64,
     /// An upper bound of its cost.
     pub money: PicoUsd,
+    /// What holds for it while the store cannot be reached; of no matter where there is none.
+    pub on_store_failure: OnStoreFailure,
+}
+
+impl Ask<'_> {
+    /// How much it takes of a rate.
+    pub(crate) fn of(&self, rate: Rate) -> u64 {
+        match rate {
+            Rate::Requests => 1,
+            Rate::Tokens => self.tokens,
+        }
+    }
 }
 
 /// What a call turned out to use.
@@ -83,6 +104,8 @@ pub enum Exhausted {
     Parallel,
     /// Money in a period. Amounts are in pico-USD.
     Budget,
+    /// The store's word: it cannot be reached, and this sidecar has no share of its own to give.
+    Store,
 }
 
 /// When asking again may help.
@@ -142,27 +165,34 @@ pub struct Open {
     pub money: PicoUsd,
 }
 
-/// Counting. Implementations decide under one lock, or one script, so that no two calls can take the same last token.
-pub trait Counters: Send + Sync + std::fmt::Debug {
-    /// The name that a user's counts are kept under: its own, or `_other` where the team has `most` users already.
-    fn user(&self, team: &Uid, user: &Arc<str>, most: u32) -> Arc<str>;
+/// A reservation. It must be settled or given back: the permit that holds it sees to that.
+#[derive(Debug)]
+pub struct Held(Holder);
 
-    /// Takes the call's room in all scopes, or in none.
-    fn reserve(&self, ask: &Ask<'_>, now: Now) -> Result<Held, Denial>;
+/// Who keeps it.
+#[derive(Debug)]
+enum Holder {
+    /// This sidecar alone.
+    Memory(memory::Held),
+    /// The sidecars together.
+    Leased(leased::Held),
+}
 
-    /// Replaces the reservation by what was used. Tokens and money beyond it are counted whole, as debt. The request
-    /// itself stays counted.
-    fn settle(&self, held: Held, used: Used, now: Now);
+impl Held {
+    /// What was reserved.
+    pub fn reserved(&self) -> Used {
+        match &self.0 {
+            Holder::Memory(held) => Used { tokens: held.tokens, money: held.money },
+            Holder::Leased(held) => Used { tokens: held.tokens, money: held.money },
+        }
+    }
+}
 
-    /// Undoes the reservation: the call was never made.
-    fn give_back(&self, held: Held, now: Now);
-
-    /// How much is left to the scopes of a reservation.
-    fn standing(&self, held: &Held, scopes: &[Limits], now: Now) -> Standing;
-
-    /// What is spent and reserved of an account's budget in the present period.
-    fn spending(&self, account: &Account, budget: &Budget, now: Now) -> Spending;
-
-    /// The sums of open reservations.
-    fn open(&self) -> Open;
+/// What becomes of a wish.
+#[derive(Debug)]
+pub enum Reserved {
+    /// It is decided.
+    Now(Result<Held, Denial>),
+    /// The store is asked.
+    Later(leased::Pending),
 }

@@ -28,6 +28,7 @@ pub mod reload;
 pub mod server;
 pub mod settings;
 mod start;
+pub mod store;
 pub mod tokens;
 
 pub use start::run;

@@ -119,8 +119,8 @@ pub struct Team {
     pub user_budget: Option<Budget>,
     /// Users told apart.
     pub max_users: u32,
-    /// What holds while the store cannot be reached; none: what the store's own setting says.
-    pub on_store_failure: Option<OnStoreFailure>,
+    /// What holds while the store cannot be reached.
+    pub on_store_failure: OnStoreFailure,
     /// Tags whose spend is counted.
     pub tags: BTreeSet<Arc<str>>,
 }

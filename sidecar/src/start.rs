@@ -15,7 +15,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::watch,
 };
-use vectoll_config::v1::Budget;
+use vectoll_config::{Uid, v1::Budget};
 
 use crate::{
     access::{AccessLog, Writer},
@@ -23,7 +23,7 @@ use crate::{
     background::Background,
     call::Caps,
     clock::Clock,
-    counters::{Account, Open, Spending},
+    counters::{Account, Counters, Leased, Open, Spending},
     keep::{EVERY, Keeper},
     ledger::Books,
     metrics::{BookFamilies, Metrics, Source},
@@ -87,7 +87,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 fn assemble(settings: &Settings, keeper: &Keeper) -> anyhow::Result<Arc<Proxy>> {
     let clock = Clock::start();
     let accounting = Arc::new(Accounting {
-        counters: keeper.counters(),
+        counters: Arc::new(Counters::new(keeper.counters(), Arc::new(Leased::new(clock)))),
         ledger: keeper.ledger(),
         clock,
         counting: tokio::sync::Semaphore::new(2),
@@ -178,8 +178,8 @@ impl Source for Scraped {
         self.accounting.counters.open()
     }
 
-    fn spending(&self, account: &Account, budget: &Budget) -> Spending {
-        self.accounting.counters.spending(account, budget, self.accounting.now())
+    fn spending(&self, team: &Uid, account: &Account, budget: &Budget) -> Spending {
+        self.accounting.counters.spending(team, account, budget, self.accounting.now())
     }
 
     fn policy(&self) -> Arc<Policy> {

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     call::Call,
-    counters::{Ask, Denial, Exhausted, Held, Quota, Retry, Scope, Standing},
+    counters::{Ask, Denial, Exhausted, Held, Quota, Reserved, Retry, Scope, Standing},
     policy::Route,
     refusal::{Refusal, whole_seconds},
     tokens,
@@ -31,12 +31,12 @@ struct Weight {
 pub async fn admit(accounting: &Arc<Accounting>, call: Call, route: Arc<Route>) -> Result<Permit, Refusal> {
     let call = Arc::new(call);
     let bound = weight(&route, |backend| tokens::bound(&call.shape, &backend.tokens));
-    let (held, limits) = match reserve(accounting, &call, bound) {
+    let (held, limits) = match reserve(accounting, &call, bound).await {
         Ok(reserved) => reserved,
         Err(denied) if denied.may_fit(weight(&route, |backend| tokens::least(&call.shape, &backend.tokens)).tokens) => {
             let exact = exact(accounting, &call, &route).await?;
             match exact.filter(|exact| exact.tokens < bound.tokens) {
-                Some(exact) => reserve(accounting, &call, exact).map_err(|denied| denied.refusal)?,
+                Some(exact) => reserve(accounting, &call, exact).await.map_err(|denied| denied.refusal)?,
                 None => return Err(denied.refusal),
             }
         }
@@ -89,19 +89,26 @@ impl Denied {
         self.denial.is_some_and(|denial| match denial.exhausted {
             Exhausted::Tokens => denial.used.saturating_add(least) <= denial.limit,
             Exhausted::Budget => denial.used < denial.limit,
-            Exhausted::Requests | Exhausted::Parallel => false,
+            Exhausted::Requests | Exhausted::Parallel | Exhausted::Store => false,
         })
     }
 }
 
-fn reserve(accounting: &Accounting, call: &Call, weight: Weight) -> Result<(Held, Vec<Limits>), Denied> {
+async fn reserve(accounting: &Accounting, call: &Call, weight: Weight) -> Result<(Held, Vec<Limits>), Denied> {
     let now = accounting.now();
-    let scopes = scopes(call, &*accounting.counters);
+    let scopes = scopes(call, &accounting.counters);
     if weight.money.is_none() && scopes.iter().any(|scope| scope.budget.is_some()) {
         return Err(Denied { denial: None, refusal: Refusal::unpriced(&call.model) });
     }
     let money = weight.money.unwrap_or(PicoUsd::ZERO);
-    match accounting.counters.reserve(&Ask { scopes: &scopes, tokens: weight.tokens, money }, now) {
+    let team = &call.caller.key().team;
+    let ask =
+        Ask { team: &team.uid, scopes: &scopes, tokens: weight.tokens, money, on_store_failure: team.on_store_failure };
+    let outcome = match accounting.counters.reserve(&ask, now) {
+        Reserved::Now(outcome) => outcome,
+        Reserved::Later(pending) => pending.outcome().await,
+    };
+    match outcome {
         Ok(held) => Ok((held, scopes.iter().map(|scope| scope.limits).collect())),
         Err(denial) => {
             let refusal = match scopes.get(denial.scope) {
@@ -151,6 +158,10 @@ fn explain(call: &Call, scope: &Scope<'_>, denial: &Denial, weight: Weight) -> R
             );
             Refusal::rate_limited(word, "tokens", message, wait)
         }
+        Exhausted::Store => {
+            let message = format!("The store of limits and budgets cannot be reached: {advice}");
+            Refusal { retry_after: wait, ..Refusal::unavailable("store_unavailable", message) }
+        }
         Exhausted::Budget => {
             let period = scope.budget.map(|budget| format!("{:?}", budget.period)).unwrap_or_default();
             let message = format!(
@@ -166,7 +177,7 @@ fn explain(call: &Call, scope: &Scope<'_>, denial: &Denial, weight: Weight) -> R
     let (requests, tokens) = match denial.exhausted {
         Exhausted::Requests => (Some(quota), None),
         Exhausted::Tokens => (None, Some(quota)),
-        Exhausted::Parallel | Exhausted::Budget => (None, None),
+        Exhausted::Parallel | Exhausted::Budget | Exhausted::Store => (None, None),
     };
     Refusal { standing: Standing { requests, tokens }, ..refusal }
 }

@@ -11,7 +11,7 @@ use crate::{
 const USUAL: usize = 6;
 
 /// All scopes of a call: its key, its models within the key, its user with the key, and the same of the team.
-pub(super) fn scopes<'a>(call: &'a Call, counters: &dyn Counters) -> Vec<Scope<'a>> {
+pub(super) fn scopes<'a>(call: &'a Call, counters: &Counters) -> Vec<Scope<'a>> {
     let key = call.caller.key();
     let team = &key.team;
     let user_counts = !key.user_limits.is_none() || !team.user_limits.is_none() || team.user_budget.is_some();

@@ -4,7 +4,7 @@ mod count;
 mod remembered;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -17,7 +17,7 @@ use vectoll_config::{
 };
 
 use self::count::{Count, tighten};
-use super::{Account, Ask, Counters, Denial, OTHER, Open, Standing, Used, budget::stretch, window::slot_of};
+use super::{Account, Ask, Denial, Open, Standing, Used, budget::stretch, users::Users, window::slot_of};
 use crate::clock::Now;
 
 pub use remembered::Remembered;
@@ -35,7 +35,7 @@ pub struct Memory {
 struct Table {
     index: HashMap<Account, usize>,
     counts: Slab<Count>,
-    users: HashMap<Uid, HashSet<Arc<str>>>,
+    users: Users,
     open: Open,
     swept: Duration,
     /// The newest slot that anything was counted in. Moments are taken before the lock: under it they only move forward.
@@ -46,21 +46,14 @@ struct Table {
     changes: u64,
 }
 
-/// A reservation. It must be settled or given back: the permit that holds it sees to that.
+/// A reservation here.
 #[derive(Debug)]
-pub struct Held {
+pub(super) struct Held {
     counts: Vec<usize>,
     slot: u64,
     sequence: u64,
-    tokens: u64,
-    money: PicoUsd,
-}
-
-impl Held {
-    /// What was reserved.
-    pub fn reserved(&self) -> Used {
-        Used { tokens: self.tokens, money: self.money }
-    }
+    pub(super) tokens: u64,
+    pub(super) money: PicoUsd,
 }
 
 /// What is taken of a budget.
@@ -79,27 +72,14 @@ impl Memory {
     }
 }
 
-impl Counters for Memory {
-    fn user(&self, team: &Uid, user: &Arc<str>, most: u32) -> Arc<str> {
-        let mut table = self.table();
-        let Some(users) = table.users.get_mut(team) else {
-            if most == 0 {
-                return OTHER.into();
-            }
-            table.users.insert(team.clone(), HashSet::from([user.clone()]));
-            return user.clone();
-        };
-        if let Some(known) = users.get(user) {
-            return known.clone();
-        }
-        if users.len() >= most as usize {
-            return OTHER.into();
-        }
-        users.insert(user.clone());
-        user.clone()
+impl Memory {
+    /// The name that a user's counts are kept under.
+    pub(super) fn user(&self, team: &Uid, user: &Arc<str>, most: u32) -> Arc<str> {
+        self.table().users.name(team, user, most)
     }
 
-    fn reserve(&self, ask: &Ask<'_>, now: Now) -> Result<Held, Denial> {
+    /// Takes the call's room in all scopes, or in none.
+    pub(super) fn reserve(&self, ask: &Ask<'_>, now: Now) -> Result<Held, Denial> {
         let mut table = self.table();
         let slot = table.present(now);
         if now.elapsed.saturating_sub(table.swept) >= SWEEP {
@@ -141,7 +121,8 @@ impl Counters for Memory {
         Ok(Held { counts, slot, sequence: table.sequence, tokens: ask.tokens, money: ask.money })
     }
 
-    fn settle(&self, held: Held, used: Used, now: Now) {
+    /// Replaces a reservation by what was used.
+    pub(super) fn settle(&self, held: Held, used: Used, now: Now) {
         let mut table = self.table();
         let slot = table.present(now);
         table.close(&held, |count| {
@@ -153,7 +134,8 @@ impl Counters for Memory {
         });
     }
 
-    fn give_back(&self, held: Held, _now: Now) {
+    /// Undoes a reservation.
+    pub(super) fn give_back(&self, held: Held) {
         let mut table = self.table();
         table.close(&held, |count| {
             count.tokens.take_back(held.slot, held.tokens);
@@ -162,7 +144,8 @@ impl Counters for Memory {
         });
     }
 
-    fn standing(&self, held: &Held, scopes: &[Limits], now: Now) -> Standing {
+    /// How much is left to the scopes of a reservation.
+    pub(super) fn standing(&self, held: &Held, scopes: &[Limits], now: Now) -> Standing {
         let mut table = self.table();
         let slot = table.present(now);
         let mut standing = Standing::default();
@@ -176,7 +159,8 @@ impl Counters for Memory {
         standing
     }
 
-    fn spending(&self, account: &Account, budget: &Budget, now: Now) -> Spending {
+    /// What is spent and reserved of a budget in the present period.
+    pub(super) fn spending(&self, account: &Account, budget: &Budget, now: Now) -> Spending {
         let table = self.table();
         let count = table.index.get(account).and_then(|&id| table.counts.get(id));
         let purse =
@@ -189,7 +173,8 @@ impl Counters for Memory {
         Spending { taken, ends: period.end }
     }
 
-    fn open(&self) -> Open {
+    /// The sums of open reservations.
+    pub(super) fn open(&self) -> Open {
         self.table().open
     }
 }
@@ -232,7 +217,7 @@ impl Table {
         self.swept = now.elapsed;
         let slot = self.present(now);
         let Self { index, counts, users, .. } = self;
-        index.retain(|account, &mut id| {
+        index.retain(|_, &mut id| {
             let Some(count) = counts.get_mut(id) else { return false };
             count.requests.advance(slot);
             count.tokens.advance(slot);
@@ -240,26 +225,10 @@ impl Table {
             let idle = count.parallel == 0 && count.requests.is_empty() && count.tokens.is_empty() && over;
             if idle {
                 counts.remove(id);
-                if let Account::TeamUser(team, user) = account
-                    && let Some(users) = users.get_mut(team)
-                {
-                    users.remove(user);
-                }
             }
             !idle
         });
-        // A user that only keys count has no account in the team: its name is free when no key counts it any more.
-        let counted: HashSet<&Arc<str>> = index
-            .keys()
-            .filter_map(|account| match account {
-                Account::KeyUser(_, user) | Account::TeamUser(_, user) => Some(user),
-                Account::Key(_) | Account::Team(_) | Account::KeyModel(..) | Account::TeamModel(..) => None,
-            })
-            .collect();
-        for names in users.values_mut() {
-            names.retain(|name| counted.contains(name));
-        }
-        users.retain(|_, names| !names.is_empty());
+        users.keep(index.keys());
     }
 }
 

@@ -55,8 +55,8 @@ impl Window {
         self.sum = self.sum.saturating_add(amount);
     }
 
-    /// Takes back what was added in a slot, if it still counts.
-    pub(super) fn take_back(&mut self, slot: u64, amount: u64) {
+    /// Takes back what was added in a slot, if it still counts. Returns how much that was.
+    pub(super) fn take_back(&mut self, slot: u64, amount: u64) -> u64 {
         if let Ok(at) = self.slots.binary_search_by_key(&slot, |&(slot, _)| slot)
             && let Some((_, sum)) = self.slots.get_mut(at)
         {
@@ -66,7 +66,15 @@ impl Window {
             if *sum == 0 {
                 self.slots.remove(at);
             }
+            return taken;
         }
+        0
+    }
+
+    /// Slots and amounts, oldest first; nothing counts any more.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.sum = 0;
+        self.slots.drain(..)
     }
 
     /// How long until `amount` fits under `limit`, if nothing else is added. `None`: it never fits.

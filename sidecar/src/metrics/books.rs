@@ -12,7 +12,7 @@ use crate::{
     ledger::{Books, Totals},
     policy::Policy,
 };
-use vectoll_config::{PicoUsd, v1::Budget};
+use vectoll_config::{PicoUsd, Uid, v1::Budget};
 
 /// Where the numbers come from at the moment of a scrape.
 pub trait Source: Send + Sync {
@@ -21,7 +21,7 @@ pub trait Source: Send + Sync {
     /// The open reservations.
     fn open(&self) -> Open;
     /// What is taken of a budget.
-    fn spending(&self, account: &Account, budget: &Budget) -> Spending;
+    fn spending(&self, team: &Uid, account: &Account, budget: &Budget) -> Spending;
     /// What is served.
     fn policy(&self) -> Arc<Policy>;
 }
@@ -153,19 +153,19 @@ impl BookFamilies {
         let policy = self.0.policy();
         let keys = policy.all_keys.iter().filter_map(|key| {
             let labels = vec![("team", &*key.team.name), ("key", &*key.name)];
-            Some((labels, Account::Key(key.uid.clone()), key.budget.as_ref()?))
+            Some((labels, &key.team.uid, Account::Key(key.uid.clone()), key.budget.as_ref()?))
         });
         self.budget(families, "key", keys.collect());
         let teams = policy.teams.iter().filter_map(|team| {
-            Some((vec![("team", &*team.name)], Account::Team(team.uid.clone()), team.budget.as_ref()?))
+            Some((vec![("team", &*team.name)], &team.uid, Account::Team(team.uid.clone()), team.budget.as_ref()?))
         });
         self.budget(families, "team", teams.collect());
     }
 
-    fn budget(&self, families: &mut Vec<MetricFamily>, word: &str, of: Vec<(Labels<'_>, Account, &Budget)>) {
+    fn budget(&self, families: &mut Vec<MetricFamily>, word: &str, of: Vec<(Labels<'_>, &Uid, Account, &Budget)>) {
         let (mut limits, mut remaining) = (Vec::new(), Vec::new());
-        for (labels, account, budget) in of {
-            let taken = self.0.spending(&account, budget).taken;
+        for (labels, team, account, budget) in of {
+            let taken = self.0.spending(team, &account, budget).taken;
             limits.push(gauge(&labels, budget.limit.as_usd_for_display()));
             remaining.push(gauge(&labels, budget.limit.minus(taken).as_usd_for_display()));
         }

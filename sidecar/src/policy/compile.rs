@@ -44,8 +44,12 @@ pub fn compile(
         .into_iter()
         .map(|(namespace, names)| (namespace, Arc::new(RouteIndex::new(names.into_iter()))))
         .collect();
-    let teams: HashMap<ObjectName, Arc<Team>> =
-        config.teams.into_iter().map(|team| (team.name.clone(), Arc::new(compile_team(team, &indexes)))).collect();
+    let on_failure = config.store.as_ref().map(|store| store.on_failure).unwrap_or_default();
+    let teams: HashMap<ObjectName, Arc<Team>> = config
+        .teams
+        .into_iter()
+        .map(|team| (team.name.clone(), Arc::new(compile_team(team, &indexes, on_failure))))
+        .collect();
     let mut policy = Policy { generation: config.generation, ..Policy::default() };
     let placeholder = KeyHash::of(POD_KEY.as_bytes());
     let mut own_key = None;
@@ -78,7 +82,7 @@ pub fn compile(
     Ok(policy)
 }
 
-fn compile_team(team: v1::Team, indexes: &HashMap<String, Arc<RouteIndex>>) -> Team {
+fn compile_team(team: v1::Team, indexes: &HashMap<String, Arc<RouteIndex>>, on_failure: v1::OnStoreFailure) -> Team {
     let v1::Team {
         name,
         uid,
@@ -106,7 +110,7 @@ fn compile_team(team: v1::Team, indexes: &HashMap<String, Arc<RouteIndex>>) -> T
         budget,
         user_budget,
         max_users,
-        on_store_failure,
+        on_store_failure: on_store_failure.unwrap_or(on_failure),
         tags: tags.into_iter().map(Into::into).collect(),
     }
 }

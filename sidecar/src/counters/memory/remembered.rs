@@ -75,7 +75,7 @@ impl Memory {
                 RememberedAccount::Key(uid) => Account::Key(uid),
                 RememberedAccount::Team(uid) => Account::Team(uid),
                 RememberedAccount::TeamUser(uid, user) => {
-                    table.users.entry(uid.clone()).or_default().insert(user.clone());
+                    table.users.insert(uid.clone(), user.clone());
                     Account::TeamUser(uid, user)
                 }
             };

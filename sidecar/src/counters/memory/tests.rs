@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use vectoll_config::{
     PicoUsd, Uid, ZoneName,
-    v1::{Budget, Limits, Period},
+    v1::{Budget, Limits, OnStoreFailure, Period},
 };
 
-use super::Memory;
+use super::{Held, Memory};
 use crate::{
     clock::Now,
-    counters::{Account, Ask, Counters, Denial, Exhausted, Held, Open, Retry, Scope, Standing, Used},
+    counters::{Account, Ask, Denial, Exhausted, Open, Retry, Scope, Standing, Used},
 };
 
 fn at(seconds: u64) -> Now {
@@ -31,7 +31,8 @@ fn scope<'a>(name: &str, tokens: Option<u64>, budget: Option<&'a Budget>) -> Sco
 }
 
 fn reserve(memory: &Memory, scopes: &[Scope<'_>], amount: u64, now: Now) -> Result<Held, Denial> {
-    memory.reserve(&Ask { scopes, tokens: amount, money: PicoUsd::new(amount) }, now)
+    let (team, on_store_failure) = (Uid::new("team"), OnStoreFailure::Local);
+    memory.reserve(&Ask { team: &team, scopes, tokens: amount, money: PicoUsd::new(amount), on_store_failure }, now)
 }
 
 #[test]
@@ -73,7 +74,7 @@ fn what_is_given_back_was_never_there() {
     for second in 0..5 {
         let held = reserve(&memory, &scopes, 10, at(second)).unwrap();
         assert_eq!(reserve(&memory, &scopes, 1, at(second)).unwrap_err().retry, Retry::Never, "the money is taken");
-        memory.give_back(held, at(second));
+        memory.give_back(held);
         assert_eq!(memory.open(), Open::default());
     }
 }
@@ -97,7 +98,7 @@ fn a_call_belongs_to_the_period_in_which_it_was_admitted() {
     // A calendar set back opens nothing again.
     let held = reserve(&memory, &scopes, 50, before_midnight).unwrap();
     assert!(reserve(&memory, &scopes, 1, before_midnight).is_err());
-    memory.give_back(held, after);
+    memory.give_back(held);
 }
 
 #[test]
@@ -144,7 +145,7 @@ fn money_outlives_a_restart_and_reserved_money_counts_as_spent() {
     let next = Memory::default();
     next.recall(serde_json::from_str(&text).unwrap());
     assert_eq!(next.spending(&scopes[0].account, &money, at(0)).taken, PicoUsd::new(50));
-    memory.give_back(held, at(3));
+    memory.give_back(held);
 }
 
 #[test]
@@ -166,7 +167,7 @@ fn users_are_bounded_and_idle_ones_forgotten() {
     let held = reserve(&memory, &[scope("k", None, None)], 1, at(130)).unwrap();
     assert_eq!(memory.table().counts.len(), 1);
     assert_eq!(memory.user(&team, &name(77), 10), name(77));
-    memory.give_back(held, at(130));
+    memory.give_back(held);
 }
 
 #[test]
@@ -181,8 +182,8 @@ fn so_many_run_at_once_and_a_running_one_is_never_forgotten() {
     assert_eq!((denial.exhausted, denial.used, denial.retry), (Exhausted::Parallel, 2, Retry::WhenFree));
     memory.settle(first, Used { tokens: 1, money: PicoUsd::ZERO }, at(1_001));
     let third = reserve(&memory, &scopes, 1, at(1_001)).unwrap();
-    memory.give_back(second, at(1_002));
-    memory.give_back(third, at(1_002));
+    memory.give_back(second);
+    memory.give_back(third);
     assert_eq!(memory.open(), Open::default());
 }
 
@@ -196,7 +197,7 @@ fn the_tightest_quota_is_told() {
     assert_eq!(requests, None);
     let quota = tokens.unwrap();
     assert_eq!((quota.limit, quota.remaining, quota.reset), (50, 30, Duration::from_secs(56)));
-    memory.give_back(held, at(10));
+    memory.give_back(held);
 }
 
 #[derive(Clone, Debug)]
@@ -254,13 +255,13 @@ proptest! {
                 }
                 Step::GiveBack { of } if !open.is_empty() => {
                     let (_, _, held) = open.swap_remove(of % open.len());
-                    memory.give_back(held, moment);
+                    memory.give_back(held);
                 }
                 Step::Settle { .. } | Step::GiveBack { .. } => {}
             }
         }
         for (_, _, held) in open {
-            memory.give_back(held, at(now / 1000));
+            memory.give_back(held);
         }
         prop_assert_eq!(memory.open(), Open::default());
         for i in 0..3 {

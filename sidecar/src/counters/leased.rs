@@ -1,0 +1,271 @@
+//! Counters of a sidecar among others: it admits from what the store has leased to it, and asks when that is not enough.
+//!
+//! One [`session::Session`] for each Team holds leases of windows ([`pool`]), claims of parallel requests ([`slots`]) and money
+//! ([`purse`]), and speaks to the store in exchanges ([`exchange`]), one at a time. While the store is away it gives this
+//! sidecar's share ([`away`]). The sidecar's README tells the algorithm and its bounds; [`simulation`] holds it to them.
+
+mod away;
+mod exchange;
+mod holding;
+mod link;
+mod meter;
+mod pool;
+mod purse;
+mod session;
+#[cfg(test)]
+mod simulation;
+mod slots;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::{Notify, oneshot};
+use vectoll_config::{
+    PicoUsd, Uid,
+    v1::{Budget, Limits},
+};
+
+pub(crate) use self::holding::{account_name, period_name};
+use self::session::{Outcome, Session};
+use super::{
+    Account, Ask, Denial, Exhausted, Holder, Open, Reserved, Retry, Spending, Standing, Used, budget::stretch,
+    users::Users,
+};
+use crate::{
+    clock::{Clock, Now},
+    store::protocol::{Exchange, Identity, Reply, Spend},
+};
+
+/// Times of the lease protocol.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// How long a lease lasts.
+    pub(crate) life: Duration,
+    /// How long the store grants nothing after it was started anew: longer than a lease and a beat together.
+    pub(crate) pause: Duration,
+    /// How long spend and corrections may wait for company.
+    pub(crate) batch: Duration,
+    /// The longest silence while something is held or was used lately.
+    pub(crate) beat: Duration,
+    /// The shortest time between an exchange and one that nobody waits for.
+    pub(crate) least_pause: Duration,
+}
+
+/// The terms that all sidecars keep to.
+pub(crate) const TERMS: Terms = Terms {
+    life: Duration::from_secs(2),
+    pause: Duration::from_secs(4),
+    batch: Duration::from_millis(250),
+    beat: Duration::from_secs(1),
+    least_pause: Duration::from_millis(50),
+};
+
+/// A reservation.
+#[derive(Debug)]
+pub struct Held {
+    team: Uid,
+    taken: Vec<holding::Taken>,
+    pub(super) tokens: u64,
+    pub(super) money: PicoUsd,
+}
+
+/// The counters of all Teams, seen from one sidecar.
+#[derive(Debug)]
+pub struct Leased {
+    clock: Clock,
+    table: Mutex<Table>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    sessions: HashMap<Uid, Session>,
+    users: Users,
+    swept: Duration,
+}
+
+impl Leased {
+    /// Counters that nothing is counted in. The clock is for calls that leave while they wait.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, table: Mutex::default(), wake: Notify::new() }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // A panic while counting leaves numbers, not broken memory: to go on is better than to refuse every call.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn user(&self, team: &Uid, user: &Arc<str>, most: u32) -> Arc<str> {
+        let mut table = self.table();
+        table.session(team).most_users = most;
+        table.users.name(team, user, most)
+    }
+
+    pub(super) fn reserve(self: &Arc<Self>, ask: &Ask<'_>, now: Now) -> Reserved {
+        let reserved = {
+            let mut table = self.table();
+            table.sweep(now.elapsed);
+            let session = table.session(ask.team);
+            let soon = session.link.soon;
+            let reserved = session.reserve(ask, now);
+            if matches!(reserved, session::Reserved::Later(_)) || (session.link.soon && !soon) {
+                self.wake.notify_one();
+            }
+            reserved
+        };
+        match reserved {
+            session::Reserved::Now(outcome) => Reserved::Now(outcome.map(|held| super::Held(Holder::Leased(held)))),
+            session::Reserved::Later(outcome) => {
+                Reserved::Later(Pending { outcome: Some(outcome), counters: self.clone() })
+            }
+        }
+    }
+
+    pub(super) fn settle(&self, held: Held, used: Used, number: u64, now: Now) {
+        let team = held.team.clone();
+        let mut table = self.table();
+        let session = table.session(&team);
+        let open = session.open.calls;
+        session.settle(held, used, number, now);
+        if open == 1 {
+            // The first to come to rest: there may be nothing due yet that would tell of it.
+            self.wake.notify_one();
+        }
+    }
+
+    pub(super) fn give_back(&self, held: Held, now: Now) {
+        let team = held.team.clone();
+        self.table().session(&team).give_back(held, now);
+    }
+
+    pub(super) fn standing(&self, held: &Held, scopes: &[Limits], now: Now) -> Standing {
+        self.table().session(&held.team).standing(held, scopes, now)
+    }
+
+    pub(super) fn spending(&self, team: &Uid, account: &Account, budget: &Budget, now: Now) -> Spending {
+        let taken = self.table().sessions.get(team).map_or(PicoUsd::ZERO, |it| it.taken(account, budget, now));
+        Spending { taken, ends: stretch(budget, now.wall).end }
+    }
+
+    pub(super) fn open(&self) -> Open {
+        let table = self.table();
+        table.sessions.values().fold(Open::default(), |sum, session| Open {
+            calls: sum.calls + session.open.calls,
+            tokens: sum.tokens.saturating_add(session.open.tokens),
+            money: sum.money.plus(session.open.money),
+        })
+    }
+}
+
+impl Table {
+    fn session(&mut self, team: &Uid) -> &mut Session {
+        if !self.sessions.contains_key(team) {
+            self.sessions.insert(team.clone(), Session::new(TERMS));
+        }
+        self.sessions.entry(team.clone()).or_insert_with(|| Session::new(TERMS))
+    }
+
+    fn sweep(&mut self, now: Duration) {
+        if now.saturating_sub(self.swept) >= Duration::from_mins(1) {
+            self.swept = now;
+            let Self { sessions, users, .. } = self;
+            users.keep(sessions.values().flat_map(|session| session.index.keys()));
+        }
+    }
+}
+
+/// For whoever speaks to the store.
+impl Leased {
+    /// Waits until something may be due sooner than it was.
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Something is to be said that nobody waits for: spend was settled.
+    pub(crate) fn ring(&self) {
+        self.wake.notify_one();
+    }
+
+    /// The Teams that there is a session for, and when their next exchange is due. `spends`: whether a Team has spend that the
+    /// store does not know, given what it is known to have.
+    pub(crate) fn due(&self, now: Duration, spends: impl Fn(&Uid, u64) -> bool) -> Vec<(Uid, Duration)> {
+        let table = self.table();
+        let due = |(team, session): (&Uid, &Session)| {
+            Some((team.clone(), session.due(now, spends(team, session.link.spent_to))?))
+        };
+        table.sessions.iter().filter_map(due).collect()
+    }
+
+    /// The next exchange of a Team, with the spend beyond what the store is known to have.
+    pub(crate) fn exchange(&self, team: &Uid, spend: impl FnOnce(u64) -> Spend, now: Now) -> Exchange {
+        // Read before the lock is taken: what is settled in between is held back by the session, and sent the next time.
+        let known = self.table().session(team).link.spent_to;
+        let spend = spend(known);
+        self.table().session(team).exchange(spend, now)
+    }
+
+    /// The store's answer. Returns the last spend that it is known to have.
+    pub(crate) fn reply(&self, team: &Uid, identity: &Identity, reply: &Reply, now: Now) -> u64 {
+        let mut table = self.table();
+        let session = table.session(team);
+        session.reply(identity, reply, now);
+        session.link.spent_to
+    }
+
+    /// The exchange under way has failed.
+    pub(crate) fn lost(&self, team: &Uid, now: Now) {
+        self.table().session(team).lost(now);
+    }
+
+    /// Spend of an earlier process that the store may not know.
+    pub(crate) fn owe(&self, team: &Uid, account: &Account, budget: &Budget, number: u64, spent: PicoUsd, at_ms: u64) {
+        let period = period_name(budget, at_ms);
+        self.table().session(team).owe(account, budget, &period, number, spent);
+    }
+
+    /// Whether the store answers: for how many Teams it does not, of how many.
+    pub(crate) fn away(&self) -> (usize, usize) {
+        let table = self.table();
+        let away = table.sessions.values().filter(|session| session.link.is_away()).count();
+        (away, table.sessions.len())
+    }
+}
+
+/// A reservation that the store is asked for. Dropped, it gives back what comes.
+#[derive(Debug)]
+pub struct Pending {
+    outcome: Option<oneshot::Receiver<Outcome>>,
+    counters: Arc<Leased>,
+}
+
+impl Pending {
+    /// Waits for the store's word.
+    pub async fn outcome(mut self) -> Result<super::Held, Denial> {
+        let gone = Denial {
+            scope: 0,
+            exhausted: Exhausted::Store,
+            limit: 0,
+            used: 0,
+            retry: Retry::After(Duration::from_secs(1)),
+        };
+        let Some(outcome) = self.outcome.as_mut() else { return Err(gone) };
+        let outcome = outcome.await;
+        // Taken: there is nothing to be given back any more.
+        self.outcome = None;
+        outcome.unwrap_or(Err(gone)).map(|held| super::Held(Holder::Leased(held)))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(mut outcome) = self.outcome.take() {
+            outcome.close();
+            if let Ok(Ok(held)) = outcome.try_recv() {
+                self.counters.give_back(held, self.counters.clock.now());
+            }
+        }
+    }
+}

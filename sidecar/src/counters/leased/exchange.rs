@@ -1,0 +1,556 @@
+//! What goes to the store, and what becomes of its answers.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use vectoll_config::PicoUsd;
+
+use super::{
+    holding::Holding,
+    link::{Asked, Flight, Group, Logged},
+    pool::{Chunk, Refused, Told},
+    session::{RATES, Session, Short, Shortage, Waiter, retry_at, signed},
+};
+use crate::{
+    clock::Now,
+    counters::{Denial, Exhausted, Retry},
+    store::protocol::{
+        Answer, Claim, Correction, Exchange, Grant, Identity, Money, Rate, Reply, SPAN, Spend, Wish, Wished,
+    },
+};
+
+/// The most groups of wishes in one exchange.
+const MOST_GROUPS: usize = 64;
+/// A claim is renewed when it is so old.
+const RENEW: Duration = Duration::from_secs(3);
+/// How long a refusal is believed without asking again: others may give something back.
+const BELIEVED: Duration = Duration::from_millis(200);
+/// How long a call waits for a store that was just started anew.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Leases end a little earlier here than in the store, for clocks that do not run alike.
+const MARGIN: Duration = Duration::from_millis(10);
+
+impl Session {
+    /// When the next exchange is due, on this process's clock; none: when there is something to say. `spend`: there is spend
+    /// that the store was not told.
+    pub(crate) fn due(&self, now: Duration, spend: bool) -> Option<Duration> {
+        if self.link.flight.is_some() {
+            return None;
+        }
+        let since = |pause: Duration| self.link.sent_at.map_or(now, |sent| sent + pause);
+        let mut due: Option<Duration> = None;
+        let mut add = |at: Duration| due = Some(due.map_or(at, |due| due.min(at)));
+        if !self.waiters.is_empty() || self.link.doubt.is_some() {
+            add(self.link.paused_until.filter(|_| self.link.doubt.is_none()).unwrap_or(now));
+        }
+        if self.link.soon {
+            add(since(self.terms.least_pause));
+        }
+        if spend || !self.pending.is_empty() {
+            add(since(self.terms.batch));
+        }
+        let mut active = self.link.away || !self.link.log.is_empty();
+        for (_, holding) in &self.holdings {
+            for pool in [&holding.requests, &holding.tokens] {
+                if let Some(end) = pool.next_end() {
+                    add(end.max(since(self.terms.batch)));
+                }
+            }
+            active |= holding.slots.held > 0 || holding.purses.iter().any(|purse| !purse.is_idle());
+        }
+        if active {
+            add(since(self.terms.beat));
+        }
+        due
+    }
+
+    /// The next exchange. `spend`: what was settled since the last that the store is known to have.
+    pub(crate) fn exchange(&mut self, spend: Spend, now: Now) -> Exchange {
+        self.end_leases(now);
+        self.link.soon = false;
+        self.link.number += 1;
+        self.link.sent_at = Some(now.elapsed);
+        let asks_only = self.link.doubt.is_some();
+        // Holds go with spend: what the store takes of the one it must take of the other. So nothing is told that may not be
+        // taken, because the store has it already or does not have what is before it.
+        let known = self.link.spent_to;
+        let spend = if asks_only || !self.link.knows_spend || spend.from != known {
+            Spend { from: known, to: known, ..Spend::default() }
+        } else {
+            spend
+        };
+        let (corrections, groups) =
+            if asks_only { (Vec::new(), Vec::new()) } else { (self.corrections(), self.groups(now)) };
+        let (claims, claimed) = self.claims(now);
+        let (holds, held) = self.holds(&spend, now);
+        let wishes =
+            groups.iter().map(|group| group.wishes.iter().filter_map(|it| self.wish(it, now)).collect()).collect();
+        self.link.flight = Some(Flight {
+            number: self.link.number,
+            asks_only,
+            sent: now.elapsed,
+            corrections: corrections.clone(),
+            spend_to: spend.to,
+            groups,
+            claims: claimed,
+            holds: held,
+        });
+        Exchange {
+            number: self.link.number,
+            after: self.link.applied,
+            asks_only,
+            life: millis(self.terms.life),
+            pause: millis(self.terms.pause),
+            most_users: u64::from(self.most_users),
+            corrections,
+            claims,
+            spend,
+            holds,
+            groups: wishes,
+        }
+    }
+
+    /// The store's answer to the exchange under way.
+    pub(crate) fn reply(&mut self, identity: &Identity, reply: &Reply, now: Now) {
+        let Some(flight) = self.link.flight.take() else { return };
+        let before = reply.before.filter(|(epoch, _)| *epoch == identity.epoch).map_or(0, |(_, number)| number);
+        let forgot = before < self.link.applied;
+        if !forgot && reply.answers.len() != flight.groups.len() {
+            // Not taken: the store knows a later exchange of ours. Another process has our name.
+            self.link.flight = Some(flight);
+            return self.lost(now);
+        }
+        let Flight { number, asks_only, sent, corrections, spend_to, groups, claims, holds } = flight;
+        self.link.answered(sent, reply.now);
+        if self.link.run.as_ref() != Some(&reply.run) {
+            self.doubt_claims();
+            self.link.run = Some(reply.run.clone());
+        }
+        let taken = asks_only || !forgot;
+        if taken {
+            self.told(&claims, &holds, sent);
+        }
+        if !taken || reply.spent_to != spend_to {
+            self.doubt_claims();
+        }
+        self.link.knows_spend = true;
+        self.compare(before, number, asks_only, corrections);
+        self.link.spent_to = reply.spent_to;
+        for (_, holding) in &mut self.holdings {
+            for purse in &mut holding.purses {
+                purse.known(reply.spent_to);
+            }
+        }
+        self.link.away = false;
+        if reply.pause == 0 {
+            self.link.sidecars = Some(reply.sidecars);
+            self.link.paused_until = None;
+            for (_, holding) in &mut self.holdings {
+                for purse in &mut holding.purses {
+                    purse.shared = false;
+                }
+            }
+        } else {
+            self.link.paused_until = Some(sent + Duration::from_millis(reply.pause) + MARGIN);
+        }
+        if taken {
+            for (group, answer) in groups.into_iter().zip(&reply.answers) {
+                self.answer(group, answer, sent, reply.now, now);
+            }
+        } else {
+            self.waiters.extend(groups.into_iter().filter_map(|group| group.waiter));
+        }
+        let oldest = (reply.now / 1000).saturating_sub(SPAN + 2);
+        self.link.log.retain(|logged| logged.corrections.iter().any(|correction| correction.slot >= oldest));
+        // Those who came meanwhile may fit into what was granted to others.
+        for waiter in std::mem::take(&mut self.waiters) {
+            if let Some(waiter) = self.try_again(waiter, now) {
+                self.wait_on(waiter, now);
+            }
+        }
+    }
+
+    /// The exchange under way has failed: nobody knows whether the store has taken it.
+    pub(crate) fn lost(&mut self, now: Now) {
+        self.link.away = true;
+        self.doubt_claims();
+        if let Some(Flight { number, asks_only, corrections, groups, .. }) = self.link.flight.take() {
+            if !asks_only {
+                self.link.doubt = Some(Logged { number, corrections });
+            }
+            let waiters: Vec<Waiter> = groups.into_iter().filter_map(|group| group.waiter).collect();
+            for waiter in waiters {
+                self.end_wait(waiter, now);
+            }
+        }
+        for waiter in std::mem::take(&mut self.waiters) {
+            self.end_wait(waiter, now);
+        }
+    }
+
+    /// Was an exchange lost on the way, or by the store itself? `before`: the last that it has.
+    fn compare(&mut self, before: u64, number: u64, asks_only: bool, corrections: Vec<Correction>) {
+        let forgot = before < self.link.applied;
+        if forgot {
+            let (kept, lost): (VecDeque<Logged>, VecDeque<Logged>) =
+                std::mem::take(&mut self.link.log).into_iter().partition(|logged| logged.number <= before);
+            tracing::warn!(exchanges = lost.len(), "the store has lost what it was told last: it is told again");
+            for logged in &lost {
+                self.pend(&logged.corrections);
+            }
+            self.link.log = kept;
+            self.link.applied = before;
+        }
+        if let Some(doubt) = self.link.doubt.take() {
+            if before >= doubt.number {
+                self.link.applied = doubt.number;
+                self.link.log.push_back(doubt);
+            } else {
+                self.pend(&doubt.corrections);
+            }
+        }
+        if forgot && !asks_only {
+            self.pend(&corrections);
+        } else if !asks_only {
+            self.link.applied = number;
+            self.link.log.push_back(Logged { number, corrections });
+        }
+    }
+
+    fn pend(&mut self, corrections: &[Correction]) {
+        for Correction { account, rate, slot, amount } in corrections {
+            self.correct(account, *rate, *slot, *amount);
+        }
+    }
+
+    fn told(&mut self, claims: &[(usize, u64)], holds: &[(usize, Arc<str>, PicoUsd)], sent: Duration) {
+        for (at, count) in claims {
+            if let Some(holding) = self.holdings.get_mut(*at) {
+                holding.slots.told = Some(*count);
+                holding.slots.told_at = sent;
+            }
+        }
+        for (at, period, amount) in holds {
+            if let Some(purse) = self.purse_named(*at, period) {
+                purse.told = Some(*amount);
+            }
+        }
+    }
+
+    fn purse_named(&mut self, at: usize, period: &Arc<str>) -> Option<&mut super::purse::Purse> {
+        self.holdings.get_mut(at)?.purses.iter_mut().find(|purse| purse.period.name == *period)
+    }
+
+    /// What the store knows of claims and holds is uncertain: it is told all of them again.
+    fn doubt_claims(&mut self) {
+        for (_, holding) in &mut self.holdings {
+            if holding.slots.held > 0 || holding.slots.told != Some(0) {
+                holding.slots.told = None;
+            }
+            for purse in &mut holding.purses {
+                purse.told = None;
+            }
+        }
+    }
+
+    /// Ends what is over, and lets go of what is not used.
+    fn end_leases(&mut self, now: Now) {
+        let store_ms = self.link.store_ms(now);
+        let life = self.terms.life;
+        let mut ended = Vec::new();
+        for (_, holding) in &mut self.holdings {
+            for rate in RATES {
+                let name = holding.name.clone();
+                let over = holding.pool(rate).end(now.elapsed, false);
+                ended.extend(over.into_iter().map(|(slot, left)| (name.clone(), rate, slot, left)));
+            }
+            holding.slots.let_go(now.elapsed, life);
+            for purse in &mut holding.purses {
+                if purse.is_over(store_ms) || now.elapsed.saturating_sub(purse.touched) >= life {
+                    purse.free = PicoUsd::ZERO;
+                }
+            }
+        }
+        for (name, rate, slot, left) in ended {
+            self.correct(&name, rate, slot, -signed(left));
+        }
+    }
+
+    fn corrections(&mut self) -> Vec<Correction> {
+        std::mem::take(&mut self.pending)
+            .into_iter()
+            .filter(|(_, amount)| *amount != 0)
+            .map(|((account, rate, slot), amount)| Correction { account, rate, slot, amount })
+            .collect()
+    }
+
+    fn claims(&mut self, now: Now) -> (Vec<Claim>, Vec<(usize, u64)>) {
+        let (mut claims, mut claimed) = (Vec::new(), Vec::new());
+        for (at, holding) in &mut self.holdings {
+            let slots = &mut holding.slots;
+            if slots.held == 0 && slots.told == Some(0)
+                || slots.held == 0 && slots.told.is_none() && slots.touched == Duration::ZERO
+            {
+                continue;
+            }
+            // Calls that were admitted while the store was away are claimed, too.
+            slots.held = slots.held.max(slots.used);
+            let old = now.elapsed.saturating_sub(slots.told_at) >= RENEW;
+            if slots.told != Some(slots.held) || old {
+                claims.push(Claim { account: holding.name.clone(), count: slots.held });
+                claimed.push((at, slots.held));
+            }
+        }
+        (claims, claimed)
+    }
+
+    #[allow(clippy::type_complexity, reason = "the second half is what a flight remembers")]
+    fn holds(&mut self, spend: &Spend, _now: Now) -> (Vec<Money>, Vec<(usize, Arc<str>, PicoUsd)>) {
+        let (mut holds, mut held) = (Vec::new(), Vec::new());
+        for (at, holding) in &self.holdings {
+            for purse in &holding.purses {
+                let amount = purse.held(spend.to);
+                if purse.told != Some(amount) {
+                    holds.push(Money { account: holding.name.clone(), period: purse.period.clone(), amount });
+                    held.push((at, purse.period.name.clone(), amount));
+                }
+            }
+        }
+        (holds, held)
+    }
+
+    /// The wishes of those who wait, in their turn, and of those who are likely to come.
+    fn groups(&mut self, now: Now) -> Vec<Group> {
+        let mut groups = Vec::new();
+        // What those before have a claim to is not there for those behind.
+        let mut spoken_for: Vec<(usize, Short, u64)> = Vec::new();
+        while groups.len() < MOST_GROUPS
+            && let Some(waiter) = self.waiters.pop_front()
+        {
+            let wishes = waiter
+                .shortages
+                .iter()
+                .map(|shortage| {
+                    let all = self.available(shortage, now);
+                    let place = spoken_for.iter().position(|(at, of, _)| (*at, *of) == (shortage.holding, shortage.of));
+                    let place = place.unwrap_or_else(|| {
+                        spoken_for.push((shortage.holding, shortage.of, 0));
+                        spoken_for.len() - 1
+                    });
+                    let mut available = all;
+                    if let Some((_, _, spoken)) = spoken_for.get_mut(place) {
+                        available = all.saturating_sub(*spoken).min(shortage.need);
+                        *spoken += available;
+                    }
+                    Asked { shortage: *shortage, least: shortage.need - available, available: all }
+                })
+                .collect();
+            groups.push(Group { waiter: Some(waiter), wishes });
+        }
+        for shortage in self.foreseen(now) {
+            let available = self.available(&shortage, now);
+            groups.push(Group { waiter: None, wishes: vec![Asked { shortage, least: 0, available }] });
+        }
+        groups
+    }
+
+    fn available(&mut self, shortage: &Shortage, now: Now) -> u64 {
+        let valid = self.link.claims_hold(now.elapsed);
+        let Some(holding) = self.holdings.get_mut(shortage.holding) else { return 0 };
+        match shortage.of {
+            Short::Rate(rate) => holding.pool(rate).available(now.elapsed),
+            Short::Parallel => holding.slots.available(valid),
+            Short::Money(at) => holding.purses.get(at).map_or(0, |purse| purse.free.pico()),
+        }
+    }
+
+    /// Pools that will be empty soon at the present pace, though nobody waits yet.
+    fn foreseen(&mut self, now: Now) -> Vec<Shortage> {
+        let mut all = Vec::new();
+        let (store_ms, beat) = (self.link.store_ms(now), self.terms.beat);
+        for (at, holding) in &mut self.holdings {
+            for rate in RATES {
+                let pool = holding.pool(rate);
+                if let Some(limit) = pool.limit
+                    && pool.runs_low(now.elapsed)
+                {
+                    all.push(Shortage { scope: 0, holding: at, of: Short::Rate(rate), need: 0, limit });
+                }
+            }
+            for (place, purse) in holding.purses.iter().enumerate() {
+                if let Some(limit) = purse.limit
+                    && !purse.is_over(store_ms)
+                    && (purse.runs_low(now.elapsed) || purse.is_outdated(now.elapsed, beat))
+                {
+                    let limit = limit.pico();
+                    all.push(Shortage { scope: 0, holding: at, of: Short::Money(place), need: 0, limit });
+                }
+            }
+        }
+        all.truncate(MOST_GROUPS);
+        all
+    }
+
+    fn wish(&self, asked: &Asked, now: Now) -> Option<Wish> {
+        let Asked { shortage, least, available } = *asked;
+        let holding: &Holding = self.holdings.get(shortage.holding)?;
+        let limit = shortage.limit;
+        // As much as will be used while the lease lasts, and never less than twice what this call needs: the next one is
+        // likely to be like it.
+        let ahead = |rate: u64| {
+            let use_of_it = rate.saturating_mul(millis(self.terms.life)) / 1000;
+            least.max(use_of_it.saturating_sub(available)).max(2 * least)
+        };
+        let of = match shortage.of {
+            Short::Rate(rate) => {
+                let pool = match rate {
+                    Rate::Requests => &holding.requests,
+                    Rate::Tokens => &holding.tokens,
+                };
+                Wished::Rate { rate, least, most: ahead(pool.meter.rate(now.elapsed)), limit }
+            }
+            Short::Parallel => Wished::Parallel { least, most: ahead(holding.slots.used / 2), limit },
+            Short::Money(at) => {
+                let purse = holding.purses.get(at)?;
+                Wished::Money {
+                    period: purse.period.clone(),
+                    least: PicoUsd::new(least),
+                    most: PicoUsd::new(ahead(purse.meter.rate(now.elapsed))),
+                    limit: PicoUsd::new(limit),
+                }
+            }
+        };
+        Some(Wish { account: holding.name.clone(), of })
+    }
+
+    fn answer(&mut self, group: Group, answer: &Answer, sent: Duration, store_ms: u64, now: Now) {
+        let Group { waiter, wishes } = group;
+        match answer {
+            Answer::Granted(grants) => {
+                for (asked, grant) in wishes.iter().zip(grants) {
+                    self.granted(asked, *grant, sent, store_ms, now);
+                }
+                if let Some(waiter) = waiter
+                    && let Some(waiter) = self.try_again(waiter, now)
+                {
+                    self.wait_on(waiter, now);
+                }
+            }
+            Answer::Denied { place, taken, wait } => {
+                let Some(asked) = wishes.get(*place) else { return };
+                let denial = self.denied(asked, *taken, *wait, now);
+                if let Some(waiter) = waiter {
+                    self.count_waiting(&waiter.shortages, false);
+                    match denial {
+                        Some(denial) => self.tell(waiter, Err(denial), now),
+                        // The period is over by the store's clock: once more, in the next one.
+                        None => {
+                            self.count_waiting(&waiter.shortages, true);
+                            if let Some(waiter) = self.try_again(waiter, now) {
+                                self.wait_on(waiter, now);
+                            }
+                        }
+                    }
+                }
+            }
+            Answer::Paused => {
+                if let Some(waiter) = waiter {
+                    self.wait_on(waiter, now);
+                }
+            }
+        }
+    }
+
+    /// A call goes on waiting; not for ever.
+    fn wait_on(&mut self, waiter: Waiter, now: Now) {
+        if self.link.serves_shares(now.elapsed) || now.elapsed.saturating_sub(waiter.since) >= PATIENCE {
+            self.end_wait(waiter, now);
+        } else {
+            self.waiters.push_back(waiter);
+        }
+    }
+
+    fn granted(&mut self, asked: &Asked, grant: Grant, sent: Duration, store_ms: u64, now: Now) {
+        let Grant { amount, taken, reset } = grant;
+        let life = self.terms.life;
+        let end_slot = (store_ms + millis(life)) / 1000;
+        self.chunks += 1;
+        let id = self.chunks;
+        let Some(holding) = self.holdings.get_mut(asked.shortage.holding) else { return };
+        let name = holding.name.clone();
+        match asked.shortage.of {
+            Short::Rate(rate) => {
+                let limit = asked.shortage.limit;
+                let pool = holding.pool(rate);
+                pool.told = Some(Told { limit, taken, reset_at: sent + Duration::from_millis(reset) + life });
+                pool.refused = None;
+                if amount == 0 {
+                    return;
+                }
+                pool.put(Chunk { id, slot: end_slot, dead_at: (sent + life).saturating_sub(MARGIN), left: amount });
+                if let Some(logged) = self.link.log.back_mut() {
+                    logged.corrections.push(Correction {
+                        account: name.clone(),
+                        rate,
+                        slot: end_slot,
+                        amount: signed(amount),
+                    });
+                }
+                if holding.pool(rate).limit != Some(limit) {
+                    // The limit was changed meanwhile: a lease under the old one is not taken up.
+                    for (slot, left) in holding.pool(rate).end(Duration::MAX, true) {
+                        self.correct(&name, rate, slot, -signed(left));
+                    }
+                }
+            }
+            Short::Parallel => {
+                holding.slots.held += amount;
+                holding.slots.told = holding.slots.told.map(|told| told + amount);
+            }
+            Short::Money(at) => {
+                if let Some(purse) = holding.purses.get_mut(at) {
+                    purse.free = purse.free.plus(PicoUsd::new(amount));
+                    purse.told = purse.told.map(|told| told.plus(PicoUsd::new(amount)));
+                    purse.taken = Some(PicoUsd::new(taken));
+                    purse.taken_at = now.elapsed;
+                }
+            }
+        }
+    }
+
+    /// What a refusal of the store means for the call; none: ask again, the period has changed.
+    fn denied(&mut self, asked: &Asked, taken: u64, wait: Option<u64>, now: Now) -> Option<Denial> {
+        let Asked { shortage, least, available } = *asked;
+        let Shortage { scope, of, limit, .. } = shortage;
+        let room_at = wait.map(|wait| now.elapsed + Duration::from_millis(wait));
+        let holding = self.holdings.get_mut(shortage.holding)?;
+        // This sidecar's own leases are part of what is taken, and to be had.
+        let used = taken.saturating_sub(available);
+        Some(match of {
+            Short::Rate(rate) => {
+                let pool = holding.pool(rate);
+                let until = now.elapsed + BELIEVED.min(Duration::from_millis(wait.unwrap_or(u64::MAX)));
+                pool.refused = Some(Refused { amount: least, limit, taken: used, until, room_at });
+                pool.told = Some(Told { limit, taken, reset_at: room_at.unwrap_or(now.elapsed) });
+                let exhausted = super::session::exhausted(rate);
+                Denial { scope, exhausted, limit, used, retry: retry_at(room_at, now.elapsed) }
+            }
+            Short::Parallel => {
+                holding.slots.refused_until = now.elapsed + Duration::from_millis(20);
+                Denial { scope, exhausted: Exhausted::Parallel, limit, used, retry: Retry::WhenFree }
+            }
+            Short::Money(_) if wait == Some(0) => return None,
+            Short::Money(at) => {
+                if let Some(purse) = holding.purses.get_mut(at) {
+                    purse.taken = Some(PicoUsd::new(taken));
+                    purse.taken_at = now.elapsed;
+                }
+                let retry = wait.map_or(Retry::Never, |wait| Retry::After(Duration::from_millis(wait)));
+                Denial { scope, exhausted: Exhausted::Budget, limit, used, retry }
+            }
+        })
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,104 @@
+//! What a sidecar holds of one account.
+
+use std::time::Duration;
+
+use vectoll_config::v1::Budget;
+
+use super::{
+    pool::{Part, Pool},
+    purse::Purse,
+    slots::Slots,
+};
+use crate::{
+    counters::{Account, budget::stretch},
+    store::protocol::{AccountName, PeriodName, Rate},
+};
+
+/// Leases, claims and money of one account.
+#[derive(Debug)]
+pub(super) struct Holding {
+    pub(super) name: AccountName,
+    pub(super) requests: Pool,
+    pub(super) tokens: Pool,
+    pub(super) slots: Slots,
+    pub(super) purses: Vec<Purse>,
+    /// Reservations that point here.
+    pub(super) open: u64,
+}
+
+impl Holding {
+    pub(super) fn new(account: &Account) -> Self {
+        Self {
+            name: account_name(account),
+            requests: Pool::default(),
+            tokens: Pool::default(),
+            slots: Slots::default(),
+            purses: Vec::new(),
+            open: 0,
+        }
+    }
+
+    pub(super) fn pool(&mut self, rate: Rate) -> &mut Pool {
+        match rate {
+            Rate::Requests => &mut self.requests,
+            Rate::Tokens => &mut self.tokens,
+        }
+    }
+
+    /// The place of the purse of a budget's present period, by the store's time.
+    pub(super) fn purse(&mut self, budget: &Budget, store_ms: u64, now: Duration) -> usize {
+        let is_it = |purse: &Purse| purse.is_for(budget) && !purse.is_over(store_ms);
+        if let Some(at) = self.purses.iter().position(is_it) {
+            return at;
+        }
+        self.purses.push(Purse::new(budget, period_name(budget, store_ms), now));
+        self.purses.len() - 1
+    }
+
+    /// Whether nothing of it matters any more.
+    pub(super) fn is_idle(&mut self, slot: u64) -> bool {
+        for pool in [&mut self.requests, &mut self.tokens] {
+            pool.own.advance(slot);
+            pool.untold.advance(slot);
+        }
+        self.open == 0
+            && self.requests.is_idle()
+            && self.tokens.is_idle()
+            && self.slots.is_idle()
+            && self.purses.iter().all(Purse::is_idle)
+    }
+}
+
+/// What a reservation took of one account.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) holding: usize,
+    pub(super) slot: u64,
+    pub(super) requests: Vec<Part>,
+    pub(super) tokens: Vec<Part>,
+    /// The period that money was reserved in.
+    pub(super) period: Option<PeriodName>,
+}
+
+/// An account in the store's words.
+pub(crate) fn account_name(account: &Account) -> AccountName {
+    match account {
+        Account::Key(key) => format!("k:{key}").into(),
+        Account::Team(_) => "t".into(),
+        Account::KeyUser(key, user) => format!("ku:{key}:{user}").into(),
+        Account::TeamUser(_, user) => format!("tu:{user}").into(),
+        Account::KeyModel(key, model) => format!("km:{key}:{model}").into(),
+        Account::TeamModel(_, model) => format!("tm:{model}").into(),
+    }
+}
+
+/// The period of a budget that a moment of the store's time lies in.
+pub(crate) fn period_name(budget: &Budget, store_ms: u64) -> PeriodName {
+    let at = i64::try_from(store_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
+    let period = stretch(budget, at.unwrap_or(jiff::Timestamp::MAX));
+    let start = period.end.map_or(0, |_| period.start.as_second());
+    PeriodName {
+        name: format!("{:?}/{}/{start}", budget.period, budget.time_zone).into(),
+        end: period.end.and_then(|end| u64::try_from(end.as_millisecond()).ok()),
+    }
+}

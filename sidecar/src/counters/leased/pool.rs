@@ -1,0 +1,162 @@
+//! What a sidecar may admit of one rate without asking: the chunks that the store has leased to it.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::meter::Meter;
+use crate::counters::window::Window;
+
+/// A lease.
+#[derive(Clone, Debug)]
+pub(super) struct Chunk {
+    pub(super) id: u64,
+    /// Where the store counts it: the slot in which it ends, by the store's clock.
+    pub(super) slot: u64,
+    /// When it ends, by the sidecar's own clock.
+    pub(super) dead_at: Duration,
+    /// What is left of it.
+    pub(super) left: u64,
+}
+
+/// Where an amount was taken from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// A lease.
+    Chunk(u64),
+    /// This sidecar's share, while the store was away: the store is told.
+    Share,
+    /// Nobody's: there was no limit. The store is told if there is to be one.
+    Unlimited,
+}
+
+/// What a call took, and in which slot it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    pub(super) source: Source,
+    pub(super) slot: u64,
+    pub(super) amount: u64,
+}
+
+/// What the store said of the limit when it was last asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Told {
+    pub(super) limit: u64,
+    /// What is taken, all leases included.
+    pub(super) taken: u64,
+    /// When all of it has left the window.
+    pub(super) reset_at: Duration,
+}
+
+/// A wish that the store has refused: for a moment it need not be asked again.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Refused {
+    /// So much was too much.
+    pub(super) amount: u64,
+    pub(super) limit: u64,
+    pub(super) taken: u64,
+    /// Until when this is believed.
+    pub(super) until: Duration,
+    /// When there is room; none: it depends on others.
+    pub(super) room_at: Option<Duration>,
+}
+
+/// Leases of one rate of one account.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    chunks: VecDeque<Chunk>,
+    /// What this sidecar has admitted, by the slots of the store's time.
+    pub(super) own: Window,
+    /// The part of it that the store was never told, because there was no limit.
+    pub(super) untold: Window,
+    pub(super) told: Option<Told>,
+    pub(super) refused: Option<Refused>,
+    pub(super) meter: Meter,
+    /// Calls that wait for a lease: others do not overtake them.
+    pub(super) waiting: u32,
+    /// The limit that the leases were had under.
+    pub(super) limit: Option<u64>,
+}
+
+impl Pool {
+    /// What can be taken now.
+    pub(super) fn available(&self, now: Duration) -> u64 {
+        self.chunks.iter().filter(|chunk| chunk.dead_at > now).map(|chunk| chunk.left).sum()
+    }
+
+    /// Notes what is admitted.
+    fn admit(&mut self, amount: u64, now: Duration, slot: u64) {
+        self.own.advance(slot);
+        self.own.add(slot, amount);
+        self.meter.add(now, amount);
+    }
+
+    /// Takes an amount that no lease is needed for.
+    pub(super) fn take_from(&mut self, source: Source, amount: u64, now: Duration, slot: u64) -> Vec<Part> {
+        self.admit(amount, now, slot);
+        if source == Source::Unlimited {
+            self.untold.advance(slot);
+            self.untold.add(slot, amount);
+        }
+        if amount > 0 { vec![Part { source, slot, amount }] } else { Vec::new() }
+    }
+
+    /// Takes an amount that is available, of what ends first.
+    pub(super) fn take(&mut self, amount: u64, now: Duration, slot: u64) -> Vec<Part> {
+        self.admit(amount, now, slot);
+        let mut parts = Vec::with_capacity(1);
+        let mut rest = amount;
+        for chunk in self.chunks.iter_mut().filter(|chunk| chunk.dead_at > now && chunk.left > 0) {
+            let taken = rest.min(chunk.left);
+            if taken > 0 {
+                chunk.left -= taken;
+                rest -= taken;
+                parts.push(Part { source: Source::Chunk(chunk.id), slot: chunk.slot, amount: taken });
+            }
+        }
+        parts
+    }
+
+    /// Whether there is less than half a second's use left of it, and no reason to believe that there is no more.
+    pub(super) fn runs_low(&self, now: Duration) -> bool {
+        let rate = self.meter.rate(now);
+        rate > 0 && self.available(now) < rate / 2 && self.refused.is_none_or(|refused| refused.until <= now)
+    }
+
+    /// Takes up a lease.
+    pub(super) fn put(&mut self, chunk: Chunk) {
+        self.chunks.push_back(chunk);
+    }
+
+    /// Gives back to the lease it came from. False: that one is over.
+    pub(super) fn give(&mut self, chunk: u64, amount: u64) -> bool {
+        match self.chunks.iter_mut().find(|open| open.id == chunk) {
+            Some(open) => {
+                open.left += amount;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Ends leases that are over, or all of them: where the store counts them, and what was left.
+    pub(super) fn end(&mut self, now: Duration, all: bool) -> Vec<(u64, u64)> {
+        let mut ended = Vec::new();
+        self.chunks.retain(|chunk| {
+            let ends = all || chunk.dead_at <= now;
+            if ends && chunk.left > 0 {
+                ended.push((chunk.slot, chunk.left));
+            }
+            !ends
+        });
+        ended
+    }
+
+    /// When the first of the leases ends.
+    pub(super) fn next_end(&self) -> Option<Duration> {
+        self.chunks.iter().map(|chunk| chunk.dead_at).min()
+    }
+
+    /// Whether nothing of it matters any more.
+    pub(super) fn is_idle(&self) -> bool {
+        self.chunks.is_empty() && self.own.is_empty() && self.waiting == 0
+    }
+}

@@ -1,0 +1,39 @@
+//! Parallel requests of one account that this sidecar has claimed.
+
+use std::time::Duration;
+
+use super::meter::Meter;
+
+/// Claims. They last as long as they are renewed.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    /// Claimed in the store.
+    pub(super) held: u64,
+    /// In use by calls.
+    pub(super) used: u64,
+    /// How many the store knows of; none: that is in doubt.
+    pub(super) told: Option<u64>,
+    /// When it was told.
+    pub(super) told_at: Duration,
+    pub(super) meter: Meter,
+    pub(super) touched: Duration,
+    pub(super) waiting: u32,
+    pub(super) refused_until: Duration,
+}
+
+impl Slots {
+    /// What can be taken; `valid`: the claims were renewed lately.
+    pub(super) fn available(&self, valid: bool) -> u64 {
+        if valid { self.held.saturating_sub(self.used) } else { 0 }
+    }
+
+    /// Lets go of what is not used: all but a little while calls come, everything a while after the last one.
+    pub(super) fn let_go(&mut self, now: Duration, after: Duration) {
+        let spare = if now.saturating_sub(self.touched) < after { self.used / 2 + 1 } else { 0 };
+        self.held = self.held.min(self.used + spare);
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.held == 0 && self.used == 0 && self.told.unwrap_or_default() == 0 && self.waiting == 0
+    }
+}

@@ -1,0 +1,12 @@
+//! The store: where the sidecars of a cluster count together.
+//!
+//! One exchange at a time tells the store what one sidecar has done for one Team and brings back what it may do
+//! ([`protocol`]). The store decides by a script ([`script`]); [`Model`] is the same in memory, which the simulation of
+//! [`crate::lease`] and the script's own tests hold it against. Names of keys are the contract's ([`vectoll_config::store`]).
+
+mod model;
+pub mod protocol;
+mod script;
+
+pub use model::{Model, Server};
+pub use script::{SCRIPT, Value, decode, encode};

@@ -1,0 +1,290 @@
+//! Speaks to the store: an exchange for each Team when it is due, one at a time for each.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use redis::{RedisError, RedisResult, Script};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet},
+};
+use vectoll_config::{Uid, store::team_prefix};
+
+use super::{
+    connect::{Connection, PATIENCE, Place},
+    metrics::StoreMetrics,
+    protocol::{Exchange, Identity, Reply},
+    script::{SCRIPT, Unreadable, decode, encode},
+    spend::spend_of,
+};
+use crate::{
+    clock::{Clock, Now},
+    counters::Leased,
+    journal::Journal,
+};
+
+/// The first and the longest pause before another attempt to connect.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// Settlements in one exchange.
+const MOST_SETTLEMENTS: usize = 1_000;
+/// When to look again though nothing is due.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// Why an exchange has no answer.
+#[derive(Debug, thiserror::Error)]
+enum ExchangeError {
+    #[error("failed to ask the store: {0}")]
+    Redis(#[from] RedisError),
+    #[error("failed to read the store's answer: {0}")]
+    Unreadable(#[from] Unreadable),
+    #[error("the store did not answer within {PATIENCE:?}")]
+    TooSlow,
+    #[error("an exchange was broken off: {0}")]
+    Broken(#[from] JoinError),
+}
+
+/// What an exchange came to.
+type Done = (Uid, Result<Reply, ExchangeError>);
+
+/// What speaking to a store needs.
+#[derive(Debug)]
+pub struct Driver {
+    /// The counters that it speaks for.
+    pub leased: Arc<Leased>,
+    /// Where spend is taken from.
+    pub journal: Arc<Journal>,
+    /// Who this sidecar is.
+    pub identity: Identity,
+    /// Time.
+    pub clock: Clock,
+    /// What Prometheus sees of it.
+    pub metrics: StoreMetrics,
+}
+
+impl Driver {
+    /// Speaks to the store, wherever that is at present, until it is told to stop. Then everything that is not used goes back,
+    /// and spend that the store does not know is told, within `last` if that can be.
+    pub async fn run(self, mut place: watch::Receiver<Option<Arc<Place>>>, mut stop: watch::Receiver<bool>, last: Duration) {
+        self.recall();
+        loop {
+            let present = place.borrow_and_update().clone();
+            let Some(present) = present else {
+                tokio::select! {
+                    changed = place.changed() => if changed.is_err() { return },
+                    () = stopped(&mut stop) => return,
+                }
+                continue;
+            };
+            tracing::info!(url = %present.url, user = present.username, "limits, budgets and spend are kept in a store");
+            let mut line = Line::new(&self, present);
+            tokio::select! {
+                () = line.speak(None) => {}
+                changed = place.changed() => if changed.is_err() { return },
+                () = stopped(&mut stop) => {
+                    self.leased.let_go(self.clock.now());
+                    line.speak(Some(Instant::now() + last)).await;
+                    return;
+                }
+            }
+            line.hang_up();
+        }
+    }
+
+    /// Spend of earlier processes that the store may not know is held back in the budgets until it does.
+    fn recall(&self) {
+        for team in self.journal.teams() {
+            for settled in self.journal.settled_after(&team, 0, usize::MAX) {
+                for charge in &settled.intent.charges {
+                    self.leased.owe(&team, charge, settled.number, settled.settlement.money);
+                }
+            }
+        }
+    }
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    // An error means that whoever could stop us is gone: stop as well.
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// The conversation with the store at one place.
+struct Line<'a> {
+    driver: &'a Driver,
+    place: Arc<Place>,
+    script: Arc<Script>,
+    connection: Option<Connection>,
+    connecting: JoinSet<RedisResult<Connection>>,
+    exchanges: JoinSet<Done>,
+    under_way: BTreeSet<Uid>,
+    /// When to connect again, after a failure.
+    not_before: Instant,
+    pause: Duration,
+    /// The last failure, so that a lasting one is logged once.
+    failing: Option<String>,
+}
+
+impl<'a> Line<'a> {
+    fn new(driver: &'a Driver, place: Arc<Place>) -> Self {
+        Self {
+            driver,
+            place,
+            script: Arc::new(Script::new(SCRIPT)),
+            connection: None,
+            connecting: JoinSet::new(),
+            exchanges: JoinSet::new(),
+            under_way: BTreeSet::new(),
+            not_before: Instant::now(),
+            pause: FIRST_PAUSE,
+            failing: None,
+        }
+    }
+
+    /// Speaks for ever; with a last moment, until nothing is left to be said or that has come.
+    async fn speak(&mut self, last: Option<Instant>) {
+        loop {
+            let next = self.start_what_is_due();
+            if let Some(last) = last {
+                let silent = self.under_way.is_empty() && next >= IDLE && self.driver.journal.teams().is_empty();
+                if silent || Instant::now() >= last {
+                    return;
+                }
+            }
+            let most = last.map_or(IDLE, |last| last.saturating_duration_since(Instant::now()));
+            tokio::select! {
+                () = self.driver.leased.woken() => {}
+                () = tokio::time::sleep(next.min(most)) => {}
+                Some(done) = self.exchanges.join_next() => match done {
+                    Ok((team, result)) => self.done(&team, result),
+                    Err(error) => self.failed(&ExchangeError::from(error)),
+                },
+                Some(connected) = self.connecting.join_next() => match connected {
+                    Ok(Ok(connection)) => self.connected(connection),
+                    Ok(Err(error)) => self.failed(&ExchangeError::from(error)),
+                    Err(error) => self.failed(&ExchangeError::from(error)),
+                },
+            }
+        }
+    }
+
+    /// Starts the exchanges that are due, or connects for them. Returns how long until there are others.
+    fn start_what_is_due(&mut self) -> Duration {
+        let now = self.driver.clock.now();
+        let unknown: BTreeSet<Uid> = self.driver.journal.teams().into_iter().collect();
+        let mut next = IDLE;
+        let mut waits = false;
+        for (team, due) in self.driver.leased.due(now.elapsed, &unknown) {
+            let wait = due.saturating_sub(now.elapsed);
+            if wait > Duration::ZERO {
+                next = next.min(wait);
+            } else if self.under_way.contains(&team) {
+                // Its answer is under way, or its end: either rings.
+            } else if let Some(connection) = self.connection.clone() {
+                self.start(team, connection, now);
+            } else {
+                waits = true;
+            }
+        }
+        if waits && self.connecting.is_empty() {
+            let pause = self.not_before.saturating_duration_since(Instant::now());
+            if pause > Duration::ZERO {
+                return next.min(pause);
+            }
+            let place = self.place.clone();
+            self.connecting.spawn(async move {
+                let too_slow = || std::io::Error::from(std::io::ErrorKind::TimedOut).into();
+                tokio::time::timeout(2 * PATIENCE, Connection::open(&place)).await.unwrap_or_else(|_| Err(too_slow()))
+            });
+        }
+        next
+    }
+
+    fn start(&mut self, team: Uid, mut connection: Connection, now: Now) {
+        self.under_way.insert(team.clone());
+        let Driver { leased, journal, identity, clock, metrics } = self.driver;
+        let (leased, journal, identity, clock) = (leased.clone(), journal.clone(), identity.clone(), *clock);
+        let (script, timer) = (self.script.clone(), metrics.duration.clone());
+        self.exchanges.spawn(async move {
+            // What was settled long ago is read from files.
+            let (of, from) = (team.clone(), leased.clone());
+            let made = tokio::task::spawn_blocking(move || {
+                let spend = |known| spend_of(known, &journal.settled_after(&of, known, MOST_SETTLEMENTS));
+                from.exchange(&of, spend, clock.now())
+            });
+            let began = Instant::now();
+            let exchanged = async {
+                let exchange = made.await?;
+                ask(&mut connection, &script, &identity, &team, &exchange).await
+            };
+            let result = exchanged.await;
+            timer.observe(began.elapsed().as_secs_f64());
+            (team, result)
+        });
+        let _ = now;
+    }
+
+    fn done(&mut self, team: &Uid, result: Result<Reply, ExchangeError>) {
+        self.under_way.remove(team);
+        let Driver { leased, journal, identity, clock, metrics } = self.driver;
+        match result {
+            Ok(reply) => {
+                metrics.exchanged(true);
+                if self.failing.take().is_some() {
+                    tracing::info!("the store answers again");
+                }
+                metrics.up.set(1);
+                self.pause = FIRST_PAUSE;
+                let known = leased.reply(team, identity, &reply, clock.now());
+                journal.acknowledged(team, known);
+            }
+            Err(error) => {
+                leased.lost(team, clock.now());
+                self.failed(&error);
+            }
+        }
+    }
+
+    fn connected(&mut self, connection: Connection) {
+        self.connection = Some(connection);
+    }
+
+    fn failed(&mut self, error: &ExchangeError) {
+        let Driver { leased, clock, metrics, .. } = self.driver;
+        metrics.exchanged(false);
+        metrics.up.set(0);
+        self.connection = None;
+        self.not_before = Instant::now() + self.pause;
+        self.pause = (self.pause * 2).min(LAST_PAUSE);
+        let words = error.to_string();
+        if self.failing.as_ref() != Some(&words) {
+            tracing::warn!(error = words, "the store is away: calls get this sidecar's share, or are refused");
+            self.failing = Some(words);
+        }
+        // Nobody waits for a store that is away.
+        leased.lose_waiters(&self.under_way, clock.now());
+    }
+
+    /// The place has changed: what is under way has no answer any more.
+    fn hang_up(&mut self) {
+        self.exchanges.abort_all();
+        for team in std::mem::take(&mut self.under_way) {
+            self.driver.leased.lost(&team, self.driver.clock.now());
+        }
+    }
+}
+
+async fn ask(
+    connection: &mut Connection,
+    script: &Script,
+    identity: &Identity,
+    team: &Uid,
+    exchange: &Exchange,
+) -> Result<Reply, ExchangeError> {
+    let words = encode(identity, exchange);
+    let answer = connection.run(script, &team_prefix(team), &words);
+    let answer = tokio::time::timeout(PATIENCE, answer).await.map_err(|_| ExchangeError::TooSlow)??;
+    Ok(decode(&answer)?)
+}

@@ -1,0 +1,325 @@
+-- What one sidecar and the store tell each other about one Team, as one step. See "Counting together" in the sidecar's README.
+--
+-- KEYS[1]: what all keys of the Team begin with. All others are made of it: they share its hash tag, and so its hash slot.
+-- ARGV, one after the other; lists begin with their length:
+--   sidecar, epoch, number of this exchange, the last one that it knows to be taken, '1' if it only asks what that was, life of a lease (ms), pause after a restart (ms),
+--   users that the ledger tells apart
+--   corrections of windows:  account, rate ('r' requests, 't' tokens), slot, amount (may be negative)
+--   claims of parallel requests: account, count
+--   spend: first number not in it, last number in it; charges: account, period, its end (ms; '' never), pico-USD;
+--          entries of the ledger: month, field, requests, tokens, pico-USD
+--   holds of money: account, period, its end, pico-USD (all that this sidecar holds there, spend above taken off)
+--   groups of wishes, each to be met as a whole: kind ('r', 't', 'p' parallel, 'm' money), account, least, most, limit, period, its end
+-- Answer: time (ms), run of the server, pause left (ms), epoch and number of the last exchange that did more than ask, last spend known, sidecars,
+--   then for each group either {1, amounts and what is taken now...} or {0, place, taken, ms to wait (-1: for ever), ...}
+--
+-- Amounts of tokens are whole numbers below 2^53, which Lua holds exactly. Money may be more: it is split into two parts.
+
+local prefix = KEYS[1]
+local at = 0
+local function arg() at = at + 1; return ARGV[at] end
+local function number() return tonumber(arg()) end
+
+local SPAN = 61            -- slots that any 60 seconds can touch
+local CLAIM_LIFE = 10000   -- ms that a claim of parallel requests lasts without being renewed
+local LIVE = 10000         -- ms after which a sidecar that was not heard of does not count
+local DAY = 86400000
+
+-- Money: parts of nine digits.
+local UNIT = 1000000000
+local function split(text)
+  if not text then return 0, 0 end
+  if #text <= 9 then return 0, tonumber(text) end
+  return tonumber(string.sub(text, 1, -10)), tonumber(string.sub(text, -9))
+end
+local function join(high, low)
+  if high > 0 then return string.format('%.0f%09.0f', high, low) end
+  return string.format('%.0f', low)
+end
+local function plus(ah, al, bh, bl)
+  local high, low = ah + bh, al + bl
+  if low >= UNIT then high, low = high + 1, low - UNIT end
+  return high, low
+end
+local function less(ah, al, bh, bl) return ah < bh or (ah == bh and al < bl) end
+local function minus(ah, al, bh, bl) -- never below nothing
+  if less(ah, al, bh, bl) then return 0, 0 end
+  local high, low = ah - bh, al - bl
+  if low < 0 then high, low = high - 1, low + UNIT end
+  return high, low
+end
+local function divide(high, low, by)
+  return math.floor(high / by), math.floor(((high % by) * UNIT + low) / by)
+end
+
+local function add_money(key, field, pico)
+  local high, low = split(redis.call('HGET', key, field))
+  redis.call('HSET', key, field, join(plus(high, low, split(pico))))
+end
+
+local sidecar, epoch, seq, after, asks_only = arg(), arg(), number(), number(), arg() == '1'
+local life, pause, most_users = number(), number(), number()
+
+-- Time never runs backwards for a Team, whatever the server's clock does.
+local meta = prefix .. 'meta'
+local seen, run_before, hold, live_count, live_at = unpack(redis.call('HMGET', meta, 'seen', 'run', 'hold', 'n', 'nat'))
+local clock = redis.call('TIME')
+local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+if seen and tonumber(seen) > now then now = tonumber(seen) end
+local slot = math.floor(now / 1000)
+
+-- A server that was started anew, or took over, may have lost the latest: nothing is granted until all leases of before are
+-- over and all sidecars had time to tell again.
+local info = redis.call('INFO', 'server')
+local run = string.match(info, 'run_id:(%x+)')
+hold = tonumber(hold or 0)
+if run_before ~= run then
+  local up = tonumber(string.match(info, 'uptime_in_seconds:(%d+)')) * 1000
+  if run_before or up < pause then hold = now + pause end
+end
+local granting = now >= hold
+
+-- Who is there.
+local live = prefix .. 'live'
+local is_new = redis.call('HSET', live, sidecar, now) == 1
+if is_new or not live_at or now - tonumber(live_at) >= 1000 then
+  local all = redis.call('HGETALL', live)
+  live_count = 0
+  for i = 1, #all, 2 do
+    if now - tonumber(all[i + 1]) > LIVE then redis.call('HDEL', live, all[i]) else live_count = live_count + 1 end
+  end
+  live_at = now
+end
+live_count = math.max(1, tonumber(live_count))
+redis.call('HSET', meta, 'seen', now, 'run', run, 'hold', hold, 'n', live_count, 'nat', live_at)
+redis.call('PEXPIRE', meta, 400 * DAY)
+redis.call('PEXPIRE', live, 400 * DAY)
+
+local mark = prefix .. 'mark:' .. sidecar
+local epoch_before, seq_before, applied, spent_to = unpack(redis.call('HMGET', mark, 'epoch', 'seq', 'applied', 'spent'))
+spent_to = tonumber(spent_to or 0)
+local answer = {now, run, granting and 0 or hold - now, epoch_before or '', applied or '', spent_to, live_count}
+
+-- Its sender has given this one up, and gone on: it must not count twice.
+if epoch_before and (tonumber(epoch) < tonumber(epoch_before) or (epoch == epoch_before and seq <= tonumber(seq_before))) then
+  return answer
+end
+local is_same = epoch_before == epoch
+local function note(taken)
+  redis.call('HSET', mark, 'epoch', epoch, 'seq', string.format('%.0f', seq), 'spent', string.format('%.0f', spent_to),
+    'applied', taken and string.format('%.0f', seq) or is_same and applied or 0)
+  redis.call('PEXPIRE', mark, 30 * DAY)
+end
+-- Something of what it was told is lost: it is to be told again before anything else.
+if (is_same and tonumber(applied) or 0) < after and not asks_only then
+  note(false)
+  return answer
+end
+
+-- Corrections of windows.
+for _ = 1, number() do
+  local key, rate, of, amount = prefix .. 'w:' .. arg(), arg(), number(), number()
+  if of + SPAN > slot then
+    local field = rate .. string.format('%.0f', of)
+    local value = math.max(0, tonumber(redis.call('HGET', key, field) or 0) + amount)
+    if value == 0 then redis.call('HDEL', key, field) else redis.call('HSET', key, field, string.format('%.0f', value)) end
+    redis.call('PEXPIRE', key, (SPAN + 60) * 1000)
+  end
+end
+
+-- Claims.
+for _ = 1, number() do
+  local key, count = prefix .. 'p:' .. arg(), number()
+  if count == 0 then redis.call('HDEL', key, sidecar)
+  else
+    redis.call('HSET', key, sidecar, string.format('%.0f:%.0f', count, now + CLAIM_LIFE))
+    redis.call('PEXPIRE', key, 2 * CLAIM_LIFE)
+  end
+end
+
+local function purse(account, period) return prefix .. 'm:' .. account .. ':' .. period end
+local function keep(key, ends)
+  if ends == '' then redis.call('PERSIST', key) else redis.call('PEXPIREAT', key, string.format('%.0f', tonumber(ends) + 35 * DAY)) end
+end
+
+-- Spend, each number once.
+local from, to = number(), number()
+local once = to > from and from == spent_to
+for _ = 1, number() do
+  local account, period, ends, pico = arg(), arg(), arg(), arg()
+  if once then
+    local key = purse(account, period)
+    add_money(key, 's', pico)
+    keep(key, ends)
+  end
+end
+for _ = 1, number() do
+  local month, field, requests, tokens, pico = arg(), arg(), arg(), arg(), arg()
+  if once then
+    if string.sub(field, 1, 2) == 'u:' and redis.call('HGET', prefix .. 'total', field .. ':r') == false then
+      -- A user that is new here; those beyond the bound share one entry.
+      local users = tonumber(redis.call('HGET', meta, 'users') or 0)
+      if users < most_users then redis.call('HSET', meta, 'users', users + 1) else field = 'u:_other' end
+    end
+    for _, key in ipairs({prefix .. 'total', prefix .. 'month:' .. month}) do
+      redis.call('HINCRBY', key, field .. ':r', requests)
+      redis.call('HINCRBY', key, field .. ':t', tokens)
+      add_money(key, field .. ':p', pico)
+    end
+    redis.call('PEXPIRE', prefix .. 'month:' .. month, 400 * DAY)
+  end
+end
+if once then spent_to = to end
+answer[6] = spent_to
+
+-- Holds of money: each sidecar's own word counts.
+local held = prefix .. 'held:' .. sidecar -- the purses in which it holds something
+local function set_hold(key, high, low)
+  local field = 'h:' .. sidecar
+  local old_high, old_low = split(redis.call('HGET', key, field))
+  local all_high, all_low = split(redis.call('HGET', key, 'r'))
+  all_high, all_low = minus(all_high, all_low, old_high, old_low)
+  all_high, all_low = plus(all_high, all_low, high, low)
+  if high == 0 and low == 0 then
+    redis.call('HDEL', key, field)
+    redis.call('HDEL', held, key)
+  else
+    redis.call('HSET', key, field, join(high, low))
+    redis.call('HSET', held, key, 1)
+  end
+  redis.call('HSET', key, 'r', join(all_high, all_low))
+end
+if epoch_before and epoch_before ~= epoch then
+  -- It was started anew: what it held before and does not name now is in nobody's hands.
+  local all = redis.call('HGETALL', held)
+  for i = 1, #all, 2 do set_hold(all[i], 0, 0) end
+end
+for _ = 1, number() do
+  local account, period, ends, pico = arg(), arg(), arg(), arg()
+  local key = purse(account, period)
+  set_hold(key, split(pico))
+  keep(key, ends)
+end
+
+-- Wishes.
+local function window(account, rate)
+  local key = prefix .. 'w:' .. account
+  local all, sum, slots = redis.call('HGETALL', key), 0, {}
+  for i = 1, #all, 2 do
+    if string.sub(all[i], 1, 1) == rate then
+      local of, amount = tonumber(string.sub(all[i], 2)), tonumber(all[i + 1])
+      if of + SPAN <= slot then redis.call('HDEL', key, all[i])
+      else
+        sum = sum + amount
+        slots[#slots + 1] = {of, amount}
+      end
+    end
+  end
+  table.sort(slots, function(a, b) return a[1] < b[1] end)
+  return sum, slots
+end
+local function leaves(of) return (of + SPAN) * 1000 - now end
+
+local function claimed(account)
+  local key, sum = prefix .. 'p:' .. account, 0
+  local all = redis.call('HGETALL', key)
+  for i = 1, #all, 2 do
+    local count, ends = string.match(all[i + 1], '(%d+):(%d+)')
+    if tonumber(ends) <= now then redis.call('HDEL', key, all[i]) else sum = sum + tonumber(count) end
+  end
+  return sum
+end
+
+for _ = 1, number() do
+  local wishes, denied = {}, nil
+  for place = 1, number() do
+    local kind, account, least, most, limit, period, ends = arg(), arg(), arg(), arg(), arg(), arg(), arg()
+    local wish = {kind = kind, account = account}
+    wishes[place] = wish
+    if kind == 'm' then
+      wish.key, wish.ends = purse(account, period), ends
+      local lh, ll = split(least)
+      local mh, ml = split(most)
+      local limit_high, limit_low = split(limit)
+      local sh, sl = split(redis.call('HGET', wish.key, 's'))
+      local rh, rl = split(redis.call('HGET', wish.key, 'r'))
+      wish.th, wish.tl = plus(sh, sl, rh, rl)
+      local nh, nl = plus(wish.th, wish.tl, lh, ll)
+      local over = ends ~= '' and tonumber(ends) <= now
+      if over or less(limit_high, limit_low, nh, nl) then
+        if not denied then
+          local wait = -1
+          if over then wait = 0 elseif ends ~= '' and not less(limit_high, limit_low, lh, ll) then wait = tonumber(ends) - now end
+          denied = {0, place - 1, join(wish.th, wish.tl), wait}
+        end
+      else
+        local roh, rol = minus(limit_high, limit_low, nh, nl)
+        local eh, el = divide(roh, rol, 2 * live_count)
+        local xh, xl = minus(mh, ml, lh, ll)
+        if less(xh, xl, eh, el) then eh, el = xh, xl end
+        wish.gh, wish.gl = plus(lh, ll, eh, el)
+      end
+    else
+      least, most, limit = tonumber(least), tonumber(most), tonumber(limit)
+      local slots
+      if kind == 'p' then wish.taken = claimed(account) else wish.taken, slots = window(account, kind) end
+      if wish.taken + least > limit then
+        if not denied then
+          local wait = -1
+          if least > limit then wait = -1
+          elseif kind == 'p' then wait = 0
+          else
+            local rest = wish.taken
+            for _, each in ipairs(slots) do
+              rest = rest - each[2]
+              if rest + least <= limit then wait = leaves(each[1]); break end
+            end
+          end
+          denied = {0, place - 1, string.format('%.0f', wish.taken), wait}
+        end
+      else
+        local extra = math.floor((limit - wish.taken - least) / (2 * live_count))
+        wish.granted = least + math.max(0, math.min(most - least, extra))
+        wish.reset = slots and #slots > 0 and leaves(slots[#slots][1]) or 0
+      end
+    end
+  end
+  if not granting then
+    answer[#answer + 1] = {2}
+  elseif denied then
+    answer[#answer + 1] = denied
+  else
+    local granted = {1}
+    local until_slot = math.floor((now + life) / 1000)
+    for _, wish in ipairs(wishes) do
+      if wish.kind == 'm' then
+        local oh, ol = split(redis.call('HGET', wish.key, 'h:' .. sidecar))
+        set_hold(wish.key, plus(oh, ol, wish.gh, wish.gl))
+        keep(wish.key, wish.ends)
+        granted[#granted + 1] = join(wish.gh, wish.gl)
+        granted[#granted + 1] = join(plus(wish.th, wish.tl, wish.gh, wish.gl))
+        granted[#granted + 1] = 0
+      elseif wish.kind == 'p' then
+        local key = prefix .. 'p:' .. wish.account
+        local mine = tonumber(string.match(redis.call('HGET', key, sidecar) or '0:0', '(%d+):'))
+        redis.call('HSET', key, sidecar, string.format('%.0f:%.0f', mine + wish.granted, now + CLAIM_LIFE))
+        redis.call('PEXPIRE', key, 2 * CLAIM_LIFE)
+        granted[#granted + 1] = string.format('%.0f', wish.granted)
+        granted[#granted + 1] = string.format('%.0f', wish.taken + wish.granted)
+        granted[#granted + 1] = 0
+      else
+        local key, field = prefix .. 'w:' .. wish.account, wish.kind .. string.format('%.0f', until_slot)
+        redis.call('HINCRBY', key, field, string.format('%.0f', wish.granted))
+        redis.call('PEXPIRE', key, (SPAN + 60) * 1000)
+        granted[#granted + 1] = string.format('%.0f', wish.granted)
+        granted[#granted + 1] = string.format('%.0f', wish.taken + wish.granted)
+        granted[#granted + 1] = wish.reset
+      end
+    end
+    answer[#answer + 1] = granted
+  end
+end
+
+note(not asks_only)
+redis.call('PEXPIRE', held, 400 * DAY)
+return answer

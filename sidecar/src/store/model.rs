@@ -1,0 +1,295 @@
+//! The store's rules in memory: what the script does, without a server.
+//!
+//! The simulation of the leases runs against it, and a test with a real server holds the script against it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use vectoll_config::PicoUsd;
+
+use super::protocol::{
+    AccountName, Answer, Claim, Correction, Entry, Exchange, Grant, Identity, Money, PeriodName, Rate, Reply, SPAN,
+    Spend, Wish, Wished,
+};
+
+/// How long a claim of parallel requests lasts without being renewed, in milliseconds.
+const CLAIM_LIFE: u64 = 10_000;
+/// How long a sidecar counts that is not heard of, in milliseconds.
+const LIVE: u64 = 10_000;
+
+/// A server, as far as it matters: its present start, and its clock.
+#[derive(Clone, Debug)]
+pub struct Server {
+    /// Which start of which server.
+    pub run: Arc<str>,
+    /// How long ago that was, in whole seconds.
+    pub uptime: u64,
+    /// Its clock, in milliseconds since 1970. It may step.
+    pub clock: u64,
+}
+
+/// What the store holds of one Team.
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    seen: u64,
+    run: Option<Arc<str>>,
+    hold: u64,
+    live: HashMap<Arc<str>, u64>,
+    live_count: Option<(u64, u64)>,
+    marks: HashMap<Arc<str>, Mark>,
+    windows: HashMap<(AccountName, Rate), BTreeMap<u64, u64>>,
+    claims: HashMap<AccountName, HashMap<Arc<str>, (u64, u64)>>,
+    purses: HashMap<(AccountName, Arc<str>), Purse>,
+    ledger: BTreeMap<Arc<str>, Totals>,
+    users: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    epoch: u64,
+    number: u64,
+    applied: u64,
+    spent_to: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Purse {
+    spent: PicoUsd,
+    held: HashMap<Arc<str>, PicoUsd>,
+}
+
+/// Calls, tokens and pico-USD of a field of the ledger.
+pub type Totals = (u64, u64, u64);
+
+impl Purse {
+    fn taken(&self) -> PicoUsd {
+        self.held.values().fold(self.spent, |sum, held| sum.plus(*held))
+    }
+}
+
+/// A wish that can be met: what is granted, and what was taken before.
+struct Room {
+    granted: u64,
+    taken: u64,
+    reset: u64,
+}
+
+impl Model {
+    /// One exchange.
+    pub fn exchange(&mut self, server: &Server, identity: &Identity, exchange: &Exchange) -> Reply {
+        let Exchange { number, after, asks_only, life, pause, most_users, corrections, claims, spend, holds, groups } =
+            exchange;
+        let now = self.seen.max(server.clock);
+        self.seen = now;
+        if self.run.as_ref() != Some(&server.run) {
+            if self.run.is_some() || server.uptime * 1000 < *pause {
+                self.hold = now + pause;
+            }
+            self.run = Some(server.run.clone());
+        }
+        let sidecars = self.count(&identity.sidecar, now);
+        let mark = self.marks.get(&identity.sidecar).copied();
+        let mut spent_to = mark.unwrap_or_default().spent_to;
+        let reply = |model: &Self, spent_to, answers| Reply {
+            now,
+            run: server.run.clone(),
+            pause: model.hold.saturating_sub(now),
+            before: mark.map(|mark| (mark.epoch, mark.applied)),
+            spent_to,
+            sidecars,
+            answers,
+        };
+        if mark.is_some_and(|mark| (identity.epoch, *number) <= (mark.epoch, mark.number)) {
+            return reply(self, spent_to, Vec::new());
+        }
+        let before = mark.filter(|mark| mark.epoch == identity.epoch).map_or(0, |mark| mark.applied);
+        let note = |model: &mut Self, applied, spent_to| {
+            let present = Mark { epoch: identity.epoch, number: *number, applied, spent_to };
+            model.marks.insert(identity.sidecar.clone(), present);
+        };
+        if before < *after && !asks_only {
+            note(self, before, spent_to);
+            return reply(self, spent_to, Vec::new());
+        }
+        for correction in corrections {
+            self.correct(correction, now);
+        }
+        for Claim { account, count } in claims {
+            let held = self.claims.entry(account.clone()).or_default();
+            match count {
+                0 => drop(held.remove(&identity.sidecar)),
+                count => drop(held.insert(identity.sidecar.clone(), (*count, now + CLAIM_LIFE))),
+            }
+        }
+        let Spend { from, to, charges, entries } = spend;
+        if to > from && *from == spent_to {
+            for Money { account, period, amount } in charges {
+                let purse = self.purse(account, period);
+                purse.spent = purse.spent.plus(*amount);
+            }
+            for Entry { month: _, field, requests, tokens, money } in entries {
+                let field = self.user_field(field, *most_users);
+                let totals = self.ledger.entry(field).or_default();
+                *totals = (totals.0 + requests, totals.1 + tokens, totals.2 + money.pico());
+            }
+            spent_to = *to;
+        }
+        if mark.is_some_and(|mark| mark.epoch != identity.epoch) {
+            for purse in self.purses.values_mut() {
+                purse.held.remove(&identity.sidecar);
+            }
+        }
+        for Money { account, period, amount } in holds {
+            self.purse(account, period).held.insert(identity.sidecar.clone(), *amount);
+        }
+        let answers = groups.iter().map(|group| self.answer(identity, group, now, *life, sidecars)).collect();
+        note(self, if *asks_only { before } else { *number }, spent_to);
+        reply(self, spent_to, answers)
+    }
+
+    /// The latest time that there was, in milliseconds since 1970.
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// What was spent of a budget, and what sidecars hold of it.
+    pub fn money(&self, account: &str, period: &str) -> (PicoUsd, PicoUsd) {
+        let purse = self.purses.get(&(account.into(), period.into()));
+        purse.map_or((PicoUsd::ZERO, PicoUsd::ZERO), |purse| (purse.spent, purse.taken().minus(purse.spent)))
+    }
+
+    /// The totals of a field of the ledger.
+    pub fn total(&self, field: &str) -> Totals {
+        self.ledger.get(field).copied().unwrap_or_default()
+    }
+
+    /// Parallel requests that are claimed of an account at a moment of the store's time.
+    pub fn parallel(&self, account: &str, now: u64) -> u64 {
+        let held = self.claims.get(account).into_iter().flatten();
+        held.filter(|(_, (_, ends))| *ends > now).map(|(_, (count, _))| count).sum()
+    }
+
+    /// The field of a user that is new and one too many is that of all of those.
+    fn user_field(&mut self, field: &Arc<str>, most: u64) -> Arc<str> {
+        if !field.starts_with("u:") || self.ledger.contains_key(field) {
+            return field.clone();
+        }
+        if self.users < most {
+            self.users += 1;
+            field.clone()
+        } else {
+            "u:_other".into()
+        }
+    }
+
+    fn count(&mut self, sidecar: &Arc<str>, now: u64) -> u64 {
+        let is_new = self.live.insert(sidecar.clone(), now).is_none();
+        match self.live_count {
+            Some((count, at)) if now - at < 1000 && !is_new => count,
+            Some(_) | None => {
+                self.live.retain(|_, heard| now - *heard <= LIVE);
+                let count = self.live.len().max(1) as u64;
+                self.live_count = Some((count, now));
+                count
+            }
+        }
+    }
+
+    fn correct(&mut self, correction: &Correction, now: u64) {
+        let Correction { account, rate, slot, amount } = correction;
+        if slot + SPAN > now / 1000 {
+            let window = self.windows.entry((account.clone(), *rate)).or_default();
+            let counted = window.entry(*slot).or_default();
+            *counted = counted.saturating_add_signed(*amount);
+        }
+    }
+
+    fn purse(&mut self, account: &AccountName, period: &PeriodName) -> &mut Purse {
+        self.purses.entry((account.clone(), period.name.clone())).or_default()
+    }
+
+    fn answer(&mut self, identity: &Identity, group: &[Wish], now: u64, life: u64, sidecars: u64) -> Answer {
+        if self.hold > now {
+            return Answer::Paused;
+        }
+        let mut rooms = Vec::with_capacity(group.len());
+        for (place, wish) in group.iter().enumerate() {
+            match self.room(wish, now, sidecars) {
+                Ok(room) => rooms.push(room),
+                Err((taken, wait)) => return Answer::Denied { place, taken, wait },
+            }
+        }
+        let granted =
+            group.iter().zip(&rooms).map(|(wish, room)| self.grant(identity, wish, room, now, life)).collect();
+        Answer::Granted(granted)
+    }
+
+    /// What may be had, or what is taken and how long to wait.
+    fn room(&mut self, wish: &Wish, now: u64, sidecars: u64) -> Result<Room, (u64, Option<u64>)> {
+        let share = |rest: u64| rest / (2 * sidecars);
+        match &wish.of {
+            Wished::Rate { rate, least, most, limit } => {
+                let window = self.windows.entry((wish.account.clone(), *rate)).or_default();
+                window.retain(|slot, amount| slot + SPAN > now / 1000 && *amount > 0);
+                let taken: u64 = window.values().sum();
+                let leaves = |slot: u64| (slot + SPAN) * 1000 - now;
+                if taken + least > *limit {
+                    let mut rest = taken;
+                    let wait = window.iter().find_map(|(slot, amount)| {
+                        rest -= amount;
+                        (rest + least <= *limit).then(|| leaves(*slot))
+                    });
+                    return Err((taken, wait));
+                }
+                let granted = least + share(limit - taken - least).min(most.saturating_sub(*least));
+                Ok(Room { granted, taken, reset: window.keys().next_back().map_or(0, |slot| leaves(*slot)) })
+            }
+            Wished::Parallel { least, most, limit } => {
+                let held = self.claims.entry(wish.account.clone()).or_default();
+                held.retain(|_, (_, ends)| *ends > now);
+                let taken: u64 = held.values().map(|(count, _)| count).sum();
+                if taken + least > *limit {
+                    return Err((taken, (least <= limit).then_some(0)));
+                }
+                let granted = least + share(limit - taken - least).min(most.saturating_sub(*least));
+                Ok(Room { granted, taken, reset: 0 })
+            }
+            Wished::Money { period, least, most, limit } => {
+                let taken = self.purse(&wish.account, period).taken();
+                if period.end.is_some_and(|end| end <= now) {
+                    return Err((taken.pico(), Some(0)));
+                }
+                if taken.plus(*least) > *limit {
+                    let wait = period.end.filter(|_| least <= limit).map(|end| end - now);
+                    return Err((taken.pico(), wait));
+                }
+                let rest = limit.minus(taken).minus(*least);
+                let granted = least.pico() + share(rest.pico()).min(most.minus(*least).pico());
+                Ok(Room { granted, taken: taken.pico(), reset: 0 })
+            }
+        }
+    }
+
+    fn grant(&mut self, identity: &Identity, wish: &Wish, room: &Room, now: u64, life: u64) -> Grant {
+        let Room { granted, taken, reset } = *room;
+        match &wish.of {
+            Wished::Rate { rate, .. } => {
+                let window = self.windows.entry((wish.account.clone(), *rate)).or_default();
+                *window.entry((now + life) / 1000).or_default() += granted;
+            }
+            Wished::Parallel { .. } => {
+                let held = self.claims.entry(wish.account.clone()).or_default();
+                let claim = held.entry(identity.sidecar.clone()).or_default();
+                *claim = (claim.0 + granted, now + CLAIM_LIFE);
+            }
+            Wished::Money { period, .. } => {
+                let held = &mut self.purse(&wish.account, period).held;
+                let held = held.entry(identity.sidecar.clone()).or_insert(PicoUsd::ZERO);
+                *held = held.plus(PicoUsd::new(granted));
+            }
+        }
+        Grant { amount: granted, taken: taken + granted, reset }
+    }
+}

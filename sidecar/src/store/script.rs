@@ -1,0 +1,175 @@
+//! The script that decides, and the words it is spoken to with.
+
+use super::protocol::{
+    Answer, Claim, Correction, Entry, Exchange, Grant, Identity, Money, PeriodName, Reply, Spend, Wish, Wished,
+};
+
+/// The script, for Lua 5.1 in Valkey and Redis 7.
+pub const SCRIPT: &str = include_str!("exchange.lua");
+
+/// The arguments of an exchange, as the head of the script describes them.
+pub fn encode(identity: &Identity, exchange: &Exchange) -> Vec<String> {
+    let Exchange { number, after, asks_only, life, pause, most_users, corrections, claims, spend, holds, groups } =
+        exchange;
+    let mut words = Words(Vec::with_capacity(32));
+    words.add(&identity.sidecar);
+    words.add(identity.epoch);
+    words.add(number);
+    words.add(after);
+    words.add(u8::from(*asks_only));
+    words.add(life);
+    words.add(pause);
+    words.add(most_users);
+    words.list(corrections, |words, Correction { account, rate, slot, amount }| {
+        words.add(account);
+        words.add(rate.letter());
+        words.add(slot);
+        words.add(amount);
+    });
+    words.list(claims, |words, Claim { account, count }| {
+        words.add(account);
+        words.add(count);
+    });
+    let Spend { from, to, charges, entries } = spend;
+    words.add(from);
+    words.add(to);
+    words.list(charges, Words::money);
+    words.list(entries, |words, Entry { month, field, requests, tokens, money }| {
+        words.add(month);
+        words.add(field);
+        words.add(requests);
+        words.add(tokens);
+        words.add(money.pico());
+    });
+    words.list(holds, Words::money);
+    words.list(groups, |words, group| words.list(group, Words::wish));
+    words.0
+}
+
+struct Words(Vec<String>);
+
+impl Words {
+    fn add(&mut self, word: impl ToString) {
+        self.0.push(word.to_string());
+    }
+
+    fn list<T>(&mut self, all: &[T], each: impl Fn(&mut Self, &T)) {
+        self.add(all.len());
+        for one in all {
+            each(self, one);
+        }
+    }
+
+    fn end(&mut self, period: &PeriodName) {
+        self.0.push(period.end.map(|end| end.to_string()).unwrap_or_default());
+    }
+
+    fn money(&mut self, money: &Money) {
+        let Money { account, period, amount } = money;
+        self.add(account);
+        self.add(&period.name);
+        self.end(period);
+        self.add(amount.pico());
+    }
+
+    fn wish(&mut self, wish: &Wish) {
+        let mut plain = |kind: char, least: u64, most: u64, limit: u64| {
+            self.add(kind);
+            self.add(&wish.account);
+            for word in [least, most, limit] {
+                self.add(word);
+            }
+        };
+        match &wish.of {
+            Wished::Rate { rate, least, most, limit } => plain(rate.letter(), *least, *most, *limit),
+            Wished::Parallel { least, most, limit } => plain('p', *least, *most, *limit),
+            Wished::Money { period, least, most, limit } => {
+                plain('m', least.pico(), most.pico(), limit.pico());
+                self.add(&period.name);
+                self.end(period);
+                return;
+            }
+        }
+        self.add("");
+        self.add("");
+    }
+}
+
+/// A value as the store sends it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A whole number.
+    Number(i64),
+    /// Text.
+    Text(String),
+    /// Several.
+    List(Vec<Value>),
+}
+
+/// An answer that the script cannot have given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the store's answer has no {0} where one should be: is another program using its keys?")]
+pub struct Unreadable(&'static str);
+
+/// Reads the script's answer.
+pub fn decode(value: &Value) -> Result<Reply, Unreadable> {
+    let all = list(value, "list")?;
+    let at = |place: usize, what| all.get(place).ok_or(Unreadable(what));
+    let now = number(at(0, "time")?, "time")?;
+    let run = text(at(1, "run")?, "run")?.into();
+    let pause = number(at(2, "pause")?, "pause")?;
+    let before = match (at(3, "epoch")?, at(4, "number")?) {
+        (Value::Text(epoch), _) if epoch.is_empty() => None,
+        (epoch, before) => Some((number(epoch, "epoch")?, number(before, "number")?)),
+    };
+    let spent_to = number(at(5, "spend")?, "spend")?;
+    let sidecars = number(at(6, "count of sidecars")?, "count of sidecars")?;
+    let answers = all.iter().skip(7).map(answer).collect::<Result<_, _>>()?;
+    Ok(Reply { now, run, pause, before, spent_to, sidecars, answers })
+}
+
+fn answer(value: &Value) -> Result<Answer, Unreadable> {
+    let all = list(value, "answer to a group")?;
+    match all.split_first() {
+        Some((Value::Number(1), rest)) => {
+            let grant = |three: &[Value]| match three {
+                [amount, taken, reset] => Ok(Grant {
+                    amount: number(amount, "amount")?,
+                    taken: number(taken, "amount taken")?,
+                    reset: number(reset, "time of reset")?,
+                }),
+                _ => Err(Unreadable("whole grant")),
+            };
+            rest.chunks(3).map(grant).collect::<Result<_, _>>().map(Answer::Granted)
+        }
+        Some((Value::Number(0), [place, taken, wait])) => {
+            let wait = if *wait == Value::Number(-1) { None } else { Some(number(wait, "time to wait")?) };
+            let place = usize::try_from(number(place, "place")?).map_err(|_| Unreadable("place"))?;
+            Ok(Answer::Denied { place, taken: number(taken, "amount taken")?, wait })
+        }
+        Some((Value::Number(2), [])) => Ok(Answer::Paused),
+        Some(_) | None => Err(Unreadable("answer to a group")),
+    }
+}
+
+fn list<'a>(value: &'a Value, what: &'static str) -> Result<&'a [Value], Unreadable> {
+    match value {
+        Value::List(all) => Ok(all),
+        Value::Number(_) | Value::Text(_) => Err(Unreadable(what)),
+    }
+}
+
+fn text<'a>(value: &'a Value, what: &'static str) -> Result<&'a str, Unreadable> {
+    match value {
+        Value::Text(text) => Ok(text),
+        Value::Number(_) | Value::List(_) => Err(Unreadable(what)),
+    }
+}
+
+fn number(value: &Value, what: &'static str) -> Result<u64, Unreadable> {
+    match value {
+        Value::Number(number) => u64::try_from(*number).map_err(|_| Unreadable(what)),
+        Value::Text(text) => text.parse().map_err(|_| Unreadable(what)),
+        Value::List(_) => Err(Unreadable(what)),
+    }
+}

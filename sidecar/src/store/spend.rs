@@ -1,0 +1,61 @@
+//! From settlements in the journal to what the store is told of them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use vectoll_config::PicoUsd;
+
+use super::protocol::{Entry, Money, Spend};
+use crate::{
+    counters::{Account, account_name, period_of},
+    journal::{Intent, Settled},
+    ledger::Certainty,
+};
+
+/// Settlements of one Team that come after `from`, as one batch: sums by budget and by field of the ledger.
+pub(super) fn spend_of(from: u64, settled: &[Arc<Settled>]) -> Spend {
+    let mut charges: BTreeMap<(Arc<str>, Arc<str>), Money> = BTreeMap::new();
+    let mut entries: BTreeMap<(Arc<str>, Arc<str>), Entry> = BTreeMap::new();
+    let mut to = from;
+    for settled in settled {
+        let Settled { number, intent, settlement } = &**settled;
+        to = *number;
+        for charge in &intent.charges {
+            let (account, period) = (account_name(&Account::from(&charge.account)), period_of(charge));
+            let at = (account.clone(), period.name.clone());
+            let sum = charges.entry(at).or_insert(Money { account, period, amount: PicoUsd::ZERO });
+            sum.amount = sum.amount.plus(settlement.money);
+        }
+        let month: Arc<str> = intent.admitted_at.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y-%m").to_string().into();
+        for field in fields(intent, settlement.certainty) {
+            let field: Arc<str> = field.into();
+            let entry = entries.entry((month.clone(), field.clone())).or_insert(Entry {
+                month: month.clone(),
+                field,
+                requests: 0,
+                tokens: 0,
+                money: PicoUsd::ZERO,
+            });
+            entry.requests += 1;
+            entry.tokens = entry.tokens.saturating_add(settlement.tokens);
+            entry.money = entry.money.plus(settlement.money);
+        }
+    }
+    Spend { from, to, charges: charges.into_values().collect(), entries: entries.into_values().collect() }
+}
+
+/// The fields of the ledger that a call counts in. Team, keys, users and models sum to the same.
+fn fields(intent: &Intent, certainty: Certainty) -> Vec<String> {
+    let Intent { key, user, model, provider, backend, .. } = intent;
+    let mut fields = vec![
+        "t".to_owned(),
+        format!("k:{}", key.uid),
+        format!("u:{user}"),
+        format!("m:{provider}|{backend}|{model}"),
+    ];
+    match certainty {
+        Certainty::Known | Certainty::Refused => {}
+        Certainty::Estimated => fields.push("estimated".to_owned()),
+        Certainty::Unsettled => fields.push("unsettled".to_owned()),
+    }
+    fields
+}

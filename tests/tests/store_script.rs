@@ -1,0 +1,249 @@
+//! The script that decides in the store, held against the model of it in Rust: the same exchanges, in the same order, at the same
+//! times, have the same answers from a real server.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::Arc;
+
+use proptest::{prelude::*, test_runner::TestRunner};
+use redis::aio::MultiplexedConnection;
+use vectoll_config::{PicoUsd, Uid, store::team_prefix};
+use vectoll_sidecar::store::{
+    Model, SCRIPT, Server, Value, decode, encode,
+    protocol::{Claim, Correction, Entry, Exchange, Identity, Money, PeriodName, Rate, Reply, Spend, Wish, Wished},
+};
+use vectoll_tests::store::Store;
+
+/// The script with clock and identity of the server as the last arguments: nothing else differs.
+fn with_clock() -> String {
+    let clock = "redis.call('TIME')";
+    let info = "redis.call('INFO', 'server')";
+    assert!(SCRIPT.contains(clock) && SCRIPT.contains(info));
+    let given = "{math.floor(tonumber(ARGV[#ARGV]) / 1000), (tonumber(ARGV[#ARGV]) % 1000) * 1000}";
+    SCRIPT.replace(clock, given).replace(info, "ARGV[#ARGV - 1]")
+}
+
+fn value(answer: redis::Value) -> Value {
+    match answer {
+        redis::Value::Int(number) => Value::Number(number),
+        redis::Value::BulkString(bytes) => Value::Text(String::from_utf8(bytes).unwrap()),
+        redis::Value::Array(all) => Value::List(all.into_iter().map(value).collect()),
+        other => unreachable!("{other:?}"),
+    }
+}
+
+async fn ask(
+    connection: &mut MultiplexedConnection,
+    script: &redis::Script,
+    team: &Uid,
+    server: &Server,
+    (identity, exchange): (&Identity, &Exchange),
+) -> Reply {
+    let mut invocation = script.key(team_prefix(team));
+    for word in encode(identity, exchange) {
+        invocation.arg(word);
+    }
+    let Server { run, uptime, clock } = server;
+    invocation.arg(format!("run_id:{run}\r\nuptime_in_seconds:{uptime}\r\n")).arg(clock);
+    let answer: redis::Value = invocation.invoke_async(connection).await.unwrap();
+    decode(&value(answer)).unwrap()
+}
+
+/// A step of a history: who says what, and how long after the step before.
+#[derive(Clone, Debug)]
+struct Step {
+    sidecar: u8,
+    pause: i64,
+    restarts: bool,
+    new_epoch: bool,
+    repeats: bool,
+    exchange: Exchange,
+}
+
+fn account() -> impl Strategy<Value = Arc<str>> {
+    prop::sample::select(vec!["t", "k:1", "tu:ada lovelace", "ku:1:\u{1F980}:x"]).prop_map(Arc::from)
+}
+
+fn rate() -> impl Strategy<Value = Rate> {
+    prop::sample::select(vec![Rate::Requests, Rate::Tokens])
+}
+
+/// Amounts, most of them of everyday size, some of them as large as there can be.
+fn pico() -> impl Strategy<Value = PicoUsd> {
+    prop_oneof![4 => 0u64..5_000_000_000_000, 1 => 0u64..9_000_000_000_000_000_000].prop_map(PicoUsd::new)
+}
+
+fn period() -> impl Strategy<Value = PeriodName> {
+    let named = |(name, end): (&str, Option<u64>)| PeriodName { name: name.into(), end };
+    prop::sample::select(vec![("Total/UTC/0", None), ("Daily/UTC/1", Some(END)), ("Weekly/UTC/1", Some(4 * END))])
+        .prop_map(named)
+}
+
+/// Where the clock begins, and the end of a period that comes within a history.
+const BEGIN: u64 = 1_790_000_000_000;
+const END: u64 = BEGIN + 40_000;
+
+fn wish() -> impl Strategy<Value = Wish> {
+    let of = prop_oneof![
+        (rate(), 0u64..300, 0u64..300, 1u64..2_000).prop_map(|(rate, least, more, limit)| Wished::Rate {
+            rate,
+            least,
+            most: least + more,
+            limit
+        }),
+        (0u64..3, 0u64..5, 1u64..8).prop_map(|(least, more, limit)| Wished::Parallel {
+            least,
+            most: least + more,
+            limit
+        }),
+        (period(), pico(), pico(), pico()).prop_map(|(period, least, more, limit)| Wished::Money {
+            period,
+            least,
+            most: least.plus(more),
+            limit
+        }),
+    ];
+    (account(), of).prop_map(|(account, of)| Wish { account, of })
+}
+
+fn money() -> impl Strategy<Value = Money> {
+    (account(), period(), pico()).prop_map(|(account, period, amount)| Money { account, period, amount })
+}
+
+fn entry() -> impl Strategy<Value = Entry> {
+    let field = prop::sample::select(vec!["t", "k:1", "u:ada", "u:bob", "u:eve", "m:openai|a/b/c|x"]);
+    (field, 1u64..5, 0u64..1_000, pico()).prop_map(|(field, requests, tokens, money)| Entry {
+        month: "2026-09".into(),
+        field: field.into(),
+        requests,
+        tokens,
+        // Sums of the largest amounts are beyond what a settlement can be.
+        money: PicoUsd::new(money.pico() / 1_000),
+    })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let correction = (account(), rate(), 0u64..70, -400i64..400).prop_map(|(account, rate, ago, amount)| Correction {
+        account,
+        rate,
+        slot: BEGIN / 1000 + 100 - ago,
+        amount,
+    });
+    let claim = (account(), 0u64..6).prop_map(|(account, count)| Claim { account, count });
+    let spend = (0u64..12, 0u64..6, prop::collection::vec(money(), 0..3), prop::collection::vec(entry(), 0..4))
+        .prop_map(|(from, more, charges, entries)| Spend {
+            from,
+            to: from + more,
+            charges: charges
+                .into_iter()
+                .map(|it| Money { amount: PicoUsd::new(it.amount.pico() / 1_000), ..it })
+                .collect(),
+            entries,
+        });
+    let lists = (
+        prop::collection::vec(correction, 0..4),
+        prop::collection::vec(claim, 0..3),
+        spend,
+        prop::collection::vec(money(), 0..3),
+        prop::collection::vec(prop::collection::vec(wish(), 1..4), 0..4),
+    );
+    let pause = prop_oneof![8 => 0i64..3_000, 1 => -5_000i64..0, 1 => 10_000i64..70_000];
+    let flags =
+        (prop::bool::weighted(0.05), prop::bool::weighted(0.05), prop::bool::weighted(0.1), prop::bool::weighted(0.1));
+    (0u8..4, pause, flags, lists).prop_map(|(sidecar, pause, flags, lists)| {
+        let (restarts, new_epoch, repeats, asks_only) = flags;
+        let (corrections, claims, spend, holds, groups) = lists;
+        let exchange = Exchange {
+            number: 0,
+            after: 0,
+            asks_only,
+            life: 2_000,
+            pause: 4_000,
+            most_users: 2,
+            corrections,
+            claims,
+            spend,
+            holds: holds.into_iter().map(|it| Money { amount: PicoUsd::new(it.amount.pico() / 100), ..it }).collect(),
+            groups,
+        };
+        Step { sidecar, pause, restarts, new_epoch, repeats, exchange }
+    })
+}
+
+#[test]
+fn the_script_and_the_model_decide_alike() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let store = runtime.block_on(Store::start()).unwrap();
+    let mut connection = runtime.block_on(store.admin()).unwrap();
+    let script = redis::Script::new(&with_clock());
+    let mut histories = 0u32;
+    let (mut granted, mut denied, mut paused) = (0u32, 0u32, 0u32);
+    let config =
+        ProptestConfig { cases: 300, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() };
+    TestRunner::new(config)
+        .run(&prop::collection::vec(step(), 1..60), |steps| {
+            histories += 1;
+            let team = Uid::new(&format!("team-{histories}"));
+            let mut model = Model::default();
+            let mut server = Server { run: "a1".into(), uptime: 100, clock: BEGIN };
+            let mut numbers = [0u64; 4];
+            let mut epochs = [1u64; 4];
+            let mut taken = [0u64; 4];
+            for (at, step) in steps.into_iter().enumerate() {
+                let Step { sidecar, pause, restarts, new_epoch, repeats, mut exchange } = step;
+                let who = usize::from(sidecar);
+                server.clock = server.clock.saturating_add_signed(pause);
+                server.uptime += 1;
+                if restarts {
+                    server = Server { run: format!("b{at}").into(), uptime: 0, clock: server.clock };
+                }
+                if new_epoch {
+                    epochs[who] += 1;
+                    numbers[who] = 0;
+                    taken[who] = 0;
+                }
+                if !repeats {
+                    numbers[who] += 1;
+                }
+                exchange.number = numbers[who].max(1);
+                // Mostly the truth; sometimes it knows of one that the store has not.
+                exchange.after = if repeats { exchange.number } else { taken[who] };
+                let identity = Identity { sidecar: format!("sidecar-{sidecar}").into(), epoch: epochs[who] };
+                let by_model = model.exchange(&server, &identity, &exchange);
+                let asked = ask(&mut connection, &script, &team, &server, (&identity, &exchange));
+                let by_script = runtime.block_on(asked);
+                if by_model.answers.len() == exchange.groups.len()
+                    && !exchange.asks_only
+                    && exchange.after <= taken[who]
+                {
+                    taken[who] = exchange.number;
+                }
+                prop_assert_eq!(&by_script, &by_model, "step {}: {:?}", at, exchange);
+                for answer in &by_script.answers {
+                    match answer {
+                        vectoll_sidecar::store::protocol::Answer::Granted(_) => granted += 1,
+                        vectoll_sidecar::store::protocol::Answer::Denied { .. } => denied += 1,
+                        vectoll_sidecar::store::protocol::Answer::Paused => paused += 1,
+                    }
+                }
+            }
+            for field in ["t", "k:1", "u:ada", "u:bob", "u:eve", "u:_other"] {
+                let key = format!("{}total", team_prefix(&team));
+                let mut totals = redis::cmd("HMGET");
+                totals.arg(key);
+                for what in ["r", "t", "p"] {
+                    totals.arg(format!("{field}:{what}"));
+                }
+                let totals: Vec<Option<u64>> = runtime.block_on(totals.query_async(&mut connection)).unwrap();
+                let (requests, tokens, pico) = model.total(field);
+                let totals: Vec<u64> = totals.into_iter().map(Option::unwrap_or_default).collect();
+                prop_assert_eq!(totals, vec![requests, tokens, pico], "{}", field);
+            }
+            Ok(())
+        })
+        .unwrap();
+    println!(
+        "{histories} histories alike: {granted} groups granted, {denied} denied, {paused} while nothing was granted"
+    );
+    assert!(granted > 1_000 && denied > 1_000 && paused > 100, "the histories hold nothing");
+}
