@@ -6,6 +6,7 @@
 //! the compiled policy, so that a reload never resets them.
 
 mod budget;
+mod charge;
 mod memory;
 mod window;
 
@@ -18,6 +19,7 @@ use vectoll_config::{
 
 use crate::clock::Now;
 
+pub use charge::{Charge, Payer};
 pub use memory::{Held, Memory, Remembered, Spending};
 
 /// The name that those beyond a bound share: users beyond a team's `maxUsers`, and users and models beyond what is told

@@ -24,9 +24,10 @@ use crate::{
     call::Caps,
     clock::Clock,
     counters::{Account, Open, Spending},
+    journal::{Options, Retention},
     keep::{EVERY, Keeper},
     ledger::Books,
-    metrics::{BookFamilies, Metrics, Source},
+    metrics::{BookFamilies, JournalMetrics, Metrics, Source},
     policy::Policy,
     provider::http::Clients,
     proxy::Proxy,
@@ -41,8 +42,10 @@ const LAST_MOMENT: Duration = Duration::from_millis(500);
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let own = settings.own_key()?;
-    let keeper = Keeper::resume(&settings.state_dir)?;
-    let proxy = assemble(&settings, &keeper)?;
+    let journal = JournalMetrics::new().context("failed to set up the metrics")?;
+    let options = Options::new(settings.journal_max_bytes, Retention::Checkpoint);
+    let keeper = Keeper::resume(&settings.state_dir, options, journal.clone())?;
+    let proxy = assemble(&settings, &keeper, &journal)?;
     let http = Clients::new().context("failed to set up the HTTP client")?;
     let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), http, own);
     reloader.reload().await;
@@ -55,7 +58,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut serving = tokio::spawn(serving.serve(stopped));
     let watching = tokio::spawn(reload::watch(reloader));
     let (keep_on, kept_on) = watch::channel(true);
-    let keeping = tokio::spawn(keep(keeper, kept_on));
+    let keeping = tokio::spawn(keep(keeper, proxy.accounting.clock, kept_on));
 
     asked_to_stop().await?;
     tracing::info!(timeout_seconds = settings.drain_timeout.as_secs(), "stopping: calls under way may finish");
@@ -84,17 +87,19 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn assemble(settings: &Settings, keeper: &Keeper) -> anyhow::Result<Arc<Proxy>> {
+fn assemble(settings: &Settings, keeper: &Keeper, journal: &JournalMetrics) -> anyhow::Result<Arc<Proxy>> {
     let clock = Clock::start();
     let accounting = Arc::new(Accounting {
         counters: keeper.counters(),
         ledger: keeper.ledger(),
+        journal: keeper.journal(),
         clock,
         counting: tokio::sync::Semaphore::new(2),
     });
     let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
     let scraped = Scraped { accounting: accounting.clone(), policy: policy.clone() };
-    let metrics = Metrics::new(BookFamilies::new(Box::new(scraped))).context("failed to set up the metrics")?;
+    let metrics =
+        Metrics::new(BookFamilies::new(Box::new(scraped)), journal).context("failed to set up the metrics")?;
     let access = match settings.access_log {
         Switch::Off => None,
         Switch::On => {
@@ -126,13 +131,17 @@ async fn listen_for_admin(address: SocketAddr, proxy: Arc<Proxy>) -> std::io::Re
     }
 }
 
-/// Writes the books while they change, and a last time at the end.
-async fn keep(mut keeper: Keeper, mut on: watch::Receiver<bool>) -> anyhow::Result<()> {
+/// Writes checkpoints while something changes: every so often, whenever a segment of the journal has come to its end, and a
+/// last time at the end.
+async fn keep(mut keeper: Keeper, clock: Clock, mut on: watch::Receiver<bool>) -> anyhow::Result<()> {
     let mut failing = false;
+    let journal = keeper.journal();
     loop {
-        let last = tokio::time::timeout(EVERY, on.wait_for(|on| !on)).await.is_ok();
+        // Asked before the writing: the last one must contain everything. The first one is written at once: what was replayed
+        // need not be replayed again.
+        let last = !*on.borrow();
         let (saved, back) = tokio::task::spawn_blocking(move || {
-            let saved = keeper.save();
+            let saved = keeper.save(clock.now().elapsed);
             (saved, keeper)
         })
         .await
@@ -142,13 +151,18 @@ async fn keep(mut keeper: Keeper, mut on: watch::Receiver<bool>) -> anyhow::Resu
             Ok(()) => failing = false,
             Err(error) if last => return Err(error.into()),
             Err(error) if !failing => {
-                tracing::error!(%error, "the books cannot be written: a restart would lose what is booked now");
+                tracing::error!(%error, "the checkpoint cannot be written: the journal grows meanwhile");
                 failing = true;
             }
             Err(_) => {}
         }
         if last {
             return Ok(());
+        }
+        tokio::select! {
+            _ = on.wait_for(|on| !on) => {}
+            () = journal.rotated() => {}
+            () = tokio::time::sleep(EVERY) => {}
         }
     }
 }

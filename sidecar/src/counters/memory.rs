@@ -17,7 +17,7 @@ use vectoll_config::{
 };
 
 use self::count::{Count, tighten};
-use super::{Account, Ask, Counters, Denial, OTHER, Open, Standing, Used, budget::stretch, window::slot_of};
+use super::{Account, Ask, Charge, Counters, Denial, OTHER, Open, Standing, Used, budget::stretch, window::slot_of};
 use crate::clock::Now;
 
 pub use remembered::Remembered;
@@ -42,8 +42,6 @@ struct Table {
     slot: u64,
     /// How many reservations there have been.
     sequence: u64,
-    /// Grows with every change of money.
-    changes: u64,
 }
 
 /// A reservation. It must be settled or given back: the permit that holds it sees to that.
@@ -54,12 +52,18 @@ pub struct Held {
     sequence: u64,
     tokens: u64,
     money: PicoUsd,
+    charges: Vec<Arc<Charge>>,
 }
 
 impl Held {
     /// What was reserved.
     pub fn reserved(&self) -> Used {
         Used { tokens: self.tokens, money: self.money }
+    }
+
+    /// The budgets that the money was reserved in.
+    pub fn charges(&self) -> &[Arc<Charge>] {
+        &self.charges
     }
 }
 
@@ -111,7 +115,7 @@ impl Counters for Memory {
         for (place, scope) in ask.scopes.iter().enumerate() {
             let id = table.id(&scope.account);
             let Some(count) = table.counts.get_mut(id) else { continue };
-            count.advance(slot, scope.budget, now.wall, since);
+            count.advance(slot, scope, now.wall, since);
             counts.push(id);
             let longest = count.refusals(scope, ask, now).max_by_key(|denial| denial.retry);
             if let Some(denial) = longest.map(|denial| Denial { scope: place, ..denial })
@@ -123,6 +127,7 @@ impl Counters for Memory {
         if let Some(denial) = denied {
             return Err(denial);
         }
+        let mut charges = Vec::new();
         for &id in &counts {
             if let Some(count) = table.counts.get_mut(id) {
                 count.requests.add(slot, 1);
@@ -130,6 +135,7 @@ impl Counters for Memory {
                 count.parallel += 1;
                 for purse in &mut count.purses {
                     purse.taken = purse.taken.plus(ask.money);
+                    charges.push(purse.charge.clone());
                 }
             }
         }
@@ -137,8 +143,7 @@ impl Counters for Memory {
         table.open.tokens = table.open.tokens.saturating_add(ask.tokens);
         table.open.money = table.open.money.plus(ask.money);
         table.sequence += 1;
-        table.changes += 1;
-        Ok(Held { counts, slot, sequence: table.sequence, tokens: ask.tokens, money: ask.money })
+        Ok(Held { counts, slot, sequence: table.sequence, tokens: ask.tokens, money: ask.money, charges })
     }
 
     fn settle(&self, held: Held, used: Used, now: Now) {
@@ -185,7 +190,7 @@ impl Counters for Memory {
             return Spending { taken: purse.taken, ends: purse.end };
         }
         let period = stretch(budget, now.wall);
-        let taken = count.map_or(PicoUsd::ZERO, |count| count.carried(period.start, now.wall).0);
+        let taken = count.map_or(PicoUsd::ZERO, |count| count.carried(period.start, now.wall).taken);
         Spending { taken, ends: period.end }
     }
 
@@ -219,12 +224,12 @@ impl Table {
             // A call belongs to the period in which it was admitted. In a later one nothing was reserved for it.
             for purse in count.purses.iter_mut().filter(|purse| purse.since < held.sequence) {
                 purse.taken = purse.taken.minus(held.money).plus(booked);
+                purse.booked = purse.booked.plus(booked);
             }
         }
         self.open.calls = self.open.calls.saturating_sub(1);
         self.open.tokens = self.open.tokens.saturating_sub(held.tokens);
         self.open.money = self.open.money.minus(held.money);
-        self.changes += 1;
     }
 
     /// Drops the counts that say nothing: no call under way, empty windows, no money spent in the present period.
