@@ -1,22 +1,26 @@
-//! Counters and ledger together: what a call takes, and what it turns out to have cost.
+//! Counters, ledger and journal together: what a call takes, and what it turns out to have cost.
 //!
 //! A [`Permit`] is the proof of admission and cannot be forgotten: dropped before the call was sent it gives everything
 //! back, and once sent ([`InFlight`]) everything that is not a settlement or a definite refusal is booked at the
-//! reservation, as unsettled.
+//! reservation, as unsettled. Between the two the journal takes the call's intent: providers are called with an [`InFlight`],
+//! and there is none without.
 
 mod admit;
 mod scopes;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
+use jiff::Timestamp;
 use vectoll_config::{PicoUsd, v1::Limits};
 
 use crate::{
     call::Call,
     clock::{Clock, Now},
     counters::{Counters, Held, Standing, Used},
-    ledger::{Booking, Certainty, Ledger},
+    journal::{Intent, Journal, Named, Opened},
+    ledger::{Certainty, Ledger},
     policy::{Backend, Route},
+    refusal::Refusal,
 };
 
 pub use admit::admit;
@@ -28,6 +32,8 @@ pub struct Accounting {
     pub counters: Arc<Counters>,
     /// Spend.
     pub ledger: Arc<Ledger>,
+    /// What outlives the process.
+    pub journal: Arc<Journal>,
     /// Time.
     pub clock: Clock,
     /// How many calls may have their tokens counted at once. Those beyond wait with their caller, and end with it.
@@ -54,6 +60,7 @@ pub struct Permit {
 struct Reservation {
     accounting: Arc<Accounting>,
     limits: Vec<Limits>,
+    admitted: Timestamp,
     /// None once it was settled or given back.
     held: Option<Held>,
 }
@@ -77,9 +84,36 @@ impl Permit {
         &self.route
     }
 
-    /// From here on the provider may charge for the call.
-    pub fn sent(self, backend: Arc<Backend>) -> InFlight {
-        InFlight { call: self.call, backend, reservation: self.reservation }
+    /// From here on the provider may charge for the call: the journal has what it may cost. Refused where the journal does
+    /// not take it; everything is given back then.
+    pub fn sent(self, backend: Arc<Backend>) -> Result<InFlight, Refusal> {
+        let Self { call, route: _, reservation } = self;
+        let intent = intent(&call, &backend, &reservation);
+        let opened = reservation.accounting.journal.intend(intent).map_err(|error| Refusal::journal(&error))?;
+        Ok(InFlight { call, backend, reservation, opened: Some(opened) })
+    }
+}
+
+/// What the journal is told before a call is sent.
+fn intent(call: &Call, backend: &Backend, reservation: &Reservation) -> Intent {
+    let key = call.caller.key();
+    let held = reservation.held.as_ref();
+    let reserved = held.map_or(Used { tokens: 0, money: PicoUsd::ZERO }, Held::reserved);
+    // No money was reserved where one of several backends has no price: this one may have one all the same.
+    let cost = backend.price.map_or(PicoUsd::ZERO, |price| price.of(reserved.tokens));
+    Intent {
+        team: Named { uid: key.team.uid.clone(), name: key.team.name.clone() },
+        key: Named { uid: key.uid.clone(), name: key.name.clone() },
+        user: call.user.clone(),
+        model: call.model.clone(),
+        provider: Cow::Borrowed(backend.provider.name()),
+        backend: backend.label.clone(),
+        tags: call.tags.clone(),
+        admitted_at: reservation.admitted,
+        tokens: reserved.tokens,
+        money: reserved.money.max(cost),
+        priced: backend.price.is_some(),
+        charges: held.map(Held::charges).unwrap_or_default().to_vec(),
     }
 }
 
@@ -89,6 +123,8 @@ pub struct InFlight {
     call: Arc<Call>,
     backend: Arc<Backend>,
     reservation: Reservation,
+    /// None once the journal has the call's end.
+    opened: Option<Opened>,
 }
 
 /// What a settled call cost and what is left, for the answer's headers.
@@ -115,7 +151,7 @@ impl InFlight {
 
     /// What is left of the limits while the call runs.
     pub fn standing(&self) -> Standing {
-        let Reservation { accounting, limits, held } = &self.reservation;
+        let Reservation { accounting, limits, admitted: _, held } = &self.reservation;
         held.as_ref().map(|held| accounting.counters.standing(held, limits, accounting.now())).unwrap_or_default()
     }
 
@@ -126,68 +162,61 @@ impl InFlight {
 
     /// The provider has refused for certain: tokens and money go back. The request was made and stays counted.
     pub fn refused(mut self) {
-        if let Some(held) = self.reservation.held.take() {
-            let accounting = &self.reservation.accounting;
-            let nothing = Used { tokens: 0, money: PicoUsd::ZERO };
-            accounting.counters.settle(held, nothing, 0, accounting.now());
-            accounting.ledger.book(self.booking(), nothing, true, 0, Certainty::Refused);
-            self.call.entry.booked(0, Some(PicoUsd::ZERO), Certainty::Refused);
-        }
+        self.end(Used { tokens: 0, money: PicoUsd::ZERO }, Certainty::Refused);
     }
 
     /// The call never left: no connection came about. Everything goes back.
-    pub fn never_sent(self) {
+    pub fn never_sent(mut self) {
         // Dropping the reservation gives it back; dropping `self` must not book it as unsettled first.
-        let mut this = self;
-        if let Some(held) = this.reservation.held.take() {
-            let accounting = &this.reservation.accounting;
+        if let (Some(held), Some(opened)) = (self.reservation.held.take(), self.opened.take()) {
+            let accounting = &self.reservation.accounting;
+            accounting.journal.void(opened);
             accounting.counters.give_back(held, accounting.now());
         }
     }
 
     fn book(&mut self, tokens: u64, certainty: Certainty) -> Settled {
-        let accounting = self.reservation.accounting.clone();
-        let now = accounting.now();
-        let key = self.call.caller.key();
         let cost = self.backend.price.map(|price| price.of(tokens));
-        let mut standing = Standing::default();
-        if let Some(held) = self.reservation.held.take() {
-            let reserved = held.reserved();
-            let used = match certainty {
-                // What nobody knows is booked at what was reserved. No money was reserved where one of several backends has no
-                // price: this one may have one all the same.
-                Certainty::Unsettled => {
-                    let cost = self.backend.price.map_or(PicoUsd::ZERO, |price| price.of(reserved.tokens));
-                    Used { tokens: reserved.tokens, money: reserved.money.max(cost) }
-                }
-                Certainty::Known | Certainty::Estimated | Certainty::Refused => {
-                    Used { tokens, money: cost.unwrap_or(PicoUsd::ZERO) }
-                }
-            };
-            standing = accounting.counters.standing(&held, &self.reservation.limits, now);
-            let unused = reserved.tokens.saturating_sub(used.tokens);
-            if let Some(tokens) = &mut standing.tokens {
-                tokens.remaining = tokens.remaining.saturating_add(unused).min(tokens.limit);
+        let used = match (certainty, &self.opened) {
+            // What nobody knows is booked at what the journal holds for it.
+            (Certainty::Unsettled, Some(opened)) => {
+                let intent = opened.intent();
+                Used { tokens: intent.tokens, money: intent.money }
             }
-            accounting.counters.settle(held, used, 0, now);
-            let overrun = used.tokens.saturating_sub(reserved.tokens);
-            accounting.ledger.book(self.booking(), used, self.backend.price.is_some(), overrun, certainty);
-            self.call.entry.booked(used.tokens, self.backend.price.map(|_| used.money), certainty);
-        }
-        Settled { cost, key_spend: accounting.ledger.key_spend(&key.team.name, &key.name), standing }
+            (Certainty::Known | Certainty::Estimated | Certainty::Refused, _) | (Certainty::Unsettled, None) => {
+                Used { tokens, money: cost.unwrap_or(PicoUsd::ZERO) }
+            }
+        };
+        let standing = self.end(used, certainty);
+        let key = self.call.caller.key();
+        let key_spend = self.reservation.accounting.ledger.key_spend(&key.team.name, &key.name);
+        Settled { cost, key_spend, standing }
     }
 
-    fn booking(&self) -> Booking<'_> {
-        let key = self.call.caller.key();
-        Booking {
-            key: &key.name,
-            team: &key.team.name,
-            user: &self.call.user,
-            model: &self.call.model,
-            provider: self.backend.provider.name(),
-            backend: &self.backend.label,
-            tags: &self.call.tags,
+    /// The one way out: counters, ledger, journal and access log learn what the call cost, in one step for the first three.
+    fn end(&mut self, used: Used, certainty: Certainty) -> Standing {
+        let Self { call, backend, reservation, opened } = self;
+        let Reservation { accounting, limits, admitted: _, held } = reservation;
+        let (Some(held), Some(opened)) = (held.take(), opened.take()) else { return Standing::default() };
+        let now = accounting.now();
+        let reserved = held.reserved();
+        let mut standing = accounting.counters.standing(&held, limits, now);
+        let unused = reserved.tokens.saturating_sub(used.tokens);
+        if let Some(tokens) = &mut standing.tokens {
+            tokens.remaining = tokens.remaining.saturating_add(unused).min(tokens.limit);
         }
+        let overrun = used.tokens.saturating_sub(reserved.tokens);
+        accounting.journal.settle(opened, used, certainty, overrun, |settled| {
+            accounting.counters.settle(held, used, settled.number, now);
+            let intent = &settled.intent;
+            accounting.ledger.book(intent.booking(), used, intent.priced, overrun, certainty);
+        });
+        let cost = match certainty {
+            Certainty::Refused => Some(PicoUsd::ZERO),
+            Certainty::Known | Certainty::Estimated | Certainty::Unsettled => backend.price.map(|_| used.money),
+        };
+        call.entry.booked(used.tokens, cost, certainty);
+        standing
     }
 }
 

@@ -6,6 +6,7 @@
 //! that share a store. Counters live outside the compiled policy, so that a reload never resets them.
 
 mod budget;
+mod charge;
 pub mod leased;
 mod memory;
 mod switch;
@@ -21,7 +22,9 @@ use vectoll_config::{
 
 use crate::store::protocol::Rate;
 
+pub(crate) use self::leased::{account_name, period_of};
 pub use self::{
+    charge::{Charge, Payer},
     leased::Leased,
     memory::{Memory, Remembered, Spending},
     switch::Counters,
@@ -184,6 +187,14 @@ impl Held {
         match &self.0 {
             Holder::Memory(held) => Used { tokens: held.tokens, money: held.money },
             Holder::Leased(held) => Used { tokens: held.tokens, money: held.money },
+        }
+    }
+
+    /// The budgets that the money was reserved in.
+    pub fn charges(&self) -> &[Arc<Charge>] {
+        match &self.0 {
+            Holder::Memory(held) => &held.charges,
+            Holder::Leased(held) => &held.charges,
         }
     }
 }

@@ -1,11 +1,12 @@
-//! What outlives the process: the books and the money taken of budgets, in one file of the state folder.
+//! What outlives the process: the journal, and beside it a checkpoint of the books and of the money taken of budgets, so that
+//! a start need not read the journal from its beginning, and the journal need not be kept.
 //!
-//! Written a few times a second while something changes, and at the end. Killed without warning, the sidecar loses what
-//! was booked since the last writing: at most [`EVERY`] and the time that the writing takes.
+//! A checkpoint is written when a segment of the journal has come to its end, at least every [`EVERY`] while something
+//! changes, and at a graceful end.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
-    io::Write,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -14,12 +15,15 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    atomic_file,
     counters::{Memory, Remembered},
+    journal::{Covered, Cut, Journal, Open, OpenError, Options, Settled},
     ledger::{Books, Ledger},
+    metrics::JournalMetrics,
 };
 
-/// How often changes are written.
-pub const EVERY: Duration = Duration::from_millis(250);
+/// How often changes are written. It bounds what a start has to read, and what a machine that loses its power loses.
+pub const EVERY: Duration = Duration::from_secs(10);
 const FILE: &str = "spend.v1.json";
 const LOCK: &str = "lock";
 
@@ -27,6 +31,12 @@ const LOCK: &str = "lock";
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Kept {
+    /// The last record of the journal that is contained. Files from before there was one have none of it.
+    #[serde(default)]
+    number: u64,
+    /// The intents that had no end then, by number.
+    #[serde(default)]
+    open: BTreeMap<u64, Open>,
     books: Books,
     budgets: Vec<Remembered>,
 }
@@ -49,13 +59,16 @@ pub enum KeepError {
         folder: PathBuf,
     },
     /// Not what was written.
-    #[error("{path} is damaged ({source}): move it away to start with empty books")]
+    #[error("{path} is damaged ({source}): move it away to start with the books that the journal still has")]
     Damaged {
         /// The file.
         path: PathBuf,
         /// Why.
         source: serde_json::Error,
     },
+    /// The journal cannot be taken up.
+    #[error("failed to take up the journal: {0}")]
+    Journal(#[from] OpenError),
 }
 
 /// Keeps books and budgets in a folder.
@@ -64,34 +77,31 @@ pub struct Keeper {
     folder: PathBuf,
     ledger: Arc<Ledger>,
     counters: Arc<Memory>,
-    /// What the last writing contained.
-    written: Option<(u64, u64)>,
+    journal: Arc<Journal>,
+    /// The number of the last checkpoint.
+    written: Option<u64>,
     /// Held as long as this process keeps the folder: two of them would overwrite each other's books.
     _lock: fs::File,
 }
 
 impl Keeper {
     /// Takes up what a former process left in the folder, which is made if need be.
-    pub fn resume(folder: &Path) -> Result<Self, KeepError> {
+    pub fn resume(folder: &Path, options: Options, metrics: JournalMetrics) -> Result<Self, KeepError> {
         let failed = |source| KeepError::Io { folder: folder.to_owned(), source };
         fs::create_dir_all(folder).map_err(failed)?;
         let lock = fs::File::create(folder.join(LOCK)).map_err(failed)?;
         lock.try_lock().map_err(|_| KeepError::Taken { folder: folder.to_owned() })?;
-        let path = folder.join(FILE);
-        let written = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(failed(error)),
-        };
-        let kept: Kept = if written.is_empty() {
-            Kept::default()
-        } else {
-            serde_json::from_slice(&written).map_err(|source| KeepError::Damaged { path, source })?
-        };
+        let Kept { number, open, books, budgets } = read(folder)?;
         let counters = Arc::new(Memory::default());
-        counters.recall(kept.budgets);
-        let ledger = Arc::new(Ledger::resume(kept.books));
-        Ok(Self { folder: folder.to_owned(), ledger, counters, written: None, _lock: lock })
+        counters.recall(budgets);
+        let ledger = Arc::new(Ledger::resume(books));
+        let book = |settled: &Settled| {
+            let Settled { number: _, intent, settlement } = settled;
+            ledger.book(intent.booking(), settlement.used(), intent.priced, settlement.overrun, settlement.certainty);
+            counters.replay(&intent.charges, intent.admitted_at, settlement.money);
+        };
+        let journal = Arc::new(Journal::open(folder, options, Covered { number, open }, metrics, book)?);
+        Ok(Self { folder: folder.to_owned(), ledger, counters, journal, written: None, _lock: lock })
     }
 
     /// The books.
@@ -104,22 +114,46 @@ impl Keeper {
         self.counters.clone()
     }
 
-    /// Writes what has changed since the last time: into a file beside it first, so that a crash leaves the old or the new.
-    pub fn save(&mut self) -> Result<(), KeepError> {
-        let failed = |source| KeepError::Io { folder: self.folder.clone(), source };
-        // Read before the content: what changes in between is written the next time.
-        let changes = (self.ledger.changes(), self.counters.changes());
-        if self.written == Some(changes) {
-            return Ok(());
+    /// The journal.
+    pub fn journal(&self) -> Arc<Journal> {
+        self.journal.clone()
+    }
+
+    /// Writes a checkpoint if anything has changed since the last one, and lets segments go. `now` is the time since the
+    /// clock was started.
+    pub fn save(&mut self, now: Duration) -> Result<(), KeepError> {
+        if self.written != Some(self.journal.last()) {
+            let number = self.write().map_err(|source| KeepError::Io { folder: self.folder.clone(), source })?;
+            self.journal.covered(number);
+            self.written = Some(number);
         }
-        let kept = Kept { books: self.ledger.copy(), budgets: self.counters.remember() };
-        let bytes = serde_json::to_vec(&kept).map_err(|error| failed(error.into()))?;
-        let beside = self.folder.join(format!("{FILE}.new"));
-        let mut file = fs::File::create(&beside).map_err(failed)?;
-        file.write_all(&bytes).and_then(|()| file.sync_data()).map_err(failed)?;
-        fs::rename(&beside, self.folder.join(FILE)).map_err(failed)?;
-        fs::File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
-        self.written = Some(changes);
+        self.journal.sweep(now);
         Ok(())
     }
+
+    fn write(&self) -> io::Result<u64> {
+        let Cut { covered, content, files } = self.journal.cut(|| (self.ledger.copy(), self.counters.remember()));
+        // First what the checkpoint stands for: what it covers is removed, but the store may want it again.
+        for file in files {
+            file.sync_data()?;
+        }
+        let Covered { number, open } = covered;
+        let (books, budgets) = content;
+        let kept = Kept { number, open, books, budgets };
+        atomic_file::write(&self.folder.join(FILE), &serde_json::to_vec(&kept)?)?;
+        Ok(number)
+    }
+}
+
+fn read(folder: &Path) -> Result<Kept, KeepError> {
+    let path = folder.join(FILE);
+    let written = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(source) => return Err(KeepError::Io { folder: folder.to_owned(), source }),
+    };
+    if written.is_empty() {
+        return Ok(Kept::default());
+    }
+    serde_json::from_slice(&written).map_err(|source| KeepError::Damaged { path, source })
 }

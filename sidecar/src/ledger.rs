@@ -5,10 +5,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use serde::{Deserialize, Serialize};
@@ -58,7 +55,7 @@ pub struct Booking<'a> {
     /// The model's public name.
     pub model: &'a str,
     /// The kind of provider.
-    pub provider: &'static str,
+    pub provider: &'a str,
     /// The backend, `namespace/route/backend`.
     pub backend: &'a str,
     /// Its tags that its team counts.
@@ -66,7 +63,8 @@ pub struct Booking<'a> {
 }
 
 /// How sure a charge is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum Certainty {
     /// The provider reported it, or it was counted with the model's own tokenizer.
     Known,
@@ -82,7 +80,6 @@ pub enum Certainty {
 #[derive(Debug, Default)]
 pub struct Ledger {
     books: Mutex<Books>,
-    changes: AtomicU64,
 }
 
 /// Totals by a name.
@@ -118,7 +115,7 @@ pub struct Books {
 impl Ledger {
     /// Starts with what a former process of this sidecar booked.
     pub fn resume(books: Books) -> Self {
-        Self { books: Mutex::new(books), changes: AtomicU64::new(0) }
+        Self { books: Mutex::new(books) }
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -129,7 +126,6 @@ impl Ledger {
     /// Books a call in every family. `priced` is false where nobody knows what the model costs.
     pub fn book(&self, booking: Booking<'_>, used: Used, priced: bool, overrun: u64, certainty: Certainty) {
         let mut books = self.books();
-        self.changes.fetch_add(1, Ordering::Relaxed);
         let books = &mut *books;
         series(series(&mut books.keys, booking.team), booking.key).add(used);
         series(&mut books.teams, booking.team).add(used);
@@ -169,11 +165,6 @@ impl Ledger {
     pub fn key_spend(&self, team: &str, key: &str) -> PicoUsd {
         let books = self.books();
         books.keys.get(team).and_then(|keys| keys.get(key)).map_or(PicoUsd::ZERO, Totals::money)
-    }
-
-    /// Grows with every booking.
-    pub fn changes(&self) -> u64 {
-        self.changes.load(Ordering::Relaxed)
     }
 
     /// A copy of the books at one moment.

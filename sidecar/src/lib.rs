@@ -8,12 +8,14 @@
 pub mod access;
 pub mod accounting;
 pub mod answer;
+mod atomic_file;
 pub mod authenticate;
 pub mod background;
 pub mod call;
 pub mod call_id;
 pub mod clock;
 pub mod counters;
+pub mod journal;
 pub mod keep;
 pub mod ledger;
 pub mod line;

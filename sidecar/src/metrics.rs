@@ -1,6 +1,7 @@
 //! What Prometheus sees. Names follow Prometheus's conventions; every label is bounded.
 
 mod books;
+mod journal;
 
 use std::{
     collections::HashMap,
@@ -13,7 +14,10 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
+use crate::store::StoreMetrics;
+
 pub use books::{BookFamilies, Source};
+pub use journal::JournalMetrics;
 
 /// Buckets for whole calls, in seconds: from what the built-in model takes to what a provider takes.
 const CALL_SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
@@ -32,6 +36,8 @@ pub struct Metrics {
     in_flight: IntGauge,
     /// Reloads by result, and what was last applied.
     pub config: ConfigMetrics,
+    /// Exchanges with the store.
+    pub store: StoreMetrics,
 }
 
 /// What Prometheus sees of the config.
@@ -66,8 +72,8 @@ impl Metrics {
         Ok(lost)
     }
 
-    /// Registers everything; `books` renders the spend.
-    pub fn new(books: BookFamilies) -> prometheus::Result<Self> {
+    /// Registers everything; `books` renders the spend, `journal` are those of the journal.
+    pub fn new(books: BookFamilies, journal: &JournalMetrics) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let histogram =
             |name: &str, help: &str, buckets: &[f64]| HistogramOpts::new(name, help).buckets(buckets.to_vec());
@@ -118,9 +124,11 @@ impl Metrics {
                     "When the config in force was applied.",
                 )?,
             },
+            store: StoreMetrics::register(&registry)?,
             registry,
         };
-        let Self { registry, requests, by_status: _, overhead, upstream, rejections, in_flight, config } = &metrics;
+        let Self { registry, requests, by_status: _, overhead, upstream, rejections, in_flight, config, store: _ } =
+            &metrics;
         let ConfigMetrics { generation, reloads, stale, applied } = config;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(overhead.clone()))?;
@@ -133,6 +141,7 @@ impl Metrics {
         registry.register(Box::new(applied.clone()))?;
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         registry.register(Box::new(books))?;
+        journal.register(registry)?;
         for result in ["applied", "refused"] {
             reloads.with_label_values(&[result]);
         }

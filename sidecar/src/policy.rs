@@ -16,7 +16,7 @@ use vectoll_config::{
     v1::{Budget, Limits, ModelLimits, OnStoreFailure, TokenBound, UserPolicy},
 };
 
-use crate::provider::Provider;
+use crate::{provider::Provider, store::Place};
 
 pub use compile::{CompileError, compile};
 pub use route::{Route, RouteIndex};
@@ -32,6 +32,8 @@ pub struct Policy {
     pub all_keys: Vec<Arc<Key>>,
     /// All teams.
     pub teams: Vec<Arc<Team>>,
+    /// Where all sidecars count together; none: this one counts alone.
+    pub store: Option<Arc<Place>>,
     /// What the placeholder stands for; none: nothing, as outside a pod that names an ApiKey.
     pub pod: Option<PodKey>,
 }

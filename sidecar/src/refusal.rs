@@ -6,12 +6,15 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde_json::json;
 
-use crate::{counters::Standing, quota_headers};
+use crate::{counters::Standing, journal::AppendError, quota_headers};
 
 /// The longest wait that a rate limit tells. OpenAI's clients take a longer one for unreasonable and come back after a second or
 /// two instead (`_calculate_retry_timeout` in openai-python, `retryRequest` in openai-node). A window of one-second slots may open
 /// up to a second later: who comes then is told to wait that second.
 const LONGEST_WAIT: Duration = Duration::from_mins(1);
+
+/// When to come back to a sidecar whose journal is full: the store has to return first, and then takes a while.
+const FULL_JOURNAL: Duration = Duration::from_secs(5);
 
 /// `error.type` of OpenAI's error object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,6 +198,22 @@ impl Refusal {
     pub fn unavailable(reason: &'static str, message: String) -> Self {
         let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorType::Api, "backend", reason, message);
         Self { retry_after: Some(Duration::from_secs(1)), ..refusal }.code("no_backend_available")
+    }
+
+    /// 503: what the call may cost could not be written down, so it was not sent.
+    pub fn journal(error: &AppendError) -> Self {
+        let (reason, wait, message) = match error {
+            AppendError::Full { bytes: _, most: _ } => {
+                let message = "This sidecar's journal is full: the store that takes its spend has been away for long";
+                ("journal_full", FULL_JOURNAL, message)
+            }
+            AppendError::Unavailable(_) | AppendError::NotARecord(_) => {
+                ("journal_unavailable", Duration::from_secs(1), "This sidecar cannot write down what the call may cost")
+            }
+        };
+        let message = format!("{message}; nothing was sent or charged");
+        let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorType::Api, "sidecar", reason, message);
+        Self { retry_after: Some(wait), ..refusal }.code(reason)
     }
 
     /// 504: the provider took too long.

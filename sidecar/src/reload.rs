@@ -9,17 +9,24 @@ mod watch;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
+use tokio::sync::watch::Sender;
 use vectoll_config::{ConfigError, read_v1, v1};
 
 use crate::{
+    journal::Retention,
     policy::{CompileError, OwnKey, Policy, compile},
     provider::http::Clients,
     proxy::Proxy,
+    store::Place,
 };
 
-pub use watch::watch;
+pub use self::watch::watch;
+
+/// How long spend is kept in the journal after the store has it: a store that fails over may lose what it had.
+pub const KEPT_FOR_STORE: Duration = Duration::from_mins(15);
 
 /// Why the folder's content is not in force.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +65,8 @@ pub struct Reloader {
     proxy: Arc<Proxy>,
     http: Clients,
     own: Option<OwnKey>,
+    /// Who speaks to the store is told here where it is.
+    store: Sender<Option<Arc<Place>>>,
     applied: Option<folder::Fingerprint>,
     /// Content that was refused: it is not read again before it changes.
     refused: Option<folder::Fingerprint>,
@@ -67,8 +76,14 @@ pub struct Reloader {
 
 impl Reloader {
     /// For a folder, and the key that is the pod's own.
-    pub fn new(folder: &Path, proxy: Arc<Proxy>, http: Clients, own: Option<OwnKey>) -> Self {
-        Self { folder: folder.to_owned(), proxy, http, own, applied: None, refused: None, failing: None }
+    pub fn new(
+        folder: &Path,
+        proxy: Arc<Proxy>,
+        http: Clients,
+        own: Option<OwnKey>,
+        store: Sender<Option<Arc<Place>>>,
+    ) -> Self {
+        Self { folder: folder.to_owned(), proxy, http, own, store, applied: None, refused: None, failing: None }
     }
 
     /// Applies the folder's content if it is new. Failures are logged and counted; the last good config stays.
@@ -91,6 +106,7 @@ impl Reloader {
             Loaded::New(fingerprint, policy) => {
                 let generation = policy.generation;
                 tracing::info!(generation, keys = policy.all_keys.len(), teams = policy.teams.len(), "config applied");
+                self.count_by(policy.store.clone());
                 self.proxy.policy.store(Arc::new(*policy));
                 self.applied = Some(fingerprint);
                 self.refused = None;
@@ -112,6 +128,23 @@ impl Reloader {
                 metrics.stale.set(1);
             }
         }
+    }
+}
+
+impl Reloader {
+    /// Counts alone or together, before the first call goes by the new config.
+    fn count_by(&self, store: Option<Arc<Place>>) {
+        let accounting = &self.proxy.accounting;
+        accounting.counters.use_store(store.is_some());
+        accounting.journal.retain(match store {
+            Some(_) => Retention::Acknowledged { keep: KEPT_FOR_STORE },
+            None => Retention::Checkpoint,
+        });
+        self.store.send_if_modified(|present| {
+            let changes = *present != store;
+            *present = store;
+            changes
+        });
     }
 }
 

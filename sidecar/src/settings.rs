@@ -8,6 +8,9 @@ use vectoll_config::ObjectName;
 
 use crate::policy::OwnKey;
 
+/// A journal that every call fits into, and a few more than run at once.
+const SMALLEST_JOURNAL: u64 = 4 * 1024 * 1024;
+
 /// Serves OpenAI-compatible embeddings on localhost, by the config in a folder.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "vectoll-sidecar", version)]
@@ -30,9 +33,13 @@ pub struct Settings {
     #[arg(long, env = "VECTOLL_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:4001")]
     pub admin_listen: SocketAddr,
 
-    /// A folder for what must outlive this process: spend and used budgets
+    /// A folder for what must outlive this process: the journal, spend and used budgets
     #[arg(long, env = "VECTOLL_STATE_DIR", value_name = "DIR")]
     pub state_dir: PathBuf,
+
+    /// The most bytes that the journal may take; only while a store is away does it come near. Calls are refused when it is full
+    #[arg(long, env = "VECTOLL_JOURNAL_MAX_BYTES", value_name = "BYTES", default_value_t = 256 * 1024 * 1024, value_parser = clap::value_parser!(u64).range(SMALLEST_JOURNAL..))]
+    pub journal_max_bytes: u64,
 
     /// The ApiKey that calls are made with which send the placeholder `vectoll-pod-key`: the pod's own
     #[arg(long, env = "VECTOLL_POD_API_KEY", value_name = "NAMESPACE/NAME")]

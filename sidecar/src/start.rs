@@ -24,28 +24,38 @@ use crate::{
     call::Caps,
     clock::Clock,
     counters::{Account, Counters, Leased, Open, Spending},
+    journal::{Options, Retention},
     keep::{EVERY, Keeper},
     ledger::Books,
-    metrics::{BookFamilies, Metrics, Source},
+    metrics::{BookFamilies, JournalMetrics, Metrics, Source},
     policy::Policy,
     provider::http::Clients,
     proxy::Proxy,
-    reload::{self, Reloader},
+    reload::{self, KEPT_FOR_STORE, Reloader},
     server::{Guard, Server},
     settings::{Settings, Switch},
+    store::{Driver, protocol::Identity},
 };
 
 /// After the drain's time is up, calls under way are ended; this is how long that may take.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
+/// How long the store may take to hear the last of it.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let own = settings.own_key()?;
-    let keeper = Keeper::resume(&settings.state_dir)?;
-    let proxy = assemble(&settings, &keeper)?;
+    let journal = JournalMetrics::new().context("failed to set up the metrics")?;
+    // As if there were a store, until the config says that there is none.
+    let options = Options::new(settings.journal_max_bytes, Retention::Acknowledged { keep: KEPT_FOR_STORE });
+    let keeper = Keeper::resume(&settings.state_dir, options, journal.clone())?;
+    let proxy = assemble(&settings, &keeper, &journal)?;
     let http = Clients::new().context("failed to set up the HTTP client")?;
-    let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), http, own);
+    let (store, place) = watch::channel(None);
+    let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), http, own, store);
     reloader.reload().await;
+    let (hang_up, hung_up) = watch::channel(false);
+    let mut speaking = tokio::spawn(driver(&proxy, &keeper).run(place, hung_up, LAST_WORDS));
 
     let (stop, stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
@@ -55,7 +65,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut serving = tokio::spawn(serving.serve(stopped));
     let watching = tokio::spawn(reload::watch(reloader));
     let (keep_on, kept_on) = watch::channel(true);
-    let keeping = tokio::spawn(keep(keeper, kept_on));
+    let keeping = tokio::spawn(keep(keeper, proxy.accounting.clock, kept_on));
 
     asked_to_stop().await?;
     tracing::info!(timeout_seconds = settings.drain_timeout.as_secs(), "stopping: calls under way may finish");
@@ -75,6 +85,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     if let Some(access) = proxy.access.clone() {
         let _ = tokio::task::spawn_blocking(move || access.flush(LAST_MOMENT)).await;
     }
+    // After the last call was settled: spend goes to the store, and what is held goes back.
+    hang_up.send_replace(true);
+    if tokio::time::timeout(2 * LAST_WORDS, &mut speaking).await.is_err() {
+        tracing::warn!("the store could not be told everything: the journal keeps it");
+        speaking.abort();
+    }
     watching.abort();
     stop_admin.send_replace(true);
     keep_on.send_replace(false);
@@ -84,17 +100,30 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn assemble(settings: &Settings, keeper: &Keeper) -> anyhow::Result<Arc<Proxy>> {
+fn driver(proxy: &Proxy, keeper: &Keeper) -> Driver {
+    let journal = keeper.journal();
+    Driver {
+        leased: proxy.accounting.counters.together(),
+        identity: Identity { sidecar: journal.identity().to_string().into(), epoch: journal.epoch() },
+        journal,
+        clock: proxy.accounting.clock,
+        metrics: proxy.metrics.store.clone(),
+    }
+}
+
+fn assemble(settings: &Settings, keeper: &Keeper, journal: &JournalMetrics) -> anyhow::Result<Arc<Proxy>> {
     let clock = Clock::start();
     let accounting = Arc::new(Accounting {
         counters: Arc::new(Counters::new(keeper.counters(), Arc::new(Leased::new(clock)))),
         ledger: keeper.ledger(),
+        journal: keeper.journal(),
         clock,
         counting: tokio::sync::Semaphore::new(2),
     });
     let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
     let scraped = Scraped { accounting: accounting.clone(), policy: policy.clone() };
-    let metrics = Metrics::new(BookFamilies::new(Box::new(scraped))).context("failed to set up the metrics")?;
+    let metrics =
+        Metrics::new(BookFamilies::new(Box::new(scraped)), journal).context("failed to set up the metrics")?;
     let access = match settings.access_log {
         Switch::Off => None,
         Switch::On => {
@@ -126,13 +155,17 @@ async fn listen_for_admin(address: SocketAddr, proxy: Arc<Proxy>) -> std::io::Re
     }
 }
 
-/// Writes the books while they change, and a last time at the end.
-async fn keep(mut keeper: Keeper, mut on: watch::Receiver<bool>) -> anyhow::Result<()> {
+/// Writes checkpoints while something changes: every so often, whenever a segment of the journal has come to its end, and a
+/// last time at the end.
+async fn keep(mut keeper: Keeper, clock: Clock, mut on: watch::Receiver<bool>) -> anyhow::Result<()> {
     let mut failing = false;
+    let journal = keeper.journal();
     loop {
-        let last = tokio::time::timeout(EVERY, on.wait_for(|on| !on)).await.is_ok();
+        // Asked before the writing: the last one must contain everything. The first one is written at once: what was replayed
+        // need not be replayed again.
+        let last = !*on.borrow();
         let (saved, back) = tokio::task::spawn_blocking(move || {
-            let saved = keeper.save();
+            let saved = keeper.save(clock.now().elapsed);
             (saved, keeper)
         })
         .await
@@ -142,13 +175,18 @@ async fn keep(mut keeper: Keeper, mut on: watch::Receiver<bool>) -> anyhow::Resu
             Ok(()) => failing = false,
             Err(error) if last => return Err(error.into()),
             Err(error) if !failing => {
-                tracing::error!(%error, "the books cannot be written: a restart would lose what is booked now");
+                tracing::error!(%error, "the checkpoint cannot be written: the journal grows meanwhile");
                 failing = true;
             }
             Err(_) => {}
         }
         if last {
             return Ok(());
+        }
+        tokio::select! {
+            _ = on.wait_for(|on| !on) => {}
+            () = journal.rotated() => {}
+            () = tokio::time::sleep(EVERY) => {}
         }
     }
 }

@@ -4,9 +4,16 @@
 //! ([`protocol`]). The store decides by a script ([`script`]); [`Model`] is the same in memory, which the simulation of
 //! [`crate::lease`] and the script's own tests hold it against. Names of keys are the contract's ([`vectoll_config::store`]).
 
+mod connect;
+mod driver;
+mod metrics;
 mod model;
 pub mod protocol;
 mod script;
+mod spend;
 
+pub use connect::Place;
+pub use driver::Driver;
+pub use metrics::StoreMetrics;
 pub use model::{Model, Server};
 pub use script::{SCRIPT, Value, decode, encode};

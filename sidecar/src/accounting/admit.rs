@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use vectoll_config::{PicoUsd, v1::Limits};
 
 use super::{
@@ -31,7 +32,7 @@ struct Weight {
 pub async fn admit(accounting: &Arc<Accounting>, call: Call, route: Arc<Route>) -> Result<Permit, Refusal> {
     let call = Arc::new(call);
     let bound = weight(&route, |backend| tokens::bound(&call.shape, &backend.tokens));
-    let (held, limits) = match reserve(accounting, &call, bound).await {
+    let (held, limits, admitted) = match reserve(accounting, &call, bound).await {
         Ok(reserved) => reserved,
         Err(denied) if denied.may_fit(weight(&route, |backend| tokens::least(&call.shape, &backend.tokens)).tokens) => {
             let exact = exact(accounting, &call, &route).await?;
@@ -42,7 +43,7 @@ pub async fn admit(accounting: &Arc<Accounting>, call: Call, route: Arc<Route>) 
         }
         Err(denied) => return Err(denied.refusal),
     };
-    let reservation = Reservation { accounting: accounting.clone(), limits, held: Some(held) };
+    let reservation = Reservation { accounting: accounting.clone(), limits, admitted, held: Some(held) };
     Ok(Permit { call, route, reservation })
 }
 
@@ -94,7 +95,10 @@ impl Denied {
     }
 }
 
-async fn reserve(accounting: &Accounting, call: &Call, weight: Weight) -> Result<(Held, Vec<Limits>), Denied> {
+/// What is held, the limits of the scopes that hold it, and the moment that decides on the budgets' periods.
+type Admitted = (Held, Vec<Limits>, Timestamp);
+
+async fn reserve(accounting: &Accounting, call: &Call, weight: Weight) -> Result<Admitted, Denied> {
     let now = accounting.now();
     let scopes = scopes(call, &accounting.counters);
     if weight.money.is_none() && scopes.iter().any(|scope| scope.budget.is_some()) {
@@ -109,7 +113,7 @@ async fn reserve(accounting: &Accounting, call: &Call, weight: Weight) -> Result
         Reserved::Later(pending) => pending.outcome().await,
     };
     match outcome {
-        Ok(held) => Ok((held, scopes.iter().map(|scope| scope.limits).collect())),
+        Ok(held) => Ok((held, scopes.iter().map(|scope| scope.limits).collect(), now.wall)),
         Err(denial) => {
             let refusal = match scopes.get(denial.scope) {
                 Some(scope) => explain(call, scope, &denial, weight),

@@ -17,7 +17,7 @@ mod simulation;
 mod slots;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -28,10 +28,10 @@ use vectoll_config::{
     v1::{Budget, Limits},
 };
 
-pub(crate) use self::holding::{account_name, period_name};
+pub(crate) use self::holding::{account_name, period_of};
 use self::session::{Outcome, Session};
 use super::{
-    Account, Ask, Denial, Exhausted, Holder, Open, Reserved, Retry, Spending, Standing, Used, budget::stretch,
+    Account, Ask, Charge, Denial, Exhausted, Holder, Open, Reserved, Retry, Spending, Standing, Used, budget::stretch,
     users::Users,
 };
 use crate::{
@@ -70,6 +70,7 @@ pub struct Held {
     taken: Vec<holding::Taken>,
     pub(super) tokens: u64,
     pub(super) money: PicoUsd,
+    pub(super) charges: Vec<Arc<Charge>>,
 }
 
 /// The counters of all Teams, seen from one sidecar.
@@ -128,10 +129,8 @@ impl Leased {
         let team = held.team.clone();
         let mut table = self.table();
         let session = table.session(&team);
-        let open = session.open.calls;
         session.settle(held, used, number, now);
-        if open == 1 {
-            // The first to come to rest: there may be nothing due yet that would tell of it.
+        if !std::mem::replace(&mut session.link.spend_waits, true) {
             self.wake.notify_one();
         }
     }
@@ -184,17 +183,16 @@ impl Leased {
         self.wake.notified().await;
     }
 
-    /// Something is to be said that nobody waits for: spend was settled.
-    pub(crate) fn ring(&self) {
-        self.wake.notify_one();
-    }
-
-    /// The Teams that there is a session for, and when their next exchange is due. `spends`: whether a Team has spend that the
-    /// store does not know, given what it is known to have.
-    pub(crate) fn due(&self, now: Duration, spends: impl Fn(&Uid, u64) -> bool) -> Vec<(Uid, Duration)> {
-        let table = self.table();
+    /// The Teams that there is something to be said of, and when. `unknown`: those with spend that the store is not known to
+    /// have.
+    pub(crate) fn due(&self, now: Duration, unknown: &BTreeSet<Uid>) -> Vec<(Uid, Duration)> {
+        let mut table = self.table();
+        for team in unknown {
+            table.session(team);
+        }
         let due = |(team, session): (&Uid, &Session)| {
-            Some((team.clone(), session.due(now, spends(team, session.link.spent_to))?))
+            let spend = session.link.spend_waits || unknown.contains(team);
+            Some((team.clone(), session.due(now, spend)?))
         };
         table.sessions.iter().filter_map(due).collect()
     }
@@ -220,17 +218,25 @@ impl Leased {
         self.table().session(team).lost(now);
     }
 
-    /// Spend of an earlier process that the store may not know.
-    pub(crate) fn owe(&self, team: &Uid, account: &Account, budget: &Budget, number: u64, spent: PicoUsd, at_ms: u64) {
-        let period = period_name(budget, at_ms);
-        self.table().session(team).owe(account, budget, &period, number, spent);
+    /// The store is away: those who wait have their share, or are refused. `but`: those Teams whose answers are still to come.
+    pub(crate) fn lose_waiters(&self, but: &BTreeSet<Uid>, now: Now) {
+        for (team, session) in &mut self.table().sessions {
+            if !but.contains(team) {
+                session.lost(now);
+            }
+        }
     }
 
-    /// Whether the store answers: for how many Teams it does not, of how many.
-    pub(crate) fn away(&self) -> (usize, usize) {
-        let table = self.table();
-        let away = table.sessions.values().filter(|session| session.link.is_away()).count();
-        (away, table.sessions.len())
+    /// Gives back what no call has, at the next exchange.
+    pub(crate) fn let_go(&self, now: Now) {
+        for session in self.table().sessions.values_mut() {
+            session.let_go(now);
+        }
+    }
+
+    /// Spend of an earlier process that the store may not know.
+    pub(crate) fn owe(&self, team: &Uid, charge: &Arc<Charge>, number: u64, spent: PicoUsd) {
+        self.table().session(team).owe(charge, number, spent);
     }
 }
 

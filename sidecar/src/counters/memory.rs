@@ -17,7 +17,7 @@ use vectoll_config::{
 };
 
 use self::count::{Count, tighten};
-use super::{Account, Ask, Denial, Open, Standing, Used, budget::stretch, users::Users, window::slot_of};
+use super::{Account, Ask, Charge, Denial, Open, Standing, Used, budget::stretch, users::Users, window::slot_of};
 use crate::clock::Now;
 
 pub use remembered::Remembered;
@@ -42,8 +42,6 @@ struct Table {
     slot: u64,
     /// How many reservations there have been.
     sequence: u64,
-    /// Grows with every change of money.
-    changes: u64,
 }
 
 /// A reservation here.
@@ -54,6 +52,7 @@ pub(super) struct Held {
     sequence: u64,
     pub(super) tokens: u64,
     pub(super) money: PicoUsd,
+    pub(super) charges: Vec<Arc<Charge>>,
 }
 
 /// What is taken of a budget.
@@ -91,7 +90,7 @@ impl Memory {
         for (place, scope) in ask.scopes.iter().enumerate() {
             let id = table.id(&scope.account);
             let Some(count) = table.counts.get_mut(id) else { continue };
-            count.advance(slot, scope.budget, now.wall, since);
+            count.advance(slot, scope, now.wall, since);
             counts.push(id);
             let longest = count.refusals(scope, ask, now).max_by_key(|denial| denial.retry);
             if let Some(denial) = longest.map(|denial| Denial { scope: place, ..denial })
@@ -103,6 +102,7 @@ impl Memory {
         if let Some(denial) = denied {
             return Err(denial);
         }
+        let mut charges = Vec::new();
         for &id in &counts {
             if let Some(count) = table.counts.get_mut(id) {
                 count.requests.add(slot, 1);
@@ -110,6 +110,7 @@ impl Memory {
                 count.parallel += 1;
                 for purse in &mut count.purses {
                     purse.taken = purse.taken.plus(ask.money);
+                    charges.push(purse.charge.clone());
                 }
             }
         }
@@ -117,8 +118,7 @@ impl Memory {
         table.open.tokens = table.open.tokens.saturating_add(ask.tokens);
         table.open.money = table.open.money.plus(ask.money);
         table.sequence += 1;
-        table.changes += 1;
-        Ok(Held { counts, slot, sequence: table.sequence, tokens: ask.tokens, money: ask.money })
+        Ok(Held { counts, slot, sequence: table.sequence, tokens: ask.tokens, money: ask.money, charges })
     }
 
     /// Replaces a reservation by what was used.
@@ -169,7 +169,7 @@ impl Memory {
             return Spending { taken: purse.taken, ends: purse.end };
         }
         let period = stretch(budget, now.wall);
-        let taken = count.map_or(PicoUsd::ZERO, |count| count.carried(period.start, now.wall).0);
+        let taken = count.map_or(PicoUsd::ZERO, |count| count.carried(period.start, now.wall).taken);
         Spending { taken, ends: period.end }
     }
 
@@ -204,12 +204,12 @@ impl Table {
             // A call belongs to the period in which it was admitted. In a later one nothing was reserved for it.
             for purse in count.purses.iter_mut().filter(|purse| purse.since < held.sequence) {
                 purse.taken = purse.taken.minus(held.money).plus(booked);
+                purse.booked = purse.booked.plus(booked);
             }
         }
         self.open.calls = self.open.calls.saturating_sub(1);
         self.open.tokens = self.open.tokens.saturating_sub(held.tokens);
         self.open.money = self.open.money.minus(held.money);
-        self.changes += 1;
     }
 
     /// Drops the counts that say nothing: no call under way, empty windows, no money spent in the present period.

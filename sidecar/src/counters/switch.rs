@@ -28,6 +28,11 @@ impl Counters {
         Self { alone, together, uses_store: AtomicBool::new(false) }
     }
 
+    /// The counters of all sidecars.
+    pub fn together(&self) -> Arc<Leased> {
+        self.together.clone()
+    }
+
     /// Whether there is a store from now on.
     pub fn use_store(&self, whether: bool) {
         self.uses_store.store(whether, Ordering::Relaxed);

@@ -9,7 +9,10 @@ use std::{
 use vectoll_config::{KeyHash, ModelPattern, ObjectName, POD_KEY, v1};
 
 use super::{Backend, Credential, Key, OwnKey, PodKey, Policy, Route, RouteIndex, Team};
-use crate::provider::{Provider, builtin, http::Clients, openai};
+use crate::{
+    provider::{Provider, builtin, http::Clients, openai},
+    store::Place,
+};
 
 /// Why a config that reads well cannot be served. The path is the contract's.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +32,7 @@ pub fn compile(
     http: &Clients,
     own: Option<&OwnKey>,
 ) -> Result<Policy, CompileError> {
+    let store = config.store.as_ref().map(|store| compile_store(store, files)).transpose()?.map(Arc::new);
     let mut indexes: HashMap<String, Vec<(ModelPattern, Arc<Route>)>> = HashMap::new();
     for (i, route) in config.routes.into_iter().enumerate() {
         let mut backends = Vec::with_capacity(route.backends.len());
@@ -50,7 +54,7 @@ pub fn compile(
         .into_iter()
         .map(|team| (team.name.clone(), Arc::new(compile_team(team, &indexes, on_failure))))
         .collect();
-    let mut policy = Policy { generation: config.generation, ..Policy::default() };
+    let mut policy = Policy { generation: config.generation, store, ..Policy::default() };
     let placeholder = KeyHash::of(POD_KEY.as_bytes());
     let mut own_key = None;
     for (i, key) in config.keys.into_iter().enumerate() {
@@ -80,6 +84,26 @@ pub fn compile(
     // Found once for a config, not once for a call.
     policy.pod = own.map(|own| PodKey { name: own.name.to_string().into(), keyless: own.keyless, key: own_key });
     Ok(policy)
+}
+
+fn compile_store(store: &v1::Store, files: &Files) -> Result<Place, CompileError> {
+    let v1::Store { url, username, password_file, ca_file, on_failure: _ } = store;
+    let file = |field: &str, name: &Option<String>| {
+        let missing = |name: &String| CompileError {
+            path: format!("store.{field}"),
+            reason: format!("the file {name} is not in the config folder"),
+        };
+        name.as_ref().map(|name| files.get(name).ok_or_else(|| missing(name))).transpose()
+    };
+    let password = match file("passwordFile", password_file)? {
+        None => None,
+        Some(bytes) => Some(String::from_utf8(bytes.trim_ascii().to_vec()).map_err(|_| CompileError {
+            path: "store.passwordFile".to_owned(),
+            reason: "the password is not UTF-8".to_owned(),
+        })?),
+    };
+    let ca = file("caFile", ca_file)?.cloned();
+    Ok(Place { url: url.clone(), username: username.clone(), password, ca })
 }
 
 fn compile_team(team: v1::Team, indexes: &HashMap<String, Arc<RouteIndex>>, on_failure: v1::OnStoreFailure) -> Team {

@@ -15,7 +15,7 @@ use super::{
     http::{Body, Clients, Error, USER_AGENT},
     plain::Server,
 };
-use crate::call::Call;
+use crate::{accounting::InFlight, call::Call};
 
 /// Headers that go from the caller to the provider: W3C Trace Context and the caller's own request ID.
 const FORWARDED: [HeaderName; 3] = [
@@ -102,15 +102,21 @@ impl OpenAi {
         Ok(Self { to, headers, secret })
     }
 
-    /// Sends a call, with the model's name as the provider knows it. `from_caller` are the caller's headers.
-    pub async fn send(&self, call: &Call, model: &str, from_caller: &HeaderMap) -> Result<Response<Body>, Error> {
+    /// Sends a call that the journal knows of, with the model's name as the provider knows it. `from_caller` are the caller's
+    /// headers.
+    pub async fn send(
+        &self,
+        in_flight: &InFlight,
+        model: &str,
+        from_caller: &HeaderMap,
+    ) -> Result<Response<Body>, Error> {
         let mut headers = self.headers.clone();
         for name in &FORWARDED {
             if let Some(value) = from_caller.get(name) {
                 headers.insert(name.clone(), value.clone());
             }
         }
-        let body = body(call, model);
+        let body = body(in_flight.call(), model);
         match &self.to {
             To::Tls(url, client) => {
                 let mut request = reqwest::Request::new(Method::POST, url.clone());

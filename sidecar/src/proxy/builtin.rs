@@ -71,7 +71,7 @@ pub(super) async fn answer(
             |error: &dyn std::fmt::Display| Refusal::bad_gateway(format!("The built-in model failed: {error}"));
         let model = Model::get().map_err(|error| unusable(error))?;
         let texts = texts_of(permit.call(), &backend.tokens)?;
-        let in_flight = permit.sent(backend);
+        let in_flight = permit.sent(backend)?;
         let call = in_flight.call().clone();
         // Who counts in tokens is charged for those.
         let tokens = if call.shape.is_tokens { call.shape.tokens } else { model.count(&texts) };

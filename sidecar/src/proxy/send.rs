@@ -49,7 +49,7 @@ pub(super) async fn send(
             Err(Refusal::unavailable("unusable_backend", message))
         }
         Provider::OpenAi(provider) => {
-            let in_flight = permit.sent(backend.clone());
+            let in_flight = permit.sent(backend.clone())?;
             let mut deadline = Box::pin(tokio::time::sleep_until((started + backend.timeout).into()));
             match call(provider, in_flight, &from_caller, &mut deadline).await? {
                 (in_flight, Ok(response)) => {
@@ -92,7 +92,7 @@ async fn call(
     let backend = in_flight.backend().clone();
     let name = &backend.label;
     let model = backend.model.as_deref().unwrap_or(&in_flight.call().model);
-    let sending = provider.send(in_flight.call(), model, from_caller);
+    let sending = provider.send(&in_flight, model, from_caller);
     match in_time(deadline, sending).await {
         Some(Ok(response)) if response.status().is_success() => Ok((in_flight, Ok(response))),
         Some(Ok(response)) => Ok((in_flight, Err(response))),

@@ -3,8 +3,8 @@
 use std::{fmt, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError, RedisResult, Script,
-    TlsCertificates,
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError, RedisResult,
+    Script, TlsCertificates,
     aio::{ConnectionLike, MultiplexedConnection},
     cluster::ClusterClientBuilder,
     cluster_async::ClusterConnection,
@@ -33,7 +33,11 @@ pub struct Place {
 impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { url, username, password: _, ca } = self;
-        f.debug_struct("Place").field("url", url).field("username", username).field("ca", &ca.is_some()).finish_non_exhaustive()
+        f.debug_struct("Place")
+            .field("url", url)
+            .field("username", username)
+            .field("ca", &ca.is_some())
+            .finish_non_exhaustive()
     }
 }
 
@@ -138,9 +142,10 @@ async fn master_of(place: &Place, master: &str) -> RedisResult<(String, u16)> {
 
 async fn cluster(place: &Place) -> RedisResult<ClusterConnection> {
     let login = login(place);
-    let nodes = place.url.hosts().iter().map(|(host, port)| {
-        Ok(address(place, host, *port).into_connection_info()?.set_redis_settings(login.clone()))
-    });
+    let nodes =
+        place.url.hosts().iter().map(|(host, port)| {
+            Ok(address(place, host, *port).into_connection_info()?.set_redis_settings(login.clone()))
+        });
     let mut builder = ClusterClientBuilder::new(nodes.collect::<RedisResult<Vec<_>>>()?)
         .connection_timeout(PATIENCE)
         .response_timeout(PATIENCE)

@@ -20,11 +20,7 @@ use super::{
     script::{SCRIPT, Unreadable, decode, encode},
     spend::spend_of,
 };
-use crate::{
-    clock::{Clock, Now},
-    counters::Leased,
-    journal::Journal,
-};
+use crate::{clock::Clock, counters::Leased, journal::Journal};
 
 /// The first and the longest pause before another attempt to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -68,7 +64,12 @@ pub struct Driver {
 impl Driver {
     /// Speaks to the store, wherever that is at present, until it is told to stop. Then everything that is not used goes back,
     /// and spend that the store does not know is told, within `last` if that can be.
-    pub async fn run(self, mut place: watch::Receiver<Option<Arc<Place>>>, mut stop: watch::Receiver<bool>, last: Duration) {
+    pub async fn run(
+        self,
+        mut place: watch::Receiver<Option<Arc<Place>>>,
+        mut stop: watch::Receiver<bool>,
+        last: Duration,
+    ) {
         self.recall();
         loop {
             let present = place.borrow_and_update().clone();
@@ -183,7 +184,7 @@ impl<'a> Line<'a> {
             } else if self.under_way.contains(&team) {
                 // Its answer is under way, or its end: either rings.
             } else if let Some(connection) = self.connection.clone() {
-                self.start(team, connection, now);
+                self.start(team, connection);
             } else {
                 waits = true;
             }
@@ -202,7 +203,7 @@ impl<'a> Line<'a> {
         next
     }
 
-    fn start(&mut self, team: Uid, mut connection: Connection, now: Now) {
+    fn start(&mut self, team: Uid, mut connection: Connection) {
         self.under_way.insert(team.clone());
         let Driver { leased, journal, identity, clock, metrics } = self.driver;
         let (leased, journal, identity, clock) = (leased.clone(), journal.clone(), identity.clone(), *clock);
@@ -223,7 +224,6 @@ impl<'a> Line<'a> {
             timer.observe(began.elapsed().as_secs_f64());
             (team, result)
         });
-        let _ = now;
     }
 
     fn done(&mut self, team: &Uid, result: Result<Reply, ExchangeError>) {
@@ -283,8 +283,8 @@ async fn ask(
     team: &Uid,
     exchange: &Exchange,
 ) -> Result<Reply, ExchangeError> {
-    let words = encode(identity, exchange);
-    let answer = connection.run(script, &team_prefix(team), &words);
+    let (prefix, words) = (team_prefix(team), encode(identity, exchange));
+    let answer = connection.run(script, &prefix, &words);
     let answer = tokio::time::timeout(PATIENCE, answer).await.map_err(|_| ExchangeError::TooSlow)??;
     Ok(decode(&answer)?)
 }

@@ -46,12 +46,8 @@ pub(super) fn spend_of(from: u64, settled: &[Arc<Settled>]) -> Spend {
 /// The fields of the ledger that a call counts in. Team, keys, users and models sum to the same.
 fn fields(intent: &Intent, certainty: Certainty) -> Vec<String> {
     let Intent { key, user, model, provider, backend, .. } = intent;
-    let mut fields = vec![
-        "t".to_owned(),
-        format!("k:{}", key.uid),
-        format!("u:{user}"),
-        format!("m:{provider}|{backend}|{model}"),
-    ];
+    let mut fields =
+        vec!["t".to_owned(), format!("k:{}", key.uid), format!("u:{user}"), format!("m:{provider}|{backend}|{model}")];
     match certainty {
         Certainty::Known | Certainty::Refused => {}
         Certainty::Estimated => fields.push("estimated".to_owned()),

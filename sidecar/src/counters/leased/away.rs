@@ -79,7 +79,7 @@ impl Session {
                 }
             }
             if let Some(budget) = scope.budget {
-                let at = holding.purse(budget, store_ms, now.elapsed);
+                let at = holding.purse(&scope.account, budget, store_ms, now.elapsed);
                 let Some(purse) = holding.purses.get_mut(at) else { continue };
                 if purse.free < ask.money
                     && !purse.shared

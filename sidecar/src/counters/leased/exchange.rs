@@ -67,6 +67,7 @@ impl Session {
     pub(crate) fn exchange(&mut self, spend: Spend, now: Now) -> Exchange {
         self.end_leases(now);
         self.link.soon = false;
+        self.link.spend_waits = false;
         self.link.number += 1;
         self.link.sent_at = Some(now.elapsed);
         let asks_only = self.link.doubt.is_some();
@@ -481,7 +482,7 @@ impl Session {
             Short::Rate(rate) => {
                 let limit = asked.shortage.limit;
                 let pool = holding.pool(rate);
-                pool.told = Some(Told { limit, taken, reset_at: sent + Duration::from_millis(reset) + life });
+                pool.told = Some(Told { taken, reset_at: sent + Duration::from_millis(reset) + life });
                 pool.refused = None;
                 if amount == 0 {
                     return;
@@ -530,7 +531,7 @@ impl Session {
                 let pool = holding.pool(rate);
                 let until = now.elapsed + BELIEVED.min(Duration::from_millis(wait.unwrap_or(u64::MAX)));
                 pool.refused = Some(Refused { amount: least, limit, taken: used, until, room_at });
-                pool.told = Some(Told { limit, taken, reset_at: room_at.unwrap_or(now.elapsed) });
+                pool.told = Some(Told { taken, reset_at: room_at.unwrap_or(now.elapsed) });
                 let exhausted = super::session::exhausted(rate);
                 Denial { scope, exhausted, limit, used, retry: retry_at(room_at, now.elapsed) }
             }

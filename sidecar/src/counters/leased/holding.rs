@@ -1,8 +1,9 @@
 //! What a sidecar holds of one account.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use vectoll_config::v1::Budget;
+use jiff::Timestamp;
+use vectoll_config::{PicoUsd, Uid, v1::Budget};
 
 use super::{
     pool::{Part, Pool},
@@ -10,7 +11,7 @@ use super::{
     slots::Slots,
 };
 use crate::{
-    counters::{Account, budget::stretch},
+    counters::{Account, Charge, Payer, budget::stretch},
     store::protocol::{AccountName, PeriodName, Rate},
 };
 
@@ -46,12 +47,17 @@ impl Holding {
     }
 
     /// The place of the purse of a budget's present period, by the store's time.
-    pub(super) fn purse(&mut self, budget: &Budget, store_ms: u64, now: Duration) -> usize {
+    pub(super) fn purse(&mut self, account: &Account, budget: &Budget, store_ms: u64, now: Duration) -> usize {
         let is_it = |purse: &Purse| purse.is_for(budget) && !purse.is_over(store_ms);
         if let Some(at) = self.purses.iter().position(is_it) {
             return at;
         }
-        self.purses.push(Purse::new(budget, period_name(budget, store_ms), now));
+        let at = i64::try_from(store_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let start = stretch(budget, at.unwrap_or(Timestamp::MAX)).start;
+        // Accounts of other kinds have no budgets.
+        let payer = Payer::of(account).unwrap_or_else(|| Payer::Team(Uid::new("")));
+        let charge = Charge { account: payer, period: budget.period, zone: budget.time_zone.clone(), start };
+        self.purses.push(Purse::new(Arc::new(charge), now));
         self.purses.len() - 1
     }
 
@@ -76,8 +82,8 @@ pub(super) struct Taken {
     pub(super) slot: u64,
     pub(super) requests: Vec<Part>,
     pub(super) tokens: Vec<Part>,
-    /// The period that money was reserved in.
-    pub(super) period: Option<PeriodName>,
+    /// What money was reserved in.
+    pub(super) charge: Option<Arc<Charge>>,
 }
 
 /// An account in the store's words.
@@ -92,13 +98,15 @@ pub(crate) fn account_name(account: &Account) -> AccountName {
     }
 }
 
-/// The period of a budget that a moment of the store's time lies in.
-pub(crate) fn period_name(budget: &Budget, store_ms: u64) -> PeriodName {
-    let at = i64::try_from(store_ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    let period = stretch(budget, at.unwrap_or(jiff::Timestamp::MAX));
-    let start = period.end.map_or(0, |_| period.start.as_second());
+/// The period of a charge in the store's words.
+pub(crate) fn period_of(charge: &Charge) -> PeriodName {
+    let Charge { account: _, period, zone, start } = charge;
+    let budget = Budget { limit: PicoUsd::ZERO, period: *period, time_zone: zone.clone() };
+    let end = stretch(&budget, *start).end;
+    // What never ends has no beginning that could be written.
+    let begins = end.map_or(0, |_| start.as_second());
     PeriodName {
-        name: format!("{:?}/{}/{start}", budget.period, budget.time_zone).into(),
-        end: period.end.and_then(|end| u64::try_from(end.as_millisecond()).ok()),
+        name: format!("{period:?}/{zone}/{begins}").into(),
+        end: end.and_then(|end| u64::try_from(end.as_millisecond()).ok()),
     }
 }

@@ -82,6 +82,8 @@ pub(super) struct Link {
     pub(super) sent_at: Option<Duration>,
     /// The last one that was answered.
     answered: Option<Duration>,
+    /// Spend was settled since the last exchange.
+    pub(super) spend_waits: bool,
     /// Something is wished for before the next regular exchange.
     pub(super) soon: bool,
     clock: Option<StoreClock>,

@@ -39,7 +39,6 @@ pub(super) struct Part {
 /// What the store said of the limit when it was last asked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Told {
-    pub(super) limit: u64,
     /// What is taken, all leases included.
     pub(super) taken: u64,
     /// When all of it has left the window.

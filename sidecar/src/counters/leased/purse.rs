@@ -1,21 +1,17 @@
 //! Money of one period of one budget that this sidecar holds.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use vectoll_config::{
-    PicoUsd, ZoneName,
-    v1::{Budget, Period},
-};
+use vectoll_config::{PicoUsd, v1::Budget};
 
-use super::meter::Meter;
-use crate::store::protocol::PeriodName;
+use super::{holding::period_of, meter::Meter};
+use crate::{counters::Charge, store::protocol::PeriodName};
 
 /// Money of one period. The store reserves for this sidecar what is free, open and owed together ([`Purse::held`]): so what
 /// all sidecars have spent and may yet spend is never more than was granted.
 #[derive(Debug)]
 pub(super) struct Purse {
-    pub(super) kind: Period,
-    pub(super) zone: ZoneName,
+    pub(super) charge: Arc<Charge>,
     pub(super) period: PeriodName,
     /// Granted, and in no call's hands.
     pub(super) free: PicoUsd,
@@ -39,11 +35,10 @@ pub(super) struct Purse {
 }
 
 impl Purse {
-    pub(super) fn new(budget: &Budget, period: PeriodName, now: Duration) -> Self {
+    pub(super) fn new(charge: Arc<Charge>, now: Duration) -> Self {
         Self {
-            kind: budget.period,
-            zone: budget.time_zone.clone(),
-            period,
+            period: period_of(&charge),
+            charge,
             free: PicoUsd::ZERO,
             open: PicoUsd::ZERO,
             owed: VecDeque::new(),
@@ -59,7 +54,7 @@ impl Purse {
     }
 
     pub(super) fn is_for(&self, budget: &Budget) -> bool {
-        self.kind == budget.period && self.zone == budget.time_zone
+        self.charge.period == budget.period && self.charge.zone == budget.time_zone
     }
 
     /// Whether its period is over, by the store's time.

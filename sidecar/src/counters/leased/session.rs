@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -24,8 +25,8 @@ use super::{
 };
 use crate::{
     clock::Now,
-    counters::{Account, Ask, Denial, Exhausted, Open, Retry, Scope, Standing, Used},
-    store::protocol::{AccountName, MOST, PeriodName, Rate},
+    counters::{Account, Ask, Charge, Denial, Exhausted, Open, Retry, Scope, Standing, Used},
+    store::protocol::{AccountName, MOST, Rate},
 };
 
 /// Both rates.
@@ -264,7 +265,7 @@ impl Session {
             if let Some(budget) = scope.budget
                 && ask.money > PicoUsd::ZERO
             {
-                let purse_at = holding.purse(budget, store_ms, now.elapsed);
+                let purse_at = holding.purse(&scope.account, budget, store_ms, now.elapsed);
                 let Some(purse) = holding.purses.get_mut(purse_at) else { continue };
                 let limit = budget.limit.pico();
                 if purse.limit.is_some_and(|had| budget.limit < had) {
@@ -321,6 +322,7 @@ impl Session {
         let (store_ms, slot) = self.link.time(now);
         let mut taken = Vec::with_capacity(ask.scopes.len());
         let mut soon = false;
+        let mut charges = Vec::new();
         for scope in ask.scopes {
             let at = self.holding_of(&scope.account);
             let Some(holding) = self.holdings.get_mut(at) else { continue };
@@ -343,26 +345,27 @@ impl Session {
             holding.slots.touched = now.elapsed;
             holding.slots.meter.add(now.elapsed, 1);
             holding.open += 1;
-            let period = scope.budget.and_then(|budget| {
-                let purse = holding.purse(budget, store_ms, now.elapsed);
+            let charge = scope.budget.and_then(|budget| {
+                let purse = holding.purse(&scope.account, budget, store_ms, now.elapsed);
                 let purse = holding.purses.get_mut(purse)?;
                 purse.reserve(ask.money, now.elapsed);
                 soon |= purse.runs_low(now.elapsed);
-                Some(purse.period.clone())
+                Some(purse.charge.clone())
             });
+            charges.extend(charge.clone());
             for (rate, parts) in RATES.iter().zip(&parts) {
                 for part in parts.iter().filter(|part| part.source == Source::Share) {
                     self.correct(&name, *rate, part.slot, signed(part.amount));
                 }
             }
             let [requests, tokens] = std::mem::take(&mut parts);
-            taken.push(Taken { holding: at, slot, requests, tokens, period });
+            taken.push(Taken { holding: at, slot, requests, tokens, charge });
         }
         self.link.soon |= soon;
         self.open.calls += 1;
         self.open.tokens = self.open.tokens.saturating_add(ask.tokens);
         self.open.money = self.open.money.plus(ask.money);
-        Held { team: ask.team.clone(), taken, tokens: ask.tokens, money: ask.money }
+        Held { team: ask.team.clone(), taken, tokens: ask.tokens, money: ask.money, charges }
     }
 
     /// Replaces a reservation by what was used. `number`: the settlement's, by which the store is told of the spend.
@@ -378,7 +381,8 @@ impl Session {
                 self.owe_tokens(taken.holding, beyond, slot, now);
             }
             let Some(holding) = self.holdings.get_mut(taken.holding) else { continue };
-            let purse = taken.period.and_then(|period| holding.purses.iter_mut().find(|purse| purse.period == period));
+            let purse =
+                taken.charge.and_then(|charge| holding.purses.iter_mut().find(|it| Arc::ptr_eq(&it.charge, &charge)));
             if let Some(purse) = purse {
                 purse.settle(held.money, used.money);
                 if number > upto {
@@ -389,17 +393,37 @@ impl Session {
     }
 
     /// Spend of an earlier process of this sidecar that the store may not know yet: it is held back until it does.
-    pub(crate) fn owe(&mut self, account: &Account, budget: &Budget, period: &PeriodName, number: u64, spent: PicoUsd) {
-        let at = self.holding_of(account);
+    pub(crate) fn owe(&mut self, charge: &Arc<Charge>, number: u64, spent: PicoUsd) {
+        let at = self.holding_of(&Account::from(&charge.account));
         let Some(holding) = self.holdings.get_mut(at) else { return };
-        let place = holding.purses.iter().position(|purse| purse.period == *period).unwrap_or_else(|| {
-            holding.purses.push(Purse::new(budget, period.clone(), Duration::ZERO));
+        let place = holding.purses.iter().position(|purse| purse.charge == *charge).unwrap_or_else(|| {
+            holding.purses.push(Purse::new(charge.clone(), Duration::ZERO));
             holding.purses.len() - 1
         });
         if let Some(purse) = holding.purses.get_mut(place) {
             purse.told = None;
             purse.owe(number, spent);
         }
+    }
+
+    /// Lets go of everything that no call has.
+    pub(crate) fn let_go(&mut self, now: Now) {
+        let mut ended = Vec::new();
+        for (_, holding) in &mut self.holdings {
+            for rate in RATES {
+                let name = holding.name.clone();
+                let over = holding.pool(rate).end(now.elapsed, true);
+                ended.extend(over.into_iter().map(|(slot, left)| (name.clone(), rate, slot, left)));
+            }
+            holding.slots.held = holding.slots.held.min(holding.slots.used);
+            for purse in &mut holding.purses {
+                purse.free = PicoUsd::ZERO;
+            }
+        }
+        for (name, rate, slot, left) in ended {
+            self.correct(&name, rate, slot, -signed(left));
+        }
+        self.link.soon = true;
     }
 
     /// Undoes a reservation: the call was never made.
@@ -409,7 +433,8 @@ impl Session {
             self.return_parts(taken.holding, Rate::Requests, taken.slot, &taken.requests, 1);
             self.return_parts(taken.holding, Rate::Tokens, taken.slot, &taken.tokens, held.tokens);
             let Some(holding) = self.holdings.get_mut(taken.holding) else { continue };
-            let purse = taken.period.and_then(|period| holding.purses.iter_mut().find(|purse| purse.period == period));
+            let purse =
+                taken.charge.and_then(|charge| holding.purses.iter_mut().find(|it| Arc::ptr_eq(&it.charge, &charge)));
             if let Some(purse) = purse {
                 purse.settle(held.money, PicoUsd::ZERO);
             }

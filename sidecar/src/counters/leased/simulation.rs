@@ -7,6 +7,7 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BinaryHeap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -19,13 +20,13 @@ use vectoll_config::{
 };
 
 use super::{
-    Held, TERMS, period_name,
+    Held, TERMS, period_of,
     pool::Source,
     session::{Outcome, Reserved, Session},
 };
 use crate::{
     clock::Now,
-    counters::{Account, Ask, Scope, Used},
+    counters::{Account, Ask, Charge, Scope, Used},
     store::{
         Model, Server,
         protocol::{Entry, Exchange, Identity, Money, PeriodName, Reply, Spend},
@@ -82,7 +83,7 @@ struct Running {
     used: u64,
     reserved: u64,
     money: u64,
-    period: Option<PeriodName>,
+    charge: Option<Arc<Charge>>,
 }
 
 struct Waiting {
@@ -97,7 +98,7 @@ struct Settled {
     number: u64,
     tokens: u64,
     money: u64,
-    period: Option<PeriodName>,
+    charge: Option<Arc<Charge>>,
 }
 
 #[derive(Default)]
@@ -313,8 +314,8 @@ impl World {
     fn start(&mut self, at: usize) {
         let mut session = Session::new(TERMS);
         for settled in &self.sidecars[at].journal {
-            if let (Some(period), Some(budget)) = (&settled.period, &self.budget) {
-                session.owe(&Self::account(), budget, period, settled.number, PicoUsd::new(settled.money));
+            if let Some(charge) = &settled.charge {
+                session.owe(charge, settled.number, PicoUsd::new(settled.money));
             }
         }
         let sidecar = &mut self.sidecars[at];
@@ -367,9 +368,10 @@ impl World {
         let parts = held.taken[0].requests.iter().chain(&held.taken[0].tokens);
         let share = parts.into_iter().any(|part| part.source == Source::Share);
         let store_ms = self.store.seen().max(self.clock());
-        let period = self.budget.as_ref().map(|_| held.taken[0].period.clone().unwrap());
-        if let Some(period) = &period {
-            *self.money.entry(period.clone()).or_default() += tokens * PRICE;
+        let charge = held.charges.first().cloned();
+        assert_eq!(charge.is_some(), self.budget.is_some());
+        if let Some(charge) = &charge {
+            *self.money.entry(period_of(charge)).or_default() += tokens * PRICE;
         }
         self.to_check = true;
         self.admissions.push(Admission { at: store_ms, tokens, share });
@@ -380,7 +382,7 @@ impl World {
             used,
             reserved: tokens,
             money: tokens * PRICE,
-            period,
+            charge,
         };
         self.sidecars[at].calls.insert(self.ids, running);
         let long = if self.rng.u8(0..30) == 0 { self.rng.u64(1_000..20_000) } else { self.rng.u64(1..400) };
@@ -392,19 +394,19 @@ impl World {
         let now = self.moment();
         self.admissions[running.admission].tokens = running.used;
         let money = running.used * PRICE;
-        if let Some(sum) = running.period.as_ref().and_then(|period| self.money.get_mut(period)) {
+        if let Some(sum) = running.charge.as_ref().and_then(|charge| self.money.get_mut(&period_of(charge))) {
             *sum -= running.money - money;
         }
-        let number = self.settle(at, running.used, money, running.period);
+        let number = self.settle(at, running.used, money, running.charge);
         let session = self.sidecars[at].session.as_mut().unwrap();
         session.settle(running.held, Used { tokens: running.used, money: PicoUsd::new(money) }, number, now);
         self.wake(at);
     }
 
-    fn settle(&mut self, at: usize, tokens: u64, money: u64, period: Option<PeriodName>) -> u64 {
+    fn settle(&mut self, at: usize, tokens: u64, money: u64, charge: Option<Arc<Charge>>) -> u64 {
         let journal = &mut self.sidecars[at].journal;
         let number = journal.last().map_or(0, |settled| settled.number) + 1;
-        journal.push(Settled { number, tokens, money, period });
+        journal.push(Settled { number, tokens, money, charge });
         number
     }
 
@@ -417,8 +419,8 @@ impl World {
         for settled in sidecar.journal.iter().skip(usize::try_from(from).unwrap()).take(40) {
             spend.to = settled.number;
             let amount = PicoUsd::new(settled.money);
-            if let Some(period) = &settled.period {
-                spend.charges.push(Money { account: "t".into(), period: period.clone(), amount });
+            if let Some(charge) = &settled.charge {
+                spend.charges.push(Money { account: "t".into(), period: period_of(charge), amount });
             }
             let entry = Entry {
                 month: "2026-09".into(),
@@ -521,7 +523,7 @@ impl World {
         if returns {
             // The journal has the intents: after the restart they are booked at their reservation.
             for running in calls.into_values() {
-                self.settle(at, running.reserved, running.money, running.period);
+                self.settle(at, running.reserved, running.money, running.charge);
             }
             let pause = self.rng.u64(200..5_000);
             self.add(self.now + pause, Event::Start(at));
@@ -592,12 +594,11 @@ impl World {
             assert!(session.pending.is_empty(), "{:?}", session.pending);
         }
         assert_eq!(self.store.parallel("t", self.store.seen().max(self.clock())), 0, "claims are left");
-        if let Some(budget) = &self.budget
-            && vanished == 0
-        {
-            let period = period_name(budget, self.clock());
-            let (_, held) = self.store.money("t", &period.name);
-            assert_eq!(held, PicoUsd::ZERO, "money is still held at rest");
+        if vanished == 0 {
+            for period in self.money.keys() {
+                let (_, held) = self.store.money("t", &period.name);
+                assert_eq!(held, PicoUsd::ZERO, "money is still held at rest");
+            }
         }
         assert!(self.admissions.len() > 20, "hardly anything was admitted: {}", self.admissions.len());
     }

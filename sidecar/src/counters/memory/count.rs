@@ -1,16 +1,17 @@
 //! What is counted for one account: its windows, its calls under way, and its money.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use vectoll_config::{
-    PicoUsd, ZoneName,
-    v1::{Budget, Period},
-};
+use vectoll_config::{PicoUsd, v1::Budget};
 
 use crate::{
     clock::Now,
-    counters::{Ask, Denial, Exhausted, Quota, Retry, Scope, budget::stretch, window::Window},
+    counters::{
+        Account, Ask, Charge, Denial, Exhausted, Payer, Quota, Retry, Scope,
+        budget::{Stretch, stretch},
+        window::Window,
+    },
 };
 
 /// Ways of setting a budget that are remembered at once.
@@ -28,19 +29,25 @@ pub(super) struct Count {
 /// Money spent in one period of one budget.
 #[derive(Debug)]
 pub(super) struct Purse {
-    pub(super) period: Period,
-    pub(super) zone: ZoneName,
-    pub(super) start: Timestamp,
+    /// Which period of which budget.
+    pub(super) charge: Arc<Charge>,
     pub(super) end: Option<Timestamp>,
     /// Booked and reserved together: what the limit is held against.
     pub(super) taken: PicoUsd,
+    /// The part of it that is settled: what outlives the process.
+    pub(super) booked: PicoUsd,
     /// It holds the reservations that came after this one in the table's sequence.
     pub(super) since: u64,
 }
 
 impl Purse {
     pub(super) fn is_for(&self, budget: &Budget) -> bool {
-        self.period == budget.period && self.zone == budget.time_zone
+        self.charge.period == budget.period && self.charge.zone == budget.time_zone
+    }
+
+    /// Whether a moment lies in the period.
+    pub(super) fn covers(&self, wall: Timestamp) -> bool {
+        self.charge.start <= wall && !self.is_over(wall)
     }
 
     pub(super) fn is_over(&self, wall: Timestamp) -> bool {
@@ -48,44 +55,53 @@ impl Purse {
     }
 }
 
+/// What a purse hands on to another one of its account. Compared in this order: the most that was taken decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Carried {
+    pub(super) taken: PicoUsd,
+    pub(super) since: u64,
+    pub(super) booked: PicoUsd,
+}
+
 impl Count {
     /// Brings windows and periods up to the present.
-    pub(super) fn advance(&mut self, slot: u64, budget: Option<&Budget>, wall: Timestamp, since: u64) {
+    pub(super) fn advance(&mut self, slot: u64, scope: &Scope<'_>, wall: Timestamp, since: u64) {
         self.requests.advance(slot);
         self.tokens.advance(slot);
         // A budget that was taken away keeps its count: put back within the period, it goes on where it was.
-        let Some(budget) = budget else { return };
+        let Some(budget) = scope.budget else { return };
+        self.open(&scope.account, budget, wall, since);
+    }
+
+    /// Sees to a purse for the budget's period that a moment lies in.
+    pub(super) fn open(&mut self, account: &Account, budget: &Budget, wall: Timestamp, since: u64) {
         if self.purses.iter().any(|purse| purse.is_for(budget) && !purse.is_over(wall)) {
             return;
         }
-        let period = stretch(budget, wall);
-        let (taken, since) = match self.carried(period.start, wall) {
-            (PicoUsd::ZERO, _) => (PicoUsd::ZERO, since),
-            carried => carried,
+        let Some(account) = Payer::of(account) else { return };
+        let Stretch { start, end } = stretch(budget, wall);
+        let carried = self.carried(start, wall);
+        let (taken, booked, since) = match carried.taken {
+            PicoUsd::ZERO => (PicoUsd::ZERO, PicoUsd::ZERO, since),
+            taken => (taken, carried.booked, carried.since),
         };
         self.purses.retain(|purse| !purse.is_over(wall) && !purse.is_for(budget));
         if self.purses.len() >= MOST_PURSES {
             self.purses.remove(0);
         }
-        self.purses.push(Purse {
-            period: budget.period,
-            zone: budget.time_zone.clone(),
-            start: period.start,
-            end: period.end,
-            taken,
-            since,
-        });
+        let charge = Charge { account, period: budget.period, zone: budget.time_zone.clone(), start };
+        self.purses.push(Purse { charge: Arc::new(charge), end, taken, booked, since });
     }
 
     /// What a period that begins at `start` inherits: the most that was taken in a period within it. A budget whose
     /// period or time zone is edited does not begin at nothing.
-    pub(super) fn carried(&self, start: Timestamp, wall: Timestamp) -> (PicoUsd, u64) {
+    pub(super) fn carried(&self, start: Timestamp, wall: Timestamp) -> Carried {
         self.purses
             .iter()
-            .filter(|purse| purse.start >= start && !purse.is_over(wall))
-            .map(|purse| (purse.taken, purse.since))
+            .filter(|purse| purse.charge.start >= start && !purse.is_over(wall))
+            .map(|purse| Carried { taken: purse.taken, since: purse.since, booked: purse.booked })
             .max()
-            .unwrap_or((PicoUsd::ZERO, 0))
+            .unwrap_or_default()
     }
 
     /// Everything that stands against a call in this scope.

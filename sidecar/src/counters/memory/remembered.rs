@@ -1,95 +1,101 @@
 //! Money of budgets over a restart.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 use vectoll_config::{
-    PicoUsd, Uid, ZoneName,
+    PicoUsd, ZoneName,
     v1::{Budget, Period},
 };
 
-use super::{Memory, count::Purse};
-use crate::counters::{Account, budget::stretch};
+use super::{Memory, Table, count::Purse};
+use crate::counters::{Account, Charge, Payer, budget::stretch};
 
 /// A budget's money as it is kept over a restart.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(from = "Written", into = "Written")]
 pub struct Remembered {
-    account: RememberedAccount,
+    charge: Arc<Charge>,
+    booked: PicoUsd,
+}
+
+/// The same as it is written; `taken` is in pico-USD.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Written {
+    account: Payer,
     period: Period,
     zone: ZoneName,
     start: Timestamp,
     taken: u64,
 }
 
-/// The accounts that have budgets.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-enum RememberedAccount {
-    Key(Uid),
-    Team(Uid),
-    TeamUser(Uid, Arc<str>),
+impl From<Written> for Remembered {
+    fn from(Written { account, period, zone, start, taken }: Written) -> Self {
+        Self { charge: Arc::new(Charge { account, period, zone, start }), booked: PicoUsd::new(taken) }
+    }
+}
+
+impl From<Remembered> for Written {
+    fn from(Remembered { charge, booked }: Remembered) -> Self {
+        let Charge { account, period, zone, start } = Arc::unwrap_or_clone(charge);
+        Self { account, period, zone, start, taken: booked.pico() }
+    }
 }
 
 impl Memory {
-    /// The budgets' money, for keeping. What is reserved counts as spent: after a restart nobody can settle it.
+    /// The settled money of all budgets, for keeping. Of reservations the journal knows.
     pub fn remember(&self) -> Vec<Remembered> {
-        let mut all = Vec::new();
-        {
-            let table = self.table();
-            for (account, &id) in &table.index {
-                let account = match account {
-                    Account::Key(uid) => RememberedAccount::Key(uid.clone()),
-                    Account::Team(uid) => RememberedAccount::Team(uid.clone()),
-                    Account::TeamUser(uid, user) => RememberedAccount::TeamUser(uid.clone(), user.clone()),
-                    Account::KeyUser(..) | Account::KeyModel(..) | Account::TeamModel(..) => continue,
-                };
-                for purse in table.counts.get(id).iter().flat_map(|count| &count.purses) {
-                    all.push(Remembered {
-                        account: account.clone(),
-                        period: purse.period,
-                        zone: purse.zone.clone(),
-                        start: purse.start,
-                        taken: purse.taken.pico(),
-                    });
-                }
-            }
-        }
-        // Not under the lock: no call waits for it.
-        all.sort_by(|a, b| a.account.cmp(&b.account).then(a.start.cmp(&b.start)));
-        all
-    }
-
-    /// Grows whenever there is something new to remember.
-    pub fn changes(&self) -> u64 {
-        self.table().changes
+        let table = self.table();
+        let purses = table.counts.iter().flat_map(|(_, count)| &count.purses);
+        // Little is done under the lock: no call waits for long.
+        purses.map(|purse| Remembered { charge: purse.charge.clone(), booked: purse.booked }).collect()
     }
 
     /// Takes up what a former process of this sidecar remembered. Periods that are over are dropped when next used.
     pub fn recall(&self, remembered: Vec<Remembered>) {
         let mut table = self.table();
-        for entry in remembered {
-            let budget = Budget { limit: PicoUsd::ZERO, period: entry.period, time_zone: entry.zone };
-            let period = stretch(&budget, entry.start);
-            let account = match entry.account {
-                RememberedAccount::Key(uid) => Account::Key(uid),
-                RememberedAccount::Team(uid) => Account::Team(uid),
-                RememberedAccount::TeamUser(uid, user) => {
-                    table.users.insert(uid.clone(), user.clone());
-                    Account::TeamUser(uid, user)
-                }
-            };
-            let id = table.id(&account);
+        for Remembered { charge, booked } in remembered {
+            let budget = Budget { limit: PicoUsd::ZERO, period: charge.period, time_zone: charge.zone.clone() };
+            let end = stretch(&budget, charge.start).end;
+            let id = table.account_of(&charge.account);
             if let Some(count) = table.counts.get_mut(id) {
-                count.purses.push(Purse {
-                    period: entry.period,
-                    zone: budget.time_zone,
-                    start: period.start,
-                    end: period.end,
-                    taken: PicoUsd::new(entry.taken),
-                    since: 0,
-                });
+                count.purses.push(Purse { charge, end, taken: booked, booked, since: 0 });
             }
         }
+    }
+
+    /// Books money that a former process of this sidecar settled after the last time that it remembered: `charges` are
+    /// the budgets that it was reserved in, `admitted` is when.
+    pub fn replay(&self, charges: &[Arc<Charge>], admitted: Timestamp, money: PicoUsd) {
+        let mut table = self.table();
+        let mut accounts = HashSet::new();
+        for charge in charges {
+            let Charge { account, period, zone, start: _ } = &**charge;
+            let id = table.account_of(account);
+            accounts.insert(id);
+            if let Some(count) = table.counts.get_mut(id) {
+                let budget = Budget { limit: PicoUsd::ZERO, period: *period, time_zone: zone.clone() };
+                count.open(&Account::from(account), &budget, admitted, 0);
+            }
+        }
+        // Once an account, in all that it keeps up: a budget that was edited while the call ran is among them.
+        for id in accounts {
+            let purses = table.counts.get_mut(id).into_iter().flat_map(|count| &mut count.purses);
+            let named = |purse: &Purse| charges.iter().any(|charge| **charge == *purse.charge);
+            for purse in purses.filter(|purse| named(purse) || purse.covers(admitted)) {
+                purse.taken = purse.taken.plus(money);
+                purse.booked = purse.booked.plus(money);
+            }
+        }
+    }
+}
+
+impl Table {
+    fn account_of(&mut self, payer: &Payer) -> usize {
+        if let Payer::TeamUser(team, user) = payer {
+            self.users.insert(team.clone(), user.clone());
+        }
+        self.id(&Account::from(payer))
     }
 }

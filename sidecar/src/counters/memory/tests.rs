@@ -134,7 +134,7 @@ fn a_settlement_after_its_window_takes_nothing_from_others() {
 }
 
 #[test]
-fn money_outlives_a_restart_and_reserved_money_counts_as_spent() {
+fn settled_money_outlives_a_restart_and_the_journal_adds_the_rest() {
     let memory = Memory::default();
     let money = budget(100, Period::Total);
     let scopes = [scope("k", None, Some(&money))];
@@ -144,8 +144,43 @@ fn money_outlives_a_restart_and_reserved_money_counts_as_spent() {
     let text = serde_json::to_string(&memory.remember()).unwrap();
     let next = Memory::default();
     next.recall(serde_json::from_str(&text).unwrap());
+    assert_eq!(next.spending(&scopes[0].account, &money, at(0)).taken, PicoUsd::new(20), "without what is reserved");
+    next.replay(held.charges(), at(2).wall, PicoUsd::new(30));
     assert_eq!(next.spending(&scopes[0].account, &money, at(0)).taken, PicoUsd::new(50));
     memory.give_back(held);
+}
+
+#[test]
+fn replayed_money_counts_in_its_own_period_and_in_every_budget_that_the_account_keeps_up() {
+    let (daily, monthly) = (budget(100, Period::Daily), budget(1000, Period::Monthly));
+    let account = scope("k", None, None).account;
+    let under = |budget| [Scope { account: account.clone(), limits: Limits::default(), budget: Some(budget) }];
+    let memory = Memory::default();
+    let before_midnight = at(12 * 3600 - 10);
+    let after = at(12 * 3600);
+    let first = reserve(&memory, &under(&daily), 60, before_midnight).unwrap();
+    let edited = reserve(&memory, &under(&monthly), 30, before_midnight).unwrap();
+    assert_eq!((first.charges().len(), edited.charges().len()), (1, 2));
+    let next_day = reserve(&memory, &under(&daily), 7, after).unwrap();
+    // In another order than they were reserved in, as answers come.
+    let next = Memory::default();
+    next.replay(edited.charges(), before_midnight.wall, PicoUsd::new(30));
+    next.replay(next_day.charges(), after.wall, PicoUsd::new(7));
+    next.replay(first.charges(), before_midnight.wall, PicoUsd::new(50));
+    assert_eq!(next.spending(&account, &daily, after).taken, PicoUsd::new(7));
+    assert_eq!(next.spending(&account, &monthly, after).taken, PicoUsd::new(87));
+    for (held, money) in [(first, 50), (edited, 30), (next_day, 7)] {
+        memory.settle(held, Used { tokens: 0, money: PicoUsd::new(money) }, after);
+    }
+    for budget in [&daily, &monthly] {
+        assert_eq!(memory.spending(&account, budget, after), next.spending(&account, budget, after));
+    }
+    let remembered = |memory: &Memory| {
+        let mut all: Vec<String> = memory.remember().iter().map(|each| serde_json::to_string(each).unwrap()).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(remembered(&memory), remembered(&next));
 }
 
 #[test]

@@ -1,0 +1,57 @@
+//! Which budget a call's money counts in, for the journal and for whoever else keeps budgets.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use vectoll_config::{Uid, ZoneName, v1::Period};
+
+use super::Account;
+
+/// One period of one budget. Made when the period begins and shared by all calls in it, so that no call asks the calendar.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Charge {
+    /// Whose budget.
+    pub account: Payer,
+    /// How long it lasts.
+    pub period: Period,
+    /// By whose calendar.
+    pub zone: ZoneName,
+    /// The period's first moment.
+    pub start: Timestamp,
+}
+
+/// The accounts that have budgets.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Payer {
+    /// A key.
+    Key(Uid),
+    /// A team.
+    Team(Uid),
+    /// A user of a team.
+    TeamUser(Uid, Arc<str>),
+}
+
+impl Payer {
+    /// The payer that an account is; none: accounts of this kind have no budget.
+    pub fn of(account: &Account) -> Option<Self> {
+        match account {
+            Account::Key(uid) => Some(Self::Key(uid.clone())),
+            Account::Team(uid) => Some(Self::Team(uid.clone())),
+            Account::TeamUser(uid, user) => Some(Self::TeamUser(uid.clone(), user.clone())),
+            Account::KeyUser(..) | Account::KeyModel(..) | Account::TeamModel(..) => None,
+        }
+    }
+}
+
+impl From<&Payer> for Account {
+    fn from(payer: &Payer) -> Self {
+        match payer {
+            Payer::Key(uid) => Self::Key(uid.clone()),
+            Payer::Team(uid) => Self::Team(uid.clone()),
+            Payer::TeamUser(uid, user) => Self::TeamUser(uid.clone(), user.clone()),
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! What a call may cost is written down before it is sent, and what it did cost before its answer's last byte goes out.
+//!
+//! The journal is a folder of append-only segments ([`frame`]) of numbered records ([`record`]). An [`Intent`] is written
+//! before a provider is called, and one [`Settlement`] or `Void` ends it. A call that has no end when the process has, is
+//! booked at the next start at what it held, as unsettled ([`recover`]). So the books never fall short of what providers
+//! charged, whenever the process is killed.
+//!
+//! **What a record costs.** One `write(2)` into the kernel's cache, and no `fsync`: what the kernel has outlives the process,
+//! however it ends. It does not outlive a machine that loses its power; a checkpoint has the disk take all that it covers.
+//!
+//! **How books and journal agree.** A settlement gets its number, is appended and is booked under one lock, and
+//! [`Journal::cut`] copies the books under the same lock, together with the last number given. So a checkpoint's books
+//! contain exactly the settlements up to its number. It lists the intents that were open then, so that nothing before its
+//! number has to be read again. A start takes the checkpoint and follows the records after it ([`replay`]).
+//!
+//! **Where it ends.** The segments hold at most so many bytes. A full journal and a disk that takes nothing refuse a call
+//! before it is sent. The end of a call is never refused: what the disk does not take is owed to it and written first as soon
+//! as it can be; until then no call is sent.
+
+mod frame;
+mod identity;
+mod recent;
+mod record;
+mod recover;
+mod replay;
+mod retention;
+mod segment;
+mod state;
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::Notify;
+use vectoll_config::{PicoUsd, Uid};
+
+use self::{
+    recent::{Part, Reader, Recent},
+    recover::{Recovered, recover},
+    state::State,
+};
+use crate::{counters::Used, ledger::Certainty, metrics::JournalMetrics};
+
+pub use frame::NotARecord;
+pub use identity::Identity;
+pub use record::{Intent, Kind, Named, Open, Record, Refine, Settled, Settlement, Void};
+pub use replay::Covered;
+pub use retention::Retention;
+
+/// The largest size of a segment, in bytes, but for what is carried over into it.
+const SEGMENT: u64 = 4 * 1024 * 1024;
+/// A journal has room for at least so many segments.
+const SEGMENTS: u64 = 16;
+
+/// How a journal is kept.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The most bytes of all segments. Ends of calls under way may go beyond.
+    most_bytes: u64,
+    /// Where a segment ends.
+    segment_bytes: u64,
+    /// What segments are kept for, to begin with.
+    retention: Retention,
+    /// Told when a segment has come to its end.
+    rotated: Arc<Notify>,
+}
+
+impl Options {
+    /// A journal of at most so many bytes.
+    pub fn new(most_bytes: u64, retention: Retention) -> Self {
+        let segment_bytes = (most_bytes / SEGMENTS).clamp(1, SEGMENT);
+        Self { most_bytes, segment_bytes, retention, rotated: Arc::default() }
+    }
+}
+
+/// Why a state folder's journal cannot be taken up.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Not readable or writable.
+    #[error("failed to use {path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Not an identity.
+    #[error("{path} does not hold 32 hexadecimal digits: move it away if no store knows this sidecar")]
+    Identity {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The first records could not be written.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+}
+
+/// Why a call cannot be sent: its intent could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// As large as it may become.
+    #[error("failed to write the journal: it has {bytes} bytes of at most {most}")]
+    Full {
+        /// Its size.
+        bytes: u64,
+        /// The most.
+        most: u64,
+    },
+    /// The disk does not take it.
+    #[error("failed to write the journal: {0}")]
+    Unavailable(#[source] io::Error),
+    /// There is no record of such a call.
+    #[error(transparent)]
+    NotARecord(#[from] NotARecord),
+}
+
+/// The proof that an intent is written. It must be settled or voided; lost, the call is unsettled after the next start.
+#[derive(Debug)]
+#[must_use = "a call that was announced has an end"]
+pub struct Opened {
+    number: u64,
+    intent: Arc<Intent>,
+}
+
+impl Opened {
+    /// The intent's number.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// The intent.
+    pub fn intent(&self) -> &Arc<Intent> {
+        &self.intent
+    }
+}
+
+/// What a checkpoint is made of.
+#[derive(Debug)]
+pub struct Cut<T> {
+    /// How far it reaches.
+    pub covered: Covered,
+    /// The copy of the books.
+    pub content: T,
+    /// What the disk must have before the checkpoint may stand there.
+    pub files: Vec<Arc<File>>,
+}
+
+/// The journal of a state folder. One process has it at a time: see [`crate::keep`].
+#[derive(Debug)]
+pub struct Journal {
+    identity: Identity,
+    epoch: u64,
+    state: Mutex<State>,
+    reader: Reader,
+    rotated: Arc<Notify>,
+}
+
+impl Journal {
+    /// Takes up the journal of a state folder, or begins it. `book` gets every settlement that the checkpoint does not
+    /// contain, in order.
+    pub fn open(
+        folder: &Path,
+        options: Options,
+        covered: Covered,
+        metrics: JournalMetrics,
+        book: impl FnMut(&Settled),
+    ) -> Result<Self, OpenError> {
+        let rotated = options.rotated.clone();
+        let Recovered { identity, epoch, state } = recover(folder, options, covered, metrics, book)?;
+        Ok(Self { identity, epoch, state: Mutex::new(state), reader: Reader::default(), rotated })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock leaves whole records: every statement that changes the files is the last of its step.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Who keeps it: the same for as long as the state folder.
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Which start of the sidecar this is; grows with each.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Writes that a call is about to be sent. Only then may it be.
+    pub fn intend(&self, intent: Intent) -> Result<Opened, AppendError> {
+        let intent = Arc::new(intent);
+        let number = self.state().intend(intent.clone())?;
+        Ok(Opened { number, intent })
+    }
+
+    /// Writes that a call holds less than was thought: what it is booked at if it has no end. More is not taken.
+    pub fn refine(&self, opened: &Opened, tokens: u64, money: PicoUsd) {
+        self.state().refine(Refine { intent: opened.number, tokens, money });
+    }
+
+    /// Writes what a call cost. `book` books it, in the same step: no checkpoint comes between.
+    pub fn settle(&self, opened: Opened, used: Used, certainty: Certainty, overrun: u64, book: impl FnOnce(&Settled)) {
+        let Opened { number, intent } = opened;
+        let Used { tokens, money } = used;
+        let settlement = Settlement { intent: number, tokens, money, certainty, overrun };
+        let mut state = self.state();
+        let settled = state.settle(intent, settlement);
+        book(&settled);
+    }
+
+    /// Writes that a call was not sent after all.
+    pub fn void(&self, opened: Opened) {
+        let Opened { number, intent } = opened;
+        self.state().void(Void { intent: number });
+        drop(intent);
+    }
+
+    /// Copies the books for a checkpoint, at a moment that the journal knows.
+    pub fn cut<T>(&self, copy: impl FnOnce() -> T) -> Cut<T> {
+        let mut state = self.state();
+        // What the disk is owed is in the books: there must be no intent left of it after the checkpoint.
+        if let Err(error) = state.pay() {
+            tracing::debug!(%error, "the journal is still owed records");
+        }
+        let covered = Covered { number: state.next - 1, open: state.open.clone() };
+        let sealed = state.sealed.iter().filter_map(|segment| segment.unsynced.clone());
+        let files = sealed.chain([state.tail.file()]).collect();
+        Cut { covered, content: copy(), files }
+    }
+
+    /// The last number that was given: what changes whenever there is something new to keep.
+    pub fn last(&self) -> u64 {
+        self.state().next - 1
+    }
+
+    /// A checkpoint up to this number is on the disk, and everything that it was made of.
+    pub fn covered(&self, number: u64) {
+        let mut state = self.state();
+        state.covered = state.covered.max(number);
+        for segment in state.sealed.iter_mut().filter(|segment| segment.last <= number) {
+            segment.unsynced = None;
+        }
+    }
+
+    /// Removes the segments that are needed no more. `now` is the time since the clock was started.
+    pub fn sweep(&self, now: Duration) {
+        let mut gone = Vec::new();
+        {
+            let mut state = self.state();
+            let State { sealed, teams, retention, covered, .. } = &mut *state;
+            sealed.retain_mut(|segment| {
+                let goes = retention.lets_go(segment, *covered, teams, now);
+                if goes {
+                    gone.push(segment.path.clone());
+                }
+                !goes
+            });
+            state.metrics.bytes(state.bytes());
+        }
+        for path in gone {
+            if let Err(error) = std::fs::remove_file(&path) {
+                tracing::warn!(segment = %path.display(), %error, "a segment that is needed no more cannot be removed");
+            }
+        }
+    }
+
+    /// Waits until a segment has come to its end: a checkpoint lets it go.
+    pub async fn rotated(&self) {
+        self.rotated.notified().await;
+    }
+
+    /// Changes what segments are kept for. What goes to a store after this is held in memory as far as there is room.
+    pub fn retain(&self, retention: Retention) {
+        let mut state = self.state();
+        if state.retention != retention {
+            state.recent = Recent::after(state.next - 1);
+            state.retention = retention;
+        }
+    }
+
+    /// The teams with settlements that the store does not have.
+    pub fn teams(&self) -> Vec<Uid> {
+        let state = self.state();
+        state.teams.iter().filter(|(_, team)| team.last > team.acknowledged).map(|(uid, _)| uid.clone()).collect()
+    }
+
+    /// The settlements of a team with a number after this one, in order, at most so many: recent ones from memory, older ones
+    /// from the segments. Reads files: for a thread that may wait. Only what is written is told, so that no restart books it
+    /// under another number.
+    pub fn settled_after(&self, team: &Uid, after: u64, most: usize) -> Vec<Arc<Settled>> {
+        let parts = {
+            let state = self.state();
+            if let Some(recent) = state.recent.of(team, after, most) {
+                return recent;
+            }
+            let may_have = |teams: &HashMap<Uid, u64>| teams.get(team).is_some_and(|&last| last > after);
+            let sealed = state.sealed.iter().filter(|segment| may_have(&segment.teams));
+            let mut parts: Vec<Part> =
+                sealed.map(|segment| Part { path: segment.path.clone(), bytes: segment.bytes }).collect();
+            if may_have(&state.tail.teams) {
+                parts.push(Part { path: state.tail.path.clone(), bytes: state.tail.bytes });
+            }
+            parts
+        };
+        self.reader.settled_after(&parts, team, after, most)
+    }
+
+    /// The store has a team's settlements up to this number. A smaller one than before takes that back: the store has lost
+    /// some, and gets them again.
+    pub fn acknowledged(&self, team: &Uid, upto: u64) {
+        if let Some(team) = self.state().teams.get_mut(team) {
+            team.acknowledged = upto;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

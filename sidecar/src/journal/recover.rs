@@ -1,0 +1,137 @@
+//! A journal taken up at the start: segments read and repaired, settlements booked, calls without an end settled.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    Covered, OpenError, Options,
+    frame::Scan,
+    identity::{Epoch, Identity},
+    recent::Recent,
+    record::{Kind, Record, Settled},
+    replay::{Replay, Standing, settled_in},
+    retention::Progress,
+    segment::{self, Found, Sealed, Tail},
+    state::{State, carry, reach},
+};
+use crate::metrics::JournalMetrics;
+
+const JOURNAL: &str = "journal";
+const DAMAGED: &str = "damaged";
+
+/// What a journal begins with.
+pub(super) struct Recovered {
+    pub(super) identity: Identity,
+    pub(super) epoch: u64,
+    pub(super) state: State,
+}
+
+/// Takes up the journal of a state folder. `book` gets every settlement that the checkpoint does not contain, in order; those
+/// of calls that had no end are written before they are booked.
+pub(super) fn recover(
+    folder: &Path,
+    options: Options,
+    covered: Covered,
+    metrics: JournalMetrics,
+    mut book: impl FnMut(&Settled),
+) -> Result<Recovered, OpenError> {
+    let identity = Identity::of(folder)?;
+    let journal = folder.join(JOURNAL);
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::Io { path, source }
+    };
+    fs::create_dir_all(&journal).map_err(failed(&journal))?;
+    let number = covered.number;
+    let mut replay = Replay::new(covered);
+    let mut sealed = VecDeque::new();
+    let mut teams: HashMap<_, Progress> = HashMap::new();
+    let (mut reached, mut booked) = (number, 0_u64);
+    for (first, path) in segment::list(&journal).map_err(failed(&journal))? {
+        let Found { scan, bytes } = segment::repair(&path, &folder.join(DAMAGED)).map_err(failed(&path))?;
+        tell(&path, &scan, &metrics);
+        let found = summary(path, first, bytes, &scan.records);
+        reached = reached.max(found.last);
+        for (team, last) in &found.teams {
+            reach(&mut teams, team, *last, |progress| &mut progress.last);
+        }
+        sealed.push_back(found);
+        for settled in scan.records.into_iter().filter_map(|record| replay.take(record)) {
+            booked += 1;
+            book(&settled);
+        }
+    }
+    let Standing { last, open, orphans } = replay.end();
+    if orphans > 0 {
+        metrics.damaged(orphans);
+        tracing::error!(
+            settlements = orphans,
+            "calls of a damaged part of the journal cannot be booked: nobody knows whose they were"
+        );
+    }
+    let Epoch(epoch) = Epoch::next(folder, reached.max(last))?;
+    let next = Epoch(epoch).first_number().max(reached.max(last).saturating_add(1));
+    let mut buffer = Vec::new();
+    let mut tail = Tail::begin(&journal, next).map_err(failed(&journal))?;
+    carry(&mut tail, &open, &mut buffer).map_err(OpenError::Append)?;
+    let mut state = State {
+        folder: journal,
+        retention: options.retention,
+        options,
+        next,
+        tail,
+        sealed,
+        owed: VecDeque::new(),
+        teams,
+        recent: Recent::after(next - 1),
+        covered: number,
+        open: open.clone(),
+        buffer,
+        failing: false,
+        metrics,
+    };
+    let without_end = open.len();
+    for (number, open) in open {
+        book(&state.settle(open.intent.clone(), open.unsettled(number)));
+    }
+    if without_end > 0 {
+        tracing::warn!(
+            calls = without_end,
+            "calls of a former process had no end: they are booked at their reservation, as unsettled"
+        );
+    }
+    state.metrics.bytes(state.bytes());
+    tracing::info!(%identity, epoch, segments = state.sealed.len(), booked, "the journal was taken up");
+    Ok(Recovered { identity, epoch, state })
+}
+
+/// Says what was wrong with a segment.
+fn tell(path: &Path, scan: &Scan, metrics: &JournalMetrics) {
+    let Scan { records: _, damaged, torn } = scan;
+    if let Some(at) = torn {
+        tracing::warn!(segment = %path.display(), at, "the last record was never finished: it was cut off");
+    }
+    metrics.damaged(damaged.len() as u64);
+    for stretch in damaged {
+        tracing::error!(
+            segment = %path.display(), from = stretch.start, to = stretch.end,
+            "a part of the journal is damaged: what can be read of it is, and the file as it was is in `damaged`"
+        );
+    }
+}
+
+fn summary(path: PathBuf, first: u64, bytes: u64, records: &[Record]) -> Sealed {
+    let own = |Record(number, kind): &Record| match kind {
+        Kind::Carried(_) => None,
+        Kind::Intent(_) | Kind::Refine(_) | Kind::Settlement(_) | Kind::Void(_) => Some(*number),
+    };
+    let last = records.iter().filter_map(own).max().unwrap_or(first.saturating_sub(1));
+    let mut teams = HashMap::new();
+    for settled in settled_in(records.iter().cloned()) {
+        reach(&mut teams, &settled.intent.team.uid, settled.number, |last| last);
+    }
+    Sealed { path, last, bytes, teams, unsynced: None, acknowledged: None }
+}

@@ -1,0 +1,116 @@
+//! What a journal's records come to, from a checkpoint on. Pure: the files are read elsewhere.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use super::record::{Kind, Open, Record, Settled};
+
+/// What a checkpoint says of the journal: everything up to a record, and what was open then.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Covered {
+    /// The last record that the checkpoint's books contain.
+    pub number: u64,
+    /// The intents that had no end at that record, by number.
+    pub open: BTreeMap<u64, Open>,
+}
+
+/// Follows records in the order in which they were written.
+#[derive(Debug)]
+pub(super) struct Replay {
+    covered: u64,
+    last: u64,
+    open: BTreeMap<u64, Open>,
+    ended: HashSet<u64>,
+    orphans: u64,
+}
+
+/// Where a journal stands after its last record.
+#[derive(Debug)]
+pub(super) struct Standing {
+    /// The largest number that was ever seen.
+    pub(super) last: u64,
+    /// Intents without an end.
+    pub(super) open: BTreeMap<u64, Open>,
+    /// Settlements of calls whose intent was lost to damage: nobody knows whom they belong to.
+    pub(super) orphans: u64,
+}
+
+impl Replay {
+    pub(super) fn new(covered: Covered) -> Self {
+        let Covered { number, open } = covered;
+        Self { covered: number, last: number, open, ended: HashSet::new(), orphans: 0 }
+    }
+
+    /// Takes the next record. A settlement that the checkpoint does not contain comes back, to be booked.
+    ///
+    /// What the checkpoint covers is not looked at, so that damage there does no harm. A number that was seen before is the
+    /// copy of a record, which changes nothing.
+    pub(super) fn take(&mut self, Record(number, kind): Record) -> Option<Settled> {
+        let is_new = number > self.last;
+        let is_after = number > self.covered;
+        self.last = self.last.max(number);
+        match kind {
+            Kind::Carried(open) => {
+                // It comes with its own number, which is smaller than those around it.
+                if is_after && !self.ended.contains(&number) {
+                    self.open.insert(number, open);
+                }
+                None
+            }
+            Kind::Intent(intent) if is_new => {
+                self.open.insert(number, Open::new(intent));
+                None
+            }
+            Kind::Refine(refine) if is_new => {
+                if let Some(open) = self.open.get_mut(&refine.intent) {
+                    open.refine(refine);
+                }
+                None
+            }
+            Kind::Settlement(settlement) if is_new => {
+                self.ended.insert(settlement.intent);
+                let Some(Open { intent, tokens: _, money: _ }) = self.open.remove(&settlement.intent) else {
+                    self.orphans += 1;
+                    return None;
+                };
+                Some(Settled { number, intent, settlement })
+            }
+            Kind::Void(void) if is_new => {
+                self.ended.insert(void.intent);
+                self.open.remove(&void.intent);
+                None
+            }
+            Kind::Intent(_) | Kind::Refine(_) | Kind::Settlement(_) | Kind::Void(_) => None,
+        }
+    }
+
+    pub(super) fn end(self) -> Standing {
+        let Self { covered: _, last, open, ended: _, orphans } = self;
+        Standing { last, open, orphans }
+    }
+}
+
+/// The settlements in one segment, with their calls: an intent stands in the segment of its settlement, or was carried there.
+pub(super) fn settled_in(records: impl IntoIterator<Item = Record>) -> Vec<Arc<Settled>> {
+    let mut intents = HashMap::new();
+    let mut settled = Vec::new();
+    for Record(number, kind) in records {
+        match kind {
+            Kind::Intent(intent) | Kind::Carried(Open { intent, tokens: _, money: _ }) => {
+                intents.insert(number, intent);
+            }
+            Kind::Settlement(settlement) => {
+                if let Some(intent) = intents.remove(&settlement.intent) {
+                    settled.push(Arc::new(Settled { number, intent, settlement }));
+                }
+            }
+            Kind::Void(void) => {
+                intents.remove(&void.intent);
+            }
+            Kind::Refine(_) => {}
+        }
+    }
+    settled
+}

@@ -1,0 +1,159 @@
+//! The journal's files: what they are called, how they are read, repaired and written.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use vectoll_config::Uid;
+
+use super::frame::{Scan, scan};
+use crate::atomic_file;
+
+const EXTENSION: &str = "vtj";
+/// Damaged segments that are set aside. Those beyond are only repaired: what is kept for people to look at stays bounded.
+const MOST_SET_ASIDE: usize = 16;
+
+/// A segment's path, by the number of the first record that was new in it.
+pub(super) fn path(folder: &Path, first: u64) -> PathBuf {
+    folder.join(format!("{first:020}.{EXTENSION}"))
+}
+
+/// The segments of a folder, oldest first. Other files are left alone.
+pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let first = path.file_stem().and_then(|stem| stem.to_str()?.parse().ok());
+        if let (Some(first), true) = (first, path.extension().is_some_and(|extension| extension == EXTENSION)) {
+            found.push((first, path));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
+
+/// A segment that is not written to any more.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    pub(super) path: PathBuf,
+    /// The largest number in it.
+    pub(super) last: u64,
+    pub(super) bytes: u64,
+    /// The largest number of a settlement of each team.
+    pub(super) teams: HashMap<Uid, u64>,
+    /// To be synchronised at the next checkpoint.
+    pub(super) unsynced: Option<Arc<File>>,
+    /// When it was first seen that the store has all of it.
+    pub(super) acknowledged: Option<Duration>,
+}
+
+/// The segment that is written to.
+#[derive(Debug)]
+pub(super) struct Tail {
+    pub(super) path: PathBuf,
+    /// The length of what is whole in it.
+    pub(super) bytes: u64,
+    /// The part of it that was carried over.
+    pub(super) carried: u64,
+    /// The largest number of a settlement of each team.
+    pub(super) teams: HashMap<Uid, u64>,
+    file: Arc<File>,
+    /// The file may end in a part of a record: it must be cut before anything else is written.
+    ragged: bool,
+}
+
+impl Tail {
+    /// Begins a segment. A file of that name can only be an attempt of this process that failed: numbers never come again.
+    pub(super) fn begin(folder: &Path, first: u64) -> io::Result<Self> {
+        let path = path(folder, first);
+        let file = fs::OpenOptions::new().append(true).create(true).open(&path)?;
+        file.set_len(0)?;
+        let file = Arc::new(file);
+        Ok(Self { path, bytes: 0, carried: 0, teams: HashMap::new(), file, ragged: false })
+    }
+
+    /// Appends a frame in one system call. It is in the kernel's cache then, which outlives this process, however it ends.
+    pub(super) fn write(&mut self, frame: &[u8]) -> io::Result<()> {
+        if self.ragged {
+            self.file.set_len(self.bytes)?;
+            self.ragged = false;
+        }
+        if let Err(error) = (&*self.file).write_all(frame) {
+            self.ragged = self.file.set_len(self.bytes).is_err();
+            return Err(error);
+        }
+        self.bytes += frame.len() as u64;
+        Ok(())
+    }
+
+    /// The file, to be synchronised.
+    pub(super) fn file(&self) -> Arc<File> {
+        self.file.clone()
+    }
+
+    /// Ends the segment at its last record.
+    pub(super) fn seal(self, last: u64) -> Sealed {
+        let Self { path, bytes, carried: _, teams, file, ragged: _ } = self;
+        Sealed { path, last, bytes, teams, unsynced: Some(file), acknowledged: None }
+    }
+
+    /// Says that the file may end in a part of a record.
+    #[cfg(test)]
+    pub(super) fn mark_ragged(&mut self) {
+        self.ragged = true;
+    }
+
+    /// Writes to another file from now on, for tests of disks that refuse.
+    #[cfg(test)]
+    pub(super) fn swap(&mut self, file: Arc<File>) -> Arc<File> {
+        std::mem::replace(&mut self.file, file)
+    }
+}
+
+/// What was found in a segment at the start.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) scan: Scan,
+    /// Its length after the repair.
+    pub(super) bytes: u64,
+}
+
+/// Reads a segment of a former process and repairs it: a record that was never finished is cut off; a damaged stretch is
+/// taken out, and the file as it was is set aside in `aside`.
+pub(super) fn repair(path: &Path, aside: &Path) -> io::Result<Found> {
+    let bytes = fs::read(path)?;
+    let scan = scan(&bytes);
+    let end = scan.torn.unwrap_or(bytes.len());
+    if scan.damaged.is_empty() {
+        if scan.torn.is_some() {
+            let file = fs::OpenOptions::new().write(true).open(path)?;
+            file.set_len(end as u64)?;
+            file.sync_all()?;
+        }
+        return Ok(Found { scan, bytes: end as u64 });
+    }
+    set_aside(path, &bytes, aside)?;
+    let mut whole = Vec::with_capacity(end);
+    let mut at = 0;
+    for damaged in &scan.damaged {
+        whole.extend_from_slice(bytes.get(at..damaged.start).unwrap_or_default());
+        at = damaged.end;
+    }
+    whole.extend_from_slice(bytes.get(at..end).unwrap_or_default());
+    atomic_file::write(path, &whole)?;
+    Ok(Found { scan, bytes: whole.len() as u64 })
+}
+
+fn set_aside(path: &Path, bytes: &[u8], aside: &Path) -> io::Result<()> {
+    fs::create_dir_all(aside)?;
+    let Some(name) = path.file_name() else { return Ok(()) };
+    if fs::read_dir(aside)?.count() < MOST_SET_ASIDE {
+        fs::write(aside.join(name), bytes)?;
+    }
+    Ok(())
+}

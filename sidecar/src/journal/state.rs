@@ -1,0 +1,211 @@
+//! What a journal holds under its lock: the segments, the open intents, and what the disk still has to take.
+
+use std::{
+    collections::{BTreeMap, HashMap, VecDeque},
+    io,
+    path::PathBuf,
+    sync::Arc,
+};
+
+use vectoll_config::Uid;
+
+use super::{
+    AppendError, Options,
+    frame::encode,
+    recent::Recent,
+    record::{Intent, Kind, Open, Record, Refine, Settled, Settlement, Void},
+    retention::{Progress, Retention},
+    segment::{Sealed, Tail},
+};
+use crate::metrics::JournalMetrics;
+
+/// The state of a journal.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) folder: PathBuf,
+    pub(super) options: Options,
+    pub(super) retention: Retention,
+    /// The number of the next record.
+    pub(super) next: u64,
+    pub(super) open: BTreeMap<u64, Open>,
+    pub(super) tail: Tail,
+    pub(super) sealed: VecDeque<Sealed>,
+    /// Ends of calls that the disk refused, in order. Until it has taken them no call is sent.
+    pub(super) owed: VecDeque<Owed>,
+    pub(super) teams: HashMap<Uid, Progress>,
+    pub(super) recent: Recent,
+    /// The last record that a checkpoint covers.
+    pub(super) covered: u64,
+    pub(super) buffer: Vec<u8>,
+    pub(super) failing: bool,
+    pub(super) metrics: JournalMetrics,
+}
+
+/// A record that has a number and is not written.
+#[derive(Debug)]
+pub(super) struct Owed {
+    record: Record,
+    settled: Option<Arc<Settled>>,
+}
+
+impl State {
+    /// All that the segments hold, in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.sealed.iter().map(|segment| segment.bytes).sum::<u64>() + self.tail.bytes
+    }
+
+    /// Writes an intent and returns its number. The only record that may be refused: nothing has been sent yet.
+    pub(super) fn intend(&mut self, intent: Arc<Intent>) -> Result<u64, AppendError> {
+        self.try_intend(intent).inspect_err(|error| self.failed(error))
+    }
+
+    fn try_intend(&mut self, intent: Arc<Intent>) -> Result<u64, AppendError> {
+        self.pay()?;
+        self.rotate_if_due();
+        let number = self.next;
+        let record = Record(number, Kind::Intent(intent.clone()));
+        encode(&record, &mut self.buffer)?;
+        let (bytes, most) = (self.bytes(), self.options.most_bytes);
+        if bytes + self.buffer.len() as u64 > most {
+            return Err(AppendError::Full { bytes, most });
+        }
+        self.tail.write(&self.buffer)?;
+        self.next += 1;
+        self.open.insert(number, Open::new(intent));
+        self.wrote(&record, None);
+        Ok(number)
+    }
+
+    /// Lowers what an open intent holds.
+    pub(super) fn refine(&mut self, refine: Refine) {
+        self.rotate_if_due();
+        if let Some(open) = self.open.get_mut(&refine.intent) {
+            open.refine(refine);
+            self.end(Kind::Refine(refine), None);
+        }
+    }
+
+    /// Ends an intent with what it cost.
+    pub(super) fn settle(&mut self, intent: Arc<Intent>, settlement: Settlement) -> Arc<Settled> {
+        // While the intent is open still: a settlement stands in one segment with it.
+        self.rotate_if_due();
+        self.open.remove(&settlement.intent);
+        let settled = Arc::new(Settled { number: self.next, intent, settlement });
+        self.end(Kind::Settlement(settlement), Some(settled.clone()));
+        settled
+    }
+
+    /// Ends an intent that was not sent.
+    pub(super) fn void(&mut self, void: Void) {
+        self.rotate_if_due();
+        self.open.remove(&void.intent);
+        self.end(Kind::Void(void), None);
+    }
+
+    /// Writes a record that cannot be refused. What the disk does not take now it is owed.
+    fn end(&mut self, kind: Kind, settled: Option<Arc<Settled>>) {
+        let record = Record(self.next, kind);
+        self.next += 1;
+        self.owed.push_back(Owed { record, settled });
+        if let Err(error) = self.pay() {
+            self.failed(&error);
+        }
+    }
+
+    /// Has the disk take what it is owed.
+    pub(super) fn pay(&mut self) -> Result<(), AppendError> {
+        while let Some(Owed { record, settled: _ }) = self.owed.front() {
+            encode(record, &mut self.buffer)?;
+            self.tail.write(&self.buffer)?;
+            if let Some(Owed { record, settled }) = self.owed.pop_front() {
+                self.wrote(&record, settled);
+            }
+        }
+        Ok(())
+    }
+
+    fn wrote(&mut self, Record(number, kind): &Record, settled: Option<Arc<Settled>>) {
+        self.metrics.wrote(kind);
+        self.metrics.bytes(self.bytes());
+        if self.failing {
+            self.failing = false;
+            tracing::info!("the journal can be written again");
+        }
+        let Some(settled) = settled else { return };
+        let team = &settled.intent.team.uid;
+        reach(&mut self.tail.teams, team, *number, |last| last);
+        reach(&mut self.teams, team, *number, |progress| &mut progress.last);
+        self.recent.push(settled, self.retention);
+    }
+
+    fn failed(&mut self, error: &AppendError) {
+        self.metrics.failed();
+        if !self.failing {
+            self.failing = true;
+            tracing::error!(%error, "the journal takes no more: calls are refused until it does");
+        }
+    }
+
+    /// Goes on in a new segment if the present one is full. What failed there stays to be tried again: the old one serves
+    /// as well.
+    fn rotate_if_due(&mut self) {
+        // A settlement that is owed belongs into the segment of its intent.
+        if self.tail.bytes - self.tail.carried < self.options.segment_bytes || !self.owed.is_empty() {
+            return;
+        }
+        match self.begin() {
+            Ok(tail) => {
+                let sealed = std::mem::replace(&mut self.tail, tail).seal(self.next - 1);
+                self.sealed.push_back(sealed);
+                self.options.rotated.notify_one();
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    /// Begins a segment with the open intents: it can be read without those before it.
+    fn begin(&mut self) -> Result<Tail, AppendError> {
+        let mut tail = Tail::begin(&self.folder, self.next)?;
+        let carried = carry(&mut tail, &self.open, &mut self.buffer);
+        if let Err(error) = carried {
+            // Half a segment says nothing wrong, but it takes room.
+            let _ = std::fs::remove_file(&tail.path);
+            return Err(error);
+        }
+        for open in self.open.values() {
+            self.metrics.wrote(&Kind::Carried(open.clone()));
+        }
+        Ok(tail)
+    }
+}
+
+/// Writes the open intents at the beginning of a segment.
+pub(super) fn carry(tail: &mut Tail, open: &BTreeMap<u64, Open>, buffer: &mut Vec<u8>) -> Result<(), AppendError> {
+    for (number, open) in open {
+        encode(&Record(*number, Kind::Carried(open.clone())), buffer)?;
+        tail.write(buffer)?;
+    }
+    tail.carried = tail.bytes;
+    Ok(())
+}
+
+/// Notes how far a team has come. Its name is copied the first time only.
+pub(super) fn reach<V: Default>(
+    teams: &mut HashMap<Uid, V>,
+    team: &Uid,
+    number: u64,
+    last: impl Fn(&mut V) -> &mut u64,
+) {
+    if let Some(known) = teams.get_mut(team) {
+        let last = last(known);
+        *last = number.max(*last);
+    } else {
+        *last(teams.entry(team.clone()).or_default()) = number;
+    }
+}
+
+impl From<io::Error> for AppendError {
+    fn from(source: io::Error) -> Self {
+        Self::Unavailable(source)
+    }
+}
