@@ -72,13 +72,17 @@ unit: need-cargo ## Unit and contract tests
 	cargo test --locked --workspace --exclude vectoll-tests
 
 .PHONY: e2e
-e2e: images cluster-programs need-curl need-openssl need-python3 need-node need-npm ## Both programs as users run them: without a cluster, against an API server, on a node
+e2e: images cluster-programs test-programs need-curl need-openssl need-python3 need-node need-npm ## Both programs as users run them: without a cluster, against an API server, on a node
 	cargo test --locked -p vectoll-tests -- --show-output
 
 .PHONY: cluster-programs
 cluster-programs: need-go need-root # Built once and kept outside the checkout, by version.
 	tests/cluster/needs buildah
 	tests/cluster/tools/build all
+
+.PHONY: test-programs
+test-programs: # The store that tests start.
+	tests/cluster/needs redis-server
 
 .PHONY: cluster
 cluster: cluster-programs ## Start a real one-node Kubernetes; prints its kubeconfig

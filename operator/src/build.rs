@@ -10,6 +10,7 @@ use crate::{
     consent::consents,
     price,
     resolve::{ResolvedKey, ResolvedRoute, model_of, price_of},
+    store::NamespaceStore,
     validate::{UNKNOWN_TOKENIZER, ValidBackend, ValidProvider, ValidTeam},
     world::World,
 };
@@ -38,7 +39,7 @@ fn credential_file(secret: &ObjectName, entry: &str) -> String {
     format!("credential.{}", hash.get(..32).unwrap_or(&hash))
 }
 
-/// Whether a namespace gets the providers' credentials.
+/// Whether a namespace gets the credentials of providers and store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credentials {
     /// Sidecars run there.
@@ -55,6 +56,7 @@ pub(crate) fn build(
     keys: &[ResolvedKey],
     routes: &[ResolvedRoute],
     delivery: Credentials,
+    store: Option<NamespaceStore>,
 ) -> NamespaceConfig {
     let used: BTreeSet<&ObjectName> = keys.iter().map(|key| &key.key.team).collect();
     let teams: Vec<v1::Team> =
@@ -69,11 +71,15 @@ pub(crate) fn build(
         .filter(|route| consents(&route.allowed_namespaces, route.name.namespace(), namespace, world))
         .flat_map(|route| route_of(route, world, &mut credentials))
         .collect();
+    let store = store.map(|NamespaceStore { section, files }| {
+        credentials.extend(files);
+        section
+    });
     let config = v1::Config {
         version: v1::Version::V1,
         generation: 0,
         namespace: namespace.to_owned(),
-        store: None,
+        store,
         teams,
         keys: keys.iter().map(key_of).collect(),
         routes,

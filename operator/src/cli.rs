@@ -1,11 +1,14 @@
 //! The command line.
 
+mod store;
+
 use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+pub use self::store::{OnStoreFailure, StoreKeeping, StoreOptions};
 use crate::{attempt, cluster, standalone};
 
 /// Turns ApiKey, Team and ModelRoute resources into config that sidecars serve by.
@@ -84,6 +87,14 @@ pub struct Run {
     /// Who keeps that certificate: the operator, or whoever fills the Secret, as cert-manager does
     #[arg(long, env = "VECTOLL_WEBHOOK_CERTIFICATE", value_name = "WHO", default_value = "own")]
     pub webhook_certificate: CertificateKeeper,
+
+    /// The store, with an administrator's login: one that may write users
+    #[command(flatten)]
+    pub store: StoreOptions,
+
+    /// How its users are kept
+    #[command(flatten)]
+    pub store_keeping: StoreKeeping,
 }
 
 /// Who keeps the webhook's certificate.
@@ -113,6 +124,10 @@ pub struct Standalone {
     /// The namespace whose pod the sidecar plays; manifests that name none belong to it
     #[arg(long, env = "VECTOLL_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
     pub namespace: String,
+
+    /// The store, which the sidecar is told as it stands here
+    #[command(flatten)]
+    pub store: StoreOptions,
 }
 
 /// Settings of `render`.
@@ -129,6 +144,10 @@ pub struct Render {
     /// The namespace to render for
     #[arg(long, env = "VECTOLL_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
     pub namespace: String,
+
+    /// The store, which the sidecar is told as it stands here
+    #[command(flatten)]
+    pub store: StoreOptions,
 }
 
 /// Settings of `try`.

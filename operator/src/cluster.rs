@@ -17,6 +17,8 @@ mod observed;
 mod plan;
 mod serving;
 mod status;
+mod store;
+mod store_secret;
 mod watch;
 
 use std::sync::Arc;
@@ -42,6 +44,7 @@ use self::{
     lease::Candidate,
     metrics::Metrics,
     serving::Webhook,
+    store::Store,
     watch::{Scope, Shared},
 };
 use crate::{
@@ -81,7 +84,8 @@ pub async fn run(settings: Run) -> anyhow::Result<()> {
     let mut candidate = tokio::spawn(candidate.run(lead, resigned));
     let reporter = Reporter { controller: names::MANAGER.to_owned(), instance: Some(settings.identity.clone()) };
     let hands = Hands::new(client.clone(), Recorder::new(client.clone(), reporter), shared.clone());
-    let control = Control::new(client.clone(), shared.clone(), hands, metrics.clone());
+    let store = Store::new(&settings, &client, &shared, &metrics)?;
+    let control = Control::new(client.clone(), shared.clone(), hands, metrics.clone(), store);
     let mut control = tokio::spawn(control.run(leads.clone(), stopped));
     let following = tokio::spawn(follow_leadership(leads, metrics));
 

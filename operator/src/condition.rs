@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt};
 
+use crate::world::Counting;
+
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -95,14 +97,21 @@ impl fmt::Display for Condition {
     }
 }
 
-/// Whether limits hold to the letter: each sidecar counts for itself.
-pub(crate) fn exactness(sidecars: usize) -> Condition {
-    if sidecars > 1 {
-        let message = "several sidecars run, and each holds the full limit and budget for itself: together they may \
-                       admit as many times as much";
-        Condition::fails(ConditionType::LimitsExact, "PerSidecar", message)
-    } else {
-        Condition::holds(ConditionType::LimitsExact, "OneSidecar", "")
+/// Whether limits hold to the letter, with so many sidecars.
+pub(crate) fn exactness(counting: Counting, sidecars: usize) -> Condition {
+    match counting {
+        Counting::Together => Condition::holds(ConditionType::LimitsExact, "SharedStore", ""),
+        Counting::Unreachable => {
+            let message = "the operator cannot reach the store, its log says why: sidecars that cannot either hold their \
+                           last shares or refuse limited calls, as onStoreFailure says";
+            Condition::fails(ConditionType::LimitsExact, "StoreUnreachable", message)
+        }
+        Counting::Apart if sidecars > 1 => {
+            let message = "several sidecars run, and each holds the full limit and budget for itself: together they may \
+                           admit as many times as much";
+            Condition::fails(ConditionType::LimitsExact, "PerSidecar", message)
+        }
+        Counting::Apart => Condition::holds(ConditionType::LimitsExact, "OneSidecar", ""),
     }
 }
 

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use vectoll_config::ObjectName;
+use vectoll_config::{ObjectName, Uid};
 
 use crate::{
     build::build,
     key_secret::Mint,
     resolve::{ResolvedKey, ResolvedRoute, resolve_keys, resolve_routes, resolve_teams},
+    store::NamespaceStore,
     validate::ValidTeam,
     world::{ResourceRef, World},
 };
@@ -53,8 +54,19 @@ pub fn judge(world: &World, now: Timestamp) -> Judgement {
 
 impl Judgement {
     /// The config of a namespace.
-    pub fn config(&self, world: &World, namespace: &str, credentials: Credentials) -> NamespaceConfig {
-        build(namespace, world, &self.teams, self.keys_in(namespace), &self.routes, credentials)
+    pub fn config(
+        &self,
+        world: &World,
+        namespace: &str,
+        credentials: Credentials,
+        store: Option<NamespaceStore>,
+    ) -> NamespaceConfig {
+        build(namespace, world, &self.teams, self.keys_in(namespace), &self.routes, credentials, store)
+    }
+
+    /// The Teams of a namespace's keys, by what their accounts are kept under; one stands as often as it has keys there.
+    pub fn teams_in(&self, namespace: &str) -> impl Iterator<Item = &Uid> {
+        self.keys_in(namespace).iter().filter_map(|resolved| Some(&self.teams.get(&resolved.key.team)?.uid))
     }
 
     /// A working key of this name.

@@ -17,6 +17,7 @@ pub mod mint;
 mod price;
 mod resolve;
 pub mod standalone;
+pub mod store;
 mod validate;
 pub mod webhook;
 pub mod world;

@@ -29,9 +29,10 @@ use vectoll_config::write_v1;
 
 use self::{config_dir::ConfigDir, manifests::Manifests, report::Report, state::State};
 use crate::{
-    cli::{Render, Standalone},
+    cli::{Render, Standalone, StoreOptions},
     judge::{Credentials, Judgement, judge},
-    world::World,
+    store::Logins,
+    world::{Counting, World},
 };
 
 /// How often the folder is read without being told to.
@@ -41,7 +42,9 @@ const SETTLE: Duration = Duration::from_millis(100);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(settings: Standalone) -> anyhow::Result<()> {
-    let Standalone { manifests, config_dir, state_dir, namespace } = settings;
+    let Standalone { manifests, config_dir, state_dir, namespace, store } = settings;
+    // What makes no sense is said at once, and not at each pass.
+    store.read_whole()?;
     must_be_folder(&manifests)?;
     let state_dir = state_dir.unwrap_or_else(|| beside(&config_dir));
     let mut operator = Operator {
@@ -50,6 +53,7 @@ pub async fn run(settings: Standalone) -> anyhow::Result<()> {
         config: ConfigDir::open(&config_dir)?,
         report: Report::default(),
         namespace,
+        store,
         read_whole: false,
     };
     tracing::info!(
@@ -86,6 +90,7 @@ struct Operator {
     config: ConfigDir,
     report: Report,
     namespace: String,
+    store: StoreOptions,
     /// Whether all manifests could be read at some time since the start.
     read_whole: bool,
 }
@@ -97,7 +102,8 @@ impl Operator {
         let problems = self.manifests.read();
         let read_all = problems.is_empty();
         self.report.problems(problems);
-        let (world, judgement) = match self.judge(read_all) {
+        let judged = logins(&self.store).and_then(|logins| Ok((self.judge(read_all, logins.is_some())?, logins)));
+        let ((world, judgement), logins) = match judged {
             Ok(judged) => judged,
             Err(error) => {
                 self.report.trouble(Some(format!("{error:#}")));
@@ -112,7 +118,8 @@ impl Operator {
             self.report.trouble(Some(trouble.to_owned()));
             return false;
         }
-        let written = self.config.write(judgement.config(&world, &self.namespace, Credentials::Deliver));
+        let store = logins.map(|logins| logins.of(&self.namespace, Timestamp::now()));
+        let written = self.config.write(judgement.config(&world, &self.namespace, Credentials::Deliver, store));
         if let Ok(Some(generation)) = written {
             tracing::info!(generation, "config written");
         }
@@ -122,8 +129,9 @@ impl Operator {
     }
 
     /// Judges, and makes the keys that are missing or due.
-    fn judge(&mut self, read_all: bool) -> anyhow::Result<(World, Judgement)> {
+    fn judge(&mut self, read_all: bool, together: bool) -> anyhow::Result<(World, Judgement)> {
         let mut world = self.manifests.world();
+        world.counting = if together { Counting::Together } else { Counting::Apart };
         self.state.complete(&mut world, read_all, Instant::now())?;
         let now = Timestamp::now();
         let judgement = judge(&world, now);
@@ -134,16 +142,24 @@ impl Operator {
             let path = self.state.mint(mint, now)?;
             tracing::info!(api_key = %mint.api_key, secret = %path.display(), because = %mint.cause, "key made");
         }
+        let counting = world.counting;
         let mut world = self.manifests.world();
+        world.counting = counting;
         self.state.complete(&mut world, read_all, Instant::now())?;
         let judgement = judge(&world, now);
         Ok((world, judgement))
     }
 }
 
+/// The store as the sidecar is told of it; its files may have changed.
+fn logins(store: &StoreOptions) -> anyhow::Result<Option<Logins>> {
+    Ok(store.read_whole()?.map(Logins::Given))
+}
+
 /// Prints the config once. The exit code says whether everything in the folder is in order.
 pub fn render(settings: &Render, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-    let Render { manifests, state_dir, namespace } = settings;
+    let Render { manifests, state_dir, namespace, store } = settings;
+    let logins = logins(store)?;
     must_be_folder(manifests)?;
     let mut folder = Manifests::new(manifests, namespace);
     let problems = folder.read();
@@ -151,6 +167,7 @@ pub fn render(settings: &Render, out: &mut impl Write) -> anyhow::Result<ExitCod
     let mut report = Report::default();
     report.problems(problems);
     let mut world = folder.world();
+    world.counting = if logins.is_some() { Counting::Together } else { Counting::Apart };
     if let Some(state_dir) = state_dir {
         must_be_folder(state_dir)?;
         State::open(state_dir)?.read_into(&mut world);
@@ -163,7 +180,8 @@ pub fn render(settings: &Render, out: &mut impl Write) -> anyhow::Result<ExitCod
         .flatten()
         .any(|condition| condition.stops() && condition.reason != "SecretPending");
     report.conditions(&judgement.conditions);
-    let mut config = judgement.config(&world, namespace, Credentials::Deliver).config;
+    let store = logins.map(|logins| logins.of(namespace, Timestamp::now()));
+    let mut config = judgement.config(&world, namespace, Credentials::Deliver, store).config;
     config.generation = 1;
     out.write_all(write_v1(&config)?.as_bytes())?;
     Ok(if in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -48,10 +48,24 @@ pub struct World {
     pub secrets: BTreeMap<ObjectName, Arc<SecretContent>>,
     /// Labels of namespaces.
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
+    /// Whether sidecars count together.
+    pub counting: Counting,
     /// How many sidecars run, by namespace.
     pub sidecars: BTreeMap<String, usize>,
     /// Keys that have had a value: a Secret of theirs that is missing was taken away.
     pub had_value: BTreeSet<ObjectName>,
+}
+
+/// Whether sidecars count together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Counting {
+    /// Each counts for itself.
+    #[default]
+    Apart,
+    /// In a store.
+    Together,
+    /// In a store that cannot be reached.
+    Unreachable,
 }
 
 /// Why a reference leads nowhere: a reason for programs, a message for people.

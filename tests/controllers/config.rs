@@ -77,7 +77,7 @@ pub async fn bad_route(world: &World) -> anyhow::Result<()> {
         .await
 }
 
-fn pod(namespace: &str, name: &str) -> String {
+pub fn pod(namespace: &str, name: &str) -> String {
     format!(
         "{{apiVersion: v1, kind: Pod, metadata: {{name: {name}, namespace: {namespace}, labels: {{vectoll.dev/contract: v1}}}}, \
          spec: {{containers: [{{name: app, image: none}}]}}}}\n"

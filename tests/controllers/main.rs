@@ -6,6 +6,7 @@ mod config;
 mod keys;
 mod leader;
 mod scale;
+mod store;
 mod world;
 
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) {
@@ -55,6 +56,11 @@ fn controllers() {
 #[test]
 fn leaders() {
     block_on(leader::takeover());
+}
+
+#[test]
+fn stores() {
+    block_on(store::shared());
 }
 
 #[test]

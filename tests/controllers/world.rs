@@ -63,7 +63,8 @@ impl World {
         let config = vectoll_config::read_v1(&text)?;
         // What no sidecar could serve is no config.
         let contents = files.iter().map(|(name, text)| (name.clone(), text.clone().into_bytes())).collect();
-        if !files.is_empty() || config.routes.iter().all(|route| route.backends.iter().all(is_free)) {
+        let withheld = config.store.as_ref().is_some_and(|store| store.password_file.is_some()) && files.is_empty();
+        if !files.is_empty() || !withheld && config.routes.iter().all(|route| route.backends.iter().all(is_free)) {
             vectoll_sidecar::policy::compile(config.clone(), &contents, &Clients::new()?, None)?;
         }
         Ok(Some((config, files)))

@@ -67,12 +67,15 @@ impl Cluster {
             run(load)?;
         }
         let scratch = tempfile::tempdir()?;
-        let mut curl = Command::new(folder().join("tests/images/curl"));
-        curl.arg(scratch.path());
-        run(curl)?;
-        let mut load = script("load-image");
-        load.arg(scratch.path().join("curl.oci.tar"));
-        run(load)
+        for name in ["curl", "store"] {
+            let mut make = Command::new(folder().join("tests/images").join(name));
+            make.arg(scratch.path());
+            run(make)?;
+            let mut load = script("load-image");
+            load.arg(scratch.path().join(format!("{name}.oci.tar")));
+            run(load)?;
+        }
+        Ok(())
     }
 
     /// A program in the cluster's network, as its administrator.

@@ -4,6 +4,7 @@
 //! - [`pair`]: operator and sidecar as two processes, configured by the manifests that a user would apply;
 //! - [`manifest`] and [`caller`]: what users write, and what applications send;
 //! - [`cluster`]: the operator against a real API server;
+//! - [`store`]: a real Valkey or Redis that can be killed and started again;
 //! - [`clients`]: the official clients for Python and Node against a pair;
 //! - [`demo`]: what `make demo` shows;
 //! - [`bench`]: the sidecar against nginx as a plain reverse proxy.
@@ -18,3 +19,4 @@ pub mod demo;
 pub mod manifest;
 pub mod pair;
 pub mod provider;
+pub mod store;

@@ -50,6 +50,49 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "vectoll.serviceAccoun
 {{ include "vectoll.fullname" . }}-webhook-tls
 {{- end -}}
 
+{{/* What the passwords of the store are derived from. The operator makes it. */}}
+{{- define "vectoll.storeSecret" -}}
+{{ include "vectoll.fullname" . }}-store-master
+{{- end -}}
+
+{{/* The chart's own Valkey, and its objects. */}}
+{{- define "vectoll.valkey" -}}
+{{ include "vectoll.fullname" . }}-store
+{{- end -}}
+
+{{/* Not empty: the chart brings a Valkey. */}}
+{{- define "vectoll.hasValkey" -}}
+{{- if and .Values.store.enabled (not .Values.store.url) -}}true{{- end -}}
+{{- end -}}
+
+{{- define "vectoll.valkeySelectorLabels" -}}
+app.kubernetes.io/name: {{ include "vectoll.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: store
+{{- end -}}
+
+{{- define "vectoll.valkeyLabels" -}}
+{{ include "vectoll.labels" . }}
+app.kubernetes.io/component: store
+{{- end -}}
+
+{{/* The store's URL, for the operator and all sidecars. What only one of the two kinds of store takes is refused for the other. */}}
+{{- define "vectoll.storeURL" -}}
+{{- if .Values.store.url -}}
+{{- if and .Values.store.caSecret.name (not (hasPrefix "rediss" .Values.store.url)) -}}
+{{- fail "store.caSecret is for TLS, and store.url has none: begin it with rediss" -}}
+{{- else if and .Values.store.existingSecret.usernameKey (not .Values.store.existingSecret.name) -}}
+{{- fail "store.existingSecret.usernameKey is the key of a Secret: set store.existingSecret.name" -}}
+{{- end -}}
+{{- .Values.store.url -}}
+{{- else -}}
+{{- if or .Values.store.existingSecret.name .Values.store.existingSecret.usernameKey .Values.store.caSecret.name -}}
+{{- fail "store.existingSecret and store.caSecret are for a store of yours: set store.url" -}}
+{{- end -}}
+redis://{{ include "vectoll.valkey" . }}.{{ .Release.Namespace }}.svc:6379
+{{- end -}}
+{{- end -}}
+
 {{- define "vectoll.lease" -}}
 {{ include "vectoll.fullname" . }}-operator
 {{- end -}}
@@ -62,6 +105,36 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "vectoll.serviceAccoun
 {{- .repository -}}
 {{- if .digest }}@{{ .digest }}{{ else }}:{{ default $root.Chart.AppVersion .tag }}{{ end -}}
 {{- end -}}
+{{- end -}}
+
+{{- define "vectoll.valkeyImage" -}}
+{{- with .Values.valkey.image -}}
+{{- with .registry }}{{ trimSuffix "/" . }}/{{ end -}}
+{{- .repository -}}
+{{- if .digest }}@{{ .digest }}{{ else }}:{{ .tag }}{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The configuration of the chart's Valkey, but for its password. */}}
+{{- define "vectoll.valkeyConfig" -}}
+port 6379
+dir /data
+# What was answered is on the disk.
+appendonly yes
+appendfsync always
+save ""
+# Counters are never thrown away to make room.
+maxmemory {{ .Values.valkey.maxMemory }}
+maxmemory-policy noeviction
+# For the probes, which hold no password: it may ask whether the server answers, and nothing else.
+user vectoll-probe on nopass resetkeys resetchannels -@all +ping
+# The administrator's password.
+include /etc/vectoll-store/secret/store.conf
+{{- end -}}
+
+{{/* Asks the chart's Valkey whether it answers; it ends badly if the answer is an error. */}}
+{{- define "vectoll.valkeyPing" -}}
+[{{ .Values.valkey.cli }}, --user, vectoll-probe, --pass, none, --no-auth-warning, -e, ping]
 {{- end -}}
 
 {{/* The settings of injected sidecars: the file that --injection-config names. */}}

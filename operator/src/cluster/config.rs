@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn the_youngest_keys_stay_out_where_not_all_fit_in() {
         let world = world(6_000);
-        let config = judge(&world, Timestamp::UNIX_EPOCH).config(&world, "apps", Credentials::Deliver);
+        let config = judge(&world, Timestamp::UNIX_EPOCH).config(&world, "apps", Credentials::Deliver, None);
         let files = Files::make(config, 1, |name| world.api_keys.get(name).and_then(|object| object.created)).unwrap();
         let size: usize = files.by_name.values().map(Vec::len).sum();
         assert!(size <= ROOM && size > ROOM - 1_000, "{size}");
@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn the_hash_knows_content_and_generation() {
         let world = world(2);
-        let config = || judge(&world, Timestamp::UNIX_EPOCH).config(&world, "apps", Credentials::Deliver);
+        let config = || judge(&world, Timestamp::UNIX_EPOCH).config(&world, "apps", Credentials::Deliver, None);
         let make = |generation| Files::make(config(), generation, |_| ()).unwrap().hash;
         assert_eq!(make(1), make(1));
         assert_ne!(make(1), make(2));

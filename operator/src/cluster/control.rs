@@ -23,9 +23,13 @@ use super::{
     mirror::Seen,
     observed::version_of,
     plan::{Action, Prepared, Target, Troubles, plan},
+    store::Store,
     watch::Shared,
 };
-use crate::{judge::judge, world::SecretContent};
+use crate::{
+    judge::judge,
+    world::{Counting, SecretContent},
+};
 
 /// Actions under way at the same time.
 const HANDS: usize = 32;
@@ -53,6 +57,7 @@ pub(super) struct Control {
     shared: Shared,
     hands: Hands,
     metrics: Metrics,
+    store: Option<Store>,
     prepared: Prepared,
     queue: VecDeque<Action>,
     running: JoinSet<(Target, &'static str, anyhow::Result<()>)>,
@@ -69,12 +74,13 @@ struct Rest {
 }
 
 impl Control {
-    pub(super) fn new(client: Client, shared: Shared, hands: Hands, metrics: Metrics) -> Self {
+    pub(super) fn new(client: Client, shared: Shared, hands: Hands, metrics: Metrics, store: Option<Store>) -> Self {
         Self {
             client,
             shared,
             hands,
             metrics,
+            store,
             prepared: Prepared::new(),
             queue: VecDeque::new(),
             running: JoinSet::new(),
@@ -132,8 +138,8 @@ impl Control {
     }
 
     /// Reads what is referred to. False: what is in force stays as it is.
-    async fn gather(&self) -> bool {
-        match self.read_references().await {
+    async fn gather(&mut self) -> bool {
+        match self.read_all().await {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(error = format!("{error:#}"), "what is in force stays as it is");
@@ -141,6 +147,16 @@ impl Control {
                 false
             }
         }
+    }
+
+    async fn read_all(&mut self) -> anyhow::Result<()> {
+        if let Some(store) = &mut self.store {
+            let prepared = tokio::time::timeout(PATIENCE, store.prepare()).await;
+            prepared
+                .unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {PATIENCE:?}")))
+                .context("failed to use the store")?;
+        }
+        self.read_references().await
     }
 
     /// One pass: judge → plan. Returns when the next one is due though nothing changes.
@@ -158,10 +174,13 @@ impl Control {
                 // A judgement on half of the world would make keys anew and take configs away.
                 return Instant::now() + AT_LEAST;
             }
-            let world = observed.world();
+            let mut world = observed.world();
+            world.counting = self.store.as_ref().map_or(Counting::Apart, Store::counting);
             let judgement = judge(&world, now);
-            let plan = plan(&observed, &world, &judgement, &mut self.prepared, &troubles, now);
-            (plan, judgement.next)
+            let delivery = self.store.as_ref().and_then(|store| store.look(&observed, &judgement, now));
+            let plan = plan(&observed, &world, &judgement, delivery.as_ref(), &mut self.prepared, &troubles, now);
+            let passwords = self.store.as_ref().map(|store| store.next(now));
+            (plan, judgement.next.into_iter().chain(passwords).min())
         };
         self.metrics.resources(&plan.ready);
         // What is under way now was not known to the plan: it is planned anew when it is done.
@@ -284,6 +303,9 @@ impl Control {
         self.busy.clear();
         self.resting.clear();
         self.prepared = BTreeMap::new();
+        if let Some(store) = &mut self.store {
+            store.rest();
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::world::Kind;
+use crate::{store::Standing, world::Kind};
 
 /// The operator's families. A handle.
 #[derive(Clone, Debug)]
@@ -93,5 +93,35 @@ impl Metrics {
     /// All families in Prometheus's text format.
     pub(super) fn render(&self) -> prometheus::Result<String> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+/// The families of the store.
+#[derive(Clone, Debug)]
+pub(super) struct StoreMetrics {
+    up: IntGauge,
+    users: IntGauge,
+}
+
+impl StoreMetrics {
+    pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let up = IntGauge::new(
+            "vectoll_operator_store_up",
+            "1 while this replica acts and the store has the users that it is to have",
+        )?;
+        let users =
+            IntGauge::new("vectoll_operator_store_users", "Users of namespaces that this replica keeps in the store")?;
+        registry.register(Box::new(up.clone()))?;
+        registry.register(Box::new(users.clone()))?;
+        Ok(Self { up, users })
+    }
+
+    pub(super) fn stands(&self, standing: &Standing) {
+        let (up, users) = match standing {
+            Standing::Good { users: _, count } => (1, *count),
+            Standing::Unknown | Standing::Trouble { since: _ } => (0, 0),
+        };
+        self.up.set(up);
+        self.users.set(i64::try_from(users).unwrap_or(i64::MAX));
     }
 }

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     key_secret,
-    world::{Object, SecretContent, World},
+    world::{Counting, Object, SecretContent, World},
 };
 
 /// A resource of ours: what is wanted, and what was last said of it.
@@ -60,6 +60,8 @@ pub(super) struct Sidecar {
     pub(super) contract: String,
     /// Neither finished nor about to go.
     pub(super) lives: bool,
+    /// Not finished.
+    pub(super) runs: bool,
 }
 
 /// A namespace.
@@ -120,6 +122,7 @@ impl Observed {
                 .iter()
                 .map(|(name, seen)| (name.name().to_owned(), seen.value.labels.clone()))
                 .collect(),
+            counting: Counting::Apart,
             sidecars,
             had_value: self
                 .api_keys
@@ -260,12 +263,14 @@ pub(super) fn namespace(namespace: Namespace) -> Option<NamespaceState> {
 
 pub(super) fn sidecar(pod: Pod) -> Option<Sidecar> {
     let finished = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    let lives = !goes(&pod) && !matches!(finished, Some("Succeeded" | "Failed"));
+    let runs = !matches!(finished, Some("Succeeded" | "Failed"));
+    let lives = runs && !goes(&pod);
     Some(Sidecar {
         uid: uid_of(&pod),
         created: pod.creation_timestamp().map(|time| time.0),
         touched: pod.annotations().get(names::POD_GENERATION).and_then(|generation| generation.parse().ok()),
         contract: pod.labels().get(names::CONTRACT_LABEL).cloned().unwrap_or_default(),
         lives,
+        runs,
     })
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use vectoll_config::{ObjectName, Uid};
 
 pub(super) use self::configs::config_name;
-use super::{config::Files, observed::Observed, status::NewStatus};
+use super::{config::Files, observed::Observed, status::NewStatus, store::Delivery};
 use crate::{
     judge::Judgement,
     key_secret::{Cause, Mint},
@@ -103,11 +103,12 @@ pub(super) fn plan(
     observed: &Observed,
     world: &World,
     judgement: &Judgement,
+    store: Option<&Delivery>,
     prepared: &mut Prepared,
     troubles: &Troubles,
     now: Timestamp,
 ) -> Plan {
-    let configs = configs::configs(observed, world, judgement, prepared, troubles);
+    let configs = configs::configs(observed, world, judgement, store, prepared, troubles);
     let reports = reports::reports(observed, judgement, &configs.undelivered, troubles, now);
     let (mut new, replaced) = mints(observed, judgement);
     let later = reports.later + new.len().saturating_sub(BULK);

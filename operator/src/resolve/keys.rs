@@ -65,7 +65,7 @@ pub(crate) fn resolve_keys(
                         found.push(Condition::holds(ConditionType::ResolvedRefs, "ResolvedRefs", ""));
                         if is_limited(&key) {
                             let sidecars = world.sidecars.get(key.name.namespace()).copied().unwrap_or_default();
-                            found.push(exactness(sidecars));
+                            found.push(exactness(world.counting, sidecars));
                         }
                         ready = usable(&key, now);
                         outcome.values.due(key.expires_at, now);

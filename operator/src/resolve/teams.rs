@@ -31,7 +31,7 @@ pub(crate) fn resolve_teams(
                 found.push(route_namespaces(&team, &users, world));
                 if is_limited(&team) {
                     let sidecars = |namespace: &&str| world.sidecars.get(*namespace).copied().unwrap_or_default();
-                    found.push(exactness(users.iter().map(sidecars).sum()));
+                    found.push(exactness(world.counting, users.iter().map(sidecars).sum()));
                 }
                 if team.suspended {
                     ready = Err(("Suspended", "the Team is suspended: its keys are refused".to_owned()));
@@ -104,7 +104,10 @@ mod tests {
     use vectoll_crds::{ApiKeySpec, TeamSpec};
 
     use super::*;
-    use crate::{condition::Status, world::Object};
+    use crate::{
+        condition::Status,
+        world::{Counting, Object},
+    };
 
     #[test]
     fn keys_of_those_whom_a_team_does_not_allow_say_nothing_about_it() {
@@ -130,5 +133,10 @@ mod tests {
         let object = Object { name: team.clone(), uid: Uid::new("t"), created: None, rotate: None, spec };
         world.teams.insert(team.clone(), object.into());
         assert_eq!(exact(&world), Status::False);
+        // With a store all count together, for as long as it can be reached.
+        for (counting, expected) in [(Counting::Together, Status::True), (Counting::Unreachable, Status::False)] {
+            world.counting = counting;
+            assert_eq!(exact(&world), expected);
+        }
     }
 }

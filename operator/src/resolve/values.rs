@@ -389,7 +389,7 @@ mod tests {
         let judgement = judge(&world, at(NOW));
         assert_eq!(judgement.key(&alice).unwrap().value.previous, []);
         assert_eq!(judgement.key(&bob).unwrap().value.hash, lent.hash);
-        let mut config = judgement.config(&world, "apps", crate::judge::Credentials::Withhold).config;
+        let mut config = judgement.config(&world, "apps", crate::judge::Credentials::Withhold, None).config;
         config.generation = 1;
         vectoll_config::read_v1(&vectoll_config::write_v1(&config).unwrap()).unwrap();
     }

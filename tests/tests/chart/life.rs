@@ -28,7 +28,7 @@ impl Cluster {
         let kinds = [
             "crds,mutatingwebhookconfigurations,validatingadmissionpolicies,validatingadmissionpolicybindings",
             "clusterroles,clusterrolebindings,roles,rolebindings,serviceaccounts,configmaps,services",
-            "deployments,poddisruptionbudgets,networkpolicies",
+            "deployments,statefulsets,poddisruptionbudgets,networkpolicies",
         ];
         let found =
             self.get(&[&kinds.join(","), "--all-namespaces", "--selector=app.kubernetes.io/instance=vectoll"])?;
@@ -86,12 +86,28 @@ fn a_release_lives_from_install_to_uninstall_and_again() -> anyhow::Result<()> {
     let cluster = Cluster::start()?;
     let chart = repository("charts/vectoll");
     let notes = cluster.release("install", &chart, &[])?;
-    for words in ["kind: ApiKey", "vectoll.dev/inject: \"true\"", "PerSidecar", "DeliveryUnconfirmed", "helm test"] {
+    for words in [
+        "kind: ApiKey",
+        "vectoll.dev/inject: \"true\"",
+        "StatefulSet vectoll-store",
+        "DeliveryUnconfirmed",
+        "helm test",
+    ] {
         assert!(notes.contains(words), "the notes lack {words}: {notes}");
     }
     the_commands_of_the_notes_work(&cluster, &notes)?;
     pods_start_where_only_restricted_ones_may(&cluster)?;
     ca_written(&cluster)?;
+
+    // What the notes say of the store depends on which there is.
+    let without = cluster.release("upgrade", &chart, &["--set=store.enabled=false"])?;
+    assert!(without.contains("PerSidecar"), "{without}");
+    assert!(!cluster.objects()?.contains_key("StatefulSet vectoll-store"));
+    let own = cluster.release("upgrade", &chart, &["--set=store.url=redis://valkey.example,store.onFailure=Closed"])?;
+    assert!(own.contains("redis://valkey.example") && own.contains("limited calls are refused"), "{own}");
+    assert!(!cluster.objects()?.contains_key("StatefulSet vectoll-store"));
+    cluster.release("upgrade", &chart, &["--reset-values"])?;
+    assert!(cluster.objects()?.contains_key("StatefulSet vectoll-store"));
 
     // Nothing changed, so nothing is written.
     let before = cluster.objects()?;

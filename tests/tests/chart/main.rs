@@ -17,4 +17,5 @@ mod privileges;
 mod rendered;
 mod said;
 mod scoped;
+mod store;
 mod tool;

@@ -14,6 +14,7 @@ const OPERATOR: &str = "--as=system:serviceaccount:vectoll-system:vectoll";
 type Question<'a> = (&'a str, &'a str, &'a str);
 
 const LEASE: &str = "leases.coordination.k8s.io/vectoll-operator";
+const STORE: &str = "secrets/vectoll-store-master";
 const CERTIFICATE: &str = "secrets/vectoll-webhook-tls";
 const WEBHOOK: &str = "mutatingwebhookconfigurations.admissionregistration.k8s.io/vectoll";
 
@@ -124,12 +125,13 @@ fn the_operator_may_do_what_it_needs_and_no_more() -> anyhow::Result<()> {
     everywhere(&cluster)?;
     pods_keep_what_they_are(&cluster)?;
     secrets_of_others_stay(&cluster)?;
+    the_secret_of_the_store_is_made_once(&cluster)?;
     the_webhook_stays_but_for_its_ca(&cluster)?;
     the_policies_have_no_type_errors(&cluster)?;
     cluster.install("watchNamespaces={search}")?;
     in_watched_namespaces_only(&cluster)?;
     cluster.apply(&read(repository("tests/chart/stand-ins.yaml"))?)?;
-    cluster.install("watchNamespaces={search},webhook.certificate=cert-manager")?;
+    cluster.install("watchNamespaces={search},webhook.certificate=cert-manager,store.enabled=false")?;
     neither_certificate_nor_ca(&cluster)
 }
 
@@ -238,6 +240,28 @@ fn secrets_of_others_stay(cluster: &Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Not even the operator changes it: every sidecar would have another password.
+fn the_secret_of_the_store_is_made_once(cluster: &Cluster) -> anyhow::Result<()> {
+    let secret = |namespace: &str, name: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Secret, type: vectoll.dev/store-master, metadata: {{name: {name}, namespace: {namespace}}}, stringData: {{master: a}}}}"
+        )
+    };
+    let (create, apply) = (["create", OPERATOR], ["apply", "--server-side", "--force-conflicts", OPERATOR]);
+    for foreign in [secret("search", "vectoll-store-master"), secret(NAMESPACE, "another-name")] {
+        let said = cluster.kubectl_with(&create, &foreign)?.refused()?;
+        assert!(said.contains("The Vectoll operator may write only Secrets of type"), "{foreign}: {said}");
+    }
+    let own = secret(NAMESPACE, "vectoll-store-master");
+    cluster.kubectl_with(&create, &own)?.ok()?;
+    let changed = own.replace("master: a", "master: b");
+    for (verb, manifest) in [(&apply[..], &changed), (&["delete", OPERATOR][..], &own)] {
+        let said = cluster.kubectl_with(verb, manifest)?.refused()?;
+        assert!(said.contains("The Vectoll operator may write only Secrets of type"), "{verb:?}: {said}");
+    }
+    cluster.kubectl_with(&["delete"], &own)?.ok().map(drop)
+}
+
 fn the_webhook_stays_but_for_its_ca(cluster: &Cluster) -> anyhow::Result<()> {
     let patch = |kind: &str, patch: &str| {
         cluster.kubectl(&["patch", "mutatingwebhookconfiguration", "vectoll", OPERATOR, kind, "--patch", patch])
@@ -294,12 +318,18 @@ fn in_watched_namespaces_only(cluster: &Cluster) -> anyhow::Result<()> {
     cluster.may_none(&within("search", NOT_NEEDED))?;
     cluster.may_all(&[
         (NAMESPACE, "get", CERTIFICATE),
+        (NAMESPACE, "create", "secrets"),
+        (NAMESPACE, "get", STORE),
         ("", "get", "namespaces/search"),
         ("", "list", "namespaces/search"),
         ("", "watch", "namespaces/search"),
     ])?;
     cluster.may_none(&[
         (NAMESPACE, "list", "secrets"),
+        (NAMESPACE, "update", STORE),
+        (NAMESPACE, "patch", STORE),
+        (NAMESPACE, "delete", STORE),
+        (NAMESPACE, "get", "secrets/another"),
         (NAMESPACE, "watch", "pods"),
         ("", "get", "namespaces/shop"),
         ("", "watch", "namespaces/shop"),
@@ -319,5 +349,6 @@ fn neither_certificate_nor_ca(cluster: &Cluster) -> anyhow::Result<()> {
         (NAMESPACE, "update", CERTIFICATE),
         (NAMESPACE, "patch", CERTIFICATE),
         (NAMESPACE, "create", "secrets"),
+        (NAMESPACE, "get", STORE),
     ])
 }

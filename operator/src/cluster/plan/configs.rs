@@ -14,6 +14,7 @@ use crate::{
         config::Files,
         names,
         observed::{Config, Observed, Sidecar},
+        store::Delivery,
     },
     inject::CONTRACT,
     judge::{Credentials, Judgement},
@@ -71,6 +72,7 @@ pub(super) fn configs(
     observed: &Observed,
     world: &World,
     judgement: &Judgement,
+    store: Option<&Delivery>,
     prepared: &mut Prepared,
     troubles: &Troubles,
 ) -> Configs {
@@ -108,7 +110,11 @@ pub(super) fn configs(
             tell_all(&Undelivered::new("ContractUnknown", message));
         }
         let delivery = if contracts.is_some() { Credentials::Deliver } else { Credentials::Withhold };
-        let config = judgement.config(world, namespace, delivery);
+        if contracts.is_some() && store.is_some_and(|store| store.holds_back(namespace)) {
+            // A sidecar is never handed a password that does not work yet.
+            continue;
+        }
+        let config = judgement.config(world, namespace, delivery, store.map(|store| store.of(namespace)));
         let present = observed.configs.get(&name);
         let generation = present.map_or(0, |seen| seen.value.generation);
         let age = |name: &ObjectName| world.api_keys.get(name).map(|object| (object.created, name.clone()));

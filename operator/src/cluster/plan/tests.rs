@@ -16,6 +16,7 @@ use super::*;
 use crate::{
     cluster::observed::{self, Config, Sidecar},
     judge::{ConditionType, Status, judge},
+    store,
 };
 
 const NOW: &str = "2026-01-10T00:00:00Z";
@@ -60,7 +61,8 @@ fn give_value(observed: &mut Observed, key: &str) {
 }
 
 fn sidecar(observed: &mut Observed, pod: &str, touched: Option<u64>, contract: &str) {
-    let sidecar = Sidecar { uid: Uid::new(pod), created: None, touched, contract: contract.to_owned(), lives: true };
+    let sidecar =
+        Sidecar { uid: Uid::new(pod), created: None, touched, contract: contract.to_owned(), lives: true, runs: true };
     observed.pods.put(name(pod), 1, sidecar);
 }
 
@@ -68,17 +70,18 @@ struct Planner {
     observed: Observed,
     prepared: Prepared,
     troubles: Troubles,
+    store: Option<Delivery>,
 }
 
 impl Planner {
     fn new(observed: Observed) -> Self {
-        Self { observed, prepared: Prepared::new(), troubles: Troubles::new() }
+        Self { observed, prepared: Prepared::new(), troubles: Troubles::new(), store: None }
     }
 
     fn plan(&mut self) -> Plan {
         let world = self.observed.world();
         let judgement = judge(&world, now());
-        plan(&self.observed, &world, &judgement, &mut self.prepared, &self.troubles, now())
+        plan(&self.observed, &world, &judgement, self.store.as_ref(), &mut self.prepared, &self.troubles, now())
     }
 
     /// Words of the actions, in order.
@@ -251,4 +254,64 @@ fn the_condition_that_stands_in_the_way_first_is_the_reason() {
     let mut planner = Planner::new(observed);
     assert_eq!(planner.told("alice", ConditionType::Ready.name()), pair(Status::False, "TeamNotFound"));
     assert_eq!(planner.told("alice", ConditionType::Programmed.name()), pair(Status::False, "ConfigBlocked"));
+}
+
+/// A store whose passwords are renewed every hour.
+fn delivery(held: &[&str], now: Timestamp) -> Delivery {
+    let access = store::Access {
+        url: "redis://valkey".parse().unwrap(),
+        username: None,
+        password: None,
+        ca: None,
+        on_failure: vectoll_config::v1::OnStoreFailure::Local,
+    };
+    let logins = store::Logins::PerNamespace {
+        access,
+        scope: "one".to_owned(),
+        master: store::Master::read("07".repeat(32).as_bytes()).unwrap(),
+        rotation: store::Rotation::every(jiff::SignedDuration::from_hours(1)),
+    };
+    Delivery::new(logins, held.iter().map(|namespace| (*namespace).to_owned()).collect(), now)
+}
+
+/// The files of the config that is planned.
+fn planned(planner: &mut Planner) -> Option<BTreeMap<String, Vec<u8>>> {
+    planner.plan().actions.into_iter().find_map(|action| match action {
+        Action::WriteConfig { files, .. } => Some(files.by_name.clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_store_is_told_of_everywhere_and_its_password_only_where_sidecars_run() {
+    let mut observed = world(&["alice"]);
+    give_value(&mut observed, "alice");
+    let mut planner = Planner::new(observed);
+    planner.store = Some(delivery(&[], now()));
+    let files = planned(&mut planner).unwrap();
+    let text = String::from_utf8(files["config.v1.yaml"].clone()).unwrap();
+    assert!(text.contains("username: vectoll-ns-one:apps"), "{text}");
+    assert_eq!(files.len(), 1, "nobody there has a use for the password");
+    sidecar(&mut planner.observed, "app", None, "v1");
+    assert_eq!(planned(&mut planner).unwrap()["store.password"].len(), 64);
+}
+
+#[test]
+fn a_password_is_handed_out_only_when_it_works() {
+    let mut observed = world(&["alice"]);
+    give_value(&mut observed, "alice");
+    sidecar(&mut observed, "app", None, "v1");
+    let mut planner = Planner::new(observed);
+    planner.store = Some(delivery(&["apps"], now()));
+    assert_eq!(planned(&mut planner), None);
+    planner.store = Some(delivery(&["another"], now()));
+    let first = planned(&mut planner).unwrap()["store.password"].clone();
+    planner.write_config();
+    assert_eq!(planned(&mut planner), None);
+    // An hour later it is another one, and again not before it works.
+    let later = now() + jiff::SignedDuration::from_hours(1);
+    planner.store = Some(delivery(&["apps"], later));
+    assert_eq!(planned(&mut planner), None);
+    planner.store = Some(delivery(&[], later));
+    assert_ne!(planned(&mut planner).unwrap()["store.password"], first);
 }

@@ -1,0 +1,167 @@
+//! The store in a cluster: who may log in, and what configs say of it.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use anyhow::{Context, ensure};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+
+use super::{metrics::StoreMetrics, observed::Observed, store_secret, watch::Shared};
+use crate::{
+    cli::{Run, StoreOptions},
+    judge::Judgement,
+    store::{Access, Keeper, Logins, Master, NamespaceStore, Password, Rotation, Standing, User, Valid, Wanted},
+    world::Counting,
+};
+
+/// Trouble that lasts so long is told of in the statuses.
+const TOLD_AFTER: Duration = Duration::from_secs(30);
+
+/// The operator's side of the store.
+pub(super) struct Store {
+    options: StoreOptions,
+    secrets: Api<Secret>,
+    secret: String,
+    password_from_secret: bool,
+    scope: String,
+    rotation: Rotation,
+    keeper: Keeper,
+    /// The store and what passwords are derived from, once they are known.
+    known: Option<(Access, store_secret::Content)>,
+}
+
+/// What a plan needs to know of the store.
+pub(super) struct Delivery {
+    logins: Logins,
+    /// Namespaces whose password does not work yet, and will within moments.
+    held: BTreeSet<String>,
+    now: Timestamp,
+}
+
+impl Delivery {
+    #[cfg(test)]
+    pub(super) fn new(logins: Logins, held: BTreeSet<String>, now: Timestamp) -> Self {
+        Self { logins, held, now }
+    }
+
+    /// What a namespace's sidecars are told.
+    pub(super) fn of(&self, namespace: &str) -> NamespaceStore {
+        self.logins.of(namespace, self.now)
+    }
+
+    /// Whether they are not to be told yet.
+    pub(super) fn holds_back(&self, namespace: &str) -> bool {
+        self.held.contains(namespace)
+    }
+}
+
+impl Store {
+    /// None, if no store is to be used.
+    pub(super) fn new(
+        settings: &Run,
+        client: &Client,
+        shared: &Shared,
+        metrics: &super::Metrics,
+    ) -> anyhow::Result<Option<Self>> {
+        let Run { operator_namespace, lease, store, store_keeping, .. } = settings;
+        let access = if store_keeping.store_password_from_secret {
+            ensure!(
+                store.store_password_file.is_none(),
+                "--store-password-file and --store-password-from-secret are two passwords: leave one of them out"
+            );
+            let access = store.read()?;
+            ensure!(
+                access.is_some(),
+                "--store-password-from-secret is of a store, and none is named: set --store-url as well"
+            );
+            access
+        } else {
+            store.read_whole()?
+        };
+        let Some(access) = access else {
+            tracing::info!("no --store-url: each sidecar counts for itself");
+            return Ok(None);
+        };
+        let scope = store_keeping.scope(operator_namespace, lease)?;
+        tracing::info!(store = %access.url, scope, "sidecars count together");
+        let metrics = StoreMetrics::register(metrics.registry()).context("failed to set up the metrics")?;
+        let shared = shared.clone();
+        let report = Box::new(move |standing: &Standing| {
+            metrics.stands(standing);
+            shared.ring();
+        });
+        Ok(Some(Self {
+            options: store.clone(),
+            secrets: Api::namespaced(client.clone(), operator_namespace),
+            secret: store_keeping.store_secret.clone(),
+            password_from_secret: store_keeping.store_password_from_secret,
+            scope,
+            rotation: store_keeping.rotation()?,
+            keeper: Keeper::start(report),
+            known: None,
+        }))
+    }
+
+    /// Reads the files, and makes or reads the Secret.
+    pub(super) async fn prepare(&mut self) -> anyhow::Result<()> {
+        let mut access = self.options.read()?.context("no --store-url")?;
+        let content = match self.known.take() {
+            Some((_, content)) => content,
+            None => store_secret::read_or_make(&self.secrets, &self.secret).await?,
+        };
+        if self.password_from_secret {
+            access.password = Some(content.password.clone());
+        }
+        self.known = Some((access, content));
+        Ok(())
+    }
+
+    /// How sidecars count.
+    pub(super) fn counting(&self) -> Counting {
+        match self.keeper.standing() {
+            Standing::Trouble { since } if since.elapsed() >= TOLD_AFTER => Counting::Unreachable,
+            Standing::Unknown | Standing::Good { .. } | Standing::Trouble { .. } => Counting::Together,
+        }
+    }
+
+    /// Has the users kept that the sidecars need. None before it is prepared.
+    pub(super) fn look(&self, observed: &Observed, judgement: &Judgement, now: Timestamp) -> Option<Delivery> {
+        let (access, content) = self.known.as_ref()?;
+        let users = Arc::new(self.users(&content.master, observed, judgement, now));
+        self.keeper.keep(access.clone(), &self.scope, users.clone());
+        let standing = self.keeper.standing();
+        let is_held = |namespace: &&String| standing.is_about_to_have(namespace, users.get(*namespace));
+        let held = users.keys().filter(is_held).cloned().collect();
+        let logins = Logins::PerNamespace {
+            access: access.clone(),
+            scope: self.scope.clone(),
+            master: content.master.clone(),
+            rotation: self.rotation,
+        };
+        Some(Delivery { logins, held, now })
+    }
+
+    fn users(&self, master: &Master, observed: &Observed, judgement: &Judgement, now: Timestamp) -> Wanted {
+        // Pods that are about to go still book their last calls.
+        let running = observed.pods.iter().filter(|(_, seen)| seen.value.runs);
+        let namespaces: BTreeSet<&str> = running.map(|(name, _)| name.namespace()).collect();
+        let user = |namespace: &str| {
+            let Valid { current, previous } = self.rotation.valid(master, namespace, now);
+            let passwords = [Some(current), previous].into_iter().flatten().map(|password: Password| password.hash());
+            (namespace.to_owned(), User::of(namespace, judgement.teams_in(namespace), passwords))
+        };
+        namespaces.into_iter().map(user).collect()
+    }
+
+    /// When passwords change next.
+    pub(super) fn next(&self, now: Timestamp) -> Timestamp {
+        self.rotation.next(now)
+    }
+
+    /// Another replica acts now.
+    pub(super) fn rest(&mut self) {
+        self.keeper.rest();
+        self.known = None;
+    }
+}

@@ -1,0 +1,25 @@
+//! The store that all sidecars share, a Valkey or Redis, as the operator sees it: who may log in, with what password, and what
+//! each may touch.
+//!
+//! [`Access`] is how the store is reached, as the command line says it. [`Logins`] turns it into what a namespace's sidecars are
+//! told: in a folder of manifests the same, in a cluster a user of the namespace's own with a password that is derived, not stored
+//! ([`Master`], [`Rotation`]). [`Wanted`] are those users; [`plan`] says what a server lacks (both pure), and the [`Keeper`] does it
+//! while its replica leads.
+
+mod access;
+mod keeper;
+mod linger;
+mod logins;
+mod password;
+mod servers;
+mod users;
+
+pub use self::{
+    access::{Access, Password},
+    keeper::{Keeper, Report, Standing},
+    linger::{LINGER, Lingering},
+    logins::{Logins, NamespaceStore},
+    password::{Master, MasterError, Rotation, Valid},
+    servers::{Server, ServerError, connect},
+    users::{Step, User, Wanted, plan},
+};

@@ -1,0 +1,251 @@
+//! Keeps the users of a store, on all of its servers.
+//!
+//! A server that was restarted may know no users, and sidecars that cannot log in hold less than their limits: so it is looked
+//! every two seconds whether the processes are still the same, and every half a minute whether the users are.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
+
+use super::{
+    access::Access,
+    linger::Lingering,
+    servers::{self, Server, ServerError},
+    users::{User, Wanted, is_open, plan},
+};
+
+/// How often all users are looked at.
+const EVERY: Duration = Duration::from_secs(30);
+/// How often the servers are.
+const GLANCE: Duration = Duration::from_secs(2);
+/// The longest that putting everything in order may take. Whoever waits for it goes on without it then.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Pauses after failures: they double from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LAST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Told of each new standing.
+pub type Report = Box<dyn Fn(&Standing) + Send + Sync>;
+
+/// How things stand.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Standing {
+    /// Nothing was tried yet, or another replica leads.
+    #[default]
+    Unknown,
+    /// All servers have these users, and some that linger.
+    Good {
+        /// Those that were wanted.
+        users: Arc<Wanted>,
+        /// How many there are with those that linger.
+        count: usize,
+    },
+    /// A server does not do what it is asked for.
+    Trouble {
+        /// Since when.
+        since: Instant,
+    },
+}
+
+impl Standing {
+    /// Whether a namespace's user can be expected to be as wanted before long, and is not yet.
+    pub fn is_about_to_have(&self, namespace: &str, wanted: Option<&User>) -> bool {
+        match self {
+            Self::Unknown => true,
+            Self::Good { users, count: _ } => users.get(namespace) != wanted,
+            Self::Trouble { since: _ } => false,
+        }
+    }
+}
+
+/// What is to be kept.
+#[derive(Clone, PartialEq)]
+struct Wish {
+    access: Access,
+    scope: String,
+    users: Arc<Wanted>,
+}
+
+/// The keeper of a store's users. It ends when it is dropped.
+pub struct Keeper {
+    wish: watch::Sender<Option<Wish>>,
+    standing: Arc<Mutex<Standing>>,
+    task: JoinHandle<()>,
+}
+
+impl Keeper {
+    /// Starts; nothing is done before [`Keeper::keep`] says what.
+    pub fn start(report: Report) -> Self {
+        let (wish, wishes) = watch::channel(None);
+        let standing = Arc::new(Mutex::new(Standing::Unknown));
+        let keeping = Keeping {
+            wishes,
+            standing: standing.clone(),
+            report,
+            servers: Vec::new(),
+            lingering: Lingering::default(),
+            trouble: None,
+            warned: false,
+        };
+        Self { wish, standing, task: tokio::spawn(keeping.run()) }
+    }
+
+    /// Keeps these users from now on.
+    pub fn keep(&self, access: Access, scope: &str, users: Arc<Wanted>) {
+        let wish = Some(Wish { access, scope: scope.to_owned(), users });
+        self.wish.send_if_modified(|present| {
+            let is_new = *present != wish;
+            *present = wish;
+            is_new
+        });
+    }
+
+    /// Leaves the users to others.
+    pub fn rest(&self) {
+        self.wish.send_if_modified(|present| present.take().is_some());
+    }
+
+    /// How things stand.
+    pub fn standing(&self) -> Standing {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Keeping {
+    wishes: watch::Receiver<Option<Wish>>,
+    standing: Arc<Mutex<Standing>>,
+    report: Report,
+    servers: Vec<Server>,
+    lingering: Lingering,
+    /// Since when, how often, and the last error.
+    trouble: Option<(Instant, u32, String)>,
+    /// Whether it was said that anyone may log in.
+    warned: bool,
+}
+
+impl Keeping {
+    async fn run(mut self) {
+        loop {
+            let wish = self.wishes.borrow_and_update().clone();
+            let Some(wish) = wish else {
+                self.servers.clear();
+                self.lingering = Lingering::default();
+                self.trouble = None;
+                self.stands(&Standing::Unknown);
+                if self.wishes.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            let pause = match self.put_in_order(&wish).await {
+                Ok(count) => {
+                    if self.trouble.take().is_some() {
+                        tracing::info!(store = %wish.access.url, "the store's users are in order again");
+                    }
+                    self.stands(&Standing::Good { users: wish.users.clone(), count });
+                    self.glance().await;
+                    continue;
+                }
+                Err(error) => self.failed(&wish, error),
+            };
+            self.servers.clear();
+            // New wishes wait as well: whoever asks for them goes on without the store.
+            let resigned = async { self.wishes.wait_for(Option::is_none).await.is_ok() };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = resigned => {}
+            }
+        }
+    }
+
+    /// All of it, once. How many users there are.
+    async fn put_in_order(&mut self, wish: &Wish) -> Result<usize, String> {
+        let work = async {
+            let Wish { access, scope, users } = wish;
+            self.servers = servers::connect(access).await?;
+            let mut lists = Vec::new();
+            for server in &mut self.servers {
+                lists.push(server.list().await?);
+            }
+            let now = Instant::now();
+            if self.trouble.is_some() {
+                self.lingering.begin_anew(now);
+            }
+            let all: Vec<&[String]> = lists.iter().map(Vec::as_slice).collect();
+            let all = self.lingering.with(scope, users, &all, now);
+            let mut failed = None;
+            for (server, list) in self.servers.iter_mut().zip(&lists) {
+                let steps = plan(scope, &all, list);
+                if steps.is_empty() {
+                    continue;
+                }
+                match server.apply(&steps).await {
+                    Ok(()) => {
+                        tracing::info!(store = %access.url, changes = steps.len(), "the store's users were written");
+                    }
+                    // The others get theirs all the same.
+                    Err(error) => failed = Some(error),
+                }
+            }
+            if lists.iter().any(|list| is_open(list)) && !self.warned {
+                self.warned = true;
+                tracing::warn!(store = %access.url, "the store's default user has no password: whoever reaches it can do anything");
+            }
+            failed.map_or(Ok(all.len()), Err)
+        };
+        match timeout(PATIENCE, work).await {
+            Ok(done) => done.map_err(|error: ServerError| format!("{:#}", anyhow::Error::from(error))),
+            Err(_) => Err(format!("no answer in {PATIENCE:?}")),
+        }
+    }
+
+    /// Waits for a reason to look at all of it again.
+    async fn glance(&mut self) {
+        let until = Instant::now() + EVERY;
+        while Instant::now() < until {
+            tokio::select! {
+                changed = self.wishes.changed() => {
+                    // Whoever could wish is gone: the task is about to be aborted.
+                    if changed.is_err() { std::future::pending::<()>().await }
+                    return;
+                }
+                () = tokio::time::sleep(GLANCE) => {}
+            }
+            for server in &mut self.servers {
+                if !server.is_the_same().await {
+                    return;
+                }
+            }
+        }
+    }
+
+    fn failed(&mut self, wish: &Wish, error: String) -> Duration {
+        let (since, failures, known) = self.trouble.take().unwrap_or_else(|| (Instant::now(), 0, String::new()));
+        if known != error {
+            // Once for each: the metric says how long it lasts.
+            tracing::warn!(store = %wish.access.url, error, "the store's users cannot be kept; it is tried again");
+        }
+        self.trouble = Some((since, failures + 1, error));
+        self.stands(&Standing::Trouble { since });
+        (FIRST_PAUSE * 2u32.saturating_pow(failures.min(8))).min(LAST_PAUSE)
+    }
+
+    fn stands(&self, standing: &Standing) {
+        let mut present = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        if *present == *standing {
+            return;
+        }
+        *present = standing.clone();
+        drop(present);
+        (self.report)(standing);
+    }
+}

@@ -1,0 +1,121 @@
+//! What is needed no more and is taken away only later: a sidecar may still have spend to tell. Pure.
+//!
+//! A key that is deleted, a Team that is no longer shared, a pod that goes: the calls before that have been charged, and the
+//! sidecar that made them still has to book them. So grants and users outlive their need for a while. An operator that starts
+//! cannot know how long they have, so for it the while begins anew; so it does after an outage, in which nobody could book.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use super::users::{Wanted, ours, present};
+
+/// How long.
+pub const LINGER: Duration = Duration::from_mins(10);
+
+/// What lingers.
+#[derive(Debug, Default)]
+pub struct Lingering {
+    /// What was wanted and lingered last.
+    last: Wanted,
+    /// Since when something is not wanted: a grant of a namespace, or, without a pattern, its user.
+    since: BTreeMap<(String, Option<String>), Instant>,
+}
+
+impl Lingering {
+    /// The time before does not count.
+    pub fn begin_anew(&mut self, now: Instant) {
+        for since in self.since.values_mut() {
+            *since = now;
+        }
+    }
+
+    /// What is wanted, and what was wanted or is on one of the servers (their `ACL LIST`s) and has not lingered for long enough.
+    pub fn with(&mut self, scope: &str, wanted: &Wanted, lists: &[&[String]], now: Instant) -> Wanted {
+        let mut before = std::mem::take(&mut self.last);
+        for (namespace, rules) in lists.iter().flat_map(|list| ours(scope, list)) {
+            let there = present(rules);
+            match before.get_mut(namespace) {
+                Some(user) => user.keys.extend(there.keys),
+                None => drop(before.insert(namespace.to_owned(), there)),
+            }
+        }
+        let mut surplus = BTreeSet::new();
+        let mut lingers = |namespace: &str, pattern: Option<&String>| {
+            let what = (namespace.to_owned(), pattern.cloned());
+            let since = *self.since.entry(what.clone()).or_insert(now);
+            surplus.insert(what);
+            now.duration_since(since) < LINGER
+        };
+        let mut all = wanted.clone();
+        for (namespace, user) in before {
+            match all.get_mut(&namespace) {
+                Some(wanted) => {
+                    let not_wanted: Vec<&String> = user.keys.difference(&wanted.keys).collect();
+                    let stay: Vec<String> =
+                        not_wanted.into_iter().filter(|pattern| lingers(&namespace, Some(pattern))).cloned().collect();
+                    wanted.keys.extend(stay);
+                }
+                None if lingers(&namespace, None) => drop(all.insert(namespace, user)),
+                None => {}
+            }
+        }
+        self.since.retain(|what, _| surplus.contains(what));
+        self.last = all.clone();
+        all
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use vectoll_config::{KeyHash, Uid};
+
+    use super::*;
+    use crate::store::{Step, User, plan};
+
+    fn user(teams: &[&str]) -> User {
+        let teams: Vec<Uid> = teams.iter().map(|team| Uid::new(team)).collect();
+        User::of("apps", &teams, [KeyHash::of(b"password")])
+    }
+
+    fn wanted(teams: &[&str]) -> Wanted {
+        [("apps".to_owned(), user(teams))].into()
+    }
+
+    #[test]
+    fn a_grant_outlives_its_need_for_a_while() {
+        let (mut lingering, begin) = (Lingering::default(), Instant::now());
+        assert_eq!(lingering.with("s", &wanted(&["a", "b"]), &[], begin), wanted(&["a", "b"]));
+        let later = begin + Duration::from_hours(1);
+        assert_eq!(lingering.with("s", &wanted(&["a"]), &[], later), wanted(&["a", "b"]));
+        assert_eq!(lingering.with("s", &wanted(&["a"]), &[], later + LINGER / 2), wanted(&["a", "b"]));
+        assert_eq!(lingering.with("s", &wanted(&["a"]), &[], later + LINGER), wanted(&["a"]));
+        // Needed again in between: it begins anew.
+        lingering.with("s", &wanted(&["a", "b"]), &[], later + LINGER);
+        assert_eq!(lingering.with("s", &wanted(&["a"]), &[], later + 2 * LINGER), wanted(&["a", "b"]));
+    }
+
+    #[test]
+    fn a_user_outlives_its_namespace_for_a_while() {
+        let (mut lingering, begin) = (Lingering::default(), Instant::now());
+        lingering.with("s", &wanted(&["a"]), &[], begin);
+        assert_eq!(lingering.with("s", &Wanted::new(), &[], begin), wanted(&["a"]));
+        assert_eq!(lingering.with("s", &Wanted::new(), &[], begin + LINGER), Wanted::new());
+    }
+
+    #[test]
+    fn an_operator_that_starts_gives_what_it_finds_its_while() {
+        let list = [format!("user vectoll-ns-s:apps {} ~*", user(&["a", "b"]).rules().join(" "))];
+        let (mut lingering, begin) = (Lingering::default(), Instant::now());
+        let found = lingering.with("s", &wanted(&["a"]), &[&list], begin);
+        assert_eq!(found, wanted(&["a", "b"]), "and what is nobody's does not stay");
+        assert!(matches!(plan("s", &found, &list).as_slice(), [Step::Set { .. }]));
+        assert_eq!(lingering.with("s", &Wanted::new(), &[&list], begin), wanted(&["a", "b"]));
+        // As long as nobody could book, no time has passed.
+        lingering.begin_anew(begin + LINGER);
+        assert_eq!(lingering.with("s", &Wanted::new(), &[&list], begin + LINGER), wanted(&["a", "b"]));
+        assert_eq!(lingering.with("s", &Wanted::new(), &[&list], begin + 2 * LINGER), Wanted::new());
+    }
+}

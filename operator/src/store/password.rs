@@ -1,0 +1,162 @@
+//! Passwords of namespaces: derived from one secret, so that none has to be stored, and renewed by the clock, so that replicas
+//! agree without a word.
+
+use std::fmt;
+
+use hmac::{Hmac, Mac};
+use jiff::{SignedDuration, Timestamp};
+use sha2::Sha256;
+
+use super::access::Password;
+
+/// The longest that a password stays valid beside the next one.
+const GRACE: SignedDuration = SignedDuration::from_hours(24);
+/// Bytes of the secret that passwords are derived from.
+const BYTES: usize = 32;
+
+/// What passwords are derived from: 32 random bytes of their own, and not the administrator's password. Each namespace holds a
+/// value that was derived, and could otherwise try out guesses at the administrator's password on it, without asking the store.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Master([u8; BYTES]);
+
+/// Not what passwords can be derived from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be 64 hexadecimal digits")]
+pub struct MasterError;
+
+impl Master {
+    /// A new one. `fill` gives random bytes.
+    pub fn random<E>(mut fill: impl FnMut(&mut [u8]) -> Result<(), E>) -> Result<Self, E> {
+        let mut bytes = [0; BYTES];
+        fill(&mut bytes)?;
+        Ok(Self(bytes))
+    }
+
+    /// As it is kept.
+    pub fn read(text: &[u8]) -> Result<Self, MasterError> {
+        let mut bytes = [0; BYTES];
+        hex::decode_to_slice(text, &mut bytes).map_err(|_| MasterError)?;
+        Ok(Self(bytes))
+    }
+
+    /// For keeping.
+    pub fn write(&self) -> String {
+        hex::encode(self.0)
+    }
+
+    /// HMAC-SHA-256 over what it is for, the namespace and the number of the period, in hexadecimal digits. Neither a namespace's
+    /// name nor a number holds a line break, so no two of these read alike.
+    fn password(&self, namespace: &str, period: i64) -> Password {
+        let mut hmac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
+        hmac.update(format!("vectoll store user\n{namespace}\n{period}").as_bytes());
+        Password::new(hex::encode(hmac.finalize().into_bytes()))
+    }
+}
+
+impl fmt::Debug for Master {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Master(…)")
+    }
+}
+
+/// How often passwords are renewed: time is cut into periods of this length, from 1970 on, and each has a password of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    interval: SignedDuration,
+    grace: SignedDuration,
+}
+
+/// The passwords of a namespace at some time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Valid {
+    /// The one to hand out.
+    pub current: Password,
+    /// The one of the period before, while it is valid beside it.
+    pub previous: Option<Password>,
+}
+
+impl Rotation {
+    /// Every `interval`, which is at least a second; the password before stays valid for a day, or for the whole of a shorter interval.
+    pub fn every(interval: SignedDuration) -> Self {
+        let interval = interval.max(SignedDuration::from_secs(1));
+        Self { interval, grace: interval.min(GRACE) }
+    }
+
+    /// The passwords of a namespace.
+    pub fn valid(self, master: &Master, namespace: &str, now: Timestamp) -> Valid {
+        let (period, into) = self.period(now);
+        let previous = (into < self.grace.as_secs()).then(|| master.password(namespace, period - 1));
+        Valid { current: master.password(namespace, period), previous }
+    }
+
+    /// When that changes next: a password is renewed, or the one before ends.
+    pub fn next(self, now: Timestamp) -> Timestamp {
+        let (_, into) = self.period(now);
+        let grace = self.grace.as_secs();
+        let left = if into < grace { grace - into } else { self.interval.as_secs() - into };
+        Timestamp::from_second(now.as_second().saturating_add(left)).unwrap_or(Timestamp::MAX)
+    }
+
+    /// The period's number, and how many seconds of it are over.
+    fn period(self, now: Timestamp) -> (i64, i64) {
+        let (now, interval) = (now.as_second(), self.interval.as_secs().max(1));
+        (now.div_euclid(interval), now.rem_euclid(interval))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn master() -> Master {
+        Master::read("07".repeat(32).as_bytes()).unwrap()
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(second).unwrap()
+    }
+
+    #[test]
+    fn passwords_differ_by_secret_namespace_and_period_and_by_nothing_else() {
+        let rotation = Rotation::every(SignedDuration::from_secs(100));
+        let current = |master: &Master, namespace: &str, second| rotation.valid(master, namespace, at(second)).current;
+        let here = current(&master(), "apps", 1_000);
+        assert_eq!(here, current(&master(), "apps", 1_099));
+        assert_eq!(here.reveal().len(), 64);
+        let other = Master::read("08".repeat(32).as_bytes()).unwrap();
+        for another in
+            [current(&master(), "apps", 1_100), current(&master(), "app", 1_000), current(&other, "apps", 1_000)]
+        {
+            assert_ne!(here, another);
+        }
+    }
+
+    #[test]
+    fn a_password_is_valid_through_its_grace_and_not_after() {
+        let day = 24 * 3600;
+        let rotation = Rotation::every(SignedDuration::from_secs(30 * day));
+        let of = |second| rotation.valid(&master(), "apps", at(second));
+        let begin = 600 * 30 * day;
+        let old = of(begin - 1);
+        assert_eq!(old.previous, None, "the one before it has ended");
+        let new = of(begin);
+        assert_ne!(new.current, old.current);
+        assert_eq!(new.previous, Some(old.current.clone()));
+        assert_eq!(of(begin + day - 1).previous, Some(old.current));
+        assert_eq!(of(begin + day).previous, None);
+        assert_eq!(rotation.next(at(begin)), at(begin + day));
+        assert_eq!(rotation.next(at(begin + day)), at(begin + 30 * day));
+        assert_eq!(rotation.next(at(begin - 1)), at(begin));
+    }
+
+    #[test]
+    fn a_secret_comes_back_as_it_was_written_and_is_not_shown() {
+        let master = Master::random(getrandom::fill).unwrap();
+        assert_eq!(Master::read(master.write().as_bytes()), Ok(master.clone()));
+        assert_ne!(master, Master::random(getrandom::fill).unwrap());
+        assert_eq!(Master::read(b"07"), Err(MasterError));
+        let shown = format!("{master:?} {:?}", Password::new("hunter2"));
+        assert!(!shown.contains(&master.write()) && !shown.contains("hunter2"), "{shown}");
+    }
+}

@@ -1,0 +1,201 @@
+//! The servers of a store: finding all of them, and asking one.
+
+use std::{collections::HashMap, time::Duration};
+
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError,
+    RedisResult, TlsCertificates, aio::MultiplexedConnection, cmd,
+};
+use vectoll_config::Topology;
+
+use super::{access::Access, users::Step};
+
+/// The longest that connecting and one answer may take.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Changes in one pipeline.
+const BATCH: usize = 256;
+
+/// A server with a connection to it, as the administrator.
+pub struct Server {
+    address: String,
+    connection: MultiplexedConnection,
+    run: String,
+}
+
+/// A server does not do what it was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {doing} {server}")]
+pub struct ServerError {
+    server: String,
+    doing: &'static str,
+    source: RedisError,
+}
+
+/// Connects to every server of a store: masters and replicas, because each has users of its own.
+pub async fn connect(access: &Access) -> Result<Vec<Server>, ServerError> {
+    let mut servers = Vec::new();
+    for (host, port) in addresses(access).await? {
+        servers.push(Server::connect(access, &host, port).await?);
+    }
+    Ok(servers)
+}
+
+/// Where the servers are, by the first of the hosts that knows.
+async fn addresses(access: &Access) -> Result<Vec<(String, u16)>, ServerError> {
+    let hosts = access.url.hosts();
+    let mut answer = Ok(Vec::new());
+    for (host, port) in hosts {
+        let asked = match access.url.topology() {
+            Topology::Single { database: _ } => return Ok(hosts.to_vec()),
+            Topology::Cluster => nodes(access, host, *port).await,
+            Topology::Sentinel { master } => watched(access, host, *port, master).await,
+        };
+        let server = || format!("{host}:{port}");
+        answer = asked.map_err(|source| ServerError { server: server(), doing: "learn of the servers from", source });
+        if answer.is_ok() {
+            break;
+        }
+    }
+    answer
+}
+
+async fn nodes(access: &Access, host: &str, port: u16) -> RedisResult<Vec<(String, u16)>> {
+    let mut connection = open(access, host, port, true).await?;
+    let nodes: String = cmd("CLUSTER").arg("NODES").query_async(&mut connection).await?;
+    Ok(nodes_of(&nodes, host))
+}
+
+async fn watched(access: &Access, host: &str, port: u16, master: &str) -> RedisResult<Vec<(String, u16)>> {
+    // Sentinels have logins of their own; the store's is none of their business.
+    let mut connection = open(access, host, port, false).await?;
+    let ask = |what: &str| cmd("SENTINEL").arg(what).arg(master).to_owned();
+    let address: (String, u16) = ask("GET-MASTER-ADDR-BY-NAME").query_async(&mut connection).await?;
+    let replicas: Vec<HashMap<String, String>> = ask("REPLICAS").query_async(&mut connection).await?;
+    Ok([address].into_iter().chain(replicas.iter().filter_map(replica_of)).collect())
+}
+
+/// The addresses in the answer to `CLUSTER NODES`: `<id> <ip:port@bus-port[,hostname]> <flags> …`, a line each (Redis Cluster
+/// specification, "CLUSTER NODES"). A node that does not know its own address is the one that was asked.
+fn nodes_of(answer: &str, asked: &str) -> Vec<(String, u16)> {
+    let node = |line: &str| {
+        let mut words = line.split(' ');
+        let (address, flags) = (words.nth(1)?, words.next()?);
+        // Those that are gone are found again when they are back.
+        if flags.split(',').any(|flag| matches!(flag, "fail" | "noaddr" | "handshake")) {
+            return None;
+        }
+        let (address, names) = address.split_once(',').unwrap_or((address, ""));
+        let (ip, port) = address.split('@').next()?.rsplit_once(':')?;
+        // A certificate is for the name.
+        let name = names.split(',').next().filter(|name| !name.is_empty() && !name.contains('='));
+        let host = name.unwrap_or(if ip.is_empty() { asked } else { ip });
+        Some((host.to_owned(), port.parse().ok().filter(|port| *port > 0)?))
+    };
+    answer.lines().filter_map(node).collect()
+}
+
+/// A replica in the answer to `SENTINEL REPLICAS`, unless it is down.
+fn replica_of(fields: &HashMap<String, String>) -> Option<(String, u16)> {
+    let down = fields.get("flags")?.split(',').any(|flag| matches!(flag, "s_down" | "o_down" | "disconnected"));
+    (!down).then_some(())?;
+    Some((fields.get("ip")?.clone(), fields.get("port")?.parse().ok()?))
+}
+
+async fn open(access: &Access, host: &str, port: u16, as_admin: bool) -> RedisResult<MultiplexedConnection> {
+    let host = host.to_owned();
+    let mut login = RedisConnectionInfo::default().set_skip_set_lib_name();
+    if as_admin {
+        if let Some(username) = &access.username {
+            login = login.set_username(username);
+        }
+        if let Some(password) = &access.password {
+            login = login.set_password(password.reveal());
+        }
+    }
+    let client = if access.url.tls() {
+        let address = ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None };
+        let certificates = TlsCertificates { client_tls: None, root_cert: access.ca.clone() };
+        Client::build_with_tls(address.into_connection_info()?.set_redis_settings(login), certificates)?
+    } else {
+        Client::open(ConnectionAddr::Tcp(host, port).into_connection_info()?.set_redis_settings(login))?
+    };
+    let patience =
+        AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
+    client.get_multiplexed_async_connection_with_config(&patience).await
+}
+
+impl Server {
+    async fn connect(access: &Access, host: &str, port: u16) -> Result<Self, ServerError> {
+        let address = format!("{host}:{port}");
+        let failed = |source| ServerError { server: address.clone(), doing: "log in at", source };
+        let mut connection = open(access, host, port, true).await.map_err(failed)?;
+        let run = run_of(&mut connection).await.map_err(failed)?;
+        Ok(Self { address, connection, run })
+    }
+
+    /// What `ACL LIST` says.
+    pub async fn list(&mut self) -> Result<Vec<String>, ServerError> {
+        let answer = cmd("ACL").arg("LIST").query_async(&mut self.connection).await;
+        answer.map_err(|source| self.failed("list the users of", source))
+    }
+
+    /// Whether it is the same process as when it was connected to: another one may know no users.
+    pub async fn is_the_same(&mut self) -> bool {
+        run_of(&mut self.connection).await.is_ok_and(|run| run == self.run)
+    }
+
+    /// Makes changes.
+    pub async fn apply(&mut self, steps: &[Step]) -> Result<(), ServerError> {
+        for batch in steps.chunks(BATCH) {
+            let mut pipeline = Pipeline::new();
+            for step in batch {
+                match step {
+                    Step::Set { name, user } => pipeline.cmd("ACL").arg("SETUSER").arg(name).arg(user.rules()).ignore(),
+                    Step::Delete { name } => pipeline.cmd("ACL").arg("DELUSER").arg(name).ignore(),
+                };
+            }
+            let answer: RedisResult<()> = pipeline.query_async(&mut self.connection).await;
+            answer.map_err(|source| self.failed("write the users of", source))?;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, doing: &'static str, source: RedisError) -> ServerError {
+        ServerError { server: self.address.clone(), doing, source }
+    }
+}
+
+/// The identity of the process: `run_id` in `INFO server`.
+async fn run_of(connection: &mut MultiplexedConnection) -> RedisResult<String> {
+    let info: String = cmd("INFO").arg("server").query_async(connection).await?;
+    Ok(info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default().trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_nodes_that_can_be_reached_are_found() {
+        let answer = "\
+07c3 127.0.0.1:30004@31004,a.example slave e7d1 0 1426238317239 4 connected
+67ed :30002@31002 myself,master - 0 1426238316232 2 connected 5461-10922
+292f 10.0.0.3:30003@31003,,shard-id=69bc master - 0 1426238318243 3 connected 10923-16383
+6ec2 10.0.0.5:30005@31005 master,fail - 1426238318243 5 disconnected
+824f :0@0 slave,noaddr e7d1 0 0 6 disconnected
+2ab4 [::1]:30006@31006 slave e7d1 0 1426238317741 1 connected
+";
+        let expected = [("a.example", 30004), ("asked", 30002), ("10.0.0.3", 30003), ("[::1]", 30006)];
+        assert_eq!(nodes_of(answer, "asked"), expected.map(|(host, port)| (host.to_owned(), port)));
+    }
+
+    #[test]
+    fn replicas_that_are_down_are_left_out() {
+        let replica = |flags: &str| {
+            let fields = [("ip", "10.0.0.2"), ("port", "6380"), ("flags", flags)];
+            replica_of(&fields.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
+        };
+        assert_eq!(replica("slave"), Some(("10.0.0.2".to_owned(), 6380)));
+        assert_eq!(replica("slave,s_down"), None);
+    }
+}

@@ -1,0 +1,317 @@
+//! Who may do what in the store: the operator's keeper against a real server.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use jiff::{SignedDuration, Timestamp};
+use redis::{FromRedisValue, Value, aio::MultiplexedConnection, cmd};
+use vectoll_config::{
+    Uid,
+    store::{SIDECAR_COMMANDS, namespace_prefix, team_prefix, user_name},
+    v1::OnStoreFailure,
+};
+use vectoll_operator::store::{
+    Access, Keeper, LINGER, Lingering, Master, Password, Rotation, Standing, User, Valid, Wanted, connect, plan,
+};
+use vectoll_tests::{
+    pair::poll,
+    store::{PASSWORD, Store, Transport},
+};
+
+const SCOPE: &str = "vectoll-system.vectoll-operator";
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn access(store: &Store) -> Access {
+    Access {
+        url: store.url().parse().unwrap(),
+        username: None,
+        password: Some(Password::new(PASSWORD)),
+        ca: store.ca().map(|pem| pem.as_bytes().to_vec()),
+        on_failure: OnStoreFailure::Local,
+    }
+}
+
+fn user(namespace: &str, teams: &[&str], password: &str) -> (String, User) {
+    let teams: Vec<Uid> = teams.iter().map(|team| Uid::new(team)).collect();
+    (namespace.to_owned(), User::of(namespace, &teams, [Password::new(password).hash()]))
+}
+
+/// Makes the users what they are to be, once.
+async fn put_in_order(store: &Store, wanted: &Wanted) -> anyhow::Result<usize> {
+    let mut servers = connect(&access(store)).await?;
+    ensure!(servers.len() == 1, "one server");
+    let list = servers[0].list().await?;
+    let steps = plan(SCOPE, wanted, &list);
+    servers[0].apply(&steps).await?;
+    Ok(steps.len())
+}
+
+async fn ask<T: FromRedisValue>(connection: &mut MultiplexedConnection, line: &str) -> anyhow::Result<T> {
+    let mut words = line.split(' ');
+    let mut ask = cmd(words.next().unwrap());
+    words.for_each(|word| {
+        ask.arg(word);
+    });
+    ask.query_async(connection).await.with_context(|| line.to_owned())
+}
+
+/// Refused because the user may not, and for no other reason.
+async fn refuses(connection: &mut MultiplexedConnection, line: &str) -> anyhow::Result<()> {
+    match ask::<Value>(connection, line).await {
+        Ok(answer) => anyhow::bail!("{line} was answered: {answer:?}"),
+        Err(error) => {
+            let said = format!("{error:#}");
+            ensure!(said.contains("NoPerm"), "{line}: {said}");
+            Ok(())
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_namespaces_user_can_do_what_a_sidecar_needs_and_nothing_else() -> anyhow::Result<()> {
+    let store = Store::start().await?;
+    let wanted: Wanted = [user("apps", &["t1"], "one"), user("shop", &["t2"], "two")].into();
+    assert_eq!(put_in_order(&store, &wanted).await?, 2);
+    // The server says of them what was meant: nothing is left to do.
+    assert_eq!(put_in_order(&store, &wanted).await?, 0);
+
+    let mut apps = store.log_in(&user_name(SCOPE, "apps"), "one").await?;
+    let (mine, theirs) = (team_prefix(&Uid::new("t1")), team_prefix(&Uid::new("t2")));
+    let (own, other) = (namespace_prefix("apps"), namespace_prefix("shop"));
+    let mut admin = store.admin().await?;
+    let () = ask(&mut admin, &format!("SET {theirs}spend 7")).await?;
+    let () = ask(&mut admin, "SET elsewhere 7").await?;
+
+    // A script over its Team's keys, loaded and called, and what it says of itself.
+    let script =
+        "redis.call('HINCRBY',KEYS[1],ARGV[1],5);return{redis.call('HGET',KEYS[1],ARGV[1]),redis.call('TIME')[1]}";
+    let sha: String = cmd("SCRIPT").arg("LOAD").arg(script).query_async(&mut apps).await?;
+    let spend = format!("{mine}spend");
+    let (spent, _): (u64, u64) = cmd("EVALSHA").arg(&sha).arg(1).arg(&spend).arg("key").query_async(&mut apps).await?;
+    assert_eq!(spent, 5);
+    let () = ask(&mut apps, &format!("SET {own}alive 1")).await?;
+    let () = ask(&mut apps, &format!("PEXPIRE {own}alive 60000")).await?;
+    let info: String = ask(&mut apps, "INFO server").await?;
+    assert!(info.contains("run_id:"));
+    // Every command that is granted is one that the server knows, and may be called.
+    for command in SIDECAR_COMMANDS {
+        let command = command.trim_start_matches('+').replace('|', " ");
+        let said = ask::<Value>(&mut apps, &command).await.err().map(|error| format!("{error:#}")).unwrap_or_default();
+        assert!(!said.contains("NoPerm"), "{command}: {said}");
+    }
+
+    // Other Teams, other namespaces, other programs.
+    for key in [format!("{theirs}spend"), format!("{other}alive"), "elsewhere".to_owned(), "vectoll:".to_owned()] {
+        refuses(&mut apps, &format!("GET {key}")).await?;
+        refuses(&mut apps, &format!("SET {key} 0")).await?;
+        refuses(&mut apps, &format!("HINCRBY {key} a 1")).await?;
+        refuses(&mut apps, &format!("PEXPIRE {key} 1")).await?;
+        refuses(&mut apps, &format!("EVALSHA {sha} 1 {key} a")).await?;
+        // Nor behind the server's back: a key that a script does not declare.
+        for call in ["'GET'", "'SET',ARGV[1],'0'", "'DEL'"] {
+            let call = if call.contains("ARGV") { call.to_owned() } else { format!("{call},ARGV[1]") };
+            let script = format!("return redis.call({call})");
+            let answer: redis::RedisResult<Value> =
+                cmd("EVAL").arg(&script).arg(0).arg(&key).query_async(&mut apps).await;
+            let said = answer.err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(said.contains("The user executing the script can't"), "{script} {key}: {said:?}");
+        }
+    }
+    // What destroys, spies or configures, on its own keys too.
+    for line in [
+        &format!("DEL {spend}"),
+        &format!("UNLINK {spend}"),
+        &format!("RENAME {spend} {mine}b"),
+        &format!("DUMP {spend}"),
+        &format!("RESTORE {mine}c 0 a"),
+        &format!("SCAN 0 MATCH {mine}*"),
+        &format!("KEYS {mine}*"),
+        &format!("COPY {spend} {theirs}spend"),
+        &format!("PUBLISH {mine}a b"),
+        &format!("SUBSCRIBE {mine}a"),
+        "FLUSHALL",
+        "FLUSHDB",
+        "SWAPDB 0 1",
+        "RANDOMKEY",
+        "DBSIZE",
+        "CONFIG GET *",
+        "CONFIG SET appendonly no",
+        "ACL LIST",
+        "ACL SETUSER default nopass",
+        "ACL WHOAMI",
+        "CLIENT LIST",
+        "CLIENT KILL TYPE normal",
+        "MONITOR",
+        "SHUTDOWN NOSAVE",
+        "SAVE",
+        "BGREWRITEAOF",
+        "REPLICAOF 127.0.0.1 1",
+        "SCRIPT FLUSH",
+        "SCRIPT KILL",
+        "FUNCTION LIST",
+        "MODULE LIST",
+        "LATENCY RESET",
+        "SLOWLOG GET",
+        "CLUSTER RESET",
+        "WAIT 1 1",
+        "MULTI",
+    ] {
+        refuses(&mut apps, line).await?;
+    }
+    let kept: (u64, u64) = redis::pipe()
+        .cmd("GET")
+        .arg(format!("{theirs}spend"))
+        .cmd("GET")
+        .arg("elsewhere")
+        .query_async(&mut admin)
+        .await?;
+    assert_eq!(kept, (7, 7));
+    // And a namespace's password is nobody else's.
+    assert!(store.log_in(&user_name(SCOPE, "shop"), "one").await.is_err());
+    assert!(store.log_in("default", "one").await.is_err());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_password_that_was_replaced_works_through_its_grace_and_not_after() -> anyhow::Result<()> {
+    let store = Store::start().await?;
+    let (master, rotation) = (Master::random(getrandom)?, Rotation::every(SignedDuration::from_hours(48)));
+    let begin = Timestamp::from_second(10_000 * 48 * 3600)?;
+    let at = async |after: SignedDuration| -> anyhow::Result<Valid> {
+        let valid = rotation.valid(&master, "apps", begin + after);
+        let hashes = [Some(valid.current.clone()), valid.previous.clone()].into_iter().flatten().map(|one| one.hash());
+        put_in_order(&store, &[("apps".to_owned(), User::of("apps", [], hashes))].into()).await?;
+        Ok(valid)
+    };
+    let name = user_name(SCOPE, "apps");
+    let works = async |password: &Password| store.log_in(&name, password.reveal()).await.is_ok();
+    let old = at(SignedDuration::from_secs(-1)).await?.current;
+    assert!(works(&old).await);
+    let new = at(SignedDuration::ZERO).await?.current;
+    assert!(works(&new).await && works(&old).await, "both, so that no sidecar is cut off");
+    at(SignedDuration::from_hours(24) - SignedDuration::from_secs(1)).await?;
+    assert!(works(&old).await);
+    at(SignedDuration::from_hours(24)).await?;
+    assert!(works(&new).await && !works(&old).await);
+    Ok(())
+}
+
+fn getrandom(bytes: &mut [u8]) -> anyhow::Result<()> {
+    std::io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, bytes).context("failed to read /dev/urandom")
+}
+
+/// The names of all users.
+async fn users(store: &Store) -> anyhow::Result<BTreeSet<String>> {
+    let names: Vec<String> = ask(&mut store.admin().await?, "ACL USERS").await?;
+    Ok(names.into_iter().collect())
+}
+
+#[tokio::test]
+async fn users_outlive_a_restart_of_the_store_and_go_with_their_namespace() -> anyhow::Result<()> {
+    let mut store = Store::start().await?;
+    let mut admin = store.admin().await?;
+    for stranger in ["app", "vectoll-ns-another:apps"] {
+        let () = ask(&mut admin, &format!("ACL SETUSER {stranger} on nopass ~* +@all")).await?;
+    }
+    let (told, mut hear) = tokio::sync::watch::channel(Standing::Unknown);
+    let keeper = Keeper::start(Box::new(move |standing| drop(told.send_replace(standing.clone()))));
+    let both: Arc<Wanted> = Arc::new([user("apps", &["t1"], "one"), user("shop", &["t2"], "two")].into());
+    keeper.keep(access(&store), SCOPE, both.clone());
+    let good = |standing: &Standing| matches!(standing, Standing::Good { count: 2, .. });
+    tokio::time::timeout(DEADLINE, hear.wait_for(good)).await??;
+    assert!(!keeper.standing().is_about_to_have("apps", both.get("apps")));
+    store.log_in(&user_name(SCOPE, "apps"), "one").await?;
+
+    // It is killed: users are only in its memory. While it is away nobody waits for it.
+    let killed = Instant::now();
+    store.kill().await?;
+    tokio::time::timeout(DEADLINE, hear.wait_for(|standing| matches!(standing, Standing::Trouble { .. }))).await??;
+    assert!(!keeper.standing().is_about_to_have("new", None));
+    store.restart().await?;
+    poll::until("the users to be made anew", DEADLINE, async || {
+        Ok(Some(store.log_in(&user_name(SCOPE, "shop"), "two").await?))
+    })
+    .await?;
+    tokio::time::timeout(DEADLINE, hear.wait_for(good)).await??;
+    println!("figure: users were back {:.1} s after the store was killed", killed.elapsed().as_secs_f64());
+    // Restarted so quickly that nobody saw it away.
+    store.restart().await?;
+    poll::until("the users to be made anew", DEADLINE, async || {
+        Ok(Some(store.log_in(&user_name(SCOPE, "apps"), "one").await?))
+    })
+    .await?;
+
+    // What somebody does to a user is undone, at once when there is a reason to look.
+    let () = ask(&mut store.admin().await?, &format!("ACL SETUSER {} +@all ~*", user_name(SCOPE, "apps"))).await?;
+    let three: Wanted =
+        both.iter().map(|(name, user)| (name.clone(), user.clone())).chain([user("new", &[], "x")]).collect();
+    keeper.keep(access(&store), SCOPE, Arc::new(three));
+    tokio::time::timeout(DEADLINE, hear.wait_for(|standing| matches!(standing, Standing::Good { count: 3, .. })))
+        .await??;
+    let mut apps = store.log_in(&user_name(SCOPE, "apps"), "one").await?;
+    refuses(&mut apps, "FLUSHALL").await?;
+    drop(keeper);
+
+    // Of gone namespaces users go when they have lingered, and strangers never.
+    let only: Wanted = [user("apps", &["t1"], "one")].into();
+    let mut servers = connect(&access(&store)).await?;
+    let (mut lingering, begin) = (Lingering::default(), Instant::now());
+    for (later, expected) in [(Duration::ZERO, 3), (LINGER / 2, 3), (LINGER, 1)] {
+        let list = servers[0].list().await?;
+        let all = lingering.with(SCOPE, &only, &[&list], begin + later);
+        servers[0].apply(&plan(SCOPE, &all, &list)).await?;
+        let ours = users(&store).await?.iter().filter(|name| name.starts_with(&user_name(SCOPE, ""))).count();
+        assert_eq!(ours, expected, "after {later:?}");
+    }
+    let left = users(&store).await?;
+    assert!(left.contains(&user_name(SCOPE, "apps")) && left.contains("default"), "{left:?}");
+    let () = ask(&mut store.admin().await?, "ACL SETUSER vectoll-ns-another:apps on nopass ~* +@all").await?;
+    put_in_order(&store, &Wanted::new()).await?;
+    assert_eq!(users(&store).await?, ["default", "vectoll-ns-another:apps"].map(str::to_owned).into());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_store_behind_tls_is_trusted_by_its_ca_only() -> anyhow::Result<()> {
+    let store = Store::start_with(Transport::Tls, &[]).await?;
+    assert!(store.url().starts_with("rediss://"));
+    let wanted: Wanted = [user("apps", &["t1"], "one")].into();
+    assert_eq!(put_in_order(&store, &wanted).await?, 1);
+    store.log_in(&user_name(SCOPE, "apps"), "one").await?;
+    let stranger = Access { ca: None, ..access(&store) };
+    let said = connect(&stranger).await.err().map(|error| format!("{:#}", anyhow::Error::from(error)));
+    assert!(said.is_some_and(|said| said.contains("failed to log in at") && !said.contains(PASSWORD)));
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_administrator_of_users_and_of_nothing_else_is_enough() -> anyhow::Result<()> {
+    let store = Store::start().await?;
+    let mut admin = store.admin().await?;
+    let () = ask(&mut admin, "ACL SETUSER vectoll on >pw -@all +acl|list +acl|setuser +acl|deluser +info").await?;
+    let access = Access { username: Some("vectoll".to_owned()), password: Some(Password::new("pw")), ..access(&store) };
+    let mut servers = connect(&access).await?;
+    for wanted in [[user("apps", &["t1"], "one")].into(), Wanted::new()] {
+        let list = servers[0].list().await?;
+        let steps = plan(SCOPE, &wanted, &list);
+        assert_eq!(steps.len(), 1);
+        servers[0].apply(&steps).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_told_without_it() -> anyhow::Result<()> {
+    let store = Store::start().await?;
+    let wrong = Access { password: Some(Password::new("hunter2")), ..access(&store) };
+    let error = connect(&wrong).await.err().context("it was let in")?;
+    let said = format!("{:#}", anyhow::Error::from(error));
+    assert!(said.contains("failed to log in at 127.0.0.1") && !said.contains("hunter2"), "{said}");
+    Ok(())
+}
