@@ -49,10 +49,21 @@ pub struct Permit {
     reservation: Reservation,
 }
 
+/// What became of a reservation, for the headers of an error.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// What was booked; none where the call never left, or the price is unknown.
+    pub cost: Option<PicoUsd>,
+    /// What is left of the limits.
+    pub standing: Standing,
+}
+
 /// The reservation and the accounts that it is to be returned to.
 #[derive(Debug)]
 struct Reservation {
     accounting: Arc<Accounting>,
+    /// The call it was made for, which is told what becomes of it.
+    call: Arc<Call>,
     limits: Vec<Limits>,
     /// None once it was settled or given back.
     held: Option<Held>,
@@ -60,9 +71,32 @@ struct Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+impl Reservation {
+    fn give_back(&mut self) {
         if let Some(held) = self.held.take() {
+            self.tell(None, self.left(&held, 1, held.reserved().tokens));
             self.accounting.counters.give_back(held, self.accounting.now());
         }
+    }
+
+    /// What is left of the limits when so much of the reservation is given back.
+    fn left(&self, held: &Held, requests: u64, tokens: u64) -> Standing {
+        let mut standing = self.accounting.counters.standing(held, &self.limits, self.accounting.now());
+        for (quota, back) in [(&mut standing.requests, requests), (&mut standing.tokens, tokens)] {
+            if let Some(quota) = quota {
+                quota.remaining = quota.remaining.saturating_add(back).min(quota.limit);
+            }
+        }
+        standing
+    }
+
+    fn tell(&self, cost: Option<PicoUsd>, standing: Standing) {
+        // Only once: a reservation has one end.
+        let _ = self.call.outcome.set(Outcome { cost, standing });
     }
 }
 
@@ -115,7 +149,7 @@ impl InFlight {
 
     /// What is left of the limits while the call runs.
     pub fn standing(&self) -> Standing {
-        let Reservation { accounting, limits, held } = &self.reservation;
+        let Reservation { accounting, limits, held, call: _ } = &self.reservation;
         held.as_ref().map(|held| accounting.counters.standing(held, limits, accounting.now())).unwrap_or_default()
     }
 
@@ -129,6 +163,8 @@ impl InFlight {
         if let Some(held) = self.reservation.held.take() {
             let accounting = &self.reservation.accounting;
             let nothing = Used { tokens: 0, money: PicoUsd::ZERO };
+            let left = self.reservation.left(&held, 0, held.reserved().tokens);
+            self.reservation.tell(Some(PicoUsd::ZERO), left);
             accounting.counters.settle(held, nothing, accounting.now());
             accounting.ledger.book(self.booking(), nothing, true, 0, Certainty::Refused);
             self.call.entry.booked(0, Some(PicoUsd::ZERO), Certainty::Refused);
@@ -139,10 +175,7 @@ impl InFlight {
     pub fn never_sent(self) {
         // Dropping the reservation gives it back; dropping `self` must not book it as unsettled first.
         let mut this = self;
-        if let Some(held) = this.reservation.held.take() {
-            let accounting = &this.reservation.accounting;
-            accounting.counters.give_back(held, accounting.now());
-        }
+        this.reservation.give_back();
     }
 
     fn book(&mut self, tokens: u64, certainty: Certainty) -> Settled {
@@ -164,11 +197,8 @@ impl InFlight {
                     Used { tokens, money: cost.unwrap_or(PicoUsd::ZERO) }
                 }
             };
-            standing = accounting.counters.standing(&held, &self.reservation.limits, now);
-            let unused = reserved.tokens.saturating_sub(used.tokens);
-            if let Some(tokens) = &mut standing.tokens {
-                tokens.remaining = tokens.remaining.saturating_add(unused).min(tokens.limit);
-            }
+            standing = self.reservation.left(&held, 0, reserved.tokens.saturating_sub(used.tokens));
+            self.reservation.tell(self.backend.price.map(|_| used.money), standing);
             accounting.counters.settle(held, used, now);
             let overrun = used.tokens.saturating_sub(reserved.tokens);
             accounting.ledger.book(self.booking(), used, self.backend.price.is_some(), overrun, certainty);
