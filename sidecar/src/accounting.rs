@@ -89,6 +89,9 @@ impl Reservation {
         for (quota, back) in [(&mut standing.requests, requests), (&mut standing.tokens, tokens)] {
             if let Some(quota) = quota {
                 quota.remaining = quota.remaining.saturating_add(back).min(quota.limit);
+                if quota.remaining == quota.limit {
+                    quota.reset = std::time::Duration::ZERO;
+                }
             }
         }
         standing
