@@ -11,7 +11,7 @@
 mod item;
 mod scan;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use serde::de::IgnoredAny;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
@@ -28,8 +28,6 @@ const MOST: usize = 80 * 1024 * 1024;
 const MOST_BESIDES: usize = 256 * 1024;
 /// The largest vector with what goes with it, before it is translated.
 const MOST_OF_ONE: usize = 4 * 1024 * 1024;
-/// How much goes to the caller at a time.
-const PIECE: usize = 64 * 1024;
 
 /// Large translations that there may be at once: so that together they fit into the sidecar's memory. Others wait, and their
 /// providers with them.
@@ -124,7 +122,7 @@ impl Transcoder {
         if let Some(asked) = self.wanted.dimensions.filter(|asked| *asked != numbers as u64) {
             return Err(Wrong::Dimensions { asked, found: numbers });
         }
-        self.length += item.json.len() + 1;
+        self.length += item.length();
         self.done.push(item);
         Ok(())
     }
@@ -144,20 +142,9 @@ impl Transcoder {
         }
         item::in_order(&mut done)?;
         let (before, after) = besides.split_at(place);
-        let mut pieces = Vec::new();
-        let mut piece = BytesMut::from(before);
-        for (at, item) in done.into_iter().enumerate() {
-            if at > 0 {
-                piece.extend_from_slice(b",");
-            }
-            piece.extend_from_slice(&item.json);
-            if piece.len() >= PIECE {
-                pieces.push(piece.split().freeze());
-            }
-        }
-        piece.extend_from_slice(after);
-        pieces.push(piece.freeze());
-        Ok(pieces)
+        let vectors = done.into_iter().enumerate().map(|(at, item)| item.text(at == 0));
+        let around = |text| std::iter::once(Bytes::copy_from_slice(text));
+        Ok(around(before).chain(vectors).chain(around(after)).collect())
     }
 }
 

@@ -8,6 +8,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
     prelude::BASE64_STANDARD,
 };
+use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -25,8 +26,8 @@ const INDIFFERENT: GeneralPurpose = GeneralPurpose::new(
 pub(super) struct Item {
     /// Where it says it belongs.
     index: Option<u64>,
-    /// What it is now.
-    pub(super) json: Vec<u8>,
+    /// What it is now, behind a comma.
+    json: Box<[u8]>,
 }
 
 /// A value as it came, or a new one.
@@ -55,8 +56,20 @@ impl Item {
             }
         };
         fields.insert("embedding".to_owned(), translated);
-        let json = serde_json::to_vec(&fields).map_err(|_| Wrong::NotJson)?;
-        Ok((Self { index, json }, length))
+        let mut json = vec![b','];
+        serde_json::to_writer(&mut json, &fields).map_err(|_| Wrong::NotJson)?;
+        // It is held for a while, and there may be thousands of them: without the room that it did not need.
+        Ok((Self { index, json: json.into_boxed_slice() }, length))
+    }
+
+    /// How much is held for it.
+    pub(super) fn length(&self) -> usize {
+        self.json.len()
+    }
+
+    /// Its text: with the comma, but at the beginning of the list.
+    pub(super) fn text(self, is_first: bool) -> Bytes {
+        Bytes::from(self.json).slice(usize::from(is_first)..)
     }
 }
 
