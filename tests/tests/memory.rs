@@ -66,8 +66,8 @@ async fn an_idle_sidecar_is_small_and_a_68_mb_answer_hardly_makes_it_larger() ->
     Ok(())
 }
 
-/// What an injected sidecar may take, less what its system takes besides.
-const MOST: u64 = 240 * MIB;
+/// An injected sidecar may take 256 MiB. Five of the translations below would be over 200 if they were all made at once.
+const MOST: u64 = 160 * MIB;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_large_translations_at_once_fit_into_the_memory_of_an_injected_sidecar() -> anyhow::Result<()> {
@@ -97,9 +97,9 @@ async fn many_large_translations_at_once_fit_into_the_memory_of_an_injected_side
         ensure!(end.ends_with(b"}"), "an answer that is cut off");
         Ok(length)
     };
-    let lengths = futures_util::future::try_join_all((0..8).map(|_| one())).await?;
+    let lengths = futures_util::future::try_join_all((0..5).map(|_| one())).await?;
     let most = status(&pair, "VmHWM")?;
-    println!("eight translations of {} MB at once: {most} KiB at most", lengths[0] / 1_000_000);
+    println!("five translations of {} MB at once: {most} KiB at most", lengths[0] / 1_000_000);
     assert!(lengths[0] > 30_000_000 && lengths.iter().all(|length| *length == lengths[0]), "{lengths:?}");
     assert!(most < MOST, "{most} KiB at most");
     assert_eq!(pair.metrics().await?.sum("vectoll_key_tokens_total", &[]), provider.account().charged_tokens as f64);
