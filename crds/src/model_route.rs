@@ -39,6 +39,11 @@ pub struct ModelRouteSpec {
     /// Namespaces whose keys may use this route, beside its own. Their pods receive its provider credentials.
     #[serde(default)]
     pub allowed_namespaces: AllowedNamespaces,
+    /// Tags of calls (`tags` in the header `x-litellm-metadata`) whose spend has a metric of its own, beside those that the
+    /// caller's Team lists. Other tags only stand in the access log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 128), inner(length(min = 1, max = 128)))]
+    pub tags: Vec<String>,
     /// Where calls go. Several share the calls by weight and must serve the same model.
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.name == a.name))")
@@ -55,6 +60,8 @@ pub struct ModelRouteSpec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("[has(self.openAI), has(self.builtin)].filter(x, x).size() == 1")
     .message("a backend has exactly one provider: set one of openAI, builtin"))]
+#[x_kube(validation = Rule::new("!has(self.builtin) || !has(self.tokens) || (!has(self.tokens.maxPerByte) && !has(self.tokens.maxPerInput))")
+    .message("the built-in model counts its own tokens: leave maxPerByte and maxPerInput away"))]
 pub struct Backend {
     /// A name within the route, for metrics and logs.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
@@ -77,7 +84,7 @@ pub struct Backend {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
     /// How a call's tokens are counted before it is made; by default known for well-known models, else one token a
-    /// byte and eight an input.
+    /// byte and eight an input. The built-in model counts by itself: there `encoding` says what token arrays are of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<TokenBound>,
     /// The longest a call may take, from sending it to the last byte of the answer, in seconds.
@@ -128,7 +135,8 @@ pub struct Price {
 #[x_kube(validation = Rule::new("!has(self.encoding) || (!has(self.maxPerByte) && !has(self.maxPerInput))")
     .message("an encoding counts exactly: leave maxPerByte and maxPerInput away"))]
 pub struct TokenBound {
-    /// The byte-pair encoding that the model uses: counts are then exact near a limit.
+    /// The byte-pair encoding that the model uses: counts are then exact near a limit. For the built-in model: what token
+    /// arrays are of, so that it can be given their text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<TokenEncoding>,
     /// The most tokens that one byte of UTF-8 can become. 1 for almost every tokenizer.

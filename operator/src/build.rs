@@ -165,7 +165,12 @@ fn route_of(route: &ResolvedRoute, world: &World, credentials: &mut BTreeMap<Str
             route.backends.iter().map(|backend| backend_of(route, backend, model, world, credentials)).collect();
         match routes.iter_mut().find(|route| route.backends == backends) {
             Some(same) => same.models.push(model.clone()),
-            None => routes.push(v1::Route { name: route.name.clone(), models: vec![model.clone()], backends }),
+            None => routes.push(v1::Route {
+                name: route.name.clone(),
+                models: vec![model.clone()],
+                tags: route.tags.clone(),
+                backends,
+            }),
         }
     }
     routes
@@ -181,8 +186,12 @@ fn backend_of(
     let price_per_million_tokens = price_of(backend, public);
     let ValidBackend { name, model, weight, provider, price: _, tokens, timeout_seconds } = backend;
     let known = model_of(backend, public).and_then(price::known);
-    let (provider, own_tokens) = match provider {
-        ValidProvider::Builtin => (v1::Provider::Builtin(v1::Builtin {}), v1::TokenBound::Builtin(v1::Builtin {})),
+    let (provider, tokens) = match provider {
+        // Counted by its own tokenizer, whatever encoding its callers cut their texts with.
+        ValidProvider::Builtin { token_arrays } => (
+            v1::Provider::Builtin(v1::Builtin { token_arrays: *token_arrays }),
+            v1::TokenBound::Builtin(v1::BuiltinTokenizer {}),
+        ),
         ValidProvider::OpenAi(OpenAi { base_url, api_key_secret_ref, organization, project }) => {
             let credential_file = api_key_secret_ref.as_ref().and_then(|reference| {
                 let secret = ObjectName::new(route.name.namespace(), &reference.name);
@@ -197,10 +206,10 @@ fn backend_of(
                 organization: organization.clone(),
                 project: project.clone(),
             });
-            let tokens = known
+            let by_name = known
                 .and_then(|known| known.encoding)
                 .map_or(v1::TokenBound::Factor(UNKNOWN_TOKENIZER), v1::TokenBound::Encoding);
-            (provider, tokens)
+            (provider, tokens.unwrap_or(by_name))
         }
     };
     v1::Backend {
@@ -209,7 +218,7 @@ fn backend_of(
         weight: *weight,
         provider,
         price_per_million_tokens,
-        tokens: tokens.unwrap_or(own_tokens),
+        tokens,
         timeout_seconds: *timeout_seconds,
     }
 }

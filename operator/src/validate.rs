@@ -6,6 +6,7 @@
 mod api_key;
 mod limits;
 mod model_route;
+mod tags;
 mod team;
 
 use std::fmt;

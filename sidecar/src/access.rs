@@ -6,6 +6,7 @@
 //! so no way out of the request path can forget it.
 
 mod line;
+mod redact;
 mod writer;
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use vectoll_config::PicoUsd;
 
@@ -76,7 +77,9 @@ struct Facts {
     user: Option<Arc<str>>,
     model: Option<Arc<str>>,
     backend: Option<Arc<str>>,
-    metadata: Option<Metadata>,
+    metadata: Option<Arc<Metadata>>,
+    /// What it came with as a key: the log repeats none of it.
+    credentials: Vec<HeaderValue>,
     status: Option<StatusCode>,
     refused: Option<(&'static str, &'static str)>,
     tokens: Option<u64>,
@@ -111,13 +114,24 @@ impl Entry {
         });
     }
 
-    /// What is called for, for whom, and what the caller says of it.
-    pub fn call(&self, model: &Arc<str>, user: &Arc<str>, metadata: Option<Metadata>) {
-        self.note(|facts| {
-            facts.model = Some(model.clone());
-            facts.user = Some(user.clone());
-            facts.metadata = metadata;
-        });
+    /// What must not be repeated.
+    pub fn credentials(&self, headers: &HeaderMap) {
+        self.note(|facts| facts.credentials = redact::credentials(headers));
+    }
+
+    /// What is called for.
+    pub fn model(&self, model: &Arc<str>) {
+        self.note(|facts| facts.model = Some(model.clone()));
+    }
+
+    /// For whom.
+    pub fn user(&self, user: &Arc<str>) {
+        self.note(|facts| facts.user = Some(user.clone()));
+    }
+
+    /// What the caller says of it.
+    pub fn metadata(&self, metadata: &Arc<Metadata>) {
+        self.note(|facts| facts.metadata = Some(metadata.clone()));
     }
 
     /// Where it went.

@@ -55,10 +55,21 @@ pub struct Permit {
     reservation: Reservation,
 }
 
+/// What became of a reservation, for the headers of an error.
+#[derive(Clone, Copy, Debug)]
+pub struct Outcome {
+    /// What was booked; none where the call never left, or the price is unknown.
+    pub cost: Option<PicoUsd>,
+    /// What is left of the limits.
+    pub standing: Standing,
+}
+
 /// The reservation and the accounts that it is to be returned to.
 #[derive(Debug)]
 struct Reservation {
     accounting: Arc<Accounting>,
+    /// The call it was made for, which is told what becomes of it.
+    call: Arc<Call>,
     limits: Vec<Limits>,
     admitted: Timestamp,
     /// None once it was settled or given back.
@@ -67,9 +78,35 @@ struct Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+impl Reservation {
+    fn give_back(&mut self) {
         if let Some(held) = self.held.take() {
+            self.tell(None, self.left(&held, 1, held.reserved().tokens));
             self.accounting.counters.give_back(held, self.accounting.now());
         }
+    }
+
+    /// What is left of the limits when so much of the reservation is given back.
+    fn left(&self, held: &Held, requests: u64, tokens: u64) -> Standing {
+        let mut standing = self.accounting.counters.standing(held, &self.limits, self.accounting.now());
+        for (quota, back) in [(&mut standing.requests, requests), (&mut standing.tokens, tokens)] {
+            if let Some(quota) = quota {
+                quota.remaining = quota.remaining.saturating_add(back).min(quota.limit);
+                if quota.remaining == quota.limit {
+                    quota.reset = std::time::Duration::ZERO;
+                }
+            }
+        }
+        standing
+    }
+
+    fn tell(&self, cost: Option<PicoUsd>, standing: Standing) {
+        // Only once: a reservation has one end.
+        let _ = self.call.outcome.set(Outcome { cost, standing });
     }
 }
 
@@ -151,7 +188,7 @@ impl InFlight {
 
     /// What is left of the limits while the call runs.
     pub fn standing(&self) -> Standing {
-        let Reservation { accounting, limits, admitted: _, held } = &self.reservation;
+        let Reservation { accounting, limits, held, admitted: _, call: _ } = &self.reservation;
         held.as_ref().map(|held| accounting.counters.standing(held, limits, accounting.now())).unwrap_or_default()
     }
 
@@ -168,10 +205,9 @@ impl InFlight {
     /// The call never left: no connection came about. Everything goes back.
     pub fn never_sent(mut self) {
         // Dropping the reservation gives it back; dropping `self` must not book it as unsettled first.
-        if let (Some(held), Some(opened)) = (self.reservation.held.take(), self.opened.take()) {
-            let accounting = &self.reservation.accounting;
-            accounting.journal.void(opened);
-            accounting.counters.give_back(held, accounting.now());
+        if let Some(opened) = self.opened.take() {
+            self.reservation.accounting.journal.void(opened);
+            self.reservation.give_back();
         }
     }
 
@@ -196,25 +232,22 @@ impl InFlight {
     /// The one way out: counters, ledger, journal and access log learn what the call cost, in one step for the first three.
     fn end(&mut self, used: Used, certainty: Certainty) -> Standing {
         let Self { call, backend, reservation, opened } = self;
-        let Reservation { accounting, limits, admitted: _, held } = reservation;
-        let (Some(held), Some(opened)) = (held.take(), opened.take()) else { return Standing::default() };
-        let now = accounting.now();
+        let (Some(held), Some(opened)) = (reservation.held.take(), opened.take()) else { return Standing::default() };
         let reserved = held.reserved();
-        let mut standing = accounting.counters.standing(&held, limits, now);
-        let unused = reserved.tokens.saturating_sub(used.tokens);
-        if let Some(tokens) = &mut standing.tokens {
-            tokens.remaining = tokens.remaining.saturating_add(unused).min(tokens.limit);
-        }
+        let cost = match certainty {
+            Certainty::Refused => Some(PicoUsd::ZERO),
+            Certainty::Known | Certainty::Estimated | Certainty::Unsettled => backend.price.map(|_| used.money),
+        };
+        let standing = reservation.left(&held, 0, reserved.tokens.saturating_sub(used.tokens));
+        reservation.tell(cost, standing);
+        let accounting = &reservation.accounting;
+        let now = accounting.now();
         let overrun = used.tokens.saturating_sub(reserved.tokens);
         accounting.journal.settle(opened, used, certainty, overrun, |settled| {
             accounting.counters.settle(held, used, settled.number, now);
             let intent = &settled.intent;
             accounting.ledger.book(intent.booking(), used, intent.priced, overrun, certainty);
         });
-        let cost = match certainty {
-            Certainty::Refused => Some(PicoUsd::ZERO),
-            Certainty::Known | Certainty::Estimated | Certainty::Unsettled => backend.price.map(|_| used.money),
-        };
         call.entry.booked(used.tokens, cost, certainty);
         standing
     }

@@ -11,6 +11,7 @@ mod persist;
 mod relay;
 mod transcode;
 mod usage;
+mod vector;
 
 use bytes::Bytes;
 use http::{HeaderName, header};
@@ -21,7 +22,9 @@ pub use body::Body;
 pub use flow::{Broken, Flow};
 pub use persist::Persist;
 pub use relay::{Observation, Relay};
-pub(crate) use transcode::{format_of, transcode};
+pub(crate) use transcode::{Room, Transcoder, Wanted};
+pub use vector::Wrong;
+pub(crate) use vector::{format_of, has_dimensions};
 
 /// The largest answer that is held back as a whole.
 pub const HELD: usize = 256 * 1024;
@@ -39,6 +42,8 @@ pub const PASSED: [HeaderName; 4] = [
 pub enum Answer {
     /// Checked and settled.
     Whole(Bytes, Settled),
+    /// Checked and settled as well, and large: handed over piece by piece.
+    Pieces(Relay, Settled),
     /// Still coming.
     Streaming(Relay, crate::counters::Standing),
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use vectoll_config::{KeyHash, POD_KEY, has_valid_checksum, is_generated};
 
 use crate::{
@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Where clients put their key when it is not in `Authorization`: Anthropic's and LiteLLM's way, Azure's, LiteLLM's.
-const KEY_HEADERS: [HeaderName; 3] = [
+static KEY_HEADERS: [HeaderName; 3] = [
     HeaderName::from_static("x-api-key"),
     HeaderName::from_static("api-key"),
     HeaderName::from_static("x-litellm-api-key"),
@@ -146,6 +146,16 @@ fn sent(headers: &HeaderMap) -> Sent<'_> {
     found
 }
 
+/// All values that stand where a key may.
+pub fn values(headers: &HeaderMap) -> impl Iterator<Item = &HeaderValue> {
+    std::iter::once(&header::AUTHORIZATION).chain(&KEY_HEADERS).filter_map(|name| headers.get(name))
+}
+
+/// The key in such a value.
+pub fn key_in(value: &[u8]) -> &[u8] {
+    after_bearer(value).unwrap_or(value)
+}
+
 /// One header's value. `Bearer` in any case, as RFC 9110 has authentication schemes.
 fn read<'h>(name: &HeaderName, value: &'h [u8]) -> Sent<'h> {
     let key = match after_bearer(value) {
@@ -171,7 +181,6 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use std::time::Duration;
 
-    use http::HeaderValue;
     use jiff::Timestamp;
     use vectoll_config::{Uid, v1};
 
@@ -197,7 +206,7 @@ mod tests {
             budget: None,
             user_budget: None,
             max_users: 10,
-            on_store_failure: vectoll_config::v1::OnStoreFailure::Local,
+            on_store_failure: v1::OnStoreFailure::Local,
             tags: std::collections::BTreeSet::new(),
         })
     }

@@ -5,14 +5,18 @@ mod fields;
 mod input;
 mod metadata;
 
-use std::{collections::BTreeSet, ops::Range, sync::Arc, time::Duration};
+use std::{
+    ops::Range,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use hyper::body::Incoming;
 use vectoll_config::v1::UserPolicy;
 
-use crate::{access::Entry, authenticate::Caller, call_id::CallId, refusal::Refusal};
+use crate::{access::Entry, accounting::Outcome, authenticate::Caller, call_id::CallId, refusal::Refusal};
 
 pub use input::{Input, Shape};
 pub use metadata::Metadata;
@@ -58,8 +62,12 @@ pub struct Call {
     pub model_in_body: Option<Arc<str>>,
     /// Where `"encoding_format": null` has its `null`.
     pub null_encoding_format: Option<Range<usize>>,
-    /// Its tags that its team counts, each once.
+    /// What its caller says of it besides.
+    pub metadata: Option<Arc<Metadata>>,
+    /// Its tags that its team or its route counts, each once: known with the route.
     pub tags: Vec<Arc<str>>,
+    /// What became of its reservation, for the headers of an error.
+    pub outcome: OnceLock<Outcome>,
     /// What the access log says of it. It is written when the call has its end.
     pub entry: Entry,
     input_span: Range<usize>,
@@ -94,32 +102,40 @@ impl Call {
         in_path: Option<String>,
         caps: Caps,
     ) -> Result<Self, Refusal> {
+        // Told to the log as soon as it is known: what is refused from here on has a line as well.
+        let in_path: Option<Arc<str>> = in_path.map(Arc::from);
+        if let Some(model) = &in_path {
+            entry.model(model);
+        }
+        let said_user = user_in_headers(&caller, headers)?;
+        if let Some(user) = &said_user {
+            entry.user(user);
+        }
+        let metadata = Metadata::read(headers)?.map(Arc::new);
+        if let Some(metadata) = &metadata {
+            entry.metadata(metadata);
+        }
         must_be_json(headers)?;
-        let metadata = Metadata::read(headers)?;
         let body = body::read(headers, body, caps).await?;
         let text = std::str::from_utf8(&body)
             .map_err(|_| Refusal::malformed(None, "The request's body is not UTF-8: JSON must be"))?;
         let fields = Fields::read(text)?;
         let named: Option<Arc<str>> = fields.model()?.map(Arc::from);
         let model = in_path
-            .map(Arc::from)
             .or_else(|| named.clone())
             .ok_or_else(|| Refusal::malformed(Some("model"), "`model` is missing: name the embedding model to use"))?;
         if model.is_empty() || is_longer(&model, MAX_MODEL) {
             let message = format!("`model` must have 1 to {MAX_MODEL} characters: name the embedding model to use");
             return Err(Refusal::malformed(Some("model"), message));
         }
+        entry.model(&model);
         let (input, input_span) = fields.input()?;
         let shape = Shape::of(input)?;
         let (encoding_format, null_encoding_format) = fields.encoding_format()?;
         let dimensions = fields.dimensions()?;
-        let user = user(&caller, headers, fields.user()?)?;
+        let user = user(&caller, said_user, fields.user()?)?;
+        entry.user(&user);
         let (model_span, open_brace) = (fields.model_span(), fields.open_brace());
-        let counted = &caller.key().team.tags;
-        let said = metadata.iter().flat_map(Metadata::tags).map(String::as_str);
-        let tags: BTreeSet<Arc<str>> = said.filter_map(|tag| counted.get(tag).cloned()).collect();
-        let tags = tags.into_iter().collect();
-        entry.call(&model, &user, metadata);
         Ok(Self {
             id,
             caller,
@@ -132,7 +148,9 @@ impl Call {
             open_brace,
             model_in_body: named,
             null_encoding_format,
-            tags,
+            metadata,
+            tags: Vec::new(),
+            outcome: OnceLock::new(),
             entry,
             input_span,
             body,
@@ -163,6 +181,15 @@ fn must_be_json(headers: &HeaderMap) -> Result<(), Refusal> {
     if !headers.get_all(header::CONTENT_ENCODING).iter().all(is_identity) {
         return Err(Refusal::compressed());
     }
+    // Nor as a framing: `Transfer-Encoding: gzip, chunked`.
+    let codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let is_plain = |coding: &[u8]| {
+        let coding = coding.trim_ascii();
+        coding.eq_ignore_ascii_case(b"chunked") || coding.eq_ignore_ascii_case(b"identity")
+    };
+    if !codings.flat_map(|value| value.as_bytes().split(|byte| *byte == b',')).all(is_plain) {
+        return Err(Refusal::compressed());
+    }
     let Some(content_type) = headers.get(header::CONTENT_TYPE) else { return Ok(()) };
     let essence = content_type.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
     let is_json = essence.eq_ignore_ascii_case("application/json")
@@ -170,31 +197,33 @@ fn must_be_json(headers: &HeaderMap) -> Result<(), Refusal> {
     if is_json { Ok(()) } else { Err(Refusal::not_json()) }
 }
 
+fn user_too_long() -> Refusal {
+    Refusal::malformed(Some("user"), format!("`user` is longer than {MAX_USER} characters"))
+}
+
+fn owner(caller: &Caller) -> Arc<str> {
+    caller.key().owner.clone().unwrap_or_else(|| NOBODY.into())
+}
+
+/// The user as far as it is known without the body: the header's, or the owner of a key that calls for nobody else. A header
+/// with nothing in it is none.
+fn user_in_headers(caller: &Caller, headers: &HeaderMap) -> Result<Option<Arc<str>>, Refusal> {
+    match caller.key().user_policy {
+        UserPolicy::Owner => return Ok(Some(owner(caller))),
+        UserPolicy::Request => {}
+    }
+    let Some(value) = headers.get(&USER_HEADER).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let text = std::str::from_utf8(value.as_bytes())
+        .map_err(|_| Refusal::malformed(Some("user"), "The header x-litellm-user-id is not UTF-8"))?;
+    if is_longer(text, MAX_USER) { Err(user_too_long()) } else { Ok(Some(text.into())) }
+}
+
 /// The user that a call is booked to: the header's, else the body's, else the key's owner.
-fn user(caller: &Caller, headers: &HeaderMap, in_body: Option<String>) -> Result<Arc<str>, Refusal> {
-    let too_long = || Refusal::malformed(Some("user"), format!("`user` is longer than {MAX_USER} characters"));
+fn user(caller: &Caller, in_headers: Option<Arc<str>>, in_body: Option<String>) -> Result<Arc<str>, Refusal> {
     // Whichever of them counts: both are to be right.
     if in_body.as_ref().is_some_and(|name| is_longer(name, MAX_USER)) {
-        return Err(too_long());
+        return Err(user_too_long());
     }
-    let key = caller.key();
-    let owner = || key.owner.clone().unwrap_or_else(|| NOBODY.into());
-    if key.user_policy == UserPolicy::Owner {
-        return Ok(owner());
-    }
-    let named = match headers.get(&USER_HEADER) {
-        Some(value) => {
-            let text = std::str::from_utf8(value.as_bytes())
-                .map_err(|_| Refusal::malformed(Some("user"), "The header x-litellm-user-id is not UTF-8"))?;
-            if is_longer(text, MAX_USER) {
-                return Err(too_long());
-            }
-            Some(text.to_owned())
-        }
-        None => in_body,
-    };
-    match named {
-        Some(name) if !name.is_empty() => Ok(name.into()),
-        Some(_) | None => Ok(owner()),
-    }
+    let in_body = in_body.filter(|name| !name.is_empty()).map(Arc::from);
+    Ok(in_headers.or(in_body).unwrap_or_else(|| owner(caller)))
 }

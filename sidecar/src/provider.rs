@@ -5,6 +5,9 @@ mod dns;
 pub mod http;
 pub mod openai;
 pub mod plain;
+pub mod retry_after;
+
+use vectoll_config::v1::Encoding;
 
 /// How to speak to a backend.
 #[derive(Debug)]
@@ -12,7 +15,10 @@ pub enum Provider {
     /// OpenAI's API.
     OpenAi(openai::OpenAi),
     /// The model inside this program.
-    Builtin,
+    Builtin {
+        /// What token arrays are of; none: what the model's public name says.
+        token_arrays: Option<Encoding>,
+    },
     /// Settings that nobody can call by, with the reason. Calls are refused, and everything else is served: one owner's
     /// mistake must not take the config of all others along.
     Unusable(String),
@@ -23,7 +29,7 @@ impl Provider {
     pub fn name(&self) -> &'static str {
         match self {
             Self::OpenAi(_) => "openai",
-            Self::Builtin => "builtin",
+            Self::Builtin { .. } => "builtin",
             Self::Unusable(_) => "unusable",
         }
     }

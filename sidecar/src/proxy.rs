@@ -25,15 +25,15 @@ use crate::{
     background::Background,
     call::{Call, Caps},
     call_id::CallId,
-    line::Line,
     metrics::Metrics,
     policy::{Backend, Key, Policy, Route, allows},
     refusal::Refusal,
     server::Guard,
 };
 
+pub(crate) use respond::overhead;
+
 const CALL_ID: HeaderName = HeaderName::from_static("x-litellm-call-id");
-const OVERHEAD: HeaderName = HeaderName::from_static("x-litellm-overhead-duration-ms");
 
 /// All that requests share.
 #[derive(Debug)]
@@ -70,6 +70,8 @@ struct Trace {
     waited: Duration,
     /// The team and the key that call.
     key: Option<(Arc<str>, Arc<str>)>,
+    /// The call, once it was admitted.
+    call: Option<Arc<Call>>,
     /// Where it went.
     backend: Option<Arc<str>>,
 }
@@ -79,16 +81,14 @@ impl Proxy {
     pub async fn embeddings(&self, request: Request<Incoming>, in_path: Option<String>) -> Response<Body> {
         let id = CallId::random();
         let entry = Entry::new(self.access.as_ref(), id);
+        entry.credentials(request.headers());
         let started = Instant::now();
         let under_way = self.metrics.enter();
         let mut trace = Trace::default();
         let served = self.serve(request, in_path, (id, entry.clone()), &mut trace).await;
         let mut response = served.unwrap_or_else(|refusal| {
             entry.refused(&refusal);
-            let mut response = self.refuse(refusal, id).map(Body::Framework);
-            let spend = trace.key.as_ref().map(|(team, key)| self.accounting.ledger.key_spend(team, key));
-            respond::identify(response.headers_mut(), trace.backend.as_deref(), spend);
-            response
+            self.explain(refusal, id, &trace)
         });
         let waited = trace.waited;
         drop(under_way);
@@ -101,11 +101,21 @@ impl Proxy {
         }
         let overhead = took.saturating_sub(waited);
         entry.answered(status, took, overhead);
-        let millis = overhead.as_secs() * 1000 + u64::from(overhead.subsec_millis());
-        let micros = overhead.subsec_micros() % 1000;
-        if let Some(value) = Line::of(format_args!("{millis}.{micros:03}")).value() {
-            headers.insert(OVERHEAD, value);
+        respond::overhead(headers, overhead);
+        response
+    }
+
+    /// The response to a call that gets no vectors, with all that is known of it.
+    fn explain(&self, mut refusal: Refusal, id: CallId, trace: &Trace) -> Response<Body> {
+        let outcome = trace.call.as_ref().and_then(|call| call.outcome.get());
+        if let Some(outcome) = outcome {
+            refusal.standing = outcome.standing;
         }
+        let mut response = self.refuse(refusal, id).map(Body::Framework);
+        let headers = response.headers_mut();
+        let spend = trace.key.as_ref().map(|(team, key)| self.accounting.ledger.key_spend(team, key));
+        respond::identify(headers, trace.backend.as_deref(), spend);
+        respond::cost(headers, outcome.and_then(|outcome| outcome.cost));
         response
     }
 
@@ -117,6 +127,7 @@ impl Proxy {
         (id, entry): (CallId, Entry),
         trace: &mut Trace,
     ) -> Result<Response<Body>, Refusal> {
+        self.guard.check(request.uri(), request.headers())?;
         let (parts, body) = request.into_parts();
         // From here on the call goes by the policy that its key belongs to, whatever is loaded meanwhile.
         let caller = self.authenticate(&self.policy.load(), &parts.headers)?;
@@ -128,13 +139,14 @@ impl Proxy {
         let call = call?;
         let route = permitted(call.caller.key(), &call.model)?.clone();
         let permit = admit(&self.accounting, call, route).await?;
+        trace.call = Some(permit.call().clone());
         let target = pick(permit)?;
         let backend = target.backend.clone();
         entry.backend(&backend.label);
         trace.backend = Some(backend.label.clone());
         let sending = Instant::now();
         let upstream = self.metrics.upstream(&backend.label);
-        let sent = send::send(target, parts.headers, self.tasks.clone(), upstream);
+        let sent = send::send(target, parts.headers, self.tasks.clone(), upstream, self.caps.body);
         let sent = Persist::new(sent, self.tasks.clone()).await;
         trace.waited += sending.elapsed();
         Ok(respond::respond(sent?, &backend))

@@ -147,6 +147,14 @@ impl Refusal {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorType::InvalidRequest, "request", "too_large", message)
     }
 
+    /// 413: token arrays whose text is larger than any body may be.
+    pub fn much_text(limit: usize) -> Self {
+        let message = format!("The text of these tokens is longer than {limit} bytes: send fewer inputs at a time");
+        let refusal =
+            Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorType::InvalidRequest, "request", "too_large", message);
+        Self { param: Some("input"), ..refusal }
+    }
+
     /// 415.
     pub fn not_json() -> Self {
         let message = "The request's body must be JSON: send Content-Type: application/json".to_owned();

@@ -4,9 +4,15 @@ mod admin;
 mod guard;
 mod paths;
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use axum::Router;
+use axum::{Router, response::IntoResponse};
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
@@ -19,12 +25,20 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::watch};
 
-pub use self::guard::Guard;
+pub use self::guard::{Guard, host_name, origin};
 use self::paths::Wanted;
-use crate::{answer::Body, background::Background, call_id::CallId, proxy::Proxy};
+use crate::{
+    answer::Body,
+    background::Background,
+    call_id::CallId,
+    proxy::{Proxy, overhead},
+};
 
 /// How long a client may take for a request's headers.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The most bytes of headers over HTTP/2: metadata alone may have 16 KiB. (HTTP/1 has room for 400 KiB here.)
+const MOST_HEADERS: u32 = 64 * 1024;
 
 /// A bound listener and what it serves.
 #[derive(Debug)]
@@ -39,6 +53,8 @@ pub struct Server {
 struct Site {
     /// Where calls are served: not on the admin listener.
     calls: Option<Arc<Proxy>>,
+    /// Who is kept out. On the admin listener as well: it tells names of users and what they spend.
+    guard: Guard,
     /// All else.
     router: Router,
 }
@@ -46,15 +62,22 @@ struct Site {
 impl Site {
     /// Answers a request. A call goes straight to the request path.
     async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
-        if let Some(proxy) = &self.calls {
-            if let Err(refusal) = proxy.guard.check(request.uri(), request.headers()) {
-                return Ok(proxy.refuse(refusal, CallId::random()).map(Body::Framework));
-            }
-            if let Wanted::Embeddings { model } = paths::wanted(request.method(), request.uri()) {
-                return Ok(proxy.embeddings(request, model).await);
-            }
+        if let Some(proxy) = &self.calls
+            && let Wanted::Embeddings { model } = paths::wanted(request.method(), request.uri())
+        {
+            // It has a line in the access log, whatever becomes of it: the guard is within.
+            return Ok(proxy.embeddings(request, model).await);
         }
-        let response = TowerToHyperService::new(self.router.clone()).call(request).await?;
+        let started = Instant::now();
+        let mut response = match (self.guard.check(request.uri(), request.headers()), &self.calls) {
+            (Ok(()), _) => TowerToHyperService::new(self.router.clone()).call(request).await?,
+            (Err(refusal), Some(proxy)) => proxy.refuse(refusal, CallId::random()),
+            // No call: it is not counted as one that was refused.
+            (Err(refusal), None) => refusal.into_response(),
+        };
+        if self.calls.is_some() && !response.status().is_success() {
+            overhead(response.headers_mut(), started.elapsed());
+        }
         Ok(response.map(Body::Framework))
     }
 }
@@ -78,7 +101,8 @@ impl Server {
             listeners.push(listener);
         }
         let tasks = proxy.tasks.clone();
-        let site = Arc::new(Site { calls: Some(proxy.clone()), router: paths::router(proxy) });
+        let site =
+            Arc::new(Site { calls: Some(proxy.clone()), guard: proxy.guard.clone(), router: paths::router(proxy) });
         Ok(Self { listeners, site, tasks })
     }
 
@@ -86,7 +110,7 @@ impl Server {
     pub async fn admin(address: SocketAddr, proxy: Arc<Proxy>) -> io::Result<Self> {
         let listeners = vec![bind(address, "admin").await?];
         // Scrapes are not waited for.
-        let site = Arc::new(Site { calls: None, router: admin::router(proxy) });
+        let site = Arc::new(Site { calls: None, guard: proxy.guard.clone(), router: admin::router(proxy) });
         Ok(Self { listeners, site, tasks: Background::default() })
     }
 
@@ -120,7 +144,7 @@ async fn accept(
 ) {
     let mut connections = auto::Builder::new(TokioExecutor::new());
     connections.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    connections.http2().timer(TokioTimer::new()).max_concurrent_streams(256);
+    connections.http2().timer(TokioTimer::new()).max_concurrent_streams(256).max_header_list_size(MOST_HEADERS);
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {

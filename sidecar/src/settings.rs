@@ -6,7 +6,7 @@ use anyhow::bail;
 use clap::{Parser, ValueEnum};
 use vectoll_config::ObjectName;
 
-use crate::policy::OwnKey;
+use crate::{policy::OwnKey, server};
 
 /// A journal that every call fits into, and a few more than run at once.
 const SMALLEST_JOURNAL: u64 = 4 * 1024 * 1024;
@@ -50,11 +50,12 @@ pub struct Settings {
     pub keyless: bool,
 
     /// Names that the sidecar may be called by besides localhost and addresses, without port, separated by commas
-    #[arg(long, env = "VECTOLL_ALLOWED_HOSTS", value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, env = "VECTOLL_ALLOWED_HOSTS", value_name = "NAMES", value_delimiter = ',', value_parser = server::host_name)]
     pub allowed_hosts: Vec<String>,
 
-    /// Origins of web pages that may call, as in `https://tools.example.com`, separated by commas; by default none
-    #[arg(long, env = "VECTOLL_ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',')]
+    /// Origins that may call, as in `https://tools.example.com`, separated by commas; by default none. For clients that send an
+    /// Origin, as extensions and desktop applications do: a page in a browser cannot read the answer
+    #[arg(long, env = "VECTOLL_ALLOWED_ORIGINS", value_name = "ORIGINS", value_delimiter = ',', value_parser = server::origin)]
     pub allowed_origins: Vec<String>,
 
     /// The largest request body, in bytes

@@ -41,7 +41,7 @@ pub fn count(input: &Input<'_>, bound: &TokenBound) -> Option<u64> {
         Input::Tokens(shape) => return Some(shape.tokens),
     };
     match bound {
-        TokenBound::Encoding(Encoding::cl100k_base) => Some(with(bpe_openai::cl100k_base(), texts)),
+        TokenBound::Encoding(encoding) => Some(with(tokenizer(*encoding), texts)),
         TokenBound::Builtin(_) => builtin::Model::get().ok().map(|model| model.count(texts)),
         TokenBound::Factor(_) => None,
     }
@@ -55,14 +55,26 @@ pub fn encoding_of(model: &str) -> Option<Encoding> {
     }
 }
 
-/// The text that tokens are of. None: they are none of the encoding's, or cut a character in two.
+/// How long the text of tokens is, in bytes, without making it: few tokens can be much text. None: there is no such token.
+pub fn length_of(tokens: &[u32], encoding: Encoding) -> Option<usize> {
+    let bpe = &tokenizer(encoding).bpe;
+    let length =
+        |token: &u32| usize::try_from(*token).is_ok_and(|at| at < bpe.num_tokens()).then(|| bpe.token_len(*token));
+    tokens.iter().map(length).sum()
+}
+
+/// The text that tokens are of. A character that they cut in two becomes U+FFFD, as with OpenAI's tiktoken: clients cut long
+/// texts between any two tokens. None: there is no such token.
 pub fn text_of(tokens: &[u32], encoding: Encoding) -> Option<String> {
-    let tokenizer = match encoding {
+    length_of(tokens, encoding)?;
+    let bytes = tokenizer(encoding).bpe.decode_tokens(tokens);
+    Some(String::from_utf8(bytes).unwrap_or_else(|cut| String::from_utf8_lossy(cut.as_bytes()).into_owned()))
+}
+
+fn tokenizer(encoding: Encoding) -> &'static bpe_openai::Tokenizer {
+    match encoding {
         Encoding::cl100k_base => bpe_openai::cl100k_base(),
-    };
-    let all = tokenizer.bpe.num_tokens();
-    let known = tokens.iter().all(|token| usize::try_from(*token).is_ok_and(|token| token < all));
-    if known { tokenizer.decode(tokens) } else { None }
+    }
 }
 
 fn with(tokenizer: &bpe_openai::Tokenizer, texts: &[std::borrow::Cow<'_, str>]) -> u64 {
@@ -82,8 +94,22 @@ mod tests {
         for none in [&[4_000_000_000][..], &[100_257], &[1_000_000]] {
             assert_eq!(text_of(none, Encoding::cl100k_base), None, "{none:?}");
         }
-        let whole = bpe_openai::cl100k_base().encode("日本語のテキスト🦀");
-        let cut = (1..whole.len()).filter(|end| text_of(&whole[..*end], Encoding::cl100k_base).is_none()).count();
+    }
+
+    #[test]
+    fn a_character_that_is_cut_in_two_is_marked_and_the_others_stay() {
+        let text = "日本語のテキスト🦀";
+        let whole = bpe_openai::cl100k_base().encode(text);
+        let mut cut = 0;
+        for end in 1..=whole.len() {
+            let tokens = &whole[..end];
+            let found = text_of(tokens, Encoding::cl100k_base).unwrap();
+            let kept = found.trim_end_matches('\u{fffd}');
+            assert!(text.starts_with(kept), "{found}");
+            cut += usize::from(found != kept);
+            let bytes = length_of(tokens, Encoding::cl100k_base).unwrap();
+            assert!(kept.len() <= bytes && bytes <= text.len());
+        }
         assert!(cut > 0, "some tokens end within a character");
     }
 

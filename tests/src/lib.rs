@@ -2,6 +2,7 @@
 //!
 //! - [`provider`]: an OpenAI-shaped embeddings provider that checks what it is sent, fails on request and keeps its own books;
 //! - [`pair`]: operator and sidecar as two processes, configured by the manifests that a user would apply;
+//! - [`wire`]: a pair for tests of what goes over the wire;
 //! - [`manifest`] and [`caller`]: what users write, and what applications send;
 //! - [`cluster`]: the operator against a real API server;
 //! - [`store`]: a real Valkey or Redis that can be killed and started again;
@@ -20,3 +21,4 @@ pub mod manifest;
 pub mod pair;
 pub mod provider;
 pub mod store;
+pub mod wire;

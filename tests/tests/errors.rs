@@ -28,7 +28,7 @@ use vectoll_tests::{
 };
 
 /// Headers that are part of the contract. The others are the server's own.
-const HEADERS: [&str; 16] = [
+const HEADERS: [&str; 17] = [
     "allow",
     "content-type",
     "retry-after",
@@ -38,6 +38,7 @@ const HEADERS: [&str; 16] = [
     "x-litellm-call-id",
     "x-litellm-key-spend",
     "x-litellm-model-id",
+    "x-litellm-overhead-duration-ms",
     "x-litellm-response-cost",
     "x-ratelimit-limit-requests",
     "x-ratelimit-remaining-requests",
@@ -75,10 +76,14 @@ impl Table {
         for header in HEADERS {
             if let Some(value) = answer.header(header) {
                 let value = match header {
-                    "x-litellm-call-id" => "…",
+                    "x-litellm-call-id" | "x-litellm-overhead-duration-ms" => "…",
                     // A second may pass between two calls.
                     "retry-after" if matches!(value, "59" | "60") => "60",
-                    "x-ratelimit-reset-requests" if matches!(value, "59s" | "60s" | "61s") => "61s",
+                    "x-ratelimit-reset-requests" | "x-ratelimit-reset-tokens"
+                        if matches!(value, "59s" | "60s" | "61s") =>
+                    {
+                        "61s"
+                    }
                     _ => value,
                 };
                 writeln!(self.text, "{header}: {value}")?;
@@ -130,6 +135,7 @@ async fn start() -> anyhow::Result<(Table, Provider)> {
         ("shut", "closed", json!({})),
         ("reader", "search", json!({"models": ["builtin"]})),
         ("member", "narrow", json!({})),
+        ("held", "search", json!({"limits": {"requestsPerMinute": 1000, "tokensPerMinute": 10_000}})),
         ("once", "search", json!({"limits": {"requestsPerMinute": 1}})),
         ("few", "search", json!({"limits": {"tokensPerMinute": 10}})),
         ("poor", "search", json!({"budget": {"limit": "0.0000001", "period": "Total"}})),
@@ -179,7 +185,7 @@ async fn requests(table: &mut Table) -> anyhow::Result<()> {
         ("400 encoding_format", json!({"model": "builtin", "input": "a", "encoding_format": "hex"})),
         ("400 dimensions", json!({"model": "builtin", "input": "a", "dimensions": 512})),
         ("400 user too long", json!({"model": "builtin", "input": "a", "user": "u".repeat(257)})),
-        ("400 a field twice", json!({"model": "builtin", "input": "a", "Model": "b"})),
+        ("400 a field in another case", json!({"model": "builtin", "input": "a", "Model": "b"})),
     ] {
         table.call(name, "alice", body).await?;
     }
@@ -195,6 +201,7 @@ async fn requests(table: &mut Table) -> anyhow::Result<()> {
         }
     };
     table.row("400 not JSON", raw("{", "accept", "*/*")).await?;
+    table.row("400 a field twice", raw(r#"{"model":"builtin","input":"a","model":"b"}"#, "accept", "*/*")).await?;
     table.row("400 metadata", raw(r#"{"model":"builtin","input":"a"}"#, "x-litellm-metadata", "[1]")).await?;
     table.row("415 not JSON by its type", raw("model=a", "content-type", "text/plain")).await?;
     table.row("415 compressed", raw("", "content-encoding", "gzip")).await?;
@@ -282,12 +289,25 @@ async fn providers(table: &mut Table) -> anyhow::Result<()> {
         ("401 the provider's own, without its credential", "fault-401"),
         ("502 the provider's 500", "fault-500"),
         ("502 not an answer: charged at the reservation, for nobody knows", "fault-garbage"),
+        ("502 other vectors than were asked for: charged what the provider charges", "fault-full-dimensions"),
         ("502 a redirect", "fault-redirect"),
         ("503 no connection", "nowhere"),
         ("503 a route that is not ready", "unready"),
         ("504 too slow: charged at the reservation, for nobody knows", "slow"),
     ] {
-        table.call(name, "alice", text(model)).await?;
+        let mut body = text(model);
+        if model == "fault-full-dimensions" {
+            body["dimensions"] = json!(8);
+        }
+        table.call(name, "alice", body.clone()).await?;
+        // The next ones say what is left of the limits, too.
+        if matches!(
+            model,
+            "fault-400" | "fault-500" | "fault-garbage" | "nowhere" | "unready" | "fault-full-dimensions"
+        ) {
+            table.call(&format!("{name} (of a key with limits)"), "held", body).await?;
+        }
     }
-    Ok(())
+    let refused = json!({"model": "builtin", "input": "a", "dimensions": 512});
+    table.call("400 refused by the built-in model (of a key with limits)", "held", refused).await
 }

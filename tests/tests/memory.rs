@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde_json::json;
 use vectoll_tests::{
     caller::Caller,
@@ -63,5 +63,45 @@ async fn an_idle_sidecar_is_small_and_a_68_mb_answer_hardly_makes_it_larger() ->
     assert_eq!(metrics.value("vectoll_unsettled_requests_total", &[]), Some(1.0));
     assert_eq!(metrics.value("vectoll_reservations", &[]), Some(0.0));
     assert_eq!(metrics.sum("vectoll_key_tokens_total", &[]), provider.account().charged_tokens as f64 + 100.0);
+    Ok(())
+}
+
+/// An injected sidecar may take 256 MiB. Five of the translations below would be over 200 if they were all made at once.
+const MOST: u64 = 160 * MIB;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_large_translations_at_once_fit_into_the_memory_of_an_injected_sidecar() -> anyhow::Result<()> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut all = vec![team("search", json!({}))];
+    all.extend(route("openai", &["fault-other-encoding"], &provider.url()));
+    all.extend(api_key("alice", "search", json!({})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    // The provider answers each with 17 MB of base64, which become some 34 MB of numbers.
+    let call =
+        json!({"model": "fault-other-encoding", "input": vec!["a"; 2048], "encoding_format": "float"}).to_string();
+    let one = async || {
+        let request = http.post(format!("{}/v1/embeddings", pair.base_url())).bearer_auth(key_value("alice"));
+        let mut response = request.body(call.clone()).send().await?;
+        ensure!(response.status() == 200, "{}", response.status());
+        ensure!(
+            response.headers().contains_key("x-litellm-response-cost"),
+            "the cost is known before the headers go out"
+        );
+        let (mut length, mut end) = (0, Vec::new());
+        while let Some(piece) = response.chunk().await? {
+            length += piece.len();
+            end = piece.to_vec();
+        }
+        ensure!(end.ends_with(b"}"), "an answer that is cut off");
+        Ok(length)
+    };
+    let lengths = futures_util::future::try_join_all((0..5).map(|_| one())).await?;
+    let most = status(&pair, "VmHWM")?;
+    println!("five translations of {} MB at once: {most} KiB at most", lengths[0] / 1_000_000);
+    assert!(lengths[0] > 30_000_000 && lengths.iter().all(|length| *length == lengths[0]), "{lengths:?}");
+    assert!(most < MOST, "{most} KiB at most");
+    assert_eq!(pair.metrics().await?.sum("vectoll_key_tokens_total", &[]), provider.account().charged_tokens as f64);
     Ok(())
 }

@@ -13,9 +13,12 @@ use vectoll_tests::{
     pair::{Pair, Setup},
 };
 
+/// A name that tells which encoding token arrays are of.
+const MODEL: &str = "text-embedding-3-large";
+
 #[tokio::test]
 async fn what_is_served_is_what_is_documented() -> anyhow::Result<()> {
-    let mut all = vec![team("search", json!({})), builtin("builtin", &["builtin"])];
+    let mut all = vec![team("search", json!({})), builtin("builtin", &[MODEL])];
     all.extend(api_key("alice", "search", json!({})));
     let setup = Setup { sidecar_arguments: vec!["--access-log=off".to_owned()], ..Setup::built()? };
     let pair = Pair::start_with(setup, &[("all.yaml", file(all))]).await?;
@@ -46,19 +49,21 @@ async fn what_is_served_is_what_is_documented() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What the document cannot know: the models that are there, and that this one takes text, and has 256 dimensions.
+/// What the document cannot know: the models that are there, which tokens this one's encoding has, and that it has 256 dimensions.
 fn narrow(document: &mut Value) -> anyhow::Result<()> {
     let mut set = |pointer: &str, value: Value| -> anyhow::Result<()> {
         *document.pointer_mut(pointer).with_context(|| format!("no {pointer}"))? = value;
         Ok(())
     };
-    set("/components/schemas/EmbeddingRequest/properties/model", json!({"const": "builtin"}))?;
-    set("/components/parameters/Model/schema", json!({"enum": ["builtin", "none"]}))?;
+    set("/components/schemas/EmbeddingRequest/properties/model", json!({"const": MODEL}))?;
+    set("/components/parameters/Model/schema", json!({"enum": [MODEL, "none"]}))?;
     let dimensions = json!({"type": ["integer", "null"], "minimum": 1, "maximum": 256});
     for schema in ["EmbeddingRequest", "EmbeddingRequestInPath"] {
         set(&format!("/components/schemas/{schema}/properties/dimensions"), dimensions.clone())?;
     }
-    let input = document.pointer_mut("/components/schemas/Input/oneOf").context("no Input")?;
-    input.as_array_mut().context("no list")?.truncate(2);
+    // The tokens of cl100k_base but for the special ones, which are no text.
+    for token in ["2/items", "3/items/items"] {
+        set(&format!("/components/schemas/Input/oneOf/{token}/maximum"), json!(100_255))?;
+    }
     Ok(())
 }

@@ -3,14 +3,16 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use redis::aio::MultiplexedConnection;
 use vectoll_config::{PicoUsd, Uid, store::team_prefix};
 use vectoll_sidecar::store::{
     Model, SCRIPT, Server, Value, decode, encode,
-    protocol::{Claim, Correction, Entry, Exchange, Identity, Money, PeriodName, Rate, Reply, Spend, Wish, Wished},
+    protocol::{
+        Answer, Claim, Correction, Entry, Exchange, Identity, Money, PeriodName, Rate, Reply, Spend, Wish, Wished,
+    },
 };
 use vectoll_tests::store::Store;
 
@@ -174,16 +176,17 @@ fn step() -> impl Strategy<Value = Step> {
 fn the_script_and_the_model_decide_alike() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let store = runtime.block_on(Store::start()).unwrap();
-    let mut connection = runtime.block_on(store.admin()).unwrap();
+    let connection = runtime.block_on(store.admin()).unwrap();
     let script = redis::Script::new(&with_clock());
-    let mut histories = 0u32;
-    let (mut granted, mut denied, mut paused) = (0u32, 0u32, 0u32);
+    let (histories, granted, denied, paused) = (Cell::new(0), Cell::new(0), Cell::new(0), Cell::new(0));
+    let count = |of: &Cell<u32>| of.set(of.get() + 1);
     let config =
         ProptestConfig { cases: 300, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() };
     TestRunner::new(config)
         .run(&prop::collection::vec(step(), 1..60), |steps| {
-            histories += 1;
-            let team = Uid::new(&format!("team-{histories}"));
+            count(&histories);
+            let mut connection = connection.clone();
+            let team = Uid::new(&format!("team-{}", histories.get()));
             let mut model = Model::default();
             let mut server = Server { run: "a1".into(), uptime: 100, clock: BEGIN };
             let mut numbers = [0u64; 4];
@@ -221,9 +224,9 @@ fn the_script_and_the_model_decide_alike() {
                 prop_assert_eq!(&by_script, &by_model, "step {}: {:?}", at, exchange);
                 for answer in &by_script.answers {
                     match answer {
-                        vectoll_sidecar::store::protocol::Answer::Granted(_) => granted += 1,
-                        vectoll_sidecar::store::protocol::Answer::Denied { .. } => denied += 1,
-                        vectoll_sidecar::store::protocol::Answer::Paused => paused += 1,
+                        Answer::Granted(_) => count(&granted),
+                        Answer::Denied { .. } => count(&denied),
+                        Answer::Paused => count(&paused),
                     }
                 }
             }

@@ -24,6 +24,8 @@ pub(crate) struct ResolvedRoute {
     pub(crate) allowed_namespaces: AllowedNamespaces,
     /// The names it serves.
     pub(crate) models: Vec<ModelPattern>,
+    /// Tags of calls whose spend is counted on its own.
+    pub(crate) tags: Vec<String>,
     /// Its backends. None: it cannot serve at present. It keeps its names all the same, or its callers' inputs would go
     /// to whatever route comes next.
     pub(crate) backends: Vec<ValidBackend>,
@@ -66,6 +68,7 @@ pub(crate) fn resolve_routes(
                 name: object.name.clone(),
                 allowed_namespaces: object.spec.allowed_namespaces.clone(),
                 models,
+                tags: valid.as_ref().map(|route| route.tags.clone()).unwrap_or_default(),
                 backends: valid.filter(|_| !broken).map(|route| route.backends).unwrap_or_default(),
             });
         }
@@ -154,7 +157,7 @@ fn priced(route: &ValidRoute) -> Condition {
 /// What a backend charges for a model: what the route says, else the list price of a well-known model.
 pub(crate) fn price_of(backend: &ValidBackend, public: &ModelPattern) -> Option<vectoll_config::Price> {
     backend.price.or_else(|| match &backend.provider {
-        ValidProvider::Builtin => Some(vectoll_config::Price::default()),
+        ValidProvider::Builtin { .. } => Some(vectoll_config::Price::default()),
         ValidProvider::OpenAi(_) => {
             model_of(backend, public).and_then(price::known).map(|known| known.input_per_million_tokens)
         }

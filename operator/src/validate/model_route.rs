@@ -3,7 +3,7 @@
 use vectoll_config::{ModelPattern, ObjectName, Price, v1};
 use vectoll_crds::{Backend, Builtin, ModelRouteSpec, OpenAi, SecretKeyRef, TokenBound, TokenEncoding};
 
-use super::{Fault, Faults, NOT_A_NAME, NOT_AN_ENTRY, is_entry, is_label, is_subdomain, limits};
+use super::{Fault, Faults, NOT_A_NAME, NOT_AN_ENTRY, is_entry, is_label, is_subdomain, limits, tags::valid_tags};
 use crate::world::Object;
 use url::Url;
 
@@ -12,6 +12,7 @@ use url::Url;
 pub(crate) struct ValidRoute {
     pub(crate) name: ObjectName,
     pub(crate) models: Vec<ModelPattern>,
+    pub(crate) tags: Vec<String>,
     pub(crate) backends: Vec<ValidBackend>,
 }
 
@@ -23,6 +24,7 @@ pub(crate) struct ValidBackend {
     pub(crate) weight: u32,
     pub(crate) provider: ValidProvider,
     pub(crate) price: Option<Price>,
+    /// As the spec has it. Never there for the built-in model, which counts by itself.
     pub(crate) tokens: Option<v1::TokenBound>,
     pub(crate) timeout_seconds: u32,
 }
@@ -33,13 +35,17 @@ pub(crate) enum ValidProvider {
     /// OpenAI's API.
     OpenAi(OpenAi),
     /// The model inside the sidecar.
-    Builtin,
+    Builtin {
+        /// What token arrays are of.
+        token_arrays: Option<v1::Encoding>,
+    },
 }
 
 /// Validates a ModelRoute.
 pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute, Vec<Fault>> {
-    let ModelRouteSpec { models, allowed_namespaces: _, backends, mixed_spaces } = &object.spec;
+    let ModelRouteSpec { models, allowed_namespaces: _, tags, backends, mixed_spaces } = &object.spec;
     let mut faults = Faults::default();
+    let tags = valid_tags(tags, &mut faults);
     if models.is_empty() {
         faults.add("spec.models", "a route serves at least one model: name it");
     }
@@ -67,14 +73,14 @@ pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute,
     if !mixed_spaces {
         one_space(&valid, &mut faults);
     }
-    let route = ValidRoute { name: object.name.clone(), models, backends: valid.into_iter().flatten().collect() };
+    let route = ValidRoute { name: object.name.clone(), models, tags, backends: valid.into_iter().flatten().collect() };
     faults.or(Some(route))
 }
 
 /// Vectors of different models cannot be compared: whoever mixed them would find the wrong neighbours and see no error.
 fn one_space(backends: &[Option<ValidBackend>], faults: &mut Faults) {
     let space = |backend: &ValidBackend| match &backend.provider {
-        ValidProvider::Builtin => None,
+        ValidProvider::Builtin { .. } => None,
         ValidProvider::OpenAi(_) => Some(backend.model.clone()),
     };
     let mut spaces = backends.iter().enumerate().filter_map(|(i, backend)| Some((i, space(backend.as_ref()?))));
@@ -102,13 +108,16 @@ fn backend(path: &str, backend: &Backend, faults: &mut Faults) -> Option<ValidBa
             faults.check(format!("{path}.price.inputPerMillionTokens"), price.input_per_million_tokens.parse::<Price>())
         }
     };
-    let tokens = tokens.as_ref().map(|bound| token_bound(path, bound, faults));
-    let provider = match (open_ai, builtin) {
+    let (provider, tokens) = match (open_ai, builtin) {
         (Some(settings), None) => {
             open_ai_faults(path, settings, faults);
-            ValidProvider::OpenAi(settings.clone())
+            let tokens = tokens.as_ref().map(|bound| token_bound(path, bound, faults));
+            (ValidProvider::OpenAi(settings.clone()), tokens)
         }
-        (None, Some(Builtin {})) => ValidProvider::Builtin,
+        (None, Some(Builtin {})) => {
+            let token_arrays = tokens.as_ref().and_then(|bound| encoding_of_arrays(path, bound, faults));
+            (ValidProvider::Builtin { token_arrays }, None)
+        }
         (None, None) | (Some(_), Some(_)) => {
             faults.add(path, "a backend has exactly one provider: set one of openAI, builtin");
             return None;
@@ -131,9 +140,7 @@ fn token_bound(path: &str, bound: &TokenBound, faults: &mut Faults) -> v1::Token
         if max_per_byte.is_some() || max_per_input.is_some() {
             faults.add(format!("{path}.tokens"), "an encoding counts exactly: leave maxPerByte and maxPerInput away");
         }
-        v1::TokenBound::Encoding(match encoding {
-            TokenEncoding::cl100k_base => v1::Encoding::cl100k_base,
-        })
+        v1::TokenBound::Encoding(contracts(*encoding))
     } else {
         if *max_per_byte == Some(0) {
             faults.add(format!("{path}.tokens.maxPerByte"), "must be at least 1");
@@ -143,6 +150,24 @@ fn token_bound(path: &str, bound: &TokenBound, faults: &mut Faults) -> v1::Token
             max_per_byte: max_per_byte.unwrap_or(unknown.max_per_byte),
             max_per_input: max_per_input.unwrap_or(unknown.max_per_input),
         })
+    }
+}
+
+/// What token arrays for the built-in model are of. Their texts are counted by its own tokenizer: a bound would not hold there.
+fn encoding_of_arrays(path: &str, bound: &TokenBound, faults: &mut Faults) -> Option<v1::Encoding> {
+    let TokenBound { encoding, max_per_byte, max_per_input } = bound;
+    if max_per_byte.is_some() || max_per_input.is_some() {
+        faults.add(
+            format!("{path}.tokens"),
+            "the built-in model counts its own tokens: leave maxPerByte and maxPerInput away",
+        );
+    }
+    encoding.map(contracts)
+}
+
+fn contracts(encoding: TokenEncoding) -> v1::Encoding {
+    match encoding {
+        TokenEncoding::cl100k_base => v1::Encoding::cl100k_base,
     }
 }
 

@@ -3,7 +3,7 @@
 use vectoll_config::{ModelPattern, ObjectName, Uid, v1};
 use vectoll_crds::{AllowedNamespaces, OnStoreFailure, TeamSpec};
 
-use super::{Fault, Faults, is_label, limits};
+use super::{Fault, Faults, is_label, limits, tags::valid_tags};
 use crate::world::Object;
 
 /// A Team whose spec makes sense.
@@ -24,10 +24,6 @@ pub(crate) struct ValidTeam {
     pub(crate) tags: Vec<String>,
     pub(crate) suspended: bool,
 }
-
-/// The most tags of a Team that have a metric, and the longest of them.
-const MOST_TAGS: usize = 128;
-const LONGEST_TAG: usize = 128;
 
 /// Validates a Team.
 pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<Fault>> {
@@ -55,14 +51,7 @@ pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<Fault>> {
     if *max_users == 0 {
         faults.add("spec.maxUsers", "must be at least 1");
     }
-    for (i, tag) in tags.iter().enumerate() {
-        if !(1..=LONGEST_TAG).contains(&tag.chars().count()) {
-            faults.add(format!("spec.tags[{i}]"), format!("must have 1 to {LONGEST_TAG} characters"));
-        }
-    }
-    if tags.len() > MOST_TAGS {
-        faults.add("spec.tags", format!("has more than {MOST_TAGS} entries"));
-    }
+    let tags = valid_tags(tags, &mut faults);
     let valid = ValidTeam {
         name: object.name.clone(),
         uid: object.uid.clone(),
@@ -79,7 +68,7 @@ pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<Fault>> {
             OnStoreFailure::Local => v1::OnStoreFailure::Local,
             OnStoreFailure::Closed => v1::OnStoreFailure::Closed,
         }),
-        tags: tags.clone(),
+        tags,
         suspended: *suspended,
     };
     faults.or(Some(valid))

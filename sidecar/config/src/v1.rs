@@ -272,6 +272,9 @@ pub struct Route {
     pub name: ObjectName,
     /// The names it serves. Within one namespace no two routes have the same.
     pub models: Vec<ModelPattern>,
+    /// Tags of calls whose spend is counted on its own, beside those of the caller's Team.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
     /// Where calls go. None: the route cannot serve at present, and keeps its names, so that no other route draws its
     /// callers' inputs.
     pub backends: Vec<Backend>,
@@ -330,10 +333,20 @@ pub struct OpenAi {
     pub project: Option<String>,
 }
 
-/// The built-in model has no settings.
+/// Settings of the built-in model.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Builtin {
+    /// What token arrays are of; absent: what the model's public name says, if it says anything. It is no count: what a text
+    /// costs goes by the built-in model's own tokenizer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_arrays: Option<Encoding>,
+}
+
+/// The built-in model's own tokenizer has no settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Builtin {}
+pub struct BuiltinTokenizer {}
 
 /// How many tokens an input can become at most.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -341,8 +354,8 @@ pub struct Builtin {}
 pub enum TokenBound {
     /// A byte-level byte-pair encoding: at most one token a byte, and countable.
     Encoding(Encoding),
-    /// The built-in model's own tokenizer: countable.
-    Builtin(Builtin),
+    /// The built-in model's own tokenizer: countable. Always that for the built-in model, and only for it.
+    Builtin(BuiltinTokenizer),
     /// An unknown tokenizer: so many tokens a byte, and so many an input on top.
     Factor(Factor),
 }

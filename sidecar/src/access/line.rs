@@ -1,12 +1,13 @@
 //! One line, as JSON. Fields that have nothing to say are left out.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 
-use super::{CALLER_LEFT, Facts, Record};
-use crate::{call::Metadata, ledger::Certainty};
+use super::{CALLER_LEFT, Facts, Record, redact::Redaction};
+use crate::ledger::Certainty;
 
 #[derive(Serialize)]
 pub(super) struct Line<'a> {
@@ -22,9 +23,9 @@ pub(super) struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     team: Option<&'a Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<&'a Arc<str>>,
+    user: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<&'a Arc<str>>,
+    model: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     route: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,10 +46,10 @@ pub(super) struct Line<'a> {
     scope: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    tags: &'a [String],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tags: Vec<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<&'a serde_json::value::RawValue>,
+    metadata: Option<Cow<'a, RawValue>>,
 }
 
 impl<'a> Line<'a> {
@@ -56,6 +57,10 @@ impl<'a> Line<'a> {
         let label = facts.backend.as_deref();
         let (route, backend) = label.and_then(|label| label.rsplit_once('/')).unzip();
         let (scope, reason) = facts.refused.unzip();
+        // What callers may have written. All else is the config's.
+        let redaction = Redaction::of(&facts.credentials);
+        let clean = |text: &'a str| redaction.apply(text);
+        let metadata = facts.metadata.as_deref();
         Self {
             log: "access",
             time: record.at,
@@ -63,8 +68,8 @@ impl<'a> Line<'a> {
             status: facts.status.map_or(CALLER_LEFT, |status| status.as_u16()),
             key: facts.key.as_ref(),
             team: facts.team.as_ref(),
-            user: facts.user.as_ref(),
-            model: facts.model.as_ref(),
+            user: facts.user.as_deref().map(clean),
+            model: facts.model.as_deref().map(clean),
             route,
             backend,
             tokens: facts.tokens,
@@ -75,8 +80,8 @@ impl<'a> Line<'a> {
             retries: 0,
             scope,
             reason,
-            tags: facts.metadata.as_ref().map(Metadata::tags).unwrap_or_default(),
-            metadata: facts.metadata.as_ref().map(Metadata::json),
+            tags: metadata.map(|metadata| metadata.tags().iter().map(|tag| clean(tag)).collect()).unwrap_or_default(),
+            metadata: metadata.and_then(|metadata| redaction.apply_to_json(metadata.json())),
         }
     }
 }

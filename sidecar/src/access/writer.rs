@@ -46,7 +46,7 @@ impl Writer {
     /// Starts the thread. `lost` counts what it could not take.
     pub fn start(mut out: impl Write + Send + 'static, lost: IntCounter) -> std::io::Result<Self> {
         let shared = Arc::new(Shared::default());
-        let theirs = shared.clone();
+        let (theirs, counted) = (shared.clone(), lost.clone());
         std::thread::Builder::new().name("access-log".to_owned()).spawn(move || {
             loop {
                 let some = theirs.changed.wait_while(theirs.lock(), |waiting| waiting.lines.is_empty());
@@ -56,8 +56,10 @@ impl Writer {
                 waiting.busy = true;
                 let lines = std::mem::take(&mut waiting.lines);
                 drop(waiting);
-                // Nobody reads any more, most likely. There is nobody to tell.
-                let _ = out.write_all(&lines).and_then(|()| out.flush());
+                // Nobody reads any more, most likely. Some of the lines may be out: how many cannot be known.
+                if out.write_all(&lines).and_then(|()| out.flush()).is_err() {
+                    counted.inc_by(memchr::memchr_iter(b'\n', &lines).count() as u64);
+                }
                 theirs.lock().busy = false;
                 theirs.changed.notify_all();
             }

@@ -29,7 +29,10 @@ struct Weight {
 }
 
 /// Reserves the call's room. First with a bound that needs no tokenizer; where that is too much, with the exact count.
-pub async fn admit(accounting: &Arc<Accounting>, call: Call, route: Arc<Route>) -> Result<Permit, Refusal> {
+pub async fn admit(accounting: &Arc<Accounting>, mut call: Call, route: Arc<Route>) -> Result<Permit, Refusal> {
+    if let Some(metadata) = &call.metadata {
+        call.tags = metadata.tags_in([&call.caller.key().team.tags, &route.tags]);
+    }
     let call = Arc::new(call);
     let bound = weight(&route, |backend| tokens::bound(&call.shape, &backend.tokens));
     let (held, limits, admitted) = match reserve(accounting, &call, bound).await {
@@ -43,7 +46,8 @@ pub async fn admit(accounting: &Arc<Accounting>, call: Call, route: Arc<Route>) 
         }
         Err(denied) => return Err(denied.refusal),
     };
-    let reservation = Reservation { accounting: accounting.clone(), limits, admitted, held: Some(held) };
+    let reservation =
+        Reservation { accounting: accounting.clone(), call: call.clone(), limits, admitted, held: Some(held) };
     Ok(Permit { call, route, reservation })
 }
 

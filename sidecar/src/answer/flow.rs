@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::Body as _;
 use tokio::time::{Instant, Sleep};
 
-use super::{ends::Ends, usage};
+use super::{ends::Ends, usage, vector::Wrong};
 use crate::{
     accounting::{InFlight, Settled},
     call_id::CallId,
@@ -30,6 +30,9 @@ pub enum Broken {
     /// The bytes are not an answer.
     #[error("the provider's answer cannot be used: {0}")]
     Unusable(&'static str),
+    /// It is one, and its vectors are not right.
+    #[error("{0}")]
+    Wrong(Wrong),
 }
 
 /// The body of an answer, and the call it belongs to. Dropped before its end it leaves the call unsettled.

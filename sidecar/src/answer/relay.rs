@@ -15,7 +15,10 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::sync::mpsc;
 
-use super::flow::{Broken, Flow};
+use super::{
+    flow::{Broken, Flow},
+    transcode::Room,
+};
 use crate::background::Background;
 
 /// How long the rest of an answer is read whose caller is gone, to learn what it cost.
@@ -49,6 +52,22 @@ impl Relay {
         let (to, pieces) = mpsc::channel(1);
         tasks.spawn(pump(read.into(), flow, to, done));
         Self { pieces, remaining, ended: false }
+    }
+
+    /// Hands over what was made here. Who has not taken it by the deadline is cut off: it takes `room` from others.
+    pub(crate) fn made(pieces: Vec<Bytes>, deadline: tokio::time::Instant, tasks: &Background, room: Room) -> Self {
+        let remaining = Some(pieces.iter().map(|piece| piece.len() as u64).sum());
+        let (to, handed) = mpsc::channel(1);
+        let deadline = deadline.max(tokio::time::Instant::now() + READ_ON);
+        tasks.spawn(async move {
+            for message in pieces.into_iter().map(Some).chain([None]) {
+                if !matches!(tokio::time::timeout_at(deadline, to.send(Ok(message))).await, Ok(Ok(()))) {
+                    break;
+                }
+            }
+            drop(room);
+        });
+        Self { pieces: handed, remaining, ended: false }
     }
 }
 

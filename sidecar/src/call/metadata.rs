@@ -1,15 +1,17 @@
 //! What a caller says of its call besides: the header `x-litellm-metadata`, a JSON object.
 
+use std::{collections::BTreeSet, sync::Arc};
+
 use http::HeaderMap;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::METADATA_HEADER;
+use super::{METADATA_HEADER, is_longer};
 use crate::refusal::Refusal;
 
 /// The longest header, in bytes.
 const MOST: usize = 16 * 1024;
-/// The most tags of a call, and the longest of them in bytes.
+/// The most tags of a call, and the longest of them in characters.
 const MOST_TAGS: usize = 32;
 const LONGEST_TAG: usize = 128;
 
@@ -41,11 +43,14 @@ impl Metadata {
         if !json.get().starts_with('{') {
             return Err(not_an_object());
         }
+        // Half of a surrogate pair, brackets without end, numbers beyond all numbers: the log's lines must be read by others.
+        serde_json::from_str::<serde_json::Value>(json.get())
+            .map_err(|error| wrong(&format!("is JSON that many cannot read ({error})")))?;
         let Known { tags } =
             serde_json::from_str(json.get()).map_err(|_| wrong("has `tags` that are not an array of strings"))?;
         let tags = tags.unwrap_or_default();
-        if tags.len() > MOST_TAGS || tags.iter().any(|tag| tag.is_empty() || tag.len() > LONGEST_TAG) {
-            return Err(wrong(&format!("may have {MOST_TAGS} tags of 1 to {LONGEST_TAG} bytes")));
+        if tags.len() > MOST_TAGS || tags.iter().any(|tag| tag.is_empty() || is_longer(tag, LONGEST_TAG)) {
+            return Err(wrong(&format!("may have {MOST_TAGS} tags of 1 to {LONGEST_TAG} characters")));
         }
         Ok(Some(Self { json, tags }))
     }
@@ -58,6 +63,13 @@ impl Metadata {
     /// Its `tags`.
     pub fn tags(&self) -> &[String] {
         &self.tags
+    }
+
+    /// Its tags that one of these lists has, each once.
+    pub fn tags_in(&self, counted: [&BTreeSet<Arc<str>>; 2]) -> Vec<Arc<str>> {
+        let counted = |tag: &String| counted.iter().find_map(|tags| tags.get(tag.as_str()).cloned());
+        let tags: BTreeSet<Arc<str>> = self.tags.iter().filter_map(counted).collect();
+        tags.into_iter().collect()
     }
 }
 
@@ -79,6 +91,8 @@ mod tests {
         let metadata = read(br#" {"job": {"id": 7}, "tags": ["a", "b"]} "#).unwrap().unwrap();
         assert_eq!(metadata.json().get(), r#"{"job": {"id": 7}, "tags": ["a", "b"]}"#);
         assert_eq!(metadata.tags(), ["a", "b"]);
+        let longest = "ü".repeat(LONGEST_TAG);
+        assert_eq!(read(format!("{{\"tags\": [\"{longest}\"]}}").as_bytes()).unwrap().unwrap().tags(), [longest]);
         for untagged in ["{}", r#"{"tags": null}"#] {
             assert!(read(untagged.as_bytes()).unwrap().unwrap().tags().is_empty());
         }
@@ -86,6 +100,8 @@ mod tests {
 
     #[test]
     fn what_is_none_is_refused_by_its_name() {
+        let deep = format!("{{\"a\": {}{}}}", "[".repeat(5000), "]".repeat(5000));
+        let long_tag = format!("{{\"tags\": [\"{}\"]}}", "ü".repeat(LONGEST_TAG + 1));
         let long = format!("{{\"a\": \"{}\"}}", "a".repeat(MOST));
         let many = format!("{{\"tags\": [{}]}}", vec!["\"a\""; MOST_TAGS + 1].join(","));
         for text in [
@@ -99,6 +115,10 @@ mod tests {
             r#"{"tags": "a"}"#,
             r#"{"tags": [1]}"#,
             r#"{"tags": [""]}"#,
+            r#"{"a": "\ud800"}"#,
+            r#"{"a": 1e999}"#,
+            &deep,
+            &long_tag,
             &long,
             &many,
         ] {

@@ -160,7 +160,7 @@ impl Memory {
     }
 
     /// What is spent and reserved of a budget in the present period.
-    pub(super) fn spending(&self, account: &Account, budget: &Budget, now: Now) -> Spending {
+    pub(crate) fn spending(&self, account: &Account, budget: &Budget, now: Now) -> Spending {
         let table = self.table();
         let count = table.index.get(account).and_then(|&id| table.counts.get(id));
         let purse =

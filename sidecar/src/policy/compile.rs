@@ -40,7 +40,7 @@ pub fn compile(
             let at = format!("routes[{i}].backends[{j}].provider");
             backends.push(Arc::new(compile_backend(&route.name, backend, files, http, &at)?));
         }
-        let compiled = Arc::new(Route::new(backends));
+        let compiled = Arc::new(Route::new(backends, route.tags));
         let names = indexes.entry(route.name.namespace().to_owned()).or_default();
         names.extend(route.models.into_iter().map(|model| (model, compiled.clone())));
     }
@@ -181,10 +181,14 @@ fn compile_backend(
     let v1::Backend { name, model, weight, provider, price_per_million_tokens, tokens, timeout_seconds } = backend;
     let fault = |field: &str, reason: String| CompileError { path: format!("{at}.{field}"), reason };
     let provider = match provider {
-        v1::Provider::Builtin(v1::Builtin {}) => {
+        v1::Provider::Builtin(v1::Builtin { token_arrays }) => {
+            // Charged by its own tokenizer, so it must be admitted by that one.
+            if !matches!(tokens, v1::TokenBound::Builtin(_)) {
+                return Err(fault("builtin", "its tokens are counted by `builtin` and nothing else".to_owned()));
+            }
             // Loaded here, so that a broken model is a refused config and no call pays for the loading.
             builtin::Model::get().map_err(|error| fault("builtin", error.clone()))?;
-            Provider::Builtin
+            Provider::Builtin { token_arrays }
         }
         v1::Provider::OpenAi(settings) => {
             let credential = match &settings.credential_file {

@@ -1,7 +1,7 @@
 //! Which route has a model, and which of its backends takes a call.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -53,16 +53,19 @@ impl RouteIndex {
 #[derive(Debug)]
 pub struct Route {
     backends: Vec<Arc<Backend>>,
+    /// Tags whose spend is counted, beside those of the caller's team.
+    pub tags: BTreeSet<Arc<str>>,
     total_weight: u64,
     turn: AtomicU64,
 }
 
 impl Route {
-    /// A route over backends.
-    pub fn new(backends: Vec<Arc<Backend>>) -> Self {
+    /// A route over backends, with the tags that it counts.
+    pub fn new(backends: Vec<Arc<Backend>>, tags: Vec<String>) -> Self {
+        let tags = tags.into_iter().map(Into::into).collect();
         let total_weight = backends.iter().map(|backend| u64::from(backend.weight)).sum();
         // Routes begin at different turns, or every reload of every sidecar would favour the first backend.
-        Self { backends, total_weight, turn: AtomicU64::new(fastrand::u64(..1 << 32)) }
+        Self { backends, tags, total_weight, turn: AtomicU64::new(fastrand::u64(..1 << 32)) }
     }
 
     /// The backends that a call may reach.
@@ -101,7 +104,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use std::{collections::BTreeMap, time::Duration};
 
-    use vectoll_config::v1::{Builtin, TokenBound};
+    use vectoll_config::v1::{BuiltinTokenizer, TokenBound};
 
     use super::*;
     use crate::provider::Provider;
@@ -111,16 +114,16 @@ mod tests {
             label: name.into(),
             model: None,
             weight,
-            provider: Provider::Builtin,
+            provider: Provider::Builtin { token_arrays: None },
             price: Some("0.02".parse().unwrap()),
-            tokens: TokenBound::Builtin(Builtin {}),
+            tokens: TokenBound::Builtin(BuiltinTokenizer {}),
             timeout: Duration::from_secs(1),
         })
     }
 
     #[test]
     fn calls_spread_by_weight() {
-        let route = Route::new(vec![backend("a", 1), backend("b", 3), backend("off", 0)]);
+        let route = Route::new(vec![backend("a", 1), backend("b", 3), backend("off", 0)], Vec::new());
         let mut calls: BTreeMap<Arc<str>, i64> = BTreeMap::new();
         for _ in 0..4_000 {
             *calls.entry(route.next().unwrap().label.clone()).or_default() += 1;
@@ -132,7 +135,7 @@ mod tests {
 
     #[test]
     fn the_most_specific_name_wins() {
-        let route = |name: &str| Arc::new(Route::new(vec![backend(name, 1)]));
+        let route = |name: &str| Arc::new(Route::new(vec![backend(name, 1)], Vec::new()));
         let index = RouteIndex::new(
             ["*", "text-*", "text-embedding-*", "text-embedding-3"]
                 .iter()

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use http::HeaderMap;
-use vectoll_config::v1::TokenBound;
+use vectoll_config::v1::Encoding;
 
 use crate::{
     accounting::Permit,
@@ -33,24 +33,27 @@ fn dimensions_of(call: &Call) -> Result<usize, Refusal> {
 }
 
 /// The inputs as texts, for a model that knows no others.
-fn texts_of(call: &Call, bound: &TokenBound) -> Result<Vec<String>, Refusal> {
+///
+/// `most` is the largest body in bytes. Texts of token arrays are held to it as well: a token of a few digits may be 128 spaces.
+fn texts_of(call: &Call, encoding: Option<Encoding>, most: usize) -> Result<Vec<String>, Refusal> {
     match call.input()? {
         Input::Texts(texts) => Ok(texts.into_iter().map(Cow::into_owned).collect()),
         Input::Tokens(_) => {
-            let encoding = match bound {
-                TokenBound::Encoding(encoding) => Some(*encoding),
-                TokenBound::Factor(_) | TokenBound::Builtin(_) => tokens::encoding_of(&call.model),
-            };
-            let encoding = encoding.ok_or_else(|| {
+            let encoding = encoding.or_else(|| tokens::encoding_of(&call.model)).ok_or_else(|| {
                 let message = "this model takes text, and nobody knows which encoding these tokens are of: send strings, or \
                                set `tokens.encoding` on the ModelRoute's backend";
                 Refusal::input(message)
             })?;
             let arrays = call.token_arrays().unwrap_or_default();
-            let text = |(at, tokens): (usize, &Vec<u32>)| {
-                let none = || Refusal::input(format!("input {at} has tokens that are no text in {encoding:?}"));
-                tokens::text_of(tokens, encoding).ok_or_else(none)
-            };
+            let none = |at| Refusal::input(format!("input {at} has tokens that are none in {encoding:?}"));
+            let mut length = 0;
+            for (at, tokens) in arrays.iter().enumerate() {
+                length += tokens::length_of(tokens, encoding).ok_or_else(|| none(at))?;
+            }
+            if length > most {
+                return Err(Refusal::much_text(most));
+            }
+            let text = |(at, tokens): (usize, &Vec<u32>)| tokens::text_of(tokens, encoding).ok_or_else(|| none(at));
             arrays.iter().enumerate().map(text).collect()
         }
     }
@@ -61,6 +64,7 @@ pub(super) async fn answer(
     permit: Permit,
     backend: &Arc<Backend>,
     tasks: &Background,
+    (encoding, most): (Option<Encoding>, usize),
 ) -> Result<(Answer, HeaderMap), Refusal> {
     let dimensions = dimensions_of(permit.call())?;
     // The tables of an encoding take a while to load.
@@ -70,7 +74,7 @@ pub(super) async fn answer(
         let unusable =
             |error: &dyn std::fmt::Display| Refusal::bad_gateway(format!("The built-in model failed: {error}"));
         let model = Model::get().map_err(|error| unusable(error))?;
-        let texts = texts_of(permit.call(), &backend.tokens)?;
+        let texts = texts_of(permit.call(), encoding, most)?;
         let in_flight = permit.sent(backend)?;
         let call = in_flight.call().clone();
         // Who counts in tokens is charged for those.

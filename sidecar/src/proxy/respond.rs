@@ -1,5 +1,7 @@
 //! The response to a call that was served.
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body_util::Full;
 use vectoll_config::PicoUsd;
@@ -15,6 +17,7 @@ use crate::{
 /// Room for all headers below, those that [`super::Proxy::embeddings`] adds, and the server's own.
 const ROOM: usize = 24;
 
+const OVERHEAD: HeaderName = HeaderName::from_static("x-litellm-overhead-duration-ms");
 const RETRIES: HeaderName = HeaderName::from_static("x-litellm-attempted-retries");
 const FALLBACKS: HeaderName = HeaderName::from_static("x-litellm-attempted-fallbacks");
 const MODEL_ID: HeaderName = HeaderName::from_static("x-litellm-model-id");
@@ -38,11 +41,28 @@ pub(super) fn identify(headers: &mut HeaderMap, backend: Option<&str>, key_spend
     }
 }
 
+/// Says what the call cost, where that is known.
+pub(super) fn cost(headers: &mut HeaderMap, cost: Option<PicoUsd>) {
+    if let Some(value) = cost.and_then(|cost| Line::of(cost).value()) {
+        headers.insert(RESPONSE_COST, value);
+    }
+}
+
+/// Says how long the sidecar itself took.
+pub(crate) fn overhead(headers: &mut HeaderMap, took: Duration) {
+    let millis = took.as_secs() * 1000 + u64::from(took.subsec_millis());
+    let micros = took.subsec_micros() % 1000;
+    if let Some(value) = Line::of(format_args!("{millis}.{micros:03}")).value() {
+        headers.insert(OVERHEAD, value);
+    }
+}
+
 /// 200 with the answer, some of the provider's headers, and ours.
 pub(super) fn respond(sent: Sent, backend: &Backend) -> Response<Body> {
     let Sent { answer, headers: from_provider } = sent;
     let (body, standing, settled) = match answer {
         Answer::Whole(bytes, settled) => (Body::Whole(Full::new(bytes)), settled.standing, Some(settled)),
+        Answer::Pieces(relay, settled) => (Body::Streaming(relay), settled.standing, Some(settled)),
         Answer::Streaming(relay, standing) => (Body::Streaming(relay), standing, None),
     };
     let mut headers = HeaderMap::with_capacity(ROOM);
@@ -55,9 +75,7 @@ pub(super) fn respond(sent: Sent, backend: &Backend) -> Response<Body> {
     quota_headers::write(&mut headers, &standing);
     no_second_attempt(&mut headers);
     identify(&mut headers, Some(&backend.label), settled.map(|settled| settled.key_spend));
-    if let Some(value) = settled.and_then(|settled| Line::of(settled.cost?).value()) {
-        headers.insert(RESPONSE_COST, value);
-    }
+    cost(&mut headers, settled.and_then(|settled| settled.cost));
     let mut response = Response::new(body);
     *response.headers_mut() = headers;
     response

@@ -7,17 +7,20 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use jiff::Timestamp;
 use prometheus::Histogram;
 use tokio::time::Sleep;
 
 use super::{Sent, Target, builtin};
 use crate::{
     accounting::InFlight,
-    answer::{Answer, Broken, Flow, HELD, Observation, Relay, format_of, transcode},
+    answer::{Answer, Broken, Flow, HELD, Observation, Relay, Room, Transcoder, Wanted, format_of, has_dimensions},
     background::Background,
+    policy::Backend,
     provider::{
         Provider, http as http_client,
         openai::{OpenAi, is_definite_refusal},
+        retry_after,
     },
     refusal::Refusal,
 };
@@ -25,24 +28,22 @@ use crate::{
 /// The most of an error's body that is read.
 const MOST_OF_AN_ERROR: usize = 64 * 1024;
 
-/// The largest answer whose vectors are translated from one encoding to the other: it is held as a whole.
-const MOST_TRANSLATED: usize = 64 * 1024 * 1024;
-
 /// The end of a backend's time for a call: one timer from sending to the answer's last byte.
 type Deadline = Pin<Box<Sleep>>;
 
-/// Sends the call and notes its time in `upstream`. The future is finished even if the caller leaves.
+/// Sends the call and notes its time in `upstream`. `most` is the largest body, in bytes. The future is finished even if the caller leaves.
 pub(super) async fn send(
     target: Target,
     from_caller: HeaderMap,
     tasks: Background,
     upstream: Histogram,
+    most: usize,
 ) -> Result<Sent, Refusal> {
     let Target { permit, backend } = target;
     let id = permit.call().id;
     let started = Instant::now();
     let sent = match &backend.provider {
-        Provider::Builtin => builtin::answer(permit, &backend, &tasks).await,
+        Provider::Builtin { token_arrays } => builtin::answer(permit, &backend, &tasks, (*token_arrays, most)).await,
         // Dropping the permit gives the reservation back: nothing was sent.
         Provider::Unusable(reason) => {
             let message = format!("Backend {} cannot be called: {reason}", backend.label);
@@ -63,7 +64,7 @@ pub(super) async fn send(
     let upstream_time = started.elapsed();
     match sent {
         Ok((answer, headers)) => {
-            if matches!(answer, Answer::Whole(..)) {
+            if matches!(answer, Answer::Whole(..) | Answer::Pieces(..)) {
                 upstream.observe(upstream_time.as_secs_f64());
             }
             Ok(Sent { answer, headers })
@@ -154,24 +155,31 @@ async fn read(
     let headers = parts.headers;
     let mut flow = Flow::new(body, in_flight, deadline);
     let announced = flow.remaining();
-    let (wanted, items) = (call.encoding_format, call.shape.items);
+    let wanted = Wanted { format: call.encoding_format, items: call.shape.items, dimensions: call.dimensions };
     let mut read: Vec<Bytes> = Vec::new();
     let mut length = 0;
     // The form of the vectors, as soon as one of them is seen.
     let mut format = None;
     let broken = loop {
-        let translated = format.is_some_and(|format| format != wanted);
-        if translated && length > MOST_TRANSLATED {
-            let message = format!(
-                "Backend {name} answers in another encoding than was asked for, and with more than {MOST_TRANSLATED} bytes: \
-                 send fewer inputs at a time"
-            );
-            return Err(Refusal::bad_gateway(message));
+        if format.is_some_and(|format| format != wanted.format) {
+            return translated(read, flow, wanted, tasks, &backend).await.map(|answer| (answer, headers));
         }
         let large = length > HELD || (announced.is_some_and(|all| all > HELD as u64) && length > 0);
-        if large && !translated && (format.is_some() || length > HELD) {
-            let standing = flow.standing();
-            return Ok((Answer::Streaming(Relay::new(read, flow, tasks, observation), standing), headers));
+        if large && (format.is_some() || length > HELD) {
+            let right = call.dimensions.map(|asked| has_dimensions(&join(read.clone(), length), asked));
+            match right {
+                Some(Some(Err(wrong))) => {
+                    read.clear();
+                    while let Ok(Some(_)) = flow.piece().await {}
+                    break flow.settle().err().unwrap_or(Broken::Wrong(wrong));
+                }
+                // Where the first vector ends is soon seen.
+                Some(None) if length <= HELD => {}
+                Some(None | Some(Ok(()))) | None => {
+                    let standing = flow.standing();
+                    return Ok((Answer::Streaming(Relay::new(read, flow, tasks, observation), standing), headers));
+                }
+            }
         }
         match flow.piece().await {
             Ok(Some(piece)) => {
@@ -182,23 +190,67 @@ async fn read(
                 }
             }
             Ok(None) => match flow.settle() {
-                Ok(settled) if translated => {
-                    // On a thread of its own: it may be much.
-                    let work = move || transcode(&join(read, length), wanted, items);
-                    let answer = tasks.compute(work).await.map_err(|error| Refusal::bad_gateway(error.to_string()))?;
-                    let answer = answer.map_err(|fault| Refusal::bad_gateway(format!("Backend {name}: {fault}")))?;
-                    return Ok((Answer::Whole(answer.into(), settled), headers));
+                Ok(settled) => {
+                    let whole = join(read, length);
+                    match call.dimensions.and_then(|asked| has_dimensions(&whole, asked)) {
+                        Some(Err(wrong)) => break Broken::Wrong(wrong),
+                        Some(Ok(())) | None => return Ok((Answer::Whole(whole, settled), headers)),
+                    }
                 }
-                Ok(settled) => return Ok((Answer::Whole(join(read, length), settled), headers)),
                 Err(broken) => break broken,
             },
             Err(broken) => break broken,
         }
     };
-    Err(match broken {
+    Err(unusable(broken, &backend))
+}
+
+/// Translates an answer from the other encoding while it arrives. `read` is what has come so far.
+async fn translated(
+    read: Vec<Bytes>,
+    mut flow: Flow,
+    wanted: Wanted,
+    tasks: &Background,
+    backend: &Backend,
+) -> Result<Answer, Refusal> {
+    let failed = |broken| unusable(broken, backend);
+    let mut transcoder = Transcoder::new(wanted);
+    let mut length = 0;
+    let mut room = None;
+    for piece in read {
+        length += piece.len();
+        transcoder.feed(&piece);
+    }
+    loop {
+        if length > HELD && room.is_none() {
+            room = tokio::time::timeout_at(flow.deadline(), Room::wait()).await.map_err(|_| failed(Broken::TooSlow))?;
+        }
+        match flow.piece().await.map_err(failed)? {
+            Some(piece) => {
+                length += piece.len();
+                transcoder.feed(&piece);
+            }
+            None => break,
+        }
+    }
+    // Settled first: what is not right with the vectors does not change what they cost.
+    let settled = flow.settle().map_err(failed)?;
+    let pieces = transcoder.finish().map_err(|wrong| failed(Broken::Wrong(wrong)))?;
+    if let Some(room) = room {
+        return Ok(Answer::Pieces(Relay::made(pieces, flow.deadline(), tasks, room), settled));
+    }
+    let length = pieces.iter().map(Bytes::len).sum();
+    Ok(Answer::Whole(join(pieces, length), settled))
+}
+
+fn unusable(broken: Broken, backend: &Backend) -> Refusal {
+    let name = &backend.label;
+    match broken {
         Broken::TooSlow => Refusal::upstream_timeout(too_slow(name, backend.timeout)),
-        Broken::Cut | Broken::Unusable(_) => Refusal::bad_gateway(format!("Backend {name}: {broken}")),
-    })
+        Broken::Cut | Broken::Unusable(_) | Broken::Wrong(_) => {
+            Refusal::bad_gateway(format!("Backend {name}: {broken}"))
+        }
+    }
 }
 
 fn join(mut pieces: Vec<Bytes>, length: usize) -> Bytes {
@@ -241,8 +293,8 @@ async fn refused(provider: &OpenAi, in_flight: InFlight, response: Upstream, dea
     let message = format!("Backend {name} answered {}: {}", status.as_u16(), quoted(provider, message, 1000));
     let code = code.map(|code| quoted(provider, &code, 100));
     if status.is_client_error() {
-        let wait = parts.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        Refusal::by_provider(status, message, code, wait.map(Duration::from_secs))
+        let wait = retry_after::wait(&parts.headers, Timestamp::now());
+        Refusal::by_provider(status, message, code, wait)
     } else if status == StatusCode::GATEWAY_TIMEOUT {
         Refusal::upstream_timeout(message)
     } else {

@@ -10,8 +10,31 @@ use crate::refusal::Refusal;
 pub struct Guard {
     /// Names that the sidecar is called by, without port.
     pub hosts: Vec<String>,
-    /// Origins of pages that may call: scheme, name, and port if it is not the scheme's.
+    /// Origins that may call: scheme, name, and port if it is not the scheme's.
     pub origins: Vec<String>,
+}
+
+/// Reads the origin of a page as browsers send it: anything else would never be the same.
+pub fn origin(text: &str) -> Result<String, String> {
+    let wrong = || {
+        "is no origin: write scheme, name and, if it is not the scheme's, port, as in https://tools.example.com"
+            .to_owned()
+    };
+    let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
+    let authority: Authority = rest.parse().map_err(|_| wrong())?;
+    let own_port = match scheme {
+        "https" => 443,
+        "http" => 80,
+        _ => return Err(wrong()),
+    };
+    let is_plain = !rest.contains('@') && authority.port_u16() != Some(own_port) && !rest.ends_with(':');
+    if is_plain && !authority.host().is_empty() { Ok(text.to_owned()) } else { Err(wrong()) }
+}
+
+/// Reads a name that the sidecar is called by. Ports are not looked at, so none can be named.
+pub fn host_name(text: &str) -> Result<String, String> {
+    let is_name = text.parse::<Authority>().is_ok_and(|authority| authority.host() == text);
+    if is_name { Ok(text.to_owned()) } else { Err("is no host name: leave scheme, port and path away".to_owned()) }
 }
 
 impl Guard {
@@ -98,6 +121,33 @@ mod tests {
         assert_eq!(check(&guard, "http://localhost/", &[(header::HOST, "127.0.0.1")]), malformed);
         assert_eq!(check(&guard, "/", &[(header::HOST, "a b")]), malformed);
         assert_eq!(check(&guard, "http://localhost:1/", &[(header::HOST, "localhost:1")]), Ok(()));
+    }
+
+    #[test]
+    fn what_could_never_match_is_no_setting() {
+        for good in ["https://tools.example", "http://localhost:5173", "https://[::1]:8443"] {
+            assert_eq!(origin(good).unwrap(), good);
+        }
+        for bad in [
+            "",
+            "null",
+            "*",
+            "tools.example",
+            "https://tools.example/",
+            "https://tools.example/app",
+            "https://a:443",
+            "http://a:80",
+            "https://a:",
+            "ftp://a",
+            "https://",
+            "https://me@a",
+        ] {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
+        assert_eq!(host_name("vectoll.shop.svc").unwrap(), "vectoll.shop.svc");
+        for bad in ["", "vectoll:4000", "http://vectoll", "vectoll/", "a b", "me@vectoll"] {
+            assert!(host_name(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -65,6 +65,9 @@ pub(super) fn router(proxy: Arc<Proxy>) -> Router {
         .route("/v1/models", only_get(get(models)))
         .route("/models", only_get(get(models)))
         .route("/openai/v1/models", only_get(get(models)))
+        // Where the class AzureOpenAI of OpenAI's clients asks.
+        .route("/openai/models", only_get(get(models)))
+        .route("/openai/models/{*id}", only_get(get(model)))
         .route("/v1/models/{*id}", only_get(get(model)))
         .route("/models/{*id}", only_get(get(model)))
         .route("/openai/v1/models/{*id}", only_get(get(model)))

@@ -15,6 +15,8 @@ use super::statistics::Spread;
 pub struct Report {
     /// How it was measured.
     pub plan: Plan,
+    /// Who stands in nginx's place: nginx, unless the sidecar is compared with itself.
+    pub rival: &'static str,
     /// A line for each payload.
     pub lines: Vec<Line>,
     /// Memory of nginx's master and worker afterwards.
@@ -96,9 +98,10 @@ impl Report {
     fn write_markdown(&self, out: &mut String) -> std::fmt::Result {
         let Plan { time, rounds, connections } = self.plan;
         writeln!(out, "CPU time of a request: {connections} connections, {rounds} rounds of {time:?}, medians\n")?;
+        let rival = self.rival;
         writeln!(
             out,
-            "| payload | nginx | sidecar | sidecar / nginx (min–max) | nginx, requests/s | sidecar, requests/s |"
+            "| payload | {rival} | sidecar | sidecar / {rival} (min–max) | {rival}, requests/s | sidecar, requests/s |"
         )?;
         writeln!(out, "|---|--:|--:|--:|--:|--:|")?;
         for line in &self.lines {
@@ -112,7 +115,7 @@ impl Report {
             writeln!(out, "| {title} | {nginx_cpu} | {sidecar_cpu} | {ratio} | {} | {} |", rate(nginx), rate(sidecar))?;
         }
         writeln!(out, "\nLatency that the proxy adds, one connection (beyond the direct median)\n")?;
-        writeln!(out, "| payload | direct p50 | nginx p50 | sidecar p50 | nginx p99 | sidecar p99 |")?;
+        writeln!(out, "| payload | direct p50 | {rival} p50 | sidecar p50 | {rival} p99 | sidecar p99 |")?;
         writeln!(out, "|---|--:|--:|--:|--:|--:|")?;
         for line in &self.lines {
             let added = |summary: &Option<Summary>, field: fn(&Summary) -> Spread| micros(summary.as_ref().map(field));
@@ -128,7 +131,7 @@ impl Report {
             )?;
         }
         writeln!(out, "\n| memory afterwards | resident | highest |\n|---|--:|--:|")?;
-        for (name, memory) in [("nginx (master and worker)", self.nginx_memory), ("sidecar", self.sidecar_memory)] {
+        for (name, memory) in [(rival, self.nginx_memory), ("sidecar", self.sidecar_memory)] {
             if let Some(Memory { resident, highest }) = memory {
                 writeln!(out, "| {name} | {} MiB | {} MiB |", mebibytes(resident), mebibytes(highest))?;
             }
@@ -180,6 +183,7 @@ mod tests {
         };
         Report {
             plan: Plan { time: Duration::from_secs(1), rounds: 3, connections: 8 },
+            rival: "nginx",
             lines: vec![line(Payload::OneBase64, one), line(Payload::BatchFloat, batch)],
             nginx_memory: Some(Memory { resident: 3 << 19, highest: 2 << 20 }),
             sidecar_memory: None,
@@ -201,6 +205,6 @@ mod tests {
         let text = report(1.5, 0.5).markdown();
         assert!(text.contains("| 1 input, base64 | 200 µs | 300 µs | **1.50** (1.50–1.50) | 1 | 1 |"), "{text}");
         assert!(text.contains("| 100 inputs, float | 1 µs | 2 µs | 2 µs | 3 µs | 3 µs |"), "{text}");
-        assert!(text.contains("| nginx (master and worker) | 1.5 MiB | 2.0 MiB |"), "{text}");
+        assert!(text.contains("| nginx | 1.5 MiB | 2.0 MiB |"), "{text}");
     }
 }

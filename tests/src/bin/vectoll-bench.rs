@@ -33,6 +33,9 @@ struct Arguments {
     /// Measure one of the two; without ratios, then.
     #[arg(long)]
     only: Option<Only>,
+    /// Put a sidecar without access log in nginx's place: what the log costs.
+    #[arg(long, conflicts_with_all = ["only", "nginx", "check"])]
+    without_log: bool,
     /// Seconds under load for each proxy, payload and round.
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
@@ -82,21 +85,24 @@ fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     // All threads from here on inherit it.
     pin_this_thread(LOAD_CORE)?;
     let responder = Responder::start()?.address();
-    let nginx = (arguments.only != Some(Only::Sidecar)).then(|| {
+    let nginx = (arguments.only != Some(Only::Sidecar) && !arguments.without_log).then(|| {
         let program = arguments.nginx.clone().map_or_else(Nginx::find, Ok)?;
         Nginx::start(&program, responder, PROXY_CORE)
     });
     let nginx = nginx.transpose()?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start tokio")?;
-    let pair = (arguments.only != Some(Only::Nginx)).then(|| {
+    let start = |sidecar_arguments: Vec<String>| {
         let operator = arguments.operator.clone().context("--operator is missing")?;
         let sidecar = arguments.sidecar.clone().context("--sidecar is missing")?;
-        let setup = Setup { sidecar_core: Some(PROXY_CORE), ..Setup::of(Binaries { operator, sidecar }) };
+        let setup =
+            Setup { sidecar_core: Some(PROXY_CORE), sidecar_arguments, ..Setup::of(Binaries { operator, sidecar }) };
         runtime.block_on(Pair::start_with(setup, &[("bench.yaml", manifests(responder))]))
-    });
-    let pair = pair.transpose()?;
+    };
+    let pair = (arguments.only != Some(Only::Nginx)).then(|| start(Vec::new())).transpose()?;
+    let silent = arguments.without_log.then(|| start(vec!["--access-log=off".to_owned()])).transpose()?;
     let nginx_proxy = nginx.as_ref().map(|nginx| Proxy { address: nginx.address(), pid: nginx.pid() });
+    let nginx_proxy = silent.as_ref().map(sidecar_of).transpose()?.or(nginx_proxy);
     let sidecar_proxy = pair.as_ref().map(sidecar_of).transpose()?;
 
     let mut rounds = Payload::ALL.map(|payload| (payload, Vec::new()));
@@ -108,6 +114,7 @@ fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let memory = |proxy: Option<Proxy>| proxy.map(|proxy| procfs::memory(proxy.pid)).transpose();
     Ok(Report {
         plan,
+        rival: if arguments.without_log { "without log" } else { "nginx" },
         nginx_memory: memory(nginx_proxy)?,
         sidecar_memory: memory(sidecar_proxy)?,
         lines: rounds.into_iter().map(|(payload, done)| Line::new(payload, done)).collect::<anyhow::Result<_>>()?,

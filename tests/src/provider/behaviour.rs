@@ -47,6 +47,8 @@ pub enum Behaviour {
     SlowBody(Duration),
     /// `fault-other-encoding`: a right answer in the encoding that was not asked for; charged.
     OtherEncoding,
+    /// `fault-full-dimensions`: a right answer that ignores `dimensions`; charged.
+    FullDimensions,
     /// `fault-few`: one vector too few; charged.
     Few,
     /// `fault-redirect`: 307 to `/stolen` here, where a call is a violation; not charged.
@@ -112,6 +114,7 @@ impl FromStr for Plan {
             "usage-first" => Behaviour::UsageFirst,
             "overrun" => Behaviour::Overrun,
             "other-encoding" => Behaviour::OtherEncoding,
+            "full-dimensions" => Behaviour::FullDimensions,
             "few" => Behaviour::Few,
             "redirect" => Behaviour::Redirect,
             other => match (other.strip_prefix("slow-body-"), other.strip_prefix("slow-")) {
@@ -151,6 +154,7 @@ impl Display for Behaviour {
             Self::Slow(wait) => return write!(out, "fault-slow-{}", wait.as_millis()),
             Self::SlowBody(wait) => return write!(out, "fault-slow-body-{}", wait.as_millis()),
             Self::OtherEncoding => "fault-other-encoding",
+            Self::FullDimensions => "fault-full-dimensions",
             Self::Few => "fault-few",
             Self::Redirect => "fault-redirect",
         })
@@ -164,7 +168,7 @@ mod tests {
     #[test]
     fn every_behaviour_is_named_as_it_is_parsed() {
         let names = "400 401 404 429 500 502 503 hang reset cut cut-large garbage truncated-json no-usage usage-first \
-                     overrun slow-250 slow-body-50 few redirect";
+                     overrun slow-250 slow-body-50 full-dimensions few redirect";
         for fault in names.split_whitespace() {
             let name = format!("fault-{fault}");
             let Ok(Plan::Always(behaviour)) = name.parse() else { panic!("{name} is not parsed") };

@@ -18,7 +18,7 @@ use super::books::{Books, Recorded};
 use super::call::{Call, Encoding, Violation};
 use super::line::ResetSwitch;
 use super::refusal::Refusal;
-use super::vector;
+use super::vector::{self, FULL_DIMENSIONS};
 
 /// No answer is given: the connection ends.
 #[derive(Debug, thiserror::Error)]
@@ -191,6 +191,9 @@ async fn behave(
                 Encoding::Base64 => Encoding::Float,
             };
             charged(tokens, Answer { call: Arc::new(Call { encoding, ..(*call).clone() }), ..right })
+        }
+        Behaviour::FullDimensions => {
+            charged(tokens, Answer { call: Arc::new(Call { dimensions: FULL_DIMENSIONS, ..(*call).clone() }), ..right })
         }
         Behaviour::Few => charged(tokens, Answer { vectors: vectors - 1, ..right }),
         Behaviour::Redirect => Ok(redirect(books.origin())),

@@ -145,7 +145,7 @@ fn settled_money_outlives_a_restart_and_the_journal_adds_the_rest() {
     let next = Memory::default();
     next.recall(serde_json::from_str(&text).unwrap());
     assert_eq!(next.spending(&scopes[0].account, &money, at(0)).taken, PicoUsd::new(20), "without what is reserved");
-    next.replay(held.charges(), at(2).wall, PicoUsd::new(30));
+    next.replay(&held.charges, at(2).wall, PicoUsd::new(30));
     assert_eq!(next.spending(&scopes[0].account, &money, at(0)).taken, PicoUsd::new(50));
     memory.give_back(held);
 }
@@ -160,13 +160,13 @@ fn replayed_money_counts_in_its_own_period_and_in_every_budget_that_the_account_
     let after = at(12 * 3600);
     let first = reserve(&memory, &under(&daily), 60, before_midnight).unwrap();
     let edited = reserve(&memory, &under(&monthly), 30, before_midnight).unwrap();
-    assert_eq!((first.charges().len(), edited.charges().len()), (1, 2));
+    assert_eq!((first.charges.len(), edited.charges.len()), (1, 2));
     let next_day = reserve(&memory, &under(&daily), 7, after).unwrap();
     // In another order than they were reserved in, as answers come.
     let next = Memory::default();
-    next.replay(edited.charges(), before_midnight.wall, PicoUsd::new(30));
-    next.replay(next_day.charges(), after.wall, PicoUsd::new(7));
-    next.replay(first.charges(), before_midnight.wall, PicoUsd::new(50));
+    next.replay(&edited.charges, before_midnight.wall, PicoUsd::new(30));
+    next.replay(&next_day.charges, after.wall, PicoUsd::new(7));
+    next.replay(&first.charges, before_midnight.wall, PicoUsd::new(50));
     assert_eq!(next.spending(&account, &daily, after).taken, PicoUsd::new(7));
     assert_eq!(next.spending(&account, &monthly, after).taken, PicoUsd::new(87));
     for (held, money) in [(first, 50), (edited, 30), (next_day, 7)] {

@@ -14,13 +14,13 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 use vectoll_config::{
     PicoUsd, Uid,
-    v1::{Budget, Limits, Period},
+    v1::{Budget, Limits, OnStoreFailure, Period},
 };
 
 use super::{folder, intent};
 use crate::{
-    clock::Now,
-    counters::{Account, Ask, Counters, Held, Scope, Used},
+    clock::{Clock, Now},
+    counters::{Account, Ask, Counters, Held, Leased, Reserved, Scope, Used},
     journal::{Intent, Kind, Opened, Options, Record, Retention, frame::tests::places},
     keep::Keeper,
     ledger::{Books, Certainty, Ledger},
@@ -86,6 +86,11 @@ impl Stage {
         Self { folder, keeper, under_way: Vec::new(), calls: BTreeMap::new(), covered: 0 }
     }
 
+    /// The counters of a sidecar on its own.
+    fn counters(&self) -> Counters {
+        Counters::new(self.keeper.counters(), Arc::new(Leased::new(Clock::start())))
+    }
+
     fn last(&self) -> u64 {
         self.keeper.journal().last()
     }
@@ -93,8 +98,10 @@ impl Stage {
     fn begin(&mut self, team: &str, tokens: u64) {
         let budget = budget();
         let scopes = [Scope { account: account(team), limits: Limits::default(), budget: Some(&budget) }];
-        let ask = Ask { scopes: &scopes, tokens, money: worth(tokens).money };
-        let held = self.keeper.counters().reserve(&ask, now()).unwrap();
+        let uid = Uid::new(team);
+        let (money, on_store_failure) = (worth(tokens).money, OnStoreFailure::Local);
+        let ask = Ask { team: &uid, scopes: &scopes, tokens, money, on_store_failure };
+        let Reserved::Now(Ok(held)) = self.counters().reserve(&ask, now()) else { panic!("refused") };
         let charges = held.charges().to_vec();
         let opened = self.keeper.journal().intend(Intent { charges, ..intent(team, tokens) }).unwrap();
         let (number, intent) = (opened.number(), opened.intent().clone());
@@ -105,9 +112,9 @@ impl Stage {
     fn settle(&mut self, which: usize, tokens: u64) {
         let (opened, held) = self.under_way.swap_remove(which % self.under_way.len());
         let number = opened.number();
-        let (counters, ledger) = (self.keeper.counters(), self.keeper.ledger());
+        let (counters, ledger) = (self.counters(), self.keeper.ledger());
         self.keeper.journal().settle(opened, worth(tokens), Certainty::Known, 0, |settled| {
-            counters.settle(held, worth(tokens), now());
+            counters.settle(held, worth(tokens), settled.number, now());
             ledger.book(settled.intent.booking(), worth(tokens), true, 0, Certainty::Known);
         });
         let last = self.last();
@@ -118,7 +125,7 @@ impl Stage {
         let (opened, held) = self.under_way.swap_remove(which % self.under_way.len());
         let number = opened.number();
         self.keeper.journal().void(opened);
-        self.keeper.counters().give_back(held, now());
+        self.counters().give_back(held, now());
         let last = self.last();
         self.calls.get_mut(&number).unwrap().end = Some(End::Void { at: last });
     }

@@ -1,0 +1,125 @@
+//! Telling an answer's vectors from what stands around them, byte by byte as they come.
+
+use super::Wrong;
+
+/// What a byte is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Something besides the vectors.
+    Besides,
+    /// The bracket that the list of vectors begins with.
+    DataBegins,
+    /// What stands between two of them.
+    Between,
+    /// An object with a vector.
+    Item,
+    /// The last byte of one.
+    ItemEnds,
+}
+
+/// The key of the list of vectors.
+const DATA: &[u8] = b"data";
+/// Depth within the answer's object, within `data`, and within one of its items.
+const TOP: u32 = 1;
+const LIST: u32 = 2;
+
+/// Whether the bytes are those of a string.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Text {
+    #[default]
+    Outside,
+    Inside,
+    /// Behind a backslash.
+    Escaped,
+}
+
+/// Where the list of vectors is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum List {
+    #[default]
+    Ahead,
+    Here,
+    Behind,
+}
+
+/// Follows strings and brackets. Whether all of it is JSON is for others to see.
+#[derive(Debug, Default)]
+pub(super) struct Scanner {
+    depth: u32,
+    text: Text,
+    /// The last string of the answer's own object, as far as it could be `data`.
+    last: Vec<u8>,
+    /// The value that comes is that of `data`.
+    named: bool,
+    list: List,
+}
+
+impl Scanner {
+    /// Takes the next byte.
+    pub(super) fn step(&mut self, byte: u8) -> Result<Place, Wrong> {
+        if self.text != Text::Outside {
+            return Ok(self.in_text(byte));
+        }
+        let between = self.list == List::Here && self.depth == LIST;
+        match byte {
+            b'{' | b'[' => return self.open(byte),
+            b'}' | b']' => return Ok(self.close()),
+            b',' | b' ' | b'\t' | b'\n' | b'\r' if between => return Ok(Place::Between),
+            _ if between => return Err(Wrong::NotAList),
+            b'"' => {
+                self.text = Text::Inside;
+                if self.depth == TOP {
+                    self.last.clear();
+                }
+            }
+            b':' if self.depth == TOP => self.named = self.last == DATA,
+            b',' if self.depth == TOP => self.named = false,
+            _ => {}
+        }
+        Ok(self.here())
+    }
+
+    fn in_text(&mut self, byte: u8) -> Place {
+        self.text = match (self.text, byte) {
+            (Text::Inside, b'\\') => Text::Escaped,
+            (Text::Inside, b'"') => Text::Outside,
+            (Text::Inside | Text::Escaped | Text::Outside, _) => Text::Inside,
+        };
+        if self.text != Text::Outside && self.depth == TOP && self.last.len() <= DATA.len() {
+            self.last.push(byte);
+        }
+        self.here()
+    }
+
+    fn open(&mut self, byte: u8) -> Result<Place, Wrong> {
+        if self.depth == TOP && self.named {
+            if byte != b'[' || self.list != List::Ahead {
+                return Err(Wrong::NotAList);
+            }
+            (self.list, self.depth) = (List::Here, LIST);
+            return Ok(Place::DataBegins);
+        }
+        if self.list == List::Here && self.depth == LIST && byte != b'{' {
+            return Err(Wrong::NotAList);
+        }
+        self.depth = self.depth.saturating_add(1);
+        Ok(self.here())
+    }
+
+    fn close(&mut self) -> Place {
+        self.depth = self.depth.saturating_sub(1);
+        match (self.list, self.depth) {
+            (List::Here, LIST) => return Place::ItemEnds,
+            (List::Here, TOP) => self.list = List::Behind,
+            (List::Ahead | List::Here | List::Behind, _) => {}
+        }
+        self.here()
+    }
+
+    fn here(&self) -> Place {
+        match self.list {
+            List::Here => Place::Item,
+            List::Ahead | List::Behind => Place::Besides,
+        }
+    }
+}
