@@ -2,6 +2,7 @@
 //!
 //! - [`provider`]: an OpenAI-shaped embeddings provider that checks what it is sent, fails on request and keeps its own books;
 //! - [`pair`]: operator and sidecar as two processes, configured by the manifests that a user would apply;
+//! - [`fleet`]: several sidecars that count in one store;
 //! - [`wire`]: a pair for tests of what goes over the wire;
 //! - [`manifest`] and [`caller`]: what users write, and what applications send;
 //! - [`cluster`]: the operator against a real API server;
@@ -17,6 +18,7 @@ pub mod caller;
 pub mod clients;
 pub mod cluster;
 pub mod demo;
+pub mod fleet;
 pub mod manifest;
 pub mod pair;
 pub mod provider;

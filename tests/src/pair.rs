@@ -41,6 +41,12 @@ const START: Duration = Duration::from_secs(30);
 /// The sidecar drains calls in flight before it ends.
 const STOP: Duration = Duration::from_mins(1);
 
+/// Status and body of a path of an admin listener.
+pub async fn scrape(admin: SocketAddr, path: &str) -> anyhow::Result<(u16, String)> {
+    let answer = plain_http::get(admin, path).await?;
+    Ok((answer.status, answer.body))
+}
+
 /// How a pair is set up, beyond its manifests.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -96,6 +102,13 @@ impl Pair {
 
     /// The same for a setup.
     pub async fn start_with(setup: Setup, manifests: &[(&str, String)]) -> anyhow::Result<Self> {
+        let mut pair = Self::operator_only(setup, manifests).await?;
+        pair.start_sidecar().await?;
+        Ok(pair)
+    }
+
+    /// The operator alone, with its first config written.
+    pub async fn operator_only(setup: Setup, manifests: &[(&str, String)]) -> anyhow::Result<Self> {
         let folders = Folders::create()?;
         for (name, yaml) in manifests {
             folders.write_manifest(name, yaml)?;
@@ -120,9 +133,7 @@ impl Pair {
         .await
         .with_context(|| operator.log().end())?;
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut pair = Self { setup, operator, sidecar: None, earlier: String::new(), proxy: any, admin: any, folders };
-        pair.start_sidecar().await?;
-        Ok(pair)
+        Ok(Self { setup, operator, sidecar: None, earlier: String::new(), proxy: any, admin: any, folders })
     }
 
     /// Where the proxy listens, without a path: `http://127.0.0.1:PORT`.

@@ -71,7 +71,7 @@ fn config() -> Volume {
 /// passes it is evicted.
 fn state() -> Volume {
     let empty =
-        EmptyDirVolumeSource { size_limit: Some(Quantity("256Mi".to_owned())), ..EmptyDirVolumeSource::default() };
+        EmptyDirVolumeSource { size_limit: Some(Quantity("384Mi".to_owned())), ..EmptyDirVolumeSource::default() };
     Volume { name: STATE.to_owned(), empty_dir: Some(empty), ..Volume::default() }
 }
 
