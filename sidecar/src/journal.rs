@@ -146,7 +146,7 @@ pub struct Cut<T> {
     pub covered: Covered,
     /// The copy of the books.
     pub content: T,
-    /// What the disk must have before the checkpoint may stand there.
+    /// What the disk must have before the checkpoint may stand there: segments, and the folder that names them.
     pub files: Vec<Arc<File>>,
 }
 
@@ -228,7 +228,7 @@ impl Journal {
         }
         let covered = Covered { number: state.next - 1, open: state.open.clone() };
         let sealed = state.sealed.iter().filter_map(|segment| segment.unsynced.clone());
-        let files = sealed.chain([state.tail.file()]).collect();
+        let files = sealed.chain([state.tail.file(), state.handle.clone()]).collect();
         Cut { covered, content: copy(), files }
     }
 

@@ -4,6 +4,7 @@ use std::{
     collections::{HashMap, VecDeque},
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::{
@@ -74,11 +75,13 @@ pub(super) fn recover(
     }
     let Epoch(epoch) = Epoch::next(folder, reached.max(last))?;
     let next = Epoch(epoch).first_number().max(reached.max(last).saturating_add(1));
+    let handle = Arc::new(fs::File::open(&journal).map_err(failed(&journal))?);
     let mut buffer = Vec::new();
     let mut tail = Tail::begin(&journal, next).map_err(failed(&journal))?;
     carry(&mut tail, &open, &mut buffer).map_err(OpenError::Append)?;
     let mut state = State {
         folder: journal,
+        handle,
         retention: options.retention,
         options,
         next,

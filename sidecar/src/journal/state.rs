@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
+    fs::File,
     io,
     path::PathBuf,
     sync::Arc,
@@ -23,6 +24,8 @@ use crate::metrics::JournalMetrics;
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) folder: PathBuf,
+    /// The folder, to be synchronised.
+    pub(super) handle: Arc<File>,
     pub(super) options: Options,
     pub(super) retention: Retention,
     /// The number of the next record.

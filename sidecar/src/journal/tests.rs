@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use vectoll_config::{PicoUsd, Uid};
 
 use super::*;
-use crate::counters::Used;
+use crate::{counters::Used, refusal::Refusal};
 
 mod crash;
 
@@ -226,6 +226,9 @@ fn a_full_journal_refuses_new_calls_and_takes_the_ends_of_those_under_way() {
         }
     };
     assert!(matches!(refused, AppendError::Full { bytes: _, most: 1_048_576 }), "{refused}");
+    let told = Refusal::journal(&refused);
+    assert_eq!((told.status.as_u16(), told.code.as_deref()), (503, Some("journal_full")));
+    assert_eq!(told.retry_after, Some(Duration::from_secs(5)));
     for opened in under_way {
         journal.settle(opened, used(9), Certainty::Known, 0, |_| {});
     }
@@ -287,6 +290,38 @@ fn half_a_record_that_the_disk_took_is_cut_before_the_next() {
     let (_, again) = open(&folder, STORE);
     assert_eq!(again.iter().map(|each| each.settlement.tokens).collect::<Vec<_>>(), [1, 2]);
     assert!(!folder.path().join("damaged").exists());
+}
+
+#[test]
+fn a_checkpoint_has_exactly_the_settlements_up_to_its_number() {
+    let folder = folder();
+    let (journal, _) = open(&folder, STORE);
+    let booked = Mutex::new(0_u64);
+    let mut cuts = Vec::new();
+    std::thread::scope(|scope| {
+        let callers: Vec<_> = (0..4)
+            .map(|_| {
+                scope.spawn(|| {
+                    for tokens in 1..300 {
+                        let opened = journal.intend(intent("a", tokens)).unwrap();
+                        journal
+                            .settle(opened, used(tokens), Certainty::Known, 0, |_| *booked.lock().unwrap() += tokens);
+                    }
+                })
+            })
+            .collect();
+        while !callers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+            cuts.push(journal.cut(|| *booked.lock().unwrap()));
+        }
+    });
+    let all = journal.settled_after(&Uid::new("a"), 0, usize::MAX);
+    assert_eq!(all.len(), 4 * 299);
+    for Cut { covered, content, files: _ } in cuts {
+        let upto = |each: &&Arc<Settled>| each.number <= covered.number;
+        assert_eq!(all.iter().filter(upto).map(|each| each.settlement.tokens).sum::<u64>(), content);
+        let open = all.iter().filter(|each| each.settlement.intent <= covered.number && each.number > covered.number);
+        assert_eq!(open.count(), covered.open.len());
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use vectoll_config::{
 };
 
 use super::{Memory, Table, count::Purse};
-use crate::counters::{Account, Charge, Payer, budget::stretch};
+use crate::counters::{Account, Charge, OTHER, Payer, budget::stretch};
 
 /// A budget's money as it is kept over a restart.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -93,7 +93,10 @@ impl Memory {
 
 impl Table {
     fn account_of(&mut self, payer: &Payer) -> usize {
-        if let Payer::TeamUser(team, user) = payer {
+        // Those that share one name take nobody's place.
+        if let Payer::TeamUser(team, user) = payer
+            && **user != *OTHER
+        {
             self.users.insert(team.clone(), user.clone());
         }
         self.id(&Account::from(payer))

@@ -21,7 +21,10 @@ use super::{folder, intent};
 use crate::{
     clock::{Clock, Now},
     counters::{Account, Ask, Counters, Held, Leased, Reserved, Scope, Used},
-    journal::{Intent, Kind, Opened, Options, Record, Retention, frame::tests::places},
+    journal::{
+        Intent, Kind, Opened, Options, Record, Retention,
+        frame::{scan, tests::places},
+    },
     keep::Keeper,
     ledger::{Books, Certainty, Ledger},
     metrics::JournalMetrics,
@@ -58,6 +61,7 @@ struct Call {
 /// A sidecar's state folder, what runs on it, and what should come out.
 struct Stage {
     folder: TempDir,
+    retention: Retention,
     keeper: Keeper,
     under_way: Vec<(Opened, Held)>,
     calls: BTreeMap<u64, Call>,
@@ -65,11 +69,12 @@ struct Stage {
     covered: u64,
 }
 
-fn resume(folder: &Path, segment_bytes: u64) -> (Keeper, JournalMetrics) {
+/// With a store that never acknowledges no segment goes. Without one they go with every checkpoint.
+const STORE: Retention = Retention::Acknowledged { keep: Duration::ZERO };
+
+fn resume(folder: &Path, retention: Retention) -> (Keeper, JournalMetrics) {
     let metrics = JournalMetrics::new().unwrap();
-    // A store that never acknowledges: no segment goes, so that everything can be looked at.
-    let retention = Retention::Acknowledged { keep: Duration::ZERO };
-    let options = Options { segment_bytes, ..Options::new(1 << 30, retention) };
+    let options = Options { segment_bytes: SEGMENT, ..Options::new(1 << 30, retention) };
     (Keeper::resume(folder, options, metrics.clone()).unwrap(), metrics)
 }
 
@@ -80,10 +85,10 @@ fn worth(tokens: u64) -> Used {
 const SEGMENT: u64 = 3_000;
 
 impl Stage {
-    fn new() -> Self {
+    fn new(retention: Retention) -> Self {
         let folder = folder();
-        let (keeper, _) = resume(folder.path(), SEGMENT);
-        Self { folder, keeper, under_way: Vec::new(), calls: BTreeMap::new(), covered: 0 }
+        let (keeper, _) = resume(folder.path(), retention);
+        Self { folder, retention, keeper, under_way: Vec::new(), calls: BTreeMap::new(), covered: 0 }
     }
 
     /// The counters of a sidecar on its own.
@@ -151,7 +156,7 @@ impl Stage {
         for (_, held) in self.under_way.drain(..) {
             drop(held);
         }
-        let (keeper, _) = resume(self.folder.path(), SEGMENT);
+        let (keeper, _) = resume(self.folder.path(), self.retention);
         check(&keeper, &expected);
         // What had no end has one now, by the records that the new process wrote.
         for segment in segments(self.folder.path()) {
@@ -274,8 +279,8 @@ fn steps(most: usize) -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..most)
 }
 
-fn play(steps: Vec<Step>) -> Stage {
-    let mut stage = Stage::new();
+fn play(steps: Vec<Step>, retention: Retention) -> Stage {
+    let mut stage = Stage::new(retention);
     for step in steps {
         let idle = stage.under_way.is_empty();
         match step {
@@ -296,14 +301,14 @@ proptest! {
 
     /// Killed after any step and as often as one likes: the books, and the money of budgets, are those of the model.
     #[test]
-    fn a_killed_process_loses_nothing_and_doubles_nothing(steps in steps(120)) {
-        play(steps).kill().kill();
+    fn a_killed_process_loses_nothing_and_doubles_nothing(steps in steps(120), with_store in any::<bool>()) {
+        play(steps, if with_store { STORE } else { Retention::Checkpoint }).kill().kill();
     }
 
     /// The last segment, cut anywhere: what was written before counts.
     #[test]
     fn a_cut_costs_what_comes_after_it(steps in steps(60), at in any::<prop::sample::Index>()) {
-        let stage = play(steps);
+        let stage = play(steps, STORE);
         let segment = segments(stage.folder.path()).pop().unwrap();
         let bytes = fs::read(&segment).unwrap();
         cut(&stage, &segment, &bytes, at.index(bytes.len() + 1));
@@ -313,7 +318,7 @@ proptest! {
     /// is not lost at all.
     #[test]
     fn a_flipped_bit_costs_one_record_at_most(steps in steps(60), file in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(), bit in 0_u8..8) {
-        let stage = play(steps);
+        let stage = play(steps, STORE);
         let all = segments(stage.folder.path());
         let segment = &all[file.index(all.len())];
         let mut bytes = fs::read(segment).unwrap();
@@ -328,13 +333,13 @@ proptest! {
             .flat_map(|other| places(&fs::read(other).unwrap())).map(|(record, _)| record).collect();
         let expected = stage.expected(&|record| *record != hit.0 || others.contains(record));
         let copy = copy_with(stage.folder.path(), segment, &bytes);
-        let (keeper, metrics) = resume(copy.path(), SEGMENT);
+        let (keeper, metrics) = resume(copy.path(), STORE);
         check(&keeper, &expected);
         let is_last_of_file = hit.1.end == bytes.len();
         prop_assert!(metrics.damaged_so_far() > 0 || is_last_of_file);
         // Taken up once more: the damage is gone, and nothing is booked anew.
         drop(keeper);
-        let (keeper, metrics) = resume(copy.path(), SEGMENT);
+        let (keeper, metrics) = resume(copy.path(), STORE);
         check(&keeper, &expected);
         prop_assert!(metrics.damaged_so_far() <= 1, "an orphan at most");
     }
@@ -346,14 +351,16 @@ fn cut(stage: &Stage, segment: &Path, bytes: &[u8], at: usize) {
         places(bytes).into_iter().filter(|(_, range)| range.end > at).map(|(record, _)| record).collect();
     let expected = stage.expected(&|record| !lost.contains(record));
     let copy = copy_with(stage.folder.path(), segment, &bytes[..at]);
-    let (keeper, metrics) = resume(copy.path(), SEGMENT);
+    let (keeper, metrics) = resume(copy.path(), STORE);
     check(&keeper, &expected);
     assert_eq!(metrics.damaged_so_far(), 0, "cut at {at}");
+    let left = fs::read(copy.path().join("journal").join(segment.file_name().unwrap())).unwrap();
+    assert!(scan(&left).torn.is_none() && bytes.starts_with(&left), "the end is cut off");
 }
 
 #[test]
 fn every_single_byte_may_be_the_last() {
-    let mut stage = Stage::new();
+    let mut stage = Stage::new(STORE);
     for tokens in 1..5 {
         stage.begin("a", tokens * 10);
     }
@@ -384,7 +391,7 @@ fn a_state_file_from_before_the_journal_is_taken_up() {
         "unpricedTokens":{},"overrunTokens":0,"foldedCalls":0},
         "budgets":[{"account":{"team":"a"},"period":"Monthly","zone":"UTC","start":"2026-11-01T00:00:00Z","taken":80000}]}"#;
     fs::write(folder.path().join("spend.v1.json"), old).unwrap();
-    let (keeper, _) = resume(folder.path(), SEGMENT);
+    let (keeper, _) = resume(folder.path(), STORE);
     assert_eq!(keeper.ledger().copy().teams["default/t"].tokens, 4);
     assert_eq!(keeper.counters().spending(&account("a"), &budget(), now()).taken.pico(), 80_000);
 }
@@ -392,7 +399,7 @@ fn a_state_file_from_before_the_journal_is_taken_up() {
 #[test]
 fn a_state_folder_is_kept_by_one_and_a_damaged_checkpoint_is_named() {
     let folder = folder();
-    let (keeper, _) = resume(folder.path(), SEGMENT);
+    let (keeper, _) = resume(folder.path(), STORE);
     let options = Options::new(1 << 30, Retention::Checkpoint);
     let second = Keeper::resume(folder.path(), options.clone(), JournalMetrics::new().unwrap());
     assert!(second.unwrap_err().to_string().contains("another sidecar"));
