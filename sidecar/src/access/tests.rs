@@ -122,3 +122,27 @@ fn what_nobody_takes_away_is_dropped_and_counted() {
 fn without_a_log_nothing_is_gathered() {
     assert!(Entry::new(None, CallId::random()).0.is_none());
 }
+
+/// A pipe whose reader is gone.
+struct Broken;
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn lines_that_cannot_be_written_are_counted() {
+    let lost = IntCounter::new(LOST, "lines").unwrap();
+    let log = AccessLog::new(Writer::start(Broken, lost.clone()).unwrap(), 1.0);
+    for _ in 0..3 {
+        served(&log);
+    }
+    log.flush(Duration::from_secs(5));
+    assert_eq!(lost.get(), 3);
+}
