@@ -378,7 +378,7 @@ async fn behind_sentinels_master_and_replicas_get_the_users() -> anyhow::Result<
 async fn an_administrator_of_users_and_of_nothing_else_is_enough() -> anyhow::Result<()> {
     let store = Store::start().await?;
     let mut admin = store.admin().await?;
-    let () = ask(&mut admin, "ACL SETUSER vectoll on >pw -@all +acl|list +acl|setuser +acl|deluser +info").await?;
+    let () = ask(&mut admin, "ACL SETUSER vectoll on >pw -@all +acl|list +acl|setuser +acl|deluser +ping").await?;
     let access = Access { username: Some("vectoll".to_owned()), password: Some(Password::new("pw")), ..access(&store) };
     let mut servers = connect(&access).await?;
     for wanted in [[user("apps", &["t1"], "one")].into(), Wanted::new()] {
