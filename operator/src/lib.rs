@@ -2,7 +2,7 @@
 //!
 //! The way of a change is [`judge::judge`], a pure function: gather (a [`world::World`] of objects) → validate
 //! (each spec once, into types) → resolve (references, consent, conflicts) → build (the contract and its credentials),
-//! with conditions for every resource. [`standalone`] drives it from a folder of manifests, without a cluster.
+//! with conditions for every resource. [`standalone`] drives it from a folder of manifests, without a cluster. [`store`] is who may log in where sidecars count together.
 
 mod attempt;
 mod build;

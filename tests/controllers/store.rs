@@ -1,5 +1,7 @@
 //! The store: who is told of it, with what password, and what is said while it is away. Redis is real.
 
+#![allow(clippy::float_cmp, reason = "counts")]
+
 use std::time::Duration;
 
 use anyhow::{Context, ensure};

@@ -12,6 +12,7 @@ mod privileges;
 mod readme;
 mod release;
 mod sharing;
+mod store;
 
 use cluster::Cluster;
 
@@ -21,7 +22,7 @@ type Scenario = fn(&Cluster) -> anyhow::Result<()>;
 fn the_pair_on_a_real_node() {
     let cluster = Cluster::start().unwrap();
     // The last ones take the release apart.
-    let scenarios: [(&str, Scenario); 14] = [
+    let scenarios: [(&str, Scenario); 15] = [
         ("helm test passes", release::helm_test),
         ("the README's commands do what they say", readme::quickstart),
         ("a pod calls localhost with its own key, with one in hand, and without", pods::calls),
@@ -29,11 +30,12 @@ fn the_pair_on_a_real_node() {
         ("what cannot be injected is refused with the reason", pods::refused),
         ("a new key works and a deleted one is refused, within seconds", keys::apply_and_delete),
         ("a pod outlives two rotations; suspension and expiry reach it", keys::rotation),
+        ("the chart's store has a user for each namespace, also after its death", store::users),
         ("a route is shared while its owner allows it", sharing::consent),
         ("a bad route beside a good one", sharing::bad_route),
         ("the operator may touch neither images nor foreign Secrets", privileges::denied),
         ("both operators are killed and come back", outage::operator_killed),
-        ("pods go on without operator and API server", outage::nothing_but_the_pods),
+        ("pods go on without operator, store and API server", outage::nothing_but_the_pods),
         ("older sidecars serve on through an upgrade, and start again", release::older_sidecars),
         ("helm upgrade, rollback, uninstall: what stays and what goes", release::upgrade_and_uninstall),
     ];

@@ -45,7 +45,7 @@ pub fn operator_killed(cluster: &Cluster) -> anyhow::Result<()> {
     cluster.call(ns, "app", None, 75).map(|_| ())
 }
 
-/// Calls go on with operator and API server stopped, also through a sidecar that had to start again meanwhile.
+/// Calls go on with operator, store and API server stopped, also through a sidecar that had to start again meanwhile.
 pub fn nothing_but_the_pods(cluster: &Cluster) -> anyhow::Result<()> {
     let ns = "e2e-outage";
     cluster.namespace(ns)?;
@@ -74,7 +74,7 @@ pub fn nothing_but_the_pods(cluster: &Cluster) -> anyhow::Result<()> {
     };
     goes_on()?;
     let outcome = (|| {
-        cluster.kubectl(&["scale", "deployment", "-n", SYSTEM, "--all", "--replicas=0"])?;
+        cluster.kubectl(&["scale", "deployment,statefulset", "-n", SYSTEM, "--all", "--replicas=0"])?;
         cluster.kubectl(&["wait", "-n", SYSTEM, "--for=delete", "pods", "--all", "--timeout=120s"])?;
         cluster.component("kill", "kube-apiserver")?;
         ensure!(cluster.kubectl(&["get", "--raw", "/readyz"]).is_err(), "the API server is still there");
@@ -89,6 +89,7 @@ pub fn nothing_but_the_pods(cluster: &Cluster) -> anyhow::Result<()> {
     cluster.component("start", "kube-apiserver")?;
     cluster.until("the API server", START, || Ok(cluster.kubectl(&["get", "--raw", "/readyz"]).ok()))?;
     cluster.kubectl(&["scale", "deployment", "-n", SYSTEM, "--all", "--replicas=2"])?;
+    cluster.kubectl(&["scale", "statefulset", "-n", SYSTEM, "--all", "--replicas=1"])?;
     cluster.kubectl(&["rollout", "status", "-n", SYSTEM, "deployment", "--timeout=120s"])?;
     // Between a pod that is ready and a Service that leads to it there is a moment.
     cluster.until("the webhook to answer", START, || {

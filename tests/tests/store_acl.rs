@@ -1,6 +1,6 @@
 //! Who may do what in the store: the operator's keeper against a real server.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout, reason = "a test")]
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ use anyhow::{Context, ensure};
 use jiff::{SignedDuration, Timestamp};
 use redis::{FromRedisValue, Value, aio::MultiplexedConnection, cmd};
 use vectoll_config::{
-    Uid,
+    StoreUrl, Uid,
     store::{SIDECAR_COMMANDS, namespace_prefix, team_prefix, user_name},
     v1::OnStoreFailure,
 };
@@ -20,7 +20,7 @@ use vectoll_operator::store::{
     Access, Keeper, LINGER, Lingering, Master, Password, Rotation, Standing, User, Valid, Wanted, connect, plan,
 };
 use vectoll_tests::{
-    pair::poll,
+    pair::{poll, process::Process},
     store::{PASSWORD, Store, Transport},
 };
 
@@ -93,8 +93,9 @@ async fn a_namespaces_user_can_do_what_a_sidecar_needs_and_nothing_else() -> any
         "redis.call('HINCRBY',KEYS[1],ARGV[1],5);return{redis.call('HGET',KEYS[1],ARGV[1]),redis.call('TIME')[1]}";
     let sha: String = cmd("SCRIPT").arg("LOAD").arg(script).query_async(&mut apps).await?;
     let spend = format!("{mine}spend");
-    let (spent, _): (u64, u64) = cmd("EVALSHA").arg(&sha).arg(1).arg(&spend).arg("key").query_async(&mut apps).await?;
-    assert_eq!(spent, 5);
+    let (counted, _): (u64, u64) =
+        cmd("EVALSHA").arg(&sha).arg(1).arg(&spend).arg("key").query_async(&mut apps).await?;
+    assert_eq!(counted, 5);
     let () = ask(&mut apps, &format!("SET {own}alive 1")).await?;
     let () = ask(&mut apps, &format!("PEXPIRE {own}alive 60000")).await?;
     let info: String = ask(&mut apps, "INFO server").await?;
@@ -290,11 +291,95 @@ async fn a_store_behind_tls_is_trusted_by_its_ca_only() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether each server lets the user in, with its Team's keys or with an answer that another one has them.
+async fn all_know(stores: &[&Store]) -> bool {
+    for store in stores {
+        if store.log_in(&user_name(SCOPE, "apps"), "one").await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+/// Makes users on all servers of a store, found from one address.
+async fn put_all_in_order(access: &Access, servers: usize) -> anyhow::Result<()> {
+    let wanted: Wanted = [user("apps", &["t1"], "one")].into();
+    let mut found = connect(access).await?;
+    ensure!(found.len() == servers, "{} servers", found.len());
+    for server in &mut found {
+        let list = server.list().await?;
+        server.apply(&plan(SCOPE, &wanted, &list)).await?;
+    }
+    Ok(())
+}
+
+fn free_port() -> anyhow::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+#[tokio::test]
+async fn in_a_cluster_masters_and_replicas_get_the_users() -> anyhow::Result<()> {
+    let (mut stores, mut buses) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        // By default it would be the port and ten thousand, which may be beyond the last one.
+        let bus = free_port()?.to_string();
+        let cluster = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--masterauth", PASSWORD];
+        stores.push(Store::start_with(Transport::Plain, &cluster).await?);
+        buses.push(bus);
+    }
+    let [one, two, replica] = &stores[..] else { anyhow::bail!("three servers") };
+    let mut admin = one.admin().await?;
+    let () = ask(&mut admin, "CLUSTER ADDSLOTSRANGE 0 8191").await?;
+    let () = ask(&mut two.admin().await?, "CLUSTER ADDSLOTSRANGE 8192 16383").await?;
+    for (store, bus) in [two, replica].into_iter().zip(&buses[1..]) {
+        let () = ask(&mut admin, &format!("CLUSTER MEET 127.0.0.1 {} {bus}", store.address().port())).await?;
+    }
+    let id: String = ask(&mut admin, "CLUSTER MYID").await?;
+    poll::until("the replica", DEADLINE, async || {
+        Ok(ask::<()>(&mut replica.admin().await?, &format!("CLUSTER REPLICATE {id}")).await.ok())
+    })
+    .await?;
+    let url = format!("redis+cluster://{}", two.address()).parse()?;
+    poll::until("users on all servers", DEADLINE, async || {
+        Ok(Some(put_all_in_order(&Access { url: StoreUrl::clone(&url), ..access(one) }, 3).await?))
+    })
+    .await?;
+    assert!(all_know(&[one, two, replica]).await);
+    Ok(())
+}
+
+#[tokio::test]
+async fn behind_sentinels_master_and_replicas_get_the_users() -> anyhow::Result<()> {
+    let master = Store::start().await?;
+    let port = master.address().port().to_string();
+    let replica =
+        Store::start_with(Transport::Plain, &["--replicaof", "127.0.0.1", &port, "--masterauth", PASSWORD]).await?;
+    let (folder, sentinel) = (tempfile::tempdir()?, free_port()?);
+    let file = folder.path().join("sentinel.conf");
+    std::fs::write(
+        &file,
+        format!(
+            "port {sentinel}\nbind 127.0.0.1\ndir {}\nsentinel monitor main 127.0.0.1 {port} 1\nsentinel auth-pass main {PASSWORD}\n",
+            folder.path().display()
+        ),
+    )?;
+    let mut command = std::process::Command::new("redis-server");
+    command.arg(&file).arg("--sentinel");
+    let watching = Process::spawn("redis-server", command, None)?;
+    let access = Access { url: format!("redis+sentinel://127.0.0.1:{sentinel}/main").parse()?, ..access(&master) };
+    // A Sentinel learns of replicas from the master, every ten seconds.
+    poll::until("users on both servers", DEADLINE, async || Ok(Some(put_all_in_order(&access, 2).await?)))
+        .await
+        .with_context(|| watching.log().end())?;
+    assert!(all_know(&[&master, &replica]).await);
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_administrator_of_users_and_of_nothing_else_is_enough() -> anyhow::Result<()> {
     let store = Store::start().await?;
     let mut admin = store.admin().await?;
-    let () = ask(&mut admin, "ACL SETUSER vectoll on >pw -@all +acl|list +acl|setuser +acl|deluser +info").await?;
+    let () = ask(&mut admin, "ACL SETUSER vectoll on >pw -@all +acl|list +acl|setuser +acl|deluser +ping").await?;
     let access = Access { username: Some("vectoll".to_owned()), password: Some(Password::new("pw")), ..access(&store) };
     let mut servers = connect(&access).await?;
     for wanted in [[user("apps", &["t1"], "one")].into(), Wanted::new()] {

@@ -15,8 +15,9 @@ use crate::store::{Access, Password, Rotation};
 pub struct StoreOptions {
     /// The Valkey or Redis in which sidecars count together: `redis://host[:port][/db]`, `redis+cluster://host[:port],…` or
     /// `redis+sentinel://host[:port],…/master`, with rediss for TLS. Without it each counts for itself
-    #[arg(long, env = "VECTOLL_STORE_URL", value_name = "URL")]
-    pub store_url: Option<StoreUrl>,
+    // Read later: the error of a parser would repeat it, and somebody's password may stand in it.
+    #[arg(long, env = "VECTOLL_STORE_URL", value_name = "URL", hide_env_values = true)]
+    pub store_url: Option<String>,
 
     /// The user to log in as; by default the store's default user
     #[arg(long, env = "VECTOLL_STORE_USERNAME", value_name = "NAME")]
@@ -64,6 +65,7 @@ impl StoreOptions {
                 None => return Ok(None),
             }
         };
+        let url: StoreUrl = url.parse().context("failed to use --store-url")?;
         if let Some(username) = store_username {
             ensure!(!username.is_empty(), "--store-username is empty: leave it out for the default user");
         }
@@ -72,7 +74,7 @@ impl StoreOptions {
             "--store-ca-file is for TLS, and --store-url has none: begin it with rediss, or leave --store-ca-file out"
         );
         Ok(Some(Access {
-            url: url.clone(),
+            url,
             username: store_username.clone(),
             password: store_password_file.as_deref().map(password).transpose()?,
             ca: store_ca_file.as_deref().map(certificate).transpose()?,
@@ -167,7 +169,7 @@ mod tests {
     }
 
     fn with(url: &str) -> StoreOptions {
-        StoreOptions { store_url: Some(url.parse().unwrap()), ..StoreOptions::default() }
+        StoreOptions { store_url: Some(url.to_owned()), ..StoreOptions::default() }
     }
 
     #[test]

@@ -64,7 +64,7 @@ impl Store {
         shared: &Shared,
         metrics: &super::Metrics,
     ) -> anyhow::Result<Option<Self>> {
-        let Run { operator_namespace, lease, store, store_keeping, .. } = settings;
+        let (store, store_keeping) = (&settings.store, &settings.store_keeping);
         let access = if store_keeping.store_password_from_secret {
             ensure!(
                 store.store_password_file.is_none(),
@@ -83,7 +83,7 @@ impl Store {
             tracing::info!("no --store-url: each sidecar counts for itself");
             return Ok(None);
         };
-        let scope = store_keeping.scope(operator_namespace, lease)?;
+        let scope = store_keeping.scope(&settings.operator_namespace, &settings.lease)?;
         tracing::info!(store = %access.url, scope, "sidecars count together");
         let metrics = StoreMetrics::register(metrics.registry()).context("failed to set up the metrics")?;
         let shared = shared.clone();
@@ -93,7 +93,7 @@ impl Store {
         });
         Ok(Some(Self {
             options: store.clone(),
-            secrets: Api::namespaced(client.clone(), operator_namespace),
+            secrets: Api::namespaced(client.clone(), &settings.operator_namespace),
             secret: store_keeping.store_secret.clone(),
             password_from_secret: store_keeping.store_password_from_secret,
             scope,
@@ -121,7 +121,9 @@ impl Store {
     pub(super) fn counting(&self) -> Counting {
         match self.keeper.standing() {
             Standing::Trouble { since } if since.elapsed() >= TOLD_AFTER => Counting::Unreachable,
-            Standing::Unknown | Standing::Good { .. } | Standing::Trouble { .. } => Counting::Together,
+            Standing::Unknown | Standing::Good { users: _, count: _ } | Standing::Trouble { since: _ } => {
+                Counting::Together
+            }
         }
     }
 

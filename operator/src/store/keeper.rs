@@ -221,7 +221,7 @@ impl Keeping {
                 () = tokio::time::sleep(GLANCE) => {}
             }
             for server in &mut self.servers {
-                if !server.is_the_same().await {
+                if !server.answers().await {
                     return;
                 }
             }

@@ -19,7 +19,6 @@ const BATCH: usize = 256;
 pub struct Server {
     address: String,
     connection: MultiplexedConnection,
-    run: String,
 }
 
 /// A server does not do what it was asked for.
@@ -128,9 +127,8 @@ impl Server {
     async fn connect(access: &Access, host: &str, port: u16) -> Result<Self, ServerError> {
         let address = format!("{host}:{port}");
         let failed = |source| ServerError { server: address.clone(), doing: "log in at", source };
-        let mut connection = open(access, host, port, true).await.map_err(failed)?;
-        let run = run_of(&mut connection).await.map_err(failed)?;
-        Ok(Self { address, connection, run })
+        let connection = open(access, host, port, true).await.map_err(failed)?;
+        Ok(Self { address, connection })
     }
 
     /// What `ACL LIST` says.
@@ -139,9 +137,9 @@ impl Server {
         answer.map_err(|source| self.failed("list the users of", source))
     }
 
-    /// Whether it is the same process as when it was connected to: another one may know no users.
-    pub async fn is_the_same(&mut self) -> bool {
-        run_of(&mut self.connection).await.is_ok_and(|run| run == self.run)
+    /// Whether the process that was connected to still answers: no connection outlives it, and the next one may know no users.
+    pub async fn answers(&mut self) -> bool {
+        cmd("PING").query_async::<()>(&mut self.connection).await.is_ok()
     }
 
     /// Makes changes.
@@ -163,12 +161,6 @@ impl Server {
     fn failed(&self, doing: &'static str, source: RedisError) -> ServerError {
         ServerError { server: self.address.clone(), doing, source }
     }
-}
-
-/// The identity of the process: `run_id` in `INFO server`.
-async fn run_of(connection: &mut MultiplexedConnection) -> RedisResult<String> {
-    let info: String = cmd("INFO").arg("server").query_async(connection).await?;
-    Ok(info.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default().trim().to_owned())
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ fn configuration(folder: &std::path::Path, port: u16) -> anyhow::Result<String> 
     Ok(moved)
 }
 
-/// Starts a server as the StatefulSet does.
+/// Starts a server as the chart does.
 fn start(folder: &std::path::Path, port: u16, password: &str) -> anyhow::Result<Process> {
     std::fs::write(folder.join("valkey.conf"), configuration(folder, port)?)?;
     std::fs::write(folder.join("store.conf"), password)?;
