@@ -3,7 +3,11 @@
 //! All keys of a Team share a hash tag, so that a decision over several of them is one script in one hash slot of a cluster,
 //! and a prefix, so that a user of the store can be held to its Teams.
 
-use crate::Uid;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::{Uid, ZoneName, v1::Period};
 
 /// What every key of ours begins with.
 const ROOT: &str = "vectoll:";
@@ -69,3 +73,55 @@ pub const SIDECAR_COMMANDS: &[&str] = &[
     "+pexpireat",
     "+persist",
 ];
+
+/// The hash in which the sidecars of a namespace say what they serve by: a field for each sidecar, an [`Acknowledgement`].
+pub fn live_key(namespace: &str) -> String {
+    format!("{}live", namespace_prefix(namespace))
+}
+
+/// What a sidecar says of itself, every few seconds and after each change. Written `GENERATION TIME POD`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledgement {
+    /// The generation of the config that it serves by.
+    pub generation: u64,
+    /// When it said so, by the store's clock, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Its pod's name; empty outside a cluster.
+    pub pod: String,
+}
+
+/// How often a sidecar says so at least.
+pub const ACKNOWLEDGED_EVERY: Duration = Duration::from_secs(2);
+
+impl Acknowledgement {
+    /// Reads what a sidecar wrote.
+    pub fn read(text: &str) -> Option<Self> {
+        let mut words = text.splitn(3, ' ');
+        let (generation, at_ms) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
+        Some(Self { generation, at_ms, pod: words.next().unwrap_or_default().to_owned() })
+    }
+}
+
+/// The hash of a Team's spend in all, which only grows: a field `WHAT:r` for requests, `WHAT:t` for tokens, `WHAT:p` for
+/// pico-USD, where WHAT is `t` (the Team), `k:UID` (a key), `u:USER`, `m:PROVIDER|BACKEND|MODEL`, `unsettled`, or `estimated`.
+/// The families of Team, keys, users and models sum to the same; the last two are parts of it.
+pub fn total_key(team: &Uid) -> String {
+    format!("{}total", team_prefix(team))
+}
+
+/// The same for a calendar month in UTC, `2026-11`. Kept for 400 days.
+pub fn month_key(team: &Uid, month: &str) -> String {
+    format!("{}month:{month}", team_prefix(team))
+}
+
+/// The hash of a budget's money in one period, in pico-USD: `s` was spent, `r` is held by sidecars for calls to come, under way, or
+/// just settled; `h:SIDECAR` is each one's part of `r`. The account is `t` or `k:UID` (or `tu:USER`); the period as of
+/// [`period_name`].
+pub fn money_key(team: &Uid, account: &str, period: &str) -> String {
+    format!("{}m:{account}:{period}", team_prefix(team))
+}
+
+/// A period in the names of keys: its kind, zone, and first moment in seconds since 1970; 0 for what never ends.
+pub fn period_name(period: Period, zone: &ZoneName, start: Option<Timestamp>) -> String {
+    format!("{period:?}/{zone}/{}", start.map_or(0, Timestamp::as_second))
+}

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use vectoll_config::{PicoUsd, Uid, v1::Budget};
+use vectoll_config::{PicoUsd, Uid, store::period_name, v1::Budget};
 
 use super::{
     pool::{Part, Pool},
@@ -103,10 +103,9 @@ pub(crate) fn period_of(charge: &Charge) -> PeriodName {
     let Charge { account: _, period, zone, start } = charge;
     let budget = Budget { limit: PicoUsd::ZERO, period: *period, time_zone: zone.clone() };
     let end = stretch(&budget, *start).end;
-    // What never ends has no beginning that could be written.
-    let begins = end.map_or(0, |_| start.as_second());
     PeriodName {
-        name: format!("{period:?}/{zone}/{begins}").into(),
+        // What never ends has no beginning that could be written.
+        name: period_name(*period, zone, end.map(|_| *start)).into(),
         end: end.and_then(|end| u64::try_from(end.as_millisecond()).ok()),
     }
 }
