@@ -26,6 +26,8 @@ pub use route::{Route, RouteIndex};
 pub struct Policy {
     /// The config's generation; 0: none was loaded yet.
     pub generation: u64,
+    /// The namespace whose pods are served.
+    pub namespace: Arc<str>,
     /// Every credential and whose it is.
     pub keys: HashMap<KeyHash, Credential>,
     /// All keys, once each.

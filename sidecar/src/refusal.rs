@@ -224,6 +224,12 @@ impl Refusal {
         Self { retry_after: Some(wait), ..refusal }.code(reason)
     }
 
+    /// 503: the store is away, and this sidecar may not decide alone.
+    pub fn store_unavailable(message: String) -> Self {
+        let reason = "store_unavailable";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorType::Api, "store", reason, message).code(reason)
+    }
+
     /// 504: the provider took too long.
     pub fn upstream_timeout(message: String) -> Self {
         Self::new(StatusCode::GATEWAY_TIMEOUT, ErrorType::Api, "backend", "upstream_timeout", message)

@@ -108,6 +108,7 @@ impl Reloader {
                 tracing::info!(generation, keys = policy.all_keys.len(), teams = policy.teams.len(), "config applied");
                 self.count_by(policy.store.clone());
                 self.proxy.policy.store(Arc::new(*policy));
+                self.proxy.accounting.counters.together().ring();
                 self.applied = Some(fingerprint);
                 self.refused = None;
                 self.failing = None;

@@ -45,6 +45,10 @@ pub struct Settings {
     #[arg(long, env = "VECTOLL_POD_API_KEY", value_name = "NAMESPACE/NAME")]
     pub pod_api_key: Option<ObjectName>,
 
+    /// The pod's name, by which the operator tells which sidecar serves by which config
+    #[arg(long, env = "VECTOLL_POD_NAME", value_name = "NAME", default_value = "")]
+    pub pod_name: String,
+
     /// Takes a call without any key for the pod's own; needs --pod-api-key
     #[arg(long, env = "VECTOLL_KEYLESS")]
     pub keyless: bool,

@@ -55,7 +55,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), http, own, store);
     reloader.reload().await;
     let (hang_up, hung_up) = watch::channel(false);
-    let mut speaking = tokio::spawn(driver(&proxy, &keeper).run(place, hung_up, LAST_WORDS));
+    let mut speaking = tokio::spawn(driver(&settings, &proxy, &keeper).run(place, hung_up, LAST_WORDS));
 
     let (stop, stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
@@ -100,12 +100,14 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn driver(proxy: &Proxy, keeper: &Keeper) -> Driver {
+fn driver(settings: &Settings, proxy: &Proxy, keeper: &Keeper) -> Driver {
     let journal = keeper.journal();
     Driver {
         leased: proxy.accounting.counters.together(),
         identity: Identity { sidecar: journal.identity().to_string().into(), epoch: journal.epoch() },
         journal,
+        pod: settings.pod_name.as_str().into(),
+        policy: proxy.policy.clone(),
         clock: proxy.accounting.clock,
         metrics: proxy.metrics.store.clone(),
     }

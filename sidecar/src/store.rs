@@ -4,6 +4,7 @@
 //! ([`protocol`]). The store decides by a script ([`script`]); [`Model`] is the same in memory, which the simulation of
 //! [`crate::lease`] and the script's own tests hold it against. Names of keys are the contract's ([`vectoll_config::store`]).
 
+mod acknowledge;
 mod connect;
 mod driver;
 mod metrics;

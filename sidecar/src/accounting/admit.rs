@@ -168,7 +168,7 @@ fn explain(call: &Call, scope: &Scope<'_>, denial: &Denial, weight: Weight) -> R
         }
         Exhausted::Store => {
             let message = format!("The store of limits and budgets cannot be reached: {advice}");
-            Refusal { retry_after: wait, ..Refusal::unavailable("store_unavailable", message) }
+            Refusal { retry_after: wait, ..Refusal::store_unavailable(message) }
         }
         Exhausted::Budget => {
             let period = scope.budget.map(|budget| format!("{:?}", budget.period)).unwrap_or_default();

@@ -227,6 +227,16 @@ impl Leased {
         }
     }
 
+    /// Whether something is held, or not told yet.
+    pub(crate) fn has_more_to_say(&self) -> bool {
+        self.table().sessions.values().any(Session::has_more_to_say)
+    }
+
+    /// Something has changed that is not counted: a config.
+    pub(crate) fn ring(&self) {
+        self.wake.notify_one();
+    }
+
     /// Gives back what no call has, at the next exchange.
     pub(crate) fn let_go(&self, now: Now) {
         for session in self.table().sessions.values_mut() {

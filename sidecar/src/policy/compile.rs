@@ -54,7 +54,8 @@ pub fn compile(
         .into_iter()
         .map(|team| (team.name.clone(), Arc::new(compile_team(team, &indexes, on_failure))))
         .collect();
-    let mut policy = Policy { generation: config.generation, store, ..Policy::default() };
+    let mut policy =
+        Policy { generation: config.generation, namespace: config.namespace.into(), store, ..Policy::default() };
     let placeholder = KeyHash::of(POD_KEY.as_bytes());
     let mut own_key = None;
     for (i, key) in config.keys.into_iter().enumerate() {

@@ -6,21 +6,26 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use redis::{RedisError, RedisResult, Script};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinSet},
 };
-use vectoll_config::{Uid, store::team_prefix};
+use vectoll_config::{
+    Uid,
+    store::{ACKNOWLEDGED_EVERY, team_prefix},
+};
 
 use super::{
+    acknowledge::{Word, acknowledge},
     connect::{Connection, PATIENCE, Place},
     metrics::StoreMetrics,
     protocol::{Exchange, Identity, Reply},
     script::{SCRIPT, Unreadable, decode, encode},
     spend::spend_of,
 };
-use crate::{clock::Clock, counters::Leased, journal::Journal};
+use crate::{clock::Clock, counters::Leased, journal::Journal, policy::Policy};
 
 /// The first and the longest pause before another attempt to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -55,6 +60,10 @@ pub struct Driver {
     pub journal: Arc<Journal>,
     /// Who this sidecar is.
     pub identity: Identity,
+    /// Its pod's name; empty outside a cluster.
+    pub pod: Arc<str>,
+    /// What it serves by.
+    pub policy: Arc<ArcSwap<Policy>>,
     /// Time.
     pub clock: Clock,
     /// What Prometheus sees of it.
@@ -120,6 +129,9 @@ struct Line<'a> {
     connection: Option<Connection>,
     connecting: JoinSet<RedisResult<Connection>>,
     exchanges: JoinSet<Done>,
+    acknowledging: JoinSet<RedisResult<Word>>,
+    /// What was said of the config last, and when.
+    acknowledged: Option<(Word, Instant)>,
     under_way: BTreeSet<Uid>,
     /// When to connect again, after a failure.
     not_before: Instant,
@@ -137,6 +149,8 @@ impl<'a> Line<'a> {
             connection: None,
             connecting: JoinSet::new(),
             exchanges: JoinSet::new(),
+            acknowledging: JoinSet::new(),
+            acknowledged: None,
             under_way: BTreeSet::new(),
             not_before: Instant::now(),
             pause: FIRST_PAUSE,
@@ -149,7 +163,9 @@ impl<'a> Line<'a> {
         loop {
             let next = self.start_what_is_due();
             if let Some(last) = last {
-                let silent = self.under_way.is_empty() && next >= IDLE && self.driver.journal.teams().is_empty();
+                let silent = self.under_way.is_empty()
+                    && !self.driver.leased.has_more_to_say()
+                    && self.driver.journal.teams().is_empty();
                 if silent || Instant::now() >= last {
                     return;
                 }
@@ -160,6 +176,11 @@ impl<'a> Line<'a> {
                 () = tokio::time::sleep(next.min(most)) => {}
                 Some(done) = self.exchanges.join_next() => match done {
                     Ok((team, result)) => self.done(&team, result),
+                    Err(error) => self.failed(&ExchangeError::from(error)),
+                },
+                Some(said) = self.acknowledging.join_next() => match said {
+                    Ok(Ok(word)) => self.acknowledged = Some((word, Instant::now())),
+                    Ok(Err(error)) => self.failed(&ExchangeError::from(error)),
                     Err(error) => self.failed(&ExchangeError::from(error)),
                 },
                 Some(connected) = self.connecting.join_next() => match connected {
@@ -189,6 +210,9 @@ impl<'a> Line<'a> {
                 waits = true;
             }
         }
+        let (unsaid, pause) = self.acknowledge();
+        next = next.min(pause);
+        waits |= unsaid;
         if waits && self.connecting.is_empty() {
             let pause = self.not_before.saturating_duration_since(Instant::now());
             if pause > Duration::ZERO {
@@ -203,9 +227,27 @@ impl<'a> Line<'a> {
         next
     }
 
+    /// Says which config is served by, when that is due. Returns whether there is no connection to say it by, and how long
+    /// until it is due again.
+    fn acknowledge(&mut self) -> (bool, Duration) {
+        let policy = self.driver.policy.load();
+        let word = Word { namespace: policy.namespace.clone(), generation: policy.generation };
+        let due = match &self.acknowledged {
+            Some((said, at)) if *said == word => ACKNOWLEDGED_EVERY.saturating_sub(at.elapsed()),
+            Some(_) | None => Duration::ZERO,
+        };
+        if word.generation == 0 || due > Duration::ZERO || !self.acknowledging.is_empty() {
+            return (false, due.max(FIRST_PAUSE));
+        }
+        let Some(connection) = self.connection.clone() else { return (true, ACKNOWLEDGED_EVERY) };
+        let Driver { identity, pod, .. } = self.driver;
+        self.acknowledging.spawn(acknowledge(connection, identity.clone(), word, pod.clone()));
+        (false, ACKNOWLEDGED_EVERY)
+    }
+
     fn start(&mut self, team: Uid, mut connection: Connection) {
         self.under_way.insert(team.clone());
-        let Driver { leased, journal, identity, clock, metrics } = self.driver;
+        let Driver { leased, journal, identity, clock, metrics, .. } = self.driver;
         let (leased, journal, identity, clock) = (leased.clone(), journal.clone(), identity.clone(), *clock);
         let (script, timer) = (self.script.clone(), metrics.duration.clone());
         self.exchanges.spawn(async move {
@@ -228,7 +270,7 @@ impl<'a> Line<'a> {
 
     fn done(&mut self, team: &Uid, result: Result<Reply, ExchangeError>) {
         self.under_way.remove(team);
-        let Driver { leased, journal, identity, clock, metrics } = self.driver;
+        let Driver { leased, journal, identity, clock, metrics, .. } = self.driver;
         match result {
             Ok(reply) => {
                 metrics.exchanged(true);

@@ -244,7 +244,7 @@ impl Session {
     /// What the store knows of claims and holds is uncertain: it is told all of them again.
     fn doubt_claims(&mut self) {
         for (_, holding) in &mut self.holdings {
-            if holding.slots.held > 0 || holding.slots.told != Some(0) {
+            if holding.slots.told != Some(0) || holding.slots.held > 0 {
                 holding.slots.told = None;
             }
             for purse in &mut holding.purses {
@@ -288,13 +288,11 @@ impl Session {
         let (mut claims, mut claimed) = (Vec::new(), Vec::new());
         for (at, holding) in &mut self.holdings {
             let slots = &mut holding.slots;
-            if slots.held == 0 && slots.told == Some(0)
-                || slots.held == 0 && slots.told.is_none() && slots.touched == Duration::ZERO
-            {
+            // Calls that were admitted while the store was away are claimed, too.
+            slots.held = if slots.limited { slots.held.max(slots.used) } else { 0 };
+            if slots.held == 0 && slots.told == Some(0) {
                 continue;
             }
-            // Calls that were admitted while the store was away are claimed, too.
-            slots.held = slots.held.max(slots.used);
             let old = now.elapsed.saturating_sub(slots.told_at) >= RENEW;
             if slots.told != Some(slots.held) || old {
                 claims.push(Claim { account: holding.name.clone(), count: slots.held });

@@ -125,8 +125,17 @@ impl Pool {
         self.chunks.push_back(chunk);
     }
 
-    /// Gives back to the lease it came from. False: that one is over.
+    /// Whether others are likely to want what is left over here: more than half of the limit is taken.
+    fn is_tight(&self) -> bool {
+        let taken = self.told.map_or(0, |told| told.taken);
+        self.limit.is_some_and(|limit| taken.saturating_mul(2) >= limit)
+    }
+
+    /// Gives back to the lease it came from. False: that one is over, or others are likely to want it.
     pub(super) fn give(&mut self, chunk: u64, amount: u64) -> bool {
+        if self.is_tight() && self.waiting == 0 {
+            return false;
+        }
         match self.chunks.iter_mut().find(|open| open.id == chunk) {
             Some(open) => {
                 open.left += amount;
@@ -152,6 +161,11 @@ impl Pool {
     /// When the first of the leases ends.
     pub(super) fn next_end(&self) -> Option<Duration> {
         self.chunks.iter().map(|chunk| chunk.dead_at).min()
+    }
+
+    /// Whether nothing is leased.
+    pub(super) fn is_empty(&self) -> bool {
+        self.chunks.is_empty()
     }
 
     /// Whether nothing of it matters any more.

@@ -245,6 +245,7 @@ impl Session {
                 }
             }
             let Some(holding) = self.holdings.get_mut(at) else { continue };
+            holding.slots.limited = scope.limits.parallel_requests.is_some();
             if let Some(limit) = scope.limits.parallel_requests {
                 let slots = &holding.slots;
                 let waits = in_turn && slots.waiting > 0;
@@ -343,7 +344,6 @@ impl Session {
             });
             holding.slots.used += 1;
             holding.slots.touched = now.elapsed;
-            holding.slots.meter.add(now.elapsed, 1);
             holding.open += 1;
             let charge = scope.budget.and_then(|budget| {
                 let purse = holding.purse(&scope.account, budget, store_ms, now.elapsed);
@@ -404,6 +404,21 @@ impl Session {
             purse.told = None;
             purse.owe(number, spent);
         }
+    }
+
+    /// Whether something is held, or not told yet.
+    pub(crate) fn has_more_to_say(&self) -> bool {
+        let held = |holding: &Holding| {
+            holding.slots.told != Some(0)
+                || holding.purses.iter().any(|purse| !purse.is_idle())
+                || !holding.requests.is_empty()
+                || !holding.tokens.is_empty()
+        };
+        self.link.flight.is_some()
+            || self.link.doubt.is_some()
+            || self.link.spend_waits
+            || !self.pending.is_empty()
+            || self.holdings.iter().any(|(_, holding)| held(holding))
     }
 
     /// Lets go of everything that no call has.
@@ -475,6 +490,7 @@ impl Session {
             };
             if told {
                 self.correct(&name, rate, part.slot, -signed(back));
+                self.link.soon = true;
             }
         }
     }

@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use super::meter::Meter;
-
 /// Claims. They last as long as they are renewed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Slots {
     /// Claimed in the store.
     pub(super) held: u64,
@@ -15,10 +13,26 @@ pub(super) struct Slots {
     pub(super) told: Option<u64>,
     /// When it was told.
     pub(super) told_at: Duration,
-    pub(super) meter: Meter,
     pub(super) touched: Duration,
     pub(super) waiting: u32,
     pub(super) refused_until: Duration,
+    /// Whether there is a limit: without one nothing is claimed.
+    pub(super) limited: bool,
+}
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self {
+            held: 0,
+            used: 0,
+            told: Some(0),
+            told_at: Duration::ZERO,
+            touched: Duration::ZERO,
+            waiting: 0,
+            refused_until: Duration::ZERO,
+            limited: false,
+        }
+    }
 }
 
 impl Slots {
@@ -34,6 +48,6 @@ impl Slots {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.held == 0 && self.used == 0 && self.told.unwrap_or_default() == 0 && self.waiting == 0
+        self.held == 0 && self.used == 0 && self.told == Some(0) && self.waiting == 0
     }
 }
