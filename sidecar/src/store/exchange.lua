@@ -218,6 +218,21 @@ local function window(account, rate)
   table.sort(slots, function(a, b) return a[1] < b[1] end)
   return sum, slots
 end
+-- Whether what could be had on top is too little to be worth it: near a limit it would only be kept from others.
+local function crumb(extra, least, most)
+  if least > 0 then return extra < 4 * least and least + extra < most end
+  return 4 * extra < most
+end
+local function four(high, low) return 4 * high + math.floor(4 * low / UNIT), (4 * low) % UNIT end
+local function money_crumb(eh, el, lh, ll, mh, ml)
+  if lh > 0 or ll > 0 then
+    local fh, fl = four(lh, ll)
+    local sh, sl = plus(lh, ll, eh, el)
+    return less(eh, el, fh, fl) and less(sh, sl, mh, ml)
+  end
+  local fh, fl = four(eh, el)
+  return less(fh, fl, mh, ml)
+end
 local function leaves(of) return (of + SPAN) * 1000 - now end
 
 local function claimed(account)
@@ -257,6 +272,7 @@ for _ = 1, number() do
         local eh, el = divide(roh, rol, 2 * live_count)
         local xh, xl = minus(mh, ml, lh, ll)
         if less(xh, xl, eh, el) then eh, el = xh, xl end
+        if money_crumb(eh, el, lh, ll, mh, ml) then eh, el = 0, 0 end
         wish.gh, wish.gl = plus(lh, ll, eh, el)
       end
     else
@@ -279,7 +295,9 @@ for _ = 1, number() do
         end
       else
         local extra = math.floor((limit - wish.taken - least) / (2 * live_count))
-        wish.granted = least + math.max(0, math.min(most - least, extra))
+        extra = math.max(0, math.min(most - least, extra))
+        if crumb(extra, least, most) then extra = 0 end
+        wish.granted = least + extra
         wish.reset = slots and #slots > 0 and leaves(slots[#slots][1]) or 0
       end
     end

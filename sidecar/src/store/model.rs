@@ -228,7 +228,15 @@ impl Model {
 
     /// What may be had, or what is taken and how long to wait.
     fn room(&mut self, wish: &Wish, now: u64, sidecars: u64) -> Result<Room, (u64, Option<u64>)> {
-        let share = |rest: u64| rest / (2 * sidecars);
+        // What is had on top: nothing where that is too little to be worth it, and would only be kept from others.
+        let share = |rest: u64, least: u64, most: u64| {
+            let extra = (rest / (2 * sidecars)).min(most.saturating_sub(least));
+            let crumb = match least {
+                0 => u128::from(extra) * 4 < u128::from(most),
+                least => u128::from(extra) < u128::from(least) * 4 && least + extra < most,
+            };
+            if crumb { 0 } else { extra }
+        };
         match &wish.of {
             Wished::Rate { rate, least, most, limit } => {
                 let window = self.windows.entry((wish.account.clone(), *rate)).or_default();
@@ -243,7 +251,7 @@ impl Model {
                     });
                     return Err((taken, wait));
                 }
-                let granted = least + share(limit - taken - least).min(most.saturating_sub(*least));
+                let granted = least + share(limit - taken - least, *least, *most);
                 Ok(Room { granted, taken, reset: window.keys().next_back().map_or(0, |slot| leaves(*slot)) })
             }
             Wished::Parallel { least, most, limit } => {
@@ -253,7 +261,7 @@ impl Model {
                 if taken + least > *limit {
                     return Err((taken, (least <= limit).then_some(0)));
                 }
-                let granted = least + share(limit - taken - least).min(most.saturating_sub(*least));
+                let granted = least + share(limit - taken - least, *least, *most);
                 Ok(Room { granted, taken, reset: 0 })
             }
             Wished::Money { period, least, most, limit } => {
@@ -266,7 +274,7 @@ impl Model {
                     return Err((taken.pico(), wait));
                 }
                 let rest = limit.minus(taken).minus(*least);
-                let granted = least.pico() + share(rest.pico()).min(most.minus(*least).pico());
+                let granted = least.pico() + share(rest.pico(), least.pico(), most.pico());
                 Ok(Room { granted, taken: taken.pico(), reset: 0 })
             }
         }
