@@ -54,8 +54,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let (store, place) = watch::channel(None);
     let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), http, own, store);
     reloader.reload().await;
-    let (hang_up, hung_up) = watch::channel(false);
-    let mut speaking = tokio::spawn(driver(&settings, &proxy, &keeper).run(place, hung_up, LAST_WORDS));
+    let (hang_up, end) = watch::channel(false);
+    let mut speaking = tokio::spawn(driver(&settings, &proxy, &keeper).run(place, end, LAST_WORDS));
 
     let (stop, stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);

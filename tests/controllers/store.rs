@@ -28,7 +28,7 @@ const NS: &str = "store-apps";
 const SCOPE: &str = "default.vectoll-operator";
 
 async fn writes(connection: &mut MultiplexedConnection, key: &str) -> bool {
-    cmd("SET").arg(key).arg(1).query_async::<()>(connection).await.is_ok()
+    cmd("HSET").arg(key).arg("a").arg(1).query_async::<()>(connection).await.is_ok()
 }
 
 async fn metric(world: &World, name: &str) -> anyhow::Result<f64> {

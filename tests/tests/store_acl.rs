@@ -90,13 +90,13 @@ async fn a_namespaces_user_can_do_what_a_sidecar_needs_and_nothing_else() -> any
 
     // A script over its Team's keys, loaded and called, and what it says of itself.
     let script =
-        "redis.call('HINCRBY',KEYS[1],ARGV[1],5);return{redis.call('HGET',KEYS[1],ARGV[1]),redis.call('TIME')[1]}";
+        "redis.call('HSET',KEYS[1],ARGV[1],5);return{redis.call('HGET',KEYS[1],ARGV[1]),redis.call('TIME')[1]}";
     let sha: String = cmd("SCRIPT").arg("LOAD").arg(script).query_async(&mut apps).await?;
     let spend = format!("{mine}spend");
     let (counted, _): (u64, u64) =
         cmd("EVALSHA").arg(&sha).arg(1).arg(&spend).arg("key").query_async(&mut apps).await?;
     assert_eq!(counted, 5);
-    let () = ask(&mut apps, &format!("SET {own}alive 1")).await?;
+    let () = ask(&mut apps, &format!("HSET {own}alive sidecar 1")).await?;
     let () = ask(&mut apps, &format!("PEXPIRE {own}alive 60000")).await?;
     let info: String = ask(&mut apps, "INFO server").await?;
     assert!(info.contains("run_id:"));
@@ -111,7 +111,7 @@ async fn a_namespaces_user_can_do_what_a_sidecar_needs_and_nothing_else() -> any
     for key in [format!("{theirs}spend"), format!("{other}alive"), "elsewhere".to_owned(), "vectoll:".to_owned()] {
         refuses(&mut apps, &format!("GET {key}")).await?;
         refuses(&mut apps, &format!("SET {key} 0")).await?;
-        refuses(&mut apps, &format!("HINCRBY {key} a 1")).await?;
+        refuses(&mut apps, &format!("HSET {key} a 1")).await?;
         refuses(&mut apps, &format!("PEXPIRE {key} 1")).await?;
         refuses(&mut apps, &format!("EVALSHA {sha} 1 {key} a")).await?;
         // Nor behind the server's back: a key that a script does not declare.

@@ -11,7 +11,9 @@ mod link;
 mod meter;
 mod pool;
 mod purse;
+mod reply;
 mod session;
+mod settle;
 #[cfg(test)]
 mod simulation;
 mod slots;

@@ -122,6 +122,7 @@ impl Memory {
     }
 
     /// Replaces a reservation by what was used.
+    #[allow(clippy::needless_pass_by_value, reason = "a reservation ends once")]
     pub(super) fn settle(&self, held: Held, used: Used, now: Now) {
         let mut table = self.table();
         let slot = table.present(now);
@@ -135,6 +136,7 @@ impl Memory {
     }
 
     /// Undoes a reservation.
+    #[allow(clippy::needless_pass_by_value, reason = "a reservation ends once")]
     pub(super) fn give_back(&self, held: Held) {
         let mut table = self.table();
         table.close(&held, |count| {

@@ -77,6 +77,7 @@ impl Connection {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the client may learn of further kinds")]
 fn value(answer: redis::Value) -> Value {
     match answer {
         redis::Value::Int(number) => Value::Number(number),

@@ -13,6 +13,10 @@
 -- Answer: time (ms), run of the server, pause left (ms), epoch and number of the last exchange that did more than ask, last spend known, sidecars,
 --   then for each group either {1, amounts and what is taken now...} or {0, place, taken, ms to wait (-1: for ever), ...}
 --
+-- Everything is written as it is to be, nothing as a change. A server that was killed may carry out the beginning of an exchange
+-- that it had lost when it is started for the second time (Redis 7.0 leaves a cut transaction in its append-only file); what the
+-- sidecar has told again meanwhile puts that right.
+--
 -- Amounts of tokens are whole numbers below 2^53, which Lua holds exactly. Money may be more: it is split into two parts.
 
 local prefix = KEYS[1]
@@ -52,7 +56,7 @@ local function divide(high, low, by)
   return math.floor(high / by), math.floor(((high % by) * UNIT + low) / by)
 end
 
-local function add_money(key, field, pico)
+local function add(key, field, pico)
   local high, low = split(redis.call('HGET', key, field))
   redis.call('HSET', key, field, join(plus(high, low, split(pico))))
 end
@@ -149,7 +153,7 @@ for _ = 1, number() do
   local account, period, ends, pico = arg(), arg(), arg(), arg()
   if once then
     local key = purse(account, period)
-    add_money(key, 's', pico)
+    add(key, 's', pico)
     keep(key, ends)
   end
 end
@@ -162,9 +166,9 @@ for _ = 1, number() do
       if users < most_users then redis.call('HSET', meta, 'users', users + 1) else field = 'u:_other' end
     end
     for _, key in ipairs({prefix .. 'total', prefix .. 'month:' .. month}) do
-      redis.call('HINCRBY', key, field .. ':r', requests)
-      redis.call('HINCRBY', key, field .. ':t', tokens)
-      add_money(key, field .. ':p', pico)
+      add(key, field .. ':r', requests)
+      add(key, field .. ':t', tokens)
+      add(key, field .. ':p', pico)
     end
     redis.call('PEXPIRE', prefix .. 'month:' .. month, 400 * DAY)
   end
@@ -327,7 +331,8 @@ for _ = 1, number() do
         granted[#granted + 1] = 0
       else
         local key, field = prefix .. 'w:' .. wish.account, wish.kind .. string.format('%.0f', until_slot)
-        redis.call('HINCRBY', key, field, string.format('%.0f', wish.granted))
+        local counted = tonumber(redis.call('HGET', key, field) or 0)
+        redis.call('HSET', key, field, string.format('%.0f', counted + wish.granted))
         redis.call('PEXPIRE', key, (SPAN + 60) * 1000)
         granted[#granted + 1] = string.format('%.0f', wish.granted)
         granted[#granted + 1] = string.format('%.0f', wish.taken + wish.granted)

@@ -13,16 +13,16 @@ pub fn encode(identity: &Identity, exchange: &Exchange) -> Vec<String> {
         exchange;
     let mut words = Words(Vec::with_capacity(32));
     words.add(&identity.sidecar);
-    words.add(identity.epoch);
+    words.add(&identity.epoch);
     words.add(number);
     words.add(after);
-    words.add(u8::from(*asks_only));
+    words.add(&u8::from(*asks_only));
     words.add(life);
     words.add(pause);
     words.add(most_users);
     words.list(corrections, |words, Correction { account, rate, slot, amount }| {
         words.add(account);
-        words.add(rate.letter());
+        words.add(&rate.letter());
         words.add(slot);
         words.add(amount);
     });
@@ -39,7 +39,7 @@ pub fn encode(identity: &Identity, exchange: &Exchange) -> Vec<String> {
         words.add(field);
         words.add(requests);
         words.add(tokens);
-        words.add(money.pico());
+        words.add(&money.pico());
     });
     words.list(holds, Words::money);
     words.list(groups, |words, group| words.list(group, Words::wish));
@@ -49,12 +49,12 @@ pub fn encode(identity: &Identity, exchange: &Exchange) -> Vec<String> {
 struct Words(Vec<String>);
 
 impl Words {
-    fn add(&mut self, word: impl ToString) {
+    fn add(&mut self, word: &(impl ToString + ?Sized)) {
         self.0.push(word.to_string());
     }
 
     fn list<T>(&mut self, all: &[T], each: impl Fn(&mut Self, &T)) {
-        self.add(all.len());
+        self.add(&all.len());
         for one in all {
             each(self, one);
         }
@@ -69,15 +69,15 @@ impl Words {
         self.add(account);
         self.add(&period.name);
         self.end(period);
-        self.add(amount.pico());
+        self.add(&amount.pico());
     }
 
     fn wish(&mut self, wish: &Wish) {
         let mut plain = |kind: char, least: u64, most: u64, limit: u64| {
-            self.add(kind);
+            self.add(&kind);
             self.add(&wish.account);
             for word in [least, most, limit] {
-                self.add(word);
+                self.add(&word);
             }
         };
         match &wish.of {
@@ -133,10 +133,10 @@ fn answer(value: &Value) -> Result<Answer, Unreadable> {
     match all.split_first() {
         Some((Value::Number(1), rest)) => {
             let grant = |three: &[Value]| match three {
-                [amount, taken, reset] => Ok(Grant {
+                [amount, taken, until] => Ok(Grant {
                     amount: number(amount, "amount")?,
                     taken: number(taken, "amount taken")?,
-                    reset: number(reset, "time of reset")?,
+                    reset: number(until, "time of reset")?,
                 }),
                 _ => Err(Unreadable("whole grant")),
             };

@@ -57,6 +57,7 @@ pub(super) struct Logged {
 }
 
 /// How things stand.
+#[allow(clippy::struct_excessive_bools, reason = "facts of their own, not states of one thing")]
 #[derive(Debug, Default)]
 pub(super) struct Link {
     /// The number of the last exchange that was sent.

@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    sync::Arc,
     time::Duration,
 };
 
@@ -20,12 +19,11 @@ use super::{
     Held, Terms,
     holding::{Holding, Taken},
     link::Link,
-    pool::{Part, Pool, Source},
-    purse::Purse,
+    pool::{Pool, Source},
 };
 use crate::{
     clock::Now,
-    counters::{Account, Ask, Charge, Denial, Exhausted, Open, Retry, Scope, Standing, Used},
+    counters::{Account, Ask, Denial, Exhausted, Open, Retry, Scope, Standing},
     store::protocol::{AccountName, MOST, Rate},
 };
 
@@ -196,14 +194,12 @@ impl Session {
     }
 
     pub(super) fn holding_of(&mut self, account: &Account) -> usize {
-        match self.index.get(account) {
-            Some(at) => *at,
-            None => {
-                let at = self.holdings.insert(Holding::new(account));
-                self.index.insert(account.clone(), at);
-                at
-            }
+        if let Some(at) = self.index.get(account) {
+            return *at;
         }
+        let at = self.holdings.insert(Holding::new(account));
+        self.index.insert(account.clone(), at);
+        at
     }
 
     /// Holds a call against what is there. `in_turn`: nobody who waits is overtaken.
@@ -366,151 +362,6 @@ impl Session {
         self.open.tokens = self.open.tokens.saturating_add(ask.tokens);
         self.open.money = self.open.money.plus(ask.money);
         Held { team: ask.team.clone(), taken, tokens: ask.tokens, money: ask.money, charges }
-    }
-
-    /// Replaces a reservation by what was used. `number`: the settlement's, by which the store is told of the spend.
-    pub(crate) fn settle(&mut self, held: Held, used: Used, number: u64, now: Now) {
-        let unused = held.tokens.saturating_sub(used.tokens);
-        let beyond = used.tokens.saturating_sub(held.tokens);
-        let (_, slot) = self.link.time(now);
-        self.close(&held);
-        let upto = self.link.spent_to;
-        for taken in held.taken {
-            self.return_parts(taken.holding, Rate::Tokens, taken.slot, &taken.tokens, unused);
-            if beyond > 0 {
-                self.owe_tokens(taken.holding, beyond, slot, now);
-            }
-            let Some(holding) = self.holdings.get_mut(taken.holding) else { continue };
-            let purse =
-                taken.charge.and_then(|charge| holding.purses.iter_mut().find(|it| Arc::ptr_eq(&it.charge, &charge)));
-            if let Some(purse) = purse {
-                purse.settle(held.money, used.money);
-                if number > upto {
-                    purse.owe(number, used.money);
-                }
-            }
-        }
-    }
-
-    /// Spend of an earlier process of this sidecar that the store may not know yet: it is held back until it does.
-    pub(crate) fn owe(&mut self, charge: &Arc<Charge>, number: u64, spent: PicoUsd) {
-        let at = self.holding_of(&Account::from(&charge.account));
-        let Some(holding) = self.holdings.get_mut(at) else { return };
-        let place = holding.purses.iter().position(|purse| purse.charge == *charge).unwrap_or_else(|| {
-            holding.purses.push(Purse::new(charge.clone(), Duration::ZERO));
-            holding.purses.len() - 1
-        });
-        if let Some(purse) = holding.purses.get_mut(place) {
-            purse.told = None;
-            purse.owe(number, spent);
-        }
-    }
-
-    /// Whether something is held, or not told yet.
-    pub(crate) fn has_more_to_say(&self) -> bool {
-        let held = |holding: &Holding| {
-            holding.slots.told != Some(0)
-                || holding.purses.iter().any(|purse| !purse.is_idle())
-                || !holding.requests.is_empty()
-                || !holding.tokens.is_empty()
-        };
-        self.link.flight.is_some()
-            || self.link.doubt.is_some()
-            || self.link.spend_waits
-            || !self.pending.is_empty()
-            || self.holdings.iter().any(|(_, holding)| held(holding))
-    }
-
-    /// Lets go of everything that no call has.
-    pub(crate) fn let_go(&mut self, now: Now) {
-        let mut ended = Vec::new();
-        for (_, holding) in &mut self.holdings {
-            for rate in RATES {
-                let name = holding.name.clone();
-                let over = holding.pool(rate).end(now.elapsed, true);
-                ended.extend(over.into_iter().map(|(slot, left)| (name.clone(), rate, slot, left)));
-            }
-            holding.slots.held = holding.slots.held.min(holding.slots.used);
-            for purse in &mut holding.purses {
-                purse.free = PicoUsd::ZERO;
-            }
-        }
-        for (name, rate, slot, left) in ended {
-            self.correct(&name, rate, slot, -signed(left));
-        }
-        self.link.soon = true;
-    }
-
-    /// Undoes a reservation: the call was never made.
-    pub(crate) fn give_back(&mut self, held: Held, _now: Now) {
-        self.close(&held);
-        for taken in held.taken {
-            self.return_parts(taken.holding, Rate::Requests, taken.slot, &taken.requests, 1);
-            self.return_parts(taken.holding, Rate::Tokens, taken.slot, &taken.tokens, held.tokens);
-            let Some(holding) = self.holdings.get_mut(taken.holding) else { continue };
-            let purse =
-                taken.charge.and_then(|charge| holding.purses.iter_mut().find(|it| Arc::ptr_eq(&it.charge, &charge)));
-            if let Some(purse) = purse {
-                purse.settle(held.money, PicoUsd::ZERO);
-            }
-        }
-    }
-
-    fn close(&mut self, held: &Held) {
-        for taken in &held.taken {
-            if let Some(holding) = self.holdings.get_mut(taken.holding) {
-                holding.slots.used = holding.slots.used.saturating_sub(1);
-                holding.open = holding.open.saturating_sub(1);
-            }
-        }
-        self.open.calls = self.open.calls.saturating_sub(1);
-        self.open.tokens = self.open.tokens.saturating_sub(held.tokens);
-        self.open.money = self.open.money.minus(held.money);
-    }
-
-    /// Returns a part of what was taken: to its lease, or, if that is over, to the store's window.
-    fn return_parts(&mut self, at: usize, rate: Rate, admitted: u64, parts: &[Part], amount: u64) {
-        let mut rest = amount;
-        // What was taken last comes from the leases that last longest.
-        for part in parts.iter().rev() {
-            let back = rest.min(part.amount);
-            rest -= back;
-            if back == 0 {
-                continue;
-            }
-            let Some(holding) = self.holdings.get_mut(at) else { return };
-            let name = holding.name.clone();
-            let pool = holding.pool(rate);
-            pool.own.take_back(admitted, back);
-            let told = match part.source {
-                Source::Chunk(chunk) => !pool.give(chunk, back),
-                Source::Share => true,
-                // What the store was never told it need not be told to take out.
-                Source::Unlimited => pool.untold.take_back(part.slot, back) == 0 && pool.limit.is_some(),
-            };
-            if told {
-                self.correct(&name, rate, part.slot, -signed(back));
-                self.link.soon = true;
-            }
-        }
-    }
-
-    /// More was used than had been reserved: it comes out of the leases, and what is not there is a debt.
-    fn owe_tokens(&mut self, at: usize, amount: u64, slot: u64, now: Now) {
-        let Some(holding) = self.holdings.get_mut(at) else { return };
-        let name = holding.name.clone();
-        let pool = &mut holding.tokens;
-        if pool.limit.is_none() {
-            pool.take_from(Source::Unlimited, amount, now.elapsed, slot);
-            return;
-        }
-        let leased = pool.available(now.elapsed).min(amount);
-        pool.take(leased, now.elapsed, slot);
-        let debt = amount - leased;
-        if debt > 0 {
-            pool.take_from(Source::Share, debt, now.elapsed, slot);
-            self.correct(&name, Rate::Tokens, slot, signed(debt));
-        }
     }
 
     /// What is left of the tightest limits, as far as this sidecar knows.

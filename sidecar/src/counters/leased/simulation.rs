@@ -2,7 +2,7 @@
 //! that fails, loses its tail and comes back, and a clock that steps back. The real session code against the model of the
 //! store, in virtual time; a seed replays.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout, reason = "tests")]
 
 use std::{
     cmp::Reverse,
@@ -60,7 +60,7 @@ struct Kind {
 /// Which exchange: the sidecar's epoch, and the number.
 type Message = (u64, u64);
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Event {
     Call(usize),
     End(usize, u64),
@@ -262,7 +262,7 @@ impl World {
                 break;
             }
             self.now = self.now.max(at);
-            let event = self.bodies[body].clone();
+            let event = self.bodies[body];
             if let Some(sidecar) = sidecar_of(&event)
                 && self.now < self.sidecars[sidecar].stalled_until
             {
@@ -358,12 +358,9 @@ impl World {
     }
 
     fn admitted(&mut self, at: usize, outcome: Outcome, tokens: u64, used: u64) {
-        let held = match outcome {
-            Ok(held) => held,
-            Err(_) => {
-                self.refused += 1;
-                return;
-            }
+        let Ok(held) = outcome else {
+            self.refused += 1;
+            return;
         };
         let parts = held.taken[0].requests.iter().chain(&held.taken[0].tokens);
         let share = parts.into_iter().any(|part| part.source == Source::Share);
@@ -622,7 +619,7 @@ fn schedules(name: &str, kind: Kind) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let seeds = match number("VECTOLL_SIMULATION_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..number("VECTOLL_SIMULATION_RUNS").unwrap_or(300),
+        None => 0..number("VECTOLL_SIMULATION_RUNS").unwrap_or(150),
     };
     let (mut admitted, mut refused) = (0, 0);
     for seed in seeds.clone() {
@@ -631,13 +628,9 @@ fn schedules(name: &str, kind: Kind) {
             world.rest();
             (world.admissions.len(), world.refused)
         });
-        match run {
-            Ok((calls, no)) => {
-                admitted += calls;
-                refused += no;
-            }
-            Err(_) => panic!("{name} broke: replay with VECTOLL_SIMULATION_SEED={seed}"),
-        }
+        let Ok((calls, no)) = run else { panic!("{name} broke: replay with VECTOLL_SIMULATION_SEED={seed}") };
+        admitted += calls;
+        refused += no;
     }
     println!("{name}: {} schedules, {admitted} calls admitted, {refused} refused", seeds.end - seeds.start);
 }
