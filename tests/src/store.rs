@@ -28,6 +28,9 @@ pub struct Store {
     port: u16,
     ca: Option<String>,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
+    /// The folder of what is loaded into it.
+    library: Option<TempDir>,
     // Last: the folder goes when the process is gone.
     folder: TempDir,
 }
@@ -47,8 +50,37 @@ impl Store {
         Self::start_with(Transport::Plain, &[]).await
     }
 
+    /// Starts one whose clock is so many seconds ahead of the machine's.
+    pub async fn start_ahead(seconds: i64) -> anyhow::Result<Self> {
+        let folder =
+            tempfile::Builder::new().prefix("vectoll-clock-").tempdir().context("failed to create a folder")?;
+        let library = folder.path().join("shifted_clock.so");
+        let built = Command::new("gcc")
+            .args(["-O2", "-shared", "-fPIC", "-o"])
+            .arg(&library)
+            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/src/shifted_clock.c"))
+            .status()
+            .context("missing: gcc (Debian: apt-get install gcc)")?;
+        ensure!(built.success(), "failed to build shifted_clock.c");
+        let environment = vec![
+            ("LD_PRELOAD".to_owned(), library.display().to_string()),
+            ("CLOCK_OFFSET_SECONDS".to_owned(), seconds.to_string()),
+        ];
+        let mut store = Self::start_in(Transport::Plain, &[], environment).await?;
+        store.library = Some(folder);
+        Ok(store)
+    }
+
     /// Starts one with further arguments of `redis-server`.
     pub async fn start_with(transport: Transport, arguments: &[&str]) -> anyhow::Result<Self> {
+        Self::start_in(transport, arguments, Vec::new()).await
+    }
+
+    async fn start_in(
+        transport: Transport,
+        arguments: &[&str],
+        environment: Vec<(String, String)>,
+    ) -> anyhow::Result<Self> {
         let folder =
             tempfile::Builder::new().prefix("vectoll-store-").tempdir().context("failed to create a folder")?;
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("failed to find a free port")?;
@@ -77,7 +109,7 @@ impl Store {
                 ca = Some(cert.pem());
             }
         }
-        let mut store = Self { process: None, port, ca, arguments: all, folder };
+        let mut store = Self { process: None, port, ca, arguments: all, environment, library: None, folder };
         store.restart().await?;
         Ok(store)
     }
@@ -90,7 +122,8 @@ impl Store {
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always"])
             .args(["--maxmemory-policy", "noeviction", "--requirepass", PASSWORD, "--dir"])
             .arg(self.folder.path())
-            .args(&self.arguments);
+            .args(&self.arguments)
+            .envs(self.environment.iter().cloned());
         let process = Process::spawn("redis-server", command, None);
         self.process = Some(process.context("missing: redis-server (Debian: apt-get install redis-server)")?);
         let answer = poll::until("the store to answer", START, async || {

@@ -1,7 +1,7 @@
 //! The script that decides in the store, held against the model of it in Rust: the same exchanges, in the same order, at the same
 //! times, have the same answers from a real server.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::wildcard_enum_match_arm, reason = "tests")]
 
 use std::{cell::Cell, sync::Arc};
 

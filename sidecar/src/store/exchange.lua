@@ -222,10 +222,11 @@ local function window(account, rate)
   table.sort(slots, function(a, b) return a[1] < b[1] end)
   return sum, slots
 end
--- Whether what could be had on top is too little to be worth it: near a limit it would only be kept from others.
+-- Whether what could be had on top is too little to be worth it: near a limit it would only be kept from others. What nobody
+-- waits for is had whole or not at all.
 local function crumb(extra, least, most)
   if least > 0 then return extra < 4 * least and least + extra < most end
-  return 4 * extra < most
+  return extra < most
 end
 local function four(high, low) return 4 * high + math.floor(4 * low / UNIT), (4 * low) % UNIT end
 local function money_crumb(eh, el, lh, ll, mh, ml)
@@ -234,8 +235,7 @@ local function money_crumb(eh, el, lh, ll, mh, ml)
     local sh, sl = plus(lh, ll, eh, el)
     return less(eh, el, fh, fl) and less(sh, sl, mh, ml)
   end
-  local fh, fl = four(eh, el)
-  return less(fh, fl, mh, ml)
+  return less(eh, el, mh, ml)
 end
 local function leaves(of) return (of + SPAN) * 1000 - now end
 

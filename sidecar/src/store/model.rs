@@ -232,7 +232,7 @@ impl Model {
         let share = |rest: u64, least: u64, most: u64| {
             let extra = (rest / (2 * sidecars)).min(most.saturating_sub(least));
             let crumb = match least {
-                0 => u128::from(extra) * 4 < u128::from(most),
+                0 => extra < most,
                 least => u128::from(extra) < u128::from(least) * 4 && least + extra < most,
             };
             if crumb { 0 } else { extra }
