@@ -9,6 +9,7 @@ mod act;
 mod admin;
 mod config;
 mod control;
+mod delivered;
 mod lease;
 mod metrics;
 mod mirror;
