@@ -48,6 +48,11 @@ pub enum Acknowledgements {
 }
 
 impl Books {
+    /// What was spent by an account in its present period, if that was heard of.
+    pub fn money(&self, team: &Uid, account: &Account) -> Option<&Money> {
+        self.teams.get(team)?.money.get(account)
+    }
+
     /// Takes in what was heard. Whether anything is different that anybody would be told of.
     pub fn hear(&mut self, heard: Heard) -> bool {
         match heard {

@@ -17,6 +17,7 @@ mod names;
 mod observed;
 mod plan;
 mod serving;
+mod spend;
 mod status;
 mod store;
 mod store_secret;

@@ -83,6 +83,11 @@ impl Judgement {
         accounts
     }
 
+    /// What a Team's accounts are kept under.
+    pub(crate) fn team(&self, name: &ObjectName) -> Option<&Uid> {
+        Some(&self.teams.get(name)?.uid)
+    }
+
     /// A working key of this name.
     pub(crate) fn key(&self, name: &ObjectName) -> Option<&ResolvedKey> {
         let at = self.keys.binary_search_by(|resolved| resolved.key.name.cmp(name)).ok()?;

@@ -12,9 +12,11 @@ use super::{
     programmed::Programmed,
 };
 use crate::{
+    books::Account,
     cluster::{
         observed::Observed,
-        status::{self, NewStatus},
+        spend,
+        status::{self, Change, NewStatus},
     },
     judge::{Condition, ConditionType, Judgement, Status},
     world::Kind,
@@ -77,7 +79,13 @@ pub(super) fn reports(
                     not_programmed(found.to_mut(), why);
                 }
                 let (of, present) = (&seen.value.object, seen.value.status.as_ref());
-                let status = status::api_key(present, seen.value.generation, &found, judgement.key(name), now);
+                let key = judgement.key(name);
+                let money = key.and_then(|resolved| {
+                    let team = judgement.team(&resolved.key.team)?;
+                    observed.books.money(team, &Account::Key(resolved.key.uid.clone()))
+                });
+                let spend = spend::told(present.and_then(|status| status.spend.as_ref()), money, now);
+                let status = status::api_key(present, seen.value.generation, &found, key, &spend, now);
                 (of.uid.clone(), present.map(|status| &status.conditions), status)
             }
             Kind::Team => {
@@ -87,7 +95,9 @@ pub(super) fn reports(
                     look_again(now.saturating_add(SOON).unwrap_or(now));
                 }
                 let (of, present) = (&seen.value.object, seen.value.status.as_ref());
-                let status = status::team(present, seen.value.generation, &found, now);
+                let money = observed.books.money(&of.uid, &Account::Team);
+                let spend = spend::told(present.and_then(|status| status.spend.as_ref()), money, now);
+                let status = status::team(present, seen.value.generation, &found, &spend, now);
                 (of.uid.clone(), present.map(|status| &status.conditions), status)
             }
             Kind::ModelRoute => {
@@ -105,6 +115,14 @@ pub(super) fn reports(
         *(if found.iter().any(is_ready_now) { is_ready } else { is_not }) += 1;
         // A key that is about to get its value is told of when it has it.
         let is_new = before.is_none() && found.iter().any(|condition| condition.reason == PENDING);
+        let status = match status {
+            Change::Nothing => None,
+            Change::Later(at) => {
+                look_again(at);
+                None
+            }
+            Change::Write(status) => Some(status),
+        };
         if let Some(status) = status.filter(|_| !is_new) {
             let turned = turned(before.map(Vec::as_slice), &status);
             if actions.len() < BULK {
