@@ -29,8 +29,16 @@ use crate::{ApiKeyStatus, Budget, Limits, ModelLimits, Rotation, SecretKeyRef, T
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
         priority = 1
     ),
+    printcolumn(
+        name = "Programmed",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Programmed\")].status",
+        priority = 1
+    ),
+    printcolumn(name = "Spend", type_ = "string", json_path = ".status.spend.amount"),
     printcolumn(name = "Budget", type_ = "string", json_path = ".spec.budget.limit"),
     printcolumn(name = "Period", type_ = "string", json_path = ".spec.budget.period"),
+    printcolumn(name = "Remaining", type_ = "string", json_path = ".status.spend.remaining"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt"),
     printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspended"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")

@@ -23,7 +23,7 @@ pub use limits::{Limits, ModelLimits, OnStoreFailure};
 pub use model_route::{Backend, Builtin, ModelRoute, ModelRouteSpec, OpenAi, Price, TokenBound, TokenEncoding};
 pub use reference::{SecretKeyRef, TeamRef};
 pub use rotation::Rotation;
-pub use status::{ApiKeyStatus, ModelRouteStatus, TeamStatus};
+pub use status::{ApiKeyStatus, ModelRouteStatus, Spend, TeamStatus};
 pub use team::{Team, TeamSpec};
 
 /// The API group of every kind in this crate.

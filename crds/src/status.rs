@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The state of an ApiKey, written by the operator.
@@ -24,6 +25,9 @@ pub struct ApiKeyStatus {
     /// When the key is renewed next, if by interval.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_rotation: Option<Time>,
+    /// What the key has spent, where sidecars count together in a store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spend: Option<Spend>,
 }
 
 /// The state of a Team, written by the operator.
@@ -37,6 +41,28 @@ pub struct TeamStatus {
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
+    /// What the Team's keys have spent, where sidecars count together in a store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spend: Option<Spend>,
+}
+
+/// Money that was spent in the present period of the budget; without a budget, in the calendar month in UTC.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Spend {
+    /// US dollars as a decimal string.
+    pub amount: String,
+    /// The budget's limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<String>,
+    /// What is left of it. Sidecars hold a part of that for calls under way and to come.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<String>,
+    /// When the period ends and the spend counts from zero again; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resets_at: Option<Time>,
+    /// When this was written: no more often than every ten seconds.
+    pub updated_at: Time,
 }
 
 /// The state of a ModelRoute, written by the operator.

@@ -27,8 +27,16 @@ use crate::{AllowedNamespaces, Budget, Limits, ModelLimits, OnStoreFailure, Team
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason",
         priority = 1
     ),
+    printcolumn(
+        name = "Programmed",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Programmed\")].status",
+        priority = 1
+    ),
+    printcolumn(name = "Spend", type_ = "string", json_path = ".status.spend.amount"),
     printcolumn(name = "Budget", type_ = "string", json_path = ".spec.budget.limit"),
     printcolumn(name = "Period", type_ = "string", json_path = ".spec.budget.period"),
+    printcolumn(name = "Remaining", type_ = "string", json_path = ".status.spend.remaining"),
     printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspended"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]

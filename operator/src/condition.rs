@@ -131,7 +131,7 @@ pub(crate) fn complete(mut conditions: Vec<Condition>, ready: Result<(), (&'stat
         kind: ConditionType::Programmed,
         status: Status::Unknown,
         reason: "DeliveryUnconfirmed",
-        message: "sidecars do not acknowledge configs yet".into(),
+        message: "sidecars acknowledge configs in a store, and none is set up".into(),
     });
     conditions.push(last);
     conditions

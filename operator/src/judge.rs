@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use vectoll_config::{ObjectName, Uid};
 
 use crate::{
+    books::TeamQuestion,
     build::build,
     key_secret::Mint,
     resolve::{ResolvedKey, ResolvedRoute, resolve_keys, resolve_routes, resolve_teams},
@@ -67,6 +68,24 @@ impl Judgement {
     /// The Teams of a namespace's keys, by what their accounts are kept under; one stands as often as it has keys there.
     pub fn teams_in(&self, namespace: &str) -> impl Iterator<Item = &Uid> {
         self.keys_in(namespace).iter().filter_map(|resolved| Some(&self.teams.get(&resolved.key.team)?.uid))
+    }
+
+    /// Who spends: the Teams of working keys, and these.
+    pub fn accounts(&self) -> BTreeMap<Uid, TeamQuestion> {
+        let mut accounts: BTreeMap<Uid, TeamQuestion> = BTreeMap::new();
+        for ResolvedKey { key, value: _ } in &self.keys {
+            let Some(team) = self.teams.get(&key.team) else { continue };
+            let of = accounts
+                .entry(team.uid.clone())
+                .or_insert_with(|| TeamQuestion { budget: team.budget.clone(), keys: BTreeMap::new() });
+            of.keys.insert(key.uid.clone(), key.budget.clone());
+        }
+        accounts
+    }
+
+    /// What a Team's accounts are kept under.
+    pub(crate) fn team(&self, name: &ObjectName) -> Option<&Uid> {
+        Some(&self.teams.get(name)?.uid)
     }
 
     /// A working key of this name.

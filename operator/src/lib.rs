@@ -2,9 +2,10 @@
 //!
 //! The way of a change is [`judge::judge`], a pure function: gather (a [`world::World`] of objects) → validate
 //! (each spec once, into types) → resolve (references, consent, conflicts) → build (the contract and its credentials),
-//! with conditions for every resource. [`standalone`] drives it from a folder of manifests, without a cluster. [`store`] is who may log in where sidecars count together.
+//! with conditions for every resource. [`standalone`] drives it from a folder of manifests, without a cluster. [`store`] is who may log in where sidecars count together, [`books`] what they have written there.
 
 mod attempt;
+pub mod books;
 mod build;
 pub mod cli;
 pub mod cluster;

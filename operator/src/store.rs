@@ -7,6 +7,7 @@
 //! while its replica leads.
 
 mod access;
+mod connection;
 mod keeper;
 mod linger;
 mod logins;
@@ -16,6 +17,7 @@ mod users;
 
 pub use self::{
     access::{Access, Password},
+    connection::Connection,
     keeper::{Keeper, Report, Standing},
     linger::{LINGER, Lingering},
     logins::{Logins, NamespaceStore},

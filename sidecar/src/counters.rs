@@ -5,7 +5,6 @@
 //! back. [`Counters`] is that interface, over [`Memory`] for one sidecar on its own, and over [`Leased`] for one of several
 //! that share a store. Counters live outside the compiled policy, so that a reload never resets them.
 
-mod budget;
 mod charge;
 pub mod leased;
 mod memory;

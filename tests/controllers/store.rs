@@ -19,6 +19,7 @@ use vectoll_tests::{
 };
 
 use crate::{
+    acknowledged::acknowledged,
     config::pod,
     world::{World, api_key, entry, team_and_key, until},
 };
@@ -69,7 +70,11 @@ pub async fn shared() -> anyhow::Result<()> {
     let operator = Operator::start(&light, "one", &arguments).await?;
     let client = light.client().await?;
     let mut world = World { operator, client, light };
-    let done = scenario(&mut world, &mut store, &arguments).await;
+    let done = async {
+        acknowledged(&world, &store).await.context("what sidecars acknowledge")?;
+        scenario(&mut world, &mut store, &arguments).await
+    };
+    let done = done.await;
     done.with_context(|| world.operator.log())
 }
 

@@ -1,10 +1,17 @@
 //! The config Secret of a namespace: its files, and what fits into it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use jiff::Timestamp;
 use vectoll_config::{KeyHash, ObjectName, check_v1, v1, write_v1};
 
-use super::observed::hash_of;
+use super::{
+    delivered::{Parts, Since, parts},
+    observed::hash_of,
+};
 use crate::judge::NamespaceConfig;
 
 /// What a Secret may hold, in bytes.
@@ -25,13 +32,18 @@ pub(super) struct Files {
     pub(super) hash: KeyHash,
     /// Keys that were left out, because nothing more fits in.
     pub(super) left_out: BTreeSet<ObjectName>,
+    /// Since when each resource stands there as it is.
+    pub(super) parts: Arc<Parts>,
 }
 
 impl Files {
-    /// Makes the files. `age` says which keys go first where not all fit in. An error: sidecars would refuse them.
+    /// Makes the files. `age` says which keys go first where not all fit in; `last` is what they come after, if nothing was in
+    /// force in between. An error: sidecars would refuse them.
     pub(super) fn make<A: Ord>(
         made_of: NamespaceConfig,
         generation: u64,
+        last: Option<&Self>,
+        now: Timestamp,
         age: impl Fn(&ObjectName) -> A,
     ) -> anyhow::Result<Self> {
         let mut config = made_of.config.clone();
@@ -48,7 +60,15 @@ impl Files {
         let mut files = made_of.credentials.clone();
         files.insert(v1::FILE.to_owned(), text.into_bytes());
         let hash = hash_of(files.iter().map(|(name, content)| (name.as_str(), content.as_slice())));
-        Ok(Self { made_of, generation, by_name: files, hash, left_out })
+        let last = last.map(|last| (&last.made_of, &*last.parts));
+        let parts = Arc::new(parts(&made_of, &left_out, last, Since { generation, at: now }));
+        Ok(Self { made_of, generation, by_name: files, hash, left_out, parts })
+    }
+
+    /// The parts of a config that comes after these files and cannot be delivered.
+    pub(super) fn parts_behind(last: Option<&Self>, config: &NamespaceConfig, now: Timestamp) -> Arc<Parts> {
+        let last = last.map(|last| (&last.made_of, &*last.parts));
+        Arc::new(parts(config, &BTreeSet::new(), last, Since { generation: u64::MAX, at: now }))
     }
 
     /// Whether they were made of the same.
@@ -127,7 +147,10 @@ mod tests {
     fn the_youngest_keys_stay_out_where_not_all_fit_in() {
         let world = world(6_000);
         let config = judge(&world, Timestamp::UNIX_EPOCH).config(&world, "apps", Credentials::Deliver, None);
-        let files = Files::make(config, 1, |name| world.api_keys.get(name).and_then(|object| object.created)).unwrap();
+        let files = Files::make(config, 1, None, Timestamp::UNIX_EPOCH, |name| {
+            world.api_keys.get(name).and_then(|object| object.created)
+        })
+        .unwrap();
         let size: usize = files.by_name.values().map(Vec::len).sum();
         assert!(size <= ROOM && size > ROOM - 1_000, "{size}");
         assert!(!files.left_out.is_empty());
@@ -141,7 +164,7 @@ mod tests {
     fn the_hash_knows_content_and_generation() {
         let world = world(2);
         let config = || judge(&world, Timestamp::UNIX_EPOCH).config(&world, "apps", Credentials::Deliver, None);
-        let make = |generation| Files::make(config(), generation, |_| ()).unwrap().hash;
+        let make = |generation| Files::make(config(), generation, None, Timestamp::UNIX_EPOCH, |_| ()).unwrap().hash;
         assert_eq!(make(1), make(1));
         assert_ne!(make(1), make(2));
     }

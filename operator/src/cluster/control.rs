@@ -180,7 +180,8 @@ impl Control {
             let delivery = self.store.as_ref().and_then(|store| store.look(&observed, &judgement, now));
             let plan = plan(&observed, &world, &judgement, delivery.as_ref(), &mut self.prepared, &troubles, now);
             let passwords = self.store.as_ref().map(|store| store.next(now));
-            (plan, judgement.next.into_iter().chain(passwords).min())
+            let due = judgement.next.into_iter().chain(passwords).chain(plan.due).min();
+            (plan, due)
         };
         self.metrics.resources(&plan.ready);
         // What is under way now was not known to the plan: it is planned anew when it is done.

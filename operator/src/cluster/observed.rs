@@ -13,7 +13,7 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Namespace, Pod, Secret},
+    api::core::v1::{ContainerState, Namespace, Pod, Secret},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Resource, ResourceExt, core::PartialObjectMeta};
@@ -27,6 +27,8 @@ use super::{
     names,
 };
 use crate::{
+    books::{Acknowledgements, Books},
+    inject::CONTAINER,
     key_secret,
     world::{Counting, Object, SecretContent, World},
 };
@@ -62,6 +64,8 @@ pub(super) struct Sidecar {
     pub(super) lives: bool,
     /// Not finished.
     pub(super) runs: bool,
+    /// The sidecar's container runs, as far as the kubelet has said.
+    pub(super) up: bool,
 }
 
 /// A namespace.
@@ -87,6 +91,8 @@ pub(super) struct Observed {
     pub(super) configs: Mirror<Config>,
     pub(super) namespaces: Mirror<NamespaceState>,
     pub(super) pods: Mirror<Sidecar>,
+    /// What sidecars have written into the store.
+    pub(super) books: Books,
     /// Watches that have not listed everything yet.
     pub(super) unsynced: usize,
 }
@@ -100,6 +106,16 @@ impl Observed {
     /// Whether a namespace is being deleted.
     pub(super) fn ends(&self, namespace: &str) -> bool {
         self.namespaces.get(&ObjectName::new("", namespace)).is_some_and(|seen| seen.value.ends)
+    }
+
+    /// The highest generation that a live sidecar of a namespace serves by.
+    pub(super) fn acknowledged_in(&self, namespace: &str) -> u64 {
+        match &self.books.acknowledgements {
+            Acknowledgements::Heard { at: _, live } => {
+                live.get(namespace).into_iter().flatten().map(|live| live.generation).max().unwrap_or_default()
+            }
+            Acknowledgements::Nowhere | Acknowledgements::NotYet | Acknowledgements::Silent => 0,
+        }
     }
 
     /// What the judgement needs.
@@ -261,6 +277,15 @@ pub(super) fn namespace(namespace: Namespace) -> Option<NamespaceState> {
     Some(NamespaceState { labels: namespace.metadata.labels.unwrap_or_default(), ends })
 }
 
+/// Whether the sidecar's container runs. It is an init container, or, in a pod that somebody has written by hand, one of the
+/// others.
+fn is_up(pod: &Pod) -> bool {
+    let Some(status) = &pod.status else { return false };
+    let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    let running = |state: &ContainerState| state.running.is_some();
+    all.filter(|container| container.name == CONTAINER).any(|container| container.state.as_ref().is_some_and(running))
+}
+
 pub(super) fn sidecar(pod: Pod) -> Option<Sidecar> {
     let finished = pod.status.as_ref().and_then(|status| status.phase.as_deref());
     let runs = !matches!(finished, Some("Succeeded" | "Failed"));
@@ -272,5 +297,6 @@ pub(super) fn sidecar(pod: Pod) -> Option<Sidecar> {
         contract: pod.labels().get(names::CONTRACT_LABEL).cloned().unwrap_or_default(),
         lives,
         runs,
+        up: runs && is_up(&pod),
     })
 }

@@ -2,6 +2,7 @@
 //! nothing has to be remembered between one time and the next.
 
 mod configs;
+mod programmed;
 mod reports;
 
 use std::{collections::BTreeMap, sync::Arc, vec};
@@ -96,6 +97,8 @@ pub(super) struct Plan {
     pub(super) later: usize,
     /// How many resources of a kind are ready, and how many are not.
     pub(super) ready: BTreeMap<Kind, [usize; 2]>,
+    /// When to plan anew though nothing changes.
+    pub(super) due: Option<Timestamp>,
 }
 
 /// What is to be done. `troubles` are told in the statuses.
@@ -108,8 +111,8 @@ pub(super) fn plan(
     troubles: &Troubles,
     now: Timestamp,
 ) -> Plan {
-    let configs = configs::configs(observed, world, judgement, store, prepared, troubles);
-    let reports = reports::reports(observed, judgement, &configs.undelivered, troubles, now);
+    let configs = configs::configs(observed, world, judgement, store, prepared, troubles, now);
+    let reports = reports::reports(observed, judgement, &configs, troubles, now);
     let (mut new, replaced) = mints(observed, judgement);
     let later = reports.later + new.len().saturating_sub(BULK);
     new.truncate(BULK);
@@ -118,7 +121,7 @@ pub(super) fn plan(
     let mut actions = replaced;
     actions.extend(configs.writes);
     actions.extend(in_turn([new, configs.touches, reports.actions]));
-    Plan { actions, later, ready: reports.ready }
+    Plan { actions, later, ready: reports.ready, due: reports.due }
 }
 
 /// Values to make for the first time; and those to replace, with the Secrets that are to go.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use vectoll_crds::{ApiKeyStatus, ModelRouteStatus, TeamStatus};
 
+use super::spend::ToldSpend;
 use crate::{judge::Condition, resolve::ResolvedKey};
 
 /// The longest message of a condition that the API server takes, in bytes.
@@ -20,14 +21,26 @@ pub(super) struct NewStatus {
     pub(super) conditions: Vec<ApiCondition>,
 }
 
+/// What is to become of a status.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Change {
+    /// It is as it should be.
+    Nothing,
+    /// Only what was spent has changed: not before this time.
+    Later(Timestamp),
+    /// It is to be written.
+    Write(NewStatus),
+}
+
 /// The status of an ApiKey, if it differs from the present one.
 pub(super) fn api_key(
     present: Option<&ApiKeyStatus>,
     generation: Option<i64>,
     found: &[Condition],
     key: Option<&ResolvedKey>,
+    spend: &ToldSpend,
     now: Timestamp,
-) -> Option<NewStatus> {
+) -> Change {
     let value = key.map(|key| &key.value);
     let secret_name = value.map(|value| value.secret.name());
     // A key that lost its Secret is still the key that had it.
@@ -41,8 +54,8 @@ pub(super) fn api_key(
             && status.next_rotation == next_rotation
             && are_same(&status.conditions, generation, found)
     });
-    if same {
-        return None;
+    if same && spend.due.is_none_or(|due| due > now) {
+        return spend.due.map_or(Change::Nothing, Change::Later);
     }
     let wanted = ApiKeyStatus {
         observed_generation: generation,
@@ -50,6 +63,7 @@ pub(super) fn api_key(
         secret_name: secret_name.map(str::to_owned),
         key_hint: key_hint.map(str::to_owned),
         next_rotation,
+        spend: spend.spend.clone(),
     };
     let mut patch = patch(&wanted);
     if let Some(fields) = patch.as_object_mut() {
@@ -57,7 +71,7 @@ pub(super) fn api_key(
             fields.entry(optional).or_insert(Value::Null);
         }
     }
-    Some(NewStatus { patch, conditions: wanted.conditions })
+    Change::Write(NewStatus { patch, conditions: wanted.conditions })
 }
 
 /// The status of a Team, if it differs from the present one.
@@ -65,9 +79,18 @@ pub(super) fn team(
     present: Option<&TeamStatus>,
     generation: Option<i64>,
     found: &[Condition],
+    spend: &ToldSpend,
     now: Timestamp,
-) -> Option<NewStatus> {
-    plain(present.map(|status| (status.observed_generation, &*status.conditions)), generation, found, now)
+) -> Change {
+    let conditions_of = present.map(|status| (status.observed_generation, &*status.conditions));
+    if is_told(conditions_of, generation, found) && spend.due.is_none_or(|due| due > now) {
+        return spend.due.map_or(Change::Nothing, Change::Later);
+    }
+    let mut status = plain(conditions_of, generation, found, now);
+    if let (Some(fields), Some(spend)) = (status.patch.as_object_mut(), &spend.spend) {
+        fields.insert("spend".to_owned(), patch(spend));
+    }
+    Change::Write(status)
 }
 
 /// The status of a ModelRoute, if it differs from the present one.
@@ -76,8 +99,16 @@ pub(super) fn route(
     generation: Option<i64>,
     found: &[Condition],
     now: Timestamp,
-) -> Option<NewStatus> {
-    plain(present.map(|status| (status.observed_generation, &*status.conditions)), generation, found, now)
+) -> Change {
+    let present = present.map(|status| (status.observed_generation, &*status.conditions));
+    if is_told(present, generation, found) {
+        return Change::Nothing;
+    }
+    Change::Write(plain(present, generation, found, now))
+}
+
+fn is_told(present: Option<(Option<i64>, &[ApiCondition])>, generation: Option<i64>, found: &[Condition]) -> bool {
+    present.is_some_and(|(observed, present)| observed == generation && are_same(present, generation, found))
 }
 
 /// A status that has nothing but conditions and the generation they are of.
@@ -86,12 +117,9 @@ fn plain(
     generation: Option<i64>,
     found: &[Condition],
     now: Timestamp,
-) -> Option<NewStatus> {
-    if present.is_some_and(|(observed, present)| observed == generation && are_same(present, generation, found)) {
-        return None;
-    }
+) -> NewStatus {
     let conditions = conditions(present.map(|(_, conditions)| conditions), generation, found, now);
-    Some(NewStatus { patch: json!({"observedGeneration": generation, "conditions": conditions}), conditions })
+    NewStatus { patch: json!({"observedGeneration": generation, "conditions": conditions}), conditions }
 }
 
 /// Whether the conditions say what was found. Nearly all of them do, nearly always.
@@ -139,15 +167,25 @@ fn shortened(message: &str) -> &str {
 }
 
 /// Times in the API have no fractions: one that had would come back changed.
-fn whole_second(time: Timestamp) -> Timestamp {
+pub(super) fn whole_second(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
     use super::*;
     use crate::judge::ConditionType;
+
+    /// Nothing was spent.
+    fn no_spend() -> ToldSpend {
+        ToldSpend { spend: None, due: None }
+    }
+
+    fn written(change: Change) -> NewStatus {
+        let Change::Write(status) = change else { panic!("{change:?}") };
+        status
+    }
 
     fn at(time: &str) -> Timestamp {
         time.parse().unwrap()
@@ -156,14 +194,15 @@ mod tests {
     #[test]
     fn what_is_as_it_was_is_not_written_and_keeps_its_time() {
         let found = [Condition::holds(ConditionType::Accepted, "Accepted", "")];
-        let first = team(None, Some(1), &found, at("2026-01-01T00:00:00.5Z")).unwrap();
+        let first = written(team(None, Some(1), &found, &no_spend(), at("2026-01-01T00:00:00.5Z")));
         let status: TeamStatus = serde_json::from_value(first.patch).unwrap();
-        assert_eq!(team(Some(&status), Some(1), &found, at("2026-01-02T00:00:00Z")), None);
+        let same = team(Some(&status), Some(1), &found, &no_spend(), at("2026-01-02T00:00:00Z"));
+        assert_eq!(same, Change::Nothing);
 
         let failed = [Condition::fails(ConditionType::Accepted, "Invalid", "spec.budget.limit: no")];
-        let turned = team(Some(&status), Some(2), &failed, at("2026-01-03T00:00:00Z")).unwrap();
+        let turned = written(team(Some(&status), Some(2), &failed, &no_spend(), at("2026-01-03T00:00:00Z")));
         assert_eq!(turned.conditions.first().unwrap().last_transition_time.0, at("2026-01-03T00:00:00Z"));
-        let same = team(Some(&status), Some(2), &found, at("2026-01-03T00:00:00Z")).unwrap();
+        let same = written(team(Some(&status), Some(2), &found, &no_spend(), at("2026-01-03T00:00:00Z")));
         assert_eq!(same.conditions.first().unwrap().last_transition_time.0, at("2026-01-01T00:00:00Z"));
         assert_eq!(same.conditions.first().unwrap().observed_generation, Some(2));
     }
@@ -171,7 +210,31 @@ mod tests {
     #[test]
     fn what_an_api_key_has_no_more_is_taken_out() {
         let present = ApiKeyStatus { secret_name: Some("alice".to_owned()), ..ApiKeyStatus::default() };
-        let patch = api_key(Some(&present), None, &[], None, at("2026-01-01T00:00:00Z")).unwrap().patch;
+        let patch = written(api_key(Some(&present), None, &[], None, &no_spend(), at("2026-01-01T00:00:00Z"))).patch;
         assert_eq!(patch.get("secretName"), Some(&Value::Null));
+    }
+
+    #[test]
+    fn spend_waits_for_its_time_and_goes_along_with_any_other_change() {
+        let found = [Condition::holds(ConditionType::Accepted, "Accepted", "")];
+        let now = at("2026-01-01T00:00:00Z");
+        let first = written(team(None, Some(1), &found, &no_spend(), now));
+        let status: TeamStatus = serde_json::from_value(first.patch).unwrap();
+        let spend = vectoll_crds::Spend {
+            amount: "1.00".to_owned(),
+            limit: None,
+            remaining: None,
+            resets_at: None,
+            updated_at: Time(now),
+        };
+        let due = at("2026-01-01T00:00:11Z");
+        let told = ToldSpend { spend: Some(spend), due: Some(due) };
+        assert_eq!(team(Some(&status), Some(1), &found, &told, at("2026-01-01T00:00:10Z")), Change::Later(due));
+        let in_time = written(team(Some(&status), Some(1), &found, &told, due));
+        assert_eq!(in_time.patch.pointer("/spend/amount"), Some(&json!("1.00")));
+        let with_an_edit = written(team(Some(&status), Some(2), &found, &told, at("2026-01-01T00:00:01Z")));
+        assert_eq!(with_an_edit.patch.pointer("/spend/amount"), Some(&json!("1.00")));
+        let key = written(api_key(None, Some(1), &found, None, &told, now));
+        assert_eq!(key.patch.pointer("/spend/amount"), Some(&json!("1.00")));
     }
 }

@@ -9,6 +9,7 @@ use kube::{Api, Client};
 
 use super::{metrics::StoreMetrics, observed::Observed, store_secret, watch::Shared};
 use crate::{
+    books::{Heard, Question, Reader},
     cli::{Run, StoreOptions},
     judge::Judgement,
     store::{Access, Keeper, Logins, Master, NamespaceStore, Password, Rotation, Standing, User, Valid, Wanted},
@@ -27,6 +28,7 @@ pub(super) struct Store {
     scope: String,
     rotation: Rotation,
     keeper: Keeper,
+    reader: Reader,
     /// The store and what passwords are derived from, once they are known.
     known: Option<(Access, store_secret::Content)>,
 }
@@ -86,6 +88,13 @@ impl Store {
         let scope = store_keeping.scope(&settings.operator_namespace, &settings.lease)?;
         tracing::info!(store = %access.url, scope, "sidecars count together");
         let metrics = StoreMetrics::register(metrics.registry()).context("failed to set up the metrics")?;
+        let to_hear = shared.clone();
+        let heard = Box::new(move |heard: Heard| {
+            let is_news = to_hear.observed().books.hear(heard);
+            if is_news {
+                to_hear.ring();
+            }
+        });
         let shared = shared.clone();
         let report = Box::new(move |standing: &Standing| {
             metrics.stands(standing);
@@ -99,6 +108,7 @@ impl Store {
             scope,
             rotation: store_keeping.rotation()?,
             keeper: Keeper::start(report),
+            reader: Reader::start(heard),
             known: None,
         }))
     }
@@ -132,6 +142,7 @@ impl Store {
         let (access, content) = self.known.as_ref()?;
         let users = Arc::new(self.users(&content.master, observed, judgement, now));
         self.keeper.keep(access.clone(), &self.scope, users.clone());
+        self.reader.ask(access.clone(), question(observed, judgement));
         let standing = self.keeper.standing();
         let is_held = |namespace: &&String| standing.is_about_to_have(namespace, users.get(*namespace));
         let held = users.keys().filter(is_held).cloned().collect();
@@ -164,6 +175,15 @@ impl Store {
     /// Another replica acts now.
     pub(super) fn rest(&mut self) {
         self.keeper.rest();
+        self.reader.rest();
         self.known = None;
     }
+}
+
+/// What the operator tells of, and only the store knows.
+fn question(observed: &Observed, judgement: &Judgement) -> Question {
+    let pods = observed.pods.iter().map(|(name, _)| name.namespace());
+    let namespaces = pods.chain(observed.api_keys.iter().map(|(name, _)| name.namespace()));
+    let namespaces: BTreeSet<&str> = namespaces.collect();
+    Question { namespaces: namespaces.into_iter().map(str::to_owned).collect(), teams: judgement.accounts() }
 }

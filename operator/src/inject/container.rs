@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, Container, ContainerPort, EnvVar, HTTPGetAction, PodSpec, Probe, ResourceRequirements,
-        SeccompProfile, SecurityContext,
+        Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector, PodSpec,
+        Probe, ResourceRequirements, SeccompProfile, SecurityContext,
     },
     apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
 };
@@ -83,7 +83,14 @@ fn variables(wish: &Wish, settings: &InjectionSettings) -> Vec<EnvVar> {
     }
     let ours =
         pairs.into_iter().map(|(name, value)| EnvVar { name: name.to_owned(), value: Some(value), value_from: None });
-    ours.chain(settings.env.iter().cloned().map(EnvVar::from)).collect()
+    // Which pod says what it serves by. A name that is generated is not known before the pod is made.
+    let field = ObjectFieldSelector { api_version: None, field_path: "metadata.name".to_owned() };
+    let pod_name = EnvVar {
+        name: "VECTOLL_POD_NAME".to_owned(),
+        value: None,
+        value_from: Some(EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() }),
+    };
+    ours.chain([pod_name]).chain(settings.env.iter().cloned().map(EnvVar::from)).collect()
 }
 
 /// `GET /readyz`: a config is loaded, and the sidecar is not about to stop. It does not hang on providers.

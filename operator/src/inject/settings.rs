@@ -149,7 +149,7 @@ pub enum SettingsError {
 }
 
 /// What [`container`](super::container) sets.
-const OURS: [&str; 9] = [
+const OURS: [&str; 10] = [
     "VECTOLL_ADMIN_LISTEN",
     "VECTOLL_CONFIG_DIR",
     "VECTOLL_DRAIN_TIMEOUT_SECONDS",
@@ -158,6 +158,7 @@ const OURS: [&str; 9] = [
     "VECTOLL_LOG",
     "VECTOLL_LOG_FORMAT",
     "VECTOLL_POD_API_KEY",
+    "VECTOLL_POD_NAME",
     "VECTOLL_STATE_DIR",
 ];
 

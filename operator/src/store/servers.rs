@@ -11,7 +11,7 @@ use vectoll_config::Topology;
 use super::{access::Access, users::Step};
 
 /// The longest that connecting and one answer may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// Changes in one pipeline.
 const BATCH: usize = 256;
 
@@ -64,13 +64,22 @@ async fn nodes(access: &Access, host: &str, port: u16) -> RedisResult<Vec<(Strin
     Ok(nodes_of(&nodes, host))
 }
 
-async fn watched(access: &Access, host: &str, port: u16, master: &str) -> RedisResult<Vec<(String, u16)>> {
+async fn watched(access: &Access, host: &str, port: u16, name: &str) -> RedisResult<Vec<(String, u16)>> {
     // Sentinels have logins of their own; the store's is none of their business.
     let mut connection = open(access, host, port, false).await?;
-    let ask = |what: &str| cmd("SENTINEL").arg(what).arg(master).to_owned();
-    let address: (String, u16) = ask("GET-MASTER-ADDR-BY-NAME").query_async(&mut connection).await?;
-    let replicas: Vec<HashMap<String, String>> = ask("REPLICAS").query_async(&mut connection).await?;
+    let address = master(&mut connection, name).await?;
+    let replicas: Vec<HashMap<String, String>> =
+        cmd("SENTINEL").arg("REPLICAS").arg(name).query_async(&mut connection).await?;
     Ok([address].into_iter().chain(replicas.iter().filter_map(replica_of)).collect())
+}
+
+/// The address of a master, by one Sentinel.
+pub(super) async fn master_of(access: &Access, host: &str, port: u16, name: &str) -> RedisResult<(String, u16)> {
+    master(&mut open(access, host, port, false).await?, name).await
+}
+
+async fn master(connection: &mut MultiplexedConnection, name: &str) -> RedisResult<(String, u16)> {
+    cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(name).query_async(connection).await
 }
 
 /// The addresses in the answer to `CLUSTER NODES`: `<id> <ip:port@bus-port[,hostname]> <flags> …`, a line each (Redis Cluster
@@ -100,7 +109,8 @@ fn replica_of(fields: &HashMap<String, String>) -> Option<(String, u16)> {
     Some((fields.get("ip")?.clone(), fields.get("port")?.parse().ok()?))
 }
 
-async fn open(access: &Access, host: &str, port: u16, as_admin: bool) -> RedisResult<MultiplexedConnection> {
+/// Connects to one server: as the administrator, or as nobody.
+pub(super) async fn open(access: &Access, host: &str, port: u16, as_admin: bool) -> RedisResult<MultiplexedConnection> {
     let host = host.to_owned();
     let mut login = RedisConnectionInfo::default().set_skip_set_lib_name();
     if as_admin {

@@ -11,6 +11,7 @@ mod key;
 mod money;
 mod name;
 mod pattern;
+mod period;
 mod position;
 mod read;
 pub mod store;
@@ -22,6 +23,7 @@ pub use key::{KEY_PREFIX, KeyHash, KeyHashError, POD_KEY, checksum, has_valid_ch
 pub use money::{MoneyError, PicoUsd, Price};
 pub use name::{NameError, ObjectName, Uid};
 pub use pattern::{ModelPattern, PatternError};
+pub use period::{Stretch, stretch};
 pub use position::line_of;
 pub use read::{ConfigError, check_v1, read_v1, write_v1};
 pub use store_url::{StoreUrl, StoreUrlError, Topology};

@@ -26,15 +26,14 @@ use std::{
 
 use tokio::sync::{Notify, oneshot};
 use vectoll_config::{
-    PicoUsd, Uid,
+    PicoUsd, Uid, stretch,
     v1::{Budget, Limits},
 };
 
 pub(crate) use self::holding::{account_name, period_of};
 use self::session::{Outcome, Session};
 use super::{
-    Account, Ask, Charge, Denial, Exhausted, Holder, Open, Reserved, Retry, Spending, Standing, Used, budget::stretch,
-    users::Users,
+    Account, Ask, Charge, Denial, Exhausted, Holder, Open, Reserved, Retry, Spending, Standing, Used, users::Users,
 };
 use crate::{
     clock::{Clock, Now},

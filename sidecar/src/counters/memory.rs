@@ -12,12 +12,12 @@ use std::{
 use jiff::Timestamp;
 use slab::Slab;
 use vectoll_config::{
-    PicoUsd, Uid,
+    PicoUsd, Uid, stretch,
     v1::{Budget, Limits},
 };
 
 use self::count::{Count, tighten};
-use super::{Account, Ask, Charge, Denial, Open, Standing, Used, budget::stretch, users::Users, window::slot_of};
+use super::{Account, Ask, Charge, Denial, Open, Standing, Used, users::Users, window::slot_of};
 use crate::clock::Now;
 
 pub use remembered::Remembered;

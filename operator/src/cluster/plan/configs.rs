@@ -12,6 +12,7 @@ use super::{Action, Prepared, Target, Troubles};
 use crate::{
     cluster::{
         config::Files,
+        delivered::Parts,
         names,
         observed::{Config, Observed, Sidecar},
         store::Delivery,
@@ -61,6 +62,8 @@ pub(super) struct Configs {
     pub(super) touches: Vec<Action>,
     /// Keys that do not reach the sidecars.
     pub(super) undelivered: BTreeMap<ObjectName, Undelivered>,
+    /// Since when each resource stands in a namespace's config as it is.
+    pub(super) parts: BTreeMap<String, Arc<Parts>>,
 }
 
 /// The name of a namespace's config Secret.
@@ -75,6 +78,7 @@ pub(super) fn configs(
     store: Option<&Delivery>,
     prepared: &mut Prepared,
     troubles: &Troubles,
+    now: Timestamp,
 ) -> Configs {
     let mut found = Configs::default();
     let mut contracts: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
@@ -92,15 +96,19 @@ pub(super) fn configs(
             found.undelivered.extend(keys.map(|name| (name.clone(), why.clone())));
         };
         let name = config_name(namespace);
+        let contracts = contracts.get(namespace);
+        let delivery = if contracts.is_some() { Credentials::Deliver } else { Credentials::Withhold };
+        let config = judgement.config(world, namespace, delivery, store.map(|store| store.of(namespace)));
+        let behind = |last: Option<&Arc<Files>>, config| Files::parts_behind(last.map(|last| &**last), config, now);
         if observed.other_secrets.get(&name).is_some() || observed.key_secrets.get(&name).is_some() {
             // Never written over. What a sidecar has read before stays in force there.
             tell_all(&Undelivered::blocked());
+            found.parts.insert((*namespace).to_owned(), behind(prepared.get(*namespace), &config));
             continue;
         }
         if let Some(error) = troubles.get(&Target::Config((*namespace).to_owned())) {
             tell_all(&Undelivered::new("WriteFailed", format!("the config Secret cannot be written: {error}")));
         }
-        let contracts = contracts.get(namespace);
         // One file for each version that is read there; so far there is one.
         if let Some(unknown) = contracts.and_then(|read| read.iter().find(|version| **version != CONTRACT)) {
             let message = format!(
@@ -109,30 +117,34 @@ pub(super) fn configs(
             );
             tell_all(&Undelivered::new("ContractUnknown", message));
         }
-        let delivery = if contracts.is_some() { Credentials::Deliver } else { Credentials::Withhold };
         if contracts.is_some() && store.is_some_and(|store| store.holds_back(namespace)) {
             // A sidecar is never handed a password that does not work yet.
+            found.parts.insert((*namespace).to_owned(), behind(prepared.get(*namespace), &config));
             continue;
         }
-        let config = judgement.config(world, namespace, delivery, store.map(|store| store.of(namespace)));
         let present = observed.configs.get(&name);
         let generation = present.map_or(0, |seen| seen.value.generation);
         let age = |name: &ObjectName| world.api_keys.get(name).map(|object| (object.created, name.clone()));
         // A Secret that was lost does not begin at one again: sidecars and pods know how far it was.
         let touched = observed.pods.in_namespace(namespace).filter_map(|(_, seen)| seen.value.touched).max();
-        let next = generation.max(touched.unwrap_or_default()) + 1;
+        let next = generation.max(touched.unwrap_or_default()).max(observed.acknowledged_in(namespace)) + 1;
         let in_force = |files: &Arc<Files>| present.is_some_and(|seen| seen.value.hash == files.hash);
         let last = prepared.remove(*namespace);
-        let unchanged = match &last {
-            Some(last) => Some(last.clone()).filter(|last| last.are_of(&config)),
+        let unchanged = if let Some(last) = &last {
+            Some(last.clone()).filter(|last| last.are_of(&config))
+        } else {
             // As after a start: it may be what is in force.
-            None => Files::make(config.clone(), generation, age).ok().map(Arc::new).filter(in_force),
+            let written = present.and_then(|seen| seen.value.written_at).unwrap_or(now);
+            Files::make(config.clone(), generation, None, written, age).ok().map(Arc::new).filter(in_force)
         };
+        // What has no place in between: otherwise sidecars may have served by something that nobody here knows of.
+        let last_in_force = last.as_ref().filter(|last| in_force(last) || last.generation == next).map(|last| &**last);
         let files = match unchanged.filter(|files| in_force(files) || files.generation == next) {
             Some(files) => files,
-            None => match Files::make(config, next, age) {
+            None => match Files::make(config.clone(), next, last_in_force, now, age) {
                 Ok(files) => Arc::new(files),
                 Err(error) => {
+                    found.parts.insert((*namespace).to_owned(), behind(last.as_ref(), &config));
                     // The sidecars would refuse it whole: what is in force stays, and it is said.
                     tracing::error!(namespace, error = format!("{error:#}"), "a config that no sidecar would take");
                     tell_all(&Undelivered::new("ConfigInvalid", format!("a fault of the operator's: {error:#}")));
@@ -147,6 +159,7 @@ pub(super) fn configs(
             let (namespace, present) = ((*namespace).to_owned(), present.map(|seen| seen.version));
             found.writes.push(Action::WriteConfig { namespace, files: files.clone(), present });
         }
+        found.parts.insert((*namespace).to_owned(), files.parts.clone());
         prepared.insert((*namespace).to_owned(), files);
     }
     for (name, seen) in observed.configs.iter().filter(|(name, _)| !needed.contains(name.namespace())) {

@@ -2,15 +2,21 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as ApiCondition;
 use vectoll_config::ObjectName;
 
-use super::{Action, BULK, Target, Troubles, Turn, configs::Undelivered};
+use super::{
+    Action, BULK, Target, Troubles, Turn,
+    configs::{Configs, Undelivered},
+    programmed::Programmed,
+};
 use crate::{
+    books::Account,
     cluster::{
         observed::Observed,
-        status::{self, NewStatus},
+        spend,
+        status::{self, Change, NewStatus},
     },
     judge::{Condition, ConditionType, Judgement, Status},
     world::Kind,
@@ -18,6 +24,8 @@ use crate::{
 
 /// The reason of a key that has no value yet.
 const PENDING: &str = "SecretPending";
+/// When to look again at what is on its way: acknowledgements are read as often.
+const SOON: SignedDuration = SignedDuration::from_secs(2);
 
 /// What is to be told.
 #[derive(Debug, Default)]
@@ -28,17 +36,22 @@ pub(super) struct Reports {
     pub(super) later: usize,
     /// How many resources of a kind are ready, and how many are not.
     pub(super) ready: BTreeMap<Kind, [usize; 2]>,
+    /// When to look again though nothing changes.
+    pub(super) due: Option<Timestamp>,
 }
 
 pub(super) fn reports(
     observed: &Observed,
     judgement: &Judgement,
-    undelivered: &BTreeMap<ObjectName, Undelivered>,
+    configs: &Configs,
     troubles: &Troubles,
     now: Timestamp,
 ) -> Reports {
     let mut actions = Vec::new();
     let mut later = 0;
+    let mut due: Option<Timestamp> = None;
+    let mut look_again = |at: Timestamp| due = Some(due.map_or(at, |due| due.min(at)));
+    let programmed = Programmed::new(observed, &configs.parts);
     let mut ready: BTreeMap<Kind, [usize; 2]> =
         [Kind::ApiKey, Kind::Team, Kind::ModelRoute].into_iter().map(|kind| (kind, [0; 2])).collect();
     let stuck: BTreeMap<&ObjectName, String> = judgement
@@ -51,28 +64,48 @@ pub(super) fn reports(
         .collect();
     for (of, found) in &judgement.conditions {
         let name = &of.name;
-        let mut found = Cow::Borrowed(found);
+        let mut found = Cow::Borrowed(&**found);
         let (uid, before, status) = match of.kind {
             Kind::ApiKey => {
                 let Some(seen) = observed.api_keys.get(name) else { continue };
+                let conditions = seen.value.status.as_ref().map(|status| &*status.conditions);
+                if programmed.tell(of, conditions, seen.value.generation, &mut found) {
+                    look_again(now.saturating_add(SOON).unwrap_or(now));
+                }
                 if let Some(error) = stuck.get(name) {
                     not_written(found.to_mut(), error);
                 }
-                if let Some(why) = undelivered.get(name) {
+                if let Some(why) = configs.undelivered.get(name) {
                     not_programmed(found.to_mut(), why);
                 }
                 let (of, present) = (&seen.value.object, seen.value.status.as_ref());
-                let status = status::api_key(present, seen.value.generation, &found, judgement.key(name), now);
+                let key = judgement.key(name);
+                let money = key.and_then(|resolved| {
+                    let team = judgement.team(&resolved.key.team)?;
+                    observed.books.money(team, &Account::Key(resolved.key.uid.clone()))
+                });
+                let spend = spend::told(present.and_then(|status| status.spend.as_ref()), money, now);
+                let status = status::api_key(present, seen.value.generation, &found, key, &spend, now);
                 (of.uid.clone(), present.map(|status| &status.conditions), status)
             }
             Kind::Team => {
                 let Some(seen) = observed.teams.get(name) else { continue };
+                let conditions = seen.value.status.as_ref().map(|status| &*status.conditions);
+                if programmed.tell(of, conditions, seen.value.generation, &mut found) {
+                    look_again(now.saturating_add(SOON).unwrap_or(now));
+                }
                 let (of, present) = (&seen.value.object, seen.value.status.as_ref());
-                let status = status::team(present, seen.value.generation, &found, now);
+                let money = observed.books.money(&of.uid, &Account::Team);
+                let spend = spend::told(present.and_then(|status| status.spend.as_ref()), money, now);
+                let status = status::team(present, seen.value.generation, &found, &spend, now);
                 (of.uid.clone(), present.map(|status| &status.conditions), status)
             }
             Kind::ModelRoute => {
                 let Some(seen) = observed.routes.get(name) else { continue };
+                let conditions = seen.value.status.as_ref().map(|status| &*status.conditions);
+                if programmed.tell(of, conditions, seen.value.generation, &mut found) {
+                    look_again(now.saturating_add(SOON).unwrap_or(now));
+                }
                 let (of, present) = (&seen.value.object, seen.value.status.as_ref());
                 let status = status::route(present, seen.value.generation, &found, now);
                 (of.uid.clone(), present.map(|status| &status.conditions), status)
@@ -82,6 +115,14 @@ pub(super) fn reports(
         *(if found.iter().any(is_ready_now) { is_ready } else { is_not }) += 1;
         // A key that is about to get its value is told of when it has it.
         let is_new = before.is_none() && found.iter().any(|condition| condition.reason == PENDING);
+        let status = match status {
+            Change::Nothing => None,
+            Change::Later(at) => {
+                look_again(at);
+                None
+            }
+            Change::Write(status) => Some(status),
+        };
         if let Some(status) = status.filter(|_| !is_new) {
             let turned = turned(before.map(Vec::as_slice), &status);
             if actions.len() < BULK {
@@ -91,7 +132,7 @@ pub(super) fn reports(
             }
         }
     }
-    Reports { actions, later, ready }
+    Reports { actions, later, ready, due }
 }
 
 fn is_ready_now(condition: &Condition) -> bool {

@@ -19,6 +19,8 @@ use crate::{
     store,
 };
 
+mod programmed;
+
 const NOW: &str = "2026-01-10T00:00:00Z";
 
 fn now() -> Timestamp {
@@ -61,8 +63,15 @@ fn give_value(observed: &mut Observed, key: &str) {
 }
 
 fn sidecar(observed: &mut Observed, pod: &str, touched: Option<u64>, contract: &str) {
-    let sidecar =
-        Sidecar { uid: Uid::new(pod), created: None, touched, contract: contract.to_owned(), lives: true, runs: true };
+    let sidecar = Sidecar {
+        uid: Uid::new(pod),
+        created: None,
+        touched,
+        contract: contract.to_owned(),
+        lives: true,
+        runs: true,
+        up: true,
+    };
     observed.pods.put(name(pod), 1, sidecar);
 }
 

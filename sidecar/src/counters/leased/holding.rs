@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use vectoll_config::{PicoUsd, Uid, store::period_name, v1::Budget};
+use vectoll_config::{PicoUsd, Uid, store::period_name, stretch, v1::Budget};
 
 use super::{
     pool::{Part, Pool},
@@ -11,7 +11,7 @@ use super::{
     slots::Slots,
 };
 use crate::{
-    counters::{Account, Charge, Payer, budget::stretch},
+    counters::{Account, Charge, Payer},
     store::protocol::{AccountName, PeriodName, Rate},
 };
 

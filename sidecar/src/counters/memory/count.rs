@@ -3,15 +3,11 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use vectoll_config::{PicoUsd, v1::Budget};
+use vectoll_config::{PicoUsd, Stretch, stretch, v1::Budget};
 
 use crate::{
     clock::Now,
-    counters::{
-        Account, Ask, Charge, Denial, Exhausted, Payer, Quota, Retry, Scope,
-        budget::{Stretch, stretch},
-        window::Window,
-    },
+    counters::{Account, Ask, Charge, Denial, Exhausted, Payer, Quota, Retry, Scope, window::Window},
 };
 
 /// Ways of setting a budget that are remembered at once.

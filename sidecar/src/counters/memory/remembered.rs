@@ -4,12 +4,12 @@ use std::{collections::HashSet, sync::Arc};
 
 use jiff::Timestamp;
 use vectoll_config::{
-    PicoUsd, ZoneName,
+    PicoUsd, ZoneName, stretch,
     v1::{Budget, Period},
 };
 
 use super::{Memory, Table, count::Purse};
-use crate::counters::{Account, Charge, OTHER, Payer, budget::stretch};
+use crate::counters::{Account, Charge, OTHER, Payer};
 
 /// A budget's money as it is kept over a restart.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -1,19 +1,20 @@
-//! Calendar periods of budgets.
+//! Calendar periods of budgets: the same for whoever spends and for whoever tells of it.
 
 use jiff::{Timestamp, ToSpan, Zoned, civil::Weekday};
-use vectoll_config::v1::{Budget, Period};
+
+use crate::v1::{Budget, Period};
 
 /// A stretch of time that a budget covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Stretch {
+pub struct Stretch {
     /// Its first moment.
-    pub(super) start: Timestamp,
+    pub start: Timestamp,
     /// The first moment after it; none: it never ends.
-    pub(super) end: Option<Timestamp>,
+    pub end: Option<Timestamp>,
 }
 
 /// The period of a budget that a moment lies in, by the calendar of its zone.
-pub(super) fn stretch(budget: &Budget, at: Timestamp) -> Stretch {
+pub fn stretch(budget: &Budget, at: Timestamp) -> Stretch {
     let now = at.to_zoned(budget.time_zone.zone().clone());
     calendar(budget.period, &now).unwrap_or(Stretch { start: Timestamp::MIN, end: None })
 }
@@ -42,9 +43,8 @@ fn calendar(period: Period, now: &Zoned) -> Option<Stretch> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-    use vectoll_config::{PicoUsd, ZoneName};
-
     use super::*;
+    use crate::{PicoUsd, ZoneName};
 
     fn of(period: Period, zone: &str, at: &str) -> (String, String) {
         let time_zone = ZoneName::try_from(zone.to_owned()).unwrap();

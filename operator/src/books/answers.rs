@@ -1,0 +1,211 @@
+//! Which fields of the store stand for what. Pure. The names are those of [`vectoll_config::store`].
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::{Timestamp, tz::TimeZone};
+use vectoll_config::{
+    PicoUsd, Stretch, Uid,
+    store::{Acknowledgement, money_key, month_key, period_name, total_key},
+    stretch,
+    v1::Budget,
+};
+
+use super::question::TeamQuestion;
+
+/// A sidecar that was not heard of for so long does not live, in milliseconds: what the sidecars hold of each other, too.
+const LIVE_MS: u64 = 10_000;
+/// Series that one command asks for.
+const SERIES: usize = 256;
+
+/// A sidecar that lives.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Live {
+    /// The generation of the config that it serves by.
+    pub generation: u64,
+    /// Its pod; empty outside a cluster.
+    pub pod: String,
+}
+
+/// The sidecars of a namespace that were heard of lately, from the fields of its hash and the store's own time.
+pub(super) fn live(fields: &HashMap<String, String>, now_ms: u64) -> Vec<Live> {
+    let live = |text: &String| {
+        let Acknowledgement { generation, at_ms, pod } = Acknowledgement::read(text)?;
+        (now_ms.saturating_sub(at_ms) <= LIVE_MS).then_some(Live { generation, pod })
+    };
+    let mut live: Vec<Live> = fields.values().filter_map(live).collect();
+    // A hash has no order: sorted, so that the same reads the same.
+    live.sort();
+    live
+}
+
+/// Who spends.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Account {
+    /// The Team.
+    Team,
+    /// A key of it.
+    Key(Uid),
+}
+
+/// What is counted for ever.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Series {
+    /// An account's calls.
+    Of(Account),
+    /// The Team's calls that a provider may have charged.
+    Unsettled,
+}
+
+/// What was counted for ever.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Calls.
+    pub requests: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// Money.
+    pub spent: PicoUsd,
+}
+
+/// What was spent in a period.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Money {
+    /// The budget whose period it is; none: it is the calendar month in UTC.
+    pub budget: Option<Budget>,
+    /// The end of the period; none: it has none.
+    pub ends: Option<Timestamp>,
+    /// How much.
+    pub spent: Spent,
+}
+
+/// Money, spent and promised.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spent {
+    /// Spent.
+    pub spent: PicoUsd,
+    /// Held by sidecars for calls to come, under way, or just settled.
+    pub held: PicoUsd,
+}
+
+/// What was read of a Team.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TeamBooks {
+    /// All there ever was.
+    pub totals: BTreeMap<Series, Totals>,
+    /// What was spent in the present period.
+    pub money: BTreeMap<Account, Money>,
+}
+
+/// One command: some fields of a hash.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Fields {
+    pub(super) key: String,
+    pub(super) names: Vec<String>,
+    stands_for: StandsFor,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum StandsFor {
+    /// Three fields for each: requests, tokens, money.
+    Totals(Vec<Series>),
+    /// One field for each.
+    Month(Vec<Account>, Option<Timestamp>),
+    /// What is spent, and what is held.
+    Budget(Account, Budget, Option<Timestamp>),
+}
+
+impl Account {
+    fn name(&self) -> String {
+        match self {
+            Self::Team => "t".to_owned(),
+            Self::Key(key) => format!("k:{key}"),
+        }
+    }
+}
+
+impl Series {
+    fn name(&self) -> String {
+        match self {
+            Self::Of(account) => account.name(),
+            Self::Unsettled => "unsettled".to_owned(),
+        }
+    }
+}
+
+/// What to ask for of a Team at a moment.
+pub(super) fn fields(team: &Uid, of: &TeamQuestion, now: Timestamp) -> Vec<Fields> {
+    let TeamQuestion { budget, keys } = of;
+    let accounts: Vec<(Account, Option<&Budget>)> = [(Account::Team, budget.as_ref())]
+        .into_iter()
+        .chain(keys.iter().map(|(key, budget)| (Account::Key(key.clone()), budget.as_ref())))
+        .collect();
+    let mut all = Vec::new();
+    let series: Vec<Series> = [Series::Unsettled]
+        .into_iter()
+        .chain(accounts.iter().map(|(account, _)| Series::Of(account.clone())))
+        .collect();
+    for series in series.chunks(SERIES) {
+        let names = series.iter().flat_map(|series| ["r", "t", "p"].map(|what| format!("{}:{what}", series.name())));
+        let names = names.collect();
+        all.push(Fields { key: total_key(team), names, stands_for: StandsFor::Totals(series.to_vec()) });
+    }
+    let (month, ends) = month_of(now);
+    let unbounded: Vec<Account> =
+        accounts.iter().filter(|(_, budget)| budget.is_none()).map(|(account, _)| account.clone()).collect();
+    for accounts in unbounded.chunks(SERIES) {
+        let names = accounts.iter().map(|account| format!("{}:p", account.name())).collect();
+        all.push(Fields { key: month_key(team, &month), names, stands_for: StandsFor::Month(accounts.to_vec(), ends) });
+    }
+    for (account, budget) in accounts {
+        let Some(budget) = budget else { continue };
+        let Stretch { start, end } = stretch(budget, now);
+        // What never ends has no beginning that would tell it from another.
+        let period = period_name(budget.period, &budget.time_zone, end.map(|_| start));
+        let key = money_key(team, &account.name(), &period);
+        let names = ["s", "r"].map(str::to_owned).to_vec();
+        all.push(Fields { key, names, stands_for: StandsFor::Budget(account, budget.clone(), end) });
+    }
+    all
+}
+
+/// The calendar month in UTC, and when it ends.
+fn month_of(now: Timestamp) -> (String, Option<Timestamp>) {
+    let now = now.to_zoned(TimeZone::UTC);
+    let next = now.date().last_of_month().tomorrow().ok().and_then(|first| first.to_zoned(TimeZone::UTC).ok());
+    (now.strftime("%Y-%m").to_string(), next.map(|first| first.timestamp()))
+}
+
+impl TeamBooks {
+    /// Takes in the values of the fields. Of what is no number nothing is known: it is left out, never taken for nothing.
+    pub(super) fn take(&mut self, fields: &Fields, values: &[Option<String>]) {
+        let Fields { key: _, names: _, stands_for } = fields;
+        let mut values = values.iter().map(|value| value.as_deref().map_or(Some(0), |text| text.parse::<u64>().ok()));
+        let mut next = || values.next().flatten();
+        match stands_for {
+            StandsFor::Totals(series) => {
+                for series in series {
+                    if let (Some(requests), Some(tokens), Some(pico)) = (next(), next(), next()) {
+                        self.totals.insert(series.clone(), Totals { requests, tokens, spent: PicoUsd::new(pico) });
+                    }
+                }
+            }
+            StandsFor::Month(accounts, ends) => {
+                for account in accounts {
+                    if let Some(pico) = next() {
+                        let spent = Spent { spent: PicoUsd::new(pico), held: PicoUsd::ZERO };
+                        self.money.insert(account.clone(), Money { budget: None, ends: *ends, spent });
+                    }
+                }
+            }
+            StandsFor::Budget(account, budget, ends) => {
+                if let (Some(spent), Some(held)) = (next(), next()) {
+                    let spent = Spent { spent: PicoUsd::new(spent), held: PicoUsd::new(held) };
+                    self.money.insert(account.clone(), Money { budget: Some(budget.clone()), ends: *ends, spent });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

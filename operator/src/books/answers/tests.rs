@@ -1,0 +1,85 @@
+//! Names and numbers as sidecars write them.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use vectoll_config::{
+    ZoneName,
+    v1::{Budget, Period},
+};
+
+use super::*;
+
+fn at(time: &str) -> Timestamp {
+    time.parse().unwrap()
+}
+
+fn budget(period: Period, zone: &str) -> Budget {
+    Budget { limit: "1.00".parse().unwrap(), period, time_zone: ZoneName::try_from(zone.to_owned()).unwrap() }
+}
+
+fn texts(values: &[&str]) -> Vec<Option<String>> {
+    values.iter().map(|value| (!value.is_empty()).then(|| (*value).to_owned())).collect()
+}
+
+#[test]
+fn a_sidecar_lives_for_ten_seconds_after_its_last_word() {
+    let fields: HashMap<String, String> =
+        [("a", "7 20000 app-1"), ("b", "6 10000 app-2"), ("c", "5 9999 app-3"), ("d", "9 20000"), ("e", "gibberish")]
+            .into_iter()
+            .map(|(sidecar, text)| (sidecar.to_owned(), text.to_owned()))
+            .collect();
+    let found = live(&fields, 20_000);
+    let found: Vec<(u64, &str)> = found.iter().map(|live| (live.generation, &*live.pod)).collect();
+    assert_eq!(found, [(6, "app-2"), (7, "app-1"), (9, "")]);
+}
+
+#[test]
+fn fields_are_those_that_sidecars_write() {
+    let keys = [("with", Some(budget(Period::Daily, "Europe/Berlin"))), ("without", None)];
+    let keys = keys.into_iter().map(|(key, budget)| (Uid::new(key), budget)).collect();
+    let of = TeamQuestion { budget: Some(budget(Period::Total, "UTC")), keys };
+    let asked = fields(&Uid::new("T"), &of, at("2026-11-30T23:30:00Z"));
+    let asked: Vec<(&str, Vec<&str>)> =
+        asked.iter().map(|fields| (&*fields.key, fields.names.iter().map(String::as_str).collect())).collect();
+    let totals = "unsettled:r unsettled:t unsettled:p t:r t:t t:p k:with:r k:with:t k:with:p k:without:r k:without:t k:without:p";
+    assert_eq!(
+        asked,
+        [
+            ("vectoll:{T}:total", totals.split(' ').collect()),
+            // In Berlin it is December.
+            ("vectoll:{T}:month:2026-11", vec!["k:without:p"]),
+            ("vectoll:{T}:m:t:Total/UTC/0", vec!["s", "r"]),
+            ("vectoll:{T}:m:k:with:Daily/Europe/Berlin/1796079600", vec!["s", "r"]),
+        ]
+    );
+}
+
+#[test]
+fn what_was_never_written_is_nothing_and_what_is_no_number_is_unknown() {
+    let of = TeamQuestion { budget: Some(budget(Period::Monthly, "UTC")), keys: BTreeMap::new() };
+    let asked = fields(&Uid::new("T"), &of, at("2026-12-31T12:00:00Z"));
+    let mut books = TeamBooks::default();
+    books.take(&asked[0], &texts(&["", "", "", "3", "40", "x"]));
+    books.take(&asked[1], &texts(&["1500000000000", ""]));
+    assert_eq!(books.totals.get(&Series::Unsettled), Some(&Totals::default()));
+    assert_eq!(books.totals.get(&Series::Of(Account::Team)), None);
+    let money = &books.money[&Account::Team];
+    assert_eq!((money.spent.spent.to_string(), money.spent.held), ("1.50".to_owned(), PicoUsd::ZERO));
+    assert_eq!(money.ends, Some(at("2027-01-01T00:00:00Z")));
+    books.take(&asked[0], &texts(&["1", "2", "3", "3", "40", "500"]));
+    let totals = books.totals[&Series::Of(Account::Team)];
+    assert_eq!((totals.requests, totals.tokens, totals.spent), (3, 40, PicoUsd::new(500)));
+    assert_eq!(books.totals[&Series::Unsettled].tokens, 2);
+}
+
+#[test]
+fn a_team_of_many_keys_is_asked_of_in_parts_and_nothing_is_left_out() {
+    let keys = (0..1_000).map(|n| (Uid::new(&n.to_string()), None)).collect();
+    let asked = fields(&Uid::new("T"), &TeamQuestion { budget: None, keys }, at("2026-12-31T12:00:00Z"));
+    assert!(asked.iter().all(|fields| fields.names.len() <= 3 * SERIES));
+    let mut books = TeamBooks::default();
+    for fields in &asked {
+        books.take(fields, &vec![Some("1".to_owned()); fields.names.len()]);
+    }
+    assert_eq!((books.totals.len(), books.money.len()), (1_002, 1_001));
+}

@@ -1,0 +1,23 @@
+//! What is to be read of the store.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use vectoll_config::{Uid, v1::Budget};
+
+/// What is to be read.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Question {
+    /// Namespaces whose sidecars are to be heard of.
+    pub namespaces: BTreeSet<String>,
+    /// Teams that have keys.
+    pub teams: BTreeMap<Uid, TeamQuestion>,
+}
+
+/// What is to be read of a Team.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TeamQuestion {
+    /// Its budget.
+    pub budget: Option<Budget>,
+    /// Its keys, with theirs.
+    pub keys: BTreeMap<Uid, Option<Budget>>,
+}

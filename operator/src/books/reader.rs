@@ -1,0 +1,216 @@
+//! Reads the store while its replica leads: acknowledgements every two seconds, spend every five.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::{Duration, Instant},
+};
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use redis::{Pipeline, RedisError};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use vectoll_config::{Uid, store::live_key};
+
+use super::{
+    Acknowledgements,
+    answers::{self, Live, TeamBooks},
+    question::{Question, TeamQuestion},
+};
+use crate::store::{Access, Connection};
+
+/// How often acknowledgements are read.
+const EVERY: Duration = Duration::from_secs(2);
+/// How often spend is.
+const SPEND_EVERY: Duration = Duration::from_secs(5);
+/// The longest that one reading may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Questions that wait for their answers at the same time.
+const ABREAST: usize = 16;
+/// Commands in one pipeline.
+const BATCH: usize = 256;
+/// Pauses after failures: they double from the first to the last.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LAST_PAUSE: Duration = Duration::from_secs(15);
+/// Silence that lasts so long is told.
+const TOLD_AFTER: Duration = Duration::from_secs(30);
+
+/// What was heard.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// The sidecars that live, by namespace, at a moment of the operator's clock.
+    Live {
+        /// When.
+        at: Timestamp,
+        /// Who.
+        live: BTreeMap<String, Vec<Live>>,
+    },
+    /// What was spent, by Team.
+    Spend(BTreeMap<Uid, TeamBooks>),
+    /// Nothing, which is worth telling.
+    Nothing(Acknowledgements),
+    /// Another replica reads now.
+    Rests,
+}
+
+/// Told of all that is heard.
+pub type Report = Box<dyn Fn(Heard) + Send + Sync>;
+
+/// The store does not say what it is asked for.
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error("failed to log in")]
+    LogIn(#[source] RedisError),
+    #[error("failed to read what sidecars acknowledge")]
+    Acknowledgements(#[source] RedisError),
+    #[error("failed to read what was spent")]
+    Spend(#[source] RedisError),
+    #[error("no answer in {PATIENCE:?}")]
+    Slow,
+}
+
+/// The reader. It ends when it is dropped.
+pub struct Reader {
+    wish: watch::Sender<Option<(Access, Question)>>,
+    task: JoinHandle<()>,
+}
+
+impl Reader {
+    /// Starts; nothing is read before [`Reader::ask`] says what.
+    pub fn start(report: Report) -> Self {
+        let (wish, wishes) = watch::channel(None);
+        let reading = Reading { wishes, report, connection: None, spend_due: Instant::now(), silent_since: None };
+        Self { wish, task: tokio::spawn(reading.run()) }
+    }
+
+    /// Reads this from now on.
+    pub fn ask(&self, access: Access, question: Question) {
+        let wish = Some((access, question));
+        self.wish.send_if_modified(|present| {
+            let is_new = *present != wish;
+            *present = wish;
+            is_new
+        });
+    }
+
+    /// Leaves it to others.
+    pub fn rest(&self) {
+        self.wish.send_if_modified(|present| present.take().is_some());
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Reading {
+    wishes: watch::Receiver<Option<(Access, Question)>>,
+    report: Report,
+    /// With whose login it was made.
+    connection: Option<(Access, Connection)>,
+    spend_due: Instant,
+    /// Since when, how often, and the last error.
+    silent_since: Option<(Instant, u32, String)>,
+}
+
+impl Reading {
+    async fn run(mut self) {
+        loop {
+            let wish = self.wishes.borrow_and_update().clone();
+            let Some((access, question)) = wish else {
+                self.connection = None;
+                self.silent_since = None;
+                self.spend_due = Instant::now();
+                (self.report)(Heard::Rests);
+                if self.wishes.changed().await.is_err() {
+                    return;
+                }
+                continue;
+            };
+            let read = timeout(PATIENCE, self.read(&access, &question)).await;
+            let pause = match read.unwrap_or(Err(ReadError::Slow)) {
+                Ok(()) => {
+                    if self.silent_since.take().is_some() {
+                        tracing::info!(store = %access.url, "the store is read again");
+                    }
+                    EVERY
+                }
+                Err(error) => self.failed(&access, error),
+            };
+            // Other questions wait for their turn: each new key is one.
+            let resigned = async { self.wishes.wait_for(Option::is_none).await.is_ok() };
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = resigned => {}
+            }
+        }
+    }
+
+    async fn read(&mut self, access: &Access, question: &Question) -> Result<(), ReadError> {
+        let connection = match self.connection.take().filter(|(of, _)| of == access) {
+            Some((_, connection)) => connection,
+            None => Connection::open(access).await.map_err(ReadError::LogIn)?,
+        };
+        let at = Timestamp::now();
+        let live = acknowledgements(&connection, question).await.map_err(ReadError::Acknowledgements)?;
+        (self.report)(Heard::Live { at, live });
+        if self.spend_due <= Instant::now() {
+            let teams = spend(&connection, question, at).await.map_err(ReadError::Spend)?;
+            (self.report)(Heard::Spend(teams));
+            self.spend_due = Instant::now() + SPEND_EVERY;
+        }
+        self.connection = Some((access.clone(), connection));
+        Ok(())
+    }
+
+    fn failed(&mut self, access: &Access, error: ReadError) -> Duration {
+        let error = format!("{:#}", anyhow::Error::from(error));
+        let (since, failures, known) = self.silent_since.take().unwrap_or_else(|| (Instant::now(), 0, String::new()));
+        if known != error {
+            tracing::warn!(store = %access.url, error, "the store cannot be read; it is tried again");
+        }
+        self.silent_since = Some((since, failures + 1, error));
+        if since.elapsed() >= TOLD_AFTER {
+            (self.report)(Heard::Nothing(Acknowledgements::Silent));
+        }
+        (FIRST_PAUSE * 2u32.saturating_pow(failures.min(8))).min(LAST_PAUSE)
+    }
+}
+
+async fn acknowledgements(
+    connection: &Connection,
+    question: &Question,
+) -> Result<BTreeMap<String, Vec<Live>>, RedisError> {
+    let ask = async |namespace: &String| {
+        let mut pipeline = Pipeline::new();
+        // The clock that sidecars go by is that of the server which holds their hash.
+        pipeline.cmd("TIME").cmd("HGETALL").arg(live_key(namespace));
+        let ((seconds, micros), fields): ((u64, u64), HashMap<String, String>) = connection.ask(&pipeline).await?;
+        let now_ms = seconds.saturating_mul(1000).saturating_add(micros / 1000);
+        Ok((namespace.clone(), answers::live(&fields, now_ms)))
+    };
+    stream::iter(&question.namespaces).map(ask).buffer_unordered(ABREAST).try_collect().await
+}
+
+async fn spend(
+    connection: &Connection,
+    question: &Question,
+    now: Timestamp,
+) -> Result<BTreeMap<Uid, TeamBooks>, RedisError> {
+    let ask = async |(team, of): (&Uid, &TeamQuestion)| {
+        let mut books = TeamBooks::default();
+        for batch in answers::fields(team, of, now).chunks(BATCH) {
+            let mut pipeline = Pipeline::new();
+            for fields in batch {
+                pipeline.cmd("HMGET").arg(&fields.key).arg(&fields.names);
+            }
+            let values: Vec<Vec<Option<String>>> = connection.ask(&pipeline).await?;
+            for (fields, values) in batch.iter().zip(&values) {
+                books.take(fields, values);
+            }
+        }
+        Ok((team.clone(), books))
+    };
+    stream::iter(&question.teams).map(ask).buffer_unordered(ABREAST).try_collect().await
+}

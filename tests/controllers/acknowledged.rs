@@ -1,0 +1,97 @@
+//! `Programmed`, as sidecars say in the store what they serve by. Redis and the API server are real; the sidecars' words are
+//! written as they write them.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use redis::{aio::MultiplexedConnection, cmd};
+use vectoll_config::store::live_key;
+use vectoll_tests::{pair::poll, store::Store};
+
+use crate::{
+    config::pod,
+    world::{World, api_key, team_and_key, until},
+};
+
+const NS: &str = "acknowledged";
+
+/// A sidecar's word, by the store's clock.
+async fn say(store: &mut MultiplexedConnection, sidecar: &str, generation: u64, pod: &str) -> anyhow::Result<()> {
+    let (seconds, micros): (u64, u64) = cmd("TIME").query_async(store).await?;
+    let text = format!("{generation} {} {pod}", seconds * 1000 + micros / 1000);
+    Ok(cmd("HSET").arg(live_key(NS)).arg(sidecar).arg(text).query_async(store).await?)
+}
+
+/// Waits for a key's `Programmed` while sidecars go on saying the same.
+async fn until_programmed(
+    world: &World,
+    store: &mut MultiplexedConnection,
+    words: &[(&str, u64, &str)],
+    key: &str,
+    wanted: &str,
+) -> anyhow::Result<String> {
+    poll::until(&format!("{key} Programmed={wanted}"), Duration::from_secs(20), async || {
+        for (sidecar, generation, pod) in words {
+            say(store, sidecar, *generation, pod).await?;
+        }
+        let status = world.key(NS, key).await?.and_then(|key| key.status);
+        let found = status.into_iter().flat_map(|status| status.conditions).find(|found| found.type_ == "Programmed");
+        let found = found.filter(|found| format!("{}/{}", found.status, found.reason) == wanted);
+        Ok(found.map(|found| found.message))
+    })
+    .await
+}
+
+/// The kubelet's word that a pod's sidecar runs.
+fn runs(world: &World, name: &str) -> anyhow::Result<()> {
+    let status = r#"{"status": {"phase": "Running", "initContainerStatuses": [{"name": "vectoll-sidecar", "image": "none",
+        "imageID": "", "ready": true, "restartCount": 0, "state": {"running": {"startedAt": "2026-01-01T00:00:00Z"}}}]}}"#;
+    let patch = ["patch", "pod", name, "-n", NS, "--subresource=status", "--type=merge", "-p", status];
+    world.light.kubectl(&patch, None).map(|_| ())
+}
+
+pub async fn acknowledged(world: &World, store: &Store) -> anyhow::Result<()> {
+    let mut store = store.admin().await?;
+    world.namespace(NS)?;
+    world.light.apply(&team_and_key(NS, "alice", ""))?;
+    world.light.apply(&api_key(NS, "bob", ""))?;
+    world.until_key(NS, "alice", "Programmed", "True/NoSidecars").await?;
+    world.until_key(NS, "bob", "Programmed", "True/NoSidecars").await?;
+    until("the default ServiceAccount", async || Ok(world.light.apply(&pod(NS, "one")).ok())).await?;
+    runs(world, "one")?;
+    let generation = world
+        .until_config(NS, "has both keys and a password", |config, files| {
+            (config.keys.len() == 2 && !files.is_empty()).then_some(config.generation)
+        })
+        .await?;
+
+    // One of two sidecars serves by what was before.
+    let behind = [("a", generation - 1, "one"), ("b", generation, "")];
+    let message = until_programmed(world, &mut store, &behind, "bob", "False/Pending").await?;
+    ensure!(message == "1 of 2 sidecars do not serve by it yet: one", "{message}");
+    world.until_key(NS, "bob", "Ready", "False/Pending").await?;
+    let all = [("a", generation, "one"), ("b", generation, "")];
+    until_programmed(world, &mut store, &all, "alice", "True/Programmed").await?;
+    until_programmed(world, &mut store, &all, "bob", "True/Programmed").await?;
+    world.until_key(NS, "bob", "Ready", "True/Ready").await?;
+
+    // An edit of one key. The other is not touched by it, however long it takes.
+    let version = async |key: &str| anyhow::Ok(world.key(NS, key).await?.and_then(|key| key.metadata.resource_version));
+    let before = version("bob").await?;
+    world.light.apply(&api_key(NS, "alice", ", models: [one]"))?;
+    let edited = world
+        .until_config(NS, "has the edit", |config, _| (config.generation > generation).then_some(config.generation))
+        .await?;
+    until_programmed(world, &mut store, &all, "alice", "False/Pending").await?;
+    let all = [("a", edited, "one"), ("b", edited, "")];
+    until_programmed(world, &mut store, &all, "alice", "True/Programmed").await?;
+    ensure!(version("bob").await? == before, "an edit of alice wrote the status of bob");
+
+    // Who falls silent does not live any more.
+    world.light.apply(&api_key(NS, "alice", ", models: [two]"))?;
+    let last = world
+        .until_config(NS, "has the last edit", |config, _| (config.generation > edited).then_some(config.generation))
+        .await?;
+    until_programmed(world, &mut store, &[("b", last, "")], "alice", "True/Programmed").await?;
+    Ok(())
+}
