@@ -597,7 +597,6 @@ impl World {
                 assert_eq!(held, PicoUsd::ZERO, "money is still held at rest");
             }
         }
-        assert!(self.admissions.len() > 20, "hardly anything was admitted: {}", self.admissions.len());
     }
 }
 
@@ -632,6 +631,8 @@ fn schedules(name: &str, kind: Kind) {
         admitted += calls;
         refused += no;
     }
+    let runs = usize::try_from(seeds.end - seeds.start).unwrap();
+    assert!(runs < 10 || admitted > 50 * runs, "hardly anything was admitted: {admitted} calls in {runs} schedules");
     println!("{name}: {} schedules, {admitted} calls admitted, {refused} refused", seeds.end - seeds.start);
 }
 
