@@ -218,7 +218,7 @@ impl Source for Scraped {
         self.accounting.counters.open()
     }
 
-    fn spending(&self, team: &Uid, account: &Account, budget: &Budget) -> Spending {
+    fn spending(&self, team: &Uid, account: &Account, budget: &Budget) -> Option<Spending> {
         self.accounting.counters.spending(team, account, budget, self.accounting.now())
     }
 

@@ -64,6 +64,9 @@ pub(crate) const TERMS: Terms = Terms {
     least_pause: Duration::from_millis(50),
 };
 
+/// The longest that a call waits for the store's word.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
 /// A reservation.
 #[derive(Debug)]
 pub struct Held {
@@ -145,9 +148,9 @@ impl Leased {
         self.table().session(&held.team).standing(held, scopes, now)
     }
 
-    pub(super) fn spending(&self, team: &Uid, account: &Account, budget: &Budget, now: Now) -> Spending {
-        let taken = self.table().sessions.get(team).map_or(PicoUsd::ZERO, |it| it.taken(account, budget, now));
-        Spending { taken, ends: stretch(budget, now.wall).end }
+    pub(super) fn spending(&self, team: &Uid, account: &Account, budget: &Budget, now: Now) -> Option<Spending> {
+        let taken = self.table().sessions.get(team)?.taken(account, budget, now)?;
+        Some(Spending { taken, ends: stretch(budget, now.wall).end })
     }
 
     pub(super) fn open(&self) -> Open {
@@ -269,7 +272,8 @@ impl Pending {
             retry: Retry::After(Duration::from_secs(1)),
         };
         let Some(outcome) = self.outcome.as_mut() else { return Err(gone) };
-        let outcome = outcome.await;
+        // Whoever speaks to the store ends every wait long before this. If that one is gone, nobody waits for ever.
+        let Ok(outcome) = tokio::time::timeout(LONGEST_WAIT, outcome).await else { return Err(gone) };
         // Taken: there is nothing to be given back any more.
         self.outcome = None;
         outcome.unwrap_or(Err(gone)).map(|held| super::Held(Holder::Leased(held)))

@@ -83,12 +83,12 @@ impl Counters {
         }
     }
 
-    /// What is spent and reserved of an account's budget in the present period.
-    pub fn spending(&self, team: &Uid, account: &Account, budget: &Budget, now: Now) -> Spending {
+    /// What is spent and reserved of an account's budget in the present period; none: the store was not asked for it yet.
+    pub fn spending(&self, team: &Uid, account: &Account, budget: &Budget, now: Now) -> Option<Spending> {
         if self.is_together() {
             self.together.spending(team, account, budget, now)
         } else {
-            self.alone.spending(account, budget, now)
+            Some(self.alone.spending(account, budget, now))
         }
     }
 

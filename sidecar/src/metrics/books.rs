@@ -20,8 +20,8 @@ pub trait Source: Send + Sync {
     fn books(&self) -> Books;
     /// The open reservations.
     fn open(&self) -> Open;
-    /// What is taken of a budget.
-    fn spending(&self, team: &Uid, account: &Account, budget: &Budget) -> Spending;
+    /// What is taken of a budget; none: not known here.
+    fn spending(&self, team: &Uid, account: &Account, budget: &Budget) -> Option<Spending>;
     /// What is served.
     fn policy(&self) -> Arc<Policy>;
 }
@@ -165,16 +165,20 @@ impl BookFamilies {
     fn budget(&self, families: &mut Vec<MetricFamily>, word: &str, of: Vec<(Labels<'_>, &Uid, Account, &Budget)>) {
         let (mut limits, mut remaining) = (Vec::new(), Vec::new());
         for (labels, team, account, budget) in of {
-            let taken = self.0.spending(team, &account, budget).taken;
             limits.push(gauge(&labels, budget.limit.as_usd_for_display()));
-            remaining.push(gauge(&labels, budget.limit.minus(taken).as_usd_for_display()));
+            // What nobody knows here is not told as if nothing were spent.
+            if let Some(Spending { taken, ends: _ }) = self.0.spending(team, &account, budget) {
+                remaining.push(gauge(&labels, budget.limit.minus(taken).as_usd_for_display()));
+            }
         }
         if !limits.is_empty() {
             let name = |what: &str| format!("vectoll_{word}_budget_{what}_usd");
             let help = format!("The budget of the {word} for its present period.");
             families.push(family(&name("limit"), &help, MetricType::GAUGE, limits));
-            let help = format!("What is left of the budget of the {word}, reservations taken off.");
-            families.push(family(&name("remaining"), &help, MetricType::GAUGE, remaining));
+            if !remaining.is_empty() {
+                let help = format!("What is left of the budget of the {word}, reservations taken off.");
+                families.push(family(&name("remaining"), &help, MetricType::GAUGE, remaining));
+            }
         }
     }
 }

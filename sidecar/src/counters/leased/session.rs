@@ -382,14 +382,13 @@ impl Session {
         standing
     }
 
-    /// What is taken of a budget, by what the store said last.
-    pub(crate) fn taken(&self, account: &Account, budget: &Budget, now: Now) -> PicoUsd {
+    /// What is taken of a budget, by what the store said last; none: it was not asked in this period.
+    pub(crate) fn taken(&self, account: &Account, budget: &Budget, now: Now) -> Option<PicoUsd> {
         let store_ms = self.link.store_ms(now);
-        let holding = self.index.get(account).and_then(|at| self.holdings.get(*at));
-        let purse =
-            holding.and_then(|holding| holding.purses.iter().find(|it| it.is_for(budget) && !it.is_over(store_ms)));
+        let holding = self.holdings.get(*self.index.get(account)?)?;
+        let purse = holding.purses.iter().find(|it| it.is_for(budget) && !it.is_over(store_ms))?;
         // Its own money that no call has is still to be had here.
-        purse.map_or(PicoUsd::ZERO, |purse| purse.taken.unwrap_or_default().minus(purse.free))
+        Some(purse.taken?.minus(purse.free))
     }
 
     /// Forgets accounts of which nothing matters any more.
