@@ -301,3 +301,44 @@ impl Model {
         Grant { amount: granted, taken: taken + granted, reset }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn server() -> Server {
+        Server { run: "one".into(), uptime: 100, clock: 1_900_000_000_000 }
+    }
+
+    fn money(pico: u64) -> Money {
+        let period = PeriodName { name: "Total/UTC/0".into(), end: None };
+        Money { account: "t".into(), period, amount: PicoUsd::new(pico) }
+    }
+
+    #[test]
+    fn a_sidecar_that_was_started_anew_holds_what_it_names_and_no_more() {
+        let mut model = Model::default();
+        let identity = |epoch| Identity { sidecar: "a".into(), epoch };
+        let first = Exchange { number: 1, holds: vec![money(70)], ..Exchange::default() };
+        model.exchange(&server(), &identity(1), &first);
+        assert_eq!(model.money("t", "Total/UTC/0").1, PicoUsd::new(70));
+        let anew = Exchange { number: 1, ..Exchange::default() };
+        model.exchange(&server(), &identity(2), &anew);
+        assert_eq!(model.money("t", "Total/UTC/0").1, PicoUsd::ZERO);
+    }
+
+    #[test]
+    fn spend_is_taken_once_and_only_after_what_came_before_it() {
+        let mut model = Model::default();
+        let identity = Identity { sidecar: "a".into(), epoch: 1 };
+        let mut number = 0;
+        let mut tell = |from, to| {
+            number += 1;
+            let spend = Spend { from, to, charges: vec![money(5)], entries: Vec::new() };
+            model.exchange(&server(), &identity, &Exchange { number, after: number - 1, spend, ..Exchange::default() });
+            model.money("t", "Total/UTC/0").0.pico()
+        };
+        assert_eq!([tell(0, 4), tell(0, 4), tell(7, 9), tell(4, 9), tell(4, 9)], [5, 5, 5, 10, 10]);
+    }
+}
