@@ -72,8 +72,8 @@ pub async fn spent(world: &World, store: &mut Store) -> anyhow::Result<()> {
         (field("unsettled:r"), "1"),
     ];
     write(&total_key(&team), &total).query_async::<()>(&mut admin).await?;
-    let spent = [(field("t:p"), "1730000000000"), (format!("k:{bob}:p"), "500000000000")];
-    write(&month, &spent).query_async::<()>(&mut admin).await?;
+    let monthly = [(field("t:p"), "1730000000000"), (format!("k:{bob}:p"), "500000000000")];
+    write(&month, &monthly).query_async::<()>(&mut admin).await?;
     write(&purse, &[(field("s"), "1230000000000"), (field("r"), "5")]).query_async::<()>(&mut admin).await?;
 
     let spend = until_spend(world, "apikey", "alice", "1.23").await?;
