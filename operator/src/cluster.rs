@@ -21,6 +21,7 @@ mod spend;
 mod status;
 mod store;
 mod store_secret;
+mod totals;
 mod watch;
 
 use std::sync::Arc;

@@ -66,7 +66,7 @@ pub async fn acknowledged(world: &World, store: &Store) -> anyhow::Result<()> {
         .await?;
 
     // One of two sidecars serves by what was before.
-    let behind = [("a", generation - 1, "one"), ("b", generation, "")];
+    let behind = [("a", 0, "one"), ("b", generation, "")];
     let message = until_programmed(world, &mut store, &behind, "bob", "False/Pending").await?;
     ensure!(message == "1 of 2 sidecars do not serve by it yet: one", "{message}");
     world.until_key(NS, "bob", "Ready", "False/Pending").await?;

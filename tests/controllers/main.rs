@@ -7,6 +7,7 @@ mod config;
 mod keys;
 mod leader;
 mod scale;
+mod spent;
 mod store;
 mod world;
 
@@ -62,6 +63,11 @@ fn leaders() {
 #[test]
 fn stores() {
     block_on(store::shared());
+}
+
+#[test]
+fn books() {
+    block_on(store::books());
 }
 
 #[test]

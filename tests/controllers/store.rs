@@ -21,6 +21,7 @@ use vectoll_tests::{
 use crate::{
     acknowledged::acknowledged,
     config::pod,
+    spent::spent,
     world::{World, api_key, entry, team_and_key, until},
 };
 
@@ -58,24 +59,46 @@ async fn until_exact(world: &World, wanted: &str) -> anyhow::Result<()> {
     .map(|_| ())
 }
 
-pub async fn shared() -> anyhow::Result<()> {
+/// An API server, a store, and an operator with both.
+struct Stage {
+    world: World,
+    store: Store,
+    arguments: Vec<String>,
+    _password: tempfile::TempDir,
+}
+
+async fn stage() -> anyhow::Result<Stage> {
     let light = Light::start().await?;
-    let mut store = Store::start().await?;
+    let store = Store::start().await?;
     let folder = tempfile::tempdir()?;
     let password = folder.path().join("password");
     std::fs::write(&password, format!("{PASSWORD}\n"))?;
     let url = format!("--store-url={}", store.url());
     let password = format!("--store-password-file={}", password.display());
-    let arguments = [&*url, &*password, "--on-store-failure=Closed"];
-    let operator = Operator::start(&light, "one", &arguments).await?;
+    let arguments = vec![url, password, "--on-store-failure=Closed".to_owned()];
+    let operator = Operator::start(&light, "one", &words(&arguments)).await?;
     let client = light.client().await?;
-    let mut world = World { operator, client, light };
+    Ok(Stage { world: World { operator, client, light }, store, arguments, _password: folder })
+}
+
+fn words(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
+pub async fn shared() -> anyhow::Result<()> {
+    let Stage { mut world, mut store, arguments, _password } = stage().await?;
+    let done = scenario(&mut world, &mut store, &words(&arguments)).await;
+    done.with_context(|| world.operator.log())
+}
+
+/// What sidecars write into the store, told where people look.
+pub async fn books() -> anyhow::Result<()> {
+    let Stage { world, mut store, arguments: _, _password } = stage().await?;
     let done = async {
         acknowledged(&world, &store).await.context("what sidecars acknowledge")?;
-        scenario(&mut world, &mut store, &arguments).await
+        spent(&world, &mut store).await.context("what was spent")
     };
-    let done = done.await;
-    done.with_context(|| world.operator.log())
+    done.await.with_context(|| world.operator.log())
 }
 
 async fn scenario(world: &mut World, store: &mut Store, arguments: &[&str]) -> anyhow::Result<()> {

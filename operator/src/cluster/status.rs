@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as ApiCondition, Time};
 use serde::Serialize;
 use serde_json::{Value, json};
-use vectoll_crds::{ApiKeyStatus, ModelRouteStatus, TeamStatus};
+use vectoll_crds::{ApiKeyStatus, ModelRouteStatus, Spend, TeamStatus};
 
 use super::spend::ToldSpend;
 use crate::{judge::Condition, resolve::ResolvedKey};
@@ -70,6 +70,9 @@ pub(super) fn api_key(
         for optional in ["secretName", "keyHint", "nextRotation"] {
             fields.entry(optional).or_insert(Value::Null);
         }
+        if let Some(spend) = &wanted.spend {
+            fields.insert("spend".to_owned(), spend_patch(spend));
+        }
     }
     Change::Write(NewStatus { patch, conditions: wanted.conditions })
 }
@@ -88,7 +91,7 @@ pub(super) fn team(
     }
     let mut status = plain(conditions_of, generation, found, now);
     if let (Some(fields), Some(spend)) = (status.patch.as_object_mut(), &spend.spend) {
-        fields.insert("spend".to_owned(), patch(spend));
+        fields.insert("spend".to_owned(), spend_patch(spend));
     }
     Change::Write(status)
 }
@@ -136,6 +139,17 @@ fn are_same(present: &[ApiCondition], generation: Option<i64>, found: &[Conditio
 
 fn patch(status: &impl Serialize) -> Value {
     serde_json::to_value(status).unwrap_or_else(|_| json!({}))
+}
+
+/// What was spent, as a merge patch: a limit that is there no more is null.
+fn spend_patch(spend: &Spend) -> Value {
+    let mut patch = patch(spend);
+    if let Some(fields) = patch.as_object_mut() {
+        for optional in ["limit", "remaining", "resetsAt"] {
+            fields.entry(optional).or_insert(Value::Null);
+        }
+    }
+    patch
 }
 
 /// Conditions as the API has them. The time of a condition is when its status turned, not when it was last written.
@@ -220,13 +234,8 @@ mod tests {
         let now = at("2026-01-01T00:00:00Z");
         let first = written(team(None, Some(1), &found, &no_spend(), now));
         let status: TeamStatus = serde_json::from_value(first.patch).unwrap();
-        let spend = vectoll_crds::Spend {
-            amount: "1.00".to_owned(),
-            limit: None,
-            remaining: None,
-            resets_at: None,
-            updated_at: Time(now),
-        };
+        let spend =
+            Spend { amount: "1.00".to_owned(), limit: None, remaining: None, resets_at: None, updated_at: Time(now) };
         let due = at("2026-01-01T00:00:11Z");
         let told = ToldSpend { spend: Some(spend), due: Some(due) };
         assert_eq!(team(Some(&status), Some(1), &found, &told, at("2026-01-01T00:00:10Z")), Change::Later(due));
@@ -236,5 +245,10 @@ mod tests {
         assert_eq!(with_an_edit.patch.pointer("/spend/amount"), Some(&json!("1.00")));
         let key = written(api_key(None, Some(1), &found, None, &told, now));
         assert_eq!(key.patch.pointer("/spend/amount"), Some(&json!("1.00")));
+        // A budget that was taken away takes its limit along.
+        for status in [key, with_an_edit] {
+            assert_eq!(status.patch.pointer("/spend/limit"), Some(&Value::Null));
+            assert_eq!(status.patch.pointer("/spend/remaining"), Some(&Value::Null));
+        }
     }
 }

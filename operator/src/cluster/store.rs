@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 
-use super::{metrics::StoreMetrics, observed::Observed, store_secret, watch::Shared};
+use super::{metrics::StoreMetrics, observed::Observed, store_secret, totals::TotalFamilies, watch::Shared};
 use crate::{
     books::{Heard, Question, Reader},
     cli::{Run, StoreOptions},
@@ -64,7 +64,7 @@ impl Store {
         settings: &Run,
         client: &Client,
         shared: &Shared,
-        metrics: &super::Metrics,
+        all_metrics: &super::Metrics,
     ) -> anyhow::Result<Option<Self>> {
         let (store, store_keeping) = (&settings.store, &settings.store_keeping);
         let access = if store_keeping.store_password_from_secret {
@@ -87,7 +87,9 @@ impl Store {
         };
         let scope = store_keeping.scope(&settings.operator_namespace, &settings.lease)?;
         tracing::info!(store = %access.url, scope, "sidecars count together");
-        let metrics = StoreMetrics::register(metrics.registry()).context("failed to set up the metrics")?;
+        let metrics = StoreMetrics::register(all_metrics.registry()).context("failed to set up the metrics")?;
+        let families = Box::new(TotalFamilies::new(shared.clone()));
+        all_metrics.registry().register(families).context("failed to set up the metrics")?;
         let to_hear = shared.clone();
         let heard = Box::new(move |heard: Heard| {
             let is_news = to_hear.observed().books.hear(heard);

@@ -1,0 +1,155 @@
+//! The families of all that was ever counted in the store, rendered at each scrape from its integers.
+
+use prometheus::{
+    core::{Collector, Desc},
+    proto::{Counter, LabelPair, Metric, MetricFamily, MetricType},
+};
+use vectoll_config::{ObjectName, Uid};
+
+use super::{observed::Observed, watch::Shared};
+use crate::books::{Account, Series, Totals};
+
+/// The collector.
+pub(super) struct TotalFamilies(Shared);
+
+impl TotalFamilies {
+    /// Families over what is observed.
+    pub(super) fn new(shared: Shared) -> Self {
+        Self(shared)
+    }
+}
+
+impl Collector for TotalFamilies {
+    fn desc(&self) -> Vec<&Desc> {
+        // Described by what it collects.
+        Vec::new()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        families(&self.0.observed())
+    }
+}
+
+/// Names and values.
+type Labels = Vec<(&'static str, String)>;
+
+/// All of it, of resources that are there: the series of others end.
+fn families(observed: &Observed) -> Vec<MetricFamily> {
+    let totals = |team: &Uid, series: &Series| observed.books.teams.get(team)?.totals.get(series).copied();
+    let team_of = |name: &ObjectName| observed.teams.get(name).map(|seen| &seen.value.object.uid);
+    let keys = observed.api_keys.iter().filter_map(|(name, seen)| {
+        let key = &seen.value.object;
+        let namespace = key.spec.team_ref.namespace.as_deref().unwrap_or(name.namespace());
+        let team = ObjectName::new(namespace, &key.spec.team_ref.name);
+        let totals = totals(team_of(&team)?, &Series::Of(Account::Key(key.uid.clone())))?;
+        Some((vec![("team", team.to_string()), ("key", name.to_string())], totals))
+    });
+    let of_teams = |series: Series| -> Vec<(Labels, Totals)> {
+        let team = |(name, uid): (&ObjectName, &Uid)| Some((vec![("team", name.to_string())], totals(uid, &series)?));
+        observed.teams.iter().map(|(name, seen)| (name, &seen.value.object.uid)).filter_map(team).collect()
+    };
+    let mut all = Vec::new();
+    add(&mut all, "key", "each key", keys.collect());
+    add(&mut all, "team", "each team", of_teams(Series::Of(Account::Team)));
+    let unsettled = "calls of each team that a provider may have charged, included in the other families";
+    add(&mut all, "unsettled", unsettled, of_teams(Series::Unsettled));
+    all
+}
+
+/// Three families over the same series.
+#[allow(clippy::cast_precision_loss, reason = "Prometheus knows only floats; exact up to 2⁵³")]
+fn add(all: &mut Vec<MetricFamily>, word: &str, of: &str, series: Vec<(Labels, Totals)>) {
+    if series.is_empty() {
+        return;
+    }
+    let (mut requests, mut tokens, mut money) = (Vec::new(), Vec::new(), Vec::new());
+    for (labels, Totals { requests: calls, tokens: counted, spent }) in series {
+        requests.push(counter(&labels, calls as f64));
+        tokens.push(counter(&labels, counted as f64));
+        money.push(counter(&labels, spent.as_usd_for_display()));
+    }
+    for (what, help, samples) in [
+        ("requests", "Calls sent to a backend", requests),
+        ("tokens", "Input tokens charged", tokens),
+        ("spend_usd", "Money charged in US dollars", money),
+    ] {
+        let mut family = MetricFamily::default();
+        family.set_name(format!("vectoll_cluster_{word}_{what}_total"));
+        family.set_help(format!("{help} in the whole cluster, from the store: {of}."));
+        family.set_field_type(MetricType::COUNTER);
+        family.set_metric(samples);
+        all.push(family);
+    }
+}
+
+fn counter(labels: &Labels, value: f64) -> Metric {
+    let pairs = labels.iter().map(|(name, value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value(value.clone());
+        pair
+    });
+    let mut metric = Metric::from_label(pairs.collect());
+    let mut counter = Counter::default();
+    counter.set_value(value);
+    metric.set_counter(counter);
+    metric
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+    use vectoll_config::PicoUsd;
+    use vectoll_crds::{ApiKey, Team};
+
+    use super::*;
+    use crate::{books::TeamBooks, cluster::observed};
+
+    fn text(observed: &Observed) -> String {
+        prometheus::TextEncoder::new().encode_to_string(&families(observed)).unwrap()
+    }
+
+    #[test]
+    fn totals_are_told_by_name_for_as_long_as_the_resource_is_there() {
+        let mut observed = Observed::default();
+        let team: Team = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "Team",
+            "metadata": {"name": "team", "namespace": "apps", "uid": "T"}, "spec": {}}))
+        .unwrap();
+        let key: ApiKey = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "ApiKey",
+            "metadata": {"name": "alice", "namespace": "web", "uid": "K"},
+            "spec": {"teamRef": {"name": "team", "namespace": "apps"}}}))
+        .unwrap();
+        let (team_name, key_name) = (ObjectName::new("apps", "team"), ObjectName::new("web", "alice"));
+        observed.teams.put(team_name.clone(), 1, observed::team(team).unwrap());
+        observed.api_keys.put(key_name.clone(), 1, observed::api_key(key).unwrap());
+        assert_eq!(text(&observed), "", "nothing was heard");
+        let totals = |requests, pico| Totals { requests, tokens: 10, spent: PicoUsd::new(pico) };
+        let books = TeamBooks {
+            totals: BTreeMap::from([
+                (Series::Of(Account::Team), totals(3, 1_500_000_000_001)),
+                (Series::Of(Account::Key(Uid::new("K"))), totals(2, 180_000)),
+                (Series::Of(Account::Key(Uid::new("gone"))), totals(1, 1)),
+                (Series::Unsettled, totals(1, 2)),
+            ]),
+            money: BTreeMap::new(),
+        };
+        observed.books.teams.insert(Uid::new("T"), books);
+        let found = text(&observed);
+        for line in [
+            "vectoll_cluster_key_requests_total{team=\"apps/team\",key=\"web/alice\"} 2",
+            "vectoll_cluster_key_spend_usd_total{team=\"apps/team\",key=\"web/alice\"} 0.00000018",
+            "vectoll_cluster_team_spend_usd_total{team=\"apps/team\"} 1.500000000001",
+            "vectoll_cluster_unsettled_requests_total{team=\"apps/team\"} 1",
+        ] {
+            assert!(found.lines().any(|found| found == line), "{line}\n{found}");
+        }
+        assert_eq!(found.matches("vectoll_cluster_key_requests_total{").count(), 1);
+        observed.api_keys.take(&key_name, u64::MAX);
+        assert!(!text(&observed).contains("vectoll_cluster_key"));
+        observed.teams.take(&team_name, u64::MAX);
+        assert_eq!(text(&observed), "");
+    }
+}

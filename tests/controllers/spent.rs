@@ -1,0 +1,128 @@
+//! Spend in statuses and metrics, as sidecars write it into the store.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use jiff::Timestamp;
+use redis::cmd;
+use serde_json::Value;
+use vectoll_config::{
+    PicoUsd, Uid, ZoneName,
+    store::{money_key, month_key, period_name, total_key},
+    stretch,
+    v1::{Budget, Period},
+};
+use vectoll_tests::{pair::poll, store::Store};
+
+use crate::world::{World, api_key, team_and_key};
+
+const NS: &str = "spent";
+
+fn status(world: &World, resource: &str, name: &str) -> anyhow::Result<Value> {
+    let text = world.light.kubectl(&["get", resource, name, "-n", NS, "-o", "json"], None)?;
+    Ok(serde_json::from_str::<Value>(&text)?["status"].clone())
+}
+
+async fn until_spend(world: &World, resource: &str, name: &str, amount: &str) -> anyhow::Result<Value> {
+    poll::until(&format!("{resource} {name} to have spent {amount}"), Duration::from_secs(25), async || {
+        let spend = status(world, resource, name)?["spend"].clone();
+        Ok((spend["amount"] == amount).then_some(spend))
+    })
+    .await
+}
+
+pub async fn spent(world: &World, store: &mut Store) -> anyhow::Result<()> {
+    let mut admin = store.admin().await?;
+    world.namespace(NS)?;
+    world.light.apply(&team_and_key(
+        NS,
+        "alice",
+        ", budget: {limit: '25.00', period: Monthly, timeZone: Europe/Berlin}",
+    ))?;
+    world.light.apply(&api_key(NS, "bob", ""))?;
+    world.until_key(NS, "alice", "Ready", "True/Ready").await?;
+    let uid = |resource: &str, name: &str| -> anyhow::Result<Uid> {
+        let uid = world.light.kubectl(&["get", resource, name, "-n", NS, "-o", "jsonpath={.metadata.uid}"], None)?;
+        Ok(Uid::new(&uid))
+    };
+    let (team, alice, bob) = (uid("team", "team")?, uid("apikey", "alice")?, uid("apikey", "bob")?);
+    let time_zone = ZoneName::try_from("Europe/Berlin".to_owned())?;
+    let budget = Budget { limit: PicoUsd::ZERO, period: Period::Monthly, time_zone };
+    let now = Timestamp::now();
+    let present = stretch(&budget, now);
+    let period = period_name(Period::Monthly, &budget.time_zone, Some(present.start));
+    let purse = money_key(&team, &format!("k:{alice}"), &period);
+    let month = month_key(&team, &now.strftime("%Y-%m").to_string());
+    let write = |key: &str, fields: &[(String, &str)]| {
+        let mut command = cmd("HSET");
+        command.arg(key);
+        for (name, value) in fields {
+            command.arg(name).arg(value);
+        }
+        command
+    };
+    let field = |name: &str| name.to_owned();
+    let total = [
+        (field("t:r"), "3"),
+        (field("t:t"), "400"),
+        (field("t:p"), "1730000000000"),
+        (format!("k:{alice}:r"), "2"),
+        (format!("k:{alice}:t"), "300"),
+        (format!("k:{alice}:p"), "1230000000000"),
+        (field("unsettled:r"), "1"),
+    ];
+    write(&total_key(&team), &total).query_async::<()>(&mut admin).await?;
+    let monthly = [(field("t:p"), "1730000000000"), (format!("k:{bob}:p"), "500000000000")];
+    write(&month, &monthly).query_async::<()>(&mut admin).await?;
+    write(&purse, &[(field("s"), "1230000000000"), (field("r"), "5")]).query_async::<()>(&mut admin).await?;
+
+    let spend = until_spend(world, "apikey", "alice", "1.23").await?;
+    ensure!(spend["limit"] == "25.00" && spend["remaining"] == "23.77", "{spend}");
+    let resets: Timestamp = spend["resetsAt"].as_str().context("no resetsAt")?.parse()?;
+    ensure!(Some(resets) == present.end, "{spend}");
+    let spend = until_spend(world, "apikey", "bob", "0.50").await?;
+    ensure!(spend.get("limit").is_none() && spend.get("remaining").is_none(), "{spend}");
+    until_spend(world, "team", "team", "1.73").await?;
+
+    // The exact totals, by name.
+    let metrics = world.operator.metrics().await?;
+    let key = format!("{NS}/alice");
+    let labels = [("team", "spent/team"), ("key", &*key)];
+    ensure!(metrics.value("vectoll_cluster_key_tokens_total", &labels) == Some(300.0));
+    ensure!(metrics.value("vectoll_cluster_key_spend_usd_total", &labels) == Some(1.23));
+    let labels = [("team", "spent/team")];
+    ensure!(metrics.value("vectoll_cluster_team_requests_total", &labels) == Some(3.0));
+    ensure!(metrics.value("vectoll_cluster_unsettled_requests_total", &labels) == Some(1.0));
+
+    // However often it changes: a write in ten seconds.
+    let begun = Timestamp::now();
+    let (mut writes, mut last) = (Vec::new(), String::new());
+    for cents in 24..54 {
+        write(&purse, &[(field("s"), &*format!("1{cents}0000000000"))]).query_async::<()>(&mut admin).await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let amount = status(world, "apikey", "alice")?["spend"]["amount"].as_str().unwrap_or_default().to_owned();
+        if amount != last {
+            last = amount;
+            writes.push(Timestamp::now());
+        }
+    }
+    // The first entry is what stood there before.
+    let took = Timestamp::now().duration_since(begun).as_secs();
+    let count = writes.len() - 1;
+    ensure!(count >= 1 && i64::try_from(count)? <= took / 10 + 1, "{count} writes in {took} s");
+
+    // The store goes: what was told stays. A key that goes takes its series along.
+    store.kill().await?;
+    world.light.kubectl(&["delete", "apikey", "bob", "-n", NS], None)?;
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    ensure!(!status(world, "apikey", "alice")?["spend"]["amount"].is_null());
+    let metrics = world.operator.metrics().await?;
+    ensure!(
+        metrics.value("vectoll_cluster_key_tokens_total", &[("team", "spent/team"), ("key", "spent/bob")]).is_none()
+    );
+    poll::until("the silence to be told", Duration::from_mins(2), async || {
+        Ok(world.until_key(NS, "alice", "Programmed", "Unknown/DeliveryUnconfirmed").await.ok())
+    })
+    .await?;
+    Ok(())
+}
