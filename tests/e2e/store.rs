@@ -24,8 +24,10 @@ pub fn users(cluster: &Cluster) -> anyhow::Result<()> {
         cluster.kubectl(&[&["exec", "-n", SYSTEM, "vectoll-store-0", "--"][..], &log_in, question].concat())
     };
     let mine = format!("vectoll:{{{uid}}}:e2e");
-    ensure!(ask(&["set", &mine, "1"])?.trim() == "OK");
-    for question in [&["set", "vectoll:{another}:e2e", "1"][..], &["flushall"], &["acl", "list"], &["keys", "*"]] {
+    ask(&["hset", &mine, "field", "1"])?;
+    for question in
+        [&["hset", "vectoll:{another}:e2e", "field", "1"][..], &["flushall"], &["acl", "list"], &["keys", "*"]]
+    {
         let said = ask(question).err().map(|error| format!("{error:#}")).unwrap_or_default();
         ensure!(said.contains("NOPERM"), "{question:?}: {said:?}");
     }
@@ -35,7 +37,7 @@ pub fn users(cluster: &Cluster) -> anyhow::Result<()> {
     let id = cluster.kubectl(&["get", "pod", "vectoll-store-0", "-n", SYSTEM, "-o", id])?;
     cluster.kill_container(id.trim_start_matches("containerd://"))?;
     cluster.until("the store and its users to be back", START, || {
-        Ok(ask(&["get", &mine]).ok().filter(|said| said.trim() == "1"))
+        Ok(ask(&["hget", &mine, "field"]).ok().filter(|said| said.trim() == "1"))
     })?;
     cluster.call(ns, "app", None, 10)?;
 
@@ -45,5 +47,7 @@ pub fn users(cluster: &Cluster) -> anyhow::Result<()> {
     let before = unique()?;
     cluster.release("upgrade", &["--set", "operator.logFilter=debug"])?;
     ensure!(unique()? == before, "the upgrade restarted the store");
-    cluster.until("the user's password to be as it was", DEADLINE, || Ok(ask(&["get", &mine]).ok())).map(|_| ())
+    cluster
+        .until("the user's password to be as it was", DEADLINE, || Ok(ask(&["hget", &mine, "field"]).ok()))
+        .map(|_| ())
 }

@@ -54,6 +54,7 @@ pub const SIDECAR_COMMANDS: &[&str] = &[
     "+cluster|slots",
     "+cluster|shards",
     "+cluster|nodes",
+    "+asking",
     // The script that decides, and what it calls.
     "+eval",
     "+evalsha",

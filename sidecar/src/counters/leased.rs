@@ -104,9 +104,7 @@ impl Leased {
     }
 
     pub(super) fn user(&self, team: &Uid, user: &Arc<str>, most: u32) -> Arc<str> {
-        let mut table = self.table();
-        table.session(team).most_users = most;
-        table.users.name(team, user, most)
+        self.table().users.name(team, user, most)
     }
 
     pub(super) fn reserve(self: &Arc<Self>, ask: &Ask<'_>, now: Now) -> Reserved {
@@ -133,8 +131,10 @@ impl Leased {
         let team = held.team.clone();
         let mut table = self.table();
         let session = table.session(&team);
+        let soon = session.link.soon;
         session.settle(held, used, number, now);
-        if !std::mem::replace(&mut session.link.spend_waits, true) {
+        let rises = session.link.soon && !soon;
+        if !std::mem::replace(&mut session.link.spend_waits, true) || rises {
             self.wake.notify_one();
         }
     }
@@ -142,6 +142,7 @@ impl Leased {
     pub(super) fn give_back(&self, held: Held, now: Now) {
         let team = held.team.clone();
         self.table().session(&team).give_back(held, now);
+        self.wake.notify_one();
     }
 
     pub(super) fn standing(&self, held: &Held, scopes: &[Limits], now: Now) -> Standing {
@@ -202,11 +203,13 @@ impl Leased {
     }
 
     /// The next exchange of a Team, with the spend beyond what the store is known to have.
-    pub(crate) fn exchange(&self, team: &Uid, spend: impl FnOnce(u64) -> Spend, now: Now) -> Exchange {
+    pub(crate) fn exchange(&self, team: &Uid, most_users: u32, spend: impl FnOnce(u64) -> Spend, now: Now) -> Exchange {
         // Read before the lock is taken: what is settled in between is held back by the session, and sent the next time.
         let known = self.table().session(team).link.spent_to;
         let spend = spend(known);
-        self.table().session(team).exchange(spend, now)
+        let mut exchange = self.table().session(team).exchange(spend, now);
+        exchange.most_users = u64::from(most_users);
+        exchange
     }
 
     /// The store's answer. Returns the last spend that it is known to have.

@@ -1,7 +1,7 @@
 //! Speaks to the store: an exchange for each Team when it is due, one at a time for each.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -32,6 +32,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
 /// Settlements in one exchange.
 const MOST_SETTLEMENTS: usize = 1_000;
+/// How long a Team whose exchanges are refused is left alone.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 /// When to look again though nothing is due.
 const IDLE: Duration = Duration::from_secs(5);
 
@@ -46,6 +48,24 @@ enum ExchangeError {
     TooSlow,
     #[error("an exchange was broken off: {0}")]
     Broken(#[from] JoinError),
+}
+
+impl ExchangeError {
+    /// Whether another exchange would fail as well.
+    fn is_the_connections(&self) -> bool {
+        match self {
+            Self::Redis(error) => is_the_connections(error),
+            Self::TooSlow | Self::Broken(_) => true,
+            Self::Unreadable(_) => false,
+        }
+    }
+}
+
+/// Whether it is not an answer of the server's to one command: then there is no telling what the next one would get. A server
+/// that is no master any more, or still loading, is as good as away.
+fn is_the_connections(error: &RedisError) -> bool {
+    let one_teams = [Some("NOPERM"), Some("WRONGTYPE"), Some("ERR"), Some("OOM")];
+    !one_teams.contains(&error.code())
 }
 
 /// What an exchange came to.
@@ -100,7 +120,7 @@ impl Driver {
                     return;
                 }
             }
-            line.hang_up();
+            line.hang_up().await;
         }
     }
 
@@ -133,6 +153,8 @@ struct Line<'a> {
     /// What was said of the config last, and when.
     acknowledged: Option<(Word, Instant)>,
     under_way: BTreeSet<Uid>,
+    /// Teams whose exchanges are refused: why, and until when they are left alone.
+    refusing: BTreeMap<Uid, (String, Instant)>,
     /// When to connect again, after a failure.
     not_before: Instant,
     pause: Duration,
@@ -152,6 +174,7 @@ impl<'a> Line<'a> {
             acknowledging: JoinSet::new(),
             acknowledged: None,
             under_way: BTreeSet::new(),
+            refusing: BTreeMap::new(),
             not_before: Instant::now(),
             pause: FIRST_PAUSE,
             failing: None,
@@ -180,7 +203,8 @@ impl<'a> Line<'a> {
                 },
                 Some(said) = self.acknowledging.join_next() => match said {
                     Ok(Ok(word)) => self.acknowledged = Some((word, Instant::now())),
-                    Ok(Err(error)) => self.failed(&ExchangeError::from(error)),
+                    // A connection that broke is found out by exchanges, too; calls do not hang on this.
+                    Ok(Err(error)) => self.unsaid(&error),
                     Err(error) => self.failed(&ExchangeError::from(error)),
                 },
                 Some(connected) = self.connecting.join_next() => match connected {
@@ -202,6 +226,8 @@ impl<'a> Line<'a> {
             let wait = due.saturating_sub(now.elapsed);
             if wait > Duration::ZERO {
                 next = next.min(wait);
+            } else if let Some(pause) = self.refused_for(&team) {
+                next = next.min(pause);
             } else if self.under_way.contains(&team) {
                 // Its answer is under way, or its end: either rings.
             } else if let Some(connection) = self.connection.clone() {
@@ -227,6 +253,13 @@ impl<'a> Line<'a> {
         next
     }
 
+    /// How long a Team whose exchanges are refused is left alone.
+    fn refused_for(&self, team: &Uid) -> Option<Duration> {
+        let (_, until) = self.refusing.get(team)?;
+        let pause = until.saturating_duration_since(Instant::now());
+        (pause > Duration::ZERO).then_some(pause)
+    }
+
     /// Says which config is served by, when that is due. Returns whether there is no connection to say it by, and how long
     /// until it is due again.
     fn acknowledge(&mut self) -> (bool, Duration) {
@@ -236,8 +269,12 @@ impl<'a> Line<'a> {
             Some((said, at)) if *said == word => ACKNOWLEDGED_EVERY.saturating_sub(at.elapsed()),
             Some(_) | None => Duration::ZERO,
         };
-        if word.generation == 0 || due > Duration::ZERO || !self.acknowledging.is_empty() {
-            return (false, due.max(FIRST_PAUSE));
+        if word.generation == 0 || !self.acknowledging.is_empty() {
+            // A config, or the end of what is under way, rings.
+            return (false, ACKNOWLEDGED_EVERY);
+        }
+        if due > Duration::ZERO {
+            return (false, due);
         }
         let Some(connection) = self.connection.clone() else { return (true, ACKNOWLEDGED_EVERY) };
         let Driver { identity, pod, .. } = self.driver;
@@ -250,12 +287,15 @@ impl<'a> Line<'a> {
         let Driver { leased, journal, identity, clock, metrics, .. } = self.driver;
         let (leased, journal, identity, clock) = (leased.clone(), journal.clone(), identity.clone(), *clock);
         let (script, timer) = (self.script.clone(), metrics.duration.clone());
+        // A Team that the config does not have any more gets no new users.
+        let policy = self.driver.policy.load();
+        let most_users = policy.teams.iter().find(|it| it.uid == team).map_or(0, |team| team.max_users);
         self.exchanges.spawn(async move {
             // What was settled long ago is read from files.
             let (of, from) = (team.clone(), leased.clone());
             let made = tokio::task::spawn_blocking(move || {
                 let spend = |known| spend_of(known, &journal.settled_after(&of, known, MOST_SETTLEMENTS));
-                from.exchange(&of, spend, clock.now())
+                from.exchange(&of, most_users, spend, clock.now())
             });
             let began = Instant::now();
             let exchanged = async {
@@ -284,9 +324,34 @@ impl<'a> Line<'a> {
             }
             Err(error) => {
                 leased.lost(team, clock.now());
-                self.failed(&error);
+                if error.is_the_connections() {
+                    self.failed(&error);
+                } else {
+                    self.refused(team, &error);
+                }
             }
         }
+    }
+
+    /// The store does not take what was said of one Team: that is no reason to be silent of the others.
+    fn refused(&mut self, team: &Uid, error: &ExchangeError) {
+        self.driver.metrics.exchanged(false);
+        let words = error.to_string();
+        let before = self.refusing.insert(team.clone(), (words.clone(), Instant::now() + REFUSED_PAUSE));
+        if before.is_none_or(|(before, _)| before != words) {
+            tracing::error!(%team, error = words, "the store refuses a Team's exchanges: its calls get shares, or are refused");
+        }
+    }
+
+    /// What is served by could not be said: it is tried again when it is due again.
+    fn unsaid(&mut self, error: &RedisError) {
+        let policy = self.driver.policy.load();
+        let word = Word { namespace: policy.namespace.clone(), generation: policy.generation };
+        self.acknowledged = Some((word, Instant::now()));
+        if is_the_connections(error) {
+            self.connection = None;
+        }
+        tracing::warn!(%error, "the store was not told which config is served by");
     }
 
     fn connected(&mut self, connection: Connection) {
@@ -309,12 +374,18 @@ impl<'a> Line<'a> {
         leased.lose_waiters(&self.under_way, clock.now());
     }
 
-    /// The place has changed: what is under way has no answer any more.
-    fn hang_up(&mut self) {
-        self.exchanges.abort_all();
+    /// The place has changed: what is under way is heard to its end, and nobody waits for the place that was.
+    async fn hang_up(&mut self) {
+        while let Some(done) = self.exchanges.join_next().await {
+            match done {
+                Ok((team, result)) => self.done(&team, result),
+                Err(error) => tracing::error!(%error, "an exchange was broken off"),
+            }
+        }
         for team in std::mem::take(&mut self.under_way) {
             self.driver.leased.lost(&team, self.driver.clock.now());
         }
+        self.driver.leased.lose_waiters(&BTreeSet::new(), self.driver.clock.now());
     }
 }
 

@@ -79,7 +79,8 @@ local run = string.match(info, 'run_id:(%x+)')
 hold = tonumber(hold or 0)
 if run_before ~= run then
   local up = tonumber(string.match(info, 'uptime_in_seconds:(%d+)')) * 1000
-  if run_before or up < pause then hold = now + pause end
+  -- A sidecar that knows of earlier exchanges says that everything was lost.
+  if run_before or up < pause or (not asks_only and after > 0) then hold = now + pause end
 end
 local granting = now >= hold
 
@@ -112,7 +113,7 @@ local is_same = epoch_before == epoch
 local function note(taken)
   redis.call('HSET', mark, 'epoch', epoch, 'seq', string.format('%.0f', seq), 'spent', string.format('%.0f', spent_to),
     'applied', taken and string.format('%.0f', seq) or is_same and applied or 0)
-  redis.call('PEXPIRE', mark, 30 * DAY)
+  redis.call('PEXPIRE', mark, 400 * DAY)
 end
 -- Something of what it was told is lost: it is to be told again before anything else.
 if (is_same and tonumber(applied) or 0) < after and not asks_only then

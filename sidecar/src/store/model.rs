@@ -84,7 +84,7 @@ impl Model {
         let now = self.seen.max(server.clock);
         self.seen = now;
         if self.run.as_ref() != Some(&server.run) {
-            if self.run.is_some() || server.uptime * 1000 < *pause {
+            if self.run.is_some() || server.uptime * 1000 < *pause || (!asks_only && *after > 0) {
                 self.hold = now + pause;
             }
             self.run = Some(server.run.clone());

@@ -6,7 +6,7 @@ use vectoll_config::PicoUsd;
 
 use super::protocol::{Entry, Money, Spend};
 use crate::{
-    counters::{Account, account_name, period_of},
+    counters::{Account, OTHER, account_name, period_of},
     journal::{Intent, Settled},
     ledger::Certainty,
 };
@@ -46,6 +46,8 @@ pub(super) fn spend_of(from: u64, settled: &[Arc<Settled>]) -> Spend {
 /// The fields of the ledger that a call counts in. Team, keys, users and models sum to the same.
 fn fields(intent: &Intent, certainty: Certainty) -> Vec<String> {
     let Intent { key, user, model, provider, backend, .. } = intent;
+    // Where the provider refused, the model may be any word: with a wildcard route callers make it up.
+    let model = if certainty == Certainty::Refused { OTHER } else { model };
     let mut fields =
         vec!["t".to_owned(), format!("k:{}", key.uid), format!("u:{user}"), format!("m:{provider}|{backend}|{model}")];
     match certainty {

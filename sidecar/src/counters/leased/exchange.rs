@@ -11,13 +11,11 @@ use super::{
 };
 use crate::{
     clock::Now,
-    store::protocol::{Claim, Correction, Exchange, Money, Rate, Spend, Wish, Wished},
+    store::protocol::{Claim, Correction, Exchange, Money, Rate, SPAN, Spend, Wish, Wished},
 };
 
 /// The most groups of wishes in one exchange.
 const MOST_GROUPS: usize = 64;
-/// A claim is renewed when it is so old.
-const RENEW: Duration = Duration::from_secs(3);
 /// Leases end a little earlier here than in the store, for clocks that do not run alike.
 pub(super) const MARGIN: Duration = Duration::from_millis(10);
 
@@ -72,8 +70,8 @@ impl Session {
             spend
         };
         let (corrections, groups) =
-            if asks_only { (Vec::new(), Vec::new()) } else { (self.corrections(), self.groups(now)) };
-        let (claims, claimed) = self.claims(now);
+            if asks_only { (Vec::new(), Vec::new()) } else { (self.corrections(now), self.groups(now)) };
+        let (claims, claimed) = self.claims();
         let (holds, held) = self.holds(&spend, now);
         let wishes =
             groups.iter().map(|group| group.wishes.iter().filter_map(|it| self.wish(it, now)).collect()).collect();
@@ -93,7 +91,7 @@ impl Session {
             asks_only,
             life: millis(self.terms.life),
             pause: millis(self.terms.pause),
-            most_users: u64::from(self.most_users),
+            most_users: 0,
             corrections,
             claims,
             spend,
@@ -125,28 +123,27 @@ impl Session {
         }
     }
 
-    fn corrections(&mut self) -> Vec<Correction> {
+    fn corrections(&mut self, now: Now) -> Vec<Correction> {
+        let (_, present) = self.link.time(now);
         std::mem::take(&mut self.pending)
             .into_iter()
-            .filter(|(_, amount)| *amount != 0)
+            // What has left the window meanwhile need not be told.
+            .filter(|((_, _, slot), amount)| *amount != 0 && slot + SPAN > present)
             .map(|((account, rate, slot), amount)| Correction { account, rate, slot, amount })
             .collect()
     }
 
-    fn claims(&mut self, now: Now) -> (Vec<Claim>, Vec<(usize, u64)>) {
+    fn claims(&mut self) -> (Vec<Claim>, Vec<(usize, u64)>) {
         let (mut claims, mut claimed) = (Vec::new(), Vec::new());
         for (at, holding) in &mut self.holdings {
             let slots = &mut holding.slots;
             // Calls that were admitted while the store was away are claimed, too.
-            slots.held = if slots.limited { slots.held.max(slots.used) } else { 0 };
+            slots.held = if slots.limit.is_some() { slots.held.max(slots.used) } else { 0 };
             if slots.held == 0 && slots.told == Some(0) {
                 continue;
             }
-            let old = now.elapsed.saturating_sub(slots.told_at) >= RENEW;
-            if slots.told != Some(slots.held) || old {
-                claims.push(Claim { account: holding.name.clone(), count: slots.held });
-                claimed.push((at, slots.held));
-            }
+            claims.push(Claim { account: holding.name.clone(), count: slots.held });
+            claimed.push((at, slots.held));
         }
         (claims, claimed)
     }

@@ -48,7 +48,7 @@ impl Holding {
 
     /// The place of the purse of a budget's present period, by the store's time.
     pub(super) fn purse(&mut self, account: &Account, budget: &Budget, store_ms: u64, now: Duration) -> usize {
-        let is_it = |purse: &Purse| purse.is_for(budget) && !purse.is_over(store_ms);
+        let is_it = |purse: &Purse| purse.is_for(budget) && purse.has_begun(store_ms) && !purse.is_over(store_ms);
         if let Some(at) = self.purses.iter().position(is_it) {
             return at;
         }

@@ -113,6 +113,10 @@ impl Link {
 
     /// An answer has come.
     pub(super) fn answered(&mut self, sent: Duration, store_ms: u64) {
+        if self.clock.is_none() {
+            // Until now it was this machine's clock that counted.
+            self.slot = 0;
+        }
         self.clock = Some(StoreClock { sent, ms: store_ms });
         self.answered = Some(sent);
     }

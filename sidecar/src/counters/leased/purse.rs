@@ -30,6 +30,8 @@ pub(super) struct Purse {
     /// The hold that the store knows; none: that is in doubt.
     pub(super) told: Option<PicoUsd>,
     pub(super) waiting: u32,
+    /// So much was too much, of this limit, until when it is believed, and when the period ends.
+    pub(super) refused: Option<(PicoUsd, PicoUsd, Duration, Option<Duration>)>,
     /// The limit that was asked for last.
     pub(super) limit: Option<PicoUsd>,
 }
@@ -49,12 +51,18 @@ impl Purse {
             touched: now,
             told: Some(PicoUsd::ZERO),
             waiting: 0,
+            refused: None,
             limit: None,
         }
     }
 
     pub(super) fn is_for(&self, budget: &Budget) -> bool {
         self.charge.period == budget.period && self.charge.zone == budget.time_zone
+    }
+
+    /// Whether its period has begun, by the store's time: the machine's clock may have been ahead of it.
+    pub(super) fn has_begun(&self, store_ms: u64) -> bool {
+        u64::try_from(self.charge.start.as_millisecond()).unwrap_or_default() <= store_ms
     }
 
     /// Whether its period is over, by the store's time.

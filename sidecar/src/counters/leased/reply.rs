@@ -40,7 +40,7 @@ impl Session {
         }
         let taken = asks_only || !forgot;
         if taken {
-            self.told(&claims, &holds, sent);
+            self.told(&claims, &holds);
         }
         if !taken || reply.spent_to != spend_to {
             self.doubt_claims();
@@ -135,11 +135,10 @@ impl Session {
         }
     }
 
-    fn told(&mut self, claims: &[(usize, u64)], holds: &[(usize, Arc<str>, PicoUsd)], sent: Duration) {
+    fn told(&mut self, claims: &[(usize, u64)], holds: &[(usize, Arc<str>, PicoUsd)]) {
         for (at, count) in claims {
             if let Some(holding) = self.holdings.get_mut(*at) {
                 holding.slots.told = Some(*count);
-                holding.slots.told_at = sent;
             }
         }
         for (at, period, amount) in holds {
@@ -285,6 +284,8 @@ impl Session {
                 if let Some(purse) = holding.purses.get_mut(at) {
                     purse.taken = Some(PicoUsd::new(taken));
                     purse.taken_at = now.elapsed;
+                    let until = now.elapsed + BELIEVED.min(Duration::from_millis(wait.unwrap_or(u64::MAX)));
+                    purse.refused = Some((PicoUsd::new(least), PicoUsd::new(limit), until, room_at));
                 }
                 let retry = wait.map_or(Retry::Never, |wait| Retry::After(Duration::from_millis(wait)));
                 Denial { scope, exhausted: Exhausted::Budget, limit, used, retry }

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     clock::Now,
     counters::{Account, Ask, Denial, Exhausted, Open, Retry, Scope, Standing},
-    store::protocol::{AccountName, MOST, Rate},
+    store::protocol::{AccountName, MOST, Rate, SPAN},
 };
 
 /// Both rates.
@@ -93,8 +93,6 @@ pub(crate) struct Session {
     pub(super) link: Link,
     pub(super) chunks: u64,
     pub(super) open: Open,
-    /// How many users the Team tells apart.
-    pub(super) most_users: u32,
     swept: Duration,
 }
 
@@ -109,7 +107,6 @@ impl Session {
             link: Link::default(),
             chunks: 0,
             open: Open::default(),
-            most_users: u32::MAX,
             swept: Duration::ZERO,
         }
     }
@@ -241,7 +238,7 @@ impl Session {
                 }
             }
             let Some(holding) = self.holdings.get_mut(at) else { continue };
-            holding.slots.limited = scope.limits.parallel_requests.is_some();
+            holding.slots.follow(scope.limits.parallel_requests);
             if let Some(limit) = scope.limits.parallel_requests {
                 let slots = &holding.slots;
                 let waits = in_turn && slots.waiting > 0;
@@ -273,6 +270,14 @@ impl Session {
                 if ask.money > budget.limit {
                     let used = purse.taken.unwrap_or_default().pico();
                     deny(Denial { scope: place, exhausted: Exhausted::Budget, limit, used, retry: Retry::Never });
+                } else if let Some((amount, of, until, ends)) = purse.refused
+                    && (of, purse.free < amount) == (budget.limit, true)
+                    && ask.money.minus(purse.free) >= amount
+                    && now.elapsed < until
+                {
+                    let used = purse.taken.unwrap_or_default().pico();
+                    let retry = ends.map_or(Retry::Never, |ends| Retry::After(ends.saturating_sub(now.elapsed)));
+                    deny(Denial { scope: place, exhausted: Exhausted::Budget, limit, used, retry });
                 } else if purse.free < ask.money || (in_turn && purse.waiting > 0) {
                     let (of, need) = (Short::Money(purse_at), ask.money.pico());
                     shortages.push(Shortage { scope: place, holding: at, of, need, limit });
@@ -400,6 +405,8 @@ impl Session {
         }
         self.swept = now.elapsed;
         let (store_ms, slot) = self.link.time(now);
+        // What has left the window meanwhile need not be told.
+        self.pending.retain(|(_, _, of), _| of + SPAN > slot);
         let Self { index, holdings, .. } = self;
         index.retain(|_, at| {
             let Some(holding) = holdings.get_mut(*at) else { return false };

@@ -11,13 +11,11 @@ pub(super) struct Slots {
     pub(super) used: u64,
     /// How many the store knows of; none: that is in doubt.
     pub(super) told: Option<u64>,
-    /// When it was told.
-    pub(super) told_at: Duration,
     pub(super) touched: Duration,
     pub(super) waiting: u32,
     pub(super) refused_until: Duration,
-    /// Whether there is a limit: without one nothing is claimed.
-    pub(super) limited: bool,
+    /// The limit; none: nothing is claimed.
+    pub(super) limit: Option<u64>,
 }
 
 impl Default for Slots {
@@ -26,11 +24,10 @@ impl Default for Slots {
             held: 0,
             used: 0,
             told: Some(0),
-            told_at: Duration::ZERO,
             touched: Duration::ZERO,
             waiting: 0,
             refused_until: Duration::ZERO,
-            limited: false,
+            limit: None,
         }
     }
 }
@@ -39,6 +36,14 @@ impl Slots {
     /// What can be taken; `valid`: the claims were renewed lately.
     pub(super) fn available(&self, valid: bool) -> u64 {
         if valid { self.held.saturating_sub(self.used) } else { 0 }
+    }
+
+    /// Goes with a limit that was changed: what was claimed under a higher one is not to be had any more.
+    pub(super) fn follow(&mut self, limit: Option<u64>) {
+        if self.limit != limit {
+            self.limit = limit;
+            self.held = self.held.min(self.used);
+        }
     }
 
     /// Lets go of what is not used: all but a little while calls come, everything a while after the last one.
