@@ -259,6 +259,13 @@ impl Journal {
                 }
                 !goes
             });
+            // The time after the acknowledgement is kept while there is room for it: a full journal would refuse calls.
+            while state.bytes() > state.options.most_bytes / 2
+                && state.sealed.front().is_some_and(|it| it.acknowledged.is_some() && it.last <= state.covered)
+                && let Some(oldest) = state.sealed.pop_front()
+            {
+                gone.push(oldest.path);
+            }
             state.metrics.bytes(state.bytes());
         }
         for path in gone {

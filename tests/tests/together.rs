@@ -35,6 +35,9 @@ const PRICE: u64 = 20_000;
 const MODEL: &str = "text-embedding-3-small";
 const MINUTE: Duration = Duration::from_mins(1);
 
+/// One at a time: they measure, and the machine is small.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 struct Scene {
     provider: Provider,
     store: Store,
@@ -137,6 +140,7 @@ async fn storm(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn eight_sidecars_together_admit_what_one_limit_says() -> anyhow::Result<()> {
+    let _turn = TURN.lock().await;
     let mut all = vec![team("search", json!({}))];
     all.extend(api_key("crowd", "search", json!({"limits": {"tokensPerMinute": 10_000}})));
     let scene = scene(8, &[], all).await?;
@@ -170,6 +174,7 @@ async fn eight_sidecars_together_admit_what_one_limit_says() -> anyhow::Result<(
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn far_from_its_limit_a_call_asks_nobody() -> anyhow::Result<()> {
+    let _turn = TURN.lock().await;
     let mut all = vec![team("search", json!({"limits": {"tokensPerMinute": 100_000_000}}))];
     all.extend(api_key(
         "crowd",
@@ -192,6 +197,7 @@ async fn far_from_its_limit_a_call_asks_nobody() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn eight_sidecars_together_spend_what_one_budget_says() -> anyhow::Result<()> {
+    let _turn = TURN.lock().await;
     let mut all = vec![team("search", json!({}))];
     all.extend(api_key("crowd", "search", json!({"budget": {"limit": "1", "period": "Total"}})));
     // At 20 USD a million tokens $1 is 5,555 calls of nine tokens.
@@ -237,6 +243,7 @@ async fn held(store: &Store) -> anyhow::Result<u64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_kill_of_sidecars_or_store_loses_or_doubles_spend() -> anyhow::Result<()> {
+    let _turn = TURN.lock().await;
     let mut all = vec![team("search", json!({"budget": {"limit": "1000.00", "period": "Total"}}))];
     all.extend(api_key(
         "crowd",
@@ -313,6 +320,7 @@ async fn no_kill_of_sidecars_or_store_loses_or_doubles_spend() -> anyhow::Result
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_of_the_store_is_lived_through_or_told_as_the_team_wants() -> anyhow::Result<()> {
+    let _turn = TURN.lock().await;
     let limits = json!({"tokensPerMinute": 1_000_000});
     let mut all = vec![team("open", json!({})), team("shut", json!({"onStoreFailure": "Closed"}))];
     all.extend(api_key("local", "open", json!({"limits": limits})));
@@ -369,6 +377,7 @@ async fn an_outage_of_the_store_is_lived_through_or_told_as_the_team_wants() -> 
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_edited_limit_counts_at_once_and_keeps_what_was_used() -> anyhow::Result<()> {
+    let _turn = TURN.lock().await;
     let manifest = |limit: Option<u64>, url: &str| {
         let mut all = vec![team("search", json!({}))];
         let limits = limit.map_or(json!({}), |limit| json!({"tokensPerMinute": limit}));
@@ -385,9 +394,7 @@ async fn an_edited_limit_counts_at_once_and_keeps_what_was_used() -> anyhow::Res
     let status = async |caller: &Caller| {
         // What the call before did not use after all goes back to the store within this.
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let answer = caller.embed(MODEL, json!(NINE_TOKENS)).await?;
-        println!("{} {}", answer.status, answer.message());
-        anyhow::Ok(answer.status)
+        anyhow::Ok(caller.embed(MODEL, json!(NINE_TOKENS)).await?.status)
     };
     for caller in [&one, &other, &one, &other, &one] {
         assert_eq!(status(caller).await?, 200);
@@ -430,9 +437,11 @@ async fn an_edited_limit_counts_at_once_and_keeps_what_was_used() -> anyhow::Res
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_budget_opens_again_at_the_periods_end_by_the_stores_clock_on_a_day_of_25_hours() -> anyhow::Result<()> {
+    let _turn = TURN.lock().await;
     // In Berlin the 28th of October 2029 ends at 23:00 UTC, an hour later than the days before it: a day of 25 hours.
     let midnight: jiff::Timestamp = "2029-10-28T23:00:00Z".parse()?;
-    let begins = midnight.as_second() - 14;
+    // Time enough for a busy machine to get there.
+    let begins = midnight.as_second() - 40;
     let store = Store::start_ahead(begins - jiff::Timestamp::now().as_second()).await?;
     let budget = json!({"limit": "0.00000036", "period": "Daily", "timeZone": "Europe/Berlin"});
     let mut all = vec![team("search", json!({}))];
@@ -443,13 +452,14 @@ async fn a_budget_opens_again_at_the_periods_end_by_the_stores_clock_on_a_day_of
     let (one, other) = (one?, other?);
     // Two calls of nine tokens are all of it. The store was started just now: it grants after four seconds.
     for caller in [&one, &other] {
-        assert_eq!(caller.embed(MODEL, json!(NINE_TOKENS)).await?.status, 200);
+        let answer = caller.embed(MODEL, json!(NINE_TOKENS)).await?;
+        assert_eq!(answer.status, 200, "{}", answer.message());
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
     let refused = one.embed(MODEL, json!(NINE_TOKENS)).await?;
     assert_eq!((refused.status, refused.code()), (429, "budget_exceeded"), "{:?}", refused.json);
     let told: u64 = refused.header("retry-after").unwrap_or_default().parse()?;
-    assert!((1..=14).contains(&told), "{told} s to midnight in Berlin");
+    assert!((1..=40).contains(&told), "{told} s to midnight in Berlin");
     let mut admin = scene.store.admin().await?;
     let now = async |admin: &mut redis::aio::MultiplexedConnection| -> anyhow::Result<f64> {
         let (seconds, micros): (f64, f64) = redis::cmd("TIME").query_async(admin).await?;
@@ -479,6 +489,7 @@ async fn a_budget_opens_again_at_the_periods_end_by_the_stores_clock_on_a_day_of
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_limit_costs_a_call_next_to_nothing() -> anyhow::Result<()> {
+    let _turn = TURN.lock().await;
     let limits = json!({"tokensPerMinute": 100_000_000, "requestsPerMinute": 10_000_000, "parallelRequests": 1_000});
     let mut all = vec![team("limited", json!({"limits": limits})), team("free", json!({}))];
     all.extend(api_key("limited", "limited", json!({"limits": limits, "budget": {"limit": "100", "period": "Daily"}})));
@@ -505,7 +516,7 @@ async fn a_limit_costs_a_call_next_to_nothing() -> anyhow::Result<()> {
     println!(
         "the sidecar's own time, median of 1,400 calls: {free:.0} µs without limits, {limited:.0} µs with six limits and a budget"
     );
-    // 20 is the promise, for optimised programs; five times as much is allowed here, and more for quick builds.
-    assert!(limited - free < 100.0 || cfg!(debug_assertions), "{} µs more", limited - free);
+    // 20 is the promise; five times as much is allowed on a busy machine.
+    assert!(limited - free < 100.0, "{} µs more", limited - free);
     Ok(())
 }

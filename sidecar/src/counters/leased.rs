@@ -51,6 +51,8 @@ pub(crate) struct Terms {
     pub(crate) batch: Duration,
     /// The longest silence while something is held or was used lately.
     pub(crate) beat: Duration,
+    /// The same while nothing is: shorter than the time after which a sidecar does not count any more.
+    pub(crate) idle_beat: Duration,
     /// The shortest time between an exchange and one that nobody waits for.
     pub(crate) least_pause: Duration,
 }
@@ -61,6 +63,7 @@ pub(crate) const TERMS: Terms = Terms {
     pause: Duration::from_secs(4),
     batch: Duration::from_millis(250),
     beat: Duration::from_secs(1),
+    idle_beat: Duration::from_secs(4),
     least_pause: Duration::from_millis(50),
 };
 
@@ -244,9 +247,10 @@ impl Leased {
         self.wake.notify_one();
     }
 
-    /// Gives back what no call has, at the next exchange.
+    /// Gives back what no call has, from the next exchange on: this sidecar is about to stop.
     pub(crate) fn let_go(&self, now: Now) {
         for session in self.table().sessions.values_mut() {
+            session.leaving = true;
             session.let_go(now);
         }
     }

@@ -49,12 +49,21 @@ impl Session {
         }
         if active {
             add(since(self.terms.beat));
+        } else if self.link.sidecars.is_some() {
+            // So that it counts among the sidecars, by whose number shares are made.
+            add(since(self.terms.idle_beat));
+        }
+        if self.leaving && self.has_more_to_say() {
+            add(now);
         }
         due
     }
 
     /// The next exchange. `spend`: what was settled since the last that the store is known to have.
     pub(crate) fn exchange(&mut self, spend: Spend, now: Now) -> Exchange {
+        if self.leaving {
+            self.let_go(now);
+        }
         self.end_leases(now);
         self.link.soon = false;
         self.link.spend_waits = false;
@@ -191,7 +200,8 @@ impl Session {
                 .collect();
             groups.push(Group { waiter: Some(waiter), wishes });
         }
-        for shortage in self.foreseen(now) {
+        let foreseen = if self.leaving { Vec::new() } else { self.foreseen(now) };
+        for shortage in foreseen {
             let available = self.available(&shortage, now);
             groups.push(Group { waiter: None, wishes: vec![Asked { shortage, least: 0, available }] });
         }

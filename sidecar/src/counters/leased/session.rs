@@ -93,6 +93,8 @@ pub(crate) struct Session {
     pub(super) link: Link,
     pub(super) chunks: u64,
     pub(super) open: Open,
+    /// The sidecar is about to stop: it keeps nothing.
+    pub(super) leaving: bool,
     swept: Duration,
 }
 
@@ -107,6 +109,7 @@ impl Session {
             link: Link::default(),
             chunks: 0,
             open: Open::default(),
+            leaving: false,
             swept: Duration::ZERO,
         }
     }
