@@ -155,9 +155,11 @@ async fn eight_sidecars_together_admit_what_one_limit_says() -> anyhow::Result<(
     let worst = admitted.iter().map(|(start, _)| sum(*start, *start + window)).max().unwrap_or_default();
     // Whole cycles of the window: from its first call to the first of the second minute, and to that of the third.
     let total: u64 = admitted.iter().map(|(_, tokens)| tokens).sum();
-    let first = sum(Duration::ZERO, MINUTE);
+    // A store that was started just now grants nothing for its first four seconds.
+    let begins = admitted.first().map_or(Duration::ZERO, |(at, _)| *at);
+    let first = sum(begins, begins + MINUTE);
     let gap = admitted.windows(2).max_by_key(|pair| pair[1].0.saturating_sub(pair[0].0)).map(|pair| pair[1].0);
-    let cycle = gap.unwrap_or(MINUTE);
+    let cycle = gap.unwrap_or(MINUTE).saturating_sub(begins);
     let share = first as f64 / cycle.as_secs_f64() * 60.0 / 10_000.0;
     println!(
         "8 sidecars, {calls} calls offered in {} s: {first} tokens in the first minute, at most {worst} in any, {total} in all; the \
