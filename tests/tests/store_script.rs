@@ -180,8 +180,10 @@ fn the_script_and_the_model_decide_alike() {
     let script = redis::Script::new(&with_clock());
     let (histories, granted, denied, paused) = (Cell::new(0), Cell::new(0), Cell::new(0), Cell::new(0));
     let count = |of: &Cell<u32>| of.set(of.get() + 1);
+    // More by hand: VECTOLL_HISTORIES=5000.
+    let cases = std::env::var("VECTOLL_HISTORIES").map_or(300, |cases| cases.parse().unwrap());
     let config =
-        ProptestConfig { cases: 300, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() };
+        ProptestConfig { cases, max_shrink_iters: 2_000, failure_persistence: None, ..ProptestConfig::default() };
     TestRunner::new(config)
         .run(&prop::collection::vec(step(), 1..60), |steps| {
             count(&histories);

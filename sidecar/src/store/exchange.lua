@@ -331,10 +331,12 @@ for _ = 1, number() do
         granted[#granted + 1] = string.format('%.0f', wish.taken + wish.granted)
         granted[#granted + 1] = 0
       else
-        local key, field = prefix .. 'w:' .. wish.account, wish.kind .. string.format('%.0f', until_slot)
-        local counted = tonumber(redis.call('HGET', key, field) or 0)
-        redis.call('HSET', key, field, string.format('%.0f', counted + wish.granted))
-        redis.call('PEXPIRE', key, (SPAN + 60) * 1000)
+        if wish.granted > 0 then -- a slot of nothing would only look as if something were to come back
+          local key, field = prefix .. 'w:' .. wish.account, wish.kind .. string.format('%.0f', until_slot)
+          local counted = tonumber(redis.call('HGET', key, field) or 0)
+          redis.call('HSET', key, field, string.format('%.0f', counted + wish.granted))
+          redis.call('PEXPIRE', key, (SPAN + 60) * 1000)
+        end
         granted[#granted + 1] = string.format('%.0f', wish.granted)
         granted[#granted + 1] = string.format('%.0f', wish.taken + wish.granted)
         granted[#granted + 1] = wish.reset
