@@ -83,6 +83,16 @@ pub enum EncodingFormat {
     Base64,
 }
 
+/// What the inputs are, for models that tell queries and documents apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum InputType {
+    /// What is searched for.
+    Query,
+    /// What is found.
+    #[default]
+    Document,
+}
+
 /// How much of a request is read, and for how long.
 #[derive(Clone, Copy, Debug)]
 pub struct Caps {

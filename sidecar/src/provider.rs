@@ -1,6 +1,7 @@
 //! The providers that a backend can be, one a file, and how to reach those that are elsewhere.
 
 pub mod builtin;
+pub mod dialect;
 mod dns;
 pub mod http;
 pub mod openai;

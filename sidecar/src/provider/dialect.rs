@@ -1,0 +1,94 @@
+//! Providers that speak an API of their own: a call in OpenAI's shape becomes requests in theirs, and their answers vectors.
+//!
+//! One provider a file. All of it is pure: a [`Dialect`] makes requests and reads answers; who sends them, with which
+//! credentials and how often, is not its concern.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::call::InputType;
+
+/// What of a call one request asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// The model's name at the provider.
+    pub model: &'a str,
+    /// What is to be embedded: at least one, at most [`Caps::items`].
+    pub texts: &'a [Cow<'a, str>],
+    /// How many numbers a vector is to have; none: the model's own number.
+    pub dimensions: Option<u64>,
+    /// What the texts are, for models that tell queries and documents apart.
+    pub input_type: InputType,
+}
+
+/// A request without the provider's root, and without credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wire {
+    /// Behind the root, with its leading `/`, and with the query. Names in it are percent-encoded.
+    pub path: String,
+    /// Headers beside `Content-Type: application/json`, `Accept: application/json` and the credential's.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+/// What an answer says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// One vector for each text of the part, in their order.
+    pub vectors: Vec<Vec<f32>>,
+    /// The input tokens that the provider counted; none: it does not say.
+    pub tokens: Option<u64>,
+}
+
+/// What a provider takes in one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// The most texts.
+    pub items: usize,
+    /// The most tokens over all texts; none: no such bound is known.
+    pub tokens: Option<u64>,
+}
+
+/// Something in a call that a provider cannot do. The call is refused with 400.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Unsupported {
+    /// The field of the call, as in OpenAI's `param`.
+    pub param: &'static str,
+    /// What is wrong and what to do, for the caller.
+    pub message: String,
+}
+
+/// Why an answer cannot be used. Said as "the provider's answer …".
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unusable {
+    /// Not the JSON that the provider documents.
+    #[error("is not what the provider documents")]
+    Shape,
+    /// Too few or too many vectors.
+    #[error("has another number of vectors than there were inputs")]
+    Number,
+    /// An index twice, or missing.
+    #[error("has vectors in no clear order")]
+    Order,
+    /// Numbers that no 32-bit float holds, or none at all.
+    #[error("has a vector that is none")]
+    Vector,
+}
+
+/// How one provider is spoken to.
+pub trait Dialect: std::fmt::Debug + Send + Sync {
+    /// The label `provider`: the value of `gen_ai.provider.name` in OpenTelemetry's GenAI conventions, where it has one.
+    fn name(&self) -> &'static str;
+
+    /// What one request may hold, by the model's name at the provider.
+    fn caps(&self, model: &str) -> Caps;
+
+    /// The request for a part of a call.
+    fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported>;
+
+    /// Reads the body of a successful answer to a part.
+    fn answer(&self, part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable>;
+}
