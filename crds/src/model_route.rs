@@ -4,7 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AllowedNamespaces, ModelRouteStatus, SecretKeyRef};
+use crate::{AllowedNamespaces, Cooldown, Limits, ModelRouteStatus, Retry, SecretKeyRef};
 
 /// A ModelRoute: the public names of models, and the backends that serve them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -44,7 +44,18 @@ pub struct ModelRouteSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), inner(length(min = 1, max = 128)))]
     pub tags: Vec<String>,
-    /// Where calls go. Several share the calls by weight and must serve the same model.
+    /// When a call is tried again that a backend did not serve.
+    #[serde(default)]
+    pub retry: Retry,
+    /// When a backend that fails is left alone for a while.
+    #[serde(default)]
+    pub cooldown: Cooldown,
+    /// The longest a call may take over all its attempts, in seconds. Absent: as long as its attempts take one after the
+    /// other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 1, max = 3600))]
+    pub timeout_seconds: Option<u32>,
+    /// Where calls go. Several of one priority share the calls by weight, and all must serve the same model.
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.name == a.name))")
         .message("backends have the same name: give each a name of its own"))]
@@ -70,7 +81,16 @@ pub struct Backend {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub model: Option<String>,
-    /// The share of the calls among the route's backends. 0: none.
+    /// Which vectors it makes, where the model's name does not say it: backends of a route must agree. By default the model's
+    /// name. Name it where one model has several names, as with deployments of one's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub space: Option<String>,
+    /// Backends of the lowest number take all calls while one of them can; those of the next number the rest.
+    #[serde(default)]
+    #[schemars(with = "i64", range(min = 0, max = 1000))]
+    pub priority: u32,
+    /// The share of the calls among the route's backends of one priority. 0: none.
     #[serde(default = "one")]
     #[schemars(with = "i64", range(min = 0, max = 1_000_000))]
     pub weight: u32,
@@ -91,6 +111,10 @@ pub struct Backend {
     #[serde(default = "timeout_seconds")]
     #[schemars(with = "i64", range(min = 1, max = 3600))]
     pub timeout_seconds: u32,
+    /// What the provider allows. Calls beyond go to another backend before the provider refuses them. Each sidecar counts its
+    /// own calls only: set the provider's limit divided by the number of pods.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 /// A provider that speaks OpenAI's embeddings API.

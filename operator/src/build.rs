@@ -169,6 +169,9 @@ fn route_of(route: &ResolvedRoute, world: &World, credentials: &mut BTreeMap<Str
                 name: route.name.clone(),
                 models: vec![model.clone()],
                 tags: route.tags.clone(),
+                retry: route.serving.retry,
+                cooldown: route.serving.cooldown,
+                timeout_seconds: route.serving.timeout_seconds,
                 backends,
             }),
         }
@@ -184,7 +187,8 @@ fn backend_of(
     credentials: &mut BTreeMap<String, Vec<u8>>,
 ) -> v1::Backend {
     let price_per_million_tokens = price_of(backend, public);
-    let ValidBackend { name, model, weight, provider, price: _, tokens, timeout_seconds } = backend;
+    let ValidBackend { name, model, space: _, priority, weight, provider, price: _, tokens, timeout_seconds, limits } =
+        backend;
     let known = model_of(backend, public).and_then(price::known);
     let (provider, tokens) = match provider {
         // Counted by its own tokenizer, whatever encoding its callers cut their texts with.
@@ -215,10 +219,12 @@ fn backend_of(
     v1::Backend {
         name: name.clone(),
         model: model.clone(),
+        priority: *priority,
         weight: *weight,
         provider,
         price_per_million_tokens,
         tokens,
         timeout_seconds: *timeout_seconds,
+        limits: *limits,
     }
 }

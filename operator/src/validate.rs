@@ -12,7 +12,7 @@ mod team;
 use std::fmt;
 
 pub(crate) use api_key::{KeySource, ValidKey, api_key};
-pub(crate) use model_route::{UNKNOWN_TOKENIZER, ValidBackend, ValidProvider, ValidRoute, model_route};
+pub(crate) use model_route::{Serving, UNKNOWN_TOKENIZER, ValidBackend, ValidProvider, ValidRoute, model_route};
 pub(crate) use team::{ValidTeam, team};
 
 /// Something in a spec that is not as it must be.

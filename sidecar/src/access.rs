@@ -85,6 +85,7 @@ struct Facts {
     tokens: Option<u64>,
     cost: Option<PicoUsd>,
     certainty: Option<Certainty>,
+    retries: u32,
     answered: Option<Duration>,
     overhead: Option<Duration>,
 }
@@ -142,8 +143,21 @@ impl Entry {
     /// What it used, as it was booked.
     pub fn booked(&self, tokens: u64, cost: Option<PicoUsd>, certainty: Certainty) {
         self.note(|facts| {
-            (facts.tokens, facts.cost, facts.certainty) = (Some(tokens), cost, Some(certainty));
+            // Over all attempts: only one of them can be known for sure.
+            facts.tokens = Some(facts.tokens.unwrap_or(0).saturating_add(tokens));
+            facts.cost = match (facts.cost, cost) {
+                (Some(before), Some(cost)) => Some(before.plus(cost)),
+                (one, other) => one.or(other),
+            };
+            if facts.certainty != Some(Certainty::Unsettled) {
+                facts.certainty = Some(certainty);
+            }
         });
+    }
+
+    /// Attempts after the first.
+    pub fn retries(&self, retries: u32) {
+        self.note(|facts| facts.retries = retries);
     }
 
     /// Why it got no vectors.

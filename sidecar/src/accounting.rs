@@ -8,7 +8,10 @@
 mod admit;
 mod scopes;
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use jiff::Timestamp;
 use vectoll_config::{PicoUsd, v1::Limits};
@@ -17,13 +20,14 @@ use crate::{
     call::Call,
     clock::{Clock, Now},
     counters::{Counters, Held, Standing, Used},
+    health::Room,
     journal::{Intent, Journal, Named, Opened},
     ledger::{Certainty, Ledger},
     policy::{Backend, Route},
     refusal::Refusal,
 };
 
-pub use admit::admit;
+pub use admit::{admit, readmit};
 
 /// The accounts of this sidecar.
 #[derive(Debug)]
@@ -55,13 +59,38 @@ pub struct Permit {
     reservation: Reservation,
 }
 
-/// What became of a reservation, for the headers of an error.
+/// What became of a call's reservations, for the headers of its answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Outcome {
-    /// What was booked; none where the call never left, or the price is unknown.
+    /// What was booked, over all attempts; none where the call never left, or a price is unknown.
     pub cost: Option<PicoUsd>,
     /// What is left of the limits.
     pub standing: Standing,
+}
+
+/// Where it is gathered.
+#[derive(Debug, Default)]
+pub struct Outcomes(Mutex<Option<Outcome>>);
+
+impl Outcomes {
+    fn lock(&self) -> MutexGuard<'_, Option<Outcome>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What there is so far.
+    pub fn get(&self) -> Option<Outcome> {
+        *self.lock()
+    }
+
+    fn add(&self, cost: Option<PicoUsd>, standing: Standing) {
+        let mut outcome = self.lock();
+        let before = outcome.and_then(|outcome| outcome.cost);
+        let cost = match (before, cost) {
+            (Some(before), Some(cost)) => Some(before.plus(cost)),
+            (one, other) => one.or(other),
+        };
+        *outcome = Some(Outcome { cost, standing });
+    }
 }
 
 /// The reservation and the accounts that it is to be returned to.
@@ -105,8 +134,7 @@ impl Reservation {
     }
 
     fn tell(&self, cost: Option<PicoUsd>, standing: Standing) {
-        // Only once: a reservation has one end.
-        let _ = self.call.outcome.set(Outcome { cost, standing });
+        self.call.outcome.add(cost, standing);
     }
 }
 
@@ -122,12 +150,12 @@ impl Permit {
     }
 
     /// From here on the provider may charge for the call: the journal has what it may cost. Refused where the journal does
-    /// not take it; everything is given back then.
-    pub fn sent(self, backend: Arc<Backend>) -> Result<InFlight, Refusal> {
-        let Self { call, route: _, reservation } = self;
+    /// not take it; everything is given back then. `room` is its part of the provider's limits.
+    pub fn sent(self, backend: Arc<Backend>, room: Option<Room>) -> Result<InFlight, Refusal> {
+        let Self { call, route, reservation } = self;
         let intent = intent(&call, &backend, &reservation);
         let opened = reservation.accounting.journal.intend(intent).map_err(|error| Refusal::journal(&error))?;
-        Ok(InFlight { call, backend, reservation, opened: Some(opened) })
+        Ok(InFlight { call, route, backend, reservation, room, opened: Some(opened) })
     }
 }
 
@@ -158,8 +186,11 @@ fn intent(call: &Call, backend: &Backend, reservation: &Reservation) -> Intent {
 #[derive(Debug)]
 pub struct InFlight {
     call: Arc<Call>,
+    route: Arc<Route>,
     backend: Arc<Backend>,
     reservation: Reservation,
+    /// Its part of the provider's limits.
+    room: Option<Room>,
     /// None once the journal has the call's end.
     opened: Option<Opened>,
 }
@@ -208,7 +239,33 @@ impl InFlight {
         if let Some(opened) = self.opened.take() {
             self.reservation.accounting.journal.void(opened);
             self.reservation.give_back();
+            self.room = None;
         }
+    }
+
+    /// The provider was asked, and charges nothing for it.
+    pub fn asked_for_nothing(&mut self) {
+        if let Some(room) = self.room.take() {
+            room.used(0);
+        }
+    }
+
+    /// This backend charges nothing for it, for certain: the call may go to another one on the same reservation.
+    pub fn withdraw(mut self) -> Option<Permit> {
+        let opened = self.opened.take()?;
+        let accounting = self.reservation.accounting.clone();
+        accounting.journal.void(opened);
+        self.room = None;
+        // What is left to drop of `self` has nothing to book.
+        let nothing = Reservation {
+            accounting,
+            call: self.call.clone(),
+            limits: Vec::new(),
+            admitted: self.reservation.admitted,
+            held: None,
+        };
+        let reservation = std::mem::replace(&mut self.reservation, nothing);
+        Some(Permit { call: self.call.clone(), route: self.route.clone(), reservation })
     }
 
     fn book(&mut self, tokens: u64, certainty: Certainty) -> Settled {
@@ -231,8 +288,11 @@ impl InFlight {
 
     /// The one way out: counters, ledger, journal and access log learn what the call cost, in one step for the first three.
     fn end(&mut self, used: Used, certainty: Certainty) -> Standing {
-        let Self { call, backend, reservation, opened } = self;
+        let Self { call, route: _, backend, reservation, room, opened } = self;
         let (Some(held), Some(opened)) = (reservation.held.take(), opened.take()) else { return Standing::default() };
+        if let Some(room) = room.take() {
+            room.used(used.tokens);
+        }
         let reserved = held.reserved();
         let cost = match certainty {
             Certainty::Refused => Some(PicoUsd::ZERO),

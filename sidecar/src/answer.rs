@@ -21,7 +21,7 @@ use crate::accounting::Settled;
 pub use body::Body;
 pub use flow::{Broken, Flow};
 pub use persist::Persist;
-pub use relay::{Observation, Relay};
+pub use relay::{Observation, Relay, Verdict};
 pub(crate) use transcode::{Room, Transcoder, Wanted};
 pub use vector::Wrong;
 pub(crate) use vector::{format_of, has_dimensions};

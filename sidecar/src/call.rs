@@ -5,18 +5,14 @@ mod fields;
 mod input;
 mod metadata;
 
-use std::{
-    ops::Range,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use hyper::body::Incoming;
 use vectoll_config::v1::UserPolicy;
 
-use crate::{access::Entry, accounting::Outcome, authenticate::Caller, call_id::CallId, refusal::Refusal};
+use crate::{access::Entry, accounting::Outcomes, authenticate::Caller, call_id::CallId, refusal::Refusal};
 
 pub use input::{Input, Shape};
 pub use metadata::Metadata;
@@ -66,8 +62,8 @@ pub struct Call {
     pub metadata: Option<Arc<Metadata>>,
     /// Its tags that its team or its route counts, each once: known with the route.
     pub tags: Vec<Arc<str>>,
-    /// What became of its reservation, for the headers of an error.
-    pub outcome: OnceLock<Outcome>,
+    /// What became of its reservations, for the headers of its answer.
+    pub outcome: Outcomes,
     /// What the access log says of it. It is written when the call has its end.
     pub entry: Entry,
     input_span: Range<usize>,
@@ -160,7 +156,7 @@ impl Call {
             null_encoding_format,
             metadata,
             tags: Vec::new(),
-            outcome: OnceLock::new(),
+            outcome: Outcomes::default(),
             entry,
             input_span,
             body,

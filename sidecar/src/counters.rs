@@ -12,6 +12,8 @@ mod switch;
 mod users;
 mod window;
 
+pub(crate) use self::window::{Window, slot_of};
+
 use std::{sync::Arc, time::Duration};
 
 use vectoll_config::{

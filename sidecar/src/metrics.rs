@@ -1,5 +1,6 @@
 //! What Prometheus sees. Names follow Prometheus's conventions; every label is bounded.
 
+mod backends;
 mod books;
 mod journal;
 
@@ -16,6 +17,7 @@ use prometheus::{
 
 use crate::store::StoreMetrics;
 
+pub use backends::{BackendMetrics, OneBackend};
 pub use books::{BookFamilies, Source};
 pub use journal::JournalMetrics;
 
@@ -38,6 +40,8 @@ pub struct Metrics {
     pub config: ConfigMetrics,
     /// Exchanges with the store.
     pub store: StoreMetrics,
+    /// What becomes of calls at the backends.
+    pub backends: BackendMetrics,
 }
 
 /// What Prometheus sees of the config.
@@ -125,10 +129,21 @@ impl Metrics {
                 )?,
             },
             store: StoreMetrics::register(&registry)?,
+            backends: BackendMetrics::register(&registry)?,
             registry,
         };
-        let Self { registry, requests, by_status: _, overhead, upstream, rejections, in_flight, config, store: _ } =
-            &metrics;
+        let Self {
+            registry,
+            requests,
+            by_status: _,
+            overhead,
+            upstream,
+            rejections,
+            in_flight,
+            config,
+            store: _,
+            backends: _,
+        } = &metrics;
         let ConfigMetrics { generation, reloads, stale, applied } = config;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(overhead.clone()))?;

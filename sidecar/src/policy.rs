@@ -1,7 +1,9 @@
 //! The config compiled for serving: references resolved, names indexed, credentials read. Immutable; a reload makes a
 //! new one and swaps it in, and each request holds the one it began with.
 
+mod choose;
 mod compile;
+mod retry;
 mod route;
 
 use std::{
@@ -16,10 +18,12 @@ use vectoll_config::{
     v1::{Budget, Limits, ModelLimits, OnStoreFailure, TokenBound, UserPolicy},
 };
 
-use crate::{provider::Provider, store::Place};
+use crate::{health::Health, provider::Provider, store::Place};
 
-pub use compile::{CompileError, compile};
-pub use route::{Route, RouteIndex};
+pub use choose::{Choice, NoChoice, Tried};
+pub use compile::{CompileError, Lasting, compile};
+pub use retry::RetryBudget;
+pub use route::{Manner, Route, RouteIndex};
 
 /// What this sidecar serves by.
 #[derive(Debug, Default)]
@@ -136,7 +140,9 @@ pub struct Backend {
     pub label: Arc<str>,
     /// The model's name there; none: as called.
     pub model: Option<Arc<str>>,
-    /// Share of the calls.
+    /// Those of the lowest number take all calls while one of them can.
+    pub priority: u32,
+    /// Share of the calls of its priority.
     pub weight: u32,
     /// How to speak to it.
     pub provider: Provider,
@@ -146,6 +152,10 @@ pub struct Backend {
     pub tokens: TokenBound,
     /// From sending a call to the last byte of its answer.
     pub timeout: Duration,
+    /// What its provider lets this sidecar ask of it.
+    pub limits: Limits,
+    /// How it fares.
+    pub health: Arc<Health>,
 }
 
 impl Team {

@@ -1,6 +1,8 @@
 //! The request path.
 
+mod attempts;
 mod builtin;
+mod failure;
 mod respond;
 mod send;
 
@@ -17,6 +19,7 @@ use axum::response::IntoResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
+use self::{attempts::Journey, send::Sending};
 use crate::{
     access::{AccessLog, Entry},
     accounting::{Accounting, Permit, admit},
@@ -25,6 +28,7 @@ use crate::{
     background::Background,
     call::{Call, Caps},
     call_id::CallId,
+    health::{Attempt, Room},
     metrics::Metrics,
     policy::{Backend, Key, Policy, Route, allows},
     refusal::Refusal,
@@ -61,6 +65,9 @@ pub struct Proxy {
 struct Target {
     permit: Permit,
     backend: Arc<Backend>,
+    attempt: Attempt,
+    /// Its part of the provider's limits.
+    room: Option<Room>,
 }
 
 /// How far a call has come.
@@ -73,7 +80,7 @@ struct Trace {
     /// The call, once it was admitted.
     call: Option<Arc<Call>>,
     /// Where it went.
-    backend: Option<Arc<str>>,
+    journey: Journey,
 }
 
 impl Proxy {
@@ -114,7 +121,7 @@ impl Proxy {
         let mut response = self.refuse(refusal, id).map(Body::Framework);
         let headers = response.headers_mut();
         let spend = trace.key.as_ref().map(|(team, key)| self.accounting.ledger.key_spend(team, key));
-        respond::identify(headers, trace.backend.as_deref(), spend);
+        respond::identify(headers, &trace.journey, spend);
         respond::cost(headers, outcome.and_then(|outcome| outcome.cost));
         response
     }
@@ -140,16 +147,20 @@ impl Proxy {
         let route = permitted(call.caller.key(), &call.model)?.clone();
         let permit = admit(&self.accounting, call, route).await?;
         trace.call = Some(permit.call().clone());
-        let target = pick(permit)?;
-        let backend = target.backend.clone();
-        entry.backend(&backend.label);
-        trace.backend = Some(backend.label.clone());
-        let sending = Instant::now();
-        let upstream = self.metrics.upstream(&backend.label);
-        let sent = send::send(target, parts.headers, self.tasks.clone(), upstream, self.caps.body);
-        let sent = Persist::new(sent, self.tasks.clone()).await;
-        trace.waited += sending.elapsed();
-        Ok(respond::respond(sent?, &backend))
+        let sending = Sending {
+            from_caller: parts.headers,
+            tasks: self.tasks.clone(),
+            most: self.caps.body,
+            clock: self.accounting.clock,
+        };
+        let started = Instant::now();
+        let left = Arc::default();
+        let served =
+            attempts::carry_out(permit, self.accounting.clone(), self.metrics.clone(), sending, Arc::clone(&left));
+        let (sent, journey) = Persist::new(served, self.tasks.clone(), left).await;
+        trace.waited += started.elapsed();
+        trace.journey = journey;
+        Ok(respond::respond(sent?, trace))
     }
 
     fn authenticate(&self, policy: &Policy, headers: &HeaderMap) -> Result<Caller, Refusal> {
@@ -210,17 +221,6 @@ fn permitted<'k>(key: &'k Key, model: &str) -> Result<&'k Arc<Route>, Refusal> {
         return Err(Refusal::model_not_allowed("team", &key.team.name, model));
     }
     Ok(route)
-}
-
-/// The backend whose turn it is.
-fn pick(permit: Permit) -> Result<Target, Refusal> {
-    match permit.route().next().cloned() {
-        Some(backend) => Ok(Target { permit, backend }),
-        None => Err(Refusal::unavailable(
-            "no_backend",
-            "The route of this model is not ready: the conditions of the ModelRoute say why".to_owned(),
-        )),
-    }
 }
 
 /// The list object of OpenAI's `GET /v1/models`: every name without a wildcard that the caller may use.

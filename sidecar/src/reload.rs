@@ -17,8 +17,7 @@ use vectoll_config::{ConfigError, read_v1, v1};
 
 use crate::{
     journal::Retention,
-    policy::{CompileError, OwnKey, Policy, compile},
-    provider::http::Clients,
+    policy::{CompileError, Lasting, OwnKey, Policy, compile},
     proxy::Proxy,
     store::Place,
 };
@@ -63,7 +62,7 @@ pub enum ReloadError {
 pub struct Reloader {
     folder: PathBuf,
     proxy: Arc<Proxy>,
-    http: Clients,
+    lasting: Lasting,
     own: Option<OwnKey>,
     /// Who speaks to the store is told here where it is.
     store: Sender<Option<Arc<Place>>>,
@@ -79,19 +78,19 @@ impl Reloader {
     pub fn new(
         folder: &Path,
         proxy: Arc<Proxy>,
-        http: Clients,
+        lasting: Lasting,
         own: Option<OwnKey>,
         store: Sender<Option<Arc<Place>>>,
     ) -> Self {
-        Self { folder: folder.to_owned(), proxy, http, own, store, applied: None, refused: None, failing: None }
+        Self { folder: folder.to_owned(), proxy, lasting, own, store, applied: None, refused: None, failing: None }
     }
 
     /// Applies the folder's content if it is new. Failures are logged and counted; the last good config stays.
     pub async fn reload(&mut self) {
-        let (folder, http, own) = (self.folder.clone(), self.http.clone(), self.own.clone());
+        let (folder, lasting, own) = (self.folder.clone(), self.lasting.clone(), self.own.clone());
         let (applied, refused) = (self.applied, self.refused);
         // On a thread of its own: calls go on while a large config is read or the built-in model loaded.
-        let loading = tokio::task::spawn_blocking(move || load(&folder, applied, refused, &http, own.as_ref()));
+        let loading = tokio::task::spawn_blocking(move || load(&folder, applied, refused, &lasting, own.as_ref()));
         let Ok(loaded) = loading.await else { return };
         let metrics = &self.proxy.metrics.config;
         match loaded {
@@ -165,7 +164,7 @@ fn load(
     folder: &Path,
     applied: Option<folder::Fingerprint>,
     refused: Option<folder::Fingerprint>,
-    http: &Clients,
+    lasting: &Lasting,
     own: Option<&OwnKey>,
 ) -> Loaded {
     let read = match folder::read(folder) {
@@ -180,7 +179,7 @@ fn load(
         return Loaded::RefusedBefore;
     }
     match config(folder, &read) {
-        Ok(config) => match compile(config, &read.files, http, own) {
+        Ok(config) => match compile(config, &read.files, lasting, own) {
             Ok(policy) => Loaded::New(read.fingerprint, Box::new(policy)),
             Err(error) => Loaded::Refused(fingerprint, error.into()),
         },

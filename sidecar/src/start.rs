@@ -24,11 +24,12 @@ use crate::{
     call::Caps,
     clock::Clock,
     counters::{Account, Counters, Leased, Open, Spending},
+    health::Registry,
     journal::{Options, Retention},
     keep::{EVERY, Keeper},
     ledger::Books,
     metrics::{BookFamilies, JournalMetrics, Metrics, Source},
-    policy::Policy,
+    policy::{Lasting, Policy},
     provider::http::Clients,
     proxy::Proxy,
     reload::{self, KEPT_FOR_STORE, Reloader},
@@ -50,9 +51,12 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let options = Options::new(settings.journal_max_bytes, Retention::Acknowledged { keep: KEPT_FOR_STORE });
     let keeper = Keeper::resume(&settings.state_dir, options, journal.clone())?;
     let proxy = assemble(&settings, &keeper, &journal)?;
-    let http = Clients::new().context("failed to set up the HTTP client")?;
+    let lasting = Lasting {
+        http: Clients::new().context("failed to set up the HTTP client")?,
+        health: Registry::new(proxy.metrics.backends.clone()),
+    };
     let (store, place) = watch::channel(None);
-    let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), http, own, store);
+    let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), lasting, own, store);
     reloader.reload().await;
     let (hang_up, end) = watch::channel(false);
     let mut speaking = tokio::spawn(driver(&settings, &proxy, &keeper).run(place, end, LAST_WORDS));

@@ -12,7 +12,7 @@ use super::teams::invalid;
 use crate::{
     condition::{Condition, ConditionType, complete},
     price,
-    validate::{ValidBackend, ValidProvider, ValidRoute, model_route},
+    validate::{Serving, ValidBackend, ValidProvider, ValidRoute, model_route},
     world::{Kind, Object, ResourceRef, World},
 };
 
@@ -26,6 +26,8 @@ pub(crate) struct ResolvedRoute {
     pub(crate) models: Vec<ModelPattern>,
     /// Tags of calls whose spend is counted on its own.
     pub(crate) tags: Vec<String>,
+    /// How calls are carried out.
+    pub(crate) serving: Serving,
     /// Its backends. None: it cannot serve at present. It keeps its names all the same, or its callers' inputs would go
     /// to whatever route comes next.
     pub(crate) backends: Vec<ValidBackend>,
@@ -69,6 +71,7 @@ pub(crate) fn resolve_routes(
                 allowed_namespaces: object.spec.allowed_namespaces.clone(),
                 models,
                 tags: valid.as_ref().map(|route| route.tags.clone()).unwrap_or_default(),
+                serving: valid.as_ref().map(|route| route.serving).unwrap_or_default(),
                 backends: valid.filter(|_| !broken).map(|route| route.backends).unwrap_or_default(),
             });
         }

@@ -1,11 +1,16 @@
 //! ModelRoute.
 
 use vectoll_config::{ModelPattern, ObjectName, Price, v1};
-use vectoll_crds::{Backend, Builtin, ModelRouteSpec, OpenAi, SecretKeyRef, TokenBound, TokenEncoding};
+use vectoll_crds::{
+    Backend, Builtin, Cooldown, ModelRouteSpec, OpenAi, Retry, SecretKeyRef, TokenBound, TokenEncoding,
+};
 
 use super::{Fault, Faults, NOT_A_NAME, NOT_AN_ENTRY, is_entry, is_label, is_subdomain, limits, tags::valid_tags};
 use crate::world::Object;
 use url::Url;
+
+/// The most attempts after a call's first: a route has at most sixteen backends.
+const MOST_RETRIES: u32 = 15;
 
 /// A ModelRoute whose spec makes sense.
 #[derive(Clone, Debug)]
@@ -13,7 +18,16 @@ pub(crate) struct ValidRoute {
     pub(crate) name: ObjectName,
     pub(crate) models: Vec<ModelPattern>,
     pub(crate) tags: Vec<String>,
+    pub(crate) serving: Serving,
     pub(crate) backends: Vec<ValidBackend>,
+}
+
+/// How calls are carried out, whichever backend takes them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Serving {
+    pub(crate) retry: v1::Retry,
+    pub(crate) cooldown: v1::Cooldown,
+    pub(crate) timeout_seconds: Option<u32>,
 }
 
 /// A backend whose settings make sense.
@@ -21,12 +35,16 @@ pub(crate) struct ValidRoute {
 pub(crate) struct ValidBackend {
     pub(crate) name: String,
     pub(crate) model: Option<String>,
+    /// Which vectors it makes, where the spec says it.
+    pub(crate) space: Option<String>,
+    pub(crate) priority: u32,
     pub(crate) weight: u32,
     pub(crate) provider: ValidProvider,
     pub(crate) price: Option<Price>,
     /// As the spec has it. Never there for the built-in model, which counts by itself.
     pub(crate) tokens: Option<v1::TokenBound>,
     pub(crate) timeout_seconds: u32,
+    pub(crate) limits: v1::Limits,
 }
 
 /// The provider of a backend.
@@ -43,8 +61,18 @@ pub(crate) enum ValidProvider {
 
 /// Validates a ModelRoute.
 pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute, Vec<Fault>> {
-    let ModelRouteSpec { models, allowed_namespaces: _, tags, backends, mixed_spaces } = &object.spec;
+    let ModelRouteSpec {
+        models,
+        allowed_namespaces: _,
+        tags,
+        retry,
+        cooldown,
+        timeout_seconds,
+        backends,
+        mixed_spaces,
+    } = &object.spec;
     let mut faults = Faults::default();
+    let serving = serving(*retry, *cooldown, *timeout_seconds, &mut faults);
     let tags = valid_tags(tags, &mut faults);
     if models.is_empty() {
         faults.add("spec.models", "a route serves at least one model: name it");
@@ -73,15 +101,37 @@ pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute,
     if !mixed_spaces {
         one_space(&valid, &mut faults);
     }
-    let route = ValidRoute { name: object.name.clone(), models, tags, backends: valid.into_iter().flatten().collect() };
-    faults.or(Some(route))
+    let backends = valid.into_iter().flatten().collect();
+    faults.or(Some(ValidRoute { name: object.name.clone(), models, tags, serving, backends }))
+}
+
+fn serving(retry: Retry, cooldown: Cooldown, timeout_seconds: Option<u32>, faults: &mut Faults) -> Serving {
+    let Retry { attempts, same_backend, budget_percent } = retry;
+    let Cooldown { failures, seconds } = cooldown;
+    if attempts > MOST_RETRIES {
+        faults.add("spec.retry.attempts", format!("must be at most {MOST_RETRIES}"));
+    }
+    if budget_percent > 100 {
+        faults.add("spec.retry.budgetPercent", "must be at most 100");
+    }
+    if seconds == 0 {
+        faults.add("spec.cooldown.seconds", "must be at least 1; to leave no backend alone set failures: 0");
+    }
+    if timeout_seconds == Some(0) {
+        faults.add("spec.timeoutSeconds", "must be at least 1");
+    }
+    Serving {
+        retry: v1::Retry { attempts, same_backend, budget_percent },
+        cooldown: v1::Cooldown { failures, seconds },
+        timeout_seconds,
+    }
 }
 
 /// Vectors of different models cannot be compared: whoever mixed them would find the wrong neighbours and see no error.
 fn one_space(backends: &[Option<ValidBackend>], faults: &mut Faults) {
     let space = |backend: &ValidBackend| match &backend.provider {
         ValidProvider::Builtin { .. } => None,
-        ValidProvider::OpenAi(_) => Some(backend.model.clone()),
+        ValidProvider::OpenAi(_) => Some(backend.space.clone().or_else(|| backend.model.clone())),
     };
     let mut spaces = backends.iter().enumerate().filter_map(|(i, backend)| Some((i, space(backend.as_ref()?))));
     let Some((_, first)) = spaces.next() else { return };
@@ -89,19 +139,36 @@ fn one_space(backends: &[Option<ValidBackend>], faults: &mut Faults) {
         faults.add(
             format!("spec.backends[{i}].model"),
             "is another model than the first backend's, and vectors of different models cannot be compared: give all \
-             backends the same model, or set mixedSpaces: true if no two answers are ever compared",
+             backends the same model (or the same space, if it is one model under several names), or set mixedSpaces: true \
+             if no two answers are ever compared",
         );
     }
 }
 
 fn backend(path: &str, backend: &Backend, faults: &mut Faults) -> Option<ValidBackend> {
-    let Backend { name, model, weight, open_ai, builtin, price, tokens, timeout_seconds } = backend;
+    let Backend {
+        name,
+        model,
+        space,
+        priority,
+        weight,
+        open_ai,
+        builtin,
+        price,
+        tokens,
+        timeout_seconds,
+        limits: limits_of_provider,
+    } = backend;
     if !is_label(name) {
         faults.add(format!("{path}.name"), format!("\"{name}\" is not a name: lower-case letters, digits and - only"));
     }
     if *timeout_seconds == 0 {
         faults.add(format!("{path}.timeoutSeconds"), "must be at least 1");
     }
+    if space.as_ref().is_some_and(String::is_empty) {
+        faults.add(format!("{path}.space"), "is empty: name the vectors' space, or leave it away");
+    }
+    let limits = limits::limits(&format!("{path}.limits"), *limits_of_provider, faults);
     let price = match price {
         None => None,
         Some(price) => {
@@ -126,11 +193,14 @@ fn backend(path: &str, backend: &Backend, faults: &mut Faults) -> Option<ValidBa
     Some(ValidBackend {
         name: name.clone(),
         model: model.clone(),
+        space: space.clone(),
+        priority: *priority,
         weight: *weight,
         provider,
         price,
         tokens,
         timeout_seconds: *timeout_seconds,
+        limits,
     })
 }
 

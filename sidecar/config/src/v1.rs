@@ -275,9 +275,67 @@ pub struct Route {
     /// Tags of calls whose spend is counted on its own, beside those of the caller's Team.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    /// When a call is tried again.
+    #[serde(default, skip_serializing_if = "Retry::is_default")]
+    pub retry: Retry,
+    /// When a backend that fails is left alone.
+    #[serde(default, skip_serializing_if = "Cooldown::is_default")]
+    pub cooldown: Cooldown,
+    /// Seconds that a call may take over all its attempts; absent: as long as they take one after the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_seconds: Option<u32>,
     /// Where calls go. None: the route cannot serve at present, and keeps its names, so that no other route draws its
     /// callers' inputs.
     pub backends: Vec<Backend>,
+}
+
+/// When a call is tried again that a backend did not serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Retry {
+    /// The most attempts after the first.
+    pub attempts: u32,
+    /// Whether a backend that failed is tried again once all others have failed as well.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub same_backend: bool,
+    /// The most retries among a hundred calls, over some time.
+    pub budget_percent: u32,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: 2, same_backend: false, budget_percent: 20 }
+    }
+}
+
+impl Retry {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// When a backend that fails is left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cooldown {
+    /// After so many failures one after the other; 0: never.
+    pub failures: u32,
+    /// For so many seconds the first time.
+    pub seconds: u32,
+}
+
+impl Default for Cooldown {
+    fn default() -> Self {
+        Self { failures: 3, seconds: 30 }
+    }
+}
+
+impl Cooldown {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One place that serves the model.
@@ -286,6 +344,9 @@ pub struct Route {
 pub struct Backend {
     /// A name within the route.
     pub name: String,
+    /// Those of the lowest number take all calls while one of them can.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub priority: u32,
     /// The model's name at the provider; absent: as called.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
@@ -302,10 +363,13 @@ pub struct Backend {
     pub tokens: TokenBound,
     /// Seconds from sending a call to the last byte of its answer.
     pub timeout_seconds: u32,
+    /// What the provider lets one sidecar ask of it: calls beyond go to another backend.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
 }
 
 /// A provider and its settings.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Provider {
     /// OpenAI's API.
@@ -316,7 +380,7 @@ pub enum Provider {
 }
 
 /// Settings of a provider that speaks OpenAI's API.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct OpenAi {
     /// The API's root.
@@ -334,7 +398,7 @@ pub struct OpenAi {
 }
 
 /// Settings of the built-in model.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Builtin {
     /// What token arrays are of; absent: what the model's public name says, if it says anything. It is no count: what a text
@@ -361,7 +425,7 @@ pub enum TokenBound {
 }
 
 /// OpenAI's byte-pair encodings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[allow(non_camel_case_types, reason = "the encodings' own names")]
 pub enum Encoding {
     /// text-embedding-3-small, -large, ada-002: all of OpenAI's models for embeddings.
@@ -381,4 +445,9 @@ pub struct Factor {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }

@@ -77,7 +77,7 @@ impl<'a> Line<'a> {
             usage: facts.certainty.map(word),
             duration_ms: millis(facts.answered.unwrap_or_else(|| record.started.elapsed())),
             overhead_ms: facts.overhead.map(millis),
-            retries: 0,
+            retries: facts.retries,
             scope,
             reason,
             tags: metadata.map(|metadata| metadata.tags().iter().map(|tag| clean(tag)).collect()).unwrap_or_default(),

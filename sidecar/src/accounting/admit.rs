@@ -33,7 +33,11 @@ pub async fn admit(accounting: &Arc<Accounting>, mut call: Call, route: Arc<Rout
     if let Some(metadata) = &call.metadata {
         call.tags = metadata.tags_in([&call.caller.key().team.tags, &route.tags]);
     }
-    let call = Arc::new(call);
+    readmit(accounting, Arc::new(call), route).await
+}
+
+/// Reserves room for another attempt at a call that may have been charged already: as much as for a call of its own.
+pub async fn readmit(accounting: &Arc<Accounting>, call: Arc<Call>, route: Arc<Route>) -> Result<Permit, Refusal> {
     let bound = weight(&route, |backend| tokens::bound(&call.shape, &backend.tokens));
     let (held, limits, admitted) = match reserve(accounting, &call, bound).await {
         Ok(reserved) => reserved,

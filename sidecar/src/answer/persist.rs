@@ -2,6 +2,10 @@
 
 use std::{
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -12,12 +16,13 @@ use crate::background::Background;
 pub struct Persist<F: Future<Output: Send> + Send + 'static> {
     work: Option<Pin<Box<F>>>,
     tasks: Background,
+    left: Arc<AtomicBool>,
 }
 
 impl<F: Future<Output: Send> + Send + 'static> Persist<F> {
-    /// Wraps a future; `tasks` takes it over if need be.
-    pub fn new(work: F, tasks: Background) -> Self {
-        Self { work: Some(Box::pin(work)), tasks }
+    /// Wraps a future; `tasks` takes it over if need be, and `left` is set then.
+    pub fn new(work: F, tasks: Background, left: Arc<AtomicBool>) -> Self {
+        Self { work: Some(Box::pin(work)), tasks, left }
     }
 }
 
@@ -35,6 +40,7 @@ impl<F: Future<Output: Send> + Send + 'static> Future for Persist<F> {
 impl<F: Future<Output: Send> + Send + 'static> Drop for Persist<F> {
     fn drop(&mut self) {
         if let Some(work) = self.work.take() {
+            self.left.store(true, Ordering::Relaxed);
             self.tasks.spawn(async move {
                 drop(work.await);
             });

@@ -14,12 +14,17 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use tokio::sync::mpsc;
+use vectoll_config::v1::Cooldown;
 
 use super::{
     flow::{Broken, Flow},
     transcode::Room,
 };
-use crate::background::Background;
+use crate::{
+    background::Background,
+    clock::Clock,
+    health::{Attempt, Fault},
+};
 
 /// How long the rest of an answer is read whose caller is gone, to learn what it cost.
 const READ_ON: Duration = Duration::from_secs(10);
@@ -42,6 +47,31 @@ pub struct Observation {
     pub since: Instant,
     /// The histogram, in seconds.
     pub upstream: prometheus::Histogram,
+    /// Where its end is told.
+    pub verdict: Verdict,
+}
+
+/// What the end of an answer says of its backend.
+#[derive(Debug)]
+pub struct Verdict {
+    /// The attempt that it ends.
+    pub attempt: Attempt,
+    /// When the backend is left alone.
+    pub cooldown: Cooldown,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Verdict {
+    fn tell(self, end: Result<(), Broken>) {
+        let Self { attempt, cooldown, clock } = self;
+        let result = match end {
+            Ok(()) => return attempt.served("served"),
+            Err(Broken::TooSlow) => "timeout",
+            Err(Broken::Cut | Broken::Unusable(_) | Broken::Wrong(_)) => "failed",
+        };
+        attempt.failed(Fault::Down, result, cooldown, clock.now().elapsed);
+    }
 }
 
 impl Relay {
@@ -95,8 +125,9 @@ async fn pump(mut waiting: VecDeque<Bytes>, mut flow: Flow, to: mpsc::Sender<Mes
             Err(broken) => break Err(broken),
         }
     };
-    let Observation { since, upstream } = done;
+    let Observation { since, upstream, verdict } = done;
     upstream.observe(since.elapsed().as_secs_f64());
+    verdict.tell(end);
     match end {
         Ok(()) => {
             for piece in waiting {

@@ -11,20 +11,20 @@ const SPAN: u64 = 61;
 /// most 61 slots, and the last admission in them was weighed with all the others: so in no 60 seconds, wherever they
 /// begin, is more admitted than the limit.
 #[derive(Debug, Default)]
-pub(super) struct Window {
+pub(crate) struct Window {
     /// Slot and amount, oldest first; no slot twice.
     slots: VecDeque<(u64, u64)>,
     sum: u64,
 }
 
 /// The slot that a moment falls in.
-pub(super) fn slot_of(elapsed: Duration) -> u64 {
+pub(crate) fn slot_of(elapsed: Duration) -> u64 {
     elapsed.as_secs()
 }
 
 impl Window {
     /// Forgets what is over.
-    pub(super) fn advance(&mut self, slot: u64) {
+    pub(crate) fn advance(&mut self, slot: u64) {
         while let Some(&(oldest, amount)) = self.slots.front()
             && oldest + SPAN <= slot
         {
@@ -34,17 +34,17 @@ impl Window {
     }
 
     /// What counts at present.
-    pub(super) fn sum(&self) -> u64 {
+    pub(crate) fn sum(&self) -> u64 {
         self.sum
     }
 
     /// Whether nothing counts.
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.slots.is_empty()
     }
 
     /// Adds to a slot, which is not older than any that was added to before.
-    pub(super) fn add(&mut self, slot: u64, amount: u64) {
+    pub(crate) fn add(&mut self, slot: u64, amount: u64) {
         if amount == 0 {
             return;
         }
@@ -56,7 +56,7 @@ impl Window {
     }
 
     /// Takes back what was added in a slot, if it still counts. Returns how much that was.
-    pub(super) fn take_back(&mut self, slot: u64, amount: u64) -> u64 {
+    pub(crate) fn take_back(&mut self, slot: u64, amount: u64) -> u64 {
         if let Ok(at) = self.slots.binary_search_by_key(&slot, |&(slot, _)| slot)
             && let Some((_, sum)) = self.slots.get_mut(at)
         {
@@ -72,13 +72,13 @@ impl Window {
     }
 
     /// Slots and amounts, oldest first; nothing counts any more.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = (u64, u64)> + '_ {
+    pub(crate) fn drain(&mut self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.sum = 0;
         self.slots.drain(..)
     }
 
     /// How long until `amount` fits under `limit`, if nothing else is added. `None`: it never fits.
-    pub(super) fn wait(&self, elapsed: Duration, limit: u64, amount: u64) -> Option<Duration> {
+    pub(crate) fn wait(&self, elapsed: Duration, limit: u64, amount: u64) -> Option<Duration> {
         let room = limit.checked_sub(amount)?;
         let mut sum = self.sum;
         if sum <= room {
@@ -94,7 +94,7 @@ impl Window {
     }
 
     /// How long until nothing counts, if nothing is added.
-    pub(super) fn reset(&self, elapsed: Duration) -> Duration {
+    pub(crate) fn reset(&self, elapsed: Duration) -> Duration {
         self.slots.back().map_or(Duration::ZERO, |&(slot, _)| Duration::from_secs(slot + SPAN).saturating_sub(elapsed))
     }
 }

@@ -2,14 +2,16 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
 };
 
 use vectoll_config::{KeyHash, ModelPattern, ObjectName, POD_KEY, v1};
 
-use super::{Backend, Credential, Key, OwnKey, PodKey, Policy, Route, RouteIndex, Team};
+use super::{Backend, Credential, Key, Manner, OwnKey, PodKey, Policy, Route, RouteIndex, Team};
 use crate::{
+    health::Registry,
     provider::{Provider, builtin, http::Clients, openai},
     store::Place,
 };
@@ -25,11 +27,20 @@ pub struct CompileError {
 /// The credential files beside the config: content by name.
 pub type Files = BTreeMap<String, Vec<u8>>;
 
-/// Compiles a config. `http` are the clients whose connections outlive reloads, `own` the key that is the pod's own.
+/// What outlives reloads. A handle: clones share it.
+#[derive(Clone, Debug)]
+pub struct Lasting {
+    /// Connections to providers.
+    pub http: Clients,
+    /// How the backends fare.
+    pub health: Registry,
+}
+
+/// Compiles a config. `own` is the key that is the pod's own.
 pub fn compile(
     config: v1::Config,
     files: &Files,
-    http: &Clients,
+    lasting: &Lasting,
     own: Option<&OwnKey>,
 ) -> Result<Policy, CompileError> {
     let store = config.store.as_ref().map(|store| compile_store(store, files)).transpose()?.map(Arc::new);
@@ -38,9 +49,15 @@ pub fn compile(
         let mut backends = Vec::with_capacity(route.backends.len());
         for (j, backend) in route.backends.into_iter().enumerate() {
             let at = format!("routes[{i}].backends[{j}].provider");
-            backends.push(Arc::new(compile_backend(&route.name, backend, files, http, &at)?));
+            backends.push(Arc::new(compile_backend(&route.name, backend, files, lasting, &at)?));
         }
-        let compiled = Arc::new(Route::new(backends, route.tags));
+        let manner = Manner {
+            tags: route.tags,
+            retry: route.retry,
+            cooldown: route.cooldown,
+            timeout: route.timeout_seconds.map(|seconds| Duration::from_secs(seconds.into())),
+        };
+        let compiled = Arc::new(Route::new(backends, manner));
         let names = indexes.entry(route.name.namespace().to_owned()).or_default();
         names.extend(route.models.into_iter().map(|model| (model, compiled.clone())));
     }
@@ -176,10 +193,24 @@ fn compile_backend(
     route: &ObjectName,
     backend: v1::Backend,
     files: &Files,
-    http: &Clients,
+    lasting: &Lasting,
     at: &str,
 ) -> Result<Backend, CompileError> {
-    let v1::Backend { name, model, weight, provider, price_per_million_tokens, tokens, timeout_seconds } = backend;
+    let v1::Backend {
+        name,
+        model,
+        priority,
+        weight,
+        provider,
+        price_per_million_tokens,
+        tokens,
+        timeout_seconds,
+        limits,
+    } = backend;
+    let label: Arc<str> = format!("{route}/{name}").into();
+    // What a change of may cure a backend that is left alone.
+    let mut cure = DefaultHasher::new();
+    (&provider, &model).hash(&mut cure);
     let fault = |field: &str, reason: String| CompileError { path: format!("{at}.{field}"), reason };
     let provider = match provider {
         v1::Provider::Builtin(v1::Builtin { token_arrays }) => {
@@ -198,7 +229,8 @@ fn compile_backend(
                     fault("openAI.credentialFile", format!("the file {file} is not in the config folder"))
                 })?),
             };
-            match openai::OpenAi::new(&settings, credential.map(Vec::as_slice), http) {
+            credential.hash(&mut cure);
+            match openai::OpenAi::new(&settings, credential.map(Vec::as_slice), &lasting.http) {
                 Ok(client) => Provider::OpenAi(client),
                 Err((field, reason)) => {
                     let fault = fault(&format!("openAI.{field}"), reason);
@@ -208,14 +240,18 @@ fn compile_backend(
             }
         }
     };
+    let health = lasting.health.of(&label, cure.finish());
     Ok(Backend {
-        label: format!("{route}/{name}").into(),
+        label,
         model: model.map(Into::into),
+        priority,
         weight,
         provider,
         price: price_per_million_tokens,
         tokens,
         timeout: Duration::from_secs(u64::from(timeout_seconds)),
+        limits,
+        health,
     })
 }
 
@@ -234,10 +270,15 @@ mod tests {
         vectoll_config::read_v1(&yaml).unwrap()
     }
 
+    fn lasting() -> Lasting {
+        let metrics = crate::metrics::BackendMetrics::register(&prometheus::Registry::new()).unwrap();
+        Lasting { http: Clients::new().unwrap(), health: Registry::new(metrics) }
+    }
+
     fn compiled(value: &str, own: Option<&OwnKey>) -> Result<Policy, CompileError> {
         // A client needs a provider of cryptography, although this one never calls.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        compile(config(value), &Files::new(), &Clients::new().unwrap(), own)
+        compile(config(value), &Files::new(), &lasting(), own)
     }
 
     #[test]
@@ -263,9 +304,9 @@ mod tests {
         let yaml = vectoll_config::write_v1(&config("sk-test-0123456789")).unwrap();
         let yaml = yaml.replace("routes: []", &format!("routes:{routes}"));
         let config = vectoll_config::read_v1(&yaml).unwrap();
-        let policy = compile(config, &Files::new(), &Clients::new().unwrap(), None).unwrap();
+        let policy = compile(config, &Files::new(), &lasting(), None).unwrap();
         let index = policy.teams.first().unwrap().search.first().unwrap().clone();
-        let backend = |model: &str| index.route(model).unwrap().next().unwrap().clone();
+        let backend = |model: &str| index.route(model).unwrap().reachable().next().unwrap().clone();
         let provider = |model: &str| format!("{:?}", backend(model).provider);
         assert!(provider("bad").starts_with("Unusable"), "{}", provider("bad"));
         assert!(provider("good").starts_with("OpenAi"), "{}", provider("good"));

@@ -1,4 +1,4 @@
-//! Which route has a model, and which of its backends takes a call.
+//! Which route has a model.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -6,11 +6,15 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use vectoll_config::{ModelPattern, PicoUsd};
+use vectoll_config::{
+    ModelPattern, PicoUsd,
+    v1::{Cooldown, Retry},
+};
 
-use super::Backend;
+use super::{Backend, retry::RetryBudget};
 
 /// The routes of one namespace by the names they serve. The most specific name wins.
 #[derive(Debug, Default)]
@@ -52,40 +56,62 @@ impl RouteIndex {
 /// A route: its backends. Without any it holds its names and serves nothing.
 #[derive(Debug)]
 pub struct Route {
-    backends: Vec<Arc<Backend>>,
+    /// By priority.
+    pub(super) backends: Vec<Arc<Backend>>,
     /// Tags whose spend is counted, beside those of the caller's team.
     pub tags: BTreeSet<Arc<str>>,
-    total_weight: u64,
+    /// When a call is tried again.
+    pub retry: Retry,
+    /// How many retries there may be.
+    pub retry_budget: RetryBudget,
+    /// When a backend is left alone.
+    pub cooldown: Cooldown,
+    /// How long a call may take over all its attempts; none: as long as they take.
+    pub timeout: Option<Duration>,
     turn: AtomicU64,
 }
 
+/// How a route carries out calls, beside its backends.
+#[derive(Clone, Debug, Default)]
+pub struct Manner {
+    /// Tags whose spend is counted, beside those of the caller's team.
+    pub tags: Vec<String>,
+    /// When a call is tried again.
+    pub retry: Retry,
+    /// When a backend is left alone.
+    pub cooldown: Cooldown,
+    /// How long a call may take over all its attempts; none: as long as they take.
+    pub timeout: Option<Duration>,
+}
+
 impl Route {
-    /// A route over backends, with the tags that it counts.
-    pub fn new(backends: Vec<Arc<Backend>>, tags: Vec<String>) -> Self {
-        let tags = tags.into_iter().map(Into::into).collect();
-        let total_weight = backends.iter().map(|backend| u64::from(backend.weight)).sum();
-        // Routes begin at different turns, or every reload of every sidecar would favour the first backend.
-        Self { backends, tags, total_weight, turn: AtomicU64::new(fastrand::u64(..1 << 32)) }
+    /// A route over backends.
+    pub fn new(mut backends: Vec<Arc<Backend>>, manner: Manner) -> Self {
+        let Manner { tags, retry, cooldown, timeout } = manner;
+        backends.sort_by_key(|backend| backend.priority);
+        Self {
+            backends,
+            tags: tags.into_iter().map(Into::into).collect(),
+            retry,
+            retry_budget: RetryBudget::new(retry.budget_percent),
+            cooldown,
+            timeout,
+            // Routes begin at different turns, or every reload of every sidecar would favour the first backend.
+            turn: AtomicU64::new(fastrand::u64(..1 << 32)),
+        }
     }
 
-    /// The backends that a call may reach.
+    /// The backends that a call may reach, by priority.
     pub fn reachable(&self) -> impl Iterator<Item = &Arc<Backend>> {
         self.backends.iter().filter(|backend| backend.weight > 0)
     }
 
-    /// The backend that takes the next call: in proportion to the weights, spread evenly.
-    pub fn next(&self) -> Option<&Arc<Backend>> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        // Steps of the golden ratio of the circle visit every part of it evenly, without bursts on a heavy backend
-        // (Weyl's equidistribution theorem).
-        let point = turn.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        let mut rest = u64::try_from((u128::from(point) * u128::from(self.total_weight)) >> 64).unwrap_or(0);
-        self.backends.iter().find(|backend| {
-            let weight = u64::from(backend.weight);
-            let taken = rest < weight;
-            rest = rest.saturating_sub(weight);
-            taken
-        })
+    /// A point on the circle that is cut into the weights of those who are to choose from.
+    ///
+    /// Steps of the golden ratio of the circle visit every part of it evenly, without bursts on a heavy backend (Weyl's
+    /// equidistribution theorem).
+    pub(super) fn turn(&self) -> u64 {
+        self.turn.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9E37_79B9_7F4A_7C15)
     }
 
     /// The most that a call may cost at any backend that it may reach; none where a price is unknown. Tokens are
@@ -102,40 +128,12 @@ impl Route {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-    use std::{collections::BTreeMap, time::Duration};
-
-    use vectoll_config::v1::{BuiltinTokenizer, TokenBound};
-
     use super::*;
-    use crate::provider::Provider;
-
-    fn backend(name: &str, weight: u32) -> Arc<Backend> {
-        Arc::new(Backend {
-            label: name.into(),
-            model: None,
-            weight,
-            provider: Provider::Builtin { token_arrays: None },
-            price: Some("0.02".parse().unwrap()),
-            tokens: TokenBound::Builtin(BuiltinTokenizer {}),
-            timeout: Duration::from_secs(1),
-        })
-    }
-
-    #[test]
-    fn calls_spread_by_weight() {
-        let route = Route::new(vec![backend("a", 1), backend("b", 3), backend("off", 0)], Vec::new());
-        let mut calls: BTreeMap<Arc<str>, i64> = BTreeMap::new();
-        for _ in 0..4_000 {
-            *calls.entry(route.next().unwrap().label.clone()).or_default() += 1;
-        }
-        assert!((calls["a"] - 1_000).abs() < 20, "{calls:?}");
-        assert!((calls["b"] - 3_000).abs() < 20, "{calls:?}");
-        assert!(!calls.contains_key("off"));
-    }
+    use crate::policy::choose::tests::backend;
 
     #[test]
     fn the_most_specific_name_wins() {
-        let route = |name: &str| Arc::new(Route::new(vec![backend(name, 1)], Vec::new()));
+        let route = |name: &str| Arc::new(Route::new(vec![backend(name, 0, 1)], Manner::default()));
         let index = RouteIndex::new(
             ["*", "text-*", "text-embedding-*", "text-embedding-3"]
                 .iter()

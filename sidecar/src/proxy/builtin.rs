@@ -10,6 +10,7 @@ use crate::{
     answer::Answer,
     background::Background,
     call::{Call, Input},
+    health::Room,
     ledger::Certainty,
     policy::Backend,
     provider::builtin::{DIMENSIONS, Model},
@@ -63,6 +64,7 @@ fn texts_of(call: &Call, encoding: Option<Encoding>, most: usize) -> Result<Vec<
 pub(super) async fn answer(
     permit: Permit,
     backend: &Arc<Backend>,
+    room: Option<Room>,
     tasks: &Background,
     (encoding, most): (Option<Encoding>, usize),
 ) -> Result<(Answer, HeaderMap), Refusal> {
@@ -75,7 +77,7 @@ pub(super) async fn answer(
             |error: &dyn std::fmt::Display| Refusal::bad_gateway(format!("The built-in model failed: {error}"));
         let model = Model::get().map_err(|error| unusable(error))?;
         let texts = texts_of(permit.call(), encoding, most)?;
-        let in_flight = permit.sent(backend)?;
+        let in_flight = permit.sent(backend, room)?;
         let call = in_flight.call().clone();
         // Who counts in tokens is charged for those.
         let tokens = if call.shape.is_tokens { call.shape.tokens } else { model.count(&texts) };

@@ -6,11 +6,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body_util::Full;
 use vectoll_config::PicoUsd;
 
-use super::Sent;
+use super::{Sent, Trace, attempts::Journey};
 use crate::{
     answer::{Answer, Body, PASSED},
     line::Line,
-    policy::Backend,
     quota_headers,
 };
 
@@ -26,14 +25,20 @@ const RESPONSE_COST: HeaderName = HeaderName::from_static("x-litellm-response-co
 
 /// Says that nothing was tried twice.
 pub(super) fn no_second_attempt(headers: &mut HeaderMap) {
-    for name in [RETRIES, FALLBACKS] {
-        headers.insert(name, HeaderValue::from_static("0"));
+    attempts(headers, &Journey::default());
+}
+
+fn attempts(headers: &mut HeaderMap, journey: &Journey) {
+    for (name, count) in [(RETRIES, journey.retries), (FALLBACKS, journey.fallbacks)] {
+        headers.insert(name, HeaderValue::from(count));
     }
 }
 
-/// Says which backend it was and what the key has spent, as far as that is known.
-pub(super) fn identify(headers: &mut HeaderMap, backend: Option<&str>, key_spend: Option<PicoUsd>) {
-    if let Some(value) = backend.and_then(|label| HeaderValue::from_str(label).ok()) {
+/// Says which backend it was, after how many others, and what the key has spent, as far as that is known.
+pub(super) fn identify(headers: &mut HeaderMap, journey: &Journey, key_spend: Option<PicoUsd>) {
+    attempts(headers, journey);
+    let label = journey.backend.as_ref().map(|backend| &*backend.label);
+    if let Some(value) = label.and_then(|label| HeaderValue::from_str(label).ok()) {
         headers.insert(MODEL_ID, value);
     }
     if let Some(value) = key_spend.and_then(|spend| Line::of(spend).value()) {
@@ -58,7 +63,7 @@ pub(crate) fn overhead(headers: &mut HeaderMap, took: Duration) {
 }
 
 /// 200 with the answer, some of the provider's headers, and ours.
-pub(super) fn respond(sent: Sent, backend: &Backend) -> Response<Body> {
+pub(super) fn respond(sent: Sent, trace: &Trace) -> Response<Body> {
     let Sent { answer, headers: from_provider } = sent;
     let (body, standing, settled) = match answer {
         Answer::Whole(bytes, settled) => (Body::Whole(Full::new(bytes)), settled.standing, Some(settled)),
@@ -73,9 +78,10 @@ pub(super) fn respond(sent: Sent, backend: &Backend) -> Response<Body> {
     }
     headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     quota_headers::write(&mut headers, &standing);
-    no_second_attempt(&mut headers);
-    identify(&mut headers, Some(&backend.label), settled.map(|settled| settled.key_spend));
-    cost(&mut headers, settled.and_then(|settled| settled.cost));
+    identify(&mut headers, &trace.journey, settled.map(|settled| settled.key_spend));
+    // Over all attempts; not yet known while the answer runs.
+    let outcome = trace.call.as_ref().and_then(|call| call.outcome.get());
+    cost(&mut headers, settled.and(outcome).and_then(|outcome| outcome.cost));
     let mut response = Response::new(body);
     *response.headers_mut() = headers;
     response

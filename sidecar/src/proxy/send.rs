@@ -1,9 +1,6 @@
 //! Sending an admitted call to its backend, and settling what comes back.
 
-use std::{
-    pin::Pin,
-    time::{Duration, Instant},
-};
+use std::{pin::Pin, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -11,11 +8,19 @@ use jiff::Timestamp;
 use prometheus::Histogram;
 use tokio::time::Sleep;
 
-use super::{Sent, Target, builtin};
+use super::{
+    Sent, Target, builtin,
+    failure::{Blame, Failure, Rest, blame},
+};
 use crate::{
-    accounting::InFlight,
-    answer::{Answer, Broken, Flow, HELD, Observation, Relay, Room, Transcoder, Wanted, format_of, has_dimensions},
+    accounting::{InFlight, Permit},
+    answer::{
+        Answer, Broken, Flow, HELD, Observation, Relay, Room as Large, Transcoder, Verdict, Wanted, format_of,
+        has_dimensions,
+    },
     background::Background,
+    clock::Clock,
+    health::Room,
     policy::Backend,
     provider::{
         Provider, http as http_client,
@@ -31,52 +36,91 @@ const MOST_OF_AN_ERROR: usize = 64 * 1024;
 /// The end of a backend's time for a call: one timer from sending to the answer's last byte.
 type Deadline = Pin<Box<Sleep>>;
 
-/// Sends the call and notes its time in `upstream`. `most` is the largest body, in bytes. The future is finished even if the caller leaves.
+/// What goes with every attempt of a call.
+#[derive(Debug)]
+pub(super) struct Sending {
+    /// The caller's headers.
+    pub(super) from_caller: HeaderMap,
+    /// Work that outlives the call.
+    pub(super) tasks: Background,
+    /// The largest body, in bytes.
+    pub(super) most: usize,
+    /// The time.
+    pub(super) clock: Clock,
+}
+
+/// An answer as far as it was read.
+enum Read {
+    /// Checked and settled.
+    Done(Answer),
+    /// Large: these pieces, and then the rest.
+    Coming(Vec<Bytes>, Flow),
+}
+
+/// Makes one attempt, to be done by `deadline`, notes its time in `upstream`, and how it ended with the backend's health.
 pub(super) async fn send(
     target: Target,
-    from_caller: HeaderMap,
-    tasks: Background,
+    sending: &Sending,
     upstream: Histogram,
-    most: usize,
-) -> Result<Sent, Refusal> {
-    let Target { permit, backend } = target;
-    let id = permit.call().id;
-    let started = Instant::now();
-    let sent = match &backend.provider {
-        Provider::Builtin { token_arrays } => builtin::answer(permit, &backend, &tasks, (*token_arrays, most)).await,
-        // Dropping the permit gives the reservation back: nothing was sent.
-        Provider::Unusable(reason) => {
-            let message = format!("Backend {} cannot be called: {reason}", backend.label);
-            Err(Refusal::unavailable("unusable_backend", message))
-        }
-        Provider::OpenAi(provider) => {
-            let in_flight = permit.sent(backend.clone())?;
-            let mut deadline = Box::pin(tokio::time::sleep_until((started + backend.timeout).into()));
-            match call(provider, in_flight, &from_caller, &mut deadline).await? {
-                (in_flight, Ok(response)) => {
-                    let observation = Observation { since: started, upstream: upstream.clone() };
-                    read(response, in_flight, deadline, &tasks, observation).await
-                }
-                (in_flight, Err(response)) => Err(refused(provider, in_flight, response, &mut deadline).await),
-            }
-        }
-    };
-    let upstream_time = started.elapsed();
-    match sent {
-        Ok((answer, headers)) => {
-            if matches!(answer, Answer::Whole(..) | Answer::Pieces(..)) {
-                upstream.observe(upstream_time.as_secs_f64());
-            }
+    deadline: Instant,
+) -> Result<Sent, Failure> {
+    let Target { permit, backend, attempt, room } = target;
+    let (id, cooldown, started) = (permit.call().id, permit.route().cooldown, Instant::now());
+    match exchange(permit, &backend, room, sending, deadline).await {
+        Ok((Read::Done(answer), headers)) => {
+            upstream.observe(started.elapsed().as_secs_f64());
+            attempt.served("served");
             Ok(Sent { answer, headers })
         }
-        Err(refusal) => {
-            upstream.observe(upstream_time.as_secs_f64());
+        Ok((Read::Coming(read, flow), headers)) => {
+            let standing = flow.standing();
+            let verdict = Verdict { attempt, cooldown, clock: sending.clock };
+            let relay = Relay::new(read, flow, &sending.tasks, Observation { since: started, upstream, verdict });
+            Ok(Sent { answer: Answer::Streaming(relay, standing), headers })
+        }
+        Err(failure) => {
+            upstream.observe(started.elapsed().as_secs_f64());
+            let Failure { refusal, blame, result, rest: _ } = &failure;
             // Not the message: a provider may repeat the input in it.
             tracing::warn!(
                 call_id = %id, backend = &*backend.label, status = refusal.status.as_u16(), reason = refusal.reason,
                 "a backend did not serve a call"
             );
-            Err(refusal)
+            match blame {
+                Blame::Backend(fault) => attempt.failed(*fault, result, cooldown, sending.clock.now().elapsed),
+                Blame::Call => attempt.served(result),
+                Blame::Sidecar => drop(attempt),
+            }
+            Err(failure)
+        }
+    }
+}
+
+async fn exchange(
+    permit: Permit,
+    backend: &Arc<Backend>,
+    room: Option<Room>,
+    sending: &Sending,
+    deadline: Instant,
+) -> Result<(Read, HeaderMap), Failure> {
+    let Sending { from_caller, tasks, most, clock: _ } = sending;
+    match &backend.provider {
+        Provider::Builtin { token_arrays } => {
+            let answer = builtin::answer(permit, backend, room, tasks, (*token_arrays, *most)).await;
+            answer.map(|(answer, headers)| (Read::Done(answer), headers)).map_err(Failure::of_builtin)
+        }
+        // Dropping the permit gives the reservation back: nothing was sent.
+        Provider::Unusable(reason) => {
+            let message = format!("Backend {} cannot be called: {reason}", backend.label);
+            Err(Failure::down(Refusal::unavailable("unusable_backend", message), "failed"))
+        }
+        Provider::OpenAi(provider) => {
+            let in_flight = permit.sent(backend.clone(), room).map_err(Failure::of_sidecar)?;
+            let mut deadline = Box::pin(tokio::time::sleep_until(deadline.into()));
+            match call(provider, in_flight, from_caller, &mut deadline).await? {
+                (in_flight, Ok(response)) => read(response, in_flight, deadline, tasks).await,
+                (in_flight, Err(response)) => Err(refused(provider, in_flight, response, &mut deadline).await),
+            }
         }
     }
 }
@@ -89,7 +133,7 @@ async fn call(
     in_flight: InFlight,
     from_caller: &HeaderMap,
     deadline: &mut Deadline,
-) -> Result<(InFlight, Result<Upstream, Upstream>), Refusal> {
+) -> Result<(InFlight, Result<Upstream, Upstream>), Failure> {
     let backend = in_flight.backend().clone();
     let name = &backend.label;
     let model = backend.model.as_deref().unwrap_or(&in_flight.call().model);
@@ -98,15 +142,16 @@ async fn call(
         Some(Ok(response)) if response.status().is_success() => Ok((in_flight, Ok(response))),
         Some(Ok(response)) => Ok((in_flight, Err(response))),
         Some(Err(error)) if error.is_connect() => {
-            in_flight.never_sent();
             let message = format!("No connection to backend {name}: {}", cause(&error));
-            Err(Refusal::unavailable("no_connection", message))
+            let failure = Failure::down(Refusal::unavailable("no_connection", message), "no_connection");
+            Err(Failure { rest: Rest::Unsent(in_flight), ..failure })
         }
         // Dropping `in_flight` books it as unsettled: the provider may have read the call.
         Some(Err(error)) => {
-            Err(Refusal::bad_gateway(format!("The connection to backend {name} broke: {}", cause(&error))))
+            let message = format!("The connection to backend {name} broke: {}", cause(&error));
+            Err(Failure::down(Refusal::bad_gateway(message), "failed"))
         }
-        None => Err(Refusal::upstream_timeout(too_slow(name, backend.timeout))),
+        None => Err(Failure::late(name, backend.timeout)),
     }
 }
 
@@ -117,10 +162,6 @@ async fn in_time<T>(deadline: &mut Deadline, work: impl Future<Output = T>) -> O
         done = work => Some(done),
         () = deadline => None,
     }
-}
-
-fn too_slow(backend: &str, timeout: Duration) -> String {
-    format!("Backend {backend} did not answer within {} s", timeout.as_secs())
 }
 
 /// The innermost reason of an error; the client's own words would repeat the URL.
@@ -138,8 +179,7 @@ async fn read(
     in_flight: InFlight,
     deadline: Deadline,
     tasks: &Background,
-    observation: Observation,
-) -> Result<(Answer, HeaderMap), Refusal> {
+) -> Result<(Read, HeaderMap), Failure> {
     let (parts, body) = response.into_parts();
     let (backend, call) = (in_flight.backend().clone(), in_flight.call().clone());
     let name = &backend.label;
@@ -147,10 +187,11 @@ async fn read(
         && !content_type.as_bytes().windows(4).any(|four| four.eq_ignore_ascii_case(b"json"))
     {
         let message = format!("Backend {name} answered with {content_type} instead of JSON");
-        return Err(Refusal::bad_gateway(message));
+        return Err(Failure::down(Refusal::bad_gateway(message), "failed"));
     }
     if parts.headers.contains_key(header::CONTENT_ENCODING) {
-        return Err(Refusal::bad_gateway(format!("Backend {name} compressed its answer without being asked to")));
+        let message = format!("Backend {name} compressed its answer without being asked to");
+        return Err(Failure::down(Refusal::bad_gateway(message), "failed"));
     }
     let headers = parts.headers;
     let mut flow = Flow::new(body, in_flight, deadline);
@@ -162,7 +203,7 @@ async fn read(
     let mut format = None;
     let broken = loop {
         if format.is_some_and(|format| format != wanted.format) {
-            return translated(read, flow, wanted, tasks, &backend).await.map(|answer| (answer, headers));
+            return translated(read, flow, wanted, tasks, &backend).await.map(|answer| (Read::Done(answer), headers));
         }
         let large = length > HELD || (announced.is_some_and(|all| all > HELD as u64) && length > 0);
         if large && (format.is_some() || length > HELD) {
@@ -175,10 +216,7 @@ async fn read(
                 }
                 // Where the first vector ends is soon seen.
                 Some(None) if length <= HELD => {}
-                Some(None | Some(Ok(()))) | None => {
-                    let standing = flow.standing();
-                    return Ok((Answer::Streaming(Relay::new(read, flow, tasks, observation), standing), headers));
-                }
+                Some(None | Some(Ok(()))) | None => return Ok((Read::Coming(read, flow), headers)),
             }
         }
         match flow.piece().await {
@@ -194,7 +232,7 @@ async fn read(
                     let whole = join(read, length);
                     match call.dimensions.and_then(|asked| has_dimensions(&whole, asked)) {
                         Some(Err(wrong)) => break Broken::Wrong(wrong),
-                        Some(Ok(())) | None => return Ok((Answer::Whole(whole, settled), headers)),
+                        Some(Ok(())) | None => return Ok((Read::Done(Answer::Whole(whole, settled)), headers)),
                     }
                 }
                 Err(broken) => break broken,
@@ -212,7 +250,7 @@ async fn translated(
     wanted: Wanted,
     tasks: &Background,
     backend: &Backend,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, Failure> {
     let failed = |broken| unusable(broken, backend);
     let mut transcoder = Transcoder::new(wanted);
     let mut length = 0;
@@ -223,7 +261,8 @@ async fn translated(
     }
     loop {
         if length > HELD && room.is_none() {
-            room = tokio::time::timeout_at(flow.deadline(), Room::wait()).await.map_err(|_| failed(Broken::TooSlow))?;
+            room =
+                tokio::time::timeout_at(flow.deadline(), Large::wait()).await.map_err(|_| failed(Broken::TooSlow))?;
         }
         match flow.piece().await.map_err(failed)? {
             Some(piece) => {
@@ -243,12 +282,12 @@ async fn translated(
     Ok(Answer::Whole(join(pieces, length), settled))
 }
 
-fn unusable(broken: Broken, backend: &Backend) -> Refusal {
+fn unusable(broken: Broken, backend: &Backend) -> Failure {
     let name = &backend.label;
     match broken {
-        Broken::TooSlow => Refusal::upstream_timeout(too_slow(name, backend.timeout)),
+        Broken::TooSlow => Failure::late(name, backend.timeout),
         Broken::Cut | Broken::Unusable(_) | Broken::Wrong(_) => {
-            Refusal::bad_gateway(format!("Backend {name}: {broken}"))
+            Failure::down(Refusal::bad_gateway(format!("Backend {name}: {broken}")), "failed")
         }
     }
 }
@@ -269,14 +308,15 @@ fn join(mut pieces: Vec<Bytes>, length: usize) -> Bytes {
 }
 
 /// Turns a provider's error into ours. A 4xx goes on with its message and without the credential.
-async fn refused(provider: &OpenAi, in_flight: InFlight, response: Upstream, deadline: &mut Deadline) -> Refusal {
+async fn refused(provider: &OpenAi, in_flight: InFlight, response: Upstream, deadline: &mut Deadline) -> Failure {
     let backend = in_flight.backend().clone();
     let name = &backend.label;
     let (parts, body) = response.into_parts();
     let status = parts.status;
     if status.is_redirection() {
-        in_flight.refused();
-        return Refusal::bad_gateway(format!("Backend {name} answered with a redirect, which is never followed"));
+        let message = format!("Backend {name} answered with a redirect, which is never followed");
+        let failure = Failure::down(Refusal::bad_gateway(message), "failed");
+        return Failure { rest: Rest::Refused(in_flight), ..failure };
     }
     let limited = http_body_util::Limited::new(body, MOST_OF_AN_ERROR);
     let body = match in_time(deadline, http_body_util::BodyExt::collect(limited)).await {
@@ -284,22 +324,25 @@ async fn refused(provider: &OpenAi, in_flight: InFlight, response: Upstream, dea
         Some(Err(_)) | None => Bytes::new(),
     };
     let (message, code) = explanation(&body);
-    if is_definite_refusal(status, message.is_some()) {
-        in_flight.refused();
+    let rest = if is_definite_refusal(status, message.is_some()) {
+        Rest::Refused(in_flight)
     } else {
         drop(in_flight);
-    }
+        Rest::Nothing
+    };
     let message = message.as_deref().unwrap_or("no explanation");
     let message = format!("Backend {name} answered {}: {}", status.as_u16(), quoted(provider, message, 1000));
     let code = code.map(|code| quoted(provider, &code, 100));
-    if status.is_client_error() {
-        let wait = retry_after::wait(&parts.headers, Timestamp::now());
+    let wait = retry_after::wait(&parts.headers, Timestamp::now());
+    let refusal = if status.is_client_error() {
         Refusal::by_provider(status, message, code, wait)
     } else if status == StatusCode::GATEWAY_TIMEOUT {
         Refusal::upstream_timeout(message)
     } else {
         Refusal::bad_gateway(message)
-    }
+    };
+    let (blame, result) = blame(status, wait);
+    Failure { refusal, blame, result, rest }
 }
 
 /// Message and code of a provider's error: OpenAI's object, or one of the shapes that compatible servers use.

@@ -1,0 +1,67 @@
+//! What becomes of calls that a backend did not serve.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// When a call is tried again that a backend did not serve: no connection, a timeout, an answer that cannot be used, 5xx, 429,
+/// or a status that is about the backend and not the call (401, 402, 403, 404, 408).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Retry {
+    /// The most attempts after the first; 0: none. Each goes to a backend that was not tried yet.
+    #[serde(default = "attempts")]
+    #[schemars(with = "i64", range(min = 0, max = 15))]
+    pub attempts: u32,
+    /// Whether a backend that failed is tried again, after a pause, once all others have failed as well. Clients of OpenAI's do
+    /// that on their own.
+    #[serde(default)]
+    pub same_backend: bool,
+    /// The most retries among a hundred calls, over some time: when everything fails, retries must not double the load.
+    #[serde(default = "budget_percent")]
+    #[schemars(with = "i64", range(min = 0, max = 100))]
+    pub budget_percent: u32,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self { attempts: attempts(), same_backend: false, budget_percent: budget_percent() }
+    }
+}
+
+/// When a backend that fails is left alone. One that answers 429 is left alone for as long as it says. A backend whose time is
+/// over takes one call; if that fails, twice the time follows. Where all backends are left alone, the one whose time is over
+/// first takes the calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cooldown {
+    /// After so many failures one after the other; 0: never.
+    #[serde(default = "failures")]
+    #[schemars(with = "i64", range(min = 0, max = 1000))]
+    pub failures: u32,
+    /// For so many seconds the first time.
+    #[serde(default = "seconds")]
+    #[schemars(with = "i64", range(min = 1, max = 3600))]
+    pub seconds: u32,
+}
+
+impl Default for Cooldown {
+    fn default() -> Self {
+        Self { failures: failures(), seconds: seconds() }
+    }
+}
+
+fn attempts() -> u32 {
+    2
+}
+
+fn budget_percent() -> u32 {
+    20
+}
+
+fn failures() -> u32 {
+    3
+}
+
+fn seconds() -> u32 {
+    30
+}

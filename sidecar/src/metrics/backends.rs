@@ -1,0 +1,88 @@
+//! What Prometheus sees of the backends.
+
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+
+/// Attempts, retries and cooldowns by backend. A handle: clones write to the same series.
+#[derive(Clone, Debug)]
+pub struct BackendMetrics {
+    attempts: IntCounterVec,
+    retries: IntCounterVec,
+    cooldowns: IntCounterVec,
+    cooling: IntGaugeVec,
+}
+
+/// The series of one backend.
+#[derive(Clone, Debug)]
+pub struct OneBackend {
+    label: Box<str>,
+    of: BackendMetrics,
+}
+
+impl BackendMetrics {
+    /// Registers all of them.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let counter = |name: &str, help: &str, labels: &[&str]| IntCounterVec::new(Opts::new(name, help), labels);
+        let metrics = Self {
+            attempts: counter(
+                "vectoll_backend_attempts_total",
+                "Calls that a backend was sent, by how it took them: served, refused, limited, failed, timeout, no_connection.",
+                &["backend", "result"],
+            )?,
+            retries: counter(
+                "vectoll_retries_total",
+                "Attempts after a call's first, by the backend that they went to.",
+                &["backend"],
+            )?,
+            cooldowns: counter(
+                "vectoll_backend_cooldowns_total",
+                "How often a backend was left alone for a while, by why: failures, limited.",
+                &["backend", "reason"],
+            )?,
+            cooling: IntGaugeVec::new(
+                Opts::new("vectoll_backend_cooldown", "1 from a backend's cooldown to the next call that it serves."),
+                &["backend"],
+            )?,
+        };
+        let Self { attempts, retries, cooldowns, cooling } = &metrics;
+        for counter in [attempts, retries, cooldowns] {
+            registry.register(Box::new(counter.clone()))?;
+        }
+        registry.register(Box::new(cooling.clone()))?;
+        Ok(metrics)
+    }
+
+    /// Those of one backend.
+    pub fn of(&self, label: &str) -> OneBackend {
+        self.cooling.with_label_values(&[label]).set(0);
+        OneBackend { label: label.into(), of: self.clone() }
+    }
+
+    /// Notes a retry.
+    pub fn retried(&self, backend: &str) {
+        self.retries.with_label_values(&[backend]).inc();
+    }
+}
+
+impl OneBackend {
+    /// Notes an attempt's end.
+    pub fn attempted(&self, result: &str) {
+        self.of.attempts.with_label_values(&[&*self.label, result]).inc();
+    }
+
+    /// Notes that it is left alone.
+    pub fn cooled(&self, reason: &str) {
+        self.of.cooldowns.with_label_values(&[&*self.label, reason]).inc();
+        self.of.cooling.with_label_values(&[&*self.label]).set(1);
+    }
+
+    /// Notes that it is well again.
+    pub fn well(&self) {
+        self.of.cooling.with_label_values(&[&*self.label]).set(0);
+    }
+
+    /// Its state goes. Its counters stay: they only ever grow.
+    pub fn forget(&self) {
+        // It fails where the series is not there: then it is gone as well.
+        let _ = self.of.cooling.remove_label_values(&[&*self.label]);
+    }
+}

@@ -1,0 +1,254 @@
+//! Which backend takes a call's next attempt.
+//!
+//! Of those that were not tried yet: the first priority in which one is well and has room, and in it by weight. If there is
+//! none, one that is left alone and has room, the one whose time is over first: an attempt is better than a refusal.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{Backend, Route};
+use crate::health::{Attempt, Full, Room, Standing};
+
+/// The backends that a call has tried, by their place in the route.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tried(u32);
+
+impl Tried {
+    /// Notes another one.
+    pub fn add(&mut self, place: usize) {
+        self.0 |= 1 << place;
+    }
+
+    fn has(self, place: usize) -> bool {
+        self.0 & (1 << place) != 0
+    }
+}
+
+/// A backend for an attempt.
+#[derive(Debug)]
+pub struct Choice {
+    /// Its place in the route.
+    pub place: usize,
+    /// Itself.
+    pub backend: Arc<Backend>,
+    /// What its end is to be told to.
+    pub attempt: Attempt,
+    /// Its part of the provider's limits, where there are any.
+    pub room: Option<Room>,
+}
+
+/// No backend takes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoChoice {
+    /// The route has none.
+    NoBackend,
+    /// All were tried.
+    AllTried,
+    /// All that were not tried are at their provider's limits.
+    Full(Full),
+}
+
+impl Route {
+    /// Whether there is a backend that was not tried yet.
+    pub fn is_open(&self, tried: Tried) -> bool {
+        self.backends.iter().enumerate().any(|(place, backend)| backend.weight > 0 && !tried.has(place))
+    }
+
+    /// Chooses, and begins the attempt. `tokens` is what the call takes of a backend's limits, `now` the clock's time.
+    pub fn choose(&self, tried: Tried, tokens: impl Fn(&Backend) -> u64, now: Duration) -> Result<Choice, NoChoice> {
+        let begin = |place: usize, backend: &Arc<Backend>, even_so| {
+            let (attempt, room) = backend.health.begin(&backend.limits, tokens(backend), now, even_so)?;
+            Some(Choice { place, backend: backend.clone(), attempt, room })
+        };
+        let open: Vec<(usize, &Arc<Backend>)> = self
+            .backends
+            .iter()
+            .enumerate()
+            .filter(|(place, backend)| backend.weight > 0 && !tried.has(*place))
+            .collect();
+        // What most routes are.
+        if let [(place, only)] = &*open
+            && only.limits.is_none()
+        {
+            return begin(*place, only, true).ok_or(NoChoice::AllTried);
+        }
+        let mut least: Option<Full> = None;
+        let mut cooling: Option<(Duration, usize, &Arc<Backend>)> = None;
+        for group in open.chunk_by(|(_, a), (_, b)| a.priority == b.priority) {
+            let mut well = Vec::with_capacity(group.len());
+            for &(place, backend) in group {
+                match (backend.health.room(&backend.limits, tokens(backend), now), backend.health.standing(now)) {
+                    (Err(full), _) => least = Some(sooner(least, full)),
+                    (Ok(()), Standing::Well) => well.push((place, backend)),
+                    (Ok(()), Standing::Cooling(until)) => {
+                        if cooling.is_none_or(|(first, ..)| until < first) {
+                            cooling = Some((until, place, backend));
+                        }
+                    }
+                }
+            }
+            // One whose health is being tried by another call at this moment is passed over.
+            while let Some(at) = by_weight(&well, self.turn()) {
+                let (place, backend) = well.swap_remove(at);
+                if let Some(choice) = begin(place, backend, false) {
+                    return Ok(choice);
+                }
+                cooling = cooling.or(Some((now, place, backend)));
+            }
+        }
+        if let Some((_, place, backend)) = cooling {
+            return begin(place, backend, true).ok_or(NoChoice::AllTried);
+        }
+        Err(match least {
+            Some(full) => NoChoice::Full(full),
+            None if self.reachable().next().is_none() => NoChoice::NoBackend,
+            None => NoChoice::AllTried,
+        })
+    }
+}
+
+/// The sooner of two waits; one of which nothing is known is the later one.
+fn sooner(so_far: Option<Full>, full: Full) -> Full {
+    match (so_far.and_then(|full| full.wait), full.wait) {
+        (Some(a), Some(b)) => Full { wait: Some(a.min(b)) },
+        (one, other) => Full { wait: one.or(other) },
+    }
+}
+
+/// Whose part of the circle a point falls in.
+fn by_weight(backends: &[(usize, &Arc<Backend>)], point: u64) -> Option<usize> {
+    let total: u128 = backends.iter().map(|(_, backend)| u128::from(backend.weight)).sum();
+    let mut rest = (u128::from(point) * total) >> 64;
+    backends.iter().position(|(_, backend)| {
+        let weight = u128::from(backend.weight);
+        let taken = rest < weight;
+        rest = rest.saturating_sub(weight);
+        taken
+    })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::collections::BTreeMap;
+
+    use vectoll_config::v1::{BuiltinTokenizer, Cooldown, Limits, TokenBound};
+
+    use super::*;
+    use crate::{
+        health::{Fault, Registry},
+        metrics::BackendMetrics,
+        policy::Manner,
+        provider::Provider,
+    };
+
+    fn limited(name: &str, priority: u32, weight: u32, limits: Limits) -> Arc<Backend> {
+        let label: Arc<str> = name.into();
+        let metrics = BackendMetrics::register(&prometheus::Registry::new()).unwrap();
+        Arc::new(Backend {
+            health: Registry::new(metrics).of(&label, 0),
+            label,
+            model: None,
+            priority,
+            weight,
+            provider: Provider::Builtin { token_arrays: None },
+            price: Some("0.02".parse().unwrap()),
+            tokens: TokenBound::Builtin(BuiltinTokenizer {}),
+            timeout: Duration::from_secs(1),
+            limits,
+        })
+    }
+
+    pub(in crate::policy) fn backend(name: &str, priority: u32, weight: u32) -> Arc<Backend> {
+        limited(name, priority, weight, Limits::default())
+    }
+
+    fn choose(route: &Route, tried: &[usize], now: u64) -> Result<Choice, NoChoice> {
+        let mut set = Tried::default();
+        for place in tried {
+            set.add(*place);
+        }
+        route.choose(set, |_| 10, Duration::from_secs(now))
+    }
+
+    fn name(choice: Result<Choice, NoChoice>) -> Result<String, NoChoice> {
+        choice.map(|choice| choice.backend.label.to_string())
+    }
+
+    fn fail(choice: Choice, now: u64) {
+        let cooldown = Cooldown { failures: 1, seconds: 30 };
+        choice.attempt.failed(Fault::Down, "failed", cooldown, Duration::from_secs(now));
+    }
+
+    #[test]
+    fn calls_spread_by_weight() {
+        let route = Route::new(vec![backend("a", 0, 1), backend("b", 0, 3), backend("off", 0, 0)], Manner::default());
+        let mut calls: BTreeMap<String, i64> = BTreeMap::new();
+        for _ in 0..4_000 {
+            *calls.entry(name(choose(&route, &[], 0)).unwrap()).or_default() += 1;
+        }
+        assert!((calls["a"] - 1_000).abs() < 20, "{calls:?}");
+        assert!((calls["b"] - 3_000).abs() < 20, "{calls:?}");
+        assert!(!calls.contains_key("off"));
+    }
+
+    #[test]
+    fn the_next_priority_takes_what_the_first_cannot() {
+        let route = Route::new(vec![backend("spare", 1, 1), backend("a", 0, 1), backend("b", 0, 1)], Manner::default());
+        let (a, b, spare) = (0, 1, 2);
+        for _ in 0..10 {
+            assert_ne!(name(choose(&route, &[], 0)).unwrap(), "spare");
+        }
+        assert_eq!(name(choose(&route, &[a], 0)).unwrap(), "b");
+        assert_eq!(name(choose(&route, &[a, b], 0)).unwrap(), "spare");
+        assert_eq!(name(choose(&route, &[a, b, spare], 0)), Err(NoChoice::AllTried));
+        fail(choose(&route, &[b], 0).unwrap(), 0);
+        for _ in 0..10 {
+            assert_eq!(name(choose(&route, &[], 1)).unwrap(), "b", "a is left alone");
+        }
+        fail(choose(&route, &[], 5).unwrap(), 5);
+        assert_eq!(name(choose(&route, &[], 6)).unwrap(), "spare");
+        assert_eq!(name(choose(&route, &[spare], 6)).unwrap(), "a", "better than nothing: its time is over first");
+    }
+
+    #[test]
+    fn a_backend_that_was_left_alone_is_tried_by_one_call() {
+        let route = Route::new(vec![backend("a", 0, 1), backend("spare", 1, 1)], Manner::default());
+        fail(choose(&route, &[], 0).unwrap(), 0);
+        assert_eq!(name(choose(&route, &[], 29)).unwrap(), "spare");
+        let probe = choose(&route, &[], 30).unwrap();
+        assert_eq!(&*probe.backend.label, "a");
+        assert_eq!(name(choose(&route, &[], 30)).unwrap(), "spare", "while it is being tried");
+        probe.attempt.served("served");
+        assert_eq!(name(choose(&route, &[], 31)).unwrap(), "a");
+    }
+
+    #[test]
+    fn calls_go_elsewhere_before_a_provider_refuses_them() {
+        let limits = Limits { requests_per_minute: Some(2), ..Limits::default() };
+        let route = Route::new(
+            vec![
+                limited("small", 0, 1, limits),
+                limited("other", 1, 1, Limits { tokens_per_minute: Some(15), ..limits }),
+            ],
+            Manner::default(),
+        );
+        let mut taken = Vec::new();
+        for _ in 0..3 {
+            let Choice { backend, room, .. } = choose(&route, &[], 0).unwrap();
+            taken.push((backend.label.to_string(), room.unwrap()));
+        }
+        let names: Vec<&str> = taken.iter().map(|(name, _)| &**name).collect();
+        assert_eq!(names, ["small", "small", "other"]);
+        taken.into_iter().for_each(|(_, room)| room.used(10));
+        let full = Full { wait: Some(Duration::from_mins(1)) };
+        assert_eq!(name(choose(&route, &[], 1)), Err(NoChoice::Full(full)));
+        assert_eq!(name(choose(&route, &[], 61)).unwrap(), "small");
+        assert_eq!(name(choose(&route, &[], 61)).unwrap(), "small", "the one before was not sent");
+    }
+
+    #[test]
+    fn a_route_without_backends_has_no_choice() {
+        let route = Route::new(vec![backend("off", 0, 0)], Manner::default());
+        assert_eq!(name(choose(&route, &[], 0)), Err(NoChoice::NoBackend));
+    }
+}

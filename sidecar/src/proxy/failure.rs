@@ -1,0 +1,108 @@
+//! Why a backend did not serve a call, whose doing that is, and what is left of the call.
+
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::{
+    accounting::{InFlight, Permit},
+    health::Fault,
+    refusal::Refusal,
+};
+
+/// An attempt that gave no vectors.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// What the caller is told, unless another backend serves the call.
+    pub(super) refusal: Refusal,
+    /// Whose doing it is.
+    pub(super) blame: Blame,
+    /// The label `result` of `vectoll_backend_attempts_total`.
+    pub(super) result: &'static str,
+    /// What is left of the call.
+    pub(super) rest: Rest,
+}
+
+/// Whose doing a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// The call's: every backend would refuse it.
+    Call,
+    /// The sidecar's own.
+    Sidecar,
+    /// The backend's: another one may serve the call.
+    Backend(Fault),
+}
+
+/// What is left of a call that failed.
+#[derive(Debug)]
+pub(super) enum Rest {
+    /// Nothing: it may have been charged and was booked, or was given back.
+    Nothing,
+    /// It never left.
+    Unsent(InFlight),
+    /// The provider has refused it, and charges nothing.
+    Refused(InFlight),
+}
+
+impl Failure {
+    /// The backend's doing.
+    pub(super) fn down(refusal: Refusal, result: &'static str) -> Self {
+        Self { refusal, blame: Blame::Backend(Fault::Down), result, rest: Rest::Nothing }
+    }
+
+    /// The backend did not answer in its time.
+    pub(super) fn late(backend: &str, timeout: Duration) -> Self {
+        let message = format!("Backend {backend} did not answer within {} s", timeout.as_secs());
+        Self::down(Refusal::upstream_timeout(message), "timeout")
+    }
+
+    /// The sidecar's own doing: nothing was sent.
+    pub(super) fn of_sidecar(refusal: Refusal) -> Self {
+        Self { refusal, blame: Blame::Sidecar, result: "failed", rest: Rest::Nothing }
+    }
+
+    /// The built-in model's: what it cannot do is the call's doing.
+    pub(super) fn of_builtin(refusal: Refusal) -> Self {
+        match refusal.status {
+            StatusCode::BAD_GATEWAY => Self::down(refusal, "failed"),
+            StatusCode::SERVICE_UNAVAILABLE => Self::of_sidecar(refusal),
+            _ => Self { refusal, blame: Blame::Call, result: "refused", rest: Rest::Nothing },
+        }
+    }
+}
+
+impl Rest {
+    /// The call, where it can go on to another backend on the same reservation.
+    pub(super) fn withdraw(self) -> Option<Permit> {
+        match self {
+            Self::Nothing => None,
+            Self::Unsent(in_flight) => in_flight.withdraw(),
+            Self::Refused(mut in_flight) => {
+                in_flight.asked_for_nothing();
+                in_flight.withdraw()
+            }
+        }
+    }
+
+    /// There is no other attempt.
+    pub(super) fn end(self) {
+        match self {
+            Self::Nothing => {}
+            Self::Unsent(in_flight) => in_flight.never_sent(),
+            Self::Refused(in_flight) => in_flight.refused(),
+        }
+    }
+}
+
+/// Whose doing an error status is, and the label `result`.
+///
+/// A status that is about this backend's credential, account or models says nothing of another backend; one that is about the
+/// call would be the same everywhere.
+pub(super) fn blame(status: StatusCode, wait: Option<Duration>) -> (Blame, &'static str) {
+    match status.as_u16() {
+        429 => (Blame::Backend(Fault::Limited(wait)), "limited"),
+        401..=404 | 408 | 500.. => (Blame::Backend(Fault::Down), "failed"),
+        _ => (Blame::Call, "refused"),
+    }
+}
