@@ -25,9 +25,13 @@ use crate::{
     ledger::{Certainty, Ledger},
     policy::{Backend, Route},
     refusal::Refusal,
+    tokens,
 };
 
 pub use admit::{admit, readmit};
+
+/// Text up to which tokens are counted where that is not necessary.
+const LITTLE_TEXT: u64 = 32 * 1024;
 
 /// The accounts of this sidecar.
 #[derive(Debug)]
@@ -271,11 +275,7 @@ impl InFlight {
     fn book(&mut self, tokens: u64, certainty: Certainty) -> Settled {
         let cost = self.backend.price.map(|price| price.of(tokens));
         let used = match (certainty, &self.opened) {
-            // What nobody knows is booked at what the journal holds for it.
-            (Certainty::Unsettled, Some(opened)) => {
-                let intent = opened.intent();
-                Used { tokens: intent.tokens, money: intent.money }
-            }
+            (Certainty::Unsettled, Some(opened)) => self.at_most(opened.intent()),
             (Certainty::Known | Certainty::Estimated | Certainty::Refused, _) | (Certainty::Unsettled, None) => {
                 Used { tokens, money: cost.unwrap_or(PicoUsd::ZERO) }
             }
@@ -284,6 +284,21 @@ impl InFlight {
         let key = self.call.caller.key();
         let key_spend = self.reservation.accounting.ledger.key_spend(&key.team.name, &key.name);
         Settled { cost, key_spend, standing }
+    }
+
+    /// What a call of which nobody knows may have cost: what the journal holds for it, or less, where its tokens can be counted
+    /// in little time. That is exact: a provider that charges for it counts with the same tokenizer.
+    fn at_most(&self, intent: &Intent) -> Used {
+        let held = Used { tokens: intent.tokens, money: intent.money };
+        if self.call.shape.bytes > LITTLE_TEXT {
+            return held;
+        }
+        let counted = self.call.input().ok().and_then(|input| tokens::count(&input, &self.backend.tokens));
+        match (counted.filter(|tokens| *tokens < held.tokens), self.backend.price) {
+            (None, _) => held,
+            (Some(tokens), Some(price)) => Used { tokens, money: price.of(tokens) },
+            (Some(tokens), None) => Used { tokens, ..held },
+        }
     }
 
     /// The one way out: counters, ledger, journal and access log learn what the call cost, in one step for the first three.

@@ -5,6 +5,7 @@
 //! be right, and what goes wrong after the headers were sent aborts the connection.
 
 mod body;
+mod count;
 mod ends;
 mod flow;
 mod persist;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http_body::Body as _;
 use tokio::time::{Instant, Sleep};
 
-use super::{ends::Ends, usage, vector::Wrong};
+use super::{count::Count, ends::Ends, usage, vector::Wrong};
 use crate::{
     accounting::{InFlight, Settled},
     call_id::CallId,
@@ -40,6 +40,7 @@ pub struct Flow {
     upstream: http::Body,
     deadline: Pin<Box<Sleep>>,
     ends: Ends,
+    vectors: Count,
     passed: u64,
     in_flight: Option<InFlight>,
 }
@@ -53,7 +54,14 @@ impl std::fmt::Debug for Flow {
 impl Flow {
     /// The answer to a call, to be whole by the deadline.
     pub fn new(upstream: http::Body, in_flight: InFlight, deadline: Pin<Box<Sleep>>) -> Self {
-        Self { upstream, deadline, ends: Ends::default(), passed: 0, in_flight: Some(in_flight) }
+        Self {
+            upstream,
+            deadline,
+            ends: Ends::default(),
+            vectors: Count::default(),
+            passed: 0,
+            in_flight: Some(in_flight),
+        }
     }
 
     /// When the answer is to be whole.
@@ -94,6 +102,7 @@ impl Flow {
                     let Ok(piece) = frame.into_data() else { continue };
                     self.passed += piece.len() as u64;
                     self.ends.pass(&piece);
+                    self.vectors.pass(&piece);
                     return Poll::Ready(Ok(Some(piece)));
                 }
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Broken::Cut)),
@@ -123,7 +132,10 @@ impl Flow {
             Some(tokens) => (tokens, Certainty::Known),
             None => counted(&in_flight),
         };
-        Ok(in_flight.settle(tokens, certainty))
+        let items = in_flight.call().shape.items;
+        let settled = in_flight.settle(tokens, certainty);
+        // Settled first: what is not right with the vectors does not change what they cost.
+        if self.vectors.all() == items { Ok(settled) } else { Err(Broken::Wrong(Wrong::Number)) }
     }
 }
 
