@@ -3,6 +3,16 @@
 //! One provider a file. All of it is pure: a [`Dialect`] makes requests and reads answers; who sends them, with which
 //! credentials and how often, is not its concern.
 
+pub mod cohere;
+pub mod gemini;
+#[cfg(test)]
+mod golden;
+pub mod ollama;
+pub mod open_ai;
+mod read;
+mod shape;
+pub mod vertex_ai;
+
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -73,6 +83,9 @@ pub enum Unusable {
     /// An index twice, or missing.
     #[error("has vectors in no clear order")]
     Order,
+    /// The provider embedded only a part of an input, though it was told not to.
+    #[error("is for an input that it has cut")]
+    Truncated,
     /// Numbers that no 32-bit float holds, or none at all.
     #[error("has a vector that is none")]
     Vector,
