@@ -3,11 +3,21 @@
 //! One provider a file. What all dialects must hold to is written once, here and in [`any_answer`].
 
 mod any_answer;
+mod azure_open_ai;
+mod bedrock;
 mod cohere;
+mod databricks;
 mod gemini;
+mod hugging_face;
+mod jina;
+mod mistral;
+mod nvidia;
 mod ollama;
 mod open_ai;
+mod sage_maker;
 mod vertex_ai;
+mod voyage;
+mod watsonx;
 
 use std::borrow::Cow;
 

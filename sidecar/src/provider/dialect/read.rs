@@ -7,6 +7,7 @@ use base64::{
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+use http::HeaderMap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -28,7 +29,19 @@ const INDIFFERENT: GeneralPurpose = GeneralPurpose::new(
 #[serde(transparent)]
 pub(super) struct Raw<'a>(#[serde(borrow)] &'a RawValue);
 
+impl<'a> Raw<'a> {
+    /// Reads the JSON that it is.
+    pub(super) fn json<T: Deserialize<'a>>(self) -> Result<T, Unusable> {
+        serde_json::from_str(self.0.get()).map_err(|_| Unusable::Shape)
+    }
+}
+
 impl Raw<'_> {
+    /// Whether it is an object: what is to be one may not be a list of its fields.
+    pub(super) fn is_object(self) -> bool {
+        self.0.get().starts_with('{')
+    }
+
     /// Reads an array of numbers.
     pub(super) fn floats(self) -> Result<Vec<f32>, Unusable> {
         // Straight to 32 bits: by way of 64 the last bit might be rounded twice.
@@ -74,6 +87,11 @@ pub(super) fn tokens(said: Option<Raw<'_>>) -> Option<u64> {
     credible(said?.whole()?)
 }
 
+/// A count of tokens that stands in a header.
+pub(super) fn tokens_in(headers: &HeaderMap, name: &str) -> Option<u64> {
+    credible(headers.get(name)?.to_str().ok()?.parse().ok()?)
+}
+
 /// The tokens of some inputs together; none, if they are not said of each.
 pub(super) fn sum<'a>(said: impl Iterator<Item = Option<Raw<'a>>>) -> Option<u64> {
     let mut counts = said.map(|count| count?.whole());
@@ -81,7 +99,7 @@ pub(super) fn sum<'a>(said: impl Iterator<Item = Option<Raw<'a>>>) -> Option<u64
 }
 
 /// The count if it is none that no request can have.
-pub(super) fn credible(count: u64) -> Option<u64> {
+fn credible(count: u64) -> Option<u64> {
     (1..=u64::from(u32::MAX)).contains(&count).then_some(count)
 }
 
@@ -149,6 +167,16 @@ pub(super) fn one_of(model: &str, possible: &[u64], dimensions: Option<u64>) -> 
             Err(not_these_dimensions(format!("{model} has vectors of {list} numbers, not {asked}")))
         }
         _ => Ok(dimensions),
+    }
+}
+
+/// Refuses all but the one length that a model has. It goes without saying, and need not be sent.
+pub(super) fn fixed(model: &str, length: u64, dimensions: Option<u64>) -> Result<(), Unsupported> {
+    match dimensions {
+        Some(asked) if asked != length => {
+            Err(not_these_dimensions(format!("{model} has vectors of {length} numbers, not {asked}")))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -4,8 +4,23 @@ use http::{HeaderMap, HeaderValue};
 use proptest::prelude::*;
 use serde_json::Value;
 
-use super::{cohere, documents, gemini, ollama, open_ai, vertex_ai};
-use crate::provider::dialect::{Dialect, cohere::Cohere, gemini::Gemini, ollama::Ollama, open_ai::OpenAi};
+use super::{
+    azure_open_ai, bedrock, cohere, documents, gemini, hugging_face, ollama, open_ai, vertex_ai, voyage, watsonx,
+};
+use crate::provider::dialect::{
+    Dialect,
+    cohere::Cohere,
+    databricks::Databricks,
+    gemini::Gemini,
+    hugging_face::{HuggingFace, Route},
+    jina::Jina,
+    mistral::Mistral,
+    nvidia::Nvidia,
+    ollama::Ollama,
+    open_ai::OpenAi,
+    sage_maker::{Container, SageMaker},
+    voyage::Voyage,
+};
 
 /// Makes an answer from vectors as they stand in it.
 type Golden = fn(&[&str]) -> String;
@@ -14,6 +29,22 @@ type Golden = fn(&[&str]) -> String;
 fn dialects() -> Vec<(Box<dyn Dialect>, &'static str, Golden)> {
     vec![
         (Box::new(OpenAi::new("/embeddings")), "text-embedding-3-small", open_ai::answer),
+        (Box::new(azure_open_ai::azure()), "text-embedding-3-small", open_ai::answer),
+        (Box::new(Mistral::new()), "mistral-embed", open_ai::answer),
+        (Box::new(Jina::new()), "jina-embeddings-v3", open_ai::answer),
+        (Box::new(Nvidia::new(64)), "nvidia/nv-embedqa-e5-v5", open_ai::answer),
+        (Box::new(Databricks::new(None)), "databricks-bge-large-en", open_ai::answer),
+        (Box::new(HuggingFace::new(Route::OpenAi, 32)), "bge-m3", open_ai::answer),
+        (Box::new(HuggingFace::new(Route::Embed, 32)), "bge-m3", hugging_face::embedded),
+        (Box::new(SageMaker::new("bge", Container::TextEmbeddingsInference, 32)), "bge", hugging_face::embedded),
+        (Box::new(SageMaker::new("bge", Container::OpenAi, 32)), "bge", open_ai::answer),
+        (Box::new(Voyage::new()), "voyage-3.5", voyage::answer),
+        (Box::new(watsonx::watsonx()), "ibm/slate-125m-english-rtrvr-v2", watsonx::answer),
+        (Box::new(bedrock::bedrock(bedrock::TITAN_V1)), "", bedrock::titan),
+        (Box::new(bedrock::bedrock(bedrock::TITAN_V2)), "", bedrock::titan),
+        (Box::new(bedrock::bedrock(bedrock::COHERE_V3)), "", bedrock::cohere),
+        (Box::new(bedrock::bedrock(bedrock::COHERE_V4)), "", bedrock::cohere),
+        (Box::new(bedrock::bedrock(bedrock::NOVA)), "", bedrock::nova),
         (Box::new(Cohere::new()), "embed-v4.0", cohere::answer),
         (Box::new(Gemini::new()), "gemini-embedding-001", gemini::answer),
         (Box::new(Ollama::new()), "all-minilm", ollama::answer),
