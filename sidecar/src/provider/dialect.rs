@@ -6,6 +6,7 @@
 pub mod azure_open_ai;
 pub mod bedrock;
 pub mod cohere;
+pub mod compatible;
 pub mod databricks;
 pub mod explain;
 pub mod gemini;

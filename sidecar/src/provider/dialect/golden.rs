@@ -6,6 +6,7 @@ mod any_answer;
 mod azure_open_ai;
 mod bedrock;
 mod cohere;
+mod compatible;
 mod databricks;
 mod gemini;
 mod hugging_face;
