@@ -3,6 +3,29 @@
 //! One provider a file. All of it is pure: a [`Dialect`] makes requests and reads answers; who sends them, with which
 //! credentials and how often, is not its concern.
 
+pub mod azure_open_ai;
+pub mod bedrock;
+pub mod cohere;
+pub mod compatible;
+pub mod databricks;
+pub mod explain;
+pub mod gemini;
+#[cfg(test)]
+mod golden;
+pub mod hugging_face;
+pub mod jina;
+pub mod mistral;
+pub mod nvidia;
+pub mod ollama;
+pub mod open_ai;
+mod read;
+pub mod sage_maker;
+mod shape;
+mod tei;
+pub mod vertex_ai;
+pub mod voyage;
+pub mod watsonx;
+
 use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -73,6 +96,9 @@ pub enum Unusable {
     /// An index twice, or missing.
     #[error("has vectors in no clear order")]
     Order,
+    /// The provider embedded only a part of an input, though it was told not to.
+    #[error("is for an input that it has cut")]
+    Truncated,
     /// Numbers that no 32-bit float holds, or none at all.
     #[error("has a vector that is none")]
     Vector,

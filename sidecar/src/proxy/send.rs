@@ -23,7 +23,9 @@ use crate::{
     health::Room,
     policy::Backend,
     provider::{
-        Provider, http as http_client,
+        Provider,
+        dialect::explain::explanation,
+        http as http_client,
         openai::{OpenAi, is_definite_refusal},
         retry_after,
     },
@@ -343,19 +345,6 @@ async fn refused(provider: &OpenAi, in_flight: InFlight, response: Upstream, dea
     };
     let (blame, result) = blame(status, wait);
     Failure { refusal, blame, result, rest }
-}
-
-/// Message and code of a provider's error: OpenAI's object, or one of the shapes that compatible servers use.
-fn explanation(body: &[u8]) -> (Option<String>, Option<String>) {
-    let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
-    let text = |value: Option<&serde_json::Value>| value.and_then(|value| value.as_str()).map(str::to_owned);
-    let error = json.get("error");
-    let message = text(error.and_then(|error| error.get("message")))
-        .or_else(|| text(error))
-        .or_else(|| text(json.get("message")))
-        .or_else(|| text(json.get("detail")));
-    let code = text(error.and_then(|error| error.get("code")));
-    (message, code)
 }
 
 /// A provider's words, without the credential and in reason.

@@ -1,0 +1,121 @@
+//! Amazon Bedrock's embedding models: `POST /model/{modelId}/invoke`.
+//!
+//! Source: Amazon Bedrock API reference, `InvokeModel`; the bodies are each model family's own. The tokens stand in the
+//! answer's body, or else in the header `X-Amzn-Bedrock-Input-Token-Count`, where Cohere's official SDK reads them.
+//!
+//! The model's ID stands in the path percent-encoded once, `:` included (`amazon.titan-embed-text-v2%3A0`), as in AWS's own
+//! SDKs (`aws-smithy-http`, `label`). That is the path that is sent. What is signed by Signature Version 4 is the path encoded
+//! once more, as for every service but S3 (`%253A`).
+
+mod cohere;
+mod nova;
+mod titan;
+
+use http::HeaderMap;
+
+use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, read};
+
+/// The input tokens that a call is billed for.
+const TOKENS: &str = "x-amzn-bedrock-input-token-count";
+
+/// The models that are known, by what their IDs begin with, and how each is spoken to.
+const MODELS: [(&str, Family); 6] = [
+    ("amazon.titan-embed-text-v1", Family::TitanV1),
+    ("amazon.titan-embed-text-v2", Family::TitanV2),
+    ("amazon.nova-2-multimodal-embeddings-v1", Family::Nova),
+    ("cohere.embed-english-v3", Family::CohereV3),
+    ("cohere.embed-multilingual-v3", Family::CohereV3),
+    ("cohere.embed-v4", Family::CohereV4),
+];
+
+/// A model of Bedrock.
+#[derive(Clone, Debug)]
+pub struct Bedrock {
+    model: String,
+    family: Family,
+    path: String,
+}
+
+/// Models that are spoken to alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Family {
+    TitanV1,
+    TitanV2,
+    CohereV3,
+    CohereV4,
+    Nova,
+}
+
+/// A model's ID that does not tell how the model is spoken to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{model} is not an embedding model of Bedrock that is known: {}, with a cross-region prefix or without",
+    known()
+)]
+pub struct UnknownModel {
+    /// The ID.
+    pub model: String,
+}
+
+/// The known models, for people.
+fn known() -> String {
+    MODELS.map(|(model, _)| model).join(", ")
+}
+
+impl Bedrock {
+    /// A model, by its ID or that of a cross-region inference profile (`us.`, `eu.`, `global.`…). An ARN does not say what
+    /// model is behind it. The root is the region's: `https://bedrock-runtime.{region}.amazonaws.com`.
+    pub fn new(model: &str) -> Result<Self, UnknownModel> {
+        let family = family(model).ok_or_else(|| UnknownModel { model: model.to_owned() })?;
+        Ok(Self { model: model.to_owned(), family, path: format!("/model/{}/invoke", read::segment(model)) })
+    }
+}
+
+/// Which family a model belongs to.
+fn family(model: &str) -> Option<Family> {
+    let find = |id: &str| {
+        let is_it =
+            |name: &str| id.strip_prefix(name).is_some_and(|version| matches!(version.as_bytes(), [] | [b':', ..]));
+        MODELS.iter().find(|(name, _)| is_it(name)).map(|(_, family)| *family)
+    };
+    // Behind the prefix of a cross-region inference profile: new ones come with new regions.
+    let is_region = |prefix: &str| prefix.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    let without = model.split_once('.').filter(|(prefix, _)| is_region(prefix));
+    find(model).or_else(|| without.and_then(|(_, id)| find(id)))
+}
+
+impl Dialect for Bedrock {
+    fn name(&self) -> &'static str {
+        "aws.bedrock"
+    }
+
+    fn caps(&self, _model: &str) -> Caps {
+        let items = match self.family {
+            Family::TitanV1 | Family::TitanV2 | Family::Nova => 1,
+            Family::CohereV3 | Family::CohereV4 => super::cohere::ITEMS,
+        };
+        Caps { items, tokens: None }
+    }
+
+    fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
+        // The model is the one whose ID is in the path.
+        let part = &Part { model: &self.model, ..*part };
+        let path = self.path.clone();
+        Ok(match self.family {
+            Family::TitanV1 => read::wire(path, &titan::request_v1(part)?),
+            Family::TitanV2 => read::wire(path, &titan::request_v2(part)?),
+            Family::CohereV3 => read::wire(path, &cohere::request_v3(part)?),
+            Family::CohereV4 => read::wire(path, &cohere::request_v4(part)?),
+            Family::Nova => read::wire(path, &nova::request(part)?),
+        })
+    }
+
+    fn answer(&self, part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
+        let Told { vectors, tokens } = match self.family {
+            Family::TitanV1 | Family::TitanV2 => titan::answer(part, body)?,
+            Family::CohereV3 | Family::CohereV4 => cohere::answer(part, body)?,
+            Family::Nova => nova::answer(part, body)?,
+        };
+        Ok(Told { vectors, tokens: tokens.or_else(|| read::tokens_in(headers, TOKENS)) })
+    }
+}

@@ -1,0 +1,71 @@
+//! Cohere's embeddings on Bedrock.
+//!
+//! Source: Amazon Bedrock user guide, "Cohere Embed v3" and "Cohere Embed v4": as at Cohere itself, without the model's name
+//! in the body; `output_dimension` for v4 only; at most 96 texts. Without `embedding_types` the vectors are a list, and with
+//! them a list for each type; both are read.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::provider::dialect::{
+    Part, Told, Unsupported, Unusable,
+    cohere::{DIMENSIONS, input_type},
+    read::{self, Raw},
+};
+
+/// The length of v3's vectors.
+const LENGTH: u64 = 1024;
+
+#[derive(Serialize)]
+pub(super) struct Request<'a> {
+    texts: &'a [Cow<'a, str>],
+    input_type: &'static str,
+    embedding_types: [&'static str; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_dimension: Option<u64>,
+    truncate: &'static str,
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    embeddings: Raw<'a>,
+}
+
+#[derive(Deserialize)]
+struct ByType<'a> {
+    #[serde(borrow)]
+    float: Vec<Raw<'a>>,
+}
+
+pub(super) fn request_v3<'a>(part: &Part<'a>) -> Result<Request<'a>, Unsupported> {
+    read::fixed(part.model, LENGTH, part.dimensions)?;
+    Ok(request(part, None))
+}
+
+pub(super) fn request_v4<'a>(part: &Part<'a>) -> Result<Request<'a>, Unsupported> {
+    read::one_of(part.model, DIMENSIONS, part.dimensions)?;
+    Ok(request(part, part.dimensions))
+}
+
+fn request<'a>(part: &Part<'a>, output_dimension: Option<u64>) -> Request<'a> {
+    Request {
+        texts: part.texts,
+        input_type: input_type(part.input_type),
+        embedding_types: ["float"],
+        output_dimension,
+        truncate: "NONE",
+    }
+}
+
+pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<Told, Unusable> {
+    let Answer { embeddings } = read::json(body)?;
+    let vectors: Vec<Raw<'_>> = if embeddings.is_object() {
+        let ByType { float } = embeddings.json()?;
+        float
+    } else {
+        embeddings.json()?
+    };
+    read::in_order(part, vectors, None)
+}

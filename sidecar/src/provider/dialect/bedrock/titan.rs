@@ -1,0 +1,56 @@
+//! Amazon Titan's text embeddings, a text at a time.
+//!
+//! Source: Amazon Bedrock user guide, "Amazon Titan Embeddings G1 - Text" and "Amazon Titan Text Embeddings V2": `{inputText}`,
+//! V2 also with `dimensions` and `normalize` → `{embedding, inputTextTokenCount}`. Too long a text is an error.
+
+use serde::{Deserialize, Serialize};
+
+use crate::provider::dialect::{
+    Part, Told, Unsupported, Unusable,
+    read::{self, Raw},
+};
+
+/// The length of G1's vectors.
+const LENGTH: u64 = 1536;
+/// The lengths that V2 has.
+const DIMENSIONS: &[u64] = &[256, 512, 1024];
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Request<'a> {
+    input_text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    normalize: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer<'a> {
+    #[serde(borrow)]
+    embedding: Raw<'a>,
+    #[serde(borrow, default)]
+    input_text_token_count: Option<Raw<'a>>,
+}
+
+/// The only text of a part.
+pub(super) fn text<'a>(part: &Part<'a>) -> &'a str {
+    part.texts.first().map_or("", AsRef::as_ref)
+}
+
+pub(super) fn request_v1<'a>(part: &Part<'a>) -> Result<Request<'a>, Unsupported> {
+    read::fixed(part.model, LENGTH, part.dimensions)?;
+    Ok(Request { input_text: text(part), dimensions: None, normalize: None })
+}
+
+pub(super) fn request_v2<'a>(part: &Part<'a>) -> Result<Request<'a>, Unsupported> {
+    read::one_of(part.model, DIMENSIONS, part.dimensions)?;
+    // The default, said so that it stays.
+    Ok(Request { input_text: text(part), dimensions: part.dimensions, normalize: Some(true) })
+}
+
+pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<Told, Unusable> {
+    let Answer { embedding, input_text_token_count } = read::json(body)?;
+    read::in_order(part, [embedding], read::tokens(input_text_token_count))
+}

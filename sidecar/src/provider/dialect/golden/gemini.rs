@@ -1,0 +1,52 @@
+use serde_json::json;
+
+use super::{counts, documents, queries, refuses_what_is_no_answer, sent, tells};
+use crate::provider::dialect::{Caps, Dialect, gemini::Gemini};
+
+pub(super) fn answer(vectors: &[&str]) -> String {
+    let embeddings: Vec<String> = vectors.iter().map(|vector| format!("{{\"values\": {vector}}}")).collect();
+    format!(r#"{{"embeddings": [{}]}}"#, embeddings.join(","))
+}
+
+#[test]
+fn each_text_is_a_request_of_its_own() {
+    let gemini = Gemini::new();
+    assert_eq!(gemini.caps("gemini-embedding-001"), Caps { items: 100, tokens: None });
+    for model in ["gemini-embedding-001", "models/gemini-embedding-001"] {
+        let (path, body) = sent(&gemini, &queries(model, 2, 768));
+        assert_eq!(path, "/v1beta/models/gemini-embedding-001:batchEmbedContents");
+        let request = |text: &str| {
+            json!({"model": "models/gemini-embedding-001", "content": {"parts": [{"text": text}]},
+                "taskType": "RETRIEVAL_QUERY", "outputDimensionality": 768})
+        };
+        assert_eq!(body, json!({"requests": [request("The food was delicious."), request("Ünïcode \"quoted\"\n")]}));
+    }
+    let (_, body) = sent(&gemini, &documents("gemini-embedding-001", 1));
+    assert_eq!(body["requests"][0]["taskType"], "RETRIEVAL_DOCUMENT");
+    assert_eq!(body["requests"][0].get("outputDimensionality"), None);
+    let (path, body) = sent(&gemini, &documents("gemini-embedding-2", 1));
+    assert_eq!(path, "/v1beta/models/gemini-embedding-2:batchEmbedContents");
+    assert_eq!(
+        body,
+        json!({"requests": [
+            {"model": "models/gemini-embedding-2", "content": {"parts": [{"text": "The food was delicious."}]}}]})
+    );
+}
+
+#[test]
+fn tokens_are_read_where_they_are_said() {
+    let gemini = Gemini::new();
+    let part = documents("gemini-embedding-001", 2);
+    tells(&gemini, &part, &answer(&["[-0.002, 0.5]", "[1,2]"]), &[&[-0.002, 0.5], &[1.0, 2.0]], None);
+    counts(&gemini, &part, &|said| {
+        format!(
+            r#"{{"embeddings":[{{"values":[1]}},{{"values":[2]}}],"usageMetadata":{{"promptTokenCount":{said},
+            "promptTokenDetails":[{{"modality":"TEXT","tokenCount":8}}]}}}}"#
+        )
+    });
+}
+
+#[test]
+fn what_is_no_answer_is_refused() {
+    refuses_what_is_no_answer(&Gemini::new(), "gemini-embedding-001", 100, &answer);
+}

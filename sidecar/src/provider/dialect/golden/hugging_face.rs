@@ -1,0 +1,54 @@
+use http::{HeaderMap, HeaderValue};
+use serde_json::json;
+
+use super::{documents, open_ai, queries, refuses_what_is_no_answer, sent, tells};
+use crate::provider::dialect::{
+    Caps, Dialect, Told,
+    hugging_face::{HuggingFace, ITEMS, Route},
+};
+
+const MODEL: &str = "BAAI/bge-m3";
+
+/// What the route `embed` answers.
+pub(super) fn embedded(vectors: &[&str]) -> String {
+    format!("[{}]", vectors.join(","))
+}
+
+#[test]
+fn a_servers_own_route_never_cuts() {
+    let tei = HuggingFace::new(Route::Embed, ITEMS);
+    assert_eq!(tei.caps(MODEL), Caps { items: 32, tokens: None });
+    let (path, body) = sent(&tei, &queries(MODEL, 1, 256));
+    assert_eq!(path, "/embed");
+    assert_eq!(body, json!({"inputs": ["The food was delicious."], "truncate": false, "dimensions": 256}));
+    let (_, body) = sent(&tei, &documents(MODEL, 1));
+    assert_eq!(body, json!({"inputs": ["The food was delicious."], "truncate": false}));
+}
+
+#[test]
+fn its_other_route_is_openais() {
+    let tei = HuggingFace::new(Route::OpenAi, 8);
+    assert_eq!(tei.caps(MODEL), Caps { items: 8, tokens: None });
+    let (path, body) = sent(&tei, &queries(MODEL, 1, 256));
+    assert_eq!(path, "/v1/embeddings");
+    assert_eq!(
+        body,
+        json!({"model": MODEL, "input": ["The food was delicious."], "dimensions": 256, "encoding_format": "base64"})
+    );
+    tells(&tei, &documents(MODEL, 1), &open_ai::answer(&["\"AAAAPwAAgL8=\""]), &[&[0.5, -1.0]], Some(8));
+    refuses_what_is_no_answer(&tei, MODEL, 8, &open_ai::answer);
+}
+
+#[test]
+fn tokens_of_the_own_route_stand_in_a_header() {
+    let tei = HuggingFace::new(Route::Embed, ITEMS);
+    let part = documents(MODEL, 2);
+    for (said, tokens) in [("12", Some(12)), ("0", None), ("-1", None), ("many", None), ("4294967296", None)] {
+        let headers: HeaderMap =
+            [("x-compute-tokens".parse().unwrap(), HeaderValue::from_static(said))].into_iter().collect();
+        let told = tei.answer(&part, &headers, b"[[0.5],[-1.0]]");
+        assert_eq!(told, Ok(Told { vectors: vec![vec![0.5], vec![-1.0]], tokens }), "{said}");
+    }
+    tells(&tei, &part, "[[0.5],[-1.0]]", &[&[0.5], &[-1.0]], None);
+    refuses_what_is_no_answer(&tei, MODEL, ITEMS, &embedded);
+}

@@ -1,0 +1,76 @@
+//! OpenAI's embeddings API, and the many servers that speak it, for calls that must be split or translated.
+//!
+//! Source: OpenAI API reference, "Create embeddings" (schema `CreateEmbeddingRequest` of OpenAI's own description):
+//! at most 2,048 inputs and 300,000 tokens in a request. There is nothing to say on truncation: too long an input is an
+//! error.
+
+use std::borrow::Cow;
+
+use http::HeaderMap;
+use serde::Serialize;
+
+use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, read, shape};
+
+/// The most inputs that OpenAI takes. The sidecar takes no more in a call either.
+pub const ITEMS: usize = 2048;
+/// The most tokens that OpenAI takes over all inputs.
+pub const TOKENS: u64 = 300_000;
+
+/// A server that speaks OpenAI's API.
+#[derive(Clone, Debug)]
+pub struct OpenAi {
+    name: &'static str,
+    path: String,
+    caps: Caps,
+    asks_for_base64: bool,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    model: &'a str,
+    input: &'a [Cow<'a, str>],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encoding_format: Option<&'static str>,
+}
+
+impl OpenAi {
+    /// OpenAI itself. `path` is the way from the root to the API: `/embeddings` if the root ends with `/v1`.
+    pub fn new(path: impl Into<String>) -> Self {
+        let caps = Caps { items: ITEMS, tokens: Some(TOKENS) };
+        // A quarter of the bytes, and no rounding.
+        Self { name: "openai", path: path.into(), caps, asks_for_base64: true }
+    }
+
+    /// Another server with this API. Floats are asked for, by saying nothing: not everyone knows base64, and some refuse
+    /// fields that they do not know. `items` is what its operator allows in a request.
+    pub fn compatible(name: &'static str, path: impl Into<String>, items: usize) -> Self {
+        Self { name, path: path.into(), caps: Caps { items, tokens: None }, asks_for_base64: false }
+    }
+}
+
+impl Dialect for OpenAi {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn caps(&self, _model: &str) -> Caps {
+        self.caps
+    }
+
+    fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
+        // Its first models have one length; but a name says little where everyone may choose it. The server answers.
+        let request = Request {
+            model: part.model,
+            input: part.texts,
+            dimensions: part.dimensions,
+            encoding_format: self.asks_for_base64.then_some("base64"),
+        };
+        Ok(read::wire(self.path.clone(), &request))
+    }
+
+    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
+        shape::answer(part, body)
+    }
+}

@@ -1,0 +1,191 @@
+//! What every dialect reads and writes alike: vectors, token counts, places in a list, paths and bodies.
+//!
+//! All of it reads what a stranger sent: what is wrong with an answer is said, and nothing here can panic.
+
+use base64::{
+    Engine,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use http::HeaderMap;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{Part, Told, Unsupported, Unusable, Wire};
+
+/// What is encoded in a name that stands between two `/` of a path, or as a value of a query: everything but RFC 3986's
+/// unreserved characters, and the `@` of versions (`textembedding-gecko@003`), which Google's references leave as it is.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
+
+/// Some servers leave the padding away. Without it the length says the same.
+const INDIFFERENT: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// A value that is read in a second step, so that a vector that is none can be told from an answer that is none.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(transparent)]
+pub(super) struct Raw<'a>(#[serde(borrow)] &'a RawValue);
+
+impl<'a> Raw<'a> {
+    /// Reads the JSON that it is.
+    pub(super) fn json<T: Deserialize<'a>>(self) -> Result<T, Unusable> {
+        serde_json::from_str(self.0.get()).map_err(|_| Unusable::Shape)
+    }
+}
+
+impl Raw<'_> {
+    /// Whether it is an object: what is to be one may not be a list of its fields.
+    pub(super) fn is_object(self) -> bool {
+        self.0.get().starts_with('{')
+    }
+
+    /// Reads an array of numbers.
+    pub(super) fn floats(self) -> Result<Vec<f32>, Unusable> {
+        // Straight to 32 bits: by way of 64 the last bit might be rounded twice.
+        let numbers: Vec<&RawValue> = serde_json::from_str(self.0.get()).map_err(|_| Unusable::Vector)?;
+        let numbers = numbers.into_iter().map(|number| number.get().parse().ok()).collect::<Option<_>>();
+        finite(numbers.ok_or(Unusable::Vector)?)
+    }
+
+    /// Reads an array of numbers, or the base64 of little-endian 32-bit floats.
+    pub(super) fn floats_or_base64(self) -> Result<Vec<f32>, Unusable> {
+        if !self.0.get().starts_with('"') {
+            return self.floats();
+        }
+        let text: String = serde_json::from_str(self.0.get()).map_err(|_| Unusable::Vector)?;
+        let bytes = INDIFFERENT.decode(text).map_err(|_| Unusable::Vector)?;
+        let (fours, rest) = bytes.as_chunks::<4>();
+        if !rest.is_empty() {
+            return Err(Unusable::Vector);
+        }
+        finite(fours.iter().copied().map(f32::from_le_bytes).collect())
+    }
+
+    /// A whole number, however it is written: some write `4.0`. None for anything else.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and in the range")]
+    fn whole(self) -> Option<u64> {
+        let text = self.0.get();
+        if let Ok(number) = text.parse() {
+            return Some(number);
+        }
+        let number: f64 = text.parse().ok()?;
+        let is_whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
+        is_whole.then_some(number as u64)
+    }
+}
+
+fn finite(numbers: Vec<f32>) -> Result<Vec<f32>, Unusable> {
+    let is_vector = !numbers.is_empty() && numbers.iter().all(|number| number.is_finite());
+    is_vector.then_some(numbers).ok_or(Unusable::Vector)
+}
+
+/// A count of tokens. What cannot be one counts as not said: the caller then counts for itself.
+pub(super) fn tokens(said: Option<Raw<'_>>) -> Option<u64> {
+    credible(said?.whole()?)
+}
+
+/// A count of tokens that stands in a header.
+pub(super) fn tokens_in(headers: &HeaderMap, name: &str) -> Option<u64> {
+    credible(headers.get(name)?.to_str().ok()?.parse().ok()?)
+}
+
+/// The tokens of some inputs together; none, if they are not said of each.
+pub(super) fn sum<'a>(said: impl Iterator<Item = Option<Raw<'a>>>) -> Option<u64> {
+    let mut counts = said.map(|count| count?.whole());
+    credible(counts.try_fold(0_u64, |sum, count| sum.checked_add(count?))?)
+}
+
+/// The count if it is none that no request can have.
+fn credible(count: u64) -> Option<u64> {
+    (1..=u64::from(u32::MAX)).contains(&count).then_some(count)
+}
+
+/// An answer's JSON.
+pub(super) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Unusable> {
+    serde_json::from_slice(body).map_err(|_| Unusable::Shape)
+}
+
+/// Checks that each text of a part has its vector.
+pub(super) fn told(part: &Part<'_>, vectors: Vec<Vec<f32>>, tokens: Option<u64>) -> Result<Told, Unusable> {
+    if vectors.len() == part.texts.len() { Ok(Told { vectors, tokens }) } else { Err(Unusable::Number) }
+}
+
+/// Reads vectors that stand in the order of the texts.
+pub(super) fn in_order<'a>(
+    part: &Part<'_>,
+    vectors: impl IntoIterator<Item = Raw<'a>>,
+    tokens: Option<u64>,
+) -> Result<Told, Unusable> {
+    let vectors = vectors.into_iter().map(Raw::floats).collect::<Result<_, _>>()?;
+    told(part, vectors, tokens)
+}
+
+/// Puts vectors in the order of their index, each of which must stand once. Without any they are as they came.
+pub(super) fn by_index(
+    part: &Part<'_>,
+    mut vectors: Vec<(Option<Raw<'_>>, Vec<f32>)>,
+    tokens: Option<u64>,
+) -> Result<Told, Unusable> {
+    if vectors.len() != part.texts.len() {
+        return Err(Unusable::Number);
+    }
+    if vectors.iter().any(|(index, _)| index.is_some()) {
+        vectors.sort_by_key(|(index, _)| index.and_then(Raw::whole));
+        let mut places = vectors.iter().map(|(index, _)| index.and_then(Raw::whole));
+        if !(0..).zip(&mut places).all(|(place, index)| index == Some(place)) {
+            return Err(Unusable::Order);
+        }
+    }
+    Ok(Told { vectors: vectors.into_iter().map(|(_, vector)| vector).collect(), tokens })
+}
+
+/// A request with a JSON body.
+pub(super) fn wire(path: String, body: &impl Serialize) -> Wire {
+    // Texts and numbers under names: there is nothing in it that JSON cannot say.
+    Wire { path, headers: Vec::new(), body: serde_json::to_vec(body).unwrap_or_default() }
+}
+
+/// A name as one segment of a path, or as a value of a query.
+pub(super) fn segment(name: &str) -> String {
+    utf8_percent_encode(name, SEGMENT).to_string()
+}
+
+/// The refusal of `dimensions`: what is wrong, and what is possible.
+pub(super) fn not_these_dimensions(message: String) -> Unsupported {
+    Unsupported { param: "dimensions", message }
+}
+
+/// Refuses a number of dimensions that is not among those that a model has.
+pub(super) fn one_of(model: &str, possible: &[u64], dimensions: Option<u64>) -> Result<Option<u64>, Unsupported> {
+    match dimensions {
+        Some(asked) if !possible.contains(&asked) => {
+            let list: Vec<String> = possible.iter().map(u64::to_string).collect();
+            let list = list.join(", ");
+            Err(not_these_dimensions(format!("{model} has vectors of {list} numbers, not {asked}")))
+        }
+        _ => Ok(dimensions),
+    }
+}
+
+/// Refuses all but the one length that a model has. It goes without saying, and need not be sent.
+pub(super) fn fixed(model: &str, length: u64, dimensions: Option<u64>) -> Result<(), Unsupported> {
+    match dimensions {
+        Some(asked) if asked != length => {
+            Err(not_these_dimensions(format!("{model} has vectors of {length} numbers, not {asked}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses any number of dimensions.
+pub(super) fn none(model: &str, dimensions: Option<u64>) -> Result<(), Unsupported> {
+    match dimensions {
+        None => Ok(()),
+        Some(_) => {
+            Err(not_these_dimensions(format!("the vectors of {model} have one length only: leave `dimensions` away")))
+        }
+    }
+}

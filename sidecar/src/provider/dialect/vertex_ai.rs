@@ -1,0 +1,200 @@
+//! Vertex AI's embeddings: `POST /v1/projects/{project}/locations/{location}/publishers/google/models/{model}:predict`,
+//! and `…:embedContent` for the models that came later.
+//!
+//! Source: Vertex AI reference, "Text embeddings API" and "Get text embeddings" (at most 250 texts and 20,000 tokens in a
+//! request; gemini-embedding-001 takes one text; `autoTruncate: false` makes too long a text an error), and "Method:
+//! models.embedContent". Which model speaks which, as in the official SDK for Python (`t_is_vertex_embed_content_model`):
+//! Gemini's, except gemini-embedding-001, and open models as a service speak the later one, a text at a time. There the
+//! configuration says that task type and truncation are for text-only models; that a text was cut stands in the answer.
+
+use http::HeaderMap;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
+    gemini::{Content, Embedding, UsageMetadata, knows_task_types, task_type},
+    read::{self, Raw},
+};
+
+/// The most texts in a request.
+const ITEMS: usize = 250;
+/// The most tokens in a request.
+const TOKENS: u64 = 20_000;
+
+/// A project's models in one location.
+#[derive(Clone, Debug)]
+pub struct VertexAi {
+    /// The path up to the publisher.
+    parent: String,
+}
+
+/// Which method of the API a model has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Method {
+    Predict,
+    EmbedContent,
+}
+
+#[derive(Serialize)]
+struct Predict<'a> {
+    instances: Vec<Instance<'a>>,
+    parameters: Parameters,
+}
+
+#[derive(Serialize)]
+struct Instance<'a> {
+    content: &'a str,
+    task_type: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Parameters {
+    auto_truncate: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_dimensionality: Option<u64>,
+}
+
+#[derive(Deserialize)]
+struct Predictions<'a> {
+    #[serde(borrow)]
+    predictions: Vec<Prediction<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Prediction<'a> {
+    #[serde(borrow)]
+    embeddings: Embeddings<'a>,
+}
+
+#[derive(Deserialize)]
+struct Embeddings<'a> {
+    #[serde(borrow, default)]
+    values: Option<Raw<'a>>,
+    #[serde(borrow, default)]
+    statistics: Option<Statistics<'a>>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+struct Statistics<'a> {
+    #[serde(borrow, default)]
+    token_count: Option<Raw<'a>>,
+    #[serde(default)]
+    truncated: bool,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EmbedContent<'a> {
+    content: Content<'a>,
+    embed_content_config: EmbedContentConfig,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct EmbedContentConfig {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    task_type: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auto_truncate: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_dimensionality: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Embedded<'a> {
+    #[serde(borrow)]
+    embedding: Embedding<'a>,
+    #[serde(borrow, default)]
+    usage_metadata: Option<UsageMetadata<'a>>,
+    #[serde(default)]
+    truncated: bool,
+}
+
+impl VertexAi {
+    /// The models of a project, in a location. The root is the location's:
+    /// `https://{location}-aiplatform.googleapis.com`, or `https://aiplatform.googleapis.com` for `global`.
+    pub fn new(project: &str, location: &str) -> Self {
+        let (project, location) = (read::segment(project), read::segment(location));
+        Self { parent: format!("/v1/projects/{project}/locations/{location}/publishers") }
+    }
+
+    /// The path for a model: Google's, or another publisher's, whose name then stands before it.
+    fn path(&self, model: &str, method: &str) -> String {
+        let (publisher, model) = model.split_once('/').unwrap_or(("google", model));
+        format!("{}/{}/models/{}:{method}", self.parent, read::segment(publisher), read::segment(model))
+    }
+}
+
+impl Method {
+    fn of(model: &str) -> Self {
+        let is_later = model.contains("gemini") && model != "gemini-embedding-001";
+        if is_later || model.contains("maas") { Self::EmbedContent } else { Self::Predict }
+    }
+}
+
+/// What a provider cut it has not embedded.
+fn whole(truncated: bool) -> Result<(), Unusable> {
+    if truncated { Err(Unusable::Truncated) } else { Ok(()) }
+}
+
+impl Dialect for VertexAi {
+    fn name(&self) -> &'static str {
+        "gcp.vertex_ai"
+    }
+
+    fn caps(&self, model: &str) -> Caps {
+        let takes_one = model == "gemini-embedding-001" || Method::of(model) == Method::EmbedContent;
+        Caps { items: if takes_one { 1 } else { ITEMS }, tokens: Some(TOKENS) }
+    }
+
+    fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
+        let Part { model, texts, dimensions, input_type } = *part;
+        match Method::of(model) {
+            Method::Predict => {
+                let instance = |content| Instance { content, task_type: task_type(input_type) };
+                let request = Predict {
+                    instances: texts.iter().map(|text| instance(text)).collect(),
+                    parameters: Parameters { auto_truncate: false, output_dimensionality: dimensions },
+                };
+                Ok(read::wire(self.path(model, "predict"), &request))
+            }
+            Method::EmbedContent => {
+                // Not more than one: see `caps`.
+                let text = texts.first().map_or("", AsRef::as_ref);
+                let is_text_only = knows_task_types(model);
+                let request = EmbedContent {
+                    content: Content::new(text),
+                    embed_content_config: EmbedContentConfig {
+                        task_type: is_text_only.then_some(task_type(input_type)),
+                        auto_truncate: is_text_only.then_some(false),
+                        output_dimensionality: dimensions,
+                    },
+                };
+                Ok(read::wire(self.path(model, "embedContent"), &request))
+            }
+        }
+    }
+
+    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
+        match Method::of(part.model) {
+            Method::Predict => {
+                let Predictions { predictions } = read::json(body)?;
+                let statistics = predictions.iter().map(|prediction| prediction.embeddings.statistics);
+                let tokens = read::sum(statistics.map(|said| said?.token_count));
+                let read_one = |Prediction { embeddings: Embeddings { values, statistics } }| {
+                    whole(statistics.is_some_and(|said| said.truncated))?;
+                    values.ok_or(Unusable::Vector)?.floats()
+                };
+                let vectors = predictions.into_iter().map(read_one).collect::<Result<_, _>>()?;
+                read::told(part, vectors, tokens)
+            }
+            Method::EmbedContent => {
+                let Embedded { embedding, usage_metadata, truncated } = read::json(body)?;
+                whole(truncated)?;
+                read::told(part, vec![embedding.vector()?], usage_metadata.and_then(UsageMetadata::tokens))
+            }
+        }
+    }
+}

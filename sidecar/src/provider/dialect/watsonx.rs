@@ -1,0 +1,90 @@
+//! IBM watsonx.ai's embeddings: `POST /ml/v1/text/embeddings?version={date}`.
+//!
+//! Source: watsonx.ai API reference, "Generate embeddings", and the official SDK for Node.js (`TextEmbeddingsParams`,
+//! `EmbeddingsResponse`): a project or a space must be named; inputs are cut only if `truncate_input_tokens` is sent, which it
+//! is not; there are no dimensions. At most 1,000 inputs.
+
+use std::borrow::Cow;
+
+use http::HeaderMap;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
+    read::{self, Raw},
+};
+
+/// The most inputs in a request.
+const ITEMS: usize = 1000;
+
+/// Where in watsonx.ai a call belongs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Container {
+    /// A project, by its ID.
+    #[serde(rename = "project_id")]
+    Project(String),
+    /// A deployment space, by its ID.
+    #[serde(rename = "space_id")]
+    Space(String),
+}
+
+/// The models of watsonx.ai.
+#[derive(Clone, Debug)]
+pub struct Watsonx {
+    container: Container,
+    version: String,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    model_id: &'a str,
+    inputs: &'a [Cow<'a, str>],
+    #[serde(flatten)]
+    container: &'a Container,
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    results: Vec<Embedding<'a>>,
+    #[serde(borrow, default)]
+    input_token_count: Option<Raw<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Embedding<'a> {
+    #[serde(borrow, default)]
+    embedding: Option<Raw<'a>>,
+}
+
+impl Watsonx {
+    /// The root is the region's: `https://{region}.ml.cloud.ibm.com`. The version is a date, `2024-10-17`, and the API then is
+    /// what it was on that day.
+    pub fn new(container: Container, version: impl Into<String>) -> Self {
+        Self { container, version: version.into() }
+    }
+}
+
+impl Dialect for Watsonx {
+    fn name(&self) -> &'static str {
+        "ibm.watsonx.ai"
+    }
+
+    fn caps(&self, _model: &str) -> Caps {
+        Caps { items: ITEMS, tokens: None }
+    }
+
+    fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
+        read::none(part.model, part.dimensions)?;
+        let path = format!("/ml/v1/text/embeddings?version={}", read::segment(&self.version));
+        let request = Request { model_id: part.model, inputs: part.texts, container: &self.container };
+        Ok(read::wire(path, &request))
+    }
+
+    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
+        let Answer { results, input_token_count } = read::json(body)?;
+        let read_one = |Embedding { embedding }| embedding.ok_or(Unusable::Vector)?.floats();
+        let vectors = results.into_iter().map(read_one).collect::<Result<_, _>>()?;
+        read::told(part, vectors, read::tokens(input_token_count))
+    }
+}
