@@ -15,6 +15,7 @@ pub mod call;
 pub mod call_id;
 pub mod clock;
 pub mod counters;
+pub mod credential;
 pub mod journal;
 pub mod keep;
 pub mod ledger;
