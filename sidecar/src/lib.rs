@@ -16,6 +16,7 @@ pub mod call_id;
 pub mod clock;
 pub mod counters;
 pub mod health;
+pub mod credential;
 pub mod journal;
 pub mod keep;
 pub mod ledger;

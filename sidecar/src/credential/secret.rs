@@ -1,0 +1,25 @@
+//! Text that nobody may read in a log.
+
+use std::{fmt, sync::Arc};
+
+/// A key, a token or a password. Its debug output says no more than that there is one. A handle: clones share the text.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<str>);
+
+impl Secret {
+    /// Hides a text.
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, to be sent to whom it belongs.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
