@@ -10,6 +10,7 @@ use std::{ops::Range, sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use hyper::body::Incoming;
+pub use vectoll_config::v1::InputType;
 use vectoll_config::v1::UserPolicy;
 
 use crate::{access::Entry, accounting::Outcomes, authenticate::Caller, call_id::CallId, refusal::Refusal};
@@ -77,16 +78,6 @@ pub enum EncodingFormat {
     Float,
     /// Little-endian 32-bit floats in base64.
     Base64,
-}
-
-/// What the inputs are, for models that tell queries and documents apart.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum InputType {
-    /// What is searched for.
-    Query,
-    /// What is found.
-    #[default]
-    Document,
 }
 
 /// How much of a request is read, and for how long.

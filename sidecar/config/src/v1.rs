@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{KeyHash, ModelPattern, ObjectName, PicoUsd, Price, StoreUrl, Uid, ZoneName};
 
+pub mod native;
+
+pub use native::Native;
+
 /// The file's name in the config folder.
 pub const FILE: &str = "config.v1.yaml";
 
@@ -284,6 +288,9 @@ pub struct Route {
     /// Seconds that a call may take over all its attempts; absent: as long as they take one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<u32>,
+    /// What inputs are whose call does not say.
+    #[serde(default, skip_serializing_if = "InputType::is_document")]
+    pub input_type: InputType,
     /// Where calls go. None: the route cannot serve at present, and keeps its names, so that no other route draws its
     /// callers' inputs.
     pub backends: Vec<Backend>,
@@ -366,6 +373,53 @@ pub struct Backend {
     /// What the provider lets one sidecar ask of it: calls beyond go to another backend.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
+    /// How calls are split that are more than the provider takes.
+    #[serde(default, skip_serializing_if = "Batch::is_default")]
+    pub batch: Batch,
+}
+
+/// How calls are split that are more than a provider takes in one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Batch {
+    /// The most inputs in a request; absent: what the provider documents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_items: Option<u32>,
+    /// The most tokens in a request; absent: what the provider documents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens: Option<u64>,
+    /// How many requests of one call are sent side by side.
+    pub parallel: u32,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { max_items: None, max_tokens: None, parallel: 8 }
+    }
+}
+
+impl Batch {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What inputs are, for models that tell queries and documents apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum InputType {
+    /// What is searched for.
+    Query,
+    /// What is found.
+    #[default]
+    Document,
+}
+
+impl InputType {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    fn is_document(&self) -> bool {
+        *self == Self::Document
+    }
 }
 
 /// A provider and its settings.
@@ -377,6 +431,19 @@ pub enum Provider {
     OpenAi(OpenAi),
     /// The model inside the sidecar.
     Builtin(Builtin),
+    /// A provider that speaks an API of its own.
+    Native(Native),
+}
+
+impl Provider {
+    /// The file in the config folder that the credential is in.
+    pub fn credential_file(&self) -> Option<&str> {
+        match self {
+            Self::OpenAi(settings) => settings.credential_file.as_deref(),
+            Self::Native(settings) => settings.credential_file(),
+            Self::Builtin(_) => None,
+        }
+    }
 }
 
 /// Settings of a provider that speaks OpenAI's API.
