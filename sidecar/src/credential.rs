@@ -5,7 +5,12 @@
 //! answers as pure functions; [`issuer`] is the way there.
 
 pub mod aws;
+pub mod entra;
 pub mod fresh;
+pub mod google;
+pub mod ibm;
+pub(crate) mod issuer;
+mod oauth;
 pub mod redact;
 pub mod secret;
 pub mod sigv4;
@@ -150,10 +155,8 @@ impl Form {
 impl Credential {
     /// A key in a header, from the content of a file. The error says what is wrong with it.
     pub fn header(form: &Form, content: &[u8]) -> Result<Self, &'static str> {
-        let not_one = "the credential is empty or not text that a header can hold";
-        let text = std::str::from_utf8(content).map_err(|_| not_one)?.trim();
-        let secret = Secret::new(text);
-        let (name, value) = form.header(&secret).filter(|_| !text.is_empty()).ok_or(not_one)?;
+        let secret = Secret::in_file(content)?;
+        let (name, value) = form.header(&secret).ok_or("the credential is not text that a header can hold")?;
         Ok(Self::Header(Header { name, value, secret }))
     }
 
@@ -208,6 +211,12 @@ impl std::fmt::Debug for Header {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Header").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! The providers that a backend can be, one a file, and how to reach those that are elsewhere.
 
+pub mod ask;
 pub mod builtin;
 pub mod dialect;
 mod dns;

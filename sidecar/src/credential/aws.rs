@@ -1,6 +1,9 @@
 //! AWS: keys that sign, and where they come from.
 
 pub mod keys;
+pub mod pod_identity;
+pub mod web_identity;
+pub(super) mod xml;
 
 use std::sync::Arc;
 

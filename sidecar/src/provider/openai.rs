@@ -15,7 +15,7 @@ use super::{
     http::{Body, Clients, Error, USER_AGENT},
     plain::Server,
 };
-use crate::{accounting::InFlight, call::Call};
+use crate::{accounting::InFlight, call::Call, credential::redact::redact};
 
 /// Headers that go from the caller to the provider: W3C Trace Context and the caller's own request ID.
 const FORWARDED: [HeaderName; 3] = [
@@ -137,18 +137,7 @@ impl OpenAi {
 
     /// A provider's message without the credential it was called with: some repeat it, whole or in part.
     pub fn redact(&self, message: &str) -> String {
-        let mut redacted = message.to_owned();
-        if let Some(secret) = &self.secret {
-            redacted = redacted.replace(secret.as_str(), "[redacted]");
-        }
-        // What looks like a key, or a masked one ("sk-ab***yz"), is not repeated either.
-        redacted
-            .split_inclusive(char::is_whitespace)
-            .map(|word| match word.find("sk-") {
-                Some(at) => format!("{}[redacted]{}", &word[..at], if word.ends_with(' ') { " " } else { "" }),
-                None => word.to_owned(),
-            })
-            .collect()
+        redact(message, self.secret.as_deref())
     }
 }
 
