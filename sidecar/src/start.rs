@@ -54,6 +54,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let lasting = Lasting {
         http: Clients::new().context("failed to set up the HTTP client")?,
         health: Registry::new(proxy.metrics.backends.clone()),
+        identity: settings.identity(),
     };
     let (store, place) = watch::channel(None);
     let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), lasting, own, store);
