@@ -109,7 +109,7 @@ pub(super) fn task_type(input_type: InputType) -> &'static str {
 
 /// Whether a model takes a task type. Gemini's multimodal ones do not: there the task would have to stand in the text, which
 /// is the caller's.
-pub(super) fn knows_task_types(model: &str) -> bool {
+fn knows_task_types(model: &str) -> bool {
     model == "gemini-embedding-001" || !(model.contains("gemini") || model == "embedding-001")
 }
 
