@@ -23,8 +23,7 @@ use reqwest::Url;
 use self::sigv4::Scope;
 pub use self::{fresh::Fresh, secret::Secret};
 
-/// A request before it is signed.
-#[derive(Debug)]
+/// A request before it is signed. Its debug output has neither headers nor body: they hold the caller's inputs.
 pub struct Unsigned<'a> {
     /// The method.
     pub method: &'a Method,
@@ -34,6 +33,15 @@ pub struct Unsigned<'a> {
     pub headers: &'a mut HeaderMap,
     /// The whole body.
     pub body: &'a [u8],
+}
+
+impl std::fmt::Debug for Unsigned<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unsigned")
+            .field("method", self.method)
+            .field("url", &format_args!("{}", self.url))
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why a request could not be signed. No text in it has a secret.

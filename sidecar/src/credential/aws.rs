@@ -2,6 +2,7 @@
 
 pub mod keys;
 pub mod pod_identity;
+pub mod region;
 pub mod web_identity;
 pub(super) mod xml;
 

@@ -192,7 +192,9 @@ impl<T> Cell<T> {
                 let value = Arc::new(value);
                 let held = Held { value: Arc::clone(&value), life, since, doubted: false };
                 state.before = state.held.replace(held).map(|held| held.value);
-                state.failed = None;
+                if let Some(Failed { times, .. }) = state.failed.take() {
+                    tracing::info!(what = %self.what, times, "a credential was renewed after failures");
+                }
                 Ok(value)
             }
             fetched => {
