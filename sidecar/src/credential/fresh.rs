@@ -154,6 +154,14 @@ impl<T: Send + Sync + 'static> Fresh<T> {
         outcome.ok_or_else(broke_off)?.map_err(|why| self.0.error(why))
     }
 
+    /// Has the value fetched, if it is not there and nobody has asked for it yet.
+    pub fn prepare(&self) {
+        let mut state = self.0.state();
+        if state.held.is_none() && state.fetching.is_none() && state.failed.is_none() {
+            state.fetching = Some(self.start());
+        }
+    }
+
     /// What has been given out, as far as calls with it may still be under way.
     pub fn known(&self) -> Vec<Arc<T>> {
         let state = self.0.state();
