@@ -154,6 +154,14 @@ impl<T: Send + Sync + 'static> Fresh<T> {
         outcome.ok_or_else(broke_off)?.map_err(|why| self.0.error(why))
     }
 
+    /// Has the value fetched, if it is not there and nobody has asked for it yet.
+    pub fn prepare(&self) {
+        let mut state = self.0.state();
+        if state.held.is_none() && state.fetching.is_none() && state.failed.is_none() {
+            state.fetching = Some(self.start());
+        }
+    }
+
     /// What has been given out, as far as calls with it may still be under way.
     pub fn known(&self) -> Vec<Arc<T>> {
         let state = self.0.state();
@@ -192,7 +200,9 @@ impl<T> Cell<T> {
                 let value = Arc::new(value);
                 let held = Held { value: Arc::clone(&value), life, since, doubted: false };
                 state.before = state.held.replace(held).map(|held| held.value);
-                state.failed = None;
+                if let Some(Failed { times, .. }) = state.failed.take() {
+                    tracing::info!(what = %self.what, times, "a credential was renewed after failures");
+                }
                 Ok(value)
             }
             fetched => {

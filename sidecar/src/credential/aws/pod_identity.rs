@@ -138,6 +138,7 @@ mod tests {
             "http://169.254.169.254/v1/credentials",
             "http://169.254.170.23.example.org/",
             "http://169.254.170.23@example.org/",
+            "http://x@169.254.170.23/",
             "http://localhost/",
             "http://10.0.0.1/",
             "https://169.254.170.23/",
