@@ -24,6 +24,7 @@ use crate::{
     call::Caps,
     clock::Clock,
     counters::{Account, Counters, Leased, Open, Spending},
+    credential::keyring::Keyring,
     health::Registry,
     journal::{Options, Retention},
     keep::{EVERY, Keeper},
@@ -54,6 +55,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let lasting = Lasting {
         http: Clients::new().context("failed to set up the HTTP client")?,
         health: Registry::new(proxy.metrics.backends.clone()),
+        keyring: Keyring::default(),
         identity: settings.identity(),
     };
     let (store, place) = watch::channel(None);

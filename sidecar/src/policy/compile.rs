@@ -14,6 +14,7 @@ use super::{
     provider::{Fault, Identity},
 };
 use crate::{
+    credential::keyring::Keyring,
     health::Registry,
     provider::{Provider, http::Clients},
     store::Place,
@@ -37,6 +38,8 @@ pub struct Lasting {
     pub http: Clients,
     /// How the backends fare.
     pub health: Registry,
+    /// Who calls.
+    pub keyring: Keyring,
     /// What the pod's own identity is proven by.
     pub identity: Identity,
 }
@@ -266,7 +269,8 @@ mod tests {
 
     fn lasting() -> Lasting {
         let metrics = crate::metrics::BackendMetrics::register(&prometheus::Registry::new()).unwrap();
-        Lasting { http: Clients::new().unwrap(), health: Registry::new(metrics), identity: Identity::default() }
+        let (http, health) = (Clients::new().unwrap(), Registry::new(metrics));
+        Lasting { http, health, keyring: Keyring::default(), identity: Identity::default() }
     }
 
     fn compiled(value: &str, own: Option<&OwnKey>) -> Result<Policy, CompileError> {

@@ -1,6 +1,6 @@
 //! From a provider's settings to a [`Provider`] that can be called.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::Url;
@@ -11,7 +11,7 @@ use vectoll_config::v1::{
 
 use super::compile::{Files, Lasting};
 use crate::{
-    credential::{Credential, Form, Secret, aws, entra, google, ibm, sigv4},
+    credential::{Credential, Form, Secret, aws, entra, google, ibm, keyring::Fingerprint, sigv4},
     provider::{
         Provider, Remote, builtin,
         dialect::{
@@ -119,6 +119,7 @@ fn open_ai(settings: &v1::OpenAi, batch: Batch, files: &Files, lasting: &Lasting
     } else {
         OpenAi::compatible("openai", PATH, ITEMS)
     };
+    let credential = Arc::new(credential);
     remote(Parts { root, more, credential, dialect: Box::new(dialect), pass: Some(PATH.to_owned()), batch })
 }
 
@@ -129,7 +130,11 @@ fn key(form: &Form, file: &str, path: &str, files: &Files) -> Made<Credential> {
 fn native(settings: &Native, model: Option<&str>, batch: Batch, files: &Files, lasting: &Lasting) -> Made<Provider> {
     let Native { base_url, api, auth } = settings;
     let root = To::new(base_url, &lasting.http).map_err(|reason| unusable("native.baseURL", reason))?;
-    let credential = credential(auth, api, files, lasting)?;
+    // One that did not change keeps its token through a reload.
+    let content = settings.credential_file().and_then(|file| files.get(file)).map_or(&[][..], Vec::as_slice);
+    let made_of = format!("{auth:?} {service} {:?}", lasting.identity, service = service(api));
+    let fingerprint = Fingerprint::of([made_of.as_bytes(), content]);
+    let credential = lasting.keyring.get(fingerprint, || credential(auth, api, files, lasting))?;
     let dialect = dialect(api, model, batch)?;
     // The one whose body is OpenAI's: callers' bodies go through as they come.
     let pass = if let Api::AzureOpenAi(azure) = api {
@@ -152,7 +157,7 @@ fn dialect(api: &Api, model: Option<&str>, batch: Batch) -> Made<Box<dyn Dialect
         Api::Cohere(_) => Box::new(Cohere::new()),
         Api::Databricks(databricks) => Box::new(Databricks::new(databricks.query_instruction.clone())),
         Api::Gemini(_) => Box::new(Gemini::new()),
-        Api::HuggingFace(_) => Box::new(HuggingFace::new(hugging_face::Route::default(), items(hugging_face::ITEMS))),
+        Api::HuggingFace(_) => Box::new(HuggingFace::new(hugging_face::Route::Embed, items(hugging_face::ITEMS))),
         Api::Jina(_) => Box::new(Jina::new()),
         Api::Mistral(_) => Box::new(Mistral::new()),
         Api::Nvidia(_) => Box::new(Nvidia::new(items(ITEMS))),
@@ -176,6 +181,11 @@ fn dialect(api: &Api, model: Option<&str>, batch: Batch) -> Made<Box<dyn Dialect
     })
 }
 
+/// The name of AWS's service in signatures; of no matter elsewhere.
+fn service(api: &Api) -> &'static str {
+    if matches!(api, Api::SageMaker(_)) { "sagemaker" } else { "bedrock" }
+}
+
 /// What is put on requests. Paths of faults are those of the contract.
 fn credential(auth: &Auth, api: &Api, files: &Files, lasting: &Lasting) -> Made<Credential> {
     const AT: &str = "native.auth";
@@ -188,8 +198,7 @@ fn credential(auth: &Auth, api: &Api, files: &Files, lasting: &Lasting) -> Made<
             key(&Form::Alone(name), file, AT, files)?
         }
         Auth::Aws(Aws { region, keys }) => {
-            let service = if matches!(api, Api::SageMaker(_)) { "sagemaker" } else { "bedrock" };
-            let scope = sigv4::Scope { region: region.clone(), service: service.to_owned() };
+            let scope = sigv4::Scope { region: region.clone(), service: service(api).to_owned() };
             Credential::SigV4 { scope, keys: aws_keys(keys, region, files, lasting)? }
         }
         Auth::Google(Google::File(file)) => Credential::Token(google_file(content(file, AT, files)?, lasting)?),
@@ -223,8 +232,7 @@ fn aws_keys(keys: &AwsKeys, region: &str, files: &Files, lasting: &Lasting) -> M
     let identity = &lasting.identity;
     Ok(match keys {
         AwsKeys::File(file) => {
-            let keys = aws::keys::read(content(file, AT, files)?).map_err(|reason| unusable(AT, reason))?;
-            aws::Source::Static(keys.into())
+            aws::Source::in_file(content(file, AT, files)?).map_err(|reason| unusable(AT, reason))?
         }
         AwsKeys::WebIdentity(WebIdentity { role_arn, sts_url }) => {
             let sts = match sts_url {

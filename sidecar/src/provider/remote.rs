@@ -1,5 +1,7 @@
 //! A provider that is elsewhere: where it is, who calls it, how it is spoken to, and what it takes at once.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response};
 use vectoll_config::v1::Batch;
@@ -30,7 +32,7 @@ pub struct Remote {
     root: To,
     /// What every request has, beside the credential.
     headers: HeaderMap,
-    credential: Credential,
+    credential: Arc<Credential>,
     dialect: Box<dyn Dialect>,
     /// Where callers' bodies are understood as they come; none: nowhere.
     pass: Option<To>,
@@ -45,7 +47,7 @@ pub struct Parts {
     /// Headers of every request, beside those that every provider gets, and the credential.
     pub more: HeaderMap,
     /// Who calls.
-    pub credential: Credential,
+    pub credential: Arc<Credential>,
     /// How it is spoken to.
     pub dialect: Box<dyn Dialect>,
     /// The path behind the root where callers' bodies are understood as they come.
