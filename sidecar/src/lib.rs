@@ -16,7 +16,6 @@ pub mod call_id;
 pub mod clock;
 pub mod counters;
 pub mod credential;
-pub mod credential;
 pub mod health;
 pub mod journal;
 pub mod keep;

@@ -206,6 +206,7 @@ fn compile_backend(
         tokens,
         timeout_seconds,
         limits,
+        batch: _,
     } = backend;
     let label: Arc<str> = format!("{route}/{name}").into();
     // What a change of may cure a backend that is left alone.
@@ -222,6 +223,7 @@ fn compile_backend(
             builtin::Model::get().map_err(|error| fault("builtin", error.clone()))?;
             Provider::Builtin { token_arrays }
         }
+        v1::Provider::Native(_) => Provider::Unusable("not built yet".to_owned()),
         v1::Provider::OpenAi(settings) => {
             let credential = match &settings.credential_file {
                 None => None,
