@@ -5,11 +5,13 @@
 //! into the `CustomResourceDefinitions` committed beside this crate. Nothing here knows how a resource is carried out.
 
 mod api_key;
+mod batch;
 mod budget;
 mod consent;
 mod definitions;
 mod limits;
 mod model_route;
+mod provider;
 mod reference;
 mod resilience;
 mod rotation;
@@ -17,12 +19,17 @@ mod status;
 mod team;
 
 pub use api_key::{ApiKey, ApiKeySpec, UserPolicy};
+pub use batch::Batch;
 pub use budget::{Budget, Period};
 pub use consent::{AllowedNamespaces, From, LabelOperator, LabelRequirement, NamespaceSelector};
 pub use definitions::definitions;
 pub use limits::{Limits, ModelLimits, OnStoreFailure};
-pub use model_route::{Backend, Builtin, ModelRoute, ModelRouteSpec, OpenAi, Price, TokenBound, TokenEncoding};
-pub use reference::{SecretKeyRef, TeamRef};
+pub use model_route::{Backend, InputType, ModelRoute, ModelRouteSpec, Price, TokenBound, TokenEncoding};
+pub use provider::{
+    AzureOpenAi, Bedrock, Builtin, Container, Credential, Databricks, Entra, Holds, Hosted, MetadataServer, Ollama,
+    OpenAi, PodIdentity, Preset, Provider, SageMaker, SelfHosted, VertexAi, Watsonx, WebIdentity,
+};
+pub use reference::{SecretKeyRef, SecretRef, TeamRef};
 pub use resilience::{Cooldown, Retry};
 pub use rotation::Rotation;
 pub use status::{ApiKeyStatus, ModelRouteStatus, Spend, TeamStatus};

@@ -4,7 +4,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{AllowedNamespaces, Cooldown, Limits, ModelRouteStatus, Retry, SecretKeyRef};
+use crate::{
+    AllowedNamespaces, AzureOpenAi, Batch, Bedrock, Builtin, Cooldown, Databricks, Hosted, Limits, ModelRouteStatus,
+    Ollama, OpenAi, Retry, SageMaker, SelfHosted, VertexAi, Watsonx,
+};
 
 /// A ModelRoute: the public names of models, and the backends that serve them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -55,6 +58,10 @@ pub struct ModelRouteSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i64>", range(min = 1, max = 3600))]
     pub timeout_seconds: Option<u32>,
+    /// What inputs are whose call does not say (`input_type`), for models that tell queries and documents apart. Query: what is
+    /// searched for. Document: what is found.
+    #[serde(default)]
+    pub input_type: InputType,
     /// Where calls go. Several of one priority share the calls by weight, and all must serve the same model.
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.name == a.name))")
@@ -69,8 +76,10 @@ pub struct ModelRouteSpec {
 /// One place that serves the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[x_kube(validation = Rule::new("[has(self.openAI), has(self.builtin)].filter(x, x).size() == 1")
-    .message("a backend has exactly one provider: set one of openAI, builtin"))]
+#[x_kube(validation = Rule::new("[has(self.openAI), has(self.builtin), has(self.azureOpenAI), has(self.bedrock), has(self.cohere), has(self.databricks), has(self.gemini), has(self.huggingFace), has(self.jina), has(self.mistral), has(self.nvidia), has(self.ollama), has(self.sageMaker), has(self.vertexAI), has(self.voyage), has(self.watsonx)].filter(x, x).size() == 1")
+    .message("a backend has exactly one provider: set one of openAI, builtin, azureOpenAI, bedrock, cohere, databricks, gemini, huggingFace, jina, mistral, nvidia, ollama, sageMaker, vertexAI, voyage, watsonx"))]
+#[x_kube(validation = Rule::new("!has(self.bedrock) || has(self.model)")
+    .message("Bedrock's models each speak in a way of their own: set model"))]
 #[x_kube(validation = Rule::new("!has(self.builtin) || !has(self.tokens) || (!has(self.tokens.maxPerByte) && !has(self.tokens.maxPerInput))")
     .message("the built-in model counts its own tokens: leave maxPerByte and maxPerInput away"))]
 pub struct Backend {
@@ -100,6 +109,48 @@ pub struct Backend {
     /// The model inside the sidecar: no account, no network. For quickstarts, development and tests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub builtin: Option<Builtin>,
+    /// Azure OpenAI.
+    #[serde(default, rename = "azureOpenAI", skip_serializing_if = "Option::is_none")]
+    pub azure_open_ai: Option<AzureOpenAi>,
+    /// Amazon Bedrock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bedrock: Option<Bedrock>,
+    /// Cohere, by version 2 of its API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cohere: Option<Hosted>,
+    /// Databricks Model Serving.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub databricks: Option<Databricks>,
+    /// The Gemini API (Google AI Studio).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gemini: Option<Hosted>,
+    /// A server of Hugging Face's Text Embeddings Inference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hugging_face: Option<SelfHosted>,
+    /// Jina AI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jina: Option<Hosted>,
+    /// Mistral AI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mistral: Option<Hosted>,
+    /// NVIDIA NIM, a server of one's own or NVIDIA's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nvidia: Option<SelfHosted>,
+    /// An Ollama server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ollama: Option<Ollama>,
+    /// An endpoint of Amazon SageMaker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sage_maker: Option<SageMaker>,
+    /// Vertex AI (Google Cloud).
+    #[serde(default, rename = "vertexAI", skip_serializing_if = "Option::is_none")]
+    pub vertex_ai: Option<VertexAi>,
+    /// Voyage AI.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voyage: Option<Hosted>,
+    /// IBM watsonx.ai.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watsonx: Option<Watsonx>,
     /// What the provider charges; by default the list price of a well-known model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
@@ -115,33 +166,10 @@ pub struct Backend {
     /// own calls only: set the provider's limit divided by the number of pods.
     #[serde(default)]
     pub limits: Limits,
+    /// How calls are split that are more than the provider takes in one request.
+    #[serde(default)]
+    pub batch: Batch,
 }
-
-/// A provider that speaks OpenAI's embeddings API.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct OpenAi {
-    /// The API's root: `/embeddings` is appended to it. https unless the provider is in reach without TLS.
-    #[serde(default = "open_ai_base_url", rename = "baseURL")]
-    #[schemars(length(min = 8, max = 2048), regex(pattern = r"^https?://[^/?#@\s]+[^?#@\s]*$"))]
-    pub base_url: String,
-    /// The credential, sent as `Authorization: Bearer`. Absent: none is sent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub api_key_secret_ref: Option<SecretKeyRef>,
-    /// Sent as `OpenAI-Organization`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[!-~]+$"))]
-    pub organization: Option<String>,
-    /// Sent as `OpenAI-Project`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[!-~]+$"))]
-    pub project: Option<String>,
-}
-
-/// The built-in model has no settings: 256 dimensions, any smaller number by `dimensions`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Builtin {}
 
 /// What a backend charges.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -181,14 +209,20 @@ pub enum TokenEncoding {
     cl100k_base,
 }
 
+/// What inputs are, for models that tell queries and documents apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum InputType {
+    /// What is searched for.
+    Query,
+    /// What is found.
+    #[default]
+    Document,
+}
+
 fn one() -> u32 {
     1
 }
 
 fn timeout_seconds() -> u32 {
     60
-}
-
-fn open_ai_base_url() -> String {
-    "https://api.openai.com/v1".to_owned()
 }

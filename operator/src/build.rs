@@ -1,17 +1,18 @@
 //! The contract for one namespace, and the credentials that go with it. Everything was decided before; nothing here can
 //! fail.
 
+mod backend;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use vectoll_config::{KeyHash, ModelPattern, ObjectName, v1};
-use vectoll_crds::OpenAi;
+use vectoll_config::{ObjectName, v1};
 
+use self::backend::backend_of;
 use crate::{
     consent::consents,
-    price,
-    resolve::{ResolvedKey, ResolvedRoute, model_of, price_of},
+    resolve::{ResolvedKey, ResolvedRoute},
     store::NamespaceStore,
-    validate::{UNKNOWN_TOKENIZER, ValidBackend, ValidProvider, ValidTeam},
+    validate::ValidTeam,
     world::World,
 };
 
@@ -30,13 +31,6 @@ impl std::fmt::Debug for NamespaceConfig {
         let files: Vec<&String> = self.credentials.keys().collect();
         f.debug_struct("NamespaceConfig").field("config", &self.config).field("credentials", &files).finish()
     }
-}
-
-/// The file of a credential. Names of Secrets and of their entries may hold dots and be long: a hash tells all of them
-/// apart within what the key of a Secret may be.
-fn credential_file(secret: &ObjectName, entry: &str) -> String {
-    let hash = KeyHash::of(format!("{}/{}/{entry}", secret.namespace(), secret.name()).as_bytes()).to_string();
-    format!("credential.{}", hash.get(..32).unwrap_or(&hash))
 }
 
 /// Whether a namespace gets the credentials of providers and store.
@@ -172,59 +166,10 @@ fn route_of(route: &ResolvedRoute, world: &World, credentials: &mut BTreeMap<Str
                 retry: route.serving.retry,
                 cooldown: route.serving.cooldown,
                 timeout_seconds: route.serving.timeout_seconds,
+                input_type: route.serving.input_type,
                 backends,
             }),
         }
     }
     routes
-}
-
-fn backend_of(
-    route: &ResolvedRoute,
-    backend: &ValidBackend,
-    public: &ModelPattern,
-    world: &World,
-    credentials: &mut BTreeMap<String, Vec<u8>>,
-) -> v1::Backend {
-    let price_per_million_tokens = price_of(backend, public);
-    let ValidBackend { name, model, space: _, priority, weight, provider, price: _, tokens, timeout_seconds, limits } =
-        backend;
-    let known = model_of(backend, public).and_then(price::known);
-    let (provider, tokens) = match provider {
-        // Counted by its own tokenizer, whatever encoding its callers cut their texts with.
-        ValidProvider::Builtin { token_arrays } => (
-            v1::Provider::Builtin(v1::Builtin { token_arrays: *token_arrays }),
-            v1::TokenBound::Builtin(v1::BuiltinTokenizer {}),
-        ),
-        ValidProvider::OpenAi(OpenAi { base_url, api_key_secret_ref, organization, project }) => {
-            let credential_file = api_key_secret_ref.as_ref().and_then(|reference| {
-                let secret = ObjectName::new(route.name.namespace(), &reference.name);
-                let value = world.secrets.get(&secret)?.entry(&reference.key)?;
-                let file = credential_file(&secret, &reference.key);
-                credentials.insert(file.clone(), value.to_vec());
-                Some(file)
-            });
-            let provider = v1::Provider::OpenAi(v1::OpenAi {
-                base_url: base_url.clone(),
-                credential_file,
-                organization: organization.clone(),
-                project: project.clone(),
-            });
-            let by_name = known
-                .and_then(|known| known.encoding)
-                .map_or(v1::TokenBound::Factor(UNKNOWN_TOKENIZER), v1::TokenBound::Encoding);
-            (provider, tokens.unwrap_or(by_name))
-        }
-    };
-    v1::Backend {
-        name: name.clone(),
-        model: model.clone(),
-        priority: *priority,
-        weight: *weight,
-        provider,
-        price_per_million_tokens,
-        tokens,
-        timeout_seconds: *timeout_seconds,
-        limits: *limits,
-    }
 }

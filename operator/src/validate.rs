@@ -4,15 +4,20 @@
 //! manifests has no API server; and what only code can tell (a time zone, a price, a URL) is checked here for both.
 
 mod api_key;
+mod backend;
 mod limits;
 mod model_route;
+mod provider;
 mod tags;
 mod team;
+mod vector_space;
 
 use std::fmt;
 
 pub(crate) use api_key::{KeySource, ValidKey, api_key};
-pub(crate) use model_route::{Serving, UNKNOWN_TOKENIZER, ValidBackend, ValidProvider, ValidRoute, model_route};
+pub(crate) use backend::{UNKNOWN_TOKENIZER, ValidBackend};
+pub(crate) use model_route::{Serving, ValidRoute, model_route};
+pub(crate) use provider::{Auth, Content, Credential, Native, OpenAi, ValidProvider};
 pub(crate) use team::{ValidTeam, team};
 
 /// Something in a spec that is not as it must be.

@@ -58,11 +58,8 @@ fn contents(config: &NamespaceConfig) -> HashMap<ResourceRef, Content<'_>> {
     contents.extend(all.keys.iter().map(|key| (of(Kind::ApiKey, &key.name), Content::Key(key))));
     contents.extend(all.teams.iter().map(|team| (of(Kind::Team, &team.name), Content::Team(team))));
     for route in &all.routes {
-        let credential = |backend: &v1::Backend| match &backend.provider {
-            v1::Provider::OpenAi(settings) => {
-                settings.credential_file.as_ref().and_then(|file| credentials.get(file)).map(Vec::as_slice)
-            }
-            v1::Provider::Builtin(_) => None,
+        let credential = |backend: &v1::Backend| {
+            backend.provider.credential_file().and_then(|file| credentials.get(file)).map(Vec::as_slice)
         };
         let piece = (route, route.backends.iter().map(credential).collect());
         match contents.entry(of(Kind::ModelRoute, &route.name)).or_insert_with(|| Content::Route(Vec::new())) {

@@ -19,7 +19,8 @@ use k8s_openapi::{
 use kube::{Resource, ResourceExt, core::PartialObjectMeta};
 use vectoll_config::{KeyHash, ObjectName, Uid};
 use vectoll_crds::{
-    ApiKey, ApiKeySpec, ApiKeyStatus, ModelRoute, ModelRouteSpec, ModelRouteStatus, Team, TeamSpec, TeamStatus,
+    ApiKey, ApiKeySpec, ApiKeyStatus, Backend, ModelRoute, ModelRouteSpec, ModelRouteStatus, Provider, Team, TeamSpec,
+    TeamStatus,
 };
 
 use super::{
@@ -167,10 +168,8 @@ impl Observed {
         }
         for (name, seen) in self.routes.iter() {
             let backends = &seen.value.object.spec.backends;
-            let secrets = backends
-                .iter()
-                .filter_map(|backend| Some(backend.open_ai.as_ref()?.api_key_secret_ref.as_ref()?.name.as_str()));
-            secrets.for_each(|secret| add(ObjectName::new(name.namespace(), secret)));
+            let credentials = backends.iter().flat_map(Backend::providers).flat_map(Provider::credentials);
+            credentials.for_each(|credential| add(ObjectName::new(name.namespace(), credential.secret)));
         }
         names
     }

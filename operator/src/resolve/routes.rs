@@ -5,14 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use vectoll_config::{ModelPattern, ObjectName};
-use vectoll_crds::{AllowedNamespaces, ModelRouteSpec, OpenAi};
+use vectoll_config::{ModelPattern, ObjectName, v1::native::Api};
+use vectoll_crds::{AllowedNamespaces, ModelRouteSpec};
 
-use super::teams::invalid;
+use super::{credential::content_of, teams::invalid};
 use crate::{
     condition::{Condition, ConditionType, complete},
     price,
-    validate::{Serving, ValidBackend, ValidProvider, ValidRoute, model_route},
+    validate::{Native, Serving, ValidBackend, ValidProvider, ValidRoute, model_route},
     world::{Kind, Object, ResourceRef, World},
 };
 
@@ -107,25 +107,11 @@ fn claim(
     (models, condition)
 }
 
-/// Every credential is there.
+/// Every credential is there, and can be used.
 fn credentials(route: &ValidRoute, world: &World) -> Condition {
-    let mut missing = Vec::new();
-    for (i, backend) in route.backends.iter().enumerate() {
-        let ValidProvider::OpenAi(OpenAi { api_key_secret_ref: Some(reference), .. }) = &backend.provider else {
-            continue;
-        };
-        let secret = ObjectName::new(route.name.namespace(), &reference.name);
-        let path = format!("spec.backends[{i}].openAI.apiKeySecretRef");
-        match world.entry(&secret, &reference.key, &path) {
-            Err(unresolved) => missing.push(unresolved),
-            Ok(value) if !is_header_value(value) => {
-                let message =
-                    format!("{path}: the entry \"{}\" of {secret} is not one line of printable ASCII", reference.key);
-                missing.push(("CredentialUnusable", message));
-            }
-            Ok(_) => {}
-        }
-    }
+    let wanted = route.backends.iter().filter_map(|backend| backend.provider.credential());
+    let missing: Vec<_> =
+        wanted.filter_map(|credential| content_of(credential, route.name.namespace(), world).err()).collect();
     match missing.first() {
         None => Condition::holds(ConditionType::ResolvedRefs, "ResolvedRefs", ""),
         Some((reason, _)) => {
@@ -133,11 +119,6 @@ fn credentials(route: &ValidRoute, world: &World) -> Condition {
             Condition::fails(ConditionType::ResolvedRefs, reason, message)
         }
     }
-}
-
-/// Whether a credential can be sent in a header. One that cannot would make the sidecar refuse the whole config.
-fn is_header_value(value: &[u8]) -> bool {
-    value.iter().all(|byte| (0x20..0x7f).contains(byte))
 }
 
 /// Every price is known: a model without one cannot be used under a budget.
@@ -159,11 +140,24 @@ fn priced(route: &ValidRoute) -> Condition {
 
 /// What a backend charges for a model: what the route says, else the list price of a well-known model.
 pub(crate) fn price_of(backend: &ValidBackend, public: &ModelPattern) -> Option<vectoll_config::Price> {
+    let listed = || model_of(backend, public).and_then(price::known).map(|known| known.input_per_million_tokens);
     backend.price.or_else(|| match &backend.provider {
         ValidProvider::Builtin { .. } => Some(vectoll_config::Price::default()),
-        ValidProvider::OpenAi(_) => {
-            model_of(backend, public).and_then(price::known).map(|known| known.input_per_million_tokens)
-        }
+        ValidProvider::OpenAi(_) => listed(),
+        ValidProvider::Native(Native { api, .. }) => match api {
+            // Whoever runs the server pays for the server, whatever the model costs elsewhere.
+            Api::HuggingFace(_) | Api::Nvidia(_) | Api::Ollama(_) | Api::SageMaker(_) => None,
+            Api::AzureOpenAi(_)
+            | Api::Bedrock(_)
+            | Api::Cohere(_)
+            | Api::Databricks(_)
+            | Api::Gemini(_)
+            | Api::Jina(_)
+            | Api::Mistral(_)
+            | Api::VertexAi(_)
+            | Api::Voyage(_)
+            | Api::Watsonx(_) => listed(),
+        },
     })
 }
 

@@ -1,0 +1,51 @@
+//! OpenAI, and whoever speaks its API.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::URL;
+use crate::SecretKeyRef;
+
+/// A provider that speaks OpenAI's embeddings API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!(has(self.baseURL) && has(self.preset))")
+    .message("a preset says where the service is: set one of baseURL, preset"))]
+pub struct OpenAi {
+    /// The API's root: `/embeddings` is appended to it. https unless the provider is in reach without TLS. By default
+    /// https://api.openai.com/v1, or the preset's.
+    #[serde(default, rename = "baseURL", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 8, max = 2048), regex(pattern = URL))]
+    pub base_url: Option<String>,
+    /// A service with OpenAI's API whose root is known: Together, Fireworks, DeepInfra, Nebius or OpenRouter. By default
+    /// OpenAI itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<Preset>,
+    /// The credential, sent as `Authorization: Bearer`. Absent: none is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key_secret_ref: Option<SecretKeyRef>,
+    /// Sent as `OpenAI-Organization`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[!-~]+$"))]
+    pub organization: Option<String>,
+    /// Sent as `OpenAI-Project`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[!-~]+$"))]
+    pub project: Option<String>,
+}
+
+/// A service with OpenAI's API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Preset {
+    /// Together AI.
+    Together,
+    /// Fireworks AI.
+    Fireworks,
+    /// DeepInfra.
+    DeepInfra,
+    /// Nebius Token Factory.
+    Nebius,
+    /// `OpenRouter`.
+    OpenRouter,
+}

@@ -1,0 +1,125 @@
+//! A backend of the contract, with the file of its credential.
+
+use std::collections::BTreeMap;
+
+use vectoll_config::{
+    KeyHash, ModelPattern,
+    v1::{self, Factor, native::Api},
+};
+
+use crate::{
+    price,
+    resolve::{ResolvedRoute, content_of, model_of, price_of},
+    validate::{Auth, Content, Credential, Native, OpenAi, UNKNOWN_TOKENIZER, ValidBackend, ValidProvider},
+    world::World,
+};
+
+pub(super) fn backend_of(
+    route: &ResolvedRoute,
+    backend: &ValidBackend,
+    public: &ModelPattern,
+    world: &World,
+    credentials: &mut BTreeMap<String, Vec<u8>>,
+) -> v1::Backend {
+    let price_per_million_tokens = price_of(backend, public);
+    let ValidBackend {
+        name,
+        model,
+        space: _,
+        priority,
+        weight,
+        provider,
+        called: _,
+        price: _,
+        tokens,
+        timeout_seconds,
+        limits,
+        batch,
+    } = backend;
+    let mut deliver = |credential: &Credential| {
+        let namespace = route.name.namespace();
+        let file = credential_file(namespace, credential);
+        // A route with a credential that is not there has no backends: this is only reached with one that is.
+        if let Ok(content) = content_of(credential, namespace, world) {
+            credentials.insert(file.clone(), content);
+        }
+        file
+    };
+    let known = model_of(backend, public).and_then(price::known).and_then(|known| known.encoding);
+    let counted = |unknown: Factor| {
+        tokens.unwrap_or_else(|| known.map_or(v1::TokenBound::Factor(unknown), v1::TokenBound::Encoding))
+    };
+    let (provider, tokens) = match provider {
+        // Counted by its own tokenizer, whatever encoding its callers cut their texts with.
+        ValidProvider::Builtin { token_arrays } => (
+            v1::Provider::Builtin(v1::Builtin { token_arrays: *token_arrays }),
+            v1::TokenBound::Builtin(v1::BuiltinTokenizer {}),
+        ),
+        ValidProvider::OpenAi(OpenAi { base_url, organization, project, credential }) => {
+            let provider = v1::OpenAi {
+                base_url: base_url.clone(),
+                credential_file: credential.as_ref().map(deliver),
+                organization: organization.clone(),
+                project: project.clone(),
+            };
+            (v1::Provider::OpenAi(provider), counted(UNKNOWN_TOKENIZER))
+        }
+        ValidProvider::Native(Native { base_url, api, auth }) => {
+            let auth = match auth {
+                Auth::Without(auth) => auth.clone(),
+                Auth::With(credential, presented) => presented.from_file(deliver(credential)),
+            };
+            let tokens = counted(tokenizer_of(api));
+            (v1::Provider::Native(v1::Native { base_url: base_url.clone(), api: api.clone(), auth }), tokens)
+        }
+    };
+    v1::Backend {
+        name: name.clone(),
+        model: model.clone(),
+        priority: *priority,
+        weight: *weight,
+        provider,
+        price_per_million_tokens,
+        tokens,
+        timeout_seconds: *timeout_seconds,
+        limits: *limits,
+        batch: *batch,
+    }
+}
+
+/// The file of a credential. Names of Secrets and of their entries may hold dots and be long: a hash tells all of them
+/// apart within what the key of a Secret may be.
+fn credential_file(namespace: &str, credential: &Credential) -> String {
+    let Credential { path: _, secret, content } = credential;
+    let entry = match content {
+        Content::Key { entry } | Content::GoogleJson { entry } => entry,
+        // No entry can have this name.
+        Content::AwsAccessKey => "an access key of AWS",
+    };
+    let hash = KeyHash::of(format!("{namespace}/{secret}/{entry}").as_bytes()).to_string();
+    format!("credential.{}", hash.get(..32).unwrap_or(&hash))
+}
+
+/// What is assumed of a provider's tokenizers, where it puts an instruction of its own before each input.
+fn tokenizer_of(api: &Api) -> Factor {
+    let instruction = match api {
+        // "Represent the query for retrieving supporting documents: " is the longest of Voyage's; Jina's are of that length.
+        Api::Voyage(_) | Api::Jina(_) => 64,
+        // "passage: ", and what it is in other models.
+        Api::Nvidia(_) => 16,
+        Api::Databricks(settings) => settings.query_instruction.as_ref().map_or(0, String::len),
+        Api::AzureOpenAi(_)
+        | Api::Bedrock(_)
+        | Api::Cohere(_)
+        | Api::Gemini(_)
+        | Api::HuggingFace(_)
+        | Api::Mistral(_)
+        | Api::Ollama(_)
+        | Api::SageMaker(_)
+        | Api::VertexAi(_)
+        | Api::Watsonx(_) => 0,
+    };
+    let Factor { max_per_byte, max_per_input } = UNKNOWN_TOKENIZER;
+    let instruction = u32::try_from(instruction).unwrap_or(u32::MAX);
+    Factor { max_per_byte, max_per_input: max_per_input.saturating_add(instruction) }
+}

@@ -1,0 +1,159 @@
+//! A backend of a ModelRoute.
+
+use vectoll_config::{Price, v1};
+use vectoll_crds::{Backend, Batch, TokenBound, TokenEncoding};
+
+use super::{
+    Faults, is_label, limits,
+    provider::{Called, ValidProvider, provider},
+};
+
+/// The most requests of one call that are sent side by side.
+const MOST_PARALLEL: u32 = 64;
+
+/// A backend whose settings make sense.
+#[derive(Clone, Debug)]
+pub(crate) struct ValidBackend {
+    pub(crate) name: String,
+    pub(crate) model: Option<String>,
+    /// Which vectors it makes, where the spec says it.
+    pub(crate) space: Option<String>,
+    pub(crate) priority: u32,
+    pub(crate) weight: u32,
+    pub(crate) provider: ValidProvider,
+    /// The URLs that its sidecars will call.
+    pub(crate) called: Vec<Called>,
+    pub(crate) price: Option<Price>,
+    /// As the spec has it. Never there for the built-in model, which counts by itself.
+    pub(crate) tokens: Option<v1::TokenBound>,
+    pub(crate) timeout_seconds: u32,
+    pub(crate) limits: v1::Limits,
+    pub(crate) batch: v1::Batch,
+}
+
+/// Validates the backend at `path`. None only where a fault was added.
+pub(super) fn backend(path: &str, backend: &Backend, faults: &mut Faults) -> Option<ValidBackend> {
+    // The providers are read by `provider`.
+    let Backend {
+        name,
+        model,
+        space,
+        priority,
+        weight,
+        open_ai: _,
+        builtin,
+        azure_open_ai: _,
+        bedrock: _,
+        cohere: _,
+        databricks: _,
+        gemini: _,
+        hugging_face: _,
+        jina: _,
+        mistral: _,
+        nvidia: _,
+        ollama: _,
+        sage_maker: _,
+        vertex_ai: _,
+        voyage: _,
+        watsonx: _,
+        price,
+        tokens,
+        timeout_seconds,
+        limits: limits_of_provider,
+        batch: splitting,
+    } = backend;
+    if !is_label(name) {
+        faults.add(format!("{path}.name"), format!("\"{name}\" is not a name: lower-case letters, digits and - only"));
+    }
+    if *timeout_seconds == 0 {
+        faults.add(format!("{path}.timeoutSeconds"), "must be at least 1");
+    }
+    for (field, value) in [("model", model), ("space", space)] {
+        if value.as_ref().is_some_and(String::is_empty) {
+            faults.add(format!("{path}.{field}"), format_args!("is empty: name the {field}, or leave it away"));
+        }
+    }
+    let limits = limits::limits(&format!("{path}.limits"), *limits_of_provider, faults);
+    let batch = batch(&format!("{path}.batch"), *splitting, faults);
+    let price = match price {
+        None => None,
+        Some(price) => {
+            faults.check(format!("{path}.price.inputPerMillionTokens"), price.input_per_million_tokens.parse::<Price>())
+        }
+    };
+    let (token_arrays, tokens) = match (builtin, tokens) {
+        (Some(_), Some(bound)) => (encoding_of_arrays(path, bound, faults), None),
+        (None, Some(bound)) => (None, Some(token_bound(path, bound, faults))),
+        (_, None) => (None, None),
+    };
+    let (provider, called) = provider(path, backend, token_arrays, faults)?;
+    Some(ValidBackend {
+        name: name.clone(),
+        model: model.clone(),
+        space: space.clone(),
+        priority: *priority,
+        weight: *weight,
+        provider,
+        called,
+        price,
+        tokens,
+        timeout_seconds: *timeout_seconds,
+        limits,
+        batch,
+    })
+}
+
+fn batch(path: &str, batch: Batch, faults: &mut Faults) -> v1::Batch {
+    let Batch { max_items, max_tokens, parallel } = batch;
+    if max_items == Some(0) {
+        faults.add(format!("{path}.maxItems"), "must be at least 1");
+    }
+    if max_tokens == Some(0) {
+        faults.add(format!("{path}.maxTokens"), "must be at least 1");
+    }
+    if !(1..=MOST_PARALLEL).contains(&parallel) {
+        faults.add(format!("{path}.parallel"), format_args!("must be from 1 to {MOST_PARALLEL}"));
+    }
+    v1::Batch { max_items, max_tokens, parallel }
+}
+
+fn token_bound(path: &str, bound: &TokenBound, faults: &mut Faults) -> v1::TokenBound {
+    let TokenBound { encoding, max_per_byte, max_per_input } = bound;
+    if let Some(encoding) = encoding {
+        if max_per_byte.is_some() || max_per_input.is_some() {
+            faults.add(format!("{path}.tokens"), "an encoding counts exactly: leave maxPerByte and maxPerInput away");
+        }
+        v1::TokenBound::Encoding(contracts(*encoding))
+    } else {
+        if *max_per_byte == Some(0) {
+            faults.add(format!("{path}.tokens.maxPerByte"), "must be at least 1");
+        }
+        let unknown = UNKNOWN_TOKENIZER;
+        v1::TokenBound::Factor(v1::Factor {
+            max_per_byte: max_per_byte.unwrap_or(unknown.max_per_byte),
+            max_per_input: max_per_input.unwrap_or(unknown.max_per_input),
+        })
+    }
+}
+
+/// What token arrays for the built-in model are of. Their texts are counted by its own tokenizer: a bound would not hold there.
+fn encoding_of_arrays(path: &str, bound: &TokenBound, faults: &mut Faults) -> Option<v1::Encoding> {
+    let TokenBound { encoding, max_per_byte, max_per_input } = bound;
+    if max_per_byte.is_some() || max_per_input.is_some() {
+        faults.add(
+            format!("{path}.tokens"),
+            "the built-in model counts its own tokens: leave maxPerByte and maxPerInput away",
+        );
+    }
+    encoding.map(contracts)
+}
+
+fn contracts(encoding: TokenEncoding) -> v1::Encoding {
+    match encoding {
+        TokenEncoding::cl100k_base => v1::Encoding::cl100k_base,
+    }
+}
+
+/// What is assumed of a tokenizer that nobody described: no more than one token a byte, and up to eight that the server
+/// adds to each input (classification and separator tokens, a leading space, a short instruction).
+pub(crate) const UNKNOWN_TOKENIZER: v1::Factor = v1::Factor { max_per_byte: 1, max_per_input: 8 };
