@@ -24,14 +24,11 @@ use crate::{
     call::Caps,
     clock::Clock,
     counters::{Account, Counters, Leased, Open, Spending},
-    credential::keyring::Keyring,
-    health::Registry,
     journal::{Options, Retention},
     keep::{EVERY, Keeper},
     ledger::Books,
     metrics::{BookFamilies, JournalMetrics, Metrics, Source},
     policy::{Lasting, Policy},
-    provider::http::Clients,
     proxy::Proxy,
     reload::{self, KEPT_FOR_STORE, Reloader},
     server::{Guard, Server},
@@ -52,12 +49,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let options = Options::new(settings.journal_max_bytes, Retention::Acknowledged { keep: KEPT_FOR_STORE });
     let keeper = Keeper::resume(&settings.state_dir, options, journal.clone())?;
     let proxy = assemble(&settings, &keeper, &journal)?;
-    let lasting = Lasting {
-        http: Clients::new().context("failed to set up the HTTP client")?,
-        health: Registry::new(proxy.metrics.backends.clone()),
-        keyring: Keyring::default(),
-        identity: settings.identity(),
-    };
+    let lasting = Lasting::new(settings.identity(), proxy.metrics.backends.clone())
+        .context("failed to set up the HTTP client")?;
     let (store, place) = watch::channel(None);
     let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), lasting, own, store);
     reloader.reload().await;

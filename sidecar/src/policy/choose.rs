@@ -143,7 +143,7 @@ pub(super) mod tests {
 
     fn limited(name: &str, priority: u32, weight: u32, limits: Limits) -> Arc<Backend> {
         let label: Arc<str> = name.into();
-        let metrics = BackendMetrics::register(&prometheus::Registry::new()).unwrap();
+        let metrics = BackendMetrics::unseen().unwrap();
         Arc::new(Backend {
             health: Registry::new(metrics).of(&label, 0),
             label,

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     credential::keyring::Keyring,
     health::Registry,
+    metrics::BackendMetrics,
     provider::{Provider, http::Clients},
     store::Place,
 };
@@ -42,6 +43,14 @@ pub struct Lasting {
     pub keyring: Keyring,
     /// What the pod's own identity is proven by.
     pub identity: Identity,
+}
+
+impl Lasting {
+    /// No connection, no failure and no token yet.
+    pub fn new(identity: Identity, metrics: BackendMetrics) -> reqwest::Result<Self> {
+        let (http, health) = (Clients::new()?, Registry::new(metrics));
+        Ok(Self { http, health, keyring: Keyring::default(), identity })
+    }
 }
 
 /// Compiles a config. `own` is the key that is the pod's own.
@@ -268,9 +277,8 @@ mod tests {
     }
 
     fn lasting() -> Lasting {
-        let metrics = crate::metrics::BackendMetrics::register(&prometheus::Registry::new()).unwrap();
-        let (http, health) = (Clients::new().unwrap(), Registry::new(metrics));
-        Lasting { http, health, keyring: Keyring::default(), identity: Identity::default() }
+        let metrics = BackendMetrics::unseen().unwrap();
+        Lasting::new(Identity::default(), metrics).unwrap()
     }
 
     fn compiled(value: &str, own: Option<&OwnKey>) -> Result<Policy, CompileError> {
