@@ -32,6 +32,10 @@ pub struct Settings {
     )]
     pub listen: Vec<SocketAddr>,
 
+    /// A Unix socket for applications as well, as in a folder that containers share. Keys are asked for there, too
+    #[arg(long, env = "VECTOLL_LISTEN_UNIX", value_name = "PATH")]
+    pub listen_unix: Option<PathBuf>,
+
     /// The address for Prometheus and probes
     #[arg(long, env = "VECTOLL_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:4001")]
     pub admin_listen: SocketAddr,

@@ -61,7 +61,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let (stop_admin, admin_stopped) = watch::channel(false);
     let admin = listen_for_admin(settings.admin_listen, proxy.clone()).await?;
     let admin = tokio::spawn(admin.serve(admin_stopped));
-    let serving = Server::proxy(&settings.listen, proxy.clone()).await?;
+    let serving = Server::proxy(&settings.listen, settings.listen_unix.as_deref(), proxy.clone()).await?;
     let mut serving = tokio::spawn(serving.serve(stopped));
     let watching = tokio::spawn(reload::watch(reloader));
     let (keep_on, kept_on) = watch::channel(true);
