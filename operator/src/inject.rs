@@ -75,7 +75,7 @@ pub fn inject(pod: &Pod, namespace: &str, settings: &InjectionSettings) -> Resul
     if wish.own_key.is_some() {
         variables::add(spec, &mut edits);
     }
-    volumes::add(spec, &mut edits);
+    volumes::add(spec, settings, &mut edits);
     container::put_first(spec, &earlier, &wish, settings, &mut edits);
     mark(pod, &mut edits);
     Ok(Some(edits.into_patch()))

@@ -72,6 +72,36 @@ fn a_pod_that_was_injected_is_not_changed_again() {
     }
 }
 
+#[test]
+fn tokens_for_clouds_are_the_sidecars_alone_and_good_for_nothing_else() {
+    let with = |clouds: &str| InjectionSettings::read(&format!("image: a\nworkloadIdentity: {clouds}")).unwrap();
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"labels": {"vectoll.dev/inject": "true"}, "annotations": {"vectoll.dev/api-key": "alice"}},
+        "spec": {"containers": [{"name": "app", "image": "app"}]},
+    }))
+    .unwrap();
+    let become_of = |settings: &InjectionSettings| -> Value {
+        let mut value = serde_json::to_value(&pod).unwrap();
+        json_patch::patch(&mut value, &inject(&pod, "shop", settings).unwrap().unwrap()).unwrap();
+        value
+    };
+    assert!(!become_of(&with("{aws: {audience: ''}}")).to_string().contains("vectoll-identity"));
+    let pod = become_of(&with("{aws: {audience: sts.amazonaws.com}, azure: {audience: 'api://AzureADTokenExchange'}}"));
+    let volumes = pod["spec"]["volumes"].as_array().unwrap();
+    let identity = volumes.iter().find(|volume| volume["name"] == "vectoll-identity").unwrap();
+    let tokens: Vec<(&str, &str)> = identity["projected"]["sources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|source| &source["serviceAccountToken"])
+        .map(|token| (token["path"].as_str().unwrap(), token["audience"].as_str().unwrap()))
+        .collect();
+    assert_eq!(tokens, [("aws", "sts.amazonaws.com"), ("azure", "api://AzureADTokenExchange")]);
+    let mounts = |container: &Value| container["volumeMounts"].to_string();
+    assert!(mounts(&pod["spec"]["initContainers"][0]).contains("vectoll-identity"));
+    assert!(!mounts(&pod["spec"]["containers"][0]).contains("vectoll-identity"), "not the application's");
+}
+
 /// What the admission plugin `ServiceAccount` does, before the webhooks and again after them.
 fn mount_tokens(pod: &mut Value) {
     for list in ["initContainers", "containers"] {

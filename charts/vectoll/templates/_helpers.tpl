@@ -156,6 +156,10 @@ logFilter: {{ .Values.sidecar.logFilter | quote }}
 env: {{- toYaml . | nindent 2 }}
 {{- end }}
 drainTimeoutSeconds: {{ .Values.sidecar.drainTimeoutSeconds }}
+workloadIdentity:
+{{- range $cloud, $of := .Values.sidecar.workloadIdentity }}
+  {{ $cloud }}: {audience: {{ $of.audience | quote }}}
+{{- end }}
 {{- end -}}
 
 {{/* Where `helm test` runs. */}}

@@ -57,7 +57,7 @@ fn sidecar(wish: &Wish, settings: &InjectionSettings, filled_in: Option<&Resourc
         resources: Some(resources(settings, filled_in)),
         security_context: Some(restricted()),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
-        volume_mounts: Some(volumes::mounts()),
+        volume_mounts: Some(volumes::mounts(settings)),
         ..Container::default()
     }
 }
@@ -75,6 +75,9 @@ fn variables(wish: &Wish, settings: &InjectionSettings) -> Vec<EnvVar> {
         ("VECTOLL_LOG_FORMAT", settings.log_format.as_str().to_owned()),
         ("VECTOLL_LOG", settings.log_filter.clone()),
     ];
+    if settings.workload_identity.tokens().next().is_some() {
+        pairs.push(("VECTOLL_IDENTITY_DIR", volumes::IDENTITY_DIR.to_owned()));
+    }
     if let Some(own) = &wish.own_key {
         pairs.push(("VECTOLL_POD_API_KEY", own.name.to_string()));
         if own.keyless {

@@ -32,6 +32,42 @@ pub struct InjectionSettings {
     /// Seconds that calls under way get to finish when a pod ends.
     #[serde(default = "drain_timeout")]
     pub drain_timeout_seconds: u32,
+    /// Tokens of the pod's own service account that the sidecar gets.
+    #[serde(default)]
+    pub workload_identity: WorkloadIdentity,
+}
+
+/// Tokens of the pod's own service account for providers' clouds, each for one audience only, and for the sidecar alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct WorkloadIdentity {
+    /// AWS: exchanged for keys of a role.
+    #[serde(default)]
+    pub aws: Audience,
+    /// Microsoft Entra ID: stands for an application.
+    #[serde(default)]
+    pub azure: Audience,
+    /// Google Cloud: workload identity federation.
+    #[serde(default)]
+    pub google: Audience,
+}
+
+/// Whom a token is for; empty: there is none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audience {
+    /// The audience, as the cloud's identity provider expects it.
+    #[serde(default)]
+    pub audience: String,
+}
+
+impl WorkloadIdentity {
+    /// The tokens by the names of their files.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let Self { aws, azure, google } = self;
+        let all = [("aws", aws), ("azure", azure), ("google", google)];
+        all.into_iter().map(|(name, of)| (name, &*of.audience)).filter(|(_, audience)| !audience.is_empty())
+    }
 }
 
 /// When an image is pulled.
@@ -149,10 +185,11 @@ pub enum SettingsError {
 }
 
 /// What [`container`](super::container) sets.
-const OURS: [&str; 10] = [
+const OURS: [&str; 11] = [
     "VECTOLL_ADMIN_LISTEN",
     "VECTOLL_CONFIG_DIR",
     "VECTOLL_DRAIN_TIMEOUT_SECONDS",
+    "VECTOLL_IDENTITY_DIR",
     "VECTOLL_KEYLESS",
     "VECTOLL_LISTEN",
     "VECTOLL_LOG",

@@ -1,11 +1,14 @@
 //! The sidecar's volumes and where it mounts them.
 
 use k8s_openapi::{
-    api::core::v1::{EmptyDirVolumeSource, PodSpec, SecretVolumeSource, Volume, VolumeMount},
+    api::core::v1::{
+        EmptyDirVolumeSource, PodSpec, ProjectedVolumeSource, SecretVolumeSource, ServiceAccountTokenProjection,
+        Volume, VolumeMount, VolumeProjection,
+    },
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use super::{CONFIG_SECRET, edits::Edits};
+use super::{CONFIG_SECRET, edits::Edits, settings::InjectionSettings};
 
 /// What the names of all our volumes begin with.
 pub(super) const PREFIX: &str = "vectoll-";
@@ -15,22 +18,28 @@ const CONFIG: &str = "vectoll-config";
 pub(super) const STATE: &str = "vectoll-state";
 /// Nothing, in place of the service account's token.
 const NO_TOKEN: &str = "vectoll-no-token";
+/// Tokens for providers' clouds.
+const IDENTITY: &str = "vectoll-identity";
 
 /// Where the sidecar finds its config.
 pub(super) const CONFIG_DIR: &str = "/etc/vectoll/config";
 /// Where it keeps its books.
 pub(super) const STATE_DIR: &str = "/var/lib/vectoll";
+/// Where it finds those tokens.
+pub(super) const IDENTITY_DIR: &str = "/var/run/secrets/vectoll.dev/identity";
+/// How long such a token is good for, in seconds. The kubelet renews it in time.
+const TOKEN_LIFE: i64 = 3600;
 /// Where the admission plugin `ServiceAccount` mounts a token into every container that mounts nothing there. It runs
 /// before the webhooks and again after them, and compares this very path.
 const TOKEN_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
 /// Whether a name is that of one of our volumes.
 pub(super) fn is_ours(name: &str) -> bool {
-    [CONFIG, STATE, NO_TOKEN].contains(&name)
+    [CONFIG, STATE, NO_TOKEN, IDENTITY].contains(&name)
 }
 
 /// Puts our volumes among the pod's, in place of what an earlier injection put there.
-pub(super) fn add(spec: &PodSpec, edits: &mut Edits) {
+pub(super) fn add(spec: &PodSpec, settings: &InjectionSettings, edits: &mut Edits) {
     let list = ["spec", "volumes"];
     let present = spec.volumes.as_deref().unwrap_or_default();
     let mut exists = spec.volumes.is_some();
@@ -38,21 +47,24 @@ pub(super) fn add(spec: &PodSpec, edits: &mut Edits) {
     for (i, _) in present.iter().enumerate().rev().filter(|(_, volume)| is_ours(&volume.name)) {
         edits.remove(&list, i);
     }
-    for volume in [config(), state(), no_token()] {
+    for volume in [config(), state(), no_token()].into_iter().chain(identity(settings)) {
         edits.insert(&list, exists, "-", &volume);
         exists = true;
     }
 }
 
 /// The sidecar's mounts.
-pub(super) fn mounts() -> Vec<VolumeMount> {
+pub(super) fn mounts(settings: &InjectionSettings) -> Vec<VolumeMount> {
     let mount = |name: &str, path: &str, read_only: bool| VolumeMount {
         name: name.to_owned(),
         mount_path: path.to_owned(),
         read_only: read_only.then_some(true),
         ..VolumeMount::default()
     };
-    vec![mount(CONFIG, CONFIG_DIR, true), mount(STATE, STATE_DIR, false), mount(NO_TOKEN, TOKEN_DIR, true)]
+    let mut mounts =
+        vec![mount(CONFIG, CONFIG_DIR, true), mount(STATE, STATE_DIR, false), mount(NO_TOKEN, TOKEN_DIR, true)];
+    mounts.extend(identity(settings).map(|_| mount(IDENTITY, IDENTITY_DIR, true)));
+    mounts
 }
 
 /// Not optional: a pod never starts before its config is there.
@@ -73,6 +85,22 @@ fn state() -> Volume {
     let empty =
         EmptyDirVolumeSource { size_limit: Some(Quantity("384Mi".to_owned())), ..EmptyDirVolumeSource::default() };
     Volume { name: STATE.to_owned(), empty_dir: Some(empty), ..Volume::default() }
+}
+
+/// Tokens of the pod's service account that are good for one cloud each, and for nothing in the cluster.
+fn identity(settings: &InjectionSettings) -> Option<Volume> {
+    let token = |(name, audience): (&str, &str)| VolumeProjection {
+        service_account_token: Some(ServiceAccountTokenProjection {
+            audience: Some(audience.to_owned()),
+            expiration_seconds: Some(TOKEN_LIFE),
+            path: name.to_owned(),
+        }),
+        ..VolumeProjection::default()
+    };
+    let sources: Vec<VolumeProjection> = settings.workload_identity.tokens().map(token).collect();
+    let projected = ProjectedVolumeSource { default_mode: Some(0o444), sources: Some(sources) };
+    let is_there = projected.sources.as_ref().is_some_and(|sources| !sources.is_empty());
+    is_there.then(|| Volume { name: IDENTITY.to_owned(), projected: Some(projected), ..Volume::default() })
 }
 
 /// In memory, where nobody takes it for data that an eviction would lose.
