@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AllowedNamespaces, AzureOpenAi, Batch, Bedrock, Builtin, Cooldown, Databricks, Hosted, Limits, ModelRouteStatus,
-    Ollama, OpenAi, Retry, SageMaker, SelfHosted, VertexAi, Watsonx,
+    AllowedNamespaces, AzureOpenAi, Batch, Bedrock, Builtin, Cache, Cooldown, Databricks, Hosted, Limits,
+    ModelRouteStatus, Ollama, OpenAi, Retry, SageMaker, SelfHosted, VertexAi, Watsonx,
 };
 
 /// A ModelRoute: the public names of models, and the backends that serve them.
@@ -53,6 +53,9 @@ pub struct ModelRouteSpec {
     /// When a backend that fails is left alone for a while.
     #[serde(default)]
     pub cooldown: Cooldown,
+    /// Keeps vectors for the next call with the same text. Absent: none are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
     /// The longest a call may take over all its attempts, in seconds. Absent: as long as its attempts take one after the
     /// other.
     #[serde(default, skip_serializing_if = "Option::is_none")]

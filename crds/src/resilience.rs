@@ -50,6 +50,30 @@ impl Default for Cooldown {
     }
 }
 
+/// How vectors are kept for the next call with the same text. Each sidecar keeps its own, in memory. Keys of one Team share them;
+/// no other Team sees them. What comes from there costs nothing and takes nothing of limits on tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cache {
+    /// For so many seconds.
+    #[serde(default = "ttl_seconds")]
+    #[schemars(with = "i64", range(min = 1, max = 604_800))]
+    pub ttl_seconds: u32,
+    /// At most so many bytes of them in each sidecar. Its container needs as much memory more. A vector of 1,536 numbers takes
+    /// 6 KiB.
+    #[serde(default = "max_bytes")]
+    #[schemars(with = "i64", range(min = 1_048_576, max = 17_179_869_184_u64))]
+    pub max_bytes: u64,
+}
+
+fn ttl_seconds() -> u32 {
+    3600
+}
+
+fn max_bytes() -> u64 {
+    32 * 1024 * 1024
+}
+
 fn attempts() -> u32 {
     2
 }

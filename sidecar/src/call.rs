@@ -5,11 +5,12 @@ mod fields;
 mod input;
 mod metadata;
 
-use std::{ops::Range, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use hyper::body::Incoming;
+use serde_json::value::RawValue;
 pub use vectoll_config::v1::InputType;
 use vectoll_config::v1::UserPolicy;
 
@@ -158,6 +159,45 @@ impl Call {
             tags: Vec::new(),
             outcome: Outcomes::default(),
             entry,
+            input_span,
+            body,
+        })
+    }
+
+    /// The same call for other texts, as a body of its own whose vectors are to come in base64. Without texts it is a call that is
+    /// counted and never sent.
+    pub fn of_texts(&self, texts: &[&str]) -> Result<Self, Refusal> {
+        let broken =
+            |error: serde_json::Error| Refusal::malformed(None, format!("The request's body is not JSON: {error}"));
+        let mut fields: BTreeMap<&str, &RawValue> = serde_json::from_slice(&self.body).map_err(broken)?;
+        let input = serde_json::value::to_raw_value(texts).map_err(broken)?;
+        let base64 = serde_json::value::to_raw_value("base64").map_err(broken)?;
+        fields.insert("input", &input);
+        fields.insert("encoding_format", &base64);
+        let body = Bytes::from(serde_json::to_vec(&fields).map_err(broken)?);
+        let text = std::str::from_utf8(&body).unwrap_or_default();
+        let read = Fields::read(text)?;
+        let (input, input_span) = read.input()?;
+        let shape = if texts.is_empty() { Shape::default() } else { Shape::of(input)? };
+        let (model_span, open_brace, named) = (read.model_span(), read.open_brace(), read.model()?);
+        Ok(Self {
+            id: self.id,
+            caller: self.caller.clone(),
+            model: self.model.clone(),
+            user: self.user.clone(),
+            shape,
+            encoding_format: EncodingFormat::Base64,
+            dimensions: self.dimensions,
+            input_type: self.input_type,
+            unknown_input_type: self.unknown_input_type.clone(),
+            open_brace,
+            model_span,
+            model_in_body: named.map(Arc::from),
+            null_encoding_format: None,
+            metadata: self.metadata.clone(),
+            tags: Vec::new(),
+            outcome: Outcomes::default(),
+            entry: self.entry.clone(),
             input_span,
             body,
         })

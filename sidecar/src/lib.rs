@@ -11,6 +11,7 @@ pub mod answer;
 mod atomic_file;
 pub mod authenticate;
 pub mod background;
+pub mod cache;
 pub mod call;
 pub mod call_id;
 pub mod clock;

@@ -2,6 +2,7 @@
 
 mod backends;
 mod books;
+mod cache;
 mod journal;
 
 use std::{
@@ -19,6 +20,7 @@ use crate::store::StoreMetrics;
 
 pub use backends::{BackendMetrics, OneBackend};
 pub use books::{BookFamilies, Source};
+pub use cache::CacheMetrics;
 pub use journal::JournalMetrics;
 
 /// Buckets for whole calls, in seconds: from what the built-in model takes to what a provider takes.
@@ -42,6 +44,8 @@ pub struct Metrics {
     pub store: StoreMetrics,
     /// What becomes of calls at the backends.
     pub backends: BackendMetrics,
+    /// Vectors that are kept.
+    pub cache: CacheMetrics,
 }
 
 /// What Prometheus sees of the config.
@@ -130,6 +134,7 @@ impl Metrics {
             },
             store: StoreMetrics::register(&registry)?,
             backends: BackendMetrics::register(&registry)?,
+            cache: CacheMetrics::register(&registry)?,
             registry,
         };
         let Self {
@@ -143,6 +148,7 @@ impl Metrics {
             config,
             store: _,
             backends: _,
+            cache: _,
         } = &metrics;
         let ConfigMetrics { generation, reloads, stale, applied } = config;
         registry.register(Box::new(requests.clone()))?;

@@ -24,6 +24,8 @@ pub enum Provider {
         /// What token arrays are of; none: what the model's public name says.
         token_arrays: Option<Encoding>,
     },
+    /// No provider: what is kept of their answers.
+    Cache,
     /// Settings that nobody can call by, with the reason. Calls are refused, and everything else is served: one owner's
     /// mistake must not take the config of all others along.
     Unusable(String),
@@ -35,6 +37,7 @@ impl Provider {
         match self {
             Self::Remote(remote) => remote.dialect().name(),
             Self::Builtin { .. } => "builtin",
+            Self::Cache => "cache",
             Self::Unusable(_) => "unusable",
         }
     }

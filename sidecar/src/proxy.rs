@@ -2,6 +2,8 @@
 
 mod attempts;
 mod builtin;
+mod cached;
+mod deliver;
 mod failure;
 mod parts;
 mod respond;
@@ -10,6 +12,7 @@ mod split;
 mod texts;
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -29,7 +32,7 @@ use crate::{
     answer::{Answer, Body, Persist},
     authenticate::{Caller, authenticate},
     background::Background,
-    call::{Call, Caps},
+    call::{Call, Caps, Input},
     call_id::CallId,
     health::{Attempt, Room},
     metrics::Metrics,
@@ -148,14 +151,27 @@ impl Proxy {
         trace.waited += reading.elapsed();
         let call = call?;
         let route = permitted(call.caller.key(), &call.model)?.clone();
+        if let Some((cache, backend)) = &route.cache
+            && let Input::Texts(texts) = call.input()?
+        {
+            let texts = texts.into_iter().map(Cow::into_owned).collect();
+            return cached::serve(self, (&route, cache, backend), call, texts, parts.headers, trace).await;
+        }
         let permit = admit(&self.accounting, call, route).await?;
         trace.call = Some(permit.call().clone());
+        let sent = self.carry_out(permit, parts.headers, trace).await?;
+        Ok(respond::respond(sent, trace))
+    }
+
+    /// An admitted call, from its first attempt to its answer. It is carried out to the end even if its caller leaves.
+    async fn carry_out(&self, permit: Permit, headers: HeaderMap, trace: &mut Trace) -> Result<Sent, Refusal> {
         let sending = Sending {
-            from_caller: parts.headers,
+            from_caller: headers,
             tasks: self.tasks.clone(),
             most: self.caps.body,
             clock: self.accounting.clock,
         };
+        let call = permit.call().clone();
         let started = Instant::now();
         let left = Arc::default();
         let served =
@@ -163,7 +179,12 @@ impl Proxy {
         let (sent, journey) = Persist::new(served, self.tasks.clone(), left).await;
         trace.waited += started.elapsed();
         trace.journey = journey;
-        Ok(respond::respond(sent?, trace))
+        let mut sent = sent?;
+        if let Answer::Whole(_, settled) | Answer::Pieces(_, settled) = &mut sent.answer {
+            // Over all attempts.
+            settled.cost = call.outcome.get().and_then(|outcome| outcome.cost);
+        }
+        Ok(sent)
     }
 
     fn authenticate(&self, policy: &Policy, headers: &HeaderMap) -> Result<Caller, Refusal> {

@@ -1,7 +1,7 @@
 //! ModelRoute.
 
 use vectoll_config::{ModelPattern, ObjectName, v1};
-use vectoll_crds::{Cooldown, InputType, ModelRouteSpec, Retry};
+use vectoll_crds::{Cache, Cooldown, InputType, ModelRouteSpec, Retry};
 
 use super::{
     Fault, Faults,
@@ -32,6 +32,7 @@ pub(crate) struct Serving {
     pub(crate) cooldown: v1::Cooldown,
     pub(crate) timeout_seconds: Option<u32>,
     pub(crate) input_type: v1::InputType,
+    pub(crate) cache: Option<v1::Cache>,
 }
 
 /// Validates a ModelRoute.
@@ -42,13 +43,15 @@ pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute,
         tags,
         retry,
         cooldown,
+        cache,
         timeout_seconds,
         input_type,
         backends,
         mixed_spaces,
     } = &object.spec;
     let mut faults = Faults::default();
-    let serving = serving(*retry, *cooldown, *timeout_seconds, *input_type, &mut faults);
+    let mut serving = serving(*retry, *cooldown, *timeout_seconds, *input_type, &mut faults);
+    serving.cache = valid_cache(*cache, *mixed_spaces, &mut faults);
     let tags = valid_tags(tags, &mut faults);
     if models.is_empty() {
         faults.add("spec.models", "a route serves at least one model: name it");
@@ -81,6 +84,20 @@ pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute,
     faults.or(Some(ValidRoute { name: object.name.clone(), models, tags, serving, backends }))
 }
 
+fn valid_cache(cache: Option<Cache>, mixed_spaces: bool, faults: &mut Faults) -> Option<v1::Cache> {
+    let Cache { ttl_seconds, max_bytes } = cache?;
+    if ttl_seconds == 0 {
+        faults.add("spec.cache.ttlSeconds", "must be at least 1");
+    }
+    if max_bytes == 0 {
+        faults.add("spec.cache.maxBytes", "must be at least 1");
+    }
+    if mixed_spaces {
+        faults.add("spec.cache", "keeps vectors of one space: leave it away, or mixedSpaces");
+    }
+    Some(v1::Cache { ttl_seconds, max_bytes })
+}
+
 fn serving(
     retry: Retry,
     cooldown: Cooldown,
@@ -110,5 +127,6 @@ fn serving(
             InputType::Query => v1::InputType::Query,
             InputType::Document => v1::InputType::Document,
         },
+        cache: None,
     }
 }

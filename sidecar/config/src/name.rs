@@ -71,6 +71,11 @@ impl From<ObjectName> for String {
 pub struct Uid(Arc<str>);
 
 impl Uid {
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     /// A UID as Kubernetes gives it.
     pub fn new(uid: &str) -> Self {
         Self(uid.into())

@@ -291,6 +291,9 @@ pub struct Route {
     /// What inputs are whose call does not say.
     #[serde(default, skip_serializing_if = "InputType::is_document")]
     pub input_type: InputType,
+    /// Vectors that are kept; absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
     /// Where calls go. None: the route cannot serve at present, and keeps its names, so that no other route draws its
     /// callers' inputs.
     pub backends: Vec<Backend>,
@@ -320,6 +323,16 @@ impl Retry {
     fn is_default(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// How vectors are kept for the next call with the same text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Cache {
+    /// For so many seconds.
+    pub ttl_seconds: u32,
+    /// At most so many bytes of them, in each sidecar.
+    pub max_bytes: u64,
 }
 
 /// When a backend that fails is left alone.

@@ -12,7 +12,7 @@ use crate::call::EncodingFormat;
 const PIECE: usize = 64 * 1024;
 
 /// The pieces of an answer.
-pub(crate) fn made(vectors: Vec<Vec<f32>>, format: EncodingFormat, model: &str, tokens: u64) -> Vec<Bytes> {
+pub(crate) fn made<V: AsRef<[f32]>>(vectors: Vec<V>, format: EncodingFormat, model: &str, tokens: u64) -> Vec<Bytes> {
     let mut pieces = Vec::new();
     let mut piece = Vec::with_capacity(PIECE / 8);
     piece.extend_from_slice(br#"{"object":"list","data":["#);
@@ -20,8 +20,8 @@ pub(crate) fn made(vectors: Vec<Vec<f32>>, format: EncodingFormat, model: &str, 
         let comma = if index == 0 { "" } else { "," };
         piece.extend_from_slice(format!(r#"{comma}{{"object":"embedding","index":{index},"embedding":"#).as_bytes());
         match format {
-            EncodingFormat::Float => floats(&mut piece, &vector),
-            EncodingFormat::Base64 => base64(&mut piece, &vector),
+            EncodingFormat::Float => floats(&mut piece, vector.as_ref()),
+            EncodingFormat::Base64 => base64(&mut piece, vector.as_ref()),
         }
         piece.push(b'}');
         if piece.len() > PIECE {

@@ -7,13 +7,14 @@ use std::{
     time::Duration,
 };
 
-use vectoll_config::{KeyHash, ModelPattern, ObjectName, POD_KEY, v1};
+use vectoll_config::{KeyHash, ModelPattern, ObjectName, POD_KEY, Price, v1};
 
 use super::{
     Backend, Credential, Key, Manner, OwnKey, PodKey, Policy, Route, RouteIndex, Team,
     provider::{Fault, Identity},
 };
 use crate::{
+    cache::Caches,
     credential::keyring::Keyring,
     health::Registry,
     metrics::BackendMetrics,
@@ -41,6 +42,8 @@ pub struct Lasting {
     pub health: Registry,
     /// Who calls.
     pub keyring: Keyring,
+    /// Vectors that are kept.
+    pub caches: Caches,
     /// What the pod's own identity is proven by.
     pub identity: Identity,
 }
@@ -49,7 +52,7 @@ impl Lasting {
     /// No connection, no failure and no token yet.
     pub fn new(identity: Identity, metrics: BackendMetrics) -> reqwest::Result<Self> {
         let (http, health) = (Clients::new()?, Registry::new(metrics));
-        Ok(Self { http, health, keyring: Keyring::default(), identity })
+        Ok(Self { http, health, keyring: Keyring::default(), caches: Caches::default(), identity })
     }
 }
 
@@ -68,7 +71,14 @@ pub fn compile(
             let at = format!("routes[{i}].backends[{j}].provider");
             backends.push(Arc::new(compile_backend(&route.name, backend, files, lasting, &at)?));
         }
+        let name: Arc<str> = route.name.to_string().into();
+        let cache = route.cache.map(|settings| {
+            let cache = lasting.caches.of(&name, space_of(&backends), settings);
+            (cache, Arc::new(of_cache(&name, lasting)))
+        });
         let manner = Manner {
+            name,
+            cache,
             tags: route.tags,
             retry: route.retry,
             cooldown: route.cooldown,
@@ -120,6 +130,32 @@ pub fn compile(
     // Found once for a config, not once for a call.
     policy.pod = own.map(|own| PodKey { name: own.name.to_string().into(), keyless: own.keyless, key: own_key });
     Ok(policy)
+}
+
+/// A hash of what the vectors of a route depend on.
+fn space_of(backends: &[Arc<Backend>]) -> u64 {
+    let mut space = DefaultHasher::new();
+    for backend in backends {
+        (backend.provider.name(), &backend.model, &backend.label).hash(&mut space);
+    }
+    space.finish()
+}
+
+/// What calls are booked to that were served without a provider: they cost nothing.
+fn of_cache(route: &str, lasting: &Lasting) -> Backend {
+    let label: Arc<str> = format!("{route}/_cache").into();
+    Backend {
+        health: lasting.health.of(&label, 0),
+        label,
+        model: None,
+        priority: 0,
+        weight: 0,
+        provider: Provider::Cache,
+        price: Some(Price::default()),
+        tokens: v1::TokenBound::Factor(v1::Factor { max_per_byte: 0, max_per_input: 0 }),
+        timeout: Duration::ZERO,
+        limits: v1::Limits::default(),
+    }
 }
 
 fn compile_store(store: &v1::Store, files: &Files) -> Result<Place, CompileError> {

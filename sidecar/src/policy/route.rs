@@ -15,6 +15,7 @@ use vectoll_config::{
 };
 
 use super::{Backend, retry::RetryBudget};
+use crate::cache::Cache;
 
 /// The routes of one namespace by the names they serve. The most specific name wins.
 #[derive(Debug, Default)]
@@ -70,6 +71,10 @@ pub struct Route {
     pub timeout: Option<Duration>,
     /// What inputs are whose call does not say.
     pub input_type: InputType,
+    /// `namespace/name`.
+    pub name: Arc<str>,
+    /// Where vectors are kept, and what calls that are served from there are booked to; none: nowhere.
+    pub cache: Option<(Arc<Cache>, Arc<Backend>)>,
     turn: AtomicU64,
 }
 
@@ -86,12 +91,16 @@ pub struct Manner {
     pub timeout: Option<Duration>,
     /// What inputs are whose call does not say.
     pub input_type: InputType,
+    /// `namespace/name`.
+    pub name: Arc<str>,
+    /// Where vectors are kept, and what calls that are served from there are booked to; none: nowhere.
+    pub cache: Option<(Arc<Cache>, Arc<Backend>)>,
 }
 
 impl Route {
     /// A route over backends.
     pub fn new(mut backends: Vec<Arc<Backend>>, manner: Manner) -> Self {
-        let Manner { tags, retry, cooldown, timeout, input_type } = manner;
+        let Manner { tags, retry, cooldown, timeout, input_type, name, cache } = manner;
         backends.sort_by_key(|backend| backend.priority);
         Self {
             backends,
@@ -101,6 +110,8 @@ impl Route {
             cooldown,
             timeout,
             input_type,
+            name,
+            cache,
             // Routes begin at different turns, or every reload of every sidecar would favour the first backend.
             turn: AtomicU64::new(fastrand::u64(..1 << 32)),
         }

@@ -121,3 +121,10 @@ pub trait Dialect: std::fmt::Debug + Send + Sync {
     /// Reads the body of a successful answer to a part.
     fn answer(&self, part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable>;
 }
+
+/// Reads an answer in OpenAI's shape to so many inputs.
+pub fn read_open_ai(items: usize, body: &[u8]) -> Result<Told, Unusable> {
+    let texts = vec![Cow::Borrowed(""); items];
+    let part = Part { model: "", texts: &texts, dimensions: None, input_type: InputType::Document };
+    shape::answer(&part, body)
+}

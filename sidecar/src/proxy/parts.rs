@@ -11,13 +11,14 @@ use http::{HeaderMap, HeaderValue, header};
 use http_body_util::{BodyExt, Limited};
 
 use super::{
+    deliver::{Undelivered, deliver},
     failure::{Failure, Rest},
     send::{Sending, sending_failed, status_failed},
     split::Split,
 };
 use crate::{
     accounting::InFlight,
-    answer::{Answer, HELD, Relay, Room as Large, Wrong, join, made},
+    answer::{Answer, Wrong},
     background::Background,
     call::Call,
     ledger::Certainty,
@@ -120,20 +121,8 @@ pub(super) async fn carry_out(
     }
     // What the answer says of itself is the sidecar's: only what was asked is passed on of the provider's headers.
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let numbers: usize = vectors.iter().map(Vec::len).sum();
-    // Base64 takes five bytes and a third for a number, digits about twelve.
-    let room = if numbers * 6 > HELD {
-        let wait = tokio::time::timeout_at(deadline.into(), Large::wait()).await;
-        wait.map_err(|_| Failure::late(&backend.label, backend.timeout))?
-    } else {
-        None
-    };
-    let make = move || made(vectors, call.encoding_format, &call.model, known);
-    let pieces = if numbers * 12 > MUCH { on_a_thread(&sending.tasks, make).await? } else { make() };
-    Ok(match room {
-        Some(room) => (Answer::Pieces(Relay::made(pieces, deadline.into(), &sending.tasks, room), settled), headers),
-        None => (Answer::Whole(join(pieces), settled), headers),
-    })
+    let answer = deliver(vectors, known, &call, settled, &sending.tasks, deadline).await;
+    answer.map(|answer| (answer, headers)).map_err(|Undelivered| Failure::late(&backend.label, backend.timeout))
 }
 
 /// What is wrong with the vectors of all parts together.

@@ -79,9 +79,8 @@ pub(super) fn respond(sent: Sent, trace: &Trace) -> Response<Body> {
     headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     quota_headers::write(&mut headers, &standing);
     identify(&mut headers, &trace.journey, settled.map(|settled| settled.key_spend));
-    // Over all attempts; not yet known while the answer runs.
-    let outcome = trace.call.as_ref().and_then(|call| call.outcome.get());
-    cost(&mut headers, settled.and(outcome).and_then(|outcome| outcome.cost));
+    // Not yet known while the answer runs.
+    cost(&mut headers, settled.and_then(|settled| settled.cost));
     let mut response = Response::new(body);
     *response.headers_mut() = headers;
     response

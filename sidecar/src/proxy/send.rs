@@ -116,6 +116,10 @@ async fn exchange(
             let answer = builtin::answer(permit, backend, room, tasks, (*token_arrays, *most)).await;
             answer.map(|(answer, headers)| (Read::Done(answer), headers)).map_err(Failure::of_builtin)
         }
+        Provider::Cache => {
+            let refusal = Refusal::unavailable("no_backend", "What is kept of answers cannot be called".to_owned());
+            Err(Failure::of_sidecar(refusal))
+        }
         // Dropping the permit gives the reservation back: nothing was sent.
         Provider::Unusable(reason) => {
             let message = format!("Backend {} cannot be called: {reason}", backend.label);

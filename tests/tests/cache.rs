@@ -1,0 +1,153 @@
+//! A route that keeps vectors: what it has is not asked for again, costs nothing, and is nobody else's.
+
+#![allow(clippy::indexing_slicing, reason = "a test")]
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use vectoll_tests::{
+    caller::{Answer, Caller},
+    manifest::{PROVIDER_KEY, api_key, file, key_value, route, team},
+    pair::Pair,
+    provider::{Options, Provider},
+};
+
+const MODEL: &str = "text-embedding-3-small";
+
+async fn start(model: &str, cache: Value, latency: u64) -> anyhow::Result<(Pair, Provider, Caller)> {
+    let options = Options { latency: Duration::from_millis(latency), ..Options::new(PROVIDER_KEY) };
+    let provider = Provider::start(options).await?;
+    let mut all = vec![team("search", json!({})), team("other", json!({}))];
+    let mut routes = route("openai", &[model], &provider.url());
+    routes[0]["spec"]["cache"] = cache;
+    all.extend(routes);
+    all.extend(api_key(
+        "alice",
+        "search",
+        json!({"limits": {"tokensPerMinute": 100_000}, "budget": {"limit": "1", "period": "Total"}}),
+    ));
+    all.extend(api_key("bob", "search", json!({})));
+    all.extend(api_key("carol", "other", json!({})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    Ok((pair, provider, caller))
+}
+
+fn cost(answer: &Answer) -> &str {
+    answer.header("x-litellm-response-cost").unwrap_or("-")
+}
+
+fn hits(answer: &Answer) -> &str {
+    answer.header("x-vectoll-cache-hits").unwrap_or("-")
+}
+
+#[tokio::test]
+async fn what_is_there_is_not_asked_for_again_and_costs_nothing() -> anyhow::Result<()> {
+    let (pair, provider, caller) = start(MODEL, json!({}), 0).await?;
+    let first = caller.embed(MODEL, json!(["The quick brown fox", "jumps"])).await?;
+    assert_eq!(
+        (first.status, first.tokens(), hits(&first), cost(&first)),
+        (200, 6, "0", "0.00000012"),
+        "{}",
+        first.message()
+    );
+    let again = caller.embed(MODEL, json!(["The quick brown fox", "jumps"])).await?;
+    assert_eq!(
+        (again.status, again.tokens(), hits(&again), cost(&again)),
+        (200, 0, "2", "0.00"),
+        "{}",
+        again.message()
+    );
+    assert_eq!(again.header("x-litellm-model-id"), Some("default/openai/_cache"));
+    assert_eq!(first.json["data"], again.json["data"], "to the bit");
+    assert_eq!(provider.account().requests, 1);
+    // In part: only what is missing is sent, each text once, and everything is in its place.
+    let part = caller.embed(MODEL, json!(["over", "jumps", "over", "The quick brown fox", "lazy"])).await?;
+    assert_eq!(
+        (part.status, part.tokens() + 6, hits(&part)),
+        (200, provider.account().charged_tokens, "3"),
+        "{}",
+        part.message()
+    );
+    let sent: Value = serde_json::from_slice(&provider.requests()[1].body)?;
+    assert_eq!(sent["input"], json!(["over", "lazy"]));
+    let vector = |answer: &Answer, at: usize| answer.json["data"][at]["embedding"].clone();
+    assert_eq!((vector(&part, 1), vector(&part, 3)), (vector(&first, 1), vector(&first, 0)));
+    assert_eq!(vector(&part, 0), vector(&part, 2));
+    for at in 0..5 {
+        assert_eq!(part.json["data"][at]["index"], at);
+    }
+    // The other encoding is the same vector; other dimensions and input types are not.
+    let body = json!({"model": MODEL, "input": "jumps", "encoding_format": "base64"});
+    let base64 = caller.post("/v1/embeddings", &body, &[]).await?;
+    assert_eq!((base64.status, hits(&base64)), (200, "1"));
+    assert!(base64.json["data"][0]["embedding"].is_string());
+    let body = json!({"model": MODEL, "input": "jumps", "dimensions": 8});
+    assert_eq!(hits(&caller.post("/v1/embeddings", &body, &[]).await?), "0");
+    let query = [("x-vectoll-input-type", "query")];
+    assert_eq!(hits(&caller.post("/v1/embeddings", &json!({"model": MODEL, "input": "jumps"}), &query).await?), "0");
+    // Another key of the Team has what is there, another Team has not.
+    assert_eq!(hits(&caller.with_key(&key_value("bob")).embed(MODEL, json!("jumps")).await?), "1");
+    let requests = provider.account().requests;
+    assert_eq!(hits(&caller.with_key(&key_value("carol")).embed(MODEL, json!("jumps")).await?), "0");
+    assert_eq!(provider.account().requests, requests + 1);
+
+    let (account, metrics) = (provider.account(), pair.metrics().await?);
+    assert_eq!(account.violations, Vec::<String>::new());
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
+    let count = |name: &str, labels: &[(&str, &str)]| metrics.sum(name, labels) as u64;
+    for family in ["key", "team", "user", "model"] {
+        assert_eq!(count(&format!("vectoll_{family}_tokens_total"), &[]), account.charged_tokens, "{family}");
+        assert_eq!(count(&format!("vectoll_{family}_requests_total"), &[]), 8, "{family}");
+    }
+    assert_eq!(count("vectoll_model_requests_total", &[("provider", "cache")]), 3);
+    assert_eq!(count("vectoll_cache_inputs_total", &[("result", "hit")]), 2 + 3 + 1 + 1);
+    assert_eq!(metrics.value("vectoll_reservations", &[]), Some(0.0));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_calls_for_the_same_text_at_once_one_asks_and_pays() -> anyhow::Result<()> {
+    let (pair, provider, caller) = start(MODEL, json!({}), 300).await?;
+    let calls = (0..20).map(|_| {
+        let caller = caller.clone();
+        tokio::spawn(async move { caller.embed(MODEL, json!(["The quick brown fox", "jumps"])).await })
+    });
+    let mut tokens = 0;
+    for call in calls.collect::<Vec<_>>() {
+        let answer = call.await??;
+        assert_eq!(answer.status, 200, "{}", answer.message());
+        tokens += answer.tokens();
+    }
+    assert_eq!((tokens, provider.account().requests, provider.account().charged_tokens), (6, 1, 6));
+    assert_eq!(pair.metrics().await?.sum("vectoll_key_tokens_total", &[]).to_string(), "6");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waited_for_one_that_fails_asks_on_its_own() -> anyhow::Result<()> {
+    let (_pair, provider, caller) = start("fault-503", json!({}), 200).await?;
+    let calls = (0..3).map(|_| {
+        let caller = caller.clone();
+        tokio::spawn(async move { caller.embed("fault-503", json!("text")).await })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        assert_eq!(call.await??.status, 502);
+    }
+    assert_eq!(provider.account().requests, 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn vectors_are_forgotten_in_time_and_large_answers_are_kept_too() -> anyhow::Result<()> {
+    let (_pair, provider, caller) = start(MODEL, json!({"ttlSeconds": 1}), 0).await?;
+    let texts: Vec<String> = (0..300).map(|at| format!("text {at}")).collect();
+    let first = caller.embed(MODEL, json!(texts)).await?;
+    let again = caller.embed(MODEL, json!(texts)).await?;
+    assert_eq!((hits(&first), hits(&again)), ("0", "300"));
+    assert_eq!(first.json["data"], again.json["data"]);
+    tokio::time::sleep(Duration::from_millis(1_300)).await;
+    assert_eq!(hits(&caller.embed(MODEL, json!("text 0")).await?), "0");
+    assert_eq!(provider.account().requests, 2);
+    Ok(())
+}
