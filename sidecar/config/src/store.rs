@@ -112,7 +112,8 @@ pub fn month_key(team: &Uid, month: &str) -> String {
 }
 
 /// The hash of a budget's money in one period, in pico-USD: `s` was spent, `r` is held by sidecars for calls to come, under way, or
-/// just settled; `h:SIDECAR` is each one's part of `r`. The account is `t` or `k:UID` (or `tu:USER`); the period as of
+/// just settled; `h:SIDECAR` is each one's part of `r`. Where a call found too little left, `x` is the limit that it was refused at
+/// and `y` what it needed; both go when there is room for it again. The account is `t` or `k:UID` (or `tu:USER`); the period as of
 /// [`period_name`].
 pub fn money_key(team: &Uid, account: &str, period: &str) -> String {
     format!("{}m:{account}:{period}", team_prefix(team))
