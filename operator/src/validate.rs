@@ -12,6 +12,7 @@ mod team;
 use std::fmt;
 
 pub(crate) use api_key::{KeySource, ValidKey, api_key};
+pub(crate) use limits::Percent;
 pub(crate) use model_route::{UNKNOWN_TOKENIZER, ValidBackend, ValidProvider, ValidRoute, model_route};
 pub(crate) use team::{ValidTeam, team};
 

@@ -16,8 +16,11 @@ use vectoll_config::{
     store::{SIDECAR_COMMANDS, namespace_prefix, team_prefix, user_name},
     v1::OnStoreFailure,
 };
-use vectoll_operator::store::{
-    Access, Keeper, LINGER, Lingering, Master, Password, Rotation, Standing, User, Valid, Wanted, connect, plan,
+use vectoll_operator::{
+    books::{Heard, Question, Reader, TeamQuestion},
+    store::{
+        Access, Keeper, LINGER, Lingering, Master, Password, Rotation, Standing, User, Valid, Wanted, connect, plan,
+    },
 };
 use vectoll_tests::{
     pair::{poll, process::Process},
@@ -376,10 +379,15 @@ async fn behind_sentinels_master_and_replicas_get_the_users() -> anyhow::Result<
 }
 
 #[tokio::test]
-async fn an_administrator_of_users_and_of_nothing_else_is_enough() -> anyhow::Result<()> {
+async fn an_administrator_of_users_who_may_read_what_is_counted_is_enough() -> anyhow::Result<()> {
     let store = Store::start().await?;
     let mut admin = store.admin().await?;
-    let () = ask(&mut admin, "ACL SETUSER vectoll on >pw -@all +acl|list +acl|setuser +acl|deluser +ping").await?;
+    // As the chart's README lists it.
+    let () = ask(
+        &mut admin,
+        "ACL SETUSER vectoll on >pw -@all +acl|list +acl|setuser +acl|deluser +ping +time +hgetall +hmget ~vectoll:*",
+    )
+    .await?;
     let access = Access { username: Some("vectoll".to_owned()), password: Some(Password::new("pw")), ..access(&store) };
     let mut servers = connect(&access).await?;
     for wanted in [[user("apps", &["t1"], "one")].into(), Wanted::new()] {
@@ -388,6 +396,20 @@ async fn an_administrator_of_users_and_of_nothing_else_is_enough() -> anyhow::Re
         assert_eq!(steps.len(), 1);
         servers[0].apply(&steps).await?;
     }
+    let (heard, mut all) = tokio::sync::mpsc::unbounded_channel();
+    let reader = Reader::start(Box::new(move |told| drop(heard.send(told))));
+    let teams = [(Uid::new("t1"), TeamQuestion::default())].into();
+    reader.ask(access, Question { namespaces: ["apps".to_owned()].into(), teams });
+    let spend = async {
+        loop {
+            match all.recv().await.context("the reader has ended")? {
+                Heard::Spend(teams) => break anyhow::Ok(teams),
+                Heard::Live { .. } | Heard::Nothing(_) | Heard::Rests => {}
+            }
+        }
+    };
+    let teams = tokio::time::timeout(DEADLINE, spend).await.context("the reader may not read")??;
+    assert!(teams.contains_key(&Uid::new("t1")));
     Ok(())
 }
 

@@ -273,7 +273,9 @@ fn the_script_and_the_model_decide_alike() {
                 let by_model = [Some(spent.pico()), Some(held.pico()), told(|it| it.limit), told(|it| it.amount)];
                 let purse = [purse[0].or(Some(0)), purse[1].or(Some(0)), purse[2], purse[3]];
                 prop_assert_eq!(purse, by_model, "{} {}", account, period);
-                refusal.into_iter().for_each(|_| count(&refused));
+                if refusal.is_some() {
+                    count(&refused);
+                }
             }
             Ok(())
         })

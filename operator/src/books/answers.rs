@@ -85,6 +85,8 @@ pub struct Spent {
     pub spent: PicoUsd,
     /// Held by sidecars for calls to come, under way, or just settled.
     pub held: PicoUsd,
+    /// The limit at which a call was refused that would still be.
+    pub refused_at: Option<PicoUsd>,
 }
 
 /// What was read of a Team.
@@ -110,7 +112,7 @@ enum StandsFor {
     Totals(Vec<Series>),
     /// One field for each.
     Month(Vec<Account>, Option<Timestamp>),
-    /// What is spent, and what is held.
+    /// What is spent, what is held, and the limit of a refusal.
     Budget(Account, Budget, Option<Timestamp>),
 }
 
@@ -162,7 +164,7 @@ pub(super) fn fields(team: &Uid, of: &TeamQuestion, now: Timestamp) -> Vec<Field
         // What never ends has no beginning that would tell it from another.
         let period = period_name(budget.period, &budget.time_zone, end.map(|_| start));
         let key = money_key(team, &account.name(), &period);
-        let names = ["s", "r"].map(str::to_owned).to_vec();
+        let names = ["s", "r", "x"].map(str::to_owned).to_vec();
         all.push(Fields { key, names, stands_for: StandsFor::Budget(account, budget.clone(), end) });
     }
     all
@@ -192,14 +194,17 @@ impl TeamBooks {
             StandsFor::Month(accounts, ends) => {
                 for account in accounts {
                     if let Some(pico) = next() {
-                        let spent = Spent { spent: PicoUsd::new(pico), held: PicoUsd::ZERO };
+                        let spent = Spent { spent: PicoUsd::new(pico), ..Spent::default() };
                         self.money.insert(account.clone(), Money { budget: None, ends: *ends, spent });
                     }
                 }
             }
             StandsFor::Budget(account, budget, ends) => {
-                if let (Some(spent), Some(held)) = (next(), next()) {
-                    let spent = Spent { spent: PicoUsd::new(spent), held: PicoUsd::new(held) };
+                if let (Some(spent), Some(held), Some(refused)) = (next(), next(), next()) {
+                    let [spent, held, refused] = [spent, held, refused].map(PicoUsd::new);
+                    // No call is refused at a limit of nothing: it never fits.
+                    let refused_at = Some(refused).filter(|limit| *limit > PicoUsd::ZERO);
+                    let spent = Spent { spent, held, refused_at };
                     self.money.insert(account.clone(), Money { budget: Some(budget.clone()), ends: *ends, spent });
                 }
             }
