@@ -22,6 +22,7 @@ use crate::{
     acknowledged::acknowledged,
     config::pod,
     spent::spent,
+    sums::sum_up,
     world::{World, api_key, entry, team_and_key, until},
 };
 
@@ -95,7 +96,10 @@ pub async fn shared() -> anyhow::Result<()> {
 pub async fn books() -> anyhow::Result<()> {
     let Stage { world, mut store, arguments: _, _password } = stage().await?;
     let done = async {
-        acknowledged(&world, &store).await.context("what sidecars acknowledge")?;
+        // In namespaces of their own, and most of both is waiting.
+        tokio::try_join!(async { acknowledged(&world, &store).await.context("what sidecars acknowledge") }, async {
+            sum_up(&world, &store).await.context("what it sums up to")
+        },)?;
         spent(&world, &mut store).await.context("what was spent")
     };
     done.await.with_context(|| world.operator.log())

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::{Timestamp, tz::TimeZone};
 use vectoll_config::{
     PicoUsd, Stretch, Uid,
-    store::{Acknowledgement, money_key, month_key, period_name, total_key},
+    store::{Acknowledgement, Quantity, Series, money_key, month_key, period_name, total_key},
     stretch,
     v1::Budget,
 };
@@ -47,15 +47,6 @@ pub enum Account {
     Key(Uid),
 }
 
-/// What is counted for ever.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Series {
-    /// An account's calls.
-    Of(Account),
-    /// The Team's calls that a provider may have charged.
-    Unsettled,
-}
-
 /// What was counted for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -65,6 +56,18 @@ pub struct Totals {
     pub tokens: u64,
     /// Money.
     pub spent: PicoUsd,
+}
+
+impl Totals {
+    /// The sum; stops at the largest amounts instead of wrapping.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_add(other.requests),
+            tokens: self.tokens.saturating_add(other.tokens),
+            spent: self.spent.plus(other.spent),
+        }
+    }
 }
 
 /// What was spent in a period.
@@ -117,19 +120,11 @@ enum StandsFor {
 }
 
 impl Account {
-    fn name(&self) -> String {
+    /// Its calls. The account of its money has the same name.
+    fn series(&self) -> Series {
         match self {
-            Self::Team => "t".to_owned(),
-            Self::Key(key) => format!("k:{key}"),
-        }
-    }
-}
-
-impl Series {
-    fn name(&self) -> String {
-        match self {
-            Self::Of(account) => account.name(),
-            Self::Unsettled => "unsettled".to_owned(),
+            Self::Team => Series::Team,
+            Self::Key(key) => Series::Key(key.clone()),
         }
     }
 }
@@ -142,12 +137,10 @@ pub(super) fn fields(team: &Uid, of: &TeamQuestion, now: Timestamp) -> Vec<Field
         .chain(keys.iter().map(|(key, budget)| (Account::Key(key.clone()), budget.as_ref())))
         .collect();
     let mut all = Vec::new();
-    let series: Vec<Series> = [Series::Unsettled]
-        .into_iter()
-        .chain(accounts.iter().map(|(account, _)| Series::Of(account.clone())))
-        .collect();
+    let series: Vec<Series> =
+        [Series::Unsettled].into_iter().chain(accounts.iter().map(|(account, _)| account.series())).collect();
     for series in series.chunks(SERIES) {
-        let names = series.iter().flat_map(|series| ["r", "t", "p"].map(|what| format!("{}:{what}", series.name())));
+        let names = series.iter().flat_map(|series| Quantity::ALL.map(|of| series.field(of)));
         let names = names.collect();
         all.push(Fields { key: total_key(team), names, stands_for: StandsFor::Totals(series.to_vec()) });
     }
@@ -155,7 +148,7 @@ pub(super) fn fields(team: &Uid, of: &TeamQuestion, now: Timestamp) -> Vec<Field
     let unbounded: Vec<Account> =
         accounts.iter().filter(|(_, budget)| budget.is_none()).map(|(account, _)| account.clone()).collect();
     for accounts in unbounded.chunks(SERIES) {
-        let names = accounts.iter().map(|account| format!("{}:p", account.name())).collect();
+        let names = accounts.iter().map(|account| account.series().field(Quantity::Money)).collect();
         all.push(Fields { key: month_key(team, &month), names, stands_for: StandsFor::Month(accounts.to_vec(), ends) });
     }
     for (account, budget) in accounts {
@@ -163,7 +156,7 @@ pub(super) fn fields(team: &Uid, of: &TeamQuestion, now: Timestamp) -> Vec<Field
         let Stretch { start, end } = stretch(budget, now);
         // What never ends has no beginning that would tell it from another.
         let period = period_name(budget.period, &budget.time_zone, end.map(|_| start));
-        let key = money_key(team, &account.name(), &period);
+        let key = money_key(team, &account.series().to_string(), &period);
         let names = ["s", "r", "x"].map(str::to_owned).to_vec();
         all.push(Fields { key, names, stands_for: StandsFor::Budget(account, budget.clone(), end) });
     }

@@ -91,7 +91,7 @@ impl Store {
         let families = Box::new(TotalFamilies::new(shared.clone()));
         all_metrics.registry().register(families).context("failed to set up the metrics")?;
         let to_hear = shared.clone();
-        let heard = Box::new(move |heard: Heard| {
+        let heard = Arc::new(move |heard: Heard| {
             let is_news = to_hear.observed().books.hear(heard);
             if is_news {
                 to_hear.ring();

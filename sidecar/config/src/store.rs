@@ -3,6 +3,10 @@
 //! All keys of a Team share a hash tag, so that a decision over several of them is one script in one hash slot of a cluster,
 //! and a prefix, so that a user of the store can be held to its Teams.
 
+mod series;
+
+pub use series::{ModelAt, Quantity, Series};
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -99,9 +103,7 @@ impl Acknowledgement {
     }
 }
 
-/// The hash of a Team's spend in all, which only grows: a field `WHAT:r` for requests, `WHAT:t` for tokens, `WHAT:p` for
-/// pico-USD, where WHAT is `t` (the Team), `k:UID` (a key), `u:USER`, `m:PROVIDER|BACKEND|MODEL`, `unsettled`, or `estimated`.
-/// The families of Team, keys, users and models sum to the same; the last two are parts of it.
+/// The hash of a Team's spend in all, which only grows: the fields of each [`Series`].
 pub fn total_key(team: &Uid) -> String {
     format!("{}total", team_prefix(team))
 }
