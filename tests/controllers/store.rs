@@ -28,7 +28,7 @@ use crate::{
 
 const NS: &str = "store-apps";
 /// The operator's namespace and its Lease.
-const SCOPE: &str = "default.vectoll-operator";
+pub const SCOPE: &str = "default.vectoll-operator";
 
 async fn writes(connection: &mut MultiplexedConnection, key: &str) -> bool {
     cmd("HSET").arg(key).arg("a").arg(1).query_async::<()>(connection).await.is_ok()
@@ -113,7 +113,7 @@ async fn scenario(world: &mut World, store: &mut Store, arguments: &[&str]) -> a
     let user = user_name(SCOPE, NS);
     world
         .until_config(NS, "names the store, without a password", |config, files| {
-            let store = config.store.as_ref()?;
+            let store = config.store.as_ref().filter(|store| store.scope.as_deref() == Some(SCOPE))?;
             let told = (store.username.as_deref(), store.password_file.as_deref(), store.on_failure);
             (told == (Some(&*user), Some("store.password"), OnStoreFailure::Closed) && files.is_empty()).then_some(())
         })
@@ -127,7 +127,7 @@ async fn scenario(world: &mut World, store: &mut Store, arguments: &[&str]) -> a
     let team = team_prefix(&team_uid(world, "team")?);
     ensure!(
         writes(&mut apps, &format!("{team}spend")).await
-            && writes(&mut apps, &format!("{}a", namespace_prefix(NS))).await
+            && writes(&mut apps, &format!("{}a", namespace_prefix(Some(SCOPE), NS))).await
     );
     ensure!(!writes(&mut apps, "elsewhere").await);
     ensure!(metric(world, "vectoll_operator_store_users").await? == 1.0);

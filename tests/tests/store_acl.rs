@@ -42,7 +42,7 @@ fn access(store: &Store) -> Access {
 
 fn user(namespace: &str, teams: &[&str], password: &str) -> (String, User) {
     let teams: Vec<Uid> = teams.iter().map(|team| Uid::new(team)).collect();
-    (namespace.to_owned(), User::of(namespace, &teams, [Password::new(password).hash()]))
+    (namespace.to_owned(), User::of(SCOPE, namespace, &teams, [Password::new(password).hash()]))
 }
 
 /// Makes the users what they are to be, once.
@@ -86,7 +86,8 @@ async fn a_namespaces_user_can_do_what_a_sidecar_needs_and_nothing_else() -> any
 
     let mut apps = store.log_in(&user_name(SCOPE, "apps"), "one").await?;
     let (mine, theirs) = (team_prefix(&Uid::new("t1")), team_prefix(&Uid::new("t2")));
-    let (own, other) = (namespace_prefix("apps"), namespace_prefix("shop"));
+    let of = |scope| namespace_prefix(scope, "apps");
+    let (own, other) = (of(Some(SCOPE)), namespace_prefix(Some(SCOPE), "shop"));
     let mut admin = store.admin().await?;
     let () = ask(&mut admin, &format!("SET {theirs}spend 7")).await?;
     let () = ask(&mut admin, "SET elsewhere 7").await?;
@@ -110,8 +111,10 @@ async fn a_namespaces_user_can_do_what_a_sidecar_needs_and_nothing_else() -> any
         assert!(!said.contains("NoPerm"), "{command}: {said}");
     }
 
-    // Other Teams, other namespaces, other programs.
-    for key in [format!("{theirs}spend"), format!("{other}alive"), "elsewhere".to_owned(), "vectoll:".to_owned()] {
+    // Other Teams, other namespaces, the namespace of its name in another cluster, other programs.
+    let elsewhere = [of(Some("another")), of(None), other].map(|prefix| format!("{prefix}alive"));
+    let others = [format!("{theirs}spend"), "elsewhere".to_owned(), "vectoll:".to_owned()];
+    for key in others.into_iter().chain(elsewhere) {
         refuses(&mut apps, &format!("GET {key}")).await?;
         refuses(&mut apps, &format!("SET {key} 0")).await?;
         refuses(&mut apps, &format!("HSET {key} a 1")).await?;
@@ -190,7 +193,7 @@ async fn a_password_that_was_replaced_works_through_its_grace_and_not_after() ->
     let at = async |after: SignedDuration| -> anyhow::Result<Valid> {
         let valid = rotation.valid(&master, "apps", begin + after);
         let hashes = [Some(valid.current.clone()), valid.previous.clone()].into_iter().flatten().map(|one| one.hash());
-        put_in_order(&store, &[("apps".to_owned(), User::of("apps", [], hashes))].into()).await?;
+        put_in_order(&store, &[("apps".to_owned(), User::of(SCOPE, "apps", [], hashes))].into()).await?;
         Ok(valid)
     };
     let name = user_name(SCOPE, "apps");
@@ -400,7 +403,7 @@ async fn an_administrator_of_users_who_may_read_what_is_counted_is_enough() -> a
     let (heard, mut all) = tokio::sync::mpsc::unbounded_channel();
     let reader = Reader::start(Arc::new(move |told| drop(heard.send(told))));
     let teams = [(Uid::new("t1"), TeamQuestion::default())].into();
-    reader.ask(access, Question { namespaces: ["apps".to_owned()].into(), teams });
+    reader.ask(access, Question { scope: SCOPE.to_owned(), namespaces: ["apps".to_owned()].into(), teams });
     let spend = async {
         let (mut spent, mut parts) = (false, false);
         while !(spent && parts) {

@@ -194,7 +194,7 @@ async fn acknowledgements(
     let ask = async |namespace: &String| {
         let mut pipeline = Pipeline::new();
         // The clock that sidecars go by is that of the server which holds their hash.
-        pipeline.cmd("TIME").cmd("HGETALL").arg(live_key(namespace));
+        pipeline.cmd("TIME").cmd("HGETALL").arg(live_key(Some(&question.scope), namespace));
         let ((seconds, micros), fields): ((u64, u64), HashMap<String, String>) = connection.ask(&pipeline).await?;
         let now_ms = seconds.saturating_mul(1000).saturating_add(micros / 1000);
         Ok((namespace.clone(), answers::live(&fields, now_ms)))

@@ -20,7 +20,7 @@ const ROOT: &str = "vectoll:";
 const USER_ROOT: &str = "vectoll-ns-";
 
 /// What the users of one operator begin with; the namespace follows. Several operators may share a store: `scope` tells them
-/// apart. A colon ends it, which is in no scope, so that no scope's prefix is the beginning of another's.
+/// apart, and what their sidecars say of themselves ([`namespace_prefix`]). A colon ends it, which is in no scope, so that no scope's prefix is the beginning of another's.
 pub fn user_prefix(scope: &str) -> String {
     format!("{USER_ROOT}{scope}:")
 }
@@ -41,9 +41,14 @@ pub fn team_prefix(team: &Uid) -> String {
     format!("{ROOT}{{{team}}}:")
 }
 
-/// What all keys of a namespace begin with: what its sidecars say of themselves.
-pub fn namespace_prefix(namespace: &str) -> String {
-    format!("{ROOT}{{ns:{namespace}}}:")
+/// What all keys of a namespace begin with: what its sidecars say of themselves. The scope is its operator's: namespaces of one
+/// name in two clusters may share a store. None: whoever wrote the config has none, as outside a cluster. Neither scope nor
+/// namespace holds a colon, so no two share a prefix.
+pub fn namespace_prefix(scope: Option<&str>, namespace: &str) -> String {
+    match scope {
+        Some(scope) => format!("{ROOT}{{ns:{scope}:{namespace}}}:"),
+        None => format!("{ROOT}{{ns:{namespace}}}:"),
+    }
 }
 
 /// The commands that a sidecar's user needs, in the words of `ACL SETUSER`. Each says what for. Servers refuse what they do not
@@ -76,8 +81,8 @@ pub const SIDECAR_COMMANDS: &[&str] = &[
 ];
 
 /// The hash in which the sidecars of a namespace say what they serve by: a field for each sidecar, an [`Acknowledgement`].
-pub fn live_key(namespace: &str) -> String {
-    format!("{}live", namespace_prefix(namespace))
+pub fn live_key(scope: Option<&str>, namespace: &str) -> String {
+    format!("{}live", namespace_prefix(scope, namespace))
 }
 
 /// What a sidecar says of itself, every few seconds and after each change. Written `GENERATION TIME POD`.
