@@ -16,6 +16,11 @@ pub struct Budget {
     #[serde(default = "utc")]
     #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_+\-]+(/[A-Za-z0-9_+\-]+)*$"))]
     pub time_zone: String,
+    /// From how much of the limit on, in percent, the condition `BudgetWarning` is True, where sidecars count together in a
+    /// store. Absent: never. Of the budgets of `ApiKeys` and `Teams` only: a user has no status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 1, max = 100))]
+    pub warn_at_percent: Option<u8>,
 }
 
 /// A stretch of the calendar that a budget covers.

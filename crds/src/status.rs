@@ -12,7 +12,8 @@ pub struct ApiKeyStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// What holds of the key: `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`, and `LimitsExact` where it has limits.
+    /// What holds of the key: `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`; `LimitsExact` where it has limits; and, where it has
+    /// a budget and sidecars count together in a store, `BudgetExceeded` and, with `warnAtPercent`, `BudgetWarning`.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
@@ -37,7 +38,8 @@ pub struct TeamStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// What holds of the Team: `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`, and `LimitsExact` where it has limits.
+    /// What holds of the Team: `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`; `LimitsExact` where it has limits; and, where it has
+    /// a budget and sidecars count together in a store, `BudgetExceeded` and, with `warnAtPercent`, `BudgetWarning`.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,

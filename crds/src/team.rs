@@ -41,6 +41,8 @@ use crate::{AllowedNamespaces, Budget, Limits, ModelLimits, OnStoreFailure, Team
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!has(self.userBudget) || !has(self.userBudget.warnAtPercent)")
+    .message("warnAtPercent is for budgets of ApiKeys and Teams, whose status can warn: leave it out of userBudget"))]
 pub struct TeamSpec {
     /// A name for people, free of the rules for resource names.
     #[serde(default, skip_serializing_if = "Option::is_none")]

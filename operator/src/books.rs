@@ -1,20 +1,24 @@
 //! What sidecars have written into the store, as far as the operator tells of it: which config each serves by, and what was
 //! spent.
 //!
-//! The [`Question`] says what is to be read, [`answers`] is the pure middle (which fields stand for what), and the [`Reader`] asks
-//! while its replica leads. What it hears goes into [`Books`].
+//! The [`Question`] says what is to be read, [`answers`] and [`breakdown`] are the pure middle (which fields stand for what), and
+//! the [`Reader`] asks while its replica leads, with a [`scanner`] beside it for fields whose names nobody knows beforehand.
+//! What they hear goes into [`Books`].
 
 mod answers;
+mod breakdown;
 mod question;
 mod reader;
+mod scanner;
 
 pub use self::{
-    answers::{Account, Live, Money, Series, Spent, TeamBooks, Totals},
+    answers::{Account, Live, Money, Spent, TeamBooks, Totals},
+    breakdown::Breakdown,
     question::{Question, TeamQuestion},
     reader::{Heard, Reader, Report},
 };
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use vectoll_config::Uid;
@@ -26,6 +30,8 @@ pub struct Books {
     pub acknowledgements: Acknowledgements,
     /// What was spent, by Team. Stays as it is while the store is silent.
     pub teams: BTreeMap<Uid, TeamBooks>,
+    /// How it is made up of users and models, by Team. Read less often.
+    pub breakdowns: BTreeMap<Uid, Arc<Breakdown>>,
 }
 
 /// What sidecars say that they serve by.
@@ -71,8 +77,13 @@ impl Books {
                 self.acknowledgements = acknowledgements;
                 !same
             }
+            Heard::Breakdowns(breakdowns) => {
+                self.breakdowns = breakdowns;
+                // Only metrics tell of it, and they look for themselves.
+                false
+            }
             Heard::Rests => {
-                *self = Self { acknowledgements: Acknowledgements::NotYet, teams: BTreeMap::new() };
+                *self = Self { acknowledgements: Acknowledgements::NotYet, ..Self::default() };
                 true
             }
         }

@@ -96,6 +96,7 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
         model_limits,
         user_limits,
         budget,
+        warn_at: _,
         user_budget,
         max_users,
         on_store_failure,

@@ -28,6 +28,10 @@ pub enum ConditionType {
     Priced,
     /// The limits and budgets hold for all calls together.
     LimitsExact,
+    /// Calls are refused because its budget is spent, or too little is left of it.
+    BudgetExceeded,
+    /// As much of its budget is spent as it is to warn of.
+    BudgetWarning,
     /// The sidecars serve by it.
     Programmed,
     /// It works, as far as is known.
@@ -67,9 +71,18 @@ impl ConditionType {
             Self::Conflicted => "Conflicted",
             Self::Priced => "Priced",
             Self::LimitsExact => "LimitsExact",
+            Self::BudgetExceeded => "BudgetExceeded",
+            Self::BudgetWarning => "BudgetWarning",
             Self::Programmed => "Programmed",
             Self::Ready => "Ready",
         }
+    }
+}
+
+impl ConditionType {
+    /// Whether its message tells of amounts that go on changing while it stays as it is.
+    pub(crate) fn tells_amounts(self) -> bool {
+        matches!(self, Self::BudgetExceeded | Self::BudgetWarning)
     }
 }
 

@@ -83,9 +83,9 @@ impl Judgement {
         accounts
     }
 
-    /// What a Team's accounts are kept under.
-    pub(crate) fn team(&self, name: &ObjectName) -> Option<&Uid> {
-        Some(&self.teams.get(name)?.uid)
+    /// A Team of this name that makes sense.
+    pub(crate) fn team(&self, name: &ObjectName) -> Option<&ValidTeam> {
+        self.teams.get(name)
     }
 
     /// A working key of this name.

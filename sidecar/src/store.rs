@@ -16,5 +16,5 @@ mod spend;
 pub use connect::Place;
 pub use driver::Driver;
 pub use metrics::StoreMetrics;
-pub use model::{Model, Server};
+pub use model::{Model, Refusal, Server};
 pub use script::{SCRIPT, Value, decode, encode};

@@ -3,23 +3,36 @@
 
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use redis::{aio::MultiplexedConnection, cmd};
 use vectoll_config::store::live_key;
 use vectoll_tests::{pair::poll, store::Store};
 
 use crate::{
     config::pod,
+    store::SCOPE,
     world::{World, api_key, team_and_key, until},
 };
 
 const NS: &str = "acknowledged";
+/// How often the operator reads what is acknowledged.
+const READ_EVERY: Duration = Duration::from_secs(2);
 
 /// A sidecar's word, by the store's clock.
 async fn say(store: &mut MultiplexedConnection, sidecar: &str, generation: u64, pod: &str) -> anyhow::Result<()> {
+    say_in(SCOPE, store, sidecar, generation, pod).await
+}
+
+async fn say_in(
+    scope: &str,
+    store: &mut MultiplexedConnection,
+    sidecar: &str,
+    generation: u64,
+    pod: &str,
+) -> anyhow::Result<()> {
     let (seconds, micros): (u64, u64) = cmd("TIME").query_async(store).await?;
     let text = format!("{generation} {} {pod}", seconds * 1000 + micros / 1000);
-    Ok(cmd("HSET").arg(live_key(NS)).arg(sidecar).arg(text).query_async(store).await?)
+    Ok(cmd("HSET").arg(live_key(Some(scope), NS)).arg(sidecar).arg(text).query_async(store).await?)
 }
 
 /// Waits for a key's `Programmed` while sidecars go on saying the same.
@@ -64,6 +77,14 @@ pub async fn acknowledged(world: &World, store: &Store) -> anyhow::Result<()> {
             (config.keys.len() == 2 && !files.is_empty()).then_some(config.generation)
         })
         .await?;
+
+    // Another cluster has a namespace of this name, and a sidecar there that is behind: nobody here waits for it.
+    say_in("another", &mut store, "c", 0, "").await?;
+    tokio::time::sleep(2 * READ_EVERY + Duration::from_secs(1)).await;
+    let status = world.key(NS, "bob").await?.and_then(|key| key.status).context("no status")?;
+    let programmed =
+        status.conditions.into_iter().find(|found| found.type_ == "Programmed").context("no Programmed")?;
+    ensure!(programmed.reason == "NoSidecars", "{programmed:?}");
 
     // One of two sidecars serves by what was before.
     let behind = [("a", 0, "one"), ("b", generation, "")];

@@ -9,6 +9,7 @@ mod leader;
 mod scale;
 mod spent;
 mod store;
+mod sums;
 mod world;
 
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) {

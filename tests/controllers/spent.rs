@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use jiff::Timestamp;
-use redis::cmd;
+use redis::{Cmd, aio::MultiplexedConnection, cmd};
 use serde_json::Value;
 use vectoll_config::{
     PicoUsd, Uid, ZoneName,
@@ -31,13 +31,57 @@ async fn until_spend(world: &World, resource: &str, name: &str, amount: &str) ->
     .await
 }
 
+fn field(name: &str) -> String {
+    name.to_owned()
+}
+
+fn write(key: &str, fields: &[(String, &str)]) -> Cmd {
+    let mut command = cmd("HSET");
+    command.arg(key);
+    for (name, value) in fields {
+        command.arg(name).arg(value);
+    }
+    command
+}
+
+/// What is said of a budget as it is spent, and the events beside it.
+async fn budgets(world: &World, admin: &mut MultiplexedConnection, purse: &str) -> anyhow::Result<()> {
+    world.until_key(NS, "alice", "BudgetExceeded", "False/WithinBudget").await?;
+    world.until_key(NS, "alice", "BudgetWarning", "False/BelowThreshold").await?;
+    // Four fifths.
+    write(purse, &[(field("s"), "20000000000000")]).query_async::<()>(admin).await?;
+    world.until_key(NS, "alice", "BudgetWarning", "True/ThresholdReached").await?;
+    // Sidecars have refused a call: what is left was too little.
+    let refused = [(field("s"), "24900000000000"), (field("x"), "25000000000000"), (field("y"), "200000000000")];
+    write(purse, &refused).query_async::<()>(admin).await?;
+    let key = world.until_key(NS, "alice", "BudgetExceeded", "True/CallsRefused").await?;
+    let conditions = key.status.map(|status| status.conditions).unwrap_or_default();
+    let message = |kind: &str| conditions.iter().find(|found| found.type_ == kind).map(|found| found.message.clone());
+    let exceeded = message("BudgetExceeded").context("no message")?;
+    ensure!(exceeded.starts_with("24.90 of 25.00 USD are spent, and the rest"), "{exceeded}");
+    ensure!(message("Ready").as_deref() == Some(""), "a key without money works as it should");
+    // A higher limit clears it at once, though the store has not forgotten.
+    let budget = "{limit: '40.00', period: Monthly, timeZone: Europe/Berlin, warnAtPercent: 80}";
+    world.light.apply(&api_key(NS, "alice", &format!(", budget: {budget}")))?;
+    world.until_key(NS, "alice", "BudgetExceeded", "False/WithinBudget").await?;
+    world.until_key(NS, "alice", "BudgetWarning", "False/BelowThreshold").await?;
+    let mut events: Vec<String> = world.events(NS, "alice")?;
+    events.retain(|reason| reason.contains("Budget") || reason.contains("Threshold"));
+    events.sort();
+    let expected = ["BelowThreshold", "BudgetExceeded", "BudgetWarning", "WithinBudget"];
+    ensure!(events == expected, "{events:?}");
+    write(purse, &[(field("s"), "1230000000000")]).query_async::<()>(admin).await?;
+    until_spend(world, "apikey", "alice", "1.23").await?;
+    Ok(())
+}
+
 pub async fn spent(world: &World, store: &mut Store) -> anyhow::Result<()> {
     let mut admin = store.admin().await?;
     world.namespace(NS)?;
     world.light.apply(&team_and_key(
         NS,
         "alice",
-        ", budget: {limit: '25.00', period: Monthly, timeZone: Europe/Berlin}",
+        ", budget: {limit: '25.00', period: Monthly, timeZone: Europe/Berlin, warnAtPercent: 80}",
     ))?;
     world.light.apply(&api_key(NS, "bob", ""))?;
     world.until_key(NS, "alice", "Ready", "True/Ready").await?;
@@ -53,15 +97,6 @@ pub async fn spent(world: &World, store: &mut Store) -> anyhow::Result<()> {
     let period = period_name(Period::Monthly, &budget.time_zone, Some(present.start));
     let purse = money_key(&team, &format!("k:{alice}"), &period);
     let month = month_key(&team, &now.strftime("%Y-%m").to_string());
-    let write = |key: &str, fields: &[(String, &str)]| {
-        let mut command = cmd("HSET");
-        command.arg(key);
-        for (name, value) in fields {
-            command.arg(name).arg(value);
-        }
-        command
-    };
-    let field = |name: &str| name.to_owned();
     let total = [
         (field("t:r"), "3"),
         (field("t:t"), "400"),
@@ -93,6 +128,8 @@ pub async fn spent(world: &World, store: &mut Store) -> anyhow::Result<()> {
     let labels = [("team", "spent/team")];
     ensure!(metrics.value("vectoll_cluster_team_requests_total", &labels) == Some(3.0));
     ensure!(metrics.value("vectoll_cluster_unsettled_requests_total", &labels) == Some(1.0));
+
+    budgets(world, &mut admin, &purse).await?;
 
     // However often it changes: a write in ten seconds.
     let begun = Timestamp::now();

@@ -22,12 +22,13 @@ use crate::{
     acknowledged::acknowledged,
     config::pod,
     spent::spent,
+    sums::sum_up,
     world::{World, api_key, entry, team_and_key, until},
 };
 
 const NS: &str = "store-apps";
 /// The operator's namespace and its Lease.
-const SCOPE: &str = "default.vectoll-operator";
+pub const SCOPE: &str = "default.vectoll-operator";
 
 async fn writes(connection: &mut MultiplexedConnection, key: &str) -> bool {
     cmd("HSET").arg(key).arg("a").arg(1).query_async::<()>(connection).await.is_ok()
@@ -95,7 +96,10 @@ pub async fn shared() -> anyhow::Result<()> {
 pub async fn books() -> anyhow::Result<()> {
     let Stage { world, mut store, arguments: _, _password } = stage().await?;
     let done = async {
-        acknowledged(&world, &store).await.context("what sidecars acknowledge")?;
+        // In namespaces of their own, and most of both is waiting.
+        tokio::try_join!(async { acknowledged(&world, &store).await.context("what sidecars acknowledge") }, async {
+            sum_up(&world, &store).await.context("what it sums up to")
+        },)?;
         spent(&world, &mut store).await.context("what was spent")
     };
     done.await.with_context(|| world.operator.log())
@@ -109,7 +113,7 @@ async fn scenario(world: &mut World, store: &mut Store, arguments: &[&str]) -> a
     let user = user_name(SCOPE, NS);
     world
         .until_config(NS, "names the store, without a password", |config, files| {
-            let store = config.store.as_ref()?;
+            let store = config.store.as_ref().filter(|store| store.scope.as_deref() == Some(SCOPE))?;
             let told = (store.username.as_deref(), store.password_file.as_deref(), store.on_failure);
             (told == (Some(&*user), Some("store.password"), OnStoreFailure::Closed) && files.is_empty()).then_some(())
         })
@@ -123,7 +127,7 @@ async fn scenario(world: &mut World, store: &mut Store, arguments: &[&str]) -> a
     let team = team_prefix(&team_uid(world, "team")?);
     ensure!(
         writes(&mut apps, &format!("{team}spend")).await
-            && writes(&mut apps, &format!("{}a", namespace_prefix(NS))).await
+            && writes(&mut apps, &format!("{}a", namespace_prefix(Some(SCOPE), NS))).await
     );
     ensure!(!writes(&mut apps, "elsewhere").await);
     ensure!(metric(world, "vectoll_operator_store_users").await? == 1.0);

@@ -13,11 +13,14 @@ use jiff::{SignedDuration, Timestamp};
 use redis::{FromRedisValue, Value, aio::MultiplexedConnection, cmd};
 use vectoll_config::{
     StoreUrl, Uid,
-    store::{SIDECAR_COMMANDS, namespace_prefix, team_prefix, user_name},
+    store::{SIDECAR_COMMANDS, namespace_prefix, team_prefix, total_key, user_name},
     v1::OnStoreFailure,
 };
-use vectoll_operator::store::{
-    Access, Keeper, LINGER, Lingering, Master, Password, Rotation, Standing, User, Valid, Wanted, connect, plan,
+use vectoll_operator::{
+    books::{Heard, Question, Reader, TeamQuestion},
+    store::{
+        Access, Keeper, LINGER, Lingering, Master, Password, Rotation, Standing, User, Valid, Wanted, connect, plan,
+    },
 };
 use vectoll_tests::{
     pair::{poll, process::Process},
@@ -39,7 +42,7 @@ fn access(store: &Store) -> Access {
 
 fn user(namespace: &str, teams: &[&str], password: &str) -> (String, User) {
     let teams: Vec<Uid> = teams.iter().map(|team| Uid::new(team)).collect();
-    (namespace.to_owned(), User::of(namespace, &teams, [Password::new(password).hash()]))
+    (namespace.to_owned(), User::of(SCOPE, namespace, &teams, [Password::new(password).hash()]))
 }
 
 /// Makes the users what they are to be, once.
@@ -83,7 +86,8 @@ async fn a_namespaces_user_can_do_what_a_sidecar_needs_and_nothing_else() -> any
 
     let mut apps = store.log_in(&user_name(SCOPE, "apps"), "one").await?;
     let (mine, theirs) = (team_prefix(&Uid::new("t1")), team_prefix(&Uid::new("t2")));
-    let (own, other) = (namespace_prefix("apps"), namespace_prefix("shop"));
+    let of = |scope| namespace_prefix(scope, "apps");
+    let (own, other) = (of(Some(SCOPE)), namespace_prefix(Some(SCOPE), "shop"));
     let mut admin = store.admin().await?;
     let () = ask(&mut admin, &format!("SET {theirs}spend 7")).await?;
     let () = ask(&mut admin, "SET elsewhere 7").await?;
@@ -107,8 +111,10 @@ async fn a_namespaces_user_can_do_what_a_sidecar_needs_and_nothing_else() -> any
         assert!(!said.contains("NoPerm"), "{command}: {said}");
     }
 
-    // Other Teams, other namespaces, other programs.
-    for key in [format!("{theirs}spend"), format!("{other}alive"), "elsewhere".to_owned(), "vectoll:".to_owned()] {
+    // Other Teams, other namespaces, the namespace of its name in another cluster, other programs.
+    let elsewhere = [of(Some("another")), of(None), other].map(|prefix| format!("{prefix}alive"));
+    let others = [format!("{theirs}spend"), "elsewhere".to_owned(), "vectoll:".to_owned()];
+    for key in others.into_iter().chain(elsewhere) {
         refuses(&mut apps, &format!("GET {key}")).await?;
         refuses(&mut apps, &format!("SET {key} 0")).await?;
         refuses(&mut apps, &format!("HSET {key} a 1")).await?;
@@ -187,7 +193,7 @@ async fn a_password_that_was_replaced_works_through_its_grace_and_not_after() ->
     let at = async |after: SignedDuration| -> anyhow::Result<Valid> {
         let valid = rotation.valid(&master, "apps", begin + after);
         let hashes = [Some(valid.current.clone()), valid.previous.clone()].into_iter().flatten().map(|one| one.hash());
-        put_in_order(&store, &[("apps".to_owned(), User::of("apps", [], hashes))].into()).await?;
+        put_in_order(&store, &[("apps".to_owned(), User::of(SCOPE, "apps", [], hashes))].into()).await?;
         Ok(valid)
     };
     let name = user_name(SCOPE, "apps");
@@ -376,10 +382,15 @@ async fn behind_sentinels_master_and_replicas_get_the_users() -> anyhow::Result<
 }
 
 #[tokio::test]
-async fn an_administrator_of_users_and_of_nothing_else_is_enough() -> anyhow::Result<()> {
+async fn an_administrator_of_users_who_may_read_what_is_counted_is_enough() -> anyhow::Result<()> {
     let store = Store::start().await?;
     let mut admin = store.admin().await?;
-    let () = ask(&mut admin, "ACL SETUSER vectoll on >pw -@all +acl|list +acl|setuser +acl|deluser +ping").await?;
+    // As the chart's README lists it.
+    let () = ask(
+        &mut admin,
+        "ACL SETUSER vectoll on >pw -@all +acl|list +acl|setuser +acl|deluser +ping +time +hgetall +hmget +hscan ~vectoll:*",
+    )
+    .await?;
     let access = Access { username: Some("vectoll".to_owned()), password: Some(Password::new("pw")), ..access(&store) };
     let mut servers = connect(&access).await?;
     for wanted in [[user("apps", &["t1"], "one")].into(), Wanted::new()] {
@@ -388,6 +399,23 @@ async fn an_administrator_of_users_and_of_nothing_else_is_enough() -> anyhow::Re
         assert_eq!(steps.len(), 1);
         servers[0].apply(&steps).await?;
     }
+    let () = ask(&mut admin, &format!("HSET {} t:r 1 u:ada:r 1", total_key(&Uid::new("t1")))).await?;
+    let (heard, mut all) = tokio::sync::mpsc::unbounded_channel();
+    let reader = Reader::start(Arc::new(move |told| drop(heard.send(told))));
+    let teams = [(Uid::new("t1"), TeamQuestion::default())].into();
+    reader.ask(access, Question { scope: SCOPE.to_owned(), namespaces: ["apps".to_owned()].into(), teams });
+    let spend = async {
+        let (mut spent, mut parts) = (false, false);
+        while !(spent && parts) {
+            match all.recv().await.context("the reader has ended")? {
+                Heard::Spend(teams) => spent |= teams.contains_key(&Uid::new("t1")),
+                Heard::Breakdowns(teams) => parts |= teams.get(&Uid::new("t1")).is_some_and(|of| of.users.len() == 1),
+                Heard::Live { .. } | Heard::Nothing(_) | Heard::Rests => {}
+            }
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(DEADLINE, spend).await.context("the reader may not read")??;
     Ok(())
 }
 

@@ -1,15 +1,24 @@
 //! The script that decides in the store, held against the model of it in Rust: the same exchanges, in the same order, at the same
 //! times, have the same answers from a real server.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::wildcard_enum_match_arm, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "tests"
+)]
 
 use std::{cell::Cell, sync::Arc};
 
 use proptest::{prelude::*, test_runner::TestRunner};
 use redis::aio::MultiplexedConnection;
-use vectoll_config::{PicoUsd, Uid, store::team_prefix};
+use vectoll_config::{
+    PicoUsd, Uid,
+    store::{money_key, team_prefix},
+};
 use vectoll_sidecar::store::{
-    Model, SCRIPT, Server, Value, decode, encode,
+    Model, Refusal, SCRIPT, Server, Value, decode, encode,
     protocol::{
         Answer, Claim, Correction, Entry, Exchange, Identity, Money, PeriodName, Rate, Reply, Spend, Wish, Wished,
     },
@@ -62,8 +71,10 @@ struct Step {
     exchange: Exchange,
 }
 
+const ACCOUNTS: [&str; 4] = ["t", "k:1", "tu:ada lovelace", "ku:1:\u{1F980}:x"];
+
 fn account() -> impl Strategy<Value = Arc<str>> {
-    prop::sample::select(vec!["t", "k:1", "tu:ada lovelace", "ku:1:\u{1F980}:x"]).prop_map(Arc::from)
+    prop::sample::select(&ACCOUNTS[..]).prop_map(Arc::from)
 }
 
 fn rate() -> impl Strategy<Value = Rate> {
@@ -75,15 +86,22 @@ fn pico() -> impl Strategy<Value = PicoUsd> {
     prop_oneof![4 => 0u64..5_000_000_000_000, 1 => 0u64..9_000_000_000_000_000_000].prop_map(PicoUsd::new)
 }
 
+const PERIODS: [(&str, Option<u64>); 3] =
+    [("Total/UTC/0", None), ("Daily/UTC/1", Some(END)), ("Weekly/UTC/1", Some(4 * END))];
+
 fn period() -> impl Strategy<Value = PeriodName> {
     let named = |(name, end): (&str, Option<u64>)| PeriodName { name: name.into(), end };
-    prop::sample::select(vec![("Total/UTC/0", None), ("Daily/UTC/1", Some(END)), ("Weekly/UTC/1", Some(4 * END))])
-        .prop_map(named)
+    prop::sample::select(&PERIODS[..]).prop_map(named)
 }
 
 /// Where the clock begins (in 2030: the server forgets what is over by its own clock), and the end of a period that comes within a history.
 const BEGIN: u64 = 1_900_000_000_000;
 const END: u64 = BEGIN + 40_000;
+
+/// What a call needs, or nothing: what nobody waits for.
+fn least() -> impl Strategy<Value = PicoUsd> {
+    prop_oneof![4 => pico(), 1 => Just(PicoUsd::ZERO)]
+}
 
 fn wish() -> impl Strategy<Value = Wish> {
     let of = prop_oneof![
@@ -98,7 +116,7 @@ fn wish() -> impl Strategy<Value = Wish> {
             most: least + more,
             limit
         }),
-        (period(), pico(), pico(), pico()).prop_map(|(period, least, more, limit)| Wished::Money {
+        (period(), least(), pico(), pico()).prop_map(|(period, least, more, limit)| Wished::Money {
             period,
             least,
             most: least.plus(more),
@@ -179,6 +197,7 @@ fn the_script_and_the_model_decide_alike() {
     let connection = runtime.block_on(store.admin()).unwrap();
     let script = redis::Script::new(&with_clock());
     let (histories, granted, denied, paused) = (Cell::new(0), Cell::new(0), Cell::new(0), Cell::new(0));
+    let refused = Cell::new(0);
     let count = |of: &Cell<u32>| of.set(of.get() + 1);
     // More by hand: VECTOLL_HISTORIES=5000.
     let cases = std::env::var("VECTOLL_HISTORIES").map_or(300, |cases| cases.parse().unwrap());
@@ -244,6 +263,20 @@ fn the_script_and_the_model_decide_alike() {
                 let totals: Vec<u64> = totals.into_iter().map(Option::unwrap_or_default).collect();
                 prop_assert_eq!(totals, vec![requests, tokens, pico], "{}", field);
             }
+            for (account, (period, _)) in ACCOUNTS.iter().flat_map(|account| PERIODS.map(|period| (account, period))) {
+                let mut purse = redis::cmd("HMGET");
+                purse.arg(money_key(&team, account, period)).arg(&["s", "r", "x", "y"]);
+                let purse: Vec<Option<u64>> = runtime.block_on(purse.query_async(&mut connection)).unwrap();
+                let (spent, held) = model.money(account, period);
+                let refusal = model.refusal(account, period);
+                let told = |of: fn(Refusal) -> PicoUsd| refusal.map(|refusal| of(refusal).pico());
+                let by_model = [Some(spent.pico()), Some(held.pico()), told(|it| it.limit), told(|it| it.amount)];
+                let purse = [purse[0].or(Some(0)), purse[1].or(Some(0)), purse[2], purse[3]];
+                prop_assert_eq!(purse, by_model, "{} {}", account, period);
+                if refusal.is_some() {
+                    count(&refused);
+                }
+            }
             Ok(())
         })
         .unwrap();
@@ -251,5 +284,5 @@ fn the_script_and_the_model_decide_alike() {
     println!(
         "{histories} histories alike: {granted} groups granted, {denied} denied, {paused} while nothing was granted"
     );
-    assert!(granted > 1_000 && denied > 1_000 && paused > 100, "the histories hold nothing");
+    assert!(granted > 1_000 && denied > 1_000 && paused > 100 && refused.get() > 100, "the histories hold nothing");
 }

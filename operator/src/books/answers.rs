@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::{Timestamp, tz::TimeZone};
 use vectoll_config::{
     PicoUsd, Stretch, Uid,
-    store::{Acknowledgement, money_key, month_key, period_name, total_key},
+    store::{Acknowledgement, Quantity, Series, money_key, month_key, period_name, total_key},
     stretch,
     v1::Budget,
 };
@@ -47,15 +47,6 @@ pub enum Account {
     Key(Uid),
 }
 
-/// What is counted for ever.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Series {
-    /// An account's calls.
-    Of(Account),
-    /// The Team's calls that a provider may have charged.
-    Unsettled,
-}
-
 /// What was counted for ever.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -65,6 +56,18 @@ pub struct Totals {
     pub tokens: u64,
     /// Money.
     pub spent: PicoUsd,
+}
+
+impl Totals {
+    /// The sum; stops at the largest amounts instead of wrapping.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            requests: self.requests.saturating_add(other.requests),
+            tokens: self.tokens.saturating_add(other.tokens),
+            spent: self.spent.plus(other.spent),
+        }
+    }
 }
 
 /// What was spent in a period.
@@ -85,6 +88,8 @@ pub struct Spent {
     pub spent: PicoUsd,
     /// Held by sidecars for calls to come, under way, or just settled.
     pub held: PicoUsd,
+    /// The limit at which a call was refused that would still be.
+    pub refused_at: Option<PicoUsd>,
 }
 
 /// What was read of a Team.
@@ -110,24 +115,16 @@ enum StandsFor {
     Totals(Vec<Series>),
     /// One field for each.
     Month(Vec<Account>, Option<Timestamp>),
-    /// What is spent, and what is held.
+    /// What is spent, what is held, and the limit of a refusal.
     Budget(Account, Budget, Option<Timestamp>),
 }
 
 impl Account {
-    fn name(&self) -> String {
+    /// Its calls. The account of its money has the same name.
+    fn series(&self) -> Series {
         match self {
-            Self::Team => "t".to_owned(),
-            Self::Key(key) => format!("k:{key}"),
-        }
-    }
-}
-
-impl Series {
-    fn name(&self) -> String {
-        match self {
-            Self::Of(account) => account.name(),
-            Self::Unsettled => "unsettled".to_owned(),
+            Self::Team => Series::Team,
+            Self::Key(key) => Series::Key(key.clone()),
         }
     }
 }
@@ -140,12 +137,10 @@ pub(super) fn fields(team: &Uid, of: &TeamQuestion, now: Timestamp) -> Vec<Field
         .chain(keys.iter().map(|(key, budget)| (Account::Key(key.clone()), budget.as_ref())))
         .collect();
     let mut all = Vec::new();
-    let series: Vec<Series> = [Series::Unsettled]
-        .into_iter()
-        .chain(accounts.iter().map(|(account, _)| Series::Of(account.clone())))
-        .collect();
+    let series: Vec<Series> =
+        [Series::Unsettled].into_iter().chain(accounts.iter().map(|(account, _)| account.series())).collect();
     for series in series.chunks(SERIES) {
-        let names = series.iter().flat_map(|series| ["r", "t", "p"].map(|what| format!("{}:{what}", series.name())));
+        let names = series.iter().flat_map(|series| Quantity::ALL.map(|of| series.field(of)));
         let names = names.collect();
         all.push(Fields { key: total_key(team), names, stands_for: StandsFor::Totals(series.to_vec()) });
     }
@@ -153,7 +148,7 @@ pub(super) fn fields(team: &Uid, of: &TeamQuestion, now: Timestamp) -> Vec<Field
     let unbounded: Vec<Account> =
         accounts.iter().filter(|(_, budget)| budget.is_none()).map(|(account, _)| account.clone()).collect();
     for accounts in unbounded.chunks(SERIES) {
-        let names = accounts.iter().map(|account| format!("{}:p", account.name())).collect();
+        let names = accounts.iter().map(|account| account.series().field(Quantity::Money)).collect();
         all.push(Fields { key: month_key(team, &month), names, stands_for: StandsFor::Month(accounts.to_vec(), ends) });
     }
     for (account, budget) in accounts {
@@ -161,8 +156,8 @@ pub(super) fn fields(team: &Uid, of: &TeamQuestion, now: Timestamp) -> Vec<Field
         let Stretch { start, end } = stretch(budget, now);
         // What never ends has no beginning that would tell it from another.
         let period = period_name(budget.period, &budget.time_zone, end.map(|_| start));
-        let key = money_key(team, &account.name(), &period);
-        let names = ["s", "r"].map(str::to_owned).to_vec();
+        let key = money_key(team, &account.series().to_string(), &period);
+        let names = ["s", "r", "x"].map(str::to_owned).to_vec();
         all.push(Fields { key, names, stands_for: StandsFor::Budget(account, budget.clone(), end) });
     }
     all
@@ -192,14 +187,17 @@ impl TeamBooks {
             StandsFor::Month(accounts, ends) => {
                 for account in accounts {
                     if let Some(pico) = next() {
-                        let spent = Spent { spent: PicoUsd::new(pico), held: PicoUsd::ZERO };
+                        let spent = Spent { spent: PicoUsd::new(pico), ..Spent::default() };
                         self.money.insert(account.clone(), Money { budget: None, ends: *ends, spent });
                     }
                 }
             }
             StandsFor::Budget(account, budget, ends) => {
-                if let (Some(spent), Some(held)) = (next(), next()) {
-                    let spent = Spent { spent: PicoUsd::new(spent), held: PicoUsd::new(held) };
+                if let (Some(spent), Some(held), Some(refused)) = (next(), next(), next()) {
+                    let [spent, held, refused] = [spent, held, refused].map(PicoUsd::new);
+                    // No call is refused at a limit of nothing: it never fits.
+                    let refused_at = Some(refused).filter(|limit| *limit > PicoUsd::ZERO);
+                    let spent = Spent { spent, held, refused_at };
                     self.money.insert(account.clone(), Money { budget: Some(budget.clone()), ends: *ends, spent });
                 }
             }

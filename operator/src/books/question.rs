@@ -7,6 +7,8 @@ use vectoll_config::{Uid, v1::Budget};
 /// What is to be read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Question {
+    /// What tells this operator's namespaces from those of others that share the store.
+    pub scope: String,
     /// Namespaces whose sidecars are to be heard of.
     pub namespaces: BTreeSet<String>,
     /// Teams that have keys.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -14,7 +15,9 @@ use vectoll_config::{Uid, store::live_key};
 use super::{
     Acknowledgements,
     answers::{self, Live, TeamBooks},
+    breakdown::Breakdown,
     question::{Question, TeamQuestion},
+    scanner,
 };
 use crate::store::{Access, Connection};
 
@@ -46,6 +49,8 @@ pub enum Heard {
     },
     /// What was spent, by Team.
     Spend(BTreeMap<Uid, TeamBooks>),
+    /// How that is made up of users and models, by Team: all that is known.
+    Breakdowns(BTreeMap<Uid, Arc<Breakdown>>),
     /// Nothing, which is worth telling.
     Nothing(Acknowledgements),
     /// Another replica reads now.
@@ -53,7 +58,10 @@ pub enum Heard {
 }
 
 /// Told of all that is heard.
-pub type Report = Box<dyn Fn(Heard) + Send + Sync>;
+pub type Report = Arc<dyn Fn(Heard) + Send + Sync>;
+
+/// What is to be read, and as whom; none: nothing, while another replica leads.
+pub(super) type Wish = Option<(Access, Question)>;
 
 /// The store does not say what it is asked for.
 #[derive(Debug, thiserror::Error)]
@@ -70,16 +78,17 @@ enum ReadError {
 
 /// The reader. It ends when it is dropped.
 pub struct Reader {
-    wish: watch::Sender<Option<(Access, Question)>>,
-    task: JoinHandle<()>,
+    wish: watch::Sender<Wish>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl Reader {
     /// Starts; nothing is read before [`Reader::ask`] says what.
     pub fn start(report: Report) -> Self {
         let (wish, wishes) = watch::channel(None);
+        let scanning = tokio::spawn(scanner::run(wishes.clone(), report.clone()));
         let reading = Reading { wishes, report, connection: None, spend_due: Instant::now(), silent_since: None };
-        Self { wish, task: tokio::spawn(reading.run()) }
+        Self { wish, tasks: [tokio::spawn(reading.run()), scanning] }
     }
 
     /// Reads this from now on.
@@ -100,12 +109,12 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
 struct Reading {
-    wishes: watch::Receiver<Option<(Access, Question)>>,
+    wishes: watch::Receiver<Wish>,
     report: Report,
     /// With whose login it was made.
     connection: Option<(Access, Connection)>,
@@ -185,7 +194,7 @@ async fn acknowledgements(
     let ask = async |namespace: &String| {
         let mut pipeline = Pipeline::new();
         // The clock that sidecars go by is that of the server which holds their hash.
-        pipeline.cmd("TIME").cmd("HGETALL").arg(live_key(namespace));
+        pipeline.cmd("TIME").cmd("HGETALL").arg(live_key(Some(&question.scope), namespace));
         let ((seconds, micros), fields): ((u64, u64), HashMap<String, String>) = connection.ask(&pipeline).await?;
         let now_ms = seconds.saturating_mul(1000).saturating_add(micros / 1000);
         Ok((namespace.clone(), answers::live(&fields, now_ms)))

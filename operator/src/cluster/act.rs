@@ -53,9 +53,9 @@ impl Hands {
             Action::WriteConfig { namespace, files, present } => self.write_config(&namespace, &files, present).await,
             Action::RemoveConfig { namespace, uid, version } => self.remove_config(&namespace, &uid, version).await,
             Action::Touch { pod, uid, generation } => self.touch(&pod, &uid, generation).await,
-            Action::Report { of, uid, status, turned } => {
+            Action::Report { of, uid, status, turns } => {
                 self.report(&of, &uid, status.patch).await?;
-                if let Some(turn) = turned {
+                for turn in turns {
                     self.tell_turn(&of, &uid, turn).await;
                 }
                 Ok(())
@@ -260,10 +260,9 @@ impl Hands {
     }
 
     async fn tell_turn(&self, of: &ResourceRef, uid: &Uid, turn: Turn) {
-        let Turn { ready, reason, message } = turn;
-        let (type_, note) =
-            if ready { (EventType::Normal, "It works".to_owned()) } else { (EventType::Warning, message) };
-        self.tell(of, uid, type_, &reason, note, "Reconcile").await;
+        let Turn { warns, reason, message } = turn;
+        let type_ = if warns { EventType::Warning } else { EventType::Normal };
+        self.tell(of, uid, type_, &reason, message, "Reconcile").await;
     }
 
     /// An event on a resource. One that cannot be written is no reason to stop.

@@ -1,16 +1,18 @@
 //! From what should be and what is to what must be done. Pure; done again from the start after each change, so that
 //! nothing has to be remembered between one time and the next.
 
+mod budgets;
 mod configs;
 mod programmed;
 mod reports;
+mod turns;
 
 use std::{collections::BTreeMap, sync::Arc, vec};
 
 use jiff::Timestamp;
 use vectoll_config::{ObjectName, Uid};
 
-pub(super) use self::configs::config_name;
+pub(super) use self::{configs::config_name, turns::Turn};
 use super::{config::Files, observed::Observed, status::NewStatus, store::Delivery};
 use crate::{
     judge::Judgement,
@@ -31,16 +33,8 @@ pub(super) enum Action {
     RemoveConfig { namespace: String, uid: Uid, version: u64 },
     /// A pod is to look at its config.
     Touch { pod: ObjectName, uid: Uid, generation: u64 },
-    /// A resource's status.
-    Report { of: ResourceRef, uid: Uid, status: NewStatus, turned: Option<Turn> },
-}
-
-/// A resource that had been ready and is so no more, or the other way round.
-#[derive(Clone, Debug)]
-pub(super) struct Turn {
-    pub(super) ready: bool,
-    pub(super) reason: String,
-    pub(super) message: String,
+    /// A resource's status, and what is told of it as events.
+    Report { of: ResourceRef, uid: Uid, status: NewStatus, turns: Vec<Turn> },
 }
 
 /// What an action changes: never two at a time for the same.

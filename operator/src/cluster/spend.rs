@@ -40,7 +40,7 @@ pub(super) fn told(present: Option<&Spend>, money: Option<&Money>, now: Timestam
 }
 
 fn figures(money: &Money, now: Timestamp) -> Spend {
-    let Money { budget, ends, spent: Spent { spent, held: _ } } = money;
+    let Money { budget, ends, spent: Spent { spent, held: _, refused_at: _ } } = money;
     Spend {
         amount: spent.to_string(),
         limit: budget.as_ref().map(|budget| budget.limit.to_string()),
@@ -71,7 +71,7 @@ mod tests {
             period: Period::Daily,
             time_zone: time_zone.clone(),
         });
-        let spent = Spent { spent: spent.parse().unwrap(), held: PicoUsd::new(7) };
+        let spent = Spent { spent: spent.parse().unwrap(), held: PicoUsd::new(7), refused_at: None };
         Money { budget, ends: Some(at("2026-11-25T00:00:00Z")), spent }
     }
 

@@ -125,7 +125,8 @@ fn plain(
     NewStatus { patch: json!({"observedGeneration": generation, "conditions": conditions}), conditions }
 }
 
-/// Whether the conditions say what was found. Nearly all of them do, nearly always.
+/// Whether the conditions say what was found. Nearly all of them do, nearly always. Amounts in messages are those of what was
+/// spent, and are written along with that.
 fn are_same(present: &[ApiCondition], generation: Option<i64>, found: &[Condition]) -> bool {
     present.len() == found.len()
         && present.iter().zip(found).all(|(present, found)| {
@@ -133,7 +134,7 @@ fn are_same(present: &[ApiCondition], generation: Option<i64>, found: &[Conditio
                 && present.status == found.status.name()
                 && present.reason == found.reason
                 && present.observed_generation == generation
-                && present.message == shortened(&found.message)
+                && (found.kind.tells_amounts() || present.message == shortened(&found.message))
         })
 }
 

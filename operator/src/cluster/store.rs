@@ -91,7 +91,7 @@ impl Store {
         let families = Box::new(TotalFamilies::new(shared.clone()));
         all_metrics.registry().register(families).context("failed to set up the metrics")?;
         let to_hear = shared.clone();
-        let heard = Box::new(move |heard: Heard| {
+        let heard = Arc::new(move |heard: Heard| {
             let is_news = to_hear.observed().books.hear(heard);
             if is_news {
                 to_hear.ring();
@@ -144,7 +144,7 @@ impl Store {
         let (access, content) = self.known.as_ref()?;
         let users = Arc::new(self.users(&content.master, observed, judgement, now));
         self.keeper.keep(access.clone(), &self.scope, users.clone());
-        self.reader.ask(access.clone(), question(observed, judgement));
+        self.reader.ask(access.clone(), question(&self.scope, observed, judgement));
         let standing = self.keeper.standing();
         let is_held = |namespace: &&String| standing.is_about_to_have(namespace, users.get(*namespace));
         let held = users.keys().filter(is_held).cloned().collect();
@@ -164,7 +164,7 @@ impl Store {
         let user = |namespace: &str| {
             let Valid { current, previous } = self.rotation.valid(master, namespace, now);
             let passwords = [Some(current), previous].into_iter().flatten().map(|password: Password| password.hash());
-            (namespace.to_owned(), User::of(namespace, judgement.teams_in(namespace), passwords))
+            (namespace.to_owned(), User::of(&self.scope, namespace, judgement.teams_in(namespace), passwords))
         };
         namespaces.into_iter().map(user).collect()
     }
@@ -183,9 +183,13 @@ impl Store {
 }
 
 /// What the operator tells of, and only the store knows.
-fn question(observed: &Observed, judgement: &Judgement) -> Question {
+fn question(scope: &str, observed: &Observed, judgement: &Judgement) -> Question {
     let pods = observed.pods.iter().map(|(name, _)| name.namespace());
     let namespaces = pods.chain(observed.api_keys.iter().map(|(name, _)| name.namespace()));
     let namespaces: BTreeSet<&str> = namespaces.collect();
-    Question { namespaces: namespaces.into_iter().map(str::to_owned).collect(), teams: judgement.accounts() }
+    Question {
+        scope: scope.to_owned(),
+        namespaces: namespaces.into_iter().map(str::to_owned).collect(),
+        teams: judgement.accounts(),
+    }
 }

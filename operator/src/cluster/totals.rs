@@ -1,13 +1,18 @@
 //! The families of all that was ever counted in the store, rendered at each scrape from its integers.
 
+use std::sync::Arc;
+
 use prometheus::{
     core::{Collector, Desc},
     proto::{Counter, LabelPair, Metric, MetricFamily, MetricType},
 };
-use vectoll_config::{ObjectName, Uid};
+use vectoll_config::{
+    ObjectName, Uid,
+    store::{ModelAt, Series},
+};
 
 use super::{observed::Observed, watch::Shared};
-use crate::books::{Account, Series, Totals};
+use crate::books::{Breakdown, Totals};
 
 /// The collector.
 pub(super) struct TotalFamilies(Shared);
@@ -26,14 +31,20 @@ impl Collector for TotalFamilies {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        families(&self.0.observed())
+        let (mut all, breakdowns) = {
+            let observed = self.0.observed();
+            (families(&observed), breakdowns(&observed))
+        };
+        // There may be many of them: nobody waits for the state meanwhile.
+        all.extend(parts(&breakdowns));
+        all
     }
 }
 
 /// Names and values.
 type Labels = Vec<(&'static str, String)>;
 
-/// All of it, of resources that are there: the series of others end.
+/// Keys and Teams, of resources that are there: the series of others end.
 fn families(observed: &Observed) -> Vec<MetricFamily> {
     let totals = |team: &Uid, series: &Series| observed.books.teams.get(team)?.totals.get(series).copied();
     let team_of = |name: &ObjectName| observed.teams.get(name).map(|seen| &seen.value.object.uid);
@@ -41,7 +52,7 @@ fn families(observed: &Observed) -> Vec<MetricFamily> {
         let key = &seen.value.object;
         let namespace = key.spec.team_ref.namespace.as_deref().unwrap_or(name.namespace());
         let team = ObjectName::new(namespace, &key.spec.team_ref.name);
-        let totals = totals(team_of(&team)?, &Series::Of(Account::Key(key.uid.clone())))?;
+        let totals = totals(team_of(&team)?, &Series::Key(key.uid.clone()))?;
         Some((vec![("team", team.to_string()), ("key", name.to_string())], totals))
     });
     let of_teams = |series: Series| -> Vec<(Labels, Totals)> {
@@ -50,9 +61,38 @@ fn families(observed: &Observed) -> Vec<MetricFamily> {
     };
     let mut all = Vec::new();
     add(&mut all, "key", "each key", keys.collect());
-    add(&mut all, "team", "each team", of_teams(Series::Of(Account::Team)));
+    add(&mut all, "team", "each team", of_teams(Series::Team));
     let unsettled = "calls of each team that a provider may have charged, included in the other families";
     add(&mut all, "unsettled", unsettled, of_teams(Series::Unsettled));
+    all
+}
+
+/// Teams that are there, and their parts.
+fn breakdowns(observed: &Observed) -> Vec<(String, Arc<Breakdown>)> {
+    let all = observed.teams.iter().filter_map(|(name, seen)| {
+        let breakdown = observed.books.breakdowns.get(&seen.value.object.uid)?;
+        Some((name.to_string(), breakdown.clone()))
+    });
+    all.collect()
+}
+
+/// Users and models.
+fn parts(breakdowns: &[(String, Arc<Breakdown>)]) -> Vec<MetricFamily> {
+    let (mut users, mut models) = (Vec::new(), Vec::new());
+    for (team, breakdown) in breakdowns {
+        let team = ("team", team.clone());
+        for (user, totals) in &breakdown.users {
+            users.push((vec![team.clone(), ("user", user.clone())], *totals));
+        }
+        for (ModelAt { provider, backend, model }, totals) in &breakdown.models {
+            let at = [("model", model), ("provider", provider), ("backend", backend)];
+            let at = at.map(|(name, value)| (name, value.clone()));
+            models.push(([team.clone()].into_iter().chain(at).collect(), *totals));
+        }
+    }
+    let mut all = Vec::new();
+    add(&mut all, "user", "each end user of each team", users);
+    add(&mut all, "model", "each model of each team, at each backend", models);
     all
 }
 
@@ -109,7 +149,9 @@ mod tests {
     use crate::{books::TeamBooks, cluster::observed};
 
     fn text(observed: &Observed) -> String {
-        prometheus::TextEncoder::new().encode_to_string(&families(observed)).unwrap()
+        let mut all = families(observed);
+        all.extend(parts(&breakdowns(observed)));
+        prometheus::TextEncoder::new().encode_to_string(&all).unwrap()
     }
 
     #[test]
@@ -129,20 +171,31 @@ mod tests {
         let totals = |requests, pico| Totals { requests, tokens: 10, spent: PicoUsd::new(pico) };
         let books = TeamBooks {
             totals: BTreeMap::from([
-                (Series::Of(Account::Team), totals(3, 1_500_000_000_001)),
-                (Series::Of(Account::Key(Uid::new("K"))), totals(2, 180_000)),
-                (Series::Of(Account::Key(Uid::new("gone"))), totals(1, 1)),
+                (Series::Team, totals(3, 1_500_000_000_001)),
+                (Series::Key(Uid::new("K")), totals(2, 180_000)),
+                (Series::Key(Uid::new("gone")), totals(1, 1)),
                 (Series::Unsettled, totals(1, 2)),
             ]),
             money: BTreeMap::new(),
         };
         observed.books.teams.insert(Uid::new("T"), books);
+        let at = ["openai", "apps/route/one", "a \"model\""].map(str::to_owned);
+        let [provider, backend, model] = at;
+        let breakdown = Breakdown {
+            users: BTreeMap::from([("ada".to_owned(), totals(2, 7)), ("_other".to_owned(), totals(1, 8))]),
+            models: BTreeMap::from([(ModelAt { provider, backend, model }, totals(3, 15))]),
+        };
+        observed.books.breakdowns.insert(Uid::new("T"), Arc::new(breakdown));
         let found = text(&observed);
         for line in [
             "vectoll_cluster_key_requests_total{team=\"apps/team\",key=\"web/alice\"} 2",
             "vectoll_cluster_key_spend_usd_total{team=\"apps/team\",key=\"web/alice\"} 0.00000018",
             "vectoll_cluster_team_spend_usd_total{team=\"apps/team\"} 1.500000000001",
             "vectoll_cluster_unsettled_requests_total{team=\"apps/team\"} 1",
+            "vectoll_cluster_user_requests_total{team=\"apps/team\",user=\"ada\"} 2",
+            "vectoll_cluster_user_spend_usd_total{team=\"apps/team\",user=\"_other\"} 0.000000000008",
+            "vectoll_cluster_model_tokens_total{team=\"apps/team\",model=\"a \\\"model\\\"\",provider=\"openai\",\
+             backend=\"apps/route/one\"} 10",
         ] {
             assert!(found.lines().any(|found| found == line), "{line}\n{found}");
         }

@@ -81,7 +81,9 @@ fn tell(of: &ResourceRef, changed: &[&Condition]) {
 
 fn is_good(condition: &Condition) -> bool {
     match condition.kind {
-        ConditionType::Conflicted => condition.status == Status::False,
+        ConditionType::Conflicted | ConditionType::BudgetExceeded | ConditionType::BudgetWarning => {
+            condition.status == Status::False
+        }
         ConditionType::Programmed => condition.status != Status::False,
         ConditionType::Accepted
         | ConditionType::ResolvedRefs

@@ -77,7 +77,7 @@ mod tests {
 
     fn user(teams: &[&str]) -> User {
         let teams: Vec<Uid> = teams.iter().map(|team| Uid::new(team)).collect();
-        User::of("apps", &teams, [KeyHash::of(b"password")])
+        User::of("one", "apps", &teams, [KeyHash::of(b"password")])
     }
 
     fn wanted(teams: &[&str]) -> Wanted {

@@ -53,16 +53,21 @@ impl Logins {
     /// What goes into a namespace's config.
     pub fn of(&self, namespace: &str, now: Timestamp) -> NamespaceStore {
         match self {
-            Self::Given(access) => section(access, access.username.clone(), access.password.as_ref()),
+            Self::Given(access) => section(access, None, access.username.clone(), access.password.as_ref()),
             Self::PerNamespace { access, scope, master, rotation } => {
                 let Valid { current, previous: _ } = rotation.valid(master, namespace, now);
-                section(access, Some(store::user_name(scope, namespace)), Some(&current))
+                section(access, Some(scope), Some(store::user_name(scope, namespace)), Some(&current))
             }
         }
     }
 }
 
-fn section(access: &Access, username: Option<String>, password: Option<&Password>) -> NamespaceStore {
+fn section(
+    access: &Access,
+    scope: Option<&String>,
+    username: Option<String>,
+    password: Option<&Password>,
+) -> NamespaceStore {
     let Access { url, username: _, password: _, ca, on_failure } = access;
     let mut files = BTreeMap::new();
     let mut file = |name: &str, content: Option<&[u8]>| {
@@ -72,7 +77,14 @@ fn section(access: &Access, username: Option<String>, password: Option<&Password
     let password_file = file(PASSWORD_FILE, password.map(|password| password.reveal().as_bytes()));
     let ca_file = file(CA_FILE, ca.as_deref());
     NamespaceStore {
-        section: v1::Store { url: url.clone(), username, password_file, ca_file, on_failure: *on_failure },
+        section: v1::Store {
+            url: url.clone(),
+            scope: scope.cloned(),
+            username,
+            password_file,
+            ca_file,
+            on_failure: *on_failure,
+        },
         files,
     }
 }
@@ -101,6 +113,7 @@ mod tests {
             (section.username.as_deref(), section.password_file.as_deref()),
             (Some("admin"), Some("store.password"))
         );
+        assert_eq!(section.scope, None);
         assert_eq!((section.ca_file.as_deref(), section.on_failure), (Some("store.ca"), v1::OnStoreFailure::Closed));
         let expected = [("store.ca", b"PEM".to_vec()), ("store.password", b"hunter2".to_vec())];
         assert_eq!(files, expected.map(|(name, content)| (name.to_owned(), content)).into());
@@ -116,6 +129,7 @@ mod tests {
         };
         let apps = logins.of("apps", Timestamp::UNIX_EPOCH);
         assert_eq!(apps.section.username.as_deref(), Some("vectoll-ns-one:apps"));
+        assert_eq!(apps.section.scope.as_deref(), Some("one"));
         assert_ne!(apps.files, logins.of("shop", Timestamp::UNIX_EPOCH).files);
         assert!(!apps.files.values().any(|content| content == b"hunter2"));
         assert!(!format!("{apps:?}{:?}", access()).contains("hunter2"));

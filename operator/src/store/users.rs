@@ -34,13 +34,14 @@ pub enum Step {
 }
 
 impl User {
-    /// The user of a namespace whose keys belong to these Teams.
+    /// The user of a namespace whose keys belong to these Teams. The scope is the operator's.
     pub fn of<'a>(
+        scope: &str,
         namespace: &str,
         teams: impl IntoIterator<Item = &'a Uid>,
         passwords: impl IntoIterator<Item = KeyHash>,
     ) -> Self {
-        let own = pattern(&store::namespace_prefix(namespace));
+        let own = pattern(&store::namespace_prefix(Some(scope), namespace));
         let keys = teams.into_iter().map(|team| pattern(&store::team_prefix(team))).chain([own]).collect();
         Self { passwords: passwords.into_iter().collect(), keys }
     }
@@ -159,7 +160,7 @@ mod tests {
     use super::*;
 
     fn user(team: &str) -> User {
-        User::of("apps", [&Uid::new(team)], [KeyHash::of(b"password")])
+        User::of("one", "apps", [&Uid::new(team)], [KeyHash::of(b"password")])
     }
 
     /// As a server lists it: in another order, with what it says of all users.
@@ -179,7 +180,7 @@ mod tests {
         let rules = user("t1").rules();
         assert_eq!(rules.first().map(String::as_str), Some("reset"), "nothing of before stays");
         let patterns: Vec<&String> = rules.iter().filter(|word| word.starts_with('~')).collect();
-        assert_eq!(patterns, ["~vectoll:{ns:apps}:*", "~vectoll:{t1}:*"]);
+        assert_eq!(patterns, ["~vectoll:{ns:one:apps}:*", "~vectoll:{t1}:*"]);
         let all = rules.iter().position(|word| word == "-@all").unwrap();
         assert!(rules.iter().take(all).all(|word| !word.starts_with('+')));
         assert!(rules.iter().skip(all + 1).all(|word| word.starts_with('+') && !word.contains('@')));

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use vectoll_config::{ModelPattern, ObjectName, Uid, v1};
 use vectoll_crds::{ApiKeySpec, Rotation, UserPolicy};
 
-use super::{Fault, Faults, NOT_A_NAME, NOT_AN_ENTRY, is_entry, is_label, is_subdomain, limits};
+use super::{Fault, Faults, NOT_A_NAME, NOT_AN_ENTRY, Percent, is_entry, is_label, is_subdomain, limits};
 use crate::{inject::CONFIG_SECRET, world::Object};
 
 /// An ApiKey whose spec makes sense.
@@ -21,6 +21,7 @@ pub(crate) struct ValidKey {
     pub(crate) model_limits: Vec<v1::ModelLimits>,
     pub(crate) user_limits: v1::Limits,
     pub(crate) budget: Option<v1::Budget>,
+    pub(crate) warn_at: Option<Percent>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) suspended: bool,
     pub(crate) rotation: ValidRotation,
@@ -132,6 +133,7 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault
         model_limits: limits::model_limits(model_limits, &mut faults),
         user_limits: limits::limits("spec.userLimits", *user_limits, &mut faults),
         budget: limits::budget("spec.budget", budget.as_ref(), &mut faults),
+        warn_at: limits::warn_at(budget.as_ref(), &mut faults),
         expires_at: expires_at.as_ref().map(|time| time.0),
         suspended: *suspended,
         rotation,

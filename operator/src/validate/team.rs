@@ -3,7 +3,7 @@
 use vectoll_config::{ModelPattern, ObjectName, Uid, v1};
 use vectoll_crds::{AllowedNamespaces, OnStoreFailure, TeamSpec};
 
-use super::{Fault, Faults, is_label, limits, tags::valid_tags};
+use super::{Fault, Faults, Percent, is_label, limits, tags::valid_tags};
 use crate::world::Object;
 
 /// A Team whose spec makes sense.
@@ -18,6 +18,7 @@ pub(crate) struct ValidTeam {
     pub(crate) model_limits: Vec<v1::ModelLimits>,
     pub(crate) user_limits: v1::Limits,
     pub(crate) budget: Option<v1::Budget>,
+    pub(crate) warn_at: Option<Percent>,
     pub(crate) user_budget: Option<v1::Budget>,
     pub(crate) max_users: u32,
     pub(crate) on_store_failure: Option<v1::OnStoreFailure>,
@@ -62,6 +63,7 @@ pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<Fault>> {
         model_limits: limits::model_limits(model_limits, &mut faults),
         user_limits: limits::limits("spec.userLimits", *user_limits, &mut faults),
         budget: limits::budget("spec.budget", budget.as_ref(), &mut faults),
+        warn_at: limits::warn_at(budget.as_ref(), &mut faults),
         user_budget: limits::budget("spec.userBudget", user_budget.as_ref(), &mut faults),
         max_users: *max_users,
         on_store_failure: on_store_failure.map(|choice| match choice {

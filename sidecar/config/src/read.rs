@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use crate::{
     position::line_of,
+    store::is_scope,
     v1::{Config, Limits, Provider, Store},
 };
 
@@ -142,7 +143,11 @@ fn backend_fault(route: usize, backends: &[crate::v1::Backend]) -> Option<(Strin
 }
 
 fn store_fault(store: &Store) -> Option<(String, String)> {
-    let Store { url: _, username, password_file, ca_file, on_failure: _ } = store;
+    let Store { url: _, scope, username, password_file, ca_file, on_failure: _ } = store;
+    if scope.as_ref().is_some_and(|scope| !is_scope(scope)) {
+        let wanted = "must be up to 200 letters, digits, dots, dashes and underscores";
+        return Some(("store.scope".to_owned(), wanted.to_owned()));
+    }
     if username.is_some() && password_file.is_none() {
         return Some(("store.username".to_owned(), "needs passwordFile".to_owned()));
     }

@@ -3,6 +3,10 @@
 //! All keys of a Team share a hash tag, so that a decision over several of them is one script in one hash slot of a cluster,
 //! and a prefix, so that a user of the store can be held to its Teams.
 
+mod series;
+
+pub use series::{ModelAt, Quantity, Series};
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -16,7 +20,7 @@ const ROOT: &str = "vectoll:";
 const USER_ROOT: &str = "vectoll-ns-";
 
 /// What the users of one operator begin with; the namespace follows. Several operators may share a store: `scope` tells them
-/// apart. A colon ends it, which is in no scope, so that no scope's prefix is the beginning of another's.
+/// apart, and what their sidecars say of themselves ([`namespace_prefix`]). A colon ends it, which is in no scope, so that no scope's prefix is the beginning of another's.
 pub fn user_prefix(scope: &str) -> String {
     format!("{USER_ROOT}{scope}:")
 }
@@ -37,9 +41,14 @@ pub fn team_prefix(team: &Uid) -> String {
     format!("{ROOT}{{{team}}}:")
 }
 
-/// What all keys of a namespace begin with: what its sidecars say of themselves.
-pub fn namespace_prefix(namespace: &str) -> String {
-    format!("{ROOT}{{ns:{namespace}}}:")
+/// What all keys of a namespace begin with: what its sidecars say of themselves. The scope is its operator's: namespaces of one
+/// name in two clusters may share a store. None: whoever wrote the config has none, as outside a cluster. Neither scope nor
+/// namespace holds a colon, so no two share a prefix.
+pub fn namespace_prefix(scope: Option<&str>, namespace: &str) -> String {
+    match scope {
+        Some(scope) => format!("{ROOT}{{ns:{scope}:{namespace}}}:"),
+        None => format!("{ROOT}{{ns:{namespace}}}:"),
+    }
 }
 
 /// The commands that a sidecar's user needs, in the words of `ACL SETUSER`. Each says what for. Servers refuse what they do not
@@ -72,8 +81,8 @@ pub const SIDECAR_COMMANDS: &[&str] = &[
 ];
 
 /// The hash in which the sidecars of a namespace say what they serve by: a field for each sidecar, an [`Acknowledgement`].
-pub fn live_key(namespace: &str) -> String {
-    format!("{}live", namespace_prefix(namespace))
+pub fn live_key(scope: Option<&str>, namespace: &str) -> String {
+    format!("{}live", namespace_prefix(scope, namespace))
 }
 
 /// What a sidecar says of itself, every few seconds and after each change. Written `GENERATION TIME POD`.
@@ -99,9 +108,7 @@ impl Acknowledgement {
     }
 }
 
-/// The hash of a Team's spend in all, which only grows: a field `WHAT:r` for requests, `WHAT:t` for tokens, `WHAT:p` for
-/// pico-USD, where WHAT is `t` (the Team), `k:UID` (a key), `u:USER`, `m:PROVIDER|BACKEND|MODEL`, `unsettled`, or `estimated`.
-/// The families of Team, keys, users and models sum to the same; the last two are parts of it.
+/// The hash of a Team's spend in all, which only grows: the fields of each [`Series`].
 pub fn total_key(team: &Uid) -> String {
     format!("{}total", team_prefix(team))
 }
@@ -112,7 +119,8 @@ pub fn month_key(team: &Uid, month: &str) -> String {
 }
 
 /// The hash of a budget's money in one period, in pico-USD: `s` was spent, `r` is held by sidecars for calls to come, under way, or
-/// just settled; `h:SIDECAR` is each one's part of `r`. The account is `t` or `k:UID` (or `tu:USER`); the period as of
+/// just settled; `h:SIDECAR` is each one's part of `r`. Where a call found too little left, `x` is the limit that it was refused at
+/// and `y` what it needed; both go when there is room for it again. The account is `t` or `k:UID` (or `tu:USER`); the period as of
 /// [`period_name`].
 pub fn money_key(team: &Uid, account: &str, period: &str) -> String {
     format!("{}m:{account}:{period}", team_prefix(team))

@@ -70,6 +70,10 @@ pub enum Version {
 pub struct Store {
     /// Where it is, without credentials: see [`crate::StoreUrl`].
     pub url: StoreUrl,
+    /// What tells the namespaces of one operator from those of others that share the store: see
+    /// [`crate::store::namespace_prefix`]. Absent: nothing does, as outside a cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
     /// The user to log in as; absent: the default user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,

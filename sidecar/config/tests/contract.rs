@@ -52,6 +52,7 @@ fn errors_name_the_path_and_the_line() {
             refusal("    timeoutSeconds: 60", "    timeoutSeconds: 0"),
             refusal("rediss+sentinel://", "https://"),
             refusal("rediss+sentinel://", "rediss+sentinel://user:hunter2@"),
+            refusal("scope: vectoll-system.vectoll", "scope: vectoll-system:vectoll"),
             refusal("passwordFile: store.password", "passwordFile: ../password"),
             refusal("onFailure: Closed", "onFailure: Open"),
         ]

@@ -159,7 +159,7 @@ fn of_cache(route: &str, lasting: &Lasting) -> Backend {
 }
 
 fn compile_store(store: &v1::Store, files: &Files) -> Result<Place, CompileError> {
-    let v1::Store { url, username, password_file, ca_file, on_failure: _ } = store;
+    let v1::Store { url, scope, username, password_file, ca_file, on_failure: _ } = store;
     let file = |field: &str, name: &Option<String>| {
         let missing = |name: &String| CompileError {
             path: format!("store.{field}"),
@@ -175,7 +175,7 @@ fn compile_store(store: &v1::Store, files: &Files) -> Result<Place, CompileError
         })?),
     };
     let ca = file("caFile", ca_file)?.cloned();
-    Ok(Place { url: url.clone(), username: username.clone(), password, ca })
+    Ok(Place { url: url.clone(), scope: scope.clone(), username: username.clone(), password, ca })
 }
 
 fn compile_team(team: v1::Team, indexes: &HashMap<String, Arc<RouteIndex>>, on_failure: v1::OnStoreFailure) -> Team {

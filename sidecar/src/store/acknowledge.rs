@@ -5,7 +5,10 @@ use std::sync::Arc;
 use redis::{RedisResult, Script};
 use vectoll_config::store::live_key;
 
-use super::{connect::Connection, protocol::Identity};
+use super::{
+    connect::{Connection, Place},
+    protocol::Identity,
+};
 
 /// Writes one sidecar's word, with the time, and forgets those that were not heard of for a minute.
 const SCRIPT: &str = "
@@ -30,12 +33,13 @@ pub(super) struct Word {
 /// Says it.
 pub(super) async fn acknowledge(
     mut connection: Connection,
+    place: Arc<Place>,
     identity: Identity,
     word: Word,
     pod: Arc<str>,
 ) -> RedisResult<Word> {
     let script = Script::new(SCRIPT);
     let words = [identity.sidecar.to_string(), word.generation.to_string(), pod.to_string()];
-    connection.run(&script, &live_key(&word.namespace), &words).await?;
+    connection.run(&script, &live_key(place.scope.as_deref(), &word.namespace), &words).await?;
     Ok(word)
 }

@@ -22,6 +22,8 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 pub struct Place {
     /// Where it is.
     pub url: StoreUrl,
+    /// What tells this sidecar's namespace from those of its name elsewhere.
+    pub scope: Option<String>,
     /// Who logs in; none: the default user.
     pub username: Option<String>,
     /// The password, if there is one.
@@ -32,9 +34,10 @@ pub struct Place {
 
 impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { url, username, password: _, ca } = self;
+        let Self { url, scope, username, password: _, ca } = self;
         f.debug_struct("Place")
             .field("url", url)
+            .field("scope", scope)
             .field("username", username)
             .field("ca", &ca.is_some())
             .finish_non_exhaustive()

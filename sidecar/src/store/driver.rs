@@ -278,7 +278,7 @@ impl<'a> Line<'a> {
         }
         let Some(connection) = self.connection.clone() else { return (true, ACKNOWLEDGED_EVERY) };
         let Driver { identity, pod, .. } = self.driver;
-        self.acknowledging.spawn(acknowledge(connection, identity.clone(), word, pod.clone()));
+        self.acknowledging.spawn(acknowledge(connection, self.place.clone(), identity.clone(), word, pod.clone()));
         (false, ACKNOWLEDGED_EVERY)
     }
 

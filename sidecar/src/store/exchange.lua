@@ -251,7 +251,7 @@ local function claimed(account)
 end
 
 for _ = 1, number() do
-  local wishes, denied = {}, nil
+  local wishes, denied, refusal = {}, nil, nil
   for place = 1, number() do
     local kind, account, least, most, limit, period, ends = arg(), arg(), arg(), arg(), arg(), arg(), arg()
     local wish = {kind = kind, account = account}
@@ -261,9 +261,11 @@ for _ = 1, number() do
       local lh, ll = split(least)
       local mh, ml = split(most)
       local limit_high, limit_low = split(limit)
-      local sh, sl = split(redis.call('HGET', wish.key, 's'))
-      local rh, rl = split(redis.call('HGET', wish.key, 'r'))
-      wish.th, wish.tl = plus(sh, sl, rh, rl)
+      local spent, all_held, refused_of, refused = unpack(redis.call('HMGET', wish.key, 's', 'r', 'x', 'y'))
+      wish.refused_of, wish.refused = refused_of, refused
+      wish.limit_high, wish.limit_low = limit_high, limit_low
+      local sh, sl = split(spent)
+      wish.th, wish.tl = plus(sh, sl, split(all_held))
       local nh, nl = plus(wish.th, wish.tl, lh, ll)
       local over = ends ~= '' and tonumber(ends) <= now
       if over or less(limit_high, limit_low, nh, nl) then
@@ -271,6 +273,10 @@ for _ = 1, number() do
           local wait = -1
           if over then wait = 0 elseif ends ~= '' and not less(limit_high, limit_low, lh, ll) then wait = tonumber(ends) - now end
           denied = {0, place - 1, join(wish.th, wish.tl), wait}
+          -- A call that would fit into a whole budget finds none: that is told of. What nobody waits for is not, nor what never fits.
+          if not over and (lh > 0 or ll > 0) and not less(limit_high, limit_low, lh, ll) then
+            refusal = {wish.key, 'x', limit, 'y', least}
+          end
         end
       else
         local roh, rol = minus(limit_high, limit_low, nh, nl)
@@ -311,6 +317,7 @@ for _ = 1, number() do
     answer[#answer + 1] = {2}
   elseif denied then
     answer[#answer + 1] = denied
+    if refusal then redis.call('HSET', unpack(refusal)) end
   else
     local granted = {1}
     local until_slot = math.floor((now + life) / 1000)
@@ -319,6 +326,12 @@ for _ = 1, number() do
         local oh, ol = split(redis.call('HGET', wish.key, 'h:' .. sidecar))
         set_hold(wish.key, plus(oh, ol, wish.gh, wish.gl))
         keep(wish.key, wish.ends)
+        if wish.refused_of then
+          -- What was refused would have room beside this: others only held it for a while.
+          local ah, al = plus(wish.th, wish.tl, wish.gh, wish.gl)
+          ah, al = plus(ah, al, split(wish.refused))
+          if not less(wish.limit_high, wish.limit_low, ah, al) then redis.call('HDEL', wish.key, 'x', 'y') end
+        end
         granted[#granted + 1] = join(wish.gh, wish.gl)
         granted[#granted + 1] = join(plus(wish.th, wish.tl, wish.gh, wish.gl))
         granted[#granted + 1] = 0

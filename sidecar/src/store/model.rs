@@ -58,6 +58,16 @@ struct Mark {
 struct Purse {
     spent: PicoUsd,
     held: HashMap<Arc<str>, PicoUsd>,
+    refused: Option<Refusal>,
+}
+
+/// A call that found no money.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The limit that it was refused at.
+    pub limit: PicoUsd,
+    /// What it needed.
+    pub amount: PicoUsd,
 }
 
 /// Calls, tokens and pico-USD of a field of the ledger.
@@ -160,6 +170,11 @@ impl Model {
         purse.map_or((PicoUsd::ZERO, PicoUsd::ZERO), |purse| (purse.spent, purse.taken().minus(purse.spent)))
     }
 
+    /// The last call that a budget had no money for, unless there has been room for it since.
+    pub fn refusal(&self, account: &str, period: &str) -> Option<Refusal> {
+        self.purses.get(&(account.into(), period.into()))?.refused
+    }
+
     /// The totals of a field of the ledger.
     pub fn total(&self, field: &str) -> Totals {
         self.ledger.get(field).copied().unwrap_or_default()
@@ -218,7 +233,10 @@ impl Model {
         for (place, wish) in group.iter().enumerate() {
             match self.room(wish, now, sidecars) {
                 Ok(room) => rooms.push(room),
-                Err((taken, wait)) => return Answer::Denied { place, taken, wait },
+                Err((taken, wait)) => {
+                    self.note_refusal(wish, now);
+                    return Answer::Denied { place, taken, wait };
+                }
             }
         }
         let granted =
@@ -280,6 +298,17 @@ impl Model {
         }
     }
 
+    /// A call that would fit into a whole budget finds none: that is told of. What nobody waits for is not, nor what never fits.
+    fn note_refusal(&mut self, wish: &Wish, now: u64) {
+        if let Wished::Money { period, least, most: _, limit } = &wish.of
+            && period.end.is_none_or(|end| end > now)
+            && *least > PicoUsd::ZERO
+            && least <= limit
+        {
+            self.purse(&wish.account, period).refused = Some(Refusal { limit: *limit, amount: *least });
+        }
+    }
+
     fn grant(&mut self, identity: &Identity, wish: &Wish, room: &Room, now: u64, life: u64) -> Grant {
         let Room { granted, taken, reset } = *room;
         match &wish.of {
@@ -292,10 +321,13 @@ impl Model {
                 let claim = held.entry(identity.sidecar.clone()).or_default();
                 *claim = (claim.0 + granted, now + CLAIM_LIFE);
             }
-            Wished::Money { period, .. } => {
-                let held = &mut self.purse(&wish.account, period).held;
-                let held = held.entry(identity.sidecar.clone()).or_insert(PicoUsd::ZERO);
+            Wished::Money { period, limit, .. } => {
+                let purse = self.purse(&wish.account, period);
+                let held = purse.held.entry(identity.sidecar.clone()).or_insert(PicoUsd::ZERO);
                 *held = held.plus(PicoUsd::new(granted));
+                // What was refused would have room beside this: others only held it for a while.
+                let after = PicoUsd::new(taken).plus(PicoUsd::new(granted));
+                purse.refused = purse.refused.filter(|refused| after.plus(refused.amount) > *limit);
             }
         }
         Grant { amount: granted, taken: taken + granted, reset }
@@ -340,5 +372,25 @@ mod tests {
             model.money("t", "Total/UTC/0").0.pico()
         };
         assert_eq!([tell(0, 4), tell(0, 4), tell(7, 9), tell(4, 9), tell(4, 9)], [5, 5, 5, 10, 10]);
+    }
+
+    #[test]
+    fn a_refusal_is_noted_until_there_is_room_for_the_call() {
+        let mut model = Model::default();
+        let mut number = 0;
+        let mut wish = |model: &mut Model, sidecar: &str, held, least| {
+            number += 1;
+            let period = PeriodName { name: "Total/UTC/0".into(), end: None };
+            let pico = PicoUsd::new;
+            let of = Wished::Money { period, least: pico(least), most: pico(least), limit: pico(100) };
+            let groups = vec![vec![Wish { account: "t".into(), of }]];
+            let exchange = Exchange { number, holds: vec![money(held)], groups, ..Exchange::default() };
+            model.exchange(&server(), &Identity { sidecar: sidecar.into(), epoch: 1 }, &exchange);
+            model.refusal("t", "Total/UTC/0").map(|refusal| (refusal.limit.pico(), refusal.amount.pico()))
+        };
+        assert_eq!(wish(&mut model, "a", 90, 20), Some((100, 20)));
+        assert_eq!(wish(&mut model, "b", 0, 5), Some((100, 20)), "a smaller one says nothing about it");
+        assert_eq!(wish(&mut model, "b", 0, 101), Some((100, 20)), "what never fits says nothing of what is left");
+        assert_eq!(wish(&mut model, "a", 60, 5), None, "the others held it only for a while");
     }
 }

@@ -69,7 +69,7 @@ pub struct Claim {
 pub struct Entry {
     /// The calendar month in UTC, `2026-11`.
     pub month: Arc<str>,
-    /// What is counted: `k:UID`, `t`, `u:USER`, `m:MODEL`, and so on.
+    /// What is counted: a [`Series`](vectoll_config::store::Series) as text.
     pub field: Arc<str>,
     /// Calls.
     pub requests: u64,

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use vectoll_config::PicoUsd;
+use vectoll_config::{
+    PicoUsd,
+    store::{ModelAt, Series},
+};
 
 use super::protocol::{Entry, Money, Spend};
 use crate::{
@@ -26,8 +29,8 @@ pub(super) fn spend_of(from: u64, settled: &[Arc<Settled>]) -> Spend {
             sum.amount = sum.amount.plus(settlement.money);
         }
         let month: Arc<str> = intent.admitted_at.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y-%m").to_string().into();
-        for field in fields(intent, settlement.certainty) {
-            let field: Arc<str> = field.into();
+        for series in series(intent, settlement.certainty) {
+            let field: Arc<str> = series.to_string().into();
             let entry = entries.entry((month.clone(), field.clone())).or_insert(Entry {
                 month: month.clone(),
                 field,
@@ -43,17 +46,18 @@ pub(super) fn spend_of(from: u64, settled: &[Arc<Settled>]) -> Spend {
     Spend { from, to, charges: charges.into_values().collect(), entries: entries.into_values().collect() }
 }
 
-/// The fields of the ledger that a call counts in. Team, keys, users and models sum to the same.
-fn fields(intent: &Intent, certainty: Certainty) -> Vec<String> {
+/// What a call counts in.
+fn series(intent: &Intent, certainty: Certainty) -> Vec<Series> {
     let Intent { key, user, model, provider, backend, .. } = intent;
     // Where the provider refused, the model may be any word: with a wildcard route callers make it up.
     let model = if certainty == Certainty::Refused { OTHER } else { model };
-    let mut fields =
-        vec!["t".to_owned(), format!("k:{}", key.uid), format!("u:{user}"), format!("m:{provider}|{backend}|{model}")];
+    let model = ModelAt { provider: provider.to_string(), backend: backend.to_string(), model: model.to_owned() };
+    let mut series =
+        vec![Series::Team, Series::Key(key.uid.clone()), Series::User(user.to_string()), Series::Model(model)];
     match certainty {
         Certainty::Known | Certainty::Refused => {}
-        Certainty::Estimated => fields.push("estimated".to_owned()),
-        Certainty::Unsettled => fields.push("unsettled".to_owned()),
+        Certainty::Estimated => series.push(Series::Estimated),
+        Certainty::Unsettled => series.push(Series::Unsettled),
     }
-    fields
+    series
 }

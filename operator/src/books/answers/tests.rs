@@ -48,8 +48,8 @@ fn fields_are_those_that_sidecars_write() {
             ("vectoll:{T}:total", totals.split(' ').collect()),
             // In Berlin it is December.
             ("vectoll:{T}:month:2026-11", vec!["k:without:p"]),
-            ("vectoll:{T}:m:t:Total/UTC/0", vec!["s", "r"]),
-            ("vectoll:{T}:m:k:with:Daily/Europe/Berlin/1796079600", vec!["s", "r"]),
+            ("vectoll:{T}:m:t:Total/UTC/0", vec!["s", "r", "x"]),
+            ("vectoll:{T}:m:k:with:Daily/Europe/Berlin/1796079600", vec!["s", "r", "x"]),
         ]
     );
 }
@@ -60,14 +60,17 @@ fn what_was_never_written_is_nothing_and_what_is_no_number_is_unknown() {
     let asked = fields(&Uid::new("T"), &of, at("2026-12-31T12:00:00Z"));
     let mut books = TeamBooks::default();
     books.take(&asked[0], &texts(&["", "", "", "3", "40", "x"]));
-    books.take(&asked[1], &texts(&["1500000000000", ""]));
+    books.take(&asked[1], &texts(&["1500000000000", "", "25000000000000"]));
     assert_eq!(books.totals.get(&Series::Unsettled), Some(&Totals::default()));
-    assert_eq!(books.totals.get(&Series::Of(Account::Team)), None);
+    assert_eq!(books.totals.get(&Series::Team), None);
     let money = &books.money[&Account::Team];
     assert_eq!((money.spent.spent.to_string(), money.spent.held), ("1.50".to_owned(), PicoUsd::ZERO));
+    assert_eq!(money.spent.refused_at, Some("25".parse().unwrap()));
     assert_eq!(money.ends, Some(at("2027-01-01T00:00:00Z")));
+    books.take(&asked[1], &texts(&["1500000000000", "", ""]));
+    assert_eq!(books.money[&Account::Team].spent.refused_at, None);
     books.take(&asked[0], &texts(&["1", "2", "3", "3", "40", "500"]));
-    let totals = books.totals[&Series::Of(Account::Team)];
+    let totals = books.totals[&Series::Team];
     assert_eq!((totals.requests, totals.tokens, totals.spent), (3, 40, PicoUsd::new(500)));
     assert_eq!(books.totals[&Series::Unsettled].tokens, 2);
 }

@@ -3,27 +3,28 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as ApiCondition;
 use vectoll_config::ObjectName;
 
 use super::{
-    Action, BULK, Target, Troubles, Turn,
+    Action, BULK, Target, Troubles,
+    budgets::Purse,
     configs::{Configs, Undelivered},
     programmed::Programmed,
+    turns::turns,
 };
 use crate::{
-    books::Account,
+    books::{Account, Acknowledgements},
     cluster::{
         observed::Observed,
         spend,
-        status::{self, Change, NewStatus},
+        status::{self, Change},
     },
     judge::{Condition, ConditionType, Judgement, Status},
     world::Kind,
 };
 
 /// The reason of a key that has no value yet.
-const PENDING: &str = "SecretPending";
+pub(super) const PENDING: &str = "SecretPending";
 /// When to look again at what is on its way: acknowledgements are read as often.
 const SOON: SignedDuration = SignedDuration::from_secs(2);
 
@@ -51,6 +52,8 @@ pub(super) fn reports(
     let mut later = 0;
     let mut due: Option<Timestamp> = None;
     let mut look_again = |at: Timestamp| due = Some(due.map_or(at, |due| due.min(at)));
+    // Otherwise each sidecar holds a budget of its own, and nobody knows the sum.
+    let counts_together = observed.books.acknowledgements != Acknowledgements::Nowhere;
     let programmed = Programmed::new(observed, &configs.parts);
     let mut ready: BTreeMap<Kind, [usize; 2]> =
         [Kind::ApiKey, Kind::Team, Kind::ModelRoute].into_iter().map(|kind| (kind, [0; 2])).collect();
@@ -82,9 +85,16 @@ pub(super) fn reports(
                 let key = judgement.key(name);
                 let money = key.and_then(|resolved| {
                     let team = judgement.team(&resolved.key.team)?;
-                    observed.books.money(team, &Account::Key(resolved.key.uid.clone()))
+                    observed.books.money(&team.uid, &Account::Key(resolved.key.uid.clone()))
                 });
-                let spend = spend::told(present.and_then(|status| status.spend.as_ref()), money, now);
+                let stands = present.and_then(|status| status.spend.as_ref());
+                if let Some(budget) = key.and_then(|resolved| resolved.key.budget.as_ref()).filter(|_| counts_together)
+                {
+                    let warn_at = key.and_then(|resolved| resolved.key.warn_at);
+                    let purse = Purse { budget, warn_at, money, conditions, spent: stands };
+                    purse.tell(&mut found, now).into_iter().for_each(&mut look_again);
+                }
+                let spend = spend::told(stands, money, now);
                 let status = status::api_key(present, seen.value.generation, &found, key, &spend, now);
                 (of.uid.clone(), present.map(|status| &status.conditions), status)
             }
@@ -96,7 +106,14 @@ pub(super) fn reports(
                 }
                 let (of, present) = (&seen.value.object, seen.value.status.as_ref());
                 let money = observed.books.money(&of.uid, &Account::Team);
-                let spend = spend::told(present.and_then(|status| status.spend.as_ref()), money, now);
+                let stands = present.and_then(|status| status.spend.as_ref());
+                let team = judgement.team(name);
+                if let Some(budget) = team.and_then(|team| team.budget.as_ref()).filter(|_| counts_together) {
+                    let purse =
+                        Purse { budget, warn_at: team.and_then(|team| team.warn_at), money, conditions, spent: stands };
+                    purse.tell(&mut found, now).into_iter().for_each(&mut look_again);
+                }
+                let spend = spend::told(stands, money, now);
                 let status = status::team(present, seen.value.generation, &found, &spend, now);
                 (of.uid.clone(), present.map(|status| &status.conditions), status)
             }
@@ -124,9 +141,9 @@ pub(super) fn reports(
             Change::Write(status) => Some(status),
         };
         if let Some(status) = status.filter(|_| !is_new) {
-            let turned = turned(before.map(Vec::as_slice), &status);
+            let turns = turns(before.map(Vec::as_slice), &status);
             if actions.len() < BULK {
-                actions.push(Action::Report { of: of.clone(), uid, status, turned });
+                actions.push(Action::Report { of: of.clone(), uid, status, turns });
             } else {
                 later += 1;
             }
@@ -137,20 +154,6 @@ pub(super) fn reports(
 
 fn is_ready_now(condition: &Condition) -> bool {
     condition.kind == ConditionType::Ready && condition.status == Status::True
-}
-
-/// Whether a resource turned ready or lost it. What is not ready from the start is told as well.
-fn turned(before: Option<&[ApiCondition]>, status: &NewStatus) -> Option<Turn> {
-    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready")?;
-    let before = before.into_iter().flatten().find(|condition| condition.type_ == "Ready");
-    let is_ready = ready.status == "True";
-    let told = match before {
-        Some(before) => before.status != ready.status || (!is_ready && before.reason != ready.reason),
-        None => !is_ready,
-    };
-    // About to be made: nothing that anybody needs to hear of.
-    let worth_it = told && ready.reason != PENDING;
-    worth_it.then(|| Turn { ready: is_ready, reason: ready.reason.clone(), message: ready.message.clone() })
 }
 
 /// A key whose Secret should have been made by now.

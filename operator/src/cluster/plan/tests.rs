@@ -19,6 +19,7 @@ use crate::{
     store,
 };
 
+mod budgets;
 mod programmed;
 
 const NOW: &str = "2026-01-10T00:00:00Z";
@@ -80,17 +81,18 @@ struct Planner {
     prepared: Prepared,
     troubles: Troubles,
     store: Option<Delivery>,
+    now: Timestamp,
 }
 
 impl Planner {
     fn new(observed: Observed) -> Self {
-        Self { observed, prepared: Prepared::new(), troubles: Troubles::new(), store: None }
+        Self { observed, prepared: Prepared::new(), troubles: Troubles::new(), store: None, now: now() }
     }
 
     fn plan(&mut self) -> Plan {
         let world = self.observed.world();
-        let judgement = judge(&world, now());
-        plan(&self.observed, &world, &judgement, self.store.as_ref(), &mut self.prepared, &self.troubles, now())
+        let judgement = judge(&world, self.now);
+        plan(&self.observed, &world, &judgement, self.store.as_ref(), &mut self.prepared, &self.troubles, self.now)
     }
 
     /// Words of the actions, in order.

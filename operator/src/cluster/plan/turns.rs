@@ -1,0 +1,61 @@
+//! Turns: what of a status is an event as well.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as ApiCondition;
+
+use super::reports::PENDING;
+use crate::{cluster::status::NewStatus, condition::ConditionType};
+
+/// Something that had been so and is so no more, worth an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::cluster) struct Turn {
+    /// Whether it is one for the worse.
+    pub(in crate::cluster) warns: bool,
+    /// Why, in CamelCase.
+    pub(in crate::cluster) reason: String,
+    pub(in crate::cluster) message: String,
+}
+
+/// What turned between the conditions that stand there and those that are to.
+pub(super) fn turns(before: Option<&[ApiCondition]>, status: &NewStatus) -> Vec<Turn> {
+    let pair = |kind: ConditionType| {
+        let of_kind = |condition: &&ApiCondition| condition.type_ == kind.name();
+        let before = before.into_iter().flatten().find(of_kind);
+        Some((before, status.conditions.iter().find(of_kind)?))
+    };
+    let ready = pair(ConditionType::Ready).and_then(|(before, after)| ready(before, after));
+    let budgets = [ConditionType::BudgetExceeded, ConditionType::BudgetWarning].into_iter().filter_map(|kind| {
+        let (before, after) = pair(kind)?;
+        budget(before, after)
+    });
+    ready.into_iter().chain(budgets).collect()
+}
+
+/// A resource turned ready or lost it. What is not ready from the start is told as well.
+fn ready(before: Option<&ApiCondition>, after: &ApiCondition) -> Option<Turn> {
+    let is_ready = is_true(after);
+    let told = match before {
+        Some(before) => before.status != after.status || (!is_ready && before.reason != after.reason),
+        None => !is_ready,
+    };
+    // About to be made: nothing that anybody needs to hear of.
+    let worth_it = told && after.reason != PENDING;
+    worth_it.then(|| Turn {
+        warns: !is_ready,
+        reason: after.reason.clone(),
+        message: if is_ready { "It works".to_owned() } else { after.message.clone() },
+    })
+}
+
+/// A budget came to its end, or close to it; or it is not so any more. Told under the condition's name, which people look for.
+fn budget(before: Option<&ApiCondition>, after: &ApiCondition) -> Option<Turn> {
+    let (was, is) = (before.is_some_and(is_true), is_true(after));
+    (was != is).then(|| Turn {
+        warns: is,
+        reason: if is { after.type_.clone() } else { after.reason.clone() },
+        message: after.message.clone(),
+    })
+}
+
+fn is_true(condition: &ApiCondition) -> bool {
+    condition.status == "True"
+}
