@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use redis::{RedisResult, Script};
+use redis::RedisResult;
 use vectoll_config::store::live_key;
 
-use super::{connect::Connection, protocol::Identity};
+use super::{
+    connect::{Connection, Script},
+    protocol::Identity,
+};
 
 /// Writes one sidecar's word, with the time, and forgets those that were not heard of for a minute.
 const SCRIPT: &str = "

@@ -7,7 +7,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use redis::{RedisError, RedisResult, Script};
+use redis::{RedisError, RedisResult};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinSet},
@@ -19,7 +19,7 @@ use vectoll_config::{
 
 use super::{
     acknowledge::{Word, acknowledge},
-    connect::{Connection, PATIENCE, Place},
+    connect::{Connection, PATIENCE, Place, Script},
     metrics::StoreMetrics,
     protocol::{Exchange, Identity, Reply},
     script::{SCRIPT, Unreadable, decode, encode},
@@ -34,6 +34,10 @@ const LAST_PAUSE: Duration = Duration::from_secs(1);
 const MOST_SETTLEMENTS: usize = 1_000;
 /// How long a Team whose exchanges are refused is left alone.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+/// How long a Team is left alone whose part of a cluster is away.
+const PART_AWAY_PAUSE: Duration = Duration::from_millis(500);
+/// How long a cluster may answer nobody before it is connected to anew.
+const LONGEST_SILENCE: Duration = Duration::from_secs(3);
 /// When to look again though nothing is due.
 const IDLE: Duration = Duration::from_secs(5);
 
@@ -158,6 +162,8 @@ struct Line<'a> {
     /// When to connect again, after a failure.
     not_before: Instant,
     pause: Duration,
+    /// When the store answered last, or was connected to.
+    heard: Instant,
     /// The last failure, so that a lasting one is logged once.
     failing: Option<String>,
 }
@@ -177,6 +183,7 @@ impl<'a> Line<'a> {
             refusing: BTreeMap::new(),
             not_before: Instant::now(),
             pause: FIRST_PAUSE,
+            heard: Instant::now(),
             failing: None,
         }
     }
@@ -319,28 +326,39 @@ impl<'a> Line<'a> {
                 }
                 metrics.up.set(1);
                 self.pause = FIRST_PAUSE;
+                self.heard = Instant::now();
+                self.refusing.remove(team);
                 let known = leased.reply(team, identity, &reply, clock.now());
                 journal.acknowledged(team, known);
             }
             Err(error) => {
                 leased.lost(team, clock.now());
-                if error.is_the_connections() {
-                    self.failed(&error);
+                if !error.is_the_connections() {
+                    self.refused(team, &error, REFUSED_PAUSE);
+                } else if self.others_may_be_answered() {
+                    self.refused(team, &error, PART_AWAY_PAUSE);
                 } else {
-                    self.refused(team, &error);
+                    self.failed(&error);
                 }
             }
         }
     }
 
-    /// The store does not take what was said of one Team: that is no reason to be silent of the others.
-    fn refused(&mut self, team: &Uid, error: &ExchangeError) {
+    /// The store does not take what was said of one Team, or the part of it that has this Team is away: that is no reason to be
+    /// silent of the others.
+    fn refused(&mut self, team: &Uid, error: &ExchangeError, pause: Duration) {
         self.driver.metrics.exchanged(false);
         let words = error.to_string();
-        let before = self.refusing.insert(team.clone(), (words.clone(), Instant::now() + REFUSED_PAUSE));
+        let before = self.refusing.insert(team.clone(), (words.clone(), Instant::now() + pause));
         if before.is_none_or(|(before, _)| before != words) {
-            tracing::error!(%team, error = words, "the store refuses a Team's exchanges: its calls get shares, or are refused");
+            tracing::error!(%team, error = words, "the store takes nothing of this Team: its calls get shares, or are refused");
         }
+    }
+
+    /// Whether a failure says nothing of other Teams: each master of a cluster answers for its own. A cluster of which nobody has
+    /// answered for a while is connected to anew: all of its servers may have moved.
+    fn others_may_be_answered(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::has_parts) && self.heard.elapsed() < LONGEST_SILENCE
     }
 
     /// What is served by could not be said: it is tried again when it is due again.
@@ -348,7 +366,7 @@ impl<'a> Line<'a> {
         let policy = self.driver.policy.load();
         let word = Word { namespace: policy.namespace.clone(), generation: policy.generation };
         self.acknowledged = Some((word, Instant::now()));
-        if is_the_connections(error) {
+        if is_the_connections(error) && !self.others_may_be_answered() {
             self.connection = None;
         }
         tracing::warn!(%error, "the store was not told which config is served by");
@@ -356,6 +374,7 @@ impl<'a> Line<'a> {
 
     fn connected(&mut self, connection: Connection) {
         self.connection = Some(connection);
+        self.heard = Instant::now();
     }
 
     fn failed(&mut self, error: &ExchangeError) {
