@@ -11,6 +11,7 @@ mod memory;
 mod switch;
 mod users;
 mod window;
+mod worst;
 
 use std::{sync::Arc, time::Duration};
 

@@ -17,6 +17,7 @@
 //! before it is sent. The end of a call is never refused: what the disk does not take is owed to it and written first as soon
 //! as it can be; until then no call is sent.
 
+mod error;
 mod frame;
 mod identity;
 mod recent;
@@ -30,8 +31,7 @@ mod state;
 use std::{
     collections::HashMap,
     fs::File,
-    io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -46,6 +46,7 @@ use self::{
 };
 use crate::{counters::Used, ledger::Certainty, metrics::JournalMetrics};
 
+pub use error::{AppendError, OpenError};
 pub use frame::NotARecord;
 pub use identity::Identity;
 pub use record::{Intent, Kind, Named, Open, Record, Refine, Settled, Settlement, Void};
@@ -76,47 +77,6 @@ impl Options {
         let segment_bytes = (most_bytes / SEGMENTS).clamp(1, SEGMENT);
         Self { most_bytes, segment_bytes, retention, rotated: Arc::default() }
     }
-}
-
-/// Why a state folder's journal cannot be taken up.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Not readable or writable.
-    #[error("failed to use {path}: {source}")]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Not an identity.
-    #[error("{path} does not hold 32 hexadecimal digits: move it away if no store knows this sidecar")]
-    Identity {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The first records could not be written.
-    #[error(transparent)]
-    Append(#[from] AppendError),
-}
-
-/// Why a call cannot be sent: its intent could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum AppendError {
-    /// As large as it may become.
-    #[error("failed to write the journal: it has {bytes} bytes of at most {most}")]
-    Full {
-        /// Its size.
-        bytes: u64,
-        /// The most.
-        most: u64,
-    },
-    /// The disk does not take it.
-    #[error("failed to write the journal: {0}")]
-    Unavailable(#[source] io::Error),
-    /// There is no record of such a call.
-    #[error(transparent)]
-    NotARecord(#[from] NotARecord),
 }
 
 /// The proof that an intent is written. It must be settled or voided; lost, the call is unsettled after the next start.

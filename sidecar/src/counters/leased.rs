@@ -17,6 +17,9 @@ mod settle;
 #[cfg(test)]
 mod simulation;
 mod slots;
+mod standing;
+mod waiter;
+mod weigh;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -32,9 +35,7 @@ use vectoll_config::{
 
 pub(crate) use self::holding::{account_name, period_of};
 use self::session::{Outcome, Session};
-use super::{
-    Account, Ask, Charge, Denial, Exhausted, Holder, Open, Reserved, Retry, Spending, Standing, Used, users::Users,
-};
+use super::{Account, Ask, Charge, Denial, Holder, Open, Reserved, Spending, Standing, Used, users::Users};
 use crate::{
     clock::{Clock, Now},
     store::protocol::{Exchange, Identity, Reply, Spend},
@@ -210,9 +211,7 @@ impl Leased {
         // Read before the lock is taken: what is settled in between is held back by the session, and sent the next time.
         let known = self.table().session(team).link.spent_to;
         let spend = spend(known);
-        let mut exchange = self.table().session(team).exchange(spend, now);
-        exchange.most_users = u64::from(most_users);
-        exchange
+        self.table().session(team).exchange(spend, most_users, now)
     }
 
     /// The store's answer. Returns the last spend that it is known to have.
@@ -271,13 +270,7 @@ pub struct Pending {
 impl Pending {
     /// Waits for the store's word.
     pub async fn outcome(mut self) -> Result<super::Held, Denial> {
-        let gone = Denial {
-            scope: 0,
-            exhausted: Exhausted::Store,
-            limit: 0,
-            used: 0,
-            retry: Retry::After(Duration::from_secs(1)),
-        };
+        let gone = away::away(0);
         let Some(outcome) = self.outcome.as_mut() else { return Err(gone) };
         // Whoever speaks to the store ends every wait long before this. If that one is gone, nobody waits for ever.
         let Ok(outcome) = tokio::time::timeout(LONGEST_WAIT, outcome).await else { return Err(gone) };

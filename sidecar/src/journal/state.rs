@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fs::File,
-    io,
     path::PathBuf,
     sync::Arc,
 };
@@ -204,11 +203,5 @@ pub(super) fn reach<V: Default>(
         *last = number.max(*last);
     } else {
         *last(teams.entry(team.clone()).or_default()) = number;
-    }
-}
-
-impl From<io::Error> for AppendError {
-    fn from(source: io::Error) -> Self {
-        Self::Unavailable(source)
     }
 }

@@ -7,7 +7,8 @@ use vectoll_config::PicoUsd;
 use super::{
     holding::Holding,
     link::{Asked, Flight, Group},
-    session::{RATES, Session, Short, Shortage, signed},
+    session::{RATES, Session},
+    waiter::{Short, Shortage},
 };
 use crate::{
     clock::Now,
@@ -59,8 +60,9 @@ impl Session {
         due
     }
 
-    /// The next exchange. `spend`: what was settled since the last that the store is known to have.
-    pub(crate) fn exchange(&mut self, spend: Spend, now: Now) -> Exchange {
+    /// The next exchange. `spend`: what was settled since the last that the store is known to have; `most_users`: how many users
+    /// the ledger tells apart.
+    pub(crate) fn exchange(&mut self, spend: Spend, most_users: u32, now: Now) -> Exchange {
         if self.leaving {
             self.let_go(now);
         }
@@ -100,7 +102,7 @@ impl Session {
             asks_only,
             life: millis(self.terms.life),
             pause: millis(self.terms.pause),
-            most_users: 0,
+            most_users: u64::from(most_users),
             corrections,
             claims,
             spend,
@@ -113,22 +115,14 @@ impl Session {
     fn end_leases(&mut self, now: Now) {
         let store_ms = self.link.store_ms(now);
         let life = self.terms.life;
-        let mut ended = Vec::new();
+        self.end_chunks(now.elapsed, false);
         for (_, holding) in &mut self.holdings {
-            for rate in RATES {
-                let name = holding.name.clone();
-                let over = holding.pool(rate).end(now.elapsed, false);
-                ended.extend(over.into_iter().map(|(slot, left)| (name.clone(), rate, slot, left)));
-            }
             holding.slots.let_go(now.elapsed, life);
             for purse in &mut holding.purses {
                 if purse.is_over(store_ms) || now.elapsed.saturating_sub(purse.touched) >= life {
                     purse.free = PicoUsd::ZERO;
                 }
             }
-        }
-        for (name, rate, slot, left) in ended {
-            self.correct(&name, rate, slot, -signed(left));
         }
     }
 

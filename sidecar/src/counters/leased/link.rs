@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use super::session::{Shortage, Waiter};
+use super::waiter::{Shortage, Waiter};
 use crate::{clock::Now, store::protocol::Correction};
 
 /// How long the store keeps a claim of parallel requests; here a little less, for clocks that do not run alike.

@@ -8,7 +8,8 @@ use super::{
     exchange::{MARGIN, millis},
     link::{Asked, Flight, Group, Logged},
     pool::{Chunk, Refused, Told},
-    session::{Session, Short, Shortage, Waiter, retry_at, signed},
+    session::{Session, retry_at, signed},
+    waiter::{Short, Shortage, Waiter},
 };
 use crate::{
     clock::Now,

@@ -450,7 +450,7 @@ impl World {
         if due.is_none_or(|due| due > Duration::from_millis(now)) || now < sidecar.back_off {
             return;
         }
-        let exchange = session.exchange(spend, moment);
+        let exchange = session.exchange(spend, 1_000, moment);
         let number = (sidecar.epoch, exchange.number);
         sidecar.flying.push_back((number, exchange, None));
         let way = self.rng.u64(0..4);
