@@ -82,7 +82,7 @@ impl Session {
         };
         let (corrections, groups) =
             if asks_only { (Vec::new(), Vec::new()) } else { (self.corrections(now), self.groups(now)) };
-        let (claims, claimed) = self.claims();
+        let (claims, claimed) = self.claims(now.elapsed);
         let (holds, held) = self.holds(&spend, now);
         let wishes =
             groups.iter().map(|group| group.wishes.iter().filter_map(|it| self.wish(it, now)).collect()).collect();
@@ -136,17 +136,17 @@ impl Session {
             .collect()
     }
 
-    fn claims(&mut self) -> (Vec<Claim>, Vec<(usize, u64)>) {
+    fn claims(&mut self, now: Duration) -> (Vec<Claim>, Vec<(usize, u64)>) {
         let (mut claims, mut claimed) = (Vec::new(), Vec::new());
+        let valid = self.link.claims_hold(now);
         for (at, holding) in &mut self.holdings {
             let slots = &mut holding.slots;
-            // Calls that were admitted while the store was away are claimed, too.
-            slots.held = if slots.limit.is_some() { slots.held.max(slots.used) } else { 0 };
-            if slots.held == 0 && slots.told == Some(0) {
+            let count = slots.claim(valid);
+            if count == 0 && slots.told == Some(0) {
                 continue;
             }
-            claims.push(Claim { account: holding.name.clone(), count: slots.held });
-            claimed.push((at, slots.held));
+            claims.push(Claim { account: holding.name.clone(), count });
+            claimed.push((at, count));
         }
         (claims, claimed)
     }

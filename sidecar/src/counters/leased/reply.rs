@@ -244,10 +244,7 @@ impl Session {
                     }
                 }
             }
-            Short::Parallel => {
-                holding.slots.held += amount;
-                holding.slots.told = holding.slots.told.map(|told| told + amount);
-            }
+            Short::Parallel => holding.slots.granted(amount, asked.shortage.limit),
             Short::Money(at) => {
                 if let Some(purse) = holding.purses.get_mut(at) {
                     purse.free = purse.free.plus(PicoUsd::new(amount));

@@ -130,8 +130,7 @@ impl Session {
                     false => pool.take_from(Source::Unlimited, need, now.elapsed, slot),
                 }
             });
-            holding.slots.used += 1;
-            holding.slots.touched = now.elapsed;
+            holding.slots.begin(now.elapsed);
             holding.open += 1;
             let charge = scope.budget.and_then(|budget| {
                 let purse = holding.purse(&scope.account, budget, store_ms, now.elapsed);

@@ -116,7 +116,7 @@ impl Session {
     fn close(&mut self, held: &Held) {
         for taken in &held.taken {
             if let Some(holding) = self.holdings.get_mut(taken.holding) {
-                holding.slots.used = holding.slots.used.saturating_sub(1);
+                holding.slots.end();
                 holding.open = holding.open.saturating_sub(1);
             }
         }

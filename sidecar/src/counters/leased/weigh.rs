@@ -164,3 +164,48 @@ impl Scales {
         self.shortages.push(Shortage { scope: self.place, holding: self.at, of, need, limit });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+    use jiff::Timestamp;
+    use vectoll_config::{
+        Uid,
+        v1::{Limits, OnStoreFailure},
+    };
+
+    use super::*;
+    use crate::{
+        counters::{
+            Account, Scope,
+            leased::{TERMS, session::Reserved},
+        },
+        store::{Model, Server, protocol::Identity},
+    };
+
+    #[test]
+    fn claims_that_were_not_renewed_for_ten_seconds_let_nobody_through() {
+        let (mut session, mut store) = (Session::new(TERMS), Model::default());
+        let identity = Identity { sidecar: "a".into(), epoch: 1 };
+        let team = Uid::new("team");
+        let limits = Limits { parallel_requests: Some(4), ..Limits::default() };
+        let scopes = [Scope { account: Account::Team(team.clone()), limits, budget: None }];
+        let (tokens, money) = (1, PicoUsd::ZERO);
+        let ask = Ask { team: &team, scopes: &scopes, tokens, money, on_store_failure: OnStoreFailure::Closed };
+        let at = |ms: u64| Now {
+            elapsed: Duration::from_millis(ms),
+            wall: Timestamp::from_millisecond(1_790_000_000_000 + i64::try_from(ms).unwrap()).unwrap(),
+        };
+        let Reserved::Later(mut outcome) = session.reserve(&ask, at(0)) else { panic!("nothing is claimed yet") };
+        let exchange = session.exchange(Default::default(), 0, at(0));
+        let server = Server { run: "one".into(), uptime: 100, clock: 1_790_000_000_000 };
+        session.reply(&identity, &store.exchange(&server, &identity, &exchange), at(1));
+        // One for the call that waited, and one on top.
+        outcome.try_recv().unwrap().unwrap();
+        let Reserved::Now(Ok(held)) = session.reserve(&ask, at(9_000)) else { panic!("one more was claimed") };
+        session.give_back(held, at(9_001));
+        let late = session.reserve(&ask, at(11_000));
+        assert!(matches!(late, Reserved::Later(_)), "the store may have given it to others");
+    }
+}
