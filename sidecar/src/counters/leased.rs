@@ -33,12 +33,13 @@ use vectoll_config::{
     v1::{Budget, Limits},
 };
 
+pub(crate) use self::exchange::Batch;
 pub(crate) use self::holding::{account_name, period_of};
 use self::session::{Outcome, Session};
 use super::{Account, Ask, Charge, Denial, Holder, Open, Reserved, Spending, Standing, Used, users::Users};
 use crate::{
     clock::{Clock, Now},
-    store::protocol::{Exchange, Identity, Reply, Spend},
+    store::protocol::{Exchange, Identity, Reply},
 };
 
 /// Times of the lease protocol.
@@ -207,11 +208,11 @@ impl Leased {
     }
 
     /// The next exchange of a Team, with the spend beyond what the store is known to have.
-    pub(crate) fn exchange(&self, team: &Uid, most_users: u32, spend: impl FnOnce(u64) -> Spend, now: Now) -> Exchange {
+    pub(crate) fn exchange(&self, team: &Uid, most_users: u32, batch: impl FnOnce(u64) -> Batch, now: Now) -> Exchange {
         // Read before the lock is taken: what is settled in between is held back by the session, and sent the next time.
         let known = self.table().session(team).link.spent_to;
-        let spend = spend(known);
-        self.table().session(team).exchange(spend, most_users, now)
+        let batch = batch(known);
+        self.table().session(team).exchange(batch, most_users, now)
     }
 
     /// The store's answer. Returns the last spend that it is known to have.

@@ -20,6 +20,7 @@ use super::{
     script::SCRIPT,
     spend::spend_of,
 };
+use crate::counters::Batch;
 
 /// The first and the longest pause before another attempt to connect.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -178,8 +179,11 @@ impl<'a> Line<'a> {
             // What was settled long ago is read from files.
             let (of, from) = (team.clone(), leased.clone());
             let made = tokio::task::spawn_blocking(move || {
-                let spend = |known| spend_of(known, &journal.settled_after(&of, known, MOST_SETTLEMENTS));
-                from.exchange(&of, most_users, spend, clock.now())
+                let batch = |known| {
+                    let settled = journal.settled_after(&of, known, MOST_SETTLEMENTS);
+                    Batch { spend: spend_of(known, &settled), more: settled.len() == MOST_SETTLEMENTS }
+                };
+                from.exchange(&of, most_users, batch, clock.now())
             });
             let began = Instant::now();
             let exchanged = async {

@@ -20,6 +20,14 @@ const MOST_GROUPS: usize = 64;
 /// Leases end a little earlier here than in the store, for clocks that do not run alike.
 pub(super) const MARGIN: Duration = Duration::from_millis(10);
 
+/// Spend for one exchange.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) spend: Spend,
+    /// There is more than fits into one.
+    pub(crate) more: bool,
+}
+
 impl Session {
     /// When the next exchange is due, on this process's clock; none: when there is something to say. `spend`: there is spend
     /// that the store was not told.
@@ -36,7 +44,10 @@ impl Session {
         if self.link.soon {
             add(since(self.terms.least_pause));
         }
-        if spend || !self.pending.is_empty() {
+        if spend && self.link.more_spend {
+            // Company enough: a store that catches up is told as fast as it listens.
+            add(now);
+        } else if spend || !self.pending.is_empty() {
             add(since(self.terms.batch));
         }
         let mut active = self.link.away || !self.link.log.is_empty();
@@ -60,25 +71,26 @@ impl Session {
         due
     }
 
-    /// The next exchange. `spend`: what was settled since the last that the store is known to have; `most_users`: how many users
+    /// The next exchange. `batch`: what was settled since the last that the store is known to have; `most_users`: how many users
     /// the ledger tells apart.
-    pub(crate) fn exchange(&mut self, spend: Spend, most_users: u32, now: Now) -> Exchange {
+    pub(crate) fn exchange(&mut self, batch: Batch, most_users: u32, now: Now) -> Exchange {
         if self.leaving {
             self.let_go(now);
         }
         self.end_leases(now);
         self.link.soon = false;
         self.link.spend_waits = false;
+        self.link.more_spend = false;
         self.link.number += 1;
         self.link.sent_at = Some(now.elapsed);
         let asks_only = self.link.doubt.is_some();
         // Holds go with spend: what the store takes of the one it must take of the other. So nothing is told that may not be
         // taken, because the store has it already or does not have what is before it.
         let known = self.link.spent_to;
-        let spend = if asks_only || !self.link.knows_spend || spend.from != known {
-            Spend { from: known, to: known, ..Spend::default() }
+        let Batch { spend, more } = if asks_only || !self.link.knows_spend || batch.spend.from != known {
+            Batch { spend: Spend { from: known, to: known, ..Spend::default() }, more: false }
         } else {
-            spend
+            batch
         };
         let (corrections, groups) =
             if asks_only { (Vec::new(), Vec::new()) } else { (self.corrections(now), self.groups(now)) };
@@ -92,6 +104,7 @@ impl Session {
             sent: now.elapsed,
             corrections: corrections.clone(),
             spend_to: spend.to,
+            more,
             groups,
             claims: claimed,
             holds: held,
@@ -274,4 +287,39 @@ impl Session {
 
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        counters::leased::TERMS,
+        store::{Model, Server, protocol::Identity},
+    };
+
+    #[test]
+    fn spend_that_did_not_fit_follows_at_once_if_the_store_takes_it() {
+        let (mut session, mut store) = (Session::new(TERMS), Model::default());
+        let identity = Identity { sidecar: "a".into(), epoch: 1 };
+        let at = |ms| Now { elapsed: Duration::from_millis(ms), wall: Timestamp::UNIX_EPOCH };
+        let server = Server { run: "one".into(), uptime: 100, clock: 1_790_000_000_000 };
+        let mut tell = |session: &mut Session, ms: u64, from: u64, more: bool, arrives: bool| {
+            let spend = Spend { from, to: from + 10, ..Spend::default() };
+            let exchange = session.exchange(Batch { spend, more }, 0, at(ms));
+            let mut reply = store.exchange(&server, &identity, &exchange);
+            if !arrives {
+                reply.spent_to = from;
+            }
+            session.reply(&identity, &reply, at(ms + 1));
+            session.due(Duration::from_millis(ms + 2), true)
+        };
+        let (batch, at) = (TERMS.batch, |ms| Some(Duration::from_millis(ms)));
+        // The first one only learns what the store has.
+        assert_eq!(tell(&mut session, 1_000, 0, true, true), at(1_000).map(|at| at + batch));
+        assert_eq!(tell(&mut session, 2_000, 0, true, true), at(2_002), "at once");
+        assert_eq!(tell(&mut session, 3_000, 10, false, true), at(3_000).map(|at| at + batch), "that was all");
+        assert_eq!(tell(&mut session, 4_000, 20, true, false), at(4_000).map(|at| at + batch), "it was not taken");
+    }
 }

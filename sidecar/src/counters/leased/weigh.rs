@@ -179,7 +179,7 @@ mod tests {
     use crate::{
         counters::{
             Account, Scope,
-            leased::{TERMS, session::Reserved},
+            leased::{Batch, TERMS, session::Reserved},
         },
         store::{Model, Server, protocol::Identity},
     };
@@ -198,7 +198,7 @@ mod tests {
             wall: Timestamp::from_millisecond(1_790_000_000_000 + i64::try_from(ms).unwrap()).unwrap(),
         };
         let Reserved::Later(mut outcome) = session.reserve(&ask, at(0)) else { panic!("nothing is claimed yet") };
-        let exchange = session.exchange(Default::default(), 0, at(0));
+        let exchange = session.exchange(Batch::default(), 0, at(0));
         let server = Server { run: "one".into(), uptime: 100, clock: 1_790_000_000_000 };
         session.reply(&identity, &store.exchange(&server, &identity, &exchange), at(1));
         // One for the call that waited, and one on top.

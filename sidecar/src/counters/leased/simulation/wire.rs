@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use vectoll_config::PicoUsd;
 
-use super::world::{Event, Message, PATIENCE, SETTLED, World};
+use super::{
+    super::Batch,
+    world::{Event, Message, PATIENCE, SETTLED, World},
+};
 use crate::{
     counters::{Account, account_name, period_of},
     store::protocol::{Entry, Identity, Money, Spend},
@@ -56,7 +59,8 @@ impl World {
         if silent || due.is_none_or(|due| due > Duration::from_millis(now)) {
             return;
         }
-        let exchange = session.exchange(spend, 1_000, moment);
+        let more = sidecar.journal.last().is_some_and(|last| last.number > spend.to);
+        let exchange = session.exchange(Batch { spend, more }, 1_000, moment);
         let number = (sidecar.epoch, exchange.number);
         sidecar.flying.push_back((number, exchange, None));
         let way = self.rng.u64(0..4);
