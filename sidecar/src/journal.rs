@@ -27,9 +27,9 @@ mod replay;
 mod retention;
 mod segment;
 mod state;
+mod telling;
 
 use std::{
-    collections::HashMap,
     fs::File,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -37,10 +37,10 @@ use std::{
 };
 
 use tokio::sync::Notify;
-use vectoll_config::{PicoUsd, Uid};
+use vectoll_config::PicoUsd;
 
 use self::{
-    recent::{Part, Reader, Recent},
+    recent::{Reader, Recent},
     recover::{Recovered, recover},
     state::State,
 };
@@ -220,7 +220,7 @@ impl Journal {
                 !goes
             });
             // The time after the acknowledgement is kept while there is room for it: a full journal would refuse calls.
-            while state.bytes() > state.options.most_bytes / 2
+            while state.needs_room()
                 && state.sealed.front().is_some_and(|it| it.acknowledged.is_some() && it.last <= state.covered)
                 && let Some(oldest) = state.sealed.pop_front()
             {
@@ -246,41 +246,6 @@ impl Journal {
         if state.retention != retention {
             state.recent = Recent::after(state.next - 1);
             state.retention = retention;
-        }
-    }
-
-    /// The teams with settlements that the store does not have.
-    pub fn teams(&self) -> Vec<Uid> {
-        let state = self.state();
-        state.teams.iter().filter(|(_, team)| team.last > team.acknowledged).map(|(uid, _)| uid.clone()).collect()
-    }
-
-    /// The settlements of a team with a number after this one, in order, at most so many: recent ones from memory, older ones
-    /// from the segments. Reads files: for a thread that may wait. Only what is written is told, so that no restart books it
-    /// under another number.
-    pub fn settled_after(&self, team: &Uid, after: u64, most: usize) -> Vec<Arc<Settled>> {
-        let parts = {
-            let state = self.state();
-            if let Some(recent) = state.recent.of(team, after, most) {
-                return recent;
-            }
-            let may_have = |teams: &HashMap<Uid, u64>| teams.get(team).is_some_and(|&last| last > after);
-            let sealed = state.sealed.iter().filter(|segment| may_have(&segment.teams));
-            let mut parts: Vec<Part> =
-                sealed.map(|segment| Part { path: segment.path.clone(), bytes: segment.bytes }).collect();
-            if may_have(&state.tail.teams) {
-                parts.push(Part { path: state.tail.path.clone(), bytes: state.tail.bytes });
-            }
-            parts
-        };
-        self.reader.settled_after(&parts, team, after, most)
-    }
-
-    /// The store has a team's settlements up to this number. A smaller one than before takes that back: the store has lost
-    /// some, and gets them again.
-    pub fn acknowledged(&self, team: &Uid, upto: u64) {
-        if let Some(team) = self.state().teams.get_mut(team) {
-            team.acknowledged = upto;
         }
     }
 }

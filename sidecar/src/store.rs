@@ -8,6 +8,7 @@ mod acknowledge;
 mod ask;
 mod connect;
 mod driver;
+mod given_up;
 mod left_alone;
 mod line;
 mod metrics;

@@ -237,6 +237,16 @@ impl Leased {
         }
     }
 
+    /// Forgets a Team. False: a call of it is under way or waits.
+    pub(crate) fn forget(&self, team: &Uid) -> bool {
+        let mut table = self.table();
+        let busy = table.sessions.get(team).is_some_and(|it| it.open.calls > 0 || !it.waiters.is_empty());
+        if !busy {
+            table.sessions.remove(team);
+        }
+        !busy
+    }
+
     /// Whether something is held, or not told yet.
     pub(crate) fn has_more_to_say(&self) -> bool {
         self.table().sessions.values().any(Session::has_more_to_say)

@@ -56,6 +56,11 @@ impl State {
         self.sealed.iter().map(|segment| segment.bytes).sum::<u64>() + self.tail.bytes
     }
 
+    /// Whether it is half full.
+    pub(super) fn needs_room(&self) -> bool {
+        self.bytes() > self.options.most_bytes / 2
+    }
+
     /// Writes an intent and returns its number. The only record that may be refused: nothing has been sent yet.
     pub(super) fn intend(&mut self, intent: Arc<Intent>) -> Result<u64, AppendError> {
         self.try_intend(intent).inspect_err(|error| self.failed(error))

@@ -24,6 +24,14 @@ pub(super) enum ExchangeError {
 }
 
 impl ExchangeError {
+    /// Whether this user may not touch the Team's keys.
+    pub(super) fn is_forbidden(&self) -> bool {
+        match self {
+            Self::Redis(error) => error.code() == Some("NOPERM"),
+            Self::Unreadable(_) | Self::TooSlow | Self::Broken(_) => false,
+        }
+    }
+
     /// Whether another exchange would fail as well.
     pub(super) fn is_the_connections(&self) -> bool {
         match self {

@@ -15,6 +15,7 @@ use super::{
     ask::{ExchangeError, ask, is_the_connections},
     connect::{Connection, PATIENCE, Place, Script},
     driver::Driver,
+    given_up::{self, Verdict},
     left_alone::LeftAlone,
     protocol::Reply,
     script::SCRIPT,
@@ -29,6 +30,8 @@ const LAST_PAUSE: Duration = Duration::from_secs(1);
 const MOST_SETTLEMENTS: usize = 1_000;
 /// How long a Team whose exchanges are refused is left alone.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+/// How long reading may take what is given up: it is not asked for again before.
+const GIVING_UP: Duration = Duration::from_mins(10);
 /// How long a Team is left alone whose part of a cluster is away.
 const PART_AWAY_PAUSE: Duration = Duration::from_millis(500);
 /// How long a cluster may answer nobody before it is connected to anew.
@@ -216,6 +219,13 @@ impl<'a> Line<'a> {
                 leased.lost(team, clock.now());
                 if !error.is_the_connections() {
                     self.refused(team, &error, REFUSED_PAUSE);
+                    if error.is_forbidden() {
+                        match given_up::judge(self.driver, team, self.left_alone.so_far(team)) {
+                            Verdict::Kept => {}
+                            Verdict::Forgotten => self.left_alone.no_more(team),
+                            Verdict::GivenUp => drop(self.left_alone.leave(team, "given up", GIVING_UP)),
+                        }
+                    }
                 } else if self.others_may_be_answered() {
                     self.refused(team, &error, PART_AWAY_PAUSE);
                 } else {
