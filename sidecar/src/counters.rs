@@ -11,6 +11,7 @@ mod memory;
 mod switch;
 mod users;
 mod window;
+mod worst;
 
 pub(crate) use self::window::{Window, slot_of};
 
@@ -23,7 +24,7 @@ use vectoll_config::{
 
 use crate::store::protocol::Rate;
 
-pub(crate) use self::leased::{account_name, period_of};
+pub(crate) use self::leased::{Batch, account_name, period_of};
 pub use self::{
     charge::{Charge, Payer},
     leased::Leased,

@@ -17,6 +17,7 @@
 //! before it is sent. The end of a call is never refused: what the disk does not take is owed to it and written first as soon
 //! as it can be; until then no call is sent.
 
+mod error;
 mod frame;
 mod identity;
 mod recent;
@@ -26,26 +27,26 @@ mod replay;
 mod retention;
 mod segment;
 mod state;
+mod telling;
 
 use std::{
-    collections::HashMap,
     fs::File,
-    io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::sync::Notify;
-use vectoll_config::{PicoUsd, Uid};
+use vectoll_config::PicoUsd;
 
 use self::{
-    recent::{Part, Reader, Recent},
+    recent::{Reader, Recent},
     recover::{Recovered, recover},
     state::State,
 };
 use crate::{counters::Used, ledger::Certainty, metrics::JournalMetrics};
 
+pub use error::{AppendError, OpenError};
 pub use frame::NotARecord;
 pub use identity::Identity;
 pub use record::{Intent, Kind, Named, Open, Record, Refine, Settled, Settlement, Void};
@@ -76,47 +77,6 @@ impl Options {
         let segment_bytes = (most_bytes / SEGMENTS).clamp(1, SEGMENT);
         Self { most_bytes, segment_bytes, retention, rotated: Arc::default() }
     }
-}
-
-/// Why a state folder's journal cannot be taken up.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// Not readable or writable.
-    #[error("failed to use {path}: {source}")]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// Not an identity.
-    #[error("{path} does not hold 32 hexadecimal digits: move it away if no store knows this sidecar")]
-    Identity {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The first records could not be written.
-    #[error(transparent)]
-    Append(#[from] AppendError),
-}
-
-/// Why a call cannot be sent: its intent could not be written.
-#[derive(Debug, thiserror::Error)]
-pub enum AppendError {
-    /// As large as it may become.
-    #[error("failed to write the journal: it has {bytes} bytes of at most {most}")]
-    Full {
-        /// Its size.
-        bytes: u64,
-        /// The most.
-        most: u64,
-    },
-    /// The disk does not take it.
-    #[error("failed to write the journal: {0}")]
-    Unavailable(#[source] io::Error),
-    /// There is no record of such a call.
-    #[error(transparent)]
-    NotARecord(#[from] NotARecord),
 }
 
 /// The proof that an intent is written. It must be settled or voided; lost, the call is unsettled after the next start.
@@ -260,7 +220,7 @@ impl Journal {
                 !goes
             });
             // The time after the acknowledgement is kept while there is room for it: a full journal would refuse calls.
-            while state.bytes() > state.options.most_bytes / 2
+            while state.needs_room()
                 && state.sealed.front().is_some_and(|it| it.acknowledged.is_some() && it.last <= state.covered)
                 && let Some(oldest) = state.sealed.pop_front()
             {
@@ -286,41 +246,6 @@ impl Journal {
         if state.retention != retention {
             state.recent = Recent::after(state.next - 1);
             state.retention = retention;
-        }
-    }
-
-    /// The teams with settlements that the store does not have.
-    pub fn teams(&self) -> Vec<Uid> {
-        let state = self.state();
-        state.teams.iter().filter(|(_, team)| team.last > team.acknowledged).map(|(uid, _)| uid.clone()).collect()
-    }
-
-    /// The settlements of a team with a number after this one, in order, at most so many: recent ones from memory, older ones
-    /// from the segments. Reads files: for a thread that may wait. Only what is written is told, so that no restart books it
-    /// under another number.
-    pub fn settled_after(&self, team: &Uid, after: u64, most: usize) -> Vec<Arc<Settled>> {
-        let parts = {
-            let state = self.state();
-            if let Some(recent) = state.recent.of(team, after, most) {
-                return recent;
-            }
-            let may_have = |teams: &HashMap<Uid, u64>| teams.get(team).is_some_and(|&last| last > after);
-            let sealed = state.sealed.iter().filter(|segment| may_have(&segment.teams));
-            let mut parts: Vec<Part> =
-                sealed.map(|segment| Part { path: segment.path.clone(), bytes: segment.bytes }).collect();
-            if may_have(&state.tail.teams) {
-                parts.push(Part { path: state.tail.path.clone(), bytes: state.tail.bytes });
-            }
-            parts
-        };
-        self.reader.settled_after(&parts, team, after, most)
-    }
-
-    /// The store has a team's settlements up to this number. A smaller one than before takes that back: the store has lost
-    /// some, and gets them again.
-    pub fn acknowledged(&self, team: &Uid, upto: u64) {
-        if let Some(team) = self.state().teams.get_mut(team) {
-            team.acknowledged = upto;
         }
     }
 }

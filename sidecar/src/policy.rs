@@ -38,8 +38,8 @@ pub struct Policy {
     pub keys: HashMap<KeyHash, Credential>,
     /// All keys, once each.
     pub all_keys: Vec<Arc<Key>>,
-    /// All teams.
-    pub teams: Vec<Arc<Team>>,
+    /// All teams, by what their counts are kept under.
+    pub teams: HashMap<Uid, Arc<Team>>,
     /// Where all sidecars count together; none: this one counts alone.
     pub store: Option<Arc<Place>>,
     /// What the placeholder stands for; none: nothing, as outside a pod that names an ApiKey.

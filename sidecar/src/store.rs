@@ -2,11 +2,15 @@
 //!
 //! One exchange at a time tells the store what one sidecar has done for one Team and brings back what it may do
 //! ([`protocol`]). The store decides by a script ([`script`]); [`Model`] is the same in memory, which the simulation of
-//! [`crate::lease`] and the script's own tests hold it against. Names of keys are the contract's ([`vectoll_config::store`]).
+//! [`crate::counters::leased`] and the script's own tests hold it against. Names of keys are the contract's ([`vectoll_config::store`]).
 
 mod acknowledge;
+mod ask;
 mod connect;
 mod driver;
+mod given_up;
+mod left_alone;
+mod line;
 mod metrics;
 mod model;
 pub mod protocol;

@@ -1,5 +1,9 @@
 //! A real store: Debian's `redis-server` in a temporary folder, on a free port, with an append-only file that is written before
-//! each answer. It can be killed and started again where it was.
+//! each answer. It can be killed and started again where it was. Several of them make a cluster ([`redis_cluster`]), or a master and
+//! a replica behind Sentinels ([`sentinels`]).
+
+pub mod redis_cluster;
+pub mod sentinels;
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -83,9 +87,7 @@ impl Store {
     ) -> anyhow::Result<Self> {
         let folder =
             tempfile::Builder::new().prefix("vectoll-store-").tempdir().context("failed to create a folder")?;
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("failed to find a free port")?;
-        let port = free.local_addr()?.port();
-        drop(free);
+        let port = free_port()?;
         let mut all: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
         let mut ca = None;
         match transport {
@@ -194,6 +196,12 @@ impl Store {
     pub fn log(&self) -> String {
         self.process.as_ref().map(|process| process.log().end()).unwrap_or_default()
     }
+}
+
+/// A port that nobody listens on at this moment.
+pub fn free_port() -> anyhow::Result<u16> {
+    let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("failed to find a free port")?;
+    Ok(free.local_addr()?.port())
 }
 
 async fn connect(

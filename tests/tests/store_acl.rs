@@ -23,8 +23,8 @@ use vectoll_operator::{
     },
 };
 use vectoll_tests::{
-    pair::{poll, process::Process},
-    store::{PASSWORD, Store, Transport},
+    pair::poll,
+    store::{PASSWORD, Store, Transport, redis_cluster::RedisCluster, sentinels::Sentinels},
 };
 
 const SCOPE: &str = "vectoll-system.vectoll-operator";
@@ -319,32 +319,10 @@ async fn put_all_in_order(access: &Access, servers: usize) -> anyhow::Result<()>
     Ok(())
 }
 
-fn free_port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
-}
-
 #[tokio::test]
 async fn in_a_cluster_masters_and_replicas_get_the_users() -> anyhow::Result<()> {
-    let (mut stores, mut buses) = (Vec::new(), Vec::new());
-    for _ in 0..3 {
-        // By default it would be the port and ten thousand, which may be beyond the last one.
-        let bus = free_port()?.to_string();
-        let cluster = ["--cluster-enabled", "yes", "--cluster-port", &bus, "--masterauth", PASSWORD];
-        stores.push(Store::start_with(Transport::Plain, &cluster).await?);
-        buses.push(bus);
-    }
-    let [one, two, replica] = &stores[..] else { anyhow::bail!("three servers") };
-    let mut admin = one.admin().await?;
-    let () = ask(&mut admin, "CLUSTER ADDSLOTSRANGE 0 8191").await?;
-    let () = ask(&mut two.admin().await?, "CLUSTER ADDSLOTSRANGE 8192 16383").await?;
-    for (store, bus) in [two, replica].into_iter().zip(&buses[1..]) {
-        let () = ask(&mut admin, &format!("CLUSTER MEET 127.0.0.1 {} {bus}", store.address().port())).await?;
-    }
-    let id: String = ask(&mut admin, "CLUSTER MYID").await?;
-    poll::until("the replica", DEADLINE, async || {
-        Ok(ask::<()>(&mut replica.admin().await?, &format!("CLUSTER REPLICATE {id}")).await.ok())
-    })
-    .await?;
+    let cluster = RedisCluster::start(2, 1).await?;
+    let ([one, two], [replica]) = (&cluster.masters[..], &cluster.replicas[..]) else { anyhow::bail!("three servers") };
     let url = format!("redis+cluster://{}", two.address()).parse()?;
     poll::until("users on all servers", DEADLINE, async || {
         Ok(Some(put_all_in_order(&Access { url: StoreUrl::clone(&url), ..access(one) }, 3).await?))
@@ -356,28 +334,13 @@ async fn in_a_cluster_masters_and_replicas_get_the_users() -> anyhow::Result<()>
 
 #[tokio::test]
 async fn behind_sentinels_master_and_replicas_get_the_users() -> anyhow::Result<()> {
-    let master = Store::start().await?;
-    let port = master.address().port().to_string();
-    let replica =
-        Store::start_with(Transport::Plain, &["--replicaof", "127.0.0.1", &port, "--masterauth", PASSWORD]).await?;
-    let (folder, sentinel) = (tempfile::tempdir()?, free_port()?);
-    let file = folder.path().join("sentinel.conf");
-    std::fs::write(
-        &file,
-        format!(
-            "port {sentinel}\nbind 127.0.0.1\ndir {}\nsentinel monitor main 127.0.0.1 {port} 1\nsentinel auth-pass main {PASSWORD}\n",
-            folder.path().display()
-        ),
-    )?;
-    let mut command = std::process::Command::new("redis-server");
-    command.arg(&file).arg("--sentinel");
-    let watching = Process::spawn("redis-server", command, None)?;
-    let access = Access { url: format!("redis+sentinel://127.0.0.1:{sentinel}/main").parse()?, ..access(&master) };
-    // A Sentinel learns of replicas from the master, every ten seconds.
+    let sentinels = Sentinels::start(1).await?;
+    let [master, replica] = &sentinels.servers;
+    let access = Access { url: sentinels.url()?.parse()?, ..access(master) };
     poll::until("users on both servers", DEADLINE, async || Ok(Some(put_all_in_order(&access, 2).await?)))
         .await
-        .with_context(|| watching.log().end())?;
-    assert!(all_know(&[&master, &replica]).await);
+        .with_context(|| sentinels.log())?;
+    assert!(all_know(&[master, replica]).await);
     Ok(())
 }
 

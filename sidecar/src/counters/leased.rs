@@ -17,6 +17,9 @@ mod settle;
 #[cfg(test)]
 mod simulation;
 mod slots;
+mod standing;
+mod waiter;
+mod weigh;
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -30,14 +33,13 @@ use vectoll_config::{
     v1::{Budget, Limits},
 };
 
+pub(crate) use self::exchange::Batch;
 pub(crate) use self::holding::{account_name, period_of};
 use self::session::{Outcome, Session};
-use super::{
-    Account, Ask, Charge, Denial, Exhausted, Holder, Open, Reserved, Retry, Spending, Standing, Used, users::Users,
-};
+use super::{Account, Ask, Charge, Denial, Holder, Open, Reserved, Spending, Standing, Used, users::Users};
 use crate::{
     clock::{Clock, Now},
-    store::protocol::{Exchange, Identity, Reply, Spend},
+    store::protocol::{Exchange, Identity, Reply},
 };
 
 /// Times of the lease protocol.
@@ -206,13 +208,11 @@ impl Leased {
     }
 
     /// The next exchange of a Team, with the spend beyond what the store is known to have.
-    pub(crate) fn exchange(&self, team: &Uid, most_users: u32, spend: impl FnOnce(u64) -> Spend, now: Now) -> Exchange {
+    pub(crate) fn exchange(&self, team: &Uid, most_users: u32, batch: impl FnOnce(u64) -> Batch, now: Now) -> Exchange {
         // Read before the lock is taken: what is settled in between is held back by the session, and sent the next time.
         let known = self.table().session(team).link.spent_to;
-        let spend = spend(known);
-        let mut exchange = self.table().session(team).exchange(spend, now);
-        exchange.most_users = u64::from(most_users);
-        exchange
+        let batch = batch(known);
+        self.table().session(team).exchange(batch, most_users, now)
     }
 
     /// The store's answer. Returns the last spend that it is known to have.
@@ -235,6 +235,16 @@ impl Leased {
                 session.lost(now);
             }
         }
+    }
+
+    /// Forgets a Team. False: a call of it is under way or waits.
+    pub(crate) fn forget(&self, team: &Uid) -> bool {
+        let mut table = self.table();
+        let busy = table.sessions.get(team).is_some_and(|it| it.open.calls > 0 || !it.waiters.is_empty());
+        if !busy {
+            table.sessions.remove(team);
+        }
+        !busy
     }
 
     /// Whether something is held, or not told yet.
@@ -271,13 +281,7 @@ pub struct Pending {
 impl Pending {
     /// Waits for the store's word.
     pub async fn outcome(mut self) -> Result<super::Held, Denial> {
-        let gone = Denial {
-            scope: 0,
-            exhausted: Exhausted::Store,
-            limit: 0,
-            used: 0,
-            retry: Retry::After(Duration::from_secs(1)),
-        };
+        let gone = away::away(0);
         let Some(outcome) = self.outcome.as_mut() else { return Err(gone) };
         // Whoever speaks to the store ends every wait long before this. If that one is gone, nobody waits for ever.
         let Ok(outcome) = tokio::time::timeout(LONGEST_WAIT, outcome).await else { return Err(gone) };

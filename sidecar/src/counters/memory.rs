@@ -17,7 +17,7 @@ use vectoll_config::{
 };
 
 use self::count::{Count, tighten};
-use super::{Account, Ask, Charge, Denial, Open, Standing, Used, users::Users, window::slot_of};
+use super::{Account, Ask, Charge, Denial, Open, Standing, Used, users::Users, window::slot_of, worst::Worst};
 use crate::clock::Now;
 
 pub use remembered::Remembered;
@@ -86,20 +86,18 @@ impl Memory {
         }
         let since = table.sequence;
         let mut counts = Vec::with_capacity(ask.scopes.len());
-        let mut denied: Option<Denial> = None;
+        let mut worst = Worst::default();
         for (place, scope) in ask.scopes.iter().enumerate() {
             let id = table.id(&scope.account);
             let Some(count) = table.counts.get_mut(id) else { continue };
             count.advance(slot, scope, now.wall, since);
             counts.push(id);
             let longest = count.refusals(scope, ask, now).max_by_key(|denial| denial.retry);
-            if let Some(denial) = longest.map(|denial| Denial { scope: place, ..denial })
-                && denied.is_none_or(|worst| denial.retry > worst.retry)
-            {
-                denied = Some(denial);
+            if let Some(denial) = longest {
+                worst.add(Denial { scope: place, ..denial });
             }
         }
-        if let Some(denial) = denied {
+        if let Some(denial) = worst.told() {
             return Err(denial);
         }
         let mut charges = Vec::new();

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fs::File,
-    io,
     path::PathBuf,
     sync::Arc,
 };
@@ -55,6 +54,11 @@ impl State {
     /// All that the segments hold, in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.sealed.iter().map(|segment| segment.bytes).sum::<u64>() + self.tail.bytes
+    }
+
+    /// Whether it is half full.
+    pub(super) fn needs_room(&self) -> bool {
+        self.bytes() > self.options.most_bytes / 2
     }
 
     /// Writes an intent and returns its number. The only record that may be refused: nothing has been sent yet.
@@ -204,11 +208,5 @@ pub(super) fn reach<V: Default>(
         *last = number.max(*last);
     } else {
         *last(teams.entry(team.clone()).or_default()) = number;
-    }
-}
-
-impl From<io::Error> for AppendError {
-    fn from(source: io::Error) -> Self {
-        Self::Unavailable(source)
     }
 }

@@ -156,7 +156,7 @@ impl BookFamilies {
             Some((labels, &key.team.uid, Account::Key(key.uid.clone()), key.budget.as_ref()?))
         });
         self.budget(families, "key", keys.collect());
-        let teams = policy.teams.iter().filter_map(|team| {
+        let teams = policy.teams.values().filter_map(|team| {
             Some((vec![("team", &*team.name)], &team.uid, Account::Team(team.uid.clone()), team.budget.as_ref()?))
         });
         self.budget(families, "team", teams.collect());

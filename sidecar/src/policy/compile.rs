@@ -126,7 +126,7 @@ pub fn compile(
         }
         policy.all_keys.push(key);
     }
-    policy.teams = teams.into_values().collect();
+    policy.teams = teams.into_values().map(|team| (team.uid.clone(), team)).collect();
     // Found once for a config, not once for a call.
     policy.pod = own.map(|own| PodKey { name: own.name.to_string().into(), keyless: own.keyless, key: own_key });
     Ok(policy)
@@ -347,7 +347,7 @@ mod tests {
         let yaml = yaml.replace("routes: []", &format!("routes:{routes}"));
         let config = vectoll_config::read_v1(&yaml).unwrap();
         let policy = compile(config, &Files::new(), &lasting(), None).unwrap();
-        let index = policy.teams.first().unwrap().search.first().unwrap().clone();
+        let index = policy.teams.values().next().unwrap().search.first().unwrap().clone();
         let backend = |model: &str| index.route(model).unwrap().reachable().next().unwrap().clone();
         let provider = |model: &str| format!("{:?}", backend(model).provider);
         assert!(provider("bad").starts_with("Unusable"), "{}", provider("bad"));

@@ -1,12 +1,16 @@
 //! What a sidecar says of itself: that it is there, and which config it serves by.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use redis::{RedisResult, Script};
-use vectoll_config::store::live_key;
+use redis::RedisResult;
+use tokio::task::{JoinError, JoinSet};
+use vectoll_config::store::{ACKNOWLEDGED_EVERY, live_key};
 
 use super::{
-    connect::{Connection, Place},
+    connect::{Connection, Place, Script},
     protocol::Identity,
 };
 
@@ -30,10 +34,60 @@ pub(super) struct Word {
     pub(super) generation: u64,
 }
 
-/// Says it.
-pub(super) async fn acknowledge(
-    mut connection: Connection,
-    place: Arc<Place>,
+/// Whether it is to be said.
+pub(super) enum Due {
+    Now(Word),
+    /// Look again then.
+    Later(Duration),
+}
+
+/// Saying it every few seconds, and after each change.
+#[derive(Debug, Default)]
+pub(super) struct Acknowledging {
+    under_way: JoinSet<RedisResult<Word>>,
+    /// What was said last, and when.
+    last: Option<(Word, Instant)>,
+}
+
+impl Acknowledging {
+    /// Whether this is due. A config that is new rings, and so does the end of what is under way.
+    pub(super) fn due(&self, word: Word) -> Due {
+        if word.generation == 0 || !self.under_way.is_empty() {
+            return Due::Later(ACKNOWLEDGED_EVERY);
+        }
+        match &self.last {
+            Some((said, at)) if *said == word => match ACKNOWLEDGED_EVERY.saturating_sub(at.elapsed()) {
+                Duration::ZERO => Due::Now(word),
+                pause => Due::Later(pause),
+            },
+            Some(_) | None => Due::Now(word),
+        }
+    }
+
+    /// Begins to say it.
+    pub(super) fn say(
+        &mut self,
+        (connection, place): (Connection, Arc<Place>),
+        identity: Identity,
+        word: Word,
+        pod: Arc<str>,
+    ) {
+        self.under_way.spawn(acknowledge((connection, place), identity, word, pod));
+    }
+
+    /// What became of it; none: nothing is under way.
+    pub(super) async fn next(&mut self) -> Option<Result<RedisResult<Word>, JoinError>> {
+        self.under_way.join_next().await
+    }
+
+    /// It was said just now, or could not be: either way it is left alone for a while.
+    pub(super) fn said(&mut self, word: Word) {
+        self.last = Some((word, Instant::now()));
+    }
+}
+
+async fn acknowledge(
+    (mut connection, place): (Connection, Arc<Place>),
     identity: Identity,
     word: Word,
     pod: Arc<str>,

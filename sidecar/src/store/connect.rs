@@ -2,13 +2,11 @@
 
 use std::{fmt, time::Duration};
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, RedisError, RedisResult,
-    Script, TlsCertificates,
-    aio::{ConnectionLike, MultiplexedConnection},
-    cluster::ClusterClientBuilder,
-    cluster_async::ClusterConnection,
-    cmd,
+    AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
+    RedisResult, ServerErrorKind, TlsCertificates, aio::MultiplexedConnection, cluster::ClusterClientBuilder,
+    cluster_async::ClusterConnection, cmd,
 };
 use vectoll_config::{StoreUrl, Topology};
 
@@ -16,6 +14,9 @@ use super::script::Value;
 
 /// The longest that one answer may take, and the longest that connecting may.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How often a cluster may send a command on to another node: slots move.
+const REDIRECTIONS: u32 = 3;
 
 /// Where the store is, and who logs in. Its `Debug` shows no password.
 #[derive(Clone, PartialEq, Eq)]
@@ -57,26 +58,58 @@ impl Connection {
     /// Connects and logs in.
     pub(super) async fn open(place: &Place) -> RedisResult<Self> {
         match place.url.topology() {
-            Topology::Single { database } => one(place, place.url.hosts(), Some(*database)).await.map(Self::One),
-            Topology::Sentinel { master } => {
-                let (host, port) = master_of(place, master).await?;
-                one(place, &[(host, port)], Some(0)).await.map(Self::One)
+            Topology::Single { database } => {
+                let (host, port) = place.url.hosts().first().ok_or_else(|| wrong("no host"))?;
+                server(place, host, *port, Some(*database)).await.map(Self::One)
             }
+            Topology::Sentinel { master } => behind_sentinels(place, master).await.map(Self::One),
             Topology::Cluster => cluster(place).await.map(Self::Cluster),
+        }
+    }
+
+    /// Whether servers that are away take along only the Teams whose keys they have.
+    pub(super) fn has_parts(&self) -> bool {
+        match self {
+            Self::One(_) => false,
+            Self::Cluster(_) => true,
         }
     }
 
     /// Runs a script over the keys that begin with a prefix.
     pub(super) async fn run(&mut self, script: &Script, prefix: &str, words: &[String]) -> RedisResult<Value> {
-        let mut invocation = script.key(prefix);
-        for word in words {
-            invocation.arg(word);
+        let command = |name, script: &str| {
+            let mut command = cmd(name);
+            command.arg(script).arg(1).arg(prefix).arg(words);
+            command
+        };
+        match self.ask(&command("EVALSHA", &script.hash)).await {
+            // Sent whole, and to this server only: in a cluster it would be loaded into all of them, or not at all if one is away.
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                self.ask(&command("EVAL", script.text)).await
+            }
+            answered => answered,
         }
+    }
+
+    async fn ask(&mut self, command: &Cmd) -> RedisResult<Value> {
         let answer: redis::Value = match self {
-            Self::One(connection) => invocation.invoke_async(connection).await?,
-            Self::Cluster(connection) => invocation.invoke_async(connection).await?,
+            Self::One(connection) => command.query_async(connection).await?,
+            Self::Cluster(connection) => command.query_async(connection).await?,
         };
         Ok(value(answer))
+    }
+}
+
+/// A script, and what servers call it.
+#[derive(Debug)]
+pub(super) struct Script {
+    text: &'static str,
+    hash: String,
+}
+
+impl Script {
+    pub(super) fn new(text: &'static str) -> Self {
+        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
     }
 }
 
@@ -116,34 +149,67 @@ fn certificates(place: &Place) -> TlsCertificates {
     TlsCertificates { client_tls: None, root_cert: place.ca.clone() }
 }
 
-/// Connects to the first of the hosts that can be reached. Without a database: as nobody, to a Sentinel, whose logins are its own.
-async fn one(place: &Place, hosts: &[(String, u16)], database: Option<u16>) -> RedisResult<MultiplexedConnection> {
+/// Connects to one server. Without a database: as nobody, to a Sentinel, whose logins are its own.
+async fn server(place: &Place, host: &str, port: u16, database: Option<u16>) -> RedisResult<MultiplexedConnection> {
     let login = match database {
         Some(database) => login(place).set_db(i64::from(database)),
         None => RedisConnectionInfo::default().set_skip_set_lib_name(),
     };
     let settings =
         AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
-    let mut last = RedisError::from((redis::ErrorKind::InvalidClientConfig, "no host"));
-    for (host, port) in hosts {
-        let info = address(place, host, *port).into_connection_info()?.set_redis_settings(login.clone());
-        let client =
-            if place.url.tls() { Client::build_with_tls(info, certificates(place))? } else { Client::open(info)? };
-        match client.get_multiplexed_async_connection_with_config(&settings).await {
+    let info = address(place, host, port).into_connection_info()?.set_redis_settings(login);
+    let client = if place.url.tls() { Client::build_with_tls(info, certificates(place))? } else { Client::open(info)? };
+    client.get_multiplexed_async_connection_with_config(&settings).await
+}
+
+/// Connects to the master that Sentinels name (Redis documentation, "Guidelines for Redis clients with support for Redis
+/// Sentinel"). All of them are asked at once: one that is away must not keep the others' answers waiting.
+async fn behind_sentinels(place: &Place, master: &str) -> RedisResult<MultiplexedConnection> {
+    let asked = place.url.hosts().iter().map(|(host, port)| master_by(place, host, *port, master));
+    let mut asked: FuturesUnordered<_> = asked.collect();
+    let mut tried = Vec::new();
+    let mut last = wrong("no Sentinel");
+    while let Some(named) = asked.next().await {
+        let named = match named {
+            Ok(named) if tried.contains(&named) => continue,
+            Ok(named) => named,
+            Err(error) => {
+                last = error;
+                continue;
+            }
+        };
+        match master_at(place, &named.0, named.1).await {
             Ok(connection) => return Ok(connection),
             Err(error) => last = error,
         }
+        tried.push(named);
     }
     Err(last)
 }
 
-/// The address of a master, by the first Sentinel that knows (Redis documentation, "Guidelines for Redis clients with support
-/// for Redis Sentinel").
-async fn master_of(place: &Place, master: &str) -> RedisResult<(String, u16)> {
-    let mut sentinel = one(place, place.url.hosts(), None).await?;
-    cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(master).query_async(&mut sentinel).await
+async fn master_by(place: &Place, host: &str, port: u16, master: &str) -> RedisResult<(String, u16)> {
+    let mut sentinel = server(place, host, port, None).await?;
+    let named: Option<(String, u16)> =
+        cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(master).query_async(&mut sentinel).await?;
+    named.ok_or_else(|| wrong("a Sentinel does not know this master"))
 }
 
+/// Connects to a server that Sentinels call the master, if it says so too: a Sentinel may not have heard of a failover.
+async fn master_at(place: &Place, host: &str, port: u16) -> RedisResult<MultiplexedConnection> {
+    let mut connection = server(place, host, port, Some(0)).await?;
+    let info: String = cmd("INFO").arg("replication").query_async(&mut connection).await?;
+    if info.lines().any(|line| line.trim_end() == "role:master") {
+        Ok(connection)
+    } else {
+        Err(wrong("a Sentinel names a server that is no master"))
+    }
+}
+
+fn wrong(what: &'static str) -> RedisError {
+    RedisError::from((ErrorKind::Client, what))
+}
+
+/// Connects to a cluster: to those of its nodes that are there, found by the first that answers.
 async fn cluster(place: &Place) -> RedisResult<ClusterConnection> {
     let login = login(place);
     let nodes =
@@ -153,12 +219,11 @@ async fn cluster(place: &Place) -> RedisResult<ClusterConnection> {
     let mut builder = ClusterClientBuilder::new(nodes.collect::<RedisResult<Vec<_>>>()?)
         .connection_timeout(PATIENCE)
         .response_timeout(PATIENCE)
-        .retries(1);
+        .retries(REDIRECTIONS);
     if place.url.tls() {
         builder = builder.certs(certificates(place));
     }
-    let mut connection = builder.build()?.get_async_connection().await?;
-    // It connects when it is used first: here, so that a store that is away is known to be.
-    connection.req_packed_command(&cmd("PING")).await?;
-    Ok(connection)
+    // Connected when one node has said who has which slots. Nothing is asked of all masters: one that is away would be missed by
+    // Teams that have nothing to do with it.
+    builder.build()?.get_async_connection().await
 }

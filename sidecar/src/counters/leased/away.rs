@@ -8,10 +8,13 @@ use std::time::Duration;
 
 use vectoll_config::{PicoUsd, v1::OnStoreFailure};
 
-use super::session::{Outcome, RATES, Session, Waiter, exhausted, rate_of};
+use super::{
+    session::{Outcome, RATES, Session, exhausted, rate_of},
+    waiter::Waiter,
+};
 use crate::{
     clock::Now,
-    counters::{Ask, Denial, Exhausted, Retry},
+    counters::{Ask, Denial, Exhausted, Retry, worst::Worst},
 };
 
 /// When to come back to a store that does not answer.
@@ -42,12 +45,7 @@ impl Session {
     fn weigh_share(&mut self, ask: &Ask<'_>, sidecars: u64, now: Now) -> Option<Denial> {
         let (store_ms, slot) = self.link.time(now);
         let valid = self.link.claims_hold(now.elapsed);
-        let mut denied: Option<Denial> = None;
-        let mut deny = |denial: Denial| {
-            if denied.is_none_or(|worst| denial.retry > worst.retry) {
-                denied = Some(denial);
-            }
-        };
+        let mut worst = Worst::default();
         for (place, scope) in ask.scopes.iter().enumerate() {
             let at = self.holding_of(&scope.account);
             let Some(holding) = self.holdings.get_mut(at) else { continue };
@@ -61,21 +59,27 @@ impl Session {
                 }
                 match pool.own.wait(Duration::from_millis(store_ms), share, need) {
                     Some(Duration::ZERO) => {}
-                    Some(wait) => deny(Denial {
+                    Some(wait) => worst.add(Denial {
                         scope: place,
                         exhausted: exhausted(rate),
                         limit: share,
                         used: pool.own.sum(),
                         retry: Retry::After(wait),
                     }),
-                    None => deny(away(place)),
+                    None => worst.add(away(place)),
                 }
             }
             if let Some(limit) = scope.limits.parallel_requests {
                 let slots = &holding.slots;
                 if slots.available(valid) == 0 && slots.used >= limit / sidecars {
                     let used = slots.used;
-                    deny(Denial { scope: place, exhausted: Exhausted::Parallel, limit, used, retry: Retry::WhenFree });
+                    worst.add(Denial {
+                        scope: place,
+                        exhausted: Exhausted::Parallel,
+                        limit,
+                        used,
+                        retry: Retry::WhenFree,
+                    });
                 }
             }
             if let Some(budget) = scope.budget {
@@ -89,11 +93,11 @@ impl Session {
                     purse.free = purse.free.plus(PicoUsd::new(budget.limit.minus(taken).pico() / sidecars));
                 }
                 if purse.free < ask.money {
-                    deny(away(place));
+                    worst.add(away(place));
                 }
             }
         }
-        denied
+        worst.told()
     }
 }
 

@@ -7,7 +7,8 @@ use vectoll_config::PicoUsd;
 use super::{
     holding::Holding,
     link::{Asked, Flight, Group},
-    session::{RATES, Session, Short, Shortage, signed},
+    session::{RATES, Session},
+    waiter::{Short, Shortage},
 };
 use crate::{
     clock::Now,
@@ -18,6 +19,14 @@ use crate::{
 const MOST_GROUPS: usize = 64;
 /// Leases end a little earlier here than in the store, for clocks that do not run alike.
 pub(super) const MARGIN: Duration = Duration::from_millis(10);
+
+/// Spend for one exchange.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    pub(crate) spend: Spend,
+    /// There is more than fits into one.
+    pub(crate) more: bool,
+}
 
 impl Session {
     /// When the next exchange is due, on this process's clock; none: when there is something to say. `spend`: there is spend
@@ -35,7 +44,10 @@ impl Session {
         if self.link.soon {
             add(since(self.terms.least_pause));
         }
-        if spend || !self.pending.is_empty() {
+        if spend && self.link.more_spend {
+            // Company enough: a store that catches up is told as fast as it listens.
+            add(now);
+        } else if spend || !self.pending.is_empty() {
             add(since(self.terms.batch));
         }
         let mut active = self.link.away || !self.link.log.is_empty();
@@ -59,28 +71,30 @@ impl Session {
         due
     }
 
-    /// The next exchange. `spend`: what was settled since the last that the store is known to have.
-    pub(crate) fn exchange(&mut self, spend: Spend, now: Now) -> Exchange {
+    /// The next exchange. `batch`: what was settled since the last that the store is known to have; `most_users`: how many users
+    /// the ledger tells apart.
+    pub(crate) fn exchange(&mut self, batch: Batch, most_users: u32, now: Now) -> Exchange {
         if self.leaving {
             self.let_go(now);
         }
         self.end_leases(now);
         self.link.soon = false;
         self.link.spend_waits = false;
+        self.link.more_spend = false;
         self.link.number += 1;
         self.link.sent_at = Some(now.elapsed);
         let asks_only = self.link.doubt.is_some();
         // Holds go with spend: what the store takes of the one it must take of the other. So nothing is told that may not be
         // taken, because the store has it already or does not have what is before it.
         let known = self.link.spent_to;
-        let spend = if asks_only || !self.link.knows_spend || spend.from != known {
-            Spend { from: known, to: known, ..Spend::default() }
+        let Batch { spend, more } = if asks_only || !self.link.knows_spend || batch.spend.from != known {
+            Batch { spend: Spend { from: known, to: known, ..Spend::default() }, more: false }
         } else {
-            spend
+            batch
         };
         let (corrections, groups) =
             if asks_only { (Vec::new(), Vec::new()) } else { (self.corrections(now), self.groups(now)) };
-        let (claims, claimed) = self.claims();
+        let (claims, claimed) = self.claims(now.elapsed);
         let (holds, held) = self.holds(&spend, now);
         let wishes =
             groups.iter().map(|group| group.wishes.iter().filter_map(|it| self.wish(it, now)).collect()).collect();
@@ -90,6 +104,7 @@ impl Session {
             sent: now.elapsed,
             corrections: corrections.clone(),
             spend_to: spend.to,
+            more,
             groups,
             claims: claimed,
             holds: held,
@@ -100,7 +115,7 @@ impl Session {
             asks_only,
             life: millis(self.terms.life),
             pause: millis(self.terms.pause),
-            most_users: 0,
+            most_users: u64::from(most_users),
             corrections,
             claims,
             spend,
@@ -113,22 +128,14 @@ impl Session {
     fn end_leases(&mut self, now: Now) {
         let store_ms = self.link.store_ms(now);
         let life = self.terms.life;
-        let mut ended = Vec::new();
+        self.end_chunks(now.elapsed, false);
         for (_, holding) in &mut self.holdings {
-            for rate in RATES {
-                let name = holding.name.clone();
-                let over = holding.pool(rate).end(now.elapsed, false);
-                ended.extend(over.into_iter().map(|(slot, left)| (name.clone(), rate, slot, left)));
-            }
             holding.slots.let_go(now.elapsed, life);
             for purse in &mut holding.purses {
                 if purse.is_over(store_ms) || now.elapsed.saturating_sub(purse.touched) >= life {
                     purse.free = PicoUsd::ZERO;
                 }
             }
-        }
-        for (name, rate, slot, left) in ended {
-            self.correct(&name, rate, slot, -signed(left));
         }
     }
 
@@ -142,17 +149,17 @@ impl Session {
             .collect()
     }
 
-    fn claims(&mut self) -> (Vec<Claim>, Vec<(usize, u64)>) {
+    fn claims(&mut self, now: Duration) -> (Vec<Claim>, Vec<(usize, u64)>) {
         let (mut claims, mut claimed) = (Vec::new(), Vec::new());
+        let valid = self.link.claims_hold(now);
         for (at, holding) in &mut self.holdings {
             let slots = &mut holding.slots;
-            // Calls that were admitted while the store was away are claimed, too.
-            slots.held = if slots.limit.is_some() { slots.held.max(slots.used) } else { 0 };
-            if slots.held == 0 && slots.told == Some(0) {
+            let count = slots.claim(valid);
+            if count == 0 && slots.told == Some(0) {
                 continue;
             }
-            claims.push(Claim { account: holding.name.clone(), count: slots.held });
-            claimed.push((at, slots.held));
+            claims.push(Claim { account: holding.name.clone(), count });
+            claimed.push((at, count));
         }
         (claims, claimed)
     }
@@ -280,4 +287,39 @@ impl Session {
 
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{
+        counters::leased::TERMS,
+        store::{Model, Server, protocol::Identity},
+    };
+
+    #[test]
+    fn spend_that_did_not_fit_follows_at_once_if_the_store_takes_it() {
+        let (mut session, mut store) = (Session::new(TERMS), Model::default());
+        let identity = Identity { sidecar: "a".into(), epoch: 1 };
+        let at = |ms| Now { elapsed: Duration::from_millis(ms), wall: Timestamp::UNIX_EPOCH };
+        let server = Server { run: "one".into(), uptime: 100, clock: 1_790_000_000_000 };
+        let mut tell = |session: &mut Session, ms: u64, from: u64, more: bool, arrives: bool| {
+            let spend = Spend { from, to: from + 10, ..Spend::default() };
+            let exchange = session.exchange(Batch { spend, more }, 0, at(ms));
+            let mut reply = store.exchange(&server, &identity, &exchange);
+            if !arrives {
+                reply.spent_to = from;
+            }
+            session.reply(&identity, &reply, at(ms + 1));
+            session.due(Duration::from_millis(ms + 2), true)
+        };
+        let (batch, at) = (TERMS.batch, |ms| Some(Duration::from_millis(ms)));
+        // The first one only learns what the store has.
+        assert_eq!(tell(&mut session, 1_000, 0, true, true), at(1_000).map(|at| at + batch));
+        assert_eq!(tell(&mut session, 2_000, 0, true, true), at(2_002), "at once");
+        assert_eq!(tell(&mut session, 3_000, 10, false, true), at(3_000).map(|at| at + batch), "that was all");
+        assert_eq!(tell(&mut session, 4_000, 20, true, false), at(4_000).map(|at| at + batch), "it was not taken");
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use super::session::{Shortage, Waiter};
+use super::waiter::{Shortage, Waiter};
 use crate::{clock::Now, store::protocol::Correction};
 
 /// How long the store keeps a claim of parallel requests; here a little less, for clocks that do not run alike.
@@ -25,6 +25,8 @@ pub(super) struct Flight {
     pub(super) corrections: Vec<Correction>,
     /// The last number of spend in it.
     pub(super) spend_to: u64,
+    /// There was more than fitted into it.
+    pub(super) more: bool,
     pub(super) groups: Vec<Group>,
     /// Holdings and what was claimed in them.
     pub(super) claims: Vec<(usize, u64)>,
@@ -85,6 +87,8 @@ pub(super) struct Link {
     answered: Option<Duration>,
     /// Spend was settled since the last exchange.
     pub(super) spend_waits: bool,
+    /// The store has taken spend just now, and there is more of it.
+    pub(super) more_spend: bool,
     /// Something is wished for before the next regular exchange.
     pub(super) soon: bool,
     clock: Option<StoreClock>,

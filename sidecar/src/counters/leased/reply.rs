@@ -8,7 +8,8 @@ use super::{
     exchange::{MARGIN, millis},
     link::{Asked, Flight, Group, Logged},
     pool::{Chunk, Refused, Told},
-    session::{Session, Short, Shortage, Waiter, retry_at, signed},
+    session::{Session, retry_at, signed},
+    waiter::{Short, Shortage, Waiter},
 };
 use crate::{
     clock::Now,
@@ -32,7 +33,7 @@ impl Session {
             self.link.flight = Some(flight);
             return self.lost(now);
         }
-        let Flight { number, asks_only, sent, corrections, spend_to, groups, claims, holds } = flight;
+        let Flight { number, asks_only, sent, corrections, spend_to, more, groups, claims, holds } = flight;
         self.link.answered(sent, reply.now);
         if self.link.run.as_ref() != Some(&reply.run) {
             self.doubt_claims();
@@ -48,6 +49,8 @@ impl Session {
         self.link.knows_spend = true;
         self.compare(before, number, asks_only, corrections);
         self.link.spent_to = reply.spent_to;
+        // Not if it was not taken: whatever keeps it from being taken is not in a hurry.
+        self.link.more_spend = more && reply.spent_to == spend_to;
         for (_, holding) in &mut self.holdings {
             for purse in &mut holding.purses {
                 purse.known(reply.spent_to);
@@ -243,10 +246,7 @@ impl Session {
                     }
                 }
             }
-            Short::Parallel => {
-                holding.slots.held += amount;
-                holding.slots.told = holding.slots.told.map(|told| told + amount);
-            }
+            Short::Parallel => holding.slots.granted(amount, asked.shortage.limit),
             Short::Money(at) => {
                 if let Some(purse) = holding.purses.get_mut(at) {
                     purse.free = purse.free.plus(PicoUsd::new(amount));

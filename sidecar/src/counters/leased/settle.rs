@@ -73,22 +73,29 @@ impl Session {
 
     /// Lets go of everything that no call has.
     pub(crate) fn let_go(&mut self, now: Now) {
-        let mut ended = Vec::new();
+        self.end_chunks(now.elapsed, true);
         for (_, holding) in &mut self.holdings {
-            for rate in RATES {
-                let name = holding.name.clone();
-                let over = holding.pool(rate).end(now.elapsed, true);
-                ended.extend(over.into_iter().map(|(slot, left)| (name.clone(), rate, slot, left)));
-            }
             holding.slots.held = holding.slots.held.min(holding.slots.used);
             for purse in &mut holding.purses {
                 purse.free = PicoUsd::ZERO;
             }
         }
+        self.link.soon = true;
+    }
+
+    /// Ends leases of windows that are over, or all of them: what is left of them is taken out of the windows.
+    pub(super) fn end_chunks(&mut self, now: Duration, all: bool) {
+        let mut ended = Vec::new();
+        for (_, holding) in &mut self.holdings {
+            for rate in RATES {
+                let name = holding.name.clone();
+                let over = holding.pool(rate).end(now, all);
+                ended.extend(over.into_iter().map(|(slot, left)| (name.clone(), rate, slot, left)));
+            }
+        }
         for (name, rate, slot, left) in ended {
             self.correct(&name, rate, slot, -signed(left));
         }
-        self.link.soon = true;
     }
 
     /// Undoes a reservation: the call was never made.
@@ -109,7 +116,7 @@ impl Session {
     fn close(&mut self, held: &Held) {
         for taken in &held.taken {
             if let Some(holding) = self.holdings.get_mut(taken.holding) {
-                holding.slots.used = holding.slots.used.saturating_sub(1);
+                holding.slots.end();
                 holding.open = holding.open.saturating_sub(1);
             }
         }

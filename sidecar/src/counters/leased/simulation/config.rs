@@ -1,0 +1,154 @@
+//! Who is limited to what, and the edits of it.
+
+use fastrand::Rng;
+use vectoll_config::{
+    ModelPattern, PicoUsd, Uid, ZoneName,
+    v1::{Budget, Limits, Period},
+};
+
+use super::world::{Event, PRICE, World};
+use crate::counters::{Account, account_name};
+
+/// Keys, users and models of the one Team. A call is of one of each.
+pub(super) const KEYS: usize = 2;
+pub(super) const USERS: usize = 3;
+pub(super) const MODELS: usize = 2;
+/// The Team, keys, users, users of each key, and models.
+pub(super) const ACCOUNTS: usize = 1 + KEYS + USERS + KEYS * USERS + MODELS;
+
+pub(super) fn team() -> Uid {
+    Uid::new("team")
+}
+
+/// All accounts. A place in here is what an account is called in the simulation.
+pub(super) fn accounts() -> Vec<Account> {
+    let key = |key: usize| Uid::new(&format!("key-{key}"));
+    let user = |user: usize| format!("user-{user}").into();
+    let mut all = vec![Account::Team(team())];
+    all.extend((0..KEYS).map(|k| Account::Key(key(k))));
+    all.extend((0..USERS).map(|u| Account::TeamUser(team(), user(u))));
+    all.extend((0..KEYS * USERS).map(|n| Account::KeyUser(key(n / USERS), user(n % USERS))));
+    let model = |m: usize| ModelPattern::try_from(format!("model-{m}")).unwrap();
+    all.extend((0..MODELS).map(|m| Account::TeamModel(team(), model(m))));
+    all
+}
+
+/// The accounts that a call counts in.
+pub(super) fn accounts_of(key: usize, user: usize, model: usize) -> [usize; 5] {
+    let users = 1 + KEYS;
+    let of_keys = users + USERS;
+    [1 + key, 0, users + user, of_keys + key * USERS + user, of_keys + KEYS * USERS + model]
+}
+
+pub(super) fn account_named(name: &str) -> usize {
+    accounts().iter().position(|account| *account_name(account) == *name).unwrap()
+}
+
+/// What is asked for all accounts, at one time.
+#[derive(Clone, Debug)]
+pub(super) struct Config {
+    pub(super) limits: Vec<Limits>,
+    pub(super) budgets: Vec<Option<Budget>>,
+    /// When it was in force no more anywhere, by the store's clock: no sidecar serves by it, and no call that came under it waits.
+    pub(super) left: Option<u64>,
+}
+
+fn budget(rng: &mut Rng) -> Budget {
+    Budget {
+        limit: PicoUsd::new(rng.u64(2_000..60_000) * PRICE),
+        period: if rng.bool() { Period::Daily } else { Period::Total },
+        time_zone: ZoneName::try_from("UTC".to_owned()).unwrap(),
+    }
+}
+
+impl Config {
+    pub(super) fn any(rng: &mut Rng) -> Self {
+        // In some schedules no window is limited: nothing else makes a call wait that the claims at hand let through.
+        let windows = rng.u8(0..4) > 0;
+        let limits = |rng: &mut Rng, at: usize| {
+            let of_team = at == 0;
+            Limits {
+                requests_per_minute: (windows && rng.bool()).then(|| rng.u64(20..400)),
+                tokens_per_minute: (windows && (of_team || rng.bool())).then(|| rng.u64(500..20_000)),
+                parallel_requests: ((of_team && !windows) || rng.bool()).then(|| rng.u64(2..12)),
+            }
+        };
+        // All accounts are limited in some schedules, and the Team alone in others.
+        let crowded = rng.bool();
+        let mut config = Self { limits: Vec::new(), budgets: Vec::new(), left: None };
+        for at in 0..ACCOUNTS {
+            let limited = at == 0 || (crowded && rng.u8(0..3) > 0);
+            config.limits.push(if limited { limits(rng, at) } else { Limits::default() });
+            // Only these have budgets.
+            let pays = limited && at < 1 + KEYS + USERS && rng.bool();
+            config.budgets.push(pays.then(|| budget(rng)));
+        }
+        config
+    }
+
+    /// Edits one number of one account.
+    fn edit(&mut self, rng: &mut Rng) {
+        let at = if rng.bool() { 0 } else { rng.usize(0..ACCOUNTS) };
+        let other = |rng: &mut Rng, limit: Option<u64>, usual: std::ops::Range<u64>| match (limit, rng.u8(0..5)) {
+            (None, _) => Some(rng.u64(usual)),
+            (Some(_), 0) => None,
+            (Some(limit), 1 | 2) => Some(limit.saturating_mul(rng.u64(2..5))),
+            (Some(limit), _) => Some((limit / rng.u64(2..5)).max(1)),
+        };
+        let limits = &mut self.limits[at];
+        match rng.u8(0..4) {
+            0 => limits.requests_per_minute = other(rng, limits.requests_per_minute, 20..400),
+            1 => limits.tokens_per_minute = other(rng, limits.tokens_per_minute, 500..20_000),
+            2 => limits.parallel_requests = other(rng, limits.parallel_requests, 2..12),
+            _ if at < 1 + KEYS + USERS => {
+                let limit = self.budgets[at].as_ref().map(|budget| budget.limit.pico() / PRICE);
+                let limit = other(rng, limit, 2_000..60_000);
+                self.budgets[at] = limit.map(|limit| {
+                    let had = self.budgets[at].take().unwrap_or_else(|| budget(rng));
+                    Budget { limit: PicoUsd::new(limit * PRICE), ..had }
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+impl World {
+    /// Publishes an edit. Sidecars take it up at moments of their own.
+    pub(super) fn edit(&mut self) {
+        let mut config = self.configs.last().unwrap().clone();
+        for _ in 0..self.rng.usize(1..4) {
+            config.edit(&mut self.rng);
+        }
+        self.configs.push(config);
+        let version = self.configs.len() - 1;
+        for at in 0..self.sidecars.len() {
+            let way = self.rng.u64(0..3_000);
+            self.add(self.now + way, Event::Apply(at, version));
+        }
+    }
+
+    /// A sidecar serves by a version of the config from now on.
+    pub(super) fn apply(&mut self, at: usize, version: usize) {
+        let config = &mut self.sidecars[at].config;
+        *config = version.max(*config);
+    }
+
+    /// Notes which versions are in force no more.
+    pub(super) fn note_left(&mut self) {
+        let oldest = |sidecar: &super::world::Sidecar| {
+            let waiting = sidecar.waiting.iter().map(|waiting| waiting.config);
+            sidecar.session.is_some().then(|| waiting.chain([sidecar.config]).min()).flatten()
+        };
+        let oldest = self.sidecars.iter().filter_map(oldest).min().unwrap_or(self.configs.len() - 1);
+        let at = self.store_ms();
+        for config in self.configs[..oldest].iter_mut().filter(|config| config.left.is_none()) {
+            config.left = Some(at);
+        }
+    }
+
+    /// The versions that were in force somewhere after a moment of the store's time.
+    pub(super) fn in_force_since(&self, since: u64) -> impl Iterator<Item = &Config> {
+        self.configs.iter().filter(move |config| config.left.is_none_or(|left| left > since))
+    }
+}

@@ -1,0 +1,57 @@
+//! What a store is told of the journal, and what it has of it.
+
+use std::{collections::HashMap, sync::Arc};
+
+use vectoll_config::Uid;
+
+use super::{Journal, Settled, recent::Part, retention::Progress};
+
+impl Journal {
+    /// The teams with settlements that the store does not have.
+    pub fn teams(&self) -> Vec<Uid> {
+        let state = self.state();
+        state.teams.iter().filter(|(_, team)| team.last > team.acknowledged).map(|(uid, _)| uid.clone()).collect()
+    }
+
+    /// The settlements of a team with a number after this one, in order, at most so many: recent ones from memory, older ones
+    /// from the segments. Reads files: for a thread that may wait. Only what is written is told, so that no restart books it
+    /// under another number.
+    pub fn settled_after(&self, team: &Uid, after: u64, most: usize) -> Vec<Arc<Settled>> {
+        let parts = {
+            let state = self.state();
+            if let Some(recent) = state.recent.of(team, after, most) {
+                return recent;
+            }
+            let may_have = |teams: &HashMap<Uid, u64>| teams.get(team).is_some_and(|&last| last > after);
+            let sealed = state.sealed.iter().filter(|segment| may_have(&segment.teams));
+            let mut parts: Vec<Part> =
+                sealed.map(|segment| Part { path: segment.path.clone(), bytes: segment.bytes }).collect();
+            if may_have(&state.tail.teams) {
+                parts.push(Part { path: state.tail.path.clone(), bytes: state.tail.bytes });
+            }
+            parts
+        };
+        self.reader.settled_after(&parts, team, after, most)
+    }
+
+    /// The settlements of a team that the store is not known to have: those after the first number, up to the second one. None:
+    /// it has all.
+    pub fn untold(&self, team: &Uid) -> Option<(u64, u64)> {
+        let state = self.state();
+        let Progress { last, acknowledged } = *state.teams.get(team)?;
+        (last > acknowledged).then_some((acknowledged, last))
+    }
+
+    /// Whether it is half full, so that what is kept without need goes.
+    pub fn needs_room(&self) -> bool {
+        self.state().needs_room()
+    }
+
+    /// The store has a team's settlements up to this number. A smaller one than before takes that back: the store has lost
+    /// some, and gets them again.
+    pub fn acknowledged(&self, team: &Uid, upto: u64) {
+        if let Some(team) = self.state().teams.get_mut(team) {
+            team.acknowledged = upto;
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The conversation with the store at one place: an exchange for each Team when it is due, one at a time for each.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use redis::{RedisError, RedisResult};
+use tokio::task::JoinSet;
+use vectoll_config::{Uid, store::ACKNOWLEDGED_EVERY};
+
+use super::{
+    acknowledge::{Acknowledging, Due, Word},
+    ask::{ExchangeError, ask, is_the_connections},
+    connect::{Connection, PATIENCE, Place, Script},
+    driver::Driver,
+    given_up::{self, Verdict},
+    left_alone::LeftAlone,
+    protocol::Reply,
+    script::SCRIPT,
+    spend::spend_of,
+};
+use crate::counters::Batch;
+
+/// The first and the longest pause before another attempt to connect.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// Settlements in one exchange.
+const MOST_SETTLEMENTS: usize = 1_000;
+/// How long a Team whose exchanges are refused is left alone.
+const REFUSED_PAUSE: Duration = Duration::from_secs(5);
+/// How long reading may take what is given up: it is not asked for again before.
+const GIVING_UP: Duration = Duration::from_mins(10);
+/// How long a Team is left alone whose part of a cluster is away.
+const PART_AWAY_PAUSE: Duration = Duration::from_millis(500);
+/// How long a cluster may answer nobody before it is connected to anew.
+const LONGEST_SILENCE: Duration = Duration::from_secs(3);
+/// When to look again though nothing is due.
+const IDLE: Duration = Duration::from_secs(5);
+
+/// What an exchange came to.
+type Done = (Uid, Result<Reply, ExchangeError>);
+
+/// The conversation with the store at one place.
+pub(super) struct Line<'a> {
+    driver: &'a Driver,
+    place: Arc<Place>,
+    script: Arc<Script>,
+    connection: Option<Connection>,
+    connecting: JoinSet<RedisResult<Connection>>,
+    exchanges: JoinSet<Done>,
+    acknowledging: Acknowledging,
+    under_way: BTreeSet<Uid>,
+    left_alone: LeftAlone,
+    /// When to connect again, after a failure.
+    not_before: Instant,
+    pause: Duration,
+    /// When the store answered last, or was connected to.
+    heard: Instant,
+    /// The last failure, so that a lasting one is logged once.
+    failing: Option<String>,
+}
+
+impl<'a> Line<'a> {
+    pub(super) fn new(driver: &'a Driver, place: Arc<Place>) -> Self {
+        Self {
+            driver,
+            place,
+            script: Arc::new(Script::new(SCRIPT)),
+            connection: None,
+            connecting: JoinSet::new(),
+            exchanges: JoinSet::new(),
+            acknowledging: Acknowledging::default(),
+            under_way: BTreeSet::new(),
+            left_alone: LeftAlone::default(),
+            not_before: Instant::now(),
+            pause: FIRST_PAUSE,
+            heard: Instant::now(),
+            failing: None,
+        }
+    }
+
+    /// Speaks for ever; with a last moment, until nothing is left to be said or that has come.
+    pub(super) async fn speak(&mut self, last: Option<Instant>) {
+        loop {
+            let untold: BTreeSet<Uid> = self.driver.journal.teams().into_iter().collect();
+            let next = self.start_what_is_due(&untold);
+            if let Some(last) = last {
+                let told = self.under_way.is_empty() && untold.is_empty() && !self.driver.leased.has_more_to_say();
+                if told || Instant::now() >= last {
+                    return;
+                }
+            }
+            let most = last.map_or(IDLE, |last| last.saturating_duration_since(Instant::now()));
+            tokio::select! {
+                () = self.driver.leased.woken() => {}
+                () = tokio::time::sleep(next.min(most)) => {}
+                Some(done) = self.exchanges.join_next() => match done {
+                    Ok((team, result)) => self.done(&team, result),
+                    Err(error) => self.failed(&ExchangeError::from(error)),
+                },
+                Some(said) = self.acknowledging.next() => match said {
+                    Ok(Ok(word)) => self.acknowledging.said(word),
+                    // A connection that broke is found out by exchanges, too; calls do not hang on this.
+                    Ok(Err(error)) => self.unsaid(&error),
+                    Err(error) => self.failed(&ExchangeError::from(error)),
+                },
+                Some(connected) = self.connecting.join_next() => match connected {
+                    Ok(Ok(connection)) => self.connected(connection),
+                    Ok(Err(error)) => self.failed(&ExchangeError::from(error)),
+                    Err(error) => self.failed(&ExchangeError::from(error)),
+                },
+            }
+        }
+    }
+
+    /// Starts the exchanges that are due, or connects for them. Returns how long until there are others. `untold`: Teams with spend
+    /// that the store is not known to have.
+    fn start_what_is_due(&mut self, untold: &BTreeSet<Uid>) -> Duration {
+        let now = self.driver.clock.now();
+        let mut next = IDLE;
+        let mut waits = false;
+        for (team, due) in self.driver.leased.due(now.elapsed, untold) {
+            let wait = due.saturating_sub(now.elapsed);
+            if wait > Duration::ZERO {
+                next = next.min(wait);
+            } else if let Some(pause) = self.left_alone.still(&team) {
+                next = next.min(pause);
+            } else if self.under_way.contains(&team) {
+                // Its answer is under way, or its end: either rings.
+            } else if let Some(connection) = self.connection.clone() {
+                self.start(team, connection);
+            } else {
+                waits = true;
+            }
+        }
+        let (unsaid, pause) = self.acknowledge();
+        next = next.min(pause);
+        waits |= unsaid;
+        if waits && self.connecting.is_empty() {
+            let pause = self.not_before.saturating_duration_since(Instant::now());
+            if pause > Duration::ZERO {
+                return next.min(pause);
+            }
+            let place = self.place.clone();
+            self.connecting.spawn(async move {
+                let too_slow = || std::io::Error::from(std::io::ErrorKind::TimedOut).into();
+                tokio::time::timeout(2 * PATIENCE, Connection::open(&place)).await.unwrap_or_else(|_| Err(too_slow()))
+            });
+        }
+        next
+    }
+
+    /// Says which config is served by, when that is due. Returns whether there is no connection to say it by, and how long
+    /// until it is due again.
+    fn acknowledge(&mut self) -> (bool, Duration) {
+        match self.acknowledging.due(self.word()) {
+            Due::Later(pause) => (false, pause),
+            Due::Now(word) => {
+                let Some(connection) = self.connection.clone() else { return (true, ACKNOWLEDGED_EVERY) };
+                let Driver { identity, pod, .. } = self.driver;
+                self.acknowledging.say((connection, self.place.clone()), identity.clone(), word, pod.clone());
+                (false, ACKNOWLEDGED_EVERY)
+            }
+        }
+    }
+
+    fn word(&self) -> Word {
+        let policy = self.driver.policy.load();
+        Word { namespace: policy.namespace.clone(), generation: policy.generation }
+    }
+
+    fn start(&mut self, team: Uid, mut connection: Connection) {
+        self.under_way.insert(team.clone());
+        let Driver { leased, journal, identity, clock, metrics, .. } = self.driver;
+        let (leased, journal, identity, clock) = (leased.clone(), journal.clone(), identity.clone(), *clock);
+        let (script, timer) = (self.script.clone(), metrics.duration.clone());
+        // A Team that the config does not have any more gets no new users.
+        let most_users = self.driver.policy.load().teams.get(&team).map_or(0, |team| team.max_users);
+        self.exchanges.spawn(async move {
+            // What was settled long ago is read from files.
+            let (of, from) = (team.clone(), leased.clone());
+            let made = tokio::task::spawn_blocking(move || {
+                let batch = |known| {
+                    let settled = journal.settled_after(&of, known, MOST_SETTLEMENTS);
+                    Batch { spend: spend_of(known, &settled), more: settled.len() == MOST_SETTLEMENTS }
+                };
+                from.exchange(&of, most_users, batch, clock.now())
+            });
+            let began = Instant::now();
+            let exchanged = async {
+                let exchange = made.await?;
+                ask(&mut connection, &script, &identity, &team, &exchange).await
+            };
+            let result = exchanged.await;
+            timer.observe(began.elapsed().as_secs_f64());
+            (team, result)
+        });
+    }
+
+    fn done(&mut self, team: &Uid, result: Result<Reply, ExchangeError>) {
+        self.under_way.remove(team);
+        let Driver { leased, journal, identity, clock, metrics, .. } = self.driver;
+        match result {
+            Ok(reply) => {
+                metrics.exchanged(true);
+                if self.failing.take().is_some() {
+                    tracing::info!("the store answers again");
+                }
+                metrics.up.set(1);
+                self.pause = FIRST_PAUSE;
+                self.heard = Instant::now();
+                self.left_alone.no_more(team);
+                let known = leased.reply(team, identity, &reply, clock.now());
+                journal.acknowledged(team, known);
+            }
+            Err(error) => {
+                leased.lost(team, clock.now());
+                if !error.is_the_connections() {
+                    self.refused(team, &error, REFUSED_PAUSE);
+                    if error.is_forbidden() {
+                        match given_up::judge(self.driver, team, self.left_alone.so_far(team)) {
+                            Verdict::Kept => {}
+                            Verdict::Forgotten => self.left_alone.no_more(team),
+                            Verdict::GivenUp => drop(self.left_alone.leave(team, "given up", GIVING_UP)),
+                        }
+                    }
+                } else if self.others_may_be_answered() {
+                    self.refused(team, &error, PART_AWAY_PAUSE);
+                } else {
+                    self.failed(&error);
+                }
+            }
+        }
+    }
+
+    /// The store does not take what was said of one Team, or the part of it that has this Team is away: that is no reason to be
+    /// silent of the others.
+    fn refused(&mut self, team: &Uid, error: &ExchangeError, pause: Duration) {
+        self.driver.metrics.exchanged(false);
+        let words = error.to_string();
+        if self.left_alone.leave(team, &words, pause) {
+            tracing::error!(%team, error = words, "the store takes nothing of this Team: its calls get shares, or are refused");
+        }
+    }
+
+    /// Whether a failure says nothing of other Teams: each master of a cluster answers for its own. A cluster of which nobody has
+    /// answered for a while is connected to anew: all of its servers may have moved.
+    fn others_may_be_answered(&self) -> bool {
+        self.connection.as_ref().is_some_and(Connection::has_parts) && self.heard.elapsed() < LONGEST_SILENCE
+    }
+
+    /// What is served by could not be said: it is tried again when it is due again.
+    fn unsaid(&mut self, error: &RedisError) {
+        self.acknowledging.said(self.word());
+        if is_the_connections(error) && !self.others_may_be_answered() {
+            self.connection = None;
+        }
+        tracing::warn!(%error, "the store was not told which config is served by");
+    }
+
+    fn connected(&mut self, connection: Connection) {
+        self.connection = Some(connection);
+        self.heard = Instant::now();
+    }
+
+    fn failed(&mut self, error: &ExchangeError) {
+        let Driver { leased, clock, metrics, .. } = self.driver;
+        metrics.exchanged(false);
+        metrics.up.set(0);
+        self.connection = None;
+        self.not_before = Instant::now() + self.pause;
+        self.pause = (self.pause * 2).min(LAST_PAUSE);
+        let words = error.to_string();
+        if self.failing.as_ref() != Some(&words) {
+            tracing::warn!(error = words, "the store is away: calls get this sidecar's share, or are refused");
+            self.failing = Some(words);
+        }
+        // Nobody waits for a store that is away.
+        leased.lose_waiters(&self.under_way, clock.now());
+    }
+
+    /// The place has changed: what is under way is heard to its end, and nobody waits for the place that was.
+    pub(super) async fn hang_up(&mut self) {
+        while let Some(done) = self.exchanges.join_next().await {
+            match done {
+                Ok((team, result)) => self.done(&team, result),
+                Err(error) => tracing::error!(%error, "an exchange was broken off"),
+            }
+        }
+        for team in std::mem::take(&mut self.under_way) {
+            self.driver.leased.lost(&team, self.driver.clock.now());
+        }
+        self.driver.leased.lose_waiters(&BTreeSet::new(), self.driver.clock.now());
+    }
+}
