@@ -44,7 +44,7 @@ fn is_lower_with_dashes(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
 }
 
-/// Letters, digits and `-`, neither at the beginning nor at the end: names of SageMaker endpoints, UUIDs.
+/// Letters, digits and `-`, neither at the beginning nor at the end: names of `SageMaker` endpoints, UUIDs.
 pub(super) fn is_alphanumeric_with_dashes(text: &str, longest: usize) -> bool {
     is_of(text, longest, b"-") && !text.ends_with('-')
 }
