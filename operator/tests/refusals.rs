@@ -76,6 +76,21 @@ fn every_example_of_a_provider_renders() {
     }
 }
 
+/// The examples together, for a key that may use all of them: what the sidecar is told of each provider.
+#[test]
+fn every_provider_fills_the_contract() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifests = tempfile::tempdir().unwrap();
+    let examples = fs::read_dir(crates.join("../crds/examples/providers")).unwrap();
+    for path in examples.map(|example| example.unwrap().path()).chain([crates.join("tests/caller.yaml")]) {
+        fs::copy(&path, manifests.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let (success, config, said) = render(manifests.path());
+    assert!(success, "{said}");
+    let (_, routes) = config.split_once("routes:").unwrap();
+    insta::assert_snapshot!(routes);
+}
+
 #[test]
 fn a_folder_of_all_kinds_becomes_one_config() {
     let (success, config, said) = render(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/whole"));

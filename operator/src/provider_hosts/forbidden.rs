@@ -42,10 +42,9 @@ fn is_forbidden_v6(address: Ipv6Addr) -> bool {
 /// The IPv4 address that an IPv6 address carries, so that a gateway on the way may take it out again.
 fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
     match address.segments() {
-        // 6to4.
-        [0x2002, high, low, ..] => Some(joined(high, low)),
-        // Mapped, compatible, and translated; NAT64 by the well-known prefix, and by the one for use within a network; ISATAP.
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
+        // 6to4; mapped, compatible, and translated; NAT64 by the well-known prefix, and by the one for use within a network; ISATAP.
+        [0x2002, high, low, ..]
+        | [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
         | [0, 0, 0, 0, 0xffff, 0, high, low]
         | [0x0064, 0xff9b, .., high, low]
         | [.., 0 | 0x0200, 0x5efe, high, low] => Some(joined(high, low)),
