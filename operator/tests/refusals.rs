@@ -87,6 +87,7 @@ fn every_provider_fills_the_contract() {
     }
     let (success, config, said) = render(manifests.path());
     assert!(success, "{said}");
+    vectoll_config::read_v1(&config).expect("the sidecar reads what the operator writes");
     let (_, routes) = config.split_once("routes:").unwrap();
     insta::assert_snapshot!(routes);
 }
