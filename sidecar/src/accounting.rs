@@ -216,6 +216,11 @@ impl InFlight {
         &self.call
     }
 
+    /// The route it goes by.
+    pub fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
     /// Where it went.
     pub fn backend(&self) -> &Arc<Backend> {
         &self.backend
@@ -230,6 +235,15 @@ impl InFlight {
     /// The provider has answered: the reservation becomes what was used.
     pub fn settle(mut self, tokens: u64, certainty: Certainty) -> Settled {
         self.book(tokens, certainty)
+    }
+
+    /// A part of the call is lost of which nobody knows whether it was charged: at most so many tokens over all parts. The call
+    /// is unsettled as a whole.
+    pub fn lost(mut self, at_most: u64) {
+        let held = self.opened.as_ref().map_or(at_most, |opened| opened.intent().tokens);
+        let tokens = at_most.min(held);
+        let money = self.backend.price.map_or(PicoUsd::ZERO, |price| price.of(tokens));
+        self.end(Used { tokens, money }, Certainty::Unsettled);
     }
 
     /// The provider has refused for certain: tokens and money go back. The request was made and stays counted.

@@ -8,6 +8,7 @@ mod body;
 mod count;
 mod ends;
 mod flow;
+mod made;
 mod persist;
 mod relay;
 mod transcode;
@@ -21,6 +22,7 @@ use crate::accounting::Settled;
 
 pub use body::Body;
 pub use flow::{Broken, Flow};
+pub(crate) use made::{join, made};
 pub use persist::Persist;
 pub use relay::{Observation, Relay, Verdict};
 pub(crate) use transcode::{Room, Transcoder, Wanted};

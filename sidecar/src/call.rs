@@ -25,6 +25,8 @@ use input::Token;
 static USER_HEADER: HeaderName = HeaderName::from_static("x-litellm-user-id");
 /// Further facts on a call, as a JSON object.
 static METADATA_HEADER: HeaderName = HeaderName::from_static("x-litellm-metadata");
+/// What the inputs are, for models that tell queries and documents apart.
+static INPUT_TYPE_HEADER: HeaderName = HeaderName::from_static("x-vectoll-input-type");
 /// The user of a call that names none, with a key that has no owner.
 const NOBODY: &str = "_none";
 /// The longest name of a user, in characters.
@@ -49,6 +51,10 @@ pub struct Call {
     pub encoding_format: EncodingFormat,
     /// How many numbers a vector is to have; none: the model's own number.
     pub dimensions: Option<u64>,
+    /// What the inputs are; none: what the route says.
+    pub input_type: Option<InputType>,
+    /// The field `input_type`, where it says something that is no [`InputType`].
+    pub unknown_input_type: Option<String>,
     /// The body as it came.
     pub body: Bytes,
     /// Where the body's `{` is.
@@ -130,6 +136,7 @@ impl Call {
         let shape = Shape::of(input)?;
         let (encoding_format, null_encoding_format) = fields.encoding_format()?;
         let dimensions = fields.dimensions()?;
+        let (input_type, unknown_input_type) = input_type(headers, fields.input_type()?)?;
         let user = user(&caller, said_user, fields.user()?)?;
         entry.user(&user);
         let (model_span, open_brace) = (fields.model_span(), fields.open_brace());
@@ -141,6 +148,8 @@ impl Call {
             shape,
             encoding_format,
             dimensions,
+            input_type,
+            unknown_input_type,
             model_span,
             open_brace,
             model_in_body: named,
@@ -167,6 +176,29 @@ impl Call {
         let raw = self.body.get(self.input_span.clone()).and_then(|raw| std::str::from_utf8(raw).ok());
         Input::read(raw.unwrap_or_default(), self.shape)
     }
+}
+
+/// What the inputs are: by the header, else by the body, where some providers have words of their own.
+fn input_type(headers: &HeaderMap, in_body: Option<String>) -> Result<(Option<InputType>, Option<String>), Refusal> {
+    let read = |text: &str| match text {
+        "query" | "search_query" => Some(InputType::Query),
+        "document" | "search_document" | "passage" => Some(InputType::Document),
+        _ => None,
+    };
+    if let Some(value) = headers.get(&INPUT_TYPE_HEADER) {
+        let said = value.to_str().ok().and_then(read);
+        return match said {
+            Some(said) => Ok((Some(said), None)),
+            None => Err(Refusal::malformed(None, "The header x-vectoll-input-type must be query or document")),
+        };
+    }
+    Ok(match in_body {
+        None => (None, None),
+        Some(text) => match read(&text) {
+            Some(said) => (Some(said), None),
+            None => (None, Some(text)),
+        },
+    })
 }
 
 fn is_longer(text: &str, characters: usize) -> bool {

@@ -2,10 +2,16 @@
 //!
 //! A [`Credential`] is made once, from settings and the content of its file, and signs every request. What expires it
 //! keeps [`fresh`]. Each kind of issuer has a file: [`aws`], [`google`], [`entra`], [`ibm`]. They build requests and read
-//! answers as pure functions; [`issuer`] is the way there.
+//! answers as pure functions; `issuer` is the way there. A [`keyring::Keyring`] keeps them over reloads.
 
 pub mod aws;
+pub mod entra;
 pub mod fresh;
+pub mod google;
+pub mod ibm;
+pub(crate) mod issuer;
+pub mod keyring;
+mod oauth;
 pub mod redact;
 pub mod secret;
 pub mod sigv4;
@@ -18,8 +24,7 @@ use reqwest::Url;
 use self::sigv4::Scope;
 pub use self::{fresh::Fresh, secret::Secret};
 
-/// A request before it is signed.
-#[derive(Debug)]
+/// A request before it is signed. Its debug output has neither headers nor body: they hold the caller's inputs.
 pub struct Unsigned<'a> {
     /// The method.
     pub method: &'a Method,
@@ -31,7 +36,16 @@ pub struct Unsigned<'a> {
     pub body: &'a [u8],
 }
 
-/// Why a request could not be signed. No text in it has a secret.
+impl std::fmt::Debug for Unsigned<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unsigned")
+            .field("method", self.method)
+            .field("url", &format_args!("{}", self.url))
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a request could not be signed. It was not sent: nothing was charged. No text in it has a secret.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum CredentialError {
     /// What is to be put on it is not to be had.
@@ -150,10 +164,8 @@ impl Form {
 impl Credential {
     /// A key in a header, from the content of a file. The error says what is wrong with it.
     pub fn header(form: &Form, content: &[u8]) -> Result<Self, &'static str> {
-        let not_one = "the credential is empty or not text that a header can hold";
-        let text = std::str::from_utf8(content).map_err(|_| not_one)?.trim();
-        let secret = Secret::new(text);
-        let (name, value) = form.header(&secret).filter(|_| !text.is_empty()).ok_or(not_one)?;
+        let secret = Secret::in_file(content)?;
+        let (name, value) = form.header(&secret).ok_or("the credential is not text that a header can hold")?;
         Ok(Self::Header(Header { name, value, secret }))
     }
 
@@ -176,6 +188,16 @@ impl Credential {
             }
         }
         Ok(())
+    }
+
+    /// Has what expires fetched, if it is not there yet (in a Tokio runtime), so that the first call need not wait for it. Where that fails the log
+    /// says so, and the first call tries again.
+    pub fn prepare(&self) {
+        match self {
+            Self::None | Self::Header(_) => {}
+            Self::SigV4 { keys, scope: _ } => keys.prepare(),
+            Self::Token(Token { source, form: _ }) => source.prepare(),
+        }
     }
 
     /// The provider answered 401 or 403: what was fetched is fetched anew at the next call, though it has not expired.
@@ -208,6 +230,12 @@ impl std::fmt::Debug for Header {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Header").field("name", &self.name).finish_non_exhaustive()
     }
+}
+
+/// An error and its causes in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
 #[cfg(test)]

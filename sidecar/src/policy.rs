@@ -3,6 +3,7 @@
 
 mod choose;
 mod compile;
+mod provider;
 mod retry;
 mod route;
 
@@ -22,6 +23,7 @@ use crate::{health::Health, provider::Provider, store::Place};
 
 pub use choose::{Choice, NoChoice, Tried};
 pub use compile::{CompileError, Lasting, compile};
+pub use provider::Identity;
 pub use retry::RetryBudget;
 pub use route::{Manner, Route, RouteIndex};
 

@@ -1,20 +1,24 @@
-//! The providers that a backend can be, one a file, and how to reach those that are elsewhere.
+//! The providers that a backend can be, and how to reach those that are elsewhere.
 
+pub mod ask;
 pub mod builtin;
 pub mod dialect;
 mod dns;
 pub mod http;
-pub mod openai;
 pub mod plain;
+pub mod remote;
 pub mod retry_after;
+pub mod to;
 
 use vectoll_config::v1::Encoding;
+
+pub use remote::Remote;
 
 /// How to speak to a backend.
 #[derive(Debug)]
 pub enum Provider {
-    /// OpenAI's API.
-    OpenAi(openai::OpenAi),
+    /// One that is elsewhere.
+    Remote(Box<Remote>),
     /// The model inside this program.
     Builtin {
         /// What token arrays are of; none: what the model's public name says.
@@ -29,7 +33,7 @@ impl Provider {
     /// The label `provider`: the value of `gen_ai.provider.name` in OpenTelemetry's GenAI conventions, where it has one.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::OpenAi(_) => "openai",
+            Self::Remote(remote) => remote.dialect().name(),
             Self::Builtin { .. } => "builtin",
             Self::Unusable(_) => "unusable",
         }

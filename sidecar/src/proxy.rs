@@ -3,8 +3,11 @@
 mod attempts;
 mod builtin;
 mod failure;
+mod parts;
 mod respond;
 mod send;
+mod split;
+mod texts;
 
 use std::{
     sync::{

@@ -88,6 +88,12 @@ impl Refusal {
         Self::malformed(Some("input"), format!("Invalid input format: {detail}"))
     }
 
+    /// 400: nobody knows what the inputs are to be embedded as.
+    pub fn input_type(said: &str) -> Self {
+        let said: String = said.chars().take(64).collect();
+        Self::malformed(Some("input_type"), format!("`input_type` must be \"query\" or \"document\", not {said:?}"))
+    }
+
     /// 400: the caller has a budget and nobody knows what this model costs.
     pub fn unpriced(model: &str) -> Self {
         let message = format!(

@@ -2,12 +2,14 @@
 
 mod admin;
 mod guard;
+mod listen;
 mod paths;
 
 use std::{
     convert::Infallible,
     io,
     net::SocketAddr,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,10 +25,10 @@ use hyper_util::{
     server::{conn::auto, graceful::GracefulShutdown},
     service::TowerToHyperService,
 };
-use tokio::{net::TcpListener, sync::watch};
+use tokio::sync::watch;
 
 pub use self::guard::{Guard, host_name, origin};
-use self::paths::Wanted;
+use self::{listen::Listener, paths::Wanted};
 use crate::{
     answer::Body,
     background::Background,
@@ -43,7 +45,7 @@ const MOST_HEADERS: u32 = 64 * 1024;
 /// A bound listener and what it serves.
 #[derive(Debug)]
 pub struct Server {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     site: Arc<Site>,
     tasks: Background,
 }
@@ -83,22 +85,25 @@ impl Site {
 }
 
 impl Server {
-    /// The listener for applications. With 127.0.0.1 goes `::1` where the machine has it: some clients take `localhost` to
+    /// The listener for applications, on addresses and, if it is named, on a Unix socket. With 127.0.0.1 goes `::1` where the machine has it: some clients take `localhost` to
     /// be that.
-    pub async fn proxy(addresses: &[SocketAddr], proxy: Arc<Proxy>) -> io::Result<Self> {
+    pub async fn proxy(addresses: &[SocketAddr], socket: Option<&Path>, proxy: Arc<Proxy>) -> io::Result<Self> {
         let mut listeners = Vec::new();
         for &address in addresses {
-            let listener = bind(address, "proxy").await?;
+            let listener = listen::tcp(address, "proxy").await?;
             if address.ip() == std::net::Ipv4Addr::LOCALHOST {
                 let other = SocketAddr::new(std::net::Ipv6Addr::LOCALHOST.into(), listener.local_addr()?.port());
                 if !addresses.contains(&other) {
-                    match bind(other, "proxy").await {
-                        Ok(other) => listeners.push(other),
+                    match listen::tcp(other, "proxy").await {
+                        Ok(other) => listeners.push(Listener::Tcp(other)),
                         Err(error) => tracing::info!(%other, %error, "the other loopback is not served"),
                     }
                 }
             }
-            listeners.push(listener);
+            listeners.push(Listener::Tcp(listener));
+        }
+        if let Some(path) = socket {
+            listeners.push(Listener::Unix(listen::unix(path)?));
         }
         let tasks = proxy.tasks.clone();
         let site =
@@ -108,7 +113,7 @@ impl Server {
 
     /// The listener for Prometheus and probes.
     pub async fn admin(address: SocketAddr, proxy: Arc<Proxy>) -> io::Result<Self> {
-        let listeners = vec![bind(address, "admin").await?];
+        let listeners = vec![Listener::Tcp(listen::tcp(address, "admin").await?)];
         // Scrapes are not waited for.
         let site = Arc::new(Site { calls: None, guard: proxy.guard.clone(), router: admin::router(proxy) });
         Ok(Self { listeners, site, tasks: Background::default() })
@@ -127,16 +132,8 @@ impl Server {
     }
 }
 
-async fn bind(address: SocketAddr, name: &'static str) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| io::Error::new(error.kind(), format!("failed to listen on {address}: {error}")))?;
-    tracing::info!(listener = name, address = %listener.local_addr()?, "listening");
-    Ok(listener)
-}
-
 async fn accept(
-    listener: TcpListener,
+    listener: Listener,
     site: Arc<Site>,
     tasks: &Background,
     graceful: &GracefulShutdown,
@@ -148,7 +145,7 @@ async fn accept(
     loop {
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(stream) => stream,
                 Err(error) => {
                     // Out of file descriptors, most likely: wait for some to be closed.
                     tracing::warn!(%error, "failed to accept a connection");
@@ -158,8 +155,6 @@ async fn accept(
             },
             () = stopped(&mut stop) => return,
         };
-        // Small answers go out at once.
-        let _ = stream.set_nodelay(true);
         let site = site.clone();
         let service = service_fn(move |request| site.clone().serve(request));
         let connection = connections.serve_connection(TokioIo::new(stream), service).into_owned();

@@ -6,7 +6,10 @@ use anyhow::bail;
 use clap::{Parser, ValueEnum};
 use vectoll_config::ObjectName;
 
-use crate::{policy::OwnKey, server};
+use crate::{
+    policy::{Identity, OwnKey},
+    server,
+};
 
 /// A journal that every call fits into, and a few more than run at once.
 const SMALLEST_JOURNAL: u64 = 4 * 1024 * 1024;
@@ -29,6 +32,10 @@ pub struct Settings {
     )]
     pub listen: Vec<SocketAddr>,
 
+    /// A Unix socket for applications as well, as in a folder that containers share. Keys are asked for there, too
+    #[arg(long, env = "VECTOLL_LISTEN_UNIX", value_name = "PATH")]
+    pub listen_unix: Option<PathBuf>,
+
     /// The address for Prometheus and probes
     #[arg(long, env = "VECTOLL_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:4001")]
     pub admin_listen: SocketAddr,
@@ -48,6 +55,23 @@ pub struct Settings {
     /// The pod's name, by which the operator tells which sidecar serves by which config
     #[arg(long, env = "VECTOLL_POD_NAME", value_name = "NAME", default_value = "")]
     pub pod_name: String,
+
+    /// The folder with the tokens that the cluster issues for this sidecar: `aws`, `azure`, `google`. For workload identity
+    #[arg(
+        long,
+        env = "VECTOLL_IDENTITY_DIR",
+        value_name = "DIR",
+        default_value = "/var/run/secrets/vectoll.dev/identity"
+    )]
+    pub identity_dir: PathBuf,
+
+    /// EKS Pod Identity's agent, as EKS sets it
+    #[arg(long, env = "AWS_CONTAINER_CREDENTIALS_FULL_URI", value_name = "URL")]
+    pub aws_container_credentials_full_uri: Option<String>,
+
+    /// The file with the token for EKS Pod Identity's agent, as EKS sets it
+    #[arg(long, env = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", value_name = "FILE")]
+    pub aws_container_authorization_token_file: Option<PathBuf>,
 
     /// Takes a call without any key for the pod's own; needs --pod-api-key
     #[arg(long, env = "VECTOLL_KEYLESS")]
@@ -96,6 +120,13 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// What the pod's own identity is proven by.
+    pub fn identity(&self) -> Identity {
+        let (uri, file) = (&self.aws_container_credentials_full_uri, &self.aws_container_authorization_token_file);
+        let agent = uri.clone().zip(file.clone());
+        Identity { tokens: self.identity_dir.clone(), agent, pod: self.pod_name.clone() }
+    }
+
     /// The key that is the pod's own.
     pub fn own_key(&self) -> anyhow::Result<Option<OwnKey>> {
         match (&self.pod_api_key, self.keyless) {

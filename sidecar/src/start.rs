@@ -24,13 +24,11 @@ use crate::{
     call::Caps,
     clock::Clock,
     counters::{Account, Counters, Leased, Open, Spending},
-    health::Registry,
     journal::{Options, Retention},
     keep::{EVERY, Keeper},
     ledger::Books,
     metrics::{BookFamilies, JournalMetrics, Metrics, Source},
     policy::{Lasting, Policy},
-    provider::http::Clients,
     proxy::Proxy,
     reload::{self, KEPT_FOR_STORE, Reloader},
     server::{Guard, Server},
@@ -51,10 +49,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let options = Options::new(settings.journal_max_bytes, Retention::Acknowledged { keep: KEPT_FOR_STORE });
     let keeper = Keeper::resume(&settings.state_dir, options, journal.clone())?;
     let proxy = assemble(&settings, &keeper, &journal)?;
-    let lasting = Lasting {
-        http: Clients::new().context("failed to set up the HTTP client")?,
-        health: Registry::new(proxy.metrics.backends.clone()),
-    };
+    let lasting = Lasting::new(settings.identity(), proxy.metrics.backends.clone())
+        .context("failed to set up the HTTP client")?;
     let (store, place) = watch::channel(None);
     let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), lasting, own, store);
     reloader.reload().await;
@@ -65,7 +61,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let (stop_admin, admin_stopped) = watch::channel(false);
     let admin = listen_for_admin(settings.admin_listen, proxy.clone()).await?;
     let admin = tokio::spawn(admin.serve(admin_stopped));
-    let serving = Server::proxy(&settings.listen, proxy.clone()).await?;
+    let serving = Server::proxy(&settings.listen, settings.listen_unix.as_deref(), proxy.clone()).await?;
     let mut serving = tokio::spawn(serving.serve(stopped));
     let watching = tokio::spawn(reload::watch(reloader));
     let (keep_on, kept_on) = watch::channel(true);

@@ -7,7 +7,10 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use vectoll_config::v1::{Config, Provider};
 use vectoll_crds::ApiKey;
-use vectoll_sidecar::provider::http::Clients;
+use vectoll_sidecar::{
+    metrics::BackendMetrics,
+    policy::{Identity, Lasting, compile},
+};
 use vectoll_tests::{
     cluster::{Light, Operator},
     pair::poll,
@@ -65,7 +68,8 @@ impl World {
         let contents = files.iter().map(|(name, text)| (name.clone(), text.clone().into_bytes())).collect();
         let withheld = config.store.as_ref().is_some_and(|store| store.password_file.is_some()) && files.is_empty();
         if !files.is_empty() || !withheld && config.routes.iter().all(|route| route.backends.iter().all(is_free)) {
-            vectoll_sidecar::policy::compile(config.clone(), &contents, &Clients::new()?, None)?;
+            let lasting = Lasting::new(Identity::default(), BackendMetrics::unseen()?)?;
+            compile(config.clone(), &contents, &lasting, None)?;
         }
         Ok(Some((config, files)))
     }
@@ -134,10 +138,7 @@ impl World {
 
 /// Whether a backend needs no credential.
 fn is_free(backend: &vectoll_config::v1::Backend) -> bool {
-    match &backend.provider {
-        Provider::Builtin(_) => true,
-        Provider::OpenAi(settings) => settings.credential_file.is_none(),
-    }
+    backend.provider.credential_file().is_none()
 }
 
 pub fn entry(secret: &Secret, name: &str) -> Option<String> {

@@ -174,3 +174,30 @@ fn settings_that_could_never_match_are_refused_at_the_start() -> anyhow::Result<
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_unix_socket_serves_like_an_address_and_goes_with_the_sidecar() -> anyhow::Result<()> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("vectoll.sock");
+    let (mut pair, _provider, _caller) = stage(&["--listen-unix", &path.display().to_string()]).await?;
+    let ask = async |key: &str| {
+        let mut stream = tokio::net::UnixStream::connect(&path).await?;
+        let body = json!({"model": "builtin", "input": "a"}).to_string();
+        let head = format!(
+            "POST /v1/embeddings HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {key}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(format!("{head}{body}").as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        anyhow::Ok(answer)
+    };
+    let answer = ask(&key_value("alice")).await?;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"embedding\":"), "{answer}");
+    assert!(ask("sk-unknown-0123456789").await?.starts_with("HTTP/1.1 401"), "keys are asked for");
+    assert!(pair.terminate_sidecar().await?.success());
+    assert!(!path.exists(), "nothing is left behind");
+    Ok(())
+}

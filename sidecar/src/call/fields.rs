@@ -22,6 +22,7 @@ struct Raw<'a> {
     encoding_format: Option<&'a RawValue>,
     dimensions: Option<&'a RawValue>,
     user: Option<&'a RawValue>,
+    input_type: Option<&'a RawValue>,
 }
 
 impl<'a> Fields<'a> {
@@ -41,6 +42,10 @@ impl<'a> Fields<'a> {
 
     pub(super) fn user(&self) -> Result<Option<String>, Refusal> {
         string("user", self.raw.user)
+    }
+
+    pub(super) fn input_type(&self) -> Result<Option<String>, Refusal> {
+        string("input_type", self.raw.input_type)
     }
 
     pub(super) fn input(&self) -> Result<(&'a str, Range<usize>), Refusal> {
@@ -134,7 +139,7 @@ impl<'de> Deserialize<'de> for Name<'de> {
     }
 }
 
-const KNOWN: [&str; 5] = ["model", "input", "encoding_format", "dimensions", "user"];
+const KNOWN: [&str; 6] = ["model", "input", "encoding_format", "dimensions", "user", "input_type"];
 /// The most fields of a call. Unknown ones are passed on, in reason.
 const MOST_FIELDS: usize = 64;
 
@@ -169,6 +174,7 @@ impl<'de> Visitor<'de> for RawVisitor {
                 "encoding_format" => &mut raw.encoding_format,
                 "dimensions" => &mut raw.dimensions,
                 "user" => &mut raw.user,
+                "input_type" => &mut raw.input_type,
                 _ => {
                     if let Some(meant) = looks_like(&name.0) {
                         let message = format!("the field `{}` is written `{meant}`", name.0);

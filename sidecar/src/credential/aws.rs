@@ -1,6 +1,10 @@
 //! AWS: keys that sign, and where they come from.
 
 pub mod keys;
+pub mod pod_identity;
+pub mod region;
+pub mod web_identity;
+pub(super) mod xml;
 
 use std::sync::Arc;
 
@@ -35,11 +39,23 @@ pub enum Source {
 }
 
 impl Source {
+    /// Keys from the content of a file: see [`keys::read`].
+    pub fn in_file(content: &[u8]) -> Result<Self, &'static str> {
+        keys::read(content).map(Arc::new).map(Self::Static)
+    }
+
     /// Keys that are good now.
     pub(super) async fn get(&self) -> Result<Arc<Keys>, CredentialError> {
         match self {
             Self::Static(keys) => Ok(Arc::clone(keys)),
             Self::Fresh(fresh) => fresh.get().await,
+        }
+    }
+
+    pub(super) fn prepare(&self) {
+        match self {
+            Self::Static(_) => {}
+            Self::Fresh(fresh) => fresh.prepare(),
         }
     }
 

@@ -10,9 +10,10 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use tokio::{sync::watch, time::Instant};
 
-use super::{CredentialError, FetchError};
+use super::{CredentialError, FetchError, chain};
 use crate::clock::Clock;
 
 /// Renewed when less than this, or than a tenth of its life, is left.
@@ -30,6 +31,15 @@ pub struct Issued<T> {
     pub value: T,
     /// How long it is good, from before it was asked for.
     pub life: Duration,
+}
+
+impl<T> Issued<T> {
+    /// Something that ends at a time in RFC 3339, and was asked for at another one.
+    pub fn until(value: T, ends: &str, asked: Timestamp) -> Result<Self, FetchError> {
+        let ends: Timestamp = ends.parse().map_err(|_| FetchError::Answer("does not say when it expires"))?;
+        // What has ended already has no life.
+        Ok(Self { value, life: Duration::try_from(ends.duration_since(asked)).unwrap_or_default() })
+    }
 }
 
 /// A value that is there when it is wanted. A handle: clones share it.
@@ -144,6 +154,14 @@ impl<T: Send + Sync + 'static> Fresh<T> {
         outcome.ok_or_else(broke_off)?.map_err(|why| self.0.error(why))
     }
 
+    /// Has the value fetched, if it is not there and nobody has asked for it yet.
+    pub fn prepare(&self) {
+        let mut state = self.0.state();
+        if state.held.is_none() && state.fetching.is_none() && state.failed.is_none() {
+            state.fetching = Some(self.start());
+        }
+    }
+
     /// What has been given out, as far as calls with it may still be under way.
     pub fn known(&self) -> Vec<Arc<T>> {
         let state = self.0.state();
@@ -182,7 +200,9 @@ impl<T> Cell<T> {
                 let value = Arc::new(value);
                 let held = Held { value: Arc::clone(&value), life, since, doubted: false };
                 state.before = state.held.replace(held).map(|held| held.value);
-                state.failed = None;
+                if let Some(Failed { times, .. }) = state.failed.take() {
+                    tracing::info!(what = %self.what, times, "a credential was renewed after failures");
+                }
                 Ok(value)
             }
             fetched => {
@@ -212,12 +232,6 @@ impl<T> std::fmt::Debug for Fresh<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Fresh").field("what", &self.0.what).finish_non_exhaustive()
     }
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
 /// How long to wait after so many failures in a row. `chance`, from 0 to 1, spreads many sidecars over the second half.

@@ -14,6 +14,9 @@ use http::{HeaderName, HeaderValue, header};
 
 use super::{CredentialError, Unsigned, aws::Keys};
 
+/// The headers that make up a signature.
+const OWN: [&str; 3] = ["authorization", "x-amz-date", "x-amz-security-token"];
+
 /// Whom a signature is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
@@ -38,6 +41,10 @@ pub fn put(request: &mut Unsigned<'_>, scope: &Scope, keys: &Keys, now: SystemTi
         .build()
         .map_err(failed)?
         .into();
+    // What an earlier signature put there is not part of this one.
+    for name in OWN {
+        request.headers.remove(name);
+    }
     let signed = request.headers.iter().filter(|(name, _)| is_signed(name));
     let signed = signed.map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect::<Option<Vec<_>>>();
     let signed = signed.ok_or_else(|| CredentialError::Sign("a header is not ASCII text".to_owned()))?;
@@ -56,10 +63,8 @@ pub fn put(request: &mut Unsigned<'_>, scope: &Scope, keys: &Keys, now: SystemTi
 /// Headers that the signature covers, beside the host: those that say what the request means. Others, as of tracing, may be
 /// changed on the way.
 fn is_signed(name: &HeaderName) -> bool {
-    // Set anew by the signature itself.
-    let own = ["x-amz-date", "x-amz-security-token"].contains(&name.as_str());
     let amazons = name.as_str().starts_with("x-amz") && name != "x-amzn-trace-id";
-    !own && (amazons || [header::CONTENT_TYPE, header::CONTENT_LENGTH].contains(name))
+    amazons || [header::CONTENT_TYPE, header::CONTENT_LENGTH].contains(name)
 }
 
 fn failed(error: impl std::error::Error) -> CredentialError {

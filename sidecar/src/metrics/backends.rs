@@ -51,6 +51,11 @@ impl BackendMetrics {
         Ok(metrics)
     }
 
+    /// Seen by nobody: for who only wants to know whether a config can be served.
+    pub fn unseen() -> prometheus::Result<Self> {
+        Self::register(&Registry::new())
+    }
+
     /// Those of one backend.
     pub fn of(&self, label: &str) -> OneBackend {
         self.cooling.with_label_values(&[label]).set(0);

@@ -143,7 +143,7 @@ pub(super) mod tests {
 
     fn limited(name: &str, priority: u32, weight: u32, limits: Limits) -> Arc<Backend> {
         let label: Arc<str> = name.into();
-        let metrics = BackendMetrics::register(&prometheus::Registry::new()).unwrap();
+        let metrics = BackendMetrics::unseen().unwrap();
         Arc::new(Backend {
             health: Registry::new(metrics).of(&label, 0),
             label,
@@ -239,7 +239,9 @@ pub(super) mod tests {
         }
         let names: Vec<&str> = taken.iter().map(|(name, _)| &**name).collect();
         assert_eq!(names, ["small", "small", "other"]);
-        taken.into_iter().for_each(|(_, room)| room.used(10));
+        for (_, room) in taken {
+            room.used(10);
+        }
         let full = Full { wait: Some(Duration::from_mins(1)) };
         assert_eq!(name(choose(&route, &[], 1)), Err(NoChoice::Full(full)));
         assert_eq!(name(choose(&route, &[], 61)).unwrap(), "small");

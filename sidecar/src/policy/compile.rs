@@ -9,10 +9,15 @@ use std::{
 
 use vectoll_config::{KeyHash, ModelPattern, ObjectName, POD_KEY, v1};
 
-use super::{Backend, Credential, Key, Manner, OwnKey, PodKey, Policy, Route, RouteIndex, Team};
+use super::{
+    Backend, Credential, Key, Manner, OwnKey, PodKey, Policy, Route, RouteIndex, Team,
+    provider::{Fault, Identity},
+};
 use crate::{
+    credential::keyring::Keyring,
     health::Registry,
-    provider::{Provider, builtin, http::Clients, openai},
+    metrics::BackendMetrics,
+    provider::{Provider, http::Clients},
     store::Place,
 };
 
@@ -34,6 +39,18 @@ pub struct Lasting {
     pub http: Clients,
     /// How the backends fare.
     pub health: Registry,
+    /// Who calls.
+    pub keyring: Keyring,
+    /// What the pod's own identity is proven by.
+    pub identity: Identity,
+}
+
+impl Lasting {
+    /// No connection, no failure and no token yet.
+    pub fn new(identity: Identity, metrics: BackendMetrics) -> reqwest::Result<Self> {
+        let (http, health) = (Clients::new()?, Registry::new(metrics));
+        Ok(Self { http, health, keyring: Keyring::default(), identity })
+    }
 }
 
 /// Compiles a config. `own` is the key that is the pod's own.
@@ -56,6 +73,7 @@ pub fn compile(
             retry: route.retry,
             cooldown: route.cooldown,
             timeout: route.timeout_seconds.map(|seconds| Duration::from_secs(seconds.into())),
+            input_type: route.input_type,
         };
         let compiled = Arc::new(Route::new(backends, manner));
         let names = indexes.entry(route.name.namespace().to_owned()).or_default();
@@ -206,40 +224,26 @@ fn compile_backend(
         tokens,
         timeout_seconds,
         limits,
-        batch: _,
+        batch,
     } = backend;
     let label: Arc<str> = format!("{route}/{name}").into();
     // What a change of may cure a backend that is left alone.
     let mut cure = DefaultHasher::new();
     (&provider, &model).hash(&mut cure);
     let fault = |field: &str, reason: String| CompileError { path: format!("{at}.{field}"), reason };
-    let provider = match provider {
-        v1::Provider::Builtin(v1::Builtin { token_arrays }) => {
-            // Charged by its own tokenizer, so it must be admitted by that one.
-            if !matches!(tokens, v1::TokenBound::Builtin(_)) {
-                return Err(fault("builtin", "its tokens are counted by `builtin` and nothing else".to_owned()));
-            }
-            // Loaded here, so that a broken model is a refused config and no call pays for the loading.
-            builtin::Model::get().map_err(|error| fault("builtin", error.clone()))?;
-            Provider::Builtin { token_arrays }
-        }
-        v1::Provider::Native(_) => Provider::Unusable("not built yet".to_owned()),
-        v1::Provider::OpenAi(settings) => {
-            let credential = match &settings.credential_file {
-                None => None,
-                Some(file) => Some(files.get(file).ok_or_else(|| {
-                    fault("openAI.credentialFile", format!("the file {file} is not in the config folder"))
-                })?),
-            };
-            credential.hash(&mut cure);
-            match openai::OpenAi::new(&settings, credential.map(Vec::as_slice), &lasting.http) {
-                Ok(client) => Provider::OpenAi(client),
-                Err((field, reason)) => {
-                    let fault = fault(&format!("openAI.{field}"), reason);
-                    tracing::error!(backend = format!("{route}/{name}"), %fault, "a backend cannot be called");
-                    Provider::Unusable(fault.to_string())
-                }
-            }
+    // Charged by its own tokenizer, so it must be admitted by that one.
+    if matches!(provider, v1::Provider::Builtin(_)) && !matches!(tokens, v1::TokenBound::Builtin(_)) {
+        return Err(fault("builtin", "its tokens are counted by `builtin` and nothing else".to_owned()));
+    }
+    let credential = provider.credential_file().and_then(|file| files.get(file));
+    credential.hash(&mut cure);
+    let provider = match super::provider::provider(&provider, model.as_deref(), batch, files, lasting) {
+        Ok(provider) => provider,
+        Err(Fault::Config(field, reason)) => return Err(fault(&field, reason)),
+        Err(Fault::Unusable(field, reason)) => {
+            let fault = fault(&field, reason);
+            tracing::error!(backend = &*label, %fault, "a backend cannot be called");
+            Provider::Unusable(fault.to_string())
         }
     };
     let health = lasting.health.of(&label, cure.finish());
@@ -273,8 +277,8 @@ mod tests {
     }
 
     fn lasting() -> Lasting {
-        let metrics = crate::metrics::BackendMetrics::register(&prometheus::Registry::new()).unwrap();
-        Lasting { http: Clients::new().unwrap(), health: Registry::new(metrics) }
+        let metrics = BackendMetrics::unseen().unwrap();
+        Lasting::new(Identity::default(), metrics).unwrap()
     }
 
     fn compiled(value: &str, own: Option<&OwnKey>) -> Result<Policy, CompileError> {
@@ -311,7 +315,7 @@ mod tests {
         let backend = |model: &str| index.route(model).unwrap().reachable().next().unwrap().clone();
         let provider = |model: &str| format!("{:?}", backend(model).provider);
         assert!(provider("bad").starts_with("Unusable"), "{}", provider("bad"));
-        assert!(provider("good").starts_with("OpenAi"), "{}", provider("good"));
+        assert!(provider("good").starts_with("Remote"), "{}", provider("good"));
     }
 
     #[test]

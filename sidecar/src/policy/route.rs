@@ -11,7 +11,7 @@ use std::{
 
 use vectoll_config::{
     ModelPattern, PicoUsd,
-    v1::{Cooldown, Retry},
+    v1::{Cooldown, InputType, Retry},
 };
 
 use super::{Backend, retry::RetryBudget};
@@ -68,6 +68,8 @@ pub struct Route {
     pub cooldown: Cooldown,
     /// How long a call may take over all its attempts; none: as long as they take.
     pub timeout: Option<Duration>,
+    /// What inputs are whose call does not say.
+    pub input_type: InputType,
     turn: AtomicU64,
 }
 
@@ -82,12 +84,14 @@ pub struct Manner {
     pub cooldown: Cooldown,
     /// How long a call may take over all its attempts; none: as long as they take.
     pub timeout: Option<Duration>,
+    /// What inputs are whose call does not say.
+    pub input_type: InputType,
 }
 
 impl Route {
     /// A route over backends.
     pub fn new(mut backends: Vec<Arc<Backend>>, manner: Manner) -> Self {
-        let Manner { tags, retry, cooldown, timeout } = manner;
+        let Manner { tags, retry, cooldown, timeout, input_type } = manner;
         backends.sort_by_key(|backend| backend.priority);
         Self {
             backends,
@@ -96,6 +100,7 @@ impl Route {
             retry_budget: RetryBudget::new(retry.budget_percent),
             cooldown,
             timeout,
+            input_type,
             // Routes begin at different turns, or every reload of every sidecar would favour the first backend.
             turn: AtomicU64::new(fastrand::u64(..1 << 32)),
         }

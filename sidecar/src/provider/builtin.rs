@@ -4,12 +4,8 @@
 
 use std::sync::{Arc, OnceLock};
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use model2vec_rs::model::StaticModel;
-use serde::Serialize;
 use tokenizers::Tokenizer;
-
-use crate::call::EncodingFormat;
 
 static WEIGHTS: &[u8] = include_bytes!("../../model/model.safetensors");
 static TOKENIZER: &[u8] = include_bytes!("../../model/tokenizer.json");
@@ -53,36 +49,9 @@ impl Model {
             .sum::<usize>() as u64
     }
 
-    /// One answer in OpenAI's shape. `dimensions` is at most [`DIMENSIONS`]: the vectors are ordered by principal
-    /// component, so that their beginnings, made unit vectors again, are vectors of their own.
-    pub fn answer(
-        &self,
-        texts: &[String],
-        dimensions: usize,
-        format: EncodingFormat,
-        model: &str,
-        tokens: u64,
-    ) -> Result<Vec<u8>, serde_json::Error> {
-        let data = texts
-            .iter()
-            .enumerate()
-            .map(|(index, text)| {
-                let vector = self.vector(text, dimensions);
-                let embedding = match format {
-                    EncodingFormat::Float => Embedding::Float(vector),
-                    EncodingFormat::Base64 => {
-                        let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
-                        Embedding::Base64(BASE64_STANDARD.encode(bytes))
-                    }
-                };
-                Item { object: "embedding", index, embedding }
-            })
-            .collect();
-        let usage = Usage { prompt_tokens: tokens, total_tokens: tokens };
-        serde_json::to_vec(&Answer { object: "list", data, model, usage })
-    }
-
-    fn vector(&self, text: &str, dimensions: usize) -> Vec<f32> {
+    /// The vector of a text. `dimensions` is at most [`DIMENSIONS`]: the vectors are ordered by principal component, so that their
+    /// beginnings, made unit vectors again, are vectors of their own.
+    pub fn vector(&self, text: &str, dimensions: usize) -> Vec<f32> {
         let whole = self.vectors.encode_with_args(&[text.to_owned()], None, 1).pop().unwrap_or_default();
         let mut cut: Vec<f32> = whole.into_iter().take(dimensions).collect();
         let norm = cut.iter().map(|number| number * number).sum::<f32>().sqrt();
@@ -93,34 +62,6 @@ impl Model {
         }
         cut
     }
-}
-
-#[derive(Serialize)]
-struct Answer<'a> {
-    object: &'static str,
-    data: Vec<Item>,
-    model: &'a str,
-    usage: Usage,
-}
-
-#[derive(Serialize)]
-struct Item {
-    object: &'static str,
-    index: usize,
-    embedding: Embedding,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Embedding {
-    Float(Vec<f32>),
-    Base64(String),
-}
-
-#[derive(Serialize)]
-struct Usage {
-    prompt_tokens: u64,
-    total_tokens: u64,
 }
 
 #[cfg(test)]
@@ -152,19 +93,5 @@ mod tests {
         {
             assert!(model.count(&[text]) <= text.len() as u64, "{text}");
         }
-    }
-
-    #[test]
-    fn both_encodings_hold_the_same_numbers() {
-        let model = Model::get().unwrap();
-        let read = |format| -> serde_json::Value {
-            serde_json::from_slice(&model.answer(&["x y".to_owned()], 8, format, "m", 2).unwrap()).unwrap()
-        };
-        let floats: Vec<f32> =
-            serde_json::from_value(read(EncodingFormat::Float)["data"][0]["embedding"].clone()).unwrap();
-        let base64 = read(EncodingFormat::Base64)["data"][0]["embedding"].as_str().unwrap().to_owned();
-        let bytes = BASE64_STANDARD.decode(base64).unwrap();
-        let decoded: Vec<f32> = bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
-        assert_eq!(floats, decoded);
     }
 }

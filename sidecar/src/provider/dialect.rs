@@ -96,6 +96,9 @@ pub enum Unusable {
     /// An index twice, or missing.
     #[error("has vectors in no clear order")]
     Order,
+    /// Vectors of several lengths, or not of the one that was asked for: some pass over `dimensions` in silence.
+    #[error("has vectors of several lengths, or of another one than was asked for")]
+    Length,
     /// The provider embedded only a part of an input, though it was told not to.
     #[error("is for an input that it has cut")]
     Truncated,

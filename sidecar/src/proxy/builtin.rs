@@ -1,21 +1,21 @@
 //! Answering with the built-in model, which takes text only.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use http::HeaderMap;
 use vectoll_config::v1::Encoding;
 
+use super::texts::texts_of;
 use crate::{
     accounting::Permit,
-    answer::Answer,
+    answer::{Answer, join, made},
     background::Background,
-    call::{Call, Input},
+    call::Call,
     health::Room,
     ledger::Certainty,
     policy::Backend,
     provider::builtin::{DIMENSIONS, Model},
     refusal::Refusal,
-    tokens,
 };
 
 /// Text from which on the model works on a thread of its own.
@@ -29,33 +29,6 @@ fn dimensions_of(call: &Call) -> Result<usize, Refusal> {
         Some(_) => {
             let message = format!("`dimensions` must be at most {DIMENSIONS}: the built-in model has no more");
             Err(Refusal::malformed(Some("dimensions"), message))
-        }
-    }
-}
-
-/// The inputs as texts, for a model that knows no others.
-///
-/// `most` is the largest body in bytes. Texts of token arrays are held to it as well: a token of a few digits may be 128 spaces.
-fn texts_of(call: &Call, encoding: Option<Encoding>, most: usize) -> Result<Vec<String>, Refusal> {
-    match call.input()? {
-        Input::Texts(texts) => Ok(texts.into_iter().map(Cow::into_owned).collect()),
-        Input::Tokens(_) => {
-            let encoding = encoding.or_else(|| tokens::encoding_of(&call.model)).ok_or_else(|| {
-                let message = "this model takes text, and nobody knows which encoding these tokens are of: send strings, or \
-                               set `tokens.encoding` on the ModelRoute's backend";
-                Refusal::input(message)
-            })?;
-            let arrays = call.token_arrays().unwrap_or_default();
-            let none = |at| Refusal::input(format!("input {at} has tokens that are none in {encoding:?}"));
-            let mut length = 0;
-            for (at, tokens) in arrays.iter().enumerate() {
-                length += tokens::length_of(tokens, encoding).ok_or_else(|| none(at))?;
-            }
-            if length > most {
-                return Err(Refusal::much_text(most));
-            }
-            let text = |(at, tokens): (usize, &Vec<u32>)| tokens::text_of(tokens, encoding).ok_or_else(|| none(at));
-            arrays.iter().enumerate().map(text).collect()
         }
     }
 }
@@ -81,11 +54,10 @@ pub(super) async fn answer(
         let call = in_flight.call().clone();
         // Who counts in tokens is charged for those.
         let tokens = if call.shape.is_tokens { call.shape.tokens } else { model.count(&texts) };
-        let answer = model
-            .answer(&texts, dimensions, call.encoding_format, &call.model, tokens)
-            .map_err(|error| unusable(&error))?;
+        let vectors = texts.iter().map(|text| model.vector(text, dimensions)).collect();
+        let answer = join(made(vectors, call.encoding_format, &call.model, tokens));
         let settled = in_flight.settle(tokens, Certainty::Known);
-        Ok((Answer::Whole(answer.into(), settled), HeaderMap::new()))
+        Ok((Answer::Whole(answer, settled), HeaderMap::new()))
     };
     if !much {
         return work();

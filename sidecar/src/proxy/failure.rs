@@ -62,12 +62,17 @@ impl Failure {
         Self { refusal, blame: Blame::Sidecar, result: "failed", rest: Rest::Nothing }
     }
 
+    /// The call's own doing: nothing was sent.
+    pub(super) fn of_call(refusal: Refusal) -> Self {
+        Self { refusal, blame: Blame::Call, result: "refused", rest: Rest::Nothing }
+    }
+
     /// The built-in model's: what it cannot do is the call's doing.
     pub(super) fn of_builtin(refusal: Refusal) -> Self {
         match refusal.status {
             StatusCode::BAD_GATEWAY => Self::down(refusal, "failed"),
             StatusCode::SERVICE_UNAVAILABLE => Self::of_sidecar(refusal),
-            _ => Self { refusal, blame: Blame::Call, result: "refused", rest: Rest::Nothing },
+            _ => Self::of_call(refusal),
         }
     }
 }

@@ -2,36 +2,41 @@
 
 use std::{pin::Pin, sync::Arc, time::Instant};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use jiff::Timestamp;
 use prometheus::Histogram;
 use tokio::time::Sleep;
+use vectoll_config::v1::{Encoding, TokenBound};
 
 use super::{
     Sent, Target, builtin,
     failure::{Blame, Failure, Rest, blame},
+    parts,
+    split::{Split, split},
+    texts::texts_of,
 };
 use crate::{
     accounting::{InFlight, Permit},
     answer::{
         Answer, Broken, Flow, HELD, Observation, Relay, Room as Large, Transcoder, Verdict, Wanted, format_of,
-        has_dimensions,
+        has_dimensions, join,
     },
     background::Background,
+    call::Call,
     clock::Clock,
     health::Room,
     policy::Backend,
     provider::{
-        Provider,
-        dialect::explain::explanation,
-        http as http_client,
-        openai::{OpenAi, is_definite_refusal},
-        retry_after,
+        Provider, Remote, dialect::explain::explanation, http as http_client, remote::model_of, retry_after,
+        to::SendError,
     },
     refusal::Refusal,
+    tokens,
 };
 
+/// Text from which on a call is split on a thread of its own.
+const MUCH_TEXT: u64 = 16 * 1024;
 /// The most of an error's body that is read.
 const MOST_OF_AN_ERROR: usize = 64 * 1024;
 
@@ -116,14 +121,67 @@ async fn exchange(
             let message = format!("Backend {} cannot be called: {reason}", backend.label);
             Err(Failure::down(Refusal::unavailable("unusable_backend", message), "failed"))
         }
-        Provider::OpenAi(provider) => {
-            let in_flight = permit.sent(backend.clone(), room).map_err(Failure::of_sidecar)?;
-            let mut deadline = Box::pin(tokio::time::sleep_until(deadline.into()));
-            match call(provider, in_flight, from_caller, &mut deadline).await? {
-                (in_flight, Ok(response)) => read(response, in_flight, deadline, tasks).await,
-                (in_flight, Err(response)) => Err(refused(provider, in_flight, response, &mut deadline).await),
+        Provider::Remote(remote) => match plan(remote, &permit, backend, sending).await? {
+            None => {
+                let in_flight = permit.sent(backend.clone(), room).map_err(Failure::of_sidecar)?;
+                let mut deadline = Box::pin(tokio::time::sleep_until(deadline.into()));
+                match call(remote, in_flight, from_caller, &mut deadline).await? {
+                    (in_flight, Ok(response)) => read(response, in_flight, deadline, tasks).await,
+                    (in_flight, Err(response)) => Err(refused(remote, in_flight, response, &mut deadline).await),
+                }
             }
-        }
+            Some(split) => {
+                let in_flight = permit.sent(backend.clone(), room).map_err(Failure::of_sidecar)?;
+                let answer = parts::carry_out(backend, remote, split, in_flight, sending, deadline).await;
+                answer.map(|(answer, headers)| (Read::Done(answer), headers))
+            }
+        },
+    }
+}
+
+/// The parts that a call is sent in; none: it goes through as it came.
+async fn plan(
+    remote: &Remote,
+    permit: &Permit,
+    backend: &Arc<Backend>,
+    sending: &Sending,
+) -> Result<Option<Split>, Failure> {
+    let call = permit.call();
+    let caps = remote.caps(model_of(backend.model.as_deref(), call));
+    let fits = call.shape.items <= caps.items as u64
+        && caps.tokens.is_none_or(|most| tokens::bound(&call.shape, &backend.tokens) <= most);
+    // Token arrays that are too much, or of an unknown encoding, are the provider's to refuse.
+    let encoding = encoding_of(call, backend);
+    if remote.passes() && (fits || (call.shape.is_tokens && encoding.is_none())) {
+        return Ok(None);
+    }
+    if let Some(unknown) = &call.unknown_input_type {
+        return Err(Failure::of_call(Refusal::input_type(unknown)));
+    }
+    let (work, bound, most) = (call.clone(), backend.tokens, sending.most);
+    let split = move || texts_of(&work, encoding, most).map(|texts| split(texts, caps, &bound));
+    let split = if call.shape.bytes > MUCH_TEXT || call.shape.is_tokens {
+        sending.tasks.compute(split).await.map_err(|error| {
+            let message = format!("The call could not be split: {error}");
+            Failure::of_sidecar(Refusal::unavailable("splitting_failed", message))
+        })?
+    } else {
+        split()
+    };
+    let split = split.map_err(Failure::of_call)?;
+    if remote.passes() && split.parts.len() == 1 {
+        return Ok(None);
+    }
+    let first = split.parts.first().and_then(|range| split.texts.get(range.clone())).unwrap_or_default();
+    parts::check(remote, &parts::part_of(backend, call, permit.route(), first))?;
+    Ok(Some(split))
+}
+
+/// What a call's token arrays are of.
+fn encoding_of(call: &Call, backend: &Backend) -> Option<Encoding> {
+    match &backend.tokens {
+        TokenBound::Encoding(encoding) => Some(*encoding),
+        TokenBound::Builtin(_) | TokenBound::Factor(_) => tokens::encoding_of(&call.model),
     }
 }
 
@@ -131,30 +189,59 @@ type Upstream = Response<http_client::Body>;
 
 /// A response, sorted by whether it is a success; or the error of a call that got none.
 async fn call(
-    provider: &OpenAi,
+    remote: &Remote,
     in_flight: InFlight,
     from_caller: &HeaderMap,
     deadline: &mut Deadline,
 ) -> Result<(InFlight, Result<Upstream, Upstream>), Failure> {
     let backend = in_flight.backend().clone();
-    let name = &backend.label;
-    let model = backend.model.as_deref().unwrap_or(&in_flight.call().model);
-    let sending = provider.send(&in_flight, model, from_caller);
+    let model = model_of(backend.model.as_deref(), in_flight.call());
+    let sending = remote.pass(&in_flight, model, from_caller);
     match in_time(deadline, sending).await {
         Some(Ok(response)) if response.status().is_success() => Ok((in_flight, Ok(response))),
         Some(Ok(response)) => Ok((in_flight, Err(response))),
-        Some(Err(error)) if error.is_connect() => {
-            let message = format!("No connection to backend {name}: {}", cause(&error));
-            let failure = Failure::down(Refusal::unavailable("no_connection", message), "no_connection");
+        Some(Err(error)) if error.is_unsent() => {
+            let failure = sending_failed(&error, &backend);
             Err(Failure { rest: Rest::Unsent(in_flight), ..failure })
         }
         // Dropping `in_flight` books it as unsettled: the provider may have read the call.
-        Some(Err(error)) => {
-            let message = format!("The connection to backend {name} broke: {}", cause(&error));
-            Err(Failure::down(Refusal::bad_gateway(message), "failed"))
-        }
-        None => Err(Failure::late(name, backend.timeout)),
+        Some(Err(error)) => Err(sending_failed(&error, &backend)),
+        None => Err(Failure::late(&backend.label, backend.timeout)),
     }
+}
+
+/// A request got no response.
+pub(super) fn sending_failed(error: &SendError, backend: &Backend) -> Failure {
+    let name = &backend.label;
+    match error {
+        SendError::Credential(error) => {
+            let message = format!("Backend {name} cannot be called: {}", chain(error));
+            Failure::down(Refusal::unavailable("no_credential", message), "failed")
+        }
+        SendError::Path => {
+            let message = format!("Backend {name} cannot be called: {error}");
+            Failure::down(Refusal::unavailable("unusable_backend", message), "failed")
+        }
+        SendError::Http(error) if error.is_connect() => {
+            let message = format!("No connection to backend {name}: {}", cause(error));
+            Failure::down(Refusal::unavailable("no_connection", message), "no_connection")
+        }
+        SendError::Http(error) => {
+            let message = format!("The connection to backend {name} broke: {}", cause(error));
+            Failure::down(Refusal::bad_gateway(message), "failed")
+        }
+    }
+}
+
+/// An error and what caused it. None of them holds a secret.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// What the work gives; none if the deadline comes first.
@@ -209,7 +296,7 @@ async fn read(
         }
         let large = length > HELD || (announced.is_some_and(|all| all > HELD as u64) && length > 0);
         if large && (format.is_some() || length > HELD) {
-            let right = call.dimensions.map(|asked| has_dimensions(&join(read.clone(), length), asked));
+            let right = call.dimensions.map(|asked| has_dimensions(&join(read.clone()), asked));
             match right {
                 Some(Some(Err(wrong))) => {
                     read.clear();
@@ -231,7 +318,7 @@ async fn read(
             }
             Ok(None) => match flow.settle() {
                 Ok(settled) => {
-                    let whole = join(read, length);
+                    let whole = join(read);
                     match call.dimensions.and_then(|asked| has_dimensions(&whole, asked)) {
                         Some(Err(wrong)) => break Broken::Wrong(wrong),
                         Some(Ok(())) | None => return Ok((Read::Done(Answer::Whole(whole, settled)), headers)),
@@ -280,8 +367,7 @@ async fn translated(
     if let Some(room) = room {
         return Ok(Answer::Pieces(Relay::made(pieces, flow.deadline(), tasks, room), settled));
     }
-    let length = pieces.iter().map(Bytes::len).sum();
-    Ok(Answer::Whole(join(pieces, length), settled))
+    Ok(Answer::Whole(join(pieces), settled))
 }
 
 fn unusable(broken: Broken, backend: &Backend) -> Failure {
@@ -294,48 +380,48 @@ fn unusable(broken: Broken, backend: &Backend) -> Failure {
     }
 }
 
-fn join(mut pieces: Vec<Bytes>, length: usize) -> Bytes {
-    match pieces.pop() {
-        None => Bytes::new(),
-        Some(only) if pieces.is_empty() => only,
-        Some(last) => {
-            let mut whole = BytesMut::with_capacity(length);
-            for piece in &pieces {
-                whole.extend_from_slice(piece);
-            }
-            whole.extend_from_slice(&last);
-            whole.freeze()
-        }
-    }
-}
-
-/// Turns a provider's error into ours. A 4xx goes on with its message and without the credential.
-async fn refused(provider: &OpenAi, in_flight: InFlight, response: Upstream, deadline: &mut Deadline) -> Failure {
+/// Turns a provider's error into ours.
+async fn refused(remote: &Remote, in_flight: InFlight, response: Upstream, deadline: &mut Deadline) -> Failure {
     let backend = in_flight.backend().clone();
-    let name = &backend.label;
     let (parts, body) = response.into_parts();
-    let status = parts.status;
-    if status.is_redirection() {
-        let message = format!("Backend {name} answered with a redirect, which is never followed");
-        let failure = Failure::down(Refusal::bad_gateway(message), "failed");
-        return Failure { rest: Rest::Refused(in_flight), ..failure };
-    }
     let limited = http_body_util::Limited::new(body, MOST_OF_AN_ERROR);
     let body = match in_time(deadline, http_body_util::BodyExt::collect(limited)).await {
         Some(Ok(collected)) => collected.to_bytes(),
         Some(Err(_)) | None => Bytes::new(),
     };
-    let (message, code) = explanation(&body);
-    let rest = if is_definite_refusal(status, message.is_some()) {
+    let (failure, definite) = status_failed(remote, &backend, parts.status, &parts.headers, &body);
+    let rest = if definite {
         Rest::Refused(in_flight)
     } else {
         drop(in_flight);
         Rest::Nothing
     };
+    Failure { rest, ..failure }
+}
+
+/// What a provider's error means, and whether it says for certain that nothing was charged. A 4xx goes on with its message and
+/// without the credential.
+pub(super) fn status_failed(
+    remote: &Remote,
+    backend: &Backend,
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> (Failure, bool) {
+    let name = &backend.label;
+    if status.is_redirection() || status.is_informational() {
+        let message = format!("Backend {name} answered with a redirect, which is never followed");
+        return (Failure::down(Refusal::bad_gateway(message), "failed"), true);
+    }
+    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
+        remote.credential_refused();
+    }
+    let (message, code) = explanation(body);
+    let definite = is_definite_refusal(status, message.is_some());
     let message = message.as_deref().unwrap_or("no explanation");
-    let message = format!("Backend {name} answered {}: {}", status.as_u16(), quoted(provider, message, 1000));
-    let code = code.map(|code| quoted(provider, &code, 100));
-    let wait = retry_after::wait(&parts.headers, Timestamp::now());
+    let message = format!("Backend {name} answered {}: {}", status.as_u16(), quoted(remote, message, 1000));
+    let code = code.map(|code| quoted(remote, &code, 100));
+    let wait = retry_after::wait(headers, Timestamp::now());
     let refusal = if status.is_client_error() {
         Refusal::by_provider(status, message, code, wait)
     } else if status == StatusCode::GATEWAY_TIMEOUT {
@@ -344,10 +430,18 @@ async fn refused(provider: &OpenAi, in_flight: InFlight, response: Upstream, dea
         Refusal::bad_gateway(message)
     };
     let (blame, result) = blame(status, wait);
-    Failure { refusal, blame, result, rest }
+    (Failure { refusal, blame, result, rest: Rest::Nothing }, definite)
+}
+
+/// Whether an answer says for certain that nothing was charged. A 4xx does. A 5xx does only if the provider itself speaks
+/// (`explained`: with an error object) and not a gateway, whose 502, 503 or 504 may stand for a call that the provider
+/// behind it has carried out.
+fn is_definite_refusal(status: StatusCode, explained: bool) -> bool {
+    let by_gateway = matches!(status.as_u16(), 502 | 504 | 520..=524);
+    !status.is_server_error() || (explained && !by_gateway)
 }
 
 /// A provider's words, without the credential and in reason.
-fn quoted(provider: &OpenAi, words: &str, most: usize) -> String {
-    provider.redact(words).chars().take(most).collect()
+fn quoted(remote: &Remote, words: &str, most: usize) -> String {
+    remote.redact(words).chars().take(most).collect()
 }

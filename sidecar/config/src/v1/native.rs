@@ -42,7 +42,7 @@ pub enum Api {
     Nvidia(Empty),
     /// Ollama.
     Ollama(Empty),
-    /// Amazon SageMaker.
+    /// Amazon `SageMaker`.
     SageMaker(SageMaker),
     /// Vertex AI.
     #[serde(rename = "vertexAI")]
@@ -78,7 +78,7 @@ pub struct Databricks {
     pub query_instruction: Option<String>,
 }
 
-/// SageMaker's settings.
+/// `SageMaker`'s settings.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SageMaker {
@@ -249,8 +249,9 @@ impl Native {
         match &self.auth {
             Auth::Bearer(Key { file })
             | Auth::Header(HeaderKey { file, name: _ })
-            | Auth::Ibm(Ibm { file, iam_url: _ }) => Some(file),
-            Auth::Aws(Aws { keys: AwsKeys::File(file), region: _ }) | Auth::Google(Google::File(file)) => Some(file),
+            | Auth::Ibm(Ibm { file, iam_url: _ })
+            | Auth::Aws(Aws { keys: AwsKeys::File(file), region: _ })
+            | Auth::Google(Google::File(file)) => Some(file),
             Auth::Entra(entra) => entra.secret_file.as_deref(),
             Auth::None(_) | Auth::Aws(_) | Auth::Google(Google::MetadataServer(_)) => None,
         }

@@ -202,6 +202,18 @@ async fn what_a_provider_refused_is_renewed_unless_it_is_new() {
     assert_eq!(*fresh.get().await.unwrap(), 2);
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_prepared_is_there_at_once() {
+    let (issuer, fresh) = fresh(LIFE);
+    issuer.takes(Duration::from_secs(5));
+    fresh.prepare();
+    fresh.prepare();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let began = Instant::now();
+    fresh.prepare();
+    assert_eq!((*fresh.get().await.unwrap(), began.elapsed(), issuer.asked()), (1, Duration::ZERO, 1));
+}
+
 #[test]
 fn backoff_doubles_up_to_its_bound() {
     let longest: Vec<u64> = (1..=7).map(|times| backoff(times, 1.0).as_secs()).collect();

@@ -30,8 +30,7 @@ fn signed(
         map.insert(*name, HeaderValue::from_static(value));
     }
     let scope = Scope { region: "us-east-1".to_owned(), service: "service".to_owned() };
-    let mut request =
-        Unsigned { method: &method, url: &Url::parse(url).unwrap(), headers: &mut map, body: body.as_bytes() };
+    let mut request = Unsigned { method, url: &Url::parse(url).unwrap(), headers: &mut map, body: body.as_bytes() };
     put(&mut request, &scope, &keys(session), SystemTime::UNIX_EPOCH + MOMENT).unwrap();
     map
 }
@@ -164,7 +163,9 @@ fn a_path_is_encoded_once_more_for_the_signature() {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
     headers.insert("traceparent", HeaderValue::from_static("00-1-2-01"));
-    headers.insert("authorization", HeaderValue::from_static("Bearer of an earlier time"));
+    for (name, value) in [("authorization", "Bearer earlier"), ("x-amz-security-token", "old"), ("x-amz-date", "old")] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     let mut request =
         Unsigned { method: &Method::POST, url: &Url::parse(&url).unwrap(), headers: &mut headers, body: b"{}" };
     let scope = Scope { region: "us-east-1".to_owned(), service: "bedrock".to_owned() };
@@ -173,12 +174,15 @@ fn a_path_is_encoded_once_more_for_the_signature() {
         host:bedrock-runtime.us-east-1.amazonaws.com\nx-amz-date:20150830T123600Z\n\ncontent-type;host;x-amz-date\n\
         44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
     let signature = by_hand(canonical, "us-east-1", "bedrock");
+    // AWS's SDK for Python (botocore 1.44.8) signs the same.
+    assert_eq!(signature, "4167663b591a5f89da64d44248fc627038fb949948993f9d28c8d632c09a917a");
     let expected = format!(
         "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20150830/us-east-1/bedrock/aws4_request, \
          SignedHeaders=content-type;host;x-amz-date, Signature={signature}"
     );
     assert_eq!(authorization(&headers), expected);
     assert_eq!(headers.get_all("authorization").iter().count(), 1);
+    assert!(!headers.contains_key("x-amz-security-token"));
 }
 
 /// A port that does not go without saying belongs to the host that is signed, as it does to the one that is sent.

@@ -35,6 +35,12 @@ impl AzureOpenAi {
     pub fn new(deployment: Option<String>, api_version: impl Into<String>) -> Self {
         Self { deployment, api_version: api_version.into() }
     }
+
+    /// The way from the root to the API.
+    pub fn path(&self, model: &str) -> String {
+        let deployment = read::segment(self.deployment.as_deref().unwrap_or(model));
+        format!("/openai/deployments/{deployment}/embeddings?api-version={}", read::segment(&self.api_version))
+    }
 }
 
 impl Dialect for AzureOpenAi {
@@ -47,9 +53,7 @@ impl Dialect for AzureOpenAi {
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        let deployment = read::segment(self.deployment.as_deref().unwrap_or(part.model));
-        let version = read::segment(&self.api_version);
-        let path = format!("/openai/deployments/{deployment}/embeddings?api-version={version}");
+        let path = self.path(part.model);
         let request = Request { input: part.texts, dimensions: part.dimensions, encoding_format: "base64" };
         Ok(read::wire(path, &request))
     }

@@ -83,7 +83,7 @@ pub(super) fn input_type(input_type: InputType) -> &'static str {
 
 /// Whether a model comes before embed-v4, and so has one length only: `embed-english-v3.0` and older.
 fn is_older(model: &str) -> bool {
-    ["-v2.0", "-v3.0", "-light-v2.0", "-light-v3.0"].iter().any(|version| model.ends_with(version))
+    ["-v2.0", "-v3.0"].iter().any(|version| model.ends_with(version))
 }
 
 impl Dialect for Cohere {

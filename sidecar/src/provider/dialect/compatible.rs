@@ -1,7 +1,7 @@
 //! Services that speak OpenAI's API at an address of their own.
 //!
 //! Source: the addresses are those that public clients of each service call. How many inputs a service takes is known of
-//! `DeepInfra` only, from its client in LangChain.
+//! `DeepInfra` only, from its client in `LangChain`.
 
 use super::open_ai::{ITEMS, OpenAi};
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, read, shape};
 use crate::call::InputType;
 
-/// The most inputs in a request, by what clients observe.
+/// The most inputs in a request. The reference names no bound; this is the one that clients keep to.
 const ITEMS: usize = 150;
 
 /// The serving endpoints of a workspace.

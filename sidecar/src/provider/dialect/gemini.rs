@@ -2,9 +2,9 @@
 //!
 //! Source: Gemini API reference, "Embeddings" (`models.batchEmbedContents`, `EmbedContentRequest`,
 //! `EmbeddingUsageMetadata`), and the official SDK for Python, which sends the task type and the dimensions in each of the
-//! requests. Task types are for text-only models. At most 100 requests in a batch, by what clients observe: the reference
-//! names no bound. This API has no word on truncation (the SDK refuses `auto_truncate` for it), and not all of its answers
-//! say the tokens.
+//! requests. Task types are for text-only models. The reference names no bound; what the API answers beyond it is "at most 100
+//! requests can be in one batch". There is no word on truncation (the SDK refuses `auto_truncate` for this API), and not all
+//! answers say the tokens.
 
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
@@ -109,7 +109,7 @@ pub(super) fn task_type(input_type: InputType) -> &'static str {
 
 /// Whether a model takes a task type. Gemini's multimodal ones do not: there the task would have to stand in the text, which
 /// is the caller's.
-pub(super) fn knows_task_types(model: &str) -> bool {
+fn knows_task_types(model: &str) -> bool {
     model == "gemini-embedding-001" || !(model.contains("gemini") || model == "embedding-001")
 }
 

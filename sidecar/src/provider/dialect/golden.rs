@@ -110,11 +110,16 @@ fn refuses_what_is_no_answer(dialect: &dyn Dialect, model: &str, most: usize, an
         assert_eq!(read(dialect, &part, body), Err(Unusable::Shape), "{body}");
     }
     // Halfway between two floats, and a little less: by way of 64 bits it would be rounded to the other one.
-    let exact = "1.00000017881393432617187499";
-    let mut vectors = good;
-    let body = format!("[{exact}]");
-    vectors[0] = &body;
-    assert_eq!(read(dialect, &part, &answer(&vectors)).unwrap().vectors[0], [f32::from_bits(0x3f80_0001)]);
+    let mut vectors = good.clone();
+    vectors[0] = "[1.00000017881393432617187499,0]";
+    assert_eq!(read(dialect, &part, &answer(&vectors)).unwrap().vectors[0], [f32::from_bits(0x3f80_0001), 0.0]);
+    let shorter = Part { dimensions: Some(1), ..part };
+    assert_eq!(read(dialect, &shorter, &whole), Err(Unusable::Length));
+    if most > 1 {
+        let mut vectors = good;
+        vectors[1] = "[0.5]";
+        assert_eq!(read(dialect, &part, &answer(&vectors)), Err(Unusable::Length));
+    }
 }
 
 /// Checks that counts are believed, unless they are none.

@@ -2,7 +2,9 @@
 //!
 //! Source: Jina Search Foundation API, its own description of `/v1/embeddings`: OpenAI's shape, with `task` for the models
 //! from jina-embeddings-v3 on (`retrieval.query`, `retrieval.passage`), `truncate: false`, which makes too long an input an
-//! error, and `embedding_type` in the place of `encoding_format`. The models before v3 have one length and no tasks.
+//! error, and `embedding_type` in the place of `encoding_format`. The models before v3 have one length and no tasks. What the
+//! API answers to too many inputs: "input length is larger than the largest allowed size 2048", and for v4 "each input list
+//! can contain at most 512 items".
 
 use std::borrow::Cow;
 
@@ -15,8 +17,10 @@ use crate::call::InputType;
 /// Where Jina's API is.
 pub const ROOT: &str = "https://api.jina.ai";
 
-/// The most inputs in a request.
-const ITEMS: usize = 2048;
+/// The most inputs in a request, for the models that take more than the others.
+const ITEMS: [(&str, usize); 2] = [("jina-embeddings-v2", 2048), ("jina-embeddings-v3", 2048)];
+/// For the others.
+const LEAST_ITEMS: usize = 512;
 
 /// Jina AI.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,8 +58,9 @@ impl Dialect for Jina {
         "jina_ai"
     }
 
-    fn caps(&self, _model: &str) -> Caps {
-        Caps { items: ITEMS, tokens: None }
+    fn caps(&self, model: &str) -> Caps {
+        let known = ITEMS.iter().find(|(name, _)| model.starts_with(name));
+        Caps { items: known.map_or(LEAST_ITEMS, |(_, items)| *items), tokens: None }
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {

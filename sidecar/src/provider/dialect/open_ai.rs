@@ -1,8 +1,8 @@
 //! OpenAI's embeddings API, and the many servers that speak it, for calls that must be split or translated.
 //!
-//! Source: OpenAI API reference, "Create embeddings" (schema `CreateEmbeddingRequest` of OpenAI's own description):
-//! at most 2,048 inputs and 300,000 tokens in a request. There is nothing to say on truncation: too long an input is an
-//! error.
+//! Source: OpenAI API reference, "Create embeddings" (schema `CreateEmbeddingRequest` of OpenAI's own description): at most
+//! 2,048 inputs and 300,000 tokens in a request; `dimensions` for text-embedding-3 and later. There is nothing to say on
+//! truncation: too long an input is an error.
 
 use std::borrow::Cow;
 
@@ -15,6 +15,10 @@ use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, read, shape}
 pub const ITEMS: usize = 2048;
 /// The most tokens that OpenAI takes over all inputs.
 pub const TOKENS: u64 = 300_000;
+
+/// The model that came before `dimensions`, and refuses the field even with the length that it has.
+const FIRST: &str = "text-embedding-ada-002";
+const FIRST_LENGTH: u64 = 1536;
 
 /// A server that speaks OpenAI's API.
 #[derive(Clone, Debug)]
@@ -60,11 +64,16 @@ impl Dialect for OpenAi {
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        // Its first models have one length; but a name says little where everyone may choose it. The server answers.
+        let mut dimensions = part.dimensions;
+        if part.model == FIRST {
+            read::fixed(part.model, FIRST_LENGTH, dimensions)?;
+            dimensions = None;
+        }
+        // Of other models the server knows more than a name tells.
         let request = Request {
             model: part.model,
             input: part.texts,
-            dimensions: part.dimensions,
+            dimensions,
             encoding_format: self.asks_for_base64.then_some("base64"),
         };
         Ok(read::wire(self.path.clone(), &request))

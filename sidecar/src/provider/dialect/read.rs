@@ -108,9 +108,14 @@ pub(super) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Unusable
     serde_json::from_slice(body).map_err(|_| Unusable::Shape)
 }
 
-/// Checks that each text of a part has its vector.
+/// Checks that each text of a part has its vector, and that all are of the length that was asked for.
 pub(super) fn told(part: &Part<'_>, vectors: Vec<Vec<f32>>, tokens: Option<u64>) -> Result<Told, Unusable> {
-    if vectors.len() == part.texts.len() { Ok(Told { vectors, tokens }) } else { Err(Unusable::Number) }
+    if vectors.len() != part.texts.len() {
+        return Err(Unusable::Number);
+    }
+    let lengths = || vectors.iter().map(|vector| vector.len() as u64);
+    let length = part.dimensions.or_else(|| lengths().next());
+    if lengths().all(|found| Some(found) == length) { Ok(Told { vectors, tokens }) } else { Err(Unusable::Length) }
 }
 
 /// Reads vectors that stand in the order of the texts.
@@ -139,7 +144,7 @@ pub(super) fn by_index(
             return Err(Unusable::Order);
         }
     }
-    Ok(Told { vectors: vectors.into_iter().map(|(_, vector)| vector).collect(), tokens })
+    told(part, vectors.into_iter().map(|(_, vector)| vector).collect(), tokens)
 }
 
 /// A request with a JSON body.

@@ -4,15 +4,15 @@
 //! Source: Vertex AI reference, "Text embeddings API" and "Get text embeddings" (at most 250 texts and 20,000 tokens in a
 //! request; gemini-embedding-001 takes one text; `autoTruncate: false` makes too long a text an error), and "Method:
 //! models.embedContent". Which model speaks which, as in the official SDK for Python (`t_is_vertex_embed_content_model`):
-//! Gemini's, except gemini-embedding-001, and open models as a service speak the later one, a text at a time. There the
-//! configuration says that task type and truncation are for text-only models; that a text was cut stands in the answer.
+//! Gemini's, except gemini-embedding-001, and open models as a service speak the later one, a text at a time. Those models
+//! want their task in the text, which is the caller's; that a text was cut stands in the answer.
 
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
-    gemini::{Content, Embedding, UsageMetadata, knows_task_types, task_type},
+    gemini::{Content, Embedding, UsageMetadata, task_type},
     read::{self, Raw},
 };
 
@@ -87,18 +87,7 @@ struct Statistics<'a> {
 #[serde(rename_all = "camelCase")]
 struct EmbedContent<'a> {
     content: Content<'a>,
-    embed_content_config: EmbedContentConfig,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct EmbedContentConfig {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    task_type: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    auto_truncate: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_dimensionality: Option<u64>,
+    embed_content_config: Parameters,
 }
 
 #[derive(Deserialize)]
@@ -120,9 +109,11 @@ impl VertexAi {
         Self { parent: format!("/v1/projects/{project}/locations/{location}/publishers") }
     }
 
-    /// The path for a model: Google's, or another publisher's, whose name then stands before it.
+    /// The path for a model: Google's, or another publisher's, whose name then stands before it (`intfloat/…`, or in full
+    /// `publishers/intfloat/models/…`).
     fn path(&self, model: &str, method: &str) -> String {
-        let (publisher, model) = model.split_once('/').unwrap_or(("google", model));
+        let in_full = model.strip_prefix("publishers/").and_then(|model| model.split_once("/models/"));
+        let (publisher, model) = in_full.or_else(|| model.split_once('/')).unwrap_or(("google", model));
         format!("{}/{}/models/{}:{method}", self.parent, read::segment(publisher), read::segment(model))
     }
 }
@@ -151,27 +142,17 @@ impl Dialect for VertexAi {
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
         let Part { model, texts, dimensions, input_type } = *part;
+        let parameters = Parameters { auto_truncate: false, output_dimensionality: dimensions };
         match Method::of(model) {
             Method::Predict => {
                 let instance = |content| Instance { content, task_type: task_type(input_type) };
-                let request = Predict {
-                    instances: texts.iter().map(|text| instance(text)).collect(),
-                    parameters: Parameters { auto_truncate: false, output_dimensionality: dimensions },
-                };
+                let request = Predict { instances: texts.iter().map(|text| instance(text)).collect(), parameters };
                 Ok(read::wire(self.path(model, "predict"), &request))
             }
             Method::EmbedContent => {
                 // Not more than one: see `caps`.
                 let text = texts.first().map_or("", AsRef::as_ref);
-                let is_text_only = knows_task_types(model);
-                let request = EmbedContent {
-                    content: Content::new(text),
-                    embed_content_config: EmbedContentConfig {
-                        task_type: is_text_only.then_some(task_type(input_type)),
-                        auto_truncate: is_text_only.then_some(false),
-                        output_dimensionality: dimensions,
-                    },
-                };
+                let request = EmbedContent { content: Content::new(text), embed_content_config: parameters };
                 Ok(read::wire(self.path(model, "embedContent"), &request))
             }
         }

@@ -30,7 +30,8 @@ const TOKENS: [(&str, u64); 5] = [
 /// For the others.
 const LEAST_TOKENS: u64 = 120_000;
 
-/// The lengths of the models that have several.
+/// The models that have several lengths, by what their names begin with, and which.
+const SEVERAL_LENGTHS: [&str; 4] = ["voyage-3-large", "voyage-3.5", "voyage-4", "voyage-code-3"];
 const DIMENSIONS: &[u64] = &[256, 512, 1024, 2048];
 /// The models of an earlier time, that have one.
 const ONE_LENGTH: [&str; 9] = [
@@ -82,7 +83,8 @@ impl Dialect for Voyage {
         let Part { model, texts, dimensions, input_type } = *part;
         if ONE_LENGTH.contains(&model) {
             read::none(model, dimensions)?;
-        } else {
+        }
+        if SEVERAL_LENGTHS.iter().any(|name| model.starts_with(name)) {
             read::one_of(model, DIMENSIONS, dimensions)?;
         }
         let input_type = match input_type {

@@ -2,7 +2,7 @@
 //!
 //! Source: watsonx.ai API reference, "Generate embeddings", and the official SDK for Node.js (`TextEmbeddingsParams`,
 //! `EmbeddingsResponse`): a project or a space must be named; inputs are cut only if `truncate_input_tokens` is sent, which it
-//! is not; there are no dimensions. At most 1,000 inputs.
+//! is not; there are no dimensions. At most 1,000 inputs, as in the official SDK for Python (`MAX_INPUTS_LENGTH`).
 
 use std::borrow::Cow;
 

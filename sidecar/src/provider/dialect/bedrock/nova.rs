@@ -1,7 +1,8 @@
 //! Amazon Nova's multimodal embeddings, a text at a time.
 //!
 //! Source: Amazon Nova user guide, "Complete embeddings request and response schema": `truncationMode: NONE` makes too long a
-//! text an error, and `truncatedCharLength` is there only if it was cut. The purpose `TEXT_RETRIEVAL` is for queries among
+//! text an error, and `truncatedCharLength` is there only if it was cut; `inputTokenCount`, which the guide does not show, is
+//! seen in answers. The purpose `TEXT_RETRIEVAL` is for queries among
 //! texts, `GENERIC_INDEX` for what is found.
 
 use serde::{Deserialize, Serialize};
@@ -42,9 +43,12 @@ struct Text<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Answer<'a> {
     #[serde(borrow)]
     embeddings: Vec<Embedding<'a>>,
+    #[serde(borrow, default)]
+    input_token_count: Option<Raw<'a>>,
 }
 
 #[derive(Deserialize)]
@@ -70,7 +74,7 @@ pub(super) fn request<'a>(part: &Part<'a>) -> Result<Request<'a>, Unsupported> {
 }
 
 pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<Told, Unusable> {
-    let Answer { embeddings } = read::json(body)?;
+    let Answer { embeddings, input_token_count } = read::json(body)?;
     let read_one = |Embedding { embedding, truncated_char_length }| {
         if truncated_char_length.is_some() {
             return Err(Unusable::Truncated);
@@ -78,5 +82,5 @@ pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<Told, Unusable> {
         embedding.ok_or(Unusable::Vector)?.floats()
     };
     let vectors = embeddings.into_iter().map(read_one).collect::<Result<_, _>>()?;
-    read::told(part, vectors, None)
+    read::told(part, vectors, read::tokens(input_token_count))
 }

@@ -149,6 +149,7 @@ fn tokens_stand_in_the_body_or_else_in_a_header() {
         (COHERE_V3, cohere(&["[1]"]), 9),
         (COHERE_V4, floats(&["[1]"]), 9),
         (NOVA, nova(&["[1]"]), 9),
+        (NOVA, nova(&["[1]"]).replace("\"embeddings\"", "\"inputTokenCount\":5,\"embeddings\""), 5),
     ] {
         let told = bedrock(model).answer(&part, &headers, body.as_bytes()).unwrap();
         assert_eq!((told.vectors, told.tokens), (vec![vec![1.0]], Some(tokens)), "{model}");

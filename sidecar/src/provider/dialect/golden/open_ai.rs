@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::{counts, documents, queries, read, refuses_what_is_no_answer, sent, tells};
+use super::{counts, documents, queries, read, refused, refuses_what_is_no_answer, sent, tells};
 use crate::provider::dialect::{Caps, Dialect, Unusable, open_ai::OpenAi};
 
 const MODEL: &str = "text-embedding-3-small";
@@ -27,6 +27,20 @@ fn openai_is_asked_for_base64_and_others_for_nothing_they_may_not_know() {
     assert_eq!(vllm.caps(MODEL), Caps { items: 64, tokens: None });
     let (path, body) = sent(&vllm, &documents(MODEL, 2));
     assert_eq!((path.as_str(), body), ("/v1/embeddings", json!({"model": MODEL, "input": texts})));
+}
+
+#[test]
+fn the_first_model_has_one_length() {
+    let openai = OpenAi::new("/embeddings");
+    assert_eq!(
+        refused(&openai, &queries("text-embedding-ada-002", 1, 256)),
+        "text-embedding-ada-002 has vectors of 1536 numbers, not 256"
+    );
+    let (_, body) = sent(&openai, &queries("text-embedding-ada-002", 1, 1536));
+    assert_eq!(
+        body,
+        json!({"model": "text-embedding-ada-002", "input": ["The food was delicious."], "encoding_format": "base64"})
+    );
 }
 
 #[test]

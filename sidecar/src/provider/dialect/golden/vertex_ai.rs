@@ -58,13 +58,18 @@ fn the_first_gemini_model_takes_one_instance_and_later_ones_a_content() {
     let content = json!({"parts": [{"text": "The food was delicious."}]});
     let (path, body) = sent(&vertex, &queries("gemini-embedding-2", 1, 768));
     assert_eq!(path, format!("{MODELS}/google/models/gemini-embedding-2:embedContent"));
-    assert_eq!(body, json!({"content": content, "embedContentConfig": {"outputDimensionality": 768}}));
-    let (path, body) = sent(&vertex, &documents("intfloat/multilingual-e5-large-instruct-maas", 1));
-    assert_eq!(path, format!("{MODELS}/intfloat/models/multilingual-e5-large-instruct-maas:embedContent"));
     assert_eq!(
         body,
-        json!({"content": content, "embedContentConfig": {"taskType": "RETRIEVAL_DOCUMENT", "autoTruncate": false}})
+        json!({"content": content, "embedContentConfig": {"autoTruncate": false, "outputDimensionality": 768}})
     );
+    for model in [
+        "intfloat/multilingual-e5-large-instruct-maas",
+        "publishers/intfloat/models/multilingual-e5-large-instruct-maas",
+    ] {
+        let (path, body) = sent(&vertex, &documents(model, 1));
+        assert_eq!(path, format!("{MODELS}/intfloat/models/multilingual-e5-large-instruct-maas:embedContent"));
+        assert_eq!(body, json!({"content": content, "embedContentConfig": {"autoTruncate": false}}));
+    }
 }
 
 #[test]

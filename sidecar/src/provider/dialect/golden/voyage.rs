@@ -54,6 +54,9 @@ fn dimensions_are_only_those_that_a_model_has() {
         refused(&voyage, &queries("voyage-law-2", 1, 512)),
         "the vectors of voyage-law-2 have one length only: leave `dimensions` away"
     );
+    // What a model of a later time can do is for Voyage to say.
+    let (_, body) = sent(&voyage, &queries("voyage-of-a-later-time", 1, 4096));
+    assert_eq!(body["output_dimension"], 4096);
 }
 
 #[test]

@@ -1,0 +1,277 @@
+//! From a provider's settings to a [`Provider`] that can be called.
+
+use std::{path::PathBuf, sync::Arc};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::Url;
+use vectoll_config::v1::{
+    self, Batch, Native,
+    native::{Api, Auth, Aws, AwsKeys, Container, Entra, Google, HeaderKey, Ibm, Key, WebIdentity, Within},
+};
+
+use super::compile::{Files, Lasting};
+use crate::{
+    credential::{Credential, Form, Secret, aws, entra, google, ibm, keyring::Fingerprint, sigv4},
+    provider::{
+        Provider, Remote, builtin,
+        dialect::{
+            Dialect,
+            azure_open_ai::AzureOpenAi,
+            bedrock::Bedrock,
+            cohere::Cohere,
+            databricks::Databricks,
+            gemini::Gemini,
+            hugging_face::{self, HuggingFace},
+            jina::Jina,
+            mistral::Mistral,
+            nvidia::Nvidia,
+            ollama::Ollama,
+            open_ai::{ITEMS, OpenAi},
+            sage_maker::{self, SageMaker},
+            vertex_ai::VertexAi,
+            voyage::Voyage,
+            watsonx::{self, Watsonx},
+        },
+        remote::Parts,
+        to::To,
+    },
+};
+
+/// OpenAI's own API, as a root.
+const OPEN_AI: &str = "https://api.openai.com/v1";
+/// The session's name that AWS's trail shows where the pod's is not known.
+const SESSION: &str = "vectoll-sidecar";
+
+/// What the pod's own identity is proven by.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// The folder with the tokens that the cluster issues for this sidecar: `aws`, `azure`, `google`.
+    pub tokens: PathBuf,
+    /// EKS Pod Identity's agent and the file with the token for it.
+    pub agent: Option<(String, PathBuf)>,
+    /// The pod's name.
+    pub pod: String,
+}
+
+/// A fault in a setting: its path under the provider, and what is wrong.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// The config is not whole: it is refused.
+    Config(String, String),
+    /// This provider cannot be called; the others can.
+    Unusable(String, String),
+}
+
+type Made<T> = Result<T, Fault>;
+
+fn unusable(path: impl Into<String>, reason: impl Into<String>) -> Fault {
+    Fault::Unusable(path.into(), reason.into())
+}
+
+/// Makes a provider. `model` is the model's name there, where it does not depend on the call.
+pub(super) fn provider(
+    settings: &v1::Provider,
+    model: Option<&str>,
+    batch: Batch,
+    files: &Files,
+    lasting: &Lasting,
+) -> Made<Provider> {
+    match settings {
+        v1::Provider::Builtin(v1::Builtin { token_arrays }) => {
+            // Loaded here, so that a broken model is a refused config and no call pays for the loading.
+            builtin::Model::get().map_err(|error| Fault::Config("builtin".to_owned(), error.clone()))?;
+            Ok(Provider::Builtin { token_arrays: *token_arrays })
+        }
+        v1::Provider::OpenAi(settings) => open_ai(settings, batch, files, lasting),
+        v1::Provider::Native(settings) => native(settings, model, batch, files, lasting),
+    }
+}
+
+fn content<'f>(file: &str, path: &str, files: &'f Files) -> Made<&'f [u8]> {
+    let missing = || Fault::Config(path.to_owned(), format!("the file {file} is not in the config folder"));
+    files.get(file).map(Vec::as_slice).ok_or_else(missing)
+}
+
+fn remote(parts: Parts) -> Made<Provider> {
+    let remote = Remote::new(parts).ok_or_else(|| unusable("baseURL", "no path can be appended to it"))?;
+    Ok(Provider::Remote(Box::new(remote)))
+}
+
+fn open_ai(settings: &v1::OpenAi, batch: Batch, files: &Files, lasting: &Lasting) -> Made<Provider> {
+    const PATH: &str = "/embeddings";
+    let v1::OpenAi { base_url, credential_file, organization, project } = settings;
+    let root = To::new(base_url, &lasting.http).map_err(|reason| unusable("openAI.baseURL", reason))?;
+    let mut more = HeaderMap::new();
+    for (field, name, text) in
+        [("organization", "openai-organization", organization), ("project", "openai-project", project)]
+    {
+        if let Some(text) = text {
+            let wrong = || unusable(format!("openAI.{field}"), "cannot be sent in a header: use printable ASCII");
+            more.insert(HeaderName::from_static(name), HeaderValue::try_from(text).map_err(|_| wrong())?);
+        }
+    }
+    let credential = match credential_file {
+        None => Credential::None,
+        Some(file) => key(&Form::Bearer, file, "openAI.credentialFile", files)?,
+    };
+    let dialect = if base_url.trim_end_matches('/') == OPEN_AI {
+        OpenAi::new(PATH)
+    } else {
+        OpenAi::compatible("openai", PATH, ITEMS)
+    };
+    let credential = Arc::new(credential);
+    remote(Parts { root, more, credential, dialect: Box::new(dialect), pass: Some(PATH.to_owned()), batch })
+}
+
+fn key(form: &Form, file: &str, path: &str, files: &Files) -> Made<Credential> {
+    Credential::header(form, content(file, path, files)?).map_err(|reason| unusable(path, reason))
+}
+
+fn native(settings: &Native, model: Option<&str>, batch: Batch, files: &Files, lasting: &Lasting) -> Made<Provider> {
+    let Native { base_url, api, auth } = settings;
+    let root = To::new(base_url, &lasting.http).map_err(|reason| unusable("native.baseURL", reason))?;
+    // One that did not change keeps its token through a reload.
+    let content = settings.credential_file().and_then(|file| files.get(file)).map_or(&[][..], Vec::as_slice);
+    let made_of = format!("{auth:?} {service} {:?}", lasting.identity, service = service(api));
+    let fingerprint = Fingerprint::of([made_of.as_bytes(), content]);
+    let credential = lasting.keyring.get(fingerprint, || credential(auth, api, files, lasting))?;
+    let dialect = dialect(api, model, batch)?;
+    // The one whose body is OpenAI's: callers' bodies go through as they come.
+    let pass = if let Api::AzureOpenAi(azure) = api {
+        let path = |name| AzureOpenAi::new(azure.deployment.clone(), &*azure.api_version).path(name);
+        azure.deployment.as_deref().or(model).map(path)
+    } else {
+        None
+    };
+    remote(Parts { root, more: HeaderMap::new(), credential, dialect, pass, batch })
+}
+
+fn dialect(api: &Api, model: Option<&str>, batch: Batch) -> Made<Box<dyn Dialect>> {
+    let items = |usual: usize| batch.max_items.and_then(|most| usize::try_from(most).ok()).unwrap_or(usual);
+    Ok(match api {
+        Api::AzureOpenAi(azure) => Box::new(AzureOpenAi::new(azure.deployment.clone(), &*azure.api_version)),
+        Api::Bedrock(_) => {
+            let model = model.ok_or_else(|| unusable("native.api.bedrock", "the backend names no model"))?;
+            Box::new(Bedrock::new(model).map_err(|error| unusable("native.api.bedrock", error.to_string()))?)
+        }
+        Api::Cohere(_) => Box::new(Cohere::new()),
+        Api::Databricks(databricks) => Box::new(Databricks::new(databricks.query_instruction.clone())),
+        Api::Gemini(_) => Box::new(Gemini::new()),
+        Api::HuggingFace(_) => Box::new(HuggingFace::new(hugging_face::Route::Embed, items(hugging_face::ITEMS))),
+        Api::Jina(_) => Box::new(Jina::new()),
+        Api::Mistral(_) => Box::new(Mistral::new()),
+        Api::Nvidia(_) => Box::new(Nvidia::new(items(ITEMS))),
+        Api::Ollama(_) => Box::new(Ollama::new()),
+        Api::SageMaker(v1::native::SageMaker { endpoint, container }) => {
+            let container = match container {
+                Container::TextEmbeddingsInference => sage_maker::Container::TextEmbeddingsInference,
+                Container::OpenAi => sage_maker::Container::OpenAi,
+            };
+            Box::new(SageMaker::new(endpoint, container, items(hugging_face::ITEMS)))
+        }
+        Api::VertexAi(vertex) => Box::new(VertexAi::new(&vertex.project, &vertex.location)),
+        Api::Voyage(_) => Box::new(Voyage::new()),
+        Api::Watsonx(v1::native::Watsonx { version, within }) => {
+            let container = match within {
+                Within::Project(id) => watsonx::Container::Project(id.clone()),
+                Within::Space(id) => watsonx::Container::Space(id.clone()),
+            };
+            Box::new(Watsonx::new(container, &**version))
+        }
+    })
+}
+
+/// The name of AWS's service in signatures; of no matter elsewhere.
+fn service(api: &Api) -> &'static str {
+    if matches!(api, Api::SageMaker(_)) { "sagemaker" } else { "bedrock" }
+}
+
+/// What is put on requests. Paths of faults are those of the contract.
+fn credential(auth: &Auth, api: &Api, files: &Files, lasting: &Lasting) -> Made<Credential> {
+    const AT: &str = "native.auth";
+    let at = |(field, reason): (&str, &str)| unusable(format!("{AT}.{field}"), reason);
+    Ok(match auth {
+        Auth::None(_) => Credential::None,
+        Auth::Bearer(Key { file }) => key(&Form::Bearer, file, AT, files)?,
+        Auth::Header(HeaderKey { name, file }) => {
+            let name = HeaderName::try_from(name).map_err(|_| unusable(AT, format!("{name} is no header's name")))?;
+            key(&Form::Alone(name), file, AT, files)?
+        }
+        Auth::Aws(Aws { region, keys }) => {
+            let scope = sigv4::Scope { region: region.clone(), service: service(api).to_owned() };
+            Credential::SigV4 { scope, keys: aws_keys(keys, region, files, lasting)? }
+        }
+        Auth::Google(Google::File(file)) => Credential::Token(google_file(content(file, AT, files)?, lasting)?),
+        Auth::Google(Google::MetadataServer(_)) => {
+            let token = google::metadata::token(google::metadata::SERVER, lasting.http.clone());
+            Credential::Token(token.map_err(at)?)
+        }
+        Auth::Entra(Entra { tenant_id, client_id, authority, secret_file }) => {
+            let proof = match secret_file {
+                None => entra::Proof::Federated(lasting.identity.tokens.join("azure")),
+                Some(file) => {
+                    let secret = Secret::in_file(content(file, AT, files)?);
+                    entra::Proof::Secret(secret.map_err(|reason| unusable(AT, reason))?)
+                }
+            };
+            let authority = authority.as_deref().unwrap_or(entra::AUTHORITY);
+            let entra = entra::Entra::new(authority, tenant_id, client_id.clone(), entra::SCOPE.to_owned(), proof);
+            Credential::Token(entra.map_err(at)?.token(lasting.http.clone()))
+        }
+        Auth::Ibm(Ibm { file, iam_url }) => {
+            let iam = iam_url.as_deref().unwrap_or(ibm::IAM);
+            let ibm = ibm::Ibm::new(iam, content(file, AT, files)?).map_err(at)?;
+            Credential::Token(ibm.token(lasting.http.clone()))
+        }
+    })
+}
+
+fn aws_keys(keys: &AwsKeys, region: &str, files: &Files, lasting: &Lasting) -> Made<aws::Source> {
+    const AT: &str = "native.auth.aws.keys";
+    let at = |(field, reason): (&str, &str)| unusable(format!("{AT}.{field}"), reason);
+    let identity = &lasting.identity;
+    Ok(match keys {
+        AwsKeys::File(file) => {
+            aws::Source::in_file(content(file, AT, files)?).map_err(|reason| unusable(AT, reason))?
+        }
+        AwsKeys::WebIdentity(WebIdentity { role_arn, sts_url }) => {
+            let sts = match sts_url {
+                Some(url) => Url::parse(url).map_err(|_| unusable(format!("{AT}.stsURL"), "is not a URL"))?,
+                None => {
+                    aws::web_identity::regional(region).map_err(|reason| unusable("native.auth.aws.region", reason))?
+                }
+            };
+            let session = if identity.pod.is_empty() { SESSION } else { &identity.pod };
+            let session: String = session.chars().take(64).collect();
+            let token = identity.tokens.join("aws");
+            let role = aws::web_identity::WebIdentity::new(role_arn.clone(), session, token, sts).map_err(at)?;
+            role.keys(lasting.http.clone())
+        }
+        AwsKeys::PodIdentity(_) => {
+            let (uri, token) = identity.agent.clone().ok_or_else(|| {
+                unusable(AT, "EKS Pod Identity has not set AWS_CONTAINER_CREDENTIALS_FULL_URI in this container")
+            })?;
+            aws::pod_identity::PodIdentity::new(&uri, token).map_err(at)?.keys(lasting.http.clone())
+        }
+    })
+}
+
+fn google_file(content: &[u8], lasting: &Lasting) -> Made<crate::credential::Token> {
+    const AT: &str = "native.auth.google.file";
+    let http = lasting.http.clone();
+    let wrong = |reason: &str| unusable(AT, reason);
+    match google::kind(content) {
+        Some(google::Kind::ServiceAccount) => {
+            Ok(google::service_account::ServiceAccount::read(content, None).map_err(wrong)?.token(http))
+        }
+        Some(google::Kind::External) => {
+            let external = google::external::External::read(
+                content,
+                &lasting.identity.tokens,
+                google::external::Instead::default(),
+            );
+            Ok(external.map_err(wrong)?.token(http))
+        }
+        None => Err(wrong("it is neither a service account's key nor an external_account configuration")),
+    }
+}

@@ -1,0 +1,140 @@
+//! Small requests with small answers: to those who issue what a provider is called with.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Request, Response, Uri, header, uri::Scheme};
+use http_body_util::{BodyExt, Full};
+
+use super::http::{Body, BodyError, Clients, Error, USER_AGENT};
+
+/// How long such a request may take, its answer included.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest answer, in bytes.
+pub const LIMIT: usize = 64 * 1024;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Not a URL that can be called.
+    #[error("not a URL that can be called")]
+    Url,
+    /// No response.
+    #[error(transparent)]
+    Http(#[from] Error),
+    /// It broke off.
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// It is longer than any that is expected.
+    #[error("the answer is longer than {LIMIT} bytes")]
+    TooLong,
+    /// It took too long.
+    #[error("no answer in {} seconds", TIMEOUT.as_secs())]
+    TooSlow,
+}
+
+impl Clients {
+    /// Sends a request, whose URI is a full URL, and reads the answer whole. A redirect is an answer, and no proxy is asked.
+    pub async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, AskError> {
+        let asked = async {
+            let (parts, body) = self.send(request).await?.into_parts();
+            Ok(Response::from_parts(parts, whole(body).await?))
+        };
+        tokio::time::timeout(TIMEOUT, asked).await.unwrap_or(Err(AskError::TooSlow))
+    }
+
+    async fn send(&self, request: Request<Bytes>) -> Result<Response<Body>, AskError> {
+        if request.uri().scheme() == Some(&Scheme::HTTPS) {
+            let request = reqwest::Request::try_from(request).map_err(|_| AskError::Url)?;
+            let response: Response<reqwest::Body> = self.tls.execute(request).await.map_err(Error::from)?.into();
+            return Ok(response.map(Body::Tls));
+        }
+        let mut request = request.map(Full::new);
+        let uri = request.uri().clone();
+        if uri.scheme() != Some(&Scheme::HTTP) {
+            return Err(AskError::Url);
+        }
+        let host = host(&uri).ok_or(AskError::Url)?;
+        request.headers_mut().insert(header::HOST, host);
+        request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        let server = self.plain.server(&uri);
+        // A server is asked for a path. The host stands in its header.
+        *request.uri_mut() = uri.into_parts().path_and_query.ok_or(AskError::Url)?.into();
+        Ok(server.send(request).await.map_err(Error::from)?.map(Body::Plain))
+    }
+}
+
+/// The header `Host` of an `http:` URI: a port that goes without saying is not in it.
+fn host(uri: &Uri) -> Option<HeaderValue> {
+    let host = uri.host()?;
+    let port = uri.port_u16().filter(|&port| port != 80);
+    HeaderValue::try_from(port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))).ok()
+}
+
+async fn whole(mut body: Body) -> Result<Bytes, AskError> {
+    let mut whole = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        // Trailers say nothing to us.
+        let Ok(data) = frame?.into_data() else { continue };
+        if whole.len() + data.len() > LIMIT {
+            return Err(AskError::TooLong);
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::issuer::fake::{Fake, clients};
+
+    fn get(url: &str) -> Request<Bytes> {
+        Request::get(url).body(Bytes::new()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_whole_up_to_its_bound() {
+        let clients = clients();
+        let fits = "x".repeat(LIMIT);
+        let fake = Fake::new([(200, fits.clone()), (302, String::new()), (200, fits.clone() + "x")]).await;
+        let url = fake.url("/path?query=1");
+        assert_eq!(clients.ask(get(url.as_str())).await.unwrap().into_body(), fits);
+        assert_eq!(clients.ask(get(url.as_str())).await.unwrap().status(), 302);
+        assert!(matches!(clients.ask(get(url.as_str())).await, Err(AskError::TooLong)));
+        let seen = fake.seen();
+        assert_eq!(seen.len(), 3, "no redirect is followed");
+        assert_eq!(seen[0].line, "GET /path?query=1 HTTP/1.1");
+        assert_eq!(seen[0].header("host"), url.as_str().split('/').nth(2));
+        assert_eq!(seen[0].header("user-agent"), Some(USER_AGENT));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_called_is_refused() {
+        let clients = clients();
+        for url in ["ftp://127.0.0.1/", "/path"] {
+            assert!(matches!(clients.ask(get(url)).await, Err(AskError::Url)));
+        }
+    }
+
+    /// Nobody here has a certificate that the client would trust: that it asks for one says which client it is.
+    #[tokio::test]
+    async fn https_is_spoken_over_tls() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::io::AsyncReadExt::read_u8(&mut stream).await.unwrap()
+        });
+        assert!(matches!(clients().ask(get(&url)).await, Err(AskError::Http(Error::Tls(_)))));
+        assert_eq!(serving.await.unwrap(), 22, "a TLS handshake record");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_an_answer_for_ever() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let asked = clients().ask(get(&url)).await;
+        assert!(matches!(asked, Err(AskError::TooSlow)), "{asked:?}");
+    }
+}

@@ -1,0 +1,143 @@
+//! A provider that is elsewhere: where it is, who calls it, how it is spoken to, and what it takes at once.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Response};
+use vectoll_config::v1::Batch;
+
+use super::{
+    dialect::{Caps, Dialect, Wire},
+    http::Body,
+    to::{SendError, To},
+};
+use crate::{accounting::InFlight, call::Call, credential::Credential};
+
+mod pass;
+
+/// Headers that go from the caller to the provider: W3C Trace Context and the caller's own request ID.
+const FORWARDED: [HeaderName; 3] = [
+    HeaderName::from_static("traceparent"),
+    HeaderName::from_static("tracestate"),
+    HeaderName::from_static("x-request-id"),
+];
+
+/// Room for the headers of a call.
+const ROOM: usize = 12;
+
+/// A provider, ready to be called.
+#[derive(Debug)]
+pub struct Remote {
+    /// The API's root.
+    root: To,
+    /// What every request has, beside the credential.
+    headers: HeaderMap,
+    credential: Arc<Credential>,
+    dialect: Box<dyn Dialect>,
+    /// Where callers' bodies are understood as they come; none: nowhere.
+    pass: Option<To>,
+    batch: Batch,
+}
+
+/// What a [`Remote`] is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// The API's root.
+    pub root: To,
+    /// Headers of every request, beside those that every provider gets, and the credential.
+    pub more: HeaderMap,
+    /// Who calls.
+    pub credential: Arc<Credential>,
+    /// How it is spoken to.
+    pub dialect: Box<dyn Dialect>,
+    /// The path behind the root where callers' bodies are understood as they come.
+    pub pass: Option<String>,
+    /// How calls are split.
+    pub batch: Batch,
+}
+
+impl Remote {
+    /// Prepares the calls; none: the path leads nowhere.
+    pub fn new(parts: Parts) -> Option<Self> {
+        let Parts { root, more, credential, dialect, pass, batch } = parts;
+        let mut headers = root.headers(ROOM);
+        headers.extend(more);
+        let pass = match pass {
+            Some(path) => Some(root.at(&path)?),
+            None => None,
+        };
+        Some(Self { root, headers, credential, dialect, pass, batch })
+    }
+
+    /// How it is spoken to.
+    pub fn dialect(&self) -> &dyn Dialect {
+        &*self.dialect
+    }
+
+    /// Whether callers' bodies are understood as they come.
+    pub fn passes(&self) -> bool {
+        self.pass.is_some()
+    }
+
+    /// What one request may hold, of a model by its name there.
+    pub fn caps(&self, model: &str) -> Caps {
+        let Caps { items, tokens } = self.dialect.caps(model);
+        let most = self.batch.max_items.and_then(|most| usize::try_from(most).ok());
+        Caps { items: most.unwrap_or(items).max(1), tokens: self.batch.max_tokens.or(tokens) }
+    }
+
+    /// How many requests of one call are sent side by side.
+    pub fn parallel(&self) -> usize {
+        usize::try_from(self.batch.parallel).unwrap_or(1).max(1)
+    }
+
+    /// Sends the caller's body as it came, but for the model's name, which is the provider's. The journal knows of the call.
+    pub async fn pass(
+        &self,
+        in_flight: &InFlight,
+        model: &str,
+        from_caller: &HeaderMap,
+    ) -> Result<Response<Body>, SendError> {
+        let to = self.pass.as_ref().unwrap_or(&self.root);
+        to.post(self.headers(from_caller), pass::body(in_flight.call(), model), &self.credential).await
+    }
+
+    /// Sends a request in the provider's own shape. `in_flight` proves that the journal knows of the call.
+    pub async fn ask(
+        &self,
+        _in_flight: &InFlight,
+        wire: Wire,
+        from_caller: &HeaderMap,
+    ) -> Result<Response<Body>, SendError> {
+        let Wire { path, headers, body } = wire;
+        let Some(to) = self.root.at(&path) else { return Err(SendError::Path) };
+        let mut all = self.headers(from_caller);
+        all.extend(headers);
+        to.post(all, Bytes::from(body), &self.credential).await
+    }
+
+    fn headers(&self, from_caller: &HeaderMap) -> HeaderMap {
+        let mut headers = self.headers.clone();
+        for name in &FORWARDED {
+            if let Some(value) = from_caller.get(name) {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+        headers
+    }
+
+    /// The provider does not take the credential: what was fetched is fetched anew.
+    pub fn credential_refused(&self) {
+        self.credential.refused();
+    }
+
+    /// A provider's message without the credential it was called with: some repeat it, whole or in part.
+    pub fn redact(&self, message: &str) -> String {
+        self.credential.redact(message)
+    }
+}
+
+/// The model's name at the provider.
+pub fn model_of<'a>(renamed: Option<&'a str>, call: &'a Call) -> &'a str {
+    renamed.unwrap_or(&call.model)
+}

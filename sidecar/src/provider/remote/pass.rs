@@ -1,0 +1,36 @@
+//! Callers' bodies for providers that speak OpenAI's API: they go through as they came, but for the model's name.
+//!
+//! Source: the OpenAI API reference, "Create embeddings".
+
+use bytes::{Bytes, BytesMut};
+
+use crate::call::Call;
+
+/// The caller's body with the model's name set.
+pub(super) fn body(call: &Call, model: &str) -> Bytes {
+    let quoted = || serde_json::Value::from(model).to_string();
+    let mut edits: Vec<(std::ops::Range<usize>, String)> = Vec::new();
+    match &call.model_span {
+        Some(_) if call.model_in_body.as_deref() == Some(model) => {}
+        Some(span) => edits.push((span.clone(), quoted())),
+        // The model stands in the path only: put it in behind the opening brace.
+        None => edits.push((call.open_brace + 1..call.open_brace + 1, format!("\"model\":{},", quoted()))),
+    }
+    if let Some(span) = &call.null_encoding_format {
+        // null means the default; several servers refuse to read it.
+        edits.push((span.clone(), "\"float\"".to_owned()));
+    }
+    if edits.is_empty() {
+        return call.body.clone();
+    }
+    edits.sort_by_key(|(span, _)| span.start);
+    let mut spliced = BytesMut::with_capacity(call.body.len() + 64);
+    let mut from = 0;
+    for (span, text) in edits {
+        spliced.extend_from_slice(call.body.get(from..span.start).unwrap_or_default());
+        spliced.extend_from_slice(text.as_bytes());
+        from = span.end;
+    }
+    spliced.extend_from_slice(call.body.get(from..).unwrap_or_default());
+    spliced.freeze()
+}

@@ -1,0 +1,173 @@
+//! Where requests to a provider go, and over which client.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http_body_util::Full;
+use reqwest::Url;
+
+use super::{
+    http::{Body, Clients, Error, USER_AGENT},
+    plain::Server,
+};
+use crate::credential::{Credential, CredentialError, Unsigned};
+
+/// A URL that requests go to: an API's root, or a path under it. A handle: clones share the connections.
+#[derive(Clone, Debug)]
+pub struct To {
+    url: Url,
+    via: Via,
+}
+
+/// Over which client.
+#[derive(Clone)]
+enum Via {
+    Tls(reqwest::Client),
+    /// A server is asked for a path; the host stands in its header.
+    Plain(Uri, HeaderValue, Arc<Server>),
+}
+
+impl std::fmt::Debug for Via {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Tls(_) => "Tls",
+            Self::Plain(..) => "Plain",
+        })
+    }
+}
+
+/// Why a request got no response.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// Nobody could say who calls: nothing was sent.
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    /// The path leads to another server, or nowhere: nothing was sent.
+    #[error("the request's path is none")]
+    Path,
+    /// On the way.
+    #[error(transparent)]
+    Http(#[from] Error),
+}
+
+impl SendError {
+    /// Whether nothing was sent.
+    pub fn is_unsent(&self) -> bool {
+        match self {
+            Self::Credential(_) | Self::Path => true,
+            Self::Http(error) => error.is_connect(),
+        }
+    }
+}
+
+impl To {
+    /// For a URL. The error says what is wrong with it.
+    pub fn new(url: &str, http: &Clients) -> Result<Self, String> {
+        let url = Url::parse(url).map_err(|error| format!("{url} is not a URL: {error}"))?;
+        if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+            return Err(format!("{url} is not an http or https URL"));
+        }
+        if url.scheme() == "https" {
+            return Ok(Self { url, via: Via::Tls(http.tls.clone()) });
+        }
+        let not_one = || format!("{url} is not a URL that can be called");
+        let host = host(&url).ok_or_else(not_one)?;
+        let uri: Uri = url.as_str().parse().map_err(|_| not_one())?;
+        let server = http.plain.server(&uri);
+        let path = path(uri).ok_or_else(not_one)?;
+        Ok(Self { via: Via::Plain(path, host, server), url })
+    }
+
+    /// The same server at another path, which begins with `/` and may have a query: behind the path that there is.
+    pub fn at(&self, behind: &str) -> Option<Self> {
+        let url = Url::parse(&format!("{}{behind}", self.url.as_str().trim_end_matches('/'))).ok()?;
+        // A path leads to no other server.
+        if url.origin() != self.url.origin() {
+            return None;
+        }
+        let via = match &self.via {
+            Via::Tls(client) => Via::Tls(client.clone()),
+            Via::Plain(_, host, server) => Via::Plain(path(url.as_str().parse().ok()?)?, host.clone(), server.clone()),
+        };
+        Some(Self { url, via })
+    }
+
+    /// The headers that every request has.
+    pub fn headers(&self, room: usize) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(room);
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        if let Via::Plain(_, host, _) = &self.via {
+            headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+            headers.insert(header::HOST, host.clone());
+        }
+        headers
+    }
+
+    /// Signs a request and sends it.
+    pub async fn post(
+        &self,
+        mut headers: HeaderMap,
+        body: Bytes,
+        credential: &Credential,
+    ) -> Result<Response<Body>, SendError> {
+        let unsigned = Unsigned { method: &Method::POST, url: &self.url, headers: &mut headers, body: &body };
+        credential.sign(unsigned).await?;
+        match &self.via {
+            Via::Tls(client) => {
+                let mut request = reqwest::Request::new(Method::POST, self.url.clone());
+                *request.headers_mut() = headers;
+                *request.body_mut() = Some(body.into());
+                let response: Response<reqwest::Body> = client.execute(request).await.map_err(Error::from)?.into();
+                Ok(response.map(Body::Tls))
+            }
+            Via::Plain(path, _, server) => {
+                let mut request = Request::new(Full::new(body));
+                *request.method_mut() = Method::POST;
+                *request.uri_mut() = path.clone();
+                *request.headers_mut() = headers;
+                Ok(server.send(request).await.map_err(Error::from)?.map(Body::Plain))
+            }
+        }
+    }
+}
+
+fn path(uri: Uri) -> Option<Uri> {
+    uri.into_parts().path_and_query.map(Into::into)
+}
+
+/// The header `Host` of a URL: a port that goes without saying is not in it.
+fn host(url: &Url) -> Option<HeaderValue> {
+    let host = url.host_str()?;
+    let text = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
+    HeaderValue::try_from(text).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn a_path_goes_behind_the_root_and_to_no_other_server() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let clients = Clients::new().unwrap();
+        for root in ["http://127.0.0.1:1/api/", "https://api.example.com/api"] {
+            let to = To::new(root, &clients).unwrap();
+            let at = to.at("/model/a%3A0/invoke?x=1").unwrap();
+            assert_eq!(at.url.as_str(), format!("{}/model/a%3A0/invoke?x=1", root.trim_end_matches('/')));
+            if let Via::Plain(path, host, _) = &at.via {
+                assert_eq!(
+                    (path.to_string().as_str(), host.to_str().unwrap()),
+                    ("/api/model/a%3A0/invoke?x=1", "127.0.0.1:1")
+                );
+            }
+        }
+        let to = To::new("https://api.example.com", &clients).unwrap();
+        assert!(to.at("@evil.example/x").is_none());
+        for wrong in ["ftp://a/b", "http://", "a", "http://${HOST}/v1", "unix:/x"] {
+            assert!(To::new(wrong, &clients).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! A call in a provider's own shape, in one request or in several side by side, whose answers become one.
+//!
+//! A part that fails makes the call fail. Parts that are under way then are waited for, because what they cost is to be known;
+//! no other is sent. What was spent is booked; where nobody knows of a part, all of the call is marked as unsettled.
+
+use std::{borrow::Cow, ops::Range, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use http::{HeaderMap, HeaderValue, header};
+use http_body_util::{BodyExt, Limited};
+
+use super::{
+    failure::{Failure, Rest},
+    send::{Sending, sending_failed, status_failed},
+    split::Split,
+};
+use crate::{
+    accounting::InFlight,
+    answer::{Answer, HELD, Relay, Room as Large, Wrong, join, made},
+    background::Background,
+    call::Call,
+    ledger::Certainty,
+    policy::{Backend, Route},
+    provider::{
+        Provider, Remote,
+        dialect::{Part, Told, Unsupported, Unusable},
+    },
+    refusal::Refusal,
+};
+
+/// The largest answer to one request.
+const MOST_OF_A_PART: usize = 64 * 1024 * 1024;
+/// From so many bytes on an answer is read on a thread of its own.
+const MUCH: usize = 64 * 1024;
+
+/// What a failed part cost.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Charged {
+    /// Nothing left the sidecar.
+    Unsent,
+    /// Nothing, for certain.
+    Nothing,
+    /// Nobody knows.
+    Maybe,
+}
+
+struct Failed {
+    failure: Failure,
+    charged: Charged,
+}
+
+/// Whether the provider can do what is asked. Asked before anything is sent: what it cannot do costs nothing.
+pub(super) fn check(remote: &Remote, part: &Part<'_>) -> Result<(), Failure> {
+    remote.dialect().request(part).map(drop).map_err(unsupported)
+}
+
+fn unsupported(Unsupported { param, message }: Unsupported) -> Failure {
+    Failure::of_call(Refusal::malformed(Some(param), message))
+}
+
+/// Sends all parts and makes one answer of theirs.
+pub(super) async fn carry_out(
+    backend: &Arc<Backend>,
+    remote: &Remote,
+    split: Split,
+    in_flight: InFlight,
+    sending: &Sending,
+    deadline: Instant,
+) -> Result<(Answer, HeaderMap), Failure> {
+    let mut done: Vec<Option<(Told, HeaderMap)>> = split.parts.iter().map(|_| None).collect();
+    let mut failed: Option<Failure> = None;
+    let (mut maybe, mut sent) = (0u64, false);
+    {
+        let work = Work { backend, remote, split: &split, in_flight: &in_flight, sending, deadline };
+        let mut waiting = split.parts.iter().cloned().enumerate();
+        let mut under_way = FuturesUnordered::new();
+        loop {
+            while failed.is_none() && under_way.len() < remote.parallel() {
+                let Some((place, range)) = waiting.next() else { break };
+                let work = &work;
+                under_way.push(async move { (place, work.part(range).await) });
+            }
+            match under_way.next().await {
+                None => break,
+                Some((place, Ok(told))) => {
+                    if let Some(slot) = done.get_mut(place) {
+                        *slot = Some(told);
+                    }
+                }
+                Some((place, Err(Failed { failure, charged }))) => {
+                    sent |= charged != Charged::Unsent;
+                    if charged == Charged::Maybe {
+                        maybe += split.parts.get(place).map_or(0, |range| work.tokens(range));
+                    }
+                    failed.get_or_insert(failure);
+                }
+            }
+        }
+    }
+    let tokens = |place: usize, told: &Told| {
+        told.tokens.unwrap_or_else(|| split.parts.get(place).map_or(0, |range| sum(&split.tokens, range)))
+    };
+    let known: u64 = done.iter().enumerate().filter_map(|(at, it)| Some(tokens(at, &it.as_ref()?.0))).sum();
+    let said = done.iter().flatten().all(|(told, _)| told.tokens.is_some());
+    if let Some(failure) = failed {
+        return Err(end(failure, in_flight, sent, (known, maybe)));
+    }
+    let mut headers = HeaderMap::new();
+    let mut vectors = Vec::with_capacity(split.texts.len());
+    for (told, of_part) in done.into_iter().flatten() {
+        vectors.extend(told.vectors);
+        headers = of_part;
+    }
+    let call = in_flight.call().clone();
+    let settled = in_flight.settle(known, if said { Certainty::Known } else { Certainty::Estimated });
+    if let Some(wrong) = wrong(&vectors, call.shape.items, call.dimensions) {
+        let message = format!("Backend {}: {wrong}", backend.label);
+        return Err(Failure::down(Refusal::bad_gateway(message), "failed"));
+    }
+    // What the answer says of itself is the sidecar's: only what was asked is passed on of the provider's headers.
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let numbers: usize = vectors.iter().map(Vec::len).sum();
+    // Base64 takes five bytes and a third for a number, digits about twelve.
+    let room = if numbers * 6 > HELD {
+        let wait = tokio::time::timeout_at(deadline.into(), Large::wait()).await;
+        wait.map_err(|_| Failure::late(&backend.label, backend.timeout))?
+    } else {
+        None
+    };
+    let make = move || made(vectors, call.encoding_format, &call.model, known);
+    let pieces = if numbers * 12 > MUCH { on_a_thread(&sending.tasks, make).await? } else { make() };
+    Ok(match room {
+        Some(room) => (Answer::Pieces(Relay::made(pieces, deadline.into(), &sending.tasks, room), settled), headers),
+        None => (Answer::Whole(join(pieces), settled), headers),
+    })
+}
+
+/// What is wrong with the vectors of all parts together.
+fn wrong(vectors: &[Vec<f32>], items: u64, dimensions: Option<u64>) -> Option<Wrong> {
+    let first = vectors.first().map_or(0, Vec::len);
+    if vectors.len() as u64 != items {
+        Some(Wrong::Number)
+    } else if vectors.iter().any(|vector| vector.len() != first) {
+        Some(Wrong::Lengths)
+    } else {
+        let asked = dimensions.filter(|asked| *asked != first as u64)?;
+        Some(Wrong::Dimensions { asked, found: first })
+    }
+}
+
+/// The end of a call of which a part failed.
+fn end(failure: Failure, in_flight: InFlight, sent: bool, tokens: (u64, u64)) -> Failure {
+    let rest = match tokens {
+        (0, 0) if sent => Rest::Refused(in_flight),
+        (0, 0) => Rest::Unsent(in_flight),
+        (known, 0) => {
+            in_flight.settle(known, Certainty::Known);
+            Rest::Nothing
+        }
+        (known, maybe) => {
+            in_flight.lost(known.saturating_add(maybe));
+            Rest::Nothing
+        }
+    };
+    Failure { rest, ..failure }
+}
+
+fn sum(tokens: &[u64], range: &Range<usize>) -> u64 {
+    tokens.get(range.clone()).unwrap_or_default().iter().sum()
+}
+
+async fn on_a_thread<T: Send + 'static>(
+    tasks: &Background,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let failed =
+        |error| Failure::down(Refusal::bad_gateway(format!("The answer could not be made: {error}")), "failed");
+    tasks.compute(work).await.map_err(failed)
+}
+
+/// What the parts of a call have in common.
+struct Work<'a> {
+    backend: &'a Arc<Backend>,
+    remote: &'a Remote,
+    split: &'a Split,
+    in_flight: &'a InFlight,
+    sending: &'a Sending,
+    deadline: Instant,
+}
+
+impl Work<'_> {
+    fn tokens(&self, range: &Range<usize>) -> u64 {
+        sum(&self.split.tokens, range)
+    }
+
+    async fn part(&self, range: Range<usize>) -> Result<(Told, HeaderMap), Failed> {
+        let work = tokio::time::timeout_at(self.deadline.into(), self.exchange(range));
+        let late =
+            || Failed { failure: Failure::late(&self.backend.label, self.backend.timeout), charged: Charged::Maybe };
+        work.await.unwrap_or_else(|_| Err(late()))
+    }
+
+    async fn exchange(&self, range: Range<usize>) -> Result<(Told, HeaderMap), Failed> {
+        let Self { backend, remote, split, in_flight, sending, deadline: _ } = self;
+        let texts = split.texts.get(range).unwrap_or_default();
+        let part = part_of(backend, in_flight.call(), in_flight.route(), texts);
+        let free = |failure| Failed { failure, charged: Charged::Nothing };
+        let paid = |failure| Failed { failure, charged: Charged::Maybe };
+        let wire = remote.dialect().request(&part).map_err(|error| free(unsupported(error)))?;
+        let response = remote.ask(in_flight, wire, &sending.from_caller).await.map_err(|error| {
+            let charged = if error.is_unsent() { Charged::Unsent } else { Charged::Maybe };
+            Failed { failure: sending_failed(&error, backend), charged }
+        })?;
+        let (parts, body) = response.into_parts();
+        let body = Limited::new(body, MOST_OF_A_PART).collect().await;
+        if !parts.status.is_success() {
+            let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+            let (failure, definite) = status_failed(remote, backend, parts.status, &parts.headers, &body);
+            return Err(if definite { free(failure) } else { paid(failure) });
+        }
+        let unusable = |what: &dyn std::fmt::Display| {
+            let message = format!("Backend {}: the provider's answer {what}", backend.label);
+            paid(Failure::down(Refusal::bad_gateway(message), "failed"))
+        };
+        let body = body.map_err(|_| unusable(&"was cut off"))?.to_bytes();
+        let told = self.read(texts.len(), &part, &parts.headers, body).await.map_err(|failed| match failed {
+            Ok(wrong) => unusable(&wrong),
+            Err(failure) => paid(failure),
+        })?;
+        Ok((told, parts.headers))
+    }
+
+    async fn read(
+        &self,
+        items: usize,
+        part: &Part<'_>,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Told, Result<Unusable, Failure>> {
+        if body.len() < MUCH {
+            return self.remote.dialect().answer(part, headers, &body).map_err(Ok);
+        }
+        let (backend, headers) = (self.backend.clone(), headers.clone());
+        let (model, dimensions, input_type) = (part.model.to_owned(), part.dimensions, part.input_type);
+        let read = on_a_thread(&self.sending.tasks, move || {
+            // Reading an answer needs the number of the texts only.
+            let texts = vec![Cow::Borrowed(""); items];
+            let part = Part { model: &model, texts: &texts, dimensions, input_type };
+            let Provider::Remote(remote) = &backend.provider else { return None };
+            Some(remote.dialect().answer(&part, &headers, &body))
+        });
+        match read.await {
+            Ok(Some(read)) => read.map_err(Ok),
+            Ok(None) => Err(Ok(Unusable::Shape)),
+            Err(failure) => Err(Err(failure)),
+        }
+    }
+}
+
+/// A part of a call, as its backend is asked for it.
+pub(super) fn part_of<'a>(backend: &'a Backend, call: &'a Call, route: &Route, texts: &'a [Cow<'a, str>]) -> Part<'a> {
+    Part {
+        model: backend.model.as_deref().unwrap_or(&call.model),
+        texts,
+        dimensions: call.dimensions,
+        input_type: call.input_type.unwrap_or(route.input_type),
+    }
+}

@@ -1,0 +1,101 @@
+//! A call that is more than a provider takes in one request, split into parts that are not.
+
+use std::{borrow::Cow, ops::Range};
+
+use vectoll_config::v1::TokenBound;
+
+use crate::{
+    call::{Input, Shape},
+    provider::dialect::Caps,
+    tokens,
+};
+
+/// Texts and the parts that they are sent in.
+#[derive(Debug)]
+pub(super) struct Split {
+    /// All texts of the call.
+    pub(super) texts: Vec<Cow<'static, str>>,
+    /// The tokens of each: exact where that is known, else a bound.
+    pub(super) tokens: Vec<u64>,
+    /// The parts, in order.
+    pub(super) parts: Vec<Range<usize>>,
+}
+
+/// Splits a call. Tokens are counted exactly only where a bound on them says that there may be too many.
+pub(super) fn split(texts: Vec<String>, caps: Caps, bound: &TokenBound) -> Split {
+    let texts: Vec<Cow<'static, str>> = texts.into_iter().map(Cow::Owned).collect();
+    let mut tokens: Vec<u64> = texts.iter().map(|text| at_most(text, bound)).collect();
+    let most = caps.tokens.unwrap_or(u64::MAX);
+    if tokens.iter().sum::<u64>() > most {
+        tokens = texts.iter().map(|text| exactly(text, bound)).collect();
+    }
+    let parts = parts(&tokens, caps.items, most);
+    Split { texts, tokens, parts }
+}
+
+fn at_most(text: &str, bound: &TokenBound) -> u64 {
+    let shape = Shape { items: 1, bytes: text.len() as u64, tokens: 0, is_tokens: false };
+    tokens::bound(&shape, bound)
+}
+
+fn exactly(text: &str, bound: &TokenBound) -> u64 {
+    tokens::count(&Input::Texts(vec![Cow::Borrowed(text)]), bound).unwrap_or_else(|| at_most(text, bound))
+}
+
+/// As few parts as there can be in this order. A text that is too much by itself is a part of its own: its provider says so.
+fn parts(tokens: &[u64], items: usize, most: u64) -> Vec<Range<usize>> {
+    let mut parts = Vec::new();
+    let (mut begin, mut sum) = (0, 0u64);
+    for (at, &count) in tokens.iter().enumerate() {
+        if at > begin && (at - begin >= items || sum.saturating_add(count) > most) {
+            parts.push(begin..at);
+            (begin, sum) = (at, 0);
+        }
+        sum = sum.saturating_add(count);
+    }
+    if begin < tokens.len() {
+        parts.push(begin..tokens.len());
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use vectoll_config::v1::{Encoding, Factor};
+
+    use super::*;
+
+    #[test]
+    fn parts_hold_as_much_as_they_may() {
+        assert_eq!(parts(&[1; 5], 2, 100), [0..2, 2..4, 4..5]);
+        assert_eq!(parts(&[4, 4, 4, 9, 20, 1], 10, 10), [0..2, 2..3, 3..4, 4..5, 5..6]);
+        assert_eq!(parts(&[7, 1], 1, 1), [0..1, 1..2]);
+    }
+
+    #[test]
+    fn tokens_are_counted_where_that_saves_parts() {
+        let texts = || vec!["one two three four".to_owned(); 10];
+        let caps = Caps { items: 100, tokens: Some(45) };
+        let exact = split(texts(), caps, &TokenBound::Encoding(Encoding::cl100k_base));
+        assert_eq!((exact.parts.len(), exact.tokens.iter().sum::<u64>()), (1, 40));
+        let unknown = split(texts(), caps, &TokenBound::Factor(Factor { max_per_byte: 1, max_per_input: 0 }));
+        assert_eq!(unknown.parts.len(), 5);
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_is_in_one_part_and_no_part_is_too_much(
+            tokens in prop::collection::vec(0u64..50, 1..200), items in 1usize..20, most in 1u64..100,
+        ) {
+            let parts = parts(&tokens, items, most);
+            let all: Vec<usize> = parts.iter().cloned().flatten().collect();
+            prop_assert_eq!(all, (0..tokens.len()).collect::<Vec<_>>());
+            for part in parts {
+                prop_assert!(part.len() <= items);
+                let sum: u64 = tokens.get(part.clone()).unwrap_or_default().iter().sum();
+                prop_assert!(part.len() == 1 || sum <= most);
+            }
+        }
+    }
+}
