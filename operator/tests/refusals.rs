@@ -76,6 +76,24 @@ fn every_example_of_a_provider_renders() {
     }
 }
 
+/// The name that callers use says nothing about what somebody has deployed under another one.
+#[test]
+fn a_deployment_is_priced_by_its_model_and_not_by_the_public_name() {
+    for (model, known) in [("", false), ("model: text-embedding-3-large, ", true)] {
+        let manifests = tempfile::tempdir().unwrap();
+        let azure =
+            "azureOpenAI: {endpoint: \"https://x.openai.azure.com\", deployment: d, entra: {tenantID: t, clientID: c}}";
+        let route = format!(
+            "apiVersion: vectoll.dev/v1alpha1\nkind: ModelRoute\nmetadata: {{name: r}}\nspec: {{models: \
+             [text-embedding-3-small], backends: [{{name: a, {model}{azure}}}]}}\n"
+        );
+        fs::write(manifests.path().join("route.yaml"), route).unwrap();
+        let (success, _, said) = render(manifests.path());
+        assert!(success, "{said}");
+        assert_eq!(!said.contains("PriceUnknown"), known, "{said}");
+    }
+}
+
 /// The examples together, for a key that may use all of them: what the sidecar is told of each provider.
 #[test]
 fn every_provider_fills_the_contract() {

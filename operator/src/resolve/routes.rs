@@ -176,7 +176,15 @@ pub(crate) fn price_of(backend: &ValidBackend, public: &ModelPattern) -> Option<
 pub(crate) fn model_of<'a>(backend: &'a ValidBackend, public: &'a ModelPattern) -> Option<&'a str> {
     match (&backend.model, public) {
         (Some(model), _) => Some(model),
-        (None, ModelPattern::Exact(name)) => Some(name),
+        (None, ModelPattern::Exact(name)) => (!is_deployment(&backend.provider)).then_some(name),
         (None, ModelPattern::Prefix(_)) => None,
+    }
+}
+
+/// Whether a deployment with a name of its own answers, whatever model the caller names.
+fn is_deployment(provider: &ValidProvider) -> bool {
+    match provider {
+        ValidProvider::Native(Native { api: Api::AzureOpenAi(settings), .. }) => settings.deployment.is_some(),
+        ValidProvider::Native(_) | ValidProvider::OpenAi(_) | ValidProvider::Builtin { .. } => false,
     }
 }
