@@ -142,7 +142,7 @@ pub struct Backend {
     /// An Ollama server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ollama: Option<Ollama>,
-    /// An endpoint of Amazon SageMaker.
+    /// An endpoint of Amazon `SageMaker`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sage_maker: Option<SageMaker>,
     /// Vertex AI (Google Cloud).

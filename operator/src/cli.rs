@@ -1,5 +1,6 @@
 //! The command line.
 
+mod hosts;
 mod store;
 
 use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -8,6 +9,7 @@ use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+pub use self::hosts::HostOptions;
 pub use self::store::{OnStoreFailure, StoreKeeping, StoreOptions};
 use crate::{attempt, cluster, standalone};
 
@@ -95,6 +97,10 @@ pub struct Run {
     /// How its users are kept
     #[command(flatten)]
     pub store_keeping: StoreKeeping,
+
+    /// The hosts that routes may name
+    #[command(flatten)]
+    pub hosts: HostOptions,
 }
 
 /// Who keeps the webhook's certificate.
@@ -128,6 +134,10 @@ pub struct Standalone {
     /// The store, which the sidecar is told as it stands here
     #[command(flatten)]
     pub store: StoreOptions,
+
+    /// The hosts that routes may name
+    #[command(flatten)]
+    pub hosts: HostOptions,
 }
 
 /// Settings of `render`.
@@ -148,6 +158,10 @@ pub struct Render {
     /// The store, which the sidecar is told as it stands here
     #[command(flatten)]
     pub store: StoreOptions,
+
+    /// The hosts that routes may name
+    #[command(flatten)]
+    pub hosts: HostOptions,
 }
 
 /// Settings of `try`.

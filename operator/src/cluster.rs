@@ -88,7 +88,7 @@ pub async fn run(settings: Run) -> anyhow::Result<()> {
     let reporter = Reporter { controller: names::MANAGER.to_owned(), instance: Some(settings.identity.clone()) };
     let hands = Hands::new(client.clone(), Recorder::new(client.clone(), reporter), shared.clone());
     let store = Store::new(&settings, &client, &shared, &metrics)?;
-    let control = Control::new(client.clone(), shared.clone(), hands, metrics.clone(), store);
+    let control = Control::new(client.clone(), shared.clone(), hands, metrics.clone(), store, settings.hosts.allowed());
     let mut control = tokio::spawn(control.run(leads.clone(), stopped));
     let following = tokio::spawn(follow_leadership(leads, metrics));
 

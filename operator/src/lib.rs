@@ -16,6 +16,7 @@ pub mod judge;
 pub mod key_secret;
 pub mod mint;
 mod price;
+pub mod provider_hosts;
 mod resolve;
 pub mod standalone;
 pub mod store;

@@ -15,6 +15,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -31,6 +32,7 @@ use self::{config_dir::ConfigDir, manifests::Manifests, report::Report, state::S
 use crate::{
     cli::{Render, Standalone, StoreOptions},
     judge::{Credentials, Judgement, judge},
+    provider_hosts::AllowedHosts,
     store::Logins,
     world::{Counting, World},
 };
@@ -42,7 +44,7 @@ const SETTLE: Duration = Duration::from_millis(100);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(settings: Standalone) -> anyhow::Result<()> {
-    let Standalone { manifests, config_dir, state_dir, namespace, store } = settings;
+    let Standalone { manifests, config_dir, state_dir, namespace, store, hosts } = settings;
     // What makes no sense is said at once, and not at each pass.
     store.read_whole()?;
     must_be_folder(&manifests)?;
@@ -54,6 +56,7 @@ pub async fn run(settings: Standalone) -> anyhow::Result<()> {
         report: Report::default(),
         namespace,
         store,
+        allowed_hosts: hosts.allowed(),
         read_whole: false,
     };
     tracing::info!(
@@ -91,6 +94,7 @@ struct Operator {
     report: Report,
     namespace: String,
     store: StoreOptions,
+    allowed_hosts: Arc<AllowedHosts>,
     /// Whether all manifests could be read at some time since the start.
     read_whole: bool,
 }
@@ -128,10 +132,15 @@ impl Operator {
         ok && read_all
     }
 
+    /// What is in the folder, and how it is to be judged.
+    fn world(&self, counting: Counting) -> World {
+        World { counting, allowed_hosts: Arc::clone(&self.allowed_hosts), ..self.manifests.world() }
+    }
+
     /// Judges, and makes the keys that are missing or due.
     fn judge(&mut self, read_all: bool, together: bool) -> anyhow::Result<(World, Judgement)> {
-        let mut world = self.manifests.world();
-        world.counting = if together { Counting::Together } else { Counting::Apart };
+        let counting = if together { Counting::Together } else { Counting::Apart };
+        let mut world = self.world(counting);
         self.state.complete(&mut world, read_all, Instant::now())?;
         let now = Timestamp::now();
         let judgement = judge(&world, now);
@@ -142,9 +151,7 @@ impl Operator {
             let path = self.state.mint(mint, now)?;
             tracing::info!(api_key = %mint.api_key, secret = %path.display(), because = %mint.cause, "key made");
         }
-        let counting = world.counting;
-        let mut world = self.manifests.world();
-        world.counting = counting;
+        let mut world = self.world(counting);
         self.state.complete(&mut world, read_all, Instant::now())?;
         let judgement = judge(&world, now);
         Ok((world, judgement))
@@ -158,7 +165,7 @@ fn logins(store: &StoreOptions) -> anyhow::Result<Option<Logins>> {
 
 /// Prints the config once. The exit code says whether everything in the folder is in order.
 pub fn render(settings: &Render, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-    let Render { manifests, state_dir, namespace, store } = settings;
+    let Render { manifests, state_dir, namespace, store, hosts } = settings;
     let logins = logins(store)?;
     must_be_folder(manifests)?;
     let mut folder = Manifests::new(manifests, namespace);
@@ -167,6 +174,7 @@ pub fn render(settings: &Render, out: &mut impl Write) -> anyhow::Result<ExitCod
     let mut report = Report::default();
     report.problems(problems);
     let mut world = folder.world();
+    world.allowed_hosts = hosts.allowed();
     world.counting = if logins.is_some() { Counting::Together } else { Counting::Apart };
     if let Some(state_dir) = state_dir {
         must_be_folder(state_dir)?;

@@ -18,7 +18,7 @@ pub(crate) use api_key::{KeySource, ValidKey, api_key};
 pub(crate) use backend::{UNKNOWN_TOKENIZER, ValidBackend};
 pub(crate) use limits::Percent;
 pub(crate) use model_route::{Serving, ValidRoute, model_route};
-pub(crate) use provider::{Auth, Content, Credential, Native, OpenAi, ValidProvider};
+pub(crate) use provider::{Auth, Called, Content, Credential, Native, OpenAi, ValidProvider};
 pub(crate) use team::{ValidTeam, team};
 
 /// Something in a spec that is not as it must be.

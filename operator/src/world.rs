@@ -11,7 +11,10 @@ use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::Owne
 use vectoll_config::{ObjectName, Uid};
 use vectoll_crds::{ApiKeySpec, ModelRouteSpec, TeamSpec};
 
-use crate::key_secret::{self, Notes};
+use crate::{
+    key_secret::{self, Notes},
+    provider_hosts::AllowedHosts,
+};
 
 /// An object's spec and the part of its metadata that matters.
 #[derive(Clone, Debug, PartialEq)]
@@ -50,6 +53,8 @@ pub struct World {
     pub namespaces: BTreeMap<String, BTreeMap<String, String>>,
     /// Whether sidecars count together.
     pub counting: Counting,
+    /// The hosts that routes may name.
+    pub allowed_hosts: Arc<AllowedHosts>,
     /// How many sidecars run, by namespace.
     pub sidecars: BTreeMap<String, usize>,
     /// Keys that have had a value: a Secret of theirs that is missing was taken away.

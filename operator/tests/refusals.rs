@@ -2,11 +2,18 @@
 
 use std::{fs, path::Path, process::Command};
 
+use vectoll_crds::Backend;
+
 /// Runs `render` over some manifests. Returns whether it succeeded, what it printed, and what it said.
 fn render(manifests: &Path) -> (bool, String, String) {
+    render_with(manifests, &[])
+}
+
+fn render_with(manifests: &Path, flags: &[&str]) -> (bool, String, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_vectoll-operator"))
         .args(["render", "--manifests"])
         .arg(manifests)
+        .args(flags)
         .output()
         .expect("the operator runs");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
@@ -25,7 +32,9 @@ fn every_bad_manifest_is_named_with_its_reason() {
         let expected = text.lines().next().and_then(|line| line.strip_prefix("# expect: ")).expect("an expectation");
         let manifests = tempfile::tempdir().unwrap();
         fs::copy(&case, manifests.path().join("case.yaml")).unwrap();
-        let (success, config, said) = render(manifests.path());
+        let flags: Vec<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("# flags: ")).flat_map(str::split_whitespace).collect();
+        let (success, config, said) = render_with(manifests.path(), &flags);
         // The log escapes quotes once where the value is quoted.
         let expected = expected.replace(": reason", "\" reason");
         if success || !said.contains(&expected) {
@@ -43,6 +52,62 @@ fn the_quickstart_renders() {
     assert!(success, "{said}");
     assert!(said.contains("SecretPending"), "keys are made by `standalone`, not by `render`: {said}");
     assert!(config.contains("namespace: default"));
+}
+
+/// Each of the examples by itself, for what people apply is one file: it is in order, and every price in it is known.
+#[test]
+fn every_example_of_a_provider_renders() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/examples/providers");
+    let mut shown = std::collections::BTreeSet::new();
+    for example in fs::read_dir(folder).unwrap() {
+        let path = example.unwrap().path();
+        let manifests = tempfile::tempdir().unwrap();
+        fs::copy(&path, manifests.path().join("example.yaml")).unwrap();
+        let (success, _, said) = render(manifests.path());
+        assert!(success, "{}: {said}", path.display());
+        assert!(!said.contains("PriceUnknown"), "{}: {said}", path.display());
+        let text = fs::read_to_string(&path).unwrap();
+        let provider =
+            |line: &str| line.strip_prefix("    ").and_then(|line| line.split(':').next()).map(str::to_owned);
+        shown.extend(text.lines().filter_map(provider));
+    }
+    for provider in Backend::PROVIDERS.split(", ").filter(|provider| *provider != "builtin") {
+        assert!(shown.contains(provider), "no example of {provider}");
+    }
+}
+
+/// The name that callers use says nothing about what somebody has deployed under another one.
+#[test]
+fn a_deployment_is_priced_by_its_model_and_not_by_the_public_name() {
+    for (model, known) in [("", false), ("model: text-embedding-3-large, ", true)] {
+        let manifests = tempfile::tempdir().unwrap();
+        let azure =
+            "azureOpenAI: {endpoint: \"https://x.openai.azure.com\", deployment: d, entra: {tenantID: t, clientID: c}}";
+        let route = format!(
+            "apiVersion: vectoll.dev/v1alpha1\nkind: ModelRoute\nmetadata: {{name: r}}\nspec: {{models: \
+             [text-embedding-3-small], backends: [{{name: a, {model}{azure}}}]}}\n"
+        );
+        fs::write(manifests.path().join("route.yaml"), route).unwrap();
+        let (success, _, said) = render(manifests.path());
+        assert!(success, "{said}");
+        assert_eq!(!said.contains("PriceUnknown"), known, "{said}");
+    }
+}
+
+/// The examples together, for a key that may use all of them: what the sidecar is told of each provider.
+#[test]
+fn every_provider_fills_the_contract() {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifests = tempfile::tempdir().unwrap();
+    let examples = fs::read_dir(crates.join("../crds/examples/providers")).unwrap();
+    for path in examples.map(|example| example.unwrap().path()).chain([crates.join("tests/caller.yaml")]) {
+        fs::copy(&path, manifests.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let (success, config, said) = render(manifests.path());
+    assert!(success, "{said}");
+    vectoll_config::read_v1(&config).expect("the sidecar reads what the operator writes");
+    let (_, routes) = config.split_once("routes:").unwrap();
+    insta::assert_snapshot!(routes);
 }
 
 #[test]

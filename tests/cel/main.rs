@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 use vectoll_tests::cluster::Light;
@@ -55,7 +58,21 @@ fn the_api_server_refuses_what_it_should_and_says_why() {
             (Some(_), Ok(_)) => wrong.push(format!("{}: taken", case.name)),
         }
     }
+    for folder in ["quickstart", "providers"] {
+        for example in std::fs::read_dir(examples().join(folder)).unwrap() {
+            let path = example.unwrap().path();
+            let manifest = std::fs::read_to_string(&path).unwrap();
+            let arguments = ["apply", "--dry-run=server", "--validate=strict", "-f", "-"];
+            if let Err(said) = light.kubectl(&arguments, Some(&manifest)) {
+                wrong.push(format!("{}: refused: {said:#}", path.display()));
+            }
+        }
+    }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/examples")
 }
 
 /// A rule without a case is a rule that nobody has seen at work.

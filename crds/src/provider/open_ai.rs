@@ -14,11 +14,11 @@ use crate::SecretKeyRef;
     .message("a preset says where the service is: set one of baseURL, preset"))]
 pub struct OpenAi {
     /// The API's root: `/embeddings` is appended to it. https unless the provider is in reach without TLS. By default
-    /// https://api.openai.com/v1, or the preset's.
+    /// <https://api.openai.com/v1>, or the preset's.
     #[serde(default, rename = "baseURL", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 8, max = 2048), regex(pattern = URL))]
     pub base_url: Option<String>,
-    /// A service with OpenAI's API whose root is known: Together, Fireworks, DeepInfra, Nebius or OpenRouter. By default
+    /// A service with OpenAI's API whose root is known: `Together`, `Fireworks`, `DeepInfra`, `Nebius` or `OpenRouter`. By default
     /// OpenAI itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
@@ -42,7 +42,7 @@ pub enum Preset {
     Together,
     /// Fireworks AI.
     Fireworks,
-    /// DeepInfra.
+    /// `DeepInfra`.
     DeepInfra,
     /// Nebius Token Factory.
     Nebius,

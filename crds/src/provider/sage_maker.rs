@@ -1,4 +1,4 @@
-//! Amazon SageMaker.
+//! Amazon `SageMaker`.
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{PodIdentity, URL, WebIdentity};
 use crate::SecretRef;
 
-/// An endpoint of Amazon SageMaker. Its name does not say which model answers: set the backend's `model` or `space` where the
+/// An endpoint of Amazon `SageMaker`. Its name does not say which model answers: set the backend's `model` or `space` where the
 /// route has several backends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

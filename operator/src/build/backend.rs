@@ -67,7 +67,7 @@ pub(super) fn backend_of(
         ValidProvider::Native(Native { base_url, api, auth }) => {
             let auth = match auth {
                 Auth::Without(auth) => auth.clone(),
-                Auth::With(credential, presented) => presented.from_file(deliver(credential)),
+                Auth::With(credential, presented) => presented.with_file(deliver(credential)),
             };
             let tokens = counted(tokenizer_of(api));
             (v1::Provider::Native(v1::Native { base_url: base_url.clone(), api: api.clone(), auth }), tokens)

@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     judge::judge,
+    provider_hosts::AllowedHosts,
     world::{Counting, SecretContent},
 };
 
@@ -58,6 +59,7 @@ pub(super) struct Control {
     hands: Hands,
     metrics: Metrics,
     store: Option<Store>,
+    allowed_hosts: Arc<AllowedHosts>,
     prepared: Prepared,
     queue: VecDeque<Action>,
     running: JoinSet<(Target, &'static str, anyhow::Result<()>)>,
@@ -74,13 +76,21 @@ struct Rest {
 }
 
 impl Control {
-    pub(super) fn new(client: Client, shared: Shared, hands: Hands, metrics: Metrics, store: Option<Store>) -> Self {
+    pub(super) fn new(
+        client: Client,
+        shared: Shared,
+        hands: Hands,
+        metrics: Metrics,
+        store: Option<Store>,
+        allowed_hosts: Arc<AllowedHosts>,
+    ) -> Self {
         Self {
             client,
             shared,
             hands,
             metrics,
             store,
+            allowed_hosts,
             prepared: Prepared::new(),
             queue: VecDeque::new(),
             running: JoinSet::new(),
@@ -175,6 +185,7 @@ impl Control {
                 return Instant::now() + AT_LEAST;
             }
             let mut world = observed.world();
+            world.allowed_hosts = Arc::clone(&self.allowed_hosts);
             world.counting = self.store.as_ref().map_or(Counting::Apart, Store::counting);
             let judgement = judge(&world, now);
             let delivery = self.store.as_ref().and_then(|store| store.look(&observed, &judgement, now));

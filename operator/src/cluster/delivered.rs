@@ -69,3 +69,35 @@ fn contents(config: &NamespaceConfig) -> HashMap<ResourceRef, Content<'_>> {
     }
     contents
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use serde_json::json;
+
+    use super::*;
+
+    /// A config with one route to Cohere, whose key is in a file.
+    fn config(key: &str) -> NamespaceConfig {
+        let provider = json!({"native": {"baseURL": "https://api.cohere.com", "api": {"cohere": {}},
+            "auth": {"bearer": {"file": "credential.c"}}}});
+        let config = serde_json::from_value(json!({"version": "v1", "generation": 0, "namespace": "apps", "teams": [],
+            "keys": [], "complete": true, "routes": [{"name": "apps/route", "models": ["m"], "backends": [{"name": "b",
+                "weight": 1, "timeoutSeconds": 1, "tokens": {"factor": {"maxPerByte": 1, "maxPerInput": 0}},
+                "provider": provider}]}]}));
+        let credentials = BTreeMap::from([("credential.c".to_owned(), key.as_bytes().to_vec())]);
+        NamespaceConfig { config: config.unwrap(), credentials }
+    }
+
+    #[test]
+    fn a_new_key_of_a_provider_with_an_api_of_its_own_is_a_change_of_its_route() {
+        let at = |generation| Since { generation, at: Timestamp::UNIX_EPOCH };
+        let none = BTreeSet::new();
+        let (first, second) = (config("one"), config("two"));
+        let before = parts(&first, &none, None, at(1));
+        let same = parts(&first, &none, Some((&first, &before)), at(2));
+        assert_eq!(same.values().copied().collect::<Vec<_>>(), [at(1)]);
+        let renewed = parts(&second, &none, Some((&first, &before)), at(2));
+        assert_eq!(renewed.values().copied().collect::<Vec<_>>(), [at(2)]);
+    }
+}

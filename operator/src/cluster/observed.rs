@@ -140,6 +140,7 @@ impl Observed {
                 .map(|(name, seen)| (name.name().to_owned(), seen.value.labels.clone()))
                 .collect(),
             counting: Counting::Apart,
+            allowed_hosts: Arc::default(),
             sidecars,
             had_value: self
                 .api_keys

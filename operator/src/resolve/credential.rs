@@ -69,3 +69,62 @@ fn is_google_credential(value: &[u8]) -> bool {
     serde_json::from_slice::<File>(value)
         .is_ok_and(|file| matches!(file.kind.as_str(), "service_account" | "external_account"))
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Secret;
+
+    use super::*;
+    use crate::world::SecretContent;
+
+    fn delivered(content: Content, entries: &serde_json::Value) -> Result<String, Unresolved> {
+        let secret: Secret = serde_json::from_value(json!({"metadata": {"name": "s"}, "stringData": entries})).unwrap();
+        let mut world = World::default();
+        world.secrets.insert(ObjectName::new("ns", "s"), SecretContent::of(secret).into());
+        let credential = Credential { path: "spec.x".to_owned(), secret: "s".to_owned(), content };
+        content_of(&credential, "ns", &world).map(|bytes| String::from_utf8(bytes).unwrap())
+    }
+
+    #[test]
+    fn an_access_key_is_delivered_as_one_json_file() {
+        let keys = json!({"AWS_ACCESS_KEY_ID": "AKIA1\n", "AWS_SECRET_ACCESS_KEY": "a/b\"c", "AWS_REGION": "x"});
+        let file = delivered(Content::AwsAccessKey, &keys).unwrap();
+        let read: serde_json::Value = serde_json::from_str(&file).unwrap();
+        assert_eq!(read, json!({"accessKeyId": "AKIA1", "secretAccessKey": "a/b\"c"}));
+        let keys = json!({"AWS_ACCESS_KEY_ID": "i", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "t"});
+        let file = delivered(Content::AwsAccessKey, &keys).unwrap();
+        let read: serde_json::Value = serde_json::from_str(&file).unwrap();
+        assert_eq!(read, json!({"accessKeyId": "i", "secretAccessKey": "s", "sessionToken": "t"}));
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named_and_not_shown() {
+        let key = || Content::Key { entry: "key".to_owned() };
+        let google = || Content::GoogleJson { entry: "key".to_owned() };
+        for (content, entries, reason, words) in [
+            (key(), json!({}), "SecretKeyMissing", "no entry \"key\""),
+            (key(), json!({"key": " \n"}), "SecretKeyMissing", "no entry \"key\""),
+            (key(), json!({"key": "hush\nhush"}), "CredentialUnusable", "not one line"),
+            (key(), json!({"key": "hüsh"}), "CredentialUnusable", "not one line"),
+            (google(), json!({"key": "hush"}), "CredentialUnusable", "service_account"),
+            (
+                google(),
+                json!({"key": "{\"type\": \"authorized_user\", \"x\": \"hush\"}"}),
+                "CredentialUnusable",
+                "JSON",
+            ),
+            (Content::AwsAccessKey, json!({"AWS_ACCESS_KEY_ID": "i"}), "SecretKeyMissing", "AWS_SECRET_ACCESS_KEY"),
+            (
+                Content::AwsAccessKey,
+                json!({"AWS_ACCESS_KEY_ID": "i", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "hu\nsh"}),
+                "CredentialUnusable",
+                "AWS_SESSION_TOKEN",
+            ),
+        ] {
+            let (found, message) = delivered(content, &entries).unwrap_err();
+            assert_eq!(found, reason, "{message}");
+            assert!(message.contains(words) && !message.contains("hush"), "{message}");
+        }
+        assert_eq!(delivered(google(), &json!({"key": "{\"type\":\"service_account\"}"})).unwrap().len(), 26);
+    }
+}

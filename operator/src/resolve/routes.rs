@@ -12,7 +12,8 @@ use super::{credential::content_of, teams::invalid};
 use crate::{
     condition::{Condition, ConditionType, complete},
     price,
-    validate::{Native, Serving, ValidBackend, ValidProvider, ValidRoute, model_route},
+    provider_hosts::AllowedHosts,
+    validate::{Called, Native, Serving, ValidBackend, ValidProvider, ValidRoute, model_route},
     world::{Kind, Object, ResourceRef, World},
 };
 
@@ -53,10 +54,12 @@ pub(crate) fn resolve_routes(
         };
         let (models, conflict) = claim(&object.name, wanted, &mut claimed);
         if let Some(valid) = &valid {
-            found.push(if models.is_empty() {
-                Condition::fails(ConditionType::Accepted, "Conflicted", "other routes have all of its models")
-            } else {
-                Condition::holds(ConditionType::Accepted, "Accepted", "")
+            found.push(match hosts(valid, &world.allowed_hosts) {
+                Some(refused) => refused,
+                None if models.is_empty() => {
+                    Condition::fails(ConditionType::Accepted, "Conflicted", "other routes have all of its models")
+                }
+                None => Condition::holds(ConditionType::Accepted, "Accepted", ""),
             });
             found.push(credentials(valid, world));
             found.push(priced(valid));
@@ -105,6 +108,14 @@ fn claim(
         Condition::holds(ConditionType::Conflicted, "ModelTaken", message)
     };
     (models, condition)
+}
+
+/// What is wrong with the hosts that its backends name.
+fn hosts(route: &ValidRoute, allowed: &AllowedHosts) -> Option<Condition> {
+    let called = route.backends.iter().flat_map(|backend| &backend.called);
+    let refused: Vec<String> =
+        called.filter_map(|Called { path, url }| Some(format!("{path}: {}", allowed.check(url).err()?))).collect();
+    (!refused.is_empty()).then(|| Condition::fails(ConditionType::Accepted, "HostNotAllowed", refused.join("; ")))
 }
 
 /// Every credential is there, and can be used.
@@ -165,7 +176,15 @@ pub(crate) fn price_of(backend: &ValidBackend, public: &ModelPattern) -> Option<
 pub(crate) fn model_of<'a>(backend: &'a ValidBackend, public: &'a ModelPattern) -> Option<&'a str> {
     match (&backend.model, public) {
         (Some(model), _) => Some(model),
-        (None, ModelPattern::Exact(name)) => Some(name),
+        (None, ModelPattern::Exact(name)) => (!is_deployment(&backend.provider)).then_some(name),
         (None, ModelPattern::Prefix(_)) => None,
+    }
+}
+
+/// Whether a deployment with a name of its own answers, whatever model the caller names.
+fn is_deployment(provider: &ValidProvider) -> bool {
+    match provider {
+        ValidProvider::Native(Native { api: Api::AzureOpenAi(settings), .. }) => settings.deployment.is_some(),
+        ValidProvider::Native(_) | ValidProvider::OpenAi(_) | ValidProvider::Builtin { .. } => false,
     }
 }

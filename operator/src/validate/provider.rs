@@ -82,7 +82,7 @@ pub(crate) enum Presented {
 
 impl Presented {
     /// As the contract has it, with the file that the credential is in.
-    pub(crate) fn from_file(&self, file: String) -> native::Auth {
+    pub(crate) fn with_file(&self, file: String) -> native::Auth {
         match self.clone() {
             Self::Bearer => native::Auth::Bearer(native::Key { file }),
             Self::Header(name) => native::Auth::Header(native::HeaderKey { name: name.to_owned(), file }),

@@ -43,6 +43,18 @@ fn wrong_values_are_refused_with_the_reason() -> anyhow::Result<()> {
 }
 
 #[test]
+fn the_operator_is_told_the_allowed_hosts_and_nothing_where_all_are() -> anyhow::Result<()> {
+    let flag = "--allowed-provider-hosts";
+    let some = run(&mut template(&repository("tests/chart/values/everything.yaml"))?)?.ok()?;
+    // In quotes, or the last one's colons would end the key of a map.
+    let hosts = "api.openai.com,*.openai.azure.com,10.0.0.0/8,fd00::/8,fd00::";
+    assert!(some.contains(&format!("- \"{flag}={hosts}\"\n")), "{some}");
+    let all = run(&mut template(&repository("tests/chart/values/default.yaml"))?)?.ok()?;
+    assert!(!all.contains(flag), "{all}");
+    Ok(())
+}
+
+#[test]
 fn too_old_a_cluster_is_refused() -> anyhow::Result<()> {
     let mut helm = helm()?;
     helm.args(["template", "vectoll", "--kube-version", "1.32.9"]).arg(repository("charts/vectoll"));

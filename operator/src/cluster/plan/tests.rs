@@ -326,3 +326,22 @@ fn a_password_is_handed_out_only_when_it_works() {
     planner.store = Some(delivery(&[], later));
     assert_ne!(planned(&mut planner).unwrap()["store.password"], first);
 }
+
+#[test]
+fn the_secrets_of_all_providers_are_read_and_no_others() {
+    let mut observed = world(&[]);
+    let route: vectoll_crds::ModelRoute = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1",
+        "kind": "ModelRoute", "metadata": {"name": "route", "namespace": "apps"}, "spec": {"models": ["m"], "backends": [
+            {"name": "a", "openAI": {"apiKeySecretRef": {"name": "openai"}}},
+            {"name": "b", "bedrock": {"region": "us-east-1", "accessKeySecretRef": {"name": "aws"}}},
+            {"name": "c", "azureOpenAI": {"endpoint": "https://x.openai.azure.com",
+                "entra": {"tenantID": "t", "clientID": "c", "clientSecretRef": {"name": "entra"}}}},
+            {"name": "d", "vertexAI": {"project": "p", "location": "global", "serviceAccountSecretRef": {"name": "google"}}},
+        ]}}))
+    .unwrap();
+    observed.routes.put(name("route"), 1, observed::route(route).unwrap());
+    for secret in ["openai", "aws", "entra", "google", "of-somebody-else"] {
+        observed.other_secrets.put(name(secret), 1, ());
+    }
+    assert_eq!(observed.unread(), ["aws", "entra", "google", "openai"].map(name));
+}

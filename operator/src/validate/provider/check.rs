@@ -50,21 +50,15 @@ impl<'a> Check<'a> {
 
     /// A URL that the sidecar calls, as the contract has it: without `/` at its end.
     pub(super) fn url(&mut self, field: &str, text: &str, example: &str) -> Option<String> {
-        match api_root(text) {
-            Some(url) => {
-                self.called.push(Called { path: format!("{}.{field}", self.path), url });
-                Some(text.trim_end_matches('/').to_owned())
-            }
-            None => {
-                self.fault_at(
-                    field,
-                    format_args!(
-                        "is not the root of an API: write for example {example}, without credentials, query or fragment"
-                    ),
-                );
-                None
-            }
-        }
+        let Some(url) = api_root(text) else {
+            let reason = format_args!(
+                "is not the root of an API: write for example {example}, without credentials, query or fragment"
+            );
+            self.fault_at(field, reason);
+            return None;
+        };
+        self.called.push(Called { path: format!("{}.{field}", self.path), url });
+        Some(text.trim_end_matches('/').to_owned())
     }
 
     /// The root of an API whose paths begin with `own`: people often write that, too.

@@ -19,9 +19,20 @@ pub(super) fn is_aws_region(text: &str) -> bool {
 
 pub(super) const NOT_A_REGION: &str = "is not a region of AWS: write for example us-east-1";
 
+/// The domains of AWS's partitions, by how their regions' names begin. All others are under `amazonaws.com`. Source: the table that
+/// AWS's SDKs share (`sdk-partitions.json`: `regionRegex` and `dnsSuffix`).
+const AWS_DOMAINS: [(&str, &str); 6] = [
+    ("cn-", "amazonaws.com.cn"),
+    ("eusc-", "amazonaws.eu"),
+    ("us-isob-", "sc2s.sgov.gov"),
+    ("us-isof-", "csp.hci.ic.gov"),
+    ("us-iso-", "c2s.ic.gov"),
+    ("eu-isoe-", "cloud.adc-e.uk"),
+];
+
 /// The domain that a region's APIs are in.
 pub(super) fn aws_domain(region: &str) -> &'static str {
-    if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
+    AWS_DOMAINS.iter().find(|(begin, _)| region.starts_with(begin)).map_or("amazonaws.com", |(_, domain)| domain)
 }
 
 /// The ARN of a role: `arn:aws:iam::123456789012:role/name`.
@@ -44,7 +55,7 @@ fn is_lower_with_dashes(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
 }
 
-/// Letters, digits and `-`, neither at the beginning nor at the end: names of SageMaker endpoints, UUIDs.
+/// Letters, digits and `-`, neither at the beginning nor at the end: names of `SageMaker` endpoints, UUIDs.
 pub(super) fn is_alphanumeric_with_dashes(text: &str, longest: usize) -> bool {
     is_of(text, longest, b"-") && !text.ends_with('-')
 }
@@ -149,6 +160,9 @@ mod tests {
         assert!(is_project("my-project-123") && is_project("example.com:my-project") && is_project("123456789012"));
         assert!(!is_project("a:b:c") && !is_project("evil.example:80/x"));
         assert!(is_date("2024-10-21") && !is_date("2024-13-21") && !is_date("20241021"));
-        assert_eq!((aws_domain("us-east-1"), aws_domain("cn-north-1")), ("amazonaws.com", "amazonaws.com.cn"));
+        assert_eq!(aws_domain("us-gov-west-1"), "amazonaws.com");
+        assert_eq!(aws_domain("cn-north-1"), "amazonaws.com.cn");
+        assert_eq!(aws_domain("us-isob-east-1"), "sc2s.sgov.gov");
+        assert_eq!(aws_domain("eusc-de-east-1"), "amazonaws.eu");
     }
 }

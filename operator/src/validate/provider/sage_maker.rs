@@ -1,4 +1,4 @@
-//! Amazon SageMaker.
+//! Amazon `SageMaker`.
 
 use vectoll_config::v1::native::{self, Api};
 use vectoll_crds::{Container, SageMaker};
