@@ -39,7 +39,7 @@ async fn spend_of_a_team_that_is_gone_does_not_fill_the_journal() -> anyhow::Res
     let mut admin = store.admin().await?;
     let mut user = redis::cmd("ACL");
     user.arg("SETUSER").arg("sidecar").arg("on").arg(">pw").arg("-@all").arg(SIDECAR_COMMANDS);
-    user.arg(format!("~{}*", team_prefix(&kept))).arg(format!("~{}*", namespace_prefix("default")));
+    user.arg(format!("~{}*", team_prefix(&kept))).arg(format!("~{}*", namespace_prefix(None, "default")));
     user.query_async::<()>(&mut admin).await?;
     let folder = tempfile::tempdir()?;
     let password = folder.path().join("password");
