@@ -19,6 +19,7 @@ use crate::{
             azure_open_ai::AzureOpenAi,
             bedrock::Bedrock,
             cohere::Cohere,
+            compatible,
             databricks::Databricks,
             gemini::Gemini,
             hugging_face::{self, HuggingFace},
@@ -26,7 +27,7 @@ use crate::{
             mistral::Mistral,
             nvidia::Nvidia,
             ollama::Ollama,
-            open_ai::{ITEMS, OpenAi},
+            open_ai::ITEMS,
             sage_maker::{self, SageMaker},
             vertex_ai::VertexAi,
             voyage::Voyage,
@@ -37,8 +38,6 @@ use crate::{
     },
 };
 
-/// OpenAI's own API, as a root.
-const OPEN_AI: &str = "https://api.openai.com/v1";
 /// The session's name that AWS's trail shows where the pod's is not known.
 const SESSION: &str = "vectoll-sidecar";
 
@@ -114,11 +113,7 @@ fn open_ai(settings: &v1::OpenAi, batch: Batch, files: &Files, lasting: &Lasting
         None => Credential::None,
         Some(file) => key(&Form::Bearer, file, "openAI.credentialFile", files)?,
     };
-    let dialect = if base_url.trim_end_matches('/') == OPEN_AI {
-        OpenAi::new(PATH)
-    } else {
-        OpenAi::compatible("openai", PATH, ITEMS)
-    };
+    let dialect = compatible::by_root(base_url);
     let credential = Arc::new(credential);
     remote(Parts { root, more, credential, dialect: Box::new(dialect), pass: Some(PATH.to_owned()), batch })
 }

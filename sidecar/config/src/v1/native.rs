@@ -144,7 +144,7 @@ pub enum Auth {
     /// AWS Signature Version 4.
     Aws(Aws),
     /// A token of Google's.
-    Google(Google),
+    Google(#[serde(with = "serde_yaml::with::singleton_map")] Google),
     /// A token of Microsoft Entra ID.
     Entra(Entra),
     /// A token of IBM Cloud IAM.

@@ -1,25 +1,25 @@
 use serde_json::json;
 
 use super::{queries, sent};
-use crate::provider::dialect::{
-    Caps, Dialect,
-    compatible::{DEEP_INFRA, FIREWORKS, NEBIUS, OPEN_ROUTER, TOGETHER},
-};
+use crate::provider::dialect::{Caps, Dialect, compatible::by_root};
 
 #[test]
-fn a_service_is_asked_in_openais_shape_at_its_own_address() {
-    for (service, url, items) in [
-        (TOGETHER, "https://api.together.xyz/v1/embeddings", 2048),
-        (FIREWORKS, "https://api.fireworks.ai/inference/v1/embeddings", 2048),
-        (DEEP_INFRA, "https://api.deepinfra.com/v1/openai/embeddings", 1024),
-        (NEBIUS, "https://api.tokenfactory.nebius.com/v1/embeddings", 2048),
-        (OPEN_ROUTER, "https://openrouter.ai/api/v1/embeddings", 2048),
+fn a_service_is_known_by_its_address_and_asked_in_openais_shape() {
+    for (root, name, items, tokens) in [
+        ("https://api.openai.com/v1/", "openai", 2048, Some(300_000)),
+        ("https://api.together.ai/v1", "together_ai", 2048, None),
+        ("https://api.fireworks.ai/inference/v1", "fireworks_ai", 2048, None),
+        ("https://api.deepinfra.com/v1/openai", "deep_infra", 1024, None),
+        ("https://api.tokenfactory.nebius.com/v1", "nebius", 2048, None),
+        ("https://openrouter.ai/api/v1/", "open_router", 2048, None),
+        ("http://vllm.models.svc:8000/v1", "openai", 2048, None),
     ] {
-        let dialect = service.dialect();
-        assert_eq!(dialect.name(), service.name);
-        assert_eq!(dialect.caps("any"), Caps { items, tokens: None });
+        let dialect = by_root(root);
+        assert_eq!((dialect.name(), dialect.caps("any")), (name, Caps { items, tokens }), "{root}");
         let (path, body) = sent(&dialect, &queries("BAAI/bge-m3", 1, 256));
-        assert_eq!(format!("{}{path}", service.root), url);
-        assert_eq!(body, json!({"model": "BAAI/bge-m3", "input": ["The food was delicious."], "dimensions": 256}));
+        assert_eq!(
+            (&*path, &body["input"], &body["dimensions"]),
+            ("/embeddings", &json!(["The food was delicious."]), &json!(256))
+        );
     }
 }
