@@ -261,6 +261,16 @@ impl InFlight {
         }
     }
 
+    /// Tells the journal what the call can cost at most, where that is less than it holds and soon known: what it is booked at if the
+    /// process ends before the call.
+    pub fn refine(&self) {
+        let Some(opened) = &self.opened else { return };
+        let Used { tokens, money } = self.at_most(opened.intent());
+        if tokens < opened.intent().tokens {
+            self.reservation.accounting.journal.refine(opened, tokens, money);
+        }
+    }
+
     /// The provider was asked, and charges nothing for it.
     pub fn asked_for_nothing(&mut self) {
         if let Some(room) = self.room.take() {

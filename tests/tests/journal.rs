@@ -337,3 +337,23 @@ async fn a_disk_that_takes_nothing_refuses_calls_before_they_are_sent() -> anyho
     assert_eq!(metrics.value("vectoll_journal_damaged_total", &[]), Some(0.0), "no half record is left");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kill_while_the_provider_works_books_what_the_call_can_cost() -> anyhow::Result<()> {
+    let (mut pair, _provider) = stage(Setup::built()?, &["fault-hang"]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let hanging = tokio::spawn(async move { caller.embed("fault-hang", json!("The quick brown fox")).await });
+    let refined = async || {
+        let metrics = pair.metrics().await?;
+        let records = metrics.value("vectoll_journal_records_total", &[("kind", "refine")]);
+        Ok((records == Some(1.0)).then_some(()))
+    };
+    pair.wait_for("the refinement", Duration::from_secs(10), refined).await?;
+    pair.kill_sidecar().await?;
+    assert!(hanging.await?.is_err());
+    pair.start_sidecar().await?;
+    let metrics = pair.metrics().await?;
+    // Its four tokens, not the nineteen of the bound.
+    assert_eq!((tokens(&metrics), count(&metrics, "vectoll_unsettled_tokens_total")), (4, 4));
+    Ok(())
+}

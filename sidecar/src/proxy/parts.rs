@@ -13,7 +13,7 @@ use http_body_util::{BodyExt, Limited};
 use super::{
     deliver::{Undelivered, deliver},
     failure::{Failure, Rest},
-    send::{Sending, sending_failed, status_failed},
+    send::{Sending, refining, sending_failed, status_failed},
     split::Split,
 };
 use crate::{
@@ -197,7 +197,8 @@ impl Work<'_> {
         let free = |failure| Failed { failure, charged: Charged::Nothing };
         let paid = |failure| Failed { failure, charged: Charged::Maybe };
         let wire = remote.dialect().request(&part).map_err(|error| free(unsupported(error)))?;
-        let response = remote.ask(in_flight, wire, &sending.from_caller).await.map_err(|error| {
+        let asking = remote.ask(in_flight, wire, &sending.from_caller);
+        let response = refining(in_flight, asking).await.map_err(|error| {
             let charged = if error.is_unsent() { Charged::Unsent } else { Charged::Maybe };
             Failed { failure: sending_failed(&error, backend), charged }
         })?;

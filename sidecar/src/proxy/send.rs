@@ -1,6 +1,10 @@
 //! Sending an admitted call to its backend, and settling what comes back.
 
-use std::{pin::Pin, sync::Arc, time::Instant};
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
@@ -35,6 +39,8 @@ use crate::{
     tokens,
 };
 
+/// An answer within this time needs no refinement of what the call may cost.
+const SOON: Duration = Duration::from_millis(20);
 /// Text from which on a call is split on a thread of its own.
 const MUCH_TEXT: u64 = 16 * 1024;
 /// The most of an error's body that is read.
@@ -201,7 +207,7 @@ async fn call(
     let backend = in_flight.backend().clone();
     let model = model_of(backend.model.as_deref(), in_flight.call());
     let sending = remote.pass(&in_flight, model, from_caller);
-    match in_time(deadline, sending).await {
+    match in_time(deadline, refining(&in_flight, sending)).await {
         Some(Ok(response)) if response.status().is_success() => Ok((in_flight, Ok(response))),
         Some(Ok(response)) => Ok((in_flight, Err(response))),
         Some(Err(error)) if error.is_unsent() => {
@@ -212,6 +218,16 @@ async fn call(
         Some(Err(error)) => Err(sending_failed(&error, &backend)),
         None => Err(Failure::late(&backend.label, backend.timeout)),
     }
+}
+
+/// The work. If it takes its time, the journal learns meanwhile what the call can cost at most.
+pub(super) async fn refining<T>(in_flight: &InFlight, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    if let Ok(done) = tokio::time::timeout(SOON, &mut work).await {
+        return done;
+    }
+    in_flight.refine();
+    work.await
 }
 
 /// A request got no response.
