@@ -24,7 +24,7 @@ use vectoll_tests::{
     manifest::{PROVIDER_KEY, api_key, file, key_value, route, team},
     pair::{Setup, poll},
     provider::{Options, Provider},
-    store::{PASSWORD, Store, redis_cluster::RedisCluster, sentinels::Sentinels},
+    store::{PASSWORD, Store, Transport, redis_cluster::RedisCluster, sentinels::Sentinels},
 };
 
 const NINE_TOKENS: &str = "The quick brown fox jumps over the lazy dog";
@@ -259,4 +259,33 @@ async fn behind_sentinels_a_failover_loses_no_spend_and_sidecars_go_on() -> anyh
         sidecar.end(Signal::SIGTERM).await?;
     }
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn behind_tls_two_sidecars_share_a_limit_and_the_spend_arrives() -> anyhow::Result<()> {
+    let store = Store::start_with(Transport::Tls, &[]).await?;
+    let folder = tempfile::tempdir()?;
+    let file_of = |name: &str, content: &str| -> anyhow::Result<String> {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content)?;
+        Ok(path.display().to_string())
+    };
+    let (password, ca) = (file_of("password", PASSWORD)?, file_of("ca.pem", store.ca().context("no CA")?)?);
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let uid = Uid::new("00000000-0000-4000-8000-000000000001");
+    let mut all = vec![closed_team("search", &uid)];
+    all.extend(api_key("search", "search", json!({"limits": {"tokensPerMinute": 90}})));
+    all.extend(route("openai", &[MODEL], &provider.url()));
+    let arguments = ["--store-url", &store.url(), "--store-password-file", &password, "--store-ca-file", &ca];
+    let fleet = Fleet::start(Setup::built()?, &[("all.yaml", file(all))], &arguments, 2).await?;
+    let mut admitted = 0;
+    for call in 0..30 {
+        let caller = Caller::new(&fleet.sidecars[call % 2].base_url(), &key_value("search"))?;
+        match caller.embed(MODEL, json!(NINE_TOKENS)).await?.status {
+            200 => admitted += 1,
+            status => ensure!(status == 429, "{status}"),
+        }
+    }
+    assert_eq!(admitted, 10, "of 90 tokens, nine at a time");
+    arrive(&store, &uid, 90).await
 }
