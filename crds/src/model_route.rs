@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AllowedNamespaces, AzureOpenAi, Batch, Bedrock, Builtin, Cache, Cooldown, Databricks, Hosted, Limits,
+    AllowedNamespaces, AzureOpenAi, Balance, Batch, Bedrock, Builtin, Cache, Cooldown, Databricks, Hosted, Limits,
     ModelRouteStatus, Ollama, OpenAi, Retry, SageMaker, SelfHosted, VertexAi, Watsonx,
 };
 
@@ -53,6 +53,9 @@ pub struct ModelRouteSpec {
     /// When a backend that fails is left alone for a while.
     #[serde(default)]
     pub cooldown: Cooldown,
+    /// How backends of one priority share the calls.
+    #[serde(default)]
+    pub balance: Balance,
     /// Keeps vectors for the next call with the same text. Absent: none are kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,

@@ -50,6 +50,16 @@ impl Default for Cooldown {
     }
 }
 
+/// How backends of one priority share the calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Balance {
+    /// By weight.
+    #[default]
+    Weighted,
+    /// The one that answers fastest takes them; the others are looked at now and then. Weights do not count, but for 0.
+    LeastLatency,
+}
+
 /// How vectors are kept for the next call with the same text. Each sidecar keeps its own, in memory. Keys of one Team share them;
 /// no other Team sees them. What comes from there costs nothing and takes nothing of limits on tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -167,6 +167,7 @@ fn route_of(route: &ResolvedRoute, world: &World, credentials: &mut BTreeMap<Str
                 retry: route.serving.retry,
                 cooldown: route.serving.cooldown,
                 timeout_seconds: route.serving.timeout_seconds,
+                balance: route.serving.balance,
                 cache: route.serving.cache,
                 input_type: route.serving.input_type,
                 backends,

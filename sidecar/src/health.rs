@@ -5,6 +5,7 @@
 
 mod breaker;
 mod gate;
+mod pace;
 
 use std::{
     collections::HashMap,
@@ -17,6 +18,7 @@ use vectoll_config::v1::{Cooldown, Limits};
 use self::{
     breaker::{Breaker, Turn},
     gate::Gate,
+    pace::Pace,
 };
 use crate::metrics::{BackendMetrics, OneBackend};
 
@@ -99,6 +101,7 @@ pub struct Health {
 struct State {
     breaker: Breaker,
     gate: Gate,
+    pace: Pace,
 }
 
 impl Health {
@@ -109,6 +112,11 @@ impl Health {
     /// Whether it is to be called. Moments are the clock's.
     pub fn standing(&self, now: Duration) -> Standing {
         self.state().breaker.standing(now)
+    }
+
+    /// How long a call would take there, about, in seconds; 0: that is to be found out.
+    pub fn expected(&self, now: Duration) -> f64 {
+        self.state().pace.expected(now)
     }
 
     /// Whether the provider's limits have room for such a call, and if not, when they will.
@@ -135,8 +143,9 @@ impl Health {
             let slot = state.gate.take(tokens, now);
             Room { health: self.clone(), slot, tokens, asked: false }
         });
+        state.pace.begin();
         drop(state);
-        Some((Attempt { health: Some(self.clone()), turn }, room))
+        Some((Attempt { health: Some(self.clone()), turn, since: now }, room))
     }
 }
 
@@ -152,14 +161,20 @@ impl Drop for Health {
 pub struct Attempt {
     health: Option<Arc<Health>>,
     turn: Turn,
+    since: Duration,
 }
 
 impl Attempt {
     /// It was served, or refused for the call's own fault: the backend is well.
-    pub fn served(mut self, result: &'static str) {
+    pub fn served(mut self, result: &'static str, now: Duration) {
         if let Some(health) = self.health.take() {
             health.metrics.attempted(result);
-            if health.state().breaker.succeeded() {
+            let well = {
+                let mut state = health.state();
+                state.pace.end(Some(now.saturating_sub(self.since)), now);
+                state.breaker.succeeded()
+            };
+            if well {
                 health.metrics.well();
                 tracing::info!(backend = &*health.label, "a backend serves again");
             }
@@ -170,7 +185,11 @@ impl Attempt {
     pub fn failed(mut self, fault: Fault, result: &'static str, cooldown: Cooldown, now: Duration) {
         if let Some(health) = self.health.take() {
             health.metrics.attempted(result);
-            let cooled = health.state().breaker.failed(self.turn, fault, cooldown, now);
+            let cooled = {
+                let mut state = health.state();
+                state.pace.end(None, now);
+                state.breaker.failed(self.turn, fault, cooldown, now)
+            };
             if let Some(rest) = cooled {
                 let reason = match fault {
                     Fault::Limited(_) => "limited",
@@ -192,7 +211,9 @@ impl Drop for Attempt {
     fn drop(&mut self) {
         // Nobody knows: the next one may try.
         if let Some(health) = self.health.take() {
-            health.state().breaker.unknown(self.turn);
+            let mut state = health.state();
+            state.pace.end(None, self.since);
+            state.breaker.unknown(self.turn);
         }
     }
 }

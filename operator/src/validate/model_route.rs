@@ -1,7 +1,7 @@
 //! ModelRoute.
 
 use vectoll_config::{ModelPattern, ObjectName, v1};
-use vectoll_crds::{Cache, Cooldown, InputType, ModelRouteSpec, Retry};
+use vectoll_crds::{Balance, Cache, Cooldown, InputType, ModelRouteSpec, Retry};
 
 use super::{
     Fault, Faults,
@@ -33,6 +33,7 @@ pub(crate) struct Serving {
     pub(crate) timeout_seconds: Option<u32>,
     pub(crate) input_type: v1::InputType,
     pub(crate) cache: Option<v1::Cache>,
+    pub(crate) balance: v1::Balance,
 }
 
 /// Validates a ModelRoute.
@@ -43,6 +44,7 @@ pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute,
         tags,
         retry,
         cooldown,
+        balance,
         cache,
         timeout_seconds,
         input_type,
@@ -51,6 +53,10 @@ pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute,
     } = &object.spec;
     let mut faults = Faults::default();
     let mut serving = serving(*retry, *cooldown, *timeout_seconds, *input_type, &mut faults);
+    serving.balance = match balance {
+        Balance::Weighted => v1::Balance::Weighted,
+        Balance::LeastLatency => v1::Balance::LeastLatency,
+    };
     serving.cache = valid_cache(*cache, *mixed_spaces, &mut faults);
     let tags = valid_tags(tags, &mut faults);
     if models.is_empty() {
@@ -128,5 +134,6 @@ fn serving(
             InputType::Document => v1::InputType::Document,
         },
         cache: None,
+        balance: v1::Balance::Weighted,
     }
 }

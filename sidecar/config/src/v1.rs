@@ -292,6 +292,9 @@ pub struct Route {
     /// Seconds that a call may take over all its attempts; absent: as long as they take one after the other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_seconds: Option<u32>,
+    /// How backends of one priority share the calls.
+    #[serde(default, skip_serializing_if = "Balance::is_weighted")]
+    pub balance: Balance,
     /// What inputs are whose call does not say.
     #[serde(default, skip_serializing_if = "InputType::is_document")]
     pub input_type: InputType,
@@ -419,6 +422,23 @@ impl Batch {
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+}
+
+/// How backends of one priority share the calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Balance {
+    /// By weight.
+    #[default]
+    Weighted,
+    /// The one that answers fastest takes them.
+    LeastLatency,
+}
+
+impl Balance {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    fn is_weighted(&self) -> bool {
+        *self == Self::Weighted
     }
 }
 

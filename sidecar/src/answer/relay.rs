@@ -66,7 +66,7 @@ impl Verdict {
     fn tell(self, end: Result<(), Broken>) {
         let Self { attempt, cooldown, clock } = self;
         let result = match end {
-            Ok(()) => return attempt.served("served"),
+            Ok(()) => return attempt.served("served", clock.now().elapsed),
             Err(Broken::TooSlow) => "timeout",
             Err(Broken::Cut | Broken::Unusable(_) | Broken::Wrong(_)) => "failed",
         };

@@ -5,6 +5,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use vectoll_config::v1::Balance;
+
 use super::{Backend, Route};
 use crate::health::{Attempt, Full, Room, Standing};
 
@@ -87,7 +89,7 @@ impl Route {
                 }
             }
             // One whose health is being tried by another call at this moment is passed over.
-            while let Some(at) = by_weight(&well, self.turn()) {
+            while let Some(at) = self.pick(&well, now) {
                 let (place, backend) = well.swap_remove(at);
                 if let Some(choice) = begin(place, backend, false) {
                     return Ok(choice);
@@ -103,6 +105,21 @@ impl Route {
             None if self.reachable().next().is_none() => NoChoice::NoBackend,
             None => NoChoice::AllTried,
         })
+    }
+}
+
+impl Route {
+    /// Whose turn it is, of backends of one priority.
+    fn pick(&self, well: &[(usize, &Arc<Backend>)], now: Duration) -> Option<usize> {
+        match self.balance {
+            Balance::Weighted => by_weight(well, self.turn()),
+            Balance::LeastLatency => {
+                let expected =
+                    |(at, (_, backend)): (usize, &(usize, &Arc<Backend>))| (backend.health.expected(now), at);
+                let all = well.iter().enumerate().map(expected);
+                all.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, at)| at)
+            }
+        }
     }
 }
 
@@ -218,7 +235,7 @@ pub(super) mod tests {
         let probe = choose(&route, &[], 30).unwrap();
         assert_eq!(&*probe.backend.label, "a");
         assert_eq!(name(choose(&route, &[], 30)).unwrap(), "spare", "while it is being tried");
-        probe.attempt.served("served");
+        probe.attempt.served("served", Duration::from_secs(30));
         assert_eq!(name(choose(&route, &[], 31)).unwrap(), "a");
     }
 
@@ -246,6 +263,23 @@ pub(super) mod tests {
         assert_eq!(name(choose(&route, &[], 1)), Err(NoChoice::Full(full)));
         assert_eq!(name(choose(&route, &[], 61)).unwrap(), "small");
         assert_eq!(name(choose(&route, &[], 61)).unwrap(), "small", "the one before was not sent");
+    }
+
+    #[test]
+    fn the_fastest_takes_the_calls_and_the_others_are_looked_at_again() {
+        let backends = vec![backend("slow", 0, 1), backend("fast", 0, 1)];
+        let route = Route::new(backends, Manner { balance: Balance::LeastLatency, ..Manner::default() });
+        let mut now = Duration::ZERO;
+        let mut calls: BTreeMap<String, u32> = BTreeMap::new();
+        for _ in 0..1_000 {
+            let choice = route.choose(Tried::default(), |_| 1, now).unwrap();
+            let name = choice.backend.label.to_string();
+            now += Duration::from_millis(if name == "slow" { 400 } else { 40 });
+            choice.attempt.served("served", now);
+            *calls.entry(name).or_default() += 1;
+        }
+        assert!(calls["fast"] > 950, "{calls:?}");
+        assert!(calls["slow"] > 1, "{calls:?}");
     }
 
     #[test]

@@ -83,6 +83,7 @@ pub fn compile(
             retry: route.retry,
             cooldown: route.cooldown,
             timeout: route.timeout_seconds.map(|seconds| Duration::from_secs(seconds.into())),
+            balance: route.balance,
             input_type: route.input_type,
         };
         let compiled = Arc::new(Route::new(backends, manner));

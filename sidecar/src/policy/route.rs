@@ -11,7 +11,7 @@ use std::{
 
 use vectoll_config::{
     ModelPattern, PicoUsd,
-    v1::{Cooldown, InputType, Retry},
+    v1::{Balance, Cooldown, InputType, Retry},
 };
 
 use super::{Backend, retry::RetryBudget};
@@ -69,6 +69,8 @@ pub struct Route {
     pub cooldown: Cooldown,
     /// How long a call may take over all its attempts; none: as long as they take.
     pub timeout: Option<Duration>,
+    /// How backends of one priority share the calls.
+    pub balance: Balance,
     /// What inputs are whose call does not say.
     pub input_type: InputType,
     /// `namespace/name`.
@@ -89,6 +91,8 @@ pub struct Manner {
     pub cooldown: Cooldown,
     /// How long a call may take over all its attempts; none: as long as they take.
     pub timeout: Option<Duration>,
+    /// How backends of one priority share the calls.
+    pub balance: Balance,
     /// What inputs are whose call does not say.
     pub input_type: InputType,
     /// `namespace/name`.
@@ -100,7 +104,7 @@ pub struct Manner {
 impl Route {
     /// A route over backends.
     pub fn new(mut backends: Vec<Arc<Backend>>, manner: Manner) -> Self {
-        let Manner { tags, retry, cooldown, timeout, input_type, name, cache } = manner;
+        let Manner { tags, retry, cooldown, timeout, balance, input_type, name, cache } = manner;
         backends.sort_by_key(|backend| backend.priority);
         Self {
             backends,
@@ -109,6 +113,7 @@ impl Route {
             retry_budget: RetryBudget::new(retry.budget_percent),
             cooldown,
             timeout,
+            balance,
             input_type,
             name,
             cache,

@@ -82,7 +82,7 @@ pub(super) async fn send(
     match exchange(permit, &backend, room, sending, deadline).await {
         Ok((Read::Done(answer), headers)) => {
             upstream.observe(started.elapsed().as_secs_f64());
-            attempt.served("served");
+            attempt.served("served", sending.clock.now().elapsed);
             Ok(Sent { answer, headers })
         }
         Ok((Read::Coming(read, flow), headers)) => {
@@ -101,7 +101,7 @@ pub(super) async fn send(
             );
             match blame {
                 Blame::Backend(fault) => attempt.failed(*fault, result, cooldown, sending.clock.now().elapsed),
-                Blame::Call => attempt.served(result),
+                Blame::Call => attempt.served(result, sending.clock.now().elapsed),
                 Blame::Sidecar => drop(attempt),
             }
             Err(failure)
