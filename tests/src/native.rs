@@ -149,6 +149,11 @@ impl Server {
         format!("http://{}", self.address)
     }
 
+    /// The most inputs in a request.
+    pub fn items(&self) -> usize {
+        self.state.api.items()
+    }
+
     /// Sets how it goes about its work from now on.
     pub fn conduct(&self, conduct: Conduct) {
         self.state.conduct(conduct);

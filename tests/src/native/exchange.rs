@@ -60,6 +60,7 @@ async fn answer(state: Arc<State>, reset: ResetSwitch, request: http::Request<In
     };
     if let Some((status, json)) = state.api.issue(&request) {
         state.note(|account| account.token_requests += 1);
+        tokio::time::sleep(state.latency()).await;
         return Ok(made(status, "application/json", json.to_string()));
     }
     let running = state.begin();

@@ -39,6 +39,10 @@ impl State {
         (inner.conduct, inner.begun) = (conduct, 0);
     }
 
+    pub(super) fn latency(&self) -> std::time::Duration {
+        self.inner().conduct.latency
+    }
+
     pub(super) fn take(&self) -> Account {
         std::mem::take(&mut self.inner().account)
     }

@@ -1,0 +1,54 @@
+//! Large calls: in time, and never more requests at once than was set.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use vectoll_tests::{native::Conduct, provider::Item};
+
+use super::{
+    rows,
+    stage::{Stage, has_vectors, play, route},
+};
+
+/// How long the provider takes for a request.
+const LATENCY: Duration = Duration::from_millis(50);
+/// What a busy machine may add: the deadline is for one that is not.
+const PATIENCE: u32 = 5;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_parts_of_a_large_call_go_side_by_side_but_not_more_than_were_set() -> anyhow::Result<()> {
+    let played = play(vec![rows::cohere()]).await?;
+    let [cohere] = played.as_slice() else { return Ok(()) };
+    let few = json!({"batch": {"parallel": 3, "maxItems": 10}});
+    let routes = vec![
+        route("eight", &[cohere.backend("only", json!({}))], json!({})),
+        route("three", &[cohere.backend("only", few)], json!({})),
+    ];
+    let stage = Stage::start(&played, routes).await?;
+    cohere.server.conduct(Conduct { latency: LATENCY, fault: None });
+    for (model, inputs, items, parallel) in [("eight", 2048_usize, 96_usize, 8_usize), ("three", 100, 10, 3)] {
+        let texts: Vec<String> = (0..inputs).map(|at| format!("text {at}")).collect();
+        // Short vectors: what is measured is the waiting, not how fast a debug build reads digits.
+        let body = json!({"model": model, "input": texts, "dimensions": 256, "encoding_format": "base64"});
+        let begun = Instant::now();
+        let answer = stage.caller.post("/v1/embeddings", &body, &[]).await?;
+        let took = begun.elapsed();
+        assert_eq!(answer.status, 200, "{}", answer.message());
+        let texts: Vec<Item> = texts.into_iter().map(Item::Text).collect();
+        has_vectors(&answer, &texts, 256, model);
+        let account = cohere.account();
+        let requests = inputs.div_ceil(items);
+        assert_eq!((account.requests as usize, account.largest), (requests, items));
+        assert_eq!(account.at_once, parallel, "as many as may be, and never more");
+        let rounds = u32::try_from(requests.div_ceil(parallel))?;
+        let deadline: Duration = (rounds + 4) * LATENCY;
+        println!(
+            "figure: {inputs} inputs in {requests} requests of 50 ms, {parallel} side by side: {:.0} ms (ideal {} ms, deadline {} ms)",
+            took.as_secs_f64() * 1000.0,
+            (rounds * LATENCY).as_millis(),
+            deadline.as_millis(),
+        );
+        assert!(took < deadline * PATIENCE, "{took:?}");
+    }
+    Ok(())
+}
