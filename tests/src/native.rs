@@ -17,6 +17,7 @@ mod exchange;
 mod fields;
 pub mod gemini;
 pub mod hugging_face;
+mod issuer;
 pub mod jina;
 pub mod mistral;
 pub mod nvidia;
@@ -42,6 +43,7 @@ use tokio::{net::TcpListener, task::JoinHandle};
 
 pub use account::Account;
 pub use asked::{Asked, InputType, vector};
+pub use issuer::Issuer;
 pub use sigv4::AccessKey;
 
 use state::State;

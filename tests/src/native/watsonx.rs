@@ -3,12 +3,10 @@
 //! Source: watsonx.ai API reference, "Generate embeddings"; IBM Cloud Docs, "Generating an IBM Cloud IAM token by using an API
 //! key".
 
-use std::sync::{Arc, Mutex, PoisonError};
-
 use serde_json::{Value, json};
 
 use super::{
-    Api, Asked, Refusal, Reply, Request,
+    Api, Asked, Issuer, Reply, Request,
     auth::posted,
     fields::{Fields, Read},
     shape,
@@ -24,57 +22,7 @@ pub struct Watsonx {
     /// `version`.
     pub version: &'static str,
     /// Tokens.
-    pub iam: Iam,
-}
-
-/// What IAM has issued. A handle: clones share it.
-#[derive(Debug, Clone, Default)]
-pub struct Iam(Arc<Mutex<Tokens>>);
-
-#[derive(Debug, Default)]
-struct Tokens {
-    issued: Vec<String>,
-    /// Those before are good no more.
-    good_from: usize,
-    closed: bool,
-}
-
-impl Iam {
-    fn tokens(&self) -> std::sync::MutexGuard<'_, Tokens> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// All tokens up to now.
-    pub fn issued(&self) -> Vec<String> {
-        self.tokens().issued.clone()
-    }
-
-    /// The tokens up to now are good no more.
-    pub fn revoke(&self) {
-        let mut tokens = self.tokens();
-        tokens.good_from = tokens.issued.len();
-    }
-
-    /// Whether questions are refused, with an echo.
-    pub fn close(&self, closed: bool) {
-        self.tokens().closed = closed;
-    }
-
-    fn issue(&self) -> String {
-        let mut tokens = self.tokens();
-        let token = format!("iam-token-{}-kept-by-nobody", tokens.issued.len());
-        tokens.issued.push(token.clone());
-        token
-    }
-
-    fn check(&self, found: &str) -> Result<(), Refusal> {
-        let tokens = self.tokens();
-        match tokens.issued.iter().position(|token| found == format!("Bearer {token}")) {
-            Some(place) if place >= tokens.good_from => Ok(()),
-            Some(_) => Err(Refusal::Outdated),
-            None => Err(Refusal::Wrong("authorization is no token of IAM's".to_owned())),
-        }
-    }
+    pub iam: Issuer,
 }
 
 impl Api for Watsonx {
@@ -88,8 +36,7 @@ impl Api for Watsonx {
 
     fn read(&self, request: &Request<'_>) -> Read<Asked> {
         posted(request, "/ml/v1/text/embeddings", &format!("version={}", self.version))?;
-        let found = request.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
-        self.iam.check(found)?;
+        self.iam.check(request)?;
         let mut fields = Fields::read(request.body)?;
         fields.is("model_id", "ibm/slate-125m-english-rtrvr-v2")?;
         fields.is("project_id", self.project)?;
@@ -114,23 +61,20 @@ impl Api for Watsonx {
         if request.path != "/identity/token" {
             return None;
         }
-        let form = String::from_utf8_lossy(request.body).into_owned();
         let wanted = format!("grant_type=urn%3Aibm%3Aparams%3Aoauth%3Agrant-type%3Aapikey&apikey={}", self.key);
-        let is_form = request.headers.get("content-type").is_some_and(|it| it == "application/x-www-form-urlencoded");
-        if *request.method != http::Method::POST || !is_form || form != wanted || self.iam.tokens().closed {
-            let message = format!("Provided API key could not be found: {form}");
-            return Some((
-                400,
-                json!({"errorCode": "BXNIM0415E", "errorMessage": message, "error_description": message}),
-            ));
-        }
-        let (access_token, life) = (self.iam.issue(), 3600);
+        let access_token = match self.iam.issue(request, &wanted) {
+            Ok(token) => token,
+            Err(form) => {
+                let message = format!("Provided API key could not be found: {form}");
+                return Some((400, json!({"errorCode": "BXNIM0415E", "errorMessage": message})));
+            }
+        };
         let expiration = 32_503_680_000_u64;
         Some((
             200,
             json!({
                 "access_token": access_token, "refresh_token": "not_supported", "token_type": "Bearer",
-                "expires_in": life, "expiration": expiration, "scope": "ibm openid",
+                "expires_in": 3600, "expiration": expiration, "scope": "ibm openid",
             }),
         ))
     }

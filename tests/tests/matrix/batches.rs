@@ -52,3 +52,25 @@ async fn the_parts_of_a_large_call_go_side_by_side_but_not_more_than_were_set() 
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_of_too_many_tokens_for_one_request_is_split_by_tokens() -> anyhow::Result<()> {
+    let played = play(vec![rows::azure(), rows::mistral(), rows::vertex_ai()]).await?;
+    let routes = played.iter().map(|one| route(one.row.id, &[one.backend("only", json!({}))], json!({})));
+    let stage = Stage::start(&played, routes.collect()).await?;
+    // Inputs of so many words, a token each; and the fewest requests that the provider's bound allows. It refuses more.
+    for (one, inputs, words, requests) in
+        [(&played[0], 700, 500, 2), (&played[1], 40, 1000, 3), (&played[2], 30, 1500, 3)]
+    {
+        let texts: Vec<String> = (0..inputs).map(|at| format!("{at}{}", " word".repeat(words))).collect();
+        let body = json!({"model": one.row.id, "input": texts, "dimensions": 256, "encoding_format": "base64"});
+        let answer = stage.caller.post("/v1/embeddings", &body, &[]).await?;
+        assert_eq!(answer.status, 200, "{}: {}", one.row.name, answer.message());
+        let texts: Vec<Item> = texts.into_iter().map(Item::Text).collect();
+        has_vectors(&answer, &texts, 256, one.row.name);
+        let account = one.account();
+        assert_eq!(account.requests, requests, "{}", one.row.name);
+        assert_eq!(answer.tokens(), account.charged_tokens, "{}", one.row.name);
+    }
+    Ok(())
+}

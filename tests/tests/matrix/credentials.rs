@@ -1,10 +1,10 @@
 //! Tokens are fetched once, and credentials are seen by nobody.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 use serde_json::json;
 use vectoll_tests::{
-    native::{Conduct, Fault, watsonx::Iam},
+    native::{Conduct, Fault, Issuer},
     pair::scrape,
 };
 
@@ -15,7 +15,7 @@ use super::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn fifty_first_calls_share_one_token_and_a_refused_one_is_fetched_anew() -> anyhow::Result<()> {
-    let iam = Iam::default();
+    let iam = Issuer::default();
     let played = play(vec![rows::watsonx(iam.clone())]).await?;
     let [watsonx] = played.as_slice() else { return Ok(()) };
     // It takes its time for a token, too: the calls come while it is on its way.
@@ -54,7 +54,7 @@ async fn fifty_first_calls_share_one_token_and_a_refused_one_is_fetched_anew() -
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_credential_is_told_whatever_the_provider_repeats() -> anyhow::Result<()> {
-    let iam = Iam::default();
+    let iam = Issuer::default();
     let mut all = rows::all();
     all.retain(|row| row.id != "watsonx");
     all.push(rows::watsonx(iam.clone()));
@@ -71,12 +71,12 @@ async fn no_credential_is_told_whatever_the_provider_repeats() -> anyhow::Result
             assert!(answer.message().contains("you sent"), "{}: {}", one.row.name, answer.message());
             let has_secret = !one.row.secrets.is_empty();
             assert_eq!(answer.message().contains("[redacted]"), has_secret, "{}: {}", one.row.name, answer.message());
-            told += &format!("{:?} {}\n", answer.headers, answer.json);
+            writeln!(told, "{:?} {}", answer.headers, answer.json)?;
         }
         one.account();
     }
     // A token server that repeats the key.
-    let closed = Iam::default();
+    let closed = Issuer::default();
     closed.close(true);
     let played_closed = play(vec![rows::watsonx(closed)]).await?;
     let [watsonx] = played_closed.as_slice() else { return Ok(()) };
@@ -85,7 +85,7 @@ async fn no_credential_is_told_whatever_the_provider_repeats() -> anyhow::Result
     let answer = other.caller.embed("watsonx", json!("text")).await?;
     assert_eq!((answer.status, watsonx.account().requests), (503, 0), "{}", answer.message());
     assert!(answer.message().contains("could not be found"), "it is said why: {}", answer.message());
-    told += &format!("{:?} {}\n", answer.headers, answer.json);
+    writeln!(told, "{:?} {}", answer.headers, answer.json)?;
 
     for stage in [&stage, &other] {
         let admin = stage.pair.admin_url();

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 use vectoll_tests::native::{
-    AccessKey, Api,
-    azure_open_ai::AzureOpenAi,
+    AccessKey, Api, Issuer,
+    azure_open_ai::{self, AzureOpenAi},
     bedrock::{Bedrock, Caller, Model},
     cohere::Cohere,
     databricks::Databricks,
@@ -13,10 +13,10 @@ use vectoll_tests::native::{
     mistral::Mistral,
     nvidia::Nvidia,
     ollama::Ollama,
-    sage_maker::SageMaker,
+    sage_maker::{Container, SageMaker},
     vertex_ai::VertexAi,
     voyage::Voyage,
-    watsonx::{Iam, Watsonx},
+    watsonx::Watsonx,
 };
 
 /// What becomes of a number of dimensions that the model does not have.
@@ -62,6 +62,7 @@ pub struct Row {
 }
 
 const AZURE: &str = "azure-key-kept-by-nobody";
+const ENTRA: &str = "entra-secret-kept-by-nobody";
 const TEMPORARY: AccessKey = AccessKey {
     id: "AKIAKEPTBYNOBODY0001",
     secret: "bedrock+secret/kept-by-nobody",
@@ -101,18 +102,22 @@ fn key(value: &str) -> Value {
 
 /// All of them.
 pub fn all() -> Vec<Row> {
-    let mut rows = vec![azure()];
+    let mut rows = vec![azure(), azure_by_entra()];
     rows.extend(bedrock());
     rows.extend([cohere(), databricks(), gemini(), hugging_face(), jina(), mistral(), nvidia(), ollama()]);
-    rows.extend([sage_maker(), vertex_ai(), voyage(), watsonx(Iam::default())]);
+    rows.extend([sage_maker(), sage_maker_open_ai(), vertex_ai(), voyage(), watsonx(Issuer::default())]);
     rows
 }
 
-fn azure() -> Row {
+pub fn azure() -> Row {
     Row {
         name: "Azure OpenAI, text-embedding-3-small",
         id: "azure",
-        api: Box::new(AzureOpenAi { key: AZURE, deployment: "small-1", version: "2024-10-21" }),
+        api: Box::new(AzureOpenAi {
+            caller: azure_open_ai::Caller::Key(AZURE),
+            deployment: "small-1",
+            version: "2024-10-21",
+        }),
         model: "text-embedding-3-small",
         settings: |url| json!({"azureOpenAI": {"endpoint": url, "deployment": "small-1", "apiKeySecretRef": reference("azure")}}),
         secret: key(AZURE),
@@ -124,6 +129,29 @@ fn azure() -> Row {
         passes: true,
         credential: "`api-key`",
         secrets: vec![AZURE],
+    }
+}
+
+fn azure_by_entra() -> Row {
+    let caller = azure_open_ai::Caller::Entra {
+        tenant: "7b795fb9-09d3-42f4-a494-38864f99ba3c",
+        client: "9d5c7b6e-1f59-4b55-8a3f-0e4f8a2f7c11",
+        secret: ENTRA,
+        tokens: Issuer::default(),
+    };
+    Row {
+        id: "entra",
+        api: Box::new(AzureOpenAi { caller, deployment: "small-1", version: "2024-10-21" }),
+        settings: |url| {
+            json!({"azureOpenAI": {"endpoint": url, "deployment": "small-1", "entra": {
+                "tenantID": "7b795fb9-09d3-42f4-a494-38864f99ba3c", "clientID": "9d5c7b6e-1f59-4b55-8a3f-0e4f8a2f7c11",
+                "authority": url, "clientSecretRef": reference("entra"),
+            }}})
+        },
+        secret: key(ENTRA),
+        credential: "Entra ID token for a secret",
+        secrets: vec![ENTRA],
+        ..azure()
     }
 }
 
@@ -255,7 +283,7 @@ fn jina() -> Row {
     }
 }
 
-fn mistral() -> Row {
+pub fn mistral() -> Row {
     Row {
         model: "codestral-embed",
         settings: |url| json!({"mistral": {"baseURL": url, "apiKeySecretRef": reference("mistral")}}),
@@ -295,7 +323,11 @@ pub fn sage_maker() -> Row {
     Row {
         name: "SageMaker, Text Embeddings Inference",
         id: "sagemaker",
-        api: Box::new(SageMaker { key: LASTING, endpoint: "embeddings-1" }),
+        api: Box::new(SageMaker {
+            key: LASTING,
+            endpoint: "embeddings-1",
+            container: Container::TextEmbeddingsInference,
+        }),
         model: "tei",
         settings: |url| {
             json!({"sageMaker": {
@@ -315,7 +347,25 @@ pub fn sage_maker() -> Row {
     }
 }
 
-fn vertex_ai() -> Row {
+fn sage_maker_open_ai() -> Row {
+    Row {
+        name: "SageMaker, OpenAI's API",
+        id: "sagemaker-2",
+        api: Box::new(SageMaker { key: LASTING, endpoint: "embeddings-2", container: Container::OpenAi }),
+        model: "bge-small",
+        settings: |url| {
+            json!({"sageMaker": {
+                "region": "us-east-1", "endpointName": "embeddings-2", "container": "OpenAI", "baseURL": url,
+                "accessKeySecretRef": {"name": "sagemaker-2"},
+            }})
+        },
+        has_not: (512, Cannot::ByProvider(400)),
+        reports: true,
+        ..sage_maker()
+    }
+}
+
+pub fn vertex_ai() -> Row {
     let api = VertexAi { token: VERTEX, project: "project-1", location: "europe-west4" };
     Row {
         model: "text-embedding-005",
@@ -340,7 +390,7 @@ fn voyage() -> Row {
     }
 }
 
-pub fn watsonx(iam: Iam) -> Row {
+pub fn watsonx(iam: Issuer) -> Row {
     let api = Watsonx { key: WATSONX, project: "12ac4cf1-252f-424b-b52d-5cdd9814987f", version: "2024-05-31", iam };
     Row {
         model: "ibm/slate-125m-english-rtrvr-v2",
