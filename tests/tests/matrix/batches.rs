@@ -74,3 +74,39 @@ async fn a_call_of_too_many_tokens_for_one_request_is_split_by_tokens() -> anyho
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_to_all_providers_at_once_are_told_apart() -> anyhow::Result<()> {
+    const CALLS: usize = 6;
+    let played = play(rows::all()).await?;
+    let routes = played.iter().map(|one| route(one.row.id, &[one.backend("only", json!({}))], json!({})));
+    let stage = Stage::start(&played, routes.collect()).await?;
+    let mut calls = Vec::new();
+    for call in 0..CALLS {
+        for one in &played {
+            let (caller, id) = (stage.caller.clone(), one.row.id);
+            let length = one.row.has.unwrap_or(one.row.length);
+            let texts: Vec<String> = (0..40).map(|at| format!("{id}, call {call}, text {at}")).collect();
+            let mut body = json!({"model": id, "input": texts, "encoding_format": "base64"});
+            if let Some(dimensions) = one.row.has {
+                body["dimensions"] = json!(dimensions);
+            }
+            calls.push(tokio::spawn(async move {
+                let answer = caller.post("/v1/embeddings", &body, &[]).await?;
+                assert_eq!(answer.status, 200, "{id}: {}", answer.message());
+                let texts: Vec<Item> = texts.into_iter().map(Item::Text).collect();
+                has_vectors(&answer, &texts, length, id);
+                anyhow::Ok(())
+            }));
+        }
+    }
+    for call in calls {
+        call.await??;
+    }
+    let booked = stage.booked().await?;
+    let accounts: Vec<_> = played.iter().map(|one| (one.price, one.account().charged_tokens)).collect();
+    assert_eq!(booked.tokens, accounts.iter().map(|(_, tokens)| tokens).sum::<u64>());
+    assert_eq!(booked.pico, accounts.iter().map(|(price, tokens)| price * tokens).sum::<u64>());
+    assert_eq!((booked.unsettled, booked.estimated), (0, 0));
+    Ok(())
+}

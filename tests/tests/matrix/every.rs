@@ -97,6 +97,7 @@ async fn row(stage: &Stage, played: &Played) -> anyhow::Result<Seen> {
     assert_eq!((booked.tokens, booked.pico), (charged, charged * played.price), "{}", row.name);
     assert_eq!((booked.unsettled, booked.estimated), (0, 0), "{}", row.name);
     cannot(stage, played).await?;
+    unknown_input_type(stage, played).await?;
     println!("{}: {charged} tokens", row.name);
     Ok(seen)
 }
@@ -185,5 +186,19 @@ async fn cannot(stage: &Stage, played: &Played) -> anyhow::Result<()> {
             assert!(booked.tokens >= account.charged_tokens && booked.unsettled == booked.tokens, "{what}: {booked:?}");
         }
     }
+    Ok(())
+}
+
+/// What the inputs are said to be is never passed over.
+async fn unknown_input_type(stage: &Stage, played: &Played) -> anyhow::Result<()> {
+    let row = &played.row;
+    let body = json!({"model": row.id, "input": "text", "input_type": "clustering"});
+    let in_body = stage.caller.post("/v1/embeddings", &body, &[]).await?;
+    assert_eq!(in_body.status, 400, "{}: {}", row.name, in_body.message());
+    // Where bodies go through as they come, the provider is the one who says no.
+    assert_eq!(played.account().requests, u64::from(row.passes), "{}", row.name);
+    let body = json!({"model": row.id, "input": "text"});
+    let in_header = stage.caller.post("/v1/embeddings", &body, &[("x-vectoll-input-type", "clustering")]).await?;
+    assert_eq!((in_header.status, played.account().requests), (400, 0), "{}: {}", row.name, in_header.message());
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! A call of which one part fails fails as one, or is served elsewhere; and the books hold what it cost.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 use vectoll_tests::{
     native::{Conduct, Fault},
@@ -131,5 +133,46 @@ async fn with_a_second_backend_the_call_is_served_there() -> anyhow::Result<()> 
             }
         }
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_leaves_in_the_middle_of_a_batch_is_charged_what_the_provider_charges() -> anyhow::Result<()> {
+    let played = play(vec![rows::cohere(), rows::sage_maker()]).await?;
+    let batch = json!({"batch": {"maxItems": 2, "parallel": 1}});
+    let routes = played.iter().map(|one| route(one.row.id, &[one.backend("only", batch.clone())], json!({})));
+    let stage = Stage::start(&played, routes.collect()).await?;
+    for one in &played {
+        let before = stage.booked().await?;
+        one.server.conduct(Conduct { latency: Duration::from_millis(200), fault: None });
+        // The first of three requests is under way.
+        stage.caller.hang_up(one.row.id, json!(TEXTS), Duration::from_millis(100)).await;
+        // No moment is at rest before all three are through, but the one before the first.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let booked = stage.booked().await?.since(before);
+        let account = one.account();
+        assert_eq!(account.charged_requests, 3, "{}: the call goes on", one.row.name);
+        assert_eq!((booked.tokens, booked.unsettled), (account.charged_tokens, 0), "{}", one.row.name);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_takes_too_long_ends_in_time_and_is_unsettled() -> anyhow::Result<()> {
+    let played = play(vec![rows::cohere()]).await?;
+    let [cohere] = played.as_slice() else { return Ok(()) };
+    let slow = json!({"timeoutSeconds": 2, "batch": {"maxItems": 2, "parallel": 1}});
+    let stage = Stage::start(&played, vec![route("slow", &[cohere.backend("only", slow)], json!({}))]).await?;
+    // One request is answered in time, and the second is not.
+    cohere.server.conduct(Conduct { latency: Duration::from_millis(1200), fault: None });
+    let begun = Instant::now();
+    let answer = stage.caller.embed("slow", json!(TEXTS)).await?;
+    let took = begun.elapsed();
+    assert_eq!(answer.status, 504, "{}", answer.message());
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    let booked = stage.booked().await?;
+    let account = cohere.account();
+    assert_eq!(account.requests, 2, "nothing is sent behind the end of the call's time");
+    assert!(booked.tokens > account.charged_tokens && booked.unsettled == booked.tokens, "{booked:?}, {account:?}");
     Ok(())
 }
