@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use vectoll_config::v1::{Config, Provider};
+use vectoll_config::v1::Config;
 use vectoll_crds::ApiKey;
 use vectoll_sidecar::{
     metrics::BackendMetrics,

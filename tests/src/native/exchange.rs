@@ -10,7 +10,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto,
 };
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, task::JoinSet, time::Instant};
 
 use super::{Api, Asked, Fault, Refusal, Reply, Request, state::State};
 use crate::provider::line::{Line, ResetSwitch};
@@ -64,26 +64,33 @@ async fn answer(state: Arc<State>, reset: ResetSwitch, request: http::Request<In
         return Ok(made(status, "application/json", json.to_string()));
     }
     let running = state.begin();
-    // The time that a model takes, for refusals as well.
-    tokio::time::sleep(running.conduct.latency).await;
-    let asked = match check(&*state.api, &request) {
+    // Making the answer is a part of the time that it takes.
+    let done = Instant::now() + running.conduct.latency;
+    let answer = work(&state, &request, running.fault);
+    tokio::time::sleep_until(done).await;
+    answer.ok_or_else(|| {
+        reset.on();
+        HangUp
+    })
+}
+
+/// The answer to a request for vectors; none: the connection is to be reset.
+fn work(state: &State, request: &Request<'_>, fault: Option<Fault>) -> Option<Answer> {
+    let asked = match check(&*state.api, request) {
         Ok(asked) => asked,
-        Err(refusal) => return Ok(refuse(&state, &request, &refusal)),
+        Err(refusal) => return Some(refuse(state, request, &refusal)),
     };
     state.note(|account| {
         account.largest = account.largest.max(asked.items.len());
         account.said(asked.input_type);
     });
     let vectors = asked.vectors();
-    match running.fault {
-        Some(Fault::Status(status)) => Ok(error(&state, &request, status, "on request")),
-        Some(Fault::Garbage) => Ok(made(200, "text/html", PAGE.to_owned())),
-        Some(Fault::Reset) => {
-            reset.on();
-            Err(HangUp)
-        }
-        Some(Fault::Few) => Ok(serve(&state, &asked, vectors.get(1..).unwrap_or_default())),
-        None => Ok(serve(&state, &asked, &vectors)),
+    match fault {
+        Some(Fault::Status(status)) => Some(error(state, request, status, "on request")),
+        Some(Fault::Garbage) => Some(made(200, "text/html", PAGE.to_owned())),
+        Some(Fault::Reset) => None,
+        Some(Fault::Few) => Some(serve(state, &asked, vectors.get(1..).unwrap_or_default())),
+        None => Some(serve(state, &asked, &vectors)),
     }
 }
 

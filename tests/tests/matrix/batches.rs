@@ -110,3 +110,24 @@ async fn calls_to_all_providers_at_once_are_told_apart() -> anyhow::Result<()> {
     assert_eq!((booked.unsettled, booked.estimated), (0, 0));
     Ok(())
 }
+
+#[tokio::test]
+async fn what_nobody_counts_is_an_estimate_and_is_marked_as_one() -> anyhow::Result<()> {
+    let played = play(vec![rows::sage_maker()]).await?;
+    let [sage_maker] = played.as_slice() else { return Ok(()) };
+    let unknown = json!({"tokens": {"maxPerByte": 2, "maxPerInput": 8}});
+    let routes = vec![route("unknown", &[sage_maker.backend("only", unknown)], json!({}))];
+    let stage = Stage::start(&played, routes).await?;
+    let texts: Vec<String> = (10..80).map(|at| format!("text {at}")).collect();
+    let answer = stage.caller.embed("unknown", json!(texts)).await?;
+    assert_eq!(answer.status, 200, "{}", answer.message());
+    let account = sage_maker.account();
+    let booked = stage.booked().await?;
+    // Seven bytes each.
+    let bound = 70 * (7 * 2 + 8);
+    assert_eq!((account.requests, answer.tokens(), booked.tokens), (3, bound, bound));
+    assert_eq!((booked.estimated, booked.unsettled), (bound, 0));
+    assert_eq!(booked.pico, bound * sage_maker.price);
+    assert!(bound >= account.charged_tokens);
+    Ok(())
+}
