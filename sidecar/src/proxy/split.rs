@@ -25,8 +25,8 @@ pub(super) struct Split {
 impl Split {
     /// The tokens of a part whose provider does not say them, and how well they are known: counted, where that can be done.
     pub(super) fn counted(&self, part: &Range<usize>, bound: &TokenBound) -> (u64, Certainty) {
-        let texts: Vec<_> = self.texts.get(part.clone()).unwrap_or_default().iter().map(|text| &**text).collect();
-        match tokens::count(&Input::Texts(texts.into_iter().map(Cow::Borrowed).collect()), bound) {
+        let texts = self.texts.get(part.clone()).unwrap_or_default();
+        match tokens::count(&Input::Texts(texts.iter().map(|text| Cow::Borrowed(&**text)).collect()), bound) {
             Some(tokens) => (tokens, Certainty::Known),
             None => (self.tokens.get(part.clone()).unwrap_or_default().iter().sum(), Certainty::Estimated),
         }
