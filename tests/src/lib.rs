@@ -1,6 +1,7 @@
 //! End-to-end tests of Vectoll, and what they stand on.
 //!
 //! - [`provider`]: an OpenAI-shaped embeddings provider that checks what it is sent, fails on request and keeps its own books;
+//! - [`native`]: providers with APIs of their own, each played as strictly;
 //! - [`pair`]: operator and sidecar as two processes, configured by the manifests that a user would apply;
 //! - [`fleet`]: several sidecars that count in one store;
 //! - [`wire`]: a pair for tests of what goes over the wire;
@@ -20,6 +21,7 @@ pub mod cluster;
 pub mod demo;
 pub mod fleet;
 pub mod manifest;
+pub mod native;
 pub mod pair;
 pub mod provider;
 pub mod store;

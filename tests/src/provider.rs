@@ -19,10 +19,10 @@ mod body;
 mod books;
 mod call;
 mod exchange;
-mod line;
+pub(crate) mod line;
 mod listener;
 mod refusal;
-mod strict_json;
+pub(crate) mod strict_json;
 mod tls;
 pub mod vector;
 

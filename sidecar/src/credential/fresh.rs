@@ -21,6 +21,9 @@ const AHEAD: Duration = Duration::from_mins(1);
 const AHEAD_PART: u32 = 10;
 /// No fetch takes longer, of however many requests it consists. Who waits for it waits no longer either.
 pub const FETCH_LIMIT: Duration = Duration::from_secs(30);
+/// How long a call waits for another value where the provider refused the one that there is. It may have refused it for
+/// another reason than its age, so it is not given up for an issuer that does not answer.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// After a failure the next attempt waits, twice as long each time.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -125,30 +128,42 @@ impl<T: Send + Sync + 'static> Fresh<T> {
         Self(Arc::new(Cell { what: what.into(), fetch, state: Mutex::new(state) }))
     }
 
-    /// The value. Waits only if there is none that is still good.
+    /// The value. Waits only if there is none that is still good, or for a while if the provider refused it.
     pub async fn get(&self) -> Result<Arc<T>, CredentialError> {
-        let mut outcome = {
+        let (mut outcome, doubted) = {
             let mut state = self.0.state();
             // A fetch that ended without a word has panicked.
             let under_way = state.fetching.clone().filter(|fetching| fetching.has_changed().is_ok());
             let resting = state.failed.as_ref().filter(|failed| Instant::now() < failed.again);
             match (state.held.as_ref().filter(|held| !held.left().is_zero()), under_way, resting) {
                 (Some(held), under_way, resting) => {
-                    let value = Arc::clone(&held.value);
-                    if held.wants_renewal() && under_way.is_none() && resting.is_none() {
-                        state.fetching = Some(self.start());
+                    let (value, doubted) = (Arc::clone(&held.value), held.doubted);
+                    let under_way = if held.wants_renewal() && under_way.is_none() && resting.is_none() {
+                        let started = self.start();
+                        state.fetching = Some(started.clone());
+                        Some(started)
+                    } else {
+                        under_way
+                    };
+                    match under_way.filter(|_| doubted) {
+                        Some(under_way) => (under_way, Some(value)),
+                        None => return Ok(value),
                     }
-                    return Ok(value);
                 }
-                (None, Some(under_way), _) => under_way,
+                (None, Some(under_way), _) => (under_way, None),
                 (None, None, Some(failed)) => return Err(self.0.error(failed.why.clone())),
                 (None, None, None) => {
                     let started = self.start();
                     state.fetching = Some(started.clone());
-                    started
+                    (started, None)
                 }
             }
         };
+        if let Some(doubted) = doubted {
+            let fetched = tokio::time::timeout(PATIENCE, outcome.wait_for(Option::is_some)).await;
+            let fetched = fetched.ok().and_then(Result::ok).and_then(|outcome| outcome.clone());
+            return Ok(fetched.and_then(Result::ok).unwrap_or(doubted));
+        }
         let broke_off = || self.0.error(FetchError::BrokeOff);
         let outcome = outcome.wait_for(Option::is_some).await.map_err(|_| broke_off())?.clone();
         outcome.ok_or_else(broke_off)?.map_err(|why| self.0.error(why))

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::{BodyExt, Limited};
+use vectoll_config::v1::TokenBound;
 
 use super::{
     deliver::{Undelivered, deliver},
@@ -99,22 +100,23 @@ pub(super) async fn carry_out(
             }
         }
     }
-    let tokens = |place: usize, told: &Told| {
-        told.tokens.unwrap_or_else(|| split.parts.get(place).map_or(0, |range| sum(&split.tokens, range)))
-    };
-    let known: u64 = done.iter().enumerate().filter_map(|(at, it)| Some(tokens(at, &it.as_ref()?.0))).sum();
-    let said = done.iter().flatten().all(|(told, _)| told.tokens.is_some());
+    let texts = split.texts.len();
+    let done_tokens = done.iter().zip(&split.parts).filter_map(|(told, part)| {
+        let (told, _) = told.as_ref()?;
+        Some((part.clone(), told.tokens))
+    });
+    let (known, certainty) = known(done_tokens.collect(), split, backend.tokens, &sending.tasks).await;
     if let Some(failure) = failed {
-        return Err(end(failure, in_flight, sent, (known, maybe)));
+        return Err(end(failure, in_flight, sent, (known, maybe), certainty));
     }
     let mut headers = HeaderMap::new();
-    let mut vectors = Vec::with_capacity(split.texts.len());
+    let mut vectors = Vec::with_capacity(texts);
     for (told, of_part) in done.into_iter().flatten() {
         vectors.extend(told.vectors);
         headers = of_part;
     }
     let call = in_flight.call().clone();
-    let settled = in_flight.settle(known, if said { Certainty::Known } else { Certainty::Estimated });
+    let settled = in_flight.settle(known, certainty);
     if let Some(wrong) = wrong(&vectors, call.shape.items, call.dimensions) {
         let message = format!("Backend {}: {wrong}", backend.label);
         return Err(Failure::down(Refusal::bad_gateway(message), "failed"));
@@ -123,6 +125,35 @@ pub(super) async fn carry_out(
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let answer = deliver(vectors, known, &call, settled, &sending.tasks, deadline).await;
     answer.map(|answer| (answer, headers)).map_err(|Undelivered| Failure::late(&backend.label, backend.timeout))
+}
+
+/// What the parts that were answered cost, each as its provider says, or else as it is counted here.
+async fn known(
+    done: Vec<(Range<usize>, Option<u64>)>,
+    split: Split,
+    bound: TokenBound,
+    tasks: &Background,
+) -> (u64, Certainty) {
+    let said: Option<u64> = done.iter().map(|(_, tokens)| *tokens).sum();
+    if let Some(said) = said {
+        return (said, Certainty::Known);
+    }
+    // What stands in for a count that broke off.
+    let at_most = done.iter().map(|(part, tokens)| tokens.unwrap_or_else(|| sum(&split.tokens, part))).sum();
+    let bytes: usize = split.texts.iter().map(|text| text.len()).sum();
+    let count = move || {
+        done.iter().fold((0, Certainty::Known), |(all, certainty), (part, tokens)| match tokens {
+            Some(tokens) => (all + tokens, certainty),
+            None => match split.counted(part, &bound) {
+                (tokens, Certainty::Known) => (all + tokens, certainty),
+                (tokens, how) => (all + tokens, how),
+            },
+        })
+    };
+    if bytes <= MUCH {
+        return count();
+    }
+    tasks.compute(count).await.unwrap_or((at_most, Certainty::Estimated))
 }
 
 /// What is wrong with the vectors of all parts together.
@@ -139,12 +170,12 @@ fn wrong(vectors: &[Vec<f32>], items: u64, dimensions: Option<u64>) -> Option<Wr
 }
 
 /// The end of a call of which a part failed.
-fn end(failure: Failure, in_flight: InFlight, sent: bool, tokens: (u64, u64)) -> Failure {
+fn end(failure: Failure, in_flight: InFlight, sent: bool, tokens: (u64, u64), certainty: Certainty) -> Failure {
     let rest = match tokens {
         (0, 0) if sent => Rest::Refused(in_flight),
         (0, 0) => Rest::Unsent(in_flight),
         (known, 0) => {
-            in_flight.settle(known, Certainty::Known);
+            in_flight.settle(known, certainty);
             Rest::Nothing
         }
         (known, maybe) => {

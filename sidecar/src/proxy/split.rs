@@ -6,6 +6,7 @@ use vectoll_config::v1::TokenBound;
 
 use crate::{
     call::{Input, Shape},
+    ledger::Certainty,
     provider::dialect::Caps,
     tokens,
 };
@@ -19,6 +20,17 @@ pub(super) struct Split {
     pub(super) tokens: Vec<u64>,
     /// The parts, in order.
     pub(super) parts: Vec<Range<usize>>,
+}
+
+impl Split {
+    /// The tokens of a part whose provider does not say them, and how well they are known: counted, where that can be done.
+    pub(super) fn counted(&self, part: &Range<usize>, bound: &TokenBound) -> (u64, Certainty) {
+        let texts = self.texts.get(part.clone()).unwrap_or_default();
+        match tokens::count(&Input::Texts(texts.iter().map(|text| Cow::Borrowed(&**text)).collect()), bound) {
+            Some(tokens) => (tokens, Certainty::Known),
+            None => (self.tokens.get(part.clone()).unwrap_or_default().iter().sum(), Certainty::Estimated),
+        }
+    }
 }
 
 /// Splits a call. Tokens are counted exactly only where a bound on them says that there may be too many.

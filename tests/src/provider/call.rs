@@ -108,7 +108,8 @@ impl Call {
 }
 
 impl Item {
-    fn tokens(&self) -> u64 {
+    /// What it costs.
+    pub(crate) fn tokens(&self) -> u64 {
         static TOKENIZER: LazyLock<&'static bpe_openai::Tokenizer> = LazyLock::new(bpe_openai::cl100k_base);
         let count = match self {
             Self::Text(text) => TOKENIZER.count(text),

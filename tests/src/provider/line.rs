@@ -11,24 +11,24 @@ use tokio::net::TcpStream;
 
 /// Orders the reset of one connection.
 #[derive(Debug, Clone, Default)]
-pub(super) struct ResetSwitch(Arc<AtomicBool>);
+pub(crate) struct ResetSwitch(Arc<AtomicBool>);
 
 impl ResetSwitch {
     /// The connection ends with RST in place of FIN once it is dropped.
-    pub(super) fn on(&self) {
+    pub(crate) fn on(&self) {
         self.0.store(true, Ordering::Release);
     }
 }
 
 /// A TCP connection, below TLS if there is TLS.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     stream: TcpStream,
     reset: ResetSwitch,
 }
 
 impl Line {
-    pub(super) fn new(stream: TcpStream, reset: ResetSwitch) -> Self {
+    pub(crate) fn new(stream: TcpStream, reset: ResetSwitch) -> Self {
         Self { stream, reset }
     }
 }

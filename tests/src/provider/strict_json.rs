@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde_json::{Map, Value};
 
 /// Parses `body` into a value without duplicate keys at any depth.
-pub(super) fn parse(body: &[u8]) -> Result<Value, serde_json::Error> {
+pub(crate) fn parse(body: &[u8]) -> Result<Value, serde_json::Error> {
     serde_json::from_slice::<Strict>(body).map(|strict| strict.0)
 }
 

@@ -197,9 +197,22 @@ async fn what_a_provider_refused_is_renewed_unless_it_is_new() {
     assert_eq!(issuer.asked(), 1);
     tokio::time::sleep(Duration::from_mins(1)).await;
     fresh.doubt();
-    assert_eq!(*fresh.get().await.unwrap(), 1);
-    settle().await;
+    // The next call would only be refused again with the one that there is.
     assert_eq!(*fresh.get().await.unwrap(), 2);
+    assert_eq!(issuer.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_provider_refused_is_better_than_nothing() {
+    let (issuer, fresh) = fresh(LIFE);
+    fresh.get().await.unwrap();
+    tokio::time::sleep(Duration::from_mins(1)).await;
+    issuer.takes(Duration::from_secs(20));
+    fresh.doubt();
+    let began = Instant::now();
+    assert_eq!((*fresh.get().await.unwrap(), began.elapsed()), (1, PATIENCE));
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!((*fresh.get().await.unwrap(), issuer.asked()), (2, 2));
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,87 @@
+//! The Gemini API.
+//!
+//! Source: Gemini API reference, "Embeddings". It says nothing of tokens.
+
+use serde_json::{Value, json};
+
+use super::{
+    Api, Asked, InputType, Reply, Request,
+    auth::{header, posted, unable},
+    fields::{Fields, Read, wrong},
+    shape,
+};
+
+/// Google's words for what texts are.
+pub(super) const TASK_TYPES: &[(&str, InputType)] =
+    &[("RETRIEVAL_QUERY", InputType::Query), ("RETRIEVAL_DOCUMENT", InputType::Document)];
+
+/// The Gemini API with gemini-embedding-001.
+#[derive(Debug, Clone, Copy)]
+pub struct Gemini {
+    /// The API key.
+    pub key: &'static str,
+}
+
+impl Api for Gemini {
+    fn items(&self) -> usize {
+        100
+    }
+
+    fn credential_headers(&self) -> &'static [&'static str] {
+        &["x-goog-api-key"]
+    }
+
+    fn read(&self, request: &Request<'_>) -> Read<Asked> {
+        posted(request, "/v1beta/models/gemini-embedding-001:batchEmbedContents", "")?;
+        header(request, "x-goog-api-key", self.key)?;
+        let mut fields = Fields::read(request.body)?;
+        let requests = fields.objects("requests")?;
+        fields.end()?;
+        let mut texts = Vec::new();
+        let mut said = None;
+        for mut one in requests {
+            one.is("model", "models/gemini-embedding-001")?;
+            let input_type = one.word("taskType", TASK_TYPES)?;
+            let length = one.number("outputDimensionality")?;
+            texts.push(content(&mut one)?);
+            one.end()?;
+            if said.is_some_and(|said| said != (input_type, length)) {
+                return wrong("the requests of a batch differ");
+            }
+            said = Some((input_type, length));
+        }
+        let (input_type, length) = said.map_or((None, None), |(input_type, length)| (Some(input_type), length));
+        if length.is_some_and(|length| !(128..=3072).contains(&length)) {
+            return unable(400, "output_dimensionality must be between 128 and 3072");
+        }
+        Ok(Asked::texts(texts, length.unwrap_or(3072), input_type))
+    }
+
+    fn write(&self, _asked: &Asked, vectors: &[Vec<f32>], _tokens: u64) -> Reply {
+        let embeddings = shape::list(vectors, |_, vector| format!(r#"{{"values":{}}}"#, shape::numbers(vector)));
+        Reply { headers: Vec::new(), body: format!(r#"{{"embeddings":{embeddings}}}"#) }
+    }
+
+    fn error(&self, status: u16, message: &str) -> Value {
+        google_error(status, message)
+    }
+}
+
+/// `content` with one part, which is a text.
+pub(super) fn content(fields: &mut Fields) -> Read<String> {
+    let mut content = fields.object("content")?;
+    let parts = content.objects("parts")?;
+    content.end()?;
+    let [mut part]: [Fields; 1] = match parts.try_into() {
+        Ok(one) => one,
+        Err(_) => return wrong("a content has several parts"),
+    };
+    let text = part.text("text")?;
+    part.end()?;
+    Ok(text)
+}
+
+/// Google's errors.
+pub(super) fn google_error(status: u16, message: &str) -> Value {
+    json!({"error": {"code": status, "message": message, "status": "INVALID_ARGUMENT"}})
+}
