@@ -151,7 +151,7 @@ impl Proxy {
         trace.waited += reading.elapsed();
         let call = call?;
         let route = permitted(call.caller.key(), &call.model)?.clone();
-        if let Some((cache, backend)) = &route.cache
+        if let Some((cache, backend)) = &route.manner.cache
             && let Input::Texts(texts) = call.input()?
         {
             let texts = texts.into_iter().map(Cow::into_owned).collect();

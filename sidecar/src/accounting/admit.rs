@@ -31,7 +31,7 @@ struct Weight {
 /// Reserves the call's room. First with a bound that needs no tokenizer; where that is too much, with the exact count.
 pub async fn admit(accounting: &Arc<Accounting>, mut call: Call, route: Arc<Route>) -> Result<Permit, Refusal> {
     if let Some(metadata) = &call.metadata {
-        call.tags = metadata.tags_in([&call.caller.key().team.tags, &route.tags]);
+        call.tags = metadata.tags_in([&call.caller.key().team.tags, &route.manner.tags]);
     }
     readmit(accounting, Arc::new(call), route).await
 }

@@ -17,12 +17,17 @@ pub struct Tried(u32);
 impl Tried {
     /// Notes another one.
     pub fn add(&mut self, place: usize) {
-        self.0 |= 1 << place;
+        // A route has sixteen backends at most; one beyond could only be tried twice.
+        self.0 |= bit(place);
     }
 
     fn has(self, place: usize) -> bool {
-        self.0 & (1 << place) != 0
+        self.0 & bit(place) != 0
     }
+}
+
+fn bit(place: usize) -> u32 {
+    u32::try_from(place).ok().and_then(|place| 1u32.checked_shl(place)).unwrap_or_default()
 }
 
 /// A backend for an attempt.
@@ -111,7 +116,7 @@ impl Route {
 impl Route {
     /// Whose turn it is, of backends of one priority.
     fn pick(&self, well: &[(usize, &Arc<Backend>)], now: Duration) -> Option<usize> {
-        match self.balance {
+        match self.manner.balance {
             Balance::Weighted => by_weight(well, self.turn()),
             Balance::LeastLatency => {
                 let expected =

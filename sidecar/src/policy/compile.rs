@@ -79,7 +79,7 @@ pub fn compile(
         let manner = Manner {
             name,
             cache,
-            tags: route.tags,
+            tags: route.tags.into_iter().map(Into::into).collect(),
             retry: route.retry,
             cooldown: route.cooldown,
             timeout: route.timeout_seconds.map(|seconds| Duration::from_secs(seconds.into())),

@@ -59,12 +59,22 @@ impl RouteIndex {
 pub struct Route {
     /// By priority.
     pub(super) backends: Vec<Arc<Backend>>,
+    /// How it carries out calls.
+    pub manner: Manner,
+    /// How many retries there may be.
+    pub retry_budget: RetryBudget,
+    turn: AtomicU64,
+}
+
+/// How a route carries out calls, whichever backend takes them.
+#[derive(Clone, Debug, Default)]
+pub struct Manner {
+    /// `namespace/name`.
+    pub name: Arc<str>,
     /// Tags whose spend is counted, beside those of the caller's team.
     pub tags: BTreeSet<Arc<str>>,
     /// When a call is tried again.
     pub retry: Retry,
-    /// How many retries there may be.
-    pub retry_budget: RetryBudget,
     /// When a backend is left alone.
     pub cooldown: Cooldown,
     /// How long a call may take over all its attempts; none: as long as they take.
@@ -73,30 +83,6 @@ pub struct Route {
     pub balance: Balance,
     /// What inputs are whose call does not say.
     pub input_type: InputType,
-    /// `namespace/name`.
-    pub name: Arc<str>,
-    /// Where vectors are kept, and what calls that are served from there are booked to; none: nowhere.
-    pub cache: Option<(Arc<Cache>, Arc<Backend>)>,
-    turn: AtomicU64,
-}
-
-/// How a route carries out calls, beside its backends.
-#[derive(Clone, Debug, Default)]
-pub struct Manner {
-    /// Tags whose spend is counted, beside those of the caller's team.
-    pub tags: Vec<String>,
-    /// When a call is tried again.
-    pub retry: Retry,
-    /// When a backend is left alone.
-    pub cooldown: Cooldown,
-    /// How long a call may take over all its attempts; none: as long as they take.
-    pub timeout: Option<Duration>,
-    /// How backends of one priority share the calls.
-    pub balance: Balance,
-    /// What inputs are whose call does not say.
-    pub input_type: InputType,
-    /// `namespace/name`.
-    pub name: Arc<str>,
     /// Where vectors are kept, and what calls that are served from there are booked to; none: nowhere.
     pub cache: Option<(Arc<Cache>, Arc<Backend>)>,
 }
@@ -104,22 +90,10 @@ pub struct Manner {
 impl Route {
     /// A route over backends.
     pub fn new(mut backends: Vec<Arc<Backend>>, manner: Manner) -> Self {
-        let Manner { tags, retry, cooldown, timeout, balance, input_type, name, cache } = manner;
         backends.sort_by_key(|backend| backend.priority);
-        Self {
-            backends,
-            tags: tags.into_iter().map(Into::into).collect(),
-            retry,
-            retry_budget: RetryBudget::new(retry.budget_percent),
-            cooldown,
-            timeout,
-            balance,
-            input_type,
-            name,
-            cache,
-            // Routes begin at different turns, or every reload of every sidecar would favour the first backend.
-            turn: AtomicU64::new(fastrand::u64(..1 << 32)),
-        }
+        let retry_budget = RetryBudget::new(manner.retry.budget_percent);
+        // Routes begin at different turns, or every reload of every sidecar would favour the first backend.
+        Self { backends, manner, retry_budget, turn: AtomicU64::new(fastrand::u64(..1 << 32)) }
     }
 
     /// The backends that a call may reach, by priority.

@@ -13,7 +13,7 @@ use std::{
 
 use super::{
     Sent, Target,
-    failure::{Blame, Failure},
+    failure::{Blame, Failure, Rest},
     send::{Sending, send},
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     call::Call,
     health::{Fault, Full},
     metrics::Metrics,
-    policy::{Backend, Choice, NoChoice, Route, Tried},
+    policy::{Backend, Choice, Manner, NoChoice, Route, Tried},
     refusal::Refusal,
     tokens,
 };
@@ -54,89 +54,112 @@ pub(super) async fn carry_out(
 ) -> (Result<Sent, Refusal>, Journey) {
     let mut journey = Journey::default();
     let (call, route, started) = (permit.call().clone(), permit.route().clone(), Instant::now());
-    let end = route.timeout.map(|timeout| started + timeout);
+    let Manner { retry, timeout, .. } = &route.manner;
+    let end = timeout.map(|timeout| started + timeout);
     route.retry_budget.called();
-    let mut permit = Some(permit);
     let mut tried = Tried::default();
-    let mut failure: Option<Failure> = None;
-    loop {
+    let mut so_far = SoFar::Admitted(permit);
+    let failure = loop {
         let choice = match route.choose(tried, |backend| weigh(&call, backend), accounting.now().elapsed) {
             Ok(choice) => choice,
-            Err(NoChoice::AllTried) if route.retry.same_backend && failure.is_some() => {
+            Err(NoChoice::AllTried) if retry.same_backend && so_far.has_failed() => {
                 tried = Tried::default();
-                if !pause(journey.retries, failure.as_ref(), end).await {
-                    break;
+                if pause(journey.retries, &so_far, end).await {
+                    continue;
                 }
-                continue;
+                break so_far.or_else(NoChoice::AllTried);
             }
-            Err(NoChoice::AllTried) => break,
-            Err(reason) => {
-                failure = failure.or_else(|| Some(Failure::of_sidecar(nowhere(reason))));
-                break;
-            }
+            Err(reason) => break so_far.or_else(reason),
         };
         let Choice { place, backend, attempt, room } = choice;
         tried.add(place);
-        let admitted = match (permit.take(), failure.take()) {
-            (Some(first), _) => Ok(first),
-            (None, Some(Failure { refusal, blame, result, rest })) => match rest.withdraw() {
-                Some(same) => Ok(same),
-                // No room for another reservation: the first failure is what there is to tell.
-                None => readmit(&accounting, call.clone(), route.clone()).await.map_err(|_| Failure {
-                    refusal,
-                    blame,
-                    result,
-                    rest: super::failure::Rest::Nothing,
-                }),
-            },
-            (None, None) => break,
+        let permit = match so_far.admit(&accounting, &call, &route).await {
+            Ok(permit) => permit,
+            Err(failure) => break failure,
         };
-        let admitted = match admitted {
-            Ok(admitted) => admitted,
-            Err(before) => {
-                failure = Some(before);
-                break;
-            }
-        };
-        if let Some(before) = &journey.backend {
-            journey.retries += 1;
-            journey.fallbacks += u32::from(!Arc::ptr_eq(before, &backend));
-            metrics.backends.retried(&backend.label);
-            call.entry.retries(journey.retries);
-        }
-        call.entry.backend(&backend.label);
-        journey.backend = Some(backend.clone());
+        journey.goes_to(&backend, &call, &metrics);
         let upstream = metrics.upstream(&backend.label);
         let deadline = Instant::now() + backend.timeout;
         let deadline = end.map_or(deadline, |end| end.min(deadline));
-        let target = Target { permit: admitted, backend, attempt, room };
-        match send(target, &sending, upstream, deadline).await {
+        let target = Target { permit, backend, attempt, room };
+        let failure = match send(target, &sending, upstream, deadline).await {
             Ok(sent) => return (Ok(sent), journey),
-            Err(failed) => {
-                let again = matches!(failed.blame, Blame::Backend(_))
-                    && journey.retries < route.retry.attempts
-                    && end.is_none_or(|end| Instant::now() < end)
-                    && !left.load(Ordering::Relaxed);
-                failure = Some(failed);
-                if !again || !more(&route, tried) || !route.retry_budget.take() {
-                    break;
-                }
-            }
+            Err(failure) => failure,
+        };
+        let again = matches!(failure.blame, Blame::Backend(_))
+            && journey.retries < retry.attempts
+            && end.is_none_or(|end| Instant::now() < end)
+            && !left.load(Ordering::Relaxed)
+            && (retry.same_backend || route.is_open(tried))
+            && route.retry_budget.take();
+        if !again {
+            break failure;
         }
-    }
-    let refusal = match failure {
-        Some(Failure { refusal, rest, .. }) => {
-            rest.end();
-            refusal
-        }
-        None => nowhere(NoChoice::NoBackend),
+        so_far = SoFar::Failed(failure);
     };
+    let Failure { refusal, rest, .. } = failure;
+    rest.end();
     (Err(refusal), journey)
 }
 
-/// Whether there is a backend for another attempt.
-fn more(route: &Route, tried: Tried) -> bool {
-    route.retry.same_backend || route.is_open(tried)
+/// What there is of a call before its next attempt.
+enum SoFar {
+    /// It was not sent yet.
+    Admitted(Permit),
+    /// An attempt failed.
+    Failed(Failure),
+}
+
+impl SoFar {
+    fn has_failed(&self) -> bool {
+        matches!(self, Self::Failed(_))
+    }
+
+    /// The reservation for another attempt: the same one, if it is still whole, else another one. Where there is no room for it
+    /// the failure is what there is to tell.
+    async fn admit(
+        self,
+        accounting: &Arc<Accounting>,
+        call: &Arc<Call>,
+        route: &Arc<Route>,
+    ) -> Result<Permit, Failure> {
+        let Failure { refusal, blame, result, rest } = match self {
+            Self::Admitted(permit) => return Ok(permit),
+            Self::Failed(failure) => failure,
+        };
+        match rest.withdraw() {
+            Some(permit) => Ok(permit),
+            None => readmit(accounting, call.clone(), route.clone()).await.map_err(|_| Failure {
+                refusal,
+                blame,
+                result,
+                rest: Rest::Nothing,
+            }),
+        }
+    }
+
+    /// There is no backend for another attempt.
+    fn or_else(self, reason: NoChoice) -> Failure {
+        match self {
+            // Dropping the permit gives the reservation back.
+            Self::Admitted(_) => Failure::of_sidecar(nowhere(reason)),
+            Self::Failed(failure) => failure,
+        }
+    }
+}
+
+impl Journey {
+    /// Notes the next attempt.
+    fn goes_to(&mut self, backend: &Arc<Backend>, call: &Call, metrics: &Metrics) {
+        if let Some(before) = &self.backend {
+            self.retries += 1;
+            self.fallbacks += u32::from(!Arc::ptr_eq(before, backend));
+            metrics.backends.retried(&backend.label);
+            call.entry.retries(self.retries);
+        }
+        call.entry.backend(&backend.label);
+        self.backend = Some(backend.clone());
+    }
 }
 
 /// What a call takes of a backend's limits.
@@ -149,10 +172,10 @@ fn weigh(call: &Call, backend: &Backend) -> u64 {
 
 /// Waits before all backends are tried again: longer each time, never all callers at once, and as long as the provider asks
 /// for. False: that would be too long.
-async fn pause(retries: u32, failure: Option<&Failure>, end: Option<Instant>) -> bool {
-    let asked = match failure.map(|failure| failure.blame) {
-        Some(Blame::Backend(Fault::Limited(wait))) => wait.unwrap_or_default(),
-        Some(Blame::Backend(Fault::Down) | Blame::Call | Blame::Sidecar) | None => Duration::ZERO,
+async fn pause(retries: u32, so_far: &SoFar, end: Option<Instant>) -> bool {
+    let asked = match so_far {
+        SoFar::Failed(Failure { blame: Blame::Backend(Fault::Limited(Some(wait))), .. }) => *wait,
+        SoFar::Failed(_) | SoFar::Admitted(_) => Duration::ZERO,
     };
     let grown = PAUSE * 2u32.pow(retries.min(5));
     let wait = asked.max(grown.mul_f64(0.5 + fastrand::f64() / 2.0));

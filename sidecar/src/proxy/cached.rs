@@ -93,7 +93,7 @@ pub(super) async fn serve(
     trace: &mut Trace,
 ) -> Result<Response<Body>, Refusal> {
     let team = call.caller.key().team.uid.clone();
-    let input_type = call.input_type.unwrap_or(route.input_type);
+    let input_type = call.input_type.unwrap_or(route.manner.input_type);
     let of = Of { team: &team, model: &call.model, dimensions: call.dimensions, input_type };
     let mut inputs = Inputs::look(&texts, of, cache);
     let mut spent = Spent::default();
@@ -121,7 +121,7 @@ pub(super) async fn serve(
         None => free(proxy, (route, backend), &call, trace).await?,
     };
     let hits = inputs.order.len().saturating_sub(asked);
-    proxy.metrics.cache.inputs(&route.name, hits as u64, asked as u64);
+    proxy.metrics.cache.inputs(&route.manner.name, hits as u64, asked as u64);
     let broken = || Refusal::bad_gateway("The answer could not be put together".to_owned());
     let vectors = inputs.all().ok_or_else(broken)?;
     let deadline = Instant::now() + PATIENCE;

@@ -285,6 +285,6 @@ pub(super) fn part_of<'a>(backend: &'a Backend, call: &'a Call, route: &Route, t
         model: backend.model.as_deref().unwrap_or(&call.model),
         texts,
         dimensions: call.dimensions,
-        input_type: call.input_type.unwrap_or(route.input_type),
+        input_type: call.input_type.unwrap_or(route.manner.input_type),
     }
 }

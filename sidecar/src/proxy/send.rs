@@ -78,7 +78,7 @@ pub(super) async fn send(
     deadline: Instant,
 ) -> Result<Sent, Failure> {
     let Target { permit, backend, attempt, room } = target;
-    let (id, cooldown, started) = (permit.call().id, permit.route().cooldown, Instant::now());
+    let (id, cooldown, started) = (permit.call().id, permit.route().manner.cooldown, Instant::now());
     match exchange(permit, &backend, room, sending, deadline).await {
         Ok((Read::Done(answer), headers)) => {
             upstream.observe(started.elapsed().as_secs_f64());
