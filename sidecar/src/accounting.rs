@@ -10,7 +10,10 @@ mod scopes;
 
 use std::{
     borrow::Cow,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use jiff::Timestamp;
@@ -68,6 +71,8 @@ pub struct Permit {
 pub struct Outcome {
     /// What was booked, over all attempts; none where the call never left, or a price is unknown.
     pub cost: Option<PicoUsd>,
+    /// The tokens that were booked, over all attempts.
+    pub tokens: u64,
     /// What is left of the limits.
     pub standing: Standing,
 }
@@ -86,14 +91,15 @@ impl Outcomes {
         *self.lock()
     }
 
-    fn add(&self, cost: Option<PicoUsd>, standing: Standing) {
+    fn add(&self, cost: Option<PicoUsd>, tokens: u64, standing: Standing) {
         let mut outcome = self.lock();
         let before = outcome.and_then(|outcome| outcome.cost);
         let cost = match (before, cost) {
             (Some(before), Some(cost)) => Some(before.plus(cost)),
             (one, other) => one.or(other),
         };
-        *outcome = Some(Outcome { cost, standing });
+        let tokens = outcome.map_or(0, |outcome| outcome.tokens).saturating_add(tokens);
+        *outcome = Some(Outcome { cost, tokens, standing });
     }
 }
 
@@ -118,7 +124,7 @@ impl Drop for Reservation {
 impl Reservation {
     fn give_back(&mut self) {
         if let Some(held) = self.held.take() {
-            self.tell(None, self.left(&held, 1, held.reserved().tokens));
+            self.tell(None, 0, self.left(&held, 1, held.reserved().tokens));
             self.accounting.counters.give_back(held, self.accounting.now());
         }
     }
@@ -137,8 +143,8 @@ impl Reservation {
         standing
     }
 
-    fn tell(&self, cost: Option<PicoUsd>, standing: Standing) {
-        self.call.outcome.add(cost, standing);
+    fn tell(&self, cost: Option<PicoUsd>, tokens: u64, standing: Standing) {
+        self.call.outcome.add(cost, tokens, standing);
     }
 }
 
@@ -159,7 +165,7 @@ impl Permit {
         let Self { call, route, reservation } = self;
         let intent = intent(&call, &backend, &reservation);
         let opened = reservation.accounting.journal.intend(intent).map_err(|error| Refusal::journal(&error))?;
-        Ok(InFlight { call, route, backend, reservation, room, opened: Some(opened) })
+        Ok(InFlight { call, route, backend, reservation, room, opened: Some(opened), refined: AtomicBool::new(false) })
     }
 }
 
@@ -197,6 +203,8 @@ pub struct InFlight {
     room: Option<Room>,
     /// None once the journal has the call's end.
     opened: Option<Opened>,
+    /// Whether the journal was told what it can cost at most.
+    refined: AtomicBool,
 }
 
 /// What a settled call cost and what is left, for the answer's headers.
@@ -237,11 +245,12 @@ impl InFlight {
         self.book(tokens, certainty)
     }
 
-    /// A part of the call is lost of which nobody knows whether it was charged: at most so many tokens over all parts. The call
-    /// is unsettled as a whole.
-    pub fn lost(mut self, at_most: u64) {
-        let held = self.opened.as_ref().map_or(at_most, |opened| opened.intent().tokens);
-        let tokens = at_most.min(held);
+    /// Parts of the call are lost of which nobody knows whether they were charged: `at_most` so many tokens, beside those that
+    /// are `known`. The call is unsettled as a whole.
+    pub fn lost(mut self, known: u64, at_most: u64) {
+        let all = known.saturating_add(at_most);
+        let held = self.opened.as_ref().map_or(all, |opened| opened.intent().tokens);
+        let tokens = all.min(held).max(known);
         let money = self.backend.price.map_or(PicoUsd::ZERO, |price| price.of(tokens));
         self.end(Used { tokens, money }, Certainty::Unsettled);
     }
@@ -265,10 +274,19 @@ impl InFlight {
     /// process ends before the call.
     pub fn refine(&self) {
         let Some(opened) = &self.opened else { return };
+        // Once: parts of a call come here each.
+        if self.refined.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let Used { tokens, money } = self.at_most(opened.intent());
         if tokens < opened.intent().tokens {
             self.reservation.accounting.journal.refine(opened, tokens, money);
         }
+    }
+
+    /// It did not leave: its part of the provider's limits is free.
+    pub fn leave_room(&mut self) {
+        self.room = None;
     }
 
     /// The provider was asked, and charges nothing for it.
@@ -327,7 +345,7 @@ impl InFlight {
 
     /// The one way out: counters, ledger, journal and access log learn what the call cost, in one step for the first three.
     fn end(&mut self, used: Used, certainty: Certainty) -> Standing {
-        let Self { call, route: _, backend, reservation, room, opened } = self;
+        let Self { call, route: _, backend, reservation, room, opened, refined: _ } = self;
         let (Some(held), Some(opened)) = (reservation.held.take(), opened.take()) else { return Standing::default() };
         if let Some(room) = room.take() {
             room.used(used.tokens);
@@ -338,7 +356,7 @@ impl InFlight {
             Certainty::Known | Certainty::Estimated | Certainty::Unsettled => backend.price.map(|_| used.money),
         };
         let standing = reservation.left(&held, 0, reserved.tokens.saturating_sub(used.tokens));
-        reservation.tell(cost, standing);
+        reservation.tell(cost, used.tokens, standing);
         let accounting = &reservation.accounting;
         let now = accounting.now();
         let overrun = used.tokens.saturating_sub(reserved.tokens);

@@ -5,7 +5,7 @@ mod fields;
 mod input;
 mod metadata;
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -56,6 +56,8 @@ pub struct Call {
     pub input_type: Option<InputType>,
     /// The field `input_type`, where it says something that is no [`InputType`].
     pub unknown_input_type: Option<String>,
+    /// Whether the body has fields whose meaning is the provider's business: they may change the vectors.
+    pub has_other_fields: bool,
     /// The body as it came.
     pub body: Bytes,
     /// Where the body's `{` is.
@@ -151,6 +153,7 @@ impl Call {
             dimensions,
             input_type,
             unknown_input_type,
+            has_other_fields: fields.has_others(),
             model_span,
             open_brace,
             model_in_body: named,
@@ -164,16 +167,17 @@ impl Call {
         })
     }
 
-    /// The same call for other texts, as a body of its own whose vectors are to come in base64. Without texts it is a call that is
-    /// counted and never sent.
+    /// The same call for other texts, as a body of its own. Without texts it is a call that is counted and never sent.
     pub fn of_texts(&self, texts: &[&str]) -> Result<Self, Refusal> {
         let broken =
             |error: serde_json::Error| Refusal::malformed(None, format!("The request's body is not JSON: {error}"));
-        let mut fields: BTreeMap<&str, &RawValue> = serde_json::from_slice(&self.body).map_err(broken)?;
+        let mut fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(&self.body).map_err(broken)?;
         let input = serde_json::value::to_raw_value(texts).map_err(broken)?;
-        let base64 = serde_json::value::to_raw_value("base64").map_err(broken)?;
-        fields.insert("input", &input);
-        fields.insert("encoding_format", &base64);
+        fields.insert("input".into(), &input);
+        // As with the call itself: what it left away is left away.
+        if self.null_encoding_format.is_some() {
+            fields.remove("encoding_format");
+        }
         let body = Bytes::from(serde_json::to_vec(&fields).map_err(broken)?);
         let text = std::str::from_utf8(&body).unwrap_or_default();
         let read = Fields::read(text)?;
@@ -186,10 +190,11 @@ impl Call {
             model: self.model.clone(),
             user: self.user.clone(),
             shape,
-            encoding_format: EncodingFormat::Base64,
+            encoding_format: self.encoding_format,
             dimensions: self.dimensions,
             input_type: self.input_type,
             unknown_input_type: self.unknown_input_type.clone(),
+            has_other_fields: self.has_other_fields,
             open_brace,
             model_span,
             model_in_body: named.map(Arc::from),

@@ -22,7 +22,7 @@ use self::{
 };
 use crate::metrics::{BackendMetrics, OneBackend};
 
-pub use self::gate::Full;
+pub use self::gate::{Full, Load};
 
 /// Why a backend did not serve a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,8 +120,8 @@ impl Health {
     }
 
     /// Whether the provider's limits have room for such a call, and if not, when they will.
-    pub fn room(&self, limits: &Limits, tokens: u64, now: Duration) -> Result<(), Full> {
-        if limits.is_none() { Ok(()) } else { self.state().gate.room(limits, tokens, now) }
+    pub fn room(&self, limits: &Limits, load: Load, now: Duration) -> Result<(), Full> {
+        if limits.is_none() { Ok(()) } else { self.state().gate.room(limits, load, now) }
     }
 
     /// Begins an attempt, if it is still to be called: of those who come at once, one tries whether a backend is well again.
@@ -129,7 +129,7 @@ impl Health {
     pub fn begin(
         self: &Arc<Self>,
         limits: &Limits,
-        tokens: u64,
+        load: Load,
         now: Duration,
         even_so: bool,
     ) -> Option<(Attempt, Option<Room>)> {
@@ -140,8 +140,8 @@ impl Health {
             None => return None,
         };
         let room = (!limits.is_none()).then(|| {
-            let slot = state.gate.take(tokens, now);
-            Room { health: self.clone(), slot, tokens, asked: false }
+            let slot = state.gate.take(load, now);
+            Room { health: self.clone(), slot, load, asked: false }
         });
         state.pace.begin();
         drop(state);
@@ -223,7 +223,7 @@ impl Drop for Attempt {
 pub struct Room {
     health: Arc<Health>,
     slot: u64,
-    tokens: u64,
+    load: Load,
     asked: bool,
 }
 
@@ -231,9 +231,9 @@ impl Room {
     /// The provider was asked, and this is what the call turned out to use.
     pub fn used(mut self, tokens: u64) {
         self.asked = true;
-        let unused = self.tokens.saturating_sub(tokens);
+        let unused = self.load.tokens.saturating_sub(tokens);
         self.health.state().gate.give_back(self.slot, unused);
-        self.tokens = 0;
+        self.load.tokens = 0;
     }
 }
 
@@ -241,9 +241,9 @@ impl Drop for Room {
     fn drop(&mut self) {
         let mut state = self.health.state();
         if !self.asked {
-            state.gate.unasked(self.slot);
+            state.gate.unasked(self.slot, self.load.requests);
         }
-        state.gate.give_back(self.slot, self.tokens);
+        state.gate.give_back(self.slot, self.load.tokens);
         state.gate.end();
     }
 }

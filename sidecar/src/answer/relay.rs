@@ -127,7 +127,10 @@ async fn pump(mut waiting: VecDeque<Bytes>, mut flow: Flow, to: mpsc::Sender<Mes
     };
     let Observation { since, upstream, verdict } = done;
     upstream.observe(since.elapsed().as_secs_f64());
-    verdict.tell(end);
+    // Who stops reading, or leaves, is no fault of the backend's.
+    if caller.is_some() || end.is_ok() {
+        verdict.tell(end);
+    }
     match end {
         Ok(()) => {
             for piece in waiting {

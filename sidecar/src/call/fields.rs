@@ -23,6 +23,7 @@ struct Raw<'a> {
     dimensions: Option<&'a RawValue>,
     user: Option<&'a RawValue>,
     input_type: Option<&'a RawValue>,
+    has_others: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -42,6 +43,11 @@ impl<'a> Fields<'a> {
 
     pub(super) fn user(&self) -> Result<Option<String>, Refusal> {
         string("user", self.raw.user)
+    }
+
+    /// Whether there are fields whose meaning is the provider's business.
+    pub(super) fn has_others(&self) -> bool {
+        self.raw.has_others
     }
 
     pub(super) fn input_type(&self) -> Result<Option<String>, Refusal> {
@@ -181,6 +187,7 @@ impl<'de> Visitor<'de> for RawVisitor {
                         return Err(A::Error::custom(message));
                     }
                     map.next_value::<IgnoredAny>()?;
+                    raw.has_others = true;
                     if let Some(twice) = others.replace(name) {
                         return Err(A::Error::custom(format!("the field `{}` stands twice", twice.0)));
                     }

@@ -71,14 +71,25 @@ impl Breaker {
         self.streak = self.streak.saturating_add(1);
         let Cooldown { failures, seconds } = cooldown;
         if failures == 0 {
+            // Switched off, maybe only now: it must not stay open.
+            self.open = None;
             return None;
         }
+        let fault = match fault {
+            Fault::Limited(Some(wait)) => Fault::Limited(Some(wait.clamp(Duration::from_millis(100), LONGEST_WORD))),
+            Fault::Limited(None) | Fault::Down => fault,
+        };
         let first = Duration::from_secs(seconds.into());
         let rest = match (fault, turn, self.open) {
             // Calls that were under way when it was opened say nothing new, unless the provider asks for more time.
             (Fault::Down | Fault::Limited(None), Turn::Ordinary, Some(_)) => return None,
             (Fault::Limited(Some(wait)), Turn::Ordinary, Some(open)) if open.until >= now + wait => return None,
-            (Fault::Limited(Some(wait)), ..) => wait.clamp(Duration::from_millis(100), LONGEST_WORD),
+            // It asks for more time. That it was opened is no news.
+            (Fault::Limited(Some(wait)), Turn::Ordinary, Some(open)) => {
+                self.open = Some(Cooling { until: now + wait, ..open });
+                return None;
+            }
+            (Fault::Limited(Some(wait)), ..) => wait,
             (Fault::Down, _, None) if self.streak < failures => return None,
             (Fault::Down | Fault::Limited(None), _, None) => first,
             (Fault::Down | Fault::Limited(None), Turn::Probe, Some(open)) => {
@@ -86,8 +97,7 @@ impl Breaker {
             }
         };
         let times = self.open.map_or(1, |open| open.times.saturating_add(1));
-        let probing = self.open.is_some_and(|open| open.probing) && turn == Turn::Ordinary;
-        self.open = Some(Cooling { until: now + rest, probing, times });
+        self.open = Some(Cooling { until: now + rest, probing: false, times });
         Some(rest)
     }
 
@@ -168,18 +178,38 @@ mod tests {
         assert_eq!(breaker.failed(Turn::Ordinary, limited(Some(7)), COOLDOWN, at(0)), Some(at(7)));
         assert_eq!(breaker.failed(Turn::Ordinary, limited(Some(6)), COOLDOWN, at(1)), None, "that is known");
         assert_eq!(breaker.failed(Turn::Ordinary, Fault::Down, COOLDOWN, at(1)), None);
-        assert_eq!(breaker.failed(Turn::Ordinary, limited(Some(9)), COOLDOWN, at(2)), Some(at(9)));
+        assert_eq!(
+            breaker.failed(Turn::Ordinary, limited(Some(9)), COOLDOWN, at(2)),
+            None,
+            "that is more, and no news"
+        );
         assert_eq!(breaker.standing(at(2)), Standing::Cooling(at(11)));
         assert_eq!(breaker.begin(at(11)), Some(Turn::Probe));
-        assert_eq!(breaker.failed(Turn::Probe, limited(None), COOLDOWN, at(11)), Some(at(120)));
+        assert_eq!(breaker.failed(Turn::Probe, limited(None), COOLDOWN, at(11)), Some(at(60)), "opened once before");
         let mut other = Breaker::default();
         assert_eq!(other.failed(Turn::Ordinary, limited(None), COOLDOWN, at(0)), Some(at(30)));
-        assert_eq!(other.failed(Turn::Ordinary, limited(Some(86_400)), COOLDOWN, at(0)), Some(LONGEST_WORD));
+        let mut third = Breaker::default();
+        assert_eq!(third.failed(Turn::Ordinary, limited(Some(86_400)), COOLDOWN, at(0)), Some(LONGEST_WORD));
+    }
+
+    #[test]
+    fn no_wait_is_too_long_to_be_counted() {
+        let mut breaker = Breaker::default();
+        for turn in [Turn::Ordinary, Turn::Ordinary, Turn::Probe] {
+            breaker.failed(turn, Fault::Limited(Some(Duration::MAX)), COOLDOWN, at(10_000));
+        }
+        assert_eq!(breaker.standing(at(10_000)), Standing::Cooling(at(10_300)));
     }
 
     #[test]
     fn it_can_be_switched_off() {
         let mut breaker = Breaker::default();
+        for now in 0..3 {
+            fail(&mut breaker, now);
+        }
+        let probe = breaker.begin(at(60)).unwrap();
+        assert_eq!(breaker.failed(probe, Fault::Down, Cooldown { failures: 0, seconds: 1 }, at(60)), None);
+        assert_eq!(breaker.standing(at(60)), Standing::Well, "also while it is open");
         for _ in 0..10 {
             assert_eq!(breaker.failed(Turn::Ordinary, Fault::Down, Cooldown { failures: 0, seconds: 1 }, at(0)), None);
         }

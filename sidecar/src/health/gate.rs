@@ -13,6 +13,15 @@ pub struct Full {
     pub wait: Option<Duration>,
 }
 
+/// What a call takes of a provider's limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Requests: more than one where it is split.
+    pub requests: u64,
+    /// Tokens.
+    pub tokens: u64,
+}
+
 /// What one backend was asked for lately.
 #[derive(Debug, Default)]
 pub(super) struct Gate {
@@ -22,15 +31,16 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn room(&mut self, limits: &Limits, tokens: u64, now: Duration) -> Result<(), Full> {
+    pub(super) fn room(&mut self, limits: &Limits, load: Load, now: Duration) -> Result<(), Full> {
         let Limits { requests_per_minute, tokens_per_minute, parallel_requests } = *limits;
+        let Load { requests, tokens } = load;
         self.advance(now);
         let mut full: Option<Full> = None;
         let mut worse = |wait: Option<Duration>| {
             full = Some(Full { wait: full.map_or(wait, |full| Some(full.wait?.max(wait?))) });
         };
         for (window, limit, amount) in
-            [(&self.requests, requests_per_minute, 1), (&self.tokens, tokens_per_minute, tokens)]
+            [(&self.requests, requests_per_minute, requests), (&self.tokens, tokens_per_minute, tokens)]
         {
             if let Some(limit) = limit
                 && window.sum().saturating_add(amount) > limit
@@ -45,11 +55,11 @@ impl Gate {
     }
 
     /// Counts a call. The slot is where its tokens are.
-    pub(super) fn take(&mut self, tokens: u64, now: Duration) -> u64 {
+    pub(super) fn take(&mut self, load: Load, now: Duration) -> u64 {
         self.advance(now);
         let slot = slot_of(now);
-        self.requests.add(slot, 1);
-        self.tokens.add(slot, tokens);
+        self.requests.add(slot, load.requests);
+        self.tokens.add(slot, load.tokens);
         self.under_way += 1;
         slot
     }
@@ -59,8 +69,8 @@ impl Gate {
     }
 
     /// The call that was counted did not leave.
-    pub(super) fn unasked(&mut self, slot: u64) {
-        self.requests.take_back(slot, 1);
+    pub(super) fn unasked(&mut self, slot: u64, requests: u64) {
+        self.requests.take_back(slot, requests);
     }
 
     pub(super) fn end(&mut self) {
@@ -81,6 +91,10 @@ mod tests {
     const LIMITS: Limits =
         Limits { requests_per_minute: Some(3), tokens_per_minute: Some(100), parallel_requests: Some(2) };
 
+    fn load(tokens: u64) -> Load {
+        Load { requests: 1, tokens }
+    }
+
     fn at(seconds: u64) -> Duration {
         Duration::from_secs(seconds)
     }
@@ -88,18 +102,20 @@ mod tests {
     #[test]
     fn each_limit_keeps_calls_out_for_its_time() {
         let mut gate = Gate::default();
-        assert_eq!(gate.room(&LIMITS, 101, at(0)), Err(Full { wait: None }), "it never fits");
-        let slot = gate.take(90, at(0));
-        assert_eq!(gate.room(&LIMITS, 11, at(0)), Err(Full { wait: Some(at(61)) }));
+        assert_eq!(gate.room(&LIMITS, load(101), at(0)), Err(Full { wait: None }), "it never fits");
+        let slot = gate.take(load(90), at(0));
+        assert_eq!(gate.room(&LIMITS, load(11), at(0)), Err(Full { wait: Some(at(61)) }));
         gate.give_back(slot, 80);
-        assert_eq!(gate.room(&LIMITS, 11, at(0)), Ok(()));
-        gate.take(1, at(1));
-        assert_eq!(gate.room(&LIMITS, 1, at(1)), Err(Full { wait: Some(at(1)) }), "two at once");
+        assert_eq!(gate.room(&LIMITS, load(11), at(0)), Ok(()));
+        gate.take(load(1), at(1));
+        assert_eq!(gate.room(&LIMITS, load(1), at(1)), Err(Full { wait: Some(at(1)) }), "two at once");
         gate.end();
-        gate.take(1, at(2));
+        gate.take(load(1), at(2));
         gate.end();
         gate.end();
-        assert_eq!(gate.room(&LIMITS, 1, at(2)), Err(Full { wait: Some(at(59)) }), "three a minute");
-        assert_eq!(gate.room(&LIMITS, 1, at(61)), Ok(()));
+        assert_eq!(gate.room(&LIMITS, load(1), at(2)), Err(Full { wait: Some(at(59)) }), "three a minute");
+        assert_eq!(gate.room(&LIMITS, load(1), at(61)), Ok(()));
+        let split = Load { requests: 4, tokens: 1 };
+        assert_eq!(gate.room(&LIMITS, split, at(61)), Err(Full { wait: None }), "each of its requests counts");
     }
 }

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use vectoll_config::v1::Balance;
 
 use super::{Backend, Route};
-use crate::health::{Attempt, Full, Room, Standing};
+use crate::health::{Attempt, Full, Load, Room, Standing};
 
 /// The backends that a call has tried, by their place in the route.
 #[derive(Clone, Copy, Debug, Default)]
@@ -60,10 +60,10 @@ impl Route {
         self.backends.iter().enumerate().any(|(place, backend)| backend.weight > 0 && !tried.has(place))
     }
 
-    /// Chooses, and begins the attempt. `tokens` is what the call takes of a backend's limits, `now` the clock's time.
-    pub fn choose(&self, tried: Tried, tokens: impl Fn(&Backend) -> u64, now: Duration) -> Result<Choice, NoChoice> {
+    /// Chooses, and begins the attempt. `load` is what the call takes of a backend's limits, `now` the clock's time.
+    pub fn choose(&self, tried: Tried, load: impl Fn(&Backend) -> Load, now: Duration) -> Result<Choice, NoChoice> {
         let begin = |place: usize, backend: &Arc<Backend>, even_so| {
-            let (attempt, room) = backend.health.begin(&backend.limits, tokens(backend), now, even_so)?;
+            let (attempt, room) = backend.health.begin(&backend.limits, load(backend), now, even_so)?;
             Some(Choice { place, backend: backend.clone(), attempt, room })
         };
         let open: Vec<(usize, &Arc<Backend>)> = self
@@ -83,7 +83,7 @@ impl Route {
         for group in open.chunk_by(|(_, a), (_, b)| a.priority == b.priority) {
             let mut well = Vec::with_capacity(group.len());
             for &(place, backend) in group {
-                match (backend.health.room(&backend.limits, tokens(backend), now), backend.health.standing(now)) {
+                match (backend.health.room(&backend.limits, load(backend), now), backend.health.standing(now)) {
                     (Err(full), _) => least = Some(sooner(least, full)),
                     (Ok(()), Standing::Well) => well.push((place, backend)),
                     (Ok(()), Standing::Cooling(until)) => {
@@ -189,7 +189,7 @@ pub(super) mod tests {
         for place in tried {
             set.add(*place);
         }
-        route.choose(set, |_| 10, Duration::from_secs(now))
+        route.choose(set, |_| Load { requests: 1, tokens: 10 }, Duration::from_secs(now))
     }
 
     fn name(choice: Result<Choice, NoChoice>) -> Result<String, NoChoice> {
@@ -277,7 +277,7 @@ pub(super) mod tests {
         let mut now = Duration::ZERO;
         let mut calls: BTreeMap<String, u32> = BTreeMap::new();
         for _ in 0..1_000 {
-            let choice = route.choose(Tried::default(), |_| 1, now).unwrap();
+            let choice = route.choose(Tried::default(), |_| Load { requests: 1, tokens: 1 }, now).unwrap();
             let name = choice.backend.label.to_string();
             now += Duration::from_millis(if name == "slow" { 400 } else { 40 });
             choice.attempt.served("served", now);

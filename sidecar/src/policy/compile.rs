@@ -67,13 +67,16 @@ pub fn compile(
     let mut indexes: HashMap<String, Vec<(ModelPattern, Arc<Route>)>> = HashMap::new();
     for (i, route) in config.routes.into_iter().enumerate() {
         let mut backends = Vec::with_capacity(route.backends.len());
+        // What the vectors of the route depend on.
+        let mut space = DefaultHasher::new();
         for (j, backend) in route.backends.into_iter().enumerate() {
+            (&backend.provider, &backend.model).hash(&mut space);
             let at = format!("routes[{i}].backends[{j}].provider");
             backends.push(Arc::new(compile_backend(&route.name, backend, files, lasting, &at)?));
         }
         let name: Arc<str> = route.name.to_string().into();
         let cache = route.cache.map(|settings| {
-            let cache = lasting.caches.of(&name, space_of(&backends), settings);
+            let cache = lasting.caches.of(&name, space.finish(), settings);
             (cache, Arc::new(of_cache(&name, lasting)))
         });
         let manner = Manner {
@@ -131,15 +134,6 @@ pub fn compile(
     // Found once for a config, not once for a call.
     policy.pod = own.map(|own| PodKey { name: own.name.to_string().into(), keyless: own.keyless, key: own_key });
     Ok(policy)
-}
-
-/// A hash of what the vectors of a route depend on.
-fn space_of(backends: &[Arc<Backend>]) -> u64 {
-    let mut space = DefaultHasher::new();
-    for backend in backends {
-        (backend.provider.name(), &backend.model, &backend.label).hash(&mut space);
-    }
-    space.finish()
 }
 
 /// What calls are booked to that were served without a provider: they cost nothing.

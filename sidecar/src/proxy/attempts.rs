@@ -19,9 +19,10 @@ use super::{
 use crate::{
     accounting::{Accounting, Permit, readmit},
     call::Call,
-    health::{Fault, Full},
+    health::{Fault, Full, Load},
     metrics::Metrics,
     policy::{Backend, Choice, Manner, NoChoice, Route, Tried},
+    provider::Provider,
     refusal::Refusal,
     tokens,
 };
@@ -73,7 +74,9 @@ pub(super) async fn carry_out(
         };
         let Choice { place, backend, attempt, room } = choice;
         tried.add(place);
-        let permit = match so_far.admit(&accounting, &call, &route).await {
+        // Meanwhile its caller may have left, or the time be up: the pause and the store take theirs.
+        let is_over = || left.load(Ordering::Relaxed) || end.is_some_and(|end| Instant::now() >= end);
+        let permit = match so_far.admit(&accounting, &call, &route, is_over).await {
             Ok(permit) => permit,
             Err(failure) => break failure,
         };
@@ -82,11 +85,11 @@ pub(super) async fn carry_out(
         let deadline = Instant::now() + backend.timeout;
         let deadline = end.map_or(deadline, |end| end.min(deadline));
         let target = Target { permit, backend, attempt, room };
-        let failure = match send(target, &sending, upstream, deadline).await {
+        let mut failure = match send(target, &sending, upstream, deadline).await {
             Ok(sent) => return (Ok(sent), journey),
             Err(failure) => failure,
         };
-        let again = matches!(failure.blame, Blame::Backend(_))
+        let again = matches!(failure.blame, Blame::Backend(_) | Blame::Name)
             && journey.retries < retry.attempts
             && end.is_none_or(|end| Instant::now() < end)
             && !left.load(Ordering::Relaxed)
@@ -95,6 +98,7 @@ pub(super) async fn carry_out(
         if !again {
             break failure;
         }
+        failure.rest.leave_room();
         so_far = SoFar::Failed(failure);
     };
     let Failure { refusal, rest, .. } = failure;
@@ -122,20 +126,21 @@ impl SoFar {
         accounting: &Arc<Accounting>,
         call: &Arc<Call>,
         route: &Arc<Route>,
+        is_over: impl Fn() -> bool,
     ) -> Result<Permit, Failure> {
         let Failure { refusal, blame, result, rest } = match self {
             Self::Admitted(permit) => return Ok(permit),
             Self::Failed(failure) => failure,
         };
-        match rest.withdraw() {
-            Some(permit) => Ok(permit),
-            None => readmit(accounting, call.clone(), route.clone()).await.map_err(|_| Failure {
-                refusal,
-                blame,
-                result,
-                rest: Rest::Nothing,
-            }),
+        if is_over() {
+            return Err(Failure { refusal, blame, result, rest });
         }
+        let permit = match rest.withdraw() {
+            Some(permit) => Ok(permit),
+            None => readmit(accounting, call.clone(), route.clone()).await,
+        };
+        // A permit that is dropped gives its reservation back.
+        permit.ok().filter(|_| !is_over()).ok_or(Failure { refusal, blame, result, rest: Rest::Nothing })
     }
 
     /// There is no backend for another attempt.
@@ -163,11 +168,16 @@ impl Journey {
 }
 
 /// What a call takes of a backend's limits.
-fn weigh(call: &Call, backend: &Backend) -> u64 {
+fn weigh(call: &Call, backend: &Backend) -> Load {
+    let items = match &backend.provider {
+        Provider::Remote(remote) => remote.caps(backend.model.as_deref().unwrap_or(&call.model)).items as u64,
+        Provider::Builtin { .. } | Provider::Cache | Provider::Unusable(_) => u64::MAX,
+    };
+    let requests = call.shape.items.div_ceil(items).max(1);
     let exact = (backend.limits.tokens_per_minute.is_some() && call.shape.bytes <= LITTLE_TEXT)
         .then(|| tokens::count(&call.input().ok()?, &backend.tokens))
         .flatten();
-    exact.unwrap_or_else(|| tokens::bound(&call.shape, &backend.tokens))
+    Load { requests, tokens: exact.unwrap_or_else(|| tokens::bound(&call.shape, &backend.tokens)) }
 }
 
 /// Waits before all backends are tried again: longer each time, never all callers at once, and as long as the provider asks

@@ -8,12 +8,16 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 
-use super::{Proxy, Sent, Trace, deliver::deliver, respond};
+use super::{
+    Proxy, Sent, Trace,
+    deliver::{deliver, undelivered},
+    respond,
+};
 use crate::{
     accounting::{Settled, admit},
-    answer::{Answer, Body},
+    answer::{Answer, Body, Room},
     cache::{Cache, Follow, Found, Lead, Of, Vector},
     call::Call,
     ledger::Certainty,
@@ -24,11 +28,14 @@ use crate::{
 
 /// How many of a call's inputs were not asked of the provider for it.
 const HITS: HeaderName = HeaderName::from_static("x-vectoll-cache-hits");
-/// The longest that a call waits for another one's vector before it asks on its own.
+/// The longest that a call waits for others' vectors before it asks on its own.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Up to so many vectors are read in the request's own thread.
 const FEW: usize = 4;
+
+/// The largest answer that is read: 2,048 vectors of 3,072 numbers as digits.
+const MOST: usize = 96 * 1024 * 1024;
 
 /// What was spent on a call, over all that was sent for it.
 #[derive(Default)]
@@ -61,16 +68,22 @@ impl<'a> Inputs<'a> {
             })
         };
         let order = texts.iter().map(&mut place_of).collect();
-        let mut inputs =
-            Self { order, vectors: vec![None; unique.len()], unique, leads: Vec::new(), follows: Vec::new() };
-        for (place, slot) in inputs.vectors.iter_mut().enumerate() {
-            match cache.look(of.key(inputs.unique.get(place).copied().unwrap_or_default())) {
-                Found::Held(vector) => *slot = Some(vector),
-                Found::Lead(lead) => inputs.leads.push((place, lead)),
-                Found::Follow(follow) => inputs.follows.push((place, follow)),
+        let vectors = vec![None; unique.len()];
+        let mut inputs = Self { order, vectors, unique, leads: Vec::new(), follows: Vec::new() };
+        let all: Vec<usize> = (0..inputs.unique.len()).collect();
+        inputs.look_for(&all, of, cache);
+        inputs
+    }
+
+    /// Looks for texts: all of them at first, and then for those that another call did not get.
+    fn look_for(&mut self, places: &[usize], of: Of<'_>, cache: &Arc<Cache>) {
+        for &place in places {
+            match cache.look(of.key(self.unique.get(place).copied().unwrap_or_default())) {
+                Found::Held(vector) => put(&mut self.vectors, place, vector),
+                Found::Lead(lead) => self.leads.push((place, lead)),
+                Found::Follow(follow) => self.follows.push((place, follow)),
             }
         }
-        inputs
     }
 
     fn texts(&self, places: impl Iterator<Item = usize>) -> Vec<&'a str> {
@@ -92,40 +105,20 @@ pub(super) async fn serve(
     headers: HeaderMap,
     trace: &mut Trace,
 ) -> Result<Response<Body>, Refusal> {
-    let team = call.caller.key().team.uid.clone();
-    let input_type = call.input_type.unwrap_or(route.manner.input_type);
-    let of = Of { team: &team, model: &call.model, dimensions: call.dimensions, input_type };
-    let mut inputs = Inputs::look(&texts, of, cache);
-    let mut spent = Spent::default();
-    let leads = std::mem::take(&mut inputs.leads);
-    let mut asked = leads.len();
-    if asked > 0 {
-        let wanted = inputs.texts(leads.iter().map(|(place, _)| *place));
-        let told = ask(proxy, route, &call, &wanted, &headers, trace, &mut spent).await?;
-        for ((place, lead), vector) in leads.into_iter().zip(told) {
-            lead.found(&vector);
-            put(&mut inputs.vectors, place, vector);
+    let patience = route.manner.timeout.unwrap_or(PATIENCE);
+    let serving = find(proxy, (route, cache, backend), &call, &texts, &headers, trace);
+    // Without a bound of its own a call takes as long as its attempts take.
+    let found = match route.manner.timeout {
+        None => serving.await?,
+        Some(timeout) => {
+            let late = |_| Refusal::upstream_timeout(format!("The call took longer than {} s", timeout.as_secs()));
+            tokio::time::timeout(timeout, serving).await.map_err(late)??
         }
-    }
-    let lost = wait(&mut inputs, trace).await;
-    if !lost.is_empty() {
-        asked += lost.len();
-        let wanted = inputs.texts(lost.iter().copied());
-        let told = ask(proxy, route, &call, &wanted, &headers, trace, &mut spent).await?;
-        for (place, vector) in lost.into_iter().zip(told) {
-            put(&mut inputs.vectors, place, vector);
-        }
-    }
-    let settled = match spent.settled {
-        Some(settled) => settled,
-        None => free(proxy, (route, backend), &call, trace).await?,
     };
-    let hits = inputs.order.len().saturating_sub(asked);
-    proxy.metrics.cache.inputs(&route.manner.name, hits as u64, asked as u64);
-    let broken = || Refusal::bad_gateway("The answer could not be put together".to_owned());
-    let vectors = inputs.all().ok_or_else(broken)?;
-    let deadline = Instant::now() + PATIENCE;
-    let answer = deliver(vectors, spent.tokens, &call, settled, &proxy.tasks, deadline).await.map_err(|_| broken())?;
+    let Vectors { all, spent, settled, hits } = found;
+    let deadline = Instant::now() + patience;
+    let answer = deliver(all, spent.tokens, &call, settled, &proxy.tasks, deadline).await;
+    let answer = answer.map_err(|_| undelivered())?;
     let mut from_provider = spent.headers;
     from_provider.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let mut response = respond::respond(Sent { answer, headers: from_provider }, trace);
@@ -133,12 +126,73 @@ pub(super) async fn serve(
     Ok(response)
 }
 
-/// Waits for the vectors that other calls ask for. Returns the places of those that never came.
+/// The vectors of a call, and what they cost.
+struct Vectors {
+    all: Vec<Vector>,
+    spent: Spent,
+    settled: Settled,
+    /// Inputs that no provider was asked for.
+    hits: usize,
+}
+
+async fn find(
+    proxy: &Proxy,
+    (route, cache, backend): (&Arc<Route>, &Arc<Cache>, &Arc<Backend>),
+    call: &Call,
+    texts: &[String],
+    headers: &HeaderMap,
+    trace: &mut Trace,
+) -> Result<Vectors, Refusal> {
+    let team = call.caller.key().team.uid.clone();
+    let input_type = call.input_type.unwrap_or(route.manner.input_type);
+    let of = Of { team: &team, model: &call.model, dimensions: call.dimensions, input_type };
+    let mut inputs = Inputs::look(texts, of, cache);
+    let mut spent = Spent::default();
+    let mut asked = 0;
+    // What others ask for and fail to get, one of those who waited asks for next.
+    loop {
+        let leads = std::mem::take(&mut inputs.leads);
+        if !leads.is_empty() {
+            asked += leads.len();
+            let wanted = inputs.texts(leads.iter().map(|(place, _)| *place));
+            let told = ask(proxy, route, call, &wanted, headers, trace, &mut spent).await?;
+            for ((place, lead), vector) in leads.into_iter().zip(told) {
+                lead.found(&vector);
+                put(&mut inputs.vectors, place, vector);
+            }
+        }
+        if inputs.follows.is_empty() {
+            break;
+        }
+        let lost = wait(&mut inputs, trace).await;
+        inputs.look_for(&lost, of, cache);
+    }
+    let broken = || Refusal::bad_gateway("The answer could not be put together".to_owned());
+    let mut vectors = inputs.all().ok_or_else(broken)?;
+    // A provider that has changed its model since: what is kept is of no use to this call.
+    if vectors.iter().any(|vector| Some(vector.len()) != vectors.first().map(|first| first.len())) {
+        asked = inputs.unique.len();
+        let told = ask(proxy, route, call, &inputs.unique, headers, trace, &mut spent).await?;
+        inputs.vectors = told.into_iter().map(Some).collect();
+        vectors = inputs.all().ok_or_else(broken)?;
+    }
+    let settled = match spent.settled {
+        Some(settled) => settled,
+        None => free(proxy, (route, backend), call, trace).await?,
+    };
+    let hits = inputs.order.len().saturating_sub(asked);
+    proxy.metrics.cache.inputs(&route.manner.name, hits as u64, asked as u64);
+    Ok(Vectors { all: vectors, spent, settled, hits })
+}
+
+/// Waits for the vectors that other calls ask for, over all of them no longer than one call may take. Returns the places of
+/// those that did not come.
 async fn wait(inputs: &mut Inputs<'_>, trace: &mut Trace) -> Vec<usize> {
     let mut lost = Vec::new();
     let started = Instant::now();
+    let end = tokio::time::Instant::from_std(started + PATIENCE);
     for (place, follow) in std::mem::take(&mut inputs.follows) {
-        match tokio::time::timeout(PATIENCE, follow.vector()).await {
+        match tokio::time::timeout_at(end, follow.vector()).await {
             Ok(Some(vector)) => put(&mut inputs.vectors, place, vector),
             Ok(None) | Err(_) => lost.push(place),
         }
@@ -168,16 +222,19 @@ async fn ask(
     trace.call = Some(part.clone());
     let Sent { answer, headers } = proxy.carry_out(permit, headers.clone(), trace).await?;
     let broken = |what: &dyn std::fmt::Display| Refusal::bad_gateway(format!("The provider's answer {what}"));
+    // The vectors come once more as numbers: only so many at a time.
+    let room = if texts.len() > FEW { Room::wait().await } else { None };
     let body = match answer {
         Answer::Whole(bytes, _) => bytes,
         Answer::Pieces(relay, _) | Answer::Streaming(relay, _) => {
             let started = Instant::now();
-            let body = relay.collect().await.map_err(|error| broken(&error))?.to_bytes();
+            let body = Limited::new(relay, MOST).collect().await.map_err(|error| broken(&error))?.to_bytes();
             trace.waited += started.elapsed();
             body
         }
     };
     let Told { vectors, tokens } = read(proxy, texts.len(), body).await.map_err(|error| broken(&error))?;
+    drop(room);
     let outcome = part.outcome.get();
     let before = spent.settled.and_then(|settled| settled.cost);
     let cost = match (before, outcome.and_then(|outcome| outcome.cost)) {
@@ -185,7 +242,7 @@ async fn ask(
         (one, other) => one.or(other),
     };
     let key = call.caller.key();
-    spent.tokens += tokens.unwrap_or_default();
+    spent.tokens += tokens.or(outcome.map(|outcome| outcome.tokens)).unwrap_or_default();
     spent.headers = headers;
     spent.settled = Some(Settled {
         cost,

@@ -7,6 +7,7 @@ use crate::{
     answer::{Answer, HELD, Relay, Room, join, made},
     background::Background,
     call::Call,
+    refusal::Refusal,
 };
 
 /// From so many bytes on, an answer is made on a thread of its own.
@@ -15,6 +16,12 @@ const MUCH: usize = 64 * 1024;
 /// There was no room for it in time, or the thread ended.
 #[derive(Debug)]
 pub(super) struct Undelivered;
+
+/// What its caller is told.
+pub(super) fn undelivered() -> Refusal {
+    let message = "There was no room in time to make so large an answer: send fewer inputs at a time".to_owned();
+    Refusal::unavailable("no_room", message)
+}
 
 /// Makes an answer to a call. Who has not taken a large one some time after `deadline` is cut off.
 pub(super) async fn deliver<V: AsRef<[f32]> + Send + 'static>(

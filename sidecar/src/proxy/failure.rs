@@ -32,6 +32,8 @@ pub(super) enum Blame {
     Sidecar,
     /// The backend's: another one may serve the call.
     Backend(Fault),
+    /// Nobody's: this backend does not have what the caller named. Another one may.
+    Name,
 }
 
 /// What is left of a call that failed.
@@ -90,6 +92,15 @@ impl Rest {
         }
     }
 
+    /// Nothing of the provider's limits is taken any more, while it is decided what becomes of the call.
+    pub(super) fn leave_room(&mut self) {
+        match self {
+            Self::Nothing => {}
+            Self::Unsent(in_flight) => in_flight.leave_room(),
+            Self::Refused(in_flight) => in_flight.asked_for_nothing(),
+        }
+    }
+
     /// There is no other attempt.
     pub(super) fn end(self) {
         match self {
@@ -104,8 +115,11 @@ impl Rest {
 ///
 /// A status that is about this backend's credential, account or models says nothing of another backend; one that is about the
 /// call would be the same everywhere.
-pub(super) fn blame(status: StatusCode, wait: Option<Duration>) -> (Blame, &'static str) {
+/// `named` is whether the caller named the model: then it may be the one who mistook it.
+pub(super) fn blame(status: StatusCode, wait: Option<Duration>, named: bool) -> (Blame, &'static str) {
     match status.as_u16() {
+        404 if named => (Blame::Name, "refused"),
+        503 if wait.is_some() => (Blame::Backend(Fault::Limited(wait)), "failed"),
         429 => (Blame::Backend(Fault::Limited(wait)), "limited"),
         401..=404 | 408 | 500.. => (Blame::Backend(Fault::Down), "failed"),
         _ => (Blame::Call, "refused"),

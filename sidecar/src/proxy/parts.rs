@@ -12,7 +12,7 @@ use http_body_util::{BodyExt, Limited};
 use vectoll_config::v1::TokenBound;
 
 use super::{
-    deliver::{Undelivered, deliver},
+    deliver::{Undelivered, deliver, undelivered},
     failure::{Failure, Rest},
     send::{Sending, refining, sending_failed, status_failed},
     split::Split,
@@ -31,8 +31,9 @@ use crate::{
     refusal::Refusal,
 };
 
-/// The largest answer to one request.
-const MOST_OF_A_PART: usize = 64 * 1024 * 1024;
+/// The largest answer to one request: so much for each input, and so much besides. 3,072 numbers are some 70 KiB as digits.
+const MOST_OF_AN_INPUT: usize = 128 * 1024;
+const MOST_BESIDES: usize = 1024 * 1024;
 /// From so many bytes on an answer is read on a thread of its own.
 const MUCH: usize = 64 * 1024;
 
@@ -124,7 +125,8 @@ pub(super) async fn carry_out(
     // What the answer says of itself is the sidecar's: only what was asked is passed on of the provider's headers.
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let answer = deliver(vectors, known, &call, settled, &sending.tasks, deadline).await;
-    answer.map(|answer| (answer, headers)).map_err(|Undelivered| Failure::late(&backend.label, backend.timeout))
+    // It was served, and is paid: no other backend is asked, and this one is not to blame.
+    answer.map(|answer| (answer, headers)).map_err(|Undelivered| Failure::of_sidecar(undelivered()))
 }
 
 /// What the parts that were answered cost, each as its provider says, or else as it is counted here.
@@ -179,7 +181,7 @@ fn end(failure: Failure, in_flight: InFlight, sent: bool, tokens: (u64, u64), ce
             Rest::Nothing
         }
         (known, maybe) => {
-            in_flight.lost(known.saturating_add(maybe));
+            in_flight.lost(known, maybe);
             Rest::Nothing
         }
     };
@@ -234,7 +236,7 @@ impl Work<'_> {
             Failed { failure: sending_failed(&error, backend), charged }
         })?;
         let (parts, body) = response.into_parts();
-        let body = Limited::new(body, MOST_OF_A_PART).collect().await;
+        let body = Limited::new(body, MOST_OF_AN_INPUT * texts.len() + MOST_BESIDES).collect().await;
         if !parts.status.is_success() {
             let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
             let (failure, definite) = status_failed(remote, backend, parts.status, &parts.headers, &body);

@@ -15,6 +15,7 @@ use vectoll_config::v1::{Encoding, TokenBound};
 
 use super::{
     Sent, Target, builtin,
+    deliver::undelivered,
     failure::{Blame, Failure, Rest, blame},
     parts,
     split::{Split, split},
@@ -101,7 +102,7 @@ pub(super) async fn send(
             );
             match blame {
                 Blame::Backend(fault) => attempt.failed(*fault, result, cooldown, sending.clock.now().elapsed),
-                Blame::Call => attempt.served(result, sending.clock.now().elapsed),
+                Blame::Call | Blame::Name => attempt.served(result, sending.clock.now().elapsed),
                 Blame::Sidecar => drop(attempt),
             }
             Err(failure)
@@ -162,7 +163,8 @@ async fn plan(
         && caps.tokens.is_none_or(|most| tokens::bound(&call.shape, &backend.tokens) <= most);
     // Token arrays that are too much, or of an unknown encoding, are the provider's to refuse.
     let encoding = encoding_of(call, backend);
-    if remote.passes() && (fits || (call.shape.is_tokens && encoding.is_none())) {
+    // Fields of its own would be lost in parts: such a call goes through as it is, too.
+    if remote.passes() && (fits || call.has_other_fields || (call.shape.is_tokens && encoding.is_none())) {
         return Ok(None);
     }
     if let Some(unknown) = &call.unknown_input_type {
@@ -370,8 +372,9 @@ async fn translated(
     }
     loop {
         if length > HELD && room.is_none() {
-            room =
-                tokio::time::timeout_at(flow.deadline(), Large::wait()).await.map_err(|_| failed(Broken::TooSlow))?;
+            // Others take their time: that is no fault of the backend's.
+            let late = |_| Failure::of_sidecar(undelivered());
+            room = tokio::time::timeout_at(flow.deadline(), Large::wait()).await.map_err(late)?;
         }
         match flow.piece().await.map_err(failed)? {
             Some(piece) => {
@@ -449,7 +452,7 @@ pub(super) fn status_failed(
     } else {
         Refusal::bad_gateway(message)
     };
-    let (blame, result) = blame(status, wait);
+    let (blame, result) = blame(status, wait, backend.model.is_none());
     (Failure { refusal, blame, result, rest: Rest::Nothing }, definite)
 }
 
