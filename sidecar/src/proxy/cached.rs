@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     accounting::{Settled, admit},
-    answer::{Answer, Body, Room},
+    answer::{Answer, Body, Relay, Room},
     cache::{Cache, Follow, Found, Lead, Of, Vector},
     call::Call,
     ledger::Certainty,
@@ -222,19 +222,21 @@ async fn ask(
     trace.call = Some(part.clone());
     let Sent { answer, headers } = proxy.carry_out(permit, headers.clone(), trace).await?;
     let broken = |what: &dyn std::fmt::Display| Refusal::bad_gateway(format!("The provider's answer {what}"));
-    // The vectors come once more as numbers: only so many at a time.
-    let room = if texts.len() > FEW { Room::wait().await } else { None };
+    let started = Instant::now();
     let body = match answer {
-        Answer::Whole(bytes, _) => bytes,
-        Answer::Pieces(relay, _) | Answer::Streaming(relay, _) => {
-            let started = Instant::now();
-            let body = Limited::new(relay, MOST).collect().await.map_err(|error| broken(&error))?.to_bytes();
-            trace.waited += started.elapsed();
+        Answer::Whole(bytes, _) => Ok(bytes),
+        // It has room of its own until it is taken.
+        Answer::Pieces(relay, _) => collect(relay).await,
+        Answer::Streaming(relay, _) => {
+            let room = Room::wait().await;
+            let body = collect(relay).await;
+            drop(room);
             body
         }
     };
+    trace.waited += started.elapsed();
+    let body = body.map_err(|error| broken(&error))?;
     let Told { vectors, tokens } = read(proxy, texts.len(), body).await.map_err(|error| broken(&error))?;
-    drop(room);
     let outcome = part.outcome.get();
     let before = spent.settled.and_then(|settled| settled.cost);
     let cost = match (before, outcome.and_then(|outcome| outcome.cost)) {
@@ -250,6 +252,12 @@ async fn ask(
         standing: outcome.map(|outcome| outcome.standing).unwrap_or_default(),
     });
     Ok(vectors.into_iter().map(Into::into).collect())
+}
+
+/// All of a large answer.
+async fn collect(relay: Relay) -> Result<Bytes, String> {
+    let whole = Limited::new(relay, MOST).collect().await;
+    whole.map(http_body_util::Collected::to_bytes).map_err(|error| error.to_string())
 }
 
 /// Reads an answer in OpenAI's shape.
