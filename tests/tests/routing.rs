@@ -294,7 +294,8 @@ async fn a_provider_that_asks_for_time_gets_it() -> anyhow::Result<()> {
 #[tokio::test]
 async fn a_backend_that_failed_is_tried_again_where_that_is_wanted() -> anyhow::Result<()> {
     let first = Provider::start(Options::new(PROVIDER_KEY)).await?;
-    let mixed = vec![backend("only", &first, "fault-503", json!({}))];
+    // The attempt that failed takes nothing of what the provider allows any more.
+    let mixed = vec![backend("only", &first, "fault-503", json!({"limits": {"parallelRequests": 1}}))];
     let again = json!({"retry": {"attempts": 2, "sameBackend": true}});
     let (_pair, caller) = start(vec![route("model", mixed, again)]).await?;
     let since = Instant::now();
@@ -376,5 +377,40 @@ async fn a_lasting_cooldown_survives_edits_of_other_things_and_ends_with_the_bac
     assert_eq!(answer.header("x-ratelimit-limit-requests"), Some("101"));
     let answer = edited(manifests(GOOD, 101)).await?;
     assert_eq!(said(&answer), (200, "default/model/first", "0", "0"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_model_that_is_none_is_no_fault_of_the_backends() -> anyhow::Result<()> {
+    let (first, second) = two_providers().await?;
+    let own_name = |name: &str, provider: &Provider, priority: u32| {
+        let mut backend = backend(name, provider, "", json!({"priority": priority}));
+        if let Some(backend) = backend.as_object_mut() {
+            backend.remove("model");
+        }
+        backend
+    };
+    let backends = vec![own_name("first", &first, 0), own_name("second", &second, 1)];
+    let (_pair, caller) =
+        start(vec![route("any", backends, json!({"models": ["fault-*", "text-*"], "cooldown": {"failures": 1}}))])
+            .await?;
+    for _ in 0..3 {
+        assert_eq!(said(&caller.embed("fault-404", json!("text")).await?), (404, "default/any/second", "1", "1"));
+    }
+    assert_eq!(said(&caller.embed(GOOD, json!("text")).await?), (200, "default/any/first", "0", "0"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_tried_again_for_a_caller_that_has_left() -> anyhow::Result<()> {
+    let (first, second) = two_providers().await?;
+    let backends = vec![
+        backend("first", &first, "fault-hang", json!({})),
+        backend("second", &second, GOOD, json!({"priority": 1})),
+    ];
+    let (pair, caller) = start(vec![route("model", backends, json!({}))]).await?;
+    caller.hang_up("model", json!("text"), Duration::from_millis(300)).await;
+    at_rest(&pair).await?;
+    assert_eq!((first.account().requests, second.account().requests), (1, 0));
     Ok(())
 }
