@@ -254,6 +254,7 @@ async fn a_backend_that_fails_is_left_alone_and_comes_back_by_itself() -> anyhow
     let metrics = pair.metrics().await?;
     let cooling = |metrics: &Metrics| metrics.value("vectoll_backend_cooldown", &[("backend", "default/model/first")]);
     assert_eq!(cooling(&metrics), Some(1.0));
+    assert_eq!(count(&metrics, "vectoll_unsettled_tokens_total", &[]), 0, "where nobody listens nothing is charged");
     let reason = [("backend", "default/model/first"), ("reason", "failures")];
     assert_eq!(count(&metrics, "vectoll_backend_cooldowns_total", &reason), 1);
     let back = Provider::start(Options { listen: address, ..Options::new(PROVIDER_KEY) }).await?;
@@ -391,13 +392,14 @@ async fn a_model_that_is_none_is_no_fault_of_the_backends() -> anyhow::Result<()
         backend
     };
     let backends = vec![own_name("first", &first, 0), own_name("second", &second, 1)];
-    let (_pair, caller) =
+    let (pair, caller) =
         start(vec![route("any", backends, json!({"models": ["fault-*", "text-*"], "cooldown": {"failures": 1}}))])
             .await?;
     for _ in 0..3 {
         assert_eq!(said(&caller.embed("fault-404", json!("text")).await?), (404, "default/any/second", "1", "1"));
     }
     assert_eq!(said(&caller.embed(GOOD, json!("text")).await?), (200, "default/any/first", "0", "0"));
+    assert_eq!(count(&pair.metrics().await?, "vectoll_backend_cooldowns_total", &[]), 0);
     Ok(())
 }
 
