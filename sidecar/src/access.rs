@@ -145,10 +145,7 @@ impl Entry {
         self.note(|facts| {
             // Over all attempts: only one of them can be known for sure.
             facts.tokens = Some(facts.tokens.unwrap_or(0).saturating_add(tokens));
-            facts.cost = match (facts.cost, cost) {
-                (Some(before), Some(cost)) => Some(before.plus(cost)),
-                (one, other) => one.or(other),
-            };
+            facts.cost = [facts.cost, cost].into_iter().flatten().reduce(PicoUsd::plus);
             if facts.certainty != Some(Certainty::Unsettled) {
                 facts.certainty = Some(certainty);
             }

@@ -33,9 +33,6 @@ use crate::{
 
 pub use admit::{admit, readmit};
 
-/// Text up to which tokens are counted where that is not necessary.
-const LITTLE_TEXT: u64 = 32 * 1024;
-
 /// The accounts of this sidecar.
 #[derive(Debug)]
 pub struct Accounting {
@@ -94,10 +91,7 @@ impl Outcomes {
     fn add(&self, cost: Option<PicoUsd>, tokens: u64, standing: Standing) {
         let mut outcome = self.lock();
         let before = outcome.and_then(|outcome| outcome.cost);
-        let cost = match (before, cost) {
-            (Some(before), Some(cost)) => Some(before.plus(cost)),
-            (one, other) => one.or(other),
-        };
+        let cost = [before, cost].into_iter().flatten().reduce(PicoUsd::plus);
         let tokens = outcome.map_or(0, |outcome| outcome.tokens).saturating_add(tokens);
         *outcome = Some(Outcome { cost, tokens, standing });
     }
@@ -332,10 +326,7 @@ impl InFlight {
     /// in little time. That is exact: a provider that charges for it counts with the same tokenizer.
     fn at_most(&self, intent: &Intent) -> Used {
         let held = Used { tokens: intent.tokens, money: intent.money };
-        if self.call.shape.bytes > LITTLE_TEXT {
-            return held;
-        }
-        let counted = self.call.input().ok().and_then(|input| tokens::count(&input, &self.backend.tokens));
+        let counted = tokens::count_little(&self.call, &self.backend.tokens);
         match (counted.filter(|tokens| *tokens < held.tokens), self.backend.price) {
             (None, _) => held,
             (Some(tokens), Some(price)) => Used { tokens, money: price.of(tokens) },

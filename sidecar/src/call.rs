@@ -19,6 +19,8 @@ use crate::{access::Entry, accounting::Outcomes, authenticate::Caller, call_id::
 pub use input::{Input, Shape};
 pub use metadata::Metadata;
 
+pub(crate) use fields::whole;
+
 use fields::Fields;
 use input::Token;
 

@@ -160,6 +160,13 @@ pub struct Backend {
     pub health: Arc<Health>,
 }
 
+impl Backend {
+    /// The model's name at the provider, for a call to its public name.
+    pub fn model_of<'a>(&'a self, public: &'a str) -> &'a str {
+        self.model.as_deref().unwrap_or(public)
+    }
+}
+
 impl Team {
     /// The route of a model: the first namespace in the team's order that has one decides, so that no stranger's exact
     /// name can draw inputs that a nearer route would take.

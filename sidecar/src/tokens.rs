@@ -3,7 +3,7 @@
 use vectoll_config::v1::{Encoding, Factor, TokenBound};
 
 use crate::{
-    call::{Input, Shape},
+    call::{Call, Input, Shape},
     provider::builtin,
 };
 
@@ -45,6 +45,17 @@ pub fn count(input: &Input<'_>, bound: &TokenBound) -> Option<u64> {
         TokenBound::Builtin(_) => builtin::Model::get().ok().map(|model| model.count(texts)),
         TokenBound::Factor(_) => None,
     }
+}
+
+/// Text up to which tokens are counted where that is not necessary.
+const LITTLE_TEXT: u64 = 32 * 1024;
+
+/// The exact number of a call's tokens, where the tokenizer is at hand and the text little.
+pub fn count_little(call: &Call, bound: &TokenBound) -> Option<u64> {
+    if call.shape.bytes > LITTLE_TEXT {
+        return None;
+    }
+    count(&call.input().ok()?, bound)
 }
 
 /// The encoding that clients of OpenAI's cut the text for a model of this name with. A provider's name may stand before it.

@@ -11,6 +11,8 @@
 mod item;
 mod scan;
 
+pub(crate) use self::item::numbers;
+
 use bytes::Bytes;
 use serde::de::IgnoredAny;
 use tokio::sync::{Semaphore, SemaphorePermit};

@@ -14,7 +14,7 @@ pub struct Full {
 }
 
 /// What a call takes of a provider's limits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Load {
     /// Requests: more than one where it is split.
     pub requests: u64,

@@ -62,6 +62,8 @@ impl Route {
 
     /// Chooses, and begins the attempt. `load` is what the call takes of a backend's limits, `now` the clock's time.
     pub fn choose(&self, tried: Tried, load: impl Fn(&Backend) -> Load, now: Duration) -> Result<Choice, NoChoice> {
+        // Nothing is weighed where nothing is limited: that is most calls.
+        let load = |backend: &Backend| if backend.limits.is_none() { Load::default() } else { load(backend) };
         let begin = |place: usize, backend: &Arc<Backend>, even_so| {
             let (attempt, room) = backend.health.begin(&backend.limits, load(backend), now, even_so)?;
             Some(Choice { place, backend: backend.clone(), attempt, room })

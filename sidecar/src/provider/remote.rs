@@ -11,7 +11,7 @@ use super::{
     http::Body,
     to::{SendError, To},
 };
-use crate::{accounting::InFlight, call::Call, credential::Credential};
+use crate::{accounting::InFlight, credential::Credential};
 
 mod pass;
 
@@ -135,9 +135,4 @@ impl Remote {
     pub fn redact(&self, message: &str) -> String {
         self.credential.redact(message)
     }
-}
-
-/// The model's name at the provider.
-pub fn model_of<'a>(renamed: Option<&'a str>, call: &'a Call) -> &'a str {
-    renamed.unwrap_or(&call.model)
 }

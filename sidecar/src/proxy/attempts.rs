@@ -31,8 +31,6 @@ use crate::{
 const PAUSE: Duration = Duration::from_millis(250);
 /// The longest that a call waits for a backend that it tries again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// Text up to which tokens are counted exactly for a provider's limits.
-const LITTLE_TEXT: u64 = 32 * 1024;
 
 /// Where a call has been.
 #[derive(Debug, Default)]
@@ -170,13 +168,11 @@ impl Journey {
 /// What a call takes of a backend's limits.
 fn weigh(call: &Call, backend: &Backend) -> Load {
     let items = match &backend.provider {
-        Provider::Remote(remote) => remote.caps(backend.model.as_deref().unwrap_or(&call.model)).items as u64,
+        Provider::Remote(remote) => remote.caps(backend.model_of(&call.model)).items as u64,
         Provider::Builtin { .. } | Provider::Cache | Provider::Unusable(_) => u64::MAX,
     };
     let requests = call.shape.items.div_ceil(items).max(1);
-    let exact = (backend.limits.tokens_per_minute.is_some() && call.shape.bytes <= LITTLE_TEXT)
-        .then(|| tokens::count(&call.input().ok()?, &backend.tokens))
-        .flatten();
+    let exact = backend.limits.tokens_per_minute.and_then(|_| tokens::count_little(call, &backend.tokens));
     Load { requests, tokens: exact.unwrap_or_else(|| tokens::bound(&call.shape, &backend.tokens)) }
 }
 

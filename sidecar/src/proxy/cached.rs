@@ -9,6 +9,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body_util::{BodyExt, Limited};
+use vectoll_config::PicoUsd;
 
 use super::{
     Proxy, Sent, Trace,
@@ -239,10 +240,7 @@ async fn ask(
     let Told { vectors, tokens } = read(proxy, texts.len(), body).await.map_err(|error| broken(&error))?;
     let outcome = part.outcome.get();
     let before = spent.settled.and_then(|settled| settled.cost);
-    let cost = match (before, outcome.and_then(|outcome| outcome.cost)) {
-        (Some(before), Some(cost)) => Some(before.plus(cost)),
-        (one, other) => one.or(other),
-    };
+    let cost = [before, outcome.and_then(|outcome| outcome.cost)].into_iter().flatten().reduce(PicoUsd::plus);
     let key = call.caller.key();
     spent.tokens += tokens.or(outcome.map(|outcome| outcome.tokens)).unwrap_or_default();
     spent.headers = headers;

@@ -26,7 +26,7 @@ use crate::{
     policy::{Backend, Route},
     provider::{
         Provider, Remote,
-        dialect::{Part, Told, Unsupported, Unusable},
+        dialect::{Part, Told, Unsupported, Unusable, Wire},
     },
     refusal::Refusal,
 };
@@ -53,20 +53,17 @@ struct Failed {
     charged: Charged,
 }
 
-/// Whether the provider can do what is asked. Asked before anything is sent: what it cannot do costs nothing.
-pub(super) fn check(remote: &Remote, part: &Part<'_>) -> Result<(), Failure> {
-    remote.dialect().request(part).map(drop).map_err(unsupported)
-}
-
-fn unsupported(Unsupported { param, message }: Unsupported) -> Failure {
-    Failure::of_call(Refusal::malformed(Some(param), message))
+/// The request for a part; the failure says what of the call the provider cannot do.
+pub(super) fn request(remote: &Remote, part: &Part<'_>) -> Result<Wire, Failure> {
+    let unsupported = |Unsupported { param, message }| Failure::of_call(Refusal::malformed(Some(param), message));
+    remote.dialect().request(part).map_err(unsupported)
 }
 
 /// Sends all parts and makes one answer of theirs.
 pub(super) async fn carry_out(
     backend: &Arc<Backend>,
     remote: &Remote,
-    split: Split,
+    (split, first): (Split, Wire),
     in_flight: InFlight,
     sending: &Sending,
     deadline: Instant,
@@ -76,13 +73,14 @@ pub(super) async fn carry_out(
     let (mut maybe, mut sent) = (0u64, false);
     {
         let work = Work { backend, remote, split: &split, in_flight: &in_flight, sending, deadline };
+        let mut first = Some(first);
         let mut waiting = split.parts.iter().cloned().enumerate();
         let mut under_way = FuturesUnordered::new();
         loop {
             while failed.is_none() && under_way.len() < remote.parallel() {
                 let Some((place, range)) = waiting.next() else { break };
-                let work = &work;
-                under_way.push(async move { (place, work.part(range).await) });
+                let (work, made) = (&work, first.take());
+                under_way.push(async move { (place, work.part(range, made).await) });
             }
             match under_way.next().await {
                 None => break,
@@ -216,20 +214,20 @@ impl Work<'_> {
         sum(&self.split.tokens, range)
     }
 
-    async fn part(&self, range: Range<usize>) -> Result<(Told, HeaderMap), Failed> {
-        let work = tokio::time::timeout_at(self.deadline.into(), self.exchange(range));
+    async fn part(&self, range: Range<usize>, made: Option<Wire>) -> Result<(Told, HeaderMap), Failed> {
+        let work = tokio::time::timeout_at(self.deadline.into(), self.exchange(range, made));
         let late =
             || Failed { failure: Failure::late(&self.backend.label, self.backend.timeout), charged: Charged::Maybe };
         work.await.unwrap_or_else(|_| Err(late()))
     }
 
-    async fn exchange(&self, range: Range<usize>) -> Result<(Told, HeaderMap), Failed> {
+    async fn exchange(&self, range: Range<usize>, made: Option<Wire>) -> Result<(Told, HeaderMap), Failed> {
         let Self { backend, remote, split, in_flight, sending, deadline: _ } = self;
         let texts = split.texts.get(range).unwrap_or_default();
         let part = part_of(backend, in_flight.call(), in_flight.route(), texts);
         let free = |failure| Failed { failure, charged: Charged::Nothing };
         let paid = |failure| Failed { failure, charged: Charged::Maybe };
-        let wire = remote.dialect().request(&part).map_err(|error| free(unsupported(error)))?;
+        let wire = made.map_or_else(|| request(remote, &part), Ok).map_err(free)?;
         let asking = remote.ask(in_flight, wire, &sending.from_caller);
         let response = refining(in_flight, asking).await.map_err(|error| {
             let charged = if error.is_unsent() { Charged::Unsent } else { Charged::Maybe };
@@ -284,7 +282,7 @@ impl Work<'_> {
 /// A part of a call, as its backend is asked for it.
 pub(super) fn part_of<'a>(backend: &'a Backend, call: &'a Call, route: &Route, texts: &'a [Cow<'a, str>]) -> Part<'a> {
     Part {
-        model: backend.model.as_deref().unwrap_or(&call.model),
+        model: backend.model_of(&call.model),
         texts,
         dimensions: call.dimensions,
         input_type: call.input_type.unwrap_or(route.manner.input_type),

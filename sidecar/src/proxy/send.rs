@@ -33,7 +33,9 @@ use crate::{
     health::Room,
     policy::Backend,
     provider::{
-        Provider, Remote, dialect::explain::explanation, http as http_client, remote::model_of, retry_after,
+        Provider, Remote,
+        dialect::{Wire, explain::explanation},
+        http as http_client, retry_after,
         to::SendError,
     },
     refusal::Refusal,
@@ -141,24 +143,25 @@ async fn exchange(
                     (in_flight, Err(response)) => Err(refused(remote, in_flight, response, &mut deadline).await),
                 }
             }
-            Some(split) => {
+            Some((split, first)) => {
                 let in_flight = permit.sent(backend.clone(), room).map_err(Failure::of_sidecar)?;
-                let answer = parts::carry_out(backend, remote, split, in_flight, sending, deadline).await;
+                let answer = parts::carry_out(backend, remote, (split, first), in_flight, sending, deadline).await;
                 answer.map(|(answer, headers)| (Read::Done(answer), headers))
             }
         },
     }
 }
 
-/// The parts that a call is sent in; none: it goes through as it came.
+/// The parts that a call is sent in, and the request for the first; none: it goes through as it came. That request is made before
+/// anything is sent: what the provider cannot do costs nothing.
 async fn plan(
     remote: &Remote,
     permit: &Permit,
     backend: &Arc<Backend>,
     sending: &Sending,
-) -> Result<Option<Split>, Failure> {
+) -> Result<Option<(Split, Wire)>, Failure> {
     let call = permit.call();
-    let caps = remote.caps(model_of(backend.model.as_deref(), call));
+    let caps = remote.caps(backend.model_of(&call.model));
     let fits = call.shape.items <= caps.items as u64
         && caps.tokens.is_none_or(|most| tokens::bound(&call.shape, &backend.tokens) <= most);
     // Token arrays that are too much, or of an unknown encoding, are the provider's to refuse.
@@ -185,8 +188,8 @@ async fn plan(
         return Ok(None);
     }
     let first = split.parts.first().and_then(|range| split.texts.get(range.clone())).unwrap_or_default();
-    parts::check(remote, &parts::part_of(backend, call, permit.route(), first))?;
-    Ok(Some(split))
+    let first = parts::request(remote, &parts::part_of(backend, call, permit.route(), first))?;
+    Ok(Some((split, first)))
 }
 
 /// What a call's token arrays are of.
@@ -207,7 +210,7 @@ async fn call(
     deadline: &mut Deadline,
 ) -> Result<(InFlight, Result<Upstream, Upstream>), Failure> {
     let backend = in_flight.backend().clone();
-    let model = model_of(backend.model.as_deref(), in_flight.call());
+    let model = backend.model_of(&in_flight.call().model);
     let sending = remote.pass(&in_flight, model, from_caller);
     match in_time(deadline, refining(&in_flight, sending)).await {
         Some(Ok(response)) if response.status().is_success() => Ok((in_flight, Ok(response))),

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Wrong;
-use crate::call::EncodingFormat;
+use crate::call::{EncodingFormat, whole};
 
 /// Some servers leave the padding away. Without it the length says the same.
 const INDIFFERENT: GeneralPurpose = GeneralPurpose::new(
@@ -74,7 +74,7 @@ impl Item {
 }
 
 /// A vector in either form; none, if it is neither, or has numbers that are none.
-pub(super) fn numbers(vector: &str) -> Option<Vec<f32>> {
+pub(crate) fn numbers(vector: &str) -> Option<Vec<f32>> {
     let numbers: Vec<f32> = if vector.starts_with('"') {
         let text: String = serde_json::from_str(vector).ok()?;
         let bytes = INDIFFERENT.decode(text).ok()?;
@@ -88,19 +88,12 @@ pub(super) fn numbers(vector: &str) -> Option<Vec<f32>> {
     (!numbers.is_empty() && numbers.iter().all(|number| number.is_finite())).then_some(numbers)
 }
 
-/// A place in the list. JSON knows no whole numbers: `1.0` is one, too. `null` says nothing; anything else that is no number
-/// does say something, and nobody can tell what.
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and in the range")]
+/// A place in the list. `null` says nothing; anything else that is no whole number does say something, and nobody can tell what.
 fn index(raw: &str) -> Result<Option<u64>, Wrong> {
     if raw == "null" {
         return Ok(None);
     }
-    if let Ok(index) = raw.parse() {
-        return Ok(Some(index));
-    }
-    let number: f64 = raw.parse().map_err(|_| Wrong::Order)?;
-    let is_place = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
-    if is_place { Ok(Some(number as u64)) } else { Err(Wrong::Order) }
+    whole(raw).map(Some).ok_or(Wrong::Order)
 }
 
 /// Puts the vectors in the order of their `index`, each of which must stand once. Without any they are as they came.

@@ -2,27 +2,17 @@
 //!
 //! All of it reads what a stranger sent: what is wrong with an answer is said, and nothing here can panic.
 
-use base64::{
-    Engine,
-    alphabet::STANDARD,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
 use http::HeaderMap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Part, Told, Unsupported, Unusable, Wire};
+use crate::{answer::numbers, call::whole};
 
 /// What is encoded in a name that stands between two `/` of a path, or as a value of a query: everything but RFC 3986's
 /// unreserved characters, and the `@` of versions (`textembedding-gecko@003`), which Google's references leave as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'@');
-
-/// Some servers leave the padding away. Without it the length says the same.
-const INDIFFERENT: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// A value that is read in a second step, so that a vector that is none can be told from an answer that is none.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -44,42 +34,18 @@ impl Raw<'_> {
 
     /// Reads an array of numbers.
     pub(super) fn floats(self) -> Result<Vec<f32>, Unusable> {
-        // Straight to 32 bits: by way of 64 the last bit might be rounded twice.
-        let numbers: Vec<&RawValue> = serde_json::from_str(self.0.get()).map_err(|_| Unusable::Vector)?;
-        let numbers = numbers.into_iter().map(|number| number.get().parse().ok()).collect::<Option<_>>();
-        finite(numbers.ok_or(Unusable::Vector)?)
+        if self.0.get().starts_with('"') { Err(Unusable::Vector) } else { self.floats_or_base64() }
     }
 
     /// Reads an array of numbers, or the base64 of little-endian 32-bit floats.
     pub(super) fn floats_or_base64(self) -> Result<Vec<f32>, Unusable> {
-        if !self.0.get().starts_with('"') {
-            return self.floats();
-        }
-        let text: String = serde_json::from_str(self.0.get()).map_err(|_| Unusable::Vector)?;
-        let bytes = INDIFFERENT.decode(text).map_err(|_| Unusable::Vector)?;
-        let (fours, rest) = bytes.as_chunks::<4>();
-        if !rest.is_empty() {
-            return Err(Unusable::Vector);
-        }
-        finite(fours.iter().copied().map(f32::from_le_bytes).collect())
+        numbers(self.0.get()).ok_or(Unusable::Vector)
     }
 
     /// A whole number, however it is written: some write `4.0`. None for anything else.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and in the range")]
     fn whole(self) -> Option<u64> {
-        let text = self.0.get();
-        if let Ok(number) = text.parse() {
-            return Some(number);
-        }
-        let number: f64 = text.parse().ok()?;
-        let is_whole = number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number);
-        is_whole.then_some(number as u64)
+        whole(self.0.get())
     }
-}
-
-fn finite(numbers: Vec<f32>) -> Result<Vec<f32>, Unusable> {
-    let is_vector = !numbers.is_empty() && numbers.iter().all(|number| number.is_finite());
-    is_vector.then_some(numbers).ok_or(Unusable::Vector)
 }
 
 /// A count of tokens. What cannot be one counts as not said: the caller then counts for itself.
