@@ -30,7 +30,7 @@ pub use provider::{
     OpenAi, PodIdentity, Preset, Provider, SageMaker, SelfHosted, VertexAi, Watsonx, WebIdentity,
 };
 pub use reference::{SecretKeyRef, SecretRef, TeamRef};
-pub use resilience::{Balance, Cache, Cooldown, Retry};
+pub use resilience::{Balance, Cache, Cooldown, Hedge, Retry};
 pub use rotation::Rotation;
 pub use status::{ApiKeyStatus, ModelRouteStatus, Spend, TeamStatus};
 pub use team::{Team, TeamSpec};

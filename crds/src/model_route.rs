@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AllowedNamespaces, AzureOpenAi, Balance, Batch, Bedrock, Builtin, Cache, Cooldown, Databricks, Hosted, Limits,
-    ModelRouteStatus, Ollama, OpenAi, Retry, SageMaker, SelfHosted, VertexAi, Watsonx,
+    AllowedNamespaces, AzureOpenAi, Balance, Batch, Bedrock, Builtin, Cache, Cooldown, Databricks, Hedge, Hosted,
+    Limits, ModelRouteStatus, Ollama, OpenAi, Retry, SageMaker, SelfHosted, VertexAi, Watsonx,
 };
 
 /// A ModelRoute: the public names of models, and the backends that serve them.
@@ -50,6 +50,9 @@ pub struct ModelRouteSpec {
     /// When a call is tried again that a backend did not serve.
     #[serde(default)]
     pub retry: Retry,
+    /// When a call that has no answer yet is sent to a second backend as well. Absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<Hedge>,
     /// When a backend that fails is left alone for a while.
     #[serde(default)]
     pub cooldown: Cooldown,

@@ -50,6 +50,19 @@ impl Default for Cooldown {
     }
 }
 
+/// When a call that has no answer yet is sent to a second backend as well. The first answer that can be used is the caller's; the
+/// other one is waited for in the background, because what it costs is to be known. The second attempt takes a reservation of its
+/// own, within the limits and budgets of the call, and is one of the retries that `retry.budgetPercent` allows: where either has no
+/// room, it is not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Hedge {
+    /// After so many milliseconds without an answer. About the time in which 95 of a hundred calls are answered: less of it makes
+    /// many calls twice, and each is paid twice.
+    #[schemars(with = "i64", range(min = 1, max = 3_600_000))]
+    pub delay_milliseconds: u32,
+}
+
 /// How backends of one priority share the calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Balance {

@@ -165,6 +165,7 @@ fn route_of(route: &ResolvedRoute, world: &World, credentials: &mut BTreeMap<Str
                 models: vec![model.clone()],
                 tags: route.tags.clone(),
                 retry: route.serving.retry,
+                hedge: route.serving.hedge,
                 cooldown: route.serving.cooldown,
                 timeout_seconds: route.serving.timeout_seconds,
                 balance: route.serving.balance,

@@ -86,6 +86,7 @@ struct Facts {
     cost: Option<PicoUsd>,
     certainty: Option<Certainty>,
     retries: u32,
+    hedges: u32,
     answered: Option<Duration>,
     overhead: Option<Duration>,
 }
@@ -152,7 +153,12 @@ impl Entry {
         });
     }
 
-    /// Attempts after the first.
+    /// Another attempt was made beside one that took long.
+    pub fn hedged(&self) {
+        self.note(|facts| facts.hedges += 1);
+    }
+
+    /// How many attempts there were after the first, one after the other.
     pub fn retries(&self, retries: u32) {
         self.note(|facts| facts.retries = retries);
     }

@@ -5,6 +5,7 @@ mod builtin;
 mod cached;
 mod deliver;
 mod failure;
+mod hedge;
 mod parts;
 mod respond;
 mod send;

@@ -1,7 +1,7 @@
 //! ModelRoute.
 
 use vectoll_config::{ModelPattern, ObjectName, v1};
-use vectoll_crds::{Balance, Cache, Cooldown, InputType, ModelRouteSpec, Retry};
+use vectoll_crds::{Balance, Cache, Cooldown, Hedge, InputType, ModelRouteSpec, Retry};
 
 use super::{
     Fault, Faults,
@@ -29,6 +29,7 @@ pub(crate) struct ValidRoute {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Serving {
     pub(crate) retry: v1::Retry,
+    pub(crate) hedge: Option<v1::Hedge>,
     pub(crate) cooldown: v1::Cooldown,
     pub(crate) timeout_seconds: Option<u32>,
     pub(crate) input_type: v1::InputType,
@@ -43,6 +44,7 @@ pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute,
         allowed_namespaces: _,
         tags,
         retry,
+        hedge,
         cooldown,
         balance,
         cache,
@@ -57,6 +59,8 @@ pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute,
         Balance::Weighted => v1::Balance::Weighted,
         Balance::LeastLatency => v1::Balance::LeastLatency,
     };
+    let callable = backends.iter().filter(|backend| backend.weight > 0).count();
+    serving.hedge = valid_hedge(*hedge, callable, &mut faults);
     serving.cache = valid_cache(*cache, *mixed_spaces, &mut faults);
     let tags = valid_tags(tags, &mut faults);
     if models.is_empty() {
@@ -88,6 +92,17 @@ pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute,
     }
     let backends = valid.into_iter().flatten().collect();
     faults.or(Some(ValidRoute { name: object.name.clone(), models, tags, serving, backends }))
+}
+
+fn valid_hedge(hedge: Option<Hedge>, callable: usize, faults: &mut Faults) -> Option<v1::Hedge> {
+    let Hedge { delay_milliseconds } = hedge?;
+    if delay_milliseconds == 0 {
+        faults.add("spec.hedge.delayMilliseconds", "must be at least 1");
+    }
+    if callable < 2 {
+        faults.add("spec.hedge", "needs a second backend with a weight above 0: add one, or leave hedge away");
+    }
+    Some(v1::Hedge { delay_milliseconds })
 }
 
 fn valid_cache(cache: Option<Cache>, mixed_spaces: bool, faults: &mut Faults) -> Option<v1::Cache> {
@@ -133,6 +148,7 @@ fn serving(
             InputType::Query => v1::InputType::Query,
             InputType::Document => v1::InputType::Document,
         },
+        hedge: None,
         cache: None,
         balance: v1::Balance::Weighted,
     }

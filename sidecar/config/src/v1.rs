@@ -286,6 +286,9 @@ pub struct Route {
     /// When a call is tried again.
     #[serde(default, skip_serializing_if = "Retry::is_default")]
     pub retry: Retry,
+    /// When a call that has no answer yet is sent to a second backend as well; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hedge: Option<Hedge>,
     /// When a backend that fails is left alone.
     #[serde(default, skip_serializing_if = "Cooldown::is_default")]
     pub cooldown: Cooldown,
@@ -304,6 +307,14 @@ pub struct Route {
     /// Where calls go. None: the route cannot serve at present, and keeps its names, so that no other route draws its
     /// callers' inputs.
     pub backends: Vec<Backend>,
+}
+
+/// When a call that has no answer yet is sent to a second backend as well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Hedge {
+    /// After so many milliseconds.
+    pub delay_milliseconds: u32,
 }
 
 /// When a call is tried again that a backend did not serve.

@@ -42,6 +42,8 @@ pub(super) struct Line<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     overhead_ms: Option<f64>,
     retries: u32,
+    #[serde(skip_serializing_if = "is_none")]
+    hedges: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,6 +80,7 @@ impl<'a> Line<'a> {
             duration_ms: millis(facts.answered.unwrap_or_else(|| record.started.elapsed())),
             overhead_ms: facts.overhead.map(millis),
             retries: facts.retries,
+            hedges: facts.hedges,
             scope,
             reason,
             tags: metadata.map(|metadata| metadata.tags().iter().map(|tag| clean(tag)).collect()).unwrap_or_default(),
@@ -94,6 +97,11 @@ fn word(certainty: Certainty) -> &'static str {
         Certainty::Unsettled => "unsettled",
         Certainty::Refused => "refused",
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 /// To the microsecond.

@@ -7,6 +7,7 @@ use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 pub struct BackendMetrics {
     attempts: IntCounterVec,
     retries: IntCounterVec,
+    hedges: IntCounterVec,
     cooldowns: IntCounterVec,
     cooling: IntGaugeVec,
 }
@@ -33,6 +34,12 @@ impl BackendMetrics {
                 "Attempts after a call's first, by the backend that they went to.",
                 &["backend"],
             )?,
+            hedges: counter(
+                "vectoll_hedges_total",
+                "Attempts beside one that had no answer yet, by the backend that they went to and whether theirs was the \
+                 answer: won, lost.",
+                &["backend", "outcome"],
+            )?,
             cooldowns: counter(
                 "vectoll_backend_cooldowns_total",
                 "How often a backend was left alone for a while, by why: failures, limited.",
@@ -43,8 +50,8 @@ impl BackendMetrics {
                 &["backend"],
             )?,
         };
-        let Self { attempts, retries, cooldowns, cooling } = &metrics;
-        for counter in [attempts, retries, cooldowns] {
+        let Self { attempts, retries, hedges, cooldowns, cooling } = &metrics;
+        for counter in [attempts, retries, hedges, cooldowns] {
             registry.register(Box::new(counter.clone()))?;
         }
         registry.register(Box::new(cooling.clone()))?;
@@ -65,6 +72,11 @@ impl BackendMetrics {
     /// Notes a retry.
     pub fn retried(&self, backend: &str) {
         self.retries.with_label_values(&[backend]).inc();
+    }
+
+    /// Notes how a second attempt beside the first one ended.
+    pub fn hedged(&self, backend: &str, has_won: bool) {
+        self.hedges.with_label_values(&[backend, if has_won { "won" } else { "lost" }]).inc();
     }
 }
 

@@ -62,30 +62,51 @@ impl Route {
 
     /// Chooses, and begins the attempt. `load` is what the call takes of a backend's limits, `now` the clock's time.
     pub fn choose(&self, tried: Tried, load: impl Fn(&Backend) -> Load, now: Duration) -> Result<Choice, NoChoice> {
-        // Nothing is weighed where nothing is limited: that is most calls.
-        let load = |backend: &Backend| if backend.limits.is_none() { Load::default() } else { load(backend) };
-        let begin = |place: usize, backend: &Arc<Backend>, even_so| {
-            let (attempt, room) = backend.health.begin(&backend.limits, load(backend), now, even_so)?;
-            Some(Choice { place, backend: backend.clone(), attempt, room })
-        };
-        let open: Vec<(usize, &Arc<Backend>)> = self
-            .backends
-            .iter()
-            .enumerate()
-            .filter(|(place, backend)| backend.weight > 0 && !tried.has(*place))
-            .collect();
+        let open = self.open(tried);
         // What most routes are.
         if let [(place, only)] = &*open
             && only.limits.is_none()
         {
-            return begin(*place, only, true).ok_or(NoChoice::AllTried);
+            return begin(*place, only, &load, now, true).ok_or(NoChoice::AllTried);
         }
+        let Otherwise { full, cooling } = match self.well(&open, &load, now) {
+            Ok(choice) => return Ok(choice),
+            Err(otherwise) => otherwise,
+        };
+        if let Some((_, place, backend)) = cooling {
+            return begin(place, backend, &load, now, true).ok_or(NoChoice::AllTried);
+        }
+        Err(match full {
+            Some(full) => NoChoice::Full(full),
+            None if self.reachable().next().is_none() => NoChoice::NoBackend,
+            None => NoChoice::AllTried,
+        })
+    }
+
+    /// A backend for an attempt beside another one, which is then begun: never one that is left alone.
+    pub fn spare(&self, tried: Tried, load: impl Fn(&Backend) -> Load, now: Duration) -> Option<Choice> {
+        self.well(&self.open(tried), &load, now).ok()
+    }
+
+    /// The backends that were not tried yet, with their places.
+    fn open(&self, tried: Tried) -> Vec<(usize, &Arc<Backend>)> {
+        let all = self.backends.iter().enumerate();
+        all.filter(|(place, backend)| backend.weight > 0 && !tried.has(*place)).collect()
+    }
+
+    /// One that is well and has room, or else what there is.
+    fn well<'a>(
+        &self,
+        open: &[(usize, &'a Arc<Backend>)],
+        load: &impl Fn(&Backend) -> Load,
+        now: Duration,
+    ) -> Result<Choice, Otherwise<'a>> {
         let mut least: Option<Full> = None;
         let mut cooling: Option<(Duration, usize, &Arc<Backend>)> = None;
         for group in open.chunk_by(|(_, a), (_, b)| a.priority == b.priority) {
             let mut well = Vec::with_capacity(group.len());
             for &(place, backend) in group {
-                match (backend.health.room(&backend.limits, load(backend), now), backend.health.standing(now)) {
+                match (backend.health.room(&backend.limits, weigh(backend, load), now), backend.health.standing(now)) {
                     (Err(full), _) => least = Some(sooner(least, full)),
                     (Ok(()), Standing::Well) => well.push((place, backend)),
                     (Ok(()), Standing::Cooling(until)) => {
@@ -98,24 +119,15 @@ impl Route {
             // One whose health is being tried by another call at this moment is passed over.
             while let Some(at) = self.pick(&well, now) {
                 let (place, backend) = well.swap_remove(at);
-                if let Some(choice) = begin(place, backend, false) {
+                if let Some(choice) = begin(place, backend, load, now, false) {
                     return Ok(choice);
                 }
                 cooling = cooling.or(Some((now, place, backend)));
             }
         }
-        if let Some((_, place, backend)) = cooling {
-            return begin(place, backend, true).ok_or(NoChoice::AllTried);
-        }
-        Err(match least {
-            Some(full) => NoChoice::Full(full),
-            None if self.reachable().next().is_none() => NoChoice::NoBackend,
-            None => NoChoice::AllTried,
-        })
+        Err(Otherwise { full: least, cooling })
     }
-}
 
-impl Route {
     /// Whose turn it is, of backends of one priority.
     fn pick(&self, well: &[(usize, &Arc<Backend>)], now: Duration) -> Option<usize> {
         match self.manner.balance {
@@ -128,6 +140,31 @@ impl Route {
             }
         }
     }
+}
+
+/// What there is where no backend is well and has room.
+struct Otherwise<'a> {
+    /// One is at its provider's limits: the least wait.
+    full: Option<Full>,
+    /// One is left alone: the first whose time is over, and its place.
+    cooling: Option<(Duration, usize, &'a Arc<Backend>)>,
+}
+
+/// What a call takes of a backend's limits. Nothing is weighed where nothing is limited: that is most calls.
+fn weigh(backend: &Backend, load: &impl Fn(&Backend) -> Load) -> Load {
+    if backend.limits.is_none() { Load::default() } else { load(backend) }
+}
+
+/// Begins an attempt; `even_so`: though it is left alone.
+fn begin(
+    place: usize,
+    backend: &Arc<Backend>,
+    load: &impl Fn(&Backend) -> Load,
+    now: Duration,
+    even_so: bool,
+) -> Option<Choice> {
+    let (attempt, room) = backend.health.begin(&backend.limits, weigh(backend, load), now, even_so)?;
+    Some(Choice { place, backend: backend.clone(), attempt, room })
 }
 
 /// The sooner of two waits; one of which nothing is known is the later one.

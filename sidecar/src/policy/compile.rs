@@ -84,6 +84,7 @@ pub fn compile(
             cache,
             tags: route.tags.into_iter().map(Into::into).collect(),
             retry: route.retry,
+            hedge: route.hedge.map(|hedge| Duration::from_millis(hedge.delay_milliseconds.into())),
             cooldown: route.cooldown,
             timeout: route.timeout_seconds.map(|seconds| Duration::from_secs(seconds.into())),
             balance: route.balance,

@@ -75,6 +75,8 @@ pub struct Manner {
     pub tags: BTreeSet<Arc<str>>,
     /// When a call is tried again.
     pub retry: Retry,
+    /// How long a call goes without an answer before another backend gets it as well; none: for ever.
+    pub hedge: Option<Duration>,
     /// When a backend is left alone.
     pub cooldown: Cooldown,
     /// How long a call may take over all its attempts; none: as long as they take.

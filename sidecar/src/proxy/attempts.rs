@@ -11,17 +11,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use vectoll_config::v1::Retry;
+
 use super::{
     Sent, Target,
     failure::{Blame, Failure, Rest},
+    hedge::hedged,
     send::{Sending, send},
 };
 use crate::{
     accounting::{Accounting, Permit, readmit},
+    background::Background,
     call::Call,
     health::{Fault, Full, Load},
     metrics::Metrics,
-    policy::{Backend, Choice, Manner, NoChoice, Route, Tried},
+    policy::{Backend, Choice, NoChoice, Route, Tried},
     provider::Provider,
     refusal::Refusal,
     tokens,
@@ -51,49 +55,36 @@ pub(super) async fn carry_out(
     sending: Sending,
     left: Arc<AtomicBool>,
 ) -> (Result<Sent, Refusal>, Journey) {
-    let mut journey = Journey::default();
-    let (call, route, started) = (permit.call().clone(), permit.route().clone(), Instant::now());
-    let Manner { retry, timeout, .. } = &route.manner;
-    let end = timeout.map(|timeout| started + timeout);
-    route.retry_budget.called();
-    let mut tried = Tried::default();
+    let mut work = Work::new(&permit, (accounting, metrics), sending, left);
+    work.route.retry_budget.called();
     let mut so_far = SoFar::Admitted(permit);
     let failure = loop {
-        let choice = match route.choose(tried, |backend| weigh(&call, backend), accounting.now().elapsed) {
+        let choice = match work.choose() {
             Ok(choice) => choice,
-            Err(NoChoice::AllTried) if retry.same_backend && so_far.has_failed() => {
-                tried = Tried::default();
-                if pause(journey.retries, &so_far, end).await {
+            Err(NoChoice::AllTried) if work.route.manner.retry.same_backend && so_far.has_failed() => {
+                work.tried = Tried::default();
+                if pause(work.journey.retries, &so_far, work.end).await {
                     continue;
                 }
                 break so_far.or_else(NoChoice::AllTried);
             }
             Err(reason) => break so_far.or_else(reason),
         };
-        let Choice { place, backend, attempt, room } = choice;
-        tried.add(place);
-        // Meanwhile its caller may have left, or the time be up: the pause and the store take theirs.
-        let is_over = || left.load(Ordering::Relaxed) || end.is_some_and(|end| Instant::now() >= end);
-        let permit = match so_far.admit(&accounting, &call, &route, is_over).await {
+        let permit = match so_far.admit(&work).await {
             Ok(permit) => permit,
             Err(failure) => break failure,
         };
-        journey.goes_to(&backend, &call, &metrics);
-        let upstream = metrics.upstream(&backend.label);
-        let deadline = Instant::now() + backend.timeout;
-        let deadline = end.map_or(deadline, |end| end.min(deadline));
-        let target = Target { permit, backend, attempt, room };
-        let mut failure = match send(target, &sending, upstream, deadline).await {
-            Ok(sent) => return (Ok(sent), journey),
+        work.goes_to(&choice.backend);
+        let first = work.begin(choice, permit);
+        let done = match work.route.manner.hedge {
+            None => first.await,
+            Some(delay) => hedged(first, delay, &mut work).await,
+        };
+        let mut failure = match done {
+            Ok(sent) => return (Ok(sent), work.journey),
             Err(failure) => failure,
         };
-        let again = matches!(failure.blame, Blame::Backend(_) | Blame::Name)
-            && journey.retries < retry.attempts
-            && end.is_none_or(|end| Instant::now() < end)
-            && !left.load(Ordering::Relaxed)
-            && (retry.same_backend || route.is_open(tried))
-            && route.retry_budget.take();
-        if !again {
+        if !work.may_follow(&failure) {
             break failure;
         }
         failure.rest.leave_room();
@@ -101,7 +92,129 @@ pub(super) async fn carry_out(
     };
     let Failure { refusal, rest, .. } = failure;
     rest.end();
-    (Err(refusal), journey)
+    (Err(refusal), work.journey)
+}
+
+/// A call that is being carried out.
+pub(super) struct Work {
+    call: Arc<Call>,
+    route: Arc<Route>,
+    accounting: Arc<Accounting>,
+    metrics: Metrics,
+    sending: Arc<Sending>,
+    left: Arc<AtomicBool>,
+    /// When its time is over; none: never.
+    end: Option<Instant>,
+    tried: Tried,
+    journey: Journey,
+}
+
+impl Work {
+    fn new(
+        permit: &Permit,
+        (accounting, metrics): (Arc<Accounting>, Metrics),
+        sending: Sending,
+        left: Arc<AtomicBool>,
+    ) -> Self {
+        let (call, route, sending) = (permit.call().clone(), permit.route().clone(), Arc::new(sending));
+        let end = route.manner.timeout.map(|timeout| Instant::now() + timeout);
+        let (tried, journey) = (Tried::default(), Journey::default());
+        Self { call, route, accounting, metrics, sending, left, end, tried, journey }
+    }
+
+    /// Whether nothing is begun any more: its caller has left, or its time is up.
+    fn is_over(&self) -> bool {
+        self.left.load(Ordering::Relaxed) || self.end.is_some_and(|end| Instant::now() >= end)
+    }
+
+    fn choose(&mut self) -> Result<Choice, NoChoice> {
+        let now = self.accounting.now().elapsed;
+        let choice = self.route.choose(self.tried, |backend| weigh(&self.call, backend), now)?;
+        self.tried.add(choice.place);
+        Ok(choice)
+    }
+
+    /// Notes the next attempt.
+    fn goes_to(&mut self, backend: &Arc<Backend>) {
+        if let Some(before) = &self.journey.backend {
+            self.journey.retries += 1;
+            self.journey.fallbacks += u32::from(!Arc::ptr_eq(before, backend));
+            self.metrics.backends.retried(&backend.label);
+            self.call.entry.retries(self.journey.retries);
+        }
+        self.served_by(backend);
+    }
+
+    /// Notes whose answer is waited for, or was taken.
+    fn served_by(&mut self, backend: &Arc<Backend>) {
+        self.call.entry.backend(&backend.label);
+        self.journey.backend = Some(backend.clone());
+    }
+
+    /// An attempt, which does not depend on this any more.
+    pub(super) fn begin(
+        &self,
+        choice: Choice,
+        permit: Permit,
+    ) -> impl Future<Output = Result<Sent, Failure>> + Send + use<> {
+        let Choice { place: _, backend, attempt, room } = choice;
+        let upstream = self.metrics.upstream(&backend.label);
+        let deadline = Instant::now() + backend.timeout;
+        let deadline = self.end.map_or(deadline, |end| end.min(deadline));
+        let (target, sending) = (Target { permit, backend, attempt, room }, self.sending.clone());
+        async move { send(target, &sending, upstream, deadline).await }
+    }
+
+    /// Whether there is to be another attempt after one that failed.
+    fn may_follow(&self, failure: &Failure) -> bool {
+        let Retry { attempts, same_backend, .. } = self.route.manner.retry;
+        matches!(failure.blame, Blame::Backend(_) | Blame::Name)
+            && self.journey.retries < attempts
+            && !self.is_over()
+            && (same_backend || self.route.is_open(self.tried))
+            && self.route.retry_budget.take()
+    }
+
+    /// A backend and a reservation for another attempt beside one that is under way; none where there is no room for it, or nobody
+    /// to wait for it.
+    pub(super) async fn spare(&mut self) -> Option<(Choice, Permit)> {
+        if self.is_over() || !self.route.is_open(self.tried) {
+            return None;
+        }
+        let now = self.accounting.now().elapsed;
+        let choice = self.route.spare(self.tried, |backend| weigh(&self.call, backend), now)?;
+        if !self.route.retry_budget.take() {
+            return None;
+        }
+        let permit = self.readmit().await?;
+        self.tried.add(choice.place);
+        Some((choice, permit))
+    }
+
+    /// The backend of the last attempt.
+    pub(super) fn backend(&self) -> Option<Arc<Backend>> {
+        self.journey.backend.clone()
+    }
+
+    /// Work that outlives the call.
+    pub(super) fn tasks(&self) -> &Background {
+        &self.sending.tasks
+    }
+
+    /// Notes how an attempt beside another one has ended.
+    pub(super) fn hedged(&mut self, first: Option<Arc<Backend>>, beside: Arc<Backend>, has_won: bool) {
+        self.metrics.backends.hedged(&beside.label, has_won);
+        self.call.entry.hedged();
+        if let Some(backend) = if has_won { Some(beside) } else { first } {
+            self.served_by(&backend);
+        }
+    }
+
+    async fn readmit(&self) -> Option<Permit> {
+        let permit = readmit(&self.accounting, self.call.clone(), self.route.clone()).await;
+        // A permit that is dropped gives its reservation back. The store takes its time: it may be over meanwhile.
+        permit.ok().filter(|_| !self.is_over())
+    }
 }
 
 /// What there is of a call before its next attempt.
@@ -117,28 +230,21 @@ impl SoFar {
         matches!(self, Self::Failed(_))
     }
 
-    /// The reservation for another attempt: the same one, if it is still whole, else another one. Where there is no room for it
-    /// the failure is what there is to tell.
-    async fn admit(
-        self,
-        accounting: &Arc<Accounting>,
-        call: &Arc<Call>,
-        route: &Arc<Route>,
-        is_over: impl Fn() -> bool,
-    ) -> Result<Permit, Failure> {
+    /// The reservation for another attempt: the same one, if it is still whole, else another one. Where there is no room for it, or
+    /// the call is over (the pause before it and the store take their time), the failure is what there is to tell.
+    async fn admit(self, work: &Work) -> Result<Permit, Failure> {
         let Failure { refusal, blame, result, rest } = match self {
             Self::Admitted(permit) => return Ok(permit),
             Self::Failed(failure) => failure,
         };
-        if is_over() {
+        if work.is_over() {
             return Err(Failure { refusal, blame, result, rest });
         }
         let permit = match rest.withdraw() {
-            Some(permit) => Ok(permit),
-            None => readmit(accounting, call.clone(), route.clone()).await,
+            Some(permit) => Some(permit),
+            None => work.readmit().await,
         };
-        // A permit that is dropped gives its reservation back.
-        permit.ok().filter(|_| !is_over()).ok_or(Failure { refusal, blame, result, rest: Rest::Nothing })
+        permit.ok_or(Failure { refusal, blame, result, rest: Rest::Nothing })
     }
 
     /// There is no backend for another attempt.
@@ -148,20 +254,6 @@ impl SoFar {
             Self::Admitted(_) => Failure::of_sidecar(nowhere(reason)),
             Self::Failed(failure) => failure,
         }
-    }
-}
-
-impl Journey {
-    /// Notes the next attempt.
-    fn goes_to(&mut self, backend: &Arc<Backend>, call: &Call, metrics: &Metrics) {
-        if let Some(before) = &self.backend {
-            self.retries += 1;
-            self.fallbacks += u32::from(!Arc::ptr_eq(before, backend));
-            metrics.backends.retried(&backend.label);
-            call.entry.retries(self.retries);
-        }
-        call.entry.backend(&backend.label);
-        self.backend = Some(backend.clone());
     }
 }
 

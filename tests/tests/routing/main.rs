@@ -3,77 +3,21 @@
 
 #![allow(clippy::indexing_slicing, clippy::print_stdout, clippy::needless_pass_by_value, reason = "a test")]
 
+mod hedging;
+mod world;
+
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use serde_json::{Value, json};
 use vectoll_tests::{
-    caller::{Answer, Caller},
-    manifest::{PROVIDER_KEY, api_key, file, key_value, resource, secret, team},
+    caller::Caller,
+    manifest::{PROVIDER_KEY, api_key, file, key_value, secret, team},
     pair::{Pair, metrics::Metrics},
     provider::{Options, Provider},
 };
 
-const GOOD: &str = "text-embedding-3-small";
-
-/// A backend at a provider; `more` goes on top.
-fn backend(name: &str, provider: &Provider, model: &str, more: Value) -> Value {
-    let mut whole = json!({
-        "name": name,
-        "model": model,
-        "openAI": {"baseURL": provider.url(), "apiKeySecretRef": {"name": "provider", "key": "api-key"}},
-        "space": "one",
-        "price": {"inputPerMillionTokens": "0.02"},
-        "tokens": {"encoding": "cl100k_base"},
-        "timeoutSeconds": 1,
-    });
-    if let (Some(whole), Value::Object(more)) = (whole.as_object_mut(), more) {
-        whole.extend(more);
-    }
-    whole
-}
-
-fn route(name: &str, backends: Vec<Value>, more: Value) -> Value {
-    // Every retry is wanted here, however many calls fail.
-    let mut spec = json!({"models": [name], "backends": backends, "retry": {"budgetPercent": 100}});
-    if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
-        spec.extend(more);
-    }
-    resource("ModelRoute", name, spec)
-}
-
-async fn start(routes: Vec<Value>) -> anyhow::Result<(Pair, Caller)> {
-    let mut all = vec![team("search", json!({})), secret("default", "provider", json!({"api-key": PROVIDER_KEY}))];
-    all.extend(routes);
-    all.extend(api_key("alice", "search", json!({"budget": {"limit": "10", "period": "Total"}})));
-    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
-    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
-    Ok((pair, caller))
-}
-
-async fn two_providers() -> anyhow::Result<(Provider, Provider)> {
-    Ok((Provider::start(Options::new(PROVIDER_KEY)).await?, Provider::start(Options::new(PROVIDER_KEY)).await?))
-}
-
-/// Once nothing is under way any more.
-async fn at_rest(pair: &Pair) -> anyhow::Result<Metrics> {
-    let rest = async || {
-        let metrics = pair.metrics().await?;
-        Ok((metrics.value("vectoll_reservations", &[]) == Some(0.0)).then_some(metrics))
-    };
-    pair.wait_for("all reservations to end", Duration::from_secs(30), rest).await
-}
-
-#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
-fn count(metrics: &Metrics, name: &str, labels: &[(&str, &str)]) -> u64 {
-    metrics.sum(name, labels) as u64
-}
-
-fn said(answer: &Answer) -> (u16, &str, &str, &str) {
-    let header = |name| answer.header(name).unwrap_or("-");
-    let backend = header("x-litellm-model-id");
-    (answer.status, backend, header("x-litellm-attempted-retries"), header("x-litellm-attempted-fallbacks"))
-}
+use world::{GOOD, at_rest, backend, count, route, said, start, two_providers};
 
 /// The faults of a primary, and what becomes of the attempt there: its label, and whether it may have been charged.
 const FAULTS: [(&str, &str, bool); 14] = [
