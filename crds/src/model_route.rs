@@ -171,8 +171,9 @@ pub struct Backend {
     #[serde(default = "timeout_seconds")]
     #[schemars(with = "i64", range(min = 1, max = 3600))]
     pub timeout_seconds: u32,
-    /// What the provider allows. Calls beyond go to another backend before the provider refuses them. Each sidecar counts its
-    /// own calls only: set the provider's limit divided by the number of pods.
+    /// What the provider allows. Calls beyond go to another backend before the provider refuses them. With a store all sidecars
+    /// count together, in all namespaces that use the route. Without one each sidecar counts its own calls only: then set the
+    /// provider's limit divided by the number of pods.
     #[serde(default)]
     pub limits: Limits,
     /// How calls are split that are more than the provider takes in one request.

@@ -55,16 +55,10 @@ pub(crate) fn build(
     let used: BTreeSet<&ObjectName> = keys.iter().map(|key| &key.key.team).collect();
     let teams: Vec<v1::Team> =
         used.iter().filter_map(|name| teams.get(name)).map(|team| team_of(team, namespace)).collect();
-    // A namespace that no Team looks into delivers nothing: neither routes nor, above all, credentials.
-    let searched: BTreeSet<&str> =
-        teams.iter().flat_map(|team| team.route_namespaces.iter().map(String::as_str)).collect();
+    let searched = teams.iter().flat_map(|team| team.route_namespaces.iter().map(String::as_str)).collect();
     let mut credentials = BTreeMap::new();
-    let routes = routes
-        .iter()
-        .filter(|route| searched.contains(route.name.namespace()))
-        .filter(|route| consents(&route.allowed_namespaces, route.name.namespace(), namespace, world))
-        .flat_map(|route| route_of(route, world, &mut credentials))
-        .collect();
+    let routes =
+        seen(namespace, world, &searched, routes).flat_map(|route| route_of(route, world, &mut credentials)).collect();
     let store = store.map(|NamespaceStore { section, files }| {
         credentials.extend(files);
         section
@@ -85,12 +79,36 @@ pub(crate) fn build(
     NamespaceConfig { config, credentials }
 }
 
+/// The routes that keys of a namespace may see, of those in the namespaces that their Teams look into. One that no Team looks into
+/// delivers nothing: neither routes nor, above all, credentials.
+pub(crate) fn seen<'a>(
+    namespace: &str,
+    world: &World,
+    searched: &BTreeSet<&str>,
+    routes: &'a [ResolvedRoute],
+) -> impl Iterator<Item = &'a ResolvedRoute> {
+    routes
+        .iter()
+        .filter(|route| searched.contains(route.name.namespace()))
+        .filter(move |route| consents(&route.allowed_namespaces, route.name.namespace(), namespace, world))
+}
+
+/// Where the keys that a Team has in a namespace look for routes: there first, then in the Team's own namespace, then in those that
+/// the Team names.
+pub(crate) fn searched(team: &ValidTeam, namespace: &str) -> Vec<String> {
+    let mut search = vec![namespace.to_owned(), team.name.namespace().to_owned()];
+    search.extend(team.route_namespaces.iter().cloned());
+    let mut seen = BTreeSet::new();
+    search.retain(|namespace| seen.insert(namespace.clone()));
+    search
+}
+
 fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
     let ValidTeam {
         name,
         uid,
         allowed_namespaces: _,
-        route_namespaces,
+        route_namespaces: _,
         models,
         limits,
         model_limits,
@@ -103,11 +121,7 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
         tags,
         suspended,
     } = team.clone();
-    // The key's own namespace first, then the Team's, then those that the Team names.
-    let mut search = vec![namespace.to_owned(), name.namespace().to_owned()];
-    search.extend(route_namespaces);
-    let mut seen = BTreeSet::new();
-    search.retain(|namespace| seen.insert(namespace.clone()));
+    let search = searched(team, namespace);
     v1::Team {
         name,
         uid,

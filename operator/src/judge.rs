@@ -1,13 +1,13 @@
 //! From the world to what should be: pure, and the whole of the operator's judgement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
-use vectoll_config::{ObjectName, Uid};
+use vectoll_config::{ObjectName, Uid, store};
 
 use crate::{
     books::TeamQuestion,
-    build::build,
+    build::{build, searched, seen},
     key_secret::Mint,
     resolve::{ResolvedKey, ResolvedRoute, resolve_keys, resolve_routes, resolve_teams},
     store::NamespaceStore,
@@ -68,6 +68,27 @@ impl Judgement {
     /// The Teams of a namespace's keys, by what their accounts are kept under; one stands as often as it has keys there.
     pub fn teams_in(&self, namespace: &str) -> impl Iterator<Item = &Uid> {
         self.keys_in(namespace).iter().filter_map(|resolved| Some(&self.teams.get(&resolved.key.team)?.uid))
+    }
+
+    /// The backends with limits that a namespace's sidecars may call, by what those limits are counted under.
+    pub fn limited_in(&self, world: &World, namespace: &str, scope: &str) -> Vec<Uid> {
+        let is_limited = |route: &ResolvedRoute| route.backends.iter().any(|backend| !backend.limits.is_none());
+        if !self.routes.iter().any(is_limited) {
+            return Vec::new();
+        }
+        let names: BTreeSet<&ObjectName> = self.keys_in(namespace).iter().map(|resolved| &resolved.key.team).collect();
+        let teams = names.into_iter().filter_map(|name| self.teams.get(name));
+        let search: BTreeSet<String> = teams.flat_map(|team| searched(team, namespace)).collect();
+        let search = search.iter().map(String::as_str).collect();
+        let account = |route: &ResolvedRoute, backend: &str| {
+            store::backend_account(Some(scope), &format!("{}/{backend}", route.name))
+        };
+        seen(namespace, world, &search, &self.routes)
+            .flat_map(|route| {
+                let limited = route.backends.iter().filter(|backend| !backend.limits.is_none());
+                limited.map(|backend| account(route, &backend.name))
+            })
+            .collect()
     }
 
     /// Who spends: the Teams of working keys, and these.

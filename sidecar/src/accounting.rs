@@ -6,6 +6,7 @@
 //! and there is none without.
 
 mod admit;
+mod room;
 mod scopes;
 
 use std::{
@@ -23,7 +24,6 @@ use crate::{
     call::Call,
     clock::{Clock, Now},
     counters::{Counters, Held, Standing, Used},
-    health::Room,
     journal::{Intent, Journal, Named, Opened},
     ledger::{Certainty, Ledger},
     policy::{Backend, Route},
@@ -32,6 +32,7 @@ use crate::{
 };
 
 pub use admit::{admit, readmit};
+pub use room::{Full, Load, Room};
 
 /// The accounts of this sidecar.
 #[derive(Debug)]

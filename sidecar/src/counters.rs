@@ -13,8 +13,6 @@ mod users;
 mod window;
 mod worst;
 
-pub(crate) use self::window::{Window, slot_of};
-
 use std::{sync::Arc, time::Duration};
 
 use vectoll_config::{
@@ -51,6 +49,15 @@ pub enum Account {
     KeyModel(Uid, ModelPattern),
     /// Models within a team.
     TeamModel(Uid, ModelPattern),
+    /// A backend: what its provider is asked for.
+    Backend(Uid),
+}
+
+impl Account {
+    /// Whether it counts what a backend is asked for, beside the call that asks.
+    fn is_backend(&self) -> bool {
+        matches!(self, Self::Backend(_))
+    }
 }
 
 /// A count and what it is held to.
@@ -64,13 +71,15 @@ pub struct Scope<'a> {
     pub budget: Option<&'a Budget>,
 }
 
-/// One call's wish: one request, so many tokens at most, so much money at most, in all of the scopes.
+/// One call's wish: so many requests, so many tokens at most, so much money at most, in all of the scopes.
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
-    /// The Team that all of the scopes belong to.
+    /// The Team that all of the scopes belong to; or a backend's own account.
     pub team: &'a Uid,
     /// Where to count it.
     pub scopes: &'a [Scope<'a>],
+    /// Requests: more than one only of a provider's, where a call is split.
+    pub requests: u64,
     /// An upper bound of its tokens.
     pub tokens: u64,
     /// An upper bound of its cost.
@@ -83,7 +92,7 @@ impl Ask<'_> {
     /// How much it takes of a rate.
     pub(crate) fn of(&self, rate: Rate) -> u64 {
         match rate {
-            Rate::Requests => 1,
+            Rate::Requests => self.requests,
             Rate::Tokens => self.tokens,
         }
     }
@@ -159,7 +168,7 @@ pub struct Standing {
     pub tokens: Option<Quota>,
 }
 
-/// The sums of all open reservations: nothing, when nothing is under way.
+/// The sums of all open reservations of calls: nothing, when nothing is under way.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Open {
     /// Calls with a reservation.

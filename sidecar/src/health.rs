@@ -1,10 +1,9 @@
-//! How each backend fares: who has failed lately and is left alone, and how much of a provider's limits is used.
+//! How each backend fares: who has failed lately and is left alone, and how long calls take.
 //!
 //! It outlives reloads: an edit of a key does not send calls back to a backend that is down. A backend whose own settings
 //! change begins anew, because the change may be the cure.
 
 mod breaker;
-mod gate;
 mod pace;
 
 use std::{
@@ -13,16 +12,13 @@ use std::{
     time::Duration,
 };
 
-use vectoll_config::v1::{Cooldown, Limits};
+use vectoll_config::v1::Cooldown;
 
 use self::{
     breaker::{Breaker, Turn},
-    gate::Gate,
     pace::Pace,
 };
 use crate::metrics::{BackendMetrics, OneBackend};
-
-pub use self::gate::{Full, Load};
 
 /// Why a backend did not serve a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +96,6 @@ pub struct Health {
 #[derive(Debug, Default)]
 struct State {
     breaker: Breaker,
-    gate: Gate,
     pace: Pace,
 }
 
@@ -119,33 +114,18 @@ impl Health {
         self.state().pace.expected(now)
     }
 
-    /// Whether the provider's limits have room for such a call, and if not, when they will.
-    pub fn room(&self, limits: &Limits, load: Load, now: Duration) -> Result<(), Full> {
-        if limits.is_none() { Ok(()) } else { self.state().gate.room(limits, load, now) }
-    }
-
     /// Begins an attempt, if it is still to be called: of those who come at once, one tries whether a backend is well again.
     /// `even_so`: whether or not it is to be called.
-    pub fn begin(
-        self: &Arc<Self>,
-        limits: &Limits,
-        load: Load,
-        now: Duration,
-        even_so: bool,
-    ) -> Option<(Attempt, Option<Room>)> {
+    pub fn begin(self: &Arc<Self>, now: Duration, even_so: bool) -> Option<Attempt> {
         let mut state = self.state();
         let turn = match state.breaker.begin(now) {
             Some(turn) => turn,
             None if even_so => Turn::Ordinary,
             None => return None,
         };
-        let room = (!limits.is_none()).then(|| {
-            let slot = state.gate.take(load, now);
-            Room { health: self.clone(), slot, load, asked: false }
-        });
         state.pace.begin();
         drop(state);
-        Some((Attempt { health: Some(self.clone()), turn, since: now }, room))
+        Some(Attempt { health: Some(self.clone()), turn, since: now })
     }
 }
 
@@ -215,36 +195,6 @@ impl Drop for Attempt {
             state.pace.end(None, self.since);
             state.breaker.unknown(self.turn);
         }
-    }
-}
-
-/// A call's part of a provider's limits. Dropped without a word, nothing was used of it.
-#[derive(Debug)]
-pub struct Room {
-    health: Arc<Health>,
-    slot: u64,
-    load: Load,
-    asked: bool,
-}
-
-impl Room {
-    /// The provider was asked, and this is what the call turned out to use.
-    pub fn used(mut self, tokens: u64) {
-        self.asked = true;
-        let unused = self.load.tokens.saturating_sub(tokens);
-        self.health.state().gate.give_back(self.slot, unused);
-        self.load.tokens = 0;
-    }
-}
-
-impl Drop for Room {
-    fn drop(&mut self) {
-        let mut state = self.health.state();
-        if !self.asked {
-            state.gate.unasked(self.slot, self.load.requests);
-        }
-        state.gate.give_back(self.slot, self.load.tokens);
-        state.gate.end();
     }
 }
 

@@ -8,7 +8,7 @@ mod retry;
 mod route;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -40,6 +40,8 @@ pub struct Policy {
     pub all_keys: Vec<Arc<Key>>,
     /// All teams, by what their counts are kept under.
     pub teams: HashMap<Uid, Arc<Team>>,
+    /// The accounts of backends with limits.
+    pub limited: HashSet<Uid>,
     /// Where all sidecars count together; none: this one counts alone.
     pub store: Option<Arc<Place>>,
     /// What the placeholder stands for; none: nothing, as outside a pod that names an ApiKey.
@@ -154,8 +156,10 @@ pub struct Backend {
     pub tokens: TokenBound,
     /// From sending a call to the last byte of its answer.
     pub timeout: Duration,
-    /// What its provider lets this sidecar ask of it.
+    /// What its provider lets itself be asked for, and what that is counted under.
     pub limits: Limits,
+    /// See [`vectoll_config::store::backend_account`].
+    pub account: Uid,
     /// How it fares.
     pub health: Arc<Health>,
 }

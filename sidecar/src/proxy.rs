@@ -29,13 +29,13 @@ use hyper::body::Incoming;
 use self::{attempts::Journey, send::Sending};
 use crate::{
     access::{AccessLog, Entry},
-    accounting::{Accounting, Permit, admit},
+    accounting::{Accounting, Permit, Room, admit},
     answer::{Answer, Body, Persist},
     authenticate::{Caller, authenticate},
     background::Background,
     call::{Call, Caps, Input},
     call_id::CallId,
-    health::{Attempt, Room},
+    health::Attempt,
     metrics::Metrics,
     policy::{Backend, Key, Policy, Route, allows},
     refusal::Refusal,

@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use redis::{aio::MultiplexedConnection, cmd};
 use vectoll_config::{
     Uid,
-    store::{namespace_prefix, team_prefix, user_name},
+    store::{backend_account, namespace_prefix, team_prefix, user_name},
     v1::OnStoreFailure,
 };
 use vectoll_tests::{
@@ -147,6 +147,18 @@ async fn scenario(world: &mut World, store: &mut Store, arguments: &[&str]) -> a
     world.light.kubectl(&["delete", "apikey", "bob", "-n", NS], None)?;
     world.until_config(NS, "has one key", |config, _| (config.keys.len() == 1).then_some(())).await?;
     ensure!(writes(&mut apps, &format!("{other}spend")).await);
+
+    // What a backend with limits was asked for is counted by all sidecars that may call it, and by no others.
+    let account = |name: &str| team_prefix(&backend_account(Some(SCOPE), &format!("{NS}/{name}/one")));
+    world.light.apply(&format!(
+        "{{apiVersion: vectoll.dev/v1alpha1, kind: ModelRoute, metadata: {{name: limited, namespace: {NS}}}, spec: {{models: \
+         [m], backends: [{{name: one, builtin: {{}}, limits: {{requestsPerMinute: 5}}}}]}}}}"
+    ))?;
+    until("the backend's keys", async || {
+        Ok(writes(&mut apps, &format!("{}spend", account("limited"))).await.then_some(()))
+    })
+    .await?;
+    ensure!(!writes(&mut apps, &format!("{}spend", account("other"))).await);
 
     // The store goes: keys come and go all the same, and after half a minute it is said.
     store.kill().await?;

@@ -188,7 +188,7 @@ impl Control {
             world.allowed_hosts = Arc::clone(&self.allowed_hosts);
             world.counting = self.store.as_ref().map_or(Counting::Apart, Store::counting);
             let judgement = judge(&world, now);
-            let delivery = self.store.as_ref().and_then(|store| store.look(&observed, &judgement, now));
+            let delivery = self.store.as_ref().and_then(|store| store.look(&observed, &world, &judgement, now));
             let plan = plan(&observed, &world, &judgement, delivery.as_ref(), &mut self.prepared, &troubles, now);
             let passwords = self.store.as_ref().map(|store| store.next(now));
             let due = judgement.next.into_iter().chain(passwords).chain(plan.due).min();

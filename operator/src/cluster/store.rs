@@ -13,7 +13,7 @@ use crate::{
     cli::{Run, StoreOptions},
     judge::Judgement,
     store::{Access, Keeper, Logins, Master, NamespaceStore, Password, Rotation, Standing, User, Valid, Wanted},
-    world::Counting,
+    world::{Counting, World},
 };
 
 /// Trouble that lasts so long is told of in the statuses.
@@ -140,9 +140,15 @@ impl Store {
     }
 
     /// Has the users kept that the sidecars need. None before it is prepared.
-    pub(super) fn look(&self, observed: &Observed, judgement: &Judgement, now: Timestamp) -> Option<Delivery> {
+    pub(super) fn look(
+        &self,
+        observed: &Observed,
+        world: &World,
+        judgement: &Judgement,
+        now: Timestamp,
+    ) -> Option<Delivery> {
         let (access, content) = self.known.as_ref()?;
-        let users = Arc::new(self.users(&content.master, observed, judgement, now));
+        let users = Arc::new(self.users(&content.master, (observed, world), judgement, now));
         self.keeper.keep(access.clone(), &self.scope, users.clone());
         self.reader.ask(access.clone(), question(&self.scope, observed, judgement));
         let standing = self.keeper.standing();
@@ -157,14 +163,22 @@ impl Store {
         Some(Delivery { logins, held, now })
     }
 
-    fn users(&self, master: &Master, observed: &Observed, judgement: &Judgement, now: Timestamp) -> Wanted {
+    fn users(
+        &self,
+        master: &Master,
+        (observed, world): (&Observed, &World),
+        judgement: &Judgement,
+        now: Timestamp,
+    ) -> Wanted {
         // Pods that are about to go still book their last calls.
         let running = observed.pods.iter().filter(|(_, seen)| seen.value.runs);
         let namespaces: BTreeSet<&str> = running.map(|(name, _)| name.namespace()).collect();
         let user = |namespace: &str| {
             let Valid { current, previous } = self.rotation.valid(master, namespace, now);
             let passwords = [Some(current), previous].into_iter().flatten().map(|password: Password| password.hash());
-            (namespace.to_owned(), User::of(&self.scope, namespace, judgement.teams_in(namespace), passwords))
+            let limited = judgement.limited_in(world, namespace, &self.scope);
+            let accounts = judgement.teams_in(namespace).chain(&limited);
+            (namespace.to_owned(), User::of(&self.scope, namespace, accounts, passwords))
         };
         namespaces.into_iter().map(user).collect()
     }

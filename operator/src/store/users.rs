@@ -34,15 +34,16 @@ pub enum Step {
 }
 
 impl User {
-    /// The user of a namespace whose keys belong to these Teams. The scope is the operator's.
+    /// The user of a namespace whose keys belong to these Teams, and whose sidecars call backends of these accounts. The scope is
+    /// the operator's.
     pub fn of<'a>(
         scope: &str,
         namespace: &str,
-        teams: impl IntoIterator<Item = &'a Uid>,
+        accounts: impl IntoIterator<Item = &'a Uid>,
         passwords: impl IntoIterator<Item = KeyHash>,
     ) -> Self {
         let own = pattern(&store::namespace_prefix(Some(scope), namespace));
-        let keys = teams.into_iter().map(|team| pattern(&store::team_prefix(team))).chain([own]).collect();
+        let keys = accounts.into_iter().map(|account| pattern(&store::team_prefix(account))).chain([own]).collect();
         Self { passwords: passwords.into_iter().collect(), keys }
     }
 

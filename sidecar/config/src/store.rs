@@ -19,6 +19,9 @@ const ROOT: &str = "vectoll:";
 /// What every user that an operator makes in the store begins with.
 const USER_ROOT: &str = "vectoll-ns-";
 
+/// What the accounts of backends begin with.
+const BACKEND_ROOT: &str = "backend:";
+
 /// What the users of one operator begin with; the namespace follows. Several operators may share a store: `scope` tells them
 /// apart, and what their sidecars say of themselves ([`namespace_prefix`]). A colon ends it, which is in no scope, so that no scope's prefix is the beginning of another's.
 pub fn user_prefix(scope: &str) -> String {
@@ -39,6 +42,12 @@ pub fn is_scope(scope: &str) -> bool {
 /// What all keys of a Team begin with. The braces are the hash tag (Redis Cluster specification, "Hash tags").
 pub fn team_prefix(team: &Uid) -> String {
     format!("{ROOT}{{{team}}}:")
+}
+
+/// What a backend's limits are counted under, as a Team's are under its UID: by all sidecars of one operator, whichever namespace
+/// they are in. No UID of a Team begins so. `backend` is `namespace/route/backend`.
+pub fn backend_account(scope: Option<&str>, backend: &str) -> Uid {
+    Uid::new(&format!("{BACKEND_ROOT}{}:{backend}", scope.unwrap_or_default()))
 }
 
 /// What all keys of a namespace begin with: what its sidecars say of themselves. The scope is its operator's: namespaces of one

@@ -114,8 +114,8 @@ async fn reserve(accounting: &Accounting, call: &Call, weight: Weight) -> Result
     }
     let money = weight.money.unwrap_or(PicoUsd::ZERO);
     let team = &call.caller.key().team;
-    let ask =
-        Ask { team: &team.uid, scopes: &scopes, tokens: weight.tokens, money, on_store_failure: team.on_store_failure };
+    let (tokens, on_store_failure) = (weight.tokens, team.on_store_failure);
+    let ask = Ask { team: &team.uid, scopes: &scopes, requests: 1, tokens, money, on_store_failure };
     let outcome = match accounting.counters.reserve(&ask, now) {
         Reserved::Now(outcome) => outcome,
         Reserved::Later(pending) => pending.outcome().await,

@@ -51,5 +51,6 @@ pub(super) fn name<'a>(call: &'a Call, account: &'a Account) -> (&'static str, C
         Account::KeyUser(_, user) | Account::TeamUser(_, user) => ("user", Cow::Borrowed(&**user)),
         Account::KeyModel(_, model) => ("model", Cow::Owned(format!("{model} of key {}", key.name))),
         Account::TeamModel(_, model) => ("model", Cow::Owned(format!("{model} of team {}", key.team.name))),
+        Account::Backend(uid) => ("backend", Cow::Borrowed(uid.as_str())),
     }
 }

@@ -41,7 +41,7 @@ impl Payer {
             Account::Key(uid) => Some(Self::Key(uid.clone())),
             Account::Team(uid) => Some(Self::Team(uid.clone())),
             Account::TeamUser(uid, user) => Some(Self::TeamUser(uid.clone(), user.clone())),
-            Account::KeyUser(..) | Account::KeyModel(..) | Account::TeamModel(..) => None,
+            Account::KeyUser(..) | Account::KeyModel(..) | Account::TeamModel(..) | Account::Backend(_) => None,
         }
     }
 }

@@ -77,6 +77,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15);
 pub struct Held {
     team: Uid,
     taken: Vec<holding::Taken>,
+    requests: u64,
     pub(super) tokens: u64,
     pub(super) money: PicoUsd,
     pub(super) charges: Vec<Arc<Charge>>,
@@ -139,7 +140,9 @@ impl Leased {
         let soon = session.link.soon;
         session.settle(held, used, number, now);
         let rises = session.link.soon && !soon;
-        if !std::mem::replace(&mut session.link.spend_waits, true) || rises {
+        // What a backend was asked for is no spend: there is nothing to be told soon.
+        let is_news = number > 0 && !std::mem::replace(&mut session.link.spend_waits, true);
+        if is_news || rises {
             self.wake.notify_one();
         }
     }
@@ -161,7 +164,8 @@ impl Leased {
 
     pub(super) fn open(&self) -> Open {
         let table = self.table();
-        table.sessions.values().fold(Open::default(), |sum, session| Open {
+        let of_calls = table.sessions.values().filter(|session| !session.is_of_a_backend());
+        of_calls.fold(Open::default(), |sum, session| Open {
             calls: sum.calls + session.open.calls,
             tokens: sum.tokens.saturating_add(session.open.tokens),
             money: sum.money.plus(session.open.money),

@@ -48,8 +48,11 @@ struct Table {
 #[derive(Debug)]
 pub(super) struct Held {
     counts: Vec<usize>,
+    /// Whether it is a call's, and not what a backend is asked for.
+    is_call: bool,
     slot: u64,
     sequence: u64,
+    requests: u64,
     pub(super) tokens: u64,
     pub(super) money: PicoUsd,
     pub(super) charges: Vec<Arc<Charge>>,
@@ -103,7 +106,7 @@ impl Memory {
         let mut charges = Vec::new();
         for &id in &counts {
             if let Some(count) = table.counts.get_mut(id) {
-                count.requests.add(slot, 1);
+                count.requests.add(slot, ask.requests);
                 count.tokens.add(slot, ask.tokens);
                 count.parallel += 1;
                 for purse in &mut count.purses {
@@ -112,11 +115,15 @@ impl Memory {
                 }
             }
         }
-        table.open.calls += 1;
-        table.open.tokens = table.open.tokens.saturating_add(ask.tokens);
-        table.open.money = table.open.money.plus(ask.money);
+        let is_call = !ask.scopes.iter().any(|scope| scope.account.is_backend());
+        if is_call {
+            table.open.calls += 1;
+            table.open.tokens = table.open.tokens.saturating_add(ask.tokens);
+            table.open.money = table.open.money.plus(ask.money);
+        }
         table.sequence += 1;
-        Ok(Held { counts, slot, sequence: table.sequence, tokens: ask.tokens, money: ask.money, charges })
+        let (sequence, Ask { requests, tokens, money, .. }) = (table.sequence, *ask);
+        Ok(Held { counts, is_call, slot, sequence, requests, tokens, money, charges })
     }
 
     /// Replaces a reservation by what was used.
@@ -139,7 +146,7 @@ impl Memory {
         let mut table = self.table();
         table.close(&held, |count| {
             count.tokens.take_back(held.slot, held.tokens);
-            count.requests.take_back(held.slot, 1);
+            count.requests.take_back(held.slot, held.requests);
             PicoUsd::ZERO
         });
     }
@@ -207,9 +214,11 @@ impl Table {
                 purse.booked = purse.booked.plus(booked);
             }
         }
-        self.open.calls = self.open.calls.saturating_sub(1);
-        self.open.tokens = self.open.tokens.saturating_sub(held.tokens);
-        self.open.money = self.open.money.minus(held.money);
+        if held.is_call {
+            self.open.calls = self.open.calls.saturating_sub(1);
+            self.open.tokens = self.open.tokens.saturating_sub(held.tokens);
+            self.open.money = self.open.money.minus(held.money);
+        }
     }
 
     /// Drops the counts that say nothing: no call under way, empty windows, no money spent in the present period.

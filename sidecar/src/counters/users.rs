@@ -43,7 +43,11 @@ impl Users {
         let counted: HashSet<&Arc<str>> = accounts
             .filter_map(|account| match account {
                 Account::KeyUser(_, user) | Account::TeamUser(_, user) => Some(user),
-                Account::Key(_) | Account::Team(_) | Account::KeyModel(..) | Account::TeamModel(..) => None,
+                Account::Key(_)
+                | Account::Team(_)
+                | Account::KeyModel(..)
+                | Account::TeamModel(..)
+                | Account::Backend(_) => None,
             })
             .collect();
         for names in self.0.values_mut() {

@@ -1,16 +1,16 @@
 //! Which backend takes a call's next attempt.
 //!
-//! Of those that were not tried yet: the first priority in which one is well and has room, and in it by weight. If there is
-//! none, one that is left alone and has room, the one whose time is over first: an attempt is better than a refusal.
+//! Of those that are not ruled out: the first priority in which one is well, and in it by weight. If there is none, one that is left
+//! alone, the one whose time is over first: an attempt is better than a refusal.
 
 use std::{sync::Arc, time::Duration};
 
 use vectoll_config::v1::Balance;
 
 use super::{Backend, Route};
-use crate::health::{Attempt, Full, Load, Room, Standing};
+use crate::health::{Attempt, Standing};
 
-/// The backends that a call has tried, by their place in the route.
+/// The backends that are ruled out for a call, because it has tried them or they are full, by their place in the route.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Tried(u32);
 
@@ -19,6 +19,12 @@ impl Tried {
     pub fn add(&mut self, place: usize) {
         // A route has sixteen backends at most; one beyond could only be tried twice.
         self.0 |= bit(place);
+    }
+
+    /// Those of either.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     fn has(self, place: usize) -> bool {
@@ -39,8 +45,6 @@ pub struct Choice {
     pub backend: Arc<Backend>,
     /// What its end is to be told to.
     pub attempt: Attempt,
-    /// Its part of the provider's limits, where there are any.
-    pub room: Option<Room>,
 }
 
 /// No backend takes it.
@@ -48,70 +52,53 @@ pub struct Choice {
 pub enum NoChoice {
     /// The route has none.
     NoBackend,
-    /// All were tried.
-    AllTried,
-    /// All that were not tried are at their provider's limits.
-    Full(Full),
+    /// All are ruled out.
+    AllOut,
 }
 
 impl Route {
-    /// Whether there is a backend that was not tried yet.
-    pub fn is_open(&self, tried: Tried) -> bool {
-        self.backends.iter().enumerate().any(|(place, backend)| backend.weight > 0 && !tried.has(place))
+    /// Whether there is a backend that is not ruled out.
+    pub fn is_open(&self, out: Tried) -> bool {
+        self.backends.iter().enumerate().any(|(place, backend)| backend.weight > 0 && !out.has(place))
     }
 
-    /// Chooses, and begins the attempt. `load` is what the call takes of a backend's limits, `now` the clock's time.
-    pub fn choose(&self, tried: Tried, load: impl Fn(&Backend) -> Load, now: Duration) -> Result<Choice, NoChoice> {
-        let open = self.open(tried);
+    /// Chooses, and begins the attempt. `now` is the clock's time.
+    pub fn choose(&self, out: Tried, now: Duration) -> Result<Choice, NoChoice> {
+        let open = self.open(out);
         // What most routes are.
-        if let [(place, only)] = &*open
-            && only.limits.is_none()
-        {
-            return begin(*place, only, &load, now, true).ok_or(NoChoice::AllTried);
+        if let [(place, only)] = &*open {
+            return begin(*place, only, now, true).ok_or(NoChoice::AllOut);
         }
-        let Otherwise { full, cooling } = match self.well(&open, &load, now) {
-            Ok(choice) => return Ok(choice),
-            Err(otherwise) => otherwise,
-        };
-        if let Some((_, place, backend)) = cooling {
-            return begin(place, backend, &load, now, true).ok_or(NoChoice::AllTried);
+        match self.well(&open, now) {
+            Ok(choice) => Ok(choice),
+            Err(Some(Cooling { place, backend, .. })) => begin(place, backend, now, true).ok_or(NoChoice::AllOut),
+            Err(None) if self.reachable().next().is_none() => Err(NoChoice::NoBackend),
+            Err(None) => Err(NoChoice::AllOut),
         }
-        Err(match full {
-            Some(full) => NoChoice::Full(full),
-            None if self.reachable().next().is_none() => NoChoice::NoBackend,
-            None => NoChoice::AllTried,
-        })
     }
 
     /// A backend for an attempt beside another one, which is then begun: never one that is left alone.
-    pub fn spare(&self, tried: Tried, load: impl Fn(&Backend) -> Load, now: Duration) -> Option<Choice> {
-        self.well(&self.open(tried), &load, now).ok()
+    pub fn spare(&self, out: Tried, now: Duration) -> Option<Choice> {
+        self.well(&self.open(out), now).ok()
     }
 
-    /// The backends that were not tried yet, with their places.
-    fn open(&self, tried: Tried) -> Vec<(usize, &Arc<Backend>)> {
+    /// The backends that are not ruled out, with their places.
+    fn open(&self, out: Tried) -> Vec<(usize, &Arc<Backend>)> {
         let all = self.backends.iter().enumerate();
-        all.filter(|(place, backend)| backend.weight > 0 && !tried.has(*place)).collect()
+        all.filter(|(place, backend)| backend.weight > 0 && !out.has(*place)).collect()
     }
 
-    /// One that is well and has room, or else what there is.
-    fn well<'a>(
-        &self,
-        open: &[(usize, &'a Arc<Backend>)],
-        load: &impl Fn(&Backend) -> Load,
-        now: Duration,
-    ) -> Result<Choice, Otherwise<'a>> {
-        let mut least: Option<Full> = None;
-        let mut cooling: Option<(Duration, usize, &Arc<Backend>)> = None;
+    /// One that is well; or else the one that is left alone and whose time is over first, if there is one.
+    fn well<'a>(&self, open: &[(usize, &'a Arc<Backend>)], now: Duration) -> Result<Choice, Option<Cooling<'a>>> {
+        let mut cooling: Option<Cooling<'a>> = None;
         for group in open.chunk_by(|(_, a), (_, b)| a.priority == b.priority) {
             let mut well = Vec::with_capacity(group.len());
             for &(place, backend) in group {
-                match (backend.health.room(&backend.limits, weigh(backend, load), now), backend.health.standing(now)) {
-                    (Err(full), _) => least = Some(sooner(least, full)),
-                    (Ok(()), Standing::Well) => well.push((place, backend)),
-                    (Ok(()), Standing::Cooling(until)) => {
-                        if cooling.is_none_or(|(first, ..)| until < first) {
-                            cooling = Some((until, place, backend));
+                match backend.health.standing(now) {
+                    Standing::Well => well.push((place, backend)),
+                    Standing::Cooling(until) => {
+                        if cooling.as_ref().is_none_or(|first| until < first.until) {
+                            cooling = Some(Cooling { until, place, backend });
                         }
                     }
                 }
@@ -119,13 +106,13 @@ impl Route {
             // One whose health is being tried by another call at this moment is passed over.
             while let Some(at) = self.pick(&well, now) {
                 let (place, backend) = well.swap_remove(at);
-                if let Some(choice) = begin(place, backend, load, now, false) {
+                if let Some(choice) = begin(place, backend, now, false) {
                     return Ok(choice);
                 }
-                cooling = cooling.or(Some((now, place, backend)));
+                cooling = cooling.or(Some(Cooling { until: now, place, backend }));
             }
         }
-        Err(Otherwise { full: least, cooling })
+        Err(cooling)
     }
 
     /// Whose turn it is, of backends of one priority.
@@ -142,37 +129,17 @@ impl Route {
     }
 }
 
-/// What there is where no backend is well and has room.
-struct Otherwise<'a> {
-    /// One is at its provider's limits: the least wait.
-    full: Option<Full>,
-    /// One is left alone: the first whose time is over, and its place.
-    cooling: Option<(Duration, usize, &'a Arc<Backend>)>,
-}
-
-/// What a call takes of a backend's limits. Nothing is weighed where nothing is limited: that is most calls.
-fn weigh(backend: &Backend, load: &impl Fn(&Backend) -> Load) -> Load {
-    if backend.limits.is_none() { Load::default() } else { load(backend) }
+/// A backend that is left alone, until then.
+struct Cooling<'a> {
+    until: Duration,
+    place: usize,
+    backend: &'a Arc<Backend>,
 }
 
 /// Begins an attempt; `even_so`: though it is left alone.
-fn begin(
-    place: usize,
-    backend: &Arc<Backend>,
-    load: &impl Fn(&Backend) -> Load,
-    now: Duration,
-    even_so: bool,
-) -> Option<Choice> {
-    let (attempt, room) = backend.health.begin(&backend.limits, weigh(backend, load), now, even_so)?;
-    Some(Choice { place, backend: backend.clone(), attempt, room })
-}
-
-/// The sooner of two waits; one of which nothing is known is the later one.
-fn sooner(so_far: Option<Full>, full: Full) -> Full {
-    match (so_far.and_then(|full| full.wait), full.wait) {
-        (Some(a), Some(b)) => Full { wait: Some(a.min(b)) },
-        (one, other) => Full { wait: one.or(other) },
-    }
+fn begin(place: usize, backend: &Arc<Backend>, now: Duration, even_so: bool) -> Option<Choice> {
+    let attempt = backend.health.begin(now, even_so)?;
+    Some(Choice { place, backend: backend.clone(), attempt })
 }
 
 /// Whose part of the circle a point falls in.
@@ -192,7 +159,10 @@ pub(super) mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use std::collections::BTreeMap;
 
-    use vectoll_config::v1::{BuiltinTokenizer, Cooldown, Limits, TokenBound};
+    use vectoll_config::{
+        Uid,
+        v1::{BuiltinTokenizer, Cooldown, Limits, TokenBound},
+    };
 
     use super::*;
     use crate::{
@@ -202,7 +172,7 @@ pub(super) mod tests {
         provider::Provider,
     };
 
-    fn limited(name: &str, priority: u32, weight: u32, limits: Limits) -> Arc<Backend> {
+    pub(in crate::policy) fn backend(name: &str, priority: u32, weight: u32) -> Arc<Backend> {
         let label: Arc<str> = name.into();
         let metrics = BackendMetrics::unseen().unwrap();
         Arc::new(Backend {
@@ -215,12 +185,9 @@ pub(super) mod tests {
             price: Some("0.02".parse().unwrap()),
             tokens: TokenBound::Builtin(BuiltinTokenizer {}),
             timeout: Duration::from_secs(1),
-            limits,
+            limits: Limits::default(),
+            account: Uid::new(name),
         })
-    }
-
-    pub(in crate::policy) fn backend(name: &str, priority: u32, weight: u32) -> Arc<Backend> {
-        limited(name, priority, weight, Limits::default())
     }
 
     fn choose(route: &Route, tried: &[usize], now: u64) -> Result<Choice, NoChoice> {
@@ -228,7 +195,7 @@ pub(super) mod tests {
         for place in tried {
             set.add(*place);
         }
-        route.choose(set, |_| Load { requests: 1, tokens: 10 }, Duration::from_secs(now))
+        route.choose(set, Duration::from_secs(now))
     }
 
     fn name(choice: Result<Choice, NoChoice>) -> Result<String, NoChoice> {
@@ -261,7 +228,7 @@ pub(super) mod tests {
         }
         assert_eq!(name(choose(&route, &[a], 0)).unwrap(), "b");
         assert_eq!(name(choose(&route, &[a, b], 0)).unwrap(), "spare");
-        assert_eq!(name(choose(&route, &[a, b, spare], 0)), Err(NoChoice::AllTried));
+        assert_eq!(name(choose(&route, &[a, b, spare], 0)), Err(NoChoice::AllOut));
         fail(choose(&route, &[b], 0).unwrap(), 0);
         for _ in 0..10 {
             assert_eq!(name(choose(&route, &[], 1)).unwrap(), "b", "a is left alone");
@@ -284,39 +251,13 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn calls_go_elsewhere_before_a_provider_refuses_them() {
-        let limits = Limits { requests_per_minute: Some(2), ..Limits::default() };
-        let route = Route::new(
-            vec![
-                limited("small", 0, 1, limits),
-                limited("other", 1, 1, Limits { tokens_per_minute: Some(15), ..limits }),
-            ],
-            Manner::default(),
-        );
-        let mut taken = Vec::new();
-        for _ in 0..3 {
-            let Choice { backend, room, .. } = choose(&route, &[], 0).unwrap();
-            taken.push((backend.label.to_string(), room.unwrap()));
-        }
-        let names: Vec<&str> = taken.iter().map(|(name, _)| &**name).collect();
-        assert_eq!(names, ["small", "small", "other"]);
-        for (_, room) in taken {
-            room.used(10);
-        }
-        let full = Full { wait: Some(Duration::from_mins(1)) };
-        assert_eq!(name(choose(&route, &[], 1)), Err(NoChoice::Full(full)));
-        assert_eq!(name(choose(&route, &[], 61)).unwrap(), "small");
-        assert_eq!(name(choose(&route, &[], 61)).unwrap(), "small", "the one before was not sent");
-    }
-
-    #[test]
     fn the_fastest_takes_the_calls_and_the_others_are_looked_at_again() {
         let backends = vec![backend("slow", 0, 1), backend("fast", 0, 1)];
         let route = Route::new(backends, Manner { balance: Balance::LeastLatency, ..Manner::default() });
         let mut now = Duration::ZERO;
         let mut calls: BTreeMap<String, u32> = BTreeMap::new();
         for _ in 0..1_000 {
-            let choice = route.choose(Tried::default(), |_| Load { requests: 1, tokens: 1 }, now).unwrap();
+            let choice = route.choose(Tried::default(), now).unwrap();
             let name = choice.backend.label.to_string();
             now += Duration::from_millis(if name == "slow" { 400 } else { 40 });
             choice.attempt.served("served", now);

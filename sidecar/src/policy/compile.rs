@@ -1,13 +1,13 @@
 //! From the contract to a [`Policy`].
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
 };
 
-use vectoll_config::{KeyHash, ModelPattern, ObjectName, POD_KEY, Price, v1};
+use vectoll_config::{KeyHash, ModelPattern, ObjectName, POD_KEY, Price, Uid, store::backend_account, v1};
 
 use super::{
     Backend, Credential, Key, Manner, OwnKey, PodKey, Policy, Route, RouteIndex, Team,
@@ -64,7 +64,9 @@ pub fn compile(
     own: Option<&OwnKey>,
 ) -> Result<Policy, CompileError> {
     let store = config.store.as_ref().map(|store| compile_store(store, files)).transpose()?.map(Arc::new);
+    let scope = config.store.as_ref().and_then(|store| store.scope.as_deref());
     let mut indexes: HashMap<String, Vec<(ModelPattern, Arc<Route>)>> = HashMap::new();
+    let mut limited = HashSet::new();
     for (i, route) in config.routes.into_iter().enumerate() {
         let mut backends = Vec::with_capacity(route.backends.len());
         // What the vectors of the route depend on.
@@ -72,8 +74,10 @@ pub fn compile(
         for (j, backend) in route.backends.into_iter().enumerate() {
             (&backend.provider, &backend.model).hash(&mut space);
             let at = format!("routes[{i}].backends[{j}].provider");
-            backends.push(Arc::new(compile_backend(&route.name, backend, files, lasting, &at)?));
+            backends.push(Arc::new(compile_backend(&route.name, backend, (files, scope), lasting, &at)?));
         }
+        let with_limits = backends.iter().filter(|backend| !backend.limits.is_none());
+        limited.extend(with_limits.map(|backend| backend.account.clone()));
         let name: Arc<str> = route.name.to_string().into();
         let cache = route.cache.map(|settings| {
             let cache = lasting.caches.of(&name, space.finish(), settings);
@@ -131,6 +135,7 @@ pub fn compile(
         }
         policy.all_keys.push(key);
     }
+    policy.limited = limited;
     policy.teams = teams.into_values().map(|team| (team.uid.clone(), team)).collect();
     // Found once for a config, not once for a call.
     policy.pod = own.map(|own| PodKey { name: own.name.to_string().into(), keyless: own.keyless, key: own_key });
@@ -151,6 +156,7 @@ fn of_cache(route: &str, lasting: &Lasting) -> Backend {
         tokens: v1::TokenBound::Factor(v1::Factor { max_per_byte: 0, max_per_input: 0 }),
         timeout: Duration::ZERO,
         limits: v1::Limits::default(),
+        account: Uid::new(""),
     }
 }
 
@@ -242,7 +248,7 @@ fn compile_key(key: v1::Key, team: Arc<Team>) -> Key {
 fn compile_backend(
     route: &ObjectName,
     backend: v1::Backend,
-    files: &Files,
+    (files, scope): (&Files, Option<&str>),
     lasting: &Lasting,
     at: &str,
 ) -> Result<Backend, CompileError> {
@@ -279,6 +285,7 @@ fn compile_backend(
         }
     };
     let health = lasting.health.of(&label, cure.finish());
+    let account = backend_account(scope, &label);
     Ok(Backend {
         label,
         model: model.map(Into::into),
@@ -289,6 +296,7 @@ fn compile_backend(
         tokens,
         timeout: Duration::from_secs(u64::from(timeout_seconds)),
         limits,
+        account,
         health,
     })
 }

@@ -20,10 +20,10 @@ use super::{
     send::{Sending, send},
 };
 use crate::{
-    accounting::{Accounting, Permit, readmit},
+    accounting::{Accounting, Full, Load, Permit, Room, readmit},
     background::Background,
     call::Call,
-    health::{Fault, Full, Load},
+    health::Fault,
     metrics::Metrics,
     policy::{Backend, Choice, NoChoice, Route, Tried},
     provider::Provider,
@@ -59,14 +59,14 @@ pub(super) async fn carry_out(
     work.route.retry_budget.called();
     let mut so_far = SoFar::Admitted(permit);
     let failure = loop {
-        let choice = match work.choose() {
+        let choice = match work.choose().await {
             Ok(choice) => choice,
-            Err(NoChoice::AllTried) if work.route.manner.retry.same_backend && so_far.has_failed() => {
+            Err(Nowhere::Not(NoChoice::AllOut)) if work.route.manner.retry.same_backend && so_far.has_failed() => {
                 work.tried = Tried::default();
                 if pause(work.journey.retries, &so_far, work.end).await {
                     continue;
                 }
-                break so_far.or_else(NoChoice::AllTried);
+                break so_far.or_else(Nowhere::Not(NoChoice::AllOut));
             }
             Err(reason) => break so_far.or_else(reason),
         };
@@ -74,7 +74,7 @@ pub(super) async fn carry_out(
             Ok(permit) => permit,
             Err(failure) => break failure,
         };
-        work.goes_to(&choice.backend);
+        work.goes_to(&choice.0.backend);
         let first = work.begin(choice, permit);
         let done = match work.route.manner.hedge {
             None => first.await,
@@ -127,11 +127,30 @@ impl Work {
         self.left.load(Ordering::Relaxed) || self.end.is_some_and(|end| Instant::now() >= end)
     }
 
-    fn choose(&mut self) -> Result<Choice, NoChoice> {
-        let now = self.accounting.now().elapsed;
-        let choice = self.route.choose(self.tried, |backend| weigh(&self.call, backend), now)?;
-        self.tried.add(choice.place);
-        Ok(choice)
+    /// The backend for the next attempt, with its part of the provider's limits.
+    async fn choose(&mut self) -> Result<(Choice, Option<Room>), Nowhere> {
+        let mut at_limits = Tried::default();
+        let mut full: Option<Full> = None;
+        loop {
+            let choice = match self.route.choose(self.tried.or(at_limits), self.accounting.now().elapsed) {
+                Ok(choice) => choice,
+                Err(reason) => return Err(full.map_or(Nowhere::Not(reason), Nowhere::Full)),
+            };
+            match self.room(&choice).await {
+                Ok(room) => {
+                    self.tried.add(choice.place);
+                    return Ok((choice, room));
+                }
+                Err(also) => {
+                    at_limits.add(choice.place);
+                    full = Some(also.or_sooner(full));
+                }
+            }
+        }
+    }
+
+    async fn room(&self, choice: &Choice) -> Result<Option<Room>, Full> {
+        Room::take(&self.accounting, &choice.backend, || weigh(&self.call, &choice.backend)).await
     }
 
     /// Notes the next attempt.
@@ -154,10 +173,10 @@ impl Work {
     /// An attempt, which does not depend on this any more.
     pub(super) fn begin(
         &self,
-        choice: Choice,
+        (choice, room): (Choice, Option<Room>),
         permit: Permit,
     ) -> impl Future<Output = Result<Sent, Failure>> + Send + use<> {
-        let Choice { place: _, backend, attempt, room } = choice;
+        let Choice { place: _, backend, attempt } = choice;
         let upstream = self.metrics.upstream(&backend.label);
         let deadline = Instant::now() + backend.timeout;
         let deadline = self.end.map_or(deadline, |end| end.min(deadline));
@@ -177,18 +196,18 @@ impl Work {
 
     /// A backend and a reservation for another attempt beside one that is under way; none where there is no room for it, or nobody
     /// to wait for it.
-    pub(super) async fn spare(&mut self) -> Option<(Choice, Permit)> {
+    pub(super) async fn spare(&mut self) -> Option<((Choice, Option<Room>), Permit)> {
         if self.is_over() || !self.route.is_open(self.tried) {
             return None;
         }
-        let now = self.accounting.now().elapsed;
-        let choice = self.route.spare(self.tried, |backend| weigh(&self.call, backend), now)?;
+        let choice = self.route.spare(self.tried, self.accounting.now().elapsed)?;
+        let room = self.room(&choice).await.ok()?;
         if !self.route.retry_budget.take() {
             return None;
         }
         let permit = self.readmit().await?;
         self.tried.add(choice.place);
-        Some((choice, permit))
+        Some(((choice, room), permit))
     }
 
     /// The backend of the last attempt.
@@ -248,7 +267,7 @@ impl SoFar {
     }
 
     /// There is no backend for another attempt.
-    fn or_else(self, reason: NoChoice) -> Failure {
+    fn or_else(self, reason: Nowhere) -> Failure {
         match self {
             // Dropping the permit gives the reservation back.
             Self::Admitted(_) => Failure::of_sidecar(nowhere(reason)),
@@ -284,14 +303,23 @@ async fn pause(retries: u32, so_far: &SoFar, end: Option<Instant>) -> bool {
     true
 }
 
+/// Why no backend takes the call.
+#[derive(Clone, Copy)]
+enum Nowhere {
+    /// There is none for it.
+    Not(NoChoice),
+    /// All that it could go to are at their providers' limits.
+    Full(Full),
+}
+
 /// No backend takes the call.
-fn nowhere(reason: NoChoice) -> Refusal {
+fn nowhere(reason: Nowhere) -> Refusal {
     match reason {
-        NoChoice::Full(Full { wait }) => {
+        Nowhere::Full(Full { wait }) => {
             let message = "All backends of this model are at their providers' limits".to_owned();
             Refusal::rate_limited("backend", "backend_limits", message, wait)
         }
-        NoChoice::NoBackend | NoChoice::AllTried => {
+        Nowhere::Not(NoChoice::NoBackend | NoChoice::AllOut) => {
             let message = "The route of this model is not ready: the conditions of the ModelRoute say why".to_owned();
             Refusal::unavailable("no_backend", message)
         }

@@ -7,11 +7,10 @@ use vectoll_config::v1::Encoding;
 
 use super::texts::texts_of;
 use crate::{
-    accounting::Permit,
+    accounting::{Permit, Room},
     answer::{Answer, join, made},
     background::Background,
     call::Call,
-    health::Room,
     ledger::Certainty,
     policy::Backend,
     provider::builtin::{DIMENSIONS, Model},

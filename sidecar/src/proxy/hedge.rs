@@ -35,7 +35,7 @@ pub(super) async fn hedged(
         spare = spare => spare,
     };
     let Some((choice, permit)) = spare else { return first.await };
-    let (before, beside) = (work.backend(), choice.backend.clone());
+    let (before, beside) = (work.backend(), choice.0.backend.clone());
     let second = Box::pin(work.begin(choice, permit));
     let (done, has_won) = race(first, second, work.tasks()).await;
     work.hedged(before, beside, has_won);

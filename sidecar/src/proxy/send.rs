@@ -22,7 +22,7 @@ use super::{
     texts::texts_of,
 };
 use crate::{
-    accounting::{InFlight, Permit},
+    accounting::{InFlight, Permit, Room},
     answer::{
         Answer, Broken, Flow, HELD, Observation, Relay, Room as Large, Transcoder, Verdict, Wanted, format_of,
         has_dimensions, join,
@@ -30,7 +30,6 @@ use crate::{
     background::Background,
     call::Call,
     clock::Clock,
-    health::Room,
     policy::Backend,
     provider::{
         Provider, Remote,

@@ -31,7 +31,7 @@ pub(super) enum Verdict {
 pub(super) fn judge(driver: &Driver, team: &Uid, refused: Duration) -> Verdict {
     let Driver { leased, journal, policy, metrics, .. } = driver;
     let policy = policy.load();
-    if policy.generation == 0 || policy.teams.contains_key(team) {
+    if policy.generation == 0 || policy.teams.contains_key(team) || policy.limited.contains(team) {
         return Verdict::Kept;
     }
     let untold = journal.untold(team).is_some();

@@ -95,6 +95,7 @@ pub(crate) fn account_name(account: &Account) -> AccountName {
         Account::TeamUser(_, user) => format!("tu:{user}").into(),
         Account::KeyModel(key, model) => format!("km:{key}:{model}").into(),
         Account::TeamModel(_, model) => format!("tm:{model}").into(),
+        Account::Backend(_) => "b".into(),
     }
 }
 

@@ -91,6 +91,11 @@ impl Session {
         }
     }
 
+    /// Whether it counts what a backend is asked for, and no calls.
+    pub(super) fn is_of_a_backend(&self) -> bool {
+        self.index.keys().any(Account::is_backend)
+    }
+
     pub(super) fn holding_of(&mut self, account: &Account) -> usize {
         if let Some(at) = self.index.get(account) {
             return *at;
@@ -152,7 +157,8 @@ impl Session {
         self.open.calls += 1;
         self.open.tokens = self.open.tokens.saturating_add(ask.tokens);
         self.open.money = self.open.money.plus(ask.money);
-        Held { team: ask.team.clone(), taken, tokens: ask.tokens, money: ask.money, charges }
+        let Ask { requests, tokens, money, .. } = *ask;
+        Held { team: ask.team.clone(), taken, requests, tokens, money, charges }
     }
 
     /// Forgets accounts of which nothing matters any more.

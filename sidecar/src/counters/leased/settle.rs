@@ -102,7 +102,7 @@ impl Session {
     pub(crate) fn give_back(&mut self, held: Held, _now: Now) {
         self.close(&held);
         for taken in held.taken {
-            self.return_parts(taken.holding, Rate::Requests, taken.slot, &taken.requests, 1);
+            self.return_parts(taken.holding, Rate::Requests, taken.slot, &taken.requests, held.requests);
             self.return_parts(taken.holding, Rate::Tokens, taken.slot, &taken.tokens, held.tokens);
             let Some(holding) = self.holdings.get_mut(taken.holding) else { continue };
             let purse =

@@ -23,6 +23,7 @@ use crate::{
 pub(super) struct Waiter {
     pub(super) team: Uid,
     pub(super) scopes: Vec<(Account, Limits, Option<Budget>)>,
+    pub(super) requests: u64,
     pub(super) tokens: u64,
     pub(super) money: PicoUsd,
     pub(super) on_failure: OnStoreFailure,
@@ -63,6 +64,7 @@ impl Waiter {
         Self {
             team: ask.team.clone(),
             scopes: ask.scopes.iter().map(copy).collect(),
+            requests: ask.requests,
             tokens: ask.tokens,
             money: ask.money,
             on_failure: ask.on_store_failure,
@@ -74,7 +76,9 @@ impl Waiter {
 
     /// Its wish again, as when it came.
     pub(super) fn ask<'a>(&'a self, scopes: &'a [Scope<'a>]) -> Ask<'a> {
-        Ask { team: &self.team, scopes, tokens: self.tokens, money: self.money, on_store_failure: self.on_failure }
+        let Self { team, requests, tokens, money, on_failure, .. } = self;
+        let (requests, tokens, money, on_store_failure) = (*requests, *tokens, *money, *on_failure);
+        Ask { team, scopes, requests, tokens, money, on_store_failure }
     }
 
     /// Its scopes again, as when it came.

@@ -192,7 +192,8 @@ mod tests {
         let limits = Limits { parallel_requests: Some(4), ..Limits::default() };
         let scopes = [Scope { account: Account::Team(team.clone()), limits, budget: None }];
         let (tokens, money) = (1, PicoUsd::ZERO);
-        let ask = Ask { team: &team, scopes: &scopes, tokens, money, on_store_failure: OnStoreFailure::Closed };
+        let ask =
+            Ask { team: &team, scopes: &scopes, requests: 1, tokens, money, on_store_failure: OnStoreFailure::Closed };
         let at = |ms: u64| Now {
             elapsed: Duration::from_millis(ms),
             wall: Timestamp::from_millisecond(1_790_000_000_000 + i64::try_from(ms).unwrap()).unwrap(),

@@ -112,7 +112,7 @@ impl Count {
             };
             Some(denial(exhausted, limit, window.sum(), retry))
         };
-        let requests = rate(scope.limits.requests_per_minute, &self.requests, 1, Exhausted::Requests);
+        let requests = rate(scope.limits.requests_per_minute, &self.requests, ask.requests, Exhausted::Requests);
         let tokens = rate(scope.limits.tokens_per_minute, &self.tokens, ask.tokens, Exhausted::Tokens);
         let parallel = scope
             .limits

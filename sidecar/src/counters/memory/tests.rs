@@ -32,7 +32,8 @@ fn scope<'a>(name: &str, tokens: Option<u64>, budget: Option<&'a Budget>) -> Sco
 
 fn reserve(memory: &Memory, scopes: &[Scope<'_>], amount: u64, now: Now) -> Result<Held, Denial> {
     let (team, on_store_failure) = (Uid::new("team"), OnStoreFailure::Local);
-    memory.reserve(&Ask { team: &team, scopes, tokens: amount, money: PicoUsd::new(amount), on_store_failure }, now)
+    let (requests, money) = (1, PicoUsd::new(amount));
+    memory.reserve(&Ask { team: &team, scopes, requests, tokens: amount, money, on_store_failure }, now)
 }
 
 #[test]

@@ -105,7 +105,7 @@ impl Stage {
         let scopes = [Scope { account: account(team), limits: Limits::default(), budget: Some(&budget) }];
         let uid = Uid::new(team);
         let (money, on_store_failure) = (worth(tokens).money, OnStoreFailure::Local);
-        let ask = Ask { team: &uid, scopes: &scopes, tokens, money, on_store_failure };
+        let ask = Ask { team: &uid, scopes: &scopes, requests: 1, tokens, money, on_store_failure };
         let Reserved::Now(Ok(held)) = self.counters().reserve(&ask, now()) else { panic!("refused") };
         let charges = held.charges().to_vec();
         let opened = self.keeper.journal().intend(Intent { charges, ..intent(team, tokens) }).unwrap();

@@ -54,7 +54,7 @@ impl World {
             budget: config.budgets[at].as_ref(),
         });
         let money = PicoUsd::new(tokens * PRICE);
-        let ask = Ask { team: &team, scopes: &scopes, tokens, money, on_store_failure };
+        let ask = Ask { team: &team, scopes: &scopes, requests: 1, tokens, money, on_store_failure };
         match session.reserve(&ask, now) {
             Reserved::Now(outcome) => self.admitted(at, outcome, wish),
             Reserved::Later(outcome) => sidecar.waiting.push(Waiting { outcome, wish, config: version }),
