@@ -2,8 +2,6 @@
 
 #![allow(clippy::print_stdout, reason = "a test")]
 
-use std::time::Duration;
-
 use anyhow::ensure;
 use serde_json::{Value, json};
 use vectoll_config::{
@@ -117,9 +115,13 @@ async fn all_sidecars_together_stay_within_what_a_provider_allows() -> anyhow::R
         // Three requests each.
         ("parts", 3, json!([NINE_TOKENS, NINE_TOKENS, "a", "b", "c"]), 9),
     ] {
+        // Twice: what the first ones used is gone for the others.
+        burst(&fleet, route, each, input.clone()).await?;
         burst(&fleet, route, each, input).await?;
         let now = first.account().requests - asked;
         asked += now;
+        // Those at the same time are counted, and not those before.
+        let allowed = if route == "slots" { 2 * allowed } else { allowed };
         println!("figure: {route}: {now} of {allowed} requests that the provider allows");
         assert!(now <= allowed, "{route}: {now} requests");
         // What one sidecar holds and does not need is no other one's for a moment.
@@ -133,11 +135,7 @@ async fn all_sidecars_together_stay_within_what_a_provider_allows() -> anyhow::R
     for route in ["requests", "tokens", "forbidden"] {
         burst(&fleet, route, 3, json!(NINE_TOKENS)).await?;
     }
-    for sidecar in &fleet.sidecars {
-        let open = sidecar.metrics().await?.value("vectoll_reservations", &[]);
-        assert_eq!(open, Some(0.0), "what a backend was asked for is no reservation of a call");
-    }
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(fleet.sum("vectoll_reservations").await?.abs() < 0.5);
     assert_eq!((first.account().violations, second.account().violations), (Vec::new(), Vec::new()));
     Ok(())
 }

@@ -164,6 +164,18 @@ mod tests {
         drop(provider.take(1, 40).await.unwrap());
     }
 
+    #[tokio::test]
+    async fn with_a_store_it_is_no_call_either() {
+        let Provider(counters, clock) = Provider::new();
+        counters.use_store(true);
+        let load = Load { requests: 1, tokens: 7 };
+        let room = take(&counters, clock, &Uid::new("backend::ns/route/one"), Limits::default(), load).await.unwrap();
+        assert!(room.is_some(), "what is not limited needs no store");
+        assert_eq!(counters.open().calls, 0);
+        room.unwrap().used(7);
+        assert_eq!(counters.open().calls, 0);
+    }
+
     #[test]
     fn of_two_waits_the_sooner_one_is_told() {
         let full = |wait: Option<u64>| Full { wait: wait.map(Duration::from_secs) };
