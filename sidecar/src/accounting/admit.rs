@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use vectoll_config::{PicoUsd, v1::Limits};
 
 use super::{
-    Accounting, Permit, Reservation,
+    Accounting, Permit,
+    reservation::Reservation,
     scopes::{name, scopes},
 };
 use crate::{

@@ -1,0 +1,243 @@
+//! A call that its provider may charge for: from the journal's intent to the one way out, where it is booked.
+
+use std::{
+    borrow::Cow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use vectoll_config::PicoUsd;
+
+use super::{Permit, Room, reservation::Reservation};
+use crate::{
+    call::Call,
+    counters::{Held, Standing, Used},
+    journal::{Intent, Named, Opened},
+    ledger::Certainty,
+    policy::{Backend, Route},
+    refusal::Refusal,
+    tokens,
+};
+
+impl Permit {
+    /// From here on the provider may charge for the call: the journal has what it may cost. Refused where the journal does
+    /// not take it; everything is given back then. `room` is its part of the provider's limits.
+    pub fn sent(self, backend: Arc<Backend>, room: Option<Room>) -> Result<InFlight, Refusal> {
+        let Self { call, route, reservation } = self;
+        let intent = intent(&call, &backend, &reservation);
+        let opened = reservation.accounting.journal.intend(intent).map_err(|error| Refusal::journal(&error))?;
+        Ok(InFlight { call, route, backend, reservation, room, opened: Some(opened), refined: AtomicBool::new(false) })
+    }
+}
+
+/// What the journal is told before a call is sent.
+fn intent(call: &Call, backend: &Backend, reservation: &Reservation) -> Intent {
+    let key = call.caller.key();
+    let held = reservation.held.as_ref();
+    let reserved = held.map_or(Used { tokens: 0, money: PicoUsd::ZERO }, Held::reserved);
+    // No money was reserved where one of several backends has no price: this one may have one all the same.
+    let cost = backend.price.map_or(PicoUsd::ZERO, |price| price.of(reserved.tokens));
+    Intent {
+        team: Named { uid: key.team.uid.clone(), name: key.team.name.clone() },
+        key: Named { uid: key.uid.clone(), name: key.name.clone() },
+        user: call.user.clone(),
+        model: call.model.clone(),
+        provider: Cow::Borrowed(backend.provider.name()),
+        backend: backend.label.clone(),
+        tags: call.tags.clone(),
+        admitted_at: reservation.admitted,
+        tokens: reserved.tokens,
+        money: reserved.money.max(cost),
+        priced: backend.price.is_some(),
+        charges: held.map(Held::charges).unwrap_or_default().to_vec(),
+    }
+}
+
+/// A call that a provider may charge for. Dropping it books the reservation as unsettled.
+#[derive(Debug)]
+pub struct InFlight {
+    call: Arc<Call>,
+    route: Arc<Route>,
+    backend: Arc<Backend>,
+    reservation: Reservation,
+    /// Its part of the provider's limits.
+    room: Option<Room>,
+    /// None once the journal has the call's end.
+    opened: Option<Opened>,
+    /// Whether the journal was told what it can cost at most.
+    refined: AtomicBool,
+}
+
+/// What a settled call cost and what is left, for the answer's headers.
+#[derive(Clone, Copy, Debug)]
+pub struct Settled {
+    /// The cost; none where the price is unknown.
+    pub cost: Option<PicoUsd>,
+    /// All that the key has spent with this sidecar.
+    pub key_spend: PicoUsd,
+    /// What is left of the limits.
+    pub standing: Standing,
+}
+
+impl InFlight {
+    /// The call.
+    pub fn call(&self) -> &Arc<Call> {
+        &self.call
+    }
+
+    /// The route it goes by.
+    pub fn route(&self) -> &Arc<Route> {
+        &self.route
+    }
+
+    /// Where it went.
+    pub fn backend(&self) -> &Arc<Backend> {
+        &self.backend
+    }
+
+    /// What is left of the limits while the call runs.
+    pub fn standing(&self) -> Standing {
+        let Reservation { accounting, limits, held, admitted: _, call: _ } = &self.reservation;
+        held.as_ref().map(|held| accounting.counters.standing(held, limits, accounting.now())).unwrap_or_default()
+    }
+
+    /// The provider has answered: the reservation becomes what was used.
+    pub fn settle(mut self, tokens: u64, certainty: Certainty) -> Settled {
+        self.book(tokens, certainty)
+    }
+
+    /// Parts of the call are lost of which nobody knows whether they were charged: `at_most` so many tokens, beside those that
+    /// are `known`. The call is unsettled as a whole.
+    pub fn lost(mut self, known: u64, at_most: u64) {
+        let all = known.saturating_add(at_most);
+        let held = self.opened.as_ref().map_or(all, |opened| opened.intent().tokens);
+        let tokens = all.min(held).max(known);
+        let money = self.backend.price.map_or(PicoUsd::ZERO, |price| price.of(tokens));
+        self.end(Used { tokens, money }, Certainty::Unsettled);
+    }
+
+    /// The provider has refused for certain: tokens and money go back. The request was made and stays counted.
+    pub fn refused(mut self) {
+        self.end(Used { tokens: 0, money: PicoUsd::ZERO }, Certainty::Refused);
+    }
+
+    /// The call never left: no connection came about. Everything goes back.
+    pub fn never_sent(mut self) {
+        // Dropping the reservation gives it back; dropping `self` must not book it as unsettled first.
+        if let Some(opened) = self.opened.take() {
+            self.reservation.accounting.journal.void(opened);
+            self.reservation.give_back();
+            self.room = None;
+        }
+    }
+
+    /// Tells the journal what the call can cost at most, where that is less than it holds and soon known: what it is booked at if the
+    /// process ends before the call.
+    pub fn refine(&self) {
+        let Some(opened) = &self.opened else { return };
+        // Once: parts of a call come here each.
+        if self.refined.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let Used { tokens, money } = self.at_most(opened.intent());
+        if tokens < opened.intent().tokens {
+            self.reservation.accounting.journal.refine(opened, tokens, money);
+        }
+    }
+
+    /// It did not leave: its part of the provider's limits is free.
+    pub fn leave_room(&mut self) {
+        self.room = None;
+    }
+
+    /// The provider was asked, and charges nothing for it.
+    pub fn asked_for_nothing(&mut self) {
+        if let Some(room) = self.room.take() {
+            room.used(0);
+        }
+    }
+
+    /// This backend charges nothing for it, for certain: the call may go to another one on the same reservation.
+    pub fn withdraw(mut self) -> Option<Permit> {
+        let opened = self.opened.take()?;
+        let accounting = self.reservation.accounting.clone();
+        accounting.journal.void(opened);
+        self.room = None;
+        // What is left to drop of `self` has nothing to book.
+        let nothing = Reservation {
+            accounting,
+            call: self.call.clone(),
+            limits: Vec::new(),
+            admitted: self.reservation.admitted,
+            held: None,
+        };
+        let reservation = std::mem::replace(&mut self.reservation, nothing);
+        Some(Permit { call: self.call.clone(), route: self.route.clone(), reservation })
+    }
+
+    fn book(&mut self, tokens: u64, certainty: Certainty) -> Settled {
+        let cost = self.backend.price.map(|price| price.of(tokens));
+        let used = match (certainty, &self.opened) {
+            (Certainty::Unsettled, Some(opened)) => self.at_most(opened.intent()),
+            (Certainty::Known | Certainty::Estimated | Certainty::Refused, _) | (Certainty::Unsettled, None) => {
+                Used { tokens, money: cost.unwrap_or(PicoUsd::ZERO) }
+            }
+        };
+        let standing = self.end(used, certainty);
+        let key = self.call.caller.key();
+        let key_spend = self.reservation.accounting.ledger.key_spend(&key.team.name, &key.name);
+        Settled { cost, key_spend, standing }
+    }
+
+    /// What a call of which nobody knows may have cost: what the journal holds for it, or less, where its tokens can be counted
+    /// in little time. That is exact: a provider that charges for it counts with the same tokenizer.
+    fn at_most(&self, intent: &Intent) -> Used {
+        let held = Used { tokens: intent.tokens, money: intent.money };
+        let counted = tokens::count_little(&self.call, &self.backend.tokens);
+        match (counted.filter(|tokens| *tokens < held.tokens), self.backend.price) {
+            (None, _) => held,
+            (Some(tokens), Some(price)) => Used { tokens, money: price.of(tokens) },
+            (Some(tokens), None) => Used { tokens, ..held },
+        }
+    }
+
+    /// The one way out: counters, ledger, journal and access log learn what the call cost, in one step for the first three.
+    fn end(&mut self, used: Used, certainty: Certainty) -> Standing {
+        let Self { call, route: _, backend, reservation, room, opened, refined: _ } = self;
+        let (Some(held), Some(opened)) = (reservation.held.take(), opened.take()) else { return Standing::default() };
+        if let Some(room) = room.take() {
+            room.used(used.tokens);
+        }
+        let reserved = held.reserved();
+        let cost = match certainty {
+            Certainty::Refused => Some(PicoUsd::ZERO),
+            Certainty::Known | Certainty::Estimated | Certainty::Unsettled => backend.price.map(|_| used.money),
+        };
+        let standing = reservation.left(&held, 0, reserved.tokens.saturating_sub(used.tokens));
+        reservation.tell(cost, used.tokens, standing);
+        let accounting = &reservation.accounting;
+        let now = accounting.now();
+        let overrun = used.tokens.saturating_sub(reserved.tokens);
+        accounting.journal.settle(opened, used, certainty, overrun, |settled| {
+            accounting.counters.settle(held, used, settled.number, now);
+            let intent = &settled.intent;
+            accounting.ledger.book(intent.booking(), used, intent.priced, overrun, certainty);
+        });
+        call.entry.booked(used.tokens, cost, certainty);
+        standing
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        if let Some(reserved) = self.reservation.held.as_ref().map(Held::reserved) {
+            tracing::warn!(
+                call_id = %self.call.id, backend = &*self.backend.label, tokens = reserved.tokens,
+                "nobody knows whether the provider charges for this call: booked at its reservation, as unsettled"
+            );
+            self.book(0, Certainty::Unsettled);
+        }
+    }
+}

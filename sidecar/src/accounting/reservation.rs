@@ -1,0 +1,57 @@
+//! What is reserved for a call, until it is settled or given back.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use vectoll_config::{PicoUsd, v1::Limits};
+
+use super::Accounting;
+use crate::{
+    call::Call,
+    counters::{Held, Standing},
+};
+
+/// The reservation and the accounts that it is to be returned to.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    pub(super) accounting: Arc<Accounting>,
+    /// The call it was made for, which is told what becomes of it.
+    pub(super) call: Arc<Call>,
+    pub(super) limits: Vec<Limits>,
+    pub(super) admitted: Timestamp,
+    /// None once it was settled or given back.
+    pub(super) held: Option<Held>,
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+impl Reservation {
+    pub(super) fn give_back(&mut self) {
+        if let Some(held) = self.held.take() {
+            self.tell(None, 0, self.left(&held, 1, held.reserved().tokens));
+            self.accounting.counters.give_back(held, self.accounting.now());
+        }
+    }
+
+    /// What is left of the limits when so much of the reservation is given back.
+    pub(super) fn left(&self, held: &Held, requests: u64, tokens: u64) -> Standing {
+        let mut standing = self.accounting.counters.standing(held, &self.limits, self.accounting.now());
+        for (quota, back) in [(&mut standing.requests, requests), (&mut standing.tokens, tokens)] {
+            if let Some(quota) = quota {
+                quota.remaining = quota.remaining.saturating_add(back).min(quota.limit);
+                if quota.remaining == quota.limit {
+                    quota.reset = std::time::Duration::ZERO;
+                }
+            }
+        }
+        standing
+    }
+
+    pub(super) fn tell(&self, cost: Option<PicoUsd>, tokens: u64, standing: Standing) {
+        self.call.outcome.add(cost, tokens, standing);
+    }
+}
