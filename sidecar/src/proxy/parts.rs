@@ -26,7 +26,7 @@ use crate::{
     policy::{Backend, Route},
     provider::{
         Provider, Remote,
-        dialect::{Part, Told, Unsupported, Unusable, Wire},
+        dialect::{Fault, Part, Told, Unsupported, Unusable, Wire},
     },
     refusal::Refusal,
 };
@@ -44,6 +44,8 @@ enum Charged {
     Unsent,
     /// Nothing, for certain.
     Nothing,
+    /// So many tokens: the provider says so, and nothing else of use.
+    Said(u64),
     /// Nobody knows.
     Maybe,
 }
@@ -70,7 +72,7 @@ pub(super) async fn carry_out(
 ) -> Result<(Answer, HeaderMap), Failure> {
     let mut done: Vec<Option<(Told, HeaderMap)>> = split.parts.iter().map(|_| None).collect();
     let mut failed: Option<Failure> = None;
-    let (mut maybe, mut sent) = (0u64, false);
+    let (mut said, mut maybe, mut sent) = (0u64, 0u64, false);
     {
         let work = Work { backend, remote, split: &split, in_flight: &in_flight, sending, deadline };
         let mut first = Some(first);
@@ -91,8 +93,10 @@ pub(super) async fn carry_out(
                 }
                 Some((place, Err(Failed { failure, charged }))) => {
                     sent |= charged != Charged::Unsent;
-                    if charged == Charged::Maybe {
-                        maybe += split.parts.get(place).map_or(0, |range| work.tokens(range));
+                    match charged {
+                        Charged::Unsent | Charged::Nothing => {}
+                        Charged::Said(tokens) => said += tokens,
+                        Charged::Maybe => maybe += split.parts.get(place).map_or(0, |range| work.tokens(range)),
                     }
                     failed.get_or_insert(failure);
                 }
@@ -106,7 +110,7 @@ pub(super) async fn carry_out(
     });
     let (known, certainty) = known(done_tokens.collect(), split, backend.tokens, &sending.tasks).await;
     if let Some(failure) = failed {
-        return Err(end(failure, in_flight, sent, (known, maybe), certainty));
+        return Err(end(failure, in_flight, sent, (known + said, maybe), certainty));
     }
     let mut headers = HeaderMap::new();
     let mut vectors = Vec::with_capacity(texts);
@@ -246,7 +250,9 @@ impl Work<'_> {
         };
         let body = body.map_err(|_| unusable(&"was cut off"))?.to_bytes();
         let told = self.read(texts.len(), &part, &parts.headers, body).await.map_err(|failed| match failed {
-            Ok(wrong) => unusable(&wrong),
+            Ok(Unusable { fault, tokens }) => {
+                Failed { charged: tokens.map_or(Charged::Maybe, Charged::Said), ..unusable(&fault) }
+            }
             Err(failure) => paid(failure),
         })?;
         Ok((told, parts.headers))
@@ -273,7 +279,7 @@ impl Work<'_> {
         });
         match read.await {
             Ok(Some(read)) => read.map_err(Ok),
-            Ok(None) => Err(Ok(Unusable::Shape)),
+            Ok(None) => Err(Ok(Fault::Shape.into())),
             Err(failure) => Err(Err(failure)),
         }
     }

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
+    Caps, Dialect, Fault, Part, Told, Unsupported, Unusable, Wire,
     read::{self, Raw},
 };
 use crate::call::InputType;
@@ -81,8 +81,8 @@ impl<'a> Content<'a> {
 }
 
 impl Embedding<'_> {
-    pub(super) fn vector(self) -> Result<Vec<f32>, Unusable> {
-        self.values.ok_or(Unusable::Vector)?.floats()
+    pub(super) fn vector(self) -> Result<Vec<f32>, Fault> {
+        self.values.ok_or(Fault::Vector)?.floats()
     }
 }
 
@@ -138,7 +138,7 @@ impl Dialect for Gemini {
 
     fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
         let Answer { embeddings, usage_metadata } = read::json(body)?;
-        let vectors = embeddings.into_iter().map(Embedding::vector).collect::<Result<_, _>>()?;
+        let vectors = embeddings.into_iter().map(Embedding::vector).collect();
         read::told(part, vectors, usage_metadata.and_then(UsageMetadata::tokens))
     }
 }

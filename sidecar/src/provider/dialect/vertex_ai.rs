@@ -11,7 +11,7 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
+    Caps, Dialect, Fault, Part, Told, Unsupported, Unusable, Wire,
     gemini::{Content, Embedding, UsageMetadata, task_type},
     read::{self, Raw},
 };
@@ -126,8 +126,8 @@ impl Method {
 }
 
 /// What a provider cut it has not embedded.
-fn whole(truncated: bool) -> Result<(), Unusable> {
-    if truncated { Err(Unusable::Truncated) } else { Ok(()) }
+fn whole(truncated: bool) -> Result<(), Fault> {
+    if truncated { Err(Fault::Truncated) } else { Ok(()) }
 }
 
 impl Dialect for VertexAi {
@@ -163,18 +163,19 @@ impl Dialect for VertexAi {
             Method::Predict => {
                 let Predictions { predictions } = read::json(body)?;
                 let statistics = predictions.iter().map(|prediction| prediction.embeddings.statistics);
-                let tokens = read::sum(statistics.map(|said| said?.token_count));
+                // Of a text without a prediction nothing is said.
+                let is_whole = predictions.len() == part.texts.len();
+                let tokens = read::sum(statistics.map(|said| said?.token_count)).filter(|_| is_whole);
                 let read_one = |Prediction { embeddings: Embeddings { values, statistics } }| {
                     whole(statistics.is_some_and(|said| said.truncated))?;
-                    values.ok_or(Unusable::Vector)?.floats()
+                    values.ok_or(Fault::Vector)?.floats()
                 };
-                let vectors = predictions.into_iter().map(read_one).collect::<Result<_, _>>()?;
-                read::told(part, vectors, tokens)
+                read::told(part, predictions.into_iter().map(read_one).collect(), tokens)
             }
             Method::EmbedContent => {
                 let Embedded { embedding, usage_metadata, truncated } = read::json(body)?;
-                whole(truncated)?;
-                read::told(part, vec![embedding.vector()?], usage_metadata.and_then(UsageMetadata::tokens))
+                let vector = whole(truncated).and_then(|()| embedding.vector());
+                read::told(part, vector.map(|vector| vec![vector]), usage_metadata.and_then(UsageMetadata::tokens))
             }
         }
     }

@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::{documents, open_ai, queries, refuses_what_is_no_answer, sent, tells};
 use crate::provider::dialect::{
-    Caps, Dialect, Told,
+    Caps, Dialect, Fault, Told, Unusable,
     hugging_face::{HuggingFace, ITEMS, Route},
 };
 
@@ -48,6 +48,10 @@ fn tokens_of_the_own_route_stand_in_a_header() {
             [("x-compute-tokens".parse().unwrap(), HeaderValue::from_static(said))].into_iter().collect();
         let told = tei.answer(&part, &headers, b"[[0.5],[-1.0]]");
         assert_eq!(told, Ok(Told { vectors: vec![vec![0.5], vec![-1.0]], tokens }), "{said}");
+        for (body, fault) in [("[[0.5]]", Fault::Number), ("[[0.5],[null]]", Fault::Vector), ("<html>", Fault::Shape)] {
+            let unusable = tei.answer(&part, &headers, body.as_bytes());
+            assert_eq!(unusable, Err(Unusable { fault, tokens }), "{said}: {body}");
+        }
     }
     tells(&tei, &part, "[[0.5],[-1.0]]", &[&[0.5], &[-1.0]], None);
     refuses_what_is_no_answer(&tei, MODEL, ITEMS, &embedded);
