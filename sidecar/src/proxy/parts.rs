@@ -25,7 +25,7 @@ use crate::{
     ledger::Certainty,
     policy::{Backend, Route},
     provider::{
-        Provider, Remote,
+        Departure, Provider, Remote,
         dialect::{Fault, Part, Told, Unsupported, Unusable, Wire},
     },
     refusal::Refusal,
@@ -219,20 +219,29 @@ impl Work<'_> {
     }
 
     async fn part(&self, range: Range<usize>, made: Option<Wire>) -> Result<(Told, HeaderMap), Failed> {
-        let work = tokio::time::timeout_at(self.deadline.into(), self.exchange(range, made));
-        let late =
-            || Failed { failure: Failure::late(&self.backend.label, self.backend.timeout), charged: Charged::Maybe };
+        let departure = Departure::default();
+        let work = tokio::time::timeout_at(self.deadline.into(), self.exchange(range, made, &departure));
+        let (label, timeout) = (&self.backend.label, self.backend.timeout);
+        let late = || match departure.has_left() {
+            true => Failed { failure: Failure::late(label, timeout), charged: Charged::Maybe },
+            false => Failed { failure: Failure::late_to_leave(label, timeout), charged: Charged::Unsent },
+        };
         work.await.unwrap_or_else(|_| Err(late()))
     }
 
-    async fn exchange(&self, range: Range<usize>, made: Option<Wire>) -> Result<(Told, HeaderMap), Failed> {
+    async fn exchange(
+        &self,
+        range: Range<usize>,
+        made: Option<Wire>,
+        departure: &Departure,
+    ) -> Result<(Told, HeaderMap), Failed> {
         let Self { backend, remote, split, in_flight, sending, deadline: _ } = self;
         let texts = split.texts.get(range).unwrap_or_default();
         let part = part_of(backend, in_flight.call(), in_flight.route(), texts);
         let free = |failure| Failed { failure, charged: Charged::Nothing };
         let paid = |failure| Failed { failure, charged: Charged::Maybe };
         let wire = made.map_or_else(|| request(remote, &part), Ok).map_err(free)?;
-        let asking = remote.ask(in_flight, wire, &sending.from_caller);
+        let asking = remote.ask(in_flight, wire, &sending.from_caller, departure);
         let response = refining(in_flight, asking).await.map_err(|error| {
             let charged = if error.is_unsent() { Charged::Unsent } else { Charged::Maybe };
             Failed { failure: sending_failed(&error, backend), charged }

@@ -119,7 +119,7 @@ pub fn azure() -> Row {
     }
 }
 
-fn azure_by_entra() -> Row {
+pub fn azure_by_entra() -> Row {
     let caller = azure_open_ai::Caller::Entra {
         tenant: "7b795fb9-09d3-42f4-a494-38864f99ba3c",
         client: "9d5c7b6e-1f59-4b55-8a3f-0e4f8a2f7c11",
