@@ -62,7 +62,7 @@ async fn waiting_for_a_credential_that_does_not_come_costs_nothing() -> anyhow::
     let mut routes = Vec::new();
     for one in [watsonx, entra] {
         // Their issuers answer too late for the calls, and later than this test is done.
-        one.server.conduct(Conduct { latency: Duration::from_secs(60), fault: None });
+        one.server.conduct(Conduct { latency: Duration::from_mins(1), fault: None });
         let first = one.backend("first", json!({"timeoutSeconds": 1, "space": "one"}));
         let second = cohere.backend("second", json!({"priority": 1, "space": "one"}));
         routes.push(route(&format!("{}-alone", one.row.id), std::slice::from_ref(&first), json!({})));
@@ -79,7 +79,7 @@ async fn waiting_for_a_credential_that_does_not_come_costs_nothing() -> anyhow::
         assert_eq!(stage.booked().await?.since(before), nothing, "{}", one.row.name);
         let served = stage.caller.embed(one.row.id, json!("text")).await?;
         assert_eq!(served.status, 200, "{}: {}", one.row.name, served.message());
-        has_vectors(&served, &[Item::Text("text".to_owned())], cohere.row.length, one.row.name);
+        has_vectors(&served, &[Item::Text("text".to_owned())], (cohere.row.vector, cohere.row.length), one.row.name);
         let charged = cohere.account().charged_tokens;
         let booked = stage.booked().await?.since(before);
         assert_eq!((booked.tokens, booked.unsettled), (charged, 0), "{}", one.row.name);

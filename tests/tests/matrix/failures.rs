@@ -138,7 +138,7 @@ async fn with_a_second_backend_the_call_is_served_there() -> anyhow::Result<()> 
                 let booked = stage.booked().await?.since(before);
                 let (failed, served) = (first.account(), second.account());
                 assert_eq!(answer.status, 200, "{what}: {}", answer.message());
-                has_vectors(&answer, &items(), 256, &what);
+                has_vectors(&answer, &items(), (second.row.vector, 256), &what);
                 assert_eq!((failed.requests, served.requests), (place + 1, 3), "{what}");
                 assert_eq!(answer.tokens(), served.charged_tokens, "{what}");
                 // What the first cost stays booked: exactly where that is known, else at a bound and marked.

@@ -106,6 +106,16 @@ fn fitting(part: &Part<'_>, vectors: Vec<Vec<f32>>) -> Result<Vec<Vec<f32>>, Fau
     if lengths().all(|found| Some(found) == length) { Ok(vectors) } else { Err(Fault::Length) }
 }
 
+/// The unit vector of this direction. One of zeros has none, and stays as it is.
+pub(super) fn unit(vector: Vec<f32>) -> Vec<f32> {
+    let norm = vector.iter().map(|number| f64::from(*number).powi(2)).sum::<f64>().sqrt();
+    if norm == 0.0 {
+        return vector;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "vectors are of 32-bit floats: rounding is the point")]
+    vector.into_iter().map(|number| (f64::from(number) / norm) as f32).collect()
+}
+
 /// Reads vectors that stand in the order of the texts.
 pub(super) fn in_order<'a>(
     part: &Part<'_>,

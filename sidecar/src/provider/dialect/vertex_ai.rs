@@ -6,13 +6,16 @@
 //! models.embedContent". Which model speaks which, as in the official SDK for Python (`t_is_vertex_embed_content_model`):
 //! Gemini's, except gemini-embedding-001, and open models as a service speak the later one, a text at a time. Those models
 //! want their task in the text, which is the caller's; that a text was cut stands in the answer.
+//!
+//! The reference calls all vectors normalised, with no word on shorter ones. Those of gemini-embedding-001 are made unit vectors as
+//! those of the Gemini API are, whose guide says that they are none: a unit vector stays what it is, up to the last bit.
 
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Caps, Dialect, Fault, Part, Told, Unsupported, Unusable, Wire,
-    gemini::{Content, Embedding, UsageMetadata, task_type},
+    gemini::{Content, Embedding, UsageMetadata, task_type, unit},
     read::{self, Raw},
 };
 
@@ -168,7 +171,7 @@ impl Dialect for VertexAi {
                 let tokens = read::sum(statistics.map(|said| said?.token_count)).filter(|_| is_whole);
                 let read_one = |Prediction { embeddings: Embeddings { values, statistics } }| {
                     whole(statistics.is_some_and(|said| said.truncated))?;
-                    values.ok_or(Fault::Vector)?.floats()
+                    Ok(unit(part.model, values.ok_or(Fault::Vector)?.floats()?))
                 };
                 read::told(part, predictions.into_iter().map(read_one).collect(), tokens)
             }

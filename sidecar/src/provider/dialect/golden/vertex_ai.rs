@@ -109,6 +109,14 @@ fn what_was_cut_is_no_answer() {
 }
 
 #[test]
+fn shorter_vectors_of_the_first_gemini_model_are_made_unit_vectors() {
+    let vertex = vertex_ai();
+    tells(&vertex, &documents("gemini-embedding-001", 1), &answer(&["[3,-4]"]), &[&[0.6, -0.8]], Some(6));
+    tells(&vertex, &documents("text-embedding-005", 1), &answer(&["[3,-4]"]), &[&[3.0, -4.0]], Some(6));
+    tells(&vertex, &documents("gemini-embedding-2", 1), &embedded(&["[3,-4]"]), &[&[3.0, -4.0]], Some(6));
+}
+
+#[test]
 fn what_is_no_answer_is_refused() {
     refuses_what_is_no_answer(&vertex_ai(), "text-embedding-005", 250, &answer);
     refuses_what_is_no_answer(&vertex_ai(), "gemini-embedding-2", 1, &embedded);
