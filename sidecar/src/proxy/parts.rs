@@ -222,9 +222,12 @@ impl Work<'_> {
         let departure = Departure::default();
         let work = tokio::time::timeout_at(self.deadline.into(), self.exchange(range, made, &departure));
         let (label, timeout) = (&self.backend.label, self.backend.timeout);
-        let late = || match departure.has_left() {
-            true => Failed { failure: Failure::late(label, timeout), charged: Charged::Maybe },
-            false => Failed { failure: Failure::late_to_leave(label, timeout), charged: Charged::Unsent },
+        let late = || {
+            if departure.has_left() {
+                Failed { failure: Failure::late(label, timeout), charged: Charged::Maybe }
+            } else {
+                Failed { failure: Failure::late_to_leave(label, timeout), charged: Charged::Unsent }
+            }
         };
         work.await.unwrap_or_else(|_| Err(late()))
     }
