@@ -269,6 +269,34 @@ mod tests {
         assert_eq!((departures.first(), departures.last()), (Some(&true), Some(&false)), "{departures:?}");
     }
 
+    #[tokio::test]
+    async fn what_comes_back_from_a_connection_that_had_ended_has_not_left() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let uri: Uri = format!("http://{}/embeddings", listener.local_addr().unwrap()).parse().unwrap();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let serving = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while !lines.next().unwrap().unwrap().is_empty() {}
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+            ended.recv().unwrap();
+        });
+        let plain = Plain::default();
+        let server = plain.server(&uri);
+        let response = server.send(request(), &Departure::default()).await.unwrap();
+        response.into_body().collect().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(lock(&server.stock).idle.len(), 1);
+        // It ends while this thread stands still: the runtime hears of it, and the connection's own task not yet.
+        end.send(()).unwrap();
+        serving.join().unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        tokio::task::yield_now().await;
+        let departure = Departure::default();
+        assert!(matches!(server.send(request(), &departure).await, Err(Error::Connect(_))));
+        assert!(!departure.has_left());
+    }
+
     #[test]
     fn servers_that_nobody_holds_are_forgotten() {
         let plain = Plain::default();

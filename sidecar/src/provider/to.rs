@@ -152,6 +152,19 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
+    #[tokio::test]
+    async fn over_tls_a_request_counts_as_sent_once_the_client_has_it() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // Nobody greets back.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/embed", listener.local_addr().unwrap());
+        let to = To::new(&url, &Clients::new().unwrap()).unwrap();
+        let departure = Departure::default();
+        let post = to.post(to.headers(2), Bytes::new(), &Credential::None, &departure);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(200), post).await.is_err());
+        assert!(departure.has_left());
+    }
+
     #[test]
     fn a_path_goes_behind_the_root_and_to_no_other_server() {
         let _ = rustls::crypto::ring::default_provider().install_default();
