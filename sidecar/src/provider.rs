@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod builtin;
+mod departure;
 pub mod dialect;
 mod dns;
 pub mod http;
@@ -12,6 +13,7 @@ pub mod to;
 
 use vectoll_config::v1::Encoding;
 
+pub use departure::Departure;
 pub use remote::Remote;
 
 /// How to speak to a backend.

@@ -21,7 +21,11 @@ pub(crate) fn made<V: AsRef<[f32]>>(vectors: Vec<V>, format: EncodingFormat, mod
         piece.extend_from_slice(format!(r#"{comma}{{"object":"embedding","index":{index},"embedding":"#).as_bytes());
         match format {
             EncodingFormat::Float => floats(&mut piece, vector.as_ref()),
-            EncodingFormat::Base64 => base64(&mut piece, vector.as_ref()),
+            EncodingFormat::Base64 => {
+                piece.push(b'"');
+                piece.extend_from_slice(base64(vector.as_ref()).as_bytes());
+                piece.push(b'"');
+            }
         }
         piece.push(b'}');
         if piece.len() > PIECE {
@@ -40,11 +44,10 @@ fn floats(to: &mut Vec<u8>, vector: &[f32]) {
     let _ = serde_json::to_writer(to, vector);
 }
 
-fn base64(to: &mut Vec<u8>, vector: &[f32]) {
+/// A vector as OpenAI's base64: its numbers as little-endian 32-bit floats.
+pub(super) fn base64(vector: &[f32]) -> String {
     let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
-    to.push(b'"');
-    to.extend_from_slice(BASE64_STANDARD.encode(bytes).as_bytes());
-    to.push(b'"');
+    BASE64_STANDARD.encode(bytes)
 }
 
 /// Pieces as one.

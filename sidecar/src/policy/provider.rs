@@ -152,7 +152,7 @@ fn dialect(api: &Api, model: Option<&str>, batch: Batch) -> Made<Box<dyn Dialect
         Api::Cohere(_) => Box::new(Cohere::new()),
         Api::Databricks(databricks) => Box::new(Databricks::new(databricks.query_instruction.clone())),
         Api::Gemini(_) => Box::new(Gemini::new()),
-        Api::HuggingFace(_) => Box::new(HuggingFace::new(hugging_face::Route::Embed, items(hugging_face::ITEMS))),
+        Api::HuggingFace(_) => Box::new(HuggingFace::new(items(hugging_face::ITEMS))),
         Api::Jina(_) => Box::new(Jina::new()),
         Api::Mistral(_) => Box::new(Mistral::new()),
         Api::Nvidia(_) => Box::new(Nvidia::new(items(ITEMS))),

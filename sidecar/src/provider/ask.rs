@@ -6,7 +6,10 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Request, Response, Uri, header, uri::Scheme};
 use http_body_util::{BodyExt, Full};
 
-use super::http::{Body, BodyError, Clients, Error, USER_AGENT};
+use super::{
+    departure::Departure,
+    http::{Body, BodyError, Clients, Error, USER_AGENT},
+};
 
 /// How long such a request may take, its answer included.
 pub const TIMEOUT: Duration = Duration::from_secs(10);
@@ -60,7 +63,8 @@ impl Clients {
         let server = self.plain.server(&uri);
         // A server is asked for a path. The host stands in its header.
         *request.uri_mut() = uri.into_parts().path_and_query.ok_or(AskError::Url)?.into();
-        Ok(server.send(request).await.map_err(Error::from)?.map(Body::Plain))
+        // What such a request costs nobody asks.
+        Ok(server.send(request, &Departure::default()).await.map_err(Error::from)?.map(Body::Plain))
     }
 }
 

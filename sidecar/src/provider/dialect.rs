@@ -84,9 +84,9 @@ pub struct Unsupported {
     pub message: String,
 }
 
-/// Why an answer cannot be used. Said as "the provider's answer …".
+/// What is wrong with an answer. Said as "the provider's answer …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
+pub enum Fault {
     /// Not the JSON that the provider documents.
     #[error("is not what the provider documents")]
     Shape,
@@ -105,6 +105,23 @@ pub enum Unusable {
     /// Numbers that no 32-bit float holds, or none at all.
     #[error("has a vector that is none")]
     Vector,
+}
+
+/// An answer that cannot be used, and what it cost all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{fault}")]
+pub struct Unusable {
+    /// What is wrong with it.
+    pub fault: Fault,
+    /// The input tokens that the provider counted; none: the answer does not say.
+    pub tokens: Option<u64>,
+}
+
+/// One of which nothing could be read.
+impl From<Fault> for Unusable {
+    fn from(fault: Fault) -> Self {
+        Self { fault, tokens: None }
+    }
 }
 
 /// How one provider is spoken to.

@@ -21,6 +21,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tower_service::Service;
 
 use super::{
+    departure::Departure,
     dns::Resolver,
     http::{CONNECT_TIMEOUT, IDLE_TIMEOUT},
 };
@@ -102,20 +103,29 @@ impl Plain {
 impl Server {
     /// Sends a request whose URI is a path and whose headers name the host. On a connection that was closed while it
     /// waited nothing was sent: the request goes over another one.
-    pub async fn send(self: &Arc<Self>, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+    pub async fn send(
+        self: &Arc<Self>,
+        mut request: Request<Full<Bytes>>,
+        departure: &Departure,
+    ) -> Result<Response<Incoming>, Error> {
         while let Some(mut connection) = self.take() {
+            departure.handed_over();
             match connection.try_send_request(request).await {
                 Ok(response) => {
                     self.give_back(connection);
                     return Ok(response);
                 }
                 Err(mut failed) => match failed.take_message() {
-                    Some(unsent) => request = unsent,
+                    Some(unsent) => {
+                        departure.came_back();
+                        request = unsent;
+                    }
                     None => return Err(failed.into_error().into()),
                 },
             }
         }
         let mut connection = self.connect().await?;
+        departure.handed_over();
         let response = connection.send_request(request).await?;
         self.give_back(connection);
         Ok(response)
@@ -226,14 +236,65 @@ mod tests {
         let server = plain.server(&uri);
         for _ in 0..2 {
             for _ in 0..2 {
-                let response = plain.server(&uri).send(request()).await.unwrap();
+                let departure = Departure::default();
+                let response = plain.server(&uri).send(request(), &departure).await.unwrap();
+                assert!(departure.has_left());
                 assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         serving.join().unwrap();
         // Nobody listens any more.
-        assert!(matches!(server.send(request()).await, Err(Error::Connect(_))));
+        let departure = Departure::default();
+        assert!(matches!(server.send(request(), &departure).await, Err(Error::Connect(_))));
+        assert!(!departure.has_left());
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_connection_has_not_left_and_what_waits_for_an_answer_has() {
+        // The system accepts one connection, of which nobody takes any notice, and leaves the next one waiting.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let uri: Uri = format!("http://{}/embeddings", listener.local_addr().unwrap()).parse().unwrap();
+        let plain = Plain::default();
+        let server = plain.server(&uri);
+        let mut departures = Vec::new();
+        for _ in 0..4 {
+            let departure = Departure::default();
+            let sending = server.send(request(), &departure);
+            assert!(tokio::time::timeout(Duration::from_millis(200), sending).await.is_err(), "nobody answers");
+            departures.push(departure.has_left());
+        }
+        assert_eq!((departures.first(), departures.last()), (Some(&true), Some(&false)), "{departures:?}");
+    }
+
+    #[tokio::test]
+    async fn what_comes_back_from_a_connection_that_had_ended_has_not_left() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let uri: Uri = format!("http://{}/embeddings", listener.local_addr().unwrap()).parse().unwrap();
+        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let serving = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+            while !lines.next().unwrap().unwrap().is_empty() {}
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+            ended.recv().unwrap();
+        });
+        let plain = Plain::default();
+        let server = plain.server(&uri);
+        let response = server.send(request(), &Departure::default()).await.unwrap();
+        response.into_body().collect().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        assert_eq!(lock(&server.stock).idle.len(), 1);
+        // It ends while this thread stands still: the runtime hears of it, and the connection's own task not yet.
+        end.send(()).unwrap();
+        serving.join().unwrap();
+        std::thread::sleep(Duration::from_millis(50));
+        tokio::task::yield_now().await;
+        let departure = Departure::default();
+        assert!(matches!(server.send(request(), &departure).await, Err(Error::Connect(_))));
+        assert!(!departure.has_left());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, Response};
 use vectoll_config::v1::Batch;
 
 use super::{
+    departure::Departure,
     dialect::{Caps, Dialect, Wire},
     http::Body,
     to::{SendError, To},
@@ -97,9 +98,11 @@ impl Remote {
         in_flight: &InFlight,
         model: &str,
         from_caller: &HeaderMap,
+        departure: &Departure,
     ) -> Result<Response<Body>, SendError> {
         let to = self.pass.as_ref().unwrap_or(&self.root);
-        to.post(self.headers(from_caller), pass::body(in_flight.call(), model), &self.credential).await
+        let body = pass::body(in_flight.call(), model);
+        to.post(self.headers(from_caller), body, &self.credential, departure).await
     }
 
     /// Sends a request in the provider's own shape. `in_flight` proves that the journal knows of the call.
@@ -108,12 +111,13 @@ impl Remote {
         _in_flight: &InFlight,
         wire: Wire,
         from_caller: &HeaderMap,
+        departure: &Departure,
     ) -> Result<Response<Body>, SendError> {
         let Wire { path, headers, body } = wire;
         let Some(to) = self.root.at(&path) else { return Err(SendError::Path) };
         let mut all = self.headers(from_caller);
         all.extend(headers);
-        to.post(all, Bytes::from(body), &self.credential).await
+        to.post(all, Bytes::from(body), &self.credential, departure).await
     }
 
     fn headers(&self, from_caller: &HeaderMap) -> HeaderMap {

@@ -8,6 +8,7 @@ use http_body_util::Full;
 use reqwest::Url;
 
 use super::{
+    departure::Departure,
     http::{Body, Clients, Error, USER_AGENT},
     plain::Server,
 };
@@ -105,12 +106,13 @@ impl To {
         headers
     }
 
-    /// Signs a request and sends it.
+    /// Signs a request and sends it. Over TLS it counts as sent once the client has it, which connects by itself.
     pub async fn post(
         &self,
         mut headers: HeaderMap,
         body: Bytes,
         credential: &Credential,
+        departure: &Departure,
     ) -> Result<Response<Body>, SendError> {
         let unsigned = Unsigned { method: &Method::POST, url: &self.url, headers: &mut headers, body: &body };
         credential.sign(unsigned).await?;
@@ -119,6 +121,7 @@ impl To {
                 let mut request = reqwest::Request::new(Method::POST, self.url.clone());
                 *request.headers_mut() = headers;
                 *request.body_mut() = Some(body.into());
+                departure.handed_over();
                 let response: Response<reqwest::Body> = client.execute(request).await.map_err(Error::from)?.into();
                 Ok(response.map(Body::Tls))
             }
@@ -127,7 +130,7 @@ impl To {
                 *request.method_mut() = Method::POST;
                 *request.uri_mut() = path.clone();
                 *request.headers_mut() = headers;
-                Ok(server.send(request).await.map_err(Error::from)?.map(Body::Plain))
+                Ok(server.send(request, departure).await.map_err(Error::from)?.map(Body::Plain))
             }
         }
     }
@@ -148,6 +151,19 @@ fn host(url: &Url) -> Option<HeaderValue> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    #[tokio::test]
+    async fn over_tls_a_request_counts_as_sent_once_the_client_has_it() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        // Nobody greets back.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/embed", listener.local_addr().unwrap());
+        let to = To::new(&url, &Clients::new().unwrap()).unwrap();
+        let departure = Departure::default();
+        let post = to.post(to.headers(2), Bytes::new(), &Credential::None, &departure);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(200), post).await.is_err());
+        assert!(departure.has_left());
+    }
 
     #[test]
     fn a_path_goes_behind_the_root_and_to_no_other_server() {

@@ -59,6 +59,15 @@ impl Failure {
         Self::down(Refusal::upstream_timeout(message), "timeout")
     }
 
+    /// Its time was over before anything was sent: a credential or a connection did not come.
+    pub(super) fn late_to_leave(backend: &str, timeout: Duration) -> Self {
+        let message = format!(
+            "Backend {backend} could not be called within {} s: its credential or a connection did not come in time",
+            timeout.as_secs()
+        );
+        Self::down(Refusal::upstream_timeout(message), "timeout")
+    }
+
     /// The sidecar's own doing: nothing was sent.
     pub(super) fn of_sidecar(refusal: Refusal) -> Self {
         Self { refusal, blame: Blame::Sidecar, result: "failed", rest: Rest::Nothing }

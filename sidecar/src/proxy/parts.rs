@@ -25,8 +25,8 @@ use crate::{
     ledger::Certainty,
     policy::{Backend, Route},
     provider::{
-        Provider, Remote,
-        dialect::{Part, Told, Unsupported, Unusable, Wire},
+        Departure, Provider, Remote,
+        dialect::{Fault, Part, Told, Unsupported, Unusable, Wire},
     },
     refusal::Refusal,
 };
@@ -44,6 +44,8 @@ enum Charged {
     Unsent,
     /// Nothing, for certain.
     Nothing,
+    /// So many tokens: the provider says so, and nothing else of use.
+    Said(u64),
     /// Nobody knows.
     Maybe,
 }
@@ -70,7 +72,7 @@ pub(super) async fn carry_out(
 ) -> Result<(Answer, HeaderMap), Failure> {
     let mut done: Vec<Option<(Told, HeaderMap)>> = split.parts.iter().map(|_| None).collect();
     let mut failed: Option<Failure> = None;
-    let (mut maybe, mut sent) = (0u64, false);
+    let (mut said, mut maybe, mut sent) = (0u64, 0u64, false);
     {
         let work = Work { backend, remote, split: &split, in_flight: &in_flight, sending, deadline };
         let mut first = Some(first);
@@ -91,8 +93,10 @@ pub(super) async fn carry_out(
                 }
                 Some((place, Err(Failed { failure, charged }))) => {
                     sent |= charged != Charged::Unsent;
-                    if charged == Charged::Maybe {
-                        maybe += split.parts.get(place).map_or(0, |range| work.tokens(range));
+                    match charged {
+                        Charged::Unsent | Charged::Nothing => {}
+                        Charged::Said(tokens) => said += tokens,
+                        Charged::Maybe => maybe += split.parts.get(place).map_or(0, |range| work.tokens(range)),
                     }
                     failed.get_or_insert(failure);
                 }
@@ -106,7 +110,7 @@ pub(super) async fn carry_out(
     });
     let (known, certainty) = known(done_tokens.collect(), split, backend.tokens, &sending.tasks).await;
     if let Some(failure) = failed {
-        return Err(end(failure, in_flight, sent, (known, maybe), certainty));
+        return Err(end(failure, in_flight, sent, (known + said, maybe), certainty));
     }
     let mut headers = HeaderMap::new();
     let mut vectors = Vec::with_capacity(texts);
@@ -215,20 +219,32 @@ impl Work<'_> {
     }
 
     async fn part(&self, range: Range<usize>, made: Option<Wire>) -> Result<(Told, HeaderMap), Failed> {
-        let work = tokio::time::timeout_at(self.deadline.into(), self.exchange(range, made));
-        let late =
-            || Failed { failure: Failure::late(&self.backend.label, self.backend.timeout), charged: Charged::Maybe };
+        let departure = Departure::default();
+        let work = tokio::time::timeout_at(self.deadline.into(), self.exchange(range, made, &departure));
+        let (label, timeout) = (&self.backend.label, self.backend.timeout);
+        let late = || {
+            if departure.has_left() {
+                Failed { failure: Failure::late(label, timeout), charged: Charged::Maybe }
+            } else {
+                Failed { failure: Failure::late_to_leave(label, timeout), charged: Charged::Unsent }
+            }
+        };
         work.await.unwrap_or_else(|_| Err(late()))
     }
 
-    async fn exchange(&self, range: Range<usize>, made: Option<Wire>) -> Result<(Told, HeaderMap), Failed> {
+    async fn exchange(
+        &self,
+        range: Range<usize>,
+        made: Option<Wire>,
+        departure: &Departure,
+    ) -> Result<(Told, HeaderMap), Failed> {
         let Self { backend, remote, split, in_flight, sending, deadline: _ } = self;
         let texts = split.texts.get(range).unwrap_or_default();
         let part = part_of(backend, in_flight.call(), in_flight.route(), texts);
         let free = |failure| Failed { failure, charged: Charged::Nothing };
         let paid = |failure| Failed { failure, charged: Charged::Maybe };
         let wire = made.map_or_else(|| request(remote, &part), Ok).map_err(free)?;
-        let asking = remote.ask(in_flight, wire, &sending.from_caller);
+        let asking = remote.ask(in_flight, wire, &sending.from_caller, departure);
         let response = refining(in_flight, asking).await.map_err(|error| {
             let charged = if error.is_unsent() { Charged::Unsent } else { Charged::Maybe };
             Failed { failure: sending_failed(&error, backend), charged }
@@ -246,7 +262,9 @@ impl Work<'_> {
         };
         let body = body.map_err(|_| unusable(&"was cut off"))?.to_bytes();
         let told = self.read(texts.len(), &part, &parts.headers, body).await.map_err(|failed| match failed {
-            Ok(wrong) => unusable(&wrong),
+            Ok(Unusable { fault, tokens }) => {
+                Failed { charged: tokens.map_or(Charged::Maybe, Charged::Said), ..unusable(&fault) }
+            }
             Err(failure) => paid(failure),
         })?;
         Ok((told, parts.headers))
@@ -273,7 +291,7 @@ impl Work<'_> {
         });
         match read.await {
             Ok(Some(read)) => read.map_err(Ok),
-            Ok(None) => Err(Ok(Unusable::Shape)),
+            Ok(None) => Err(Ok(Fault::Shape.into())),
             Err(failure) => Err(Err(failure)),
         }
     }

@@ -32,7 +32,7 @@ use crate::{
     clock::Clock,
     policy::Backend,
     provider::{
-        Provider, Remote,
+        Departure, Provider, Remote,
         dialect::{Wire, explain::explanation},
         http as http_client, retry_after,
         to::SendError,
@@ -210,7 +210,8 @@ async fn call(
 ) -> Result<(InFlight, Result<Upstream, Upstream>), Failure> {
     let backend = in_flight.backend().clone();
     let model = backend.model_of(&in_flight.call().model);
-    let sending = remote.pass(&in_flight, model, from_caller);
+    let departure = Departure::default();
+    let sending = remote.pass(&in_flight, model, from_caller, &departure);
     match in_time(deadline, refining(&in_flight, sending)).await {
         Some(Ok(response)) if response.status().is_success() => Ok((in_flight, Ok(response))),
         Some(Ok(response)) => Ok((in_flight, Err(response))),
@@ -220,7 +221,11 @@ async fn call(
         }
         // Dropping `in_flight` books it as unsettled: the provider may have read the call.
         Some(Err(error)) => Err(sending_failed(&error, &backend)),
-        None => Err(Failure::late(&backend.label, backend.timeout)),
+        None if departure.has_left() => Err(Failure::late(&backend.label, backend.timeout)),
+        None => {
+            let failure = Failure::late_to_leave(&backend.label, backend.timeout);
+            Err(Failure { rest: Rest::Unsent(in_flight), ..failure })
+        }
     }
 }
 

@@ -130,7 +130,8 @@ impl Api for Bedrock {
 
     fn write(&self, _asked: &Asked, vectors: &[Vec<f32>], tokens: u64) -> Reply {
         let in_header = vec![("x-amzn-bedrock-input-token-count", tokens.to_string())];
-        let first = || vectors.first().map(|vector| shape::numbers(vector)).unwrap_or_default();
+        // One that is missing is an empty one: there is a vector in every answer.
+        let first = || vectors.first().map_or_else(|| "[]".to_owned(), |vector| shape::numbers(vector));
         let all = || shape::plain(vectors);
         match self.model {
             Model::TitanV1 => {

@@ -1,6 +1,7 @@
 //! The Gemini API.
 //!
-//! Source: Gemini API reference, "Embeddings". It says nothing of tokens.
+//! Source: Gemini API reference, "Embeddings". It says nothing of tokens. Of fewer than 3,072 numbers the vectors are not unit
+//! vectors, as its guide says: here they are half as long.
 
 use serde_json::{Value, json};
 
@@ -14,6 +15,14 @@ use super::{
 /// Google's words for what texts are.
 pub(super) const TASK_TYPES: &[(&str, InputType)] =
     &[("RETRIEVAL_QUERY", InputType::Query), ("RETRIEVAL_DOCUMENT", InputType::Document)];
+
+/// Numbers in a vector that was not asked to be shorter.
+const LONGEST: usize = 3072;
+
+/// The same direction at half the length: halves are exact.
+fn halved(vector: &[f32]) -> Vec<f32> {
+    vector.iter().map(|number| number / 2.0).collect()
+}
 
 /// The Gemini API with gemini-embedding-001.
 #[derive(Debug, Clone, Copy)]
@@ -51,14 +60,16 @@ impl Api for Gemini {
             said = Some((input_type, length));
         }
         let (input_type, length) = said.map_or((None, None), |(input_type, length)| (Some(input_type), length));
-        if length.is_some_and(|length| !(128..=3072).contains(&length)) {
+        if length.is_some_and(|length| !(128..=LONGEST).contains(&length)) {
             return unable(400, "output_dimensionality must be between 128 and 3072");
         }
-        Ok(Asked::texts(texts, length.unwrap_or(3072), input_type))
+        Ok(Asked::texts(texts, length.unwrap_or(LONGEST), input_type))
     }
 
     fn write(&self, _asked: &Asked, vectors: &[Vec<f32>], _tokens: u64) -> Reply {
-        let embeddings = shape::list(vectors, |_, vector| format!(r#"{{"values":{}}}"#, shape::numbers(vector)));
+        let values =
+            |vector: &Vec<f32>| shape::numbers(&if vector.len() < LONGEST { halved(vector) } else { vector.clone() });
+        let embeddings = shape::list(vectors, |_, vector| format!(r#"{{"values":{}}}"#, values(vector)));
         Reply { headers: Vec::new(), body: format!(r#"{{"embeddings":{embeddings}}}"#) }
     }
 

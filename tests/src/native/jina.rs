@@ -4,12 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    Api, Asked, InputType, Reply, Request,
-    auth::{bearer, posted, unable},
-    fields::{Fields, Read},
-    shape,
-};
+use super::{Api, Asked, InputType, Reply, Request, auth::unable, fields::Read, shape};
 
 /// Jina AI with jina-embeddings-v3.
 #[derive(Debug, Clone, Copy)]
@@ -28,11 +23,7 @@ impl Api for Jina {
     }
 
     fn read(&self, request: &Request<'_>) -> Read<Asked> {
-        posted(request, "/v1/embeddings", "")?;
-        bearer(request, self.key)?;
-        let mut fields = Fields::read(request.body)?;
-        fields.is("model", "jina-embeddings-v3")?;
-        let texts = fields.texts("input")?;
+        let (texts, mut fields) = shape::asked(request, self.key, "jina-embeddings-v3")?;
         let tasks = [("retrieval.query", InputType::Query), ("retrieval.passage", InputType::Document)];
         let input_type = fields.word("task", &tasks)?;
         fields.is("truncate", false)?;

@@ -4,12 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    Api, Asked, Reply, Request,
-    auth::{bearer, posted, unable},
-    fields::{Fields, Read},
-    shape,
-};
+use super::{Api, Asked, Reply, Request, auth::unable, fields::Read, shape};
 
 /// Mistral AI with codestral-embed.
 #[derive(Debug, Clone, Copy)]
@@ -28,11 +23,7 @@ impl Api for Mistral {
     }
 
     fn read(&self, request: &Request<'_>) -> Read<Asked> {
-        posted(request, "/v1/embeddings", "")?;
-        bearer(request, self.key)?;
-        let mut fields = Fields::read(request.body)?;
-        fields.is("model", "codestral-embed")?;
-        let texts = fields.texts("input")?;
+        let (texts, mut fields) = shape::asked(request, self.key, "codestral-embed")?;
         let length = fields.number("output_dimension")?.unwrap_or(1536);
         fields.end()?;
         let asked = Asked::texts(texts, length, None);

@@ -4,12 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::{
-    Api, Asked, InputType, Reply, Request,
-    auth::{bearer, posted, unable},
-    fields::{Fields, Read},
-    shape,
-};
+use super::{Api, Asked, InputType, Reply, Request, auth::unable, fields::Read, shape};
 
 /// A NIM with llama-3.2-nv-embedqa-1b-v2.
 #[derive(Debug, Clone, Copy)]
@@ -28,11 +23,7 @@ impl Api for Nvidia {
     }
 
     fn read(&self, request: &Request<'_>) -> Read<Asked> {
-        posted(request, "/v1/embeddings", "")?;
-        bearer(request, self.key)?;
-        let mut fields = Fields::read(request.body)?;
-        fields.is("model", "nvidia/llama-3.2-nv-embedqa-1b-v2")?;
-        let texts = fields.texts("input")?;
+        let (texts, mut fields) = shape::asked(request, self.key, "nvidia/llama-3.2-nv-embedqa-1b-v2")?;
         let words = [("query", InputType::Query), ("passage", InputType::Document)];
         let input_type = fields.word("input_type", &words)?;
         fields.is("truncate", "NONE")?;

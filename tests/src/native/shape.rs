@@ -1,8 +1,23 @@
-//! Vectors as JSON, and the answer that OpenAI and all who follow it give.
+//! Vectors as JSON, and what OpenAI and all who follow it are asked and answer.
 
 use std::fmt::Write;
 
 use base64::{Engine, prelude::BASE64_STANDARD};
+
+use super::{
+    Request,
+    auth::{bearer, posted},
+    fields::{Fields, Read},
+};
+
+/// OpenAI's request, called with a key, for a model: its texts, and the fields beside them.
+pub(super) fn asked(request: &Request<'_>, key: &str, model: &str) -> Read<(Vec<String>, Fields)> {
+    posted(request, "/v1/embeddings", "")?;
+    bearer(request, key)?;
+    let mut fields = Fields::read(request.body)?;
+    fields.is("model", model)?;
+    Ok((fields.texts("input")?, fields))
+}
 
 /// A vector as JSON. `Debug` writes the shortest digits that read back as the same float.
 pub(super) fn numbers(vector: &[f32]) -> String {

@@ -6,8 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Api, Asked, InputType, Reply, Request,
-    auth::{bearer, posted},
-    fields::{Fields, Read, wrong},
+    fields::{Read, wrong},
     shape,
 };
 
@@ -28,11 +27,7 @@ impl Api for Voyage {
     }
 
     fn read(&self, request: &Request<'_>) -> Read<Asked> {
-        posted(request, "/v1/embeddings", "")?;
-        bearer(request, self.key)?;
-        let mut fields = Fields::read(request.body)?;
-        fields.is("model", "voyage-3.5")?;
-        let texts = fields.texts("input")?;
+        let (texts, mut fields) = shape::asked(request, self.key, "voyage-3.5")?;
         let words = [("query", InputType::Query), ("document", InputType::Document)];
         let input_type = fields.word("input_type", &words)?;
         fields.is("truncation", false)?;

@@ -35,7 +35,7 @@ async fn the_parts_of_a_large_call_go_side_by_side_but_not_more_than_were_set() 
         let took = begun.elapsed();
         assert_eq!(answer.status, 200, "{}", answer.message());
         let texts: Vec<Item> = texts.into_iter().map(Item::Text).collect();
-        has_vectors(&answer, &texts, 256, model);
+        has_vectors(&answer, &texts, (cohere.row.vector, 256), model);
         let account = cohere.account();
         let requests = inputs.div_ceil(items);
         assert_eq!((account.requests as usize, account.largest), (requests, items));
@@ -67,7 +67,7 @@ async fn a_call_of_too_many_tokens_for_one_request_is_split_by_tokens() -> anyho
         let answer = stage.caller.post("/v1/embeddings", &body, &[]).await?;
         assert_eq!(answer.status, 200, "{}: {}", one.row.name, answer.message());
         let texts: Vec<Item> = texts.into_iter().map(Item::Text).collect();
-        has_vectors(&answer, &texts, 256, one.row.name);
+        has_vectors(&answer, &texts, (one.row.vector, 256), one.row.name);
         let account = one.account();
         assert_eq!(account.requests, requests, "{}", one.row.name);
         assert_eq!(answer.tokens(), account.charged_tokens, "{}", one.row.name);
@@ -84,7 +84,7 @@ async fn calls_to_all_providers_at_once_are_told_apart() -> anyhow::Result<()> {
     let mut calls = Vec::new();
     for call in 0..CALLS {
         for one in &played {
-            let (caller, id) = (stage.caller.clone(), one.row.id);
+            let (caller, id, vector) = (stage.caller.clone(), one.row.id, one.row.vector);
             let length = one.row.has.unwrap_or(one.row.length);
             let texts: Vec<String> = (0..40).map(|at| format!("{id}, call {call}, text {at}")).collect();
             let mut body = json!({"model": id, "input": texts, "encoding_format": "base64"});
@@ -95,7 +95,7 @@ async fn calls_to_all_providers_at_once_are_told_apart() -> anyhow::Result<()> {
                 let answer = caller.post("/v1/embeddings", &body, &[]).await?;
                 assert_eq!(answer.status, 200, "{id}: {}", answer.message());
                 let texts: Vec<Item> = texts.into_iter().map(Item::Text).collect();
-                has_vectors(&answer, &texts, length, id);
+                has_vectors(&answer, &texts, (vector, length), id);
                 anyhow::Ok(())
             }));
         }

@@ -6,11 +6,13 @@ use serde_json::json;
 use vectoll_tests::{
     native::{Conduct, Fault, Issuer},
     pair::scrape,
+    provider::Item,
 };
 
 use super::{
+    money::Booked,
     rows::{self, WATSONX},
-    stage::{Stage, play, route},
+    stage::{Stage, has_vectors, play, route},
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,6 +50,41 @@ async fn fifty_first_calls_share_one_token_and_a_refused_one_is_fetched_anew() -
     let log = stage.pair.sidecar_log();
     for secret in iam.issued().iter().map(String::as_str).chain([WATSONX]) {
         assert!(!format!("{log} {} {}", refused.json, next.json).contains(secret), "{secret} was told");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn waiting_for_a_credential_that_does_not_come_costs_nothing() -> anyhow::Result<()> {
+    // One whose calls are put together by the sidecar, and one where they go through as they come.
+    let played = play(vec![rows::watsonx(Issuer::default()), rows::azure_by_entra(), rows::cohere()]).await?;
+    let [watsonx, entra, cohere] = played.as_slice() else { return Ok(()) };
+    let mut routes = Vec::new();
+    for one in [watsonx, entra] {
+        // Their issuers answer too late for the calls, and later than this test is done.
+        one.server.conduct(Conduct { latency: Duration::from_mins(1), fault: None });
+        let first = one.backend("first", json!({"timeoutSeconds": 1, "space": "one"}));
+        let second = cohere.backend("second", json!({"priority": 1, "space": "one"}));
+        routes.push(route(&format!("{}-alone", one.row.id), std::slice::from_ref(&first), json!({})));
+        routes.push(route(one.row.id, &[first, second], json!({})));
+    }
+    let stage = Stage::start(&played, routes).await?;
+    for one in [watsonx, entra] {
+        let before = stage.booked().await?;
+        let late = stage.caller.embed(&format!("{}-alone", one.row.id), json!("text")).await?;
+        assert_eq!(late.status, 504, "{}: {}", one.row.name, late.message());
+        assert!(late.message().contains("its credential or a connection did not come"), "{}", late.message());
+        assert_eq!(late.header("x-litellm-response-cost"), None, "{}", one.row.name);
+        let nothing = Booked { tokens: 0, pico: 0, unsettled: 0, estimated: 0 };
+        assert_eq!(stage.booked().await?.since(before), nothing, "{}", one.row.name);
+        let served = stage.caller.embed(one.row.id, json!("text")).await?;
+        assert_eq!(served.status, 200, "{}: {}", one.row.name, served.message());
+        has_vectors(&served, &[Item::Text("text".to_owned())], (cohere.row.vector, cohere.row.length), one.row.name);
+        let charged = cohere.account().charged_tokens;
+        let booked = stage.booked().await?.since(before);
+        assert_eq!((booked.tokens, booked.unsettled), (charged, 0), "{}", one.row.name);
+        let account = one.account();
+        assert_eq!((account.requests, account.token_requests), (0, 1), "{}", one.row.name);
     }
     Ok(())
 }

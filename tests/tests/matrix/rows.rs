@@ -18,6 +18,7 @@ use vectoll_tests::native::{
     voyage::Voyage,
     watsonx::Watsonx,
 };
+use vectoll_tests::{native::vector, provider::Item};
 
 pub use amazon::sage_maker;
 
@@ -31,6 +32,9 @@ pub enum Cannot {
     /// The provider passes over it in silence: 502.
     InSilence,
 }
+
+/// The vector that a caller is to get of an item, at a length.
+pub type Vector = fn(&Item, usize) -> Vec<f32>;
 
 /// A provider and one of its models.
 pub struct Row {
@@ -47,6 +51,8 @@ pub struct Row {
     pub secret: Value,
     /// Numbers in a vector, if nothing is asked.
     pub length: usize,
+    /// What callers are to get.
+    pub vector: Vector,
     /// A number of dimensions that the model has.
     pub has: Option<usize>,
     /// One that it has not.
@@ -109,6 +115,7 @@ pub fn azure() -> Row {
         settings: |url| json!({"azureOpenAI": {"endpoint": url, "deployment": "small-1", "apiKeySecretRef": reference("azure")}}),
         secret: key(AZURE),
         length: 1536,
+        vector,
         has: Some(256),
         has_not: (1537, Cannot::ByProvider(400)),
         tells: false,
@@ -119,7 +126,7 @@ pub fn azure() -> Row {
     }
 }
 
-fn azure_by_entra() -> Row {
+pub fn azure_by_entra() -> Row {
     let caller = azure_open_ai::Caller::Entra {
         tenant: "7b795fb9-09d3-42f4-a494-38864f99ba3c",
         client: "9d5c7b6e-1f59-4b55-8a3f-0e4f8a2f7c11",
@@ -152,6 +159,7 @@ fn by_key(name: &'static str, id: &'static str, api: Box<dyn Api>, secret: &'sta
         settings: |_| Value::Null,
         secret: key(secret),
         length: 1024,
+        vector,
         has: Some(256),
         has_not: (300, Cannot::Refused),
         tells: true,
@@ -186,11 +194,22 @@ fn databricks() -> Row {
     }
 }
 
+/// Shorter than 3,072 numbers the provider's vectors are not unit vectors: the sidecar makes them so.
+fn unit(item: &Item, length: usize) -> Vec<f32> {
+    let whole = vector(item, length);
+    if length == 3072 {
+        return whole;
+    }
+    let norm = whole.iter().map(|number| f64::from(*number) * f64::from(*number)).sum::<f64>().sqrt();
+    whole.into_iter().map(|number| (f64::from(number) / norm) as f32).collect()
+}
+
 fn gemini() -> Row {
     Row {
         model: "gemini-embedding-001",
         settings: |url| json!({"gemini": {"baseURL": url, "apiKeySecretRef": reference("gemini")}}),
         length: 3072,
+        vector: unit,
         has_not: (64, Cannot::ByProvider(400)),
         reports: false,
         credential: "`x-goog-api-key`",

@@ -13,14 +13,14 @@ use serde_yaml::Value as Yaml;
 use vectoll_tests::{
     caller::{Answer, Caller},
     manifest::{api_key, file, key_value, resource, secret, team},
-    native::{Account, Server, vector},
+    native::{Account, Server},
     pair::{Pair, Setup},
     provider::Item,
 };
 
 use super::{
     money::Booked,
-    rows::{Row, VERTEX},
+    rows::{Row, VERTEX, Vector},
 };
 
 pub struct Stage {
@@ -145,9 +145,9 @@ fn replace_auth(yaml: &mut Yaml) -> anyhow::Result<usize> {
     }
 }
 
-/// Checks that an answer has the vectors of these items, in this order, to the bit.
+/// Checks that an answer has the vectors of these items, as they are to be, in this order, to the bit.
 #[track_caller]
-pub fn has_vectors(answer: &Answer, items: &[Item], length: usize, what: &str) {
+pub fn has_vectors(answer: &Answer, items: &[Item], (vector, length): (Vector, usize), what: &str) {
     let data = answer.json["data"].as_array().unwrap();
     assert_eq!(data.len(), items.len(), "{what}");
     for (at, (found, item)) in data.iter().zip(items).enumerate() {

@@ -6,7 +6,10 @@
 mod hedging;
 mod world;
 
-use std::time::{Duration, Instant};
+use std::{
+    net::{SocketAddr, TcpStream},
+    time::{Duration, Instant},
+};
 
 use anyhow::ensure;
 use serde_json::{Value, json};
@@ -177,6 +180,70 @@ async fn after_a_charge_that_may_be_there_is_an_attempt_only_where_the_budget_ha
     assert_eq!(said(&answer), (200, "default/model/second", "1", "1"), "{}", answer.message());
     // The cost of both attempts: four tokens that were answered, and four that may have been.
     assert_eq!(answer.header("x-litellm-response-cost"), Some("0.00000016"));
+    Ok(())
+}
+
+/// A port where connections do not come about: the system's queue of those that nobody has accepted is full. It stays so for as
+/// long as what is returned beside the address.
+fn full_port() -> anyhow::Result<(SocketAddr, impl Sized)> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind("127.0.0.1:0".parse()?)?;
+    let listener = socket.listen(0)?;
+    let address = listener.local_addr()?;
+    let mut waiting = Vec::new();
+    while let Ok(stream) = TcpStream::connect_timeout(&address, Duration::from_millis(500)) {
+        ensure!(waiting.len() < 100, "the queue is never full");
+        waiting.push(stream);
+    }
+    Ok((address, (listener, waiting)))
+}
+
+#[tokio::test]
+async fn a_call_whose_time_ends_before_it_has_a_connection_costs_nothing() -> anyhow::Result<()> {
+    let second = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let (address, _full) = full_port()?;
+    let key = json!({"name": "provider", "key": "api-key"});
+    // Where bodies go through as they come, and where they are put together by the sidecar.
+    let mut through = backend("first", &second, GOOD, json!({}));
+    through["openAI"]["baseURL"] = json!(format!("http://{address}/v1"));
+    let mut own = backend(
+        "first",
+        &second,
+        "embed-v4.0",
+        json!({"cohere": {"baseURL": format!("http://{address}"), "apiKeySecretRef": key}}),
+    );
+    if let Some(own) = own.as_object_mut() {
+        own.remove("openAI");
+    }
+    let mut all = vec![team("search", json!({})), secret("default", "provider", json!({"api-key": PROVIDER_KEY}))];
+    let off = json!({"cooldown": {"failures": 0}});
+    for (name, first, user) in [("through", through, "alice"), ("own", own, "bob")] {
+        let spare = backend("second", &second, GOOD, json!({"priority": 1}));
+        all.push(route(&format!("{name}-alone"), vec![first.clone()], off.clone()));
+        all.push(route(name, vec![first, spare], off.clone()));
+        // For four tokens, once.
+        all.extend(api_key(user, "search", json!({"budget": {"limit": "0.00000008", "period": "Total"}})));
+    }
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let text = json!("a b c d");
+    for (name, user) in [("through", "alice"), ("own", "bob")] {
+        let caller = caller.with_key(&key_value(user));
+        let late = caller.embed(&format!("{name}-alone"), text.clone()).await?;
+        let label = format!("default/{name}-alone/first");
+        assert_eq!(said(&late), (504, &*label, "0", "0"), "{name}: {}", late.message());
+        assert_eq!(late.header("x-litellm-response-cost"), None, "{name}");
+        let metrics = at_rest(&pair).await?;
+        let attempts = [("backend", &*label), ("result", "timeout")];
+        assert_eq!(count(&metrics, "vectoll_backend_attempts_total", &attempts), 1, "{name}");
+        let served = caller.embed(name, text.clone()).await?;
+        let label = format!("default/{name}/second");
+        assert_eq!(said(&served), (200, &*label, "1", "1"), "{name}: {}", served.message());
+        assert_eq!(served.header("x-litellm-response-cost"), Some("0.00000008"), "{name}");
+    }
+    let metrics = at_rest(&pair).await?;
+    assert_eq!(count(&metrics, "vectoll_key_tokens_total", &[]), second.account().charged_tokens);
+    assert_eq!(count(&metrics, "vectoll_unsettled_tokens_total", &[]), 0);
     Ok(())
 }
 

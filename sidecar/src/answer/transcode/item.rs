@@ -6,14 +6,16 @@ use base64::{
     Engine,
     alphabet::STANDARD,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-    prelude::BASE64_STANDARD,
 };
 use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::Wrong;
-use crate::call::{EncodingFormat, whole};
+use crate::{
+    answer::made::base64,
+    call::{EncodingFormat, whole},
+};
 
 /// Some servers leave the padding away. Without it the length says the same.
 const INDIFFERENT: GeneralPurpose = GeneralPurpose::new(
@@ -50,10 +52,7 @@ impl Item {
             fields.into_iter().map(|(name, value)| (name, Part::As(value))).collect();
         let translated = match to {
             EncodingFormat::Float => Part::Floats(numbers),
-            EncodingFormat::Base64 => {
-                let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-                Part::Base64(BASE64_STANDARD.encode(bytes))
-            }
+            EncodingFormat::Base64 => Part::Base64(base64(&numbers)),
         };
         fields.insert("embedding".to_owned(), translated);
         let mut json = vec![b','];

@@ -111,11 +111,11 @@ impl Dialect for Bedrock {
     }
 
     fn answer(&self, part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
-        let Told { vectors, tokens } = match self.family {
-            Family::TitanV1 | Family::TitanV2 => titan::answer(part, body)?,
-            Family::CohereV3 | Family::CohereV4 => cohere::answer(part, body)?,
-            Family::Nova => nova::answer(part, body)?,
+        let answer = match self.family {
+            Family::TitanV1 | Family::TitanV2 => titan::answer(part, body),
+            Family::CohereV3 | Family::CohereV4 => cohere::answer(part, body),
+            Family::Nova => nova::answer(part, body),
         };
-        Ok(Told { vectors, tokens: tokens.or_else(|| read::tokens_in(headers, TOKENS)) })
+        read::or_in_header(answer, headers, TOKENS)
     }
 }

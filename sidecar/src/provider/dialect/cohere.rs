@@ -28,9 +28,11 @@ pub(super) const DIMENSIONS: &[u64] = &[256, 512, 1024, 1536];
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cohere;
 
+/// What is asked for, here and on Bedrock.
 #[derive(Serialize)]
-struct Request<'a> {
-    model: &'a str,
+pub(super) struct Request<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a str>,
     texts: &'a [Cow<'a, str>],
     input_type: &'static str,
     embedding_types: [&'static str; 1],
@@ -66,6 +68,20 @@ struct BilledUnits<'a> {
     input_tokens: Option<Raw<'a>>,
 }
 
+impl<'a> Request<'a> {
+    /// Without a model's name: the path says it.
+    pub(super) fn new(part: &Part<'a>, output_dimension: Option<u64>) -> Self {
+        Self {
+            model: None,
+            texts: part.texts,
+            input_type: input_type(part.input_type),
+            embedding_types: ["float"],
+            output_dimension,
+            truncate: "NONE",
+        }
+    }
+}
+
 impl Cohere {
     /// Cohere's own API, or a server that speaks it. The root is without the version.
     pub fn new() -> Self {
@@ -74,7 +90,7 @@ impl Cohere {
 }
 
 /// Cohere's word for what the texts are.
-pub(super) fn input_type(input_type: InputType) -> &'static str {
+fn input_type(input_type: InputType) -> &'static str {
     match input_type {
         InputType::Query => "search_query",
         InputType::Document => "search_document",
@@ -103,14 +119,7 @@ impl Dialect for Cohere {
         if part.model.starts_with("embed-v4") {
             read::one_of(part.model, DIMENSIONS, part.dimensions)?;
         }
-        let request = Request {
-            model: part.model,
-            texts: part.texts,
-            input_type: input_type(part.input_type),
-            embedding_types: ["float"],
-            output_dimension: part.dimensions,
-            truncate: "NONE",
-        };
+        let request = Request { model: Some(part.model), ..Request::new(part, part.dimensions) };
         Ok(read::wire("/v2/embed".to_owned(), &request))
     }
 

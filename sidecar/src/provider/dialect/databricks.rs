@@ -12,7 +12,8 @@ use serde::Serialize;
 use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, read, shape};
 use crate::call::InputType;
 
-/// The most inputs in a request. The reference names no bound; this is the one that clients keep to.
+/// The most inputs in a request. The reference names no bound (looked up again on 24 November 2026), nor does any error of the API's
+/// that is known; this is the one that clients keep to. `batch.maxItems` of the backend sets another one.
 const ITEMS: usize = 150;
 
 /// The serving endpoints of a workspace.

@@ -3,14 +3,17 @@
 //! Source: Gemini API reference, "Embeddings" (`models.batchEmbedContents`, `EmbedContentRequest`,
 //! `EmbeddingUsageMetadata`), and the official SDK for Python, which sends the task type and the dimensions in each of the
 //! requests. Task types are for text-only models. The reference names no bound; what the API answers beyond it is "at most 100
-//! requests can be in one batch". There is no word on truncation (the SDK refuses `auto_truncate` for this API), and not all
-//! answers say the tokens.
+//! requests can be in one batch", which one of Google's own confirms in `LanceDB`'s client (looked up in November 2026). There is
+//! no word on truncation (the SDK refuses `auto_truncate` for this API), and not all answers say the tokens.
+//!
+//! gemini-embedding-001 makes unit vectors of 3,072 numbers only; of fewer "you need to normalize the embeddings" yourself (the
+//! Gemini API's guide "Embeddings"). OpenAI's contract is unit vectors, so it is done here.
 
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
+    Caps, Dialect, Fault, Part, Told, Unsupported, Unusable, Wire,
     read::{self, Raw},
 };
 use crate::call::InputType;
@@ -20,6 +23,10 @@ pub const ROOT: &str = "https://generativelanguage.googleapis.com";
 
 /// The most requests in a batch.
 const ITEMS: usize = 100;
+
+/// The model whose vectors are unit vectors at their full length only, and that length.
+const FIRST: &str = "gemini-embedding-001";
+const FULL_LENGTH: usize = 3072;
 
 /// The Gemini API.
 #[derive(Clone, Copy, Debug, Default)]
@@ -80,9 +87,19 @@ impl<'a> Content<'a> {
     }
 }
 
+/// A vector as its caller is to have it.
+pub(super) fn unit(model: &str, vector: Vec<f32>) -> Vec<f32> {
+    if bare(model) == FIRST && vector.len() < FULL_LENGTH { read::unit(vector) } else { vector }
+}
+
+/// A model's name without the `models/` that the API's own names begin with.
+fn bare(model: &str) -> &str {
+    model.strip_prefix("models/").unwrap_or(model)
+}
+
 impl Embedding<'_> {
-    pub(super) fn vector(self) -> Result<Vec<f32>, Unusable> {
-        self.values.ok_or(Unusable::Vector)?.floats()
+    pub(super) fn vector(self) -> Result<Vec<f32>, Fault> {
+        self.values.ok_or(Fault::Vector)?.floats()
     }
 }
 
@@ -110,7 +127,7 @@ pub(super) fn task_type(input_type: InputType) -> &'static str {
 /// Whether a model takes a task type. Gemini's multimodal ones do not: there the task would have to stand in the text, which
 /// is the caller's.
 fn knows_task_types(model: &str) -> bool {
-    model == "gemini-embedding-001" || !(model.contains("gemini") || model == "embedding-001")
+    model == FIRST || !(model.contains("gemini") || model == "embedding-001")
 }
 
 impl Dialect for Gemini {
@@ -123,8 +140,8 @@ impl Dialect for Gemini {
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        // The API's own names begin with `models/`, in the path and in each request alike.
-        let bare = part.model.strip_prefix("models/").unwrap_or(part.model);
+        // The API's own names stand in the path and in each request alike.
+        let bare = bare(part.model);
         let model = format!("models/{bare}");
         let request = |text| Request {
             model: &model,
@@ -138,7 +155,8 @@ impl Dialect for Gemini {
 
     fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
         let Answer { embeddings, usage_metadata } = read::json(body)?;
-        let vectors = embeddings.into_iter().map(Embedding::vector).collect::<Result<_, _>>()?;
+        let vector = |embedding: Embedding<'_>| embedding.vector().map(|vector| unit(part.model, vector));
+        let vectors = embeddings.into_iter().map(vector).collect();
         read::told(part, vectors, usage_metadata.and_then(UsageMetadata::tokens))
     }
 }

@@ -4,7 +4,7 @@
 //! from jina-embeddings-v3 on (`retrieval.query`, `retrieval.passage`), `truncate: false`, which makes too long an input an
 //! error, and `embedding_type` in the place of `encoding_format`. The models before v3 have one length and no tasks. What the
 //! API answers to too many inputs: "input length is larger than the largest allowed size 2048", and for v4 "each input list
-//! can contain at most 512 items".
+//! can contain at most 512 items" (both in reports of 2025, looked up on 24 November 2026).
 
 use std::borrow::Cow;
 

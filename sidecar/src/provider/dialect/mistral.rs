@@ -3,7 +3,8 @@
 //! Source: Mistral AI API reference, "Embeddings", and the official SDK for Python (`EmbeddingRequest`,
 //! `EmbeddingResponse`): OpenAI's shape, with `output_dimension` in the place of `dimensions`, which codestral-embed knows
 //! (at most 3,072) and mistral-embed does not (1,024). The reference names no bounds; what the API answers beyond them is
-//! "Too many inputs in request, split into more batches" (512) and "Too many tokens in batch. Max is 16384".
+//! "Too many inputs in request, split into more batches" (512, as clients found) and "Too many tokens in batch. Max is 16384", both in
+//! reports of May 2026 and older (looked up on 24 November 2026).
 
 use std::borrow::Cow;
 

@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Part, Told, Unsupported, Unusable, Wire};
+use super::{Fault, Part, Told, Unsupported, Unusable, Wire};
 use crate::{answer::numbers, call::whole};
 
 /// What is encoded in a name that stands between two `/` of a path, or as a value of a query: everything but RFC 3986's
@@ -21,8 +21,8 @@ pub(super) struct Raw<'a>(#[serde(borrow)] &'a RawValue);
 
 impl<'a> Raw<'a> {
     /// Reads the JSON that it is.
-    pub(super) fn json<T: Deserialize<'a>>(self) -> Result<T, Unusable> {
-        serde_json::from_str(self.0.get()).map_err(|_| Unusable::Shape)
+    pub(super) fn json<T: Deserialize<'a>>(self) -> Result<T, Fault> {
+        serde_json::from_str(self.0.get()).map_err(|_| Fault::Shape)
     }
 }
 
@@ -33,13 +33,13 @@ impl Raw<'_> {
     }
 
     /// Reads an array of numbers.
-    pub(super) fn floats(self) -> Result<Vec<f32>, Unusable> {
-        if self.0.get().starts_with('"') { Err(Unusable::Vector) } else { self.floats_or_base64() }
+    pub(super) fn floats(self) -> Result<Vec<f32>, Fault> {
+        if self.0.get().starts_with('"') { Err(Fault::Vector) } else { self.floats_or_base64() }
     }
 
     /// Reads an array of numbers, or the base64 of little-endian 32-bit floats.
-    pub(super) fn floats_or_base64(self) -> Result<Vec<f32>, Unusable> {
-        numbers(self.0.get()).ok_or(Unusable::Vector)
+    pub(super) fn floats_or_base64(self) -> Result<Vec<f32>, Fault> {
+        numbers(self.0.get()).ok_or(Fault::Vector)
     }
 
     /// A whole number, however it is written: some write `4.0`. None for anything else.
@@ -53,9 +53,19 @@ pub(super) fn tokens(said: Option<Raw<'_>>) -> Option<u64> {
     credible(said?.whole()?)
 }
 
-/// A count of tokens that stands in a header.
-pub(super) fn tokens_in(headers: &HeaderMap, name: &str) -> Option<u64> {
-    credible(headers.get(name)?.to_str().ok()?.parse().ok()?)
+/// An answer, right or not, whose tokens stand in a header where its body does not say them.
+pub(super) fn or_in_header(
+    mut answer: Result<Told, Unusable>,
+    headers: &HeaderMap,
+    name: &str,
+) -> Result<Told, Unusable> {
+    let said = || credible(headers.get(name)?.to_str().ok()?.parse().ok()?);
+    let tokens = match &mut answer {
+        Ok(told) => &mut told.tokens,
+        Err(unusable) => &mut unusable.tokens,
+    };
+    *tokens = tokens.or_else(said);
+    answer
 }
 
 /// The tokens of some inputs together; none, if they are not said of each.
@@ -70,18 +80,40 @@ fn credible(count: u64) -> Option<u64> {
 }
 
 /// An answer's JSON.
-pub(super) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Unusable> {
-    serde_json::from_slice(body).map_err(|_| Unusable::Shape)
+pub(super) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Fault> {
+    serde_json::from_slice(body).map_err(|_| Fault::Shape)
+}
+
+/// What an answer says: its vectors, if they are right, and what it cost in any case.
+pub(super) fn told(
+    part: &Part<'_>,
+    vectors: Result<Vec<Vec<f32>>, Fault>,
+    tokens: Option<u64>,
+) -> Result<Told, Unusable> {
+    match vectors.and_then(|vectors| fitting(part, vectors)) {
+        Ok(vectors) => Ok(Told { vectors, tokens }),
+        Err(fault) => Err(Unusable { fault, tokens }),
+    }
 }
 
 /// Checks that each text of a part has its vector, and that all are of the length that was asked for.
-pub(super) fn told(part: &Part<'_>, vectors: Vec<Vec<f32>>, tokens: Option<u64>) -> Result<Told, Unusable> {
+fn fitting(part: &Part<'_>, vectors: Vec<Vec<f32>>) -> Result<Vec<Vec<f32>>, Fault> {
     if vectors.len() != part.texts.len() {
-        return Err(Unusable::Number);
+        return Err(Fault::Number);
     }
     let lengths = || vectors.iter().map(|vector| vector.len() as u64);
     let length = part.dimensions.or_else(|| lengths().next());
-    if lengths().all(|found| Some(found) == length) { Ok(Told { vectors, tokens }) } else { Err(Unusable::Length) }
+    if lengths().all(|found| Some(found) == length) { Ok(vectors) } else { Err(Fault::Length) }
+}
+
+/// The unit vector of this direction. One of zeros has none, and stays as it is.
+pub(super) fn unit(vector: Vec<f32>) -> Vec<f32> {
+    let norm = vector.iter().map(|number| f64::from(*number).powi(2)).sum::<f64>().sqrt();
+    if norm == 0.0 {
+        return vector;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "vectors are of 32-bit floats: rounding is the point")]
+    vector.into_iter().map(|number| (f64::from(number) / norm) as f32).collect()
 }
 
 /// Reads vectors that stand in the order of the texts.
@@ -90,27 +122,22 @@ pub(super) fn in_order<'a>(
     vectors: impl IntoIterator<Item = Raw<'a>>,
     tokens: Option<u64>,
 ) -> Result<Told, Unusable> {
-    let vectors = vectors.into_iter().map(Raw::floats).collect::<Result<_, _>>()?;
-    told(part, vectors, tokens)
+    told(part, vectors.into_iter().map(Raw::floats).collect(), tokens)
 }
 
 /// Puts vectors in the order of their index, each of which must stand once. Without any they are as they came.
-pub(super) fn by_index(
-    part: &Part<'_>,
-    mut vectors: Vec<(Option<Raw<'_>>, Vec<f32>)>,
-    tokens: Option<u64>,
-) -> Result<Told, Unusable> {
+pub(super) fn by_index(part: &Part<'_>, mut vectors: Vec<(Option<Raw<'_>>, Vec<f32>)>) -> Result<Vec<Vec<f32>>, Fault> {
     if vectors.len() != part.texts.len() {
-        return Err(Unusable::Number);
+        return Err(Fault::Number);
     }
     if vectors.iter().any(|(index, _)| index.is_some()) {
         vectors.sort_by_key(|(index, _)| index.and_then(Raw::whole));
         let mut places = vectors.iter().map(|(index, _)| index.and_then(Raw::whole));
         if !(0..).zip(&mut places).all(|(place, index)| index == Some(place)) {
-            return Err(Unusable::Order);
+            return Err(Fault::Order);
         }
     }
-    told(part, vectors.into_iter().map(|(_, vector)| vector).collect(), tokens)
+    Ok(vectors.into_iter().map(|(_, vector)| vector).collect())
 }
 
 /// A request with a JSON body.

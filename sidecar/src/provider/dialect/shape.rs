@@ -6,7 +6,7 @@
 use serde::Deserialize;
 
 use super::{
-    Part, Told, Unusable,
+    Fault, Part, Told, Unusable,
     read::{self, Raw},
 };
 
@@ -38,13 +38,13 @@ struct Usage<'a> {
 pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<Told, Unusable> {
     let Answer { data, usage } = read::json(body)?;
     let read_one = |Embedding { index, embedding }| {
-        let vector = embedding.ok_or(Unusable::Vector)?.floats_or_base64()?;
+        let vector = embedding.ok_or(Fault::Vector)?.floats_or_base64()?;
         Ok((index, vector))
     };
-    let vectors = data.into_iter().map(read_one).collect::<Result<_, _>>()?;
+    let vectors = data.into_iter().map(read_one).collect::<Result<_, _>>();
     let tokens = usage.and_then(|Usage { prompt_tokens, total_tokens }| {
         // An embedding has no output: the total is the input's.
         read::tokens(prompt_tokens).or_else(|| read::tokens(total_tokens))
     });
-    read::by_index(part, vectors, tokens)
+    read::told(part, vectors.and_then(|vectors| read::by_index(part, vectors)), tokens)
 }

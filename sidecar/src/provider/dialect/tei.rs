@@ -35,6 +35,7 @@ impl<'a> Request<'a> {
 }
 
 pub(super) fn answer(part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
-    let vectors: Vec<Raw<'_>> = read::json(body)?;
-    read::in_order(part, vectors, read::tokens_in(headers, TOKENS))
+    let vectors = read::json::<Vec<Raw<'_>>>(body).map_err(Unusable::from);
+    let answer = vectors.and_then(|vectors| read::in_order(part, vectors, None));
+    read::or_in_header(answer, headers, TOKENS)
 }

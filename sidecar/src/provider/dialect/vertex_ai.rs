@@ -6,13 +6,16 @@
 //! models.embedContent". Which model speaks which, as in the official SDK for Python (`t_is_vertex_embed_content_model`):
 //! Gemini's, except gemini-embedding-001, and open models as a service speak the later one, a text at a time. Those models
 //! want their task in the text, which is the caller's; that a text was cut stands in the answer.
+//!
+//! The reference calls all vectors normalised, with no word on shorter ones. Those of gemini-embedding-001 are made unit vectors as
+//! those of the Gemini API are, whose guide says that they are none: a unit vector stays what it is, up to the last bit.
 
 use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
-    gemini::{Content, Embedding, UsageMetadata, task_type},
+    Caps, Dialect, Fault, Part, Told, Unsupported, Unusable, Wire,
+    gemini::{Content, Embedding, UsageMetadata, task_type, unit},
     read::{self, Raw},
 };
 
@@ -126,8 +129,8 @@ impl Method {
 }
 
 /// What a provider cut it has not embedded.
-fn whole(truncated: bool) -> Result<(), Unusable> {
-    if truncated { Err(Unusable::Truncated) } else { Ok(()) }
+fn whole(truncated: bool) -> Result<(), Fault> {
+    if truncated { Err(Fault::Truncated) } else { Ok(()) }
 }
 
 impl Dialect for VertexAi {
@@ -163,18 +166,19 @@ impl Dialect for VertexAi {
             Method::Predict => {
                 let Predictions { predictions } = read::json(body)?;
                 let statistics = predictions.iter().map(|prediction| prediction.embeddings.statistics);
-                let tokens = read::sum(statistics.map(|said| said?.token_count));
+                // Of a text without a prediction nothing is said.
+                let is_whole = predictions.len() == part.texts.len();
+                let tokens = read::sum(statistics.map(|said| said?.token_count)).filter(|_| is_whole);
                 let read_one = |Prediction { embeddings: Embeddings { values, statistics } }| {
                     whole(statistics.is_some_and(|said| said.truncated))?;
-                    values.ok_or(Unusable::Vector)?.floats()
+                    Ok(unit(part.model, values.ok_or(Fault::Vector)?.floats()?))
                 };
-                let vectors = predictions.into_iter().map(read_one).collect::<Result<_, _>>()?;
-                read::told(part, vectors, tokens)
+                read::told(part, predictions.into_iter().map(read_one).collect(), tokens)
             }
             Method::EmbedContent => {
                 let Embedded { embedding, usage_metadata, truncated } = read::json(body)?;
-                whole(truncated)?;
-                read::told(part, vec![embedding.vector()?], usage_metadata.and_then(UsageMetadata::tokens))
+                let vector = whole(truncated).and_then(|()| embedding.vector());
+                read::told(part, vector.map(|vector| vec![vector]), usage_metadata.and_then(UsageMetadata::tokens))
             }
         }
     }

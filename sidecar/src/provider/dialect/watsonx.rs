@@ -10,7 +10,7 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
+    Caps, Dialect, Fault, Part, Told, Unsupported, Unusable, Wire,
     read::{self, Raw},
 };
 
@@ -83,8 +83,7 @@ impl Dialect for Watsonx {
 
     fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
         let Answer { results, input_token_count } = read::json(body)?;
-        let read_one = |Embedding { embedding }| embedding.ok_or(Unusable::Vector)?.floats();
-        let vectors = results.into_iter().map(read_one).collect::<Result<_, _>>()?;
-        read::told(part, vectors, read::tokens(input_token_count))
+        let read_one = |Embedding { embedding }| embedding.ok_or(Fault::Vector)?.floats();
+        read::told(part, results.into_iter().map(read_one).collect(), read::tokens(input_token_count))
     }
 }

@@ -7,7 +7,7 @@ use vectoll_tests::native::{
     sage_maker::{Container, SageMaker},
 };
 
-use super::{Cannot, Row, key, reference};
+use super::{Cannot, Row, key, reference, vector};
 
 const TEMPORARY: AccessKey = AccessKey {
     id: "AKIAKEPTBYNOBODY0001",
@@ -38,6 +38,7 @@ pub(super) fn bedrock() -> Vec<Row> {
             "AWS_SESSION_TOKEN": TEMPORARY.session,
         }),
         length,
+        vector,
         has,
         has_not: (has_not, Cannot::Refused),
         tells,
@@ -95,6 +96,7 @@ pub fn sage_maker() -> Row {
         },
         secret: json!({"AWS_ACCESS_KEY_ID": LASTING.id, "AWS_SECRET_ACCESS_KEY": LASTING.secret}),
         length: 384,
+        vector,
         has: Some(256),
         has_not: (512, Cannot::ByProvider(413)),
         tells: false,

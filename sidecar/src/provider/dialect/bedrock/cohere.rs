@@ -4,28 +4,16 @@
 //! in the body; `output_dimension` for v4 only; at most 96 texts. Without `embedding_types` the vectors are a list, and with
 //! them a list for each type; both are read.
 
-use std::borrow::Cow;
-
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::provider::dialect::{
     Part, Told, Unsupported, Unusable,
-    cohere::{DIMENSIONS, input_type},
+    cohere::{DIMENSIONS, Request},
     read::{self, Raw},
 };
 
 /// The length of v3's vectors.
 const LENGTH: u64 = 1024;
-
-#[derive(Serialize)]
-pub(super) struct Request<'a> {
-    texts: &'a [Cow<'a, str>],
-    input_type: &'static str,
-    embedding_types: [&'static str; 1],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    output_dimension: Option<u64>,
-    truncate: &'static str,
-}
 
 #[derive(Deserialize)]
 struct Answer<'a> {
@@ -41,22 +29,12 @@ struct ByType<'a> {
 
 pub(super) fn request_v3<'a>(part: &Part<'a>) -> Result<Request<'a>, Unsupported> {
     read::fixed(part.model, LENGTH, part.dimensions)?;
-    Ok(request(part, None))
+    Ok(Request::new(part, None))
 }
 
 pub(super) fn request_v4<'a>(part: &Part<'a>) -> Result<Request<'a>, Unsupported> {
     read::one_of(part.model, DIMENSIONS, part.dimensions)?;
-    Ok(request(part, part.dimensions))
-}
-
-fn request<'a>(part: &Part<'a>, output_dimension: Option<u64>) -> Request<'a> {
-    Request {
-        texts: part.texts,
-        input_type: input_type(part.input_type),
-        embedding_types: ["float"],
-        output_dimension,
-        truncate: "NONE",
-    }
+    Ok(Request::new(part, part.dimensions))
 }
 
 pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<Told, Unusable> {

@@ -11,7 +11,7 @@ use super::titan::text;
 use crate::{
     call::InputType,
     provider::dialect::{
-        Part, Told, Unsupported, Unusable,
+        Fault, Part, Told, Unsupported, Unusable,
         read::{self, Raw},
     },
 };
@@ -77,10 +77,9 @@ pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<Told, Unusable> {
     let Answer { embeddings, input_token_count } = read::json(body)?;
     let read_one = |Embedding { embedding, truncated_char_length }| {
         if truncated_char_length.is_some() {
-            return Err(Unusable::Truncated);
+            return Err(Fault::Truncated);
         }
-        embedding.ok_or(Unusable::Vector)?.floats()
+        embedding.ok_or(Fault::Vector)?.floats()
     };
-    let vectors = embeddings.into_iter().map(read_one).collect::<Result<_, _>>()?;
-    read::told(part, vectors, read::tokens(input_token_count))
+    read::told(part, embeddings.into_iter().map(read_one).collect(), read::tokens(input_token_count))
 }

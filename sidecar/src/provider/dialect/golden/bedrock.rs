@@ -1,8 +1,8 @@
 use http::{HeaderMap, HeaderValue};
 use serde_json::json;
 
-use super::{counts, documents, queries, read, refused, refuses_what_is_no_answer, sent, tells};
-use crate::provider::dialect::{Dialect, Unusable, bedrock::Bedrock};
+use super::{counts, documents, fault, queries, refused, refuses_what_is_no_answer, sent, tells};
+use crate::provider::dialect::{Dialect, Fault, Unusable, bedrock::Bedrock};
 
 pub(super) const TITAN_V1: &str = "amazon.titan-embed-text-v1";
 pub(super) const TITAN_V2: &str = "amazon.titan-embed-text-v2:0";
@@ -153,13 +153,19 @@ fn tokens_stand_in_the_body_or_else_in_a_header() {
     ] {
         let told = bedrock(model).answer(&part, &headers, body.as_bytes()).unwrap();
         assert_eq!((told.vectors, told.tokens), (vec![vec![1.0]], Some(tokens)), "{model}");
+        // Whatever else is in it, it costs what it says.
+        let none = body.replace("[1]", "[null]");
+        let unusable = bedrock(model).answer(&part, &headers, none.as_bytes()).unwrap_err();
+        assert_eq!(unusable, Unusable { fault: Fault::Vector, tokens: Some(tokens) }, "{model}");
+        let unusable = bedrock(model).answer(&part, &headers, b"<html>").unwrap_err();
+        assert_eq!(unusable, Unusable { fault: Fault::Shape, tokens: Some(9) }, "{model}");
     }
 }
 
 #[test]
 fn what_was_cut_is_no_answer() {
     let body = r#"{"embeddings":[{"embeddingType":"TEXT","embedding":[1],"truncatedCharLength":8192}]}"#;
-    assert_eq!(read(&bedrock(NOVA), &documents("", 1), body), Err(Unusable::Truncated));
+    assert_eq!(fault(&bedrock(NOVA), &documents("", 1), body), Fault::Truncated);
 }
 
 #[test]
@@ -170,6 +176,6 @@ fn what_is_no_answer_is_refused() {
     refuses_what_is_no_answer(&bedrock(COHERE_V4), "", 96, &floats);
     refuses_what_is_no_answer(&bedrock(NOVA), "", 1, &nova);
     for many in [nova(&[]), nova(&["[1]", "[2]"])] {
-        assert_eq!(read(&bedrock(NOVA), &documents("", 1), &many), Err(Unusable::Number));
+        assert_eq!(fault(&bedrock(NOVA), &documents("", 1), &many), Fault::Number);
     }
 }

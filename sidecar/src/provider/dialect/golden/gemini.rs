@@ -36,7 +36,7 @@ fn each_text_is_a_request_of_its_own() {
 #[test]
 fn tokens_are_read_where_they_are_said() {
     let gemini = Gemini::new();
-    let part = documents("gemini-embedding-001", 2);
+    let part = documents("gemini-embedding-2", 2);
     tells(&gemini, &part, &answer(&["[-0.002, 0.5]", "[1,2]"]), &[&[-0.002, 0.5], &[1.0, 2.0]], None);
     counts(&gemini, &part, &|said| {
         format!(
@@ -48,5 +48,22 @@ fn tokens_are_read_where_they_are_said() {
 
 #[test]
 fn what_is_no_answer_is_refused() {
-    refuses_what_is_no_answer(&Gemini::new(), "gemini-embedding-001", 100, &answer);
+    refuses_what_is_no_answer(&Gemini::new(), "gemini-embedding-2", 100, &answer);
+}
+
+#[test]
+fn shorter_vectors_of_the_first_model_are_made_unit_vectors() {
+    let gemini = Gemini::new();
+    let body = answer(&["[3,-4]", "[0,-0.0]"]);
+    for model in ["gemini-embedding-001", "models/gemini-embedding-001"] {
+        tells(&gemini, &documents(model, 2), &body, &[&[0.6, -0.8], &[0.0, -0.0]], None);
+    }
+    tells(&gemini, &documents("gemini-embedding-2", 2), &body, &[&[3.0, -4.0], &[0.0, -0.0]], None);
+    // Tiny and huge ones, whose squares no 32-bit float holds.
+    let scaled = |power| format!("{:?}", [3.0 * 2_f32.powi(power), 4.0 * 2_f32.powi(power)]);
+    let extreme = answer(&[&scaled(-100), &scaled(100)]);
+    tells(&gemini, &documents("gemini-embedding-001", 2), &extreme, &[&[0.6, 0.8], &[0.6, 0.8]], None);
+    let full = vec![0.5_f32; 3072];
+    let body = answer(&[&serde_json::to_string(&full).unwrap()]);
+    tells(&gemini, &documents("gemini-embedding-001", 1), &body, &[&full], None);
 }

@@ -1,10 +1,10 @@
 use http::{HeaderMap, HeaderValue};
 use serde_json::json;
 
-use super::{documents, open_ai, queries, refuses_what_is_no_answer, sent, tells};
+use super::{documents, queries, refuses_what_is_no_answer, sent, tells};
 use crate::provider::dialect::{
-    Caps, Dialect, Told,
-    hugging_face::{HuggingFace, ITEMS, Route},
+    Caps, Dialect, Fault, Told, Unusable,
+    hugging_face::{HuggingFace, ITEMS},
 };
 
 const MODEL: &str = "BAAI/bge-m3";
@@ -15,8 +15,8 @@ pub(super) fn embedded(vectors: &[&str]) -> String {
 }
 
 #[test]
-fn a_servers_own_route_never_cuts() {
-    let tei = HuggingFace::new(Route::Embed, ITEMS);
+fn the_servers_own_route_never_cuts() {
+    let tei = HuggingFace::new(ITEMS);
     assert_eq!(tei.caps(MODEL), Caps { items: 32, tokens: None });
     let (path, body) = sent(&tei, &queries(MODEL, 1, 256));
     assert_eq!(path, "/embed");
@@ -26,28 +26,18 @@ fn a_servers_own_route_never_cuts() {
 }
 
 #[test]
-fn its_other_route_is_openais() {
-    let tei = HuggingFace::new(Route::OpenAi, 8);
-    assert_eq!(tei.caps(MODEL), Caps { items: 8, tokens: None });
-    let (path, body) = sent(&tei, &queries(MODEL, 1, 256));
-    assert_eq!(path, "/v1/embeddings");
-    assert_eq!(
-        body,
-        json!({"model": MODEL, "input": ["The food was delicious."], "dimensions": 256, "encoding_format": "base64"})
-    );
-    tells(&tei, &documents(MODEL, 1), &open_ai::answer(&["\"AAAAPwAAgL8=\""]), &[&[0.5, -1.0]], Some(8));
-    refuses_what_is_no_answer(&tei, MODEL, 8, &open_ai::answer);
-}
-
-#[test]
-fn tokens_of_the_own_route_stand_in_a_header() {
-    let tei = HuggingFace::new(Route::Embed, ITEMS);
+fn tokens_stand_in_a_header() {
+    let tei = HuggingFace::new(ITEMS);
     let part = documents(MODEL, 2);
     for (said, tokens) in [("12", Some(12)), ("0", None), ("-1", None), ("many", None), ("4294967296", None)] {
         let headers: HeaderMap =
             [("x-compute-tokens".parse().unwrap(), HeaderValue::from_static(said))].into_iter().collect();
         let told = tei.answer(&part, &headers, b"[[0.5],[-1.0]]");
         assert_eq!(told, Ok(Told { vectors: vec![vec![0.5], vec![-1.0]], tokens }), "{said}");
+        for (body, fault) in [("[[0.5]]", Fault::Number), ("[[0.5],[null]]", Fault::Vector), ("<html>", Fault::Shape)] {
+            let unusable = tei.answer(&part, &headers, body.as_bytes());
+            assert_eq!(unusable, Err(Unusable { fault, tokens }), "{said}: {body}");
+        }
     }
     tells(&tei, &part, "[[0.5],[-1.0]]", &[&[0.5], &[-1.0]], None);
     refuses_what_is_no_answer(&tei, MODEL, ITEMS, &embedded);

@@ -1,7 +1,7 @@
 use serde_json::json;
 
-use super::{counts, documents, queries, read, refused, refuses_what_is_no_answer, sent, tells};
-use crate::provider::dialect::{Caps, Dialect, Unusable, open_ai::OpenAi};
+use super::{counts, documents, fault, queries, refused, refuses_what_is_no_answer, sent, tells};
+use crate::provider::dialect::{Caps, Dialect, Fault, open_ai::OpenAi};
 
 const MODEL: &str = "text-embedding-3-small";
 
@@ -70,7 +70,7 @@ fn the_index_decides_the_order() {
         ["\"index\":0,", "\"index\":1,", "\"index\":-2,"],
         ["\"index\":0,", "\"index\":1,", "\"index\":2.5,"],
     ] {
-        assert_eq!(read(&openai, &part, &body(wrong)), Err(Unusable::Order), "{wrong:?}");
+        assert_eq!(fault(&openai, &part, &body(wrong)), Fault::Order, "{wrong:?}");
     }
 }
 

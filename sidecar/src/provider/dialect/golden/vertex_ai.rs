@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::{counts, documents, queries, read, refuses_what_is_no_answer, sent, tells};
-use crate::provider::dialect::{Caps, Dialect, Unusable, vertex_ai::VertexAi};
+use crate::provider::dialect::{Caps, Dialect, Fault, Unusable, vertex_ai::VertexAi};
 
 const MODELS: &str = "/v1/projects/my-project/locations/us-central1/publishers";
 
@@ -101,8 +101,19 @@ fn what_was_cut_is_no_answer() {
     let vertex = vertex_ai();
     for (model, body) in [("text-embedding-005", answer(&["[1]"])), ("gemini-embedding-2", embedded(&["[1]"]))] {
         let body = body.replace("\"truncated\":false", "\"truncated\":true");
-        assert_eq!(read(&vertex, &documents(model, 1), &body), Err(Unusable::Truncated));
+        assert_eq!(
+            read(&vertex, &documents(model, 1), &body),
+            Err(Unusable { fault: Fault::Truncated, tokens: Some(6) })
+        );
     }
+}
+
+#[test]
+fn shorter_vectors_of_the_first_gemini_model_are_made_unit_vectors() {
+    let vertex = vertex_ai();
+    tells(&vertex, &documents("gemini-embedding-001", 1), &answer(&["[3,-4]"]), &[&[0.6, -0.8]], Some(6));
+    tells(&vertex, &documents("text-embedding-005", 1), &answer(&["[3,-4]"]), &[&[3.0, -4.0]], Some(6));
+    tells(&vertex, &documents("gemini-embedding-2", 1), &embedded(&["[3,-4]"]), &[&[3.0, -4.0]], Some(6));
 }
 
 #[test]
