@@ -74,8 +74,8 @@ pub struct Call {
     pub metadata: Option<Arc<Metadata>>,
     /// Its tags that its team or its route counts, each once: known with the route.
     pub tags: Vec<Arc<str>>,
-    /// What became of its reservations, for the headers of its answer.
-    pub outcome: Outcomes,
+    /// What became of its reservations, for the headers of its answer: over all that is sent for it ([`Call::of_texts`]).
+    pub outcome: Arc<Outcomes>,
     /// What the access log says of it. It is written when the call has its end.
     pub entry: Entry,
     input_span: Range<usize>,
@@ -162,7 +162,7 @@ impl Call {
             null_encoding_format,
             metadata,
             tags: Vec::new(),
-            outcome: Outcomes::default(),
+            outcome: Arc::default(),
             entry,
             input_span,
             body,
@@ -203,7 +203,7 @@ impl Call {
             null_encoding_format: None,
             metadata: self.metadata.clone(),
             tags: Vec::new(),
-            outcome: Outcomes::default(),
+            outcome: self.outcome.clone(),
             entry: self.entry.clone(),
             input_span,
             body,
