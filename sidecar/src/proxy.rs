@@ -148,7 +148,7 @@ impl Proxy {
         entry.caller(&caller);
         trace.key = Some((caller.key().team.name.clone(), caller.key().name.clone()));
         let reading = Instant::now();
-        let call = Call::read((id, entry.clone()), caller, &parts.headers, body, in_path, self.caps).await;
+        let call = Call::read((id, entry.clone()), caller, &parts.headers, body, in_path, &self.caps).await;
         trace.waited += reading.elapsed();
         let call = call?;
         let route = permitted(call.caller.key(), &call.model)?.clone();

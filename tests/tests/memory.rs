@@ -105,3 +105,53 @@ async fn many_large_translations_at_once_fit_into_the_memory_of_an_injected_side
     assert_eq!(pair.metrics().await?.sum("vectoll_key_tokens_total", &[]), provider.account().charged_tokens as f64);
     Ok(())
 }
+
+/// What the sidecar may hold, one call that goes beyond it, and what it takes when idle.
+const HELD: u64 = 200 * MIB;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_large_calls_at_once_take_their_turns_in_the_memory_that_there_is() -> anyhow::Result<()> {
+    let provider =
+        Provider::start(Options { latency: Duration::from_millis(200), ..Options::new(PROVIDER_KEY) }).await?;
+    let mut all = vec![team("search", json!({}))];
+    let mut routes = route("openai", &["text-embedding-3-small"], &provider.url());
+    // All of a call is there several times: as it came, as texts, as the parts that it is sent in, and what comes of them.
+    routes[0]["spec"]["cache"] = json!({"maxBytes": MIB * 1024});
+    routes[0]["spec"]["backends"][0]["batch"] = json!({"maxItems": 256});
+    all.extend(routes);
+    all.extend(api_key("alice", "search", json!({"budget": {"limit": "10", "period": "Monthly"}})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let large = async |call: usize| {
+        let texts: Vec<String> = (0..2048).map(|text| format!("{call} {text} {}", "word ".repeat(400))).collect();
+        let body = json!({"model": "text-embedding-3-small", "input": texts, "dimensions": 512});
+        let answer = caller.post("/v1/embeddings", &body, &[]).await?;
+        match answer.status {
+            200 => ensure!(answer.json["data"].as_array().map(Vec::len) == Some(2048), "an answer that is not whole"),
+            status => ensure!((status, answer.code()) == (503, "no_room"), "{status}: {}", answer.message()),
+        }
+        anyhow::Ok(answer.status)
+    };
+    let small = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let answer = caller.embed("text-embedding-3-small", json!("small")).await?;
+        ensure!(answer.status == 200, "a small one waits for nothing: {}", answer.message());
+        Ok(())
+    };
+    let (statuses, ()) = tokio::try_join!(futures_util::future::try_join_all((0..12).map(large)), small)?;
+    let most = status(&pair, "VmHWM")?;
+    println!("twelve calls of 4 MB for 2,048 vectors each: {statuses:?}, {most} KiB at most");
+    assert!(statuses.contains(&200), "{statuses:?}");
+    assert!(most < HELD, "{most} KiB at most");
+    let (metrics, account) = (pair.metrics().await?, provider.account());
+    assert_eq!(account.violations, Vec::<String>::new());
+    assert_eq!(metrics.value("vectoll_reservations", &[]), Some(0.0));
+    let booked = metrics.sum("vectoll_key_tokens_total", &[]);
+    let unsettled = metrics.sum("vectoll_unsettled_tokens_total", &[]);
+    let charged = account.charged_tokens as f64;
+    assert!(
+        charged <= booked && booked - charged <= unsettled,
+        "{charged} charged, {booked} booked, {unsettled} of them unsettled"
+    );
+    Ok(())
+}

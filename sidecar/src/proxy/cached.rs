@@ -14,11 +14,7 @@ use self::{
     ask::{ask, is_long},
     inputs::Inputs,
 };
-use super::{
-    Proxy, Sent, Trace,
-    deliver::{deliver, undelivered},
-    respond,
-};
+use super::{Proxy, Sent, Trace, deliver::deliver, respond};
 use crate::{
     accounting::{Settled, admit},
     answer::Body,
@@ -26,6 +22,7 @@ use crate::{
     cache::{Cache, Vector},
     call::Call,
     ledger::Certainty,
+    memory::{Claim, Held},
     policy::{Backend, Route},
     refusal::Refusal,
 };
@@ -41,6 +38,8 @@ struct Spent {
     tokens: u64,
     headers: HeaderMap,
     settled: Option<Settled>,
+    /// What the vectors take until the answer is made of them.
+    held: Vec<Held>,
 }
 
 /// Serves a call whose inputs are texts.
@@ -65,7 +64,7 @@ pub(super) async fn serve(
     let Vectors { all, spent, settled, hits } = found;
     let deadline = Instant::now() + patience;
     let answer = deliver(all, spent.tokens, &call, settled, &proxy.tasks, deadline).await;
-    let answer = answer.map_err(|_| undelivered())?;
+    let answer = answer.map_err(|_| Refusal::no_room())?;
     let mut from_provider = spent.headers;
     from_provider.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let mut response = respond::respond(Sent { answer, headers: from_provider }, trace);
@@ -89,6 +88,9 @@ async fn find(
     headers: &HeaderMap,
     trace: &mut Trace,
 ) -> Result<Vectors, Refusal> {
+    let mut of_texts = Held::default();
+    // As texts, and the table of them.
+    room(&call.claim, &mut of_texts, call.body.len()).await?;
     let look = {
         let (call, route, cache) = (call.clone(), route.clone(), cache.clone());
         move || Inputs::look(&call, &route, &cache)
@@ -158,7 +160,7 @@ async fn free(
 ) -> Result<Settled, Refusal> {
     let of_none = {
         let call = call.clone();
-        move || call.of_texts(&[])
+        move || call.of_texts(&[], Held::default())
     };
     let of_none = run(&proxy.tasks, is_long(call), of_none).await??;
     let permit = admit(&proxy.accounting, of_none, route.clone()).await?;
@@ -166,6 +168,11 @@ async fn free(
     call.entry.backend(&backend.label);
     trace.journey.backend = Some(backend.clone());
     Ok(permit.sent(backend.clone(), None)?.settle(0, Certainty::Known))
+}
+
+/// Waits for memory, though not for ever.
+async fn room(claim: &Claim, held: &mut Held, bytes: usize) -> Result<(), Refusal> {
+    tokio::time::timeout(PATIENCE, claim.hold(held, bytes)).await.map_err(|_| Refusal::no_room())
 }
 
 /// Does work here, or on a thread of its own where it is `much`: others' calls are not to wait for it.
