@@ -42,6 +42,8 @@ struct State {
     waiting: BTreeSet<u64>,
     /// The one that may go beyond the bound.
     beyond: Option<u64>,
+    /// Whether that one waits for what another call is about to get: an older one takes its place, lest it be that one.
+    follows: bool,
 }
 
 impl Memory {
@@ -81,11 +83,12 @@ impl State {
     fn take(&mut self, call: u64, bytes: usize, most: usize) -> bool {
         let is_next = self.waiting.first().is_none_or(|first| call <= *first);
         let fits = self.used.saturating_add(bytes) <= most;
-        let may = self.beyond == Some(call) || (is_next && (fits || self.beyond.is_none()));
+        let is_free = self.beyond.is_none_or(|beyond| self.follows && call < beyond);
+        let may = self.beyond == Some(call) || (is_next && (fits || is_free));
         if may {
             self.used += bytes;
-            if self.used > most {
-                self.beyond = Some(call);
+            if self.used > most && self.beyond != Some(call) {
+                (self.beyond, self.follows) = (Some(call), false);
             }
         } else {
             self.waiting.insert(call);
@@ -113,6 +116,22 @@ impl Claim {
         Self { memory: self.memory.clone(), number: OnceLock::from(self.number()) }
     }
 
+    /// The call waits for what another one is about to get, until this is dropped.
+    pub fn follow(&self) -> Following<'_> {
+        self.set_follows(true);
+        Following(self)
+    }
+
+    fn set_follows(&self, whether: bool) {
+        let Some(number) = self.number.get() else { return };
+        let mut state = self.memory.0.state();
+        if state.beyond == Some(*number) {
+            state.follows = whether;
+            drop(state);
+            self.memory.0.changed.notify_waiters();
+        }
+    }
+
     /// Makes `held` so many bytes at least, and waits until there is room for them. Dropped meanwhile, nothing has changed.
     pub async fn hold(&self, held: &mut Held, bytes: usize) {
         let more = bytes.saturating_sub(held.bytes);
@@ -135,6 +154,16 @@ impl Claim {
         drop(waiting);
         held.bytes += more;
         held.memory.get_or_insert_with(|| self.memory.clone());
+    }
+}
+
+/// A call that follows another one.
+#[derive(Debug)]
+pub struct Following<'a>(&'a Claim);
+
+impl Drop for Following<'_> {
+    fn drop(&mut self) {
+        self.0.set_follows(false);
     }
 }
 
@@ -241,6 +270,23 @@ mod tests {
         assert_eq!(used(&memory), 3 * MIB);
         drop((half, of_part));
         assert_eq!(used(&memory), 0);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_an_older_call_lets_it_go_on() {
+        let memory = Memory::new(2 * MIB);
+        let (leads, follows, other) = (memory.claim(), memory.claim(), memory.claim());
+        let (mut a, mut b, mut c) = (Held::default(), Held::default(), Held::default());
+        assert!(gets(&leads, &mut a, MIB).await);
+        assert!(gets(&follows, &mut b, 2 * MIB).await, "beyond the bound");
+        assert!(!gets(&leads, &mut a, 2 * MIB).await, "who follows nobody comes to its end by itself");
+        let following = follows.follow();
+        assert!(!gets(&other, &mut c, MIB).await, "a younger one is not what it waits for");
+        assert!(gets(&leads, &mut a, 2 * MIB).await);
+        drop(following);
+        assert!(!gets(&follows, &mut b, 3 * MIB).await, "the other one has its place");
+        drop(a);
+        assert!(gets(&follows, &mut b, 3 * MIB).await);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -112,7 +112,9 @@ async fn find(
         if inputs.follows.is_empty() {
             break;
         }
+        let following = call.claim.follow();
         let lost = wait(&mut inputs, trace).await;
+        drop(following);
         inputs.look_for(lost, cache);
     }
     let broken = || Refusal::bad_gateway("The answer could not be put together".to_owned());
