@@ -25,7 +25,7 @@ pub use flow::{Broken, Flow};
 pub(crate) use made::{join, made};
 pub use persist::Persist;
 pub use relay::{Observation, Relay, Verdict};
-pub(crate) use transcode::{Room, Transcoder, Wanted, numbers};
+pub(crate) use transcode::{Transcoder, Wanted, numbers};
 pub use vector::Wrong;
 pub(crate) use vector::{format_of, has_dimensions};
 

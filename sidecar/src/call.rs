@@ -14,7 +14,14 @@ use serde_json::value::RawValue;
 pub use vectoll_config::v1::InputType;
 use vectoll_config::v1::UserPolicy;
 
-use crate::{access::Entry, accounting::Outcomes, authenticate::Caller, call_id::CallId, refusal::Refusal};
+use crate::{
+    access::Entry,
+    accounting::Outcomes,
+    authenticate::Caller,
+    call_id::CallId,
+    memory::{Claim, Held, Memory},
+    refusal::Refusal,
+};
 
 pub use input::{Input, Shape};
 pub use metadata::Metadata;
@@ -74,10 +81,15 @@ pub struct Call {
     pub metadata: Option<Arc<Metadata>>,
     /// Its tags that its team or its route counts, each once: known with the route.
     pub tags: Vec<Arc<str>>,
-    /// What became of its reservations, for the headers of its answer.
-    pub outcome: Outcomes,
+    /// What became of its reservations, for the headers of its answer: over all that is sent for it ([`Call::of_texts`]).
+    pub outcome: Arc<Outcomes>,
     /// What the access log says of it. It is written when the call has its end.
     pub entry: Entry,
+    /// What it takes memory by.
+    pub claim: Claim,
+    /// What its body takes.
+    #[expect(dead_code, reason = "dropping it is what it is for")]
+    held: Held,
     input_span: Range<usize>,
 }
 
@@ -92,12 +104,14 @@ pub enum EncodingFormat {
 }
 
 /// How much of a request is read, and for how long.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Caps {
     /// The largest body, in bytes.
     pub body: usize,
     /// How long the body may take to arrive.
     pub patience: Duration,
+    /// What large ones take their place in.
+    pub memory: Memory,
 }
 
 impl Call {
@@ -108,7 +122,7 @@ impl Call {
         headers: &HeaderMap,
         body: Incoming,
         in_path: Option<String>,
-        caps: Caps,
+        caps: &Caps,
     ) -> Result<Self, Refusal> {
         // Told to the log as soon as it is known: what is refused from here on has a line as well.
         let in_path: Option<Arc<str>> = in_path.map(Arc::from);
@@ -124,7 +138,8 @@ impl Call {
             entry.metadata(metadata);
         }
         must_be_json(headers)?;
-        let body = body::read(headers, body, caps).await?;
+        let (claim, mut held) = (caps.memory.claim(), Held::default());
+        let body = body::read(headers, body, caps, (&claim, &mut held)).await?;
         let text = std::str::from_utf8(&body)
             .map_err(|_| Refusal::malformed(None, "The request's body is not UTF-8: JSON must be"))?;
         let fields = Fields::read(text)?;
@@ -162,15 +177,18 @@ impl Call {
             null_encoding_format,
             metadata,
             tags: Vec::new(),
-            outcome: Outcomes::default(),
+            outcome: Arc::default(),
             entry,
+            claim,
+            held,
             input_span,
             body,
         })
     }
 
     /// The same call for other texts, as a body of its own. Without texts it is a call that is counted and never sent.
-    pub fn of_texts(&self, texts: &[&str]) -> Result<Self, Refusal> {
+    /// `held` is what that takes.
+    pub fn of_texts(&self, texts: &[&str], held: Held) -> Result<Self, Refusal> {
         let broken =
             |error: serde_json::Error| Refusal::malformed(None, format!("The request's body is not JSON: {error}"));
         let mut fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(&self.body).map_err(broken)?;
@@ -203,8 +221,10 @@ impl Call {
             null_encoding_format: None,
             metadata: self.metadata.clone(),
             tags: Vec::new(),
-            outcome: Outcomes::default(),
+            outcome: self.outcome.clone(),
             entry: self.entry.clone(),
+            claim: self.claim.of_part(),
+            held,
             input_span,
             body,
         })

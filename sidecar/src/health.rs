@@ -38,48 +38,68 @@ pub enum Standing {
     Cooling(Duration),
 }
 
-/// The health of all backends, by their labels. A handle: clones share it.
+/// The health of all backends. A handle: clones share it.
 #[derive(Clone, Debug)]
 pub struct Registry {
-    known: Arc<Mutex<HashMap<Arc<str>, Known>>>,
+    backends: Arc<Mutex<Backends>>,
     metrics: BackendMetrics,
 }
 
-#[derive(Debug)]
-struct Known {
-    settings: u64,
-    health: Weak<Health>,
+#[derive(Debug, Default)]
+struct Backends {
+    /// All that somebody holds, by their labels and settings. One that is read in a config which is refused does not take the
+    /// place of the one that is called.
+    known: HashMap<(Arc<str>, u64), Weak<Health>>,
+    /// Those of the config in force, by their labels: what Prometheus is told of.
+    in_force: HashMap<Arc<str>, Weak<Health>>,
 }
 
 impl Registry {
     /// Of no backend yet.
     pub fn new(metrics: BackendMetrics) -> Self {
-        Self { known: Arc::default(), metrics }
+        Self { backends: Arc::default(), metrics }
     }
 
     /// The health of a backend. It is what it was as long as somebody holds it and `settings`, a hash of what a change of may
     /// cure it, stay the same.
     pub fn of(&self, label: &Arc<str>, settings: u64) -> Arc<Health> {
-        let mut known = lock(&self.known);
-        known.retain(|_, known| known.health.strong_count() > 0);
-        if let Some(same) = known.get(label).filter(|known| known.settings == settings)
-            && let Some(health) = same.health.upgrade()
-        {
+        let mut backends = lock(&self.backends);
+        backends.known.retain(|_, health| health.strong_count() > 0);
+        let key = (label.clone(), settings);
+        if let Some(health) = backends.known.get(&key).and_then(Weak::upgrade) {
             return health;
         }
-        let (label, metrics) = (label.clone(), self.metrics.of(label));
-        let health =
-            Arc::new(Health { label: label.clone(), state: Mutex::default(), metrics, registry: self.clone() });
-        known.insert(label, Known { settings, health: Arc::downgrade(&health) });
+        let health = self.of_none(label);
+        backends.known.insert(key, Arc::downgrade(&health));
         health
     }
 
-    /// Nobody holds it any more, unless another one has its name by now.
-    fn forget(&self, health: &Health) {
-        let mut known = lock(&self.known);
-        if known.get(&health.label).is_none_or(|known| known.health.strong_count() == 0) {
-            known.remove(&health.label);
-            health.metrics.forget();
+    /// That of a backend which nothing is sent to.
+    pub fn of_none(&self, label: &Arc<str>) -> Arc<Health> {
+        let (label, metrics) = (label.clone(), self.metrics.of(label));
+        Arc::new(Health { label, state: Mutex::default(), metrics, registry: self.clone() })
+    }
+
+    /// A config is in force with these backends. What is told of others is wrong from now on, although calls may still be under
+    /// way there.
+    pub fn put_in_force<'a>(&self, all: impl Iterator<Item = &'a Arc<Health>>) {
+        let mut backends = lock(&self.backends);
+        let before = std::mem::take(&mut backends.in_force);
+        backends.in_force = all.map(|health| (health.label.clone(), Arc::downgrade(health))).collect();
+        for health in backends.in_force.values().filter_map(Weak::upgrade) {
+            health.metrics.cooling(health.state().breaker.is_open());
+        }
+        for label in before.keys().filter(|label| !backends.in_force.contains_key(*label)) {
+            self.metrics.of(label).forget();
+        }
+    }
+
+    /// It was opened or closed.
+    fn tell(&self, health: &Health) {
+        let backends = lock(&self.backends);
+        let in_force = backends.in_force.get(&health.label);
+        if in_force.is_some_and(|in_force| std::ptr::eq(in_force.as_ptr(), health)) {
+            health.metrics.cooling(health.state().breaker.is_open());
         }
     }
 }
@@ -109,9 +129,10 @@ impl Health {
         self.state().breaker.standing(now)
     }
 
-    /// How long a call would take there, about, in seconds; 0: that is to be found out.
-    pub fn expected(&self, now: Duration) -> f64 {
-        self.state().pace.expected(now)
+    /// How long a call takes there, about, in seconds, if that is known; and how many are under way.
+    pub fn pace(&self, now: Duration) -> (Option<f64>, u32) {
+        let pace = self.state().pace;
+        (pace.average(now), pace.under_way())
     }
 
     /// Begins an attempt, if it is still to be called: of those who come at once, one tries whether a backend is well again.
@@ -126,12 +147,6 @@ impl Health {
         state.pace.begin();
         drop(state);
         Some(Attempt { health: Some(self.clone()), turn, since: now })
-    }
-}
-
-impl Drop for Health {
-    fn drop(&mut self) {
-        self.registry.clone().forget(self);
     }
 }
 
@@ -155,7 +170,7 @@ impl Attempt {
                 state.breaker.succeeded()
             };
             if well {
-                health.metrics.well();
+                health.registry.tell(&health);
                 tracing::info!(backend = &*health.label, "a backend serves again");
             }
         }
@@ -165,11 +180,16 @@ impl Attempt {
     pub fn failed(mut self, fault: Fault, result: &'static str, cooldown: Cooldown, now: Duration) {
         if let Some(health) = self.health.take() {
             health.metrics.attempted(result);
-            let cooled = {
+            let (cooled, changed) = {
                 let mut state = health.state();
                 state.pace.end(None, now);
-                state.breaker.failed(self.turn, fault, cooldown, now)
+                let before = state.breaker.is_open();
+                let cooled = state.breaker.failed(self.turn, fault, cooldown, now);
+                (cooled, state.breaker.is_open() != before)
             };
+            if changed {
+                health.registry.tell(&health);
+            }
             if let Some(rest) = cooled {
                 let reason = match fault {
                     Fault::Limited(_) => "limited",
@@ -202,3 +222,6 @@ fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing that could panic is done under these locks.
     what.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

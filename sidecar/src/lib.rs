@@ -23,6 +23,7 @@ pub mod keep;
 pub mod ledger;
 pub mod line;
 pub mod logging;
+pub mod memory;
 pub mod metrics;
 pub mod policy;
 pub mod provider;

@@ -24,7 +24,7 @@ use crate::{health::Health, provider::Provider, store::Place};
 pub use choose::{Choice, NoChoice, Tried};
 pub use compile::{CompileError, Lasting, compile};
 pub use provider::Identity;
-pub use retry::RetryBudget;
+pub use retry::{RetryBudget, RetryBudgets};
 pub use route::{Manner, Route, RouteIndex};
 
 /// What this sidecar serves by.
@@ -46,6 +46,14 @@ pub struct Policy {
     pub store: Option<Arc<Place>>,
     /// What the placeholder stands for; none: nothing, as outside a pod that names an ApiKey.
     pub pod: Option<PodKey>,
+}
+
+impl Policy {
+    /// All backends that calls may go to, some of them several times.
+    pub fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        let routes = self.teams.values().flat_map(|team| &team.search).flat_map(|index| index.routes());
+        routes.flat_map(|route| &route.backends)
+    }
 }
 
 /// One value of a key.

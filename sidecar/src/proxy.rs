@@ -13,7 +13,6 @@ mod split;
 mod texts;
 
 use std::{
-    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -33,8 +32,9 @@ use crate::{
     answer::{Answer, Body, Persist},
     authenticate::{Caller, authenticate},
     background::Background,
-    call::{Call, Caps, Input},
+    call::{Call, Caps},
     call_id::CallId,
+    counters::Standing,
     health::Attempt,
     metrics::Metrics,
     policy::{Backend, Key, Policy, Route, allows},
@@ -122,7 +122,8 @@ impl Proxy {
     /// The response to a call that gets no vectors, with all that is known of it.
     fn explain(&self, mut refusal: Refusal, id: CallId, trace: &Trace) -> Response<Body> {
         let outcome = trace.call.as_ref().and_then(|call| call.outcome.get());
-        if let Some(outcome) = outcome {
+        // A refusal that names a full limit keeps it: a call that is sent in several may be admitted once, and then not.
+        if let Some(outcome) = outcome.filter(|_| refusal.standing == Standing::default()) {
             refusal.standing = outcome.standing;
         }
         let mut response = self.refuse(refusal, id).map(Body::Framework);
@@ -148,7 +149,7 @@ impl Proxy {
         entry.caller(&caller);
         trace.key = Some((caller.key().team.name.clone(), caller.key().name.clone()));
         let reading = Instant::now();
-        let call = Call::read((id, entry.clone()), caller, &parts.headers, body, in_path, self.caps).await;
+        let call = Call::read((id, entry.clone()), caller, &parts.headers, body, in_path, &self.caps).await;
         trace.waited += reading.elapsed();
         let call = call?;
         let route = permitted(call.caller.key(), &call.model)?.clone();
@@ -156,10 +157,9 @@ impl Proxy {
         let is_plain = !call.has_other_fields && call.unknown_input_type.is_none();
         if let Some((cache, backend)) = &route.manner.cache
             && is_plain
-            && let Input::Texts(texts) = call.input()?
+            && !call.shape.is_tokens
         {
-            let texts = texts.into_iter().map(Cow::into_owned).collect();
-            return cached::serve(self, (&route, cache, backend), call, texts, parts.headers, trace).await;
+            return cached::serve(self, (&route, cache, backend), call, parts.headers, trace).await;
         }
         let permit = admit(&self.accounting, call, route).await?;
         trace.call = Some(permit.call().clone());
@@ -169,17 +169,10 @@ impl Proxy {
 
     /// An admitted call, from its first attempt to its answer. It is carried out to the end even if its caller leaves.
     async fn carry_out(&self, permit: Permit, headers: HeaderMap, trace: &mut Trace) -> Result<Sent, Refusal> {
-        let sending = Sending {
-            from_caller: headers,
-            tasks: self.tasks.clone(),
-            most: self.caps.body,
-            clock: self.accounting.clock,
-        };
         let call = permit.call().clone();
         let started = Instant::now();
         let left = Arc::default();
-        let served =
-            attempts::carry_out(permit, self.accounting.clone(), self.metrics.clone(), sending, Arc::clone(&left));
+        let served = self.attempts(permit, headers, &left);
         let (sent, journey) = Persist::new(served, self.tasks.clone(), left).await;
         trace.waited += started.elapsed();
         trace.journey = journey;
@@ -189,6 +182,18 @@ impl Proxy {
             settled.cost = call.outcome.get().and_then(|outcome| outcome.cost);
         }
         Ok(sent)
+    }
+
+    /// The attempts at an admitted call, as work of its own: it may outlive the request. `left` says that it does.
+    fn attempts(
+        &self,
+        permit: Permit,
+        from_caller: HeaderMap,
+        left: &Arc<AtomicBool>,
+    ) -> impl Future<Output = (Result<Sent, Refusal>, Journey)> + Send + use<> {
+        let sending =
+            Sending { from_caller, tasks: self.tasks.clone(), most: self.caps.body, clock: self.accounting.clock };
+        attempts::carry_out(permit, self.accounting.clone(), self.metrics.clone(), sending, left.clone())
     }
 
     fn authenticate(&self, policy: &Policy, headers: &HeaderMap) -> Result<Caller, Refusal> {

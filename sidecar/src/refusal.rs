@@ -214,6 +214,15 @@ impl Refusal {
         Self { retry_after: Some(Duration::from_secs(1)), ..refusal }.code("no_backend_available")
     }
 
+    /// 503: there was no memory in time for so large a call, or its answer.
+    pub fn no_room() -> Self {
+        let message = "There was no room in time for so large a call: send fewer inputs at a time, or give the sidecar more memory \
+                       (--max-held-bytes)";
+        let refusal =
+            Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorType::Api, "backend", "no_room", message.to_owned());
+        Self { retry_after: Some(Duration::from_secs(1)), ..refusal }.code("no_room")
+    }
+
     /// 503: what the call may cost could not be written down, so it was not sent.
     pub fn journal(error: &AppendError) -> Self {
         let (reason, wait, message) = match error {

@@ -106,7 +106,9 @@ impl Reloader {
                 let generation = policy.generation;
                 tracing::info!(generation, keys = policy.all_keys.len(), teams = policy.teams.len(), "config applied");
                 self.count_by(policy.store.clone());
-                self.proxy.policy.store(Arc::new(*policy));
+                let policy = Arc::new(*policy);
+                self.proxy.policy.store(policy.clone());
+                self.lasting.health.put_in_force(policy.backends().map(|backend| &backend.health));
                 self.proxy.accounting.counters.together().ring();
                 self.applied = Some(fingerprint);
                 self.refused = None;

@@ -14,6 +14,9 @@ use crate::{
 /// A journal that every call fits into, and a few more than run at once.
 const SMALLEST_JOURNAL: u64 = 4 * 1024 * 1024;
 
+/// Room for a few calls that are not little.
+const SMALLEST_MEMORY: u64 = 1024 * 1024;
+
 /// Serves OpenAI-compatible embeddings on localhost, by the config in a folder.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "vectoll-sidecar", version)]
@@ -89,6 +92,11 @@ pub struct Settings {
     /// The largest request body, in bytes
     #[arg(long, env = "VECTOLL_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 16 * 1024 * 1024)]
     pub max_body_bytes: usize,
+
+    /// The most bytes that are held of large request bodies and of answers that are read whole, over all calls; one call may go beyond it.
+    /// Others wait, and are refused where it takes too long. About a fifth of the memory limit
+    #[arg(long, env = "VECTOLL_MAX_HELD_BYTES", value_name = "BYTES", default_value_t = 48 * 1024 * 1024, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(SMALLEST_MEMORY..))]
+    pub max_held_bytes: usize,
 
     /// Seconds that a request body may take to arrive
     #[arg(long = "body-timeout-seconds", env = "VECTOLL_BODY_TIMEOUT_SECONDS", value_name = "SECONDS", default_value = "30", value_parser = seconds)]

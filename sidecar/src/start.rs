@@ -27,6 +27,7 @@ use crate::{
     journal::{Options, Retention},
     keep::{EVERY, Keeper},
     ledger::Books,
+    memory::Memory,
     metrics::{BookFamilies, JournalMetrics, Metrics, Source},
     policy::{Lasting, Policy},
     proxy::Proxy,
@@ -140,7 +141,11 @@ fn assemble(settings: &Settings, keeper: &Keeper, journal: &JournalMetrics) -> a
         metrics,
         access,
         guard: Guard { hosts: settings.allowed_hosts.clone(), origins: settings.allowed_origins.clone() },
-        caps: Caps { body: settings.max_body_bytes, patience: settings.body_timeout },
+        caps: Caps {
+            body: settings.max_body_bytes,
+            patience: settings.body_timeout,
+            memory: Memory::new(settings.max_held_bytes),
+        },
         tasks: Background::default(),
         stopping: AtomicBool::new(false),
     }))

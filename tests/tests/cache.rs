@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use axum::{Json, Router, extract::Json as Body, http::StatusCode, routing::post};
 use serde_json::{Value, json};
 use vectoll_tests::{
     caller::{Answer, Caller},
@@ -154,5 +155,126 @@ async fn vectors_are_forgotten_in_time_and_large_answers_are_kept_too() -> anyho
     tokio::time::sleep(Duration::from_millis(1_300)).await;
     assert_eq!(hits(&caller.embed(MODEL, json!("text 0")).await?), "0");
     assert_eq!(provider.account().requests, 2);
+    Ok(())
+}
+
+/// Its leader hangs up; three others wait, and a fourth comes later.
+async fn a_leader_leaves(batch: Value, texts: Vec<String>) -> anyhow::Result<()> {
+    let options = Options { latency: Duration::from_millis(600), ..Options::new(PROVIDER_KEY) };
+    let provider = Provider::start(options).await?;
+    let mut all = vec![team("search", json!({}))];
+    let mut routes = route("openai", &[MODEL], &provider.url());
+    routes[0]["spec"]["cache"] = json!({});
+    routes[0]["spec"]["backends"][0]["batch"] = batch;
+    all.extend(routes);
+    all.extend(api_key("alice", "search", json!({"budget": {"limit": "1", "period": "Total"}})));
+    all.extend(api_key("bob", "search", json!({})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let alice = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let bob = alice.with_key(&key_value("bob"));
+    let leader = alice.hang_up(MODEL, json!(texts), Duration::from_millis(250));
+    let followers = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        futures_util::future::try_join_all((0..3).map(|_| bob.embed(MODEL, json!(texts)))).await
+    };
+    let ((), followers) = tokio::join!(leader, followers);
+    let number = texts.len().to_string();
+    let later = bob.embed(MODEL, json!(texts)).await?;
+    for answer in followers?.iter().chain([&later]) {
+        assert_eq!(
+            (answer.status, answer.tokens(), hits(answer), cost(answer)),
+            (200, 0, &*number, "0.00"),
+            "{}",
+            answer.message()
+        );
+        assert_eq!(answer.json["data"].as_array().map(Vec::len), Some(texts.len()));
+        assert_eq!(answer.json["data"], later.json["data"]);
+    }
+    let (account, metrics) = (provider.account(), pair.metrics().await?);
+    assert_eq!(account.violations, Vec::<String>::new());
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
+    let tokens = |key: &str| metrics.sum("vectoll_key_tokens_total", &[("key", key)]) as u64;
+    assert_eq!((tokens("default/alice"), tokens("default/bob")), (account.charged_tokens, 0), "who led has paid");
+    assert_eq!(metrics.sum("vectoll_unsettled_requests_total", &[]).to_string(), "0");
+    assert_eq!(metrics.value("vectoll_reservations", &[]), Some(0.0));
+    // Each input once, however they were sent.
+    let requests = provider.requests();
+    let inputs = requests.iter().map(|request| Ok(request.json()?["input"].as_array().map_or(0, Vec::len)));
+    assert_eq!(inputs.sum::<anyhow::Result<usize>>()?, texts.len());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_paid_for_is_kept_although_its_caller_has_left() -> anyhow::Result<()> {
+    let texts = |number: usize| (0..number).map(|at| format!("text {at}")).collect();
+    a_leader_leaves(json!({"maxItems": 2048}), texts(2)).await?;
+    // An answer that streams, and one in parts.
+    a_leader_leaves(json!({"maxItems": 2048}), texts(300)).await?;
+    a_leader_leaves(json!({"maxItems": 40}), texts(100)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_tried_again_for_a_leader_that_has_left() -> anyhow::Result<()> {
+    let options = Options { latency: Duration::from_millis(400), ..Options::new(PROVIDER_KEY) };
+    let provider = Provider::start(options).await?;
+    let mut all = vec![team("search", json!({}))];
+    let mut routes = route("openai", &["fault-503"], &provider.url());
+    routes[0]["spec"]["cache"] = json!({});
+    routes[0]["spec"]["retry"] = json!({"sameBackend": true});
+    all.extend(routes);
+    all.extend(api_key("alice", "search", json!({})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    caller.hang_up("fault-503", json!("text"), Duration::from_millis(200)).await;
+    // As long as two further attempts would take with their pauses.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(provider.account().requests, 1);
+    assert_eq!(pair.metrics().await?.value("vectoll_reservations", &[]), Some(0.0));
+    assert_eq!(caller.embed("fault-503", json!("text")).await?.status, 502);
+    assert_eq!(provider.account().requests, 1 + 3, "as it is for one that stays");
+    Ok(())
+}
+
+/// A provider that has a vector for "good", soon, and none for "bad", later.
+async fn good_and_bad() -> anyhow::Result<(String, tokio::task::JoinHandle<std::io::Result<()>>)> {
+    let answer = async |Body(body): Body<Value>| {
+        if body["input"] == json!(["good"]) {
+            let data = json!([{"object": "embedding", "index": 0, "embedding": [0.5, 0.25]}]);
+            let usage = json!({"prompt_tokens": 1_000, "total_tokens": 1_000});
+            return (StatusCode::OK, Json(json!({"object": "list", "data": data, "model": MODEL, "usage": usage})));
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        (StatusCode::BAD_GATEWAY, Json(json!({})))
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/v1", listener.local_addr()?);
+    let router = Router::new().route("/v1/embeddings", post(answer));
+    Ok((url, tokio::spawn(axum::serve(listener, router).into_future())))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_tells_all_that_the_call_cost() -> anyhow::Result<()> {
+    let (url, serving) = good_and_bad().await?;
+    let mut all = vec![team("search", json!({}))];
+    let mut routes = route("openai", &[MODEL], &url);
+    routes[0]["spec"]["cache"] = json!({});
+    all.extend(routes);
+    for name in ["alice", "bob"] {
+        all.extend(api_key(name, "search", json!({})));
+    }
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let bob = caller.with_key(&key_value("bob"));
+    // Bob asks for "good", waits for Alice's "bad", and asks for it on his own when she does not get it.
+    let second = async {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        bob.embed(MODEL, json!(["good", "bad"])).await
+    };
+    let (first, second) = tokio::try_join!(caller.embed(MODEL, json!("bad")), second)?;
+    assert_eq!((first.status, cost(&first)), (502, "0.00000002"), "nobody knows whether it was charged");
+    assert_eq!((second.status, cost(&second)), (502, "0.00002002"), "{}", second.message());
+    let spent = pair.metrics().await?.sum("vectoll_key_spend_usd_total", &[("key", "default/bob")]);
+    assert!((spent - 0.000_020_02).abs() < 1e-12, "{spent}");
+    serving.abort();
     Ok(())
 }

@@ -15,7 +15,7 @@ use serde_json::json;
 use vectoll_tests::{
     caller::Caller,
     manifest::{PROVIDER_KEY, api_key, file, key_value, route, team},
-    pair::Pair,
+    pair::{Pair, Setup},
     provider::{Options, Provider},
 };
 
@@ -102,6 +102,84 @@ async fn many_large_translations_at_once_fit_into_the_memory_of_an_injected_side
     println!("five translations of {} MB at once: {most} KiB at most", lengths[0] / 1_000_000);
     assert!(lengths[0] > 30_000_000 && lengths.iter().all(|length| *length == lengths[0]), "{lengths:?}");
     assert!(most < MOST, "{most} KiB at most");
+    assert_eq!(pair.metrics().await?.sum("vectoll_key_tokens_total", &[]), provider.account().charged_tokens as f64);
+    Ok(())
+}
+
+/// An injected sidecar may take 256 MiB. Twelve of the calls below took over 320 when all were carried out at once.
+const HELD: u64 = 224 * MIB;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_large_calls_at_once_take_their_turns_in_the_memory_that_there_is() -> anyhow::Result<()> {
+    let provider =
+        Provider::start(Options { latency: Duration::from_millis(200), ..Options::new(PROVIDER_KEY) }).await?;
+    let mut all = vec![team("search", json!({}))];
+    let mut routes = route("openai", &["text-embedding-3-small"], &provider.url());
+    // All of a call is there several times: as it came, as texts, as the parts that it is sent in, and what comes of them.
+    routes[0]["spec"]["cache"] = json!({"maxBytes": MIB * 1024});
+    routes[0]["spec"]["backends"][0]["batch"] = json!({"maxItems": 256});
+    all.extend(routes);
+    all.extend(api_key("alice", "search", json!({"budget": {"limit": "10", "period": "Monthly"}})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let large = async |call: usize| {
+        let texts: Vec<String> = (0..2048).map(|text| format!("{call} {text} {}", "word ".repeat(400))).collect();
+        let body = json!({"model": "text-embedding-3-small", "input": texts, "dimensions": 512});
+        let answer = caller.post("/v1/embeddings", &body, &[]).await?;
+        match answer.status {
+            200 => ensure!(answer.json["data"].as_array().map(Vec::len) == Some(2048), "an answer that is not whole"),
+            status => ensure!((status, answer.code()) == (503, "no_room"), "{status}: {}", answer.message()),
+        }
+        anyhow::Ok(answer.status)
+    };
+    let small = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let answer = caller.embed("text-embedding-3-small", json!("small")).await?;
+        ensure!(answer.status == 200, "a small one waits for nothing: {}", answer.message());
+        Ok(())
+    };
+    let (statuses, ()) = tokio::try_join!(futures_util::future::try_join_all((0..12).map(large)), small)?;
+    let most = status(&pair, "VmHWM")?;
+    println!("twelve calls of 4 MB for 2,048 vectors each: {statuses:?}, {most} KiB at most");
+    assert!(statuses.contains(&200), "{statuses:?}");
+    assert!(most < HELD, "{most} KiB at most");
+    let (metrics, account) = (pair.metrics().await?, provider.account());
+    assert_eq!(account.violations, Vec::<String>::new());
+    assert_eq!(metrics.value("vectoll_reservations", &[]), Some(0.0));
+    let booked = metrics.sum("vectoll_key_tokens_total", &[]);
+    let unsettled = metrics.sum("vectoll_unsettled_tokens_total", &[]);
+    let charged = account.charged_tokens as f64;
+    assert!(
+        charged <= booked && booked - charged <= unsettled,
+        "{charged} charged, {booked} booked, {unsettled} of them unsettled"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_for_which_there_is_no_room_in_time_is_refused_and_costs_nothing() -> anyhow::Result<()> {
+    let provider = Provider::start(Options { latency: Duration::from_secs(3), ..Options::new(PROVIDER_KEY) }).await?;
+    let mut all = vec![team("search", json!({}))];
+    all.extend(route("openai", &["text-embedding-3-small"], &provider.url()));
+    all.extend(api_key("alice", "search", json!({})));
+    let mut setup = Setup::built()?;
+    setup.sidecar_arguments =
+        ["--max-held-bytes", "1048576", "--body-timeout-seconds", "1"].map(str::to_owned).to_vec();
+    let pair = Pair::start_with(setup, &[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    // Its body alone is more than there is: one call may go beyond that.
+    let large = json!(vec!["word ".repeat(4_000); 100]);
+    let model = "text-embedding-3-small";
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        tokio::try_join!(caller.embed(model, large.clone()), caller.embed(model, json!("small")))
+    };
+    let (first, (second, small)) = tokio::try_join!(caller.embed(model, large.clone()), others)?;
+    assert_eq!((first.status, small.status), (200, 200), "{}", first.message());
+    assert_eq!((second.status, second.code(), second.header("retry-after")), (503, "no_room", Some("1")));
+    assert_eq!(second.header("x-litellm-response-cost"), None, "it was not sent");
+    assert_eq!(provider.account().requests, 2);
+    assert_eq!(caller.embed(model, large).await?.status, 200, "there is room again");
     assert_eq!(pair.metrics().await?.sum("vectoll_key_tokens_total", &[]), provider.account().charged_tokens as f64);
     Ok(())
 }

@@ -13,11 +13,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use vectoll_tests::{
     caller::Caller,
-    manifest::{api_key, builtin, file, key_value, resource, team},
+    manifest::{PROVIDER_KEY, api_key, builtin, file, key_value, resource, route, team},
     pair::Pair,
+    provider::{Options, Provider},
 };
 
 /// What the issue allows is a second; a busy machine gets five.
@@ -241,5 +242,57 @@ async fn a_generated_key_goes_with_its_apikey_and_is_put_aside() -> anyhow::Resu
     pair.write_manifest("made.yaml", &manifest)?;
     let second = pair.wait_for("the new key", DEADLINE, read).await?;
     assert_ne!(second, first);
+    Ok(())
+}
+
+/// A route with two backends, or the second alone, at a provider that serves nobody; and a cache.
+fn two_backends(provider: &Provider, first: bool, limit: u64) -> String {
+    let mut all = vec![team("search", json!({}))];
+    let mut routes = route("openai", &["fault-503"], &provider.url());
+    let spec = &mut routes[0]["spec"];
+    let mut second = spec["backends"][0].clone();
+    second["name"] = json!("second");
+    spec["backends"] = Value::Array(if first { vec![spec["backends"][0].clone(), second] } else { vec![second] });
+    spec["retry"] = json!({"attempts": 1, "budgetPercent": 1});
+    spec["cooldown"] = json!({"failures": 1, "seconds": 3600});
+    spec["cache"] = json!({});
+    all.extend(routes);
+    all.extend(api_key("alice", "search", json!({"limits": {"requestsPerMinute": limit}})));
+    file(all)
+}
+
+#[tokio::test]
+async fn retries_are_not_filled_up_and_what_is_gone_has_no_cooldown() -> anyhow::Result<()> {
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let pair = Pair::start(&[("all.yaml", two_backends(&provider, true, 1_000))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let retries = async || anyhow::Ok(pair.metrics().await?.sum("vectoll_retries_total", &[]));
+    for _ in 0..20 {
+        assert_eq!(caller.embed("fault-503", json!("text")).await?.status, 502);
+    }
+    assert_eq!(retries().await?, 10.0, "all that there are");
+    let cooling = async || {
+        let metrics = pair.metrics().await?;
+        let gauges = metrics.samples("vectoll_backend_cooldown", &[]);
+        anyhow::Ok(gauges.map(|gauge| (gauge.labels["backend"].clone(), gauge.value)).collect::<Vec<_>>())
+    };
+    let told = |backend: &str| (format!("default/openai/{backend}"), 1.0);
+    assert_eq!(cooling().await?, [told("second"), told("test")], "and nothing of the cache, which is no backend");
+    let edited = async |text: String| {
+        let generation = async || anyhow::Ok(pair.metrics().await?.value("vectoll_config_generation", &[]));
+        let before = generation().await?;
+        pair.write_manifest("all.yaml", &text)?;
+        pair.wait_for("the edit", DEADLINE, async || Ok((generation().await? != before).then_some(()))).await
+    };
+    edited(two_backends(&provider, true, 1_001)).await?;
+    for _ in 0..20 {
+        assert_eq!(caller.embed("fault-503", json!("text")).await?.status, 502);
+    }
+    assert_eq!(retries().await?, 10.0, "the edit of a key has brought none");
+    assert_eq!(cooling().await?, [told("second"), told("test")]);
+    edited(two_backends(&provider, false, 1_001)).await?;
+    assert_eq!(cooling().await?, [told("second")]);
+    let attempts = pair.metrics().await?.sum("vectoll_backend_attempts_total", &[]);
+    assert_eq!(attempts, 50.0, "counters stay");
     Ok(())
 }

@@ -16,14 +16,12 @@ use http_body::{Frame, SizeHint};
 use tokio::sync::mpsc;
 use vectoll_config::v1::Cooldown;
 
-use super::{
-    flow::{Broken, Flow},
-    transcode::Room,
-};
+use super::flow::{Broken, Flow};
 use crate::{
     background::Background,
     clock::Clock,
     health::{Attempt, Fault},
+    memory::Held,
 };
 
 /// How long the rest of an answer is read whose caller is gone, to learn what it cost.
@@ -84,8 +82,8 @@ impl Relay {
         Self { pieces, remaining, ended: false }
     }
 
-    /// Hands over what was made here. Who has not taken it by the deadline is cut off: it takes `room` from others.
-    pub(crate) fn made(pieces: Vec<Bytes>, deadline: tokio::time::Instant, tasks: &Background, room: Room) -> Self {
+    /// Hands over what was made here. Who has not taken it by the deadline is cut off: it takes the memory that is `held` from others.
+    pub(crate) fn made(pieces: Vec<Bytes>, deadline: tokio::time::Instant, tasks: &Background, held: Held) -> Self {
         let remaining = Some(pieces.iter().map(|piece| piece.len() as u64).sum());
         let (to, handed) = mpsc::channel(1);
         let deadline = deadline.max(tokio::time::Instant::now() + READ_ON);
@@ -95,7 +93,7 @@ impl Relay {
                     break;
                 }
             }
-            drop(room);
+            drop(held);
         });
         Self { pieces: handed, remaining, ended: false }
     }

@@ -15,7 +15,6 @@ pub(crate) use self::item::numbers;
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use self::{
     item::Item,
@@ -30,21 +29,6 @@ const MOST: usize = 80 * 1024 * 1024;
 const MOST_BESIDES: usize = 256 * 1024;
 /// The largest vector with what goes with it, before it is translated.
 const MOST_OF_ONE: usize = 4 * 1024 * 1024;
-
-/// Large translations that there may be at once: so that together they fit into the sidecar's memory. Others wait, and their
-/// providers with them.
-static LARGE: Semaphore = Semaphore::const_new(2);
-
-/// Leave to make a large translation, for as long as it is held.
-#[derive(Debug)]
-pub(crate) struct Room(#[expect(dead_code, reason = "dropping it is what it is for")] SemaphorePermit<'static>);
-
-impl Room {
-    /// Waits until there is room. None: never.
-    pub(crate) async fn wait() -> Option<Self> {
-        LARGE.acquire().await.ok().map(Self)
-    }
-}
 
 /// What the vectors of an answer are to be.
 #[derive(Clone, Copy, Debug)]
@@ -127,6 +111,11 @@ impl Transcoder {
         self.length += item.length();
         self.done.push(item);
         Ok(())
+    }
+
+    /// The bytes that it takes so far.
+    pub(crate) fn held(&self) -> usize {
+        self.besides.len() + self.item.len() + self.length
     }
 
     /// The whole translation, in pieces. There must be as many vectors as inputs, in order or with an `index` each.

@@ -4,22 +4,55 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
 
 use super::Caps;
-use crate::refusal::Refusal;
+use crate::{
+    memory::{Claim, Held, LITTLE},
+    refusal::Refusal,
+};
 
-/// The whole body.
-pub(super) async fn read(headers: &HeaderMap, body: Incoming, caps: Caps) -> Result<Bytes, Refusal> {
+/// The whole body. A large one is read when there is memory for it; what is taken of it is in `held`.
+pub(super) async fn read(
+    headers: &HeaderMap,
+    body: Incoming,
+    caps: &Caps,
+    (claim, held): (&Claim, &mut Held),
+) -> Result<Bytes, Refusal> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|length| length > caps.body) {
         return Err(Refusal::too_large(caps.body));
     }
-    tokio::time::timeout(caps.patience, collect(body, announced, caps.body))
-        .await
-        .map_err(|_| Refusal::slow_body(caps.patience))?
+    let end = Instant::now() + caps.patience;
+    let room = Room { claim, held, end };
+    let work = collect(body, announced, caps.body, room);
+    timeout_at(end, work).await.map_err(|_| Refusal::slow_body(caps.patience))?
 }
 
-async fn collect(mut body: Incoming, announced: Option<usize>, most: usize) -> Result<Bytes, Refusal> {
+/// Memory for a body.
+struct Room<'a> {
+    claim: &'a Claim,
+    held: &'a mut Held,
+    end: Instant,
+}
+
+impl Room<'_> {
+    async fn of(&mut self, bytes: usize) -> Result<(), Refusal> {
+        if bytes <= LITTLE {
+            return Ok(());
+        }
+        timeout_at(self.end, self.claim.hold(self.held, bytes)).await.map_err(|_| Refusal::no_room())
+    }
+}
+
+async fn collect(
+    mut body: Incoming,
+    announced: Option<usize>,
+    most: usize,
+    mut room: Room<'_>,
+) -> Result<Bytes, Refusal> {
+    // All at once where that is known: many that are half read would be in each other's way.
+    room.of(announced.unwrap_or_default()).await?;
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Refusal::malformed(None, "The request's body was cut off"))?;
@@ -28,9 +61,15 @@ async fn collect(mut body: Incoming, announced: Option<usize>, most: usize) -> R
         if whole.is_empty() && announced == Some(data.len()) {
             return Ok(data);
         }
-        if whole.len() + data.len() > most {
+        if whole.is_empty() {
+            // Grown by and by, it would be there twice for a while.
+            whole.reserve(announced.unwrap_or_default());
+        }
+        let length = whole.len() + data.len();
+        if length > most {
             return Err(Refusal::too_large(most));
         }
+        room.of(length).await?;
         whole.extend_from_slice(&data);
     }
     Ok(whole.freeze())

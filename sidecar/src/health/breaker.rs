@@ -48,6 +48,11 @@ impl Breaker {
         }
     }
 
+    /// Whether it was opened and not closed since.
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// A turn, if calls go there.
     pub(super) fn begin(&mut self, now: Duration) -> Option<Turn> {
         match &mut self.open {

@@ -1,7 +1,7 @@
 //! How fast a backend answers: what a route that takes the fastest one goes by.
 //!
 //! A moving average of the time from sending a call to its answer's end, that fades while nothing is heard: so a backend that was
-//! slow once is tried again. It is weighed by the calls that are under way there, as in the "peak EWMA" of Finagle's load
+//! slow once is tried again. Who chooses weighs it by the calls that are under way there, as in the "peak EWMA" of Finagle's load
 //! balancer: a rise counts at once, a fall by and by.
 
 use std::time::Duration;
@@ -12,8 +12,8 @@ const FADE: Duration = Duration::from_secs(10);
 /// The pace of one backend.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
-    /// In seconds.
-    average: f64,
+    /// In seconds; none: nothing was heard yet.
+    average: Option<f64>,
     /// When that was.
     at: Duration,
     under_way: u32,
@@ -30,22 +30,23 @@ impl Pace {
         self.under_way = self.under_way.saturating_sub(1);
         if let Some(took) = took {
             let took = took.as_secs_f64();
-            let faded = self.faded(now);
+            let faded = self.average(now).unwrap_or(0.0);
             let part = 1.0 - self.fade(now);
             // Each call counts for a tenth at least: at a high rate almost no time passes between two.
             let average = faded + (took - faded) * part.max(0.1);
-            self.average = average.max(if took > faded { took } else { 0.0 });
+            self.average = Some(average.max(if took > faded { took } else { 0.0 }));
             self.at = now;
         }
     }
 
-    /// How long a call would take, about. Nothing is known: 0, so that it is found out.
-    pub(super) fn expected(&self, now: Duration) -> f64 {
-        self.faded(now) * f64::from(self.under_way + 1)
+    /// How long a call takes, about, in seconds; none: nothing was heard yet.
+    pub(super) fn average(&self, now: Duration) -> Option<f64> {
+        self.average.map(|average| average * self.fade(now))
     }
 
-    fn faded(&self, now: Duration) -> f64 {
-        self.average * self.fade(now)
+    /// Calls that were sent and have not ended.
+    pub(super) fn under_way(&self) -> u32 {
+        self.under_way
     }
 
     fn fade(&self, now: Duration) -> f64 {
@@ -60,13 +61,17 @@ mod tests {
     fn after(pace: &mut Pace, took: u64, now: u64) -> f64 {
         pace.begin();
         pace.end(Some(Duration::from_millis(took)), Duration::from_millis(now));
-        pace.expected(Duration::from_millis(now))
+        average(pace, now)
+    }
+
+    fn average(pace: &Pace, now: u64) -> f64 {
+        pace.average(Duration::from_millis(now)).unwrap_or_default()
     }
 
     #[test]
     fn a_rise_counts_at_once_and_a_fall_by_and_by() {
         let mut pace = Pace::default();
-        assert!(pace.expected(Duration::ZERO) == 0.0, "not known yet");
+        assert!(pace.average(Duration::ZERO).is_none(), "not known yet");
         assert!((after(&mut pace, 100, 0) - 0.1).abs() < 1e-9);
         assert!((after(&mut pace, 900, 1) - 0.9).abs() < 1e-3);
         let fallen = after(&mut pace, 100, 2);
@@ -74,19 +79,20 @@ mod tests {
         for now in 3..60 {
             after(&mut pace, 100, now);
         }
-        assert!(pace.expected(Duration::from_millis(60)) < 0.11);
+        assert!(average(&pace, 60) < 0.11);
     }
 
     #[test]
-    fn what_was_not_heard_of_is_tried_again_and_calls_under_way_weigh() {
+    fn what_was_not_heard_of_is_tried_again_and_calls_under_way_count() {
         let mut pace = Pace::default();
         after(&mut pace, 1_000, 0);
         let now = Duration::ZERO;
         pace.begin();
         pace.begin();
-        assert!((pace.expected(now) - 3.0).abs() < 1e-9);
+        assert_eq!(pace.under_way(), 2);
         pace.end(None, now);
-        assert!((pace.expected(now) - 2.0).abs() < 1e-9, "one of which nothing is known leaves the average");
-        assert!(pace.expected(Duration::from_mins(1)) < 0.01);
+        assert_eq!(pace.under_way(), 1);
+        assert!((average(&pace, 0) - 1.0).abs() < 1e-9, "one of which nothing is known leaves the average");
+        assert!(average(&pace, 60_000) < 0.01);
     }
 }

@@ -65,7 +65,6 @@ impl BackendMetrics {
 
     /// Those of one backend.
     pub fn of(&self, label: &str) -> OneBackend {
-        self.cooling.with_label_values(&[label]).set(0);
         OneBackend { label: label.into(), of: self.clone() }
     }
 
@@ -86,15 +85,14 @@ impl OneBackend {
         self.of.attempts.with_label_values(&[&*self.label, result]).inc();
     }
 
-    /// Notes that it is left alone.
+    /// Notes that it is left alone once more.
     pub fn cooled(&self, reason: &str) {
         self.of.cooldowns.with_label_values(&[&*self.label, reason]).inc();
-        self.of.cooling.with_label_values(&[&*self.label]).set(1);
     }
 
-    /// Notes that it is well again.
-    pub fn well(&self) {
-        self.of.cooling.with_label_values(&[&*self.label]).set(0);
+    /// Notes whether it is left alone.
+    pub fn cooling(&self, whether: bool) {
+        self.of.cooling.with_label_values(&[&*self.label]).set(i64::from(whether));
     }
 
     /// Its state goes. Its counters stay: they only ever grow.

@@ -119,13 +119,30 @@ impl Route {
     fn pick(&self, well: &[(usize, &Arc<Backend>)], now: Duration) -> Option<usize> {
         match self.manner.balance {
             Balance::Weighted => by_weight(well, self.turn()),
-            Balance::LeastLatency => {
-                let expected =
-                    |(at, (_, backend)): (usize, &(usize, &Arc<Backend>))| (backend.health.expected(now), at);
-                let all = well.iter().enumerate().map(expected);
-                all.min_by(|(one, _), (other, _)| one.total_cmp(other)).map(|(_, at)| at)
-            }
+            Balance::LeastLatency => self.fastest(well, now),
         }
+    }
+
+    /// Where a call is expected to be done first: each call that is under way there takes its time before it.
+    ///
+    /// One of which nothing was heard yet is taken to be as fast as the fastest, so that it is found out, by as many calls as its
+    /// weight is worth. Where several are equal, it goes by weight.
+    fn fastest(&self, well: &[(usize, &Arc<Backend>)], now: Duration) -> Option<usize> {
+        let paces: Vec<_> = well.iter().map(|(_, backend)| (backend.health.pace(now), backend.weight)).collect();
+        let heaviest = paces.iter().map(|(_, weight)| *weight).max()?;
+        let least = paces.iter().filter_map(|((average, _), _)| *average).reduce(f64::min).unwrap_or(1.0);
+        let expected: Vec<f64> = paces
+            .iter()
+            .map(|((average, under_way), weight)| {
+                let each = average.unwrap_or_else(|| least * f64::from(heaviest) / f64::from(*weight));
+                each * f64::from(under_way + 1)
+            })
+            .collect();
+        let first = expected.iter().copied().reduce(f64::min)?;
+        let equals = expected.iter().enumerate().filter(|(_, expected)| **expected <= first).map(|(at, _)| at);
+        let equals: Vec<usize> = equals.collect();
+        let of_those: Vec<_> = equals.iter().filter_map(|at| well.get(*at).copied()).collect();
+        by_weight(&of_those, self.turn()).and_then(|at| equals.get(at).copied())
     }
 }
 
@@ -168,7 +185,7 @@ pub(super) mod tests {
     use crate::{
         health::{Fault, Registry},
         metrics::BackendMetrics,
-        policy::Manner,
+        policy::{Manner, RetryBudget},
         provider::Provider,
     };
 
@@ -190,6 +207,14 @@ pub(super) mod tests {
         })
     }
 
+    pub(in crate::policy) fn route(backends: Vec<Arc<Backend>>, manner: Manner) -> Route {
+        Route::new(backends, manner, RetryBudget::new(20))
+    }
+
+    pub(in crate::policy) fn plain(backends: Vec<Arc<Backend>>) -> Route {
+        route(backends, Manner::default())
+    }
+
     fn choose(route: &Route, tried: &[usize], now: u64) -> Result<Choice, NoChoice> {
         let mut set = Tried::default();
         for place in tried {
@@ -209,7 +234,7 @@ pub(super) mod tests {
 
     #[test]
     fn calls_spread_by_weight() {
-        let route = Route::new(vec![backend("a", 0, 1), backend("b", 0, 3), backend("off", 0, 0)], Manner::default());
+        let route = plain(vec![backend("a", 0, 1), backend("b", 0, 3), backend("off", 0, 0)]);
         let mut calls: BTreeMap<String, i64> = BTreeMap::new();
         for _ in 0..4_000 {
             *calls.entry(name(choose(&route, &[], 0)).unwrap()).or_default() += 1;
@@ -221,7 +246,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_next_priority_takes_what_the_first_cannot() {
-        let route = Route::new(vec![backend("spare", 1, 1), backend("a", 0, 1), backend("b", 0, 1)], Manner::default());
+        let route = plain(vec![backend("spare", 1, 1), backend("a", 0, 1), backend("b", 0, 1)]);
         let (a, b, spare) = (0, 1, 2);
         for _ in 0..10 {
             assert_ne!(name(choose(&route, &[], 0)).unwrap(), "spare");
@@ -240,7 +265,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_backend_that_was_left_alone_is_tried_by_one_call() {
-        let route = Route::new(vec![backend("a", 0, 1), backend("spare", 1, 1)], Manner::default());
+        let route = plain(vec![backend("a", 0, 1), backend("spare", 1, 1)]);
         fail(choose(&route, &[], 0).unwrap(), 0);
         assert_eq!(name(choose(&route, &[], 29)).unwrap(), "spare");
         let probe = choose(&route, &[], 30).unwrap();
@@ -250,10 +275,49 @@ pub(super) mod tests {
         assert_eq!(name(choose(&route, &[], 31)).unwrap(), "a");
     }
 
+    fn least_latency() -> Manner {
+        Manner { balance: Balance::LeastLatency, ..Manner::default() }
+    }
+
+    /// So many calls at once, none of which has an answer yet, by backend.
+    fn burst(route: &Route, calls: usize, now: u64) -> BTreeMap<String, usize> {
+        let all: Vec<Choice> = (0..calls).map(|_| choose(route, &[], now).unwrap()).collect();
+        all.iter().fold(BTreeMap::new(), |mut counts, choice| {
+            *counts.entry(choice.backend.label.to_string()).or_default() += 1;
+            counts
+        })
+    }
+
+    #[test]
+    fn of_whom_nothing_is_known_share_a_burst_by_weight() {
+        let route = route(vec![backend("a", 0, 1), backend("b", 0, 3)], least_latency());
+        let counts = burst(&route, 40, 0);
+        assert_eq!((counts["a"], counts["b"]), (10, 30));
+    }
+
+    #[test]
+    fn a_burst_goes_to_each_as_fast_as_it_is() {
+        let route = route(vec![backend("slow", 0, 1), backend("fast", 0, 1)], least_latency());
+        for (place, took) in [(1, 300), (0, 100)] {
+            // The other one was tried.
+            choose(&route, &[place], 0).unwrap().attempt.served("served", Duration::from_millis(took));
+        }
+        let counts = burst(&route, 40, 0);
+        assert_eq!((counts["slow"], counts["fast"]), (10, 30));
+    }
+
+    #[test]
+    fn a_new_backend_does_not_get_a_whole_burst() {
+        let route = route(vec![backend("new", 0, 1), backend("known", 0, 1)], least_latency());
+        choose(&route, &[0], 0).unwrap().attempt.served("served", Duration::from_millis(100));
+        let counts = burst(&route, 40, 0);
+        assert_eq!((counts["new"], counts["known"]), (20, 20));
+    }
+
     #[test]
     fn the_fastest_takes_the_calls_and_the_others_are_looked_at_again() {
         let backends = vec![backend("slow", 0, 1), backend("fast", 0, 1)];
-        let route = Route::new(backends, Manner { balance: Balance::LeastLatency, ..Manner::default() });
+        let route = route(backends, least_latency());
         let mut now = Duration::ZERO;
         let mut calls: BTreeMap<String, u32> = BTreeMap::new();
         for _ in 0..1_000 {
@@ -269,7 +333,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_route_without_backends_has_no_choice() {
-        let route = Route::new(vec![backend("off", 0, 0)], Manner::default());
+        let route = plain(vec![backend("off", 0, 0)]);
         assert_eq!(name(choose(&route, &[], 0)), Err(NoChoice::NoBackend));
     }
 }

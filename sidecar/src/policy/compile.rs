@@ -10,7 +10,7 @@ use std::{
 use vectoll_config::{KeyHash, ModelPattern, ObjectName, POD_KEY, Price, Uid, store::backend_account, v1};
 
 use super::{
-    Backend, Credential, Key, Manner, OwnKey, PodKey, Policy, Route, RouteIndex, Team,
+    Backend, Credential, Key, Manner, OwnKey, PodKey, Policy, RetryBudgets, Route, RouteIndex, Team,
     provider::{Fault, Identity},
 };
 use crate::{
@@ -44,6 +44,8 @@ pub struct Lasting {
     pub keyring: Keyring,
     /// Vectors that are kept.
     pub caches: Caches,
+    /// What is left of the routes' retries.
+    pub retries: RetryBudgets,
     /// What the pod's own identity is proven by.
     pub identity: Identity,
 }
@@ -52,7 +54,8 @@ impl Lasting {
     /// No connection, no failure and no token yet.
     pub fn new(identity: Identity, metrics: BackendMetrics) -> reqwest::Result<Self> {
         let (http, health) = (Clients::new()?, Registry::new(metrics));
-        Ok(Self { http, health, keyring: Keyring::default(), caches: Caches::default(), identity })
+        let (keyring, caches, retries) = (Keyring::default(), Caches::default(), RetryBudgets::default());
+        Ok(Self { http, health, keyring, caches, retries, identity })
     }
 }
 
@@ -94,7 +97,8 @@ pub fn compile(
             balance: route.balance,
             input_type: route.input_type,
         };
-        let compiled = Arc::new(Route::new(backends, manner));
+        let budget = lasting.retries.of(&manner.name, manner.retry.budget_percent);
+        let compiled = Arc::new(Route::new(backends, manner, budget));
         let names = indexes.entry(route.name.namespace().to_owned()).or_default();
         names.extend(route.models.into_iter().map(|model| (model, compiled.clone())));
     }
@@ -146,7 +150,7 @@ pub fn compile(
 fn of_cache(route: &str, lasting: &Lasting) -> Backend {
     let label: Arc<str> = format!("{route}/_cache").into();
     Backend {
-        health: lasting.health.of(&label, 0),
+        health: lasting.health.of_none(&label),
         label,
         model: None,
         priority: 0,

@@ -48,6 +48,11 @@ impl RouteIndex {
             .or_else(|| self.prefixes.iter().find(|(prefix, _)| model.starts_with(&**prefix)).map(|(_, route)| route))
     }
 
+    /// All routes, once for each of their names.
+    pub fn routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        self.exact.values().chain(self.prefixes.iter().map(|(_, route)| route))
+    }
+
     /// The names that can be listed: those without a wildcard that something serves.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.exact.iter().filter(|(_, route)| route.reachable().next().is_some()).map(|(name, _)| name)
@@ -90,10 +95,9 @@ pub struct Manner {
 }
 
 impl Route {
-    /// A route over backends.
-    pub fn new(mut backends: Vec<Arc<Backend>>, manner: Manner) -> Self {
+    /// A route over backends, with the retries that there may be.
+    pub fn new(mut backends: Vec<Arc<Backend>>, manner: Manner, retry_budget: RetryBudget) -> Self {
         backends.sort_by_key(|backend| backend.priority);
-        let retry_budget = RetryBudget::new(manner.retry.budget_percent);
         // Routes begin at different turns, or every reload of every sidecar would favour the first backend.
         Self { backends, manner, retry_budget, turn: AtomicU64::new(fastrand::u64(..1 << 32)) }
     }
@@ -126,11 +130,11 @@ impl Route {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::policy::choose::tests::backend;
+    use crate::policy::choose::tests::{backend, plain};
 
     #[test]
     fn the_most_specific_name_wins() {
-        let route = |name: &str| Arc::new(Route::new(vec![backend(name, 0, 1)], Manner::default()));
+        let route = |name: &str| Arc::new(plain(vec![backend(name, 0, 1)]));
         let index = RouteIndex::new(
             ["*", "text-*", "text-embedding-*", "text-embedding-3"]
                 .iter()

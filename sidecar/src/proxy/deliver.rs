@@ -1,27 +1,21 @@
-//! Vectors as an answer: whole where they are few, else in pieces and within the room for large ones.
+//! Vectors as an answer: whole where they are few, else in pieces and within the memory for large ones.
 
 use std::time::Instant;
 
 use crate::{
     accounting::Settled,
-    answer::{Answer, HELD, Relay, Room, join, made},
+    answer::{Answer, HELD, Relay, join, made},
     background::Background,
-    call::Call,
-    refusal::Refusal,
+    call::{Call, EncodingFormat},
+    memory::Held,
 };
 
 /// From so many bytes on, an answer is made on a thread of its own.
 const MUCH: usize = 64 * 1024;
 
-/// There was no room for it in time, or the thread ended.
+/// There was no memory for it in time, or the thread ended.
 #[derive(Debug)]
 pub(super) struct Undelivered;
-
-/// What its caller is told.
-pub(super) fn undelivered() -> Refusal {
-    let message = "There was no room in time to make so large an answer: send fewer inputs at a time".to_owned();
-    Refusal::unavailable("no_room", message)
-}
 
 /// Makes an answer to a call. Who has not taken a large one some time after `deadline` is cut off.
 pub(super) async fn deliver<V: AsRef<[f32]> + Send + 'static>(
@@ -34,16 +28,20 @@ pub(super) async fn deliver<V: AsRef<[f32]> + Send + 'static>(
 ) -> Result<Answer, Undelivered> {
     let numbers: usize = vectors.iter().map(|vector| vector.as_ref().len()).sum();
     // Base64 takes five bytes and a third for a number, digits about twelve.
-    let room = if numbers * 6 > HELD {
-        tokio::time::timeout_at(deadline.into(), Room::wait()).await.map_err(|_| Undelivered)?
-    } else {
-        None
-    };
+    let large = (numbers * 6 > HELD).then_some(match call.encoding_format {
+        EncodingFormat::Float => numbers * 12,
+        EncodingFormat::Base64 => numbers * 6,
+    });
+    let mut held = Held::default();
+    if let Some(bytes) = large {
+        let room = call.claim.hold(&mut held, bytes);
+        tokio::time::timeout_at(deadline.into(), room).await.map_err(|_| Undelivered)?;
+    }
     let (format, model) = (call.encoding_format, call.model.clone());
     let make = move || made(vectors, format, &model, tokens);
     let pieces = if numbers * 12 > MUCH { tasks.compute(make).await.map_err(|_| Undelivered)? } else { make() };
-    Ok(match room {
-        Some(room) => Answer::Pieces(Relay::made(pieces, deadline.into(), tasks, room), settled),
+    Ok(match large {
+        Some(_) => Answer::Pieces(Relay::made(pieces, deadline.into(), tasks, held), settled),
         None => Answer::Whole(join(pieces), settled),
     })
 }

@@ -8,25 +8,27 @@ use std::{borrow::Cow, ops::Range, sync::Arc, time::Instant};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use http::{HeaderMap, HeaderValue, header};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use vectoll_config::v1::TokenBound;
 
 use super::{
-    deliver::{Undelivered, deliver, undelivered},
+    deliver::{Undelivered, deliver},
     failure::{Failure, Rest},
-    send::{Sending, refining, sending_failed, status_failed},
+    send::{Plan, Sending, refining, sending_failed, status_failed},
     split::Split,
 };
 use crate::{
     accounting::InFlight,
-    answer::{Answer, Wrong},
+    answer::{Answer, Wrong, join},
     background::Background,
-    call::Call,
+    call::{Call, Shape},
     ledger::Certainty,
+    memory::Held,
     policy::{Backend, Route},
     provider::{
         Departure, Provider, Remote,
         dialect::{Fault, Part, Told, Unsupported, Unusable, Wire},
+        http as http_client,
     },
     refusal::Refusal,
 };
@@ -34,6 +36,8 @@ use crate::{
 /// The largest answer to one request: so much for each input, and so much besides. 3,072 numbers are some 70 KiB as digits.
 const MOST_OF_AN_INPUT: usize = 128 * 1024;
 const MOST_BESIDES: usize = 1024 * 1024;
+/// What is expected of one: some thousand numbers as digits. An answer that is larger takes more memory when it comes.
+const EXPECTED_OF_AN_INPUT: usize = 16 * 1024;
 /// From so many bytes on an answer is read on a thread of its own.
 const MUCH: usize = 64 * 1024;
 
@@ -50,9 +54,36 @@ enum Charged {
     Maybe,
 }
 
+/// A part that was answered.
+struct Done {
+    told: Told,
+    headers: HeaderMap,
+    /// What its vectors take.
+    held: Held,
+}
+
+/// An answer that is not there as a whole.
+enum Uncollected {
+    /// It broke off, or is too large.
+    Cut,
+    /// There was no memory for it in time.
+    NoRoom,
+}
+
 struct Failed {
     failure: Failure,
     charged: Charged,
+}
+
+/// The memory that a call in parts is about to take: its texts and the requests that are made of them, and the answers.
+pub(super) fn expected(shape: &Shape) -> usize {
+    let (texts, items) = (usize::try_from(shape.bytes), usize::try_from(shape.items));
+    texts.unwrap_or(usize::MAX).saturating_mul(2).saturating_add(expected_of(items.unwrap_or(usize::MAX)))
+}
+
+/// That of the answer to so many texts.
+fn expected_of(items: usize) -> usize {
+    items.saturating_mul(EXPECTED_OF_AN_INPUT)
 }
 
 /// The request for a part; the failure says what of the call the provider cannot do.
@@ -65,12 +96,13 @@ pub(super) fn request(remote: &Remote, part: &Part<'_>) -> Result<Wire, Failure>
 pub(super) async fn carry_out(
     backend: &Arc<Backend>,
     remote: &Remote,
-    (split, first): (Split, Wire),
+    plan: Plan,
     in_flight: InFlight,
     sending: &Sending,
     deadline: Instant,
 ) -> Result<(Answer, HeaderMap), Failure> {
-    let mut done: Vec<Option<(Told, HeaderMap)>> = split.parts.iter().map(|_| None).collect();
+    let Plan { split, first, mut held } = plan;
+    let mut done: Vec<Option<Done>> = split.parts.iter().map(|_| None).collect();
     let mut failed: Option<Failure> = None;
     let (mut said, mut maybe, mut sent) = (0u64, 0u64, false);
     {
@@ -81,8 +113,8 @@ pub(super) async fn carry_out(
         loop {
             while failed.is_none() && under_way.len() < remote.parallel() {
                 let Some((place, range)) = waiting.next() else { break };
-                let (work, made) = (&work, first.take());
-                under_way.push(async move { (place, work.part(range, made).await) });
+                let (work, made, held) = (&work, first.take(), held.split(expected_of(range.len())));
+                under_way.push(async move { (place, work.part(range, made, held).await) });
             }
             match under_way.next().await {
                 None => break,
@@ -105,7 +137,7 @@ pub(super) async fn carry_out(
     }
     let texts = split.texts.len();
     let done_tokens = done.iter().zip(&split.parts).filter_map(|(told, part)| {
-        let (told, _) = told.as_ref()?;
+        let Done { told, .. } = told.as_ref()?;
         Some((part.clone(), told.tokens))
     });
     let (known, certainty) = known(done_tokens.collect(), split, backend.tokens, &sending.tasks).await;
@@ -114,9 +146,12 @@ pub(super) async fn carry_out(
     }
     let mut headers = HeaderMap::new();
     let mut vectors = Vec::with_capacity(texts);
-    for (told, of_part) in done.into_iter().flatten() {
+    // Until the answer is made of them.
+    let mut of_parts = Vec::new();
+    for Done { told, headers: of_part, held } in done.into_iter().flatten() {
         vectors.extend(told.vectors);
         headers = of_part;
+        of_parts.push(held);
     }
     let call = in_flight.call().clone();
     let settled = in_flight.settle(known, certainty);
@@ -128,7 +163,8 @@ pub(super) async fn carry_out(
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let answer = deliver(vectors, known, &call, settled, &sending.tasks, deadline).await;
     // It was served, and is paid: no other backend is asked, and this one is not to blame.
-    answer.map(|answer| (answer, headers)).map_err(|Undelivered| Failure::of_sidecar(undelivered()))
+    drop(of_parts);
+    answer.map(|answer| (answer, headers)).map_err(|Undelivered| Failure::of_sidecar(Refusal::no_room()))
 }
 
 /// What the parts that were answered cost, each as its provider says, or else as it is counted here.
@@ -218,9 +254,9 @@ impl Work<'_> {
         sum(&self.split.tokens, range)
     }
 
-    async fn part(&self, range: Range<usize>, made: Option<Wire>) -> Result<(Told, HeaderMap), Failed> {
+    async fn part(&self, range: Range<usize>, made: Option<Wire>, held: Held) -> Result<Done, Failed> {
         let departure = Departure::default();
-        let work = tokio::time::timeout_at(self.deadline.into(), self.exchange(range, made, &departure));
+        let work = tokio::time::timeout_at(self.deadline.into(), self.exchange(range, made, held, &departure));
         let (label, timeout) = (&self.backend.label, self.backend.timeout);
         let late = || {
             if departure.has_left() {
@@ -236,8 +272,9 @@ impl Work<'_> {
         &self,
         range: Range<usize>,
         made: Option<Wire>,
+        mut held: Held,
         departure: &Departure,
-    ) -> Result<(Told, HeaderMap), Failed> {
+    ) -> Result<Done, Failed> {
         let Self { backend, remote, split, in_flight, sending, deadline: _ } = self;
         let texts = split.texts.get(range).unwrap_or_default();
         let part = part_of(backend, in_flight.call(), in_flight.route(), texts);
@@ -250,9 +287,9 @@ impl Work<'_> {
             Failed { failure: sending_failed(&error, backend), charged }
         })?;
         let (parts, body) = response.into_parts();
-        let body = Limited::new(body, MOST_OF_AN_INPUT * texts.len() + MOST_BESIDES).collect().await;
+        let body = self.collect(body, MOST_OF_AN_INPUT * texts.len() + MOST_BESIDES, &mut held).await;
         if !parts.status.is_success() {
-            let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+            let body = body.unwrap_or_default();
             let (failure, definite) = status_failed(remote, backend, parts.status, &parts.headers, &body);
             return Err(if definite { free(failure) } else { paid(failure) });
         }
@@ -260,14 +297,36 @@ impl Work<'_> {
             let message = format!("Backend {}: the provider's answer {what}", backend.label);
             paid(Failure::down(Refusal::bad_gateway(message), "failed"))
         };
-        let body = body.map_err(|_| unusable(&"was cut off"))?.to_bytes();
+        let body = body.map_err(|broken| match broken {
+            Uncollected::Cut => unusable(&"was cut off"),
+            Uncollected::NoRoom => paid(Failure::of_sidecar(Refusal::no_room())),
+        })?;
         let told = self.read(texts.len(), &part, &parts.headers, body).await.map_err(|failed| match failed {
             Ok(Unusable { fault, tokens }) => {
                 Failed { charged: tokens.map_or(Charged::Maybe, Charged::Said), ..unusable(&fault) }
             }
             Err(failure) => paid(failure),
         })?;
-        Ok((told, parts.headers))
+        held.shrink(told.vectors.iter().map(|vector| size_of_val(&**vector)).sum());
+        Ok(Done { told, headers: parts.headers, held })
+    }
+
+    /// A whole answer, of so many bytes at most, while there is memory for it and for the vectors in it.
+    async fn collect(&self, mut body: http_client::Body, most: usize, held: &mut Held) -> Result<Bytes, Uncollected> {
+        let (mut pieces, mut length) = (Vec::new(), 0);
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame.map_err(|_| Uncollected::Cut)?.into_data() else { continue };
+            length += data.len();
+            if length > most {
+                return Err(Uncollected::Cut);
+            }
+            // A number of a dozen digits takes four bytes more when it is read.
+            let room = self.in_flight.call().claim.hold(held, length + length / 3);
+            // Before the deadline of the part itself: that is no fault of the backend's.
+            tokio::time::timeout_at(self.deadline.into(), room).await.map_err(|_| Uncollected::NoRoom)?;
+            pieces.push(data);
+        }
+        Ok(join(pieces))
     }
 
     async fn read(

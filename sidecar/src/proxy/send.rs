@@ -15,7 +15,6 @@ use vectoll_config::v1::{Encoding, TokenBound};
 
 use super::{
     Sent, Target, builtin,
-    deliver::undelivered,
     failure::{Blame, Failure, Rest, blame},
     parts,
     split::{Split, split},
@@ -24,12 +23,12 @@ use super::{
 use crate::{
     accounting::{InFlight, Permit, Room},
     answer::{
-        Answer, Broken, Flow, HELD, Observation, Relay, Room as Large, Transcoder, Verdict, Wanted, format_of,
-        has_dimensions, join,
+        Answer, Broken, Flow, HELD, Observation, Relay, Transcoder, Verdict, Wanted, format_of, has_dimensions, join,
     },
     background::Background,
     call::Call,
     clock::Clock,
+    memory::Held,
     policy::Backend,
     provider::{
         Departure, Provider, Remote,
@@ -133,7 +132,7 @@ async fn exchange(
             let message = format!("Backend {} cannot be called: {reason}", backend.label);
             Err(Failure::down(Refusal::unavailable("unusable_backend", message), "failed"))
         }
-        Provider::Remote(remote) => match plan(remote, &permit, backend, sending).await? {
+        Provider::Remote(remote) => match plan(remote, &permit, backend, sending, deadline).await? {
             None => {
                 let in_flight = permit.sent(backend.clone(), room).map_err(Failure::of_sidecar)?;
                 let mut deadline = Box::pin(tokio::time::sleep_until(deadline.into()));
@@ -142,23 +141,33 @@ async fn exchange(
                     (in_flight, Err(response)) => Err(refused(remote, in_flight, response, &mut deadline).await),
                 }
             }
-            Some((split, first)) => {
+            Some(plan) => {
                 let in_flight = permit.sent(backend.clone(), room).map_err(Failure::of_sidecar)?;
-                let answer = parts::carry_out(backend, remote, (split, first), in_flight, sending, deadline).await;
+                let answer = parts::carry_out(backend, remote, plan, in_flight, sending, deadline).await;
                 answer.map(|(answer, headers)| (Read::Done(answer), headers))
             }
         },
     }
 }
 
-/// The parts that a call is sent in, and the request for the first; none: it goes through as it came. That request is made before
-/// anything is sent: what the provider cannot do costs nothing.
+/// What a call is sent in.
+pub(super) struct Plan {
+    /// Its parts.
+    pub(super) split: Split,
+    /// The request for the first. It is made before anything is sent: what the provider cannot do costs nothing.
+    pub(super) first: Wire,
+    /// The memory for the parts' answers. It is there before anything is sent, as well.
+    pub(super) held: Held,
+}
+
+/// The parts that a call is sent in; none: it goes through as it came.
 async fn plan(
     remote: &Remote,
     permit: &Permit,
     backend: &Arc<Backend>,
     sending: &Sending,
-) -> Result<Option<(Split, Wire)>, Failure> {
+    deadline: Instant,
+) -> Result<Option<Plan>, Failure> {
     let call = permit.call();
     let caps = remote.caps(backend.model_of(&call.model));
     let fits = call.shape.items <= caps.items as u64
@@ -172,6 +181,11 @@ async fn plan(
     if let Some(unknown) = &call.unknown_input_type {
         return Err(Failure::of_call(Refusal::input_type(unknown)));
     }
+    let mut held = Held::default();
+    let room = call.claim.hold(&mut held, parts::expected(&call.shape));
+    // Others take their time: that is no fault of the backend's.
+    let no_room = |_| Failure::of_sidecar(Refusal::no_room());
+    tokio::time::timeout_at(deadline.into(), room).await.map_err(no_room)?;
     let (work, bound, most) = (call.clone(), backend.tokens, sending.most);
     let split = move || texts_of(&work, encoding, most).map(|texts| split(texts, caps, &bound));
     let split = if call.shape.bytes > MUCH_TEXT || call.shape.is_tokens {
@@ -188,7 +202,7 @@ async fn plan(
     }
     let first = split.parts.first().and_then(|range| split.texts.get(range.clone())).unwrap_or_default();
     let first = parts::request(remote, &parts::part_of(backend, call, permit.route(), first))?;
-    Ok(Some((split, first)))
+    Ok(Some(Plan { split, first, held }))
 }
 
 /// What a call's token arrays are of.
@@ -321,7 +335,8 @@ async fn read(
     let mut format = None;
     let broken = loop {
         if format.is_some_and(|format| format != wanted.format) {
-            return translated(read, flow, wanted, tasks, &backend).await.map(|answer| (Read::Done(answer), headers));
+            let answer = translated(read, flow, wanted, &call, (tasks, &backend)).await;
+            return answer.map(|answer| (Read::Done(answer), headers));
         }
         let large = length > HELD || (announced.is_some_and(|all| all > HELD as u64) && length > 0);
         if large && (format.is_some() || length > HELD) {
@@ -366,22 +381,23 @@ async fn translated(
     read: Vec<Bytes>,
     mut flow: Flow,
     wanted: Wanted,
-    tasks: &Background,
-    backend: &Backend,
+    call: &Call,
+    (tasks, backend): (&Background, &Backend),
 ) -> Result<Answer, Failure> {
     let failed = |broken| unusable(broken, backend);
     let mut transcoder = Transcoder::new(wanted);
     let mut length = 0;
-    let mut room = None;
+    let mut held = Held::default();
     for piece in read {
         length += piece.len();
         transcoder.feed(&piece);
     }
     loop {
-        if length > HELD && room.is_none() {
+        if length > HELD {
+            let room = call.claim.hold(&mut held, transcoder.held());
             // Others take their time: that is no fault of the backend's.
-            let late = |_| Failure::of_sidecar(undelivered());
-            room = tokio::time::timeout_at(flow.deadline(), Large::wait()).await.map_err(late)?;
+            let late = |_| Failure::of_sidecar(Refusal::no_room());
+            tokio::time::timeout_at(flow.deadline(), room).await.map_err(late)?;
         }
         match flow.piece().await.map_err(failed)? {
             Some(piece) => {
@@ -394,8 +410,8 @@ async fn translated(
     // Settled first: what is not right with the vectors does not change what they cost.
     let settled = flow.settle().map_err(failed)?;
     let pieces = transcoder.finish().map_err(|wrong| failed(Broken::Wrong(wrong)))?;
-    if let Some(room) = room {
-        return Ok(Answer::Pieces(Relay::made(pieces, flow.deadline(), tasks, room), settled));
+    if length > HELD {
+        return Ok(Answer::Pieces(Relay::made(pieces, flow.deadline(), tasks, held), settled));
     }
     Ok(Answer::Whole(join(pieces), settled))
 }

@@ -1,0 +1,163 @@
+//! Asking for the texts that nobody has: one piece of work, from the first attempt to the vectors' place in the cache. It is
+//! done to its end even if its caller leaves, because others wait for it and it is paid for.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body_util::BodyExt;
+
+use super::{Spent, room, run};
+use crate::{
+    accounting::{Settled, admit},
+    answer::{Answer, Persist, Relay, join},
+    background::Background,
+    cache::{Lead, Vector},
+    call::Call,
+    memory::{Claim, Held},
+    policy::Route,
+    provider::dialect::{Told, read_open_ai},
+    proxy::{Proxy, Sent, Trace},
+    refusal::Refusal,
+};
+
+/// Up to so many vectors are read in the request's own thread.
+const FEW: usize = 4;
+/// The largest answer that is read: 2,048 vectors of 3,072 numbers as digits.
+const MOST: usize = 96 * 1024 * 1024;
+
+/// A body from which on what is done with all of it is done on a thread of its own.
+const LONG: usize = 16 * 1024;
+
+/// The memory that is expected of the answer to one text: some thousand numbers as digits.
+const EXPECTED_OF_A_TEXT: usize = 16 * 1024;
+
+/// Texts to ask for, by their places; with the leads that wait for them.
+type Wanted = Vec<(usize, Option<Lead>)>;
+/// What was asked for.
+pub(super) type Vectors = Vec<(usize, Vector)>;
+
+/// Sends a call for some of the texts, as if it were one of its own, and reads its vectors.
+pub(super) async fn ask(
+    proxy: &Proxy,
+    (route, call): (&Arc<Route>, &Arc<Call>),
+    (texts, wanted): (&Arc<Vec<String>>, Wanted),
+    headers: &HeaderMap,
+    trace: &mut Trace,
+    spent: &mut Spent,
+) -> Result<Vectors, Refusal> {
+    // Before anything is sent, so that there being none costs nothing.
+    let mut held = Held::default();
+    let length = call.body.len();
+    room(&call.claim, &mut held, length + wanted.len() * EXPECTED_OF_A_TEXT).await?;
+    let part = {
+        let (whole, texts, of_body) = (call.clone(), texts.clone(), held.split(length));
+        let places: Vec<usize> = wanted.iter().map(|(place, _)| *place).collect();
+        let part = move || {
+            let texts: Vec<&str> = places.iter().filter_map(|place| texts.get(*place)).map(String::as_str).collect();
+            whole.of_texts(&texts, of_body)
+        };
+        run(&proxy.tasks, is_long(call), part).await??
+    };
+    let permit = admit(&proxy.accounting, part, route.clone()).await?;
+    trace.call = Some(call.clone());
+    let before = call.outcome.get().map_or(0, |outcome| outcome.tokens);
+    let (left, tasks, claim) = (Arc::default(), proxy.tasks.clone(), call.claim.of_part());
+    let attempts = proxy.attempts(permit, headers.clone(), &left);
+    let work = async move {
+        let (answered, journey) = attempts.await;
+        let mut own = Duration::ZERO;
+        let kept = match answered {
+            Ok(Sent { answer, headers }) => {
+                keep(answer, wanted, (&claim, held), &tasks, &mut own).await.map(|kept| (kept, headers))
+            }
+            Err(refusal) => Err(refusal),
+        };
+        (kept, journey, own)
+    };
+    let started = Instant::now();
+    let (kept, journey, own) = Persist::new(work, proxy.tasks.clone(), left).await;
+    trace.waited += started.elapsed().saturating_sub(own);
+    trace.journey = journey;
+    let (Kept { vectors, tokens, held }, headers) = kept?;
+    let outcome = call.outcome.get();
+    let key = call.caller.key();
+    spent.tokens += tokens.or(outcome.map(|outcome| outcome.tokens.saturating_sub(before))).unwrap_or_default();
+    spent.headers = headers;
+    spent.held.push(held);
+    spent.settled = Some(Settled {
+        // Over all that was sent for the call.
+        cost: outcome.and_then(|outcome| outcome.cost),
+        key_spend: proxy.accounting.ledger.key_spend(&key.team.name, &key.name),
+        standing: outcome.map(|outcome| outcome.standing).unwrap_or_default(),
+    });
+    Ok(vectors)
+}
+
+/// Whether what is done with all of a call takes long.
+pub(super) fn is_long(call: &Call) -> bool {
+    call.body.len() > LONG
+}
+
+struct Kept {
+    vectors: Vectors,
+    /// As the provider says.
+    tokens: Option<u64>,
+    /// What the vectors take.
+    held: Held,
+}
+
+/// Reads an answer, and hands its vectors to those who wait for them, and to the cache. `own` is the time that the sidecar
+/// itself takes for it.
+async fn keep(
+    answer: Answer,
+    wanted: Wanted,
+    (claim, mut held): (&Claim, Held),
+    tasks: &Background,
+    own: &mut Duration,
+) -> Result<Kept, Refusal> {
+    let body = match answer {
+        Answer::Whole(bytes, _) => bytes,
+        Answer::Pieces(relay, _) | Answer::Streaming(relay, _) => collect(relay, claim, &mut held).await?,
+    };
+    let started = Instant::now();
+    let many = wanted.len() >= FEW;
+    let read = move || {
+        let Told { vectors, tokens } = read_open_ai(wanted.len(), &body).map_err(|wrong| wrong.to_string())?;
+        let hand_over = |((place, lead), vector): ((usize, Option<Lead>), Vec<f32>)| {
+            let vector: Vector = vector.into();
+            if let Some(lead) = lead {
+                lead.found(&vector);
+            }
+            (place, vector)
+        };
+        held.shrink(vectors.iter().map(|vector| size_of_val(&**vector)).sum());
+        Ok(Kept { vectors: wanted.into_iter().zip(vectors).map(hand_over).collect(), tokens, held })
+    };
+    let kept: Result<Kept, String> = run(tasks, many, read).await?;
+    *own = started.elapsed();
+    kept.map_err(|error| broken(&error))
+}
+
+fn broken(what: &dyn std::fmt::Display) -> Refusal {
+    Refusal::bad_gateway(format!("The provider's answer {what}"))
+}
+
+/// All of a large answer, while there is memory for it and for the vectors in it.
+async fn collect(mut relay: Relay, claim: &Claim, held: &mut Held) -> Result<Bytes, Refusal> {
+    let (mut pieces, mut length) = (Vec::new(), 0);
+    while let Some(frame) = relay.frame().await {
+        let Ok(piece) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
+        length += piece.len();
+        if length > MOST {
+            return Err(broken(&"is too large"));
+        }
+        // A number of a dozen digits takes four bytes more when it is read.
+        room(claim, held, length + length / 3).await?;
+        pieces.push(piece);
+    }
+    Ok(join(pieces))
+}

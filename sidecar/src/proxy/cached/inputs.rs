@@ -1,0 +1,86 @@
+//! A call's texts, each once, and what there is of them.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
+
+use crate::{
+    cache::{Cache, Follow, Found, Key, Lead, Of, Vector},
+    call::{Call, Input},
+    policy::Route,
+    refusal::Refusal,
+};
+
+pub(super) struct Inputs {
+    /// Each text once.
+    pub(super) texts: Arc<Vec<String>>,
+    /// For each input, which text it is.
+    order: Vec<usize>,
+    keys: Vec<Key>,
+    vectors: Vec<Option<Vector>>,
+    /// Those that are this call's to ask for.
+    pub(super) leads: Vec<(usize, Lead)>,
+    /// Those that other calls ask for.
+    pub(super) follows: Vec<(usize, Follow)>,
+}
+
+impl Inputs {
+    /// Reads a call's texts and looks for all of them.
+    pub(super) fn look(call: &Call, route: &Route, cache: &Arc<Cache>) -> Result<Self, Refusal> {
+        let all = match call.input()? {
+            Input::Texts(all) => all,
+            Input::Tokens(_) => Vec::new(),
+        };
+        let input_type = call.input_type.unwrap_or(route.manner.input_type);
+        let team = &call.caller.key().team.uid;
+        let of = Of { team, model: &call.model, dimensions: call.dimensions, input_type };
+        let mut places: HashMap<Key, usize> = HashMap::with_capacity(all.len());
+        let (mut texts, mut keys, mut order) = (Vec::new(), Vec::new(), Vec::with_capacity(all.len()));
+        for text in all {
+            let key = of.key(&text);
+            order.push(match places.entry(key) {
+                Entry::Occupied(known) => *known.get(),
+                Entry::Vacant(new) => {
+                    texts.push(text.into_owned());
+                    keys.push(key);
+                    *new.insert(texts.len() - 1)
+                }
+            });
+        }
+        let vectors = vec![None; texts.len()];
+        let (leads, follows) = (Vec::new(), Vec::new());
+        let mut inputs = Self { texts: Arc::new(texts), order, keys, vectors, leads, follows };
+        inputs.look_for(0..inputs.keys.len(), cache);
+        Ok(inputs)
+    }
+
+    /// Looks for texts: all of them at first, and then for those that another call did not get.
+    pub(super) fn look_for(&mut self, places: impl IntoIterator<Item = usize>, cache: &Arc<Cache>) {
+        for place in places {
+            let Some(key) = self.keys.get(place) else { continue };
+            match cache.look(*key) {
+                Found::Held(vector) => self.put(place, vector),
+                Found::Lead(lead) => self.leads.push((place, lead)),
+                Found::Follow(follow) => self.follows.push((place, follow)),
+            }
+        }
+    }
+
+    /// A text has its vector.
+    pub(super) fn put(&mut self, place: usize, vector: Vector) {
+        if let Some(slot) = self.vectors.get_mut(place) {
+            *slot = Some(vector);
+        }
+    }
+
+    /// How many inputs there are.
+    pub(super) fn number(&self) -> usize {
+        self.order.len()
+    }
+
+    /// The vectors in the order of the inputs; none, if one is missing.
+    pub(super) fn all(&self) -> Option<Vec<Vector>> {
+        self.order.iter().map(|place| self.vectors.get(*place)?.clone()).collect()
+    }
+}
