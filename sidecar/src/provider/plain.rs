@@ -73,10 +73,10 @@ struct Idle {
 
 type Connection = SendRequest<Full<Bytes>>;
 
-/// No server yet.
-impl Default for Plain {
-    fn default() -> Self {
-        let mut connector = HttpConnector::new_with_resolver(Resolver::default());
+impl Plain {
+    /// No server yet.
+    pub fn new(names: Resolver) -> Self {
+        let mut connector = HttpConnector::new_with_resolver(names);
         connector.set_nodelay(true);
         let (silence, times) = KEEPALIVE;
         connector.set_keepalive(Some(silence));
@@ -85,9 +85,7 @@ impl Default for Plain {
         connector.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
         Self { connector, servers: Arc::default() }
     }
-}
 
-impl Plain {
     /// The server of a URI: for as long as someone holds it, the same one.
     pub fn server(&self, uri: &Uri) -> Arc<Server> {
         let mut servers = lock(&self.servers);
@@ -200,6 +198,11 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::provider::reach::Reach;
+
+    fn plain() -> Plain {
+        Plain::new(Resolver::new(Reach::Providers))
+    }
 
     fn request() -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(Bytes::new()));
@@ -222,7 +225,7 @@ mod tests {
                 }
             }
         });
-        let plain = Plain::default();
+        let plain = plain();
         let server = plain.server(&uri);
         for _ in 0..2 {
             for _ in 0..2 {
@@ -238,7 +241,7 @@ mod tests {
 
     #[test]
     fn servers_that_nobody_holds_are_forgotten() {
-        let plain = Plain::default();
+        let plain = plain();
         let held = plain.server(&"http://a/x".parse().unwrap());
         drop(plain.server(&"http://b/x".parse().unwrap()));
         assert!(Arc::ptr_eq(&held, &plain.server(&"http://a/y".parse().unwrap())));
