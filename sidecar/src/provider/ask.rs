@@ -54,6 +54,10 @@ impl Clients {
     async fn send(&self, reach: Reach, request: Request<Bytes>) -> Result<Response<Body>, AskError> {
         reach.url(&Url::parse(&request.uri().to_string()).map_err(|_| AskError::Url)?)?;
         if request.uri().scheme() == Some(&Scheme::HTTPS) {
+            // The machine's own servers have no certificates.
+            if reach == Reach::Machine {
+                return Err(AskError::Url);
+            }
             let request = reqwest::Request::try_from(request).map_err(|_| AskError::Url)?;
             let response: Response<reqwest::Body> = self.tls.execute(request).await.map_err(Error::from)?.into();
             return Ok(response.map(Body::Tls));
@@ -132,6 +136,8 @@ mod tests {
             let asked = clients.ask(Reach::Providers, get(url)).await;
             assert!(matches!(asked, Err(AskError::Unreachable(_))), "{url}: {asked:?}");
         }
+        let asked = clients.ask(Reach::Machine, get("https://169.254.169.254/")).await;
+        assert!(matches!(asked, Err(AskError::Url)), "{asked:?}");
     }
 
     /// A connection that was made to a server of the machine's own is none that a provider of the same name would get.

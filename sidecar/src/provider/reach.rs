@@ -13,7 +13,7 @@ use vectoll_config::Forbidden;
 pub enum Reach {
     /// All but what is [`Forbidden`]: for hosts that routes and credentials name.
     Providers,
-    /// All: for this program's own questions to the machine's metadata server and to the agent on the node.
+    /// All, without TLS: for this program's own questions to the machine's metadata server and to the agent on the node.
     Machine,
 }
 

@@ -118,7 +118,7 @@ async fn at_desk(
         Ok(Paper { status, kind, body }) => made(status, kind, body),
         Err(what) => {
             shared.violated(format!("{host}: {what}"));
-            made(400, "text/plain", "a violation".to_owned())
+            made(400, "text/plain", what)
         }
     })
 }
