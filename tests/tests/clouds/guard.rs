@@ -17,6 +17,7 @@ fn nobody_is_led_to_a_metadata_address() -> anyhow::Result<()> {
     let leading = [
         ("169.254.169.254", "imds.example"),
         ("::ffff:169.254.169.254", "mapped.example"),
+        ("fd00:ec2::254", "aws.example"),
         ("0.0.0.0", "unspecified.example"),
         ("169.254.169.254", "both.example"),
         ("127.0.0.1", "both.example"),
@@ -51,6 +52,7 @@ fn nobody_is_led_to_a_metadata_address() -> anyhow::Result<()> {
             ("plain", open_ai("http://imds.example/v1")),
             ("tls", open_ai("https://imds.example/v1")),
             ("mapped", open_ai("http://mapped.example/v1")),
+            ("aws", open_ai("https://aws.example/v1")),
             ("unspecified", open_ai("https://unspecified.example/v1")),
             ("authority-plain", entra("http://imds.example")),
             ("authority-tls", entra("https://imds.example")),
@@ -67,6 +69,7 @@ fn nobody_is_led_to_a_metadata_address() -> anyhow::Result<()> {
             ("plain", true, link_local),
             ("tls", true, link_local),
             ("mapped", true, "mapped.example resolves to a link-local address: not called"),
+            ("aws", true, "aws.example resolves to the address of a cloud's metadata service: not called"),
             ("unspecified", true, "unspecified.example resolves to the unspecified address: not called"),
             ("authority-plain", false, link_local),
             ("authority-tls", false, link_local),
