@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use vectoll_tests::clouds::namespace;
 
 use super::{
     identities::{Fetched, Identity},
-    stage::{HOSTS, Stage, is_right},
+    stage::{HOSTS, Stage, TEXT, is_right},
 };
 
 #[test]
@@ -44,6 +45,18 @@ fn an_issuer_that_refuses_is_named_costs_nothing_and_is_asked_again() -> anyhow:
             for nothing in ["vectoll_key_requests_total", "vectoll_key_tokens_total", "vectoll_key_spend_usd_total"] {
                 assert_eq!(metrics.sum(nothing, &[]), 0.0, "{nothing}");
             }
+            // The first of two issuers is named as the second was.
+            stage.them.federated.close(true);
+            let caller = stage.caller.clone();
+            let said = async || {
+                let answer = caller.embed("vertex-cluster", json!(TEXT)).await?;
+                let by_first = answer.message().contains("sts.googleapis.com answered 403: access_denied: you sent");
+                Ok((answer.status == 503 && by_first).then_some(answer))
+            };
+            let answer = stage.pair.wait_for("the exchange's refusal", Duration::from_secs(20), said).await?;
+            stage.remember(&answer)?;
+            assert!(answer.message().contains("[redacted]"), "{}", answer.message());
+            stage.them.federated.close(false);
             // As soon as they give again, calls are served: within the pause that grows with the failures.
             for place in &fetched {
                 let Identity { id, fetched: Some(Fetched { tokens, .. }), .. } = &stage.them.all[*place] else {
@@ -52,7 +65,7 @@ fn an_issuer_that_refuses_is_named_costs_nothing_and_is_asked_again() -> anyhow:
                 tokens.close(false);
                 let (caller, id) = (stage.caller.clone(), *id);
                 let served = async || {
-                    let answer = caller.embed(id, serde_json::json!(super::stage::TEXT)).await?;
+                    let answer = caller.embed(id, json!(TEXT)).await?;
                     Ok((answer.status == 200).then_some(answer))
                 };
                 let answer = stage.pair.wait_for(id, Duration::from_secs(20), served).await?;
