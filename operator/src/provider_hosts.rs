@@ -2,14 +2,15 @@
 //!
 //! Sidecars call what a route says, from inside the cluster's network: whoever may write routes could otherwise have them call what
 //! only the inside can reach. Addresses that hand out a cloud's credentials are refused always; of all others a list says which
-//! are allowed. Names are judged as they stand, for what they resolve to is not known here and may change.
+//! are allowed. Names are judged as they stand, for what they resolve to is not known here and may change: sidecars judge that, by the
+//! same [`Forbidden`], whenever they connect.
 
-mod forbidden;
 mod pattern;
 
 use std::net::IpAddr;
 
 use url::{Host, Url};
+use vectoll_config::Forbidden;
 
 pub use self::pattern::{HostPattern, NotAHostPattern};
 
@@ -21,10 +22,8 @@ pub struct AllowedHosts(Vec<HostPattern>);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HostRefused {
     /// Whatever the list says.
-    #[error(
-        "the host {0} is a link-local or metadata address, where clouds hand out credentials: no route may call it"
-    )]
-    Forbidden(String),
+    #[error("the host {0} is {1}: no route may call it")]
+    Forbidden(String, Forbidden),
     /// It is not on the list.
     #[error(
         "the host {0} is not among those that --allowed-provider-hosts lists (in the chart: providers.allowedHosts): use one that \
@@ -44,11 +43,11 @@ impl AllowedHosts {
         let shown = || url.host_str().unwrap_or_default().to_owned();
         let Some(host) = Named::of(url) else { return Err(HostRefused::NotListed(shown())) };
         let forbidden = match &host {
-            Named::Name(name) => forbidden::is_metadata_name(name),
-            Named::Address(address) => forbidden::is_forbidden(*address),
+            Named::Name(name) => Forbidden::name(name),
+            Named::Address(address) => Forbidden::address(*address),
         };
-        if forbidden {
-            return Err(HostRefused::Forbidden(shown()));
+        if let Some(forbidden) = forbidden {
+            return Err(HostRefused::Forbidden(shown(), forbidden));
         }
         let Self(patterns) = self;
         if patterns.is_empty() || patterns.iter().any(|pattern| pattern.covers(&host)) {
@@ -144,12 +143,18 @@ mod tests {
             "[::ffff:100.100.100.200]",
             "192.0.0.192",
             "168.63.129.16",
+            // Neither is any host's address.
+            "0.0.0.0",
+            "0",
+            "[::]",
+            "224.0.0.1",
+            "[ff02::1]",
         ] {
             for scheme in ["http", "https"] {
                 let url = format!("{scheme}://{host}:8080/v1");
                 for allowed in [&[][..], &["0.0.0.0/0", "::/0", "*.google.internal", "*.ec2.internal", "metadata"]] {
                     let said = check(allowed, &url);
-                    assert!(matches!(said, Err(HostRefused::Forbidden(_))), "{url}: {said:?}");
+                    assert!(matches!(said, Err(HostRefused::Forbidden(..))), "{url}: {said:?}");
                 }
             }
         }

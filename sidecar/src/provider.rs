@@ -7,6 +7,7 @@ pub mod dialect;
 mod dns;
 pub mod http;
 pub mod plain;
+pub mod reach;
 pub mod remote;
 pub mod retry_after;
 pub mod to;

@@ -6,6 +6,7 @@
 //! - [`fleet`]: several sidecars that count in one store;
 //! - [`wire`]: a pair for tests of what goes over the wire;
 //! - [`manifest`] and [`caller`]: what users write, and what applications send;
+//! - [`clouds`]: those who issue credentials, at their own names, in a network of the test's own;
 //! - [`cluster`]: the operator against a real API server;
 //! - [`store`]: a real Valkey or Redis that can be killed and started again;
 //! - [`clients`]: the official clients for Python and Node against a pair;
@@ -17,6 +18,7 @@
 pub mod bench;
 pub mod caller;
 pub mod clients;
+pub mod clouds;
 pub mod cluster;
 pub mod demo;
 pub mod fleet;

@@ -13,11 +13,11 @@ pub mod azure_open_ai;
 pub mod bedrock;
 pub mod cohere;
 pub mod databricks;
-mod exchange;
+pub(crate) mod exchange;
 mod fields;
 pub mod gemini;
 pub mod hugging_face;
-mod issuer;
+pub(crate) mod issuer;
 pub mod jina;
 pub mod mistral;
 pub mod nvidia;
@@ -25,7 +25,8 @@ pub mod ollama;
 pub mod sage_maker;
 mod shape;
 mod sigv4;
-mod state;
+pub(crate) mod state;
+pub(crate) mod temporary_keys;
 pub mod vertex_ai;
 pub mod voyage;
 pub mod watsonx;
@@ -45,6 +46,7 @@ pub use account::Account;
 pub use asked::{Asked, InputType, vector};
 pub use issuer::Issuer;
 pub use sigv4::AccessKey;
+pub use temporary_keys::TemporaryKeys;
 
 use state::State;
 
@@ -99,6 +101,11 @@ pub trait Api: Send + Sync + 'static {
 
     /// An error in the provider's shape.
     fn error(&self, status: u16, message: &str) -> Value;
+
+    /// The status by which it says that a credential is good no more.
+    fn outdated(&self) -> u16 {
+        401
+    }
 
     /// Answers a question for a token: status and body; none: it is another kind of request.
     fn issue(&self, _request: &Request<'_>) -> Option<(u16, Value)> {

@@ -12,7 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::Url;
 
 use super::{FetchError, Secret, chain};
-use crate::provider::{ask::AskError, http::Clients};
+use crate::provider::{ask::AskError, http::Clients, reach::Reach};
 
 /// All but what RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -25,13 +25,21 @@ pub(super) struct Question {
     body: String,
     /// What it holds that an answer might repeat.
     secrets: Vec<Secret>,
+    reach: Reach,
 }
 
 impl Question {
     /// One that is its URL.
     pub fn get(url: &Url) -> Self {
         let accept = (header::ACCEPT, HeaderValue::from_static("application/json"));
-        Self { method: Method::GET, url: url.clone(), headers: vec![accept], body: String::new(), secrets: vec![] }
+        Self {
+            method: Method::GET,
+            url: url.clone(),
+            headers: vec![accept],
+            body: String::new(),
+            secrets: vec![],
+            reach: Reach::Providers,
+        }
     }
 
     /// One that is a form (`application/x-www-form-urlencoded`).
@@ -63,6 +71,11 @@ impl Question {
         Ok(self)
     }
 
+    /// To a server of the machine's own: only where the URL is none that a route or a credential could name.
+    pub fn of_the_machine(self) -> Self {
+        Self { reach: Reach::Machine, ..self }
+    }
+
     /// With a secret in it.
     pub fn hiding(mut self, secret: &Secret) -> Self {
         self.secrets.push(secret.clone());
@@ -71,14 +84,14 @@ impl Question {
 
     /// Asks, and returns the body of an answer that says yes.
     pub async fn ask(self, clients: &Clients) -> Result<Bytes, FetchError> {
-        let Self { method, url, headers, body, secrets } = self;
+        let Self { method, url, headers, body, secrets, reach } = self;
         let host = url.host_str().unwrap_or_default().to_owned();
         let mut request = Request::new(Bytes::from(body));
         *request.method_mut() = method;
         *request.uri_mut() =
             url.as_str().parse().map_err(|_| FetchError::Request("the issuer's URL is not one that can be called"))?;
         request.headers_mut().extend(headers);
-        let answer = match clients.ask(request).await {
+        let answer = match clients.ask(reach, request).await {
             Ok(answer) => answer,
             Err(AskError::TooLong) => return Err(FetchError::Answer("is too long")),
             Err(error) => return Err(FetchError::Unreachable { host, why: chain(&error) }),

@@ -350,7 +350,9 @@ mod tests {
                  {{baseURL: '{url}'}}\n    tokens:\n      factor: {{maxPerByte: 1, maxPerInput: 8}}\n    timeoutSeconds: 60"
             )
         };
-        let routes = route("bad", "http://${HOST}/v1") + &route("good", "http://127.0.0.1/v1");
+        let routes = route("bad", "http://${HOST}/v1")
+            + &route("metadata", "https://[::ffff:169.254.169.254]/v1")
+            + &route("good", "http://127.0.0.1/v1");
         let yaml = vectoll_config::write_v1(&config("sk-test-0123456789")).unwrap();
         let yaml = yaml.replace("routes: []", &format!("routes:{routes}"));
         let config = vectoll_config::read_v1(&yaml).unwrap();
@@ -359,6 +361,7 @@ mod tests {
         let backend = |model: &str| index.route(model).unwrap().reachable().next().unwrap().clone();
         let provider = |model: &str| format!("{:?}", backend(model).provider);
         assert!(provider("bad").starts_with("Unusable"), "{}", provider("bad"));
+        assert!(provider("metadata").contains("[::ffff:a9fe:a9fe] is a link-local address: not called"));
         assert!(provider("good").starts_with("Remote"), "{}", provider("good"));
     }
 

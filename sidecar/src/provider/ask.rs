@@ -5,10 +5,12 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Request, Response, Uri, header, uri::Scheme};
 use http_body_util::{BodyExt, Full};
+use reqwest::Url;
 
 use super::{
     departure::Departure,
     http::{Body, BodyError, Clients, Error, USER_AGENT},
+    reach::{Reach, Unreachable},
 };
 
 /// How long such a request may take, its answer included.
@@ -22,6 +24,9 @@ pub enum AskError {
     /// Not a URL that can be called.
     #[error("not a URL that can be called")]
     Url,
+    /// A host that is not called.
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
     /// No response.
     #[error(transparent)]
     Http(#[from] Error),
@@ -37,17 +42,23 @@ pub enum AskError {
 }
 
 impl Clients {
-    /// Sends a request, whose URI is a full URL, and reads the answer whole. A redirect is an answer, and no proxy is asked.
-    pub async fn ask(&self, request: Request<Bytes>) -> Result<Response<Bytes>, AskError> {
+    /// Sends a request, whose URI is a full URL, to whom this reach allows, and reads the answer whole. A redirect is an answer, and
+    /// no proxy is asked.
+    pub async fn ask(&self, reach: Reach, request: Request<Bytes>) -> Result<Response<Bytes>, AskError> {
         let asked = async {
-            let (parts, body) = self.send(request).await?.into_parts();
+            let (parts, body) = self.send(reach, request).await?.into_parts();
             Ok(Response::from_parts(parts, whole(body).await?))
         };
         tokio::time::timeout(TIMEOUT, asked).await.unwrap_or(Err(AskError::TooSlow))
     }
 
-    async fn send(&self, request: Request<Bytes>) -> Result<Response<Body>, AskError> {
+    async fn send(&self, reach: Reach, request: Request<Bytes>) -> Result<Response<Body>, AskError> {
+        reach.url(&Url::parse(&request.uri().to_string()).map_err(|_| AskError::Url)?)?;
         if request.uri().scheme() == Some(&Scheme::HTTPS) {
+            // The machine's own servers have no certificates.
+            if reach == Reach::Machine {
+                return Err(AskError::Url);
+            }
             let request = reqwest::Request::try_from(request).map_err(|_| AskError::Url)?;
             let response: Response<reqwest::Body> = self.tls.execute(request).await.map_err(Error::from)?.into();
             return Ok(response.map(Body::Tls));
@@ -60,7 +71,11 @@ impl Clients {
         let host = host(&uri).ok_or(AskError::Url)?;
         request.headers_mut().insert(header::HOST, host);
         request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        let server = self.plain.server(&uri);
+        let clients = match reach {
+            Reach::Providers => &self.plain,
+            Reach::Machine => &self.machine,
+        };
+        let server = clients.server(&uri);
         // A server is asked for a path. The host stands in its header.
         *request.uri_mut() = uri.into_parts().path_and_query.ok_or(AskError::Url)?.into();
         // What such a request costs nobody asks.
@@ -103,9 +118,9 @@ mod tests {
         let fits = "x".repeat(LIMIT);
         let fake = Fake::new([(200, fits.clone()), (302, String::new()), (200, fits.clone() + "x")]).await;
         let url = fake.url("/path?query=1");
-        assert_eq!(clients.ask(get(url.as_str())).await.unwrap().into_body(), fits);
-        assert_eq!(clients.ask(get(url.as_str())).await.unwrap().status(), 302);
-        assert!(matches!(clients.ask(get(url.as_str())).await, Err(AskError::TooLong)));
+        assert_eq!(clients.ask(Reach::Providers, get(url.as_str())).await.unwrap().into_body(), fits);
+        assert_eq!(clients.ask(Reach::Providers, get(url.as_str())).await.unwrap().status(), 302);
+        assert!(matches!(clients.ask(Reach::Providers, get(url.as_str())).await, Err(AskError::TooLong)));
         let seen = fake.seen();
         assert_eq!(seen.len(), 3, "no redirect is followed");
         assert_eq!(seen[0].line, "GET /path?query=1 HTTP/1.1");
@@ -117,8 +132,24 @@ mod tests {
     async fn what_cannot_be_called_is_refused() {
         let clients = clients();
         for url in ["ftp://127.0.0.1/", "/path"] {
-            assert!(matches!(clients.ask(get(url)).await, Err(AskError::Url)));
+            assert!(matches!(clients.ask(Reach::Providers, get(url)).await, Err(AskError::Url)));
         }
+        for url in ["http://169.254.169.254/", "https://[fd00:ec2::254]/", "http://metadata.google.internal/"] {
+            let asked = clients.ask(Reach::Providers, get(url)).await;
+            assert!(matches!(asked, Err(AskError::Unreachable(_))), "{url}: {asked:?}");
+        }
+        let asked = clients.ask(Reach::Machine, get("https://169.254.169.254/")).await;
+        assert!(matches!(asked, Err(AskError::Url)), "{asked:?}");
+    }
+
+    /// A connection that was made to a server of the machine's own is none that a provider of the same name would get.
+    #[tokio::test]
+    async fn connections_of_one_reach_are_not_those_of_the_other() {
+        let clients = clients();
+        let uri: Uri = "http://127.0.0.1:1/".parse().unwrap();
+        let (provider, machine) = (clients.plain.server(&uri), clients.machine.server(&uri));
+        assert!(!std::sync::Arc::ptr_eq(&provider, &machine));
+        assert!(std::sync::Arc::ptr_eq(&provider, &clients.clone().plain.server(&uri)));
     }
 
     /// Nobody here has a certificate that the client would trust: that it asks for one says which client it is.
@@ -130,7 +161,7 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             tokio::io::AsyncReadExt::read_u8(&mut stream).await.unwrap()
         });
-        assert!(matches!(clients().ask(get(&url)).await, Err(AskError::Http(Error::Tls(_)))));
+        assert!(matches!(clients().ask(Reach::Providers, get(&url)).await, Err(AskError::Http(Error::Tls(_)))));
         assert_eq!(serving.await.unwrap(), 22, "a TLS handshake record");
     }
 
@@ -138,7 +169,7 @@ mod tests {
     async fn nobody_waits_for_an_answer_for_ever() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
-        let asked = clients().ask(get(&url)).await;
+        let asked = clients().ask(Reach::Providers, get(&url)).await;
         assert!(matches!(asked, Err(AskError::TooSlow)), "{asked:?}");
     }
 }

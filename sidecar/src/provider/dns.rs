@@ -1,7 +1,7 @@
-//! Names of providers, looked up without a thread of its own for each.
+//! Names, looked up without a thread of its own for each, and without what must not be called of what they resolve to.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
@@ -10,22 +10,45 @@ use std::{
 use hickory_resolver::{TokioResolver, config::LookupIpStrategy};
 use hyper_util::client::legacy::connect::dns::Name;
 
+use super::reach::Reach;
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A resolver by the system's `resolv.conf` and `hosts`, read at the first look-up. A handle: clones share its cache.
-#[derive(Clone, Debug, Default)]
-pub struct Resolver(Arc<OnceLock<TokioResolver>>);
+#[derive(Clone, Debug)]
+pub struct Resolver {
+    reach: Reach,
+    names: Arc<OnceLock<TokioResolver>>,
+}
 
 impl Resolver {
+    /// One that finds who may be called by this reach.
+    pub fn new(reach: Reach) -> Self {
+        Self { reach, names: Arc::default() }
+    }
+
+    /// Shares the cache of names, but not the reach.
+    #[must_use]
+    pub fn with(&self, reach: Reach) -> Self {
+        Self { reach, names: Arc::clone(&self.names) }
+    }
+
+    async fn find(&self, name: &str) -> Result<std::vec::IntoIter<SocketAddr>, BoxError> {
+        let found: Vec<IpAddr> = self.get()?.lookup_ip(name).await?.iter().collect();
+        let found = self.reach.resolved(name, found)?;
+        // The port is the connector's.
+        Ok(found.into_iter().map(|address| SocketAddr::new(address, 0)).collect::<Vec<_>>().into_iter())
+    }
+
     fn get(&self) -> Result<TokioResolver, BoxError> {
-        if let Some(resolver) = self.0.get() {
+        if let Some(resolver) = self.names.get() {
             return Ok(resolver.clone());
         }
         let mut builder = TokioResolver::builder_tokio()?;
         // Both kinds: which of them works is found out by connecting.
         builder.options_mut().ip_strategy = LookupIpStrategy::Ipv6AndIpv4;
         let resolver = builder.build()?;
-        Ok(self.0.get_or_init(|| resolver).clone())
+        Ok(self.names.get_or_init(|| resolver).clone())
     }
 }
 
@@ -39,11 +62,17 @@ impl tower_service::Service<Name> for Resolver {
     }
 
     fn call(&mut self, name: Name) -> Self::Future {
-        let resolver = self.get();
+        let resolver = self.clone();
+        Box::pin(async move { resolver.find(name.as_str()).await })
+    }
+}
+
+impl reqwest::dns::Resolve for Resolver {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let resolver = self.clone();
         Box::pin(async move {
-            let found = resolver?.lookup_ip(name.as_str()).await?;
-            // The port is the connector's.
-            Ok(found.iter().map(|address| SocketAddr::new(address, 0)).collect::<Vec<_>>().into_iter())
+            let found = resolver.find(name.as_str()).await?;
+            Ok(Box::new(found) as reqwest::dns::Addrs)
         })
     }
 }

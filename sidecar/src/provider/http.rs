@@ -1,6 +1,6 @@
 //! The HTTP clients for all providers. Their connections outlive reloads.
 //!
-//! Neither follows a redirect, which would carry the inputs to a host that nobody configured, or knows a proxy from the
+//! None follows a redirect, which would carry the inputs to a host that nobody configured, or knows a proxy from the
 //! environment, which would see every input.
 
 use std::{
@@ -13,7 +13,11 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::plain::{self, Plain};
+use super::{
+    dns::Resolver,
+    plain::{self, Plain},
+    reach::Reach,
+};
 
 /// Name of this program, for providers.
 pub const USER_AGENT: &str = concat!("vectoll/", env!("CARGO_PKG_VERSION"));
@@ -22,19 +26,23 @@ pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a connection is kept for the next call.
 pub(super) const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// Both clients. A handle: clones share the connections.
+/// The clients. A handle: clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Clients {
     /// For `https:` URLs, with HTTP/2 where the server offers it.
     pub tls: reqwest::Client,
     /// For `http:` URLs.
     pub plain: Plain,
+    /// For the machine's own servers, which the others do not reach. Its connections are its own: a provider gets none of them.
+    pub machine: Plain,
 }
 
 impl Clients {
     /// New clients.
     pub fn new() -> reqwest::Result<Self> {
+        let names = Resolver::new(Reach::Providers);
         let tls = reqwest::Client::builder()
+            .dns_resolver(names.clone())
             .user_agent(USER_AGENT)
             .connect_timeout(CONNECT_TIMEOUT)
             .pool_idle_timeout(IDLE_TIMEOUT)
@@ -44,7 +52,8 @@ impl Clients {
             .no_proxy()
             .http2_adaptive_window(true)
             .build()?;
-        Ok(Self { tls, plain: Plain::default() })
+        let machine = Plain::new(names.with(Reach::Machine));
+        Ok(Self { tls, plain: Plain::new(names), machine })
     }
 }
 

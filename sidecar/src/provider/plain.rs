@@ -74,10 +74,10 @@ struct Idle {
 
 type Connection = SendRequest<Full<Bytes>>;
 
-/// No server yet.
-impl Default for Plain {
-    fn default() -> Self {
-        let mut connector = HttpConnector::new_with_resolver(Resolver::default());
+impl Plain {
+    /// No server yet.
+    pub fn new(names: Resolver) -> Self {
+        let mut connector = HttpConnector::new_with_resolver(names);
         connector.set_nodelay(true);
         let (silence, times) = KEEPALIVE;
         connector.set_keepalive(Some(silence));
@@ -86,9 +86,7 @@ impl Default for Plain {
         connector.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
         Self { connector, servers: Arc::default() }
     }
-}
 
-impl Plain {
     /// The server of a URI: for as long as someone holds it, the same one.
     pub fn server(&self, uri: &Uri) -> Arc<Server> {
         let mut servers = lock(&self.servers);
@@ -210,6 +208,11 @@ mod tests {
     use http_body_util::BodyExt;
 
     use super::*;
+    use crate::provider::reach::Reach;
+
+    fn plain() -> Plain {
+        Plain::new(Resolver::new(Reach::Providers))
+    }
 
     fn request() -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(Bytes::new()));
@@ -232,7 +235,7 @@ mod tests {
                 }
             }
         });
-        let plain = Plain::default();
+        let plain = plain();
         let server = plain.server(&uri);
         for _ in 0..2 {
             for _ in 0..2 {
@@ -257,7 +260,7 @@ mod tests {
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(0).unwrap();
         let uri: Uri = format!("http://{}/embeddings", listener.local_addr().unwrap()).parse().unwrap();
-        let plain = Plain::default();
+        let plain = plain();
         let server = plain.server(&uri);
         let mut departures = Vec::new();
         for _ in 0..4 {
@@ -281,7 +284,7 @@ mod tests {
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
             ended.recv().unwrap();
         });
-        let plain = Plain::default();
+        let plain = plain();
         let server = plain.server(&uri);
         let response = server.send(request(), &Departure::default()).await.unwrap();
         response.into_body().collect().await.unwrap();
@@ -299,7 +302,7 @@ mod tests {
 
     #[test]
     fn servers_that_nobody_holds_are_forgotten() {
-        let plain = Plain::default();
+        let plain = plain();
         let held = plain.server(&"http://a/x".parse().unwrap());
         drop(plain.server(&"http://b/x".parse().unwrap()));
         assert!(Arc::ptr_eq(&held, &plain.server(&"http://a/y".parse().unwrap())));

@@ -11,6 +11,7 @@ use super::{
     departure::Departure,
     http::{Body, Clients, Error, USER_AGENT},
     plain::Server,
+    reach::Reach,
 };
 use crate::credential::{Credential, CredentialError, Unsigned};
 
@@ -69,6 +70,7 @@ impl To {
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(format!("{url} is not an http or https URL"));
         }
+        Reach::Providers.url(&url).map_err(|error| error.to_string())?;
         if url.scheme() == "https" {
             return Ok(Self { url, via: Via::Tls(http.tls.clone()) });
         }
@@ -182,7 +184,7 @@ mod tests {
         }
         let to = To::new("https://api.example.com", &clients).unwrap();
         assert!(to.at("@evil.example/x").is_none());
-        for wrong in ["ftp://a/b", "http://", "a", "http://${HOST}/v1", "unix:/x"] {
+        for wrong in ["ftp://a/b", "http://", "a", "http://${HOST}/v1", "unix:/x", "http://169.254.169.254/v1"] {
             assert!(To::new(wrong, &clients).is_err(), "{wrong}");
         }
     }

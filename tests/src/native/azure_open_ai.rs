@@ -28,6 +28,8 @@ pub struct AzureOpenAi {
 pub enum Caller {
     /// Whoever has the resource's key.
     Key(&'static str),
+    /// Whoever has one of these tokens.
+    Issued(Issuer),
     /// An application with a token of Entra ID, which is at the same address.
     Entra {
         /// The tenant.
@@ -49,7 +51,7 @@ impl Api for AzureOpenAi {
     fn credential_headers(&self) -> &'static [&'static str] {
         match self.caller {
             Caller::Key(_) => &["api-key"],
-            Caller::Entra { .. } => &["authorization"],
+            Caller::Issued(_) | Caller::Entra { .. } => &["authorization"],
         }
     }
 
@@ -58,7 +60,7 @@ impl Api for AzureOpenAi {
         posted(request, &path, &format!("api-version={}", self.version))?;
         match &self.caller {
             Caller::Key(key) => header(request, "api-key", key)?,
-            Caller::Entra { tokens, .. } => tokens.check(request)?,
+            Caller::Issued(tokens) | Caller::Entra { tokens, .. } => tokens.check(request)?,
         }
         let asked: Value = serde_json::from_slice(request.body).map_err(|error| Refusal::Wrong(error.to_string()))?;
         if asked.get("dimensions").and_then(Value::as_u64).is_some_and(|dimensions| dimensions > 1536) {

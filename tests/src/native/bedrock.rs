@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    AccessKey, Api, Asked, InputType, Reply, Request,
+    AccessKey, Api, Asked, InputType, Reply, Request, TemporaryKeys,
     auth::{bearer, posted},
     cohere::INPUT_TYPES,
     fields::{Fields, Read, wrong},
@@ -29,16 +29,23 @@ pub enum Model {
 }
 
 /// Who may call.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Caller {
     /// Whoever signs with this key.
-    Signed(AccessKey),
+    Signed(AccessKey<'static>),
+    /// Whoever signs with temporary keys.
+    Issued {
+        /// Those who gave them out.
+        keys: TemporaryKeys,
+        /// Where they are good.
+        region: &'static str,
+    },
     /// Whoever has this API key.
     ApiKey(&'static str),
 }
 
 /// A region of Bedrock with one model.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Bedrock {
     /// The model.
     pub model: Model,
@@ -112,8 +119,8 @@ impl Api for Bedrock {
     }
 
     fn credential_headers(&self) -> &'static [&'static str] {
-        match self.caller {
-            Caller::Signed(_) => sigv4::HEADERS,
+        match &self.caller {
+            Caller::Signed(_) | Caller::Issued { .. } => sigv4::HEADERS,
             Caller::ApiKey(_) => &["authorization"],
         }
     }
@@ -121,8 +128,9 @@ impl Api for Bedrock {
     fn read(&self, request: &Request<'_>) -> Read<Asked> {
         // As AWS's own SDKs send it.
         posted(request, &format!("/model/{}/invoke", self.model.id().replace(':', "%3A")), "")?;
-        match self.caller {
+        match &self.caller {
             Caller::Signed(key) => key.check(request)?,
+            Caller::Issued { keys, region } => keys.check(request, region, "bedrock")?,
             Caller::ApiKey(key) => bearer(request, key)?,
         }
         self.model.read(request.body)
@@ -161,5 +169,9 @@ impl Api for Bedrock {
 
     fn error(&self, _status: u16, message: &str) -> Value {
         json!({"message": message})
+    }
+
+    fn outdated(&self) -> u16 {
+        403
     }
 }

@@ -18,13 +18,13 @@ use crate::provider::line::{Line, ResetSwitch};
 /// No answer is given: the connection ends.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is to end without an answer")]
-struct HangUp;
+pub(crate) struct HangUp;
 
 const PAGE: &str = "<html><body><h1>It works!</h1></body></html>";
 /// Headers that any client of any API may send.
 const PLAIN: [&str; 5] = ["accept", "content-length", "content-type", "host", "user-agent"];
 
-type Answer = Response<Full<Bytes>>;
+pub(crate) type Answer = Response<Full<Bytes>>;
 
 /// Accepts connections until it is aborted, and takes them all along.
 pub(super) async fn run(listener: TcpListener, state: Arc<State>) {
@@ -48,7 +48,12 @@ pub(super) async fn run(listener: TcpListener, state: Arc<State>) {
     }
 }
 
-async fn answer(state: Arc<State>, reset: ResetSwitch, request: http::Request<Incoming>) -> Result<Answer, HangUp> {
+/// Answers one request.
+pub(crate) async fn answer(
+    state: Arc<State>,
+    reset: ResetSwitch,
+    request: http::Request<Incoming>,
+) -> Result<Answer, HangUp> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| HangUp)?.to_bytes();
     let request = Request {
@@ -135,7 +140,7 @@ fn refuse(state: &State, request: &Request<'_>, refusal: &Refusal) -> Answer {
             state.note(|account| account.violated(format!("{} {}: {what}", request.method, request.path)));
             error(state, request, 400, what)
         }
-        Refusal::Outdated => error(state, request, 401, "the credential is not good any more"),
+        Refusal::Outdated => error(state, request, state.api.outdated(), "the credential is not good any more"),
         Refusal::Unable(status, what) => error(state, request, *status, what),
     }
 }
@@ -153,7 +158,7 @@ fn all(headers: &HeaderMap) -> String {
     headers.iter().map(line).collect::<Vec<_>>().join(" and ")
 }
 
-fn made(status: u16, content_type: &'static str, body: String) -> Answer {
+pub(crate) fn made(status: u16, content_type: &'static str, body: String) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     *answer.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();
     answer.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static(content_type));

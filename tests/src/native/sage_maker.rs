@@ -26,7 +26,7 @@ pub enum Container {
 #[derive(Debug, Clone, Copy)]
 pub struct SageMaker {
     /// Who may call.
-    pub key: AccessKey,
+    pub key: AccessKey<'static>,
     /// Its name.
     pub endpoint: &'static str,
     /// Its container.

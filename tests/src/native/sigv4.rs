@@ -18,17 +18,17 @@ use super::{
 
 /// A key, and where it is good.
 #[derive(Debug, Clone, Copy)]
-pub struct AccessKey {
+pub struct AccessKey<'k> {
     /// The access key ID.
-    pub id: &'static str,
+    pub id: &'k str,
     /// The secret access key.
-    pub secret: &'static str,
+    pub secret: &'k str,
     /// The session token of a temporary key.
-    pub session: Option<&'static str>,
+    pub session: Option<&'k str>,
     /// The region.
-    pub region: &'static str,
+    pub region: &'k str,
     /// The service's name in signatures.
-    pub service: &'static str,
+    pub service: &'k str,
 }
 
 /// The headers that a signature is in.
@@ -37,7 +37,7 @@ pub(super) const HEADERS: &[&str] = &["authorization", "x-amz-date", "x-amz-secu
 /// Requests that are older are replays.
 const MOST_SECONDS: u64 = 300;
 
-impl AccessKey {
+impl AccessKey<'_> {
     /// Checks who signed, when, and what.
     pub(super) fn check(&self, request: &Request<'_>) -> Read<()> {
         let Self { id, secret, session, region, service } = *self;
@@ -99,7 +99,7 @@ fn encoded(path: &str) -> String {
 }
 
 /// A header that must stand once; empty: it does not.
-fn one(request: &Request<'_>, name: &str) -> String {
+pub(super) fn one(request: &Request<'_>, name: &str) -> String {
     let mut values = request.headers.get_all(name).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => value.to_str().unwrap_or_default().to_owned(),

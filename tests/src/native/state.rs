@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{Account, Api, Conduct, Fault};
 
-pub(super) struct State {
+pub(crate) struct State {
     pub(super) api: Box<dyn Api>,
     inner: Mutex<Inner>,
 }
@@ -26,7 +26,7 @@ pub(super) struct Running<'a> {
 }
 
 impl State {
-    pub(super) fn new(api: Box<dyn Api>) -> Self {
+    pub(crate) fn new(api: Box<dyn Api>) -> Self {
         Self { api, inner: Mutex::default() }
     }
 
@@ -43,7 +43,7 @@ impl State {
         self.inner().conduct.latency
     }
 
-    pub(super) fn take(&self) -> Account {
+    pub(crate) fn take(&self) -> Account {
         std::mem::take(&mut self.inner().account)
     }
 

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::{
-    Api, Asked, Reply, Request,
+    Api, Asked, Issuer, Reply, Request,
     auth::{bearer, posted, unable},
     fields::{Fields, Read, wrong},
     gemini::{TASK_TYPES, google_error},
@@ -14,14 +14,23 @@ use super::{
 use crate::provider::Item;
 
 /// A project with text-embedding-005.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct VertexAi {
-    /// An access token.
-    pub token: &'static str,
+    /// Who may call.
+    pub caller: Caller,
     /// The project.
     pub project: &'static str,
     /// The location.
     pub location: &'static str,
+}
+
+/// Who may call.
+#[derive(Debug, Clone)]
+pub enum Caller {
+    /// Whoever has this token.
+    Token(&'static str),
+    /// Whoever has one of these.
+    Issued(Issuer),
 }
 
 impl Api for VertexAi {
@@ -34,10 +43,13 @@ impl Api for VertexAi {
     }
 
     fn read(&self, request: &Request<'_>) -> Read<Asked> {
-        let Self { token, project, location } = self;
+        let Self { caller, project, location } = self;
         let parent = format!("/v1/projects/{project}/locations/{location}");
         posted(request, &format!("{parent}/publishers/google/models/text-embedding-005:predict"), "")?;
-        bearer(request, token)?;
+        match caller {
+            Caller::Token(token) => bearer(request, token)?,
+            Caller::Issued(tokens) => tokens.check(request)?,
+        }
         let mut fields = Fields::read(request.body)?;
         let mut texts = Vec::new();
         let mut said = None;

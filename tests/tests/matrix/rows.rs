@@ -14,7 +14,7 @@ use vectoll_tests::native::{
     mistral::Mistral,
     nvidia::Nvidia,
     ollama::Ollama,
-    vertex_ai::VertexAi,
+    vertex_ai::{self, VertexAi},
     voyage::Voyage,
     watsonx::Watsonx,
 };
@@ -274,7 +274,7 @@ fn ollama() -> Row {
 }
 
 pub fn vertex_ai() -> Row {
-    let api = VertexAi { token: VERTEX, project: "project-1", location: "europe-west4" };
+    let api = VertexAi { caller: vertex_ai::Caller::Token(VERTEX), project: "project-1", location: "europe-west4" };
     Row {
         model: "text-embedding-005",
         settings: |url| {

@@ -1,8 +1,8 @@
 //! Providers, a pair in front of them, and a caller.
 //!
 //! Vertex AI is the one provider that is not set up by manifests alone. Google's tokens come from Google's own servers, and the
-//! sidecar asks no others: neither a service account's key nor a metadata server can be played. So the config that the operator
-//! wrote is given a fixed token in their place; the way to a real one is what the sidecar's unit tests are for.
+//! sidecar asks no others: they are played by the test program `clouds`, in a network of its own. Here the config that the operator
+//! wrote is given a fixed token in their place.
 
 use std::{path::Path, time::Duration};
 

@@ -59,7 +59,7 @@ impl PodIdentity {
 
     /// The header is the token alone, without a scheme.
     fn question(&self, token: &Secret) -> Result<Question, FetchError> {
-        Question::get(&self.url).hiding(token).with(http::header::AUTHORIZATION, token.reveal())
+        Question::get(&self.url).of_the_machine().hiding(token).with(http::header::AUTHORIZATION, token.reveal())
     }
 }
 

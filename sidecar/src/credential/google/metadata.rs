@@ -28,7 +28,7 @@ pub fn token(server: &str, clients: Clients) -> Result<Token, (&'static str, &'s
 }
 
 fn question(url: &Url) -> Result<Question, FetchError> {
-    Question::get(url).with(HeaderName::from_static("metadata-flavor"), "Google")
+    Question::get(url).of_the_machine().with(HeaderName::from_static("metadata-flavor"), "Google")
 }
 
 #[cfg(test)]

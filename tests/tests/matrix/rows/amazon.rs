@@ -9,14 +9,14 @@ use vectoll_tests::native::{
 
 use super::{Cannot, Row, key, reference, vector};
 
-const TEMPORARY: AccessKey = AccessKey {
+const TEMPORARY: AccessKey<'static> = AccessKey {
     id: "AKIAKEPTBYNOBODY0001",
     secret: "bedrock+secret/kept-by-nobody",
     session: Some("session/token+kept-by-nobody=="),
     region: "eu-central-1",
     service: "bedrock",
 };
-const LASTING: AccessKey = AccessKey {
+const LASTING: AccessKey<'static> = AccessKey {
     id: "AKIAKEPTBYNOBODY0002",
     secret: "sagemaker/secret+kept-by-nobody",
     session: None,

@@ -1,0 +1,112 @@
+//! Whom the clients connect to: whoever calls a provider must not be led to where clouds hand out a machine's credentials.
+//!
+//! The operator refuses such hosts as they are written; names are judged here, by what they resolve to, for each connection anew.
+
+use std::net::IpAddr;
+
+use reqwest::Url;
+use url::Host;
+use vectoll_config::Forbidden;
+
+/// Who may be connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// All but what is [`Forbidden`]: for hosts that routes and credentials name.
+    Providers,
+    /// All, without TLS: for this program's own questions to the machine's metadata server and to the agent on the node.
+    Machine,
+}
+
+/// A host that is not called. It was not connected to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unreachable {
+    /// It is such an address, or the name of one.
+    #[error("{host} is {why}: not called")]
+    Is {
+        /// As the URL has it.
+        host: String,
+        /// Why.
+        why: Forbidden,
+    },
+    /// It is a name of such addresses only.
+    #[error("{host} resolves to {why}: not called")]
+    ResolvesTo {
+        /// The name.
+        host: String,
+        /// Why the first of them is none.
+        why: Forbidden,
+    },
+}
+
+impl Reach {
+    /// Judges a URL by itself: addresses in it are asked of no resolver.
+    pub fn url(self, url: &Url) -> Result<(), Unreachable> {
+        let why = match (self, url.host()) {
+            (Self::Machine, _) | (Self::Providers, None) => None,
+            (Self::Providers, Some(Host::Domain(name))) => Forbidden::name(name.trim_end_matches('.')),
+            (Self::Providers, Some(Host::Ipv4(address))) => Forbidden::address(address.into()),
+            (Self::Providers, Some(Host::Ipv6(address))) => Forbidden::address(address.into()),
+        };
+        let host = || url.host_str().unwrap_or_default().to_owned();
+        why.map_or(Ok(()), |why| Err(Unreachable::Is { host: host(), why }))
+    }
+
+    /// Leaves of a name's addresses those that may be called. An error if there were some and none is left.
+    pub fn resolved(self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) -> Result<Vec<IpAddr>, Unreachable> {
+        let mut refused = None;
+        let mut left = Vec::new();
+        for address in addresses {
+            match (self, Forbidden::address(address)) {
+                (Self::Providers, Some(why)) => refused = refused.or(Some(why)),
+                (Self::Providers, None) | (Self::Machine, _) => left.push(address),
+            }
+        }
+        match refused {
+            Some(why) if left.is_empty() => Err(Unreachable::ResolvesTo { host: name.to_owned(), why }),
+            Some(_) | None => Ok(left),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_names_in_a_url_are_judged() {
+        let told = |reach: Reach, url: &str| reach.url(&Url::parse(url).unwrap()).map_err(|error| error.to_string());
+        for (url, expected) in [
+            ("http://169.254.169.254/v1", "169.254.169.254 is a link-local address: not called"),
+            ("https://0xa9fea9fe/v1", "169.254.169.254 is a link-local address: not called"),
+            ("http://[::ffff:169.254.169.254]/", "[::ffff:a9fe:a9fe] is a link-local address: not called"),
+            ("http://[fe80::1]:8080/", "[fe80::1] is a link-local address: not called"),
+            ("http://[fd00:ec2::254]/", "[fd00:ec2::254] is the address of a cloud's metadata service: not called"),
+            (
+                "http://Metadata.Google.internal./",
+                "metadata.google.internal. is the address of a cloud's metadata service: not called",
+            ),
+            ("http://0/", "0.0.0.0 is the unspecified address: not called"),
+            ("http://[ff02::1]/", "[ff02::1] is a multicast address: not called"),
+        ] {
+            assert_eq!(told(Reach::Providers, url).unwrap_err(), expected);
+            assert_eq!(told(Reach::Machine, url), Ok(()), "{url}");
+        }
+        for url in ["http://127.0.0.1:8080/", "http://[::1]/", "http://10.0.0.1/", "https://api.example.com/"] {
+            assert_eq!(told(Reach::Providers, url), Ok(()), "{url}");
+        }
+    }
+
+    #[test]
+    fn of_a_names_addresses_those_that_may_be_called_are_left() {
+        let addresses = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let all = addresses(&["169.254.169.254", "10.0.0.1", "::ffff:169.254.169.254", "::1", "168.63.129.16"]);
+        let left = |reach: Reach| reach.resolved("a.example", all.iter().copied());
+        assert_eq!(left(Reach::Providers), Ok(addresses(&["10.0.0.1", "::1"])));
+        assert_eq!(left(Reach::Machine), Ok(all.clone()));
+        let only = addresses(&["fe80::1", "168.63.129.16"]);
+        let error = Reach::Providers.resolved("a.example", only.iter().copied()).unwrap_err();
+        assert_eq!(error.to_string(), "a.example resolves to a link-local address: not called");
+        assert_eq!(Reach::Machine.resolved("a.example", only.iter().copied()), Ok(only));
+        assert_eq!(Reach::Providers.resolved("a.example", []), Ok(vec![]));
+    }
+}
