@@ -160,6 +160,11 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    /// It is sent at this moment, and not when it was begun.
+    pub fn starts(&mut self, now: Duration) {
+        self.since = now;
+    }
+
     /// It was served, or refused for the call's own fault: the backend is well.
     pub fn served(mut self, result: &'static str, now: Duration) {
         if let Some(health) = self.health.take() {

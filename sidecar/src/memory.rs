@@ -2,13 +2,14 @@
 //! passed on.
 //!
 //! A call takes memory as it learns what it needs, and waits where there is none. Two calls that hold some and want more would
-//! wait for each other for ever: so the oldest of those that wait may go beyond the bound, one call at a time. At most the bound
-//! is held, and what one call needs besides.
+//! wait for each other for ever: so the oldest of those that wait may go beyond the bound, one call at a time, until it holds
+//! nothing more or all fits again. One that waits for what another call is about to get hands its turn on. At most the bound
+//! is held, and what the calls need besides that had the turn.
 //!
 //! What takes [`LITTLE`] is not counted, and pays nothing for what is.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -38,12 +39,12 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     used: usize,
+    /// What each call holds of it.
+    of_calls: BTreeMap<u64, usize>,
     /// Calls that wait.
     waiting: BTreeSet<u64>,
-    /// The one that may go beyond the bound.
+    /// The one whose turn it is to go beyond the bound. It holds something.
     beyond: Option<u64>,
-    /// Whether that one waits for what another call is about to get: an older one takes its place, lest it be that one.
-    follows: bool,
 }
 
 impl Memory {
@@ -65,14 +66,9 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn give_back(&self, bytes: usize) {
+    fn give_back(&self, call: u64, bytes: usize) {
         if bytes > 0 {
-            let mut state = self.state();
-            state.used -= bytes;
-            if state.used <= self.most {
-                state.beyond = None;
-            }
-            drop(state);
+            self.state().give_back(call, bytes, self.most);
             self.changed.notify_waiters();
         }
     }
@@ -83,17 +79,38 @@ impl State {
     fn take(&mut self, call: u64, bytes: usize, most: usize) -> bool {
         let is_next = self.waiting.first().is_none_or(|first| call <= *first);
         let fits = self.used.saturating_add(bytes) <= most;
-        let is_free = self.beyond.is_none_or(|beyond| self.follows && call < beyond);
-        let may = self.beyond == Some(call) || (is_next && (fits || is_free));
+        let may = self.beyond == Some(call) || (is_next && (fits || self.beyond.is_none()));
         if may {
             self.used += bytes;
-            if self.used > most && self.beyond != Some(call) {
-                (self.beyond, self.follows) = (Some(call), false);
+            *self.of_calls.entry(call).or_default() += bytes;
+            if self.used > most {
+                self.beyond = Some(call);
             }
         } else {
             self.waiting.insert(call);
         }
         may
+    }
+
+    fn give_back(&mut self, call: u64, bytes: usize, most: usize) {
+        self.used = self.used.saturating_sub(bytes);
+        let left = self.of_calls.get(&call).copied().unwrap_or_default().saturating_sub(bytes);
+        if left == 0 {
+            self.of_calls.remove(&call);
+        } else {
+            self.of_calls.insert(call, left);
+        }
+        // What it held was beyond the bound: the next one's turn.
+        if self.used <= most || (left == 0 && self.beyond == Some(call)) {
+            self.beyond = None;
+        }
+    }
+
+    /// It waits for another call: whose turn it was, others may need it, or it would wait in vain.
+    fn follow(&mut self, call: u64) {
+        if self.beyond == Some(call) {
+            self.beyond = None;
+        }
     }
 }
 
@@ -116,18 +133,11 @@ impl Claim {
         Self { memory: self.memory.clone(), number: OnceLock::from(self.number()) }
     }
 
-    /// The call waits for what another one is about to get, until this is dropped.
-    pub fn follow(&self) -> Following<'_> {
-        self.set_follows(true);
-        Following(self)
-    }
-
-    fn set_follows(&self, whether: bool) {
-        let Some(number) = self.number.get() else { return };
-        let mut state = self.memory.0.state();
-        if state.beyond == Some(*number) {
-            state.follows = whether;
-            drop(state);
+    /// The call is about to wait for what another one gets: it has no turn any more to go beyond the bound, lest it be the one
+    /// that the other waits for.
+    pub fn follow(&self) {
+        if let Some(number) = self.number.get() {
+            self.memory.0.state().follow(*number);
             self.memory.0.changed.notify_waiters();
         }
     }
@@ -153,17 +163,7 @@ impl Claim {
         }
         drop(waiting);
         held.bytes += more;
-        held.memory.get_or_insert_with(|| self.memory.clone());
-    }
-}
-
-/// A call that follows another one.
-#[derive(Debug)]
-pub struct Following<'a>(&'a Claim);
-
-impl Drop for Following<'_> {
-    fn drop(&mut self) {
-        self.0.set_follows(false);
+        held.of.get_or_insert_with(|| (self.memory.clone(), call));
     }
 }
 
@@ -184,7 +184,8 @@ impl Drop for Waiting<'_> {
 /// Bytes that are held; dropped, they are free.
 #[derive(Debug, Default)]
 pub struct Held {
-    memory: Option<Memory>,
+    /// Of which memory, and which call holds it.
+    of: Option<(Memory, u64)>,
     bytes: usize,
 }
 
@@ -193,8 +194,8 @@ impl Held {
     pub fn shrink(&mut self, bytes: usize) {
         let excess = self.bytes.saturating_sub(bytes);
         self.bytes -= excess;
-        if let Some(memory) = &self.memory {
-            memory.0.give_back(excess);
+        if let Some((memory, call)) = &self.of {
+            memory.0.give_back(*call, excess);
         }
     }
 
@@ -203,7 +204,7 @@ impl Held {
     pub fn split(&mut self, bytes: usize) -> Self {
         let bytes = bytes.min(self.bytes);
         self.bytes -= bytes;
-        Self { memory: self.memory.clone(), bytes }
+        Self { of: self.of.clone(), bytes }
     }
 }
 
@@ -273,20 +274,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_for_an_older_call_lets_it_go_on() {
+    async fn who_waits_for_another_call_lets_it_go_on() {
         let memory = Memory::new(2 * MIB);
-        let (leads, follows, other) = (memory.claim(), memory.claim(), memory.claim());
-        let (mut a, mut b, mut c) = (Held::default(), Held::default(), Held::default());
-        assert!(gets(&leads, &mut a, MIB).await);
-        assert!(gets(&follows, &mut b, 2 * MIB).await, "beyond the bound");
-        assert!(!gets(&leads, &mut a, 2 * MIB).await, "who follows nobody comes to its end by itself");
-        let following = follows.follow();
-        assert!(!gets(&other, &mut c, MIB).await, "a younger one is not what it waits for");
-        assert!(gets(&leads, &mut a, 2 * MIB).await);
-        drop(following);
-        assert!(!gets(&follows, &mut b, 3 * MIB).await, "the other one has its place");
-        drop(a);
-        assert!(gets(&follows, &mut b, 3 * MIB).await);
+        // In both orders: a call has its number from when it first takes some.
+        for follower_is_older in [false, true] {
+            let (one, two, other) = (memory.claim(), memory.claim(), memory.claim());
+            let (leads, follows) = if follower_is_older { (&two, &one) } else { (&one, &two) };
+            let numbers = (one.number(), two.number(), other.number());
+            assert!(numbers.0 < numbers.1 && numbers.1 < numbers.2);
+            let (mut a, mut b) = (Held::default(), Held::default());
+            assert!(gets(leads, &mut a, MIB).await);
+            assert!(gets(follows, &mut b, 3 * MIB).await, "beyond the bound, by itself");
+            assert!(!gets(leads, &mut a, 2 * MIB).await, "who follows nobody comes to its end by itself");
+            follows.follow();
+            assert!(gets(leads, &mut a, 2 * MIB).await);
+            assert!(!gets(&other, &mut Held::default(), MIB).await);
+            assert!(!gets(follows, &mut b, 4 * MIB).await, "the other one has its turn");
+            drop(a);
+            // Though it holds more than the bound: whose turn it was is gone.
+            assert!(gets(follows, &mut b, 4 * MIB).await);
+            drop(b);
+            assert_eq!((used(&memory), memory.0.state().of_calls.len()), (0, 0));
+        }
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

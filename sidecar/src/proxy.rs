@@ -7,6 +7,7 @@ mod deliver;
 mod failure;
 mod hedge;
 mod parts;
+mod plan;
 mod respond;
 mod send;
 mod split;
@@ -25,7 +26,7 @@ use axum::response::IntoResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
-use self::{attempts::Journey, send::Sending};
+use self::{attempts::Journey, plan::Plan, send::Sending};
 use crate::{
     access::{AccessLog, Entry},
     accounting::{Accounting, Permit, Room, admit},
@@ -73,6 +74,8 @@ struct Target {
     permit: Permit,
     backend: Arc<Backend>,
     attempt: Attempt,
+    /// What it is sent in; none: as it came.
+    plan: Option<Plan>,
     /// Its part of the provider's limits.
     room: Option<Room>,
 }

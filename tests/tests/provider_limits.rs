@@ -132,6 +132,10 @@ async fn all_sidecars_together_stay_within_what_a_provider_allows() -> anyhow::R
     // Who may not count them together, or cannot for a while, has shares, and goes on.
     burst(&fleet, "forbidden", 5, json!(NINE_TOKENS)).await?;
     store.kill().await?;
+    let before = first.account().requests;
+    // More than the share of each, which is 22: not for want of a store does it go through.
+    burst(&fleet, "tokens", 3, json!([NINE_TOKENS, NINE_TOKENS, NINE_TOKENS])).await?;
+    assert_eq!(first.account().requests, before);
     for route in ["requests", "tokens", "forbidden"] {
         burst(&fleet, route, 3, json!(NINE_TOKENS)).await?;
     }

@@ -67,7 +67,7 @@ async fn spend_of_a_team_that_is_gone_does_not_fill_the_journal() -> anyhow::Res
     }
     // While the config has the Team its spend is kept, whatever the store says: the right may come.
     tokio::time::sleep(Duration::from_secs(6)).await;
-    ensure!(sidecar.log().contains("the store takes nothing of this Team"), "{}", sidecar.log());
+    ensure!(sidecar.log().contains("the store takes nothing of this Team or backend"), "{}", sidecar.log());
     assert!(fleet.sum(GIVEN_UP).await?.abs() < f64::EPSILON, "given up though the Team is there");
 
     fleet.pair.write_manifest("all.yaml", &without)?;

@@ -31,7 +31,9 @@ impl Forbidden {
     pub fn address(address: IpAddr) -> Option<Self> {
         match address {
             IpAddr::V4(address) => v4(address),
-            IpAddr::V6(address) => v6(address).or_else(|| carried(address).and_then(v4)),
+            IpAddr::V6(address) => {
+                v6(address).or_else(|| carried(address).and_then(v4)).or_else(|| translated(address))
+            }
         }
     }
 
@@ -79,6 +81,18 @@ fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
+/// What an address under the prefix for translation within a network may carry: where in it depends on that network's own prefix,
+/// of 48, 56, or 64 bits (RFC 8215, and the table of RFC 6052, 2.2). A mere piece of another form may be 0.0.0.0.
+fn translated(address: Ipv6Addr) -> Option<Forbidden> {
+    let octets = address.octets();
+    if !octets.starts_with(&[0x00, 0x64, 0xff, 0x9b, 0x00, 0x01]) {
+        return None;
+    }
+    let [.., six, seven, _, nine, ten, eleven, twelve, _, _, _] = octets;
+    let places = [[six, seven, nine, ten], [seven, nine, ten, eleven], [nine, ten, eleven, twelve]];
+    places.into_iter().find_map(|octets| v4(octets.into()).filter(|why| *why != Forbidden::Unspecified))
+}
+
 fn joined(high: u16, low: u16) -> Ipv4Addr {
     Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low))
 }
@@ -95,6 +109,10 @@ mod tests {
             ("fe80::1", Some(Forbidden::LinkLocal)),
             ("::ffff:169.254.170.23", Some(Forbidden::LinkLocal)),
             ("64:ff9b::169.254.169.254", Some(Forbidden::LinkLocal)),
+            ("64:ff9b:1:a9fe:a9:fe00::", Some(Forbidden::LinkLocal)),
+            ("64:ff9b:1:a9:fe:a9fe::", Some(Forbidden::LinkLocal)),
+            ("64:ff9b:1:0:a9:fea9:fe00::", Some(Forbidden::LinkLocal)),
+            ("64:ff9b:1::10.0.0.1", None),
             ("fd00:ec2::254", Some(Forbidden::Metadata)),
             ("fd20:ce::254", Some(Forbidden::Metadata)),
             ("100.100.100.200", Some(Forbidden::Metadata)),

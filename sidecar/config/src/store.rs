@@ -50,6 +50,11 @@ pub fn backend_account(scope: Option<&str>, backend: &str) -> Uid {
     Uid::new(&format!("{BACKEND_ROOT}{}:{backend}", scope.unwrap_or_default()))
 }
 
+/// Whether that is what an account is kept under.
+pub fn is_backend_account(account: &Uid) -> bool {
+    account.as_str().starts_with(BACKEND_ROOT)
+}
+
 /// What all keys of a namespace begin with: what its sidecars say of themselves. The scope is its operator's: namespaces of one
 /// name in two clusters may share a store. None: whoever wrote the config has none, as outside a cluster. Neither scope nor
 /// namespace holds a colon, so no two share a prefix.

@@ -105,7 +105,8 @@ async fn take(
     };
     match outcome {
         Ok(held) => Ok(Some(Room { counters: counters.clone(), clock, held: Some(held) })),
-        Err(Denial { exhausted: Exhausted::Store, .. }) => Ok(None),
+        // Nobody can tell what a share is. Where it is known, and too small, the limit is named.
+        Err(Denial { exhausted: Exhausted::Store, limit: 0, .. }) => Ok(None),
         Err(Denial { retry, .. }) => Err(Full {
             wait: match retry {
                 Retry::WhenFree => Some(Duration::from_secs(1)),

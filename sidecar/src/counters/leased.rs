@@ -22,14 +22,16 @@ mod waiter;
 mod weigh;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::sync::{Notify, oneshot};
 use vectoll_config::{
-    PicoUsd, Uid, stretch,
+    PicoUsd, Uid,
+    store::is_backend_account,
+    stretch,
     v1::{Budget, Limits},
 };
 
@@ -164,8 +166,8 @@ impl Leased {
 
     pub(super) fn open(&self) -> Open {
         let table = self.table();
-        let of_calls = table.sessions.values().filter(|session| !session.is_of_a_backend());
-        of_calls.fold(Open::default(), |sum, session| Open {
+        let of_calls = table.sessions.iter().filter(|(account, _)| !is_backend_account(account));
+        of_calls.fold(Open::default(), |sum, (_, session)| Open {
             calls: sum.calls + session.open.calls,
             tokens: sum.tokens.saturating_add(session.open.tokens),
             money: sum.money.plus(session.open.money),
@@ -249,6 +251,14 @@ impl Leased {
             table.sessions.remove(team);
         }
         !busy
+    }
+
+    /// Forgets backends that have no limits any more, or are gone: nobody is told of them, and the store forgets them by itself.
+    pub(crate) fn keep_backends(&self, limited: &HashSet<Uid>) {
+        let is_kept = |account: &Uid, session: &Session| {
+            !is_backend_account(account) || limited.contains(account) || session.is_busy()
+        };
+        self.table().sessions.retain(|account, session| is_kept(account, session));
     }
 
     /// Whether something is held, or not told yet.

@@ -17,16 +17,16 @@ use super::{
     Sent, Target,
     failure::{Blame, Failure, Rest},
     hedge::hedged,
-    send::{Sending, send},
+    plan::{Plan, plan},
+    send::{Sending, failed, send},
 };
 use crate::{
     accounting::{Accounting, Full, Load, Permit, Room, readmit},
     background::Background,
     call::Call,
-    health::Fault,
+    health::{Attempt, Fault},
     metrics::Metrics,
     policy::{Backend, Choice, NoChoice, Route, Tried},
-    provider::Provider,
     refusal::Refusal,
     tokens,
 };
@@ -59,23 +59,26 @@ pub(super) async fn carry_out(
     work.route.retry_budget.called();
     let mut so_far = SoFar::Admitted(permit);
     let failure = loop {
-        let choice = match work.choose().await {
-            Ok(choice) => choice,
-            Err(Nowhere::Not(NoChoice::AllOut)) if work.route.manner.retry.same_backend && so_far.has_failed() => {
+        let chosen = match work.choose().await {
+            Ok(chosen) => chosen,
+            Err(Unchosen::Failed(failure)) => break so_far.or(failure),
+            Err(Unchosen::Nowhere(Nowhere::Not(NoChoice::AllOut)))
+                if work.route.manner.retry.same_backend && so_far.has_failed() =>
+            {
                 work.tried = Tried::default();
                 if pause(work.journey.retries, &so_far, work.end).await {
                     continue;
                 }
-                break so_far.or_else(Nowhere::Not(NoChoice::AllOut));
+                break so_far.or(Failure::of_sidecar(nowhere(Nowhere::Not(NoChoice::AllOut))));
             }
-            Err(reason) => break so_far.or_else(reason),
+            Err(Unchosen::Nowhere(reason)) => break so_far.or(Failure::of_sidecar(nowhere(reason))),
         };
         let permit = match so_far.admit(&work).await {
             Ok(permit) => permit,
             Err(failure) => break failure,
         };
-        work.goes_to(&choice.0.backend);
-        let first = work.begin(choice, permit);
+        work.goes_to(&chosen.backend);
+        let first = work.begin(chosen, permit);
         let done = match work.route.manner.hedge {
             None => first.await,
             Some(delay) => hedged(first, delay, &mut work).await,
@@ -127,30 +130,49 @@ impl Work {
         self.left.load(Ordering::Relaxed) || self.end.is_some_and(|end| Instant::now() >= end)
     }
 
-    /// The backend for the next attempt, with its part of the provider's limits.
-    async fn choose(&mut self) -> Result<(Choice, Option<Room>), Nowhere> {
+    /// The backend for the next attempt, and all that it needs.
+    async fn choose(&mut self) -> Result<Chosen, Unchosen> {
         let mut at_limits = Tried::default();
         let mut full: Option<Full> = None;
         loop {
             let choice = match self.route.choose(self.tried.or(at_limits), self.accounting.now().elapsed) {
                 Ok(choice) => choice,
-                Err(reason) => return Err(full.map_or(Nowhere::Not(reason), Nowhere::Full)),
+                Err(reason) => return Err(Unchosen::Nowhere(full.map_or(Nowhere::Not(reason), Nowhere::Full))),
             };
-            match self.room(&choice).await {
-                Ok(room) => {
-                    self.tried.add(choice.place);
-                    return Ok((choice, room));
+            let (place, backend) = (choice.place, choice.backend.clone());
+            match self.prepare(choice).await {
+                Ok(chosen) => {
+                    self.tried.add(place);
+                    return Ok(chosen);
                 }
-                Err(also) => {
-                    at_limits.add(choice.place);
+                Err(Unprepared::Full(also)) => {
+                    at_limits.add(place);
                     full = Some(also.or_sooner(full));
+                }
+                Err(Unprepared::Failed(failure)) => {
+                    self.goes_to(&backend);
+                    return Err(Unchosen::Failed(failure));
                 }
             }
         }
     }
 
-    async fn room(&self, choice: &Choice) -> Result<Option<Room>, Full> {
-        Room::take(&self.accounting, &choice.backend, || weigh(&self.call, &choice.backend)).await
+    /// Makes ready for an attempt. What is scarce comes last: nobody has a part of a provider's limits while it waits for memory.
+    async fn prepare(&self, choice: Choice) -> Result<Chosen, Unprepared> {
+        let Choice { place, backend, attempt } = choice;
+        let plan = match plan((&self.call, &self.route), &backend, &self.sending, self.end).await {
+            Ok(plan) => plan,
+            Err(failure) => {
+                let cooldown = self.route.manner.cooldown;
+                failed(attempt, &failure, (&self.call, &backend), cooldown, self.sending.clock);
+                return Err(Unprepared::Failed(failure));
+            }
+        };
+        let load = || weigh(&self.call, &backend, plan.as_ref());
+        match Room::take(&self.accounting, &backend, load).await {
+            Ok(room) => Ok(Chosen { place, backend, attempt, plan, room }),
+            Err(full) => Err(Unprepared::Full(full)),
+        }
     }
 
     /// Notes the next attempt.
@@ -173,14 +195,16 @@ impl Work {
     /// An attempt, which does not depend on this any more.
     pub(super) fn begin(
         &self,
-        (choice, room): (Choice, Option<Room>),
+        chosen: Chosen,
         permit: Permit,
     ) -> impl Future<Output = Result<Sent, Failure>> + Send + use<> {
-        let Choice { place: _, backend, attempt } = choice;
+        let Chosen { place: _, backend, mut attempt, plan, room } = chosen;
+        // Its time begins here, whatever it was waited for.
+        attempt.starts(self.accounting.now().elapsed);
         let upstream = self.metrics.upstream(&backend.label);
         let deadline = Instant::now() + backend.timeout;
         let deadline = self.end.map_or(deadline, |end| end.min(deadline));
-        let (target, sending) = (Target { permit, backend, attempt, room }, self.sending.clone());
+        let (target, sending) = (Target { permit, backend, attempt, plan, room }, self.sending.clone());
         async move { send(target, &sending, upstream, deadline).await }
     }
 
@@ -196,18 +220,19 @@ impl Work {
 
     /// A backend and a reservation for another attempt beside one that is under way; none where there is no room for it, or nobody
     /// to wait for it.
-    pub(super) async fn spare(&mut self) -> Option<((Choice, Option<Room>), Permit)> {
+    pub(super) async fn spare(&mut self) -> Option<(Chosen, Permit)> {
         if self.is_over() || !self.route.is_open(self.tried) {
             return None;
         }
         let choice = self.route.spare(self.tried, self.accounting.now().elapsed)?;
-        let room = self.room(&choice).await.ok()?;
+        let chosen = self.prepare(choice).await.ok()?;
+        let permit = self.readmit().await?;
+        // Last: what is not made takes none of the retries.
         if !self.route.retry_budget.take() {
             return None;
         }
-        let permit = self.readmit().await?;
-        self.tried.add(choice.place);
-        Some(((choice, room), permit))
+        self.tried.add(chosen.place);
+        Some((chosen, permit))
     }
 
     /// The backend of the last attempt.
@@ -220,13 +245,27 @@ impl Work {
         &self.sending.tasks
     }
 
-    /// Notes how an attempt beside another one has ended.
-    pub(super) fn hedged(&mut self, first: Option<Arc<Backend>>, beside: Arc<Backend>, has_won: bool) {
-        self.metrics.backends.hedged(&beside.label, has_won);
+    /// Notes how an attempt beside another one has ended: whose answer or failure is told.
+    pub(super) fn hedged(
+        &mut self,
+        first: Option<Arc<Backend>>,
+        beside: Arc<Backend>,
+        is_seconds: bool,
+        is_answer: bool,
+    ) {
+        self.metrics.backends.hedged(&beside.label, is_seconds && is_answer);
         self.call.entry.hedged();
-        if let Some(backend) = if has_won { Some(beside) } else { first } {
+        if let Some(backend) = if is_seconds { Some(beside) } else { first } {
             self.served_by(&backend);
         }
+    }
+
+    /// Its time was over before it was sent.
+    fn late(&self) -> Failure {
+        let seconds = self.route.manner.timeout.map_or(0, |timeout| timeout.as_secs());
+        Failure::of_sidecar(Refusal::upstream_timeout(format!(
+            "The call took longer than {seconds} s, and was not sent"
+        )))
     }
 
     async fn readmit(&self) -> Option<Permit> {
@@ -253,6 +292,8 @@ impl SoFar {
     /// the call is over (the pause before it and the store take their time), the failure is what there is to tell.
     async fn admit(self, work: &Work) -> Result<Permit, Failure> {
         let Failure { refusal, blame, result, rest } = match self {
+            // Nothing was sent, and nothing will be. Dropping the permit gives the reservation back.
+            Self::Admitted(_) if work.is_over() => return Err(work.late()),
             Self::Admitted(permit) => return Ok(permit),
             Self::Failed(failure) => failure,
         };
@@ -266,23 +307,19 @@ impl SoFar {
         permit.ok_or(Failure { refusal, blame, result, rest: Rest::Nothing })
     }
 
-    /// There is no backend for another attempt.
-    fn or_else(self, reason: Nowhere) -> Failure {
+    /// There is no other attempt. What an earlier one has met is told before why there is none.
+    fn or(self, reason: Failure) -> Failure {
         match self {
             // Dropping the permit gives the reservation back.
-            Self::Admitted(_) => Failure::of_sidecar(nowhere(reason)),
+            Self::Admitted(_) => reason,
             Self::Failed(failure) => failure,
         }
     }
 }
 
 /// What a call takes of a backend's limits.
-fn weigh(call: &Call, backend: &Backend) -> Load {
-    let items = match &backend.provider {
-        Provider::Remote(remote) => remote.caps(backend.model_of(&call.model)).items as u64,
-        Provider::Builtin { .. } | Provider::Cache | Provider::Unusable(_) => u64::MAX,
-    };
-    let requests = call.shape.items.div_ceil(items).max(1);
+fn weigh(call: &Call, backend: &Backend, plan: Option<&Plan>) -> Load {
+    let requests = plan.map_or(1, |plan| plan.split.parts.len() as u64);
     let exact = backend.limits.tokens_per_minute.and_then(|_| tokens::count_little(call, &backend.tokens));
     Load { requests, tokens: exact.unwrap_or_else(|| tokens::bound(&call.shape, &backend.tokens)) }
 }
@@ -301,6 +338,31 @@ async fn pause(retries: u32, so_far: &SoFar, end: Option<Instant>) -> bool {
     }
     tokio::time::sleep(wait).await;
     true
+}
+
+/// A backend for an attempt, and all that it needs.
+pub(super) struct Chosen {
+    place: usize,
+    pub(super) backend: Arc<Backend>,
+    attempt: Attempt,
+    plan: Option<Plan>,
+    room: Option<Room>,
+}
+
+/// Why there is none.
+enum Unchosen {
+    /// No backend takes it.
+    Nowhere(Nowhere),
+    /// It cannot be sent to the one whose turn it is.
+    Failed(Failure),
+}
+
+/// Why a backend does not get the call.
+enum Unprepared {
+    /// It is at its provider's limits.
+    Full(Full),
+    /// The call cannot be sent to it.
+    Failed(Failure),
 }
 
 /// Why no backend takes the call.

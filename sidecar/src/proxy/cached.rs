@@ -29,7 +29,7 @@ use crate::{
 
 /// How many of a call's inputs were not asked of the provider for it.
 const HITS: HeaderName = HeaderName::from_static("x-vectoll-cache-hits");
-/// The longest that a call waits for others' vectors before it asks on its own.
+/// The longest that a call waits at a time: for others' vectors, of which those that did not come are looked for anew, and for memory.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What was spent on a call, over all that was sent for it.
@@ -112,9 +112,8 @@ async fn find(
         if inputs.follows.is_empty() {
             break;
         }
-        let following = call.claim.follow();
+        call.claim.follow();
         let lost = wait(&mut inputs, trace).await;
-        drop(following);
         inputs.look_for(lost, cache);
     }
     let broken = || Refusal::bad_gateway("The answer could not be put together".to_owned());

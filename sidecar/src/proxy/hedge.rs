@@ -34,15 +34,15 @@ pub(super) async fn hedged(
         done = &mut first => return done,
         spare = spare => spare,
     };
-    let Some((choice, permit)) = spare else { return first.await };
-    let (before, beside) = (work.backend(), choice.0.backend.clone());
-    let second = Box::pin(work.begin(choice, permit));
-    let (done, has_won) = race(first, second, work.tasks()).await;
-    work.hedged(before, beside, has_won);
+    let Some((chosen, permit)) = spare else { return first.await };
+    let (before, beside) = (work.backend(), chosen.backend.clone());
+    let second = Box::pin(work.begin(chosen, permit));
+    let (done, is_seconds) = race(first, second, work.tasks()).await;
+    work.hedged(before, beside, is_seconds, done.is_ok());
     done
 }
 
-/// The first answer of two attempts, and whether it is the second one's; or the failure of both.
+/// The first answer of two attempts, or the failure that is told of both; and whether it is the second one's.
 async fn race<A, B>(first: A, second: B, tasks: &Background) -> (Done, bool)
 where
     A: Future<Output = Done> + Send + Unpin + 'static,
@@ -54,11 +54,11 @@ where
     }
 }
 
-/// `done` has ended, and `other` has not. `has_won`: whether `done` is the second one's.
+/// `done` has ended, and `other` has not. `is_seconds`: whether `done` is the second one's.
 async fn either(
     done: Done,
     other: impl Future<Output = Done> + Send + 'static,
-    has_won: bool,
+    is_seconds: bool,
     tasks: &Background,
 ) -> (Done, bool) {
     match done {
@@ -69,17 +69,17 @@ async fn either(
                     rest.end();
                 }
             });
-            (Ok(sent), has_won)
+            (Ok(sent), is_seconds)
         }
         Err(Failure { refusal, blame, result, rest }) => {
             rest.end();
             match other.await {
-                Ok(sent) => (Ok(sent), !has_won),
+                Ok(sent) => (Ok(sent), !is_seconds),
                 // What every backend would refuse is what the caller is to know.
                 Err(later) if blame == Blame::Call => {
-                    (Err(Failure { refusal, blame, result, rest: later.rest }), false)
+                    (Err(Failure { refusal, blame, result, rest: later.rest }), is_seconds)
                 }
-                Err(later) => (Err(later), false),
+                Err(later) => (Err(later), !is_seconds),
             }
         }
     }

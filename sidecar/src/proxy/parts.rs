@@ -14,7 +14,8 @@ use vectoll_config::v1::TokenBound;
 use super::{
     deliver::{Undelivered, deliver},
     failure::{Failure, Rest},
-    send::{Plan, Sending, refining, sending_failed, status_failed},
+    plan::Plan,
+    send::{Sending, refining, sending_failed, status_failed},
     split::Split,
 };
 use crate::{
@@ -77,8 +78,11 @@ struct Failed {
 
 /// The memory that a call in parts is about to take: its texts and the requests that are made of them, and the answers.
 pub(super) fn expected(shape: &Shape) -> usize {
-    let (texts, items) = (usize::try_from(shape.bytes), usize::try_from(shape.items));
-    texts.unwrap_or(usize::MAX).saturating_mul(2).saturating_add(expected_of(items.unwrap_or(usize::MAX)))
+    let [texts, tokens, items] =
+        [shape.bytes, shape.tokens, shape.items].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    // A token is a number of four bytes, and some four to eight as text.
+    let texts = texts.saturating_add(tokens.saturating_mul(8));
+    texts.saturating_mul(2).saturating_add(expected_of(items))
 }
 
 /// That of the answer to so many texts.

@@ -11,14 +11,13 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use jiff::Timestamp;
 use prometheus::Histogram;
 use tokio::time::Sleep;
-use vectoll_config::v1::{Encoding, TokenBound};
+use vectoll_config::v1::Cooldown;
 
 use super::{
     Sent, Target, builtin,
     failure::{Blame, Failure, Rest, blame},
     parts,
-    split::{Split, split},
-    texts::texts_of,
+    plan::Plan,
 };
 use crate::{
     accounting::{InFlight, Permit, Room},
@@ -28,22 +27,17 @@ use crate::{
     background::Background,
     call::Call,
     clock::Clock,
+    health::Attempt,
     memory::Held,
     policy::Backend,
     provider::{
-        Departure, Provider, Remote,
-        dialect::{Wire, explain::explanation},
-        http as http_client, retry_after,
-        to::SendError,
+        Departure, Provider, Remote, dialect::explain::explanation, http as http_client, retry_after, to::SendError,
     },
     refusal::Refusal,
-    tokens,
 };
 
 /// An answer within this time needs no refinement of what the call may cost.
 const SOON: Duration = Duration::from_millis(20);
-/// Text from which on a call is split on a thread of its own.
-const MUCH_TEXT: u64 = 16 * 1024;
 /// The most of an error's body that is read.
 const MOST_OF_AN_ERROR: usize = 64 * 1024;
 
@@ -78,9 +72,9 @@ pub(super) async fn send(
     upstream: Histogram,
     deadline: Instant,
 ) -> Result<Sent, Failure> {
-    let Target { permit, backend, attempt, room } = target;
-    let (id, cooldown, started) = (permit.call().id, permit.route().manner.cooldown, Instant::now());
-    match exchange(permit, &backend, room, sending, deadline).await {
+    let Target { permit, backend, attempt, plan, room } = target;
+    let (call, cooldown, started) = (permit.call().clone(), permit.route().manner.cooldown, Instant::now());
+    match exchange(permit, &backend, (plan, room), sending, deadline).await {
         Ok((Read::Done(answer), headers)) => {
             upstream.observe(started.elapsed().as_secs_f64());
             attempt.served("served", sending.clock.now().elapsed);
@@ -94,26 +88,37 @@ pub(super) async fn send(
         }
         Err(failure) => {
             upstream.observe(started.elapsed().as_secs_f64());
-            let Failure { refusal, blame, result, rest: _ } = &failure;
-            // Not the message: a provider may repeat the input in it.
-            tracing::warn!(
-                call_id = %id, backend = &*backend.label, status = refusal.status.as_u16(), reason = refusal.reason,
-                "a backend did not serve a call"
-            );
-            match blame {
-                Blame::Backend(fault) => attempt.failed(*fault, result, cooldown, sending.clock.now().elapsed),
-                Blame::Call | Blame::Name => attempt.served(result, sending.clock.now().elapsed),
-                Blame::Sidecar => drop(attempt),
-            }
+            failed(attempt, &failure, (&call, &backend), cooldown, sending.clock);
             Err(failure)
         }
+    }
+}
+
+/// Notes with the backend's health how an attempt has failed.
+pub(super) fn failed(
+    attempt: Attempt,
+    failure: &Failure,
+    (call, backend): (&Call, &Backend),
+    cooldown: Cooldown,
+    clock: Clock,
+) {
+    let Failure { refusal, blame, result, rest: _ } = failure;
+    // Not the message: a provider may repeat the input in it.
+    tracing::warn!(
+        call_id = %call.id, backend = &*backend.label, status = refusal.status.as_u16(), reason = refusal.reason,
+        "a backend did not serve a call"
+    );
+    match blame {
+        Blame::Backend(fault) => attempt.failed(*fault, result, cooldown, clock.now().elapsed),
+        Blame::Call | Blame::Name => attempt.served(result, clock.now().elapsed),
+        Blame::Sidecar => drop(attempt),
     }
 }
 
 async fn exchange(
     permit: Permit,
     backend: &Arc<Backend>,
-    room: Option<Room>,
+    (plan, room): (Option<Plan>, Option<Room>),
     sending: &Sending,
     deadline: Instant,
 ) -> Result<(Read, HeaderMap), Failure> {
@@ -132,7 +137,7 @@ async fn exchange(
             let message = format!("Backend {} cannot be called: {reason}", backend.label);
             Err(Failure::down(Refusal::unavailable("unusable_backend", message), "failed"))
         }
-        Provider::Remote(remote) => match plan(remote, &permit, backend, sending, deadline).await? {
+        Provider::Remote(remote) => match plan {
             None => {
                 let in_flight = permit.sent(backend.clone(), room).map_err(Failure::of_sidecar)?;
                 let mut deadline = Box::pin(tokio::time::sleep_until(deadline.into()));
@@ -147,69 +152,6 @@ async fn exchange(
                 answer.map(|(answer, headers)| (Read::Done(answer), headers))
             }
         },
-    }
-}
-
-/// What a call is sent in.
-pub(super) struct Plan {
-    /// Its parts.
-    pub(super) split: Split,
-    /// The request for the first. It is made before anything is sent: what the provider cannot do costs nothing.
-    pub(super) first: Wire,
-    /// The memory for the parts' answers. It is there before anything is sent, as well.
-    pub(super) held: Held,
-}
-
-/// The parts that a call is sent in; none: it goes through as it came.
-async fn plan(
-    remote: &Remote,
-    permit: &Permit,
-    backend: &Arc<Backend>,
-    sending: &Sending,
-    deadline: Instant,
-) -> Result<Option<Plan>, Failure> {
-    let call = permit.call();
-    let caps = remote.caps(backend.model_of(&call.model));
-    let fits = call.shape.items <= caps.items as u64
-        && caps.tokens.is_none_or(|most| tokens::bound(&call.shape, &backend.tokens) <= most);
-    // Token arrays that are too much, or of an unknown encoding, are the provider's to refuse.
-    let encoding = encoding_of(call, backend);
-    // Fields of its own would be lost in parts: such a call goes through as it is, too.
-    if remote.passes() && (fits || call.has_other_fields || (call.shape.is_tokens && encoding.is_none())) {
-        return Ok(None);
-    }
-    if let Some(unknown) = &call.unknown_input_type {
-        return Err(Failure::of_call(Refusal::input_type(unknown)));
-    }
-    let mut held = Held::default();
-    let room = call.claim.hold(&mut held, parts::expected(&call.shape));
-    // Others take their time: that is no fault of the backend's.
-    let no_room = |_| Failure::of_sidecar(Refusal::no_room());
-    tokio::time::timeout_at(deadline.into(), room).await.map_err(no_room)?;
-    let (work, bound, most) = (call.clone(), backend.tokens, sending.most);
-    let split = move || texts_of(&work, encoding, most).map(|texts| split(texts, caps, &bound));
-    let split = if call.shape.bytes > MUCH_TEXT || call.shape.is_tokens {
-        sending.tasks.compute(split).await.map_err(|error| {
-            let message = format!("The call could not be split: {error}");
-            Failure::of_sidecar(Refusal::unavailable("splitting_failed", message))
-        })?
-    } else {
-        split()
-    };
-    let split = split.map_err(Failure::of_call)?;
-    if remote.passes() && split.parts.len() == 1 {
-        return Ok(None);
-    }
-    let first = split.parts.first().and_then(|range| split.texts.get(range.clone())).unwrap_or_default();
-    let first = parts::request(remote, &parts::part_of(backend, call, permit.route(), first))?;
-    Ok(Some(Plan { split, first, held }))
-}
-
-/// What a call's token arrays are of.
-fn encoding_of(call: &Call, backend: &Backend) -> Option<Encoding> {
-    match &backend.tokens {
-        TokenBound::Encoding(encoding) => Some(*encoding),
-        TokenBound::Builtin(_) | TokenBound::Factor(_) => tokens::encoding_of(&call.model),
     }
 }
 

@@ -58,6 +58,8 @@ pub(super) struct Line<'a> {
     pause: Duration,
     /// When the store answered last, or was connected to.
     heard: Instant,
+    /// The generation of the config whose backends are kept.
+    backends_of: u64,
     /// The last failure, so that a lasting one is logged once.
     failing: Option<String>,
 }
@@ -77,6 +79,7 @@ impl<'a> Line<'a> {
             not_before: Instant::now(),
             pause: FIRST_PAUSE,
             heard: Instant::now(),
+            backends_of: 0,
             failing: None,
         }
     }
@@ -118,6 +121,7 @@ impl<'a> Line<'a> {
     /// Starts the exchanges that are due, or connects for them. Returns how long until there are others. `untold`: Teams with spend
     /// that the store is not known to have.
     fn start_what_is_due(&mut self, untold: &BTreeSet<Uid>) -> Duration {
+        self.forget_backends();
         let now = self.driver.clock.now();
         let mut next = IDLE;
         let mut waits = false;
@@ -150,6 +154,15 @@ impl<'a> Line<'a> {
             });
         }
         next
+    }
+
+    /// Once for each config.
+    fn forget_backends(&mut self) {
+        let policy = self.driver.policy.load();
+        if self.backends_of != policy.generation {
+            self.backends_of = policy.generation;
+            self.driver.leased.keep_backends(&policy.limited);
+        }
     }
 
     /// Says which config is served by, when that is due. Returns whether there is no connection to say it by, and how long
@@ -241,7 +254,7 @@ impl<'a> Line<'a> {
         self.driver.metrics.exchanged(false);
         let words = error.to_string();
         if self.left_alone.leave(team, &words, pause) {
-            tracing::error!(%team, error = words, "the store takes nothing of this Team: its calls get shares, or are refused");
+            tracing::error!(account = %team, error = words, "the store takes nothing of this Team or backend: its calls get shares, or are refused; to a backend they go without, where no share is known");
         }
     }
 

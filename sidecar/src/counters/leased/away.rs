@@ -66,7 +66,8 @@ impl Session {
                         used: pool.own.sum(),
                         retry: Retry::After(wait),
                     }),
-                    None => worst.add(away(place)),
+                    // It is known to be too much, and not for want of the store: the limit says so.
+                    None => worst.add(Denial { limit, ..away(place) }),
                 }
             }
             if let Some(limit) = scope.limits.parallel_requests {

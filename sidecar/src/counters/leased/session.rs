@@ -91,9 +91,9 @@ impl Session {
         }
     }
 
-    /// Whether it counts what a backend is asked for, and no calls.
-    pub(super) fn is_of_a_backend(&self) -> bool {
-        self.index.keys().any(Account::is_backend)
+    /// Whether a call is under way or waits, or an exchange is.
+    pub(super) fn is_busy(&self) -> bool {
+        self.open.calls > 0 || !self.waiters.is_empty() || self.link.flight.is_some()
     }
 
     pub(super) fn holding_of(&mut self, account: &Account) -> usize {

@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use http::HeaderMap;
+use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use super::{Spent, room, run};
@@ -149,6 +150,10 @@ fn broken(what: &dyn std::fmt::Display) -> Refusal {
 /// All of a large answer, while there is memory for it and for the vectors in it.
 async fn collect(mut relay: Relay, claim: &Claim, held: &mut Held) -> Result<Bytes, Refusal> {
     let (mut pieces, mut length) = (Vec::new(), 0);
+    // All at once where that is known: who waits while an answer comes may lose the rest of it.
+    let announced =
+        relay.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default().min(MOST);
+    room(claim, held, announced + announced / 3).await?;
     while let Some(frame) = relay.frame().await {
         let Ok(piece) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
         length += piece.len();

@@ -1,0 +1,96 @@
+//! What a call is sent in: as it came, or in parts. Made before anything is sent or taken of a provider's limits.
+
+use std::{sync::Arc, time::Instant};
+
+use vectoll_config::v1::{Encoding, TokenBound};
+
+use super::{
+    failure::Failure,
+    parts,
+    send::Sending,
+    split::{Split, split},
+    texts::texts_of,
+};
+use crate::{
+    call::Call,
+    memory::Held,
+    policy::{Backend, Route},
+    provider::{Provider, dialect::Wire},
+    refusal::Refusal,
+    tokens,
+};
+
+/// Text from which on a call is split on a thread of its own.
+const MUCH_TEXT: u64 = 16 * 1024;
+
+/// What a call is sent in.
+pub(super) struct Plan {
+    /// Its parts.
+    pub(super) split: Split,
+    /// The request for the first. It is made before anything is sent: what the provider cannot do costs nothing.
+    pub(super) first: Wire,
+    /// The memory for the parts' answers. It is there before anything is sent, as well.
+    pub(super) held: Held,
+}
+
+/// Without the texts, which are the caller's.
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plan").field("parts", &self.split.parts.len()).finish_non_exhaustive()
+    }
+}
+
+/// The parts that a call is sent in; none: it goes through as it came. Waits for memory, within the backend's time and the call's,
+/// before that of the attempt begins.
+pub(super) async fn plan(
+    (call, route): (&Arc<Call>, &Route),
+    backend: &Arc<Backend>,
+    sending: &Sending,
+    end: Option<Instant>,
+) -> Result<Option<Plan>, Failure> {
+    let Provider::Remote(remote) = &backend.provider else { return Ok(None) };
+    let caps = remote.caps(backend.model_of(&call.model));
+    let fits = call.shape.items <= caps.items as u64
+        && caps.tokens.is_none_or(|most| tokens::bound(&call.shape, &backend.tokens) <= most);
+    // Token arrays that are too much, or of an unknown encoding, are the provider's to refuse.
+    let encoding = encoding_of(call, backend);
+    // Fields of its own would be lost in parts: such a call goes through as it is, too.
+    if remote.passes() && (fits || call.has_other_fields || (call.shape.is_tokens && encoding.is_none())) {
+        return Ok(None);
+    }
+    if let Some(unknown) = &call.unknown_input_type {
+        return Err(Failure::of_call(Refusal::input_type(unknown)));
+    }
+    let mut held = Held::default();
+    let room = call.claim.hold(&mut held, parts::expected(&call.shape));
+    let patience = Instant::now() + backend.timeout;
+    let deadline = end.map_or(patience, |end| end.min(patience));
+    // Others take their time: that is no fault of the backend's.
+    let no_room = |_| Failure::of_sidecar(Refusal::no_room());
+    tokio::time::timeout_at(deadline.into(), room).await.map_err(no_room)?;
+    let (work, bound, most) = (call.clone(), backend.tokens, sending.most);
+    let split = move || texts_of(&work, encoding, most).map(|texts| split(texts, caps, &bound));
+    let split = if call.shape.bytes > MUCH_TEXT || call.shape.is_tokens {
+        sending.tasks.compute(split).await.map_err(|error| {
+            let message = format!("The call could not be split: {error}");
+            Failure::of_sidecar(Refusal::unavailable("splitting_failed", message))
+        })?
+    } else {
+        split()
+    };
+    let split = split.map_err(Failure::of_call)?;
+    if remote.passes() && split.parts.len() == 1 {
+        return Ok(None);
+    }
+    let first = split.parts.first().and_then(|range| split.texts.get(range.clone())).unwrap_or_default();
+    let first = parts::request(remote, &parts::part_of(backend, call, route, first))?;
+    Ok(Some(Plan { split, first, held }))
+}
+
+/// What a call's token arrays are of.
+fn encoding_of(call: &Call, backend: &Backend) -> Option<Encoding> {
+    match &backend.tokens {
+        TokenBound::Encoding(encoding) => Some(*encoding),
+        TokenBound::Builtin(_) | TokenBound::Factor(_) => tokens::encoding_of(&call.model),
+    }
+}
