@@ -71,25 +71,25 @@ fn v6(address: Ipv6Addr) -> Option<Forbidden> {
 /// The IPv4 address that an IPv6 address carries, so that a gateway on the way may take it out again.
 fn carried(address: Ipv6Addr) -> Option<Ipv4Addr> {
     match address.segments() {
-        // 6to4; mapped, compatible, and translated; NAT64 by the well-known prefix, and by the one for use within a network; ISATAP.
+        // 6to4; mapped, compatible, and translated; NAT64 by the well-known prefix; ISATAP.
         [0x2002, high, low, ..]
         | [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
         | [0, 0, 0, 0, 0xffff, 0, high, low]
-        | [0x0064, 0xff9b, .., high, low]
+        | [0x0064, 0xff9b, 0, 0, 0, 0, high, low]
         | [.., 0 | 0x0200, 0x5efe, high, low] => Some(joined(high, low)),
         _ => None,
     }
 }
 
 /// What an address under the prefix for translation within a network may carry: where in it depends on that network's own prefix,
-/// of 48, 56, or 64 bits (RFC 8215, and the table of RFC 6052, 2.2). A mere piece of another form may be 0.0.0.0.
+/// of 48, 56, 64, or 96 bits (RFC 8215, and the table of RFC 6052, 2.2). A mere piece of another form may be 0.0.0.0.
 fn translated(address: Ipv6Addr) -> Option<Forbidden> {
     let octets = address.octets();
     if !octets.starts_with(&[0x00, 0x64, 0xff, 0x9b, 0x00, 0x01]) {
         return None;
     }
-    let [.., six, seven, _, nine, ten, eleven, twelve, _, _, _] = octets;
-    let places = [[six, seven, nine, ten], [seven, nine, ten, eleven], [nine, ten, eleven, twelve]];
+    let [.., six, seven, _, nine, ten, eleven, twelve, a, b, c] = octets;
+    let places = [[six, seven, nine, ten], [seven, nine, ten, eleven], [nine, ten, eleven, twelve], [twelve, a, b, c]];
     places.into_iter().find_map(|octets| v4(octets.into()).filter(|why| *why != Forbidden::Unspecified))
 }
 
@@ -112,6 +112,7 @@ mod tests {
             ("64:ff9b:1:a9fe:a9:fe00::", Some(Forbidden::LinkLocal)),
             ("64:ff9b:1:a9:fe:a9fe::", Some(Forbidden::LinkLocal)),
             ("64:ff9b:1:0:a9:fea9:fe00::", Some(Forbidden::LinkLocal)),
+            ("64:ff9b:1::169.254.169.254", Some(Forbidden::LinkLocal)),
             ("64:ff9b:1::10.0.0.1", None),
             ("fd00:ec2::254", Some(Forbidden::Metadata)),
             ("fd20:ce::254", Some(Forbidden::Metadata)),
