@@ -110,7 +110,7 @@ async fn where_one_fails_the_other_is_waited_for() -> anyhow::Result<()> {
     let answer = caller.embed("late", json!("a b c d")).await?;
     assert_eq!(said(&answer), (200, "default/late/second", "0", "0"), "{}", answer.message());
     let answer = caller.embed("neither", json!("a b c d")).await?;
-    assert_eq!(said(&answer), (504, "default/neither/first", "0", "0"), "{}", answer.message());
+    assert_eq!(said(&answer), (504, "default/neither/second", "0", "0"), "{}", answer.message());
     let answer = caller.embed("refusing", json!("a b c d")).await?;
     assert_eq!(said(&answer), (200, "default/refusing/first", "0", "0"), "{}", answer.message());
     let metrics = at_rest(&pair).await?;
