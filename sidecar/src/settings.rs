@@ -93,7 +93,7 @@ pub struct Settings {
     #[arg(long, env = "VECTOLL_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 16 * 1024 * 1024)]
     pub max_body_bytes: usize,
 
-    /// The most bytes that are held of large request bodies and of answers that are read whole, over all calls; one call may go beyond it.
+    /// The most bytes that are held of large request bodies and of answers that are read whole, over all calls; one call at a time may go beyond it.
     /// Others wait, and are refused where it takes too long. About a fifth of the memory limit
     #[arg(long, env = "VECTOLL_MAX_HELD_BYTES", value_name = "BYTES", default_value_t = 48 * 1024 * 1024, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(SMALLEST_MEMORY..))]
     pub max_held_bytes: usize,
