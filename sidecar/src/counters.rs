@@ -53,13 +53,6 @@ pub enum Account {
     Backend(Uid),
 }
 
-impl Account {
-    /// Whether it counts what a backend is asked for, beside the call that asks.
-    fn is_backend(&self) -> bool {
-        matches!(self, Self::Backend(_))
-    }
-}
-
 /// A count and what it is held to.
 #[derive(Clone, Debug)]
 pub struct Scope<'a> {

@@ -16,7 +16,7 @@ use std::{
     },
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
 /// So many bytes are held without being counted.
 pub const LITTLE: usize = 256 * 1024;
@@ -114,6 +114,10 @@ impl State {
     }
 }
 
+/// There was no memory in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom;
+
 /// What one call may take its memory by.
 #[derive(Debug)]
 pub struct Claim {
@@ -164,6 +168,11 @@ impl Claim {
         drop(waiting);
         held.bytes += more;
         held.of.get_or_insert_with(|| (self.memory.clone(), call));
+    }
+
+    /// The same until a moment.
+    pub async fn hold_until(&self, held: &mut Held, bytes: usize, end: Instant) -> Result<(), NoRoom> {
+        tokio::time::timeout_at(end, self.hold(held, bytes)).await.map_err(|_| NoRoom)
     }
 }
 

@@ -65,6 +65,19 @@ pub struct Request<'a> {
     pub body: &'a [u8],
 }
 
+impl<'a> Request<'a> {
+    /// From its head and its body.
+    pub(crate) fn of(head: &'a http::request::Parts, body: &'a [u8]) -> Self {
+        Self {
+            method: &head.method,
+            path: head.uri.path(),
+            query: head.uri.query().unwrap_or_default(),
+            headers: &head.headers,
+            body,
+        }
+    }
+}
+
 /// A right answer.
 #[derive(Debug, Clone, Default)]
 pub struct Reply {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::Caps;
 use crate::{
-    memory::{Claim, Held, LITTLE},
+    memory::{Claim, Held, NoRoom},
     refusal::Refusal,
 };
 
@@ -38,10 +38,7 @@ struct Room<'a> {
 
 impl Room<'_> {
     async fn of(&mut self, bytes: usize) -> Result<(), Refusal> {
-        if bytes <= LITTLE {
-            return Ok(());
-        }
-        timeout_at(self.end, self.claim.hold(self.held, bytes)).await.map_err(|_| Refusal::no_room())
+        self.claim.hold_until(self.held, bytes, self.end).await.map_err(|NoRoom| Refusal::no_room())
     }
 }
 

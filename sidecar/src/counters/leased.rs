@@ -246,7 +246,7 @@ impl Leased {
     /// Forgets a Team. False: a call of it is under way or waits.
     pub(crate) fn forget(&self, team: &Uid) -> bool {
         let mut table = self.table();
-        let busy = table.sessions.get(team).is_some_and(|it| it.open.calls > 0 || !it.waiters.is_empty());
+        let busy = table.sessions.get(team).is_some_and(Session::is_busy);
         if !busy {
             table.sessions.remove(team);
         }

@@ -12,7 +12,9 @@ use std::{
 use jiff::Timestamp;
 use slab::Slab;
 use vectoll_config::{
-    PicoUsd, Uid, stretch,
+    PicoUsd, Uid,
+    store::is_backend_account,
+    stretch,
     v1::{Budget, Limits},
 };
 
@@ -115,7 +117,7 @@ impl Memory {
                 }
             }
         }
-        let is_call = !ask.scopes.iter().any(|scope| scope.account.is_backend());
+        let is_call = !is_backend_account(ask.team);
         if is_call {
             table.open.calls += 1;
             table.open.tokens = table.open.tokens.saturating_add(ask.tokens);

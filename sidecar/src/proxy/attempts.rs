@@ -62,16 +62,14 @@ pub(super) async fn carry_out(
         let chosen = match work.choose().await {
             Ok(chosen) => chosen,
             Err(Unchosen::Failed(failure)) => break so_far.or(failure),
-            Err(Unchosen::Nowhere(Nowhere::Not(NoChoice::AllOut)))
-                if work.route.manner.retry.same_backend && so_far.has_failed() =>
-            {
+            Err(Unchosen::AllOut) if work.route.manner.retry.same_backend && so_far.has_failed() => {
                 work.tried = Tried::default();
                 if pause(work.journey.retries, &so_far, work.end).await {
                     continue;
                 }
-                break so_far.or(Failure::of_sidecar(nowhere(Nowhere::Not(NoChoice::AllOut))));
+                break so_far.or(not_ready());
             }
-            Err(Unchosen::Nowhere(reason)) => break so_far.or(Failure::of_sidecar(nowhere(reason))),
+            Err(Unchosen::AllOut) => break so_far.or(not_ready()),
         };
         let permit = match so_far.admit(&work).await {
             Ok(permit) => permit,
@@ -137,7 +135,13 @@ impl Work {
         loop {
             let choice = match self.route.choose(self.tried.or(at_limits), self.accounting.now().elapsed) {
                 Ok(choice) => choice,
-                Err(reason) => return Err(Unchosen::Nowhere(full.map_or(Nowhere::Not(reason), Nowhere::Full))),
+                Err(reason) => {
+                    return Err(match (full, reason) {
+                        (Some(full), _) => Unchosen::Failed(at_their_limits(full)),
+                        (None, NoChoice::NoBackend) => Unchosen::Failed(not_ready()),
+                        (None, NoChoice::AllOut) => Unchosen::AllOut,
+                    });
+                }
             };
             let (place, backend) = (choice.place, choice.backend.clone());
             match self.prepare(choice).await {
@@ -351,9 +355,9 @@ pub(super) struct Chosen {
 
 /// Why there is none.
 enum Unchosen {
-    /// No backend takes it.
-    Nowhere(Nowhere),
-    /// It cannot be sent to the one whose turn it is.
+    /// All were tried.
+    AllOut,
+    /// None takes it, or it cannot be sent to the one whose turn it is.
     Failed(Failure),
 }
 
@@ -365,25 +369,14 @@ enum Unprepared {
     Failed(Failure),
 }
 
-/// Why no backend takes the call.
-#[derive(Clone, Copy)]
-enum Nowhere {
-    /// There is none for it.
-    Not(NoChoice),
-    /// All that it could go to are at their providers' limits.
-    Full(Full),
+/// All backends that it could go to are full.
+fn at_their_limits(Full { wait }: Full) -> Failure {
+    let message = "All backends of this model are at their providers' limits".to_owned();
+    Failure::of_sidecar(Refusal::rate_limited("backend", "backend_limits", message, wait))
 }
 
-/// No backend takes the call.
-fn nowhere(reason: Nowhere) -> Refusal {
-    match reason {
-        Nowhere::Full(Full { wait }) => {
-            let message = "All backends of this model are at their providers' limits".to_owned();
-            Refusal::rate_limited("backend", "backend_limits", message, wait)
-        }
-        Nowhere::Not(NoChoice::NoBackend | NoChoice::AllOut) => {
-            let message = "The route of this model is not ready: the conditions of the ModelRoute say why".to_owned();
-            Refusal::unavailable("no_backend", message)
-        }
-    }
+/// There is no backend.
+fn not_ready() -> Failure {
+    let message = "The route of this model is not ready: the conditions of the ModelRoute say why".to_owned();
+    Failure::of_sidecar(Refusal::unavailable("no_backend", message))
 }

@@ -22,7 +22,7 @@ use crate::{
     cache::{Cache, Vector},
     call::Call,
     ledger::Certainty,
-    memory::{Claim, Held},
+    memory::{Claim, Held, NoRoom},
     policy::{Backend, Route},
     refusal::Refusal,
 };
@@ -173,7 +173,8 @@ async fn free(
 
 /// Waits for memory, though not for ever.
 async fn room(claim: &Claim, held: &mut Held, bytes: usize) -> Result<(), Refusal> {
-    tokio::time::timeout(PATIENCE, claim.hold(held, bytes)).await.map_err(|_| Refusal::no_room())
+    let end = tokio::time::Instant::now() + PATIENCE;
+    claim.hold_until(held, bytes, end).await.map_err(|NoRoom| Refusal::no_room())
 }
 
 /// Does work here, or on a thread of its own where it is `much`: others' calls are not to wait for it.

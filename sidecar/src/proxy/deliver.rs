@@ -7,7 +7,7 @@ use crate::{
     answer::{Answer, HELD, Relay, join, made},
     background::Background,
     call::{Call, EncodingFormat},
-    memory::Held,
+    memory::{Held, NoRoom},
 };
 
 /// From so many bytes on, an answer is made on a thread of its own.
@@ -34,8 +34,7 @@ pub(super) async fn deliver<V: AsRef<[f32]> + Send + 'static>(
     });
     let mut held = Held::default();
     if let Some(bytes) = large {
-        let room = call.claim.hold(&mut held, bytes);
-        tokio::time::timeout_at(deadline.into(), room).await.map_err(|_| Undelivered)?;
+        call.claim.hold_until(&mut held, bytes, deadline.into()).await.map_err(|NoRoom| Undelivered)?;
     }
     let (format, model) = (call.encoding_format, call.model.clone());
     let make = move || made(vectors, format, &model, tokens);

@@ -24,7 +24,7 @@ use crate::{
     background::Background,
     call::{Call, Shape},
     ledger::Certainty,
-    memory::Held,
+    memory::{Held, NoRoom},
     policy::{Backend, Route},
     provider::{
         Departure, Provider, Remote,
@@ -325,9 +325,9 @@ impl Work<'_> {
                 return Err(Uncollected::Cut);
             }
             // A number of a dozen digits takes four bytes more when it is read.
-            let room = self.in_flight.call().claim.hold(held, length + length / 3);
+            let (claim, end) = (&self.in_flight.call().claim, self.deadline.into());
             // Before the deadline of the part itself: that is no fault of the backend's.
-            tokio::time::timeout_at(self.deadline.into(), room).await.map_err(|_| Uncollected::NoRoom)?;
+            claim.hold_until(held, length + length / 3, end).await.map_err(|NoRoom| Uncollected::NoRoom)?;
             pieces.push(data);
         }
         Ok(join(pieces))

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     call::Call,
-    memory::Held,
+    memory::{Held, NoRoom},
     policy::{Backend, Route},
     provider::{Provider, dialect::Wire},
     refusal::Refusal,
@@ -62,12 +62,11 @@ pub(super) async fn plan(
         return Err(Failure::of_call(Refusal::input_type(unknown)));
     }
     let mut held = Held::default();
-    let room = call.claim.hold(&mut held, parts::expected(&call.shape));
     let patience = Instant::now() + backend.timeout;
     let deadline = end.map_or(patience, |end| end.min(patience));
     // Others take their time: that is no fault of the backend's.
-    let no_room = |_| Failure::of_sidecar(Refusal::no_room());
-    tokio::time::timeout_at(deadline.into(), room).await.map_err(no_room)?;
+    let no_room = |NoRoom| Failure::of_sidecar(Refusal::no_room());
+    call.claim.hold_until(&mut held, parts::expected(&call.shape), deadline.into()).await.map_err(no_room)?;
     let (work, bound, most) = (call.clone(), backend.tokens, sending.most);
     let split = move || texts_of(&work, encoding, most).map(|texts| split(texts, caps, &bound));
     let split = if call.shape.bytes > MUCH_TEXT || call.shape.is_tokens {

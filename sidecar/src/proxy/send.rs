@@ -28,7 +28,7 @@ use crate::{
     call::Call,
     clock::Clock,
     health::Attempt,
-    memory::Held,
+    memory::{Held, NoRoom},
     policy::Backend,
     provider::{
         Departure, Provider, Remote, dialect::explain::explanation, http as http_client, retry_after, to::SendError,
@@ -336,10 +336,9 @@ async fn translated(
     }
     loop {
         if length > HELD {
-            let room = call.claim.hold(&mut held, transcoder.held());
             // Others take their time: that is no fault of the backend's.
-            let late = |_| Failure::of_sidecar(Refusal::no_room());
-            tokio::time::timeout_at(flow.deadline(), room).await.map_err(late)?;
+            let no_room = |NoRoom| Failure::of_sidecar(Refusal::no_room());
+            call.claim.hold_until(&mut held, transcoder.held(), flow.deadline()).await.map_err(no_room)?;
         }
         match flow.piece().await.map_err(failed)? {
             Some(piece) => {

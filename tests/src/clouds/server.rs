@@ -100,13 +100,7 @@ async fn at_desk(
 ) -> Result<Answer, HangUp> {
     let (parts, body) = request.into_parts();
     let body: Bytes = body.collect().await.map_err(|_| HangUp)?.to_bytes();
-    let request = Request {
-        method: &parts.method,
-        path: parts.uri.path(),
-        query: parts.uri.query().unwrap_or_default(),
-        headers: &parts.headers,
-        body: &body,
-    };
+    let request = Request::of(&parts, &body);
     let latency = {
         let mut inner = shared.inner();
         *inner.asked.entry(host).or_default() += 1;

@@ -56,13 +56,7 @@ pub(crate) async fn answer(
 ) -> Result<Answer, HangUp> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| HangUp)?.to_bytes();
-    let request = Request {
-        method: &parts.method,
-        path: parts.uri.path(),
-        query: parts.uri.query().unwrap_or_default(),
-        headers: &parts.headers,
-        body: &body,
-    };
+    let request = Request::of(&parts, &body);
     if let Some((status, json)) = state.api.issue(&request) {
         state.note(|account| account.token_requests += 1);
         tokio::time::sleep(state.latency()).await;
