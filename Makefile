@@ -15,6 +15,9 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 PROGRAMS = $(TARGET)/$(shell rustc -vV | sed -n 's/^host: //p')/release
 VERSION = $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
+# The errors of the tests tell where they come from; backtraces beside them bury the cause.
+export RUST_BACKTRACE := 0
+
 .PHONY: help
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -69,11 +72,11 @@ $(CARGO_DENY): | need-cargo
 
 .PHONY: unit
 unit: need-cargo ## Unit and contract tests
-	cargo test --locked --workspace --exclude vectoll-tests
+	cargo test --locked --no-fail-fast --workspace --exclude vectoll-tests
 
 .PHONY: e2e
 e2e: images cluster-programs test-programs need-curl need-openssl need-python3 need-node need-npm ## Both programs as users run them: without a cluster, against an API server, on a node
-	cargo test --locked -p vectoll-tests -- --show-output
+	cargo test --locked --no-fail-fast -p vectoll-tests -- --show-output
 
 .PHONY: cluster-programs
 cluster-programs: need-go need-root # Built once and kept outside the checkout, by version.

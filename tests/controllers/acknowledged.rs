@@ -11,42 +11,37 @@ use vectoll_tests::{pair::poll, store::Store};
 use crate::{
     config::pod,
     store::SCOPE,
-    world::{World, api_key, team_and_key, until},
+    world::{DEADLINE, World, api_key, team_and_key, until},
 };
 
 const NS: &str = "acknowledged";
 /// How often the operator reads what is acknowledged.
 const READ_EVERY: Duration = Duration::from_secs(2);
 
-/// A sidecar's word, by the store's clock.
-async fn say(store: &mut MultiplexedConnection, sidecar: &str, generation: u64, pod: &str) -> anyhow::Result<()> {
-    say_in(SCOPE, store, sidecar, generation, pod).await
-}
+/// A sidecar, what it serves by, and its pod.
+type Word<'a> = (&'a str, u64, &'a str);
 
-async fn say_in(
-    scope: &str,
-    store: &mut MultiplexedConnection,
-    sidecar: &str,
-    generation: u64,
-    pod: &str,
-) -> anyhow::Result<()> {
+/// What sidecars say, by the store's clock. All at once: the operator must not read between two of them.
+async fn say(scope: &str, store: &mut MultiplexedConnection, words: &[Word<'_>]) -> anyhow::Result<()> {
     let (seconds, micros): (u64, u64) = cmd("TIME").query_async(store).await?;
-    let text = format!("{generation} {} {pod}", seconds * 1000 + micros / 1000);
-    Ok(cmd("HSET").arg(live_key(Some(scope), NS)).arg(sidecar).arg(text).query_async(store).await?)
+    let mut command = cmd("HSET");
+    command.arg(live_key(Some(scope), NS));
+    for (sidecar, generation, pod) in words {
+        command.arg(sidecar).arg(format!("{generation} {} {pod}", seconds * 1000 + micros / 1000));
+    }
+    Ok(command.query_async(store).await?)
 }
 
 /// Waits for a key's `Programmed` while sidecars go on saying the same.
 async fn until_programmed(
     world: &World,
     store: &mut MultiplexedConnection,
-    words: &[(&str, u64, &str)],
+    words: &[Word<'_>],
     key: &str,
     wanted: &str,
 ) -> anyhow::Result<String> {
-    poll::until(&format!("{key} Programmed={wanted}"), Duration::from_secs(20), async || {
-        for (sidecar, generation, pod) in words {
-            say(store, sidecar, *generation, pod).await?;
-        }
+    poll::until(&format!("{key} Programmed={wanted}"), DEADLINE, async || {
+        say(SCOPE, store, words).await?;
         let status = world.key(NS, key).await?.and_then(|key| key.status);
         let found = status.into_iter().flat_map(|status| status.conditions).find(|found| found.type_ == "Programmed");
         let found = found.filter(|found| format!("{}/{}", found.status, found.reason) == wanted);
@@ -79,7 +74,7 @@ pub async fn acknowledged(world: &World, store: &Store) -> anyhow::Result<()> {
         .await?;
 
     // Another cluster has a namespace of this name, and a sidecar there that is behind: nobody here waits for it.
-    say_in("another", &mut store, "c", 0, "").await?;
+    say("another", &mut store, &[("c", 0, "")]).await?;
     tokio::time::sleep(2 * READ_EVERY + Duration::from_secs(1)).await;
     let status = world.key(NS, "bob").await?.and_then(|key| key.status).context("no status")?;
     let programmed =

@@ -14,7 +14,7 @@ use vectoll_config::{
 };
 use vectoll_tests::{pair::poll, store::Store};
 
-use crate::world::{World, api_key, team_and_key};
+use crate::world::{DEADLINE, World, api_key, team_and_key, until};
 
 const NS: &str = "spent";
 
@@ -24,7 +24,7 @@ fn status(world: &World, resource: &str, name: &str) -> anyhow::Result<Value> {
 }
 
 async fn until_spend(world: &World, resource: &str, name: &str, amount: &str) -> anyhow::Result<Value> {
-    poll::until(&format!("{resource} {name} to have spent {amount}"), Duration::from_secs(25), async || {
+    poll::until(&format!("{resource} {name} to have spent {amount}"), DEADLINE, async || {
         let spend = status(world, resource, name)?["spend"].clone();
         Ok((spend["amount"] == amount).then_some(spend))
     })
@@ -65,11 +65,15 @@ async fn budgets(world: &World, admin: &mut MultiplexedConnection, purse: &str) 
     world.light.apply(&api_key(NS, "alice", &format!(", budget: {budget}")))?;
     world.until_key(NS, "alice", "BudgetExceeded", "False/WithinBudget").await?;
     world.until_key(NS, "alice", "BudgetWarning", "False/BelowThreshold").await?;
-    let mut events: Vec<String> = world.events(NS, "alice")?;
-    events.retain(|reason| reason.contains("Budget") || reason.contains("Threshold"));
-    events.sort();
-    let expected = ["BelowThreshold", "BudgetExceeded", "BudgetWarning", "WithinBudget"];
-    ensure!(events == expected, "{events:?}");
+    // An event follows the status that it tells of.
+    until("an event for each turn", async || {
+        let mut events = world.events(NS, "alice")?;
+        events.retain(|reason| reason.contains("Budget") || reason.contains("Threshold"));
+        events.sort();
+        ensure!(events == ["BelowThreshold", "BudgetExceeded", "BudgetWarning", "WithinBudget"], "{events:?}");
+        Ok(Some(()))
+    })
+    .await?;
     write(purse, &[(field("s"), "1230000000000")]).query_async::<()>(admin).await?;
     until_spend(world, "apikey", "alice", "1.23").await?;
     Ok(())

@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
 use redis::aio::MultiplexedConnection;
-use redis::{Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates, cmd};
+use redis::{AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo, TlsCertificates, cmd};
 use tempfile::TempDir;
 
 use crate::pair::{poll, process::Process};
@@ -223,7 +223,12 @@ async fn connect(
             Client::build_with_tls(address.into_connection_info()?.set_redis_settings(login), certificates)?
         }
     };
-    client.get_multiplexed_async_connection().await.context("failed to log in at the store")
+    client.get_multiplexed_async_connection_with_config(&patience()).await.context("failed to log in at the store")
+}
+
+/// The client's own patience of a second is too short where a test runs programs beside its connection.
+fn patience() -> AsyncConnectionConfig {
+    AsyncConnectionConfig::new().set_connection_timeout(Some(START)).set_response_timeout(Some(START))
 }
 
 #[cfg(test)]
