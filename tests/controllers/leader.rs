@@ -20,7 +20,7 @@ pub async fn takeover() -> anyhow::Result<()> {
     let leads = async |operator: &Operator| -> anyhow::Result<bool> {
         Ok(operator.metrics().await?.value("vectoll_operator_leader", &[]) == Some(1.0))
     };
-    poll::until("the first to lead", Duration::from_secs(10), async || Ok(leads(&first).await?.then_some(()))).await?;
+    poll::until("the first to lead", Duration::from_mins(1), async || Ok(leads(&first).await?.then_some(()))).await?;
     ensure!(!leads(&second).await?, "two lead");
     let api = Api::<ApiKey>::namespaced(light.client().await?, "default");
     let ready = async |name: &str, deadline: u64| {

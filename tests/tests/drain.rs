@@ -30,7 +30,7 @@ async fn stage(setup: Setup) -> anyhow::Result<(Pair, Provider, Caller)> {
 
 async fn under_way(pair: &Pair) -> anyhow::Result<()> {
     let gauge = async || Ok((pair.metrics().await?.value("vectoll_reservations", &[]) == Some(1.0)).then_some(()));
-    pair.wait_for("the call to be under way", Duration::from_secs(5), gauge).await
+    pair.wait_for("the call to be under way", Duration::from_secs(30), gauge).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -308,7 +308,7 @@ async fn a_disk_that_takes_nothing_refuses_calls_before_they_are_sent() -> anyho
         async move { caller.embed("fault-slow-1000", json!("The quick brown fox")).await }
     });
     let gauge = async || Ok((pair.metrics().await?.value("vectoll_reservations", &[]) == Some(1.0)).then_some(()));
-    pair.wait_for("the slow call to be under way", Duration::from_secs(5), gauge).await?;
+    pair.wait_for("the slow call to be under way", Duration::from_secs(30), gauge).await?;
     let last = segments(&pair)?.pop().context("a journal has a segment")?;
     // The next record would be half written.
     limit_files(&pair, &(fs::metadata(&last)?.len() + 100).to_string())?;

@@ -249,7 +249,7 @@ async fn each_scope_has_its_own_limit_and_says_so() -> anyhow::Result<()> {
         async move { parallel.embed("fault-slow-1500", json!("a")).await }
     });
     let gauge = async || Ok((pair.metrics().await?.value("vectoll_reservations", &[]) == Some(1.0)).then_some(()));
-    pair.wait_for("the slow call to be under way", Duration::from_secs(5), gauge).await?;
+    pair.wait_for("the slow call to be under way", Duration::from_secs(30), gauge).await?;
     let second = parallel.embed("builtin", json!("a")).await?;
     assert_eq!((second.status, second.header("retry-after")), (429, Some("1")));
     assert!(second.message().starts_with("Rate limit exceeded for key default/parallel: 1 requests at the same time"));

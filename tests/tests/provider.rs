@@ -205,11 +205,11 @@ async fn slow_answers_wait_before_or_after_the_headers() -> anyhow::Result<()> {
     meet(&provider, &client, "fault-slow-300").await?;
     assert!(begun.elapsed() >= Duration::from_millis(300));
     let begun = Instant::now();
-    let response = meet(&provider, &client, "fault-slow-body-300").await?;
-    assert!(begun.elapsed() < Duration::from_millis(250));
+    let response = meet(&provider, &client, "fault-slow-body-3000").await?;
+    assert!(begun.elapsed() < Duration::from_secs(2));
     assert_eq!(charged(&provider), (2, 6));
     response.json::<Value>().await?;
-    assert!(begun.elapsed() >= Duration::from_millis(300));
+    assert!(begun.elapsed() >= Duration::from_secs(3));
     // Whoever leaves during the wait is not charged.
     let left = tokio::time::timeout(Duration::from_millis(50), meet(&provider, &client, "fault-slow-200")).await;
     assert!(left.is_err());

@@ -2,6 +2,9 @@
 //!
 //! What a provider has refused for certain costs nothing: the next attempt goes on with the same reservation. After an attempt
 //! that may have been charged the next one takes a reservation of its own, and is not made where there is no room for it.
+//!
+//! What few calls need is boxed here and in the modules below: a future is as large as its largest way, and is copied as it is
+//! handed on.
 
 use std::{
     sync::{
@@ -76,10 +79,12 @@ pub(super) async fn carry_out(
             Err(failure) => break failure,
         };
         work.goes_to(&chosen.backend);
-        let first = work.begin(chosen, permit);
         let done = match work.route.manner.hedge {
-            None => first.await,
-            Some(delay) => hedged(first, delay, &mut work).await,
+            None => work.begin(chosen, permit).await,
+            Some(delay) => {
+                let first = work.begin(chosen, permit);
+                Box::pin(hedged(first, delay, &mut work)).await
+            }
         };
         let mut failure = match done {
             Ok(sent) => return (Ok(sent), work.journey),
@@ -208,8 +213,7 @@ impl Work {
         let upstream = self.metrics.upstream(&backend.label);
         let deadline = Instant::now() + backend.timeout;
         let deadline = self.end.map_or(deadline, |end| end.min(deadline));
-        let (target, sending) = (Target { permit, backend, attempt, plan, room }, self.sending.clone());
-        async move { send(target, &sending, upstream, deadline).await }
+        send(Target { permit, backend, attempt, plan, room }, self.sending.clone(), upstream, deadline)
     }
 
     /// Whether there is to be another attempt after one that failed.
@@ -306,7 +310,7 @@ impl SoFar {
         }
         let permit = match rest.withdraw() {
             Some(permit) => Some(permit),
-            None => work.readmit().await,
+            None => Box::pin(work.readmit()).await,
         };
         permit.ok_or(Failure { refusal, blame, result, rest: Rest::Nothing })
     }

@@ -36,15 +36,15 @@ pub(super) enum Blame {
     Name,
 }
 
-/// What is left of a call that failed.
+/// What is left of a call that failed. Boxed: results of attempts are handed on often, and few are failures.
 #[derive(Debug)]
 pub(super) enum Rest {
     /// Nothing: it may have been charged and was booked, or was given back.
     Nothing,
     /// It never left.
-    Unsent(InFlight),
+    Unsent(Box<InFlight>),
     /// The provider has refused it, and charges nothing.
-    Refused(InFlight),
+    Refused(Box<InFlight>),
 }
 
 impl Failure {

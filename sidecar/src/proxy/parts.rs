@@ -3,7 +3,7 @@
 //! A part that fails makes the call fail. Parts that are under way then are waited for, because what they cost is to be known;
 //! no other is sent. What was spent is booked; where nobody knows of a part, all of the call is marked as unsettled.
 
-use std::{borrow::Cow, ops::Range, sync::Arc, time::Instant};
+use std::{borrow::Cow, ops::Range, pin::pin, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
@@ -216,8 +216,8 @@ fn wrong(vectors: &[Vec<f32>], items: u64, dimensions: Option<u64>) -> Option<Wr
 /// The end of a call of which a part failed.
 fn end(failure: Failure, in_flight: InFlight, sent: bool, tokens: (u64, u64), certainty: Certainty) -> Failure {
     let rest = match tokens {
-        (0, 0) if sent => Rest::Refused(in_flight),
-        (0, 0) => Rest::Unsent(in_flight),
+        (0, 0) if sent => Rest::Refused(in_flight.into()),
+        (0, 0) => Rest::Unsent(in_flight.into()),
         (known, 0) => {
             in_flight.settle(known, certainty);
             Rest::Nothing
@@ -285,7 +285,7 @@ impl Work<'_> {
         let free = |failure| Failed { failure, charged: Charged::Nothing };
         let paid = |failure| Failed { failure, charged: Charged::Maybe };
         let wire = made.map_or_else(|| request(remote, &part), Ok).map_err(free)?;
-        let asking = remote.ask(in_flight, wire, &sending.from_caller, departure);
+        let asking = pin!(remote.ask(in_flight, wire, &sending.from_caller, departure));
         let response = refining(in_flight, asking).await.map_err(|error| {
             let charged = if error.is_unsent() { Charged::Unsent } else { Charged::Maybe };
             Failed { failure: sending_failed(&error, backend), charged }

@@ -1,7 +1,7 @@
 //! Sending an admitted call to its backend, and settling what comes back.
 
 use std::{
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -68,13 +68,13 @@ enum Read {
 /// Makes one attempt, to be done by `deadline`, notes its time in `upstream`, and how it ended with the backend's health.
 pub(super) async fn send(
     target: Target,
-    sending: &Sending,
+    sending: Arc<Sending>,
     upstream: Histogram,
     deadline: Instant,
 ) -> Result<Sent, Failure> {
     let Target { permit, backend, attempt, plan, room } = target;
     let (call, cooldown, started) = (permit.call().clone(), permit.route().manner.cooldown, Instant::now());
-    match exchange(permit, &backend, (plan, room), sending, deadline).await {
+    match exchange(permit, &backend, (plan, room), &sending, deadline).await {
         Ok((Read::Done(answer), headers)) => {
             upstream.observe(started.elapsed().as_secs_f64());
             attempt.served("served", sending.clock.now().elapsed);
@@ -148,7 +148,7 @@ async fn exchange(
             }
             Some(plan) => {
                 let in_flight = permit.sent(backend.clone(), room).map_err(Failure::of_sidecar)?;
-                let answer = parts::carry_out(backend, remote, plan, in_flight, sending, deadline).await;
+                let answer = Box::pin(parts::carry_out(backend, remote, plan, in_flight, sending, deadline)).await;
                 answer.map(|(answer, headers)| (Read::Done(answer), headers))
             }
         },
@@ -167,28 +167,33 @@ async fn call(
     let backend = in_flight.backend().clone();
     let model = backend.model_of(&in_flight.call().model);
     let departure = Departure::default();
-    let sending = remote.pass(&in_flight, model, from_caller, &departure);
-    match in_time(deadline, refining(&in_flight, sending)).await {
+    let answered = {
+        let sending = pin!(remote.pass(&in_flight, model, from_caller, &departure));
+        let sending = pin!(refining(&in_flight, sending));
+        in_time(deadline, sending).await
+    };
+    match answered {
         Some(Ok(response)) if response.status().is_success() => Ok((in_flight, Ok(response))),
         Some(Ok(response)) => Ok((in_flight, Err(response))),
         Some(Err(error)) if error.is_unsent() => {
             let failure = sending_failed(&error, &backend);
-            Err(Failure { rest: Rest::Unsent(in_flight), ..failure })
+            Err(Failure { rest: Rest::Unsent(in_flight.into()), ..failure })
         }
         // Dropping `in_flight` books it as unsettled: the provider may have read the call.
         Some(Err(error)) => Err(sending_failed(&error, &backend)),
         None if departure.has_left() => Err(Failure::late(&backend.label, backend.timeout)),
         None => {
             let failure = Failure::late_to_leave(&backend.label, backend.timeout);
-            Err(Failure { rest: Rest::Unsent(in_flight), ..failure })
+            Err(Failure { rest: Rest::Unsent(in_flight.into()), ..failure })
         }
     }
 }
 
 /// The work. If it takes its time, the journal learns meanwhile what the call can cost at most.
-pub(super) async fn refining<T>(in_flight: &InFlight, work: impl Future<Output = T>) -> T {
-    let mut work = std::pin::pin!(work);
-    if let Ok(done) = tokio::time::timeout(SOON, &mut work).await {
+///
+/// It is pinned where it begins, as with [`in_time`]: each function that took it as it is would have room for it twice.
+pub(super) async fn refining<T>(in_flight: &InFlight, mut work: Pin<&mut impl Future<Output = T>>) -> T {
+    if let Ok(done) = tokio::time::timeout(SOON, work.as_mut()).await {
         return done;
     }
     in_flight.refine();
@@ -230,7 +235,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// What the work gives; none if the deadline comes first.
-async fn in_time<T>(deadline: &mut Deadline, work: impl Future<Output = T>) -> Option<T> {
+async fn in_time<T>(deadline: &mut Deadline, work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     tokio::select! {
         biased;
         done = work => Some(done),
@@ -277,7 +282,7 @@ async fn read(
     let mut format = None;
     let broken = loop {
         if format.is_some_and(|format| format != wanted.format) {
-            let answer = translated(read, flow, wanted, &call, (tasks, &backend)).await;
+            let answer = Box::pin(translated(read, flow, wanted, &call, (tasks, &backend))).await;
             return answer.map(|answer| (Read::Done(answer), headers));
         }
         let large = length > HELD || (announced.is_some_and(|all| all > HELD as u64) && length > 0);
@@ -372,13 +377,13 @@ async fn refused(remote: &Remote, in_flight: InFlight, response: Upstream, deadl
     let backend = in_flight.backend().clone();
     let (parts, body) = response.into_parts();
     let limited = http_body_util::Limited::new(body, MOST_OF_AN_ERROR);
-    let body = match in_time(deadline, http_body_util::BodyExt::collect(limited)).await {
+    let body = match in_time(deadline, pin!(http_body_util::BodyExt::collect(limited))).await {
         Some(Ok(collected)) => collected.to_bytes(),
         Some(Err(_)) | None => Bytes::new(),
     };
     let (failure, definite) = status_failed(remote, &backend, parts.status, &parts.headers, &body);
     let rest = if definite {
-        Rest::Refused(in_flight)
+        Rest::Refused(in_flight.into())
     } else {
         drop(in_flight);
         Rest::Nothing
