@@ -29,8 +29,8 @@ pub(crate) use transcode::{Transcoder, Wanted, numbers};
 pub use vector::Wrong;
 pub(crate) use vector::{format_of, has_dimensions};
 
-/// The largest answer that is held back as a whole.
-pub const HELD: usize = 256 * 1024;
+/// The largest answer that is held back as a whole: as much as is held without being counted.
+pub const HELD: usize = crate::memory::LITTLE;
 
 /// Headers of a provider that callers get to see.
 pub const PASSED: [HeaderName; 4] = [

@@ -8,10 +8,13 @@ mod failure;
 mod hedge;
 mod parts;
 mod plan;
+mod read;
+mod refused;
 mod respond;
 mod send;
 mod split;
 mod texts;
+mod work;
 
 use std::{
     sync::{
@@ -26,7 +29,7 @@ use axum::response::IntoResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use hyper::body::Incoming;
 
-use self::{attempts::Journey, plan::Plan, send::Sending};
+use self::{plan::Plan, send::Sending, work::Journey};
 use crate::{
     access::{AccessLog, Entry},
     accounting::{Accounting, Permit, Room, admit},

@@ -74,7 +74,8 @@ pub async fn rotated(world: &World) -> anyhow::Result<()> {
     ensure!(ends == [(newest, false), (hash(&values[1]), true), (hash(&values[0]), true)], "{ends:?}");
     let left = config.credentials[1].expires_at.context("no end")?.duration_since(Timestamp::now()).as_mins();
     ensure!((55..=60).contains(&left), "the grace period: {left} min");
-    until("the event", async || Ok(world.events(ns, "alice")?.contains(&"KeyRotated".to_owned()).then_some(()))).await?;
+    until("the event", async || Ok(world.events(ns, "alice")?.contains(&"KeyRotated".to_owned()).then_some(())))
+        .await?;
     // The same wish again is no wish.
     world.light.kubectl(&["annotate", "apikey", "alice", "-n", ns, "--overwrite", "unrelated=1"], None)?;
     tokio::time::sleep(Duration::from_millis(500)).await;

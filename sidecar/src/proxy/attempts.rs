@@ -7,48 +7,29 @@
 //! handed on.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
-use vectoll_config::v1::Retry;
-
 use super::{
-    Sent, Target,
+    Sent,
     failure::{Blame, Failure, Rest},
     hedge::hedged,
-    plan::{Plan, plan},
-    send::{Sending, failed, send},
+    send::Sending,
+    work::{Journey, Unchosen, Work, not_ready},
 };
 use crate::{
-    accounting::{Accounting, Full, Load, Permit, Room, readmit},
-    background::Background,
-    call::Call,
-    health::{Attempt, Fault},
+    accounting::{Accounting, Permit},
+    health::Fault,
     metrics::Metrics,
-    policy::{Backend, Choice, NoChoice, Route, Tried},
+    policy::Tried,
     refusal::Refusal,
-    tokens,
 };
 
 /// The pause before a backend is tried again; twice as long before the third time, and so on.
 const PAUSE: Duration = Duration::from_millis(250);
 /// The longest that a call waits for a backend that it tries again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
-/// Where a call has been.
-#[derive(Debug, Default)]
-pub(super) struct Journey {
-    /// The backend of the last attempt.
-    pub(super) backend: Option<Arc<Backend>>,
-    /// Attempts after the first.
-    pub(super) retries: u32,
-    /// Those of them that went to another backend than the one before.
-    pub(super) fallbacks: u32,
-}
 
 /// Carries out an admitted call. `left` is set when its caller has gone: nothing is tried again for it.
 pub(super) async fn carry_out(
@@ -101,188 +82,6 @@ pub(super) async fn carry_out(
     (Err(refusal), work.journey)
 }
 
-/// A call that is being carried out.
-pub(super) struct Work {
-    call: Arc<Call>,
-    route: Arc<Route>,
-    accounting: Arc<Accounting>,
-    metrics: Metrics,
-    sending: Arc<Sending>,
-    left: Arc<AtomicBool>,
-    /// When its time is over; none: never.
-    end: Option<Instant>,
-    tried: Tried,
-    journey: Journey,
-}
-
-impl Work {
-    fn new(
-        permit: &Permit,
-        (accounting, metrics): (Arc<Accounting>, Metrics),
-        sending: Sending,
-        left: Arc<AtomicBool>,
-    ) -> Self {
-        let (call, route, sending) = (permit.call().clone(), permit.route().clone(), Arc::new(sending));
-        let end = route.manner.timeout.map(|timeout| Instant::now() + timeout);
-        let (tried, journey) = (Tried::default(), Journey::default());
-        Self { call, route, accounting, metrics, sending, left, end, tried, journey }
-    }
-
-    /// Whether nothing is begun any more: its caller has left, or its time is up.
-    fn is_over(&self) -> bool {
-        self.left.load(Ordering::Relaxed) || self.end.is_some_and(|end| Instant::now() >= end)
-    }
-
-    /// The backend for the next attempt, and all that it needs.
-    async fn choose(&mut self) -> Result<Chosen, Unchosen> {
-        let mut at_limits = Tried::default();
-        let mut full: Option<Full> = None;
-        loop {
-            let choice = match self.route.choose(self.tried.or(at_limits), self.accounting.now().elapsed) {
-                Ok(choice) => choice,
-                Err(reason) => {
-                    return Err(match (full, reason) {
-                        (Some(full), _) => Unchosen::Failed(at_their_limits(full)),
-                        (None, NoChoice::NoBackend) => Unchosen::Failed(not_ready()),
-                        (None, NoChoice::AllOut) => Unchosen::AllOut,
-                    });
-                }
-            };
-            let (place, backend) = (choice.place, choice.backend.clone());
-            match self.prepare(choice).await {
-                Ok(chosen) => {
-                    self.tried.add(place);
-                    return Ok(chosen);
-                }
-                Err(Unprepared::Full(also)) => {
-                    at_limits.add(place);
-                    full = Some(also.or_sooner(full));
-                }
-                Err(Unprepared::Failed(failure)) => {
-                    self.goes_to(&backend);
-                    return Err(Unchosen::Failed(failure));
-                }
-            }
-        }
-    }
-
-    /// Makes ready for an attempt. What is scarce comes last: nobody has a part of a provider's limits while it waits for memory.
-    async fn prepare(&self, choice: Choice) -> Result<Chosen, Unprepared> {
-        let Choice { place, backend, attempt } = choice;
-        let plan = match plan((&self.call, &self.route), &backend, &self.sending, self.end).await {
-            Ok(plan) => plan,
-            Err(failure) => {
-                let cooldown = self.route.manner.cooldown;
-                failed(attempt, &failure, (&self.call, &backend), cooldown, self.sending.clock);
-                return Err(Unprepared::Failed(failure));
-            }
-        };
-        let load = || weigh(&self.call, &backend, plan.as_ref());
-        match Room::take(&self.accounting, &backend, load).await {
-            Ok(room) => Ok(Chosen { place, backend, attempt, plan, room }),
-            Err(full) => Err(Unprepared::Full(full)),
-        }
-    }
-
-    /// Notes the next attempt.
-    fn goes_to(&mut self, backend: &Arc<Backend>) {
-        if let Some(before) = &self.journey.backend {
-            self.journey.retries += 1;
-            self.journey.fallbacks += u32::from(!Arc::ptr_eq(before, backend));
-            self.metrics.backends.retried(&backend.label);
-            self.call.entry.retries(self.journey.retries);
-        }
-        self.served_by(backend);
-    }
-
-    /// Notes whose answer is waited for, or was taken.
-    fn served_by(&mut self, backend: &Arc<Backend>) {
-        self.call.entry.backend(&backend.label);
-        self.journey.backend = Some(backend.clone());
-    }
-
-    /// An attempt, which does not depend on this any more.
-    pub(super) fn begin(
-        &self,
-        chosen: Chosen,
-        permit: Permit,
-    ) -> impl Future<Output = Result<Sent, Failure>> + Send + use<> {
-        let Chosen { place: _, backend, mut attempt, plan, room } = chosen;
-        // Its time begins here, whatever it was waited for.
-        attempt.starts(self.accounting.now().elapsed);
-        let upstream = self.metrics.upstream(&backend.label);
-        let deadline = Instant::now() + backend.timeout;
-        let deadline = self.end.map_or(deadline, |end| end.min(deadline));
-        send(Target { permit, backend, attempt, plan, room }, self.sending.clone(), upstream, deadline)
-    }
-
-    /// Whether there is to be another attempt after one that failed.
-    fn may_follow(&self, failure: &Failure) -> bool {
-        let Retry { attempts, same_backend, .. } = self.route.manner.retry;
-        matches!(failure.blame, Blame::Backend(_) | Blame::Name)
-            && self.journey.retries < attempts
-            && !self.is_over()
-            && (same_backend || self.route.is_open(self.tried))
-            && self.route.retry_budget.take()
-    }
-
-    /// A backend and a reservation for another attempt beside one that is under way; none where there is no room for it, or nobody
-    /// to wait for it.
-    pub(super) async fn spare(&mut self) -> Option<(Chosen, Permit)> {
-        if self.is_over() || !self.route.is_open(self.tried) {
-            return None;
-        }
-        let choice = self.route.spare(self.tried, self.accounting.now().elapsed)?;
-        let chosen = self.prepare(choice).await.ok()?;
-        let permit = self.readmit().await?;
-        // Last: what is not made takes none of the retries.
-        if !self.route.retry_budget.take() {
-            return None;
-        }
-        self.tried.add(chosen.place);
-        Some((chosen, permit))
-    }
-
-    /// The backend of the last attempt.
-    pub(super) fn backend(&self) -> Option<Arc<Backend>> {
-        self.journey.backend.clone()
-    }
-
-    /// Work that outlives the call.
-    pub(super) fn tasks(&self) -> &Background {
-        &self.sending.tasks
-    }
-
-    /// Notes how an attempt beside another one has ended: whose answer or failure is told.
-    pub(super) fn hedged(
-        &mut self,
-        first: Option<Arc<Backend>>,
-        beside: Arc<Backend>,
-        is_seconds: bool,
-        is_answer: bool,
-    ) {
-        self.metrics.backends.hedged(&beside.label, is_seconds && is_answer);
-        self.call.entry.hedged();
-        if let Some(backend) = if is_seconds { Some(beside) } else { first } {
-            self.served_by(&backend);
-        }
-    }
-
-    /// Its time was over before it was sent.
-    fn late(&self) -> Failure {
-        let seconds = self.route.manner.timeout.map_or(0, |timeout| timeout.as_secs());
-        Failure::of_sidecar(Refusal::upstream_timeout(format!(
-            "The call took longer than {seconds} s, and was not sent"
-        )))
-    }
-
-    async fn readmit(&self) -> Option<Permit> {
-        let permit = readmit(&self.accounting, self.call.clone(), self.route.clone()).await;
-        // A permit that is dropped gives its reservation back. The store takes its time: it may be over meanwhile.
-        permit.ok().filter(|_| !self.is_over())
-    }
-}
-
 /// What there is of a call before its next attempt.
 enum SoFar {
     /// It was not sent yet.
@@ -325,13 +124,6 @@ impl SoFar {
     }
 }
 
-/// What a call takes of a backend's limits.
-fn weigh(call: &Call, backend: &Backend, plan: Option<&Plan>) -> Load {
-    let requests = plan.map_or(1, |plan| plan.split.parts.len() as u64);
-    let exact = backend.limits.tokens_per_minute.and_then(|_| tokens::count_little(call, &backend.tokens));
-    Load { requests, tokens: exact.unwrap_or_else(|| tokens::bound(&call.shape, &backend.tokens)) }
-}
-
 /// Waits before all backends are tried again: longer each time, never all callers at once, and as long as the provider asks
 /// for. False: that would be too long.
 async fn pause(retries: u32, so_far: &SoFar, end: Option<Instant>) -> bool {
@@ -346,41 +138,4 @@ async fn pause(retries: u32, so_far: &SoFar, end: Option<Instant>) -> bool {
     }
     tokio::time::sleep(wait).await;
     true
-}
-
-/// A backend for an attempt, and all that it needs.
-pub(super) struct Chosen {
-    place: usize,
-    pub(super) backend: Arc<Backend>,
-    attempt: Attempt,
-    plan: Option<Plan>,
-    room: Option<Room>,
-}
-
-/// Why there is none.
-enum Unchosen {
-    /// All were tried.
-    AllOut,
-    /// None takes it, or it cannot be sent to the one whose turn it is.
-    Failed(Failure),
-}
-
-/// Why a backend does not get the call.
-enum Unprepared {
-    /// It is at its provider's limits.
-    Full(Full),
-    /// The call cannot be sent to it.
-    Failed(Failure),
-}
-
-/// All backends that it could go to are full.
-fn at_their_limits(Full { wait }: Full) -> Failure {
-    let message = "All backends of this model are at their providers' limits".to_owned();
-    Failure::of_sidecar(Refusal::rate_limited("backend", "backend_limits", message, wait))
-}
-
-/// There is no backend.
-fn not_ready() -> Failure {
-    let message = "The route of this model is not ready: the conditions of the ModelRoute say why".to_owned();
-    Failure::of_sidecar(Refusal::unavailable("no_backend", message))
 }

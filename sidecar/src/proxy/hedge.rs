@@ -8,8 +8,8 @@ use futures_util::future::{Either, select};
 
 use super::{
     Sent,
-    attempts::Work,
     failure::{Blame, Failure},
+    work::Work,
 };
 use crate::background::Background;
 

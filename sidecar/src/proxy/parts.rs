@@ -15,7 +15,8 @@ use super::{
     deliver::{Undelivered, deliver},
     failure::{Failure, Rest},
     plan::Plan,
-    send::{Sending, refining, sending_failed, status_failed},
+    refused::{sending_failed, status_failed},
+    send::{Sending, refining},
     split::Split,
 };
 use crate::{
@@ -86,7 +87,7 @@ pub(super) fn expected(shape: &Shape) -> usize {
 }
 
 /// That of the answer to so many texts.
-fn expected_of(items: usize) -> usize {
+pub(super) fn expected_of(items: usize) -> usize {
     items.saturating_mul(EXPECTED_OF_AN_INPUT)
 }
 

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body_util::Full;
 use vectoll_config::PicoUsd;
 
-use super::{Sent, Trace, attempts::Journey};
+use super::{Sent, Trace, work::Journey};
 use crate::{
     answer::{Answer, Body, PASSED},
     line::Line,

@@ -21,7 +21,7 @@ use crate::{
     memory::{Claim, Held},
     policy::Route,
     provider::dialect::{Told, read_open_ai},
-    proxy::{Proxy, Sent, Trace},
+    proxy::{Proxy, Sent, Trace, parts::expected_of},
     refusal::Refusal,
 };
 
@@ -32,9 +32,6 @@ const MOST: usize = 96 * 1024 * 1024;
 
 /// A body from which on what is done with all of it is done on a thread of its own.
 const LONG: usize = 16 * 1024;
-
-/// The memory that is expected of the answer to one text: some thousand numbers as digits.
-const EXPECTED_OF_A_TEXT: usize = 16 * 1024;
 
 /// Texts to ask for, by their places; with the leads that wait for them.
 type Wanted = Vec<(usize, Option<Lead>)>;
@@ -53,7 +50,7 @@ pub(super) async fn ask(
     // Before anything is sent, so that there being none costs nothing.
     let mut held = Held::default();
     let length = call.body.len();
-    room(&call.claim, &mut held, length + wanted.len() * EXPECTED_OF_A_TEXT).await?;
+    room(&call.claim, &mut held, length + expected_of(wanted.len())).await?;
     let part = {
         let (whole, texts, of_body) = (call.clone(), texts.clone(), held.split(length));
         let places: Vec<usize> = wanted.iter().map(|(place, _)| *place).collect();

@@ -1,0 +1,146 @@
+//! Reading an answer: checked and settled where it is small, passed on as it comes where it is large.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, header};
+
+use super::{
+    failure::Failure,
+    send::{Deadline, Upstream},
+};
+use crate::{
+    accounting::InFlight,
+    answer::{Answer, Broken, Flow, HELD, Relay, Transcoder, Wanted, format_of, has_dimensions, join},
+    background::Background,
+    call::Call,
+    memory::{Held, NoRoom},
+    policy::Backend,
+    refusal::Refusal,
+};
+
+/// An answer as far as it was read.
+pub(super) enum Read {
+    /// Checked and settled.
+    Done(Answer),
+    /// Large: these pieces, and then the rest.
+    Coming(Vec<Bytes>, Flow),
+}
+
+/// Reads an answer: whole up to [`HELD`] bytes, else to be streamed.
+pub(super) async fn read(
+    response: Upstream,
+    in_flight: InFlight,
+    deadline: Deadline,
+    tasks: &Background,
+) -> Result<(Read, HeaderMap), Failure> {
+    let (parts, body) = response.into_parts();
+    let (backend, call) = (in_flight.backend().clone(), in_flight.call().clone());
+    let name = &backend.label;
+    if let Some(Ok(content_type)) = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str)
+        && !content_type.as_bytes().windows(4).any(|four| four.eq_ignore_ascii_case(b"json"))
+    {
+        let message = format!("Backend {name} answered with {content_type} instead of JSON");
+        return Err(Failure::down(Refusal::bad_gateway(message), "failed"));
+    }
+    if parts.headers.contains_key(header::CONTENT_ENCODING) {
+        let message = format!("Backend {name} compressed its answer without being asked to");
+        return Err(Failure::down(Refusal::bad_gateway(message), "failed"));
+    }
+    let headers = parts.headers;
+    let mut flow = Flow::new(body, in_flight, deadline);
+    let announced = flow.remaining();
+    let wanted = Wanted { format: call.encoding_format, items: call.shape.items, dimensions: call.dimensions };
+    let mut read: Vec<Bytes> = Vec::new();
+    let mut length = 0;
+    // The form of the vectors, as soon as one of them is seen.
+    let mut format = None;
+    let broken = loop {
+        if format.is_some_and(|format| format != wanted.format) {
+            let answer = Box::pin(translated(read, flow, wanted, &call, (tasks, &backend))).await;
+            return answer.map(|answer| (Read::Done(answer), headers));
+        }
+        let large = length > HELD || (announced.is_some_and(|all| all > HELD as u64) && length > 0);
+        if large && (format.is_some() || length > HELD) {
+            let right = call.dimensions.map(|asked| has_dimensions(&join(read.clone()), asked));
+            match right {
+                Some(Some(Err(wrong))) => {
+                    read.clear();
+                    while let Ok(Some(_)) = flow.piece().await {}
+                    break flow.settle().err().unwrap_or(Broken::Wrong(wrong));
+                }
+                // Where the first vector ends is soon seen.
+                Some(None) if length <= HELD => {}
+                Some(None | Some(Ok(()))) | None => return Ok((Read::Coming(read, flow), headers)),
+            }
+        }
+        match flow.piece().await {
+            Ok(Some(piece)) => {
+                length += piece.len();
+                read.push(piece);
+                if format.is_none() {
+                    format = format_of(flow.head());
+                }
+            }
+            Ok(None) => match flow.settle() {
+                Ok(settled) => {
+                    let whole = join(read);
+                    match call.dimensions.and_then(|asked| has_dimensions(&whole, asked)) {
+                        Some(Err(wrong)) => break Broken::Wrong(wrong),
+                        Some(Ok(())) | None => return Ok((Read::Done(Answer::Whole(whole, settled)), headers)),
+                    }
+                }
+                Err(broken) => break broken,
+            },
+            Err(broken) => break broken,
+        }
+    };
+    Err(unusable(broken, &backend))
+}
+
+/// Translates an answer from the other encoding while it arrives. `read` is what has come so far.
+async fn translated(
+    read: Vec<Bytes>,
+    mut flow: Flow,
+    wanted: Wanted,
+    call: &Call,
+    (tasks, backend): (&Background, &Backend),
+) -> Result<Answer, Failure> {
+    let failed = |broken| unusable(broken, backend);
+    let mut transcoder = Transcoder::new(wanted);
+    let mut length = 0;
+    let mut held = Held::default();
+    for piece in read {
+        length += piece.len();
+        transcoder.feed(&piece);
+    }
+    loop {
+        if length > HELD {
+            // Others take their time: that is no fault of the backend's.
+            let no_room = |NoRoom| Failure::of_sidecar(Refusal::no_room());
+            call.claim.hold_until(&mut held, transcoder.held(), flow.deadline()).await.map_err(no_room)?;
+        }
+        match flow.piece().await.map_err(failed)? {
+            Some(piece) => {
+                length += piece.len();
+                transcoder.feed(&piece);
+            }
+            None => break,
+        }
+    }
+    // Settled first: what is not right with the vectors does not change what they cost.
+    let settled = flow.settle().map_err(failed)?;
+    let pieces = transcoder.finish().map_err(|wrong| failed(Broken::Wrong(wrong)))?;
+    if length > HELD {
+        return Ok(Answer::Pieces(Relay::made(pieces, flow.deadline(), tasks, held), settled));
+    }
+    Ok(Answer::Whole(join(pieces), settled))
+}
+
+fn unusable(broken: Broken, backend: &Backend) -> Failure {
+    let name = &backend.label;
+    match broken {
+        Broken::TooSlow => Failure::late(name, backend.timeout),
+        Broken::Cut | Broken::Unusable(_) | Broken::Wrong(_) => {
+            Failure::down(Refusal::bad_gateway(format!("Backend {name}: {broken}")), "failed")
+        }
+    }
+}
