@@ -2,7 +2,7 @@
 //!
 //! A key is a hash of all that a vector depends on, and of the Team: no Team sees what another one has asked for, not even by
 //! the time that an answer takes. Of several calls that want the same text at once, the first asks for it and pays; the others
-//! wait for it, and get it for nothing. If it fails, each of them asks on its own.
+//! wait for it, and get it for nothing. If it fails, one of them asks next; who has waited long enough asks on its own.
 
 use std::{
     collections::HashMap,
@@ -38,19 +38,22 @@ pub struct Of<'a> {
     pub dimensions: Option<u64>,
     /// What the text is.
     pub input_type: InputType,
+    /// The body's own word for that: some providers are sent it as it is, and hear nothing else.
+    pub said: Option<&'a str>,
 }
 
 impl Of<'_> {
     /// The key of a text.
     pub fn key(&self, text: &str) -> Key {
-        let Self { team, model, dimensions, input_type } = self;
+        let Self { team, model, dimensions, input_type, said } = self;
         let input_type: &[u8] = match input_type {
             InputType::Query => b"query",
             InputType::Document => b"document",
         };
         let dimensions = dimensions.unwrap_or(0).to_be_bytes();
+        let said = said.map_or(&b""[..], str::as_bytes);
         let mut hash = Sha256::new();
-        for part in [team.as_str().as_bytes(), model.as_bytes(), &dimensions, input_type, text.as_bytes()] {
+        for part in [team.as_str().as_bytes(), model.as_bytes(), &dimensions, input_type, said, text.as_bytes()] {
             // With its length: else a part could begin where another one ends.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
@@ -112,6 +115,11 @@ impl Cache {
         under_way.insert(key, from);
         Found::Lead(Lead { cache: self.clone(), key, to })
     }
+
+    /// Keeps a vector, in place of the one that is kept.
+    pub fn keep(&self, key: Key, vector: &Vector) {
+        self.held.insert(key, vector.clone());
+    }
 }
 
 /// The task to ask for a text. Dropped without its vector, those who wait for it ask on their own.
@@ -125,7 +133,7 @@ pub struct Lead {
 impl Lead {
     /// Hands the vector over, and keeps it.
     pub fn found(self, vector: &Vector) {
-        self.cache.held.insert(self.key, vector.clone());
+        self.cache.keep(self.key, vector);
         self.to.send_replace(Some(vector.clone()));
     }
 }
@@ -179,7 +187,7 @@ mod tests {
     const SETTINGS: v1::Cache = v1::Cache { ttl_seconds: 60, max_bytes: 1 << 20 };
 
     fn key(text: &str) -> Key {
-        Of { team: &Uid::new("t"), model: "m", dimensions: None, input_type: InputType::Document }.key(text)
+        Of { team: &Uid::new("t"), model: "m", dimensions: None, input_type: InputType::Document, said: None }.key(text)
     }
 
     fn lead(cache: &Arc<Cache>, key: Key) -> Lead {
@@ -192,7 +200,7 @@ mod tests {
     #[test]
     fn a_key_is_all_that_a_vector_depends_on() {
         let (one, other) = (Uid::new("t"), Uid::new("u"));
-        let of = Of { team: &one, model: "m", dimensions: None, input_type: InputType::Document };
+        let of = Of { team: &one, model: "m", dimensions: None, input_type: InputType::Document, said: None };
         let same = of.key("text");
         assert_eq!(same, of.key("text"));
         for different in [

@@ -65,6 +65,8 @@ pub struct Call {
     pub input_type: Option<InputType>,
     /// The field `input_type`, where it says something that is no [`InputType`].
     pub unknown_input_type: Option<String>,
+    /// What the body itself says, for providers that are sent it as it is.
+    pub said: Said,
     /// Whether the body has fields whose meaning is the provider's business: they may change the vectors.
     pub has_other_fields: bool,
     /// The body as it came.
@@ -91,6 +93,15 @@ pub struct Call {
     #[expect(dead_code, reason = "dropping it is what it is for")]
     held: Held,
     input_span: Range<usize>,
+}
+
+/// Fields of a body that some providers understand and others do not, as they stand there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Said {
+    /// `input_type`.
+    pub input_type: Option<String>,
+    /// `user`.
+    pub user: Option<String>,
 }
 
 /// `encoding_format`.
@@ -147,6 +158,11 @@ impl Call {
         let model = in_path
             .or_else(|| named.clone())
             .ok_or_else(|| Refusal::malformed(Some("model"), "`model` is missing: name the embedding model to use"))?;
+        // Of a wildcard's names: one that is a part of a provider's path must not lead out of it.
+        if model.split('/').any(|part| matches!(part, "." | "..")) {
+            let message = "`model` must not have `.` or `..` as a part of its name: name the embedding model to use";
+            return Err(Refusal::malformed(Some("model"), message));
+        }
         if model.is_empty() || is_longer(&model, MAX_MODEL) {
             let message = format!("`model` must have 1 to {MAX_MODEL} characters: name the embedding model to use");
             return Err(Refusal::malformed(Some("model"), message));
@@ -156,8 +172,9 @@ impl Call {
         let shape = Shape::of(input)?;
         let (encoding_format, null_encoding_format) = fields.encoding_format()?;
         let dimensions = fields.dimensions()?;
-        let (input_type, unknown_input_type) = input_type(headers, fields.input_type()?)?;
-        let user = user(&caller, said_user, fields.user()?)?;
+        let said = Said { input_type: fields.input_type()?, user: fields.user()? };
+        let (input_type, unknown_input_type) = input_type(headers, said.input_type.as_deref())?;
+        let user = user(&caller, said_user, said.user.as_deref())?;
         entry.user(&user);
         let (model_span, open_brace) = (fields.model_span(), fields.open_brace());
         Ok(Self {
@@ -170,6 +187,7 @@ impl Call {
             dimensions,
             input_type,
             unknown_input_type,
+            said,
             has_other_fields: fields.has_others(),
             model_span,
             open_brace,
@@ -214,6 +232,7 @@ impl Call {
             dimensions: self.dimensions,
             input_type: self.input_type,
             unknown_input_type: self.unknown_input_type.clone(),
+            said: self.said.clone(),
             has_other_fields: self.has_other_fields,
             open_brace,
             model_span,
@@ -246,7 +265,7 @@ impl Call {
 }
 
 /// What the inputs are: by the header, else by the body, where some providers have words of their own.
-fn input_type(headers: &HeaderMap, in_body: Option<String>) -> Result<(Option<InputType>, Option<String>), Refusal> {
+fn input_type(headers: &HeaderMap, in_body: Option<&str>) -> Result<(Option<InputType>, Option<String>), Refusal> {
     let read = |text: &str| match text {
         "query" | "search_query" => Some(InputType::Query),
         "document" | "search_document" | "passage" => Some(InputType::Document),
@@ -261,9 +280,9 @@ fn input_type(headers: &HeaderMap, in_body: Option<String>) -> Result<(Option<In
     }
     Ok(match in_body {
         None => (None, None),
-        Some(text) => match read(&text) {
+        Some(text) => match read(text) {
             Some(said) => (Some(said), None),
-            None => (None, Some(text)),
+            None => (None, Some(text.to_owned())),
         },
     })
 }
@@ -315,9 +334,9 @@ fn user_in_headers(caller: &Caller, headers: &HeaderMap) -> Result<Option<Arc<st
 }
 
 /// The user that a call is booked to: the header's, else the body's, else the key's owner.
-fn user(caller: &Caller, in_headers: Option<Arc<str>>, in_body: Option<String>) -> Result<Arc<str>, Refusal> {
+fn user(caller: &Caller, in_headers: Option<Arc<str>>, in_body: Option<&str>) -> Result<Arc<str>, Refusal> {
     // Whichever of them counts: both are to be right.
-    if in_body.as_ref().is_some_and(|name| is_longer(name, MAX_USER)) {
+    if in_body.is_some_and(|name| is_longer(name, MAX_USER)) {
         return Err(user_too_long());
     }
     let in_body = in_body.filter(|name| !name.is_empty()).map(Arc::from);

@@ -181,6 +181,11 @@ impl Attempt {
         }
     }
 
+    /// So much of its time so far was not the backend's.
+    pub fn waited(&mut self, waited: Duration) {
+        self.since += waited;
+    }
+
     /// It was not, and that is the backend's fault.
     pub fn failed(mut self, fault: Fault, result: &'static str, cooldown: Cooldown, now: Duration) {
         if let Some(health) = self.health.take() {

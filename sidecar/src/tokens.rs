@@ -48,7 +48,7 @@ pub fn count(input: &Input<'_>, bound: &TokenBound) -> Option<u64> {
 }
 
 /// Text up to which tokens are counted where that is not necessary.
-const LITTLE_TEXT: u64 = 32 * 1024;
+pub const LITTLE_TEXT: u64 = 32 * 1024;
 
 /// The exact number of a call's tokens, where the tokenizer is at hand and the text little.
 pub fn count_little(call: &Call, bound: &TokenBound) -> Option<u64> {

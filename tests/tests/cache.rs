@@ -2,7 +2,13 @@
 
 #![allow(clippy::indexing_slicing, reason = "a test")]
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use axum::{Json, Router, extract::Json as Body, http::StatusCode, routing::post};
 use serde_json::{Value, json};
@@ -232,6 +238,102 @@ async fn nothing_is_tried_again_for_a_leader_that_has_left() -> anyhow::Result<(
     assert_eq!(pair.metrics().await?.value("vectoll_reservations", &[]), Some(0.0));
     assert_eq!(caller.embed("fault-503", json!("text")).await?.status, 502);
     assert_eq!(provider.account().requests, 1 + 3, "as it is for one that stays");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_the_body_says_of_its_inputs_is_told_apart_from_what_is_meant() -> anyhow::Result<()> {
+    // This provider is sent the body as it came, and hears of nothing else: neither of the header nor of the route's default.
+    let (_pair, provider, caller) = start(MODEL, json!({}), 0).await?;
+    let ways = [(None, None), (Some("document"), None), (Some("document"), Some("query")), (Some("query"), None)];
+    for expected in ["0", "1"] {
+        for (word, header) in ways {
+            let mut body = json!({"model": MODEL, "input": "jumps"});
+            if let Some(word) = word {
+                body["input_type"] = json!(word);
+            }
+            let headers: Vec<_> = header.map(|header| ("x-vectoll-input-type", header)).into_iter().collect();
+            let answer = caller.post("/v1/embeddings", &body, &headers).await?;
+            assert_eq!((answer.status, hits(&answer)), (200, expected), "{word:?} {header:?}");
+        }
+    }
+    let words: anyhow::Result<Vec<Value>> = provider
+        .requests()
+        .iter()
+        .map(|sent| Ok(serde_json::from_slice::<Value>(&sent.body)?["input_type"].clone()))
+        .collect();
+    assert_eq!(words?, [json!(null), json!("document"), json!("document"), json!("query")]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_one_failure_after_the_other() -> anyhow::Result<()> {
+    const CALLS: usize = 15;
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut all = vec![team("search", json!({}))];
+    let mut routes = route("openai", &["fault-hang"], &provider.url());
+    routes[0]["spec"]["cache"] = json!({});
+    routes[0]["spec"]["backends"][0]["timeoutSeconds"] = json!(1);
+    all.extend(routes);
+    all.extend(api_key("alice", "search", json!({})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let begun = Instant::now();
+    let calls = (0..CALLS).map(|_| caller.embed("fault-hang", json!("text")));
+    for answer in futures_util::future::try_join_all(calls).await? {
+        assert_eq!(answer.status, 504, "{}", answer.message());
+    }
+    // One leads, the others wait as long as an attempt may take, and then each of them makes its own: some three seconds.
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(10), "{CALLS} calls with a second for each took {took:?}");
+    assert_eq!(pair.metrics().await?.value("vectoll_reservations", &[]), Some(0.0));
+    Ok(())
+}
+
+/// A provider whose vectors are longer until it is told that its model has changed.
+async fn changing(changed: Arc<AtomicBool>) -> anyhow::Result<(String, tokio::task::JoinHandle<std::io::Result<()>>)> {
+    let answer = async move |Body(body): Body<Value>| {
+        let vector = if changed.load(Ordering::Relaxed) { json!([0.5, 0.25]) } else { json!([0.5, 0.25, 0.125]) };
+        let count = body["input"].as_array().map_or(1, Vec::len);
+        let data: Vec<Value> =
+            (0..count).map(|at| json!({"object": "embedding", "index": at, "embedding": vector})).collect();
+        let usage = json!({"prompt_tokens": count, "total_tokens": count});
+        Json(json!({"object": "list", "data": data, "model": MODEL, "usage": usage}))
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/v1", listener.local_addr()?);
+    let router = Router::new().route("/v1/embeddings", post(answer));
+    Ok((url, tokio::spawn(axum::serve(listener, router).into_future())))
+}
+
+#[tokio::test]
+async fn vectors_of_another_length_take_the_place_of_those_that_are_kept() -> anyhow::Result<()> {
+    let changed = Arc::new(AtomicBool::new(false));
+    let (url, serving) = changing(changed.clone()).await?;
+    let mut all = vec![team("search", json!({}))];
+    let mut routes = route("openai", &[MODEL], &url);
+    routes[0]["spec"]["cache"] = json!({});
+    all.extend(routes);
+    all.extend(api_key("alice", "search", json!({})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let ask = async |texts: Value| {
+        let answer = caller.embed(MODEL, texts).await?;
+        let vectors: Vec<usize> = answer.json["data"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|item| item["embedding"].as_array().map_or(0, Vec::len))
+            .collect();
+        anyhow::Ok((answer.tokens(), vectors))
+    };
+    assert_eq!(ask(json!(["a"])).await?, (1, vec![3]));
+    changed.store(true, Ordering::Relaxed);
+    assert_eq!(ask(json!(["a", "b"])).await?, (1 + 2, vec![2, 2]), "what is missing, and then all");
+    // What was kept of the model before is gone.
+    assert_eq!(ask(json!(["a", "c"])).await?, (1, vec![2, 2]));
+    assert_eq!(ask(json!(["a", "b", "c"])).await?, (0, vec![2, 2, 2]));
+    serving.abort();
     Ok(())
 }
 

@@ -182,6 +182,7 @@ async fn requests(table: &mut Table) -> anyhow::Result<()> {
         ("400 too many inputs", json!({"model": "builtin", "input": vec!["a"; 2049]})),
         ("400 tokens of an unknown encoding", json!({"model": "builtin", "input": [1, 2]})),
         ("400 model missing", json!({"input": "a"})),
+        ("400 model with dots", json!({"model": "../builtin", "input": "a"})),
         ("400 encoding_format", json!({"model": "builtin", "input": "a", "encoding_format": "hex"})),
         ("400 dimensions", json!({"model": "builtin", "input": "a", "dimensions": 512})),
         ("400 user too long", json!({"model": "builtin", "input": "a", "user": "u".repeat(257)})),

@@ -122,7 +122,7 @@ impl Flow {
 
     /// After the last piece: checks the whole and settles the call to what the provider reports; where it reports
     /// nothing, to the tokenizer's count, or to the bound.
-    pub fn settle(&mut self) -> Result<Settled, Broken> {
+    pub async fn settle(&mut self) -> Result<Settled, Broken> {
         let (head, tail) = (self.ends.head(), self.ends.tail());
         if let Some(fault) = usage::fault(head, tail) {
             return Err(Broken::Unusable(fault));
@@ -130,7 +130,7 @@ impl Flow {
         let Some(in_flight) = self.in_flight.take() else { return Err(Broken::Unusable("it was settled before")) };
         let (tokens, certainty) = match usage::reported(head, tail) {
             Some(tokens) => (tokens, Certainty::Known),
-            None => counted(&in_flight),
+            None => counted(&in_flight).await,
         };
         let items = in_flight.call().shape.items;
         let settled = in_flight.settle(tokens, certainty);
@@ -140,11 +140,18 @@ impl Flow {
 }
 
 /// What a call used whose provider does not say.
-fn counted(in_flight: &InFlight) -> (u64, Certainty) {
-    let call = in_flight.call();
-    let bound = &in_flight.backend().tokens;
-    match call.input().ok().and_then(|input| tokens::count(&input, bound)) {
+async fn counted(in_flight: &InFlight) -> (u64, Certainty) {
+    let (call, bound) = (in_flight.call().clone(), in_flight.backend().tokens);
+    let counted = if call.shape.bytes > tokens::LITTLE_TEXT {
+        let call = call.clone();
+        let count = move || call.input().ok().and_then(|input| tokens::count(&input, &bound));
+        // Others' calls are not to wait for it.
+        tokio::task::spawn_blocking(count).await.ok().flatten()
+    } else {
+        tokens::count_little(&call, &bound)
+    };
+    match counted {
         Some(tokens) => (tokens, Certainty::Known),
-        None => (tokens::bound(&call.shape, bound), Certainty::Estimated),
+        None => (tokens::bound(&call.shape, &bound), Certainty::Estimated),
     }
 }

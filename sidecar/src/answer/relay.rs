@@ -61,8 +61,10 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    fn tell(self, end: Result<(), Broken>) {
-        let Self { attempt, cooldown, clock } = self;
+    /// `waited`: for the caller.
+    fn tell(self, end: Result<(), Broken>, waited: Duration) {
+        let Self { mut attempt, cooldown, clock } = self;
+        attempt.waited(waited);
         let result = match end {
             Ok(()) => return attempt.served("served", clock.now().elapsed),
             Err(Broken::TooSlow) => "timeout",
@@ -102,16 +104,19 @@ impl Relay {
 /// Carries an answer from the provider to the caller, and settles it at its end.
 async fn pump(mut waiting: VecDeque<Bytes>, mut flow: Flow, to: mpsc::Sender<Message>, done: Observation) {
     let mut caller = Some(to);
+    // A caller that reads slowly does not make its backend slow.
+    let mut waited = Duration::ZERO;
     let end = loop {
         // The last piece waits for the one after it, or for the end.
         while caller.is_some() && waiting.len() > 1 {
-            if let Some(piece) = waiting.pop_front()
-                && !hand_over(caller.as_ref(), Ok(Some(piece)), &flow).await
-            {
+            let Some(piece) = waiting.pop_front() else { break };
+            let begun = Instant::now();
+            if !hand_over(caller.as_ref(), Ok(Some(piece)), &flow).await {
                 // Gone, or not reading. What the provider charges is still to be learnt.
                 caller = None;
                 flow.extend(READ_ON);
             }
+            waited += begun.elapsed();
         }
         if caller.is_none() {
             waiting.clear();
@@ -119,15 +124,15 @@ async fn pump(mut waiting: VecDeque<Bytes>, mut flow: Flow, to: mpsc::Sender<Mes
         match flow.piece().await {
             Ok(Some(piece)) if piece.is_empty() => {}
             Ok(Some(piece)) => waiting.push_back(piece),
-            Ok(None) => break flow.settle().map(|_| ()),
+            Ok(None) => break flow.settle().await.map(|_| ()),
             Err(broken) => break Err(broken),
         }
     };
     let Observation { since, upstream, verdict } = done;
-    upstream.observe(since.elapsed().as_secs_f64());
+    upstream.observe(since.elapsed().saturating_sub(waited).as_secs_f64());
     // Who stops reading, or leaves, is no fault of the backend's.
     if caller.is_some() || end.is_ok() {
-        verdict.tell(end);
+        verdict.tell(end, waited);
     }
     match end {
         Ok(()) => {

@@ -87,3 +87,16 @@ fn a_cooldown_that_is_switched_off_is_over() {
     attempt(&health).failed(Fault::Down, "failed", Cooldown { failures: 0, seconds: 30 }, NOW);
     assert_eq!(world.told(), [told("one", false)]);
 }
+
+#[test]
+fn time_that_was_spent_on_the_caller_is_not_the_backends() {
+    let world = World::new();
+    let health = world.of("one", 0);
+    let mut served = attempt(&health);
+    served.waited(Duration::from_secs(50));
+    let end = NOW + Duration::from_secs(52);
+    served.served("served", end);
+    let (average, under_way) = health.pace(end);
+    assert_eq!(under_way, 0);
+    assert!((average.unwrap() - 2.0).abs() < 1e-9, "{average:?}");
+}

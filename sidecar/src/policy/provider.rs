@@ -33,7 +33,7 @@ use crate::{
             voyage::Voyage,
             watsonx::{self, Watsonx},
         },
-        remote::Parts,
+        remote::{Parts, Pass},
         to::To,
     },
 };
@@ -115,7 +115,7 @@ fn open_ai(settings: &v1::OpenAi, batch: Batch, files: &Files, lasting: &Lasting
     };
     let dialect = compatible::by_root(base_url);
     let credential = Arc::new(credential);
-    remote(Parts { root, more, credential, dialect: Box::new(dialect), pass: Some(PATH.to_owned()), batch })
+    remote(Parts { root, more, credential, dialect: Box::new(dialect), pass: Pass::At(PATH.to_owned()), batch })
 }
 
 fn key(form: &Form, file: &str, path: &str, files: &Files) -> Made<Credential> {
@@ -133,10 +133,10 @@ fn native(settings: &Native, model: Option<&str>, batch: Batch, files: &Files, l
     let dialect = dialect(api, model, batch)?;
     // The one whose body is OpenAI's: callers' bodies go through as they come.
     let pass = if let Api::AzureOpenAi(azure) = api {
-        let path = |name| AzureOpenAi::new(azure.deployment.clone(), &*azure.api_version).path(name);
-        azure.deployment.as_deref().or(model).map(path)
+        let named = azure.deployment.as_deref().or(model);
+        named.and_then(|name| dialect.pass_path(name)).map_or(Pass::ByModel, Pass::At)
     } else {
-        None
+        Pass::Nowhere
     };
     remote(Parts { root, more: HeaderMap::new(), credential, dialect, pass, batch })
 }

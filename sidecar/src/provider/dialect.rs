@@ -43,6 +43,19 @@ pub struct Part<'a> {
     pub dimensions: Option<u64>,
     /// What the texts are, for models that tell queries and documents apart.
     pub input_type: InputType,
+    /// What servers that understand callers' bodies are told in the caller's own words.
+    pub said: Said<'a>,
+}
+
+/// What of a caller's body goes as it stands there to servers that understand it, also in parts.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Said<'a> {
+    /// `input_type`.
+    pub input_type: Option<&'a str>,
+    /// `user`.
+    pub user: Option<&'a str>,
+    /// Whether the texts are token arrays, as JSON.
+    pub are_arrays: bool,
 }
 
 /// A request without the provider's root, and without credentials.
@@ -132,6 +145,11 @@ pub trait Dialect: std::fmt::Debug + Send + Sync {
     /// What one request may hold, by the model's name at the provider.
     fn caps(&self, model: &str) -> Caps;
 
+    /// Where callers' bodies are understood as they come, behind the root, if that depends on the model's name.
+    fn pass_path(&self, _model: &str) -> Option<String> {
+        None
+    }
+
     /// The request for a part of a call.
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported>;
 
@@ -142,6 +160,7 @@ pub trait Dialect: std::fmt::Debug + Send + Sync {
 /// Reads an answer in OpenAI's shape to so many inputs.
 pub fn read_open_ai(items: usize, body: &[u8]) -> Result<Told, Unusable> {
     let texts = vec![Cow::Borrowed(""); items];
-    let part = Part { model: "", texts: &texts, dimensions: None, input_type: InputType::Document };
+    let part =
+        Part { model: "", texts: &texts, dimensions: None, input_type: InputType::Document, said: Said::default() };
     shape::answer(&part, body)
 }

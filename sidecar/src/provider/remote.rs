@@ -35,9 +35,20 @@ pub struct Remote {
     headers: HeaderMap,
     credential: Arc<Credential>,
     dialect: Box<dyn Dialect>,
-    /// Where callers' bodies are understood as they come; none: nowhere.
-    pass: Option<To>,
+    /// Where callers' bodies are understood as they come.
+    pass: Pass<To>,
     batch: Batch,
+}
+
+/// Where callers' bodies are understood as they come.
+#[derive(Clone, Copy, Debug)]
+pub enum Pass<T> {
+    /// Nowhere.
+    Nowhere,
+    /// There.
+    At(T),
+    /// Where the dialect says, by the model's name.
+    ByModel,
 }
 
 /// What a [`Remote`] is made of.
@@ -52,7 +63,7 @@ pub struct Parts {
     /// How it is spoken to.
     pub dialect: Box<dyn Dialect>,
     /// The path behind the root where callers' bodies are understood as they come.
-    pub pass: Option<String>,
+    pub pass: Pass<String>,
     /// How calls are split.
     pub batch: Batch,
 }
@@ -64,8 +75,9 @@ impl Remote {
         let mut headers = root.headers(ROOM);
         headers.extend(more);
         let pass = match pass {
-            Some(path) => Some(root.at(&path)?),
-            None => None,
+            Pass::At(path) => Pass::At(root.at(&path)?),
+            Pass::ByModel => Pass::ByModel,
+            Pass::Nowhere => Pass::Nowhere,
         };
         Some(Self { root, headers, credential, dialect, pass, batch })
     }
@@ -77,7 +89,7 @@ impl Remote {
 
     /// Whether callers' bodies are understood as they come.
     pub fn passes(&self) -> bool {
-        self.pass.is_some()
+        !matches!(self.pass, Pass::Nowhere)
     }
 
     /// What one request may hold, of a model by its name there.
@@ -100,7 +112,15 @@ impl Remote {
         from_caller: &HeaderMap,
         departure: &Departure,
     ) -> Result<Response<Body>, SendError> {
-        let to = self.pass.as_ref().unwrap_or(&self.root);
+        let by_model;
+        let to = match &self.pass {
+            Pass::At(to) => to,
+            Pass::ByModel => {
+                by_model = self.dialect.pass_path(model).and_then(|path| self.root.at(&path)).ok_or(SendError::Path)?;
+                &by_model
+            }
+            Pass::Nowhere => return Err(SendError::Path),
+        };
         let body = pass::body(in_flight.call(), model);
         to.post(self.headers(from_caller), body, &self.credential, departure).await
     }

@@ -29,7 +29,7 @@ use crate::{
 
 /// How many of a call's inputs were not asked of the provider for it.
 const HITS: HeaderName = HeaderName::from_static("x-vectoll-cache-hits");
-/// The longest that a call waits at a time: for others' vectors, of which those that did not come are looked for anew, and for memory.
+/// The longest that a call waits for memory at a time, and that its answer may take if its route has no bound.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What was spent on a call, over all that was sent for it.
@@ -99,12 +99,14 @@ async fn find(
     let texts = inputs.texts.clone();
     let mut spent = Spent::default();
     let mut asked = 0;
-    // What others ask for and fail to get, one of those who waited asks for next.
+    // What others ask for and fail to get, one of those who waited asks for next. Nobody waits for one failure after the other: only
+    // as long as an attempt may take.
+    let patience = route.reachable().map(|backend| backend.timeout).max().unwrap_or(PATIENCE);
+    let mut end = None;
     loop {
-        let leads = std::mem::take(&mut inputs.leads);
-        if !leads.is_empty() {
-            asked += leads.len();
-            let wanted = leads.into_iter().map(|(place, lead)| (place, Some(lead))).collect();
+        let wanted = std::mem::take(&mut inputs.wanted);
+        if !wanted.is_empty() {
+            asked += wanted.len();
             for (place, vector) in ask(proxy, (route, call), (&texts, wanted), headers, trace, &mut spent).await? {
                 inputs.put(place, vector);
             }
@@ -113,17 +115,21 @@ async fn find(
             break;
         }
         call.claim.follow();
-        let lost = wait(&mut inputs, trace).await;
+        let end = *end.get_or_insert_with(|| tokio::time::Instant::now() + patience);
+        let lost = wait(&mut inputs, end, trace).await;
         inputs.look_for(lost, cache);
+        if tokio::time::Instant::now() >= end {
+            inputs.follow_nobody();
+        }
     }
     let broken = || Refusal::bad_gateway("The answer could not be put together".to_owned());
     let mut vectors = inputs.all().ok_or_else(broken)?;
-    // A provider that has changed its model since: what is kept is of no use to this call.
+    // A provider that has changed its model since: what is kept is of no use to this call, nor to another one.
     if vectors.iter().any(|vector| Some(vector.len()) != vectors.first().map(|first| first.len())) {
         asked = texts.len();
         let wanted = (0..asked).map(|place| (place, None)).collect();
         for (place, vector) in ask(proxy, (route, call), (&texts, wanted), headers, trace, &mut spent).await? {
-            inputs.put(place, vector);
+            inputs.replace(place, vector, cache);
         }
         vectors = inputs.all().ok_or_else(broken)?;
     }
@@ -136,12 +142,10 @@ async fn find(
     Ok(Vectors { all: vectors, spent, settled, hits })
 }
 
-/// Waits for the vectors that other calls ask for, over all of them no longer than one call may take. Returns the places of
-/// those that did not come.
-async fn wait(inputs: &mut Inputs, trace: &mut Trace) -> Vec<usize> {
+/// Waits for the vectors that other calls ask for, until `end` at the latest. Returns the places of those that did not come.
+async fn wait(inputs: &mut Inputs, end: tokio::time::Instant, trace: &mut Trace) -> Vec<usize> {
     let mut lost = Vec::new();
     let started = Instant::now();
-    let end = tokio::time::Instant::from_std(started + PATIENCE);
     for (place, follow) in std::mem::take(&mut inputs.follows) {
         match tokio::time::timeout_at(end, follow.vector()).await {
             Ok(Some(vector)) => inputs.put(place, vector),

@@ -29,7 +29,7 @@ use crate::{
     policy::{Backend, Route},
     provider::{
         Departure, Provider, Remote,
-        dialect::{Fault, Part, Told, Unsupported, Unusable, Wire},
+        dialect::{Fault, Part, Said, Told, Unsupported, Unusable, Wire},
         http as http_client,
     },
     refusal::Refusal,
@@ -349,7 +349,7 @@ impl Work<'_> {
         let read = on_a_thread(&self.sending.tasks, move || {
             // Reading an answer needs the number of the texts only.
             let texts = vec![Cow::Borrowed(""); items];
-            let part = Part { model: &model, texts: &texts, dimensions, input_type };
+            let part = Part { model: &model, texts: &texts, dimensions, input_type, said: Said::default() };
             let Provider::Remote(remote) = &backend.provider else { return None };
             Some(remote.dialect().answer(&part, &headers, &body))
         });
@@ -368,5 +368,15 @@ pub(super) fn part_of<'a>(backend: &'a Backend, call: &'a Call, route: &Route, t
         texts,
         dimensions: call.dimensions,
         input_type: call.input_type.unwrap_or(route.manner.input_type),
+        said: Said {
+            input_type: call.said.input_type.as_deref(),
+            user: call.said.user.as_deref(),
+            are_arrays: call.shape.is_tokens && passes(backend),
+        },
     }
+}
+
+/// Whether a backend is asked in the caller's own words.
+fn passes(backend: &Backend) -> bool {
+    matches!(&backend.provider, Provider::Remote(remote) if remote.passes())
 }

@@ -8,7 +8,7 @@ use super::{
     failure::Failure,
     parts,
     send::Sending,
-    split::{Split, split},
+    split::{Split, split, split_arrays},
     texts::texts_of,
 };
 use crate::{
@@ -52,13 +52,14 @@ pub(super) async fn plan(
     let caps = remote.caps(backend.model_of(&call.model));
     let fits = call.shape.items <= caps.items as u64
         && caps.tokens.is_none_or(|most| tokens::bound(&call.shape, &backend.tokens) <= most);
-    // Token arrays that are too much, or of an unknown encoding, are the provider's to refuse.
-    let encoding = encoding_of(call, backend);
     // Fields of its own would be lost in parts: such a call goes through as it is, too.
-    if remote.passes() && (fits || call.has_other_fields || (call.shape.is_tokens && encoding.is_none())) {
+    let passes = remote.passes();
+    if passes && (fits || call.has_other_fields) {
         return Ok(None);
     }
-    if let Some(unknown) = &call.unknown_input_type {
+    if let Some(unknown) = &call.unknown_input_type
+        && !passes
+    {
         return Err(Failure::of_call(Refusal::input_type(unknown)));
     }
     let mut held = Held::default();
@@ -67,8 +68,16 @@ pub(super) async fn plan(
     // Others take their time: that is no fault of the backend's.
     let no_room = |NoRoom| Failure::of_sidecar(Refusal::no_room());
     call.claim.hold_until(&mut held, parts::expected(&call.shape), deadline.into()).await.map_err(no_room)?;
-    let (work, bound, most) = (call.clone(), backend.tokens, sending.most);
-    let split = move || texts_of(&work, encoding, most).map(|texts| split(texts, caps, &bound));
+    let (work, bound, most, encoding) = (call.clone(), backend.tokens, sending.most, encoding_of(call, backend));
+    let split = move || {
+        if passes
+            && work.shape.is_tokens
+            && let Some(arrays) = work.token_arrays()
+        {
+            return Ok(split_arrays(&arrays, caps));
+        }
+        texts_of(&work, encoding, most).map(|texts| split(texts, caps, &bound))
+    };
     let split = if call.shape.bytes > MUCH_TEXT || call.shape.is_tokens {
         sending.tasks.compute(split).await.map_err(|error| {
             let message = format!("The call could not be split: {error}");
@@ -78,7 +87,7 @@ pub(super) async fn plan(
         split()
     };
     let split = split.map_err(Failure::of_call)?;
-    if remote.passes() && split.parts.len() == 1 {
+    if passes && split.parts.len() == 1 {
         return Ok(None);
     }
     let first = split.parts.first().and_then(|range| split.texts.get(range.clone())).unwrap_or_default();

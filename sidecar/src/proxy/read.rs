@@ -65,7 +65,7 @@ pub(super) async fn read(
                 Some(Some(Err(wrong))) => {
                     read.clear();
                     while let Ok(Some(_)) = flow.piece().await {}
-                    break flow.settle().err().unwrap_or(Broken::Wrong(wrong));
+                    break flow.settle().await.err().unwrap_or(Broken::Wrong(wrong));
                 }
                 // Where the first vector ends is soon seen.
                 Some(None) if length <= HELD => {}
@@ -80,7 +80,7 @@ pub(super) async fn read(
                     format = format_of(flow.head());
                 }
             }
-            Ok(None) => match flow.settle() {
+            Ok(None) => match flow.settle().await {
                 Ok(settled) => {
                     let whole = join(read);
                     match call.dimensions.and_then(|asked| has_dimensions(&whole, asked)) {
@@ -127,7 +127,7 @@ async fn translated(
         }
     }
     // Settled first: what is not right with the vectors does not change what they cost.
-    let settled = flow.settle().map_err(failed)?;
+    let settled = flow.settle().await.map_err(failed)?;
     let pieces = transcoder.finish().map_err(|wrong| failed(Broken::Wrong(wrong)))?;
     if length > HELD {
         return Ok(Answer::Pieces(Relay::made(pieces, flow.deadline(), tasks, held), settled));

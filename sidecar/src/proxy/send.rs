@@ -80,13 +80,7 @@ pub(super) async fn send(
 }
 
 /// Notes with the backend's health how an attempt has failed.
-pub(super) fn failed(
-    attempt: Attempt,
-    failure: &Failure,
-    (call, backend): (&Call, &Backend),
-    cooldown: Cooldown,
-    clock: Clock,
-) {
+fn failed(attempt: Attempt, failure: &Failure, (call, backend): (&Call, &Backend), cooldown: Cooldown, clock: Clock) {
     let Failure { refusal, blame, result, rest: _ } = failure;
     // Not the message: a provider may repeat the input in it.
     tracing::warn!(

@@ -14,8 +14,9 @@ use crate::{
 /// Texts and the parts that they are sent in.
 #[derive(Debug)]
 pub(super) struct Split {
-    /// All texts of the call.
+    /// All texts of the call; or its token arrays, as JSON.
     pub(super) texts: Vec<Cow<'static, str>>,
+    are_arrays: bool,
     /// The tokens of each: exact where that is known, else a bound.
     pub(super) tokens: Vec<u64>,
     /// The parts, in order.
@@ -25,10 +26,14 @@ pub(super) struct Split {
 impl Split {
     /// The tokens of a part whose provider does not say them, and how well they are known: counted, where that can be done.
     pub(super) fn counted(&self, part: &Range<usize>, bound: &TokenBound) -> (u64, Certainty) {
+        let sum = || self.tokens.get(part.clone()).unwrap_or_default().iter().sum();
+        if self.are_arrays {
+            return (sum(), Certainty::Known);
+        }
         let texts = self.texts.get(part.clone()).unwrap_or_default();
         match tokens::count(&Input::Texts(texts.iter().map(|text| Cow::Borrowed(&**text)).collect()), bound) {
             Some(tokens) => (tokens, Certainty::Known),
-            None => (self.tokens.get(part.clone()).unwrap_or_default().iter().sum(), Certainty::Estimated),
+            None => (sum(), Certainty::Estimated),
         }
     }
 }
@@ -42,7 +47,15 @@ pub(super) fn split(texts: Vec<String>, caps: Caps, bound: &TokenBound) -> Split
         tokens = texts.iter().map(|text| exactly(text, bound)).collect();
     }
     let parts = parts(&tokens, caps.items, most);
-    Split { texts, tokens, parts }
+    Split { texts, are_arrays: false, tokens, parts }
+}
+
+/// Splits a call of token arrays, for a provider that takes them.
+pub(super) fn split_arrays(arrays: &[Vec<u32>], caps: Caps) -> Split {
+    let tokens: Vec<u64> = arrays.iter().map(|array| array.len() as u64).collect();
+    let texts = arrays.iter().map(|array| Cow::Owned(serde_json::json!(array).to_string())).collect();
+    let parts = parts(&tokens, caps.items, caps.tokens.unwrap_or(u64::MAX));
+    Split { texts, are_arrays: true, tokens, parts }
 }
 
 fn at_most(text: &str, bound: &TokenBound) -> u64 {

@@ -14,7 +14,7 @@ use super::{
     Sent, Target,
     failure::{Blame, Failure},
     plan::{Plan, plan},
-    send::{Sending, failed, send},
+    send::{Sending, send},
 };
 use crate::{
     accounting::{Accounting, Full, Load, Permit, Room, readmit},
@@ -111,11 +111,8 @@ impl Work {
         let Choice { place, backend, attempt } = choice;
         let plan = match plan((&self.call, &self.route), &backend, &self.sending, self.end).await {
             Ok(plan) => plan,
-            Err(failure) => {
-                let cooldown = self.route.manner.cooldown;
-                failed(attempt, &failure, (&self.call, &backend), cooldown, self.sending.clock);
-                return Err(Unprepared::Failed(failure));
-            }
+            // Nobody was asked: that says nothing of the backend, and ends no cooldown.
+            Err(failure) => return Err(Unprepared::Failed(failure)),
         };
         let load = || weigh(&self.call, &backend, plan.as_ref());
         match Room::take(&self.accounting, &backend, load).await {

@@ -131,3 +131,22 @@ async fn what_nobody_counts_is_an_estimate_and_is_marked_as_one() -> anyhow::Res
     assert!(bound >= account.charged_tokens);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_azure_deployment_with_the_models_own_name_takes_bodies_as_they_come() -> anyhow::Result<()> {
+    let played = play(vec![rows::azure()]).await?;
+    let [azure] = played.as_slice() else { return Ok(()) };
+    let mut backend = azure.backend("only", json!({}));
+    for (of, field) in [("", "model"), ("", "tokens"), ("/azureOpenAI", "deployment")] {
+        if let Some(fields) = backend.pointer_mut(of).and_then(|fields| fields.as_object_mut()) {
+            fields.remove(field);
+        }
+    }
+    let stage = Stage::start(&played, vec![route("small-1", &[backend], json!({}))]).await?;
+    // Nobody here knows what these tokens are of; the provider does.
+    let answer = stage.caller.embed("small-1", json!([[1, 2, 3], [4]])).await?;
+    assert_eq!(answer.status, 200, "{}", answer.message());
+    has_vectors(&answer, &[Item::Tokens(vec![1, 2, 3]), Item::Tokens(vec![4])], (azure.row.vector, 1536), "small-1");
+    assert_eq!(azure.account().requests, 1);
+    Ok(())
+}

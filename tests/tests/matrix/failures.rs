@@ -219,3 +219,25 @@ async fn a_batch_that_takes_too_long_ends_in_time_and_is_unsettled() -> anyhow::
     assert!(booked.tokens > account.charged_tokens && booked.unsettled == booked.tokens, "{booked:?}, {account:?}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_the_sidecar_refuses_says_nothing_of_its_backend() -> anyhow::Result<()> {
+    let played = play(vec![rows::cohere()]).await?;
+    let [cohere] = played.as_slice() else { return Ok(()) };
+    let cooldown = json!({"cooldown": {"failures": 1, "seconds": 60}});
+    let stage = Stage::start(&played, vec![route("only", &[cohere.backend("only", json!({}))], cooldown)]).await?;
+    cohere.server.conduct(Conduct { fault: Some((0, Fault::Status(500))), ..Conduct::default() });
+    assert_eq!(stage.caller.embed("only", json!("text")).await?.status, 502);
+    let cools = async || anyhow::Ok(stage.pair.metrics().await?.sum("vectoll_backend_cooldown", &[]) > 0.0);
+    assert!(cools().await?);
+    // Nobody was asked: the backend is no better for it.
+    let body = json!({"model": "only", "input": "text", "dimensions": 300});
+    let answer = stage.caller.post("/v1/embeddings", &body, &[]).await?;
+    assert_eq!(answer.status, 400, "{}", answer.message());
+    assert!(cools().await?);
+    // What the provider answers ends the cooldown.
+    cohere.server.conduct(Conduct::default());
+    assert_eq!(stage.caller.embed("only", json!("text")).await?.status, 200);
+    assert!(!cools().await?);
+    Ok(())
+}

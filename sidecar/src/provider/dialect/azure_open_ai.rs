@@ -3,14 +3,12 @@
 //! Source: Azure OpenAI REST API reference, "Embeddings - Create". The deployment in the path says which model answers; the
 //! body needs none. Bounds are OpenAI's own: 2,048 inputs and 300,000 tokens. Too long an input is an error.
 
-use std::borrow::Cow;
-
 use http::HeaderMap;
 use serde::Serialize;
 
 use super::{
-    Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
-    open_ai::{ITEMS, TOKENS},
+    Caps, Dialect, Part, Said, Told, Unsupported, Unusable, Wire,
+    open_ai::{ITEMS, Input, TOKENS},
     read, shape,
 };
 
@@ -23,10 +21,14 @@ pub struct AzureOpenAi {
 
 #[derive(Serialize)]
 struct Request<'a> {
-    input: &'a [Cow<'a, str>],
+    input: Input<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dimensions: Option<u64>,
     encoding_format: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
 }
 
 impl AzureOpenAi {
@@ -37,7 +39,7 @@ impl AzureOpenAi {
     }
 
     /// The way from the root to the API.
-    pub fn path(&self, model: &str) -> String {
+    fn way(&self, model: &str) -> String {
         let deployment = read::segment(self.deployment.as_deref().unwrap_or(model));
         format!("/openai/deployments/{deployment}/embeddings?api-version={}", read::segment(&self.api_version))
     }
@@ -52,9 +54,15 @@ impl Dialect for AzureOpenAi {
         Caps { items: ITEMS, tokens: Some(TOKENS) }
     }
 
+    fn pass_path(&self, model: &str) -> Option<String> {
+        Some(self.way(model))
+    }
+
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        let path = self.path(part.model);
-        let request = Request { input: part.texts, dimensions: part.dimensions, encoding_format: "base64" };
+        let path = self.way(part.model);
+        let Said { input_type, user, are_arrays: _ } = part.said;
+        let (input, dimensions) = (Input::of(part)?, part.dimensions);
+        let request = Request { input, dimensions, encoding_format: "base64", input_type, user };
         Ok(read::wire(path, &request))
     }
 

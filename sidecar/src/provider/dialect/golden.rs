@@ -25,7 +25,7 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::{Dialect, Fault, Part, Told, Unsupported, Unusable, Wire};
+use super::{Dialect, Fault, Part, Said, Told, Unsupported, Unusable, Wire};
 use crate::call::InputType;
 
 /// What every test embeds, as far as it is needed.
@@ -34,7 +34,7 @@ const TEXTS: [Cow<'static, str>; 3] =
 
 /// Some documents, with the model's own dimensions.
 fn documents(model: &str, number: usize) -> Part<'_> {
-    Part { model, texts: &TEXTS[..number], dimensions: None, input_type: InputType::Document }
+    Part { model, texts: &TEXTS[..number], dimensions: None, input_type: InputType::Document, said: Said::default() }
 }
 
 /// The same as queries, cut to a number of dimensions.

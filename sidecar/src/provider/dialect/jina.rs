@@ -64,7 +64,7 @@ impl Dialect for Jina {
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        let Part { model, texts, dimensions, input_type } = *part;
+        let Part { model, texts, dimensions, input_type, said: _ } = *part;
         if model.starts_with("jina-embeddings-v2") {
             read::none(model, dimensions)?;
         }

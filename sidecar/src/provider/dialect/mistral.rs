@@ -51,7 +51,7 @@ impl Dialect for Mistral {
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        let Part { model, texts, dimensions, input_type: _ } = *part;
+        let Part { model, texts, dimensions, input_type: _, said: _ } = *part;
         let output_dimension = if model.starts_with("mistral-embed") {
             read::fixed(model, 1024, dimensions)?;
             None

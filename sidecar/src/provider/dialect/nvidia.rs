@@ -48,7 +48,7 @@ impl Dialect for Nvidia {
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        let Part { model, texts, dimensions, input_type } = *part;
+        let Part { model, texts, dimensions, input_type, said: _ } = *part;
         let input_type = match input_type {
             InputType::Query => "query",
             InputType::Document => "passage",

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 
 use http::HeaderMap;
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, read, shape};
 
@@ -32,11 +33,38 @@ pub struct OpenAi {
 #[derive(Serialize)]
 struct Request<'a> {
     model: &'a str,
-    input: &'a [Cow<'a, str>],
+    input: Input<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dimensions: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     encoding_format: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<&'a str>,
+}
+
+/// `input`, as the caller has given it: texts, or token arrays.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum Input<'a> {
+    Texts(&'a [Cow<'a, str>]),
+    Arrays(Vec<&'a RawValue>),
+}
+
+impl<'a> Input<'a> {
+    pub(super) fn of(part: &Part<'a>) -> Result<Self, Unsupported> {
+        if !part.said.are_arrays {
+            return Ok(Self::Texts(part.texts));
+        }
+        let no_array = |_| Unsupported { param: "input", message: "`input` has a token array that is none".to_owned() };
+        part.texts
+            .iter()
+            .map(|array| serde_json::from_str(array))
+            .collect::<Result<_, _>>()
+            .map(Self::Arrays)
+            .map_err(no_array)
+    }
 }
 
 impl OpenAi {
@@ -72,9 +100,11 @@ impl Dialect for OpenAi {
         // Of other models the server knows more than a name tells.
         let request = Request {
             model: part.model,
-            input: part.texts,
+            input: Input::of(part)?,
             dimensions,
             encoding_format: self.asks_for_base64.then_some("base64"),
+            input_type: part.said.input_type,
+            user: part.said.user,
         };
         Ok(read::wire(self.path.clone(), &request))
     }

@@ -55,7 +55,7 @@ impl Dialect for SageMaker {
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        let Part { model, texts, dimensions, input_type: _ } = *part;
+        let Part { model, texts, dimensions, input_type: _, said: _ } = *part;
         let path = self.path.clone();
         Ok(match self.container {
             Container::TextEmbeddingsInference => read::wire(path, &tei::Request::new(part)),

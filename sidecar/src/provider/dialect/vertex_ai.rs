@@ -144,7 +144,7 @@ impl Dialect for VertexAi {
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        let Part { model, texts, dimensions, input_type } = *part;
+        let Part { model, texts, dimensions, input_type, said: _ } = *part;
         let parameters = Parameters { auto_truncate: false, output_dimensionality: dimensions };
         match Method::of(model) {
             Method::Predict => {

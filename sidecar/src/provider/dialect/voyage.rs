@@ -80,7 +80,7 @@ impl Dialect for Voyage {
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        let Part { model, texts, dimensions, input_type } = *part;
+        let Part { model, texts, dimensions, input_type, said: _ } = *part;
         if ONE_LENGTH.contains(&model) {
             read::none(model, dimensions)?;
         }

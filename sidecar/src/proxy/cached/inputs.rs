@@ -19,8 +19,8 @@ pub(super) struct Inputs {
     order: Vec<usize>,
     keys: Vec<Key>,
     vectors: Vec<Option<Vector>>,
-    /// Those that are this call's to ask for.
-    pub(super) leads: Vec<(usize, Lead)>,
+    /// Those that are this call's to ask for, with the lead where others wait for them.
+    pub(super) wanted: Vec<(usize, Option<Lead>)>,
     /// Those that other calls ask for.
     pub(super) follows: Vec<(usize, Follow)>,
 }
@@ -34,7 +34,8 @@ impl Inputs {
         };
         let input_type = call.input_type.unwrap_or(route.manner.input_type);
         let team = &call.caller.key().team.uid;
-        let of = Of { team, model: &call.model, dimensions: call.dimensions, input_type };
+        let said = call.said.input_type.as_deref();
+        let of = Of { team, model: &call.model, dimensions: call.dimensions, input_type, said };
         let mut places: HashMap<Key, usize> = HashMap::with_capacity(all.len());
         let (mut texts, mut keys, mut order) = (Vec::new(), Vec::new(), Vec::with_capacity(all.len()));
         for text in all {
@@ -49,8 +50,8 @@ impl Inputs {
             });
         }
         let vectors = vec![None; texts.len()];
-        let (leads, follows) = (Vec::new(), Vec::new());
-        let mut inputs = Self { texts: Arc::new(texts), order, keys, vectors, leads, follows };
+        let (wanted, follows) = (Vec::new(), Vec::new());
+        let mut inputs = Self { texts: Arc::new(texts), order, keys, vectors, wanted, follows };
         inputs.look_for(0..inputs.keys.len(), cache);
         Ok(inputs)
     }
@@ -61,10 +62,24 @@ impl Inputs {
             let Some(key) = self.keys.get(place) else { continue };
             match cache.look(*key) {
                 Found::Held(vector) => self.put(place, vector),
-                Found::Lead(lead) => self.leads.push((place, lead)),
+                Found::Lead(lead) => self.wanted.push((place, Some(lead))),
                 Found::Follow(follow) => self.follows.push((place, follow)),
             }
         }
+    }
+
+    /// Asks for all that others ask for, too.
+    pub(super) fn follow_nobody(&mut self) {
+        let follows = std::mem::take(&mut self.follows);
+        self.wanted.extend(follows.into_iter().map(|(place, _)| (place, None)));
+    }
+
+    /// A text has another vector than the one that is kept.
+    pub(super) fn replace(&mut self, place: usize, vector: Vector, cache: &Cache) {
+        if let Some(key) = self.keys.get(place) {
+            cache.keep(*key, &vector);
+        }
+        self.put(place, vector);
     }
 
     /// A text has its vector.

@@ -1,0 +1,164 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::Secret;
+use vectoll_config::Uid;
+use vectoll_crds::{ApiKeySpec, TeamSpec};
+
+use super::*;
+use crate::{
+    judge::{Judgement, judge},
+    key_secret::Notes,
+    world::Object,
+};
+
+const NOW: &str = "2026-01-10T00:00:00Z";
+
+fn at(time: &str) -> Timestamp {
+    time.parse().unwrap()
+}
+
+/// A Team, and the ApiKey `alice` of UID `u` with this spec and wish.
+fn world(spec: &str, wish: Option<&str>) -> World {
+    let mut world = World::default();
+    let team = ObjectName::new("apps", "team");
+    let spec_of_team: TeamSpec = serde_yaml::from_str("{}").unwrap();
+    let object = Object { name: team.clone(), uid: Uid::new("t"), created: None, rotate: None, spec: spec_of_team };
+    world.teams.insert(team, object.into());
+    let name = ObjectName::new("apps", "alice");
+    let spec: ApiKeySpec = serde_yaml::from_str(&format!("{{teamRef: {{name: team}}{spec}}}")).unwrap();
+    let rotate = wish.map(str::to_owned);
+    world.api_keys.insert(name.clone(), Object { name, uid: Uid::new("u"), created: None, rotate, spec }.into());
+    world
+}
+
+/// The Secret of `alice` as the operator made it for an owner's UID at a time.
+fn secret(uid: &str, value: &str, made_at: &str, request: Option<&str>, previous: Vec<Previous>) -> SecretContent {
+    let mint = Mint {
+        api_key: ObjectName::new("apps", "alice"),
+        uid: Uid::new(uid),
+        secret: ObjectName::new("apps", "alice"),
+        cause: Cause::New,
+        previous,
+        request: request.map(str::to_owned),
+    };
+    let mut secret: Secret = mint.secret(value, at(made_at));
+    secret.metadata.owner_references = Some(vec![mint.owner_reference()]);
+    SecretContent::of(secret)
+}
+
+fn judged(spec: &str, wish: Option<&str>, content: Option<SecretContent>) -> Judgement {
+    let mut world = world(spec, wish);
+    if let Some(content) = content {
+        world.secrets = BTreeMap::from([(ObjectName::new("apps", "alice"), content.into())]);
+    }
+    judge(&world, at(NOW))
+}
+
+const VALUE: &str = "sk-vt-a-value-of-some-length";
+
+#[test]
+fn a_value_is_renewed_when_its_time_has_come_and_not_before() {
+    let rotation = ", rotation: {interval: 24h, gracePeriod: 1h}";
+    let young = judged(rotation, None, Some(secret("u", VALUE, "2026-01-09T00:00:01Z", None, Vec::new())));
+    assert!(young.to_mint.is_empty());
+    assert_eq!(young.next, Some(at("2026-01-10T00:00:01Z")), "and it is known when");
+    let old = judged(rotation, None, Some(secret("u", VALUE, "2026-01-09T00:00:00Z", None, Vec::new())));
+    let mint = old.to_mint.first().unwrap();
+    assert_eq!(mint.cause, Cause::Interval);
+    let hash = KeyHash::of(VALUE.as_bytes());
+    assert_eq!(mint.previous, [Previous { hash, until: at("2026-01-10T01:00:00Z") }]);
+    assert!(old.key(&ObjectName::new("apps", "alice")).is_some(), "until then it works as it is");
+}
+
+#[test]
+fn a_wish_is_met_once() {
+    let content = || Some(secret("u", VALUE, NOW, Some("1"), Vec::new()));
+    assert!(judged("", Some("1"), content()).to_mint.is_empty());
+    assert!(judged("", None, content()).to_mint.is_empty(), "taking the annotation away is no wish");
+    let judgement = judged("", Some("2"), content());
+    let mint = judgement.to_mint.first().unwrap();
+    assert_eq!((mint.cause, mint.request.as_deref()), (Cause::Requested, Some("2")));
+}
+
+#[test]
+fn values_before_end_with_their_grace_period() {
+    let previous = |hash: &[u8], until: &str| Previous { hash: KeyHash::of(hash), until: at(until) };
+    let both = [previous(b"late", "2026-01-10T00:00:01Z"), previous(b"gone", NOW)];
+    let judgement = judged("", None, Some(secret("u", VALUE, NOW, None, both.to_vec())));
+    let key = judgement.key(&ObjectName::new("apps", "alice")).unwrap();
+    assert_eq!(key.value.previous, both[..1]);
+    assert_eq!(judgement.next, Some(at("2026-01-10T00:00:01Z")));
+}
+
+#[test]
+fn a_shorter_grace_period_ends_what_was_replaced_before() {
+    let leaked = Previous { hash: KeyHash::of(b"leaked"), until: at("2026-01-10T23:00:00Z") };
+    let content = || Some(secret("u", VALUE, "2026-01-09T23:00:00Z", None, vec![leaked]));
+    let alice = ObjectName::new("apps", "alice");
+    assert_eq!(judged("", None, content()).key(&alice).unwrap().value.previous, [leaked]);
+    let ended = judged(", rotation: {gracePeriod: 0s}", None, content());
+    assert_eq!(ended.key(&alice).unwrap().value.previous, []);
+}
+
+#[test]
+fn a_key_that_moves_to_another_secret_has_its_value_for_the_grace_period() {
+    let mut world = world(", secretName: new, rotation: {gracePeriod: 1h}", None);
+    let (old, new) = (ObjectName::new("apps", "alice"), ObjectName::new("apps", "new"));
+    world.had_value.insert(old.clone());
+    world.secrets.insert(old.clone(), secret("u", VALUE, NOW, None, Vec::new()).into());
+    let judgement = judge(&world, at(NOW));
+    let mint = judgement.to_mint.first().unwrap();
+    let before = Previous { hash: KeyHash::of(VALUE.as_bytes()), until: at("2026-01-10T01:00:00Z") };
+    assert_eq!((mint.cause, &mint.secret, &*mint.previous), (Cause::Moved, &new, &[before][..]));
+    assert!(judgement.stale.is_empty(), "first the new one is made");
+
+    let made = secret("u", "sk-vt-another-value-of-some-length", NOW, None, mint.previous.clone());
+    world.secrets.insert(new, made.into());
+    let judgement = judge(&world, at(NOW));
+    assert_eq!(judgement.key(&old).unwrap().value.previous, [before]);
+    assert_eq!((judgement.stale, judgement.to_mint.len()), (vec![old], 0));
+}
+
+#[test]
+fn a_value_that_comes_back_stands_once() {
+    let current = Previous { hash: KeyHash::of(VALUE.as_bytes()), until: at("2026-01-10T00:30:00Z") };
+    let mut world = world("", None);
+    let (alice, bob) = (ObjectName::new("apps", "alice"), ObjectName::new("apps", "bob"));
+    world.secrets.insert(alice.clone(), secret("u", VALUE, NOW, None, vec![current]).into());
+    // Another key brings what is still in its grace period here.
+    let lent = Previous { hash: KeyHash::of(b"sk-vt-a-value-that-moved-on"), until: at("2026-01-10T00:30:00Z") };
+    std::sync::Arc::make_mut(world.secrets.get_mut(&alice).unwrap()).notes.previous.push(lent);
+    let spec: ApiKeySpec = serde_yaml::from_str("{teamRef: {name: team}, secretRef: {name: brought}}").unwrap();
+    let object = Object { name: bob.clone(), uid: Uid::new("b"), created: None, rotate: None, spec };
+    world.api_keys.insert(bob.clone(), object.into());
+    let data = [("key".to_owned(), k8s_openapi::ByteString(b"sk-vt-a-value-that-moved-on".to_vec()))];
+    let brought = Secret { data: Some(data.into()), ..Secret::default() };
+    world.secrets.insert(ObjectName::new("apps", "brought"), SecretContent::of(brought).into());
+
+    let judgement = judge(&world, at(NOW));
+    assert_eq!(judgement.key(&alice).unwrap().value.previous, []);
+    assert_eq!(judgement.key(&bob).unwrap().value.hash, lent.hash);
+    let mut config = judgement.config(&world, "apps", crate::judge::Credentials::Withhold, None).config;
+    config.generation = 1;
+    vectoll_config::read_v1(&vectoll_config::write_v1(&config).unwrap()).unwrap();
+}
+
+#[test]
+fn the_value_of_a_deleted_key_is_not_taken_over() {
+    let judgement = judged("", None, Some(secret("someone-before", VALUE, NOW, None, Vec::new())));
+    assert!(judgement.key(&ObjectName::new("apps", "alice")).is_none());
+    assert!(judgement.to_mint.is_empty(), "first the old one goes");
+    assert_eq!(judgement.stale, [ObjectName::new("apps", "alice")]);
+}
+
+#[test]
+fn an_emptied_secret_gets_a_value_and_a_lost_one_is_told_from_a_new_one() {
+    let mut content = secret("u", "", NOW, None, Vec::new());
+    content.notes = Notes::default();
+    assert_eq!(judged("", None, Some(content)).to_mint.first().unwrap().cause, Cause::Emptied);
+    assert_eq!(judged("", None, None).to_mint.first().unwrap().cause, Cause::New);
+    let mut world = world("", None);
+    world.had_value.insert(ObjectName::new("apps", "alice"));
+    assert_eq!(judge(&world, at(NOW)).to_mint.first().unwrap().cause, Cause::Deleted);
+}

@@ -1,0 +1,91 @@
+//! Calls that are more than a provider takes at once, sent in parts to one that understands callers' bodies: each part says what
+//! the call says.
+
+#![allow(clippy::indexing_slicing, reason = "a test")]
+
+use serde_json::{Value, json};
+use vectoll_tests::{
+    caller::{Answer, Caller},
+    manifest::{PROVIDER_KEY, api_key, file, key_value, route, team},
+    pair::Pair,
+    provider::{Options, Provider},
+};
+
+const MODEL: &str = "text-embedding-3-small";
+
+/// A model of any name, of whose tokens nothing is known, and which takes two inputs at a time.
+async fn start() -> anyhow::Result<(Pair, Provider, Caller)> {
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut all = vec![team("search", json!({}))];
+    let mut routes = route("openai", &["any"], &provider.url());
+    let backend = &mut routes[0]["spec"]["backends"][0];
+    backend["model"] = json!(MODEL);
+    backend["batch"] = json!({"maxItems": 2});
+    backend["tokens"] = json!({"maxPerByte": 1, "maxPerInput": 3});
+    all.extend(routes);
+    all.extend(api_key("alice", "search", json!({})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    Ok((pair, provider, caller))
+}
+
+/// What the provider was sent since a request, in the order of the inputs.
+fn sent(provider: &Provider, from: usize) -> anyhow::Result<Vec<Value>> {
+    let mut bodies: Vec<Value> = provider.requests()[from..]
+        .iter()
+        .map(|sent| Ok(serde_json::from_slice(&sent.body)?))
+        .collect::<anyhow::Result<_>>()?;
+    bodies.sort_by_key(|body| body["input"].to_string());
+    Ok(bodies)
+}
+
+fn vector(answer: &Answer, at: usize) -> &Value {
+    &answer.json["data"][at]["embedding"]
+}
+
+#[tokio::test]
+async fn parts_say_what_the_call_says_of_its_inputs_and_its_user() -> anyhow::Result<()> {
+    let (_pair, provider, caller) = start().await?;
+    // One of the words that everyone knows, and one that this provider alone may know.
+    for word in ["query", "classification"] {
+        let from = provider.requests().len();
+        let body = json!({"model": "any", "input": ["a", "b", "c", "d", "e"], "input_type": word, "user": "u-1"});
+        let answer = caller.post("/v1/embeddings", &body, &[]).await?;
+        assert_eq!(
+            (answer.status, answer.json["data"].as_array().map(Vec::len)),
+            (200, Some(5)),
+            "{}",
+            answer.message()
+        );
+        let bodies = sent(&provider, from)?;
+        assert_eq!(
+            bodies.iter().map(|body| &body["input"]).collect::<Vec<_>>(),
+            [&json!(["a", "b"]), &json!(["c", "d"]), &json!(["e"])]
+        );
+        for body in bodies {
+            assert_eq!((&body["input_type"], &body["user"]), (&json!(word), &json!("u-1")));
+        }
+    }
+    assert_eq!(provider.account().violations, Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn token_arrays_stay_what_they_are() -> anyhow::Result<()> {
+    let (pair, provider, caller) = start().await?;
+    // 4,008 and 9,468 are halves of a character by themselves.
+    let arrays = json!([[4008, 9468], [15339], [1, 2, 3], [4008]]);
+    let whole = caller.embed("any", arrays.clone()).await?;
+    assert_eq!(whole.status, 200, "{}", whole.message());
+    let inputs: Vec<Value> = sent(&provider, 0)?.iter().map(|body| body["input"].clone()).collect();
+    assert_eq!(inputs, [json!([[1, 2, 3], [4008]]), json!([[4008, 9468], [15339]])]);
+    for (at, array) in arrays.as_array().into_iter().flatten().enumerate() {
+        let alone = caller.embed("any", json!([array])).await?;
+        assert_eq!(vector(&alone, 0), vector(&whole, at), "{array}");
+    }
+    let account = provider.account();
+    assert_eq!((account.violations, whole.tokens()), (Vec::<String>::new(), 7));
+    let booked = pair.metrics().await?.sum("vectoll_key_tokens_total", &[]);
+    assert_eq!(booked.to_string(), account.charged_tokens.to_string());
+    Ok(())
+}
