@@ -51,9 +51,11 @@ impl Of<'_> {
             InputType::Document => b"document",
         };
         let dimensions = dimensions.unwrap_or(0).to_be_bytes();
-        let said = said.map_or(&b""[..], str::as_bytes);
+        let (is_said, said) = ([u8::from(said.is_some())], said.map_or(&b""[..], str::as_bytes));
         let mut hash = Sha256::new();
-        for part in [team.as_str().as_bytes(), model.as_bytes(), &dimensions, input_type, said, text.as_bytes()] {
+        for part in
+            [team.as_str().as_bytes(), model.as_bytes(), &dimensions, input_type, &is_said, said, text.as_bytes()]
+        {
             // With its length: else a part could begin where another one ends.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
@@ -116,9 +118,28 @@ impl Cache {
         Found::Lead(Lead { cache: self.clone(), key, to })
     }
 
-    /// Keeps a vector, in place of the one that is kept.
-    pub fn keep(&self, key: Key, vector: &Vector) {
-        self.held.insert(key, vector.clone());
+    /// A text that is asked for though another call may ask for it as well, or has its vector.
+    pub fn alone(self: &Arc<Self>, key: Key) -> Wanted {
+        Wanted::Alone(self.clone(), key)
+    }
+}
+
+/// A text that a call asks for.
+#[derive(Debug)]
+pub enum Wanted {
+    /// Others wait for it.
+    Lead(Lead),
+    /// Nobody does.
+    Alone(Arc<Cache>, Key),
+}
+
+impl Wanted {
+    /// Keeps the vector, in place of the one that is kept, and hands it over.
+    pub fn found(self, vector: &Vector) {
+        match self {
+            Self::Lead(lead) => lead.found(vector),
+            Self::Alone(cache, key) => cache.held.insert(key, vector.clone()),
+        }
     }
 }
 
@@ -132,8 +153,8 @@ pub struct Lead {
 
 impl Lead {
     /// Hands the vector over, and keeps it.
-    pub fn found(self, vector: &Vector) {
-        self.cache.keep(self.key, vector);
+    fn found(self, vector: &Vector) {
+        self.cache.held.insert(self.key, vector.clone());
         self.to.send_replace(Some(vector.clone()));
     }
 }

@@ -290,6 +290,38 @@ async fn nobody_waits_for_one_failure_after_the_other() -> anyhow::Result<()> {
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_waits_does_so_as_long_as_the_attempts_of_one_call_take() -> anyhow::Result<()> {
+    let options = Options { latency: Duration::from_millis(300), ..Options::new(PROVIDER_KEY) };
+    let provider = Provider::start(options).await?;
+    let mut all = vec![team("search", json!({}))];
+    let mut routes = route("openai", &["any"], &provider.url());
+    let mut hangs = routes[0]["spec"]["backends"][0].clone();
+    for (field, value) in [("timeoutSeconds", json!(1)), ("space", json!("one")), ("model", json!("fault-hang"))] {
+        hangs[field] = value;
+    }
+    let mut serves = hangs.clone();
+    (serves["name"], serves["model"], serves["priority"]) = (json!("serves"), json!(MODEL), json!(1));
+    routes[0]["spec"]["cache"] = json!({});
+    routes[0]["spec"]["backends"] = json!([hangs, serves]);
+    all.extend(routes);
+    all.extend(api_key("alice", "search", json!({})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let calls = (0..6).map(|_| caller.embed("any", json!("text")));
+    for answer in futures_util::future::try_join_all(calls).await? {
+        assert_eq!(answer.status, 200, "{}", answer.message());
+    }
+    // The leader's first attempt takes as long as one may, and its second one serves all.
+    let models: anyhow::Result<Vec<Value>> = provider
+        .requests()
+        .iter()
+        .map(|sent| Ok(serde_json::from_slice::<Value>(&sent.body)?["model"].clone()))
+        .collect();
+    assert_eq!(models?, [json!("fault-hang"), json!(MODEL)]);
+    Ok(())
+}
+
 /// A provider whose vectors are longer until it is told that its model has changed.
 async fn changing(changed: Arc<AtomicBool>) -> anyhow::Result<(String, tokio::task::JoinHandle<std::io::Result<()>>)> {
     let answer = async move |Body(body): Body<Value>| {

@@ -130,8 +130,9 @@ async fn pump(mut waiting: VecDeque<Bytes>, mut flow: Flow, to: mpsc::Sender<Mes
     };
     let Observation { since, upstream, verdict } = done;
     upstream.observe(since.elapsed().saturating_sub(waited).as_secs_f64());
-    // Who stops reading, or leaves, is no fault of the backend's.
-    if caller.is_some() || end.is_ok() {
+    // Who stops reading, reads slowly, or leaves, is no fault of the backend's.
+    let is_read = caller.is_some() && waited * 2 < since.elapsed();
+    if is_read || end.is_ok() {
         verdict.tell(end, waited);
     }
     match end {

@@ -31,6 +31,8 @@ use crate::{
 const HITS: HeaderName = HeaderName::from_static("x-vectoll-cache-hits");
 /// The longest that a call waits for memory at a time, and that its answer may take if its route has no bound.
 const PATIENCE: Duration = Duration::from_mins(1);
+/// For an answer to get from one call to those that wait for it.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// What was spent on a call, over all that was sent for it.
 #[derive(Default)]
@@ -100,8 +102,8 @@ async fn find(
     let mut spent = Spent::default();
     let mut asked = 0;
     // What others ask for and fail to get, one of those who waited asks for next. Nobody waits for one failure after the other: only
-    // as long as an attempt may take.
-    let patience = route.reachable().map(|backend| backend.timeout).max().unwrap_or(PATIENCE);
+    // as long as one call's attempts may take.
+    let patience = patience(route);
     let mut end = None;
     loop {
         let wanted = std::mem::take(&mut inputs.wanted);
@@ -119,7 +121,7 @@ async fn find(
         let lost = wait(&mut inputs, end, trace).await;
         inputs.look_for(lost, cache);
         if tokio::time::Instant::now() >= end {
-            inputs.follow_nobody();
+            inputs.follow_nobody(cache);
         }
     }
     let broken = || Refusal::bad_gateway("The answer could not be put together".to_owned());
@@ -127,9 +129,9 @@ async fn find(
     // A provider that has changed its model since: what is kept is of no use to this call, nor to another one.
     if vectors.iter().any(|vector| Some(vector.len()) != vectors.first().map(|first| first.len())) {
         asked = texts.len();
-        let wanted = (0..asked).map(|place| (place, None)).collect();
+        let wanted = inputs.anew(cache);
         for (place, vector) in ask(proxy, (route, call), (&texts, wanted), headers, trace, &mut spent).await? {
-            inputs.replace(place, vector, cache);
+            inputs.put(place, vector);
         }
         vectors = inputs.all().ok_or_else(broken)?;
     }
@@ -140,6 +142,16 @@ async fn find(
     let hits = inputs.number().saturating_sub(asked);
     proxy.metrics.cache.inputs(&route.manner.name, hits as u64, asked as u64);
     Ok(Vectors { all: vectors, spent, settled, hits })
+}
+
+/// How long a call waits for others' vectors: as long as their attempts may take, and a moment for the last answer to arrive.
+fn patience(route: &Route) -> Duration {
+    let retry = route.manner.retry;
+    let backends = u32::try_from(route.reachable().count()).unwrap_or(u32::MAX);
+    let attempts = retry.attempts.saturating_add(1);
+    let attempts = if retry.same_backend { attempts } else { attempts.min(backends) };
+    let slowest = route.reachable().map(|backend| backend.timeout).max().unwrap_or(PATIENCE);
+    slowest.saturating_mul(attempts).saturating_add(MOMENT)
 }
 
 /// Waits for the vectors that other calls ask for, until `end` at the latest. Returns the places of those that did not come.

@@ -78,11 +78,12 @@ struct Failed {
 }
 
 /// The memory that a call in parts is about to take: its texts and the requests that are made of them, and the answers.
-pub(super) fn expected(shape: &Shape) -> usize {
-    let [texts, tokens, items] =
-        [shape.bytes, shape.tokens, shape.items].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
-    // A token is a number of four bytes, and some four to eight as text.
-    let texts = texts.saturating_add(tokens.saturating_mul(8));
+pub(super) fn expected(call: &Call) -> usize {
+    let Shape { items, bytes, tokens, is_tokens } = call.shape;
+    let [texts, tokens, items] = [bytes, tokens, items].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    // A token is a number of four bytes, and some four to eight as text; or as many as in the body.
+    let written = if is_tokens { call.body.len() } else { 0 };
+    let texts = texts.saturating_add(tokens.saturating_mul(8).max(tokens.saturating_mul(4).saturating_add(written)));
     texts.saturating_mul(2).saturating_add(expected_of(items))
 }
 

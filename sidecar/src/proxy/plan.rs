@@ -52,9 +52,9 @@ pub(super) async fn plan(
     let caps = remote.caps(backend.model_of(&call.model));
     let fits = call.shape.items <= caps.items as u64
         && caps.tokens.is_none_or(|most| tokens::bound(&call.shape, &backend.tokens) <= most);
-    // Fields of its own would be lost in parts: such a call goes through as it is, too.
+    // Fields of its own would be lost in parts, and one input is one part: such calls go through as they are, too.
     let passes = remote.passes();
-    if passes && (fits || call.has_other_fields) {
+    if passes && (fits || call.has_other_fields || call.shape.items == 1) {
         return Ok(None);
     }
     if let Some(unknown) = &call.unknown_input_type
@@ -67,14 +67,14 @@ pub(super) async fn plan(
     let deadline = end.map_or(patience, |end| end.min(patience));
     // Others take their time: that is no fault of the backend's.
     let no_room = |NoRoom| Failure::of_sidecar(Refusal::no_room());
-    call.claim.hold_until(&mut held, parts::expected(&call.shape), deadline.into()).await.map_err(no_room)?;
+    call.claim.hold_until(&mut held, parts::expected(call), deadline.into()).await.map_err(no_room)?;
     let (work, bound, most, encoding) = (call.clone(), backend.tokens, sending.most, encoding_of(call, backend));
     let split = move || {
         if passes
             && work.shape.is_tokens
             && let Some(arrays) = work.token_arrays()
         {
-            return Ok(split_arrays(&arrays, caps));
+            return Ok(split_arrays(&arrays, caps, &bound));
         }
         texts_of(&work, encoding, most).map(|texts| split(texts, caps, &bound))
     };

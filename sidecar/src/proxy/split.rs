@@ -28,7 +28,8 @@ impl Split {
     pub(super) fn counted(&self, part: &Range<usize>, bound: &TokenBound) -> (u64, Certainty) {
         let sum = || self.tokens.get(part.clone()).unwrap_or_default().iter().sum();
         if self.are_arrays {
-            return (sum(), Certainty::Known);
+            let is_known = !matches!(bound, TokenBound::Factor(_));
+            return (sum(), if is_known { Certainty::Known } else { Certainty::Estimated });
         }
         let texts = self.texts.get(part.clone()).unwrap_or_default();
         match tokens::count(&Input::Texts(texts.iter().map(|text| Cow::Borrowed(&**text)).collect()), bound) {
@@ -51,9 +52,14 @@ pub(super) fn split(texts: Vec<String>, caps: Caps, bound: &TokenBound) -> Split
 }
 
 /// Splits a call of token arrays, for a provider that takes them.
-pub(super) fn split_arrays(arrays: &[Vec<u32>], caps: Caps) -> Split {
-    let tokens: Vec<u64> = arrays.iter().map(|array| array.len() as u64).collect();
-    let texts = arrays.iter().map(|array| Cow::Owned(serde_json::json!(array).to_string())).collect();
+pub(super) fn split_arrays(arrays: &[Vec<u32>], caps: Caps, bound: &TokenBound) -> Split {
+    let tokens = arrays.iter().map(|array| {
+        let shape = Shape { items: 1, bytes: 0, tokens: array.len() as u64, is_tokens: true };
+        tokens::bound(&shape, bound)
+    });
+    let tokens: Vec<u64> = tokens.collect();
+    // Numbers have nothing that could not be written.
+    let texts = arrays.iter().map(|array| Cow::Owned(serde_json::to_string(array).unwrap_or_default())).collect();
     let parts = parts(&tokens, caps.items, caps.tokens.unwrap_or(u64::MAX));
     Split { texts, are_arrays: true, tokens, parts }
 }
@@ -106,6 +112,19 @@ mod tests {
         assert_eq!((exact.parts.len(), exact.tokens.iter().sum::<u64>()), (1, 40));
         let unknown = split(texts(), caps, &TokenBound::Factor(Factor { max_per_byte: 1, max_per_input: 0 }));
         assert_eq!(unknown.parts.len(), 5);
+    }
+
+    #[test]
+    fn arrays_are_written_as_they_are_and_weighed_as_the_call_is() {
+        let (arrays, caps) = ([vec![1, 22], vec![333], vec![4]], Caps { items: 100, tokens: Some(8) });
+        let factor = TokenBound::Factor(Factor { max_per_byte: 1, max_per_input: 3 });
+        let bounded = split_arrays(&arrays, caps, &factor);
+        assert_eq!((bounded.tokens.as_slice(), bounded.parts.as_slice()), (&[5, 4, 4][..], &[0..1, 1..3][..]));
+        assert_eq!(bounded.counted(&(1..3), &factor), (8, Certainty::Estimated));
+        let encoding = TokenBound::Encoding(Encoding::cl100k_base);
+        let exact = split_arrays(&arrays, caps, &encoding);
+        assert_eq!((exact.texts.as_slice(), exact.parts.len()), (&["[1,22]", "[333]", "[4]"].map(Cow::from)[..], 1));
+        assert_eq!(exact.counted(&(0..3), &encoding), (4, Certainty::Known));
     }
 
     proptest! {

@@ -16,7 +16,7 @@ use crate::{
     accounting::{Settled, admit},
     answer::{Answer, Persist, Relay, join},
     background::Background,
-    cache::{Lead, Vector},
+    cache::{Vector, Wanted},
     call::Call,
     memory::{Claim, Held},
     policy::Route,
@@ -33,8 +33,8 @@ const MOST: usize = 96 * 1024 * 1024;
 /// A body from which on what is done with all of it is done on a thread of its own.
 const LONG: usize = 16 * 1024;
 
-/// Texts to ask for, by their places; with the leads that wait for them.
-type Wanted = Vec<(usize, Option<Lead>)>;
+/// Texts to ask for, by their places.
+type Asked = Vec<(usize, Wanted)>;
 /// What was asked for.
 pub(super) type Vectors = Vec<(usize, Vector)>;
 
@@ -42,7 +42,7 @@ pub(super) type Vectors = Vec<(usize, Vector)>;
 pub(super) async fn ask(
     proxy: &Proxy,
     (route, call): (&Arc<Route>, &Arc<Call>),
-    (texts, wanted): (&Arc<Vec<String>>, Wanted),
+    (texts, wanted): (&Arc<Vec<String>>, Asked),
     headers: &HeaderMap,
     trace: &mut Trace,
     spent: &mut Spent,
@@ -112,7 +112,7 @@ struct Kept {
 /// itself takes for it.
 async fn keep(
     answer: Answer,
-    wanted: Wanted,
+    wanted: Asked,
     (claim, mut held): (&Claim, Held),
     tasks: &Background,
     own: &mut Duration,
@@ -125,11 +125,9 @@ async fn keep(
     let many = wanted.len() >= FEW;
     let read = move || {
         let Told { vectors, tokens } = read_open_ai(wanted.len(), &body).map_err(|wrong| wrong.to_string())?;
-        let hand_over = |((place, lead), vector): ((usize, Option<Lead>), Vec<f32>)| {
+        let hand_over = |((place, wanted), vector): ((usize, Wanted), Vec<f32>)| {
             let vector: Vector = vector.into();
-            if let Some(lead) = lead {
-                lead.found(&vector);
-            }
+            wanted.found(&vector);
             (place, vector)
         };
         held.shrink(vectors.iter().map(|vector| size_of_val(&**vector)).sum());

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    cache::{Cache, Follow, Found, Key, Lead, Of, Vector},
+    cache::{Cache, Follow, Found, Key, Of, Vector, Wanted},
     call::{Call, Input},
     policy::Route,
     refusal::Refusal,
@@ -19,8 +19,8 @@ pub(super) struct Inputs {
     order: Vec<usize>,
     keys: Vec<Key>,
     vectors: Vec<Option<Vector>>,
-    /// Those that are this call's to ask for, with the lead where others wait for them.
-    pub(super) wanted: Vec<(usize, Option<Lead>)>,
+    /// Those that are this call's to ask for.
+    pub(super) wanted: Vec<(usize, Wanted)>,
     /// Those that other calls ask for.
     pub(super) follows: Vec<(usize, Follow)>,
 }
@@ -62,24 +62,22 @@ impl Inputs {
             let Some(key) = self.keys.get(place) else { continue };
             match cache.look(*key) {
                 Found::Held(vector) => self.put(place, vector),
-                Found::Lead(lead) => self.wanted.push((place, Some(lead))),
+                Found::Lead(lead) => self.wanted.push((place, Wanted::Lead(lead))),
                 Found::Follow(follow) => self.follows.push((place, follow)),
             }
         }
     }
 
     /// Asks for all that others ask for, too.
-    pub(super) fn follow_nobody(&mut self) {
-        let follows = std::mem::take(&mut self.follows);
-        self.wanted.extend(follows.into_iter().map(|(place, _)| (place, None)));
+    pub(super) fn follow_nobody(&mut self, cache: &Arc<Cache>) {
+        for (place, _) in std::mem::take(&mut self.follows) {
+            self.wanted.extend(self.keys.get(place).map(|key| (place, cache.alone(*key))));
+        }
     }
 
-    /// A text has another vector than the one that is kept.
-    pub(super) fn replace(&mut self, place: usize, vector: Vector, cache: &Cache) {
-        if let Some(key) = self.keys.get(place) {
-            cache.keep(*key, &vector);
-        }
-        self.put(place, vector);
+    /// All texts, whatever there is of them.
+    pub(super) fn anew(&self, cache: &Arc<Cache>) -> Vec<(usize, Wanted)> {
+        self.keys.iter().enumerate().map(|(place, key)| (place, cache.alone(*key))).collect()
     }
 
     /// A text has its vector.
