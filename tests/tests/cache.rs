@@ -292,12 +292,12 @@ async fn nobody_waits_for_one_failure_after_the_other() -> anyhow::Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_waits_does_so_as_long_as_the_attempts_of_one_call_take() -> anyhow::Result<()> {
-    let options = Options { latency: Duration::from_millis(300), ..Options::new(PROVIDER_KEY) };
+    let options = Options { latency: Duration::from_millis(1_500), ..Options::new(PROVIDER_KEY) };
     let provider = Provider::start(options).await?;
     let mut all = vec![team("search", json!({}))];
     let mut routes = route("openai", &["any"], &provider.url());
     let mut hangs = routes[0]["spec"]["backends"][0].clone();
-    for (field, value) in [("timeoutSeconds", json!(1)), ("space", json!("one")), ("model", json!("fault-hang"))] {
+    for (field, value) in [("timeoutSeconds", json!(2)), ("space", json!("one")), ("model", json!("fault-hang"))] {
         hangs[field] = value;
     }
     let mut serves = hangs.clone();
