@@ -63,8 +63,6 @@ pub struct Call {
     pub dimensions: Option<u64>,
     /// What the inputs are; none: what the route says.
     pub input_type: Option<InputType>,
-    /// The field `input_type`, where it says something that is no [`InputType`].
-    pub unknown_input_type: Option<String>,
     /// What the body itself says, for providers that are sent it as it is.
     pub said: Said,
     /// Whether the body has fields whose meaning is the provider's business: they may change the vectors.
@@ -173,7 +171,7 @@ impl Call {
         let (encoding_format, null_encoding_format) = fields.encoding_format()?;
         let dimensions = fields.dimensions()?;
         let said = Said { input_type: fields.input_type()?, user: fields.user()? };
-        let (input_type, unknown_input_type) = input_type(headers, said.input_type.as_deref())?;
+        let input_type = input_type(headers, said.input_type.as_deref())?;
         let user = user(&caller, said_user, said.user.as_deref())?;
         entry.user(&user);
         let (model_span, open_brace) = (fields.model_span(), fields.open_brace());
@@ -186,7 +184,6 @@ impl Call {
             encoding_format,
             dimensions,
             input_type,
-            unknown_input_type,
             said,
             has_other_fields: fields.has_others(),
             model_span,
@@ -231,7 +228,6 @@ impl Call {
             encoding_format: self.encoding_format,
             dimensions: self.dimensions,
             input_type: self.input_type,
-            unknown_input_type: self.unknown_input_type.clone(),
             said: self.said.clone(),
             has_other_fields: self.has_other_fields,
             open_brace,
@@ -247,6 +243,11 @@ impl Call {
             input_span,
             body,
         })
+    }
+
+    /// The body's `input_type`, where it counts and says something that is no [`InputType`].
+    pub fn unknown_input_type(&self) -> Option<&str> {
+        self.said.input_type.as_deref().filter(|_| self.input_type.is_none())
     }
 
     /// The token arrays, one for each input; none where it is text.
@@ -265,7 +266,7 @@ impl Call {
 }
 
 /// What the inputs are: by the header, else by the body, where some providers have words of their own.
-fn input_type(headers: &HeaderMap, in_body: Option<&str>) -> Result<(Option<InputType>, Option<String>), Refusal> {
+fn input_type(headers: &HeaderMap, in_body: Option<&str>) -> Result<Option<InputType>, Refusal> {
     let read = |text: &str| match text {
         "query" | "search_query" => Some(InputType::Query),
         "document" | "search_document" | "passage" => Some(InputType::Document),
@@ -274,17 +275,11 @@ fn input_type(headers: &HeaderMap, in_body: Option<&str>) -> Result<(Option<Inpu
     if let Some(value) = headers.get(&INPUT_TYPE_HEADER) {
         let said = value.to_str().ok().and_then(read);
         return match said {
-            Some(said) => Ok((Some(said), None)),
+            Some(said) => Ok(Some(said)),
             None => Err(Refusal::malformed(None, "The header x-vectoll-input-type must be query or document")),
         };
     }
-    Ok(match in_body {
-        None => (None, None),
-        Some(text) => match read(text) {
-            Some(said) => (Some(said), None),
-            None => (None, Some(text.to_owned())),
-        },
-    })
+    Ok(in_body.and_then(read))
 }
 
 fn is_longer(text: &str, characters: usize) -> bool {

@@ -160,7 +160,7 @@ impl Proxy {
         let call = call?;
         let route = permitted(call.caller.key(), &call.model)?.clone();
         // What the provider alone understands may change the vectors: such a call goes by the cache.
-        let is_plain = !call.has_other_fields && call.unknown_input_type.is_none();
+        let is_plain = !call.has_other_fields && call.unknown_input_type().is_none();
         if let Some((cache, backend)) = &route.manner.cache
             && is_plain
             && !call.shape.is_tokens

@@ -40,6 +40,28 @@ async fn start(model: &str, cache: Value, latency: u64) -> anyhow::Result<(Pair,
     Ok((pair, provider, caller))
 }
 
+/// A pair of which `edit` has changed the route's spec, with the keys alice and bob.
+async fn start_with(model: &str, url: &str, edit: impl FnOnce(&mut Value)) -> anyhow::Result<(Pair, Caller)> {
+    let mut routes = route("openai", &[model], url);
+    routes[0]["spec"]["cache"] = json!({});
+    edit(&mut routes[0]["spec"]);
+    let mut all = vec![team("search", json!({}))];
+    all.extend(routes);
+    for name in ["alice", "bob"] {
+        all.extend(api_key(name, "search", json!({})));
+    }
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    Ok((pair, caller))
+}
+
+/// A provider of another kind: its URL.
+async fn play(router: Router) -> anyhow::Result<(String, tokio::task::JoinHandle<std::io::Result<()>>)> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/v1", listener.local_addr()?);
+    Ok((url, tokio::spawn(axum::serve(listener, router).into_future())))
+}
+
 fn cost(answer: &Answer) -> &str {
     answer.header("x-litellm-response-cost").unwrap_or("-")
 }
@@ -76,7 +98,7 @@ async fn what_is_there_is_not_asked_for_again_and_costs_nothing() -> anyhow::Res
         "{}",
         part.message()
     );
-    let sent: Value = serde_json::from_slice(&provider.requests()[1].body)?;
+    let sent = provider.requests()[1].json()?;
     assert_eq!(sent["input"], json!(["over", "lazy"]));
     let vector = |answer: &Answer, at: usize| answer.json["data"][at]["embedding"].clone();
     assert_eq!((vector(&part, 1), vector(&part, 3)), (vector(&first, 1), vector(&first, 0)));
@@ -223,14 +245,8 @@ async fn what_is_paid_for_is_kept_although_its_caller_has_left() -> anyhow::Resu
 async fn nothing_is_tried_again_for_a_leader_that_has_left() -> anyhow::Result<()> {
     let options = Options { latency: Duration::from_millis(400), ..Options::new(PROVIDER_KEY) };
     let provider = Provider::start(options).await?;
-    let mut all = vec![team("search", json!({}))];
-    let mut routes = route("openai", &["fault-503"], &provider.url());
-    routes[0]["spec"]["cache"] = json!({});
-    routes[0]["spec"]["retry"] = json!({"sameBackend": true});
-    all.extend(routes);
-    all.extend(api_key("alice", "search", json!({})));
-    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
-    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let retry = |spec: &mut Value| spec["retry"] = json!({"sameBackend": true});
+    let (pair, caller) = start_with("fault-503", &provider.url(), retry).await?;
     caller.hang_up("fault-503", json!("text"), Duration::from_millis(200)).await;
     // As long as two further attempts would take with their pauses.
     tokio::time::sleep(Duration::from_millis(2_500)).await;
@@ -257,11 +273,8 @@ async fn what_the_body_says_of_its_inputs_is_told_apart_from_what_is_meant() -> 
             assert_eq!((answer.status, hits(&answer)), (200, expected), "{word:?} {header:?}");
         }
     }
-    let words: anyhow::Result<Vec<Value>> = provider
-        .requests()
-        .iter()
-        .map(|sent| Ok(serde_json::from_slice::<Value>(&sent.body)?["input_type"].clone()))
-        .collect();
+    let words: anyhow::Result<Vec<Value>> =
+        provider.requests().iter().map(|sent| Ok(sent.json()?["input_type"].clone())).collect();
     assert_eq!(words?, [json!(null), json!("document"), json!("document"), json!("query")]);
     Ok(())
 }
@@ -270,14 +283,8 @@ async fn what_the_body_says_of_its_inputs_is_told_apart_from_what_is_meant() -> 
 async fn nobody_waits_for_one_failure_after_the_other() -> anyhow::Result<()> {
     const CALLS: usize = 15;
     let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
-    let mut all = vec![team("search", json!({}))];
-    let mut routes = route("openai", &["fault-hang"], &provider.url());
-    routes[0]["spec"]["cache"] = json!({});
-    routes[0]["spec"]["backends"][0]["timeoutSeconds"] = json!(1);
-    all.extend(routes);
-    all.extend(api_key("alice", "search", json!({})));
-    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
-    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let hurry = |spec: &mut Value| spec["backends"][0]["timeoutSeconds"] = json!(1);
+    let (pair, caller) = start_with("fault-hang", &provider.url(), hurry).await?;
     let begun = Instant::now();
     let calls = (0..CALLS).map(|_| caller.embed("fault-hang", json!("text")));
     for answer in futures_util::future::try_join_all(calls).await? {
@@ -294,30 +301,23 @@ async fn nobody_waits_for_one_failure_after_the_other() -> anyhow::Result<()> {
 async fn who_waits_does_so_as_long_as_the_attempts_of_one_call_take() -> anyhow::Result<()> {
     let options = Options { latency: Duration::from_millis(1_500), ..Options::new(PROVIDER_KEY) };
     let provider = Provider::start(options).await?;
-    let mut all = vec![team("search", json!({}))];
-    let mut routes = route("openai", &["any"], &provider.url());
-    let mut hangs = routes[0]["spec"]["backends"][0].clone();
-    for (field, value) in [("timeoutSeconds", json!(2)), ("space", json!("one")), ("model", json!("fault-hang"))] {
-        hangs[field] = value;
-    }
-    let mut serves = hangs.clone();
-    (serves["name"], serves["model"], serves["priority"]) = (json!("serves"), json!(MODEL), json!(1));
-    routes[0]["spec"]["cache"] = json!({});
-    routes[0]["spec"]["backends"] = json!([hangs, serves]);
-    all.extend(routes);
-    all.extend(api_key("alice", "search", json!({})));
-    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
-    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let two = |spec: &mut Value| {
+        let mut hangs = spec["backends"][0].clone();
+        for (field, value) in [("timeoutSeconds", json!(2)), ("space", json!("one")), ("model", json!("fault-hang"))] {
+            hangs[field] = value;
+        }
+        let mut serves = hangs.clone();
+        (serves["name"], serves["model"], serves["priority"]) = (json!("serves"), json!(MODEL), json!(1));
+        spec["backends"] = json!([hangs, serves]);
+    };
+    let (_pair, caller) = start_with("any", &provider.url(), two).await?;
     let calls = (0..6).map(|_| caller.embed("any", json!("text")));
     for answer in futures_util::future::try_join_all(calls).await? {
         assert_eq!(answer.status, 200, "{}", answer.message());
     }
     // The leader's first attempt takes as long as one may, and its second one serves all.
-    let models: anyhow::Result<Vec<Value>> = provider
-        .requests()
-        .iter()
-        .map(|sent| Ok(serde_json::from_slice::<Value>(&sent.body)?["model"].clone()))
-        .collect();
+    let models: anyhow::Result<Vec<Value>> =
+        provider.requests().iter().map(|sent| Ok(sent.json()?["model"].clone())).collect();
     assert_eq!(models?, [json!("fault-hang"), json!(MODEL)]);
     Ok(())
 }
@@ -332,23 +332,14 @@ async fn changing(changed: Arc<AtomicBool>) -> anyhow::Result<(String, tokio::ta
         let usage = json!({"prompt_tokens": count, "total_tokens": count});
         Json(json!({"object": "list", "data": data, "model": MODEL, "usage": usage}))
     };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}/v1", listener.local_addr()?);
-    let router = Router::new().route("/v1/embeddings", post(answer));
-    Ok((url, tokio::spawn(axum::serve(listener, router).into_future())))
+    play(Router::new().route("/v1/embeddings", post(answer))).await
 }
 
 #[tokio::test]
 async fn vectors_of_another_length_take_the_place_of_those_that_are_kept() -> anyhow::Result<()> {
     let changed = Arc::new(AtomicBool::new(false));
     let (url, serving) = changing(changed.clone()).await?;
-    let mut all = vec![team("search", json!({}))];
-    let mut routes = route("openai", &[MODEL], &url);
-    routes[0]["spec"]["cache"] = json!({});
-    all.extend(routes);
-    all.extend(api_key("alice", "search", json!({})));
-    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
-    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let (_pair, caller) = start_with(MODEL, &url, |_| ()).await?;
     let ask = async |texts: Value| {
         let answer = caller.embed(MODEL, texts).await?;
         let vectors: Vec<usize> = answer.json["data"]
@@ -380,24 +371,13 @@ async fn good_and_bad() -> anyhow::Result<(String, tokio::task::JoinHandle<std::
         tokio::time::sleep(Duration::from_millis(500)).await;
         (StatusCode::BAD_GATEWAY, Json(json!({})))
     };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let url = format!("http://{}/v1", listener.local_addr()?);
-    let router = Router::new().route("/v1/embeddings", post(answer));
-    Ok((url, tokio::spawn(axum::serve(listener, router).into_future())))
+    play(Router::new().route("/v1/embeddings", post(answer))).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_error_tells_all_that_the_call_cost() -> anyhow::Result<()> {
     let (url, serving) = good_and_bad().await?;
-    let mut all = vec![team("search", json!({}))];
-    let mut routes = route("openai", &[MODEL], &url);
-    routes[0]["spec"]["cache"] = json!({});
-    all.extend(routes);
-    for name in ["alice", "bob"] {
-        all.extend(api_key(name, "search", json!({})));
-    }
-    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
-    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let (pair, caller) = start_with(MODEL, &url, |_| ()).await?;
     let bob = caller.with_key(&key_value("bob"));
     // Bob asks for "good", waits for Alice's "bad", and asks for it on his own when she does not get it.
     let second = async {

@@ -8,7 +8,7 @@ use vectoll_tests::{
     caller::{Answer, Caller},
     manifest::{PROVIDER_KEY, api_key, file, key_value, route, team},
     pair::Pair,
-    provider::{Options, Provider},
+    provider::{Options, Provider, Recorded},
 };
 
 const MODEL: &str = "text-embedding-3-small";
@@ -31,10 +31,8 @@ async fn start() -> anyhow::Result<(Pair, Provider, Caller)> {
 
 /// What the provider was sent since a request, in the order of the inputs.
 fn sent(provider: &Provider, from: usize) -> anyhow::Result<Vec<Value>> {
-    let mut bodies: Vec<Value> = provider.requests()[from..]
-        .iter()
-        .map(|sent| Ok(serde_json::from_slice(&sent.body)?))
-        .collect::<anyhow::Result<_>>()?;
+    let mut bodies: Vec<Value> =
+        provider.requests()[from..].iter().map(Recorded::json).collect::<anyhow::Result<_>>()?;
     bodies.sort_by_key(|body| body["input"].to_string());
     Ok(bodies)
 }

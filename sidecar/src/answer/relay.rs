@@ -108,8 +108,10 @@ async fn pump(mut waiting: VecDeque<Bytes>, mut flow: Flow, to: mpsc::Sender<Mes
     let mut waited = Duration::ZERO;
     let end = loop {
         // The last piece waits for the one after it, or for the end.
-        while caller.is_some() && waiting.len() > 1 {
-            let Some(piece) = waiting.pop_front() else { break };
+        while caller.is_some()
+            && waiting.len() > 1
+            && let Some(piece) = waiting.pop_front()
+        {
             let begun = Instant::now();
             if !hand_over(caller.as_ref(), Ok(Some(piece)), &flow).await {
                 // Gone, or not reading. What the provider charges is still to be learnt.

@@ -23,7 +23,7 @@ use crate::{
     accounting::InFlight,
     answer::{Answer, Wrong, join},
     background::Background,
-    call::{Call, Shape},
+    call::{self, Call, Shape},
     ledger::Certainty,
     memory::{Held, NoRoom},
     policy::{Backend, Route},
@@ -282,8 +282,8 @@ impl Work<'_> {
         departure: &Departure,
     ) -> Result<Done, Failed> {
         let Self { backend, remote, split, in_flight, sending, deadline: _ } = self;
-        let texts = split.texts.get(range).unwrap_or_default();
-        let part = part_of(backend, in_flight.call(), in_flight.route(), texts);
+        let part = part_of(backend, (in_flight.call(), in_flight.route()), split, range);
+        let texts = part.texts;
         let free = |failure| Failed { failure, charged: Charged::Nothing };
         let paid = |failure| Failed { failure, charged: Charged::Maybe };
         let wire = made.map_or_else(|| request(remote, &part), Ok).map_err(free)?;
@@ -363,21 +363,18 @@ impl Work<'_> {
 }
 
 /// A part of a call, as its backend is asked for it.
-pub(super) fn part_of<'a>(backend: &'a Backend, call: &'a Call, route: &Route, texts: &'a [Cow<'a, str>]) -> Part<'a> {
+pub(super) fn part_of<'a>(
+    backend: &'a Backend,
+    (call, route): (&'a Call, &Route),
+    split: &'a Split,
+    range: Range<usize>,
+) -> Part<'a> {
+    let call::Said { input_type, user } = &call.said;
     Part {
         model: backend.model_of(&call.model),
-        texts,
+        texts: split.texts.get(range).unwrap_or_default(),
         dimensions: call.dimensions,
         input_type: call.input_type.unwrap_or(route.manner.input_type),
-        said: Said {
-            input_type: call.said.input_type.as_deref(),
-            user: call.said.user.as_deref(),
-            are_arrays: call.shape.is_tokens && passes(backend),
-        },
+        said: Said { input_type: input_type.as_deref(), user: user.as_deref(), are_arrays: split.are_arrays },
     }
-}
-
-/// Whether a backend is asked in the caller's own words.
-fn passes(backend: &Backend) -> bool {
-    matches!(&backend.provider, Provider::Remote(remote) if remote.passes())
 }

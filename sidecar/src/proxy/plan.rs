@@ -57,7 +57,7 @@ pub(super) async fn plan(
     if passes && (fits || call.has_other_fields || call.shape.items == 1) {
         return Ok(None);
     }
-    if let Some(unknown) = &call.unknown_input_type
+    if let Some(unknown) = call.unknown_input_type()
         && !passes
     {
         return Err(Failure::of_call(Refusal::input_type(unknown)));
@@ -90,8 +90,8 @@ pub(super) async fn plan(
     if passes && split.parts.len() == 1 {
         return Ok(None);
     }
-    let first = split.parts.first().and_then(|range| split.texts.get(range.clone())).unwrap_or_default();
-    let first = parts::request(remote, &parts::part_of(backend, call, route, first))?;
+    let first = split.parts.first().cloned().unwrap_or_default();
+    let first = parts::request(remote, &parts::part_of(backend, (call, route), &split, first))?;
     Ok(Some(Plan { split, first, held }))
 }
 

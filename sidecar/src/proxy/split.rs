@@ -16,7 +16,8 @@ use crate::{
 pub(super) struct Split {
     /// All texts of the call; or its token arrays, as JSON.
     pub(super) texts: Vec<Cow<'static, str>>,
-    are_arrays: bool,
+    /// Whether they are arrays.
+    pub(super) are_arrays: bool,
     /// The tokens of each: exact where that is known, else a bound.
     pub(super) tokens: Vec<u64>,
     /// The parts, in order.
