@@ -18,7 +18,10 @@ pub use self::{
     reader::{Heard, Reader, Report},
 };
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use vectoll_config::Uid;
@@ -29,7 +32,7 @@ pub struct Books {
     /// What sidecars serve by.
     pub acknowledgements: Acknowledgements,
     /// What was spent, by Team. Stays as it is while the store is silent.
-    pub teams: BTreeMap<Uid, TeamBooks>,
+    pub teams: BTreeMap<Uid, Arc<TeamBooks>>,
     /// How it is made up of users and models, by Team. Read less often.
     pub breakdowns: BTreeMap<Uid, Arc<Breakdown>>,
 }
@@ -59,33 +62,65 @@ impl Books {
         self.teams.get(team)?.money.get(account)
     }
 
-    /// Takes in what was heard. Whether anything is different that anybody would be told of.
-    pub fn hear(&mut self, heard: Heard) -> bool {
+    /// Takes in what was heard, and says what of it is new.
+    pub fn hear(&mut self, heard: Heard) -> News {
         match heard {
             Heard::Live { at, live: new } => {
-                let same = matches!(&self.acknowledgements, Acknowledgements::Heard { at: _, live } if *live == new);
-                self.acknowledgements = Acknowledgements::Heard { at, live: new };
-                !same
+                let before = std::mem::replace(&mut self.acknowledgements, Acknowledgements::Heard { at, live: new });
+                let (Acknowledgements::Heard { at: _, live: before }, Acknowledgements::Heard { at: _, live: new }) =
+                    (&before, &self.acknowledgements)
+                else {
+                    return News::All;
+                };
+                News::of(changed(before, new), News::Namespaces)
             }
             Heard::Spend(teams) => {
-                let same = self.teams == teams;
+                let teams: BTreeMap<Uid, Arc<TeamBooks>> =
+                    teams.into_iter().map(|(team, books)| (team, Arc::new(books))).collect();
+                let news = News::of(changed(&self.teams, &teams), News::Teams);
                 self.teams = teams;
-                !same
+                news
             }
             Heard::Nothing(acknowledgements) => {
                 let same = self.acknowledgements == acknowledgements;
                 self.acknowledgements = acknowledgements;
-                !same
+                if same { News::None } else { News::All }
             }
             Heard::Breakdowns(breakdowns) => {
                 self.breakdowns = breakdowns;
                 // Only metrics tell of it, and they look for themselves.
-                false
+                News::None
             }
             Heard::Rests => {
                 *self = Self { acknowledgements: Acknowledgements::NotYet, ..Self::default() };
-                true
+                News::All
             }
         }
     }
+}
+
+/// Whom something that was heard concerns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// Nobody: it was known.
+    None,
+    /// Sidecars of these namespaces say something else than before.
+    Namespaces(BTreeSet<String>),
+    /// More was spent by these Teams.
+    Teams(BTreeSet<Uid>),
+    /// Everybody.
+    All,
+}
+
+impl News {
+    fn of<T>(changed: BTreeSet<T>, news: impl Fn(BTreeSet<T>) -> Self) -> Self {
+        if changed.is_empty() { Self::None } else { news(changed) }
+    }
+}
+
+/// The keys whose values differ.
+fn changed<K: Ord + Clone, V: PartialEq>(before: &BTreeMap<K, V>, after: &BTreeMap<K, V>) -> BTreeSet<K> {
+    let new = after.iter().filter(|(key, value)| before.get(key) != Some(value)).map(|(key, _)| key);
+    let gone = before.keys().filter(|key| !after.contains_key(key));
+    new.chain(gone).cloned().collect()
 }

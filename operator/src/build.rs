@@ -3,7 +3,10 @@
 
 mod backend;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use vectoll_config::{ObjectName, v1};
 
@@ -46,9 +49,9 @@ pub enum Credentials {
 pub(crate) fn build(
     namespace: &str,
     world: &World,
-    teams: &BTreeMap<ObjectName, ValidTeam>,
+    teams: &BTreeMap<ObjectName, Arc<ValidTeam>>,
     keys: &[ResolvedKey],
-    routes: &[ResolvedRoute],
+    routes: &[Arc<ResolvedRoute>],
     delivery: Credentials,
     store: Option<NamespaceStore>,
 ) -> NamespaceConfig {
@@ -85,8 +88,8 @@ pub(crate) fn seen<'a>(
     namespace: &str,
     world: &World,
     searched: &BTreeSet<&str>,
-    routes: &'a [ResolvedRoute],
-) -> impl Iterator<Item = &'a ResolvedRoute> {
+    routes: &'a [Arc<ResolvedRoute>],
+) -> impl Iterator<Item = &'a Arc<ResolvedRoute>> {
     routes
         .iter()
         .filter(|route| searched.contains(route.name.namespace()))

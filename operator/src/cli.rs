@@ -90,6 +90,18 @@ pub struct Run {
     #[arg(long, env = "VECTOLL_WEBHOOK_CERTIFICATE", value_name = "WHO", default_value = "own")]
     pub webhook_certificate: CertificateKeeper,
 
+    /// Writes to the API server in a second, on average. What ends something (a key, a config) does not wait for it
+    #[arg(long, env = "VECTOLL_WRITE_RATE", value_name = "WRITES", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
+    pub write_rate: u32,
+
+    /// Writes that may be made at once after a pause
+    #[arg(long, env = "VECTOLL_WRITE_BURST", value_name = "WRITES", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..))]
+    pub write_burst: u32,
+
+    /// Writes under way at the same time
+    #[arg(long, env = "VECTOLL_WRITE_PARALLELISM", value_name = "WRITES", default_value = "32", value_parser = parallelism)]
+    pub write_parallelism: usize,
+
     /// The store, with an administrator's login: one that may write users
     #[command(flatten)]
     pub store: StoreOptions,
@@ -101,6 +113,13 @@ pub struct Run {
     /// The hosts that routes may name
     #[command(flatten)]
     pub hosts: HostOptions,
+}
+
+fn parallelism(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(writes @ 1..=1_000) => Ok(writes),
+        Ok(_) | Err(_) => Err("must be a whole number from 1 to 1000".to_owned()),
+    }
 }
 
 /// Who keeps the webhook's certificate.

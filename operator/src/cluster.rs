@@ -7,22 +7,31 @@
 
 mod act;
 mod admin;
+mod changes;
 mod config;
 mod control;
 mod delivered;
+mod fit;
+mod index;
 mod lease;
+mod memory;
 mod metrics;
 mod mirror;
 mod names;
 mod observed;
+mod piece;
 mod plan;
+mod queue;
+mod schedule;
 mod serving;
+mod snapshot;
 mod spend;
 mod status;
 mod store;
 mod store_secret;
 mod totals;
 mod watch;
+mod write_rate;
 
 use std::sync::Arc;
 
@@ -43,8 +52,8 @@ use tokio::{
 
 use self::{
     act::Hands,
-    control::Control,
-    lease::Candidate,
+    control::{Control, WriteLimits},
+    lease::{Candidate, Tenure},
     metrics::Metrics,
     serving::Webhook,
     store::Store,
@@ -83,12 +92,19 @@ pub async fn run(settings: Run) -> anyhow::Result<()> {
     let mut admin = tokio::spawn(async move { axum::serve(admin, router).await });
 
     let leases: Api<Lease> = Api::namespaced(client.clone(), &settings.operator_namespace);
-    let candidate = Candidate::new(leases, &settings.lease, &settings.identity);
+    let tenure = Tenure::default();
+    let candidate = Candidate::new(leases, &settings.lease, &settings.identity, tenure.clone());
     let mut candidate = tokio::spawn(candidate.run(lead, resigned));
     let reporter = Reporter { controller: names::MANAGER.to_owned(), instance: Some(settings.identity.clone()) };
     let hands = Hands::new(client.clone(), Recorder::new(client.clone(), reporter), shared.clone());
     let store = Store::new(&settings, &client, &shared, &metrics)?;
-    let control = Control::new(client.clone(), shared.clone(), hands, metrics.clone(), store, settings.hosts.allowed());
+    let limits = WriteLimits {
+        per_second: settings.write_rate,
+        burst: settings.write_burst,
+        parallel: settings.write_parallelism,
+    };
+    let hosts = settings.hosts.allowed();
+    let control = Control::new(client.clone(), shared.clone(), hands, metrics.clone(), store, hosts, tenure, limits);
     let mut control = tokio::spawn(control.run(leads.clone(), stopped));
     let following = tokio::spawn(follow_leadership(leads, metrics));
 

@@ -1,6 +1,9 @@
 //! From the world to what should be: pure, and the whole of the operator's judgement.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use vectoll_config::{ObjectName, Uid, store};
@@ -8,7 +11,7 @@ use vectoll_config::{ObjectName, Uid, store};
 use crate::{
     books::TeamQuestion,
     build::{build, searched, seen},
-    key_secret::Mint,
+    key_secret::{Adoption, Mint},
     resolve::{ResolvedKey, ResolvedRoute, resolve_keys, resolve_routes, resolve_teams},
     store::NamespaceStore,
     validate::ValidTeam,
@@ -26,25 +29,60 @@ pub struct Judgement {
     pub conditions: BTreeMap<ResourceRef, Vec<Condition>>,
     /// Values of keys that are to be made.
     pub to_mint: Vec<Mint>,
+    /// Secrets that keys take over.
+    pub to_adopt: Vec<Adoption>,
     /// Generated Secrets of `ApiKeys` that are gone, in the way of others.
     pub stale: Vec<ObjectName>,
     /// When to judge anew though nothing changes: a key expires, or is to be renewed.
     pub next: Option<Timestamp>,
-    teams: BTreeMap<ObjectName, ValidTeam>,
+    teams: BTreeMap<ObjectName, Arc<ValidTeam>>,
     keys: Vec<ResolvedKey>,
-    routes: Vec<ResolvedRoute>,
+    routes: Vec<Arc<ResolvedRoute>>,
+}
+
+/// Conditions by resource.
+pub(crate) type Conditions = BTreeMap<ResourceRef, Vec<Condition>>;
+
+/// The Teams and routes of some namespaces, as keys elsewhere may come to use them. Cheap to copy.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Offers {
+    teams: BTreeMap<ObjectName, Arc<ValidTeam>>,
+    routes: Vec<Arc<ResolvedRoute>>,
+}
+
+impl Offers {
+    /// With others beside them.
+    pub(crate) fn with(mut self, others: &Self) -> Self {
+        self.teams.extend(others.teams.iter().map(|(name, team)| (name.clone(), team.clone())));
+        self.routes.extend(others.routes.iter().cloned());
+        self
+    }
 }
 
 /// Validates and resolves.
 pub fn judge(world: &World, now: Timestamp) -> Judgement {
+    let (offers, conditions) = offers(world);
+    judge_keys(world, offers, conditions, now)
+}
+
+/// What a world's own Teams and routes offer, and their conditions.
+pub(crate) fn offers(world: &World) -> (Offers, Conditions) {
     let mut conditions = BTreeMap::new();
     let teams = resolve_teams(world, &mut conditions);
-    let keys = resolve_keys(world, &teams, now, &mut conditions);
     let routes = resolve_routes(world, &mut conditions);
+    (Offers { teams, routes }, conditions)
+}
+
+/// The keys of a world, which may use what its own and other namespaces offer.
+pub(crate) fn judge_keys(world: &World, offers: Offers, mut conditions: Conditions, now: Timestamp) -> Judgement {
+    let Offers { teams, mut routes } = offers;
+    routes.sort_by(|a, b| a.name.cmp(&b.name));
+    let keys = resolve_keys(world, &teams, now, &mut conditions);
     let values = keys.values;
     Judgement {
         conditions,
         to_mint: values.to_mint,
+        to_adopt: values.to_adopt,
         stale: values.stale,
         next: values.next,
         teams,
@@ -72,7 +110,7 @@ impl Judgement {
 
     /// The backends with limits that a namespace's sidecars may call, by what those limits are counted under.
     pub fn limited_in(&self, world: &World, namespace: &str, scope: &str) -> Vec<Uid> {
-        let is_limited = |route: &ResolvedRoute| route.backends.iter().any(|backend| !backend.limits.is_none());
+        let is_limited = |route: &Arc<ResolvedRoute>| route.backends.iter().any(|backend| !backend.limits.is_none());
         if !self.routes.iter().any(is_limited) {
             return Vec::new();
         }
@@ -106,7 +144,7 @@ impl Judgement {
 
     /// A Team of this name that makes sense.
     pub(crate) fn team(&self, name: &ObjectName) -> Option<&ValidTeam> {
-        self.teams.get(name)
+        self.teams.get(name).map(|team| &**team)
     }
 
     /// A working key of this name.

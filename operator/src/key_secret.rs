@@ -11,7 +11,7 @@ use k8s_openapi::{
     api::core::v1::Secret,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
-use vectoll_config::{KeyHash, ObjectName, Uid};
+use vectoll_config::{KeyHash, ObjectName, POD_KEY, Uid};
 
 /// The type of a Secret that the operator made.
 pub const TYPE: &str = "vectoll.dev/api-key";
@@ -19,12 +19,15 @@ pub const TYPE: &str = "vectoll.dev/api-key";
 pub const OWNER: &str = "vectoll.dev/api-key";
 /// The annotation on an ApiKey that asks for a new value whenever it changes, and, on its Secret, the wish that was met.
 pub const ROTATE: &str = "vectoll.dev/rotate";
+/// The annotation on an ApiKey by which its owner takes over the Secret that bears its name, with the value in it: after a restore
+/// from a backup, in which every object has a new UID.
+pub const ADOPT: &str = "vectoll.dev/adopt-secret";
 /// The annotation that says when the value was made (RFC 3339).
 const MADE_AT: &str = "vectoll.dev/made-at";
 /// The annotation with the values before: `sha256=until`, separated by commas.
 pub(crate) const PREVIOUS: &str = "vectoll.dev/previous";
 /// Values before that stay valid at the same time. More rotations within one grace period end the oldest early.
-const MOST_PREVIOUS: usize = 8;
+const MAX_PREVIOUS: usize = 8;
 
 /// A value that was replaced and is still valid for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,12 +50,15 @@ pub struct Notes {
 }
 
 impl Notes {
-    /// Reads them; what cannot be read is as if it were not there.
+    /// Reads them; what cannot be read is as if it were not there. Whoever may write Secrets may write these: no more values are
+    /// believed than the operator would have noted, and none that no key can have.
     pub(crate) fn of(annotations: &BTreeMap<String, String>) -> Self {
+        let placeholder = KeyHash::of(POD_KEY.as_bytes());
         let previous = annotations.get(PREVIOUS).map_or("", String::as_str).split(',').filter_map(|one| {
             let (hash, until) = one.split_once('=')?;
             Some(Previous { hash: hash.parse().ok()?, until: until.parse().ok()? })
         });
+        let previous = previous.filter(|previous| previous.hash != placeholder).take(MAX_PREVIOUS);
         Self {
             made_at: annotations.get(MADE_AT).and_then(|at| at.parse().ok()),
             request: annotations.get(ROTATE).cloned(),
@@ -108,6 +114,17 @@ pub struct Mint {
     pub request: Option<String>,
 }
 
+/// A Secret that an ApiKey takes over with the value in it, because its owner asks for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Adoption {
+    /// Who takes it.
+    pub api_key: ObjectName,
+    /// The new owner's UID.
+    pub uid: Uid,
+    /// The Secret.
+    pub secret: ObjectName,
+}
+
 impl Mint {
     /// The Secret with a value.
     pub(crate) fn secret(&self, value: &str, now: Timestamp) -> Secret {
@@ -121,7 +138,7 @@ impl Mint {
             let previous: Vec<String> = self
                 .previous
                 .iter()
-                .take(MOST_PREVIOUS)
+                .take(MAX_PREVIOUS)
                 .map(|previous| format!("{}={}", previous.hash, previous.until))
                 .collect();
             annotations.insert(PREVIOUS.to_owned(), previous.join(","));
@@ -148,20 +165,25 @@ impl Mint {
 
     /// The reference that lets the Secret go with its ApiKey.
     pub(crate) fn owner_reference(&self) -> OwnerReference {
-        OwnerReference {
-            api_version: format!("{}/{}", vectoll_crds::GROUP, vectoll_crds::VERSION),
-            kind: "ApiKey".to_owned(),
-            name: self.api_key.name().to_owned(),
-            uid: self.uid.to_string(),
-            controller: Some(true),
-            block_owner_deletion: Some(false),
-        }
+        owner_reference(&self.api_key, &self.uid)
+    }
+}
+
+/// The reference that lets a Secret go with its ApiKey.
+pub(crate) fn owner_reference(api_key: &ObjectName, uid: &Uid) -> OwnerReference {
+    OwnerReference {
+        api_version: format!("{}/{}", vectoll_crds::GROUP, vectoll_crds::VERSION),
+        kind: "ApiKey".to_owned(),
+        name: api_key.name().to_owned(),
+        uid: uid.to_string(),
+        controller: Some(true),
+        block_owner_deletion: Some(false),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use super::*;
 
     #[test]
@@ -187,5 +209,19 @@ mod tests {
             (PREVIOUS.to_owned(), "what,ever=now".to_owned()),
         ]);
         assert_eq!(Notes::of(&annotations), Notes::default());
+    }
+
+    #[test]
+    fn notes_that_no_operator_wrote_are_not_believed() {
+        let until = "2026-01-03T03:04:05Z";
+        let many: Vec<String> = (0..100).map(|n: u32| format!("{}={until}", KeyHash::of(&n.to_be_bytes()))).collect();
+        let of = |previous: String| Notes::of(&BTreeMap::from([(PREVIOUS.to_owned(), previous)])).previous;
+        assert_eq!(of(many.join(",")).len(), MAX_PREVIOUS);
+        let placeholder = format!("{}={until}", KeyHash::of(b"vectoll-pod-key"));
+        assert_eq!(
+            of(format!("{placeholder},{}", many[0])),
+            of(many[0].clone()),
+            "sidecars would refuse the whole config"
+        );
     }
 }

@@ -47,6 +47,8 @@ pub struct World {
     pub teams: BTreeMap<ObjectName, Arc<Object<TeamSpec>>>,
     /// Routes.
     pub routes: BTreeMap<ObjectName, Arc<Object<ModelRouteSpec>>>,
+    /// Routes that are judged elsewhere, where Teams of this world look for some.
+    pub routes_elsewhere: BTreeMap<ObjectName, Arc<Object<ModelRouteSpec>>>,
     /// Secrets that are referred to.
     pub secrets: BTreeMap<ObjectName, Arc<SecretContent>>,
     /// Labels of namespaces.
@@ -59,6 +61,12 @@ pub struct World {
     pub sidecars: BTreeMap<String, usize>,
     /// Keys that have had a value: a Secret of theirs that is missing was taken away.
     pub had_value: BTreeSet<ObjectName>,
+    /// Namespaces whose keys name a Team, beside those of the keys above.
+    pub team_users: BTreeMap<ObjectName, BTreeSet<String>>,
+    /// Keys that take over a Secret of their name that was not made for them, because their owner says so.
+    pub adopting: BTreeSet<ObjectName>,
+    /// Whether a Secret is its author's word, as in a folder of manifests. In a cluster a key's Secret is its own only by reference.
+    pub secrets_are_authored: bool,
 }
 
 /// Whether sidecars count together.

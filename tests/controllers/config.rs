@@ -141,9 +141,9 @@ pub async fn pods(world: &World) -> anyhow::Result<()> {
     // A second sidecar holds the full limit, too, and it is said.
     world.light.apply(&pod(ns, "two"))?;
     world.until_key(ns, "alice", "LimitsExact", "False/PerSidecar").await?;
-    // A lost config begins behind what the pods have seen.
+    // A lost config never begins again before what the pods have seen.
     world.light.kubectl(&["delete", "secret", "vectoll-sidecar", "-n", ns], None)?;
-    world.until_config(ns, "is there again", |config, _| (config.generation > generation).then_some(())).await?;
+    world.until_config(ns, "is there again", |config, _| (config.generation >= generation).then_some(())).await?;
     world.light.kubectl(&["delete", "pod", "--all", "-n", ns, "--force", "--grace-period=0"], None)?;
     world.until_config(ns, "has no credential any more", |_, files| files.is_empty().then_some(())).await?;
     world.light.kubectl(&["delete", "apikey", "alice", "-n", ns], None)?;
@@ -168,8 +168,87 @@ pub async fn damaged(world: &World) -> anyhow::Result<()> {
         world.until_config(ns, "is as it was", |config, files| files.is_empty().then_some(config.generation)).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     let (config, files) = world.config(ns).await?.context("no config")?;
-    ensure!(files.is_empty() && config.generation <= generation + 1, "{} after {generation}", config.generation);
+    ensure!(files.is_empty() && config.generation == generation, "{} after {generation}", config.generation);
     Ok(())
+}
+
+/// What whoever may write pods and Secrets of a namespace can write keeps no deleted key alive there.
+pub async fn lies(world: &World) -> anyhow::Result<()> {
+    let ns = "config-lies";
+    world.namespace(ns)?;
+    world.light.apply(&team_and_key(ns, "alice", ""))?;
+    world.light.apply(&crate::world::api_key(ns, "bob", ""))?;
+    world.until_key(ns, "alice", "Ready", "True/Ready").await?;
+    world.until_key(ns, "bob", "Ready", "True/Ready").await?;
+    world.until_config(ns, "has both", |config, _| (config.keys.len() == 2).then_some(())).await?;
+    let finished = |generation: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Pod, metadata: {{name: liar, namespace: {ns}, labels: {{vectoll.dev/contract: v1}}, annotations: \
+             {{vectoll.dev/config-generation: '{generation}'}}}}, spec: {{containers: [{{name: app, image: none}}]}}}}\n"
+        )
+    };
+    until("the default ServiceAccount", async || Ok(world.light.apply(&finished("18446744073709551615")).ok())).await?;
+    let noted = "vectoll.dev/generation=18446744073709551613";
+    world.light.kubectl(&["annotate", "secret", "vectoll-sidecar", "-n", ns, "--overwrite", noted], None)?;
+    let values =
+        world.light.kubectl(&["get", "secret", "alice", "-n", ns, "-o", "jsonpath={.metadata.annotations}"], None)?;
+    ensure!(!values.contains("previous"), "{values}");
+    // The value that pods send in place of a key, and more values than a key can have had.
+    let end = "2999-01-01T00:00:00Z";
+    let placeholder = format!("vectoll.dev/previous={}={end}", vectoll_config::KeyHash::of(b"vectoll-pod-key"));
+    world.light.kubectl(&["annotate", "secret", "alice", "-n", ns, "--overwrite", &placeholder], None)?;
+    world.light.kubectl(&["delete", "apikey", "bob", "-n", ns, "--wait=false"], None)?;
+    world.until_config(ns, "has alice alone", |config, _| (config.keys.len() == 1).then_some(())).await?;
+    world.until_key(ns, "alice", "Ready", "True/Ready").await?;
+
+    // Nor does a config that somebody has frozen.
+    let frozen = ["patch", "secret", "vectoll-sidecar", "-n", ns, "--type=merge", "-p", r#"{"immutable": true}"#];
+    world.light.kubectl(&frozen, None)?;
+    world.light.kubectl(
+        &["patch", "apikey", "alice", "-n", ns, "--type=merge", "-p", r#"{"spec":{"suspended":true}}"#],
+        None,
+    )?;
+    world.until_config(ns, "has the edit", |config, _| config.keys.first()?.suspended.then_some(())).await?;
+    until("a config that can be changed", async || {
+        let secret = world.secret(ns, "vectoll-sidecar").await?;
+        Ok(secret.filter(|secret| secret.immutable != Some(true)).map(|_| ()))
+    })
+    .await?;
+    // Nor does a key's Secret: its rotation goes on.
+    let before = world.value(ns, "alice").await?;
+    let frozen = ["patch", "secret", "alice", "-n", ns, "--type=merge", "-p", r#"{"immutable": true}"#];
+    world.light.kubectl(&frozen, None)?;
+    world.light.kubectl(&["annotate", "apikey", "alice", "-n", ns, "vectoll.dev/rotate=1"], None)?;
+    until("another value", async || {
+        let secret = world.secret(ns, "alice").await?;
+        let value = secret.as_ref().and_then(|secret| entry(secret, "key"));
+        Ok(value.filter(|value| *value != before).map(|_| ()))
+    })
+    .await
+}
+
+/// A Secret that somebody has put under the name of a key to come is not the key's.
+pub async fn planted(world: &World) -> anyhow::Result<()> {
+    let ns = "config-planted";
+    world.namespace(ns)?;
+    let value = "sk-vt-a-value-that-somebody-chose";
+    world.light.apply(&format!(
+        "{{apiVersion: v1, kind: Secret, type: vectoll.dev/api-key, metadata: {{name: alice, namespace: {ns}, annotations: \
+         {{vectoll.dev/api-key: alice}}}}, stringData: {{key: {value}}}}}"
+    ))?;
+    world.light.apply(&team_and_key(ns, "alice", ""))?;
+    world.until_key(ns, "alice", "ResolvedRefs", "False/SecretNotOwned").await?;
+    let config = world.config(ns).await?;
+    ensure!(config.is_none_or(|(config, _)| config.keys.is_empty()), "the planted value works");
+    // Its owner may take it over, as after a restore from a backup.
+    world.light.kubectl(&["annotate", "apikey", "alice", "-n", ns, "vectoll.dev/adopt-secret=true"], None)?;
+    let key = world.until_key(ns, "alice", "Ready", "True/Ready").await?;
+    ensure!(world.value(ns, "alice").await? == value, "the value is another one");
+    let secret = world.secret(ns, "alice").await?.context("no Secret")?;
+    let owners = secret.metadata.owner_references.unwrap_or_default();
+    ensure!(owners.len() == 1 && Some(&owners[0].uid) == key.metadata.uid.as_ref(), "{owners:?}");
+    until("the event", async || Ok(world.events(ns, "alice")?.contains(&"SecretAdopted".to_owned()).then_some(())))
+        .await
 }
 
 /// After everything above, an operator that has nothing to do does nothing.

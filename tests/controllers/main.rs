@@ -38,6 +38,8 @@ fn controllers() {
             ("config: pods are touched, credentials follow them, what is unused goes", config::pods(&world).await),
             ("config: a Secret of someone else in its place is left alone", config::blocked(&world).await),
             ("config: a damaged config is put right", config::damaged(&world).await),
+            ("config: what others write keeps no key alive", config::lies(&world).await),
+            ("keys: a planted Secret is nobody's until its owner takes it over", config::planted(&world).await),
             ("status: nothing is written twice", config::quiet(&world).await),
         ] {
             match result {

@@ -14,6 +14,13 @@ use super::question::TeamQuestion;
 
 /// A sidecar that was not heard of for so long does not live, in milliseconds: what the sidecars hold of each other, too.
 const LIVE_MS: u64 = 10_000;
+/// The time is the store's own, which it writes itself: a later one was written by somebody who wants to live for ever. A failover
+/// may put the clock back by a little.
+const MAX_SKEW_MS: u64 = 5_000;
+/// The longest name of a pod (RFC 1123 subdomain).
+const MAX_POD_NAME: usize = 253;
+/// The most sidecars of one namespace that are told apart: whoever has its login can write more.
+const MAX_LIVE: usize = 10_000;
 /// Series that one command asks for.
 const SERIES: usize = 256;
 
@@ -30,11 +37,13 @@ pub struct Live {
 pub(super) fn live(fields: &HashMap<String, String>, now_ms: u64) -> Vec<Live> {
     let live = |text: &String| {
         let Acknowledgement { generation, at_ms, pod } = Acknowledgement::read(text)?;
-        (now_ms.saturating_sub(at_ms) <= LIVE_MS).then_some(Live { generation, pod })
+        let is_recent = now_ms.saturating_sub(at_ms) <= LIVE_MS && at_ms <= now_ms.saturating_add(MAX_SKEW_MS);
+        (is_recent && pod.len() <= MAX_POD_NAME).then_some(Live { generation, pod })
     };
     let mut live: Vec<Live> = fields.values().filter_map(live).collect();
     // A hash has no order: sorted, so that the same reads the same.
     live.sort();
+    live.truncate(MAX_LIVE);
     live
 }
 

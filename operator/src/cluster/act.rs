@@ -23,11 +23,11 @@ use super::{
     config::Files,
     names,
     observed::{self, Tracked, version_of},
-    plan::{Action, Turn, config_name},
+    plan::{Action, Replaced, Turn, config_name},
     watch::{Place, Shared},
 };
 use crate::{
-    key_secret::{self, Cause, Mint},
+    key_secret::{self, Adoption, Cause, Mint},
     mint,
     world::{Kind, ResourceRef},
 };
@@ -49,8 +49,9 @@ impl Hands {
     pub(super) async fn act(&self, action: Action) -> anyhow::Result<()> {
         match action {
             Action::MakeKey { mint, present } => self.make_key(&mint, present).await,
+            Action::AdoptKey { adoption, version } => self.adopt_key(&adoption, version).await,
             Action::RemoveKey { secret, version } => self.remove_key(&secret, version).await,
-            Action::WriteConfig { namespace, files, present } => self.write_config(&namespace, &files, present).await,
+            Action::WriteConfig { namespace, files, replaces } => self.write_config(&namespace, &files, replaces).await,
             Action::RemoveConfig { namespace, uid, version } => self.remove_config(&namespace, &uid, version).await,
             Action::Touch { pod, uid, generation } => self.touch(&pod, &uid, generation).await,
             Action::Report { of, uid, status, turns } => {
@@ -75,8 +76,7 @@ impl Hands {
             // Never over one that is there: whoever made it meanwhile keeps it.
             None => {
                 secret.metadata.owner_references = Some(vec![mint.owner_reference()]);
-                let parameters = PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
-                api.create(&parameters, &secret).await.context("failed to make the Secret")?
+                api.create(&created(), &secret).await.context("failed to make the Secret")?
             }
             // Only over the state that was judged, and without what others put on it.
             Some(version) => {
@@ -90,9 +90,18 @@ impl Hands {
                     "metadata": {"resourceVersion": version.to_string(), "annotations": annotations},
                     "data": secret.data,
                 });
-                api.patch(mint.secret.name(), &patched(), &Patch::Merge(patch))
-                    .await
-                    .context("failed to renew the Secret")?
+                match api.patch(mint.secret.name(), &patched(), &Patch::Merge(patch)).await {
+                    Ok(written) => written,
+                    // Somebody has made it immutable. What cannot be changed is replaced: a rotation must not hang on it.
+                    Err(error) if is_invalid(&error) => {
+                        delete(&api, mint.secret.name(), version).await?;
+                        secret.metadata.owner_references = Some(vec![mint.owner_reference()]);
+                        api.create(&created(), &secret)
+                            .await
+                            .context("failed to make the Secret in place of an immutable one")?
+                    }
+                    Err(error) => return Err(error).context("failed to renew the Secret"),
+                }
             }
         };
         tracing::info!(api_key = %mint.api_key, secret = %mint.secret, because = %mint.cause, "key made");
@@ -132,6 +141,30 @@ impl Hands {
         Ok(is_there)
     }
 
+    /// The owner of the ApiKey has asked for it: the value goes on to be valid, and the Secret goes with the ApiKey from now on.
+    async fn adopt_key(&self, adoption: &Adoption, version: u64) -> anyhow::Result<()> {
+        let Adoption { api_key, uid, secret } = adoption;
+        let api: Api<Secret> = Api::namespaced(self.client.clone(), secret.namespace());
+        let patch = json!({"metadata": {
+            "resourceVersion": version.to_string(),
+            "annotations": {key_secret::OWNER: api_key.name()},
+            "ownerReferences": [key_secret::owner_reference(api_key, uid)],
+        }});
+        let written = api
+            .patch(secret.name(), &patched(), &Patch::Merge(patch))
+            .await
+            .context("failed to take the Secret over")?;
+        tracing::info!(%api_key, %secret, "a Secret was taken over with the key in it");
+        let version = version_of(&written);
+        if let Some(content) = observed::key_secret(written) {
+            self.shared.observed().key_secrets.put(secret.clone(), version, content);
+        }
+        let of = ResourceRef { kind: Kind::ApiKey, name: api_key.clone() };
+        let note = format!("The Secret {} was taken over with the key in it", secret.name());
+        self.tell(&of, uid, EventType::Normal, "SecretAdopted", note, "AdoptKey").await;
+        Ok(())
+    }
+
     async fn remove_key(&self, secret: &ObjectName, version: u64) -> anyhow::Result<()> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), secret.namespace());
         delete(&api, secret.name(), version).await?;
@@ -140,18 +173,31 @@ impl Hands {
         Ok(())
     }
 
-    async fn write_config(&self, namespace: &str, files: &Files, present: Option<u64>) -> anyhow::Result<()> {
+    async fn write_config(&self, namespace: &str, files: &Files, replaces: Option<Replaced>) -> anyhow::Result<()> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        // One that was not heard of may be there all the same: its generation goes on, and nothing is written over it.
-        if present.is_none() {
-            let there = api.get_opt(names::CONFIG_SECRET).await.context("failed to look for the config Secret")?;
-            if let Some(secret) = there {
-                ensure!(secret.type_.as_deref() == Some(names::CONFIG_TYPE), "there is a Secret of that name already");
-                let version = version_of(&secret);
-                let config = observed::config(secret).context("the config Secret is about to go")?;
-                self.shared.observed().configs.put(config_name(namespace), version, config);
-                return Ok(());
+        let mut present = replaces.map(|replaces| replaces.version);
+        match replaces {
+            // One that was not heard of may be there all the same: its generation goes on, and nothing is written over it.
+            None => {
+                let there = api.get_opt(names::CONFIG_SECRET).await.context("failed to look for the config Secret")?;
+                if let Some(secret) = there {
+                    ensure!(
+                        secret.type_.as_deref() == Some(names::CONFIG_TYPE),
+                        "there is a Secret of that name already"
+                    );
+                    let version = version_of(&secret);
+                    let config = observed::config(secret).context("the config Secret is about to go")?;
+                    self.shared.observed().configs.put(config_name(namespace), version, config);
+                    return Ok(());
+                }
             }
+            // Nothing can be changed in it any more, so a key that is deleted would stay valid.
+            Some(Replaced { version, frozen: true }) => {
+                delete(&api, names::CONFIG_SECRET, version).await?;
+                tracing::warn!(namespace, "the config Secret was made immutable by somebody: it is replaced");
+                present = None;
+            }
+            Some(Replaced { version: _, frozen: false }) => {}
         }
         let generation = files.generation;
         let annotations = [
@@ -207,7 +253,7 @@ impl Hands {
                 let mut observed = self.shared.observed();
                 if let Some(seen) = observed.pods.get(pod) {
                     let touched = observed::Sidecar { touched: Some(generation), ..seen.value.clone() };
-                    observed.pods.put(pod.clone(), version, touched);
+                    observed.pods.put_as_planned(pod.clone(), version, touched);
                 }
                 Ok(())
             }
@@ -241,6 +287,8 @@ impl Hands {
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
         K::DynamicType: Default,
+        S: PartialEq,
+        T: PartialEq,
     {
         let api: Api<K> = Api::namespaced(self.client.clone(), of.name.namespace());
         let written = match api.patch_status(of.name.name(), &patched(), patch).await {
@@ -254,7 +302,14 @@ impl Hands {
         };
         let version = version_of(&written);
         if let Some(value) = read(written) {
-            place(&mut self.shared.observed()).put(of.name.clone(), version, value);
+            let mut observed = self.shared.observed();
+            let mirror = place(&mut observed);
+            let is_as_judged = mirror.get(&of.name).is_some_and(|seen| seen.value.object == value.object);
+            if is_as_judged {
+                mirror.put_as_planned(of.name.clone(), version, value);
+            } else {
+                mirror.put(of.name.clone(), version, value);
+            }
         }
         Ok(())
     }
@@ -283,6 +338,11 @@ impl Hands {
             tracing::warn!(resource = %of, %error, "an event could not be written");
         }
     }
+}
+
+/// What is made by this manager of fields.
+fn created() -> PostParams {
+    PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() }
 }
 
 /// A patch by this manager of fields.
@@ -316,6 +376,11 @@ async fn remove_others(api: &Api<Secret>, written: Secret, wanted: &BTreeSet<Str
     api.patch(names::CONFIG_SECRET, &patched(), &Patch::Merge(patch))
         .await
         .context("failed to take out what others have put into the config Secret")
+}
+
+/// The object as it stands does not allow it.
+fn is_invalid(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 422)
 }
 
 /// The object is not there: what was to be done to it is of no matter.

@@ -1,29 +1,42 @@
-//! The config Secret of a namespace: its files, and what fits into it.
+//! The config Secret of a namespace: its files, made ready once for each content.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use jiff::Timestamp;
-use vectoll_config::{KeyHash, ObjectName, check_v1, v1, write_v1};
+use jiff::{SignedDuration, Timestamp};
+use vectoll_config::{KeyHash, ObjectName, check_files_v1, check_v1, v1, write_v1};
 
 use super::{
-    delivered::{Parts, Since, parts},
+    delivered::{Contents, Parts, Since, parts},
+    fit::{self, ROOM, Surplus},
     observed::hash_of,
 };
 use crate::judge::NamespaceConfig;
 
-/// What a Secret may hold, in bytes.
-pub(super) const CEILING: usize = 1024 * 1024;
-/// From here on a namespace takes no further keys: the rest is for what the keys that are there may yet need.
-pub(super) const ROOM: usize = CEILING / 10 * 9;
+/// A generation further in the future than this was not made by an operator, whatever its clock.
+const MAX_SKEW: SignedDuration = SignedDuration::from_hours(24);
 
-/// The files of a config Secret, made ready once for each content.
+/// The generation of a config that is made now: milliseconds since 1970, and more than the one before. So it is the operator's own and
+/// grows although nothing is remembered: not even a Secret that was lost needs anybody's word about how far things were.
+pub(super) fn next_generation(before: u64, now: Timestamp) -> u64 {
+    let clock = u64::try_from(now.as_millisecond()).unwrap_or_default();
+    clock.max(before.saturating_add(1)).max(1)
+}
+
+/// A generation as it stands on an object that others can write, if an operator can have made it.
+pub(super) fn believable(generation: u64, now: Timestamp) -> Option<u64> {
+    let latest =
+        u64::try_from(now.saturating_add(MAX_SKEW).unwrap_or(Timestamp::MAX).as_millisecond()).unwrap_or_default();
+    Some(generation).filter(|generation| *generation <= latest)
+}
+
+/// The files of a config Secret.
 #[derive(Debug)]
 pub(super) struct Files {
-    /// What they were made of, the generation left out.
-    made_of: NamespaceConfig,
+    /// What they were made of.
+    contents: Contents,
     /// The generation they carry.
     pub(super) generation: u64,
     /// Their content, by name.
@@ -37,68 +50,68 @@ pub(super) struct Files {
 }
 
 impl Files {
-    /// Makes the files. `age` says which keys go first where not all fit in; `last` is what they come after, if nothing was in
-    /// force in between. An error: sidecars would refuse them.
+    /// Makes the files of a config, whose hashes are `contents`. `is_in` says which keys the sidecars have already, `age` which of the others go first where not all fit in;
+    /// `last` is what they come after, if nothing was in force in between. An error: sidecars would refuse them.
     pub(super) fn make<A: Ord>(
         made_of: NamespaceConfig,
+        contents: Contents,
         generation: u64,
         last: Option<&Self>,
         now: Timestamp,
+        is_in: impl Fn(&ObjectName) -> bool,
         age: impl Fn(&ObjectName) -> A,
     ) -> anyhow::Result<Self> {
-        let mut config = made_of.config.clone();
+        let NamespaceConfig { mut config, credentials: mut files } = made_of;
         config.generation = generation;
         check_v1(&config)?;
-        let beside: usize = made_of.credentials.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if !files.is_empty() {
+            check_files_v1(&config, |name| files.get(name).map(Vec::as_slice))?;
+        }
+        let beside: usize = files.iter().map(|(name, value)| name.len() + value.len()).sum();
         let mut text = write_v1(&config)?;
         let mut left_out = BTreeSet::new();
         if text.len() + beside > ROOM {
-            left_out = surplus(&config, beside, age)?;
-            config.keys.retain(|key| !left_out.contains(&key.name));
+            let Surplus { keys, shortened } = fit::fit(&mut config, beside, is_in, age)?;
+            if !shortened.is_empty() {
+                let namespace = &config.namespace;
+                tracing::warn!(
+                    namespace,
+                    keys = shortened.len(),
+                    "the config Secret is full: values in their grace period end early"
+                );
+            }
+            left_out = keys;
             text = write_v1(&config)?;
         }
-        let mut files = made_of.credentials.clone();
         files.insert(v1::FILE.to_owned(), text.into_bytes());
         let hash = hash_of(files.iter().map(|(name, content)| (name.as_str(), content.as_slice())));
-        let last = last.map(|last| (&last.made_of, &*last.parts));
-        let parts = Arc::new(parts(&made_of, &left_out, last, Since { generation, at: now }));
-        Ok(Self { made_of, generation, by_name: files, hash, left_out, parts })
+        let last = last.map(|last| (&last.contents, &*last.parts));
+        let parts = Arc::new(parts(&contents, &left_out, last, Since { generation, at: now }));
+        Ok(Self { contents, generation, by_name: files, hash, left_out, parts })
     }
 
     /// The parts of a config that comes after these files and cannot be delivered.
     pub(super) fn parts_behind(last: Option<&Self>, config: &NamespaceConfig, now: Timestamp) -> Arc<Parts> {
-        let last = last.map(|last| (&last.made_of, &*last.parts));
-        Arc::new(parts(config, &BTreeSet::new(), last, Since { generation: u64::MAX, at: now }))
+        let last = last.map(|last| (&last.contents, &*last.parts));
+        let Ok(contents) = Contents::of(config) else { return Arc::default() };
+        Arc::new(parts(&contents, &BTreeSet::new(), last, Since { generation: u64::MAX, at: now }))
     }
 
     /// Whether they were made of the same.
-    pub(super) fn are_of(&self, config: &NamespaceConfig) -> bool {
-        self.made_of == *config
+    pub(super) fn are_of(&self, contents: &Contents) -> bool {
+        self.contents == *contents
+    }
+
+    /// Whether a key is in them.
+    pub(super) fn has(&self, key: &ObjectName) -> bool {
+        self.contents.has_key(key) && !self.left_out.contains(key)
     }
 }
 
-/// The youngest keys, as many as do not fit in.
-fn surplus<A: Ord>(
-    config: &v1::Config,
-    beside: usize,
-    age: impl Fn(&ObjectName) -> A,
-) -> anyhow::Result<BTreeSet<ObjectName>> {
-    let bare = v1::Config { keys: Vec::new(), ..config.clone() };
-    let without_keys = write_v1(&bare)?.len() + beside;
-    let mut room = ROOM.saturating_sub(without_keys);
-    let mut keys: Vec<&v1::Key> = config.keys.iter().collect();
-    keys.sort_by_key(|key| age(&key.name));
-    let mut left_out = BTreeSet::new();
-    for key in keys {
-        let times = |n| write_v1(&v1::Config { keys: vec![key.clone(); n], ..bare.clone() }).map(|text| text.len());
-        let size = times(2)?.saturating_sub(times(1)?);
-        if size <= room && left_out.is_empty() {
-            room -= size;
-        } else {
-            left_out.insert(key.name.clone());
-        }
-    }
-    Ok(left_out)
+/// The keys in a config's file, as it stands in a Secret; none, if it cannot be read.
+pub(super) fn keys_in(file: &[u8]) -> BTreeSet<ObjectName> {
+    let config = std::str::from_utf8(file).ok().and_then(|text| vectoll_config::read_v1(text).ok());
+    config.into_iter().flat_map(|config| config.keys).map(|key| key.name).collect()
 }
 
 #[cfg(test)]
@@ -147,10 +160,9 @@ mod tests {
     fn the_youngest_keys_stay_out_where_not_all_fit_in() {
         let world = world(6_000);
         let config = judge(&world, Timestamp::UNIX_EPOCH).config(&world, "apps", Credentials::Deliver, None);
-        let files = Files::make(config, 1, None, Timestamp::UNIX_EPOCH, |name| {
-            world.api_keys.get(name).and_then(|object| object.created)
-        })
-        .unwrap();
+        let age = |name: &ObjectName| world.api_keys.get(name).and_then(|object| object.created);
+        let contents = Contents::of(&config).unwrap();
+        let files = Files::make(config, contents, 1, None, Timestamp::UNIX_EPOCH, |_| false, age).unwrap();
         let size: usize = files.by_name.values().map(Vec::len).sum();
         assert!(size <= ROOM && size > ROOM - 1_000, "{size}");
         assert!(!files.left_out.is_empty());
@@ -161,10 +173,36 @@ mod tests {
     }
 
     #[test]
+    fn generations_grow_and_nobody_elses_number_is_believed() {
+        let now: Timestamp = "2026-01-10T00:00:00Z".parse().unwrap();
+        let clock = u64::try_from(now.as_millisecond()).unwrap();
+        assert_eq!(next_generation(0, now), clock);
+        assert_eq!(next_generation(clock + 5, now), clock + 6, "another replica's clock is ahead");
+        assert_eq!(next_generation(u64::MAX, now), u64::MAX);
+        assert_eq!(next_generation(0, Timestamp::MIN), 1);
+        assert_eq!(believable(clock + 5, now), Some(clock + 5));
+        for lie in [u64::MAX, u64::MAX - 2, clock * 2] {
+            assert_eq!(believable(lie, now), None);
+        }
+    }
+
+    #[test]
     fn the_hash_knows_content_and_generation() {
         let world = world(2);
         let config = || judge(&world, Timestamp::UNIX_EPOCH).config(&world, "apps", Credentials::Deliver, None);
-        let make = |generation| Files::make(config(), generation, None, Timestamp::UNIX_EPOCH, |_| ()).unwrap().hash;
+        let make = |generation| {
+            Files::make(
+                config(),
+                Contents::of(&config()).unwrap(),
+                generation,
+                None,
+                Timestamp::UNIX_EPOCH,
+                |_| false,
+                |_| (),
+            )
+            .unwrap()
+            .hash
+        };
         assert_eq!(make(1), make(1));
         assert_ne!(make(1), make(2));
     }

@@ -1,11 +1,12 @@
 //! The loop: what changed is judged, what differs is done, and again.
 //!
-//! Level-triggered: each pass begins with all that is known and ends with all that is to be done. Nothing is remembered from
-//! one pass to the next but what is under way and what has failed lately, so a restart loses nothing.
+//! Level-triggered, namespace by namespace: judging one begins with all that is known of it and ends with all that is to be done in it.
+//! What is remembered from one time to the next ([`Memory`]) can be found again, so a restart loses nothing. Judging goes on beside the
+//! loop, on a snapshot: neither the watches nor the Lease nor a probe waits for it.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    sync::Arc,
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -14,43 +15,64 @@ use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::{JoinError, JoinSet},
+};
 use vectoll_config::ObjectName;
 
 use super::{
     act::Hands,
+    changes::Changes,
+    lease::Tenure,
+    memory::{Known, Memory},
     metrics::Metrics,
     mirror::Seen,
     observed::version_of,
-    plan::{Action, Prepared, Target, Troubles, plan},
-    store::Store,
+    piece::{Judged, Piece},
+    plan::{Action, BULK, Target, Troubles},
+    queue::Queue,
+    schedule::{Next, RESYNC_PERIOD, Schedule, Urgency},
+    snapshot::Setting,
+    store::{Needs, Store},
     watch::Shared,
+    write_rate::WriteRate,
 };
 use crate::{
-    judge::judge,
     provider_hosts::AllowedHosts,
     world::{Counting, SecretContent},
 };
 
-/// Actions under way at the same time.
-const HANDS: usize = 32;
-/// Changes come in flocks: a pass waits so long for the rest of them.
-const SETTLE: Duration = Duration::from_millis(20);
-/// Secrets that are read at the same time.
+/// Namespaces that are gathered at the same time; they are judged one after the other.
+const MAX_PIECES: usize = 4;
+/// Secrets of one namespace that are read at the same time.
 const READERS: usize = 16;
+/// Actions of the mass that may wait to be carried out. What is planned and not carried out was planned for nothing, and takes memory.
+const MAX_MASS: usize = 4 * BULK;
 /// Pauses after failures of the same action: they double from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_mins(1);
 /// The shortest time between two writes of one config, or two touches of one pod: what comes meanwhile goes together.
-const REST: Duration = Duration::from_millis(250);
+const MIN_WRITE_INTERVAL: Duration = Duration::from_millis(250);
 /// The longest that one request may take. It may have been carried out then: the watch will tell.
-const PATIENCE: Duration = Duration::from_secs(15);
-/// When to try again what could not be gathered or planned.
-const SOON: Duration = Duration::from_secs(2);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// When to try again what could not be gathered.
+const RETRY_DELAY: Duration = Duration::from_secs(2);
 /// Failures of the same action, one after the other, before the status tells of it.
 const TOLD_AFTER: u32 = 3;
-/// A pass is made at least so often.
-const AT_LEAST: Duration = Duration::from_mins(1);
+/// How often the store's settings are read again.
+const STORE_REFRESH_PERIOD: Duration = Duration::from_mins(1);
+/// The shortest time between two words to the store about who needs what of it.
+const STORE_DEBOUNCE: Duration = Duration::from_millis(100);
+
+/// How much the operator may write.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WriteLimits {
+    pub(super) per_second: u32,
+    pub(super) burst: u32,
+    /// Requests under way at the same time.
+    pub(super) parallel: usize,
+}
 
 /// The operator's loop.
 pub(super) struct Control {
@@ -59,11 +81,25 @@ pub(super) struct Control {
     hands: Hands,
     metrics: Metrics,
     store: Option<Store>,
-    allowed_hosts: Arc<AllowedHosts>,
-    prepared: Prepared,
-    queue: VecDeque<Action>,
+    setting: Setting,
+    tenure: Tenure,
+    limits: WriteLimits,
+    rate: WriteRate,
+    schedule: Schedule,
+    memory: Arc<Mutex<Memory>>,
+    needs: Needs,
+    /// When the store is to be told of them.
+    needs_due: Option<Instant>,
+    /// When the store's settings are read again.
+    store_due: Instant,
+    pieces: JoinSet<(String, anyhow::Result<(Judged, u64)>)>,
+    /// One is judged at a time: the other processors are for those who wait for an answer.
+    judging: Arc<Semaphore>,
+    queue: Queue,
     running: JoinSet<(Target, &'static str, anyhow::Result<()>)>,
     busy: HashSet<Target>,
+    /// What was done lately, and when: what was planned before must not do it again.
+    finished: HashMap<Target, Instant>,
     resting: HashMap<Target, Rest>,
 }
 
@@ -76,6 +112,7 @@ struct Rest {
 }
 
 impl Control {
+    #[allow(clippy::too_many_arguments, reason = "the parts of a loop, each named once")]
     pub(super) fn new(
         client: Client,
         shared: Shared,
@@ -83,56 +120,70 @@ impl Control {
         metrics: Metrics,
         store: Option<Store>,
         allowed_hosts: Arc<AllowedHosts>,
+        tenure: Tenure,
+        limits: WriteLimits,
     ) -> Self {
+        let now = Instant::now();
         Self {
             client,
             shared,
             hands,
             metrics,
             store,
-            allowed_hosts,
-            prepared: Prepared::new(),
-            queue: VecDeque::new(),
+            setting: Setting { counting: Counting::Apart, allowed_hosts },
+            tenure,
+            limits,
+            rate: WriteRate::new(limits.per_second, limits.burst, now),
+            schedule: Schedule::default(),
+            memory: Arc::default(),
+            needs: Needs::default(),
+            needs_due: None,
+            store_due: now,
+            pieces: JoinSet::new(),
+            judging: Arc::new(Semaphore::new(1)),
+            queue: Queue::default(),
             running: JoinSet::new(),
             busy: HashSet::new(),
+            finished: HashMap::new(),
             resting: HashMap::new(),
         }
     }
 
     /// Acts while it leads, until it is told to stop. What is under way when it stops is finished.
     pub(super) async fn run(mut self, mut leads: watch::Receiver<bool>, mut stop: watch::Receiver<bool>) {
-        let mut next = Instant::now();
+        let mut acts = false;
         loop {
-            // Leadership may have been lost while a pass was made.
-            if *leads.borrow() {
-                self.start();
+            let mut next = Instant::now() + RESYNC_PERIOD;
+            if acts && self.store_due <= Instant::now() {
+                tokio::select! {
+                    () = prepare(&mut self.store, &mut self.store_due) => {}
+                    () = told(&mut stop) => break,
+                }
+            }
+            if acts {
+                self.look();
+                if self.is_prepared() {
+                    next = self.judge();
+                    next = next.min(self.start());
+                    next = next.min(self.tell_store());
+                }
+                next = next.min(self.store_due);
             }
             tokio::select! {
-                () = self.shared.changed() => next = next.min(Instant::now() + SETTLE),
-                () = tokio::time::sleep_until(next.into()) => {
-                    let acts = *leads.borrow();
-                    if acts {
-                        let gathered = tokio::select! {
-                            gathered = self.gather() => gathered,
-                            () = told(&mut stop) => break,
-                        };
-                        let began = Instant::now();
-                        next = if gathered { self.pass() } else { Instant::now() + SOON };
-                        // Under a flood of changes at most a quarter of the time goes into judging.
-                        next = next.max(Instant::now() + 3 * began.elapsed());
-                        self.metrics.pass(began.elapsed());
-                    } else {
-                        next = Instant::now() + AT_LEAST;
-                    }
-                }
+                () = self.shared.changed() => if !acts {
+                    // Another replica takes care of it.
+                    drop(self.shared.observed().take_changes());
+                },
+                () = tokio::time::sleep_until(next.into()) => {}
+                Some(judged) = self.pieces.join_next() => self.judged(judged),
                 Some(done) = self.running.join_next() => self.done(done),
                 changed = leads.changed() => {
                     if changed.is_err() {
                         break;
                     }
-                    let acts = *leads.borrow();
+                    acts = *leads.borrow_and_update();
                     if acts {
-                        next = Instant::now();
+                        self.begin();
                     } else {
                         // Another replica acts now: not a word more from this one.
                         self.drop_everything().await;
@@ -142,83 +193,344 @@ impl Control {
             }
         }
         self.queue.clear();
+        self.pieces.shutdown().await;
         let _ =
             tokio::time::timeout(Duration::from_secs(5), async { while self.running.join_next().await.is_some() {} })
                 .await;
     }
 
-    /// Reads what is referred to. False: what is in force stays as it is.
-    async fn gather(&mut self) -> bool {
-        match self.read_all().await {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::warn!(error = format!("{error:#}"), "what is in force stays as it is");
-                self.metrics.pass_failed();
-                false
-            }
-        }
-    }
-
-    async fn read_all(&mut self) -> anyhow::Result<()> {
-        if let Some(store) = &mut self.store {
-            let prepared = tokio::time::timeout(PATIENCE, store.prepare()).await;
-            prepared
-                .unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {PATIENCE:?}")))
-                .context("failed to use the store")?;
-        }
-        self.read_references().await
-    }
-
-    /// One pass: judge → plan. Returns when the next one is due though nothing changes.
-    fn pass(&mut self) -> Instant {
-        let now = Timestamp::now();
-        let troubles: Troubles = self
-            .resting
-            .iter()
-            .filter(|(_, rest)| rest.failures >= TOLD_AFTER)
-            .map(|(target, rest)| (target.clone(), rest.error.clone()))
-            .collect();
-        let (plan, due) = {
-            let observed = self.shared.observed();
-            if !observed.is_whole() {
-                // A judgement on half of the world would make keys anew and take configs away.
-                return Instant::now() + AT_LEAST;
-            }
-            let mut world = observed.world();
-            world.allowed_hosts = Arc::clone(&self.allowed_hosts);
-            world.counting = self.store.as_ref().map_or(Counting::Apart, Store::counting);
-            let judgement = judge(&world, now);
-            let delivery = self.store.as_ref().and_then(|store| store.look(&observed, &world, &judgement, now));
-            let plan = plan(&observed, &world, &judgement, delivery.as_ref(), &mut self.prepared, &troubles, now);
-            let passwords = self.store.as_ref().map(|store| store.next(now));
-            let due = judgement.next.into_iter().chain(passwords).chain(plan.due).min();
-            (plan, due)
+    /// This replica acts from now on: everything is looked at once.
+    fn begin(&mut self) {
+        self.store_due = Instant::now();
+        let all = {
+            let mut observed = self.shared.observed();
+            drop(observed.take_changes());
+            observed.all_namespaces()
         };
-        self.metrics.resources(&plan.ready);
-        // What is under way now was not known to the plan: it is planned anew when it is done.
-        self.queue = plan.actions.into_iter().filter(|action| !self.busy.contains(&action.target())).collect();
-        self.metrics.waiting(self.queue.len() + plan.later);
-        let due = due.and_then(|due| Duration::try_from(due.duration_since(now)).ok());
-        let mut next = Instant::now() + due.map_or(AT_LEAST, |due| due.min(AT_LEAST) + Duration::from_millis(10));
+        self.want(all.iter(), Urgency::Normal);
+    }
+
+    /// Nothing is judged before everything was listed and the store's settings are known: half of the world would make keys anew and
+    /// take configs away.
+    fn is_prepared(&self) -> bool {
+        self.shared.observed().is_whole() && self.store.as_ref().is_none_or(Store::is_prepared)
+    }
+
+    /// Takes in what has changed.
+    fn look(&mut self) {
+        let (changes, readers) = {
+            let mut observed = self.shared.observed();
+            let changes = observed.take_changes();
+            let readers: HashSet<String> =
+                changes.offers.iter().flat_map(|of| observed.index.readers(of)).map(str::to_owned).collect();
+            (changes, readers)
+        };
+        let Changes { own, offers, told } = changes;
+        for namespace in &offers {
+            self.memory().forget_offers(namespace);
+        }
+        self.want(own.iter().chain(&offers).chain(&readers), Urgency::High);
+        self.want(told.iter(), Urgency::Normal);
+        let Some(store) = &self.store else { return };
+        let counting = store.counting();
+        if store.has_changed() {
+            let held: Vec<String> = self.needs.held().map(str::to_owned).collect();
+            self.want(held.iter(), Urgency::High);
+        }
+        if self.setting.counting != counting {
+            self.setting.counting = counting;
+            let all = self.shared.observed().all_namespaces();
+            self.want(all.iter(), Urgency::Normal);
+        }
+    }
+
+    fn want<'a>(&mut self, namespaces: impl Iterator<Item = &'a String>, urgency: Urgency) {
         let now = Instant::now();
-        // Who failed keeps its count for as long as there is something to be done.
-        let wanted: HashSet<Target> = self.queue.iter().map(Action::target).collect();
-        self.resting.retain(|target, rest| rest.until > now || wanted.contains(target));
-        // What rests is to be looked at when its rest is over.
-        for action in &self.queue {
-            if let Some(rest) = self.resting.get(&action.target()) {
-                next = next.min(rest.until.max(now));
+        for namespace in namespaces {
+            self.schedule.want(namespace, urgency, now);
+        }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Begins to judge what is to be judged now. Returns when to look again.
+    fn judge(&mut self) -> Instant {
+        while self.pieces.len() < MAX_PIECES {
+            let room = MAX_MASS.saturating_sub(self.queue.mass());
+            match self.schedule.next(room >= BULK, Instant::now()) {
+                Next::Wait(until) => return until,
+                Next::Judge(namespace) => {
+                    let troubles = self.troubles(&namespace);
+                    let gather = Gather {
+                        client: self.client.clone(),
+                        shared: self.shared.clone(),
+                        memory: self.memory.clone(),
+                        setting: self.setting.clone(),
+                        store: self.store.as_ref().and_then(Store::view),
+                        judging: self.judging.clone(),
+                        troubles,
+                        bulk: room.min(BULK),
+                    };
+                    self.pieces.spawn(async move {
+                        let judged = gather.judge(&namespace).await;
+                        (namespace, judged)
+                    });
+                }
             }
         }
-        next
+        Instant::now() + RESYNC_PERIOD
+    }
+
+    /// What has failed again and again in a namespace.
+    fn troubles(&self, namespace: &str) -> Troubles {
+        let failing =
+            self.resting.iter().filter(|(target, rest)| rest.failures >= TOLD_AFTER && target.namespace() == namespace);
+        failing.map(|(target, rest)| (target.clone(), rest.error.clone())).collect()
+    }
+
+    /// Takes in what came of judging a namespace.
+    fn judged(&mut self, judged: Result<(String, anyhow::Result<(Judged, u64)>), JoinError>) {
+        let now = Instant::now();
+        let (judged, changes) = match judged {
+            Ok((_, Ok(judged))) => judged,
+            Ok((namespace, Err(error))) => {
+                // One namespace's trouble: what is in force there stays, and the others go on.
+                tracing::warn!(namespace, error = format!("{error:#}"), "what is in force stays as it is");
+                self.metrics.pass_failed();
+                self.schedule.failed(&namespace, RETRY_DELAY, now);
+                return;
+            }
+            Err(error) => {
+                if error.is_panic() {
+                    tracing::error!(%error, "judging a namespace ended in a panic");
+                    self.metrics.pass_failed();
+                }
+                return;
+            }
+        };
+        let took = judged.ended.duration_since(judged.began);
+        self.metrics.pass(took);
+        let is_news = self.memory().learn(&judged, changes);
+        let Judged { namespace, plan, need, due, reads, facts_changed, is_empty, began, .. } = judged;
+        let due = due.map(|due| {
+            let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
+            now + wait + Duration::from_millis(10)
+        });
+        self.schedule.judged(&namespace, took, due, now);
+        if is_news || facts_changed {
+            // Conditions of Teams and routes tell of those who use them.
+            self.want(reads.iter(), Urgency::Normal);
+        }
+        if self.needs.put(&namespace, need) && self.needs_due.is_none() {
+            self.needs_due = Some(now + STORE_DEBOUNCE);
+        }
+        self.metrics.resources(&self.memory().ready());
+        if is_empty {
+            self.queue.put(&namespace, Vec::new(), Vec::new());
+            self.schedule.forget(&namespace);
+            return;
+        }
+        // What is under way, or was done since the snapshot was taken, was not known to the plan.
+        let mut is_stale = false;
+        let mut known = |actions: Vec<Action>| -> Vec<Action> {
+            let is_known = |action: &Action| {
+                let target = action.target();
+                !self.busy.contains(&target) && self.finished.get(&target).is_none_or(|at| *at < began)
+            };
+            let (known, stale): (Vec<Action>, Vec<Action>) = actions.into_iter().partition(is_known);
+            is_stale |= !stale.is_empty();
+            known
+        };
+        let (first, rest) = (known(plan.first), known(plan.rest));
+        self.queue.put(&namespace, first, rest);
+        if is_stale {
+            self.schedule.want(&namespace, Urgency::High, now);
+        } else if plan.later > 0 {
+            self.schedule.want(&namespace, Urgency::Rest, now);
+        }
+        self.metrics.waiting(self.queue.len() + plan.later);
+    }
+
+    /// Starts what may be done now. Returns when to look again.
+    fn start(&mut self) -> Instant {
+        let now = Instant::now();
+        let mut next = now + RESYNC_PERIOD;
+        // Leadership may have been lost while something else took its time.
+        if !self.tenure.holds() {
+            return next;
+        }
+        while self.running.len() < self.limits.parallel {
+            let (busy, resting) = (&self.busy, &self.resting);
+            let may =
+                |target: &Target| !busy.contains(target) && resting.get(target).is_none_or(|rest| rest.until <= now);
+            let action = if let Some(action) = self.queue.take_first(may) {
+                self.rate.overdraw(now);
+                action
+            } else {
+                if self.queue.mass() == 0 {
+                    break;
+                }
+                if let Err(wait) = self.rate.ready(now) {
+                    next = next.min(now + wait);
+                    break;
+                }
+                let Some(action) = self.queue.take_rest(may) else { break };
+                self.rate.overdraw(now);
+                action
+            };
+            let (target, word) = (action.target(), action.word());
+            self.busy.insert(target.clone());
+            let (hands, tenure) = (self.hands.clone(), self.tenure.clone());
+            self.running.spawn(async move {
+                if !tenure.holds() {
+                    return (target, word, Err(anyhow::anyhow!("the Lease has run out")));
+                }
+                let done = tokio::time::timeout(REQUEST_TIMEOUT, hands.act(action)).await;
+                (target, word, done.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}"))))
+            });
+        }
+        self.metrics.waiting(self.queue.len());
+        let ends = self.resting.iter().filter(|(target, rest)| rest.until > now && self.queue.has(target));
+        ends.map(|(_, rest)| rest.until).fold(next, Instant::min)
+    }
+
+    fn done(&mut self, done: Result<(Target, &'static str, anyhow::Result<()>), JoinError>) {
+        let Ok((target, word, result)) = done else {
+            // A panic in an action: which one is not known, so nothing may stay blocked.
+            tracing::error!("an action ended in a panic");
+            self.busy.clear();
+            return;
+        };
+        let now = Instant::now();
+        self.busy.remove(&target);
+        self.metrics.acted(word, result.is_ok());
+        self.finished.insert(target.clone(), now);
+        if self.finished.len() > MAX_MASS {
+            self.finished.retain(|_, at| now.duration_since(*at) < REQUEST_TIMEOUT);
+            self.resting.retain(|target, rest| rest.until > now || rest.failures > 0 && self.queue.has(target));
+        }
+        match result {
+            Ok(()) => {
+                if matches!(target, Target::Config(_) | Target::Pod(_)) {
+                    let rest = Rest { until: now + MIN_WRITE_INTERVAL, failures: 0, error: String::new() };
+                    self.resting.insert(target.clone(), rest);
+                } else {
+                    self.resting.remove(&target);
+                }
+                // What depends on it is planned next. A status and a touched pod are as they were planned.
+                if !matches!(word, "report_status" | "touch_pod") {
+                    self.schedule.want(target.namespace(), Urgency::High, now);
+                }
+            }
+            Err(error) => {
+                let failures = self.resting.get(&target).map_or(0, |rest| rest.failures) + 1;
+                let pause = (FIRST_PAUSE * 2u32.saturating_pow(failures.min(16) - 1)).min(LAST_PAUSE);
+                let error = format!("{error:#}");
+                tracing::warn!(action = word, target = ?target, error, again_in = ?pause, "an action failed");
+                self.schedule.want(target.namespace(), Urgency::High, now);
+                self.resting.insert(target, Rest { until: now + pause, failures, error });
+            }
+        }
+    }
+
+    /// Tells the store who needs what of it. Returns when to look again.
+    fn tell_store(&mut self) -> Instant {
+        let now = Instant::now();
+        match (self.needs_due, &self.store) {
+            (Some(due), _) if due > now => due,
+            (Some(_), Some(store)) => {
+                self.needs_due = None;
+                store.want(&self.needs);
+                now + RESYNC_PERIOD
+            }
+            (Some(_), None) => {
+                self.needs_due = None;
+                now + RESYNC_PERIOD
+            }
+            (None, _) => now + RESYNC_PERIOD,
+        }
+    }
+
+    async fn drop_everything(&mut self) {
+        self.queue.clear();
+        self.schedule.clear();
+        self.pieces.shutdown().await;
+        self.running.shutdown().await;
+        self.busy.clear();
+        self.finished.clear();
+        self.resting.clear();
+        *self.memory() = Memory::default();
+        self.needs = Needs::default();
+        self.needs_due = None;
+        if let Some(store) = &mut self.store {
+            store.rest();
+        }
+    }
+}
+
+/// Reads the store's settings, and says when to do so again.
+async fn prepare(store: &mut Option<Store>, due: &mut Instant) {
+    let Some(store) = store else {
+        *due = Instant::now() + RESYNC_PERIOD;
+        return;
+    };
+    let prepared = tokio::time::timeout(REQUEST_TIMEOUT, store.prepare()).await;
+    let prepared = prepared.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}")));
+    let pause = match prepared.context("failed to use the store") {
+        Ok(()) => STORE_REFRESH_PERIOD,
+        Err(error) => {
+            tracing::warn!(error = format!("{error:#}"), "what is in force stays as it is");
+            RETRY_DELAY
+        }
+    };
+    *due = Instant::now() + pause;
+}
+
+/// What a namespace is judged with.
+struct Gather {
+    client: Client,
+    shared: Shared,
+    memory: Arc<Mutex<Memory>>,
+    setting: Setting,
+    store: Option<super::store::StoreView>,
+    judging: Arc<Semaphore>,
+    troubles: Troubles,
+    bulk: usize,
+}
+
+impl Gather {
+    /// Reads what is referred to, takes a snapshot, and judges it. With how many changes were known then.
+    async fn judge(self, namespace: &str) -> anyhow::Result<(Judged, u64)> {
+        self.read_references(namespace).await?;
+        let turn = self.judging.clone().acquire_owned().await.context("the loop has ended")?;
+        let Self { shared, memory, setting, store, troubles, bulk, .. } = self;
+        let namespace = namespace.to_owned();
+        tokio::task::spawn_blocking(move || {
+            let (snapshot, Known { offers, prepared, readers, changes }) = {
+                let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+                let snapshot = shared.snapshot(&namespace, &setting, |of| memory.knows_offers_of(of));
+                let known = memory.known(&namespace, &snapshot);
+                (snapshot, known)
+            };
+            let now = Timestamp::now();
+            let piece = Piece { namespace, snapshot, offers, prepared, readers, store, troubles, bulk, now };
+            let judged = piece.judge();
+            drop(turn);
+            (judged, changes)
+        })
+        .await
+        .context("judging failed")
     }
 
     /// Reads the Secrets that are referred to and have changed.
-    async fn read_references(&self) -> anyhow::Result<()> {
+    async fn read_references(&self, namespace: &str) -> anyhow::Result<()> {
         let unread = {
+            let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
             let mut observed = self.shared.observed();
-            observed.forget_unreferenced();
-            observed.unread()
+            observed.forget_unreferenced(namespace);
+            observed.unread(namespace, |of| memory.knows_offers_of(of))
         };
         let mut read = stream::iter(unread).map(|name| self.read(name)).buffer_unordered(READERS);
         let mut failed = None;
@@ -236,8 +548,8 @@ impl Control {
 
     async fn read(&self, name: ObjectName) -> anyhow::Result<(ObjectName, Option<Seen<Arc<SecretContent>>>)> {
         let api: Api<Secret> = Api::namespaced(self.client.clone(), name.namespace());
-        let answer = tokio::time::timeout(PATIENCE, api.get_opt(name.name())).await;
-        let answer = answer.map_err(|_| anyhow::anyhow!("no answer in {PATIENCE:?}"));
+        let answer = tokio::time::timeout(REQUEST_TIMEOUT, api.get_opt(name.name())).await;
+        let answer = answer.map_err(|_| anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}"));
         let secret = answer
             .and_then(|answer| answer.map_err(anyhow::Error::from))
             .with_context(|| format!("failed to read the Secret {name}"))?;
@@ -245,79 +557,6 @@ impl Control {
             name,
             secret.map(|secret| Seen { version: version_of(&secret), value: Arc::new(SecretContent::of(secret)) }),
         ))
-    }
-
-    /// Starts what there are hands for.
-    fn start(&mut self) {
-        if self.running.len() >= HANDS {
-            return;
-        }
-        let now = Instant::now();
-        let mut later = VecDeque::new();
-        while self.running.len() < HANDS
-            && let Some(action) = self.queue.pop_front()
-        {
-            let target = action.target();
-            if self.resting.get(&target).is_some_and(|rest| rest.until > now) {
-                later.push_back(action);
-                continue;
-            }
-            self.busy.insert(target.clone());
-            let hands = self.hands.clone();
-            let word = action.word();
-            self.running.spawn(async move {
-                let done = tokio::time::timeout(PATIENCE, hands.act(action)).await;
-                (target, word, done.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {PATIENCE:?}"))))
-            });
-        }
-        // What has to wait keeps its place before the rest; the next pass makes the queue anew.
-        while let Some(action) = later.pop_back() {
-            self.queue.push_front(action);
-        }
-    }
-
-    fn done(&mut self, done: Result<(Target, &'static str, anyhow::Result<()>), tokio::task::JoinError>) {
-        let Ok((target, word, result)) = done else {
-            // A panic in an action: which one is not known, so nothing may stay blocked.
-            tracing::error!("an action ended in a panic");
-            self.busy.clear();
-            return;
-        };
-        self.busy.remove(&target);
-        self.metrics.acted(word, result.is_ok());
-        match result {
-            Ok(()) => {
-                let rests = matches!(target, Target::Config(_) | Target::Pod(_));
-                let rest = rests.then(|| Rest { until: Instant::now() + REST, failures: 0, error: String::new() });
-                match rest {
-                    Some(rest) => drop(self.resting.insert(target, rest)),
-                    None => drop(self.resting.remove(&target)),
-                }
-                // What depends on it is planned in the next pass.
-                if self.queue.is_empty() || !matches!(word, "report_status" | "touch_pod") {
-                    self.shared.ring();
-                }
-            }
-            Err(error) => {
-                let failures = self.resting.get(&target).map_or(0, |rest| rest.failures) + 1;
-                let pause = (FIRST_PAUSE * 2u32.saturating_pow(failures.min(16) - 1)).min(LAST_PAUSE);
-                let error = format!("{error:#}");
-                tracing::warn!(action = word, target = ?target, error, again_in = ?pause, "an action failed");
-                self.resting.insert(target, Rest { until: Instant::now() + pause, failures, error });
-                self.shared.ring();
-            }
-        }
-    }
-
-    async fn drop_everything(&mut self) {
-        self.queue.clear();
-        self.running.shutdown().await;
-        self.busy.clear();
-        self.resting.clear();
-        self.prepared = BTreeMap::new();
-        if let Some(store) = &mut self.store {
-            store.rest();
-        }
     }
 }
 

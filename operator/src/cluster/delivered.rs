@@ -4,10 +4,13 @@
 //! resource in its present state, whatever else has changed since. It is sound because generations of a namespace only grow, and
 //! each config holds all of its resources. After a start nobody remembers; all of them are then held to the generation in force.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
-use vectoll_config::{ObjectName, v1};
+use vectoll_config::{KeyHash, ObjectName, v1};
 
 use crate::{
     judge::NamespaceConfig,
@@ -24,50 +27,89 @@ pub(super) struct Since {
 /// The resources of a config.
 pub(super) type Parts = BTreeMap<ResourceRef, Since>;
 
+/// A sidecar that lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Serves {
+    /// Its pod; empty outside a cluster.
+    pub(super) pod: String,
+    pub(super) generation: u64,
+}
+
+/// How far a namespace's config has come.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Delivered {
+    pub(super) parts: Arc<Parts>,
+    pub(super) serving: Vec<Serves>,
+}
+
+/// The same for several namespaces.
+pub(super) type Deliveries = BTreeMap<String, Arc<Delivered>>;
+
 /// The parts of a config: what stands as it stood in the last one keeps its generation, the rest has the new one. Keys that were
 /// left out are no part of it.
 pub(super) fn parts(
-    config: &NamespaceConfig,
+    contents: &Contents,
     left_out: &BTreeSet<ObjectName>,
-    last: Option<(&NamespaceConfig, &Parts)>,
+    last: Option<(&Contents, &Parts)>,
     new: Since,
 ) -> Parts {
-    let before = last.map(|(config, _)| contents(config)).unwrap_or_default();
-    let since = |of: ResourceRef, content: &Content<'_>| {
-        let known = last.and_then(|(_, parts)| parts.get(&of)).filter(|_| before.get(&of) == Some(content));
-        let since = known.copied().unwrap_or(new);
-        (of, since)
+    let since = |of: &ResourceRef, content: &KeyHash| {
+        let same = |(contents, parts): (&Contents, &Parts)| {
+            parts.get(of).copied().filter(|_| contents.by_resource.get(of) == Some(content))
+        };
+        last.and_then(same).unwrap_or(new)
     };
     let is_in = |of: &ResourceRef| of.kind != Kind::ApiKey || !left_out.contains(&of.name);
-    contents(config).into_iter().filter(|(of, _)| is_in(of)).map(|(of, content)| since(of, &content)).collect()
+    let all = contents.by_resource.iter().filter(|(of, _)| is_in(of));
+    all.map(|(of, content)| (of.clone(), since(of, content))).collect()
 }
 
-/// What a resource makes of a config.
-#[derive(PartialEq)]
-enum Content<'a> {
-    Key(&'a v1::Key),
-    Team(&'a v1::Team),
-    /// A route may stand there in several pieces; with the credentials that they name.
-    Route(Vec<(&'a v1::Route, Vec<Option<&'a [u8]>>)>),
+/// What a config is made of, as hashes: enough to tell whether it, or a resource's part of it, has changed, and small enough to be
+/// kept for every namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Contents {
+    whole: KeyHash,
+    by_resource: HashMap<ResourceRef, KeyHash>,
 }
 
-fn contents(config: &NamespaceConfig) -> HashMap<ResourceRef, Content<'_>> {
-    let NamespaceConfig { config: all, credentials } = config;
-    let of = |kind, name: &ObjectName| ResourceRef { kind, name: name.clone() };
-    let mut contents = HashMap::new();
-    contents.extend(all.keys.iter().map(|key| (of(Kind::ApiKey, &key.name), Content::Key(key))));
-    contents.extend(all.teams.iter().map(|team| (of(Kind::Team, &team.name), Content::Team(team))));
-    for route in &all.routes {
-        let credential = |backend: &v1::Backend| {
-            backend.provider.credential_file().and_then(|file| credentials.get(file)).map(Vec::as_slice)
-        };
-        let piece = (route, route.backends.iter().map(credential).collect());
-        match contents.entry(of(Kind::ModelRoute, &route.name)).or_insert_with(|| Content::Route(Vec::new())) {
-            Content::Route(pieces) => pieces.push(piece),
-            Content::Key(_) | Content::Team(_) => {}
+impl Contents {
+    /// Of a config; its generation does not count.
+    pub(super) fn of(config: &NamespaceConfig) -> serde_json::Result<Self> {
+        let NamespaceConfig {
+            config: v1::Config { version, generation: _, namespace, store, teams, keys, routes, complete },
+            credentials,
+        } = config;
+        let named = |kind, name: &ObjectName| ResourceRef { kind, name: name.clone() };
+        let mut pieces: Vec<(ResourceRef, KeyHash)> = Vec::with_capacity(keys.len() + teams.len() + routes.len());
+        for key in keys {
+            pieces.push((named(Kind::ApiKey, &key.name), KeyHash::of(&serde_json::to_vec(key)?)));
         }
+        for team in teams {
+            pieces.push((named(Kind::Team, &team.name), KeyHash::of(&serde_json::to_vec(team)?)));
+        }
+        for route in routes {
+            // With the credentials that it names: a new one is a change of the route.
+            let files = route.backends.iter().filter_map(|backend| backend.provider.credential_file());
+            let contents: Vec<Option<&Vec<u8>>> = files.map(|file| credentials.get(file)).collect();
+            pieces.push((named(Kind::ModelRoute, &route.name), KeyHash::of(&serde_json::to_vec(&(route, contents))?)));
+        }
+        let rest = serde_json::to_vec(&(version, namespace, store, complete, credentials))?;
+        let mut all = KeyHash::of(&rest).to_string();
+        let mut by_resource: HashMap<ResourceRef, KeyHash> = HashMap::with_capacity(pieces.len());
+        for (of, hash) in pieces {
+            all.push_str(&hash.to_string());
+            // A route may stand there in several pieces.
+            let known = by_resource.get(&of).copied();
+            let joined = known.map_or(hash, |known| KeyHash::of(format!("{known}{hash}").as_bytes()));
+            by_resource.insert(of, joined);
+        }
+        Ok(Self { whole: KeyHash::of(all.as_bytes()), by_resource })
     }
-    contents
+
+    /// Whether a key is part of it.
+    pub(super) fn has_key(&self, name: &ObjectName) -> bool {
+        self.by_resource.contains_key(&ResourceRef { kind: Kind::ApiKey, name: name.clone() })
+    }
 }
 
 #[cfg(test)]
@@ -93,7 +135,7 @@ mod tests {
     fn a_new_key_of_a_provider_with_an_api_of_its_own_is_a_change_of_its_route() {
         let at = |generation| Since { generation, at: Timestamp::UNIX_EPOCH };
         let none = BTreeSet::new();
-        let (first, second) = (config("one"), config("two"));
+        let [first, second] = ["one", "two"].map(|key| Contents::of(&config(key)).unwrap());
         let before = parts(&first, &none, None, at(1));
         let same = parts(&first, &none, Some((&first, &before)), at(2));
         assert_eq!(same.values().copied().collect::<Vec<_>>(), [at(1)]);

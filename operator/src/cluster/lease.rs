@@ -3,7 +3,10 @@
 //! Clocks of different machines are not compared: a replica takes over when it has not seen the Lease change for as long as
 //! the Lease lasts, by its own clock.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use jiff::Timestamp;
 use k8s_openapi::{
@@ -24,6 +27,26 @@ const EVERY: Duration = Duration::from_secs(2);
 /// The longest that one request to the API server may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Until when this replica may act, by the Lease's own time: whoever was stopped for a while, and never saw its time run out, finds it
+/// run out. A handle.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tenure(Arc<Mutex<Option<Instant>>>);
+
+impl Tenure {
+    /// Whether it may act now.
+    pub(super) fn holds(&self) -> bool {
+        self.until().is_some_and(|until| Instant::now() < until)
+    }
+
+    fn set(&self, until: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
+    }
+
+    fn until(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A Lease as one replica sees it.
 pub(super) struct Candidate {
     api: Api<Lease>,
@@ -32,6 +55,7 @@ pub(super) struct Candidate {
     /// The Lease as it was last seen, and when it was first seen so.
     seen: Option<(Lease, Instant)>,
     renewed: Option<Instant>,
+    tenure: Tenure,
 }
 
 /// What is to be done about a Lease.
@@ -63,8 +87,8 @@ fn patience(renewed: Option<Instant>, now: Instant) -> Duration {
 }
 
 impl Candidate {
-    pub(super) fn new(api: Api<Lease>, name: &str, identity: &str) -> Self {
-        Self { api, name: name.to_owned(), identity: identity.to_owned(), seen: None, renewed: None }
+    pub(super) fn new(api: Api<Lease>, name: &str, identity: &str, tenure: Tenure) -> Self {
+        Self { api, name: name.to_owned(), identity: identity.to_owned(), seen: None, renewed: None, tenure }
     }
 
     /// Holds the Lease whenever it can and says so, until it is told to stop; then gives it back.
@@ -80,6 +104,7 @@ impl Candidate {
             }
             // Whoever has given up is a candidate like any other, with all the time that one has.
             self.renewed = self.renewed.filter(|renewed| renewed.elapsed() < GIVES_UP);
+            self.tenure.set(self.renewed.map(|renewed| renewed + GIVES_UP));
             let leads_now = self.renewed.is_some();
             if leads.send_if_modified(|leads| std::mem::replace(leads, leads_now) != leads_now) {
                 tracing::info!(identity = self.identity, leads = leads_now, "leadership");
@@ -94,6 +119,7 @@ impl Candidate {
                 () = told(&mut stop) => break,
             }
         }
+        self.tenure.set(None);
         leads.send_replace(false);
         if self.renewed.is_some() {
             let given_back = tokio::time::timeout(PATIENCE, self.give_back()).await;
@@ -199,6 +225,17 @@ mod tests {
             patience(Some(now), now + GIVES_UP.checked_sub(Duration::from_secs(1)).unwrap()),
             Duration::from_secs(1)
         );
+    }
+
+    #[test]
+    fn whoever_was_stopped_for_longer_than_the_lease_lasts_may_not_act() {
+        let tenure = Tenure::default();
+        assert!(!tenure.holds());
+        tenure.set(Some(Instant::now() + Duration::from_mins(1)));
+        assert!(tenure.holds());
+        // Nobody has said that it is over: the time alone has passed.
+        tenure.set(Some(Instant::now()));
+        assert!(!tenure.holds());
     }
 
     #[test]

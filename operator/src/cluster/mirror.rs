@@ -26,30 +26,85 @@ pub(super) struct Mirror<T> {
     gone: BTreeMap<ObjectName, u64>,
     /// Their names, those deleted first in front. One that is back may still stand here.
     order: VecDeque<ObjectName>,
+    /// Objects whose value is another one than when they were last asked for, or that came or went. Most events change nothing that is
+    /// kept here.
+    changed: BTreeSet<ObjectName>,
+    /// Whether another version alone is a change: of what is kept by name only.
+    by_version: bool,
 }
 
 impl<T> Default for Mirror<T> {
     fn default() -> Self {
-        Self { objects: BTreeMap::new(), gone: BTreeMap::new(), order: VecDeque::new() }
+        Self {
+            objects: BTreeMap::new(),
+            gone: BTreeMap::new(),
+            order: VecDeque::new(),
+            changed: BTreeSet::new(),
+            by_version: false,
+        }
     }
 }
 
 impl<T> Mirror<T> {
+    /// A mirror of versions: each new one is a change.
+    pub(super) fn of_versions() -> Self {
+        Self { by_version: true, ..Self::default() }
+    }
+
+    /// The objects that have changed since this was last asked.
+    pub(super) fn take_changed(&mut self) -> BTreeSet<ObjectName> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Those of a namespace, as they are now.
+    pub(super) fn part(&self, namespace: &str) -> Self
+    where
+        T: Clone,
+    {
+        let objects = self.in_namespace(namespace).map(|(name, seen)| (name.clone(), seen.clone())).collect();
+        Self { objects, by_version: self.by_version, ..Self::default() }
+    }
+
+    /// One of them, as it is now.
+    pub(super) fn part_of_one(&self, name: &ObjectName) -> Self
+    where
+        T: Clone,
+    {
+        let object = self.objects.get(name).map(|seen| (name.clone(), seen.clone()));
+        Self { objects: object.into_iter().collect(), by_version: self.by_version, ..Self::default() }
+    }
+}
+
+impl<T: PartialEq> Mirror<T> {
     /// An object as it was at a version.
     pub(super) fn put(&mut self, name: ObjectName, version: u64, value: T) {
         let known = self.objects.get(&name).map(|seen| seen.version).max(self.gone.get(&name).copied());
         if known.is_none_or(|known| known < version) {
-            self.gone.remove(&name);
-            self.objects.insert(name, Seen { version, value });
+            self.set(name, version, value);
+        }
+    }
+
+    /// An object as it became by a write of ours, which changes nothing but what was planned: nobody has to look at it again.
+    pub(super) fn put_as_planned(&mut self, name: ObjectName, version: u64, value: T) {
+        let was_changed = self.changed.contains(&name);
+        self.put(name.clone(), version, value);
+        if !was_changed {
+            self.changed.remove(&name);
         }
     }
 
     /// An object as a list has it. Lists are believed: after a restore of the API server's store versions begin lower.
     pub(super) fn set(&mut self, name: ObjectName, version: u64, value: T) {
         self.gone.remove(&name);
+        let is_same = |seen: &Seen<T>| seen.value == value && !(self.by_version && seen.version != version);
+        if !self.objects.get(&name).is_some_and(is_same) {
+            self.changed.insert(name.clone());
+        }
         self.objects.insert(name, Seen { version, value });
     }
+}
 
+impl<T> Mirror<T> {
     /// An object that the API server does not know, although it stands here: another one may.
     pub(super) fn forget(&mut self, name: &ObjectName, is_it: impl Fn(&T) -> bool) {
         if let Some(version) = self.objects.get(name).filter(|seen| is_it(&seen.value)).map(|seen| seen.version) {
@@ -62,7 +117,9 @@ impl<T> Mirror<T> {
         if self.objects.get(name).is_some_and(|seen| seen.version > version) {
             return;
         }
-        self.objects.remove(name);
+        if self.objects.remove(name).is_some() {
+            self.changed.insert(name.clone());
+        }
         if self.gone.insert(name.clone(), version).is_none() {
             self.order.push_back(name.clone());
         }
@@ -76,7 +133,14 @@ impl<T> Mirror<T> {
     /// After a complete list: what is in the scope and was not listed is gone.
     pub(super) fn keep(&mut self, scope: Option<&str>, listed: &BTreeSet<ObjectName>) {
         let in_scope = |name: &ObjectName| scope.is_none_or(|scope| name.namespace() == scope);
-        self.objects.retain(|name, _| !in_scope(name) || listed.contains(name));
+        let changed = &mut self.changed;
+        self.objects.retain(|name, _| {
+            let stays = !in_scope(name) || listed.contains(name);
+            if !stays {
+                changed.insert(name.clone());
+            }
+            stays
+        });
     }
 
     pub(super) fn get(&self, name: &ObjectName) -> Option<&Seen<T>> {
@@ -121,6 +185,31 @@ mod tests {
         assert!(mirror.get(&name).is_none());
         mirror.set(name.clone(), 3, "restored");
         assert_eq!(mirror.get(&name).map(|seen| seen.version), Some(3));
+    }
+
+    #[test]
+    fn what_changes_nothing_that_is_kept_is_no_change() {
+        let name = ObjectName::new("apps", "a");
+        let changed = |mirror: &mut Mirror<u8>| mirror.take_changed().into_iter().collect::<Vec<_>>();
+        let mut mirror = Mirror::default();
+        mirror.put(name.clone(), 1, 7);
+        assert_eq!(changed(&mut mirror), [name.clone()]);
+        mirror.put(name.clone(), 2, 7);
+        mirror.set(name.clone(), 3, 7);
+        assert_eq!(changed(&mut mirror), []);
+        mirror.put(name.clone(), 4, 8);
+        assert_eq!(changed(&mut mirror), [name.clone()]);
+        mirror.take(&name, 5);
+        mirror.take(&name, 6);
+        assert_eq!(changed(&mut mirror), [name.clone()]);
+        mirror.set(name.clone(), 7, 8);
+        mirror.keep(None, &BTreeSet::new());
+        assert_eq!(changed(&mut mirror), [name.clone()]);
+        let mut versions = Mirror::of_versions();
+        versions.put(name.clone(), 1, ());
+        versions.take_changed();
+        versions.put(name.clone(), 2, ());
+        assert_eq!(versions.take_changed().len(), 1);
     }
 
     #[test]

@@ -17,43 +17,54 @@ use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
 use kube::{Resource, ResourceExt, core::PartialObjectMeta};
-use vectoll_config::{KeyHash, ObjectName, Uid};
+use vectoll_config::{KeyHash, ObjectName, Uid, v1};
 use vectoll_crds::{
-    ApiKey, ApiKeySpec, ApiKeyStatus, Backend, ModelRoute, ModelRouteSpec, ModelRouteStatus, Provider, Team, TeamSpec,
-    TeamStatus,
+    ApiKey, ApiKeySpec, ApiKeyStatus, ModelRoute, ModelRouteSpec, ModelRouteStatus, Team, TeamSpec, TeamStatus,
 };
 
 use super::{
+    fit::ROOM,
+    index::Index,
     mirror::{Mirror, Seen},
     names,
 };
 use crate::{
-    books::{Acknowledgements, Books},
+    books::Books,
     inject::CONTAINER,
     key_secret,
-    world::{Counting, Object, SecretContent, World},
+    world::{Object, SecretContent},
 };
 
+/// A config that is larger may have no place for another key.
+const LARGE: usize = ROOM / 10 * 8;
+
 /// A resource of ours: what is wanted, and what was last said of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Tracked<S, T> {
     pub(super) object: Arc<Object<S>>,
     pub(super) generation: Option<i64>,
-    pub(super) status: Option<T>,
+    pub(super) status: Option<Arc<T>>,
+    /// Whether it takes over a Secret that was not made for it.
+    pub(super) adopts: bool,
 }
 
 /// A config Secret.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Config {
     pub(super) uid: Uid,
+    /// As it is noted on it: whoever may write Secrets may have written that.
     pub(super) generation: u64,
     /// Of all its files.
     pub(super) hash: KeyHash,
     pub(super) written_at: Option<Timestamp>,
+    /// Somebody has made it immutable: it can only be replaced.
+    pub(super) frozen: bool,
+    /// The file with the config, where it is so large that new keys may not fit in: it says which ones are there.
+    pub(super) large: Option<Arc<[u8]>>,
 }
 
 /// A pod with a sidecar.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Sidecar {
     pub(super) uid: Uid,
     pub(super) created: Option<Timestamp>,
@@ -70,7 +81,7 @@ pub(super) struct Sidecar {
 }
 
 /// A namespace.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct NamespaceState {
     pub(super) labels: BTreeMap<String, String>,
     /// It is being deleted: nothing can be made in it.
@@ -78,7 +89,7 @@ pub(super) struct NamespaceState {
 }
 
 /// What the API server holds.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Observed {
     pub(super) api_keys: Mirror<Tracked<ApiKeySpec, ApiKeyStatus>>,
     pub(super) teams: Mirror<Tracked<TeamSpec, TeamStatus>>,
@@ -96,6 +107,30 @@ pub(super) struct Observed {
     pub(super) books: Books,
     /// Watches that have not listed everything yet.
     pub(super) unsynced: usize,
+    /// Which namespaces look at which.
+    pub(super) index: Index,
+    /// Namespaces of which the store said something new.
+    pub(super) told: BTreeSet<String>,
+}
+
+impl Default for Observed {
+    fn default() -> Self {
+        Self {
+            api_keys: Mirror::default(),
+            teams: Mirror::default(),
+            routes: Mirror::default(),
+            key_secrets: Mirror::default(),
+            other_secrets: Mirror::of_versions(),
+            referenced: BTreeMap::new(),
+            configs: Mirror::default(),
+            namespaces: Mirror::default(),
+            pods: Mirror::default(),
+            books: Books::default(),
+            unsynced: 0,
+            index: Index::default(),
+            told: BTreeSet::new(),
+        }
+    }
 }
 
 impl Observed {
@@ -104,90 +139,23 @@ impl Observed {
         self.unsynced == 0
     }
 
+    /// Whether there is nothing of any namespace.
+    pub(super) fn is_empty(&self) -> bool {
+        let mut counts = [
+            self.api_keys.iter().count(),
+            self.teams.iter().count(),
+            self.routes.iter().count(),
+            self.key_secrets.iter().count(),
+            self.configs.iter().count(),
+            self.pods.iter().count(),
+        ]
+        .into_iter();
+        counts.all(|count| count == 0)
+    }
+
     /// Whether a namespace is being deleted.
     pub(super) fn ends(&self, namespace: &str) -> bool {
         self.namespaces.get(&ObjectName::new("", namespace)).is_some_and(|seen| seen.value.ends)
-    }
-
-    /// The highest generation that a live sidecar of a namespace serves by.
-    pub(super) fn acknowledged_in(&self, namespace: &str) -> u64 {
-        match &self.books.acknowledgements {
-            Acknowledgements::Heard { at: _, live } => {
-                live.get(namespace).into_iter().flatten().map(|live| live.generation).max().unwrap_or_default()
-            }
-            Acknowledgements::Nowhere | Acknowledgements::NotYet | Acknowledgements::Silent => 0,
-        }
-    }
-
-    /// What the judgement needs.
-    pub(super) fn world(&self) -> World {
-        let mut sidecars: BTreeMap<String, usize> = BTreeMap::new();
-        for (name, _) in self.pods.iter().filter(|(_, seen)| seen.value.lives) {
-            *sidecars.entry(name.namespace().to_owned()).or_default() += 1;
-        }
-        let mut secrets: BTreeMap<ObjectName, Arc<SecretContent>> =
-            self.key_secrets.iter().map(|(name, seen)| (name.clone(), seen.value.clone())).collect();
-        let referenced = self.referenced.iter().filter(|(name, _)| self.other_secrets.get(name).is_some());
-        secrets.extend(referenced.map(|(name, seen)| (name.clone(), seen.value.clone())));
-        World {
-            api_keys: self.api_keys.iter().map(|(name, seen)| (name.clone(), seen.value.object.clone())).collect(),
-            teams: self.teams.iter().map(|(name, seen)| (name.clone(), seen.value.object.clone())).collect(),
-            routes: self.routes.iter().map(|(name, seen)| (name.clone(), seen.value.object.clone())).collect(),
-            secrets,
-            namespaces: self
-                .namespaces
-                .iter()
-                .map(|(name, seen)| (name.name().to_owned(), seen.value.labels.clone()))
-                .collect(),
-            counting: Counting::Apart,
-            allowed_hosts: Arc::default(),
-            sidecars,
-            had_value: self
-                .api_keys
-                .iter()
-                .filter(|(_, seen)| seen.value.status.as_ref().is_some_and(|status| status.key_hint.is_some()))
-                .map(|(name, _)| name.clone())
-                .collect(),
-        }
-    }
-
-    /// Secrets that are referred to and are not the operator's.
-    pub(super) fn references(&self) -> BTreeSet<ObjectName> {
-        let mut names = BTreeSet::new();
-        let mut add = |name: ObjectName| {
-            if self.other_secrets.get(&name).is_some() {
-                names.insert(name);
-            }
-        };
-        for (name, seen) in self.api_keys.iter() {
-            let spec = &seen.value.object.spec;
-            let brought = spec.secret_ref.as_ref().map(|secret| &*secret.name);
-            match brought.or(spec.secret_name.as_deref()) {
-                Some(secret) => add(ObjectName::new(name.namespace(), secret)),
-                None => add(name.clone()),
-            }
-        }
-        for (name, seen) in self.routes.iter() {
-            let backends = &seen.value.object.spec.backends;
-            let credentials = backends.iter().flat_map(Backend::providers).flat_map(Provider::credentials);
-            credentials.for_each(|credential| add(ObjectName::new(name.namespace(), credential.secret)));
-        }
-        names
-    }
-
-    /// References whose content is not known, or not as it is now.
-    pub(super) fn unread(&self) -> Vec<ObjectName> {
-        let is_read = |name: &ObjectName| {
-            let present = self.other_secrets.get(name).map(|seen| seen.version);
-            self.referenced.get(name).map(|seen| seen.version) >= present
-        };
-        self.references().into_iter().filter(|name| !is_read(name)).collect()
-    }
-
-    /// Forgets the content of Secrets that nothing refers to any more.
-    pub(super) fn forget_unreferenced(&mut self) {
-        let references = self.references();
-        self.referenced.retain(|name, _| references.contains(name));
     }
 }
 
@@ -215,14 +183,16 @@ fn tracked<S, T>(metadata: ObjectMeta, spec: S, status: Option<T>) -> Option<Tra
         return None;
     }
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let mut annotations = metadata.annotations.unwrap_or_default();
+    let adopts = annotations.get(key_secret::ADOPT).is_some_and(|adopts| adopts == "true");
     let object = Object {
         name: ObjectName::new(&text(&metadata.namespace), &text(&metadata.name)),
         uid: Uid::new(&text(&metadata.uid)),
         created: metadata.creation_timestamp.map(|time| time.0),
-        rotate: metadata.annotations.and_then(|mut all| all.remove(key_secret::ROTATE)),
+        rotate: annotations.remove(key_secret::ROTATE),
         spec,
     };
-    Some(Tracked { object: Arc::new(object), generation: metadata.generation, status })
+    Some(Tracked { object: Arc::new(object), generation: metadata.generation, status: status.map(Arc::new), adopts })
 }
 
 pub(super) fn api_key(key: ApiKey) -> Option<Tracked<ApiKeySpec, ApiKeyStatus>> {
@@ -251,11 +221,14 @@ pub(super) fn config(secret: Secret) -> Option<Config> {
     }
     let note = |name: &str| secret.annotations().get(name).cloned();
     let files = secret.data.iter().flatten().map(|(name, value)| (name.as_str(), value.0.as_slice()));
+    let file = secret.data.as_ref().and_then(|files| files.get(v1::FILE)).map(|file| file.0.as_slice());
     Some(Config {
         uid: uid_of(&secret),
         generation: note(names::GENERATION).and_then(|generation| generation.parse().ok()).unwrap_or_default(),
         hash: hash_of(files),
         written_at: note(names::WRITTEN_AT).and_then(|at| at.parse().ok()),
+        frozen: secret.immutable == Some(true),
+        large: file.filter(|file| file.len() > LARGE).map(Arc::from),
     })
 }
 

@@ -12,11 +12,18 @@ use std::{collections::BTreeMap, sync::Arc, vec};
 use jiff::Timestamp;
 use vectoll_config::{ObjectName, Uid};
 
+use self::{configs::ConfigPlan, programmed::Programmed};
 pub(super) use self::{configs::config_name, turns::Turn};
-use super::{config::Files, observed::Observed, status::NewStatus, store::Delivery};
+use super::{
+    config::Files,
+    delivered::{Delivered, Deliveries},
+    observed::Observed,
+    status::NewStatus,
+    store::Delivery,
+};
 use crate::{
     judge::Judgement,
-    key_secret::{Cause, Mint},
+    key_secret::{Adoption, Cause, Mint},
     world::{Kind, ResourceRef, World},
 };
 
@@ -25,16 +32,26 @@ use crate::{
 pub(super) enum Action {
     /// A key gets a value. The version is its Secret's, where there is one.
     MakeKey { mint: Mint, present: Option<u64> },
+    /// A Secret that was not made for a key is taken over by it.
+    AdoptKey { adoption: Adoption, version: u64 },
     /// A Secret of an ApiKey that is gone.
     RemoveKey { secret: ObjectName, version: u64 },
-    /// A config is written. The version is its Secret's, where there is one.
-    WriteConfig { namespace: String, files: Arc<Files>, present: Option<u64> },
+    /// A config is written, in place of another one where there is one.
+    WriteConfig { namespace: String, files: Arc<Files>, replaces: Option<Replaced> },
     /// Nobody needs a config any more.
     RemoveConfig { namespace: String, uid: Uid, version: u64 },
     /// A pod is to look at its config.
     Touch { pod: ObjectName, uid: Uid, generation: u64 },
     /// A resource's status, and what is told of it as events.
     Report { of: ResourceRef, uid: Uid, status: NewStatus, turns: Vec<Turn> },
+}
+
+/// A config Secret that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Replaced {
+    pub(super) version: u64,
+    /// It cannot be changed, only deleted.
+    pub(super) frozen: bool,
 }
 
 /// What an action changes: never two at a time for the same.
@@ -46,10 +63,22 @@ pub(super) enum Target {
     Status(ResourceRef),
 }
 
+impl Target {
+    /// The namespace in which it is.
+    pub(super) fn namespace(&self) -> &str {
+        match self {
+            Self::Secret(name) | Self::Pod(name) => name.namespace(),
+            Self::Config(namespace) => namespace,
+            Self::Status(of) => of.name.namespace(),
+        }
+    }
+}
+
 impl Action {
     pub(super) fn target(&self) -> Target {
         match self {
             Self::MakeKey { mint, .. } => Target::Secret(mint.secret.clone()),
+            Self::AdoptKey { adoption, .. } => Target::Secret(adoption.secret.clone()),
             Self::RemoveKey { secret, .. } => Target::Secret(secret.clone()),
             Self::WriteConfig { namespace, .. } | Self::RemoveConfig { namespace, .. } => {
                 Target::Config(namespace.clone())
@@ -63,6 +92,7 @@ impl Action {
     pub(super) fn word(&self) -> &'static str {
         match self {
             Self::MakeKey { .. } => "make_key",
+            Self::AdoptKey { .. } => "adopt_key",
             Self::RemoveKey { .. } => "remove_key",
             Self::WriteConfig { .. } => "write_config",
             Self::RemoveConfig { .. } => "remove_config",
@@ -72,54 +102,73 @@ impl Action {
     }
 }
 
-/// The configs that were made last, by namespace: in force, or on their way.
-pub(super) type Prepared = BTreeMap<String, Arc<Files>>;
-
 /// The most that one plan takes on of what comes in masses. A plan that is not carried out before the next one is made was
 /// made for nothing.
-const BULK: usize = 512;
+pub(super) const BULK: usize = 512;
 
 /// What has failed again and again, and how.
 pub(super) type Troubles = BTreeMap<Target, String>;
 
-/// A plan.
+/// What a namespace is planned by.
+pub(super) struct Basis<'a> {
+    pub(super) namespace: &'a str,
+    /// The namespace's own objects.
+    pub(super) observed: &'a Observed,
+    pub(super) world: &'a World,
+    pub(super) judgement: &'a Judgement,
+    pub(super) store: Option<&'a Delivery>,
+    /// The files that were made last: in force, or on their way.
+    pub(super) prepared: Option<Arc<Files>>,
+    /// How far the configs have come of those who use its Teams and routes.
+    pub(super) readers: Deliveries,
+    /// What failed again and again: told in the statuses.
+    pub(super) troubles: &'a Troubles,
+    /// How much of what comes in masses may be taken on.
+    pub(super) bulk: usize,
+    pub(super) now: Timestamp,
+}
+
+/// What is to be done in a namespace.
 #[derive(Debug, Default)]
 pub(super) struct Plan {
-    /// All that is to be done, what others wait for first.
-    pub(super) actions: Vec<Action>,
+    /// What nothing may wait behind: values and configs that end something.
+    pub(super) first: Vec<Action>,
+    /// The rest, in the order in which it is to be done.
+    pub(super) rest: Vec<Action>,
     /// How many changes it leaves to the next one.
     pub(super) later: usize,
     /// How many resources of a kind are ready, and how many are not.
     pub(super) ready: BTreeMap<Kind, [usize; 2]>,
     /// When to plan anew though nothing changes.
     pub(super) due: Option<Timestamp>,
+    /// The files that are in force from now on, or on their way.
+    pub(super) prepared: Option<Arc<Files>>,
+    /// How far they have come.
+    pub(super) delivered: Arc<Delivered>,
 }
 
-/// What is to be done. `troubles` are told in the statuses.
-pub(super) fn plan(
-    observed: &Observed,
-    world: &World,
-    judgement: &Judgement,
-    store: Option<&Delivery>,
-    prepared: &mut Prepared,
-    troubles: &Troubles,
-    now: Timestamp,
-) -> Plan {
-    let configs = configs::configs(observed, world, judgement, store, prepared, troubles, now);
-    let reports = reports::reports(observed, judgement, &configs, troubles, now);
-    let (mut new, replaced) = mints(observed, judgement);
-    let later = reports.later + new.len().saturating_sub(BULK);
-    new.truncate(BULK);
+/// Plans a namespace.
+pub(super) fn plan(basis: Basis<'_>) -> Plan {
+    let Basis { namespace, observed, world, judgement, store, prepared, mut readers, troubles, bulk, now } = basis;
+    let ConfigPlan { write, touches, undelivered, parts, prepared } =
+        configs::config(namespace, (observed, world), judgement, store, prepared, troubles, now);
+    let latest = prepared.as_ref().map_or(0, |files| files.generation);
+    let delivered = Arc::new(Delivered { parts, serving: programmed::serving(observed, namespace, latest) });
+    readers.insert(namespace.to_owned(), delivered.clone());
+    let programmed = Programmed::new(namespace, &observed.books.acknowledgements, &readers);
+    let reports = reports::reports(observed, judgement, &programmed, &undelivered, troubles, bulk, now);
+    let (mut new, mut first) = keys(observed, judgement);
+    let later = reports.later + new.len().saturating_sub(bulk);
+    new.truncate(bulk);
     // Until it is in the config nothing of it works: values that are replaced, and whatever ends, go before the mass of
     // what is new. The rest takes turns, so that none of it waits for all of another kind.
-    let mut actions = replaced;
-    actions.extend(configs.writes);
-    actions.extend(in_turn([new, configs.touches, reports.actions]));
-    Plan { actions, later, ready: reports.ready, due: reports.due }
+    first.extend(write);
+    let rest = in_turn([new, touches, reports.actions]);
+    Plan { first, rest, later, ready: reports.ready, due: reports.due, prepared, delivered }
 }
 
-/// Values to make for the first time; and those to replace, with the Secrets that are to go.
-fn mints(observed: &Observed, judgement: &Judgement) -> (Vec<Action>, Vec<Action>) {
+/// Values to make for the first time; and those to replace, with the Secrets that are taken over or are to go.
+fn keys(observed: &Observed, judgement: &Judgement) -> (Vec<Action>, Vec<Action>) {
     let version = |secret: &ObjectName| observed.key_secrets.get(secret).map(|seen| seen.version);
     let lasts = |secret: &ObjectName| !observed.ends(secret.namespace());
     let mints = judgement.to_mint.iter().filter(|mint| lasts(&mint.secret));
@@ -130,6 +179,10 @@ fn mints(observed: &Observed, judgement: &Judgement) -> (Vec<Action>, Vec<Action
     replaced.extend(
         stale.filter_map(|secret| Some(Action::RemoveKey { secret: secret.clone(), version: version(secret)? })),
     );
+    let adopted = judgement.to_adopt.iter().filter(|adoption| lasts(&adoption.secret));
+    replaced.extend(adopted.filter_map(|adoption| {
+        Some(Action::AdoptKey { adoption: adoption.clone(), version: version(&adoption.secret)? })
+    }));
     (new, replaced)
 }
 

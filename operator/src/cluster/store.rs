@@ -1,18 +1,26 @@
 //! The store in a cluster: who may log in, and what configs say of it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
+use vectoll_config::Uid;
 
-use super::{metrics::StoreMetrics, observed::Observed, store_secret, totals::TotalFamilies, watch::Shared};
+use super::{metrics::StoreMetrics, snapshot::Snapshot, store_secret, totals::TotalFamilies, watch::Shared};
 use crate::{
-    books::{Heard, Question, Reader},
+    books::{Heard, Question, Reader, TeamQuestion},
     cli::{Run, StoreOptions},
     judge::Judgement,
-    store::{Access, Keeper, Logins, Master, NamespaceStore, Password, Rotation, Standing, User, Valid, Wanted},
+    store::{Access, Keeper, Logins, NamespaceStore, Password, Rotation, Standing, User, Valid, Wanted},
     world::{Counting, World},
 };
 
@@ -29,6 +37,8 @@ pub(super) struct Store {
     rotation: Rotation,
     keeper: Keeper,
     reader: Reader,
+    /// The users stand otherwise than before.
+    changed: Arc<AtomicBool>,
     /// The store and what passwords are derived from, once they are known.
     known: Option<(Access, store_secret::Content)>,
 }
@@ -92,14 +102,17 @@ impl Store {
         all_metrics.registry().register(families).context("failed to set up the metrics")?;
         let to_hear = shared.clone();
         let heard = Arc::new(move |heard: Heard| {
-            let is_news = to_hear.observed().books.hear(heard);
+            let is_news = to_hear.observed().hear(heard);
             if is_news {
                 to_hear.ring();
             }
         });
         let shared = shared.clone();
+        let changed = Arc::new(AtomicBool::new(false));
+        let to_note = changed.clone();
         let report = Box::new(move |standing: &Standing| {
             metrics.stands(standing);
+            to_note.store(true, Ordering::Relaxed);
             shared.ring();
         });
         Ok(Some(Self {
@@ -111,6 +124,7 @@ impl Store {
             rotation: store_keeping.rotation()?,
             keeper: Keeper::start(report),
             reader: Reader::start(heard),
+            changed,
             known: None,
         }))
     }
@@ -139,53 +153,29 @@ impl Store {
         }
     }
 
-    /// Has the users kept that the sidecars need. None before it is prepared.
-    pub(super) fn look(
-        &self,
-        observed: &Observed,
-        world: &World,
-        judgement: &Judgement,
-        now: Timestamp,
-    ) -> Option<Delivery> {
-        let (access, content) = self.known.as_ref()?;
-        let users = Arc::new(self.users(&content.master, (observed, world), judgement, now));
-        self.keeper.keep(access.clone(), &self.scope, users.clone());
-        self.reader.ask(access.clone(), question(&self.scope, observed, judgement));
-        let standing = self.keeper.standing();
-        let is_held = |namespace: &&String| standing.is_about_to_have(namespace, users.get(*namespace));
-        let held = users.keys().filter(is_held).cloned().collect();
-        let logins = Logins::PerNamespace {
-            access: access.clone(),
-            scope: self.scope.clone(),
-            master: content.master.clone(),
-            rotation: self.rotation,
-        };
-        Some(Delivery { logins, held, now })
+    /// Whether its settings are known.
+    pub(super) fn is_prepared(&self) -> bool {
+        self.known.is_some()
     }
 
-    fn users(
-        &self,
-        master: &Master,
-        (observed, world): (&Observed, &World),
-        judgement: &Judgement,
-        now: Timestamp,
-    ) -> Wanted {
-        // Pods that are about to go still book their last calls.
-        let running = observed.pods.iter().filter(|(_, seen)| seen.value.runs);
-        let namespaces: BTreeSet<&str> = running.map(|(name, _)| name.namespace()).collect();
-        let user = |namespace: &str| {
-            let Valid { current, previous } = self.rotation.valid(master, namespace, now);
-            let passwords = [Some(current), previous].into_iter().flatten().map(|password: Password| password.hash());
-            let limited = judgement.limited_in(world, namespace, &self.scope);
-            let accounts = judgement.teams_in(namespace).chain(&limited);
-            (namespace.to_owned(), User::of(&self.scope, namespace, accounts, passwords))
-        };
-        namespaces.into_iter().map(user).collect()
+    /// Whether the users stand otherwise than when this was last asked.
+    pub(super) fn has_changed(&self) -> bool {
+        self.changed.swap(false, Ordering::Relaxed)
     }
 
-    /// When passwords change next.
-    pub(super) fn next(&self, now: Timestamp) -> Timestamp {
-        self.rotation.next(now)
+    /// What judging a namespace needs to know of it. None before it is prepared.
+    pub(super) fn view(&self) -> Option<StoreView> {
+        let (access, content) = self.known.clone()?;
+        let logins =
+            Logins::PerNamespace { access, scope: self.scope.clone(), master: content.master, rotation: self.rotation };
+        Some(StoreView { logins, standing: self.keeper.standing() })
+    }
+
+    /// Has the users kept that the sidecars need, and asks what was spent.
+    pub(super) fn want(&self, needs: &Needs) {
+        let Some((access, _)) = &self.known else { return };
+        self.keeper.keep(access.clone(), &self.scope, Arc::new(needs.users()));
+        self.reader.ask(access.clone(), needs.question(&self.scope));
     }
 
     /// Another replica acts now.
@@ -196,14 +186,99 @@ impl Store {
     }
 }
 
-/// What the operator tells of, and only the store knows.
-fn question(scope: &str, observed: &Observed, judgement: &Judgement) -> Question {
-    let pods = observed.pods.iter().map(|(name, _)| name.namespace());
-    let namespaces = pods.chain(observed.api_keys.iter().map(|(name, _)| name.namespace()));
-    let namespaces: BTreeSet<&str> = namespaces.collect();
-    Question {
-        scope: scope.to_owned(),
-        namespaces: namespaces.into_iter().map(str::to_owned).collect(),
-        teams: judgement.accounts(),
+/// The store as it is while a namespace is judged.
+#[derive(Clone)]
+pub(super) struct StoreView {
+    logins: Logins,
+    standing: Standing,
+}
+
+impl StoreView {
+    /// What a namespace's sidecars are told of the store, and what they need of it.
+    pub(super) fn of(
+        &self,
+        snapshot: &Snapshot,
+        namespace: &str,
+        judgement: &Judgement,
+        now: Timestamp,
+    ) -> (Delivery, Need) {
+        // Pods that are about to go still book their last calls.
+        let runs = snapshot.observed.pods.iter().any(|(_, seen)| seen.value.runs);
+        let user = runs.then(|| self.user(&snapshot.world, namespace, judgement, now)).flatten();
+        let is_held = user.as_ref().is_some_and(|user| self.standing.is_about_to_have(namespace, Some(user)));
+        let held = is_held.then(|| namespace.to_owned()).into_iter().collect();
+        let is_heard = runs || !snapshot.world.api_keys.is_empty();
+        let need = Need { user, is_heard, is_held, teams: judgement.accounts() };
+        (Delivery { logins: self.logins.clone(), held, now }, need)
+    }
+
+    /// When the password of a namespace's user changes next.
+    pub(super) fn next(&self, need: &Need, now: Timestamp) -> Option<Timestamp> {
+        match &self.logins {
+            Logins::PerNamespace { rotation, .. } => need.user.is_some().then(|| rotation.next(now)),
+            Logins::Given(_) => None,
+        }
+    }
+
+    fn user(&self, world: &World, namespace: &str, judgement: &Judgement, now: Timestamp) -> Option<User> {
+        let Logins::PerNamespace { access: _, scope, master, rotation } = &self.logins else { return None };
+        let Valid { current, previous } = rotation.valid(master, namespace, now);
+        let passwords = [Some(current), previous].into_iter().flatten().map(|password: Password| password.hash());
+        let limited = judgement.limited_in(world, namespace, scope);
+        let accounts = judgement.teams_in(namespace).chain(&limited);
+        Some(User::of(scope, namespace, accounts, passwords))
+    }
+}
+
+/// What one namespace needs of the store.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Need {
+    /// Its sidecars' user, where some run.
+    user: Option<User>,
+    /// Whether its sidecars are to be heard of.
+    is_heard: bool,
+    /// Whether its config waits for the user.
+    pub(super) is_held: bool,
+    /// What is to be read of the Teams that its keys belong to.
+    teams: BTreeMap<Uid, TeamQuestion>,
+}
+
+/// What all of them need.
+#[derive(Debug, Default)]
+pub(super) struct Needs(BTreeMap<String, Need>);
+
+impl Needs {
+    /// Notes what a namespace needs. True: it is something else than before.
+    pub(super) fn put(&mut self, namespace: &str, need: Need) -> bool {
+        if need == Need::default() {
+            return self.0.remove(namespace).is_some();
+        }
+        let is_new = self.0.get(namespace) != Some(&need);
+        self.0.insert(namespace.to_owned(), need);
+        is_new
+    }
+
+    /// The namespaces whose configs wait for their users.
+    pub(super) fn held(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter(|(_, need)| need.is_held).map(|(namespace, _)| namespace.as_str())
+    }
+
+    fn users(&self) -> Wanted {
+        self.0.iter().filter_map(|(namespace, need)| Some((namespace.clone(), need.user.clone()?))).collect()
+    }
+
+    /// What the operator tells of, and only the store knows.
+    fn question(&self, scope: &str) -> Question {
+        let mut teams: BTreeMap<Uid, TeamQuestion> = BTreeMap::new();
+        for (uid, question) in self.0.values().flat_map(|need| &need.teams) {
+            match teams.get_mut(uid) {
+                Some(known) => {
+                    known.keys.extend(question.keys.iter().map(|(key, budget)| (key.clone(), budget.clone())))
+                }
+                None => drop(teams.insert(uid.clone(), question.clone())),
+            }
+        }
+        let heard = self.0.iter().filter(|(_, need)| need.is_heard);
+        Question { scope: scope.to_owned(), namespaces: heard.map(|(namespace, _)| namespace.clone()).collect(), teams }
     }
 }

@@ -18,6 +18,7 @@ const PASSWORD: &str = "password";
 const CONFIGURATION: &str = "store.conf";
 
 /// What it holds.
+#[derive(Clone)]
 pub(super) struct Content {
     pub(super) master: Master,
     /// For a store that takes its administrator's password from there.

@@ -178,7 +178,7 @@ mod tests {
             ]),
             money: BTreeMap::new(),
         };
-        observed.books.teams.insert(Uid::new("T"), books);
+        observed.books.teams.insert(Uid::new("T"), Arc::new(books));
         let at = ["openai", "apps/route/one", "a \"model\""].map(str::to_owned);
         let [provider, backend, model] = at;
         let breakdown = Breakdown {

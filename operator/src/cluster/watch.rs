@@ -113,7 +113,7 @@ impl Watches<'_> {
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
         K::DynamicType: Default,
-        T: Send + 'static,
+        T: PartialEq + Send + 'static,
     {
         for (scope, api) in self.scope.apis::<K>(self.client) {
             let events = kube::runtime::watcher(api, config.clone());
@@ -159,7 +159,7 @@ impl Watches<'_> {
     ) where
         K: Resource + Send + 'static,
         K::DynamicType: Default,
-        T: Send + 'static,
+        T: PartialEq + Send + 'static,
     {
         self.shared.observed().unsynced += 1;
         let shared = self.shared.clone();
@@ -193,7 +193,7 @@ struct Follower<K, T> {
     synced: bool,
 }
 
-impl<K: Resource, T> Follower<K, T> {
+impl<K: Resource, T: PartialEq> Follower<K, T> {
     /// A namespace that is gone has taken its Role along: what cannot be listed there is not there, and the other
     /// namespaces need not wait for it.
     async fn doubt(&mut self, client: &Client, error: &watcher::Error) {

@@ -42,7 +42,7 @@ type Values = HashMap<(String, KeyHash), ObjectName>;
 /// Resolves all keys; older ones first, so that of two with the same value the older one keeps it.
 pub(crate) fn resolve_keys(
     world: &World,
-    teams: &BTreeMap<ObjectName, ValidTeam>,
+    teams: &BTreeMap<ObjectName, Arc<ValidTeam>>,
     now: Timestamp,
     conditions: &mut BTreeMap<ResourceRef, Vec<Condition>>,
 ) -> KeyOutcome {
@@ -110,7 +110,7 @@ fn usable(key: &ValidKey, now: Timestamp) -> Result<(), Unresolved> {
     }
 }
 
-fn team_of(key: &ValidKey, teams: &BTreeMap<ObjectName, ValidTeam>, world: &World) -> Result<(), Unresolved> {
+fn team_of(key: &ValidKey, teams: &BTreeMap<ObjectName, Arc<ValidTeam>>, world: &World) -> Result<(), Unresolved> {
     let name = &key.team;
     // Whether a Team elsewhere exists is told only to those whom it allows.
     let foreign = name.namespace() != key.name.namespace();

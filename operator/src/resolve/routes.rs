@@ -34,11 +34,11 @@ pub(crate) struct ResolvedRoute {
     pub(crate) backends: Vec<ValidBackend>,
 }
 
-/// Resolves all routes; older ones first, so that of two with the same name the older one keeps it.
+/// Resolves the routes of a world; names are claimed within a namespace, so namespaces can be resolved one by one. Older ones first, so that of two with the same name the older one keeps it.
 pub(crate) fn resolve_routes(
     world: &World,
     conditions: &mut BTreeMap<ResourceRef, Vec<Condition>>,
-) -> Vec<ResolvedRoute> {
+) -> Vec<Arc<ResolvedRoute>> {
     let mut claimed: HashMap<(String, ModelPattern), ObjectName> = HashMap::new();
     let mut resolved = Vec::new();
     let mut objects: Vec<&Arc<Object<ModelRouteSpec>>> = world.routes.values().collect();
@@ -69,14 +69,14 @@ pub(crate) fn resolve_routes(
         let of = ResourceRef { kind: Kind::ModelRoute, name: object.name.clone() };
         conditions.insert(of, complete(found, Ok(())));
         if !models.is_empty() {
-            resolved.push(ResolvedRoute {
+            resolved.push(Arc::new(ResolvedRoute {
                 name: object.name.clone(),
                 allowed_namespaces: object.spec.allowed_namespaces.clone(),
                 models,
                 tags: valid.as_ref().map(|route| route.tags.clone()).unwrap_or_default(),
                 serving: valid.as_ref().map(|route| route.serving).unwrap_or_default(),
                 backends: valid.filter(|_| !broken).map(|route| route.backends).unwrap_or_default(),
-            });
+            }));
         }
     }
     resolved.sort_by(|a, b| a.name.cmp(&b.name));

@@ -1,6 +1,9 @@
 //! Teams and the namespaces they look for routes in.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use vectoll_config::ObjectName;
 
@@ -15,7 +18,7 @@ use crate::{
 pub(crate) fn resolve_teams(
     world: &World,
     conditions: &mut BTreeMap<ResourceRef, Vec<Condition>>,
-) -> BTreeMap<ObjectName, ValidTeam> {
+) -> BTreeMap<ObjectName, Arc<ValidTeam>> {
     let mut usable = BTreeMap::new();
     let users_of = users_of(world);
     for object in world.teams.values() {
@@ -36,7 +39,7 @@ pub(crate) fn resolve_teams(
                 if team.suspended {
                     ready = Err(("Suspended", "the Team is suspended: its keys are refused".to_owned()));
                 }
-                usable.insert(team.name.clone(), team);
+                usable.insert(team.name.clone(), Arc::new(team));
             }
             Err(faults) => found.push(invalid(&faults)),
         }
@@ -62,7 +65,7 @@ fn route_namespaces(team: &ValidTeam, users: &BTreeSet<&str>, world: &World) -> 
         .iter()
         .map(String::as_str)
         .filter(|namespace| {
-            !world.routes.values().any(|route| {
+            !world.routes.values().chain(world.routes_elsewhere.values()).any(|route| {
                 route.name.namespace() == *namespace
                     && users.iter().all(|user| consents(&route.spec.allowed_namespaces, namespace, user, world))
             })
@@ -88,6 +91,10 @@ fn users_of(world: &World) -> HashMap<(&str, &str), BTreeSet<&str>> {
         let namespace = key.name.namespace();
         let team = (key.spec.team_ref.namespace.as_deref().unwrap_or(namespace), &*key.spec.team_ref.name);
         users.entry(team).or_default().insert(namespace);
+    }
+    for (team, namespaces) in &world.team_users {
+        let users = users.entry((team.namespace(), team.name())).or_default();
+        users.extend(namespaces.iter().map(String::as_str));
     }
     users
 }

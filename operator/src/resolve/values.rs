@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use vectoll_config::{KeyHash, ObjectName, Uid};
 
 use crate::{
-    key_secret::{self, Cause, Mint, Previous},
+    key_secret::{self, Adoption, Cause, Mint, Previous},
     validate::{KeySource, ValidKey},
     world::{SecretContent, Unresolved, World},
 };
@@ -36,6 +36,8 @@ pub(crate) struct Value {
 pub(crate) struct ValueOutcome {
     /// Values that are to be made.
     pub(crate) to_mint: Vec<Mint>,
+    /// Secrets that keys take over.
+    pub(crate) to_adopt: Vec<Adoption>,
     /// Generated Secrets that are to go: their ApiKey is gone, or has its value elsewhere by now.
     pub(crate) stale: Vec<ObjectName>,
     /// When to judge anew though nothing changes.
@@ -138,11 +140,18 @@ fn generated(
         outcome.to_mint.push(Mint { previous, ..mint(cause) });
         return Err(("SecretPending", format!("the Secret {secret} is about to be made")));
     };
-    if is_of_an_earlier(key, content) {
-        outcome.stale.push(secret.clone());
-        return Err(("SecretPending", format!("the Secret {secret} of an earlier ApiKey is about to be removed")));
+    match whose(key, secret, content, world) {
+        Whose::Own => {}
+        Whose::ToAdopt => {
+            outcome.to_adopt.push(Adoption { api_key: key.name.clone(), uid: key.uid.clone(), secret: secret.clone() });
+            return Err(("SecretPending", format!("the Secret {secret} is about to be taken over")));
+        }
+        Whose::OfAnEarlier => {
+            outcome.stale.push(secret.clone());
+            return Err(("SecretPending", format!("the Secret {secret} of an earlier ApiKey is about to be removed")));
+        }
+        Whose::Foreign(message) => return Err(("SecretNotOwned", message)),
     }
-    own(key, secret, content)?;
     match content.entry("key") {
         Some(value) => {
             let mut value = plain(long_enough(value, secret, "")?, secret);
@@ -152,7 +161,7 @@ fn generated(
                 outcome.due(Some(previous.until), now);
             }
             if content.minted {
-                value.next_rotation = next_rotation(key, content);
+                value.next_rotation = next_rotation(key, content, now);
                 outcome.due(value.next_rotation, now);
                 if let Some(cause) = renewal(rotate, content, value.next_rotation, now) {
                     let mut previous = vec![replaced(value.hash, key, now)];
@@ -179,36 +188,63 @@ fn replaced(hash: KeyHash, key: &ValidKey, now: Timestamp) -> Previous {
 /// Values before this Secret's that are still valid. A grace period that was shortened counts for them, too: that is how
 /// a value that leaked is ended.
 fn still_valid(key: &ValidKey, content: &SecretContent, now: Timestamp) -> Vec<Previous> {
-    let end = content.notes.made_at.and_then(|made_at| made_at.checked_add(key.rotation.grace).ok());
-    let shortened = content
-        .notes
-        .previous
-        .iter()
-        .map(|one| Previous { until: end.map_or(one.until, |end| one.until.min(end)), ..*one });
+    // Values before one whose age is unknown have no end that could be believed.
+    let Some(made_at) = made_at(content, now) else { return Vec::new() };
+    let end = made_at.checked_add(key.rotation.grace).unwrap_or(Timestamp::MAX);
+    let shortened = content.notes.previous.iter().map(|one| Previous { until: one.until.min(end), ..*one });
     shortened.filter(|previous| previous.until > now).collect()
 }
 
-/// A key does not inherit the value of one that was deleted: whoever knew that must not get in.
-fn is_of_an_earlier(key: &ValidKey, content: &SecretContent) -> bool {
-    content.kind == key_secret::TYPE
-        && content.owner.as_deref() == Some(key.name.name())
-        && content.owner_uid.as_ref().is_some_and(|uid| *uid != key.uid)
+/// When a value was made, as noted on its Secret. Whoever may write Secrets may write a time to come, in which the value would never
+/// be old: that is none. Clocks of replicas may differ a little.
+fn made_at(content: &SecretContent, now: Timestamp) -> Option<Timestamp> {
+    const MAX_SKEW: SignedDuration = SignedDuration::from_mins(5);
+    content.notes.made_at.filter(|made_at| made_at.duration_since(now) <= MAX_SKEW)
 }
 
-fn own(key: &ValidKey, secret: &ObjectName, content: &SecretContent) -> Result<(), Unresolved> {
-    let not_ours = |whose: String| {
-        let message = format!(
-            "the Secret {secret} is {whose} and is not overwritten: set spec.secretName to another name, or \
-             spec.secretRef to use the key in it"
-        );
-        Err(("SecretNotOwned", message))
-    };
+/// Whose a Secret is that bears the name of a key's.
+enum Whose {
+    /// The key's.
+    Own,
+    /// Nobody's that is there, and the key's owner asks for it.
+    ToAdopt,
+    /// Of an ApiKey of the same name that is gone: whoever knew that value must not get in by this one.
+    OfAnEarlier,
+    /// Somebody else's, and what to do about it.
+    Foreign(String),
+}
+
+/// In a cluster a Secret is a key's own only by an owner reference to this very ApiKey, whose UID nobody can know beforehand: whoever
+/// may make Secrets could plant one under the name of a key to come otherwise, and so choose its value.
+fn whose(key: &ValidKey, secret: &ObjectName, content: &SecretContent, world: &World) -> Whose {
+    let or_else = "set spec.secretName to another name, or spec.secretRef to use the key in it";
     if content.kind != key_secret::TYPE {
-        return not_ours(format!("not the operator's (its type is {})", content.kind));
+        let kind = &content.kind;
+        return Whose::Foreign(format!(
+            "the Secret {secret} is not the operator's (its type is {kind}) and is not overwritten: {or_else}"
+        ));
     }
-    match &content.owner {
-        Some(owner) if *owner != *key.name.name() => not_ours(format!("the ApiKey {owner}'s")),
-        Some(_) | None => Ok(()),
+    if content.owner_uid.as_ref() == Some(&key.uid) {
+        return Whose::Own;
+    }
+    let names_another = content.owner.as_deref().is_some_and(|owner| owner != key.name.name());
+    if let Some(owner) = content.owner.as_deref().filter(|_| names_another) {
+        return Whose::Foreign(format!(
+            "the Secret {secret} is the ApiKey {owner}'s and is not overwritten: {or_else}"
+        ));
+    }
+    if world.adopting.contains(&key.name) {
+        return Whose::ToAdopt;
+    }
+    match &content.owner_uid {
+        Some(_) if content.owner.is_some() => Whose::OfAnEarlier,
+        // In a folder of manifests it is its author's word, or the operator's own.
+        None if content.minted || world.secrets_are_authored => Whose::Own,
+        Some(_) | None => Whose::Foreign(format!(
+            "the Secret {secret} was not made for this ApiKey: if it was restored from a backup, set the annotation {}: \"true\" on \
+             the ApiKey to take it over with its value; otherwise delete it, and a new value is made",
+            key_secret::ADOPT
+        )),
     }
 }
 
@@ -230,9 +266,9 @@ fn plain(value: &[u8], secret: &ObjectName) -> Value {
     }
 }
 
-fn next_rotation(key: &ValidKey, content: &SecretContent) -> Option<Timestamp> {
+fn next_rotation(key: &ValidKey, content: &SecretContent, now: Timestamp) -> Option<Timestamp> {
     // Without a note of its age a value counts as old.
-    let made_at = content.notes.made_at.unwrap_or(Timestamp::UNIX_EPOCH);
+    let made_at = made_at(content, now).unwrap_or(Timestamp::UNIX_EPOCH);
     made_at.checked_add(key.rotation.interval?).ok()
 }
 

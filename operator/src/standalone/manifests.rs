@@ -140,7 +140,7 @@ impl Manifests {
 
     /// The objects in force.
     pub(super) fn world(&self) -> World {
-        let mut world = World::default();
+        let mut world = World { secrets_are_authored: true, ..World::default() };
         for (Id { name, .. }, Held { resource, .. }) in &self.objects {
             let name = name.clone();
             match resource.clone() {

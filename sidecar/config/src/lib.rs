@@ -27,6 +27,6 @@ pub use name::{NameError, ObjectName, Uid};
 pub use pattern::{ModelPattern, PatternError};
 pub use period::{Stretch, stretch};
 pub use position::line_of;
-pub use read::{ConfigError, check_v1, read_v1, write_v1};
+pub use read::{ConfigError, check_files_v1, check_v1, read_v1, write_v1};
 pub use store_url::{StoreUrl, StoreUrlError, Topology};
 pub use zone::{ZoneError, ZoneName};

@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use crate::{
+    KeyHash, POD_KEY,
     position::line_of,
     store::is_scope,
-    v1::{Config, Limits, Provider, Store},
+    v1::{Config, Limits, Provider, Store, TokenBound},
 };
 
 /// Why a config was refused. It is refused whole.
@@ -48,6 +49,34 @@ pub fn check_v1(config: &Config) -> Result<(), ConfigError> {
     }
 }
 
+/// Checks that the files which a config names are beside it, and can be used: what a sidecar would refuse the whole config for.
+/// Operator and sidecar both ask here, so that neither takes for good what the other would not.
+pub fn check_files_v1<'f>(config: &Config, file: impl Fn(&str) -> Option<&'f [u8]>) -> Result<(), ConfigError> {
+    let refused = |path: String, reason: String| Err(ConfigError { path, line: None, reason });
+    let missing = |name: &str| format!("the file {name} is not in the config folder");
+    if let Some(Store { url: _, scope: _, username: _, password_file, ca_file, on_failure: _ }) = &config.store {
+        for (field, name) in [("passwordFile", password_file), ("caFile", ca_file)] {
+            let Some(name) = name else { continue };
+            match file(name) {
+                None => return refused(format!("store.{field}"), missing(name)),
+                Some(content) if field == "passwordFile" && std::str::from_utf8(content).is_err() => {
+                    return refused(format!("store.{field}"), "the password is not UTF-8".to_owned());
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    for (i, route) in config.routes.iter().enumerate() {
+        for (j, backend) in route.backends.iter().enumerate() {
+            let named = backend.provider.credential_file();
+            if let Some(name) = named.filter(|name| file(name).is_none()) {
+                return refused(format!("routes[{i}].backends[{j}].provider"), missing(name));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Writes version 1 as YAML.
 pub fn write_v1(config: &Config) -> Result<String, serde_yaml::Error> {
     serde_yaml::to_string(config)
@@ -84,6 +113,7 @@ fn first_fault(config: &Config) -> Option<(String, String)> {
     }
     let mut keys = HashSet::new();
     let mut hashes = HashSet::new();
+    let placeholder = KeyHash::of(POD_KEY.as_bytes());
     for (i, key) in config.keys.iter().enumerate() {
         let at = format!("keys[{i}]");
         if !keys.insert(&key.name) {
@@ -93,6 +123,10 @@ fn first_fault(config: &Config) -> Option<(String, String)> {
             return Some((format!("{at}.team"), format!("team {} is not in this file", key.team)));
         }
         for (j, credential) in key.credentials.iter().enumerate() {
+            if credential.sha256 == placeholder {
+                let reason = format!("{POD_KEY} is what pods send in place of a key, and cannot be a key");
+                return Some((format!("{at}.credentials[{j}]"), reason));
+            }
             if !hashes.insert(credential.sha256) {
                 let path = format!("{at}.credentials[{j}].sha256");
                 return Some((path, "two keys have the same value".to_owned()));
@@ -131,6 +165,11 @@ fn backend_fault(route: usize, backends: &[crate::v1::Backend]) -> Option<(Strin
         }
         if backend.timeout_seconds == 0 {
             return Some((format!("{at}[{j}].timeoutSeconds"), "must be at least 1".to_owned()));
+        }
+        // Charged by its own tokenizer, so it must be admitted by that one.
+        if matches!(backend.provider, Provider::Builtin(_)) && !matches!(backend.tokens, TokenBound::Builtin(_)) {
+            let reason = "its tokens are counted by `builtin` and nothing else".to_owned();
+            return Some((format!("{at}[{j}].provider.builtin"), reason));
         }
         if let Provider::OpenAi(settings) = &backend.provider
             && let Some(fault) =

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use vectoll_config::{read_v1, write_v1};
+use vectoll_config::{KeyHash, POD_KEY, check_files_v1, read_v1, write_v1};
 
 const WHOLE: &str = include_str!("whole.v1.yaml");
 
@@ -69,4 +69,36 @@ fn no_beginning_of_a_config_is_a_config() {
             assert!(read_v1(half).is_err(), "a config cut at byte {end} was accepted");
         }
     }
+}
+
+#[test]
+fn what_stands_in_for_a_key_cannot_be_one() {
+    let text = WHOLE.replacen(
+        "  - sha256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+        &format!("  - sha256: {}", KeyHash::of(POD_KEY.as_bytes())),
+        1,
+    );
+    let error = read_v1(&text).unwrap_err().to_string();
+    assert!(error.contains("credentials[0]: vectoll-pod-key is what pods send in place of a key"), "{error}");
+}
+
+#[test]
+fn a_file_that_is_named_must_be_there_and_a_password_must_be_text() {
+    let config = read_v1(WHOLE).unwrap();
+    let all = |name: &str| (name != "missing").then_some(&b"content"[..]);
+    check_files_v1(&config, all).unwrap();
+    let without = |gone: &'static str| {
+        check_files_v1(&config, |name| all(name).filter(|_| name != gone)).unwrap_err().to_string()
+    };
+    assert_eq!(without("store.password"), "store.passwordFile: the file store.password is not in the config folder");
+    let error = without("credential.default.openai.api-key");
+    assert!(
+        error.ends_with("provider: the file credential.default.openai.api-key is not in the config folder"),
+        "{error}"
+    );
+    let binary = |name: &str| Some(if name == "store.password" { &b"\xff"[..] } else { b"x" });
+    assert_eq!(
+        check_files_v1(&config, binary).unwrap_err().to_string(),
+        "store.passwordFile: the password is not UTF-8"
+    );
 }

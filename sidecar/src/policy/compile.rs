@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use vectoll_config::{KeyHash, ModelPattern, ObjectName, POD_KEY, Price, Uid, store::backend_account, v1};
+use vectoll_config::{ConfigError, ModelPattern, ObjectName, Price, Uid, check_files_v1, store::backend_account, v1};
 
 use super::{
     Backend, Credential, Key, Manner, OwnKey, PodKey, Policy, RetryBudgets, Route, RouteIndex, Team,
@@ -24,10 +24,18 @@ use crate::{
 
 /// Why a config that reads well cannot be served. The path is the contract's.
 #[derive(Debug, thiserror::Error)]
-#[error("{path}: {reason}")]
-pub struct CompileError {
-    path: String,
-    reason: String,
+pub enum CompileError {
+    /// What the contract's own check refuses: the operator asks it too, before it writes a config.
+    #[error(transparent)]
+    Contract(#[from] ConfigError),
+    /// What only the sidecar can know: its built-in model cannot be used.
+    #[error("{path}: {reason}")]
+    Here {
+        /// The contract's path.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
 }
 
 /// The credential files beside the config: content by name.
@@ -59,14 +67,15 @@ impl Lasting {
     }
 }
 
-/// Compiles a config. `own` is the key that is the pod's own.
+/// Compiles a config that was read ([`vectoll_config::read_v1`], which checks it). `own` is the key that is the pod's own.
 pub fn compile(
     config: v1::Config,
     files: &Files,
     lasting: &Lasting,
     own: Option<&OwnKey>,
 ) -> Result<Policy, CompileError> {
-    let store = config.store.as_ref().map(|store| compile_store(store, files)).transpose()?.map(Arc::new);
+    check_files_v1(&config, |name| files.get(name).map(Vec::as_slice))?;
+    let store = config.store.as_ref().map(|store| Arc::new(compile_store(store, files)));
     let scope = config.store.as_ref().and_then(|store| store.scope.as_deref());
     let mut indexes: HashMap<String, Vec<(ModelPattern, Arc<Route>)>> = HashMap::new();
     let mut limited = HashSet::new();
@@ -114,24 +123,14 @@ pub fn compile(
         .collect();
     let mut policy =
         Policy { generation: config.generation, namespace: config.namespace.into(), store, ..Policy::default() };
-    let placeholder = KeyHash::of(POD_KEY.as_bytes());
     let mut own_key = None;
-    for (i, key) in config.keys.into_iter().enumerate() {
-        let team = teams.get(&key.team).cloned().ok_or_else(|| CompileError {
-            path: format!("keys[{i}].team"),
-            reason: format!("team {} is not in this file", key.team),
-        })?;
+    for key in config.keys {
+        // Reading has seen to it that each key's Team is there.
+        let Some(team) = teams.get(&key.team).cloned() else { continue };
         let credentials = key.credentials.clone();
         let is_own = own.is_some_and(|own| own.name == key.name);
         let key = Arc::new(compile_key(key, team));
-        for (j, credential) in credentials.into_iter().enumerate() {
-            if credential.sha256 == placeholder {
-                return Err(CompileError {
-                    path: format!("keys[{i}].credentials[{j}]"),
-                    reason: format!("{POD_KEY} is what pods send in place of a key, and cannot be a key"),
-                });
-            }
-            let v1::Credential { sha256, expires_at } = credential;
+        for v1::Credential { sha256, expires_at } in credentials {
             policy.keys.insert(sha256, Credential { key: key.clone(), expires_at });
         }
         if is_own {
@@ -164,24 +163,18 @@ fn of_cache(route: &str, lasting: &Lasting) -> Backend {
     }
 }
 
-fn compile_store(store: &v1::Store, files: &Files) -> Result<Place, CompileError> {
+/// The files are there: the contract's check has seen to that.
+fn compile_store(store: &v1::Store, files: &Files) -> Place {
     let v1::Store { url, scope, username, password_file, ca_file, on_failure: _ } = store;
-    let file = |field: &str, name: &Option<String>| {
-        let missing = |name: &String| CompileError {
-            path: format!("store.{field}"),
-            reason: format!("the file {name} is not in the config folder"),
-        };
-        name.as_ref().map(|name| files.get(name).ok_or_else(|| missing(name))).transpose()
-    };
-    let password = match file("passwordFile", password_file)? {
-        None => None,
-        Some(bytes) => Some(String::from_utf8(bytes.trim_ascii().to_vec()).map_err(|_| CompileError {
-            path: "store.passwordFile".to_owned(),
-            reason: "the password is not UTF-8".to_owned(),
-        })?),
-    };
-    let ca = file("caFile", ca_file)?.cloned();
-    Ok(Place { url: url.clone(), scope: scope.clone(), username: username.clone(), password, ca })
+    let content = |name: &Option<String>| name.as_ref().and_then(|name| files.get(name));
+    let password = content(password_file).map(|bytes| String::from_utf8_lossy(bytes.trim_ascii()).into_owned());
+    Place {
+        url: url.clone(),
+        scope: scope.clone(),
+        username: username.clone(),
+        password,
+        ca: content(ca_file).cloned(),
+    }
 }
 
 fn compile_team(team: v1::Team, indexes: &HashMap<String, Arc<RouteIndex>>, on_failure: v1::OnStoreFailure) -> Team {
@@ -272,11 +265,7 @@ fn compile_backend(
     // What a change of may cure a backend that is left alone.
     let mut cure = DefaultHasher::new();
     (&provider, &model).hash(&mut cure);
-    let fault = |field: &str, reason: String| CompileError { path: format!("{at}.{field}"), reason };
-    // Charged by its own tokenizer, so it must be admitted by that one.
-    if matches!(provider, v1::Provider::Builtin(_)) && !matches!(tokens, v1::TokenBound::Builtin(_)) {
-        return Err(fault("builtin", "its tokens are counted by `builtin` and nothing else".to_owned()));
-    }
+    let fault = |field: &str, reason: String| CompileError::Here { path: format!("{at}.{field}"), reason };
     let credential = provider.credential_file().and_then(|file| files.get(file));
     credential.hash(&mut cure);
     let provider = match super::provider::provider(&provider, model.as_deref(), batch, files, lasting) {
@@ -308,6 +297,8 @@ fn compile_backend(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use vectoll_config::KeyHash;
+
     use super::*;
 
     fn config(value: &str) -> v1::Config {
@@ -329,16 +320,6 @@ mod tests {
         // A client needs a provider of cryptography, although this one never calls.
         let _ = rustls::crypto::ring::default_provider().install_default();
         compile(config(value), &Files::new(), &lasting(), own)
-    }
-
-    #[test]
-    fn the_placeholder_is_never_a_key() {
-        let error = compiled(POD_KEY, None).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "keys[0].credentials[0]: vectoll-pod-key is what pods send in place of a key, and cannot be a key"
-        );
-        assert!(POD_KEY.len() < 16, "the operator refuses shorter values, so no one gets this far");
     }
 
     #[test]

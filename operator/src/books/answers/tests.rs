@@ -34,6 +34,17 @@ fn a_sidecar_lives_for_ten_seconds_after_its_last_word() {
 }
 
 #[test]
+fn a_word_from_the_future_and_a_name_that_no_pod_has_are_nobodys() {
+    let long = format!("7 20000 {}", "x".repeat(254));
+    let fields = [("a", "7 18446744073709551615 app-1"), ("b", "7 25001 app-2"), ("c", "7 25000 app-3"), ("d", &*long)];
+    let fields = fields.into_iter().map(|(sidecar, text)| (sidecar.to_owned(), text.to_owned())).collect();
+    let found: Vec<String> = live(&fields, 20_000).into_iter().map(|live| live.pod).collect();
+    assert_eq!(found, ["app-3"]);
+    let many = (0..MAX_LIVE + 5).map(|n| (n.to_string(), "7 20000 app".to_owned())).collect();
+    assert_eq!(live(&many, 20_000).len(), MAX_LIVE);
+}
+
+#[test]
 fn fields_are_those_that_sidecars_write() {
     let keys = [("with", Some(budget(Period::Daily, "Europe/Berlin"))), ("without", None)];
     let keys = keys.into_iter().map(|(key, budget)| (Uid::new(key), budget)).collect();

@@ -5,20 +5,21 @@ use std::{
     sync::Arc,
 };
 
+use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use vectoll_config::ObjectName;
 
-use super::{Action, Prepared, Target, Troubles};
+use super::{Action, Replaced, Target, Troubles};
 use crate::{
     cluster::{
-        config::Files,
-        delivered::Parts,
+        config::{Files, believable, keys_in, next_generation},
+        delivered::{Contents, Parts},
         names,
         observed::{Config, Observed, Sidecar},
         store::Delivery,
     },
     inject::CONTRACT,
-    judge::{Credentials, Judgement},
+    judge::{Credentials, Judgement, NamespaceConfig},
     world::World,
 };
 
@@ -53,17 +54,19 @@ impl Undelivered {
     }
 }
 
-/// What is to be done about configs.
+/// What is to be done about a namespace's config.
 #[derive(Debug, Default)]
-pub(super) struct Configs {
-    /// Configs to write and to remove.
-    pub(super) writes: Vec<Action>,
+pub(super) struct ConfigPlan {
+    /// The config to write or to remove.
+    pub(super) write: Option<Action>,
     /// Pods to touch, those first that have waited longest.
     pub(super) touches: Vec<Action>,
     /// Keys that do not reach the sidecars.
     pub(super) undelivered: BTreeMap<ObjectName, Undelivered>,
-    /// Since when each resource stands in a namespace's config as it is.
-    pub(super) parts: BTreeMap<String, Arc<Parts>>,
+    /// Since when each resource stands in the config as it is.
+    pub(super) parts: Arc<Parts>,
+    /// The files that are in force, or on their way.
+    pub(super) prepared: Option<Arc<Files>>,
 }
 
 /// The name of a namespace's config Secret.
@@ -71,125 +74,144 @@ pub(in crate::cluster) fn config_name(namespace: &str) -> ObjectName {
     ObjectName::new(namespace, names::CONFIG_SECRET)
 }
 
-pub(super) fn configs(
-    observed: &Observed,
-    world: &World,
+/// Plans the config of a namespace. `last` are the files that were made last.
+pub(super) fn config(
+    namespace: &str,
+    (observed, world): (&Observed, &World),
     judgement: &Judgement,
     store: Option<&Delivery>,
-    prepared: &mut Prepared,
+    last: Option<Arc<Files>>,
     troubles: &Troubles,
     now: Timestamp,
-) -> Configs {
-    let mut found = Configs::default();
-    let mut contracts: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for (name, seen) in observed.pods.iter().filter(|(_, seen)| seen.value.lives) {
-        contracts.entry(name.namespace()).or_default().insert(&seen.value.contract);
+) -> ConfigPlan {
+    let contracts: BTreeSet<&str> =
+        observed.pods.iter().filter(|(_, seen)| seen.value.lives).map(|(_, seen)| &*seen.value.contract).collect();
+    let name = config_name(namespace);
+    let present = observed.configs.get(&name);
+    if observed.ends(namespace) {
+        return ConfigPlan::default();
     }
-    let mut needed: BTreeSet<&str> = contracts.keys().copied().collect();
-    needed.extend(world.api_keys.keys().map(ObjectName::namespace));
-    needed.retain(|namespace| !observed.ends(namespace));
-    prepared.retain(|namespace, _| needed.contains(namespace.as_str()));
-    let mut stale: Vec<(Option<u64>, Action)> = Vec::new();
-    for namespace in &needed {
-        let mut tell_all = |why: &Undelivered| {
-            let keys = world.api_keys.keys().filter(|name| name.namespace() == *namespace);
-            found.undelivered.extend(keys.map(|name| (name.clone(), why.clone())));
-        };
-        let name = config_name(namespace);
-        let contracts = contracts.get(namespace);
-        let delivery = if contracts.is_some() { Credentials::Deliver } else { Credentials::Withhold };
-        let config = judgement.config(world, namespace, delivery, store.map(|store| store.of(namespace)));
-        let behind = |last: Option<&Arc<Files>>, config| Files::parts_behind(last.map(|last| &**last), config, now);
-        if observed.other_secrets.get(&name).is_some() || observed.key_secrets.get(&name).is_some() {
-            // Never written over. What a sidecar has read before stays in force there.
-            tell_all(&Undelivered::blocked());
-            found.parts.insert((*namespace).to_owned(), behind(prepared.get(*namespace), &config));
-            continue;
-        }
-        if let Some(error) = troubles.get(&Target::Config((*namespace).to_owned())) {
-            tell_all(&Undelivered::new("WriteFailed", format!("the config Secret cannot be written: {error}")));
-        }
-        // One file for each version that is read there; so far there is one.
-        if let Some(unknown) = contracts.and_then(|read| read.iter().find(|version| **version != CONTRACT)) {
-            let message = format!(
-                "a sidecar in this namespace reads the contract {unknown:?}, which this operator does not write: bring \
-                 the operator up to date, or make the pods anew"
-            );
-            tell_all(&Undelivered::new("ContractUnknown", message));
-        }
-        if contracts.is_some() && store.is_some_and(|store| store.holds_back(namespace)) {
-            // A sidecar is never handed a password that does not work yet.
-            found.parts.insert((*namespace).to_owned(), behind(prepared.get(*namespace), &config));
-            continue;
-        }
-        let present = observed.configs.get(&name);
-        let generation = present.map_or(0, |seen| seen.value.generation);
-        let age = |name: &ObjectName| world.api_keys.get(name).map(|object| (object.created, name.clone()));
-        // A Secret that was lost does not begin at one again: sidecars and pods know how far it was.
-        let touched = observed.pods.in_namespace(namespace).filter_map(|(_, seen)| seen.value.touched).max();
-        let next = generation.max(touched.unwrap_or_default()).max(observed.acknowledged_in(namespace)) + 1;
-        let in_force = |files: &Arc<Files>| present.is_some_and(|seen| seen.value.hash == files.hash);
-        let last = prepared.remove(*namespace);
-        let unchanged = if let Some(last) = &last {
-            Some(last.clone()).filter(|last| last.are_of(&config))
-        } else {
-            // As after a start: it may be what is in force.
-            let written = present.and_then(|seen| seen.value.written_at).unwrap_or(now);
-            Files::make(config.clone(), generation, None, written, age).ok().map(Arc::new).filter(in_force)
-        };
-        // What has no place in between: otherwise sidecars may have served by something that nobody here knows of.
-        let last_in_force = last.as_ref().filter(|last| in_force(last) || last.generation == next).map(|last| &**last);
-        let files = match unchanged.filter(|files| in_force(files) || files.generation == next) {
-            Some(files) => files,
-            None => match Files::make(config.clone(), next, last_in_force, now, age) {
-                Ok(files) => Arc::new(files),
-                Err(error) => {
-                    found.parts.insert((*namespace).to_owned(), behind(last.as_ref(), &config));
-                    // The sidecars would refuse it whole: what is in force stays, and it is said.
-                    tracing::error!(namespace, error = format!("{error:#}"), "a config that no sidecar would take");
-                    tell_all(&Undelivered::new("ConfigInvalid", format!("a fault of the operator's: {error:#}")));
-                    continue;
-                }
-            },
-        };
-        found.undelivered.extend(files.left_out.iter().map(|name| (name.clone(), Undelivered::full())));
-        if let Some(seen) = present.filter(|_| in_force(&files)) {
-            stale.extend(stale_pods(observed, namespace, &seen.value));
-        } else {
-            let (namespace, present) = ((*namespace).to_owned(), present.map(|seen| seen.version));
-            found.writes.push(Action::WriteConfig { namespace, files: files.clone(), present });
-        }
-        found.parts.insert((*namespace).to_owned(), files.parts.clone());
-        prepared.insert((*namespace).to_owned(), files);
-    }
-    for (name, seen) in observed.configs.iter().filter(|(name, _)| !needed.contains(name.namespace())) {
-        if !observed.ends(name.namespace()) {
+    if contracts.is_empty() && world.api_keys.is_empty() {
+        let write = present.map(|seen| {
             let (uid, version) = (seen.value.uid.clone(), seen.version);
-            found.writes.push(Action::RemoveConfig { namespace: name.namespace().to_owned(), uid, version });
+            Action::RemoveConfig { namespace: namespace.to_owned(), uid, version }
+        });
+        return ConfigPlan { write, ..ConfigPlan::default() };
+    }
+    let mut found = ConfigPlan::default();
+    let mut tell_all = |why: &Undelivered| {
+        found.undelivered.extend(world.api_keys.keys().map(|name| (name.clone(), why.clone())));
+    };
+    let delivery = if contracts.is_empty() { Credentials::Withhold } else { Credentials::Deliver };
+    let wanted = judgement.config(world, namespace, delivery, store.map(|store| store.of(namespace)));
+    let behind = |last: Option<Arc<Files>>, found: ConfigPlan| ConfigPlan {
+        parts: Files::parts_behind(last.as_deref(), &wanted, now),
+        prepared: last,
+        ..found
+    };
+    if observed.other_secrets.get(&name).is_some() || observed.key_secrets.get(&name).is_some() {
+        // Never written over. What a sidecar has read before stays in force there.
+        tell_all(&Undelivered::blocked());
+        return behind(last, found);
+    }
+    if let Some(error) = troubles.get(&Target::Config(namespace.to_owned())) {
+        tell_all(&Undelivered::new("WriteFailed", format!("the config Secret cannot be written: {error}")));
+    }
+    // One file for each version that is read there; so far there is one.
+    if let Some(unknown) = contracts.iter().find(|version| **version != CONTRACT) {
+        let message = format!(
+            "a sidecar in this namespace reads the contract {unknown:?}, which this operator does not write: bring \
+             the operator up to date, or make the pods anew"
+        );
+        tell_all(&Undelivered::new("ContractUnknown", message));
+    }
+    if !contracts.is_empty() && store.is_some_and(|store| store.holds_back(namespace)) {
+        // A sidecar is never handed a password that does not work yet.
+        return behind(last, found);
+    }
+    match files(&wanted, world, present.map(|seen| &seen.value), last.clone(), now) {
+        Err(error) => {
+            // The sidecars would refuse it whole: what is in force stays, and it is said.
+            tracing::error!(namespace, error = format!("{error:#}"), "a config that no sidecar would take");
+            tell_all(&Undelivered::new("ConfigInvalid", format!("a fault of the operator's: {error:#}")));
+            behind(last, found)
+        }
+        Ok(files) => {
+            found.undelivered.extend(files.left_out.iter().map(|name| (name.clone(), Undelivered::full())));
+            if let Some(seen) = present.filter(|seen| is_in_force(&files, &seen.value)) {
+                found.touches = stale_pods(observed, namespace, &seen.value);
+            } else {
+                let replaces = present.map(|seen| Replaced { version: seen.version, frozen: seen.value.frozen });
+                let (namespace, files) = (namespace.to_owned(), files.clone());
+                found.write = Some(Action::WriteConfig { namespace, files, replaces });
+            }
+            found.parts = files.parts.clone();
+            found.prepared = Some(files);
+            found
         }
     }
-    stale.sort_by_key(|(touched, _)| *touched);
-    found.touches = stale.into_iter().map(|(_, action)| action).collect();
-    found
+}
+
+/// The files of a config: those that are in force or on their way, if they are of the same; else new ones.
+fn files(
+    wanted: &NamespaceConfig,
+    world: &World,
+    present: Option<&Config>,
+    last: Option<Arc<Files>>,
+    now: Timestamp,
+) -> anyhow::Result<Arc<Files>> {
+    // What stands on the Secret is anybody's word, and is only taken where it can be true.
+    let generation = present.and_then(|present| believable(present.generation, now)).unwrap_or_default();
+    let stands =
+        |files: &Files| present.is_some_and(|present| is_in_force(files, present)) || files.generation > generation;
+    let there = present.and_then(|present| present.large.as_deref()).filter(|_| last.is_none()).map(keys_in);
+    let is_in = |name: &ObjectName| {
+        last.as_ref().is_some_and(|last| last.has(name)) || there.as_ref().is_some_and(|there| there.contains(name))
+    };
+    let age = |name: &ObjectName| world.api_keys.get(name).map(|object| (object.created, name.clone()));
+    let contents = Contents::of(wanted).context("failed to hash the config")?;
+    let unchanged = match &last {
+        Some(last) => Some(last.clone()).filter(|last| last.are_of(&contents)),
+        // As after a start: it may be what is in force.
+        None => present.and_then(|present| {
+            let written = present.written_at.unwrap_or(now);
+            let files = Files::make(wanted.clone(), contents.clone(), generation, None, written, is_in, age);
+            files.ok().map(Arc::new).filter(|files| is_in_force(files, present))
+        }),
+    };
+    if let Some(files) = unchanged.filter(|files| stands(files)) {
+        return Ok(files);
+    }
+    // What has no place in between: otherwise sidecars may have served by something that nobody here knows of.
+    let after = last.as_ref().filter(|last| stands(last));
+    let next = next_generation(generation.max(last.as_ref().map_or(0, |last| last.generation)), now);
+    Files::make(wanted.clone(), contents, next, after.map(|last| &**last), now, is_in, age).map(Arc::new)
+}
+
+/// Whether a Secret holds these files, says so rightly, and can be written again.
+fn is_in_force(files: &Files, present: &Config) -> bool {
+    present.hash == files.hash && present.generation == files.generation && !present.frozen
 }
 
 /// Pods that may not have seen the config as it is, with the generation that they were touched for.
-fn stale_pods<'a>(
-    observed: &'a Observed,
-    namespace: &'a str,
-    config: &'a Config,
-) -> impl Iterator<Item = (Option<u64>, Action)> + 'a {
+fn stale_pods(observed: &Observed, namespace: &str, config: &Config) -> Vec<Action> {
     let generation = config.generation;
-    let is_stale = move |pod: &Sidecar| match (pod.touched, pod.created, config.written_at) {
+    // A generation is the time at which it was made; when it was written is anybody's word.
+    let made = i64::try_from(generation).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok());
+    let written = config.written_at.max(made);
+    let is_stale = |pod: &Sidecar| match (pod.touched, pod.created, written) {
         (Some(touched), _, _) => touched != generation,
         (None, Some(created), Some(written)) => is_younger(created, written),
         (None, _, _) => true,
     };
-    observed.pods.in_namespace(namespace).filter(move |(_, seen)| seen.value.lives && is_stale(&seen.value)).map(
-        move |(name, seen)| {
+    let pods = observed.pods.in_namespace(namespace).filter(|(_, seen)| seen.value.lives && is_stale(&seen.value));
+    let mut stale: Vec<(Option<u64>, Action)> = pods
+        .map(|(name, seen)| {
             (seen.value.touched, Action::Touch { pod: name.clone(), uid: seen.value.uid.clone(), generation })
-        },
-    )
+        })
+        .collect();
+    stale.sort_by_key(|(touched, _)| *touched);
+    stale.into_iter().map(|(_, action)| action).collect()
 }
 
 /// Whether a pod was made so soon after a write, or before it, that it may have read what was there before.

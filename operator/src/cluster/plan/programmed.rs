@@ -1,10 +1,6 @@
 //! `Programmed`: whether the sidecars serve by a resource as it is.
 
-use std::{
-    borrow::Cow,
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as ApiCondition;
@@ -13,11 +9,11 @@ use vectoll_config::ObjectName;
 use crate::{
     books::{Acknowledgements, Live},
     cluster::{
-        delivered::{Parts, Since},
+        delivered::{Delivered, Deliveries, Serves, Since},
         observed::Observed,
     },
     condition::{Condition, ConditionType, Status},
-    world::ResourceRef,
+    world::{Kind, ResourceRef},
 };
 
 /// How long a change may take before it is said that sidecars lag behind: until then it is on its way.
@@ -27,35 +23,25 @@ const NAMED: usize = 3;
 
 /// What is known of the sidecars, and of what they should serve by.
 pub(super) struct Programmed<'a> {
+    namespace: &'a str,
     acknowledgements: &'a Acknowledgements,
-    /// By namespace.
-    live: BTreeMap<&'a str, Vec<Serves<'a>>>,
-    /// The namespaces that a resource concerns.
-    concerns: HashMap<&'a ResourceRef, Vec<(&'a str, Since)>>,
-}
-
-/// A sidecar.
-struct Serves<'a> {
-    pod: &'a str,
-    generation: u64,
+    /// Of the namespace, and of those that use its Teams and routes.
+    deliveries: &'a Deliveries,
 }
 
 impl<'a> Programmed<'a> {
-    pub(super) fn new(observed: &'a Observed, parts: &'a BTreeMap<String, Arc<Parts>>) -> Self {
-        let mut concerns: HashMap<&ResourceRef, Vec<(&str, Since)>> = HashMap::new();
-        for (namespace, parts) in parts {
-            for (of, since) in parts.iter() {
-                concerns.entry(of).or_default().push((namespace, *since));
-            }
+    pub(super) fn new(namespace: &'a str, acknowledgements: &'a Acknowledgements, deliveries: &'a Deliveries) -> Self {
+        Self { namespace, acknowledgements, deliveries }
+    }
+
+    /// The namespaces that a resource concerns.
+    fn concerned(&self, of: &ResourceRef) -> Vec<(&'a Delivered, Since)> {
+        let in_config = |delivered: &'a Arc<Delivered>| Some((&**delivered, delivered.parts.get(of).copied()?));
+        match of.kind {
+            // A key stands in the config of its own namespace only.
+            Kind::ApiKey => self.deliveries.get(self.namespace).and_then(in_config).into_iter().collect(),
+            Kind::Team | Kind::ModelRoute => self.deliveries.values().filter_map(in_config).collect(),
         }
-        let acknowledgements = &observed.books.acknowledgements;
-        let live = match acknowledgements {
-            Acknowledgements::Heard { at: _, live } => {
-                live.iter().map(|(namespace, live)| (&**namespace, serving(observed, namespace, live))).collect()
-            }
-            Acknowledgements::Nowhere | Acknowledgements::NotYet | Acknowledgements::Silent => BTreeMap::new(),
-        };
-        Self { acknowledgements, live, concerns }
     }
 
     /// Changes what is said of a resource. True: a change is on its way, and is to be looked at again soon.
@@ -95,18 +81,18 @@ impl<'a> Programmed<'a> {
             Acknowledgements::NotYet => return Some(as_before(present, generation)),
             Acknowledgements::Heard { at, live: _ } => *at,
         };
-        let concerns = self.concerns.get(of).map(Vec::as_slice).unwrap_or_default();
+        let concerns = self.concerned(of);
         if concerns.is_empty()
             && let Some(why) = found.iter().find(|condition| condition.stops())
         {
             return Some(Condition::fails(ConditionType::Programmed, why.reason, "it stands in no config"));
         }
         let (mut all, mut behind, mut recent) = (0, Vec::new(), true);
-        for (namespace, since) in concerns {
-            for Serves { pod, generation } in self.live.get(namespace).into_iter().flatten() {
+        for (delivered, since) in concerns {
+            for Serves { pod, generation } in &delivered.serving {
                 all += 1;
                 if *generation < since.generation {
-                    behind.push(if pod.is_empty() { "one outside a pod" } else { pod });
+                    behind.push(if pod.is_empty() { "one outside a pod" } else { &**pod });
                     recent &= at.duration_since(since.at) < MOMENT;
                 }
             }
@@ -146,19 +132,25 @@ fn as_before(present: Option<&[ApiCondition]>, generation: Option<i64>) -> Condi
     known.unwrap_or_else(|| unknown(PENDING, "the sidecars are about to take it"))
 }
 
-/// The sidecars of a namespace that live: heard of lately, and, where they say which pod they are, its container runs.
-fn serving<'a>(observed: &Observed, namespace: &str, live: &'a [Live]) -> Vec<Serves<'a>> {
+/// The sidecars of a namespace that live: heard of lately, and, where they say which pod they are, its container runs. A generation
+/// beyond the one that was written last is nobody's to have: whoever says so has nothing.
+pub(super) fn serving(observed: &Observed, namespace: &str, latest: u64) -> Vec<Serves> {
+    let live = match &observed.books.acknowledgements {
+        Acknowledgements::Heard { at: _, live } => live.get(namespace),
+        Acknowledgements::Nowhere | Acknowledgements::NotYet | Acknowledgements::Silent => None,
+    };
     let mut pods: BTreeMap<&str, u64> = BTreeMap::new();
     let mut serving = Vec::new();
-    for Live { generation, pod } in live {
+    for Live { generation, pod } in live.into_iter().flatten() {
+        let generation = if *generation > latest { 0 } else { *generation };
         if pod.is_empty() {
-            serving.push(Serves { pod, generation: *generation });
+            serving.push(Serves { pod: String::new(), generation });
         } else if observed.pods.get(&ObjectName::new(namespace, pod)).is_some_and(|seen| seen.value.up) {
             // A container that was started anew has said something before as well: its latest word counts.
             let latest = pods.entry(pod).or_default();
-            *latest = (*latest).max(*generation);
+            *latest = (*latest).max(generation);
         }
     }
-    serving.extend(pods.into_iter().map(|(pod, generation)| Serves { pod, generation }));
+    serving.extend(pods.into_iter().map(|(pod, generation)| Serves { pod: pod.to_owned(), generation }));
     serving
 }

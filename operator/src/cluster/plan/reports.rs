@@ -5,13 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use jiff::{SignedDuration, Timestamp};
 use vectoll_config::ObjectName;
 
-use super::{
-    Action, BULK, Target, Troubles,
-    budgets::Purse,
-    configs::{Configs, Undelivered},
-    programmed::Programmed,
-    turns::turns,
-};
+use super::{Action, Target, Troubles, budgets::Purse, configs::Undelivered, programmed::Programmed, turns::turns};
 use crate::{
     books::{Account, Acknowledgements},
     cluster::{
@@ -44,8 +38,10 @@ pub(super) struct Reports {
 pub(super) fn reports(
     observed: &Observed,
     judgement: &Judgement,
-    configs: &Configs,
+    programmed: &Programmed<'_>,
+    undelivered: &BTreeMap<ObjectName, Undelivered>,
     troubles: &Troubles,
+    bulk: usize,
     now: Timestamp,
 ) -> Reports {
     let mut actions = Vec::new();
@@ -54,7 +50,6 @@ pub(super) fn reports(
     let mut look_again = |at: Timestamp| due = Some(due.map_or(at, |due| due.min(at)));
     // Otherwise each sidecar holds a budget of its own, and nobody knows the sum.
     let counts_together = observed.books.acknowledgements != Acknowledgements::Nowhere;
-    let programmed = Programmed::new(observed, &configs.parts);
     let mut ready: BTreeMap<Kind, [usize; 2]> =
         [Kind::ApiKey, Kind::Team, Kind::ModelRoute].into_iter().map(|kind| (kind, [0; 2])).collect();
     let stuck: BTreeMap<&ObjectName, String> = judgement
@@ -71,17 +66,17 @@ pub(super) fn reports(
         let (uid, before, status) = match of.kind {
             Kind::ApiKey => {
                 let Some(seen) = observed.api_keys.get(name) else { continue };
-                let conditions = seen.value.status.as_ref().map(|status| &*status.conditions);
+                let conditions = seen.value.status.as_deref().map(|status| &*status.conditions);
                 if programmed.tell(of, conditions, seen.value.generation, &mut found) {
                     look_again(now.saturating_add(SOON).unwrap_or(now));
                 }
                 if let Some(error) = stuck.get(name) {
                     not_written(found.to_mut(), error);
                 }
-                if let Some(why) = configs.undelivered.get(name) {
+                if let Some(why) = undelivered.get(name) {
                     not_programmed(found.to_mut(), why);
                 }
-                let (of, present) = (&seen.value.object, seen.value.status.as_ref());
+                let (of, present) = (&seen.value.object, seen.value.status.as_deref());
                 let key = judgement.key(name);
                 let money = key.and_then(|resolved| {
                     let team = judgement.team(&resolved.key.team)?;
@@ -100,11 +95,11 @@ pub(super) fn reports(
             }
             Kind::Team => {
                 let Some(seen) = observed.teams.get(name) else { continue };
-                let conditions = seen.value.status.as_ref().map(|status| &*status.conditions);
+                let conditions = seen.value.status.as_deref().map(|status| &*status.conditions);
                 if programmed.tell(of, conditions, seen.value.generation, &mut found) {
                     look_again(now.saturating_add(SOON).unwrap_or(now));
                 }
-                let (of, present) = (&seen.value.object, seen.value.status.as_ref());
+                let (of, present) = (&seen.value.object, seen.value.status.as_deref());
                 let money = observed.books.money(&of.uid, &Account::Team);
                 let stands = present.and_then(|status| status.spend.as_ref());
                 let team = judgement.team(name);
@@ -119,11 +114,11 @@ pub(super) fn reports(
             }
             Kind::ModelRoute => {
                 let Some(seen) = observed.routes.get(name) else { continue };
-                let conditions = seen.value.status.as_ref().map(|status| &*status.conditions);
+                let conditions = seen.value.status.as_deref().map(|status| &*status.conditions);
                 if programmed.tell(of, conditions, seen.value.generation, &mut found) {
                     look_again(now.saturating_add(SOON).unwrap_or(now));
                 }
-                let (of, present) = (&seen.value.object, seen.value.status.as_ref());
+                let (of, present) = (&seen.value.object, seen.value.status.as_deref());
                 let status = status::route(present, seen.value.generation, &found, now);
                 (of.uid.clone(), present.map(|status| &status.conditions), status)
             }
@@ -142,7 +137,7 @@ pub(super) fn reports(
         };
         if let Some(status) = status.filter(|_| !is_new) {
             let turns = turns(before.map(Vec::as_slice), &status);
-            if actions.len() < BULK {
+            if actions.len() < bulk {
                 actions.push(Action::Report { of: of.clone(), uid, status, turns });
             } else {
                 later += 1;

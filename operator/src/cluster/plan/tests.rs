@@ -13,10 +13,16 @@ use serde_json::json;
 use vectoll_crds::{ApiKey, Team};
 
 use super::*;
+use std::collections::BTreeSet;
+
 use crate::{
-    cluster::observed::{self, Config, Sidecar},
+    cluster::{
+        observed::{self, Config, Sidecar},
+        snapshot::Setting,
+    },
     judge::{ConditionType, Status, judge},
     store,
+    world::Counting,
 };
 
 mod budgets;
@@ -76,40 +82,73 @@ fn sidecar(observed: &mut Observed, pod: &str, touched: Option<u64>, contract: &
     observed.pods.put(name(pod), 1, sidecar);
 }
 
+/// The Secret that these files were written to.
+fn in_force(files: &Files) -> Config {
+    Config {
+        uid: Uid::new("config"),
+        generation: files.generation,
+        hash: files.hash,
+        written_at: Some(now()),
+        frozen: false,
+        large: None,
+    }
+}
+
 struct Planner {
     observed: Observed,
-    prepared: Prepared,
+    prepared: Option<Arc<Files>>,
     troubles: Troubles,
     store: Option<Delivery>,
+    bulk: usize,
     now: Timestamp,
 }
 
 impl Planner {
     fn new(observed: Observed) -> Self {
-        Self { observed, prepared: Prepared::new(), troubles: Troubles::new(), store: None, now: now() }
+        Self { observed, prepared: None, troubles: Troubles::new(), store: None, bulk: BULK, now: now() }
     }
 
     fn plan(&mut self) -> Plan {
-        let world = self.observed.world();
+        let setting = Setting { counting: Counting::Apart, allowed_hosts: Arc::default() };
+        let facts = self.observed.facts("apps");
+        self.observed.index.put("apps", facts);
+        let world = self.observed.world("apps", &BTreeSet::new(), &BTreeSet::new(), &setting);
         let judgement = judge(&world, self.now);
-        plan(&self.observed, &world, &judgement, self.store.as_ref(), &mut self.prepared, &self.troubles, self.now)
+        let plan = plan(Basis {
+            namespace: "apps",
+            observed: &self.observed,
+            world: &world,
+            judgement: &judgement,
+            store: self.store.as_ref(),
+            prepared: self.prepared.clone(),
+            readers: BTreeMap::new(),
+            troubles: &self.troubles,
+            bulk: self.bulk,
+            now: self.now,
+        });
+        self.prepared = plan.prepared.clone();
+        plan
+    }
+
+    /// The actions, in order.
+    fn actions(&mut self) -> Vec<Action> {
+        let plan = self.plan();
+        plan.first.into_iter().chain(plan.rest).collect()
     }
 
     /// Words of the actions, in order.
     fn words(&mut self) -> Vec<&'static str> {
-        self.plan().actions.iter().map(Action::word).collect()
+        self.actions().iter().map(Action::word).collect()
     }
 
     /// Carries out the config that is planned.
     fn write_config(&mut self) -> u64 {
-        let plan = self.plan();
-        let written = plan.actions.iter().find_map(|action| match action {
+        let written = self.actions().iter().find_map(|action| match action {
             Action::WriteConfig { files, .. } => Some(files.clone()),
             _ => None,
         });
         let files = written.unwrap();
-        let config =
-            Config { uid: Uid::new("config"), generation: files.generation, hash: files.hash, written_at: Some(now()) };
+        let config = in_force(&files);
         let version = self.observed.configs.get(&config_name("apps")).map_or(1, |seen| seen.version + 1);
         self.observed.configs.put(config_name("apps"), version, config);
         files.generation
@@ -117,7 +156,7 @@ impl Planner {
 
     /// Status and reason of a key's condition as it is to be told.
     fn told(&mut self, key: &str, condition: &str) -> Option<(String, String)> {
-        self.plan().actions.into_iter().find_map(|action| match action {
+        self.actions().into_iter().find_map(|action| match action {
             Action::Report { of, status, .. } if of.name == name(key) && of.kind == Kind::ApiKey => {
                 let found = status.conditions.into_iter().find(|found| found.type_ == condition)?;
                 Some((found.status, found.reason))
@@ -140,7 +179,8 @@ fn a_config_goes_before_the_mass_of_new_keys() {
     give_value(&mut observed, "old");
     let mut planner = Planner::new(observed);
     let plan = planner.plan();
-    let words: Vec<&str> = plan.actions.iter().map(Action::word).collect();
+    let actions: Vec<&Action> = plan.first.iter().chain(&plan.rest).collect();
+    let words: Vec<&str> = actions.into_iter().map(Action::word).collect();
     assert_eq!(words[0], "write_config");
     assert_eq!(words.iter().filter(|word| **word == "make_key").count(), BULK);
     assert_eq!(plan.later, 5, "the others come next");
@@ -153,25 +193,95 @@ fn what_is_in_force_is_not_written_again_and_an_edit_is() {
     let mut observed = world(&["alice"]);
     give_value(&mut observed, "alice");
     let mut planner = Planner::new(observed);
-    assert_eq!(planner.write_config(), 1);
+    let clock = u64::try_from(now().as_millisecond()).unwrap();
+    assert_eq!(planner.write_config(), clock, "the generation is the operator's own");
     assert!(!planner.words().contains(&"write_config"));
     // After a start nothing is known of what was made.
-    planner.prepared.clear();
+    planner.prepared = None;
     assert!(!planner.words().contains(&"write_config"));
     give_value(&mut planner.observed, "bob");
     let mut with_bob = world(&["alice", "bob"]);
     std::mem::swap(&mut planner.observed.api_keys, &mut with_bob.api_keys);
-    assert_eq!(planner.write_config(), 2);
+    assert_eq!(planner.write_config(), clock + 1, "also in the same moment");
     assert!(!planner.words().contains(&"write_config"));
     // One that somebody has changed.
     let seen = planner.observed.configs.get(&config_name("apps")).unwrap().clone();
     let changed = Config { hash: vectoll_config::KeyHash::of(b"other"), ..seen.value };
     planner.observed.configs.put(config_name("apps"), seen.version + 1, changed);
-    assert_eq!(planner.write_config(), 3);
-    // A lost one does not begin at one again where a pod knows better.
-    sidecar(&mut planner.observed, "app", Some(7), "v1");
+    assert_eq!(planner.write_config(), clock + 2);
+    // A lost one is written again as it was.
     planner.observed.configs.take(&config_name("apps"), u64::MAX);
-    assert_eq!(planner.write_config(), 8);
+    assert_eq!(planner.write_config(), clock + 2);
+}
+
+/// What whoever may write pods, Secrets, or what sidecars say of themselves, can say of generations.
+#[test]
+fn numbers_that_others_write_keep_no_key_alive() {
+    for lie in [u64::MAX, u64::MAX - 1, u64::MAX - 2, i64::MAX as u64] {
+        let mut observed = world(&["alice", "bob"]);
+        give_value(&mut observed, "alice");
+        give_value(&mut observed, "bob");
+        let mut planner = Planner::new(observed);
+        let first = planner.write_config();
+        sidecar(&mut planner.observed, "liar", Some(lie), "v1");
+        let live =
+            BTreeMap::from([("apps".to_owned(), vec![crate::books::Live { generation: lie, pod: String::new() }])]);
+        planner.observed.books.acknowledgements = crate::books::Acknowledgements::Heard { at: now(), live };
+        let seen = planner.observed.configs.get(&config_name("apps")).unwrap().clone();
+        let noted = Config { generation: lie, ..seen.value };
+        planner.observed.configs.put(config_name("apps"), seen.version + 1, noted);
+        // The key that is deleted leaves the config, by a generation that can be.
+        planner.observed.api_keys.take(&name("bob"), u64::MAX);
+        let second = planner.write_config();
+        assert!(second > first && second < first + 10, "{second} after {first}");
+        let files = planner.prepared.clone().unwrap();
+        let text = String::from_utf8(files.by_name["config.v1.yaml"].clone()).unwrap();
+        assert!(text.contains("apps/alice") && !text.contains("apps/bob"), "{text}");
+        assert!(!planner.words().contains(&"write_config"), "and then there is peace");
+        assert_eq!(planner.told("alice", "ConfigInvalid"), None);
+    }
+}
+
+#[test]
+fn an_immutable_config_is_replaced() {
+    let mut observed = world(&["alice"]);
+    give_value(&mut observed, "alice");
+    let mut planner = Planner::new(observed);
+    planner.write_config();
+    let seen = planner.observed.configs.get(&config_name("apps")).unwrap().clone();
+    planner.observed.configs.put(config_name("apps"), seen.version + 1, Config { frozen: true, ..seen.value });
+    let replaced = planner.actions().into_iter().find_map(|action| match action {
+        Action::WriteConfig { replaces, .. } => replaces,
+        _ => None,
+    });
+    assert_eq!(replaced, Some(Replaced { version: seen.version + 1, frozen: true }));
+}
+
+#[test]
+fn keys_that_work_stay_where_new_ones_do_not_fit_in() {
+    let keys: Vec<String> = (0..4_000).map(|n| format!("key-{n:04}-{}", "x".repeat(100))).collect();
+    let names: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let mut observed = world(&names[500..]);
+    for key in &keys {
+        give_value(&mut observed, key);
+    }
+    let mut planner = Planner::new(observed);
+    planner.write_config();
+    let of = |planner: &Planner| planner.prepared.clone().unwrap().left_out.clone();
+    let before = of(&planner);
+    assert!(!before.is_empty() && before.len() < 3_400, "{}", before.len());
+    // Keys that go first by their names come: they are new, and those that work are not.
+    planner.observed.api_keys = world(&names).api_keys;
+    planner.actions();
+    let mut expected: BTreeSet<ObjectName> = names[..500].iter().map(|key| name(key)).collect();
+    expected.extend(before);
+    assert_eq!(of(&planner), expected);
+    // Nor after a start, when nobody remembers which those were.
+    let files = planner.prepared.take().unwrap();
+    let large = Some(Arc::from(&*files.by_name["config.v1.yaml"]));
+    planner.observed.configs.put(config_name("apps"), 9, Config { large, ..in_force(&files) });
+    planner.actions();
+    assert_eq!(of(&planner), expected);
 }
 
 #[test]
@@ -183,16 +293,13 @@ fn pods_are_touched_until_they_know_and_those_that_wait_longest_first() {
     }
     let mut planner = Planner::new(observed);
     let generation = planner.write_config();
-    assert_eq!(generation, 10);
-    sidecar(&mut planner.observed, "done", Some(10), "v1");
     let seen = planner.observed.pods.get(&name("done")).unwrap().value.clone();
-    planner.observed.pods.put(name("done"), 2, Sidecar { touched: Some(10), ..seen });
+    planner.observed.pods.put(name("done"), 2, Sidecar { touched: Some(generation), ..seen });
     let touched: Vec<String> = planner
-        .plan()
-        .actions
+        .actions()
         .iter()
         .filter_map(|action| match action {
-            Action::Touch { pod, generation: 10, .. } => Some(pod.name().to_owned()),
+            Action::Touch { pod, generation: of, .. } if *of == generation => Some(pod.name().to_owned()),
             _ => None,
         })
         .collect();
@@ -287,7 +394,7 @@ fn delivery(held: &[&str], now: Timestamp) -> Delivery {
 
 /// The files of the config that is planned.
 fn planned(planner: &mut Planner) -> Option<BTreeMap<String, Vec<u8>>> {
-    planner.plan().actions.into_iter().find_map(|action| match action {
+    planner.actions().into_iter().find_map(|action| match action {
         Action::WriteConfig { files, .. } => Some(files.by_name.clone()),
         _ => None,
     })
@@ -343,5 +450,5 @@ fn the_secrets_of_all_providers_are_read_and_no_others() {
     for secret in ["openai", "aws", "entra", "google", "of-somebody-else"] {
         observed.other_secrets.put(name(secret), 1, ());
     }
-    assert_eq!(observed.unread(), ["aws", "entra", "google", "openai"].map(name));
+    assert_eq!(observed.unread("apps", |_| true), ["aws", "entra", "google", "openai"].map(name));
 }

@@ -152,6 +152,61 @@ fn the_value_of_a_deleted_key_is_not_taken_over() {
     assert_eq!(judgement.stale, [ObjectName::new("apps", "alice")]);
 }
 
+/// The conditions of `alice` beside a Secret, and what is to be done about it.
+fn beside(content: SecretContent, adopts: bool) -> (Judgement, String) {
+    let mut world = world("", None);
+    let alice = ObjectName::new("apps", "alice");
+    world.secrets.insert(alice.clone(), content.into());
+    world.adopting.extend(adopts.then(|| alice.clone()));
+    let judgement = judge(&world, at(NOW));
+    let of = crate::world::ResourceRef { kind: crate::world::Kind::ApiKey, name: alice };
+    let found = judgement.conditions.get(&of).unwrap().iter().find(|found| found.stops());
+    let found = found.map_or_else(String::new, |found| format!("{}: {}", found.reason, found.message));
+    (judgement, found)
+}
+
+/// As whoever may make Secrets would plant it, or a backup brings it back: without its owner.
+fn without_owner() -> SecretContent {
+    let planted = secret("u", VALUE, NOW, None, Vec::new());
+    SecretContent { owner_uid: None, minted: false, ..planted }
+}
+
+#[test]
+fn a_secret_that_was_planted_does_not_choose_the_value() {
+    let nobody = SecretContent { owner: None, ..without_owner() };
+    for planted in [without_owner(), nobody] {
+        let (judgement, found) = beside(planted, false);
+        assert!(judgement.key(&ObjectName::new("apps", "alice")).is_none());
+        assert!(judgement.to_mint.is_empty() && judgement.stale.is_empty(), "nor is it taken away without a word");
+        assert!(found.starts_with("SecretNotOwned: the Secret apps/alice was not made for this ApiKey"), "{found}");
+        assert!(found.contains("vectoll.dev/adopt-secret: \"true\"") && found.contains("delete it"), "{found}");
+    }
+}
+
+#[test]
+fn a_restored_secret_is_taken_over_when_its_owner_asks_for_it() {
+    for restored in [without_owner(), secret("someone-before", VALUE, NOW, None, Vec::new())] {
+        let (judgement, found) = beside(restored, true);
+        assert!(found.starts_with("SecretPending"), "{found}");
+        assert_eq!(judgement.to_adopt.len(), 1);
+        assert!(judgement.stale.is_empty() && judgement.to_mint.is_empty());
+    }
+    let (judgement, found) = beside(secret("u", VALUE, NOW, None, Vec::new()), true);
+    assert_eq!((judgement.to_adopt.len(), found), (0, String::new()), "then it is its own");
+    let another = SecretContent { owner: Some("bob".to_owned()), ..without_owner() };
+    let (judgement, found) = beside(another, true);
+    assert!(judgement.to_adopt.is_empty() && found.contains("is the ApiKey bob's"), "{found}");
+}
+
+#[test]
+fn a_time_to_come_makes_no_value_young_for_ever() {
+    let rotation = ", rotation: {interval: 24h, gracePeriod: 1h}";
+    let lent = Previous { hash: KeyHash::of(b"lent"), until: at("9000-01-01T00:00:00Z") };
+    let judgement = judged(rotation, None, Some(secret("u", VALUE, "9000-01-01T00:00:00Z", None, vec![lent])));
+    assert_eq!(judgement.to_mint.first().unwrap().cause, Cause::Interval);
+    assert_eq!(judgement.key(&ObjectName::new("apps", "alice")).unwrap().value.previous, []);
+}
+
 #[test]
 fn an_emptied_secret_gets_a_value_and_a_lost_one_is_told_from_a_new_one() {
     let mut content = secret("u", "", NOW, None, Vec::new());

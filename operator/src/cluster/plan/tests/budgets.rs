@@ -44,7 +44,7 @@ fn heard(planner: &mut Planner, spent: &str, refused_at: Option<&str>, period: P
     let refused_at = refused_at.map(|limit| limit.parse().unwrap());
     let spent = Spent { spent: spent.parse().unwrap(), held: PicoUsd::ZERO, refused_at };
     let money = BTreeMap::from([(Account::Key(Uid::new("alice")), Money { budget, ends: ends.parse().ok(), spent })]);
-    planner.observed.books.teams.insert(Uid::new("t"), TeamBooks { totals: BTreeMap::new(), money });
+    planner.observed.books.teams.insert(Uid::new("t"), Arc::new(TeamBooks { totals: BTreeMap::new(), money }));
 }
 
 fn daily(planner: &mut Planner, spent: &str, refused_at: Option<&str>) {
@@ -53,7 +53,7 @@ fn daily(planner: &mut Planner, spent: &str, refused_at: Option<&str>) {
 
 /// Carries out what is to be told of the key. Returns the events, `Warning` or `Normal` and the reason; none: nothing is written.
 fn write(planner: &mut Planner) -> Option<Vec<String>> {
-    let (status, turns) = planner.plan().actions.into_iter().find_map(|action| match action {
+    let (status, turns) = planner.actions().into_iter().find_map(|action| match action {
         Action::Report { status, of, turns, .. } if of.kind == Kind::ApiKey => Some((status.patch, turns)),
         _ => None,
     })?;
@@ -67,7 +67,7 @@ fn write(planner: &mut Planner) -> Option<Vec<String>> {
 /// `STATUS/REASON` of a condition as it stands there, and its message.
 fn stands(planner: &Planner, condition: &str) -> Option<(String, String)> {
     let status = planner.observed.api_keys.get(&name("alice")).unwrap().value.status.clone()?;
-    let found = status.conditions.into_iter().find(|found| found.type_ == condition)?;
+    let found = status.conditions.iter().find(|found| found.type_ == condition)?.clone();
     Some((format!("{}/{}", found.status, found.reason), found.message))
 }
 

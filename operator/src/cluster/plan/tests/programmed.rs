@@ -16,10 +16,17 @@ fn delivered(keys: &[&str]) -> Planner {
     planner
 }
 
+/// The generation of the nth config.
+fn nth(n: u64) -> u64 {
+    if n == 0 { 0 } else { u64::try_from(now().as_millisecond()).unwrap() + n - 1 }
+}
+
 /// Sidecars say at this many seconds after now that they serve by a generation.
 fn acknowledged(planner: &mut Planner, seconds: i64, sidecars: &[(&str, u64)]) {
-    let live =
-        sidecars.iter().map(|(pod, generation)| Live { generation: *generation, pod: (*pod).to_owned() }).collect();
+    let live = sidecars
+        .iter()
+        .map(|(pod, generation)| Live { generation: nth(*generation), pod: (*pod).to_owned() })
+        .collect();
     let at = now() + SignedDuration::from_secs(seconds);
     let live = BTreeMap::from([("apps".to_owned(), live)]);
     planner.observed.books.acknowledgements = Acknowledgements::Heard { at, live };
@@ -58,6 +65,12 @@ fn it_is_programmed_when_all_that_live_say_so() {
     assert_eq!(planner.told("alice", "Programmed"), pair(Status::False, "Pending"));
     assert_eq!(planner.told("alice", "Ready"), pair(Status::False, "Pending"));
     acknowledged(&mut planner, 6, &[("", 1), ("", 7)]);
+    assert_eq!(
+        planner.told("alice", "Programmed"),
+        pair(Status::False, "Pending"),
+        "there is no seventh: nobody has it"
+    );
+    acknowledged(&mut planner, 6, &[("", 1), ("", 1)]);
     assert_eq!(planner.told("alice", "Programmed"), pair(Status::True, "Programmed"));
     assert_eq!(planner.told("alice", "Ready"), pair(Status::True, "Ready"));
     assert_eq!(planner.plan().due, None);
@@ -71,13 +84,13 @@ fn an_edit_of_one_key_leaves_the_others_alone() {
     edit(&mut planner, "alice");
     acknowledged(&mut planner, 1, &[("", 1)]);
     assert_eq!(planner.told("alice", "Programmed"), unknown("Pending"), "not even written yet");
-    assert_eq!(planner.write_config(), 2);
+    assert_eq!(planner.write_config(), nth(2));
     acknowledged(&mut planner, 20, &[("", 1), ("", 2)]);
     assert_eq!(planner.told("alice", "Programmed"), pair(Status::False, "Pending"));
     assert_eq!(planner.told("bob", "Programmed"), pair(Status::True, "Programmed"));
     // The next edit, of the other one, changes nothing for the first: who has the second generation has it as it is.
     edit(&mut planner, "bob");
-    assert_eq!(planner.write_config(), 3);
+    assert_eq!(planner.write_config(), nth(3));
     acknowledged(&mut planner, 20, &[("", 2)]);
     assert_eq!(planner.told("alice", "Programmed"), pair(Status::True, "Programmed"));
     assert_eq!(planner.told("bob", "Programmed"), pair(Status::False, "Pending"));
@@ -87,10 +100,10 @@ fn an_edit_of_one_key_leaves_the_others_alone() {
 fn what_was_written_in_between_by_others_counts_for_all() {
     let mut planner = delivered(&["alice", "bob"]);
     let seen = planner.observed.configs.get(&config_name("apps")).unwrap().clone();
-    let changed = Config { hash: vectoll_config::KeyHash::of(b"other"), generation: 5, ..seen.value };
+    let changed = Config { hash: vectoll_config::KeyHash::of(b"other"), generation: nth(5), ..seen.value };
     planner.observed.configs.put(config_name("apps"), seen.version + 1, changed);
     edit(&mut planner, "alice");
-    assert_eq!(planner.write_config(), 6);
+    assert_eq!(planner.write_config(), nth(6));
     acknowledged(&mut planner, 20, &[("", 5)]);
     assert_eq!(planner.told("bob", "Programmed"), pair(Status::False, "Pending"), "nobody knows what the fifth held");
 }
@@ -98,7 +111,7 @@ fn what_was_written_in_between_by_others_counts_for_all() {
 #[test]
 fn a_key_whose_config_is_held_back_is_not_programmed_by_what_was_before() {
     let mut planner = delivered(&["alice", "bob"]);
-    sidecar(&mut planner.observed, "app", Some(1), "v1");
+    sidecar(&mut planner.observed, "app", Some(nth(1)), "v1");
     edit(&mut planner, "alice");
     planner.store = Some(delivery(&["apps"], now()));
     acknowledged(&mut planner, 1, &[("", 1)]);
@@ -111,13 +124,13 @@ fn a_pod_counts_while_its_container_runs_and_by_its_latest_word() {
     let mut planner = delivered(&["alice"]);
     acknowledged(&mut planner, 20, &[("gone", 0)]);
     assert_eq!(planner.told("alice", "Programmed"), pair(Status::True, "NoSidecars"));
-    sidecar(&mut planner.observed, "app", Some(1), "v1");
+    sidecar(&mut planner.observed, "app", Some(nth(1)), "v1");
     acknowledged(&mut planner, 20, &[("app", 1)]);
     assert_eq!(planner.told("alice", "Programmed"), pair(Status::True, "Programmed"));
     edit(&mut planner, "alice");
-    let generation = planner.write_config();
+    assert_eq!(planner.write_config(), nth(2));
     acknowledged(&mut planner, 20, &[("app", 1)]);
-    let message = planner.plan().actions.into_iter().find_map(|action| match action {
+    let message = planner.actions().into_iter().find_map(|action| match action {
         Action::Report { status, of, .. } if of.kind == Kind::ApiKey => {
             status.conditions.into_iter().find(|found| found.type_ == "Programmed").map(|found| found.message)
         }
@@ -125,7 +138,7 @@ fn a_pod_counts_while_its_container_runs_and_by_its_latest_word() {
     });
     assert_eq!(message.as_deref(), Some("1 of 1 sidecars do not serve by it yet: app"));
     // It was started anew: what it said before still stands in the store.
-    acknowledged(&mut planner, 20, &[("app", 1), ("app", generation)]);
+    acknowledged(&mut planner, 20, &[("app", 1), ("app", 2)]);
     assert_eq!(planner.told("alice", "Programmed"), pair(Status::True, "Programmed"));
     let seen = planner.observed.pods.get(&name("app")).unwrap().value.clone();
     planner.observed.pods.put(name("app"), 2, Sidecar { up: false, ..seen });
@@ -139,7 +152,7 @@ fn before_the_first_word_what_was_said_of_this_state_holds() {
     planner.observed.books.acknowledgements = Acknowledgements::NotYet;
     assert_eq!(planner.told("alice", "Programmed"), unknown("Pending"));
     acknowledged(&mut planner, 20, &[("", 1)]);
-    let status = planner.plan().actions.into_iter().find_map(|action| match action {
+    let status = planner.actions().into_iter().find_map(|action| match action {
         Action::Report { status, of, .. } if of.kind == Kind::ApiKey => Some(status.patch),
         _ => None,
     });

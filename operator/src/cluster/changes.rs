@@ -1,0 +1,93 @@
+//! What has changed since it was last asked, by namespace.
+
+use std::collections::BTreeSet;
+
+use vectoll_config::{ObjectName, Uid};
+
+use super::{names, observed::Observed};
+use crate::books::{Heard, News};
+
+/// Namespaces in which something changed.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    /// Something that concerns the namespace itself.
+    pub(super) own: BTreeSet<String>,
+    /// Something that those who look at it are concerned by as well: its Teams, its routes, the Secrets they refer to.
+    pub(super) offers: BTreeSet<String>,
+    /// What sidecars acknowledge or have spent: not as urgent as what people do.
+    pub(super) told: BTreeSet<String>,
+}
+
+impl Observed {
+    /// Takes them: what is returned now is not returned again.
+    pub(super) fn take_changes(&mut self) -> Changes {
+        let mut changes = Changes { told: std::mem::take(&mut self.told), ..Changes::default() };
+        let of = |names: BTreeSet<ObjectName>| names.into_iter().map(|name| name.namespace().to_owned());
+        changes.own.extend(of(self.api_keys.take_changed()));
+        changes.own.extend(of(self.key_secrets.take_changed()));
+        changes.own.extend(of(self.configs.take_changed()));
+        changes.own.extend(of(self.pods.take_changed()));
+        changes.own.extend(self.namespaces.take_changed().into_iter().map(|name| name.name().to_owned()));
+        changes.offers.extend(of(self.teams.take_changed()));
+        changes.offers.extend(of(self.routes.take_changed()));
+        for secret in self.other_secrets.take_changed() {
+            if self.index.refers_to(&secret) {
+                changes.offers.insert(secret.namespace().to_owned());
+            } else if secret.name() == names::CONFIG_SECRET {
+                changes.own.insert(secret.namespace().to_owned());
+            }
+        }
+        changes
+    }
+
+    /// All namespaces in which there is anything.
+    pub(super) fn all_namespaces(&self) -> BTreeSet<String> {
+        let keys = self.api_keys.iter().map(|(name, _)| name);
+        let teams = self.teams.iter().map(|(name, _)| name);
+        let routes = self.routes.iter().map(|(name, _)| name);
+        let secrets = self.key_secrets.iter().map(|(name, _)| name);
+        let configs = self.configs.iter().map(|(name, _)| name);
+        let pods = self.pods.iter().map(|(name, _)| name);
+        let all = keys.chain(teams).chain(routes).chain(secrets).chain(configs).chain(pods);
+        let mut found = BTreeSet::new();
+        let mut last = None;
+        for name in all.map(ObjectName::namespace) {
+            if last != Some(name) {
+                found.insert(name.to_owned());
+                last = Some(name);
+            }
+        }
+        found
+    }
+
+    /// Takes in what the store said. True: somebody is to be told of it.
+    pub(super) fn hear(&mut self, heard: Heard) -> bool {
+        match self.books.hear(heard) {
+            News::None => return false,
+            News::Namespaces(namespaces) => {
+                for namespace in namespaces {
+                    // The Teams and routes that it uses are as far delivered as it is.
+                    let reads = self.index.of(&namespace).map(|facts| facts.reads.clone());
+                    self.told.extend(reads.into_iter().flatten());
+                    self.told.insert(namespace);
+                }
+            }
+            News::Teams(teams) => {
+                let changed = self.spenders(&teams);
+                self.told.extend(changed);
+            }
+            News::All => self.told = self.all_namespaces(),
+        }
+        true
+    }
+
+    /// The namespaces of Teams and of those whose keys belong to them.
+    fn spenders(&self, teams: &BTreeSet<Uid>) -> BTreeSet<String> {
+        let mut namespaces = BTreeSet::new();
+        for (name, _) in self.teams.iter().filter(|(_, seen)| teams.contains(&seen.value.object.uid)) {
+            namespaces.insert(name.namespace().to_owned());
+            namespaces.extend(self.index.users(name).map(str::to_owned));
+        }
+        namespaces
+    }
+}

@@ -1,0 +1,101 @@
+//! Judging one namespace: from a snapshot to a plan. Nothing here waits, and nothing is locked meanwhile.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use jiff::Timestamp;
+
+use super::{
+    config::Files,
+    delivered::Deliveries,
+    plan::{Basis, Plan, Troubles, plan},
+    snapshot::Snapshot,
+    store::{Need, StoreView},
+};
+use crate::judge::{Offers, judge_keys, offers};
+
+/// What one namespace is judged by.
+pub(super) struct Piece {
+    pub(super) namespace: String,
+    pub(super) snapshot: Snapshot,
+    /// What the namespaces that it looks at offer, where that is known.
+    pub(super) offers: BTreeMap<String, Arc<Offers>>,
+    /// The files that were made last.
+    pub(super) prepared: Option<Arc<Files>>,
+    /// How far the configs of those are that look at it.
+    pub(super) readers: Deliveries,
+    pub(super) store: Option<StoreView>,
+    pub(super) troubles: Troubles,
+    /// How much of what comes in masses may be planned.
+    pub(super) bulk: usize,
+    pub(super) now: Timestamp,
+}
+
+/// What came of it.
+pub(super) struct Judged {
+    pub(super) namespace: String,
+    pub(super) plan: Plan,
+    /// What it offers itself, and what others do whose offers were not known.
+    pub(super) offers: BTreeMap<String, Arc<Offers>>,
+    /// What it needs of the store.
+    pub(super) need: Need,
+    /// When to judge it anew though nothing changes.
+    pub(super) due: Option<Timestamp>,
+    /// The namespaces that it looks at.
+    pub(super) reads: BTreeSet<String>,
+    /// Whether those have to be told of it.
+    pub(super) facts_changed: bool,
+    /// Nothing is in it.
+    pub(super) is_empty: bool,
+    /// When judging began and ended.
+    pub(super) began: Instant,
+    pub(super) ended: Instant,
+}
+
+impl Piece {
+    /// Judges it.
+    pub(super) fn judge(self) -> Judged {
+        let began = Instant::now();
+        let Self { namespace, snapshot, offers: known, prepared, readers, store, troubles, bulk, now } = self;
+        let (own, conditions) = offers(&snapshot.world);
+        let own = Arc::new(own);
+        let mut learned: BTreeMap<String, Arc<Offers>> =
+            snapshot.offering.iter().map(|(of, world)| (of.clone(), Arc::new(offers(world).0))).collect();
+        let others = snapshot.reads.iter().filter_map(|of| known.get(of).or_else(|| learned.get(of)));
+        let all = others.fold((*own).clone(), |all, other| all.with(other));
+        learned.insert(namespace.clone(), own);
+        let judgement = judge_keys(&snapshot.world, all, conditions, now);
+        let (delivery, need) = store.as_ref().map(|store| store.of(&snapshot, &namespace, &judgement, now)).unzip();
+        let passwords = store.zip(need.as_ref()).and_then(|(store, need)| store.next(need, now));
+        let basis = Basis {
+            namespace: &namespace,
+            observed: &snapshot.observed,
+            world: &snapshot.world,
+            judgement: &judgement,
+            store: delivery.as_ref(),
+            prepared,
+            readers,
+            troubles: &troubles,
+            bulk,
+            now,
+        };
+        let plan = plan(basis);
+        let due = judgement.next.into_iter().chain(plan.due).chain(passwords).min();
+        let is_empty = snapshot.observed.is_empty() && plan.first.is_empty();
+        Judged {
+            plan,
+            offers: learned,
+            need: need.unwrap_or_default(),
+            due,
+            reads: snapshot.reads,
+            facts_changed: snapshot.facts_changed,
+            is_empty,
+            namespace,
+            began,
+            ended: Instant::now(),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! What one piece of judging needs, taken out of the observed state in a moment: judging itself goes on without it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use vectoll_config::{ObjectName, Uid};
+
+use super::{observed::Observed, watch::Shared};
+use crate::{
+    books::{Acknowledgements, Books},
+    provider_hosts::AllowedHosts,
+    world::{Counting, World},
+};
+
+/// A namespace and what it looks at, at one moment. What it is made of is shared with the observed state.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    /// The namespace's own objects.
+    pub(super) observed: Observed,
+    /// What the judgement needs of them, with what others say of its Teams.
+    pub(super) world: World,
+    /// The Teams and routes of namespaces that it looks at, where their offers are not known.
+    pub(super) offering: BTreeMap<String, World>,
+    /// The namespaces that it looks at.
+    pub(super) reads: BTreeSet<String>,
+    /// The namespaces that look at it.
+    pub(super) readers: BTreeSet<String>,
+    /// Whether others may have to be told of it: its facts are other ones than before.
+    pub(super) facts_changed: bool,
+}
+
+/// What holds for all namespaces.
+#[derive(Clone, Debug)]
+pub(super) struct Setting {
+    pub(super) counting: Counting,
+    pub(super) allowed_hosts: Arc<AllowedHosts>,
+}
+
+impl Shared {
+    /// Takes a snapshot. `known` says of which namespaces the offers are known.
+    pub(super) fn snapshot(&self, namespace: &str, setting: &Setting, known: impl Fn(&str) -> bool) -> Snapshot {
+        let mut observed = self.observed();
+        let facts = observed.facts(namespace);
+        let reads = facts.reads.clone();
+        let facts_changed = observed.index.put(namespace, facts);
+        let readers: BTreeSet<String> = observed.index.readers(namespace).map(str::to_owned).collect();
+        let offering =
+            reads.iter().filter(|other| !known(other)).map(|other| (other.clone(), observed.offering(other, setting)));
+        let offering = offering.collect();
+        let world = observed.world(namespace, &reads, &readers, setting);
+        let part = observed.part(namespace);
+        Snapshot { observed: part, world, offering, reads, readers, facts_changed }
+    }
+}
+
+impl Observed {
+    /// A namespace's own objects, with the books of its Teams and of those that its keys name.
+    pub(super) fn part(&self, namespace: &str) -> Self {
+        let used = self.index.of(namespace).into_iter().flat_map(|facts| &facts.teams);
+        let own = self.teams.in_namespace(namespace).map(|(name, _)| name);
+        let uids: BTreeSet<&Uid> =
+            own.chain(used).filter_map(|name| Some(&self.teams.get(name)?.value.object.uid)).collect();
+        let teams =
+            uids.into_iter().filter_map(|uid| Some((uid.clone(), self.books.teams.get(uid)?.clone()))).collect();
+        let acknowledgements = match &self.books.acknowledgements {
+            Acknowledgements::Heard { at, live } => {
+                let live = live.get(namespace).map(|live| (namespace.to_owned(), live.clone()));
+                Acknowledgements::Heard { at: *at, live: live.into_iter().collect() }
+            }
+            same @ (Acknowledgements::Nowhere | Acknowledgements::NotYet | Acknowledgements::Silent) => same.clone(),
+        };
+        Self {
+            api_keys: self.api_keys.part(namespace),
+            teams: self.teams.part(namespace),
+            routes: self.routes.part(namespace),
+            key_secrets: self.key_secrets.part(namespace),
+            other_secrets: self.other_secrets.part(namespace),
+            configs: self.configs.part(namespace),
+            namespaces: self.namespaces.part_of_one(&ObjectName::new("", namespace)),
+            pods: self.pods.part(namespace),
+            books: Books { acknowledgements, teams, breakdowns: BTreeMap::new() },
+            ..Self::default()
+        }
+    }
+
+    /// What a namespace's Teams and routes are judged by.
+    fn offering(&self, namespace: &str, setting: &Setting) -> World {
+        let mut world =
+            World { counting: setting.counting, allowed_hosts: Arc::clone(&setting.allowed_hosts), ..World::default() };
+        let teams = self.teams.in_namespace(namespace);
+        world.teams.extend(teams.map(|(name, seen)| (name.clone(), seen.value.object.clone())));
+        let routes = self.routes.in_namespace(namespace);
+        world.routes.extend(routes.map(|(name, seen)| (name.clone(), seen.value.object.clone())));
+        self.add_referenced(&mut world, namespace);
+        world
+    }
+
+    /// The Secrets that the resources of a namespace refer to.
+    fn add_referenced(&self, world: &mut World, namespace: &str) {
+        let from = ObjectName::new(namespace, "");
+        let referenced = self.referenced.range(from..).take_while(|(name, _)| name.namespace() == namespace);
+        let present = referenced.filter(|(name, _)| self.other_secrets.get(name).is_some());
+        world.secrets.extend(present.map(|(name, seen)| (name.clone(), seen.value.clone())));
+    }
+
+    /// What the judgement of a namespace needs: its own objects, the routes where it looks, and what those who look at it say.
+    pub(super) fn world(
+        &self,
+        namespace: &str,
+        reads: &BTreeSet<String>,
+        readers: &BTreeSet<String>,
+        setting: &Setting,
+    ) -> World {
+        let mut world = self.offering(namespace, setting);
+        for other in reads {
+            let routes = self.routes.in_namespace(other);
+            world.routes_elsewhere.extend(routes.map(|(name, seen)| (name.clone(), seen.value.object.clone())));
+            self.add_referenced(&mut world, other);
+        }
+        for (name, seen) in self.api_keys.in_namespace(namespace) {
+            world.api_keys.insert(name.clone(), seen.value.object.clone());
+            if seen.value.status.as_ref().is_some_and(|status| status.key_hint.is_some()) {
+                world.had_value.insert(name.clone());
+            }
+            if seen.value.adopts {
+                world.adopting.insert(name.clone());
+            }
+        }
+        let secrets = self.key_secrets.in_namespace(namespace);
+        world.secrets.extend(secrets.map(|(name, seen)| (name.clone(), seen.value.clone())));
+        for of in readers.iter().map(String::as_str).chain([namespace]) {
+            let Some(facts) = self.index.of(of) else { continue };
+            world.namespaces.insert(of.to_owned(), facts.labels.clone());
+            world.sidecars.insert(of.to_owned(), facts.sidecars);
+            for team in facts.teams.iter().filter(|team| team.namespace() == namespace) {
+                world.team_users.entry(team.clone()).or_default().insert(of.to_owned());
+            }
+        }
+        world
+    }
+
+    /// The Secrets that a namespace's resources refer to and whose content is not known, or not as it is now; also those of the
+    /// namespaces that it looks at, where their offers are not known. From now on a change of one of them is a change of its namespace.
+    pub(super) fn unread(&mut self, namespace: &str, known: impl Fn(&str) -> bool) -> Vec<ObjectName> {
+        let reads = self.facts(namespace).reads;
+        let mut unread = Vec::new();
+        for of in reads.iter().map(String::as_str).filter(|other| !known(other)).chain([namespace]) {
+            let secrets = self.secrets_of(of);
+            unread.extend(secrets.iter().filter(|name| self.is_unread(name)).cloned());
+            self.index.put_secrets(of, secrets);
+        }
+        unread
+    }
+
+    fn is_unread(&self, name: &ObjectName) -> bool {
+        let present = self.other_secrets.get(name).map(|seen| seen.version);
+        present.is_some() && self.referenced.get(name).map(|seen| seen.version) < present
+    }
+
+    /// Forgets the content of a namespace's Secrets that nothing there refers to any more.
+    pub(super) fn forget_unreferenced(&mut self, namespace: &str) {
+        let wanted = self.secrets_of(namespace);
+        let from = ObjectName::new(namespace, "");
+        let known = self.referenced.range(from..).take_while(|(name, _)| name.namespace() == namespace);
+        let gone: Vec<ObjectName> =
+            known.map(|(name, _)| name).filter(|name| !wanted.contains(*name)).cloned().collect();
+        for name in gone {
+            self.referenced.remove(&name);
+        }
+    }
+}
