@@ -253,7 +253,7 @@ impl Hands {
                 let mut observed = self.shared.observed();
                 if let Some(seen) = observed.pods.get(pod) {
                     let touched = observed::Sidecar { touched: Some(generation), ..seen.value.clone() };
-                    observed.pods.put_as_planned(pod.clone(), version, touched);
+                    observed.pods.put_as_planned(pod, version, touched);
                 }
                 Ok(())
             }
@@ -306,7 +306,7 @@ impl Hands {
             let mirror = place(&mut observed);
             let is_as_judged = mirror.get(&of.name).is_some_and(|seen| seen.value.object == value.object);
             if is_as_judged {
-                mirror.put_as_planned(of.name.clone(), version, value);
+                mirror.put_as_planned(&of.name, version, value);
             } else {
                 mirror.put(of.name.clone(), version, value);
             }

@@ -85,11 +85,11 @@ impl<T: PartialEq> Mirror<T> {
     }
 
     /// An object as it became by a write of ours, which changes nothing but what was planned: nobody has to look at it again.
-    pub(super) fn put_as_planned(&mut self, name: ObjectName, version: u64, value: T) {
-        let was_changed = self.changed.contains(&name);
+    pub(super) fn put_as_planned(&mut self, name: &ObjectName, version: u64, value: T) {
+        let was_changed = self.changed.contains(name);
         self.put(name.clone(), version, value);
         if !was_changed {
-            self.changed.remove(&name);
+            self.changed.remove(name);
         }
     }
 
@@ -193,18 +193,18 @@ mod tests {
         let changed = |mirror: &mut Mirror<u8>| mirror.take_changed().into_iter().collect::<Vec<_>>();
         let mut mirror = Mirror::default();
         mirror.put(name.clone(), 1, 7);
-        assert_eq!(changed(&mut mirror), [name.clone()]);
+        assert_eq!(changed(&mut mirror), std::slice::from_ref(&name));
         mirror.put(name.clone(), 2, 7);
         mirror.set(name.clone(), 3, 7);
         assert_eq!(changed(&mut mirror), []);
         mirror.put(name.clone(), 4, 8);
-        assert_eq!(changed(&mut mirror), [name.clone()]);
+        assert_eq!(changed(&mut mirror), std::slice::from_ref(&name));
         mirror.take(&name, 5);
         mirror.take(&name, 6);
-        assert_eq!(changed(&mut mirror), [name.clone()]);
+        assert_eq!(changed(&mut mirror), std::slice::from_ref(&name));
         mirror.set(name.clone(), 7, 8);
         mirror.keep(None, &BTreeSet::new());
-        assert_eq!(changed(&mut mirror), [name.clone()]);
+        assert_eq!(changed(&mut mirror), std::slice::from_ref(&name));
         let mut versions = Mirror::of_versions();
         versions.put(name.clone(), 1, ());
         versions.take_changed();

@@ -129,7 +129,7 @@ pub(super) fn config(
         // A sidecar is never handed a password that does not work yet.
         return behind(last, found);
     }
-    match files(&wanted, world, present.map(|seen| &seen.value), last.clone(), now) {
+    match files(&wanted, world, present.map(|seen| &seen.value), last.as_ref(), now) {
         Err(error) => {
             // The sidecars would refuse it whole: what is in force stays, and it is said.
             tracing::error!(namespace, error = format!("{error:#}"), "a config that no sidecar would take");
@@ -157,7 +157,7 @@ fn files(
     wanted: &NamespaceConfig,
     world: &World,
     present: Option<&Config>,
-    last: Option<Arc<Files>>,
+    last: Option<&Arc<Files>>,
     now: Timestamp,
 ) -> anyhow::Result<Arc<Files>> {
     // What stands on the Secret is anybody's word, and is only taken where it can be true.
@@ -166,12 +166,12 @@ fn files(
         |files: &Files| present.is_some_and(|present| is_in_force(files, present)) || files.generation > generation;
     let there = present.and_then(|present| present.large.as_deref()).filter(|_| last.is_none()).map(keys_in);
     let is_in = |name: &ObjectName| {
-        last.as_ref().is_some_and(|last| last.has(name)) || there.as_ref().is_some_and(|there| there.contains(name))
+        last.is_some_and(|last| last.has(name)) || there.as_ref().is_some_and(|there| there.contains(name))
     };
     let age = |name: &ObjectName| world.api_keys.get(name).map(|object| (object.created, name.clone()));
     let contents = Contents::of(wanted).context("failed to hash the config")?;
     let unchanged = match &last {
-        Some(last) => Some(last.clone()).filter(|last| last.are_of(&contents)),
+        Some(last) => Some((*last).clone()).filter(|last| last.are_of(&contents)),
         // As after a start: it may be what is in force.
         None => present.and_then(|present| {
             let written = present.written_at.unwrap_or(now);
@@ -183,8 +183,8 @@ fn files(
         return Ok(files);
     }
     // What has no place in between: otherwise sidecars may have served by something that nobody here knows of.
-    let after = last.as_ref().filter(|last| stands(last));
-    let next = next_generation(generation.max(last.as_ref().map_or(0, |last| last.generation)), now);
+    let after = last.filter(|last| stands(last));
+    let next = next_generation(generation.max(last.map_or(0, |last| last.generation)), now);
     Files::make(wanted.clone(), contents, next, after.map(|last| &**last), now, is_in, age).map(Arc::new)
 }
 

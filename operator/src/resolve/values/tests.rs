@@ -167,13 +167,16 @@ fn beside(content: SecretContent, adopts: bool) -> (Judgement, String) {
 
 /// As whoever may make Secrets would plant it, or a backup brings it back: without its owner.
 fn without_owner() -> SecretContent {
-    let planted = secret("u", VALUE, NOW, None, Vec::new());
-    SecretContent { owner_uid: None, minted: false, ..planted }
+    let mut planted = secret("u", VALUE, NOW, None, Vec::new());
+    planted.owner_uid = None;
+    planted.minted = false;
+    planted
 }
 
 #[test]
 fn a_secret_that_was_planted_does_not_choose_the_value() {
-    let nobody = SecretContent { owner: None, ..without_owner() };
+    let mut nobody = without_owner();
+    nobody.owner = None;
     for planted in [without_owner(), nobody] {
         let (judgement, found) = beside(planted, false);
         assert!(judgement.key(&ObjectName::new("apps", "alice")).is_none());
@@ -193,7 +196,8 @@ fn a_restored_secret_is_taken_over_when_its_owner_asks_for_it() {
     }
     let (judgement, found) = beside(secret("u", VALUE, NOW, None, Vec::new()), true);
     assert_eq!((judgement.to_adopt.len(), found), (0, String::new()), "then it is its own");
-    let another = SecretContent { owner: Some("bob".to_owned()), ..without_owner() };
+    let mut another = without_owner();
+    another.owner = Some("bob".to_owned());
     let (judgement, found) = beside(another, true);
     assert!(judgement.to_adopt.is_empty() && found.contains("is the ApiKey bob's"), "{found}");
 }
