@@ -1,10 +1,9 @@
 //! ApiKey: who may call, as whom, and how much.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{ApiKeyStatus, Budget, Limits, ModelLimits, Rotation, SecretKeyRef, TeamRef};
+use crate::{ApiKeyStatus, Budget, DateTime, Limits, ModelLimits, Rotation, SecretKeyRef, TeamRef};
 
 /// An ApiKey: a credential that programs in its namespace call the sidecar with. Its value lives in a Secret only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -79,9 +78,9 @@ pub struct ApiKeySpec {
     /// The key's budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
-    /// When the key stops working.
+    /// When the key stops working (RFC 3339). `9999-12-31T23:59:59Z` means never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub expires_at: Option<Time>,
+    pub expires_at: Option<DateTime>,
     /// Refuses every call with this key while true.
     #[serde(default)]
     pub suspended: bool,
