@@ -84,10 +84,14 @@ mod tests {
             assert_eq!(of(text).as_deref(), Ok(at), "{text}");
         }
         let never = Timestamp::MAX.to_string();
-        for text in ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999Z", "9999-12-30T22:30:00Z", "9999-12-31T00:00:00-12:00"] {
+        for text in
+            ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59.999999Z", "9999-12-30T22:30:00Z", "9999-12-31T00:00:00-12:00"]
+        {
             assert_eq!(of(text), Ok(never.clone()), "{text}");
         }
-        for text in ["", "tomorrow", "2026-12-31", "2026-13-31T00:00:00Z", "2026-12-31 00:00:00Z", "9999-99-99T00:00:00Z"] {
+        for text in
+            ["", "tomorrow", "2026-12-31", "2026-13-31T00:00:00Z", "2026-12-31 00:00:00Z", "9999-99-99T00:00:00Z"]
+        {
             assert_eq!(of(text), Err(DateTimeError), "{text}");
         }
     }

@@ -22,6 +22,8 @@ mod observed;
 mod piece;
 mod plan;
 mod queue;
+mod raw;
+mod readable;
 mod schedule;
 mod serving;
 mod snapshot;
@@ -31,9 +33,10 @@ mod store;
 mod store_secret;
 mod totals;
 mod watch;
+mod watches;
 mod write_rate;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use anyhow::Context;
 use http::{HeaderValue, header};
@@ -81,7 +84,7 @@ pub async fn run(settings: Run) -> anyhow::Result<()> {
     let (drain, draining) = channel::channel(false);
     let (lead, leads) = channel::channel(false);
 
-    let watches = watch::begin(&client, &Scope::new(settings.watch_namespaces.clone()), &shared);
+    let watches = watch::begin(&client, &Scope::new(settings.watch_namespaces.clone()), &shared, &metrics);
     let webhook = serve_webhook(&settings, &client, &leads, &metrics, draining).await?;
     let (mut webhook, certificate) = webhook.unzip();
     let admin = TcpListener::bind(settings.admin_listen)
@@ -94,7 +97,12 @@ pub async fn run(settings: Run) -> anyhow::Result<()> {
     let leases: Api<Lease> = Api::namespaced(client.clone(), &settings.operator_namespace);
     let tenure = Tenure::default();
     let candidate = Candidate::new(leases, &settings.lease, &settings.identity, tenure.clone());
-    let mut candidate = tokio::spawn(candidate.run(lead, resigned));
+    let watched = shared.clone();
+    let fit = move || {
+        let observed = watched.observed();
+        observed.watches.are_synced() && !observed.watches.have_failed(Instant::now())
+    };
+    let mut candidate = tokio::spawn(candidate.run(lead, resigned, fit));
     let reporter = Reporter { controller: names::MANAGER.to_owned(), instance: Some(settings.identity.clone()) };
     let hands = Hands::new(client.clone(), Recorder::new(client.clone(), reporter), shared.clone());
     let store = Store::new(&settings, &client, &shared, &metrics)?;

@@ -7,7 +7,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::{api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use k8s_openapi::{
+    api::core::v1::Secret,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
 use vectoll_config::{ObjectName, Uid};
 use vectoll_crds::{ApiKeySpec, ModelRouteSpec, TeamSpec};
 
@@ -38,6 +41,15 @@ impl<S> Object<S> {
     }
 }
 
+/// Why a resource cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The field, what is wrong with it, and what to do.
+    pub message: Arc<str>,
+    /// Whether an earlier state of it could be read, and goes on.
+    pub has_last: bool,
+}
+
 /// All objects. What it is made of is shared with whoever watches it: a world costs little more than its names.
 #[derive(Clone, Debug, Default)]
 pub struct World {
@@ -61,6 +73,8 @@ pub struct World {
     pub sidecars: BTreeMap<String, usize>,
     /// Keys that have had a value: a Secret of theirs that is missing was taken away.
     pub had_value: BTreeSet<ObjectName>,
+    /// Resources that cannot be read as they are now. Their specs above are what was read last, or do nothing.
+    pub faults: BTreeMap<ResourceRef, Fault>,
     /// Namespaces whose keys name a Team, beside those of the keys above.
     pub team_users: BTreeMap<ObjectName, BTreeSet<String>>,
     /// Keys that take over a Secret of their name that was not made for them, because their owner says so.
@@ -122,18 +136,24 @@ impl SecretContent {
     pub fn of(secret: Secret) -> Self {
         let data = secret.data.unwrap_or_default().into_iter().map(|(name, value)| (name, value.0));
         let text = secret.string_data.unwrap_or_default().into_iter().map(|(name, value)| (name, value.into_bytes()));
-        let annotations = secret.metadata.annotations.unwrap_or_default();
+        Self::new(secret.type_, &secret.metadata, data.chain(text).collect())
+    }
+
+    /// From its parts.
+    pub(crate) fn new(kind: Option<String>, metadata: &ObjectMeta, entries: BTreeMap<String, Vec<u8>>) -> Self {
+        let none = BTreeMap::new();
+        let annotations = metadata.annotations.as_ref().unwrap_or(&none);
         let is_key = |reference: &&OwnerReference| {
             reference.kind == "ApiKey" && reference.api_version.split('/').next() == Some(vectoll_crds::GROUP)
         };
-        let owner_uid = secret.metadata.owner_references.iter().flatten().find(is_key).map(|key| Uid::new(&key.uid));
+        let owner_uid = metadata.owner_references.iter().flatten().find(is_key).map(|key| Uid::new(&key.uid));
         Self {
-            kind: secret.type_.unwrap_or_else(|| "Opaque".to_owned()),
+            kind: kind.unwrap_or_else(|| "Opaque".to_owned()),
             owner: annotations.get(key_secret::OWNER).cloned(),
             minted: owner_uid.is_some(),
             owner_uid,
-            notes: Notes::of(&annotations),
-            entries: data.chain(text).collect(),
+            notes: Notes::of(annotations),
+            entries,
         }
     }
 

@@ -17,13 +17,15 @@ use kube::{
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use vectoll_config::{ObjectName, Uid};
-use vectoll_crds::ApiKey;
+use vectoll_crds::{ApiKey, ModelRoute, Team};
 
 use super::{
     config::Files,
     names,
     observed::{self, Tracked, version_of},
     plan::{Action, Replaced, Turn, config_name},
+    raw::Raw,
+    readable::Readable,
     watch::{Place, Shared},
 };
 use crate::{
@@ -71,12 +73,12 @@ impl Hands {
         }
         let value = mint::key(getrandom::fill).map_err(|error| anyhow::anyhow!("no randomness to be had: {error}"))?;
         let mut secret = mint.secret(&value, Timestamp::now());
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), mint.secret.namespace());
+        let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), mint.secret.namespace());
         let written = match present {
             // Never over one that is there: whoever made it meanwhile keeps it.
             None => {
                 secret.metadata.owner_references = Some(vec![mint.owner_reference()]);
-                api.create(&created(), &secret).await.context("failed to make the Secret")?
+                api.create(&created(), &Raw::of(&secret)?).await.context("failed to make the Secret")?
             }
             // Only over the state that was judged, and without what others put on it.
             Some(version) => {
@@ -96,7 +98,7 @@ impl Hands {
                     Err(error) if is_invalid(&error) => {
                         delete(&api, mint.secret.name(), version).await?;
                         secret.metadata.owner_references = Some(vec![mint.owner_reference()]);
-                        api.create(&created(), &secret)
+                        api.create(&created(), &Raw::of(&secret)?)
                             .await
                             .context("failed to make the Secret in place of an immutable one")?
                     }
@@ -106,7 +108,7 @@ impl Hands {
         };
         tracing::info!(api_key = %mint.api_key, secret = %mint.secret, because = %mint.cause, "key made");
         let version = version_of(&written);
-        if let Some(content) = observed::key_secret(written) {
+        if let Some(content) = observed::key_secret(written, None) {
             self.shared.observed().key_secrets.put(mint.secret.clone(), version, content);
         }
         let of = ResourceRef { kind: Kind::ApiKey, name: mint.api_key.clone() };
@@ -131,8 +133,8 @@ impl Hands {
     }
 
     async fn is_there(&self, mint: &Mint) -> anyhow::Result<bool> {
-        let api: Api<ApiKey> = Api::namespaced(self.client.clone(), mint.api_key.namespace());
-        let key = api.get_metadata_opt(mint.api_key.name()).await.context("failed to look for the ApiKey")?;
+        let api: Api<Raw<ApiKey, ()>> = Api::namespaced(self.client.clone(), mint.api_key.namespace());
+        let key = api.get_opt(mint.api_key.name()).await.context("failed to look for the ApiKey")?;
         let is_there = key.is_some_and(|key| key.metadata.uid.as_deref() == Some(&*mint.uid.to_string()));
         if !is_there {
             let is_it = |seen: &Tracked<_, _>| seen.object.uid == mint.uid;
@@ -144,7 +146,7 @@ impl Hands {
     /// The owner of the ApiKey has asked for it: the value goes on to be valid, and the Secret goes with the ApiKey from now on.
     async fn adopt_key(&self, adoption: &Adoption, version: u64) -> anyhow::Result<()> {
         let Adoption { api_key, uid, secret } = adoption;
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), secret.namespace());
+        let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), secret.namespace());
         let patch = json!({"metadata": {
             "resourceVersion": version.to_string(),
             "annotations": {key_secret::OWNER: api_key.name()},
@@ -156,7 +158,7 @@ impl Hands {
             .context("failed to take the Secret over")?;
         tracing::info!(%api_key, %secret, "a Secret was taken over with the key in it");
         let version = version_of(&written);
-        if let Some(content) = observed::key_secret(written) {
+        if let Some(content) = observed::key_secret(written, None) {
             self.shared.observed().key_secrets.put(secret.clone(), version, content);
         }
         let of = ResourceRef { kind: Kind::ApiKey, name: api_key.clone() };
@@ -166,7 +168,7 @@ impl Hands {
     }
 
     async fn remove_key(&self, secret: &ObjectName, version: u64) -> anyhow::Result<()> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), secret.namespace());
+        let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), secret.namespace());
         delete(&api, secret.name(), version).await?;
         tracing::info!(%secret, "a key's Secret that is used no more was removed");
         self.shared.observed().key_secrets.take(secret, version);
@@ -174,19 +176,17 @@ impl Hands {
     }
 
     async fn write_config(&self, namespace: &str, files: &Files, replaces: Option<Replaced>) -> anyhow::Result<()> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), namespace);
         let mut present = replaces.map(|replaces| replaces.version);
         match replaces {
             // One that was not heard of may be there all the same: its generation goes on, and nothing is written over it.
             None => {
                 let there = api.get_opt(names::CONFIG_SECRET).await.context("failed to look for the config Secret")?;
                 if let Some(secret) = there {
-                    ensure!(
-                        secret.type_.as_deref() == Some(names::CONFIG_TYPE),
-                        "there is a Secret of that name already"
-                    );
+                    let kind = secret.field("type").and_then(Value::as_str);
+                    ensure!(kind == Some(names::CONFIG_TYPE), "there is a Secret of that name already");
                     let version = version_of(&secret);
-                    let config = observed::config(secret).context("the config Secret is about to go")?;
+                    let config = observed::config(secret, None).context("the config Secret is about to go")?;
                     self.shared.observed().configs.put(config_name(namespace), version, config);
                     return Ok(());
                 }
@@ -228,14 +228,14 @@ impl Hands {
         tracing::info!(namespace, generation, "config written");
         let written = remove_others(&api, written, &wanted).await?;
         let version = version_of(&written);
-        if let Some(config) = observed::config(written) {
+        if let Some(config) = observed::config(written, None) {
             self.shared.observed().configs.put(config_name(namespace), version, config);
         }
         Ok(())
     }
 
     async fn remove_config(&self, namespace: &str, uid: &Uid, version: u64) -> anyhow::Result<()> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), namespace);
         delete(&api, names::CONFIG_SECRET, version).await?;
         tracing::info!(namespace, %uid, "config removed: no key and no sidecar is left");
         self.shared.observed().configs.take(&config_name(namespace), version);
@@ -243,11 +243,11 @@ impl Hands {
     }
 
     async fn touch(&self, pod: &ObjectName, uid: &Uid, generation: u64) -> anyhow::Result<()> {
-        let api: Api<Pod> = Api::namespaced(self.client.clone(), pod.namespace());
+        let api: Api<Raw<Pod, ()>> = Api::namespaced(self.client.clone(), pod.namespace());
         let patch = json!({
             "metadata": {"uid": uid.to_string(), "annotations": {names::POD_GENERATION: generation.to_string()}},
         });
-        match api.patch_metadata(pod.name(), &patched(), &Patch::Merge(patch)).await {
+        match api.patch(pod.name(), &patched(), &Patch::Merge(patch)).await {
             Ok(touched) => {
                 let version = version_of(&touched);
                 let mut observed = self.shared.observed();
@@ -269,28 +269,26 @@ impl Hands {
         // With the UID: another object of that name is not this one.
         let patch = Patch::Merge(json!({"metadata": {"uid": uid.to_string()}, "status": status}));
         let written = match of.kind {
-            Kind::ApiKey => self.write_status(of, uid, &patch, observed::api_key, |all| &mut all.api_keys).await,
-            Kind::Team => self.write_status(of, uid, &patch, observed::team, |all| &mut all.teams).await,
-            Kind::ModelRoute => self.write_status(of, uid, &patch, observed::route, |all| &mut all.routes).await,
+            Kind::ApiKey => self.write_status::<ApiKey>(of, uid, &patch, |all| &mut all.api_keys).await,
+            Kind::Team => self.write_status::<Team>(of, uid, &patch, |all| &mut all.teams).await,
+            Kind::ModelRoute => self.write_status::<ModelRoute>(of, uid, &patch, |all| &mut all.routes).await,
         };
         written.context("failed to write the status")
     }
 
-    async fn write_status<K, S, T>(
+    async fn write_status<K>(
         &self,
         of: &ResourceRef,
         uid: &Uid,
         patch: &Patch<Value>,
-        read: fn(K) -> Option<Tracked<S, T>>,
-        place: Place<Tracked<S, T>>,
+        place: Place<Tracked<K::Spec, K::Status>>,
     ) -> kube::Result<()>
     where
-        K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug,
-        K::DynamicType: Default,
-        S: PartialEq,
-        T: PartialEq,
+        K: Readable<Scope = NamespaceResourceScope>,
+        K::Spec: PartialEq,
+        K::Status: PartialEq,
     {
-        let api: Api<K> = Api::namespaced(self.client.clone(), of.name.namespace());
+        let api: Api<Raw<K>> = Api::namespaced(self.client.clone(), of.name.namespace());
         let written = match api.patch_status(of.name.name(), &patched(), patch).await {
             Ok(written) => written,
             // It has gone, and we have not heard of it yet.
@@ -301,9 +299,9 @@ impl Hands {
             Err(error) => return Err(error),
         };
         let version = version_of(&written);
-        if let Some(value) = read(written) {
-            let mut observed = self.shared.observed();
-            let mirror = place(&mut observed);
+        let mut observed = self.shared.observed();
+        let mirror = place(&mut observed);
+        if let Some(value) = observed::tracked(written, mirror.get(&of.name).map(|seen| &seen.value)) {
             let is_as_judged = mirror.get(&of.name).is_some_and(|seen| seen.value.object == value.object);
             if is_as_judged {
                 mirror.put_as_planned(&of.name, version, value);
@@ -366,8 +364,13 @@ where
 
 /// Takes what others have put into a config Secret out of it: an apply leaves alone what belongs to another manager, and a
 /// credential that somebody has copied would stay for ever.
-async fn remove_others(api: &Api<Secret>, written: Secret, wanted: &BTreeSet<String>) -> anyhow::Result<Secret> {
-    let others = written.data.iter().flatten().map(|(name, _)| name).filter(|name| !wanted.contains(*name));
+async fn remove_others(
+    api: &Api<Raw<Secret>>,
+    written: Raw<Secret>,
+    wanted: &BTreeSet<String>,
+) -> anyhow::Result<Raw<Secret>> {
+    let data = written.field("data").and_then(Value::as_object);
+    let others = data.into_iter().flatten().map(|(name, _)| name).filter(|name| !wanted.contains(*name));
     let others: serde_json::Map<String, Value> = others.map(|name| (name.clone(), Value::Null)).collect();
     if others.is_empty() {
         return Ok(written);

@@ -38,13 +38,16 @@ async fn render(State(seen): State<Seen>) -> Response {
     }
 }
 
-/// Ready when everything has been listed and the webhook has its certificate: from then on this replica can take over.
+/// Ready when the webhook has its certificate: while it is not, no labelled pod starts. What can or cannot be listed has no part in that.
+/// Without a webhook, when everything has been listed: from then on this replica can take over.
 async fn ready(State(seen): State<Seen>) -> Response {
-    if !seen.shared.observed().is_whole() {
-        (StatusCode::SERVICE_UNAVAILABLE, "not everything has been listed yet\n").into_response()
-    } else if seen.certificate.is_some_and(|certificate| certificate.borrow().is_none()) {
-        (StatusCode::SERVICE_UNAVAILABLE, "the webhook has no certificate yet\n").into_response()
-    } else {
-        "ok\n".into_response()
+    match seen.certificate {
+        Some(certificate) if certificate.borrow().is_none() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the webhook has no certificate yet\n").into_response()
+        }
+        None if !seen.shared.observed().watches.are_synced() => {
+            (StatusCode::SERVICE_UNAVAILABLE, "not everything has been listed yet\n").into_response()
+        }
+        Some(_) | None => "ok\n".into_response(),
     }
 }

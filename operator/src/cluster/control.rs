@@ -28,10 +28,11 @@ use super::{
     memory::{Known, Memory},
     metrics::Metrics,
     mirror::Seen,
-    observed::version_of,
+    observed::{content_of, version_of},
     piece::{Judged, Piece},
     plan::{Action, BULK, Target, Troubles},
     queue::Queue,
+    raw::Raw,
     schedule::{Next, RESYNC_PERIOD, Schedule, Urgency},
     snapshot::Setting,
     store::{Needs, Store},
@@ -213,7 +214,7 @@ impl Control {
     /// Nothing is judged before everything was listed and the store's settings are known: half of the world would make keys anew and
     /// take configs away.
     fn is_prepared(&self) -> bool {
-        self.shared.observed().is_whole() && self.store.as_ref().is_none_or(Store::is_prepared)
+        self.shared.observed().watches.are_synced() && self.store.as_ref().is_none_or(Store::is_prepared)
     }
 
     /// Takes in what has changed.
@@ -296,9 +297,12 @@ impl Control {
         let (judged, changes) = match judged {
             Ok((_, Ok(judged))) => judged,
             Ok((namespace, Err(error))) => {
-                // One namespace's trouble: what is in force there stays, and the others go on.
-                tracing::warn!(namespace, error = format!("{error:#}"), "what is in force stays as it is");
-                self.metrics.pass_failed();
+                // One namespace's trouble: what is in force there stays, and the others go on. Its watch has told of it already where it
+                // refuses to be seen.
+                if !error.is::<Unheard>() {
+                    tracing::warn!(namespace, error = format!("{error:#}"), "what is in force stays as it is");
+                    self.metrics.pass_failed();
+                }
                 self.schedule.failed(&namespace, RETRY_DELAY, now);
                 return;
             }
@@ -488,6 +492,11 @@ async fn prepare(store: &mut Option<Store>, due: &mut Instant) {
     *due = Instant::now() + pause;
 }
 
+/// What is known of a namespace is not all there is.
+#[derive(Debug, thiserror::Error)]
+#[error("the operator is not allowed to list what is in this namespace")]
+struct Unheard;
+
 /// What a namespace is judged with.
 struct Gather {
     client: Client,
@@ -526,6 +535,9 @@ impl Gather {
 
     /// Reads the Secrets that are referred to and have changed.
     async fn read_references(&self, namespace: &str) -> anyhow::Result<()> {
+        if !self.shared.observed().watches.is_heard(namespace, Instant::now()) {
+            return Err(Unheard.into());
+        }
         let unread = {
             let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
             let mut observed = self.shared.observed();
@@ -547,16 +559,13 @@ impl Gather {
     }
 
     async fn read(&self, name: ObjectName) -> anyhow::Result<(ObjectName, Option<Seen<Arc<SecretContent>>>)> {
-        let api: Api<Secret> = Api::namespaced(self.client.clone(), name.namespace());
+        let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), name.namespace());
         let answer = tokio::time::timeout(REQUEST_TIMEOUT, api.get_opt(name.name())).await;
         let answer = answer.map_err(|_| anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}"));
         let secret = answer
             .and_then(|answer| answer.map_err(anyhow::Error::from))
             .with_context(|| format!("failed to read the Secret {name}"))?;
-        Ok((
-            name,
-            secret.map(|secret| Seen { version: version_of(&secret), value: Arc::new(SecretContent::of(secret)) }),
-        ))
+        Ok((name, secret.map(|secret| Seen { version: version_of(&secret), value: Arc::new(content_of(&secret)) })))
     }
 }
 

@@ -24,6 +24,8 @@ const LASTS: Duration = Duration::from_secs(15);
 const GIVES_UP: Duration = Duration::from_secs(10);
 /// How often a holder renews, and how often the others look.
 const EVERY: Duration = Duration::from_secs(2);
+/// How often a replica that is not fit to hold the Lease looks whether it is.
+const UNFIT_PAUSE: Duration = Duration::from_millis(200);
 /// The longest that one request to the API server may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -91,9 +93,31 @@ impl Candidate {
         Self { api, name: name.to_owned(), identity: identity.to_owned(), seen: None, renewed: None, tenure }
     }
 
-    /// Holds the Lease whenever it can and says so, until it is told to stop; then gives it back.
-    pub(super) async fn run(mut self, leads: watch::Sender<bool>, mut stop: watch::Receiver<bool>) {
+    /// Holds the Lease whenever it can and says so, until it is told to stop; then gives it back. Whoever is not `fit`, because it has not
+    /// listed everything or can watch nothing, is no candidate, and gives back what it holds: another replica may be better off.
+    pub(super) async fn run(
+        mut self,
+        leads: watch::Sender<bool>,
+        mut stop: watch::Receiver<bool>,
+        fit: impl Fn() -> bool + Send,
+    ) {
         loop {
+            if !fit() {
+                self.tenure.set(None);
+                if leads.send_if_modified(|leads| std::mem::replace(leads, false)) {
+                    tracing::warn!(
+                        identity = self.identity,
+                        "the Lease is given back: this replica cannot watch what it acts on"
+                    );
+                }
+                if self.renewed.take().is_some() {
+                    let _ = tokio::time::timeout(PATIENCE, self.give_back()).await;
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(UNFIT_PAUSE) => continue,
+                    () = told(&mut stop) => break,
+                }
+            }
             // Never longer than until the time to give up: whoever hangs on the API server must stop acting in time.
             let began = Instant::now();
             let attempt = tokio::time::timeout(patience(self.renewed, began), self.attempt()).await;

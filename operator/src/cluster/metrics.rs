@@ -18,6 +18,7 @@ pub(super) struct Metrics {
     waiting: IntGauge,
     leads: IntGauge,
     resources: IntGaugeVec,
+    watch_errors: IntCounterVec,
 }
 
 impl Metrics {
@@ -43,13 +44,21 @@ impl Metrics {
             Opts::new("vectoll_operator_resources", "Resources by kind and whether they are ready"),
             &["kind", "ready"],
         )?;
+        let watch_errors = IntCounterVec::new(
+            Opts::new(
+                "vectoll_operator_watch_errors_total",
+                "Lists and watches that failed and were tried again, by kind",
+            ),
+            &["kind"],
+        )?;
+        registry.register(Box::new(watch_errors.clone()))?;
         registry.register(Box::new(passes.clone()))?;
         registry.register(Box::new(failed.clone()))?;
         registry.register(Box::new(actions.clone()))?;
         registry.register(Box::new(waiting.clone()))?;
         registry.register(Box::new(leads.clone()))?;
         registry.register(Box::new(resources.clone()))?;
-        Ok(Self { registry, passes, failed, actions, waiting, leads, resources })
+        Ok(Self { registry, passes, failed, actions, waiting, leads, resources, watch_errors })
     }
 
     pub(super) fn registry(&self) -> &Registry {
@@ -62,6 +71,10 @@ impl Metrics {
 
     pub(super) fn pass_failed(&self) {
         self.failed.inc();
+    }
+
+    pub(super) fn watch_failed(&self, kind: &str) {
+        self.watch_errors.with_label_values(&[kind]).inc();
     }
 
     pub(super) fn acted(&self, action: &str, ok: bool) {

@@ -13,26 +13,28 @@ use std::{
 
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{ContainerState, Namespace, Pod, Secret},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    ByteString,
+    api::core::v1::{Namespace, Pod, Secret},
 };
-use kube::{Resource, ResourceExt, core::PartialObjectMeta};
+use kube::{Resource, ResourceExt};
+use serde_json::Value;
 use vectoll_config::{KeyHash, ObjectName, Uid, v1};
-use vectoll_crds::{
-    ApiKey, ApiKeySpec, ApiKeyStatus, ModelRoute, ModelRouteSpec, ModelRouteStatus, Team, TeamSpec, TeamStatus,
-};
+use vectoll_crds::{ApiKeySpec, ApiKeyStatus, ModelRouteSpec, ModelRouteStatus, TeamSpec, TeamStatus};
 
 use super::{
     fit::ROOM,
     index::Index,
     mirror::{Mirror, Seen},
     names,
+    raw::Raw,
+    readable::{self, Readable},
+    watches::Watches,
 };
 use crate::{
     books::Books,
     inject::CONTAINER,
     key_secret,
-    world::{Object, SecretContent},
+    world::{Fault, Object, SecretContent},
 };
 
 /// A config that is larger may have no place for another key.
@@ -46,6 +48,15 @@ pub(super) struct Tracked<S, T> {
     pub(super) status: Option<Arc<T>>,
     /// Whether it takes over a Secret that was not made for it.
     pub(super) adopts: bool,
+    /// Why it cannot be read as it is now.
+    pub(super) fault: Option<Fault>,
+}
+
+impl<S, T> Tracked<S, T> {
+    /// Whether its spec was ever read.
+    pub(super) fn was_read(&self) -> bool {
+        self.fault.as_ref().is_none_or(|fault| fault.has_last)
+    }
 }
 
 /// A config Secret.
@@ -105,8 +116,8 @@ pub(super) struct Observed {
     pub(super) pods: Mirror<Sidecar>,
     /// What sidecars have written into the store.
     pub(super) books: Books,
-    /// Watches that have not listed everything yet.
-    pub(super) unsynced: usize,
+    /// How the watches fare.
+    pub(super) watches: Watches,
     /// Which namespaces look at which.
     pub(super) index: Index,
     /// Namespaces of which the store said something new.
@@ -126,7 +137,7 @@ impl Default for Observed {
             namespaces: Mirror::default(),
             pods: Mirror::default(),
             books: Books::default(),
-            unsynced: 0,
+            watches: Watches::default(),
             index: Index::default(),
             told: BTreeSet::new(),
         }
@@ -134,11 +145,6 @@ impl Default for Observed {
 }
 
 impl Observed {
-    /// Whether all there is has been heard of at least once.
-    pub(super) fn is_whole(&self) -> bool {
-        self.unsynced == 0
-    }
-
     /// Whether there is nothing of any namespace.
     pub(super) fn is_empty(&self) -> bool {
         let mut counts = [
@@ -178,57 +184,74 @@ fn goes(object: &impl Resource) -> bool {
     object.meta().deletion_timestamp.is_some()
 }
 
-fn tracked<S, T>(metadata: ObjectMeta, spec: S, status: Option<T>) -> Option<Tracked<S, T>> {
-    if metadata.deletion_timestamp.is_some() {
+/// A resource of ours, as far as it can be read. `before` is what was known of it.
+pub(super) fn tracked<K: Readable>(
+    mut raw: Raw<K>,
+    before: Option<&Tracked<K::Spec, K::Status>>,
+) -> Option<Tracked<K::Spec, K::Status>> {
+    if goes(&raw) {
         return None;
     }
-    let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let uid = uid_of(&raw);
+    // What an object of the same name was is nothing to this one.
+    let (spec, status, fault) = readable::read(&mut raw, before.filter(|before| before.object.uid == uid))?;
+    let name = name_of(&raw);
+    let metadata = raw.metadata;
     let mut annotations = metadata.annotations.unwrap_or_default();
     let adopts = annotations.get(key_secret::ADOPT).is_some_and(|adopts| adopts == "true");
     let object = Object {
-        name: ObjectName::new(&text(&metadata.namespace), &text(&metadata.name)),
-        uid: Uid::new(&text(&metadata.uid)),
+        name,
+        uid,
         created: metadata.creation_timestamp.map(|time| time.0),
         rotate: annotations.remove(key_secret::ROTATE),
         spec,
     };
-    Some(Tracked { object: Arc::new(object), generation: metadata.generation, status: status.map(Arc::new), adopts })
+    Some(Tracked {
+        object: Arc::new(object),
+        generation: metadata.generation,
+        status: status.map(Arc::new),
+        adopts,
+        fault,
+    })
 }
 
-pub(super) fn api_key(key: ApiKey) -> Option<Tracked<ApiKeySpec, ApiKeyStatus>> {
-    tracked(key.metadata, key.spec, key.status)
+pub(super) fn key_secret(secret: Raw<Secret>, _: Option<&Arc<SecretContent>>) -> Option<Arc<SecretContent>> {
+    if goes(&secret) { None } else { Some(Arc::new(content_of(&secret))) }
 }
 
-pub(super) fn team(team: Team) -> Option<Tracked<TeamSpec, TeamStatus>> {
-    tracked(team.metadata, team.spec, team.status)
+/// What a Secret holds. An entry that is no base64 is as if it were not there.
+pub(super) fn content_of(secret: &Raw<Secret>) -> SecretContent {
+    let kind = secret.field("type").and_then(Value::as_str).map(str::to_owned);
+    SecretContent::new(kind, &secret.metadata, entries(secret))
 }
 
-pub(super) fn route(route: ModelRoute) -> Option<Tracked<ModelRouteSpec, ModelRouteStatus>> {
-    tracked(route.metadata, route.spec, route.status)
+fn entries(secret: &Raw<Secret>) -> BTreeMap<String, Vec<u8>> {
+    let data = secret.field("data").and_then(Value::as_object).into_iter().flatten();
+    let entry = |(name, value): (&String, &Value)| {
+        let bytes: ByteString = serde_json::from_value(value.clone()).ok()?;
+        Some((name.clone(), bytes.0))
+    };
+    data.filter_map(entry).collect()
 }
 
-pub(super) fn key_secret(secret: Secret) -> Option<Arc<SecretContent>> {
-    if goes(&secret) { None } else { Some(Arc::new(SecretContent::of(secret))) }
-}
-
-pub(super) fn other_secret(secret: PartialObjectMeta<Secret>) -> Option<()> {
+pub(super) fn other_secret(secret: Raw<Secret, ()>, _: Option<&()>) -> Option<()> {
     (!goes(&secret)).then_some(())
 }
 
-pub(super) fn config(secret: Secret) -> Option<Config> {
+pub(super) fn config(secret: Raw<Secret>, _: Option<&Config>) -> Option<Config> {
     if secret.name_any() != names::CONFIG_SECRET || goes(&secret) {
         return None;
     }
     let note = |name: &str| secret.annotations().get(name).cloned();
-    let files = secret.data.iter().flatten().map(|(name, value)| (name.as_str(), value.0.as_slice()));
-    let file = secret.data.as_ref().and_then(|files| files.get(v1::FILE)).map(|file| file.0.as_slice());
+    let files = entries(&secret);
+    let file = files.get(v1::FILE).filter(|file| file.len() > LARGE);
     Some(Config {
         uid: uid_of(&secret),
         generation: note(names::GENERATION).and_then(|generation| generation.parse().ok()).unwrap_or_default(),
-        hash: hash_of(files),
+        hash: hash_of(files.iter().map(|(name, content)| (name.as_str(), content.as_slice()))),
         written_at: note(names::WRITTEN_AT).and_then(|at| at.parse().ok()),
-        frozen: secret.immutable == Some(true),
-        large: file.filter(|file| file.len() > LARGE).map(Arc::from),
+        frozen: secret.field("immutable") == Some(&Value::Bool(true)),
+        large: file.map(|file| Arc::from(file.as_slice())),
     })
 }
 
@@ -245,23 +268,24 @@ pub(super) fn hash_of<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> K
     KeyHash::of(&all)
 }
 
-pub(super) fn namespace(namespace: Namespace) -> Option<NamespaceState> {
+pub(super) fn namespace(namespace: Raw<Namespace, ()>, _: Option<&NamespaceState>) -> Option<NamespaceState> {
     let ends = goes(&namespace);
     Some(NamespaceState { labels: namespace.metadata.labels.unwrap_or_default(), ends })
 }
 
 /// Whether the sidecar's container runs. It is an init container, or, in a pod that somebody has written by hand, one of the
 /// others.
-fn is_up(pod: &Pod) -> bool {
-    let Some(status) = &pod.status else { return false };
-    let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
-    let running = |state: &ContainerState| state.running.is_some();
-    all.filter(|container| container.name == CONTAINER).any(|container| container.state.as_ref().is_some_and(running))
+fn is_up(pod: &Raw<Pod>) -> bool {
+    let of = |field: &str| pod.field(field).and_then(Value::as_array).into_iter().flatten();
+    let mut all = of("status/initContainerStatuses").chain(of("status/containerStatuses"));
+    all.any(|container| {
+        let is_sidecar = container.get("name").and_then(Value::as_str) == Some(CONTAINER);
+        is_sidecar && container.pointer("/state/running").is_some_and(|running| !running.is_null())
+    })
 }
 
-pub(super) fn sidecar(pod: Pod) -> Option<Sidecar> {
-    let finished = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    let runs = !matches!(finished, Some("Succeeded" | "Failed"));
+pub(super) fn sidecar(pod: Raw<Pod>, _: Option<&Sidecar>) -> Option<Sidecar> {
+    let runs = !matches!(pod.field("status/phase").and_then(Value::as_str), Some("Succeeded" | "Failed"));
     let lives = runs && !goes(&pod);
     Some(Sidecar {
         uid: uid_of(&pod),

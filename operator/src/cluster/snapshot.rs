@@ -11,7 +11,7 @@ use super::{observed::Observed, watch::Shared};
 use crate::{
     books::{Acknowledgements, Books},
     provider_hosts::AllowedHosts,
-    world::{Counting, World},
+    world::{Counting, Fault, Kind, ResourceRef, World},
 };
 
 /// A namespace and what it looks at, at one moment. What it is made of is shared with the observed state.
@@ -89,10 +89,14 @@ impl Observed {
     fn offering(&self, namespace: &str, setting: &Setting) -> World {
         let mut world =
             World { counting: setting.counting, allowed_hosts: Arc::clone(&setting.allowed_hosts), ..World::default() };
-        let teams = self.teams.in_namespace(namespace);
-        world.teams.extend(teams.map(|(name, seen)| (name.clone(), seen.value.object.clone())));
-        let routes = self.routes.in_namespace(namespace);
-        world.routes.extend(routes.map(|(name, seen)| (name.clone(), seen.value.object.clone())));
+        for (name, seen) in self.teams.in_namespace(namespace) {
+            world.teams.insert(name.clone(), seen.value.object.clone());
+            add_fault(&mut world, Kind::Team, name, seen.value.fault.as_ref());
+        }
+        for (name, seen) in self.routes.in_namespace(namespace) {
+            world.routes.insert(name.clone(), seen.value.object.clone());
+            add_fault(&mut world, Kind::ModelRoute, name, seen.value.fault.as_ref());
+        }
         self.add_referenced(&mut world, namespace);
         world
     }
@@ -121,6 +125,7 @@ impl Observed {
         }
         for (name, seen) in self.api_keys.in_namespace(namespace) {
             world.api_keys.insert(name.clone(), seen.value.object.clone());
+            add_fault(&mut world, Kind::ApiKey, name, seen.value.fault.as_ref());
             if seen.value.status.as_ref().is_some_and(|status| status.key_hint.is_some()) {
                 world.had_value.insert(name.clone());
             }
@@ -170,4 +175,9 @@ impl Observed {
             self.referenced.remove(&name);
         }
     }
+}
+
+fn add_fault(world: &mut World, kind: Kind, name: &ObjectName, fault: Option<&Fault>) {
+    let of = ResourceRef { kind, name: name.clone() };
+    world.faults.extend(fault.map(|fault| (of, fault.clone())));
 }

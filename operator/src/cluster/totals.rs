@@ -146,7 +146,10 @@ mod tests {
     use vectoll_crds::{ApiKey, Team};
 
     use super::*;
-    use crate::{books::TeamBooks, cluster::observed};
+    use crate::{
+        books::TeamBooks,
+        cluster::{observed, raw::Raw},
+    };
 
     fn text(observed: &Observed) -> String {
         let mut all = families(observed);
@@ -157,16 +160,16 @@ mod tests {
     #[test]
     fn totals_are_told_by_name_for_as_long_as_the_resource_is_there() {
         let mut observed = Observed::default();
-        let team: Team = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "Team",
+        let team: Raw<Team> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "Team",
             "metadata": {"name": "team", "namespace": "apps", "uid": "T"}, "spec": {}}))
         .unwrap();
-        let key: ApiKey = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "ApiKey",
+        let key: Raw<ApiKey> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "ApiKey",
             "metadata": {"name": "alice", "namespace": "web", "uid": "K"},
             "spec": {"teamRef": {"name": "team", "namespace": "apps"}}}))
         .unwrap();
         let (team_name, key_name) = (ObjectName::new("apps", "team"), ObjectName::new("web", "alice"));
-        observed.teams.put(team_name.clone(), 1, observed::team(team).unwrap());
-        observed.api_keys.put(key_name.clone(), 1, observed::api_key(key).unwrap());
+        observed.teams.put(team_name.clone(), 1, observed::tracked(team, None).unwrap());
+        observed.api_keys.put(key_name.clone(), 1, observed::tracked(key, None).unwrap());
         assert_eq!(text(&observed), "", "nothing was heard");
         let totals = |requests, pico| Totals { requests, tokens: 10, spent: PicoUsd::new(pico) };
         let books = TeamBooks {

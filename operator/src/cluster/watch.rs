@@ -4,13 +4,11 @@ use std::{
     collections::BTreeSet,
     fmt::Debug,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use futures_util::{StreamExt, pin_mut};
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::core::v1::{Namespace, Pod},
-};
+use k8s_openapi::{NamespaceResourceScope, api::core::v1::Namespace};
 use kube::{
     Api, Client, Resource,
     runtime::{
@@ -20,11 +18,15 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use tokio::{sync::Notify, task::JoinSet};
+use vectoll_crds::{ApiKey, ModelRoute, Team};
 
 use super::{
+    metrics::Metrics,
     mirror::Mirror,
     names,
     observed::{self, Observed, name_of, version_of},
+    raw::Raw,
+    watches::WatchOf,
 };
 use crate::key_secret;
 
@@ -81,35 +83,49 @@ impl Scope {
 }
 
 /// Begins to watch everything. The tasks run until they are dropped.
-pub(super) fn begin(client: &Client, scope: &Scope, shared: &Shared) -> JoinSet<()> {
-    let mut watches = Watches { tasks: JoinSet::new(), client, scope, shared };
+pub(super) fn begin(client: &Client, scope: &Scope, shared: &Shared, metrics: &Metrics) -> JoinSet<()> {
+    let mut watches = Followers { tasks: JoinSet::new(), client, scope, shared, metrics };
     let all = watcher::Config::default();
-    watches.follow(&all, observed::api_key, |observed| &mut observed.api_keys);
-    watches.follow(&all, observed::team, |observed| &mut observed.teams);
-    watches.follow(&all, observed::route, |observed| &mut observed.routes);
+    watches.follow(&all, observed::tracked::<ApiKey>, |observed| &mut observed.api_keys);
+    watches.follow(&all, observed::tracked::<Team>, |observed| &mut observed.teams);
+    watches.follow(&all, observed::tracked::<ModelRoute>, |observed| &mut observed.routes);
     let keys = all.clone().fields(&format!("type={}", key_secret::TYPE));
-    watches.follow(&keys, observed::key_secret, |observed| &mut observed.key_secrets);
+    watches.follow_as("key Secret", &keys, observed::key_secret, |observed| &mut observed.key_secrets);
     let configs = all.clone().fields(&format!("type={}", names::CONFIG_TYPE));
-    watches.follow(&configs, observed::config, |observed| &mut observed.configs);
+    watches.follow_as("config Secret", &configs, observed::config, |observed| &mut observed.configs);
     let pods = all.clone().labels(names::CONTRACT_LABEL);
-    watches.follow(&pods, |pod: Pod| observed::sidecar(pod), |observed| &mut observed.pods);
+    watches.follow(&pods, observed::sidecar, |observed| &mut observed.pods);
     watches.follow_others();
     watches.follow_namespaces();
     watches.tasks
 }
 
-struct Watches<'a> {
+struct Followers<'a> {
     tasks: JoinSet<()>,
     client: &'a Client,
     scope: &'a Scope,
     shared: &'a Shared,
+    metrics: &'a Metrics,
 }
+
+/// How an object is read, with what was known of it; none: for us it is not there.
+type Read<K, T> = fn(K, Option<&T>) -> Option<T>;
 
 /// Where a kind is mirrored.
 pub(super) type Place<T> = fn(&mut Observed) -> &mut Mirror<T>;
 
-impl Watches<'_> {
-    fn follow<K, T>(&mut self, config: &watcher::Config, read: fn(K) -> Option<T>, place: Place<T>)
+impl Followers<'_> {
+    fn follow<K, T>(&mut self, config: &watcher::Config, read: Read<K, T>, place: Place<T>)
+    where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
+        K::DynamicType: Default,
+        T: PartialEq + Send + 'static,
+    {
+        self.follow_as(&K::kind(&K::DynamicType::default()), config, read, place);
+    }
+
+    /// Several watches of one kind are told apart by what they are for.
+    fn follow_as<K, T>(&mut self, what: &str, config: &watcher::Config, read: Read<K, T>, place: Place<T>)
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
         K::DynamicType: Default,
@@ -117,7 +133,7 @@ impl Watches<'_> {
     {
         for (scope, api) in self.scope.apis::<K>(self.client) {
             let events = kube::runtime::watcher(api, config.clone());
-            self.spawn(scope, events, read, place);
+            self.spawn(WatchOf { what: what.to_owned(), namespace: scope.clone() }, scope, events, read, place);
         }
     }
 
@@ -134,7 +150,7 @@ impl Watches<'_> {
 
     /// Namespaces; where only some are watched, each by its name, as the operator's role allows.
     fn follow_namespaces(&mut self) {
-        let api: Api<Namespace> = Api::all(self.client.clone());
+        let api: Api<Raw<Namespace, ()>> = Api::all(self.client.clone());
         let configs: Vec<(Option<String>, watcher::Config)> = match self.scope {
             Scope::All => vec![(None, watcher::Config::default())],
             Scope::Only(names) => names
@@ -145,36 +161,38 @@ impl Watches<'_> {
         for (only, config) in configs {
             let events = kube::runtime::watcher(api.clone(), config);
             // A namespace's own name stands in no namespace: a list of one never ends another.
-            let scope = only.map(|_| "-".to_owned());
-            self.spawn(scope, events, observed::namespace, |observed| &mut observed.namespaces);
+            let scope = only.as_ref().map(|_| "-".to_owned());
+            let of = WatchOf { what: "Namespace".to_owned(), namespace: only };
+            self.spawn(of, scope, events, observed::namespace, |observed| &mut observed.namespaces);
         }
     }
 
     fn spawn<K, T>(
         &mut self,
+        of: WatchOf,
         scope: Option<String>,
         events: impl futures_util::Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
-        read: fn(K) -> Option<T>,
+        read: Read<K, T>,
         place: Place<T>,
     ) where
         K: Resource + Send + 'static,
         K::DynamicType: Default,
         T: PartialEq + Send + 'static,
     {
-        self.shared.observed().unsynced += 1;
-        let shared = self.shared.clone();
-        let client = self.client.clone();
+        self.shared.observed().watches.begin(of.clone());
+        let (shared, client, metrics) = (self.shared.clone(), self.client.clone(), self.metrics.clone());
         let kind = K::kind(&K::DynamicType::default()).into_owned();
         self.tasks.spawn(async move {
             let events = events.default_backoff();
             pin_mut!(events);
-            let mut follower = Follower { scope, shared, read, place, listed: BTreeSet::new(), synced: false };
+            let mut follower = Follower { of, scope, shared, read, place, listed: BTreeSet::new() };
             while let Some(event) = events.next().await {
                 match event {
                     Ok(event) => follower.hear(event),
                     // Tried again, with growing pauses.
                     Err(error) => {
-                        tracing::warn!(kind, %error, "watching failed; it is tried again");
+                        tracing::warn!(kind, namespace = follower.of.namespace, %error, "watching failed; it is tried again");
+                        metrics.watch_failed(&kind);
                         follower.doubt(&client, &error).await;
                     }
                 }
@@ -184,29 +202,30 @@ impl Watches<'_> {
 }
 
 struct Follower<K, T> {
+    of: WatchOf,
     scope: Option<String>,
     shared: Shared,
-    read: fn(K) -> Option<T>,
+    read: Read<K, T>,
     place: Place<T>,
     /// What the list under way has named.
     listed: BTreeSet<vectoll_config::ObjectName>,
-    synced: bool,
 }
 
 impl<K: Resource, T: PartialEq> Follower<K, T> {
-    /// A namespace that is gone has taken its Role along: what cannot be listed there is not there, and the other
-    /// namespaces need not wait for it.
+    /// A namespace that is gone has taken its Role along: what cannot be listed there is not there. One whose Role was taken away refuses
+    /// to be seen: what stands there stays as it is. In both cases the other namespaces need not wait for it.
     async fn doubt(&mut self, client: &Client, error: &watcher::Error) {
-        let Some(namespace) = self.scope.clone() else { return };
-        let watcher::Error::InitialListFailed(kube::Error::Api(status)) = error else { return };
-        if status.code != 403 {
-            return;
-        }
-        if matches!(Api::<Namespace>::all(client.clone()).get_opt(&namespace).await, Ok(None)) {
+        let refused = is_refused(error);
+        if let Some(namespace) = self.of.namespace.clone().filter(|_| refused)
+            && matches!(Api::<Raw<Namespace, ()>>::all(client.clone()).get_opt(&namespace).await, Ok(None))
+        {
             tracing::warn!(namespace, "this namespace is to be watched and is not there");
             self.hear(Event::Init);
             self.hear(Event::InitDone);
+            return;
         }
+        self.shared.observed().watches.failed(&self.of, refused, Instant::now());
+        self.shared.ring();
     }
 
     fn hear(&mut self, event: Event<K>) {
@@ -218,7 +237,8 @@ impl<K: Resource, T: PartialEq> Follower<K, T> {
                 Event::InitApply(object) => {
                     let name = name_of(&object);
                     let version = version_of(&object);
-                    if let Some(value) = (self.read)(object) {
+                    let before = mirror.get(&name).map(|seen| &seen.value);
+                    if let Some(value) = (self.read)(object, before) {
                         mirror.set(name.clone(), version, value);
                         self.listed.insert(name);
                     }
@@ -227,21 +247,39 @@ impl<K: Resource, T: PartialEq> Follower<K, T> {
                 Event::InitDone => {
                     mirror.keep(self.scope.as_deref(), &self.listed);
                     self.listed.clear();
-                    if !self.synced {
-                        self.synced = true;
-                        observed.unsynced -= 1;
-                    }
+                    observed.watches.heard(&self.of, true);
+                    // It may have refused to be seen before.
+                    observed.told.extend(self.of.namespace.clone());
                 }
                 Event::Apply(object) => {
                     let (name, version) = (name_of(&object), version_of(&object));
-                    match (self.read)(object) {
+                    let before = mirror.get(&name).map(|seen| &seen.value);
+                    match (self.read)(object, before) {
                         Some(value) => mirror.put(name, version, value),
                         None => mirror.take(&name, version),
                     }
+                    observed.watches.heard(&self.of, false);
                 }
-                Event::Delete(object) => mirror.take(&name_of(&object), version_of(&object)),
+                Event::Delete(object) => {
+                    mirror.take(&name_of(&object), version_of(&object));
+                    observed.watches.heard(&self.of, false);
+                }
             }
         }
         self.shared.ring();
     }
+}
+
+/// Whether the API server does not let us see it.
+fn is_refused(error: &watcher::Error) -> bool {
+    let code = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status.code,
+        watcher::Error::WatchError(status) => status.code,
+        watcher::Error::InitialListFailed(_)
+        | watcher::Error::WatchStartFailed(_)
+        | watcher::Error::WatchFailed(_)
+        | watcher::Error::NoResourceVersion => return false,
+    };
+    code == 403
 }

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use vectoll_config::{KeyHash, ObjectName};
 
 use super::{
-    teams::invalid,
+    teams::{invalid, not_accepted, unreadable},
     values::{Generated, Value, ValueOutcome, value_of},
 };
 use crate::{
@@ -52,6 +52,12 @@ pub(crate) fn resolve_keys(
     let mut objects: Vec<&Arc<Object<ApiKeySpec>>> = world.api_keys.values().collect();
     objects.sort_by_key(|object| object.seniority());
     for object in objects {
+        let of = ResourceRef { kind: Kind::ApiKey, name: object.name.clone() };
+        let fault = world.faults.get(&of);
+        if let Some(fault) = fault.filter(|fault| !fault.has_last) {
+            conditions.insert(of, complete(vec![unreadable(fault)], Ok(())));
+            continue;
+        }
         let mut found = Vec::new();
         let mut ready = Ok(());
         match api_key(object) {
@@ -77,7 +83,7 @@ pub(crate) fn resolve_keys(
                 }
             }
         }
-        let of = ResourceRef { kind: Kind::ApiKey, name: object.name.clone() };
+        not_accepted(&mut found, fault);
         conditions.insert(of, complete(found, ready));
     }
     // Values of today first: what was replaced must not keep out, nor stand beside, a value that is in force.

@@ -8,7 +8,10 @@ use std::{
 use vectoll_config::{ModelPattern, ObjectName, v1::native::Api};
 use vectoll_crds::{AllowedNamespaces, ModelRouteSpec};
 
-use super::{credential::content_of, teams::invalid};
+use super::{
+    credential::content_of,
+    teams::{invalid, not_accepted},
+};
 use crate::{
     condition::{Condition, ConditionType, complete},
     price,
@@ -44,6 +47,8 @@ pub(crate) fn resolve_routes(
     let mut objects: Vec<&Arc<Object<ModelRouteSpec>>> = world.routes.values().collect();
     objects.sort_by_key(|object| object.seniority());
     for object in objects {
+        let of = ResourceRef { kind: Kind::ModelRoute, name: object.name.clone() };
+        let fault = world.faults.get(&of);
         let mut found = Vec::new();
         let (wanted, valid) = match model_route(object) {
             Ok(route) => (route.models.clone(), Some(route)),
@@ -66,7 +71,7 @@ pub(crate) fn resolve_routes(
         }
         found.push(conflict);
         let broken = found.iter().any(Condition::stops);
-        let of = ResourceRef { kind: Kind::ModelRoute, name: object.name.clone() };
+        not_accepted(&mut found, fault);
         conditions.insert(of, complete(found, Ok(())));
         if !models.is_empty() {
             resolved.push(Arc::new(ResolvedRoute {

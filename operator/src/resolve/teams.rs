@@ -10,8 +10,8 @@ use vectoll_config::ObjectName;
 use crate::{
     condition::{Condition, ConditionType, complete, exactness},
     consent::consents,
-    validate::{Fault, ValidTeam, team},
-    world::{Kind, ResourceRef, World},
+    validate::{self, ValidTeam, team},
+    world::{Fault, Kind, ResourceRef, World},
 };
 
 /// The Teams that can be used, and every Team's conditions.
@@ -22,6 +22,12 @@ pub(crate) fn resolve_teams(
     let mut usable = BTreeMap::new();
     let users_of = users_of(world);
     for object in world.teams.values() {
+        let of = ResourceRef { kind: Kind::Team, name: object.name.clone() };
+        let fault = world.faults.get(&of);
+        if let Some(fault) = fault.filter(|fault| !fault.has_last) {
+            conditions.insert(of, complete(vec![unreadable(fault)], Ok(())));
+            continue;
+        }
         let mut found = Vec::new();
         let mut ready = Ok(());
         match team(object) {
@@ -43,16 +49,29 @@ pub(crate) fn resolve_teams(
             }
             Err(faults) => found.push(invalid(&faults)),
         }
-        let of = ResourceRef { kind: Kind::Team, name: object.name.clone() };
+        not_accepted(&mut found, fault);
         conditions.insert(of, complete(found, ready));
     }
     usable
 }
 
 /// The condition of a spec that makes no sense.
-pub(crate) fn invalid(faults: &[Fault]) -> Condition {
+pub(crate) fn invalid(faults: &[validate::Fault]) -> Condition {
     let message = faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
     Condition::fails(ConditionType::Accepted, "Invalid", message)
+}
+
+/// The condition of a resource that cannot be read.
+pub(super) fn unreadable(fault: &Fault) -> Condition {
+    Condition::fails(ConditionType::Accepted, "Unreadable", fault.message.to_string())
+}
+
+/// What holds of a resource of which an earlier state goes on in force: it is not accepted as it is now.
+pub(super) fn not_accepted(found: &mut [Condition], fault: Option<&Fault>) {
+    let accepted = found.iter_mut().find(|condition| condition.kind == ConditionType::Accepted);
+    if let (Some(accepted), Some(fault)) = (accepted, fault) {
+        *accepted = unreadable(fault);
+    }
 }
 
 /// A namespace that is named but shares nothing is worth a word: someone expects routes from it.

@@ -134,7 +134,7 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault
         user_limits: limits::limits("spec.userLimits", *user_limits, &mut faults),
         budget: limits::budget("spec.budget", budget.as_ref(), &mut faults),
         warn_at: limits::warn_at(budget.as_ref(), &mut faults),
-        expires_at: expires_at.as_ref().map(|time| time.0),
+        expires_at: expires_at.map(|at| at.0),
         suspended: *suspended,
         rotation,
     };

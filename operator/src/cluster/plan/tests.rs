@@ -18,6 +18,7 @@ use std::collections::BTreeSet;
 use crate::{
     cluster::{
         observed::{self, Config, Sidecar},
+        raw::Raw,
         snapshot::Setting,
     },
     judge::{ConditionType, Status, judge},
@@ -41,15 +42,15 @@ fn name(name: &str) -> ObjectName {
 /// A Team, and keys of it without values, in one namespace.
 fn world(keys: &[&str]) -> Observed {
     let mut observed = Observed::default();
-    let team: Team = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "Team",
+    let team: Raw<Team> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "Team",
         "metadata": {"name": "team", "namespace": "apps", "uid": "t"}, "spec": {}}))
     .unwrap();
-    observed.teams.put(name("team"), 1, observed::team(team).unwrap());
+    observed.teams.put(name("team"), 1, observed::tracked(team, None).unwrap());
     for key in keys {
-        let object: ApiKey = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "ApiKey",
+        let object: Raw<ApiKey> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "ApiKey",
             "metadata": {"name": key, "namespace": "apps", "uid": key, "generation": 1}, "spec": {"teamRef": {"name": "team"}}}))
         .unwrap();
-        observed.api_keys.put(name(key), 1, observed::api_key(object).unwrap());
+        observed.api_keys.put(name(key), 1, observed::tracked(object, None).unwrap());
     }
     observed
 }
@@ -66,7 +67,7 @@ fn give_value(observed: &mut Observed, key: &str) {
     };
     let mut secret: Secret = mint.secret(&format!("sk-vt-a-value-of-its-own-{key}"), now());
     secret.metadata.owner_references = Some(vec![mint.owner_reference()]);
-    observed.key_secrets.put(name(key), 2, observed::key_secret(secret).unwrap());
+    observed.key_secrets.put(name(key), 2, observed::key_secret(Raw::of(&secret).unwrap(), None).unwrap());
 }
 
 fn sidecar(observed: &mut Observed, pod: &str, touched: Option<u64>, contract: &str) {
@@ -437,7 +438,7 @@ fn a_password_is_handed_out_only_when_it_works() {
 #[test]
 fn the_secrets_of_all_providers_are_read_and_no_others() {
     let mut observed = world(&[]);
-    let route: vectoll_crds::ModelRoute = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1",
+    let route: Raw<vectoll_crds::ModelRoute> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1",
         "kind": "ModelRoute", "metadata": {"name": "route", "namespace": "apps"}, "spec": {"models": ["m"], "backends": [
             {"name": "a", "openAI": {"apiKeySecretRef": {"name": "openai"}}},
             {"name": "b", "bedrock": {"region": "us-east-1", "accessKeySecretRef": {"name": "aws"}}},
@@ -446,7 +447,7 @@ fn the_secrets_of_all_providers_are_read_and_no_others() {
             {"name": "d", "vertexAI": {"project": "p", "location": "global", "serviceAccountSecretRef": {"name": "google"}}},
         ]}}))
     .unwrap();
-    observed.routes.put(name("route"), 1, observed::route(route).unwrap());
+    observed.routes.put(name("route"), 1, observed::tracked(route, None).unwrap());
     for secret in ["openai", "aws", "entra", "google", "of-somebody-else"] {
         observed.other_secrets.put(name(secret), 1, ());
     }

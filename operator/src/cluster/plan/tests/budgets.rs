@@ -24,11 +24,11 @@ fn budgeted() -> Planner {
 
 /// An edit of the key.
 fn put_spec(planner: &mut Planner, spec: &serde_json::Value, generation: i64) {
-    let object: ApiKey = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "ApiKey",
+    let object: Raw<ApiKey> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "ApiKey",
         "metadata": {"name": "alice", "namespace": "apps", "uid": "alice", "generation": generation}, "spec": spec}))
     .unwrap();
     let before = planner.observed.api_keys.get(&name("alice")).unwrap().clone();
-    let tracked = observed::Tracked { status: before.value.status, ..observed::api_key(object).unwrap() };
+    let tracked = observed::Tracked { status: before.value.status, ..observed::tracked(object, None).unwrap() };
     planner.observed.api_keys.put(name("alice"), before.version + 1, tracked);
 }
 

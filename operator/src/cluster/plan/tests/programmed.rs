@@ -34,11 +34,11 @@ fn acknowledged(planner: &mut Planner, seconds: i64, sidecars: &[(&str, u64)]) {
 
 /// A change of a key that changes its part of the config.
 fn edit(planner: &mut Planner, key: &str) {
-    let object: ApiKey = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "ApiKey",
+    let object: Raw<ApiKey> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "ApiKey",
         "metadata": {"name": key, "namespace": "apps", "uid": key, "generation": 2},
         "spec": {"teamRef": {"name": "team"}, "suspended": false, "models": ["changed"]}}))
     .unwrap();
-    planner.observed.api_keys.put(name(key), 2, observed::api_key(object).unwrap());
+    planner.observed.api_keys.put(name(key), 2, observed::tracked(object, None).unwrap());
 }
 
 fn unknown(reason: &str) -> Option<(String, String)> {
