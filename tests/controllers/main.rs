@@ -10,6 +10,7 @@ mod scale;
 mod spent;
 mod store;
 mod sums;
+mod unreadable;
 mod world;
 
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) {
@@ -56,6 +57,11 @@ fn controllers() {
         anyhow::ensure!(failed.is_empty(), "{failed:?}");
         Ok(())
     });
+}
+
+#[test]
+fn unreadable_resources() {
+    block_on(unreadable::one_fault());
 }
 
 #[test]
