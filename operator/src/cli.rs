@@ -225,8 +225,14 @@ impl Cli {
         start_log(log_format, &log_filter)?;
         match command {
             Command::Run(settings) => {
-                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-                runtime.block_on(cluster::run(settings))?;
+                let runtime = |name: &str| {
+                    tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name(name).enable_all().build()
+                };
+                // The webhook, the Lease and the probes have threads of their own: whatever the loop does, they answer.
+                let (working, serving) = (runtime("loop")?, runtime("serving")?);
+                let ended = working.block_on(cluster::run(settings, serving.handle().clone()));
+                serving.shutdown_timeout(std::time::Duration::from_secs(1));
+                ended?;
                 Ok(ExitCode::SUCCESS)
             }
             Command::Standalone(settings) => {

@@ -36,7 +36,7 @@ mod watch;
 mod watches;
 mod write_rate;
 
-use std::{sync::Arc, time::Instant};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use anyhow::Context;
 use http::{HeaderValue, header};
@@ -48,6 +48,7 @@ use kube::{
 use rustls::sign::CertifiedKey;
 use tokio::{
     net::TcpListener,
+    runtime::Handle,
     signal::unix::{SignalKind, signal},
     sync::watch as channel,
     task::{JoinHandle, JoinSet},
@@ -68,13 +69,18 @@ use crate::{
     webhook,
 };
 
-/// Runs until SIGTERM or SIGINT.
-pub async fn run(settings: Run) -> anyhow::Result<()> {
+/// Runs until SIGTERM or SIGINT. What must answer at any time (webhook, Lease, probes) runs on `serving`, with a client of its own.
+pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
     let mut config = Config::infer().await.context("failed to find the cluster: no kubeconfig, and not in a pod")?;
     // So that the API server's audit log tells who it was.
     let agent = HeaderValue::from_static(concat!("vectoll-operator/", env!("CARGO_PKG_VERSION")));
     config.headers.push((header::USER_AGENT, agent));
-    let client = Client::try_from(config).context("failed to set up the client of the API server")?;
+    let client = |config: Config| Client::try_from(config).context("failed to set up the client of the API server");
+    let apart = {
+        let _on = serving.enter();
+        client(config.clone())?
+    };
+    let client = client(config)?;
     let version = client.apiserver_version().await.context("failed to reach the API server")?;
     tracing::info!(kubernetes = version.git_version, identity = settings.identity, "the API server answers");
     let metrics = Metrics::new().context("failed to set up the metrics")?;
@@ -85,16 +91,12 @@ pub async fn run(settings: Run) -> anyhow::Result<()> {
     let (lead, leads) = channel::channel(false);
 
     let watches = watch::begin(&client, &Scope::new(settings.watch_namespaces.clone()), &shared, &metrics);
-    let webhook = serve_webhook(&settings, &client, &leads, &metrics, draining).await?;
+    let webhook = serve_webhook(settings.clone(), apart.clone(), leads.clone(), metrics.clone(), draining);
+    let webhook = serving.spawn(webhook).await.context("the webhook did not start")??;
     let (mut webhook, certificate) = webhook.unzip();
-    let admin = TcpListener::bind(settings.admin_listen)
-        .await
-        .with_context(|| format!("failed to listen on {}", settings.admin_listen))?;
-    tracing::info!(address = %admin.local_addr()?, "listening for Prometheus and probes");
-    let router = admin::router(metrics.clone(), shared.clone(), certificate);
-    let mut admin = tokio::spawn(async move { axum::serve(admin, router).await });
+    let mut admin = serve_admin(&serving, settings.admin_listen, metrics.clone(), shared.clone(), certificate).await?;
 
-    let leases: Api<Lease> = Api::namespaced(client.clone(), &settings.operator_namespace);
+    let leases: Api<Lease> = Api::namespaced(apart, &settings.operator_namespace);
     let tenure = Tenure::default();
     let candidate = Candidate::new(leases, &settings.lease, &settings.identity, tenure.clone());
     let watched = shared.clone();
@@ -102,7 +104,7 @@ pub async fn run(settings: Run) -> anyhow::Result<()> {
         let observed = watched.observed();
         observed.watches.are_synced() && !observed.watches.have_failed(Instant::now())
     };
-    let mut candidate = tokio::spawn(candidate.run(lead, resigned, fit));
+    let mut candidate = serving.spawn(candidate.run(lead, resigned, fit));
     let reporter = Reporter { controller: names::MANAGER.to_owned(), instance: Some(settings.identity.clone()) };
     let hands = Hands::new(client.clone(), Recorder::new(client.clone(), reporter), shared.clone());
     let store = Store::new(&settings, &client, &shared, &metrics)?;
@@ -147,12 +149,27 @@ pub async fn run(settings: Run) -> anyhow::Result<()> {
 /// The certificate that the webhook shows, as soon as there is one.
 type Shown = channel::Receiver<Option<Arc<CertifiedKey>>>;
 
+/// Serves Prometheus and probes.
+async fn serve_admin(
+    serving: &Handle,
+    address: SocketAddr,
+    metrics: Metrics,
+    shared: Shared,
+    certificate: Option<Shown>,
+) -> anyhow::Result<JoinHandle<std::io::Result<()>>> {
+    let bound = serving.spawn(TcpListener::bind(address)).await.context("the listener for Prometheus did not start")?;
+    let listener = bound.with_context(|| format!("failed to listen on {address}"))?;
+    tracing::info!(address = %listener.local_addr()?, "listening for Prometheus and probes");
+    let router = admin::router(metrics, shared, certificate);
+    Ok(serving.spawn(async move { axum::serve(listener, router).await }))
+}
+
 /// Serves the webhook, if sidecars are to be injected, and has its certificate kept.
 async fn serve_webhook(
-    settings: &Run,
-    client: &Client,
-    leads: &channel::Receiver<bool>,
-    metrics: &Metrics,
+    settings: Run,
+    client: Client,
+    leads: channel::Receiver<bool>,
+    metrics: Metrics,
     draining: channel::Receiver<bool>,
 ) -> anyhow::Result<Option<(JoinHandle<()>, Shown)>> {
     let Some(file) = &settings.injection_config else {
@@ -171,7 +188,7 @@ async fn serve_webhook(
     let mut keeping = JoinSet::new();
     keeping.spawn(serving::follow(client.clone(), names.clone(), show));
     if settings.webhook_certificate == CertificateKeeper::Own {
-        keeping.spawn(serving::maintain(client.clone(), names, leads.clone()));
+        keeping.spawn(serving::maintain(client, names, leads));
     }
     let counters = webhook::Metrics::register(metrics.registry()).context("failed to set up the metrics")?;
     let listener = TcpListener::bind(settings.webhook_listen)
