@@ -96,15 +96,15 @@ pub async fn many() -> anyhow::Result<()> {
     .await?;
     eprintln!("figure: one key's edit was in its config Secret after {:.2} s", edited.elapsed().as_secs_f64());
 
+    let peak = operator.peak_mib()?;
+    eprintln!("figure: the operator took {peak} MiB at most");
+    ensure!(usize::try_from(peak)? < 150 + keys / 100, "{peak} MiB");
+
     hostile(&light, &client, setting("VECTOLL_SCALE_HOSTILE_KEYS", 300)).await?;
     let slowest = probes.end().await?;
     eprintln!("figure: the slowest of all probes took {:.3} s", slowest.as_secs_f64());
     // Five times what is promised.
     ensure!(slowest < Duration::from_secs(5), "a probe took {slowest:?}");
-
-    let peak = operator.peak_mib()?;
-    eprintln!("figure: the operator took {peak} MiB at most");
-    ensure!(usize::try_from(peak)? < 150 + keys / 100, "{peak} MiB");
 
     let writes = light.requests()?.into_iter().filter(|one| one.writes() && one.agent.starts_with("vectoll-operator/"));
     let mut by_kind = std::collections::BTreeMap::<String, usize>::new();
