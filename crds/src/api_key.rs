@@ -40,6 +40,7 @@ use crate::{ApiKeyStatus, Budget, Limits, ModelLimits, Rotation, SecretKeyRef, T
     printcolumn(name = "Period", type_ = "string", json_path = ".spec.budget.period"),
     printcolumn(name = "Remaining", type_ = "string", json_path = ".status.spend.remaining"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt"),
+    printcolumn(name = "Expired", type_ = "string", json_path = ".status.conditions[?(@.type==\"Expired\")].status"),
     printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspended"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -72,6 +73,7 @@ pub struct ApiKeySpec {
     /// Limits on the key's calls to one model, or to the models of a pattern.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["model".to_owned()]))]
     pub model_limits: Vec<ModelLimits>,
     /// Limits on each end user's calls with this key.
     #[serde(default)]

@@ -74,7 +74,8 @@ pub struct ModelRouteSpec {
     /// Where calls go. Several of one priority share the calls by weight, and all must serve the same model.
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.name == a.name))")
-        .message("backends have the same name: give each a name of its own"))]
+        .message("backends have the same name: give each a name of its own"),
+        merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
     pub backends: Vec<Backend>,
     /// Allows backends that serve different models. Their vectors cannot be compared with each other: leave it off
     /// unless no answer is ever compared with another one.

@@ -106,7 +106,7 @@ pub(crate) fn searched(team: &ValidTeam, namespace: &str) -> Vec<String> {
 fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
     let ValidTeam {
         name,
-        uid,
+        account,
         allowed_namespaces: _,
         route_namespaces: _,
         models,
@@ -124,7 +124,7 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
     let search = searched(team, namespace);
     v1::Team {
         name,
-        uid,
+        uid: account,
         suspended,
         route_namespaces: search,
         models,
@@ -150,7 +150,7 @@ fn key_of(resolved: &ResolvedKey) -> v1::Key {
     );
     v1::Key {
         name: key.name,
-        uid: key.uid,
+        uid: key.account,
         team: key.team,
         credentials,
         user: key.user,

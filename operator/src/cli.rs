@@ -1,6 +1,7 @@
 //! The command line.
 
 mod hosts;
+mod status;
 mod store;
 
 use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 pub use self::hosts::HostOptions;
+pub use self::status::StatusOptions;
 pub use self::store::{OnStoreFailure, StoreKeeping, StoreOptions};
 use crate::{attempt, cluster, standalone};
 
@@ -97,6 +99,10 @@ pub struct Run {
     /// How its users are kept
     #[command(flatten)]
     pub store_keeping: StoreKeeping,
+
+    /// What is written into statuses, and how often
+    #[command(flatten)]
+    pub status: StatusOptions,
 
     /// The hosts that routes may name
     #[command(flatten)]

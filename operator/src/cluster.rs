@@ -17,7 +17,7 @@ mod names;
 mod observed;
 mod plan;
 mod serving;
-mod spend;
+pub(crate) mod spend;
 mod status;
 mod store;
 mod store_secret;
@@ -67,6 +67,7 @@ pub async fn run(settings: Run) -> anyhow::Result<()> {
     tracing::info!(kubernetes = version.git_version, identity = settings.identity, "the API server answers");
     let metrics = Metrics::new().context("failed to set up the metrics")?;
     let shared = Shared::default();
+    shared.observed().spend_writes = settings.status.spend_writes()?;
     let (stop, stopped) = channel::channel(false);
     let (resign, resigned) = channel::channel(false);
     let (drain, draining) = channel::channel(false);

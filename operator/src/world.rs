@@ -21,12 +21,14 @@ use crate::{
 pub struct Object<S> {
     /// Namespace and name.
     pub name: ObjectName,
-    /// The account.
+    /// What makes it itself: an object of its name that is made later is another one.
     pub uid: Uid,
     /// When it was made; none in a folder of manifests.
     pub created: Option<Timestamp>,
     /// The wish for a new value of a key, by annotation.
     pub rotate: Option<String>,
+    /// The account that it is to carry on, by annotation: the UID that it had before it was restored.
+    pub account: Option<Uid>,
     /// What is wanted.
     pub spec: S,
 }
@@ -72,6 +74,9 @@ pub enum Counting {
     /// In a store that cannot be reached.
     Unreachable,
 }
+
+/// The annotation on an ApiKey or a Team that names the account which it carries on.
+pub(crate) const ACCOUNT: &str = "vectoll.dev/account";
 
 /// Why a reference leads nowhere: a reason for programs, a message for people.
 pub(crate) type Unresolved = (&'static str, String);

@@ -14,7 +14,10 @@ use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{Id, JoinError, JoinSet},
+};
 use vectoll_config::ObjectName;
 
 use super::{
@@ -23,7 +26,7 @@ use super::{
     mirror::Seen,
     observed::version_of,
     plan::{Action, Prepared, Target, Troubles, plan},
-    store::Store,
+    store::{Delivery, Store},
     watch::Shared,
 };
 use crate::{
@@ -62,7 +65,9 @@ pub(super) struct Control {
     allowed_hosts: Arc<AllowedHosts>,
     prepared: Prepared,
     queue: VecDeque<Action>,
-    running: JoinSet<(Target, &'static str, anyhow::Result<()>)>,
+    running: JoinSet<anyhow::Result<()>>,
+    /// What each of them is, so that one that ends in a panic is known by its task.
+    tasks: HashMap<Id, (Target, &'static str)>,
     busy: HashSet<Target>,
     resting: HashMap<Target, Rest>,
 }
@@ -94,6 +99,7 @@ impl Control {
             prepared: Prepared::new(),
             queue: VecDeque::new(),
             running: JoinSet::new(),
+            tasks: HashMap::new(),
             busy: HashSet::new(),
             resting: HashMap::new(),
         }
@@ -125,7 +131,7 @@ impl Control {
                         next = Instant::now() + AT_LEAST;
                     }
                 }
-                Some(done) = self.running.join_next() => self.done(done),
+                Some(done) = self.running.join_next_with_id() => self.done(done),
                 changed = leads.changed() => {
                     if changed.is_err() {
                         break;
@@ -190,7 +196,7 @@ impl Control {
             let judgement = judge(&world, now);
             let delivery = self.store.as_ref().and_then(|store| store.look(&observed, &world, &judgement, now));
             let plan = plan(&observed, &world, &judgement, delivery.as_ref(), &mut self.prepared, &troubles, now);
-            let passwords = self.store.as_ref().map(|store| store.next(now));
+            let passwords = delivery.as_ref().and_then(Delivery::renewal);
             let due = judgement.next.into_iter().chain(passwords).chain(plan.due).min();
             (plan, due)
         };
@@ -265,10 +271,11 @@ impl Control {
             self.busy.insert(target.clone());
             let hands = self.hands.clone();
             let word = action.word();
-            self.running.spawn(async move {
+            let task = self.running.spawn(async move {
                 let done = tokio::time::timeout(PATIENCE, hands.act(action)).await;
-                (target, word, done.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {PATIENCE:?}"))))
+                done.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {PATIENCE:?}")))
             });
+            self.tasks.insert(task.id(), (target, word));
         }
         // What has to wait keeps its place before the rest; the next pass makes the queue anew.
         while let Some(action) = later.pop_back() {
@@ -276,13 +283,9 @@ impl Control {
         }
     }
 
-    fn done(&mut self, done: Result<(Target, &'static str, anyhow::Result<()>), tokio::task::JoinError>) {
-        let Ok((target, word, result)) = done else {
-            // A panic in an action: which one is not known, so nothing may stay blocked.
-            tracing::error!("an action ended in a panic");
-            self.busy.clear();
-            return;
-        };
+    fn done(&mut self, done: Result<(Id, anyhow::Result<()>), JoinError>) {
+        let (task, result) = outcome(done);
+        let Some((target, word)) = self.tasks.remove(&task) else { return };
         self.busy.remove(&target);
         self.metrics.acted(word, result.is_ok());
         match result {
@@ -312,6 +315,7 @@ impl Control {
     async fn drop_everything(&mut self) {
         self.queue.clear();
         self.running.shutdown().await;
+        self.tasks.clear();
         self.busy.clear();
         self.resting.clear();
         self.prepared = BTreeMap::new();
@@ -321,7 +325,52 @@ impl Control {
     }
 }
 
+/// What became of a task. A panic is a failure of that one action, with what it said, and of no other.
+fn outcome(done: Result<(Id, anyhow::Result<()>), JoinError>) -> (Id, anyhow::Result<()>) {
+    let error = match done {
+        Ok(done) => return done,
+        Err(error) => error,
+    };
+    let task = error.id();
+    let why = match error.try_into_panic() {
+        Ok(panic) => {
+            let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(|s| &**s));
+            anyhow::anyhow!("a panic in the operator, please report it: {}", said.unwrap_or("it said nothing"))
+        }
+        Err(_) => anyhow::anyhow!("it was stopped"),
+    };
+    (task, Err(why))
+}
+
 /// Waits until it is told to stop, or whoever could tell is gone.
 pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+    use std::collections::HashMap;
+
+    use tokio::task::JoinSet;
+
+    use super::outcome;
+
+    #[tokio::test]
+    async fn a_panic_is_the_failure_of_its_own_task_and_of_no_other() {
+        let mut running: JoinSet<anyhow::Result<()>> = JoinSet::new();
+        let mut tasks = HashMap::new();
+        tasks.insert(running.spawn(async { Ok(()) }).id(), "fine");
+        tasks.insert(running.spawn(async { panic!("at the disco") }).id(), "loud");
+        tasks.insert(running.spawn(std::future::pending()).id(), "endless");
+        for _ in 0..2 {
+            let (task, result) = outcome(running.join_next_with_id().await.unwrap());
+            match tasks.remove(&task).unwrap() {
+                "fine" => assert!(result.is_ok()),
+                "loud" => assert!(result.unwrap_err().to_string().ends_with("please report it: at the disco")),
+                other => panic!("{other}"),
+            }
+        }
+        assert_eq!(tasks.values().collect::<Vec<_>>(), [&"endless"], "it is still under way, and stays busy");
+    }
 }

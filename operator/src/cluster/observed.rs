@@ -26,12 +26,13 @@ use vectoll_crds::{
 use super::{
     mirror::{Mirror, Seen},
     names,
+    spend::SpendWrites,
 };
 use crate::{
     books::{Acknowledgements, Books},
     inject::CONTAINER,
     key_secret,
-    world::{Counting, Object, SecretContent, World},
+    world::{self, Counting, Object, SecretContent, World},
 };
 
 /// A resource of ours: what is wanted, and what was last said of it.
@@ -94,6 +95,8 @@ pub(super) struct Observed {
     pub(super) pods: Mirror<Sidecar>,
     /// What sidecars have written into the store.
     pub(super) books: Books,
+    /// How often what was spent goes into statuses: a setting.
+    pub(super) spend_writes: SpendWrites,
     /// Watches that have not listed everything yet.
     pub(super) unsynced: usize,
 }
@@ -215,11 +218,13 @@ fn tracked<S, T>(metadata: ObjectMeta, spec: S, status: Option<T>) -> Option<Tra
         return None;
     }
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
+    let mut annotations = metadata.annotations.unwrap_or_default();
     let object = Object {
         name: ObjectName::new(&text(&metadata.namespace), &text(&metadata.name)),
         uid: Uid::new(&text(&metadata.uid)),
         created: metadata.creation_timestamp.map(|time| time.0),
-        rotate: metadata.annotations.and_then(|mut all| all.remove(key_secret::ROTATE)),
+        rotate: annotations.remove(key_secret::ROTATE),
+        account: annotations.remove(world::ACCOUNT).map(|uid| Uid::new(&uid)),
         spec,
     };
     Some(Tracked { object: Arc::new(object), generation: metadata.generation, status })

@@ -39,17 +39,24 @@ pub(super) struct Delivery {
     /// Namespaces whose password does not work yet, and will within moments.
     held: BTreeSet<String>,
     now: Timestamp,
+    /// When a password of a namespace changes next.
+    renewal: Option<Timestamp>,
 }
 
 impl Delivery {
     #[cfg(test)]
     pub(super) fn new(logins: Logins, held: BTreeSet<String>, now: Timestamp) -> Self {
-        Self { logins, held, now }
+        Self { logins, held, now, renewal: None }
     }
 
     /// What a namespace's sidecars are told.
     pub(super) fn of(&self, namespace: &str) -> NamespaceStore {
         self.logins.of(namespace, self.now)
+    }
+
+    /// When passwords change next.
+    pub(super) fn renewal(&self) -> Option<Timestamp> {
+        self.renewal
     }
 
     /// Whether they are not to be told yet.
@@ -154,13 +161,14 @@ impl Store {
         let standing = self.keeper.standing();
         let is_held = |namespace: &&String| standing.is_about_to_have(namespace, users.get(*namespace));
         let held = users.keys().filter(is_held).cloned().collect();
+        let renewal = self.rotation.next(&content.master, users.keys().map(String::as_str), now);
         let logins = Logins::PerNamespace {
             access: access.clone(),
             scope: self.scope.clone(),
             master: content.master.clone(),
             rotation: self.rotation,
         };
-        Some(Delivery { logins, held, now })
+        Some(Delivery { logins, held, now, renewal })
     }
 
     fn users(
@@ -174,18 +182,16 @@ impl Store {
         let running = observed.pods.iter().filter(|(_, seen)| seen.value.runs);
         let namespaces: BTreeSet<&str> = running.map(|(name, _)| name.namespace()).collect();
         let user = |namespace: &str| {
-            let Valid { current, previous } = self.rotation.valid(master, namespace, now);
-            let passwords = [Some(current), previous].into_iter().flatten().map(|password: Password| password.hash());
+            let Valid { current, previous, upcoming } = self.rotation.valid(master, namespace, now);
+            let passwords = [Some(current), previous, Some(upcoming)]
+                .into_iter()
+                .flatten()
+                .map(|password: Password| password.hash());
             let limited = judgement.limited_in(world, namespace, &self.scope);
             let accounts = judgement.teams_in(namespace).chain(&limited);
             (namespace.to_owned(), User::of(&self.scope, namespace, accounts, passwords))
         };
         namespaces.into_iter().map(user).collect()
-    }
-
-    /// When passwords change next.
-    pub(super) fn next(&self, now: Timestamp) -> Timestamp {
-        self.rotation.next(now)
     }
 
     /// Another replica acts now.

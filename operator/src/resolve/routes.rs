@@ -67,7 +67,7 @@ pub(crate) fn resolve_routes(
         found.push(conflict);
         let broken = found.iter().any(Condition::stops);
         let of = ResourceRef { kind: Kind::ModelRoute, name: object.name.clone() };
-        conditions.insert(of, complete(found, Ok(())));
+        conditions.insert(of, complete(found));
         if !models.is_empty() {
             resolved.push(ResolvedRoute {
                 name: object.name.clone(),

@@ -4,7 +4,9 @@ use jiff::{SignedDuration, Timestamp};
 use vectoll_config::{ModelPattern, ObjectName, Uid, v1};
 use vectoll_crds::{ApiKeySpec, Rotation, UserPolicy};
 
-use super::{Fault, Faults, NOT_A_NAME, NOT_AN_ENTRY, Percent, is_entry, is_label, is_subdomain, limits};
+use super::{
+    Fault, Faults, NOT_A_NAME, NOT_AN_ENTRY, Percent, account::account, is_entry, is_label, is_subdomain, limits,
+};
 use crate::{inject::CONFIG_SECRET, world::Object};
 
 /// An ApiKey whose spec makes sense.
@@ -12,6 +14,8 @@ use crate::{inject::CONFIG_SECRET, world::Object};
 pub(crate) struct ValidKey {
     pub(crate) name: ObjectName,
     pub(crate) uid: Uid,
+    /// What its spend is kept under: its UID, or the one that it had before it was restored.
+    pub(crate) account: Uid,
     pub(crate) team: ObjectName,
     pub(crate) source: KeySource,
     pub(crate) user: Option<String>,
@@ -121,6 +125,7 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault
     let valid = ValidKey {
         name: object.name.clone(),
         uid: object.uid.clone(),
+        account: account(object, &mut faults),
         team: ObjectName::new(team_ref.namespace.as_deref().unwrap_or(namespace), &team_ref.name),
         source,
         user: user.clone(),

@@ -68,7 +68,7 @@ pub(super) fn reports(
     for (of, found) in &judgement.conditions {
         let name = &of.name;
         let mut found = Cow::Borrowed(&**found);
-        let (uid, before, status) = match of.kind {
+        let (uid, version, before, status) = match of.kind {
             Kind::ApiKey => {
                 let Some(seen) = observed.api_keys.get(name) else { continue };
                 let conditions = seen.value.status.as_ref().map(|status| &*status.conditions);
@@ -85,7 +85,7 @@ pub(super) fn reports(
                 let key = judgement.key(name);
                 let money = key.and_then(|resolved| {
                     let team = judgement.team(&resolved.key.team)?;
-                    observed.books.money(&team.uid, &Account::Key(resolved.key.uid.clone()))
+                    observed.books.money(&team.account, &Account::Key(resolved.key.account.clone()))
                 });
                 let stands = present.and_then(|status| status.spend.as_ref());
                 if let Some(budget) = key.and_then(|resolved| resolved.key.budget.as_ref()).filter(|_| counts_together)
@@ -94,9 +94,9 @@ pub(super) fn reports(
                     let purse = Purse { budget, warn_at, money, conditions, spent: stands };
                     purse.tell(&mut found, now).into_iter().for_each(&mut look_again);
                 }
-                let spend = spend::told(stands, money, now);
+                let spend = spend::told(stands, money, &of.uid, observed.spend_writes, now);
                 let status = status::api_key(present, seen.value.generation, &found, key, &spend, now);
-                (of.uid.clone(), present.map(|status| &status.conditions), status)
+                (of.uid.clone(), seen.version, present.map(|status| &status.conditions), status)
             }
             Kind::Team => {
                 let Some(seen) = observed.teams.get(name) else { continue };
@@ -105,17 +105,18 @@ pub(super) fn reports(
                     look_again(now.saturating_add(SOON).unwrap_or(now));
                 }
                 let (of, present) = (&seen.value.object, seen.value.status.as_ref());
-                let money = observed.books.money(&of.uid, &Account::Team);
-                let stands = present.and_then(|status| status.spend.as_ref());
                 let team = judgement.team(name);
+                let account = team.map_or(&of.uid, |team| &team.account);
+                let money = observed.books.money(account, &Account::Team);
+                let stands = present.and_then(|status| status.spend.as_ref());
                 if let Some(budget) = team.and_then(|team| team.budget.as_ref()).filter(|_| counts_together) {
                     let purse =
                         Purse { budget, warn_at: team.and_then(|team| team.warn_at), money, conditions, spent: stands };
                     purse.tell(&mut found, now).into_iter().for_each(&mut look_again);
                 }
-                let spend = spend::told(stands, money, now);
+                let spend = spend::told(stands, money, &of.uid, observed.spend_writes, now);
                 let status = status::team(present, seen.value.generation, &found, &spend, now);
-                (of.uid.clone(), present.map(|status| &status.conditions), status)
+                (of.uid.clone(), seen.version, present.map(|status| &status.conditions), status)
             }
             Kind::ModelRoute => {
                 let Some(seen) = observed.routes.get(name) else { continue };
@@ -125,7 +126,7 @@ pub(super) fn reports(
                 }
                 let (of, present) = (&seen.value.object, seen.value.status.as_ref());
                 let status = status::route(present, seen.value.generation, &found, now);
-                (of.uid.clone(), present.map(|status| &status.conditions), status)
+                (of.uid.clone(), seen.version, present.map(|status| &status.conditions), status)
             }
         };
         let [is_ready, is_not] = ready.entry(of.kind).or_default();
@@ -143,7 +144,7 @@ pub(super) fn reports(
         if let Some(status) = status.filter(|_| !is_new) {
             let turns = turns(before.map(Vec::as_slice), &status);
             if actions.len() < BULK {
-                actions.push(Action::Report { of: of.clone(), uid, status, turns });
+                actions.push(Action::Report { of: of.clone(), uid, version, status, turns });
             } else {
                 later += 1;
             }
