@@ -1,6 +1,9 @@
 //! ApiKey: who may call, as whom, and how much.
 
+use std::collections::BTreeMap;
+
 use kube::{CustomResource, KubeSchema};
+use schemars::{Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use crate::{ApiKeyStatus, Budget, DateTime, Limits, ModelLimits, Rotation, SecretKeyRef, TeamRef};
@@ -39,6 +42,7 @@ use crate::{ApiKeyStatus, Budget, DateTime, Limits, ModelLimits, Rotation, Secre
     printcolumn(name = "Period", type_ = "string", json_path = ".spec.budget.period"),
     printcolumn(name = "Remaining", type_ = "string", json_path = ".status.spend.remaining"),
     printcolumn(name = "Expires", type_ = "string", json_path = ".spec.expiresAt"),
+    printcolumn(name = "Expired", type_ = "string", json_path = ".status.conditions[?(@.type==\"Expired\")].status"),
     printcolumn(name = "Suspended", type_ = "boolean", json_path = ".spec.suspended"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
@@ -71,6 +75,7 @@ pub struct ApiKeySpec {
     /// Limits on the key's calls to one model, or to the models of a pattern.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["model".to_owned()]))]
     pub model_limits: Vec<ModelLimits>,
     /// Limits on each end user's calls with this key.
     #[serde(default)]
@@ -94,6 +99,22 @@ pub struct ApiKeySpec {
     /// When a generated key is renewed, and how long the value before stays valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,
+    /// What stands in the access log of each of the key's calls (`key_metadata`), for example a cost centre: at most 16 entries. It goes
+    /// to no provider and into no metric. No secrets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "metadata")]
+    #[x_kube(validation = Rule::new("self.all(name, size(name) >= 1 && size(name) <= 63)")
+        .message("names in metadata have 1 to 63 characters"))]
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Bounds that the types of a map cannot say.
+fn metadata(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": {"type": "string", "maxLength": 256},
+    })
 }
 
 /// Whose word decides which end user a call is booked to.

@@ -14,6 +14,7 @@ pub fn definitions() -> Vec<CustomResourceDefinition> {
         for version in &mut crd.spec.versions {
             if let Some(schema) = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut()) {
                 make_structural(schema);
+                say_how_lists_merge(schema);
             }
         }
     }
@@ -35,6 +36,25 @@ fn make_structural(schema: &mut JSONSchemaProps) {
     match &mut schema.items {
         Some(JSONSchemaPropsOrArray::Schema(item)) => make_structural(item),
         Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(make_structural),
+        None => {}
+    }
+}
+
+/// Lists that are not merged by a key belong as a whole to whoever applies them, as in Kubernetes' own types (`matchExpressions`,
+/// `values`). It is so by default; here it can be read.
+fn say_how_lists_merge(schema: &mut JSONSchemaProps) {
+    if schema.type_.as_deref() == Some("array") {
+        schema.x_kubernetes_list_type.get_or_insert_with(|| "atomic".to_owned());
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(inner)) = &mut schema.additional_properties {
+        say_how_lists_merge(inner);
+    }
+    for property in schema.properties.iter_mut().flat_map(|p| p.values_mut()) {
+        say_how_lists_merge(property);
+    }
+    match &mut schema.items {
+        Some(JSONSchemaPropsOrArray::Schema(item)) => say_how_lists_merge(item),
+        Some(JSONSchemaPropsOrArray::Schemas(items)) => items.iter_mut().for_each(say_how_lists_merge),
         None => {}
     }
 }

@@ -26,7 +26,7 @@ pub use consent::{AllowedNamespaces, From, LabelOperator, LabelRequirement, Name
 pub use date::{DateTime, DateTimeError};
 pub use definitions::definitions;
 pub use limits::{Limits, ModelLimits, OnStoreFailure};
-pub use model_route::{Backend, InputType, ModelRoute, ModelRouteSpec, Price, TokenBound, TokenEncoding};
+pub use model_route::{Backend, Header, InputType, ModelRoute, ModelRouteSpec, Price, TokenBound, TokenEncoding};
 pub use provider::{
     AzureOpenAi, Bedrock, Builtin, Container, Credential, Databricks, Entra, Holds, Hosted, MetadataServer, Ollama,
     OpenAi, PodIdentity, Preset, Provider, SageMaker, SelfHosted, VertexAi, Watsonx, WebIdentity,

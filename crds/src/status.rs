@@ -13,7 +13,8 @@ pub struct ApiKeyStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// What holds of the key: `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`; `LimitsExact` where it has limits; and, where it has
-    /// a budget and sidecars count together in a store, `BudgetExceeded` and, with `warnAtPercent`, `BudgetWarning`.
+    /// a budget and sidecars count together in a store, `BudgetExceeded` and, with `warnAtPercent`, `BudgetWarning`; `Expired` where it
+    /// has an end, and `Suspended` while it is. A suspended or expired key is Ready: it is as it is meant to be.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
@@ -39,7 +40,8 @@ pub struct TeamStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// What holds of the Team: `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`; `LimitsExact` where it has limits; and, where it has
-    /// a budget and sidecars count together in a store, `BudgetExceeded` and, with `warnAtPercent`, `BudgetWarning`.
+    /// a budget and sidecars count together in a store, `BudgetExceeded` and, with `warnAtPercent`, `BudgetWarning`; and `Suspended`
+    /// while it is.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
@@ -63,7 +65,7 @@ pub struct Spend {
     /// When the period ends and the spend counts from zero again; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resets_at: Option<Time>,
-    /// When this was written: no more often than every ten seconds.
+    /// When this was written: about once a minute while it changes, and within seconds when much of the budget was spent.
     pub updated_at: Time,
 }
 

@@ -69,6 +69,7 @@ pub struct TeamSpec {
     /// Limits on the Team's calls to one model, or to the models of a pattern.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["model".to_owned()]))]
     pub model_limits: Vec<ModelLimits>,
     /// Limits on each end user's calls, over all of the Team's keys.
     #[serde(default)]

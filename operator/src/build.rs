@@ -109,7 +109,7 @@ pub(crate) fn searched(team: &ValidTeam, namespace: &str) -> Vec<String> {
 fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
     let ValidTeam {
         name,
-        uid,
+        account,
         allowed_namespaces: _,
         route_namespaces: _,
         models,
@@ -127,7 +127,7 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
     let search = searched(team, namespace);
     v1::Team {
         name,
-        uid,
+        uid: account,
         suspended,
         route_namespaces: search,
         models,
@@ -153,7 +153,7 @@ fn key_of(resolved: &ResolvedKey) -> v1::Key {
     );
     v1::Key {
         name: key.name,
-        uid: key.uid,
+        uid: key.account,
         team: key.team,
         credentials,
         user: key.user,
@@ -165,6 +165,7 @@ fn key_of(resolved: &ResolvedKey) -> v1::Key {
         budget: key.budget,
         expires_at: key.expires_at,
         suspended: key.suspended,
+        metadata: key.metadata,
     }
 }
 

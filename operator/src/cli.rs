@@ -1,6 +1,7 @@
 //! The command line.
 
 mod hosts;
+mod status;
 mod store;
 
 use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
@@ -15,6 +16,7 @@ use tracing_subscriber::{
 };
 
 pub use self::hosts::HostOptions;
+pub use self::status::StatusOptions;
 pub use self::store::{OnStoreFailure, StoreKeeping, StoreOptions};
 use crate::{attempt, cluster, standalone};
 
@@ -114,6 +116,10 @@ pub struct Run {
     /// How its users are kept
     #[command(flatten)]
     pub store_keeping: StoreKeeping,
+
+    /// What is written into statuses, and how often
+    #[command(flatten)]
+    pub status: StatusOptions,
 
     /// The hosts that routes may name
     #[command(flatten)]

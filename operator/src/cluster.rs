@@ -27,7 +27,7 @@ mod readable;
 mod schedule;
 mod serving;
 mod snapshot;
-mod spend;
+pub(crate) mod spend;
 mod status;
 mod store;
 mod store_secret;
@@ -85,6 +85,7 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
     tracing::info!(kubernetes = version.git_version, identity = settings.identity, "the API server answers");
     let metrics = Metrics::new().context("failed to set up the metrics")?;
     let shared = Shared::default();
+    shared.observed().spend_writes = settings.status.spend_writes()?;
     let (stop, stopped) = channel::channel(false);
     let (resign, resigned) = channel::channel(false);
     let (drain, draining) = channel::channel(false);

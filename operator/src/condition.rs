@@ -2,6 +2,8 @@
 
 use std::{borrow::Cow, fmt};
 
+use jiff::Timestamp;
+
 use crate::world::Counting;
 
 /// Whether a condition holds.
@@ -32,9 +34,13 @@ pub enum ConditionType {
     BudgetExceeded,
     /// As much of its budget is spent as it is to warn of.
     BudgetWarning,
+    /// Calls are refused because its owner wants it so.
+    Suspended,
+    /// Calls are refused because its time is over.
+    Expired,
     /// The sidecars serve by it.
     Programmed,
-    /// It works, as far as is known.
+    /// What was asked for is done, as far as is known. A key that is refused because its owner wants it so is as it should be.
     Ready,
 }
 
@@ -63,6 +69,21 @@ impl Status {
 }
 
 impl ConditionType {
+    /// All of them.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Accepted,
+        Self::ResolvedRefs,
+        Self::Conflicted,
+        Self::Priced,
+        Self::LimitsExact,
+        Self::BudgetExceeded,
+        Self::BudgetWarning,
+        Self::Suspended,
+        Self::Expired,
+        Self::Programmed,
+        Self::Ready,
+    ];
+
     /// As the API has it.
     pub fn name(self) -> &'static str {
         match self {
@@ -73,6 +94,8 @@ impl ConditionType {
             Self::LimitsExact => "LimitsExact",
             Self::BudgetExceeded => "BudgetExceeded",
             Self::BudgetWarning => "BudgetWarning",
+            Self::Suspended => "Suspended",
+            Self::Expired => "Expired",
             Self::Programmed => "Programmed",
             Self::Ready => "Ready",
         }
@@ -128,17 +151,31 @@ pub(crate) fn exactness(counting: Counting, sidecars: usize) -> Condition {
     }
 }
 
+/// That calls are refused because the owner wants it so. Where they are not there is no such condition.
+pub(crate) fn suspended(message: &'static str) -> Condition {
+    Condition::holds(ConditionType::Suspended, "Suspended", message)
+}
+
+/// Whether the time of a key that has an end is over.
+pub(crate) fn expiry(end: Timestamp, now: Timestamp) -> Condition {
+    if end <= now {
+        let message = format!("the key expired at {end}: calls are refused");
+        Condition::holds(ConditionType::Expired, "Expired", message)
+    } else {
+        Condition::fails(ConditionType::Expired, "NotExpired", format!("the key expires at {end}"))
+    }
+}
+
 /// Completes a resource's conditions. Delivery cannot be confirmed before sidecars acknowledge what they serve by, so
 /// `Programmed` says that it is unknown, and `Ready` rests on the others.
-pub(crate) fn complete(mut conditions: Vec<Condition>, ready: Result<(), (&'static str, String)>) -> Vec<Condition> {
+pub(crate) fn complete(mut conditions: Vec<Condition>) -> Vec<Condition> {
     let failed = conditions
         .iter()
         .find(|condition| condition.stops())
         .map(|condition| (condition.reason, condition.message.clone()));
-    let ready = ready.map_err(|(reason, message)| (reason, message.into()));
-    let last = match failed.map_or(ready, Err) {
-        Ok(()) => Condition::holds(ConditionType::Ready, "Ready", ""),
-        Err((reason, message)) => Condition::fails(ConditionType::Ready, reason, message),
+    let last = match failed {
+        None => Condition::holds(ConditionType::Ready, "Ready", ""),
+        Some((reason, message)) => Condition::fails(ConditionType::Ready, reason, message),
     };
     conditions.push(Condition {
         kind: ConditionType::Programmed,

@@ -105,7 +105,7 @@ impl Judgement {
 
     /// The Teams of a namespace's keys, by what their accounts are kept under; one stands as often as it has keys there.
     pub fn teams_in(&self, namespace: &str) -> impl Iterator<Item = &Uid> {
-        self.keys_in(namespace).iter().filter_map(|resolved| Some(&self.teams.get(&resolved.key.team)?.uid))
+        self.keys_in(namespace).iter().filter_map(|resolved| Some(&self.teams.get(&resolved.key.team)?.account))
     }
 
     /// The backends with limits that a namespace's sidecars may call, by what those limits are counted under.
@@ -135,9 +135,9 @@ impl Judgement {
         for ResolvedKey { key, value: _ } in &self.keys {
             let Some(team) = self.teams.get(&key.team) else { continue };
             let of = accounts
-                .entry(team.uid.clone())
+                .entry(team.account.clone())
                 .or_insert_with(|| TeamQuestion { budget: team.budget.clone(), keys: BTreeMap::new() });
-            of.keys.insert(key.uid.clone(), key.budget.clone());
+            of.keys.insert(key.account.clone(), key.budget.clone());
         }
         accounts
     }

@@ -18,6 +18,7 @@ pub mod mint;
 mod price;
 pub mod provider_hosts;
 mod resolve;
+mod spread;
 pub mod standalone;
 pub mod store;
 mod validate;

@@ -1,11 +1,13 @@
 //! Resolution: references are followed, consent is asked, and of two that claim the same thing the older one gets it.
 
+mod claims;
 mod credential;
 mod keys;
 mod routes;
 mod teams;
 mod values;
 
+pub(crate) use claims::Claims;
 pub(crate) use credential::content_of;
 pub(crate) use keys::{ResolvedKey, resolve_keys};
 pub(crate) use routes::{ResolvedRoute, model_of, price_of, resolve_routes};

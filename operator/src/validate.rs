@@ -3,6 +3,7 @@
 //! What the API server checks by schema and CEL is checked here as well as far as it matters, because a folder of
 //! manifests has no API server; and what only code can tell (a time zone, a price, a URL) is checked here for both.
 
+mod account;
 mod api_key;
 mod backend;
 mod limits;
@@ -14,6 +15,7 @@ mod vector_space;
 
 use std::fmt;
 
+pub(crate) use account::path as account_path;
 pub(crate) use api_key::{KeySource, ValidKey, api_key};
 pub(crate) use backend::{UNKNOWN_TOKENIZER, ValidBackend};
 pub(crate) use limits::Percent;

@@ -24,12 +24,14 @@ use crate::{
 pub struct Object<S> {
     /// Namespace and name.
     pub name: ObjectName,
-    /// The account.
+    /// What makes it itself: an object of its name that is made later is another one.
     pub uid: Uid,
     /// When it was made; none in a folder of manifests.
     pub created: Option<Timestamp>,
     /// The wish for a new value of a key, by annotation.
     pub rotate: Option<String>,
+    /// The account that it is to carry on, by annotation: the UID that it had before it was restored.
+    pub account: Option<Uid>,
     /// What is wanted.
     pub spec: S,
 }
@@ -48,6 +50,15 @@ pub struct Fault {
     pub message: Arc<str>,
     /// Whether an earlier state of it could be read, and goes on.
     pub has_last: bool,
+}
+
+/// Resources elsewhere, in so far as accounts are concerned.
+#[derive(Clone, Debug, Default)]
+pub struct Claimants {
+    /// Keys.
+    pub api_keys: Vec<Arc<Object<ApiKeySpec>>>,
+    /// Teams.
+    pub teams: Vec<Arc<Object<TeamSpec>>>,
 }
 
 /// All objects. What it is made of is shared with whoever watches it: a world costs little more than its names.
@@ -73,6 +84,8 @@ pub struct World {
     pub sidecars: BTreeMap<String, usize>,
     /// Keys that have had a value: a Secret of theirs that is missing was taken away.
     pub had_value: BTreeSet<ObjectName>,
+    /// Resources elsewhere that have accounts which resources of this world claim, or claim them, too.
+    pub claimants: Claimants,
     /// Resources that cannot be read as they are now. Their specs above are what was read last, or do nothing.
     pub faults: BTreeMap<ResourceRef, Fault>,
     /// Namespaces whose keys name a Team, beside those of the keys above.
@@ -94,6 +107,9 @@ pub enum Counting {
     /// In a store that cannot be reached.
     Unreachable,
 }
+
+/// The annotation on an ApiKey or a Team that names the account which it carries on.
+pub(crate) const ACCOUNT: &str = "vectoll.dev/account";
 
 /// Why a reference leads nowhere: a reason for programs, a message for people.
 pub(crate) type Unresolved = (&'static str, String);

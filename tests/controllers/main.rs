@@ -8,6 +8,7 @@ mod keys;
 mod leader;
 mod scale;
 mod spent;
+mod status;
 mod store;
 mod sums;
 mod unreadable;
@@ -41,6 +42,11 @@ fn controllers() {
             ("config: a damaged config is put right", config::damaged(&world).await),
             ("config: what others write keeps no key alive", config::lies(&world).await),
             ("keys: a planted Secret is nobody's until its owner takes it over", config::planted(&world).await),
+            ("status: a condition of somebody else stays", status::foreign(&world).await),
+            ("status: lists merge by name", status::merged(&world).await),
+            ("status: suspended and expired are as they should be", status::refused(&world).await),
+            ("status: an event tells as much as it can", status::told(&world).await),
+            ("status: restored resources go on with their accounts", status::restored(&world).await),
             ("status: nothing is written twice", config::quiet(&world).await),
         ] {
             match result {

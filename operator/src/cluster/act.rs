@@ -34,6 +34,9 @@ use crate::{
     world::{Kind, ResourceRef},
 };
 
+/// The longest note of an event that the API server takes, in bytes.
+const LONGEST_NOTE: usize = 1024;
+
 /// The hands of the operator. A handle.
 #[derive(Clone)]
 pub(super) struct Hands {
@@ -56,10 +59,12 @@ impl Hands {
             Action::WriteConfig { namespace, files, replaces } => self.write_config(&namespace, &files, replaces).await,
             Action::RemoveConfig { namespace, uid, version } => self.remove_config(&namespace, &uid, version).await,
             Action::Touch { pod, uid, generation } => self.touch(&pod, &uid, generation).await,
-            Action::Report { of, uid, status, turns } => {
-                self.report(&of, &uid, status.patch).await?;
-                for turn in turns {
-                    self.tell_turn(&of, &uid, turn).await;
+            Action::Report { of, uid, version, status, turns } => {
+                // What was not written is not told either: the next pass judges what is there now.
+                if self.report(&of, &uid, version, status.patch).await? {
+                    for turn in turns {
+                        self.tell_turn(&of, &uid, turn).await;
+                    }
                 }
                 Ok(())
             }
@@ -265,9 +270,15 @@ impl Hands {
         }
     }
 
-    async fn report(&self, of: &ResourceRef, uid: &Uid, status: Value) -> anyhow::Result<()> {
+    /// Writes a status over the version of the resource that was judged. False: the resource is not that any more.
+    ///
+    /// A merge patch with the version, not a server-side apply: a status is judged from the whole object (its spec, and what stood
+    /// in its conditions), so it must not be written over a newer one, which `force` would do in silence; and what earlier releases
+    /// wrote by merge patches they would go on owning, so that a condition which does not hold any more could not be taken out.
+    async fn report(&self, of: &ResourceRef, uid: &Uid, version: u64, status: Value) -> anyhow::Result<bool> {
         // With the UID: another object of that name is not this one.
-        let patch = Patch::Merge(json!({"metadata": {"uid": uid.to_string()}, "status": status}));
+        let metadata = json!({"uid": uid.to_string(), "resourceVersion": version.to_string()});
+        let patch = Patch::Merge(json!({"metadata": metadata, "status": status}));
         let written = match of.kind {
             Kind::ApiKey => self.write_status::<ApiKey>(of, uid, &patch, |all| &mut all.api_keys).await,
             Kind::Team => self.write_status::<Team>(of, uid, &patch, |all| &mut all.teams).await,
@@ -282,7 +293,7 @@ impl Hands {
         uid: &Uid,
         patch: &Patch<Value>,
         place: Place<Tracked<K::Spec, K::Status>>,
-    ) -> kube::Result<()>
+    ) -> kube::Result<bool>
     where
         K: Readable<Scope = NamespaceResourceScope>,
         K::Spec: PartialEq,
@@ -294,22 +305,38 @@ impl Hands {
             // It has gone, and we have not heard of it yet.
             Err(error) if is_gone(&error) => {
                 place(&mut self.shared.observed()).forget(&of.name, |seen| seen.object.uid == *uid);
-                return Ok(());
+                return Ok(false);
+            }
+            // Somebody was faster. What there is now is read here, because the watch may take its time to bring it.
+            Err(error) if is_conflict(&error) => {
+                match api.get_opt(of.name.name()).await? {
+                    Some(newer) => self.learn(of, newer, place),
+                    None => place(&mut self.shared.observed()).forget(&of.name, |seen| seen.object.uid == *uid),
+                }
+                return Ok(false);
             }
             Err(error) => return Err(error),
         };
-        let version = version_of(&written);
+        self.learn(of, written, place);
+        Ok(true)
+    }
+
+    /// Takes note of an object as the API server has it.
+    fn learn<K>(&self, of: &ResourceRef, object: Raw<K>, place: Place<Tracked<K::Spec, K::Status>>)
+    where
+        K: Readable,
+        K::Spec: PartialEq,
+        K::Status: PartialEq,
+    {
+        let version = version_of(&object);
         let mut observed = self.shared.observed();
         let mirror = place(&mut observed);
-        if let Some(value) = observed::tracked(written, mirror.get(&of.name).map(|seen| &seen.value)) {
-            let is_as_judged = mirror.get(&of.name).is_some_and(|seen| seen.value.object == value.object);
-            if is_as_judged {
-                mirror.put_as_planned(&of.name, version, value);
-            } else {
-                mirror.put(of.name.clone(), version, value);
-            }
+        let Some(value) = observed::tracked(object, mirror.get(&of.name).map(|seen| &seen.value)) else { return };
+        if mirror.get(&of.name).is_some_and(|seen| seen.value.object == value.object) {
+            mirror.put_as_planned(&of.name, version, value);
+        } else {
+            mirror.put(of.name.clone(), version, value);
         }
-        Ok(())
     }
 
     async fn tell_turn(&self, of: &ResourceRef, uid: &Uid, turn: Turn) {
@@ -328,8 +355,7 @@ impl Hands {
             uid: Some(uid.to_string()),
             ..ObjectReference::default()
         };
-        // The API server takes no more than a kilobyte.
-        let note = note.chars().take(250).collect();
+        let note = shortened(note);
         let event =
             Event { type_, reason: reason.to_owned(), note: Some(note), action: action.to_owned(), secondary: None };
         if let Err(error) = self.recorder.publish(&event, &reference).await {
@@ -341,6 +367,12 @@ impl Hands {
 /// What is made by this manager of fields.
 fn created() -> PostParams {
     PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() }
+}
+
+/// What the API server takes of an event's note.
+fn shortened(mut note: String) -> String {
+    note.truncate(note.floor_char_boundary(LONGEST_NOTE));
+    note
 }
 
 /// A patch by this manager of fields.
@@ -389,4 +421,71 @@ fn is_invalid(error: &kube::Error) -> bool {
 /// The object is not there: what was to be done to it is of no matter.
 fn is_gone(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
+}
+
+/// The object is not what it was when it was judged.
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::sync::{Arc, Mutex};
+
+    use axum::{
+        Json, Router,
+        http::{Method, StatusCode, Uri},
+    };
+    use kube::{Config, runtime::events::Reporter};
+
+    use super::*;
+    use crate::cluster::status::NewStatus;
+
+    /// An API server at which somebody was always faster.
+    async fn conflicting(writes: Arc<Mutex<Vec<(String, Value)>>>) -> Client {
+        let answer = move |method: Method, uri: Uri, body: String| async move {
+            if method == Method::GET {
+                let newer = json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "Team", "spec": {"suspended": true},
+                    "metadata": {"name": "team", "namespace": "apps", "uid": "t", "resourceVersion": "9"}});
+                return (StatusCode::OK, Json(newer));
+            }
+            writes.lock().unwrap().push((uri.path().to_owned(), serde_json::from_str(&body).unwrap()));
+            let conflict = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict",
+                "code": 409, "message": "the object has been modified"});
+            (StatusCode::CONFLICT, Json(conflict))
+        };
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
+        Client::try_from(Config::new(url)).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_status_is_not_written_over_a_newer_resource_and_what_is_newer_is_known_then() {
+        let writes = Arc::default();
+        let client = conflicting(Arc::clone(&writes)).await;
+        let shared = Shared::default();
+        let recorder = Recorder::new(client.clone(), Reporter { controller: "test".to_owned(), instance: None });
+        let hands = Hands::new(client, recorder, shared.clone());
+        let name = ObjectName::new("apps", "team");
+        let status = NewStatus { patch: json!({"observedGeneration": 1}), conditions: Vec::new() };
+        let turn = Turn { warns: true, reason: "Invalid".to_owned(), message: String::new() };
+        let of = ResourceRef { kind: Kind::Team, name: name.clone() };
+        let report = Action::Report { of, uid: Uid::new("t"), version: 7, status, turns: vec![turn] };
+        hands.act(report).await.unwrap();
+        let expected = json!({"metadata": {"uid": "t", "resourceVersion": "7"}, "status": {"observedGeneration": 1}});
+        let path = "/apis/vectoll.dev/v1alpha1/namespaces/apps/teams/team/status".to_owned();
+        assert_eq!(*writes.lock().unwrap(), [(path, expected)], "once, and without an event for what was not written");
+        let observed = shared.observed();
+        let seen = observed.teams.get(&name).unwrap();
+        assert!(seen.version == 9 && seen.value.object.spec.suspended);
+    }
+
+    #[test]
+    fn a_note_fills_the_kilobyte_that_the_api_server_takes_and_cuts_no_character() {
+        assert_eq!(shortened("x".repeat(1024)), "x".repeat(1024));
+        assert_eq!(shortened("x".repeat(1025)), "x".repeat(1024));
+        assert_eq!(shortened(format!("{}é", "x".repeat(1023))), "x".repeat(1023), "é has two bytes");
+    }
 }

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use vectoll_config::{ObjectName, Uid};
 
 use super::{names, observed::Observed};
-use crate::books::{Heard, News};
+use crate::{
+    books::{Heard, News},
+    world::Object,
+};
 
 /// Namespaces in which something changed.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -84,7 +87,8 @@ impl Observed {
     /// The namespaces of Teams and of those whose keys belong to them.
     fn spenders(&self, teams: &BTreeSet<Uid>) -> BTreeSet<String> {
         let mut namespaces = BTreeSet::new();
-        for (name, _) in self.teams.iter().filter(|(_, seen)| teams.contains(&seen.value.object.uid)) {
+        let spends = |team: &Object<_>| team.account.iter().chain([&team.uid]).any(|uid| teams.contains(uid));
+        for (name, _) in self.teams.iter().filter(|(_, seen)| spends(&seen.value.object)) {
             namespaces.insert(name.namespace().to_owned());
             namespaces.extend(self.index.users(name).map(str::to_owned));
         }

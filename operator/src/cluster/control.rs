@@ -17,7 +17,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use tokio::{
     sync::{Semaphore, watch},
-    task::{JoinError, JoinSet},
+    task::{Id, JoinError, JoinSet},
 };
 use vectoll_config::ObjectName;
 
@@ -97,7 +97,9 @@ pub(super) struct Control {
     /// One is judged at a time: the other processors are for those who wait for an answer.
     judging: Arc<Semaphore>,
     queue: Queue,
-    running: JoinSet<(Target, &'static str, anyhow::Result<()>)>,
+    running: JoinSet<anyhow::Result<()>>,
+    /// What each of them is, so that one that ends in a panic is known by its task.
+    tasks: HashMap<Id, (Target, &'static str)>,
     busy: HashSet<Target>,
     /// What was done lately, and when: what was planned before must not do it again.
     finished: HashMap<Target, Instant>,
@@ -144,6 +146,7 @@ impl Control {
             judging: Arc::new(Semaphore::new(1)),
             queue: Queue::default(),
             running: JoinSet::new(),
+            tasks: HashMap::new(),
             busy: HashSet::new(),
             finished: HashMap::new(),
             resting: HashMap::new(),
@@ -177,7 +180,7 @@ impl Control {
                 },
                 () = tokio::time::sleep_until(next.into()) => {}
                 Some(judged) = self.pieces.join_next() => self.judged(judged),
-                Some(done) = self.running.join_next() => self.done(done),
+                Some(done) = self.running.join_next_with_id() => self.done(done),
                 changed = leads.changed() => {
                     if changed.is_err() {
                         break;
@@ -387,26 +390,23 @@ impl Control {
             let (target, word) = (action.target(), action.word());
             self.busy.insert(target.clone());
             let (hands, tenure) = (self.hands.clone(), self.tenure.clone());
-            self.running.spawn(async move {
+            let task = self.running.spawn(async move {
                 if !tenure.holds() {
-                    return (target, word, Err(anyhow::anyhow!("the Lease has run out")));
+                    return Err(anyhow::anyhow!("the Lease has run out"));
                 }
                 let done = tokio::time::timeout(REQUEST_TIMEOUT, hands.act(action)).await;
-                (target, word, done.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}"))))
+                done.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}")))
             });
+            self.tasks.insert(task.id(), (target, word));
         }
         self.metrics.waiting(self.queue.len());
         let ends = self.resting.iter().filter(|(target, rest)| rest.until > now && self.queue.has(target));
         ends.map(|(_, rest)| rest.until).fold(next, Instant::min)
     }
 
-    fn done(&mut self, done: Result<(Target, &'static str, anyhow::Result<()>), JoinError>) {
-        let Ok((target, word, result)) = done else {
-            // A panic in an action: which one is not known, so nothing may stay blocked.
-            tracing::error!("an action ended in a panic");
-            self.busy.clear();
-            return;
-        };
+    fn done(&mut self, done: Result<(Id, anyhow::Result<()>), JoinError>) {
+        let (task, result) = outcome(done);
+        let Some((target, word)) = self.tasks.remove(&task) else { return };
         let now = Instant::now();
         self.busy.remove(&target);
         self.metrics.acted(word, result.is_ok());
@@ -462,6 +462,7 @@ impl Control {
         self.schedule.clear();
         self.pieces.shutdown().await;
         self.running.shutdown().await;
+        self.tasks.clear();
         self.busy.clear();
         self.finished.clear();
         self.resting.clear();
@@ -569,7 +570,52 @@ impl Gather {
     }
 }
 
+/// What became of a task. A panic is a failure of that one action, with what it said, and of no other.
+fn outcome(done: Result<(Id, anyhow::Result<()>), JoinError>) -> (Id, anyhow::Result<()>) {
+    let error = match done {
+        Ok(done) => return done,
+        Err(error) => error,
+    };
+    let task = error.id();
+    let why = match error.try_into_panic() {
+        Ok(panic) => {
+            let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(|s| &**s));
+            anyhow::anyhow!("a panic in the operator, please report it: {}", said.unwrap_or("it said nothing"))
+        }
+        Err(_) => anyhow::anyhow!("it was stopped"),
+    };
+    (task, Err(why))
+}
+
 /// Waits until it is told to stop, or whoever could tell is gone.
 pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+    use std::collections::HashMap;
+
+    use tokio::task::JoinSet;
+
+    use super::outcome;
+
+    #[tokio::test]
+    async fn a_panic_is_the_failure_of_its_own_task_and_of_no_other() {
+        let mut running: JoinSet<anyhow::Result<()>> = JoinSet::new();
+        let mut tasks = HashMap::new();
+        tasks.insert(running.spawn(async { Ok(()) }).id(), "fine");
+        tasks.insert(running.spawn(async { panic!("at the disco") }).id(), "loud");
+        tasks.insert(running.spawn(std::future::pending()).id(), "endless");
+        for _ in 0..2 {
+            let (task, result) = outcome(running.join_next_with_id().await.unwrap());
+            match tasks.remove(&task).unwrap() {
+                "fine" => assert!(result.is_ok()),
+                "loud" => assert!(result.unwrap_err().to_string().ends_with("please report it: at the disco")),
+                other => panic!("{other}"),
+            }
+        }
+        assert_eq!(tasks.values().collect::<Vec<_>>(), [&"endless"], "it is still under way, and stays busy");
+    }
 }

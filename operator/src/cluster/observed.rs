@@ -28,13 +28,14 @@ use super::{
     names,
     raw::Raw,
     readable::{self, Readable},
+    spend::SpendWrites,
     watches::Watches,
 };
 use crate::{
     books::Books,
     inject::CONTAINER,
     key_secret,
-    world::{Fault, Object, SecretContent},
+    world::{self, Fault, Object, SecretContent},
 };
 
 /// A config that is larger may have no place for another key.
@@ -122,6 +123,8 @@ pub(super) struct Observed {
     pub(super) index: Index,
     /// Namespaces of which the store said something new.
     pub(super) told: BTreeSet<String>,
+    /// How often what was spent goes into statuses: a setting.
+    pub(super) spend_writes: SpendWrites,
 }
 
 impl Default for Observed {
@@ -140,6 +143,7 @@ impl Default for Observed {
             watches: Watches::default(),
             index: Index::default(),
             told: BTreeSet::new(),
+            spend_writes: SpendWrites::default(),
         }
     }
 }
@@ -204,6 +208,7 @@ pub(super) fn tracked<K: Readable>(
         uid,
         created: metadata.creation_timestamp.map(|time| time.0),
         rotate: annotations.remove(key_secret::ROTATE),
+        account: annotations.remove(world::ACCOUNT).map(|uid| Uid::new(&uid)),
         spec,
     };
     Some(Tracked {

@@ -69,7 +69,7 @@ impl Piece {
         learned.insert(namespace.clone(), own);
         let judgement = judge_keys(&snapshot.world, all, conditions, now);
         let (delivery, need) = store.as_ref().map(|store| store.of(&snapshot, &namespace, &judgement, now)).unzip();
-        let passwords = store.zip(need.as_ref()).and_then(|(store, need)| store.next(need, now));
+        let passwords = store.zip(need.as_ref()).and_then(|(store, need)| store.next(need, &namespace, now));
         let basis = Basis {
             namespace: &namespace,
             observed: &snapshot.observed,

@@ -42,8 +42,8 @@ pub(super) enum Action {
     RemoveConfig { namespace: String, uid: Uid, version: u64 },
     /// A pod is to look at its config.
     Touch { pod: ObjectName, uid: Uid, generation: u64 },
-    /// A resource's status, and what is told of it as events.
-    Report { of: ResourceRef, uid: Uid, status: NewStatus, turns: Vec<Turn> },
+    /// A resource's status, and what is told of it as events. The version is the resource's that was judged.
+    Report { of: ResourceRef, uid: Uid, version: u64, status: NewStatus, turns: Vec<Turn> },
 }
 
 /// A config Secret that is there.

@@ -46,12 +46,17 @@ impl Body for () {
 }
 
 /// An object of kind `K`. Its `Debug` shows what it is called and nothing of what is in it.
-#[derive(Clone)]
 pub(super) struct Raw<K, B = Map<String, Value>> {
     /// What identifies it. Of the rest only labels, annotations and owners; who has managed its fields, and when, is not read.
     pub(super) metadata: ObjectMeta,
     pub(super) body: B,
     kind: PhantomData<fn() -> K>,
+}
+
+impl<K, B: Clone> Clone for Raw<K, B> {
+    fn clone(&self) -> Self {
+        Self { metadata: self.metadata.clone(), body: self.body.clone(), kind: PhantomData }
+    }
 }
 
 impl<K> Raw<K> {

@@ -7,11 +7,15 @@ use std::{
 
 use vectoll_config::{ObjectName, Uid};
 
-use super::{observed::Observed, watch::Shared};
+use super::{
+    mirror::Mirror,
+    observed::{Observed, Tracked},
+    watch::Shared,
+};
 use crate::{
     books::{Acknowledgements, Books},
     provider_hosts::AllowedHosts,
-    world::{Counting, Fault, Kind, ResourceRef, World},
+    world::{Claimants, Counting, Fault, Kind, Object, ResourceRef, World},
 };
 
 /// A namespace and what it looks at, at one moment. What it is made of is shared with the observed state.
@@ -60,8 +64,8 @@ impl Observed {
     pub(super) fn part(&self, namespace: &str) -> Self {
         let used = self.index.of(namespace).into_iter().flat_map(|facts| &facts.teams);
         let own = self.teams.in_namespace(namespace).map(|(name, _)| name);
-        let uids: BTreeSet<&Uid> =
-            own.chain(used).filter_map(|name| Some(&self.teams.get(name)?.value.object.uid)).collect();
+        let objects = own.chain(used).filter_map(|name| Some(&self.teams.get(name)?.value.object));
+        let uids: BTreeSet<&Uid> = objects.flat_map(|team| team.account.iter().chain([&team.uid])).collect();
         let teams =
             uids.into_iter().filter_map(|uid| Some((uid.clone(), self.books.teams.get(uid)?.clone()))).collect();
         let acknowledgements = match &self.books.acknowledgements {
@@ -81,6 +85,7 @@ impl Observed {
             namespaces: self.namespaces.part_of_one(&ObjectName::new("", namespace)),
             pods: self.pods.part(namespace),
             books: Books { acknowledgements, teams, breakdowns: BTreeMap::new() },
+            spend_writes: self.spend_writes,
             ..Self::default()
         }
     }
@@ -98,6 +103,7 @@ impl Observed {
             add_fault(&mut world, Kind::ModelRoute, name, seen.value.fault.as_ref());
         }
         self.add_referenced(&mut world, namespace);
+        world.claimants = Claimants { teams: claimants(&self.teams, namespace), api_keys: Vec::new() };
         world
     }
 
@@ -133,6 +139,7 @@ impl Observed {
                 world.adopting.insert(name.clone());
             }
         }
+        world.claimants.api_keys = claimants(&self.api_keys, namespace);
         let secrets = self.key_secrets.in_namespace(namespace);
         world.secrets.extend(secrets.map(|(name, seen)| (name.clone(), seen.value.clone())));
         for of in readers.iter().map(String::as_str).chain([namespace]) {
@@ -180,4 +187,17 @@ impl Observed {
 fn add_fault(world: &mut World, kind: Kind, name: &ObjectName, fault: Option<&Fault>) {
     let of = ResourceRef { kind, name: name.clone() };
     world.faults.extend(fault.map(|fault| (of, fault.clone())));
+}
+
+/// The resources of other namespaces that have, or claim, the accounts that a namespace's claim. Hardly ever does one claim any.
+fn claimants<S, T>(all: &Mirror<Tracked<S, T>>, namespace: &str) -> Vec<Arc<Object<S>>> {
+    let own = all.in_namespace(namespace).filter_map(|(_, seen)| seen.value.object.account.as_ref());
+    let claimed: BTreeSet<&Uid> = own.collect();
+    if claimed.is_empty() {
+        return Vec::new();
+    }
+    let elsewhere = all.iter().filter(|(name, _)| name.namespace() != namespace).map(|(_, seen)| &seen.value.object);
+    let concerned =
+        |object: &&Arc<Object<S>>| object.account.iter().chain([&object.uid]).any(|uid| claimed.contains(uid));
+    elsewhere.filter(concerned).cloned().collect()
 }

@@ -2,14 +2,34 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use vectoll_config::{PicoUsd, Uid};
 use vectoll_crds::Spend;
 
 use super::status::whole_second;
-use crate::books::{Money, Spent};
+use crate::{
+    books::{Money, Spent},
+    spread::offset_of,
+};
 
 /// The shortest time between two writes of a status in which nothing changed but spend: ten seconds, and one because a time in the
 /// API has lost its fraction.
 const REST: SignedDuration = SignedDuration::from_secs(11);
+
+/// How often what was spent is written into statuses. Thousands of keys that spend all the time must not become thousands of writes a
+/// second: what is up to the second stands in the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SpendWrites {
+    /// How long a change may wait; none: spend is written into no status.
+    pub(crate) interval: Option<SignedDuration>,
+    /// The part of its budget, in percent, that is a change which does not wait so long.
+    pub(crate) threshold_percent: u8,
+}
+
+impl Default for SpendWrites {
+    fn default() -> Self {
+        Self { interval: Some(SignedDuration::from_mins(1)), threshold_percent: 1 }
+    }
+}
 
 /// What is to stand in a status, and whether and when.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,8 +42,18 @@ pub(super) struct ToldSpend {
 
 /// Of a resource whose status says `present` and of which the store says `money`, if it was heard of. While it was not, what stands
 /// there stays.
-pub(super) fn told(present: Option<&Spend>, money: Option<&Money>, now: Timestamp) -> ToldSpend {
+pub(super) fn told(
+    present: Option<&Spend>,
+    money: Option<&Money>,
+    uid: &Uid,
+    writes: SpendWrites,
+    now: Timestamp,
+) -> ToldSpend {
     let stays = ToldSpend { spend: present.cloned(), due: None };
+    let Some(interval) = writes.interval else {
+        // What stood there before would be wrong for ever.
+        return ToldSpend { spend: None, due: present.map(|_| now) };
+    };
     let Some(money) = money else { return stays };
     let new = figures(money, now);
     match present {
@@ -32,11 +62,53 @@ pub(super) fn told(present: Option<&Spend>, money: Option<&Money>, now: Timestam
         None => ToldSpend { spend: Some(new), due: Some(now) },
         Some(present) if (Spend { updated_at: present.updated_at.clone(), ..new.clone() }) == *present => stays,
         Some(present) => {
-            let due = present.updated_at.0.saturating_add(REST).unwrap_or(now);
-            // A clock that was ahead must not silence it for long.
-            ToldSpend { spend: Some(new), due: Some(due.min(now.saturating_add(REST).unwrap_or(now))) }
+            let due = due(present, money, uid, interval, writes.threshold_percent, now);
+            ToldSpend { spend: Some(new), due: Some(due) }
         }
     }
+}
+
+/// When a change is to be written. Each object has a moment of its own in every interval: so no more are written in one second than
+/// in another, also when a period ends for all of them at once. A change that is worth it does not wait for that moment.
+fn due(
+    present: &Spend,
+    money: &Money,
+    uid: &Uid,
+    interval: SignedDuration,
+    threshold_percent: u8,
+    now: Timestamp,
+) -> Timestamp {
+    let written = present.updated_at.0;
+    if written > now {
+        // A clock was ahead: that must not silence it until then.
+        return now;
+    }
+    if let Some(reset) = present.resets_at.as_ref().map(|time| time.0).filter(|at| *at <= now && *at > written) {
+        return moment_after(reset, interval, uid);
+    }
+    // The moment at which it was written last is over, though a clock may say so only just.
+    let due = moment_after(written.saturating_add(interval / 2).unwrap_or(now), interval, uid);
+    if is_worth_it(present, money, threshold_percent) {
+        due.min(written.saturating_add(REST).unwrap_or(now))
+    } else {
+        due
+    }
+}
+
+/// The next of an object's moments, which come once in an interval.
+fn moment_after(time: Timestamp, interval: SignedDuration, uid: &Uid) -> Timestamp {
+    let (seconds, offset) = (interval.as_secs().max(1), offset_of(uid.as_str(), interval).as_secs());
+    let begun = (time.as_second() - offset).div_euclid(seconds) + 1;
+    Timestamp::from_second(begun.saturating_mul(seconds).saturating_add(offset)).unwrap_or(time)
+}
+
+/// Whether so much of the budget was spent since the last write that nobody should have to wait for it. Without a budget there is
+/// nothing that it could come close to.
+fn is_worth_it(present: &Spend, money: &Money, threshold_percent: u8) -> bool {
+    let Some(budget) = &money.budget else { return false };
+    let Ok(before) = present.amount.parse::<PicoUsd>() else { return true };
+    let moved = before.pico().abs_diff(money.spent.spent.pico());
+    moved > 0 && u128::from(moved) * 100 >= u128::from(budget.limit.pico()) * u128::from(threshold_percent)
 }
 
 fn figures(money: &Money, now: Timestamp) -> Spend {
@@ -52,9 +124,9 @@ fn figures(money: &Money, now: Timestamp) -> Spend {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use vectoll_config::{
-        PicoUsd, ZoneName,
+        ZoneName,
         v1::{Budget, Period},
     };
 
@@ -75,9 +147,13 @@ mod tests {
         Money { budget, ends: Some(at("2026-11-25T00:00:00Z")), spent }
     }
 
+    fn of(uid: &str, present: Option<&Spend>, money: Option<&Money>, now: Timestamp) -> ToldSpend {
+        told(present, money, &Uid::new(uid), SpendWrites::default(), now)
+    }
+
     #[test]
     fn amounts_are_decimal_strings_and_what_is_left_is_never_below_nothing() {
-        let told = told(None, Some(&money("1.23", Some("25.00"))), at("2026-11-24T10:00:00.7Z"));
+        let told = of("a", None, Some(&money("1.23", Some("25.00"))), at("2026-11-24T10:00:00.7Z"));
         let spend = told.spend.unwrap();
         assert_eq!((&*spend.amount, spend.limit.as_deref()), ("1.23", Some("25.00")));
         assert_eq!(spend.remaining.as_deref(), Some("23.77"));
@@ -90,22 +166,76 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_is_written_every_ten_seconds_and_no_sooner() {
-        let first = told(None, Some(&money("1", Some("2"))), at("2026-11-24T10:00:00.9Z")).spend.unwrap();
+    fn a_hundredth_of_the_budget_is_written_within_seconds_and_less_at_the_objects_own_moment() {
+        let first = of("a", None, Some(&money("1", Some("100"))), at("2026-11-24T10:00:00.9Z")).spend.unwrap();
         let now = at("2026-11-24T10:00:05Z");
-        let more = told(Some(&first), Some(&money("1.1", Some("2"))), now);
-        assert_eq!(more.due, Some(at("2026-11-24T10:00:11Z")), "ten seconds after it was really written");
-        assert_eq!(told(Some(&first), Some(&money("1", Some("2"))), at("2027-01-01T00:00:00Z")).due, None, "no change");
-        let ahead = Spend { updated_at: Time(at("2030-01-01T00:00:00Z")), ..first };
-        assert_eq!(told(Some(&ahead), Some(&money("1.1", Some("2"))), now).due, Some(at("2026-11-24T10:00:16Z")));
+        let due = |spent: &str, limit| of("a", Some(&first), Some(&money(spent, limit)), now).due;
+        assert_eq!(due("2", Some("100")), Some(at("2026-11-24T10:00:11Z")), "ten seconds after it was really written");
+        let little = due("1.999999", Some("100")).unwrap();
+        assert!((at("2026-11-24T10:00:30Z")..=at("2026-11-24T10:01:30Z")).contains(&little), "{little}");
+        assert_eq!(due("50", None), Some(little), "nothing that it could come close to");
+        assert_eq!(of("a", Some(&first), Some(&money("1", Some("100"))), at("2027-01-01T00:00:00Z")).due, None);
+        // A clock that was ahead does not silence it.
+        let ahead = Spend { updated_at: Time(at("2030-01-01T00:00:00Z")), ..first.clone() };
+        assert_eq!(of("a", Some(&ahead), Some(&money("1.1", Some("100"))), now).due, Some(now));
+        // The threshold is a setting.
+        let writes = SpendWrites { threshold_percent: 10, ..SpendWrites::default() };
+        let due =
+            |spent| told(Some(&first), Some(&money(spent, Some("100"))), &Uid::new("a"), writes, now).due.unwrap();
+        assert!(due("10.9") > at("2026-11-24T10:00:29Z") && due("11") == at("2026-11-24T10:00:11Z"));
     }
 
     #[test]
     fn what_the_store_does_not_tell_stays_and_nothing_of_nothing_is_not_told() {
         let now = at("2026-11-24T10:00:00Z");
-        let first = told(None, Some(&money("1", Some("2"))), now).spend;
-        assert_eq!(told(first.as_ref(), None, at("2026-12-24T10:00:00Z")), ToldSpend { spend: first, due: None });
+        let first = of("a", None, Some(&money("1", Some("2"))), now).spend;
+        assert_eq!(of("a", first.as_ref(), None, at("2026-12-24T10:00:00Z")), ToldSpend { spend: first, due: None });
         let nothing = Money { spent: Spent::default(), ..money("0", None) };
-        assert_eq!(told(None, Some(&nothing), now), ToldSpend { spend: None, due: None });
+        assert_eq!(of("a", None, Some(&nothing), now), ToldSpend { spend: None, due: None });
+    }
+
+    #[test]
+    fn switched_off_it_is_written_nowhere_and_what_stood_there_goes() {
+        let now = at("2026-11-24T10:00:00Z");
+        let first = of("a", None, Some(&money("1", Some("2"))), now).spend;
+        let off = SpendWrites { interval: None, ..SpendWrites::default() };
+        let told = |present| told(present, Some(&money("2", Some("2"))), &Uid::new("a"), off, now);
+        assert_eq!(told(None), ToldSpend { spend: None, due: None });
+        assert_eq!(told(first.as_ref()), ToldSpend { spend: None, due: Some(now) });
+    }
+
+    /// Keys that all spend all the time, for an hour over the end of their period, as the loop would write them.
+    #[test]
+    fn writes_are_one_a_key_and_minute_and_evenly_spread() {
+        const KEYS: usize = 300;
+        let began = at("2026-11-24T23:30:00Z");
+        let mut stands: Vec<Option<Spend>> = vec![None; KEYS];
+        // By ten seconds; what was new at the beginning does not count.
+        let mut writes = [0_usize; 360];
+        for second in (0..3600).step_by(2) {
+            let now = began + SignedDuration::from_secs(second);
+            let end = at("2026-11-25T00:00:00Z");
+            let (since, ends) = if now < end { (began, end) } else { (end, at("2026-11-26T00:00:00Z")) };
+            let elapsed = u64::try_from(now.duration_since(since).as_secs()).unwrap();
+            for (n, stands) in stands.iter_mut().enumerate() {
+                // A third of them have no budget; the others spend a tenth of theirs in an hour.
+                let limit = (n % 3 > 0).then_some("3600");
+                let spent =
+                    Spent { spent: PicoUsd::new(elapsed * 100_000_000_000), held: PicoUsd::ZERO, refused_at: None };
+                let money = Money { ends: Some(ends), spent, ..money("0", limit) };
+                let told = of(&format!("uid-{n}"), stands.as_ref(), Some(&money), now);
+                if told.due.is_some_and(|due| due <= now) {
+                    *stands = told.spend;
+                    if second > 90 {
+                        writes[usize::try_from(second / 10).unwrap()] += 1;
+                    }
+                }
+            }
+        }
+        let all: usize = writes.iter().sum();
+        // 58.5 minutes, and five hundredths of a budget's tenth each.
+        assert!((KEYS * 57..KEYS * 68).contains(&all), "{all}");
+        let most = writes.iter().max().unwrap();
+        assert!(*most < 2 * KEYS / 6, "{most} in ten seconds: {writes:?}");
     }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use vectoll_crds::{ApiKeyStatus, ModelRouteStatus, Spend, TeamStatus};
 
 use super::spend::ToldSpend;
-use crate::{judge::Condition, resolve::ResolvedKey};
+use crate::{condition::ConditionType, judge::Condition, resolve::ResolvedKey};
 
 /// The longest message of a condition that the API server takes, in bytes.
 const LONGEST_MESSAGE: usize = 32_768;
@@ -70,9 +70,7 @@ pub(super) fn api_key(
         for optional in ["secretName", "keyHint", "nextRotation"] {
             fields.entry(optional).or_insert(Value::Null);
         }
-        if let Some(spend) = &wanted.spend {
-            fields.insert("spend".to_owned(), spend_patch(spend));
-        }
+        fields.extend(spend_field(present.and_then(|status| status.spend.as_ref()), wanted.spend.as_ref()));
     }
     Change::Write(NewStatus { patch, conditions: wanted.conditions })
 }
@@ -90,8 +88,8 @@ pub(super) fn team(
         return spend.due.map_or(Change::Nothing, Change::Later);
     }
     let mut status = plain(conditions_of, generation, found, now);
-    if let (Some(fields), Some(spend)) = (status.patch.as_object_mut(), &spend.spend) {
-        fields.insert("spend".to_owned(), spend_patch(spend));
+    if let Some(fields) = status.patch.as_object_mut() {
+        fields.extend(spend_field(present.and_then(|status| status.spend.as_ref()), spend.spend.as_ref()));
     }
     Change::Write(status)
 }
@@ -126,20 +124,38 @@ fn plain(
 }
 
 /// Whether the conditions say what was found. Nearly all of them do, nearly always. Amounts in messages are those of what was
-/// spent, and are written along with that.
+/// spent, and are written along with that. Conditions of types that are not ours are somebody else's, and say nothing here.
 fn are_same(present: &[ApiCondition], generation: Option<i64>, found: &[Condition]) -> bool {
-    present.len() == found.len()
-        && present.iter().zip(found).all(|(present, found)| {
+    let mut present = present.iter().filter(|condition| is_ours(condition));
+    let all_stand = found.iter().all(|found| {
+        present.next().is_some_and(|present| {
             present.type_ == found.kind.name()
                 && present.status == found.status.name()
                 && present.reason == found.reason
                 && present.observed_generation == generation
                 && (found.kind.tells_amounts() || present.message == shortened(&found.message))
         })
+    });
+    all_stand && present.next().is_none()
+}
+
+/// Whether a condition is of a type that the operator writes. Others belong to whoever put them there.
+fn is_ours(condition: &ApiCondition) -> bool {
+    ConditionType::ALL.iter().any(|kind| kind.name() == condition.type_)
 }
 
 fn patch(status: &impl Serialize) -> Value {
     serde_json::to_value(status).unwrap_or_else(|_| json!({}))
+}
+
+/// What was spent, as a field of a merge patch: null where it is to stand there no more.
+fn spend_field(present: Option<&Spend>, wanted: Option<&Spend>) -> Option<(String, Value)> {
+    let value = match (present, wanted) {
+        (_, Some(spend)) => spend_patch(spend),
+        (Some(_), None) => Value::Null,
+        (None, None) => return None,
+    };
+    Some(("spend".to_owned(), value))
 }
 
 /// What was spent, as a merge patch: a limit that is there no more is null.
@@ -153,7 +169,8 @@ fn spend_patch(spend: &Spend) -> Value {
     patch
 }
 
-/// Conditions as the API has them. The time of a condition is when its status turned, not when it was last written.
+/// Conditions as the API has them: ours, and behind them those of others as they stand, because a merge patch replaces a list as a
+/// whole. The time of a condition is when its status turned, not when it was last written.
 fn conditions(
     present: Option<&[ApiCondition]>,
     generation: Option<i64>,
@@ -173,7 +190,8 @@ fn conditions(
             last_transition_time: turned.unwrap_or(Time(whole_second(now))),
         }
     };
-    found.iter().map(condition).collect()
+    let others = present.into_iter().flatten().filter(|condition| !is_ours(condition)).cloned();
+    found.iter().map(condition).chain(others).collect()
 }
 
 /// What the API server takes of a message.
@@ -188,9 +206,8 @@ pub(super) fn whole_second(time: Timestamp) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
     use super::*;
-    use crate::judge::ConditionType;
 
     /// Nothing was spent.
     fn no_spend() -> ToldSpend {
@@ -223,6 +240,30 @@ mod tests {
     }
 
     #[test]
+    fn a_condition_of_somebody_else_stays_and_is_no_reason_to_write() {
+        let found = [Condition::holds(ConditionType::Accepted, "Accepted", "")];
+        let now = at("2026-01-01T00:00:00Z");
+        let mut status: TeamStatus =
+            serde_json::from_value(written(team(None, Some(1), &found, &no_spend(), now)).patch).unwrap();
+        let theirs = ApiCondition { type_: "policy.example/Audited".to_owned(), ..status.conditions[0].clone() };
+        for place in [0, 1] {
+            let mut conditions = status.conditions.clone();
+            conditions.retain(|condition| condition.type_ != theirs.type_);
+            conditions.insert(place, theirs.clone());
+            status.conditions = conditions;
+            assert_eq!(team(Some(&status), Some(1), &found, &no_spend(), now), Change::Nothing, "at place {place}");
+        }
+        let turned = written(team(Some(&status), Some(2), &found, &no_spend(), now)).conditions;
+        let types: Vec<&str> = turned.iter().map(|condition| &*condition.type_).collect();
+        assert_eq!(types, ["Accepted", "policy.example/Audited"]);
+        assert_eq!(turned[1], theirs, "as it was, the generation that it speaks of included");
+        // One of ours that does not hold any more is not somebody else's.
+        let ours = ApiCondition { type_: "Suspended".to_owned(), ..theirs };
+        status.conditions.push(ours);
+        assert_eq!(written(team(Some(&status), Some(1), &found, &no_spend(), now)).conditions.len(), 2);
+    }
+
+    #[test]
     fn what_an_api_key_has_no_more_is_taken_out() {
         let present = ApiKeyStatus { secret_name: Some("alice".to_owned()), ..ApiKeyStatus::default() };
         let patch = written(api_key(Some(&present), None, &[], None, &no_spend(), at("2026-01-01T00:00:00Z"))).patch;
@@ -246,6 +287,10 @@ mod tests {
         assert_eq!(with_an_edit.patch.pointer("/spend/amount"), Some(&json!("1.00")));
         let key = written(api_key(None, Some(1), &found, None, &told, now));
         assert_eq!(key.patch.pointer("/spend/amount"), Some(&json!("1.00")));
+        let status = TeamStatus { spend: told.spend.clone(), ..status };
+        let off = ToldSpend { spend: None, due: Some(now) };
+        let off = written(team(Some(&status), Some(1), &found, &off, now));
+        assert_eq!(off.patch.get("spend"), Some(&Value::Null), "where spend is not written any more");
         // A budget that was taken away takes its limit along.
         for status in [key, with_an_edit] {
             assert_eq!(status.patch.pointer("/spend/limit"), Some(&Value::Null));

@@ -213,17 +213,20 @@ impl StoreView {
     }
 
     /// When the password of a namespace's user changes next.
-    pub(super) fn next(&self, need: &Need, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn next(&self, need: &Need, namespace: &str, now: Timestamp) -> Option<Timestamp> {
         match &self.logins {
-            Logins::PerNamespace { rotation, .. } => need.user.is_some().then(|| rotation.next(now)),
+            Logins::PerNamespace { rotation, master, .. } => {
+                need.user.as_ref().and_then(|_| rotation.next(master, [namespace], now))
+            }
             Logins::Given(_) => None,
         }
     }
 
     fn user(&self, world: &World, namespace: &str, judgement: &Judgement, now: Timestamp) -> Option<User> {
         let Logins::PerNamespace { access: _, scope, master, rotation } = &self.logins else { return None };
-        let Valid { current, previous } = rotation.valid(master, namespace, now);
-        let passwords = [Some(current), previous].into_iter().flatten().map(|password: Password| password.hash());
+        let Valid { current, previous, upcoming } = rotation.valid(master, namespace, now);
+        let passwords = [Some(current), previous, Some(upcoming)];
+        let passwords = passwords.into_iter().flatten().map(|password: Password| password.hash());
         let limited = judgement.limited_in(world, namespace, scope);
         let accounts = judgement.teams_in(namespace).chain(&limited);
         Some(User::of(scope, namespace, accounts, passwords))

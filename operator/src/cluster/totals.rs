@@ -12,7 +12,11 @@ use vectoll_config::{
 };
 
 use super::{observed::Observed, watch::Shared};
-use crate::books::{Breakdown, Totals};
+use crate::{
+    books::{Breakdown, Totals},
+    resolve::Claims,
+    world::Object,
+};
 
 /// The collector.
 pub(super) struct TotalFamilies(Shared);
@@ -47,17 +51,20 @@ type Labels = Vec<(&'static str, String)>;
 /// Keys and Teams, of resources that are there: the series of others end.
 fn families(observed: &Observed) -> Vec<MetricFamily> {
     let totals = |team: &Uid, series: &Series| observed.books.teams.get(team)?.totals.get(series).copied();
-    let team_of = |name: &ObjectName| observed.teams.get(name).map(|seen| &seen.value.object.uid);
+    let claims = Claims::of(|| observed.teams.iter().map(|(_, seen)| &*seen.value.object));
+    let account_of = |team| account(&claims, team);
+    let key_claims = Claims::of(|| observed.api_keys.iter().map(|(_, seen)| &*seen.value.object));
+    let team_of = |name: &ObjectName| observed.teams.get(name).map(|seen| account_of(&seen.value.object));
     let keys = observed.api_keys.iter().filter_map(|(name, seen)| {
         let key = &seen.value.object;
         let namespace = key.spec.team_ref.namespace.as_deref().unwrap_or(name.namespace());
         let team = ObjectName::new(namespace, &key.spec.team_ref.name);
-        let totals = totals(team_of(&team)?, &Series::Key(key.uid.clone()))?;
+        let totals = totals(team_of(&team)?, &Series::Key(account(&key_claims, key).clone()))?;
         Some((vec![("team", team.to_string()), ("key", name.to_string())], totals))
     });
     let of_teams = |series: Series| -> Vec<(Labels, Totals)> {
         let team = |(name, uid): (&ObjectName, &Uid)| Some((vec![("team", name.to_string())], totals(uid, &series)?));
-        observed.teams.iter().map(|(name, seen)| (name, &seen.value.object.uid)).filter_map(team).collect()
+        observed.teams.iter().map(|(name, seen)| (name, account_of(&seen.value.object))).filter_map(team).collect()
     };
     let mut all = Vec::new();
     add(&mut all, "key", "each key", keys.collect());
@@ -69,11 +76,17 @@ fn families(observed: &Observed) -> Vec<MetricFamily> {
 
 /// Teams that are there, and their parts.
 fn breakdowns(observed: &Observed) -> Vec<(String, Arc<Breakdown>)> {
+    let claims = Claims::of(|| observed.teams.iter().map(|(_, seen)| &*seen.value.object));
     let all = observed.teams.iter().filter_map(|(name, seen)| {
-        let breakdown = observed.books.breakdowns.get(&seen.value.object.uid)?;
+        let breakdown = observed.books.breakdowns.get(account(&claims, &seen.value.object))?;
         Some((name.to_string(), breakdown.clone()))
     });
     all.collect()
+}
+
+/// What a resource's spend is kept under. One that names another's account shows nothing of it.
+fn account<'a, S>(claims: &Claims<'_>, object: &'a Object<S>) -> &'a Uid {
+    object.account.as_ref().filter(|_| claims.check(object).is_ok()).unwrap_or(&object.uid)
 }
 
 /// Users and models.

@@ -9,11 +9,12 @@ use jiff::Timestamp;
 use vectoll_config::{KeyHash, ObjectName};
 
 use super::{
+    claims::Claims,
     teams::{invalid, not_accepted, unreadable},
     values::{Generated, Value, ValueOutcome, value_of},
 };
 use crate::{
-    condition::{Condition, ConditionType, complete, exactness},
+    condition::{Condition, ConditionType, complete, exactness, expiry, suspended},
     consent::consents,
     validate::{ValidKey, ValidTeam, api_key},
     world::{Kind, Object, ResourceRef, Unresolved, World},
@@ -49,18 +50,19 @@ pub(crate) fn resolve_keys(
     let mut outcome = KeyOutcome::default();
     outcome.values.generated = Generated::of(world);
     let mut values = Values::new();
+    let claims = Claims::of(|| world.api_keys.values().chain(&world.claimants.api_keys).map(|object| &**object));
     let mut objects: Vec<&Arc<Object<ApiKeySpec>>> = world.api_keys.values().collect();
     objects.sort_by_key(|object| object.seniority());
     for object in objects {
         let of = ResourceRef { kind: Kind::ApiKey, name: object.name.clone() };
         let fault = world.faults.get(&of);
         if let Some(fault) = fault.filter(|fault| !fault.has_last) {
-            conditions.insert(of, complete(vec![unreadable(fault)], Ok(())));
+            conditions.insert(of, complete(vec![unreadable(fault)]));
             continue;
         }
         let mut found = Vec::new();
-        let mut ready = Ok(());
-        match api_key(object) {
+        let valid = api_key(object).and_then(|key| claims.check(object).map(|()| key).map_err(|fault| vec![fault]));
+        match valid {
             Err(faults) => found.push(invalid(&faults)),
             Ok(key) => {
                 found.push(Condition::holds(ConditionType::Accepted, "Accepted", ""));
@@ -73,7 +75,7 @@ pub(crate) fn resolve_keys(
                             let sidecars = world.sidecars.get(key.name.namespace()).copied().unwrap_or_default();
                             found.push(exactness(world.counting, sidecars));
                         }
-                        ready = usable(&key, now);
+                        found.extend(refused(&key, now));
                         outcome.values.due(key.expires_at, now);
                         outcome.working.push(ResolvedKey { key, value });
                     }
@@ -84,7 +86,7 @@ pub(crate) fn resolve_keys(
             }
         }
         not_accepted(&mut found, fault);
-        conditions.insert(of, complete(found, ready));
+        conditions.insert(of, complete(found));
     }
     // Values of today first: what was replaced must not keep out, nor stand beside, a value that is in force.
     for ResolvedKey { key, value } in &mut outcome.working {
@@ -106,14 +108,10 @@ fn is_limited(key: &ValidKey) -> bool {
     by_limit || key.budget.is_some()
 }
 
-fn usable(key: &ValidKey, now: Timestamp) -> Result<(), Unresolved> {
-    if key.suspended {
-        return Err(("Suspended", "the key is suspended: calls are refused".to_owned()));
-    }
-    match key.expires_at {
-        Some(end) if end <= now => Err(("Expired", format!("the key expired at {end}: calls are refused"))),
-        Some(_) | None => Ok(()),
-    }
+/// Why its calls are refused though it is as it should be.
+fn refused(key: &ValidKey, now: Timestamp) -> impl Iterator<Item = Condition> {
+    let suspended = key.suspended.then(|| suspended("the key is suspended: calls are refused"));
+    suspended.into_iter().chain(key.expires_at.map(|end| expiry(end, now)))
 }
 
 fn team_of(key: &ValidKey, teams: &BTreeMap<ObjectName, Arc<ValidTeam>>, world: &World) -> Result<(), Unresolved> {

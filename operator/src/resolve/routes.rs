@@ -72,7 +72,7 @@ pub(crate) fn resolve_routes(
         found.push(conflict);
         let broken = found.iter().any(Condition::stops);
         not_accepted(&mut found, fault);
-        conditions.insert(of, complete(found, Ok(())));
+        conditions.insert(of, complete(found));
         if !models.is_empty() {
             resolved.push(Arc::new(ResolvedRoute {
                 name: object.name.clone(),

@@ -7,8 +7,9 @@ use std::{
 
 use vectoll_config::ObjectName;
 
+use super::claims::Claims;
 use crate::{
-    condition::{Condition, ConditionType, complete, exactness},
+    condition::{Condition, ConditionType, complete, exactness, suspended},
     consent::consents,
     validate::{self, ValidTeam, team},
     world::{Fault, Kind, ResourceRef, World},
@@ -21,16 +22,17 @@ pub(crate) fn resolve_teams(
 ) -> BTreeMap<ObjectName, Arc<ValidTeam>> {
     let mut usable = BTreeMap::new();
     let users_of = users_of(world);
+    let claims = Claims::of(|| world.teams.values().chain(&world.claimants.teams).map(|object| &**object));
     for object in world.teams.values() {
         let of = ResourceRef { kind: Kind::Team, name: object.name.clone() };
         let fault = world.faults.get(&of);
         if let Some(fault) = fault.filter(|fault| !fault.has_last) {
-            conditions.insert(of, complete(vec![unreadable(fault)], Ok(())));
+            conditions.insert(of, complete(vec![unreadable(fault)]));
             continue;
         }
         let mut found = Vec::new();
-        let mut ready = Ok(());
-        match team(object) {
+        let valid = team(object).and_then(|team| claims.check(object).map(|()| team).map_err(|fault| vec![fault]));
+        match valid {
             Ok(team) => {
                 found.push(Condition::holds(ConditionType::Accepted, "Accepted", ""));
                 // Of those that it allows: nobody else's keys say anything about it.
@@ -43,14 +45,14 @@ pub(crate) fn resolve_teams(
                     found.push(exactness(world.counting, users.iter().map(sidecars).sum()));
                 }
                 if team.suspended {
-                    ready = Err(("Suspended", "the Team is suspended: its keys are refused".to_owned()));
+                    found.push(suspended("the Team is suspended: its keys are refused"));
                 }
                 usable.insert(team.name.clone(), Arc::new(team));
             }
             Err(faults) => found.push(invalid(&faults)),
         }
         not_accepted(&mut found, fault);
-        conditions.insert(of, complete(found, ready));
+        conditions.insert(of, complete(found));
     }
     usable
 }
@@ -140,12 +142,14 @@ mod tests {
         let mut world = World::default();
         let team = ObjectName::new("apps", "team");
         let spec: TeamSpec = serde_yaml::from_str("{limits: {requestsPerMinute: 1}}").unwrap();
-        let object = Object { name: team.clone(), uid: Uid::new("t"), created: None, rotate: None, spec };
+        let object =
+            Object { name: team.clone(), uid: Uid::new("t"), created: None, rotate: None, account: None, spec };
         world.teams.insert(team.clone(), object.into());
         world.sidecars.insert("elsewhere".to_owned(), 9);
         let name = ObjectName::new("elsewhere", "stranger");
         let spec: ApiKeySpec = serde_yaml::from_str("{teamRef: {name: team, namespace: apps}}").unwrap();
-        let object = Object { name: name.clone(), uid: Uid::new("s"), created: None, rotate: None, spec };
+        let object =
+            Object { name: name.clone(), uid: Uid::new("s"), created: None, rotate: None, account: None, spec };
         world.api_keys.insert(name, object.into());
         let exact = |world: &World| {
             let mut conditions = BTreeMap::new();
@@ -156,7 +160,8 @@ mod tests {
         assert_eq!(exact(&world), Status::True);
         let spec: TeamSpec =
             serde_yaml::from_str("{limits: {requestsPerMinute: 1}, allowedNamespaces: {from: All}}").unwrap();
-        let object = Object { name: team.clone(), uid: Uid::new("t"), created: None, rotate: None, spec };
+        let object =
+            Object { name: team.clone(), uid: Uid::new("t"), created: None, rotate: None, account: None, spec };
         world.teams.insert(team.clone(), object.into());
         assert_eq!(exact(&world), Status::False);
         // With a store all count together, for as long as it can be reached.

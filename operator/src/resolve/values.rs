@@ -7,6 +7,7 @@ use vectoll_config::{KeyHash, ObjectName, Uid};
 
 use crate::{
     key_secret::{self, Adoption, Cause, Mint, Previous},
+    spread::offset_of,
     validate::{KeySource, ValidKey},
     world::{SecretContent, Unresolved, World},
 };
@@ -15,6 +16,9 @@ use crate::{
 const SHORTEST: usize = 16;
 /// Characters of a key that are shown, to tell keys apart. A short key shows none.
 const HINT: usize = 4;
+
+/// The most by which a renewal by interval comes early.
+const LONGEST_ADVANCE: SignedDuration = SignedDuration::from_hours(1);
 
 /// A key's value, as far as it may be known.
 #[derive(Clone, Debug)]
@@ -266,10 +270,14 @@ fn plain(value: &[u8], secret: &ObjectName) -> Value {
     }
 }
 
+/// When a value is old enough. Up to a twentieth of the interval, and at most an hour, earlier than that: keys that were made by one
+/// apply are not all renewed in the same second.
 fn next_rotation(key: &ValidKey, content: &SecretContent, now: Timestamp) -> Option<Timestamp> {
     // Without a note of its age a value counts as old.
     let made_at = made_at(content, now).unwrap_or(Timestamp::UNIX_EPOCH);
-    made_at.checked_add(key.rotation.interval?).ok()
+    let interval = key.rotation.interval?;
+    let earlier = offset_of(key.uid.as_str(), (interval / 20).min(LONGEST_ADVANCE));
+    made_at.checked_add(interval.saturating_sub(earlier)).ok()
 }
 
 fn renewal(rotate: Option<&str>, content: &SecretContent, next: Option<Timestamp>, now: Timestamp) -> Option<Cause> {

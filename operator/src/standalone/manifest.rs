@@ -9,7 +9,7 @@ use vectoll_crds::{ApiKey, ApiKeySpec, ModelRoute, ModelRouteSpec, Team, TeamSpe
 
 use crate::{
     key_secret, validate,
-    world::{Object, SecretContent},
+    world::{self, Object, SecretContent},
 };
 
 /// What identifies an object.
@@ -240,12 +240,14 @@ fn valid<T>(result: Result<T, Vec<validate::Fault>>) -> Result<(), PathFaults> {
 }
 
 fn of<S>(id: &Id, metadata: kube::core::ObjectMeta, spec: S) -> Object<S> {
+    let mut annotations = metadata.annotations.unwrap_or_default();
     Object {
         name: id.name.clone(),
         // Without one in the manifest the state folder gives one.
         uid: Uid::new(metadata.uid.as_deref().unwrap_or_default()),
         created: metadata.creation_timestamp.map(|time| time.0),
-        rotate: metadata.annotations.and_then(|mut all| all.remove(key_secret::ROTATE)),
+        rotate: annotations.remove(key_secret::ROTATE),
+        account: annotations.remove(world::ACCOUNT).map(|uid| Uid::new(&uid)),
         spec,
     }
 }

@@ -85,6 +85,8 @@ fn is_good(condition: &Condition) -> bool {
             condition.status == Status::False
         }
         ConditionType::Programmed => condition.status != Status::False,
+        // As it is meant to be.
+        ConditionType::Suspended | ConditionType::Expired => true,
         ConditionType::Accepted
         | ConditionType::ResolvedRefs
         | ConditionType::Priced

@@ -55,7 +55,7 @@ impl Logins {
         match self {
             Self::Given(access) => section(access, None, access.username.clone(), access.password.as_ref()),
             Self::PerNamespace { access, scope, master, rotation } => {
-                let Valid { current, previous: _ } = rotation.valid(master, namespace, now);
+                let Valid { current, previous: _, upcoming: _ } = rotation.valid(master, namespace, now);
                 section(access, Some(scope), Some(store::user_name(scope, namespace)), Some(&current))
             }
         }

@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use sha2::Sha256;
 
 use super::access::Password;
+use crate::spread::offset_in;
 
 /// The longest that a password stays valid beside the next one.
 const GRACE: SignedDuration = SignedDuration::from_hours(24);
@@ -47,9 +48,19 @@ impl Master {
     /// HMAC-SHA-256 over what it is for, the namespace and the number of the period, in hexadecimal digits. Neither a namespace's
     /// name nor a number holds a line break, so no two of these read alike.
     fn password(&self, namespace: &str, period: i64) -> Password {
+        Password::new(hex::encode(self.derive(&format!("vectoll store user\n{namespace}\n{period}"))))
+    }
+
+    /// How long after the beginning of a period a namespace turns. Each master, and so each scope, spreads its namespaces in a way of
+    /// its own.
+    fn offset(&self, namespace: &str, interval: SignedDuration) -> SignedDuration {
+        offset_in(&self.derive(&format!("vectoll store rotation\n{namespace}")), interval)
+    }
+
+    fn derive(&self, what: &str) -> [u8; BYTES] {
         let mut hmac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes keys of any length");
-        hmac.update(format!("vectoll store user\n{namespace}\n{period}").as_bytes());
-        Password::new(hex::encode(hmac.finalize().into_bytes()))
+        hmac.update(what.as_bytes());
+        hmac.finalize().into_bytes().into()
     }
 }
 
@@ -59,7 +70,9 @@ impl fmt::Debug for Master {
     }
 }
 
-/// How often passwords are renewed: time is cut into periods of this length, from 1970 on, and each has a password of its own.
+/// How often passwords are renewed: time is cut into periods of this length, from 1970 on, and each has a password of its own. They
+/// begin at another time for each namespace, by a hash of its name: were it the same for all, every sidecar of the cluster would log
+/// in anew in the same second.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rotation {
     interval: SignedDuration,
@@ -73,6 +86,9 @@ pub struct Valid {
     pub current: Password,
     /// The one of the period before, while it is valid beside it.
     pub previous: Option<Password>,
+    /// The one of the period to come, which is valid already: replicas whose clocks differ, and releases of which an earlier one
+    /// turned all namespaces at once, cut nobody off from each other.
+    pub upcoming: Password,
 }
 
 impl Rotation {
@@ -84,29 +100,42 @@ impl Rotation {
 
     /// The passwords of a namespace.
     pub fn valid(self, master: &Master, namespace: &str, now: Timestamp) -> Valid {
-        let (period, into) = self.period(now);
+        let (period, into) = self.period(master, namespace, now);
         let previous = (into < self.grace.as_secs()).then(|| master.password(namespace, period - 1));
-        Valid { current: master.password(namespace, period), previous }
+        Valid {
+            current: master.password(namespace, period),
+            previous,
+            upcoming: master.password(namespace, period + 1),
+        }
     }
 
-    /// When that changes next: a password is renewed, or the one before ends.
-    pub fn next(self, now: Timestamp) -> Timestamp {
-        let (_, into) = self.period(now);
+    /// When that changes next for one of these namespaces: a password is renewed, or the one before ends. None: there are none.
+    pub fn next<'a>(
+        self,
+        master: &Master,
+        namespaces: impl IntoIterator<Item = &'a str>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let grace = self.grace.as_secs();
-        let left = if into < grace { grace - into } else { self.interval.as_secs() - into };
-        Timestamp::from_second(now.as_second().saturating_add(left)).unwrap_or(Timestamp::MAX)
+        let left = |namespace: &str| {
+            let (_, into) = self.period(master, namespace, now);
+            if into < grace { grace - into } else { self.interval.as_secs() - into }
+        };
+        let left = namespaces.into_iter().map(left).min()?;
+        Some(Timestamp::from_second(now.as_second().saturating_add(left)).unwrap_or(Timestamp::MAX))
     }
 
-    /// The period's number, and how many seconds of it are over.
-    fn period(self, now: Timestamp) -> (i64, i64) {
+    /// The number of a namespace's period, and how many seconds of it are over.
+    fn period(self, master: &Master, namespace: &str, now: Timestamp) -> (i64, i64) {
         let (now, interval) = (now.as_second(), self.interval.as_secs().max(1));
+        let now = now.saturating_sub(master.offset(namespace, self.interval).as_secs());
         (now.div_euclid(interval), now.rem_euclid(interval))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use super::*;
 
     fn master() -> Master {
@@ -117,37 +146,75 @@ mod tests {
         Timestamp::from_second(second).unwrap()
     }
 
+    /// The first second of a namespace's period of this number.
+    fn begin(rotation: Rotation, namespace: &str, period: i64) -> i64 {
+        let interval = rotation.interval;
+        period * interval.as_secs() + master().offset(namespace, interval).as_secs()
+    }
+
     #[test]
     fn passwords_differ_by_secret_namespace_and_period_and_by_nothing_else() {
         let rotation = Rotation::every(SignedDuration::from_secs(100));
         let current = |master: &Master, namespace: &str, second| rotation.valid(master, namespace, at(second)).current;
-        let here = current(&master(), "apps", 1_000);
-        assert_eq!(here, current(&master(), "apps", 1_099));
+        let first = begin(rotation, "apps", 10);
+        let here = current(&master(), "apps", first);
+        assert_eq!(here, current(&master(), "apps", first + 99));
         assert_eq!(here.reveal().len(), 64);
         let other = Master::read("08".repeat(32).as_bytes()).unwrap();
         for another in
-            [current(&master(), "apps", 1_100), current(&master(), "app", 1_000), current(&other, "apps", 1_000)]
+            [current(&master(), "apps", first + 100), current(&master(), "app", first), current(&other, "apps", first)]
         {
             assert_ne!(here, another);
         }
     }
 
     #[test]
-    fn a_password_is_valid_through_its_grace_and_not_after() {
+    fn a_password_is_valid_before_it_is_handed_out_through_its_grace_and_not_after() {
         let day = 24 * 3600;
         let rotation = Rotation::every(SignedDuration::from_secs(30 * day));
         let of = |second| rotation.valid(&master(), "apps", at(second));
-        let begin = 600 * 30 * day;
+        let next = |second| rotation.next(&master(), ["apps"], at(second));
+        let begin = begin(rotation, "apps", 600);
         let old = of(begin - 1);
         assert_eq!(old.previous, None, "the one before it has ended");
         let new = of(begin);
         assert_ne!(new.current, old.current);
+        assert_eq!(new.current, old.upcoming);
         assert_eq!(new.previous, Some(old.current.clone()));
         assert_eq!(of(begin + day - 1).previous, Some(old.current));
         assert_eq!(of(begin + day).previous, None);
-        assert_eq!(rotation.next(at(begin)), at(begin + day));
-        assert_eq!(rotation.next(at(begin + day)), at(begin + 30 * day));
-        assert_eq!(rotation.next(at(begin - 1)), at(begin));
+        assert_eq!(next(begin), Some(at(begin + day)));
+        assert_eq!(next(begin + day), Some(at(begin + 30 * day)));
+        assert_eq!(next(begin - 1), Some(at(begin)));
+    }
+
+    #[test]
+    fn namespaces_turn_at_times_of_their_own_and_the_first_of_them_counts() {
+        let day = 24 * 3600;
+        let rotation = Rotation::every(SignedDuration::from_secs(30 * day));
+        let names: Vec<String> = (0..300).map(|n| format!("team-{n}")).collect();
+        let mut days = [0; 30];
+        for name in &names {
+            let into = begin(rotation, name, 600) - 600 * 30 * day;
+            days[usize::try_from(into / day).unwrap()] += 1;
+        }
+        assert!(days.iter().all(|turns| (1..30).contains(turns)), "{days:?}");
+        let now = at(600 * 30 * day);
+        let each = names.iter().filter_map(|name| rotation.next(&master(), [&**name], now)).min();
+        assert_eq!(rotation.next(&master(), names.iter().map(|name| &**name), now), each);
+        assert_eq!(rotation.next(&master(), [], now), None);
+    }
+
+    /// An earlier release turned all namespaces at the beginning of the period: whoever it gave a password to stays logged in.
+    #[test]
+    fn what_was_handed_out_when_all_turned_at_once_is_valid() {
+        let rotation = Rotation::every(SignedDuration::from_hours(720));
+        for (n, name) in (0..50).map(|n| (n, format!("team-{n}"))) {
+            let now = at(600 * 720 * 3600 + n * 50_000);
+            let handed_out = master().password(&name, now.as_second().div_euclid(720 * 3600));
+            let Valid { current, previous: _, upcoming } = rotation.valid(&master(), &name, now);
+            assert!([current, upcoming].contains(&handed_out), "{name}");
+        }
     }
 
     #[test]

@@ -3,14 +3,15 @@
 use vectoll_config::{ModelPattern, ObjectName, Uid, v1};
 use vectoll_crds::{AllowedNamespaces, OnStoreFailure, TeamSpec};
 
-use super::{Fault, Faults, Percent, is_label, limits, tags::valid_tags};
+use super::{Fault, Faults, Percent, account::account, is_label, limits, tags::valid_tags};
 use crate::world::Object;
 
 /// A Team whose spec makes sense.
 #[derive(Clone, Debug)]
 pub(crate) struct ValidTeam {
     pub(crate) name: ObjectName,
-    pub(crate) uid: Uid,
+    /// What its spend is kept under: its UID, or the one that it had before it was restored.
+    pub(crate) account: Uid,
     pub(crate) allowed_namespaces: AllowedNamespaces,
     pub(crate) route_namespaces: Vec<String>,
     pub(crate) models: Option<Vec<ModelPattern>>,
@@ -55,7 +56,7 @@ pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<Fault>> {
     let tags = valid_tags(tags, &mut faults);
     let valid = ValidTeam {
         name: object.name.clone(),
-        uid: object.uid.clone(),
+        account: account(object, &mut faults),
         allowed_namespaces: allowed_namespaces.clone(),
         route_namespaces: route_namespaces.clone(),
         models: limits::models(models.as_deref(), &mut faults),

@@ -7,13 +7,14 @@ use vectoll_config::ObjectName;
 
 use super::{Action, Target, Troubles, budgets::Purse, configs::Undelivered, programmed::Programmed, turns::turns};
 use crate::{
-    books::{Account, Acknowledgements},
+    books::{Account, Acknowledgements, Money},
     cluster::{
         observed::Observed,
         spend,
         status::{self, Change},
     },
     judge::{Condition, ConditionType, Judgement, Status},
+    resolve::ResolvedKey,
     world::Kind,
 };
 
@@ -63,7 +64,7 @@ pub(super) fn reports(
     for (of, found) in &judgement.conditions {
         let name = &of.name;
         let mut found = Cow::Borrowed(&**found);
-        let (uid, before, status) = match of.kind {
+        let (uid, version, before, status) = match of.kind {
             Kind::ApiKey => {
                 let Some(seen) = observed.api_keys.get(name) else { continue };
                 let conditions = seen.value.status.as_deref().map(|status| &*status.conditions);
@@ -78,10 +79,7 @@ pub(super) fn reports(
                 }
                 let (of, present) = (&seen.value.object, seen.value.status.as_deref());
                 let key = judgement.key(name);
-                let money = key.and_then(|resolved| {
-                    let team = judgement.team(&resolved.key.team)?;
-                    observed.books.money(&team.uid, &Account::Key(resolved.key.uid.clone()))
-                });
+                let money = key.and_then(|resolved| money_of(observed, judgement, resolved));
                 let stands = present.and_then(|status| status.spend.as_ref());
                 if let Some(budget) = key.and_then(|resolved| resolved.key.budget.as_ref()).filter(|_| counts_together)
                 {
@@ -89,9 +87,9 @@ pub(super) fn reports(
                     let purse = Purse { budget, warn_at, money, conditions, spent: stands };
                     purse.tell(&mut found, now).into_iter().for_each(&mut look_again);
                 }
-                let spend = spend::told(stands, money, now);
+                let spend = spend::told(stands, money, &of.uid, observed.spend_writes, now);
                 let status = status::api_key(present, seen.value.generation, &found, key, &spend, now);
-                (of.uid.clone(), present.map(|status| &status.conditions), status)
+                (of.uid.clone(), seen.version, present.map(|status| &status.conditions), status)
             }
             Kind::Team => {
                 let Some(seen) = observed.teams.get(name) else { continue };
@@ -100,17 +98,18 @@ pub(super) fn reports(
                     look_again(now.saturating_add(SOON).unwrap_or(now));
                 }
                 let (of, present) = (&seen.value.object, seen.value.status.as_deref());
-                let money = observed.books.money(&of.uid, &Account::Team);
-                let stands = present.and_then(|status| status.spend.as_ref());
                 let team = judgement.team(name);
+                let account = team.map_or(&of.uid, |team| &team.account);
+                let money = observed.books.money(account, &Account::Team);
+                let stands = present.and_then(|status| status.spend.as_ref());
                 if let Some(budget) = team.and_then(|team| team.budget.as_ref()).filter(|_| counts_together) {
                     let purse =
                         Purse { budget, warn_at: team.and_then(|team| team.warn_at), money, conditions, spent: stands };
                     purse.tell(&mut found, now).into_iter().for_each(&mut look_again);
                 }
-                let spend = spend::told(stands, money, now);
+                let spend = spend::told(stands, money, &of.uid, observed.spend_writes, now);
                 let status = status::team(present, seen.value.generation, &found, &spend, now);
-                (of.uid.clone(), present.map(|status| &status.conditions), status)
+                (of.uid.clone(), seen.version, present.map(|status| &status.conditions), status)
             }
             Kind::ModelRoute => {
                 let Some(seen) = observed.routes.get(name) else { continue };
@@ -120,7 +119,7 @@ pub(super) fn reports(
                 }
                 let (of, present) = (&seen.value.object, seen.value.status.as_deref());
                 let status = status::route(present, seen.value.generation, &found, now);
-                (of.uid.clone(), present.map(|status| &status.conditions), status)
+                (of.uid.clone(), seen.version, present.map(|status| &status.conditions), status)
             }
         };
         let [is_ready, is_not] = ready.entry(of.kind).or_default();
@@ -138,13 +137,19 @@ pub(super) fn reports(
         if let Some(status) = status.filter(|_| !is_new) {
             let turns = turns(before.map(Vec::as_slice), &status);
             if actions.len() < bulk {
-                actions.push(Action::Report { of: of.clone(), uid, status, turns });
+                actions.push(Action::Report { of: of.clone(), uid, version, status, turns });
             } else {
                 later += 1;
             }
         }
     }
     Reports { actions, later, ready, due }
+}
+
+/// What the store says of a key, whose account is kept within its Team's.
+fn money_of<'a>(observed: &'a Observed, judgement: &Judgement, resolved: &ResolvedKey) -> Option<&'a Money> {
+    let team = judgement.team(&resolved.key.team)?;
+    observed.books.money(&team.account, &Account::Key(resolved.key.account.clone()))
 }
 
 fn is_ready_now(condition: &Condition) -> bool {

@@ -27,7 +27,13 @@ pub(super) fn turns(before: Option<&[ApiCondition]>, status: &NewStatus) -> Vec<
         let (before, after) = pair(kind)?;
         budget(before, after)
     });
-    ready.into_iter().chain(budgets).collect()
+    let ends = [(ConditionType::Suspended, "Resumed"), (ConditionType::Expired, "NotExpired")];
+    let refusals = ends.into_iter().filter_map(|(kind, over)| {
+        let of_kind = |condition: &&ApiCondition| condition.type_ == kind.name();
+        let before = before.into_iter().flatten().find(of_kind);
+        refused(over, before, status.conditions.iter().find(of_kind))
+    });
+    ready.into_iter().chain(budgets).chain(refusals).collect()
 }
 
 /// A resource turned ready or lost it. What is not ready from the start is told as well.
@@ -44,6 +50,19 @@ fn ready(before: Option<&ApiCondition>, after: &ApiCondition) -> Option<Turn> {
         reason: after.reason.clone(),
         message: if is_ready { "It works".to_owned() } else { after.message.clone() },
     })
+}
+
+/// Calls are refused from now on, or not any more: because the owner wants it so, or the time is over.
+fn refused(over: &'static str, before: Option<&ApiCondition>, after: Option<&ApiCondition>) -> Option<Turn> {
+    match (before.is_some_and(is_true), after.filter(|after| is_true(after))) {
+        (false, Some(after)) => {
+            Some(Turn { warns: true, reason: after.reason.clone(), message: after.message.clone() })
+        }
+        (true, None) => {
+            Some(Turn { warns: false, reason: over.to_owned(), message: "calls are taken again".to_owned() })
+        }
+        (true, Some(_)) | (false, None) => None,
+    }
 }
 
 /// A budget came to its end, or close to it; or it is not so any more. Told under the condition's name, which people look for.

@@ -1,5 +1,8 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use k8s_openapi::api::core::v1::Secret;
 use vectoll_config::Uid;
@@ -23,12 +26,21 @@ fn world(spec: &str, wish: Option<&str>) -> World {
     let mut world = World::default();
     let team = ObjectName::new("apps", "team");
     let spec_of_team: TeamSpec = serde_yaml::from_str("{}").unwrap();
-    let object = Object { name: team.clone(), uid: Uid::new("t"), created: None, rotate: None, spec: spec_of_team };
+    let object = Object {
+        name: team.clone(),
+        uid: Uid::new("t"),
+        created: None,
+        rotate: None,
+        account: None,
+        spec: spec_of_team,
+    };
     world.teams.insert(team, object.into());
     let name = ObjectName::new("apps", "alice");
     let spec: ApiKeySpec = serde_yaml::from_str(&format!("{{teamRef: {{name: team}}{spec}}}")).unwrap();
     let rotate = wish.map(str::to_owned);
-    world.api_keys.insert(name.clone(), Object { name, uid: Uid::new("u"), created: None, rotate, spec }.into());
+    world
+        .api_keys
+        .insert(name.clone(), Object { name, uid: Uid::new("u"), created: None, rotate, account: None, spec }.into());
     world
 }
 
@@ -60,15 +72,38 @@ const VALUE: &str = "sk-vt-a-value-of-some-length";
 #[test]
 fn a_value_is_renewed_when_its_time_has_come_and_not_before() {
     let rotation = ", rotation: {interval: 24h, gracePeriod: 1h}";
-    let young = judged(rotation, None, Some(secret("u", VALUE, "2026-01-09T00:00:01Z", None, Vec::new())));
-    assert!(young.to_mint.is_empty());
-    assert_eq!(young.next, Some(at("2026-01-10T00:00:01Z")), "and it is known when");
-    let old = judged(rotation, None, Some(secret("u", VALUE, "2026-01-09T00:00:00Z", None, Vec::new())));
+    let made = |at: Timestamp| judged(rotation, None, Some(secret("u", VALUE, &at.to_string(), None, Vec::new())));
+    let young = at("2026-01-09T12:00:00Z");
+    let next = made(young).next.unwrap();
+    let early = at("2026-01-10T12:00:00Z").duration_since(next);
+    assert!((SignedDuration::ZERO..SignedDuration::from_hours(1)).contains(&early), "{early}, and it is known when");
+    // Of the same age at another time, so that it is due now, or in a second.
+    let due = young - next.duration_since(at(NOW));
+    let second = SignedDuration::from_secs(1);
+    assert!(made(due + second).to_mint.is_empty());
+    assert_eq!(made(due + second).next, Some(at(NOW) + second));
+    let old = made(due);
     let mint = old.to_mint.first().unwrap();
     assert_eq!(mint.cause, Cause::Interval);
     let hash = KeyHash::of(VALUE.as_bytes());
     assert_eq!(mint.previous, [Previous { hash, until: at("2026-01-10T01:00:00Z") }]);
     assert!(old.key(&ObjectName::new("apps", "alice")).is_some(), "until then it works as it is");
+}
+
+#[test]
+fn keys_of_one_apply_are_renewed_one_after_the_other() {
+    let world = world(", rotation: {interval: 24h}", None);
+    let due = |uid: &str| {
+        let mut world = world.clone();
+        let name = ObjectName::new("apps", "alice");
+        let key = Arc::unwrap_or_clone(world.api_keys.remove(&name).unwrap());
+        world.api_keys.insert(name.clone(), Object { uid: Uid::new(uid), ..key }.into());
+        world.secrets.insert(name, secret(uid, VALUE, NOW, None, Vec::new()).into());
+        judge(&world, at(NOW)).next.unwrap()
+    };
+    let times: BTreeSet<Timestamp> = (0..100).map(|n| due(&format!("uid-{n}"))).collect();
+    assert!(times.len() > 90, "{} of 100", times.len());
+    assert_eq!(due("uid-1"), due("uid-1"), "each at a time of its own");
 }
 
 #[test]
@@ -128,9 +163,9 @@ fn a_value_that_comes_back_stands_once() {
     world.secrets.insert(alice.clone(), secret("u", VALUE, NOW, None, vec![current]).into());
     // Another key brings what is still in its grace period here.
     let lent = Previous { hash: KeyHash::of(b"sk-vt-a-value-that-moved-on"), until: at("2026-01-10T00:30:00Z") };
-    std::sync::Arc::make_mut(world.secrets.get_mut(&alice).unwrap()).notes.previous.push(lent);
+    Arc::make_mut(world.secrets.get_mut(&alice).unwrap()).notes.previous.push(lent);
     let spec: ApiKeySpec = serde_yaml::from_str("{teamRef: {name: team}, secretRef: {name: brought}}").unwrap();
-    let object = Object { name: bob.clone(), uid: Uid::new("b"), created: None, rotate: None, spec };
+    let object = Object { name: bob.clone(), uid: Uid::new("b"), created: None, rotate: None, account: None, spec };
     world.api_keys.insert(bob.clone(), object.into());
     let data = [("key".to_owned(), k8s_openapi::ByteString(b"sk-vt-a-value-that-moved-on".to_vec()))];
     let brought = Secret { data: Some(data.into()), ..Secret::default() };
