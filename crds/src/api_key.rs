@@ -1,7 +1,10 @@
 //! ApiKey: who may call, as whom, and how much.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::{CustomResource, KubeSchema};
+use schemars::{Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use crate::{ApiKeyStatus, Budget, Limits, ModelLimits, Rotation, SecretKeyRef, TeamRef};
@@ -97,6 +100,22 @@ pub struct ApiKeySpec {
     /// When a generated key is renewed, and how long the value before stays valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,
+    /// What stands in the access log of each of the key's calls (`key_metadata`), for example a cost centre: at most 16 entries. It goes
+    /// to no provider and into no metric. No secrets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "metadata")]
+    #[x_kube(validation = Rule::new("self.all(name, size(name) >= 1 && size(name) <= 63)")
+        .message("names in metadata have 1 to 63 characters"))]
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Bounds that the types of a map cannot say.
+fn metadata(_: &mut SchemaGenerator) -> Schema {
+    schemars::json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": {"type": "string", "maxLength": 256},
+    })
 }
 
 /// Whose word decides which end user a call is booked to.

@@ -24,7 +24,7 @@ pub use budget::{Budget, Period};
 pub use consent::{AllowedNamespaces, From, LabelOperator, LabelRequirement, NamespaceSelector};
 pub use definitions::definitions;
 pub use limits::{Limits, ModelLimits, OnStoreFailure};
-pub use model_route::{Backend, InputType, ModelRoute, ModelRouteSpec, Price, TokenBound, TokenEncoding};
+pub use model_route::{Backend, Header, InputType, ModelRoute, ModelRouteSpec, Price, TokenBound, TokenEncoding};
 pub use provider::{
     AzureOpenAi, Bedrock, Builtin, Container, Credential, Databricks, Entra, Holds, Hosted, MetadataServer, Ollama,
     OpenAi, PodIdentity, Preset, Provider, SageMaker, SelfHosted, VertexAi, Watsonx, WebIdentity,

@@ -90,6 +90,8 @@ pub struct ModelRouteSpec {
     .message("a backend has exactly one provider: set one of openAI, builtin, azureOpenAI, bedrock, cohere, databricks, gemini, huggingFace, jina, mistral, nvidia, ollama, sageMaker, vertexAI, voyage, watsonx"))]
 #[x_kube(validation = Rule::new("!has(self.bedrock) || has(self.model)")
     .message("Bedrock's models each speak in a way of their own: set model"))]
+#[x_kube(validation = Rule::new("!has(self.builtin) || !has(self.headers) || self.headers.size() == 0")
+    .message("the built-in model is inside the sidecar, and no request is sent: leave headers out"))]
 #[x_kube(validation = Rule::new("!has(self.builtin) || !has(self.tokens) || (!has(self.tokens.maxPerByte) && !has(self.tokens.maxPerInput))")
     .message("the built-in model counts its own tokens: leave maxPerByte and maxPerInput away"))]
 pub struct Backend {
@@ -180,6 +182,26 @@ pub struct Backend {
     /// How calls are split that are more than the provider takes in one request.
     #[serde(default)]
     pub batch: Batch,
+    /// Headers of every request to the provider, beside those that it gets anyway. No secrets: they stand here, and in configs, as
+    /// they are; credentials have fields of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["name".to_owned()]))]
+    pub headers: Vec<Header>,
+}
+
+/// A header of every request to a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!self.name.matches('(?i)^(accept|accept-encoding|api-key|authorization|connection|cookie|expect|host|keep-alive|openai-organization|openai-project|te|traceparent|tracestate|trailer|transfer-encoding|upgrade|user-agent|via|x-api-key|x-auth-token|x-goog-api-key|x-request-id|date|content-.*|proxy-.*|x-amz-.*|x-litellm-.*|x-forwarded-.*)$')")
+    .message("the sidecar sets this header, or it says who calls, how the body reads or where the request goes: leave it out"))]
+pub struct Header {
+    /// Its name: letters, digits, - and _.
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9_-]+$"))]
+    pub name: String,
+    /// Its value: printable ASCII without white space around it.
+    #[schemars(length(min = 1, max = 256), regex(pattern = r"^[!-~]([ -~]*[!-~])?$"))]
+    pub value: String,
 }
 
 /// What a backend charges.

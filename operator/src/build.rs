@@ -162,6 +162,7 @@ fn key_of(resolved: &ResolvedKey) -> v1::Key {
         budget: key.budget,
         expires_at: key.expires_at,
         suspended: key.suspended,
+        metadata: key.metadata,
     }
 }
 

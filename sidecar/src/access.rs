@@ -10,6 +10,7 @@ mod redact;
 mod writer;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -74,6 +75,7 @@ struct Record {
 struct Facts {
     key: Option<Arc<str>>,
     team: Option<Arc<str>>,
+    key_metadata: Option<Arc<BTreeMap<String, String>>>,
     user: Option<Arc<str>>,
     model: Option<Arc<str>>,
     backend: Option<Arc<str>>,
@@ -113,6 +115,7 @@ impl Entry {
             let key = caller.key();
             facts.key = Some(key.name.clone());
             facts.team = Some(key.team.name.clone());
+            facts.key_metadata.clone_from(&key.metadata);
         });
     }
 

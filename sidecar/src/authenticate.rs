@@ -225,6 +225,7 @@ mod tests {
             budget: None,
             expires_at: expires_at.map(|time| time.parse::<Timestamp>().unwrap()),
             suspended,
+            metadata: None,
         })
     }
 

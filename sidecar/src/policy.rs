@@ -8,7 +8,7 @@ mod retry;
 mod route;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -112,6 +112,8 @@ pub struct Key {
     pub expires_at: Option<Timestamp>,
     /// Whether it is refused.
     pub suspended: bool,
+    /// What stands in the access log of its calls; none: nothing does.
+    pub metadata: Option<Arc<BTreeMap<String, String>>>,
 }
 
 /// A team.

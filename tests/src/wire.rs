@@ -34,7 +34,7 @@ pub async fn stage(arguments: &[&str]) -> anyhow::Result<(Pair, Provider, Caller
         ),
     ];
     all.extend(route("openai", &["text-embedding-3-small", "wild-*", "fault-*"], &provider.url()));
-    all.extend(api_key("alice", "search", json!({})));
+    all.extend(api_key("alice", "search", json!({"metadata": {"cost-centre": "north 4711"}})));
     all.extend(api_key("reader", "search", json!({"models": ["builtin"]})));
     all.extend(api_key("few", "search", json!({"limits": {"tokensPerMinute": 10}})));
     let setup = Setup { sidecar_arguments: arguments.iter().map(|&one| one.to_owned()).collect(), ..Setup::built()? };

@@ -20,7 +20,7 @@ use vectoll_tests::{
 
 #[tokio::test]
 async fn each_call_is_a_line_without_what_it_said() -> anyhow::Result<()> {
-    let (pair, _provider, caller) = stage(&[]).await?;
+    let (pair, provider, caller) = stage(&[]).await?;
     let metadata = r#"{"tags":["nightly","eval"],"job":7}"#;
     let headers = [("x-litellm-metadata", metadata), ("x-litellm-user-id", "ann\u{e9} \u{1f980}\"}")];
     let body = json!({"model": "text-embedding-3-small", "input": "a secret thought"});
@@ -55,6 +55,7 @@ async fn each_call_is_a_line_without_what_it_said() -> anyhow::Result<()> {
         ("retries", json!(0)),
         ("tags", json!(["nightly", "eval"])),
         ("metadata", json!({"tags": ["nightly", "eval"], "job": 7})),
+        ("key_metadata", json!({"cost-centre": "north 4711"})),
     ] {
         assert_eq!(line[field], value, "{field}: {line}");
     }
@@ -73,6 +74,11 @@ async fn each_call_is_a_line_without_what_it_said() -> anyhow::Result<()> {
         "it is charged all the same: {left}"
     );
     assert!(left["duration_ms"].as_f64() >= Some(400.0), "{left}");
+    // What the key's owner has written on it is for the log alone.
+    let told = |text: &str| text.contains("4711") || text.contains("cost-centre");
+    assert!(provider.requests().iter().all(|sent| !told(&format!("{sent:?}"))), "a provider was told");
+    let metrics = reqwest::get(format!("{}/metrics", pair.admin_url())).await?.text().await?;
+    assert!(!told(&metrics), "a metric tells of it");
     let all = serde_json::to_string(&lines)?;
     assert!(all.contains("[redacted]"), "what a caller writes of its key is taken out");
     for secret in ["a secret thought", "sk-nobodys", &key_value("alice"), PROVIDER_KEY] {

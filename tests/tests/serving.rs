@@ -271,6 +271,30 @@ async fn the_body_goes_through_as_it_came_and_the_headers_do_not() -> anyhow::Re
 }
 
 #[tokio::test]
+async fn headers_that_a_route_sets_reach_its_provider_and_take_the_place_of_none() -> anyhow::Result<()> {
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut all = vec![team("search", json!({}))];
+    let mut of_route = route("openai", &["text-embedding-3-small"], &provider.url());
+    of_route[0]["spec"]["backends"][0]["headers"] = json!([{"name": "X-Title", "value": "a title, of words"}, {"name": "helicone-property-team", "value": "search"}]);
+    all.extend(of_route);
+    all.extend(api_key("alice", "search", json!({})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let body = json!({"model": "text-embedding-3-small", "input": "a"});
+    assert_eq!(caller.post("/v1/embeddings", &body, &[("x-title", "the caller's")]).await?.status, 200);
+    let sent = provider.requests().pop().ok_or_else(|| anyhow::anyhow!("the provider got nothing"))?;
+    let values = |name: &str| -> Vec<String> {
+        sent.headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect()
+    };
+    assert_eq!(values("x-title"), ["a title, of words"]);
+    assert_eq!(values("helicone-property-team"), ["search"]);
+    assert_eq!(values("content-type"), ["application/json"]);
+    assert_eq!(values("authorization"), [format!("Bearer {PROVIDER_KEY}")]);
+    assert_eq!(provider.account().violations, Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test]
 async fn models_and_health_are_told() -> anyhow::Result<()> {
     let (pair, _provider, caller) = stage().await?;
     let names = async |key: &str| -> anyhow::Result<Vec<String>> {

@@ -35,6 +35,7 @@ pub(super) fn backend_of(
         timeout_seconds,
         limits,
         batch,
+        headers,
     } = backend;
     let mut deliver = |credential: &Credential| {
         let namespace = route.name.namespace();
@@ -84,6 +85,7 @@ pub(super) fn backend_of(
         timeout_seconds: *timeout_seconds,
         limits: *limits,
         batch: *batch,
+        headers: headers.clone(),
     }
 }
 

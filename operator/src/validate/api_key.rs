@@ -1,5 +1,7 @@
 //! ApiKey.
 
+use std::collections::BTreeMap;
+
 use jiff::{SignedDuration, Timestamp};
 use vectoll_config::{ModelPattern, ObjectName, Uid, v1};
 use vectoll_crds::{ApiKeySpec, Rotation, UserPolicy};
@@ -29,6 +31,7 @@ pub(crate) struct ValidKey {
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) suspended: bool,
     pub(crate) rotation: ValidRotation,
+    pub(crate) metadata: BTreeMap<String, String>,
 }
 
 /// When a generated key is renewed.
@@ -44,6 +47,11 @@ pub(crate) struct ValidRotation {
 const GRACE: SignedDuration = SignedDuration::from_hours(24);
 /// The shortest interval: a shorter one would be a mistake.
 const SHORTEST_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
+
+/// The most entries of a key's metadata, and the longest name and value, in characters.
+const MOST_METADATA: usize = 16;
+const LONGEST_NAME: usize = 63;
+const LONGEST_VALUE: usize = 256;
 
 /// Where the key's value is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,6 +86,7 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault
         secret_name,
         secret_ref,
         rotation: wanted_rotation,
+        metadata,
     } = &object.spec;
     let namespace = object.name.namespace();
     let mut faults = Faults::default();
@@ -122,6 +131,7 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault
         faults.add("spec.rotation", "renews generated keys, and secretRef names one that you keep: set one of them");
     }
     let rotation = rotation(wanted_rotation.as_ref(), &mut faults);
+    check_metadata(metadata, &mut faults);
     let valid = ValidKey {
         name: object.name.clone(),
         uid: object.uid.clone(),
@@ -142,8 +152,24 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault
         expires_at: expires_at.as_ref().map(|time| time.0),
         suspended: *suspended,
         rotation,
+        metadata: metadata.clone(),
     };
     faults.or(Some(valid))
+}
+
+/// It stands in a config of bounded size, and in a line of the log for each call.
+fn check_metadata(metadata: &BTreeMap<String, String>, faults: &mut Faults) {
+    if metadata.len() > MOST_METADATA {
+        faults.add("spec.metadata", format_args!("must have at most {MOST_METADATA} entries"));
+    }
+    for (name, value) in metadata {
+        if !(1..=LONGEST_NAME).contains(&name.chars().count()) {
+            faults.add("spec.metadata", format_args!("names must have 1 to {LONGEST_NAME} characters"));
+        }
+        if value.chars().count() > LONGEST_VALUE {
+            faults.add(format!("spec.metadata.{name}"), format_args!("must have at most {LONGEST_VALUE} characters"));
+        }
+    }
 }
 
 fn rotation(wanted: Option<&Rotation>, faults: &mut Faults) -> ValidRotation {

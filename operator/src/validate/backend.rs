@@ -1,13 +1,15 @@
 //! A backend of a ModelRoute.
 
-use vectoll_config::{Price, v1};
-use vectoll_crds::{Backend, Batch, TokenBound, TokenEncoding};
+use vectoll_config::{Price, is_ours, v1};
+use vectoll_crds::{Backend, Batch, Header, TokenBound, TokenEncoding};
 
 use super::{
     Faults, is_label, limits,
     provider::{Called, ValidProvider, provider},
 };
 
+/// The most headers that a backend sets.
+const MOST_HEADERS: usize = 16;
 /// The most requests of one call that are sent side by side.
 const MOST_PARALLEL: u32 = 64;
 
@@ -29,6 +31,7 @@ pub(crate) struct ValidBackend {
     pub(crate) timeout_seconds: u32,
     pub(crate) limits: v1::Limits,
     pub(crate) batch: v1::Batch,
+    pub(crate) headers: Vec<v1::Header>,
 }
 
 /// Validates the backend at `path`. None only where a fault was added.
@@ -61,6 +64,7 @@ pub(super) fn backend(path: &str, backend: &Backend, faults: &mut Faults) -> Opt
         timeout_seconds,
         limits: limits_of_provider,
         batch: splitting,
+        headers: set,
     } = backend;
     if !is_label(name) {
         faults.add(format!("{path}.name"), format!("\"{name}\" is not a name: lower-case letters, digits and - only"));
@@ -75,6 +79,7 @@ pub(super) fn backend(path: &str, backend: &Backend, faults: &mut Faults) -> Opt
     }
     let limits = limits::limits(&format!("{path}.limits"), *limits_of_provider, faults);
     let batch = batch(&format!("{path}.batch"), *splitting, faults);
+    let headers = headers(&format!("{path}.headers"), set, builtin.is_some(), faults);
     let price = match price {
         None => None,
         Some(price) => {
@@ -100,7 +105,42 @@ pub(super) fn backend(path: &str, backend: &Backend, faults: &mut Faults) -> Opt
         timeout_seconds: *timeout_seconds,
         limits,
         batch,
+        headers,
     })
+}
+
+fn headers(path: &str, headers: &[Header], is_builtin: bool, faults: &mut Faults) -> Vec<v1::Header> {
+    if is_builtin && !headers.is_empty() {
+        faults.add(path, "the built-in model is inside the sidecar, and no request is sent: leave headers out");
+    }
+    if headers.len() > MOST_HEADERS {
+        faults.add(path, format_args!("must be at most {MOST_HEADERS}"));
+    }
+    for (i, Header { name, value }) in headers.iter().enumerate() {
+        if !is_header_name(name) {
+            faults.add(format!("{path}[{i}].name"), "is not a header's name: up to 63 letters, digits, - and _");
+        } else if is_ours(name) {
+            let why = "the sidecar sets this header, or it says who calls, how the body reads or where the request goes: leave it out";
+            faults.add(format!("{path}[{i}].name"), why);
+        } else if headers.iter().take(i).any(|other| other.name.eq_ignore_ascii_case(name)) {
+            faults.add(format!("{path}[{i}].name"), format_args!("{name} is set twice: header names have no case"));
+        }
+        if !is_header_value(value) {
+            let wrong = "must be 1 to 256 printable ASCII characters without white space around them";
+            faults.add(format!("{path}[{i}].value"), wrong);
+        }
+    }
+    headers.iter().map(|Header { name, value }| v1::Header { name: name.clone(), value: value.clone() }).collect()
+}
+
+fn is_header_name(name: &str) -> bool {
+    (1..=63).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+fn is_header_value(value: &str) -> bool {
+    (1..=256).contains(&value.len())
+        && value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+        && value.trim().len() == value.len()
 }
 
 fn batch(path: &str, batch: Batch, faults: &mut Faults) -> v1::Batch {

@@ -8,6 +8,7 @@
 //! Money, key hashes, names and patterns are types here, so that neither side can hold a wrong one.
 
 mod forbidden;
+mod header;
 mod key;
 mod money;
 mod name;
@@ -21,6 +22,7 @@ pub mod v1;
 mod zone;
 
 pub use forbidden::Forbidden;
+pub use header::is_ours;
 pub use key::{KEY_PREFIX, KeyHash, KeyHashError, POD_KEY, checksum, has_valid_checksum, is_generated};
 pub use money::{MoneyError, PicoUsd, Price};
 pub use name::{NameError, ObjectName, Uid};

@@ -19,7 +19,7 @@ pub use self::{
     native::Native,
     provider::{Builtin, BuiltinTokenizer, Encoding, Factor, OpenAi, Provider, TokenBound},
     resilience::{Balance, Cache, Cooldown, Hedge, Retry},
-    route::{Backend, Batch, InputType, Route},
+    route::{Backend, Batch, Header, InputType, Route},
     store::{OnStoreFailure, Store},
 };
 

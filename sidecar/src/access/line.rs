@@ -1,6 +1,6 @@
 //! One line, as JSON. Fields that have nothing to say are left out.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
@@ -52,6 +52,9 @@ pub(super) struct Line<'a> {
     tags: Vec<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Cow<'a, RawValue>>,
+    /// What the key's owner has written on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_metadata: Option<&'a BTreeMap<String, String>>,
 }
 
 impl<'a> Line<'a> {
@@ -84,6 +87,7 @@ impl<'a> Line<'a> {
             scope,
             reason,
             tags: metadata.map(|metadata| metadata.tags().iter().map(|tag| clean(tag)).collect()).unwrap_or_default(),
+            key_metadata: facts.key_metadata.as_deref(),
             metadata: metadata.and_then(|metadata| redaction.apply_to_json(metadata.json())),
         }
     }

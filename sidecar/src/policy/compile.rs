@@ -232,6 +232,7 @@ fn compile_key(key: v1::Key, team: Arc<Team>) -> Key {
         budget,
         expires_at,
         suspended,
+        metadata,
     } = key;
     Key {
         name: name.to_string().into(),
@@ -246,6 +247,7 @@ fn compile_key(key: v1::Key, team: Arc<Team>) -> Key {
         budget,
         expires_at,
         suspended,
+        metadata: (!metadata.is_empty()).then(|| Arc::new(metadata)),
     }
 }
 
@@ -267,11 +269,12 @@ fn compile_backend(
         timeout_seconds,
         limits,
         batch,
+        headers,
     } = backend;
     let label: Arc<str> = format!("{route}/{name}").into();
     // What a change of may cure a backend that is left alone.
     let mut cure = DefaultHasher::new();
-    (&provider, &model).hash(&mut cure);
+    (&provider, &model, &headers).hash(&mut cure);
     let fault = |field: &str, reason: String| CompileError { path: format!("{at}.{field}"), reason };
     // Charged by its own tokenizer, so it must be admitted by that one.
     if matches!(provider, v1::Provider::Builtin(_)) && !matches!(tokens, v1::TokenBound::Builtin(_)) {
@@ -279,7 +282,7 @@ fn compile_backend(
     }
     let credential = provider.credential_file().and_then(|file| files.get(file));
     credential.hash(&mut cure);
-    let provider = match super::provider::provider(&provider, model.as_deref(), batch, files, lasting) {
+    let provider = match super::provider::provider(&provider, model.as_deref(), (batch, &headers), files, lasting) {
         Ok(provider) => provider,
         Err(Fault::Config(field, reason)) => return Err(fault(&field, reason)),
         Err(Fault::Unusable(field, reason)) => {

@@ -4,6 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::Url;
+use vectoll_config::is_ours;
 use vectoll_config::v1::{
     self, Batch, Native,
     native::{Api, Auth, Aws, AwsKeys, Container, Entra, Google, HeaderKey, Ibm, Key, WebIdentity, Within},
@@ -71,19 +72,35 @@ fn unusable(path: impl Into<String>, reason: impl Into<String>) -> Fault {
 pub(super) fn provider(
     settings: &v1::Provider,
     model: Option<&str>,
-    batch: Batch,
+    (batch, headers): (Batch, &[v1::Header]),
     files: &Files,
     lasting: &Lasting,
 ) -> Made<Provider> {
+    let more = more(headers)?;
     match settings {
         v1::Provider::Builtin(v1::Builtin { token_arrays }) => {
             // Loaded here, so that a broken model is a refused config and no call pays for the loading.
             builtin::Model::get().map_err(|error| Fault::Config("builtin".to_owned(), error.clone()))?;
             Ok(Provider::Builtin { token_arrays: *token_arrays })
         }
-        v1::Provider::OpenAi(settings) => open_ai(settings, batch, files, lasting),
-        v1::Provider::Native(settings) => native(settings, model, batch, files, lasting),
+        v1::Provider::OpenAi(settings) => open_ai(settings, more, batch, files, lasting),
+        v1::Provider::Native(settings) => native(settings, model, (batch, more), files, lasting),
     }
+}
+
+/// What a route sets on every request. It is checked here as well: whatever wrote the config, no header of it says who calls.
+fn more(headers: &[v1::Header]) -> Made<HeaderMap> {
+    let mut more = HeaderMap::with_capacity(headers.len());
+    for (i, v1::Header { name, value }) in headers.iter().enumerate() {
+        let at = |field: &str| format!("headers[{i}].{field}");
+        if is_ours(name) {
+            return Err(unusable(at("name"), format!("{name} is not a route's to set")));
+        }
+        let wrong = |field: &str| unusable(at(field), "cannot be sent in a header: use printable ASCII");
+        let name = HeaderName::try_from(name).map_err(|_| wrong("name"))?;
+        more.insert(name, HeaderValue::try_from(value).map_err(|_| wrong("value"))?);
+    }
+    Ok(more)
 }
 
 fn content<'f>(file: &str, path: &str, files: &'f Files) -> Made<&'f [u8]> {
@@ -96,11 +113,16 @@ fn remote(parts: Parts) -> Made<Provider> {
     Ok(Provider::Remote(Box::new(remote)))
 }
 
-fn open_ai(settings: &v1::OpenAi, batch: Batch, files: &Files, lasting: &Lasting) -> Made<Provider> {
+fn open_ai(
+    settings: &v1::OpenAi,
+    mut more: HeaderMap,
+    batch: Batch,
+    files: &Files,
+    lasting: &Lasting,
+) -> Made<Provider> {
     const PATH: &str = "/embeddings";
     let v1::OpenAi { base_url, credential_file, organization, project } = settings;
     let root = To::new(base_url, &lasting.http).map_err(|reason| unusable("openAI.baseURL", reason))?;
-    let mut more = HeaderMap::new();
     for (field, name, text) in
         [("organization", "openai-organization", organization), ("project", "openai-project", project)]
     {
@@ -122,7 +144,13 @@ fn key(form: &Form, file: &str, path: &str, files: &Files) -> Made<Credential> {
     Credential::header(form, content(file, path, files)?).map_err(|reason| unusable(path, reason))
 }
 
-fn native(settings: &Native, model: Option<&str>, batch: Batch, files: &Files, lasting: &Lasting) -> Made<Provider> {
+fn native(
+    settings: &Native,
+    model: Option<&str>,
+    (batch, more): (Batch, HeaderMap),
+    files: &Files,
+    lasting: &Lasting,
+) -> Made<Provider> {
     let Native { base_url, api, auth } = settings;
     let root = To::new(base_url, &lasting.http).map_err(|reason| unusable("native.baseURL", reason))?;
     // One that did not change keeps its token through a reload.
@@ -138,7 +166,7 @@ fn native(settings: &Native, model: Option<&str>, batch: Batch, files: &Files, l
     } else {
         Pass::Nowhere
     };
-    remote(Parts { root, more: HeaderMap::new(), credential, dialect, pass, batch })
+    remote(Parts { root, more, credential, dialect, pass, batch })
 }
 
 fn dialect(api: &Api, model: Option<&str>, batch: Batch) -> Made<Box<dyn Dialect>> {

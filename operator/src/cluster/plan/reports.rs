@@ -13,13 +13,14 @@ use super::{
     turns::turns,
 };
 use crate::{
-    books::{Account, Acknowledgements},
+    books::{Account, Acknowledgements, Money},
     cluster::{
         observed::Observed,
         spend,
         status::{self, Change},
     },
     judge::{Condition, ConditionType, Judgement, Status},
+    resolve::ResolvedKey,
     world::Kind,
 };
 
@@ -83,10 +84,7 @@ pub(super) fn reports(
                 }
                 let (of, present) = (&seen.value.object, seen.value.status.as_ref());
                 let key = judgement.key(name);
-                let money = key.and_then(|resolved| {
-                    let team = judgement.team(&resolved.key.team)?;
-                    observed.books.money(&team.account, &Account::Key(resolved.key.account.clone()))
-                });
+                let money = key.and_then(|resolved| money_of(observed, judgement, resolved));
                 let stands = present.and_then(|status| status.spend.as_ref());
                 if let Some(budget) = key.and_then(|resolved| resolved.key.budget.as_ref()).filter(|_| counts_together)
                 {
@@ -151,6 +149,12 @@ pub(super) fn reports(
         }
     }
     Reports { actions, later, ready, due }
+}
+
+/// What the store says of a key, whose account is kept within its Team's.
+fn money_of<'a>(observed: &'a Observed, judgement: &Judgement, resolved: &ResolvedKey) -> Option<&'a Money> {
+    let team = judgement.team(&resolved.key.team)?;
+    observed.books.money(&team.account, &Account::Key(resolved.key.account.clone()))
 }
 
 fn is_ready_now(condition: &Condition) -> bool {

@@ -1,5 +1,7 @@
 //! Who calls: Teams and keys.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -86,6 +88,9 @@ pub struct Key {
     /// Refuse all calls.
     #[serde(default, skip_serializing_if = "is_false")]
     pub suspended: bool,
+    /// What stands in the access log of each of its calls, and nowhere else.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
 }
 
 /// One valid value of a key.

@@ -73,6 +73,19 @@ pub struct Backend {
     /// How calls are split that are more than the provider takes.
     #[serde(default, skip_serializing_if = "Batch::is_default")]
     pub batch: Batch,
+    /// Headers of every request to it, beside those that it gets anyway. No secrets: they stand here as they are.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<Header>,
+}
+
+/// A header of requests to a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Header {
+    /// Its name.
+    pub name: String,
+    /// Its value: printable ASCII.
+    pub value: String,
 }
 
 /// How calls are split that are more than a provider takes in one request.
