@@ -40,7 +40,7 @@ fn controllers() {
             ("config: a Secret of someone else in its place is left alone", config::blocked(&world).await),
             ("config: a damaged config is put right", config::damaged(&world).await),
             ("status: a condition of somebody else stays", status::foreign(&world).await),
-            ("status: lists merge by name", status::merged(&world).await),
+            ("status: lists merge by name", status::merged(&world)),
             ("status: suspended and expired are as they should be", status::refused(&world).await),
             ("status: an event tells as much as it can", status::told(&world).await),
             ("status: restored resources go on with their accounts", status::restored(&world).await),
