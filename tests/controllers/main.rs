@@ -43,7 +43,7 @@ fn controllers() {
             ("config: what others write keeps no key alive", config::lies(&world).await),
             ("keys: a planted Secret is nobody's until its owner takes it over", config::planted(&world).await),
             ("status: a condition of somebody else stays", status::foreign(&world).await),
-            ("status: lists merge by name", status::merged(&world).await),
+            ("status: lists merge by name", status::merged(&world)),
             ("status: suspended and expired are as they should be", status::refused(&world).await),
             ("status: an event tells as much as it can", status::told(&world).await),
             ("status: restored resources go on with their accounts", status::restored(&world).await),

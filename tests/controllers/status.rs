@@ -70,7 +70,7 @@ pub async fn foreign(world: &World) -> anyhow::Result<()> {
 }
 
 /// Two people apply one backend each, and one sets a limit for a model beside the other's: neither takes away the other's.
-pub async fn merged(world: &World) -> anyhow::Result<()> {
+pub fn merged(world: &World) -> anyhow::Result<()> {
     let ns = "status-merged";
     world.namespace(ns)?;
     let route = |backend: &str, weight: u32| {

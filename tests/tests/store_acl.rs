@@ -189,20 +189,27 @@ async fn a_namespaces_user_can_do_what_a_sidecar_needs_and_nothing_else() -> any
 async fn a_password_that_was_replaced_works_through_its_grace_and_not_after() -> anyhow::Result<()> {
     let store = Store::start().await?;
     let (master, rotation) = (Master::random(getrandom)?, Rotation::every(SignedDuration::from_hours(48)));
-    let begin = Timestamp::from_second(10_000 * 48 * 3600)?;
+    let second = SignedDuration::from_secs(1);
+    let current = |at: Timestamp| rotation.valid(&master, "apps", at).current;
+    let mut begin = Timestamp::from_second(10_000 * 48 * 3600)?;
+    while current(begin) == current(begin - second) {
+        begin = rotation.next(&master, ["apps"], begin).context("it never changes")?;
+    }
     let at = async |after: SignedDuration| -> anyhow::Result<Valid> {
         let valid = rotation.valid(&master, "apps", begin + after);
-        let hashes = [Some(valid.current.clone()), valid.previous.clone()].into_iter().flatten().map(|one| one.hash());
+        let all = [Some(valid.current.clone()), valid.previous.clone(), Some(valid.upcoming.clone())];
+        let hashes = all.into_iter().flatten().map(|one| one.hash());
         put_in_order(&store, &[("apps".to_owned(), User::of(SCOPE, "apps", [], hashes))].into()).await?;
         Ok(valid)
     };
     let name = user_name(SCOPE, "apps");
     let works = async |password: &Password| store.log_in(&name, password.reveal()).await.is_ok();
-    let old = at(SignedDuration::from_secs(-1)).await?.current;
-    assert!(works(&old).await);
+    let Valid { current: old, upcoming, .. } = at(-second).await?;
+    assert!(works(&old).await && works(&upcoming).await, "before it is handed out");
     let new = at(SignedDuration::ZERO).await?.current;
+    assert!(new == upcoming);
     assert!(works(&new).await && works(&old).await, "both, so that no sidecar is cut off");
-    at(SignedDuration::from_hours(24) - SignedDuration::from_secs(1)).await?;
+    at(SignedDuration::from_hours(24) - second).await?;
     assert!(works(&old).await);
     at(SignedDuration::from_hours(24)).await?;
     assert!(works(&new).await && !works(&old).await);
