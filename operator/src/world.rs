@@ -71,6 +71,10 @@ pub enum Counting {
     Together,
     /// In a store that cannot be reached.
     Unreachable,
+    /// In a store that has no memory left.
+    Full,
+    /// In a store that a script keeps busy.
+    Busy,
 }
 
 /// Why a reference leads nowhere: a reason for programs, a message for people.

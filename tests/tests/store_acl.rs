@@ -227,7 +227,7 @@ async fn users_outlive_a_restart_of_the_store_and_go_with_their_namespace() -> a
         let () = ask(&mut admin, &format!("ACL SETUSER {stranger} on nopass ~* +@all")).await?;
     }
     let (told, mut hear) = tokio::sync::watch::channel(Standing::Unknown);
-    let keeper = Keeper::start(Box::new(move |standing| drop(told.send_replace(standing.clone()))));
+    let keeper = Keeper::start(Box::new(move |standing| drop(told.send_replace(standing.clone()))), Box::new(|_| {}));
     let both: Arc<Wanted> = Arc::new([user("apps", &["t1"], "one"), user("shop", &["t2"], "two")].into());
     keeper.keep(access(&store), SCOPE, both.clone());
     let good = |standing: &Standing| matches!(standing, Standing::Good { count: 2, .. });

@@ -1,6 +1,10 @@
 //! The store in a cluster: who may log in, and what configs say of it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, ensure};
 use jiff::Timestamp;
@@ -12,12 +16,17 @@ use crate::{
     books::{Heard, Question, Reader},
     cli::{Run, StoreOptions},
     judge::Judgement,
-    store::{Access, Keeper, Logins, Master, NamespaceStore, Password, Rotation, Standing, User, Valid, Wanted},
+    store::{
+        Access, Keeper, Logins, Master, Memory, NamespaceStore, Password, Rotation, Standing, Sweeper, Swept, User, Valid,
+        Wanted, sweep::Census,
+    },
     world::{Counting, World},
 };
 
 /// Trouble that lasts so long is told of in the statuses.
 const TOLD_AFTER: Duration = Duration::from_secs(30);
+/// How often the sweeper is told what there is.
+const CENSUS_EVERY: Duration = Duration::from_mins(1);
 
 /// The operator's side of the store.
 pub(super) struct Store {
@@ -29,6 +38,10 @@ pub(super) struct Store {
     rotation: Rotation,
     keeper: Keeper,
     reader: Reader,
+    sweeper: Sweeper,
+    retention: Duration,
+    /// When the sweeper was told last what there is, and whether it was urgent.
+    counted: Mutex<Option<(Instant, bool)>>,
     /// The store and what passwords are derived from, once they are known.
     known: Option<(Access, store_secret::Content)>,
 }
@@ -97,6 +110,7 @@ impl Store {
                 to_hear.ring();
             }
         });
+        let (for_gauge, for_sweeper) = (metrics.clone(), metrics.clone());
         let shared = shared.clone();
         let report = Box::new(move |standing: &Standing| {
             metrics.stands(standing);
@@ -109,7 +123,10 @@ impl Store {
             password_from_secret: store_keeping.store_password_from_secret,
             scope,
             rotation: store_keeping.rotation()?,
-            keeper: Keeper::start(report),
+            keeper: Keeper::start(report, Box::new(move |memory: Memory| for_gauge.weighs(memory))),
+            sweeper: Sweeper::start(Arc::new(move |swept: &Swept| for_sweeper.swept(swept))),
+            retention: store_keeping.retention()?,
+            counted: Mutex::new(None),
             reader: Reader::start(heard),
             known: None,
         }))
@@ -132,10 +149,14 @@ impl Store {
     /// How sidecars count.
     pub(super) fn counting(&self) -> Counting {
         match self.keeper.standing() {
-            Standing::Trouble { since } if since.elapsed() >= TOLD_AFTER => Counting::Unreachable,
-            Standing::Unknown | Standing::Good { users: _, count: _ } | Standing::Trouble { since: _ } => {
-                Counting::Together
+            Standing::Trouble { since, busy } if since.elapsed() >= TOLD_AFTER => {
+                if busy { Counting::Busy } else { Counting::Unreachable }
             }
+            // It was full when that was looked at: nothing passes by itself.
+            Standing::Good { users: _, count: _, full: Some(_) } => Counting::Full,
+            Standing::Unknown
+            | Standing::Good { users: _, count: _, full: None }
+            | Standing::Trouble { since: _, busy: _ } => Counting::Together,
         }
     }
 
@@ -151,6 +172,7 @@ impl Store {
         let users = Arc::new(self.users(&content.master, (observed, world), judgement, now));
         self.keeper.keep(access.clone(), &self.scope, users.clone());
         self.reader.ask(access.clone(), question(&self.scope, observed, judgement));
+        self.count(access, observed, world);
         let standing = self.keeper.standing();
         let is_held = |namespace: &&String| standing.is_about_to_have(namespace, users.get(*namespace));
         let held = users.keys().filter(is_held).cloned().collect();
@@ -161,6 +183,27 @@ impl Store {
             rotation: self.rotation,
         };
         Some(Delivery { logins, held, now })
+    }
+
+    /// Tells the sweeper what there is. Who calls this has listed everything.
+    fn count(&self, access: &Access, observed: &Observed, world: &World) {
+        let is_urgent = matches!(self.keeper.standing(), Standing::Good { users: _, count: _, full: Some(_) });
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.is_some_and(|(at, was)| at.elapsed() < CENSUS_EVERY && was == is_urgent) {
+            return;
+        }
+        *counted = Some((Instant::now(), is_urgent));
+        let pods = observed.pods.iter().map(|(name, _)| name.namespace());
+        let keys = world.api_keys.keys().map(|name| name.namespace());
+        let census = Census {
+            scope: self.scope.clone(),
+            teams: world.teams.values().map(|team| team.uid.to_string()).collect(),
+            keys: world.api_keys.values().map(|key| key.uid.to_string()).collect(),
+            namespaces: pods.chain(keys).map(str::to_owned).collect(),
+            retention_ms: u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX),
+            is_urgent,
+        };
+        self.sweeper.sweep(access.clone(), census);
     }
 
     fn users(
@@ -192,6 +235,8 @@ impl Store {
     pub(super) fn rest(&mut self) {
         self.keeper.rest();
         self.reader.rest();
+        self.sweeper.rest();
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.known = None;
     }
 }
