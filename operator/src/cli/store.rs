@@ -151,9 +151,8 @@ impl StoreKeeping {
     /// How long spend is kept by the month.
     pub fn retention(&self) -> anyhow::Result<std::time::Duration> {
         let text = &self.store_retention;
-        let retention: kube::core::Duration = text
-            .parse()
-            .map_err(|_| anyhow::anyhow!("--store-retention {text:?} is not a duration, as in 9600h"))?;
+        let retention: kube::core::Duration =
+            text.parse().map_err(|_| anyhow::anyhow!("--store-retention {text:?} is not a duration, as in 9600h"))?;
         let retention = std::time::Duration::from(retention);
         // Longer than functions keep it, it cannot be; and the present period of a monthly budget is to be told of.
         let (least, most) = (std::time::Duration::from_hours(840), std::time::Duration::from_hours(9600));

@@ -17,8 +17,8 @@ use crate::{
     cli::{Run, StoreOptions},
     judge::Judgement,
     store::{
-        Access, Keeper, Logins, Master, Memory, NamespaceStore, Password, Rotation, Standing, Sweeper, Swept, User, Valid,
-        Wanted, sweep::Census,
+        Access, Keeper, Logins, Master, Memory, NamespaceStore, Password, Rotation, Standing, Sweeper, Swept, User,
+        Valid, Wanted, sweep::Census,
     },
     world::{Counting, World},
 };
@@ -150,7 +150,11 @@ impl Store {
     pub(super) fn counting(&self) -> Counting {
         match self.keeper.standing() {
             Standing::Trouble { since, busy } if since.elapsed() >= TOLD_AFTER => {
-                if busy { Counting::Busy } else { Counting::Unreachable }
+                if busy {
+                    Counting::Busy
+                } else {
+                    Counting::Unreachable
+                }
             }
             // It was full when that was looked at: nothing passes by itself.
             Standing::Good { users: _, count: _, full: Some(_) } => Counting::Full,

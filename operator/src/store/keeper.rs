@@ -262,7 +262,9 @@ impl Keeping {
         for server in &mut self.servers {
             let Ok(memory) = server.memory().await else { return false };
             let Some(memory) = memory else { continue };
-            let is_fuller = |than: Memory| u128::from(memory.used) * u128::from(than.max) > u128::from(than.used) * u128::from(memory.max);
+            let is_fuller = |than: Memory| {
+                u128::from(memory.used) * u128::from(than.max) > u128::from(than.used) * u128::from(memory.max)
+            };
             if fullest.is_none_or(is_fuller) {
                 fullest = Some(memory);
             }
@@ -272,7 +274,8 @@ impl Keeping {
         match (memory.is_full(), self.full) {
             (true, None) => {
                 tracing::error!(
-                    used_bytes = memory.used, max_bytes = memory.max,
+                    used_bytes = memory.used,
+                    max_bytes = memory.max,
                     "the store is full: it counts nothing more. Give it more memory, or find out who fills it: the sizing table is in the chart's README"
                 );
                 self.full = Some(Instant::now());

@@ -3,8 +3,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError,
-    RedisResult, ServerErrorKind, TlsCertificates, aio::MultiplexedConnection, cmd,
+    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisConnectionInfo,
+    RedisError, RedisResult, ServerErrorKind, TlsCertificates, aio::MultiplexedConnection, cmd,
 };
 use vectoll_config::{Topology, store::Library};
 
@@ -64,9 +64,9 @@ impl Memory {
         Self { used, max: number("maxmemory") }
     }
 
-    /// Whether it takes nothing more, or is about to.
+    /// Whether it takes nothing more, or is about to: the last twentieth is soon gone.
     pub fn is_full(self) -> bool {
-        self.max > 0 && self.used.saturating_mul(100) >= self.max.saturating_mul(99)
+        self.max > 0 && self.used.saturating_mul(100) >= self.max.saturating_mul(95)
     }
 }
 
@@ -298,7 +298,7 @@ mod tests {
         let memory = Memory::read(info);
         assert_eq!(memory, Memory { used: 800, max: 900 });
         assert!(!memory.is_full() && !Memory { used: 800, max: 0 }.is_full());
-        assert!(Memory { used: 891, max: 900 }.is_full());
+        assert!(Memory { used: 855, max: 900 }.is_full());
     }
 
     #[test]

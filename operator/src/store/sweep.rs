@@ -88,9 +88,8 @@ pub fn split(key: &str) -> Option<(&str, &str)> {
 impl<'a> Kind<'a> {
     /// Of what follows a Team's prefix. None: no function writes it.
     pub fn of(rest: &'a str) -> Option<Self> {
-        let is_sidecar = |text: &str| {
-            (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
-        };
+        let is_sidecar =
+            |text: &str| (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
         let is_account = |text: &str| (1..=1_200).contains(&text.len());
         match rest {
             "meta" => return Some(Self::Meta),
@@ -147,7 +146,13 @@ impl<'a> Kind<'a> {
 
 /// What becomes of one key of a Team that this operator knows, from its name and the time it has to live in milliseconds (none: for
 /// ever).
-pub fn judge(rest: &str, lives_ms: Option<u64>, now_ms: u64, retention_ms: u64, gone: &BTreeSet<String>) -> Option<Reason> {
+pub fn judge(
+    rest: &str,
+    lives_ms: Option<u64>,
+    now_ms: u64,
+    retention_ms: u64,
+    gone: &BTreeSet<String>,
+) -> Option<Reason> {
     let Some(kind) = Kind::of(rest) else { return Some(Reason::Foreign) };
     match (kind.longest_life_ms(), lives_ms) {
         // A minute, for clocks that differ.

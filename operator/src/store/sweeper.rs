@@ -163,7 +163,8 @@ pub async fn sweep(access: &Access, census: &Census, now: Timestamp) -> RedisRes
     let mut swept = Swept::default();
     let mut used = BTreeSet::new();
     for master in &mut masters {
-        let mut round = Round { master, census, known: &known, expired: &expired, now_ms, swept: &mut swept, used: &mut used };
+        let mut round =
+            Round { master, census, known: &known, expired: &expired, now_ms, swept: &mut swept, used: &mut used };
         round.run().await?;
     }
     let forgotten: Vec<&String> = expired.iter().filter(|account| !used.contains(*account)).collect();
