@@ -198,7 +198,7 @@ impl Store {
         }
         *counted = Some((Instant::now(), is_urgent));
         let pods = observed.pods.iter().map(|(name, _)| name.namespace());
-        let keys = world.api_keys.keys().map(|name| name.namespace());
+        let keys = world.api_keys.keys().map(vectoll_config::ObjectName::namespace);
         let census = Census {
             scope: self.scope.clone(),
             teams: world.teams.values().map(|team| team.uid.to_string()).collect(),

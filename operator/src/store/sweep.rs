@@ -163,12 +163,9 @@ pub fn judge(
     if kind.key().is_some_and(|key| gone.contains(key)) {
         return Some(Reason::Gone);
     }
-    match kind {
-        Kind::Month(name) if month_end_ms(name).is_some_and(|end| end.saturating_add(retention_ms) < now_ms) => {
-            Some(Reason::Old)
-        }
-        _ => None,
-    }
+    let Kind::Month(name) = kind else { return None };
+    let is_over = month_end_ms(name).is_some_and(|end| end.saturating_add(retention_ms) < now_ms);
+    is_over.then_some(Reason::Old)
 }
 
 fn month(text: &str) -> Option<(i16, i8)> {

@@ -231,6 +231,9 @@ async fn keys(master: &mut MultiplexedConnection, pattern: &str) -> RedisResult<
     }
 }
 
+/// A field of a hash and its value, whatever they are.
+type Field = (Vec<u8>, Vec<u8>);
+
 /// One server, once.
 struct Round<'a> {
     master: &'a mut MultiplexedConnection,
@@ -341,9 +344,9 @@ impl Round<'_> {
         let Some(kind) = is_known.then(|| Kind::of(rest)).flatten() else { return Ok(()) };
         let mut cursor = 0_u64;
         loop {
-            let (next, fields): (u64, Vec<(Vec<u8>, Vec<u8>)>) =
+            let (next, fields): (u64, Vec<Field>) =
                 cmd("HSCAN").arg(key).arg(cursor).arg("COUNT").arg(PIECE).query_async(self.master).await?;
-            let is_foreign = |(field, value): &&(Vec<u8>, Vec<u8>)| {
+            let is_foreign = |(field, value): &&Field| {
                 let texts = std::str::from_utf8(field).ok().zip(std::str::from_utf8(value).ok());
                 !texts.is_some_and(|(field, value)| kind.has_field(field, value))
             };
