@@ -100,9 +100,9 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
     let leases: Api<Lease> = Api::namespaced(apart, &settings.operator_namespace);
     let tenure = Tenure::default();
     let candidate = Candidate::new(leases, &settings.lease, &settings.identity, tenure.clone());
-    let watched = shared.clone();
+    let fitness = shared.clone();
     let fit = move || {
-        let observed = watched.observed();
+        let observed = fitness.observed();
         observed.watches.are_synced() && !observed.watches.have_failed(Instant::now())
     };
     let mut candidate = serving.spawn(candidate.run(lead, resigned, fit));

@@ -142,6 +142,16 @@ pub(crate) fn exactness(counting: Counting, sidecars: usize) -> Condition {
                            last shares or refuse limited calls, as onStoreFailure says";
             Condition::fails(ConditionType::LimitsExact, "StoreUnreachable", message)
         }
+        Counting::Full => {
+            let message = "the store is full and counts nothing more: sidecars hold their last shares or refuse limited calls, as \
+                           onStoreFailure says, until it has more memory";
+            Condition::fails(ConditionType::LimitsExact, "StoreFull", message)
+        }
+        Counting::Busy => {
+            let message = "a script keeps the store busy and cannot be ended: sidecars hold their last shares or refuse limited \
+                           calls, as onStoreFailure says, until the store is started anew";
+            Condition::fails(ConditionType::LimitsExact, "StoreBusy", message)
+        }
         Counting::Apart if sidecars > 1 => {
             let message = "several sidecars run, and each holds the full limit and budget for itself: together they may \
                            admit as many times as much";

@@ -4,7 +4,7 @@
 //! [`Access`] is how the store is reached, as the command line says it. [`Logins`] turns it into what a namespace's sidecars are
 //! told: in a folder of manifests the same, in a cluster a user of the namespace's own with a password that is derived, not stored
 //! ([`Master`], [`Rotation`]). [`Wanted`] are those users; [`plan`] says what a server lacks (both pure), and the [`Keeper`] does it
-//! while its replica leads.
+//! while its replica leads, loads the functions that sidecars call, and watches how full the store is. The [`Sweeper`] removes what nobody needs any more.
 
 mod access;
 mod connection;
@@ -13,15 +13,18 @@ mod linger;
 mod logins;
 mod password;
 mod servers;
+pub mod sweep;
+mod sweeper;
 mod users;
 
 pub use self::{
     access::{Access, Password},
     connection::Connection,
-    keeper::{Keeper, Report, Standing},
+    keeper::{Gauge, Keeper, Report, Standing},
     linger::{LINGER, Lingering},
     logins::{Logins, NamespaceStore},
     password::{Master, MasterError, Rotation, Valid},
-    servers::{Server, ServerError, connect},
+    servers::{Memory, Server, ServerError, connect},
+    sweeper::{OnSwept, Sweeper, Swept, sweep},
     users::{Step, User, Wanted, plan},
 };

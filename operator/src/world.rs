@@ -106,6 +106,10 @@ pub enum Counting {
     Together,
     /// In a store that cannot be reached.
     Unreachable,
+    /// In a store that has no memory left.
+    Full,
+    /// In a store that a script keeps busy.
+    Busy,
 }
 
 /// The annotation on an ApiKey or a Team that names the account which it carries on.

@@ -1,8 +1,8 @@
 //! The store: where the sidecars of a cluster count together.
 //!
 //! One exchange at a time tells the store what one sidecar has done for one Team and brings back what it may do
-//! ([`protocol`]). The store decides by a script ([`script`]); [`Model`] is the same in memory, which the simulation of
-//! [`crate::counters::leased`] and the script's own tests hold it against. Names of keys are the contract's ([`vectoll_config::store`]).
+//! ([`protocol`]). The store decides by a function ([`vectoll_config::store::Library`], spoken to as [`script`] says); [`Model`] is the same in memory, which the simulation of
+//! [`crate::counters::leased`] and the function's own tests hold it against. Names of keys are the contract's ([`vectoll_config::store`]).
 
 mod acknowledge;
 mod ask;
@@ -21,4 +21,4 @@ pub use connect::Place;
 pub use driver::Driver;
 pub use metrics::StoreMetrics;
 pub use model::{Model, Refusal, Server};
-pub use script::{SCRIPT, Value, decode, encode};
+pub use script::{Value, decode, encode};

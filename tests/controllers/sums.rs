@@ -1,4 +1,4 @@
-//! The cluster's totals by key, user and model: whatever sidecars book, all of them sum to what the Team has. The store's script
+//! The cluster's totals by key, user and model: whatever sidecars book, all of them sum to what the Team has. The store's function
 //! writes, as for a sidecar.
 
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts, and amounts that a float holds")]
@@ -6,13 +6,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::ensure;
-use redis::{Script, aio::MultiplexedConnection};
+use redis::aio::MultiplexedConnection;
 use vectoll_config::{
     PicoUsd, Uid,
-    store::{ModelAt, Series, team_prefix},
+    store::{Function, Library, ModelAt, Series, team_prefix},
 };
 use vectoll_sidecar::store::{
-    SCRIPT, encode,
+    encode,
     protocol::{Entry, Exchange, Identity, Spend},
 };
 use vectoll_tests::{
@@ -48,12 +48,9 @@ async fn book(store: &mut MultiplexedConnection, team: &Uid, number: u64, entrie
     let identity = Identity { sidecar: "one".into(), epoch: 1 };
     let spend = Spend { from: number - 1, to: number, charges: Vec::new(), entries };
     let exchange = Exchange { number, after: number - 1, most_users: 100_000, spend, ..Exchange::default() };
-    let script = Script::new(SCRIPT);
-    let mut invocation = script.key(team_prefix(team));
-    for word in encode(&identity, &exchange) {
-        invocation.arg(word);
-    }
-    invocation.invoke_async::<redis::Value>(store).await?;
+    let mut call = redis::cmd("FCALL");
+    call.arg(Library::current().function(Function::Exchange)).arg(1).arg(team_prefix(team));
+    call.arg(encode(&identity, &exchange)).query_async::<redis::Value>(store).await?;
     Ok(())
 }
 

@@ -194,6 +194,14 @@ impl Store {
         connect(self.port, self.ca.as_deref(), Some(username), password).await
     }
 
+    /// Loads a library of functions, for those whose login may not.
+    pub async fn load_functions(&self, code: &str) -> anyhow::Result<()> {
+        let mut admin = self.admin().await?;
+        let mut load = cmd("FUNCTION");
+        load.arg("LOAD").arg("REPLACE").arg(code);
+        load.query_async::<String>(&mut admin).await.map(|_| ()).context("failed to load the functions")
+    }
+
     /// What it wrote.
     pub fn log(&self) -> String {
         self.process.as_ref().map(|process| process.log().end()).unwrap_or_default()

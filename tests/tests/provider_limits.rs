@@ -6,7 +6,7 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 use vectoll_config::{
     Uid,
-    store::{SIDECAR_COMMANDS, backend_account, namespace_prefix, team_prefix},
+    store::{Library, SIDECAR_COMMANDS, backend_account, namespace_prefix, team_prefix},
 };
 use vectoll_tests::{
     caller::Caller,
@@ -55,6 +55,7 @@ async fn user(store: &Store, backends: &[&str]) -> anyhow::Result<()> {
         user.arg(format!("~{prefix}*"));
     }
     user.query_async::<()>(&mut admin).await?;
+    store.load_functions(Library::current().code()).await?;
     Ok(())
 }
 

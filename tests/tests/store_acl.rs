@@ -13,13 +13,14 @@ use jiff::{SignedDuration, Timestamp};
 use redis::{FromRedisValue, Value, aio::MultiplexedConnection, cmd};
 use vectoll_config::{
     StoreUrl, Uid,
-    store::{SIDECAR_COMMANDS, namespace_prefix, team_prefix, total_key, user_name},
+    store::{Function, Library, SIDECAR_COMMANDS, live_key, namespace_prefix, team_prefix, total_key, user_name},
     v1::OnStoreFailure,
 };
 use vectoll_operator::{
     books::{Heard, Question, Reader, TeamQuestion},
     store::{
         Access, Keeper, LINGER, Lingering, Master, Password, Rotation, Standing, User, Valid, Wanted, connect, plan,
+        sweep, sweep::Census,
     },
 };
 use vectoll_tests::{
@@ -55,11 +56,12 @@ async fn put_in_order(store: &Store, wanted: &Wanted) -> anyhow::Result<usize> {
     Ok(steps.len())
 }
 
+/// A command; `~` stands for a space within a word, but for where a word begins with it.
 async fn ask<T: FromRedisValue>(connection: &mut MultiplexedConnection, line: &str) -> anyhow::Result<T> {
     let mut words = line.split(' ');
     let mut ask = cmd(words.next().unwrap());
     words.for_each(|word| {
-        ask.arg(word);
+        ask.arg(if word.starts_with('~') { word.to_owned() } else { word.replace('~', " ") });
     });
     ask.query_async(connection).await.with_context(|| line.to_owned())
 }
@@ -92,14 +94,15 @@ async fn a_namespaces_user_can_do_what_a_sidecar_needs_and_nothing_else() -> any
     let () = ask(&mut admin, &format!("SET {theirs}spend 7")).await?;
     let () = ask(&mut admin, "SET elsewhere 7").await?;
 
-    // A script over its Team's keys, loaded and called, and what it says of itself.
-    let script =
-        "redis.call('HSET',KEYS[1],ARGV[1],5);return{redis.call('HGET',KEYS[1],ARGV[1]),redis.call('TIME')[1]}";
-    let sha: String = cmd("SCRIPT").arg("LOAD").arg(script).query_async(&mut apps).await?;
+    // The functions over its own keys, and what it says of itself.
+    store.load_functions(Library::current().code()).await?;
     let spend = format!("{mine}spend");
-    let (counted, _): (u64, u64) =
-        cmd("EVALSHA").arg(&sha).arg(1).arg(&spend).arg("key").query_async(&mut apps).await?;
-    assert_eq!(counted, 5);
+    let [exchange, acknowledge] = [Function::Exchange, Function::Acknowledge].map(|of| Library::current().function(of));
+    let said: u64 =
+        ask(&mut apps, &format!("FCALL {acknowledge} 1 {} sidecar 1 pod", live_key(Some(SCOPE), "apps"))).await?;
+    assert!(said > 1_600_000_000_000);
+    let nothing = "one 1 1 0 0 2000 4000 5 0 0 0 0 0 0 0 0";
+    let () = ask(&mut apps, &format!("FCALL {exchange} 1 {mine} {nothing}")).await?;
     let () = ask(&mut apps, &format!("HSET {own}alive sidecar 1")).await?;
     let () = ask(&mut apps, &format!("PEXPIRE {own}alive 60000")).await?;
     let info: String = ask(&mut apps, "INFO server").await?;
@@ -119,16 +122,8 @@ async fn a_namespaces_user_can_do_what_a_sidecar_needs_and_nothing_else() -> any
         refuses(&mut apps, &format!("SET {key} 0")).await?;
         refuses(&mut apps, &format!("HSET {key} a 1")).await?;
         refuses(&mut apps, &format!("PEXPIRE {key} 1")).await?;
-        refuses(&mut apps, &format!("EVALSHA {sha} 1 {key} a")).await?;
-        // Nor behind the server's back: a key that a script does not declare.
-        for call in ["'GET'", "'SET',ARGV[1],'0'", "'DEL'"] {
-            let call = if call.contains("ARGV") { call.to_owned() } else { format!("{call},ARGV[1]") };
-            let script = format!("return redis.call({call})");
-            let answer: redis::RedisResult<Value> =
-                cmd("EVAL").arg(&script).arg(0).arg(&key).query_async(&mut apps).await;
-            let said = answer.err().map(|error| error.to_string()).unwrap_or_default();
-            assert!(said.contains("The user executing the script can't"), "{script} {key}: {said:?}");
-        }
+        refuses(&mut apps, &format!("FCALL {acknowledge} 1 {key} sidecar 1 pod")).await?;
+        refuses(&mut apps, &format!("FCALL {exchange} 1 {key} {nothing}")).await?;
     }
     // What destroys, spies or configures, on its own keys too.
     for line in [
@@ -159,8 +154,19 @@ async fn a_namespaces_user_can_do_what_a_sidecar_needs_and_nothing_else() -> any
         "SAVE",
         "BGREWRITEAOF",
         "REPLICAOF 127.0.0.1 1",
+        // Code of its own, in whatever way: it would stop the store for everybody.
+        "EVAL while~true~do~end 0",
+        "EVAL_RO while~true~do~end 0",
+        "EVALSHA 0123456789012345678901234567890123456789 0",
+        "SCRIPT LOAD while~true~do~end",
         "SCRIPT FLUSH",
         "SCRIPT KILL",
+        "FUNCTION LOAD #!lua~name=mine\nwhile~true~do~end",
+        "FUNCTION DELETE vectoll",
+        "FUNCTION FLUSH",
+        "FUNCTION KILL",
+        "FUNCTION DUMP",
+        "FUNCTION RESTORE a",
         "FUNCTION LIST",
         "MODULE LIST",
         "LATENCY RESET",
@@ -234,7 +240,7 @@ async fn users_outlive_a_restart_of_the_store_and_go_with_their_namespace() -> a
         let () = ask(&mut admin, &format!("ACL SETUSER {stranger} on nopass ~* +@all")).await?;
     }
     let (told, mut hear) = tokio::sync::watch::channel(Standing::Unknown);
-    let keeper = Keeper::start(Box::new(move |standing| drop(told.send_replace(standing.clone()))));
+    let keeper = Keeper::start(Box::new(move |standing| drop(told.send_replace(standing.clone()))), Box::new(|_| {}));
     let both: Arc<Wanted> = Arc::new([user("apps", &["t1"], "one"), user("shop", &["t2"], "two")].into());
     keeper.keep(access(&store), SCOPE, both.clone());
     let good = |standing: &Standing| matches!(standing, Standing::Good { count: 2, .. });
@@ -358,7 +364,8 @@ async fn an_administrator_of_users_who_may_read_what_is_counted_is_enough() -> a
     // As the chart's README lists it.
     let () = ask(
         &mut admin,
-        "ACL SETUSER vectoll on >pw -@all +acl|list +acl|setuser +acl|deluser +ping +time +hgetall +hmget +hscan ~vectoll:*",
+        "ACL SETUSER vectoll on >pw -@all +acl|list +acl|setuser +acl|deluser +ping +function|list +function|load +function|kill \
+         +script|kill +info +time +hgetall +hmget +hscan +scan +pttl +memory|usage +hget +hset +hdel +unlink ~vectoll:*",
     )
     .await?;
     let access = Access { username: Some("vectoll".to_owned()), password: Some(Password::new("pw")), ..access(&store) };
@@ -369,6 +376,10 @@ async fn an_administrator_of_users_who_may_read_what_is_counted_is_enough() -> a
         assert_eq!(steps.len(), 1);
         servers[0].apply(&steps).await?;
     }
+    assert!(servers[0].load().await?, "the functions were there");
+    assert!(!servers[0].load().await?, "they are loaded once");
+    assert!(servers[0].memory().await?.is_some());
+    sweep(&access, &Census { scope: SCOPE.to_owned(), ..Census::default() }, Timestamp::now()).await?;
     let () = ask(&mut admin, &format!("HSET {} t:r 1 u:ada:r 1", total_key(&Uid::new("t1")))).await?;
     let (heard, mut all) = tokio::sync::mpsc::unbounded_channel();
     let reader = Reader::start(Arc::new(move |told| drop(heard.send(told))));

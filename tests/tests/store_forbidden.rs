@@ -1,4 +1,4 @@
-//! A Team that is gone while the store would not take its spend: what it cost is written down and let go.
+//! What the store does not let a sidecar do: spend of a Team that is gone is written down and let go; functions that it may not load are waited for.
 
 #![allow(clippy::print_stdout, reason = "a test")]
 
@@ -8,7 +8,7 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 use vectoll_config::{
     Uid,
-    store::{SIDECAR_COMMANDS, namespace_prefix, team_prefix, total_key},
+    store::{Library, SIDECAR_COMMANDS, namespace_prefix, team_prefix, total_key},
 };
 use vectoll_tests::{
     caller::Caller,
@@ -41,6 +41,7 @@ async fn spend_of_a_team_that_is_gone_does_not_fill_the_journal() -> anyhow::Res
     user.arg("SETUSER").arg("sidecar").arg("on").arg(">pw").arg("-@all").arg(SIDECAR_COMMANDS);
     user.arg(format!("~{}*", team_prefix(&kept))).arg(format!("~{}*", namespace_prefix(None, "default")));
     user.query_async::<()>(&mut admin).await?;
+    store.load_functions(Library::current().code()).await?;
     let folder = tempfile::tempdir()?;
     let password = folder.path().join("password");
     std::fs::write(&password, "pw")?;
@@ -103,4 +104,38 @@ async fn spend_of_a_team_that_is_gone_does_not_fill_the_journal() -> anyhow::Res
     .await?;
     assert_eq!(Some(fleet.sum(GIVEN_UP).await?.to_string()), wanted, "counted once");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sidecar_that_may_not_load_the_functions_says_so_and_goes_on_when_they_are_there() -> anyhow::Result<()> {
+    let (store, provider) = (Store::start().await?, Provider::start(Options::new(PROVIDER_KEY)).await?);
+    let uid = Uid::new("00000000-0000-4000-8000-000000000001");
+    let mut admin = store.admin().await?;
+    let mut user = redis::cmd("ACL");
+    user.arg("SETUSER").arg("sidecar").arg("on").arg(">pw").arg("-@all").arg(SIDECAR_COMMANDS);
+    user.arg(format!("~{}*", team_prefix(&uid))).arg(format!("~{}*", namespace_prefix(None, "default")));
+    user.query_async::<()>(&mut admin).await?;
+    let folder = tempfile::tempdir()?;
+    let password = folder.path().join("password");
+    std::fs::write(&password, "pw")?;
+    let (url, password) = (store.url(), password.display().to_string());
+    let arguments = ["--store-url", &url, "--store-username", "sidecar", "--store-password-file", &password];
+    let routes = route("openai", &[MODEL], &provider.url());
+    let all = file([team_of("search", &uid), routes].concat());
+    let fleet = Fleet::start(Setup::built()?, &[("all.yaml", all)], &arguments, 1).await?;
+    let [sidecar] = &fleet.sidecars[..] else { anyhow::bail!("one sidecar") };
+    let caller = Caller::new(&sidecar.base_url(), &key_value("search"))?;
+    ensure!(caller.embed(MODEL, json!(NINE_TOKENS)).await?.status == 200, "who has no limit needs no store");
+    poll::until("the sidecar to say what is missing", DEADLINE, async || {
+        let log = sidecar.log();
+        Ok((log.contains("the store lacks Vectoll's functions") && log.contains("+function|load")).then_some(()))
+    })
+    .await?;
+    let booked = async || -> anyhow::Result<Option<u64>> {
+        let mut admin = store.admin().await?;
+        Ok(redis::cmd("HGET").arg(total_key(&uid)).arg("t:t").query_async(&mut admin).await?)
+    };
+    ensure!(booked().await?.is_none());
+    store.load_functions(Library::current().code()).await?;
+    poll::until("the spend in the ledger", DEADLINE, async || Ok((booked().await? == Some(9)).then_some(()))).await
 }

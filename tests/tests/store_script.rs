@@ -1,4 +1,4 @@
-//! The script that decides in the store, held against the model of it in Rust: the same exchanges, in the same order, at the same
+//! The functions that decide in the store, held against the model of it in Rust: the same exchanges, in the same order, at the same
 //! times, have the same answers from a real server.
 
 #![allow(
@@ -15,23 +15,24 @@ use proptest::{prelude::*, test_runner::TestRunner};
 use redis::aio::MultiplexedConnection;
 use vectoll_config::{
     PicoUsd, Uid,
-    store::{money_key, team_prefix},
+    store::{Function, Library, money_key, team_prefix},
 };
 use vectoll_sidecar::store::{
-    Model, Refusal, SCRIPT, Server, Value, decode, encode,
+    Model, Refusal, Server, Value, decode, encode,
     protocol::{
         Answer, Claim, Correction, Entry, Exchange, Identity, Money, PeriodName, Rate, Reply, Spend, Wish, Wished,
     },
 };
 use vectoll_tests::store::Store;
 
-/// The script with clock and identity of the server as the last arguments: nothing else differs.
-fn with_clock() -> String {
+/// The library with clock and identity of the server as the last arguments: nothing else differs.
+fn with_clock() -> Library {
+    let source = Library::source();
     let clock = "redis.call('TIME')";
     let info = "redis.call('INFO', 'server')";
-    assert!(SCRIPT.contains(clock) && SCRIPT.contains(info));
-    let given = "{math.floor(tonumber(ARGV[#ARGV]) / 1000), (tonumber(ARGV[#ARGV]) % 1000) * 1000}";
-    SCRIPT.replace(clock, given).replace(info, "ARGV[#ARGV - 1]")
+    assert!(source.contains(clock) && source.contains(info));
+    let given = "{math.floor(tonumber(args[#args]) / 1000), (tonumber(args[#args]) % 1000) * 1000}";
+    Library::of(&source.replace(clock, given).replace(info, "args[#args - 1]"))
 }
 
 fn value(answer: redis::Value) -> Value {
@@ -45,18 +46,16 @@ fn value(answer: redis::Value) -> Value {
 
 async fn ask(
     connection: &mut MultiplexedConnection,
-    script: &redis::Script,
+    library: &Library,
     team: &Uid,
     server: &Server,
     (identity, exchange): (&Identity, &Exchange),
 ) -> Reply {
-    let mut invocation = script.key(team_prefix(team));
-    for word in encode(identity, exchange) {
-        invocation.arg(word);
-    }
+    let mut call = redis::cmd("FCALL");
+    call.arg(library.function(Function::Exchange)).arg(1).arg(team_prefix(team)).arg(encode(identity, exchange));
     let Server { run, uptime, clock } = server;
-    invocation.arg(format!("run_id:{run}\r\nuptime_in_seconds:{uptime}\r\n")).arg(clock);
-    let answer: redis::Value = invocation.invoke_async(connection).await.unwrap();
+    call.arg(format!("run_id:{run}\r\nuptime_in_seconds:{uptime}\r\n")).arg(clock);
+    let answer: redis::Value = call.query_async(connection).await.unwrap();
     decode(&value(answer)).unwrap()
 }
 
@@ -87,7 +86,7 @@ fn pico() -> impl Strategy<Value = PicoUsd> {
 }
 
 const PERIODS: [(&str, Option<u64>); 3] =
-    [("Total/UTC/0", None), ("Daily/UTC/1", Some(END)), ("Weekly/UTC/1", Some(4 * END))];
+    [("Total/UTC/0", None), ("Daily/UTC/1", Some(END)), ("Weekly/UTC/1", Some(END + 7 * 86_400_000))];
 
 fn period() -> impl Strategy<Value = PeriodName> {
     let named = |(name, end): (&str, Option<u64>)| PeriodName { name: name.into(), end };
@@ -191,11 +190,14 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 #[test]
-fn the_script_and_the_model_decide_alike() {
+fn the_functions_and_the_model_decide_alike() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let store = runtime.block_on(Store::start()).unwrap();
     let connection = runtime.block_on(store.admin()).unwrap();
-    let script = redis::Script::new(&with_clock());
+    let library = with_clock();
+    let mut load = redis::cmd("FUNCTION");
+    load.arg("LOAD").arg(library.code());
+    let () = runtime.block_on(load.query_async(&mut connection.clone())).unwrap();
     let (histories, granted, denied, paused) = (Cell::new(0), Cell::new(0), Cell::new(0), Cell::new(0));
     let refused = Cell::new(0);
     let count = |of: &Cell<u32>| of.set(of.get() + 1);
@@ -234,16 +236,16 @@ fn the_script_and_the_model_decide_alike() {
                 exchange.after = if repeats { exchange.number } else { taken[who] };
                 let identity = Identity { sidecar: format!("sidecar-{sidecar}").into(), epoch: epochs[who] };
                 let by_model = model.exchange(&server, &identity, &exchange);
-                let asked = ask(&mut connection, &script, &team, &server, (&identity, &exchange));
-                let by_script = runtime.block_on(asked);
+                let asked = ask(&mut connection, &library, &team, &server, (&identity, &exchange));
+                let by_store = runtime.block_on(asked);
                 if by_model.answers.len() == exchange.groups.len()
                     && !exchange.asks_only
                     && exchange.after <= taken[who]
                 {
                     taken[who] = exchange.number;
                 }
-                prop_assert_eq!(&by_script, &by_model, "step {}: {:?}", at, exchange);
-                for answer in &by_script.answers {
+                prop_assert_eq!(&by_store, &by_model, "step {}: {:?}", at, exchange);
+                for answer in &by_store.answers {
                     match answer {
                         Answer::Granted(_) => count(&granted),
                         Answer::Denied { .. } => count(&denied),

@@ -126,6 +126,17 @@ save ""
 # Counters are never thrown away to make room.
 maxmemory {{ .Values.valkey.maxMemory }}
 maxmemory-policy noeviction
+# What one login may send, and what may wait for it: namespaces share this server. Sidecars send at most a few megabytes at once, of which no
+# word is longer than two kilobytes.
+proto-max-bulk-len 1mb
+client-query-buffer-limit 16mb
+client-output-buffer-limit normal 64mb 32mb 10
+maxmemory-clients 20%
+# Every connection of ours speaks every few seconds.
+timeout 300
+tcp-keepalive 60
+# A function of ours takes milliseconds: the operator ends what takes longer.
+busy-reply-threshold 1000
 # For the probes, which hold no password: it may ask whether the server answers, and nothing else.
 user vectoll-probe on nopass resetkeys resetchannels -@all +ping
 # The administrator's password.

@@ -131,6 +131,10 @@ pub struct StoreKeeping {
     /// How often the sidecars' passwords are renewed, as in 720h; at least 1h
     #[arg(long, env = "VECTOLL_STORE_ROTATION_INTERVAL", value_name = "DURATION", default_value = "720h")]
     pub store_rotation_interval: String,
+
+    /// How long spend is kept by the month in the store, as in 9600h; 840h (35 days) to 9600h (400 days)
+    #[arg(long, env = "VECTOLL_STORE_RETENTION", value_name = "DURATION", default_value = "9600h")]
+    pub store_retention: String,
 }
 
 impl StoreKeeping {
@@ -142,6 +146,21 @@ impl StoreKeeping {
             "--store-scope {scope:?} must be up to 200 letters, digits, dots, dashes and underscores"
         );
         Ok(scope)
+    }
+
+    /// How long spend is kept by the month.
+    pub fn retention(&self) -> anyhow::Result<std::time::Duration> {
+        let text = &self.store_retention;
+        let retention: kube::core::Duration =
+            text.parse().map_err(|_| anyhow::anyhow!("--store-retention {text:?} is not a duration, as in 9600h"))?;
+        let retention = std::time::Duration::from(retention);
+        // Longer than functions keep it, it cannot be; and the present period of a monthly budget is to be told of.
+        let (least, most) = (std::time::Duration::from_hours(840), std::time::Duration::from_hours(9600));
+        ensure!(
+            (least..=most).contains(&retention),
+            "--store-retention {text:?} must be 840h (35 days) to 9600h (400 days)"
+        );
+        Ok(retention)
     }
 
     /// When passwords are renewed.
@@ -216,11 +235,17 @@ mod tests {
             store_password_from_secret: false,
             store_scope: scope.map(str::to_owned),
             store_rotation_interval: interval.to_owned(),
+            store_retention: "9600h".to_owned(),
         };
         assert_eq!(keeping(None, "720h").scope("system", "operator").unwrap(), "system.operator");
         assert!(keeping(Some("a:b"), "720h").scope("system", "operator").is_err());
         assert!(keeping(None, "720h").rotation().is_ok());
         assert!(format!("{}", keeping(None, "59m").rotation().unwrap_err()).contains("at least 1h"));
         assert!(keeping(None, "a month").rotation().is_err());
+        let kept = |retention: &str| StoreKeeping { store_retention: retention.to_owned(), ..keeping(None, "720h") };
+        assert!(kept("9600h").retention().is_ok() && kept("840h").retention().is_ok());
+        for other in ["839h", "9601h", "400", "a year"] {
+            assert!(kept(other).retention().is_err(), "{other}");
+        }
     }
 }

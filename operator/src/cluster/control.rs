@@ -442,6 +442,9 @@ impl Control {
     /// Tells the store who needs what of it. Returns when to look again.
     fn tell_store(&mut self) -> Instant {
         let now = Instant::now();
+        if let Some(store) = &self.store {
+            store.count(&self.shared.observed(), now);
+        }
         match (self.needs_due, &self.store) {
             (Some(due), _) if due > now => due,
             (Some(_), Some(store)) => {

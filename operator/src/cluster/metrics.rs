@@ -6,7 +6,10 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::{store::Standing, world::Kind};
+use crate::{
+    store::{Memory, Standing, Swept},
+    world::Kind,
+};
 
 /// The operator's families. A handle.
 #[derive(Clone, Debug)]
@@ -114,6 +117,10 @@ impl Metrics {
 pub(super) struct StoreMetrics {
     up: IntGauge,
     users: IntGauge,
+    memory: IntGauge,
+    max: IntGauge,
+    busy: IntGauge,
+    removed: IntCounterVec,
 }
 
 impl StoreMetrics {
@@ -125,16 +132,50 @@ impl StoreMetrics {
         let users =
             IntGauge::new("vectoll_operator_store_users", "Users of namespaces that this replica keeps in the store")?;
         registry.register(Box::new(up.clone()))?;
+        let memory = IntGauge::new(
+            "vectoll_operator_store_memory_bytes",
+            "What the store's fullest server holds, as this replica saw it last",
+        )?;
+        let max = IntGauge::new(
+            "vectoll_operator_store_memory_max_bytes",
+            "What that server may hold; 0: it has no limit of its own",
+        )?;
+        let busy =
+            IntGauge::new("vectoll_operator_store_busy", "1 while a script keeps the store busy that cannot be ended")?;
+        let removed = IntCounterVec::new(
+            Opts::new(
+                "vectoll_operator_store_removed_total",
+                "Keys and fields that were removed from the store, by reason",
+            ),
+            &["reason"],
+        )?;
         registry.register(Box::new(users.clone()))?;
-        Ok(Self { up, users })
+        registry.register(Box::new(memory.clone()))?;
+        registry.register(Box::new(max.clone()))?;
+        registry.register(Box::new(busy.clone()))?;
+        registry.register(Box::new(removed.clone()))?;
+        Ok(Self { up, users, memory, max, busy, removed })
     }
 
     pub(super) fn stands(&self, standing: &Standing) {
         let (up, users) = match standing {
-            Standing::Good { users: _, count } => (1, *count),
-            Standing::Unknown | Standing::Trouble { since: _ } => (0, 0),
+            Standing::Good { users: _, count, full: _ } => (1, *count),
+            Standing::Unknown | Standing::Trouble { since: _, busy: _ } => (0, 0),
         };
+        self.busy.set(i64::from(matches!(standing, Standing::Trouble { since: _, busy: true })));
         self.up.set(up);
         self.users.set(i64::try_from(users).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn weighs(&self, memory: Memory) {
+        let Memory { used, max } = memory;
+        self.memory.set(i64::try_from(used).unwrap_or(i64::MAX));
+        self.max.set(i64::try_from(max).unwrap_or(i64::MAX));
+    }
+
+    pub(super) fn swept(&self, swept: &Swept) {
+        for (reason, number) in swept.by_reason() {
+            self.removed.with_label_values(&[reason]).inc_by(number);
+        }
     }
 }

@@ -27,7 +27,7 @@ use super::{
     mirror::{Mirror, Seen},
     names,
     raw::Raw,
-    readable::{self, Readable},
+    readable::{self, Readable, Reading},
     spend::SpendWrites,
     watches::Watches,
 };
@@ -198,7 +198,7 @@ pub(super) fn tracked<K: Readable>(
     }
     let uid = uid_of(&raw);
     // What an object of the same name was is nothing to this one.
-    let (spec, status, fault) = readable::read(&mut raw, before.filter(|before| before.object.uid == uid))?;
+    let Reading { spec, status, fault } = readable::read(&mut raw, before.filter(|before| before.object.uid == uid))?;
     let name = name_of(&raw);
     let metadata = raw.metadata;
     let mut annotations = metadata.annotations.unwrap_or_default();

@@ -78,11 +78,17 @@ static SCHEMAS: LazyLock<Vec<(String, JSONSchemaProps)>> = LazyLock::new(|| {
     vectoll_crds::definitions().into_iter().filter_map(spec).collect()
 });
 
+/// What was read of a resource.
+pub(super) struct Reading<K: Readable> {
+    /// Its spec as it is to be gone by.
+    pub(super) spec: K::Spec,
+    pub(super) status: Option<K::Status>,
+    /// Why that is not the one that stands there.
+    pub(super) fault: Option<Fault>,
+}
+
 /// A resource's spec and status, and what is wrong with it. `before` is what was known of it.
-pub(super) fn read<K: Readable>(
-    raw: &mut Raw<K>,
-    before: Option<&Tracked<K::Spec, K::Status>>,
-) -> Option<(K::Spec, Option<K::Status>, Option<Fault>)> {
+pub(super) fn read<K: Readable>(raw: &mut Raw<K>, before: Option<&Tracked<K::Spec, K::Status>>) -> Option<Reading<K>> {
     // A status is the operator's own word; one that a newer one wrote is read as far as it goes.
     let status = raw.body.get("status").cloned().and_then(super::raw::read);
     let given = raw.body.remove("spec").unwrap_or_else(|| Value::Object(Map::new()));
@@ -94,7 +100,7 @@ pub(super) fn read<K: Readable>(
     let error = match serde_path_to_error::deserialize(known) {
         Ok(spec) => {
             // Only what is also wrong for another reason needs to be told what was passed over.
-            return Some((spec, status, None));
+            return Some(Reading { spec, status, fault: None });
         }
         Err(error) => error,
     };
@@ -117,7 +123,8 @@ pub(super) fn read<K: Readable>(
         None => super::raw::read(K::unread(&given))?,
     };
     K::revoke(&mut spec, &given);
-    Some((spec, status, Some(Fault { message: Arc::from(message), has_last: last.is_some() })))
+    let fault = Fault { message: Arc::from(message), has_last: last.is_some() };
+    Some(Reading { spec, status, fault: Some(fault) })
 }
 
 /// The parser's words without a value: somebody may have put a credential where none belongs.

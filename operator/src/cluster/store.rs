@@ -3,10 +3,10 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
@@ -15,17 +15,24 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use vectoll_config::Uid;
 
-use super::{metrics::StoreMetrics, snapshot::Snapshot, store_secret, totals::TotalFamilies, watch::Shared};
+use super::{
+    metrics::StoreMetrics, observed::Observed, snapshot::Snapshot, store_secret, totals::TotalFamilies, watch::Shared,
+};
 use crate::{
     books::{Heard, Question, Reader, TeamQuestion},
     cli::{Run, StoreOptions},
     judge::Judgement,
-    store::{Access, Keeper, Logins, NamespaceStore, Password, Rotation, Standing, User, Valid, Wanted},
+    store::{
+        Access, Keeper, Logins, Memory, NamespaceStore, Password, Rotation, Standing, Sweeper, Swept, User, Valid,
+        Wanted, sweep::Census,
+    },
     world::{Counting, World},
 };
 
 /// Trouble that lasts so long is told of in the statuses.
 const TOLD_AFTER: Duration = Duration::from_secs(30);
+/// How often the sweeper is told what there is.
+const CENSUS_EVERY: Duration = Duration::from_mins(1);
 
 /// The operator's side of the store.
 pub(super) struct Store {
@@ -39,6 +46,10 @@ pub(super) struct Store {
     reader: Reader,
     /// The users stand otherwise than before.
     changed: Arc<AtomicBool>,
+    sweeper: Sweeper,
+    retention: Duration,
+    /// When the sweeper was told last what there is, and whether it was urgent.
+    counted: Mutex<Option<(Instant, bool)>>,
     /// The store and what passwords are derived from, once they are known.
     known: Option<(Access, store_secret::Content)>,
 }
@@ -107,6 +118,7 @@ impl Store {
                 to_hear.ring();
             }
         });
+        let (for_gauge, for_sweeper) = (metrics.clone(), metrics.clone());
         let shared = shared.clone();
         let changed = Arc::new(AtomicBool::new(false));
         let to_note = changed.clone();
@@ -122,7 +134,10 @@ impl Store {
             password_from_secret: store_keeping.store_password_from_secret,
             scope,
             rotation: store_keeping.rotation()?,
-            keeper: Keeper::start(report),
+            keeper: Keeper::start(report, Box::new(move |memory: Memory| for_gauge.weighs(memory))),
+            sweeper: Sweeper::start(Arc::new(move |swept: &Swept| for_sweeper.swept(swept))),
+            retention: store_keeping.retention()?,
+            counted: Mutex::new(None),
             reader: Reader::start(heard),
             changed,
             known: None,
@@ -146,10 +161,18 @@ impl Store {
     /// How sidecars count.
     pub(super) fn counting(&self) -> Counting {
         match self.keeper.standing() {
-            Standing::Trouble { since } if since.elapsed() >= TOLD_AFTER => Counting::Unreachable,
-            Standing::Unknown | Standing::Good { users: _, count: _ } | Standing::Trouble { since: _ } => {
-                Counting::Together
+            Standing::Trouble { since, busy } if since.elapsed() >= TOLD_AFTER => {
+                if busy {
+                    Counting::Busy
+                } else {
+                    Counting::Unreachable
+                }
             }
+            // It was full when that was looked at: nothing passes by itself.
+            Standing::Good { users: _, count: _, full: Some(_) } => Counting::Full,
+            Standing::Unknown
+            | Standing::Good { users: _, count: _, full: None }
+            | Standing::Trouble { since: _, busy: _ } => Counting::Together,
         }
     }
 
@@ -161,6 +184,33 @@ impl Store {
     /// Whether the users stand otherwise than when this was last asked.
     pub(super) fn has_changed(&self) -> bool {
         self.changed.swap(false, Ordering::Relaxed)
+    }
+
+    /// Tells the sweeper what there is, once a minute. Nothing is told while some of it may be unknown: what is not named is removed.
+    pub(super) fn count(&self, observed: &Observed, now: Instant) {
+        let Some((access, _)) = &self.known else { return };
+        let is_urgent = matches!(self.keeper.standing(), Standing::Good { users: _, count: _, full: Some(_) });
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if counted.is_some_and(|(at, was)| at.elapsed() < CENSUS_EVERY && was == is_urgent) {
+            return;
+        }
+        if !observed.watches.hear_everything(now) {
+            return;
+        }
+        *counted = Some((now, is_urgent));
+        let teams = observed.teams.iter().map(|(_, seen)| (&seen.value.object.uid, &seen.value.object.account));
+        let keys = observed.api_keys.iter().map(|(_, seen)| (&seen.value.object.uid, &seen.value.object.account));
+        let pods = observed.pods.iter().map(|(name, _)| name.namespace());
+        let with_keys = observed.api_keys.iter().map(|(name, _)| name.namespace());
+        let census = Census {
+            scope: self.scope.clone(),
+            teams: accounts(teams),
+            keys: accounts(keys),
+            namespaces: pods.chain(with_keys).map(str::to_owned).collect(),
+            retention_ms: u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX),
+            is_urgent,
+        };
+        self.sweeper.sweep(access.clone(), census);
     }
 
     /// What judging a namespace needs to know of it. None before it is prepared.
@@ -182,8 +232,15 @@ impl Store {
     pub(super) fn rest(&mut self) {
         self.keeper.rest();
         self.reader.rest();
+        self.sweeper.rest();
+        *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.known = None;
     }
+}
+
+/// What resources are booked under: themselves, and the accounts that they carry on.
+fn accounts<'a>(of: impl Iterator<Item = (&'a Uid, &'a Option<Uid>)>) -> BTreeSet<String> {
+    of.flat_map(|(uid, account)| account.iter().chain([uid])).map(ToString::to_string).collect()
 }
 
 /// The store as it is while a namespace is judged.

@@ -70,6 +70,12 @@ impl Watches {
         })
     }
 
+    /// Whether what is known is all there is, in all namespaces.
+    pub(super) fn hear_everything(&self, now: Instant) -> bool {
+        let namespaces = self.0.keys().filter_map(|of| of.namespace.as_deref());
+        self.are_synced() && namespaces.into_iter().all(|namespace| self.is_heard(namespace, now))
+    }
+
     /// Whether this replica has been unable to watch for too long to act. A namespace that refuses to be seen is its own trouble.
     pub(super) fn have_failed(&self, now: Instant) -> bool {
         let has_failed = |state: &State| {
@@ -99,12 +105,12 @@ mod tests {
         assert!(!watches.are_synced());
         watches.heard(&of(Some("apps")), true);
         watches.failed(&of(Some("shut")), true, begin);
-        assert!(watches.are_synced() && watches.is_heard("apps", begin));
+        assert!(watches.are_synced() && watches.is_heard("apps", begin) && !watches.hear_everything(begin));
         let later = begin + Duration::from_hours(1);
         assert!(!watches.is_heard("shut", later), "nothing was ever listed there");
         assert!(!watches.have_failed(later));
         watches.heard(&of(Some("shut")), true);
-        assert!(watches.is_heard("shut", later));
+        assert!(watches.is_heard("shut", later) && watches.hear_everything(later));
         // Refused later, and let in again without a word: nothing may have happened there.
         watches.failed(&of(Some("shut")), true, later);
         assert!(!watches.is_heard("shut", later + Duration::from_secs(59)));

@@ -13,7 +13,7 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use super::{
     access::Access,
     linger::Lingering,
-    servers::{self, Server, ServerError},
+    servers::{self, Memory, Server, ServerError},
     users::{User, Wanted, is_open, plan},
 };
 
@@ -30,6 +30,9 @@ const LAST_PAUSE: Duration = Duration::from_secs(30);
 /// Told of each new standing.
 pub type Report = Box<dyn Fn(&Standing) + Send + Sync>;
 
+/// Told how full the store is, whenever that was asked: the fullest of its servers.
+pub type Gauge = Box<dyn Fn(Memory) + Send + Sync>;
+
 /// How things stand.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Standing {
@@ -42,11 +45,15 @@ pub enum Standing {
         users: Arc<Wanted>,
         /// How many there are with those that linger.
         count: usize,
+        /// Since when a server has no memory left: it takes nothing more.
+        full: Option<Instant>,
     },
     /// A server does not do what it is asked for.
     Trouble {
         /// Since when.
         since: Instant,
+        /// A script runs there that cannot be ended.
+        busy: bool,
     },
 }
 
@@ -55,8 +62,8 @@ impl Standing {
     pub fn is_about_to_have(&self, namespace: &str, wanted: Option<&User>) -> bool {
         match self {
             Self::Unknown => true,
-            Self::Good { users, count: _ } => users.get(namespace) != wanted,
-            Self::Trouble { since: _ } => false,
+            Self::Good { users, count: _, full: _ } => users.get(namespace) != wanted,
+            Self::Trouble { since: _, busy: _ } => false,
         }
     }
 }
@@ -78,13 +85,15 @@ pub struct Keeper {
 
 impl Keeper {
     /// Starts; nothing is done before [`Keeper::keep`] says what.
-    pub fn start(report: Report) -> Self {
+    pub fn start(report: Report, gauge: Gauge) -> Self {
         let (wish, wishes) = watch::channel(None);
         let standing = Arc::new(Mutex::new(Standing::Unknown));
         let keeping = Keeping {
             wishes,
             standing: standing.clone(),
             report,
+            gauge,
+            full: None,
             servers: Vec::new(),
             lingering: Lingering::default(),
             trouble: None,
@@ -120,10 +129,19 @@ impl Drop for Keeper {
     }
 }
 
+/// Why the users could not be kept.
+struct Failure {
+    busy: bool,
+    words: String,
+}
+
 struct Keeping {
     wishes: watch::Receiver<Option<Wish>>,
     standing: Arc<Mutex<Standing>>,
     report: Report,
+    gauge: Gauge,
+    /// Since when it is full.
+    full: Option<Instant>,
     servers: Vec<Server>,
     lingering: Lingering,
     /// Since when, how often, and the last error.
@@ -151,8 +169,7 @@ impl Keeping {
                     if self.trouble.take().is_some() {
                         tracing::info!(store = %wish.access.url, "the store's users are in order again");
                     }
-                    self.stands(&Standing::Good { users: wish.users.clone(), count });
-                    self.glance().await;
+                    self.glance(&wish, count).await;
                     continue;
                 }
                 Err(error) => self.failed(&wish, error),
@@ -168,13 +185,16 @@ impl Keeping {
     }
 
     /// All of it, once. How many users there are.
-    async fn put_in_order(&mut self, wish: &Wish) -> Result<usize, String> {
+    async fn put_in_order(&mut self, wish: &Wish) -> Result<usize, Failure> {
         let work = async {
             let Wish { access, scope, users } = wish;
             self.servers = servers::connect(access).await?;
             let mut lists = Vec::new();
             for server in &mut self.servers {
                 lists.push(server.list().await?);
+                if server.load().await? {
+                    tracing::info!(store = %access.url, "the store was given the functions that sidecars call");
+                }
             }
             let now = Instant::now();
             if self.trouble.is_some() {
@@ -203,15 +223,23 @@ impl Keeping {
             failed.map_or(Ok(all.len()), Err)
         };
         match timeout(PATIENCE, work).await {
-            Ok(done) => done.map_err(|error: ServerError| format!("{:#}", anyhow::Error::from(error))),
-            Err(_) => Err(format!("no answer in {PATIENCE:?}")),
+            Ok(done) => done.map_err(|error: ServerError| Failure {
+                busy: error.is_busy(),
+                words: format!("{:#}", anyhow::Error::from(error)),
+            }),
+            Err(_) => Err(Failure { busy: false, words: format!("no answer in {PATIENCE:?}") }),
         }
     }
 
     /// Waits for a reason to look at all of it again.
-    async fn glance(&mut self) {
+    async fn glance(&mut self, wish: &Wish, count: usize) {
         let until = Instant::now() + EVERY;
         while Instant::now() < until {
+            if !self.weigh().await {
+                tokio::time::sleep(FIRST_PAUSE).await;
+                return;
+            }
+            self.stands(&Standing::Good { users: wish.users.clone(), count, full: self.full });
             tokio::select! {
                 changed = self.wishes.changed() => {
                     // Whoever could wish is gone: the task is about to be aborted.
@@ -228,14 +256,48 @@ impl Keeping {
         }
     }
 
-    fn failed(&mut self, wish: &Wish, error: String) -> Duration {
+    /// Asks how full the servers are. False: one does not answer.
+    async fn weigh(&mut self) -> bool {
+        let mut fullest = None::<Memory>;
+        for server in &mut self.servers {
+            let Ok(memory) = server.memory().await else { return false };
+            let Some(memory) = memory else { continue };
+            let is_fuller = |than: Memory| {
+                u128::from(memory.used) * u128::from(than.max) > u128::from(than.used) * u128::from(memory.max)
+            };
+            if fullest.is_none_or(is_fuller) {
+                fullest = Some(memory);
+            }
+        }
+        let Some(memory) = fullest else { return true };
+        (self.gauge)(memory);
+        match (memory.is_full(), self.full) {
+            (true, None) => {
+                tracing::error!(
+                    used_bytes = memory.used,
+                    max_bytes = memory.max,
+                    "the store is full: it counts nothing more. Give it more memory, or find out who fills it: the sizing table is in the chart's README"
+                );
+                self.full = Some(Instant::now());
+            }
+            (false, Some(_)) => {
+                tracing::info!("the store has room again");
+                self.full = None;
+            }
+            (true, Some(_)) | (false, None) => {}
+        }
+        true
+    }
+
+    fn failed(&mut self, wish: &Wish, failure: Failure) -> Duration {
+        let Failure { busy, words: error } = failure;
         let (since, failures, known) = self.trouble.take().unwrap_or_else(|| (Instant::now(), 0, String::new()));
         if known != error {
             // Once for each: the metric says how long it lasts.
             tracing::warn!(store = %wish.access.url, error, "the store's users cannot be kept; it is tried again");
         }
         self.trouble = Some((since, failures + 1, error));
-        self.stands(&Standing::Trouble { since });
+        self.stands(&Standing::Trouble { since, busy });
         (FIRST_PAUSE * 2u32.saturating_pow(failures.min(8))).min(LAST_PAUSE)
     }
 

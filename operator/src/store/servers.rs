@@ -3,10 +3,10 @@
 use std::{collections::HashMap, time::Duration};
 
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, IntoConnectionInfo, Pipeline, RedisConnectionInfo, RedisError,
-    RedisResult, TlsCertificates, aio::MultiplexedConnection, cmd,
+    AsyncConnectionConfig, Client, ConnectionAddr, ErrorKind, IntoConnectionInfo, Pipeline, RedisConnectionInfo,
+    RedisError, RedisResult, ServerErrorKind, TlsCertificates, aio::MultiplexedConnection, cmd,
 };
-use vectoll_config::Topology;
+use vectoll_config::{Topology, store::Library};
 
 use super::{access::Access, users::Step};
 
@@ -30,6 +30,46 @@ pub struct ServerError {
     source: RedisError,
 }
 
+impl ServerError {
+    /// Whether a script runs there, of whomever, and nothing else does.
+    pub fn is_busy(&self) -> bool {
+        self.source.code() == Some("BUSY")
+    }
+}
+
+/// Whether a server has the functions that sidecars call.
+#[derive(Debug, PartialEq, Eq)]
+enum Functions {
+    Good,
+    Missing,
+}
+
+/// How full a server is, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// What it holds.
+    pub used: u64,
+    /// What it may hold; 0: as much as the machine has.
+    pub max: u64,
+}
+
+impl Memory {
+    /// From what `INFO memory` says. Buffers do not count for the limit (Redis documentation, "Key eviction").
+    fn read(info: &str) -> Self {
+        let number = |name: &str| {
+            let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+            value.and_then(|value| value.trim().parse::<u64>().ok()).unwrap_or_default()
+        };
+        let used = number("used_memory").saturating_sub(number("mem_not_counted_for_evict"));
+        Self { used, max: number("maxmemory") }
+    }
+
+    /// Whether it takes nothing more, or is about to: the last twentieth is soon gone.
+    pub fn is_full(self) -> bool {
+        self.max > 0 && self.used.saturating_mul(100) >= self.max.saturating_mul(95)
+    }
+}
+
 /// Connects to every server of a store: masters and replicas, because each has users of its own.
 pub async fn connect(access: &Access) -> Result<Vec<Server>, ServerError> {
     let mut servers = Vec::new();
@@ -40,7 +80,7 @@ pub async fn connect(access: &Access) -> Result<Vec<Server>, ServerError> {
 }
 
 /// Where the servers are, by the first of the hosts that knows.
-async fn addresses(access: &Access) -> Result<Vec<(String, u16)>, ServerError> {
+pub(super) async fn addresses(access: &Access) -> Result<Vec<(String, u16)>, ServerError> {
     let hosts = access.url.hosts();
     let mut answer = Ok(Vec::new());
     for (host, port) in hosts {
@@ -138,7 +178,17 @@ impl Server {
         let address = format!("{host}:{port}");
         let failed = |source| ServerError { server: address.clone(), doing: "log in at", source };
         let connection = open(access, host, port, true).await.map_err(failed)?;
-        Ok(Self { address, connection })
+        let mut server = Self { address: address.clone(), connection };
+        if let Err(error) = cmd("PING").query_async::<()>(&mut server.connection).await {
+            if error.code() != Some("BUSY") {
+                return Err(failed(error));
+            }
+            if !server.unblock().await {
+                return Err(ServerError { server: address, doing: "end the script that blocks", source: error });
+            }
+            tracing::warn!(server = address, "a script kept the store busy: it was ended");
+        }
+        Ok(server)
     }
 
     /// What `ACL LIST` says.
@@ -147,9 +197,60 @@ impl Server {
         answer.map_err(|source| self.failed("list the users of", source))
     }
 
-    /// Whether the process that was connected to still answers: no connection outlives it, and the next one may know no users.
+    /// Whether the process that was connected to still answers, and has its functions: no connection outlives it, and the next
+    /// one may know no users.
     pub async fn answers(&mut self) -> bool {
-        cmd("PING").query_async::<()>(&mut self.connection).await.is_ok()
+        matches!(self.functions(false).await, Ok(Functions::Good))
+    }
+
+    /// Loads the functions that sidecars call, unless they are there. A replica gets them from its master.
+    pub async fn load(&mut self) -> Result<bool, ServerError> {
+        match self.functions(true).await {
+            Ok(Functions::Good) => return Ok(false),
+            Ok(Functions::Missing) => {}
+            Err(source) => return Err(self.failed("list the functions of", source)),
+        }
+        let mut load = cmd("FUNCTION");
+        load.arg("LOAD").arg("REPLACE").arg(Library::current().code());
+        match load.query_async::<String>(&mut self.connection).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly) => Ok(false),
+            Err(source) => Err(self.failed("load the functions that sidecars call into", source)),
+        }
+    }
+
+    /// Whether the functions are there; with their code, whether they are these.
+    async fn functions(&mut self, with_code: bool) -> RedisResult<Functions> {
+        let library = Library::current();
+        let mut list = cmd("FUNCTION");
+        list.arg("LIST").arg("LIBRARYNAME").arg(library.name());
+        if with_code {
+            list.arg("WITHCODE");
+        }
+        let found: Vec<HashMap<String, redis::Value>> = list.query_async(&mut self.connection).await?;
+        let is_good = |found: &HashMap<String, redis::Value>| {
+            let code = found.get("library_code").map(|code| redis::from_redis_value::<String>(code.clone()));
+            !with_code || matches!(code, Some(Ok(code)) if code == library.code())
+        };
+        Ok(if found.first().is_some_and(is_good) { Functions::Good } else { Functions::Missing })
+    }
+
+    /// How full it is. None: this login may not ask.
+    pub async fn memory(&mut self) -> Result<Option<Memory>, ServerError> {
+        match cmd("INFO").arg("memory").query_async::<String>(&mut self.connection).await {
+            Ok(info) => Ok(Some(Memory::read(&info))),
+            Err(error) if error.code() == Some("NOPERM") => Ok(None),
+            Err(source) => Err(self.failed("ask for the memory of", source)),
+        }
+    }
+
+    /// Ends the script or function that keeps it busy, if it has written nothing yet. Whether it answers again.
+    async fn unblock(&mut self) -> bool {
+        let mut ended = false;
+        for of in ["SCRIPT", "FUNCTION"] {
+            ended |= cmd(of).arg("KILL").query_async::<()>(&mut self.connection).await.is_ok();
+        }
+        ended
     }
 
     /// Makes changes.
@@ -189,6 +290,15 @@ mod tests {
 ";
         let expected = [("a.example", 30004), ("asked", 30002), ("10.0.0.3", 30003), ("[::1]", 30006)];
         assert_eq!(nodes_of(answer, "asked"), expected.map(|(host, port)| (host.to_owned(), port)));
+    }
+
+    #[test]
+    fn a_server_is_full_when_it_takes_nothing_more() {
+        let info = "# Memory\r\nused_memory:1000\r\nused_memory_human:1K\r\nmaxmemory:900\r\nmem_not_counted_for_evict:200\r\n";
+        let memory = Memory::read(info);
+        assert_eq!(memory, Memory { used: 800, max: 900 });
+        assert!(!memory.is_full() && !Memory { used: 800, max: 0 }.is_full());
+        assert!(Memory { used: 855, max: 900 }.is_full());
     }
 
     #[test]

@@ -211,7 +211,7 @@ mod tests {
             format!("{good} ~*"),
             format!("{good} nopass"),
             format!("{good} allchannels"),
-            good.replace(" +evalsha", ""),
+            good.replace(" +fcall", ""),
             good.replace(&KeyHash::of(b"password").to_string(), &KeyHash::of(b"other").to_string()),
         ] {
             assert_ne!(other, good);

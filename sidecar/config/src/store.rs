@@ -1,10 +1,12 @@
 //! Names in the store: what the sidecars write and the operator reads and grants.
 //!
-//! All keys of a Team share a hash tag, so that a decision over several of them is one script in one hash slot of a cluster,
+//! All keys of a Team share a hash tag, so that a decision over several of them is one function in one hash slot of a cluster,
 //! and a prefix, so that a user of the store can be held to its Teams.
 
+mod functions;
 mod series;
 
+pub use functions::{Function, LIBRARY_ROOT, Library};
 pub use series::{ModelAt, Quantity, Series};
 
 use std::time::Duration;
@@ -78,10 +80,9 @@ pub const SIDECAR_COMMANDS: &[&str] = &[
     "+cluster|shards",
     "+cluster|nodes",
     "+asking",
-    // The script that decides, and what it calls.
-    "+eval",
-    "+evalsha",
-    "+script|load",
+    // The functions that decide, and what they call: servers hold a function to what its caller may do itself. Nothing that
+    // runs a caller's own code.
+    "+fcall",
     "+time",
     "+info",
     "+hget",

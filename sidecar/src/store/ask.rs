@@ -2,10 +2,13 @@
 
 use redis::RedisError;
 use tokio::task::JoinError;
-use vectoll_config::{Uid, store::team_prefix};
+use vectoll_config::{
+    Uid,
+    store::{Function, team_prefix},
+};
 
 use super::{
-    connect::{Connection, PATIENCE, Script},
+    connect::{Connection, PATIENCE},
     protocol::{Exchange, Identity, Reply},
     script::{Unreadable, decode, encode},
 };
@@ -52,13 +55,12 @@ pub(super) fn is_the_connections(error: &RedisError) -> bool {
 /// Tells and asks, for one Team.
 pub(super) async fn ask(
     connection: &mut Connection,
-    script: &Script,
     identity: &Identity,
     team: &Uid,
     exchange: &Exchange,
 ) -> Result<Reply, ExchangeError> {
     let (prefix, words) = (team_prefix(team), encode(identity, exchange));
-    let answer = connection.run(script, &prefix, &words);
+    let answer = connection.call(Function::Exchange, &prefix, &words);
     let answer = tokio::time::timeout(PATIENCE, answer).await.map_err(|_| ExchangeError::TooSlow)??;
     Ok(decode(&answer)?)
 }

@@ -5,10 +5,17 @@ use std::{fmt, time::Duration};
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionAddr, ErrorKind, IntoConnectionInfo, RedisConnectionInfo, RedisError,
-    RedisResult, ServerErrorKind, TlsCertificates, aio::MultiplexedConnection, cluster::ClusterClientBuilder,
-    cluster_async::ClusterConnection, cmd,
+    RedisResult, TlsCertificates,
+    aio::MultiplexedConnection,
+    cluster::ClusterClientBuilder,
+    cluster_async::ClusterConnection,
+    cluster_routing::{MultipleNodeRoutingInfo, ResponsePolicy, RoutingInfo},
+    cmd,
 };
-use vectoll_config::{StoreUrl, Topology};
+use vectoll_config::{
+    StoreUrl, Topology,
+    store::{Function, Library},
+};
 
 use super::script::Value;
 
@@ -75,19 +82,40 @@ impl Connection {
         }
     }
 
-    /// Runs a script over the keys that begin with a prefix.
-    pub(super) async fn run(&mut self, script: &Script, prefix: &str, words: &[String]) -> RedisResult<Value> {
-        let command = |name, script: &str| {
-            let mut command = cmd(name);
-            command.arg(script).arg(1).arg(prefix).arg(words);
-            command
-        };
-        match self.ask(&command("EVALSHA", &script.hash)).await {
-            // Sent whole, and to this server only: in a cluster it would be loaded into all of them, or not at all if one is away.
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.ask(&command("EVAL", script.text)).await
+    /// Calls a function over the keys that begin with a prefix. A server that lacks it is given it, if this login may.
+    pub(super) async fn call(&mut self, function: Function, prefix: &str, words: &[String]) -> RedisResult<Value> {
+        let library = Library::current();
+        let mut call = cmd("FCALL");
+        call.arg(library.function(function)).arg(1).arg(prefix).arg(words);
+        match self.ask(&call).await {
+            Err(error) if lacks_function(&error) => {
+                self.load(library).await?;
+                self.ask(&call).await
             }
             answered => answered,
+        }
+    }
+
+    /// Loads a library: in a cluster into all masters that are there. Those that are away are not missed.
+    async fn load(&mut self, library: &Library) -> RedisResult<()> {
+        let mut load = cmd("FUNCTION");
+        load.arg("LOAD").arg(library.code());
+        let loaded = match self {
+            Self::One(connection) => load.query_async::<String>(connection).await.map(|_| ()),
+            Self::Cluster(connection) => {
+                let masters = (MultipleNodeRoutingInfo::AllMasters, Some(ResponsePolicy::OneSucceeded));
+                connection.route_command(load, RoutingInfo::MultiNode(masters)).await.map(|_| ())
+            }
+        };
+        match loaded {
+            Ok(()) => {
+                tracing::info!(library = library.name(), "the store was given its functions");
+                Ok(())
+            }
+            // Another sidecar was faster.
+            Err(error) if error.detail().is_some_and(|detail| detail.contains("already exists")) => Ok(()),
+            Err(error) if error.code() == Some("NOPERM") => Err(wrong(LACKS_FUNCTIONS)),
+            Err(error) => Err(error),
         }
     }
 
@@ -100,17 +128,13 @@ impl Connection {
     }
 }
 
-/// A script, and what servers call it.
-#[derive(Debug)]
-pub(super) struct Script {
-    text: &'static str,
-    hash: String,
-}
+/// What is said where nobody has loaded the functions and this login may not.
+const LACKS_FUNCTIONS: &str = "the store lacks Vectoll's functions and this login may not load them: an operator with --store-url loads them \
+                               within seconds; without one, give this login +function|load";
 
-impl Script {
-    pub(super) fn new(text: &'static str) -> Self {
-        Self { text, hash: redis::Script::new(text).get_hash().to_owned() }
-    }
+/// Whether a server does not know a function: it was started anew, took over, or is new.
+fn lacks_function(error: &RedisError) -> bool {
+    error.code() == Some("ERR") && error.detail().is_some_and(|detail| detail.contains("Function not found"))
 }
 
 #[allow(clippy::wildcard_enum_match_arm, reason = "the client may learn of further kinds")]
@@ -120,7 +144,7 @@ fn value(answer: redis::Value) -> Value {
         redis::Value::BulkString(bytes) => Value::Text(String::from_utf8_lossy(&bytes).into_owned()),
         redis::Value::SimpleString(text) => Value::Text(text),
         redis::Value::Array(all) => Value::List(all.into_iter().map(value).collect()),
-        // The script says nothing of these kinds: read as something that no answer has.
+        // The functions say nothing of these kinds: read as something that no answer has.
         _ => Value::Text(String::new()),
     }
 }

@@ -13,12 +13,11 @@ use vectoll_config::{Uid, store::ACKNOWLEDGED_EVERY};
 use super::{
     acknowledge::{Acknowledging, Due, Word},
     ask::{ExchangeError, ask, is_the_connections},
-    connect::{Connection, PATIENCE, Place, Script},
+    connect::{Connection, PATIENCE, Place},
     driver::Driver,
     given_up::{self, Verdict},
     left_alone::LeftAlone,
     protocol::Reply,
-    script::SCRIPT,
     spend::spend_of,
 };
 use crate::counters::Batch;
@@ -46,7 +45,6 @@ type Done = (Uid, Result<Reply, ExchangeError>);
 pub(super) struct Line<'a> {
     driver: &'a Driver,
     place: Arc<Place>,
-    script: Arc<Script>,
     connection: Option<Connection>,
     connecting: JoinSet<RedisResult<Connection>>,
     exchanges: JoinSet<Done>,
@@ -69,7 +67,6 @@ impl<'a> Line<'a> {
         Self {
             driver,
             place,
-            script: Arc::new(Script::new(SCRIPT)),
             connection: None,
             connecting: JoinSet::new(),
             exchanges: JoinSet::new(),
@@ -188,7 +185,7 @@ impl<'a> Line<'a> {
         self.under_way.insert(team.clone());
         let Driver { leased, journal, identity, clock, metrics, .. } = self.driver;
         let (leased, journal, identity, clock) = (leased.clone(), journal.clone(), identity.clone(), *clock);
-        let (script, timer) = (self.script.clone(), metrics.duration.clone());
+        let timer = metrics.duration.clone();
         // A Team that the config does not have any more gets no new users.
         let most_users = self.driver.policy.load().teams.get(&team).map_or(0, |team| team.max_users);
         self.exchanges.spawn(async move {
@@ -204,7 +201,7 @@ impl<'a> Line<'a> {
             let began = Instant::now();
             let exchanged = async {
                 let exchange = made.await?;
-                ask(&mut connection, &script, &identity, &team, &exchange).await
+                ask(&mut connection, &identity, &team, &exchange).await
             };
             let result = exchanged.await;
             timer.observe(began.elapsed().as_secs_f64());

@@ -1,6 +1,6 @@
-//! The store's rules in memory: what the script does, without a server.
+//! The store's rules in memory: what the functions do, without a server, but for their bounds.
 //!
-//! The simulation of the leases runs against it, and a test with a real server holds the script against it.
+//! The simulation of the leases runs against it, and a test with a real server holds the functions against it.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -214,7 +214,7 @@ impl Model {
 
     fn correct(&mut self, correction: &Correction, now: u64) {
         let Correction { account, rate, slot, amount } = correction;
-        if slot + SPAN > now / 1000 {
+        if slot + SPAN > now / 1000 && *slot <= now / 1000 + SPAN {
             let window = self.windows.entry((account.clone(), *rate)).or_default();
             let counted = window.entry(*slot).or_default();
             *counted = counted.saturating_add_signed(*amount);

@@ -1,13 +1,10 @@
-//! The script that decides, and the words it is spoken to with.
+//! The words that the store's functions are spoken to with.
 
 use super::protocol::{
     Answer, Claim, Correction, Entry, Exchange, Grant, Identity, Money, PeriodName, Reply, Spend, Wish, Wished,
 };
 
-/// The script, for Lua 5.1 in Valkey and Redis 7.
-pub const SCRIPT: &str = include_str!("exchange.lua");
-
-/// The arguments of an exchange, as the head of the script describes them.
+/// The arguments of an exchange, as the head of the function describes them.
 pub fn encode(identity: &Identity, exchange: &Exchange) -> Vec<String> {
     let Exchange { number, after, asks_only, life, pause, most_users, corrections, claims, spend, holds, groups } =
         exchange;
@@ -106,12 +103,12 @@ pub enum Value {
     List(Vec<Value>),
 }
 
-/// An answer that the script cannot have given.
+/// An answer that the function cannot have given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the store's answer has no {0} where one should be: is another program using its keys?")]
 pub struct Unreadable(&'static str);
 
-/// Reads the script's answer.
+/// Reads the function's answer.
 pub fn decode(value: &Value) -> Result<Reply, Unreadable> {
     let all = list(value, "list")?;
     let at = |place: usize, what| all.get(place).ok_or(Unreadable(what));

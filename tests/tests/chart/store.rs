@@ -75,6 +75,12 @@ fn a_real_server_takes_the_configuration_and_keeps_strangers_out() -> anyhow::Re
         (&admin[..], &["config", "get", "maxmemory-policy"][..], true, "noeviction"),
         (&admin[..], &["config", "get", "maxmemory"][..], true, "268435456"),
         (&admin[..], &["config", "get", "save"][..], true, "save"),
+        // What one login may send, and what may wait for it.
+        (&admin[..], &["config", "get", "proto-max-bulk-len"][..], true, "1048576"),
+        (&admin[..], &["config", "get", "client-query-buffer-limit"][..], true, "16777216"),
+        (&admin[..], &["config", "get", "maxmemory-clients"][..], true, "20%"),
+        (&admin[..], &["config", "get", "timeout"][..], true, "300"),
+        (&admin[..], &["config", "get", "busy-reply-threshold"][..], true, "1000"),
     ] {
         let (ended_well, said) = ask(port, login, question)?;
         assert!(ended_well == well && said.contains(expected), "{login:?} {question:?}: {said}");

@@ -1,0 +1,365 @@
+//! Removes from the store what nobody needs any more, and what no function has written ([`sweep`](super::sweep)): a few keys at a
+//! time, so that no call waits for it.
+//!
+//! Only what this operator knows is touched: Teams that it has seen, under a name in its own [registry](Registry), and namespaces of
+//! its scope. What another operator's registry calls live stays, whatever this one thinks.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use redis::{Pipeline, RedisResult, aio::MultiplexedConnection, cmd};
+use tokio::{sync::watch, task::JoinHandle};
+use vectoll_config::{Topology, Uid, store::team_prefix};
+
+use super::{
+    access::Access,
+    servers::{addresses, open},
+    sweep::{Census, Changes, Kind, LIVE, LOOKED_INTO_BYTES, Reason, Registry, judge, split},
+};
+
+/// How often all of it is looked at.
+const EVERY: Duration = Duration::from_mins(10);
+/// How long after a start.
+const FIRST: Duration = Duration::from_secs(20);
+/// Keys or fields that one command looks at.
+const PIECE: usize = 200;
+/// What lies between two pieces.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// What was removed, by reason.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Swept(BTreeMap<&'static str, u64>);
+
+impl Swept {
+    /// How many keys and fields went, by reason.
+    pub fn by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        self.0.iter().map(|(reason, number)| (*reason, *number))
+    }
+
+    /// How many went for a reason.
+    pub fn of(&self, reason: Reason) -> u64 {
+        self.0.get(reason.name()).copied().unwrap_or_default()
+    }
+
+    fn add(&mut self, reason: Reason, number: usize) {
+        if number > 0 {
+            *self.0.entry(reason.name()).or_default() += number as u64;
+        }
+    }
+}
+
+/// Told of what was removed.
+pub type OnSwept = Arc<dyn Fn(&Swept) + Send + Sync>;
+
+/// Sweeps for as long as its replica leads. It ends when it is dropped.
+pub struct Sweeper {
+    wish: watch::Sender<Option<(Access, Census)>>,
+    task: JoinHandle<()>,
+}
+
+impl Sweeper {
+    /// Starts; nothing is done before [`Sweeper::sweep`] says what there is.
+    pub fn start(report: OnSwept) -> Self {
+        let (wish, wishes) = watch::channel(None);
+        Self { wish, task: tokio::spawn(run(wishes, report)) }
+    }
+
+    /// Says what there is: all of it.
+    pub fn sweep(&self, access: Access, census: Census) {
+        self.wish.send_replace(Some((access, census)));
+    }
+
+    /// Leaves it to others.
+    pub fn rest(&self) {
+        self.wish.send_replace(None);
+    }
+}
+
+impl Drop for Sweeper {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(mut wishes: watch::Receiver<Option<(Access, Census)>>, report: OnSwept) {
+    let mut failing = false;
+    loop {
+        if wishes.wait_for(Option::is_some).await.is_err() {
+            return;
+        }
+        let mut pause = FIRST;
+        loop {
+            let resigned = async { wishes.clone().wait_for(Option::is_none).await.is_ok() };
+            tokio::select! {
+                () = wait(&wishes, pause) => {}
+                _ = resigned => break,
+            }
+            // What there is now, not what there was when it began to wait.
+            let Some((access, census)) = wishes.borrow_and_update().clone() else { break };
+            let resigned = async { wishes.clone().wait_for(Option::is_none).await.is_ok() };
+            let swept = tokio::select! {
+                swept = sweep(&access, &census, Timestamp::now()) => swept,
+                _ = resigned => break,
+            };
+            match swept {
+                Ok(swept) => {
+                    if swept != Swept::default() {
+                        tracing::info!(store = %access.url, removed = ?swept.0, "the store was swept");
+                    }
+                    failing = false;
+                    report(&swept);
+                }
+                Err(error) => {
+                    if !failing {
+                        tracing::warn!(store = %access.url, error = %error, "the store cannot be swept; it is tried again");
+                    }
+                    failing = true;
+                }
+            }
+            pause = EVERY;
+        }
+    }
+}
+
+/// Waits so long, or for as long as it takes at least where the store is full.
+async fn wait(wishes: &watch::Receiver<Option<(Access, Census)>>, pause: Duration) {
+    let begun = tokio::time::Instant::now();
+    while begun.elapsed() < pause {
+        tokio::time::sleep(FIRST).await;
+        if wishes.borrow().as_ref().is_some_and(|(_, census)| census.is_urgent) {
+            return;
+        }
+    }
+}
+
+/// All of it, once, at a moment.
+pub async fn sweep(access: &Access, census: &Census, now: Timestamp) -> RedisResult<Swept> {
+    let now_ms = u64::try_from(now.as_millisecond()).unwrap_or_default();
+    let mut masters = masters(access).await?;
+    let own = registry_key(&census.scope);
+    let mut registries = BTreeMap::new();
+    for (at, master) in masters.iter_mut().enumerate() {
+        for key in keys(master, "vectoll:{operator:*}:accounts").await? {
+            let fields: BTreeMap<String, String> = cmd("HGETALL").arg(&key).query_async(master).await?;
+            registries.insert(key, (at, Registry(fields)));
+        }
+    }
+    let known = registries.get(&own).map(|(_, registry)| registry.clone()).unwrap_or_default();
+    let Changes { set, expired } = known.compare(census, now_ms);
+    if !set.is_empty() {
+        let fields: Vec<(&String, &String)> = set.iter().collect();
+        match on_owner(&mut masters, cmd("HSET").arg(&own).arg(fields)).await {
+            // A full store is cleaned first; what was to be noted is noted the next time.
+            Err(error) if error.code() == Some("OOM") => {}
+            noted => noted?,
+        }
+    }
+    // What another operator sees is there.
+    let is_live = |account: &String| {
+        let says_so = |(_, registry): &(usize, Registry)| registry.0.get(account).is_some_and(|word| word == LIVE);
+        registries.iter().filter(|(key, _)| **key != own).any(|(_, registry)| says_so(registry))
+    };
+    let expired: BTreeSet<String> = expired.into_iter().filter(|account| !is_live(account)).collect();
+    let mut swept = Swept::default();
+    let mut used = BTreeSet::new();
+    for master in &mut masters {
+        let mut round =
+            Round { master, census, known: &known, expired: &expired, now_ms, swept: &mut swept, used: &mut used };
+        round.run().await?;
+    }
+    let forgotten: Vec<&String> = expired.iter().filter(|account| !used.contains(*account)).collect();
+    if !forgotten.is_empty() {
+        on_owner(&mut masters, cmd("HDEL").arg(&own).arg(forgotten)).await?;
+    }
+    Ok(swept)
+}
+
+/// Where an operator keeps which accounts it knows.
+fn registry_key(scope: &str) -> String {
+    format!("vectoll:{{operator:{scope}}}:accounts")
+}
+
+/// Asks the server that has the key: the others say that they have not.
+async fn on_owner(masters: &mut [MultiplexedConnection], ask: &redis::Cmd) -> RedisResult<()> {
+    let mut last = Ok(());
+    for master in masters {
+        last = ask.query_async::<()>(master).await;
+        if last.is_ok() {
+            break;
+        }
+    }
+    last
+}
+
+/// Connections to all masters.
+async fn masters(access: &Access) -> RedisResult<Vec<MultiplexedConnection>> {
+    let all = addresses(access).await.map_err(|error| {
+        redis::RedisError::from((redis::ErrorKind::Client, "failed to find the servers", format!("{error}")))
+    })?;
+    let mut masters = Vec::new();
+    for (host, port) in all {
+        let mut connection = open(access, &host, port, true).await?;
+        if let Topology::Single { database } = access.url.topology()
+            && *database != 0
+        {
+            cmd("SELECT").arg(*database).query_async::<()>(&mut connection).await?;
+        }
+        let info: String = cmd("INFO").arg("replication").query_async(&mut connection).await?;
+        if info.lines().any(|line| line.trim_end() == "role:master") {
+            masters.push(connection);
+        }
+    }
+    Ok(masters)
+}
+
+/// All keys that a pattern fits.
+async fn keys(master: &mut MultiplexedConnection, pattern: &str) -> RedisResult<Vec<String>> {
+    let (mut found, mut cursor) = (Vec::new(), 0_u64);
+    loop {
+        let (next, piece): (u64, Vec<String>) =
+            cmd("SCAN").arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(5 * PIECE).query_async(master).await?;
+        found.extend(piece);
+        if next == 0 {
+            return Ok(found);
+        }
+        cursor = next;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// A field of a hash and its value, whatever they are.
+type Field = (Vec<u8>, Vec<u8>);
+
+/// One server, once.
+struct Round<'a> {
+    master: &'a mut MultiplexedConnection,
+    census: &'a Census,
+    known: &'a Registry,
+    expired: &'a BTreeSet<String>,
+    now_ms: u64,
+    swept: &'a mut Swept,
+    /// Accounts that are gone and yet somebody counts by them.
+    used: &'a mut BTreeSet<String>,
+}
+
+impl Round<'_> {
+    async fn run(&mut self) -> RedisResult<()> {
+        self.find_used().await?;
+        let mut cursor = 0_u64;
+        loop {
+            let (next, piece): (u64, Vec<Vec<u8>>) = cmd("SCAN")
+                .arg(cursor)
+                .arg("MATCH")
+                .arg("vectoll:{*")
+                .arg("COUNT")
+                .arg(PIECE)
+                .query_async(self.master)
+                .await?;
+            self.piece(piece).await?;
+            if next == 0 {
+                return Ok(());
+            }
+            cursor = next;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Teams that are gone for this operator, and by which somebody has counted since: they are another's.
+    async fn find_used(&mut self) -> RedisResult<()> {
+        for account in self.expired {
+            let meta = format!("{}meta", team_prefix(&Uid::new(account)));
+            let seen: RedisResult<Option<String>> = cmd("HGET").arg(meta).arg("seen").query_async(self.master).await;
+            // Another server of a cluster has it.
+            let Ok(seen) = seen else { continue };
+            let seen = seen.and_then(|seen| seen.parse::<u64>().ok()).unwrap_or_default();
+            if seen.saturating_add(super::sweep::GONE_RETENTION_MS) > self.now_ms {
+                self.used.insert(account.clone());
+            }
+        }
+        Ok(())
+    }
+
+    async fn piece(&mut self, keys: Vec<Vec<u8>>) -> RedisResult<()> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut pipeline = Pipeline::new();
+        for key in &keys {
+            pipeline.cmd("PTTL").arg(key).cmd("MEMORY").arg("USAGE").arg(key).arg("SAMPLES").arg(20);
+        }
+        let facts: Vec<Option<i64>> = pipeline.query_async(self.master).await?;
+        let (mut removed, mut large) = (Vec::new(), Vec::new());
+        for (key, facts) in keys.into_iter().zip(facts.chunks(2)) {
+            let (lives, bytes) = match facts {
+                // -2: it is gone meanwhile.
+                [Some(-2), _] | [_, None] => continue,
+                [lives, Some(bytes)] => (lives.and_then(|lives| u64::try_from(lives).ok()), *bytes),
+                _ => continue,
+            };
+            match self.judge(&key, lives) {
+                Some(reason) => removed.push((reason, key)),
+                None if u64::try_from(bytes).is_ok_and(|bytes| bytes >= LOOKED_INTO_BYTES) => large.push(key),
+                None => {}
+            }
+        }
+        for (reason, key) in removed {
+            cmd("UNLINK").arg(&key).query_async::<()>(self.master).await?;
+            self.swept.add(reason, 1);
+        }
+        for key in large {
+            self.look_into(&key).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether a key is this operator's to judge, and what becomes of it.
+    fn judge(&self, key: &[u8], lives_ms: Option<u64>) -> Option<Reason> {
+        // What is no text was not written by a function; whose it is stands in front all the same.
+        let text = String::from_utf8_lossy(key);
+        let (tag, rest) = split(&text)?;
+        if let Some(namespace) = tag.strip_prefix(&format!("ns:{}:", self.census.scope)) {
+            return match rest {
+                "live" if lives_ms.is_some_and(|lives| lives <= super::sweep::DAY_MS) => None,
+                "live" if !self.census.namespaces.contains(namespace) => Some(Reason::Gone),
+                _ => Some(Reason::Foreign),
+            };
+        }
+        if self.expired.contains(tag) && !self.used.contains(tag) {
+            return Some(Reason::Gone);
+        }
+        let is_known = self.census.teams.contains(tag) || self.known.0.contains_key(tag);
+        let retention = self.census.retention_ms;
+        is_known.then(|| judge(rest, lives_ms, self.now_ms, retention, self.expired)).flatten()
+    }
+
+    /// Removes fields of a large hash that no function has written.
+    async fn look_into(&mut self, key: &[u8]) -> RedisResult<()> {
+        let text = String::from_utf8_lossy(key).into_owned();
+        let Some((tag, rest)) = split(&text) else { return Ok(()) };
+        let is_known = self.census.teams.contains(tag) || self.known.0.contains_key(tag);
+        let Some(kind) = is_known.then(|| Kind::of(rest)).flatten() else { return Ok(()) };
+        let mut cursor = 0_u64;
+        loop {
+            let (next, fields): (u64, Vec<Field>) =
+                cmd("HSCAN").arg(key).arg(cursor).arg("COUNT").arg(PIECE).query_async(self.master).await?;
+            let is_foreign = |(field, value): &&Field| {
+                let texts = std::str::from_utf8(field).ok().zip(std::str::from_utf8(value).ok());
+                !texts.is_some_and(|(field, value)| kind.has_field(field, value))
+            };
+            let foreign: Vec<&Vec<u8>> = fields.iter().filter(is_foreign).map(|(field, _)| field).collect();
+            if !foreign.is_empty() {
+                cmd("HDEL").arg(key).arg(&foreign).query_async::<()>(self.master).await?;
+                self.swept.add(Reason::Foreign, foreign.len());
+            }
+            if next == 0 {
+                return Ok(());
+            }
+            cursor = next;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}

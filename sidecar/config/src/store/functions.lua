@@ -1,0 +1,560 @@
+-- The functions of Vectoll's library in the store, for Lua 5.1 in Valkey and Redis 7. LIBRARY is its name: functions.rs puts it in front.
+--
+-- Servers hold whoever calls a function to that caller's own rights, command by command. So a caller may as well run these commands without the
+-- functions. The bounds below are for what a caller says here: what a sidecar never says is refused before anything is written.
+local MAX_LIST = 20000          -- entries of one list
+local MAX_NAME = 1200           -- bytes of an account's name: a UID and 256 characters
+local MAX_FIELD = 2048          -- bytes of a field of the ledger
+local MAX_LIFE = 60000          -- ms that a lease or a pause may last
+local DAY = 86400000            -- ms
+local MAX_AHEAD = 40 * DAY      -- ms until the end of a period
+local MAX_SIDECARS = 5000       -- sidecars of a Team, or of a namespace, at the same time
+local MAX_NEW_SIDECARS = 20000  -- sidecars that a Team has not seen before, in a day
+local MAX_NEW_PURSES = 200000   -- periods of budgets that a Team begins in a day
+local MAX_USERS, MAX_KEYS, MAX_MODELS = 1000000, 20000, 10000 -- that the ledger of a Team tells apart
+local MAX_MONTHS = 14           -- months back that spend is still told apart by
+
+local function is_whole(text, most) return #text <= 16 and string.find(text, '^%d+$') ~= nil and tonumber(text) <= most end
+local function is_pico(text) return #text <= 20 and string.find(text, '^%d+$') ~= nil end
+local function is_sidecar(text) return #text <= 64 and string.find(text, '^[%w-]+$') ~= nil end
+local function is_period(text) return #text <= 128 and string.find(text, '^%u%l+/[%w/_+-]+/%d+$') ~= nil end
+-- A whole number that was written here before. Nothing, if somebody else wrote something else there.
+local function num(text) return text and is_whole(text, 9007199254740991) and tonumber(text) or 0 end
+local function is_rate(text) return text == 'r' or text == 't' end
+
+-- A calendar month as a number, of a time in ms (Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days).
+local function month_at(ms)
+  local z = math.floor(ms / DAY) + 719468
+  local era = math.floor(z / 146097)
+  local of_era = z - era * 146097
+  local year = math.floor((of_era - math.floor(of_era / 1460) + math.floor(of_era / 36524) - math.floor(of_era / 146096)) / 365)
+  local of_year = of_era - (365 * year + math.floor(year / 4) - math.floor(year / 100))
+  local month = math.floor((5 * of_year + 2) / 153)
+  month = month < 10 and month + 3 or month - 9
+  return (year + era * 400 + (month <= 2 and 1 or 0)) * 12 + month
+end
+local function month_named(text)
+  local year, month = string.match(text, '^(%d%d%d%d)-(%d%d)$')
+  return year and tonumber(month) >= 1 and tonumber(month) <= 12 and tonumber(year) * 12 + tonumber(month) or nil
+end
+
+-- What is wrong with the words of an exchange, and the purses that it names.
+local function check(args)
+  local at, wrong, purses = 0, nil, {}
+  local function word(name, is_good, bound)
+    at = at + 1
+    local text = args[at]
+    if not wrong and not (text and is_good(text, bound)) then wrong = name .. ' (word ' .. at .. ')' end
+    return text or ''
+  end
+  local function is_short(text, most) return #text > 0 and #text <= most end
+  local function is_amount(text) return #text <= 17 and string.find(text, '^-?%d+$') ~= nil end
+  local function whole(name, most) return word(name, is_whole, most or 9007199254740991) end
+  local function list(name, each)
+    local count = tonumber(whole('length of ' .. name, MAX_LIST)) or 0
+    for _ = 1, count do
+      if wrong then return end
+      each()
+    end
+  end
+  local function period()
+    local name = word('period', is_period)
+    local ends = word('end of a period', function(text) return text == '' and string.sub(name, 1, 6) == 'Total/' or is_whole(text, 9007199254740991) end)
+    return name, ends
+  end
+  local latest = 0
+  local function purse(account, name, ends)
+    purses[#purses + 1] = account .. ':' .. name
+    latest = math.max(latest, tonumber(ends) or 0)
+  end
+  local function money()
+    local account = word('account', is_short, MAX_NAME)
+    purse(account, period())
+    word('amount', is_pico)
+  end
+  local function is_field(text)
+    if #text > MAX_FIELD then return false end
+    return text == 't' or text == 'unsettled' or text == 'estimated' or string.find(text, '^[ku]:') ~= nil or string.find(text, '^m:[^|]*|[^|]*|') ~= nil
+  end
+  word('sidecar', is_sidecar)
+  whole('epoch'); whole('number'); whole('number of the last exchange')
+  word('whether it only asks', is_whole, 1)
+  whole('life of a lease', MAX_LIFE); whole('pause', MAX_LIFE); whole('number of users')
+  list('corrections', function()
+    word('account', is_short, MAX_NAME); word('rate', is_rate); whole('slot'); word('amount', is_amount)
+  end)
+  list('claims', function() word('account', is_short, MAX_NAME); whole('count') end)
+  whole('first number'); whole('last number')
+  list('charges', money)
+  list('entries of the ledger', function()
+    word('month', function(text) return month_named(text) ~= nil end)
+    word('field', is_field); whole('requests'); word('tokens', is_pico); word('amount', is_pico)
+  end)
+  list('holds', money)
+  list('groups', function()
+    list('wishes', function()
+      local kind = word('kind', function(text) return text == 'm' or text == 'p' or is_rate(text) end)
+      local account = word('account', is_short, MAX_NAME)
+      for _, name in ipairs({'least', 'most', 'limit'}) do word(name, kind == 'm' and is_pico or is_whole, 9007199254740991) end
+      if kind == 'm' then purse(account, period())
+      else
+        local function is_empty(text) return text == '' end
+        word('period', is_empty); word('end of a period', is_empty)
+      end
+    end)
+  end)
+  return wrong, purses, latest
+end
+
+local function refuse(what) return redis.error_reply('ERR vectoll: ' .. what) end
+
+-- What one sidecar and the store tell each other about one Team, as one step. See "Counting together" in the sidecar's README.
+--
+-- keys[1]: what all keys of the Team begin with. All others are made of it: they share its hash tag, and so its hash slot.
+-- args, one after the other; lists begin with their length:
+--   sidecar, epoch, number of this exchange, the last one that it knows to be taken, '1' if it only asks what that was, life of a lease (ms), pause after a restart (ms),
+--   users that the ledger tells apart
+--   corrections of windows:  account, rate ('r' requests, 't' tokens), slot, amount (may be negative)
+--   claims of parallel requests: account, count
+--   spend: first number not in it, last number in it; charges: account, period, its end (ms; '' never), pico-USD;
+--          entries of the ledger: month, field, requests, tokens, pico-USD
+--   holds of money: account, period, its end, pico-USD (all that this sidecar holds there, spend above taken off)
+--   groups of wishes, each to be met as a whole: kind ('r', 't', 'p' parallel, 'm' money), account, least, most, limit, period, its end
+-- Answer: time (ms), run of the server, pause left (ms), epoch and number of the last exchange that did more than ask, last spend known, sidecars,
+--   then for each group either {1, amounts and what is taken now...} or {0, place, taken, ms to wait (-1: for ever), ...}
+--
+-- Everything is written as it is to be, nothing as a change. A server that was killed may carry out the beginning of an exchange
+-- that it had lost when it is started for the second time (Redis 7.0 leaves a cut transaction in its append-only file); what the
+-- sidecar has told again meanwhile puts that right.
+--
+-- Amounts of tokens are whole numbers below 2^53, which Lua holds exactly. Money may be more: it is split into two parts.
+local function exchange(keys, args)
+  local wrong, purses, latest = check(args)
+  if wrong then return refuse('no sidecar says such a thing: ' .. wrong) end
+  local prefix = keys[1]
+  local at = 0
+  local function arg() at = at + 1; return args[at] end
+  local function number() return tonumber(arg()) end
+
+  local SPAN = 61            -- slots that any 60 seconds can touch
+  local CLAIM_LIFE = 10000   -- ms that a claim of parallel requests lasts without being renewed
+  local LIVE = 10000         -- ms after which a sidecar that was not heard of does not count
+
+  -- Money: parts of nine digits.
+  local UNIT = 1000000000
+  local function split(text)
+    if not text or not string.find(text, '^%d+$') then return 0, 0 end
+    if #text <= 9 then return 0, tonumber(text) end
+    return tonumber(string.sub(text, 1, -10)), tonumber(string.sub(text, -9))
+  end
+  local function join(high, low)
+    if high > 0 then return string.format('%.0f%09.0f', high, low) end
+    return string.format('%.0f', low)
+  end
+  local function plus(ah, al, bh, bl)
+    local high, low = ah + bh, al + bl
+    if low >= UNIT then high, low = high + 1, low - UNIT end
+    return high, low
+  end
+  local function less(ah, al, bh, bl) return ah < bh or (ah == bh and al < bl) end
+  local function minus(ah, al, bh, bl) -- never below nothing
+    if less(ah, al, bh, bl) then return 0, 0 end
+    local high, low = ah - bh, al - bl
+    if low < 0 then high, low = high - 1, low + UNIT end
+    return high, low
+  end
+  local function divide(high, low, by)
+    return math.floor(high / by), math.floor(((high % by) * UNIT + low) / by)
+  end
+
+  local function add(key, field, pico)
+    local high, low = split(redis.call('HGET', key, field))
+    redis.call('HSET', key, field, join(plus(high, low, split(pico))))
+  end
+
+  local sidecar, epoch, seq, after, asks_only = arg(), arg(), number(), number(), arg() == '1'
+  local life, pause, most_users = number(), number(), number()
+
+  -- Time never runs backwards for a Team, whatever the server's clock does.
+  local meta = prefix .. 'meta'
+  local seen, run_before, hold, live_count, live_at, day, new_sidecars, new_purses =
+    unpack(redis.call('HMGET', meta, 'seen', 'run', 'hold', 'n', 'nat', 'day', 'sidecars', 'purses'))
+  local clock = redis.call('TIME')
+  local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+  -- Beyond a day it is no clock's step, but somebody's word.
+  if num(seen) > now and num(seen) <= now + DAY then now = num(seen) end
+  local slot = math.floor(now / 1000)
+
+  -- What is too much for one Team is refused whole: it is this Team's trouble then, and nobody else's.
+  local today = string.format('%.0f', math.floor(now / DAY))
+  if day ~= today then new_sidecars, new_purses = '0', '0' end
+  new_sidecars, new_purses, live_count, live_at = num(new_sidecars), num(new_purses), num(live_count), num(live_at)
+  if latest > now + MAX_AHEAD then return refuse('no period ends so far ahead') end
+  local live = prefix .. 'live'
+  if redis.call('HGET', live, sidecar) == false then
+    if live_count >= MAX_SIDECARS and now - live_at <= LIVE then
+      return refuse('this Team has as many sidecars as there can be: ' .. MAX_SIDECARS)
+    end
+    if new_sidecars >= MAX_NEW_SIDECARS and redis.call('HGET', prefix .. 'mark:' .. sidecar, 'epoch') == false then
+      return refuse('this Team has had as many new sidecars today as there can be: ' .. MAX_NEW_SIDECARS)
+    end
+  end
+  if new_purses >= MAX_NEW_PURSES then
+    for _, name in ipairs(purses) do
+      local spent, all_held = unpack(redis.call('HMGET', prefix .. 'm:' .. name, 's', 'r'))
+      if not spent and not all_held then
+        return refuse('this Team has begun as many periods of budgets today as there can be: ' .. MAX_NEW_PURSES)
+      end
+    end
+  end
+
+  -- A server that was started anew, or took over, may have lost the latest: nothing is granted until all leases of before are
+  -- over and all sidecars had time to tell again.
+  local info = redis.call('INFO', 'server')
+  local run = string.match(info, 'run_id:(%x+)')
+  hold = num(hold)
+  if hold > now + MAX_LIFE then hold = 0 end
+  if run_before ~= run then
+    local up = tonumber(string.match(info, 'uptime_in_seconds:(%d+)')) * 1000
+    -- A sidecar that knows of earlier exchanges says that everything was lost.
+    if run_before or up < pause or (not asks_only and after > 0) then hold = now + pause end
+  end
+  local granting = now >= hold
+
+  -- Who is there.
+  local is_new = redis.call('HSET', live, sidecar, now) == 1
+  if is_new or now - live_at >= 1000 or live_at > now then
+    local all = redis.call('HGETALL', live)
+    live_count = 0
+    for i = 1, #all, 2 do
+      local heard = num(all[i + 1])
+      if now - heard > LIVE or heard > now then redis.call('HDEL', live, all[i]) else live_count = live_count + 1 end
+    end
+    live_at = now
+  end
+  live_count = math.max(1, live_count)
+  redis.call('HSET', meta, 'seen', now, 'run', run, 'hold', hold, 'n', live_count, 'nat', live_at, 'day', today,
+    'sidecars', new_sidecars, 'purses', new_purses)
+  redis.call('PEXPIRE', meta, 400 * DAY)
+  redis.call('PEXPIRE', live, 400 * DAY)
+
+  local mark = prefix .. 'mark:' .. sidecar
+  local epoch_before, seq_before, applied, spent_to = unpack(redis.call('HMGET', mark, 'epoch', 'seq', 'applied', 'spent'))
+  spent_to = num(spent_to)
+  if not epoch_before then redis.call('HSET', meta, 'sidecars', new_sidecars + 1) end
+  local answer = {now, run, granting and 0 or hold - now, epoch_before or '', applied or '', spent_to, live_count}
+
+  -- Its sender has given this one up, and gone on: it must not count twice.
+  if epoch_before and (tonumber(epoch) < num(epoch_before) or (epoch == epoch_before and seq <= num(seq_before))) then
+    return answer
+  end
+  local is_same = epoch_before == epoch
+  local function note(taken)
+    redis.call('HSET', mark, 'epoch', epoch, 'seq', string.format('%.0f', seq), 'spent', string.format('%.0f', spent_to),
+      'applied', taken and string.format('%.0f', seq) or is_same and applied or 0)
+    redis.call('PEXPIRE', mark, 400 * DAY)
+  end
+  -- Something of what it was told is lost: it is to be told again before anything else.
+  if (is_same and num(applied) or 0) < after and not asks_only then
+    note(false)
+    return answer
+  end
+
+  -- Corrections of windows.
+  for _ = 1, number() do
+    local key, rate, of, amount = prefix .. 'w:' .. arg(), arg(), number(), number()
+    if of + SPAN > slot and of <= slot + SPAN then
+      local field = rate .. string.format('%.0f', of)
+      local value = math.max(0, num(redis.call('HGET', key, field)) + amount)
+      if value == 0 then redis.call('HDEL', key, field) else redis.call('HSET', key, field, string.format('%.0f', value)) end
+      redis.call('PEXPIRE', key, (SPAN + 60) * 1000)
+    end
+  end
+
+  -- Claims.
+  for _ = 1, number() do
+    local key, count = prefix .. 'p:' .. arg(), number()
+    if count == 0 then redis.call('HDEL', key, sidecar)
+    else
+      redis.call('HSET', key, sidecar, string.format('%.0f:%.0f', count, now + CLAIM_LIFE))
+      redis.call('PEXPIRE', key, 2 * CLAIM_LIFE)
+    end
+  end
+
+  local function purse(account, period) return prefix .. 'm:' .. account .. ':' .. period end
+  local function keep(key, ends)
+    if ends == '' then redis.call('PERSIST', key) else redis.call('PEXPIREAT', key, string.format('%.0f', tonumber(ends) + 35 * DAY)) end
+  end
+
+  -- A period of a budget of which nothing is known yet is counted: each Team begins only so many a day.
+  local function begins()
+    new_purses = new_purses + 1
+    redis.call('HSET', meta, 'purses', new_purses)
+  end
+
+  -- What the ledger tells apart has a bound in each family; what is beyond it shares one entry.
+  local FAMILIES = {
+    u = {'users', math.min(most_users, MAX_USERS), 'u:_other'},
+    k = {'keys', MAX_KEYS, 'k:_other'},
+    m = {'models', MAX_MODELS, 'm:_other|_other|_other'},
+  }
+  local function told_apart(field)
+    local family = string.sub(field, 2, 2) == ':' and FAMILIES[string.sub(field, 1, 1)]
+    if not family or redis.call('HGET', prefix .. 'total', field .. ':r') ~= false then return field end
+    local count = num(redis.call('HGET', meta, family[1]))
+    if count >= family[2] then return family[3] end
+    redis.call('HSET', meta, family[1], count + 1)
+    return field
+  end
+  local this_month = month_at(now)
+
+  -- Spend, each number once.
+  local from, to = number(), number()
+  local once = to > from and from == spent_to
+  for _ = 1, number() do
+    local account, period, ends, pico = arg(), arg(), arg(), arg()
+    if once then
+      local key = purse(account, period)
+      if redis.call('HGET', key, 's') == false and redis.call('HGET', key, 'r') == false then begins() end
+      add(key, 's', pico)
+      keep(key, ends)
+    end
+  end
+  for _ = 1, number() do
+    local month, field, requests, tokens, pico = arg(), arg(), arg(), arg(), arg()
+    if once then
+      field = told_apart(field)
+      local keys_of = {prefix .. 'total'}
+      -- Beyond these there is only the sum: whoever could name any month could fill the store with them.
+      local ago = this_month - month_named(month)
+      if ago >= -1 and ago <= MAX_MONTHS then keys_of[2] = prefix .. 'month:' .. month end
+      for _, key in ipairs(keys_of) do
+        add(key, field .. ':r', requests)
+        add(key, field .. ':t', tokens)
+        add(key, field .. ':p', pico)
+      end
+      if keys_of[2] then redis.call('PEXPIRE', keys_of[2], 400 * DAY) end
+    end
+  end
+  if once then spent_to = to end
+  answer[6] = spent_to
+
+  -- Holds of money: each sidecar's own word counts.
+  local held = prefix .. 'held:' .. sidecar -- the purses in which it holds something
+  local function set_hold(key, high, low)
+    local field = 'h:' .. sidecar
+    local old_high, old_low = split(redis.call('HGET', key, field))
+    local all = redis.call('HGET', key, 'r')
+    if all == false and redis.call('HGET', key, 's') == false then begins() end
+    local all_high, all_low = split(all)
+    all_high, all_low = minus(all_high, all_low, old_high, old_low)
+    all_high, all_low = plus(all_high, all_low, high, low)
+    if high == 0 and low == 0 then
+      redis.call('HDEL', key, field)
+      redis.call('HDEL', held, key)
+    else
+      redis.call('HSET', key, field, join(high, low))
+      redis.call('HSET', held, key, 1)
+    end
+    redis.call('HSET', key, 'r', join(all_high, all_low))
+  end
+  if epoch_before and epoch_before ~= epoch then
+    -- It was started anew: what it held before and does not name now is in nobody's hands.
+    local all = redis.call('HGETALL', held)
+    for i = 1, #all, 2 do
+      if string.sub(all[i], 1, #prefix + 2) == prefix .. 'm:' then set_hold(all[i], 0, 0) else redis.call('HDEL', held, all[i]) end
+    end
+  end
+  for _ = 1, number() do
+    local account, period, ends, pico = arg(), arg(), arg(), arg()
+    local key = purse(account, period)
+    set_hold(key, split(pico))
+    keep(key, ends)
+  end
+
+  -- Wishes.
+  local function window(account, rate)
+    local key = prefix .. 'w:' .. account
+    local all, sum, slots = redis.call('HGETALL', key), 0, {}
+    for i = 1, #all, 2 do
+      if string.sub(all[i], 1, 1) == rate then
+        local of, amount = num(string.sub(all[i], 2)), num(all[i + 1])
+        if of + SPAN <= slot or of > slot + 2 * SPAN then redis.call('HDEL', key, all[i])
+        else
+          sum = sum + amount
+          slots[#slots + 1] = {of, amount}
+        end
+      end
+    end
+    table.sort(slots, function(a, b) return a[1] < b[1] end)
+    return sum, slots
+  end
+  -- Whether what could be had on top is too little to be worth it: near a limit it would only be kept from others. What nobody
+  -- waits for is had whole or not at all.
+  local function crumb(extra, least, most)
+    if least > 0 then return extra < 4 * least and least + extra < most end
+    return extra < most
+  end
+  local function four(high, low) return 4 * high + math.floor(4 * low / UNIT), (4 * low) % UNIT end
+  local function money_crumb(eh, el, lh, ll, mh, ml)
+    if lh > 0 or ll > 0 then
+      local fh, fl = four(lh, ll)
+      local sh, sl = plus(lh, ll, eh, el)
+      return less(eh, el, fh, fl) and less(sh, sl, mh, ml)
+    end
+    return less(eh, el, mh, ml)
+  end
+  local function leaves(of) return (of + SPAN) * 1000 - now end
+
+  local function claimed(account)
+    local key, sum = prefix .. 'p:' .. account, 0
+    local all = redis.call('HGETALL', key)
+    for i = 1, #all, 2 do
+      local count, ends = string.match(all[i + 1], '(%d+):(%d+)')
+      if num(ends) <= now or num(ends) > now + 2 * CLAIM_LIFE then redis.call('HDEL', key, all[i]) else sum = sum + num(count) end
+    end
+    return sum
+  end
+
+  for _ = 1, number() do
+    local wishes, denied, refusal = {}, nil, nil
+    for place = 1, number() do
+      local kind, account, least, most, limit, period, ends = arg(), arg(), arg(), arg(), arg(), arg(), arg()
+      local wish = {kind = kind, account = account}
+      wishes[place] = wish
+      if kind == 'm' then
+        wish.key, wish.ends = purse(account, period), ends
+        local lh, ll = split(least)
+        local mh, ml = split(most)
+        local limit_high, limit_low = split(limit)
+        local spent, all_held, refused_of, refused = unpack(redis.call('HMGET', wish.key, 's', 'r', 'x', 'y'))
+        wish.refused_of, wish.refused = refused_of, refused
+        wish.limit_high, wish.limit_low = limit_high, limit_low
+        local sh, sl = split(spent)
+        wish.th, wish.tl = plus(sh, sl, split(all_held))
+        local nh, nl = plus(wish.th, wish.tl, lh, ll)
+        local over = ends ~= '' and tonumber(ends) <= now
+        if over or less(limit_high, limit_low, nh, nl) then
+          if not denied then
+            local wait = -1
+            if over then wait = 0 elseif ends ~= '' and not less(limit_high, limit_low, lh, ll) then wait = tonumber(ends) - now end
+            denied = {0, place - 1, join(wish.th, wish.tl), wait}
+            -- A call that would fit into a whole budget finds none: that is told of. What nobody waits for is not, nor what never fits.
+            if not over and (lh > 0 or ll > 0) and not less(limit_high, limit_low, lh, ll) then
+              refusal = {wish.key, 'x', limit, 'y', least}
+            end
+          end
+        else
+          local roh, rol = minus(limit_high, limit_low, nh, nl)
+          local eh, el = divide(roh, rol, 2 * live_count)
+          local xh, xl = minus(mh, ml, lh, ll)
+          if less(xh, xl, eh, el) then eh, el = xh, xl end
+          if money_crumb(eh, el, lh, ll, mh, ml) then eh, el = 0, 0 end
+          wish.gh, wish.gl = plus(lh, ll, eh, el)
+        end
+      else
+        least, most, limit = tonumber(least), tonumber(most), tonumber(limit)
+        local slots
+        if kind == 'p' then wish.taken = claimed(account) else wish.taken, slots = window(account, kind) end
+        if wish.taken + least > limit then
+          if not denied then
+            local wait = -1
+            if least > limit then wait = -1
+            elseif kind == 'p' then wait = 0
+            else
+              local rest = wish.taken
+              for _, each in ipairs(slots) do
+                rest = rest - each[2]
+                if rest + least <= limit then wait = leaves(each[1]); break end
+              end
+            end
+            denied = {0, place - 1, string.format('%.0f', wish.taken), wait}
+          end
+        else
+          local extra = math.floor((limit - wish.taken - least) / (2 * live_count))
+          extra = math.max(0, math.min(most - least, extra))
+          if crumb(extra, least, most) then extra = 0 end
+          wish.granted = least + extra
+          wish.reset = slots and #slots > 0 and leaves(slots[#slots][1]) or 0
+        end
+      end
+    end
+    if not granting then
+      answer[#answer + 1] = {2}
+    elseif denied then
+      answer[#answer + 1] = denied
+      if refusal then redis.call('HSET', unpack(refusal)) end
+    else
+      local granted = {1}
+      local until_slot = math.floor((now + life) / 1000)
+      for _, wish in ipairs(wishes) do
+        if wish.kind == 'm' then
+          local oh, ol = split(redis.call('HGET', wish.key, 'h:' .. sidecar))
+          set_hold(wish.key, plus(oh, ol, wish.gh, wish.gl))
+          keep(wish.key, wish.ends)
+          if wish.refused_of then
+            -- What was refused would have room beside this: others only held it for a while.
+            local ah, al = plus(wish.th, wish.tl, wish.gh, wish.gl)
+            ah, al = plus(ah, al, split(wish.refused))
+            if not less(wish.limit_high, wish.limit_low, ah, al) then redis.call('HDEL', wish.key, 'x', 'y') end
+          end
+          granted[#granted + 1] = join(wish.gh, wish.gl)
+          granted[#granted + 1] = join(plus(wish.th, wish.tl, wish.gh, wish.gl))
+          granted[#granted + 1] = 0
+        elseif wish.kind == 'p' then
+          local key = prefix .. 'p:' .. wish.account
+          local mine = num(string.match(redis.call('HGET', key, sidecar) or '0:0', '(%d+):'))
+          redis.call('HSET', key, sidecar, string.format('%.0f:%.0f', mine + wish.granted, now + CLAIM_LIFE))
+          redis.call('PEXPIRE', key, 2 * CLAIM_LIFE)
+          granted[#granted + 1] = string.format('%.0f', wish.granted)
+          granted[#granted + 1] = string.format('%.0f', wish.taken + wish.granted)
+          granted[#granted + 1] = 0
+        else
+          if wish.granted > 0 then -- a slot of nothing would only look as if something were to come back
+            local key, field = prefix .. 'w:' .. wish.account, wish.kind .. string.format('%.0f', until_slot)
+            local counted = num(redis.call('HGET', key, field))
+            redis.call('HSET', key, field, string.format('%.0f', counted + wish.granted))
+            redis.call('PEXPIRE', key, (SPAN + 60) * 1000)
+          end
+          granted[#granted + 1] = string.format('%.0f', wish.granted)
+          granted[#granted + 1] = string.format('%.0f', wish.taken + wish.granted)
+          granted[#granted + 1] = wish.reset
+        end
+      end
+      answer[#answer + 1] = granted
+    end
+  end
+
+  note(not asks_only)
+  redis.call('PEXPIRE', held, 400 * DAY)
+  return answer
+end
+
+-- What a sidecar says of itself: that it is there, and which config it serves by. Those that were not heard of for a minute are forgotten, and
+-- what no sidecar says.
+--
+-- keys[1]: the hash of the namespace. args: sidecar, generation, pod.
+local function acknowledge(keys, args)
+  local sidecar, generation, pod = args[1] or '', args[2] or '', args[3] or ''
+  if not is_sidecar(sidecar) then return refuse('no sidecar has such a name') end
+  if not is_pico(generation) then return refuse('the generation is no number') end
+  if #pod > 253 or string.find(pod, '[^%w.-]') then return refuse('no pod has such a name') end
+  local clock = redis.call('TIME')
+  local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+  local all, known, count = redis.call('HGETALL', keys[1]), false, 0
+  for i = 1, #all, 2 do
+    local at = is_sidecar(all[i]) and #all[i + 1] <= 320 and tonumber(string.match(all[i + 1], '^%d+ (%d+)'))
+    if not at or now - at > 60000 or at - now > 60000 then redis.call('HDEL', keys[1], all[i])
+    else
+      count = count + 1
+      known = known or all[i] == sidecar
+    end
+  end
+  if not known and count >= MAX_SIDECARS then return refuse('this namespace has as many sidecars as there can be: ' .. MAX_SIDECARS) end
+  redis.call('HSET', keys[1], sidecar, generation .. ' ' .. string.format('%.0f', now) .. ' ' .. pod)
+  redis.call('PEXPIRE', keys[1], DAY)
+  return now
+end
+
+redis.register_function(LIBRARY .. '_exchange', exchange)
+redis.register_function(LIBRARY .. '_acknowledge', acknowledge)

@@ -1,0 +1,582 @@
+//! What a namespace's login can do to a store that others share, and what the operator does about it: Redis is real.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test")]
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use jiff::{SignedDuration, Timestamp};
+use redis::{Value, aio::MultiplexedConnection, cmd};
+use tokio::sync::watch;
+use vectoll_config::{
+    Uid,
+    store::{Function, Library, live_key, money_key, month_key, team_prefix, total_key, user_name},
+    v1::OnStoreFailure,
+};
+use vectoll_operator::store::{
+    Access, Keeper, Memory, Password, Standing, Swept, User, Wanted, sweep,
+    sweep::{Census, DAY_MS, Reason},
+};
+use vectoll_tests::{
+    pair::poll,
+    store::{PASSWORD, Store, Transport, redis_cluster::RedisCluster},
+};
+
+const SCOPE: &str = "vectoll-system.vectoll-operator";
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Nothing but who speaks, as an exchange says it.
+const NOTHING: [&str; 16] = ["one", "1", "1", "0", "0", "2000", "4000", "5", "0", "0", "0", "0", "0", "0", "0", "0"];
+
+fn access(url: &str) -> Access {
+    Access {
+        url: url.parse().unwrap(),
+        username: None,
+        password: Some(Password::new(PASSWORD)),
+        ca: None,
+        on_failure: OnStoreFailure::Local,
+    }
+}
+
+fn wanted() -> Arc<Wanted> {
+    let user = User::of(SCOPE, "apps", &[Uid::new("t1")], [Password::new("one").hash()]);
+    Arc::new([("apps".to_owned(), user)].into())
+}
+
+/// A keeper, and what it says.
+struct Kept {
+    keeper: Keeper,
+    standing: watch::Receiver<Standing>,
+    memory: watch::Receiver<Memory>,
+}
+
+fn keep(url: &str) -> Kept {
+    let (told, standing) = watch::channel(Standing::Unknown);
+    let (weighed, memory) = watch::channel(Memory::default());
+    let report = move |standing: &Standing| drop(told.send_replace(standing.clone()));
+    let keeper = Keeper::start(Box::new(report), Box::new(move |memory| _ = weighed.send_replace(memory)));
+    keeper.keep(access(url), SCOPE, wanted());
+    Kept { keeper, standing, memory }
+}
+
+impl Kept {
+    async fn until(&mut self, what: impl Fn(&Standing) -> bool) -> anyhow::Result<()> {
+        let heard = tokio::time::timeout(DEADLINE, self.standing.wait_for(|standing| what(standing))).await;
+        heard.map(|heard| heard.map(|_| ())).with_context(|| format!("it stands {:?}", self.keeper.standing()))??;
+        Ok(())
+    }
+}
+
+fn is_good(standing: &Standing) -> bool {
+    matches!(standing, Standing::Good { full: None, .. })
+}
+
+async fn apps(store: &Store) -> anyhow::Result<MultiplexedConnection> {
+    store.log_in(&user_name(SCOPE, "apps"), "one").await
+}
+
+/// An exchange of some words.
+async fn exchange(connection: &mut MultiplexedConnection, words: &[&str]) -> redis::RedisResult<Value> {
+    let function = Library::current().function(Function::Exchange);
+    cmd("FCALL").arg(function).arg(1).arg(team_prefix(&Uid::new("t1"))).arg(words).query_async(connection).await
+}
+
+/// `NOTHING` with other words from a place on.
+fn with(place: usize, words: &[&str]) -> Vec<String> {
+    let mut all: Vec<String> = NOTHING.map(str::to_owned).to_vec();
+    let end = all.len().min(place + 1);
+    all.splice(place..end, words.iter().map(|word| (*word).to_owned()));
+    all
+}
+
+#[tokio::test]
+async fn what_no_sidecar_says_is_refused_and_nothing_of_it_is_written() -> anyhow::Result<()> {
+    let store = Store::start().await?;
+    let mut kept = keep(&store.url());
+    kept.until(is_good).await?;
+    let (mut apps, mut admin) = (apps(&store).await?, store.admin().await?);
+    let (long, endless) = ("a".repeat(1_300), "9".repeat(40));
+    let far = (Timestamp::now().as_millisecond() + 60 * 86_400_000).to_string();
+    for (what, words) in [
+        ("a sidecar's name that is too long", with(0, &[&"a".repeat(65)])),
+        ("a sidecar's name with a blank", with(0, &["a b"])),
+        ("a number beyond what is exact", with(2, &["9007199254740993"])),
+        ("a lease of an hour", with(5, &["3600000"])),
+        ("a pause of a day", with(6, &["86400000"])),
+        ("a list of more than it holds", with(8, &["3", "t", "r"])),
+        ("a list that is too long", with(8, &["20001"])),
+        ("an account that is too long", with(8, &["1", &long, "r", "1", "1"])),
+        ("a rate that is none", with(8, &["1", "t", "x", "1", "1"])),
+        ("an amount that is none", with(8, &["1", "t", "r", "1", "1e99"])),
+        ("more calls than there can be", with(9, &["1", "t", &endless])),
+        ("money that is none", with(12, &["1", "t", "Total/UTC/0", "", "-5"])),
+        ("money that never ends", with(12, &["1", "t", "Total/UTC/0", "", &endless])),
+        ("a period that is none", with(12, &["1", "t", "junk", "", "5"])),
+        ("a day without an end", with(12, &["1", "t", "Daily/UTC/1", "", "5"])),
+        ("an end in two months", with(12, &["1", "t", "Daily/UTC/1", &far, "5"])),
+        ("a field of no family", with(13, &["1", "2026-11", "junk", "1", "1", "1"])),
+        ("a field that is too long", with(13, &["1", "2026-11", &format!("u:{}", "a".repeat(2_050)), "1", "1", "1"])),
+        ("a month that is none", with(13, &["1", "2026-13", "t", "1", "1", "1"])),
+        ("a wish of no kind", with(15, &["1", "1", "x", "t", "1", "1", "1", "", ""])),
+        ("a wish with a period that has none", with(15, &["1", "1", "t", "t", "1", "1", "1", "Total/UTC/0", ""])),
+        ("too few words", vec!["one".to_owned()]),
+        ("nothing", Vec::new()),
+    ] {
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let said = exchange(&mut apps, &words).await.err().map(|error| error.to_string()).unwrap_or_default();
+        ensure!(said.contains("vectoll: "), "{what}: {said:?}");
+        let keys: u64 = cmd("DBSIZE").query_async(&mut admin).await?;
+        ensure!(keys == 0, "{what}: {keys} keys");
+    }
+    let acknowledge = Library::current().function(Function::Acknowledge);
+    for words in [["a b", "1", "pod"], ["a", "many", "pod"], ["a", "1", "a pod"], ["a", &endless, "pod"]] {
+        let mut call = cmd("FCALL");
+        call.arg(&acknowledge).arg(1).arg(live_key(Some(SCOPE), "apps")).arg(&words);
+        let said = call.query_async::<Value>(&mut apps).await.err().map(|error| error.to_string()).unwrap_or_default();
+        ensure!(said.contains("vectoll: "), "{words:?}: {said:?}");
+    }
+    exchange(&mut apps, &NOTHING).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_team_can_name_has_a_bound() -> anyhow::Result<()> {
+    let store = Store::start().await?;
+    let mut admin = store.admin().await?;
+    // The same functions with bounds that a test reaches.
+    let source = [
+        ("MAX_SIDECARS = 5000 ", "MAX_SIDECARS = 3 "),
+        ("MAX_NEW_PURSES = 200000", "MAX_NEW_PURSES = 2"),
+        ("MAX_KEYS, MAX_MODELS = 1000000, 20000, 10000", "MAX_KEYS, MAX_MODELS = 4, 2, 2"),
+    ]
+    .into_iter()
+    .fold(Library::source().to_owned(), |source, (bound, other)| {
+        assert!(source.contains(bound), "{bound}");
+        source.replace(bound, other)
+    });
+    let library = Library::of(&source);
+    let _: String = cmd("FUNCTION").arg("LOAD").arg(library.code()).query_async(&mut admin).await?;
+    let team = Uid::new("t1");
+    let call = async |admin: &mut MultiplexedConnection, words: Vec<String>| -> Result<(), String> {
+        let function = library.function(Function::Exchange);
+        let mut call = cmd("FCALL");
+        call.arg(function).arg(1).arg(team_prefix(&team)).arg(words);
+        call.query_async::<Value>(admin).await.map(|_| ()).map_err(|error| error.to_string())
+    };
+    // Sidecars.
+    for name in ["one", "two", "three"] {
+        call(&mut admin, with(0, &[name])).await.map_err(anyhow::Error::msg)?;
+    }
+    let said = call(&mut admin, with(0, &["four"])).await.unwrap_err();
+    ensure!(said.contains("as many sidecars as there can be: 3"), "{said}");
+    // Users, keys and models: what is beyond shares one entry, and all of it adds up.
+    let mut words: Vec<String> =
+        ["one", "1", "2", "1", "0", "2000", "4000", "1000000000", "0", "0", "0", "9", "0"].map(str::to_owned).to_vec();
+    let month = Timestamp::now().strftime("%Y-%m").to_string();
+    let entries: Vec<String> =
+        (0..9).flat_map(|n| [format!("u:user-{n}"), format!("k:key-{n}"), format!("m:a|b|model-{n}")]).collect();
+    words.push(entries.len().to_string());
+    for field in &entries {
+        words.extend([month.as_str(), field, "1", "2", "3"].map(str::to_owned));
+    }
+    words.extend(["0", "0"].map(str::to_owned));
+    call(&mut admin, words).await.map_err(anyhow::Error::msg)?;
+    let fields: Vec<(String, u64)> = cmd("HGETALL").arg(total_key(&team)).query_async(&mut admin).await?;
+    for (family, most) in [("u:", 4), ("k:", 2), ("m:", 2)] {
+        let requests = fields.iter().filter(|(name, _)| name.starts_with(family) && name.ends_with(":r"));
+        let (names, sum) = requests.fold((0, 0), |(names, sum), (_, value)| (names + 1, sum + value));
+        ensure!((names, sum) == (most + 1, 9), "{family}: {names} names, {sum} calls");
+    }
+    // Any month but those around this one is only in the sum.
+    let mut words: Vec<String> =
+        ["one", "1", "3", "2", "0", "2000", "4000", "5", "0", "0", "9", "10", "0", "2"].map(str::to_owned).to_vec();
+    words.extend(["1999-01", "t", "1", "2", "3", "2999-12", "t", "1", "2", "3", "0", "0"].map(str::to_owned));
+    call(&mut admin, words).await.map_err(anyhow::Error::msg)?;
+    let there: u64 =
+        cmd("EXISTS").arg(month_key(&team, "1999-01")).arg(month_key(&team, "2999-12")).query_async(&mut admin).await?;
+    let sum: u64 = cmd("HGET").arg(total_key(&team)).arg("t:r").query_async(&mut admin).await?;
+    ensure!((there, sum) == (0, 2));
+    // Periods of budgets, each of which stays for weeks or for ever.
+    let hold = |number: &str, user: &str| -> Vec<String> {
+        let before = (number.parse::<u64>().unwrap() - 1).to_string();
+        let words = [
+            "one",
+            "1",
+            number,
+            &before,
+            "0",
+            "2000",
+            "4000",
+            "5",
+            "0",
+            "0",
+            "10",
+            "10",
+            "0",
+            "0",
+            "1",
+            user,
+            "Total/UTC/0",
+            "",
+            "7",
+            "0",
+        ];
+        words.map(str::to_owned).to_vec()
+    };
+    for (number, user) in [("4", "tu:ada"), ("5", "tu:bob"), ("6", "tu:ada")] {
+        call(&mut admin, hold(number, user)).await.map_err(anyhow::Error::msg)?;
+    }
+    let said = call(&mut admin, hold("7", "tu:eve")).await.unwrap_err();
+    ensure!(said.contains("as many periods of budgets today as there can be: 2"), "{said}");
+    call(&mut admin, hold("7", "tu:bob")).await.map_err(anyhow::Error::msg)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_somebody_wrote_in_place_of_a_function_stops_nobody() -> anyhow::Result<()> {
+    let store = Store::start().await?;
+    let mut kept = keep(&store.url());
+    kept.until(is_good).await?;
+    let mut apps = apps(&store).await?;
+    let prefix = team_prefix(&Uid::new("t1"));
+    for (key, fields) in [
+        ("meta", vec!["seen", "99999999999999", "hold", "99999999999999", "n", "junk", "nat", "junk", "users", "-1"]),
+        ("live", vec!["ghost", "99999999999999", "other", "junk"]),
+        ("w:t", vec!["r99999999999", "5", "t", "junk", "r1", "junk"]),
+        ("p:t", vec!["ghost", "junk", "other", "9:99999999999999"]),
+        ("m:t:Total/UTC/0", vec!["s", "junk", "r", "junk"]),
+        ("mark:one", vec!["spent", "junk"]),
+        ("total", vec!["t:r", "junk"]),
+    ] {
+        cmd("HSET").arg(format!("{prefix}{key}")).arg(fields).query_async::<()>(&mut apps).await?;
+    }
+    let group = [
+        "1",
+        "3",
+        "r",
+        "t",
+        "1",
+        "1",
+        "5",
+        "",
+        "",
+        "p",
+        "t",
+        "1",
+        "1",
+        "5",
+        "",
+        "",
+        "m",
+        "t",
+        "1",
+        "1",
+        "5",
+        "Total/UTC/0",
+        "",
+    ];
+    // The server was started just now: nothing is granted before all who were there could tell again.
+    let answer = poll::until("a grant", DEADLINE, async || {
+        let number = Timestamp::now().as_millisecond().to_string();
+        let head = ["one", "1", &number, "0", "0", "2000", "4000", "5", "0", "0", "0", "0", "0", "0", "0"];
+        let answer = format!("{:?}", exchange(&mut apps.clone(), &[&head[..], &group[..]].concat()).await?);
+        Ok(answer.contains("array([int(1)").then_some(answer))
+    })
+    .await?;
+    ensure!(answer.contains("int(1)"), "{answer}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn functions_that_are_gone_are_back_within_seconds() -> anyhow::Result<()> {
+    let mut store = Store::start().await?;
+    let mut kept = keep(&store.url());
+    kept.until(is_good).await?;
+    for (what, command) in [
+        ("flushed", &["FUNCTION", "FLUSH"][..]),
+        ("replaced", &[][..]),
+        ("lost with the store", &["FUNCTION", "FLUSH"]),
+    ] {
+        let mut admin = store.admin().await?;
+        if let [name, of] = command {
+            cmd(name).arg(of).query_async::<()>(&mut admin).await?;
+        } else {
+            // Under the same name, other code: found when all of it is looked at.
+            let (name, function) = (Library::current().name(), Library::current().function(Function::Exchange));
+            let code = format!("#!lua name={name}\nredis.register_function('{function}', function() return 0 end)");
+            cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(code).query_async::<()>(&mut admin).await?;
+            kept.keeper.keep(access(&store.url()), SCOPE, Arc::new(Wanted::new()));
+            kept.keeper.keep(access(&store.url()), SCOPE, wanted());
+        }
+        if what.contains("store") {
+            store.restart().await?;
+        }
+        let begun = Instant::now();
+        poll::until(what, DEADLINE, async || {
+            let mut apps = apps(&store).await?;
+            let number = Timestamp::now().as_millisecond().to_string();
+            let words = with(2, &[&number]);
+            let words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let answer = exchange(&mut apps, &words).await?;
+            ensure!(matches!(answer, Value::Array(_)), "{answer:?}");
+            Ok(Some(()))
+        })
+        .await?;
+        println!("figure: functions that were {what} were back after {:.1} s", begun.elapsed().as_secs_f64());
+        ensure!(begun.elapsed() < Duration::from_secs(10));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_master_of_a_cluster_has_the_functions() -> anyhow::Result<()> {
+    let cluster = RedisCluster::start(3, 1).await?;
+    let url = format!("redis+cluster://{}", cluster.masters.first().context("no master")?.address());
+    let mut kept = keep(&url);
+    kept.until(is_good).await?;
+    let has = async |store: &Store| -> anyhow::Result<bool> {
+        let list: Vec<Value> = cmd("FUNCTION").arg("LIST").query_async(&mut store.admin().await?).await?;
+        Ok(format!("{list:?}").contains(Library::current().name()))
+    };
+    poll::until("the functions on all servers", DEADLINE, async || {
+        for server in cluster.masters.iter().chain(&cluster.replicas) {
+            if !has(server).await? {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_script_that_blocks_the_store_is_ended_or_told_of() -> anyhow::Result<()> {
+    // As somebody who may: the administrator of a store that others use as well.
+    let mut store = Store::start_with(Transport::Plain, &["--busy-reply-threshold", "300"]).await?;
+    let mut kept = keep(&store.url());
+    kept.until(is_good).await?;
+    let block = |connection: MultiplexedConnection, script: &'static str| {
+        let mut connection = connection;
+        tokio::spawn(async move { cmd("EVAL").arg(script).arg(0).query_async::<Value>(&mut connection).await })
+    };
+    let begun = Instant::now();
+    let blocked = block(store.admin().await?, "while true do end");
+    let ended = tokio::time::timeout(DEADLINE, blocked).await.context("nobody ended it")??;
+    ensure!(ended.is_err(), "{ended:?}");
+    println!("figure: a script that blocked the store was ended after {:.1} s", begun.elapsed().as_secs_f64());
+    kept.until(is_good).await?;
+    // One that has written cannot be ended.
+    let _blocked = block(store.admin().await?, "redis.call('SET','a','1') while true do end");
+    kept.until(|standing| matches!(standing, Standing::Trouble { busy: true, .. })).await?;
+    store.restart().await?;
+    kept.until(is_good).await
+}
+
+fn census(teams: &[&str], keys: &[&str]) -> Census {
+    let of = |names: &[&str]| -> BTreeSet<String> { names.iter().map(|name| (*name).to_owned()).collect() };
+    Census {
+        scope: SCOPE.to_owned(),
+        teams: of(teams),
+        keys: of(keys),
+        namespaces: of(&["apps"]),
+        retention_ms: 400 * DAY_MS,
+        is_urgent: false,
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_a_login_fills_is_told_of_and_cleaned() -> anyhow::Result<()> {
+    let store = Store::start_with(Transport::Plain, &["--maxmemory", "12mb"]).await?;
+    let mut kept = keep(&store.url());
+    kept.until(is_good).await?;
+    let (mut apps, access) = (apps(&store).await?, access(&store.url()));
+    exchange(&mut apps, &NOTHING).await?;
+    let (prefix, live) = (team_prefix(&Uid::new("t1")), live_key(Some(SCOPE), "apps"));
+    let mut n = 0;
+    // To the last byte: what is too large may leave room for less.
+    for size in [100_000, 5_000, 500, 70] {
+        let large = "x".repeat(size);
+        let refusal = loop {
+            // Fields of its Team's ledger, keys of no kind, and what its sidecars would say of themselves.
+            let key = match n % 3 {
+                0 => total_key(&Uid::new("t1")),
+                1 => format!("{prefix}junk-{n}"),
+                _ => live.clone(),
+            };
+            let field = format!("u:{n}:r");
+            if let Err(error) = cmd("HSET").arg(key).arg(field).arg(&large).query_async::<()>(&mut apps).await {
+                break error;
+            }
+            n += 1;
+        };
+        ensure!(refusal.code() == Some("OOM") && n > 20, "{refusal} after {n}");
+    }
+    kept.until(|standing| matches!(standing, Standing::Good { full: Some(_), .. })).await?;
+    let memory = *kept.memory.borrow();
+    ensure!(memory.max == 12 * 1024 * 1024 && memory.used > 11 * 1024 * 1024, "{memory:?}");
+    let swept =
+        sweep(&access, &census(&["t1"], &[]), Timestamp::now()).await.context("a full store cannot be cleaned")?;
+    println!("figure: {swept:?} of {n}");
+    ensure!(swept.of(Reason::Foreign) > 0);
+    kept.until(is_good).await?;
+    exchange(&mut apps, &with(2, &["3"]).iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    let left: u64 = cmd("MEMORY")
+        .arg("USAGE")
+        .arg(total_key(&Uid::new("t1")))
+        .query_async::<Option<u64>>(&mut store.admin().await?)
+        .await?
+        .unwrap_or_default();
+    ensure!(left < 10_000, "{left} bytes");
+    Ok(())
+}
+
+#[tokio::test]
+async fn accounts_that_are_gone_for_long_go_and_no_others() -> anyhow::Result<()> {
+    let store = Store::start().await?;
+    let (mut admin, access) = (store.admin().await?, access(&store.url()));
+    let (now, day) = (Timestamp::now(), SignedDuration::from_hours(24));
+    let set = async |key: String, life_ms: Option<u64>| -> anyhow::Result<()> {
+        let mut admin = store.admin().await?;
+        cmd("HSET").arg(&key).arg("t:r").arg(1).query_async::<()>(&mut admin).await?;
+        if let Some(life) = life_ms {
+            cmd("PEXPIRE").arg(&key).arg(life).query_async::<()>(&mut admin).await?;
+        }
+        Ok(())
+    };
+    let there = async |key: String| -> anyhow::Result<bool> {
+        Ok(cmd("EXISTS").arg(key).query_async::<bool>(&mut store.admin().await?).await?)
+    };
+    // Teams of this operator, one that another operator has, one that still counts though it is gone here, a stranger's.
+    for team in ["here", "gone", "shared", "counts", "stranger"] {
+        set(total_key(&Uid::new(team)), None).await?;
+    }
+    set("elsewhere".to_owned(), None).await?;
+    set("vectoll:{stranger}:junk".to_owned(), None).await?;
+    let (kept_money, gone_money) =
+        (money_key(&Uid::new("here"), "k:stays", "Total/UTC/0"), money_key(&Uid::new("here"), "k:left", "Total/UTC/0"));
+    set(kept_money.clone(), None).await?;
+    set(gone_money.clone(), None).await?;
+    let old = now
+        .to_zoned(jiff::tz::TimeZone::UTC)
+        .date()
+        .saturating_sub(jiff::Span::new().months(5))
+        .strftime("%Y-%m")
+        .to_string();
+    set(month_key(&Uid::new("here"), &old), Some(300 * DAY_MS)).await?;
+    let all = census(&["here", "gone", "shared", "counts"], &["stays", "left"]);
+    let other = Census { scope: "another".to_owned(), ..census(&["shared"], &[]) };
+    ensure!(sweep(&access, &all, now).await? == Swept::default(), "nothing is gone");
+    sweep(&access, &other, now).await?;
+    let fewer = census(&["here"], &["stays"]);
+    for days in [1, 30, 35] {
+        ensure!(sweep(&access, &fewer, now + day * days).await? == Swept::default(), "after {days} days");
+    }
+    // Somebody counts by it meanwhile.
+    let seen = (now + day * 20).as_millisecond();
+    cmd("HSET").arg("vectoll:{counts}:meta").arg("seen").arg(seen).query_async::<()>(&mut admin).await?;
+    cmd("PEXPIRE").arg("vectoll:{counts}:meta").arg(DAY_MS).query_async::<()>(&mut admin).await?;
+    let swept = sweep(&access, &fewer, now + day * 37).await?;
+    ensure!(swept.of(Reason::Gone) == 2 && swept.by_reason().count() == 1, "{swept:?}");
+    for (key, stays) in [
+        (total_key(&Uid::new("here")), true),
+        (total_key(&Uid::new("gone")), false),
+        (total_key(&Uid::new("shared")), true),
+        (total_key(&Uid::new("counts")), true),
+        (total_key(&Uid::new("stranger")), true),
+        ("vectoll:{stranger}:junk".to_owned(), true),
+        ("elsewhere".to_owned(), true),
+        (kept_money, true),
+        (gone_money, false),
+        (month_key(&Uid::new("here"), &old), true),
+    ] {
+        ensure!(there(key.clone()).await? == stays, "{key}");
+    }
+    // Months, as long as is asked for.
+    let shorter = Census { retention_ms: 40 * DAY_MS, ..fewer };
+    ensure!(sweep(&access, &shorter, now + day * 37).await?.of(Reason::Old) == 1);
+    // Who has listed nothing yet says nothing; who has lost all of its Teams waits as long.
+    ensure!(sweep(&access, &census(&[], &[]), now + day * 38).await? == Swept::default());
+    ensure!(there(total_key(&Uid::new("here"))).await?);
+    Ok(())
+}
+
+/// Tells of spend and holds of so many accounts, a thousand at a time. Returns by how many bytes the store grew.
+async fn book(
+    admin: &mut MultiplexedConnection,
+    number: &mut u64,
+    (month, period): (&str, &str),
+    accounts: &[(String, String)],
+) -> anyhow::Result<u64> {
+    let used = async |admin: &mut MultiplexedConnection| -> anyhow::Result<u64> {
+        let info: String = cmd("INFO").arg("memory").query_async(admin).await?;
+        let used = info.lines().find_map(|line| line.strip_prefix("used_memory_dataset:"));
+        Ok(used.context("no memory")?.trim().parse()?)
+    };
+    let before = used(admin).await?;
+    let end = (Timestamp::now().as_millisecond() + 20 * 86_400_000).to_string();
+    for part in accounts.chunks(1_000) {
+        *number += 1;
+        let (last, this) = ((*number - 1).to_string(), number.to_string());
+        let head = ["one", "1", &this, &last, "0", "2000", "4000", "1000000", "0", "0", &last, &this];
+        let mut words: Vec<String> = head.map(str::to_owned).to_vec();
+        words.push(part.len().to_string());
+        for (account, _) in part {
+            words.extend([account, period, &end, "123456789012"].map(str::to_owned));
+        }
+        words.push(part.len().to_string());
+        for (_, field) in part {
+            words.extend([month, field, "12", "123456", "123456789012"].map(str::to_owned));
+        }
+        words.extend(["0", "0"].map(str::to_owned));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        exchange(admin, &words).await?;
+    }
+    Ok(used(admin).await?.saturating_sub(before))
+}
+
+/// The figures of the sizing table in the chart's README. `-- --nocapture` prints them.
+#[tokio::test]
+async fn what_the_store_holds_of_each_is_as_large_as_the_readme_says() -> anyhow::Result<()> {
+    let store = Store::start().await?;
+    store.load_functions(Library::current().code()).await?;
+    let (mut admin, mut number) = (store.admin().await?, 0);
+    let now = Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    let month = |back: i64| now.date().saturating_sub(jiff::Span::new().months(back)).strftime("%Y-%m").to_string();
+    let (this, last) = (month(0), month(1));
+    let uuid = |n: usize| format!("00000000-0000-4000-8000-{n:012}");
+    let team = [("t".to_owned(), "t".to_owned())];
+    let keys: Vec<_> = (0..2_000).map(uuid).map(|key| (format!("k:{key}"), format!("k:{key}"))).collect();
+    let users: Vec<_> = (0..20_000)
+        .map(|n| format!("user-{n}@example.com"))
+        .map(|user| (format!("tu:{user}"), format!("u:{user}")))
+        .collect();
+    let period = "Monthly/Europe/Berlin/1793487600";
+    book(&mut admin, &mut number, (&this, period), &team).await?;
+    let mut base = 0_u64;
+    let names: Vec<String> = cmd("KEYS").arg("*").query_async(&mut admin).await?;
+    for name in names {
+        base += cmd("MEMORY").arg("USAGE").arg(name).query_async::<u64>(&mut admin).await?;
+    }
+    let mut each = async |of: &[(String, String)], month: &str, period: &str| -> anyhow::Result<u64> {
+        Ok(book(&mut admin, &mut number, (month, period), of).await? / of.len() as u64)
+    };
+    let (key, key_month) = (each(&keys, &this, period).await?, each(&keys, &last, period).await?);
+    let (user, user_month) = (each(&users, &this, period).await?, each(&users, &last, period).await?);
+    println!(
+        "figure: bytes in the store: a Team {base}, a key with a budget {key}, each further month of it {key_month}, a user with a \
+         budget {user}, each further month of it {user_month}"
+    );
+    for (what, bytes, most) in [
+        ("Team", base, 4_000),
+        ("key", key, 1_100),
+        ("month of a key", key_month, 500),
+        ("user", user, 1_000),
+        ("month of a user", user_month, 450),
+    ] {
+        ensure!(bytes > 50 && bytes <= most, "{what}: {bytes} bytes, the table says {most}");
+    }
+    Ok(())
+}
