@@ -12,8 +12,10 @@ mod control;
 mod delivered;
 mod lease;
 mod metrics;
+mod metrics_access;
 mod mirror;
 mod names;
+mod namespace_annotations;
 mod observed;
 mod plan;
 mod serving;
@@ -46,6 +48,7 @@ use self::{
     control::Control,
     lease::Candidate,
     metrics::Metrics,
+    metrics_access::MetricsAccess,
     serving::Webhook,
     store::Store,
     watch::{Scope, Shared},
@@ -79,7 +82,8 @@ pub async fn run(settings: Run) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("failed to listen on {}", settings.admin_listen))?;
     tracing::info!(address = %admin.local_addr()?, "listening for Prometheus and probes");
-    let router = admin::router(metrics.clone(), shared.clone(), certificate);
+    let access = MetricsAccess::new(client.clone(), settings.metrics_authentication);
+    let router = admin::router(metrics.clone(), shared.clone(), certificate, access);
     let mut admin = tokio::spawn(async move { axum::serve(admin, router).await });
 
     let leases: Api<Lease> = Api::namespaced(client.clone(), &settings.operator_namespace);
@@ -149,6 +153,9 @@ async fn serve_webhook(
     if settings.webhook_certificate == CertificateKeeper::Own {
         keeping.spawn(serving::maintain(client.clone(), names, leads.clone()));
     }
+    let namespaces = webhook::NamespaceAnnotations::default();
+    let only = settings.watch_namespaces.clone();
+    keeping.spawn(namespace_annotations::follow(client.clone(), only, namespaces.clone()));
     let counters = webhook::Metrics::register(metrics.registry()).context("failed to set up the metrics")?;
     let listener = TcpListener::bind(settings.webhook_listen)
         .await
@@ -156,7 +163,7 @@ async fn serve_webhook(
     tracing::info!(address = %listener.local_addr()?, "listening for the API server's reviews");
     let serving = shown.clone();
     let task = tokio::spawn(async move {
-        if let Err(error) = webhook::serve(listener, Arc::new(injection), serving, counters, draining).await {
+        if let Err(error) = webhook::serve(listener, Arc::new(injection), namespaces, serving, counters, draining).await {
             tracing::error!(%error, "the webhook ended");
         }
         // Dropped here, and not before: the certificate is kept for as long as it is served.

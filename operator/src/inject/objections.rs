@@ -14,7 +14,7 @@ pub(super) fn check(spec: &PodSpec, earlier: &Earlier<'_>) -> Result<(), Refusal
         [("containers", Some(&spec.containers)), ("initContainers", spec.init_containers.as_ref())]
     {
         for (i, container) in containers.into_iter().flatten().enumerate() {
-            let ours = list == "initContainers" && earlier.sidecar.is_some_and(|(index, _)| index == i);
+            let ours = earlier.sidecar.is_some_and(|left| left.list == list && left.index == i);
             if !ours {
                 one_container(&format!("spec.{list}[{i}]"), container, &mut add);
             }
