@@ -163,7 +163,8 @@ async fn serve_webhook(
     tracing::info!(address = %listener.local_addr()?, "listening for the API server's reviews");
     let serving = shown.clone();
     let task = tokio::spawn(async move {
-        if let Err(error) = webhook::serve(listener, Arc::new(injection), namespaces, serving, counters, draining).await {
+        if let Err(error) = webhook::serve(listener, Arc::new(injection), namespaces, serving, counters, draining).await
+        {
             tracing::error!(%error, "the webhook ended");
         }
         // Dropped here, and not before: the certificate is kept for as long as it is served.

@@ -105,6 +105,8 @@ pub fn inject(pod: &Pod, namespace: Namespace<'_>, settings: &InjectionSettings)
 
 /// What an earlier injection of this pod has left: only then is a container of our name ours, whatever is in it now.
 struct Earlier<'pod> {
+    /// The pod was injected: volumes of our names are ours, too.
+    injected: bool,
     /// Where it is, and what it is now.
     sidecar: Option<Left<'pod>>,
 }
@@ -128,7 +130,7 @@ impl<'pod> Earlier<'pod> {
         };
         let sidecar = find("initContainers", spec.init_containers.as_deref().unwrap_or_default())
             .or_else(|| find("containers", &spec.containers));
-        Self { sidecar }
+        Self { injected, sidecar }
     }
 }
 

@@ -174,10 +174,9 @@ fn where_no_sidecars_are_injected_a_pod_that_asks_for_one_is_refused() {
 
 #[test]
 fn resources_are_the_pods_then_the_namespaces_then_the_settings() {
-    let settings = InjectionSettings::read(
-        "image: a\nresources: {requests: {cpu: 50m, memory: 64Mi}, limits: {memory: 256Mi}}",
-    )
-    .unwrap();
+    let settings =
+        InjectionSettings::read("image: a\nresources: {requests: {cpu: 50m, memory: 64Mi}, limits: {memory: 256Mi}}")
+            .unwrap();
     let of = |pod: Value, namespace: &[(&str, &str)]| {
         let pod = injected_in(&asking(&pod), namespace, &settings).unwrap().unwrap();
         let again = injected_in(&pod, namespace, &settings).unwrap().unwrap();
@@ -212,7 +211,8 @@ fn resources_are_the_pods_then_the_namespaces_then_the_settings() {
     assert_eq!(of(pod, &namespace)["resources"], expected);
 
     // A limit that is nearer to the pod than the request takes the request down with it.
-    let low = of(json!({"vectoll.dev/sidecar-memory-limit": "48Mi"}), &[("vectoll.dev/sidecar-memory-request", "96Mi")]);
+    let low =
+        of(json!({"vectoll.dev/sidecar-memory-limit": "48Mi"}), &[("vectoll.dev/sidecar-memory-request", "96Mi")]);
     assert_eq!(low["resources"], json!({"requests": {"cpu": "50m", "memory": "48Mi"}, "limits": {"memory": "48Mi"}}));
 
     // Who has set the bound has set it.
@@ -224,16 +224,56 @@ fn resources_are_the_pods_then_the_namespaces_then_the_settings() {
 #[test]
 fn resources_that_cannot_be_are_refused_by_the_annotations_name() {
     for (pod, namespace, words) in [
-        (json!({"vectoll.dev/sidecar-cpu-request": "lots"}), vec![], "metadata.annotations[vectoll.dev/sidecar-cpu-request]: \"lots\" is not a quantity of Kubernetes: write one such as 100m or 0.5"),
-        (json!({"vectoll.dev/sidecar-memory-limit": "256MB"}), vec![], "metadata.annotations[vectoll.dev/sidecar-memory-limit]: \"256MB\" is not a quantity of Kubernetes: write one such as 128Mi or 1Gi"),
-        (json!({"vectoll.dev/sidecar-memory-limit": "256"}), vec![], "metadata.annotations[vectoll.dev/sidecar-memory-limit]: \"256\" is too little for a sidecar: at least 32Mi"),
-        (json!({"vectoll.dev/sidecar-cpu-limit": "0"}), vec![], "metadata.annotations[vectoll.dev/sidecar-cpu-limit]: \"0\" leaves the sidecar nothing"),
-        (json!({"vectoll.dev/sidecar-cpu-request": "-1"}), vec![], "metadata.annotations[vectoll.dev/sidecar-cpu-request]: \"-1\" is not a quantity"),
-        (json!({"vectoll.dev/sidecar-memory-request": "512Mi"}), vec![], "metadata.annotations[vectoll.dev/sidecar-memory-request]: 512Mi is above the sidecar's limit of 256Mi: set vectoll.dev/sidecar-memory-limit beside it"),
-        (json!({"vectoll.dev/sidecar-cpu-requests": "1"}), vec![], "metadata.annotations[vectoll.dev/sidecar-cpu-requests]: is not known"),
-        (json!({}), vec![("vectoll.dev/sidecar-cpu-limit", "much")], "namespace shop: metadata.annotations[vectoll.dev/sidecar-cpu-limit]: \"much\" is not a quantity"),
-        (json!({}), vec![("vectoll.dev/sidecar-memory-request", "1Gi")], "namespace shop: metadata.annotations[vectoll.dev/sidecar-memory-request]: 1Gi is above"),
-        (json!({}), vec![("vectoll.dev/sidecar-gpu-request", "1")], "namespace shop: metadata.annotations[vectoll.dev/sidecar-gpu-request]: is not known"),
+        (
+            json!({"vectoll.dev/sidecar-cpu-request": "lots"}),
+            vec![],
+            "metadata.annotations[vectoll.dev/sidecar-cpu-request]: \"lots\" is not a quantity of Kubernetes: write one such as 100m or 0.5",
+        ),
+        (
+            json!({"vectoll.dev/sidecar-memory-limit": "256MB"}),
+            vec![],
+            "metadata.annotations[vectoll.dev/sidecar-memory-limit]: \"256MB\" is not a quantity of Kubernetes: write one such as 128Mi or 1Gi",
+        ),
+        (
+            json!({"vectoll.dev/sidecar-memory-limit": "256"}),
+            vec![],
+            "metadata.annotations[vectoll.dev/sidecar-memory-limit]: \"256\" is too little for a sidecar: at least 32Mi",
+        ),
+        (
+            json!({"vectoll.dev/sidecar-cpu-limit": "0"}),
+            vec![],
+            "metadata.annotations[vectoll.dev/sidecar-cpu-limit]: \"0\" leaves the sidecar nothing",
+        ),
+        (
+            json!({"vectoll.dev/sidecar-cpu-request": "-1"}),
+            vec![],
+            "metadata.annotations[vectoll.dev/sidecar-cpu-request]: \"-1\" is not a quantity",
+        ),
+        (
+            json!({"vectoll.dev/sidecar-memory-request": "512Mi"}),
+            vec![],
+            "metadata.annotations[vectoll.dev/sidecar-memory-request]: 512Mi is above the sidecar's limit of 256Mi: set vectoll.dev/sidecar-memory-limit beside it",
+        ),
+        (
+            json!({"vectoll.dev/sidecar-cpu-requests": "1"}),
+            vec![],
+            "metadata.annotations[vectoll.dev/sidecar-cpu-requests]: is not known",
+        ),
+        (
+            json!({}),
+            vec![("vectoll.dev/sidecar-cpu-limit", "much")],
+            "namespace shop: metadata.annotations[vectoll.dev/sidecar-cpu-limit]: \"much\" is not a quantity",
+        ),
+        (
+            json!({}),
+            vec![("vectoll.dev/sidecar-memory-request", "1Gi")],
+            "namespace shop: metadata.annotations[vectoll.dev/sidecar-memory-request]: 1Gi is above",
+        ),
+        (
+            json!({}),
+            vec![("vectoll.dev/sidecar-gpu-request", "1")],
+            "namespace shop: metadata.annotations[vectoll.dev/sidecar-gpu-request]: is not known",
+        ),
     ] {
         let refusal = injected_in(&asking(&pod), &namespace, &settings()).unwrap_err();
         assert!(refusal.starts_with(words) && !refusal.contains("; "), "{pod}: {refusal}");
@@ -254,7 +294,10 @@ fn the_user_is_the_settings_or_the_platforms() {
     assert_eq!((&ours["runAsUser"], &ours["runAsGroup"]), (&json!(1234), &json!(1234)));
 
     let (open, mut pod) = user("image: a\nrunAsUser: null", &asked);
-    assert_eq!((&open["runAsUser"], &open["runAsGroup"], &open["runAsNonRoot"]), (&json!(null), &json!(null), &json!(true)));
+    assert_eq!(
+        (&open["runAsUser"], &open["runAsGroup"], &open["runAsNonRoot"]),
+        (&json!(null), &json!(null), &json!(true))
+    );
     // The platform fills it in, and a later call of the webhook leaves it.
     pod["spec"]["initContainers"][0]["securityContext"]["runAsUser"] = json!(1_000_680_000);
     pod["spec"]["initContainers"][0]["securityContext"]["seLinuxOptions"] = json!({"level": "s0:c26,c15"});
@@ -286,7 +329,8 @@ fn the_kubelet_asks_by_a_process_only_where_a_mesh_stands_between() {
     };
     let plain = asking(&json!({}));
     let mut istio = plain.clone();
-    istio["spec"]["initContainers"] = json!([{"name": "istio-init"}, {"name": "istio-proxy", "restartPolicy": "Always"}]);
+    istio["spec"]["initContainers"] =
+        json!([{"name": "istio-init"}, {"name": "istio-proxy", "restartPolicy": "Always"}]);
     let mut linkerd = plain.clone();
     linkerd["spec"]["containers"] = json!([{"name": "linkerd-proxy"}, {"name": "app"}]);
     for (settings, pod, expected) in [
@@ -312,7 +356,8 @@ fn whatever_another_webhook_makes_of_the_sidecar_the_next_call_puts_right() {
         let pod = injected(pod).unwrap_or_else(|refusal| panic!("{name}: {refusal}")).unwrap();
         assert_eq!(sidecar_of(&pod), sidecar_of(&good), "{name}");
         for list in ["initContainers", "containers"] {
-            let ours = pod["spec"][list].as_array().unwrap().iter().filter(|one| one["name"] == "vectoll-sidecar").count();
+            let ours =
+                pod["spec"][list].as_array().unwrap().iter().filter(|one| one["name"] == "vectoll-sidecar").count();
             assert_eq!(ours, usize::from(list == "initContainers"), "{name}");
         }
         pod
@@ -325,7 +370,8 @@ fn whatever_another_webhook_makes_of_the_sidecar_the_next_call_puts_right() {
     let mut before = good.clone();
     before["spec"]["initContainers"].as_array_mut().unwrap().insert(0, json!({"name": "agent-init", "image": "agent"}));
     let before = check("an init container before it", &before);
-    let names: Vec<&Value> = before["spec"]["initContainers"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    let names: Vec<&Value> =
+        before["spec"]["initContainers"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
     assert_eq!(names, ["vectoll-sidecar", "agent-init"]);
     // It makes a container of it, as before there were native sidecars.
     let mut moved = good.clone();

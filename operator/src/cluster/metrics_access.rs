@@ -63,16 +63,24 @@ enum Verdict {
 impl MetricsAccess {
     /// Asks the API server about each new token; `required` false: everybody may read.
     pub(super) fn new(client: Client, required: bool) -> Self {
-        let reviewer = || Reviewer { client, reviews: Semaphore::new(MAX_CONCURRENT_REVIEWS), decided: Mutex::default() };
+        let reviewer =
+            || Reviewer { client, reviews: Semaphore::new(MAX_CONCURRENT_REVIEWS), decided: Mutex::default() };
         Self(required.then(|| Arc::new(reviewer())))
     }
 }
 
 /// A layer before `/metrics`.
-pub(super) async fn check(State(MetricsAccess(reviewer)): State<MetricsAccess>, request: Request, next: Next) -> Response {
+pub(super) async fn check(
+    State(MetricsAccess(reviewer)): State<MetricsAccess>,
+    request: Request,
+    next: Next,
+) -> Response {
     let Some(reviewer) = reviewer else { return next.run(request).await };
     let Some(token) = bearer(request.headers()) else {
-        return refuse(StatusCode::UNAUTHORIZED, "a bearer token of a ServiceAccount that may get /metrics is needed\n");
+        return refuse(
+            StatusCode::UNAUTHORIZED,
+            "a bearer token of a ServiceAccount that may get /metrics is needed\n",
+        );
     };
     match reviewer.verdict(token).await {
         Ok(Verdict::Allowed) => next.run(request).await,
@@ -158,8 +166,7 @@ impl Reviewer {
         let Some(user) = status.user.filter(|_| status.authenticated == Some(true)) else {
             return Ok(Verdict::Unauthenticated);
         };
-        let attributes =
-            NonResourceAttributes { path: Some("/metrics".to_owned()), verb: Some("get".to_owned()) };
+        let attributes = NonResourceAttributes { path: Some("/metrics".to_owned()), verb: Some("get".to_owned()) };
         let review = SubjectAccessReview {
             spec: SubjectAccessReviewSpec {
                 user: user.username,

@@ -63,10 +63,7 @@ fn sidecar(spec: &PodSpec, wish: &Wish, settings: &InjectionSettings, left: Opti
         // No liveness probe: a sidecar that counts a large batch on its one thread may be late for it, and a restart
         // would cut off every call under way.
         resources: Some(wish.resources.over(settings, left.and_then(|left| left.resources.as_ref()))),
-        security_context: Some(restricted(
-            settings.run_as_user,
-            left.and_then(|left| left.security_context.as_ref()),
-        )),
+        security_context: Some(restricted(settings.run_as_user, left.and_then(|left| left.security_context.as_ref()))),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(volumes::mounts(settings)),
         ..Container::default()

@@ -69,7 +69,7 @@ fn one_container(at: &str, container: &Container, add: &mut impl FnMut(String, S
 /// Names that begin like ours are kept free: for ours, and for those of later versions.
 fn strange_volumes(spec: &PodSpec, earlier: &Earlier<'_>, add: &mut impl FnMut(String, String)) {
     for (i, volume) in spec.volumes.iter().flatten().enumerate() {
-        let ours = earlier.sidecar.is_some() && volumes::is_ours(&volume.name);
+        let ours = earlier.injected && volumes::is_ours(&volume.name);
         if volume.name.starts_with(volumes::PREFIX) && !ours {
             let reason =
                 format!("names of volumes that begin with {} are the sidecar's: choose another", volumes::PREFIX);

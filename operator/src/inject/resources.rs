@@ -76,7 +76,8 @@ impl AnnotatedResources {
                     && parts(name).is_none()
                     && let Some(path) = source.path(namespace.name, name)
                 {
-                    let reason = "is not known: cpu-, memory- or ephemeral-storage-, followed by request or limit".to_owned();
+                    let reason =
+                        "is not known: cpu-, memory- or ephemeral-storage-, followed by request or limit".to_owned();
                     faults.push(Fault { path, reason });
                 }
             }
@@ -159,8 +160,8 @@ impl AnnotatedResources {
 /// An amount that a sidecar can have.
 fn checked(resource: &str, what: &str, text: &str) -> Result<Amount, String> {
     let example = if resource == "cpu" { "100m or 0.5" } else { "128Mi or 1Gi" };
-    let amount =
-        Amount::parse(text).ok_or_else(|| format!("{text:?} is not a quantity of Kubernetes: write one such as {example}"))?;
+    let amount = Amount::parse(text)
+        .ok_or_else(|| format!("{text:?} is not a quantity of Kubernetes: write one such as {example}"))?;
     if what == "limit" && amount == Amount::units(0) {
         return Err(format!("{text:?} leaves the sidecar nothing: write a quantity such as {example}"));
     }

@@ -199,7 +199,9 @@ pub enum SettingsError {
         name: String,
     },
     /// A user that the container would not start as.
-    #[error("runAsUser: {0} is not a user that is allowed: a number from 1 to 2147483647, or null to leave it to the platform")]
+    #[error(
+        "runAsUser: {0} is not a user that is allowed: a number from 1 to 2147483647, or null to leave it to the platform"
+    )]
     User(i64),
     /// The same variable twice.
     #[error("env[{index}].name: {name} stands twice")]

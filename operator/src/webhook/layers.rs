@@ -33,11 +33,7 @@ struct Shared {
     reading: Semaphore,
 }
 
-pub(super) fn router(
-    settings: Arc<InjectionSettings>,
-    namespaces: NamespaceAnnotations,
-    metrics: Metrics,
-) -> Router {
+pub(super) fn router(settings: Arc<InjectionSettings>, namespaces: NamespaceAnnotations, metrics: Metrics) -> Router {
     let shared = Shared { settings, namespaces, metrics, reading: Semaphore::new(AT_A_TIME) };
     Router::new().route(PATH, post(mutate)).with_state(Arc::new(shared))
 }
