@@ -47,12 +47,9 @@ fn ask(listening: Option<&str>) -> Result<(), String> {
 
 /// Where a listener on all addresses is found from inside.
 fn loopback(listening: SocketAddr) -> SocketAddr {
-    let address = match listening.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        // It takes IPv4 as well, where the pod has no IPv6.
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        other => other,
-    };
+    // A listener on all IPv6 addresses takes IPv4 as well, also where the pod has no IPv6.
+    let ip = listening.ip();
+    let address = if ip.is_unspecified() { Ipv4Addr::LOCALHOST.into() } else { ip };
     SocketAddr::new(address, listening.port())
 }
 

@@ -24,14 +24,14 @@ use tokio::{sync::Semaphore, time::timeout};
 use vectoll_config::KeyHash;
 
 /// How long an answer of the API server's counts: a right that was withdrawn ends after this.
-const CACHE_TTL: Duration = Duration::from_secs(60);
+const CACHE_TTL: Duration = Duration::from_mins(1);
 /// Tokens whose answer is remembered: a Prometheus has one, and renews it once an hour.
 const MAX_CACHED: usize = 128;
 /// Questions to the API server at a time: however many ask here, it is not flooded.
 const MAX_CONCURRENT_REVIEWS: usize = 4;
 /// How long both questions together may take.
 const REVIEW_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longer than any token of a ServiceAccount.
+/// Longer than any token of a `ServiceAccount`.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// Decides on requests for `/metrics`. A handle.

@@ -38,7 +38,7 @@ pub struct InjectionSettings {
     /// Namespaces in which a pod that asks for a sidecar is refused.
     #[serde(default)]
     pub excluded_namespaces: Vec<String>,
-    /// The user and group of the sidecar's container; null: the platform chooses, as OpenShift does.
+    /// The user and group of the sidecar's container; null: the platform chooses, as `OpenShift` does.
     #[serde(default = "user")]
     pub run_as_user: Option<i64>,
     /// Whether the sidecars' metrics tell end users apart.

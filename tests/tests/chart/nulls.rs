@@ -61,7 +61,7 @@ fn all_of_it_null_is_the_default_chart() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// OpenShift's admission refuses a pod that names a user outside the namespace's range.
+/// `OpenShift`'s admission refuses a pod that names a user outside the namespace's range.
 #[test]
 fn a_user_that_is_null_is_left_to_the_platform() -> anyhow::Result<()> {
     let names = ["operator", "sidecar", "valkey", "test"];
