@@ -114,3 +114,4 @@ bench-operator: build need-go need-curl need-openssl ## Measure the operator wit
 generate: need-cargo ## Write the CRDs from their types, for kubectl and for the chart
 	cargo run --quiet --locked -p vectoll-crds --bin generate-crds crds
 	cargo run --quiet --locked -p vectoll-crds --bin generate-crds charts/vectoll/files/crds
+	cp charts/vectoll/values.yaml charts/vectoll/files/defaults.yaml

@@ -69,6 +69,11 @@ pub struct Run {
     #[arg(long, env = "VECTOLL_ADMIN_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     pub admin_listen: SocketAddr,
 
+    /// Asks the API server who sends a request for /metrics, by its bearer token, and whether they may get that path. Probes are answered
+    /// without a token
+    #[arg(long, env = "VECTOLL_METRICS_AUTHENTICATION")]
+    pub metrics_authentication: bool,
+
     /// The Lease that says which replica acts
     #[arg(long, env = "VECTOLL_LEASE", value_name = "NAME", default_value = "vectoll-operator")]
     pub lease: String,

@@ -16,8 +16,10 @@ mod index;
 mod lease;
 mod memory;
 mod metrics;
+mod metrics_access;
 mod mirror;
 mod names;
+mod namespace_annotations;
 mod observed;
 mod piece;
 mod plan;
@@ -59,6 +61,7 @@ use self::{
     control::{Control, WriteLimits},
     lease::{Candidate, Tenure},
     metrics::Metrics,
+    metrics_access::MetricsAccess,
     serving::Webhook,
     store::Store,
     watch::{Scope, Shared},
@@ -95,7 +98,9 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
     let webhook = serve_webhook(settings.clone(), apart.clone(), leads.clone(), metrics.clone(), draining);
     let webhook = serving.spawn(webhook).await.context("the webhook did not start")??;
     let (mut webhook, certificate) = webhook.unzip();
-    let mut admin = serve_admin(&serving, settings.admin_listen, metrics.clone(), shared.clone(), certificate).await?;
+    let access = MetricsAccess::new(apart.clone(), settings.metrics_authentication);
+    let router = admin::router(metrics.clone(), shared.clone(), certificate, access);
+    let mut admin = serve_admin(&serving, settings.admin_listen, router).await?;
 
     let leases: Api<Lease> = Api::namespaced(apart, &settings.operator_namespace);
     let tenure = Tenure::default();
@@ -154,14 +159,11 @@ type Shown = channel::Receiver<Option<Arc<CertifiedKey>>>;
 async fn serve_admin(
     serving: &Handle,
     address: SocketAddr,
-    metrics: Metrics,
-    shared: Shared,
-    certificate: Option<Shown>,
+    router: axum::Router,
 ) -> anyhow::Result<JoinHandle<std::io::Result<()>>> {
     let bound = serving.spawn(TcpListener::bind(address)).await.context("the listener for Prometheus did not start")?;
     let listener = bound.with_context(|| format!("failed to listen on {address}"))?;
     tracing::info!(address = %listener.local_addr()?, "listening for Prometheus and probes");
-    let router = admin::router(metrics, shared, certificate);
     Ok(serving.spawn(async move { axum::serve(listener, router).await }))
 }
 
@@ -189,8 +191,11 @@ async fn serve_webhook(
     let mut keeping = JoinSet::new();
     keeping.spawn(serving::follow(client.clone(), names.clone(), show));
     if settings.webhook_certificate == CertificateKeeper::Own {
-        keeping.spawn(serving::maintain(client, names, leads));
+        keeping.spawn(serving::maintain(client.clone(), names, leads));
     }
+    let namespaces = webhook::NamespaceAnnotations::default();
+    let only = settings.watch_namespaces.clone();
+    keeping.spawn(namespace_annotations::follow(client, only, namespaces.clone()));
     let counters = webhook::Metrics::register(metrics.registry()).context("failed to set up the metrics")?;
     let listener = TcpListener::bind(settings.webhook_listen)
         .await
@@ -198,7 +203,8 @@ async fn serve_webhook(
     tracing::info!(address = %listener.local_addr()?, "listening for the API server's reviews");
     let serving = shown.clone();
     let task = tokio::spawn(async move {
-        if let Err(error) = webhook::serve(listener, Arc::new(injection), serving, counters, draining).await {
+        if let Err(error) = webhook::serve(listener, Arc::new(injection), namespaces, serving, counters, draining).await
+        {
             tracing::error!(%error, "the webhook ended");
         }
         // Dropped here, and not before: the certificate is kept for as long as it is served.

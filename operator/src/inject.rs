@@ -9,17 +9,22 @@
 mod container;
 mod edits;
 mod objections;
+mod quantity;
+mod resources;
 mod settings;
 mod variables;
 mod volumes;
 mod wish;
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use json_patch::Patch;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
-pub use settings::{InjectionSettings, LogFormat, PullPolicy, Resources, SettingsError, Variable};
+pub use resources::RESOURCES_PREFIX;
+pub use settings::{InjectionSettings, LogFormat, ProbeKind, PullPolicy, Resources, SettingsError, Variable};
+
+pub(crate) use resources::resource_annotations;
 
 pub use crate::validate::Fault;
 use edits::Edits;
@@ -61,10 +66,27 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// What makes a pod that asks for a sidecar one that has it; none: the pod does not ask. `namespace` is the one it is
-/// made in, which a pod need not say itself.
-pub fn inject(pod: &Pod, namespace: &str, settings: &InjectionSettings) -> Result<Option<Patch>, Refusal> {
-    let Some(wish) = Wish::of(pod, namespace).map_err(Refusal)? else { return Ok(None) };
+/// Where a pod is made.
+#[derive(Clone, Copy, Debug)]
+pub struct Namespace<'a> {
+    /// Its name, which a pod need not say itself.
+    pub name: &'a str,
+    /// Those of its annotations that begin with [`RESOURCES_PREFIX`], as far as they are known.
+    pub annotations: &'a BTreeMap<String, String>,
+}
+
+/// What makes a pod that asks for a sidecar one that has it; none: the pod does not ask.
+pub fn inject(pod: &Pod, namespace: Namespace<'_>, settings: &InjectionSettings) -> Result<Option<Patch>, Refusal> {
+    let Some(wish) = Wish::of(pod, &namespace, settings).map_err(Refusal)? else { return Ok(None) };
+    if settings.excluded_namespaces.iter().any(|excluded| excluded == namespace.name) {
+        // Let in, it would start without the proxy that it was promised.
+        let reason = format!(
+            "no sidecars are injected in the namespace {}, which the cluster's administrator has excluded: remove the label \
+             {INJECT_LABEL}, or use another namespace",
+            namespace.name
+        );
+        return Err(Refusal(vec![Fault { path: format!("metadata.labels[{INJECT_LABEL}]"), reason }]));
+    }
     let Some(spec) = &pod.spec else {
         return Err(Refusal(vec![Fault { path: "spec".to_owned(), reason: "is missing".to_owned() }]));
     };
@@ -83,16 +105,32 @@ pub fn inject(pod: &Pod, namespace: &str, settings: &InjectionSettings) -> Resul
 
 /// What an earlier injection of this pod has left: only then is a container of our name ours, whatever is in it now.
 struct Earlier<'pod> {
-    /// Where among the init containers, and what it is now.
-    sidecar: Option<(usize, &'pod Container)>,
+    /// The pod was injected: volumes of our names are ours, too.
+    injected: bool,
+    /// Where it is, and what it is now.
+    sidecar: Option<Left<'pod>>,
+}
+
+/// A sidecar that an earlier injection has put into the pod.
+#[derive(Clone, Copy)]
+struct Left<'pod> {
+    /// The list of the spec that it is in: `initContainers`, or `containers`, where a webhook that knows no native sidecars has put it.
+    list: &'static str,
+    /// Where in it.
+    index: usize,
+    container: &'pod Container,
 }
 
 impl<'pod> Earlier<'pod> {
     fn of(pod: &Pod, spec: &'pod PodSpec) -> Self {
         let injected = pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(CONTRACT_LABEL));
-        let mut containers = spec.init_containers.iter().flatten().enumerate();
-        let sidecar = containers.find(|(_, container)| injected && container.name == CONTAINER);
-        Self { sidecar }
+        let find = |list: &'static str, containers: &'pod [Container]| {
+            let index = containers.iter().position(|container| injected && container.name == CONTAINER)?;
+            Some(Left { list, index, container: containers.get(index)? })
+        };
+        let sidecar = find("initContainers", spec.init_containers.as_deref().unwrap_or_default())
+            .or_else(|| find("containers", &spec.containers));
+        Self { injected, sidecar }
     }
 }
 

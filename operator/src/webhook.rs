@@ -6,6 +6,7 @@
 pub mod certificate;
 mod layers;
 mod metrics;
+mod namespaces;
 mod review;
 mod tls;
 
@@ -26,6 +27,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 pub use metrics::Metrics;
+pub use namespaces::NamespaceAnnotations;
 
 use crate::inject::InjectionSettings;
 
@@ -46,28 +48,31 @@ const DRAIN: Duration = Duration::from_secs(10);
 ///
 /// `certificate` is what clients are shown: see [`certificate::read`]. Until there is one, handshakes fail and the API
 /// server tries again. The first is shown at once; a later one after ten seconds, in which the API servers hear of its
-/// CA, and without an end to connections that stand. `settings` are for as long as this runs.
+/// CA, and without an end to connections that stand. `settings` are for as long as this runs; `namespaces` are what is known at the
+/// time of each call.
 pub async fn serve(
     listener: TcpListener,
     settings: Arc<InjectionSettings>,
+    namespaces: NamespaceAnnotations,
     certificate: watch::Receiver<Option<Arc<CertifiedKey>>>,
     metrics: Metrics,
     stop: watch::Receiver<bool>,
 ) -> Result<(), rustls::Error> {
-    serve_after(ANNOUNCEMENT, listener, settings, certificate, metrics, stop).await
+    serve_after(ANNOUNCEMENT, listener, settings, namespaces, certificate, metrics, stop).await
 }
 
 async fn serve_after(
     announcement: Duration,
     listener: TcpListener,
     settings: Arc<InjectionSettings>,
+    namespaces: NamespaceAnnotations,
     certificate: watch::Receiver<Option<Arc<CertifiedKey>>>,
     metrics: Metrics,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), rustls::Error> {
     let shown = tls::Shown::default();
     let acceptor = TlsAcceptor::from(Arc::new(tls::config(shown.clone())?));
-    let router = layers::router(settings, metrics);
+    let router = layers::router(settings, namespaces, metrics);
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     // Dropped at the end, and all that runs in it with it.
     let mut tasks = JoinSet::new();

@@ -1,14 +1,14 @@
 //! Pods and what becomes of them: a table of files. A first line `# expect: …` is what a refused pod's author must read,
 //! `# untouched` a pod that is left alone; of all others the snapshot shows what they have become.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use k8s_openapi::api::core::v1::Pod;
 use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
-use vectoll_operator::inject::{InjectionSettings, inject};
+use vectoll_operator::inject::{InjectionSettings, Namespace, inject};
 
 const TOKEN_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
@@ -21,8 +21,20 @@ fn settings() -> InjectionSettings {
 
 /// What the API server has after the webhook: none if the pod is left alone, or the refusal.
 fn injected(pod: &Value) -> Result<Option<Value>, String> {
+    injected_in(pod, &[], &settings())
+}
+
+/// The same in a namespace with these annotations.
+fn injected_in(
+    pod: &Value,
+    annotations: &[(&str, &str)],
+    settings: &InjectionSettings,
+) -> Result<Option<Value>, String> {
     let typed: Pod = serde_json::from_value(pod.clone()).unwrap();
-    let patch = inject(&typed, "shop", &settings()).map_err(|refusal| refusal.to_string())?;
+    let annotations: BTreeMap<String, String> =
+        annotations.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let namespace = Namespace { name: "shop", annotations: &annotations };
+    let patch = inject(&typed, namespace, settings).map_err(|refusal| refusal.to_string())?;
     Ok(patch.map(|patch| {
         // As it goes over the wire.
         let patch: json_patch::Patch = serde_json::from_str(&serde_json::to_string(&patch).unwrap()).unwrap();
@@ -75,16 +87,11 @@ fn a_pod_that_was_injected_is_not_changed_again() {
 #[test]
 fn tokens_for_clouds_are_the_sidecars_alone_and_good_for_nothing_else() {
     let with = |clouds: &str| InjectionSettings::read(&format!("image: a\nworkloadIdentity: {clouds}")).unwrap();
-    let pod: Pod = serde_json::from_value(json!({
+    let pod = json!({
         "metadata": {"labels": {"vectoll.dev/inject": "true"}, "annotations": {"vectoll.dev/api-key": "alice"}},
         "spec": {"containers": [{"name": "app", "image": "app"}]},
-    }))
-    .unwrap();
-    let become_of = |settings: &InjectionSettings| -> Value {
-        let mut value = serde_json::to_value(&pod).unwrap();
-        json_patch::patch(&mut value, &inject(&pod, "shop", settings).unwrap().unwrap()).unwrap();
-        value
-    };
+    });
+    let become_of = |settings: &InjectionSettings| injected_in(&pod, &[], settings).unwrap().unwrap();
     assert!(!become_of(&with("{aws: {audience: ''}}")).to_string().contains("vectoll-identity"));
     let pod = become_of(&with("{aws: {audience: sts.amazonaws.com}, azure: {audience: 'api://AzureADTokenExchange'}}"));
     let volumes = pod["spec"]["volumes"].as_array().unwrap();
@@ -132,6 +139,252 @@ fn no_token_ever_gets_into_the_sidecar() {
     };
     assert_eq!(of(&pod["spec"]["initContainers"][0]), [json!("vectoll-no-token")]);
     assert_eq!(of(&pod["spec"]["containers"][0]), [json!("kube-api-access")]);
+}
+
+fn asking(annotations: &Value) -> Value {
+    json!({
+        "metadata": {"labels": {"vectoll.dev/inject": "true"}, "annotations": annotations},
+        "spec": {"containers": [{"name": "app", "image": "app"}]},
+    })
+}
+
+fn sidecar_of(pod: &Value) -> &Value {
+    let sidecar = &pod["spec"]["initContainers"][0];
+    assert_eq!(sidecar["name"], "vectoll-sidecar");
+    sidecar
+}
+
+#[test]
+fn where_no_sidecars_are_injected_a_pod_that_asks_for_one_is_refused() {
+    let settings = InjectionSettings::read("image: a\nexcludedNamespaces: [other, shop]").unwrap();
+    let refusal = injected_in(&asking(&json!({})), &[], &settings).unwrap_err();
+    assert_eq!(
+        refusal,
+        "metadata.labels[vectoll.dev/inject]: no sidecars are injected in the namespace shop, which the cluster's administrator has \
+         excluded: remove the label vectoll.dev/inject, or use another namespace"
+    );
+    for value in [json!({"vectoll.dev/inject": "false"}), json!({})] {
+        let mut pod = asking(&json!({}));
+        pod["metadata"]["labels"] = value;
+        assert_eq!(injected_in(&pod, &[], &settings), Ok(None));
+    }
+    let elsewhere = InjectionSettings::read("image: a\nexcludedNamespaces: [other]").unwrap();
+    assert!(injected_in(&asking(&json!({})), &[], &elsewhere).unwrap().is_some());
+}
+
+#[test]
+fn resources_are_the_pods_then_the_namespaces_then_the_settings() {
+    let settings =
+        InjectionSettings::read("image: a\nresources: {requests: {cpu: 50m, memory: 64Mi}, limits: {memory: 256Mi}}")
+            .unwrap();
+    let of = |pod: Value, namespace: &[(&str, &str)]| {
+        let pod = injected_in(&asking(&pod), namespace, &settings).unwrap().unwrap();
+        let again = injected_in(&pod, namespace, &settings).unwrap().unwrap();
+        assert_eq!(pod, again, "once or twice");
+        sidecar_of(&pod).clone()
+    };
+    let bound = |sidecar: &Value| {
+        let found = sidecar["env"].as_array().unwrap().iter().find(|one| one["name"] == "VECTOLL_MAX_HELD_BYTES");
+        found.map(|one| one["value"].as_str().unwrap().to_owned())
+    };
+    let usual = of(json!({}), &[]);
+    let expected = json!({"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}});
+    assert_eq!((&usual["resources"], bound(&usual)), (&expected, None));
+
+    let namespace =
+        [("vectoll.dev/sidecar-cpu-limit", "200m"), ("vectoll.dev/sidecar-memory-limit", "128Mi"), ("note", "mine")];
+    let quota = of(json!({}), &namespace);
+    let expected = json!({"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "200m", "memory": "128Mi"}});
+    assert_eq!(quota["resources"], expected);
+    // Large calls are held to the same part of less memory.
+    assert_eq!(bound(&quota), Some((24 * 1024 * 1024).to_string()));
+
+    let pod = json!({
+        "vectoll.dev/sidecar-cpu-request": "1",
+        "vectoll.dev/sidecar-cpu-limit": "1.5",
+        "vectoll.dev/sidecar-ephemeral-storage-limit": "1Gi",
+    });
+    let expected = json!({
+        "requests": {"cpu": "1", "memory": "64Mi"},
+        "limits": {"cpu": "1.5", "memory": "128Mi", "ephemeral-storage": "1Gi"},
+    });
+    assert_eq!(of(pod, &namespace)["resources"], expected);
+
+    // A limit that is nearer to the pod than the request takes the request down with it.
+    let low =
+        of(json!({"vectoll.dev/sidecar-memory-limit": "48Mi"}), &[("vectoll.dev/sidecar-memory-request", "96Mi")]);
+    assert_eq!(low["resources"], json!({"requests": {"cpu": "50m", "memory": "48Mi"}, "limits": {"memory": "48Mi"}}));
+
+    // Who has set the bound has set it.
+    let own = InjectionSettings::read("image: a\nenv: [{name: VECTOLL_MAX_HELD_BYTES, value: '1048576'}]").unwrap();
+    let pod = injected_in(&asking(&json!({})), &namespace, &own).unwrap().unwrap();
+    assert_eq!(bound(sidecar_of(&pod)), Some("1048576".to_owned()));
+}
+
+#[test]
+fn resources_that_cannot_be_are_refused_by_the_annotations_name() {
+    for (pod, namespace, words) in [
+        (
+            json!({"vectoll.dev/sidecar-cpu-request": "lots"}),
+            vec![],
+            "metadata.annotations[vectoll.dev/sidecar-cpu-request]: \"lots\" is not a quantity of Kubernetes: write one such as 100m or 0.5",
+        ),
+        (
+            json!({"vectoll.dev/sidecar-memory-limit": "256MB"}),
+            vec![],
+            "metadata.annotations[vectoll.dev/sidecar-memory-limit]: \"256MB\" is not a quantity of Kubernetes: write one such as 128Mi or 1Gi",
+        ),
+        (
+            json!({"vectoll.dev/sidecar-memory-limit": "256"}),
+            vec![],
+            "metadata.annotations[vectoll.dev/sidecar-memory-limit]: \"256\" is too little for a sidecar: at least 32Mi",
+        ),
+        (
+            json!({"vectoll.dev/sidecar-cpu-limit": "0"}),
+            vec![],
+            "metadata.annotations[vectoll.dev/sidecar-cpu-limit]: \"0\" leaves the sidecar nothing",
+        ),
+        (
+            json!({"vectoll.dev/sidecar-cpu-request": "-1"}),
+            vec![],
+            "metadata.annotations[vectoll.dev/sidecar-cpu-request]: \"-1\" is not a quantity",
+        ),
+        (
+            json!({"vectoll.dev/sidecar-memory-request": "512Mi"}),
+            vec![],
+            "metadata.annotations[vectoll.dev/sidecar-memory-request]: 512Mi is above the sidecar's limit of 256Mi: set vectoll.dev/sidecar-memory-limit beside it",
+        ),
+        (
+            json!({"vectoll.dev/sidecar-cpu-requests": "1"}),
+            vec![],
+            "metadata.annotations[vectoll.dev/sidecar-cpu-requests]: is not known",
+        ),
+        (
+            json!({}),
+            vec![("vectoll.dev/sidecar-cpu-limit", "much")],
+            "namespace shop: metadata.annotations[vectoll.dev/sidecar-cpu-limit]: \"much\" is not a quantity",
+        ),
+        (
+            json!({}),
+            vec![("vectoll.dev/sidecar-memory-request", "1Gi")],
+            "namespace shop: metadata.annotations[vectoll.dev/sidecar-memory-request]: 1Gi is above",
+        ),
+        (
+            json!({}),
+            vec![("vectoll.dev/sidecar-gpu-request", "1")],
+            "namespace shop: metadata.annotations[vectoll.dev/sidecar-gpu-request]: is not known",
+        ),
+    ] {
+        let refusal = injected_in(&asking(&pod), &namespace, &settings()).unwrap_err();
+        assert!(refusal.starts_with(words) && !refusal.contains("; "), "{pod}: {refusal}");
+    }
+}
+
+#[test]
+fn the_user_is_the_settings_or_the_platforms() {
+    let asked = asking(&json!({}));
+    let user = |settings: &str, pod: &Value| {
+        let settings = InjectionSettings::read(settings).unwrap();
+        let pod = injected_in(pod, &[], &settings).unwrap().unwrap();
+        (sidecar_of(&pod)["securityContext"].clone(), pod)
+    };
+    let (ours, _) = user("image: a", &asked);
+    assert_eq!((&ours["runAsUser"], &ours["runAsGroup"]), (&json!(65532), &json!(65532)));
+    let (ours, _) = user("image: a\nrunAsUser: 1234", &asked);
+    assert_eq!((&ours["runAsUser"], &ours["runAsGroup"]), (&json!(1234), &json!(1234)));
+
+    let (open, mut pod) = user("image: a\nrunAsUser: null", &asked);
+    assert_eq!(
+        (&open["runAsUser"], &open["runAsGroup"], &open["runAsNonRoot"]),
+        (&json!(null), &json!(null), &json!(true))
+    );
+    // The platform fills it in, and a later call of the webhook leaves it.
+    pod["spec"]["initContainers"][0]["securityContext"]["runAsUser"] = json!(1_000_680_000);
+    pod["spec"]["initContainers"][0]["securityContext"]["seLinuxOptions"] = json!({"level": "s0:c26,c15"});
+    pod["spec"]["initContainers"][0]["securityContext"]["privileged"] = json!(true);
+    let (filled, again) = user("image: a\nrunAsUser: null", &pod);
+    assert_eq!((&filled["runAsUser"], &filled["privileged"]), (&json!(1_000_680_000), &json!(false)));
+    assert_eq!(filled["seLinuxOptions"], json!({"level": "s0:c26,c15"}));
+    // Any user can write the books and read the config.
+    let volumes = again["spec"]["volumes"].as_array().unwrap();
+    let config = volumes.iter().find(|volume| volume["name"] == "vectoll-config").unwrap();
+    assert_eq!(config["secret"]["defaultMode"], 0o444);
+    // But where the settings name one, nobody else's counts.
+    assert_eq!(user("image: a", &pod).0["runAsUser"], 65532);
+}
+
+#[test]
+fn the_kubelet_asks_by_a_process_only_where_a_mesh_stands_between() {
+    let by_process = |settings: &str, pod: &Value| {
+        let settings = InjectionSettings::read(settings).unwrap();
+        let pod = injected_in(pod, &[], &settings).unwrap().unwrap();
+        let sidecar = sidecar_of(&pod);
+        let process = json!({"command": ["/vectoll-sidecar", "health"]});
+        let kinds = ["startupProbe", "readinessProbe"].map(|probe| {
+            assert_eq!(sidecar[probe]["exec"].is_object(), sidecar[probe]["httpGet"].is_null());
+            sidecar[probe]["exec"] == process
+        });
+        assert_eq!(kinds[0], kinds[1]);
+        kinds[0]
+    };
+    let plain = asking(&json!({}));
+    let mut istio = plain.clone();
+    istio["spec"]["initContainers"] =
+        json!([{"name": "istio-init"}, {"name": "istio-proxy", "restartPolicy": "Always"}]);
+    let mut linkerd = plain.clone();
+    linkerd["spec"]["containers"] = json!([{"name": "linkerd-proxy"}, {"name": "app"}]);
+    for (settings, pod, expected) in [
+        ("image: a", &plain, false),
+        ("image: a", &istio, true),
+        ("image: a", &linkerd, true),
+        ("image: a\nprobe: Http", &istio, false),
+        ("image: a\nprobe: Exec", &plain, true),
+    ] {
+        assert_eq!(by_process(settings, pod), expected, "{settings}");
+    }
+    // A mesh whose webhook comes later: ours is called again.
+    let mut later = injected(&plain).unwrap().unwrap();
+    later["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "istio-proxy"}));
+    assert!(by_process("image: a", &later));
+}
+
+#[test]
+fn whatever_another_webhook_makes_of_the_sidecar_the_next_call_puts_right() {
+    let good = injected(&asking(&json!({"vectoll.dev/api-key": "alice"}))).unwrap().unwrap();
+    // What the others have left in the pod is theirs; the sidecar is as it was.
+    let check = |name: &str, pod: &Value| {
+        let pod = injected(pod).unwrap_or_else(|refusal| panic!("{name}: {refusal}")).unwrap();
+        assert_eq!(sidecar_of(&pod), sidecar_of(&good), "{name}");
+        for list in ["initContainers", "containers"] {
+            let ours =
+                pod["spec"][list].as_array().unwrap().iter().filter(|one| one["name"] == "vectoll-sidecar").count();
+            assert_eq!(ours, usize::from(list == "initContainers"), "{name}");
+        }
+        pod
+    };
+    // It knows no restartPolicy of init containers: the sidecar would never end, and the pod never start.
+    let mut dropped = good.clone();
+    dropped["spec"]["initContainers"][0].as_object_mut().unwrap().remove("restartPolicy");
+    check("dropped restartPolicy", &dropped);
+    // It puts init containers of its own first.
+    let mut before = good.clone();
+    before["spec"]["initContainers"].as_array_mut().unwrap().insert(0, json!({"name": "agent-init", "image": "agent"}));
+    let before = check("an init container before it", &before);
+    let names: Vec<&Value> =
+        before["spec"]["initContainers"].as_array().unwrap().iter().map(|one| &one["name"]).collect();
+    assert_eq!(names, ["vectoll-sidecar", "agent-init"]);
+    // It makes a container of it, as before there were native sidecars.
+    let mut moved = good.clone();
+    let ours = moved["spec"]["initContainers"].as_array_mut().unwrap().remove(0);
+    moved["spec"]["containers"].as_array_mut().unwrap().push(ours);
+    check("moved among the containers", &moved);
+    moved["spec"]["containers"].as_array_mut().unwrap().reverse();
+    moved["spec"].as_object_mut().unwrap().remove("initContainers");
+    check("moved in front of the containers", &moved);
+    // It throws all init containers away.
+    let mut gone = good.clone();
+    gone["spec"].as_object_mut().unwrap().remove("initContainers");
+    check("removed", &gone);
 }
 
 fn name() -> impl Strategy<Value = &'static str> {

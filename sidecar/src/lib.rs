@@ -18,6 +18,7 @@ pub mod clock;
 pub mod counters;
 pub mod credential;
 pub mod health;
+pub mod health_check;
 pub mod journal;
 pub mod keep;
 pub mod ledger;

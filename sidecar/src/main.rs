@@ -1,12 +1,18 @@
 //! `vectoll-sidecar`.
 
+use std::process::ExitCode;
+
 use clap::Parser;
-use vectoll_sidecar::{logging, run, settings::Settings};
+use vectoll_sidecar::{health_check, logging, run, settings::Settings};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
+    // Before anything else: a kubelet runs it every few seconds, and it needs nothing of what a sidecar does.
+    if std::env::args_os().nth(1).is_some_and(|argument| argument == health_check::COMMAND) {
+        return Ok(health_check::run());
+    }
     let settings = Settings::parse();
     logging::start(settings.log_format, &settings.log_filter)?;
     // One provider of cryptography for all TLS; the error only says that there is one already.
@@ -20,5 +26,6 @@ fn main() -> anyhow::Result<()> {
         builder
     };
     let runtime = runtime.enable_all().max_blocking_threads(8).build()?;
-    runtime.block_on(run(settings))
+    runtime.block_on(run(settings))?;
+    Ok(ExitCode::SUCCESS)
 }

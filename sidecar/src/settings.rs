@@ -19,7 +19,11 @@ const SMALLEST_MEMORY: u64 = 1024 * 1024;
 
 /// Serves OpenAI-compatible embeddings on localhost, by the config in a folder.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "vectoll-sidecar", version)]
+#[command(
+    name = "vectoll-sidecar",
+    version,
+    after_help = "vectoll-sidecar health asks the sidecar that runs beside it, by its VECTOLL_ADMIN_LISTEN, whether it is ready, and fails if not."
+)]
 pub struct Settings {
     /// The folder that the operator writes: config.v1.yaml and the files of credentials
     #[arg(long, env = "VECTOLL_CONFIG_DIR", value_name = "DIR")]
@@ -117,6 +121,10 @@ pub struct Settings {
     /// The portion of served calls that the access log has, from 0 to 1; what was refused or failed it always has
     #[arg(long, env = "VECTOLL_ACCESS_LOG_SAMPLING", value_name = "PORTION", default_value = "1", value_parser = portion)]
     pub access_log_sampling: f64,
+
+    /// Whether the metrics tell end users apart: off, there are no families `vectoll_user_…`
+    #[arg(long, env = "VECTOLL_USER_METRICS", value_name = "WHETHER", default_value = "on")]
+    pub user_metrics: Switch,
 
     /// How the log is written to standard error
     #[arg(long, env = "VECTOLL_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]

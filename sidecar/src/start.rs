@@ -125,8 +125,8 @@ fn assemble(settings: &Settings, keeper: &Keeper, journal: &JournalMetrics) -> a
     });
     let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
     let scraped = Scraped { accounting: accounting.clone(), policy: policy.clone() };
-    let metrics =
-        Metrics::new(BookFamilies::new(Box::new(scraped)), journal).context("failed to set up the metrics")?;
+    let metrics = Metrics::new(BookFamilies::new(Box::new(scraped), settings.user_metrics == Switch::On), journal)
+        .context("failed to set up the metrics")?;
     let access = match settings.access_log {
         Switch::Off => None,
         Switch::On => {

@@ -186,6 +186,12 @@ impl Operator {
         Ok(Self { process: Process::spawn("vectoll-operator", command, None)?, admin: free })
     }
 
+    /// Where Prometheus and probes ask.
+    #[must_use]
+    pub fn admin_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.admin)
+    }
+
     /// Waits until it has listed everything.
     pub async fn ready(&mut self) -> anyhow::Result<()> {
         let url = format!("http://{}/readyz", self.admin);

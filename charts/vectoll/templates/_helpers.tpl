@@ -1,3 +1,26 @@
+{{/*
+Fills in what values lack: those of a release that an older chart made, upgraded with --reuse-values, and those that somebody has set to
+null. Each template begins with it. A `runAsUser` that is missing beside others stays so: null leaves it to the platform.
+*/}}
+{{- define "vectoll.complete" -}}
+{{- include "vectoll.fill" (list .Values (.Files.Get "files/defaults.yaml" | fromYaml)) -}}
+{{- end -}}
+
+{{/* From a list of a map and its defaults. A default that is an empty map is a map of the user's own. */}}
+{{- define "vectoll.fill" -}}
+{{- $into := index . 0 -}}
+{{- range $name, $default := index . 1 -}}
+{{- $given := get $into $name -}}
+{{- if or (not (hasKey $into $name)) (kindIs "invalid" (index $into $name)) -}}
+{{- if ne $name "runAsUser" -}}
+{{- $_ := set $into $name $default -}}
+{{- end -}}
+{{- else if and (kindIs "map" $default) (kindIs "map" $given) (ne $name "resources") -}}
+{{- include "vectoll.fill" (list $given $default) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The name of the chart's objects: the release's name, with the chart's if it is not already in it. */}}
 {{- define "vectoll.fullname" -}}
 {{- if .Values.fullnameOverride -}}
@@ -93,6 +116,14 @@ redis://{{ include "vectoll.valkey" . }}.{{ .Release.Namespace }}.svc:6379
 {{- end -}}
 {{- end -}}
 
+{{/* User and group of a pod or a container, from a number; none: the platform chooses. */}}
+{{- define "vectoll.user" -}}
+{{- with . -}}
+runAsUser: {{ int64 . }}
+runAsGroup: {{ int64 . }}
+{{- end -}}
+{{- end -}}
+
 {{- define "vectoll.lease" -}}
 {{ include "vectoll.fullname" . }}-operator
 {{- end -}}
@@ -167,6 +198,10 @@ logFilter: {{ .Values.sidecar.logFilter | quote }}
 env: {{- toYaml . | nindent 2 }}
 {{- end }}
 drainTimeoutSeconds: {{ .Values.sidecar.drainTimeoutSeconds }}
+runAsUser: {{ with .Values.sidecar.runAsUser }}{{ int64 . }}{{ else }}null{{ end }}
+probe: {{ .Values.sidecar.probe }}
+userMetrics: {{ .Values.sidecar.userMetrics }}
+excludedNamespaces: {{ .Values.webhook.excludedNamespaces | toJson }}
 workloadIdentity:
 {{- range $cloud, $of := .Values.sidecar.workloadIdentity }}
   {{ $cloud }}: {audience: {{ $of.audience | quote }}}

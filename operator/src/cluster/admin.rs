@@ -3,12 +3,18 @@
 use axum::{
     Router,
     extract::State,
+    middleware::from_fn_with_state,
     response::{IntoResponse, Response},
     routing::get,
 };
 use http::{StatusCode, header};
 
-use super::{Shown, metrics::Metrics, watch::Shared};
+use super::{
+    Shown,
+    metrics::Metrics,
+    metrics_access::{self, MetricsAccess},
+    watch::Shared,
+};
 
 /// Prometheus's text format.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -20,9 +26,9 @@ struct Seen {
     certificate: Option<Shown>,
 }
 
-pub(super) fn router(metrics: Metrics, shared: Shared, certificate: Option<Shown>) -> Router {
+pub(super) fn router(metrics: Metrics, shared: Shared, certificate: Option<Shown>, access: MetricsAccess) -> Router {
     Router::new()
-        .route("/metrics", get(render))
+        .route("/metrics", get(render).layer(from_fn_with_state(access, metrics_access::check)))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
         .with_state(Seen { metrics, shared, certificate })

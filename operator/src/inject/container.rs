@@ -1,22 +1,29 @@
 //! The sidecar's container.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::{
     api::core::v1::{
-        Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction, ObjectFieldSelector, PodSpec,
-        Probe, ResourceRequirements, SeccompProfile, SecurityContext,
+        Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, ExecAction, HTTPGetAction, ObjectFieldSelector,
+        PodSpec, Probe, SeccompProfile, SecurityContext,
     },
-    apimachinery::pkg::{api::resource::Quantity, util::intstr::IntOrString},
+    apimachinery::pkg::util::intstr::IntOrString,
 };
 
 use super::{
-    ADMIN_PORT, CONTAINER, Earlier, PROXY_PORT, edits::Edits, settings::InjectionSettings, volumes, wish::Wish,
+    ADMIN_PORT, CONTAINER, Earlier, PROXY_PORT,
+    edits::Edits,
+    settings::{InjectionSettings, ProbeKind},
+    volumes,
+    wish::Wish,
 };
 
 const ADMIN_PORT_NAME: &str = "vectoll-admin";
-/// The user of distroless images, and no one on a node.
-const USER: i64 = 65532;
+/// The containers of meshes that redirect what comes into a pod. Under strict mTLS they refuse the kubelet, which has no
+/// certificate; and they rewrite only the probes of containers that were there before them.
+const MESH_PROXIES: [&str; 4] = ["istio-proxy", "linkerd-proxy", "kuma-sidecar", "consul-dataplane"];
+/// The program in the image, and what asks it whether the sidecar is ready.
+const HEALTH: [&str; 2] = ["/vectoll-sidecar", "health"];
+/// What bounds the memory of large calls.
+const MAX_HELD_BYTES: &str = "VECTOLL_MAX_HELD_BYTES";
 
 /// Puts the sidecar in front of the other init containers, in place of one that an earlier injection put there: as a
 /// native sidecar it is up before all of them, and gone after the application.
@@ -28,14 +35,15 @@ pub(super) fn put_first(
     edits: &mut Edits,
 ) {
     let list = ["spec", "initContainers"];
-    if let Some((index, _)) = earlier.sidecar {
-        edits.remove(&list, index);
+    if let Some(left) = earlier.sidecar {
+        edits.remove(&["spec", left.list], left.index);
     }
-    let filled_in = earlier.sidecar.and_then(|(_, container)| container.resources.as_ref());
-    edits.insert(&list, spec.init_containers.is_some(), "0", &sidecar(wish, settings, filled_in));
+    let sidecar = sidecar(spec, wish, settings, earlier.sidecar.map(|left| left.container));
+    edits.insert(&list, spec.init_containers.is_some(), "0", &sidecar);
 }
 
-fn sidecar(wish: &Wish, settings: &InjectionSettings, filled_in: Option<&ResourceRequirements>) -> Container {
+fn sidecar(spec: &PodSpec, wish: &Wish, settings: &InjectionSettings, left: Option<&Container>) -> Container {
+    let ready = || ready(settings.probe, spec);
     Container {
         name: CONTAINER.to_owned(),
         image: Some(settings.image.clone()),
@@ -54,8 +62,8 @@ fn sidecar(wish: &Wish, settings: &InjectionSettings, filled_in: Option<&Resourc
         readiness_probe: Some(Probe { period_seconds: Some(5), failure_threshold: Some(2), ..ready() }),
         // No liveness probe: a sidecar that counts a large batch on its one thread may be late for it, and a restart
         // would cut off every call under way.
-        resources: Some(resources(settings, filled_in)),
-        security_context: Some(restricted()),
+        resources: Some(wish.resources.over(settings, left.and_then(|left| left.resources.as_ref()))),
+        security_context: Some(restricted(settings.run_as_user, left.and_then(|left| left.security_context.as_ref()))),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(volumes::mounts(settings)),
         ..Container::default()
@@ -75,6 +83,13 @@ fn variables(wish: &Wish, settings: &InjectionSettings) -> Vec<EnvVar> {
         ("VECTOLL_LOG_FORMAT", settings.log_format.as_str().to_owned()),
         ("VECTOLL_LOG", settings.log_filter.clone()),
     ];
+    if !settings.user_metrics {
+        pairs.push(("VECTOLL_USER_METRICS", "off".to_owned()));
+    }
+    let bound = wish.resources.max_held_bytes();
+    if let Some(bound) = bound.filter(|_| settings.env.iter().all(|variable| variable.name != MAX_HELD_BYTES)) {
+        pairs.push((MAX_HELD_BYTES, bound.to_string()));
+    }
     if settings.workload_identity.tokens().next().is_some() {
         pairs.push(("VECTOLL_IDENTITY_DIR", volumes::IDENTITY_DIR.to_owned()));
     }
@@ -96,8 +111,24 @@ fn variables(wish: &Wish, settings: &InjectionSettings) -> Vec<EnvVar> {
     ours.chain([pod_name]).chain(settings.env.iter().cloned().map(EnvVar::from)).collect()
 }
 
-/// `GET /readyz`: a config is loaded, and the sidecar is not about to stop. It does not hang on providers.
-fn ready() -> Probe {
+/// `/readyz`: a config is loaded, and the sidecar is not about to stop. It does not hang on providers.
+///
+/// By HTTP that costs next to nothing. A process in the container, which asks on loopback, costs tens of milliseconds of the node's
+/// CPU time, but passes where a mesh stands between kubelet and pod.
+fn ready(kind: ProbeKind, spec: &PodSpec) -> Probe {
+    let in_mesh = || {
+        let mut all = spec.containers.iter().chain(spec.init_containers.iter().flatten());
+        all.any(|container| MESH_PROXIES.contains(&container.name.as_str()))
+    };
+    let by_process = match kind {
+        ProbeKind::Auto => in_mesh(),
+        ProbeKind::Http => false,
+        ProbeKind::Exec => true,
+    };
+    if by_process {
+        let exec = ExecAction { command: Some(HEALTH.map(str::to_owned).into()) };
+        return Probe { exec: Some(exec), timeout_seconds: Some(5), ..Probe::default() };
+    }
     let get = HTTPGetAction {
         path: Some("/readyz".to_owned()),
         port: IntOrString::String(ADMIN_PORT_NAME.to_owned()),
@@ -106,31 +137,19 @@ fn ready() -> Probe {
     Probe { http_get: Some(get), timeout_seconds: Some(2), ..Probe::default() }
 }
 
-/// The settings' resources, and beside them what the cluster's own policy has filled in since an earlier injection (a
-/// `LimitRange` sets defaults, and later refuses containers without them).
-fn resources(settings: &InjectionSettings, filled_in: Option<&ResourceRequirements>) -> ResourceRequirements {
-    let merge = |ours: &BTreeMap<String, Quantity>, filled_in: Option<&BTreeMap<String, Quantity>>| {
-        let mut all = filled_in.cloned().unwrap_or_default();
-        all.extend(ours.clone());
-        (!all.is_empty()).then_some(all)
-    };
-    ResourceRequirements {
-        requests: merge(&settings.resources.requests, filled_in.and_then(|other| other.requests.as_ref())),
-        limits: merge(&settings.resources.limits, filled_in.and_then(|other| other.limits.as_ref())),
-        claims: None,
-    }
-}
-
-/// What the Pod Security Standard `restricted` asks for, and a root that cannot be written.
-fn restricted() -> SecurityContext {
+/// What the Pod Security Standard `restricted` asks for, and a root that cannot be written. Where the user is the platform's to
+/// choose, what it has chosen since an earlier injection stays.
+fn restricted(user: Option<i64>, left: Option<&SecurityContext>) -> SecurityContext {
+    let chosen = left.filter(|_| user.is_none());
     SecurityContext {
         allow_privilege_escalation: Some(false),
         capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
         privileged: Some(false),
         read_only_root_filesystem: Some(true),
-        run_as_group: Some(USER),
+        run_as_group: user.or(chosen.and_then(|chosen| chosen.run_as_group)),
         run_as_non_root: Some(true),
-        run_as_user: Some(USER),
+        run_as_user: user.or(chosen.and_then(|chosen| chosen.run_as_user)),
+        se_linux_options: chosen.and_then(|chosen| chosen.se_linux_options.clone()),
         seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".to_owned(), localhost_profile: None }),
         ..SecurityContext::default()
     }

@@ -14,7 +14,7 @@ pub(super) fn check(spec: &PodSpec, earlier: &Earlier<'_>) -> Result<(), Refusal
         [("containers", Some(&spec.containers)), ("initContainers", spec.init_containers.as_ref())]
     {
         for (i, container) in containers.into_iter().flatten().enumerate() {
-            let ours = list == "initContainers" && earlier.sidecar.is_some_and(|(index, _)| index == i);
+            let ours = earlier.sidecar.is_some_and(|left| left.list == list && left.index == i);
             if !ours {
                 one_container(&format!("spec.{list}[{i}]"), container, &mut add);
             }
@@ -69,7 +69,7 @@ fn one_container(at: &str, container: &Container, add: &mut impl FnMut(String, S
 /// Names that begin like ours are kept free: for ours, and for those of later versions.
 fn strange_volumes(spec: &PodSpec, earlier: &Earlier<'_>, add: &mut impl FnMut(String, String)) {
     for (i, volume) in spec.volumes.iter().flatten().enumerate() {
-        let ours = earlier.sidecar.is_some() && volumes::is_ours(&volume.name);
+        let ours = earlier.injected && volumes::is_ours(&volume.name);
         if volume.name.starts_with(volumes::PREFIX) && !ours {
             let reason =
                 format!("names of volumes that begin with {} are the sidecar's: choose another", volumes::PREFIX);

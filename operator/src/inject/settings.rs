@@ -35,6 +35,30 @@ pub struct InjectionSettings {
     /// Tokens of the pod's own service account that the sidecar gets.
     #[serde(default)]
     pub workload_identity: WorkloadIdentity,
+    /// Namespaces in which a pod that asks for a sidecar is refused.
+    #[serde(default)]
+    pub excluded_namespaces: Vec<String>,
+    /// The user and group of the sidecar's container; null: the platform chooses, as `OpenShift` does.
+    #[serde(default = "user")]
+    pub run_as_user: Option<i64>,
+    /// Whether the sidecars' metrics tell end users apart.
+    #[serde(default = "yes")]
+    pub user_metrics: bool,
+    /// How the kubelet asks whether a sidecar is ready.
+    #[serde(default)]
+    pub probe: ProbeKind,
+}
+
+/// How the kubelet asks whether a sidecar is ready.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+pub enum ProbeKind {
+    /// By a process in the pods of a service mesh, by HTTP in all others.
+    #[default]
+    Auto,
+    /// By HTTP, to the pod's address.
+    Http,
+    /// By a process in the container.
+    Exec,
 }
 
 /// Tokens of the pod's own service account for providers' clouds, each for one audience only, and for the sidecar alone.
@@ -174,6 +198,11 @@ pub enum SettingsError {
         /// The variable.
         name: String,
     },
+    /// A user that the container would not start as.
+    #[error(
+        "runAsUser: {0} is not a user that is allowed: a number from 1 to 2147483647, or null to leave it to the platform"
+    )]
+    User(i64),
     /// The same variable twice.
     #[error("env[{index}].name: {name} stands twice")]
     Twice {
@@ -185,7 +214,7 @@ pub enum SettingsError {
 }
 
 /// What [`container`](super::container) sets.
-const OURS: [&str; 11] = [
+const OURS: [&str; 12] = [
     "VECTOLL_ADMIN_LISTEN",
     "VECTOLL_CONFIG_DIR",
     "VECTOLL_DRAIN_TIMEOUT_SECONDS",
@@ -197,6 +226,7 @@ const OURS: [&str; 11] = [
     "VECTOLL_POD_API_KEY",
     "VECTOLL_POD_NAME",
     "VECTOLL_STATE_DIR",
+    "VECTOLL_USER_METRICS",
 ];
 
 impl InjectionSettings {
@@ -205,6 +235,9 @@ impl InjectionSettings {
         let settings: Self = serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(yaml))?;
         if settings.image.trim().is_empty() {
             return Err(SettingsError::NoImage);
+        }
+        if let Some(user) = settings.run_as_user.filter(|user| !(1..=i64::from(i32::MAX)).contains(user)) {
+            return Err(SettingsError::User(user));
         }
         let mut seen = BTreeSet::new();
         for (index, Variable { name, .. }) in settings.env.iter().enumerate() {
@@ -227,6 +260,16 @@ fn drain_timeout() -> u32 {
     25
 }
 
+fn yes() -> bool {
+    true
+}
+
+/// The user of distroless images, and no one on a node.
+#[allow(clippy::unnecessary_wraps, reason = "what a missing field stands for")]
+fn user() -> Option<i64> {
+    Some(65532)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -238,6 +281,9 @@ mod tests {
         assert_eq!(settings.image_pull_policy, PullPolicy::IfNotPresent);
         assert_eq!((settings.log_format, settings.log_filter.as_str()), (LogFormat::Json, "info"));
         assert_eq!(settings.drain_timeout_seconds, 25);
+        assert_eq!((settings.run_as_user, settings.user_metrics, settings.probe), (Some(65532), true, ProbeKind::Auto));
+        let platform = InjectionSettings::read("image: a\nrunAsUser: null").unwrap();
+        assert_eq!(platform.run_as_user, None);
         assert_eq!(settings.resources.limits.get("memory"), Some(&Quantity("256Mi".to_owned())));
     }
 
@@ -256,6 +302,8 @@ mod tests {
             ("image: a\nenv: [{name: A}, {name: A}]", "env[1].name: A stands twice"),
             ("image: a\nenv: [{name: A, valuefrom: {}}]", "env[0]"),
             ("image: a\ndrainTimeoutSeconds: -1", "drainTimeoutSeconds"),
+            ("image: a\nrunAsUser: 0", "runAsUser: 0 is not a user"),
+            ("image: a\nprobe: Tcp", "probe"),
         ] {
             let error = InjectionSettings::read(yaml).unwrap_err().to_string();
             assert!(error.contains(words), "{yaml}: {error}");

@@ -5,13 +5,16 @@ use std::collections::BTreeMap;
 use k8s_openapi::api::core::v1::Pod;
 use vectoll_config::ObjectName;
 
-use super::{API_KEY_ANNOTATION, INJECT_LABEL, KEYLESS_ANNOTATION};
+use super::{
+    API_KEY_ANNOTATION, INJECT_LABEL, InjectionSettings, KEYLESS_ANNOTATION, Namespace, resources::AnnotatedResources,
+};
 use crate::validate::{Fault, is_subdomain};
 
 /// A sidecar, and perhaps a key of the pod's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Wish {
     pub(super) own_key: Option<OwnKey>,
+    pub(super) resources: AnnotatedResources,
 }
 
 /// The key that a pod calls with although it does not hold it.
@@ -25,7 +28,11 @@ pub(super) struct OwnKey {
 
 impl Wish {
     /// None: the pod asks for nothing.
-    pub(super) fn of(pod: &Pod, namespace: &str) -> Result<Option<Self>, Vec<Fault>> {
+    pub(super) fn of(
+        pod: &Pod,
+        namespace: &Namespace<'_>,
+        settings: &InjectionSettings,
+    ) -> Result<Option<Self>, Vec<Fault>> {
         let wanted =
             flag("metadata.labels", pod.metadata.labels.as_ref(), INJECT_LABEL).map_err(|fault| vec![fault])?;
         if !wanted {
@@ -52,11 +59,12 @@ impl Wish {
                 format!("calls without a key need an ApiKey to count as: add the annotation {API_KEY_ANNOTATION}");
             faults.push(Fault { path: at("metadata.annotations", KEYLESS_ANNOTATION), reason });
         }
+        let resources = AnnotatedResources::of(annotations, namespace, settings, &mut faults);
         if !faults.is_empty() {
             return Err(faults);
         }
-        let own_key = name.map(|name| OwnKey { name: ObjectName::new(namespace, name), keyless });
-        Ok(Some(Self { own_key }))
+        let own_key = name.map(|name| OwnKey { name: ObjectName::new(namespace.name, name), keyless });
+        Ok(Some(Self { own_key, resources }))
     }
 }
 

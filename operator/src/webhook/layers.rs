@@ -13,7 +13,7 @@ use http::{StatusCode, header};
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
-    PATH,
+    NamespaceAnnotations, PATH,
     metrics::Metrics,
     review::{Verdict, review},
 };
@@ -28,12 +28,13 @@ const AT_A_TIME: usize = 8;
 
 struct Shared {
     settings: Arc<InjectionSettings>,
+    namespaces: NamespaceAnnotations,
     metrics: Metrics,
     reading: Semaphore,
 }
 
-pub(super) fn router(settings: Arc<InjectionSettings>, metrics: Metrics) -> Router {
-    let shared = Shared { settings, metrics, reading: Semaphore::new(AT_A_TIME) };
+pub(super) fn router(settings: Arc<InjectionSettings>, namespaces: NamespaceAnnotations, metrics: Metrics) -> Router {
+    let shared = Shared { settings, namespaces, metrics, reading: Semaphore::new(AT_A_TIME) };
     Router::new().route(PATH, post(mutate)).with_state(Arc::new(shared))
 }
 
@@ -48,7 +49,7 @@ async fn mutate(State(shared): State<Arc<Shared>>, request: Request) -> Response
             return refuse(&shared, StatusCode::PAYLOAD_TOO_LARGE, message);
         }
     };
-    match review(&body, &shared.settings) {
+    match review(&body, &shared.settings, &shared.namespaces) {
         Ok((verdict, answer)) => {
             let Shared { metrics: Metrics { injected, untouched, refused, invalid }, .. } = &*shared;
             match verdict {

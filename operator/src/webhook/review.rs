@@ -6,7 +6,8 @@ use k8s_openapi::{ByteString, api::core::v1::Pod};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
-use crate::inject::{InjectionSettings, inject};
+use super::NamespaceAnnotations;
+use crate::inject::{InjectionSettings, Namespace, inject};
 
 /// What became of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,9 +58,13 @@ struct Resource {
 }
 
 /// What is answered, and what became of the pod. An error: this is no review, so there is nothing to answer to.
-pub(super) fn review(body: &[u8], settings: &InjectionSettings) -> Result<(Verdict, Value), serde_json::Error> {
+pub(super) fn review(
+    body: &[u8],
+    settings: &InjectionSettings,
+    namespaces: &NamespaceAnnotations,
+) -> Result<(Verdict, Value), serde_json::Error> {
     let Review { api_version: ApiVersion::V1, request } = serde_json::from_slice(body)?;
-    let (verdict, mut response) = judge(&request, settings);
+    let (verdict, mut response) = judge(&request, settings, namespaces);
     if let Some(response) = response.as_object_mut() {
         response.insert("uid".to_owned(), request.uid.into());
     }
@@ -67,7 +72,7 @@ pub(super) fn review(body: &[u8], settings: &InjectionSettings) -> Result<(Verdi
     Ok((verdict, answer))
 }
 
-fn judge(request: &Request, settings: &InjectionSettings) -> (Verdict, Value) {
+fn judge(request: &Request, settings: &InjectionSettings, namespaces: &NamespaceAnnotations) -> (Verdict, Value) {
     let Request { uid: _, operation, resource, sub_resource, namespace, object } = request;
     if !(resource.group.is_empty() && resource.resource == "pods" && sub_resource.is_empty() && operation == "CREATE") {
         // Whatever made the API server ask: nothing is injected but a pod, and only when it is made.
@@ -82,7 +87,8 @@ fn judge(request: &Request, settings: &InjectionSettings) -> (Verdict, Value) {
         return invalid("the review names no namespace");
     }
     let name = pod.metadata.name.as_deref().or(pod.metadata.generate_name.as_deref()).unwrap_or_default();
-    match inject(&pod, namespace, settings) {
+    let annotations = namespaces.of(namespace);
+    match inject(&pod, Namespace { name: namespace, annotations: &annotations }, settings) {
         Ok(None) => (Verdict::Untouched, allowed()),
         Ok(Some(patch)) => match serde_json::to_vec(&patch) {
             Ok(patch) => {
@@ -150,7 +156,7 @@ mod tests {
     }
 
     fn answer(change: &Value) -> (Verdict, Value) {
-        let (verdict, answer) = review(&question(change), &settings()).unwrap();
+        let (verdict, answer) = review(&question(change), &settings(), &NamespaceAnnotations::default()).unwrap();
         assert_eq!(answer["apiVersion"], "admission.k8s.io/v1");
         assert_eq!(answer["kind"], "AdmissionReview");
         assert_eq!(answer["response"]["uid"], "705ab4f5-6393-11e8-b7cc-42010a800002");
@@ -177,6 +183,23 @@ mod tests {
             answer(&json!({"request": {"object": {"metadata": {"annotations": {"vectoll.dev/api-key": "alice"}}}}}));
         let patch: ByteString = serde_json::from_value(response["patch"].clone()).unwrap();
         assert!(String::from_utf8(patch.0).unwrap().contains("\"shop/alice\""));
+    }
+
+    #[test]
+    fn what_the_namespace_says_of_its_sidecars_counts() {
+        let namespaces = NamespaceAnnotations::default();
+        let limit = ("vectoll.dev/sidecar-cpu-limit".to_owned(), "123m".to_owned());
+        let patch = |namespaces: &NamespaceAnnotations| {
+            let (_, answer) = review(&question(&json!({})), &settings(), namespaces).unwrap();
+            let patch: ByteString = serde_json::from_value(answer["response"]["patch"].clone()).unwrap();
+            String::from_utf8(patch.0).unwrap()
+        };
+        namespaces.set("other", [limit.clone()].into());
+        assert!(!patch(&namespaces).contains("123m"));
+        namespaces.set("shop", [limit, ("note".to_owned(), "mine".to_owned())].into());
+        assert!(patch(&namespaces).contains("\"123m\""));
+        namespaces.set("shop", [].into());
+        assert!(!patch(&namespaces).contains("123m"));
     }
 
     #[test]
@@ -230,11 +253,11 @@ mod tests {
             json!({"request": null}),
             json!({"request": {"uid": null}}),
         ] {
-            assert!(review(&question(&change), &settings()).is_err(), "{change}");
+            assert!(review(&question(&change), &settings(), &NamespaceAnnotations::default()).is_err(), "{change}");
         }
         let deep = vec![b'['; 100_000];
         for body in [&b""[..], b"{", b"[]", b"null", b"\xFF\xFE", &deep] {
-            assert!(review(body, &settings()).is_err());
+            assert!(review(body, &settings(), &NamespaceAnnotations::default()).is_err());
         }
     }
 }

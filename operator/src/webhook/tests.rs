@@ -41,7 +41,15 @@ impl Running {
         let (stop, stopped) = watch::channel(false);
         let registry = Registry::new();
         let metrics = Metrics::register(&registry).unwrap();
-        let ended = tokio::spawn(serve_after(announcement, listener, settings, shown, metrics, stopped));
+        let ended = tokio::spawn(serve_after(
+            announcement,
+            listener,
+            settings,
+            NamespaceAnnotations::default(),
+            shown,
+            metrics,
+            stopped,
+        ));
         Self { address, certificate, stop, registry, ended }
     }
 

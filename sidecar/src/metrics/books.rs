@@ -27,12 +27,16 @@ pub trait Source: Send + Sync {
 }
 
 /// The collector.
-pub struct BookFamilies(Box<dyn Source>);
+pub struct BookFamilies {
+    source: Box<dyn Source>,
+    /// Whether end users are told apart.
+    by_user: bool,
+}
 
 impl BookFamilies {
-    /// Families over a source.
-    pub fn new(source: Box<dyn Source>) -> Self {
-        Self(source)
+    /// Families over a source; those by end user only where they are wanted.
+    pub fn new(source: Box<dyn Source>, by_user: bool) -> Self {
+        Self { source, by_user }
     }
 }
 
@@ -55,7 +59,7 @@ impl Collector for BookFamilies {
             unpriced_tokens,
             overrun_tokens,
             folded_calls,
-        } = self.0.books();
+        } = self.source.books();
         let mut families = Vec::new();
         let by_key = keys.iter().flat_map(|(team, keys)| {
             keys.iter().map(move |(key, totals)| (vec![("team", &**team), ("key", &**key)], totals))
@@ -67,7 +71,7 @@ impl Collector for BookFamilies {
             "each team",
             teams.iter().map(|(team, totals)| (vec![("team", &**team)], totals)),
         );
-        let by_user = users.iter().flat_map(|(team, users)| {
+        let by_user = users.iter().filter(|_| self.by_user).flat_map(|(team, users)| {
             users.iter().map(move |(user, totals)| (vec![("team", &**team), ("user", &**user)], totals))
         });
         totals(&mut families, "user", "each end user of a team", by_user);
@@ -139,7 +143,7 @@ type Labels<'a> = Vec<(&'a str, &'a str)>;
 impl BookFamilies {
     #[allow(clippy::cast_precision_loss, reason = "Prometheus knows only floats; exact up to 2⁵³")]
     fn reservations(&self, families: &mut Vec<MetricFamily>) {
-        let Open { calls, tokens, money } = self.0.open();
+        let Open { calls, tokens, money } = self.source.open();
         for (name, help, value) in [
             ("vectoll_reservations", "Calls that hold a reservation.", calls as f64),
             ("vectoll_reserved_tokens", "Tokens reserved for calls under way.", tokens as f64),
@@ -150,7 +154,7 @@ impl BookFamilies {
     }
 
     fn budgets(&self, families: &mut Vec<MetricFamily>) {
-        let policy = self.0.policy();
+        let policy = self.source.policy();
         let keys = policy.all_keys.iter().filter_map(|key| {
             let labels = vec![("team", &*key.team.name), ("key", &*key.name)];
             Some((labels, &key.team.uid, Account::Key(key.uid.clone()), key.budget.as_ref()?))
@@ -167,7 +171,7 @@ impl BookFamilies {
         for (labels, team, account, budget) in of {
             limits.push(gauge(&labels, budget.limit.as_usd_for_display()));
             // What nobody knows here is not told as if nothing were spent.
-            if let Some(Spending { taken, ends: _ }) = self.0.spending(team, &account, budget) {
+            if let Some(Spending { taken, ends: _ }) = self.source.spending(team, &account, budget) {
                 remaining.push(gauge(&labels, budget.limit.minus(taken).as_usd_for_display()));
             }
         }

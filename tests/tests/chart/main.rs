@@ -13,6 +13,8 @@
 
 mod cluster;
 mod life;
+mod metrics;
+mod nulls;
 mod privileges;
 mod rendered;
 mod said;

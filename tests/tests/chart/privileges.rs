@@ -13,6 +13,11 @@ const OPERATOR: &str = "--as=system:serviceaccount:vectoll-system:vectoll";
 /// Namespace, verb, and resource: `RESOURCE.GROUP`, `RESOURCE.GROUP:SUBRESOURCE` or `RESOURCE.GROUP/NAME`.
 type Question<'a> = (&'a str, &'a str, &'a str);
 
+/// Whoever restores backups, by the chart's value `admissionPolicies.secretWriters`: an administrator by another name.
+const RESTORER: [&str; 2] = ["--as=system:serviceaccount:velero:velero", "--as-group=system:masters"];
+/// A user who may do everything that roles can give.
+const ADMINISTRATOR: [&str; 2] = ["--as=somebody", "--as-group=system:masters"];
+
 const LEASE: &str = "leases.coordination.k8s.io/vectoll-operator";
 const STORE: &str = "secrets/vectoll-store-master";
 const CERTIFICATE: &str = "secrets/vectoll-webhook-tls";
@@ -121,13 +126,16 @@ fn the_operator_may_do_what_it_needs_and_no_more() -> anyhow::Result<()> {
     for namespace in ["search", "shop"] {
         cluster.kubectl(&["create", "namespace", namespace])?.ok()?;
     }
-    cluster.install("webhook.certificate=own")?;
+    let restorer = RESTORER[0].trim_start_matches("--as=");
+    cluster.install(&format!("webhook.certificate=own,admissionPolicies.secretWriters={{{restorer}}}"))?;
     everywhere(&cluster)?;
     pods_keep_what_they_are(&cluster)?;
     secrets_of_others_stay(&cluster)?;
+    nobody_else_writes_the_operators_secrets(&cluster)?;
     the_secret_of_the_store_is_made_once(&cluster)?;
     the_webhook_stays_but_for_its_ca(&cluster)?;
     the_policies_have_no_type_errors(&cluster)?;
+    a_pod_never_starts_without_its_sidecar(&cluster)?;
     cluster.install("watchNamespaces={search}")?;
     in_watched_namespaces_only(&cluster)?;
     cluster.apply(&read(repository("tests/chart/stand-ins.yaml"))?)?;
@@ -228,7 +236,7 @@ fn secrets_of_others_stay(cluster: &Cluster) -> anyhow::Result<()> {
         let said = cluster.kubectl_with(&apply, manifest)?.refused()?;
         assert!(said.contains("The Vectoll operator may write only Secrets of type"), "{manifest}: {said}");
         // Somebody else makes it: then it is not to be changed, taken over or deleted either.
-        cluster.apply(manifest)?;
+        cluster.kubectl_with(&[&["apply", "--server-side"], &RESTORER[..]].concat(), manifest)?.ok()?;
         let said = cluster.kubectl_with(&apply, &manifest.replace("key: a", "key: b"))?.refused()?;
         assert!(said.contains("The Vectoll operator may write only Secrets of type"), "{manifest}: {said}");
         let said = cluster.kubectl_with(&["delete", OPERATOR], manifest)?.refused()?;
@@ -237,6 +245,92 @@ fn secrets_of_others_stay(cluster: &Cluster) -> anyhow::Result<()> {
     for manifest in &own {
         cluster.kubectl_with(&["delete", OPERATOR], manifest)?.ok()?;
     }
+    Ok(())
+}
+
+/// A planted Secret of a key would have a value that somebody chose; an immutable one, or a changed annotation, would stop a namespace.
+fn nobody_else_writes_the_operators_secrets(cluster: &Cluster) -> anyhow::Result<()> {
+    let key = "{apiVersion: v1, kind: Secret, type: vectoll.dev/api-key, metadata: {name: NAME, namespace: search}, stringData: {key: a}}";
+    let config = "{apiVersion: v1, kind: Secret, type: vectoll.dev/sidecar-config, metadata: {name: vectoll-sidecar, namespace: search}}";
+    let words = "are written by the Vectoll operator alone";
+    let by = |verb: &[&str], who: &[&str], manifest: &str| cluster.kubectl_with(&[verb, who].concat(), manifest);
+    let planted = key.replace("NAME", "planted");
+    // Nobody plants one.
+    for manifest in [planted.as_str(), config] {
+        let said = by(&["create"], &ADMINISTRATOR, manifest)?.refused()?;
+        assert!(said.contains(words) && said.contains("spec.secretRef"), "{manifest}: {said}");
+    }
+    // The operator makes them, and nobody changes them.
+    let own = key.replace("NAME", "own");
+    for manifest in [own.as_str(), config] {
+        by(&["create"], &[OPERATOR], manifest)?.ok()?;
+    }
+    for (name, patch) in [
+        ("own", r#"{"immutable": true}"#),
+        ("own", r#"{"data": {"key": "Yg=="}}"#),
+        ("own", r#"{"metadata": {"annotations": {"vectoll.dev/previous": "0"}}}"#),
+        ("own", r#"{"metadata": {"ownerReferences": null, "finalizers": ["example.com/hold"]}}"#),
+        ("vectoll-sidecar", r#"{"immutable": true}"#),
+        ("vectoll-sidecar", r#"{"metadata": {"annotations": {"vectoll.dev/generation": "18446744073709551615"}}}"#),
+    ] {
+        let patch = ["patch", "secret", name, "--namespace=search", "--patch", patch];
+        let said = cluster.kubectl(&[&patch[..], &ADMINISTRATOR].concat())?.refused()?;
+        assert!(said.contains(words), "{patch:?}: {said}");
+    }
+    // Who restores a backup may, and so may the operator.
+    let restored = key.replace("NAME", "restored");
+    by(&["create"], &RESTORER, &restored)?.ok()?;
+    let touch = ["annotate", "secret", "own", "--namespace=search", "note=1", OPERATOR];
+    cluster.kubectl(&touch)?.ok()?;
+    // Everybody who may delete Secrets may delete these, and the garbage collector takes those whose owner is gone.
+    for manifest in [&own, config, &restored] {
+        by(&["delete"], &ADMINISTRATOR, manifest)?.ok()?;
+    }
+    let owned = "{apiVersion: v1, kind: Secret, type: vectoll.dev/api-key, metadata: {name: owned, namespace: search, ownerReferences: \
+         [{apiVersion: v1, kind: ConfigMap, name: gone, uid: 8f0c2f5e-4b9a-4a53-9d0b-000000000000}]}}";
+    by(&["create"], &[OPERATOR], owned)?.ok()?;
+    eventually("the garbage collector", || {
+        Ok(!cluster.kubectl(&["get", "secret", "owned", "--namespace=search"])?.well)
+    })?;
+    // Other Secrets are everybody's own.
+    for verb in [["create"], ["delete"]] {
+        by(&verb, &ADMINISTRATOR, &planted.replace("vectoll.dev/api-key", "Opaque"))?.ok()?;
+    }
+    Ok(())
+}
+
+/// What is left of a pod when all webhooks have run.
+fn a_pod_never_starts_without_its_sidecar(cluster: &Cluster) -> anyhow::Result<()> {
+    // Nobody answers the webhook here: without it the pods come to the policy as they are. The next upgrade brings it back.
+    cluster.kubectl(&["delete", "mutatingwebhookconfiguration", "vectoll"])?.ok()?;
+    let pod = |namespace: &str, inject: &str, sidecar: &str| {
+        json!({
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"generateName": "app-", "namespace": namespace, "labels": {"vectoll.dev/inject": inject}},
+            "spec": {
+                "initContainers": serde_json::from_str::<serde_json::Value>(sidecar).unwrap(),
+                "containers": [{"name": "app", "image": "app"}],
+            },
+        })
+        .to_string()
+    };
+    let create = ["create", "--dry-run=server"];
+    let native =
+        r#"[{"name": "other", "image": "a"}, {"name": "vectoll-sidecar", "image": "a", "restartPolicy": "Always"}]"#;
+    let plain = r#"[{"name": "vectoll-sidecar", "image": "a"}]"#;
+    eventually("the webhook's end", || Ok(cluster.kubectl_with(&create, &pod("search", "true", native))?.well))?;
+    for (inject, sidecar, words) in [
+        ("true", plain, "has lost its restartPolicy Always"),
+        ("maybe", plain, "has lost its restartPolicy Always"),
+        ("true", "[]", "has no init container vectoll-sidecar"),
+        ("true", r#"[{"name": "other", "image": "a"}]"#, "has no init container vectoll-sidecar"),
+    ] {
+        let said = cluster.kubectl_with(&create, &pod("search", inject, sidecar))?.refused()?;
+        assert!(said.contains(words), "{inject} {sidecar}: {said}");
+    }
+    // Who does not ask is not asked.
+    cluster.kubectl_with(&create, &pod("search", "false", "[]"))?.ok()?;
     Ok(())
 }
 
@@ -302,7 +396,7 @@ fn the_policies_have_no_type_errors(cluster: &Cluster) -> anyhow::Result<()> {
     eventually("policies checked", || {
         let policies = cluster.get(&["validatingadmissionpolicies"])?;
         let policies = policies["items"].as_array().cloned().unwrap_or_default();
-        assert_eq!(policies.len(), 3);
+        assert_eq!(policies.len(), 5);
         let checked = |policy: &&serde_json::Value| policy["status"]["typeChecking"].is_object();
         for policy in policies.iter().filter(checked) {
             assert!(policy["status"]["typeChecking"]["expressionWarnings"].is_null(), "{}", policy["status"]);

@@ -91,7 +91,8 @@ fn every_rule_says_why_it_is_there() -> anyhow::Result<()> {
     for file in ["rbac.yaml", "userroles.yaml"] {
         let text = read(repository("charts/vectoll/templates").join(file))?;
         let lines: Vec<&str> = text.lines().collect();
-        let rules = lines.iter().enumerate().filter(|(_, line)| line.trim_start().starts_with("- apiGroups:"));
+        let begins = |line: &str| ["- apiGroups:", "- nonResourceURLs:"].iter().any(|begin| line.starts_with(begin));
+        let rules = lines.iter().enumerate().filter(|(_, line)| begins(line.trim_start()));
         let mut count = 0;
         for (number, rule) in rules {
             let before = lines[number - 1].trim_start();

@@ -1,0 +1,242 @@
+//! Who may read `/metrics`: whoever the API server knows by the token that was sent, and lets `get` the path `/metrics`.
+//!
+//! The metrics name Teams, keys and end users with what they spend. Probes need no token: they say only `ok`.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use axum::{
+    extract::{Request, State},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use http::{HeaderMap, StatusCode, header};
+use k8s_openapi::api::{
+    authentication::v1::{TokenReview, TokenReviewSpec},
+    authorization::v1::{NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
+};
+use kube::{Api, Client, Resource, api::PostParams};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{sync::Semaphore, time::timeout};
+use vectoll_config::KeyHash;
+
+/// How long an answer of the API server's counts: a right that was withdrawn ends after this.
+const CACHE_TTL: Duration = Duration::from_mins(1);
+/// Tokens whose answer is remembered: a Prometheus has one, and renews it once an hour.
+const MAX_CACHED: usize = 128;
+/// Questions to the API server at a time: however many ask here, it is not flooded.
+const MAX_CONCURRENT_REVIEWS: usize = 4;
+/// How long both questions together may take.
+const REVIEW_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longer than any token of a `ServiceAccount`.
+const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// Decides on requests for `/metrics`. A handle.
+#[derive(Clone)]
+pub(super) struct MetricsAccess(Option<Arc<Reviewer>>);
+
+struct Reviewer {
+    client: Client,
+    reviews: Semaphore,
+    /// By the token's hash; the token itself is kept nowhere.
+    decided: Mutex<BTreeMap<KeyHash, Decision>>,
+}
+
+#[derive(Clone, Copy)]
+struct Decision {
+    at: Instant,
+    verdict: Verdict,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Allowed,
+    /// Nobody that the API server knows.
+    Unauthenticated,
+    /// Somebody who may not.
+    Forbidden,
+}
+
+impl MetricsAccess {
+    /// Asks the API server about each new token; `required` false: everybody may read.
+    pub(super) fn new(client: Client, required: bool) -> Self {
+        let reviewer =
+            || Reviewer { client, reviews: Semaphore::new(MAX_CONCURRENT_REVIEWS), decided: Mutex::default() };
+        Self(required.then(|| Arc::new(reviewer())))
+    }
+}
+
+/// A layer before `/metrics`.
+pub(super) async fn check(
+    State(MetricsAccess(reviewer)): State<MetricsAccess>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let Some(reviewer) = reviewer else { return next.run(request).await };
+    let Some(token) = bearer(request.headers()) else {
+        return refuse(
+            StatusCode::UNAUTHORIZED,
+            "a bearer token of a ServiceAccount that may get /metrics is needed\n",
+        );
+    };
+    match reviewer.verdict(token).await {
+        Ok(Verdict::Allowed) => next.run(request).await,
+        Ok(Verdict::Unauthenticated) => refuse(StatusCode::UNAUTHORIZED, "the API server does not know this token\n"),
+        Ok(Verdict::Forbidden) => refuse(
+            StatusCode::FORBIDDEN,
+            "the token's owner may not get /metrics: bind the ClusterRole whose name ends in -metrics-reader\n",
+        ),
+        Err(Unavailable::Busy) => refuse(StatusCode::SERVICE_UNAVAILABLE, "too many tokens are being looked at\n"),
+        Err(Unavailable::Failed) => refuse(StatusCode::SERVICE_UNAVAILABLE, "the API server could not be asked\n"),
+    }
+}
+
+fn refuse(status: StatusCode, message: &'static str) -> Response {
+    let mut response = (status, message).into_response();
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+/// The token of an `Authorization: Bearer`.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= MAX_TOKEN_BYTES).then_some(token)
+}
+
+/// Why there is no verdict.
+enum Unavailable {
+    Busy,
+    Failed,
+}
+
+impl Reviewer {
+    async fn verdict(&self, token: &str) -> Result<Verdict, Unavailable> {
+        let hash = KeyHash::of(token.as_bytes());
+        if let Some(verdict) = self.remembered(&hash, Instant::now()) {
+            return Ok(verdict);
+        }
+        let _permit = self.reviews.try_acquire().map_err(|_| Unavailable::Busy)?;
+        let verdict = match timeout(REVIEW_TIMEOUT, self.ask(token)).await {
+            Ok(Ok(verdict)) => verdict,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the API server could not be asked who may read the metrics");
+                return Err(Unavailable::Failed);
+            }
+            Err(_) => {
+                tracing::warn!("the API server did not say in time who may read the metrics");
+                return Err(Unavailable::Failed);
+            }
+        };
+        self.remember(hash, Decision { at: Instant::now(), verdict });
+        Ok(verdict)
+    }
+
+    fn remembered(&self, hash: &KeyHash, now: Instant) -> Option<Verdict> {
+        let decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        let decision = decided.get(hash).filter(|decision| now.duration_since(decision.at) < CACHE_TTL)?;
+        Some(decision.verdict)
+    }
+
+    /// Who is refused never pushes out who is let in: made-up tokens cost no reader its place.
+    fn remember(&self, hash: KeyHash, decision: Decision) {
+        let mut decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        if decided.len() >= MAX_CACHED {
+            decided.retain(|_, other| decision.at.duration_since(other.at) < CACHE_TTL);
+        }
+        if decided.len() >= MAX_CACHED {
+            decided.retain(|_, other| other.verdict == Verdict::Allowed);
+        }
+        if decided.len() < MAX_CACHED {
+            decided.insert(hash, decision);
+        }
+    }
+
+    async fn ask(&self, token: &str) -> kube::Result<Verdict> {
+        let review = TokenReview {
+            spec: TokenReviewSpec { token: Some(token.to_owned()), audiences: None },
+            ..TokenReview::default()
+        };
+        let status = self.create(&review).await?.status.unwrap_or_default();
+        let Some(user) = status.user.filter(|_| status.authenticated == Some(true)) else {
+            return Ok(Verdict::Unauthenticated);
+        };
+        let attributes = NonResourceAttributes { path: Some("/metrics".to_owned()), verb: Some("get".to_owned()) };
+        let review = SubjectAccessReview {
+            spec: SubjectAccessReviewSpec {
+                user: user.username,
+                groups: user.groups,
+                uid: user.uid,
+                extra: user.extra,
+                non_resource_attributes: Some(attributes),
+                resource_attributes: None,
+            },
+            ..SubjectAccessReview::default()
+        };
+        let allowed = self.create(&review).await?.status.is_some_and(|status| status.allowed);
+        Ok(if allowed { Verdict::Allowed } else { Verdict::Forbidden })
+    }
+
+    async fn create<K>(&self, object: &K) -> kube::Result<K>
+    where
+        K: Resource<Scope = k8s_openapi::ClusterResourceScope> + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
+        K::DynamicType: Default,
+    {
+        Api::<K>::all(self.client.clone()).create(&PostParams::default(), object).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn reviewer() -> Reviewer {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
+        Reviewer { client, reviews: Semaphore::new(1), decided: Mutex::default() }
+    }
+
+    #[test]
+    fn only_a_bearer_token_is_one() {
+        let of = |value: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
+            bearer(&headers).map(str::to_owned)
+        };
+        assert_eq!(of("Bearer abc"), Some("abc".to_owned()));
+        assert_eq!(of("bearer  abc "), Some("abc".to_owned()));
+        for other in ["Basic abc", "Bearer", "Bearer ", "abc", &format!("Bearer {}", "a".repeat(MAX_TOKEN_BYTES + 1))] {
+            assert_eq!(of(other), None, "{other:.20}");
+        }
+        assert_eq!(bearer(&HeaderMap::new()), None);
+    }
+
+    #[tokio::test]
+    async fn answers_are_kept_for_a_while_and_never_more_than_there_is_room_for() {
+        let reviewer = reviewer();
+        let now = Instant::now();
+        let hash = |number: usize| KeyHash::of(number.to_string().as_bytes());
+        reviewer.remember(hash(0), Decision { at: now, verdict: Verdict::Allowed });
+        for number in 1..1000 {
+            reviewer.remember(hash(number), Decision { at: now, verdict: Verdict::Unauthenticated });
+        }
+        assert!(reviewer.decided.lock().unwrap().len() <= MAX_CACHED);
+        assert_eq!(reviewer.remembered(&hash(0), now), Some(Verdict::Allowed), "made-up tokens do not push it out");
+        assert_eq!(reviewer.remembered(&hash(999), now), Some(Verdict::Unauthenticated));
+        assert_eq!(reviewer.remembered(&hash(0), now + CACHE_TTL), None);
+    }
+
+    #[tokio::test]
+    async fn where_the_api_server_cannot_be_asked_nobody_is_let_in() {
+        let reviewer = reviewer();
+        assert!(matches!(reviewer.verdict("token").await, Err(Unavailable::Failed)));
+        let _all = reviewer.reviews.try_acquire().unwrap();
+        assert!(matches!(reviewer.verdict("token").await, Err(Unavailable::Busy)));
+    }
+}

@@ -1,0 +1,62 @@
+//! Watches namespaces for what they say of the sidecars in them, for the webhook alone: no readiness hangs on it, and the webhook
+//! waits for no lock of the loop's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt, pin_mut, stream::select_all};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    Api, Client, ResourceExt,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+
+use super::raw::Raw;
+use crate::webhook::NamespaceAnnotations;
+
+/// Keeps `known` up to date, for ever. `only` are the namespaces to watch, each by its name, as the operator's role allows; none: all.
+pub(super) async fn follow(client: Client, only: Vec<String>, known: NamespaceAnnotations) {
+    let api: Api<Raw<Namespace, ()>> = Api::all(client);
+    let configs: Vec<watcher::Config> = if only.is_empty() {
+        vec![watcher::Config::default()]
+    } else {
+        only.iter().map(|name| watcher::Config::default().fields(&format!("metadata.name={name}"))).collect()
+    };
+    let streams = configs.into_iter().map(|config| {
+        let events = watcher(api.clone(), config).default_backoff();
+        // One list's own: what it does not name any more is gone.
+        let mut present = BTreeSet::new();
+        let mut listed = BTreeSet::new();
+        let known = known.clone();
+        Box::pin(events.map(move |event| match event {
+            Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitApply(namespace)) => {
+                listed.insert(namespace.name_any());
+                known.set(&namespace.name_any(), namespace.metadata.annotations.unwrap_or_default());
+            }
+            Ok(Event::InitDone) => {
+                for gone in present.difference(&listed) {
+                    known.set(gone, BTreeMap::new());
+                }
+                present.clone_from(&listed);
+            }
+            Ok(Event::Apply(namespace)) => {
+                present.insert(namespace.name_any());
+                known.set(&namespace.name_any(), namespace.metadata.annotations.unwrap_or_default());
+            }
+            Ok(Event::Delete(namespace)) => {
+                present.remove(&namespace.name_any());
+                known.set(&namespace.name_any(), BTreeMap::new());
+            }
+            // Tried again, with growing pauses. What was known stays in use.
+            Err(error) => {
+                tracing::warn!(%error, "watching namespaces for the webhook failed; it is tried again");
+            }
+        }))
+    });
+    let all = select_all(streams);
+    pin_mut!(all);
+    while all.next().await.is_some() {}
+}

@@ -1,0 +1,172 @@
+//! The sidecar's resources: what the settings say, what the pod or its namespace says over them by annotation, and what the
+//! cluster's own policies have filled in.
+//!
+//! A namespace's `ResourceQuota` or `LimitRange` may ask for what one setting for the whole cluster cannot meet: a limit on CPU, a
+//! least amount, a ratio of limit to request.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity};
+
+use super::{InjectionSettings, Namespace, quantity::Amount};
+use crate::validate::Fault;
+
+/// What all the annotations begin with: `vectoll.dev/sidecar-cpu-request`.
+pub const RESOURCES_PREFIX: &str = "vectoll.dev/sidecar-";
+/// What can be set.
+const RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
+/// Idle the sidecar takes about 10 MiB; below this it could not serve a call of ordinary size.
+const MIN_MEMORY: Amount = Amount::units(32 << 20);
+
+/// The annotations among these that set a sidecar's resources, or are meant to.
+pub(crate) fn resource_annotations(all: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    all.into_iter().filter(|(name, _)| name.starts_with(RESOURCES_PREFIX)).collect()
+}
+
+/// The resource and `request` or `limit` that an annotation sets.
+fn parts(name: &str) -> Option<(&str, &str)> {
+    let (resource, what) = name.strip_prefix(RESOURCES_PREFIX)?.rsplit_once('-')?;
+    (RESOURCES.contains(&resource) && (what == "request" || what == "limit")).then_some((resource, what))
+}
+
+/// Resources that were asked for by annotation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct AnnotatedResources {
+    requests: BTreeMap<&'static str, String>,
+    limits: BTreeMap<&'static str, String>,
+}
+
+/// An amount, and how near to the pod it was set: what is nearer goes before.
+#[derive(Clone)]
+struct Sourced {
+    text: String,
+    amount: Amount,
+    source: Source,
+}
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Source {
+    Settings,
+    Namespace,
+    Pod,
+}
+
+impl Source {
+    /// Where the annotation is, as a fault's path. None: it is not an annotation.
+    fn path(&self, namespace: &str, name: &str) -> Option<String> {
+        match self {
+            Self::Settings => None,
+            Self::Namespace => Some(format!("namespace {namespace}: metadata.annotations[{name}]")),
+            Self::Pod => Some(format!("metadata.annotations[{name}]")),
+        }
+    }
+}
+
+impl AnnotatedResources {
+    /// Reads the annotations of a pod and of its namespace. What is wrong with them is added to the faults.
+    pub(super) fn of(
+        pod: Option<&BTreeMap<String, String>>,
+        namespace: &Namespace<'_>,
+        settings: &InjectionSettings,
+        faults: &mut Vec<Fault>,
+    ) -> Self {
+        let mut unknown = |source: &Source, annotations: Option<&BTreeMap<String, String>>| {
+            for name in annotations.into_iter().flatten().map(|(name, _)| name) {
+                if name.starts_with(RESOURCES_PREFIX)
+                    && parts(name).is_none()
+                    && let Some(path) = source.path(namespace.name, name)
+                {
+                    let reason =
+                        "is not known: cpu-, memory- or ephemeral-storage-, followed by request or limit".to_owned();
+                    faults.push(Fault { path, reason });
+                }
+            }
+        };
+        unknown(&Source::Pod, pod);
+        unknown(&Source::Namespace, Some(namespace.annotations));
+        let mut resolved = Self::default();
+        for resource in RESOURCES {
+            let mut read = |what: &str, settings: &BTreeMap<String, Quantity>| {
+                let name = format!("{RESOURCES_PREFIX}{resource}-{what}");
+                let annotated = [(Source::Pod, pod), (Source::Namespace, Some(namespace.annotations))]
+                    .into_iter()
+                    .find_map(|(source, all)| Some((source, all?.get(&name)?.trim())));
+                let Some((source, text)) = annotated else {
+                    let text = settings.get(resource)?.0.clone();
+                    return Some(Sourced { amount: Amount::parse(&text)?, text, source: Source::Settings });
+                };
+                match checked(resource, what, text) {
+                    Ok(amount) => Some(Sourced { text: text.to_owned(), amount, source }),
+                    Err(reason) => {
+                        faults.extend(source.path(namespace.name, &name).map(|path| Fault { path, reason }));
+                        None
+                    }
+                }
+            };
+            let mut request = read("request", &settings.resources.requests);
+            let limit = read("limit", &settings.resources.limits);
+            if let (Some(asked), Some(limit)) = (&mut request, &limit)
+                && asked.amount > limit.amount
+            {
+                if asked.source < limit.source {
+                    // Whoever set the limit is nearer to the pod, and a request above it is refused by the API server.
+                    *asked = limit.clone();
+                } else {
+                    let name = format!("{RESOURCES_PREFIX}{resource}-request");
+                    let reason = format!(
+                        "{} is above the sidecar's limit of {}: set {RESOURCES_PREFIX}{resource}-limit beside it",
+                        asked.text, limit.text
+                    );
+                    faults.extend(asked.source.path(namespace.name, &name).map(|path| Fault { path, reason }));
+                }
+            }
+            let annotated = |entry: Option<Sourced>| entry.filter(|entry| entry.source != Source::Settings);
+            resolved.requests.extend(annotated(request).map(|entry| (resource, entry.text)));
+            resolved.limits.extend(annotated(limit).map(|entry| (resource, entry.text)));
+        }
+        resolved
+    }
+
+    /// The bound for large calls (`VECTOLL_MAX_HELD_BYTES`) that goes with a limit on memory that was set by annotation: the same
+    /// part of it as of the usual one.
+    pub(super) fn max_held_bytes(&self) -> Option<u64> {
+        let limit = Amount::parse(self.limits.get("memory")?)?.whole();
+        Some(limit / 16 * 3)
+    }
+
+    /// All of the sidecar's resources. `filled_in` are those that an earlier injection of the pod has, by a `LimitRange`, say.
+    pub(super) fn over(
+        &self,
+        settings: &InjectionSettings,
+        filled_in: Option<&ResourceRequirements>,
+    ) -> ResourceRequirements {
+        let merge = |annotated: &BTreeMap<&'static str, String>,
+                     ours: &BTreeMap<String, Quantity>,
+                     filled_in: Option<&BTreeMap<String, Quantity>>| {
+            let mut all = filled_in.cloned().unwrap_or_default();
+            all.extend(ours.clone());
+            all.extend(annotated.iter().map(|(name, text)| ((*name).to_owned(), Quantity(text.clone()))));
+            (!all.is_empty()).then_some(all)
+        };
+        let Self { requests, limits } = self;
+        ResourceRequirements {
+            requests: merge(requests, &settings.resources.requests, filled_in.and_then(|all| all.requests.as_ref())),
+            limits: merge(limits, &settings.resources.limits, filled_in.and_then(|all| all.limits.as_ref())),
+            claims: None,
+        }
+    }
+}
+
+/// An amount that a sidecar can have.
+fn checked(resource: &str, what: &str, text: &str) -> Result<Amount, String> {
+    let example = if resource == "cpu" { "100m or 0.5" } else { "128Mi or 1Gi" };
+    let amount = Amount::parse(text)
+        .ok_or_else(|| format!("{text:?} is not a quantity of Kubernetes: write one such as {example}"))?;
+    if what == "limit" && amount == Amount::units(0) {
+        return Err(format!("{text:?} leaves the sidecar nothing: write a quantity such as {example}"));
+    }
+    if what == "limit" && resource == "memory" && amount < MIN_MEMORY {
+        return Err(format!("{text:?} is too little for a sidecar: at least 32Mi"));
+    }
+    Ok(amount)
+}
