@@ -1,4 +1,4 @@
-//! Many keys. `VECTOLL_SCALE_KEYS` and `VECTOLL_SCALE_NAMESPACES` say how many; `make bench` has 10,000 in 100.
+//! Many keys. `VECTOLL_SCALE_KEYS` and `VECTOLL_SCALE_NAMESPACES` say how many; `make bench-operator` has 50,000 in 500.
 
 use std::time::{Duration, Instant};
 
@@ -59,7 +59,7 @@ pub async fn many() -> anyhow::Result<()> {
     #[allow(clippy::cast_precision_loss, reason = "small numbers")]
     let all = keys as f64;
     revoked_in_the_rush(&light, &client, &operator).await?;
-    poll::until("all keys to be ready", Duration::from_mins(10), async || {
+    poll::until("all keys to be ready", Duration::from_mins(30), async || {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let metrics = operator.metrics().await?;
         let idle = metrics.value("vectoll_operator_queue_length", &[]) == Some(0.0);

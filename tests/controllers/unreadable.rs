@@ -64,8 +64,8 @@ async fn newer(world: &World) -> anyhow::Result<()> {
     );
     world.light.kubectl(&["patch", "crd", "apikeys.vectoll.dev", "--type=json", "-p", &patch], None)?;
     until("the new default", async || {
-        let path = "jsonpath={.spec.newer.a}";
-        let found = world.light.kubectl(&["get", "apikey", "alice", "-n", "innocent", "-o", path], None)?;
+        let field = "jsonpath={.spec.newer.a}";
+        let found = world.light.kubectl(&["get", "apikey", "alice", "-n", "innocent", "-o", field], None)?;
         Ok((found == "1").then_some(()))
     })
     .await?;
