@@ -159,7 +159,7 @@ struct Probes {
 
 impl Probes {
     fn begin(operator: &Operator) -> Self {
-        let urls = ["livez", "readyz"].map(|path| format!("http://{}/{path}", operator.admin()));
+        let urls = ["/livez", "/readyz"].map(|path| operator.admin_url(path));
         let (stop, mut stopped) = tokio::sync::oneshot::channel();
         let asking = tokio::spawn(async move {
             let mut slowest = Duration::ZERO;

@@ -204,11 +204,6 @@ impl Operator {
         .with_context(|| self.process.log().end())
     }
 
-    /// Where it answers Prometheus and probes.
-    pub fn admin(&self) -> std::net::SocketAddr {
-        self.admin
-    }
-
     /// Its families.
     pub async fn metrics(&self) -> anyhow::Result<Metrics> {
         Metrics::parse(&reqwest::get(format!("http://{}/metrics", self.admin)).await?.text().await?)

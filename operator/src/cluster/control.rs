@@ -160,7 +160,7 @@ impl Control {
             let mut next = Instant::now() + RESYNC_PERIOD;
             if acts && self.store_due <= Instant::now() {
                 tokio::select! {
-                    () = prepare(&mut self.store, &mut self.store_due) => {}
+                    () = self.prepare() => {}
                     () = told(&mut stop) => break,
                 }
             }
@@ -212,6 +212,33 @@ impl Control {
             observed.all_namespaces()
         };
         self.want(all.iter(), Urgency::Normal);
+    }
+
+    /// Reads the store's settings, and notes when to do so again.
+    async fn prepare(&mut self) {
+        let Some(store) = &mut self.store else {
+            self.store_due = Instant::now() + RESYNC_PERIOD;
+            return;
+        };
+        let prepared = tokio::time::timeout(REQUEST_TIMEOUT, store.prepare()).await;
+        let prepared = prepared.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}")));
+        let now = Instant::now();
+        let pause = match prepared.context("failed to use the store") {
+            Ok(is_new) => {
+                if is_new {
+                    // The store is told of it although no namespace may need anything, and all of them are told of the store.
+                    self.needs_due = Some(now);
+                    let all = self.shared.observed().all_namespaces();
+                    self.want(all.iter(), Urgency::Normal);
+                }
+                STORE_REFRESH_PERIOD
+            }
+            Err(error) => {
+                tracing::warn!(error = format!("{error:#}"), "what is in force stays as it is");
+                RETRY_DELAY
+            }
+        };
+        self.store_due = now + pause;
     }
 
     /// Nothing is judged before everything was listed and the store's settings are known: half of the world would make keys anew and
@@ -476,24 +503,6 @@ impl Control {
             store.rest();
         }
     }
-}
-
-/// Reads the store's settings, and says when to do so again.
-async fn prepare(store: &mut Option<Store>, due: &mut Instant) {
-    let Some(store) = store else {
-        *due = Instant::now() + RESYNC_PERIOD;
-        return;
-    };
-    let prepared = tokio::time::timeout(REQUEST_TIMEOUT, store.prepare()).await;
-    let prepared = prepared.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}")));
-    let pause = match prepared.context("failed to use the store") {
-        Ok(()) => STORE_REFRESH_PERIOD,
-        Err(error) => {
-            tracing::warn!(error = format!("{error:#}"), "what is in force stays as it is");
-            RETRY_DELAY
-        }
-    };
-    *due = Instant::now() + pause;
 }
 
 /// What is known of a namespace is not all there is.

@@ -144,18 +144,19 @@ impl Store {
         }))
     }
 
-    /// Reads the files, and makes or reads the Secret.
-    pub(super) async fn prepare(&mut self) -> anyhow::Result<()> {
+    /// Reads the files, and makes or reads the Secret. True: something is other than before.
+    pub(super) async fn prepare(&mut self) -> anyhow::Result<bool> {
         let mut access = self.options.read()?.context("no --store-url")?;
-        let content = match self.known.take() {
-            Some((_, content)) => content,
+        let content = match &self.known {
+            Some((_, content)) => content.clone(),
             None => store_secret::read_or_make(&self.secrets, &self.secret).await?,
         };
         if self.password_from_secret {
             access.password = Some(content.password.clone());
         }
+        let is_new = self.known.as_ref().is_none_or(|(known, _)| *known != access);
         self.known = Some((access, content));
-        Ok(())
+        Ok(is_new)
     }
 
     /// How sidecars count.
