@@ -97,6 +97,8 @@ pub(super) struct Control {
     /// One is judged at a time: the other processors are for those who wait for an answer.
     judging: Arc<Semaphore>,
     queue: Queue,
+    /// What one plan could not take on, by namespace.
+    later: HashMap<String, usize>,
     running: JoinSet<anyhow::Result<()>>,
     /// What each of them is, so that one that ends in a panic is known by its task.
     tasks: HashMap<Id, (Target, &'static str)>,
@@ -145,6 +147,7 @@ impl Control {
             pieces: JoinSet::new(),
             judging: Arc::new(Semaphore::new(1)),
             queue: Queue::default(),
+            later: HashMap::new(),
             running: JoinSet::new(),
             tasks: HashMap::new(),
             busy: HashSet::new(),
@@ -363,6 +366,7 @@ impl Control {
         self.metrics.resources(&self.memory().ready());
         if is_empty {
             self.queue.put(&namespace, Vec::new(), Vec::new());
+            self.later.remove(&namespace);
             self.schedule.forget(&namespace);
             return;
         }
@@ -384,7 +388,7 @@ impl Control {
         } else if plan.later > 0 {
             self.schedule.want(&namespace, Urgency::Rest, now);
         }
-        self.metrics.waiting(self.queue.len() + plan.later);
+        self.later.insert(namespace, plan.later);
     }
 
     /// Starts what may be done now. Returns when to look again.
@@ -426,7 +430,9 @@ impl Control {
             });
             self.tasks.insert(task.id(), (target, word));
         }
-        self.metrics.waiting(self.queue.len());
+        let later: usize = self.later.values().sum();
+        self.metrics
+            .waiting(self.queue.len() + self.running.len() + later + self.pieces.len() + self.schedule.waiting());
         let ends = self.resting.iter().filter(|(target, rest)| rest.until > now && self.queue.has(target));
         ends.map(|(_, rest)| rest.until).fold(next, Instant::min)
     }
@@ -489,6 +495,7 @@ impl Control {
 
     async fn drop_everything(&mut self) {
         self.queue.clear();
+        self.later.clear();
         self.schedule.clear();
         self.pieces.shutdown().await;
         self.running.shutdown().await;

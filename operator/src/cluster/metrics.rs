@@ -41,7 +41,10 @@ impl Metrics {
             Opts::new("vectoll_operator_actions_total", "Changes made through the API server, by kind and result"),
             &["action", "result"],
         )?;
-        let waiting = IntGauge::new("vectoll_operator_queue_length", "Changes that wait to be made")?;
+        let waiting = IntGauge::new(
+            "vectoll_operator_queue_length",
+            "Changes to be made or under way, and namespaces to be judged",
+        )?;
         let leads = IntGauge::new("vectoll_operator_leader", "1 while this replica acts")?;
         let resources = IntGaugeVec::new(
             Opts::new("vectoll_operator_resources", "Resources by kind and whether they are ready"),

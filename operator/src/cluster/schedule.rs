@@ -121,6 +121,11 @@ impl Schedule {
         }
     }
 
+    /// How many namespaces are to be judged.
+    pub(super) fn waiting(&self) -> usize {
+        self.entries.values().filter(|entry| entry.wanted.is_some()).count()
+    }
+
     /// Another replica acts now.
     pub(super) fn clear(&mut self) {
         self.entries.clear();
