@@ -89,8 +89,7 @@ pub(super) struct Reading<K: Readable> {
 
 /// A resource's spec and status, and what is wrong with it. `before` is what was known of it.
 pub(super) fn read<K: Readable>(raw: &mut Raw<K>, before: Option<&Tracked<K::Spec, K::Status>>) -> Option<Reading<K>> {
-    // A status is the operator's own word; one that a newer one wrote is read as far as it goes.
-    let status = raw.body.get("status").cloned().and_then(super::raw::read);
+    let status = raw.body.remove("status").and_then(status);
     let given = raw.body.remove("spec").unwrap_or_else(|| Value::Object(Map::new()));
     let mut pruned = Vec::new();
     let mut known = given.clone();
@@ -125,6 +124,14 @@ pub(super) fn read<K: Readable>(raw: &mut Raw<K>, before: Option<&Tracked<K::Spe
     K::revoke(&mut spec, &given);
     let fault = Fault { message: Arc::from(message), has_last: last.is_some() };
     Some(Reading { spec, status, fault: Some(fault) })
+}
+
+/// A status is the operator's own word, but others may have written conditions into it that cannot be read.
+fn status<T: DeserializeOwned>(mut status: Value) -> Option<T> {
+    super::raw::read(status.clone()).or_else(|| {
+        status.as_object_mut()?.remove("conditions");
+        super::raw::read(status)
+    })
 }
 
 /// The parser's words without a value: somebody may have put a credential where none belongs.
@@ -217,6 +224,15 @@ mod tests {
         let never = track(&bad, None);
         assert!(!never.fault.clone().unwrap().has_last && !never.was_read());
         assert!(!track(&bad, Some(&never)).was_read(), "nothing was ever read of it");
+    }
+
+    #[test]
+    fn a_condition_that_cannot_be_read_hides_nothing_else_of_the_status() {
+        let mut raw = api_key(&json!({"teamRef": {"name": "team"}}));
+        let condition = json!({"type": "Mine", "status": "True", "reason": "R", "message": "", "lastTransitionTime": "9999-12-31T23:59:59Z"});
+        raw.body.insert("status".to_owned(), json!({"keyHint": "abcd", "conditions": [condition]}));
+        let status = observed::tracked(raw, None).unwrap().status.unwrap();
+        assert_eq!((status.key_hint.as_deref(), status.conditions.len()), (Some("abcd"), 0));
     }
 
     #[test]
