@@ -332,7 +332,7 @@ impl Hands {
         let mut observed = self.shared.observed();
         let mirror = place(&mut observed);
         let Some(value) = observed::tracked(object, mirror.get(&of.name).map(|seen| &seen.value)) else { return };
-        if mirror.get(&of.name).is_some_and(|seen| seen.value.object == value.object) {
+        if mirror.get(&of.name).is_some_and(|seen| seen.value.differs_in_status_only(&value)) {
             mirror.put_as_planned(&of.name, version, value);
         } else {
             mirror.put(of.name.clone(), version, value);

@@ -61,6 +61,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 const RETRY_DELAY: Duration = Duration::from_secs(2);
 /// Failures of the same action, one after the other, before the status tells of it.
 const TOLD_AFTER: u32 = 3;
+/// When to look again whether the Lease has been renewed, of which the time has run out.
+const LEASE_CHECK_PERIOD: Duration = Duration::from_secs(1);
 /// How often the store's settings are read again.
 const STORE_REFRESH_PERIOD: Duration = Duration::from_mins(1);
 /// The shortest time between two words to the store about who needs what of it.
@@ -397,7 +399,7 @@ impl Control {
         let mut next = now + RESYNC_PERIOD;
         // Leadership may have been lost while something else took its time.
         if !self.tenure.holds() {
-            return next;
+            return now + LEASE_CHECK_PERIOD;
         }
         while self.running.len() < self.limits.parallel {
             let (busy, resting) = (&self.busy, &self.resting);
@@ -537,6 +539,8 @@ impl Gather {
         let Self { shared, memory, setting, store, troubles, bulk, .. } = self;
         let namespace = namespace.to_owned();
         tokio::task::spawn_blocking(move || {
+            // What is done from here on may not be in the snapshot.
+            let began = Instant::now();
             let (snapshot, Known { offers, prepared, readers, changes }) = {
                 let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
                 let snapshot = shared.snapshot(&namespace, &setting, |of| memory.knows_offers_of(of));
@@ -544,7 +548,7 @@ impl Gather {
                 (snapshot, known)
             };
             let now = Timestamp::now();
-            let piece = Piece { namespace, snapshot, offers, prepared, readers, store, troubles, bulk, now };
+            let piece = Piece { namespace, snapshot, offers, prepared, readers, store, troubles, bulk, began, now };
             let judged = piece.judge();
             drop(turn);
             (judged, changes)

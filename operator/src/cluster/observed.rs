@@ -53,6 +53,14 @@ pub(super) struct Tracked<S, T> {
     pub(super) fault: Option<Fault>,
 }
 
+impl<S: PartialEq, T> Tracked<S, T> {
+    /// Whether it is what was judged, whatever stands in its status.
+    pub(super) fn differs_in_status_only(&self, other: &Self) -> bool {
+        let Self { object, generation, status: _, adopts, fault } = self;
+        *object == other.object && *generation == other.generation && *adopts == other.adopts && *fault == other.fault
+    }
+}
+
 impl<S, T> Tracked<S, T> {
     /// Whether its spec was ever read.
     pub(super) fn was_read(&self) -> bool {

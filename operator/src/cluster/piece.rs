@@ -31,6 +31,8 @@ pub(super) struct Piece {
     pub(super) troubles: Troubles,
     /// How much of what comes in masses may be planned.
     pub(super) bulk: usize,
+    /// Before the snapshot was taken.
+    pub(super) began: Instant,
     pub(super) now: Timestamp,
 }
 
@@ -58,8 +60,7 @@ pub(super) struct Judged {
 impl Piece {
     /// Judges it.
     pub(super) fn judge(self) -> Judged {
-        let began = Instant::now();
-        let Self { namespace, snapshot, offers: known, prepared, readers, store, troubles, bulk, now } = self;
+        let Self { namespace, snapshot, offers: known, prepared, readers, store, troubles, bulk, began, now } = self;
         let (own, conditions) = offers(&snapshot.world);
         let own = Arc::new(own);
         let mut learned: BTreeMap<String, Arc<Offers>> =
