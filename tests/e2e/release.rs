@@ -96,7 +96,8 @@ pub fn upgrade_and_uninstall(cluster: &Cluster) -> anyhow::Result<()> {
     let left = cluster.kubectl(&["get", "crds", "-o", "name"])?;
     ensure!(left.matches("vectoll.dev").count() == 3, "{left}");
     // What goes: nothing is injected, nothing is in the way of pods.
-    cluster.apply(&pod(ns, "plain", ""))?;
+    // The API server takes a moment to let go of a policy that was deleted.
+    cluster.until("a pod after the uninstall", DEADLINE, || Ok(cluster.apply(&pod(ns, "plain", "")).ok()))?;
     let inits = cluster.kubectl(&["get", "pod", "plain", "-n", ns, "-o", "jsonpath={.spec.initContainers}"])?;
     ensure!(inits.is_empty(), "{inits}");
     let roles =
