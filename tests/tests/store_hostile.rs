@@ -107,7 +107,9 @@ async fn what_no_sidecar_says_is_refused_and_nothing_of_it_is_written() -> anyho
         ("a lease of an hour", with(5, &["3600000"])),
         ("a pause of a day", with(6, &["86400000"])),
         ("a list of more than it holds", with(8, &["3", "t", "r"])),
-        ("a list that is too long", with(8, &["20001"])),
+        ("a list that is too long", with(8, &["200001"])),
+        ("more groups than there can be", with(15, &["1025"])),
+        ("more wishes than there can be", with(15, &["1", "16385"])),
         ("an account that is too long", with(8, &["1", &long, "r", "1", "1"])),
         ("a rate that is none", with(8, &["1", "t", "x", "1", "1"])),
         ("an amount that is none", with(8, &["1", "t", "r", "1", "1e99"])),
@@ -139,6 +141,31 @@ async fn what_no_sidecar_says_is_refused_and_nothing_of_it_is_written() -> anyho
         ensure!(said.contains("vectoll: "), "{words:?}: {said:?}");
     }
     exchange(&mut apps, &NOTHING).await?;
+    Ok(())
+}
+
+/// A function that reads much cannot be ended once it has written: what it reads whole is weighed first.
+#[tokio::test]
+async fn what_is_larger_than_sidecars_write_is_not_read() -> anyhow::Result<()> {
+    let store = Store::start().await?;
+    let mut kept = keep(&store.url());
+    kept.until(is_good).await?;
+    let (mut apps, mut admin) = (apps(&store).await?, store.admin().await?);
+    let prefix = team_prefix(&Uid::new("t1"));
+    let mut fill = cmd("HSET");
+    fill.arg(format!("{prefix}w:t"));
+    for n in 0..1_001 {
+        fill.arg(format!("r{n}")).arg(1);
+    }
+    fill.query_async::<()>(&mut apps).await?;
+    let wish = with(15, &["1", "1", "r", "t", "1", "1", "9", "", ""]);
+    let wish: Vec<&str> = wish.iter().map(String::as_str).collect();
+    let said = exchange(&mut apps, &wish).await.err().map(|error| error.to_string()).unwrap_or_default();
+    ensure!(said.contains("vectoll: there is more in w:t than sidecars write"), "{said:?}");
+    let keys: u64 = cmd("DBSIZE").query_async(&mut admin).await?;
+    ensure!(keys == 1, "{keys} keys: it wrote before it looked");
+    cmd("HDEL").arg(format!("{prefix}w:t")).arg("r1").query_async::<()>(&mut apps).await?;
+    exchange(&mut apps, &wish).await?;
     Ok(())
 }
 

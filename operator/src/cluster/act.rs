@@ -313,6 +313,9 @@ impl Hands {
                     Some(newer) => self.learn(of, newer, place),
                     None => place(&mut self.shared.observed()).forget(&of.name, |seen| seen.object.uid == *uid),
                 }
+                // It is still to be written, although nothing may have changed that would have it judged.
+                self.shared.observed().told.insert(of.name.namespace().to_owned());
+                self.shared.ring();
                 return Ok(false);
             }
             Err(error) => return Err(error),

@@ -50,6 +50,10 @@ const MAX_PIECES: usize = 4;
 const READERS: usize = 16;
 /// Actions of the mass that may wait to be carried out. What is planned and not carried out was planned for nothing, and takes memory.
 const MAX_MASS: usize = 4 * BULK;
+/// What every namespace may do, however much the others have to do.
+const MIN_BULK: usize = 32;
+/// The longest pause of what may end something: it must not wait long once the cause of its failures is gone.
+const LAST_URGENT_PAUSE: Duration = Duration::from_secs(2);
 /// Pauses after failures of the same action: they double from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_mins(1);
@@ -95,7 +99,9 @@ pub(super) struct Control {
     needs_due: Option<Instant>,
     /// When the store's settings are read again.
     store_due: Instant,
-    pieces: JoinSet<(String, anyhow::Result<(Judged, u64)>)>,
+    pieces: JoinSet<anyhow::Result<(Judged, u64)>>,
+    /// The namespace that each of them is of.
+    judged_by: HashMap<Id, String>,
     /// One is judged at a time: the other processors are for those who wait for an answer.
     judging: Arc<Semaphore>,
     queue: Queue,
@@ -105,6 +111,8 @@ pub(super) struct Control {
     /// What each of them is, so that one that ends in a panic is known by its task.
     tasks: HashMap<Id, (Target, &'static str)>,
     busy: HashSet<Target>,
+    /// Of those, what a plan would have done again: to be judged when it is done.
+    deferred: HashSet<Target>,
     /// What was done lately, and when: what was planned before must not do it again.
     finished: HashMap<Target, Instant>,
     resting: HashMap<Target, Rest>,
@@ -147,12 +155,14 @@ impl Control {
             needs_due: None,
             store_due: now,
             pieces: JoinSet::new(),
+            judged_by: HashMap::new(),
             judging: Arc::new(Semaphore::new(1)),
             queue: Queue::default(),
             later: HashMap::new(),
             running: JoinSet::new(),
             tasks: HashMap::new(),
             busy: HashSet::new(),
+            deferred: HashSet::new(),
             finished: HashMap::new(),
             resting: HashMap::new(),
         }
@@ -184,7 +194,7 @@ impl Control {
                     drop(self.shared.observed().take_changes());
                 },
                 () = tokio::time::sleep_until(next.into()) => {}
-                Some(judged) = self.pieces.join_next() => self.judged(judged),
+                Some(judged) = self.pieces.join_next_with_id() => self.judged(judged),
                 Some(done) = self.running.join_next_with_id() => self.done(done),
                 changed = leads.changed() => {
                     if changed.is_err() {
@@ -255,16 +265,19 @@ impl Control {
     /// Takes in what has changed.
     fn look(&mut self) {
         let (changes, readers) = {
+            // Both at once, and in the order of those who take snapshots: nobody may use what is known of offers that have changed, and
+            // be no reader yet.
+            let mut memory = self.memory();
             let mut observed = self.shared.observed();
             let changes = observed.take_changes();
             let readers: HashSet<String> =
                 changes.offers.iter().flat_map(|of| observed.index.readers(of)).map(str::to_owned).collect();
+            for namespace in &changes.offers {
+                memory.forget_offers(namespace);
+            }
             (changes, readers)
         };
         let Changes { own, offers, told } = changes;
-        for namespace in &offers {
-            self.memory().forget_offers(namespace);
-        }
         self.want(own.iter().chain(&offers).chain(&readers), Urgency::High);
         self.want(told.iter(), Urgency::Normal);
         let Some(store) = &self.store else { return };
@@ -307,12 +320,11 @@ impl Control {
                         store: self.store.as_ref().and_then(Store::view),
                         judging: self.judging.clone(),
                         troubles,
-                        bulk: room.min(BULK),
+                        bulk: room.clamp(MIN_BULK, BULK),
                     };
-                    self.pieces.spawn(async move {
-                        let judged = gather.judge(&namespace).await;
-                        (namespace, judged)
-                    });
+                    let of = namespace.clone();
+                    let task = self.pieces.spawn(async move { gather.judge(&namespace).await });
+                    self.judged_by.insert(task.id(), of);
                 }
             }
         }
@@ -327,11 +339,16 @@ impl Control {
     }
 
     /// Takes in what came of judging a namespace.
-    fn judged(&mut self, judged: Result<(String, anyhow::Result<(Judged, u64)>), JoinError>) {
+    fn judged(&mut self, judged: Result<(Id, anyhow::Result<(Judged, u64)>), JoinError>) {
         let now = Instant::now();
+        let (task, judged) = match judged {
+            Ok((task, judged)) => (task, judged),
+            Err(error) => (error.id(), Err(anyhow::Error::from(error).context("judging ended in a panic"))),
+        };
+        let Some(namespace) = self.judged_by.remove(&task) else { return };
         let (judged, changes) = match judged {
-            Ok((_, Ok(judged))) => judged,
-            Ok((namespace, Err(error))) => {
+            Ok(judged) => judged,
+            Err(error) => {
                 // One namespace's trouble: what is in force there stays, and the others go on. Its watch has told of it already where it
                 // refuses to be seen.
                 if !error.is::<Unheard>() {
@@ -339,13 +356,6 @@ impl Control {
                     self.metrics.pass_failed();
                 }
                 self.schedule.failed(&namespace, RETRY_DELAY, now);
-                return;
-            }
-            Err(error) => {
-                if error.is_panic() {
-                    tracing::error!(%error, "judging a namespace ended in a panic");
-                    self.metrics.pass_failed();
-                }
                 return;
             }
         };
@@ -375,12 +385,17 @@ impl Control {
         // What is under way, or was done since the snapshot was taken, was not known to the plan.
         let mut is_stale = false;
         let mut known = |actions: Vec<Action>| -> Vec<Action> {
-            let is_known = |action: &Action| {
+            let mut known = Vec::with_capacity(actions.len());
+            for action in actions {
                 let target = action.target();
-                !self.busy.contains(&target) && self.finished.get(&target).is_none_or(|at| *at < began)
-            };
-            let (known, stale): (Vec<Action>, Vec<Action>) = actions.into_iter().partition(is_known);
-            is_stale |= !stale.is_empty();
+                if self.busy.contains(&target) {
+                    self.deferred.insert(target);
+                } else if self.finished.get(&target).is_some_and(|at| *at >= began) {
+                    is_stale = true;
+                } else {
+                    known.push(action);
+                }
+            }
             known
         };
         let (first, rest) = (known(plan.first), known(plan.rest));
@@ -444,6 +459,9 @@ impl Control {
         let Some((target, word)) = self.tasks.remove(&task) else { return };
         let now = Instant::now();
         self.busy.remove(&target);
+        if self.deferred.remove(&target) {
+            self.schedule.want(target.namespace(), Urgency::High, now);
+        }
         self.metrics.acted(word, result.is_ok());
         self.finished.insert(target.clone(), now);
         if self.finished.len() > MAX_MASS {
@@ -465,7 +483,9 @@ impl Control {
             }
             Err(error) => {
                 let failures = self.resting.get(&target).map_or(0, |rest| rest.failures) + 1;
-                let pause = (FIRST_PAUSE * 2u32.saturating_pow(failures.min(16) - 1)).min(LAST_PAUSE);
+                let is_urgent = matches!(target, Target::Config(_) | Target::Secret(_));
+                let longest = if is_urgent { LAST_URGENT_PAUSE } else { LAST_PAUSE };
+                let pause = (FIRST_PAUSE * 2u32.saturating_pow(failures.min(16) - 1)).min(longest);
                 let error = format!("{error:#}");
                 tracing::warn!(action = word, target = ?target, error, again_in = ?pause, "an action failed");
                 self.schedule.want(target.namespace(), Urgency::High, now);
@@ -502,7 +522,9 @@ impl Control {
         self.pieces.shutdown().await;
         self.running.shutdown().await;
         self.tasks.clear();
+        self.judged_by.clear();
         self.busy.clear();
+        self.deferred.clear();
         self.finished.clear();
         self.resting.clear();
         *self.memory() = Memory::default();
@@ -575,20 +597,30 @@ impl Gather {
                 Ok((name, Some(seen))) => drop(self.shared.observed().referenced.insert(name, seen)),
                 // Deleted meanwhile: the watch will say so.
                 Ok((name, None)) => drop(self.shared.observed().referenced.remove(&name)),
-                // What could be read is kept for the next time.
-                Err(error) => failed = Some(error),
+                // What could be read is kept for the next time. Another namespace's trouble stays its own: its routes are gone by without it.
+                Err((name, error)) if name.namespace() == namespace => failed = Some(error),
+                Err((name, error)) => {
+                    tracing::debug!(%name, error = format!("{error:#}"), "a Secret elsewhere cannot be read")
+                }
             }
         }
         failed.map_or(Ok(()), Err)
     }
 
-    async fn read(&self, name: ObjectName) -> anyhow::Result<(ObjectName, Option<Seen<Arc<SecretContent>>>)> {
+    async fn read(
+        &self,
+        name: ObjectName,
+    ) -> Result<(ObjectName, Option<Seen<Arc<SecretContent>>>), (ObjectName, anyhow::Error)> {
         let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), name.namespace());
         let answer = tokio::time::timeout(REQUEST_TIMEOUT, api.get_opt(name.name())).await;
         let answer = answer.map_err(|_| anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}"));
         let secret = answer
             .and_then(|answer| answer.map_err(anyhow::Error::from))
-            .with_context(|| format!("failed to read the Secret {name}"))?;
+            .with_context(|| format!("failed to read the Secret {name}"));
+        let secret = match secret {
+            Ok(secret) => secret,
+            Err(error) => return Err((name, error)),
+        };
         Ok((name, secret.map(|secret| Seen { version: version_of(&secret), value: Arc::new(content_of(&secret)) })))
     }
 }

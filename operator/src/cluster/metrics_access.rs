@@ -25,6 +25,8 @@ use vectoll_config::KeyHash;
 
 /// How long an answer of the API server's counts: a right that was withdrawn ends after this.
 const CACHE_TTL: Duration = Duration::from_mins(1);
+/// For so long whoever was let in stays let in while the API server cannot be asked: monitoring is needed just then.
+const STALE_TTL: Duration = Duration::from_mins(10);
 /// Tokens whose answer is remembered: a Prometheus has one, and renews it once an hour.
 const MAX_CACHED: usize = 128;
 /// Questions to the API server at a time: however many ask here, it is not flooded.
@@ -118,9 +120,19 @@ enum Unavailable {
 impl Reviewer {
     async fn verdict(&self, token: &str) -> Result<Verdict, Unavailable> {
         let hash = KeyHash::of(token.as_bytes());
-        if let Some(verdict) = self.remembered(&hash, Instant::now()) {
+        if let Some(verdict) = self.remembered(&hash, Instant::now(), CACHE_TTL) {
             return Ok(verdict);
         }
+        match self.review(token, hash).await {
+            Err(unavailable) => {
+                let stale = self.remembered(&hash, Instant::now(), STALE_TTL);
+                stale.filter(|verdict| *verdict == Verdict::Allowed).ok_or(unavailable)
+            }
+            verdict => verdict,
+        }
+    }
+
+    async fn review(&self, token: &str, hash: KeyHash) -> Result<Verdict, Unavailable> {
         let _permit = self.reviews.try_acquire().map_err(|_| Unavailable::Busy)?;
         let verdict = match timeout(REVIEW_TIMEOUT, self.ask(token)).await {
             Ok(Ok(verdict)) => verdict,
@@ -137,9 +149,9 @@ impl Reviewer {
         Ok(verdict)
     }
 
-    fn remembered(&self, hash: &KeyHash, now: Instant) -> Option<Verdict> {
+    fn remembered(&self, hash: &KeyHash, now: Instant, ttl: Duration) -> Option<Verdict> {
         let decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
-        let decision = decided.get(hash).filter(|decision| now.duration_since(decision.at) < CACHE_TTL)?;
+        let decision = decided.get(hash).filter(|decision| now.duration_since(decision.at) < ttl)?;
         Some(decision.verdict)
     }
 
@@ -147,7 +159,10 @@ impl Reviewer {
     fn remember(&self, hash: KeyHash, decision: Decision) {
         let mut decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
         if decided.len() >= MAX_CACHED {
-            decided.retain(|_, other| decision.at.duration_since(other.at) < CACHE_TTL);
+            decided.retain(|_, other| {
+                let ttl = if other.verdict == Verdict::Allowed { STALE_TTL } else { CACHE_TTL };
+                decision.at.duration_since(other.at) < ttl
+            });
         }
         if decided.len() >= MAX_CACHED {
             decided.retain(|_, other| other.verdict == Verdict::Allowed);
@@ -227,9 +242,34 @@ mod tests {
             reviewer.remember(hash(number), Decision { at: now, verdict: Verdict::Unauthenticated });
         }
         assert!(reviewer.decided.lock().unwrap().len() <= MAX_CACHED);
-        assert_eq!(reviewer.remembered(&hash(0), now), Some(Verdict::Allowed), "made-up tokens do not push it out");
-        assert_eq!(reviewer.remembered(&hash(999), now), Some(Verdict::Unauthenticated));
-        assert_eq!(reviewer.remembered(&hash(0), now + CACHE_TTL), None);
+        assert_eq!(
+            reviewer.remembered(&hash(0), now, CACHE_TTL),
+            Some(Verdict::Allowed),
+            "made-up tokens do not push it out"
+        );
+        assert_eq!(reviewer.remembered(&hash(999), now, CACHE_TTL), Some(Verdict::Unauthenticated));
+        assert_eq!(reviewer.remembered(&hash(0), now + CACHE_TTL, CACHE_TTL), None);
+    }
+
+    #[tokio::test]
+    async fn whoever_was_let_in_stays_so_for_a_while_when_the_api_server_cannot_be_asked() {
+        let reviewer = reviewer();
+        let decided = |token: &str, ago: Duration, verdict| {
+            let at = Instant::now().checked_sub(ago).unwrap();
+            reviewer.remember(KeyHash::of(token.as_bytes()), Decision { at, verdict });
+        };
+        decided("prometheus", CACHE_TTL * 2, Verdict::Allowed);
+        decided("long-ago", STALE_TTL, Verdict::Allowed);
+        decided("refused", CACHE_TTL * 2, Verdict::Forbidden);
+        assert!(matches!(reviewer.verdict("prometheus").await, Ok(Verdict::Allowed)));
+        for token in ["long-ago", "refused"] {
+            assert!(matches!(reviewer.verdict(token).await, Err(Unavailable::Failed)), "{token}");
+        }
+        let _all = reviewer.reviews.try_acquire().unwrap();
+        assert!(
+            matches!(reviewer.verdict("prometheus").await, Ok(Verdict::Allowed)),
+            "others' made-up tokens blind nobody"
+        );
     }
 
     #[tokio::test]

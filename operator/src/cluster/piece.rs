@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{
     config::Files,
@@ -16,6 +16,9 @@ use super::{
     store::{Need, StoreView},
 };
 use crate::judge::{Offers, judge_keys, offers};
+
+/// When to look again at what others offer that could not be seen whole.
+const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
 
 /// What one namespace is judged by.
 pub(super) struct Piece {
@@ -67,6 +70,9 @@ impl Piece {
             snapshot.offering.iter().map(|(of, world)| (of.clone(), Arc::new(offers(world).0))).collect();
         let others = snapshot.reads.iter().filter_map(|of| known.get(of).or_else(|| learned.get(of)));
         let all = others.fold((*own).clone(), |all, other| all.with(other));
+        let again = (!snapshot.unsure.is_empty()).then(|| now.saturating_add(LOOK_AGAIN).unwrap_or(now));
+        // What may be incomplete is good for this once only.
+        learned.retain(|of, _| !snapshot.unsure.contains(of));
         learned.insert(namespace.clone(), own);
         let judgement = judge_keys(&snapshot.world, all, conditions, now);
         let (delivery, need) = store.as_ref().map(|store| store.of(&snapshot, &namespace, &judgement, now)).unzip();
@@ -84,7 +90,7 @@ impl Piece {
             now,
         };
         let plan = plan(basis);
-        let due = judgement.next.into_iter().chain(plan.due).chain(passwords).min();
+        let due = judgement.next.into_iter().chain(plan.due).chain(passwords).chain(again).min();
         let is_empty = snapshot.observed.is_empty() && plan.first.is_empty();
         Judged {
             plan,

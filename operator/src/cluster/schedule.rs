@@ -12,6 +12,8 @@ use std::{
 const DEBOUNCE: Duration = Duration::from_millis(20);
 /// How many times as long as it took a namespace waits until it is judged again.
 const COOLDOWN_FACTOR: u32 = 3;
+/// What waits for so long is as urgent as what people do.
+const MAX_WAIT: Duration = Duration::from_secs(1);
 /// Every namespace is looked at so often, although nothing has changed.
 pub(super) const RESYNC_PERIOD: Duration = Duration::from_mins(10);
 
@@ -29,6 +31,8 @@ pub(super) enum Urgency {
 #[derive(Debug)]
 struct Entry {
     wanted: Option<(Urgency, Instant)>,
+    /// It is being judged: never twice at a time, or an older plan could take the place of a newer one.
+    judging: bool,
     not_before: Instant,
     /// When to look again though nothing changes.
     due: Option<Instant>,
@@ -61,7 +65,8 @@ impl Schedule {
                 Some(_) | None => (urgency, now),
             });
         } else {
-            let entry = Entry { wanted: Some((urgency, now)), not_before: now, due: None, judged: None };
+            let entry =
+                Entry { wanted: Some((urgency, now)), judging: false, not_before: now, due: None, judged: None };
             self.entries.insert(namespace.to_owned(), entry);
         }
     }
@@ -70,11 +75,17 @@ impl Schedule {
     pub(super) fn next(&mut self, rest: bool, now: Instant) -> Next {
         let mut best: Option<(Urgency, Instant, &str)> = None;
         let mut wait = now + RESYNC_PERIOD;
-        for (namespace, entry) in &self.entries {
+        for (namespace, entry) in self.entries.iter().filter(|(_, entry)| !entry.judging) {
             let due = entry.due.map(|due| (Urgency::High, due));
             let resync = entry.judged.map(|judged| (Urgency::Normal, judged + RESYNC_PERIOD));
             let wanted = entry.wanted.filter(|(urgency, _)| rest || *urgency > Urgency::Rest);
+            // Nothing waits for ever behind those that change all the time.
+            let aged = |(urgency, since): (Urgency, Instant)| {
+                let is_old = urgency == Urgency::Normal && now.saturating_duration_since(since) >= MAX_WAIT;
+                (if is_old { Urgency::High } else { urgency }, since)
+            };
             let wanted = wanted
+                .map(aged)
                 .map(|(urgency, since)| (urgency, if urgency == Urgency::High { since + DEBOUNCE } else { since }));
             for (urgency, from) in [wanted, due, resync].into_iter().flatten() {
                 let from = from.max(entry.not_before);
@@ -90,6 +101,7 @@ impl Schedule {
                 if let Some(entry) = self.entries.get_mut(&namespace) {
                     entry.wanted = None;
                     entry.due = None;
+                    entry.judging = true;
                 }
                 Next::Judge(namespace)
             }
@@ -100,6 +112,7 @@ impl Schedule {
     /// A namespace was judged in so much time, and is to be looked at again when that is due.
     pub(super) fn judged(&mut self, namespace: &str, took: Duration, due: Option<Instant>, now: Instant) {
         if let Some(entry) = self.entries.get_mut(namespace) {
+            entry.judging = false;
             entry.not_before = now + COOLDOWN_FACTOR * took;
             entry.due = due;
             entry.judged = Some(now);
@@ -108,8 +121,9 @@ impl Schedule {
 
     /// It could not be judged: again after a pause.
     pub(super) fn failed(&mut self, namespace: &str, pause: Duration, now: Instant) {
-        self.want(namespace, Urgency::Normal, now);
+        self.want(namespace, Urgency::High, now);
         if let Some(entry) = self.entries.get_mut(namespace) {
+            entry.judging = false;
             entry.not_before = now + pause;
         }
     }
@@ -153,6 +167,7 @@ mod tests {
         assert_eq!(schedule.next(true, later(10)), judge("counted"), "the others may not be all");
         assert_eq!(schedule.next(true, later(30)), judge("first"));
         assert_eq!(schedule.next(true, later(30)), judge("second"));
+        schedule.judged("first", Duration::ZERO, None, later(30));
         assert!(matches!(schedule.next(false, later(30)), Next::Wait(_)), "there is no room");
         assert_eq!(schedule.next(true, later(30)), judge("mass"));
         assert!(matches!(schedule.next(true, later(30)), Next::Wait(_)));
@@ -188,7 +203,40 @@ mod tests {
         schedule.judged("apps", Duration::ZERO, None, due);
         assert_eq!(schedule.next(true, due), Next::Wait(due + RESYNC_PERIOD));
         assert_eq!(schedule.next(true, due + RESYNC_PERIOD), judge("apps"));
+        schedule.judged("apps", Duration::ZERO, None, due + RESYNC_PERIOD);
         schedule.forget("apps");
         assert!(matches!(schedule.next(true, due + 2 * RESYNC_PERIOD), Next::Wait(_)));
+    }
+
+    #[test]
+    fn a_namespace_is_judged_once_at_a_time() {
+        let begin = Instant::now();
+        let mut schedule = Schedule::default();
+        schedule.want("apps", Urgency::High, begin);
+        let now = begin + DEBOUNCE;
+        assert_eq!(schedule.next(true, now), judge("apps"));
+        schedule.want("apps", Urgency::High, now);
+        assert!(
+            matches!(schedule.next(true, now + MAX_WAIT), Next::Wait(_)),
+            "an older plan must not come after a newer one"
+        );
+        schedule.judged("apps", Duration::ZERO, None, now);
+        assert_eq!(schedule.next(true, now + MAX_WAIT), judge("apps"));
+        schedule.want("apps", Urgency::High, now);
+        schedule.failed("apps", MAX_WAIT, now);
+        assert_eq!(schedule.next(true, now + MAX_WAIT), judge("apps"));
+    }
+
+    #[test]
+    fn what_is_counted_does_not_wait_for_ever_behind_what_changes_all_the_time() {
+        let begin = Instant::now();
+        let mut schedule = Schedule::default();
+        schedule.want("counted", Urgency::Normal, begin);
+        schedule.want("busy", Urgency::High, begin);
+        let soon = begin + DEBOUNCE;
+        assert_eq!(schedule.next(true, soon), judge("busy"));
+        schedule.judged("busy", Duration::ZERO, None, soon);
+        schedule.want("busy", Urgency::High, soon);
+        assert_eq!(schedule.next(true, begin + MAX_WAIT), judge("counted"));
     }
 }

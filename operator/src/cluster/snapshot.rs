@@ -27,6 +27,8 @@ pub(super) struct Snapshot {
     pub(super) world: World,
     /// The Teams and routes of namespaces that it looks at, where their offers are not known.
     pub(super) offering: BTreeMap<String, World>,
+    /// Of those, where a Secret that is referred to has not been read as it is now: what they offer may be more than is seen here.
+    pub(super) unsure: BTreeSet<String>,
     /// The namespaces that it looks at.
     pub(super) reads: BTreeSet<String>,
     /// The namespaces that look at it.
@@ -52,10 +54,12 @@ impl Shared {
         let readers: BTreeSet<String> = observed.index.readers(namespace).map(str::to_owned).collect();
         let offering =
             reads.iter().filter(|other| !known(other)).map(|other| (other.clone(), observed.offering(other, setting)));
-        let offering = offering.collect();
+        let offering: BTreeMap<String, World> = offering.collect();
+        let is_unsure = |other: &&String| observed.secrets_of(other).iter().any(|name| observed.is_unread(name));
+        let unsure = offering.keys().filter(is_unsure).cloned().collect();
         let world = observed.world(namespace, &reads, &readers, setting);
         let part = observed.part(namespace);
-        Snapshot { observed: part, world, offering, reads, readers, facts_changed }
+        Snapshot { observed: part, world, offering, unsure, reads, readers, facts_changed }
     }
 }
 

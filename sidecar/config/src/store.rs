@@ -89,6 +89,7 @@ pub const SIDECAR_COMMANDS: &[&str] = &[
     "+hset",
     "+hmget",
     "+hgetall",
+    "+hlen",
     "+hdel",
     "+pexpire",
     "+pexpireat",

@@ -2,7 +2,11 @@
 --
 -- Servers hold whoever calls a function to that caller's own rights, command by command. So a caller may as well run these commands without the
 -- functions. The bounds below are for what a caller says here: what a sidecar never says is refused before anything is written.
-local MAX_LIST = 20000          -- entries of one list
+local MAX_LIST = 200000         -- entries of one list: after an outage a sidecar tells of all its users at once
+local MAX_GROUPS = 1024         -- groups of wishes
+local MAX_WISHES = 16384        -- wishes, in all of them
+local MAX_SLOTS = 1000          -- fields of a window: two rates, of slots that any lease can touch
+local MAX_HELD = 500000         -- purses in which one sidecar holds something
 local MAX_NAME = 1200           -- bytes of an account's name: a UID and 256 characters
 local MAX_FIELD = 2048          -- bytes of a field of the ledger
 local MAX_LIFE = 60000          -- ms that a lease or a pause may last
@@ -40,7 +44,9 @@ end
 
 -- What is wrong with the words of an exchange, and the purses that it names.
 local function check(args)
-  local at, wrong, purses = 0, nil, {}
+  local at, wrong, purses, wishes = 0, nil, {}, 0
+  -- What is read whole of each account that is named, and how large it can be.
+  local read = {}
   local function word(name, is_good, bound)
     at = at + 1
     local text = args[at]
@@ -50,8 +56,8 @@ local function check(args)
   local function is_short(text, most) return #text > 0 and #text <= most end
   local function is_amount(text) return #text <= 17 and string.find(text, '^-?%d+$') ~= nil end
   local function whole(name, most) return word(name, is_whole, most or 9007199254740991) end
-  local function list(name, each)
-    local count = tonumber(whole('length of ' .. name, MAX_LIST)) or 0
+  local function list(name, each, most)
+    local count = tonumber(whole('length of ' .. name, most or MAX_LIST)) or 0
     for _ = 1, count do
       if wrong then return end
       each()
@@ -93,6 +99,8 @@ local function check(args)
   list('holds', money)
   list('groups', function()
     list('wishes', function()
+      wishes = wishes + 1
+      if wishes > MAX_WISHES then wrong = wrong or 'more than ' .. MAX_WISHES .. ' wishes' end
       local kind = word('kind', function(text) return text == 'm' or text == 'p' or is_rate(text) end)
       local account = word('account', is_short, MAX_NAME)
       for _, name in ipairs({'least', 'most', 'limit'}) do word(name, kind == 'm' and is_pico or is_whole, 9007199254740991) end
@@ -100,10 +108,11 @@ local function check(args)
       else
         local function is_empty(text) return text == '' end
         word('period', is_empty); word('end of a period', is_empty)
+        if kind == 'p' then read['p:' .. account] = 2 * MAX_SIDECARS else read['w:' .. account] = MAX_SLOTS end
       end
-    end)
-  end)
-  return wrong, purses, latest
+    end, MAX_WISHES)
+  end, MAX_GROUPS)
+  return wrong, purses, latest, read
 end
 
 local function refuse(what) return redis.error_reply('ERR vectoll: ' .. what) end
@@ -129,9 +138,15 @@ local function refuse(what) return redis.error_reply('ERR vectoll: ' .. what) en
 --
 -- Amounts of tokens are whole numbers below 2^53, which Lua holds exactly. Money may be more: it is split into two parts.
 local function exchange(keys, args)
-  local wrong, purses, latest = check(args)
+  local wrong, purses, latest, read = check(args)
   if wrong then return refuse('no sidecar says such a thing: ' .. wrong) end
   local prefix = keys[1]
+  -- What is read whole is weighed before anything is written: whoever may write here may have made it larger than any sidecar would, and a
+  -- function that has written cannot be ended.
+  read['live'], read['held:' .. args[1]] = 2 * MAX_SIDECARS, MAX_HELD
+  for name, most in pairs(read) do
+    if redis.call('HLEN', prefix .. name) > most then return refuse('there is more in ' .. name .. ' than sidecars write') end
+  end
   local at = 0
   local function arg() at = at + 1; return args[at] end
   local function number() return tonumber(arg()) end
@@ -541,6 +556,7 @@ local function acknowledge(keys, args)
   if #pod > 253 or string.find(pod, '[^%w.-]') then return refuse('no pod has such a name') end
   local clock = redis.call('TIME')
   local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
+  if redis.call('HLEN', keys[1]) > 2 * MAX_SIDECARS then return refuse('there is more in this namespace than sidecars write') end
   local all, known, count = redis.call('HGETALL', keys[1]), false, 0
   for i = 1, #all, 2 do
     local at = is_sidecar(all[i]) and #all[i + 1] <= 320 and tonumber(string.match(all[i + 1], '^%d+ (%d+)'))
