@@ -600,7 +600,7 @@ impl Gather {
                 // What could be read is kept for the next time. Another namespace's trouble stays its own: its routes are gone by without it.
                 Err((name, error)) if name.namespace() == namespace => failed = Some(error),
                 Err((name, error)) => {
-                    tracing::debug!(%name, error = format!("{error:#}"), "a Secret elsewhere cannot be read")
+                    tracing::debug!(%name, error = format!("{error:#}"), "a Secret elsewhere cannot be read");
                 }
             }
         }
