@@ -12,6 +12,7 @@ mod config;
 mod control;
 mod delivered;
 mod fit;
+mod gather;
 mod index;
 mod lease;
 mod memory;

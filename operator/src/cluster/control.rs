@@ -11,43 +11,33 @@ use std::{
 };
 
 use anyhow::Context;
-use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Secret;
-use kube::{Api, Client};
+use kube::Client;
 use tokio::{
     sync::{Semaphore, watch},
     task::{Id, JoinError, JoinSet},
 };
-use vectoll_config::ObjectName;
 
 use super::{
     act::Hands,
     changes::Changes,
+    gather::{Gather, REQUEST_TIMEOUT, Unheard},
     lease::Tenure,
-    memory::{Known, Memory},
+    memory::Memory,
     metrics::Metrics,
-    mirror::Seen,
-    observed::{content_of, version_of},
-    piece::{Judged, Piece},
+    piece::Judged,
     plan::{Action, BULK, Target, Troubles},
     queue::Queue,
-    raw::Raw,
     schedule::{Next, RESYNC_PERIOD, Schedule, Urgency},
     snapshot::Setting,
     store::{Needs, Store},
     watch::Shared,
     write_rate::WriteRate,
 };
-use crate::{
-    provider_hosts::AllowedHosts,
-    world::{Counting, SecretContent},
-};
+use crate::{provider_hosts::AllowedHosts, world::Counting};
 
 /// Namespaces that are gathered at the same time; they are judged one after the other.
 const MAX_PIECES: usize = 4;
-/// Secrets of one namespace that are read at the same time.
-const READERS: usize = 16;
 /// Actions of the mass that may wait to be carried out. What is planned and not carried out was planned for nothing, and takes memory.
 const MAX_MASS: usize = 4 * BULK;
 /// What every namespace may do, however much the others have to do.
@@ -59,8 +49,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LAST_PAUSE: Duration = Duration::from_mins(1);
 /// The shortest time between two writes of one config, or two touches of one pod: what comes meanwhile goes together.
 const MIN_WRITE_INTERVAL: Duration = Duration::from_millis(250);
-/// The longest that one request may take. It may have been carried out then: the watch will tell.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// When to try again what could not be gathered.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
 /// Failures of the same action, one after the other, before the status tells of it.
@@ -500,19 +488,13 @@ impl Control {
         if let Some(store) = &self.store {
             store.count(&self.shared.observed(), now);
         }
-        match (self.needs_due, &self.store) {
-            (Some(due), _) if due > now => due,
-            (Some(_), Some(store)) => {
-                self.needs_due = None;
-                store.want(&self.needs);
-                now + RESYNC_PERIOD
-            }
-            (Some(_), None) => {
-                self.needs_due = None;
-                now + RESYNC_PERIOD
-            }
-            (None, _) => now + RESYNC_PERIOD,
+        if let Some(due) = self.needs_due.filter(|due| *due > now) {
+            return due;
         }
+        if let (Some(_), Some(store)) = (self.needs_due.take(), &self.store) {
+            store.want(&self.needs);
+        }
+        now + RESYNC_PERIOD
     }
 
     async fn drop_everything(&mut self) {
@@ -533,95 +515,6 @@ impl Control {
         if let Some(store) = &mut self.store {
             store.rest();
         }
-    }
-}
-
-/// What is known of a namespace is not all there is.
-#[derive(Debug, thiserror::Error)]
-#[error("the operator is not allowed to list what is in this namespace")]
-struct Unheard;
-
-/// What a namespace is judged with.
-struct Gather {
-    client: Client,
-    shared: Shared,
-    memory: Arc<Mutex<Memory>>,
-    setting: Setting,
-    store: Option<super::store::StoreView>,
-    judging: Arc<Semaphore>,
-    troubles: Troubles,
-    bulk: usize,
-}
-
-impl Gather {
-    /// Reads what is referred to, takes a snapshot, and judges it. With how many changes were known then.
-    async fn judge(self, namespace: &str) -> anyhow::Result<(Judged, u64)> {
-        self.read_references(namespace).await?;
-        let turn = self.judging.clone().acquire_owned().await.context("the loop has ended")?;
-        let Self { shared, memory, setting, store, troubles, bulk, .. } = self;
-        let namespace = namespace.to_owned();
-        tokio::task::spawn_blocking(move || {
-            // What is done from here on may not be in the snapshot.
-            let began = Instant::now();
-            let (snapshot, Known { offers, prepared, readers, changes }) = {
-                let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
-                let snapshot = shared.snapshot(&namespace, &setting, |of| memory.knows_offers_of(of));
-                let known = memory.known(&namespace, &snapshot);
-                (snapshot, known)
-            };
-            let now = Timestamp::now();
-            let piece = Piece { namespace, snapshot, offers, prepared, readers, store, troubles, bulk, began, now };
-            let judged = piece.judge();
-            drop(turn);
-            (judged, changes)
-        })
-        .await
-        .context("judging failed")
-    }
-
-    /// Reads the Secrets that are referred to and have changed.
-    async fn read_references(&self, namespace: &str) -> anyhow::Result<()> {
-        if !self.shared.observed().watches.is_heard(namespace, Instant::now()) {
-            return Err(Unheard.into());
-        }
-        let unread = {
-            let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut observed = self.shared.observed();
-            observed.forget_unreferenced(namespace);
-            observed.unread(namespace, |of| memory.knows_offers_of(of))
-        };
-        let mut read = stream::iter(unread).map(|name| self.read(name)).buffer_unordered(READERS);
-        let mut failed = None;
-        while let Some(one) = read.next().await {
-            match one {
-                Ok((name, Some(seen))) => drop(self.shared.observed().referenced.insert(name, seen)),
-                // Deleted meanwhile: the watch will say so.
-                Ok((name, None)) => drop(self.shared.observed().referenced.remove(&name)),
-                // What could be read is kept for the next time. Another namespace's trouble stays its own: its routes are gone by without it.
-                Err((name, error)) if name.namespace() == namespace => failed = Some(error),
-                Err((name, error)) => {
-                    tracing::debug!(%name, error = format!("{error:#}"), "a Secret elsewhere cannot be read");
-                }
-            }
-        }
-        failed.map_or(Ok(()), Err)
-    }
-
-    async fn read(
-        &self,
-        name: ObjectName,
-    ) -> Result<(ObjectName, Option<Seen<Arc<SecretContent>>>), (ObjectName, anyhow::Error)> {
-        let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), name.namespace());
-        let answer = tokio::time::timeout(REQUEST_TIMEOUT, api.get_opt(name.name())).await;
-        let answer = answer.map_err(|_| anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}"));
-        let secret = answer
-            .and_then(|answer| answer.map_err(anyhow::Error::from))
-            .with_context(|| format!("failed to read the Secret {name}"));
-        let secret = match secret {
-            Ok(secret) => secret,
-            Err(error) => return Err((name, error)),
-        };
-        Ok((name, secret.map(|secret| Seen { version: version_of(&secret), value: Arc::new(content_of(&secret)) })))
     }
 }
 

@@ -1,0 +1,121 @@
+//! What one namespace is judged with: what it refers to is read, then a snapshot is taken, then it is judged beside the loop.
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::Context;
+use futures_util::{StreamExt, stream};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client};
+use tokio::sync::Semaphore;
+use vectoll_config::ObjectName;
+
+use super::{
+    memory::{Known, Memory},
+    mirror::Seen,
+    observed::{content_of, version_of},
+    piece::{Judged, Piece},
+    plan::Troubles,
+    raw::Raw,
+    snapshot::Setting,
+    store::StoreView,
+    watch::Shared,
+};
+use crate::world::SecretContent;
+
+/// The longest that one request may take. It may have been carried out then: the watch will tell.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
+/// Secrets of one namespace that are read at the same time.
+const READERS: usize = 16;
+
+/// What is known of a namespace is not all there is.
+#[derive(Debug, thiserror::Error)]
+#[error("the operator is not allowed to list what is in this namespace")]
+pub(super) struct Unheard;
+
+/// What a namespace is judged with.
+pub(super) struct Gather {
+    pub(super) client: Client,
+    pub(super) shared: Shared,
+    pub(super) memory: Arc<Mutex<Memory>>,
+    pub(super) setting: Setting,
+    pub(super) store: Option<StoreView>,
+    pub(super) judging: Arc<Semaphore>,
+    pub(super) troubles: Troubles,
+    pub(super) bulk: usize,
+}
+
+impl Gather {
+    /// Reads what is referred to, takes a snapshot, and judges it. With how many changes were known then.
+    pub(super) async fn judge(self, namespace: &str) -> anyhow::Result<(Judged, u64)> {
+        self.read_references(namespace).await?;
+        let turn = self.judging.clone().acquire_owned().await.context("the loop has ended")?;
+        let Self { shared, memory, setting, store, troubles, bulk, .. } = self;
+        let namespace = namespace.to_owned();
+        tokio::task::spawn_blocking(move || {
+            // What is done from here on may not be in the snapshot.
+            let began = Instant::now();
+            let (snapshot, Known { offers, prepared, readers, changes }) = {
+                let memory = memory.lock().unwrap_or_else(PoisonError::into_inner);
+                let snapshot = shared.snapshot(&namespace, &setting, |of| memory.knows_offers_of(of));
+                let known = memory.known(&namespace, &snapshot);
+                (snapshot, known)
+            };
+            let now = Timestamp::now();
+            let piece = Piece { namespace, snapshot, offers, prepared, readers, store, troubles, bulk, began, now };
+            let judged = piece.judge();
+            drop(turn);
+            (judged, changes)
+        })
+        .await
+        .context("judging failed")
+    }
+
+    /// Reads the Secrets that are referred to and have changed.
+    async fn read_references(&self, namespace: &str) -> anyhow::Result<()> {
+        if !self.shared.observed().watches.is_heard(namespace, Instant::now()) {
+            return Err(Unheard.into());
+        }
+        let unread = {
+            let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut observed = self.shared.observed();
+            observed.forget_unreferenced(namespace);
+            observed.unread(namespace, |of| memory.knows_offers_of(of))
+        };
+        let mut read = stream::iter(unread).map(|name| self.read(name)).buffer_unordered(READERS);
+        let mut failed = None;
+        while let Some(one) = read.next().await {
+            match one {
+                Ok((name, Some(seen))) => drop(self.shared.observed().referenced.insert(name, seen)),
+                // Deleted meanwhile: the watch will say so.
+                Ok((name, None)) => drop(self.shared.observed().referenced.remove(&name)),
+                // What could be read is kept for the next time. Another namespace's trouble stays its own: its routes are gone by without it.
+                Err((name, error)) if name.namespace() == namespace => failed = Some(error),
+                Err((name, error)) => {
+                    tracing::debug!(%name, error = format!("{error:#}"), "a Secret elsewhere cannot be read");
+                }
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    async fn read(
+        &self,
+        name: ObjectName,
+    ) -> Result<(ObjectName, Option<Seen<Arc<SecretContent>>>), (ObjectName, anyhow::Error)> {
+        let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), name.namespace());
+        let answer = tokio::time::timeout(REQUEST_TIMEOUT, api.get_opt(name.name())).await;
+        let answer = answer.map_err(|_| anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}"));
+        let secret = answer
+            .and_then(|answer| answer.map_err(anyhow::Error::from))
+            .with_context(|| format!("failed to read the Secret {name}"));
+        let secret = match secret {
+            Ok(secret) => secret,
+            Err(error) => return Err((name, error)),
+        };
+        Ok((name, secret.map(|secret| Seen { version: version_of(&secret), value: Arc::new(content_of(&secret)) })))
+    }
+}
