@@ -205,6 +205,7 @@ mod tests {
             user_limits: v1::Limits::default(),
             budget: None,
             user_budget: None,
+            guest: None,
             max_users: 10,
             on_store_failure: v1::OnStoreFailure::Local,
             tags: std::collections::BTreeSet::new(),

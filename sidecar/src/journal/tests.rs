@@ -24,6 +24,7 @@ pub(super) fn intent(team: &str, tokens: u64) -> Intent {
         provider: "openai".into(),
         backend: "default/openai/test".into(),
         tags: Vec::new(),
+        foreign_route: false,
         admitted_at: "2026-11-23T12:00:00Z".parse().unwrap(),
         tokens,
         money: PicoUsd::new(tokens * 20_000),

@@ -10,7 +10,7 @@ use std::{
 use vectoll_config::{ConfigError, ModelPattern, ObjectName, Price, Uid, check_files_v1, store::backend_account, v1};
 
 use super::{
-    Backend, Credential, Key, Manner, OwnKey, PodKey, Policy, RetryBudgets, Route, RouteIndex, Team,
+    Backend, Credential, Guest, Key, Manner, OwnKey, PodKey, Policy, RetryBudgets, Route, RouteIndex, Team,
     provider::{Fault, Identity},
 };
 use crate::{
@@ -115,14 +115,14 @@ pub fn compile(
         .into_iter()
         .map(|(namespace, names)| (namespace, Arc::new(RouteIndex::new(names.into_iter()))))
         .collect();
+    let namespace: Arc<str> = config.namespace.into();
     let on_failure = config.store.as_ref().map(|store| store.on_failure).unwrap_or_default();
     let teams: HashMap<ObjectName, Arc<Team>> = config
         .teams
         .into_iter()
-        .map(|team| (team.name.clone(), Arc::new(compile_team(team, &indexes, on_failure))))
+        .map(|team| (team.name.clone(), Arc::new(compile_team(team, &namespace, &indexes, on_failure))))
         .collect();
-    let mut policy =
-        Policy { generation: config.generation, namespace: config.namespace.into(), store, ..Policy::default() };
+    let mut policy = Policy { generation: config.generation, namespace, store, ..Policy::default() };
     let mut own_key = None;
     for key in config.keys {
         // Reading has seen to it that each key's Team is there.
@@ -177,7 +177,12 @@ fn compile_store(store: &v1::Store, files: &Files) -> Place {
     }
 }
 
-fn compile_team(team: v1::Team, indexes: &HashMap<String, Arc<RouteIndex>>, on_failure: v1::OnStoreFailure) -> Team {
+fn compile_team(
+    team: v1::Team,
+    namespace: &Arc<str>,
+    indexes: &HashMap<String, Arc<RouteIndex>>,
+    on_failure: v1::OnStoreFailure,
+) -> Team {
     let v1::Team {
         name,
         uid,
@@ -189,10 +194,19 @@ fn compile_team(team: v1::Team, indexes: &HashMap<String, Arc<RouteIndex>>, on_f
         user_limits,
         budget,
         user_budget,
+        namespace_limits,
+        namespace_budget,
+        foreign_routes,
         max_users,
         on_store_failure,
         tags,
     } = team;
+    let guest = (name.namespace() != &**namespace).then(|| Guest {
+        namespace: namespace.clone(),
+        limits: namespace_limits,
+        budget: namespace_budget,
+        has_foreign_routes: foreign_routes,
+    });
     Team {
         name: name.to_string().into(),
         uid,
@@ -204,6 +218,7 @@ fn compile_team(team: v1::Team, indexes: &HashMap<String, Arc<RouteIndex>>, on_f
         user_limits,
         budget,
         user_budget,
+        guest,
         max_users,
         on_store_failure: on_store_failure.unwrap_or(on_failure),
         tags: tags.into_iter().map(Into::into).collect(),
