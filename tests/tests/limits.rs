@@ -76,8 +76,8 @@ async fn sixty_four_clients_at_once_never_pass_a_limit_and_come_back_when_told()
     assert_eq!(refused.status, 429);
     let told: u64 = refused.header("retry-after").unwrap_or_default().parse()?;
     let told_at = Instant::now();
-    // No more than 60: OpenAI's clients ignore it.
-    assert!((59..=60).contains(&told), "{told}");
+    // Less than 60: clients ignore more.
+    assert!((58..=59).contains(&told), "{told}");
     tokio::time::sleep_until((told_at + Duration::from_millis(told * 1000 - 1200)).into()).await;
     assert_eq!(
         single.embed("text-embedding-3-small", json!("a")).await?.status,
@@ -86,11 +86,12 @@ async fn sixty_four_clients_at_once_never_pass_a_limit_and_come_back_when_told()
     );
     tokio::time::sleep_until((told_at + Duration::from_secs(told)).into()).await;
     let back = single.embed("text-embedding-3-small", json!("a")).await?;
-    if told == 60 && back.status == 429 {
-        assert_eq!(back.header("retry-after"), Some("1"), "the rest of the second");
-        tokio::time::sleep(Duration::from_secs(1)).await;
+    if told == 59 && back.status == 429 {
+        let rest: u64 = back.header("retry-after").unwrap_or_default().parse()?;
+        assert!((1..=2).contains(&rest), "the rest of the window: {rest}");
+        tokio::time::sleep(Duration::from_secs(rest)).await;
         let back = single.embed("text-embedding-3-small", json!("a")).await?;
-        assert_eq!(back.status, 200, "a second later");
+        assert_eq!(back.status, 200, "when it was told to come back at last");
     } else {
         assert_eq!(back.status, 200, "when it was told to come back");
     }
