@@ -6,6 +6,10 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, eventually};
 use crate::tool::NAMESPACE;
 
+/// What the release is told, and its pods become.
+pub const SETTINGS: &str =
+    "webhook.excludedNamespaces={shop},sidecar.userMetrics=false,sidecar.probe=Exec,sidecar.runAsUser=1234";
+
 /// A pod that asks for the sidecar. Its own container is modest and says so.
 fn pod(namespace: &str, name: &str, annotations: &Value) -> Value {
     let mut pod = template(annotations);
@@ -74,9 +78,25 @@ pub fn pods(cluster: &Cluster, port: u16) -> anyhow::Result<()> {
     })
     .with_context(|| last.clone())?;
     resources(cluster, "search", "app")?;
+    as_the_values_say(cluster)?;
     excluded(cluster)?;
     quota(cluster)?;
     range(cluster)
+}
+
+/// From the chart's values by the operator's settings into the pod.
+fn as_the_values_say(cluster: &Cluster) -> anyhow::Result<()> {
+    let pod = cluster.get(&["pod", "app", "--namespace=search"])?;
+    let sidecar = &pod["spec"]["initContainers"][0];
+    let variables = sidecar["env"].as_array().context("no variables")?;
+    ensure!(variables.contains(&json!({"name": "VECTOLL_USER_METRICS", "value": "off"})), "{variables:?}");
+    for probe in ["startupProbe", "readinessProbe"] {
+        let command = &sidecar[probe]["exec"]["command"];
+        ensure!(*command == json!(["/vectoll-sidecar", "health"]), "{probe}: {sidecar}");
+    }
+    let user = &sidecar["securityContext"];
+    ensure!(user["runAsUser"] == 1234 && user["runAsGroup"] == 1234 && user["runAsNonRoot"] == true, "{user}");
+    Ok(())
 }
 
 /// `webhook.excludedNamespaces`: who asks for a proxy there is refused, and does not start without one.

@@ -84,7 +84,7 @@ fn the_same_values_render_the_same_bytes() -> anyhow::Result<()> {
 fn a_release_that_is_applied_stays_as_rendered_and_its_health_is_told() -> anyhow::Result<()> {
     let cluster = Cluster::start()?;
     cluster.kubectl(&["create", "namespace", "search"])?.ok()?;
-    let manifest = rendered("default.yaml", "webhook.excludedNamespaces={shop}")?;
+    let manifest = rendered("default.yaml", admitted::SETTINGS)?;
     let apply = ["apply", "--server-side", MANAGER];
     cluster.kubectl_with(&apply, &manifest)?.ok()?;
     let folder = tempfile::tempdir()?;
