@@ -101,7 +101,7 @@ pub fn bounded(cluster: &Cluster) -> anyhow::Result<()> {
     let message = "jsonpath={.items[?(@.reason=='FailedCreate')].message}";
     cluster.until("the event of the refusal", START, || {
         let said = cluster.kubectl(&["get", "events", "-n", ns, "-o", message])?;
-        Ok(said.contains("must specify limits.cpu for: vectoll-sidecar").then_some(()))
+        Ok(said.contains("the annotation vectoll.dev/sidecar-cpu-limit").then_some(()))
     })?;
     cluster.apply(&format!(
         "{{apiVersion: v1, kind: LimitRange, metadata: {{name: range, namespace: {ns}}}, spec: {{limits: [{{type: Container, min: \

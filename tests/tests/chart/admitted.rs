@@ -122,7 +122,7 @@ fn quota(cluster: &Cluster) -> anyhow::Result<()> {
     eventually("a quota in force", || {
         Ok(cluster.get(&["resourcequota", "quota", "--namespace=quota"])?["status"]["hard"].is_object())
     })?;
-    // The event of whoever makes the pods names what is missing, and of which container.
+    // The event of whoever makes the pods leads to what helps.
     let deployment = json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
@@ -130,20 +130,42 @@ fn quota(cluster: &Cluster) -> anyhow::Result<()> {
         "spec": {"selector": {"matchLabels": {"app": "app"}}, "template": template(&json!({}))},
     });
     cluster.create(&deployment)?.ok()?;
+    let words = "Set on the pod, or on its namespace for all pods, the annotation vectoll.dev/sidecar-cpu-limit";
     let mut last = Value::Null;
     eventually("the event of the refusal", || {
         last = cluster.get(&["events", "--namespace=quota", "--field-selector=reason=FailedCreate"])?;
         let events = last["items"].as_array().cloned().unwrap_or_default();
         let says =
             |event: &Value, words: &str| event["message"].as_str().is_some_and(|message| message.contains(words));
-        Ok(events.iter().any(|event| says(event, "must specify limits.cpu for: vectoll-sidecar")))
+        Ok(events.iter().any(|event| says(event, words)))
     })
     .with_context(|| last.to_string())?;
+    let said = cluster.create(&pod("quota", "bare", &json!({})))?.refused()?;
+    ensure!(said.contains("the ResourceQuota quota wants") && said.trim_end().ends_with("sidecar-cpu-limit"), "{said}");
     cluster.create(&pod("quota", "alone", &json!({"vectoll.dev/sidecar-cpu-limit": "150m"})))?.ok()?;
     let found = resources(cluster, "quota", "alone")?;
     ensure!(found["limits"]["cpu"] == "150m" && found["limits"]["memory"] == "256Mi", "{found}");
     let used = || cluster.get(&["resourcequota", "quota", "--namespace=quota"]);
-    eventually("what is used", || Ok(used()?["status"]["used"]["limits.cpu"] == "350m"))
+    eventually("what is used", || Ok(used()?["status"]["used"]["limits.cpu"] == "350m"))?;
+    // One with scopes may be of other pods: it explains itself, where it has a say.
+    let scoped = json!({
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "scoped", "namespace": "search"},
+        "spec": {"hard": {"limits.cpu": "1"}, "scopes": ["Terminating"]},
+    });
+    cluster.apply(&scoped.to_string())?;
+    cluster.create(&pod("search", "beside", &json!({})))?.ok()?;
+    // A quota that wants more names all of it.
+    let more = quota.to_string().replace("{\"hard\":{", "{\"hard\":{\"requests.ephemeral-storage\":\"1Gi\",");
+    cluster.apply(&more)?;
+    let both = "sidecar-cpu-limit and the annotation vectoll.dev/sidecar-ephemeral-storage-request";
+    let mut last = String::new();
+    eventually("both are named", || {
+        last = cluster.create(&pod("quota", "another", &json!({})))?.err;
+        Ok(last.trim_end().ends_with(both))
+    })
+    .with_context(|| last.clone())
 }
 
 /// A `LimitRange` with a minimum and a ratio: by annotations on the namespace, for all of its pods.

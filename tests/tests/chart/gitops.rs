@@ -115,7 +115,7 @@ fn a_release_that_is_applied_stays_as_rendered_and_its_health_is_told() -> anyho
         for (kind, name, argo, flux) in FOUND {
             let what = format!("{kind} {name} {argo}, {flux}");
             let mut last = None;
-            let found = poll::until(&what, Duration::from_secs(30), async || {
+            let found = poll::until(&what, Duration::from_mins(1), async || {
                 let object = cluster.get(&[kind, name, "--namespace=search"])?;
                 let said = health.of(&object).await?;
                 // Nothing stands behind a plain word.

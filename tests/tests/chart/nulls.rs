@@ -129,6 +129,10 @@ fn a_release_of_an_older_chart_is_upgraded_with_its_own_values() -> anyhow::Resu
     assert_eq!(users()?, [ours.clone(), ours.clone(), ours.clone()]);
     // One that is null stays so, also when it is said with the upgrade itself, or later not at all.
     cluster.helm(&["rollback", "vectoll", "1"])?.ok()?;
+    // Helm hands on a null of what the older values lack: it is refused by its name.
+    let said =
+        cluster.helm(&["upgrade", "vectoll", &chart, "--reuse-values", "--set=sidecar.probe=null"])?.refused()?;
+    ensure!(said.contains("at '/sidecar/probe'"), "{said}");
     cluster.helm(&["upgrade", "vectoll", &chart, "--reuse-values", "--set=sidecar.runAsUser=null"])?.ok()?;
     assert_eq!(users()?, [ours.clone(), ours.clone(), none.clone()]);
     cluster.helm(&["upgrade", "vectoll", &chart, "--reset-values", "--set=operator.runAsUser=null"])?.ok()?;

@@ -403,7 +403,7 @@ fn the_policies_have_no_type_errors(cluster: &Cluster) -> anyhow::Result<()> {
     eventually("policies checked", || {
         let policies = cluster.get(&["validatingadmissionpolicies"])?;
         let policies = policies["items"].as_array().cloned().unwrap_or_default();
-        assert_eq!(policies.len(), 5);
+        assert_eq!(policies.len(), 6);
         let checked = |policy: &&serde_json::Value| policy["status"]["typeChecking"].is_object();
         for policy in policies.iter().filter(checked) {
             assert!(policy["status"]["typeChecking"]["expressionWarnings"].is_null(), "{}", policy["status"]);
