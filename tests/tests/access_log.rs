@@ -15,6 +15,7 @@ use anyhow::Context;
 use serde_json::json;
 use vectoll_tests::{
     manifest::{PROVIDER_KEY, key_value},
+    pair::metrics::Metrics,
     wire::{self, lines, stage},
 };
 
@@ -207,5 +208,22 @@ async fn an_empty_header_names_no_user() -> anyhow::Result<()> {
     assert_eq!(caller.post("/v1/embeddings", &body, &[("x-litellm-user-id", "")]).await?.status, 200);
     let metrics = pair.metrics().await?;
     assert_eq!(metrics.sum("vectoll_user_requests_total", &[("user", "ben")]), 1.0);
+    Ok(())
+}
+
+/// Off, `/metrics` names no end user, and all else is counted as before.
+#[tokio::test]
+async fn metrics_leave_end_users_out_where_they_are_to() -> anyhow::Result<()> {
+    for (arguments, found) in [(&[][..], 1.0), (&["--user-metrics=off"], 0.0)] {
+        let (pair, _provider, caller) = stage(arguments).await?;
+        let body = json!({"model": "builtin", "input": "a", "user": "somebody-by-name"});
+        assert_eq!(caller.post("/v1/embeddings", &body, &[]).await?.status, 200);
+        let text = reqwest::get(format!("{}/metrics", pair.admin_url())).await?.text().await?;
+        let metrics = Metrics::parse(&text)?;
+        let by_key = metrics.sum("vectoll_key_requests_total", &[("key", "default/alice")]);
+        assert_eq!(by_key, 1.0, "{arguments:?}");
+        assert_eq!(metrics.sum("vectoll_user_requests_total", &[]), found, "{arguments:?}");
+        assert_eq!(text.contains("somebody-by-name"), found > 0.0, "{arguments:?}");
+    }
     Ok(())
 }
