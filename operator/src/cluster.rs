@@ -27,6 +27,7 @@ mod plan;
 mod queue;
 mod raw;
 mod readable;
+mod revoked;
 mod schedule;
 mod serving;
 mod snapshot;
