@@ -237,10 +237,14 @@ impl Known<'_> {
         Files::make(wanted.clone(), contents, next, after.map(|last| &**last), now, is_in, age).map(Arc::new)
     }
 
-    /// The files that sidecars have, without what has ended since; none, if they have none.
+    /// The files that sidecars have, without what has ended since; none, if what they have is as good as it can be, or nothing.
     fn remaining(&self, wanted: &NamespaceConfig) -> anyhow::Result<Option<Arc<Files>>> {
         let Some(before) = self.last.map(|last| &last.by_name).or(self.there) else { return Ok(None) };
         let (remains, has_ended) = without_ended(before, &wanted.config)?;
+        if !has_ended && self.last.is_none() {
+            // As after every start, for a moment: what is in the Secret is as good as it can be.
+            return Ok(None);
+        }
         self.files(&remains, !has_ended).map(Some)
     }
 }
