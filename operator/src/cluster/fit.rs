@@ -59,8 +59,8 @@ pub(super) fn fit<A: Ord>(
     }
     let room = (CEILING - base).saturating_sub(live_size(config, &in_force)?);
     surplus.routes = routes::shed(config, files, room, |name| age(Kind::ModelRoute, name))?;
-    let bare = v1::Config { keys: Vec::new(), ..config.clone() };
-    let fixed = write_v1(&bare)?.len() + files.iter().map(routes::size_of_file).sum::<usize>();
+    let keyless = v1::Config { keys: Vec::new(), ..config.clone() };
+    let fixed = write_v1(&keyless)?.len() + files.iter().map(routes::size_of_file).sum::<usize>();
     let mut taken =
         fixed + sizes.iter().zip(&in_force).filter(|(_, is_in)| **is_in).map(|(size, _)| size).sum::<usize>();
     if taken > CEILING {

@@ -84,13 +84,16 @@ pub(in crate::cluster) fn config_name(namespace: &str) -> ObjectName {
     ObjectName::new(namespace, names::CONFIG_SECRET)
 }
 
+/// The files that were made last, and those in the Secret where nobody remembers.
+type KnownFiles = (Option<Arc<Files>>, Option<Arc<BTreeMap<String, Vec<u8>>>>);
+
 /// Plans the config of a namespace. `last` are the files that were made last, `there` those in the Secret where nobody remembers.
 pub(super) fn config(
     namespace: &str,
     (observed, world): (&Observed, &World),
     judgement: &Judgement,
     store: Option<&Delivery>,
-    (last, there): (Option<Arc<Files>>, Option<Arc<BTreeMap<String, Vec<u8>>>>),
+    (last, there): KnownFiles,
     troubles: &Troubles,
     now: Timestamp,
 ) -> ConfigPlan {

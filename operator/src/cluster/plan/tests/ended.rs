@@ -92,8 +92,11 @@ fn a_route_that_does_not_fit_in_elsewhere_says_where() {
     );
 }
 
+/// What stands in the way, and how it comes about.
+type Obstacle = (&'static str, fn(&mut Planner));
+
 /// What may stand in the way of a whole config.
-fn obstacles() -> [(&'static str, fn(&mut Planner)); 3] {
+fn obstacles() -> [Obstacle; 3] {
     [
         ("a password that does not work yet", |planner| planner.store = Some(delivery(&["apps"], now()))),
         ("Teams that fill it", |planner| {
