@@ -38,6 +38,19 @@ enum Text {
     Escaped,
 }
 
+/// The answer's object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Object {
+    #[default]
+    Ahead,
+    Open,
+    Ended,
+    /// Something follows it.
+    Followed,
+    /// Something else stands in its place.
+    None,
+}
+
 /// What the next byte that is no space decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Next {
@@ -95,19 +108,14 @@ pub(super) struct Outline {
     has_error: bool,
     vectors: u64,
     format: Option<EncodingFormat>,
-    /// It does not begin with a brace.
-    no_object: bool,
-    /// Its object has ended.
-    ended: bool,
-    /// Something follows the object.
-    followed: bool,
+    object: Object,
 }
 
 impl Outline {
     /// Looks at the next piece.
     pub(super) fn pass(&mut self, piece: &[u8]) {
         let mut rest = piece;
-        while !rest.is_empty() && !self.no_object && !self.followed {
+        while !rest.is_empty() && !matches!(self.object, Object::None | Object::Followed) {
             let taken = self.step(rest);
             let (done, left) = rest.split_at(taken.clamp(1, rest.len()));
             self.keep(done);
@@ -117,27 +125,22 @@ impl Outline {
 
     /// What is wrong with the whole, if it is not a JSON object with vectors in it.
     pub(super) fn fault(&self) -> Option<&'static str> {
-        if self.no_object || (self.depth == 0 && !self.ended) {
-            Some("it is not a JSON object")
-        } else if !self.ended {
-            Some("it ends in the middle")
-        } else if self.followed {
-            Some("something follows its JSON object")
-        } else if !self.has_data {
-            Some("it has no `data`")
-        } else {
-            None
+        match self.object {
+            Object::Ahead | Object::None => Some("it is not a JSON object"),
+            Object::Open => Some("it ends in the middle"),
+            Object::Followed => Some("something follows its JSON object"),
+            Object::Ended => (!self.has_data).then_some("it has no `data`"),
         }
     }
 
     /// Whether it is no JSON object, whatever is still to come.
     pub(super) fn is_no_object(&self) -> bool {
-        self.no_object
+        self.object == Object::None
     }
 
     /// Whether it is a whole object that reports an error in place of vectors.
     pub(super) fn is_error(&self) -> bool {
-        self.ended && !self.followed && self.has_error && !self.has_data
+        self.object == Object::Ended && self.has_error && !self.has_data
     }
 
     /// The input tokens that it reports.
@@ -196,8 +199,13 @@ impl Outline {
             Next::Nothing => memchr3(b'"', b'{', b'}', rest),
         };
         let Some((at, &byte)) = at.and_then(|at| Some((at, rest.get(at)?))) else { return rest.len() };
-        if self.depth == 0 && (self.ended || byte != b'{') {
-            (self.followed, self.no_object) = (self.ended, !self.ended);
+        match (self.object, byte) {
+            (Object::Ahead, b'{') => self.object = Object::Open,
+            (Object::Ahead, _) => self.object = Object::None,
+            (Object::Ended, _) => self.object = Object::Followed,
+            (Object::Open | Object::Followed | Object::None, _) => {}
+        }
+        if self.object != Object::Open {
             return at + 1;
         }
         match std::mem::take(&mut self.next) {
@@ -262,7 +270,9 @@ impl Outline {
 
     fn close(&mut self) {
         self.depth = self.depth.saturating_sub(1);
-        self.ended = self.depth == 0;
+        if self.depth == 0 {
+            self.object = Object::Ended;
+        }
     }
 
     /// Keeps what belongs to the value of `usage`, and reads it at its end.

@@ -6,8 +6,8 @@
 //!
 //! Sources: RFC 9110, section 15; Google's `google/rpc/error_details.proto` (`ErrorInfo`, `RetryInfo`) and
 //! `google/api/error_reason.proto`; Gemini API, "Troubleshooting guide" (`FAILED_PRECONDITION`: billing is not enabled);
-//! Amazon Bedrock user guide, "Troubleshooting Amazon Bedrock API Error Codes"; Amazon Bedrock and SageMaker Runtime API references,
-//! `InvokeModel` and `InvokeEndpoint`, "Errors", and "Common Errors"; the header `x-amzn-errortype`: Smithy, "AWS restJson1 protocol".
+//! Amazon Bedrock user guide, "Troubleshooting Amazon Bedrock API Error Codes"; Amazon Bedrock and `SageMaker` Runtime API references,
+//! `InvokeModel` and `InvokeEndpoint`, "Errors", and "Common Errors"; the header `x-amzn-errortype`: Smithy, "AWS `restJson1` protocol".
 
 use std::time::Duration;
 
@@ -127,6 +127,7 @@ impl<'a> ErrorAnswer<'a> {
     }
 
     /// The same answer under another status.
+    #[must_use]
     pub fn as_if(self, status: StatusCode) -> Self {
         Self { status, ..self }
     }
@@ -143,7 +144,8 @@ impl<'a> ErrorAnswer<'a> {
             | "TooManyRequests"
             | "RequestLimitExceeded"
             | "LimitExceeded"
-            | "ServiceQuotaExceeded" => (StatusCode::TOO_MANY_REQUESTS, Cause::Throttled(None)),
+            | "ServiceQuotaExceeded"
+            | "ModelNotReady" => (StatusCode::TOO_MANY_REQUESTS, Cause::Throttled(None)),
             "ExpiredToken"
             | "RequestExpired"
             | "InvalidSignature"
@@ -161,7 +163,6 @@ impl<'a> ErrorAnswer<'a> {
                 (StatusCode::INTERNAL_SERVER_ERROR, Cause::Backend)
             }
             "ModelTimeout" => (StatusCode::REQUEST_TIMEOUT, Cause::Backend),
-            "ModelNotReady" => (StatusCode::TOO_MANY_REQUESTS, Cause::Throttled(None)),
             _ => return None,
         })
     }
@@ -227,9 +228,8 @@ fn by_status(status: StatusCode) -> Cause {
         429 => Cause::Throttled(None),
         // The account has no money; the path, the method or the label of the body is not what is understood there; what
         // the server depends on has failed (424: Text Embeddings Inference's GPU, Bedrock's and SageMaker's model).
-        402 | 405 | 407 | 408 | 410 | 415 | 421 | 424 | 425 | 426 => Cause::Backend,
-        400..=499 => Cause::Caller,
-        _ => Cause::Backend,
+        ..=399 | 402 | 405 | 407 | 408 | 410 | 415 | 421 | 424 | 425 | 426 | 500.. => Cause::Backend,
+        _ => Cause::Caller,
     }
 }
 
