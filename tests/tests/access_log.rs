@@ -66,7 +66,8 @@ async fn each_call_is_a_line_without_what_it_said() -> anyhow::Result<()> {
     assert_eq!((&refused["scope"], &refused["reason"]), (&json!("key"), &json!("unknown")), "{refused}");
     assert!(refused.get("key").is_none(), "{refused}");
     let failed = lines.iter().find(|line| line["model"] == "fault-500").context("no line of the fault")?;
-    assert_eq!((failed["status"].as_u64(), failed["tokens"].as_u64()), (Some(502), Some(0)), "{failed}");
+    assert_eq!((failed["status"].as_u64(), failed["tokens"].as_u64()), (Some(502), Some(1)), "{failed}");
+    assert_eq!(failed["usage"], json!("unsettled"), "{failed}");
     let left =
         lines.iter().find(|line| line["model"] == "fault-slow-500").context("no line of the caller that left")?;
     assert_eq!(

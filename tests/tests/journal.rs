@@ -137,7 +137,7 @@ async fn killed_again_and_again_under_load_the_books_never_fall_short() -> anyho
         "fault-slow-20",
         "fault-slow-body-30",
         "fault-no-usage",
-        "fault-400",
+        "fault-404",
     ];
     killed_under(&MODELS).await
 }

@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderName, Response};
 use vectoll_config::v1::Batch;
 
 use super::{
+    content::Content,
     departure::Departure,
     dialect::{Caps, Dialect, Wire},
-    http::Body,
     to::{SendError, To},
 };
 use crate::{accounting::InFlight, credential::Credential};
@@ -111,7 +111,7 @@ impl Remote {
         model: &str,
         from_caller: &HeaderMap,
         departure: &Departure,
-    ) -> Result<Response<Body>, SendError> {
+    ) -> Result<Response<Content>, SendError> {
         let by_model;
         let to = match &self.pass {
             Pass::At(to) => to,
@@ -121,8 +121,9 @@ impl Remote {
             }
             Pass::Nowhere => return Err(SendError::Path),
         };
-        let body = pass::body(in_flight.call(), model);
-        to.post(self.headers(from_caller), body, &self.credential, departure).await
+        let body = pass::body(in_flight.call(), model, in_flight.backend().health.knows_base64());
+        let answer = to.post(self.headers(from_caller), body, &self.credential, departure).await?;
+        Ok(Content::of(answer))
     }
 
     /// Sends a request in the provider's own shape. `in_flight` proves that the journal knows of the call.
@@ -132,12 +133,12 @@ impl Remote {
         wire: Wire,
         from_caller: &HeaderMap,
         departure: &Departure,
-    ) -> Result<Response<Body>, SendError> {
+    ) -> Result<Response<Content>, SendError> {
         let Wire { path, headers, body } = wire;
         let Some(to) = self.root.at(&path) else { return Err(SendError::Path) };
         let mut all = self.headers(from_caller);
         all.extend(headers);
-        to.post(all, Bytes::from(body), &self.credential, departure).await
+        Ok(Content::of(to.post(all, Bytes::from(body), &self.credential, departure).await?))
     }
 
     fn headers(&self, from_caller: &HeaderMap) -> HeaderMap {

@@ -17,7 +17,7 @@ use super::{
     parts,
     plan::Plan,
     read::{Read, read},
-    refused::{refused, sending_failed},
+    refused::{Refused, refused, sending_failed},
 };
 use crate::{
     accounting::{InFlight, Permit, Room},
@@ -27,7 +27,7 @@ use crate::{
     clock::Clock,
     health::Attempt,
     policy::Backend,
-    provider::{Departure, Provider, Remote, http::Body},
+    provider::{Departure, Provider, Remote, content::Content},
     refusal::Refusal,
 };
 
@@ -89,7 +89,8 @@ fn failed(attempt: Attempt, failure: &Failure, (call, backend): (&Call, &Backend
     );
     match blame {
         Blame::Backend(fault) => attempt.failed(*fault, result, cooldown, clock.now().elapsed),
-        Blame::Call | Blame::Name => attempt.served(result, clock.now().elapsed),
+        Blame::Call => attempt.refused(result, clock.now().elapsed),
+        Blame::Name => attempt.passed_by(result),
         Blame::Sidecar => drop(attempt),
     }
 }
@@ -118,11 +119,18 @@ async fn exchange(
         }
         Provider::Remote(remote) => match plan {
             None => {
-                let in_flight = permit.sent(backend.clone(), room).map_err(Failure::of_sidecar)?;
+                let mut in_flight = permit.sent(backend.clone(), room).map_err(Failure::of_sidecar)?;
                 let mut deadline = Box::pin(tokio::time::sleep_until(deadline.into()));
-                match call(remote, in_flight, from_caller, &mut deadline).await? {
-                    (in_flight, Ok(response)) => read(response, in_flight, deadline, tasks).await,
-                    (in_flight, Err(response)) => Err(refused(remote, in_flight, response, &mut deadline).await),
+                loop {
+                    let answered = call(remote, in_flight, from_caller, &mut deadline).await?;
+                    in_flight = match answered {
+                        (in_flight, Ok(response)) => return read(response, in_flight, deadline, tasks).await,
+                        // Once: what is learnt of a backend is not learnt again.
+                        (in_flight, Err(response)) => match refused(remote, in_flight, response, &mut deadline).await {
+                            Refused::AskAgain(in_flight) => in_flight,
+                            Refused::Failed(failure) => return Err(failure),
+                        },
+                    };
                 }
             }
             Some(plan) => {
@@ -135,7 +143,7 @@ async fn exchange(
 }
 
 /// What a provider answers, its body still to come.
-pub(super) type Upstream = Response<Body>;
+pub(super) type Upstream = Response<Content>;
 
 /// A response, sorted by whether it is a success; or the error of a call that got none.
 async fn call(
