@@ -1,6 +1,8 @@
 //! What providers answer that is no plain success: whose fault it is, what it costs, and what the caller gets. Each row is an
 //! answer that was seen; who reported it stands beside it.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use std::{
     io::Write as _,
     net::SocketAddr,
