@@ -106,7 +106,7 @@ async fn the_spend_of_tags_that_a_team_or_a_route_counts_is_told() -> anyhow::Re
         assert_eq!(call(model, r#"{"tags":["by-route"]}"#).await?.status, 200);
     }
     // What is refused is charged nowhere.
-    assert_eq!(call("fault-400", r#"{"tags":["unused"]}"#).await?.status, 400);
+    assert_eq!(call("nowhere", r#"{"tags":["unused"]}"#).await?.status, 404);
     for _ in 0..2 {
         let metrics = pair.metrics().await?;
         let spent =

@@ -342,6 +342,7 @@ async fn a_backend_that_refuses_base64_is_asked_for_numbers_from_then_on() -> an
         // What it knows stays as it is.
         let answer = caller.embed(model, json!("a")).await?;
         assert_eq!(answer.json["data"][0]["embedding"], json!([0.5, -0.25]));
+        first.take();
     }
     let metrics = at_rest(&pair).await?;
     assert_eq!(count(&metrics, "vectoll_unsettled_tokens_total", &[]), 0);
