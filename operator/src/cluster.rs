@@ -7,6 +7,7 @@
 
 mod act;
 mod admin;
+mod census;
 mod changes;
 mod config;
 mod control;
