@@ -293,9 +293,9 @@ async fn a_period_too_many_refuses_a_wish_and_loses_no_spend() -> anyhow::Result
         call.arg(caller(Some(SCOPE), namespace));
         let answer: Vec<Value> = call.query_async(admin).await?;
         // What each wish came to: 1 granted, 0 refused; and how long to wait.
-        let outcome = |answer: &Value| match answer {
-            Value::Array(all) => (all.first().cloned(), all.get(3).cloned()),
-            _ => (None, None),
+        let outcome = |answer: &Value| {
+            let Value::Array(all) = answer else { return (None, None) };
+            (all.first().cloned(), all.get(3).cloned())
         };
         anyhow::Ok(answer.iter().skip(7).map(outcome).collect::<Vec<_>>())
     };
@@ -657,16 +657,8 @@ async fn accounts_that_are_gone_for_long_go_and_no_others() -> anyhow::Result<()
     Ok(())
 }
 
-/// Small hashes of made-up accounts, beside what looks like them and counts.
-#[tokio::test]
-async fn what_a_login_makes_up_goes_and_what_a_sidecar_may_settle_stays() -> anyhow::Result<()> {
-    let store = Store::start().await?;
-    store.load_functions(Library::current().code()).await?;
-    let (mut admin, access) = (store.admin().await?, access(&store.url()));
-    let now = Timestamp::now();
-    let prefix = team_prefix(&Uid::new("t1"));
-    let backend = |name: &str| team_prefix(&backend_account(Some(SCOPE), name));
-    // What sidecars say: spend and holds of a key and two users, one of whom has not spent yet.
+/// What sidecars say: spend and holds of a key and two users, one of whom has not spent yet.
+async fn spend_of_a_key_and_two_users(admin: &mut MultiplexedConnection, now: Timestamp) -> anyhow::Result<()> {
     let month = now.strftime("%Y-%m").to_string();
     let mut words: Vec<String> =
         ["one", "1", "1", "0", "0", "2000", "4000", "5", "0", "0", "0", "1", "2"].map(str::to_owned).to_vec();
@@ -678,7 +670,20 @@ async fn what_a_login_makes_up_goes_and_what_a_sidecar_may_settle_stays() -> any
         words.extend([&month, field, "1", "2", "7"].map(str::to_owned));
     }
     words.extend(["1", "tu:bob", "Total/UTC/0", "", "5", "0"].map(str::to_owned));
-    exchange(&mut admin, &words.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    exchange(admin, &words.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    Ok(())
+}
+
+/// Small hashes of made-up accounts, beside what looks like them and counts.
+#[tokio::test]
+async fn what_a_login_makes_up_goes_and_what_a_sidecar_may_settle_stays() -> anyhow::Result<()> {
+    let store = Store::start().await?;
+    store.load_functions(Library::current().code()).await?;
+    let (mut admin, access) = (store.admin().await?, access(&store.url()));
+    let now = Timestamp::now();
+    let prefix = team_prefix(&Uid::new("t1"));
+    let backend = |name: &str| team_prefix(&backend_account(Some(SCOPE), name));
+    spend_of_a_key_and_two_users(&mut admin, now).await?;
     let day = 86_400_000_u64;
     for (key, fields, life) in [
         // Keys and users that there are not, held by a sidecar that there is not, and by one that there is.
@@ -688,6 +693,8 @@ async fn what_a_login_makes_up_goes_and_what_a_sidecar_may_settle_stays() -> any
         (format!("{prefix}m:k:young:Total/UTC/0"), vec!["s", "1"], None),
         (format!("{prefix}m:k:settles:Total/UTC/0"), vec!["r", "5", "h:one", "5"], None),
         (format!("{prefix}m:xy:other:Total/UTC/0"), vec!["s", "1"], None),
+        (format!("{prefix}m:tn:made-up:Total/UTC/0"), vec!["s", "1"], None),
+        (format!("{prefix}m:tn:apps:Total/UTC/0"), vec!["s", "1"], None),
         (format!("{prefix}m:ku:real:ada:Total/UTC/0"), vec!["s", "1"], None),
         // Small ones with fields that no function writes.
         (format!("{prefix}mark:junk"), vec!["junk", "1", "epoch", "1"], Some(day)),
@@ -755,6 +762,8 @@ async fn what_a_login_makes_up_goes_and_what_a_sidecar_may_settle_stays() -> any
         (format!("{prefix}m:k:made-up:Monthly/UTC/1"), false),
         (format!("{prefix}m:tu:made-up:Total/UTC/0"), false),
         (format!("{prefix}m:xy:other:Total/UTC/0"), false),
+        (format!("{prefix}m:tn:made-up:Total/UTC/0"), false),
+        (format!("{prefix}m:tn:apps:Total/UTC/0"), true),
         (format!("{prefix}m:ku:real:ada:Total/UTC/0"), false),
         (format!("{prefix}held:junk"), false),
         (format!("{prefix}live"), false),

@@ -204,11 +204,9 @@ fn the_functions_and_the_model_decide_alike() {
     let store = runtime.block_on(Store::start()).unwrap();
     let connection = runtime.block_on(store.admin()).unwrap();
     let library = with_clock();
-    let mut load = redis::cmd("FUNCTION");
-    load.arg("LOAD").arg(library.code());
+    let load = redis::cmd("FUNCTION").arg("LOAD").arg(library.code()).to_owned();
     let () = runtime.block_on(load.query_async(&mut connection.clone())).unwrap();
-    let (histories, granted, denied, paused) = (Cell::new(0), Cell::new(0), Cell::new(0), Cell::new(0));
-    let (refused, too_many) = (Cell::new(0), Cell::new(0));
+    let [histories, granted, denied, paused, refused, too_many] = [const { Cell::new(0) }; 6];
     let count = |of: &Cell<u32>| of.set(of.get() + 1);
     // More by hand: VECTOLL_HISTORIES=5000.
     let cases = std::env::var("VECTOLL_HISTORIES").map_or(300, |cases| cases.parse().unwrap());

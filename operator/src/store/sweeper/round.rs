@@ -163,7 +163,7 @@ impl<'a> Round<'a> {
             let Some((tag, rest)) = split(&text) else { continue };
             let owner = Owner::of(&self.accounts.census.scope, tag);
             match self.judge(tag, owner, rest, lives).await? {
-                None => continue,
+                None => {}
                 Some(Err(reason)) => self.remove(&key, reason).await?,
                 Some(Ok(())) if bytes >= LARGE => large.push((key, text)),
                 Some(Ok(())) => small.push((key, text)),
@@ -253,7 +253,9 @@ impl<'a> Round<'a> {
                 Ok(page) => {
                     let (next, fields): (u64, Vec<Field>) = FromRedisValue::from_redis_value(page)?;
                     let mut facts = Facts::default();
-                    fields.into_iter().for_each(|field| facts.note(hash, field));
+                    for field in fields {
+                        facts.note(hash, field);
+                    }
                     self.look_into(hash, (next != 0).then_some(next), facts, PIECE).await?;
                 }
             }
@@ -277,7 +279,9 @@ impl<'a> Round<'a> {
                 Err(error) if error.code() == Some("WRONGTYPE") => return self.remove(hash.key, Reason::Foreign).await,
                 page => page?,
             };
-            fields.into_iter().for_each(|field| facts.note(hash, field));
+            for field in fields {
+                facts.note(hash, field);
+            }
             from = (next != 0).then_some(next);
             tokio::time::sleep(PAUSE).await;
         }

@@ -17,9 +17,8 @@ impl Suspects {
     pub(super) fn is_certain(&mut self, key: &[u8], counted_ms: u64, now_ms: u64) -> bool {
         match self.0.get(key) {
             Some(found_ms) if *found_ms < counted_ms => self.0.remove(key).is_some(),
-            Some(_) => false,
             None if self.0.len() < MOST => self.0.insert(key.to_vec(), now_ms).is_some(),
-            None => false,
+            Some(_) | None => false,
         }
     }
 
