@@ -169,6 +169,8 @@ pub struct Backend {
     pub label: Arc<str>,
     /// The model's name there; none: as called.
     pub model: Option<Arc<str>>,
+    /// Whether callers make up the name that its provider is asked for: it has none of its own, and the route takes a pattern.
+    pub is_named_by_callers: bool,
     /// Those of the lowest number take all calls while one of them can.
     pub priority: u32,
     /// Share of the calls of its priority.

@@ -261,11 +261,11 @@ impl Refusal {
 }
 
 impl Refusal {
-    /// Whether a limit or budget of ours refuses that no wait will cure which a client may take within a call: it would sleep without
-    /// a word, or use its tries up.
+    /// Whether no wait will cure it which a client may take within a call: it would sleep without a word, or use its tries up. Of
+    /// what a provider refuses without a time nobody knows.
     fn is_in_vain(&self) -> bool {
         let is_ours = matches!(self.kind, ErrorType::RateLimit | ErrorType::BudgetExceeded) && self.scope != "backend";
-        is_ours && self.retry_after.is_none_or(|wait| wait > LONGEST_WAIT)
+        self.retry_after.map_or(is_ours, |wait| wait > LONGEST_WAIT)
     }
 }
 
@@ -315,7 +315,8 @@ mod tests {
             (Refusal::budget_exceeded("key", message(), seconds(71_231)), Some("71231"), false),
             (Refusal::budget_exceeded("key", message(), seconds(30)), Some("30"), true),
             (Refusal::budget_exceeded("key", message(), None), None, false),
-            (Refusal::by_provider(StatusCode::TOO_MANY_REQUESTS, message(), None, seconds(90)), Some("90"), true),
+            (Refusal::by_provider(StatusCode::TOO_MANY_REQUESTS, message(), None, seconds(90)), Some("90"), false),
+            (Refusal::by_provider(StatusCode::TOO_MANY_REQUESTS, message(), None, None), None, true),
             (Refusal::unavailable("journal_full", message()), Some("1"), true),
         ] {
             let response = refusal.into_response();

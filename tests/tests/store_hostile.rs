@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use vectoll_config::{
     Uid,
     store::{
-        Function, Library, backend_account, caller, live_key, money_key, month_key, team_prefix, total_key, user_name,
+        Function, Library, ModelAt, Quantity, Series, backend_account, caller, live_key, money_key, month_key,
+        team_prefix, total_key, user_name,
     },
     v1::OnStoreFailure,
 };
@@ -657,6 +658,40 @@ async fn accounts_that_are_gone_for_long_go_and_no_others() -> anyhow::Result<()
     Ok(())
 }
 
+/// What a sidecar tells of a call is taken, whatever the call was: a series that the functions do not know would stop all that follows it.
+#[tokio::test]
+async fn every_series_of_the_ledger_is_taken() -> anyhow::Result<()> {
+    let store = Store::start().await?;
+    store.load_functions(Library::current().code()).await?;
+    let mut admin = store.admin().await?;
+    let model = ModelAt { provider: "openai".into(), backend: "apps/route/one".into(), model: "any|thing".into() };
+    let all = [
+        Series::Team,
+        Series::Key(Uid::new("real")),
+        Series::User("ada: a|b".into()),
+        Series::Model(model),
+        Series::Unsettled,
+        Series::Estimated,
+        Series::ForeignRoutes,
+    ];
+    let month = Timestamp::now().strftime("%Y-%m").to_string();
+    let mut words: Vec<String> =
+        ["one", "1", "1", "0", "0", "2000", "4000", "5", "0", "0", "0", "1", "0"].map(str::to_owned).to_vec();
+    words.push(all.len().to_string());
+    for series in &all {
+        words.extend([month.clone(), series.to_string(), "1".to_owned(), "2".to_owned(), "7".to_owned()]);
+    }
+    words.extend(["0", "0"].map(str::to_owned));
+    exchange(&mut admin, &words.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    let found: Vec<Option<u64>> = cmd("HMGET")
+        .arg(total_key(&Uid::new("t1")))
+        .arg(all.iter().map(|series| series.field(Quantity::Money)).collect::<Vec<_>>())
+        .query_async(&mut admin)
+        .await?;
+    ensure!(found == vec![Some(7); all.len()], "{found:?}");
+    Ok(())
+}
+
 /// What sidecars say: spend and holds of a key and two users, one of whom has not spent yet.
 async fn spend_of_a_key_and_two_users(admin: &mut MultiplexedConnection, now: Timestamp) -> anyhow::Result<()> {
     let month = now.strftime("%Y-%m").to_string();
@@ -685,6 +720,7 @@ async fn what_a_login_makes_up_goes_and_what_a_sidecar_may_settle_stays() -> any
     let backend = |name: &str| team_prefix(&backend_account(Some(SCOPE), name));
     spend_of_a_key_and_two_users(&mut admin, now).await?;
     let day = 86_400_000_u64;
+    let heard = format!("1 {} pod", now.as_millisecond());
     for (key, fields, life) in [
         // Keys and users that there are not, held by a sidecar that there is not, and by one that there is.
         (format!("{prefix}m:k:made-up:Total/UTC/0"), vec!["s", "1", "d", "20000"], None),
@@ -707,7 +743,7 @@ async fn what_a_login_makes_up_goes_and_what_a_sidecar_may_settle_stays() -> any
         (format!("{}mark:one", backend("apps/route/counts")), vec!["epoch", "1"], Some(day)),
         ("vectoll:{backend:another:apps/route/first}:total".to_owned(), vec!["t:r", "1"], None),
         // What the sidecars of a namespace say.
-        (live_key(Some(SCOPE), "apps"), vec!["junk", "junk", "one", "1 1800000000000 pod"], Some(day)),
+        (live_key(Some(SCOPE), "apps"), vec!["junk", "junk", "old", "1 1700000000000 pod", "one", &heard], Some(day)),
     ] {
         cmd("HSET").arg(&key).arg(fields).query_async::<()>(&mut admin).await?;
         if let Some(life) = life {

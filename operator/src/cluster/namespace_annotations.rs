@@ -1,10 +1,7 @@
 //! Watches namespaces for what they say of the sidecars in them, for the webhook alone: no readiness hangs on it, and the webhook
 //! waits for no lock of the loop's.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use anyhow::Context;
 use futures_util::{StreamExt, pin_mut, stream::select_all};
@@ -55,7 +52,7 @@ pub(super) async fn follow(client: Client, only: Vec<String>, known: NamespaceAn
             }
             Ok(Event::InitDone) => {
                 for gone in present.difference(&listed) {
-                    known.set(gone, BTreeMap::new());
+                    known.forget(gone);
                 }
                 present.clone_from(&listed);
                 known.listed(only.as_deref());
@@ -66,7 +63,7 @@ pub(super) async fn follow(client: Client, only: Vec<String>, known: NamespaceAn
             }
             Ok(Event::Delete(namespace)) => {
                 present.remove(&namespace.name_any());
-                known.set(&namespace.name_any(), BTreeMap::new());
+                known.forget(&namespace.name_any());
             }
             // Tried again, with growing pauses. What was known stays in use.
             Err(error) => {

@@ -193,7 +193,8 @@ async fn on_owner(masters: &mut [MultiplexedConnection], ask: &redis::Cmd) -> Re
     let mut last = Ok(());
     for master in masters {
         last = ask.query_async::<()>(master).await;
-        if last.is_ok() {
+        // The owner's own word is the last one, also where it is that it is full.
+        if !matches!(&last, Err(error) if error.code() == Some("MOVED")) {
             break;
         }
     }

@@ -30,7 +30,10 @@ enum Unlisted {
 
 #[derive(Debug, Default)]
 struct State {
+    /// Also of those that say nothing: whoever is not here may have been made a moment ago.
     by_namespace: ByNamespace,
+    /// Whether all namespaces are watched: of others nobody may ask.
+    watches_all: bool,
     unlisted: Unlisted,
 }
 
@@ -47,7 +50,7 @@ impl NamespaceAnnotations {
     pub fn awaiting(only: &[String], ask: Ask) -> Self {
         let unlisted =
             if only.is_empty() { Unlisted::Everything } else { Unlisted::These(only.iter().cloned().collect()) };
-        let state = State { by_namespace: ByNamespace::new(), unlisted };
+        let state = State { by_namespace: ByNamespace::new(), watches_all: only.is_empty(), unlisted };
         Self { state: Arc::new(RwLock::new(state)), ask: Some(ask) }
     }
 
@@ -62,7 +65,7 @@ impl NamespaceAnnotations {
         Ok(resource_annotations(annotations))
     }
 
-    /// None: they have not been listed yet.
+    /// None: they have not been listed yet, or not since the namespace was made.
     fn known(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let known = state.by_namespace.get(namespace);
@@ -71,7 +74,7 @@ impl NamespaceAnnotations {
             Unlisted::Everything => false,
             Unlisted::These(namespaces) => !namespaces.contains(namespace),
         };
-        known.cloned().or_else(|| is_listed.then(BTreeMap::new))
+        known.cloned().or_else(|| (is_listed && !state.watches_all).then(BTreeMap::new))
     }
 
     /// Everything was listed, or all there is of this one namespace.
@@ -90,11 +93,13 @@ impl NamespaceAnnotations {
     pub fn set(&self, namespace: &str, annotations: BTreeMap<String, String>) {
         let annotations = resource_annotations(annotations);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        if annotations.is_empty() {
-            state.by_namespace.remove(namespace);
-        } else {
-            state.by_namespace.insert(namespace.to_owned(), annotations);
-        }
+        state.by_namespace.insert(namespace.to_owned(), annotations);
+    }
+
+    /// A namespace is gone.
+    pub fn forget(&self, namespace: &str) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.by_namespace.remove(namespace);
     }
 }
 
@@ -127,7 +132,12 @@ mod tests {
         all.set("apps", says("2Gi"));
         all.listed(None);
         assert_eq!(all.of("apps").await.unwrap(), resource_annotations(says("2Gi")));
-        assert_eq!(all.of("unknown").await.unwrap(), BTreeMap::new(), "it says nothing");
+        all.set("silent", BTreeMap::new());
+        assert_eq!(all.of("silent").await.unwrap(), BTreeMap::new(), "it says nothing");
+        assert_eq!(all.of("new").await.unwrap().len(), 1, "it was made since");
+        assert!(all.of("unknown").await.is_err());
+        all.forget("silent");
+        assert_eq!(all.of("silent").await.unwrap().len(), 1, "it was made anew");
         let some = NamespaceAnnotations::awaiting(&["apps".to_owned(), "shop".to_owned()], asking("1Gi"));
         some.listed(Some("apps"));
         assert_eq!(some.of("apps").await.unwrap(), BTreeMap::new());

@@ -100,6 +100,10 @@ impl Flow {
     /// The next piece; none at the end.
     pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
         loop {
+            // A little that came may be much that is inflated: no wait is between its pieces.
+            if self.upstream.is_inflated() && self.deadline.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(Broken::TooSlow));
+            }
             match Pin::new(&mut self.upstream).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(piece) = frame.into_data() else { continue };

@@ -251,7 +251,7 @@ impl Outline {
 
     fn value_begins(&mut self, byte: u8) {
         match self.member {
-            Member::Data => self.has_data = true,
+            Member::Data => self.has_data = byte == b'[',
             // `null` says that there is none.
             Member::Error => self.has_error = matches!(byte, b'{' | b'[' | b'"'),
             Member::Usage if byte == b'{' => self.usage = Some(Vec::new()),
@@ -365,6 +365,7 @@ mod tests {
         assert!(outline(r#"{"object":"error","error":"no"}"#).is_error());
         for other in [
             r#"{"data":[],"error":{"a":1}}"#,
+            r#"{"data":null,"data":[]}"#,
             r#"{"error":null,"data":[]}"#,
             r#"{"error":null}"#,
             r#"{"error":{"#,

@@ -81,12 +81,15 @@ pub fn compile(
     let mut limited = HashSet::new();
     for (i, route) in config.routes.into_iter().enumerate() {
         let mut backends = Vec::with_capacity(route.backends.len());
+        let takes_patterns = route.models.iter().any(|model| matches!(model, ModelPattern::Prefix(_)));
         // What the vectors of the route depend on.
         let mut space = DefaultHasher::new();
         for (j, backend) in route.backends.into_iter().enumerate() {
             (&backend.provider, &backend.model).hash(&mut space);
             let at = format!("routes[{i}].backends[{j}].provider");
-            backends.push(Arc::new(compile_backend(&route.name, backend, (files, scope), lasting, &at)?));
+            let mut backend = compile_backend(&route.name, backend, (files, scope), lasting, &at)?;
+            backend.is_named_by_callers = backend.model.is_none() && takes_patterns;
+            backends.push(Arc::new(backend));
         }
         let with_limits = backends.iter().filter(|backend| !backend.limits.is_none());
         limited.extend(with_limits.map(|backend| backend.account.clone()));
@@ -152,6 +155,7 @@ fn of_cache(route: &str, lasting: &Lasting) -> Backend {
         health: lasting.health.of_none(&label),
         label,
         model: None,
+        is_named_by_callers: false,
         priority: 0,
         weight: 0,
         provider: Provider::Cache,
@@ -300,6 +304,7 @@ fn compile_backend(
     Ok(Backend {
         label,
         model: model.map(Into::into),
+        is_named_by_callers: false,
         priority,
         weight,
         provider,

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use flate2::write::GzDecoder;
+use flate2::write::MultiGzDecoder;
 use http::{HeaderMap, Response, header};
 use http_body::{Frame, SizeHint};
 
@@ -21,6 +21,8 @@ use super::http::{Body, BodyError};
 
 /// So many bytes are inflated at once: to a thousand times as many at most, which is all that deflate can do.
 const STEP: usize = 512;
+/// The most that an answer is inflated to: three times the largest that 2,048 inputs can have.
+const MOST_INFLATED: u64 = 256 * 1024 * 1024;
 
 /// The body of an answer as it is meant.
 #[derive(Debug)]
@@ -32,7 +34,9 @@ pub struct Content {
 #[derive(Debug)]
 struct Inflating {
     /// None once the end was seen.
-    decoder: Option<GzDecoder<Vec<u8>>>,
+    decoder: Option<MultiGzDecoder<Vec<u8>>>,
+    /// How much there was of it.
+    inflated: u64,
     /// What came and is not inflated yet.
     waiting: Bytes,
 }
@@ -79,12 +83,17 @@ impl Content {
             Coding::Gzip => {
                 parts.headers.remove(header::CONTENT_ENCODING);
                 parts.headers.remove(header::CONTENT_LENGTH);
-                let decoder = Some(GzDecoder::new(Vec::new()));
-                Some(Box::new(Inflating { decoder, waiting: Bytes::new() }))
+                let decoder = Some(MultiGzDecoder::new(Vec::new()));
+                Some(Box::new(Inflating { decoder, inflated: 0, waiting: Bytes::new() }))
             }
             Coding::Other => None,
         };
         Response::from_parts(parts, Self { body, gzip })
+    }
+
+    /// Whether what is read is more than what came.
+    pub fn is_inflated(&self) -> bool {
+        self.gzip.is_some()
     }
 }
 
@@ -96,7 +105,12 @@ impl Inflating {
             let step = self.waiting.split_to(self.waiting.len().min(STEP));
             decoder.write_all(&step)?;
             if !decoder.get_ref().is_empty() {
-                return Ok(Some(std::mem::take(decoder.get_mut()).into()));
+                let piece = std::mem::take(decoder.get_mut());
+                self.inflated += piece.len() as u64;
+                if self.inflated > MOST_INFLATED {
+                    return Err(std::io::Error::other("the answer is larger than any may be"));
+                }
+                return Ok(Some(piece.into()));
             }
         }
         Ok(None)

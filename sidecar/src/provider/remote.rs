@@ -104,12 +104,13 @@ impl Remote {
         usize::try_from(self.batch.parallel).unwrap_or(1).max(1)
     }
 
-    /// Sends the caller's body as it came, but for the model's name, which is the provider's. The journal knows of the call.
+    /// Sends the caller's body as it came, but for the model's name, which is the provider's, and, unless it `asks_base64`, the wish
+    /// for that. The journal knows of the call.
     pub async fn pass(
         &self,
         in_flight: &InFlight,
         model: &str,
-        from_caller: &HeaderMap,
+        (from_caller, asks_base64): (&HeaderMap, bool),
         departure: &Departure,
     ) -> Result<Response<Content>, SendError> {
         let by_model;
@@ -121,7 +122,7 @@ impl Remote {
             }
             Pass::Nowhere => return Err(SendError::Path),
         };
-        let body = pass::body(in_flight.call(), model, in_flight.backend().health.knows_base64());
+        let body = pass::body(in_flight.call(), model, asks_base64);
         let answer = to.post(self.headers(from_caller), body, &self.credential, departure).await?;
         Ok(Content::of(answer))
     }

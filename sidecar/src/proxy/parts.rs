@@ -15,7 +15,7 @@ use super::{
     deliver::{Undelivered, deliver},
     failure::{Failure, Rest},
     plan::Plan,
-    refused::{Charge, error_in_success, sending_failed, status_failed},
+    refused::{Charge, MOST_OF_AN_ERROR, error_in_success, sending_failed, status_failed},
     send::{Sending, refining},
     split::Split,
 };
@@ -297,7 +297,9 @@ impl Work<'_> {
             Failed { failure: sending_failed(&error, backend), charged }
         })?;
         let (parts, body) = response.into_parts();
-        let body = self.collect(body, MOST_OF_AN_INPUT * texts.len() + MOST_BESIDES, &mut held).await;
+        let most =
+            if parts.status.is_success() { MOST_OF_AN_INPUT * texts.len() + MOST_BESIDES } else { MOST_OF_AN_ERROR };
+        let body = self.collect(body, most, &mut held).await;
         if !parts.status.is_success() {
             let body = body.unwrap_or_default();
             let answer = ErrorAnswer::new(parts.status, &parts.headers, &body);

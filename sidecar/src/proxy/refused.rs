@@ -26,21 +26,21 @@ use crate::{
 };
 
 /// The most of an error's body that is read.
-const MOST_OF_AN_ERROR: usize = 64 * 1024;
+pub(super) const MOST_OF_AN_ERROR: usize = 64 * 1024;
 
 /// What is to be done after an error answer.
 pub(super) enum Refused {
-    /// The backend refuses base64, and is not asked for it any more: the call goes there once more. Nothing was charged, because
+    /// The backend seems to refuse base64: the call goes there once more without. Nothing was charged, because
     /// the field was refused and not the input.
     AskAgain(InFlight),
     /// The attempt has failed.
     Failed(Failure),
 }
 
-/// Turns a provider's error into ours.
+/// Turns a provider's error into ours. `asks_base64`: a call that wants base64 was sent with that wish.
 pub(super) async fn refused(
     remote: &Remote,
-    in_flight: InFlight,
+    (in_flight, asks_base64): (InFlight, bool),
     response: Upstream,
     deadline: &mut Deadline,
 ) -> Refused {
@@ -52,12 +52,8 @@ pub(super) async fn refused(
         Some(Err(_)) | None => Bytes::new(),
     };
     let answer = ErrorAnswer::new(parts.status, &parts.headers, &body);
-    let asked_for_base64 = in_flight.call().encoding_format == EncodingFormat::Base64;
-    if asked_for_base64 && answer.refuses_encoding() && backend.health.learn_no_base64() {
-        tracing::info!(
-            backend = &*backend.label,
-            "this backend does not know base64: it is asked for numbers from now on"
-        );
+    let asked_for_base64 = in_flight.call().encoding_format == EncodingFormat::Base64 && asks_base64;
+    if asked_for_base64 && answer.refuses_encoding() {
         return Refused::AskAgain(in_flight);
     }
     let (failure, charge) = status_failed(remote, &backend, answer);
@@ -137,7 +133,7 @@ pub(super) fn status_failed(remote: &Remote, backend: &Backend, answer: ErrorAns
         remote.credential_refused();
     }
     // Where the caller named the model, it may be the one who mistook it.
-    let named = backend.model.is_none();
+    let named = backend.is_named_by_callers;
     let by_provider = |message| Refusal::by_provider(status, message, code, wait);
     let (refusal, blame, result) = match cause {
         Cause::Caller => (by_provider(message), Blame::Call, "refused"),

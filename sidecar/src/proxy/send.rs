@@ -121,15 +121,31 @@ async fn exchange(
             None => {
                 let mut in_flight = permit.sent(backend.clone(), room).map_err(Failure::of_sidecar)?;
                 let mut deadline = Box::pin(tokio::time::sleep_until(deadline.into()));
+                let knows_base64 = backend.health.knows_base64();
+                let mut asks_base64 = knows_base64;
                 loop {
-                    let answered = call(remote, in_flight, from_caller, &mut deadline).await?;
+                    let answered = call(remote, in_flight, (from_caller, asks_base64), &mut deadline).await?;
                     in_flight = match answered {
-                        (in_flight, Ok(response)) => return read(response, in_flight, deadline, tasks).await,
-                        // Once: what is learnt of a backend is not learnt again.
-                        (in_flight, Err(response)) => match refused(remote, in_flight, response, &mut deadline).await {
-                            Refused::AskAgain(in_flight) => in_flight,
-                            Refused::Failed(failure) => return Err(failure),
-                        },
+                        (in_flight, Ok(response)) => {
+                            // What was guessed from an error is known when it has helped.
+                            if knows_base64 && !asks_base64 && backend.health.learn_no_base64() {
+                                tracing::info!(
+                                    backend = &*backend.label,
+                                    "a backend does not know base64: it is asked for numbers"
+                                );
+                            }
+                            return read(response, in_flight, deadline, tasks).await;
+                        }
+                        // Once: it is not asked for base64 any more then.
+                        (in_flight, Err(response)) => {
+                            match refused(remote, (in_flight, asks_base64), response, &mut deadline).await {
+                                Refused::AskAgain(in_flight) => {
+                                    asks_base64 = false;
+                                    in_flight
+                                }
+                                Refused::Failed(failure) => return Err(failure),
+                            }
+                        }
                     };
                 }
             }
@@ -149,14 +165,14 @@ pub(super) type Upstream = Response<Content>;
 async fn call(
     remote: &Remote,
     in_flight: InFlight,
-    from_caller: &HeaderMap,
+    (from_caller, asks_base64): (&HeaderMap, bool),
     deadline: &mut Deadline,
 ) -> Result<(InFlight, Result<Upstream, Upstream>), Failure> {
     let backend = in_flight.backend().clone();
     let model = backend.model_of(&in_flight.call().model);
     let departure = Departure::default();
     let answered = {
-        let sending = pin!(remote.pass(&in_flight, model, from_caller, &departure));
+        let sending = pin!(remote.pass(&in_flight, model, (from_caller, asks_base64), &departure));
         let sending = pin!(refining(&in_flight, sending));
         in_time(deadline, sending).await
     };

@@ -49,13 +49,9 @@ fn is_embeddings(path: &str) -> bool {
 /// The path that was meant, where it has slashes to spare or `/v1` twice, as of a base URL that ends in what a client adds. None: it is
 /// as it should be.
 fn meant(path: &str) -> Option<String> {
-    let mut parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
-    while let [first, second, ..] = &parts[..]
-        && (*first, *second) == ("v1", "v1")
-    {
-        parts.remove(0);
-    }
-    let meant = format!("/{}", parts.join("/"));
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let repeated = parts.iter().take_while(|part| **part == "v1").count().saturating_sub(1);
+    let meant = format!("/{}", parts.get(repeated..).unwrap_or_default().join("/"));
     (meant != path).then_some(meant)
 }
 

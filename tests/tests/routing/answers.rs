@@ -350,6 +350,27 @@ async fn a_backend_that_refuses_base64_is_asked_for_numbers_from_then_on() -> an
     Ok(())
 }
 
+#[tokio::test]
+async fn all_calls_that_meet_the_first_refusal_of_base64_are_served() -> anyhow::Result<()> {
+    let first = Scripted::start(without_base64).await?;
+    let one = route("vllm", vec![scripted("only", &first, "vllm", json!({}))], json!({}));
+    let (_pair, caller) = start(vec![one]).await?;
+    let calls: Vec<_> = (0..16)
+        .map(|_| {
+            let caller = caller.clone();
+            tokio::spawn(async move {
+                let body = json!({"model": "vllm", "encoding_format": "base64", "input": "one"});
+                caller.post("/v1/embeddings", &body, &[]).await
+            })
+        })
+        .collect();
+    for call in calls {
+        let answer = call.await??;
+        assert_eq!(answer.status, 200, "{}", answer.message());
+    }
+    Ok(())
+}
+
 /// Models are refused by their names; the backend itself fails when it is asked for `known`.
 fn by_name(call: &Value) -> Vec<u8> {
     match call["model"].as_str().unwrap_or_default() {

@@ -18,7 +18,7 @@ use crate::{
         fit::TooLarge,
         names,
         observed::{Config, Observed, Sidecar},
-        revoked::without_ended,
+        revoked::{Extent, without_ended},
         store::Delivery,
     },
     inject::CONTRACT,
@@ -243,7 +243,20 @@ impl Known<'_> {
     /// The files that sidecars have, without what has ended since; none, if what they have is as good as it can be, or nothing.
     fn remaining(&self, wanted: &NamespaceConfig) -> anyhow::Result<Option<Arc<Files>>> {
         let Some(before) = self.last.map(|last| &last.by_name).or(self.there) else { return Ok(None) };
-        let (remains, has_ended) = without_ended(before, &wanted.config)?;
+        // What is set may be what cannot be written.
+        self.remaining_to(before, wanted, Extent::Settings).or_else(|error| {
+            tracing::error!(error = format!("{error:#}"), "what is set of Teams and keys cannot be written");
+            self.remaining_to(before, wanted, Extent::Ended)
+        })
+    }
+
+    fn remaining_to(
+        &self,
+        before: &BTreeMap<String, Vec<u8>>,
+        wanted: &NamespaceConfig,
+        extent: Extent,
+    ) -> anyhow::Result<Option<Arc<Files>>> {
+        let (remains, has_ended) = without_ended(before, &wanted.config, extent)?;
         if !has_ended && self.last.is_none() {
             // As after every start, for a moment: what is in the Secret is as good as it can be.
             return Ok(None);

@@ -39,6 +39,9 @@ pub fn split(key: &str) -> Option<(&str, &str)> {
     key.strip_prefix("vectoll:{")?.split_once("}:")
 }
 
+/// How long somebody may have said nothing and still stand among those who live, in milliseconds: much longer than any clock is wrong.
+const LIVE_ENTRY_MS: u64 = 3_600_000;
+
 /// Whose budget it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payer<'a> {
@@ -168,6 +171,17 @@ impl<'a> Kind<'a> {
         }
     }
 
+    /// Whether an entry of who lives is of no use to anybody: functions look at who was heard of in the last seconds. Whoever
+    /// has a login could otherwise fill the list with sidecars that there never were, and keep the others out.
+    pub fn is_outdated(self, owner: Owner<'_>, value: &str, now_ms: u64) -> bool {
+        let heard = match (self, owner) {
+            (Self::Live, Owner::Namespace(_)) => Acknowledgement::read(value).map(|acknowledged| acknowledged.at_ms),
+            (Self::Live, _) => value.split(' ').next().and_then(|heard| heard.parse().ok()),
+            _ => return false,
+        };
+        heard.is_none_or(|heard| heard.saturating_add(LIVE_ENTRY_MS) < now_ms || heard > now_ms.saturating_add(DAY_MS))
+    }
+
     /// Whether a function may have written a field of it.
     pub fn has_field(self, owner: Owner<'_>, field: &str, value: &str) -> bool {
         let is_short = field.len() <= LONGEST_FIELD && value.len() <= LONGEST_VALUE;
@@ -263,6 +277,19 @@ mod tests {
             Kind::Live.has_field(namespace, "one", "7 1800000000000 pod")
                 && !Kind::Live.has_field(namespace, "one", "junk")
         );
+    }
+
+    #[test]
+    fn who_was_not_heard_of_for_an_hour_is_no_sidecar() {
+        let (now, namespace) = (1_800_000_000_000, Owner::Namespace("apps"));
+        let is_outdated = |owner, value: &str| Kind::Live.is_outdated(owner, value, now);
+        for (seconds, outdated) in [(-3_700, true), (-3_500, false), (0, false), (80_000, false), (90_000, true)] {
+            let at = now.saturating_add_signed(seconds * 1_000);
+            assert_eq!(is_outdated(TEAM, &at.to_string()), outdated);
+            assert_eq!(is_outdated(TEAM, &format!("{at} ns:one:apps")), outdated);
+            assert_eq!(is_outdated(namespace, &format!("7 {at} pod")), outdated);
+        }
+        assert!(is_outdated(TEAM, "1") && !Kind::Meta.is_outdated(TEAM, "1", now));
     }
 
     #[test]

@@ -81,14 +81,17 @@ struct Facts {
     holders: Vec<String>,
     /// How many a ledger tells apart.
     names: BTreeMap<Family, u64>,
-    /// Fields that no function has written.
+    /// Fields that no function has written, or that are of use to nobody any more.
     foreign: Vec<Field>,
 }
 
 impl Facts {
-    fn note(&mut self, hash: Hash<'_>, (field, value): Field) {
+    fn note(&mut self, hash: Hash<'_>, (field, value): Field, now_ms: u64) {
         let texts = std::str::from_utf8(&field).ok().zip(std::str::from_utf8(&value).ok());
-        match texts.filter(|(field, value)| hash.kind.has_field(hash.owner, field, value)) {
+        let is_of_use = |(field, value): &(&str, &str)| {
+            hash.kind.has_field(hash.owner, field, value) && !hash.kind.is_outdated(hash.owner, value, now_ms)
+        };
+        match texts.filter(is_of_use) {
             None => self.foreign.push((field, value)),
             Some((field, value)) => match hash.kind {
                 Kind::Money(_) => {
@@ -254,7 +257,7 @@ impl<'a> Round<'a> {
                     let (next, fields): (u64, Vec<Field>) = FromRedisValue::from_redis_value(page)?;
                     let mut facts = Facts::default();
                     for field in fields {
-                        facts.note(hash, field);
+                        facts.note(hash, field, self.accounts.now_ms);
                     }
                     self.look_into(hash, (next != 0).then_some(next), facts, PIECE).await?;
                 }
@@ -280,7 +283,7 @@ impl<'a> Round<'a> {
                 page => page?,
             };
             for field in fields {
-                facts.note(hash, field);
+                facts.note(hash, field, self.accounts.now_ms);
             }
             from = (next != 0).then_some(next);
             tokio::time::sleep(PAUSE).await;

@@ -122,7 +122,7 @@ local function check(args)
   end
   local function is_field(text)
     if #text > MAX_FIELD then return false end
-    return text == 't' or text == 'unsettled' or text == 'estimated' or string.find(text, '^[ku]:') ~= nil or string.find(text, '^m:[^|]*|[^|]*|') ~= nil
+    return text == 't' or text == 'unsettled' or text == 'estimated' or text == 'foreign' or string.find(text, '^[ku]:') ~= nil or string.find(text, '^m:[^|]*|[^|]*|') ~= nil
   end
   word('sidecar', is_sidecar)
   whole('epoch'); whole('number'); whole('number of the last exchange')

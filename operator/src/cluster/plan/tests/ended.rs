@@ -176,3 +176,32 @@ fn a_suspended_team_counts_at_once_although_the_config_waits() {
         "and then all of it is there"
     );
 }
+
+#[test]
+fn whoever_makes_its_own_config_unwritable_does_not_keep_the_limits_and_routes_that_it_had() {
+    for (what, obstruct) in obstacles() {
+        let mut planner = in_force_with(&["alice"]);
+        put_route(&mut planner, "stays", 1_000);
+        put_route(&mut planner, "goes", 1_000);
+        planner.write_config();
+        obstruct(&mut planner);
+        // Teams that do not fit in cannot be taken over; all else can.
+        let fills = what.starts_with("Teams");
+        if !fills {
+            put_team(&mut planner, &json!({"budget": {"limit": "1", "period": "Daily"}}));
+        }
+        put_key(&mut planner, "alice", &json!({"teamRef": {"name": "team"}, "limits": {"requestsPerMinute": 1}}));
+        planner.observed.routes.take(&name("goes"), u64::MAX);
+        if fills {
+            assert!(!planner.words().contains(&"write_config"), "{what}");
+            continue;
+        }
+        planner.write_config();
+        let after = config_of(planner.prepared.as_ref().unwrap());
+        assert_eq!(after.teams[0].budget.as_ref().unwrap().limit.to_string(), "1.00", "{what}");
+        assert_eq!(after.keys[0].limits.requests_per_minute, Some(1), "{what}");
+        let routes: Vec<&str> = after.routes.iter().map(|route| route.name.name()).collect();
+        assert_eq!(routes, ["stays"], "{what}");
+        assert!(!planner.words().contains(&"write_config"), "{what}: once is enough");
+    }
+}
