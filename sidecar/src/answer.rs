@@ -10,6 +10,7 @@ mod made;
 mod outline;
 mod persist;
 mod relay;
+mod text;
 mod transcode;
 mod usage;
 mod vector;

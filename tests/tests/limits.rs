@@ -176,6 +176,13 @@ async fn a_budget_is_never_passed_by_a_pico_usd() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A call whose status and message these are was refused for this reason.
+#[track_caller]
+fn refused((status, message): (u16, String), begin: &str) {
+    assert_eq!(status, 429, "{message}");
+    assert!(message.starts_with(begin), "{message}");
+}
+
 #[tokio::test]
 async fn each_scope_has_its_own_limit_and_says_so() -> anyhow::Result<()> {
     let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
@@ -205,10 +212,6 @@ async fn each_scope_has_its_own_limit_and_says_so() -> anyhow::Result<()> {
         let body = json!({"model": model, "input": "a", "user": user});
         let answer = base.with_key(&key_value(key)).post("/v1/embeddings", &body, &[]).await?;
         Ok((answer.status, answer.message().to_owned()))
-    };
-    let refused = |outcome: (u16, String), begin: &str| {
-        assert_eq!(outcome.0, 429, "{outcome:?}");
-        assert!(outcome.1.starts_with(begin), "{outcome:?}");
     };
     // A team's limit is shared by its keys.
     assert_eq!(ask("t", "builtin", "x").await?.0, 200);
@@ -322,10 +325,6 @@ async fn a_namespace_that_uses_anothers_team_is_held_to_its_part_and_cannot_pric
     let ask = async |key: &str, model: &str, input: &str| -> anyhow::Result<(u16, String)> {
         let answer = base.with_key(&key_value(key)).embed(model, json!(input)).await?;
         Ok((answer.status, answer.message().to_owned()))
-    };
-    let refused = |outcome: (u16, String), begin: &str| {
-        assert_eq!(outcome.0, 429, "{outcome:?}");
-        assert!(outcome.1.starts_with(begin), "{outcome:?}");
     };
     assert_eq!(ask("limited", "shared", "a").await?.0, 200);
     assert_eq!(ask("limited", "shared", "a").await?.0, 200);

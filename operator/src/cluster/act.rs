@@ -202,27 +202,9 @@ impl Hands {
             }
             Some(Replaced { version: _, frozen: false }) => {}
         }
-        let present = replaces.filter(|replaces| !replaces.frozen).map(|replaces| replaces.version);
-        let mut secret = config_secret(namespace, files);
-        // What was judged must still be there: two operators never write over each other.
-        secret.metadata.resource_version = present.map(|version| version.to_string());
-        let applied = match present {
-            Some(_) => {
-                let apply = PatchParams::apply(names::MANAGER).force();
-                match api.patch(names::CONFIG_SECRET, &apply, &Patch::Apply(&secret)).await {
-                    Ok(written) => Some(written),
-                    Err(error @ kube::Error::Api(_)) => {
-                        // It may have gone meanwhile, which different servers call different things.
-                        let there = api.get_opt(names::CONFIG_SECRET).await;
-                        if !matches!(there, Ok(None)) {
-                            return Err(error).context("failed to write the config Secret");
-                        }
-                        secret.metadata.resource_version = None;
-                        None
-                    }
-                    Err(error) => return Err(error).context("failed to write the config Secret"),
-                }
-            }
+        let secret = config_secret(namespace, files);
+        let applied = match replaces.filter(|replaces| !replaces.frozen) {
+            Some(Replaced { version, frozen: _ }) => apply_config(&api, secret.clone(), version).await?,
             None => None,
         };
         let written = match applied {
@@ -426,6 +408,19 @@ fn config_secret(namespace: &str, files: &Files) -> Secret {
         type_: Some(names::CONFIG_TYPE.to_owned()),
         data: Some(data.collect()),
         ..Secret::default()
+    }
+}
+
+/// Applies a config Secret over one of this version. None: it has gone meanwhile.
+async fn apply_config(api: &Api<Raw<Secret>>, mut secret: Secret, version: u64) -> anyhow::Result<Option<Raw<Secret>>> {
+    // What was judged must still be there: two operators never write over each other.
+    secret.metadata.resource_version = Some(version.to_string());
+    let apply = PatchParams::apply(names::MANAGER).force();
+    match api.patch(names::CONFIG_SECRET, &apply, &Patch::Apply(&secret)).await {
+        Ok(written) => Ok(Some(written)),
+        // That it has gone is called different things by different servers.
+        Err(kube::Error::Api(_)) if matches!(api.get_opt(names::CONFIG_SECRET).await, Ok(None)) => Ok(None),
+        Err(error) => Err(error).context("failed to write the config Secret"),
     }
 }
 

@@ -2,14 +2,8 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use vectoll_config::Uid;
-use vectoll_crds::ApiKeySpec;
-
 use super::observed::Observed;
-use crate::{
-    store::sweep::{Census, CountedTeam},
-    world::Object,
-};
+use crate::store::sweep::{Census, CountedTeam};
 
 /// Counts what is known. None: something is yet to be listed in a namespace that does not refuse it. How long things are kept is not
 /// its business.
@@ -34,14 +28,10 @@ pub(super) fn take(observed: &Observed, scope: &str, now: Instant) -> Option<Cen
     }
     let mut teams = claimed_teams;
     teams.extend(own_teams);
-    let keys_of = |account: fn(&Object<ApiKeySpec>) -> Option<&Uid>| {
-        let keys = observed.api_keys.iter();
-        keys.filter_map(move |(name, seen)| {
-            Some((account(&seen.value.object)?.to_string(), name.namespace().to_owned()))
-        })
-    };
-    let mut keys: BTreeMap<String, String> = keys_of(|key| key.account.as_ref()).collect();
-    keys.extend(keys_of(|key| Some(&key.uid)));
+    let keys = || observed.api_keys.iter().map(|(name, seen)| (&seen.value.object, name.namespace()));
+    let claimed_keys = keys().filter_map(|(key, namespace)| Some((key.account.as_ref()?, namespace)));
+    let own_keys = keys().map(|(key, namespace)| (&key.uid, namespace));
+    let keys = claimed_keys.chain(own_keys).map(|(uid, namespace)| (uid.to_string(), namespace.to_owned()));
     let routes = observed.routes.iter().map(|(name, seen)| {
         let backends = seen.value.object.spec.backends.iter().map(|backend| backend.name.clone()).collect();
         (name.to_string(), (seen.value.fault.is_none()).then_some(backends))
@@ -51,7 +41,7 @@ pub(super) fn take(observed: &Observed, scope: &str, now: Instant) -> Option<Cen
     Some(Census {
         scope: scope.to_owned(),
         teams,
-        keys,
+        keys: keys.collect(),
         routes: routes.collect(),
         namespaces: pods.chain(with_keys).map(str::to_owned).collect(),
         unheard: observed.watches.unheard(now),

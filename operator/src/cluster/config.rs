@@ -126,7 +126,7 @@ impl Files {
 
 /// What files take of a Secret.
 fn size(config: &str, others: &Credentials) -> usize {
-    config.len() + others.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+    config.len() + fit::size_of_files(others)
 }
 
 /// The keys in a config's files, as they stand in a Secret; none, if it cannot be read.

@@ -41,8 +41,7 @@ pub(super) struct Surplus {
 }
 
 /// Takes out of a config, and of the files beside it, what does not fit. `is_in` says which keys the sidecars have already, `age` which
-/// of two keys, or of two routes, goes first. An error: it is [`TooLarge`]
-/// for other reasons.
+/// of two keys, or of two routes, goes first. An error is [`TooLarge`] where neither keys nor routes are what is too much.
 pub(super) fn fit<A: Ord>(
     config: &mut v1::Config,
     files: &mut Credentials,
@@ -60,7 +59,7 @@ pub(super) fn fit<A: Ord>(
     let room = (CEILING - base).saturating_sub(live_size(config, &in_force)?);
     surplus.routes = routes::shed(config, files, room, |name| age(Kind::ModelRoute, name))?;
     let keyless = v1::Config { keys: Vec::new(), ..config.clone() };
-    let fixed = write_v1(&keyless)?.len() + files.iter().map(routes::size_of_file).sum::<usize>();
+    let fixed = write_v1(&keyless)?.len() + size_of_files(files);
     let mut taken =
         fixed + sizes.iter().zip(&in_force).filter(|(_, is_in)| **is_in).map(|(size, _)| size).sum::<usize>();
     if taken > CEILING {
@@ -96,6 +95,11 @@ pub(super) fn fit<A: Ord>(
 /// The bytes that a key or route takes in the file: an entry of a list is written the same wherever it is.
 fn entry_size<T: Serialize>(entry: &T) -> Result<usize, serde_yaml::Error> {
     serde_yaml::to_string(&[entry]).map(|text| text.len())
+}
+
+/// The bytes that these files take of a Secret.
+pub(super) fn size_of_files(files: &Credentials) -> usize {
+    files.iter().map(routes::size_of_file).sum()
 }
 
 /// The bytes of the keys that are there, with the one value of each that does not end: what routes have to leave to them.
@@ -225,7 +229,7 @@ mod tests {
     }
 
     fn total(config: &v1::Config, files: &Credentials) -> usize {
-        write_v1(config).unwrap().len() + files.iter().map(routes::size_of_file).sum::<usize>()
+        write_v1(config).unwrap().len() + size_of_files(files)
     }
 
     fn routes_first(kind: Kind, name: &ObjectName) -> (bool, usize) {

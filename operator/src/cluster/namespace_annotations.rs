@@ -55,7 +55,9 @@ pub(super) async fn follow(client: Client, only: Vec<String>, known: NamespaceAn
                     known.forget(gone);
                 }
                 present.clone_from(&listed);
-                known.listed(only.as_deref());
+                if let Some(namespace) = &only {
+                    known.listed(namespace);
+                }
             }
             Ok(Event::Apply(namespace)) => {
                 present.insert(namespace.name_any());

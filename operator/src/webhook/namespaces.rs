@@ -19,22 +19,14 @@ type ByNamespace = BTreeMap<String, BTreeMap<String, String>>;
 /// Asks the API server what a namespace is annotated with.
 pub type Ask = Arc<dyn Fn(String) -> BoxFuture<'static, anyhow::Result<BTreeMap<String, String>>> + Send + Sync>;
 
-/// What has not been listed yet.
-#[derive(Debug, Default)]
-enum Unlisted {
-    #[default]
-    Nothing,
-    Everything,
-    These(BTreeSet<String>),
-}
-
 #[derive(Debug, Default)]
 struct State {
     /// Also of those that say nothing: whoever is not here may have been made a moment ago.
     by_namespace: ByNamespace,
     /// Whether all namespaces are watched: of others nobody may ask.
     watches_all: bool,
-    unlisted: Unlisted,
+    /// Those of the namespaces that are watched by name which have not been listed yet.
+    unlisted: BTreeSet<String>,
 }
 
 /// The annotations by namespace, as far as they are known. A handle. Nobody holds its lock for longer than it takes to copy a few
@@ -48,8 +40,7 @@ pub struct NamespaceAnnotations {
 impl NamespaceAnnotations {
     /// Nothing is known before it was listed, of these namespaces or of all; until then `ask` is asked.
     pub fn awaiting(only: &[String], ask: Ask) -> Self {
-        let unlisted =
-            if only.is_empty() { Unlisted::Everything } else { Unlisted::These(only.iter().cloned().collect()) };
+        let unlisted = only.iter().cloned().collect();
         let state = State { by_namespace: ByNamespace::new(), watches_all: only.is_empty(), unlisted };
         Self { state: Arc::new(RwLock::new(state)), ask: Some(ask) }
     }
@@ -69,24 +60,14 @@ impl NamespaceAnnotations {
     fn known(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         let known = state.by_namespace.get(namespace);
-        let is_listed = match &state.unlisted {
-            Unlisted::Nothing => true,
-            Unlisted::Everything => false,
-            Unlisted::These(namespaces) => !namespaces.contains(namespace),
-        };
-        known.cloned().or_else(|| (is_listed && !state.watches_all).then(BTreeMap::new))
+        let says_nothing = !state.watches_all && !state.unlisted.contains(namespace);
+        known.cloned().or_else(|| says_nothing.then(BTreeMap::new))
     }
 
-    /// Everything was listed, or all there is of this one namespace.
-    pub fn listed(&self, only: Option<&str>) {
+    /// All there is of this one namespace, which is watched by its name, was listed.
+    pub fn listed(&self, namespace: &str) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        match (&mut state.unlisted, only) {
-            (Unlisted::These(namespaces), Some(namespace)) => {
-                namespaces.remove(namespace);
-            }
-            (unlisted, None) => *unlisted = Unlisted::Nothing,
-            (Unlisted::Nothing | Unlisted::Everything, Some(_)) => {}
-        }
+        state.unlisted.remove(namespace);
     }
 
     /// Takes over what a namespace says now. What is not about sidecars' resources is dropped.
@@ -130,7 +111,6 @@ mod tests {
         assert_eq!(all.of("apps").await.unwrap(), resource_annotations(says("1Gi")));
         assert!(all.of("unknown").await.is_err(), "no guess is made");
         all.set("apps", says("2Gi"));
-        all.listed(None);
         assert_eq!(all.of("apps").await.unwrap(), resource_annotations(says("2Gi")));
         all.set("silent", BTreeMap::new());
         assert_eq!(all.of("silent").await.unwrap(), BTreeMap::new(), "it says nothing");
@@ -139,7 +119,7 @@ mod tests {
         all.forget("silent");
         assert_eq!(all.of("silent").await.unwrap().len(), 1, "it was made anew");
         let some = NamespaceAnnotations::awaiting(&["apps".to_owned(), "shop".to_owned()], asking("1Gi"));
-        some.listed(Some("apps"));
+        some.listed("apps");
         assert_eq!(some.of("apps").await.unwrap(), BTreeMap::new());
         assert_eq!(some.of("shop").await.unwrap().len(), 1);
         assert_eq!(some.of("elsewhere").await.unwrap(), BTreeMap::new(), "it is not ours to ask for");

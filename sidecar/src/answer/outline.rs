@@ -6,7 +6,7 @@
 
 use memchr::{memchr2, memchr3};
 
-use super::usage;
+use super::{text::Text, usage};
 use crate::call::EncodingFormat;
 
 /// The longest name that is looked for.
@@ -26,16 +26,6 @@ enum Member {
     Data,
     Usage,
     Error,
-}
-
-/// Whether the bytes are those of a string.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Text {
-    #[default]
-    Outside,
-    Inside,
-    /// Behind a backslash.
-    Escaped,
 }
 
 /// The answer's object.

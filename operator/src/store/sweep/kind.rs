@@ -11,6 +11,9 @@ const LONGEST_NUMBER: usize = 25;
 /// The longest value.
 const LONGEST_VALUE: usize = 400;
 
+/// How long somebody may have said nothing and still stand among those who live, in milliseconds: much longer than any clock is wrong.
+const LIVE_ENTRY_MS: u64 = 3_600_000;
+
 /// What a key of ours holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind<'a> {
@@ -38,9 +41,6 @@ pub enum Kind<'a> {
 pub fn split(key: &str) -> Option<(&str, &str)> {
     key.strip_prefix("vectoll:{")?.split_once("}:")
 }
-
-/// How long somebody may have said nothing and still stand among those who live, in milliseconds: much longer than any clock is wrong.
-const LIVE_ENTRY_MS: u64 = 3_600_000;
 
 /// Whose budget it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

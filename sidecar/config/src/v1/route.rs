@@ -42,6 +42,13 @@ pub struct Route {
     pub backends: Vec<Backend>,
 }
 
+impl Route {
+    /// The files in which its backends' credentials are; one may be named more than once.
+    pub fn credential_files(&self) -> impl Iterator<Item = &str> {
+        self.backends.iter().filter_map(|backend| backend.provider.credential_file())
+    }
+}
+
 /// One place that serves the model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -1,6 +1,6 @@
 //! Telling an answer's vectors from what stands around them, byte by byte as they come.
 
-use super::Wrong;
+use super::{super::text::Text, Wrong};
 
 /// What a byte is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,16 +22,6 @@ const DATA: &[u8] = b"data";
 /// Depth within the answer's object, within `data`, and within one of its items.
 const TOP: u32 = 1;
 const LIST: u32 = 2;
-
-/// Whether the bytes are those of a string.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Text {
-    #[default]
-    Outside,
-    Inside,
-    /// Behind a backslash.
-    Escaped,
-}
 
 /// Where the list of vectors is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,11 +9,11 @@ use serde_json::value::RawValue;
 
 use crate::call::{Call, EncodingFormat};
 
-/// The caller's body with the model's name set. Where the server does not know base64 it is not asked for it: numbers are what all of
+/// The caller's body with the model's name set. A server that does not know base64 is not asked for it (`asks_base64`): numbers are what all of
 /// them answer with unless told otherwise, and the answer is translated.
-pub(super) fn body(call: &Call, model: &str, knows_base64: bool) -> Bytes {
+pub(super) fn body(call: &Call, model: &str, asks_base64: bool) -> Bytes {
     if call.encoding_format == EncodingFormat::Base64
-        && !knows_base64
+        && !asks_base64
         && let Some(body) = without_encoding(call, model)
     {
         return body;
