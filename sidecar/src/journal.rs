@@ -50,6 +50,7 @@ pub use error::{AppendError, OpenError};
 pub use frame::NotARecord;
 pub use identity::Identity;
 pub use record::{Intent, Kind, Named, Open, Record, Refine, Settled, Settlement, Void};
+pub(crate) use recover::is_whole;
 pub use replay::Covered;
 pub use retention::Retention;
 

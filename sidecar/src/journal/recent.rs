@@ -63,6 +63,16 @@ pub(super) struct Part {
     pub(super) bytes: u64,
 }
 
+impl Part {
+    /// Its settlements.
+    pub(super) fn settled(&self) -> std::io::Result<Vec<Arc<Settled>>> {
+        let mut bytes = std::fs::read(&self.path)?;
+        // What is beyond is being written at this moment.
+        bytes.truncate(usize::try_from(self.bytes).unwrap_or(usize::MAX));
+        Ok(settled_in(scan(&bytes).records))
+    }
+}
+
 /// Reads settlements from segments. The last segment read is held: a store that catches up asks for it many times.
 #[derive(Debug, Default)]
 pub(super) struct Reader {
@@ -101,10 +111,7 @@ impl Reader {
         {
             return Ok(settled.clone());
         }
-        let mut bytes = std::fs::read(&part.path)?;
-        // What is beyond is being written at this moment.
-        bytes.truncate(usize::try_from(part.bytes).unwrap_or(usize::MAX));
-        let settled = Arc::new(settled_in(scan(&bytes).records));
+        let settled = Arc::new(part.settled()?);
         *last = Some((part.clone(), settled.clone()));
         Ok(settled)
     }

@@ -77,6 +77,13 @@ impl Tail {
         Ok(Self { path, bytes: 0, carried: 0, teams: HashMap::new(), file, ragged: false })
     }
 
+    /// Goes on in a segment of a former process, where no other can be begun.
+    pub(super) fn reopen(sealed: Sealed) -> io::Result<Self> {
+        let Sealed { path, last: _, bytes, teams, unsynced: _, acknowledged: _ } = sealed;
+        let file = Arc::new(fs::OpenOptions::new().append(true).open(&path)?);
+        Ok(Self { path, bytes, carried: 0, teams, file, ragged: false })
+    }
+
     /// Appends a frame in one system call. It is in the kernel's cache then, which outlives this process, however it ends.
     pub(super) fn write(&mut self, frame: &[u8]) -> io::Result<()> {
         if self.ragged {

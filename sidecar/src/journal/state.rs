@@ -12,6 +12,7 @@ use vectoll_config::Uid;
 use super::{
     AppendError, Options,
     frame::encode,
+    identity::Epoch,
     recent::Recent,
     record::{Intent, Kind, Open, Record, Refine, Settled, Settlement, Void},
     retention::{Progress, Retention},
@@ -40,6 +41,8 @@ pub(super) struct State {
     pub(super) covered: u64,
     pub(super) buffer: Vec<u8>,
     pub(super) failing: bool,
+    /// The epoch, where the disk has not taken it yet: nothing may be numbered by it there before.
+    pub(super) unwritten_epoch: Option<(PathBuf, Epoch)>,
     pub(super) metrics: JournalMetrics,
 }
 
@@ -121,6 +124,10 @@ impl State {
 
     /// Has the disk take what it is owed.
     pub(super) fn pay(&mut self) -> Result<(), AppendError> {
+        if let Some((folder, epoch)) = &self.unwritten_epoch {
+            epoch.write(folder)?;
+            self.unwritten_epoch = None;
+        }
         while let Some(Owed { record, settled: _ }) = self.owed.front() {
             encode(record, &mut self.buffer)?;
             self.tail.write(&self.buffer)?;

@@ -60,7 +60,7 @@ pub struct Lasting {
 
 impl Lasting {
     /// No connection, no failure and no token yet.
-    pub fn new(identity: Identity, metrics: BackendMetrics) -> reqwest::Result<Self> {
+    pub fn new(identity: Identity, metrics: BackendMetrics) -> Result<Self, rustls::Error> {
         let (http, health) = (Clients::new()?, Registry::new(metrics));
         let (keyring, caches, retries) = (Keyring::default(), Caches::default(), RetryBudgets::default());
         Ok(Self { http, health, keyring, caches, retries, identity })

@@ -5,11 +5,11 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Request, Response, Uri, header, uri::Scheme};
 use http_body_util::{BodyExt, Full};
-use reqwest::Url;
+use url::Url;
 
 use super::{
     departure::Departure,
-    http::{Body, BodyError, Clients, Error, USER_AGENT},
+    http::{Body, Clients, Error, USER_AGENT},
     reach::{Reach, Unreachable},
 };
 
@@ -32,7 +32,7 @@ pub enum AskError {
     Http(#[from] Error),
     /// It broke off.
     #[error(transparent)]
-    Body(#[from] BodyError),
+    Body(#[from] hyper::Error),
     /// It is longer than any that is expected.
     #[error("the answer is longer than {LIMIT} bytes")]
     TooLong,
@@ -54,39 +54,33 @@ impl Clients {
 
     async fn send(&self, reach: Reach, request: Request<Bytes>) -> Result<Response<Body>, AskError> {
         reach.url(&Url::parse(&request.uri().to_string()).map_err(|_| AskError::Url)?)?;
-        if request.uri().scheme() == Some(&Scheme::HTTPS) {
-            // The machine's own servers have no certificates.
-            if reach == Reach::Machine {
-                return Err(AskError::Url);
-            }
-            let request = reqwest::Request::try_from(request).map_err(|_| AskError::Url)?;
-            let response: Response<reqwest::Body> = self.tls.execute(request).await.map_err(Error::from)?.into();
-            return Ok(response.map(Body::Tls));
-        }
         let mut request = request.map(Full::new);
         let uri = request.uri().clone();
-        if uri.scheme() != Some(&Scheme::HTTP) {
+        let is_https = uri.scheme() == Some(&Scheme::HTTPS);
+        // The machine's own servers have no certificates.
+        if !is_https && uri.scheme() != Some(&Scheme::HTTP) || is_https && reach == Reach::Machine {
             return Err(AskError::Url);
         }
         let host = host(&uri).ok_or(AskError::Url)?;
         request.headers_mut().insert(header::HOST, host);
         request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
         let clients = match reach {
-            Reach::Providers => &self.plain,
+            Reach::Providers => &self.providers,
             Reach::Machine => &self.machine,
         };
         let server = clients.server(&uri);
         // A server is asked for a path. The host stands in its header.
         *request.uri_mut() = uri.into_parts().path_and_query.ok_or(AskError::Url)?.into();
         // What such a request costs nobody asks.
-        Ok(server.send(request, &Departure::default()).await.map_err(Error::from)?.map(Body::Plain))
+        Ok(server.send(request, &Departure::default()).await?)
     }
 }
 
-/// The header `Host` of an `http:` URI: a port that goes without saying is not in it.
+/// The header `Host` of a URI: a port that goes without saying is not in it.
 fn host(uri: &Uri) -> Option<HeaderValue> {
     let host = uri.host()?;
-    let port = uri.port_u16().filter(|&port| port != 80);
+    let own = if uri.scheme() == Some(&Scheme::HTTPS) { 443 } else { 80 };
+    let port = uri.port_u16().filter(|&port| port != own);
     HeaderValue::try_from(port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))).ok()
 }
 
@@ -147,9 +141,9 @@ mod tests {
     async fn connections_of_one_reach_are_not_those_of_the_other() {
         let clients = clients();
         let uri: Uri = "http://127.0.0.1:1/".parse().unwrap();
-        let (provider, machine) = (clients.plain.server(&uri), clients.machine.server(&uri));
+        let (provider, machine) = (clients.providers.server(&uri), clients.machine.server(&uri));
         assert!(!std::sync::Arc::ptr_eq(&provider, &machine));
-        assert!(std::sync::Arc::ptr_eq(&provider, &clients.clone().plain.server(&uri)));
+        assert!(std::sync::Arc::ptr_eq(&provider, &clients.clone().providers.server(&uri)));
     }
 
     /// Nobody here has a certificate that the client would trust: that it asks for one says which client it is.
@@ -161,7 +155,7 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             tokio::io::AsyncReadExt::read_u8(&mut stream).await.unwrap()
         });
-        assert!(matches!(clients().ask(Reach::Providers, get(&url)).await, Err(AskError::Http(Error::Tls(_)))));
+        assert!(matches!(clients().ask(Reach::Providers, get(&url)).await, Err(AskError::Http(Error::Connect(_)))));
         assert_eq!(serving.await.unwrap(), 22, "a TLS handshake record");
     }
 
