@@ -106,10 +106,11 @@ bench: build need-nginx ## Compare the sidecar with nginx as a plain reverse pro
 	$(MAKE) bench-operator
 
 .PHONY: bench-operator
-bench-operator: build need-go need-curl need-openssl ## Measure the operator: 1,000 keys in a namespace, 10,000 in 100, 50,000 in 500, and beside a hostile namespace
+bench-operator: build test-programs need-go need-curl need-openssl ## Measure the operator: 1,000 keys in a namespace, 10,000 in 100, 50,000 in 500, beside a hostile namespace, and while 10,000 spend
 	VECTOLL_SCALE_KEYS=1000 VECTOLL_SCALE_NAMESPACES=1 cargo test --locked -p vectoll-tests --test controllers scale -- --show-output
 	VECTOLL_SCALE_KEYS=10000 VECTOLL_SCALE_NAMESPACES=100 VECTOLL_SCALE_HOSTILE_KEYS=3000 cargo test --locked -p vectoll-tests --test controllers scale -- --show-output
 	VECTOLL_SCALE_KEYS=50000 VECTOLL_SCALE_NAMESPACES=500 cargo test --locked -p vectoll-tests --test controllers scale -- --show-output
+	VECTOLL_SCALE_SPENDING=1 VECTOLL_SCALE_KEYS=10000 VECTOLL_SCALE_NAMESPACES=100 cargo test --locked -p vectoll-tests --test controllers scale -- --show-output
 
 .PHONY: generate
 generate: need-cargo ## Write the CRDs from their types, for kubectl and for the chart

@@ -43,6 +43,8 @@ use crate::{AllowedNamespaces, Budget, Limits, ModelLimits, OnStoreFailure, Team
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("!has(self.userBudget) || !has(self.userBudget.warnAtPercent)")
     .message("warnAtPercent is for budgets of ApiKeys and Teams, whose status can warn: leave it out of userBudget"))]
+#[x_kube(validation = Rule::new("!has(self.namespaceBudget) || !has(self.namespaceBudget.warnAtPercent)")
+    .message("warnAtPercent is for budgets of ApiKeys and Teams, whose status can warn: leave it out of namespaceBudget"))]
 pub struct TeamSpec {
     /// A name for people, free of the rules for resource names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -80,6 +82,13 @@ pub struct TeamSpec {
     /// Each end user's budget within the Team.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_budget: Option<Budget>,
+    /// Limits on each other namespace whose keys belong to this Team: on all calls from there together. The Team's own
+    /// namespace is not held to them.
+    #[serde(default)]
+    pub namespace_limits: Limits,
+    /// The budget of each other namespace whose keys belong to this Team. The Team's own namespace is not held to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_budget: Option<Budget>,
     /// How many end users are told apart. Those beyond share one account, `_other`.
     #[serde(default = "max_users")]
     #[schemars(with = "i64", range(min = 1, max = 1_000_000))]

@@ -119,12 +119,16 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
         budget,
         warn_at: _,
         user_budget,
+        namespace_limits,
+        namespace_budget,
         max_users,
         on_store_failure,
         tags,
         suspended,
     } = team.clone();
     let search = searched(team, namespace);
+    let is_guest = name.namespace() != namespace;
+    let foreign_routes = is_guest && !team.route_namespaces.iter().any(|listed| listed == namespace);
     v1::Team {
         name,
         uid: account,
@@ -136,6 +140,10 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
         user_limits,
         budget,
         user_budget,
+        // Whoever may write in the Team's own namespace may write the Team: a limit there would hold nobody.
+        namespace_limits: if is_guest { namespace_limits } else { v1::Limits::default() },
+        namespace_budget: namespace_budget.filter(|_| is_guest),
+        foreign_routes,
         max_users,
         on_store_failure,
         tags,
@@ -194,4 +202,32 @@ fn route_of(route: &ResolvedRoute, world: &World, credentials: &mut BTreeMap<Str
         }
     }
     routes
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use vectoll_config::Uid;
+    use vectoll_crds::TeamSpec;
+
+    use super::*;
+    use crate::{validate, world::Object};
+
+    #[test]
+    fn a_team_holds_other_namespaces_to_their_part_and_its_own_to_none() {
+        let spec: TeamSpec = serde_yaml::from_str(
+            "{routeNamespaces: [models], namespaceLimits: {requestsPerMinute: 5}, namespaceBudget: {limit: '1', period: Daily}}",
+        )
+        .unwrap();
+        let name = ObjectName::new("platform", "team");
+        let object = Object { name, uid: Uid::new("t"), created: None, rotate: None, account: None, spec };
+        let team = validate::team(&object).unwrap();
+        let held = |namespace: &str| {
+            let team = team_of(&team, namespace);
+            (team.namespace_limits.requests_per_minute, team.namespace_budget.is_some(), team.foreign_routes)
+        };
+        assert_eq!(held("shop"), (Some(5), true, true));
+        assert_eq!(held("models"), (Some(5), true, false), "its routes are the Team's choice");
+        assert_eq!(held("platform"), (None, false, false));
+    }
 }

@@ -7,6 +7,7 @@
 
 mod act;
 mod admin;
+mod census;
 mod changes;
 mod config;
 mod control;
@@ -16,6 +17,7 @@ mod gather;
 mod index;
 mod lease;
 mod memory;
+mod metadata_only;
 mod metrics;
 mod metrics_access;
 mod mirror;
@@ -27,6 +29,7 @@ mod plan;
 mod queue;
 mod raw;
 mod readable;
+mod revoked;
 mod schedule;
 mod serving;
 mod snapshot;
@@ -194,8 +197,8 @@ async fn serve_webhook(
     if settings.webhook_certificate == CertificateKeeper::Own {
         keeping.spawn(serving::maintain(client.clone(), names, leads));
     }
-    let namespaces = webhook::NamespaceAnnotations::default();
     let only = settings.watch_namespaces.clone();
+    let namespaces = webhook::NamespaceAnnotations::awaiting(&only, namespace_annotations::ask(client.clone()));
     keeping.spawn(namespace_annotations::follow(client, only, namespaces.clone()));
     let counters = webhook::Metrics::register(metrics.registry()).context("failed to set up the metrics")?;
     let listener = TcpListener::bind(settings.webhook_listen)

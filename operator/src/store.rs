@@ -25,6 +25,6 @@ pub use self::{
     logins::{Logins, NamespaceStore},
     password::{Master, MasterError, Rotation, Valid},
     servers::{Memory, Server, ServerError, connect},
-    sweeper::{OnSwept, Sweeper, Swept, sweep},
+    sweeper::{OnSwept, Suspects, Sweeper, Swept, sweep},
     users::{Step, User, Wanted, plan},
 };

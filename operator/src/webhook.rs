@@ -27,7 +27,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 pub use metrics::Metrics;
-pub use namespaces::NamespaceAnnotations;
+pub use namespaces::{Ask, NamespaceAnnotations};
 
 use crate::inject::InjectionSettings;
 

@@ -5,10 +5,9 @@
 //! be right, and what goes wrong after the headers were sent aborts the connection.
 
 mod body;
-mod count;
-mod ends;
 mod flow;
 mod made;
+mod outline;
 mod persist;
 mod relay;
 mod transcode;
@@ -27,7 +26,7 @@ pub use persist::Persist;
 pub use relay::{Observation, Relay, Verdict};
 pub(crate) use transcode::{Transcoder, Wanted, numbers};
 pub use vector::Wrong;
-pub(crate) use vector::{format_of, has_dimensions};
+pub(crate) use vector::has_dimensions;
 
 /// The largest answer that is held back as a whole: as much as is held without being counted.
 pub const HELD: usize = crate::memory::LITTLE;

@@ -11,11 +11,13 @@ use crate::{
     refusal::Refusal,
 };
 
-/// Where clients put their key when it is not in `Authorization`: Anthropic's and LiteLLM's way, Azure's, LiteLLM's.
-static KEY_HEADERS: [HeaderName; 3] = [
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("api-key"),
+/// Where clients put their key, in the order in which the headers are looked at, which is that of LiteLLM's proxy: its own, OpenAI's,
+/// Azure's, Anthropic's.
+static KEY_HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("x-litellm-api-key"),
+    header::AUTHORIZATION,
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-api-key"),
 ];
 
 /// Someone with a key that is valid now.
@@ -134,7 +136,7 @@ enum Sent<'h> {
 /// besides, and that goes first.
 fn sent(headers: &HeaderMap) -> Sent<'_> {
     let mut found = Sent::Nothing;
-    for name in std::iter::once(&header::AUTHORIZATION).chain(&KEY_HEADERS) {
+    for name in &KEY_HEADERS {
         let Some(value) = headers.get(name) else { continue };
         match (&found, read(name, value.as_bytes())) {
             (Sent::Nothing | Sent::Placeholder, Sent::Key(key)) => return Sent::Key(key),
@@ -148,7 +150,7 @@ fn sent(headers: &HeaderMap) -> Sent<'_> {
 
 /// All values that stand where a key may.
 pub fn values(headers: &HeaderMap) -> impl Iterator<Item = &HeaderValue> {
-    std::iter::once(&header::AUTHORIZATION).chain(&KEY_HEADERS).filter_map(|name| headers.get(name))
+    KEY_HEADERS.iter().filter_map(|name| headers.get(name))
 }
 
 /// The key in such a value.
@@ -156,16 +158,20 @@ pub fn key_in(value: &[u8]) -> &[u8] {
     after_bearer(value).unwrap_or(value)
 }
 
-/// One header's value. `Bearer` in any case, as RFC 9110 has authentication schemes.
+/// One header's value. `Bearer` in any case, as RFC 9110 has authentication schemes. Clients whose setting of a key is empty send the
+/// header all the same: nothing was sent, then.
 fn read<'h>(name: &HeaderName, value: &'h [u8]) -> Sent<'h> {
+    if value.trim_ascii().eq_ignore_ascii_case(b"bearer") {
+        return Sent::Nothing;
+    }
     let key = match after_bearer(value) {
         // LiteLLM's clients write `Bearer` into its own header, too.
         Some(key) => key,
-        None if name == header::AUTHORIZATION => return Sent::Unusable,
+        None if name == header::AUTHORIZATION && !value.trim_ascii().is_empty() => return Sent::Unusable,
         None => value,
     };
-    match key {
-        b"" => Sent::Unusable,
+    match key.trim_ascii() {
+        b"" => Sent::Nothing,
         key if key == POD_KEY.as_bytes() => Sent::Placeholder,
         key => Sent::Key(key),
     }
@@ -205,6 +211,7 @@ mod tests {
             user_limits: v1::Limits::default(),
             budget: None,
             user_budget: None,
+            guest: None,
             max_users: 10,
             on_store_failure: v1::OnStoreFailure::Local,
             tags: std::collections::BTreeSet::new(),
@@ -347,11 +354,20 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_holds_no_key_is_not_a_call_without_one() {
+    fn an_empty_header_is_none_and_one_that_holds_something_else_is_not_a_call_without_a_key() {
         let policy = policy(Some((Some(alice()), true)));
-        for (name, value) in [("authorization", "Bearer "), ("authorization", "Basic YTpi"), ("api-key", "")] {
-            assert_eq!(call(&policy, &[(name, value)]).unwrap_err().0, "missing", "{name}: {value}");
+        for (name, value) in
+            [("authorization", "Bearer"), ("authorization", ""), ("api-key", ""), ("x-api-key", "bearer ")]
+        {
+            assert_eq!(call(&policy, &[(name, value)]).unwrap(), "shop/alice", "{name}: {value}");
+            assert_eq!(call(&policy, &[(name, value), ("x-litellm-api-key", REAL)]).unwrap(), "shop/bob");
         }
+        assert_eq!(call(&policy, &[("authorization", "Basic YTpi")]).unwrap_err().0, "missing");
+        // LiteLLM's own header goes before the others, as in its proxy.
+        assert_eq!(
+            call(&policy, &[("authorization", "Bearer sk-others"), ("x-litellm-api-key", REAL)]).unwrap(),
+            "shop/bob"
+        );
         // What a wrong `Authorization` says is not mended by another header.
         assert_eq!(call(&policy, &[("authorization", "Basic YTpi"), ("api-key", REAL)]).unwrap_err().0, "missing");
     }

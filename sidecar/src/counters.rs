@@ -45,6 +45,8 @@ pub enum Account {
     KeyUser(Uid, Arc<str>),
     /// A user of a team.
     TeamUser(Uid, Arc<str>),
+    /// A namespace whose keys belong to another's team.
+    TeamNamespace(Uid, Arc<str>),
     /// Models within a key.
     KeyModel(Uid, ModelPattern),
     /// Models within a team.

@@ -8,7 +8,10 @@ mod pace;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -77,7 +80,8 @@ impl Registry {
     /// That of a backend which nothing is sent to.
     pub fn of_none(&self, label: &Arc<str>) -> Arc<Health> {
         let (label, metrics) = (label.clone(), self.metrics.of(label));
-        Arc::new(Health { label, state: Mutex::default(), metrics, registry: self.clone() })
+        let (state, no_base64, registry) = (Mutex::default(), AtomicBool::new(false), self.clone());
+        Arc::new(Health { label, state, metrics, no_base64, registry })
     }
 
     /// A config is in force with these backends. What is told of others is wrong from now on, although calls may still be under
@@ -110,6 +114,8 @@ pub struct Health {
     label: Arc<str>,
     state: Mutex<State>,
     metrics: OneBackend,
+    /// It has refused base64.
+    no_base64: AtomicBool,
     registry: Registry,
 }
 
@@ -122,6 +128,16 @@ struct State {
 impl Health {
     fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// It refuses base64. Whether that is new.
+    pub fn learn_no_base64(&self) -> bool {
+        !self.no_base64.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether it may be asked for base64.
+    pub fn knows_base64(&self) -> bool {
+        !self.no_base64.load(Ordering::Relaxed)
     }
 
     /// Whether it is to be called. Moments are the clock's.
@@ -165,13 +181,30 @@ impl Attempt {
         self.since = now;
     }
 
-    /// It was served, or refused for the call's own fault: the backend is well.
-    pub fn served(mut self, result: &'static str, now: Duration) {
+    /// It was served: the backend is well, and that fast.
+    pub fn served(self, result: &'static str, now: Duration) {
+        let took = now.saturating_sub(self.since);
+        self.well(result, Some(took), now);
+    }
+
+    /// It was refused for the call's own fault: the backend is well. A refusal is soon made and says nothing of how fast it is.
+    pub fn refused(self, result: &'static str, now: Duration) {
+        self.well(result, None, now);
+    }
+
+    /// It was refused for what the caller named: that says nothing of the backend, neither good nor bad.
+    pub fn passed_by(self, result: &'static str) {
+        if let Some(health) = &self.health {
+            health.metrics.attempted(result);
+        }
+    }
+
+    fn well(mut self, result: &'static str, took: Option<Duration>, now: Duration) {
         if let Some(health) = self.health.take() {
             health.metrics.attempted(result);
             let well = {
                 let mut state = health.state();
-                state.pace.end(Some(now.saturating_sub(self.since)), now);
+                state.pace.end(took, now);
                 state.breaker.succeeded()
             };
             if well {

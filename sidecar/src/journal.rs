@@ -15,11 +15,12 @@
 //!
 //! **Where it ends.** The segments hold at most so many bytes. A full journal and a disk that takes nothing refuse a call
 //! before it is sent. The end of a call is never refused: what the disk does not take is owed to it and written first as soon
-//! as it can be; until then no call is sent.
+//! as it can be; until then no call is sent. A folder that is taken away under a running sidecar is begun anew ([`place`]).
 
 mod error;
 mod frame;
 mod identity;
+mod place;
 mod recent;
 mod record;
 mod recover;

@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -89,7 +90,7 @@ pub struct Keeper {
     /// What the checkpoint in the file covers, which is the previous one as soon as there is another.
     covered: u64,
     /// Held as long as this process keeps the folder: two of them would overwrite each other's books.
-    _lock: fs::File,
+    lock: fs::File,
 }
 
 impl Keeper {
@@ -97,8 +98,7 @@ impl Keeper {
     pub fn resume(folder: &Path, options: Options, metrics: JournalMetrics) -> Result<Self, KeepError> {
         let failed = |source| KeepError::Io { folder: folder.to_owned(), source };
         fs::create_dir_all(folder).map_err(failed)?;
-        let lock = fs::File::create(folder.join(LOCK)).map_err(failed)?;
-        lock.try_lock().map_err(|_| KeepError::Taken { folder: folder.to_owned() })?;
+        let lock = lock(folder)?;
         let Kept { number, open, books, budgets } = read(folder)?;
         let counters = Arc::new(Memory::default());
         counters.recall(budgets);
@@ -109,7 +109,7 @@ impl Keeper {
             counters.replay(&intent.charges, intent.admitted_at, settlement.money);
         };
         let journal = Arc::new(Journal::open(folder, options, Covered { number, open }, metrics, book)?);
-        Ok(Self { folder: folder.to_owned(), ledger, counters, journal, written: None, covered: number, _lock: lock })
+        Ok(Self { folder: folder.to_owned(), ledger, counters, journal, written: None, covered: number, lock })
     }
 
     /// The books.
@@ -130,6 +130,12 @@ impl Keeper {
     /// Writes a checkpoint if anything has changed since the last one, and lets segments go. `now` is the time since the
     /// clock was started.
     pub fn save(&mut self, now: Duration) -> Result<(), KeepError> {
+        if !is_at(&self.lock, &self.folder.join(LOCK)) {
+            // The folder was taken away; the journal has begun it anew, or does so before the next call.
+            fs::create_dir_all(&self.folder).map_err(|source| KeepError::Io { folder: self.folder.clone(), source })?;
+            self.lock = lock(&self.folder)?;
+            self.written = None;
+        }
         if self.written != Some(self.journal.last()) {
             let number = self.write().map_err(|source| KeepError::Io { folder: self.folder.clone(), source })?;
             self.journal.covered(std::mem::replace(&mut self.covered, number));
@@ -158,6 +164,20 @@ impl Keeper {
         atomic_file::write(&path, &content)?;
         Ok(number)
     }
+}
+
+/// Takes a folder that is there.
+fn lock(folder: &Path) -> Result<fs::File, KeepError> {
+    let lock = fs::File::create(folder.join(LOCK));
+    let lock = lock.map_err(|source| KeepError::Io { folder: folder.to_owned(), source })?;
+    lock.try_lock().map_err(|_| KeepError::Taken { folder: folder.to_owned() })?;
+    Ok(lock)
+}
+
+/// Whether a path leads to a file that is open.
+fn is_at(file: &fs::File, path: &Path) -> bool {
+    let of = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino());
+    matches!((file.metadata(), fs::metadata(path)), (Ok(open), Ok(found)) if of(&open) == of(&found))
 }
 
 /// The checkpoint that can be read: the last one, or the one before. One that cannot be is set aside.

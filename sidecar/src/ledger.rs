@@ -60,6 +60,8 @@ pub struct Booking<'a> {
     pub backend: &'a str,
     /// Its tags that its team counts.
     pub tags: &'a [Arc<str>],
+    /// Whether its route is none of the team's.
+    pub foreign_route: bool,
 }
 
 /// How sure a charge is.
@@ -104,6 +106,9 @@ pub struct Books {
     pub unsettled: Totals,
     /// The part of the above that is an upper bound.
     pub estimated: Totals,
+    /// The part of each team that went by routes that are none of the team's.
+    #[serde(default)]
+    pub foreign_routes: ByName,
     /// Tokens of models without a price, by model. Their money is not known, and not counted as 0 in silence.
     pub unpriced_tokens: BTreeMap<Arc<str>, u64>,
     /// Tokens beyond what had been reserved.
@@ -129,6 +134,9 @@ impl Ledger {
         let books = &mut *books;
         series(series(&mut books.keys, booking.team), booking.key).add(used);
         series(&mut books.teams, booking.team).add(used);
+        if booking.foreign_route {
+            series(&mut books.foreign_routes, booking.team).add(used);
+        }
         let told_apart: usize = books.users.values().map(BTreeMap::len).sum();
         let users = series(&mut books.users, booking.team);
         if told_apart < MAX_USERS || users.contains_key(booking.user) {
@@ -187,7 +195,16 @@ mod tests {
     use super::*;
 
     fn booking<'a>(key: &'a str, user: &'a str, model: &'a str) -> Booking<'a> {
-        Booking { key, team: "default/t", user, model, provider: "openai", backend: "default/r/b", tags: &[] }
+        Booking {
+            key,
+            team: "default/t",
+            user,
+            model,
+            provider: "openai",
+            backend: "default/r/b",
+            tags: &[],
+            foreign_route: false,
+        }
     }
 
     #[test]

@@ -139,12 +139,27 @@ pub struct Team {
     pub budget: Option<Budget>,
     /// Each user's budget.
     pub user_budget: Option<Budget>,
+    /// What its calls are held to because they come from a namespace that is not its own; none: they come from its own.
+    pub guest: Option<Guest>,
     /// Users told apart.
     pub max_users: u32,
     /// What holds while the store cannot be reached.
     pub on_store_failure: OnStoreFailure,
     /// Tags whose spend is counted.
     pub tags: BTreeSet<Arc<str>>,
+}
+
+/// A namespace whose keys belong to another namespace's Team.
+#[derive(Debug)]
+pub struct Guest {
+    /// Its name.
+    pub namespace: Arc<str>,
+    /// Limits on all of its calls.
+    pub limits: Limits,
+    /// Its budget.
+    pub budget: Option<Budget>,
+    /// Whether the routes of this namespace are none of the Team's.
+    pub has_foreign_routes: bool,
 }
 
 /// One place that serves a model.
@@ -154,6 +169,8 @@ pub struct Backend {
     pub label: Arc<str>,
     /// The model's name there; none: as called.
     pub model: Option<Arc<str>>,
+    /// Whether callers make up the name that its provider is asked for: it has none of its own, and the route takes a pattern.
+    pub is_named_by_callers: bool,
     /// Those of the lowest number take all calls while one of them can.
     pub priority: u32,
     /// Share of the calls of its priority.
@@ -186,6 +203,14 @@ impl Team {
     /// name can draw inputs that a nearer route would take.
     pub fn route(&self, model: &str) -> Option<&Arc<Route>> {
         self.search.iter().find_map(|index| index.route(model))
+    }
+
+    /// Whether a route is none of the Team's: its prices were set by those who are held to the Team's budget, so what it costs
+    /// counts in no budget that is the Team's.
+    pub fn is_foreign(&self, route: &Route) -> bool {
+        let namespace = route.manner.name.split_once('/').map(|(namespace, _)| namespace);
+        let guest = self.guest.as_ref().filter(|guest| guest.has_foreign_routes);
+        guest.is_some_and(|guest| namespace == Some(&*guest.namespace))
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod ask;
 pub mod builtin;
+pub mod content;
 mod departure;
 pub mod dialect;
 mod dns;

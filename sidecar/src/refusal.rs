@@ -3,15 +3,18 @@
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 
 use crate::{counters::Standing, journal::AppendError, quota_headers};
 
-/// The longest wait that a rate limit tells. OpenAI's clients take a longer one for unreasonable and come back after a second or
-/// two instead (`_calculate_retry_timeout` in openai-python, `retryRequest` in openai-node). A window of one-second slots may open
-/// up to a second later: who comes then is told to wait that second.
-const LONGEST_WAIT: Duration = Duration::from_mins(1);
+/// The longest wait that a rate limit tells. Clients take a longer one for unreasonable and come back after a second or two instead:
+/// openai-python from more than 60 s on, openai-node up to version 5 and the AI SDK from 60 s on. A window may open up to two
+/// seconds later: who comes then is told to wait those seconds.
+const LONGEST_WAIT: Duration = Duration::from_secs(59);
+
+/// Tells OpenAI's clients not to try again by themselves (`_should_retry` in openai-python, `shouldRetry` in openai-node).
+static SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// When to come back to a sidecar whose journal is full: the store has to return first, and then takes a while.
 const FULL_JOURNAL: Duration = Duration::from_secs(5);
@@ -129,9 +132,14 @@ impl Refusal {
         Self { param: Some("model"), ..refusal }.code("model_not_found")
     }
 
-    /// 404: no such path.
-    pub fn path_not_found(path: &str) -> Self {
-        let message = format!("Unknown path {path}: embeddings are made with POST /v1/embeddings");
+    /// 404: no such path; perhaps another one is meant.
+    pub fn path_not_found(path: &str, meant: Option<&str>) -> Self {
+        let message = match meant {
+            Some(meant) => {
+                format!("Unknown path {path}: {meant} may be meant; embeddings are made with POST /v1/embeddings")
+            }
+            None => format!("Unknown path {path}: embeddings are made with POST /v1/embeddings"),
+        };
         Self::new(StatusCode::NOT_FOUND, ErrorType::InvalidRequest, "request", "path_not_found", message)
     }
 
@@ -252,6 +260,15 @@ impl Refusal {
     }
 }
 
+impl Refusal {
+    /// Whether no wait will cure it which a client may take within a call: it would sleep without a word, or use its tries up. Of
+    /// what a provider refuses without a time nobody knows.
+    fn is_in_vain(&self) -> bool {
+        let is_ours = matches!(self.kind, ErrorType::RateLimit | ErrorType::BudgetExceeded) && self.scope != "backend";
+        self.retry_after.map_or(is_ours, |wait| wait > LONGEST_WAIT)
+    }
+}
+
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         let body = json!({"error": {
@@ -267,6 +284,9 @@ impl IntoResponse for Refusal {
         if let Some(wait) = self.retry_after {
             headers.insert(header::RETRY_AFTER, whole_seconds(wait).into());
         }
+        if self.is_in_vain() {
+            headers.insert(SHOULD_RETRY.clone(), HeaderValue::from_static("false"));
+        }
         // Not where the provider refuses our credential: the caller has no better one.
         if self.status == StatusCode::UNAUTHORIZED && self.scope == "key" {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
@@ -278,4 +298,31 @@ impl IntoResponse for Refusal {
 /// Seconds, rounded up: who waits so long does not come too early.
 pub fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_kept_from_waits_that_no_call_outlasts() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        let message = String::new;
+        for (refusal, wait, again) in [
+            (Refusal::rate_limited("key", "tokens", message(), seconds(61)), Some("59"), true),
+            (Refusal::rate_limited("key", "tokens", message(), seconds(2)), Some("2"), true),
+            (Refusal::rate_limited("key", "tokens_never", message(), None), None, false),
+            (Refusal::budget_exceeded("key", message(), seconds(71_231)), Some("71231"), false),
+            (Refusal::budget_exceeded("key", message(), seconds(30)), Some("30"), true),
+            (Refusal::budget_exceeded("key", message(), None), None, false),
+            (Refusal::by_provider(StatusCode::TOO_MANY_REQUESTS, message(), None, seconds(90)), Some("90"), false),
+            (Refusal::by_provider(StatusCode::TOO_MANY_REQUESTS, message(), None, None), None, true),
+            (Refusal::unavailable("journal_full", message()), Some("1"), true),
+        ] {
+            let response = refusal.into_response();
+            let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+            assert_eq!(header(header::RETRY_AFTER), wait);
+            assert_eq!(header(SHOULD_RETRY.clone()), (!again).then_some("false"));
+        }
+    }
 }

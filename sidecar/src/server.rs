@@ -173,7 +173,7 @@ async fn accept(
     loop {
         let accepted = async {
             connections.place().await;
-            listener.accept(Activity::new(idle_timeout)).await
+            listener.accept(idle_timeout).await
         };
         let (stream, activity, address) = tokio::select! {
             accepted = accepted => match accepted {

@@ -7,6 +7,7 @@ mod config;
 mod keys;
 mod leader;
 mod scale;
+mod spending;
 mod spent;
 mod status;
 mod store;

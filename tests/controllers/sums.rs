@@ -50,7 +50,7 @@ async fn book(store: &mut MultiplexedConnection, team: &Uid, number: u64, entrie
     let exchange = Exchange { number, after: number - 1, most_users: 100_000, spend, ..Exchange::default() };
     let mut call = redis::cmd("FCALL");
     call.arg(Library::current().function(Function::Exchange)).arg(1).arg(team_prefix(team));
-    call.arg(encode(&identity, &exchange)).query_async::<redis::Value>(store).await?;
+    call.arg(encode(&identity, "ns:sums", &exchange)).query_async::<redis::Value>(store).await?;
     Ok(())
 }
 

@@ -22,11 +22,12 @@ type Scenario = fn(&Cluster) -> anyhow::Result<()>;
 fn the_pair_on_a_real_node() {
     let cluster = Cluster::start().unwrap();
     // The last ones take the release apart.
-    let scenarios: [(&str, Scenario); 15] = [
+    let scenarios: [(&str, Scenario); 16] = [
         ("helm test passes", release::helm_test),
         ("the README's commands do what they say", readme::quickstart),
         ("a pod calls localhost with its own key, with one in hand, and without", pods::calls),
         ("Deployments, StatefulSets, DaemonSets, Jobs and CronJobs are injected", pods::kinds),
+        ("a quota and a range refuse pods until annotations fit the sidecar in", pods::bounded),
         ("what cannot be injected is refused with the reason", pods::refused),
         ("a new key works and a deleted one is refused, within seconds", keys::apply_and_delete),
         ("a pod outlives two rotations; suspension and expiry reach it", keys::rotation),

@@ -81,6 +81,46 @@ pub fn kinds(cluster: &Cluster) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A quota and a range refuse the pods of a Deployment; the event leads to the annotations, and with them they run.
+pub fn bounded(cluster: &Cluster) -> anyhow::Result<()> {
+    let ns = "e2e-bounded";
+    cluster.namespace(ns)?;
+    cluster.api_key(ns, "alice", "")?;
+    cluster.apply(&format!(
+        "{{apiVersion: v1, kind: ResourceQuota, metadata: {{name: quota, namespace: {ns}}}, spec: {{hard: {{limits.cpu: '1'}}}}}}"
+    ))?;
+    let amounts = "{cpu: 100m, memory: 100Mi}";
+    let app =
+        idle().replace("{name: app,", &format!("{{name: app, resources: {{requests: {amounts}, limits: {amounts}}},"));
+    cluster.apply(&format!(
+        "{{apiVersion: apps/v1, kind: Deployment, metadata: {{name: app, namespace: {ns}}}, spec: {{selector: {{matchLabels: {{app: \
+         app}}}}, template: {{metadata: {{labels: {{app: app, vectoll.dev/inject: 'true'}}, annotations: {{vectoll.dev/api-key: \
+         alice}}}}, spec: {}}}}}}}",
+        pod_spec(&app)
+    ))?;
+    let message = "jsonpath={.items[?(@.reason=='FailedCreate')].message}";
+    cluster.until("the event of the refusal", START, || {
+        let said = cluster.kubectl(&["get", "events", "-n", ns, "-o", message])?;
+        Ok(said.contains("the annotation vectoll.dev/sidecar-cpu-limit").then_some(()))
+    })?;
+    cluster.apply(&format!(
+        "{{apiVersion: v1, kind: LimitRange, metadata: {{name: range, namespace: {ns}}}, spec: {{limits: [{{type: Container, min: \
+         {{cpu: 50m, memory: 100Mi}}, maxLimitRequestRatio: {{cpu: '4'}}}}]}}}}"
+    ))?;
+    let annotations = "{vectoll.dev/sidecar-cpu-request: 60m, vectoll.dev/sidecar-cpu-limit: 240m, vectoll.dev/sidecar-memory-request: 128Mi}";
+    let annotations: serde_json::Value = serde_yaml::from_str(annotations)?;
+    let patch = serde_json::json!({"spec": {"template": {"metadata": {"annotations": annotations}}}}).to_string();
+    cluster.kubectl(&["patch", "deployment", "app", "-n", ns, "-p", &patch])?;
+    let timeout = format!("--timeout={}s", START.as_secs());
+    cluster.kubectl(&["rollout", "status", "-n", ns, "deployment/app", &timeout])?;
+    cluster.call(ns, "deployment/app", None, 10)?;
+    let resources = "jsonpath={.items[0].spec.initContainers[0].resources}";
+    let said = cluster.kubectl(&["get", "pods", "-n", ns, "-l", "app=app", "-o", resources])?;
+    let found: serde_json::Value = serde_json::from_str(&said)?;
+    ensure!(found["requests"]["cpu"] == "60m" && found["limits"]["cpu"] == "240m", "{said}");
+    Ok(())
+}
+
 pub fn refused(cluster: &Cluster) -> anyhow::Result<()> {
     let ns = "e2e-refused";
     cluster.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {ns}}}}}"))?;

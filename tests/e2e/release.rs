@@ -18,7 +18,8 @@ pub fn older_sidecars(cluster: &Cluster) -> anyhow::Result<()> {
     cluster.namespace(ns)?;
     cluster.api_key(ns, "alice", "")?;
     cluster.tag_image("sidecar", "0.0.1")?;
-    cluster.release("upgrade", &["--set", "sidecar.image.tag=0.0.1"])?;
+    // As another user, and asked by a process in its container: what a platform or a mesh may want.
+    cluster.release("upgrade", &["--set", "sidecar.image.tag=0.0.1,sidecar.runAsUser=1234,sidecar.probe=Exec"])?;
     // Two operators answer during a rollout, also for a moment after it: one that goes still injects what it knows.
     let start = |name: &str, version: &str| -> anyhow::Result<String> {
         cluster.until(&format!("a pod with the sidecar {version}"), DEADLINE * 3, || {
@@ -37,6 +38,9 @@ pub fn older_sidecars(cluster: &Cluster) -> anyhow::Result<()> {
     };
     let older = start("older", "0.0.1")?;
     serves("older")?;
+    let path = "jsonpath={.spec.initContainers[0].securityContext.runAsUser} {.spec.initContainers[0].readinessProbe.exec.command}";
+    let said = cluster.kubectl(&["get", "pod", "older", "-n", ns, "-o", path])?;
+    ensure!(said == r#"1234 ["/vectoll-sidecar","health"]"#, "{said}");
     cluster.release("upgrade", &[])?;
     start("newer", env!("CARGO_PKG_VERSION"))?;
     serves("newer")?;
@@ -48,6 +52,7 @@ pub fn older_sidecars(cluster: &Cluster) -> anyhow::Result<()> {
     let before = id()?;
     cluster.kill_container(before.trim_start_matches("containerd://"))?;
     cluster.until("the older sidecar to start again", START, || Ok((id()? != before).then_some(())))?;
+    // With the books that it wrote as that user.
     cluster.call(ns, "older", None, 30)?;
     ensure!(image(cluster, ns, "older")? == older, "the sidecar is another one");
     cluster.api_key(ns, "alice", ", suspended: true")?;

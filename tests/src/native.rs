@@ -115,6 +115,11 @@ pub trait Api: Send + Sync + 'static {
     /// An error in the provider's shape.
     fn error(&self, status: u16, message: &str) -> Value;
 
+    /// Whether an error of this status is charged, as the provider's own pages have it.
+    fn charges(&self, _status: u16) -> bool {
+        false
+    }
+
     /// The status by which it says that a credential is good no more.
     fn outdated(&self) -> u16 {
         401
@@ -129,7 +134,7 @@ pub trait Api: Send + Sync + 'static {
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// An error in the provider's shape.
+    /// An error in the provider's shape; charged where its pages say so.
     Status(u16),
     /// 200 with an HTML page; not charged.
     Garbage,

@@ -15,6 +15,7 @@ use anyhow::Context;
 use serde_json::json;
 use vectoll_tests::{
     manifest::{PROVIDER_KEY, key_value},
+    pair::metrics::Metrics,
     wire::{self, lines, stage},
 };
 
@@ -65,7 +66,8 @@ async fn each_call_is_a_line_without_what_it_said() -> anyhow::Result<()> {
     assert_eq!((&refused["scope"], &refused["reason"]), (&json!("key"), &json!("unknown")), "{refused}");
     assert!(refused.get("key").is_none(), "{refused}");
     let failed = lines.iter().find(|line| line["model"] == "fault-500").context("no line of the fault")?;
-    assert_eq!((failed["status"].as_u64(), failed["tokens"].as_u64()), (Some(502), Some(0)), "{failed}");
+    assert_eq!((failed["status"].as_u64(), failed["tokens"].as_u64()), (Some(502), Some(1)), "{failed}");
+    assert_eq!(failed["usage"], json!("unsettled"), "{failed}");
     let left =
         lines.iter().find(|line| line["model"] == "fault-slow-500").context("no line of the caller that left")?;
     assert_eq!(
@@ -104,7 +106,7 @@ async fn the_spend_of_tags_that_a_team_or_a_route_counts_is_told() -> anyhow::Re
         assert_eq!(call(model, r#"{"tags":["by-route"]}"#).await?.status, 200);
     }
     // What is refused is charged nowhere.
-    assert_eq!(call("fault-400", r#"{"tags":["unused"]}"#).await?.status, 400);
+    assert_eq!(call("nowhere", r#"{"tags":["unused"]}"#).await?.status, 404);
     for _ in 0..2 {
         let metrics = pair.metrics().await?;
         let spent =
@@ -207,5 +209,22 @@ async fn an_empty_header_names_no_user() -> anyhow::Result<()> {
     assert_eq!(caller.post("/v1/embeddings", &body, &[("x-litellm-user-id", "")]).await?.status, 200);
     let metrics = pair.metrics().await?;
     assert_eq!(metrics.sum("vectoll_user_requests_total", &[("user", "ben")]), 1.0);
+    Ok(())
+}
+
+/// Off, `/metrics` names no end user, and all else is counted as before.
+#[tokio::test]
+async fn metrics_leave_end_users_out_where_they_are_to() -> anyhow::Result<()> {
+    for (arguments, found) in [(&[][..], 1.0), (&["--user-metrics=off"], 0.0)] {
+        let (pair, _provider, caller) = stage(arguments).await?;
+        let body = json!({"model": "builtin", "input": "a", "user": "somebody-by-name"});
+        assert_eq!(caller.post("/v1/embeddings", &body, &[]).await?.status, 200);
+        let text = reqwest::get(format!("{}/metrics", pair.admin_url())).await?.text().await?;
+        let metrics = Metrics::parse(&text)?;
+        let by_key = metrics.sum("vectoll_key_requests_total", &[("key", "default/alice")]);
+        assert_eq!(by_key, 1.0, "{arguments:?}");
+        assert_eq!(metrics.sum("vectoll_user_requests_total", &[]), found, "{arguments:?}");
+        assert_eq!(text.contains("somebody-by-name"), found > 0.0, "{arguments:?}");
+    }
     Ok(())
 }

@@ -210,6 +210,11 @@ async fn connections_that_say_nothing_take_no_descriptor_from_others_and_do_not_
             opened.elapsed()
         );
     }
+    // Its time begins when it comes, however long nobody had come.
+    let mut late = connect(&pair)?;
+    std::thread::sleep(Duration::from_millis(300));
+    late.write_all(call(&key_value("alice")).as_bytes())?;
+    assert_eq!(status(&answer(&mut late)?), 200);
     Ok(())
 }
 
@@ -244,7 +249,7 @@ async fn an_idle_connection_has_its_own_time_and_a_stall_of_the_sidecar_takes_no
     setup.sidecar_arguments = ["--idle-timeout-seconds", "3"].map(str::to_owned).to_vec();
     let pair = stage(setup).await?;
     let mut stream = connect(&pair)?;
-    let mut served = |stream: &mut TcpStream| {
+    let served = |stream: &mut TcpStream| {
         stream.write_all(call(&key_value("alice")).as_bytes())?;
         anyhow::Ok(status(&answer(stream)?))
     };
@@ -304,7 +309,7 @@ async fn a_thousand_callers_with_200_kb_each_fit_and_are_served() -> anyhow::Res
 async fn large_answers_that_nobody_reads_fit() -> anyhow::Result<()> {
     let numbers = vec!["0.25"; 600_000].join(",");
     let large = ANSWER.replace("0.6,0.8", &numbers);
-    let (provider, _) = impatient(Duration::from_secs(60), Duration::ZERO, large.into()).await?;
+    let (provider, _) = impatient(Duration::from_mins(1), Duration::ZERO, large.into()).await?;
     let pair = in_front_of(provider).await?;
     let mut unread = Vec::new();
     for _ in 0..400 {

@@ -137,7 +137,7 @@ async fn killed_again_and_again_under_load_the_books_never_fall_short() -> anyho
         "fault-slow-20",
         "fault-slow-body-30",
         "fault-no-usage",
-        "fault-400",
+        "fault-404",
     ];
     killed_under(&MODELS).await
 }
@@ -357,8 +357,12 @@ async fn killed_while_the_disk_is_full_it_starts_again_and_serves_when_there_is_
         let caller = caller.clone();
         async move { caller.embed("fault-hang", json!("The quick brown fox")).await }
     });
-    let gauge = async || Ok((pair.metrics().await?.value("vectoll_reservations", &[]) == Some(1.0)).then_some(()));
-    pair.wait_for("the call to be under way", Duration::from_secs(30), gauge).await?;
+    // What it holds is what it can cost, from then on.
+    let refined = async || {
+        let records = pair.metrics().await?.value("vectoll_journal_records_total", &[("kind", "refine")]);
+        Ok((records == Some(1.0)).then_some(()))
+    };
+    pair.wait_for("the call to be under way", Duration::from_secs(30), refined).await?;
     fs::write(folder.path().join("full"), "")?;
     for _ in 0..2 {
         pair.kill_sidecar().await?;
@@ -376,6 +380,23 @@ async fn killed_while_the_disk_is_full_it_starts_again_and_serves_when_there_is_
     let metrics = pair.metrics().await?;
     assert_eq!((tokens(&metrics), provider.account().charged_tokens), (12, 8), "the call without an end once");
     assert_eq!(metrics.value("vectoll_unsettled_requests_total", &[]), Some(1.0));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_folder_that_is_taken_away_under_it_is_begun_anew() -> anyhow::Result<()> {
+    let (mut pair, provider) = stage(Setup::built()?, &["text-embedding-3-small"]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    assert_eq!(caller.embed("text-embedding-3-small", json!("The quick brown fox")).await?.status, 200);
+    fs::remove_dir_all(pair.state_dir())?;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(caller.embed("text-embedding-3-small", json!("The quick brown fox")).await?.status, 200);
+    let checkpoint = pair.state_dir().join("spend.v1.json");
+    pair.wait_for("a checkpoint", Duration::from_secs(10), async || Ok(checkpoint.exists().then_some(()))).await?;
+    pair.kill_sidecar().await?;
+    assert!(pair.sidecar_log().contains("the state folder was taken away"), "{}", pair.sidecar_log());
+    pair.start_sidecar().await?;
+    assert_eq!((tokens(&pair.metrics().await?), provider.account().charged_tokens), (8, 8));
     Ok(())
 }
 

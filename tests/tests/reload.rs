@@ -198,7 +198,7 @@ async fn a_changed_credential_is_used_from_the_next_call_on() -> anyhow::Result<
     let good = file(all);
     let pair = Pair::start(&[("all.yaml", good.replace(PROVIDER_KEY, "sk-an-old-one"))]).await?;
     let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
-    assert_eq!(caller.embed("text-embedding-3-small", json!("a")).await?.status, 401);
+    assert_eq!(caller.embed("text-embedding-3-small", json!("a")).await?.status, 502);
     pair.write_manifest("all.yaml", &good)?;
     let works = async || Ok((caller.embed("text-embedding-3-small", json!("a")).await?.status == 200).then_some(()));
     pair.wait_for("the new credential", DEADLINE, works).await?;

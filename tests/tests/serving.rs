@@ -205,7 +205,7 @@ async fn a_providers_errors_are_passed_on_without_its_credential() -> anyhow::Re
     let (pair, provider, caller) = stage().await?;
     for (model, status, kind) in [
         ("fault-400", 400, "invalid_request_error"),
-        ("fault-401", 401, "invalid_request_error"),
+        ("fault-401", 502, "api_error"),
         ("fault-404", 404, "invalid_request_error"),
         ("fault-429", 429, "rate_limit_error"),
         ("fault-500", 502, "api_error"),

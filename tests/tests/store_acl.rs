@@ -13,14 +13,17 @@ use jiff::{SignedDuration, Timestamp};
 use redis::{FromRedisValue, Value, aio::MultiplexedConnection, cmd};
 use vectoll_config::{
     StoreUrl, Uid,
-    store::{Function, Library, SIDECAR_COMMANDS, live_key, namespace_prefix, team_prefix, total_key, user_name},
+    store::{
+        Function, Library, SIDECAR_COMMANDS, caller, live_key, namespace_prefix, team_prefix, total_key, user_name,
+    },
     v1::OnStoreFailure,
 };
 use vectoll_operator::{
     books::{Heard, Question, Reader, TeamQuestion},
     store::{
-        Access, Keeper, LINGER, Lingering, Master, Password, Rotation, Standing, User, Valid, Wanted, connect, plan,
-        sweep, sweep::Census,
+        Access, Keeper, LINGER, Lingering, Master, Password, Rotation, Standing, Suspects, User, Valid, Wanted,
+        connect, plan, sweep,
+        sweep::{Census, CountedTeam},
     },
 };
 use vectoll_tests::{
@@ -101,7 +104,7 @@ async fn a_namespaces_user_can_do_what_a_sidecar_needs_and_nothing_else() -> any
     let said: u64 =
         ask(&mut apps, &format!("FCALL {acknowledge} 1 {} sidecar 1 pod", live_key(Some(SCOPE), "apps"))).await?;
     assert!(said > 1_600_000_000_000);
-    let nothing = "one 1 1 0 0 2000 4000 5 0 0 0 0 0 0 0 0";
+    let nothing = format!("one 1 1 0 0 2000 4000 5 0 0 0 0 0 0 0 0 {}", caller(Some(SCOPE), "apps"));
     let () = ask(&mut apps, &format!("FCALL {exchange} 1 {mine} {nothing}")).await?;
     let () = ask(&mut apps, &format!("HSET {own}alive sidecar 1")).await?;
     let () = ask(&mut apps, &format!("PEXPIRE {own}alive 60000")).await?;
@@ -365,7 +368,7 @@ async fn an_administrator_of_users_who_may_read_what_is_counted_is_enough() -> a
     let () = ask(
         &mut admin,
         "ACL SETUSER vectoll on >pw -@all +acl|list +acl|setuser +acl|deluser +ping +function|list +function|load +function|kill \
-         +script|kill +info +time +hgetall +hmget +hscan +scan +pttl +memory|usage +hget +hset +hdel +unlink ~vectoll:*",
+         +script|kill +info +time +hgetall +hmget +hscan +scan +pttl +memory|usage +hget +hset +hdel +fcall +unlink ~vectoll:*",
     )
     .await?;
     let access = Access { username: Some("vectoll".to_owned()), password: Some(Password::new("pw")), ..access(&store) };
@@ -379,8 +382,16 @@ async fn an_administrator_of_users_who_may_read_what_is_counted_is_enough() -> a
     assert!(servers[0].load().await?, "the functions were there");
     assert!(!servers[0].load().await?, "they are loaded once");
     assert!(servers[0].memory().await?.is_some());
-    sweep(&access, &Census { scope: SCOPE.to_owned(), ..Census::default() }, Timestamp::now()).await?;
-    let () = ask(&mut admin, &format!("HSET {} t:r 1 u:ada:r 1", total_key(&Uid::new("t1")))).await?;
+    let () = ask(&mut admin, &format!("HSET {} t:r 1 u:ada:r 1 junk 1", total_key(&Uid::new("t1")))).await?;
+    let () = ask(&mut admin, &format!("HSET {}m:k:none:Total/UTC/0 s 1", team_prefix(&Uid::new("t1")))).await?;
+    let teams = [("t1".to_owned(), CountedTeam { namespace: "apps".to_owned(), most_users: 5 })].into();
+    let mut census = Census { scope: SCOPE.to_owned(), teams, ..Census::default() };
+    let mut suspects = Suspects::default();
+    for swept in [1, 1] {
+        let found = sweep(&access, &census, &mut suspects, Timestamp::now()).await?;
+        assert_eq!(found.by_reason().collect::<Vec<_>>(), [("foreign", swept)]);
+        census.counted_ms = u64::MAX;
+    }
     let (heard, mut all) = tokio::sync::mpsc::unbounded_channel();
     let reader = Reader::start(Arc::new(move |told| drop(heard.send(told))));
     let teams = [(Uid::new("t1"), TeamQuestion::default())].into();

@@ -1,6 +1,6 @@
 //! What the store does not let a sidecar do: spend of a Team that is gone is written down and let go; functions that it may not load are waited for.
 
-#![allow(clippy::print_stdout, reason = "a test")]
+#![allow(clippy::print_stdout, clippy::indexing_slicing, reason = "a test")]
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -136,6 +136,18 @@ async fn a_sidecar_that_may_not_load_the_functions_says_so_and_goes_on_when_they
         Ok(redis::cmd("HGET").arg(total_key(&uid)).arg("t:t").query_async(&mut admin).await?)
     };
     ensure!(booked().await?.is_none());
+    // It asks again by the connection that it has, with pauses: the store has no more to do with it than with one that waits.
+    let mut stats = async |name: &str| -> anyhow::Result<u64> {
+        let info: String = redis::cmd("INFO").arg("stats").query_async(&mut admin).await?;
+        let value = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        Ok(value.unwrap_or_default().trim().parse()?)
+    };
+    let counts = ["total_connections_received", "total_commands_processed"];
+    let before = [stats(counts[0]).await?, stats(counts[1]).await?];
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let [connections, commands] = [stats(counts[0]).await? - before[0], stats(counts[1]).await? - before[1]];
+    println!("in 6 s without functions: {connections} connections, {commands} commands");
+    ensure!(connections == 0 && commands < 60, "{connections} connections and {commands} commands in 6 s");
     store.load_functions(Library::current().code()).await?;
     poll::until("the spend in the ledger", DEADLINE, async || Ok((booked().await? == Some(9)).then_some(()))).await
 }

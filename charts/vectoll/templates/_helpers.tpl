@@ -1,22 +1,29 @@
 {{/*
 Fills in what values lack: those of a release that an older chart made, upgraded with --reuse-values, and those that somebody has set to
-null. Each template begins with it. A `runAsUser` that is missing beside others stays so: null leaves it to the platform.
+null. Each template begins with it. A `runAsUser` that is null is left to the platform: Helm takes it out of the values, where one that an
+older chart did not know is missing, too. The two are told apart by what came into the chart together with it.
 */}}
 {{- define "vectoll.complete" -}}
-{{- include "vectoll.fill" (list .Values (.Files.Get "files/defaults.yaml" | fromYaml)) -}}
+{{- $older := not (or (hasKey .Values "metrics") (hasKey .Values "admissionPolicies")) -}}
+{{- include "vectoll.fill" (list .Values (.Files.Get "files/defaults.yaml" | fromYaml) $older) -}}
 {{- end -}}
 
-{{/* From a list of a map and its defaults. A default that is an empty map is a map of the user's own. */}}
+{{/* From a list of a map, its defaults, and whether an older chart made it. A default that is an empty map is a map of the user's own. */}}
 {{- define "vectoll.fill" -}}
 {{- $into := index . 0 -}}
+{{- $older := index . 2 -}}
 {{- range $name, $default := index . 1 -}}
 {{- $given := get $into $name -}}
-{{- if or (not (hasKey $into $name)) (kindIs "invalid" (index $into $name)) -}}
+{{- if not (hasKey $into $name) -}}
+{{- if or $older (ne $name "runAsUser") -}}
+{{- $_ := set $into $name $default -}}
+{{- end -}}
+{{- else if kindIs "invalid" (index $into $name) -}}
 {{- if ne $name "runAsUser" -}}
 {{- $_ := set $into $name $default -}}
 {{- end -}}
 {{- else if and (kindIs "map" $default) (kindIs "map" $given) (ne $name "resources") -}}
-{{- include "vectoll.fill" (list $given $default) -}}
+{{- include "vectoll.fill" (list $given $default $older) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

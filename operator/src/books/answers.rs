@@ -122,7 +122,7 @@ pub(super) struct Fields {
 enum StandsFor {
     /// Three fields for each: requests, tokens, money.
     Totals(Vec<Series>),
-    /// One field for each.
+    /// The money of each, and for the Team what went by routes that are none of its own: its owner does not spend that.
     Month(Vec<Account>, Option<Timestamp>),
     /// What is spent, what is held, and the limit of a refusal.
     Budget(Account, Budget, Option<Timestamp>),
@@ -136,6 +136,14 @@ impl Account {
             Self::Key(key) => Series::Key(key.clone()),
         }
     }
+
+    /// What its spend of a month comes from, in the order in which it is taken in.
+    fn month_series(&self) -> Vec<Series> {
+        match self {
+            Self::Team => vec![Series::Team, Series::ForeignRoutes],
+            Self::Key(key) => vec![Series::Key(key.clone())],
+        }
+    }
 }
 
 /// What to ask for of a Team at a moment.
@@ -146,8 +154,10 @@ pub(super) fn fields(team: &Uid, of: &TeamQuestion, now: Timestamp) -> Vec<Field
         .chain(keys.iter().map(|(key, budget)| (Account::Key(key.clone()), budget.as_ref())))
         .collect();
     let mut all = Vec::new();
-    let series: Vec<Series> =
-        [Series::Unsettled].into_iter().chain(accounts.iter().map(|(account, _)| account.series())).collect();
+    let series: Vec<Series> = [Series::Unsettled, Series::ForeignRoutes]
+        .into_iter()
+        .chain(accounts.iter().map(|(account, _)| account.series()))
+        .collect();
     for series in series.chunks(SERIES) {
         let names = series.iter().flat_map(|series| Quantity::ALL.map(|of| series.field(of)));
         let names = names.collect();
@@ -157,7 +167,8 @@ pub(super) fn fields(team: &Uid, of: &TeamQuestion, now: Timestamp) -> Vec<Field
     let unbounded: Vec<Account> =
         accounts.iter().filter(|(_, budget)| budget.is_none()).map(|(account, _)| account.clone()).collect();
     for accounts in unbounded.chunks(SERIES) {
-        let names = accounts.iter().map(|account| account.series().field(Quantity::Money)).collect();
+        let series = accounts.iter().flat_map(Account::month_series);
+        let names = series.map(|series| series.field(Quantity::Money)).collect();
         all.push(Fields { key: month_key(team, &month), names, stands_for: StandsFor::Month(accounts.to_vec(), ends) });
     }
     for (account, budget) in accounts {
@@ -195,7 +206,12 @@ impl TeamBooks {
             }
             StandsFor::Month(accounts, ends) => {
                 for account in accounts {
-                    if let Some(pico) = next() {
+                    let spent = match account {
+                        // What was written by hand may be more than the whole.
+                        Account::Team => next().zip(next()).map(|(all, foreign)| all.saturating_sub(foreign)),
+                        Account::Key(_) => next(),
+                    };
+                    if let Some(pico) = spent {
                         let spent = Spent { spent: PicoUsd::new(pico), ..Spent::default() };
                         self.money.insert(account.clone(), Money { budget: None, ends: *ends, spent });
                     }

@@ -182,7 +182,6 @@ impl Hands {
 
     async fn write_config(&self, namespace: &str, files: &Files, replaces: Option<Replaced>) -> anyhow::Result<()> {
         let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), namespace);
-        let mut present = replaces.map(|replaces| replaces.version);
         match replaces {
             // One that was not heard of may be there all the same: its generation goes on, and nothing is written over it.
             None => {
@@ -200,37 +199,39 @@ impl Hands {
             Some(Replaced { version, frozen: true }) => {
                 delete(&api, names::CONFIG_SECRET, version).await?;
                 tracing::warn!(namespace, "the config Secret was made immutable by somebody: it is replaced");
-                present = None;
             }
             Some(Replaced { version: _, frozen: false }) => {}
         }
-        let generation = files.generation;
-        let annotations = [
-            (names::GENERATION.to_owned(), generation.to_string()),
-            (names::WRITTEN_AT.to_owned(), Timestamp::now().to_string()),
-        ];
-        let wanted: BTreeSet<String> = files.by_name.keys().cloned().collect();
-        let secret = Secret {
-            metadata: ObjectMeta {
-                name: Some(names::CONFIG_SECRET.to_owned()),
-                namespace: Some(namespace.to_owned()),
-                // What was judged must still be there: two operators never write over each other.
-                resource_version: present.map(|version| version.to_string()),
-                labels: Some([("app.kubernetes.io/managed-by".to_owned(), names::MANAGER.to_owned())].into()),
-                annotations: Some(annotations.into()),
-                ..ObjectMeta::default()
-            },
-            type_: Some(names::CONFIG_TYPE.to_owned()),
-            data: Some(
-                files.by_name.iter().map(|(name, content)| (name.clone(), ByteString(content.clone()))).collect(),
-            ),
-            ..Secret::default()
+        let present = replaces.filter(|replaces| !replaces.frozen).map(|replaces| replaces.version);
+        let mut secret = config_secret(namespace, files);
+        // What was judged must still be there: two operators never write over each other.
+        secret.metadata.resource_version = present.map(|version| version.to_string());
+        let applied = match present {
+            Some(_) => {
+                let apply = PatchParams::apply(names::MANAGER).force();
+                match api.patch(names::CONFIG_SECRET, &apply, &Patch::Apply(&secret)).await {
+                    Ok(written) => Some(written),
+                    Err(error @ kube::Error::Api(_)) => {
+                        // It may have gone meanwhile, which different servers call different things.
+                        let there = api.get_opt(names::CONFIG_SECRET).await;
+                        if !matches!(there, Ok(None)) {
+                            return Err(error).context("failed to write the config Secret");
+                        }
+                        secret.metadata.resource_version = None;
+                        None
+                    }
+                    Err(error) => return Err(error).context("failed to write the config Secret"),
+                }
+            }
+            None => None,
         };
-        let written = api
-            .patch(names::CONFIG_SECRET, &PatchParams::apply(names::MANAGER).force(), &Patch::Apply(&secret))
-            .await
-            .context("failed to write the config Secret")?;
-        tracing::info!(namespace, generation, "config written");
+        let written = match applied {
+            Some(written) => written,
+            // Made, not applied: nothing that somebody has made meanwhile is written over.
+            None => api.create(&created(), &Raw::of(&secret)?).await.context("failed to make the config Secret")?,
+        };
+        tracing::info!(namespace, generation = files.generation, "config written");
+        let wanted: BTreeSet<String> = files.by_name.keys().cloned().collect();
         let written = remove_others(&api, written, &wanted).await?;
         let version = version_of(&written);
         if let Some(config) = observed::config(written, None) {
@@ -248,17 +249,27 @@ impl Hands {
     }
 
     async fn touch(&self, pod: &ObjectName, uid: &Uid, generation: u64) -> anyhow::Result<()> {
-        let api: Api<Raw<Pod, ()>> = Api::namespaced(self.client.clone(), pod.namespace());
+        let api: Api<Raw<Pod>> = Api::namespaced(self.client.clone(), pod.namespace());
         let patch = json!({
             "metadata": {"uid": uid.to_string(), "annotations": {names::POD_GENERATION: generation.to_string()}},
         });
         match api.patch(pod.name(), &patched(), &Patch::Merge(patch)).await {
             Ok(touched) => {
                 let version = version_of(&touched);
+                // As the answer has it: it may tell of more than the touch, for example that the pod has ended, and what the watch has to
+                // say of older versions is not believed any more.
+                let after = observed::sidecar(touched, None);
                 let mut observed = self.shared.observed();
-                if let Some(seen) = observed.pods.get(pod) {
-                    let touched = observed::Sidecar { touched: Some(generation), ..seen.value.clone() };
-                    observed.pods.put_as_planned(pod, version, touched);
+                if let Some(before) = observed.pods.get(pod).map(|seen| seen.value.clone())
+                    && let Some(after) = after
+                {
+                    if after == (observed::Sidecar { touched: Some(generation), ..before }) {
+                        observed.pods.put_as_planned(pod, version, after);
+                    } else {
+                        observed.pods.put(pod.clone(), version, after);
+                        drop(observed);
+                        self.shared.ring();
+                    }
                 }
                 Ok(())
             }
@@ -397,6 +408,27 @@ where
     }
 }
 
+/// The Secret that holds these files.
+fn config_secret(namespace: &str, files: &Files) -> Secret {
+    let annotations = [
+        (names::GENERATION.to_owned(), files.generation.to_string()),
+        (names::WRITTEN_AT.to_owned(), Timestamp::now().to_string()),
+    ];
+    let data = files.by_name.iter().map(|(name, content)| (name.clone(), ByteString(content.clone())));
+    Secret {
+        metadata: ObjectMeta {
+            name: Some(names::CONFIG_SECRET.to_owned()),
+            namespace: Some(namespace.to_owned()),
+            labels: Some([("app.kubernetes.io/managed-by".to_owned(), names::MANAGER.to_owned())].into()),
+            annotations: Some(annotations.into()),
+            ..ObjectMeta::default()
+        },
+        type_: Some(names::CONFIG_TYPE.to_owned()),
+        data: Some(data.collect()),
+        ..Secret::default()
+    }
+}
+
 /// Takes what others have put into a config Secret out of it: an apply leaves alone what belongs to another manager, and a
 /// credential that somebody has copied would stay for ever.
 async fn remove_others(
@@ -432,63 +464,4 @@ fn is_conflict(error: &kube::Error) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
-    use std::sync::{Arc, Mutex};
-
-    use axum::{
-        Json, Router,
-        http::{Method, StatusCode, Uri},
-    };
-    use kube::{Config, runtime::events::Reporter};
-
-    use super::*;
-    use crate::cluster::status::NewStatus;
-
-    /// An API server at which somebody was always faster.
-    async fn conflicting(writes: Arc<Mutex<Vec<(String, Value)>>>) -> Client {
-        let answer = move |method: Method, uri: Uri, body: String| async move {
-            if method == Method::GET {
-                let newer = json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "Team", "spec": {"suspended": true},
-                    "metadata": {"name": "team", "namespace": "apps", "uid": "t", "resourceVersion": "9"}});
-                return (StatusCode::OK, Json(newer));
-            }
-            writes.lock().unwrap().push((uri.path().to_owned(), serde_json::from_str(&body).unwrap()));
-            let conflict = json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict",
-                "code": 409, "message": "the object has been modified"});
-            (StatusCode::CONFLICT, Json(conflict))
-        };
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
-        Client::try_from(Config::new(url)).unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_status_is_not_written_over_a_newer_resource_and_what_is_newer_is_known_then() {
-        let writes = Arc::default();
-        let client = conflicting(Arc::clone(&writes)).await;
-        let shared = Shared::default();
-        let recorder = Recorder::new(client.clone(), Reporter { controller: "test".to_owned(), instance: None });
-        let hands = Hands::new(client, recorder, shared.clone());
-        let name = ObjectName::new("apps", "team");
-        let status = NewStatus { patch: json!({"observedGeneration": 1}), conditions: Vec::new() };
-        let turn = Turn { warns: true, reason: "Invalid".to_owned(), message: String::new() };
-        let of = ResourceRef { kind: Kind::Team, name: name.clone() };
-        let report = Action::Report { of, uid: Uid::new("t"), version: 7, status, turns: vec![turn] };
-        hands.act(report).await.unwrap();
-        let expected = json!({"metadata": {"uid": "t", "resourceVersion": "7"}, "status": {"observedGeneration": 1}});
-        let path = "/apis/vectoll.dev/v1alpha1/namespaces/apps/teams/team/status".to_owned();
-        assert_eq!(*writes.lock().unwrap(), [(path, expected)], "once, and without an event for what was not written");
-        let observed = shared.observed();
-        let seen = observed.teams.get(&name).unwrap();
-        assert!(seen.version == 9 && seen.value.object.spec.suspended);
-    }
-
-    #[test]
-    fn a_note_fills_the_kilobyte_that_the_api_server_takes_and_cuts_no_character() {
-        assert_eq!(shortened("x".repeat(1024)), "x".repeat(1024));
-        assert_eq!(shortened("x".repeat(1025)), "x".repeat(1024));
-        assert_eq!(shortened(format!("{}é", "x".repeat(1023))), "x".repeat(1023), "é has two bytes");
-    }
-}
+mod tests;

@@ -10,10 +10,13 @@ use vectoll_config::{KeyHash, ObjectName, check_files_v1, check_v1, v1, write_v1
 
 use super::{
     delivered::{Contents, Parts, Since, parts},
-    fit::{self, ROOM, Surplus},
+    fit::{self, CEILING, Credentials, ROOM, Surplus, TooLarge},
     observed::hash_of,
 };
-use crate::judge::NamespaceConfig;
+use crate::{
+    judge::NamespaceConfig,
+    world::{Kind, ResourceRef},
+};
 
 /// A generation further in the future than this was not made by an operator, whatever its clock.
 const MAX_SKEW: SignedDuration = SignedDuration::from_hours(24);
@@ -43,15 +46,16 @@ pub(super) struct Files {
     pub(super) by_name: BTreeMap<String, Vec<u8>>,
     /// Of all of them.
     pub(super) hash: KeyHash,
-    /// Keys that were left out, because nothing more fits in.
-    pub(super) left_out: BTreeSet<ObjectName>,
+    /// Keys and routes that were left out, because nothing more fits in.
+    pub(super) left_out: BTreeSet<ResourceRef>,
     /// Since when each resource stands there as it is.
     pub(super) parts: Arc<Parts>,
 }
 
 impl Files {
-    /// Makes the files of a config, whose hashes are `contents`. `is_in` says which keys the sidecars have already, `age` which of the others go first where not all fit in;
-    /// `last` is what they come after, if nothing was in force in between. An error: sidecars would refuse them.
+    /// Makes the files of a config, whose hashes are `contents`. `is_in` says which keys the sidecars have already, `age` which of the others, and
+    /// which routes, go first where not all fit in; `last` is what they come after, if nothing was in force in between. An error: sidecars would
+    /// refuse them, or the API server.
     pub(super) fn make<A: Ord>(
         made_of: NamespaceConfig,
         contents: Contents,
@@ -59,7 +63,7 @@ impl Files {
         last: Option<&Self>,
         now: Timestamp,
         is_in: impl Fn(&ObjectName) -> bool,
-        age: impl Fn(&ObjectName) -> A,
+        age: impl Fn(Kind, &ObjectName) -> A,
     ) -> anyhow::Result<Self> {
         let NamespaceConfig { mut config, credentials: mut files } = made_of;
         config.generation = generation;
@@ -67,11 +71,10 @@ impl Files {
         if !files.is_empty() {
             check_files_v1(&config, |name| files.get(name).map(Vec::as_slice))?;
         }
-        let beside: usize = files.iter().map(|(name, value)| name.len() + value.len()).sum();
         let mut text = write_v1(&config)?;
         let mut left_out = BTreeSet::new();
-        if text.len() + beside > ROOM {
-            let Surplus { keys, shortened } = fit::fit(&mut config, beside, is_in, age)?;
+        if size(&text, &files) > ROOM {
+            let Surplus { keys, routes, shortened } = fit::fit(&mut config, &mut files, is_in, age)?;
             if !shortened.is_empty() {
                 let namespace = &config.namespace;
                 tracing::warn!(
@@ -80,8 +83,14 @@ impl Files {
                     "the config Secret is full: values in their grace period end early"
                 );
             }
-            left_out = keys;
+            let named = |kind| move |name| ResourceRef { kind, name };
+            left_out.extend(keys.into_iter().map(named(Kind::ApiKey)));
+            left_out.extend(routes.into_iter().map(named(Kind::ModelRoute)));
             text = write_v1(&config)?;
+            let size = size(&text, &files);
+            if size > CEILING {
+                return Err(TooLarge(size).into());
+            }
         }
         files.insert(v1::FILE.to_owned(), text.into_bytes());
         let hash = hash_of(files.iter().map(|(name, content)| (name.as_str(), content.as_slice())));
@@ -104,13 +113,26 @@ impl Files {
 
     /// Whether a key is in them.
     pub(super) fn has(&self, key: &ObjectName) -> bool {
-        self.contents.has_key(key) && !self.left_out.contains(key)
+        let of = ResourceRef { kind: Kind::ApiKey, name: key.clone() };
+        self.contents.has(&of) && !self.left_out.contains(&of)
+    }
+
+    /// Routes that were left out.
+    pub(super) fn routes_left_out(&self) -> BTreeSet<ObjectName> {
+        let routes = self.left_out.iter().filter(|of| of.kind == Kind::ModelRoute);
+        routes.map(|of| of.name.clone()).collect()
     }
 }
 
-/// The keys in a config's file, as it stands in a Secret; none, if it cannot be read.
-pub(super) fn keys_in(file: &[u8]) -> BTreeSet<ObjectName> {
-    let config = std::str::from_utf8(file).ok().and_then(|text| vectoll_config::read_v1(text).ok());
+/// What files take of a Secret.
+fn size(config: &str, others: &Credentials) -> usize {
+    config.len() + others.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+}
+
+/// The keys in a config's files, as they stand in a Secret; none, if it cannot be read.
+pub(super) fn keys_in(files: &Credentials) -> BTreeSet<ObjectName> {
+    let file = files.get(v1::FILE).and_then(|file| std::str::from_utf8(file).ok());
+    let config = file.and_then(|text| vectoll_config::read_v1(text).ok());
     config.into_iter().flat_map(|config| config.keys).map(|key| key.name).collect()
 }
 
@@ -166,13 +188,13 @@ mod tests {
     fn the_youngest_keys_stay_out_where_not_all_fit_in() {
         let world = world(6_000);
         let config = judge(&world, Timestamp::UNIX_EPOCH).config(&world, "apps", Credentials::Deliver, None);
-        let age = |name: &ObjectName| world.api_keys.get(name).and_then(|object| object.created);
+        let age = |_: Kind, name: &ObjectName| world.api_keys.get(name).and_then(|object| object.created);
         let contents = Contents::of(&config).unwrap();
         let files = Files::make(config, contents, 1, None, Timestamp::UNIX_EPOCH, |_| false, age).unwrap();
         let size: usize = files.by_name.values().map(Vec::len).sum();
         assert!(size <= ROOM && size > ROOM - 1_000, "{size}");
         assert!(!files.left_out.is_empty());
-        let oldest_out = files.left_out.iter().next_back().unwrap();
+        let oldest_out = &files.left_out.iter().next_back().unwrap().name;
         let kept = 6_000 - files.left_out.len();
         assert_eq!(oldest_out.name(), format!("key-{:05}", 5_999 - kept), "the old ones are in, without a gap");
         vectoll_config::read_v1(std::str::from_utf8(files.by_name.get(v1::FILE).unwrap()).unwrap()).unwrap();
@@ -204,7 +226,7 @@ mod tests {
                 None,
                 Timestamp::UNIX_EPOCH,
                 |_| false,
-                |_| (),
+                |_, _| (),
             )
             .unwrap()
             .hash

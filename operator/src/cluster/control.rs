@@ -32,7 +32,7 @@ use super::{
     snapshot::Setting,
     store::{Needs, Store},
     watch::Shared,
-    write_rate::WriteRate,
+    write_rate::{WriteRate, WriteSlots},
 };
 use crate::{provider_hosts::AllowedHosts, world::Counting};
 
@@ -78,8 +78,8 @@ pub(super) struct Control {
     store: Option<Store>,
     setting: Setting,
     tenure: Tenure,
-    limits: WriteLimits,
     rate: WriteRate,
+    slots: WriteSlots,
     schedule: Schedule,
     memory: Arc<Mutex<Memory>>,
     needs: Needs,
@@ -97,13 +97,20 @@ pub(super) struct Control {
     later: HashMap<String, usize>,
     running: JoinSet<anyhow::Result<()>>,
     /// What each of them is, so that one that ends in a panic is known by its task.
-    tasks: HashMap<Id, (Target, &'static str)>,
+    tasks: HashMap<Id, Task>,
     busy: HashSet<Target>,
     /// Of those, what a plan would have done again: to be judged when it is done.
     deferred: HashSet<Target>,
     /// What was done lately, and when: what was planned before must not do it again.
     finished: HashMap<Target, Instant>,
     resting: HashMap<Target, Rest>,
+}
+
+/// An action under way.
+struct Task {
+    target: Target,
+    word: &'static str,
+    is_mass: bool,
 }
 
 /// Not before a time, after so many failures.
@@ -135,8 +142,8 @@ impl Control {
             store,
             setting: Setting { counting: Counting::Apart, allowed_hosts },
             tenure,
-            limits,
             rate: WriteRate::new(limits.per_second, limits.burst, now),
+            slots: WriteSlots::new(limits.parallel),
             schedule: Schedule::default(),
             memory: Arc::default(),
             needs: Needs::default(),
@@ -404,15 +411,16 @@ impl Control {
         if !self.tenure.holds() {
             return now + LEASE_CHECK_PERIOD;
         }
-        while self.running.len() < self.limits.parallel {
+        while self.slots.has_room() {
             let (busy, resting) = (&self.busy, &self.resting);
             let may =
                 |target: &Target| !busy.contains(target) && resting.get(target).is_none_or(|rest| rest.until <= now);
-            let action = if let Some(action) = self.queue.take_first(may) {
+            let (action, is_mass) = if let Some(action) = self.queue.take_first(may) {
                 self.rate.overdraw(now);
-                action
+                (action, false)
             } else {
-                if self.queue.mass() == 0 {
+                // The last places are not for the mass.
+                if self.queue.mass() == 0 || !self.slots.has_room_for_mass() {
                     break;
                 }
                 if let Err(wait) = self.rate.ready(now) {
@@ -421,8 +429,9 @@ impl Control {
                 }
                 let Some(action) = self.queue.take_rest(may) else { break };
                 self.rate.overdraw(now);
-                action
+                (action, true)
             };
+            self.slots.take(is_mass);
             let (target, word) = (action.target(), action.word());
             self.busy.insert(target.clone());
             let (hands, tenure) = (self.hands.clone(), self.tenure.clone());
@@ -433,7 +442,7 @@ impl Control {
                 let done = tokio::time::timeout(REQUEST_TIMEOUT, hands.act(action)).await;
                 done.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}")))
             });
-            self.tasks.insert(task.id(), (target, word));
+            self.tasks.insert(task.id(), Task { target, word, is_mass });
         }
         let later: usize = self.later.values().sum();
         self.metrics
@@ -444,7 +453,8 @@ impl Control {
 
     fn done(&mut self, done: Result<(Id, anyhow::Result<()>), JoinError>) {
         let (task, result) = outcome(done);
-        let Some((target, word)) = self.tasks.remove(&task) else { return };
+        let Some(Task { target, word, is_mass }) = self.tasks.remove(&task) else { return };
+        self.slots.free(is_mass);
         let now = Instant::now();
         self.busy.remove(&target);
         if self.deferred.remove(&target) {
@@ -504,6 +514,7 @@ impl Control {
         self.pieces.shutdown().await;
         self.running.shutdown().await;
         self.tasks.clear();
+        self.slots.clear();
         self.judged_by.clear();
         self.busy.clear();
         self.deferred.clear();

@@ -39,17 +39,19 @@ pub(super) struct Serves {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Delivered {
     pub(super) parts: Arc<Parts>,
+    /// Routes that do not fit in.
+    pub(super) left_out: BTreeSet<ObjectName>,
     pub(super) serving: Vec<Serves>,
 }
 
 /// The same for several namespaces.
 pub(super) type Deliveries = BTreeMap<String, Arc<Delivered>>;
 
-/// The parts of a config: what stands as it stood in the last one keeps its generation, the rest has the new one. Keys that were
-/// left out are no part of it.
+/// The parts of a config: what stands as it stood in the last one keeps its generation, the rest has the new one. What was left
+/// out is no part of it.
 pub(super) fn parts(
     contents: &Contents,
-    left_out: &BTreeSet<ObjectName>,
+    left_out: &BTreeSet<ResourceRef>,
     last: Option<(&Contents, &Parts)>,
     new: Since,
 ) -> Parts {
@@ -59,8 +61,7 @@ pub(super) fn parts(
         };
         last.and_then(same).unwrap_or(new)
     };
-    let is_in = |of: &ResourceRef| of.kind != Kind::ApiKey || !left_out.contains(&of.name);
-    let all = contents.by_resource.iter().filter(|(of, _)| is_in(of));
+    let all = contents.by_resource.iter().filter(|(of, _)| !left_out.contains(of));
     all.map(|(of, content)| (of.clone(), since(of, content))).collect()
 }
 
@@ -106,9 +107,9 @@ impl Contents {
         Ok(Self { whole: KeyHash::of(all.as_bytes()), by_resource })
     }
 
-    /// Whether a key is part of it.
-    pub(super) fn has_key(&self, name: &ObjectName) -> bool {
-        self.by_resource.contains_key(&ResourceRef { kind: Kind::ApiKey, name: name.clone() })
+    /// Whether a resource is part of it.
+    pub(super) fn has(&self, of: &ResourceRef) -> bool {
+        self.by_resource.contains_key(of)
     }
 }
 

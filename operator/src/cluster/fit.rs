@@ -1,46 +1,73 @@
 //! What fits into a namespace's config Secret. Pure.
 //!
 //! New keys have nine tenths of it; the rest is for what those that are there may yet need. If even that is not enough, values in
-//! their grace period go first, those first that end first: never a key that works for one that is new.
+//! their grace period go first, those first that end first, and then what stands behind routes: never a key that works for one that
+//! is new, nor for a route. What ends a key can always be written.
 
-use std::collections::BTreeSet;
+mod routes;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
 use vectoll_config::{ObjectName, v1, write_v1};
 
+use crate::world::Kind;
+
 /// What a Secret may hold, in bytes.
-const CEILING: usize = 1024 * 1024;
+pub(super) const CEILING: usize = 1024 * 1024;
 /// From here on a namespace takes no further keys.
 pub(super) const ROOM: usize = CEILING / 10 * 9;
+
+/// The files beside a config, by name.
+pub(super) type Credentials = BTreeMap<String, Vec<u8>>;
+
+/// What else there is leaves no place for any key or route.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the config of this namespace does not fit into a Secret, which holds {CEILING} bytes: {0} bytes are Teams and names of models that \
+     its keys see. Shorten those, or spread the keys over several namespaces"
+)]
+pub(super) struct TooLarge(pub(super) usize);
 
 /// What had to stay out.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Surplus {
     /// Keys, as a whole.
     pub(super) keys: BTreeSet<ObjectName>,
+    /// Routes, of which only the names are there.
+    pub(super) routes: BTreeSet<ObjectName>,
     /// Keys whose values of before were ended early.
     pub(super) shortened: BTreeSet<ObjectName>,
 }
 
-/// Takes out of a config what does not fit beside `beside` bytes of other files. `is_in` says which keys the sidecars have already, `age`
-/// which of two keys goes first.
+/// Takes out of a config, and of the files beside it, what does not fit. `is_in` says which keys the sidecars have already, `age` which
+/// of two keys, or of two routes, goes first. An error: it is [`TooLarge`]
+/// for other reasons.
 pub(super) fn fit<A: Ord>(
     config: &mut v1::Config,
-    beside: usize,
+    files: &mut Credentials,
     is_in: impl Fn(&ObjectName) -> bool,
-    age: impl Fn(&ObjectName) -> A,
-) -> Result<Surplus, serde_yaml::Error> {
+    age: impl Fn(Kind, &ObjectName) -> A,
+) -> anyhow::Result<Surplus> {
     let mut surplus = Surplus::default();
-    let bare = v1::Config { keys: Vec::new(), ..config.clone() };
-    let fixed = write_v1(&bare)?.len() + beside;
-    let mut sizes = config.keys.iter().map(size_of).collect::<Result<Vec<usize>, _>>()?;
+    let mut sizes = config.keys.iter().map(entry_size).collect::<Result<Vec<usize>, _>>()?;
     let in_force: Vec<bool> = config.keys.iter().map(|key| is_in(&key.name)).collect();
+    let stubs = v1::Config { keys: Vec::new(), routes: routes::bare(&config.routes), ..config.clone() };
+    let base = write_v1(&stubs)?.len() + routes::files_of_others(config, files);
+    if base > CEILING {
+        return Err(TooLarge(base).into());
+    }
+    let room = (CEILING - base).saturating_sub(live_size(config, &in_force)?);
+    surplus.routes = routes::shed(config, files, room, |name| age(Kind::ModelRoute, name))?;
+    let keyless = v1::Config { keys: Vec::new(), ..config.clone() };
+    let fixed = write_v1(&keyless)?.len() + files.iter().map(routes::size_of_file).sum::<usize>();
     let mut taken =
         fixed + sizes.iter().zip(&in_force).filter(|(_, is_in)| **is_in).map(|(size, _)| size).sum::<usize>();
     if taken > CEILING {
         taken -= shorten(config, &in_force, &mut sizes, taken - CEILING, &mut surplus)?;
     }
     let mut order: Vec<usize> = (0..config.keys.len()).collect();
-    order.sort_by_key(|&at| config.keys.get(at).map(|key| age(&key.name)));
+    order.sort_by_key(|&at| config.keys.get(at).map(|key| age(Kind::ApiKey, &key.name)));
     let name = |at: usize| config.keys.get(at).map(|key| key.name.clone());
     let is_member = |at: usize| in_force.get(at).copied().unwrap_or_default();
     let size = |at: usize| sizes.get(at).copied().unwrap_or_default();
@@ -66,9 +93,19 @@ pub(super) fn fit<A: Ord>(
     Ok(surplus)
 }
 
-/// The bytes that a key takes in the file: an entry of a list is written the same wherever it is.
-fn size_of(key: &v1::Key) -> Result<usize, serde_yaml::Error> {
-    serde_yaml::to_string(&[key]).map(|text| text.len())
+/// The bytes that a key or route takes in the file: an entry of a list is written the same wherever it is.
+fn entry_size<T: Serialize>(entry: &T) -> Result<usize, serde_yaml::Error> {
+    serde_yaml::to_string(&[entry]).map(|text| text.len())
+}
+
+/// The bytes of the keys that are there, with the one value of each that does not end: what routes have to leave to them.
+fn live_size(config: &v1::Config, in_force: &[bool]) -> Result<usize, serde_yaml::Error> {
+    let live = config.keys.iter().zip(in_force).filter(|(_, is_in)| **is_in);
+    live.map(|(key, _)| {
+        let credentials = key.credentials.iter().filter(|one| one.expires_at.is_none()).copied().collect();
+        entry_size(&v1::Key { credentials, ..key.clone() })
+    })
+    .sum()
 }
 
 /// Ends values of before, those first that end first, until so many bytes are free. Returns how many are.
@@ -91,7 +128,7 @@ fn shorten(
         }
         let (Some(key), Some(size)) = (config.keys.get_mut(at), sizes.get_mut(at)) else { continue };
         key.credentials.retain(|one| one.expires_at != Some(end));
-        let shorter = size_of(key)?;
+        let shorter = entry_size(key)?;
         free += size.saturating_sub(shorter);
         *size = shorter;
         surplus.shortened.insert(key.name.clone());
@@ -127,18 +164,22 @@ mod tests {
         name.name().strip_prefix("key-").unwrap().parse().unwrap()
     }
 
+    fn age(_: Kind, name: &ObjectName) -> usize {
+        number(name)
+    }
+
     #[test]
     fn the_size_of_a_key_is_what_it_adds_to_the_file() {
         let (one, two) = (config(vec![key(1, 0)]), config(vec![key(1, 0), key(2, 3)]));
         let added = write_v1(&two).unwrap().len() - write_v1(&one).unwrap().len();
-        assert_eq!(size_of(&key(2, 3)).unwrap(), added);
+        assert_eq!(entry_size(&key(2, 3)).unwrap(), added);
     }
 
     #[test]
     fn new_keys_stay_out_and_those_that_are_there_stay() {
         // Older ones have lower numbers; those above 5,000 are there already.
         let mut all = config((0..8_000).map(|n| key(n, 0)).collect());
-        let surplus = fit(&mut all, 0, |name| number(name) > 5_000, number).unwrap();
+        let surplus = fit(&mut all, &mut BTreeMap::new(), |name| number(name) > 5_000, age).unwrap();
         let size = write_v1(&all).unwrap().len();
         assert!(size <= ROOM && size > ROOM - 1_000, "{size}");
         assert!(surplus.shortened.is_empty());
@@ -156,7 +197,7 @@ mod tests {
     fn a_rotation_of_all_keys_ends_values_of_before_and_no_key() {
         let mut all = config((0..4_000).map(|n| key(n, 2)).collect());
         assert!(write_v1(&all).unwrap().len() > CEILING);
-        let surplus = fit(&mut all, 0, |_| true, number).unwrap();
+        let surplus = fit(&mut all, &mut BTreeMap::new(), |_| true, age).unwrap();
         assert!(surplus.keys.is_empty(), "{} live keys were refused", surplus.keys.len());
         let size = write_v1(&all).unwrap().len();
         assert!(size <= CEILING && size > CEILING - 1_000, "{size}");
@@ -165,5 +206,91 @@ mod tests {
             !key.credentials.iter().any(|one| one.sha256 == self::key(number(&key.name), 2).credentials[part].sha256)
         };
         assert!(ended(&all.keys[0], 1) && !ended(&all.keys[3_999], 2), "what ends first goes first");
+    }
+
+    /// A route of one backend whose credential is a file of so many bytes; the older one has the lower number.
+    fn route(n: usize, namespace: &str, bytes: usize) -> (v1::Route, (String, Vec<u8>)) {
+        let file = format!("credential.{n}");
+        let yaml = format!(
+            "{{name: {namespace}/route-{n:05}, models: [model-{n}, other-{n}], backends: [{{name: b, weight: 1, timeoutSeconds: 1, tokens: \
+             {{factor: {{maxPerByte: 1, maxPerInput: 0}}}}, provider: {{native: {{baseURL: 'https://api.cohere.com', api: {{cohere: {{}}}}, \
+             auth: {{bearer: {{file: {file}}}}}}}}}}}]}}"
+        );
+        (serde_yaml::from_str(&yaml).unwrap(), (file, vec![b'x'; bytes]))
+    }
+
+    fn with_routes(keys: Vec<v1::Key>, routes: Vec<(v1::Route, (String, Vec<u8>))>) -> (v1::Config, Credentials) {
+        let (routes, files): (Vec<_>, Credentials) = routes.into_iter().unzip();
+        (v1::Config { routes, ..config(keys) }, files)
+    }
+
+    fn total(config: &v1::Config, files: &Credentials) -> usize {
+        write_v1(config).unwrap().len() + files.iter().map(routes::size_of_file).sum::<usize>()
+    }
+
+    fn routes_first(kind: Kind, name: &ObjectName) -> (bool, usize) {
+        match kind {
+            Kind::ModelRoute => {
+                (name.namespace() != "apps", name.name().strip_prefix("route-").unwrap().parse().unwrap())
+            }
+            Kind::ApiKey | Kind::Team => (false, number(name)),
+        }
+    }
+
+    #[test]
+    fn routes_that_do_not_fit_keep_their_names_only_and_every_key_stays() {
+        let routes = vec![
+            route(1, "others", 600_000),
+            route(2, "apps", 100_000),
+            route(3, "apps", 600_000),
+            route(4, "apps", 500_000),
+            route(5, "apps", 50_000),
+        ];
+        let (mut all, mut files) = with_routes((0..1_000).map(|n| key(n, 0)).collect(), routes);
+        files.insert("store.password".to_owned(), vec![b'p'; 64]);
+        let surplus = fit(&mut all, &mut files, |_| true, routes_first).unwrap();
+        let out: Vec<String> = surplus.routes.iter().map(ToString::to_string).collect();
+        // One's own go before those of others, older ones before younger, and what is too large keeps nothing else out.
+        assert_eq!(out, ["apps/route-00004", "others/route-00001"]);
+        assert!(surplus.keys.is_empty() && surplus.shortened.is_empty() && all.keys.len() == 1_000);
+        assert!(total(&all, &files) <= CEILING);
+        let left =
+            |n: usize| all.routes.iter().find(|route| route.models[0].to_string() == format!("model-{n}")).unwrap();
+        assert!(left(4).backends.is_empty() && left(4).models.len() == 2, "its callers' inputs went elsewhere");
+        assert!(!left(3).backends.is_empty() && !left(5).backends.is_empty());
+        let names: Vec<&str> = files.keys().map(String::as_str).collect();
+        assert_eq!(names, ["credential.2", "credential.3", "credential.5", "store.password"]);
+        all.generation = 1;
+        vectoll_config::check_v1(&all).unwrap();
+        vectoll_config::check_files_v1(&all, |name| files.get(name).map(Vec::as_slice)).unwrap();
+        // What is fitted stays as it is.
+        assert_eq!(fit(&mut all, &mut files, |_| true, routes_first).unwrap(), Surplus::default());
+    }
+
+    #[test]
+    fn a_route_gives_way_to_keys_that_work_and_not_to_new_ones() {
+        let keys = || (0..3_000).map(|n| key(n, 0)).collect::<Vec<_>>();
+        let (mut all, mut files) = with_routes(keys(), vec![route(1, "apps", 700_000)]);
+        let surplus = fit(&mut all, &mut files, |_| true, routes_first).unwrap();
+        assert!(surplus.keys.is_empty() && surplus.routes.len() == 1 && files.is_empty(), "{}", surplus.keys.len());
+        let (mut all, mut files) = with_routes(keys(), vec![route(1, "apps", 700_000)]);
+        let surplus = fit(&mut all, &mut files, |name| number(name) < 100, routes_first).unwrap();
+        assert!(surplus.routes.is_empty() && !surplus.keys.is_empty());
+        assert!(all.keys.len() > 100 && total(&all, &files) <= ROOM, "{}", all.keys.len());
+    }
+
+    #[test]
+    fn a_credential_of_several_routes_is_counted_once() {
+        let shared = |n: usize| {
+            let (mut route, (_, content)) = route(n, "apps", 700_000);
+            let yaml = serde_yaml::to_string(&route).unwrap().replace(&format!("credential.{n}"), "credential.1");
+            route = serde_yaml::from_str(&yaml).unwrap();
+            (route, ("credential.1".to_owned(), content))
+        };
+        let (mut all, mut files) =
+            with_routes(Vec::new(), vec![shared(1), shared(2), shared(3), route(4, "apps", 500_000)]);
+        let surplus = fit(&mut all, &mut files, |_| true, routes_first).unwrap();
+        assert_eq!(surplus.routes.iter().map(ObjectName::name).collect::<Vec<_>>(), ["route-00004"]);
+        assert_eq!(files.len(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! What one namespace is judged with: what it refers to is read, then a snapshot is taken, then it is judged beside the loop.
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -16,9 +17,10 @@ use vectoll_config::ObjectName;
 use super::{
     memory::{Known, Memory},
     mirror::Seen,
-    observed::{content_of, version_of},
+    names,
+    observed::{content_of, entries, version_of},
     piece::{Judged, Piece},
-    plan::Troubles,
+    plan::{Troubles, config_name},
     raw::Raw,
     snapshot::Setting,
     store::StoreView,
@@ -52,6 +54,7 @@ impl Gather {
     /// Reads what is referred to, takes a snapshot, and judges it. With how many changes were known then.
     pub(super) async fn judge(self, namespace: &str) -> anyhow::Result<(Judged, u64)> {
         self.read_references(namespace).await?;
+        let there = self.read_config(namespace).await?;
         let turn = self.judging.clone().acquire_owned().await.context("the loop has ended")?;
         let Self { shared, memory, setting, store, troubles, bulk, .. } = self;
         let namespace = namespace.to_owned();
@@ -65,7 +68,8 @@ impl Gather {
                 (snapshot, known)
             };
             let now = Timestamp::now();
-            let piece = Piece { namespace, snapshot, offers, prepared, readers, store, troubles, bulk, began, now };
+            let piece =
+                Piece { namespace, snapshot, offers, prepared, there, readers, store, troubles, bulk, began, now };
             let judged = piece.judge();
             drop(turn);
             (judged, changes)
@@ -100,6 +104,21 @@ impl Gather {
             }
         }
         failed.map_or(Ok(()), Err)
+    }
+
+    /// What is in the config Secret, where nobody remembers what was written: as after a start.
+    async fn read_config(&self, namespace: &str) -> anyhow::Result<Option<Arc<BTreeMap<String, Vec<u8>>>>> {
+        let is_known = self.memory.lock().unwrap_or_else(PoisonError::into_inner).knows_config_of(namespace);
+        if is_known || self.shared.observed().configs.get(&config_name(namespace)).is_none() {
+            return Ok(None);
+        }
+        let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), namespace);
+        let answer = tokio::time::timeout(REQUEST_TIMEOUT, api.get_opt(names::CONFIG_SECRET)).await;
+        let answer = answer.map_err(|_| anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}"));
+        let secret = answer
+            .and_then(|answer| answer.map_err(anyhow::Error::from))
+            .with_context(|| format!("failed to read the config Secret of {namespace}"))?;
+        Ok(secret.map(|secret| Arc::new(entries(&secret))))
     }
 
     async fn read(

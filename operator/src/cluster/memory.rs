@@ -44,6 +44,11 @@ impl Memory {
         self.offers.contains_key(namespace)
     }
 
+    /// Whether it is known what was made last for a namespace.
+    pub(super) fn knows_config_of(&self, namespace: &str) -> bool {
+        self.prepared.contains_key(namespace)
+    }
+
     /// What a piece needs to know.
     pub(super) fn known(&self, namespace: &str, snapshot: &Snapshot) -> Known {
         let offers = snapshot.reads.iter().filter_map(|of| Some((of.clone(), self.offers.get(of)?.clone())));

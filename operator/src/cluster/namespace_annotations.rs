@@ -1,8 +1,9 @@
 //! Watches namespaces for what they say of the sidecars in them, for the webhook alone: no readiness hangs on it, and the webhook
 //! waits for no lock of the loop's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{collections::BTreeSet, sync::Arc};
 
+use anyhow::Context;
 use futures_util::{StreamExt, pin_mut, stream::select_all};
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -14,17 +15,30 @@ use kube::{
 };
 
 use super::raw::Raw;
-use crate::webhook::NamespaceAnnotations;
+use crate::webhook::{Ask, NamespaceAnnotations};
+
+/// Asks for one namespace by its name.
+pub(super) fn ask(client: Client) -> Ask {
+    Arc::new(move |name| {
+        let api: Api<Raw<Namespace, ()>> = Api::all(client.clone());
+        Box::pin(async move {
+            let namespace = api.get(&name).await.with_context(|| format!("failed to read the namespace {name}"))?;
+            Ok(namespace.metadata.annotations.unwrap_or_default())
+        })
+    })
+}
 
 /// Keeps `known` up to date, for ever. `only` are the namespaces to watch, each by its name, as the operator's role allows; none: all.
 pub(super) async fn follow(client: Client, only: Vec<String>, known: NamespaceAnnotations) {
     let api: Api<Raw<Namespace, ()>> = Api::all(client);
-    let configs: Vec<watcher::Config> = if only.is_empty() {
-        vec![watcher::Config::default()]
+    let all = watcher::Config::default;
+    let configs: Vec<(Option<String>, watcher::Config)> = if only.is_empty() {
+        vec![(None, all())]
     } else {
-        only.iter().map(|name| watcher::Config::default().fields(&format!("metadata.name={name}"))).collect()
+        let named = |name: String| (Some(name.clone()), all().fields(&format!("metadata.name={name}")));
+        only.into_iter().map(named).collect()
     };
-    let streams = configs.into_iter().map(|config| {
+    let streams = configs.into_iter().map(|(only, config)| {
         let events = watcher(api.clone(), config).default_backoff();
         // One list's own: what it does not name any more is gone.
         let mut present = BTreeSet::new();
@@ -38,9 +52,10 @@ pub(super) async fn follow(client: Client, only: Vec<String>, known: NamespaceAn
             }
             Ok(Event::InitDone) => {
                 for gone in present.difference(&listed) {
-                    known.set(gone, BTreeMap::new());
+                    known.forget(gone);
                 }
                 present.clone_from(&listed);
+                known.listed(only.as_deref());
             }
             Ok(Event::Apply(namespace)) => {
                 present.insert(namespace.name_any());
@@ -48,7 +63,7 @@ pub(super) async fn follow(client: Client, only: Vec<String>, known: NamespaceAn
             }
             Ok(Event::Delete(namespace)) => {
                 present.remove(&namespace.name_any());
-                known.set(&namespace.name_any(), BTreeMap::new());
+                known.forget(&namespace.name_any());
             }
             // Tried again, with growing pauses. What was known stays in use.
             Err(error) => {

@@ -18,11 +18,10 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt};
 use serde_json::Value;
-use vectoll_config::{KeyHash, ObjectName, Uid, v1};
+use vectoll_config::{KeyHash, ObjectName, Uid};
 use vectoll_crds::{ApiKeySpec, ApiKeyStatus, ModelRouteSpec, ModelRouteStatus, TeamSpec, TeamStatus};
 
 use super::{
-    fit::ROOM,
     index::Index,
     mirror::{Mirror, Seen},
     names,
@@ -37,9 +36,6 @@ use crate::{
     key_secret,
     world::{self, Fault, Object, SecretContent},
 };
-
-/// A config that is larger may have no place for another key.
-const LARGE: usize = ROOM / 10 * 8;
 
 /// A resource of ours: what is wanted, and what was last said of it.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,8 +75,6 @@ pub(super) struct Config {
     pub(super) written_at: Option<Timestamp>,
     /// Somebody has made it immutable: it can only be replaced.
     pub(super) frozen: bool,
-    /// The file with the config, where it is so large that new keys may not fit in: it says which ones are there.
-    pub(super) large: Option<Arc<[u8]>>,
 }
 
 /// A pod with a sidecar.
@@ -238,7 +232,8 @@ pub(super) fn content_of(secret: &Raw<Secret>) -> SecretContent {
     SecretContent::new(kind, &secret.metadata, entries(secret))
 }
 
-fn entries(secret: &Raw<Secret>) -> BTreeMap<String, Vec<u8>> {
+/// The entries of a Secret. One that is no base64 is as if it were not there.
+pub(super) fn entries(secret: &Raw<Secret>) -> BTreeMap<String, Vec<u8>> {
     let data = secret.field("data").and_then(Value::as_object).into_iter().flatten();
     let entry = |(name, value): (&String, &Value)| {
         let bytes: ByteString = serde_json::from_value(value.clone()).ok()?;
@@ -257,14 +252,12 @@ pub(super) fn config(secret: Raw<Secret>, _: Option<&Config>) -> Option<Config> 
     }
     let note = |name: &str| secret.annotations().get(name).cloned();
     let files = entries(&secret);
-    let file = files.get(v1::FILE).filter(|file| file.len() > LARGE);
     Some(Config {
         uid: uid_of(&secret),
         generation: note(names::GENERATION).and_then(|generation| generation.parse().ok()).unwrap_or_default(),
         hash: hash_of(files.iter().map(|(name, content)| (name.as_str(), content.as_slice()))),
         written_at: note(names::WRITTEN_AT).and_then(|at| at.parse().ok()),
         frozen: secret.field("immutable") == Some(&Value::Bool(true)),
-        large: file.map(|file| Arc::from(file.as_slice())),
     })
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Piece {
     pub(super) offers: BTreeMap<String, Arc<Offers>>,
     /// The files that were made last.
     pub(super) prepared: Option<Arc<Files>>,
+    /// What is in the config Secret, where nobody remembers those.
+    pub(super) there: Option<Arc<BTreeMap<String, Vec<u8>>>>,
     /// How far the configs of those are that look at it.
     pub(super) readers: Deliveries,
     pub(super) store: Option<StoreView>,
@@ -63,7 +65,8 @@ pub(super) struct Judged {
 impl Piece {
     /// Judges it.
     pub(super) fn judge(self) -> Judged {
-        let Self { namespace, snapshot, offers: known, prepared, readers, store, troubles, bulk, began, now } = self;
+        let Self { namespace, snapshot, offers: known, prepared, there, readers, store, troubles, bulk, began, now } =
+            self;
         let (own, conditions) = offers(&snapshot.world);
         let own = Arc::new(own);
         let mut learned: BTreeMap<String, Arc<Offers>> =
@@ -84,6 +87,7 @@ impl Piece {
             judgement: &judgement,
             store: delivery.as_ref(),
             prepared,
+            there,
             readers,
             troubles: &troubles,
             bulk,

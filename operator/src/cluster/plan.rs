@@ -119,6 +119,8 @@ pub(super) struct Basis<'a> {
     pub(super) store: Option<&'a Delivery>,
     /// The files that were made last: in force, or on their way.
     pub(super) prepared: Option<Arc<Files>>,
+    /// What is in the config Secret, where that is not known.
+    pub(super) there: Option<Arc<BTreeMap<String, Vec<u8>>>>,
     /// How far the configs have come of those who use its Teams and routes.
     pub(super) readers: Deliveries,
     /// What failed again and again: told in the statuses.
@@ -149,11 +151,13 @@ pub(super) struct Plan {
 
 /// Plans a namespace.
 pub(super) fn plan(basis: Basis<'_>) -> Plan {
-    let Basis { namespace, observed, world, judgement, store, prepared, mut readers, troubles, bulk, now } = basis;
+    let Basis { namespace, observed, world, judgement, store, prepared, there, mut readers, troubles, bulk, now } =
+        basis;
     let ConfigPlan { write, touches, undelivered, parts, prepared } =
-        configs::config(namespace, (observed, world), judgement, store, prepared, troubles, now);
+        configs::config(namespace, (observed, world), judgement, store, (prepared, there), troubles, now);
     let latest = prepared.as_ref().map_or(0, |files| files.generation);
-    let delivered = Arc::new(Delivered { parts, serving: programmed::serving(observed, namespace, latest) });
+    let left_out = prepared.as_ref().map(|files| files.routes_left_out()).unwrap_or_default();
+    let delivered = Arc::new(Delivered { parts, left_out, serving: programmed::serving(observed, namespace, latest) });
     readers.insert(namespace.to_owned(), delivered.clone());
     let programmed = Programmed::new(namespace, &observed.books.acknowledgements, &readers);
     let reports = reports::reports(observed, judgement, &programmed, &undelivered, troubles, bulk, now);

@@ -17,7 +17,12 @@ struct Lanes {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     first: Lanes,
+    /// Without them the kubelet takes up to a minute to take a config to its pods. They may be very many, so they are no more than half of
+    /// the mass, and no less.
+    touches: Lanes,
     rest: Lanes,
+    /// Whether the last one of the mass was a touch.
+    touched: bool,
 }
 
 impl Lanes {
@@ -61,7 +66,9 @@ impl Lanes {
 impl Queue {
     /// What is to be done in a namespace, in place of what was to be done there before.
     pub(super) fn put(&mut self, namespace: &str, first: Vec<Action>, rest: Vec<Action>) {
+        let (touches, rest) = rest.into_iter().partition(|action| matches!(action, Action::Touch { .. }));
         self.first.put(namespace, first);
+        self.touches.put(namespace, touches);
         self.rest.put(namespace, rest);
     }
 
@@ -70,24 +77,28 @@ impl Queue {
         self.first.take(&may)
     }
 
-    /// The next of the others.
+    /// The next of the others: touches of pods and the rest in turn.
     pub(super) fn take_rest(&mut self, may: impl Fn(&Target) -> bool) -> Option<Action> {
-        self.rest.take(&may)
+        let lanes =
+            if self.touched { [&mut self.rest, &mut self.touches] } else { [&mut self.touches, &mut self.rest] };
+        let action = lanes.into_iter().find_map(|lane| lane.take(&may))?;
+        self.touched = matches!(action, Action::Touch { .. });
+        Some(action)
     }
 
     /// How many actions of the mass wait.
     pub(super) fn mass(&self) -> usize {
-        self.rest.count
+        self.touches.count + self.rest.count
     }
 
     /// How many there are.
     pub(super) fn len(&self) -> usize {
-        self.first.count + self.rest.count
+        self.first.count + self.mass()
     }
 
     /// Whether a target is waited for.
     pub(super) fn has(&self, target: &Target) -> bool {
-        let lanes = [&self.first, &self.rest];
+        let lanes = [&self.first, &self.touches, &self.rest];
         let mut of = lanes.into_iter().filter_map(|lanes| lanes.by_namespace.get(target.namespace())).flatten();
         of.any(|action| action.target() == *target)
     }
@@ -103,6 +114,10 @@ mod tests {
     use vectoll_config::{ObjectName, Uid};
 
     use super::*;
+    use crate::{
+        cluster::status::NewStatus,
+        world::{Kind, ResourceRef},
+    };
 
     fn touch(namespace: &str, pod: &str) -> Action {
         Action::Touch { pod: ObjectName::new(namespace, pod), uid: Uid::new(pod), generation: 1 }
@@ -126,6 +141,23 @@ mod tests {
         assert_eq!((queue.len(), queue.mass()), (5, 4));
         assert_eq!(taken(&mut queue, |_| true), ["few/urgent", "many/0", "few/a", "many/1", "many/2"]);
         assert_eq!((queue.len(), queue.mass()), (0, 0));
+    }
+
+    #[test]
+    fn pods_are_touched_in_turn_with_the_mass_of_statuses() {
+        let report = |n: usize| {
+            let status = NewStatus { patch: serde_json::Value::Null, conditions: Vec::new() };
+            let of = ResourceRef { kind: Kind::ApiKey, name: ObjectName::new("flood", &n.to_string()) };
+            Action::Report { of, uid: Uid::new("key"), version: 1, status, turns: Vec::new() }
+        };
+        let mut queue = Queue::default();
+        queue.put("flood", vec![], (0..1_000).map(report).collect());
+        queue.put("apps", vec![], vec![touch("apps", "a"), touch("apps", "b")]);
+        let words: Vec<&str> = (0..5).filter_map(|_| queue.take_rest(|_| true)).map(|action| action.word()).collect();
+        assert_eq!(words, ["touch_pod", "report_status", "touch_pod", "report_status", "report_status"]);
+        queue.put("pods", vec![], (0..1_000).map(|n| touch("pods", &n.to_string())).collect());
+        let words: Vec<&str> = (0..4).filter_map(|_| queue.take_rest(|_| true)).map(|action| action.word()).collect();
+        assert_eq!(words, ["touch_pod", "report_status", "touch_pod", "report_status"], "nor do they hold statuses up");
     }
 
     #[test]

@@ -16,7 +16,8 @@ use kube::{Api, Client};
 use vectoll_config::Uid;
 
 use super::{
-    metrics::StoreMetrics, observed::Observed, snapshot::Snapshot, store_secret, totals::TotalFamilies, watch::Shared,
+    census, metrics::StoreMetrics, observed::Observed, snapshot::Snapshot, store_secret, totals::TotalFamilies,
+    watch::Shared,
 };
 use crate::{
     books::{Heard, Question, Reader, TeamQuestion},
@@ -187,7 +188,7 @@ impl Store {
         self.changed.swap(false, Ordering::Relaxed)
     }
 
-    /// Tells the sweeper what there is, once a minute. Nothing is told while some of it may be unknown: what is not named is removed.
+    /// Tells the sweeper what there is, once a minute.
     pub(super) fn count(&self, observed: &Observed, now: Instant) {
         let Some((access, _)) = &self.known else { return };
         let is_urgent = matches!(self.keeper.standing(), Standing::Good { users: _, count: _, full: Some(_) });
@@ -195,23 +196,11 @@ impl Store {
         if counted.is_some_and(|(at, was)| at.elapsed() < CENSUS_EVERY && was == is_urgent) {
             return;
         }
-        if !observed.watches.hear_everything(now) {
-            return;
-        }
+        let Some(census) = census::take(observed, &self.scope, now) else { return };
         *counted = Some((now, is_urgent));
-        let teams = observed.teams.iter().map(|(_, seen)| (&seen.value.object.uid, &seen.value.object.account));
-        let keys = observed.api_keys.iter().map(|(_, seen)| (&seen.value.object.uid, &seen.value.object.account));
-        let pods = observed.pods.iter().map(|(name, _)| name.namespace());
-        let with_keys = observed.api_keys.iter().map(|(name, _)| name.namespace());
-        let census = Census {
-            scope: self.scope.clone(),
-            teams: accounts(teams),
-            keys: accounts(keys),
-            namespaces: pods.chain(with_keys).map(str::to_owned).collect(),
-            retention_ms: u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX),
-            is_urgent,
-        };
-        self.sweeper.sweep(access.clone(), census);
+        let retention_ms = u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX);
+        let counted_ms = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
+        self.sweeper.sweep(access.clone(), Census { counted_ms, retention_ms, is_urgent, ..census });
     }
 
     /// What judging a namespace needs to know of it. None before it is prepared.
@@ -237,11 +226,6 @@ impl Store {
         *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.known = None;
     }
-}
-
-/// What resources are booked under: themselves, and the accounts that they carry on.
-fn accounts<'a>(of: impl Iterator<Item = (&'a Uid, &'a Option<Uid>)>) -> BTreeSet<String> {
-    of.flat_map(|(uid, account)| account.iter().chain([uid])).map(ToString::to_string).collect()
 }
 
 /// The store as it is while a namespace is judged.

@@ -71,6 +71,8 @@ fn families(observed: &Observed) -> Vec<MetricFamily> {
     add(&mut all, "team", "each team", of_teams(Series::Team));
     let unsettled = "calls of each team that a provider may have charged, included in the other families";
     add(&mut all, "unsettled", unsettled, of_teams(Series::Unsettled));
+    let foreign = "calls of each team by routes that are none of the team's, included in the other families and in no budget of the team";
+    add(&mut all, "foreign_route", foreign, of_teams(Series::ForeignRoutes));
     all
 }
 

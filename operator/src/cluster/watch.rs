@@ -21,6 +21,7 @@ use tokio::{sync::Notify, task::JoinSet};
 use vectoll_crds::{ApiKey, ModelRoute, Team};
 
 use super::{
+    metadata_only::metadata_only,
     metrics::Metrics,
     mirror::Mirror,
     names,
@@ -131,13 +132,29 @@ impl Followers<'_> {
         K::DynamicType: Default,
         T: PartialEq + Send + 'static,
     {
-        for (scope, api) in self.scope.apis::<K>(self.client) {
+        self.follow_with(self.client, what, config, read, place);
+    }
+
+    /// With a client of its own.
+    fn follow_with<K, T>(
+        &mut self,
+        client: &Client,
+        what: &str,
+        config: &watcher::Config,
+        read: Read<K, T>,
+        place: Place<T>,
+    ) where
+        K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
+        K::DynamicType: Default,
+        T: PartialEq + Send + 'static,
+    {
+        for (scope, api) in self.scope.apis::<K>(client) {
             let events = kube::runtime::watcher(api, config.clone());
             self.spawn(WatchOf { what: what.to_owned(), namespace: scope.clone() }, scope, events, read, place);
         }
     }
 
-    /// Everyone else's Secrets: their metadata only.
+    /// Everyone else's Secrets: their metadata only, also on the wire.
     fn follow_others(&mut self) {
         let others = format!(
             "type!={},type!={},type!=helm.sh/release.v1,type!=kubernetes.io/service-account-token",
@@ -145,7 +162,8 @@ impl Followers<'_> {
             names::CONFIG_TYPE
         );
         let config = watcher::Config::default().fields(&others);
-        self.follow(&config, observed::other_secret, |observed| &mut observed.other_secrets);
+        let client = metadata_only(self.client);
+        self.follow_with(&client, "Secret", &config, observed::other_secret, |observed| &mut observed.other_secrets);
     }
 
     /// Namespaces; where only some are watched, each by its name, as the operator's role allows.

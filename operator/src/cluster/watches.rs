@@ -1,7 +1,7 @@
 //! How the watches fare: whether everything has been listed, and whose trouble it is where something cannot be. Pure.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -70,10 +70,10 @@ impl Watches {
         })
     }
 
-    /// Whether what is known is all there is, in all namespaces.
-    pub(super) fn hear_everything(&self, now: Instant) -> bool {
+    /// The namespaces of which it is not known what there is.
+    pub(super) fn unheard(&self, now: Instant) -> BTreeSet<String> {
         let namespaces = self.0.keys().filter_map(|of| of.namespace.as_deref());
-        self.are_synced() && namespaces.into_iter().all(|namespace| self.is_heard(namespace, now))
+        namespaces.filter(|namespace| !self.is_heard(namespace, now)).map(str::to_owned).collect()
     }
 
     /// Whether this replica has been unable to watch for too long to act. A namespace that refuses to be seen is its own trouble.
@@ -105,12 +105,13 @@ mod tests {
         assert!(!watches.are_synced());
         watches.heard(&of(Some("apps")), true);
         watches.failed(&of(Some("shut")), true, begin);
-        assert!(watches.are_synced() && watches.is_heard("apps", begin) && !watches.hear_everything(begin));
+        assert!(watches.are_synced() && watches.is_heard("apps", begin));
+        assert_eq!(watches.unheard(begin), ["shut".to_owned()].into());
         let later = begin + Duration::from_hours(1);
         assert!(!watches.is_heard("shut", later), "nothing was ever listed there");
         assert!(!watches.have_failed(later));
         watches.heard(&of(Some("shut")), true);
-        assert!(watches.is_heard("shut", later) && watches.hear_everything(later));
+        assert!(watches.is_heard("shut", later) && watches.unheard(later).is_empty());
         // Refused later, and let in again without a word: nothing may have happened there.
         watches.failed(&of(Some("shut")), true, later);
         assert!(!watches.is_heard("shut", later + Duration::from_secs(59)));

@@ -1,4 +1,5 @@
-//! How fast the operator writes: a token bucket, so that a change of many objects does not take the API server from everybody else. Pure.
+//! How fast the operator writes: a token bucket, so that a change of many objects does not take the API server from everybody else, and
+//! how many writes are under way, so that what ends a key never waits for the mass of the others. Pure.
 
 use std::time::{Duration, Instant};
 
@@ -38,6 +39,58 @@ impl WriteRate {
     }
 }
 
+/// Of the writes that may be under way one in so many is kept for what nothing may wait behind.
+const RESERVED: usize = 4;
+
+/// The writes under way.
+#[derive(Debug)]
+pub(super) struct WriteSlots {
+    all: usize,
+    /// How many of them the mass may take.
+    for_mass: usize,
+    urgent: usize,
+    mass: usize,
+}
+
+impl WriteSlots {
+    /// So many at a time. With fewer than two there is nothing to keep.
+    pub(super) fn new(all: usize) -> Self {
+        let all = all.max(1);
+        let reserve = all.div_ceil(RESERVED).min(all - 1);
+        Self { all, for_mass: all - reserve, urgent: 0, mass: 0 }
+    }
+
+    /// Whether something urgent may begin.
+    pub(super) fn has_room(&self) -> bool {
+        self.urgent + self.mass < self.all
+    }
+
+    /// Whether something of the mass may begin.
+    pub(super) fn has_room_for_mass(&self) -> bool {
+        self.has_room() && self.mass < self.for_mass
+    }
+
+    fn count(&mut self, is_mass: bool) -> &mut usize {
+        if is_mass { &mut self.mass } else { &mut self.urgent }
+    }
+
+    /// One begins.
+    pub(super) fn take(&mut self, is_mass: bool) {
+        *self.count(is_mass) += 1;
+    }
+
+    /// One has ended.
+    pub(super) fn free(&mut self, is_mass: bool) {
+        let count = self.count(is_mass);
+        *count = count.saturating_sub(1);
+    }
+
+    /// None is under way any more.
+    pub(super) fn clear(&mut self) {
+        (self.urgent, self.mass) = (0, 0);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,5 +113,31 @@ mod tests {
         // The debt is bounded, so the mass goes on before long.
         assert_eq!(take(&mut rate, later), Err(Duration::from_millis(400)));
         assert_eq!((0..99).filter(|_| take(&mut rate, later + Duration::from_mins(1)).is_ok()).count(), 3);
+    }
+
+    #[test]
+    fn the_mass_never_takes_all_places() {
+        for (all, for_mass) in [(1, 1), (2, 1), (4, 3), (32, 24)] {
+            let mut slots = WriteSlots::new(all);
+            let mut taken = 0;
+            while slots.has_room_for_mass() {
+                slots.take(true);
+                taken += 1;
+            }
+            assert_eq!(taken, for_mass, "of {all}");
+            let mut urgent = 0;
+            while slots.has_room() {
+                slots.take(false);
+                urgent += 1;
+            }
+            assert_eq!(taken + urgent, all);
+            // What is urgent may take the places of the mass, too, and then the mass waits.
+            slots.free(true);
+            assert!(slots.has_room());
+            slots.take(false);
+            assert!(!slots.has_room_for_mass());
+            slots.clear();
+            assert!(slots.has_room_for_mass());
+        }
     }
 }

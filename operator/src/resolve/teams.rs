@@ -121,8 +121,10 @@ fn users_of(world: &World) -> HashMap<(&str, &str), BTreeSet<&str>> {
 }
 
 fn is_limited(team: &ValidTeam) -> bool {
-    let by_limit = !team.limits.is_none() || !team.user_limits.is_none() || !team.model_limits.is_empty();
-    by_limit || team.budget.is_some() || team.user_budget.is_some()
+    let limits = [&team.limits, &team.user_limits, &team.namespace_limits];
+    let by_limit = limits.iter().any(|limits| !limits.is_none()) || !team.model_limits.is_empty();
+    let budgets = [&team.budget, &team.user_budget, &team.namespace_budget];
+    by_limit || budgets.iter().any(|budget| budget.is_some())
 }
 
 #[cfg(test)]

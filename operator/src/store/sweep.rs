@@ -3,36 +3,118 @@
 //! A login of a namespace holds a few commands that write hashes, because functions run with their caller's rights. So what lies
 //! under a Team's prefix may be anybody's words. The names are those of [`vectoll_config::store`].
 
+mod kind;
+mod registry;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use vectoll_config::store::Series;
+use vectoll_config::store::backend_of;
+
+pub use self::{
+    kind::{Family, Kind, Payer, split},
+    registry::{Changes, Registry, Word},
+};
 
 /// How long accounts stay that are gone, in milliseconds.
 pub const GONE_RETENTION_MS: u64 = 35 * DAY_MS;
 /// A day.
 pub const DAY_MS: u64 = 86_400_000;
-/// A hash of so many bytes or more is looked into, field by field.
-pub const LOOKED_INTO_BYTES: u64 = 64 * 1024;
-/// The longest field that a function writes, its quantity included.
-const LONGEST_FIELD: usize = 2_050;
-/// The longest value.
-const LONGEST_VALUE: usize = 64;
+/// Users that a ledger may tell apart whatever its Team says: who lowers `maxUsers` by mistake must not lose whom it told apart.
+const LEAST_USERS: u64 = 100_000;
+/// Keys and models that the functions let a ledger tell apart.
+const MOST_KEYS: u64 = 20_000;
+const MOST_MODELS: u64 = 10_000;
+/// Users, whatever a Team says.
+const MOST_USERS: u64 = 1_000_000;
+
+/// A Team, as far as it matters here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CountedTeam {
+    /// The namespace that it is in.
+    pub namespace: String,
+    /// Users that its ledger tells apart.
+    pub most_users: u64,
+}
 
 /// Accounts that exist, as far as this operator sees.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Census {
     /// What tells this operator from others.
     pub scope: String,
-    /// UIDs of Teams.
-    pub teams: BTreeSet<String>,
-    /// UIDs of keys.
-    pub keys: BTreeSet<String>,
+    /// When it was taken, in milliseconds since 1970.
+    pub counted_ms: u64,
+    /// Teams, by UID.
+    pub teams: BTreeMap<String, CountedTeam>,
+    /// Keys: the namespaces that they are in, by UID.
+    pub keys: BTreeMap<String, String>,
+    /// Routes, `namespace/route`, and the names of their backends. None: they cannot be read.
+    pub routes: BTreeMap<String, Option<BTreeSet<String>>>,
     /// Namespaces that have keys or pods.
     pub namespaces: BTreeSet<String>,
+    /// Namespaces that could not be listed: what is there is not known, so nothing counts as gone that may be there.
+    pub unheard: BTreeSet<String>,
     /// How long months are kept, in milliseconds.
     pub retention_ms: u64,
     /// The store is full: what can go is to go soon.
     pub is_urgent: bool,
+}
+
+impl Census {
+    /// Whether what is not named here is not there either: in a namespace, or, where it is not known in which, anywhere.
+    pub fn covers(&self, namespace: Option<&str>) -> bool {
+        namespace.map_or(self.unheard.is_empty(), |namespace| !self.unheard.contains(namespace))
+    }
+
+    /// Whether a backend, `namespace/route/backend`, is there or may be.
+    pub fn may_have_backend(&self, backend: &str) -> bool {
+        let Some((route, name)) = backend.rsplit_once('/') else { return false };
+        match self.routes.get(route) {
+            Some(Some(backends)) => backends.contains(name),
+            Some(None) => true,
+            None => !self.covers(route.split_once('/').map(|(namespace, _)| namespace)),
+        }
+    }
+
+    /// How many of a family, `u`, `k` or `m`, the ledger of a Team may tell apart.
+    pub fn most_of(&self, team: &str, family: Family) -> u64 {
+        match family {
+            Family::Users => {
+                let team = self.teams.get(team);
+                team.map_or(MOST_USERS, |team| team.most_users.clamp(LEAST_USERS, MOST_USERS))
+            }
+            Family::Keys => MOST_KEYS,
+            Family::Models => MOST_MODELS,
+        }
+    }
+}
+
+/// Whose a key is, by its tag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner<'a> {
+    /// What the sidecars of a namespace say of themselves.
+    Namespace(&'a str),
+    /// What counts for the limits of a backend, `namespace/route/backend`.
+    Backend(&'a str),
+    /// A Team's, or another operator's.
+    Team(&'a str),
+}
+
+impl<'a> Owner<'a> {
+    /// Whose a tag is, seen from an operator of this scope.
+    pub fn of(scope: &str, tag: &'a str) -> Self {
+        let namespace = tag.strip_prefix("ns:").and_then(|tag| tag.strip_prefix(scope)?.strip_prefix(':'));
+        match (namespace, backend_of(scope, tag)) {
+            (Some(namespace), _) => Self::Namespace(namespace),
+            (None, Some(backend)) => Self::Backend(backend),
+            (None, None) => Self::Team(tag),
+        }
+    }
+}
+
+/// Whether a moment that somebody wrote, in milliseconds since 1970, is one within the time that things stay. One in the future is
+/// nobody's.
+pub fn is_recent(at_ms: u64, now_ms: u64) -> bool {
+    at_ms.saturating_add(GONE_RETENTION_MS) > now_ms && at_ms <= now_ms.saturating_add(DAY_MS)
 }
 
 /// Why something goes.
@@ -57,111 +139,15 @@ impl Reason {
     }
 }
 
-/// What a key of ours holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind<'a> {
-    /// A Team's clock and counts.
-    Meta,
-    /// Sidecars that are there.
-    Live,
-    /// What a sidecar has told last.
-    Mark,
-    /// Where a sidecar holds money.
-    Held,
-    /// A window of requests and tokens.
-    Window,
-    /// Calls under way.
-    Parallel,
-    /// Money of a budget: account and period.
-    Money(&'a str),
-    /// All that was ever spent.
-    Total,
-    /// What was spent in a month, `2026-11`.
-    Month(&'a str),
-}
-
-/// The tag and the rest of a key: `vectoll:{TAG}:REST`.
-pub fn split(key: &str) -> Option<(&str, &str)> {
-    key.strip_prefix("vectoll:{")?.split_once("}:")
-}
-
-impl<'a> Kind<'a> {
-    /// Of what follows a Team's prefix. None: no function writes it.
-    pub fn of(rest: &'a str) -> Option<Self> {
-        let is_sidecar =
-            |text: &str| (1..=64).contains(&text.len()) && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
-        let is_account = |text: &str| (1..=1_200).contains(&text.len());
-        match rest {
-            "meta" => return Some(Self::Meta),
-            "live" => return Some(Self::Live),
-            "total" => return Some(Self::Total),
-            _ => {}
-        }
-        let (kind, of) = rest.split_once(':')?;
-        match kind {
-            "mark" if is_sidecar(of) => Some(Self::Mark),
-            "held" if is_sidecar(of) => Some(Self::Held),
-            "w" if is_account(of) => Some(Self::Window),
-            "p" if is_account(of) => Some(Self::Parallel),
-            "month" if month(of).is_some() => Some(Self::Month(of)),
-            "m" if of.len() <= 1_400 && of.contains(':') => Some(Self::Money(of)),
-            _ => None,
-        }
-    }
-
-    /// The longest time to live that a function gives it, in milliseconds; none: it stays for ever.
-    pub fn longest_life_ms(self) -> Option<u64> {
-        match self {
-            Self::Window => Some(121_000),
-            Self::Parallel => Some(20_000),
-            Self::Money(of) if of.contains(":Total/") => None,
-            Self::Money(_) => Some(75 * DAY_MS),
-            Self::Total => None,
-            Self::Meta | Self::Live | Self::Mark | Self::Held | Self::Month(_) => Some(400 * DAY_MS),
-        }
-    }
-
-    /// The key whose money it is.
-    pub fn key(self) -> Option<&'a str> {
-        let Self::Money(of) = self else { return None };
-        of.strip_prefix("k:")?.split(':').next()
-    }
-
-    /// Whether a function may have written a field of it.
-    pub fn has_field(self, field: &str, value: &str) -> bool {
-        let (all, ends) = (field.len() <= LONGEST_FIELD, value.len() <= LONGEST_VALUE);
-        let is_number = !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit());
-        all && ends
-            && match self {
-                Self::Total | Self::Month(_) => is_number && Series::read_field(field).is_some(),
-                Self::Window => is_number && field.get(1..).is_some_and(|slot| slot.parse::<u64>().is_ok()),
-                Self::Money(_) => is_number && (matches!(field, "s" | "r" | "x" | "y") || field.starts_with("h:")),
-                Self::Live => is_number && field.len() <= 64,
-                Self::Held => value == "1",
-                Self::Meta | Self::Mark => field.len() <= 16,
-                Self::Parallel => field.len() <= 64,
-            }
-    }
-}
-
-/// What becomes of one key of a Team that this operator knows, from its name and the time it has to live in milliseconds (none: for
-/// ever).
-pub fn judge(
-    rest: &str,
-    lives_ms: Option<u64>,
-    now_ms: u64,
-    retention_ms: u64,
-    gone: &BTreeSet<String>,
-) -> Option<Reason> {
-    let Some(kind) = Kind::of(rest) else { return Some(Reason::Foreign) };
+/// What becomes of one key of a Team that this operator knows, or of a backend, from its name and the time it has to live in
+/// milliseconds (none: for ever).
+pub fn judge(owner: Owner<'_>, rest: &str, lives_ms: Option<u64>, now_ms: u64, retention_ms: u64) -> Option<Reason> {
+    let Some(kind) = Kind::of(owner, rest) else { return Some(Reason::Foreign) };
     match (kind.longest_life_ms(), lives_ms) {
         // A minute, for clocks that differ.
         (Some(longest), Some(lives)) if lives > longest + 60_000 => return Some(Reason::Foreign),
         (Some(_), None) => return Some(Reason::Foreign),
         (Some(_), Some(_)) | (None, _) => {}
-    }
-    if kind.key().is_some_and(|key| gone.contains(key)) {
-        return Some(Reason::Gone);
     }
     let Kind::Month(name) = kind else { return None };
     let is_over = month_end_ms(name).is_some_and(|end| end.saturating_add(retention_ms) < now_ms);
@@ -182,44 +168,6 @@ fn month_end_ms(text: &str) -> Option<u64> {
     u64::try_from(end.timestamp().as_millisecond()).ok()
 }
 
-/// What an operator remembers of the accounts it has seen: `live`, or `gone` and since when.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Registry(pub BTreeMap<String, String>);
-
-/// What a registry lacks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Changes {
-    /// Fields to write.
-    pub set: BTreeMap<String, String>,
-    /// Accounts that are gone for so long that what is left of them may go.
-    pub expired: BTreeSet<String>,
-}
-
-/// The word of an account that exists.
-pub const LIVE: &str = "live";
-
-impl Registry {
-    /// Compares it with what there is. Accounts that it does not know are not this operator's to judge.
-    pub fn compare(&self, census: &Census, now_ms: u64) -> Changes {
-        let mut changes = Changes::default();
-        let there: BTreeSet<&String> = census.teams.iter().chain(&census.keys).collect();
-        for account in &there {
-            if self.0.get(*account).map(String::as_str) != Some(LIVE) {
-                changes.set.insert((*account).clone(), LIVE.to_owned());
-            }
-        }
-        for (account, word) in self.0.iter().filter(|(account, _)| !there.contains(account)) {
-            let since = word.strip_prefix("gone ").and_then(|since| since.parse::<u64>().ok());
-            match since.filter(|since| *since <= now_ms) {
-                None => drop(changes.set.insert(account.clone(), format!("gone {now_ms}"))),
-                Some(since) if now_ms - since >= GONE_RETENTION_MS => drop(changes.expired.insert(account.clone())),
-                Some(_) => {}
-            }
-        }
-        changes
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -228,7 +176,7 @@ mod tests {
     const NOW: u64 = 1_800_000_000_000;
 
     fn becomes(rest: &str, lives_ms: Option<u64>) -> Option<Reason> {
-        judge(rest, lives_ms, NOW, 400 * DAY_MS, &["k-gone".to_owned()].into())
+        judge(Owner::Team("t"), rest, lives_ms, NOW, 400 * DAY_MS)
     }
 
     #[test]
@@ -261,6 +209,12 @@ mod tests {
             ("mark:a b", Some(5)),
             ("month:2026-13", Some(5)),
             ("m:tu:ada:Daily/UTC/1", None),
+            // Accounts that have no budgets, and periods that are none.
+            ("m:ku:1:ada:Total/UTC/0", None),
+            ("m:tm:model:Total/UTC/0", None),
+            ("m:k::Total/UTC/0", None),
+            ("m:t:Total", None),
+            ("m:t:total/UTC/x", Some(5)),
         ] {
             assert_eq!(becomes(rest, lives), Some(Reason::Foreign), "{rest}");
         }
@@ -269,40 +223,70 @@ mod tests {
     }
 
     #[test]
-    fn old_months_and_money_of_keys_that_are_gone_go() {
+    fn old_months_go() {
         assert_eq!(becomes("month:2025-11", Some(5)), Some(Reason::Old));
         assert_eq!(becomes("month:2026-01", Some(5)), None);
-        assert_eq!(becomes("m:k:k-gone:Total/UTC/0", None), Some(Reason::Gone));
-        assert_eq!(becomes("m:k:k-here:Total/UTC/0", None), None);
     }
 
     #[test]
-    fn fields_that_no_function_writes_are_told_apart() {
-        assert!(Kind::Total.has_field("u:ada:r", "12") && Kind::Total.has_field("m:a|b|c:p", "7"));
-        assert!(!Kind::Total.has_field("junk", "12") && !Kind::Total.has_field("u:ada:r", "many"));
-        assert!(!Kind::Total.has_field(&format!("u:{}:r", "a".repeat(3_000)), "1"));
-        assert!(!Kind::Total.has_field("t:r", &"1".repeat(100)));
-        assert!(Kind::Window.has_field("r1800000000", "4") && !Kind::Window.has_field("r", "4"));
+    fn a_backend_has_windows_and_claims_of_its_own_and_no_money() {
+        let owner = Owner::of("one", "backend:one:apps/route/first");
+        assert_eq!(owner, Owner::Backend("apps/route/first"));
+        let becomes = |rest, lives_ms| judge(owner, rest, lives_ms, NOW, 400 * DAY_MS);
+        for (rest, lives) in [("meta", 5), ("live", 5), ("mark:one", 5), ("w:b", 121_000), ("p:b", 20_000)] {
+            assert_eq!(becomes(rest, Some(lives)), None, "{rest}");
+        }
+        for (rest, lives) in [
+            ("w:t", Some(5)),
+            ("p:k:1", Some(5)),
+            ("total", None),
+            ("month:2026-12", Some(5)),
+            ("m:t:Total/UTC/0", None),
+            ("held:one", Some(5)),
+            ("w:b", None),
+        ] {
+            assert_eq!(becomes(rest, lives), Some(Reason::Foreign), "{rest}");
+        }
+        // Another operator's is not this one's to judge.
+        assert_eq!(Owner::of("one", "backend:two:apps/route/first"), Owner::Team("backend:two:apps/route/first"));
+        assert_eq!(Owner::of("one", "ns:one:apps"), Owner::Namespace("apps"));
+        assert_eq!(Owner::of("one", "ns:one-more:apps"), Owner::Team("ns:one-more:apps"));
     }
 
     #[test]
-    fn accounts_expire_only_when_this_operator_knew_them_and_saw_them_gone_for_long() {
-        let census = |teams: &[&str]| Census {
-            teams: teams.iter().map(|team| (*team).to_owned()).collect(),
+    fn a_backend_is_there_for_as_long_as_its_route_cannot_be_read_or_listed() {
+        let census = Census {
+            routes: [("apps/route".to_owned(), Some(["first".to_owned()].into())), ("apps/torn".to_owned(), None)]
+                .into(),
+            unheard: ["shut".to_owned()].into(),
             ..Census::default()
         };
-        let mut registry = Registry::default();
-        let mut step = |census: &Census, now: u64| {
-            let Changes { set, expired } = registry.compare(census, now);
-            registry.0.extend(set);
-            expired.into_iter().collect::<Vec<_>>()
-        };
-        assert!(step(&census(&["a", "b"]), NOW).is_empty());
-        assert!(step(&census(&["a"]), NOW + 1).is_empty());
-        assert!(step(&census(&["a"]), NOW + GONE_RETENTION_MS).is_empty());
-        assert_eq!(step(&census(&["a"]), NOW + 1 + GONE_RETENTION_MS), ["b"]);
-        // It is back: all begins anew.
-        assert!(step(&census(&["a", "b"]), NOW + 2 + GONE_RETENTION_MS).is_empty());
-        assert!(step(&census(&["a"]), NOW + 3 + GONE_RETENTION_MS).is_empty());
+        for (backend, is_there) in [
+            ("apps/route/first", true),
+            ("apps/route/second", false),
+            ("apps/torn/any", true),
+            ("apps/none/first", false),
+            ("shut/route/first", true),
+            ("junk", false),
+        ] {
+            assert_eq!(census.may_have_backend(backend), is_there, "{backend}");
+        }
+    }
+
+    #[test]
+    fn a_team_that_is_told_to_have_few_users_by_mistake_loses_none() {
+        let team = |most_users| CountedTeam { namespace: "apps".to_owned(), most_users };
+        let teams = [("few", 10), ("many", 300_000), ("all", u64::MAX)].map(|(uid, most)| (uid.to_owned(), team(most)));
+        let census = Census { teams: teams.into(), ..Census::default() };
+        let most = |team| census.most_of(team, Family::Users);
+        assert_eq!([most("few"), most("many"), most("all"), most("gone")], [100_000, 300_000, 1_000_000, 1_000_000]);
+    }
+
+    #[test]
+    fn a_moment_in_the_future_says_nothing() {
+        assert!(is_recent(NOW - GONE_RETENTION_MS + 1, NOW) && is_recent(NOW + DAY_MS, NOW));
+        assert!(
+            !is_recent(NOW - GONE_RETENTION_MS, NOW) && !is_recent(NOW + DAY_MS + 1, NOW) && !is_recent(u64::MAX, NOW)
+        );
     }
 }

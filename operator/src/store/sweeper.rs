@@ -1,8 +1,12 @@
 //! Removes from the store what nobody needs any more, and what no function has written ([`sweep`](super::sweep)): a few keys at a
 //! time, so that no call waits for it.
 //!
-//! Only what this operator knows is touched: Teams that it has seen, under a name in its own [registry](Registry), and namespaces of
-//! its scope. What another operator's registry calls live stays, whatever this one thinks.
+//! Only what this operator knows is touched: Teams that it has seen, under a name in its own [registry](Registry), and namespaces and
+//! backends of its scope. What another operator's registry calls live stays, whatever this one thinks. One [round](round) looks at
+//! every hash of a server.
+
+mod round;
+mod suspects;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,14 +15,16 @@ use std::{
 };
 
 use jiff::Timestamp;
-use redis::{Pipeline, RedisResult, aio::MultiplexedConnection, cmd};
+use redis::{RedisResult, aio::MultiplexedConnection, cmd};
 use tokio::{sync::watch, task::JoinHandle};
-use vectoll_config::{Topology, Uid, store::team_prefix};
+use vectoll_config::Topology;
 
+use self::round::{Accounts, Round};
+pub use self::suspects::Suspects;
 use super::{
     access::Access,
     servers::{addresses, open},
-    sweep::{Census, Changes, Kind, LIVE, LOOKED_INTO_BYTES, Reason, Registry, judge, split},
+    sweep::{Census, Changes, Reason, Registry},
 };
 
 /// How often all of it is looked at.
@@ -68,7 +74,7 @@ impl Sweeper {
         Self { wish, task: tokio::spawn(run(wishes, report)) }
     }
 
-    /// Says what there is: all of it.
+    /// Says what there is, and where that is not known.
     pub fn sweep(&self, access: Access, census: Census) {
         self.wish.send_replace(Some((access, census)));
     }
@@ -86,7 +92,7 @@ impl Drop for Sweeper {
 }
 
 async fn run(mut wishes: watch::Receiver<Option<(Access, Census)>>, report: OnSwept) {
-    let mut failing = false;
+    let (mut failing, mut suspects) = (false, Suspects::default());
     loop {
         if wishes.wait_for(Option::is_some).await.is_err() {
             return;
@@ -102,7 +108,7 @@ async fn run(mut wishes: watch::Receiver<Option<(Access, Census)>>, report: OnSw
             let Some((access, census)) = wishes.borrow_and_update().clone() else { break };
             let resigned = async { wishes.clone().wait_for(Option::is_none).await.is_ok() };
             let swept = tokio::select! {
-                swept = sweep(&access, &census, Timestamp::now()) => swept,
+                swept = sweep(&access, &census, &mut suspects, Timestamp::now()) => swept,
                 _ = resigned => break,
             };
             match swept {
@@ -136,8 +142,8 @@ async fn wait(wishes: &watch::Receiver<Option<(Access, Census)>>, pause: Duratio
     }
 }
 
-/// All of it, once, at a moment.
-pub async fn sweep(access: &Access, census: &Census, now: Timestamp) -> RedisResult<Swept> {
+/// All of it, once, at a moment. `suspects` are those of the sweeps before.
+pub async fn sweep(access: &Access, census: &Census, suspects: &mut Suspects, now: Timestamp) -> RedisResult<Swept> {
     let now_ms = u64::try_from(now.as_millisecond()).unwrap_or_default();
     let mut masters = masters(access).await?;
     let own = registry_key(&census.scope);
@@ -160,16 +166,15 @@ pub async fn sweep(access: &Access, census: &Census, now: Timestamp) -> RedisRes
     }
     // What another operator sees is there.
     let is_live = |account: &String| {
-        let says_so = |(_, registry): &(usize, Registry)| registry.0.get(account).is_some_and(|word| word == LIVE);
-        registries.iter().filter(|(key, _)| **key != own).any(|(_, registry)| says_so(registry))
+        registries.iter().filter(|(key, _)| **key != own).any(|(_, (_, registry))| registry.is_live(account))
     };
     let expired: BTreeSet<String> = expired.into_iter().filter(|account| !is_live(account)).collect();
-    let mut swept = Swept::default();
-    let mut used = BTreeSet::new();
+    let noted = registries.values().flat_map(|(_, registry)| registry.0.keys().cloned()).collect();
+    let accounts = Accounts { census, known: &known, noted, expired: &expired, now_ms };
+    let (mut swept, mut used) = (Swept::default(), BTreeSet::new());
+    suspects.forget_before(now_ms);
     for master in &mut masters {
-        let mut round =
-            Round { master, census, known: &known, expired: &expired, now_ms, swept: &mut swept, used: &mut used };
-        round.run().await?;
+        Round::new(master, &accounts, suspects, &mut swept, &mut used).run().await?;
     }
     let forgotten: Vec<&String> = expired.iter().filter(|account| !used.contains(*account)).collect();
     if !forgotten.is_empty() {
@@ -188,7 +193,8 @@ async fn on_owner(masters: &mut [MultiplexedConnection], ask: &redis::Cmd) -> Re
     let mut last = Ok(());
     for master in masters {
         last = ask.query_async::<()>(master).await;
-        if last.is_ok() {
+        // The owner's own word is the last one, also where it is that it is full.
+        if !matches!(&last, Err(error) if error.code() == Some("MOVED")) {
             break;
         }
     }
@@ -228,138 +234,5 @@ async fn keys(master: &mut MultiplexedConnection, pattern: &str) -> RedisResult<
         }
         cursor = next;
         tokio::time::sleep(PAUSE).await;
-    }
-}
-
-/// A field of a hash and its value, whatever they are.
-type Field = (Vec<u8>, Vec<u8>);
-
-/// One server, once.
-struct Round<'a> {
-    master: &'a mut MultiplexedConnection,
-    census: &'a Census,
-    known: &'a Registry,
-    expired: &'a BTreeSet<String>,
-    now_ms: u64,
-    swept: &'a mut Swept,
-    /// Accounts that are gone and yet somebody counts by them.
-    used: &'a mut BTreeSet<String>,
-}
-
-impl Round<'_> {
-    async fn run(&mut self) -> RedisResult<()> {
-        self.find_used().await?;
-        let mut cursor = 0_u64;
-        loop {
-            let (next, piece): (u64, Vec<Vec<u8>>) = cmd("SCAN")
-                .arg(cursor)
-                .arg("MATCH")
-                .arg("vectoll:{*")
-                .arg("COUNT")
-                .arg(PIECE)
-                .query_async(self.master)
-                .await?;
-            self.piece(piece).await?;
-            if next == 0 {
-                return Ok(());
-            }
-            cursor = next;
-            tokio::time::sleep(PAUSE).await;
-        }
-    }
-
-    /// Teams that are gone for this operator, and by which somebody has counted since: they are another's.
-    async fn find_used(&mut self) -> RedisResult<()> {
-        for account in self.expired {
-            let meta = format!("{}meta", team_prefix(&Uid::new(account)));
-            let seen: RedisResult<Option<String>> = cmd("HGET").arg(meta).arg("seen").query_async(self.master).await;
-            // Another server of a cluster has it.
-            let Ok(seen) = seen else { continue };
-            let seen = seen.and_then(|seen| seen.parse::<u64>().ok()).unwrap_or_default();
-            if seen.saturating_add(super::sweep::GONE_RETENTION_MS) > self.now_ms {
-                self.used.insert(account.clone());
-            }
-        }
-        Ok(())
-    }
-
-    async fn piece(&mut self, keys: Vec<Vec<u8>>) -> RedisResult<()> {
-        if keys.is_empty() {
-            return Ok(());
-        }
-        let mut pipeline = Pipeline::new();
-        for key in &keys {
-            pipeline.cmd("PTTL").arg(key).cmd("MEMORY").arg("USAGE").arg(key).arg("SAMPLES").arg(20);
-        }
-        let facts: Vec<Option<i64>> = pipeline.query_async(self.master).await?;
-        let (mut removed, mut large) = (Vec::new(), Vec::new());
-        for (key, facts) in keys.into_iter().zip(facts.chunks(2)) {
-            let (lives, bytes) = match facts {
-                // -2: it is gone meanwhile.
-                [Some(-2), _] | [_, None] => continue,
-                [lives, Some(bytes)] => (lives.and_then(|lives| u64::try_from(lives).ok()), *bytes),
-                _ => continue,
-            };
-            match self.judge(&key, lives) {
-                Some(reason) => removed.push((reason, key)),
-                None if u64::try_from(bytes).is_ok_and(|bytes| bytes >= LOOKED_INTO_BYTES) => large.push(key),
-                None => {}
-            }
-        }
-        for (reason, key) in removed {
-            cmd("UNLINK").arg(&key).query_async::<()>(self.master).await?;
-            self.swept.add(reason, 1);
-        }
-        for key in large {
-            self.look_into(&key).await?;
-        }
-        Ok(())
-    }
-
-    /// Whether a key is this operator's to judge, and what becomes of it.
-    fn judge(&self, key: &[u8], lives_ms: Option<u64>) -> Option<Reason> {
-        // What is no text was not written by a function; whose it is stands in front all the same.
-        let text = String::from_utf8_lossy(key);
-        let (tag, rest) = split(&text)?;
-        if let Some(namespace) = tag.strip_prefix(&format!("ns:{}:", self.census.scope)) {
-            return match rest {
-                "live" if lives_ms.is_some_and(|lives| lives <= super::sweep::DAY_MS) => None,
-                "live" if !self.census.namespaces.contains(namespace) => Some(Reason::Gone),
-                _ => Some(Reason::Foreign),
-            };
-        }
-        if self.expired.contains(tag) && !self.used.contains(tag) {
-            return Some(Reason::Gone);
-        }
-        let is_known = self.census.teams.contains(tag) || self.known.0.contains_key(tag);
-        let retention = self.census.retention_ms;
-        is_known.then(|| judge(rest, lives_ms, self.now_ms, retention, self.expired)).flatten()
-    }
-
-    /// Removes fields of a large hash that no function has written.
-    async fn look_into(&mut self, key: &[u8]) -> RedisResult<()> {
-        let text = String::from_utf8_lossy(key).into_owned();
-        let Some((tag, rest)) = split(&text) else { return Ok(()) };
-        let is_known = self.census.teams.contains(tag) || self.known.0.contains_key(tag);
-        let Some(kind) = is_known.then(|| Kind::of(rest)).flatten() else { return Ok(()) };
-        let mut cursor = 0_u64;
-        loop {
-            let (next, fields): (u64, Vec<Field>) =
-                cmd("HSCAN").arg(key).arg(cursor).arg("COUNT").arg(PIECE).query_async(self.master).await?;
-            let is_foreign = |(field, value): &&Field| {
-                let texts = std::str::from_utf8(field).ok().zip(std::str::from_utf8(value).ok());
-                !texts.is_some_and(|(field, value)| kind.has_field(field, value))
-            };
-            let foreign: Vec<&Vec<u8>> = fields.iter().filter(is_foreign).map(|(field, _)| field).collect();
-            if !foreign.is_empty() {
-                cmd("HDEL").arg(key).arg(&foreign).query_async::<()>(self.master).await?;
-                self.swept.add(Reason::Foreign, foreign.len());
-            }
-            if next == 0 {
-                return Ok(());
-            }
-            cursor = next;
-            tokio::time::sleep(PAUSE).await;
-        }
     }
 }

@@ -15,7 +15,7 @@ use tokio::{sync::Semaphore, time::timeout};
 use super::{
     NamespaceAnnotations, PATH,
     metrics::Metrics,
-    review::{Verdict, review},
+    review::{Question, Verdict},
 };
 use crate::inject::InjectionSettings;
 
@@ -49,8 +49,11 @@ async fn mutate(State(shared): State<Arc<Shared>>, request: Request) -> Response
             return refuse(&shared, StatusCode::PAYLOAD_TOO_LARGE, message);
         }
     };
-    match review(&body, &shared.settings, &shared.namespaces) {
-        Ok((verdict, answer)) => {
+    match Question::read(&body) {
+        Ok(question) => {
+            let annotations = shared.namespaces.of(question.namespace()).await;
+            let annotations = annotations.map_err(|error| format!("{error:#}"));
+            let (verdict, answer) = question.answer(&shared.settings, &annotations);
             let Shared { metrics: Metrics { injected, untouched, refused, invalid }, .. } = &*shared;
             match verdict {
                 Verdict::Injected => injected,

@@ -1,33 +1,154 @@
 //! What namespaces say of the sidecars in them, by annotation. A review does not carry it.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
+
+use futures_util::future::BoxFuture;
+use tokio::time::timeout;
 
 use crate::inject::resource_annotations;
 
+/// How long the API server may take to say what a namespace is annotated with: far less than it waits for a review itself.
+const ASKING: Duration = Duration::from_secs(3);
+
 type ByNamespace = BTreeMap<String, BTreeMap<String, String>>;
 
-/// The annotations by namespace, as far as they are known; a namespace that is not has none. A handle. Nobody holds its lock
-/// for longer than it takes to copy a few words.
-#[derive(Clone, Debug, Default)]
-pub struct NamespaceAnnotations(Arc<RwLock<ByNamespace>>);
+/// Asks the API server what a namespace is annotated with.
+pub type Ask = Arc<dyn Fn(String) -> BoxFuture<'static, anyhow::Result<BTreeMap<String, String>>> + Send + Sync>;
+
+/// What has not been listed yet.
+#[derive(Debug, Default)]
+enum Unlisted {
+    #[default]
+    Nothing,
+    Everything,
+    These(BTreeSet<String>),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Also of those that say nothing: whoever is not here may have been made a moment ago.
+    by_namespace: ByNamespace,
+    /// Whether all namespaces are watched: of others nobody may ask.
+    watches_all: bool,
+    unlisted: Unlisted,
+}
+
+/// The annotations by namespace, as far as they are known. A handle. Nobody holds its lock for longer than it takes to copy a few
+/// words.
+#[derive(Clone, Default)]
+pub struct NamespaceAnnotations {
+    state: Arc<RwLock<State>>,
+    ask: Option<Ask>,
+}
 
 impl NamespaceAnnotations {
-    /// Those of one namespace.
-    pub(super) fn of(&self, namespace: &str) -> BTreeMap<String, String> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(namespace).cloned().unwrap_or_default()
+    /// Nothing is known before it was listed, of these namespaces or of all; until then `ask` is asked.
+    pub fn awaiting(only: &[String], ask: Ask) -> Self {
+        let unlisted =
+            if only.is_empty() { Unlisted::Everything } else { Unlisted::These(only.iter().cloned().collect()) };
+        let state = State { by_namespace: ByNamespace::new(), watches_all: only.is_empty(), unlisted };
+        Self { state: Arc::new(RwLock::new(state)), ask: Some(ask) }
+    }
+
+    /// Those of one namespace. An error: they are not known, and cannot be had now.
+    pub(super) async fn of(&self, namespace: &str) -> anyhow::Result<BTreeMap<String, String>> {
+        if let Some(known) = self.known(namespace) {
+            return Ok(known);
+        }
+        let ask = self.ask.as_ref().ok_or_else(|| anyhow::anyhow!("nobody can be asked"))?;
+        let answer = timeout(ASKING, ask(namespace.to_owned())).await;
+        let annotations = answer.map_err(|_| anyhow::anyhow!("no answer in {ASKING:?}"))??;
+        Ok(resource_annotations(annotations))
+    }
+
+    /// None: they have not been listed yet, or not since the namespace was made.
+    fn known(&self, namespace: &str) -> Option<BTreeMap<String, String>> {
+        let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+        let known = state.by_namespace.get(namespace);
+        let is_listed = match &state.unlisted {
+            Unlisted::Nothing => true,
+            Unlisted::Everything => false,
+            Unlisted::These(namespaces) => !namespaces.contains(namespace),
+        };
+        known.cloned().or_else(|| (is_listed && !state.watches_all).then(BTreeMap::new))
+    }
+
+    /// Everything was listed, or all there is of this one namespace.
+    pub fn listed(&self, only: Option<&str>) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        match (&mut state.unlisted, only) {
+            (Unlisted::These(namespaces), Some(namespace)) => {
+                namespaces.remove(namespace);
+            }
+            (unlisted, None) => *unlisted = Unlisted::Nothing,
+            (Unlisted::Nothing | Unlisted::Everything, Some(_)) => {}
+        }
     }
 
     /// Takes over what a namespace says now. What is not about sidecars' resources is dropped.
     pub fn set(&self, namespace: &str, annotations: BTreeMap<String, String>) {
         let annotations = resource_annotations(annotations);
-        let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if annotations.is_empty() {
-            all.remove(namespace);
-        } else {
-            all.insert(namespace.to_owned(), annotations);
-        }
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.by_namespace.insert(namespace.to_owned(), annotations);
+    }
+
+    /// A namespace is gone.
+    pub fn forget(&self, namespace: &str) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.by_namespace.remove(namespace);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    fn says(value: &str) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            ("vectoll.dev/sidecar-memory-limit".to_owned(), value.to_owned()),
+            ("other".to_owned(), "x".to_owned()),
+        ])
+    }
+
+    fn asking(value: &'static str) -> Ask {
+        Arc::new(move |namespace| {
+            Box::pin(async move {
+                anyhow::ensure!(namespace != "unknown", "the API server is away");
+                Ok(says(value))
+            })
+        })
+    }
+
+    #[tokio::test]
+    async fn before_it_was_listed_the_api_server_is_asked() {
+        let all = NamespaceAnnotations::awaiting(&[], asking("1Gi"));
+        assert_eq!(all.of("apps").await.unwrap(), resource_annotations(says("1Gi")));
+        assert!(all.of("unknown").await.is_err(), "no guess is made");
+        all.set("apps", says("2Gi"));
+        all.listed(None);
+        assert_eq!(all.of("apps").await.unwrap(), resource_annotations(says("2Gi")));
+        all.set("silent", BTreeMap::new());
+        assert_eq!(all.of("silent").await.unwrap(), BTreeMap::new(), "it says nothing");
+        assert_eq!(all.of("new").await.unwrap().len(), 1, "it was made since");
+        assert!(all.of("unknown").await.is_err());
+        all.forget("silent");
+        assert_eq!(all.of("silent").await.unwrap().len(), 1, "it was made anew");
+        let some = NamespaceAnnotations::awaiting(&["apps".to_owned(), "shop".to_owned()], asking("1Gi"));
+        some.listed(Some("apps"));
+        assert_eq!(some.of("apps").await.unwrap(), BTreeMap::new());
+        assert_eq!(some.of("shop").await.unwrap().len(), 1);
+        assert_eq!(some.of("elsewhere").await.unwrap(), BTreeMap::new(), "it is not ours to ask for");
+    }
+
+    #[tokio::test]
+    async fn an_api_server_that_does_not_answer_is_not_waited_for() {
+        let all = NamespaceAnnotations::awaiting(&[], Arc::new(|_| Box::pin(std::future::pending())));
+        let error = timeout(2 * ASKING, all.of("apps")).await.unwrap().unwrap_err();
+        assert_eq!(error.to_string(), "no answer in 3s");
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! <https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/#webhook-request-and-response>
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::{ByteString, api::core::v1::Pod};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
-use super::NamespaceAnnotations;
 use crate::inject::{InjectionSettings, Namespace, inject};
 
 /// What became of a pod.
@@ -57,22 +58,41 @@ struct Resource {
     resource: String,
 }
 
-/// What is answered, and what became of the pod. An error: this is no review, so there is nothing to answer to.
-pub(super) fn review(
-    body: &[u8],
-    settings: &InjectionSettings,
-    namespaces: &NamespaceAnnotations,
-) -> Result<(Verdict, Value), serde_json::Error> {
-    let Review { api_version: ApiVersion::V1, request } = serde_json::from_slice(body)?;
-    let (verdict, mut response) = judge(&request, settings, namespaces);
-    if let Some(response) = response.as_object_mut() {
-        response.insert("uid".to_owned(), request.uid.into());
+/// What the API server asks.
+pub(super) struct Question(Request);
+
+impl Question {
+    /// An error: this is no review, so there is nothing to answer to.
+    pub(super) fn read(body: &[u8]) -> Result<Self, serde_json::Error> {
+        let Review { api_version: ApiVersion::V1, request } = serde_json::from_slice(body)?;
+        Ok(Self(request))
     }
-    let answer = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response});
-    Ok((verdict, answer))
+
+    /// Where the pod is to be.
+    pub(super) fn namespace(&self) -> &str {
+        &self.0.namespace
+    }
+
+    /// What is answered, and what became of the pod. `annotations` are the namespace's, or why they are not known.
+    pub(super) fn answer(
+        self,
+        settings: &InjectionSettings,
+        annotations: &Result<BTreeMap<String, String>, String>,
+    ) -> (Verdict, Value) {
+        let Self(request) = self;
+        let (verdict, mut response) = judge(&request, settings, annotations);
+        if let Some(response) = response.as_object_mut() {
+            response.insert("uid".to_owned(), request.uid.into());
+        }
+        (verdict, json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}))
+    }
 }
 
-fn judge(request: &Request, settings: &InjectionSettings, namespaces: &NamespaceAnnotations) -> (Verdict, Value) {
+fn judge(
+    request: &Request,
+    settings: &InjectionSettings,
+    annotations: &Result<BTreeMap<String, String>, String>,
+) -> (Verdict, Value) {
     let Request { uid: _, operation, resource, sub_resource, namespace, object } = request;
     if !(resource.group.is_empty() && resource.resource == "pods" && sub_resource.is_empty() && operation == "CREATE") {
         // Whatever made the API server ask: nothing is injected but a pod, and only when it is made.
@@ -87,10 +107,20 @@ fn judge(request: &Request, settings: &InjectionSettings, namespaces: &Namespace
         return invalid("the review names no namespace");
     }
     let name = pod.metadata.name.as_deref().or(pod.metadata.generate_name.as_deref()).unwrap_or_default();
-    let annotations = namespaces.of(namespace);
-    match inject(&pod, Namespace { name: namespace, annotations: &annotations }, settings) {
-        Ok(None) => (Verdict::Untouched, allowed()),
-        Ok(Some(patch)) => match serde_json::to_vec(&patch) {
+    let none = BTreeMap::new();
+    let injected =
+        inject(&pod, Namespace { name: namespace, annotations: annotations.as_ref().unwrap_or(&none) }, settings);
+    match (injected, annotations) {
+        (Ok(None), _) => (Verdict::Untouched, allowed()),
+        (Ok(Some(_)), Err(error)) => {
+            tracing::warn!(namespace, pod = name, error, "pod refused: the namespace's annotations are not known yet");
+            let message = format!(
+                "the operator has just started and does not know yet what the namespace {namespace} says of sidecars ({error}): make the \
+                 pod again in a few seconds"
+            );
+            (Verdict::Refused, denied(503, "ServiceUnavailable", &message))
+        }
+        (Ok(Some(patch)), Ok(_)) => match serde_json::to_vec(&patch) {
             Ok(patch) => {
                 tracing::debug!(namespace, pod = name, "sidecar injected");
                 let patch = ByteString(patch);
@@ -98,7 +128,7 @@ fn judge(request: &Request, settings: &InjectionSettings, namespaces: &Namespace
             }
             Err(error) => invalid(&format!("failed to write the patch: {error}")),
         },
-        Err(refusal) => {
+        (Err(refusal), _) => {
             tracing::info!(namespace, pod = name, reason = %refusal, "pod refused");
             (Verdict::Refused, denied(403, "Forbidden", &refusal.to_string()))
         }
@@ -156,7 +186,7 @@ mod tests {
     }
 
     fn answer(change: &Value) -> (Verdict, Value) {
-        let (verdict, answer) = review(&question(change), &settings(), &NamespaceAnnotations::default()).unwrap();
+        let (verdict, answer) = Question::read(&question(change)).unwrap().answer(&settings(), &Ok(BTreeMap::new()));
         assert_eq!(answer["apiVersion"], "admission.k8s.io/v1");
         assert_eq!(answer["kind"], "AdmissionReview");
         assert_eq!(answer["response"]["uid"], "705ab4f5-6393-11e8-b7cc-42010a800002");
@@ -187,19 +217,34 @@ mod tests {
 
     #[test]
     fn what_the_namespace_says_of_its_sidecars_counts() {
-        let namespaces = NamespaceAnnotations::default();
-        let limit = ("vectoll.dev/sidecar-cpu-limit".to_owned(), "123m".to_owned());
-        let patch = |namespaces: &NamespaceAnnotations| {
-            let (_, answer) = review(&question(&json!({})), &settings(), namespaces).unwrap();
+        let patch = |annotations: BTreeMap<String, String>| {
+            let question = Question::read(&question(&json!({}))).unwrap();
+            assert_eq!(question.namespace(), "shop");
+            let (_, answer) = question.answer(&settings(), &Ok(annotations));
             let patch: ByteString = serde_json::from_value(answer["response"]["patch"].clone()).unwrap();
             String::from_utf8(patch.0).unwrap()
         };
-        namespaces.set("other", [limit.clone()].into());
-        assert!(!patch(&namespaces).contains("123m"));
-        namespaces.set("shop", [limit, ("note".to_owned(), "mine".to_owned())].into());
-        assert!(patch(&namespaces).contains("\"123m\""));
-        namespaces.set("shop", [].into());
-        assert!(!patch(&namespaces).contains("123m"));
+        assert!(!patch(BTreeMap::new()).contains("123m"));
+        let limit = ("vectoll.dev/sidecar-cpu-limit".to_owned(), "123m".to_owned());
+        assert!(patch([limit].into()).contains("\"123m\""));
+    }
+
+    #[test]
+    fn no_pod_gets_a_sidecar_before_it_is_known_what_its_namespace_says() {
+        let unknown = Err("the API server is away".to_owned());
+        let (verdict, answer) = Question::read(&question(&json!({}))).unwrap().answer(&settings(), &unknown);
+        let response = &answer["response"];
+        assert_eq!((verdict, &response["allowed"]), (Verdict::Refused, &json!(false)));
+        assert_eq!(response["status"]["code"], 503);
+        let message = response["status"]["message"].as_str().unwrap();
+        assert!(message.contains("the namespace shop") && message.contains("again in a few seconds"), "{message}");
+        // What does not ask for one need not wait, and a pod that cannot have one is told so.
+        let unlabelled = json!({"request": {"object": {"metadata": {"labels": null}}}});
+        let (verdict, _) = Question::read(&question(&unlabelled)).unwrap().answer(&settings(), &unknown);
+        assert_eq!(verdict, Verdict::Untouched);
+        let refused = json!({"request": {"object": {"spec": {"hostNetwork": true}}}});
+        let (_, answer) = Question::read(&question(&refused)).unwrap().answer(&settings(), &unknown);
+        assert_eq!(answer["response"]["status"]["code"], 403);
     }
 
     #[test]
@@ -253,11 +298,11 @@ mod tests {
             json!({"request": null}),
             json!({"request": {"uid": null}}),
         ] {
-            assert!(review(&question(&change), &settings(), &NamespaceAnnotations::default()).is_err(), "{change}");
+            assert!(Question::read(&question(&change)).is_err(), "{change}");
         }
         let deep = vec![b'['; 100_000];
         for body in [&b""[..], b"{", b"[]", b"null", b"\xFF\xFE", &deep] {
-            assert!(review(body, &settings(), &NamespaceAnnotations::default()).is_err());
+            assert!(Question::read(body).is_err());
         }
     }
 }

@@ -105,7 +105,8 @@ fn first_fault(config: &Config) -> Option<(String, String)> {
         if !teams.insert(&team.name) {
             return Some((format!("{at}.name"), format!("team {} stands twice", team.name)));
         }
-        let limits = [("limits", &team.limits), ("userLimits", &team.user_limits)];
+        let limits =
+            [("limits", &team.limits), ("userLimits", &team.user_limits), ("namespaceLimits", &team.namespace_limits)];
         let models = team.model_limits.iter().map(|entry| &entry.limits);
         if let Some(fault) = zero_limit(&at, &limits, models) {
             return Some(fault);

@@ -52,6 +52,11 @@ pub fn backend_account(scope: Option<&str>, backend: &str) -> Uid {
     Uid::new(&format!("{BACKEND_ROOT}{}:{backend}", scope.unwrap_or_default()))
 }
 
+/// The backend of such an account, if it is one of this scope: `namespace/route/backend`.
+pub fn backend_of<'a>(scope: &str, account: &'a str) -> Option<&'a str> {
+    account.strip_prefix(BACKEND_ROOT)?.strip_prefix(scope)?.strip_prefix(':')
+}
+
 /// Whether that is what an account is kept under.
 pub fn is_backend_account(account: &Uid) -> bool {
     account.as_str().starts_with(BACKEND_ROOT)
@@ -61,9 +66,15 @@ pub fn is_backend_account(account: &Uid) -> bool {
 /// name in two clusters may share a store. None: whoever wrote the config has none, as outside a cluster. Neither scope nor
 /// namespace holds a colon, so no two share a prefix.
 pub fn namespace_prefix(scope: Option<&str>, namespace: &str) -> String {
+    format!("{ROOT}{{{}}}:", caller(scope, namespace))
+}
+
+/// A namespace as its sidecars tell functions who calls: what they are held to is counted by it. It is the tag of the namespace's
+/// keys, which the login must have a right to.
+pub fn caller(scope: Option<&str>, namespace: &str) -> String {
     match scope {
-        Some(scope) => format!("{ROOT}{{ns:{scope}:{namespace}}}:"),
-        None => format!("{ROOT}{{ns:{namespace}}}:"),
+        Some(scope) => format!("ns:{scope}:{namespace}"),
+        None => format!("ns:{namespace}"),
     }
 }
 

@@ -40,12 +40,12 @@ pub async fn admit(accounting: &Arc<Accounting>, mut call: Call, route: Arc<Rout
 /// Reserves room for another attempt at a call that may have been charged already: as much as for a call of its own.
 pub async fn readmit(accounting: &Arc<Accounting>, call: Arc<Call>, route: Arc<Route>) -> Result<Permit, Refusal> {
     let bound = weight(&route, |backend| tokens::bound(&call.shape, &backend.tokens));
-    let (held, limits, admitted) = match reserve(accounting, &call, bound).await {
+    let (held, limits, admitted) = match reserve(accounting, &call, &route, bound).await {
         Ok(reserved) => reserved,
         Err(denied) if denied.may_fit(weight(&route, |backend| tokens::least(&call.shape, &backend.tokens)).tokens) => {
             let exact = exact(accounting, &call, &route).await?;
             match exact.filter(|exact| exact.tokens < bound.tokens) {
-                Some(exact) => reserve(accounting, &call, exact).await.map_err(|denied| denied.refusal)?,
+                Some(exact) => reserve(accounting, &call, &route, exact).await.map_err(|denied| denied.refusal)?,
                 None => return Err(denied.refusal),
             }
         }
@@ -107,9 +107,9 @@ impl Denied {
 /// What is held, the limits of the scopes that hold it, and the moment that decides on the budgets' periods.
 type Admitted = (Held, Vec<Limits>, Timestamp);
 
-async fn reserve(accounting: &Accounting, call: &Call, weight: Weight) -> Result<Admitted, Denied> {
+async fn reserve(accounting: &Accounting, call: &Call, route: &Route, weight: Weight) -> Result<Admitted, Denied> {
     let now = accounting.now();
-    let scopes = scopes(call, &accounting.counters);
+    let scopes = scopes(call, route, &accounting.counters);
     if weight.money.is_none() && scopes.iter().any(|scope| scope.budget.is_some()) {
         return Err(Denied { denial: None, refusal: Refusal::unpriced(&call.model) });
     }

@@ -26,14 +26,14 @@ impl Permit {
     /// not take it; everything is given back then. `room` is its part of the provider's limits.
     pub fn sent(self, backend: Arc<Backend>, room: Option<Room>) -> Result<InFlight, Refusal> {
         let Self { call, route, reservation } = self;
-        let intent = intent(&call, &backend, &reservation);
+        let intent = intent(&call, &route, &backend, &reservation);
         let opened = reservation.accounting.journal.intend(intent).map_err(|error| Refusal::journal(&error))?;
         Ok(InFlight { call, route, backend, reservation, room, opened: Some(opened), refined: AtomicBool::new(false) })
     }
 }
 
 /// What the journal is told before a call is sent.
-fn intent(call: &Call, backend: &Backend, reservation: &Reservation) -> Intent {
+fn intent(call: &Call, route: &Route, backend: &Backend, reservation: &Reservation) -> Intent {
     let key = call.caller.key();
     let held = reservation.held.as_ref();
     let reserved = held.map_or(Used { tokens: 0, money: PicoUsd::ZERO }, Held::reserved);
@@ -47,6 +47,7 @@ fn intent(call: &Call, backend: &Backend, reservation: &Reservation) -> Intent {
         provider: Cow::Borrowed(backend.provider.name()),
         backend: backend.label.clone(),
         tags: call.tags.clone(),
+        foreign_route: key.team.is_foreign(route),
         admitted_at: reservation.admitted,
         tokens: reserved.tokens,
         money: reserved.money.max(cost),

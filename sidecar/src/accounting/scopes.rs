@@ -2,18 +2,23 @@
 
 use std::borrow::Cow;
 
+use vectoll_config::v1::Budget;
+
 use crate::{
     call::Call,
     counters::{Account, Counters, Scope},
+    policy::Route,
 };
 
 /// The scopes of most calls: no more than one of each kind.
-const USUAL: usize = 6;
+const USUAL: usize = 7;
 
-/// All scopes of a call: its key, its models within the key, its user with the key, and the same of the team.
-pub(super) fn scopes<'a>(call: &'a Call, counters: &Counters) -> Vec<Scope<'a>> {
+/// All scopes of a call: its key, its models within the key, its user with the key, the same of the team, and the namespace that
+/// the team lets in. By a route that is none of the team's nobody can spend the team's money.
+pub(super) fn scopes<'a>(call: &'a Call, route: &Route, counters: &Counters) -> Vec<Scope<'a>> {
     let key = call.caller.key();
     let team = &key.team;
+    let of_team = |budget: &'a Option<Budget>| budget.as_ref().filter(|_| !team.is_foreign(route));
     let user_counts = !key.user_limits.is_none() || !team.user_limits.is_none() || team.user_budget.is_some();
     // The name that counts are kept under may be `_other`; asked for only where users count at all.
     let user = if user_counts { counters.user(&team.uid, &call.user, team.max_users) } else { call.user.clone() };
@@ -30,14 +35,20 @@ pub(super) fn scopes<'a>(call: &'a Call, counters: &Counters) -> Vec<Scope<'a>> 
         scopes.push(Scope { account, limits: key.user_limits, budget: None });
     }
     let account = Account::Team(team.uid.clone());
-    scopes.push(Scope { account, limits: team.limits, budget: team.budget.as_ref() });
+    scopes.push(Scope { account, limits: team.limits, budget: of_team(&team.budget) });
+    if let Some(guest) = &team.guest
+        && (!guest.limits.is_none() || guest.budget.is_some())
+    {
+        let account = Account::TeamNamespace(team.uid.clone(), guest.namespace.clone());
+        scopes.push(Scope { account, limits: guest.limits, budget: of_team(&guest.budget) });
+    }
     for entry in team.model_limits.iter().filter(|entry| entry.model.covers(&call.model)) {
         let account = Account::TeamModel(team.uid.clone(), entry.model.clone());
         scopes.push(Scope { account, limits: entry.limits, budget: None });
     }
     if !team.user_limits.is_none() || team.user_budget.is_some() {
         let account = Account::TeamUser(team.uid.clone(), user);
-        scopes.push(Scope { account, limits: team.user_limits, budget: team.user_budget.as_ref() });
+        scopes.push(Scope { account, limits: team.user_limits, budget: of_team(&team.user_budget) });
     }
     scopes
 }
@@ -48,6 +59,9 @@ pub(super) fn name<'a>(call: &'a Call, account: &'a Account) -> (&'static str, C
     match account {
         Account::Key(_) => ("key", Cow::Borrowed(&*key.name)),
         Account::Team(_) => ("team", Cow::Borrowed(&*key.team.name)),
+        Account::TeamNamespace(_, namespace) => {
+            ("namespace", Cow::Owned(format!("{namespace} of team {}", key.team.name)))
+        }
         Account::KeyUser(_, user) | Account::TeamUser(_, user) => ("user", Cow::Borrowed(&**user)),
         Account::KeyModel(_, model) => ("model", Cow::Owned(format!("{model} of key {}", key.name))),
         Account::TeamModel(_, model) => ("model", Cow::Owned(format!("{model} of team {}", key.team.name))),

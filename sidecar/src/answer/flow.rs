@@ -9,12 +9,13 @@ use bytes::Bytes;
 use http_body::Body as _;
 use tokio::time::{Instant, Sleep};
 
-use super::{count::Count, ends::Ends, usage, vector::Wrong};
+use super::{outline::Outline, vector::Wrong};
 use crate::{
     accounting::{InFlight, Settled},
+    call::EncodingFormat,
     call_id::CallId,
     ledger::Certainty,
-    provider::http,
+    provider::content::Content,
     tokens,
 };
 
@@ -37,10 +38,9 @@ pub enum Broken {
 
 /// The body of an answer, and the call it belongs to. Dropped before its end it leaves the call unsettled.
 pub struct Flow {
-    upstream: http::Body,
+    upstream: Content,
     deadline: Pin<Box<Sleep>>,
-    ends: Ends,
-    vectors: Count,
+    outline: Outline,
     passed: u64,
     in_flight: Option<InFlight>,
 }
@@ -53,15 +53,8 @@ impl std::fmt::Debug for Flow {
 
 impl Flow {
     /// The answer to a call, to be whole by the deadline.
-    pub fn new(upstream: http::Body, in_flight: InFlight, deadline: Pin<Box<Sleep>>) -> Self {
-        Self {
-            upstream,
-            deadline,
-            ends: Ends::default(),
-            vectors: Count::default(),
-            passed: 0,
-            in_flight: Some(in_flight),
-        }
+    pub fn new(upstream: Content, in_flight: InFlight, deadline: Pin<Box<Sleep>>) -> Self {
+        Self { upstream, deadline, outline: Outline::default(), passed: 0, in_flight: Some(in_flight) }
     }
 
     /// When the answer is to be whole.
@@ -84,9 +77,19 @@ impl Flow {
         self.upstream.size_hint().exact()
     }
 
-    /// The first bytes of what has passed.
-    pub fn head(&self) -> &[u8] {
-        self.ends.head()
+    /// The form of the vectors, as soon as one of them is seen.
+    pub fn format(&self) -> Option<EncodingFormat> {
+        self.outline.format()
+    }
+
+    /// Whether it is whole and reports an error in place of vectors.
+    pub fn is_error(&self) -> bool {
+        self.outline.is_error()
+    }
+
+    /// The call, unsettled, and the tokens that the answer reports.
+    pub fn give_up(self) -> (Option<InFlight>, Option<u64>) {
+        (self.in_flight, self.outline.tokens())
     }
 
     /// What is left of the limits while the answer runs.
@@ -97,12 +100,19 @@ impl Flow {
     /// The next piece; none at the end.
     pub fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Broken>> {
         loop {
+            // A little that came may be much that is inflated: no wait is between its pieces.
+            if self.upstream.is_inflated() && self.deadline.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Err(Broken::TooSlow));
+            }
             match Pin::new(&mut self.upstream).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     let Ok(piece) = frame.into_data() else { continue };
                     self.passed += piece.len() as u64;
-                    self.ends.pass(&piece);
-                    self.vectors.pass(&piece);
+                    self.outline.pass(&piece);
+                    // Nothing of it is handed on.
+                    if self.outline.is_no_object() {
+                        return Poll::Ready(Err(Broken::Unusable("it is not a JSON object")));
+                    }
                     return Poll::Ready(Ok(Some(piece)));
                 }
                 Poll::Ready(Some(Err(_))) => return Poll::Ready(Err(Broken::Cut)),
@@ -123,19 +133,18 @@ impl Flow {
     /// After the last piece: checks the whole and settles the call to what the provider reports; where it reports
     /// nothing, to the tokenizer's count, or to the bound.
     pub async fn settle(&mut self) -> Result<Settled, Broken> {
-        let (head, tail) = (self.ends.head(), self.ends.tail());
-        if let Some(fault) = usage::fault(head, tail) {
+        if let Some(fault) = self.outline.fault() {
             return Err(Broken::Unusable(fault));
         }
         let Some(in_flight) = self.in_flight.take() else { return Err(Broken::Unusable("it was settled before")) };
-        let (tokens, certainty) = match usage::reported(head, tail) {
+        let (tokens, certainty) = match self.outline.tokens() {
             Some(tokens) => (tokens, Certainty::Known),
             None => counted(&in_flight).await,
         };
         let items = in_flight.call().shape.items;
         let settled = in_flight.settle(tokens, certainty);
         // Settled first: what is not right with the vectors does not change what they cost.
-        if self.vectors.all() == items { Ok(settled) } else { Err(Broken::Wrong(Wrong::Number)) }
+        if self.outline.vectors() == items { Ok(settled) } else { Err(Broken::Wrong(Wrong::Number)) }
     }
 }
 

@@ -63,11 +63,6 @@ fn first(answer: &[u8]) -> Option<(EncodingFormat, &[u8])> {
     })
 }
 
-/// The form of the vectors in an answer, by its first bytes. None: none of them is there yet.
-pub(crate) fn format_of(head: &[u8]) -> Option<EncodingFormat> {
-    first(head).map(|(format, _)| format)
-}
-
 /// The numbers of the first vector. None: it is not there, or not whole yet.
 fn first_length(head: &[u8]) -> Option<usize> {
     let (format, rest) = first(head)?;
@@ -109,7 +104,7 @@ mod tests {
             (r#"{"data":[{"embedding":"#, None),
             (r#"{"data":[{"embedding":null"#, None),
         ] {
-            assert_eq!(format_of(head.as_bytes()), format, "{head}");
+            assert_eq!(first(head.as_bytes()).map(|(format, _)| format), format, "{head}");
         }
     }
 

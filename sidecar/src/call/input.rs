@@ -70,7 +70,7 @@ impl<'de> Deserialize<'de> for Measured {
 }
 
 const EXPECTED: &str = "a string, an array of strings, an array of tokens, or an array of token arrays";
-const EMPTY: &str = "an input is empty";
+const EMPTY: &str = "it is empty";
 const MIXED: &str = "strings and tokens cannot be mixed";
 
 fn text<E: Error>(text: &str) -> Result<Shape, E> {
@@ -95,16 +95,20 @@ impl<'de> Visitor<'de> for WholeVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Shape, A::Error> {
         let mut sum: Option<(Kind, Shape)> = None;
-        while let Some(Item(kind, item)) = seq.next_element()? {
+        let mut place = 0u64;
+        loop {
+            let here = |error: A::Error| A::Error::custom(format_args!("input[{place}]: {error}"));
+            let Some(Item(kind, item)) = seq.next_element().map_err(here)? else { break };
             match &mut sum {
                 None => sum = Some((kind, item)),
-                Some((first, _)) if *first != kind => return Err(A::Error::custom(MIXED)),
+                Some((first, _)) if *first != kind => return Err(here(A::Error::custom(MIXED))),
                 Some((_, sum)) => {
                     sum.items += item.items;
                     sum.bytes += item.bytes;
                     sum.tokens += item.tokens;
                 }
             }
+            place += 1;
         }
         match sum {
             None => Err(A::Error::custom("it is an empty array")),
@@ -247,6 +251,19 @@ mod tests {
             let refusal = Shape::of(json).unwrap_err();
             assert!(refusal.message.starts_with("Invalid input format: "), "{json}: {}", refusal.message);
             assert_eq!(refusal.status, 400);
+        }
+        for (json, begin) in [
+            (r#""""#, "it is empty"),
+            (r#"["a","","b"]"#, "input[1]: it is empty"),
+            (r#"["a",null]"#, "input[1]: invalid type: null"),
+            (r#"["a","b",3]"#, "input[2]: strings and tokens cannot be mixed"),
+            ("[[1],[2],[]]", "input[2]: it is empty"),
+            ("[[1],[2,0.5]]", "input[1]: a token is not a whole number"),
+            (r#"["a","\ud800"]"#, "input[1]: "),
+        ] {
+            let message = Shape::of(json).unwrap_err().message;
+            assert!(message.starts_with(&format!("Invalid input format: {begin}")), "{json}: {message}");
+            assert!(!message.contains(" at line "), "{json}: {message}");
         }
         let many = format!("[{}]", vec!["\"a\""; 2049].join(","));
         assert!(Shape::of(&many).unwrap_err().message.contains("2049 inputs"));

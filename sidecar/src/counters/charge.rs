@@ -32,6 +32,8 @@ pub enum Payer {
     Team(Uid),
     /// A user of a team.
     TeamUser(Uid, Arc<str>),
+    /// A namespace whose keys belong to another's team.
+    TeamNamespace(Uid, Arc<str>),
 }
 
 impl Payer {
@@ -41,6 +43,7 @@ impl Payer {
             Account::Key(uid) => Some(Self::Key(uid.clone())),
             Account::Team(uid) => Some(Self::Team(uid.clone())),
             Account::TeamUser(uid, user) => Some(Self::TeamUser(uid.clone(), user.clone())),
+            Account::TeamNamespace(uid, namespace) => Some(Self::TeamNamespace(uid.clone(), namespace.clone())),
             Account::KeyUser(..) | Account::KeyModel(..) | Account::TeamModel(..) | Account::Backend(_) => None,
         }
     }
@@ -52,6 +55,7 @@ impl From<&Payer> for Account {
             Payer::Key(uid) => Self::Key(uid.clone()),
             Payer::Team(uid) => Self::Team(uid.clone()),
             Payer::TeamUser(uid, user) => Self::TeamUser(uid.clone(), user.clone()),
+            Payer::TeamNamespace(uid, namespace) => Self::TeamNamespace(uid.clone(), namespace.clone()),
         }
     }
 }

@@ -45,6 +45,7 @@ impl Users {
                 Account::KeyUser(_, user) | Account::TeamUser(_, user) => Some(user),
                 Account::Key(_)
                 | Account::Team(_)
+                | Account::TeamNamespace(..)
                 | Account::KeyModel(..)
                 | Account::TeamModel(..)
                 | Account::Backend(_) => None,

@@ -100,3 +100,24 @@ fn time_that_was_spent_on_the_caller_is_not_the_backends() {
     assert_eq!(under_way, 0);
     assert!((average.unwrap() - 2.0).abs() < 1e-9, "{average:?}");
 }
+
+#[test]
+fn a_refusal_is_no_fast_answer_and_one_for_a_name_says_nothing_at_all() {
+    let world = World::new();
+    let health = world.of("one", 0);
+    world.registry.put_in_force([&health].into_iter());
+    attempt(&health).served("served", NOW + Duration::from_secs(2));
+    let average = |health: &Arc<Health>| health.pace(NOW + Duration::from_secs(2)).0.unwrap();
+    let before = average(&health);
+    attempt(&health).refused("refused", NOW + Duration::from_secs(2));
+    attempt(&health).passed_by("refused");
+    assert!((average(&health) - before).abs() < 1e-9);
+    assert_eq!(health.pace(NOW).1, 0);
+    // The cooldown goes on after a name that is not known there, and ends with a call that was at fault itself.
+    attempt(&health).failed(Fault::Down, "failed", ONE_FAILURE, NOW);
+    let later = NOW + Duration::from_secs(31);
+    health.begin(later, false).unwrap().passed_by("refused");
+    assert_eq!(world.told(), [told("one", true)]);
+    health.begin(later, false).unwrap().refused("refused", later);
+    assert_eq!(world.told(), [told("one", false)]);
+}

@@ -35,11 +35,16 @@ impl Identity {
                 let mut bits = [0; 16];
                 getrandom::fill(&mut bits).map_err(|error| failed(io::Error::other(error)))?;
                 let identity = Self(u128::from_le_bytes(bits));
-                atomic_file::write(&path, format!("{identity}\n").as_bytes()).map_err(failed)?;
+                identity.write(folder).map_err(failed)?;
                 Ok(identity)
             }
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// Has the disk take it.
+    pub(super) fn write(self, folder: &Path) -> io::Result<()> {
+        atomic_file::write(&folder.join(IDENTITY), format!("{self}\n").as_bytes())
     }
 }
 

@@ -46,6 +46,11 @@ impl Recent {
         }
     }
 
+    /// All that is held, in the order of their numbers, and the number after which nothing is missing.
+    pub(super) fn all(&self) -> (u64, Vec<Arc<Settled>>) {
+        (self.after, self.kept.iter().cloned().collect())
+    }
+
     /// The settlements of a team after a number; none if some of them are not held any more.
     pub(super) fn of(&self, team: &Uid, after: u64, most: usize) -> Option<Vec<Arc<Settled>>> {
         if after < self.after {

@@ -50,6 +50,9 @@ pub struct Intent {
     /// The call's tags that its team counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Arc<str>>,
+    /// Whether its route is none of the team's: nobody who owns the team has set its price.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub foreign_route: bool,
     /// When it was admitted: its budgets' periods are those of this moment.
     pub admitted_at: Timestamp,
     /// The most tokens.
@@ -147,6 +150,7 @@ impl Intent {
             provider: &self.provider,
             backend: &self.backend,
             tags: &self.tags,
+            foreign_route: self.foreign_route,
         }
     }
 }
@@ -175,6 +179,11 @@ impl Settlement {
     pub fn used(&self) -> Used {
         Used { tokens: self.tokens, money: self.money }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Money as an integer of pico-USD.

@@ -12,6 +12,7 @@ use super::{
     AppendError, Covered, OpenError, Options,
     frame::Scan,
     identity::{Epoch, Identity},
+    place::Place,
     recent::Recent,
     record::{Kind, Open, Record, Settled},
     replay::{Replay, Standing, settled_in},
@@ -97,8 +98,8 @@ pub(super) fn recover(
         }
         (Err(error), _) => return Err(OpenError::Append(error)),
     };
-    let Epoch(epoch) = epoch;
     let mut state = State {
+        place: Place::new(folder, identity, epoch),
         folder: journal,
         handle,
         retention: options.retention,
@@ -127,6 +128,7 @@ pub(super) fn recover(
         );
     }
     state.metrics.bytes(state.bytes());
+    let Epoch(epoch) = epoch;
     tracing::info!(%identity, epoch, segments = state.sealed.len(), booked, "the journal was taken up");
     Ok(Recovered { identity, epoch, state })
 }

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -96,6 +97,16 @@ impl Tail {
         }
         self.bytes += frame.len() as u64;
         Ok(())
+    }
+
+    /// Whether its path still leads to it.
+    pub(super) fn is_in_place(&self) -> io::Result<bool> {
+        let written = self.file.metadata()?;
+        match fs::metadata(&self.path) {
+            Ok(found) => Ok((found.dev(), found.ino()) == (written.dev(), written.ino())),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The file, to be synchronised.

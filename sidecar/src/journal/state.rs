@@ -13,6 +13,7 @@ use super::{
     AppendError, Options,
     frame::encode,
     identity::Epoch,
+    place::Place,
     recent::Recent,
     record::{Intent, Kind, Open, Record, Refine, Settled, Settlement, Void},
     retention::{Progress, Retention},
@@ -24,6 +25,7 @@ use crate::metrics::JournalMetrics;
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) folder: PathBuf,
+    pub(super) place: Place,
     /// The folder, to be synchronised.
     pub(super) handle: Arc<File>,
     pub(super) options: Options,
@@ -70,6 +72,7 @@ impl State {
     }
 
     fn try_intend(&mut self, intent: Arc<Intent>) -> Result<u64, AppendError> {
+        self.ensure_in_place()?;
         self.pay()?;
         self.rotate_if_due();
         let number = self.next;
@@ -178,7 +181,7 @@ impl State {
     }
 
     /// Begins a segment with the open intents: it can be read without those before it.
-    fn begin(&mut self) -> Result<Tail, AppendError> {
+    pub(super) fn begin(&mut self) -> Result<Tail, AppendError> {
         let mut tail = Tail::begin(&self.folder, self.next)?;
         let carried = carry(&mut tail, &self.open, &mut self.buffer);
         if let Err(error) = carried {

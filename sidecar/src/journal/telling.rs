@@ -49,7 +49,7 @@ impl Journal {
         for part in &parts {
             match part.settled() {
                 Ok(settled) => {
-                    settled.iter().filter(|settled| of.contains(&settled.intent.team.uid)).for_each(|one| each(one))
+                    settled.iter().filter(|settled| of.contains(&settled.intent.team.uid)).for_each(|one| each(one));
                 }
                 Err(error) => {
                     tracing::error!(segment = %part.path.display(), %error, "a segment of the journal cannot be read");

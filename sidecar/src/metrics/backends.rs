@@ -26,7 +26,7 @@ impl BackendMetrics {
         let metrics = Self {
             attempts: counter(
                 "vectoll_backend_attempts_total",
-                "Calls that a backend was sent, by how it took them: served, refused, limited, failed, timeout, no_connection.",
+                "Calls that a backend was sent, by how it took them: served, refused, limited, denied (the credential), failed, timeout, no_connection.",
                 &["backend", "result"],
             )?,
             retries: counter(

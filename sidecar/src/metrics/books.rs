@@ -59,6 +59,7 @@ impl Collector for BookFamilies {
             unpriced_tokens,
             overrun_tokens,
             folded_calls,
+            foreign_routes,
         } = self.source.books();
         let mut families = Vec::new();
         let by_key = keys.iter().flat_map(|(team, keys)| {
@@ -94,6 +95,12 @@ impl Collector for BookFamilies {
             "estimated",
             "calls whose provider reported no usage, booked at an upper bound and included in the other families",
             std::iter::once((Vec::new(), &estimated)),
+        );
+        totals(
+            &mut families,
+            "foreign_route",
+            "calls of each team by routes that are none of the team's, included in the other families and in no budget of the team",
+            foreign_routes.iter().map(|(team, totals)| (vec![("team", &**team)], totals)),
         );
         let mut plain = |name: &str, help: &str, kind, samples: Vec<Metric>| {
             if !samples.is_empty() {
@@ -164,6 +171,12 @@ impl BookFamilies {
             Some((vec![("team", &*team.name)], &team.uid, Account::Team(team.uid.clone()), team.budget.as_ref()?))
         });
         self.budget(families, "team", teams.collect());
+        let guests = policy.teams.values().filter_map(|team| {
+            let guest = team.guest.as_ref()?;
+            let account = Account::TeamNamespace(team.uid.clone(), guest.namespace.clone());
+            Some((vec![("team", &*team.name)], &team.uid, account, guest.budget.as_ref()?))
+        });
+        self.budget(families, "namespace", guests.collect());
     }
 
     fn budget(&self, families: &mut Vec<MetricFamily>, word: &str, of: Vec<(Labels<'_>, &Uid, Account, &Budget)>) {

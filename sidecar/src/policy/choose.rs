@@ -196,6 +196,7 @@ pub(super) mod tests {
             health: Registry::new(metrics).of(&label, 0),
             label,
             model: None,
+            is_named_by_callers: false,
             priority,
             weight,
             provider: Provider::Builtin { token_arrays: None },

@@ -10,7 +10,7 @@ use std::{
 use vectoll_config::{ConfigError, ModelPattern, ObjectName, Price, Uid, check_files_v1, store::backend_account, v1};
 
 use super::{
-    Backend, Credential, Key, Manner, OwnKey, PodKey, Policy, RetryBudgets, Route, RouteIndex, Team,
+    Backend, Credential, Guest, Key, Manner, OwnKey, PodKey, Policy, RetryBudgets, Route, RouteIndex, Team,
     provider::{Fault, Identity},
 };
 use crate::{
@@ -18,7 +18,10 @@ use crate::{
     credential::keyring::Keyring,
     health::Registry,
     metrics::BackendMetrics,
-    provider::{Provider, http::Clients},
+    provider::{
+        Provider,
+        http::{Clients, SetupError},
+    },
     store::Place,
 };
 
@@ -60,7 +63,7 @@ pub struct Lasting {
 
 impl Lasting {
     /// No connection, no failure and no token yet.
-    pub fn new(identity: Identity, metrics: BackendMetrics) -> Result<Self, rustls::Error> {
+    pub fn new(identity: Identity, metrics: BackendMetrics) -> Result<Self, SetupError> {
         let (http, health) = (Clients::new()?, Registry::new(metrics));
         let (keyring, caches, retries) = (Keyring::default(), Caches::default(), RetryBudgets::default());
         Ok(Self { http, health, keyring, caches, retries, identity })
@@ -81,12 +84,15 @@ pub fn compile(
     let mut limited = HashSet::new();
     for (i, route) in config.routes.into_iter().enumerate() {
         let mut backends = Vec::with_capacity(route.backends.len());
+        let takes_patterns = route.models.iter().any(|model| matches!(model, ModelPattern::Prefix(_)));
         // What the vectors of the route depend on.
         let mut space = DefaultHasher::new();
         for (j, backend) in route.backends.into_iter().enumerate() {
             (&backend.provider, &backend.model).hash(&mut space);
             let at = format!("routes[{i}].backends[{j}].provider");
-            backends.push(Arc::new(compile_backend(&route.name, backend, (files, scope), lasting, &at)?));
+            let mut backend = compile_backend(&route.name, backend, (files, scope), lasting, &at)?;
+            backend.is_named_by_callers = backend.model.is_none() && takes_patterns;
+            backends.push(Arc::new(backend));
         }
         let with_limits = backends.iter().filter(|backend| !backend.limits.is_none());
         limited.extend(with_limits.map(|backend| backend.account.clone()));
@@ -115,14 +121,14 @@ pub fn compile(
         .into_iter()
         .map(|(namespace, names)| (namespace, Arc::new(RouteIndex::new(names.into_iter()))))
         .collect();
+    let namespace: Arc<str> = config.namespace.into();
     let on_failure = config.store.as_ref().map(|store| store.on_failure).unwrap_or_default();
     let teams: HashMap<ObjectName, Arc<Team>> = config
         .teams
         .into_iter()
-        .map(|team| (team.name.clone(), Arc::new(compile_team(team, &indexes, on_failure))))
+        .map(|team| (team.name.clone(), Arc::new(compile_team(team, &namespace, &indexes, on_failure))))
         .collect();
-    let mut policy =
-        Policy { generation: config.generation, namespace: config.namespace.into(), store, ..Policy::default() };
+    let mut policy = Policy { generation: config.generation, namespace, store, ..Policy::default() };
     let mut own_key = None;
     for key in config.keys {
         // Reading has seen to it that each key's Team is there.
@@ -152,6 +158,7 @@ fn of_cache(route: &str, lasting: &Lasting) -> Backend {
         health: lasting.health.of_none(&label),
         label,
         model: None,
+        is_named_by_callers: false,
         priority: 0,
         weight: 0,
         provider: Provider::Cache,
@@ -177,7 +184,12 @@ fn compile_store(store: &v1::Store, files: &Files) -> Place {
     }
 }
 
-fn compile_team(team: v1::Team, indexes: &HashMap<String, Arc<RouteIndex>>, on_failure: v1::OnStoreFailure) -> Team {
+fn compile_team(
+    team: v1::Team,
+    namespace: &Arc<str>,
+    indexes: &HashMap<String, Arc<RouteIndex>>,
+    on_failure: v1::OnStoreFailure,
+) -> Team {
     let v1::Team {
         name,
         uid,
@@ -189,10 +201,19 @@ fn compile_team(team: v1::Team, indexes: &HashMap<String, Arc<RouteIndex>>, on_f
         user_limits,
         budget,
         user_budget,
+        namespace_limits,
+        namespace_budget,
+        foreign_routes,
         max_users,
         on_store_failure,
         tags,
     } = team;
+    let guest = (name.namespace() != &**namespace).then(|| Guest {
+        namespace: namespace.clone(),
+        limits: namespace_limits,
+        budget: namespace_budget,
+        has_foreign_routes: foreign_routes,
+    });
     Team {
         name: name.to_string().into(),
         uid,
@@ -204,6 +225,7 @@ fn compile_team(team: v1::Team, indexes: &HashMap<String, Arc<RouteIndex>>, on_f
         user_limits,
         budget,
         user_budget,
+        guest,
         max_users,
         on_store_failure: on_store_failure.unwrap_or(on_failure),
         tags: tags.into_iter().map(Into::into).collect(),
@@ -285,6 +307,7 @@ fn compile_backend(
     Ok(Backend {
         label,
         model: model.map(Into::into),
+        is_named_by_callers: false,
         priority,
         weight,
         provider,

@@ -36,6 +36,11 @@ impl RetryBudget {
         self.each > 0 && self.change(|balance| balance.checked_sub(RETRY))
     }
 
+    /// Whether one could be made now. Nothing is taken.
+    pub fn is_open(&self) -> bool {
+        self.each > 0 && self.balance.load(Ordering::Relaxed) >= RETRY
+    }
+
     fn change(&self, to: impl Fn(u32) -> Option<u32>) -> bool {
         // Nothing else is ordered by it.
         self.balance.fetch_update(Ordering::Relaxed, Ordering::Relaxed, to).is_ok()

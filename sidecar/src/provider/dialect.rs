@@ -8,7 +8,8 @@ pub mod bedrock;
 pub mod cohere;
 pub mod compatible;
 pub mod databricks;
-pub mod explain;
+mod explain;
+pub mod fault;
 pub mod gemini;
 #[cfg(test)]
 mod golden;
@@ -28,8 +29,9 @@ pub mod watsonx;
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
+use self::fault::ErrorAnswer;
 use crate::call::InputType;
 
 /// What of a call one request asks for.
@@ -155,6 +157,17 @@ pub trait Dialect: std::fmt::Debug + Send + Sync {
 
     /// Reads the body of a successful answer to a part.
     fn answer(&self, part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable>;
+
+    /// What an error answer means.
+    fn fault(&self, answer: ErrorAnswer<'_>) -> fault::Fault {
+        answer.fault()
+    }
+
+    /// Whether an error of this status is certainly not charged. Beyond what goes for everyone it is the provider's own word: a
+    /// dialect that says more names the page.
+    fn is_free(&self, status: StatusCode) -> bool {
+        fault::refuses_before_work(status)
+    }
 }
 
 /// Reads an answer in OpenAI's shape to so many inputs.

@@ -66,3 +66,13 @@ impl tower_service::Service<Name> for Resolver {
         Box::pin(async move { resolver.find(name.as_str()).await })
     }
 }
+
+impl reqwest::dns::Resolve for Resolver {
+    fn resolve(&self, name: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        let resolver = self.clone();
+        Box::pin(async move {
+            let found = resolver.find(name.as_str()).await?;
+            Ok(Box::new(found) as reqwest::dns::Addrs)
+        })
+    }
+}

@@ -1,4 +1,4 @@
-//! The HTTP clients for all providers. Their connections outlive reloads.
+//! The HTTP clients: for providers, and for those who issue what providers are called with. Their connections outlive reloads.
 //!
 //! None follows a redirect, which would carry the inputs to a host that nobody configured, or knows a proxy from the
 //! environment, which would see every input.
@@ -9,7 +9,11 @@ use rustls::ClientConfig;
 use rustls_platform_verifier::ConfigVerifierExt;
 use tokio::sync::Semaphore;
 
-use super::{dns::Resolver, pool::HttpPool, reach::Reach};
+use super::{
+    dns::Resolver,
+    pool::{CONNECT_TIMEOUT, HttpPool, IDLE_TIMEOUT},
+    reach::Reach,
+};
 use crate::descriptors;
 
 pub use super::pool::Error;
@@ -22,20 +26,47 @@ pub const USER_AGENT: &str = concat!("vectoll/", env!("CARGO_PKG_VERSION"));
 /// The clients. A handle: clones share the connections.
 #[derive(Clone, Debug)]
 pub struct Clients {
-    /// For providers.
+    /// For providers: one that knows what became of a request on a connection that broke.
     pub providers: HttpPool,
-    /// For the machine's own servers, which the others do not reach. Its connections are its own: a provider gets none of them.
-    pub machine: HttpPool,
+    /// For those who issue credentials.
+    pub issuers: reqwest::Client,
+    /// For the machine's own servers, which the others do not reach. Its connections are its own: an issuer gets none of them.
+    pub machine: reqwest::Client,
+}
+
+/// Why there are no clients.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The system's certificates cannot be used.
+    #[error(transparent)]
+    Tls(#[from] rustls::Error),
+    /// The clients for issuers.
+    #[error(transparent)]
+    Issuers(#[from] reqwest::Error),
 }
 
 impl Clients {
     /// New clients.
-    pub fn new() -> Result<Self, rustls::Error> {
+    pub fn new() -> Result<Self, SetupError> {
         let mut tls = ClientConfig::with_platform_verifier()?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        let (names, tls) = (Resolver::new(Reach::Providers), Arc::new(tls));
+        let names = Resolver::new(Reach::Providers);
+        let issuers = asking(names.clone()).build()?;
+        let machine = asking(names.with(Reach::Machine)).build()?;
         let places = Arc::new(Semaphore::new(descriptors::share()));
-        let machine = HttpPool::new(names.with(Reach::Machine), tls.clone(), places.clone());
-        Ok(Self { providers: HttpPool::new(names, tls, places), machine })
+        Ok(Self { providers: HttpPool::new(names, Arc::new(tls), places), issuers, machine })
     }
+}
+
+/// A client that asks now and then.
+fn asking(names: Resolver) -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .dns_resolver(names)
+        .user_agent(USER_AGENT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .pool_max_idle_per_host(1)
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .no_proxy()
 }

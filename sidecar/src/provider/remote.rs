@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderName, Response};
 use vectoll_config::v1::Batch;
 
 use super::{
+    content::Content,
     departure::Departure,
     dialect::{Caps, Dialect, Wire},
-    http::Body,
     to::{SendError, To},
 };
 use crate::{accounting::InFlight, credential::Credential};
@@ -104,14 +104,15 @@ impl Remote {
         usize::try_from(self.batch.parallel).unwrap_or(1).max(1)
     }
 
-    /// Sends the caller's body as it came, but for the model's name, which is the provider's. The journal knows of the call.
+    /// Sends the caller's body as it came, but for the model's name, which is the provider's, and, unless it `asks_base64`, the wish
+    /// for that. The journal knows of the call.
     pub async fn pass(
         &self,
         in_flight: &InFlight,
         model: &str,
-        from_caller: &HeaderMap,
+        (from_caller, asks_base64): (&HeaderMap, bool),
         departure: &Departure,
-    ) -> Result<Response<Body>, SendError> {
+    ) -> Result<Response<Content>, SendError> {
         let by_model;
         let to = match &self.pass {
             Pass::At(to) => to,
@@ -121,8 +122,9 @@ impl Remote {
             }
             Pass::Nowhere => return Err(SendError::Path),
         };
-        let body = pass::body(in_flight.call(), model);
-        to.post(self.headers(from_caller), body, &self.credential, departure).await
+        let body = pass::body(in_flight.call(), model, asks_base64);
+        let answer = to.post(self.headers(from_caller), body, &self.credential, departure).await?;
+        Ok(Content::of(answer))
     }
 
     /// Sends a request in the provider's own shape. `in_flight` proves that the journal knows of the call.
@@ -132,12 +134,12 @@ impl Remote {
         wire: Wire,
         from_caller: &HeaderMap,
         departure: &Departure,
-    ) -> Result<Response<Body>, SendError> {
+    ) -> Result<Response<Content>, SendError> {
         let Wire { path, headers, body } = wire;
         let Some(to) = self.root.at(&path) else { return Err(SendError::Path) };
         let mut all = self.headers(from_caller);
         all.extend(headers);
-        to.post(all, Bytes::from(body), &self.credential, departure).await
+        Ok(Content::of(to.post(all, Bytes::from(body), &self.credential, departure).await?))
     }
 
     fn headers(&self, from_caller: &HeaderMap) -> HeaderMap {

@@ -32,7 +32,7 @@ pub(super) enum Blame {
     Sidecar,
     /// The backend's: another one may serve the call.
     Backend(Fault),
-    /// Nobody's: this backend does not have what the caller named. Another one may.
+    /// Nobody's: this backend does not have, or may not serve, the model that the caller named. Another one may.
     Name,
 }
 
@@ -117,20 +117,5 @@ impl Rest {
             Self::Unsent(in_flight) => in_flight.never_sent(),
             Self::Refused(in_flight) => in_flight.refused(),
         }
-    }
-}
-
-/// Whose doing an error status is, and the label `result`.
-///
-/// A status that is about this backend's credential, account or models says nothing of another backend; one that is about the
-/// call would be the same everywhere.
-/// `named` is whether the caller named the model: then it may be the one who mistook it.
-pub(super) fn blame(status: StatusCode, wait: Option<Duration>, named: bool) -> (Blame, &'static str) {
-    match status.as_u16() {
-        404 if named => (Blame::Name, "refused"),
-        503 if wait.is_some() => (Blame::Backend(Fault::Limited(wait)), "failed"),
-        429 => (Blame::Backend(Fault::Limited(wait)), "limited"),
-        401..=404 | 408 | 500.. => (Blame::Backend(Fault::Down), "failed"),
-        _ => (Blame::Call, "refused"),
     }
 }

@@ -15,7 +15,7 @@ use super::{
     deliver::{Undelivered, deliver},
     failure::{Failure, Rest},
     plan::Plan,
-    refused::{sending_failed, status_failed},
+    refused::{Charge, MOST_OF_AN_ERROR, error_in_success, sending_failed, status_failed},
     send::{Sending, refining},
     split::Split,
 };
@@ -29,8 +29,8 @@ use crate::{
     policy::{Backend, Route},
     provider::{
         Departure, Provider, Remote,
-        dialect::{Fault, Part, Said, Told, Unsupported, Unusable, Wire},
-        http as http_client,
+        content::Content,
+        dialect::{Fault, Part, Said, Told, Unsupported, Unusable, Wire, fault::ErrorAnswer},
     },
     refusal::Refusal,
 };
@@ -286,6 +286,10 @@ impl Work<'_> {
         let texts = part.texts;
         let free = |failure| Failed { failure, charged: Charged::Nothing };
         let paid = |failure| Failed { failure, charged: Charged::Maybe };
+        let failed = |(failure, charge)| match charge {
+            Charge::Nothing => free(failure),
+            Charge::Unsettled => paid(failure),
+        };
         let wire = made.map_or_else(|| request(remote, &part), Ok).map_err(free)?;
         let asking = pin!(remote.ask(in_flight, wire, &sending.from_caller, departure));
         let response = refining(in_flight, asking).await.map_err(|error| {
@@ -293,11 +297,13 @@ impl Work<'_> {
             Failed { failure: sending_failed(&error, backend), charged }
         })?;
         let (parts, body) = response.into_parts();
-        let body = self.collect(body, MOST_OF_AN_INPUT * texts.len() + MOST_BESIDES, &mut held).await;
+        let most =
+            if parts.status.is_success() { MOST_OF_AN_INPUT * texts.len() + MOST_BESIDES } else { MOST_OF_AN_ERROR };
+        let body = self.collect(body, most, &mut held).await;
         if !parts.status.is_success() {
             let body = body.unwrap_or_default();
-            let (failure, definite) = status_failed(remote, backend, parts.status, &parts.headers, &body);
-            return Err(if definite { free(failure) } else { paid(failure) });
+            let answer = ErrorAnswer::new(parts.status, &parts.headers, &body);
+            return Err(failed(status_failed(remote, backend, answer)));
         }
         let unusable = |what: &dyn std::fmt::Display| {
             let message = format!("Backend {}: the provider's answer {what}", backend.label);
@@ -307,7 +313,10 @@ impl Work<'_> {
             Uncollected::Cut => unusable(&"was cut off"),
             Uncollected::NoRoom => paid(Failure::of_sidecar(Refusal::no_room())),
         })?;
-        let told = self.read(texts.len(), &part, &parts.headers, body).await.map_err(|failed| match failed {
+        let told = self.read(texts.len(), &part, &parts.headers, body.clone()).await.map_err(|wrong| match wrong {
+            Ok(Unusable { fault: Fault::Shape, tokens: None }) if is_error(&body) => {
+                failed(error_in_success(remote, backend, &parts.headers, &body))
+            }
             Ok(Unusable { fault, tokens }) => {
                 Failed { charged: tokens.map_or(Charged::Maybe, Charged::Said), ..unusable(&fault) }
             }
@@ -318,7 +327,7 @@ impl Work<'_> {
     }
 
     /// A whole answer, of so many bytes at most, while there is memory for it and for the vectors in it.
-    async fn collect(&self, mut body: http_client::Body, most: usize, held: &mut Held) -> Result<Bytes, Uncollected> {
+    async fn collect(&self, mut body: Content, most: usize, held: &mut Held) -> Result<Bytes, Uncollected> {
         let (mut pieces, mut length) = (Vec::new(), 0);
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|_| Uncollected::Cut)?.into_data() else { continue };
@@ -360,6 +369,16 @@ impl Work<'_> {
             Err(failure) => Err(Err(failure)),
         }
     }
+}
+
+/// Whether an answer reports an error in place of vectors. None of that kind is long.
+fn is_error(body: &[u8]) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Answer {
+        error: serde_json::Value,
+    }
+    let error = |body| serde_json::from_slice::<Answer>(body).is_ok_and(|answer| !answer.error.is_null());
+    body.len() < MUCH && error(body)
 }
 
 /// A part of a call, as its backend is asked for it.

@@ -5,15 +5,17 @@ use http::{HeaderMap, HeaderValue, header};
 
 use super::{
     failure::Failure,
+    refused::reported,
     send::{Deadline, Upstream},
 };
 use crate::{
     accounting::InFlight,
-    answer::{Answer, Broken, Flow, HELD, Relay, Transcoder, Wanted, format_of, has_dimensions, join},
+    answer::{Answer, Broken, Flow, HELD, Relay, Transcoder, Wanted, has_dimensions, join},
     background::Background,
     call::Call,
     memory::{Held, NoRoom, STREAM},
     policy::Backend,
+    provider::Provider,
     refusal::Refusal,
 };
 
@@ -35,17 +37,22 @@ pub(super) async fn read(
     let (parts, body) = response.into_parts();
     let (backend, call) = (in_flight.backend().clone(), in_flight.call().clone());
     let name = &backend.label;
-    if let Some(Ok(content_type)) = parts.headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str)
-        && !content_type.as_bytes().windows(4).any(|four| four.eq_ignore_ascii_case(b"json"))
-    {
-        let message = format!("Backend {name} answered with {content_type} instead of JSON");
+    let mut headers = parts.headers;
+    let label = headers.get(header::CONTENT_TYPE).and_then(|label| label.to_str().ok()).unwrap_or_default();
+    let has = |word: &[u8]| label.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+    if has(b"html") {
+        let message = format!("Backend {name} answered with {label} instead of JSON");
         return Err(Failure::down(Refusal::bad_gateway(message), "failed"));
     }
-    if parts.headers.contains_key(header::CONTENT_ENCODING) {
-        let message = format!("Backend {name} compressed its answer without being asked to");
+    if !has(b"json") {
+        // Some servers give JSON another label: what it is shows by itself, and the caller is told.
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    // What could be inflated is.
+    if let Some(encoding) = headers.get(header::CONTENT_ENCODING) {
+        let message = format!("Backend {name} compressed its answer, with {encoding:?}, without being asked to");
         return Err(Failure::down(Refusal::bad_gateway(message), "failed"));
     }
-    let headers = parts.headers;
     let mut flow = Flow::new(body, in_flight, deadline);
     let announced = flow.remaining();
     let wanted = Wanted { format: call.encoding_format, items: call.shape.items, dimensions: call.dimensions };
@@ -80,9 +87,11 @@ pub(super) async fn read(
                 length += piece.len();
                 call.claim.hold_until(&mut held, length.min(HELD), flow.deadline()).await.map_err(no_room)?;
                 read.push(piece);
-                if format.is_none() {
-                    format = format_of(flow.head());
-                }
+                format = flow.format();
+            }
+            Ok(None) if flow.is_error() => {
+                let Provider::Remote(remote) = &backend.provider else { break Broken::Unusable("it reports an error") };
+                return Err(reported(&headers, &join(read), flow.give_up(), (remote, &backend)));
             }
             Ok(None) => match flow.settle().await {
                 Ok(settled) => {

@@ -5,29 +5,45 @@ use std::pin::pin;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use jiff::Timestamp;
 
 use super::{
-    failure::{Failure, Rest, blame},
+    failure::{Blame, Failure, Rest},
     send::{Deadline, Upstream, in_time},
 };
 use crate::{
     accounting::InFlight,
+    call::EncodingFormat,
+    health,
+    ledger::Certainty,
     policy::Backend,
-    provider::{Remote, dialect::explain::explanation, http::Error, retry_after, to::SendError},
+    provider::{
+        Remote,
+        dialect::fault::{Cause, ErrorAnswer, Fault, refuses_before_work},
+        http::Error,
+        to::SendError,
+    },
     refusal::Refusal,
 };
 
 /// The most of an error's body that is read.
-const MOST_OF_AN_ERROR: usize = 64 * 1024;
+pub(super) const MOST_OF_AN_ERROR: usize = 64 * 1024;
 
-/// Turns a provider's error into ours.
+/// What is to be done after an error answer.
+pub(super) enum Refused {
+    /// The backend seems to refuse base64: the call goes there once more without. Nothing was charged, because
+    /// the field was refused and not the input.
+    AskAgain(InFlight),
+    /// The attempt has failed.
+    Failed(Failure),
+}
+
+/// Turns a provider's error into ours. `asks_base64`: a call that wants base64 was sent with that wish.
 pub(super) async fn refused(
     remote: &Remote,
-    in_flight: InFlight,
+    (in_flight, asks_base64): (InFlight, bool),
     response: Upstream,
     deadline: &mut Deadline,
-) -> Failure {
+) -> Refused {
     let backend = in_flight.backend().clone();
     let (parts, body) = response.into_parts();
     let limited = Limited::new(body, MOST_OF_AN_ERROR);
@@ -35,56 +51,120 @@ pub(super) async fn refused(
         Some(Ok(collected)) => collected.to_bytes(),
         Some(Err(_)) | None => Bytes::new(),
     };
-    let (failure, definite) = status_failed(remote, &backend, parts.status, &parts.headers, &body);
-    let rest = if definite {
-        Rest::Refused(in_flight.into())
-    } else {
-        drop(in_flight);
-        Rest::Nothing
+    let answer = ErrorAnswer::new(parts.status, &parts.headers, &body);
+    let asked_for_base64 = in_flight.call().encoding_format == EncodingFormat::Base64 && asks_base64;
+    if asked_for_base64 && answer.refuses_encoding() {
+        return Refused::AskAgain(in_flight);
+    }
+    let (failure, charge) = status_failed(remote, &backend, answer);
+    Refused::Failed(charged(failure, charge, in_flight))
+}
+
+/// Turns an error that came in place of vectors, under a status of success, into ours. `tokens`: what it says was used.
+pub(super) fn reported(
+    headers: &HeaderMap,
+    body: &[u8],
+    (in_flight, tokens): (Option<InFlight>, Option<u64>),
+    (remote, backend): (&Remote, &Backend),
+) -> Failure {
+    let (failure, charge) = error_in_success(remote, backend, headers, body);
+    match (in_flight, tokens) {
+        (None, _) => failure,
+        (Some(in_flight), Some(tokens)) => {
+            in_flight.settle(tokens, Certainty::Known);
+            failure
+        }
+        (Some(in_flight), None) => charged(failure, charge, in_flight),
+    }
+}
+
+fn charged(failure: Failure, charge: Charge, in_flight: InFlight) -> Failure {
+    let rest = match charge {
+        Charge::Nothing => Rest::Refused(in_flight.into()),
+        // Dropping `in_flight` books it.
+        Charge::Unsettled => Rest::Nothing,
     };
     Failure { rest, ..failure }
 }
 
-/// What a provider's error means, and whether it says for certain that nothing was charged. A 4xx goes on with its message and
-/// without the credential.
-pub(super) fn status_failed(
-    remote: &Remote,
-    backend: &Backend,
-    status: StatusCode,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> (Failure, bool) {
-    let name = &backend.label;
-    if status.is_redirection() || status.is_informational() {
-        let message = format!("Backend {name} answered with a redirect, which is never followed");
-        return (Failure::down(Refusal::bad_gateway(message), "failed"), true);
-    }
-    if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-        remote.credential_refused();
-    }
-    let (message, code) = explanation(body);
-    let definite = is_definite_refusal(status, message.is_some());
-    let message = message.as_deref().unwrap_or("no explanation");
-    let message = format!("Backend {name} answered {}: {}", status.as_u16(), quoted(remote, message, 1000));
-    let code = code.map(|code| quoted(remote, &code, 100));
-    let wait = retry_after::wait(headers, Timestamp::now());
-    let refusal = if status.is_client_error() {
-        Refusal::by_provider(status, message, code, wait)
-    } else if status == StatusCode::GATEWAY_TIMEOUT {
-        Refusal::upstream_timeout(message)
-    } else {
-        Refusal::bad_gateway(message)
-    };
-    let (blame, result) = blame(status, wait, backend.model.is_none());
-    (Failure { refusal, blame, result, rest: Rest::Nothing }, definite)
+/// What an error answer costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Charge {
+    /// Nothing, for certain.
+    Nothing,
+    /// Nobody knows.
+    Unsettled,
 }
 
-/// Whether an answer says for certain that nothing was charged. A 4xx does. A 5xx does only if the provider itself speaks
-/// (`explained`: with an error object) and not a gateway, whose 502, 503 or 504 may stand for a call that the provider
-/// behind it has carried out.
-fn is_definite_refusal(status: StatusCode, explained: bool) -> bool {
-    let by_gateway = matches!(status.as_u16(), 502 | 504 | 520..=524);
-    !status.is_server_error() || (explained && !by_gateway)
+impl Charge {
+    fn of(is_free: bool) -> Self {
+        if is_free { Self::Nothing } else { Self::Unsettled }
+    }
+}
+
+/// What an error means that came under a status of success. Its provider's word on statuses does not go for it: only what goes for
+/// everyone does.
+pub(super) fn error_in_success(
+    remote: &Remote,
+    backend: &Backend,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> (Failure, Charge) {
+    let answer = ErrorAnswer::in_success(headers, body);
+    let charge = Charge::of(refuses_before_work(answer.status()));
+    (status_failed(remote, backend, answer).0, charge)
+}
+
+/// What a provider's error means, and what it costs. It goes on with its message and without the credential.
+pub(super) fn status_failed(remote: &Remote, backend: &Backend, answer: ErrorAnswer<'_>) -> (Failure, Charge) {
+    let (name, answered, wait) = (&backend.label, answer.status(), answer.wait());
+    if answered.is_redirection() || answered.is_informational() {
+        let message = format!("Backend {name} answered with a redirect, which is never followed");
+        return (Failure::down(Refusal::bad_gateway(message), "failed"), Charge::Unsettled);
+    }
+    let (words, code) = answer.explanation();
+    let words = words.as_deref().unwrap_or("no explanation");
+    let message = format!("Backend {name} answered {}: {}", answered.as_u16(), quoted(remote, words, 1000));
+    let code = code.map(|code| quoted(remote, &code, 100));
+    let dialect = remote.dialect();
+    let Fault { cause, status } = dialect.fault(answer);
+    let charge = Charge::of(dialect.is_free(status));
+    if matches!(cause, Cause::Credential | Cause::Denied) {
+        remote.credential_refused();
+    }
+    // Where the caller named the model, it may be the one who mistook it.
+    let named = backend.is_named_by_callers;
+    let by_provider = |message| Refusal::by_provider(status, message, code, wait);
+    let (refusal, blame, result) = match cause {
+        Cause::Caller => (by_provider(message), Blame::Call, "refused"),
+        Cause::Model | Cause::Denied if named => (by_provider(message), Blame::Name, "refused"),
+        Cause::Model => (by_provider(message), Blame::Backend(health::Fault::Down), "failed"),
+        Cause::Credential | Cause::Denied => {
+            tracing::error!(
+                backend = &**name,
+                status = answered.as_u16(),
+                "the provider refuses the credential of this backend: see `vectoll_backend_attempts_total{{result=\"denied\"}}`"
+            );
+            let message = format!(
+                "{message}. It refuses the credential that its ModelRoute has for it: the owner of the route must renew it"
+            );
+            let refusal = Refusal { reason: "credential_refused", ..Refusal::bad_gateway(message) };
+            (refusal, Blame::Backend(health::Fault::Down), "denied")
+        }
+        Cause::Throttled(wait) if status == StatusCode::TOO_MANY_REQUESTS => {
+            (by_provider(message), Blame::Backend(health::Fault::Limited(wait)), "limited")
+        }
+        Cause::Throttled(wait) => {
+            let refusal = Refusal { retry_after: wait, ..Refusal::bad_gateway(message) };
+            (refusal, Blame::Backend(health::Fault::Limited(wait)), "failed")
+        }
+        Cause::Backend => {
+            let is_late = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT);
+            let refusal = if is_late { Refusal::upstream_timeout(message) } else { Refusal::bad_gateway(message) };
+            (refusal, Blame::Backend(health::Fault::Down), "failed")
+        }
+    };
+    (Failure { refusal, blame, result, rest: Rest::Nothing }, charge)
 }
 
 /// A provider's words, without the credential and in reason.

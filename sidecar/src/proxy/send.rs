@@ -17,7 +17,7 @@ use super::{
     parts,
     plan::Plan,
     read::{Read, read},
-    refused::{refused, sending_failed},
+    refused::{Refused, refused, sending_failed},
 };
 use crate::{
     accounting::{InFlight, Permit, Room},
@@ -27,7 +27,7 @@ use crate::{
     clock::Clock,
     health::Attempt,
     policy::Backend,
-    provider::{Departure, Provider, Remote, http::Body},
+    provider::{Departure, Provider, Remote, content::Content},
     refusal::Refusal,
 };
 
@@ -90,7 +90,8 @@ fn failed(attempt: Attempt, failure: &Failure, (call, backend): (&Call, &Backend
     );
     match blame {
         Blame::Backend(fault) => attempt.failed(*fault, result, cooldown, clock.now().elapsed),
-        Blame::Call | Blame::Name => attempt.served(result, clock.now().elapsed),
+        Blame::Call => attempt.refused(result, clock.now().elapsed),
+        Blame::Name => attempt.passed_by(result),
         Blame::Sidecar => drop(attempt),
     }
 }
@@ -119,11 +120,34 @@ async fn exchange(
         }
         Provider::Remote(remote) => match plan {
             None => {
-                let in_flight = permit.sent(backend.clone(), room).map_err(Failure::of_sidecar)?;
+                let mut in_flight = permit.sent(backend.clone(), room).map_err(Failure::of_sidecar)?;
                 let mut deadline = Box::pin(tokio::time::sleep_until(deadline.into()));
-                match call(remote, in_flight, from_caller, &mut deadline).await? {
-                    (in_flight, Ok(response)) => read(response, in_flight, deadline, tasks).await,
-                    (in_flight, Err(response)) => Err(refused(remote, in_flight, response, &mut deadline).await),
+                let knows_base64 = backend.health.knows_base64();
+                let mut asks_base64 = knows_base64;
+                loop {
+                    let answered = call(remote, in_flight, (from_caller, asks_base64), &mut deadline).await?;
+                    in_flight = match answered {
+                        (in_flight, Ok(response)) => {
+                            // What was guessed from an error is known when it has helped.
+                            if knows_base64 && !asks_base64 && backend.health.learn_no_base64() {
+                                tracing::info!(
+                                    backend = &*backend.label,
+                                    "a backend does not know base64: it is asked for numbers"
+                                );
+                            }
+                            return read(response, in_flight, deadline, tasks).await;
+                        }
+                        // Once: it is not asked for base64 any more then.
+                        (in_flight, Err(response)) => {
+                            match refused(remote, (in_flight, asks_base64), response, &mut deadline).await {
+                                Refused::AskAgain(in_flight) => {
+                                    asks_base64 = false;
+                                    in_flight
+                                }
+                                Refused::Failed(failure) => return Err(failure),
+                            }
+                        }
+                    };
                 }
             }
             Some(plan) => {
@@ -136,20 +160,20 @@ async fn exchange(
 }
 
 /// What a provider answers, its body still to come.
-pub(super) type Upstream = Response<Body>;
+pub(super) type Upstream = Response<Content>;
 
 /// A response, sorted by whether it is a success; or the error of a call that got none.
 async fn call(
     remote: &Remote,
     in_flight: InFlight,
-    from_caller: &HeaderMap,
+    (from_caller, asks_base64): (&HeaderMap, bool),
     deadline: &mut Deadline,
 ) -> Result<(InFlight, Result<Upstream, Upstream>), Failure> {
     let backend = in_flight.backend().clone();
     let model = backend.model_of(&in_flight.call().model);
     let departure = Departure::default();
     let answered = {
-        let sending = pin!(remote.pass(&in_flight, model, from_caller, &departure));
+        let sending = pin!(remote.pass(&in_flight, model, (from_caller, asks_base64), &departure));
         let sending = pin!(refining(&in_flight, sending));
         in_time(deadline, sending).await
     };

@@ -156,11 +156,16 @@ impl Work {
     /// Whether there is to be another attempt after one that failed.
     pub(super) fn may_follow(&self, failure: &Failure) -> bool {
         let Retry { attempts, same_backend, .. } = self.route.manner.retry;
-        matches!(failure.blame, Blame::Backend(_) | Blame::Name)
-            && self.journey.retries < attempts
-            && !self.is_over()
-            && (same_backend || self.route.is_open(self.tried))
-            && self.route.retry_budget.take()
+        let is_elsewhere = self.route.is_open(self.tried);
+        let may = self.journey.retries < attempts && !self.is_over() && (same_backend || is_elsewhere);
+        let budget = &self.route.retry_budget;
+        // Last: what is not made takes none of the retries. Who makes up names takes none from those who need them when a
+        // backend is down.
+        may && match failure.blame {
+            Blame::Backend(_) => budget.take(),
+            Blame::Name => is_elsewhere && budget.is_open(),
+            Blame::Call | Blame::Sidecar => false,
+        }
     }
 
     /// A backend and a reservation for another attempt beside one that is under way; none where there is no room for it, or nobody

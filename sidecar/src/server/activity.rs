@@ -15,7 +15,7 @@ const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take for the head of a later request, from its first byte.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client may leave an answer's last bytes unread.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
 /// After it was asked to stop, a connection without a request ends within this time.
 pub(super) const STOP_GRACE: Duration = Duration::from_secs(1);
 /// A connection with a request under way is looked at as often.

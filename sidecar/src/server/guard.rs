@@ -14,20 +14,32 @@ pub struct Guard {
     pub origins: Vec<String>,
 }
 
-/// Reads the origin of a page as browsers send it: anything else would never be the same.
+/// Reads the origin of a page as browsers, their extensions and shells around web pages send it (`chrome-extension://ID`,
+/// `tauri://localhost`, `file://`, `null` of pages without an origin): anything else would never be the same.
 pub fn origin(text: &str) -> Result<String, String> {
     let wrong = || {
-        "is no origin: write scheme, name and, if it is not the scheme's, port, as in https://tools.example.com"
+        "is no origin: write scheme, name and, if it is not the scheme's, port, as in https://tools.example.com or \
+         chrome-extension://abcdefghijklmnopabcdefghijklmnop"
             .to_owned()
     };
+    if matches!(text, "null" | "file://") {
+        return Ok(text.to_owned());
+    }
     let (scheme, rest) = text.split_once("://").ok_or_else(wrong)?;
     let authority: Authority = rest.parse().map_err(|_| wrong())?;
+    // RFC 3986, section 3.1.
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && scheme.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '+' | '-' | '.'));
+    if !is_scheme {
+        return Err(wrong());
+    }
     let own_port = match scheme {
-        "https" => 443,
-        "http" => 80,
-        _ => return Err(wrong()),
+        "https" => Some(443),
+        "http" => Some(80),
+        _ => None,
     };
-    let is_plain = !rest.contains('@') && authority.port_u16() != Some(own_port) && !rest.ends_with(':');
+    let names_own_port = own_port.is_some() && authority.port_u16() == own_port;
+    let is_plain = !rest.contains('@') && !names_own_port && !rest.ends_with(':');
     if is_plain && !authority.host().is_empty() { Ok(text.to_owned()) } else { Err(wrong()) }
 }
 
@@ -125,12 +137,23 @@ mod tests {
 
     #[test]
     fn what_could_never_match_is_no_setting() {
-        for good in ["https://tools.example", "http://localhost:5173", "https://[::1]:8443"] {
+        for good in [
+            "https://tools.example",
+            "http://localhost:5173",
+            "https://[::1]:8443",
+            "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+            "moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc",
+            "tauri://localhost",
+            "app://obsidian.md",
+            "capacitor://localhost",
+            "vscode-webview://1a2b3c",
+            "file://",
+            "null",
+        ] {
             assert_eq!(origin(good).unwrap(), good);
         }
         for bad in [
             "",
-            "null",
             "*",
             "tools.example",
             "https://tools.example/",
@@ -138,7 +161,9 @@ mod tests {
             "https://a:443",
             "http://a:80",
             "https://a:",
-            "ftp://a",
+            "Chrome://a",
+            "://a",
+            "file:///home",
             "https://",
             "https://me@a",
         ] {

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use nix::sys::socket::{setsockopt, sockopt};
@@ -72,7 +73,7 @@ pub(super) fn unix(path: &Path) -> io::Result<SocketFile> {
 
 impl Listener {
     /// The next connection, which notes what goes on there, and where it is from.
-    pub(super) async fn accept(&self, activity: Activity) -> io::Result<(Stream, Activity, Option<IpAddr>)> {
+    pub(super) async fn accept(&self, idle_timeout: Duration) -> io::Result<(Stream, Activity, Option<IpAddr>)> {
         let (socket, address) = match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept().await?;
@@ -84,6 +85,8 @@ impl Listener {
             }
             Self::Unix(socket) => (Socket::Unix(socket.listener.accept().await?.0), None),
         };
+        // Its time begins now, not when the one before it came.
+        let activity = Activity::new(idle_timeout);
         Ok((Stream { socket, activity: activity.clone() }, activity, address))
     }
 }

@@ -32,13 +32,27 @@ pub(super) fn wanted(method: &Method, uri: &Uri) -> Wanted {
         return Wanted::Else;
     }
     match uri.path() {
-        // The last one is Azure's form without deployments.
-        "/v1/embeddings" | "/embeddings" | "/openai/v1/embeddings" => Wanted::Embeddings { model: None },
+        path if is_embeddings(path) => Wanted::Embeddings { model: None },
         path => match model_in(path) {
             Some(model) => Wanted::Embeddings { model: Some(model) },
+            None if meant(path).is_some_and(|meant| is_embeddings(&meant)) => Wanted::Embeddings { model: None },
             None => Wanted::Else,
         },
     }
+}
+
+/// The last one is Azure's form without deployments.
+fn is_embeddings(path: &str) -> bool {
+    matches!(path, "/v1/embeddings" | "/embeddings" | "/openai/v1/embeddings")
+}
+
+/// The path that was meant, where it has slashes to spare or `/v1` twice, as of a base URL that ends in what a client adds. None: it is
+/// as it should be.
+fn meant(path: &str) -> Option<String> {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let repeated = parts.iter().take_while(|part| **part == "v1").count().saturating_sub(1);
+    let meant = format!("/{}", parts.get(repeated..).unwrap_or_default().join("/"));
+    (meant != path).then_some(meant)
 }
 
 /// The model of `/engines/{model}/embeddings` and of Azure's form of it. Its name may contain slashes.
@@ -107,7 +121,7 @@ async fn model(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
     let name = path.split_once("/models/").and_then(|(_, name)| percent_decode_str(name).decode_utf8().ok());
     match name {
         Some(name) => proxy.model(request.headers(), &name),
-        None => proxy.refuse(Refusal::path_not_found(path), CallId::random()),
+        None => proxy.refuse(Refusal::path_not_found(path, None), CallId::random()),
     }
 }
 
@@ -126,7 +140,8 @@ async fn ready(State(proxy): State<Arc<Proxy>>) -> Response {
 }
 
 async fn no_such_path(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
-    proxy.refuse(Refusal::path_not_found(request.uri().path()), CallId::random())
+    let path = request.uri().path();
+    proxy.refuse(Refusal::path_not_found(path, meant(path).as_deref()), CallId::random())
 }
 
 #[cfg(test)]
@@ -145,14 +160,15 @@ mod tests {
         assert_eq!(of("/v1/engines/a:b/embeddings"), model("a:b"));
         assert_eq!(of("/v1/openai/deployments/a%3Ab/embeddings"), model("a:b"));
         assert_eq!(of("/openai/deployments/a%2Fb/embeddings?api-version=1"), model("a/b"));
-        for path in [
-            "/",
-            "/v1/embeddings/",
-            "/engines//embeddings",
-            "/engines/embeddings",
-            "/engines/%FF/embeddings",
-            "/engines/a",
-        ] {
+        for path in
+            ["/v1/embeddings/", "/v1//embeddings", "//embeddings", "/v1/v1/embeddings", "/v1/v1/v1//embeddings/"]
+        {
+            assert_eq!(of(path), Wanted::Embeddings { model: None }, "{path}");
+        }
+        assert_eq!(of("/openai/deployments/a//b/embeddings"), model("a//b"));
+        assert_eq!(meant("/v1//models/").as_deref(), Some("/v1/models"));
+        assert_eq!(meant("/v1/models"), None);
+        for path in ["/", "/engines//embeddings", "/engines/embeddings", "/engines/%FF/embeddings", "/engines/a"] {
             assert_eq!(of(path), Wanted::Else, "{path}");
         }
     }

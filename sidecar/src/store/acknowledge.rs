@@ -5,12 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::RedisResult;
 use tokio::task::{JoinError, JoinSet};
 use vectoll_config::store::{ACKNOWLEDGED_EVERY, Function, live_key};
 
 use super::{
-    connect::{Connection, Place},
+    connect::{CallError, Connection, Place},
     protocol::Identity,
 };
 
@@ -31,7 +30,7 @@ pub(super) enum Due {
 /// Saying it every few seconds, and after each change.
 #[derive(Debug, Default)]
 pub(super) struct Acknowledging {
-    under_way: JoinSet<RedisResult<Word>>,
+    under_way: JoinSet<Result<Word, CallError>>,
     /// What was said last, and when.
     last: Option<(Word, Instant)>,
 }
@@ -63,7 +62,7 @@ impl Acknowledging {
     }
 
     /// What became of it; none: nothing is under way.
-    pub(super) async fn next(&mut self) -> Option<Result<RedisResult<Word>, JoinError>> {
+    pub(super) async fn next(&mut self) -> Option<Result<Result<Word, CallError>, JoinError>> {
         self.under_way.join_next().await
     }
 
@@ -78,7 +77,7 @@ async fn acknowledge(
     identity: Identity,
     word: Word,
     pod: Arc<str>,
-) -> RedisResult<Word> {
+) -> Result<Word, CallError> {
     let words = [identity.sidecar.to_string(), word.generation.to_string(), pod.to_string()];
     let key = live_key(place.scope.as_deref(), &word.namespace);
     connection.call(Function::Acknowledge, &key, &words).await?;

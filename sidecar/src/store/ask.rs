@@ -8,7 +8,7 @@ use vectoll_config::{
 };
 
 use super::{
-    connect::{Connection, PATIENCE},
+    connect::{CallError, Connection, PATIENCE},
     protocol::{Exchange, Identity, Reply},
     script::{Unreadable, decode, encode},
 };
@@ -18,6 +18,8 @@ use super::{
 pub(super) enum ExchangeError {
     #[error("failed to ask the store: {0}")]
     Redis(#[from] RedisError),
+    #[error("failed to ask the store: {}", CallError::LacksFunctions)]
+    LacksFunctions,
     #[error("failed to read the store's answer: {0}")]
     Unreadable(#[from] Unreadable),
     #[error("the store did not answer within {PATIENCE:?}")]
@@ -31,7 +33,7 @@ impl ExchangeError {
     pub(super) fn is_forbidden(&self) -> bool {
         match self {
             Self::Redis(error) => error.code() == Some("NOPERM"),
-            Self::Unreadable(_) | Self::TooSlow | Self::Broken(_) => false,
+            Self::LacksFunctions | Self::Unreadable(_) | Self::TooSlow | Self::Broken(_) => false,
         }
     }
 
@@ -39,8 +41,25 @@ impl ExchangeError {
     pub(super) fn is_the_connections(&self) -> bool {
         match self {
             Self::Redis(error) => is_the_connections(error),
-            Self::TooSlow | Self::Broken(_) => true,
+            Self::LacksFunctions | Self::TooSlow | Self::Broken(_) => true,
             Self::Unreadable(_) => false,
+        }
+    }
+
+    /// Whether another connection would do better.
+    pub(super) fn wants_another_connection(&self) -> bool {
+        match self {
+            Self::LacksFunctions => false,
+            Self::Redis(_) | Self::TooSlow | Self::Broken(_) | Self::Unreadable(_) => true,
+        }
+    }
+}
+
+impl From<CallError> for ExchangeError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Redis(error) => Self::Redis(error),
+            CallError::LacksFunctions => Self::LacksFunctions,
         }
     }
 }
@@ -55,11 +74,11 @@ pub(super) fn is_the_connections(error: &RedisError) -> bool {
 /// Tells and asks, for one Team.
 pub(super) async fn ask(
     connection: &mut Connection,
-    identity: &Identity,
+    (identity, caller): (&Identity, &str),
     team: &Uid,
     exchange: &Exchange,
 ) -> Result<Reply, ExchangeError> {
-    let (prefix, words) = (team_prefix(team), encode(identity, exchange));
+    let (prefix, words) = (team_prefix(team), encode(identity, caller, exchange));
     let answer = connection.call(Function::Exchange, &prefix, &words);
     let answer = tokio::time::timeout(PATIENCE, answer).await.map_err(|_| ExchangeError::TooSlow)??;
     Ok(decode(&answer)?)

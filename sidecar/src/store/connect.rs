@@ -83,21 +83,26 @@ impl Connection {
     }
 
     /// Calls a function over the keys that begin with a prefix. A server that lacks it is given it, if this login may.
-    pub(super) async fn call(&mut self, function: Function, prefix: &str, words: &[String]) -> RedisResult<Value> {
+    pub(super) async fn call(
+        &mut self,
+        function: Function,
+        prefix: &str,
+        words: &[String],
+    ) -> Result<Value, CallError> {
         let library = Library::current();
         let mut call = cmd("FCALL");
         call.arg(library.function(function)).arg(1).arg(prefix).arg(words);
         match self.ask(&call).await {
             Err(error) if lacks_function(&error) => {
                 self.load(library).await?;
-                self.ask(&call).await
+                Ok(self.ask(&call).await?)
             }
-            answered => answered,
+            answered => Ok(answered?),
         }
     }
 
     /// Loads a library: in a cluster into all masters that are there. Those that are away are not missed.
-    async fn load(&mut self, library: &Library) -> RedisResult<()> {
+    async fn load(&mut self, library: &Library) -> Result<(), CallError> {
         let mut load = cmd("FUNCTION");
         load.arg("LOAD").arg(library.code());
         let loaded = match self {
@@ -114,8 +119,8 @@ impl Connection {
             }
             // Another sidecar was faster.
             Err(error) if error.detail().is_some_and(|detail| detail.contains("already exists")) => Ok(()),
-            Err(error) if error.code() == Some("NOPERM") => Err(wrong(LACKS_FUNCTIONS)),
-            Err(error) => Err(error),
+            Err(error) if error.code() == Some("NOPERM") => Err(CallError::LacksFunctions),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -128,9 +133,18 @@ impl Connection {
     }
 }
 
-/// What is said where nobody has loaded the functions and this login may not.
-const LACKS_FUNCTIONS: &str = "the store lacks Vectoll's functions and this login may not load them: an operator with --store-url loads them \
-                               within seconds; without one, give this login +function|load";
+/// Why a function was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CallError {
+    #[error(transparent)]
+    Redis(#[from] RedisError),
+    /// Nobody has loaded the functions, and this login may not. The connection is as good as any other.
+    #[error(
+        "the store lacks Vectoll's functions and this login may not load them: an operator with --store-url loads them within seconds; \
+         without one, give this login +function|load"
+    )]
+    LacksFunctions,
+}
 
 /// Whether a server does not know a function: it was started anew, took over, or is new.
 fn lacks_function(error: &RedisError) -> bool {

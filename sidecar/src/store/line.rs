@@ -6,14 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use redis::{RedisError, RedisResult};
+use redis::RedisResult;
 use tokio::task::JoinSet;
-use vectoll_config::{Uid, store::ACKNOWLEDGED_EVERY};
+use vectoll_config::{
+    Uid,
+    store::{ACKNOWLEDGED_EVERY, caller},
+};
 
 use super::{
     acknowledge::{Acknowledging, Due, Word},
     ask::{ExchangeError, ask, is_the_connections},
-    connect::{Connection, PATIENCE, Place},
+    connect::{CallError, Connection, PATIENCE, Place},
     driver::Driver,
     given_up::{self, Verdict},
     left_alone::LeftAlone,
@@ -53,6 +56,8 @@ pub(super) struct Line<'a> {
     left_alone: LeftAlone,
     /// When to connect again, after a failure.
     not_before: Instant,
+    /// When to ask again by the connection that there is: nobody has loaded the functions yet.
+    silent_until: Instant,
     pause: Duration,
     /// When the store answered last, or was connected to.
     heard: Instant,
@@ -74,6 +79,7 @@ impl<'a> Line<'a> {
             under_way: BTreeSet::new(),
             left_alone: LeftAlone::default(),
             not_before: Instant::now(),
+            silent_until: Instant::now(),
             pause: FIRST_PAUSE,
             heard: Instant::now(),
             backends_of: 0,
@@ -119,6 +125,11 @@ impl<'a> Line<'a> {
     /// that the store is not known to have.
     fn start_what_is_due(&mut self, untold: &BTreeSet<Uid>) -> Duration {
         self.forget_backends();
+        // A store without functions has nothing to say to anybody.
+        let silent = self.silent_until.saturating_duration_since(Instant::now());
+        if silent > Duration::ZERO {
+            return silent;
+        }
         let now = self.driver.clock.now();
         let mut next = IDLE;
         let mut waits = false;
@@ -186,6 +197,7 @@ impl<'a> Line<'a> {
         let Driver { leased, journal, identity, clock, metrics, .. } = self.driver;
         let (leased, journal, identity, clock) = (leased.clone(), journal.clone(), identity.clone(), *clock);
         let timer = metrics.duration.clone();
+        let caller = caller(self.place.scope.as_deref(), &self.driver.policy.load().namespace);
         // A Team that the config does not have any more gets no new users.
         let most_users = self.driver.policy.load().teams.get(&team).map_or(0, |team| team.max_users);
         self.exchanges.spawn(async move {
@@ -201,7 +213,7 @@ impl<'a> Line<'a> {
             let began = Instant::now();
             let exchanged = async {
                 let exchange = made.await?;
-                ask(&mut connection, &identity, &team, &exchange).await
+                ask(&mut connection, (&identity, &caller), &team, &exchange).await
             };
             let result = exchanged.await;
             timer.observe(began.elapsed().as_secs_f64());
@@ -262,10 +274,15 @@ impl<'a> Line<'a> {
     }
 
     /// What is served by could not be said: it is tried again when it is due again.
-    fn unsaid(&mut self, error: &RedisError) {
+    fn unsaid(&mut self, error: &CallError) {
         self.acknowledging.said(self.word());
-        if is_the_connections(error) && !self.others_may_be_answered() {
-            self.connection = None;
+        match error {
+            // Exchanges find it out as well, and say so.
+            CallError::LacksFunctions => return,
+            CallError::Redis(error) if is_the_connections(error) && !self.others_may_be_answered() => {
+                self.connection = None;
+            }
+            CallError::Redis(_) => {}
         }
         tracing::warn!(%error, "the store was not told which config is served by");
     }
@@ -279,8 +296,12 @@ impl<'a> Line<'a> {
         let Driver { leased, clock, metrics, .. } = self.driver;
         metrics.exchanged(false);
         metrics.up.set(0);
-        self.connection = None;
-        self.not_before = Instant::now() + self.pause;
+        if error.wants_another_connection() {
+            self.connection = None;
+            self.not_before = Instant::now() + self.pause;
+        } else {
+            self.silent_until = Instant::now() + self.pause;
+        }
         self.pause = (self.pause * 2).min(LAST_PAUSE);
         let words = error.to_string();
         if self.failing.as_ref() != Some(&words) {

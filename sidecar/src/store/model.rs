@@ -1,4 +1,5 @@
-//! The store's rules in memory: what the functions do, without a server, but for their bounds.
+//! The store's rules in memory: what the functions do, without a server, but for their bounds. Of those it has the one that refuses a
+//! part of an exchange: how many periods of budgets begin in a day.
 //!
 //! The simulation of the leases runs against it, and a test with a real server holds the functions against it.
 
@@ -18,6 +19,10 @@ use super::protocol::{
 const CLAIM_LIFE: u64 = 10_000;
 /// How long a sidecar counts that is not heard of, in milliseconds.
 const LIVE: u64 = 10_000;
+/// A day, in milliseconds.
+const DAY: u64 = 86_400_000;
+/// Periods of budgets that begin in a day.
+const MAX_NEW_PURSES: u64 = 200_000;
 
 /// A server, as far as it matters: its present start, and its clock.
 #[derive(Clone, Debug)]
@@ -44,6 +49,10 @@ pub struct Model {
     purses: HashMap<(AccountName, Arc<str>), Purse>,
     ledger: BTreeMap<Arc<str>, Totals>,
     users: u64,
+    /// How many purses may begin in a day; none: as many as in the functions.
+    most_new_purses: Option<u64>,
+    /// A day, and the purses that began in it.
+    begun: (u64, u64),
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -56,6 +65,8 @@ struct Mark {
 
 #[derive(Clone, Debug, Default)]
 struct Purse {
+    /// Something was spent or held there.
+    begun: bool,
     spent: PicoUsd,
     held: HashMap<Arc<str>, PicoUsd>,
     refused: Option<Refusal>,
@@ -87,12 +98,20 @@ struct Room {
 }
 
 impl Model {
+    /// One with another bound on the periods of budgets that begin in a day.
+    pub fn with_most_new_purses(most: u64) -> Self {
+        Self { most_new_purses: Some(most), ..Self::default() }
+    }
+
     /// One exchange.
     pub fn exchange(&mut self, server: &Server, identity: &Identity, exchange: &Exchange) -> Reply {
         let Exchange { number, after, asks_only, life, pause, most_users, corrections, claims, spend, holds, groups } =
             exchange;
         let now = self.seen.max(server.clock);
         self.seen = now;
+        if self.begun.0 != now / DAY {
+            self.begun = (now / DAY, 0);
+        }
         if self.run.as_ref() != Some(&server.run) {
             if self.run.is_some() || server.uptime * 1000 < *pause || (!asks_only && *after > 0) {
                 self.hold = now + pause;
@@ -136,7 +155,7 @@ impl Model {
         let Spend { from, to, charges, entries } = spend;
         if to > from && *from == spent_to {
             for Money { account, period, amount } in charges {
-                let purse = self.purse(account, period);
+                let purse = self.begin(account, period);
                 purse.spent = purse.spent.plus(*amount);
             }
             for Entry { month: _, field, requests, tokens, money } in entries {
@@ -152,7 +171,9 @@ impl Model {
             }
         }
         for Money { account, period, amount } in holds {
-            self.purse(account, period).held.insert(identity.sidecar.clone(), *amount);
+            // What gives back nothing begins nothing.
+            let purse = if *amount > PicoUsd::ZERO { self.begin(account, period) } else { self.purse(account, period) };
+            purse.held.insert(identity.sidecar.clone(), *amount);
         }
         let answers = groups.iter().map(|group| self.answer(identity, group, now, *life, sidecars)).collect();
         note(self, if *asks_only { before } else { *number }, spent_to);
@@ -225,12 +246,35 @@ impl Model {
         self.purses.entry((account.clone(), period.name.clone())).or_default()
     }
 
+    /// The same, of which something is known from now on.
+    fn begin(&mut self, account: &AccountName, period: &PeriodName) -> &mut Purse {
+        let is_new = !self.purse(account, period).begun;
+        self.begun.1 += u64::from(is_new);
+        let purse = self.purse(account, period);
+        purse.begun = true;
+        purse
+    }
+
+    /// Whether a purse is not begun, and too many were begun today to begin so many more.
+    fn is_one_too_many(&mut self, account: &AccountName, period: &PeriodName, more: u64) -> bool {
+        let most = self.most_new_purses.unwrap_or(MAX_NEW_PURSES);
+        !self.purse(account, period).begun && self.begun.1 + more > most
+    }
+
     fn answer(&mut self, identity: &Identity, group: &[Wish], now: u64, life: u64, sidecars: u64) -> Answer {
         if self.hold > now {
             return Answer::Paused;
         }
         let mut rooms = Vec::with_capacity(group.len());
+        // Purses that the wishes before and this one begin.
+        let mut new = 0;
         for (place, wish) in group.iter().enumerate() {
+            if let Wished::Money { period, .. } = &wish.of {
+                new += u64::from(!self.purse(&wish.account, period).begun);
+                if self.is_one_too_many(&wish.account, period, new) {
+                    return Answer::Denied { place, taken: 0, wait: wait_for_tomorrow(&wish.of, now) };
+                }
+            }
             match self.room(wish, now, sidecars) {
                 Ok(room) => rooms.push(room),
                 Err((taken, wait)) => {
@@ -322,7 +366,8 @@ impl Model {
                 *claim = (claim.0 + granted, now + CLAIM_LIFE);
             }
             Wished::Money { period, limit, .. } => {
-                let purse = self.purse(&wish.account, period);
+                let purse =
+                    if granted > 0 { self.begin(&wish.account, period) } else { self.purse(&wish.account, period) };
                 let held = purse.held.entry(identity.sidecar.clone()).or_insert(PicoUsd::ZERO);
                 *held = held.plus(PicoUsd::new(granted));
                 // What was refused would have room beside this: others only held it for a while.
@@ -331,6 +376,15 @@ impl Model {
             }
         }
         Grant { amount: granted, taken: taken + granted, reset }
+    }
+}
+
+/// How long who wishes for money of one period too many waits: for the next day, or the next period, or for ever, where it is too much.
+fn wait_for_tomorrow(of: &Wished, now: u64) -> Option<u64> {
+    match of {
+        Wished::Money { period, least: _, most: _, limit: _ } if period.end.is_some_and(|end| end <= now) => Some(0),
+        Wished::Money { period: _, least, most: _, limit } if least > limit => None,
+        Wished::Money { .. } | Wished::Rate { .. } | Wished::Parallel { .. } => Some(DAY - now % DAY),
     }
 }
 
@@ -372,6 +426,30 @@ mod tests {
             model.money("t", "Total/UTC/0").0.pico()
         };
         assert_eq!([tell(0, 4), tell(0, 4), tell(7, 9), tell(4, 9), tell(4, 9)], [5, 5, 5, 10, 10]);
+    }
+
+    #[test]
+    fn one_period_too_many_waits_for_tomorrow_and_what_was_spent_counts_all_the_same() {
+        let mut model = Model::with_most_new_purses(1);
+        let identity = Identity { sidecar: "a".into(), epoch: 1 };
+        let wish = |account: &str| {
+            let period = PeriodName { name: "Total/UTC/0".into(), end: None };
+            let (least, most, limit) = (PicoUsd::new(5), PicoUsd::new(5), PicoUsd::new(100));
+            vec![Wish { account: account.into(), of: Wished::Money { period, least, most, limit } }]
+        };
+        let spend = Spend { from: 0, to: 1, charges: vec![money(7)], entries: Vec::new() };
+        let groups = vec![wish("t"), wish("tu:ada")];
+        let exchange = Exchange { number: 1, spend, groups: groups.clone(), ..Exchange::default() };
+        let reply = model.exchange(&server(), &identity, &exchange);
+        let wait = Some(DAY - server().clock % DAY);
+        assert!(
+            matches!(reply.answers.as_slice(), [Answer::Granted(_), Answer::Denied { place: 0, taken: 0, wait: of }] if *of == wait)
+        );
+        assert_eq!(model.money("t", "Total/UTC/0").0, PicoUsd::new(7));
+        let tomorrow = Server { clock: server().clock + DAY, ..server() };
+        let again = Exchange { number: 2, after: 1, groups, ..Exchange::default() };
+        let reply = model.exchange(&tomorrow, &identity, &again);
+        assert!(reply.answers.iter().all(|answer| matches!(answer, Answer::Granted(_))), "{reply:?}");
     }
 
     #[test]

@@ -4,8 +4,9 @@ use super::protocol::{
     Answer, Claim, Correction, Entry, Exchange, Grant, Identity, Money, PeriodName, Reply, Spend, Wish, Wished,
 };
 
-/// The arguments of an exchange, as the head of the function describes them.
-pub fn encode(identity: &Identity, exchange: &Exchange) -> Vec<String> {
+/// The arguments of an exchange, as the head of the function describes them. `caller` is the sidecar's namespace
+/// ([`caller`](vectoll_config::store::caller)).
+pub fn encode(identity: &Identity, caller: &str, exchange: &Exchange) -> Vec<String> {
     let Exchange { number, after, asks_only, life, pause, most_users, corrections, claims, spend, holds, groups } =
         exchange;
     let mut words = Words(Vec::with_capacity(32));
@@ -40,6 +41,7 @@ pub fn encode(identity: &Identity, exchange: &Exchange) -> Vec<String> {
     });
     words.list(holds, Words::money);
     words.list(groups, |words, group| words.list(group, Words::wish));
+    words.add(caller);
     words.0
 }
 

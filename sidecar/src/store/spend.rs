@@ -48,12 +48,15 @@ pub(super) fn spend_of(from: u64, settled: &[Arc<Settled>]) -> Spend {
 
 /// What a call counts in.
 fn series(intent: &Intent, certainty: Certainty) -> Vec<Series> {
-    let Intent { key, user, model, provider, backend, .. } = intent;
+    let Intent { key, user, model, provider, backend, foreign_route, .. } = intent;
     // Where the provider refused, the model may be any word: with a wildcard route callers make it up.
     let model = if certainty == Certainty::Refused { OTHER } else { model };
     let model = ModelAt { provider: provider.to_string(), backend: backend.to_string(), model: model.to_owned() };
     let mut series =
         vec![Series::Team, Series::Key(key.uid.clone()), Series::User(user.to_string()), Series::Model(model)];
+    if *foreign_route {
+        series.push(Series::ForeignRoutes);
+    }
     match certainty {
         Certainty::Known | Certainty::Refused => {}
         Certainty::Estimated => series.push(Series::Estimated),

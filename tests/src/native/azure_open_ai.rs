@@ -94,6 +94,11 @@ impl Api for AzureOpenAi {
         json!({"error": {"code": status.to_string(), "message": message}})
     }
 
+    /// "Plan to manage costs for Azure OpenAI": "a 400 error due to a content filter or input limit, or a 408 error due to a timeout".
+    fn charges(&self, status: u16) -> bool {
+        matches!(status, 400 | 408)
+    }
+
     fn issue(&self, request: &Request<'_>) -> Option<(u16, Value)> {
         let Caller::Entra { tenant, client, secret, tokens } = &self.caller else { return None };
         if request.path != format!("/{tenant}/oauth2/v2.0/token") {

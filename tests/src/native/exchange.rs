@@ -85,7 +85,12 @@ fn work(state: &State, request: &Request<'_>, fault: Option<Fault>) -> Option<An
     });
     let vectors = asked.vectors();
     match fault {
-        Some(Fault::Status(status)) => Some(error(state, request, status, "on request")),
+        Some(Fault::Status(status)) => {
+            if state.api.charges(status) {
+                charge(state, asked.tokens());
+            }
+            Some(error(state, request, status, "on request"))
+        }
         Some(Fault::Garbage) => Some(made(200, "text/html", PAGE.to_owned())),
         Some(Fault::Reset) => None,
         Some(Fault::Few) => Some(serve(state, &asked, vectors.get(1..).unwrap_or_default())),
@@ -114,10 +119,7 @@ fn check(api: &dyn Api, request: &Request<'_>) -> Result<Asked, Refusal> {
 
 fn serve(state: &State, asked: &Asked, vectors: &[Vec<f32>]) -> Answer {
     let tokens = asked.tokens();
-    state.note(|account| {
-        account.charged_requests += 1;
-        account.charged_tokens += tokens;
-    });
+    charge(state, tokens);
     let Reply { headers, body } = state.api.write(asked, vectors, tokens);
     let mut answer = made(200, "application/json", body);
     for (name, value) in headers {
@@ -126,6 +128,13 @@ fn serve(state: &State, asked: &Asked, vectors: &[Vec<f32>]) -> Answer {
         }
     }
     answer
+}
+
+fn charge(state: &State, tokens: u64) {
+    state.note(|account| {
+        account.charged_requests += 1;
+        account.charged_tokens += tokens;
+    });
 }
 
 fn refuse(state: &State, request: &Request<'_>, refusal: &Refusal) -> Answer {

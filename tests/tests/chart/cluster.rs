@@ -108,9 +108,9 @@ pub const RESTRICTED: &str =
 
 /// Tries until it holds, for what controllers and the API server's caches do in their own time.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while !holds()? {
-        ensure!(Instant::now() < deadline, "not in 30 s: {what}");
+        ensure!(Instant::now() < deadline, "not in a minute: {what}");
         std::thread::sleep(Duration::from_millis(200));
     }
     Ok(())

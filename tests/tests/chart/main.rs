@@ -11,10 +11,14 @@
     reason = "a test"
 )]
 
+mod admitted;
 mod cluster;
+mod gitops;
+mod health;
 mod life;
 mod metrics;
 mod nulls;
+mod people;
 mod privileges;
 mod rendered;
 mod said;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::tool::{NAMESPACE, helm, read, repository, run};
@@ -114,5 +114,29 @@ fn a_release_of_an_older_chart_is_upgraded_with_its_own_values() -> anyhow::Resu
     let injection = cluster.get(&["configmap", "vectoll-injection", "--namespace", NAMESPACE])?;
     let injection = injection["data"]["injection.yaml"].as_str().context("no settings")?;
     ensure!(injection.contains("logFilter: \"debug\"") && injection.contains("probe: Auto"), "{injection}");
+    // A user that the older chart did not know is not one that somebody has set to null.
+    let users = || {
+        let found = cluster.get(&["deployment,statefulset", "--namespace", NAMESPACE])?;
+        let items = found["items"].as_array().context("no list")?;
+        let user = |item: &Value| item["spec"]["template"]["spec"]["securityContext"]["runAsUser"].clone();
+        let mut users: Vec<Value> = items.iter().map(user).collect();
+        let injection = cluster.get(&["configmap", "vectoll-injection", "--namespace", NAMESPACE])?;
+        let injection: Value = serde_yaml::from_str(injection["data"]["injection.yaml"].as_str().context("none")?)?;
+        users.push(injection["runAsUser"].clone());
+        anyhow::Ok(users)
+    };
+    let (ours, none) = (json!(65532), Value::Null);
+    assert_eq!(users()?, [ours.clone(), ours.clone(), ours.clone()]);
+    // One that is null stays so, also when it is said with the upgrade itself, or later not at all.
+    cluster.helm(&["rollback", "vectoll", "1"])?.ok()?;
+    // Helm hands on a null of what the older values lack: it is refused by its name.
+    let said =
+        cluster.helm(&["upgrade", "vectoll", &chart, "--reuse-values", "--set=sidecar.probe=null"])?.refused()?;
+    ensure!(said.contains("at '/sidecar/probe'"), "{said}");
+    cluster.helm(&["upgrade", "vectoll", &chart, "--reuse-values", "--set=sidecar.runAsUser=null"])?.ok()?;
+    assert_eq!(users()?, [ours.clone(), ours.clone(), none.clone()]);
+    cluster.helm(&["upgrade", "vectoll", &chart, "--reset-values", "--set=operator.runAsUser=null"])?.ok()?;
+    cluster.helm(&["upgrade", "vectoll", &chart, "--reuse-values", "--set=operator.replicas=1"])?.ok()?;
+    assert_eq!(users()?, [none, ours.clone(), ours]);
     Ok(())
 }

@@ -11,7 +11,7 @@ use crate::tool::{NAMESPACE, Said, read, repository};
 const OPERATOR: &str = "--as=system:serviceaccount:vectoll-system:vectoll";
 
 /// Namespace, verb, and resource: `RESOURCE.GROUP`, `RESOURCE.GROUP:SUBRESOURCE` or `RESOURCE.GROUP/NAME`.
-type Question<'a> = (&'a str, &'a str, &'a str);
+pub type Question<'a> = (&'a str, &'a str, &'a str);
 
 /// Whoever restores backups, by the chart's value `admissionPolicies.secretWriters`: an administrator by another name.
 const RESTORER: [&str; 2] = ["--as=system:serviceaccount:velero:velero", "--as-group=system:masters"];
@@ -35,9 +35,13 @@ impl Cluster {
         self.helm(&["upgrade", "--install", "vectoll", &chart, "--reset-values", "--set", set])?.ok().map(drop)
     }
 
-    /// Whether the operator may do each of these. All are asked at once: the API server is quick, and starting kubectl is not.
+    /// Whether the operator may do each of these.
     fn may(&self, questions: &[Question<'_>]) -> anyhow::Result<Vec<bool>> {
-        let user = OPERATOR.trim_start_matches("--as=");
+        self.may_user(OPERATOR.trim_start_matches("--as="), questions)
+    }
+
+    /// Whether a user may do each of these. All are asked at once: the API server is quick, and starting kubectl is not.
+    pub fn may_user(&self, user: &str, questions: &[Question<'_>]) -> anyhow::Result<Vec<bool>> {
         let mut reviews = String::new();
         for (namespace, verb, what) in questions {
             let (what, name) = what.split_once('/').unwrap_or((what, ""));
@@ -399,7 +403,7 @@ fn the_policies_have_no_type_errors(cluster: &Cluster) -> anyhow::Result<()> {
     eventually("policies checked", || {
         let policies = cluster.get(&["validatingadmissionpolicies"])?;
         let policies = policies["items"].as_array().cloned().unwrap_or_default();
-        assert_eq!(policies.len(), 5);
+        assert_eq!(policies.len(), 6);
         let checked = |policy: &&serde_json::Value| policy["status"]["typeChecking"].is_object();
         for policy in policies.iter().filter(checked) {
             assert!(policy["status"]["typeChecking"]["expressionWarnings"].is_null(), "{}", policy["status"]);

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::cluster::{Cluster, RESTRICTED};
 use crate::tool::{NAMESPACE, helm, read, repository, run, yaml_files};
@@ -51,6 +53,60 @@ fn the_operator_is_told_the_allowed_hosts_and_nothing_where_all_are() -> anyhow:
     assert!(some.contains(&format!("- \"{flag}={hosts}\"\n")), "{some}");
     let all = run(&mut template(&repository("tests/chart/values/default.yaml"))?)?.ok()?;
     assert!(!all.contains(flag), "{all}");
+    Ok(())
+}
+
+/// `sidecar.metricsNetworkPolicy`: of injected pods, in each namespace, every port but 4001 stays open to all, and that one to whom it names.
+#[test]
+fn sidecars_metrics_are_closed_to_all_but_who_is_named() -> anyhow::Result<()> {
+    let policies = |set: &[&str]| {
+        let mut template = template(&repository("tests/chart/values/default.yaml"))?;
+        let on = "sidecar.metricsNetworkPolicy.enabled=true";
+        let text = run(template.args(["--set", on]).args(set.iter().flat_map(|one| ["--set", one])))?.ok()?;
+        let mut found = Vec::new();
+        for document in serde_yaml::Deserializer::from_str(&text) {
+            let object = Value::deserialize(document)?;
+            if object["metadata"]["name"] == "vectoll-sidecar-metrics" {
+                found.push(object);
+            }
+        }
+        anyhow::Ok(found)
+    };
+    let from = "sidecar.metricsNetworkPolicy.from[0].namespaceSelector.matchLabels.name=monitoring";
+    let found = policies(&["sidecar.metricsNetworkPolicy.namespaces={search,shop}", from])?;
+    let namespaces: Vec<&Value> = found.iter().map(|policy| &policy["metadata"]["namespace"]).collect();
+    assert_eq!(namespaces, ["search", "shop"]);
+    for policy in &found {
+        assert_eq!(policy["spec"]["policyTypes"], json!(["Ingress"]));
+        // The label that the injection puts on each pod, and on no other.
+        let of_injected = json!({"matchExpressions": [{"key": "vectoll.dev/contract", "operator": "Exists"}]});
+        assert_eq!(policy["spec"]["podSelector"], of_injected);
+        let open_to = |protocol: &str, port: u64| -> Option<Value> {
+            let is_in = |one: &Value| {
+                let (first, last) = (one["port"].as_u64(), one["endPort"].as_u64().or(one["port"].as_u64()));
+                one["protocol"] == protocol && first <= Some(port) && Some(port) <= last
+            };
+            let rules = policy["spec"]["ingress"].as_array()?;
+            let rule =
+                rules.iter().find(|rule| rule["ports"].as_array().is_some_and(|ports| ports.iter().any(is_in)))?;
+            Some(rule["from"].clone())
+        };
+        for port in [1, 80, 3999, 4000, 4002, 8080, 65535] {
+            assert_eq!(open_to("TCP", port), Some(Value::Null), "{port} is closed, or not to all");
+        }
+        for protocol in ["UDP", "SCTP"] {
+            assert_eq!(open_to(protocol, 4001), Some(Value::Null), "{protocol}");
+        }
+        let monitoring = json!([{"namespaceSelector": {"matchLabels": {"name": "monitoring"}}}]);
+        assert_eq!(open_to("TCP", 4001), Some(monitoring));
+    }
+    // Nobody is named: nobody reads them. No namespaces: the watched ones.
+    let closed = policies(&["watchNamespaces={search}"])?;
+    assert_eq!(closed.len(), 1);
+    assert!(!closed[0]["spec"]["ingress"].to_string().contains("4001"), "{}", closed[0]);
+    assert_eq!(closed[0]["metadata"]["namespace"], "search");
+    let said = policies(&[]).err().map(|error| format!("{error:#}")).unwrap_or_default();
+    assert!(said.contains("name those in sidecar.metricsNetworkPolicy.namespaces"), "{said}");
     Ok(())
 }
 

@@ -41,7 +41,8 @@ async fn fifty_first_calls_share_one_token_and_a_refused_one_is_fetched_anew() -
     tokio::time::sleep(Duration::from_secs(31)).await;
     iam.revoke();
     let refused = stage.caller.embed("watsonx", json!("text")).await?;
-    assert_eq!(refused.status, 401, "{}", refused.message());
+    assert_eq!(refused.status, 502, "{}", refused.message());
+    assert!(refused.message().contains("the owner of the route must renew it"), "{}", refused.message());
     let next = stage.caller.embed("watsonx", json!("text")).await?;
     assert_eq!(next.status, 200, "the next call has a new token: {}", next.message());
     let account = watsonx.account();

@@ -38,7 +38,7 @@ impl Cost {
 /// What goes wrong, what the caller is told, and what is known of the cost.
 const FAULTS: [(Fault, u16, Cost); 5] = [
     (Fault::Status(429), 429, Cost::Free),
-    (Fault::Status(500), 502, Cost::Free),
+    (Fault::Status(500), 502, Cost::Unknown),
     (Fault::Garbage, 502, Cost::Unknown),
     (Fault::Few, 502, Cost::Said),
     (Fault::Reset, 502, Cost::Unknown),
@@ -176,6 +176,35 @@ async fn an_answer_with_too_few_vectors_costs_what_it_says() -> anyhow::Result<(
         assert_eq!((booked.tokens, booked.unsettled), (account.charged_tokens, 0), "{}", one.row.name);
         assert_eq!((booked.pico, booked.estimated), (booked.tokens * one.price, 0), "{}", one.row.name);
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_is_booked_at_what_its_provider_charges() -> anyhow::Result<()> {
+    let played = play(rows::all()).await?;
+    let routes = played.iter().map(|one| route(one.row.id, &[one.backend("only", json!({}))], json!({})));
+    let stage = Stage::start(&played, routes.collect()).await?;
+    let mut charged = 0;
+    for one in &played {
+        for status in [400, 401, 403, 404, 405, 408, 413, 415, 422, 424, 429, 500, 502, 503, 504, 529] {
+            let what = format!("{}, {status}", one.row.name);
+            let before = stage.booked().await?;
+            one.server.conduct(Conduct { fault: Some((0, Fault::Status(status))), ..Conduct::default() });
+            let answer = stage.caller.embed(one.row.id, json!("two and more")).await?;
+            let booked = stage.booked().await?.since(before);
+            let account = one.account();
+            assert!((400..600).contains(&answer.status), "{what}: {}", answer.message());
+            assert_ne!(answer.status, 401, "{what}: the caller's own credential is good");
+            // Nothing that is charged is missing, and what may not be is marked.
+            assert!(booked.tokens >= account.charged_tokens, "{what}: {booked:?}, {account:?}");
+            assert_eq!(booked.unsettled, booked.tokens, "{what}");
+            if matches!(status, 401 | 403 | 404 | 405 | 413 | 415 | 429) {
+                assert_eq!((booked.tokens, account.charged_tokens), (0, 0), "{what}");
+            }
+            charged += account.charged_tokens;
+        }
+    }
+    assert!(charged > 0, "Azure OpenAI charges for some");
     Ok(())
 }
 

@@ -114,11 +114,11 @@ async fn where_one_fails_the_other_is_waited_for() -> anyhow::Result<()> {
     let answer = caller.embed("refusing", json!("a b c d")).await?;
     assert_eq!(said(&answer), (200, "default/refusing/first", "0", "0"), "{}", answer.message());
     let metrics = at_rest(&pair).await?;
-    // Three attempts hung, and may have been charged: four tokens each.
-    assert_eq!(count(&metrics, "vectoll_unsettled_tokens_total", &[]), 12);
+    // Three attempts hung and one failed, and may have been charged: four tokens each.
+    assert_eq!(count(&metrics, "vectoll_unsettled_tokens_total", &[]), 16);
     let charged = first.account().charged_tokens + second.account().charged_tokens;
     assert_eq!(charged, 8, "two were answered");
-    assert_eq!(count(&metrics, "vectoll_key_tokens_total", &[]), 20);
+    assert_eq!(count(&metrics, "vectoll_key_tokens_total", &[]), 24);
     Ok(())
 }
 

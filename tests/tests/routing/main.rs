@@ -3,6 +3,7 @@
 
 #![allow(clippy::indexing_slicing, clippy::print_stdout, clippy::needless_pass_by_value, reason = "a test")]
 
+mod answers;
 mod hedging;
 mod world;
 
@@ -24,12 +25,12 @@ use world::{GOOD, at_rest, backend, count, route, said, start, two_providers};
 
 /// The faults of a primary, and what becomes of the attempt there: its label, and whether it may have been charged.
 const FAULTS: [(&str, &str, bool); 14] = [
-    ("fault-401", "failed", false),
+    ("fault-401", "denied", false),
     ("fault-404", "failed", false),
     ("fault-429", "limited", false),
-    ("fault-500", "failed", false),
+    ("fault-500", "failed", true),
     ("fault-502", "failed", true),
-    ("fault-503", "failed", false),
+    ("fault-503", "failed", true),
     ("fault-hang", "timeout", true),
     ("fault-reset", "failed", true),
     ("fault-cut", "failed", true),

@@ -52,7 +52,7 @@ fn fields_are_those_that_sidecars_write() {
     let asked = fields(&Uid::new("T"), &of, at("2026-11-30T23:30:00Z"));
     let asked: Vec<(&str, Vec<&str>)> =
         asked.iter().map(|fields| (&*fields.key, fields.names.iter().map(String::as_str).collect())).collect();
-    let totals = "unsettled:r unsettled:t unsettled:p t:r t:t t:p k:with:r k:with:t k:with:p k:without:r k:without:t k:without:p";
+    let totals = "unsettled:r unsettled:t unsettled:p foreign:r foreign:t foreign:p t:r t:t t:p k:with:r k:with:t k:with:p k:without:r k:without:t k:without:p";
     assert_eq!(
         asked,
         [
@@ -70,7 +70,7 @@ fn what_was_never_written_is_nothing_and_what_is_no_number_is_unknown() {
     let of = TeamQuestion { budget: Some(budget(Period::Monthly, "UTC")), keys: BTreeMap::new() };
     let asked = fields(&Uid::new("T"), &of, at("2026-12-31T12:00:00Z"));
     let mut books = TeamBooks::default();
-    books.take(&asked[0], &texts(&["", "", "", "3", "40", "x"]));
+    books.take(&asked[0], &texts(&["", "", "", "", "", "", "3", "40", "x"]));
     books.take(&asked[1], &texts(&["1500000000000", "", "25000000000000"]));
     assert_eq!(books.totals.get(&Series::Unsettled), Some(&Totals::default()));
     assert_eq!(books.totals.get(&Series::Team), None);
@@ -80,7 +80,7 @@ fn what_was_never_written_is_nothing_and_what_is_no_number_is_unknown() {
     assert_eq!(money.ends, Some(at("2027-01-01T00:00:00Z")));
     books.take(&asked[1], &texts(&["1500000000000", "", ""]));
     assert_eq!(books.money[&Account::Team].spent.refused_at, None);
-    books.take(&asked[0], &texts(&["1", "2", "3", "3", "40", "500"]));
+    books.take(&asked[0], &texts(&["1", "2", "3", "1", "2", "3", "3", "40", "500"]));
     let totals = books.totals[&Series::Team];
     assert_eq!((totals.requests, totals.tokens, totals.spent), (3, 40, PicoUsd::new(500)));
     assert_eq!(books.totals[&Series::Unsettled].tokens, 2);
@@ -95,5 +95,23 @@ fn a_team_of_many_keys_is_asked_of_in_parts_and_nothing_is_left_out() {
     for fields in &asked {
         books.take(fields, &vec![Some("1".to_owned()); fields.names.len()]);
     }
-    assert_eq!((books.totals.len(), books.money.len()), (1_002, 1_001));
+    assert_eq!((books.totals.len(), books.money.len()), (1_003, 1_001));
+}
+
+#[test]
+fn what_others_spend_by_routes_of_their_own_is_none_of_the_owners_spend() {
+    let of = TeamQuestion { budget: None, keys: BTreeMap::from([(Uid::new("k"), None)]) };
+    let asked = fields(&Uid::new("T"), &of, at("2026-12-31T12:00:00Z"));
+    let month = &asked[1];
+    assert_eq!(month.names, ["t:p", "foreign:p", "k:k:p"]);
+    let spent = |values: &[&str]| {
+        let mut books = TeamBooks::default();
+        books.take(month, &texts(values));
+        let of = |account| books.money.get(&account).map(|money| money.spent.spent.pico());
+        (of(Account::Team), of(Account::Key(Uid::new("k"))))
+    };
+    assert_eq!(spent(&["1000", "900", "950"]), (Some(100), Some(950)));
+    assert_eq!(spent(&["1000", "", "950"]), (Some(1_000), Some(950)));
+    assert_eq!(spent(&["1000", "1001", "950"]), (Some(0), Some(950)));
+    assert_eq!(spent(&["1000", "x", "950"]), (None, Some(950)));
 }

@@ -1,6 +1,7 @@
 //! Config Secrets: which to write and to remove, and the pods that are to look at theirs.
 
 use std::{
+    cell::LazyCell,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -14,13 +15,15 @@ use crate::{
     cluster::{
         config::{Files, believable, keys_in, next_generation},
         delivered::{Contents, Parts},
+        fit::TooLarge,
         names,
         observed::{Config, Observed, Sidecar},
+        revoked::{Extent, without_ended},
         store::Delivery,
     },
     inject::CONTRACT,
     judge::{Credentials, Judgement, NamespaceConfig},
-    world::World,
+    world::{Kind, ResourceRef, World},
 };
 
 /// A pod that was made so much later than its Secret was written reads it as it is.
@@ -38,9 +41,16 @@ impl Undelivered {
         Self { reason, message: message.into() }
     }
 
-    fn full() -> Self {
-        let message = "the config Secret of this namespace is full: move keys to other namespaces, or shorten their \
-                       lists of models";
+    fn full(kind: Kind) -> Self {
+        let message = match kind {
+            Kind::ApiKey | Kind::Team => {
+                "the config Secret of this namespace is full: move keys to other namespaces, or shorten their lists of models"
+            }
+            Kind::ModelRoute => {
+                "the config Secret of this namespace is full, and this route does not fit in: calls of its models are refused. Older \
+                 routes go first: remove what is not needed, or name fewer backends and models"
+            }
+        };
         Self::new("ConfigFull", message)
     }
 
@@ -61,8 +71,8 @@ pub(super) struct ConfigPlan {
     pub(super) write: Option<Action>,
     /// Pods to touch, those first that have waited longest.
     pub(super) touches: Vec<Action>,
-    /// Keys that do not reach the sidecars.
-    pub(super) undelivered: BTreeMap<ObjectName, Undelivered>,
+    /// Keys and routes that do not reach the sidecars.
+    pub(super) undelivered: BTreeMap<ResourceRef, Undelivered>,
     /// Since when each resource stands in the config as it is.
     pub(super) parts: Arc<Parts>,
     /// The files that are in force, or on their way.
@@ -74,13 +84,16 @@ pub(in crate::cluster) fn config_name(namespace: &str) -> ObjectName {
     ObjectName::new(namespace, names::CONFIG_SECRET)
 }
 
-/// Plans the config of a namespace. `last` are the files that were made last.
+/// The files that were made last, and those in the Secret where nobody remembers.
+type KnownFiles = (Option<Arc<Files>>, Option<Arc<BTreeMap<String, Vec<u8>>>>);
+
+/// Plans the config of a namespace. `last` are the files that were made last, `there` those in the Secret where nobody remembers.
 pub(super) fn config(
     namespace: &str,
     (observed, world): (&Observed, &World),
     judgement: &Judgement,
     store: Option<&Delivery>,
-    last: Option<Arc<Files>>,
+    (last, there): KnownFiles,
     troubles: &Troubles,
     now: Timestamp,
 ) -> ConfigPlan {
@@ -100,7 +113,8 @@ pub(super) fn config(
     }
     let mut found = ConfigPlan::default();
     let mut tell_all = |why: &Undelivered| {
-        found.undelivered.extend(world.api_keys.keys().map(|name| (name.clone(), why.clone())));
+        let of = |name: &ObjectName| ResourceRef { kind: Kind::ApiKey, name: name.clone() };
+        found.undelivered.extend(world.api_keys.keys().map(|name| (of(name), why.clone())));
     };
     let delivery = if contracts.is_empty() { Credentials::Withhold } else { Credentials::Deliver };
     let wanted = judgement.config(world, namespace, delivery, store.map(|store| store.of(namespace)));
@@ -125,67 +139,130 @@ pub(super) fn config(
         );
         tell_all(&Undelivered::new("ContractUnknown", message));
     }
-    if !contracts.is_empty() && store.is_some_and(|store| store.holds_back(namespace)) {
-        // A sidecar is never handed a password that does not work yet.
-        return behind(last, found);
-    }
-    match files(&wanted, world, present.map(|seen| &seen.value), last.as_ref(), now) {
-        Err(error) => {
-            // The sidecars would refuse it whole: what is in force stays, and it is said.
-            tracing::error!(namespace, error = format!("{error:#}"), "a config that no sidecar would take");
-            tell_all(&Undelivered::new("ConfigInvalid", format!("a fault of the operator's: {error:#}")));
-            behind(last, found)
-        }
-        Ok(files) => {
-            found.undelivered.extend(files.left_out.iter().map(|name| (name.clone(), Undelivered::full())));
-            if let Some(seen) = present.filter(|seen| is_in_force(&files, &seen.value)) {
-                found.touches = stale_pods(observed, namespace, &seen.value);
-            } else {
-                let replaces = present.map(|seen| Replaced { version: seen.version, frozen: seen.value.frozen });
-                let (namespace, files) = (namespace.to_owned(), files.clone());
-                found.write = Some(Action::WriteConfig { namespace, files, replaces });
-            }
+    let known =
+        Known { world, present: present.map(|seen| &seen.value), last: last.as_ref(), there: there.as_deref(), now };
+    // A sidecar is never handed a password that does not work yet.
+    let is_held = !contracts.is_empty() && store.is_some_and(|store| store.holds_back(namespace));
+    let made = if is_held { None } else { Some(known.files(&wanted, false)) };
+    let files = match made {
+        Some(Ok(files)) => {
+            let left_out = files.left_out.iter().filter(|of| of.name.namespace() == namespace);
+            found.undelivered.extend(left_out.map(|of| (of.clone(), Undelivered::full(of.kind))));
             found.parts = files.parts.clone();
-            found.prepared = Some(files);
-            found
+            files
         }
+        behind_for => {
+            if let Some(Err(error)) = behind_for {
+                // The sidecars would refuse it whole, or the API server: what is in force stays, and it is said.
+                tracing::error!(namespace, error = format!("{error:#}"), "a config that cannot be delivered");
+                tell_all(&if error.is::<TooLarge>() {
+                    Undelivered::new("ConfigFull", error.to_string())
+                } else {
+                    Undelivered::new("ConfigInvalid", format!("a fault of the operator's: {error:#}"))
+                });
+            }
+            match known.remaining(&wanted) {
+                Ok(Some(files)) => {
+                    found.parts = Files::parts_behind(Some(&files), &wanted, now);
+                    files
+                }
+                Ok(None) => return behind(last, found),
+                Err(error) => {
+                    tracing::error!(
+                        namespace,
+                        error = format!("{error:#}"),
+                        "what has ended cannot be taken out of the config"
+                    );
+                    return behind(last, found);
+                }
+            }
+        }
+    };
+    if let Some(seen) = present.filter(|seen| is_in_force(&files, &seen.value)) {
+        found.touches = stale_pods(observed, namespace, &seen.value);
+    } else {
+        let replaces = present.map(|seen| Replaced { version: seen.version, frozen: seen.value.frozen });
+        let (namespace, files) = (namespace.to_owned(), files.clone());
+        found.write = Some(Action::WriteConfig { namespace, files, replaces });
     }
+    found.prepared = Some(files);
+    found
 }
 
-/// The files of a config: those that are in force or on their way, if they are of the same; else new ones.
-fn files(
-    wanted: &NamespaceConfig,
-    world: &World,
-    present: Option<&Config>,
-    last: Option<&Arc<Files>>,
+/// What is known of a namespace's config.
+struct Known<'a> {
+    world: &'a World,
+    present: Option<&'a Config>,
+    /// The files that were made last.
+    last: Option<&'a Arc<Files>>,
+    /// What is in the Secret, where nobody remembers what was made last.
+    there: Option<&'a BTreeMap<String, Vec<u8>>>,
     now: Timestamp,
-) -> anyhow::Result<Arc<Files>> {
-    // What stands on the Secret is anybody's word, and is only taken where it can be true.
-    let generation = present.and_then(|present| believable(present.generation, now)).unwrap_or_default();
-    let stands =
-        |files: &Files| present.is_some_and(|present| is_in_force(files, present)) || files.generation > generation;
-    let there = present.and_then(|present| present.large.as_deref()).filter(|_| last.is_none()).map(keys_in);
-    let is_in = |name: &ObjectName| {
-        last.is_some_and(|last| last.has(name)) || there.as_ref().is_some_and(|there| there.contains(name))
-    };
-    let age = |name: &ObjectName| world.api_keys.get(name).map(|object| (object.created, name.clone()));
-    let contents = Contents::of(wanted).context("failed to hash the config")?;
-    let unchanged = match &last {
-        Some(last) => Some((*last).clone()).filter(|last| last.are_of(&contents)),
-        // As after a start: it may be what is in force.
-        None => present.and_then(|present| {
-            let written = present.written_at.unwrap_or(now);
-            let files = Files::make(wanted.clone(), contents.clone(), generation, None, written, is_in, age);
-            files.ok().map(Arc::new).filter(|files| is_in_force(files, present))
-        }),
-    };
-    if let Some(files) = unchanged.filter(|files| stands(files)) {
-        return Ok(files);
+}
+
+impl Known<'_> {
+    /// The files of a config: those that are in force or on their way, if they are of the same (`is_last`: they are); else new ones.
+    fn files(&self, wanted: &NamespaceConfig, is_last: bool) -> anyhow::Result<Arc<Files>> {
+        let Self { world, present, last, there, now } = *self;
+        // What stands on the Secret is anybody's word, and is only taken where it can be true.
+        let generation = present.and_then(|present| believable(present.generation, now)).unwrap_or_default();
+        let stands =
+            |files: &Files| present.is_some_and(|present| is_in_force(files, present)) || files.generation > generation;
+        // Hardly ever asked for, and not cheap.
+        let there = LazyCell::new(|| there.filter(|_| last.is_none()).map(keys_in));
+        let is_in = |name: &ObjectName| {
+            last.is_some_and(|last| last.has(name)) || there.as_ref().is_some_and(|there| there.contains(name))
+        };
+        let age = |kind: Kind, name: &ObjectName| match kind {
+            Kind::ApiKey | Kind::Team => (false, world.api_keys.get(name).and_then(|key| key.created), name.clone()),
+            // What is nearer goes first: no other namespace pushes out what is this one's own.
+            Kind::ModelRoute => match world.routes.get(name) {
+                Some(own) => (false, own.created, name.clone()),
+                None => (true, world.routes_elsewhere.get(name).and_then(|route| route.created), name.clone()),
+            },
+        };
+        let contents = Contents::of(wanted).context("failed to hash the config")?;
+        let unchanged = match last {
+            Some(last) => Some(last.clone()).filter(|last| is_last || last.are_of(&contents)),
+            // As after a start: it may be what is in force.
+            None => present.and_then(|present| {
+                let written = present.written_at.unwrap_or(now);
+                let files = Files::make(wanted.clone(), contents.clone(), generation, None, written, is_in, age);
+                files.ok().map(Arc::new).filter(|files| is_in_force(files, present))
+            }),
+        };
+        if let Some(files) = unchanged.filter(|files| stands(files)) {
+            return Ok(files);
+        }
+        // What has no place in between: otherwise sidecars may have served by something that nobody here knows of.
+        let after = last.filter(|last| stands(last));
+        let next = next_generation(generation.max(last.map_or(0, |last| last.generation)), now);
+        Files::make(wanted.clone(), contents, next, after.map(|last| &**last), now, is_in, age).map(Arc::new)
     }
-    // What has no place in between: otherwise sidecars may have served by something that nobody here knows of.
-    let after = last.filter(|last| stands(last));
-    let next = next_generation(generation.max(last.map_or(0, |last| last.generation)), now);
-    Files::make(wanted.clone(), contents, next, after.map(|last| &**last), now, is_in, age).map(Arc::new)
+
+    /// The files that sidecars have, without what has ended since; none, if what they have is as good as it can be, or nothing.
+    fn remaining(&self, wanted: &NamespaceConfig) -> anyhow::Result<Option<Arc<Files>>> {
+        let Some(before) = self.last.map(|last| &last.by_name).or(self.there) else { return Ok(None) };
+        // What is set may be what cannot be written.
+        self.remaining_to(before, wanted, Extent::Settings).or_else(|error| {
+            tracing::error!(error = format!("{error:#}"), "what is set of Teams and keys cannot be written");
+            self.remaining_to(before, wanted, Extent::Ended)
+        })
+    }
+
+    fn remaining_to(
+        &self,
+        before: &BTreeMap<String, Vec<u8>>,
+        wanted: &NamespaceConfig,
+        extent: Extent,
+    ) -> anyhow::Result<Option<Arc<Files>>> {
+        let (remains, has_ended) = without_ended(before, &wanted.config, extent)?;
+        if !has_ended && self.last.is_none() {
+            // As after every start, for a moment: what is in the Secret is as good as it can be.
+            return Ok(None);
+        }
+        self.files(&remains, !has_ended).map(Some)
+    }
 }
 
 /// Whether a Secret holds these files, says so rightly, and can be written again.

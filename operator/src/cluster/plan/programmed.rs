@@ -52,15 +52,33 @@ impl<'a> Programmed<'a> {
         generation: Option<i64>,
         found: &mut Cow<'_, [Condition]>,
     ) -> bool {
-        let Some(told) = self.of(of, present, generation, found) else { return false };
+        let crowded_out = self.crowded_out(of);
+        // That the config of another namespace is full is no fault of this one's.
+        let stops = crowded_out.is_none();
+        let Some(told) = crowded_out.or_else(|| self.of(of, present, generation, found)) else { return false };
         let pends = told.status == Status::Unknown && told.reason == PENDING;
         for condition in found.to_mut() {
-            let is_ready = condition.kind == ConditionType::Ready && condition.status == Status::True;
+            let is_ready = stops && condition.kind == ConditionType::Ready && condition.status == Status::True;
             if condition.kind == ConditionType::Programmed || is_ready && told.status == Status::False {
                 *condition = Condition { kind: condition.kind, ..told.clone() };
             }
         }
         pends
+    }
+
+    /// A route that other namespaces use does not fit into the configs of some of them.
+    fn crowded_out(&self, of: &ResourceRef) -> Option<Condition> {
+        let is_out = |delivered: &Delivered| of.kind == Kind::ModelRoute && delivered.left_out.contains(&of.name);
+        let others = self.deliveries.iter().filter(|(namespace, _)| *namespace != self.namespace);
+        let out: Vec<&str> =
+            others.filter(|(_, delivered)| is_out(delivered)).map(|(namespace, _)| namespace.as_str()).collect();
+        let named = out.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        let more = if out.len() > NAMED { ", …" } else { "" };
+        let message = format!(
+            "the config Secrets of these namespaces are full, and the route does not fit in: {named}{more}. Calls of its models are \
+             refused there"
+        );
+        (!out.is_empty()).then(|| Condition::fails(ConditionType::Programmed, "ConfigFull", message))
     }
 
     /// None: what stands there already is right.

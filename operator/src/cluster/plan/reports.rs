@@ -15,7 +15,7 @@ use crate::{
     },
     judge::{Condition, ConditionType, Judgement, Status},
     resolve::ResolvedKey,
-    world::Kind,
+    world::{Kind, ResourceRef},
 };
 
 /// The reason of a key that has no value yet.
@@ -40,7 +40,7 @@ pub(super) fn reports(
     observed: &Observed,
     judgement: &Judgement,
     programmed: &Programmed<'_>,
-    undelivered: &BTreeMap<ObjectName, Undelivered>,
+    undelivered: &BTreeMap<ResourceRef, Undelivered>,
     troubles: &Troubles,
     bulk: usize,
     now: Timestamp,
@@ -74,7 +74,7 @@ pub(super) fn reports(
                 if let Some(error) = stuck.get(name) {
                     not_written(found.to_mut(), error);
                 }
-                if let Some(why) = undelivered.get(name) {
+                if let Some(why) = undelivered.get(of) {
                     not_programmed(found.to_mut(), why);
                 }
                 let (of, present) = (&seen.value.object, seen.value.status.as_deref());
@@ -116,6 +116,9 @@ pub(super) fn reports(
                 let conditions = seen.value.status.as_deref().map(|status| &*status.conditions);
                 if programmed.tell(of, conditions, seen.value.generation, &mut found) {
                     look_again(now.saturating_add(SOON).unwrap_or(now));
+                }
+                if let Some(why) = undelivered.get(of) {
+                    not_programmed(found.to_mut(), why);
                 }
                 let (of, present) = (&seen.value.object, seen.value.status.as_deref());
                 let status = status::route(present, seen.value.generation, &found, now);
@@ -164,7 +167,7 @@ fn not_written(found: &mut [Condition], error: &str) {
     }
 }
 
-/// A key that does not reach the sidecars. What stands in its way before that is the reason that counts.
+/// A key or route that does not reach the sidecars. What stands in its way before that is the reason that counts.
 fn not_programmed(found: &mut [Condition], why: &Undelivered) {
     for condition in found {
         if condition.kind == ConditionType::Programmed || is_ready_now(condition) {

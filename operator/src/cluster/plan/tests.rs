@@ -5,6 +5,7 @@
     clippy::indexing_slicing,
     clippy::wildcard_enum_match_arm,
     clippy::unnecessary_wraps,
+    clippy::panic,
     reason = "tests"
 )]
 
@@ -27,6 +28,7 @@ use crate::{
 };
 
 mod budgets;
+mod ended;
 mod programmed;
 
 const NOW: &str = "2026-01-10T00:00:00Z";
@@ -91,13 +93,14 @@ fn in_force(files: &Files) -> Config {
         hash: files.hash,
         written_at: Some(now()),
         frozen: false,
-        large: None,
     }
 }
 
 struct Planner {
     observed: Observed,
     prepared: Option<Arc<Files>>,
+    there: Option<Arc<BTreeMap<String, Vec<u8>>>>,
+    readers: Deliveries,
     troubles: Troubles,
     store: Option<Delivery>,
     bulk: usize,
@@ -106,7 +109,16 @@ struct Planner {
 
 impl Planner {
     fn new(observed: Observed) -> Self {
-        Self { observed, prepared: None, troubles: Troubles::new(), store: None, bulk: BULK, now: now() }
+        Self {
+            observed,
+            prepared: None,
+            there: None,
+            readers: Deliveries::new(),
+            troubles: Troubles::new(),
+            store: None,
+            bulk: BULK,
+            now: now(),
+        }
     }
 
     fn plan(&mut self) -> Plan {
@@ -122,7 +134,8 @@ impl Planner {
             judgement: &judgement,
             store: self.store.as_ref(),
             prepared: self.prepared.clone(),
-            readers: BTreeMap::new(),
+            there: self.there.clone(),
+            readers: self.readers.clone(),
             troubles: &self.troubles,
             bulk: self.bulk,
             now: self.now,
@@ -157,8 +170,12 @@ impl Planner {
 
     /// Status and reason of a key's condition as it is to be told.
     fn told(&mut self, key: &str, condition: &str) -> Option<(String, String)> {
+        self.told_of(Kind::ApiKey, key, condition)
+    }
+
+    fn told_of(&mut self, kind: Kind, of_name: &str, condition: &str) -> Option<(String, String)> {
         self.actions().into_iter().find_map(|action| match action {
-            Action::Report { of, status, .. } if of.name == name(key) && of.kind == Kind::ApiKey => {
+            Action::Report { of, status, .. } if of.name == name(of_name) && of.kind == kind => {
                 let found = status.conditions.into_iter().find(|found| found.type_ == condition)?;
                 Some((found.status, found.reason))
             }
@@ -274,13 +291,14 @@ fn keys_that_work_stay_where_new_ones_do_not_fit_in() {
     // Keys that go first by their names come: they are new, and those that work are not.
     planner.observed.api_keys = world(&names).api_keys;
     planner.actions();
-    let mut expected: BTreeSet<ObjectName> = names[..500].iter().map(|key| name(key)).collect();
+    let of_key = |key: &&str| ResourceRef { kind: Kind::ApiKey, name: name(key) };
+    let mut expected: BTreeSet<ResourceRef> = names[..500].iter().map(of_key).collect();
     expected.extend(before);
     assert_eq!(of(&planner), expected);
     // Nor after a start, when nobody remembers which those were.
     let files = planner.prepared.take().unwrap();
-    let large = Some(Arc::from(&*files.by_name["config.v1.yaml"]));
-    planner.observed.configs.put(config_name("apps"), 9, Config { large, ..in_force(&files) });
+    planner.there = Some(Arc::new(files.by_name.clone()));
+    planner.observed.configs.put(config_name("apps"), 9, in_force(&files));
     planner.actions();
     assert_eq!(of(&planner), expected);
 }
@@ -377,6 +395,14 @@ fn the_condition_that_stands_in_the_way_first_is_the_reason() {
 
 /// A store whose passwords are renewed every hour.
 fn delivery(held: &[&str], now: Timestamp) -> Delivery {
+    Delivery::new(logins("one"), held.iter().map(|namespace| (*namespace).to_owned()).collect(), now)
+}
+
+fn delivery_of_scope(scope: &str) -> Delivery {
+    Delivery::new(logins(scope), BTreeSet::new(), now())
+}
+
+fn logins(scope: &str) -> store::Logins {
     let access = store::Access {
         url: "redis://valkey".parse().unwrap(),
         username: None,
@@ -384,13 +410,12 @@ fn delivery(held: &[&str], now: Timestamp) -> Delivery {
         ca: None,
         on_failure: vectoll_config::v1::OnStoreFailure::Local,
     };
-    let logins = store::Logins::PerNamespace {
+    store::Logins::PerNamespace {
         access,
-        scope: "one".to_owned(),
+        scope: scope.to_owned(),
         master: store::Master::read("07".repeat(32).as_bytes()).unwrap(),
         rotation: store::Rotation::every(jiff::SignedDuration::from_hours(1)),
-    };
-    Delivery::new(logins, held.iter().map(|namespace| (*namespace).to_owned()).collect(), now)
+    }
 }
 
 /// The files of the config that is planned.

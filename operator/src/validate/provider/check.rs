@@ -57,8 +57,13 @@ impl<'a> Check<'a> {
             self.fault_at(field, reason);
             return None;
         };
+        let root = text.trim_end_matches('/');
+        if let Some(right) = root.strip_suffix("/embeddings") {
+            self.fault_at(field, format_args!("/embeddings is added to it: write {right}"));
+            return None;
+        }
         self.called.push(Called { path: format!("{}.{field}", self.path), url });
-        Some(text.trim_end_matches('/').to_owned())
+        Some(root.to_owned())
     }
 
     /// The root of an API whose paths begin with `own`: people often write that, too.

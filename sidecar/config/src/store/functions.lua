@@ -12,11 +12,13 @@ local MAX_FIELD = 2048          -- bytes of a field of the ledger
 local MAX_LIFE = 60000          -- ms that a lease or a pause may last
 local DAY = 86400000            -- ms
 local MAX_AHEAD = 40 * DAY      -- ms until the end of a period
-local MAX_SIDECARS = 5000       -- sidecars of a Team, or of a namespace, at the same time
-local MAX_NEW_SIDECARS = 20000  -- sidecars that a Team has not seen before, in a day
-local MAX_NEW_PURSES = 200000   -- periods of budgets that a Team begins in a day
+local MAX_SIDECARS = 5000       -- sidecars of a namespace, at the same time
+local MAX_ALL_SIDECARS = 20000  -- sidecars of all namespaces that share a Team or a backend, at the same time
+local MAX_NEW_SIDECARS = 20000  -- sidecars of a namespace that a Team or a backend has not seen before, in a day
+local MAX_NEW_PURSES = 200000   -- periods of a Team's budgets that a namespace begins in a day
 local MAX_USERS, MAX_KEYS, MAX_MODELS = 1000000, 20000, 10000 -- that the ledger of a Team tells apart
 local MAX_MONTHS = 14           -- months back that spend is still told apart by
+local MAX_TIDIED = 1000         -- fields that the operator tidies up in one step
 
 local function is_whole(text, most) return #text <= 16 and string.find(text, '^%d+$') ~= nil and tonumber(text) <= most end
 local function is_pico(text) return #text <= 20 and string.find(text, '^%d+$') ~= nil end
@@ -25,6 +27,7 @@ local function is_period(text) return #text <= 128 and string.find(text, '^%u%l+
 -- A whole number that was written here before. Nothing, if somebody else wrote something else there.
 local function num(text) return text and is_whole(text, 9007199254740991) and tonumber(text) or 0 end
 local function is_rate(text) return text == 'r' or text == 't' end
+local function is_caller(text) return #text <= 300 and string.find(text, '^ns:[%w._:-]+$') ~= nil end
 
 -- A calendar month as a number, of a time in ms (Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days).
 local function month_at(ms)
@@ -42,9 +45,48 @@ local function month_named(text)
   return year and tonumber(month) >= 1 and tonumber(month) <= 12 and tonumber(year) * 12 + tonumber(month) or nil
 end
 
--- What is wrong with the words of an exchange, and the purses that it names.
+-- Money: parts of nine digits.
+local UNIT = 1000000000
+local function split(text)
+  if not text or not string.find(text, '^%d+$') then return 0, 0 end
+  if #text <= 9 then return 0, tonumber(text) end
+  return tonumber(string.sub(text, 1, -10)), tonumber(string.sub(text, -9))
+end
+local function join(high, low)
+  if high > 0 then return string.format('%.0f%09.0f', high, low) end
+  return string.format('%.0f', low)
+end
+local function plus(ah, al, bh, bl)
+  local high, low = ah + bh, al + bl
+  if low >= UNIT then high, low = high + 1, low - UNIT end
+  return high, low
+end
+local function less(ah, al, bh, bl) return ah < bh or (ah == bh and al < bl) end
+local function minus(ah, al, bh, bl) -- never below nothing
+  if less(ah, al, bh, bl) then return 0, 0 end
+  local high, low = ah - bh, al - bl
+  if low < 0 then high, low = high - 1, low + UNIT end
+  return high, low
+end
+local function divide(high, low, by)
+  return math.floor(high / by), math.floor(((high % by) * UNIT + low) / by)
+end
+
+local function add(key, field, pico)
+  local high, low = split(redis.call('HGET', key, field))
+  redis.call('HSET', key, field, join(plus(high, low, split(pico))))
+end
+
+-- What the ledger tells apart has a bound in each family; what is beyond it shares one entry.
+local FAMILIES = {
+  u = {count = 'users', most = MAX_USERS, other = 'u:_other'},
+  k = {count = 'keys', most = MAX_KEYS, other = 'k:_other'},
+  m = {count = 'models', most = MAX_MODELS, other = 'm:_other|_other|_other'},
+}
+
+-- What is wrong with the words of an exchange.
 local function check(args)
-  local at, wrong, purses, wishes = 0, nil, {}, 0
+  local at, wrong, wishes = 0, nil, 0
   -- What is read whole of each account that is named, and how large it can be.
   local read = {}
   local function word(name, is_good, bound)
@@ -69,18 +111,18 @@ local function check(args)
     return name, ends
   end
   local latest = 0
-  local function purse(account, name, ends)
-    purses[#purses + 1] = account .. ':' .. name
+  local function purse()
+    local _, ends = period()
     latest = math.max(latest, tonumber(ends) or 0)
   end
   local function money()
-    local account = word('account', is_short, MAX_NAME)
-    purse(account, period())
+    word('account', is_short, MAX_NAME)
+    purse()
     word('amount', is_pico)
   end
   local function is_field(text)
     if #text > MAX_FIELD then return false end
-    return text == 't' or text == 'unsettled' or text == 'estimated' or string.find(text, '^[ku]:') ~= nil or string.find(text, '^m:[^|]*|[^|]*|') ~= nil
+    return text == 't' or text == 'unsettled' or text == 'estimated' or text == 'foreign' or string.find(text, '^[ku]:') ~= nil or string.find(text, '^m:[^|]*|[^|]*|') ~= nil
   end
   word('sidecar', is_sidecar)
   whole('epoch'); whole('number'); whole('number of the last exchange')
@@ -104,15 +146,16 @@ local function check(args)
       local kind = word('kind', function(text) return text == 'm' or text == 'p' or is_rate(text) end)
       local account = word('account', is_short, MAX_NAME)
       for _, name in ipairs({'least', 'most', 'limit'}) do word(name, kind == 'm' and is_pico or is_whole, 9007199254740991) end
-      if kind == 'm' then purse(account, period())
+      if kind == 'm' then purse()
       else
         local function is_empty(text) return text == '' end
         word('period', is_empty); word('end of a period', is_empty)
-        if kind == 'p' then read['p:' .. account] = 2 * MAX_SIDECARS else read['w:' .. account] = MAX_SLOTS end
+        if kind == 'p' then read['p:' .. account] = MAX_ALL_SIDECARS else read['w:' .. account] = MAX_SLOTS end
       end
     end, MAX_WISHES)
   end, MAX_GROUPS)
-  return wrong, purses, latest, read
+  local caller = word('namespace', is_caller)
+  return wrong, caller, latest, read
 end
 
 local function refuse(what) return redis.error_reply('ERR vectoll: ' .. what) end
@@ -129,6 +172,7 @@ local function refuse(what) return redis.error_reply('ERR vectoll: ' .. what) en
 --          entries of the ledger: month, field, requests, tokens, pico-USD
 --   holds of money: account, period, its end, pico-USD (all that this sidecar holds there, spend above taken off)
 --   groups of wishes, each to be met as a whole: kind ('r', 't', 'p' parallel, 'm' money), account, least, most, limit, period, its end
+--   the sidecar's namespace, as the tag of its keys has it: 'ns:SCOPE:NAMESPACE'
 -- Answer: time (ms), run of the server, pause left (ms), epoch and number of the last exchange that did more than ask, last spend known, sidecars,
 --   then for each group either {1, amounts and what is taken now...} or {0, place, taken, ms to wait (-1: for ever), ...}
 --
@@ -138,12 +182,17 @@ local function refuse(what) return redis.error_reply('ERR vectoll: ' .. what) en
 --
 -- Amounts of tokens are whole numbers below 2^53, which Lua holds exactly. Money may be more: it is split into two parts.
 local function exchange(keys, args)
-  local wrong, purses, latest, read = check(args)
+  local wrong, caller, latest, read = check(args)
   if wrong then return refuse('no sidecar says such a thing: ' .. wrong) end
+  -- Servers do not tell a function who calls it, but what its caller may do: who may write what the sidecars of a namespace say of
+  -- themselves is one of them. So no namespace uses up what another one may.
+  if not redis.acl_check_cmd('HSET', 'vectoll:{' .. caller .. '}:live', 'field', 'value') then
+    return refuse('this login is not one of ' .. caller)
+  end
   local prefix = keys[1]
   -- What is read whole is weighed before anything is written: whoever may write here may have made it larger than any sidecar would, and a
   -- function that has written cannot be ended.
-  read['live'], read['held:' .. args[1]] = 2 * MAX_SIDECARS, MAX_HELD
+  read['live'], read['held:' .. args[1]] = 2 * MAX_ALL_SIDECARS, MAX_HELD
   for name, most in pairs(read) do
     if redis.call('HLEN', prefix .. name) > most then return refuse('there is more in ' .. name .. ' than sidecars write') end
   end
@@ -155,71 +204,48 @@ local function exchange(keys, args)
   local CLAIM_LIFE = 10000   -- ms that a claim of parallel requests lasts without being renewed
   local LIVE = 10000         -- ms after which a sidecar that was not heard of does not count
 
-  -- Money: parts of nine digits.
-  local UNIT = 1000000000
-  local function split(text)
-    if not text or not string.find(text, '^%d+$') then return 0, 0 end
-    if #text <= 9 then return 0, tonumber(text) end
-    return tonumber(string.sub(text, 1, -10)), tonumber(string.sub(text, -9))
-  end
-  local function join(high, low)
-    if high > 0 then return string.format('%.0f%09.0f', high, low) end
-    return string.format('%.0f', low)
-  end
-  local function plus(ah, al, bh, bl)
-    local high, low = ah + bh, al + bl
-    if low >= UNIT then high, low = high + 1, low - UNIT end
-    return high, low
-  end
-  local function less(ah, al, bh, bl) return ah < bh or (ah == bh and al < bl) end
-  local function minus(ah, al, bh, bl) -- never below nothing
-    if less(ah, al, bh, bl) then return 0, 0 end
-    local high, low = ah - bh, al - bl
-    if low < 0 then high, low = high - 1, low + UNIT end
-    return high, low
-  end
-  local function divide(high, low, by)
-    return math.floor(high / by), math.floor(((high % by) * UNIT + low) / by)
-  end
-
-  local function add(key, field, pico)
-    local high, low = split(redis.call('HGET', key, field))
-    redis.call('HSET', key, field, join(plus(high, low, split(pico))))
-  end
-
   local sidecar, epoch, seq, after, asks_only = arg(), arg(), number(), number(), arg() == '1'
   local life, pause, most_users = number(), number(), number()
 
   -- Time never runs backwards for a Team, whatever the server's clock does.
   local meta = prefix .. 'meta'
-  local seen, run_before, hold, live_count, live_at, day, new_sidecars, new_purses =
-    unpack(redis.call('HMGET', meta, 'seen', 'run', 'hold', 'n', 'nat', 'day', 'sidecars', 'purses'))
+  local quota = 'of:' .. caller -- day, and what its sidecars began in it
+  local seen, run_before, hold, live_count, live_at, begun = unpack(redis.call('HMGET', meta, 'seen', 'run', 'hold', 'n', 'nat', quota))
   local clock = redis.call('TIME')
   local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
   -- Beyond a day it is no clock's step, but somebody's word.
   if num(seen) > now and num(seen) <= now + DAY then now = num(seen) end
   local slot = math.floor(now / 1000)
 
-  -- What is too much for one Team is refused whole: it is this Team's trouble then, and nobody else's.
-  local today = string.format('%.0f', math.floor(now / DAY))
-  if day ~= today then new_sidecars, new_purses = '0', '0' end
-  new_sidecars, new_purses, live_count, live_at = num(new_sidecars), num(new_purses), num(live_count), num(live_at)
   if latest > now + MAX_AHEAD then return refuse('no period ends so far ahead') end
+  local today = math.floor(now / DAY)
+  local day, new_sidecars, new_purses = string.match(begun or '', '^(%d+) (%d+) (%d+)$')
+  if num(day) ~= today then new_sidecars, new_purses = '0', '0' end
+  new_sidecars, new_purses, live_count, live_at = num(new_sidecars), num(new_purses), num(live_count), num(live_at)
+  local function note_begun() redis.call('HSET', meta, quota, string.format('%.0f %.0f %.0f', today, new_sidecars, new_purses)) end
+
+  -- Who is there.
   local live = prefix .. 'live'
-  if redis.call('HGET', live, sidecar) == false then
-    if live_count >= MAX_SIDECARS and now - live_at <= LIVE then
-      return refuse('this Team has as many sidecars as there can be: ' .. MAX_SIDECARS)
-    end
-    if new_sidecars >= MAX_NEW_SIDECARS and redis.call('HGET', prefix .. 'mark:' .. sidecar, 'epoch') == false then
-      return refuse('this Team has had as many new sidecars today as there can be: ' .. MAX_NEW_SIDECARS)
-    end
-  end
-  if new_purses >= MAX_NEW_PURSES then
-    for _, name in ipairs(purses) do
-      local spent, all_held = unpack(redis.call('HMGET', prefix .. 'm:' .. name, 's', 'r'))
-      if not spent and not all_held then
-        return refuse('this Team has begun as many periods of budgets today as there can be: ' .. MAX_NEW_PURSES)
+  local function look_around()
+    local all, count, mine, over = redis.call('HGETALL', live), 0, 0, {}
+    for i = 1, #all, 2 do
+      local heard, of = string.match(all[i + 1], '^(%d+) ?(.*)$')
+      heard = num(heard)
+      if now - heard > LIVE or heard > now then over[#over + 1] = all[i]
+      else
+        count = count + 1
+        if of == caller then mine = mine + 1 end
       end
+    end
+    return count, mine, over
+  end
+  -- A sidecar too many is refused whole: it was given nothing yet.
+  if redis.call('HGET', live, sidecar) == false then
+    local count, mine = look_around()
+    if mine >= MAX_SIDECARS then return refuse('this namespace has as many sidecars as there can be: ' .. MAX_SIDECARS) end
+    if count >= MAX_ALL_SIDECARS then return refuse('there are as many sidecars here as there can be: ' .. MAX_ALL_SIDECARS) end
+    if new_sidecars >= MAX_NEW_SIDECARS and redis.call('HGET', prefix .. 'mark:' .. sidecar, 'epoch') == false then
+      return refuse('this namespace has had as many new sidecars today as there can be: ' .. MAX_NEW_SIDECARS)
     end
   end
 
@@ -236,27 +262,24 @@ local function exchange(keys, args)
   end
   local granting = now >= hold
 
-  -- Who is there.
-  local is_new = redis.call('HSET', live, sidecar, now) == 1
+  local is_new = redis.call('HSET', live, sidecar, string.format('%.0f ', now) .. caller) == 1
   if is_new or now - live_at >= 1000 or live_at > now then
-    local all = redis.call('HGETALL', live)
-    live_count = 0
-    for i = 1, #all, 2 do
-      local heard = num(all[i + 1])
-      if now - heard > LIVE or heard > now then redis.call('HDEL', live, all[i]) else live_count = live_count + 1 end
-    end
-    live_at = now
+    local count, _, over = look_around()
+    for _, name in ipairs(over) do redis.call('HDEL', live, name) end
+    live_count, live_at = count, now
   end
   live_count = math.max(1, live_count)
-  redis.call('HSET', meta, 'seen', now, 'run', run, 'hold', hold, 'n', live_count, 'nat', live_at, 'day', today,
-    'sidecars', new_sidecars, 'purses', new_purses)
+  redis.call('HSET', meta, 'seen', now, 'run', run, 'hold', hold, 'n', live_count, 'nat', live_at)
   redis.call('PEXPIRE', meta, 400 * DAY)
   redis.call('PEXPIRE', live, 400 * DAY)
 
   local mark = prefix .. 'mark:' .. sidecar
   local epoch_before, seq_before, applied, spent_to = unpack(redis.call('HMGET', mark, 'epoch', 'seq', 'applied', 'spent'))
   spent_to = num(spent_to)
-  if not epoch_before then redis.call('HSET', meta, 'sidecars', new_sidecars + 1) end
+  if not epoch_before then
+    new_sidecars = new_sidecars + 1
+    note_begun()
+  end
   local answer = {now, run, granting and 0 or hold - now, epoch_before or '', applied or '', spent_to, live_count}
 
   -- Its sender has given this one up, and gone on: it must not count twice.
@@ -301,24 +324,19 @@ local function exchange(keys, args)
     if ends == '' then redis.call('PERSIST', key) else redis.call('PEXPIREAT', key, string.format('%.0f', tonumber(ends) + 35 * DAY)) end
   end
 
-  -- A period of a budget of which nothing is known yet is counted: each Team begins only so many a day.
+  -- A period of a budget of which nothing is known yet is counted: there are only so many a day that are begun by wishes.
   local function begins()
     new_purses = new_purses + 1
-    redis.call('HSET', meta, 'purses', new_purses)
+    note_begun()
   end
 
-  -- What the ledger tells apart has a bound in each family; what is beyond it shares one entry.
-  local FAMILIES = {
-    u = {'users', math.min(most_users, MAX_USERS), 'u:_other'},
-    k = {'keys', MAX_KEYS, 'k:_other'},
-    m = {'models', MAX_MODELS, 'm:_other|_other|_other'},
-  }
   local function told_apart(field)
     local family = string.sub(field, 2, 2) == ':' and FAMILIES[string.sub(field, 1, 1)]
     if not family or redis.call('HGET', prefix .. 'total', field .. ':r') ~= false then return field end
-    local count = num(redis.call('HGET', meta, family[1]))
-    if count >= family[2] then return family[3] end
-    redis.call('HSET', meta, family[1], count + 1)
+    local count = num(redis.call('HGET', meta, family.count))
+    local most = family.count == 'users' and math.min(most_users, MAX_USERS) or family.most
+    if count >= most then return family.other end
+    redis.call('HSET', meta, family.count, count + 1)
     return field
   end
   local this_month = month_at(now)
@@ -332,6 +350,7 @@ local function exchange(keys, args)
       local key = purse(account, period)
       if redis.call('HGET', key, 's') == false and redis.call('HGET', key, 'r') == false then begins() end
       add(key, 's', pico)
+      redis.call('HSET', key, 'd', today)
       keep(key, ends)
     end
   end
@@ -360,7 +379,10 @@ local function exchange(keys, args)
     local field = 'h:' .. sidecar
     local old_high, old_low = split(redis.call('HGET', key, field))
     local all = redis.call('HGET', key, 'r')
-    if all == false and redis.call('HGET', key, 's') == false then begins() end
+    if all == false and redis.call('HGET', key, 's') == false then
+      if high == 0 and low == 0 then redis.call('HDEL', held, key); return end
+      begins()
+    end
     local all_high, all_low = split(all)
     all_high, all_low = minus(all_high, all_low, old_high, old_low)
     all_high, all_low = plus(all_high, all_low, high, low)
@@ -371,7 +393,7 @@ local function exchange(keys, args)
       redis.call('HSET', key, field, join(high, low))
       redis.call('HSET', held, key, 1)
     end
-    redis.call('HSET', key, 'r', join(all_high, all_low))
+    redis.call('HSET', key, 'r', join(all_high, all_low), 'd', today)
   end
   if epoch_before and epoch_before ~= epoch then
     -- It was started anew: what it held before and does not name now is in nobody's hands.
@@ -432,7 +454,7 @@ local function exchange(keys, args)
   end
 
   for _ = 1, number() do
-    local wishes, denied, refusal = {}, nil, nil
+    local wishes, denied, refusal, new = {}, nil, nil, 0
     for place = 1, number() do
       local kind, account, least, most, limit, period, ends = arg(), arg(), arg(), arg(), arg(), arg(), arg()
       local wish = {kind = kind, account = account}
@@ -449,13 +471,19 @@ local function exchange(keys, args)
         wish.th, wish.tl = plus(sh, sl, split(all_held))
         local nh, nl = plus(wish.th, wish.tl, lh, ll)
         local over = ends ~= '' and tonumber(ends) <= now
-        if over or less(limit_high, limit_low, nh, nl) then
+        -- One too many waits for tomorrow. Whatever else is said counts: what was spent or is held is there, whether it is counted or not.
+        if not spent and not all_held then new = new + 1 end
+        local is_too_many = not spent and not all_held and new_purses + new > MAX_NEW_PURSES
+        if over or is_too_many or less(limit_high, limit_low, nh, nl) then
           if not denied then
             local wait = -1
-            if over then wait = 0 elseif ends ~= '' and not less(limit_high, limit_low, lh, ll) then wait = tonumber(ends) - now end
+            if over then wait = 0
+            elseif less(limit_high, limit_low, lh, ll) then wait = -1
+            elseif is_too_many then wait = (today + 1) * DAY - now
+            elseif ends ~= '' then wait = tonumber(ends) - now end
             denied = {0, place - 1, join(wish.th, wish.tl), wait}
             -- A call that would fit into a whole budget finds none: that is told of. What nobody waits for is not, nor what never fits.
-            if not over and (lh > 0 or ll > 0) and not less(limit_high, limit_low, lh, ll) then
+            if not over and not is_too_many and (lh > 0 or ll > 0) and not less(limit_high, limit_low, lh, ll) then
               refusal = {wish.key, 'x', limit, 'y', least}
             end
           end
@@ -572,5 +600,43 @@ local function acknowledge(keys, args)
   return now
 end
 
+-- Has the ledger tell apart so many of a family and no more: the rest shares one entry, and nothing of it is lost. For the operator,
+-- which finds what was not counted when it came.
+--
+-- keys[1]: the hash of all spend, or that of a month. keys[2]: the Team's counts. args: family ('u', 'k' or 'm'), how many there are
+-- then ('': that is not said), and the names that are told apart no more.
+local function fold(keys, args)
+  local family = FAMILIES[args[1] or '']
+  if not family or #args > MAX_TIDIED + 2 then return refuse('no operator says such a thing') end
+  local folded = 0
+  for i = 3, #args do
+    if string.sub(args[i], 1, 2) == args[1] .. ':' and args[i] ~= family.other then
+      for _, quantity in ipairs({':r', ':t', ':p'}) do
+        local amount = redis.call('HGET', keys[1], args[i] .. quantity)
+        if amount and is_pico(amount) then add(keys[1], family.other .. quantity, amount) end
+        redis.call('HDEL', keys[1], args[i] .. quantity)
+      end
+      folded = folded + 1
+    end
+  end
+  if args[2] ~= '' then redis.call('HSET', keys[2], family.count, string.format('%.0f', num(args[2]))) end
+  return folded
+end
+
+-- Removes fields of a hash that are still what the operator found them to be.
+--
+-- keys[1]: the hash. args: fields and their values.
+local function drop(keys, args)
+  if #args > 2 * MAX_TIDIED then return refuse('no operator says such a thing') end
+  local dropped = 0
+  for i = 1, #args - 1, 2 do
+    if redis.call('HGET', keys[1], args[i]) == args[i + 1] then dropped = dropped + redis.call('HDEL', keys[1], args[i]) end
+  end
+  return dropped
+end
+
 redis.register_function(LIBRARY .. '_exchange', exchange)
 redis.register_function(LIBRARY .. '_acknowledge', acknowledge)
+-- A store that is full is where there is something to be tidied up.
+redis.register_function{function_name = LIBRARY .. '_fold', callback = fold, flags = {'allow-oom'}}
+redis.register_function{function_name = LIBRARY .. '_drop', callback = drop, flags = {'allow-oom'}}

@@ -33,6 +33,10 @@ pub enum Function {
     Exchange,
     /// What a sidecar says of itself.
     Acknowledge,
+    /// For the operator: a family of a ledger is told apart no more than its bound allows.
+    Fold,
+    /// For the operator: fields go that no function has written.
+    Drop,
 }
 
 impl Library {
@@ -69,6 +73,8 @@ impl Library {
         let function = match function {
             Function::Exchange => "exchange",
             Function::Acknowledge => "acknowledge",
+            Function::Fold => "fold",
+            Function::Drop => "drop",
         };
         format!("{}_{function}", self.name)
     }

@@ -1,7 +1,7 @@
 //! What is counted of a Team's calls for ever, and by the calendar month: the fields of the hashes `total` and `month`.
 //!
-//! Every call counts in `t`, in one key, one user and one model, so these four families sum to the same; `unsettled` and
-//! `estimated` are parts of them. The store's script knows `u:` as well: it holds the number of users to a bound.
+//! Every call counts in `t`, in one key, one user and one model, so these four families sum to the same; `unsettled`, `estimated`
+//! and `foreign` are parts of them. The store's script knows `u:` as well: it holds the number of users to a bound.
 
 use std::fmt;
 
@@ -22,6 +22,8 @@ pub enum Series {
     Unsettled,
     /// Those whose provider reported no usage: `estimated`.
     Estimated,
+    /// Those by routes that are none of the Team's: `foreign`.
+    ForeignRoutes,
 }
 
 /// A model at a backend.
@@ -89,6 +91,7 @@ impl Series {
             "t" => Some(Self::Team),
             "unsettled" => Some(Self::Unsettled),
             "estimated" => Some(Self::Estimated),
+            "foreign" => Some(Self::ForeignRoutes),
             _ => None,
         }
     }
@@ -103,6 +106,7 @@ impl fmt::Display for Series {
             Self::Model(ModelAt { provider, backend, model }) => write!(f, "m:{provider}|{backend}|{model}"),
             Self::Unsettled => f.write_str("unsettled"),
             Self::Estimated => f.write_str("estimated"),
+            Self::ForeignRoutes => f.write_str("foreign"),
         }
     }
 }
@@ -124,6 +128,7 @@ mod tests {
             (model("openai", "apps/route/one", "any|thing:p"), "m:openai|apps/route/one|any|thing:p:r"),
             (Series::Unsettled, "unsettled:r"),
             (Series::Estimated, "estimated:r"),
+            (Series::ForeignRoutes, "foreign:r"),
         ] {
             assert_eq!(series.field(Quantity::Requests), text);
             for of in Quantity::ALL {

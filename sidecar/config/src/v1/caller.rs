@@ -39,6 +39,16 @@ pub struct Team {
     /// Each end user's budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_budget: Option<Budget>,
+    /// Limits on all calls from this namespace: absent where it is the Team's own.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub namespace_limits: Limits,
+    /// The budget of this namespace: absent where it is the Team's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub namespace_budget: Option<Budget>,
+    /// Whether routes of this namespace are none of the Team's, so that whoever owns the Team has no say in their prices: what
+    /// they cost counts in no budget but the key's.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub foreign_routes: bool,
     /// How many end users are told apart.
     pub max_users: u32,
     /// What holds for this Team while the store cannot be reached; absent: what the store's own setting says.

@@ -93,6 +93,7 @@ pub(crate) fn account_name(account: &Account) -> AccountName {
         Account::Team(_) => "t".into(),
         Account::KeyUser(key, user) => format!("ku:{key}:{user}").into(),
         Account::TeamUser(_, user) => format!("tu:{user}").into(),
+        Account::TeamNamespace(_, namespace) => format!("tn:{namespace}").into(),
         Account::KeyModel(key, model) => format!("km:{key}:{model}").into(),
         Account::TeamModel(_, model) => format!("tm:{model}").into(),
         Account::Backend(_) => "b".into(),

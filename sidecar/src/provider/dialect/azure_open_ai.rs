@@ -2,6 +2,9 @@
 //!
 //! Source: Azure OpenAI REST API reference, "Embeddings - Create". The deployment in the path says which model answers; the
 //! body needs none. Bounds are OpenAI's own: 2,048 inputs and 300,000 tokens. Too long an input is an error.
+//!
+//! What an error costs: "Plan to manage costs for Azure OpenAI", "HTTP Error response code and billing status": a 400 by a content
+//! filter or an input limit and a 408 are charged, a 401 or 429 is not. That is what goes for everyone.
 
 use http::HeaderMap;
 use serde::Serialize;

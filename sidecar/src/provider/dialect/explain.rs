@@ -12,9 +12,8 @@ const DEPTH: u8 = 5;
 const MESSAGES: [&str; 6] = ["error", "message", "Message", "detail", "errors", "msg"];
 
 /// Message and code of a provider's error.
-pub fn explanation(body: &[u8]) -> (Option<String>, Option<String>) {
-    let json: Value = serde_json::from_slice(body).unwrap_or_default();
-    (message(&json, DEPTH), code(&json))
+pub(super) fn of(json: &Value) -> (Option<String>, Option<String>) {
+    (message(json, DEPTH), code(json))
 }
 
 /// The words in an error: a text, an object's, or those of each in a list.
@@ -47,7 +46,7 @@ fn code(json: &Value) -> Option<String> {
 }
 
 /// The name of an AWS error without its namespace and its address.
-fn shape_name(name: &str) -> &str {
+pub(super) fn shape_name(name: &str) -> &str {
     let name = name.split_once('#').map_or(name, |(_, name)| name);
     name.split_once(':').map_or(name, |(name, _)| name)
 }
@@ -56,7 +55,11 @@ fn shape_name(name: &str) -> &str {
 mod tests {
     use proptest::prelude::*;
 
-    use super::explanation;
+    use super::of;
+
+    fn explanation(body: &[u8]) -> (Option<String>, Option<String>) {
+        of(&serde_json::from_slice(body).unwrap_or_default())
+    }
 
     #[track_caller]
     fn says(body: &str, message: Option<&str>, code: Option<&str>) {

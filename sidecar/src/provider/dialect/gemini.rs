@@ -8,12 +8,15 @@
 //!
 //! gemini-embedding-001 makes unit vectors of 3,072 numbers only; of fewer "you need to normalize the embeddings" yourself (the
 //! Gemini API's guide "Embeddings"). OpenAI's contract is unit vectors, so it is done here.
+//!
+//! What an error costs: "Gemini API billing FAQs", "Am I charged for failed requests?": one that fails with 400 or 500 is not charged.
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Caps, Dialect, Fault, Part, Told, Unsupported, Unusable, Wire,
+    fault::refuses_before_work,
     read::{self, Raw},
 };
 use crate::call::InputType;
@@ -158,5 +161,9 @@ impl Dialect for Gemini {
         let vector = |embedding: Embedding<'_>| embedding.vector().map(|vector| unit(part.model, vector));
         let vectors = embeddings.into_iter().map(vector).collect();
         read::told(part, vectors, usage_metadata.and_then(UsageMetadata::tokens))
+    }
+
+    fn is_free(&self, status: StatusCode) -> bool {
+        matches!(status.as_u16(), 400 | 500) || refuses_before_work(status)
     }
 }

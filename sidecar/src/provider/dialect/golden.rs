@@ -8,6 +8,7 @@ mod bedrock;
 mod cohere;
 mod compatible;
 mod databricks;
+mod errors;
 mod gemini;
 mod hugging_face;
 mod jina;

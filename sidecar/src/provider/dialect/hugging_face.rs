@@ -3,10 +3,13 @@
 //! Source: Text Embeddings Inference, "API" and its own source (`openai_embed`). Its OpenAI route is not called: there the server
 //! decides whether too long an input is cut (`--auto-truncate`, on by default), and a request has no say in it; on its own route a
 //! request says that it must not be.
+//!
+//! What an error costs: its own source (`impl From<&ErrorType> for StatusCode`) answers 400 (empty), 413 (validation), 422 (tokenizer)
+//! and 429 (overloaded) before the model runs, and 424 when the model has failed.
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 
-use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, read, tei};
+use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, fault::refuses_before_work, read, tei};
 
 pub use super::tei::ITEMS;
 
@@ -38,5 +41,9 @@ impl Dialect for HuggingFace {
 
     fn answer(&self, part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
         tei::answer(part, headers, body)
+    }
+
+    fn is_free(&self, status: StatusCode) -> bool {
+        matches!(status.as_u16(), 400 | 422) || refuses_before_work(status)
     }
 }

@@ -3,13 +3,19 @@
 //! Source: Amazon `SageMaker` Runtime API reference, `InvokeEndpoint`: the body is the container's own affair. Two shapes are
 //! common: that of Hugging Face's Text Embeddings Inference (its source has `/invocations` lead to the route `embed`), and
 //! OpenAI's.
+//!
+//! An error of the container comes as 424 `ModelError`, with the container's own status in `OriginalStatusCode`.
 
 use std::borrow::Cow;
 
 use http::HeaderMap;
 use serde::Serialize;
 
-use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, read, shape, tei};
+use super::{
+    Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
+    fault::{ErrorAnswer, Fault},
+    read, shape, tei,
+};
 
 /// What the container speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +73,13 @@ impl Dialect for SageMaker {
         match self.container {
             Container::TextEmbeddingsInference => tei::answer(part, headers, body),
             Container::OpenAi => shape::answer(part, body),
+        }
+    }
+
+    fn fault(&self, answer: ErrorAnswer<'_>) -> Fault {
+        match answer.of_container() {
+            Some(status) => answer.as_if(status).fault(),
+            None => answer.fault(),
         }
     }
 }

@@ -9,8 +9,11 @@
 //!
 //! The reference calls all vectors normalised, with no word on shorter ones. Those of gemini-embedding-001 are made unit vectors as
 //! those of the Gemini API are, whose guide says that they are none: a unit vector stays what it is, up to the last bit.
+//!
+//! What an error costs: "Cost of building and deploying AI models in Vertex AI" (its page of prices): only requests that return 200 are
+//! charged, and none with another status, such as 4xx and 5xx.
 
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -181,5 +184,9 @@ impl Dialect for VertexAi {
                 read::told(part, vector.map(|vector| vec![vector]), usage_metadata.and_then(UsageMetadata::tokens))
             }
         }
+    }
+
+    fn is_free(&self, status: StatusCode) -> bool {
+        status.is_client_error() || status.is_server_error()
     }
 }

@@ -2,12 +2,22 @@
 //!
 //! Source: the OpenAI API reference, "Create embeddings".
 
+use std::{borrow::Cow, collections::BTreeMap};
+
 use bytes::{Bytes, BytesMut};
+use serde_json::value::RawValue;
 
-use crate::call::Call;
+use crate::call::{Call, EncodingFormat};
 
-/// The caller's body with the model's name set.
-pub(super) fn body(call: &Call, model: &str) -> Bytes {
+/// The caller's body with the model's name set. Where the server does not know base64 it is not asked for it: numbers are what all of
+/// them answer with unless told otherwise, and the answer is translated.
+pub(super) fn body(call: &Call, model: &str, knows_base64: bool) -> Bytes {
+    if call.encoding_format == EncodingFormat::Base64
+        && !knows_base64
+        && let Some(body) = without_encoding(call, model)
+    {
+        return body;
+    }
     let quoted = || serde_json::Value::from(model).to_string();
     let mut edits: Vec<(std::ops::Range<usize>, String)> = Vec::new();
     match &call.model_span {
@@ -33,4 +43,13 @@ pub(super) fn body(call: &Call, model: &str) -> Bytes {
     }
     spliced.extend_from_slice(call.body.get(from..).unwrap_or_default());
     spliced.freeze()
+}
+
+/// The body without `encoding_format`. None: it cannot be read, which was seen when it came.
+fn without_encoding(call: &Call, model: &str) -> Option<Bytes> {
+    let mut fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(&call.body).ok()?;
+    let model = serde_json::value::to_raw_value(model).ok()?;
+    fields.insert("model".into(), &model);
+    fields.remove("encoding_format")?;
+    serde_json::to_vec(&fields).ok().map(Bytes::from)
 }

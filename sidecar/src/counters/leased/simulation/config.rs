@@ -9,12 +9,15 @@ use vectoll_config::{
 use super::world::{Event, PRICE, World};
 use crate::counters::{Account, account_name};
 
-/// Keys, users and models of the one Team. A call is of one of each.
+/// Keys, users, namespaces and models of the one Team. A call is of one of each.
 pub(super) const KEYS: usize = 2;
 pub(super) const USERS: usize = 3;
+const NAMESPACES: usize = 2;
 pub(super) const MODELS: usize = 2;
-/// The Team, keys, users, users of each key, and models.
-pub(super) const ACCOUNTS: usize = 1 + KEYS + USERS + KEYS * USERS + MODELS;
+/// The Team, keys, users, namespaces, users of each key, and models.
+pub(super) const ACCOUNTS: usize = PAYERS + KEYS * USERS + MODELS;
+/// The first of them may have budgets.
+const PAYERS: usize = 1 + KEYS + USERS + NAMESPACES;
 
 pub(super) fn team() -> Uid {
     Uid::new("team")
@@ -27,17 +30,18 @@ pub(super) fn accounts() -> Vec<Account> {
     let mut all = vec![Account::Team(team())];
     all.extend((0..KEYS).map(|k| Account::Key(key(k))));
     all.extend((0..USERS).map(|u| Account::TeamUser(team(), user(u))));
+    all.extend((0..NAMESPACES).map(|n| Account::TeamNamespace(team(), format!("namespace-{n}").into())));
     all.extend((0..KEYS * USERS).map(|n| Account::KeyUser(key(n / USERS), user(n % USERS))));
     let model = |m: usize| ModelPattern::try_from(format!("model-{m}")).unwrap();
     all.extend((0..MODELS).map(|m| Account::TeamModel(team(), model(m))));
     all
 }
 
-/// The accounts that a call counts in.
-pub(super) fn accounts_of(key: usize, user: usize, model: usize) -> [usize; 5] {
-    let users = 1 + KEYS;
-    let of_keys = users + USERS;
-    [1 + key, 0, users + user, of_keys + key * USERS + user, of_keys + KEYS * USERS + model]
+/// The accounts that a call counts in. A key is of one namespace.
+pub(super) fn accounts_of(key: usize, user: usize, model: usize) -> [usize; 6] {
+    let (users, namespaces) = (1 + KEYS, 1 + KEYS + USERS);
+    let namespace = namespaces + key % NAMESPACES;
+    [1 + key, 0, users + user, namespace, PAYERS + key * USERS + user, PAYERS + KEYS * USERS + model]
 }
 
 pub(super) fn account_named(name: &str) -> usize {
@@ -80,7 +84,7 @@ impl Config {
             let limited = at == 0 || (crowded && rng.u8(0..3) > 0);
             config.limits.push(if limited { limits(rng, at) } else { Limits::default() });
             // Only these have budgets.
-            let pays = limited && at < 1 + KEYS + USERS && rng.bool();
+            let pays = limited && at < PAYERS && rng.bool();
             config.budgets.push(pays.then(|| budget(rng)));
         }
         config
@@ -100,7 +104,7 @@ impl Config {
             0 => limits.requests_per_minute = other(rng, limits.requests_per_minute, 20..400),
             1 => limits.tokens_per_minute = other(rng, limits.tokens_per_minute, 500..20_000),
             2 => limits.parallel_requests = other(rng, limits.parallel_requests, 2..12),
-            _ if at < 1 + KEYS + USERS => {
+            _ if at < PAYERS => {
                 let limit = self.budgets[at].as_ref().map(|budget| budget.limit.pico() / PRICE);
                 let limit = other(rng, limit, 2_000..60_000);
                 self.budgets[at] = limit.map(|limit| {

@@ -88,7 +88,7 @@ pub(super) struct Waiting {
 
 #[derive(Clone, Copy)]
 pub(super) struct Wish {
-    pub(super) accounts: [usize; 5],
+    pub(super) accounts: [usize; 6],
     pub(super) tokens: u64,
     pub(super) used: u64,
 }
@@ -126,7 +126,7 @@ pub(super) struct Sidecar {
 pub(super) struct Admission {
     pub(super) at: u64,
     pub(super) tokens: u64,
-    pub(super) accounts: [usize; 5],
+    pub(super) accounts: [usize; 6],
     pub(super) charges: Vec<Arc<Charge>>,
     pub(super) share: bool,
 }

@@ -1,0 +1,106 @@
+//! What there is that the store keeps accounts of: for the sweeper, which removes what is gone. Pure.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use vectoll_config::Uid;
+use vectoll_crds::ApiKeySpec;
+
+use super::observed::Observed;
+use crate::{
+    store::sweep::{Census, CountedTeam},
+    world::Object,
+};
+
+/// Counts what is known. None: something is yet to be listed in a namespace that does not refuse it. How long things are kept is not
+/// its business.
+pub(super) fn take(observed: &Observed, scope: &str, now: Instant) -> Option<Census> {
+    if !observed.watches.are_synced() {
+        return None;
+    }
+    let (mut claimed_teams, mut own_teams) = (BTreeMap::<String, CountedTeam>::new(), BTreeMap::new());
+    for (name, seen) in observed.teams.iter() {
+        let team = &seen.value;
+        // Of one that was never read nobody knows how many users it is to have.
+        let most_users = if team.was_read() { u64::from(team.object.spec.max_users) } else { u64::MAX };
+        let counted = CountedTeam { namespace: name.namespace().to_owned(), most_users };
+        // Anybody can claim an account: whose it is has the say, and of several claims the larger one.
+        if let Some(account) = &team.object.account {
+            let known = claimed_teams.entry(account.to_string()).or_insert_with(|| counted.clone());
+            if counted.most_users > known.most_users {
+                *known = counted.clone();
+            }
+        }
+        own_teams.insert(team.object.uid.to_string(), counted);
+    }
+    let mut teams = claimed_teams;
+    teams.extend(own_teams);
+    let keys_of = |account: fn(&Object<ApiKeySpec>) -> Option<&Uid>| {
+        let keys = observed.api_keys.iter();
+        keys.filter_map(move |(name, seen)| {
+            Some((account(&seen.value.object)?.to_string(), name.namespace().to_owned()))
+        })
+    };
+    let mut keys: BTreeMap<String, String> = keys_of(|key| key.account.as_ref()).collect();
+    keys.extend(keys_of(|key| Some(&key.uid)));
+    let routes = observed.routes.iter().map(|(name, seen)| {
+        let backends = seen.value.object.spec.backends.iter().map(|backend| backend.name.clone()).collect();
+        (name.to_string(), (seen.value.fault.is_none()).then_some(backends))
+    });
+    let pods = observed.pods.iter().map(|(name, _)| name.namespace());
+    let with_keys = observed.api_keys.iter().map(|(name, _)| name.namespace());
+    Some(Census {
+        scope: scope.to_owned(),
+        teams,
+        keys,
+        routes: routes.collect(),
+        namespaces: pods.chain(with_keys).map(str::to_owned).collect(),
+        unheard: observed.watches.unheard(now),
+        ..Census::default()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use vectoll_config::ObjectName;
+    use vectoll_crds::Team;
+
+    use super::*;
+    use crate::cluster::{observed, raw::Raw, watches::WatchOf};
+
+    #[test]
+    fn whoever_claims_anothers_account_has_no_say_in_how_it_is_kept() {
+        let mut observed = Observed::default();
+        for (version, namespace, uid, account, max_users) in [
+            (1, "apps", "own", None, 300_000),
+            (2, "zzz", "strange", Some("own"), 1),
+            (3, "zzz2", "other", Some("gone"), 7),
+        ] {
+            let mut json = serde_json::json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "Team",
+                "metadata": {"name": "team", "namespace": namespace, "uid": uid}, "spec": {"maxUsers": max_users}});
+            if let Some(account) = account {
+                json["metadata"]["annotations"] = serde_json::json!({"vectoll.dev/account": account});
+            }
+            let team: Raw<Team> = serde_json::from_value(json).unwrap();
+            let name = ObjectName::new(namespace, "team");
+            observed.teams.put(name, version, observed::tracked(team, None).unwrap());
+        }
+        let teams = take(&observed, "one", Instant::now()).unwrap().teams;
+        assert_eq!((&*teams["own"].namespace, teams["own"].most_users), ("apps", 300_000));
+        assert_eq!((&*teams["gone"].namespace, teams["strange"].most_users), ("zzz2", 1));
+    }
+
+    #[test]
+    fn a_namespace_that_refuses_to_be_listed_is_counted_as_unknown_and_the_others_as_they_are() {
+        let of = |namespace: &str| WatchOf { what: "Team".to_owned(), namespace: Some(namespace.to_owned()) };
+        let (mut observed, now) = (Observed::default(), Instant::now());
+        observed.watches.begin(of("apps"));
+        observed.watches.begin(of("shut"));
+        observed.watches.failed(&of("shut"), true, now);
+        assert_eq!(take(&observed, "one", now), None, "nothing is known of a namespace that does not refuse");
+        observed.watches.heard(&of("apps"), true);
+        let census = take(&observed, "one", now).unwrap();
+        assert_eq!(census.unheard, ["shut".to_owned()].into());
+        assert!(census.covers(Some("apps")) && !census.covers(Some("shut")) && !census.covers(None));
+    }
+}

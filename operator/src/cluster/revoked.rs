@@ -1,0 +1,95 @@
+//! What ends although the rest cannot be written. Pure.
+//!
+//! Where a config cannot be written as it should be, what sidecars have stays in force, but for what has ended since: nothing that goes
+//! wrong keeps a key alive. What its owners have set anew of a Team and of keys holds as well, where that can be written: whoever makes
+//! its own config unwritable must not keep the limits and budgets, or another's routes, that it had.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use anyhow::Context;
+use vectoll_config::{ObjectName, read_v1, v1};
+
+use crate::judge::NamespaceConfig;
+
+/// How much of what is wanted is taken over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// What has ended.
+    Ended,
+    /// That, what is set of Teams and keys, and which routes there are no more.
+    Settings,
+}
+
+/// The config in these files without what has ended by `wanted`, and whether anything has. It only ever refuses more than before.
+pub(super) fn without_ended(
+    files: &BTreeMap<String, Vec<u8>>,
+    wanted: &v1::Config,
+    extent: Extent,
+) -> anyhow::Result<(NamespaceConfig, bool)> {
+    let mut credentials = files.clone();
+    let file = credentials.remove(v1::FILE).context("there is no config to fall back on")?;
+    let text = String::from_utf8(file).context("the config to fall back on is no text")?;
+    let before = read_v1(&text).context("failed to read the config to fall back on")?;
+    let mut config = before.clone();
+    let keys: HashMap<&ObjectName, &v1::Key> = wanted.keys.iter().map(|key| (&key.name, key)).collect();
+    config.keys.retain_mut(|key| keys.get(&key.name).is_some_and(|wanted| end(key, wanted)));
+    for team in &mut config.teams {
+        team.suspended |= wanted.teams.iter().any(|wanted| wanted.name == team.name && wanted.suspended);
+    }
+    if extent == Extent::Settings {
+        take_settings(&mut config, &keys, wanted);
+        withdraw_routes(&mut config, &mut credentials, wanted);
+    }
+    let has_ended = config != before;
+    Ok((NamespaceConfig { config, credentials }, has_ended))
+}
+
+/// Takes over what is set of Teams and keys. What is valid of a key, and until when, stays as it is.
+fn take_settings(config: &mut v1::Config, keys: &HashMap<&ObjectName, &v1::Key>, wanted: &v1::Config) {
+    for team in &mut config.teams {
+        if let Some(wanted) = wanted.teams.iter().find(|wanted| wanted.name == team.name) {
+            *team = wanted.clone();
+        }
+    }
+    for key in &mut config.keys {
+        let Some(wanted) = keys.get(&key.name).filter(|wanted| wanted.team == key.team) else { continue };
+        let (credentials, expires_at, suspended) =
+            (std::mem::take(&mut key.credentials), key.expires_at, key.suspended);
+        *key = v1::Key { credentials, expires_at, suspended, ..(*wanted).clone() };
+    }
+}
+
+/// Takes routes out that are not there any more, and the credentials that no other one has.
+fn withdraw_routes(config: &mut v1::Config, credentials: &mut BTreeMap<String, Vec<u8>>, wanted: &v1::Config) {
+    let names: HashSet<&ObjectName> = wanted.routes.iter().map(|route| &route.name).collect();
+    let (stays, gone): (Vec<v1::Route>, Vec<v1::Route>) =
+        std::mem::take(&mut config.routes).into_iter().partition(|route| names.contains(&route.name));
+    let files: HashSet<&str> = stays.iter().flat_map(files_of).collect();
+    for file in gone.iter().flat_map(files_of).filter(|file| !files.contains(file)) {
+        credentials.remove(file);
+    }
+    config.routes = stays;
+}
+
+fn files_of(route: &v1::Route) -> impl Iterator<Item = &str> {
+    route.backends.iter().filter_map(|backend| backend.provider.credential_file())
+}
+
+/// Ends what has ended of a key. False: all of it has.
+fn end(key: &mut v1::Key, wanted: &v1::Key) -> bool {
+    if key.uid != wanted.uid {
+        return false;
+    }
+    key.suspended |= wanted.suspended;
+    key.expires_at = earlier(key.expires_at, wanted.expires_at);
+    key.credentials.retain_mut(|value| {
+        let same = wanted.credentials.iter().find(|wanted| wanted.sha256 == value.sha256);
+        value.expires_at = same.and_then(|same| earlier(value.expires_at, same.expires_at));
+        same.is_some()
+    });
+    !key.credentials.is_empty()
+}
+
+fn earlier<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    one.into_iter().chain(other).min()
+}
