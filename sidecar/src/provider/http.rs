@@ -51,16 +51,17 @@ impl Clients {
         let mut tls = ClientConfig::with_platform_verifier()?;
         tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         let names = Resolver::new(Reach::Providers);
-        let issuers = asking(names.clone()).build()?;
-        let machine = asking(names.with(Reach::Machine)).build()?;
+        let issuers = asking(names.clone(), &tls).build()?;
+        let machine = asking(names.with(Reach::Machine), &tls).build()?;
         let places = Arc::new(Semaphore::new(descriptors::share()));
         Ok(Self { providers: HttpPool::new(names, Arc::new(tls), places), issuers, machine })
     }
 }
 
-/// A client that asks now and then.
-fn asking(names: Resolver) -> reqwest::ClientBuilder {
+/// A client that asks now and then. The certificates of the system are in memory once.
+fn asking(names: Resolver, tls: &ClientConfig) -> reqwest::ClientBuilder {
     reqwest::Client::builder()
+        .tls_backend_preconfigured(tls.clone())
         .dns_resolver(names)
         .user_agent(USER_AGENT)
         .connect_timeout(CONNECT_TIMEOUT)
