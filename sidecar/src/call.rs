@@ -9,7 +9,6 @@ use std::{borrow::Cow, collections::BTreeMap, ops::Range, sync::Arc, time::Durat
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use hyper::body::Incoming;
 use serde_json::value::RawValue;
 pub use vectoll_config::v1::InputType;
 use vectoll_config::v1::UserPolicy;
@@ -19,8 +18,9 @@ use crate::{
     accounting::Outcomes,
     authenticate::Caller,
     call_id::CallId,
-    memory::{Claim, Held, Memory},
+    memory::{CALL, Claim, Held, Memory, NoRoom},
     refusal::Refusal,
+    server::RequestBody,
 };
 
 pub use input::{Input, Shape};
@@ -87,9 +87,9 @@ pub struct Call {
     pub entry: Entry,
     /// What it takes memory by.
     pub claim: Claim,
-    /// What its body takes.
+    /// What it takes by itself, and what its body takes.
     #[expect(dead_code, reason = "dropping it is what it is for")]
-    held: Held,
+    held: [Held; 2],
     input_span: Range<usize>,
 }
 
@@ -129,7 +129,7 @@ impl Call {
         (id, entry): (CallId, Entry),
         caller: Caller,
         headers: &HeaderMap,
-        body: Incoming,
+        body: RequestBody,
         in_path: Option<String>,
         caps: &Caps,
     ) -> Result<Self, Refusal> {
@@ -147,7 +147,10 @@ impl Call {
             entry.metadata(metadata);
         }
         must_be_json(headers)?;
-        let (claim, mut held) = (caps.memory.claim(), Held::default());
+        let owner = (caller.key().team.name.clone(), caller.key().name.clone());
+        let (claim, mut own, mut held) = (caps.memory.claim(owner), Held::default(), Held::default());
+        let end = tokio::time::Instant::now() + caps.patience;
+        claim.hold_until(&mut own, CALL, end).await.map_err(|NoRoom| Refusal::no_room())?;
         let body = body::read(headers, body, caps, (&claim, &mut held)).await?;
         let text = std::str::from_utf8(&body)
             .map_err(|_| Refusal::malformed(None, "The request's body is not UTF-8: JSON must be"))?;
@@ -195,7 +198,7 @@ impl Call {
             outcome: Arc::default(),
             entry,
             claim,
-            held,
+            held: [own, held],
             input_span,
             body,
         })
@@ -239,7 +242,7 @@ impl Call {
             outcome: self.outcome.clone(),
             entry: self.entry.clone(),
             claim: self.claim.of_part(),
-            held,
+            held: [Held::default(), held],
             input_span,
             body,
         })

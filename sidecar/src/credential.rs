@@ -19,7 +19,7 @@ pub mod sigv4;
 use std::{sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use reqwest::Url;
+use url::Url;
 
 use self::sigv4::Scope;
 pub use self::{fresh::Fresh, secret::Secret};

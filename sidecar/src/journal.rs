@@ -15,11 +15,12 @@
 //!
 //! **Where it ends.** The segments hold at most so many bytes. A full journal and a disk that takes nothing refuse a call
 //! before it is sent. The end of a call is never refused: what the disk does not take is owed to it and written first as soon
-//! as it can be; until then no call is sent.
+//! as it can be; until then no call is sent. A folder that is taken away under a running sidecar is begun anew ([`place`]).
 
 mod error;
 mod frame;
 mod identity;
+mod place;
 mod recent;
 mod record;
 mod recover;
@@ -50,6 +51,7 @@ pub use error::{AppendError, OpenError};
 pub use frame::NotARecord;
 pub use identity::Identity;
 pub use record::{Intent, Kind, Named, Open, Record, Refine, Settled, Settlement, Void};
+pub(crate) use recover::is_whole;
 pub use replay::Covered;
 pub use retention::Retention;
 

@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeMap,
     fs, io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     atomic_file,
     counters::{Memory, Remembered},
-    journal::{Covered, Cut, Journal, Open, OpenError, Options, Settled},
+    journal::{self, Covered, Cut, Journal, Open, OpenError, Options, Settled},
     ledger::{Books, Ledger},
     metrics::JournalMetrics,
 };
@@ -25,6 +26,10 @@ use crate::{
 /// How often changes are written. It bounds what a start has to read, and what a machine that loses its power loses.
 pub const EVERY: Duration = Duration::from_secs(10);
 const FILE: &str = "spend.v1.json";
+/// The checkpoint before. The journal is kept from there on, so that one that cannot be read costs nothing.
+const PREVIOUS: &str = "spend.v1.json.previous";
+/// Where what cannot be read is kept for people to look at.
+const DAMAGED: &str = "damaged";
 const LOCK: &str = "lock";
 
 /// The file's content.
@@ -58,8 +63,10 @@ pub enum KeepError {
         /// The folder.
         folder: PathBuf,
     },
-    /// Not what was written.
-    #[error("{path} is damaged ({source}): move it away to start with the books that the journal still has")]
+    /// Not what was written, and there is nothing that would make up for it.
+    #[error(
+        "{path} is damaged ({source}), and there is no older one, nor all of the journal: move it away to start with the books that the journal still has"
+    )]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -80,8 +87,10 @@ pub struct Keeper {
     journal: Arc<Journal>,
     /// The number of the last checkpoint.
     written: Option<u64>,
+    /// What the checkpoint in the file covers, which is the previous one as soon as there is another.
+    covered: u64,
     /// Held as long as this process keeps the folder: two of them would overwrite each other's books.
-    _lock: fs::File,
+    lock: fs::File,
 }
 
 impl Keeper {
@@ -89,8 +98,7 @@ impl Keeper {
     pub fn resume(folder: &Path, options: Options, metrics: JournalMetrics) -> Result<Self, KeepError> {
         let failed = |source| KeepError::Io { folder: folder.to_owned(), source };
         fs::create_dir_all(folder).map_err(failed)?;
-        let lock = fs::File::create(folder.join(LOCK)).map_err(failed)?;
-        lock.try_lock().map_err(|_| KeepError::Taken { folder: folder.to_owned() })?;
+        let lock = lock(folder)?;
         let Kept { number, open, books, budgets } = read(folder)?;
         let counters = Arc::new(Memory::default());
         counters.recall(budgets);
@@ -101,7 +109,7 @@ impl Keeper {
             counters.replay(&intent.charges, intent.admitted_at, settlement.money);
         };
         let journal = Arc::new(Journal::open(folder, options, Covered { number, open }, metrics, book)?);
-        Ok(Self { folder: folder.to_owned(), ledger, counters, journal, written: None, _lock: lock })
+        Ok(Self { folder: folder.to_owned(), ledger, counters, journal, written: None, covered: number, lock })
     }
 
     /// The books.
@@ -122,9 +130,15 @@ impl Keeper {
     /// Writes a checkpoint if anything has changed since the last one, and lets segments go. `now` is the time since the
     /// clock was started.
     pub fn save(&mut self, now: Duration) -> Result<(), KeepError> {
+        if !is_at(&self.lock, &self.folder.join(LOCK)) {
+            // The folder was taken away; the journal has begun it anew, or does so before the next call.
+            fs::create_dir_all(&self.folder).map_err(|source| KeepError::Io { folder: self.folder.clone(), source })?;
+            self.lock = lock(&self.folder)?;
+            self.written = None;
+        }
         if self.written != Some(self.journal.last()) {
             let number = self.write().map_err(|source| KeepError::Io { folder: self.folder.clone(), source })?;
-            self.journal.covered(number);
+            self.journal.covered(std::mem::replace(&mut self.covered, number));
             self.written = Some(number);
         }
         self.journal.sweep(now);
@@ -140,20 +154,65 @@ impl Keeper {
         let Covered { number, open } = covered;
         let (books, budgets) = content;
         let kept = Kept { number, open, books, budgets };
-        atomic_file::write(&self.folder.join(FILE), &serde_json::to_vec(&kept)?)?;
+        let (path, previous) = (self.folder.join(FILE), self.folder.join(PREVIOUS));
+        let content = serde_json::to_vec(&kept)?;
+        // A second name first: at every moment one of them is whole.
+        match fs::rename(&path, &previous) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        atomic_file::write(&path, &content)?;
         Ok(number)
     }
 }
 
+/// Takes a folder that is there.
+fn lock(folder: &Path) -> Result<fs::File, KeepError> {
+    let lock = fs::File::create(folder.join(LOCK));
+    let lock = lock.map_err(|source| KeepError::Io { folder: folder.to_owned(), source })?;
+    lock.try_lock().map_err(|_| KeepError::Taken { folder: folder.to_owned() })?;
+    Ok(lock)
+}
+
+/// Whether a path leads to a file that is open.
+fn is_at(file: &fs::File, path: &Path) -> bool {
+    let of = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino());
+    matches!((file.metadata(), fs::metadata(path)), (Ok(open), Ok(found)) if of(&open) == of(&found))
+}
+
+/// The checkpoint that can be read: the last one, or the one before. One that cannot be is set aside.
 fn read(folder: &Path) -> Result<Kept, KeepError> {
-    let path = folder.join(FILE);
-    let written = match fs::read(&path) {
+    let (path, previous) = (folder.join(FILE), folder.join(PREVIOUS));
+    match (read_file(folder, &path), previous.exists()) {
+        (Ok(Some(kept)), _) => Ok(kept),
+        // Between two names.
+        (Ok(None), true) => Ok(read_file(folder, &previous)?.unwrap_or_default()),
+        (Ok(None), false) => Ok(Kept::default()),
+        (Err(KeepError::Damaged { path, source }), has_previous) if has_previous || journal::is_whole(folder) => {
+            let kept = read_file(folder, &previous)?.unwrap_or_default();
+            tracing::error!(
+                file = %path.display(), error = %source,
+                "the checkpoint is damaged: the journal has the books from the one before it on; the file is in `damaged`"
+            );
+            let aside = folder.join(DAMAGED);
+            let moved = fs::create_dir_all(&aside).and_then(|()| fs::rename(&path, aside.join(FILE)));
+            moved.map_err(|source| KeepError::Io { folder: folder.to_owned(), source })?;
+            Ok(kept)
+        }
+        (Err(error), _) => Err(error),
+    }
+}
+
+/// A checkpoint; none: there is none, or nothing in it.
+fn read_file(folder: &Path, path: &Path) -> Result<Option<Kept>, KeepError> {
+    let written = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(source) => return Err(KeepError::Io { folder: folder.to_owned(), source }),
     };
     if written.is_empty() {
-        return Ok(Kept::default());
+        return Ok(None);
     }
-    serde_json::from_slice(&written).map_err(|source| KeepError::Damaged { path, source })
+    let kept = serde_json::from_slice(&written);
+    kept.map(Some).map_err(|source| KeepError::Damaged { path: path.to_owned(), source })
 }

@@ -17,6 +17,7 @@ pub mod call_id;
 pub mod clock;
 pub mod counters;
 pub mod credential;
+mod descriptors;
 pub mod health;
 pub mod health_check;
 pub mod journal;

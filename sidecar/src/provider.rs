@@ -7,7 +7,7 @@ mod departure;
 pub mod dialect;
 mod dns;
 pub mod http;
-pub mod plain;
+pub mod pool;
 pub mod reach;
 pub mod remote;
 pub mod retry_after;

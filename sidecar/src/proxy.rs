@@ -27,7 +27,6 @@ use std::{
 use arc_swap::ArcSwap;
 use axum::response::IntoResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
-use hyper::body::Incoming;
 
 use self::{plan::Plan, send::Sending, work::Journey};
 use crate::{
@@ -43,7 +42,7 @@ use crate::{
     metrics::Metrics,
     policy::{Backend, Key, Policy, Route, allows},
     refusal::Refusal,
-    server::Guard,
+    server::{Guard, RequestBody},
 };
 
 pub(crate) use respond::overhead;
@@ -98,7 +97,7 @@ struct Trace {
 
 impl Proxy {
     /// One embeddings call, from request to response. `in_path` is the model's name where the path has it.
-    pub async fn embeddings(&self, request: Request<Incoming>, in_path: Option<String>) -> Response<Body> {
+    pub async fn embeddings(&self, request: Request<RequestBody>, in_path: Option<String>) -> Response<Body> {
         let id = CallId::random();
         let entry = Entry::new(self.access.as_ref(), id);
         entry.credentials(request.headers());
@@ -143,7 +142,7 @@ impl Proxy {
     /// The steps, each of which only the one before it makes possible. `trace` is what is known even if one of them fails.
     async fn serve(
         &self,
-        request: Request<Incoming>,
+        request: Request<RequestBody>,
         in_path: Option<String>,
         (id, entry): (CallId, Entry),
         trace: &mut Trace,

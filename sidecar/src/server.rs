@@ -1,9 +1,13 @@
 //! Listening, and the layers between a connection and the request path, in their order.
 
+mod activity;
 mod admin;
+mod connection;
+mod connections;
 mod guard;
 mod listen;
 mod paths;
+mod request_body;
 
 use std::{
     convert::Infallible,
@@ -15,32 +19,36 @@ use std::{
 };
 
 use axum::{Router, response::IntoResponse};
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::{
     body::Incoming,
     service::{Service, service_fn},
 };
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
+    server::conn::auto,
     service::TowerToHyperService,
 };
 use tokio::sync::watch;
 
-pub use self::guard::{Guard, host_name, origin};
-use self::{listen::Listener, paths::Wanted};
+use self::{activity::Activity, connection::Tracked, connections::Connections, listen::Listener, paths::Wanted};
+pub use self::{
+    guard::{Guard, host_name, origin},
+    request_body::RequestBody,
+};
 use crate::{
     answer::Body,
     background::Background,
     call_id::CallId,
+    descriptors,
     proxy::{Proxy, overhead},
 };
 
-/// How long a client may take for a request's headers.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// The most bytes of headers over HTTP/2: metadata alone may have 16 KiB. (HTTP/1 has room for 400 KiB here.)
-const MOST_HEADERS: u32 = 64 * 1024;
+/// The most bytes of headers: metadata alone may have 16 KiB. Over HTTP/1 also what is read ahead of a body, or written ahead of a
+/// client.
+const MAX_HEADERS: u32 = 64 * 1024;
+/// The most connections to the admin listener.
+const MAX_ADMIN_CONNECTIONS: usize = 32;
 
 /// A bound listener and what it serves.
 #[derive(Debug)]
@@ -48,6 +56,8 @@ pub struct Server {
     listeners: Vec<Listener>,
     site: Arc<Site>,
     tasks: Background,
+    connections: Connections,
+    idle_timeout: Duration,
 }
 
 /// What stands behind a listener.
@@ -63,7 +73,19 @@ struct Site {
 
 impl Site {
     /// Answers a request. A call goes straight to the request path.
-    async fn serve(self: Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    async fn serve(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        activity: Activity,
+    ) -> Result<Response<Tracked>, Infallible> {
+        let under_way = activity.request(request.version() == Version::HTTP_2);
+        let (request, rest) = RequestBody::watch(request, &activity);
+        let mut response = self.answer(request).await?;
+        rest.announce(&mut response);
+        Ok(response.map(|body| Tracked::new(body, under_way)))
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<RequestBody>) -> Result<Response<Body>, Infallible> {
         if let Some(proxy) = &self.calls
             && let Wanted::Embeddings { model } = paths::wanted(request.method(), request.uri())
         {
@@ -87,7 +109,12 @@ impl Site {
 impl Server {
     /// The listener for applications, on addresses and, if it is named, on a Unix socket. With 127.0.0.1 goes `::1` where the machine has it: some clients take `localhost` to
     /// be that.
-    pub async fn proxy(addresses: &[SocketAddr], socket: Option<&Path>, proxy: Arc<Proxy>) -> io::Result<Self> {
+    pub async fn proxy(
+        addresses: &[SocketAddr],
+        socket: Option<&Path>,
+        proxy: Arc<Proxy>,
+        idle_timeout: Duration,
+    ) -> io::Result<Self> {
         let mut listeners = Vec::new();
         for &address in addresses {
             let listener = listen::tcp(address, "proxy").await?;
@@ -108,27 +135,27 @@ impl Server {
         let tasks = proxy.tasks.clone();
         let site =
             Arc::new(Site { calls: Some(proxy.clone()), guard: proxy.guard.clone(), router: paths::router(proxy) });
-        Ok(Self { listeners, site, tasks })
+        let connections = Connections::new(descriptors::share());
+        Ok(Self { listeners, site, tasks, connections, idle_timeout })
     }
 
     /// The listener for Prometheus and probes.
-    pub async fn admin(address: SocketAddr, proxy: Arc<Proxy>) -> io::Result<Self> {
+    pub async fn admin(address: SocketAddr, proxy: Arc<Proxy>, idle_timeout: Duration) -> io::Result<Self> {
         let listeners = vec![Listener::Tcp(listen::tcp(address, "admin").await?)];
         // Scrapes are not waited for.
         let site = Arc::new(Site { calls: None, guard: proxy.guard.clone(), router: admin::router(proxy) });
-        Ok(Self { listeners, site, tasks: Background::default() })
+        let connections = Connections::new(MAX_ADMIN_CONNECTIONS);
+        Ok(Self { listeners, site, tasks: Background::default(), connections, idle_timeout })
     }
 
-    /// Serves until `stop` is true; then takes no more connections, lets those with a call under way finish it, and
-    /// returns.
+    /// Serves until `stop` is true; then takes no more connections, and returns. Those with a call under way finish it.
     pub async fn serve(self, stop: watch::Receiver<bool>) {
-        let graceful = GracefulShutdown::new();
-        let mut accepting = Vec::new();
-        for listener in self.listeners {
-            accepting.push(accept(listener, self.site.clone(), &self.tasks, &graceful, stop.clone()));
-        }
+        let Self { listeners, site, tasks, connections, idle_timeout } = self;
+        let accepting = listeners.into_iter().map(|listener| {
+            let (site, connections, stop) = (site.clone(), connections.clone(), stop.clone());
+            accept(listener, site, &tasks, (connections, idle_timeout), stop)
+        });
         futures_util::future::join_all(accepting).await;
-        graceful.shutdown().await;
     }
 }
 
@@ -136,16 +163,21 @@ async fn accept(
     listener: Listener,
     site: Arc<Site>,
     tasks: &Background,
-    graceful: &GracefulShutdown,
+    (connections, idle_timeout): (Connections, Duration),
     mut stop: watch::Receiver<bool>,
 ) {
-    let mut connections = auto::Builder::new(TokioExecutor::new());
-    connections.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    connections.http2().timer(TokioTimer::new()).max_concurrent_streams(256).max_header_list_size(MOST_HEADERS);
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // Each connection has times of its own, for what it waits for.
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEADERS as usize);
+    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256).max_header_list_size(MAX_HEADERS);
     loop {
-        let stream = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(stream) => stream,
+        let accepted = async {
+            connections.place().await;
+            listener.accept(idle_timeout).await
+        };
+        let (stream, activity, address) = tokio::select! {
+            accepted = accepted => match accepted {
+                Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, most likely: wait for some to be closed.
                     tracing::warn!(%error, "failed to accept a connection");
@@ -155,13 +187,14 @@ async fn accept(
             },
             () = stopped(&mut stop) => return,
         };
-        let site = site.clone();
-        let service = service_fn(move |request| site.clone().serve(request));
-        let connection = connections.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = graceful.watch(connection);
+        let Some(place) = connections.enter(activity.clone(), address) else { continue };
+        let (site, serving) = (site.clone(), activity.clone());
+        let service = service_fn(move |request| site.clone().serve(request, serving.clone()));
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let stop = stop.clone();
         tasks.spawn(async move {
-            // Clients hang up in many ways; none of them is our error.
-            let _ = connection.await;
+            connection::run(connection, activity, stop).await;
+            drop(place);
         });
     }
 }

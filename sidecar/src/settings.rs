@@ -97,14 +97,18 @@ pub struct Settings {
     #[arg(long, env = "VECTOLL_MAX_BODY_BYTES", value_name = "BYTES", default_value_t = 16 * 1024 * 1024)]
     pub max_body_bytes: usize,
 
-    /// The most bytes that are held of large request bodies and of answers that are read whole, over all calls; one call at a time may go beyond it.
-    /// Others wait, and are refused where it takes too long. About a fifth of the memory limit
-    #[arg(long, env = "VECTOLL_MAX_HELD_BYTES", value_name = "BYTES", default_value_t = 48 * 1024 * 1024, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(SMALLEST_MEMORY..))]
+    /// The most bytes that are held over all calls: request bodies, answers, and what each call takes by itself; one call at a time may go beyond it.
+    /// Others wait, and are refused where it takes too long. A third of it is for small calls alone. About a quarter of the memory limit
+    #[arg(long, env = "VECTOLL_MAX_HELD_BYTES", value_name = "BYTES", default_value_t = 72 * 1024 * 1024, value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(SMALLEST_MEMORY..))]
     pub max_held_bytes: usize,
 
     /// Seconds that a request body may take to arrive
     #[arg(long = "body-timeout-seconds", env = "VECTOLL_BODY_TIMEOUT_SECONDS", value_name = "SECONDS", default_value = "30", value_parser = seconds)]
     pub body_timeout: Duration,
+
+    /// Seconds that a connection of a caller is kept without a request
+    #[arg(long = "idle-timeout-seconds", env = "VECTOLL_IDLE_TIMEOUT_SECONDS", value_name = "SECONDS", default_value = "3600", value_parser = seconds)]
+    pub idle_timeout: Duration,
 
     /// Seconds that calls under way get to finish after SIGTERM
     #[arg(long = "drain-timeout-seconds", env = "VECTOLL_DRAIN_TIMEOUT_SECONDS", value_name = "SECONDS", default_value = "25", value_parser = seconds)]

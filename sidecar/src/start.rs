@@ -24,6 +24,7 @@ use crate::{
     call::Caps,
     clock::Clock,
     counters::{Account, Counters, Leased, Open, Spending},
+    descriptors,
     journal::{Options, Retention},
     keep::{EVERY, Keeper},
     ledger::Books,
@@ -45,6 +46,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let own = settings.own_key()?;
+    descriptors::raise();
     let journal = JournalMetrics::new().context("failed to set up the metrics")?;
     // As if there were a store, until the config says that there is none.
     let options = Options::new(settings.journal_max_bytes, Retention::Acknowledged { keep: KEPT_FOR_STORE });
@@ -60,9 +62,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 
     let (stop, stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
-    let admin = listen_for_admin(settings.admin_listen, proxy.clone()).await?;
+    let admin = listen_for_admin(settings.admin_listen, &proxy, settings.idle_timeout).await?;
     let admin = tokio::spawn(admin.serve(admin_stopped));
-    let serving = Server::proxy(&settings.listen, settings.listen_unix.as_deref(), proxy.clone()).await?;
+    let serving =
+        Server::proxy(&settings.listen, settings.listen_unix.as_deref(), proxy.clone(), settings.idle_timeout).await?;
     let mut serving = tokio::spawn(serving.serve(stopped));
     let watching = tokio::spawn(reload::watch(reloader));
     let (keep_on, kept_on) = watch::channel(true);
@@ -152,11 +155,11 @@ fn assemble(settings: &Settings, keeper: &Keeper, journal: &JournalMetrics) -> a
 }
 
 /// `[::]` is every address of both families, and where the machine knows no IPv6, of the one that it knows.
-async fn listen_for_admin(address: SocketAddr, proxy: Arc<Proxy>) -> std::io::Result<Server> {
-    match Server::admin(address, proxy.clone()).await {
+async fn listen_for_admin(address: SocketAddr, proxy: &Arc<Proxy>, idle: Duration) -> std::io::Result<Server> {
+    match Server::admin(address, proxy.clone(), idle).await {
         Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && error.kind() != std::io::ErrorKind::AddrInUse => {
             tracing::info!(%error, "listening on IPv4 only");
-            Server::admin(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), proxy).await
+            Server::admin(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), proxy.clone(), idle).await
         }
         listening => listening,
     }

@@ -282,7 +282,14 @@ async fn a_torn_end_and_a_flipped_byte_are_told_and_stop_nothing() -> anyhow::Re
 fn patient_sidecar(folder: &Path) -> anyhow::Result<PathBuf> {
     let sidecar = binaries::binary("vectoll-sidecar")?;
     let path = folder.join("patient-sidecar");
-    fs::write(&path, format!("#!/bin/sh\ntrap '' XFSZ\nexec {} \"$@\"\n", sidecar.display()))?;
+    fs::write(
+        &path,
+        format!(
+            "#!/bin/sh\ntrap '' XFSZ\n[ ! -e {}/full ] || ulimit -S -f 0\nexec {} \"$@\"\n",
+            folder.display(),
+            sidecar.display()
+        ),
+    )?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
     Ok(path)
 }
@@ -335,6 +342,76 @@ async fn a_disk_that_takes_nothing_refuses_calls_before_they_are_sent() -> anyho
     assert_eq!((tokens(&metrics), provider.account().charged_tokens), (12, 12));
     assert_eq!(metrics.value("vectoll_unsettled_requests_total", &[]), Some(0.0));
     assert_eq!(metrics.value("vectoll_journal_damaged_total", &[]), Some(0.0), "no half record is left");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_while_the_disk_is_full_it_starts_again_and_serves_when_there_is_room() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut setup = Setup::built()?;
+    setup.binaries.sidecar = patient_sidecar(folder.path())?;
+    let (mut pair, provider) = stage(setup, &["text-embedding-3-small", "fault-hang"]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    assert_eq!(caller.embed("text-embedding-3-small", json!("The quick brown fox")).await?.status, 200);
+    let hanging = tokio::spawn({
+        let caller = caller.clone();
+        async move { caller.embed("fault-hang", json!("The quick brown fox")).await }
+    });
+    // What it holds is what it can cost, from then on.
+    let refined = async || {
+        let records = pair.metrics().await?.value("vectoll_journal_records_total", &[("kind", "refine")]);
+        Ok((records == Some(1.0)).then_some(()))
+    };
+    pair.wait_for("the call to be under way", Duration::from_secs(30), refined).await?;
+    fs::write(folder.path().join("full"), "")?;
+    for _ in 0..2 {
+        pair.kill_sidecar().await?;
+        pair.start_sidecar().await?;
+        assert_eq!(tokens(&pair.metrics().await?), 8, "the books are known");
+        let refused = caller.embed("text-embedding-3-small", json!("The quick brown fox")).await?;
+        assert_eq!((refused.status, refused.code()), (503, "journal_unavailable"), "{:?}", refused.json);
+    }
+    let _ = hanging.await?;
+    limit_files(&pair, "unlimited")?;
+    assert_eq!(caller.embed("text-embedding-3-small", json!("The quick brown fox")).await?.status, 200);
+    fs::remove_file(folder.path().join("full"))?;
+    pair.kill_sidecar().await?;
+    pair.start_sidecar().await?;
+    let metrics = pair.metrics().await?;
+    assert_eq!((tokens(&metrics), provider.account().charged_tokens), (12, 8), "the call without an end once");
+    assert_eq!(metrics.value("vectoll_unsettled_requests_total", &[]), Some(1.0));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_folder_that_is_taken_away_under_it_is_begun_anew() -> anyhow::Result<()> {
+    let (mut pair, provider) = stage(Setup::built()?, &["text-embedding-3-small"]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    assert_eq!(caller.embed("text-embedding-3-small", json!("The quick brown fox")).await?.status, 200);
+    fs::remove_dir_all(pair.state_dir())?;
+    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    assert_eq!(caller.embed("text-embedding-3-small", json!("The quick brown fox")).await?.status, 200);
+    let checkpoint = pair.state_dir().join("spend.v1.json");
+    pair.wait_for("a checkpoint", Duration::from_secs(10), async || Ok(checkpoint.exists().then_some(()))).await?;
+    pair.kill_sidecar().await?;
+    assert!(pair.sidecar_log().contains("the state folder was taken away"), "{}", pair.sidecar_log());
+    pair.start_sidecar().await?;
+    assert_eq!((tokens(&pair.metrics().await?), provider.account().charged_tokens), (8, 8));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_a_checkpoint_does_not_keep_it_from_starting() -> anyhow::Result<()> {
+    let (mut pair, provider) = stage(Setup::built()?, &["text-embedding-3-small"]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    assert_eq!(caller.embed("text-embedding-3-small", json!("The quick brown fox")).await?.status, 200);
+    pair.terminate_sidecar().await?;
+    let path = pair.state_dir().join("spend.v1.json");
+    let whole = fs::read(&path)?;
+    fs::write(&path, &whole[..whole.len() / 2])?;
+    pair.start_sidecar().await?;
+    assert_eq!((tokens(&pair.metrics().await?), provider.account().charged_tokens), (4, 4));
+    assert!(pair.sidecar_log().contains("the checkpoint is damaged"), "{}", pair.sidecar_log());
     Ok(())
 }
 

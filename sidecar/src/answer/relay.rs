@@ -76,11 +76,15 @@ impl Verdict {
 
 impl Relay {
     /// Streams the pieces that were read already and then the rest.
-    pub fn new(read: Vec<Bytes>, flow: Flow, tasks: &Background, done: Observation) -> Self {
+    /// `held` is the memory for what is on its way.
+    pub fn new((read, held): (Vec<Bytes>, Held), flow: Flow, tasks: &Background, done: Observation) -> Self {
         let so_far: u64 = read.iter().map(|piece| piece.len() as u64).sum();
         let remaining = flow.remaining().map(|rest| rest + so_far);
         let (to, pieces) = mpsc::channel(1);
-        tasks.spawn(pump(read.into(), flow, to, done));
+        tasks.spawn(async move {
+            pump(read.into(), flow, to, done).await;
+            drop(held);
+        });
         Self { pieces, remaining, ended: false }
     }
 

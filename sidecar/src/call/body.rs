@@ -3,19 +3,19 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use super::Caps;
 use crate::{
     memory::{Claim, Held, NoRoom},
     refusal::Refusal,
+    server::RequestBody,
 };
 
 /// The whole body. A large one is read when there is memory for it; what is taken of it is in `held`.
 pub(super) async fn read(
     headers: &HeaderMap,
-    body: Incoming,
+    body: RequestBody,
     caps: &Caps,
     (claim, held): (&Claim, &mut Held),
 ) -> Result<Bytes, Refusal> {
@@ -43,17 +43,21 @@ impl Room<'_> {
 }
 
 async fn collect(
-    mut body: Incoming,
+    mut body: RequestBody,
     announced: Option<usize>,
     most: usize,
     mut room: Room<'_>,
 ) -> Result<Bytes, Refusal> {
-    // All at once where that is known: many that are half read would be in each other's way.
-    room.of(announced.unwrap_or_default()).await?;
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|_| Refusal::malformed(None, "The request's body was cut off"))?;
         let Ok(data) = frame.into_data() else { continue };
+        let length = whole.len() + data.len();
+        if length > most {
+            return Err(Refusal::too_large(most));
+        }
+        // As it arrives: who announces much and sends little is in nobody's way.
+        room.of(length).await?;
         // Most bodies arrive in one piece: pass it on as it is.
         if whole.is_empty() && announced == Some(data.len()) {
             return Ok(data);
@@ -62,11 +66,6 @@ async fn collect(
             // Grown by and by, it would be there twice for a while.
             whole.reserve(announced.unwrap_or_default());
         }
-        let length = whole.len() + data.len();
-        if length > most {
-            return Err(Refusal::too_large(most));
-        }
-        room.of(length).await?;
         whole.extend_from_slice(&data);
     }
     Ok(whole.freeze())

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use reqwest::Url;
+use url::Url;
 
 use super::{
     FetchError, Form, Fresh, Secret, Token,

@@ -3,7 +3,7 @@
 //! Source: IBM Cloud Docs, "Generating an IBM Cloud IAM token by using an API key"; checked against the IAM authenticator
 //! of IBM's SDK core for Go.
 
-use reqwest::Url;
+use url::Url;
 
 use super::{Form, Fresh, Secret, Token, issuer::Question, oauth};
 use crate::provider::http::Clients;

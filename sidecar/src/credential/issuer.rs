@@ -9,7 +9,7 @@ use std::path::Path;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, Request, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use reqwest::Url;
+use url::Url;
 
 use super::{FetchError, Secret, chain};
 use crate::provider::{ask::AskError, http::Clients, reach::Reach};
@@ -180,7 +180,7 @@ mod tests {
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let nobody = Url::parse(&format!("http://{closed}/")).unwrap();
         let error = Question::get(&nobody).ask(&clients).await.unwrap_err();
-        assert!(error.to_string().starts_with("failed to reach 127.0.0.1: no connection: "), "{error}");
+        assert!(error.to_string().starts_with("failed to reach 127.0.0.1: error sending request: "), "{error}");
     }
 
     #[tokio::test]

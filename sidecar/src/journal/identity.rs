@@ -35,11 +35,16 @@ impl Identity {
                 let mut bits = [0; 16];
                 getrandom::fill(&mut bits).map_err(|error| failed(io::Error::other(error)))?;
                 let identity = Self(u128::from_le_bytes(bits));
-                atomic_file::write(&path, format!("{identity}\n").as_bytes()).map_err(failed)?;
+                identity.write(folder).map_err(failed)?;
                 Ok(identity)
             }
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// Has the disk take it.
+    pub(super) fn write(self, folder: &Path) -> io::Result<()> {
+        atomic_file::write(&folder.join(IDENTITY), format!("{self}\n").as_bytes())
     }
 }
 
@@ -48,15 +53,17 @@ impl Identity {
 pub(super) struct Epoch(pub(super) u64);
 
 impl Epoch {
-    /// The next epoch of a state folder whose journal has come to this number. It is on the disk before it is used.
-    pub(super) fn next(folder: &Path, last: u64) -> Result<Self, OpenError> {
-        let path = folder.join(EPOCH);
+    /// The next epoch of a state folder whose journal has come to this number. It must be on the disk before it is used:
+    /// [`Self::write`].
+    pub(super) fn next(folder: &Path, last: u64) -> Self {
         // A file that is gone or unreadable: the journal's numbers say where it was.
-        let former = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-        let epoch = Self::after(former, last);
-        atomic_file::write(&path, format!("{}\n", epoch.0).as_bytes())
-            .map_err(|source| OpenError::Io { path, source })?;
-        Ok(epoch)
+        let former = fs::read_to_string(folder.join(EPOCH)).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        Self::after(former, last)
+    }
+
+    /// Has the disk take it.
+    pub(super) fn write(self, folder: &Path) -> io::Result<()> {
+        atomic_file::write(&folder.join(EPOCH), format!("{}\n", self.0).as_bytes())
     }
 
     fn after(former: u64, last: u64) -> Self {
@@ -80,13 +87,18 @@ mod tests {
         let identity = Identity::of(folder.path()).unwrap();
         assert_eq!(Identity::of(folder.path()).unwrap(), identity);
         assert_eq!(fs::read_to_string(folder.path().join(IDENTITY)).unwrap().trim(), identity.to_string());
-        assert_eq!(Epoch::next(folder.path(), 0).unwrap(), Epoch(1));
-        assert_eq!(Epoch::next(folder.path(), 17).unwrap(), Epoch(2));
+        let next = |last| {
+            let epoch = Epoch::next(folder.path(), last);
+            epoch.write(folder.path()).unwrap();
+            epoch
+        };
+        assert_eq!(next(0), Epoch(1));
+        assert_eq!(next(17), Epoch(2));
         assert_eq!((Epoch(1).first_number(), Epoch(2).first_number()), (1, (1 << 32) + 1));
         // A process that wrote more than its range, and a file that was lost.
-        assert!(Epoch::next(folder.path(), 5 << 32).unwrap().first_number() > 5 << 32);
+        assert!(next(5 << 32).first_number() > 5 << 32);
         fs::remove_file(folder.path().join(EPOCH)).unwrap();
-        assert!(Epoch::next(folder.path(), (5 << 32) + 9).unwrap().first_number() > (5 << 32) + 9);
+        assert!(next((5 << 32) + 9).first_number() > (5 << 32) + 9);
     }
 
     #[test]

@@ -46,6 +46,11 @@ impl Recent {
         }
     }
 
+    /// All that is held, in the order of their numbers, and the number after which nothing is missing.
+    pub(super) fn all(&self) -> (u64, Vec<Arc<Settled>>) {
+        (self.after, self.kept.iter().cloned().collect())
+    }
+
     /// The settlements of a team after a number; none if some of them are not held any more.
     pub(super) fn of(&self, team: &Uid, after: u64, most: usize) -> Option<Vec<Arc<Settled>>> {
         if after < self.after {
@@ -61,6 +66,16 @@ impl Recent {
 pub(super) struct Part {
     pub(super) path: PathBuf,
     pub(super) bytes: u64,
+}
+
+impl Part {
+    /// Its settlements.
+    pub(super) fn settled(&self) -> std::io::Result<Vec<Arc<Settled>>> {
+        let mut bytes = std::fs::read(&self.path)?;
+        // What is beyond is being written at this moment.
+        bytes.truncate(usize::try_from(self.bytes).unwrap_or(usize::MAX));
+        Ok(settled_in(scan(&bytes).records))
+    }
 }
 
 /// Reads settlements from segments. The last segment read is held: a store that catches up asks for it many times.
@@ -101,10 +116,7 @@ impl Reader {
         {
             return Ok(settled.clone());
         }
-        let mut bytes = std::fs::read(&part.path)?;
-        // What is beyond is being written at this moment.
-        bytes.truncate(usize::try_from(part.bytes).unwrap_or(usize::MAX));
-        let settled = Arc::new(settled_in(scan(&bytes).records));
+        let settled = Arc::new(part.settled()?);
         *last = Some((part.clone(), settled.clone()));
         Ok(settled)
     }

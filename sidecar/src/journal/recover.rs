@@ -1,18 +1,20 @@
 //! A journal taken up at the start: segments read and repaired, settlements booked, calls without an end settled.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use super::{
-    Covered, OpenError, Options,
+    AppendError, Covered, OpenError, Options,
     frame::Scan,
     identity::{Epoch, Identity},
+    place::Place,
     recent::Recent,
-    record::{Kind, Record, Settled},
+    record::{Kind, Open, Record, Settled},
     replay::{Replay, Standing, settled_in},
     retention::Progress,
     segment::{self, Found, Sealed, Tail},
@@ -28,6 +30,11 @@ pub(super) struct Recovered {
     pub(super) identity: Identity,
     pub(super) epoch: u64,
     pub(super) state: State,
+}
+
+/// Whether the journal of a state folder goes back to its first record.
+pub(crate) fn is_whole(folder: &Path) -> bool {
+    segment::path(&folder.join(JOURNAL), Epoch(1).first_number()).exists()
 }
 
 /// Takes up the journal of a state folder. `book` gets every settlement that the checkpoint does not contain, in order; those
@@ -73,13 +80,26 @@ pub(super) fn recover(
             "calls of a damaged part of the journal cannot be booked: nobody knows whose they were"
         );
     }
-    let Epoch(epoch) = Epoch::next(folder, reached.max(last))?;
-    let next = Epoch(epoch).first_number().max(reached.max(last).saturating_add(1));
+    let epoch = Epoch::next(folder, reached.max(last));
+    let next = epoch.first_number().max(reached.max(last).saturating_add(1));
     let handle = Arc::new(fs::File::open(&journal).map_err(failed(&journal))?);
     let mut buffer = Vec::new();
-    let mut tail = Tail::begin(&journal, next).map_err(failed(&journal))?;
-    carry(&mut tail, &open, &mut buffer).map_err(OpenError::Append)?;
+    let begun = begin(folder, epoch, (&journal, next), &open, &mut buffer);
+    let (tail, unwritten_epoch) = match (begun, sealed.pop_back()) {
+        (Ok(tail), last) => {
+            sealed.extend(last);
+            (tail, None)
+        }
+        // The books are known, and whoever asks is told why calls are refused. The last segment has every open intent.
+        (Err(error), Some(last)) if is_full(&error) => {
+            tracing::error!(%error, "the disk is full: calls are refused until it takes the journal again");
+            let path = last.path.clone();
+            (Tail::reopen(last).map_err(failed(&path))?, Some((folder.to_owned(), epoch)))
+        }
+        (Err(error), _) => return Err(OpenError::Append(error)),
+    };
     let mut state = State {
+        place: Place::new(folder, identity, epoch),
         folder: journal,
         handle,
         retention: options.retention,
@@ -93,7 +113,8 @@ pub(super) fn recover(
         covered: number,
         open: open.clone(),
         buffer,
-        failing: false,
+        failing: unwritten_epoch.is_some(),
+        unwritten_epoch,
         metrics,
     };
     let without_end = open.len();
@@ -107,8 +128,35 @@ pub(super) fn recover(
         );
     }
     state.metrics.bytes(state.bytes());
+    let Epoch(epoch) = epoch;
     tracing::info!(%identity, epoch, segments = state.sealed.len(), booked, "the journal was taken up");
     Ok(Recovered { identity, epoch, state })
+}
+
+/// Begins the epoch and its first segment.
+fn begin(
+    folder: &Path,
+    epoch: Epoch,
+    (journal, next): (&Path, u64),
+    open: &BTreeMap<u64, Open>,
+    buffer: &mut Vec<u8>,
+) -> Result<Tail, AppendError> {
+    epoch.write(folder)?;
+    let mut tail = Tail::begin(journal, next)?;
+    match carry(&mut tail, open, buffer) {
+        Ok(()) => Ok(tail),
+        Err(error) => {
+            // Half a segment says nothing wrong, but it takes room.
+            let _ = fs::remove_file(&tail.path);
+            Err(error)
+        }
+    }
+}
+
+/// Whether it is room that is missing.
+fn is_full(error: &AppendError) -> bool {
+    let AppendError::Unavailable(error) = error else { return false };
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }
 
 /// Says what was wrong with a segment.

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     io::{self, Write},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -77,6 +78,13 @@ impl Tail {
         Ok(Self { path, bytes: 0, carried: 0, teams: HashMap::new(), file, ragged: false })
     }
 
+    /// Goes on in a segment of a former process, where no other can be begun.
+    pub(super) fn reopen(sealed: Sealed) -> io::Result<Self> {
+        let Sealed { path, last: _, bytes, teams, unsynced: _, acknowledged: _ } = sealed;
+        let file = Arc::new(fs::OpenOptions::new().append(true).open(&path)?);
+        Ok(Self { path, bytes, carried: 0, teams, file, ragged: false })
+    }
+
     /// Appends a frame in one system call. It is in the kernel's cache then, which outlives this process, however it ends.
     pub(super) fn write(&mut self, frame: &[u8]) -> io::Result<()> {
         if self.ragged {
@@ -89,6 +97,16 @@ impl Tail {
         }
         self.bytes += frame.len() as u64;
         Ok(())
+    }
+
+    /// Whether its path still leads to it.
+    pub(super) fn is_in_place(&self) -> io::Result<bool> {
+        let written = self.file.metadata()?;
+        match fs::metadata(&self.path) {
+            Ok(found) => Ok((found.dev(), found.ino()) == (written.dev(), written.ino())),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The file, to be synchronised.

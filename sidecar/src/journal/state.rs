@@ -12,6 +12,8 @@ use vectoll_config::Uid;
 use super::{
     AppendError, Options,
     frame::encode,
+    identity::Epoch,
+    place::Place,
     recent::Recent,
     record::{Intent, Kind, Open, Record, Refine, Settled, Settlement, Void},
     retention::{Progress, Retention},
@@ -23,6 +25,7 @@ use crate::metrics::JournalMetrics;
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) folder: PathBuf,
+    pub(super) place: Place,
     /// The folder, to be synchronised.
     pub(super) handle: Arc<File>,
     pub(super) options: Options,
@@ -40,6 +43,8 @@ pub(super) struct State {
     pub(super) covered: u64,
     pub(super) buffer: Vec<u8>,
     pub(super) failing: bool,
+    /// The epoch, where the disk has not taken it yet: nothing may be numbered by it there before.
+    pub(super) unwritten_epoch: Option<(PathBuf, Epoch)>,
     pub(super) metrics: JournalMetrics,
 }
 
@@ -67,6 +72,7 @@ impl State {
     }
 
     fn try_intend(&mut self, intent: Arc<Intent>) -> Result<u64, AppendError> {
+        self.ensure_in_place()?;
         self.pay()?;
         self.rotate_if_due();
         let number = self.next;
@@ -121,6 +127,10 @@ impl State {
 
     /// Has the disk take what it is owed.
     pub(super) fn pay(&mut self) -> Result<(), AppendError> {
+        if let Some((folder, epoch)) = &self.unwritten_epoch {
+            epoch.write(folder)?;
+            self.unwritten_epoch = None;
+        }
         while let Some(Owed { record, settled: _ }) = self.owed.front() {
             encode(record, &mut self.buffer)?;
             self.tail.write(&self.buffer)?;
@@ -171,7 +181,7 @@ impl State {
     }
 
     /// Begins a segment with the open intents: it can be read without those before it.
-    fn begin(&mut self) -> Result<Tail, AppendError> {
+    pub(super) fn begin(&mut self) -> Result<Tail, AppendError> {
         let mut tail = Tail::begin(&self.folder, self.next)?;
         let carried = carry(&mut tail, &self.open, &mut self.buffer);
         if let Err(error) = carried {

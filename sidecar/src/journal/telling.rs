@@ -34,6 +34,30 @@ impl Journal {
         self.reader.settled_after(&parts, team, after, most)
     }
 
+    /// Every settlement that is left of these teams, in order. Reads one segment after the other, and holds no more than one: the
+    /// journal may be as large as the memory.
+    pub fn each_settled(&self, of: &[Uid], mut each: impl FnMut(&Settled)) {
+        let parts: Vec<Part> = {
+            let state = self.state();
+            let may_have = |teams: &HashMap<Uid, u64>| of.iter().any(|team| teams.contains_key(team));
+            let sealed = state.sealed.iter().filter(|segment| may_have(&segment.teams));
+            let sealed = sealed.map(|segment| Part { path: segment.path.clone(), bytes: segment.bytes });
+            let tail =
+                may_have(&state.tail.teams).then(|| Part { path: state.tail.path.clone(), bytes: state.tail.bytes });
+            sealed.chain(tail).collect()
+        };
+        for part in &parts {
+            match part.settled() {
+                Ok(settled) => {
+                    settled.iter().filter(|settled| of.contains(&settled.intent.team.uid)).for_each(|one| each(one));
+                }
+                Err(error) => {
+                    tracing::error!(segment = %part.path.display(), %error, "a segment of the journal cannot be read");
+                }
+            }
+        }
+    }
+
     /// The settlements of a team that the store is not known to have: those after the first number, up to the second one. None:
     /// it has all.
     pub fn untold(&self, team: &Uid) -> Option<(u64, u64)> {

@@ -377,3 +377,34 @@ fn a_call_costs_microseconds() {
     println!("intent and settlement: {each:?} and {bytes} bytes a call");
     assert!(each < Duration::from_millis(2), "{each:?}");
 }
+
+#[test]
+fn a_folder_that_is_taken_away_is_begun_anew_with_all_that_is_known() {
+    for moved in [false, true] {
+        let root = folder();
+        let state = TempDir::new_in(root.path()).unwrap();
+        let (journal, _) = open(&state, STORE);
+        let told = call(&journal, "t", 3);
+        journal.acknowledged(&Uid::new("t"), told);
+        let untold = call(&journal, "t", 5);
+        let under_way = journal.intend(intent("t", 70)).unwrap();
+        let identity = journal.identity();
+        if moved {
+            fs::rename(state.path(), root.path().join("elsewhere")).unwrap();
+        } else {
+            fs::remove_dir_all(state.path()).unwrap();
+        }
+        let last = call(&journal, "t", 7);
+        let of = |journal: &Journal| -> Vec<(u64, u64)> {
+            let all = journal.settled_after(&Uid::new("t"), told, usize::MAX);
+            all.iter().map(|each| (each.number, each.settlement.tokens)).collect()
+        };
+        assert_eq!(of(&journal), [(untold, 5), (last, 7)]);
+        drop((journal, under_way));
+        let (journal, booked) = open(&state, STORE);
+        let tokens: Vec<u64> = booked.iter().map(|each| each.settlement.tokens).collect();
+        assert_eq!(tokens, [5, 7, 70], "all but what the store has");
+        assert_eq!((journal.identity(), journal.epoch()), (identity, 2));
+        assert_eq!(of(&journal)[..2], [(untold, 5), (last, 7)]);
+    }
+}

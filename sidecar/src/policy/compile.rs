@@ -18,7 +18,10 @@ use crate::{
     credential::keyring::Keyring,
     health::Registry,
     metrics::BackendMetrics,
-    provider::{Provider, http::Clients},
+    provider::{
+        Provider,
+        http::{Clients, SetupError},
+    },
     store::Place,
 };
 
@@ -60,7 +63,7 @@ pub struct Lasting {
 
 impl Lasting {
     /// No connection, no failure and no token yet.
-    pub fn new(identity: Identity, metrics: BackendMetrics) -> reqwest::Result<Self> {
+    pub fn new(identity: Identity, metrics: BackendMetrics) -> Result<Self, SetupError> {
         let (http, health) = (Clients::new()?, Registry::new(metrics));
         let (keyring, caches, retries) = (Keyring::default(), Caches::default(), RetryBudgets::default());
         Ok(Self { http, health, keyring, caches, retries, identity })

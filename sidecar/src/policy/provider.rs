@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use http::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::Url;
+use url::Url;
 use vectoll_config::is_ours;
 use vectoll_config::v1::{
     self, Batch, Native,

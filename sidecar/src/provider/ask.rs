@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Request, Response, Uri, header, uri::Scheme};
-use http_body_util::{BodyExt, Full};
-use reqwest::Url;
+use http::{Request, Response};
+use http_body_util::BodyExt;
+use url::Url;
 
 use super::{
-    departure::Departure,
-    http::{Body, BodyError, Clients, Error, USER_AGENT},
+    http::Clients,
     reach::{Reach, Unreachable},
 };
 
@@ -27,12 +26,9 @@ pub enum AskError {
     /// A host that is not called.
     #[error(transparent)]
     Unreachable(#[from] Unreachable),
-    /// No response.
+    /// No response, or one that broke off.
     #[error(transparent)]
-    Http(#[from] Error),
-    /// It broke off.
-    #[error(transparent)]
-    Body(#[from] BodyError),
+    Http(reqwest::Error),
     /// It is longer than any that is expected.
     #[error("the answer is longer than {LIMIT} bytes")]
     TooLong,
@@ -41,56 +37,40 @@ pub enum AskError {
     TooSlow,
 }
 
+impl From<reqwest::Error> for AskError {
+    fn from(error: reqwest::Error) -> Self {
+        // Whoever asked says whom.
+        Self::Http(error.without_url())
+    }
+}
+
 impl Clients {
     /// Sends a request, whose URI is a full URL, to whom this reach allows, and reads the answer whole. A redirect is an answer, and
     /// no proxy is asked.
     pub async fn ask(&self, reach: Reach, request: Request<Bytes>) -> Result<Response<Bytes>, AskError> {
         let asked = async {
-            let (parts, body) = self.send(reach, request).await?.into_parts();
+            let response: Response<reqwest::Body> = self.send(reach, request).await?.into();
+            let (parts, body) = response.into_parts();
             Ok(Response::from_parts(parts, whole(body).await?))
         };
         tokio::time::timeout(TIMEOUT, asked).await.unwrap_or(Err(AskError::TooSlow))
     }
 
-    async fn send(&self, reach: Reach, request: Request<Bytes>) -> Result<Response<Body>, AskError> {
-        reach.url(&Url::parse(&request.uri().to_string()).map_err(|_| AskError::Url)?)?;
-        if request.uri().scheme() == Some(&Scheme::HTTPS) {
+    async fn send(&self, reach: Reach, request: Request<Bytes>) -> Result<reqwest::Response, AskError> {
+        let url = Url::parse(&request.uri().to_string()).map_err(|_| AskError::Url)?;
+        reach.url(&url)?;
+        let client = match (url.scheme(), reach) {
+            ("http" | "https", Reach::Providers) => &self.issuers,
             // The machine's own servers have no certificates.
-            if reach == Reach::Machine {
-                return Err(AskError::Url);
-            }
-            let request = reqwest::Request::try_from(request).map_err(|_| AskError::Url)?;
-            let response: Response<reqwest::Body> = self.tls.execute(request).await.map_err(Error::from)?.into();
-            return Ok(response.map(Body::Tls));
-        }
-        let mut request = request.map(Full::new);
-        let uri = request.uri().clone();
-        if uri.scheme() != Some(&Scheme::HTTP) {
-            return Err(AskError::Url);
-        }
-        let host = host(&uri).ok_or(AskError::Url)?;
-        request.headers_mut().insert(header::HOST, host);
-        request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-        let clients = match reach {
-            Reach::Providers => &self.plain,
-            Reach::Machine => &self.machine,
+            ("http", Reach::Machine) => &self.machine,
+            _ => return Err(AskError::Url),
         };
-        let server = clients.server(&uri);
-        // A server is asked for a path. The host stands in its header.
-        *request.uri_mut() = uri.into_parts().path_and_query.ok_or(AskError::Url)?.into();
-        // What such a request costs nobody asks.
-        Ok(server.send(request, &Departure::default()).await.map_err(Error::from)?.map(Body::Plain))
+        let request = reqwest::Request::try_from(request).map_err(|_| AskError::Url)?;
+        Ok(client.execute(request).await?)
     }
 }
 
-/// The header `Host` of an `http:` URI: a port that goes without saying is not in it.
-fn host(uri: &Uri) -> Option<HeaderValue> {
-    let host = uri.host()?;
-    let port = uri.port_u16().filter(|&port| port != 80);
-    HeaderValue::try_from(port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))).ok()
-}
-
-async fn whole(mut body: Body) -> Result<Bytes, AskError> {
+async fn whole(mut body: reqwest::Body) -> Result<Bytes, AskError> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
         // Trailers say nothing to us.
@@ -105,6 +85,8 @@ async fn whole(mut body: Body) -> Result<Bytes, AskError> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
+
     use super::*;
     use crate::credential::issuer::fake::{Fake, clients};
 
@@ -125,7 +107,7 @@ mod tests {
         assert_eq!(seen.len(), 3, "no redirect is followed");
         assert_eq!(seen[0].line, "GET /path?query=1 HTTP/1.1");
         assert_eq!(seen[0].header("host"), url.as_str().split('/').nth(2));
-        assert_eq!(seen[0].header("user-agent"), Some(USER_AGENT));
+        assert_eq!(seen[0].header("user-agent"), Some(crate::provider::http::USER_AGENT));
     }
 
     #[tokio::test]
@@ -142,14 +124,39 @@ mod tests {
         assert!(matches!(asked, Err(AskError::Url)), "{asked:?}");
     }
 
-    /// A connection that was made to a server of the machine's own is none that a provider of the same name would get.
+    /// A connection that was made to a server of the machine's own is none that an issuer of the same name would get.
     #[tokio::test]
     async fn connections_of_one_reach_are_not_those_of_the_other() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let connections = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let accepted = connections.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = listener.accept().await.unwrap();
+                accepted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                tokio::spawn(async move {
+                    let (read, mut write) = stream.into_split();
+                    let mut lines = tokio::io::BufReader::new(read).lines();
+                    while let Ok(Some(line)) = lines.next_line().await {
+                        if line.is_empty() {
+                            write.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+                        }
+                    }
+                });
+            }
+        });
         let clients = clients();
-        let uri: Uri = "http://127.0.0.1:1/".parse().unwrap();
-        let (provider, machine) = (clients.plain.server(&uri), clients.machine.server(&uri));
-        assert!(!std::sync::Arc::ptr_eq(&provider, &machine));
-        assert!(std::sync::Arc::ptr_eq(&provider, &clients.clone().plain.server(&uri)));
+        for (reach, expected) in [
+            (Reach::Providers, 1),
+            (Reach::Providers, 1),
+            (Reach::Machine, 2),
+            (Reach::Machine, 2),
+            (Reach::Providers, 2),
+        ] {
+            clients.ask(reach, get(&url)).await.unwrap();
+            assert_eq!(connections.load(std::sync::atomic::Ordering::Relaxed), expected, "{reach:?}");
+        }
     }
 
     /// Nobody here has a certificate that the client would trust: that it asks for one says which client it is.
@@ -161,7 +168,7 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             tokio::io::AsyncReadExt::read_u8(&mut stream).await.unwrap()
         });
-        assert!(matches!(clients().ask(Reach::Providers, get(&url)).await, Err(AskError::Http(Error::Tls(_)))));
+        assert!(matches!(clients().ask(Reach::Providers, get(&url)).await, Err(AskError::Http(_))));
         assert_eq!(serving.await.unwrap(), 22, "a TLS handshake record");
     }
 

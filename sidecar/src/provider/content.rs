@@ -17,7 +17,7 @@ use flate2::write::MultiGzDecoder;
 use http::{HeaderMap, Response, header};
 use http_body::{Frame, SizeHint};
 
-use super::http::{Body, BodyError};
+use super::http::Body;
 
 /// So many bytes are inflated at once: to a thousand times as many at most, which is all that deflate can do.
 const STEP: usize = 512;
@@ -26,8 +26,8 @@ const MOST_INFLATED: u64 = 256 * 1024 * 1024;
 
 /// The body of an answer as it is meant.
 #[derive(Debug)]
-pub struct Content {
-    body: Body,
+pub struct Content<B = Body> {
+    body: B,
     gzip: Option<Box<Inflating>>,
 }
 
@@ -46,7 +46,7 @@ struct Inflating {
 pub enum ContentError {
     /// On the way.
     #[error(transparent)]
-    Body(#[from] BodyError),
+    Body(#[from] hyper::Error),
     /// Not what gzip makes.
     #[error("the answer cannot be inflated")]
     Gzip(#[from] std::io::Error),
@@ -71,9 +71,9 @@ fn coding(headers: &HeaderMap) -> Coding {
     }
 }
 
-impl Content {
+impl<B> Content<B> {
     /// An answer without its coding, where that is known, and without the headers that are not right any more then.
-    pub fn of(answer: Response<Body>) -> Response<Self> {
+    pub fn of(answer: Response<B>) -> Response<Self> {
         let (mut parts, body) = answer.into_parts();
         let gzip = match coding(&parts.headers) {
             Coding::None => {
@@ -124,7 +124,10 @@ impl Inflating {
     }
 }
 
-impl http_body::Body for Content {
+impl<B> http_body::Body for Content<B>
+where
+    B: http_body::Body<Data = Bytes, Error: Into<ContentError>> + Unpin,
+{
     type Data = Bytes;
     type Error = ContentError;
 
@@ -174,9 +177,17 @@ mod tests {
 
     use super::*;
 
-    fn answer(coding: &'static str, body: Vec<u8>) -> Response<Content> {
+    type Whole = http_body_util::Full<Bytes>;
+
+    impl From<std::convert::Infallible> for ContentError {
+        fn from(never: std::convert::Infallible) -> Self {
+            match never {}
+        }
+    }
+
+    fn answer(coding: &'static str, body: Vec<u8>) -> Response<Content<Whole>> {
         let length = body.len();
-        let mut answer = Response::new(Body::Tls(body.into()));
+        let mut answer = Response::new(Whole::from(body));
         answer.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding));
         answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         Content::of(answer)

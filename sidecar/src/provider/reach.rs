@@ -4,8 +4,8 @@
 
 use std::net::IpAddr;
 
-use reqwest::Url;
 use url::Host;
+use url::Url;
 use vectoll_config::Forbidden;
 
 /// Who may be connected to.

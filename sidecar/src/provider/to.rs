@@ -1,16 +1,16 @@
-//! Where requests to a provider go, and over which client.
+//! Where requests to a provider go.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::Full;
-use reqwest::Url;
+use url::Url;
 
 use super::{
     departure::Departure,
     http::{Body, Clients, Error, USER_AGENT},
-    plain::Server,
+    pool::Server,
     reach::Reach,
 };
 use crate::credential::{Credential, CredentialError, Unsigned};
@@ -19,24 +19,10 @@ use crate::credential::{Credential, CredentialError, Unsigned};
 #[derive(Clone, Debug)]
 pub struct To {
     url: Url,
-    via: Via,
-}
-
-/// Over which client.
-#[derive(Clone)]
-enum Via {
-    Tls(reqwest::Client),
-    /// A server is asked for a path; the host stands in its header.
-    Plain(Uri, HeaderValue, Arc<Server>),
-}
-
-impl std::fmt::Debug for Via {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Tls(_) => "Tls",
-            Self::Plain(..) => "Plain",
-        })
-    }
+    /// What the server is asked for; the host stands in its header.
+    path: Uri,
+    host: HeaderValue,
+    server: Arc<Server>,
 }
 
 /// Why a request got no response.
@@ -71,15 +57,12 @@ impl To {
             return Err(format!("{url} is not an http or https URL"));
         }
         Reach::Providers.url(&url).map_err(|error| error.to_string())?;
-        if url.scheme() == "https" {
-            return Ok(Self { url, via: Via::Tls(http.tls.clone()) });
-        }
         let not_one = || format!("{url} is not a URL that can be called");
         let host = host(&url).ok_or_else(not_one)?;
         let uri: Uri = url.as_str().parse().map_err(|_| not_one())?;
-        let server = http.plain.server(&uri);
+        let server = http.providers.server(&uri);
         let path = path(uri).ok_or_else(not_one)?;
-        Ok(Self { via: Via::Plain(path, host, server), url })
+        Ok(Self { url, path, host, server })
     }
 
     /// The same server at another path, which begins with `/` and may have a query: behind the path that there is.
@@ -89,11 +72,8 @@ impl To {
         if url.origin() != self.url.origin() {
             return None;
         }
-        let via = match &self.via {
-            Via::Tls(client) => Via::Tls(client.clone()),
-            Via::Plain(_, host, server) => Via::Plain(path(url.as_str().parse().ok()?)?, host.clone(), server.clone()),
-        };
-        Some(Self { url, via })
+        let path = path(url.as_str().parse().ok()?)?;
+        Some(Self { url, path, host: self.host.clone(), server: self.server.clone() })
     }
 
     /// The headers that every request has.
@@ -101,14 +81,12 @@ impl To {
         let mut headers = HeaderMap::with_capacity(room);
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        if let Via::Plain(_, host, _) = &self.via {
-            headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
-            headers.insert(header::HOST, host.clone());
-        }
+        headers.insert(header::USER_AGENT, HeaderValue::from_static(USER_AGENT));
+        headers.insert(header::HOST, self.host.clone());
         headers
     }
 
-    /// Signs a request and sends it. Over TLS it counts as sent once the client has it, which connects by itself.
+    /// Signs a request and sends it.
     pub async fn post(
         &self,
         mut headers: HeaderMap,
@@ -118,23 +96,11 @@ impl To {
     ) -> Result<Response<Body>, SendError> {
         let unsigned = Unsigned { method: &Method::POST, url: &self.url, headers: &mut headers, body: &body };
         credential.sign(unsigned).await?;
-        match &self.via {
-            Via::Tls(client) => {
-                let mut request = reqwest::Request::new(Method::POST, self.url.clone());
-                *request.headers_mut() = headers;
-                *request.body_mut() = Some(body.into());
-                departure.handed_over();
-                let response: Response<reqwest::Body> = client.execute(request).await.map_err(Error::from)?.into();
-                Ok(response.map(Body::Tls))
-            }
-            Via::Plain(path, _, server) => {
-                let mut request = Request::new(Full::new(body));
-                *request.method_mut() = Method::POST;
-                *request.uri_mut() = path.clone();
-                *request.headers_mut() = headers;
-                Ok(server.send(request, departure).await.map_err(Error::from)?.map(Body::Plain))
-            }
-        }
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = self.path.clone();
+        *request.headers_mut() = headers;
+        Ok(self.server.send(request, departure).await?)
     }
 }
 
@@ -155,7 +121,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn over_tls_a_request_counts_as_sent_once_the_client_has_it() {
+    async fn over_tls_a_request_has_not_left_before_the_handshake() {
         let _ = rustls::crypto::ring::default_provider().install_default();
         // Nobody greets back.
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -164,7 +130,7 @@ mod tests {
         let departure = Departure::default();
         let post = to.post(to.headers(2), Bytes::new(), &Credential::None, &departure);
         assert!(tokio::time::timeout(std::time::Duration::from_millis(200), post).await.is_err());
-        assert!(departure.has_left());
+        assert!(!departure.has_left());
     }
 
     #[test]
@@ -175,12 +141,8 @@ mod tests {
             let to = To::new(root, &clients).unwrap();
             let at = to.at("/model/a%3A0/invoke?x=1").unwrap();
             assert_eq!(at.url.as_str(), format!("{}/model/a%3A0/invoke?x=1", root.trim_end_matches('/')));
-            if let Via::Plain(path, host, _) = &at.via {
-                assert_eq!(
-                    (path.to_string().as_str(), host.to_str().unwrap()),
-                    ("/api/model/a%3A0/invoke?x=1", "127.0.0.1:1")
-                );
-            }
+            let host = root.split('/').nth(2);
+            assert_eq!((at.path.to_string().as_str(), at.host.to_str().ok()), ("/api/model/a%3A0/invoke?x=1", host));
         }
         let to = To::new("https://api.example.com", &clients).unwrap();
         assert!(to.at("@evil.example/x").is_none());

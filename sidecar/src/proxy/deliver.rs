@@ -28,19 +28,18 @@ pub(super) async fn deliver<V: AsRef<[f32]> + Send + 'static>(
 ) -> Result<Answer, Undelivered> {
     let numbers: usize = vectors.iter().map(|vector| vector.as_ref().len()).sum();
     // Base64 takes five bytes and a third for a number, digits about twelve.
-    let large = (numbers * 6 > HELD).then_some(match call.encoding_format {
+    let bytes = match call.encoding_format {
         EncodingFormat::Float => numbers * 12,
         EncodingFormat::Base64 => numbers * 6,
-    });
+    };
     let mut held = Held::default();
-    if let Some(bytes) = large {
-        call.claim.hold_until(&mut held, bytes, deadline.into()).await.map_err(|NoRoom| Undelivered)?;
-    }
+    call.claim.hold_until(&mut held, bytes, deadline.into()).await.map_err(|NoRoom| Undelivered)?;
     let (format, model) = (call.encoding_format, call.model.clone());
     let make = move || made(vectors, format, &model, tokens);
     let pieces = if numbers * 12 > MUCH { tasks.compute(make).await.map_err(|_| Undelivered)? } else { make() };
-    Ok(match large {
-        Some(_) => Answer::Pieces(Relay::made(pieces, deadline.into(), tasks, held), settled),
-        None => Answer::Whole(join(pieces), settled),
+    Ok(if numbers * 6 > HELD {
+        Answer::Pieces(Relay::made(pieces, deadline.into(), tasks, held), settled)
+    } else {
+        Answer::Whole(held.attach(join(pieces)), settled)
     })
 }

@@ -13,7 +13,7 @@ use crate::{
     answer::{Answer, Broken, Flow, HELD, Relay, Transcoder, Wanted, has_dimensions, join},
     background::Background,
     call::Call,
-    memory::{Held, NoRoom},
+    memory::{Held, NoRoom, STREAM},
     policy::Backend,
     provider::Provider,
     refusal::Refusal,
@@ -23,8 +23,8 @@ use crate::{
 pub(super) enum Read {
     /// Checked and settled.
     Done(Answer),
-    /// Large: these pieces, and then the rest.
-    Coming(Vec<Bytes>, Flow),
+    /// Large: these pieces, and then the rest, and the memory for what is on its way.
+    Coming(Vec<Bytes>, Flow, Held),
 }
 
 /// Reads an answer: whole up to [`HELD`] bytes, else to be streamed.
@@ -57,7 +57,7 @@ pub(super) async fn read(
     let announced = flow.remaining();
     let wanted = Wanted { format: call.encoding_format, items: call.shape.items, dimensions: call.dimensions };
     let mut read: Vec<Bytes> = Vec::new();
-    let mut length = 0;
+    let (mut length, mut held) = (0, Held::default());
     // The form of the vectors, as soon as one of them is seen.
     let mut format = None;
     let broken = loop {
@@ -76,12 +76,16 @@ pub(super) async fn read(
                 }
                 // Where the first vector ends is soon seen.
                 Some(None) if length <= HELD => {}
-                Some(None | Some(Ok(()))) | None => return Ok((Read::Coming(read, flow), headers)),
+                Some(None | Some(Ok(()))) | None => {
+                    call.claim.hold_until(&mut held, STREAM, flow.deadline()).await.map_err(no_room)?;
+                    return Ok((Read::Coming(read, flow, held), headers));
+                }
             }
         }
         match flow.piece().await {
             Ok(Some(piece)) => {
                 length += piece.len();
+                call.claim.hold_until(&mut held, length.min(HELD), flow.deadline()).await.map_err(no_room)?;
                 read.push(piece);
                 format = flow.format();
             }
@@ -94,7 +98,10 @@ pub(super) async fn read(
                     let whole = join(read);
                     match call.dimensions.and_then(|asked| has_dimensions(&whole, asked)) {
                         Some(Err(wrong)) => break Broken::Wrong(wrong),
-                        Some(Ok(())) | None => return Ok((Read::Done(Answer::Whole(whole, settled)), headers)),
+                        Some(Ok(())) | None => {
+                            // For as long as the caller has not taken it.
+                            return Ok((Read::Done(Answer::Whole(held.attach(whole), settled)), headers));
+                        }
                     }
                 }
                 Err(broken) => break broken,
@@ -122,11 +129,7 @@ async fn translated(
         transcoder.feed(&piece);
     }
     loop {
-        if length > HELD {
-            // Others take their time: that is no fault of the backend's.
-            let no_room = |NoRoom| Failure::of_sidecar(Refusal::no_room());
-            call.claim.hold_until(&mut held, transcoder.held(), flow.deadline()).await.map_err(no_room)?;
-        }
+        call.claim.hold_until(&mut held, transcoder.held(), flow.deadline()).await.map_err(no_room)?;
         match flow.piece().await.map_err(failed)? {
             Some(piece) => {
                 length += piece.len();
@@ -141,7 +144,12 @@ async fn translated(
     if length > HELD {
         return Ok(Answer::Pieces(Relay::made(pieces, flow.deadline(), tasks, held), settled));
     }
-    Ok(Answer::Whole(join(pieces), settled))
+    Ok(Answer::Whole(held.attach(join(pieces)), settled))
+}
+
+/// Others take their time: that is no fault of the backend's.
+fn no_room(NoRoom: NoRoom) -> Failure {
+    Failure::of_sidecar(Refusal::no_room())
 }
 
 fn unusable(broken: Broken, backend: &Backend) -> Failure {

@@ -65,10 +65,11 @@ pub(super) async fn send(
             attempt.served("served", sending.clock.now().elapsed);
             Ok(Sent { answer, headers })
         }
-        Ok((Read::Coming(read, flow), headers)) => {
+        Ok((Read::Coming(read, flow, held), headers)) => {
             let standing = flow.standing();
             let verdict = Verdict { attempt, cooldown, clock: sending.clock };
-            let relay = Relay::new(read, flow, &sending.tasks, Observation { since: started, upstream, verdict });
+            let relay =
+                Relay::new((read, held), flow, &sending.tasks, Observation { since: started, upstream, verdict });
             Ok(Sent { answer: Answer::Streaming(relay, standing), headers })
         }
         Err(failure) => {

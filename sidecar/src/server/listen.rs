@@ -2,20 +2,27 @@
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
+use nix::sys::socket::{setsockopt, sockopt};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
 };
 
+use super::activity::Activity;
+
 /// Containers of a pod run as different users: whoever sees the socket may connect. Keys are asked for all the same.
 const MODE: u32 = 0o666;
+
+/// What the system holds of an answer that its client does not read, in bytes.
+const SEND_BUFFER: usize = 128 * 1024;
 
 /// A bound listener.
 #[derive(Debug)]
@@ -23,17 +30,17 @@ pub(super) enum Listener {
     /// An address.
     Tcp(TcpListener),
     /// A socket in the file system.
-    Unix(Socket),
+    Unix(SocketFile),
 }
 
 /// A socket in the file system, which goes with its listener.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(super) struct SocketFile {
     listener: UnixListener,
     path: PathBuf,
 }
 
-impl Drop for Socket {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         let _ = std::fs::remove_file(&self.path);
     }
@@ -49,7 +56,7 @@ pub(super) async fn tcp(address: SocketAddr, name: &'static str) -> io::Result<T
 }
 
 /// Binds a socket. One that an earlier process left behind is replaced; one that somebody listens on, or another file, is not.
-pub(super) fn unix(path: &Path) -> io::Result<Socket> {
+pub(super) fn unix(path: &Path) -> io::Result<SocketFile> {
     let failed =
         |error: io::Error| io::Error::new(error.kind(), format!("failed to listen on {}: {error}", path.display()));
     if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
@@ -58,80 +65,106 @@ pub(super) fn unix(path: &Path) -> io::Result<Socket> {
         std::fs::remove_file(path).map_err(failed)?;
     }
     let listener = UnixListener::bind(path).map_err(failed)?;
-    let socket = Socket { listener, path: path.to_owned() };
+    let socket = SocketFile { listener, path: path.to_owned() };
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(MODE)).map_err(failed)?;
     tracing::info!(listener = "proxy", socket = %path.display(), "listening");
     Ok(socket)
 }
 
 impl Listener {
-    /// The next connection.
-    pub(super) async fn accept(&self) -> io::Result<Stream> {
-        match self {
+    /// The next connection, which notes what goes on there, and where it is from.
+    pub(super) async fn accept(&self, idle_timeout: Duration) -> io::Result<(Stream, Activity, Option<IpAddr>)> {
+        let (socket, address) = match self {
             Self::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, address) = listener.accept().await?;
                 // Small answers go out at once.
                 let _ = stream.set_nodelay(true);
-                Ok(Stream::Tcp(stream))
+                // What a client does not read is not to grow.
+                let _ = setsockopt(&stream, sockopt::SndBuf, &SEND_BUFFER);
+                (Socket::Tcp(stream), Some(address.ip()))
             }
-            Self::Unix(socket) => Ok(Stream::Unix(socket.listener.accept().await?.0)),
-        }
+            Self::Unix(socket) => (Socket::Unix(socket.listener.accept().await?.0), None),
+        };
+        // Its time begins now, not when the one before it came.
+        let activity = Activity::new(idle_timeout);
+        Ok((Stream { socket, activity: activity.clone() }, activity, address))
     }
 }
 
-/// A connection.
 #[derive(Debug)]
-pub(super) enum Stream {
+enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Stream {
+    socket: Socket,
+    activity: Activity,
+}
+
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, to),
-            Self::Unix(stream) => Pin::new(stream).poll_read(cx, to),
+        let Self { socket, activity } = self.get_mut();
+        let before = to.filled().len();
+        let read = ready!(match socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, to),
+            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, to),
+        });
+        if to.filled().len() > before {
+            activity.received();
         }
+        Poll::Ready(read)
+    }
+}
+
+impl Stream {
+    fn written(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.activity.written(written.is_ready());
+        written
     }
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write(cx, from),
-            Self::Unix(stream) => Pin::new(stream).poll_write(cx, from),
-        }
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, from: &[u8]) -> Poll<io::Result<usize>> {
+        let written = match &mut self.socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_write(cx, from),
+            Socket::Unix(stream) => Pin::new(stream).poll_write(cx, from),
+        };
+        self.written(written)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         from: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, from),
-            Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, from),
-        }
+        let written = match &mut self.socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, from),
+            Socket::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, from),
+        };
+        self.written(written)
     }
 
     fn is_write_vectored(&self) -> bool {
-        match self {
-            Self::Tcp(stream) => stream.is_write_vectored(),
-            Self::Unix(stream) => stream.is_write_vectored(),
+        match &self.socket {
+            Socket::Tcp(stream) => stream.is_write_vectored(),
+            Socket::Unix(stream) => stream.is_write_vectored(),
         }
     }
 
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            Socket::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.socket {
+            Socket::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Socket::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

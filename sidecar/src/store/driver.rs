@@ -69,13 +69,11 @@ impl Driver {
     async fn recall(&self) {
         let (journal, leased) = (self.journal.clone(), self.leased.clone());
         let recalled = tokio::task::spawn_blocking(move || {
-            for team in journal.teams() {
-                for settled in journal.settled_after(&team, 0, usize::MAX) {
-                    for charge in &settled.intent.charges {
-                        leased.owe(&team, charge, settled.number, settled.settlement.money);
-                    }
+            journal.each_settled(&journal.teams(), |settled| {
+                for charge in &settled.intent.charges {
+                    leased.owe(&settled.intent.team.uid, charge, settled.number, settled.settlement.money);
                 }
-            }
+            });
         });
         if let Err(error) = recalled.await {
             tracing::error!(%error, "spend of earlier starts is not held back in the budgets until the store has it");

@@ -79,6 +79,12 @@ async fn a_failed_part_fails_the_call_and_is_booked_as_far_as_it_is_known() -> a
     Ok(())
 }
 
+/// How many requests a server has had that fails from this one on: one that resets a connection that was used before is asked once
+/// more, on a new one.
+fn asked(fault: Fault, place: u64) -> std::ops::RangeInclusive<u64> {
+    place + 1..=place + if matches!(fault, Fault::Reset) { 2 } else { 1 }
+}
+
 async fn fails(
     stage: &Stage,
     one: &Played,
@@ -95,7 +101,7 @@ async fn fails(
     assert_eq!(answer.status, status, "{what}: {}", answer.message());
     assert!(answer.json["data"].is_null() && answer.json["error"].is_object(), "{what}: {}", answer.json);
     if parallel == 1 {
-        assert_eq!(account.requests, place + 1, "{what}: nothing is sent behind a failure");
+        assert!(asked(fault, place).contains(&account.requests), "{what}: nothing is sent behind a failure");
     }
     if cost.is_known(one) {
         assert_eq!((booked.tokens, booked.unsettled), (account.charged_tokens, 0), "{what}");
@@ -139,7 +145,8 @@ async fn with_a_second_backend_the_call_is_served_there() -> anyhow::Result<()> 
                 let (failed, served) = (first.account(), second.account());
                 assert_eq!(answer.status, 200, "{what}: {}", answer.message());
                 has_vectors(&answer, &items(), (second.row.vector, 256), &what);
-                assert_eq!((failed.requests, served.requests), (place + 1, 3), "{what}");
+                assert!(asked(fault, place).contains(&failed.requests), "{what}: {}", failed.requests);
+                assert_eq!(served.requests, 3, "{what}");
                 assert_eq!(answer.tokens(), served.charged_tokens, "{what}");
                 // What the first cost stays booked: exactly where that is known, else at a bound and marked.
                 let lost = booked.tokens - served.charged_tokens;

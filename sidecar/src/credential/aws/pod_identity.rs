@@ -6,8 +6,8 @@
 use std::{net::Ipv6Addr, path::PathBuf};
 
 use jiff::Timestamp;
-use reqwest::Url;
 use serde::Deserialize;
+use url::Url;
 
 use super::{Keys, Source};
 use crate::{

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use jiff::Timestamp;
-use reqwest::Url;
+use url::Url;
 
 use super::{Keys, Source, region, xml};
 use crate::{

@@ -9,9 +9,9 @@ use std::path::{Component, Path, PathBuf};
 
 use http::header;
 use jiff::Timestamp;
-use reqwest::Url;
 use serde::Deserialize;
 use serde_json::json;
+use url::Url;
 
 use super::{DOMAIN, SCOPE};
 use crate::{

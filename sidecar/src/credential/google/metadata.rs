@@ -4,7 +4,7 @@
 //! tokens"); checked against `google.auth.compute_engine._metadata` in Google's auth library for Python.
 
 use http::HeaderName;
-use reqwest::Url;
+use url::Url;
 
 use crate::{
     credential::{FetchError, Form, Fresh, Token, issuer::Question, oauth},

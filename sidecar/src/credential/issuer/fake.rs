@@ -2,11 +2,11 @@
 
 use std::sync::{Arc, Mutex};
 
-use reqwest::Url;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpListener,
 };
+use url::Url;
 
 use crate::provider::http::Clients;
 

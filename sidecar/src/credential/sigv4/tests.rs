@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use http::{HeaderMap, Method};
-use reqwest::Url;
+use url::Url;
 
 use super::*;
 use crate::credential::Secret;

@@ -241,7 +241,7 @@ fn segments(folder: &Path) -> Vec<PathBuf> {
 fn copy_with(from: &Path, changed: &Path, content: &[u8]) -> TempDir {
     let copy = folder();
     fs::create_dir(copy.path().join("journal")).unwrap();
-    for file in ["spend.v1.json", "identity", "epoch"] {
+    for file in ["spend.v1.json", "spend.v1.json.previous", "identity", "epoch"] {
         if from.join(file).exists() {
             fs::copy(from.join(file), copy.path().join(file)).unwrap();
         }
@@ -405,6 +405,37 @@ fn a_state_folder_is_kept_by_one_and_a_damaged_checkpoint_is_named() {
     assert!(second.unwrap_err().to_string().contains("another sidecar"));
     drop(keeper);
     fs::write(folder.path().join("spend.v1.json"), "{").unwrap();
+    fs::remove_dir_all(folder.path().join("journal")).unwrap();
     let damaged = Keeper::resume(folder.path(), options, JournalMetrics::new().unwrap());
     assert!(damaged.unwrap_err().to_string().contains("spend.v1.json is damaged"));
+}
+
+#[test]
+fn half_a_checkpoint_costs_nothing_while_there_is_an_older_one_or_all_of_the_journal() {
+    for (saves, retention) in [(1, STORE), (1, Retention::Checkpoint), (3, STORE), (3, Retention::Checkpoint)] {
+        let mut stage = Stage::new(retention);
+        for save in 0..saves {
+            for call in 0..12 {
+                stage.begin(TEAMS[call % 2], 100);
+                stage.settle(0, 10 + u64::try_from(call).unwrap() + save);
+            }
+            stage.save();
+        }
+        stage.begin("a", 100);
+        stage.settle(0, 77);
+        stage.begin("b", 50);
+        let expected = stage.expected(&|_| true);
+        let Stage { folder, keeper, under_way, .. } = stage;
+        drop((keeper, under_way));
+        let path = folder.path().join("spend.v1.json");
+        let whole = fs::read(&path).unwrap();
+        fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+        let (keeper, _) = resume(folder.path(), retention);
+        check(&keeper, &expected);
+        assert!(folder.path().join("damaged/spend.v1.json").exists());
+        drop(keeper);
+        // And once more, with what was written since.
+        let (keeper, _) = resume(folder.path(), retention);
+        check(&keeper, &expected);
+    }
 }

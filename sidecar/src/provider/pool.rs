@@ -1,0 +1,356 @@
+//! Connections to servers: what a call needs and no more. HTTP/1.1 without TLS, and what a server prefers with it.
+//!
+//! Each server has a stock of connections that wait for the next call. A call takes the one that was used last, or makes
+//! one; its connection goes back when the answer was read. Over HTTP/2 calls share one.
+//!
+//! Servers close connections that wait, and a request may be on its way by then. So the socket is looked at before it is used
+//! again, what a server says of its timeout counts, and a request whose connection turns out to have ended before it is sent
+//! once more, on a new connection. It is the same request of the same call: nothing was answered, so nothing was settled.
+
+mod connection;
+mod socket;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http::{Request, Response, Uri, uri::Scheme};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::client::legacy::connect::HttpConnector;
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::TlsConnector;
+use tower_service::Service;
+
+use self::{
+    connection::{Connection, Failed, Http1, Http2},
+    socket::{Socket, Stream, Watched},
+};
+use super::{departure::Departure, dns::Resolver};
+
+/// How long a connection may take to come about.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection is kept for the next call.
+pub(super) const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
+/// After such a silence the other end is asked whether it is still there, as often, and so many times.
+const KEEPALIVE: (Duration, u32) = (Duration::from_secs(15), 3);
+/// How long sent bytes may stay unacknowledged.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(30);
+/// HTTP/2, as TLS names it.
+const HTTP2: &[u8] = b"h2";
+
+/// Why a call got no response.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No connection came about, or it had ended before anything was sent.
+    #[error("no connection")]
+    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The connection broke.
+    #[error(transparent)]
+    Broke(#[from] hyper::Error),
+}
+
+impl Error {
+    /// Whether no connection came about: the call was not sent.
+    pub fn is_connect(&self) -> bool {
+        matches!(self, Self::Connect(_))
+    }
+}
+
+/// All servers. A handle: clones share them.
+#[derive(Clone, Debug)]
+pub struct HttpPool {
+    connector: HttpConnector<Resolver>,
+    tls: Arc<ClientConfig>,
+    servers: Servers,
+    /// A place for each connection that may be open.
+    places: Arc<Semaphore>,
+}
+
+type Servers = Arc<Mutex<HashMap<Origin, Arc<Server>>>>;
+
+/// Whether there is TLS, and the authority.
+type Origin = (bool, String);
+
+/// A server and the connections to it.
+#[derive(Debug)]
+pub struct Server {
+    /// Its scheme and its address are all that counts in it.
+    uri: Uri,
+    connector: HttpConnector<Resolver>,
+    tls: Option<Arc<ClientConfig>>,
+    stock: Mutex<Stock>,
+    places: Arc<Semaphore>,
+    others: Weak<Mutex<HashMap<Origin, Arc<Server>>>>,
+    /// Who makes a connection that others may share.
+    connecting: tokio::sync::Mutex<()>,
+    connections: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Stock {
+    /// The one that was used last is the last.
+    idle: Vec<Idle>,
+    /// Over HTTP/2.
+    shared: Option<(Http2, Instant)>,
+    /// Whether it speaks HTTP/1.1 only: its connections are made side by side.
+    is_http1: bool,
+    /// Whether a task looks for those that have waited too long.
+    swept: bool,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Http1,
+    since: Instant,
+}
+
+impl HttpPool {
+    /// No server yet. `places` bounds its connections, those that wait included.
+    pub fn new(names: Resolver, tls: Arc<ClientConfig>, places: Arc<Semaphore>) -> Self {
+        let mut connector = HttpConnector::new_with_resolver(names);
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        let (silence, times) = KEEPALIVE;
+        connector.set_keepalive(Some(silence));
+        connector.set_keepalive_interval(Some(silence));
+        connector.set_keepalive_retries(Some(times));
+        connector.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+        Self { connector, tls, servers: Arc::default(), places }
+    }
+
+    /// The server of a URI: for as long as someone holds it, the same one.
+    pub fn server(&self, uri: &Uri) -> Arc<Server> {
+        let mut servers = lock(&self.servers);
+        // Those that no backend holds any more go, and their connections with them.
+        servers.retain(|_, server| Arc::strong_count(server) > 1);
+        let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
+        let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
+        let new = || {
+            Arc::new(Server {
+                uri: uri.clone(),
+                connector: self.connector.clone(),
+                tls: is_tls.then(|| self.tls.clone()),
+                stock: Mutex::default(),
+                places: self.places.clone(),
+                others: Arc::downgrade(&self.servers),
+                connecting: tokio::sync::Mutex::default(),
+                connections: AtomicU64::new(0),
+            })
+        };
+        servers.entry((is_tls, authority)).or_insert_with(new).clone()
+    }
+}
+
+impl Server {
+    /// Sends a request whose URI is a path and whose headers name the host. On a connection that was closed while it
+    /// waited nothing was sent: the request goes over another one. One that ended as the request came to it is made up for
+    /// by a new one, once.
+    pub async fn send(
+        self: &Arc<Self>,
+        request: Request<Full<Bytes>>,
+        departure: &Departure,
+    ) -> Result<Response<Incoming>, Error> {
+        while let Some(connection) = self.take() {
+            departure.handed_over();
+            match self.send_on(connection, request.clone()).await {
+                Ok(response) => return Ok(response),
+                Err(Failed::Unsent(_)) => departure.came_back(),
+                // From here on it may have left, whatever becomes of the new connection.
+                Err(Failed::Ended(first)) => {
+                    tracing::debug!(server = %self.uri, "a connection ended as it was used again: another one is made");
+                    let Ok(connection) = self.connect().await else { return Err(first.into()) };
+                    return self.send_on(connection, request).await.map_err(|failed| match failed {
+                        Failed::Unsent(_) => first.into(),
+                        Failed::Ended(error) | Failed::Broke(error) => error.into(),
+                    });
+                }
+                Err(Failed::Broke(error)) => return Err(error.into()),
+            }
+        }
+        let connection = self.connect().await?;
+        departure.handed_over();
+        self.send_on(connection, request).await.map_err(|failed| match failed {
+            Failed::Unsent(error) => {
+                departure.came_back();
+                Error::Connect(error.into())
+            }
+            Failed::Ended(error) | Failed::Broke(error) => error.into(),
+        })
+    }
+
+    async fn send_on(
+        self: &Arc<Self>,
+        connection: Connection,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, Failed> {
+        match connection {
+            Connection::Http1(mut connection) => {
+                let response = connection.send(request).await?;
+                self.give_back(connection);
+                Ok(response)
+            }
+            Connection::Http2(mut connection) => {
+                let unanswered = Unanswered { server: self, number: connection.number };
+                let response = connection.send(request).await?;
+                std::mem::forget(unanswered);
+                Ok(response)
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, Error> {
+        let connecting = tokio::time::timeout(CONNECT_TIMEOUT, self.open());
+        connecting.await.map_err(|late| Error::Connect(late.into()))?.map_err(Error::Connect)
+    }
+
+    async fn open(&self) -> Result<Connection, Box<dyn std::error::Error + Send + Sync>> {
+        let Some(tls) = &self.tls else {
+            let (socket, watched) = self.reach().await?;
+            return Ok(Connection::Http1(Http1::new(Stream::plain(socket), watched).await?));
+        };
+        // What one has made, the others share.
+        let _one_at_a_time = if lock(&self.stock).is_http1 { None } else { Some(self.connecting.lock().await) };
+        if let Some(shared) = lock(&self.stock).shared() {
+            return Ok(Connection::Http2(shared));
+        }
+        let (socket, watched) = self.reach().await?;
+        let host = self.uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let stream = TlsConnector::from(tls.clone()).connect(ServerName::try_from(host)?, socket).await?;
+        let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
+        let stream = Stream::tls(stream);
+        if !is_http2 {
+            lock(&self.stock).is_http1 = true;
+            return Ok(Connection::Http1(Http1::new(stream, watched).await?));
+        }
+        let number = self.connections.fetch_add(1, Ordering::Relaxed);
+        let connection = Http2::new(stream, watched, self.uri.clone(), number).await?;
+        let mut stock = lock(&self.stock);
+        stock.is_http1 = false;
+        stock.shared = Some((connection.clone(), Instant::now()));
+        Ok(Connection::Http2(connection))
+    }
+
+    async fn reach(&self) -> Result<(Socket, Watched), Box<dyn std::error::Error + Send + Sync>> {
+        let place = self.place().await?;
+        let stream = self.connector.clone().call(self.uri.clone()).await?;
+        Ok(Socket::new(stream.into_inner(), place))
+    }
+
+    /// A place for one more connection. Where there is none, those that wait for a call give theirs up.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, tokio::sync::AcquireError> {
+        if let Ok(place) = self.places.clone().try_acquire_owned() {
+            return Ok(place);
+        }
+        if let Some(others) = self.others.upgrade() {
+            for server in lock(&others).values() {
+                lock(&server.stock).idle.clear();
+            }
+        }
+        self.places.clone().acquire_owned().await
+    }
+
+    /// One that is still open: the one that all share, or the one that was used last.
+    fn take(self: &Arc<Self>) -> Option<Connection> {
+        let mut stock = lock(&self.stock);
+        if let Some(shared) = stock.shared() {
+            self.sweeps(&mut stock);
+            return Some(Connection::Http2(shared));
+        }
+        while let Some(Idle { connection, since }) = stock.idle.pop() {
+            if connection.is_usable(since.elapsed()) {
+                return Some(Connection::Http1(connection));
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection for the next call, from when its answer was read.
+    fn give_back(self: &Arc<Self>, mut connection: Http1) {
+        if connection.is_ready() {
+            self.put(connection);
+        } else if connection.is_open() {
+            let server = Arc::downgrade(self);
+            tokio::spawn(async move {
+                if connection.is_read().await
+                    && let Some(server) = server.upgrade()
+                {
+                    server.put(connection);
+                }
+            });
+        }
+    }
+
+    fn put(self: &Arc<Self>, connection: Http1) {
+        let mut stock = lock(&self.stock);
+        stock.idle.push(Idle { connection, since: Instant::now() });
+        self.sweeps(&mut stock);
+    }
+
+    fn sweeps(self: &Arc<Self>, stock: &mut Stock) {
+        if !std::mem::replace(&mut stock.swept, true) {
+            tokio::spawn(sweep(Arc::downgrade(self)));
+        }
+    }
+}
+
+impl Stock {
+    /// The connection that all calls share, for one more.
+    fn shared(&mut self) -> Option<Http2> {
+        let (connection, used) = self.shared.as_mut()?;
+        if connection.is_usable() {
+            *used = Instant::now();
+            return Some(connection.clone());
+        }
+        self.shared = None;
+        None
+    }
+}
+
+/// A call on a connection that others share. Dropped without an answer, nobody else is sent there: who never answers is
+/// not asked again. Calls that are under way there go on.
+struct Unanswered<'a> {
+    server: &'a Server,
+    number: u64,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        let mut stock = lock(&self.server.stock);
+        if stock.shared.as_ref().is_some_and(|(shared, _)| shared.number == self.number) {
+            stock.shared = None;
+        }
+    }
+}
+
+/// Drops the connections that have waited too long, until there are none.
+async fn sweep(server: Weak<Server>) {
+    loop {
+        tokio::time::sleep(IDLE_TIMEOUT).await;
+        let Some(server) = server.upgrade() else { return };
+        let mut stock = lock(&server.stock);
+        stock.idle.retain(|idle| !idle.connection.is_over(idle.since.elapsed()));
+        if stock.shared.as_ref().is_some_and(|(shared, used)| !shared.is_usable() || used.elapsed() >= IDLE_TIMEOUT) {
+            stock.shared = None;
+        }
+        if stock.idle.is_empty() && stock.shared.is_none() {
+            stock.swept = false;
+            return;
+        }
+    }
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that could panic is done under these locks.
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;
