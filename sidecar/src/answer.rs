@@ -5,6 +5,7 @@
 //! be right, and what goes wrong after the headers were sent aborts the connection.
 
 mod body;
+mod check;
 mod flow;
 mod made;
 mod outline;
@@ -21,6 +22,7 @@ use http::{HeaderName, header};
 use crate::accounting::Settled;
 
 pub use body::Body;
+pub(crate) use check::checked;
 pub use flow::{Broken, Flow};
 pub(crate) use made::{join, made};
 pub use persist::Persist;

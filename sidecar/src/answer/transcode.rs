@@ -11,7 +11,7 @@
 mod item;
 mod scan;
 
-pub(crate) use self::item::numbers;
+pub(crate) use self::item::{INDIFFERENT, index, numbers};
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;

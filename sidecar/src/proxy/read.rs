@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     accounting::InFlight,
-    answer::{Answer, Broken, Flow, HELD, Relay, Transcoder, Wanted, has_dimensions, join},
+    answer::{Answer, Broken, Flow, HELD, Relay, Transcoder, Wanted, checked, has_dimensions, join},
     background::Background,
     call::Call,
     memory::{Held, NoRoom, STREAM},
@@ -94,16 +94,12 @@ pub(super) async fn read(
                 return Err(reported(&headers, &join(read), flow.give_up(), (remote, &backend)));
             }
             Ok(None) => match flow.settle().await {
-                Ok(settled) => {
-                    let whole = join(read);
-                    match call.dimensions.and_then(|asked| has_dimensions(&whole, asked)) {
-                        Some(Err(wrong)) => break Broken::Wrong(wrong),
-                        Some(Ok(())) | None => {
-                            // For as long as the caller has not taken it.
-                            return Ok((Read::Done(Answer::Whole(held.attach(whole), settled)), headers));
-                        }
-                    }
-                }
+                // Settled first: what is not right with the vectors does not change what they cost.
+                Ok(settled) => match checked(join(read), wanted) {
+                    // Held for as long as the caller has not taken it.
+                    Ok(whole) => return Ok((Read::Done(Answer::Whole(held.attach(whole), settled)), headers)),
+                    Err(wrong) => break Broken::Wrong(wrong),
+                },
                 Err(broken) => break broken,
             },
             Err(broken) => break broken,

@@ -22,14 +22,14 @@ use super::world::{GOOD, at_rest, backend, count, route, said, start};
 use vectoll_tests::manifest::PROVIDER_KEY;
 
 /// A provider that answers with these very bytes, one request a connection.
-struct Scripted {
+pub(crate) struct Scripted {
     address: SocketAddr,
     seen: Arc<Mutex<Vec<Value>>>,
     serving: JoinHandle<()>,
 }
 
 impl Scripted {
-    async fn start(answer: fn(&Value) -> Vec<u8>) -> anyhow::Result<Self> {
+    pub(crate) async fn start(answer: fn(&Value) -> Vec<u8>) -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let (address, seen) = (listener.local_addr()?, Arc::default());
         let all: Arc<Mutex<Vec<Value>>> = Arc::clone(&seen);
@@ -81,7 +81,7 @@ async fn exchange(
     Ok(())
 }
 
-fn http(status: u16, headers: &[&str], body: &[u8]) -> Vec<u8> {
+pub(crate) fn http(status: u16, headers: &[&str], body: &[u8]) -> Vec<u8> {
     let mut head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
     for header in headers {
         head.push_str(header);
@@ -90,7 +90,7 @@ fn http(status: u16, headers: &[&str], body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), b"\r\n", body].concat()
 }
 
-const JSON: &str = "content-type: application/json";
+pub(crate) const JSON: &str = "content-type: application/json";
 
 fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -176,7 +176,7 @@ const ANSWERS: [(&str, &str, bool, u16, &str); 17] = [
     ("999", "failed", true, 502, "as asked"),
 ];
 
-fn scripted(name: &str, provider: &Scripted, model: &str, more: Value) -> Value {
+pub(crate) fn scripted(name: &str, provider: &Scripted, model: &str, more: Value) -> Value {
     let mut backend = json!({
         "name": name, "model": model, "space": "one", "timeoutSeconds": 5,
         "openAI": {"baseURL": provider.url(), "apiKeySecretRef": {"name": "provider", "key": "api-key"}},

@@ -5,6 +5,7 @@
 
 mod answers;
 mod hedging;
+mod vectors;
 mod world;
 
 use std::{

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Some servers leave the padding away. Without it the length says the same.
-const INDIFFERENT: GeneralPurpose = GeneralPurpose::new(
+pub(crate) const INDIFFERENT: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
@@ -88,17 +88,17 @@ pub(crate) fn numbers(vector: &str) -> Option<Vec<f32>> {
 }
 
 /// A place in the list. `null` says nothing; anything else that is no whole number does say something, and nobody can tell what.
-fn index(raw: &str) -> Result<Option<u64>, Wrong> {
+pub(crate) fn index(raw: &str) -> Result<Option<u64>, Wrong> {
     if raw == "null" {
         return Ok(None);
     }
     whole(raw).map(Some).ok_or(Wrong::Order)
 }
 
-/// Puts the vectors in the order of their `index`, each of which must stand once. Without any they are as they came.
+/// Puts the vectors in the order of their `index`, each of which must stand once. One without counts by its place.
 pub(super) fn in_order(items: &mut [Item]) -> Result<(), Wrong> {
-    if items.iter().all(|item| item.index.is_none()) {
-        return Ok(());
+    for (at, item) in items.iter_mut().enumerate() {
+        item.index.get_or_insert(at as u64);
     }
     items.sort_by_key(|item| item.index);
     let each_once = items.iter().enumerate().all(|(at, item)| item.index == Some(at as u64));

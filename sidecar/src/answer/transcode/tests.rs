@@ -115,10 +115,14 @@ fn the_order_is_that_of_the_index_however_it_is_written() {
         assert_eq!(turned["data"][0]["embedding"], "AACAPw==");
     }
     assert_eq!(two(json!(null), json!(null)).unwrap()["data"][0]["embedding"], "AAAAQA==", "null says nothing");
+    for (first, second) in [(json!(0), json!(null)), (json!(null), json!(1))] {
+        let turned = two(first, second).unwrap();
+        assert_eq!(turned["data"][0]["embedding"], "AAAAQA==", "one without an index counts by its place");
+    }
     for (first, second) in [
         (json!(1), json!(1)),
         (json!(1), json!(2)),
-        (json!(0), json!(null)),
+        (json!(1), json!(null)),
         (json!("0"), json!("1")),
         (json!(0.5), json!(1)),
         (json!(-1), json!(0)),

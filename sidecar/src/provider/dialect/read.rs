@@ -125,17 +125,17 @@ pub(super) fn in_order<'a>(
     told(part, vectors.into_iter().map(Raw::floats).collect(), tokens)
 }
 
-/// Puts vectors in the order of their index, each of which must stand once. Without any they are as they came.
-pub(super) fn by_index(part: &Part<'_>, mut vectors: Vec<(Option<Raw<'_>>, Vec<f32>)>) -> Result<Vec<Vec<f32>>, Fault> {
+/// Puts vectors in the order of their index, each of which must stand once. One without counts by its place.
+pub(super) fn by_index(part: &Part<'_>, vectors: Vec<(Option<Raw<'_>>, Vec<f32>)>) -> Result<Vec<Vec<f32>>, Fault> {
     if vectors.len() != part.texts.len() {
         return Err(Fault::Number);
     }
-    if vectors.iter().any(|(index, _)| index.is_some()) {
-        vectors.sort_by_key(|(index, _)| index.and_then(Raw::whole));
-        let mut places = vectors.iter().map(|(index, _)| index.and_then(Raw::whole));
-        if !(0..).zip(&mut places).all(|(place, index)| index == Some(place)) {
-            return Err(Fault::Order);
-        }
+    let place = |at: u64, index: Option<Raw<'_>>| index.map_or(Some(at), Raw::whole).ok_or(Fault::Order);
+    let places = (0..).zip(vectors).map(|(at, (index, vector))| Ok((place(at, index)?, vector)));
+    let mut vectors = places.collect::<Result<Vec<_>, Fault>>()?;
+    vectors.sort_by_key(|(place, _)| *place);
+    if !(0..).zip(&vectors).all(|(at, (place, _))| at == *place) {
+        return Err(Fault::Order);
     }
     Ok(vectors.into_iter().map(|(_, vector)| vector).collect())
 }

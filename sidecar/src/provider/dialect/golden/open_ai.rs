@@ -62,10 +62,12 @@ fn the_index_decides_the_order() {
     };
     tells(&openai, &part, &body(["\"index\":2,", "\"index\":0,", "\"index\":1.0,"]), &[&[2.0], &[3.0], &[1.0]], None);
     tells(&openai, &part, &body(["", "", "\"index\":null,"]), &[&[1.0], &[2.0], &[3.0]], None);
+    // As Gemini leaves out a zero.
+    tells(&openai, &part, &body(["", "\"index\":2,", "\"index\":1,"]), &[&[1.0], &[3.0], &[2.0]], None);
     for wrong in [
         ["\"index\":0,", "\"index\":1,", "\"index\":1,"],
         ["\"index\":1,", "\"index\":2,", "\"index\":3,"],
-        ["\"index\":0,", "\"index\":1,", ""],
+        ["\"index\":2,", "\"index\":1,", ""],
         ["\"index\":0,", "\"index\":1,", "\"index\":\"2\","],
         ["\"index\":0,", "\"index\":1,", "\"index\":-2,"],
         ["\"index\":0,", "\"index\":1,", "\"index\":2.5,"],

@@ -1,0 +1,241 @@
+//! Every vector of an answer that is passed on as it came, looked at before the caller sees the first.
+//!
+//! What a provider sends is not always what was asked for: numbers that are none, vectors of uneven lengths, an `index` twice, the
+//! list in another order. In the form that was asked for it would be passed on as it is, and in the other one be refused or put
+//! right by the transcoder: the result must not depend on that. Numbers are not read for it: their grammar is JSON's,
+//! and what could be beyond a 32-bit float shows by its exponent or its length.
+
+use base64::Engine;
+use bytes::{Bytes, BytesMut};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    transcode::{INDIFFERENT, Wanted, index, numbers},
+    vector::Wrong,
+};
+use crate::call::EncodingFormat;
+
+/// A number of so many characters is smaller than the largest 32-bit float if it has no exponent.
+const SURELY_FINITE: usize = 38;
+
+#[derive(Deserialize)]
+struct List<'a> {
+    #[serde(borrow)]
+    data: Vec<Item<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow, default)]
+    embedding: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    index: Option<&'a RawValue>,
+}
+
+/// The same list, for where each object stands.
+#[derive(Deserialize)]
+struct Objects<'a> {
+    #[serde(borrow)]
+    data: Vec<&'a RawValue>,
+}
+
+/// A whole answer whose vectors are right, in the order of the inputs.
+pub(crate) fn checked(whole: Bytes, wanted: Wanted) -> Result<Bytes, Wrong> {
+    let List { data } = serde_json::from_slice(&whole).map_err(|_| not_json(&whole))?;
+    if data.len() as u64 != wanted.items {
+        return Err(Wrong::Number);
+    }
+    let (mut length, mut room) = (None, Vec::new());
+    let mut places = Vec::with_capacity(data.len());
+    for (at, item) in data.iter().enumerate() {
+        let vector = item.embedding.ok_or(Wrong::Missing)?.get();
+        let found = length_of(vector, wanted.format, &mut room).ok_or(Wrong::NotAVector)?;
+        if *length.get_or_insert(found) != found {
+            return Err(Wrong::Lengths);
+        }
+        if let Some(asked) = wanted.dimensions.filter(|asked| *asked != found as u64) {
+            return Err(Wrong::Dimensions { asked, found });
+        }
+        let index = item.index.map_or(Ok(None), |raw| index(raw.get()))?;
+        places.push((index.unwrap_or(at as u64), at));
+    }
+    if places.iter().all(|(place, at)| *place == *at as u64) {
+        return Ok(whole);
+    }
+    places.sort_unstable();
+    if !places.iter().enumerate().all(|(at, (place, _))| *place == at as u64) {
+        return Err(Wrong::Order);
+    }
+    in_order(&whole, places.into_iter().map(|(_, at)| at))
+}
+
+/// Whether it is JSON of another kind, or none.
+fn not_json(whole: &[u8]) -> Wrong {
+    if serde_json::from_slice::<serde::de::IgnoredAny>(whole).is_ok() { Wrong::NotAList } else { Wrong::NotJson }
+}
+
+/// The answer with its objects in this order, and all else as it is.
+fn in_order(whole: &Bytes, order: impl Iterator<Item = usize>) -> Result<Bytes, Wrong> {
+    let Objects { data } = serde_json::from_slice(whole).map_err(|_| Wrong::NotJson)?;
+    let place = |object: &RawValue| {
+        let begin = object.get().as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
+        Some(begin..begin + object.get().len())
+    };
+    let (first, last) = (data.first().and_then(|first| place(first)), data.last().and_then(|last| place(last)));
+    let (Some(first), Some(last)) = (first, last) else { return Err(Wrong::NoData) };
+    let mut sorted = BytesMut::with_capacity(whole.len());
+    sorted.extend_from_slice(whole.get(..first.start).unwrap_or_default());
+    for (at, object) in order.filter_map(|at| data.get(at)).enumerate() {
+        if at > 0 {
+            sorted.extend_from_slice(b",");
+        }
+        sorted.extend_from_slice(object.get().as_bytes());
+    }
+    sorted.extend_from_slice(whole.get(last.end..).unwrap_or_default());
+    Ok(sorted.freeze())
+}
+
+/// How many numbers a vector has; none: it is none in this form. `room` is for decoding.
+fn length_of(vector: &str, format: EncodingFormat, room: &mut Vec<u8>) -> Option<usize> {
+    match format {
+        EncodingFormat::Float => floats(vector),
+        EncodingFormat::Base64 => base64(vector, room),
+    }
+}
+
+/// Of a list that is JSON.
+fn floats(vector: &str) -> Option<usize> {
+    let inner = vector.strip_prefix('[')?.strip_suffix(']')?.as_bytes();
+    let plain = |byte: &u8| {
+        matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E' | b',' | b' ' | b'\t' | b'\r' | b'\n')
+    };
+    if inner.trim_ascii().is_empty() || !inner.iter().all(plain) {
+        return None;
+    }
+    let small = |at: usize| inner.get(at + 1) == Some(&b'-');
+    let (mut length, mut begin, mut is_finite) = (1, 0, memchr::memchr2_iter(b'e', b'E', inner).all(small));
+    for comma in memchr::memchr_iter(b',', inner) {
+        is_finite &= comma - begin <= SURELY_FINITE;
+        length += 1;
+        begin = comma + 1;
+    }
+    is_finite &= inner.len() - begin <= SURELY_FINITE;
+    if is_finite { Some(length) } else { numbers(vector).map(|numbers| numbers.len()) }
+}
+
+/// Of a string.
+fn base64(vector: &str, room: &mut Vec<u8>) -> Option<usize> {
+    let text = vector.strip_prefix('"')?.strip_suffix('"')?;
+    if text.contains('\\') {
+        return numbers(vector).map(|numbers| numbers.len());
+    }
+    room.clear();
+    INDIFFERENT.decode_vec(text, room).ok()?;
+    let (numbers, rest) = room.as_chunks::<4>();
+    let finite = |number: &[u8; 4]| f32::from_le_bytes(*number).is_finite();
+    (rest.is_empty() && !numbers.is_empty() && numbers.iter().all(finite)).then_some(numbers.len())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn check(answer: &str, format: EncodingFormat, items: u64) -> Result<String, Wrong> {
+        let checked = checked(Bytes::copy_from_slice(answer.as_bytes()), Wanted { format, items, dimensions: None });
+        checked.map(|answer| String::from_utf8(answer.to_vec()).unwrap())
+    }
+
+    fn floats_of(data: &str, items: u64) -> Result<String, Wrong> {
+        check(&format!(r#"{{"object":"list","data":{data},"model":"m"}}"#), EncodingFormat::Float, items)
+    }
+
+    #[test]
+    fn what_is_right_is_passed_on_to_the_byte() {
+        for data in [
+            r#"[{"embedding":[0.1, -2e-5 ,3.5E2,40000000000000000000000000000000000000]}]"#,
+            r#"[ {"index":0,"embedding":[1],"object":"embedding"} , {"embedding":[2],"index":1} ]"#,
+            r#"[{"embedding":[1]},{"embedding":[2]}]"#,
+            // The first one without its index, as Gemini sends it.
+            r#"[{"embedding":[1]},{"embedding":[2],"index":1}]"#,
+            r#"[{"embedding":[1],"index":null},{"embedding":[2],"index":1}]"#,
+        ] {
+            let answer = format!(r#"{{"object":"list","data":{data},"model":"m"}}"#);
+            let items = data.matches("embedding\":").count() as u64;
+            assert_eq!(check(&answer, EncodingFormat::Float, items), Ok(answer.clone()), "{data}");
+        }
+        for vector in ["AACAPwAAAEA=", "AACAPwAAAEA", "AACA\\/wAAAEA="] {
+            let answer = json!({"data": [{"embedding": "x"}]}).to_string().replace('x', vector);
+            assert_eq!(check(&answer, EncodingFormat::Base64, 1).is_ok(), vector != "AACA\\/wAAAEA=", "{vector}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_right_is_said() {
+        for (data, items, wrong) in [
+            ("[{\"embedding\":[1.0,2.0,]}]", 1, Wrong::NotJson),
+            ("[{\"embedding\":[NaN]}]", 1, Wrong::NotJson),
+            ("[{\"embedding\":[01]}]", 1, Wrong::NotJson),
+            ("[{\"embedding\":[1}]}]", 1, Wrong::NotJson),
+            ("null", 1, Wrong::NotAList),
+            ("[1]", 1, Wrong::NotAList),
+            ("[{\"embedding\":[1]}]", 2, Wrong::Number),
+            ("[{\"index\":0}]", 1, Wrong::Missing),
+            ("[{\"embedding\":null}]", 1, Wrong::Missing),
+            ("[{\"embedding\":[]}]", 1, Wrong::NotAVector),
+            ("[{\"embedding\":[ ]}]", 1, Wrong::NotAVector),
+            ("[{\"embedding\":[null,null]}]", 1, Wrong::NotAVector),
+            ("[{\"embedding\":[1,null]}]", 1, Wrong::NotAVector),
+            ("[{\"embedding\":[1,\"2\"]}]", 1, Wrong::NotAVector),
+            ("[{\"embedding\":[[1]]}]", 1, Wrong::NotAVector),
+            ("[{\"embedding\":[1,true]}]", 1, Wrong::NotAVector),
+            ("[{\"embedding\":[1e999]}]", 1, Wrong::NotAVector),
+            ("[{\"embedding\":[1e39]}]", 1, Wrong::NotAVector),
+            ("[{\"embedding\":[4000000000000000000000000000000000000000]}]", 1, Wrong::NotAVector),
+            ("[{\"embedding\":{}}]", 1, Wrong::NotAVector),
+            ("[{\"embedding\":\"AACAPw==\"}]", 1, Wrong::NotAVector),
+            ("[{\"embedding\":[1]},{\"embedding\":[1,2]}]", 2, Wrong::Lengths),
+            ("[{\"embedding\":[1],\"index\":0},{\"embedding\":[2],\"index\":0}]", 2, Wrong::Order),
+            ("[{\"embedding\":[1],\"index\":1},{\"embedding\":[2]}]", 2, Wrong::Order),
+            ("[{\"embedding\":[1],\"index\":1},{\"embedding\":[2],\"index\":2}]", 2, Wrong::Order),
+            ("[{\"embedding\":[1],\"index\":\"0\"}]", 1, Wrong::Order),
+        ] {
+            assert_eq!(floats_of(data, items), Err(wrong), "{data}");
+        }
+        for vector in ["AACAPwA=", "AAC!Pw==", "", "AACAfw==", "AADAfw=="] {
+            let answer = json!({"data": [{"embedding": vector}]}).to_string();
+            assert_eq!(check(&answer, EncodingFormat::Base64, 1), Err(Wrong::NotAVector), "{vector}");
+        }
+        let wanted = Wanted { format: EncodingFormat::Float, items: 1, dimensions: Some(2) };
+        let wrong = checked(Bytes::from_static(br#"{"data":[{"embedding":[1]}]}"#), wanted);
+        assert_eq!(wrong, Err(Wrong::Dimensions { asked: 2, found: 1 }));
+    }
+
+    #[test]
+    fn another_order_is_put_right_and_nothing_else_changes() {
+        let data =
+            r#"[ {"embedding":[3],"index":2, "x":"}"} ,{"index":0,"embedding":[1]},{"embedding":[2],"index":1}]"#;
+        let right =
+            r#"[ {"index":0,"embedding":[1]},{"embedding":[2],"index":1},{"embedding":[3],"index":2, "x":"}"}]"#;
+        assert_eq!(floats_of(data, 3), Ok(format!(r#"{{"object":"list","data":{right},"model":"m"}}"#)));
+    }
+
+    proptest! {
+        /// What reads every number says the same.
+        #[test]
+        fn a_vector_is_one_exactly_if_its_numbers_can_be_read(
+            inner in "[\\[\\]0-9.,eE+\\- nul\"]{0,30}|(-?[0-9]{1,45}(\\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?,?){1,4}",
+        ) {
+            let vector = format!("[{inner}]");
+            let is_json = serde_json::from_str::<Value>(&vector).is_ok()
+                || serde_json::from_str::<Vec<&RawValue>>(&vector).is_ok();
+            if is_json {
+                prop_assert_eq!(floats(&vector), numbers(&vector).map(|numbers| numbers.len()), "{}", vector);
+            }
+        }
+    }
+}
