@@ -167,6 +167,28 @@ async fn where_the_connection_ends_after_a_refusal_the_refusal_says_so() -> anyh
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_http2_a_refusal_before_the_body_arrives_too() -> anyhow::Result<()> {
+    let pair = stage(Setup::built()?).await?;
+    let url = format!("{}/v1/embeddings", pair.base_url());
+    // It sets up what every client needs.
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let http = reqwest::Client::builder().no_proxy().http2_prior_knowledge().build()?;
+    for length in [200_000, 6_000_000, 20_000_000] {
+        for _ in 0..10 {
+            let refused = http.post(&url).bearer_auth("sk-nobody").body(vec![b' '; length]).send().await;
+            let refused = refused.with_context(|| format!("{length} bytes"))?;
+            assert_eq!(refused.status(), 401, "{length} bytes");
+            let error: serde_json::Value = refused.json().await.with_context(|| format!("{length} bytes"))?;
+            assert_eq!(error["error"]["code"], "invalid_api_key", "{length} bytes: {error}");
+        }
+        let served = http.post(&url).bearer_auth(key_value("alice")).body(CALL).send().await?;
+        assert_eq!(served.status(), 200, "after {length} bytes");
+    }
+    assert_eq!(caller.embed("builtin", json!("a")).await?.status, 200);
+    Ok(())
+}
+
 /// The sidecar with at most so many descriptors.
 fn with_descriptors(folder: &Path, descriptors: u32) -> anyhow::Result<Setup> {
     let mut setup = Setup::built()?;
