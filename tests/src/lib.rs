@@ -17,6 +17,7 @@
 
 pub mod bench;
 pub mod caller;
+pub mod cgroup;
 pub mod clients;
 pub mod clouds;
 pub mod cluster;
