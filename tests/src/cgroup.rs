@@ -29,8 +29,7 @@ impl MemoryGroup {
     pub fn new(bytes: u64) -> anyhow::Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let first = Path::new(ROOT).join("memory");
-        let (root, version) =
-            if first.is_dir() { (first, Version::One) } else { (PathBuf::from(ROOT), Version::Two) };
+        let (root, version) = if first.is_dir() { (first, Version::One) } else { (PathBuf::from(ROOT), Version::Two) };
         if version == Version::Two {
             let controllers = fs::read_to_string(root.join("cgroup.controllers")).unwrap_or_default();
             ensure!(

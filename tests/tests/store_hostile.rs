@@ -557,6 +557,12 @@ async fn a_store_that_a_login_fills_is_told_of_and_cleaned() -> anyhow::Result<(
     kept.until(|standing| matches!(standing, Standing::Good { full: Some(_), .. })).await?;
     let memory = *kept.memory.borrow();
     ensure!(memory.max == 12 * 1024 * 1024 && memory.used > 11 * 1024 * 1024, "{memory:?}");
+    // What tidies up is not refused for want of room.
+    let drop = Library::current().function(Function::Drop);
+    let call =
+        cmd("FCALL").arg(drop).arg(1).arg(total_key(&Uid::new("t1"))).arg("u:0:r").arg("x".repeat(100_000)).to_owned();
+    let dropped: usize = call.query_async(&mut store.admin().await?).await.context("a field cannot be dropped")?;
+    assert_eq!(dropped, 1);
     let swept =
         sweep(&access, &census(&["t1"], &[]), Timestamp::now()).await.context("a full store cannot be cleaned")?;
     println!("figure: {swept:?} of {n}");
