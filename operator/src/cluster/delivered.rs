@@ -90,7 +90,7 @@ impl Contents {
         }
         for route in routes {
             // With the credentials that it names: a new one is a change of the route.
-            let files = route.backends.iter().filter_map(|backend| backend.provider.credential_file());
+            let files = route.backends.iter().flat_map(v1::Backend::files);
             let contents: Vec<Option<&Vec<u8>>> = files.map(|file| credentials.get(file)).collect();
             pieces.push((named(Kind::ModelRoute, &route.name), KeyHash::of(&serde_json::to_vec(&(route, contents))?)));
         }

@@ -72,7 +72,7 @@ fn withdraw_routes(config: &mut v1::Config, credentials: &mut BTreeMap<String, V
 }
 
 fn files_of(route: &v1::Route) -> impl Iterator<Item = &str> {
-    route.backends.iter().filter_map(|backend| backend.provider.credential_file())
+    route.backends.iter().flat_map(v1::Backend::files)
 }
 
 /// Ends what has ended of a key. False: all of it has.

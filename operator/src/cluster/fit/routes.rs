@@ -90,7 +90,7 @@ fn weights(routes: &[v1::Route]) -> Result<BTreeMap<ObjectName, Weight>, serde_y
 }
 
 fn files_of(route: &v1::Route) -> impl Iterator<Item = &str> {
-    route.backends.iter().filter_map(|backend| backend.provider.credential_file())
+    route.backends.iter().flat_map(v1::Backend::files)
 }
 
 /// The name counts, too.
