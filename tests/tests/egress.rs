@@ -1,6 +1,6 @@
 //! The way out: through a proxy, and to servers whose certificates a private CA has signed.
 
-#![allow(clippy::float_cmp, reason = "counts")]
+#![allow(clippy::float_cmp, clippy::indexing_slicing, reason = "a test")]
 
 use std::{
     net::SocketAddr,
