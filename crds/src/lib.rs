@@ -31,7 +31,7 @@ pub use provider::{
     AzureOpenAi, Bedrock, Builtin, Container, Credential, Databricks, Entra, Holds, Hosted, MetadataServer, Ollama,
     OpenAi, PodIdentity, Preset, Provider, SageMaker, SelfHosted, VertexAi, Watsonx, WebIdentity,
 };
-pub use reference::{SecretKeyRef, SecretRef, TeamRef};
+pub use reference::{CaSecretRef, SecretKeyRef, SecretRef, TeamRef};
 pub use resilience::{Balance, Cache, Cooldown, Hedge, Retry};
 pub use rotation::Rotation;
 pub use status::{ApiKeyStatus, ModelRouteStatus, Spend, TeamStatus};

@@ -5,8 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AllowedNamespaces, AzureOpenAi, Balance, Batch, Bedrock, Builtin, Cache, Cooldown, Databricks, Hedge, Hosted,
-    Limits, ModelRouteStatus, Ollama, OpenAi, Retry, SageMaker, SelfHosted, VertexAi, Watsonx,
+    AllowedNamespaces, AzureOpenAi, Balance, Batch, Bedrock, Builtin, CaSecretRef, Cache, Cooldown, Databricks, Hedge,
+    Hosted, Limits, ModelRouteStatus, Ollama, OpenAi, Retry, SageMaker, SelfHosted, VertexAi, Watsonx,
 };
 
 /// A ModelRoute: the public names of models, and the backends that serve them.
@@ -92,6 +92,8 @@ pub struct ModelRouteSpec {
     .message("Bedrock's models each speak in a way of their own: set model"))]
 #[x_kube(validation = Rule::new("!has(self.builtin) || !has(self.headers) || self.headers.size() == 0")
     .message("the built-in model is inside the sidecar, and no request is sent: leave headers out"))]
+#[x_kube(validation = Rule::new("!has(self.builtin) || !has(self.caSecretRef)")
+    .message("the built-in model is inside the sidecar, and no request is sent: leave caSecretRef out"))]
 #[x_kube(validation = Rule::new("!has(self.builtin) || !has(self.tokens) || (!has(self.tokens.maxPerByte) && !has(self.tokens.maxPerInput))")
     .message("the built-in model counts its own tokens: leave maxPerByte and maxPerInput away"))]
 pub struct Backend {
@@ -182,6 +184,11 @@ pub struct Backend {
     /// How calls are split that are more than the provider takes in one request.
     #[serde(default)]
     pub batch: Batch,
+    /// The CAs that sign the provider's certificate, where they are not well-known ones, as inside a company or a cluster: a Secret
+    /// with their certificates. Only they are trusted then, and only for this backend; those who issue its credentials (`stsURL`,
+    /// `authority`, `iamURL`) are not meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<CaSecretRef>,
     /// Headers of every request to the provider, beside those that it gets anyway. No secrets: they stand here, and in configs, as
     /// they are; credentials have fields of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

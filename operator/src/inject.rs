@@ -8,6 +8,7 @@
 
 mod container;
 mod edits;
+mod no_proxy;
 mod objections;
 mod quantity;
 mod resources;
@@ -21,7 +22,7 @@ use std::{collections::BTreeMap, fmt};
 use json_patch::Patch;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
-pub use resources::RESOURCES_PREFIX;
+pub use resources::{RESOURCES_PREFIX, max_held_bytes};
 pub use settings::{InjectionSettings, LogFormat, ProbeKind, PullPolicy, Resources, SettingsError, Variable};
 
 pub(crate) use resources::resource_annotations;
@@ -75,8 +76,17 @@ pub struct Namespace<'a> {
     pub annotations: &'a BTreeMap<String, String>,
 }
 
+/// What becomes of a pod that asks for a sidecar.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Injection {
+    /// What makes it one that has it.
+    pub patch: Patch,
+    /// What whoever makes the pod should know, as the API server passes it on.
+    pub warnings: Vec<String>,
+}
+
 /// What makes a pod that asks for a sidecar one that has it; none: the pod does not ask.
-pub fn inject(pod: &Pod, namespace: Namespace<'_>, settings: &InjectionSettings) -> Result<Option<Patch>, Refusal> {
+pub fn inject(pod: &Pod, namespace: Namespace<'_>, settings: &InjectionSettings) -> Result<Option<Injection>, Refusal> {
     let Some(wish) = Wish::of(pod, &namespace, settings).map_err(Refusal)? else { return Ok(None) };
     if settings.excluded_namespaces.iter().any(|excluded| excluded == namespace.name) {
         // Let in, it would start without the proxy that it was promised.
@@ -92,15 +102,25 @@ pub fn inject(pod: &Pod, namespace: Namespace<'_>, settings: &InjectionSettings)
     };
     let earlier = Earlier::of(pod, spec);
     objections::check(spec, &earlier)?;
+    let resources = wish.resources.over(settings, earlier.sidecar.and_then(|left| left.container.resources.as_ref()));
+    if let Some(reason) = resources.limits.as_ref().and_then(resources::memory_fault) {
+        // Neither the settings nor an annotation: those were judged before.
+        let path = format!("spec.initContainers[{CONTAINER}].resources.limits.memory");
+        let reason =
+            format!("{reason}. A LimitRange may have set it: set the annotation {RESOURCES_PREFIX}memory-limit");
+        return Err(Refusal(vec![Fault { path, reason }]));
+    }
 
     let mut edits = Edits::default();
+    // By their places in the lists, so before others are put in front.
+    let warnings = no_proxy::add(spec, &mut edits);
     if wish.own_key.is_some() {
         variables::add(spec, &mut edits);
     }
     volumes::add(spec, settings, &mut edits);
-    container::put_first(spec, &earlier, &wish, settings, &mut edits);
+    container::put_first(spec, &earlier, (&wish, resources), settings, &mut edits);
     mark(pod, &mut edits);
-    Ok(Some(edits.into_patch()))
+    Ok(Some(Injection { patch: edits.into_patch(), warnings }))
 }
 
 /// What an earlier injection of this pod has left: only then is a container of our name ours, whatever is in it now.

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use k8s_openapi::api::core::v1::Pod;
 use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
-use vectoll_operator::inject::{InjectionSettings, Namespace, inject};
+use vectoll_operator::inject::{Injection, InjectionSettings, Namespace, inject, max_held_bytes};
 
 const TOKEN_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
@@ -35,7 +35,7 @@ fn injected_in(
         annotations.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
     let namespace = Namespace { name: "shop", annotations: &annotations };
     let patch = inject(&typed, namespace, settings).map_err(|refusal| refusal.to_string())?;
-    Ok(patch.map(|patch| {
+    Ok(patch.map(|Injection { patch, .. }| {
         // As it goes over the wire.
         let patch: json_patch::Patch = serde_json::from_str(&serde_json::to_string(&patch).unwrap()).unwrap();
         let mut pod = pod.clone();
@@ -189,15 +189,34 @@ fn resources_are_the_pods_then_the_namespaces_then_the_settings() {
     };
     let usual = of(json!({}), &[]);
     let expected = json!({"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}});
-    assert_eq!((&usual["resources"], bound(&usual)), (&expected, None));
+    let mib = |mib: u64| Some((mib * 1024 * 1024).to_string());
+    assert_eq!((&usual["resources"], bound(&usual)), (&expected, mib(72)));
 
     let namespace =
         [("vectoll.dev/sidecar-cpu-limit", "200m"), ("vectoll.dev/sidecar-memory-limit", "128Mi"), ("note", "mine")];
     let quota = of(json!({}), &namespace);
     let expected = json!({"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "200m", "memory": "128Mi"}});
     assert_eq!(quota["resources"], expected);
-    // Large calls are held to the same part of less memory.
-    assert_eq!(bound(&quota), Some((24 * 1024 * 1024).to_string()));
+    // What calls may hold follows, whoever sets the limit.
+    assert_eq!(bound(&quota), Some((88 * 1024 * 1024 / 3).to_string()));
+    let more = of(json!({"vectoll.dev/sidecar-memory-limit": "1Gi"}), &namespace);
+    assert_eq!(bound(&more), mib(328));
+    let settings = InjectionSettings::read("image: a\nresources: {limits: {memory: 64Mi}}").unwrap();
+    let pod = injected_in(&asking(&json!({})), &[], &settings).unwrap().unwrap();
+    assert_eq!(bound(sidecar_of(&pod)), mib(8));
+    let unbounded = InjectionSettings::read("image: a\nresources: {}").unwrap();
+    let mut pod = injected_in(&asking(&json!({})), &[], &unbounded).unwrap().unwrap();
+    assert_eq!(bound(sidecar_of(&pod)), None);
+    // A LimitRange fills one in, and the webhook is called again.
+    pod["spec"]["initContainers"][0]["resources"] = json!({"limits": {"memory": "100Mi"}});
+    let pod = injected_in(&pod, &[], &unbounded).unwrap().unwrap();
+    assert_eq!(bound(sidecar_of(&pod)), mib(20));
+    let mut small = pod;
+    small["spec"]["initContainers"][0]["resources"] = json!({"limits": {"memory": "32Mi"}});
+    let refusal = injected_in(&small, &[], &unbounded).unwrap_err();
+    assert!(refusal.starts_with("spec.initContainers[vectoll-sidecar].resources.limits.memory: \"32Mi\""), "{refusal}");
+    assert!(refusal.contains("vectoll.dev/sidecar-memory-limit"), "{refusal}");
+    assert_eq!(max_held_bytes(256 << 20), 72 << 20, "the sidecar's own default");
 
     let pod = json!({
         "vectoll.dev/sidecar-cpu-request": "1",
@@ -212,8 +231,8 @@ fn resources_are_the_pods_then_the_namespaces_then_the_settings() {
 
     // A limit that is nearer to the pod than the request takes the request down with it.
     let low =
-        of(json!({"vectoll.dev/sidecar-memory-limit": "48Mi"}), &[("vectoll.dev/sidecar-memory-request", "96Mi")]);
-    assert_eq!(low["resources"], json!({"requests": {"cpu": "50m", "memory": "48Mi"}, "limits": {"memory": "48Mi"}}));
+        of(json!({"vectoll.dev/sidecar-memory-limit": "80Mi"}), &[("vectoll.dev/sidecar-memory-request", "96Mi")]);
+    assert_eq!(low["resources"], json!({"requests": {"cpu": "50m", "memory": "80Mi"}, "limits": {"memory": "80Mi"}}));
 
     // Who has set the bound has set it.
     let own = InjectionSettings::read("image: a\nenv: [{name: VECTOLL_MAX_HELD_BYTES, value: '1048576'}]").unwrap();
@@ -237,7 +256,7 @@ fn resources_that_cannot_be_are_refused_by_the_annotations_name() {
         (
             json!({"vectoll.dev/sidecar-memory-limit": "256"}),
             vec![],
-            "metadata.annotations[vectoll.dev/sidecar-memory-limit]: \"256\" is too little for a sidecar: at least 32Mi",
+            "metadata.annotations[vectoll.dev/sidecar-memory-limit]: \"256\" is too little for a sidecar: at least 64Mi",
         ),
         (
             json!({"vectoll.dev/sidecar-cpu-limit": "0"}),
@@ -392,7 +411,7 @@ fn name() -> impl Strategy<Value = &'static str> {
 }
 
 fn container() -> impl Strategy<Value = Value> {
-    let variable = select(vec!["OPENAI_API_KEY", "OPENAI_BASE_URL", "OTHER"])
+    let variable = select(vec!["OPENAI_API_KEY", "OPENAI_BASE_URL", "OTHER", "HTTP_PROXY", "no_proxy"])
         .prop_map(|name| json!({"name": name, "value": "own"}));
     let env = proptest::option::of(prop::collection::vec(variable, 0..3));
     let port = select(vec![80, 4000, 4001]).prop_map(|port| json!([{"containerPort": port}]));
@@ -457,7 +476,9 @@ fn rest(mut pod: Value) -> Value {
                     .into_iter()
                     .flatten()
                     .filter(|variable| {
-                        !variable["name"].as_str().unwrap().starts_with("OPENAI_") || variable["value"] == "own"
+                        let name = variable["name"].as_str().unwrap();
+                        !name.eq_ignore_ascii_case("no_proxy")
+                            && (!name.starts_with("OPENAI_") || variable["value"] == "own")
                     })
                     .cloned()
                     .collect();

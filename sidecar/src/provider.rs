@@ -6,12 +6,14 @@ pub mod content;
 mod departure;
 pub mod dialect;
 mod dns;
+pub mod egress;
 pub mod http;
 pub mod pool;
 pub mod reach;
 pub mod remote;
 pub mod retry_after;
 pub mod to;
+pub mod trust;
 
 use vectoll_config::v1::Encoding;
 

@@ -1,6 +1,6 @@
 //! Settings, from flags or the environment. Each says where it comes from and what it is by default.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{convert::Infallible, fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use anyhow::bail;
 use clap::{Parser, ValueEnum};
@@ -8,6 +8,7 @@ use vectoll_config::ObjectName;
 
 use crate::{
     policy::{Identity, OwnKey},
+    provider::egress::{Egress, EgressError},
     server,
 };
 
@@ -80,6 +81,20 @@ pub struct Settings {
     #[arg(long, env = "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", value_name = "FILE")]
     pub aws_container_authorization_token_file: Option<PathBuf>,
 
+    /// The proxy for providers and issuers of credentials behind https, as in `http://USER:PASSWORD@proxy.example:3128`; also `https_proxy`.
+    /// Neither the store nor the machine's metadata server are reached through it
+    #[arg(long, env = "HTTPS_PROXY", value_name = "URL", hide_env_values = true)]
+    pub https_proxy: Option<Undisclosed>,
+
+    /// The same for those without TLS; also `http_proxy`
+    #[arg(long, env = "HTTP_PROXY", value_name = "URL", hide_env_values = true)]
+    pub http_proxy: Option<Undisclosed>,
+
+    /// What is reached without a proxy: names with all below them, addresses and networks, separated by commas; `*`: everything.
+    /// Loopback always is; also `no_proxy`
+    #[arg(long, env = "NO_PROXY", value_name = "HOSTS")]
+    pub no_proxy: Option<String>,
+
     /// Takes a call without any key for the pod's own; needs --pod-api-key
     #[arg(long, env = "VECTOLL_KEYLESS")]
     pub keyless: bool,
@@ -147,6 +162,16 @@ impl Settings {
         Identity { tokens: self.identity_dir.clone(), agent, pod: self.pod_name.clone() }
     }
 
+    /// Through what requests leave. Names in small letters count where those in capitals are not set.
+    pub fn egress(&self) -> Result<Egress, EgressError> {
+        let small = |name: &str| std::env::var(name).ok();
+        let url =
+            |set: &Option<Undisclosed>, name: &str| set.clone().map(|Undisclosed(url)| url).or_else(|| small(name));
+        let (https, http) = (url(&self.https_proxy, "https_proxy"), url(&self.http_proxy, "http_proxy"));
+        let exceptions = self.no_proxy.clone().or_else(|| small("no_proxy"));
+        Egress::new(https.as_deref(), http.as_deref(), exceptions.as_deref())
+    }
+
     /// The key that is the pod's own.
     pub fn own_key(&self) -> anyhow::Result<Option<OwnKey>> {
         match (&self.pod_api_key, self.keyless) {
@@ -154,6 +179,24 @@ impl Settings {
             (None, false) => Ok(None),
             (None, true) => bail!("--keyless needs --pod-api-key: the ApiKey that calls without a key count as"),
         }
+    }
+}
+
+/// A setting that may hold credentials.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Undisclosed(String);
+
+impl FromStr for Undisclosed {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Undisclosed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
     }
 }
 

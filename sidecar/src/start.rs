@@ -46,13 +46,14 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let own = settings.own_key()?;
+    let egress = settings.egress()?;
     descriptors::raise();
     let journal = JournalMetrics::new().context("failed to set up the metrics")?;
     // As if there were a store, until the config says that there is none.
     let options = Options::new(settings.journal_max_bytes, Retention::Acknowledged { keep: KEPT_FOR_STORE });
     let keeper = Keeper::resume(&settings.state_dir, options, journal.clone())?;
     let proxy = assemble(&settings, &keeper, &journal)?;
-    let lasting = Lasting::new(settings.identity(), proxy.metrics.backends.clone())
+    let lasting = Lasting::new(settings.identity(), egress, proxy.metrics.backends.clone())
         .context("failed to set up the HTTP client")?;
     let (store, place) = watch::channel(None);
     let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), lasting, own, store);

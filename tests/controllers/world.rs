@@ -10,6 +10,7 @@ use vectoll_crds::ApiKey;
 use vectoll_sidecar::{
     metrics::BackendMetrics,
     policy::{Identity, Lasting, compile},
+    provider::egress::Egress,
 };
 use vectoll_tests::{
     cluster::{Light, Operator},
@@ -68,7 +69,7 @@ impl World {
         let contents = files.iter().map(|(name, text)| (name.clone(), text.clone().into_bytes())).collect();
         let withheld = config.store.as_ref().is_some_and(|store| store.password_file.is_some()) && files.is_empty();
         if !files.is_empty() || !withheld && config.routes.iter().all(|route| route.backends.iter().all(is_free)) {
-            let lasting = Lasting::new(Identity::default(), BackendMetrics::unseen()?)?;
+            let lasting = Lasting::new(Identity::default(), Egress::default(), BackendMetrics::unseen()?)?;
             compile(config.clone(), &contents, &lasting, None)?;
         }
         Ok(Some((config, files)))
@@ -138,7 +139,7 @@ impl World {
 
 /// Whether a backend needs no credential.
 fn is_free(backend: &vectoll_config::v1::Backend) -> bool {
-    backend.provider.credential_file().is_none()
+    backend.files().next().is_none()
 }
 
 pub fn entry(secret: &Secret, name: &str) -> Option<String> {

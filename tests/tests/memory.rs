@@ -14,7 +14,7 @@ use anyhow::{Context, ensure};
 use serde_json::json;
 use vectoll_tests::{
     caller::Caller,
-    manifest::{PROVIDER_KEY, api_key, file, key_value, route, team},
+    manifest::{PROVIDER_KEY, api_key, builtin, file, key_value, route, team},
     pair::{Pair, Setup},
     provider::{Options, Provider},
 };
@@ -63,6 +63,19 @@ async fn an_idle_sidecar_is_small_and_a_68_mb_answer_hardly_makes_it_larger() ->
     assert_eq!(metrics.value("vectoll_unsettled_requests_total", &[]), Some(1.0));
     assert_eq!(metrics.value("vectoll_reservations", &[]), Some(0.0));
     assert_eq!(metrics.sum("vectoll_key_tokens_total", &[]), provider.account().charged_tokens as f64 + 100.0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_the_built_in_model_an_idle_sidecar_takes_more() -> anyhow::Result<()> {
+    let mut all = vec![team("search", json!({})), builtin("builtin", &["builtin"])];
+    all.extend(api_key("alice", "search", json!({})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    pair.metrics().await?;
+    let idle = status(&pair, "VmRSS")?;
+    println!("idle with the built-in model: {idle} KiB resident");
+    assert!(idle < 50 * MIB, "{idle} KiB resident when idle");
     Ok(())
 }
 

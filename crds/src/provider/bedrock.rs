@@ -7,7 +7,8 @@ use super::{PodIdentity, URL, WebIdentity};
 use crate::{SecretKeyRef, SecretRef};
 
 /// Amazon Bedrock in a region. The backend's `model` is required: a model's ID (Titan Embeddings v1 or v2, Cohere Embed v3 or v4,
-/// Nova Multimodal Embeddings), with a cross-region prefix or without.
+/// Nova Multimodal Embeddings), with a cross-region prefix or without, or the ARN of a foundation model, an inference profile, an
+/// application inference profile or a provisioned model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("[has(self.accessKeySecretRef), has(self.apiKeySecretRef), has(self.webIdentity), has(self.podIdentity)].filter(x, x).size() == 1")
@@ -20,6 +21,11 @@ pub struct Bedrock {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 8, max = 2048), regex(pattern = URL))]
     pub endpoint: Option<String>,
+    /// The ID of the foundation model behind an ARN that does not tell it, as those of application inference profiles and provisioned
+    /// models: `amazon.titan-embed-text-v2:0`. It says how the model is spoken to, and what it costs by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub foundation_model: Option<String>,
     /// A Secret with an access key, in entries named as AWS's own tools name their variables: `AWS_ACCESS_KEY_ID`,
     /// `AWS_SECRET_ACCESS_KEY` and, for temporary keys, `AWS_SESSION_TOKEN`.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -35,6 +35,7 @@ pub(super) fn backend_of(
         timeout_seconds,
         limits,
         batch,
+        ca,
         headers,
     } = backend;
     let mut deliver = |credential: &Credential| {
@@ -59,7 +60,7 @@ pub(super) fn backend_of(
         ValidProvider::OpenAi(OpenAi { base_url, organization, project, credential }) => {
             let provider = v1::OpenAi {
                 base_url: base_url.clone(),
-                credential_file: credential.as_ref().map(deliver),
+                credential_file: credential.as_ref().map(&mut deliver),
                 organization: organization.clone(),
                 project: project.clone(),
             };
@@ -74,6 +75,7 @@ pub(super) fn backend_of(
             (v1::Provider::Native(v1::Native { base_url: base_url.clone(), api: api.clone(), auth }), tokens)
         }
     };
+    let ca_file = ca.as_ref().map(deliver);
     v1::Backend {
         name: name.clone(),
         model: model.clone(),
@@ -85,6 +87,7 @@ pub(super) fn backend_of(
         timeout_seconds: *timeout_seconds,
         limits: *limits,
         batch: *batch,
+        ca_file,
         headers: headers.clone(),
     }
 }
@@ -94,7 +97,7 @@ pub(super) fn backend_of(
 fn credential_file(namespace: &str, credential: &Credential) -> String {
     let Credential { path: _, secret, content } = credential;
     let entry = match content {
-        Content::Key { entry } | Content::GoogleJson { entry } => entry,
+        Content::Key { entry } | Content::GoogleJson { entry } | Content::Certificates { entry } => entry,
         // No entry can have this name.
         Content::AwsAccessKey => "an access key of AWS",
     };

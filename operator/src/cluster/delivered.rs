@@ -90,7 +90,7 @@ impl Contents {
         }
         for route in routes {
             // With the credentials that it names: a new one is a change of the route.
-            let contents: Vec<Option<&Vec<u8>>> = route.credential_files().map(|file| credentials.get(file)).collect();
+            let contents: Vec<Option<&Vec<u8>>> = route.files().map(|file| credentials.get(file)).collect();
             pieces.push((named(Kind::ModelRoute, &route.name), KeyHash::of(&serde_json::to_vec(&(route, contents))?)));
         }
         let rest = serde_json::to_vec(&(version, namespace, store, complete, credentials))?;

@@ -119,9 +119,11 @@ impl Observed {
             secrets.insert(ObjectName::new(namespace, brought.or(spec.secret_name.as_deref()).unwrap_or(name.name())));
         }
         for (_, seen) in self.routes.in_namespace(namespace) {
-            let providers = seen.value.object.spec.backends.iter().flat_map(Backend::providers);
-            let credentials = providers.flat_map(Provider::credentials);
-            secrets.extend(credentials.map(|credential| ObjectName::new(namespace, credential.secret)));
+            let backends = &seen.value.object.spec.backends;
+            let credentials = backends.iter().flat_map(Backend::providers).flat_map(Provider::credentials);
+            let cas = backends.iter().filter_map(|backend| backend.ca_secret_ref.as_ref());
+            let named = credentials.map(|credential| credential.secret).chain(cas.map(|reference| &*reference.name));
+            secrets.extend(named.map(|secret| ObjectName::new(namespace, secret)));
         }
         secrets
     }

@@ -64,8 +64,8 @@ fn withdraw_routes(config: &mut v1::Config, credentials: &mut BTreeMap<String, V
     let names: HashSet<&ObjectName> = wanted.routes.iter().map(|route| &route.name).collect();
     let (stays, gone): (Vec<v1::Route>, Vec<v1::Route>) =
         std::mem::take(&mut config.routes).into_iter().partition(|route| names.contains(&route.name));
-    let files: HashSet<&str> = stays.iter().flat_map(v1::Route::credential_files).collect();
-    for file in gone.iter().flat_map(v1::Route::credential_files).filter(|file| !files.contains(file)) {
+    let files: HashSet<&str> = stays.iter().flat_map(v1::Route::files).collect();
+    for file in gone.iter().flat_map(v1::Route::files).filter(|file| !files.contains(file)) {
         credentials.remove(file);
     }
     config.routes = stays;

@@ -3,7 +3,7 @@
 use k8s_openapi::{
     api::core::v1::{
         Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, ExecAction, HTTPGetAction, ObjectFieldSelector,
-        PodSpec, Probe, SeccompProfile, SecurityContext,
+        PodSpec, Probe, ResourceRequirements, SeccompProfile, SecurityContext,
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
@@ -11,6 +11,7 @@ use k8s_openapi::{
 use super::{
     ADMIN_PORT, CONTAINER, Earlier, PROXY_PORT,
     edits::Edits,
+    resources::held_bytes_of,
     settings::{InjectionSettings, ProbeKind},
     volumes,
     wish::Wish,
@@ -22,7 +23,7 @@ const ADMIN_PORT_NAME: &str = "vectoll-admin";
 const MESH_PROXIES: [&str; 4] = ["istio-proxy", "linkerd-proxy", "kuma-sidecar", "consul-dataplane"];
 /// The program in the image, and what asks it whether the sidecar is ready.
 const HEALTH: [&str; 2] = ["/vectoll-sidecar", "health"];
-/// What bounds the memory of large calls.
+/// What bounds the memory that calls hold.
 const MAX_HELD_BYTES: &str = "VECTOLL_MAX_HELD_BYTES";
 
 /// Puts the sidecar in front of the other init containers, in place of one that an earlier injection put there: as a
@@ -30,7 +31,7 @@ const MAX_HELD_BYTES: &str = "VECTOLL_MAX_HELD_BYTES";
 pub(super) fn put_first(
     spec: &PodSpec,
     earlier: &Earlier<'_>,
-    wish: &Wish,
+    (wish, resources): (&Wish, ResourceRequirements),
     settings: &InjectionSettings,
     edits: &mut Edits,
 ) {
@@ -38,18 +39,23 @@ pub(super) fn put_first(
     if let Some(left) = earlier.sidecar {
         edits.remove(&["spec", left.list], left.index);
     }
-    let sidecar = sidecar(spec, wish, settings, earlier.sidecar.map(|left| left.container));
+    let sidecar = sidecar(spec, (wish, resources), settings, earlier.sidecar.map(|left| left.container));
     edits.insert(&list, spec.init_containers.is_some(), "0", &sidecar);
 }
 
-fn sidecar(spec: &PodSpec, wish: &Wish, settings: &InjectionSettings, left: Option<&Container>) -> Container {
+fn sidecar(
+    spec: &PodSpec,
+    (wish, resources): (&Wish, ResourceRequirements),
+    settings: &InjectionSettings,
+    left: Option<&Container>,
+) -> Container {
     let ready = || ready(settings.probe, spec);
     Container {
         name: CONTAINER.to_owned(),
         image: Some(settings.image.clone()),
         image_pull_policy: Some(settings.image_pull_policy.as_str().to_owned()),
         restart_policy: Some("Always".to_owned()),
-        env: Some(variables(wish, settings)),
+        env: Some(variables(wish, held_bytes_of(&resources), settings)),
         ports: Some(vec![ContainerPort {
             name: Some(ADMIN_PORT_NAME.to_owned()),
             container_port: ADMIN_PORT,
@@ -62,7 +68,7 @@ fn sidecar(spec: &PodSpec, wish: &Wish, settings: &InjectionSettings, left: Opti
         readiness_probe: Some(Probe { period_seconds: Some(5), failure_threshold: Some(2), ..ready() }),
         // No liveness probe: a sidecar that counts a large batch on its one thread may be late for it, and a restart
         // would cut off every call under way.
-        resources: Some(wish.resources.over(settings, left.and_then(|left| left.resources.as_ref()))),
+        resources: Some(resources),
         security_context: Some(restricted(settings.run_as_user, left.and_then(|left| left.security_context.as_ref()))),
         termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
         volume_mounts: Some(volumes::mounts(settings)),
@@ -70,8 +76,8 @@ fn sidecar(spec: &PodSpec, wish: &Wish, settings: &InjectionSettings, left: Opti
     }
 }
 
-/// The sidecar's settings; see `vectoll-sidecar --help`.
-fn variables(wish: &Wish, settings: &InjectionSettings) -> Vec<EnvVar> {
+/// The sidecar's settings; see `vectoll-sidecar --help`. `held` is what its calls may hold.
+fn variables(wish: &Wish, held: Option<u64>, settings: &InjectionSettings) -> Vec<EnvVar> {
     let drain = settings.drain_timeout_seconds.to_string();
     let mut pairs = vec![
         ("VECTOLL_CONFIG_DIR", volumes::CONFIG_DIR.to_owned()),
@@ -86,8 +92,7 @@ fn variables(wish: &Wish, settings: &InjectionSettings) -> Vec<EnvVar> {
     if !settings.user_metrics {
         pairs.push(("VECTOLL_USER_METRICS", "off".to_owned()));
     }
-    let bound = wish.resources.max_held_bytes();
-    if let Some(bound) = bound.filter(|_| settings.env.iter().all(|variable| variable.name != MAX_HELD_BYTES)) {
+    if let Some(bound) = held.filter(|_| settings.env.iter().all(|variable| variable.name != MAX_HELD_BYTES)) {
         pairs.push((MAX_HELD_BYTES, bound.to_string()));
     }
     if settings.workload_identity.tokens().next().is_some() {

@@ -1,7 +1,7 @@
 //! The edits of a pod, as a JSON patch (RFC 6902).
 
 use json_patch::{
-    AddOperation, Patch, PatchOperation, RemoveOperation,
+    AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation,
     jsonptr::{PointerBuf, Token},
 };
 use serde::Serialize;
@@ -28,6 +28,13 @@ impl Edits {
         } else {
             self.add(list.iter().copied(), &[element]);
         }
+    }
+
+    /// Puts an element in the place of another one.
+    pub(super) fn replace(&mut self, list: &[&str], index: usize, element: &impl Serialize) {
+        let path = pointer(list.iter().copied().chain([index.to_string().as_str()]));
+        let value = serde_json::to_value(element).unwrap_or(Value::Null);
+        self.0.push(PatchOperation::Replace(ReplaceOperation { path, value }));
     }
 
     /// Takes an element out of a list.

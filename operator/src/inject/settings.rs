@@ -8,6 +8,8 @@ use k8s_openapi::{
 };
 use serde::Deserialize;
 
+use super::resources::memory_fault;
+
 /// Settings of every sidecar that is injected. Unknown fields are refused.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -203,6 +205,9 @@ pub enum SettingsError {
         "runAsUser: {0} is not a user that is allowed: a number from 1 to 2147483647, or null to leave it to the platform"
     )]
     User(i64),
+    /// Less memory than a sidecar needs.
+    #[error("resources.limits.memory: {0}")]
+    Memory(String),
     /// The same variable twice.
     #[error("env[{index}].name: {name} stands twice")]
     Twice {
@@ -238,6 +243,9 @@ impl InjectionSettings {
         }
         if let Some(user) = settings.run_as_user.filter(|user| !(1..=i64::from(i32::MAX)).contains(user)) {
             return Err(SettingsError::User(user));
+        }
+        if let Some(reason) = memory_fault(&settings.resources.limits) {
+            return Err(SettingsError::Memory(reason));
         }
         let mut seen = BTreeSet::new();
         for (index, Variable { name, .. }) in settings.env.iter().enumerate() {
@@ -304,6 +312,11 @@ mod tests {
             ("image: a\ndrainTimeoutSeconds: -1", "drainTimeoutSeconds"),
             ("image: a\nrunAsUser: 0", "runAsUser: 0 is not a user"),
             ("image: a\nprobe: Tcp", "probe"),
+            (
+                "image: a\nresources: {limits: {memory: 48Mi}}",
+                "resources.limits.memory: \"48Mi\" is too little for a sidecar: at least 64Mi",
+            ),
+            ("image: a\nresources: {limits: {memory: 256MB}}", "resources.limits.memory: \"256MB\" is not a quantity"),
         ] {
             let error = InjectionSettings::read(yaml).unwrap_err().to_string();
             assert!(error.contains(words), "{yaml}: {error}");

@@ -1,5 +1,9 @@
 //! What a credential's Secret holds, in the form in which a sidecar is given it.
 
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject},
+};
 use serde::Deserialize;
 use serde_json::json;
 use vectoll_config::ObjectName;
@@ -47,7 +51,39 @@ pub(crate) fn content_of(credential: &Credential, namespace: &str, world: &World
             }
             Ok(keys.to_string().into_bytes())
         }
+        Content::Certificates { entry } => {
+            let value = world.entry(&secret, entry, path)?;
+            match certificates_fault(value) {
+                None => Ok(value.to_vec()),
+                Some(what) => {
+                    Err(("InvalidCACertificateRef", format!("{path}: the entry \"{entry}\" of {secret} {what}")))
+                }
+            }
+        }
     }
+}
+
+/// The largest bundle of CAs, in bytes. All well-known ones together take some 200 KB, of the 1 MiB that a config may have.
+const MAX_CERTIFICATES: usize = 32 * 1024;
+
+/// What is wrong with certificates of CAs. Of these no connection could be made, or they would give something away.
+fn certificates_fault(value: &[u8]) -> Option<String> {
+    if value.len() > MAX_CERTIFICATES {
+        return Some(format!(
+            "is larger than {MAX_CERTIFICATES} bytes: leave in only the CAs that sign this provider's certificate"
+        ));
+    }
+    if String::from_utf8_lossy(value).contains("PRIVATE KEY") {
+        return Some("holds a private key, which sidecars must not have: leave in the certificates only".to_owned());
+    }
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(value) {
+        let Ok(certificate) = certificate else { return Some("is not PEM".to_owned()) };
+        if let Err(error) = roots.add(certificate) {
+            return Some(format!("holds what is no certificate of a CA: {error}"));
+        }
+    }
+    roots.is_empty().then(|| "has no certificate in PEM (-----BEGIN CERTIFICATE-----)".to_owned())
 }
 
 /// Names what is wrong, never the value.
@@ -125,6 +161,24 @@ mod tests {
             assert_eq!(found, reason, "{message}");
             assert!(message.contains(words) && !message.contains("hush"), "{message}");
         }
+        let ca = rcgen::generate_simple_self_signed(vec!["a".to_owned()]).unwrap();
+        let (pem, key) = (ca.cert.pem(), ca.signing_key.serialize_pem());
+        let certificates = || Content::Certificates { entry: "ca.crt".to_owned() };
+        assert_eq!(
+            delivered(certificates(), &json!({"ca.crt": format!("{pem}{pem}")})).unwrap().matches("BEGIN").count(),
+            2
+        );
+        for (content, words) in [
+            ("hush".to_owned(), "no certificate in PEM"),
+            ("-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----".to_owned(), "no certificate of a CA"),
+            (format!("{pem}{key}"), "private key"),
+            (pem.repeat(80), "larger than 32768 bytes"),
+        ] {
+            let (reason, message) = delivered(certificates(), &json!({"ca.crt": content})).unwrap_err();
+            assert_eq!(reason, "InvalidCACertificateRef");
+            assert!(message.contains(words) && !message.contains("hush"), "{message}");
+        }
+        assert_eq!(delivered(certificates(), &json!({})).unwrap_err().0, "SecretKeyMissing");
         assert_eq!(delivered(google(), &json!({"key": "{\"type\":\"service_account\"}"})).unwrap().len(), 26);
     }
 }

@@ -125,7 +125,7 @@ fn hosts(route: &ValidRoute, allowed: &AllowedHosts) -> Option<Condition> {
 
 /// Every credential is there, and can be used.
 fn credentials(route: &ValidRoute, world: &World) -> Condition {
-    let wanted = route.backends.iter().filter_map(|backend| backend.provider.credential());
+    let wanted = route.backends.iter().flat_map(|backend| backend.provider.credential().into_iter().chain(&backend.ca));
     let missing: Vec<_> =
         wanted.filter_map(|credential| content_of(credential, route.name.namespace(), world).err()).collect();
     match missing.first() {
@@ -177,8 +177,13 @@ pub(crate) fn price_of(backend: &ValidBackend, public: &ModelPattern) -> Option<
     })
 }
 
-/// The model's name at the backend, where it does not depend on the call.
+/// The model at the backend, where it does not depend on the call: its name, or what is behind an ARN.
 pub(crate) fn model_of<'a>(backend: &'a ValidBackend, public: &'a ModelPattern) -> Option<&'a str> {
+    if let ValidProvider::Native(Native { api: Api::Bedrock(settings), .. }) = &backend.provider
+        && let Some(behind_arn) = &settings.foundation_model
+    {
+        return Some(behind_arn);
+    }
     match (&backend.model, public) {
         (Some(model), _) => Some(model),
         (None, ModelPattern::Exact(name)) => (!is_deployment(&backend.provider)).then_some(name),

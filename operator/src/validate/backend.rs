@@ -1,11 +1,11 @@
 //! A backend of a ModelRoute.
 
 use vectoll_config::{Price, is_ours, v1};
-use vectoll_crds::{Backend, Batch, Header, TokenBound, TokenEncoding};
+use vectoll_crds::{Backend, Batch, CaSecretRef, Header, TokenBound, TokenEncoding};
 
 use super::{
-    Faults, is_label, limits,
-    provider::{Called, ValidProvider, provider},
+    Credential, Faults, NOT_A_NAME, NOT_AN_ENTRY, is_entry, is_label, is_subdomain, limits,
+    provider::{Called, Native, OpenAi, ValidProvider, provider},
 };
 
 /// The most headers that a backend sets.
@@ -31,6 +31,8 @@ pub(crate) struct ValidBackend {
     pub(crate) timeout_seconds: u32,
     pub(crate) limits: v1::Limits,
     pub(crate) batch: v1::Batch,
+    /// The CAs that sign the provider's certificate.
+    pub(crate) ca: Option<Credential>,
     pub(crate) headers: Vec<v1::Header>,
 }
 
@@ -64,6 +66,7 @@ pub(super) fn backend(path: &str, backend: &Backend, faults: &mut Faults) -> Opt
         timeout_seconds,
         limits: limits_of_provider,
         batch: splitting,
+        ca_secret_ref,
         headers: set,
     } = backend;
     if !is_label(name) {
@@ -92,6 +95,7 @@ pub(super) fn backend(path: &str, backend: &Backend, faults: &mut Faults) -> Opt
         (_, None) => (None, None),
     };
     let (provider, called) = provider(path, backend, token_arrays, faults)?;
+    let ca = ca_secret_ref.as_ref().map(|reference| cas(format!("{path}.caSecretRef"), reference, &provider, faults));
     Some(ValidBackend {
         name: name.clone(),
         model: model.clone(),
@@ -105,8 +109,34 @@ pub(super) fn backend(path: &str, backend: &Backend, faults: &mut Faults) -> Opt
         timeout_seconds: *timeout_seconds,
         limits,
         batch,
+        ca,
         headers,
     })
+}
+
+/// The CAs of a provider that is called over TLS.
+fn cas(path: String, reference: &CaSecretRef, provider: &ValidProvider, faults: &mut Faults) -> Credential {
+    if !is_subdomain(&reference.name) {
+        faults.add(format!("{path}.name"), NOT_A_NAME);
+    }
+    if !is_entry(&reference.key) {
+        faults.add(format!("{path}.key"), NOT_AN_ENTRY);
+    }
+    match provider {
+        ValidProvider::Builtin { .. } => {
+            faults
+                .add(&path, "the built-in model is inside the sidecar, and no request is sent: leave caSecretRef out");
+        }
+        ValidProvider::OpenAi(OpenAi { base_url, .. }) | ValidProvider::Native(Native { base_url, .. }) => {
+            if !base_url.starts_with("https:") {
+                faults.add(
+                    &path,
+                    "only https has certificates: write https in the provider's URL, or leave caSecretRef out",
+                );
+            }
+        }
+    }
+    Credential::of_cas(path, reference)
 }
 
 fn headers(path: &str, headers: &[Header], is_builtin: bool, faults: &mut Faults) -> Vec<v1::Header> {

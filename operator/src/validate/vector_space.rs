@@ -2,7 +2,11 @@
 
 use vectoll_config::v1::native::Api;
 
-use super::{Faults, backend::ValidBackend, provider::ValidProvider};
+use super::{
+    Faults,
+    backend::ValidBackend,
+    provider::{Native, ValidProvider},
+};
 
 /// What is known of the vectors that a backend makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +23,11 @@ enum Space<'a> {
 
 fn space(backend: &ValidBackend) -> Space<'_> {
     let ValidBackend { space, model, .. } = backend;
-    match (&backend.provider, space.as_deref().or(model.as_deref())) {
+    let behind_arn = match &backend.provider {
+        ValidProvider::Native(Native { api: Api::Bedrock(settings), .. }) => settings.foundation_model.as_deref(),
+        ValidProvider::Native(_) | ValidProvider::OpenAi(_) | ValidProvider::Builtin { .. } => None,
+    };
+    match (&backend.provider, space.as_deref().or(behind_arn).or(model.as_deref())) {
         (ValidProvider::Builtin { .. }, _) => Space::Builtin,
         (_, Some(name)) => Space::Named(name),
         (ValidProvider::Native(native), None) => match native.api {

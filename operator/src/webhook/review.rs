@@ -8,7 +8,7 @@ use k8s_openapi::{ByteString, api::core::v1::Pod};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
-use crate::inject::{InjectionSettings, Namespace, inject};
+use crate::inject::{Injection, InjectionSettings, Namespace, inject};
 
 /// What became of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,11 +120,17 @@ fn judge(
             );
             (Verdict::Refused, denied(503, "ServiceUnavailable", &message))
         }
-        (Ok(Some(patch)), Ok(_)) => match serde_json::to_vec(&patch) {
+        (Ok(Some(Injection { patch, warnings })), Ok(_)) => match serde_json::to_vec(&patch) {
             Ok(patch) => {
                 tracing::debug!(namespace, pod = name, "sidecar injected");
                 let patch = ByteString(patch);
-                (Verdict::Injected, json!({"allowed": true, "patchType": "JSONPatch", "patch": patch}))
+                let mut response = json!({"allowed": true, "patchType": "JSONPatch", "patch": patch});
+                if let Some(response) = response.as_object_mut().filter(|_| !warnings.is_empty()) {
+                    // Of most pods only their controller reads the answer.
+                    tracing::warn!(namespace, pod = name, ?warnings, "calls to the sidecar may go to a proxy");
+                    response.insert("warnings".to_owned(), warnings.into());
+                }
+                (Verdict::Injected, response)
             }
             Err(error) => invalid(&format!("failed to write the patch: {error}")),
         },
@@ -245,6 +251,23 @@ mod tests {
         let refused = json!({"request": {"object": {"spec": {"hostNetwork": true}}}});
         let (_, answer) = Question::read(&question(&refused)).unwrap().answer(&settings(), &unknown);
         assert_eq!(answer["response"]["status"]["code"], 403);
+    }
+
+    #[test]
+    fn what_injection_cannot_keep_from_a_proxy_is_a_warning() {
+        let with = |env: Value| {
+            let containers = json!([{"name": "app", "image": "app", "env": env}]);
+            answer(&json!({"request": {"object": {"spec": {"containers": containers}}}}))
+        };
+        let proxy = json!({"name": "HTTP_PROXY", "value": "http://proxy.example:3128"});
+        let reference = json!({"configMapKeyRef": {"name": "proxy", "key": "except"}});
+        let (verdict, response) = with(json!([proxy, {"name": "NO_PROXY", "valueFrom": reference}]));
+        assert_eq!((verdict, &response["allowed"]), (Verdict::Injected, &json!(true)));
+        let warning = response["warnings"][0].as_str().unwrap();
+        assert!(warning.starts_with("spec.containers[0].env[NO_PROXY]: its value comes from elsewhere"), "{warning}");
+        assert!(warning.contains("localhost,127.0.0.1"), "{warning}");
+        let (_, response) = with(json!([proxy]));
+        assert_eq!(response.get("warnings"), None);
     }
 
     #[test]

@@ -68,9 +68,12 @@ pub fn check_files_v1<'f>(config: &Config, file: impl Fn(&str) -> Option<&'f [u8
     }
     for (i, route) in config.routes.iter().enumerate() {
         for (j, backend) in route.backends.iter().enumerate() {
-            let named = backend.provider.credential_file();
-            if let Some(name) = named.filter(|name| file(name).is_none()) {
-                return refused(format!("routes[{i}].backends[{j}].provider"), missing(name));
+            let at = format!("routes[{i}].backends[{j}]");
+            let named = [("provider", backend.provider.credential_file()), ("caFile", backend.ca_file.as_deref())];
+            for (field, name) in named {
+                if let Some(name) = name.filter(|name| file(name).is_none()) {
+                    return refused(format!("{at}.{field}"), missing(name));
+                }
             }
         }
     }
@@ -171,6 +174,9 @@ fn backend_fault(route: usize, backends: &[crate::v1::Backend]) -> Option<(Strin
         if matches!(backend.provider, Provider::Builtin(_)) && !matches!(backend.tokens, TokenBound::Builtin(_)) {
             let reason = "its tokens are counted by `builtin` and nothing else".to_owned();
             return Some((format!("{at}[{j}].provider.builtin"), reason));
+        }
+        if let Some(fault) = file_fault(&format!("{at}[{j}]"), "caFile", backend.ca_file.as_deref()) {
+            return Some(fault);
         }
         if let Provider::OpenAi(settings) = &backend.provider
             && let Some(fault) =

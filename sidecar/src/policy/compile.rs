@@ -11,7 +11,7 @@ use vectoll_config::{ConfigError, ModelPattern, ObjectName, Price, Uid, check_fi
 
 use super::{
     Backend, Credential, Guest, Key, Manner, OwnKey, PodKey, Policy, RetryBudgets, Route, RouteIndex, Team,
-    provider::{Fault, Identity},
+    provider::{Beside, Fault, Identity},
 };
 use crate::{
     cache::Caches,
@@ -20,6 +20,7 @@ use crate::{
     metrics::BackendMetrics,
     provider::{
         Provider,
+        egress::Egress,
         http::{Clients, SetupError},
     },
     store::Place,
@@ -63,8 +64,8 @@ pub struct Lasting {
 
 impl Lasting {
     /// No connection, no failure and no token yet.
-    pub fn new(identity: Identity, metrics: BackendMetrics) -> Result<Self, SetupError> {
-        let (http, health) = (Clients::new()?, Registry::new(metrics));
+    pub fn new(identity: Identity, egress: Egress, metrics: BackendMetrics) -> Result<Self, SetupError> {
+        let (http, health) = (Clients::new(egress)?, Registry::new(metrics));
         let (keyring, caches, retries) = (Keyring::default(), Caches::default(), RetryBudgets::default());
         Ok(Self { http, health, keyring, caches, retries, identity })
     }
@@ -284,6 +285,7 @@ fn compile_backend(
         timeout_seconds,
         limits,
         batch,
+        ca_file,
         headers,
     } = backend;
     let label: Arc<str> = format!("{route}/{name}").into();
@@ -293,7 +295,9 @@ fn compile_backend(
     let fault = |field: &str, reason: String| CompileError::Here { path: format!("{at}.{field}"), reason };
     let credential = provider.credential_file().and_then(|file| files.get(file));
     credential.hash(&mut cure);
-    let provider = match super::provider::provider(&provider, model.as_deref(), (batch, &headers), files, lasting) {
+    ca_file.as_ref().and_then(|file| files.get(file)).hash(&mut cure);
+    let beside = Beside { model: model.as_deref(), batch, headers: &headers, ca_file: ca_file.as_deref() };
+    let provider = match super::provider::provider(&provider, &beside, files, lasting) {
         Ok(provider) => provider,
         Err(Fault::Config(field, reason)) => return Err(fault(&field, reason)),
         Err(Fault::Unusable(field, reason)) => {
@@ -339,7 +343,7 @@ mod tests {
 
     fn lasting() -> Lasting {
         let metrics = BackendMetrics::unseen().unwrap();
-        Lasting::new(Identity::default(), metrics).unwrap()
+        Lasting::new(Identity::default(), Egress::default(), metrics).unwrap()
     }
 
     fn compiled(value: &str, own: Option<&OwnKey>) -> Result<Policy, CompileError> {

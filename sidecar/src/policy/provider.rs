@@ -36,6 +36,7 @@ use crate::{
         },
         remote::{Parts, Pass},
         to::To,
+        trust::Trust,
     },
 };
 
@@ -68,24 +69,45 @@ fn unusable(path: impl Into<String>, reason: impl Into<String>) -> Fault {
     Fault::Unusable(path.into(), reason.into())
 }
 
-/// Makes a provider. `model` is the model's name there, where it does not depend on the call.
+/// What a backend says beside its provider, as far as requests depend on it.
+pub(super) struct Beside<'a> {
+    /// The model's name at the provider, where it does not depend on the call.
+    pub(super) model: Option<&'a str>,
+    pub(super) batch: Batch,
+    pub(super) headers: &'a [v1::Header],
+    /// The file with the CAs that are trusted.
+    pub(super) ca_file: Option<&'a str>,
+}
+
+/// Makes a provider. Paths of faults are under the backend's.
 pub(super) fn provider(
     settings: &v1::Provider,
-    model: Option<&str>,
-    (batch, headers): (Batch, &[v1::Header]),
+    beside: &Beside<'_>,
     files: &Files,
     lasting: &Lasting,
 ) -> Made<Provider> {
+    let Beside { model, batch, headers, ca_file } = *beside;
     let more = more(headers)?;
+    let trust = ca_file.map(|file| trust(file, files)).transpose()?;
+    let to = |url: &str, field: &str| {
+        To::new(url, &lasting.http, trust.as_ref()).map_err(|reason| unusable(format!("{field}.baseURL"), reason))
+    };
     match settings {
         v1::Provider::Builtin(v1::Builtin { token_arrays }) => {
             // Loaded here, so that a broken model is a refused config and no call pays for the loading.
             builtin::Model::get().map_err(|error| Fault::Config("builtin".to_owned(), error.clone()))?;
             Ok(Provider::Builtin { token_arrays: *token_arrays })
         }
-        v1::Provider::OpenAi(settings) => open_ai(settings, more, batch, files, lasting),
-        v1::Provider::Native(settings) => native(settings, model, (batch, more), files, lasting),
+        v1::Provider::OpenAi(settings) => open_ai(settings, to(&settings.base_url, "openAI")?, more, batch, files),
+        v1::Provider::Native(settings) => {
+            native(settings, to(&settings.base_url, "native")?, model, (batch, more), (files, lasting))
+        }
     }
+}
+
+fn trust(file: &str, files: &Files) -> Made<Trust> {
+    const AT: &str = "caFile";
+    Trust::only(content(file, AT, files)?).map_err(|error| unusable(AT, error.to_string()))
 }
 
 /// What a route sets on every request. It is checked here as well: whatever wrote the config, no header of it says who calls.
@@ -113,16 +135,9 @@ fn remote(parts: Parts) -> Made<Provider> {
     Ok(Provider::Remote(Box::new(remote)))
 }
 
-fn open_ai(
-    settings: &v1::OpenAi,
-    mut more: HeaderMap,
-    batch: Batch,
-    files: &Files,
-    lasting: &Lasting,
-) -> Made<Provider> {
+fn open_ai(settings: &v1::OpenAi, root: To, mut more: HeaderMap, batch: Batch, files: &Files) -> Made<Provider> {
     const PATH: &str = "/embeddings";
     let v1::OpenAi { base_url, credential_file, organization, project } = settings;
-    let root = To::new(base_url, &lasting.http).map_err(|reason| unusable("openAI.baseURL", reason))?;
     for (field, name, text) in
         [("organization", "openai-organization", organization), ("project", "openai-project", project)]
     {
@@ -146,13 +161,12 @@ fn key(form: &Form, file: &str, path: &str, files: &Files) -> Made<Credential> {
 
 fn native(
     settings: &Native,
+    root: To,
     model: Option<&str>,
     (batch, more): (Batch, HeaderMap),
-    files: &Files,
-    lasting: &Lasting,
+    (files, lasting): (&Files, &Lasting),
 ) -> Made<Provider> {
-    let Native { base_url, api, auth } = settings;
-    let root = To::new(base_url, &lasting.http).map_err(|reason| unusable("native.baseURL", reason))?;
+    let Native { base_url: _, api, auth } = settings;
     // One that did not change keeps its token through a reload.
     let content = settings.credential_file().and_then(|file| files.get(file)).map_or(&[][..], Vec::as_slice);
     let made_of = format!("{auth:?} {service} {:?}", lasting.identity, service = service(api));
@@ -173,9 +187,12 @@ fn dialect(api: &Api, model: Option<&str>, batch: Batch) -> Made<Box<dyn Dialect
     let items = |usual: usize| batch.max_items.and_then(|most| usize::try_from(most).ok()).unwrap_or(usual);
     Ok(match api {
         Api::AzureOpenAi(azure) => Box::new(AzureOpenAi::new(azure.deployment.clone(), &*azure.api_version)),
-        Api::Bedrock(_) => {
+        Api::Bedrock(v1::native::Bedrock { foundation_model }) => {
             let model = model.ok_or_else(|| unusable("native.api.bedrock", "the backend names no model"))?;
-            Box::new(Bedrock::new(model).map_err(|error| unusable("native.api.bedrock", error.to_string()))?)
+            Box::new(
+                Bedrock::new(model, foundation_model.as_deref())
+                    .map_err(|error| unusable("native.api.bedrock", error.to_string()))?,
+            )
         }
         Api::Cohere(_) => Box::new(Cohere::new()),
         Api::Databricks(databricks) => Box::new(Databricks::new(databricks.query_instruction.clone())),

@@ -45,8 +45,8 @@ impl From<reqwest::Error> for AskError {
 }
 
 impl Clients {
-    /// Sends a request, whose URI is a full URL, to whom this reach allows, and reads the answer whole. A redirect is an answer, and
-    /// no proxy is asked.
+    /// Sends a request, whose URI is a full URL, to whom this reach allows, and reads the answer whole. A redirect is an answer.
+    /// A proxy is asked where the settings name one for the URL.
     pub async fn ask(&self, reach: Reach, request: Request<Bytes>) -> Result<Response<Bytes>, AskError> {
         let asked = async {
             let response: Response<reqwest::Body> = self.send(reach, request).await?.into();
@@ -59,6 +59,9 @@ impl Clients {
     async fn send(&self, reach: Reach, request: Request<Bytes>) -> Result<reqwest::Response, AskError> {
         let url = Url::parse(&request.uri().to_string()).map_err(|_| AskError::Url)?;
         reach.url(&url)?;
+        if reach == Reach::Providers && self.egress.proxy_of(&url).is_some() {
+            self.names.judge(url.host_str().unwrap_or_default()).await?;
+        }
         let client = match (url.scheme(), reach) {
             ("http" | "https", Reach::Providers) => &self.issuers,
             // The machine's own servers have no certificates.

@@ -5,12 +5,16 @@ use std::{
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use hickory_resolver::{TokioResolver, config::LookupIpStrategy};
 use hyper_util::client::legacy::connect::dns::Name;
 
-use super::reach::Reach;
+use super::reach::{Reach, Unreachable};
+
+/// How long a name may take that a proxy looks up anyway.
+const JUDGE_TIMEOUT: Duration = Duration::from_secs(2);
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -38,6 +42,20 @@ impl Resolver {
         let found = self.reach.resolved(name, found)?;
         // The port is the connector's.
         Ok(found.into_iter().map(|address| SocketAddr::new(address, 0)).collect::<Vec<_>>().into_iter())
+    }
+
+    /// Refuses a name that a proxy must not be asked for: some of what it resolves to here must not be called, and which of it the
+    /// proxy would take nobody knows. A name that is not known here, as where a network resolves no outer names, is the proxy's to
+    /// judge; an address was judged as it is written.
+    pub async fn judge(&self, host: &str) -> Result<(), Unreachable> {
+        if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+            return Ok(());
+        }
+        let Ok(names) = self.get() else { return Ok(()) };
+        match tokio::time::timeout(JUDGE_TIMEOUT, names.lookup_ip(host)).await {
+            Ok(Ok(found)) => self.reach.all_of(host, found.iter()),
+            Ok(Err(_)) | Err(_) => Ok(()),
+        }
     }
 
     fn get(&self) -> Result<TokioResolver, BoxError> {

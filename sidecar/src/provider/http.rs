@@ -1,18 +1,19 @@
 //! The HTTP clients: for providers, and for those who issue what providers are called with. Their connections outlive reloads.
 //!
-//! None follows a redirect, which would carry the inputs to a host that nobody configured, or knows a proxy from the
-//! environment, which would see every input.
+//! None follows a redirect, which would carry the inputs to a host that nobody configured. A proxy is asked only where this program's
+//! settings name one, and never for the machine's own servers.
 
 use std::sync::Arc;
 
 use rustls::ClientConfig;
-use rustls_platform_verifier::ConfigVerifierExt;
 use tokio::sync::Semaphore;
 
 use super::{
     dns::Resolver,
+    egress::Egress,
     pool::{CONNECT_TIMEOUT, HttpPool, IDLE_TIMEOUT},
     reach::Reach,
+    trust::Trust,
 };
 use crate::descriptors;
 
@@ -32,6 +33,10 @@ pub struct Clients {
     pub issuers: reqwest::Client,
     /// For the machine's own servers, which the others do not reach. Its connections are its own: an issuer gets none of them.
     pub machine: reqwest::Client,
+    /// Through what they leave.
+    pub(super) egress: Egress,
+    /// Who judges the names that a proxy is asked for.
+    pub(super) names: Resolver,
 }
 
 /// Why there are no clients.
@@ -47,14 +52,19 @@ pub enum SetupError {
 
 impl Clients {
     /// New clients.
-    pub fn new() -> Result<Self, SetupError> {
-        let mut tls = ClientConfig::with_platform_verifier()?;
-        tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    pub fn new(egress: Egress) -> Result<Self, SetupError> {
+        let trust = Trust::well_known()?;
         let names = Resolver::new(Reach::Providers);
-        let issuers = asking(names.clone(), &tls).build()?;
-        let machine = asking(names.with(Reach::Machine), &tls).build()?;
+        let mut issuers = asking(names.clone(), &trust.tls);
+        if !egress.is_none() {
+            let egress = egress.clone();
+            issuers = issuers.proxy(reqwest::Proxy::custom(move |url| egress.url_of(url)));
+        }
+        let issuers = issuers.build()?;
+        let machine = asking(names.with(Reach::Machine), &trust.tls).build()?;
         let places = Arc::new(Semaphore::new(descriptors::share()));
-        Ok(Self { providers: HttpPool::new(names, Arc::new(tls), places), issuers, machine })
+        let providers = HttpPool::new(names.clone(), trust, places).through(egress.clone());
+        Ok(Self { providers, issuers, machine, egress, names })
     }
 }
 
@@ -70,4 +80,49 @@ fn asking(names: Resolver, tls: &ClientConfig) -> reqwest::ClientBuilder {
         .redirect(reqwest::redirect::Policy::none())
         .referer(false)
         .no_proxy()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use bytes::Bytes;
+    use http::Request;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    #[tokio::test]
+    async fn issuers_are_asked_through_the_proxy_and_the_machine_never_is() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let proxy = format!("http://user:pass@{}", listener.local_addr().unwrap());
+        let seen = tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut read = Vec::new();
+            while !read.ends_with(b"\r\n\r\n") {
+                stream.read_buf(&mut read).await.unwrap();
+            }
+            stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+            String::from_utf8(read).unwrap()
+        });
+        let clients = Clients::new(Egress::new(Some(&proxy), Some(&proxy), None).unwrap()).unwrap();
+        let ask = |reach: Reach, url: &str| {
+            let request = Request::post(url).body(Bytes::from_static(b"{}")).unwrap();
+            let clients = clients.clone();
+            async move { clients.ask(reach, request).await }
+        };
+        // Nobody has this name: the machine's client looks it up and leaves it at that.
+        assert!(ask(Reach::Machine, "http://metadata.invalid/token").await.is_err());
+        assert!(!seen.is_finished());
+        // What must not be called is not asked of a proxy either.
+        assert!(ask(Reach::Providers, "https://169.254.169.254/token").await.is_err());
+        assert!(!seen.is_finished());
+        assert!(ask(Reach::Providers, "https://issuer.invalid/token").await.is_err());
+        let head = seen.await.unwrap();
+        assert!(head.starts_with("CONNECT issuer.invalid:443 HTTP/1.1\r\n"), "{head}");
+        assert!(head.to_ascii_lowercase().contains("proxy-authorization: basic dxnlcjpwyxnz\r\n"), "{head}");
+    }
 }

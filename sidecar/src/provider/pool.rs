@@ -9,6 +9,7 @@
 
 mod connection;
 mod socket;
+mod tunnel;
 
 use std::{
     collections::HashMap,
@@ -24,7 +25,7 @@ use http::{Request, Response, Uri, uri::Scheme};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::client::legacy::connect::HttpConnector;
-use rustls::{ClientConfig, pki_types::ServerName};
+use rustls::pki_types::ServerName;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
@@ -32,8 +33,15 @@ use tower_service::Service;
 use self::{
     connection::{Connection, Failed, Http1, Http2},
     socket::{Socket, Stream, Watched},
+    tunnel::Route,
 };
-use super::{departure::Departure, dns::Resolver};
+use super::{
+    departure::Departure,
+    dns::Resolver,
+    egress::Egress,
+    trust::{Trust, explained},
+};
+use crate::credential::keyring::Fingerprint;
 
 /// How long a connection may take to come about.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -68,7 +76,9 @@ impl Error {
 #[derive(Clone, Debug)]
 pub struct HttpPool {
     connector: HttpConnector<Resolver>,
-    tls: Arc<ClientConfig>,
+    names: Resolver,
+    egress: Egress,
+    trust: Trust,
     servers: Servers,
     /// A place for each connection that may be open.
     places: Arc<Semaphore>,
@@ -76,8 +86,8 @@ pub struct HttpPool {
 
 type Servers = Arc<Mutex<HashMap<Origin, Arc<Server>>>>;
 
-/// Whether there is TLS, and the authority.
-type Origin = (bool, String);
+/// Whether there is TLS, the authority, and the CAs that are trusted there: connections that were made by one trust are not for another.
+type Origin = (bool, String, Option<Fingerprint>);
 
 /// A server and the connections to it.
 #[derive(Debug)]
@@ -85,7 +95,9 @@ pub struct Server {
     /// Its scheme and its address are all that counts in it.
     uri: Uri,
     connector: HttpConnector<Resolver>,
-    tls: Option<Arc<ClientConfig>>,
+    tls: Option<Trust>,
+    /// The proxy through which it is reached; none: directly.
+    route: Option<Route>,
     stock: Mutex<Stock>,
     places: Arc<Semaphore>,
     others: Weak<Mutex<HashMap<Origin, Arc<Server>>>>,
@@ -114,8 +126,8 @@ struct Idle {
 
 impl HttpPool {
     /// No server yet. `places` bounds its connections, those that wait included.
-    pub fn new(names: Resolver, tls: Arc<ClientConfig>, places: Arc<Semaphore>) -> Self {
-        let mut connector = HttpConnector::new_with_resolver(names);
+    pub fn new(names: Resolver, trust: Trust, places: Arc<Semaphore>) -> Self {
+        let mut connector = HttpConnector::new_with_resolver(names.clone());
         connector.enforce_http(false);
         connector.set_nodelay(true);
         let (silence, times) = KEEPALIVE;
@@ -123,21 +135,34 @@ impl HttpPool {
         connector.set_keepalive_interval(Some(silence));
         connector.set_keepalive_retries(Some(times));
         connector.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
-        Self { connector, tls, servers: Arc::default(), places }
+        Self { connector, names, egress: Egress::default(), trust, servers: Arc::default(), places }
     }
 
-    /// The server of a URI: for as long as someone holds it, the same one.
-    pub fn server(&self, uri: &Uri) -> Arc<Server> {
+    /// Through these proxies.
+    #[must_use]
+    pub fn through(self, egress: Egress) -> Self {
+        Self { egress, ..self }
+    }
+
+    fn route(&self, uri: &Uri) -> Option<Route> {
+        let proxy = self.egress.proxy_of(&uri.to_string().parse().ok()?)?.clone();
+        Some(Route { proxy, names: self.names.clone() })
+    }
+
+    /// The server of a URI, by the well-known CAs or by these: for as long as someone holds it, the same one.
+    pub fn server(&self, uri: &Uri, trust: Option<&Trust>) -> Arc<Server> {
         let mut servers = lock(&self.servers);
         // Those that no backend holds any more go, and their connections with them.
         servers.retain(|_, server| Arc::strong_count(server) > 1);
         let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
         let is_tls = uri.scheme() == Some(&Scheme::HTTPS);
+        let trust = trust.unwrap_or(&self.trust);
         let new = || {
             Arc::new(Server {
                 uri: uri.clone(),
                 connector: self.connector.clone(),
-                tls: is_tls.then(|| self.tls.clone()),
+                tls: is_tls.then(|| trust.clone()),
+                route: self.route(uri),
                 stock: Mutex::default(),
                 places: self.places.clone(),
                 others: Arc::downgrade(&self.servers),
@@ -145,7 +170,7 @@ impl HttpPool {
                 connections: AtomicU64::new(0),
             })
         };
-        servers.entry((is_tls, authority)).or_insert_with(new).clone()
+        servers.entry((is_tls, authority, trust.cas)).or_insert_with(new).clone()
     }
 }
 
@@ -158,6 +183,10 @@ impl Server {
         request: Request<Full<Bytes>>,
         departure: &Departure,
     ) -> Result<Response<Incoming>, Error> {
+        let request = match &self.route {
+            Some(route) if self.tls.is_none() => route.absolute(request, &self.uri),
+            Some(_) | None => request,
+        };
         while let Some(connection) = self.take() {
             departure.handed_over();
             match self.send_on(connection, request.clone()).await {
@@ -212,7 +241,7 @@ impl Server {
     }
 
     async fn open(&self) -> Result<Connection, Box<dyn std::error::Error + Send + Sync>> {
-        let Some(tls) = &self.tls else {
+        let Some(trust) = &self.tls else {
             let (socket, watched) = self.reach().await?;
             return Ok(Connection::Http1(Http1::new(Stream::plain(socket), watched).await?));
         };
@@ -223,7 +252,8 @@ impl Server {
         }
         let (socket, watched) = self.reach().await?;
         let host = self.uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        let stream = TlsConnector::from(tls.clone()).connect(ServerName::try_from(host)?, socket).await?;
+        let connecting = TlsConnector::from(trust.tls.clone()).connect(ServerName::try_from(host)?, socket);
+        let stream = connecting.await.map_err(|error| explained(error, trust))?;
         let is_http2 = stream.get_ref().1.alpn_protocol() == Some(HTTP2);
         let stream = Stream::tls(stream);
         if !is_http2 {
@@ -240,8 +270,17 @@ impl Server {
 
     async fn reach(&self) -> Result<(Socket, Watched), Box<dyn std::error::Error + Send + Sync>> {
         let place = self.place().await?;
-        let stream = self.connector.clone().call(self.uri.clone()).await?;
-        Ok(Socket::new(stream.into_inner(), place))
+        let Some(route) = &self.route else {
+            let stream = self.connector.clone().call(self.uri.clone()).await?;
+            return Ok(Socket::new(stream.into_inner(), place));
+        };
+        route.judge(&self.uri).await?;
+        let connecting = self.connector.clone().call(route.proxy.uri.clone()).await;
+        let mut stream = connecting.map_err(|error| route.unreached(&error))?.into_inner();
+        if self.tls.is_some() {
+            route.connect(&mut stream, &self.uri).await?;
+        }
+        Ok(Socket::new(stream, place))
     }
 
     /// A place for one more connection. Where there is none, those that wait for a call give theirs up.

@@ -51,6 +51,15 @@ impl Reach {
         why.map_or(Ok(()), |why| Err(Unreachable::Is { host: host(), why }))
     }
 
+    /// Judges a name by all of its addresses: each of them may be called, or the name may not.
+    pub fn all_of(self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) -> Result<(), Unreachable> {
+        let refused = addresses.into_iter().find_map(|address| match self {
+            Self::Providers => Forbidden::address(address),
+            Self::Machine => None,
+        });
+        refused.map_or(Ok(()), |why| Err(Unreachable::ResolvesTo { host: name.to_owned(), why }))
+    }
+
     /// Leaves of a name's addresses those that may be called. An error if there were some and none is left.
     pub fn resolved(self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) -> Result<Vec<IpAddr>, Unreachable> {
         let mut refused = None;
@@ -108,5 +117,8 @@ mod tests {
         assert_eq!(error.to_string(), "a.example resolves to a link-local address: not called");
         assert_eq!(Reach::Machine.resolved("a.example", only.iter().copied()), Ok(only));
         assert_eq!(Reach::Providers.resolved("a.example", []), Ok(vec![]));
+        // Through a proxy one of them is enough.
+        assert!(Reach::Providers.all_of("a.example", all.iter().copied()).is_err());
+        assert_eq!(Reach::Providers.all_of("a.example", addresses(&["10.0.0.1", "::1"])), Ok(()));
     }
 }

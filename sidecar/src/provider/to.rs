@@ -12,6 +12,7 @@ use super::{
     http::{Body, Clients, Error, USER_AGENT},
     pool::Server,
     reach::Reach,
+    trust::Trust,
 };
 use crate::credential::{Credential, CredentialError, Unsigned};
 
@@ -50,8 +51,8 @@ impl SendError {
 }
 
 impl To {
-    /// For a URL. The error says what is wrong with it.
-    pub fn new(url: &str, http: &Clients) -> Result<Self, String> {
+    /// For a URL, whose server is trusted by the well-known CAs or by these. The error says what is wrong with it.
+    pub fn new(url: &str, http: &Clients, trust: Option<&Trust>) -> Result<Self, String> {
         let url = Url::parse(url).map_err(|error| format!("{url} is not a URL: {error}"))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(format!("{url} is not an http or https URL"));
@@ -60,7 +61,7 @@ impl To {
         let not_one = || format!("{url} is not a URL that can be called");
         let host = host(&url).ok_or_else(not_one)?;
         let uri: Uri = url.as_str().parse().map_err(|_| not_one())?;
-        let server = http.providers.server(&uri);
+        let server = http.providers.server(&uri, trust);
         let path = path(uri).ok_or_else(not_one)?;
         Ok(Self { url, path, host, server })
     }
@@ -119,6 +120,7 @@ fn host(url: &Url) -> Option<HeaderValue> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::provider::egress::Egress;
 
     #[tokio::test]
     async fn over_tls_a_request_has_not_left_before_the_handshake() {
@@ -126,7 +128,7 @@ mod tests {
         // Nobody greets back.
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}/embed", listener.local_addr().unwrap());
-        let to = To::new(&url, &Clients::new().unwrap()).unwrap();
+        let to = To::new(&url, &Clients::new(Egress::default()).unwrap(), None).unwrap();
         let departure = Departure::default();
         let post = to.post(to.headers(2), Bytes::new(), &Credential::None, &departure);
         assert!(tokio::time::timeout(std::time::Duration::from_millis(200), post).await.is_err());
@@ -136,18 +138,18 @@ mod tests {
     #[test]
     fn a_path_goes_behind_the_root_and_to_no_other_server() {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let clients = Clients::new().unwrap();
+        let clients = Clients::new(Egress::default()).unwrap();
         for root in ["http://127.0.0.1:1/api/", "https://api.example.com/api"] {
-            let to = To::new(root, &clients).unwrap();
+            let to = To::new(root, &clients, None).unwrap();
             let at = to.at("/model/a%3A0/invoke?x=1").unwrap();
             assert_eq!(at.url.as_str(), format!("{}/model/a%3A0/invoke?x=1", root.trim_end_matches('/')));
             let host = root.split('/').nth(2);
             assert_eq!((at.path.to_string().as_str(), at.host.to_str().ok()), ("/api/model/a%3A0/invoke?x=1", host));
         }
-        let to = To::new("https://api.example.com", &clients).unwrap();
+        let to = To::new("https://api.example.com", &clients, None).unwrap();
         assert!(to.at("@evil.example/x").is_none());
         for wrong in ["ftp://a/b", "http://", "a", "http://${HOST}/v1", "unix:/x", "http://169.254.169.254/v1"] {
-            assert!(To::new(wrong, &clients).is_err(), "{wrong}");
+            assert!(To::new(wrong, &clients, None).is_err(), "{wrong}");
         }
     }
 }

@@ -20,6 +20,8 @@ pub enum Model {
     TitanV1,
     /// `amazon.titan-embed-text-v2:0`.
     TitanV2,
+    /// The same behind an application inference profile.
+    TitanV2ByProfile,
     /// `cohere.embed-multilingual-v3`.
     CohereV3,
     /// `cohere.embed-v4:0`, by a cross-region profile.
@@ -59,6 +61,9 @@ impl Model {
         match self {
             Self::TitanV1 => "amazon.titan-embed-text-v1",
             Self::TitanV2 => "amazon.titan-embed-text-v2:0",
+            Self::TitanV2ByProfile => {
+                "arn:aws:bedrock:eu-central-1:111122223333:application-inference-profile/a1b2c3d4e5f6"
+            }
             Self::CohereV3 => "cohere.embed-multilingual-v3",
             Self::CohereV4 => "us.cohere.embed-v4:0",
             Self::Nova => "amazon.nova-2-multimodal-embeddings-v1:0",
@@ -69,7 +74,7 @@ impl Model {
         let mut fields = Fields::read(body)?;
         let asked = match self {
             Self::TitanV1 => Asked::texts(vec![fields.text("inputText")?], 1536, None),
-            Self::TitanV2 => {
+            Self::TitanV2 | Self::TitanV2ByProfile => {
                 let text = fields.text("inputText")?;
                 fields.is("normalize", true)?;
                 Asked::texts(vec![text], length(&mut fields, "dimensions", &[256, 512, 1024], 1024)?, None)
@@ -113,7 +118,7 @@ fn length(fields: &mut Fields, name: &str, possible: &[usize], usual: usize) -> 
 impl Api for Bedrock {
     fn items(&self) -> usize {
         match self.model {
-            Model::TitanV1 | Model::TitanV2 | Model::Nova => 1,
+            Model::TitanV1 | Model::TitanV2 | Model::TitanV2ByProfile | Model::Nova => 1,
             Model::CohereV3 | Model::CohereV4 => 96,
         }
     }
@@ -127,7 +132,7 @@ impl Api for Bedrock {
 
     fn read(&self, request: &Request<'_>) -> Read<Asked> {
         // As AWS's own SDKs send it.
-        posted(request, &format!("/model/{}/invoke", self.model.id().replace(':', "%3A")), "")?;
+        posted(request, &format!("/model/{}/invoke", self.model.id().replace(':', "%3A").replace('/', "%2F")), "")?;
         match &self.caller {
             Caller::Signed(key) => key.check(request)?,
             Caller::Issued { keys, region } => keys.check(request, region, "bedrock")?,
@@ -146,7 +151,7 @@ impl Api for Bedrock {
                 let body = format!(r#"{{"embedding":{},"inputTextTokenCount":{tokens}}}"#, first());
                 Reply { headers: Vec::new(), body }
             }
-            Model::TitanV2 => {
+            Model::TitanV2 | Model::TitanV2ByProfile => {
                 let body = format!(
                     r#"{{"embedding":{one},"embeddingsByType":{{"float":{one}}},"inputTextTokenCount":{tokens}}}"#,
                     one = first()

@@ -29,7 +29,7 @@ pub(super) fn bare(routes: &[v1::Route]) -> Vec<v1::Route> {
 
 /// Files that no route names: the store's.
 pub(super) fn files_of_others(config: &v1::Config, files: &Credentials) -> usize {
-    let of_routes: BTreeSet<&str> = config.routes.iter().flat_map(v1::Route::credential_files).collect();
+    let of_routes: BTreeSet<&str> = config.routes.iter().flat_map(v1::Route::files).collect();
     files.iter().filter(|(name, _)| !of_routes.contains(name.as_str())).map(size_of_file).sum()
 }
 
@@ -79,7 +79,7 @@ fn weights(routes: &[v1::Route]) -> Result<BTreeMap<ObjectName, Weight>, serde_y
     for route in routes {
         let weight = weights.entry(route.name.clone()).or_default();
         weight.bytes += entry_size(route)?;
-        weight.files.extend(route.credential_files().map(str::to_owned));
+        weight.files.extend(route.files().map(str::to_owned));
     }
     for stub in bare(routes) {
         if let Some(weight) = weights.get_mut(&stub.name) {

@@ -1,6 +1,6 @@
 //! Amazon Bedrock.
 
-use vectoll_config::v1::native::{Api, Empty};
+use vectoll_config::v1::native::{self, Api};
 use vectoll_crds::Bedrock;
 
 use super::{Auth, Native, Presented, aws, check::Check};
@@ -15,22 +15,41 @@ const MODELS: [&str; 6] = [
     "cohere.embed-v4",
 ];
 
+/// What an ARN that can be called names.
+const RESOURCES: [&str; 4] =
+    ["foundation-model", "inference-profile", "application-inference-profile", "provisioned-model"];
+
 pub(super) fn bedrock(settings: &Bedrock, model: Option<&str>, check: &mut Check<'_>) -> Option<Native> {
-    let Bedrock { region, endpoint, access_key_secret_ref, api_key_secret_ref, web_identity, pod_identity } = settings;
+    let Bedrock {
+        region,
+        endpoint,
+        foundation_model,
+        access_key_secret_ref,
+        api_key_secret_ref,
+        web_identity,
+        pod_identity,
+    } = settings;
+    let mut behind_arn = None;
     match model {
         None => check.fault_beside(
             "model",
             "is not set, and Bedrock's models each speak in a way of their own: name it, for example \
              amazon.titan-embed-text-v2:0",
         ),
+        Some(model) if model.starts_with("arn:") => {
+            behind_arn = foundation_model_of(model, foundation_model.as_deref(), region, check);
+        }
         Some(model) if !is_known(model) => check.fault_beside(
             "model",
             format_args!(
                 "\"{model}\" is not an embedding model of Bedrock that is known: {}, with a cross-region prefix (us., eu., \
-                 global.) or without; ARNs do not tell the model",
+                 global.) or without, nor an ARN",
                 MODELS.join(", ")
             ),
         ),
+        Some(_) if foundation_model.is_some() => {
+            check.fault_at("foundationModel", "is for ARNs, and model is the ID of a foundation model itself: leave it out");
+        }
         Some(_) => {}
     }
     let region = aws::region(region, check);
@@ -56,7 +75,78 @@ pub(super) fn bedrock(settings: &Bedrock, model: Option<&str>, check: &mut Check
             None
         }
     };
-    Some(Native { base_url: base_url?, api: Api::Bedrock(Empty {}), auth: auth? })
+    Some(Native {
+        base_url: base_url?,
+        api: Api::Bedrock(native::Bedrock { foundation_model: behind_arn }),
+        auth: auth?,
+    })
+}
+
+/// The foundation model behind an ARN, without a cross-region prefix: as the ARN tells it, or as it is named.
+///
+/// Source: Amazon Bedrock API reference, `InvokeModel`, the pattern of `modelId`.
+fn foundation_model_of(arn: &str, named: Option<&str>, region: &str, check: &mut Check<'_>) -> Option<String> {
+    let not_one = |check: &mut Check<'_>| {
+        check.fault_beside(
+            "model",
+            format_args!(
+                "\"{arn}\" is not an ARN of Bedrock that can be called: write arn:aws:bedrock:{region}:ACCOUNT:, followed by {}, / and \
+                 an ID",
+                RESOURCES.join(", ")
+            ),
+        );
+        None
+    };
+    let parts: Vec<&str> = arn.splitn(6, ':').collect();
+    let [_, partition, "bedrock", of_region, account, resource] = parts.as_slice() else { return not_one(check) };
+    let Some((kind, id)) = resource.split_once('/').filter(|(kind, _)| RESOURCES.contains(kind)) else {
+        return not_one(check);
+    };
+    let is_partition = *partition == "aws" || partition.starts_with("aws-");
+    let is_account = account.bytes().all(|byte| byte.is_ascii_digit());
+    let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.:".contains(&byte));
+    if !(is_partition && is_account && is_id) {
+        return not_one(check);
+    }
+    if *of_region != region {
+        check.fault_beside(
+            "model",
+            format_args!(
+                "is an ARN of {of_region}, and the backend calls {region}: write the same region in bedrock.region"
+            ),
+        );
+    }
+    let told =
+        matches!(kind, "foundation-model" | "inference-profile").then(|| without_prefix(id)).filter(|id| is_known(id));
+    match (named, told) {
+        (Some(named), _) if !is_known(named) => {
+            check.fault_at(
+                "foundationModel",
+                format_args!("\"{named}\" is not an embedding model of Bedrock that is known: {}", MODELS.join(", ")),
+            );
+            None
+        }
+        (Some(named), Some(told)) if without_prefix(named) != told => {
+            check.fault_at("foundationModel", format_args!("is another model than the ARN's, {told}: leave it out"));
+            None
+        }
+        (Some(named), _) => Some(without_prefix(named).to_owned()),
+        (None, Some(told)) => Some(told.to_owned()),
+        (None, None) => {
+            check.fault_at(
+                "foundationModel",
+                "is not set, and the ARN in model does not tell which model is behind it: name its ID, for example \
+                 amazon.titan-embed-text-v2:0",
+            );
+            None
+        }
+    }
+}
+
+/// A model's ID without the prefix of a cross-region inference profile.
+fn without_prefix(id: &str) -> &str {
+    let is_model = |id: &str| MODELS.iter().any(|name| id.starts_with(name));
+    id.split_once('.').map(|(_, id)| id).filter(|behind| !is_model(id) && is_model(behind)).unwrap_or(id)
 }
 
 /// Whether a model's ID tells its shape, by itself or behind the prefix of a cross-region inference profile.

@@ -1,6 +1,6 @@
 //! A credential in a Secret.
 
-use vectoll_crds::Holds;
+use vectoll_crds::{CaSecretRef, Holds};
 
 /// A reference to a credential that can be followed.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub(crate) enum Content {
     GoogleJson { entry: String },
     /// An access key of AWS.
     AwsAccessKey,
+    /// Certificates of CAs, in PEM, in an entry.
+    Certificates { entry: String },
 }
 
 impl Credential {
@@ -33,5 +35,10 @@ impl Credential {
             Holds::AwsAccessKey => Content::AwsAccessKey,
         };
         Self { path, secret: secret.to_owned(), content }
+    }
+
+    /// The CAs of a backend's provider.
+    pub(in crate::validate) fn of_cas(path: String, CaSecretRef { name, key }: &CaSecretRef) -> Self {
+        Self { path, secret: name.clone(), content: Content::Certificates { entry: key.clone() } }
     }
 }

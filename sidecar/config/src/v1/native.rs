@@ -24,8 +24,8 @@ pub enum Api {
     /// Azure OpenAI.
     #[serde(rename = "azureOpenAI")]
     AzureOpenAi(AzureOpenAi),
-    /// Amazon Bedrock. Which of its shapes it is, the model's name says.
-    Bedrock(Empty),
+    /// Amazon Bedrock. Which of its shapes it is, the model's name says, or else the foundation model's.
+    Bedrock(Bedrock),
     /// Cohere, version 2.
     Cohere(Empty),
     /// Databricks Model Serving.
@@ -67,6 +67,15 @@ pub struct AzureOpenAi {
     pub deployment: Option<String>,
     /// `api-version`.
     pub api_version: String,
+}
+
+/// Amazon Bedrock's settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Bedrock {
+    /// The ID of the foundation model, where the backend's model is an ARN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foundation_model: Option<String>,
 }
 
 /// Databricks' settings.

@@ -43,9 +43,9 @@ pub struct Route {
 }
 
 impl Route {
-    /// The files in which its backends' credentials are; one may be named more than once.
-    pub fn credential_files(&self) -> impl Iterator<Item = &str> {
-        self.backends.iter().filter_map(|backend| backend.provider.credential_file())
+    /// The files in the config folder that its backends name; one may be named more than once.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.backends.iter().flat_map(Backend::files)
     }
 }
 
@@ -80,9 +80,19 @@ pub struct Backend {
     /// How calls are split that are more than the provider takes.
     #[serde(default, skip_serializing_if = "Batch::is_default")]
     pub batch: Batch,
+    /// The file in the config folder with the only CAs that its certificate may be signed by, in PEM; absent: well-known ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<String>,
     /// Headers of every request to it, beside those that it gets anyway. No secrets: they stand here as they are.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<Header>,
+}
+
+impl Backend {
+    /// The files in the config folder that it names.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        self.provider.credential_file().into_iter().chain(self.ca_file.as_deref())
+    }
 }
 
 /// A header of requests to a provider.

@@ -27,7 +27,7 @@ impl Seen {
 /// Clients for tests, where nobody else has said whose cryptography TLS uses.
 pub(crate) fn clients() -> Clients {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    Clients::new().unwrap()
+    Clients::new(crate::provider::egress::Egress::default()).unwrap()
 }
 
 pub(crate) struct Fake {

@@ -4,7 +4,7 @@
 //! answer's body, or else in the header `X-Amzn-Bedrock-Input-Token-Count`, where Cohere's official SDK reads them.
 //!
 //! The model's ID stands in the path percent-encoded once, `:` included (`amazon.titan-embed-text-v2%3A0`), as in AWS's own
-//! SDKs (`aws-smithy-http`, `label`). That is the path that is sent. What is signed by Signature Version 4 is the path encoded
+//! SDKs (`aws-smithy-http`, `label`); an ARN likewise, its `/` included (`%2F`). That is the path that is sent. What is signed by Signature Version 4 is the path encoded
 //! once more, as for every service but S3 (`%253A`).
 
 mod cohere;
@@ -13,10 +13,18 @@ mod titan;
 
 use http::HeaderMap;
 
-use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, read};
+use super::{
+    Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
+    fault::{Cause, ErrorAnswer, Fault},
+    read,
+};
 
 /// The input tokens that a call is billed for.
 const TOKENS: &str = "x-amzn-bedrock-input-token-count";
+
+/// What Bedrock says, as a `ValidationException`, of a model that it does not have, or not to be called so. Amazon Bedrock user guide,
+/// "Troubleshooting", and re:Post, "How do I resolve the ValidationException error in Amazon Bedrock?".
+const NO_MODEL: [&str; 2] = ["The provided model identifier is invalid", "on-demand throughput isn"];
 
 /// The models that are known, by what their IDs begin with, and how each is spoken to.
 const MODELS: [(&str, Family); 6] = [
@@ -63,10 +71,11 @@ fn known() -> String {
 }
 
 impl Bedrock {
-    /// A model, by its ID or that of a cross-region inference profile (`us.`, `eu.`, `global.`…). An ARN does not say what
-    /// model is behind it. The root is the region's: `https://bedrock-runtime.{region}.amazonaws.com`.
-    pub fn new(model: &str) -> Result<Self, UnknownModel> {
-        let family = family(model).ok_or_else(|| UnknownModel { model: model.to_owned() })?;
+    /// A model, by its ID, that of a cross-region inference profile (`us.`, `eu.`, `global.`…), or an ARN, beside which the
+    /// foundation model's ID stands. The root is the region's: `https://bedrock-runtime.{region}.amazonaws.com`.
+    pub fn new(model: &str, foundation_model: Option<&str>) -> Result<Self, UnknownModel> {
+        let named = foundation_model.unwrap_or(model);
+        let family = family(named).ok_or_else(|| UnknownModel { model: named.to_owned() })?;
         Ok(Self { model: model.to_owned(), family, path: format!("/model/{}/invoke", read::segment(model)) })
     }
 }
@@ -108,6 +117,13 @@ impl Dialect for Bedrock {
             Family::CohereV4 => read::wire(path, &cohere::request_v4(part)?),
             Family::Nova => read::wire(path, &nova::request(part)?),
         })
+    }
+
+    fn fault(&self, answer: ErrorAnswer<'_>) -> Fault {
+        let words = answer.explanation().0.unwrap_or_default();
+        let fault = answer.fault();
+        let is_of_model = fault.cause == Cause::Caller && NO_MODEL.iter().any(|begin| words.contains(begin));
+        if is_of_model { Fault { cause: Cause::Model, ..fault } } else { fault }
     }
 
     fn answer(&self, part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {

@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{
     Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
-    fault::{ErrorAnswer, Fault},
+    fault::{Cause, ErrorAnswer, Fault},
     read, shape, tei,
 };
 
@@ -78,7 +78,14 @@ impl Dialect for SageMaker {
 
     fn fault(&self, answer: ErrorAnswer<'_>) -> Fault {
         match answer.of_container() {
-            Some(status) => answer.as_if(status).fault(),
+            Some(status) => {
+                let fault = answer.as_if(status).fault();
+                match fault.cause {
+                    // SageMaker itself took the route's credential and found the endpoint: these are of what is behind it.
+                    Cause::Credential | Cause::Denied | Cause::Model => Fault { cause: Cause::Backend, ..fault },
+                    Cause::Caller | Cause::Throttled(_) | Cause::Backend => fault,
+                }
+            }
             None => answer.fault(),
         }
     }

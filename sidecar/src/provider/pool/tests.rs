@@ -10,7 +10,7 @@ use std::{
 use http_body_util::BodyExt;
 use hyper::{server::conn, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::{RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, pki_types::PrivateKeyDer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -53,7 +53,7 @@ use Does::{Closes, Waits, Writes};
 async fn server(script: Vec<Vec<Does>>) -> (Arc<Server>, HttpPool, Arc<[AtomicUsize; 2]>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let pool = pool();
-    let server = pool.server(&format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap());
+    let server = pool.server(&format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap(), None);
     let seen: Arc<[AtomicUsize; 2]> = Arc::default();
     let counts = seen.clone();
     tokio::spawn(async move {
@@ -116,11 +116,11 @@ async fn a_connection_is_used_again_until_it_is_closed() {
         }
     });
     let pool = pool();
-    let server = pool.server(&uri);
+    let server = pool.server(&uri, None);
     for _ in 0..2 {
         for _ in 0..2 {
             let departure = Departure::default();
-            let response = pool.server(&uri).send(request(), &departure).await.unwrap();
+            let response = pool.server(&uri, None).send(request(), &departure).await.unwrap();
             assert!(departure.has_left());
             assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
         }
@@ -141,7 +141,7 @@ async fn what_waits_for_a_connection_has_not_left_and_what_waits_for_an_answer_h
     let listener = socket.listen(0).unwrap();
     let uri: Uri = format!("http://{}/embeddings", listener.local_addr().unwrap()).parse().unwrap();
     let pool = pool();
-    let server = pool.server(&uri);
+    let server = pool.server(&uri, None);
     let mut departures = Vec::new();
     for _ in 0..4 {
         let departure = Departure::default();
@@ -165,7 +165,7 @@ async fn what_comes_back_from_a_connection_that_had_ended_has_not_left() {
         ended.recv().unwrap();
     });
     let pool = pool();
-    let server = pool.server(&uri);
+    let server = pool.server(&uri, None);
     let response = server.send(request(), &Departure::default()).await.unwrap();
     response.into_body().collect().await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
@@ -183,11 +183,29 @@ async fn what_comes_back_from_a_connection_that_had_ended_has_not_left() {
 #[test]
 fn servers_that_nobody_holds_are_forgotten() {
     let pool = pool();
-    let held = pool.server(&"http://a/x".parse().unwrap());
-    drop(pool.server(&"http://b/x".parse().unwrap()));
-    assert!(Arc::ptr_eq(&held, &pool.server(&"http://a/y".parse().unwrap())));
+    let held = pool.server(&"http://a/x".parse().unwrap(), None);
+    drop(pool.server(&"http://b/x".parse().unwrap(), None));
+    assert!(Arc::ptr_eq(&held, &pool.server(&"http://a/y".parse().unwrap(), None)));
     assert_eq!(lock(&pool.servers).len(), 1);
-    assert!(!Arc::ptr_eq(&held, &pool.server(&"https://a/y".parse().unwrap())), "with TLS it is another one");
+    assert!(!Arc::ptr_eq(&held, &pool.server(&"https://a/y".parse().unwrap(), None)), "with TLS it is another one");
+    // What was trusted by one CA is not for who trusts another, or the well-known ones; a rotated CA is another one.
+    let ca = |name: &str| {
+        let certificate = rcgen::generate_simple_self_signed(vec![name.to_owned()]).unwrap().cert.pem();
+        Trust::only(certificate.as_bytes()).unwrap()
+    };
+    let (one, other) = (ca("one"), ca("other"));
+    let of = |trust: Option<&Trust>| pool.server(&"https://a/y".parse().unwrap(), trust);
+    let by_one = of(Some(&one));
+    assert!(Arc::ptr_eq(&by_one, &of(Some(&one))));
+    assert!(!Arc::ptr_eq(&by_one, &of(Some(&other))) && !Arc::ptr_eq(&by_one, &of(None)));
+    for (pem, words) in [
+        ("", "no certificate"),
+        ("x", "no certificate"),
+        ("-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----", "no certificate of a CA"),
+    ] {
+        let error = Trust::only(pem.as_bytes()).unwrap_err().to_string();
+        assert!(error.contains(words), "{pem}: {error}");
+    }
 }
 
 #[tokio::test]
@@ -235,7 +253,7 @@ async fn what_a_server_sends_besides_an_answer_is_never_taken_for_one() {
 async fn what_came_while_nobody_looked_is_seen_before_a_connection_is_used_again() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let pool = pool();
-    let server = pool.server(&format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap());
+    let server = pool.server(&format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap(), None);
     let (go, gone) = std::sync::mpsc::channel::<bool>();
     let serving = std::thread::spawn(move || {
         use std::io::Read;
@@ -341,7 +359,11 @@ async fn tls_server(alpn: &[&[u8]]) -> (HttpPool, SocketAddr, Arc<AtomicUsize>) 
         }
     });
     (
-        HttpPool::new(Resolver::new(Reach::Providers), Arc::new(client), Arc::new(Semaphore::new(10))),
+        HttpPool::new(
+            Resolver::new(Reach::Providers),
+            Trust { tls: Arc::new(client), cas: None },
+            Arc::new(Semaphore::new(10)),
+        ),
         address,
         connections,
     )
@@ -357,7 +379,7 @@ fn to(path: &'static str) -> Request<Full<Bytes>> {
 async fn with_tls_calls_at_the_same_time_share_one_connection_over_http_2_and_have_one_each_over_http_1() {
     for (alpn, expected) in [(&[b"h2".as_slice(), b"http/1.1"][..], 1), (&[b"http/1.1"], 4), (&[], 4)] {
         let (pool, address, connections) = tls_server(alpn).await;
-        let server = pool.server(&format!("https://{address}/").parse().unwrap());
+        let server = pool.server(&format!("https://{address}/").parse().unwrap(), None);
         for _ in 0..2 {
             let all = (0..4).map(|_| async {
                 let answer = server.send(to("/x"), &Departure::default()).await.unwrap();
@@ -374,7 +396,7 @@ async fn with_tls_calls_at_the_same_time_share_one_connection_over_http_2_and_ha
 #[tokio::test]
 async fn an_http_2_connection_whose_peer_is_dead_is_found_by_ping_and_another_one_is_made() {
     let (pool, address, connections) = tls_server(&[b"h2"]).await;
-    let server = pool.server(&format!("https://{address}/").parse().unwrap());
+    let server = pool.server(&format!("https://{address}/").parse().unwrap(), None);
     assert_eq!(text(server.send(to("/x"), &Departure::default()).await.unwrap()).await, "0");
     let departure = Departure::default();
     let asked = server.send(to("/stall"), &departure);
@@ -386,7 +408,7 @@ async fn an_http_2_connection_whose_peer_is_dead_is_found_by_ping_and_another_on
 #[tokio::test]
 async fn an_http_2_connection_that_left_a_call_unanswered_gets_no_other_one() {
     let (pool, address, connections) = tls_server(&[b"h2"]).await;
-    let server = pool.server(&format!("https://{address}/").parse().unwrap());
+    let server = pool.server(&format!("https://{address}/").parse().unwrap(), None);
     assert_eq!(text(server.send(to("/x"), &Departure::default()).await.unwrap()).await, "0");
     let hanging = server.clone();
     let other = tokio::spawn(async move { hanging.send(to("/hang"), &Departure::default()).await.is_ok() });

@@ -72,6 +72,12 @@ pub(super) fn bedrock() -> Vec<Row> {
         of("Bedrock, Titan v1", "titan-1", Model::TitanV1, 1536, Some(1536), 256, false, signed!("titan-1")),
         of("Bedrock, Titan v2", "titan-2", Model::TitanV2, 1024, Some(256), 300, false, signed!("titan-2")),
         by_key,
+        of("Bedrock, Titan v2 by an ARN", "titan-arn", Model::TitanV2ByProfile, 1024, Some(256), 300, false, |url| {
+            json!({"bedrock": {
+                "region": "eu-central-1", "endpoint": url, "foundationModel": "amazon.titan-embed-text-v2:0",
+                "accessKeySecretRef": {"name": "titan-arn"},
+            }})
+        }),
         of("Bedrock, Cohere v3", "cohere-3", Model::CohereV3, 1024, Some(1024), 256, true, signed!("cohere-3")),
         of("Bedrock, Cohere v4", "cohere-4", Model::CohereV4, 1536, Some(256), 300, true, signed!("cohere-4")),
         of("Bedrock, Nova", "nova", Model::Nova, 3072, Some(384), 300, true, signed!("nova")),

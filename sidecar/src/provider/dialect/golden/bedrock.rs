@@ -1,8 +1,12 @@
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 
 use super::{counts, documents, fault, queries, refused, refuses_what_is_no_answer, sent, tells};
-use crate::provider::dialect::{Dialect, Fault, Unusable, bedrock::Bedrock};
+use crate::provider::dialect::{
+    Dialect, Fault, Unusable,
+    bedrock::Bedrock,
+    fault::{Cause, ErrorAnswer},
+};
 
 pub(super) const TITAN_V1: &str = "amazon.titan-embed-text-v1";
 pub(super) const TITAN_V2: &str = "amazon.titan-embed-text-v2:0";
@@ -11,7 +15,7 @@ pub(super) const COHERE_V4: &str = "us.cohere.embed-v4:0";
 pub(super) const NOVA: &str = "amazon.nova-2-multimodal-embeddings-v1:0";
 
 pub(super) fn bedrock(model: &str) -> Bedrock {
-    Bedrock::new(model).unwrap()
+    Bedrock::new(model, None).unwrap()
 }
 
 pub(super) fn titan(vectors: &[&str]) -> String {
@@ -57,6 +61,49 @@ fn the_models_id_says_how_it_is_spoken_to() {
 }
 
 #[test]
+fn an_arn_is_one_segment_and_the_foundation_model_says_how_it_is_spoken_to() {
+    for (arn, foundation_model, path, items) in [
+        (
+            "arn:aws:bedrock:us-east-1:111122223333:application-inference-profile/a1b2c3d4e5f6",
+            COHERE_V3,
+            "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A111122223333%3Aapplication-inference-profile%2Fa1b2c3d4e5f6/invoke",
+            96,
+        ),
+        (
+            "arn:aws:bedrock:us-east-1::foundation-model/amazon.titan-embed-text-v2:0",
+            TITAN_V2,
+            "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A%3Afoundation-model%2Famazon.titan-embed-text-v2%3A0/invoke",
+            1,
+        ),
+    ] {
+        let bedrock = Bedrock::new(arn, Some(foundation_model)).unwrap();
+        assert_eq!(
+            (bedrock.caps("whatever").items, sent(&bedrock, &documents("whatever", 1)).0.as_str()),
+            (items, path)
+        );
+    }
+}
+
+#[test]
+fn a_wrong_model_is_the_routes_fault_and_a_wrong_input_the_callers() {
+    let cause = |message: &str| {
+        let headers = [(HeaderName::from_static("x-amzn-errortype"), HeaderValue::from_static("ValidationException"))];
+        let body = json!({"message": message}).to_string();
+        let headers: HeaderMap = headers.into_iter().collect();
+        let answer = ErrorAnswer::new(StatusCode::BAD_REQUEST, &headers, body.as_bytes());
+        bedrock(TITAN_V2).fault(answer).cause
+    };
+    for message in [
+        "The provided model identifier is invalid.",
+        "Invocation of model ID amazon.titan-embed-text-v2:0 with on-demand throughput isn\u{2019}t supported. Retry your request with \
+         the ID or ARN of an inference profile that contains this model.",
+    ] {
+        assert_eq!(cause(message), Cause::Model, "{message}");
+    }
+    assert_eq!(cause("Malformed input request: expected minLength: 1, actual: 0"), Cause::Caller);
+}
+
+#[test]
 fn what_does_not_tell_the_model_is_refused_with_what_does() {
     for model in [
         "",
@@ -69,7 +116,7 @@ fn what_does_not_tell_the_model_is_refused_with_what_does() {
         "arn:aws:bedrock:us-east-1:111122223333:application-inference-profile/abc",
     ] {
         assert_eq!(
-            Bedrock::new(model).unwrap_err().to_string(),
+            Bedrock::new(model, None).unwrap_err().to_string(),
             format!(
                 "{model} is not an embedding model of Bedrock that is known: amazon.titan-embed-text-v1, \
                  amazon.titan-embed-text-v2, amazon.nova-2-multimodal-embeddings-v1, cohere.embed-english-v3, \
