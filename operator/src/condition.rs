@@ -152,6 +152,11 @@ pub(crate) fn exactness(counting: Counting, sidecars: usize) -> Condition {
                            calls, as onStoreFailure says, until the store is started anew";
             Condition::fails(ConditionType::LimitsExact, "StoreBusy", message)
         }
+        Counting::Volatile => {
+            let message = "the store writes no append-only file and has no replica: when it restarts, what sidecars that stand still or \
+                           are gone had spent is unknown to it, and budgets can be overspent. Set `appendonly yes`";
+            Condition::fails(ConditionType::LimitsExact, "StoreNotPersistent", message)
+        }
         Counting::Apart if sidecars > 1 => {
             let message = "several sidecars run, and each holds the full limit and budget for itself: together they may \
                            admit as many times as much";

@@ -24,7 +24,7 @@ pub use self::{
     linger::{LINGER, Lingering},
     logins::{Logins, NamespaceStore},
     password::{Master, MasterError, Rotation, Valid},
-    servers::{Memory, Server, ServerError, connect},
+    servers::{Memory, Persistence, Server, ServerError, connect},
     sweeper::{OnSwept, Suspects, Sweeper, Swept, sweep},
     users::{Step, User, Wanted, plan},
 };

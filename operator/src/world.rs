@@ -110,6 +110,8 @@ pub enum Counting {
     Full,
     /// In a store that a script keeps busy.
     Busy,
+    /// In a store that forgets everything when it restarts.
+    Volatile,
 }
 
 /// The annotation on an ApiKey or a Team that names the account which it carries on.

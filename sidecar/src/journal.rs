@@ -17,6 +17,7 @@
 //! before it is sent. The end of a call is never refused: what the disk does not take is owed to it and written first as soon
 //! as it can be; until then no call is sent. A folder that is taken away under a running sidecar is begun anew ([`place`]).
 
+mod compact;
 mod error;
 mod frame;
 mod identity;
@@ -117,6 +118,8 @@ pub struct Cut<T> {
 pub struct Journal {
     identity: Identity,
     epoch: u64,
+    /// The first number of this process.
+    first: u64,
     state: Mutex<State>,
     reader: Reader,
     rotated: Arc<Notify>,
@@ -133,8 +136,8 @@ impl Journal {
         book: impl FnMut(&Settled),
     ) -> Result<Self, OpenError> {
         let rotated = options.rotated.clone();
-        let Recovered { identity, epoch, state } = recover(folder, options, covered, metrics, book)?;
-        Ok(Self { identity, epoch, state: Mutex::new(state), reader: Reader::default(), rotated })
+        let Recovered { identity, epoch, first, state } = recover(folder, options, covered, metrics, book)?;
+        Ok(Self { identity, epoch, first, state: Mutex::new(state), reader: Reader::default(), rotated })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -181,17 +184,20 @@ impl Journal {
         drop(intent);
     }
 
-    /// Copies the books for a checkpoint, at a moment that the journal knows.
-    pub fn cut<T>(&self, copy: impl FnOnce() -> T) -> Cut<T> {
+    /// Copies the books for a checkpoint, at a moment that the journal knows. Where a store is to learn of spend there is none while
+    /// the disk does not take what it is owed: a settlement that only the books have no start would tell the store of.
+    pub fn cut<T>(&self, copy: impl FnOnce() -> T) -> Result<Cut<T>, AppendError> {
         let mut state = self.state();
-        // What the disk is owed is in the books: there must be no intent left of it after the checkpoint.
-        if let Err(error) = state.pay() {
-            tracing::debug!(%error, "the journal is still owed records");
+        match (state.pay(), state.retention) {
+            (Ok(()), _) => {}
+            (Err(error), Retention::Acknowledged { keep: _ }) => return Err(error),
+            // It is in the books: there must be no intent left of it after the checkpoint.
+            (Err(error), Retention::Checkpoint) => tracing::debug!(%error, "the journal is still owed records"),
         }
         let covered = Covered { number: state.next - 1, open: state.open.clone() };
         let sealed = state.sealed.iter().filter_map(|segment| segment.unsynced.clone());
         let files = sealed.chain([state.tail.file(), state.handle.clone()]).collect();
-        Cut { covered, content: copy(), files }
+        Ok(Cut { covered, content: copy(), files })
     }
 
     /// The last number that was given: what changes whenever there is something new to keep.
@@ -208,7 +214,7 @@ impl Journal {
         }
     }
 
-    /// Removes the segments that are needed no more. `now` is the time since the clock was started.
+    /// Removes the segments that are needed no more, and where room is needed what is not needed in others. `now` is the time since the clock was started.
     pub fn sweep(&self, now: Duration) {
         let mut gone = Vec::new();
         {
@@ -223,8 +229,9 @@ impl Journal {
             });
             // The time after the acknowledgement is kept while there is room for it: a full journal would refuse calls.
             while state.needs_room()
-                && state.sealed.front().is_some_and(|it| it.acknowledged.is_some() && it.last <= state.covered)
-                && let Some(oldest) = state.sealed.pop_front()
+                && let covered = state.covered
+                && let Some(at) = state.sealed.iter().position(|it| it.acknowledged.is_some() && it.last <= covered)
+                && let Some(oldest) = state.sealed.remove(at)
             {
                 gone.push(oldest.path);
             }
@@ -235,6 +242,7 @@ impl Journal {
                 tracing::warn!(segment = %path.display(), %error, "a segment that is needed no more cannot be removed");
             }
         }
+        self.compact();
     }
 
     /// Waits until a segment has come to its end: a checkpoint lets it go.

@@ -146,7 +146,8 @@ impl Keeper {
     }
 
     fn write(&self) -> io::Result<u64> {
-        let Cut { covered, content, files } = self.journal.cut(|| (self.ledger.copy(), self.counters.remember()));
+        let Cut { covered, content, files } =
+            self.journal.cut(|| (self.ledger.copy(), self.counters.remember())).map_err(io::Error::other)?;
         // First what the checkpoint stands for: what it covers is removed, but the store may want it again.
         for file in files {
             file.sync_data()?;

@@ -238,6 +238,10 @@ impl Refusal {
                 let message = "This sidecar's journal is full: the store that takes its spend has been away for long";
                 ("journal_full", FULL_JOURNAL, message)
             }
+            AppendError::TeamFull { team: _ } => {
+                let message = "The store has not taken the Team's spend for long, and this sidecar's journal has no more room for it";
+                ("journal_full", FULL_JOURNAL, message)
+            }
             AppendError::Unavailable(_) | AppendError::NotARecord(_) => {
                 ("journal_unavailable", Duration::from_secs(1), "This sidecar cannot write down what the call may cost")
             }

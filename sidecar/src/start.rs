@@ -35,7 +35,7 @@ use crate::{
     reload::{self, KEPT_FOR_STORE, Reloader},
     server::{Guard, Server},
     settings::{Settings, Switch},
-    store::{Driver, protocol::Identity},
+    store::{Driver, ExchangeThreads, protocol::Identity},
 };
 
 /// After the drain's time is up, calls under way are ended; this is how long that may take.
@@ -59,7 +59,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), lasting, own, store);
     reloader.reload().await;
     let (hang_up, end) = watch::channel(false);
-    let mut speaking = tokio::spawn(driver(&settings, &proxy, &keeper).run(place, end, LAST_WORDS));
+    let mut speaking = tokio::spawn(driver(&settings, &proxy, &keeper)?.run(place, end, LAST_WORDS));
 
     let (stop, stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
@@ -105,17 +105,21 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn driver(settings: &Settings, proxy: &Proxy, keeper: &Keeper) -> Driver {
-    let journal = keeper.journal();
-    Driver {
-        leased: proxy.accounting.counters.together(),
+fn driver(settings: &Settings, proxy: &Proxy, keeper: &Keeper) -> anyhow::Result<Driver> {
+    let (journal, leased) = (keeper.journal(), proxy.accounting.counters.together());
+    // Before anybody is served: nothing is granted until the driver has read the journal.
+    leased.begin_recall();
+    let threads = ExchangeThreads::start().context("failed to start threads for the store")?;
+    Ok(Driver {
+        leased,
+        threads,
         identity: Identity { sidecar: journal.identity().to_string().into(), epoch: journal.epoch() },
         journal,
         pod: settings.pod_name.as_str().into(),
         policy: proxy.policy.clone(),
         clock: proxy.accounting.clock,
         metrics: proxy.metrics.store.clone(),
-    }
+    })
 }
 
 fn assemble(settings: &Settings, keeper: &Keeper, journal: &JournalMetrics) -> anyhow::Result<Arc<Proxy>> {

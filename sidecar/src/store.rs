@@ -16,9 +16,11 @@ mod model;
 pub mod protocol;
 mod script;
 mod spend;
+mod threads;
 
 pub use connect::Place;
 pub use driver::Driver;
 pub use metrics::StoreMetrics;
 pub use model::{Model, Refusal, Server};
 pub use script::{Value, decode, encode};
+pub use threads::ExchangeThreads;

@@ -54,6 +54,19 @@ impl Sidecar {
         self.process.is_some()
     }
 
+    /// Its state folder.
+    pub fn state_dir(&self) -> &Path {
+        &self.state
+    }
+
+    /// The most memory that it has taken since its last start, in KiB.
+    pub fn most_memory_kib(&self) -> anyhow::Result<u64> {
+        let pid = self.process.as_ref().context("it does not run")?.pid();
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+        most.trim().trim_end_matches(" kB").parse().context("VmHWM is no number")
+    }
+
     /// What it wrote since its last start.
     pub fn log(&self) -> String {
         self.process.as_ref().map(|process| process.log().text()).unwrap_or_default()

@@ -21,8 +21,8 @@ use vectoll_config::{
 use vectoll_operator::{
     books::{Heard, Question, Reader, TeamQuestion},
     store::{
-        Access, Keeper, LINGER, Lingering, Master, Password, Rotation, Standing, Suspects, User, Valid, Wanted,
-        connect, plan, sweep,
+        Access, Keeper, LINGER, Lingering, Master, Password, Persistence, Rotation, Standing, Suspects, User, Valid,
+        Wanted, connect, plan, sweep,
         sweep::{Census, CountedTeam},
     },
 };
@@ -233,6 +233,30 @@ fn getrandom(bytes: &mut [u8]) -> anyhow::Result<()> {
 async fn users(store: &Store) -> anyhow::Result<BTreeSet<String>> {
     let names: Vec<String> = ask(&mut store.admin().await?, "ACL USERS").await?;
     Ok(names.into_iter().collect())
+}
+
+#[tokio::test]
+async fn a_store_that_forgets_everything_at_a_restart_is_told_of() -> anyhow::Result<()> {
+    for (setting, right, expected) in
+        [("yes", true, Persistence::Kept), ("no", true, Persistence::Volatile), ("no", false, Persistence::Unknown)]
+    {
+        let store = Store::start_with(Transport::Plain, &["--appendonly", setting]).await?;
+        let mut access = access(&store);
+        if !right {
+            // As where a provider allows nobody to ask.
+            let () = ask(&mut store.admin().await?, "ACL SETUSER operator on >secret ~* +@all -info").await?;
+            (access.username, access.password) = (Some("operator".to_owned()), Some(Password::new("secret")));
+        }
+        let (told, mut hear) = tokio::sync::watch::channel(Standing::Unknown);
+        let keeper =
+            Keeper::start(Box::new(move |standing| drop(told.send_replace(standing.clone()))), Box::new(|_| {}));
+        keeper.keep(access, SCOPE, Arc::new(Wanted::new()));
+        let is_known = |standing: &Standing| matches!(standing, Standing::Good { .. });
+        let standing = tokio::time::timeout(DEADLINE, hear.wait_for(is_known)).await??.clone();
+        let Standing::Good { persistence, .. } = standing else { anyhow::bail!("{standing:?}") };
+        assert_eq!(persistence, expected, "appendonly {setting}");
+    }
+    Ok(())
 }
 
 #[tokio::test]

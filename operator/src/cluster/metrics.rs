@@ -162,7 +162,7 @@ impl StoreMetrics {
 
     pub(super) fn stands(&self, standing: &Standing) {
         let (up, users) = match standing {
-            Standing::Good { users: _, count, full: _ } => (1, *count),
+            Standing::Good { users: _, count, full: _, persistence: _ } => (1, *count),
             Standing::Unknown | Standing::Trouble { since: _, busy: _ } => (0, 0),
         };
         self.busy.set(i64::from(matches!(standing, Standing::Trouble { since: _, busy: true })));

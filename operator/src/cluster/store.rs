@@ -24,8 +24,8 @@ use crate::{
     cli::{Run, StoreOptions},
     judge::Judgement,
     store::{
-        Access, Keeper, Logins, Memory, NamespaceStore, Password, Rotation, Standing, Sweeper, Swept, User, Valid,
-        Wanted, sweep::Census,
+        Access, Keeper, Logins, Memory, NamespaceStore, Password, Persistence, Rotation, Standing, Sweeper, Swept,
+        User, Valid, Wanted, sweep::Census,
     },
     world::{Counting, World},
 };
@@ -171,9 +171,10 @@ impl Store {
                 }
             }
             // It was full when that was looked at: nothing passes by itself.
-            Standing::Good { users: _, count: _, full: Some(_) } => Counting::Full,
+            Standing::Good { users: _, count: _, full: Some(_), persistence: _ } => Counting::Full,
+            Standing::Good { users: _, count: _, full: None, persistence: Persistence::Volatile } => Counting::Volatile,
             Standing::Unknown
-            | Standing::Good { users: _, count: _, full: None }
+            | Standing::Good { users: _, count: _, full: None, persistence: _ }
             | Standing::Trouble { since: _, busy: _ } => Counting::Together,
         }
     }
@@ -191,7 +192,8 @@ impl Store {
     /// Tells the sweeper what there is, once a minute.
     pub(super) fn count(&self, observed: &Observed, now: Instant) {
         let Some((access, _)) = &self.known else { return };
-        let is_urgent = matches!(self.keeper.standing(), Standing::Good { users: _, count: _, full: Some(_) });
+        let is_urgent =
+            matches!(self.keeper.standing(), Standing::Good { users: _, count: _, full: Some(_), persistence: _ });
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         if counted.is_some_and(|(at, was)| at.elapsed() < CENSUS_EVERY && was == is_urgent) {
             return;

@@ -167,7 +167,11 @@ mod tests {
         world.teams.insert(team.clone(), object.into());
         assert_eq!(exact(&world), Status::False);
         // With a store all count together, for as long as it can be reached.
-        for (counting, expected) in [(Counting::Together, Status::True), (Counting::Unreachable, Status::False)] {
+        for (counting, expected) in [
+            (Counting::Together, Status::True),
+            (Counting::Unreachable, Status::False),
+            (Counting::Volatile, Status::False),
+        ] {
             world.counting = counting;
             assert_eq!(exact(&world), expected);
         }

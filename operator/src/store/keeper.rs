@@ -13,7 +13,7 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use super::{
     access::Access,
     linger::Lingering,
-    servers::{self, Memory, Server, ServerError},
+    servers::{self, Memory, Persistence, Server, ServerError},
     users::{User, Wanted, is_open, plan},
 };
 
@@ -47,6 +47,8 @@ pub enum Standing {
         count: usize,
         /// Since when a server has no memory left: it takes nothing more.
         full: Option<Instant>,
+        /// Whether all of them keep what they are told.
+        persistence: Persistence,
     },
     /// A server does not do what it is asked for.
     Trouble {
@@ -62,7 +64,7 @@ impl Standing {
     pub fn is_about_to_have(&self, namespace: &str, wanted: Option<&User>) -> bool {
         match self {
             Self::Unknown => true,
-            Self::Good { users, count: _, full: _ } => users.get(namespace) != wanted,
+            Self::Good { users, count: _, full: _, persistence: _ } => users.get(namespace) != wanted,
             Self::Trouble { since: _, busy: _ } => false,
         }
     }
@@ -94,6 +96,7 @@ impl Keeper {
             report,
             gauge,
             full: None,
+            persistence: None,
             servers: Vec::new(),
             lingering: Lingering::default(),
             trouble: None,
@@ -142,6 +145,8 @@ struct Keeping {
     gauge: Gauge,
     /// Since when it is full.
     full: Option<Instant>,
+    /// Whether all servers keep what they are told, once that was asked.
+    persistence: Option<Persistence>,
     servers: Vec<Server>,
     lingering: Lingering,
     /// Since when, how often, and the last error.
@@ -196,6 +201,7 @@ impl Keeping {
                     tracing::info!(store = %access.url, "the store was given the functions that sidecars call");
                 }
             }
+            self.ask_for_persistence().await?;
             let now = Instant::now();
             if self.trouble.is_some() {
                 self.lingering.begin_anew(now);
@@ -231,6 +237,29 @@ impl Keeping {
         }
     }
 
+    /// Asks whether the servers keep what they are told: the worst of them counts.
+    async fn ask_for_persistence(&mut self) -> Result<(), ServerError> {
+        let mut worst = Persistence::Kept;
+        for server in &mut self.servers {
+            worst = worst.max(server.persistence().await?);
+        }
+        if self.persistence.replace(worst) == Some(worst) {
+            return Ok(());
+        }
+        match worst {
+            Persistence::Kept => {}
+            Persistence::Unknown => tracing::warn!(
+                "whether the store keeps its data over a restart is unknown: this login may not ask for it. Without an append-only file or a \
+                 replica budgets can be overspent while it restarts"
+            ),
+            Persistence::Volatile => tracing::warn!(
+                "the store writes no append-only file and has no replica: when it restarts all counts are lost until the sidecars have told them \
+                 again, and budgets can be overspent. Set `appendonly yes`"
+            ),
+        }
+        Ok(())
+    }
+
     /// Waits for a reason to look at all of it again.
     async fn glance(&mut self, wish: &Wish, count: usize) {
         let until = Instant::now() + EVERY;
@@ -239,7 +268,8 @@ impl Keeping {
                 tokio::time::sleep(FIRST_PAUSE).await;
                 return;
             }
-            self.stands(&Standing::Good { users: wish.users.clone(), count, full: self.full });
+            let (users, persistence) = (wish.users.clone(), self.persistence.unwrap_or_default());
+            self.stands(&Standing::Good { users, count, full: self.full, persistence });
             tokio::select! {
                 changed = self.wishes.changed() => {
                     // Whoever could wish is gone: the task is about to be aborted.

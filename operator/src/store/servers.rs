@@ -53,6 +53,32 @@ pub struct Memory {
     pub max: u64,
 }
 
+/// Whether a server has what it was told after it was started anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Persistence {
+    /// It has: it writes an append-only file, or replicas of it do not start with it.
+    Kept,
+    /// Nobody can say: this login may not ask.
+    #[default]
+    Unknown,
+    /// It has not, or only a snapshot of some time before.
+    Volatile,
+}
+
+impl Persistence {
+    /// From what `INFO` says of persistence and replication. Snapshots do not count: what came after the last one is gone.
+    fn read(info: &str) -> Self {
+        let value =
+            |name: &str| info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
+        match (value("aof_enabled"), value("role"), value("connected_slaves")) {
+            (Some("1"), _, _) | (_, Some("slave"), _) => Self::Kept,
+            (_, _, Some(replicas)) if replicas != "0" => Self::Kept,
+            (Some(_), _, _) => Self::Volatile,
+            (None, _, _) => Self::Unknown,
+        }
+    }
+}
+
 impl Memory {
     /// From what `INFO memory` says. Buffers do not count for the limit (Redis documentation, "Key eviction").
     fn read(info: &str) -> Self {
@@ -244,6 +270,20 @@ impl Server {
         }
     }
 
+    /// Whether it keeps what it is told. `INFO` says so, too, where a provider allows nobody `CONFIG`.
+    pub async fn persistence(&mut self) -> Result<Persistence, ServerError> {
+        let mut told = String::new();
+        // One after the other: servers before 7.0 know no lists of sections.
+        for section in ["persistence", "replication"] {
+            match cmd("INFO").arg(section).query_async::<String>(&mut self.connection).await {
+                Ok(info) => told.push_str(&info),
+                Err(error) if error.code() == Some("NOPERM") => return Ok(Persistence::Unknown),
+                Err(source) => return Err(self.failed("ask for the persistence of", source)),
+            }
+        }
+        Ok(Persistence::read(&told))
+    }
+
     /// Ends the script or function that keeps it busy, if it has written nothing yet. Whether it answers again.
     async fn unblock(&mut self) -> bool {
         let mut ended = false;
@@ -299,6 +339,19 @@ mod tests {
         assert_eq!(memory, Memory { used: 800, max: 900 });
         assert!(!memory.is_full() && !Memory { used: 800, max: 0 }.is_full());
         assert!(Memory { used: 855, max: 900 }.is_full());
+    }
+
+    #[test]
+    fn a_server_keeps_what_it_writes_or_what_replicas_have() {
+        for (info, expected) in [
+            ("aof_enabled:1\r\nrole:master\r\nconnected_slaves:0\r\n", Persistence::Kept),
+            ("aof_enabled:0\r\nrole:master\r\nconnected_slaves:1\r\n", Persistence::Kept),
+            ("aof_enabled:0\r\nrole:slave\r\nconnected_slaves:0\r\n", Persistence::Kept),
+            ("rdb_saves:9\r\naof_enabled:0\r\nrole:master\r\nconnected_slaves:0\r\n", Persistence::Volatile),
+            ("# Persistence\r\n", Persistence::Unknown),
+        ] {
+            assert_eq!(Persistence::read(info), expected, "{info}");
+        }
     }
 
     #[test]

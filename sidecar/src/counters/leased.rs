@@ -11,6 +11,7 @@ mod link;
 mod meter;
 mod pool;
 mod purse;
+mod recalled;
 mod reply;
 mod session;
 mod settle;
@@ -37,6 +38,8 @@ use vectoll_config::{
 
 pub(crate) use self::exchange::Batch;
 pub(crate) use self::holding::{account_name, period_of};
+use self::link::SILENCE;
+pub(crate) use self::recalled::Admissions;
 use self::session::{Outcome, Session};
 use super::{Account, Ask, Charge, Denial, Holder, Open, Reserved, Spending, Standing, Used, users::Users};
 use crate::{
@@ -98,6 +101,8 @@ struct Table {
     sessions: HashMap<Uid, Session>,
     users: Users,
     swept: Duration,
+    /// The journal is being read: nobody is granted anything before it is known what earlier processes spent.
+    is_recalling: bool,
 }
 
 impl Leased {
@@ -130,7 +135,7 @@ impl Leased {
         match reserved {
             session::Reserved::Now(outcome) => Reserved::Now(outcome.map(|held| super::Held(Holder::Leased(held)))),
             session::Reserved::Later(outcome) => {
-                Reserved::Later(Pending { outcome: Some(outcome), counters: self.clone() })
+                Reserved::Later(Pending { team: ask.team.clone(), outcome: Some(outcome), counters: self.clone() })
             }
         }
     }
@@ -147,6 +152,11 @@ impl Leased {
         if is_news || rises {
             self.wake.notify_one();
         }
+    }
+
+    fn end_waits_in_vain(&self, team: &Uid) {
+        let now = self.clock.now();
+        self.table().session(team).end_waits_in_vain(now);
     }
 
     pub(super) fn give_back(&self, held: Held, now: Now) {
@@ -178,7 +188,9 @@ impl Leased {
 impl Table {
     fn session(&mut self, team: &Uid) -> &mut Session {
         if !self.sessions.contains_key(team) {
-            self.sessions.insert(team.clone(), Session::new(TERMS));
+            let mut session = Session::new(TERMS);
+            session.link.away = self.is_recalling;
+            self.sessions.insert(team.clone(), session);
         }
         self.sessions.entry(team.clone()).or_insert_with(|| Session::new(TERMS))
     }
@@ -279,6 +291,24 @@ impl Leased {
         }
     }
 
+    /// From now on until [`Leased::recalled`], calls that need the store are refused at once: it is not asked before the journal
+    /// is read.
+    pub(crate) fn begin_recall(&self) {
+        let mut table = self.table();
+        table.is_recalling = true;
+        table.sessions.values_mut().for_each(|session| session.link.away = true);
+    }
+
+    /// The journal is read: what earlier processes of this sidecar admitted lately, by Team.
+    pub(crate) fn recalled(&self, admissions: HashMap<Uid, Admissions>) {
+        let mut table = self.table();
+        table.is_recalling = false;
+        table.sessions.values_mut().for_each(|session| session.link.away = false);
+        for (team, admissions) in admissions {
+            table.session(&team).recall(admissions);
+        }
+    }
+
     /// Spend of an earlier process that the store may not know.
     pub(crate) fn owe(&self, team: &Uid, charge: &Arc<Charge>, number: u64, spent: PicoUsd) {
         self.table().session(team).owe(charge, number, spent);
@@ -288,6 +318,7 @@ impl Leased {
 /// A reservation that the store is asked for. Dropped, it gives back what comes.
 #[derive(Debug)]
 pub struct Pending {
+    team: Uid,
     outcome: Option<oneshot::Receiver<Outcome>>,
     counters: Arc<Leased>,
 }
@@ -297,8 +328,16 @@ impl Pending {
     pub async fn outcome(mut self) -> Result<super::Held, Denial> {
         let gone = away::away(0);
         let Some(outcome) = self.outcome.as_mut() else { return Err(gone) };
-        // Whoever speaks to the store ends every wait long before this. If that one is gone, nobody waits for ever.
-        let Ok(outcome) = tokio::time::timeout(LONGEST_WAIT, outcome).await else { return Err(gone) };
+        // Whoever speaks to the store ends every wait long before this. If that one is stuck, there is a share for those who may have
+        // one; if it is gone, nobody waits for ever.
+        let begun = tokio::time::Instant::now();
+        let outcome = loop {
+            match tokio::time::timeout(SILENCE, &mut *outcome).await {
+                Ok(outcome) => break outcome,
+                Err(_) if begun.elapsed() >= LONGEST_WAIT => return Err(gone),
+                Err(_) => self.counters.end_waits_in_vain(&self.team),
+            }
+        };
         // Taken: there is nothing to be given back any more.
         self.outcome = None;
         outcome.unwrap_or(Err(gone)).map(|held| super::Held(Holder::Leased(held)))

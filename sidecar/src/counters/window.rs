@@ -55,6 +55,20 @@ impl Window {
         self.sum = self.sum.saturating_add(amount);
     }
 
+    /// Adds to any slot: what was counted elsewhere.
+    pub(crate) fn insert(&mut self, slot: u64, amount: u64) {
+        match self.slots.binary_search_by_key(&slot, |&(slot, _)| slot) {
+            Ok(at) => {
+                if let Some((_, sum)) = self.slots.get_mut(at) {
+                    *sum = sum.saturating_add(amount);
+                }
+            }
+            Err(at) if amount > 0 => self.slots.insert(at, (slot, amount)),
+            Err(_) => return,
+        }
+        self.sum = self.sum.saturating_add(amount);
+    }
+
     /// Takes back what was added in a slot, if it still counts. Returns how much that was.
     pub(crate) fn take_back(&mut self, slot: u64, amount: u64) -> u64 {
         if let Ok(at) = self.slots.binary_search_by_key(&slot, |&(slot, _)| slot)

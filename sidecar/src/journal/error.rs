@@ -2,6 +2,8 @@
 
 use std::{io, path::PathBuf};
 
+use vectoll_config::Uid;
+
 use super::NotARecord;
 
 /// Why a state folder's journal cannot be taken up.
@@ -36,6 +38,14 @@ pub enum AppendError {
         bytes: u64,
         /// The most.
         most: u64,
+    },
+    /// The store does not take a team's spend, and there is so much of it that other teams need the rest of the room.
+    #[error(
+        "failed to write the journal: the spend of team {team} that the store has not taken leaves too little room to the others"
+    )]
+    TeamFull {
+        /// The team.
+        team: Uid,
     },
     /// The disk does not take it.
     #[error("failed to write the journal: {0}")]

@@ -13,10 +13,10 @@ use std::{
 
 use super::{
     AppendError,
+    compact::records_of,
     frame::encode,
     identity::{Epoch, Identity},
-    record::{Kind, Open, Record},
-    segment::Tail,
+    segment::{Tail, TeamPart},
     state::{State, reach},
 };
 
@@ -74,17 +74,15 @@ impl State {
     fn keep_recent(&mut self, tail: &mut Tail) -> Result<(), AppendError> {
         let (complete_after, recent) = self.recent.all();
         for settled in &recent {
-            let (intent, team) = (&settled.intent, &settled.intent.team.uid);
+            let team = &settled.intent.team.uid;
             if self.teams.get(team).is_some_and(|progress| progress.acknowledged >= settled.number) {
                 continue;
             }
-            let begun = Record(settled.settlement.intent, Kind::Carried(Open::new(intent.clone())));
-            let ended = Record(settled.number, Kind::Settlement(settled.settlement));
-            for record in [begun, ended] {
+            for record in records_of(settled) {
                 encode(&record, &mut self.buffer)?;
                 tail.write(&self.buffer)?;
             }
-            reach(&mut tail.teams, team, settled.number, |last| last);
+            reach(&mut tail.teams, team, settled.number, TeamPart::count);
         }
         tail.carried = tail.bytes;
         for (team, progress) in &self.teams {

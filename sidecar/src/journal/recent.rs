@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use jiff::Timestamp;
 use vectoll_config::Uid;
 
 use super::{frame::scan, record::Settled, replay::settled_in, retention::Retention};
@@ -69,6 +70,12 @@ pub(super) struct Part {
 }
 
 impl Part {
+    /// Whether something may have been written to it since then.
+    pub(super) fn may_be_written_since(&self, since: Timestamp) -> bool {
+        let modified = std::fs::metadata(&self.path).and_then(|metadata| metadata.modified());
+        modified.ok().and_then(|at| Timestamp::try_from(at).ok()).is_none_or(|at| at >= since)
+    }
+
     /// Its settlements.
     pub(super) fn settled(&self) -> std::io::Result<Vec<Arc<Settled>>> {
         let mut bytes = std::fs::read(&self.path)?;

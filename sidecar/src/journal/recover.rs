@@ -17,7 +17,7 @@ use super::{
     record::{Kind, Open, Record, Settled},
     replay::{Replay, Standing, settled_in},
     retention::Progress,
-    segment::{self, Found, Sealed, Tail},
+    segment::{self, Found, Sealed, Tail, TeamPart},
     state::{State, carry, reach},
 };
 use crate::metrics::JournalMetrics;
@@ -29,6 +29,8 @@ const DAMAGED: &str = "damaged";
 pub(super) struct Recovered {
     pub(super) identity: Identity,
     pub(super) epoch: u64,
+    /// The first number of this process.
+    pub(super) first: u64,
     pub(super) state: State,
 }
 
@@ -63,8 +65,8 @@ pub(super) fn recover(
         tell(&path, &scan, &metrics);
         let found = summary(path, first, bytes, &scan.records);
         reached = reached.max(found.last);
-        for (team, last) in &found.teams {
-            reach(&mut teams, team, *last, |progress| &mut progress.last);
+        for (team, part) in &found.teams {
+            reach(&mut teams, team, part.last, |progress| &mut progress.last);
         }
         sealed.push_back(found);
         for settled in scan.records.into_iter().filter_map(|record| replay.take(record)) {
@@ -130,7 +132,7 @@ pub(super) fn recover(
     state.metrics.bytes(state.bytes());
     let Epoch(epoch) = epoch;
     tracing::info!(%identity, epoch, segments = state.sealed.len(), booked, "the journal was taken up");
-    Ok(Recovered { identity, epoch, state })
+    Ok(Recovered { identity, epoch, first: next, state })
 }
 
 /// Begins the epoch and its first segment.
@@ -182,7 +184,7 @@ fn summary(path: PathBuf, first: u64, bytes: u64, records: &[Record]) -> Sealed 
     let last = records.iter().filter_map(own).max().unwrap_or(first.saturating_sub(1));
     let mut teams = HashMap::new();
     for settled in settled_in(records.iter().cloned()) {
-        reach(&mut teams, &settled.intent.team.uid, settled.number, |last| last);
+        reach(&mut teams, &settled.intent.team.uid, settled.number, TeamPart::count);
     }
     Sealed { path, last, bytes, teams, unsynced: None, acknowledged: None }
 }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use vectoll_config::Uid;
 
-use super::segment::Sealed;
+use super::segment::{Sealed, TeamPart};
 
 /// What a segment is kept for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) struct Progress {
     pub(super) last: u64,
     /// Up to which the store has them.
     pub(super) acknowledged: u64,
+    /// Its calls are refused since the store last took something: there is too much of it here.
+    pub(super) is_refused: bool,
 }
 
 impl Retention {
@@ -42,8 +44,9 @@ impl Retention {
         match self {
             Self::Checkpoint => is_covered,
             Self::Acknowledged { keep } => {
-                let has_it =
-                    |(team, last): (&Uid, &u64)| teams.get(team).is_some_and(|team| team.acknowledged >= *last);
+                let has_it = |(team, part): (&Uid, &TeamPart)| {
+                    teams.get(team).is_some_and(|team| team.acknowledged >= part.last)
+                };
                 if !segment.teams.iter().all(has_it) {
                     segment.acknowledged = None;
                     return false;

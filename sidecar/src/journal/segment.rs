@@ -38,6 +38,23 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     Ok(found)
 }
 
+/// What a segment has of a team.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct TeamPart {
+    /// The largest number of a settlement.
+    pub(super) last: u64,
+    /// How many there are.
+    pub(super) settlements: u64,
+}
+
+impl TeamPart {
+    /// Counts another settlement, whose number is to be put where this leads.
+    pub(super) fn count(&mut self) -> &mut u64 {
+        self.settlements += 1;
+        &mut self.last
+    }
+}
+
 /// A segment that is not written to any more.
 #[derive(Debug)]
 pub(super) struct Sealed {
@@ -45,8 +62,8 @@ pub(super) struct Sealed {
     /// The largest number in it.
     pub(super) last: u64,
     pub(super) bytes: u64,
-    /// The largest number of a settlement of each team.
-    pub(super) teams: HashMap<Uid, u64>,
+    /// What it has of each team.
+    pub(super) teams: HashMap<Uid, TeamPart>,
     /// To be synchronised at the next checkpoint.
     pub(super) unsynced: Option<Arc<File>>,
     /// When it was first seen that the store has all of it.
@@ -61,8 +78,8 @@ pub(super) struct Tail {
     pub(super) bytes: u64,
     /// The part of it that was carried over.
     pub(super) carried: u64,
-    /// The largest number of a settlement of each team.
-    pub(super) teams: HashMap<Uid, u64>,
+    /// What it has of each team.
+    pub(super) teams: HashMap<Uid, TeamPart>,
     file: Arc<File>,
     /// The file may end in a part of a record: it must be cut before anything else is written.
     ragged: bool,

@@ -17,7 +17,7 @@ use super::{
     recent::Recent,
     record::{Intent, Kind, Open, Record, Refine, Settled, Settlement, Void},
     retention::{Progress, Retention},
-    segment::{Sealed, Tail},
+    segment::{Sealed, Tail, TeamPart},
 };
 use crate::metrics::JournalMetrics;
 
@@ -81,6 +81,10 @@ impl State {
         let (bytes, most) = (self.bytes(), self.options.most_bytes);
         if bytes + self.buffer.len() as u64 > most {
             return Err(AppendError::Full { bytes, most });
+        }
+        let team = &intent.team.uid;
+        if self.is_over_its_share(team) {
+            return Err(AppendError::TeamFull { team: team.clone() });
         }
         self.tail.write(&self.buffer)?;
         self.next += 1;
@@ -150,13 +154,21 @@ impl State {
         }
         let Some(settled) = settled else { return };
         let team = &settled.intent.team.uid;
-        reach(&mut self.tail.teams, team, *number, |last| last);
+        reach(&mut self.tail.teams, team, *number, TeamPart::count);
         reach(&mut self.teams, team, *number, |progress| &mut progress.last);
         self.recent.push(settled, self.retention);
     }
 
     fn failed(&mut self, error: &AppendError) {
         self.metrics.failed();
+        if let AppendError::TeamFull { team } = error {
+            // The others go on, and would say that it can be written again.
+            if let Some(progress) = self.teams.get_mut(team).filter(|progress| !progress.is_refused) {
+                progress.is_refused = true;
+                tracing::error!(%error, "calls of a team are refused until the store takes its spend");
+            }
+            return;
+        }
         if !self.failing {
             self.failing = true;
             tracing::error!(%error, "the journal takes no more: calls are refused until it does");

@@ -2,9 +2,10 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use jiff::Timestamp;
 use vectoll_config::Uid;
 
-use super::{Journal, Settled, recent::Part, retention::Progress};
+use super::{Journal, Settled, recent::Part, retention::Progress, segment::TeamPart};
 
 impl Journal {
     /// The teams with settlements that the store does not have.
@@ -22,7 +23,7 @@ impl Journal {
             if let Some(recent) = state.recent.of(team, after, most) {
                 return recent;
             }
-            let may_have = |teams: &HashMap<Uid, u64>| teams.get(team).is_some_and(|&last| last > after);
+            let may_have = |teams: &HashMap<Uid, TeamPart>| teams.get(team).is_some_and(|part| part.last > after);
             let sealed = state.sealed.iter().filter(|segment| may_have(&segment.teams));
             let mut parts: Vec<Part> =
                 sealed.map(|segment| Part { path: segment.path.clone(), bytes: segment.bytes }).collect();
@@ -39,7 +40,7 @@ impl Journal {
     pub fn each_settled(&self, of: &[Uid], mut each: impl FnMut(&Settled)) {
         let parts: Vec<Part> = {
             let state = self.state();
-            let may_have = |teams: &HashMap<Uid, u64>| of.iter().any(|team| teams.contains_key(team));
+            let may_have = |teams: &HashMap<Uid, TeamPart>| of.iter().any(|team| teams.contains_key(team));
             let sealed = state.sealed.iter().filter(|segment| may_have(&segment.teams));
             let sealed = sealed.map(|segment| Part { path: segment.path.clone(), bytes: segment.bytes });
             let tail =
@@ -58,23 +59,48 @@ impl Journal {
         }
     }
 
+    /// Settlements of calls that earlier processes admitted since then, as far as they are still there. Reads the segments that were
+    /// written since, one after the other.
+    pub fn each_admitted_before(&self, since: Timestamp, mut each: impl FnMut(&Settled)) {
+        let parts: Vec<Part> = {
+            let state = self.state();
+            let sealed = state.sealed.iter().map(|segment| (&segment.path, segment.bytes));
+            let all = sealed.chain([(&state.tail.path, state.tail.bytes)]);
+            all.map(|(path, bytes)| Part { path: path.clone(), bytes }).collect()
+        };
+        for part in parts.iter().filter(|part| part.may_be_written_since(since)) {
+            match part.settled() {
+                Ok(settled) => {
+                    let is_one =
+                        |it: &&Arc<Settled>| it.settlement.intent < self.first && it.intent.admitted_at >= since;
+                    settled.iter().filter(is_one).for_each(|one| each(one));
+                }
+                Err(error) => {
+                    tracing::error!(segment = %part.path.display(), %error, "a segment of the journal cannot be read");
+                }
+            }
+        }
+    }
+
     /// The settlements of a team that the store is not known to have: those after the first number, up to the second one. None:
     /// it has all.
     pub fn untold(&self, team: &Uid) -> Option<(u64, u64)> {
         let state = self.state();
-        let Progress { last, acknowledged } = *state.teams.get(team)?;
+        let Progress { last, acknowledged, is_refused: _ } = *state.teams.get(team)?;
         (last > acknowledged).then_some((acknowledged, last))
     }
 
-    /// Whether it is half full, so that what is kept without need goes.
-    pub fn needs_room(&self) -> bool {
-        self.state().needs_room()
+    /// Whether more than half of it is spend that the store has not taken. What is only kept in case the store loses it does not
+    /// count: it goes by itself where room is needed.
+    pub fn is_pressed(&self) -> bool {
+        self.state().is_pressed()
     }
 
     /// The store has a team's settlements up to this number. A smaller one than before takes that back: the store has lost
     /// some, and gets them again.
     pub fn acknowledged(&self, team: &Uid, upto: u64) {
         if let Some(team) = self.state().teams.get_mut(team) {
+            team.is_refused &= upto <= team.acknowledged;
             team.acknowledged = upto;
         }
     }

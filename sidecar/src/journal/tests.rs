@@ -226,7 +226,7 @@ fn a_full_journal_refuses_new_calls_and_takes_the_ends_of_those_under_way() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(refused, AppendError::Full { bytes: _, most: 1_048_576 }), "{refused}");
+    assert!(matches!(&refused, AppendError::TeamFull { team } if *team == Uid::new("a")), "{refused}");
     let told = Refusal::journal(&refused);
     assert_eq!((told.status.as_u16(), told.code.as_deref()), (503, Some("journal_full")));
     assert_eq!(told.retry_after, Some(Duration::from_secs(5)));
@@ -243,6 +243,68 @@ fn a_full_journal_refuses_new_calls_and_takes_the_ends_of_those_under_way() {
     call(&journal, "a", 1);
     drop(journal);
     assert!(settled > 500);
+}
+
+/// Calls of a team until the journal refuses one, at most so many; the store takes the spend of all but `a`. Returns how many there were.
+fn calls_beside_a(journal: &Journal, team: &str, most: u64) -> u64 {
+    for made in 0..most {
+        let Ok(opened) = journal.intend(intent(team, 9)) else { return made };
+        journal.settle(opened, used(9), Certainty::Known, 0, |_| {});
+        if team != "a" {
+            journal.acknowledged(&Uid::new(team), journal.last());
+        }
+        // As after each segment.
+        if made % 4 == 0 {
+            journal.covered(journal.last());
+            journal.sweep(Duration::from_secs(made));
+        }
+    }
+    most
+}
+
+#[test]
+fn a_team_whose_spend_the_store_refuses_keeps_what_is_its_own_and_no_segment_of_others() {
+    let folder = folder();
+    let (journal, _) = open(&folder, STORE);
+    let mut numbers = Vec::new();
+    for _ in 0..100 {
+        numbers.push(call(&journal, "a", 7));
+        assert_eq!(calls_beside_a(&journal, "b", 50), 50, "nobody else is refused");
+    }
+    assert!(journal.state().bytes() <= (1 << 19) + 4_000, "{}", journal.state().bytes());
+    assert!(!journal.is_pressed(), "what is the others' goes by itself");
+    let told = |journal: &Journal| -> Vec<u64> {
+        journal.settled_after(&Uid::new("a"), 0, usize::MAX).iter().map(|each| each.number).collect()
+    };
+    journal.state().recent = Recent::after(journal.last());
+    assert_eq!(told(&journal), numbers, "all of it is there, in order");
+    let covered = Covered { number: journal.state().covered, open: std::collections::BTreeMap::new() };
+    drop(journal);
+    let (metrics, mut booked) = (JournalMetrics::new().unwrap(), 0);
+    let journal = Journal::open(folder.path(), options(STORE), covered, metrics.clone(), |_| booked += 1).unwrap();
+    assert_eq!((told(&journal), metrics.damaged_so_far()), (numbers, 0), "and after a restart");
+    assert!(booked < 5, "the checkpoint has the rest");
+}
+
+#[test]
+fn a_team_with_much_spend_that_the_store_refuses_is_refused_itself_and_no_other() {
+    let folder = folder();
+    let (journal, _) = open(&folder, STORE);
+    calls_beside_a(&journal, "b", 10);
+    assert!(calls_beside_a(&journal, "a", 10_000) < 10_000);
+    let refused = journal.intend(intent("a", 9)).unwrap_err();
+    assert!(matches!(&refused, AppendError::TeamFull { team } if *team == Uid::new("a")), "{refused}");
+    let told = Refusal::journal(&refused);
+    assert_eq!((told.status.as_u16(), told.code.as_deref()), (503, Some("journal_full")));
+    assert!(told.message.contains("the Team's spend"), "{}", told.message);
+    for _ in 0..10 {
+        assert_eq!(calls_beside_a(&journal, "b", 1_000), 1_000, "the others go on");
+        assert_eq!(calls_beside_a(&journal, "c", 100), 100, "and so does who comes now");
+        assert_eq!(calls_beside_a(&journal, "a", 1), 0);
+    }
+    // The store takes it.
+    journal.acknowledged(&Uid::new("a"), journal.last());
+    assert_eq!(calls_beside_a(&journal, "a", 100), 100);
 }
 
 #[test]
@@ -263,15 +325,31 @@ fn a_disk_that_refuses_gets_no_new_calls_and_later_all_that_it_is_owed() {
     let told =
         || journal.settled_after(&Uid::new("a"), 0, 100).iter().map(|each| each.settlement.tokens).collect::<Vec<_>>();
     assert_eq!(told(), [1], "no store is told what a kill would change");
-    // A checkpoint meanwhile has them in its books, and not among the open.
-    let cut = journal.cut(|| ());
-    assert!(cut.covered.open.is_empty());
+    // A checkpoint meanwhile has them in its books where no store would miss them, and not among the open.
+    journal.state().retention = Retention::Checkpoint;
+    assert!(journal.cut(|| ()).unwrap().covered.open.is_empty());
+    journal.state().retention = STORE;
     journal.state().tail.swap(real);
     call(&journal, "a", 5);
     assert_eq!(told(), [1, 2, 3, 4, 5]);
     drop(journal);
     let (_, again) = open(&folder, STORE);
     assert_eq!(again.iter().map(|each| each.settlement.tokens).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn no_checkpoint_has_a_settlement_that_no_start_would_tell_the_store_of() {
+    let folder = folder();
+    let (journal, _) = open(&folder, STORE);
+    let under_way = journal.intend(intent("a", 9)).unwrap();
+    let full = Arc::new(fs::OpenOptions::new().append(true).open("/dev/full").unwrap());
+    let real = journal.state().tail.swap(full);
+    journal.settle(under_way, used(7), Certainty::Known, 0, |_| {});
+    assert!(matches!(journal.cut(|| ()), Err(AppendError::Unavailable(_))));
+    journal.state().tail.swap(real);
+    let cut = journal.cut(|| ()).unwrap();
+    assert!(cut.covered.open.is_empty());
+    assert_eq!(journal.settled_after(&Uid::new("a"), 0, 9).len(), 1, "what it covers is written");
 }
 
 #[test]
@@ -312,7 +390,7 @@ fn a_checkpoint_has_exactly_the_settlements_up_to_its_number() {
             })
             .collect();
         while !callers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
-            cuts.push(journal.cut(|| *booked.lock().unwrap()));
+            cuts.push(journal.cut(|| *booked.lock().unwrap()).unwrap());
         }
     });
     let all = journal.settled_after(&Uid::new("a"), 0, usize::MAX);

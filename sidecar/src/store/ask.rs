@@ -11,6 +11,7 @@ use super::{
     connect::{CallError, Connection, PATIENCE},
     protocol::{Exchange, Identity, Reply},
     script::{Unreadable, decode, encode},
+    threads::NotDone,
 };
 
 /// Why an exchange has no answer.
@@ -26,6 +27,8 @@ pub(super) enum ExchangeError {
     TooSlow,
     #[error("an exchange was broken off: {0}")]
     Broken(#[from] JoinError),
+    #[error("an exchange was broken off: {0}")]
+    Unbuilt(#[from] NotDone),
 }
 
 impl ExchangeError {
@@ -33,7 +36,7 @@ impl ExchangeError {
     pub(super) fn is_forbidden(&self) -> bool {
         match self {
             Self::Redis(error) => error.code() == Some("NOPERM"),
-            Self::LacksFunctions | Self::Unreadable(_) | Self::TooSlow | Self::Broken(_) => false,
+            Self::LacksFunctions | Self::Unreadable(_) | Self::TooSlow | Self::Broken(_) | Self::Unbuilt(_) => false,
         }
     }
 
@@ -41,7 +44,7 @@ impl ExchangeError {
     pub(super) fn is_the_connections(&self) -> bool {
         match self {
             Self::Redis(error) => is_the_connections(error),
-            Self::LacksFunctions | Self::TooSlow | Self::Broken(_) => true,
+            Self::LacksFunctions | Self::TooSlow | Self::Broken(_) | Self::Unbuilt(_) => true,
             Self::Unreadable(_) => false,
         }
     }
@@ -50,7 +53,7 @@ impl ExchangeError {
     pub(super) fn wants_another_connection(&self) -> bool {
         match self {
             Self::LacksFunctions => false,
-            Self::Redis(_) | Self::TooSlow | Self::Broken(_) | Self::Unreadable(_) => true,
+            Self::Redis(_) | Self::TooSlow | Self::Broken(_) | Self::Unbuilt(_) | Self::Unreadable(_) => true,
         }
     }
 }

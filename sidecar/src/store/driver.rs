@@ -1,15 +1,32 @@
 //! Speaks to the store, wherever that is at present.
 
 use std::{
+    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
+use jiff::SignedDuration;
 use tokio::sync::watch;
+use vectoll_config::Uid;
 
-use super::{connect::Place, line::Line, metrics::StoreMetrics, protocol::Identity};
-use crate::{clock::Clock, counters::Leased, journal::Journal, policy::Policy};
+use super::{
+    connect::Place,
+    line::Line,
+    metrics::StoreMetrics,
+    protocol::{Identity, SPAN},
+    threads::ExchangeThreads,
+};
+use crate::{
+    clock::Clock,
+    counters::{Admissions, Leased},
+    journal::Journal,
+    policy::Policy,
+};
+
+/// Calls that were admitted longer ago are in no window any more.
+const REMEMBERED: SignedDuration = SignedDuration::from_secs(SPAN as i64 + 2);
 
 /// What speaking to a store needs.
 #[derive(Debug)]
@@ -24,6 +41,8 @@ pub struct Driver {
     pub pod: Arc<str>,
     /// What it serves by.
     pub policy: Arc<ArcSwap<Policy>>,
+    /// Where exchanges are built.
+    pub threads: ExchangeThreads,
     /// Time.
     pub clock: Clock,
     /// What Prometheus sees of it.
@@ -64,20 +83,31 @@ impl Driver {
         }
     }
 
-    /// Spend of earlier processes that the store may not know is held back in the budgets until it does. Reads all of the journal
-    /// that is left, on a thread that may wait. The store is asked for nothing before, so no money is granted meanwhile.
+    /// Spend of earlier processes that the store may not know is held back in the budgets until it does, and what they admitted in the
+    /// last minute counts against this sidecar's share while the store is away. Reads all of the journal that is left, on a thread
+    /// that may wait. The store is asked for nothing before, so nothing is granted meanwhile.
     async fn recall(&self) {
-        let (journal, leased) = (self.journal.clone(), self.leased.clone());
+        let (journal, leased, now) = (self.journal.clone(), self.leased.clone(), self.clock.now());
         let recalled = tokio::task::spawn_blocking(move || {
             journal.each_settled(&journal.teams(), |settled| {
                 for charge in &settled.intent.charges {
                     leased.owe(&settled.intent.team.uid, charge, settled.number, settled.settlement.money);
                 }
             });
+            let mut admissions: HashMap<Uid, Admissions> = HashMap::new();
+            journal.each_admitted_before(now.wall - REMEMBERED, |settled| {
+                admissions.entry(settled.intent.team.uid.clone()).or_default().add(settled);
+            });
+            admissions
         });
-        if let Err(error) = recalled.await {
-            tracing::error!(%error, "spend of earlier starts is not held back in the budgets until the store has it");
-        }
+        let admissions = recalled.await.unwrap_or_else(|error| {
+            tracing::error!(
+                %error,
+                "spend of earlier starts is not held back in the budgets until the store has it, nor what they admitted in the last minute"
+            );
+            HashMap::new()
+        });
+        self.leased.recalled(admissions);
     }
 }
 

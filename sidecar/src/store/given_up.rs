@@ -2,8 +2,8 @@
 //!
 //! A user of the store keeps its right to a Team's keys for a while after the config has lost the Team (the operator's linger, ten
 //! minutes), so that what was called before can be booked. Whoever was away for all of that time is refused for ever after, and the
-//! journal would keep the Team's spend until it is full, when calls of all Teams are refused. So it is kept for a day, or until
-//! the journal needs the room; then it is written down as one line of the log, counted, and let go.
+//! journal would keep the Team's spend until it is full. So it is kept for a day, or until more than half of the journal is
+//! spend that the store has not taken; then it is written down as one line of the log, counted, and let go.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(super) fn judge(driver: &Driver, team: &Uid, refused: Duration) -> Verdict {
         return Verdict::Kept;
     }
     let untold = journal.untold(team).is_some();
-    if (untold && !is_due(refused, journal.needs_room())) || !leased.forget(team) {
+    if (untold && !is_due(refused, journal.is_pressed())) || !leased.forget(team) {
         return Verdict::Kept;
     }
     if !untold {
@@ -47,8 +47,8 @@ pub(super) fn judge(driver: &Driver, team: &Uid, refused: Duration) -> Verdict {
 }
 
 /// Whether it is time. `refused`: for how long the store has refused it.
-fn is_due(refused: Duration, needs_room: bool) -> bool {
-    refused >= KEPT || needs_room
+fn is_due(refused: Duration, is_pressed: bool) -> bool {
+    refused >= KEPT || is_pressed
 }
 
 /// Gives up what a Team's journal has beyond what the store has taken. Reads files: for a thread that may wait.

@@ -194,8 +194,9 @@ impl<'a> Line<'a> {
 
     fn start(&mut self, team: Uid, mut connection: Connection) {
         self.under_way.insert(team.clone());
-        let Driver { leased, journal, identity, clock, metrics, .. } = self.driver;
+        let Driver { leased, journal, identity, clock, metrics, threads, .. } = self.driver;
         let (leased, journal, identity, clock) = (leased.clone(), journal.clone(), identity.clone(), *clock);
+        let threads = threads.clone();
         let timer = metrics.duration.clone();
         let caller = caller(self.place.scope.as_deref(), &self.driver.policy.load().namespace);
         // A Team that the config does not have any more gets no new users.
@@ -203,7 +204,7 @@ impl<'a> Line<'a> {
         self.exchanges.spawn(async move {
             // What was settled long ago is read from files.
             let (of, from) = (team.clone(), leased.clone());
-            let made = tokio::task::spawn_blocking(move || {
+            let made = threads.run(move || {
                 let batch = |known| {
                     let settled = journal.settled_after(&of, known, MOST_SETTLEMENTS);
                     Batch { spend: spend_of(known, &settled), more: settled.len() == MOST_SETTLEMENTS }

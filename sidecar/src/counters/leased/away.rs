@@ -4,11 +4,12 @@
 //! there were. What it has used itself in the last minute counts against the share; what others have used nobody knows: in
 //! the first minute all of them together admit at most twice the limit. `Closed`: they are refused.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use vectoll_config::{PicoUsd, v1::OnStoreFailure};
 
 use super::{
+    link::SILENCE,
     session::{Outcome, RATES, Session, exhausted, rate_of},
     waiter::Waiter,
 };
@@ -32,6 +33,21 @@ impl Session {
         }
     }
 
+    /// Calls that wait although the store has said nothing for a while, and nobody found that it is away: an exchange cannot be
+    /// built, or its answer not be read. Those that may have a share have it now.
+    pub(super) fn end_waits_in_vain(&mut self, now: Now) {
+        if self.link.sidecars.is_none() || !self.link.is_silent(now.elapsed) {
+            return;
+        }
+        let is_over = |waiter: &Waiter| {
+            waiter.on_failure == OnStoreFailure::Local && now.elapsed.saturating_sub(waiter.since) >= SILENCE
+        };
+        let (over, waiting): (VecDeque<Waiter>, VecDeque<Waiter>) =
+            std::mem::take(&mut self.waiters).into_iter().partition(is_over);
+        self.waiters = waiting;
+        over.into_iter().for_each(|waiter| self.end_wait(waiter, now));
+    }
+
     /// A call that waited for the store, which is away now.
     pub(super) fn end_wait(&mut self, waiter: Waiter, now: Now) {
         self.count_waiting(&waiter.shortages, false);
@@ -47,7 +63,7 @@ impl Session {
         let valid = self.link.claims_hold(now.elapsed);
         let mut worst = Worst::default();
         for (place, scope) in ask.scopes.iter().enumerate() {
-            let at = self.holding_of(&scope.account);
+            let at = self.holding_of(&scope.account, now);
             let Some(holding) = self.holdings.get_mut(at) else { continue };
             for rate in RATES {
                 let Some(limit) = rate_of(&scope.limits, rate) else { continue };
@@ -105,4 +121,59 @@ impl Session {
 /// The refusal that says nothing but that the store is needed.
 pub(super) fn away(scope: usize) -> Denial {
     Denial { scope, exhausted: Exhausted::Store, limit: 0, used: 0, retry: Retry::After(SOON) }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+    use std::sync::Arc;
+
+    use jiff::Timestamp;
+    use vectoll_config::{Uid, v1::Limits};
+
+    use crate::{
+        clock::Clock,
+        counters::{
+            Account, Ask, Exhausted, Reserved, Scope,
+            leased::{Batch, Leased},
+        },
+        store::{Model, Server, protocol::Identity},
+    };
+
+    use super::*;
+
+    type Decided = Result<(), Denial>;
+
+    /// A sidecar whose store has answered once. What asks it next waits, and no exchange is built for it.
+    async fn waiting(on_store_failure: OnStoreFailure) -> (Decided, Duration) {
+        let clock = Clock::start();
+        let (leased, team) = (Arc::new(Leased::new(clock)), Uid::new("team"));
+        let limits = Limits { tokens_per_minute: Some(100), ..Limits::default() };
+        let scopes = [Scope { account: Account::Team(team.clone()), limits, budget: None }];
+        let reserve = |tokens| {
+            let (requests, money) = (1, PicoUsd::ZERO);
+            let ask = Ask { team: &team, scopes: &scopes, requests, tokens, money, on_store_failure };
+            leased.reserve(&ask, clock.now())
+        };
+        let Reserved::Later(first) = reserve(10) else { panic!("nothing is leased yet") };
+        let (mut store, identity) = (Model::default(), Identity { sidecar: "a".into(), epoch: 1 });
+        let exchange = leased.exchange(&team, 0, |_| Batch::default(), clock.now());
+        let ms = u64::try_from(Timestamp::now().as_millisecond()).unwrap();
+        let server = Server { run: "one".into(), uptime: 100, clock: ms };
+        leased.reply(&team, &identity, &store.exchange(&server, &identity, &exchange), clock.now());
+        first.outcome().await.unwrap();
+        let Reserved::Later(second) = reserve(60) else { panic!("so much is not leased") };
+        let begun = std::time::Instant::now();
+        (second.outcome().await.map(|_| ()), begun.elapsed())
+    }
+
+    #[tokio::test]
+    async fn a_call_that_waits_in_vain_has_its_share_or_is_refused_as_the_team_says() {
+        let ((local, soon), (closed, _)) =
+            tokio::join!(waiting(OnStoreFailure::Local), waiting(OnStoreFailure::Closed));
+        assert_eq!(local, Ok(()));
+        assert!(soon < Duration::from_secs(6), "{soon:?}");
+        assert_eq!(closed.unwrap_err().exhausted, Exhausted::Store);
+    }
 }

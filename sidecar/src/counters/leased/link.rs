@@ -8,6 +8,9 @@ use crate::{clock::Now, store::protocol::Correction};
 /// How long the store keeps a claim of parallel requests; here a little less, for clocks that do not run alike.
 const CLAIM_LIFE: Duration = Duration::from_millis(9_900);
 
+/// A store that has answered nothing for so long while calls wait is as good as away: longer than it has for an answer.
+pub(super) const SILENCE: Duration = Duration::from_secs(2);
+
 /// The store's time at a moment of ours: not earlier than this.
 #[derive(Clone, Copy, Debug)]
 struct StoreClock {
@@ -115,6 +118,11 @@ impl Link {
         (ms, self.slot)
     }
 
+    /// Whether the store has told its time.
+    pub(super) fn knows_time(&self) -> bool {
+        self.clock.is_some()
+    }
+
     /// An answer has come.
     pub(super) fn answered(&mut self, sent: Duration, store_ms: u64) {
         if self.clock.is_none() {
@@ -128,6 +136,11 @@ impl Link {
     /// Whether claims of parallel requests are good: they were renewed lately.
     pub(super) fn claims_hold(&self, now: Duration) -> bool {
         self.answered.is_some_and(|at| now.saturating_sub(at) < CLAIM_LIFE)
+    }
+
+    /// Whether nothing that was sent lately was answered.
+    pub(super) fn is_silent(&self, now: Duration) -> bool {
+        self.answered.is_none_or(|at| now.saturating_sub(at) >= SILENCE)
     }
 
     /// Whether the store does not answer.

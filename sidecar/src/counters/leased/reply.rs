@@ -34,7 +34,11 @@ impl Session {
             return self.lost(now);
         }
         let Flight { number, asks_only, sent, corrections, spend_to, more, groups, claims, holds } = flight;
+        let is_first = !self.link.knows_time();
         self.link.answered(sent, reply.now);
+        if is_first {
+            self.count_recalled(now);
+        }
         if self.link.run.as_ref() != Some(&reply.run) {
             self.doubt_claims();
             self.link.run = Some(reply.run.clone());

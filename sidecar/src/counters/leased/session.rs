@@ -17,6 +17,7 @@ use super::{
     holding::{Holding, Taken},
     link::Link,
     pool::Source,
+    recalled::Admissions,
     waiter::Waiter,
     weigh::Weighed,
 };
@@ -53,6 +54,8 @@ pub(crate) struct Session {
     pub(super) open: Open,
     /// The sidecar is about to stop: it keeps nothing.
     pub(super) leaving: bool,
+    /// What a former process admitted lately.
+    pub(super) recalled: Option<Admissions>,
     swept: Duration,
 }
 
@@ -68,6 +71,7 @@ impl Session {
             chunks: 0,
             open: Open::default(),
             leaving: false,
+            recalled: None,
             swept: Duration::ZERO,
         }
     }
@@ -96,10 +100,17 @@ impl Session {
         self.open.calls > 0 || !self.waiters.is_empty() || self.link.flight.is_some()
     }
 
-    pub(super) fn holding_of(&mut self, account: &Account) -> usize {
+    pub(super) fn holding_of(&mut self, account: &Account, now: Now) -> usize {
         if let Some(at) = self.index.get(account) {
             return *at;
         }
+        let at = self.insert_holding(account);
+        self.count_recalled_of(account, at, now);
+        at
+    }
+
+    /// Begins a holding.
+    pub(super) fn insert_holding(&mut self, account: &Account) -> usize {
         let at = self.holdings.insert(Holding::new(account));
         self.index.insert(account.clone(), at);
         at
@@ -118,7 +129,7 @@ impl Session {
         let mut soon = false;
         let mut charges = Vec::new();
         for scope in ask.scopes {
-            let at = self.holding_of(&scope.account);
+            let at = self.holding_of(&scope.account, now);
             let Some(holding) = self.holdings.get_mut(at) else { continue };
             let name = holding.name.clone();
             let mut parts = RATES.map(|rate| {
@@ -169,6 +180,7 @@ impl Session {
             return;
         }
         self.swept = now.elapsed;
+        self.forget_recalled(now);
         let (store_ms, slot) = self.link.time(now);
         // What has left the window meanwhile need not be told.
         self.pending.retain(|(_, _, of), _| of + SPAN > slot);

@@ -44,7 +44,9 @@ impl Session {
 
     /// Spend of an earlier process of this sidecar that the store may not know yet: it is held back until it does.
     pub(crate) fn owe(&mut self, charge: &Arc<Charge>, number: u64, spent: PicoUsd) {
-        let at = self.holding_of(&Account::from(&charge.account));
+        let account = Account::from(&charge.account);
+        let known = self.index.get(&account).copied();
+        let at = known.unwrap_or_else(|| self.insert_holding(&account));
         let Some(holding) = self.holdings.get_mut(at) else { return };
         let place = holding.purses.iter().position(|purse| purse.charge == *charge).unwrap_or_else(|| {
             holding.purses.push(Purse::new(charge.clone(), Duration::ZERO));

@@ -48,7 +48,7 @@ impl Session {
         let (shortages, worst) = (Vec::new(), Worst::default());
         let mut scales = Scales { now: now.elapsed, slot, claims_hold, in_turn, place: 0, at: 0, shortages, worst };
         for (place, scope) in ask.scopes.iter().enumerate() {
-            let at = self.holding_of(&scope.account);
+            let at = self.holding_of(&scope.account, now);
             (scales.place, scales.at) = (place, at);
             for rate in RATES {
                 let limit = rate_of(&scope.limits, rate);

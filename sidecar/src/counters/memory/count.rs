@@ -119,7 +119,8 @@ impl Count {
             .parallel_requests
             .filter(|&limit| self.parallel >= limit)
             .map(|limit| denial(Exhausted::Parallel, limit, self.parallel, Retry::WhenFree));
-        let budget = scope.budget.and_then(|budget| {
+        // A call that cannot cost anything needs no money, also where more was spent than the budget.
+        let budget = scope.budget.filter(|_| ask.money > PicoUsd::ZERO).and_then(|budget| {
             let purse = self.purses.iter().find(|purse| purse.is_for(budget) && !purse.is_over(now.wall))?;
             if purse.taken.plus(ask.money) <= budget.limit {
                 return None;

@@ -52,6 +52,20 @@ fn all_scopes_are_reserved_or_none() {
 }
 
 #[test]
+fn a_call_that_cannot_cost_anything_needs_no_money() {
+    let memory = Memory::default();
+    let budget = budget(100, Period::Daily);
+    let scopes = [scope("k", None, Some(&budget))];
+    let held = reserve(&memory, &scopes, 100, at(0)).unwrap();
+    memory.settle(held, Used { tokens: 1, money: PicoUsd::new(130) }, at(1));
+    assert_eq!(reserve(&memory, &scopes, 1, at(2)).unwrap_err().exhausted, Exhausted::Budget);
+    let held = reserve(&memory, &scopes, 0, at(2)).unwrap();
+    // One that turns out to cost something all the same is booked.
+    memory.settle(held, Used { tokens: 1, money: PicoUsd::new(5) }, at(3));
+    assert_eq!(memory.spending(&scopes[0].account, &budget, at(3)).taken, PicoUsd::new(135));
+}
+
+#[test]
 fn a_settlement_frees_the_rest_and_a_debt_blocks() {
     let memory = Memory::default();
     let scopes = [scope("k", Some(100), None)];
