@@ -20,7 +20,7 @@ enum Space<'a> {
 fn space(backend: &ValidBackend) -> Space<'_> {
     let ValidBackend { space, model, .. } = backend;
     match (&backend.provider, space.as_deref().or(model.as_deref())) {
-        (ValidProvider::Builtin { .. }, _) => Space::Builtin,
+        (ValidProvider::Builtin, _) => Space::Builtin,
         (_, Some(name)) => Space::Named(name),
         (ValidProvider::Native(native), None) => match native.api {
             Api::AzureOpenAi(_) | Api::SageMaker(_) => Space::Unknown,

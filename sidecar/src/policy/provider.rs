@@ -78,10 +78,10 @@ pub(super) fn provider(
 ) -> Made<Provider> {
     let more = more(headers)?;
     match settings {
-        v1::Provider::Builtin(v1::Builtin { token_arrays }) => {
+        v1::Provider::Builtin(v1::Builtin { token_arrays: _ }) => {
             // Loaded here, so that a broken model is a refused config and no call pays for the loading.
             builtin::Model::get().map_err(|error| Fault::Config("builtin".to_owned(), error.clone()))?;
-            Ok(Provider::Builtin { token_arrays: *token_arrays })
+            Ok(Provider::Builtin)
         }
         v1::Provider::OpenAi(settings) => open_ai(settings, more, batch, files, lasting),
         v1::Provider::Native(settings) => native(settings, model, (batch, more), files, lasting),
