@@ -169,7 +169,7 @@ pub struct Backend {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
     /// How a call's tokens are counted before it is made; by default known for well-known models, else one token a
-    /// byte and eight an input. The built-in model counts by itself: there `encoding` says what token arrays are of.
+    /// byte and eight an input; and what callers' token arrays are of. The built-in model counts by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<TokenBound>,
     /// The longest a call may take, from sending it to the last byte of the answer, in seconds.
@@ -227,10 +227,14 @@ pub struct Price {
 #[x_kube(validation = Rule::new("!has(self.encoding) || (!has(self.maxPerByte) && !has(self.maxPerInput))")
     .message("an encoding counts exactly: leave maxPerByte and maxPerInput away"))]
 pub struct TokenBound {
-    /// The byte-pair encoding that the model uses: counts are then exact near a limit. For the built-in model: what token
-    /// arrays are of, so that it can be given their text.
+    /// The byte-pair encoding that the provider counts with: counts are then exact near a limit. Without `arrayEncoding` callers are
+    /// taken to cut their token arrays with it, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub encoding: Option<TokenEncoding>,
+    /// The byte-pair encoding that callers cut their token arrays with, for a provider that takes text only and is given their text;
+    /// by default `encoding`, or what is known of the model's public name. It says nothing of how the provider counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub array_encoding: Option<TokenEncoding>,
     /// The most tokens that one byte of UTF-8 can become. 1 for almost every tokenizer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i64>", range(min = 1, max = 16))]

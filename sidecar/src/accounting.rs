@@ -25,7 +25,7 @@ use crate::{
     policy::Route,
 };
 
-pub use admit::{admit, readmit};
+pub use admit::{admit, exact_at, readmit};
 pub use in_flight::{InFlight, Settled};
 pub use room::{Full, Load, Room};
 

@@ -26,7 +26,7 @@ use crate::{
 pub use input::{Input, Shape};
 pub use metadata::Metadata;
 
-pub(crate) use fields::whole;
+pub(crate) use fields::{is_left_out, whole};
 
 use fields::Fields;
 use input::Token;
@@ -57,6 +57,8 @@ pub struct Call {
     pub user: Arc<str>,
     /// What is to be embedded, measured.
     pub shape: Shape,
+    /// The measure of the text that token arrays are of; none: nobody is sent that, or nobody knows it.
+    pub text_of_arrays: Option<Shape>,
     /// How the vectors are to be written.
     pub encoding_format: EncodingFormat,
     /// How many numbers a vector is to have; none: the model's own number.
@@ -65,8 +67,10 @@ pub struct Call {
     pub input_type: Option<InputType>,
     /// What the body itself says, for providers that are sent it as it is.
     pub said: Said,
-    /// Whether the body has fields whose meaning is the provider's business: they may change the vectors.
-    pub has_other_fields: bool,
+    /// The body's fields whose meaning is the provider's business: they may change the vectors.
+    pub other_fields: Vec<OtherField>,
+    /// What stands in the body and is not sent: [`Fields::left_out`].
+    pub left_out: Vec<Range<usize>>,
     /// The body as it came.
     pub body: Bytes,
     /// Where the body's `{` is.
@@ -100,6 +104,15 @@ pub struct Said {
     pub input_type: Option<String>,
     /// `user`.
     pub user: Option<String>,
+}
+
+/// A field whose meaning is the provider's business.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherField {
+    /// Its name.
+    pub name: String,
+    /// Where its value stands in the body.
+    pub value: Range<usize>,
 }
 
 /// `encoding_format`.
@@ -184,11 +197,13 @@ impl Call {
             model,
             user,
             shape,
+            text_of_arrays: None,
             encoding_format,
             dimensions,
             input_type,
             said,
-            has_other_fields: fields.has_others(),
+            other_fields: fields.others(),
+            left_out: fields.left_out(),
             model_span,
             open_brace,
             model_in_body: named,
@@ -211,6 +226,7 @@ impl Call {
             |error: serde_json::Error| Refusal::malformed(None, format!("The request's body is not JSON: {error}"));
         let mut fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(&self.body).map_err(broken)?;
         let input = serde_json::value::to_raw_value(texts).map_err(broken)?;
+        fields.retain(|name, value| !is_left_out(name, value));
         fields.insert("input".into(), &input);
         // As with the call itself: what it left away is left away.
         if self.null_encoding_format.is_some() {
@@ -228,11 +244,13 @@ impl Call {
             model: self.model.clone(),
             user: self.user.clone(),
             shape,
+            text_of_arrays: None,
             encoding_format: self.encoding_format,
             dimensions: self.dimensions,
             input_type: self.input_type,
             said: self.said.clone(),
-            has_other_fields: self.has_other_fields,
+            other_fields: read.others(),
+            left_out: read.left_out(),
             open_brace,
             model_span,
             model_in_body: named.map(Arc::from),
@@ -246,6 +264,11 @@ impl Call {
             input_span,
             body,
         })
+    }
+
+    /// The JSON of such a field.
+    pub fn value_of(&self, other: &OtherField) -> &str {
+        self.body.get(other.value.clone()).and_then(|raw| std::str::from_utf8(raw).ok()).unwrap_or_default()
     }
 
     /// The body's `input_type`, where it counts and says something that is no [`InputType`].

@@ -6,6 +6,7 @@ mod compile;
 mod provider;
 mod retry;
 mod route;
+mod tokens;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -16,7 +17,7 @@ use std::{
 use jiff::Timestamp;
 use vectoll_config::{
     KeyHash, ModelPattern, ObjectName, Price, Uid,
-    v1::{Budget, Limits, ModelLimits, OnStoreFailure, TokenBound, UserPolicy},
+    v1::{Budget, Encoding, Limits, ModelLimits, OnStoreFailure, TokenBound, UserPolicy},
 };
 
 use crate::{health::Health, provider::Provider, store::Place};
@@ -181,6 +182,8 @@ pub struct Backend {
     pub price: Option<Price>,
     /// How many tokens an input can become.
     pub tokens: TokenBound,
+    /// What token arrays are of; none: what the model's public name says.
+    pub token_arrays: Option<Encoding>,
     /// From sending a call to the last byte of its answer.
     pub timeout: Duration,
     /// What its provider lets itself be asked for, and what that is counted under.

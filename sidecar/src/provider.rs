@@ -15,8 +15,6 @@ pub mod retry_after;
 pub mod to;
 pub mod trust;
 
-use vectoll_config::v1::Encoding;
-
 pub use departure::Departure;
 pub use remote::Remote;
 
@@ -26,10 +24,7 @@ pub enum Provider {
     /// One that is elsewhere.
     Remote(Box<Remote>),
     /// The model inside this program.
-    Builtin {
-        /// What token arrays are of; none: what the model's public name says.
-        token_arrays: Option<Encoding>,
-    },
+    Builtin,
     /// No provider: what is kept of their answers.
     Cache,
     /// Settings that nobody can call by, with the reason. Calls are refused, and everything else is served: one owner's
@@ -42,7 +37,7 @@ impl Provider {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Remote(remote) => remote.dialect().name(),
-            Self::Builtin { .. } => "builtin",
+            Self::Builtin => "builtin",
             Self::Cache => "cache",
             Self::Unusable(_) => "unusable",
         }

@@ -159,13 +159,14 @@ impl Proxy {
         let call = call?;
         let route = permitted(call.caller.key(), &call.model)?.clone();
         // What the provider alone understands may change the vectors: such a call goes by the cache.
-        let is_plain = !call.has_other_fields && call.unknown_input_type().is_none();
+        let is_plain = call.other_fields.is_empty() && call.unknown_input_type().is_none();
         if let Some((cache, backend)) = &route.manner.cache
             && is_plain
             && !call.shape.is_tokens
         {
             return cached::serve(self, (&route, cache, backend), call, parts.headers, trace).await;
         }
+        let call = texts::measure(call, &route, self.caps.body, &self.tasks).await?;
         let permit = admit(&self.accounting, call, route).await?;
         trace.call = Some(permit.call().clone());
         let sent = self.carry_out(permit, parts.headers, trace).await?;

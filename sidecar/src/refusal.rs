@@ -97,6 +97,17 @@ impl Refusal {
         Self::malformed(Some("input_type"), format!("`input_type` must be \"query\" or \"document\", not {said:?}"))
     }
 
+    /// 400: a field that has no place in the API of the provider that the call goes to.
+    pub fn field_not_translated(field: &str, provider: &str) -> Self {
+        let field: String = field.chars().take(64).collect();
+        let message = format!(
+            "`{field}` is no field of OpenAI's embeddings API, and calls to this model are translated for its provider ({provider}) \
+             without it: the vectors would not be what it asks for. Leave it out; queries and documents are told apart by `input_type`"
+        );
+        let refusal = Self::malformed(None, message);
+        Self { reason: "field_not_translated", ..refusal }.code("unsupported_field")
+    }
+
     /// 400: the caller has a budget and nobody knows what this model costs.
     pub fn unpriced(model: &str) -> Self {
         let message = format!(
@@ -222,6 +233,11 @@ impl Refusal {
         Self { retry_after: Some(Duration::from_secs(1)), ..refusal }.code("no_backend_available")
     }
 
+    /// 503: the route's settings are such that no backend can be called. Waiting does not change them.
+    pub fn misconfigured(reason: &'static str, message: String) -> Self {
+        Self { retry_after: None, ..Self::unavailable(reason, message) }
+    }
+
     /// 503: there was no memory in time for so large a call, or its answer.
     pub fn no_room() -> Self {
         let message = "There was no room in time for so large a call: send fewer inputs at a time, or give the sidecar more memory \
@@ -269,7 +285,8 @@ impl Refusal {
     /// what a provider refuses without a time nobody knows.
     fn is_in_vain(&self) -> bool {
         let is_ours = matches!(self.kind, ErrorType::RateLimit | ErrorType::BudgetExceeded) && self.scope != "backend";
-        self.retry_after.map_or(is_ours, |wait| wait > LONGEST_WAIT)
+        let is_for_good = is_ours || self.status == StatusCode::SERVICE_UNAVAILABLE;
+        self.retry_after.map_or(is_for_good, |wait| wait > LONGEST_WAIT)
     }
 }
 
@@ -321,7 +338,8 @@ mod tests {
             (Refusal::budget_exceeded("key", message(), None), None, false),
             (Refusal::by_provider(StatusCode::TOO_MANY_REQUESTS, message(), None, seconds(90)), Some("90"), false),
             (Refusal::by_provider(StatusCode::TOO_MANY_REQUESTS, message(), None, None), None, true),
-            (Refusal::unavailable("journal_full", message()), Some("1"), true),
+            (Refusal::unavailable("no_credential", message()), Some("1"), true),
+            (Refusal::misconfigured("no_backend", message()), None, false),
         ] {
             let response = refusal.into_response();
             let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());

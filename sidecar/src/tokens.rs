@@ -3,17 +3,19 @@
 use vectoll_config::v1::{Encoding, Factor, TokenBound};
 
 use crate::{
-    call::{Call, Input, Shape},
+    call::{Input, Shape},
     provider::builtin,
 };
 
-/// The most tokens that an input can become. Exact for token arrays.
+/// The most tokens that an input can become.
 ///
 /// In a byte-level byte-pair encoding every token covers at least one byte, and the built-in model's `WordPiece` makes at
-/// most one token of a character: so a text of `n` bytes is at most `n` tokens. Other tokenizers declare their factor.
+/// most one token of a character: so a text of `n` bytes is at most `n` tokens. An empty one may be charged as one. Other tokenizers
+/// declare their factor.
 pub fn bound(input: &Shape, bound: &TokenBound) -> u64 {
     match bound {
-        TokenBound::Encoding(_) | TokenBound::Builtin(_) => input.bytes.saturating_add(input.tokens),
+        TokenBound::Encoding(_) | TokenBound::Builtin(_) if input.is_tokens => input.tokens,
+        TokenBound::Encoding(_) | TokenBound::Builtin(_) => input.bytes.max(input.items),
         TokenBound::Factor(Factor { max_per_byte, max_per_input }) => input
             .bytes
             .saturating_mul(u64::from(*max_per_byte))
@@ -28,35 +30,26 @@ const LONGEST: u64 = 128;
 /// The fewest tokens that an input can become: a reason not to count what cannot fit anyway.
 pub fn least(input: &Shape, bound: &TokenBound) -> u64 {
     match bound {
-        TokenBound::Encoding(_) => input.items.max(input.bytes / LONGEST).max(input.tokens),
+        TokenBound::Encoding(_) if input.is_tokens => input.tokens,
+        TokenBound::Encoding(_) => input.bytes.div_ceil(LONGEST),
         // White space has no tokens at all here, and nobody knows there.
         TokenBound::Builtin(_) | TokenBound::Factor(_) => input.tokens,
     }
 }
 
-/// The exact number of tokens, where the model's tokenizer is at hand.
+/// The exact number of tokens, where the model's tokenizer is at hand. Token arrays are what it makes: elsewhere a provider may count
+/// others, and add some of its own.
 pub fn count(input: &Input<'_>, bound: &TokenBound) -> Option<u64> {
-    let texts = match input {
-        Input::Texts(texts) => texts,
-        Input::Tokens(shape) => return Some(shape.tokens),
-    };
-    match bound {
-        TokenBound::Encoding(encoding) => Some(with(tokenizer(*encoding), texts)),
-        TokenBound::Builtin(_) => builtin::Model::get().ok().map(|model| model.count(texts)),
-        TokenBound::Factor(_) => None,
+    match (input, bound) {
+        (_, TokenBound::Factor(_)) => None,
+        (Input::Tokens(shape), TokenBound::Encoding(_) | TokenBound::Builtin(_)) => Some(shape.tokens),
+        (Input::Texts(texts), TokenBound::Encoding(encoding)) => Some(with(tokenizer(*encoding), texts)),
+        (Input::Texts(texts), TokenBound::Builtin(_)) => builtin::Model::get().ok().map(|model| model.count(texts)),
     }
 }
 
 /// Text up to which tokens are counted where that is not necessary.
 pub const LITTLE_TEXT: u64 = 32 * 1024;
-
-/// The exact number of a call's tokens, where the tokenizer is at hand and the text little.
-pub fn count_little(call: &Call, bound: &TokenBound) -> Option<u64> {
-    if call.shape.bytes > LITTLE_TEXT {
-        return None;
-    }
-    count(&call.input().ok()?, bound)
-}
 
 /// The encoding that clients of OpenAI's cut the text for a model of this name with. A provider's name may stand before it.
 pub fn encoding_of(model: &str) -> Option<Encoding> {
@@ -72,6 +65,47 @@ pub fn length_of(tokens: &[u32], encoding: Encoding) -> Option<usize> {
     let length =
         |token: &u32| usize::try_from(*token).is_ok_and(|at| at < bpe.num_tokens()).then(|| bpe.token_len(*token));
     tokens.iter().map(length).sum()
+}
+
+/// How long [`text_of`] is, in bytes, without making it. What is no character takes three bytes there, which may be more than it has.
+/// None: there is no such token.
+pub fn length_of_text(tokens: &[u32], encoding: Encoding) -> Option<u64> {
+    length_of(tokens, encoding)?;
+    let bpe = &tokenizer(encoding).bpe;
+    let (mut length, mut waiting) = (0, Vec::with_capacity(2 * PIECE));
+    for token in tokens {
+        waiting.extend_from_slice(bpe.token_bytes(*token));
+        if waiting.len() >= PIECE {
+            // What it ends with may be the beginning of a character.
+            let (all, cut) = measured(&waiting);
+            length += all;
+            waiting.drain(..waiting.len() - cut);
+        }
+    }
+    let (all, cut) = measured(&waiting);
+    Some(length + all + if cut > 0 { REPLACEMENT } else { 0 })
+}
+
+/// So many bytes of text are measured at a time.
+const PIECE: usize = 4096;
+/// The length of U+FFFD.
+const REPLACEMENT: u64 = '\u{fffd}'.len_utf8() as u64;
+
+/// The length of bytes as text, up to what is no character at their end; and how many bytes that is.
+fn measured(bytes: &[u8]) -> (u64, usize) {
+    let mut parts = bytes.utf8_chunks().peekable();
+    let mut length = 0;
+    while let Some(part) = parts.next() {
+        length += part.valid().len() as u64;
+        if part.invalid().is_empty() {
+            continue;
+        }
+        if parts.peek().is_none() {
+            return (length, part.invalid().len());
+        }
+        length += REPLACEMENT;
+    }
+    (length, 0)
 }
 
 /// The text that tokens are of. A character that they cut in two becomes U+FFFD, as with OpenAI's tiktoken: clients cut long
@@ -122,6 +156,20 @@ mod tests {
             assert!(kept.len() <= bytes && bytes <= text.len());
         }
         assert!(cut > 0, "some tokens end within a character");
+    }
+
+    #[test]
+    fn text_is_measured_as_it_will_be() {
+        let tokenizer = bpe_openai::cl100k_base();
+        let whole = tokenizer.encode(&"日本語のテキスト🦀 and some more ".repeat(400));
+        // Single bytes, most of which are no characters; and what is longer than a piece, cut in many places.
+        let bytes: Vec<u32> = (0..256).collect();
+        let shuffled: Vec<u32> = (0..20_000_u32).map(|at| at.wrapping_mul(7919) % 100_256).collect();
+        for tokens in [&whole[..], &whole[1..], &whole[..whole.len() - 3], &bytes, &shuffled, &[]] {
+            let text = text_of(tokens, Encoding::cl100k_base).unwrap();
+            assert_eq!(length_of_text(tokens, Encoding::cl100k_base), Some(text.len() as u64));
+        }
+        assert_eq!(length_of_text(&[100_257], Encoding::cl100k_base), None);
     }
 
     #[test]

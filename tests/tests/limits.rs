@@ -117,6 +117,90 @@ async fn sixty_four_clients_at_once_never_pass_a_limit_and_come_back_when_told()
     Ok(())
 }
 
+/// As it was reported: 100 texts of 47,690 bytes, which are 9,700 tokens.
+fn reported() -> Vec<String> {
+    // 97 tokens each.
+    let text = |short: usize| format!("word{}{}", " word".repeat(96 - short), " of".repeat(short));
+    (0..100).map(|at| text(if at < 45 { 3 } else { 4 })).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_was_admitted_is_never_said_to_fit_never() -> anyhow::Result<()> {
+    let texts = reported();
+    assert_eq!((texts.len(), texts.iter().map(String::len).sum::<usize>()), (100, 47_690));
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut routes = route("openai", &["text-embedding-3-small"], &provider.url());
+    // The same model, of whose tokens nothing is known.
+    let mut unknown = route("unknown", &["unknown"], &provider.url()).swap_remove(0);
+    unknown["spec"]["backends"][0]["model"] = json!("text-embedding-3-small");
+    unknown["spec"]["backends"][0]["tokens"] = json!({"maxPerByte": 1});
+    routes.push(unknown);
+    let mut all = vec![
+        team("limited", json!({"limits": {"tokensPerMinute": 10_000}})),
+        team("daily", json!({"budget": {"limit": "0.0002", "period": "Daily"}})),
+        team("poor", json!({"budget": {"limit": "0.0001", "period": "Daily"}})),
+        team("spent", json!({"budget": {"limit": "0.0002", "period": "Total"}})),
+    ];
+    all.extend(routes);
+    for name in ["limited", "daily", "poor", "spent"] {
+        all.extend(api_key(name, name, json!({})));
+    }
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let base = Caller::new(&pair.base_url(), "")?;
+    let ask = async |key: &str, model: &str| base.with_key(&key_value(key)).embed(model, json!(texts)).await;
+    let model = "text-embedding-3-small";
+    let first = ask("limited", model).await?;
+    assert_eq!((first.status, first.tokens()), (200, 9_700), "{}", first.message());
+    let second = ask("limited", model).await?;
+    assert_eq!((second.status, second.header("x-should-retry")), (429, None), "{}", second.message());
+    let wait: u64 = second.header("retry-after").unwrap_or_default().parse()?;
+    assert!((50..=59).contains(&wait), "when the first has left the window: {wait}");
+    let words = "10000 tokens per minute, 9700 used or reserved, this call needs 9700; try again in";
+    assert!(second.message().contains(words), "{}", second.message());
+    // By its bytes it is more than the limit: it is not admitted, and nobody says that it could never be.
+    let unknown = ask("limited", "unknown").await?;
+    assert_eq!((unknown.status, unknown.header("retry-after")), (429, None));
+    assert_eq!(unknown.header("x-should-retry"), Some("false"));
+    let words = "this call alone needs up to 48490: that is a bound by its bytes";
+    assert!(unknown.message().contains(words) && !unknown.message().contains("never"), "{}", unknown.message());
+
+    // 9,700 tokens are 0.000194 USD; 47,690 would be 0.0009538.
+    assert_eq!(ask("daily", model).await?.status, 200);
+    let second = ask("daily", model).await?;
+    assert_eq!((second.status, second.code()), (429, "budget_exceeded"));
+    let wait: u64 = second.header("retry-after").unwrap_or_default().parse()?;
+    assert!((1..=86_400).contains(&wait), "until midnight: {wait}");
+    let words = "0.0002 USD (Daily), 0.000194 spent or reserved, this call costs 0.000194; try again in";
+    assert!(second.message().contains(words), "{}", second.message());
+    // What is more than the whole budget, and what is spent for good: no wait helps.
+    let never = ask("poor", model).await?;
+    assert_eq!((never.status, never.header("retry-after")), (429, None));
+    assert!(never.message().contains("this call costs 0.000194; it can never fit"), "{}", never.message());
+    assert_eq!(ask("spent", model).await?.status, 200);
+    let spent = ask("spent", model).await?;
+    assert_eq!((spent.status, spent.header("retry-after")), (429, None));
+    assert!(spent.message().ends_with("this call costs 0.000194; waiting does not help"), "{}", spent.message());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_provider_that_lets_itself_be_asked_for_so_much_is_asked() -> anyhow::Result<()> {
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut routes = route("openai", &["text-embedding-3-small"], &provider.url());
+    routes[0]["spec"]["backends"][0]["limits"] = json!({"tokensPerMinute": 10_000});
+    let mut all = vec![team("search", json!({}))];
+    all.extend(routes);
+    all.extend(api_key("alice", "search", json!({})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    let answer = caller.embed("text-embedding-3-small", json!(reported())).await?;
+    assert_eq!((answer.status, answer.tokens()), (200, 9_700), "{}", answer.message());
+    let full = caller.embed("text-embedding-3-small", json!(reported())).await?;
+    let wait: u64 = full.header("retry-after").unwrap_or_default().parse()?;
+    assert!(full.status == 429 && (50..=59).contains(&wait), "{} {wait}: {}", full.status, full.message());
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_budget_is_never_passed_by_a_pico_usd() -> anyhow::Result<()> {
     let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;

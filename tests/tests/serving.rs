@@ -106,7 +106,8 @@ async fn errors_are_openais_objects() -> anyhow::Result<()> {
         (json!({"model": "builtin"}), "Invalid input format"),
         (json!({"model": "builtin", "input": null}), "Invalid input format"),
         (json!({"model": "builtin", "input": []}), "Invalid input format"),
-        (json!({"model": "builtin", "input": ""}), "Invalid input format"),
+        (json!({"model": "builtin", "input": [""]}), "Invalid input format: input[0]: it is empty"),
+        (json!({"model": "builtin", "input": ["a", ""]}), "Invalid input format: input[1]: it is empty"),
         (json!({"model": "builtin", "input": ["a", 1]}), "Invalid input format"),
         (json!({"model": "builtin", "input": [1, 2]}), "Invalid input format"),
         (json!({"model": "builtin", "input": vec!["a"; 2049]}), "Invalid input format"),
@@ -312,6 +313,35 @@ async fn models_and_health_are_told() -> anyhow::Result<()> {
     for path in ["/livez", "/readyz", "/metrics"] {
         assert_eq!(pair.admin_status(path).await?, 200, "{path}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_empty_string_is_an_input_if_it_is_all_of_it() -> anyhow::Result<()> {
+    let (_pair, provider, caller) = stage().await?;
+    assert_eq!(caller.embed("builtin", json!("")).await?.vector().len(), 256);
+    let answer = caller.embed("text-embedding-3-small", json!("")).await?;
+    assert_eq!((answer.status, answer.vector().len()), (200, 1536), "{}", answer.message());
+    assert!(provider.account().violations.is_empty(), "{:?}", provider.account().violations);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_is_litellms_own_or_null_stays_here() -> anyhow::Result<()> {
+    let (_pair, provider, caller) = stage().await?;
+    let body = r#"{"metadata": {"trace": [1]}, "user":null, "model":"text-embedding-3-small","tags":["a"], "input":"caf\u00e9" ,
+        "cache": {"no-cache": true}, "dimensions" : null, "encoding_format":null, "num_retries":3, "extra":{"a":null},"litellm_metadata":{}}"#;
+    let answer = caller
+        .raw(|http, base| {
+            let request = http.post(format!("{base}/v1/embeddings")).bearer_auth(key_value("alice"));
+            request.header("content-type", "application/json").body(body)
+        })
+        .await?;
+    assert_eq!(answer.status, 200, "{:?}", answer.json);
+    let sent = provider.requests().pop().ok_or_else(|| anyhow::anyhow!("the provider got nothing"))?;
+    let expected =
+        r#"{ "model":"text-embedding-3-small", "input":"caf\u00e9", "encoding_format":"float", "extra":{"a":null}}"#;
+    assert_eq!(std::str::from_utf8(&sent.body)?, expected);
     Ok(())
 }
 

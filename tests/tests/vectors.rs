@@ -10,7 +10,13 @@
 )]
 
 use serde_json::{Value, json};
-use vectoll_tests::{manifest::key_value, wire::stage};
+use vectoll_tests::{
+    caller::Caller,
+    manifest::{api_key, file, key_value, resource, secret, team},
+    native::{Server, ollama::Ollama, voyage::Voyage},
+    pair::Pair,
+    wire::stage,
+};
 
 #[tokio::test]
 async fn token_arrays_become_text_where_their_encoding_is_known() -> anyhow::Result<()> {
@@ -35,6 +41,9 @@ async fn token_arrays_become_text_where_their_encoding_is_known() -> anyhow::Res
     let before = spent("vectoll_key_tokens_total").await?;
     for (model, input, words) in [
         ("builtin", json!([1, 2]), "nobody knows which encoding"),
+        // The two ways out.
+        ("builtin", json!([1, 2]), "check_embedding_ctx_length=False"),
+        ("builtin", json!([1, 2]), "`tokens.arrayEncoding` on the ModelRoute's backend"),
         ("text-embedding-3-large", json!([100_257]), "tokens that are none"),
         ("text-embedding-3-large", json!([4_000_000_000_u32]), "tokens that are none"),
     ] {
@@ -103,6 +112,108 @@ async fn the_encoding_of_token_arrays_is_no_way_around_a_limit() -> anyhow::Resu
     let tokens = few.embed("cut", json!([83, 1609, 5963, 374, 2294, 0])).await?;
     assert_eq!((tokens.status, tokens.tokens()), (200, 6), "{:?}", tokens.json);
     assert_eq!(few.embed("cut", json!([83, 1609, 5963, 374, 2294])).await?.status, 429, "four are left");
+    Ok(())
+}
+
+#[tokio::test]
+async fn tokens_that_become_text_are_weighed_as_the_text_that_is_sent() -> anyhow::Result<()> {
+    let provider = Server::start(Box::new(Ollama)).await?;
+    let text_only = |tokens: Value| {
+        let backend = json!({
+            "name": "only", "model": "nomic-embed-text", "ollama": {"baseURL": provider.origin()}, "tokens": tokens,
+            "price": {"inputPerMillionTokens": "0.02"},
+        });
+        json!([backend])
+    };
+    let limit = |tokens: u64| json!({"limits": {"tokensPerMinute": tokens}});
+    let mut all = vec![
+        team("search", json!({})),
+        // Nobody knows its tokenizer: at most one token a byte, and eight an input.
+        resource(
+            "ModelRoute",
+            "bound",
+            json!({"models": ["bound"], "backends": text_only(json!({"arrayEncoding": "cl100k_base"}))}),
+        ),
+        resource(
+            "ModelRoute",
+            "known",
+            json!({"models": ["known"], "backends": text_only(json!({"encoding": "cl100k_base"}))}),
+        ),
+    ];
+    for (name, tokens) in [("tight", 71), ("wide", 72), ("one", 1)] {
+        all.extend(api_key(name, "search", limit(tokens)));
+    }
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), "")?;
+    let ask = async |key: &str, model: &str, input: &[u32]| {
+        let caller = caller.with_key(&key_value(key));
+        caller.embed(model, json!(input)).await
+    };
+    let dashes = bpe_openai::cl100k_base().encode(&"-".repeat(64));
+    assert_eq!(dashes.len(), 1, "64 bytes in one token");
+    let refused = ask("tight", "bound", &dashes).await?;
+    assert_eq!((refused.status, refused.header("retry-after")), (429, None), "{}", refused.message());
+    assert!(refused.message().contains("needs up to 72: that is a bound by its bytes"), "{}", refused.message());
+    assert!(!refused.message().contains("never"), "a bound is no proof: {}", refused.message());
+    assert_eq!(provider.take().requests, 0);
+    let served = ask("wide", "bound", &dashes).await?;
+    assert_eq!((served.status, served.tokens()), (200, 1), "{}", served.message());
+    // Where the tokenizer is known the text is counted by it, and not the array: "to" and "ken" are a token each, "token" is one.
+    let encode = |text: &str| bpe_openai::cl100k_base().encode(text);
+    let two = [encode("to"), encode("ken")].concat();
+    assert_eq!((two.len(), encode("token").len()), (2, 1));
+    let served = ask("one", "known", &two).await?;
+    assert_eq!((served.status, served.tokens()), (200, 1), "{}", served.message());
+    assert_eq!(ask("one", "known", &two).await?.status, 429, "all of it is used");
+    let metrics = pair.metrics().await?;
+    assert_eq!(metrics.sum("vectoll_reservation_overrun_tokens_total", &[]), 0.0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_provider_has_no_place_for_is_refused_by_its_name() -> anyhow::Result<()> {
+    const KEY: &str = "voyage-key-kept-by-nobody";
+    let provider = Server::start(Box::new(Voyage { key: KEY })).await?;
+    let backend = json!({
+        "name": "only", "model": "voyage-3.5", "price": {"inputPerMillionTokens": "0.02"},
+        "voyage": {"baseURL": provider.origin(), "apiKeySecretRef": {"name": "voyage", "key": "api-key"}},
+    });
+    let mut all = vec![
+        team("search", json!({})),
+        secret("default", "voyage", json!({"api-key": KEY})),
+        resource("ModelRoute", "voyage", json!({"models": ["voyage"], "backends": [backend]})),
+    ];
+    all.extend(api_key("alice", "search", json!({})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+    for (field, value, is_served) in [
+        ("output_dtype", json!("int8"), false),
+        ("embedding_types", json!(["ubinary"]), false),
+        ("task", json!("text-matching"), false),
+        ("task_type", json!("CLUSTERING"), false),
+        ("late_chunking", json!(true), false),
+        ("truncate", json!("END"), false),
+        ("truncation", json!(true), false),
+        ("title", json!("a title"), false),
+        // What is done anyway, and what is no field at all.
+        ("output_dtype", json!("float"), true),
+        ("truncation", json!(false), true),
+        ("task", json!(null), true),
+        ("metadata", json!({"a": 1}), true),
+        ("input_type", json!("query"), true),
+    ] {
+        let mut body = json!({"model": "voyage", "input": ["a", "b"]});
+        body[field] = value.clone();
+        let answer = caller.post("/v1/embeddings", &body, &[]).await?;
+        if is_served {
+            assert_eq!(answer.status, 200, "{field}: {}", answer.message());
+        } else {
+            assert_eq!((answer.status, answer.code()), (400, "unsupported_field"), "{field}: {}", answer.message());
+            assert!(answer.message().starts_with(&format!("`{field}` is no field")), "{}", answer.message());
+        }
+        let account = provider.take();
+        assert_eq!((account.requests, account.violations), (u64::from(is_served), Vec::new()), "{field} {value}");
+    }
     Ok(())
 }
 

@@ -32,6 +32,7 @@ pub(super) fn backend_of(
         called: _,
         price: _,
         tokens,
+        token_arrays,
         timeout_seconds,
         limits,
         batch,
@@ -51,10 +52,12 @@ pub(super) fn backend_of(
     let counted = |unknown: Factor| {
         tokens.unwrap_or_else(|| known.map_or(v1::TokenBound::Factor(unknown), v1::TokenBound::Encoding))
     };
+    let mut of_arrays = *token_arrays;
     let (provider, tokens) = match provider {
         // Counted by its own tokenizer, whatever encoding its callers cut their texts with.
-        ValidProvider::Builtin { token_arrays } => (
-            v1::Provider::Builtin(v1::Builtin { token_arrays: *token_arrays }),
+        ValidProvider::Builtin => (
+            // Among its settings: sidecars have known it there for longer.
+            v1::Provider::Builtin(v1::Builtin { token_arrays: of_arrays.take() }),
             v1::TokenBound::Builtin(v1::BuiltinTokenizer {}),
         ),
         ValidProvider::OpenAi(OpenAi { base_url, organization, project, credential }) => {
@@ -84,6 +87,7 @@ pub(super) fn backend_of(
         provider,
         price_per_million_tokens,
         tokens,
+        token_arrays: of_arrays,
         timeout_seconds: *timeout_seconds,
         limits: *limits,
         batch: *batch,

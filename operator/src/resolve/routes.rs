@@ -158,7 +158,7 @@ fn priced(route: &ValidRoute) -> Condition {
 pub(crate) fn price_of(backend: &ValidBackend, public: &ModelPattern) -> Option<vectoll_config::Price> {
     let listed = || model_of(backend, public).and_then(price::known).map(|known| known.input_per_million_tokens);
     backend.price.or_else(|| match &backend.provider {
-        ValidProvider::Builtin { .. } => Some(vectoll_config::Price::default()),
+        ValidProvider::Builtin => Some(vectoll_config::Price::default()),
         ValidProvider::OpenAi(_) => listed(),
         ValidProvider::Native(Native { api, .. }) => match api {
             // Whoever runs the server pays for the server, whatever the model costs elsewhere.
@@ -195,6 +195,6 @@ pub(crate) fn model_of<'a>(backend: &'a ValidBackend, public: &'a ModelPattern) 
 fn is_deployment(provider: &ValidProvider) -> bool {
     match provider {
         ValidProvider::Native(Native { api: Api::AzureOpenAi(settings), .. }) => settings.deployment.is_some(),
-        ValidProvider::Native(_) | ValidProvider::OpenAi(_) | ValidProvider::Builtin { .. } => false,
+        ValidProvider::Native(_) | ValidProvider::OpenAi(_) | ValidProvider::Builtin => false,
     }
 }

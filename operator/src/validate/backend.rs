@@ -28,6 +28,8 @@ pub(crate) struct ValidBackend {
     pub(crate) price: Option<Price>,
     /// As the spec has it. Never there for the built-in model, which counts by itself.
     pub(crate) tokens: Option<v1::TokenBound>,
+    /// What token arrays are of, as the spec has it.
+    pub(crate) token_arrays: Option<v1::Encoding>,
     pub(crate) timeout_seconds: u32,
     pub(crate) limits: v1::Limits,
     pub(crate) batch: v1::Batch,
@@ -91,10 +93,10 @@ pub(super) fn backend(path: &str, backend: &Backend, faults: &mut Faults) -> Opt
     };
     let (token_arrays, tokens) = match (builtin, tokens) {
         (Some(_), Some(bound)) => (encoding_of_arrays(path, bound, faults), None),
-        (None, Some(bound)) => (None, Some(token_bound(path, bound, faults))),
+        (None, Some(bound)) => (bound.array_encoding.map(contracts), token_bound(path, bound, faults)),
         (_, None) => (None, None),
     };
-    let (provider, called) = provider(path, backend, token_arrays, faults)?;
+    let (provider, called) = provider(path, backend, faults)?;
     let ca = ca_secret_ref.as_ref().map(|reference| cas(format!("{path}.caSecretRef"), reference, &provider, faults));
     Some(ValidBackend {
         name: name.clone(),
@@ -106,6 +108,7 @@ pub(super) fn backend(path: &str, backend: &Backend, faults: &mut Faults) -> Opt
         called,
         price,
         tokens,
+        token_arrays,
         timeout_seconds: *timeout_seconds,
         limits,
         batch,
@@ -187,9 +190,13 @@ fn batch(path: &str, batch: Batch, faults: &mut Faults) -> v1::Batch {
     v1::Batch { max_items, max_tokens, parallel }
 }
 
-fn token_bound(path: &str, bound: &TokenBound, faults: &mut Faults) -> v1::TokenBound {
-    let TokenBound { encoding, max_per_byte, max_per_input } = bound;
-    if let Some(encoding) = encoding {
+/// None: it says nothing of how the provider counts.
+fn token_bound(path: &str, bound: &TokenBound, faults: &mut Faults) -> Option<v1::TokenBound> {
+    let TokenBound { encoding, array_encoding, max_per_byte, max_per_input } = bound;
+    if array_encoding.is_some() && encoding.is_none() && max_per_byte.is_none() && max_per_input.is_none() {
+        return None;
+    }
+    Some(if let Some(encoding) = encoding {
         if max_per_byte.is_some() || max_per_input.is_some() {
             faults.add(format!("{path}.tokens"), "an encoding counts exactly: leave maxPerByte and maxPerInput away");
         }
@@ -203,19 +210,20 @@ fn token_bound(path: &str, bound: &TokenBound, faults: &mut Faults) -> v1::Token
             max_per_byte: max_per_byte.unwrap_or(unknown.max_per_byte),
             max_per_input: max_per_input.unwrap_or(unknown.max_per_input),
         })
-    }
+    })
 }
 
-/// What token arrays for the built-in model are of. Their texts are counted by its own tokenizer: a bound would not hold there.
+/// What token arrays for the built-in model are of: there `encoding` can say nothing else. Their texts are counted by its own tokenizer:
+/// a bound would not hold there.
 fn encoding_of_arrays(path: &str, bound: &TokenBound, faults: &mut Faults) -> Option<v1::Encoding> {
-    let TokenBound { encoding, max_per_byte, max_per_input } = bound;
+    let TokenBound { encoding, array_encoding, max_per_byte, max_per_input } = bound;
     if max_per_byte.is_some() || max_per_input.is_some() {
         faults.add(
             format!("{path}.tokens"),
             "the built-in model counts its own tokens: leave maxPerByte and maxPerInput away",
         );
     }
-    encoding.map(contracts)
+    array_encoding.or(*encoding).map(contracts)
 }
 
 fn contracts(encoding: TokenEncoding) -> v1::Encoding {

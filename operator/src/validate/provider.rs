@@ -16,7 +16,7 @@ mod vertex_ai;
 mod watsonx;
 
 use url::Url;
-use vectoll_config::v1::{Encoding, native};
+use vectoll_config::v1::native;
 use vectoll_crds::{Backend, Builtin, Provider};
 
 use self::check::Check;
@@ -29,10 +29,7 @@ pub(crate) enum ValidProvider {
     /// OpenAI's API.
     OpenAi(OpenAi),
     /// The model inside the sidecar.
-    Builtin {
-        /// What token arrays are of.
-        token_arrays: Option<Encoding>,
-    },
+    Builtin,
     /// A provider with an API of its own.
     Native(Native),
 }
@@ -113,12 +110,7 @@ pub(crate) struct Called {
 }
 
 /// Validates the provider of a backend at `path`. None only where a fault was added.
-pub(super) fn provider(
-    path: &str,
-    backend: &Backend,
-    token_arrays: Option<Encoding>,
-    faults: &mut Faults,
-) -> Option<(ValidProvider, Vec<Called>)> {
+pub(super) fn provider(path: &str, backend: &Backend, faults: &mut Faults) -> Option<(ValidProvider, Vec<Called>)> {
     let mut all = backend.providers();
     let (Some(provider), None) = (all.next(), all.next()) else {
         faults.add(path, format_args!("a backend has exactly one provider: set one of {}", Backend::PROVIDERS));
@@ -126,7 +118,7 @@ pub(super) fn provider(
     };
     let mut check = Check::new(path, provider, faults);
     let valid = match provider {
-        Provider::Builtin(Builtin {}) => Some(ValidProvider::Builtin { token_arrays }),
+        Provider::Builtin(Builtin {}) => Some(ValidProvider::Builtin),
         Provider::OpenAi(settings) => open_ai::open_ai(settings, &mut check).map(ValidProvider::OpenAi),
         Provider::AzureOpenAi(settings) => {
             azure_open_ai::azure_open_ai(settings, &mut check).map(ValidProvider::Native)

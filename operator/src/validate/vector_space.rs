@@ -25,10 +25,10 @@ fn space(backend: &ValidBackend) -> Space<'_> {
     let ValidBackend { space, model, .. } = backend;
     let behind_arn = match &backend.provider {
         ValidProvider::Native(Native { api: Api::Bedrock(settings), .. }) => settings.foundation_model.as_deref(),
-        ValidProvider::Native(_) | ValidProvider::OpenAi(_) | ValidProvider::Builtin { .. } => None,
+        ValidProvider::Native(_) | ValidProvider::OpenAi(_) | ValidProvider::Builtin => None,
     };
     match (&backend.provider, space.as_deref().or(behind_arn).or(model.as_deref())) {
-        (ValidProvider::Builtin { .. }, _) => Space::Builtin,
+        (ValidProvider::Builtin, _) => Space::Builtin,
         (_, Some(name)) => Space::Named(name),
         (ValidProvider::Native(native), None) => match native.api {
             Api::AzureOpenAi(_) | Api::SageMaker(_) => Space::Unknown,

@@ -3,7 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use vectoll_config::{PicoUsd, v1::Limits};
+use vectoll_config::{
+    PicoUsd,
+    v1::{Budget, Limits, Period},
+};
 
 use super::{
     Accounting, Permit,
@@ -13,9 +16,8 @@ use super::{
 use crate::{
     call::Call,
     counters::{Ask, Denial, Exhausted, Held, Quota, Reserved, Retry, Scope, Standing},
-    policy::Route,
+    policy::{Backend, Route},
     refusal::{Refusal, whole_seconds},
-    tokens,
 };
 
 /// Text from which on counting its tokens is worth a thread of its own.
@@ -27,6 +29,18 @@ struct Weight {
     tokens: u64,
     /// None: the price is unknown.
     money: Option<PicoUsd>,
+    basis: Basis,
+}
+
+/// What is known of a weight.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Basis {
+    /// It is not less.
+    AtLeast,
+    /// It is that.
+    Exact,
+    /// It is not more.
+    AtMost,
 }
 
 /// Reserves the call's room. First with a bound that needs no tokenizer; where that is too much, with the exact count.
@@ -39,79 +53,149 @@ pub async fn admit(accounting: &Arc<Accounting>, mut call: Call, route: Arc<Rout
 
 /// Reserves room for another attempt at a call that may have been charged already: as much as for a call of its own.
 pub async fn readmit(accounting: &Arc<Accounting>, call: Arc<Call>, route: Arc<Route>) -> Result<Permit, Refusal> {
-    let bound = weight(&route, |backend| tokens::bound(&call.shape, &backend.tokens));
-    let (held, limits, admitted) = match reserve(accounting, &call, &route, bound).await {
-        Ok(reserved) => reserved,
-        Err(denied) if denied.may_fit(weight(&route, |backend| tokens::least(&call.shape, &backend.tokens)).tokens) => {
-            let exact = exact(accounting, &call, &route).await?;
-            match exact.filter(|exact| exact.tokens < bound.tokens) {
-                Some(exact) => reserve(accounting, &call, &route, exact).await.map_err(|denied| denied.refusal)?,
-                None => return Err(denied.refusal),
-            }
-        }
-        Err(denied) => return Err(denied.refusal),
-    };
+    let (held, limits, admitted) = take(accounting, &call, &route).await?;
     let reservation =
         Reservation { accounting: accounting.clone(), call: call.clone(), limits, admitted, held: Some(held) };
     Ok(Permit { call, route, reservation })
 }
 
-fn weight(route: &Route, count: impl Fn(&crate::policy::Backend) -> u64) -> Weight {
-    Weight { tokens: route.reachable().map(|backend| count(backend)).max().unwrap_or(0), money: route.dearest(&count) }
+async fn take(accounting: &Accounting, call: &Arc<Call>, route: &Arc<Route>) -> Result<Admitted, Refusal> {
+    let most = weight(route, Basis::AtMost, |backend| backend.most_tokens(call));
+    let denied = match reserve(accounting, call, route, most).await {
+        Ok(admitted) => return Ok(admitted),
+        Err(denied) => denied,
+    };
+    let fewest = weight(route, Basis::AtLeast, |backend| backend.fewest_tokens(call));
+    match denied.appeal(most, fewest) {
+        Appeal::None => Err(denied.refusal(call, most)),
+        Appeal::Never => Err(denied.refusal(call, fewest)),
+        Appeal::Count => match exact(accounting, call, route).await? {
+            Some(exact) => reserve(accounting, call, route, exact).await.map_err(|denied| denied.refusal(call, exact)),
+            None => Err(denied.refusal(call, most)),
+        },
+    }
 }
 
-/// The weight by the models' own tokenizers; none where one is unknown.
+fn weight(route: &Route, basis: Basis, count: impl Fn(&Backend) -> u64) -> Weight {
+    let tokens = route.reachable().map(|backend| count(backend)).max().unwrap_or(0);
+    Weight { tokens, money: route.dearest(&count), basis }
+}
+
+/// The weight by the models' own tokenizers, and by the bound of those whose tokenizer nobody knows; none where that is all of them.
 async fn exact(accounting: &Accounting, call: &Arc<Call>, route: &Arc<Route>) -> Result<Option<Weight>, Refusal> {
     let count = {
         let (call, route) = (call.clone(), route.clone());
-        move || -> Result<Option<Weight>, Refusal> {
-            let input = call.input()?;
-            let mut counts = Vec::new();
-            for backend in route.reachable() {
-                match tokens::count(&input, &backend.tokens) {
-                    Some(count) => counts.push((backend.label.clone(), count)),
-                    None => return Ok(None),
-                }
+        move || {
+            let counted = |backend: &Arc<Backend>| (backend.label.clone(), backend.count_tokens(&call));
+            let counts: Vec<(Arc<str>, Option<u64>)> = route.reachable().map(counted).collect();
+            if counts.iter().all(|(_, count)| count.is_none()) {
+                return None;
             }
-            Ok(Some(weight(&route, |backend| {
-                counts.iter().find(|(label, _)| *label == backend.label).map_or(0, |(_, count)| *count)
-            })))
+            let is_exact = counts.iter().all(|(_, count)| count.is_some());
+            let basis = if is_exact { Basis::Exact } else { Basis::AtMost };
+            Some(weight(&route, basis, |backend| {
+                let counted = counts.iter().find(|(label, _)| *label == backend.label);
+                counted.and_then(|(_, count)| *count).unwrap_or_else(|| backend.most_tokens(&call))
+            }))
         }
     };
-    if call.shape.bytes < MUCH_TEXT {
-        return count();
+    let is_much = |backend: &Arc<Backend>| backend.sent(call).bytes >= MUCH_TEXT;
+    off_the_loop(accounting, route.reachable().any(is_much), count).await
+}
+
+/// The exact tokens of a call at one backend, where its tokenizer is at hand.
+pub async fn exact_at(accounting: &Accounting, call: &Arc<Call>, backend: &Arc<Backend>) -> Option<u64> {
+    let count = {
+        let (call, backend) = (call.clone(), backend.clone());
+        move || backend.count_tokens(&call)
+    };
+    off_the_loop(accounting, backend.sent(call).bytes >= MUCH_TEXT, count).await.ok().flatten()
+}
+
+/// Counts here, or on a thread of its own where it is `much`: others' calls are not to wait for it.
+async fn off_the_loop<T: Send + 'static>(
+    accounting: &Accounting,
+    much: bool,
+    count: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Refusal> {
+    if !much {
+        return Ok(count());
     }
     let failed = || Refusal::unavailable("counting_failed", "The call's tokens could not be counted".to_owned());
     let turn = accounting.counting.acquire().await.map_err(|_| failed())?;
     let counted = tokio::task::spawn_blocking(count).await.map_err(|_| failed());
     drop(turn);
-    counted?
+    counted
 }
 
-struct Denied {
-    denial: Option<Denial>,
-    refusal: Refusal,
+/// Why there is no room for a call.
+enum Denied<'a> {
+    /// Whatever it weighs.
+    Outright(Refusal),
+    /// A scope has no room for so much.
+    Scope(Scope<'a>, Denial),
 }
 
-impl Denied {
-    /// Whether the exact count could fit at all: it is at least so many tokens.
-    fn may_fit(&self, least: u64) -> bool {
-        self.denial.is_some_and(|denial| match denial.exhausted {
-            Exhausted::Tokens => denial.used.saturating_add(least) <= denial.limit,
-            Exhausted::Budget => denial.used < denial.limit,
-            Exhausted::Requests | Exhausted::Parallel | Exhausted::Store => false,
-        })
+/// What can be said against a denial by a bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Appeal {
+    /// Nothing: it is right, and so is its wait.
+    None,
+    /// The least that the call can be is more than the whole limit.
+    Never,
+    /// Counted exactly, the call may fit, now or later.
+    Count,
+}
+
+impl Denied<'_> {
+    /// Counting costs much: it is done where the call could fit now, or where the bound alone is more than the limit, which says
+    /// nothing of the call.
+    fn appeal(&self, most: Weight, fewest: Weight) -> Appeal {
+        let Self::Scope(scope, Denial { exhausted, limit, used, .. }) = self else { return Appeal::None };
+        let (limit, used) = (*limit, *used);
+        let money = |weight: Weight| weight.money.unwrap_or(PicoUsd::ZERO).pico();
+        let (most, fewest, may_fit_now) = match exhausted {
+            Exhausted::Tokens => (most.tokens, fewest.tokens, true),
+            // Where all is spent for good, no count helps; where all is spent until the next period, nothing fits now.
+            Exhausted::Budget if used >= limit && is_total(scope.budget) => return Appeal::None,
+            Exhausted::Budget => (money(most), money(fewest), used < limit),
+            Exhausted::Requests | Exhausted::Parallel | Exhausted::Store => return Appeal::None,
+        };
+        if fewest > limit {
+            Appeal::Never
+        } else if most > limit || (may_fit_now && used.saturating_add(fewest) <= limit) {
+            Appeal::Count
+        } else {
+            Appeal::None
+        }
     }
+
+    fn refusal(self, call: &Call, weight: Weight) -> Refusal {
+        match self {
+            Self::Outright(refusal) => refusal,
+            Self::Scope(scope, denial) => explain(call, &scope, &denial, weight),
+        }
+    }
+}
+
+/// Whether a budget has one period only.
+fn is_total(budget: Option<&Budget>) -> bool {
+    budget.is_some_and(|budget| budget.period == Period::Total)
 }
 
 /// What is held, the limits of the scopes that hold it, and the moment that decides on the budgets' periods.
 type Admitted = (Held, Vec<Limits>, Timestamp);
 
-async fn reserve(accounting: &Accounting, call: &Call, route: &Route, weight: Weight) -> Result<Admitted, Denied> {
+async fn reserve<'a>(
+    accounting: &Accounting,
+    call: &'a Call,
+    route: &Route,
+    weight: Weight,
+) -> Result<Admitted, Denied<'a>> {
     let now = accounting.now();
     let scopes = scopes(call, route, &accounting.counters);
     if weight.money.is_none() && scopes.iter().any(|scope| scope.budget.is_some()) {
-        return Err(Denied { denial: None, refusal: Refusal::unpriced(&call.model) });
+        return Err(Denied::Outright(Refusal::unpriced(&call.model)));
     }
     let money = weight.money.unwrap_or(PicoUsd::ZERO);
     let team = &call.caller.key().team;
@@ -124,11 +208,9 @@ async fn reserve(accounting: &Accounting, call: &Call, route: &Route, weight: We
     match outcome {
         Ok(held) => Ok((held, scopes.iter().map(|scope| scope.limits).collect(), now.wall)),
         Err(denial) => {
-            let refusal = match scopes.get(denial.scope) {
-                Some(scope) => explain(call, scope, &denial, weight),
-                None => Refusal::unavailable("counting_failed", "The call could not be counted".to_owned()),
-            };
-            Err(Denied { denial: Some(denial), refusal })
+            let message = || "The call could not be counted".to_owned();
+            let none = || Denied::Outright(Refusal::unavailable("counting_failed", message()));
+            Err(scopes.into_iter().nth(denial.scope).map_or_else(none, |scope| Denied::Scope(scope, denial)))
         }
     }
 }
@@ -158,16 +240,16 @@ fn explain(call: &Call, scope: &Scope<'_>, denial: &Denial, weight: Weight) -> R
         }
         Exhausted::Tokens if wait.is_none() => {
             let message = format!(
-                "{head}: {limit} tokens per minute, and this call alone needs up to {}: it can never fit; send fewer \
-                 or shorter inputs at a time",
-                weight.tokens
+                "{head}: {limit} tokens per minute, and this call alone {}: {}",
+                needs(weight, weight.tokens),
+                never(weight),
             );
             Refusal::rate_limited(word, "tokens_never", message, None)
         }
         Exhausted::Tokens => {
             let message = format!(
-                "{head}: {limit} tokens per minute, {used} used or reserved, this call needs up to {}; {advice}",
-                weight.tokens
+                "{head}: {limit} tokens per minute, {used} used or reserved, this call {}; {advice}",
+                needs(weight, weight.tokens)
             );
             Refusal::rate_limited(word, "tokens", message, wait)
         }
@@ -176,13 +258,14 @@ fn explain(call: &Call, scope: &Scope<'_>, denial: &Denial, weight: Weight) -> R
             Refusal { retry_after: wait, ..Refusal::store_unavailable(message) }
         }
         Exhausted::Budget => {
+            let money = weight.money.unwrap_or(PicoUsd::ZERO);
+            let advice = if wait.is_none() && money.pico() > limit { never(weight) } else { &advice };
             let period = scope.budget.map(|budget| format!("{:?}", budget.period)).unwrap_or_default();
             let message = format!(
-                "Budget exceeded for {word} {name}: {} USD ({period}), {} spent or reserved, this call may cost up to \
-                 {}; {advice}",
+                "Budget exceeded for {word} {name}: {} USD ({period}), {} spent or reserved, this call {}; {advice}",
                 PicoUsd::new(limit),
                 PicoUsd::new(used),
-                weight.money.unwrap_or(PicoUsd::ZERO),
+                costs(weight, money),
             );
             Refusal::budget_exceeded(word, message, wait)
         }
@@ -193,4 +276,74 @@ fn explain(call: &Call, scope: &Scope<'_>, denial: &Denial, weight: Weight) -> R
         Exhausted::Parallel | Exhausted::Budget | Exhausted::Store => (None, None),
     };
     Refusal { standing: Standing { requests, tokens }, ..refusal }
+}
+
+/// How much a call needs, as far as it is known.
+fn needs(weight: Weight, tokens: u64) -> String {
+    match weight.basis {
+        Basis::AtLeast => format!("needs at least {tokens}"),
+        Basis::Exact => format!("needs {tokens}"),
+        Basis::AtMost => format!("needs up to {tokens}"),
+    }
+}
+
+/// What it costs, likewise.
+fn costs(weight: Weight, money: PicoUsd) -> String {
+    match weight.basis {
+        Basis::AtLeast => format!("costs at least {money}"),
+        Basis::Exact => format!("costs {money}"),
+        Basis::AtMost => format!("may cost up to {money}"),
+    }
+}
+
+/// What to do about a call that is more by itself than a whole limit; or may be: it is not admitted on the chance that it is less.
+fn never(weight: Weight) -> &'static str {
+    match weight.basis {
+        Basis::AtLeast | Basis::Exact => "it can never fit; send fewer or shorter inputs at a time",
+        Basis::AtMost => {
+            "that is a bound by its bytes, because nobody here knows this model's tokenizer, and waiting does not lower it; send \
+             fewer or shorter inputs at a time, or have the route's owner describe the tokenizer in `tokens` of the ModelRoute's backend"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vectoll_config::Uid;
+
+    use super::*;
+    use crate::counters::Account;
+
+    #[test]
+    fn a_call_is_counted_where_the_bound_proves_nothing_and_nowhere_else() {
+        use Exhausted::{Budget, Parallel, Requests, Store, Tokens};
+        for (exhausted, limit, used, fewest, most, appeal) in [
+            // As it was reported: more than the limit by its bytes, and less by its tokens.
+            (Tokens, 10_000, 9_700, 373, 47_690, Appeal::Count),
+            (Tokens, 10_000, 0, 373, 47_690, Appeal::Count),
+            // It may fit now.
+            (Tokens, 10_000, 9_990, 1, 44, Appeal::Count),
+            // It cannot, and later it will, by its bound: the wait is right as it is.
+            (Tokens, 10_000, 10_000, 1, 44, Appeal::None),
+            (Tokens, 10_000, 9_990, 11, 44, Appeal::None),
+            // Nothing is to be counted where the least is too much.
+            (Tokens, 10, 0, 16, 2048, Appeal::Never),
+            (Budget, 200, 194, 8, 954, Appeal::Count),
+            (Budget, 200, 200, 8, 954, Appeal::Count),
+            (Budget, 200, 150, 50, 90, Appeal::Count),
+            (Budget, 200, 200, 0, 90, Appeal::None),
+            (Budget, 200, 0, 201, 954, Appeal::Never),
+            (Requests, 1, 1, 1, 44, Appeal::None),
+            (Parallel, 1, 1, 1, 44, Appeal::None),
+            (Store, 1, 1, 1, 44, Appeal::None),
+        ] {
+            let account = Account::Key(Uid::new("k"));
+            let scope = Scope { account, limits: Limits::default(), budget: None };
+            let denial = Denial { scope: 0, exhausted, limit, used, retry: Retry::Never };
+            let weight = |tokens, basis| Weight { tokens, money: Some(PicoUsd::new(tokens)), basis };
+            let found =
+                Denied::Scope(scope, denial).appeal(weight(most, Basis::AtMost), weight(fewest, Basis::AtLeast));
+            assert_eq!(found, appeal, "{exhausted:?} {limit} {used} {fewest} {most}");
+        }
+    }
 }

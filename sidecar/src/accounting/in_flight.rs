@@ -18,7 +18,6 @@ use crate::{
     ledger::Certainty,
     policy::{Backend, Route},
     refusal::Refusal,
-    tokens,
 };
 
 impl Permit {
@@ -196,7 +195,7 @@ impl InFlight {
     /// in little time. That is exact: a provider that charges for it counts with the same tokenizer.
     fn at_most(&self, intent: &Intent) -> Used {
         let held = Used { tokens: intent.tokens, money: intent.money };
-        let counted = tokens::count_little(&self.call, &self.backend.tokens);
+        let counted = self.backend.count_few_tokens(&self.call);
         match (counted.filter(|tokens| *tokens < held.tokens), self.backend.price) {
             (None, _) => held,
             (Some(tokens), Some(price)) => Used { tokens, money: price.of(tokens) },

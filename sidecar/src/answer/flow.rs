@@ -62,9 +62,10 @@ impl Flow {
         self.deadline.deadline()
     }
 
-    /// Gives it so much longer, from now.
+    /// Gives it so much time from now, where that is more than it has.
     pub fn extend(&mut self, by: std::time::Duration) {
-        self.deadline = Box::pin(tokio::time::sleep(by));
+        let end = self.deadline().max(Instant::now() + by);
+        self.deadline.as_mut().reset(end);
     }
 
     /// The call, while it is not settled.
@@ -150,17 +151,17 @@ impl Flow {
 
 /// What a call used whose provider does not say.
 async fn counted(in_flight: &InFlight) -> (u64, Certainty) {
-    let (call, bound) = (in_flight.call().clone(), in_flight.backend().tokens);
+    let (call, backend) = (in_flight.call().clone(), in_flight.backend().clone());
     let counted = if call.shape.bytes > tokens::LITTLE_TEXT {
-        let call = call.clone();
-        let count = move || call.input().ok().and_then(|input| tokens::count(&input, &bound));
+        let (call, backend) = (call.clone(), backend.clone());
+        let count = move || backend.count_tokens(&call);
         // Others' calls are not to wait for it.
         tokio::task::spawn_blocking(count).await.ok().flatten()
     } else {
-        tokens::count_little(&call, &bound)
+        backend.count_few_tokens(&call)
     };
     match counted {
         Some(tokens) => (tokens, Certainty::Known),
-        None => (tokens::bound(&call.shape, &bound), Certainty::Estimated),
+        None => (backend.most_tokens(&call), Certainty::Estimated),
     }
 }

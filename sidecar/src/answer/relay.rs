@@ -24,7 +24,8 @@ use crate::{
     memory::Held,
 };
 
-/// How long the rest of an answer is read whose caller is gone, to learn what it cost.
+/// How long the rest of an answer is read at least whose caller is gone, to learn what it cost: one that reads slowly may leave when the
+/// backend's time is up.
 const READ_ON: Duration = Duration::from_secs(10);
 
 /// A piece; none: that was the whole, and it was right.

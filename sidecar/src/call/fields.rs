@@ -3,10 +3,10 @@
 
 use std::{borrow::Cow, collections::HashSet, fmt, ops::Range};
 
-use serde::de::{Deserialize, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::EncodingFormat;
+use super::{EncodingFormat, OtherField};
 use crate::refusal::Refusal;
 
 /// The raw fields that matter, and the text they stand in.
@@ -23,7 +23,21 @@ struct Raw<'a> {
     dimensions: Option<&'a RawValue>,
     user: Option<&'a RawValue>,
     input_type: Option<&'a RawValue>,
-    has_others: bool,
+    /// The names of those whose meaning is the provider's business, and their values.
+    others: Vec<(Cow<'a, str>, &'a RawValue)>,
+    /// All fields in their order, and whether each is left out of what is sent.
+    order: Vec<(&'a RawValue, bool)>,
+}
+
+/// Fields by which callers of LiteLLM's speak to LiteLLM itself. No embeddings API has them, and strict ones refuse them.
+///
+/// Source: LiteLLM's documentation of its proxy ("Request body": `metadata`, `tags`, `cache`, `num_retries`), BerriAI/litellm issue 12997.
+const LITELLM: [&str; 5] = ["metadata", "litellm_metadata", "tags", "cache", "num_retries"];
+
+/// Whether a field is left out of what providers are sent: LiteLLM's own, and what is `null`, which is as if it were absent, and which
+/// strict servers refuse to read (infiniflow/ragflow issue 19065). A model's name and an encoding are put in the place of theirs.
+pub(crate) fn is_left_out(name: &str, value: &RawValue) -> bool {
+    LITELLM.contains(&name) || (value.get() == "null" && !matches!(name, "model" | "encoding_format"))
 }
 
 impl<'a> Fields<'a> {
@@ -45,9 +59,39 @@ impl<'a> Fields<'a> {
         string("user", self.raw.user)
     }
 
-    /// Whether there are fields whose meaning is the provider's business.
-    pub(super) fn has_others(&self) -> bool {
-        self.raw.has_others
+    /// The fields whose meaning is the provider's business.
+    pub(super) fn others(&self) -> Vec<OtherField> {
+        let other =
+            |(name, value): &(Cow<'a, str>, &RawValue)| OtherField { name: name.to_string(), value: self.span(value) };
+        self.raw.others.iter().map(other).collect()
+    }
+
+    /// Where in the text that stands which providers are not sent, with the commas that would be too many.
+    pub(super) fn left_out(&self) -> Vec<Range<usize>> {
+        let mut ranges: Vec<Range<usize>> = Vec::new();
+        // The end of the field before; of the last one that stays.
+        let (mut end, mut has_kept) = (self.open_brace() + 1, false);
+        for (value, is_left_out) in &self.raw.order {
+            let span = self.span(value);
+            if *is_left_out {
+                let behind = if has_kept { span.end } else { self.behind_comma(span.end) };
+                match ranges.last_mut().filter(|last| last.end >= end) {
+                    Some(last) => last.end = behind,
+                    None => ranges.push(end..behind),
+                }
+                end = behind;
+            } else {
+                (end, has_kept) = (span.end, true);
+            }
+        }
+        ranges
+    }
+
+    /// The place behind the comma that follows; without one, the place itself.
+    fn behind_comma(&self, at: usize) -> usize {
+        let rest = self.text.get(at..).unwrap_or_default();
+        let trimmed = rest.trim_ascii_start();
+        at + if trimmed.starts_with(',') { rest.len() - trimmed.len() + 1 } else { 0 }
     }
 
     pub(super) fn input_type(&self) -> Result<Option<String>, Refusal> {
@@ -186,19 +230,99 @@ impl<'de> Visitor<'de> for RawVisitor {
                         let message = format!("the field `{}` is written `{meant}`", name.0);
                         return Err(A::Error::custom(message));
                     }
-                    map.next_value::<IgnoredAny>()?;
-                    raw.has_others = true;
-                    if let Some(twice) = others.replace(name) {
-                        return Err(A::Error::custom(format!("the field `{}` stands twice", twice.0)));
+                    let value = map.next_value::<&RawValue>()?;
+                    if others.contains(&name) {
+                        return Err(A::Error::custom(format!("the field `{}` stands twice", name.0)));
                     }
+                    let is_left_out = is_left_out(&name.0, value);
+                    raw.order.push((value, is_left_out));
+                    if !is_left_out {
+                        raw.others.push((name.0.clone(), value));
+                    }
+                    others.insert(name);
                     continue;
                 }
             };
             if known.is_some() {
                 return Err(A::Error::custom(format!("the field `{}` stands twice", name.0)));
             }
-            *known = Some(map.next_value()?);
+            let value = map.next_value()?;
+            *known = Some(value);
+            raw.order.push((value, is_left_out(&name.0, value)));
         }
         Ok(raw)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What is sent of a body.
+    fn sent(text: &str) -> String {
+        let ranges = Fields::read(text).unwrap().left_out();
+        let (mut sent, mut from) = (String::new(), 0);
+        for range in ranges {
+            sent += &text[from..range.start];
+            from = range.end;
+        }
+        sent + &text[from..]
+    }
+
+    #[test]
+    fn what_is_litellms_or_null_is_left_out_with_its_comma() {
+        for (body, expected) in [
+            (r#"{"model":"m","input":"a"}"#, r#"{"model":"m","input":"a"}"#),
+            (r#"{"user":null,"input":"a"}"#, r#"{"input":"a"}"#),
+            (r#"{ "user" : null , "tags":["x"], "input":"a" }"#, r#"{ "input":"a" }"#),
+            (r#"{"input":"a","dimensions":null}"#, r#"{"input":"a"}"#),
+            (
+                r#"{"input":"a" , "cache":{"no-cache":true} , "x":1,"metadata":{"a":[1,2]} }"#,
+                r#"{"input":"a" , "x":1 }"#,
+            ),
+            (
+                r#"{"input":"a","num_retries":3,"litellm_metadata":{},"x":null,"truncate":false}"#,
+                r#"{"input":"a","truncate":false}"#,
+            ),
+            // Others stand in their place.
+            (
+                r#"{"model":null,"encoding_format":null,"input":"a"}"#,
+                r#"{"model":null,"encoding_format":null,"input":"a"}"#,
+            ),
+        ] {
+            assert_eq!(sent(body), expected, "{body}");
+        }
+        let names = |body| -> Vec<String> {
+            Fields::read(body).unwrap().others().into_iter().map(|other| other.name).collect()
+        };
+        assert_eq!(
+            names(r#"{"input":"a","tags":[],"task":"x","y":null,"input_type":"query","truncate":false}"#),
+            ["task", "truncate"]
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_left_is_the_same_object_without_them(
+            fields in prop::collection::vec((prop::sample::select(vec![
+                "user", "input", "tags", "cache", "x", "y", "dimensions", "metadata", "model",
+            ]), prop::sample::select(vec!["null", "1", "\"a,}\"", "{\"tags\": null}", "[null, 2]"]), prop::sample::select(vec!["", " ", "\n "])), 1..9),
+        ) {
+            let mut seen = HashSet::new();
+            let fields: Vec<_> = fields.into_iter().filter(|(name, ..)| seen.insert(*name)).collect();
+            let text = fields.iter().map(|(name, value, space)| format!("{space}\"{name}\"{space}:{space}{value}{space}"));
+            let text = format!("{{{}}}", text.collect::<Vec<_>>().join(","));
+            let mut whole: std::collections::BTreeMap<String, Box<RawValue>> = serde_json::from_str(&text).unwrap();
+            whole.retain(|name, value| !is_left_out(name, value));
+            let left = sent(&text);
+            let left: std::collections::BTreeMap<String, Box<RawValue>> = serde_json::from_str(&left).unwrap();
+            let texts = |map: &std::collections::BTreeMap<String, Box<RawValue>>| -> Vec<(String, String)> {
+                map.iter().map(|(name, value)| (name.clone(), value.get().to_owned())).collect()
+            };
+            prop_assert_eq!(texts(&left), texts(&whole));
+        }
     }
 }

@@ -165,6 +165,7 @@ fn of_cache(route: &str, lasting: &Lasting) -> Backend {
         provider: Provider::Cache,
         price: Some(Price::default()),
         tokens: v1::TokenBound::Factor(v1::Factor { max_per_byte: 0, max_per_input: 0 }),
+        token_arrays: None,
         timeout: Duration::ZERO,
         limits: v1::Limits::default(),
         account: Uid::new(""),
@@ -282,12 +283,14 @@ fn compile_backend(
         provider,
         price_per_million_tokens,
         tokens,
+        token_arrays,
         timeout_seconds,
         limits,
         batch,
         ca_file,
         headers,
     } = backend;
+    let token_arrays = token_arrays.or(encoding_of_arrays(&provider, &tokens));
     let label: Arc<str> = format!("{route}/{name}").into();
     // What a change of may cure a backend that is left alone.
     let mut cure = DefaultHasher::new();
@@ -317,11 +320,22 @@ fn compile_backend(
         provider,
         price: price_per_million_tokens,
         tokens,
+        token_arrays,
         timeout: Duration::from_secs(u64::from(timeout_seconds)),
         limits,
         account,
         health,
     })
+}
+
+/// What token arrays are of where the config has no word of its own for that: a provider that counts with an encoding is taken to
+/// have callers who cut their texts with it.
+fn encoding_of_arrays(provider: &v1::Provider, tokens: &v1::TokenBound) -> Option<v1::Encoding> {
+    match (provider, tokens) {
+        (v1::Provider::Builtin(builtin), _) => builtin.token_arrays,
+        (_, v1::TokenBound::Encoding(encoding)) => Some(*encoding),
+        (_, v1::TokenBound::Builtin(_) | v1::TokenBound::Factor(_)) => None,
+    }
 }
 
 #[cfg(test)]

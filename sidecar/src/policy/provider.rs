@@ -93,10 +93,10 @@ pub(super) fn provider(
         To::new(url, &lasting.http, trust.as_ref()).map_err(|reason| unusable(format!("{field}.baseURL"), reason))
     };
     match settings {
-        v1::Provider::Builtin(v1::Builtin { token_arrays }) => {
+        v1::Provider::Builtin(v1::Builtin { token_arrays: _ }) => {
             // Loaded here, so that a broken model is a refused config and no call pays for the loading.
             builtin::Model::get().map_err(|error| Fault::Config("builtin".to_owned(), error.clone()))?;
-            Ok(Provider::Builtin { token_arrays: *token_arrays })
+            Ok(Provider::Builtin)
         }
         v1::Provider::OpenAi(settings) => open_ai(settings, to(&settings.base_url, "openAI")?, more, batch, files),
         v1::Provider::Native(settings) => {

@@ -152,6 +152,12 @@ pub trait Dialect: std::fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether a field of the caller's body, which OpenAI's API does not have, asks for nothing but what is done anyway. Any other is
+    /// refused where callers' bodies are not understood as they come. `value` is JSON.
+    fn goes_without_saying(&self, _field: &str, _value: &str) -> bool {
+        false
+    }
+
     /// The request for a part of a call.
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported>;
 

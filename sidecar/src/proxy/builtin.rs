@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use http::HeaderMap;
-use vectoll_config::v1::Encoding;
 
 use super::texts::texts_of;
 use crate::{
@@ -37,8 +36,7 @@ pub(super) async fn answer(
     permit: Permit,
     backend: &Arc<Backend>,
     room: Option<Room>,
-    tasks: &Background,
-    (encoding, most): (Option<Encoding>, usize),
+    (tasks, most): (&Background, usize),
 ) -> Result<(Answer, HeaderMap), Refusal> {
     let dimensions = dimensions_of(permit.call())?;
     // The tables of an encoding take a while to load.
@@ -48,6 +46,7 @@ pub(super) async fn answer(
         let unusable =
             |error: &dyn std::fmt::Display| Refusal::bad_gateway(format!("The built-in model failed: {error}"));
         let model = Model::get().map_err(|error| unusable(error))?;
+        let encoding = backend.encoding_of_arrays(&permit.call().model);
         let texts = texts_of(permit.call(), encoding, most)?;
         let in_flight = permit.sent(backend, room)?;
         let call = in_flight.call().clone();

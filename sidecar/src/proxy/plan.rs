@@ -2,8 +2,6 @@
 
 use std::{sync::Arc, time::Instant};
 
-use vectoll_config::v1::{Encoding, TokenBound};
-
 use super::{
     failure::Failure,
     parts,
@@ -12,12 +10,11 @@ use super::{
     texts::texts_of,
 };
 use crate::{
-    call::Call,
+    call::{Call, OtherField},
     memory::{Held, NoRoom},
     policy::{Backend, Route},
     provider::{Provider, dialect::Wire},
     refusal::Refusal,
-    tokens,
 };
 
 /// Text from which on a call is split on a thread of its own.
@@ -50,12 +47,19 @@ pub(super) async fn plan(
 ) -> Result<Option<Plan>, Failure> {
     let Provider::Remote(remote) = &backend.provider else { return Ok(None) };
     let caps = remote.caps(backend.model_of(&call.model));
-    let fits = call.shape.items <= caps.items as u64
-        && caps.tokens.is_none_or(|most| tokens::bound(&call.shape, &backend.tokens) <= most);
+    let fits =
+        call.shape.items <= caps.items as u64 && caps.tokens.is_none_or(|most| backend.most_tokens(call) <= most);
     // Fields of its own would be lost in parts, and one input is one part: such calls go through as they are, too.
     let passes = remote.passes();
-    if passes && (fits || call.has_other_fields || call.shape.items == 1) {
+    if passes && (fits || !call.other_fields.is_empty() || call.shape.items == 1) {
         return Ok(None);
+    }
+    // In the provider's own shape there is no place for what the caller means: it is refused, lest the vectors be others than asked for.
+    if !passes {
+        let is_meant = |field: &&OtherField| !remote.dialect().goes_without_saying(&field.name, call.value_of(field));
+        if let Some(field) = call.other_fields.iter().find(is_meant) {
+            return Err(Failure::of_call(Refusal::field_not_translated(&field.name, remote.dialect().name())));
+        }
     }
     if let Some(unknown) = call.unknown_input_type()
         && !passes
@@ -67,8 +71,12 @@ pub(super) async fn plan(
     let deadline = end.map_or(patience, |end| end.min(patience));
     // Others take their time: that is no fault of the backend's.
     let no_room = |NoRoom| Failure::of_sidecar(Refusal::no_room());
-    call.claim.hold_until(&mut held, parts::expected(call), deadline.into()).await.map_err(no_room)?;
-    let (work, bound, most, encoding) = (call.clone(), backend.tokens, sending.most, encoding_of(call, backend));
+    call.claim
+        .hold_until(&mut held, parts::expected(call, backend.sent(call).bytes), deadline.into())
+        .await
+        .map_err(no_room)?;
+    let (work, bound, most) = (call.clone(), backend.tokens, sending.most);
+    let encoding = backend.encoding_of_arrays(&call.model);
     let split = move || {
         if passes
             && work.shape.is_tokens
@@ -93,12 +101,4 @@ pub(super) async fn plan(
     let first = split.parts.first().cloned().unwrap_or_default();
     let first = parts::request(remote, &parts::part_of(backend, (call, route), &split, first))?;
     Ok(Some(Plan { split, first, held }))
-}
-
-/// What a call's token arrays are of.
-fn encoding_of(call: &Call, backend: &Backend) -> Option<Encoding> {
-    match &backend.tokens {
-        TokenBound::Encoding(encoding) => Some(*encoding),
-        TokenBound::Builtin(_) | TokenBound::Factor(_) => tokens::encoding_of(&call.model),
-    }
 }

@@ -19,6 +19,9 @@ use crate::{
     refusal::Refusal,
 };
 
+/// The most that comes before an answer's first vector has ended. Until then its form is not known, and nothing of it is passed on.
+const MAX_BEFORE_FIRST_VECTOR: usize = 4 * HELD;
+
 /// An answer as far as it was read.
 pub(super) enum Read {
     /// Checked and settled.
@@ -66,7 +69,13 @@ pub(super) async fn read(
             return answer.map(|answer| (Read::Done(answer), headers));
         }
         let large = length > HELD || (announced.is_some_and(|all| all > HELD as u64) && length > 0);
-        if large && (format.is_some() || length > HELD) {
+        if format.is_none() && length > MAX_BEFORE_FIRST_VECTOR {
+            // What it cost is still to be learnt.
+            read.clear();
+            while let Ok(Some(_)) = flow.piece().await {}
+            break flow.settle().await.err().unwrap_or(Broken::Unusable("its first vector comes too late"));
+        }
+        if large && format.is_some() {
             let right = call.dimensions.map(|asked| has_dimensions(&join(read.clone()), asked));
             match right {
                 Some(Some(Err(wrong))) => {
@@ -75,7 +84,7 @@ pub(super) async fn read(
                     break flow.settle().await.err().unwrap_or(Broken::Wrong(wrong));
                 }
                 // Where the first vector ends is soon seen.
-                Some(None) if length <= HELD => {}
+                Some(None) if length <= MAX_BEFORE_FIRST_VECTOR => {}
                 Some(None | Some(Ok(()))) | None => {
                     call.claim.hold_until(&mut held, STREAM, flow.deadline()).await.map_err(no_room)?;
                     return Ok((Read::Coming(read, flow, held), headers));
@@ -85,7 +94,8 @@ pub(super) async fn read(
         match flow.piece().await {
             Ok(Some(piece)) => {
                 length += piece.len();
-                call.claim.hold_until(&mut held, length.min(HELD), flow.deadline()).await.map_err(no_room)?;
+                let needed = if format.is_some() { length.min(HELD) } else { length };
+                call.claim.hold_until(&mut held, needed, flow.deadline()).await.map_err(no_room)?;
                 read.push(piece);
                 format = flow.format();
             }

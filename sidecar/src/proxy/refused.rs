@@ -182,7 +182,7 @@ pub(super) fn sending_failed(error: &SendError, backend: &Backend) -> Failure {
         }
         SendError::Path => {
             let message = format!("Backend {name} cannot be called: {error}");
-            Failure::down(Refusal::unavailable("unusable_backend", message), "failed")
+            Failure::down(Refusal::misconfigured("unusable_backend", message), "failed")
         }
         SendError::Http(error) if error.is_connect() => {
             let message = format!("No connection to backend {name}: {}", cause(error));

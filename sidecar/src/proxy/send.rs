@@ -105,18 +105,18 @@ async fn exchange(
 ) -> Result<(Read, HeaderMap), Failure> {
     let Sending { from_caller, tasks, most, clock: _ } = sending;
     match &backend.provider {
-        Provider::Builtin { token_arrays } => {
-            let answer = builtin::answer(permit, backend, room, tasks, (*token_arrays, *most)).await;
+        Provider::Builtin => {
+            let answer = builtin::answer(permit, backend, room, (tasks, *most)).await;
             answer.map(|(answer, headers)| (Read::Done(answer), headers)).map_err(Failure::of_builtin)
         }
         Provider::Cache => {
-            let refusal = Refusal::unavailable("no_backend", "What is kept of answers cannot be called".to_owned());
+            let refusal = Refusal::misconfigured("no_backend", "What is kept of answers cannot be called".to_owned());
             Err(Failure::of_sidecar(refusal))
         }
         // Dropping the permit gives the reservation back: nothing was sent.
         Provider::Unusable(reason) => {
             let message = format!("Backend {} cannot be called: {reason}", backend.label);
-            Err(Failure::down(Refusal::unavailable("unusable_backend", message), "failed"))
+            Err(Failure::down(Refusal::misconfigured("unusable_backend", message), "failed"))
         }
         Provider::Remote(remote) => match plan {
             None => {

@@ -1,14 +1,71 @@
 //! The texts of a call, for models that take nothing else.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    time::{Duration, Instant},
+};
 
 use vectoll_config::v1::Encoding;
 
 use crate::{
-    call::{Call, Input},
+    background::Background,
+    call::{Call, Input, Shape},
+    memory::Held,
+    policy::Route,
     refusal::Refusal,
     tokens,
 };
+
+/// How long a call waits for the memory that measuring it takes.
+const MEASURING_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// What a caller of a route is told that takes text only.
+const UNKNOWN_ENCODING: &str = "this model takes text, and nobody knows which encoding these tokens are of: send strings (LangChain's \
+                                OpenAIEmbeddings does with check_embedding_ctx_length=False), or have the route's owner set \
+                                `tokens.arrayEncoding` on the ModelRoute's backend";
+
+/// Measures the text that a call's token arrays are of, where one of its backends is to be sent that: a few tokens can be many
+/// times as many elsewhere. What no backend could be sent stays unmeasured: it is refused with its reason before it is sent.
+pub(super) async fn measure(mut call: Call, route: &Route, most: usize, tasks: &Background) -> Result<Call, Refusal> {
+    if !call.shape.is_tokens {
+        return Ok(call);
+    }
+    let text_only = route.reachable().filter(|backend| backend.takes_text_only());
+    let encodings: Vec<Encoding> = text_only.filter_map(|backend| backend.encoding_of_arrays(&call.model)).collect();
+    if encodings.is_empty() {
+        return Ok(call);
+    }
+    let mut held = Held::default();
+    let end = Instant::now() + MEASURING_TIMEOUT;
+    // A token of one digit and a comma is a number of four bytes.
+    call.claim
+        .hold_until(&mut held, call.body.len().saturating_mul(2), end.into())
+        .await
+        .map_err(|_| Refusal::no_room())?;
+    let measured = tasks.compute(move || {
+        let of = |encoding: &Encoding| length_of_text(&call, *encoding, most);
+        // Where backends differ, the longest.
+        let bytes = encodings.iter().filter_map(of).max();
+        let items = call.shape.items;
+        call.text_of_arrays = bytes.map(|bytes| Shape { items, bytes, tokens: 0, is_tokens: false });
+        call
+    });
+    let failed =
+        |error| Refusal::unavailable("counting_failed", format!("The call's tokens could not be read: {error}"));
+    let call = measured.await.map_err(failed)?;
+    drop(held);
+    Ok(call)
+}
+
+/// The bytes of text that token arrays are of. None: some tokens are none, or it is longer than any body may be.
+fn length_of_text(call: &Call, encoding: Encoding, most: usize) -> Option<u64> {
+    let arrays = call.token_arrays()?;
+    let raw = arrays.iter().try_fold(0usize, |sum, tokens| sum.checked_add(tokens::length_of(tokens, encoding)?))?;
+    if raw > most {
+        return None;
+    }
+    arrays.iter().map(|tokens| tokens::length_of_text(tokens, encoding)).sum()
+}
 
 /// The inputs as texts, for a model that knows no others.
 ///
@@ -17,11 +74,7 @@ pub(super) fn texts_of(call: &Call, encoding: Option<Encoding>, most: usize) -> 
     match call.input()? {
         Input::Texts(texts) => Ok(texts.into_iter().map(Cow::into_owned).collect()),
         Input::Tokens(_) => {
-            let encoding = encoding.or_else(|| tokens::encoding_of(&call.model)).ok_or_else(|| {
-                let message = "this model takes text, and nobody knows which encoding these tokens are of: send strings, or \
-                               set `tokens.encoding` on the ModelRoute's backend";
-                Refusal::input(message)
-            })?;
+            let encoding = encoding.ok_or_else(|| Refusal::input(UNKNOWN_ENCODING))?;
             let arrays = call.token_arrays().unwrap_or_default();
             let none = |at| Refusal::input(format!("input {at} has tokens that are none in {encoding:?}"));
             let mut length = 0;

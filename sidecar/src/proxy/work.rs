@@ -17,7 +17,7 @@ use super::{
     send::{Sending, send},
 };
 use crate::{
-    accounting::{Accounting, Full, Load, Permit, Room, readmit},
+    accounting::{Accounting, Full, Load, Permit, Room, exact_at, readmit},
     background::Background,
     call::Call,
     health::Attempt,
@@ -115,9 +115,31 @@ impl Work {
             Err(failure) => return Err(Unprepared::Failed(failure)),
         };
         let load = || weigh(&self.call, &backend, plan.as_ref());
-        match Room::take(&self.accounting, &backend, load).await {
+        let room = match Room::take(&self.accounting, &backend, load).await {
+            Err(full) => self.room_counted(&backend, plan.as_ref(), full).await,
+            taken => taken,
+        };
+        match room {
             Ok(room) => Ok(Chosen { place, backend, attempt, plan, room }),
             Err(full) => Err(Unprepared::Full(full)),
+        }
+    }
+
+    /// Where a bound found no room: that of a large call says little of its tokens. Counted exactly it may fit.
+    async fn room_counted(
+        &self,
+        backend: &Arc<Backend>,
+        plan: Option<&Plan>,
+        full: Full,
+    ) -> Result<Option<Room>, Full> {
+        let load = weigh(&self.call, backend, plan);
+        let is_limited = backend.limits.tokens_per_minute.is_some();
+        if !is_limited || backend.sent(&self.call).bytes <= tokens::LITTLE_TEXT {
+            return Err(full);
+        }
+        match exact_at(&self.accounting, &self.call, backend).await.filter(|tokens| *tokens < load.tokens) {
+            Some(tokens) => Room::take(&self.accounting, backend, || Load { tokens, ..load }).await,
+            None => Err(full),
         }
     }
 
@@ -228,8 +250,8 @@ impl Work {
 /// What a call takes of a backend's limits.
 fn weigh(call: &Call, backend: &Backend, plan: Option<&Plan>) -> Load {
     let requests = plan.map_or(1, |plan| plan.split.parts.len() as u64);
-    let exact = backend.limits.tokens_per_minute.and_then(|_| tokens::count_little(call, &backend.tokens));
-    Load { requests, tokens: exact.unwrap_or_else(|| tokens::bound(&call.shape, &backend.tokens)) }
+    let exact = backend.limits.tokens_per_minute.and_then(|_| backend.count_few_tokens(call));
+    Load { requests, tokens: exact.unwrap_or_else(|| backend.most_tokens(call)) }
 }
 
 /// A backend for an attempt, and all that it needs.
@@ -266,5 +288,5 @@ fn at_their_limits(Full { wait }: Full) -> Failure {
 /// There is no backend.
 pub(super) fn not_ready() -> Failure {
     let message = "The route of this model is not ready: the conditions of the ModelRoute say why".to_owned();
-    Failure::of_sidecar(Refusal::unavailable("no_backend", message))
+    Failure::of_sidecar(Refusal::misconfigured("no_backend", message))
 }

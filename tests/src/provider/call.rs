@@ -93,7 +93,10 @@ impl Call {
         let mut take = |field: &'static str, wanted| (fields.remove(field), Wanted { field, wanted });
         Ok(Self {
             model: model(take("model", "a string that is not empty"))?,
-            input: input(take("input", "a string, strings, tokens or token arrays, 1 to 2048, none of them empty"))?,
+            input: input(take(
+                "input",
+                "a string, strings, tokens or token arrays, 1 to 2048, none in an array empty",
+            ))?,
             encoding: encoding(take("encoding_format", "\"float\", \"base64\" or absent"))?,
             dimensions: dimensions(take("dimensions", "an integer from 1 to 1536, or absent"))?,
             user: user(take("user", "a string or absent"))?,
@@ -142,7 +145,8 @@ fn model((value, wanted): Field) -> Result<String, Violation> {
 
 fn input((value, wanted): Field) -> Result<Vec<Item>, Violation> {
     let items = match &value {
-        Some(Value::String(text)) => text_item(text).map(|item| vec![item]),
+        // As OpenAI: empty, if it is all of the input (openai-python issue 576).
+        Some(Value::String(text)) => Some(vec![Item::Text(text.clone())]),
         Some(Value::Array(values)) => match values.first() {
             Some(Value::Number(_)) => tokens_item(values).map(|item| vec![item]),
             Some(Value::String(_)) => values.iter().map(|value| text_item(value.as_str()?)).collect(),
@@ -197,6 +201,7 @@ mod tests {
     fn all_shapes_of_input_are_read() {
         for (input, items, tokens) in [
             (r#""hello world""#, 1, 2),
+            (r#""""#, 1, 0),
             (r#"["hello", "hello world"]"#, 2, 3),
             ("[1, 2, 3]", 1, 3),
             ("[[1, 2, 3], [4]]", 2, 4),
@@ -217,7 +222,6 @@ mod tests {
             r#"{"model": null, "input": "x"}"#,
             r#"{"model": "m"}"#,
             r#"{"model": "m", "model": "m", "input": "x"}"#,
-            r#"{"model": "m", "input": ""}"#,
             r#"{"model": "m", "input": []}"#,
             r#"{"model": "m", "input": [""]}"#,
             r#"{"model": "m", "input": [[]]}"#,

@@ -7,6 +7,7 @@ use std::{
     io::Write as _,
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use flate2::{Compression, write::GzEncoder};
@@ -19,7 +20,7 @@ use tokio::{
 use vectoll_tests::provider::{Options, Provider};
 
 use super::world::{GOOD, at_rest, backend, count, route, said, start};
-use vectoll_tests::manifest::PROVIDER_KEY;
+use vectoll_tests::manifest::{PROVIDER_KEY, key_value};
 
 /// A provider that answers with these very bytes, one request a connection.
 pub(crate) struct Scripted {
@@ -296,6 +297,66 @@ async fn json_decides_and_not_what_it_is_called_or_packed_in() -> anyhow::Result
     for family in ["vectoll_unsettled_tokens_total", "vectoll_estimated_tokens_total"] {
         assert_eq!(count(&metrics, family, &[]), 0, "{family}");
     }
+    Ok(())
+}
+
+/// Answers a call with most of a large answer, and with the rest after more than the ten seconds that were once all it had.
+async fn with_a_pause(mut stream: TcpStream) -> anyhow::Result<()> {
+    let mut request = Vec::new();
+    while !request.ends_with(b"}") {
+        stream.read_buf(&mut request).await?;
+    }
+    let body = json!({
+        "object": "list", "model": "m", "data": [{"object": "embedding", "index": 0, "embedding": vec![0.5; 300_000]}],
+        "usage": {"prompt_tokens": 4, "total_tokens": 4},
+    });
+    let answer = http(200, &[JSON], body.to_string().as_bytes());
+    let (first, rest) = answer.split_at(answer.len() / 2);
+    stream.write_all(first).await?;
+    // A little at a time, by which it is noticed that nobody takes it any more.
+    let (little, rest) = rest.split_at(rest.len() / 2);
+    for piece in little.chunks(little.len() / 10 + 1) {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        stream.write_all(piece).await?;
+    }
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    stream.write_all(rest).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_whose_caller_has_left_is_read_for_as_long_as_the_backend_has() -> anyhow::Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let url = format!("http://{}/v1", listener.local_addr()?);
+    let serving = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(with_a_pause(stream));
+        }
+    });
+    let backend = json!({
+        "name": "only", "openAI": {"baseURL": url}, "price": {"inputPerMillionTokens": "0.02"}, "timeoutSeconds": 30,
+        "tokens": {"encoding": "cl100k_base"},
+    });
+    let (pair, _caller) = start(vec![route("pausing", vec![backend], json!({}))]).await?;
+    let mut stream = TcpStream::connect(pair.base_url().trim_start_matches("http://")).await?;
+    let body = r#"{"model":"pausing","input":"one two three four"}"#;
+    let head = format!(
+        "POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        key_value("alice"),
+        body.len(),
+    );
+    stream.write_all(head.as_bytes()).await?;
+    let mut seen = Vec::new();
+    while seen.len() < 10_000 {
+        anyhow::ensure!(stream.read_buf(&mut seen).await? > 0, "it ended: {}", String::from_utf8_lossy(&seen));
+    }
+    assert!(seen.starts_with(b"HTTP/1.1 200"), "it streams");
+    drop(stream);
+    let metrics = at_rest(&pair).await?;
+    serving.abort();
+    assert_eq!(count(&metrics, "vectoll_key_tokens_total", &[]), 4);
+    assert_eq!(count(&metrics, "vectoll_unsettled_tokens_total", &[]), 0, "its usage was learnt");
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Balance, Cache, Cooldown, Hedge, Limits, Provider, Retry, TokenBound, is_zero};
+use super::{Balance, Cache, Cooldown, Encoding, Hedge, Limits, Provider, Retry, TokenBound, is_zero};
 use crate::{ModelPattern, ObjectName, Price};
 
 /// Public model names and the backends behind them.
@@ -72,6 +72,10 @@ pub struct Backend {
     /// The most tokens that an input can become.
     #[serde(with = "serde_yaml::with::singleton_map")]
     pub tokens: TokenBound,
+    /// What the token arrays of callers are of, for a provider that takes text only; absent: what it counts with, if that is an
+    /// encoding, or what the model's public name says. The built-in model has a field of its own for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_arrays: Option<Encoding>,
     /// Seconds from sending a call to the last byte of its answer.
     pub timeout_seconds: u32,
     /// What the provider lets one sidecar ask of it: calls beyond go to another backend.

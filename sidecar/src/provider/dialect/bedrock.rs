@@ -106,6 +106,14 @@ impl Dialect for Bedrock {
         Caps { items, tokens: None }
     }
 
+    fn goes_without_saying(&self, field: &str, value: &str) -> bool {
+        match self.family {
+            Family::CohereV3 | Family::CohereV4 => super::cohere::is_what_is_asked_for(field, value),
+            Family::TitanV2 => matches!((field, value), ("normalize", "true")),
+            Family::TitanV1 | Family::Nova => false,
+        }
+    }
+
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
         // The model is the one whose ID is in the path.
         let part = &Part { model: &self.model, ..*part };

@@ -97,6 +97,12 @@ fn input_type(input_type: InputType) -> &'static str {
     }
 }
 
+/// Whether a field of Cohere's says what a request says anyway.
+pub(super) fn is_what_is_asked_for(field: &str, value: &str) -> bool {
+    let is_float = || serde_json::from_str::<Vec<String>>(value).is_ok_and(|types| types == ["float"]);
+    (field == "truncate" && value == "\"NONE\"") || (field == "embedding_types" && is_float())
+}
+
 /// Whether a model comes before embed-v4, and so has one length only: `embed-english-v3.0` and older.
 fn is_older(model: &str) -> bool {
     ["-v2.0", "-v3.0"].iter().any(|version| model.ends_with(version))
@@ -109,6 +115,10 @@ impl Dialect for Cohere {
 
     fn caps(&self, _model: &str) -> Caps {
         Caps { items: ITEMS, tokens: None }
+    }
+
+    fn goes_without_saying(&self, field: &str, value: &str) -> bool {
+        is_what_is_asked_for(field, value)
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {

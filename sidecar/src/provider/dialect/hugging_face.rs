@@ -35,6 +35,10 @@ impl Dialect for HuggingFace {
         Caps { items: self.items, tokens: None }
     }
 
+    fn goes_without_saying(&self, field: &str, value: &str) -> bool {
+        matches!((field, value), ("truncate", "false"))
+    }
+
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
         Ok(read::wire("/embed".to_owned(), &tei::Request::new(part)))
     }

@@ -63,6 +63,10 @@ impl Dialect for Jina {
         Caps { items: known.map_or(LEAST_ITEMS, |(_, items)| *items), tokens: None }
     }
 
+    fn goes_without_saying(&self, field: &str, value: &str) -> bool {
+        matches!((field, value), ("truncate" | "late_chunking", "false") | ("embedding_type", "\"float\""))
+    }
+
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
         let Part { model, texts, dimensions, input_type, said: _ } = *part;
         if model.starts_with("jina-embeddings-v2") {

@@ -50,6 +50,10 @@ impl Dialect for Mistral {
         Caps { items: ITEMS, tokens: Some(TOKENS) }
     }
 
+    fn goes_without_saying(&self, field: &str, value: &str) -> bool {
+        matches!((field, value), ("output_dtype", "\"float\""))
+    }
+
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
         let Part { model, texts, dimensions, input_type: _, said: _ } = *part;
         let output_dimension = if model.starts_with("mistral-embed") {

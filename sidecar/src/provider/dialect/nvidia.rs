@@ -47,6 +47,10 @@ impl Dialect for Nvidia {
         Caps { items: self.items, tokens: None }
     }
 
+    fn goes_without_saying(&self, field: &str, value: &str) -> bool {
+        matches!((field, value), ("truncate", "\"NONE\"") | ("embedding_type", "\"float\""))
+    }
+
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
         let Part { model, texts, dimensions, input_type, said: _ } = *part;
         let input_type = match input_type {

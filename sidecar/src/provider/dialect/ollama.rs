@@ -54,6 +54,10 @@ impl Dialect for Ollama {
         Caps { items: ITEMS, tokens: None }
     }
 
+    fn goes_without_saying(&self, field: &str, value: &str) -> bool {
+        matches!((field, value), ("truncate", "false"))
+    }
+
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
         let request = Request { model: part.model, input: part.texts, truncate: false, dimensions: part.dimensions };
         Ok(read::wire("/api/embed".to_owned(), &request))

@@ -146,6 +146,10 @@ impl Dialect for VertexAi {
         Caps { items: if takes_one { 1 } else { ITEMS }, tokens: Some(TOKENS) }
     }
 
+    fn goes_without_saying(&self, field: &str, value: &str) -> bool {
+        matches!((field, value), ("autoTruncate" | "auto_truncate", "false"))
+    }
+
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
         let Part { model, texts, dimensions, input_type, said: _ } = *part;
         let parameters = Parameters { auto_truncate: false, output_dimensionality: dimensions };

@@ -79,6 +79,10 @@ impl Dialect for Voyage {
         Caps { items: ITEMS, tokens: Some(known.map_or(LEAST_TOKENS, |(_, tokens)| *tokens)) }
     }
 
+    fn goes_without_saying(&self, field: &str, value: &str) -> bool {
+        matches!((field, value), ("output_dtype", "\"float\"") | ("truncation", "false"))
+    }
+
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
         let Part { model, texts, dimensions, input_type, said: _ } = *part;
         if ONE_LENGTH.contains(&model) {

@@ -1,4 +1,5 @@
-//! Callers' bodies for providers that speak OpenAI's API: they go through as they came, but for the model's name.
+//! Callers' bodies for providers that speak OpenAI's API: they go through as they came, but for the model's name and what is no
+//! provider's business.
 //!
 //! Source: the OpenAI API reference, "Create embeddings".
 
@@ -7,7 +8,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use bytes::{Bytes, BytesMut};
 use serde_json::value::RawValue;
 
-use crate::call::{Call, EncodingFormat};
+use crate::call::{Call, EncodingFormat, is_left_out};
 
 /// The caller's body with the model's name set. A server that does not know base64 is not asked for it (`asks_base64`): numbers are what all of
 /// them answer with unless told otherwise, and the answer is translated.
@@ -19,7 +20,8 @@ pub(super) fn body(call: &Call, model: &str, asks_base64: bool) -> Bytes {
         return body;
     }
     let quoted = || serde_json::Value::from(model).to_string();
-    let mut edits: Vec<(std::ops::Range<usize>, String)> = Vec::new();
+    let left_out = call.left_out.iter().map(|range| (range.clone(), String::new()));
+    let mut edits: Vec<(std::ops::Range<usize>, String)> = left_out.collect();
     match &call.model_span {
         Some(_) if call.model_in_body.as_deref() == Some(model) => {}
         Some(span) => edits.push((span.clone(), quoted())),
@@ -49,6 +51,7 @@ pub(super) fn body(call: &Call, model: &str, asks_base64: bool) -> Bytes {
 fn without_encoding(call: &Call, model: &str) -> Option<Bytes> {
     let mut fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(&call.body).ok()?;
     let model = serde_json::value::to_raw_value(model).ok()?;
+    fields.retain(|name, value| !is_left_out(name, value));
     fields.insert("model".into(), &model);
     fields.remove("encoding_format")?;
     serde_json::to_vec(&fields).ok().map(Bytes::from)

@@ -1,0 +1,71 @@
+//! What a call weighs at a backend, in tokens of what that backend is sent: token arrays as they are, or the text that they are of.
+
+use std::borrow::Cow;
+
+use vectoll_config::v1::{Encoding, TokenBound};
+
+use super::Backend;
+use crate::{
+    call::{Call, Input, Shape},
+    provider::Provider,
+    tokens,
+};
+
+impl Backend {
+    /// Whether token arrays become text before they are sent there. The built-in model is sent nothing, and charges for the tokens that
+    /// it was given.
+    pub fn takes_text_only(&self) -> bool {
+        match &self.provider {
+            Provider::Remote(remote) => !remote.passes(),
+            Provider::Builtin | Provider::Cache | Provider::Unusable(_) => false,
+        }
+    }
+
+    /// What token arrays are of, in a call to a model of this public name: what the route says, or what clients of the model cut texts
+    /// with. None: nobody knows.
+    pub fn encoding_of_arrays(&self, public: &str) -> Option<Encoding> {
+        self.token_arrays.or_else(|| tokens::encoding_of(public))
+    }
+
+    /// Whether it is sent text where the call has token arrays.
+    fn gets_text_of_arrays(&self, call: &Call) -> bool {
+        call.shape.is_tokens && self.takes_text_only()
+    }
+
+    /// The measure of what it is sent. Arrays whose text nobody can tell are refused before they are sent: they stay as they came.
+    pub fn sent(&self, call: &Call) -> Shape {
+        call.text_of_arrays.filter(|_| self.gets_text_of_arrays(call)).unwrap_or(call.shape)
+    }
+
+    /// The most tokens that a call can be, without a tokenizer.
+    pub fn most_tokens(&self, call: &Call) -> u64 {
+        tokens::bound(&self.sent(call), &self.tokens)
+    }
+
+    /// The fewest.
+    pub fn fewest_tokens(&self, call: &Call) -> u64 {
+        tokens::least(&self.sent(call), &self.tokens)
+    }
+
+    /// The exact number, where the tokenizer is at hand. It takes its time for much text.
+    pub fn count_tokens(&self, call: &Call) -> Option<u64> {
+        if let TokenBound::Factor(_) = self.tokens {
+            return None;
+        }
+        if !self.gets_text_of_arrays(call) {
+            return tokens::count(&call.input().ok()?, &self.tokens);
+        }
+        let encoding = self.encoding_of_arrays(&call.model)?;
+        // Measured before: it is not longer than a body may be.
+        call.text_of_arrays?;
+        let arrays = call.token_arrays()?;
+        let texts: Option<Vec<Cow<'_, str>>> =
+            arrays.iter().map(|tokens| tokens::text_of(tokens, encoding).map(Cow::Owned)).collect();
+        tokens::count(&Input::Texts(texts?), &self.tokens)
+    }
+
+    /// The exact number of tokens, where the tokenizer is at hand and the text little.
+    pub fn count_few_tokens(&self, call: &Call) -> Option<u64> {
+        if self.sent(call).bytes > tokens::LITTLE_TEXT { None } else { self.count_tokens(call) }
+    }
+}
