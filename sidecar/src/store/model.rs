@@ -47,6 +47,8 @@ pub struct Model {
     windows: HashMap<(AccountName, Rate), BTreeMap<u64, u64>>,
     claims: HashMap<AccountName, HashMap<Arc<str>, (u64, u64)>>,
     purses: HashMap<(AccountName, Arc<str>), Purse>,
+    /// The periods of each account that began, and their ends.
+    periods: HashMap<AccountName, BTreeMap<Arc<str>, Option<u64>>>,
     ledger: BTreeMap<Arc<str>, Totals>,
     users: u64,
     /// How many purses may begin in a day; none: as many as in the functions.
@@ -70,6 +72,8 @@ struct Purse {
     spent: PicoUsd,
     held: HashMap<Arc<str>, PicoUsd>,
     refused: Option<Refusal>,
+    /// The period that it took over.
+    from: Option<Arc<str>>,
 }
 
 /// A call that found no money.
@@ -88,6 +92,16 @@ impl Purse {
     fn taken(&self) -> PicoUsd {
         self.held.values().fold(self.spent, |sum, held| sum.plus(*held))
     }
+}
+
+/// When a period begins.
+fn starts(period: &str) -> u64 {
+    period.rsplit_once('/').and_then(|(_, start)| start.parse().ok()).unwrap_or_default()
+}
+
+/// The setting of a budget that a period is of: kind and zone.
+fn setting(period: &str) -> Option<&str> {
+    period.rsplit_once('/').map(|(setting, _)| setting)
 }
 
 /// A wish that can be met: what is granted, and what was taken before.
@@ -155,8 +169,14 @@ impl Model {
         let Spend { from, to, charges, entries } = spend;
         if to > from && *from == spent_to {
             for Money { account, period, amount } in charges {
-                let purse = self.begin(account, period);
+                let purse = self.begin(account, period, now);
                 purse.spent = purse.spent.plus(*amount);
+                for other in self.others(account, &period.name, now) {
+                    let may_be = starts(&other) <= starts(&period.name) || period.end.is_none_or(|end| end > now);
+                    if let Some(kept_up) = self.purses.get_mut(&(account.clone(), other)).filter(|_| may_be) {
+                        kept_up.spent = kept_up.spent.plus(*amount);
+                    }
+                }
             }
             for Entry { month: _, field, requests, tokens, money } in entries {
                 let field = self.user_field(field, *most_users);
@@ -172,7 +192,8 @@ impl Model {
         }
         for Money { account, period, amount } in holds {
             // What gives back nothing begins nothing.
-            let purse = if *amount > PicoUsd::ZERO { self.begin(account, period) } else { self.purse(account, period) };
+            let purse =
+                if *amount > PicoUsd::ZERO { self.begin(account, period, now) } else { self.purse(account, period) };
             purse.held.insert(identity.sidecar.clone(), *amount);
         }
         let answers = groups.iter().map(|group| self.answer(identity, group, now, *life, sidecars)).collect();
@@ -247,12 +268,50 @@ impl Model {
     }
 
     /// The same, of which something is known from now on.
-    fn begin(&mut self, account: &AccountName, period: &PeriodName) -> &mut Purse {
-        let is_new = !self.purse(account, period).begun;
-        self.begun.1 += u64::from(is_new);
+    fn begin(&mut self, account: &AccountName, period: &PeriodName, now: u64) -> &mut Purse {
+        if !self.purse(account, period).begun {
+            self.begun.1 += 1;
+            let inherited = self.inherited(account, &period.name, now);
+            self.periods.entry(account.clone()).or_default().insert(period.name.clone(), period.end);
+            let purse = self.purse(account, period);
+            purse.begun = true;
+            if let Some((from, spent, _)) = inherited {
+                (purse.spent, purse.from) = (spent, Some(from));
+            }
+        }
+        self.purse(account, period)
+    }
+
+    /// The other periods of an account's budgets that are not over: those of another kind or zone.
+    fn others(&mut self, account: &AccountName, period: &str, now: u64) -> Vec<Arc<str>> {
+        let Some(periods) = self.periods.get_mut(account) else { return Vec::new() };
+        periods.retain(|_, end| end.is_none_or(|end| end > now));
+        periods.keys().filter(|other| setting(other) != setting(period)).cloned().collect()
+    }
+
+    /// What a period that begins takes over: the most that is taken in another one that lies within it; which, what is spent there,
+    /// and what is held.
+    fn inherited(&mut self, account: &AccountName, period: &str, now: u64) -> Option<(Arc<str>, PicoUsd, PicoUsd)> {
+        let within: Vec<Arc<str>> =
+            self.others(account, period, now).into_iter().filter(|other| starts(other) >= starts(period)).collect();
+        let taken = within.into_iter().filter_map(|other| {
+            let purse = self.purses.get(&(account.clone(), other.clone()))?;
+            Some((purse.taken(), std::cmp::Reverse(other), purse.spent))
+        });
+        let (taken, std::cmp::Reverse(from), spent) = taken.max().filter(|(taken, ..)| *taken > PicoUsd::ZERO)?;
+        Some((from, spent, taken.minus(spent)))
+    }
+
+    /// What is taken of a budget: what is under way in the period that it took over will count here as well.
+    fn taken(&mut self, account: &AccountName, period: &PeriodName, now: u64) -> PicoUsd {
         let purse = self.purse(account, period);
-        purse.begun = true;
-        purse
+        let (taken, begun, from) = (purse.taken(), purse.begun, purse.from.clone());
+        if !begun {
+            let inherited = self.inherited(account, &period.name, now);
+            return inherited.map_or(PicoUsd::ZERO, |(_, spent, held)| spent.plus(held));
+        }
+        let former = from.and_then(|from| self.purses.get(&(account.clone(), from)));
+        former.map_or(taken, |former| taken.plus(former.taken().minus(former.spent)))
     }
 
     /// Whether a purse is not begun, and too many were begun today to begin so many more.
@@ -272,7 +331,8 @@ impl Model {
             if let Wished::Money { period, .. } = &wish.of {
                 new += u64::from(!self.purse(&wish.account, period).begun);
                 if self.is_one_too_many(&wish.account, period, new) {
-                    return Answer::Denied { place, taken: 0, wait: wait_for_tomorrow(&wish.of, now) };
+                    let taken = self.taken(&wish.account, period, now).pico();
+                    return Answer::Denied { place, taken, wait: wait_for_tomorrow(&wish.of, now) };
                 }
             }
             match self.room(wish, now, sidecars) {
@@ -327,7 +387,7 @@ impl Model {
                 Ok(Room { granted, taken, reset: 0 })
             }
             Wished::Money { period, least, most, limit } => {
-                let taken = self.purse(&wish.account, period).taken();
+                let taken = self.taken(&wish.account, period, now);
                 if period.end.is_some_and(|end| end <= now) {
                     return Err((taken.pico(), Some(0)));
                 }
@@ -366,8 +426,11 @@ impl Model {
                 *claim = (claim.0 + granted, now + CLAIM_LIFE);
             }
             Wished::Money { period, limit, .. } => {
-                let purse =
-                    if granted > 0 { self.begin(&wish.account, period) } else { self.purse(&wish.account, period) };
+                let purse = if granted > 0 {
+                    self.begin(&wish.account, period, now)
+                } else {
+                    self.purse(&wish.account, period)
+                };
                 let held = purse.held.entry(identity.sidecar.clone()).or_insert(PicoUsd::ZERO);
                 *held = held.plus(PicoUsd::new(granted));
                 // What was refused would have room beside this: others only held it for a while.

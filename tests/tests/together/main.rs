@@ -9,6 +9,9 @@
     reason = "a test"
 )]
 
+mod edited;
+mod full_journal;
 mod limits;
+mod local;
 mod scene;
 mod spend;

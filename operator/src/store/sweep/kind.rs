@@ -31,6 +31,8 @@ pub enum Kind<'a> {
     Parallel,
     /// Money of a budget: account and period.
     Money(&'a str),
+    /// The periods of an account's budgets.
+    Periods,
     /// All that was ever spent.
     Total,
     /// What was spent in a month, `2026-11`.
@@ -61,15 +63,8 @@ impl<'a> Payer<'a> {
     /// Of the account and period of [`Kind::Money`]. None: no such account has a budget, or there is no such period.
     pub fn of(money: &'a str) -> Option<Self> {
         let (account, period) = money.rsplit_once(':')?;
-        let (kind, rest) = period.split_once('/')?;
-        let (zone, start) = rest.rsplit_once('/')?;
-        let is_zone = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '+' | '-');
-        let is_period = matches!(kind, "Daily" | "Weekly" | "Monthly" | "Total")
-            && !zone.is_empty()
-            && zone.chars().all(is_zone)
-            && start.parse::<u64>().is_ok();
         match account.split_once(':') {
-            _ if !is_period || period.len() > 128 || account.len() > 1_200 => None,
+            _ if !is_period(period) || account.len() > 1_200 => None,
             None => (account == "t").then_some(Self::Team),
             Some(("k", key)) => (!key.is_empty() && !key.contains(':')).then_some(Self::Key(key)),
             Some(("tu", user)) => Some(Self::User(user)),
@@ -78,6 +73,18 @@ impl<'a> Payer<'a> {
             Some((other, _)) => other.bytes().all(|byte| byte.is_ascii_lowercase()).then_some(Self::Other),
         }
     }
+}
+
+/// Whether a text is a period of a budget, as the functions are told it.
+fn is_period(text: &str) -> bool {
+    let parts = text.split_once('/').and_then(|(kind, rest)| Some((kind, rest.rsplit_once('/')?)));
+    let Some((kind, (zone, start))) = parts else { return false };
+    let is_zone = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '+' | '-');
+    matches!(kind, "Daily" | "Weekly" | "Monthly" | "Total")
+        && !zone.is_empty()
+        && zone.chars().all(is_zone)
+        && start.parse::<u64>().is_ok()
+        && text.len() <= 128
 }
 
 /// Whether a text can be a namespace's name (RFC 1123 label).
@@ -134,7 +141,7 @@ impl<'a> Kind<'a> {
             Owner::Backend(_) => match kind {
                 Self::Meta | Self::Live | Self::Mark => Some(kind),
                 Self::Window | Self::Parallel => rest.ends_with(":b").then_some(kind),
-                Self::Held | Self::Money(_) | Self::Total | Self::Month(_) => None,
+                Self::Held | Self::Money(_) | Self::Periods | Self::Total | Self::Month(_) => None,
             },
         }
     }
@@ -155,6 +162,7 @@ impl<'a> Kind<'a> {
             "p" if is_account(of) => Some(Self::Parallel),
             "month" if month(of).is_some() => Some(Self::Month(of)),
             "m" if Payer::of(of).is_some() => Some(Self::Money(of)),
+            "a" if is_account(of) => Some(Self::Periods),
             _ => None,
         }
     }
@@ -167,7 +175,7 @@ impl<'a> Kind<'a> {
             Self::Money(of) if of.contains(":Total/") => None,
             Self::Money(_) => Some(75 * DAY_MS),
             Self::Total => None,
-            Self::Meta | Self::Live | Self::Mark | Self::Held | Self::Month(_) => Some(400 * DAY_MS),
+            Self::Meta | Self::Live | Self::Mark | Self::Held | Self::Periods | Self::Month(_) => Some(400 * DAY_MS),
         }
     }
 
@@ -197,8 +205,10 @@ impl<'a> Kind<'a> {
                 }
                 (Self::Money(_), _) => {
                     let is_ours = matches!(field, "s" | "r" | "x" | "y" | "d");
-                    is_number(value) && (is_ours || field.strip_prefix("h:").is_some_and(is_sidecar))
+                    let is_amount = is_number(value) && (is_ours || field.strip_prefix("h:").is_some_and(is_sidecar));
+                    is_amount || (field == "c" && is_period(value))
                 }
+                (Self::Periods, _) => is_period(field) && (value.is_empty() || is_number(value)),
                 (Self::Live, _) => {
                     let heard = value.split_once(' ').map_or(value, |(heard, _)| heard);
                     is_sidecar(field) && is_number(heard)
@@ -254,6 +264,9 @@ mod tests {
             ("meta", "of:ns:one:apps", "20000 1 2"),
             ("m:t:Total/UTC/0", "h:one", "5"),
             ("m:t:Total/UTC/0", "d", "20000"),
+            ("m:t:Total/UTC/0", "c", "Daily/UTC/1793487600"),
+            ("a:t", "Daily/Europe/Berlin/1793487600", "1793574000000"),
+            ("a:k:1", "Total/UTC/0", ""),
         ] {
             assert!(has(rest, field, value), "{rest} {field}");
         }
@@ -269,6 +282,9 @@ mod tests {
             ("m:t:Total/UTC/0", "junk", "5"),
             ("m:t:Total/UTC/0", "h:a b", "5"),
             ("m:t:Total/UTC/0", "s", "many"),
+            ("m:t:Total/UTC/0", "c", "junk"),
+            ("a:t", "junk", "1"),
+            ("a:t", "Total/UTC/0", "never"),
         ] {
             assert!(!has(rest, field, value), "{rest} {field}");
         }

@@ -108,7 +108,7 @@ impl Facts {
                         *self.names.entry(family).or_default() += 1;
                     }
                 }
-                Kind::Meta | Kind::Live | Kind::Mark | Kind::Held | Kind::Window | Kind::Parallel => {}
+                Kind::Meta | Kind::Live | Kind::Mark | Kind::Held | Kind::Periods | Kind::Window | Kind::Parallel => {}
             },
         }
     }
@@ -295,7 +295,7 @@ impl<'a> Round<'a> {
                 None => Ok(()),
             },
             Kind::Total | Kind::Month(_) => self.fold(hash, &facts).await,
-            Kind::Meta | Kind::Live | Kind::Mark | Kind::Held | Kind::Window | Kind::Parallel => Ok(()),
+            Kind::Meta | Kind::Live | Kind::Mark | Kind::Held | Kind::Periods | Kind::Window | Kind::Parallel => Ok(()),
         }
     }
 

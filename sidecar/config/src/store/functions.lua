@@ -17,6 +17,7 @@ local MAX_ALL_SIDECARS = 20000  -- sidecars of all namespaces that share a Team 
 local MAX_NEW_SIDECARS = 20000  -- sidecars of a namespace that a Team or a backend has not seen before, in a day
 local MAX_NEW_PURSES = 200000   -- periods of a Team's budgets that a namespace begins in a day
 local MAX_USERS, MAX_KEYS, MAX_MODELS = 1000000, 20000, 10000 -- that the ledger of a Team tells apart
+local MAX_PERIODS = 64          -- periods of an account's budgets that are kept up at the same time
 local MAX_MONTHS = 14           -- months back that spend is still told apart by
 local MAX_TIDIED = 1000         -- fields that the operator tidies up in one step
 
@@ -76,6 +77,10 @@ local function add(key, field, pico)
   local high, low = split(redis.call('HGET', key, field))
   redis.call('HSET', key, field, join(plus(high, low, split(pico))))
 end
+
+-- When a period begins (s), and whether two are of the same setting of a budget: kind and zone.
+local function starts(period) return num(string.match(period, '/(%d+)$')) end
+local function is_like(period, other) return string.match(period, '^(.*)/%d+$') == string.match(other, '^(.*)/%d+$') end
 
 -- What the ledger tells apart has a bound in each family; what is beyond it shares one entry.
 local FAMILIES = {
@@ -324,10 +329,47 @@ local function exchange(keys, args)
     if ends == '' then redis.call('PERSIST', key) else redis.call('PEXPIREAT', key, string.format('%.0f', tonumber(ends) + 35 * DAY)) end
   end
 
+  -- The other periods of an account's budgets that are not over: a budget whose period or zone is edited has several, until its first one is.
+  local function others(account, period)
+    local key, found = prefix .. 'a:' .. account, {}
+    -- More than sidecars write: then nothing is taken over.
+    if redis.call('HLEN', key) > MAX_PERIODS then return found end
+    local all = redis.call('HGETALL', key)
+    for i = 1, #all, 2 do
+      if all[i + 1] ~= '' and num(all[i + 1]) <= now then redis.call('HDEL', key, all[i])
+      elseif not is_like(all[i], period) then found[#found + 1] = all[i] end
+    end
+    return found
+  end
+
+  -- What a period that begins takes over: the most that is taken in another one of its account that lies within it. So a budget whose period
+  -- or zone is edited does not begin at nothing.
+  local function inherited(account, period)
+    local th, tl, from = 0, 0, nil
+    local sh, sl, rh, rl = 0, 0, 0, 0
+    for _, other in ipairs(others(account, period)) do
+      if starts(other) >= starts(period) then
+        local spent, all_held = unpack(redis.call('HMGET', purse(account, other), 's', 'r'))
+        local oh, ol = split(spent)
+        local hh, hl = split(all_held)
+        local ah, al = plus(oh, ol, hh, hl)
+        -- Of two that are alike the one that is named first: the answer is the same in whatever order they come.
+        if less(th, tl, ah, al) or (from and ah == th and al == tl and string.byte(other) < string.byte(from)) then
+          th, tl, from, sh, sl, rh, rl = ah, al, other, oh, ol, hh, hl
+        end
+      end
+    end
+    return from, sh, sl, rh, rl
+  end
+
   -- A period of a budget of which nothing is known yet is counted: there are only so many a day that are begun by wishes.
-  local function begins()
+  local function begins(account, period, ends)
     new_purses = new_purses + 1
     note_begun()
+    local from, sh, sl = inherited(account, period)
+    if from then redis.call('HSET', purse(account, period), 's', join(sh, sl), 'c', from) end
+    redis.call('HSET', prefix .. 'a:' .. account, period, ends)
+    redis.call('PEXPIRE', prefix .. 'a:' .. account, 400 * DAY)
   end
 
   local function told_apart(field)
@@ -348,8 +390,15 @@ local function exchange(keys, args)
     local account, period, ends, pico = arg(), arg(), arg(), arg()
     if once then
       local key = purse(account, period)
-      if redis.call('HGET', key, 's') == false and redis.call('HGET', key, 'r') == false then begins() end
+      if redis.call('HGET', key, 's') == false and redis.call('HGET', key, 'r') == false then begins(account, period, ends) end
       add(key, 's', pico)
+      -- Those of another setting in which the call may have been admitted are kept up.
+      for _, other in ipairs(others(account, period)) do
+        if starts(other) <= starts(period) or ends == '' or tonumber(ends) > now then
+          local kept_up = purse(account, other)
+          if redis.call('HGET', kept_up, 's') ~= false or redis.call('HGET', kept_up, 'r') ~= false then add(kept_up, 's', pico) end
+        end
+      end
       redis.call('HSET', key, 'd', today)
       keep(key, ends)
     end
@@ -375,13 +424,13 @@ local function exchange(keys, args)
 
   -- Holds of money: each sidecar's own word counts.
   local held = prefix .. 'held:' .. sidecar -- the purses in which it holds something
-  local function set_hold(key, high, low)
+  local function set_hold(key, high, low, account, period, ends)
     local field = 'h:' .. sidecar
     local old_high, old_low = split(redis.call('HGET', key, field))
     local all = redis.call('HGET', key, 'r')
     if all == false and redis.call('HGET', key, 's') == false then
       if high == 0 and low == 0 then redis.call('HDEL', held, key); return end
-      begins()
+      begins(account, period, ends)
     end
     local all_high, all_low = split(all)
     all_high, all_low = minus(all_high, all_low, old_high, old_low)
@@ -405,7 +454,8 @@ local function exchange(keys, args)
   for _ = 1, number() do
     local account, period, ends, pico = arg(), arg(), arg(), arg()
     local key = purse(account, period)
-    set_hold(key, split(pico))
+    local high, low = split(pico)
+    set_hold(key, high, low, account, period, ends)
     keep(key, ends)
   end
 
@@ -457,18 +507,25 @@ local function exchange(keys, args)
     local wishes, denied, refusal, new = {}, nil, nil, 0
     for place = 1, number() do
       local kind, account, least, most, limit, period, ends = arg(), arg(), arg(), arg(), arg(), arg(), arg()
-      local wish = {kind = kind, account = account}
+      local wish = {kind = kind, account = account, period = period}
       wishes[place] = wish
       if kind == 'm' then
         wish.key, wish.ends = purse(account, period), ends
         local lh, ll = split(least)
         local mh, ml = split(most)
         local limit_high, limit_low = split(limit)
-        local spent, all_held, refused_of, refused = unpack(redis.call('HMGET', wish.key, 's', 'r', 'x', 'y'))
+        local spent, all_held, refused_of, refused, from = unpack(redis.call('HMGET', wish.key, 's', 'r', 'x', 'y', 'c'))
         wish.refused_of, wish.refused = refused_of, refused
         wish.limit_high, wish.limit_low = limit_high, limit_low
         local sh, sl = split(spent)
         wish.th, wish.tl = plus(sh, sl, split(all_held))
+        -- What is under way in the period that this one took over is not spent yet, and will count here.
+        local rh, rl = 0, 0
+        if not spent and not all_held then
+          from, sh, sl, rh, rl = inherited(account, period)
+          wish.th, wish.tl = sh, sl
+        elseif from then rh, rl = split(redis.call('HGET', purse(account, from), 'r')) end
+        wish.th, wish.tl = plus(wish.th, wish.tl, rh, rl)
         local nh, nl = plus(wish.th, wish.tl, lh, ll)
         local over = ends ~= '' and tonumber(ends) <= now
         -- One too many waits for tomorrow. Whatever else is said counts: what was spent or is held is there, whether it is counted or not.
@@ -533,7 +590,8 @@ local function exchange(keys, args)
       for _, wish in ipairs(wishes) do
         if wish.kind == 'm' then
           local oh, ol = split(redis.call('HGET', wish.key, 'h:' .. sidecar))
-          set_hold(wish.key, plus(oh, ol, wish.gh, wish.gl))
+          oh, ol = plus(oh, ol, wish.gh, wish.gl)
+          set_hold(wish.key, oh, ol, wish.account, wish.period, wish.ends)
           keep(wish.key, wish.ends)
           if wish.refused_of then
             -- What was refused would have room beside this: others only held it for a while.
