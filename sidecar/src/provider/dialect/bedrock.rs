@@ -23,7 +23,7 @@ use super::{
 const TOKENS: &str = "x-amzn-bedrock-input-token-count";
 
 /// What Bedrock says, as a `ValidationException`, of a model that it does not have, or not to be called so. Amazon Bedrock user guide,
-/// "Troubleshooting", and re:Post, "How do I resolve the ValidationException error in Amazon Bedrock?".
+/// "Troubleshooting", and re:Post, "How do I resolve the `ValidationException` error in Amazon Bedrock?".
 const NO_MODEL: [&str; 2] = ["The provided model identifier is invalid", "on-demand throughput isn"];
 
 /// The models that are known, by what their IDs begin with, and how each is spoken to.
