@@ -10,8 +10,6 @@
 )]
 
 mod edited;
-mod full_journal;
 mod limits;
-mod local;
 mod scene;
 mod spend;
