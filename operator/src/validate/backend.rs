@@ -126,7 +126,7 @@ fn cas(path: String, reference: &CaSecretRef, provider: &ValidProvider, faults: 
         faults.add(format!("{path}.key"), NOT_AN_ENTRY);
     }
     match provider {
-        ValidProvider::Builtin { .. } => {
+        ValidProvider::Builtin => {
             faults
                 .add(&path, "the built-in model is inside the sidecar, and no request is sent: leave caSecretRef out");
         }

@@ -17,11 +17,11 @@ use super::{
     frame::encode,
     identity::{Epoch, Identity},
     segment::{Tail, TeamPart},
-    state::{State, reach},
+    state::{State, carry, reach},
 };
 
 /// How long a folder may be gone before a call notices.
-const LOOK_PERIOD: Duration = Duration::from_secs(if cfg!(test) { 0 } else { 1 });
+pub(super) const LOOK_PERIOD: Duration = Duration::from_secs(1);
 
 /// The state folder, and what must stand in it.
 #[derive(Debug)]
@@ -60,8 +60,10 @@ impl State {
         self.place.identity.write(&self.place.folder)?;
         self.place.epoch.write(&self.place.folder)?;
         self.handle = Arc::new(File::open(&self.folder)?);
-        let mut tail = self.begin()?;
+        let mut tail = Tail::begin(&self.folder, self.next)?;
+        // Before the open intents, whose numbers may be larger: a start follows numbers as they grow.
         self.keep_recent(&mut tail)?;
+        carry(&mut tail, &self.open, &mut self.buffer)?;
         let former = std::mem::replace(&mut self.tail, tail).seal(self.next - 1);
         self.sealed.push_back(former);
         // Where the folder came back as a copy, its segments are there.
@@ -84,7 +86,6 @@ impl State {
             }
             reach(&mut tail.teams, team, settled.number, TeamPart::count);
         }
-        tail.carried = tail.bytes;
         for (team, progress) in &self.teams {
             if progress.acknowledged < progress.last.min(complete_after) {
                 tracing::error!(%team, "the store may never learn of what went with the folder; the books here have it");

@@ -193,7 +193,7 @@ impl State {
     }
 
     /// Begins a segment with the open intents: it can be read without those before it.
-    pub(super) fn begin(&mut self) -> Result<Tail, AppendError> {
+    fn begin(&mut self) -> Result<Tail, AppendError> {
         let mut tail = Tail::begin(&self.folder, self.next)?;
         let carried = carry(&mut tail, &self.open, &mut self.buffer);
         if let Err(error) = carried {

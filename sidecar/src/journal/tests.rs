@@ -472,6 +472,7 @@ fn a_folder_that_is_taken_away_is_begun_anew_with_all_that_is_known() {
         } else {
             fs::remove_dir_all(state.path()).unwrap();
         }
+        std::thread::sleep(place::LOOK_PERIOD);
         let last = call(&journal, "t", 7);
         let of = |journal: &Journal| -> Vec<(u64, u64)> {
             let all = journal.settled_after(&Uid::new("t"), told, usize::MAX);

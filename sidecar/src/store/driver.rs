@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Calls that were admitted longer ago are in no window any more.
-const REMEMBERED: SignedDuration = SignedDuration::from_secs(SPAN as i64 + 2);
+const REMEMBERED: SignedDuration = SignedDuration::from_secs(SPAN.cast_signed() + 2);
 
 /// What speaking to a store needs.
 #[derive(Debug)]

@@ -45,7 +45,9 @@ impl Session {
         let (over, waiting): (VecDeque<Waiter>, VecDeque<Waiter>) =
             std::mem::take(&mut self.waiters).into_iter().partition(is_over);
         self.waiters = waiting;
-        over.into_iter().for_each(|waiter| self.end_wait(waiter, now));
+        for waiter in over {
+            self.end_wait(waiter, now);
+        }
     }
 
     /// A call that waited for the store, which is away now.
