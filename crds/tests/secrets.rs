@@ -1,4 +1,4 @@
-//! Whatever in a backend refers to a Secret is listed by `Provider::credentials`: the operator reads no other.
+//! Whatever in a backend refers to a Secret is listed by `Provider::credentials`, or is its `caSecretRef`: the operator reads no other.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -15,6 +15,7 @@ fn everything() -> Value {
     let own = json!({"baseURL": "http://x.example", "apiKeySecretRef": key});
     json!({
         "name": "all",
+        "caSecretRef": {"name": "s"},
         "openAI": hosted,
         "azureOpenAI": {"endpoint": "https://x.example", "apiKeySecretRef": key,
             "entra": {"tenantID": "t", "clientID": "c", "clientSecretRef": key}},
@@ -61,6 +62,7 @@ fn every_reference_to_a_secret_is_listed() {
             let of = provider.field();
             provider.credentials().into_iter().map(move |credential| format!("{of}.{}", credential.field))
         })
+        .chain(backend.ca_secret_ref.iter().map(|_| "caSecretRef".to_owned()))
         .collect();
     assert_eq!(listed, possible);
 }
