@@ -53,7 +53,7 @@ impl MemoryGroup {
 
     /// A line for a shell that puts it, and what it becomes, into the group.
     pub fn enter(&self) -> String {
-        format!("echo $$ > {}\n", self.path.join("cgroup.procs").display())
+        format!("echo $$ > {}", self.path.join("cgroup.procs").display())
     }
 
     /// How many processes were ended because there was no memory for them.

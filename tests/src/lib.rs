@@ -8,6 +8,7 @@
 //! - [`manifest`] and [`caller`]: what users write, and what applications send;
 //! - [`clouds`]: those who issue credentials, at their own names, in a network of the test's own;
 //! - [`cluster`]: the operator against a real API server;
+//! - [`cgroup`]: a bound on a program's memory;
 //! - [`store`]: a real Valkey or Redis that can be killed and started again;
 //! - [`clients`]: the official clients for Python and Node against a pair;
 //! - [`demo`]: what `make demo` shows;

@@ -27,6 +27,7 @@ use tokio::{
 use vectoll_operator::inject::max_held_bytes;
 use vectoll_tests::{
     caller::Caller,
+    cgroup::MemoryGroup,
     manifest::{api_key, builtin, file, key_value, route, team},
     pair::{Pair, Setup},
     wire::{CALL, status},
@@ -190,12 +191,12 @@ async fn over_http2_a_refusal_before_the_body_arrives_too() -> anyhow::Result<()
     Ok(())
 }
 
-/// The sidecar with at most so many descriptors.
-fn with_descriptors(folder: &Path, descriptors: u32) -> anyhow::Result<Setup> {
+/// The sidecar, begun by a shell that does this first.
+fn after(folder: &Path, lines: &str) -> anyhow::Result<Setup> {
     let mut setup = Setup::built()?;
     let script = folder.join("sidecar");
     let program: PathBuf = setup.binaries.sidecar.clone();
-    std::fs::write(&script, format!("#!/bin/sh\nulimit -n {descriptors}\nexec {} \"$@\"\n", program.display()))?;
+    std::fs::write(&script, format!("#!/bin/sh\n{lines}\nexec {} \"$@\"\n", program.display()))?;
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
     setup.binaries.sidecar = script;
     Ok(setup)
@@ -206,7 +207,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_that_say_nothing_take_no_descriptor_from_others_and_do_not_stay() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let pair = stage(with_descriptors(folder.path(), 256)?).await?;
+    let pair = stage(after(folder.path(), "ulimit -n 256")?).await?;
     let mut silent = Vec::new();
     for at in 0..300 {
         let mut stream = connect(&pair)?;
@@ -304,19 +305,21 @@ fn peak(pair: &Pair) -> anyhow::Result<u64> {
     Ok(line.trim().trim_end_matches(" kB").parse()?)
 }
 
-/// A sidecar as it is injected under a limit on its memory, in MiB.
-async fn in_front_of(provider: SocketAddr, limit: u64) -> anyhow::Result<Pair> {
-    let mut setup = Setup::built()?;
+/// A sidecar as it is injected under a limit on its memory, in MiB, and held to it as a container is.
+async fn in_front_of(provider: SocketAddr, limit: u64) -> anyhow::Result<(MemoryGroup, Pair)> {
+    let (folder, group) = (tempfile::tempdir()?, MemoryGroup::new(limit << 20)?);
+    let mut setup = after(folder.path(), &group.enter())?;
     let held = max_held_bytes(limit << 20);
     setup.sidecar_arguments = ["--max-held-bytes", &held.to_string()].map(str::to_owned).to_vec();
     let mut all = vec![team("search", json!({}))];
     all.extend(route("openai", &["m"], &format!("http://{provider}/v1")));
     all.extend(api_key("alice", "search", json!({})));
-    Pair::start_with(setup, &[("all.yaml", file(all))]).await
+    Ok((group, Pair::start_with(setup, &[("all.yaml", file(all))]).await?))
 }
 
-/// What the sidecar took at most leaves an eighth of the limit free.
-fn fits(pair: &Pair, limit: u64, what: &str) -> anyhow::Result<()> {
+/// It lives, and what it took at most leaves an eighth of the limit free.
+fn fits(group: &MemoryGroup, pair: &Pair, limit: u64, what: &str) -> anyhow::Result<()> {
+    assert_eq!(group.killed()?, 0, "{what} under {limit} MiB");
     let peak = peak(pair)?;
     println!("{what} under {limit} MiB: {peak} KiB at most");
     ensure!(peak < limit * 1024 * 7 / 8, "{peak} KiB at most under {limit} MiB");
@@ -328,13 +331,13 @@ async fn as_many_callers_with_200_kb_each_as_a_limit_allows_fit_and_are_served()
     let idle = Duration::from_secs(5);
     for (limit, callers) in LIMITS {
         let (provider, requests) = impatient(idle, Duration::from_millis(300), ANSWER.into()).await?;
-        let pair = in_front_of(provider, limit).await?;
+        let (group, pair) = in_front_of(provider, limit).await?;
         let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
         let text = json!("word ".repeat(40_000));
         let all = (0..callers).map(|_| async { anyhow::Ok(caller.embed("m", text.clone()).await?.status) });
         let statuses = futures_util::future::try_join_all(all).await?;
         let served = statuses.iter().filter(|status| **status == 200).count();
-        fits(&pair, limit, &format!("{callers} callers"))?;
+        fits(&group, &pair, limit, &format!("{callers} callers"))?;
         assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
         assert!(served > callers * 9 / 10, "{served} served under {limit} MiB");
         assert_eq!(requests.load(Ordering::Relaxed), served);
@@ -348,7 +351,7 @@ async fn large_answers_that_nobody_reads_fit() -> anyhow::Result<()> {
     let large = ANSWER.replace("0.6,0.8", &numbers);
     let (provider, _) = impatient(Duration::from_mins(1), Duration::ZERO, large.into()).await?;
     for (limit, _) in LIMITS {
-        let pair = in_front_of(provider, limit).await?;
+        let (group, pair) = in_front_of(provider, limit).await?;
         let mut unread = Vec::new();
         for _ in 0..400 {
             let mut stream = connect(&pair)?;
@@ -358,7 +361,7 @@ async fn large_answers_that_nobody_reads_fit() -> anyhow::Result<()> {
             unread.push(stream);
         }
         tokio::time::sleep(Duration::from_secs(5)).await;
-        fits(&pair, limit, "answers that nobody reads")?;
+        fits(&group, &pair, limit, "answers that nobody reads")?;
         drop(unread);
     }
     Ok(())
