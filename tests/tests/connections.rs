@@ -350,7 +350,8 @@ async fn large_answers_that_nobody_reads_fit() -> anyhow::Result<()> {
     let numbers = vec!["0.25"; 600_000].join(",");
     let large = ANSWER.replace("0.6,0.8", &numbers);
     let (provider, _) = impatient(Duration::from_mins(1), Duration::ZERO, large.into()).await?;
-    for (limit, _) in LIMITS {
+    // Under the least limit so many would be too many: of each some is read ahead.
+    for limit in [128, 256] {
         let (group, pair) = in_front_of(provider, limit).await?;
         let mut unread = Vec::new();
         for _ in 0..400 {

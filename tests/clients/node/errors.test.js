@@ -33,7 +33,7 @@ test("429 Too Many Requests", async () => {
   assert.deepEqual(await seen.charged(), [1, 2]);
 });
 
-for (const input of [[], "", [""], ["text", 1], [[1], "text"], { text: "x" }, 1, [1.5], null]) {
+for (const input of [[], [""], ["text", 1], [[1], "text"], { text: "x" }, 1, [1.5], null]) {
   test(`400 Bad Request: ${JSON.stringify(input)}`, async () => {
     const seen = await Seen.fromNow();
     const caught = await caughtFrom(client().embeddings.create({ model: MODEL, input }), OpenAI.BadRequestError);

@@ -22,6 +22,11 @@ test("Azure's class", async () => {
   assert.equal((await seen.lastBody()).model, MODEL);
 });
 
+test("an empty string alone is an input", async () => {
+  const response = await client().embeddings.create({ model: MODEL, input: "" });
+  assert.deepEqual(answered(response), await vectors([""]));
+});
+
 test("raw responses have the headers", async () => {
   const call = client().embeddings.create(
     { model: MODEL, input: "The quick brown fox" },

@@ -32,6 +32,11 @@ def test_azure(base_url, key, provider):
         azure.with_options(api_key="sk-wrong").embeddings.create(model=MODEL, input="a")
 
 
+def test_an_empty_string_alone_is_an_input(base_url, key, provider):
+    client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=0)
+    assert same(client.embeddings.create(model=MODEL, input=""), provider, [""])
+
+
 def test_azure_without_deployments(base_url, key, provider):
     client = openai.OpenAI(base_url=f"{base_url}/openai/v1/", api_key=key, max_retries=0)
     assert same(client.embeddings.create(model=MODEL, input=TEXTS), provider)
