@@ -1005,9 +1005,9 @@ async fn what_the_store_holds_of_each_is_as_large_as_the_readme_says() -> anyhow
     println!("figure: 256 MB hold 50 Teams, 5000 keys and {} users of a year", rest / year(user, user_month));
     for (what, bytes, most) in [
         ("Team", base, 4_000),
-        ("key", key, 1_100),
+        ("key", key, 1_250),
         ("month of a key", key_month, 500),
-        ("user", user, 1_000),
+        ("user", user, 1_250),
         ("month of a user", user_month, 450),
         ("sidecar", there, 700),
         ("sidecar that is gone", sidecar, 500),
