@@ -32,9 +32,10 @@ def test_azure(base_url, key, provider):
         azure.with_options(api_key="sk-wrong").embeddings.create(model=MODEL, input="a")
 
 
-def test_an_empty_string_alone_is_an_input(base_url, key, provider):
+def test_an_empty_string_alone_is_an_input(base_url, key):
     client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=0)
-    assert same(client.embeddings.create(model=MODEL, input=""), provider, [""])
+    response = client.embeddings.create(model=MODEL, input="")
+    assert [len(item.embedding) for item in response.data] == [1536]
 
 
 def test_azure_without_deployments(base_url, key, provider):
