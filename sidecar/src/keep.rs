@@ -7,7 +7,6 @@
 use std::{
     collections::BTreeMap,
     fs, io,
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -130,7 +129,7 @@ impl Keeper {
     /// Writes a checkpoint if anything has changed since the last one, and lets segments go. `now` is the time since the
     /// clock was started.
     pub fn save(&mut self, now: Duration) -> Result<(), KeepError> {
-        if !is_at(&self.lock, &self.folder.join(LOCK)) {
+        if !atomic_file::leads_to(&self.folder.join(LOCK), &self.lock).is_ok_and(|leads| leads) {
             // The folder was taken away; the journal has begun it anew, or does so before the next call.
             fs::create_dir_all(&self.folder).map_err(|source| KeepError::Io { folder: self.folder.clone(), source })?;
             self.lock = lock(&self.folder)?;
@@ -173,12 +172,6 @@ fn lock(folder: &Path) -> Result<fs::File, KeepError> {
     let lock = lock.map_err(|source| KeepError::Io { folder: folder.to_owned(), source })?;
     lock.try_lock().map_err(|_| KeepError::Taken { folder: folder.to_owned() })?;
     Ok(lock)
-}
-
-/// Whether a path leads to a file that is open.
-fn is_at(file: &fs::File, path: &Path) -> bool {
-    let of = |metadata: &fs::Metadata| (metadata.dev(), metadata.ino());
-    matches!((file.metadata(), fs::metadata(path)), (Ok(open), Ok(found)) if of(&open) == of(&found))
 }
 
 /// The checkpoint that can be read: the last one, or the one before. One that cannot be is set aside.

@@ -357,12 +357,7 @@ async fn killed_while_the_disk_is_full_it_starts_again_and_serves_when_there_is_
         let caller = caller.clone();
         async move { caller.embed("fault-hang", json!("The quick brown fox")).await }
     });
-    // What it holds is what it can cost, from then on.
-    let refined = async || {
-        let records = pair.metrics().await?.value("vectoll_journal_records_total", &[("kind", "refine")]);
-        Ok((records == Some(1.0)).then_some(()))
-    };
-    pair.wait_for("the call to be under way", Duration::from_secs(30), refined).await?;
+    refined(&pair).await?;
     fs::write(folder.path().join("full"), "")?;
     for _ in 0..2 {
         pair.kill_sidecar().await?;
@@ -415,17 +410,21 @@ async fn half_a_checkpoint_does_not_keep_it_from_starting() -> anyhow::Result<()
     Ok(())
 }
 
+/// Waits until the one call that is under way is written down at what it can cost.
+async fn refined(pair: &Pair) -> anyhow::Result<()> {
+    let written = async || {
+        let records = pair.metrics().await?.value("vectoll_journal_records_total", &[("kind", "refine")]);
+        Ok((records == Some(1.0)).then_some(()))
+    };
+    pair.wait_for("the refinement", Duration::from_secs(10), written).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_kill_while_the_provider_works_books_what_the_call_can_cost() -> anyhow::Result<()> {
     let (mut pair, _provider) = stage(Setup::built()?, &["fault-hang"]).await?;
     let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
     let hanging = tokio::spawn(async move { caller.embed("fault-hang", json!("The quick brown fox")).await });
-    let refined = async || {
-        let metrics = pair.metrics().await?;
-        let records = metrics.value("vectoll_journal_records_total", &[("kind", "refine")]);
-        Ok((records == Some(1.0)).then_some(()))
-    };
-    pair.wait_for("the refinement", Duration::from_secs(10), refined).await?;
+    refined(&pair).await?;
     pair.kill_sidecar().await?;
     assert!(hanging.await?.is_err());
     pair.start_sidecar().await?;

@@ -4,7 +4,6 @@ use std::{
     collections::HashMap,
     fs::{self, File},
     io::{self, Write},
-    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -118,12 +117,7 @@ impl Tail {
 
     /// Whether its path still leads to it.
     pub(super) fn is_in_place(&self) -> io::Result<bool> {
-        let written = self.file.metadata()?;
-        match fs::metadata(&self.path) {
-            Ok(found) => Ok((found.dev(), found.ino()) == (written.dev(), written.ino())),
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
-            Err(error) => Err(error),
-        }
+        atomic_file::leads_to(&self.path, &self.file)
     }
 
     /// The file, to be synchronised.
