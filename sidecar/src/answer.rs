@@ -5,16 +5,9 @@
 //! be right, and what goes wrong after the headers were sent aborts the connection.
 
 mod body;
-mod check;
 mod flow;
-mod made;
-mod outline;
 mod persist;
 mod relay;
-mod text;
-mod transcode;
-mod usage;
-mod vector;
 
 use bytes::Bytes;
 use http::{HeaderName, header};
@@ -22,14 +15,9 @@ use http::{HeaderName, header};
 use crate::accounting::Settled;
 
 pub use body::Body;
-pub(crate) use check::checked;
 pub use flow::{Broken, Flow};
-pub(crate) use made::{join, made};
 pub use persist::Persist;
 pub use relay::{Observation, Relay, Verdict};
-pub(crate) use transcode::{Transcoder, Wanted, numbers};
-pub use vector::Wrong;
-pub(crate) use vector::has_dimensions;
 
 /// The largest answer that is held back as a whole: as much as is held without being counted.
 pub const HELD: usize = crate::memory::LITTLE;

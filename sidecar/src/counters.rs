@@ -5,7 +5,7 @@
 //! back. [`Counters`] is that interface, over [`Memory`] for one sidecar on its own, and over [`Leased`] for one of several
 //! that share a store. Counters live outside the compiled policy, so that a reload never resets them.
 
-mod charge;
+mod account;
 pub mod leased;
 mod memory;
 mod switch;
@@ -16,44 +16,19 @@ mod worst;
 use std::{sync::Arc, time::Duration};
 
 use vectoll_config::{
-    ModelPattern, PicoUsd, Uid,
+    PicoUsd, Uid,
     v1::{Budget, Limits, OnStoreFailure},
 };
 
-use crate::store::protocol::Rate;
+use crate::{charge::Charge, store::protocol::Rate, used::Used};
 
 pub(crate) use self::leased::{Admissions, Batch, account_name, period_of};
 pub use self::{
-    charge::{Charge, Payer},
+    account::Account,
     leased::Leased,
-    memory::{Memory, Remembered, Spending},
+    memory::{Memory, Spending},
     switch::Counters,
 };
-
-/// The name that those beyond a bound share: users beyond a team's `maxUsers`, and users and models beyond what is told
-/// apart in the books.
-pub(crate) const OTHER: &str = "_other";
-
-/// Who or what a count is kept for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Account {
-    /// A key.
-    Key(Uid),
-    /// A team.
-    Team(Uid),
-    /// A user of a key.
-    KeyUser(Uid, Arc<str>),
-    /// A user of a team.
-    TeamUser(Uid, Arc<str>),
-    /// A namespace whose keys belong to another's team.
-    TeamNamespace(Uid, Arc<str>),
-    /// Models within a key.
-    KeyModel(Uid, ModelPattern),
-    /// Models within a team.
-    TeamModel(Uid, ModelPattern),
-    /// A backend: what its provider is asked for.
-    Backend(Uid),
-}
 
 /// A count and what it is held to.
 #[derive(Clone, Debug)]
@@ -91,15 +66,6 @@ impl Ask<'_> {
             Rate::Tokens => self.tokens,
         }
     }
-}
-
-/// What a call turned out to use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Used {
-    /// Tokens.
-    pub tokens: u64,
-    /// Money.
-    pub money: PicoUsd,
 }
 
 /// What ran out.

@@ -4,6 +4,7 @@
 //! change begins anew, because the change may be the cure.
 
 mod breaker;
+mod metrics;
 mod pace;
 
 use std::{
@@ -19,9 +20,11 @@ use vectoll_config::v1::Cooldown;
 
 use self::{
     breaker::{Breaker, Turn},
+    metrics::OneBackend,
     pace::Pace,
 };
-use crate::metrics::{BackendMetrics, OneBackend};
+
+pub use self::metrics::BackendMetrics;
 
 /// Why a backend did not serve a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,6 +21,7 @@ mod compact;
 mod error;
 mod frame;
 mod identity;
+mod metrics;
 mod place;
 mod recent;
 mod record;
@@ -46,11 +47,12 @@ use self::{
     recover::{Recovered, recover},
     state::State,
 };
-use crate::{counters::Used, ledger::Certainty, metrics::JournalMetrics};
+use crate::{ledger::Certainty, used::Used};
 
 pub use error::{AppendError, OpenError};
 pub use frame::NotARecord;
 pub use identity::Identity;
+pub use metrics::JournalMetrics;
 pub use record::{Intent, Kind, Named, Open, Record, Refine, Settled, Settlement, Void};
 pub(crate) use recover::is_whole;
 pub use replay::Covered;

@@ -16,10 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     atomic_file,
-    counters::{Memory, Remembered},
-    journal::{self, Covered, Cut, Journal, Open, OpenError, Options, Settled},
+    balance::{Balances, Remembered},
+    journal::{self, Covered, Cut, Journal, JournalMetrics, Open, OpenError, Options, Settled},
     ledger::{Books, Ledger},
-    metrics::JournalMetrics,
 };
 
 /// How often changes are written. It bounds what a start has to read, and what a machine that loses its power loses.
@@ -79,10 +78,10 @@ pub enum KeepError {
 
 /// Keeps books and budgets in a folder.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct Keeper<B> {
     folder: PathBuf,
     ledger: Arc<Ledger>,
-    counters: Arc<Memory>,
+    balances: Arc<B>,
     journal: Arc<Journal>,
     /// The number of the last checkpoint.
     written: Option<u64>,
@@ -92,23 +91,23 @@ pub struct Keeper {
     lock: fs::File,
 }
 
-impl Keeper {
+impl<B: Balances> Keeper<B> {
     /// Takes up what a former process left in the folder, which is made if need be.
     pub fn resume(folder: &Path, options: Options, metrics: JournalMetrics) -> Result<Self, KeepError> {
         let failed = |source| KeepError::Io { folder: folder.to_owned(), source };
         fs::create_dir_all(folder).map_err(failed)?;
         let lock = lock(folder)?;
         let Kept { number, open, books, budgets } = read(folder)?;
-        let counters = Arc::new(Memory::default());
-        counters.recall(budgets);
+        let balances = Arc::new(B::default());
+        balances.recall(budgets);
         let ledger = Arc::new(Ledger::resume(books));
         let book = |settled: &Settled| {
             let Settled { number: _, intent, settlement } = settled;
             ledger.book(intent.booking(), settlement.used(), intent.priced, settlement.overrun, settlement.certainty);
-            counters.replay(&intent.charges, intent.admitted_at, settlement.money);
+            balances.replay(&intent.charges, intent.admitted_at, settlement.money);
         };
         let journal = Arc::new(Journal::open(folder, options, Covered { number, open }, metrics, book)?);
-        Ok(Self { folder: folder.to_owned(), ledger, counters, journal, written: None, covered: number, lock })
+        Ok(Self { folder: folder.to_owned(), ledger, balances, journal, written: None, covered: number, lock })
     }
 
     /// The books.
@@ -116,9 +115,9 @@ impl Keeper {
         self.ledger.clone()
     }
 
-    /// The counters.
-    pub fn counters(&self) -> Arc<Memory> {
-        self.counters.clone()
+    /// Who counts the money of budgets.
+    pub fn balances(&self) -> Arc<B> {
+        self.balances.clone()
     }
 
     /// The journal.
@@ -146,7 +145,7 @@ impl Keeper {
 
     fn write(&self) -> io::Result<u64> {
         let Cut { covered, content, files } =
-            self.journal.cut(|| (self.ledger.copy(), self.counters.remember())).map_err(io::Error::other)?;
+            self.journal.cut(|| (self.ledger.copy(), self.balances.remember())).map_err(io::Error::other)?;
         // First what the checkpoint stands for: what it covers is removed, but the store may want it again.
         for file in files {
             file.sync_data()?;

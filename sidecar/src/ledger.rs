@@ -11,7 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use vectoll_config::PicoUsd;
 
-use crate::counters::{OTHER, Used};
+use crate::used::{OTHER, Used};
 
 /// Users told apart on /metrics; those beyond are booked under `_other`.
 pub const MAX_USERS: usize = 1_000;

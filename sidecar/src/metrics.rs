@@ -1,9 +1,7 @@
 //! What Prometheus sees. Names follow Prometheus's conventions; every label is bounded.
 
-mod backends;
 mod books;
 mod cache;
-mod journal;
 
 use std::{
     collections::HashMap,
@@ -16,12 +14,10 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
-use crate::store::StoreMetrics;
+use crate::{health::BackendMetrics, journal::JournalMetrics, store::StoreMetrics};
 
-pub use backends::{BackendMetrics, OneBackend};
 pub use books::{BookFamilies, Source};
 pub use cache::CacheMetrics;
-pub use journal::JournalMetrics;
 
 /// Buckets for whole calls, in seconds: from what the built-in model takes to what a provider takes.
 const CALL_SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];

@@ -6,6 +6,7 @@ mod compile;
 mod provider;
 mod retry;
 mod route;
+mod served;
 mod tokens;
 
 use std::{
@@ -27,6 +28,7 @@ pub use compile::{CompileError, Lasting, compile};
 pub use provider::Identity;
 pub use retry::{RetryBudget, RetryBudgets};
 pub use route::{Manner, Route, RouteIndex};
+pub use served::InForce;
 
 /// What this sidecar serves by.
 #[derive(Debug, Default)]

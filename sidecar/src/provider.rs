@@ -1,7 +1,6 @@
 //! The providers that a backend can be, and how to reach those that are elsewhere.
 
 pub mod ask;
-pub mod builtin;
 pub mod content;
 mod departure;
 pub mod dialect;
@@ -16,7 +15,7 @@ pub mod to;
 pub mod trust;
 
 pub use departure::Departure;
-pub use remote::Remote;
+pub use remote::{Journalled, Remote};
 
 /// How to speak to a backend.
 #[derive(Debug)]

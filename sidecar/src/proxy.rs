@@ -159,10 +159,10 @@ impl Proxy {
         let call = call?;
         let route = permitted(call.caller.key(), &call.model)?.clone();
         // What the provider alone understands may change the vectors: such a call goes by the cache.
-        let is_plain = call.other_fields.is_empty() && call.unknown_input_type().is_none();
+        let is_plain = call.request.other_fields.is_empty() && call.request.unknown_input_type().is_none();
         if let Some((cache, backend)) = &route.manner.cache
             && is_plain
-            && !call.shape.is_tokens
+            && !call.request.shape.is_tokens
         {
             return cached::serve(self, (&route, cache, backend), call, parts.headers, trace).await;
         }

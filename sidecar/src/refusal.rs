@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 
-use crate::{counters::Standing, journal::AppendError, quota_headers};
+use crate::{counters::Standing, journal::AppendError, quota_headers, request::Malformed};
 
 /// The longest wait that a rate limit tells. Clients take a longer one for unreasonable and come back after a second or two instead:
 /// openai-python from more than 60 s on, openai-node up to version 5 and the AI SDK from 60 s on. A window may open up to two
@@ -69,6 +69,12 @@ pub struct Refusal {
     pub reason: &'static str,
 }
 
+impl From<Malformed> for Refusal {
+    fn from(Malformed { param, message }: Malformed) -> Self {
+        Self::malformed(param, message)
+    }
+}
+
 impl Refusal {
     fn new(status: StatusCode, kind: ErrorType, scope: &'static str, reason: &'static str, message: String) -> Self {
         let standing = Standing::default();
@@ -88,7 +94,7 @@ impl Refusal {
 
     /// 400: the input is not one of the forms that embeddings are made of.
     pub fn input(detail: impl std::fmt::Display) -> Self {
-        Self::malformed(Some("input"), format!("Invalid input format: {detail}"))
+        Malformed::input(detail).into()
     }
 
     /// 400: nobody knows what the inputs are to be embedded as.
@@ -324,6 +330,13 @@ pub fn whole_seconds(wait: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_malformed_is_the_callers_fault() {
+        let refusal = Refusal::from(Malformed::input("it is empty"));
+        assert_eq!((refusal.status.as_u16(), refusal.param, refusal.reason), (400, Some("input"), "malformed"));
+        assert_eq!(refusal.message, "Invalid input format: it is empty");
+    }
 
     #[test]
     fn clients_are_kept_from_waits_that_no_call_outlasts() {

@@ -23,14 +23,14 @@ use crate::{
     background::Background,
     call::Caps,
     clock::Clock,
-    counters::{Account, Counters, Leased, Open, Spending},
+    counters::{self, Account, Counters, Leased, Open, Spending},
     descriptors,
-    journal::{Options, Retention},
+    journal::{JournalMetrics, Options, Retention},
     keep::{EVERY, Keeper},
     ledger::Books,
     memory::Memory,
-    metrics::{BookFamilies, JournalMetrics, Metrics, Source},
-    policy::{Lasting, Policy},
+    metrics::{BookFamilies, Metrics, Source},
+    policy::{InForce, Lasting, Policy},
     proxy::Proxy,
     reload::{self, KEPT_FOR_STORE, Reloader},
     server::{Guard, Server},
@@ -51,7 +51,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let journal = JournalMetrics::new().context("failed to set up the metrics")?;
     // As if there were a store, until the config says that there is none.
     let options = Options::new(settings.journal_max_bytes, Retention::Acknowledged { keep: KEPT_FOR_STORE });
-    let keeper = Keeper::resume(&settings.state_dir, options, journal.clone())?;
+    let keeper: Keeper<counters::Memory> = Keeper::resume(&settings.state_dir, options, journal.clone())?;
     let proxy = assemble(&settings, &keeper, &journal)?;
     let lasting = Lasting::new(settings.identity(), egress, proxy.metrics.backends.clone())
         .context("failed to set up the HTTP client")?;
@@ -105,7 +105,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn driver(settings: &Settings, proxy: &Proxy, keeper: &Keeper) -> anyhow::Result<Driver> {
+fn driver(settings: &Settings, proxy: &Proxy, keeper: &Keeper<counters::Memory>) -> anyhow::Result<Driver> {
     let (journal, leased) = (keeper.journal(), proxy.accounting.counters.together());
     // Before anybody is served: nothing is granted until the driver has read the journal.
     leased.begin_recall();
@@ -116,16 +116,20 @@ fn driver(settings: &Settings, proxy: &Proxy, keeper: &Keeper) -> anyhow::Result
         identity: Identity { sidecar: journal.identity().to_string().into(), epoch: journal.epoch() },
         journal,
         pod: settings.pod_name.as_str().into(),
-        policy: proxy.policy.clone(),
+        served: Arc::new(InForce(proxy.policy.clone())),
         clock: proxy.accounting.clock,
         metrics: proxy.metrics.store.clone(),
     })
 }
 
-fn assemble(settings: &Settings, keeper: &Keeper, journal: &JournalMetrics) -> anyhow::Result<Arc<Proxy>> {
+fn assemble(
+    settings: &Settings,
+    keeper: &Keeper<counters::Memory>,
+    journal: &JournalMetrics,
+) -> anyhow::Result<Arc<Proxy>> {
     let clock = Clock::start();
     let accounting = Arc::new(Accounting {
-        counters: Arc::new(Counters::new(keeper.counters(), Arc::new(Leased::new(clock)))),
+        counters: Arc::new(Counters::new(keeper.balances(), Arc::new(Leased::new(clock)))),
         ledger: keeper.ledger(),
         journal: keeper.journal(),
         clock,
@@ -172,7 +176,7 @@ async fn listen_for_admin(address: SocketAddr, proxy: &Arc<Proxy>, idle: Duratio
 
 /// Writes checkpoints while something changes: every so often, whenever a segment of the journal has come to its end, and a
 /// last time at the end.
-async fn keep(mut keeper: Keeper, clock: Clock, mut on: watch::Receiver<bool>) -> anyhow::Result<()> {
+async fn keep(mut keeper: Keeper<counters::Memory>, clock: Clock, mut on: watch::Receiver<bool>) -> anyhow::Result<()> {
     let mut failing = false;
     let journal = keeper.journal();
     loop {

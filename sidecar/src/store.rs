@@ -15,6 +15,7 @@ mod metrics;
 mod model;
 pub mod protocol;
 mod script;
+mod served;
 mod spend;
 mod threads;
 
@@ -23,4 +24,5 @@ pub use driver::Driver;
 pub use metrics::StoreMetrics;
 pub use model::{Model, Refusal, Server};
 pub use script::{Value, decode, encode};
+pub use served::Served;
 pub use threads::ExchangeThreads;

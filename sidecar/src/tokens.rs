@@ -3,8 +3,8 @@
 use vectoll_config::v1::{Encoding, Factor, TokenBound};
 
 use crate::{
-    call::{Input, Shape},
-    provider::builtin,
+    builtin,
+    request::{Input, Shape},
 };
 
 /// The most tokens that an input can become.

@@ -7,11 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use vectoll_config::v1::Config;
 use vectoll_crds::ApiKey;
-use vectoll_sidecar::{
-    metrics::BackendMetrics,
-    policy::{Identity, Lasting, compile},
-    provider::egress::Egress,
-};
+use vectoll_sidecar::{health::BackendMetrics, policy::{compile, Identity, Lasting}, provider::egress::Egress};
 use vectoll_tests::{
     cluster::{Light, Operator},
     pair::poll,

@@ -13,11 +13,13 @@ use vectoll_config::PicoUsd;
 use super::{Permit, Room, reservation::Reservation};
 use crate::{
     call::Call,
-    counters::{Held, Standing, Used},
+    counters::{Held, Standing},
     journal::{Intent, Named, Opened},
     ledger::Certainty,
     policy::{Backend, Route},
+    provider::Journalled,
     refusal::Refusal,
+    used::Used,
 };
 
 impl Permit {
@@ -80,6 +82,9 @@ pub struct Settled {
     /// What is left of the limits.
     pub standing: Standing,
 }
+
+/// What is in flight has an intent.
+impl Journalled for InFlight {}
 
 impl InFlight {
     /// The call.

@@ -11,8 +11,9 @@ use vectoll_config::{
 use super::Accounting;
 use crate::{
     clock::Clock,
-    counters::{Account, Ask, Counters, Denial, Exhausted, Held, Reserved, Retry, Scope, Used},
+    counters::{Account, Ask, Counters, Denial, Exhausted, Held, Reserved, Retry, Scope},
     policy::Backend,
+    used::Used,
 };
 
 /// A provider's limits have no room for a call.

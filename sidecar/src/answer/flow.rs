@@ -9,14 +9,14 @@ use bytes::Bytes;
 use http_body::Body as _;
 use tokio::time::{Instant, Sleep};
 
-use super::{outline::Outline, vector::Wrong};
 use crate::{
     accounting::{InFlight, Settled},
-    call::EncodingFormat,
     call_id::CallId,
     ledger::Certainty,
     provider::content::Content,
+    request::EncodingFormat,
     tokens,
+    vectors::{Outline, Wrong},
 };
 
 /// Why an answer did not come whole.
@@ -142,7 +142,7 @@ impl Flow {
             Some(tokens) => (tokens, Certainty::Known),
             None => counted(&in_flight).await,
         };
-        let items = in_flight.call().shape.items;
+        let items = in_flight.call().request.shape.items;
         let settled = in_flight.settle(tokens, certainty);
         // Settled first: what is not right with the vectors does not change what they cost.
         if self.outline.vectors() == items { Ok(settled) } else { Err(Broken::Wrong(Wrong::Number)) }
@@ -152,7 +152,7 @@ impl Flow {
 /// What a call used whose provider does not say.
 async fn counted(in_flight: &InFlight) -> (u64, Certainty) {
     let (call, backend) = (in_flight.call().clone(), in_flight.backend().clone());
-    let counted = if call.shape.bytes > tokens::LITTLE_TEXT {
+    let counted = if call.request.shape.bytes > tokens::LITTLE_TEXT {
         let (call, backend) = (call.clone(), backend.clone());
         let count = move || backend.count_tokens(&call);
         // Others' calls are not to wait for it.

@@ -23,7 +23,7 @@ mod waiter;
 mod weigh;
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -266,10 +266,9 @@ impl Leased {
     }
 
     /// Forgets backends that have no limits any more, or are gone: nobody is told of them, and the store forgets them by itself.
-    pub(crate) fn keep_backends(&self, limited: &HashSet<Uid>) {
-        let is_kept = |account: &Uid, session: &Session| {
-            !is_backend_account(account) || limited.contains(account) || session.is_busy()
-        };
+    pub(crate) fn keep_backends(&self, is_limited: impl Fn(&Uid) -> bool) {
+        let is_kept =
+            |account: &Uid, session: &Session| !is_backend_account(account) || is_limited(account) || session.is_busy();
         self.table().sessions.retain(|account, session| is_kept(account, session));
     }
 

@@ -19,10 +19,8 @@ use vectoll_config::{
 };
 
 use self::count::{Count, tighten};
-use super::{Account, Ask, Charge, Denial, Open, Standing, Used, users::Users, window::slot_of, worst::Worst};
-use crate::clock::Now;
-
-pub use remembered::Remembered;
+use super::{Account, Ask, Denial, Open, Standing, users::Users, window::slot_of, worst::Worst};
+use crate::{charge::Charge, clock::Now, used::Used};
 
 /// How often counts that hold nothing any more are dropped.
 const SWEEP: Duration = Duration::from_mins(1);

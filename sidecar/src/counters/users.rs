@@ -7,7 +7,8 @@ use std::{
 
 use vectoll_config::Uid;
 
-use super::{Account, OTHER};
+use super::Account;
+use crate::used::OTHER;
 
 /// The users of each Team that have counts of their own.
 #[derive(Debug, Default)]

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use vectoll_config::{PicoUsd, Uid};
 
 use crate::{
-    counters::{Charge, Used},
+    charge::Charge,
     ledger::{Booking, Certainty},
+    used::Used,
 };
 
 /// A record: its number, and what it says. Written as `[7, {"void": {…}}]`.

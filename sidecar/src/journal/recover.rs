@@ -20,7 +20,7 @@ use super::{
     segment::{self, Found, Sealed, Tail, TeamPart},
     state::{State, carry, reach},
 };
-use crate::metrics::JournalMetrics;
+use crate::journal::JournalMetrics;
 
 const JOURNAL: &str = "journal";
 const DAMAGED: &str = "damaged";

@@ -19,7 +19,7 @@ use super::{
     retention::{Progress, Retention},
     segment::{Sealed, Tail, TeamPart},
 };
-use crate::metrics::JournalMetrics;
+use crate::journal::JournalMetrics;
 
 /// The state of a journal.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use vectoll_config::{PicoUsd, Uid};
 
 use super::*;
-use crate::{counters::Used, refusal::Refusal};
+use crate::{refusal::Refusal, used::Used};
 
 mod crash;
 
@@ -437,8 +437,8 @@ fn a_call_costs_microseconds() {
     let metrics = JournalMetrics::new().unwrap();
     let options = Options::new(1 << 30, Retention::Checkpoint);
     let journal = Journal::open(folder.path(), options, Covered::default(), metrics, |_| {}).unwrap();
-    let charge = crate::counters::Charge {
-        account: crate::counters::Payer::Key(Uid::new("0b6f2f0e-5d8e-4f0c-9d5f-0e4f7e0c1a11")),
+    let charge = crate::charge::Charge {
+        account: crate::charge::Payer::Key(Uid::new("0b6f2f0e-5d8e-4f0c-9d5f-0e4f7e0c1a11")),
         period: vectoll_config::v1::Period::Monthly,
         zone: "Europe/Berlin".to_owned().try_into().unwrap(),
         start: "2026-11-01T00:00:00Z".parse().unwrap(),

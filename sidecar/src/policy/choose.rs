@@ -183,8 +183,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::{
-        health::{Fault, Registry},
-        metrics::BackendMetrics,
+        health::{BackendMetrics, Fault, Registry},
         policy::{Manner, RetryBudget},
         provider::Provider,
     };

@@ -16,8 +16,7 @@ use super::{
 use crate::{
     cache::Caches,
     credential::keyring::Keyring,
-    health::Registry,
-    metrics::BackendMetrics,
+    health::{BackendMetrics, Registry},
     provider::{
         Provider,
         egress::Egress,

@@ -12,9 +12,10 @@ use vectoll_config::v1::{
 
 use super::compile::{Files, Lasting};
 use crate::{
+    builtin,
     credential::{Credential, Form, Secret, aws, entra, google, ibm, keyring::Fingerprint, sigv4},
     provider::{
-        Provider, Remote, builtin,
+        Provider, Remote,
         dialect::{
             Dialect,
             azure_open_ai::AzureOpenAi,

@@ -6,8 +6,9 @@ use vectoll_config::v1::{Encoding, TokenBound};
 
 use super::Backend;
 use crate::{
-    call::{Call, Input, Shape},
+    call::Call,
     provider::Provider,
+    request::{Input, Shape},
     tokens,
 };
 
@@ -29,12 +30,12 @@ impl Backend {
 
     /// Whether it is sent text where the call has token arrays.
     fn gets_text_of_arrays(&self, call: &Call) -> bool {
-        call.shape.is_tokens && self.takes_text_only()
+        call.request.shape.is_tokens && self.takes_text_only()
     }
 
     /// The measure of what it is sent. Arrays whose text nobody can tell are refused before they are sent: they stay as they came.
     pub fn sent(&self, call: &Call) -> Shape {
-        call.text_of_arrays.filter(|_| self.gets_text_of_arrays(call)).unwrap_or(call.shape)
+        call.text_of_arrays.filter(|_| self.gets_text_of_arrays(call)).unwrap_or(call.request.shape)
     }
 
     /// The most tokens that a call can be, without a tokenizer.
@@ -53,12 +54,12 @@ impl Backend {
             return None;
         }
         if !self.gets_text_of_arrays(call) {
-            return tokens::count(&call.input().ok()?, &self.tokens);
+            return tokens::count(&call.request.input().ok()?, &self.tokens);
         }
         let encoding = self.encoding_of_arrays(&call.model)?;
         // Measured before: it is not longer than a body may be.
         call.text_of_arrays?;
-        let arrays = call.token_arrays()?;
+        let arrays = call.request.token_arrays()?;
         let texts: Option<Vec<Cow<'_, str>>> =
             arrays.iter().map(|tokens| tokens::text_of(tokens, encoding).map(Cow::Owned)).collect();
         tokens::count(&Input::Texts(texts?), &self.tokens)

@@ -32,7 +32,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use self::fault::ErrorAnswer;
-use crate::call::InputType;
+use crate::request::InputType;
 
 /// What of a call one request asks for.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,7 @@ use super::{
     dialect::{Caps, Dialect, Wire},
     to::{SendError, To},
 };
-use crate::{accounting::InFlight, credential::Credential};
+use crate::{credential::Credential, request::Request};
 
 mod pass;
 
@@ -25,6 +25,11 @@ const FORWARDED: [HeaderName; 3] = [
 
 /// Room for the headers of a call.
 const ROOM: usize = 12;
+
+/// A call that the journal knows of. Only such a one is sent: whoever implements it proves that.
+pub trait Journalled {}
+
+impl<T: Journalled> Journalled for &T {}
 
 /// A provider, ready to be called.
 #[derive(Debug)]
@@ -105,11 +110,11 @@ impl Remote {
     }
 
     /// Sends the caller's body as it came, but for the model's name, which is the provider's, and, unless it `asks_base64`, the wish
-    /// for that. The journal knows of the call.
+    /// for that.
     pub async fn pass(
         &self,
-        in_flight: &InFlight,
-        model: &str,
+        _journalled: &impl Journalled,
+        (request, model): (&Request, &str),
         (from_caller, asks_base64): (&HeaderMap, bool),
         departure: &Departure,
     ) -> Result<Response<Content>, SendError> {
@@ -122,15 +127,15 @@ impl Remote {
             }
             Pass::Nowhere => return Err(SendError::Path),
         };
-        let body = pass::body(in_flight.call(), model, asks_base64);
+        let body = pass::body(request, model, asks_base64);
         let answer = to.post(self.headers(from_caller), body, &self.credential, departure).await?;
         Ok(Content::of(answer))
     }
 
-    /// Sends a request in the provider's own shape. `in_flight` proves that the journal knows of the call.
+    /// Sends a request in the provider's own shape.
     pub async fn ask(
         &self,
-        _in_flight: &InFlight,
+        _journalled: &impl Journalled,
         wire: Wire,
         from_caller: &HeaderMap,
         departure: &Departure,

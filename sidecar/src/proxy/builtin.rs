@@ -7,13 +7,14 @@ use http::HeaderMap;
 use super::texts::texts_of;
 use crate::{
     accounting::{Permit, Room},
-    answer::{Answer, join, made},
+    answer::Answer,
     background::Background,
+    builtin::{DIMENSIONS, Model},
     call::Call,
     ledger::Certainty,
     policy::Backend,
-    provider::builtin::{DIMENSIONS, Model},
     refusal::Refusal,
+    vectors::{join, made},
 };
 
 /// Text from which on the model works on a thread of its own.
@@ -21,7 +22,7 @@ const MUCH_TEXT: u64 = 16 * 1024;
 
 /// The number of dimensions to answer with, if the built-in model can do what is asked.
 fn dimensions_of(call: &Call) -> Result<usize, Refusal> {
-    match call.dimensions.map(usize::try_from) {
+    match call.request.dimensions.map(usize::try_from) {
         None => Ok(DIMENSIONS),
         Some(Ok(wanted)) if wanted <= DIMENSIONS => Ok(wanted),
         Some(_) => {
@@ -40,7 +41,7 @@ pub(super) async fn answer(
 ) -> Result<(Answer, HeaderMap), Refusal> {
     let dimensions = dimensions_of(permit.call())?;
     // The tables of an encoding take a while to load.
-    let much = permit.call().shape.bytes > MUCH_TEXT || permit.call().shape.is_tokens;
+    let much = permit.call().request.shape.bytes > MUCH_TEXT || permit.call().request.shape.is_tokens;
     let backend = backend.clone();
     let work = move || -> Result<(Answer, HeaderMap), Refusal> {
         let unusable =
@@ -51,9 +52,9 @@ pub(super) async fn answer(
         let in_flight = permit.sent(backend, room)?;
         let call = in_flight.call().clone();
         // Who counts in tokens is charged for those.
-        let tokens = if call.shape.is_tokens { call.shape.tokens } else { model.count(&texts) };
+        let tokens = if call.request.shape.is_tokens { call.request.shape.tokens } else { model.count(&texts) };
         let vectors = texts.iter().map(|text| model.vector(text, dimensions)).collect();
-        let answer = join(made(vectors, call.encoding_format, &call.model, tokens));
+        let answer = join(made(vectors, call.request.encoding_format, &call.model, tokens));
         let settled = in_flight.settle(tokens, Certainty::Known);
         Ok((Answer::Whole(answer, settled), HeaderMap::new()))
     };

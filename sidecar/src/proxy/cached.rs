@@ -92,7 +92,7 @@ async fn find(
 ) -> Result<Vectors, Refusal> {
     let mut of_texts = Held::default();
     // As texts, and the table of them.
-    room(&call.claim, &mut of_texts, call.body.len()).await?;
+    room(&call.claim, &mut of_texts, call.request.body.len()).await?;
     let look = {
         let (call, route, cache) = (call.clone(), route.clone(), cache.clone());
         move || Inputs::look(&call, &route, &cache)

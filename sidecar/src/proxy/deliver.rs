@@ -4,10 +4,12 @@ use std::time::Instant;
 
 use crate::{
     accounting::Settled,
-    answer::{Answer, HELD, Relay, join, made},
+    answer::{Answer, HELD, Relay},
     background::Background,
-    call::{Call, EncodingFormat},
+    call::Call,
     memory::{Held, NoRoom},
+    request::EncodingFormat,
+    vectors::{join, made},
 };
 
 /// From so many bytes on, an answer is made on a thread of its own.
@@ -28,13 +30,13 @@ pub(super) async fn deliver<V: AsRef<[f32]> + Send + 'static>(
 ) -> Result<Answer, Undelivered> {
     let numbers: usize = vectors.iter().map(|vector| vector.as_ref().len()).sum();
     // Base64 takes five bytes and a third for a number, digits about twelve.
-    let bytes = match call.encoding_format {
+    let bytes = match call.request.encoding_format {
         EncodingFormat::Float => numbers * 12,
         EncodingFormat::Base64 => numbers * 6,
     };
     let mut held = Held::default();
     call.claim.hold_until(&mut held, bytes, deadline.into()).await.map_err(|NoRoom| Undelivered)?;
-    let (format, model) = (call.encoding_format, call.model.clone());
+    let (format, model) = (call.request.encoding_format, call.model.clone());
     let make = move || made(vectors, format, &model, tokens);
     let pieces = if numbers * 12 > MUCH { tasks.compute(make).await.map_err(|_| Undelivered)? } else { make() };
     Ok(if numbers * 6 > HELD {

@@ -21,9 +21,9 @@ use super::{
 };
 use crate::{
     accounting::InFlight,
-    answer::{Answer, Wrong, join},
+    answer::Answer,
     background::Background,
-    call::{self, Call, Shape},
+    call::Call,
     ledger::Certainty,
     memory::{Held, NoRoom},
     policy::{Backend, Route},
@@ -33,6 +33,8 @@ use crate::{
         dialect::{Fault, Part, Said, Told, Unsupported, Unusable, Wire, fault::ErrorAnswer},
     },
     refusal::Refusal,
+    request::{self, Shape},
+    vectors::{Wrong, join},
 };
 
 /// The largest answer to one request: so much for each input, and so much besides. 3,072 numbers are some 70 KiB as digits.
@@ -80,10 +82,10 @@ struct Failed {
 /// The memory that a call in parts is about to take: its texts, of so many bytes, and the requests that are made of them, and the
 /// answers.
 pub(super) fn expected(call: &Call, bytes: u64) -> usize {
-    let Shape { items, bytes: _, tokens, is_tokens } = call.shape;
+    let Shape { items, bytes: _, tokens, is_tokens } = call.request.shape;
     let [texts, tokens, items] = [bytes, tokens, items].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
     // A token is a number of four bytes, and some four to eight as text; or as many as in the body.
-    let written = if is_tokens { call.body.len() } else { 0 };
+    let written = if is_tokens { call.request.body.len() } else { 0 };
     let texts = texts.saturating_add(tokens.saturating_mul(8).max(tokens.saturating_mul(4).saturating_add(written)));
     texts.saturating_mul(2).saturating_add(expected_of(items))
 }
@@ -162,7 +164,7 @@ pub(super) async fn carry_out(
     }
     let call = in_flight.call().clone();
     let settled = in_flight.settle(known, certainty);
-    if let Some(wrong) = wrong(&vectors, call.shape.items, call.dimensions) {
+    if let Some(wrong) = wrong(&vectors, call.request.shape.items, call.request.dimensions) {
         let message = format!("Backend {}: {wrong}", backend.label);
         return Err(Failure::down(Refusal::bad_gateway(message), "failed"));
     }
@@ -389,12 +391,12 @@ pub(super) fn part_of<'a>(
     split: &'a Split,
     range: Range<usize>,
 ) -> Part<'a> {
-    let call::Said { input_type, user } = &call.said;
+    let request::Said { input_type, user } = &call.request.said;
     Part {
         model: backend.model_of(&call.model),
         texts: split.texts.get(range).unwrap_or_default(),
-        dimensions: call.dimensions,
-        input_type: call.input_type.unwrap_or(route.manner.input_type),
+        dimensions: call.request.dimensions,
+        input_type: call.request.input_type.unwrap_or(route.manner.input_type),
         said: Said { input_type: input_type.as_deref(), user: user.as_deref(), are_arrays: split.are_arrays },
     }
 }

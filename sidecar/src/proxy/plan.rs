@@ -10,11 +10,12 @@ use super::{
     texts::texts_of,
 };
 use crate::{
-    call::{Call, OtherField},
+    call::Call,
     memory::{Held, NoRoom},
     policy::{Backend, Route},
     provider::{Provider, dialect::Wire},
     refusal::Refusal,
+    request::OtherField,
 };
 
 /// Text from which on a call is split on a thread of its own.
@@ -47,21 +48,22 @@ pub(super) async fn plan(
 ) -> Result<Option<Plan>, Failure> {
     let Provider::Remote(remote) = &backend.provider else { return Ok(None) };
     let caps = remote.caps(backend.model_of(&call.model));
-    let fits =
-        call.shape.items <= caps.items as u64 && caps.tokens.is_none_or(|most| backend.most_tokens(call) <= most);
+    let fits = call.request.shape.items <= caps.items as u64
+        && caps.tokens.is_none_or(|most| backend.most_tokens(call) <= most);
     // Fields of its own would be lost in parts, and one input is one part: such calls go through as they are, too.
     let passes = remote.passes();
-    if passes && (fits || !call.other_fields.is_empty() || call.shape.items == 1) {
+    if passes && (fits || !call.request.other_fields.is_empty() || call.request.shape.items == 1) {
         return Ok(None);
     }
     // In the provider's own shape there is no place for what the caller means: it is refused, lest the vectors be others than asked for.
     if !passes {
-        let is_meant = |field: &&OtherField| !remote.dialect().goes_without_saying(&field.name, call.value_of(field));
-        if let Some(field) = call.other_fields.iter().find(is_meant) {
+        let is_meant =
+            |field: &&OtherField| !remote.dialect().goes_without_saying(&field.name, call.request.value_of(field));
+        if let Some(field) = call.request.other_fields.iter().find(is_meant) {
             return Err(Failure::of_call(Refusal::field_not_translated(&field.name, remote.dialect().name())));
         }
     }
-    if let Some(unknown) = call.unknown_input_type()
+    if let Some(unknown) = call.request.unknown_input_type()
         && !passes
     {
         return Err(Failure::of_call(Refusal::input_type(unknown)));
@@ -79,14 +81,14 @@ pub(super) async fn plan(
     let encoding = backend.encoding_of_arrays(&call.model);
     let split = move || {
         if passes
-            && work.shape.is_tokens
-            && let Some(arrays) = work.token_arrays()
+            && work.request.shape.is_tokens
+            && let Some(arrays) = work.request.token_arrays()
         {
             return Ok(split_arrays(&arrays, caps, &bound));
         }
         texts_of(&work, encoding, most).map(|texts| split(texts, caps, &bound))
     };
-    let split = if call.shape.bytes > MUCH_TEXT || call.shape.is_tokens {
+    let split = if call.request.shape.bytes > MUCH_TEXT || call.request.shape.is_tokens {
         sending.tasks.compute(split).await.map_err(|error| {
             let message = format!("The call could not be split: {error}");
             Failure::of_sidecar(Refusal::unavailable("splitting_failed", message))

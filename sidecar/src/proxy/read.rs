@@ -10,13 +10,14 @@ use super::{
 };
 use crate::{
     accounting::InFlight,
-    answer::{Answer, Broken, Flow, HELD, Relay, Transcoder, Wanted, checked, has_dimensions, join},
+    answer::{Answer, Broken, Flow, HELD, Relay},
     background::Background,
     call::Call,
     memory::{Held, NoRoom, STREAM},
     policy::Backend,
     provider::Provider,
     refusal::Refusal,
+    vectors::{Transcoder, Wanted, checked, has_dimensions, join},
 };
 
 /// The most that comes before an answer's first vector has ended. Until then its form is not known, and nothing of it is passed on.
@@ -58,7 +59,11 @@ pub(super) async fn read(
     }
     let mut flow = Flow::new(body, in_flight, deadline);
     let announced = flow.remaining();
-    let wanted = Wanted { format: call.encoding_format, items: call.shape.items, dimensions: call.dimensions };
+    let wanted = Wanted {
+        format: call.request.encoding_format,
+        items: call.request.shape.items,
+        dimensions: call.request.dimensions,
+    };
     let mut read: Vec<Bytes> = Vec::new();
     let (mut length, mut held) = (0, Held::default());
     // The form of the vectors, as soon as one of them is seen.
@@ -76,7 +81,7 @@ pub(super) async fn read(
             break flow.settle().await.err().unwrap_or(Broken::Unusable("its first vector comes too late"));
         }
         if large && format.is_some() {
-            let right = call.dimensions.map(|asked| has_dimensions(&join(read.clone()), asked));
+            let right = call.request.dimensions.map(|asked| has_dimensions(&join(read.clone()), asked));
             match right {
                 Some(Some(Err(wrong))) => {
                     read.clear();

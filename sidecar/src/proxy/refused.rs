@@ -12,7 +12,6 @@ use super::{
 };
 use crate::{
     accounting::InFlight,
-    call::EncodingFormat,
     health,
     ledger::Certainty,
     policy::Backend,
@@ -23,6 +22,7 @@ use crate::{
         to::SendError,
     },
     refusal::Refusal,
+    request::EncodingFormat,
 };
 
 /// The most of an error's body that is read.
@@ -52,7 +52,7 @@ pub(super) async fn refused(
         Some(Err(_)) | None => Bytes::new(),
     };
     let answer = ErrorAnswer::new(parts.status, &parts.headers, &body);
-    let asked_for_base64 = in_flight.call().encoding_format == EncodingFormat::Base64 && asks_base64;
+    let asked_for_base64 = in_flight.call().request.encoding_format == EncodingFormat::Base64 && asks_base64;
     if asked_for_base64 && answer.refuses_encoding() {
         return Refused::AskAgain(in_flight);
     }

@@ -173,7 +173,8 @@ async fn call(
     let model = backend.model_of(&in_flight.call().model);
     let departure = Departure::default();
     let answered = {
-        let sending = pin!(remote.pass(&in_flight, model, (from_caller, asks_base64), &departure));
+        let sending =
+            pin!(remote.pass(&in_flight, (&in_flight.call().request, model), (from_caller, asks_base64), &departure));
         let sending = pin!(refining(&in_flight, sending));
         in_time(deadline, sending).await
     };

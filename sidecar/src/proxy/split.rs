@@ -5,9 +5,9 @@ use std::{borrow::Cow, ops::Range};
 use vectoll_config::v1::TokenBound;
 
 use crate::{
-    call::{Input, Shape},
     ledger::Certainty,
     provider::dialect::Caps,
+    request::{Input, Shape},
     tokens,
 };
 

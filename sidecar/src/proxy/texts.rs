@@ -9,10 +9,11 @@ use vectoll_config::v1::Encoding;
 
 use crate::{
     background::Background,
-    call::{Call, Input, Shape},
+    call::Call,
     memory::Held,
     policy::Route,
     refusal::Refusal,
+    request::{Input, Shape},
     tokens,
 };
 
@@ -27,7 +28,7 @@ const UNKNOWN_ENCODING: &str = "this model takes text, and nobody knows which en
 /// Measures the text that a call's token arrays are of, where one of its backends is to be sent that: a few tokens can be many
 /// times as many elsewhere. What no backend could be sent stays unmeasured: it is refused with its reason before it is sent.
 pub(super) async fn measure(mut call: Call, route: &Route, most: usize, tasks: &Background) -> Result<Call, Refusal> {
-    if !call.shape.is_tokens {
+    if !call.request.shape.is_tokens {
         return Ok(call);
     }
     let text_only = route.reachable().filter(|backend| backend.takes_text_only());
@@ -39,14 +40,14 @@ pub(super) async fn measure(mut call: Call, route: &Route, most: usize, tasks: &
     let end = Instant::now() + MEASURING_TIMEOUT;
     // A token of one digit and a comma is a number of four bytes.
     call.claim
-        .hold_until(&mut held, call.body.len().saturating_mul(2), end.into())
+        .hold_until(&mut held, call.request.body.len().saturating_mul(2), end.into())
         .await
         .map_err(|_| Refusal::no_room())?;
     let measured = tasks.compute(move || {
         let of = |encoding: &Encoding| length_of_text(&call, *encoding, most);
         // Where backends differ, the longest.
         let bytes = encodings.iter().filter_map(of).max();
-        let items = call.shape.items;
+        let items = call.request.shape.items;
         call.text_of_arrays = bytes.map(|bytes| Shape { items, bytes, tokens: 0, is_tokens: false });
         call
     });
@@ -59,7 +60,7 @@ pub(super) async fn measure(mut call: Call, route: &Route, most: usize, tasks: &
 
 /// The bytes of text that token arrays are of. None: some tokens are none, or it is longer than any body may be.
 fn length_of_text(call: &Call, encoding: Encoding, most: usize) -> Option<u64> {
-    let arrays = call.token_arrays()?;
+    let arrays = call.request.token_arrays()?;
     let raw = arrays.iter().try_fold(0usize, |sum, tokens| sum.checked_add(tokens::length_of(tokens, encoding)?))?;
     if raw > most {
         return None;
@@ -71,11 +72,11 @@ fn length_of_text(call: &Call, encoding: Encoding, most: usize) -> Option<u64> {
 ///
 /// `most` is the largest body in bytes. Texts of token arrays are held to it as well: a token of a few digits may be 128 spaces.
 pub(super) fn texts_of(call: &Call, encoding: Option<Encoding>, most: usize) -> Result<Vec<String>, Refusal> {
-    match call.input()? {
+    match call.request.input()? {
         Input::Texts(texts) => Ok(texts.into_iter().map(Cow::into_owned).collect()),
         Input::Tokens(_) => {
             let encoding = encoding.ok_or_else(|| Refusal::input(UNKNOWN_ENCODING))?;
-            let arrays = call.token_arrays().unwrap_or_default();
+            let arrays = call.request.token_arrays().unwrap_or_default();
             let none = |at| Refusal::input(format!("input {at} has tokens that are none in {encoding:?}"));
             let mut length = 0;
             for (at, tokens) in arrays.iter().enumerate() {

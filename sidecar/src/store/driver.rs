@@ -6,7 +6,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
 use jiff::SignedDuration;
 use tokio::sync::watch;
 use vectoll_config::Uid;
@@ -16,13 +15,13 @@ use super::{
     line::Line,
     metrics::StoreMetrics,
     protocol::{Identity, SPAN},
+    served::Served,
     threads::ExchangeThreads,
 };
 use crate::{
     clock::Clock,
     counters::{Admissions, Leased},
     journal::Journal,
-    policy::Policy,
 };
 
 /// Calls that were admitted longer ago are in no window any more.
@@ -40,7 +39,7 @@ pub struct Driver {
     /// Its pod's name; empty outside a cluster.
     pub pod: Arc<str>,
     /// What it serves by.
-    pub policy: Arc<ArcSwap<Policy>>,
+    pub served: Arc<dyn Served>,
     /// Where exchanges are built.
     pub threads: ExchangeThreads,
     /// Time.

@@ -29,9 +29,8 @@ pub(super) enum Verdict {
 
 /// Judges a Team whose keys the store has forbidden for so long.
 pub(super) fn judge(driver: &Driver, team: &Uid, refused: Duration) -> Verdict {
-    let Driver { leased, journal, policy, metrics, .. } = driver;
-    let policy = policy.load();
-    if policy.generation == 0 || policy.teams.contains_key(team) || policy.limited.contains(team) {
+    let Driver { leased, journal, served, metrics, .. } = driver;
+    if served.generation() == 0 || served.has_team(team) || served.is_limited(team) {
         return Verdict::Kept;
     }
     let untold = journal.untold(team).is_some();

@@ -166,10 +166,11 @@ impl<'a> Line<'a> {
 
     /// Once for each config.
     fn forget_backends(&mut self) {
-        let policy = self.driver.policy.load();
-        if self.backends_of != policy.generation {
-            self.backends_of = policy.generation;
-            self.driver.leased.keep_backends(&policy.limited);
+        let served = &self.driver.served;
+        let generation = served.generation();
+        if self.backends_of != generation {
+            self.backends_of = generation;
+            self.driver.leased.keep_backends(|account| served.is_limited(account));
         }
     }
 
@@ -188,8 +189,8 @@ impl<'a> Line<'a> {
     }
 
     fn word(&self) -> Word {
-        let policy = self.driver.policy.load();
-        Word { namespace: policy.namespace.clone(), generation: policy.generation }
+        let served = &self.driver.served;
+        Word { namespace: served.namespace(), generation: served.generation() }
     }
 
     fn start(&mut self, team: Uid, mut connection: Connection) {
@@ -198,9 +199,9 @@ impl<'a> Line<'a> {
         let (leased, journal, identity, clock) = (leased.clone(), journal.clone(), identity.clone(), *clock);
         let threads = threads.clone();
         let timer = metrics.duration.clone();
-        let caller = caller(self.place.scope.as_deref(), &self.driver.policy.load().namespace);
+        let caller = caller(self.place.scope.as_deref(), &self.driver.served.namespace());
         // A Team that the config does not have any more gets no new users.
-        let most_users = self.driver.policy.load().teams.get(&team).map_or(0, |team| team.max_users);
+        let most_users = self.driver.served.max_users(&team);
         self.exchanges.spawn(async move {
             // What was settled long ago is read from files.
             let (of, from) = (team.clone(), leased.clone());

@@ -9,9 +9,10 @@ use vectoll_config::{
 
 use super::protocol::{Entry, Money, Spend};
 use crate::{
-    counters::{Account, OTHER, account_name, period_of},
+    counters::{Account, account_name, period_of},
     journal::{Intent, Settled},
     ledger::Certainty,
+    used::OTHER,
 };
 
 /// Settlements of one Team that come after `from`, as one batch: sums by budget and by field of the ledger.

@@ -11,7 +11,8 @@ use super::{
     slots::Slots,
 };
 use crate::{
-    counters::{Account, Charge, Payer},
+    charge::{Charge, Payer},
+    counters::Account,
     store::protocol::{AccountName, PeriodName, Rate},
 };
 
@@ -55,7 +56,7 @@ impl Holding {
         let at = i64::try_from(store_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
         let start = stretch(budget, at.unwrap_or(Timestamp::MAX)).start;
         // Accounts of other kinds have no budgets.
-        let payer = Payer::of(account).unwrap_or_else(|| Payer::Team(Uid::new("")));
+        let payer = account.payer().unwrap_or_else(|| Payer::Team(Uid::new("")));
         let charge = Charge { account: payer, period: budget.period, zone: budget.time_zone.clone(), start };
         self.purses.push(Purse::new(Arc::new(charge), now));
         self.purses.len() - 1

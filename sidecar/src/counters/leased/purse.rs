@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use vectoll_config::{PicoUsd, v1::Budget};
 
 use super::{holding::period_of, meter::Meter};
-use crate::{counters::Charge, store::protocol::PeriodName};
+use crate::{charge::Charge, store::protocol::PeriodName};
 
 /// Money of one period. The store reserves for this sidecar what is free, open and owed together ([`Purse::held`]): so what
 /// all sidecars have spent and may yet spend is never more than was granted.

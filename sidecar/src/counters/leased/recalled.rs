@@ -9,9 +9,10 @@ use vectoll_config::Uid;
 use super::session::{RATES, Session};
 use crate::{
     clock::Now,
-    counters::{Account, OTHER},
+    counters::Account,
     journal::Settled,
     store::protocol::{Rate, SPAN},
+    used::OTHER,
 };
 
 /// Admissions that are alike: by whom, for what, and in which second.

@@ -11,11 +11,7 @@ use super::{
     purse::Purse,
     session::{RATES, Session, signed},
 };
-use crate::{
-    clock::Now,
-    counters::{Account, Charge, Used},
-    store::protocol::Rate,
-};
+use crate::{charge::Charge, clock::Now, counters::Account, store::protocol::Rate, used::Used};
 
 impl Session {
     /// Replaces a reservation by what was used. `number`: the settlement's, by which the store is told of the spend.

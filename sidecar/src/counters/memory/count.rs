@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use vectoll_config::{PicoUsd, Stretch, stretch, v1::Budget};
 
 use crate::{
+    charge::Charge,
     clock::Now,
-    counters::{Account, Ask, Charge, Denial, Exhausted, Payer, Quota, Retry, Scope, window::Window},
+    counters::{Account, Ask, Denial, Exhausted, Quota, Retry, Scope, window::Window},
 };
 
 /// Ways of setting a budget that are remembered at once.
@@ -74,7 +75,7 @@ impl Count {
         if self.purses.iter().any(|purse| purse.is_for(budget) && !purse.is_over(wall)) {
             return;
         }
-        let Some(account) = Payer::of(account) else { return };
+        let Some(account) = account.payer() else { return };
         let Stretch { start, end } = stretch(budget, wall);
         let carried = self.carried(start, wall);
         let (taken, booked, since) = match carried.taken {

@@ -11,8 +11,10 @@ use vectoll_config::{
 
 use super::{Held, Memory};
 use crate::{
+    balance::Balances,
     clock::Now,
-    counters::{Account, Ask, Denial, Exhausted, Open, Retry, Scope, Standing, Used},
+    counters::{Account, Ask, Denial, Exhausted, Open, Retry, Scope, Standing},
+    used::Used,
 };
 
 fn at(seconds: u64) -> Now {

@@ -5,41 +5,73 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
 use jiff::Timestamp;
 use proptest::prelude::*;
 use tempfile::TempDir;
-use vectoll_config::{
-    PicoUsd, Uid,
-    v1::{Budget, Limits, OnStoreFailure, Period},
-};
+use vectoll_config::{PicoUsd, Uid, v1::Period};
 
 use super::{folder, intent};
 use crate::{
-    clock::{Clock, Now},
-    counters::{Account, Ask, Counters, Held, Leased, Reserved, Scope, Used},
+    balance::{Balances, Remembered},
+    charge::{Charge, Payer},
     journal::{
-        Intent, Kind, Opened, Options, Record, Retention,
+        Intent, JournalMetrics, Kind, Opened, Options, Record, Retention,
         frame::{scan, tests::places},
     },
     keep::Keeper,
     ledger::{Books, Certainty, Ledger},
-    metrics::JournalMetrics,
+    used::Used,
 };
 
-fn now() -> Now {
-    Now { elapsed: Duration::from_secs(1), wall: "2026-11-23T12:00:00Z".parse::<Timestamp>().unwrap() }
+/// The money of budgets, counted as simply as can be.
+#[derive(Debug, Default)]
+struct Sums(Mutex<Vec<Remembered>>);
+
+impl Sums {
+    fn add(&self, charge: &Arc<Charge>, money: PicoUsd) {
+        let mut all = self.0.lock().unwrap();
+        match all.iter_mut().find(|one| one.charge == *charge) {
+            Some(one) => one.booked = one.booked.plus(money),
+            None => all.push(Remembered { charge: charge.clone(), booked: money }),
+        }
+    }
+
+    /// In pico-USD.
+    fn taken(&self, team: &str) -> u64 {
+        let all = self.0.lock().unwrap();
+        all.iter().filter(|one| *one.charge == *budget_of(team)).map(|one| one.booked.pico()).sum()
+    }
 }
 
-fn budget() -> Budget {
-    Budget { limit: PicoUsd::new(u64::MAX), period: Period::Monthly, time_zone: "UTC".to_owned().try_into().unwrap() }
+impl Balances for Sums {
+    fn remember(&self) -> Vec<Remembered> {
+        self.0.lock().unwrap().clone()
+    }
+
+    fn recall(&self, remembered: Vec<Remembered>) {
+        for Remembered { charge, booked } in remembered {
+            self.add(&charge, booked);
+        }
+    }
+
+    fn replay(&self, charges: &[Arc<Charge>], _admitted: Timestamp, money: PicoUsd) {
+        for charge in charges {
+            self.add(charge, money);
+        }
+    }
 }
 
-fn account(team: &str) -> Account {
-    Account::Team(Uid::new(team))
+fn budget_of(team: &str) -> Arc<Charge> {
+    Arc::new(Charge {
+        account: Payer::Team(Uid::new(team)),
+        period: Period::Monthly,
+        zone: "UTC".to_owned().try_into().unwrap(),
+        start: "2026-11-01T00:00:00Z".parse().unwrap(),
+    })
 }
 
 /// How a call ended, by the number of the record that says so.
@@ -62,8 +94,8 @@ struct Call {
 struct Stage {
     folder: TempDir,
     retention: Retention,
-    keeper: Keeper,
-    under_way: Vec<(Opened, Held)>,
+    keeper: Keeper<Sums>,
+    under_way: Vec<Opened>,
     calls: BTreeMap<u64, Call>,
     /// The number of the last checkpoint.
     covered: u64,
@@ -72,7 +104,7 @@ struct Stage {
 /// With a store that never acknowledges no segment goes. Without one they go with every checkpoint.
 const STORE: Retention = Retention::Acknowledged { keep: Duration::ZERO };
 
-fn resume(folder: &Path, retention: Retention) -> (Keeper, JournalMetrics) {
+fn resume(folder: &Path, retention: Retention) -> (Keeper<Sums>, JournalMetrics) {
     let metrics = JournalMetrics::new().unwrap();
     let options = Options { segment_bytes: SEGMENT, ..Options::new(1 << 30, retention) };
     (Keeper::resume(folder, options, metrics.clone()).unwrap(), metrics)
@@ -91,35 +123,24 @@ impl Stage {
         Self { folder, retention, keeper, under_way: Vec::new(), calls: BTreeMap::new(), covered: 0 }
     }
 
-    /// The counters of a sidecar on its own.
-    fn counters(&self) -> Counters {
-        Counters::new(self.keeper.counters(), Arc::new(Leased::new(Clock::start())))
-    }
-
     fn last(&self) -> u64 {
         self.keeper.journal().last()
     }
 
     fn begin(&mut self, team: &str, tokens: u64) {
-        let budget = budget();
-        let scopes = [Scope { account: account(team), limits: Limits::default(), budget: Some(&budget) }];
-        let uid = Uid::new(team);
-        let (money, on_store_failure) = (worth(tokens).money, OnStoreFailure::Local);
-        let ask = Ask { team: &uid, scopes: &scopes, requests: 1, tokens, money, on_store_failure };
-        let Reserved::Now(Ok(held)) = self.counters().reserve(&ask, now()) else { panic!("refused") };
-        let charges = held.charges().to_vec();
+        let charges = vec![budget_of(team)];
         let opened = self.keeper.journal().intend(Intent { charges, ..intent(team, tokens) }).unwrap();
         let (number, intent) = (opened.number(), opened.intent().clone());
         self.calls.insert(number, Call { intent, bounds: vec![(number, tokens)], end: None });
-        self.under_way.push((opened, held));
+        self.under_way.push(opened);
     }
 
     fn settle(&mut self, which: usize, tokens: u64) {
-        let (opened, held) = self.under_way.swap_remove(which % self.under_way.len());
+        let opened = self.under_way.swap_remove(which % self.under_way.len());
         let number = opened.number();
-        let (counters, ledger) = (self.counters(), self.keeper.ledger());
+        let (balances, ledger) = (self.keeper.balances(), self.keeper.ledger());
         self.keeper.journal().settle(opened, worth(tokens), Certainty::Known, 0, |settled| {
-            counters.settle(held, worth(tokens), settled.number, now());
+            balances.replay(&settled.intent.charges, settled.intent.admitted_at, worth(tokens).money);
             ledger.book(settled.intent.booking(), worth(tokens), true, 0, Certainty::Known);
         });
         let last = self.last();
@@ -127,16 +148,15 @@ impl Stage {
     }
 
     fn void(&mut self, which: usize) {
-        let (opened, held) = self.under_way.swap_remove(which % self.under_way.len());
+        let opened = self.under_way.swap_remove(which % self.under_way.len());
         let number = opened.number();
         self.keeper.journal().void(opened);
-        self.counters().give_back(held, now());
         let last = self.last();
         self.calls.get_mut(&number).unwrap().end = Some(End::Void { at: last });
     }
 
     fn refine(&mut self, which: usize, tokens: u64) {
-        let (opened, _) = &self.under_way[which % self.under_way.len()];
+        let opened = &self.under_way[which % self.under_way.len()];
         let number = opened.number();
         self.keeper.journal().refine(opened, tokens, worth(tokens).money);
         let last = self.last();
@@ -153,9 +173,7 @@ impl Stage {
         let survives = |_: &Record| true;
         let expected = self.expected(&survives);
         drop(self.keeper);
-        for (_, held) in self.under_way.drain(..) {
-            drop(held);
-        }
+        self.under_way.clear();
         let (keeper, _) = resume(self.folder.path(), self.retention);
         check(&keeper, &expected);
         // What had no end has one now, by the records that the new process wrote.
@@ -221,10 +239,10 @@ struct Expected {
     money: BTreeMap<String, u64>,
 }
 
-fn check(keeper: &Keeper, expected: &Expected) {
+fn check(keeper: &Keeper<Sums>, expected: &Expected) {
     assert_eq!(keeper.ledger().copy(), expected.books);
     for team in TEAMS {
-        let taken = keeper.counters().spending(&account(team), &budget(), now()).taken.pico();
+        let taken = keeper.balances().taken(team);
         assert_eq!(taken, expected.money.get(team).copied().unwrap_or_default(), "the budget of {team}");
     }
 }
@@ -393,7 +411,7 @@ fn a_state_file_from_before_the_journal_is_taken_up() {
     fs::write(folder.path().join("spend.v1.json"), old).unwrap();
     let (keeper, _) = resume(folder.path(), STORE);
     assert_eq!(keeper.ledger().copy().teams["default/t"].tokens, 4);
-    assert_eq!(keeper.counters().spending(&account("a"), &budget(), now()).taken.pico(), 80_000);
+    assert_eq!(keeper.balances().taken("a"), 80_000);
 }
 
 #[test]
@@ -401,12 +419,12 @@ fn a_state_folder_is_kept_by_one_and_a_damaged_checkpoint_is_named() {
     let folder = folder();
     let (keeper, _) = resume(folder.path(), STORE);
     let options = Options::new(1 << 30, Retention::Checkpoint);
-    let second = Keeper::resume(folder.path(), options.clone(), JournalMetrics::new().unwrap());
+    let second = Keeper::<Sums>::resume(folder.path(), options.clone(), JournalMetrics::new().unwrap());
     assert!(second.unwrap_err().to_string().contains("another sidecar"));
     drop(keeper);
     fs::write(folder.path().join("spend.v1.json"), "{").unwrap();
     fs::remove_dir_all(folder.path().join("journal")).unwrap();
-    let damaged = Keeper::resume(folder.path(), options, JournalMetrics::new().unwrap());
+    let damaged = Keeper::<Sums>::resume(folder.path(), options, JournalMetrics::new().unwrap());
     assert!(damaged.unwrap_err().to_string().contains("spend.v1.json is damaged"));
 }
 

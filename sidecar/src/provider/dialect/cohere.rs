@@ -13,7 +13,7 @@ use super::{
     Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
     read::{self, Raw},
 };
-use crate::call::InputType;
+use crate::request::InputType;
 
 /// Where Cohere's own API is.
 pub const ROOT: &str = "https://api.cohere.com";

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, read, shape};
-use crate::call::InputType;
+use crate::request::InputType;
 
 /// The most inputs in a request. The reference names no bound (looked up again on 24 November 2026), nor does any error of the API's
 /// that is known; this is the one that clients keep to. `batch.maxItems` of the backend sets another one.

@@ -19,7 +19,7 @@ use super::{
     fault::refuses_before_work,
     read::{self, Raw},
 };
-use crate::call::InputType;
+use crate::request::InputType;
 
 /// Where the API is.
 pub const ROOT: &str = "https://generativelanguage.googleapis.com";

@@ -27,7 +27,7 @@ use http::HeaderMap;
 use serde_json::Value;
 
 use super::{Dialect, Fault, Part, Said, Told, Unsupported, Unusable, Wire};
-use crate::call::InputType;
+use crate::request::InputType;
 
 /// What every test embeds, as far as it is needed.
 const TEXTS: [Cow<'static, str>; 3] =

@@ -12,7 +12,7 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, read, shape};
-use crate::call::InputType;
+use crate::request::InputType;
 
 /// Where Jina's API is.
 pub const ROOT: &str = "https://api.jina.ai";

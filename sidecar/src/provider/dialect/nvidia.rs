@@ -10,7 +10,7 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, read, shape};
-use crate::call::InputType;
+use crate::request::InputType;
 
 /// Where NVIDIA's API catalogue is.
 pub const ROOT: &str = "https://integrate.api.nvidia.com";

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Fault, Part, Told, Unsupported, Unusable, Wire};
-use crate::{answer::numbers, call::whole};
+use crate::{request::whole, vectors::numbers};
 
 /// What is encoded in a name that stands between two `/` of a path, or as a value of a query: everything but RFC 3986's
 /// unreserved characters, and the `@` of versions (`textembedding-gecko@003`), which Google's references leave as it is.

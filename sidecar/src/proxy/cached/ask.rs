@@ -14,7 +14,7 @@ use http_body_util::BodyExt;
 use super::{Spent, room, run};
 use crate::{
     accounting::{Settled, admit},
-    answer::{Answer, Persist, Relay, join},
+    answer::{Answer, Persist, Relay},
     background::Background,
     cache::{Vector, Wanted},
     call::Call,
@@ -23,6 +23,7 @@ use crate::{
     provider::dialect::{Told, read_open_ai},
     proxy::{Proxy, Sent, Trace, parts::expected_of},
     refusal::Refusal,
+    vectors::join,
 };
 
 /// Up to so many vectors are read in the request's own thread.
@@ -49,7 +50,7 @@ pub(super) async fn ask(
 ) -> Result<Vectors, Refusal> {
     // Before anything is sent, so that there being none costs nothing.
     let mut held = Held::default();
-    let length = call.body.len();
+    let length = call.request.body.len();
     room(&call.claim, &mut held, length + expected_of(wanted.len())).await?;
     let part = {
         let (whole, texts, of_body) = (call.clone(), texts.clone(), held.split(length));
@@ -97,7 +98,7 @@ pub(super) async fn ask(
 
 /// Whether what is done with all of a call takes long.
 pub(super) fn is_long(call: &Call) -> bool {
-    call.body.len() > LONG
+    call.request.body.len() > LONG
 }
 
 struct Kept {

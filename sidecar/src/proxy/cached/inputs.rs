@@ -7,9 +7,10 @@ use std::{
 
 use crate::{
     cache::{Cache, Follow, Found, Key, Of, Vector, Wanted},
-    call::{Call, Input},
+    call::Call,
     policy::Route,
     refusal::Refusal,
+    request::Input,
 };
 
 pub(super) struct Inputs {
@@ -28,14 +29,14 @@ pub(super) struct Inputs {
 impl Inputs {
     /// Reads a call's texts and looks for all of them.
     pub(super) fn look(call: &Call, route: &Route, cache: &Arc<Cache>) -> Result<Self, Refusal> {
-        let all = match call.input()? {
+        let all = match call.request.input()? {
             Input::Texts(all) => all,
             Input::Tokens(_) => Vec::new(),
         };
-        let input_type = call.input_type.unwrap_or(route.manner.input_type);
+        let input_type = call.request.input_type.unwrap_or(route.manner.input_type);
         let team = &call.caller.key().team.uid;
-        let said = call.said.input_type.as_deref();
-        let of = Of { team, model: &call.model, dimensions: call.dimensions, input_type, said };
+        let said = call.request.said.input_type.as_deref();
+        let of = Of { team, model: &call.model, dimensions: call.request.dimensions, input_type, said };
         let mut places: HashMap<Key, usize> = HashMap::with_capacity(all.len());
         let (mut texts, mut keys, mut order) = (Vec::new(), Vec::new(), Vec::with_capacity(all.len()));
         for text in all {

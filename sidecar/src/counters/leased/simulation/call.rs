@@ -12,7 +12,11 @@ use super::{
     config::{KEYS, MODELS, USERS, account_named, accounts_of, team},
     world::{Admission, Event, PRICE, Running, Settled, Waiting, Wish, World},
 };
-use crate::counters::{Account, Ask, Charge, Scope, Used, account_name, period_of};
+use crate::{
+    charge::Charge,
+    counters::{Account, Ask, Scope, account_name, period_of},
+    used::Used,
+};
 
 /// How long a sidecar that stops goes on telling the store.
 const LAST_WORDS: u64 = 2_000;

@@ -20,8 +20,9 @@ use super::{
     config::{ACCOUNTS, Config},
 };
 use crate::{
+    charge::Charge,
     clock::Now,
-    counters::{Account, Charge},
+    counters::Account,
     store::{
         Model, Server,
         protocol::{Exchange, Identity, PeriodName, Reply},

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use super::titan::text;
 use crate::{
-    call::InputType,
     provider::dialect::{
         Fault, Part, Told, Unsupported, Unusable,
         read::{self, Raw},
     },
+    request::InputType,
 };
 
 /// The lengths that it has.

@@ -2,8 +2,8 @@ use serde_json::json;
 
 use super::{documents, open_ai, queries, refused, refuses_what_is_no_answer, sent, tells};
 use crate::{
-    call::InputType,
     provider::dialect::{Caps, Dialect, Part, databricks::Databricks},
+    request::InputType,
 };
 
 const MODEL: &str = "databricks-bge-large-en";

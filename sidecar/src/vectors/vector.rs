@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use memchr::memmem::Finder;
 
-use crate::call::EncodingFormat;
+use crate::request::EncodingFormat;
 
 static EMBEDDING: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"embedding\""));
 
@@ -82,7 +82,7 @@ fn first_length(head: &[u8]) -> Option<usize> {
 }
 
 /// Whether the first vector has as many numbers as were asked for. None: it is not there, or not whole yet.
-pub(crate) fn has_dimensions(head: &[u8], asked: u64) -> Option<Result<(), Wrong>> {
+pub fn has_dimensions(head: &[u8], asked: u64) -> Option<Result<(), Wrong>> {
     let found = first_length(head)?;
     Some(if found as u64 == asked { Ok(()) } else { Err(Wrong::Dimensions { asked, found }) })
 }

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::call::whole;
+use crate::request::whole;
 
 #[derive(Deserialize)]
 struct Usage<'a> {

@@ -2,7 +2,7 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
 
-use crate::journal::Kind;
+use super::record::Kind;
 
 /// The metrics of the journal. A handle: clones write to the same series.
 #[derive(Clone, Debug)]
@@ -38,7 +38,8 @@ impl JournalMetrics {
         })
     }
 
-    pub(super) fn register(&self, registry: &Registry) -> prometheus::Result<()> {
+    /// Registers all of them.
+    pub fn register(&self, registry: &Registry) -> prometheus::Result<()> {
         let Self { bytes, records, intents: _, settlements: _, damaged, errors } = self;
         registry.register(Box::new(bytes.clone()))?;
         registry.register(Box::new(records.clone()))?;

@@ -6,11 +6,10 @@ use std::{borrow::Cow, collections::HashSet, fmt, ops::Range};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{EncodingFormat, OtherField};
-use crate::refusal::Refusal;
+use super::{EncodingFormat, Malformed, OtherField};
 
 /// The raw fields that matter, and the text they stand in.
-pub(super) struct Fields<'a> {
+pub struct Fields<'a> {
     text: &'a str,
     raw: Raw<'a>,
 }
@@ -36,38 +35,41 @@ const LITELLM: [&str; 5] = ["metadata", "litellm_metadata", "tags", "cache", "nu
 
 /// Whether a field is left out of what providers are sent: LiteLLM's own, and what is `null`, which is as if it were absent, and which
 /// strict servers refuse to read (infiniflow/ragflow issue 19065). A model's name and an encoding are put in the place of theirs.
-pub(crate) fn is_left_out(name: &str, value: &RawValue) -> bool {
+pub fn is_left_out(name: &str, value: &RawValue) -> bool {
     LITELLM.contains(&name) || (value.get() == "null" && !matches!(name, "model" | "encoding_format"))
 }
 
 impl<'a> Fields<'a> {
-    pub(super) fn read(text: &'a str) -> Result<Self, Refusal> {
+    /// Reads them. `text` is the whole body.
+    pub fn read(text: &'a str) -> Result<Self, Malformed> {
         match serde_json::from_str(text) {
             Ok(raw) => Ok(Self { text, raw }),
             Err(error) if error.is_data() => {
-                Err(Refusal::malformed(None, format!("The request's body is not a call: {error}")))
+                Err(Malformed::new(None, format!("The request's body is not a call: {error}")))
             }
-            Err(error) => Err(Refusal::malformed(None, format!("The request's body is not JSON: {error}"))),
+            Err(error) => Err(Malformed::new(None, format!("The request's body is not JSON: {error}"))),
         }
     }
 
-    pub(super) fn model(&self) -> Result<Option<String>, Refusal> {
+    /// The model's name, where it stands there.
+    pub fn model(&self) -> Result<Option<String>, Malformed> {
         string("model", self.raw.model)
     }
 
-    pub(super) fn user(&self) -> Result<Option<String>, Refusal> {
+    /// The end user.
+    pub fn user(&self) -> Result<Option<String>, Malformed> {
         string("user", self.raw.user)
     }
 
     /// The fields whose meaning is the provider's business.
-    pub(super) fn others(&self) -> Vec<OtherField> {
+    pub fn others(&self) -> Vec<OtherField> {
         let other =
             |(name, value): &(Cow<'a, str>, &RawValue)| OtherField { name: name.to_string(), value: self.span(value) };
         self.raw.others.iter().map(other).collect()
     }
 
     /// Where in the text that stands which providers are not sent, with the commas that would be too many.
-    pub(super) fn left_out(&self) -> Vec<Range<usize>> {
+    pub fn left_out(&self) -> Vec<Range<usize>> {
         let mut ranges: Vec<Range<usize>> = Vec::new();
         // The end of the field before; of the last one that stays.
         let (mut end, mut has_kept) = (self.open_brace() + 1, false);
@@ -94,44 +96,49 @@ impl<'a> Fields<'a> {
         at + if trimmed.starts_with(',') { rest.len() - trimmed.len() + 1 } else { 0 }
     }
 
-    pub(super) fn input_type(&self) -> Result<Option<String>, Refusal> {
+    /// The input type, in whatever words.
+    pub fn input_type(&self) -> Result<Option<String>, Malformed> {
         string("input_type", self.raw.input_type)
     }
 
-    pub(super) fn input(&self) -> Result<(&'a str, Range<usize>), Refusal> {
+    /// The JSON of the input, and where it stands.
+    pub fn input(&self) -> Result<(&'a str, Range<usize>), Malformed> {
         match self.raw.input {
             Some(raw) => Ok((raw.get(), self.span(raw))),
-            None => Err(Refusal::input("`input` is missing: give a string, an array of strings, or token arrays")),
+            None => Err(Malformed::input("`input` is missing: give a string, an array of strings, or token arrays")),
         }
     }
 
     /// The format, and where a `null` stands in its place.
-    pub(super) fn encoding_format(&self) -> Result<(EncodingFormat, Option<Range<usize>>), Refusal> {
+    pub fn encoding_format(&self) -> Result<(EncodingFormat, Option<Range<usize>>), Malformed> {
         match self.raw.encoding_format.map(|raw| (raw, raw.get())) {
             None | Some((_, "\"float\"")) => Ok((EncodingFormat::Float, None)),
             Some((_, "\"base64\"")) => Ok((EncodingFormat::Base64, None)),
             Some((raw, "null")) => Ok((EncodingFormat::Float, Some(self.span(raw)))),
             Some(_) => {
-                Err(Refusal::malformed(Some("encoding_format"), "`encoding_format` must be \"float\" or \"base64\""))
+                Err(Malformed::new(Some("encoding_format"), "`encoding_format` must be \"float\" or \"base64\""))
             }
         }
     }
 
-    pub(super) fn dimensions(&self) -> Result<Option<u64>, Refusal> {
+    /// How many numbers a vector is to have.
+    pub fn dimensions(&self) -> Result<Option<u64>, Malformed> {
         match self.raw.dimensions.map(RawValue::get) {
             None | Some("null") => Ok(None),
             Some(text) => whole(text)
                 .filter(|number| *number > 0)
                 .map(Some)
-                .ok_or_else(|| Refusal::malformed(Some("dimensions"), "`dimensions` must be a whole number above 0")),
+                .ok_or_else(|| Malformed::new(Some("dimensions"), "`dimensions` must be a whole number above 0")),
         }
     }
 
-    pub(super) fn model_span(&self) -> Option<Range<usize>> {
+    /// Where the model's name stands, with its quotes.
+    pub fn model_span(&self) -> Option<Range<usize>> {
         self.raw.model.map(|raw| self.span(raw))
     }
 
-    pub(super) fn open_brace(&self) -> usize {
+    /// Where the `{` is.
+    pub fn open_brace(&self) -> usize {
         self.text.find('{').unwrap_or(0)
     }
 
@@ -144,19 +151,19 @@ impl<'a> Fields<'a> {
 
 /// A whole number. JSON knows no such type: `7.0` is one, too.
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, and in the range")]
-pub(crate) fn whole(text: &str) -> Option<u64> {
+pub fn whole(text: &str) -> Option<u64> {
     text.parse().ok().or_else(|| {
         let number: f64 = text.parse().ok()?;
         (number.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&number)).then_some(number as u64)
     })
 }
 
-fn string(field: &'static str, raw: Option<&RawValue>) -> Result<Option<String>, Refusal> {
+fn string(field: &'static str, raw: Option<&RawValue>) -> Result<Option<String>, Malformed> {
     match raw.map(RawValue::get) {
         None | Some("null") => Ok(None),
         Some(text) => serde_json::from_str(text)
             .map(Some)
-            .map_err(|_| Refusal::malformed(Some(field), format!("`{field}` must be a string"))),
+            .map_err(|_| Malformed::new(Some(field), format!("`{field}` must be a string"))),
     }
 }
 

@@ -13,12 +13,12 @@ use serde_json::value::RawValue;
 
 use super::Wrong;
 use crate::{
-    answer::made::base64,
-    call::{EncodingFormat, whole},
+    request::{EncodingFormat, whole},
+    vectors::made::base64,
 };
 
 /// Some servers leave the padding away. Without it the length says the same.
-pub(crate) const INDIFFERENT: GeneralPurpose = GeneralPurpose::new(
+pub const INDIFFERENT: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
@@ -73,7 +73,7 @@ impl Item {
 }
 
 /// A vector in either form; none, if it is neither, or has numbers that are none.
-pub(crate) fn numbers(vector: &str) -> Option<Vec<f32>> {
+pub fn numbers(vector: &str) -> Option<Vec<f32>> {
     let numbers: Vec<f32> = if vector.starts_with('"') {
         let text: String = serde_json::from_str(vector).ok()?;
         let bytes = INDIFFERENT.decode(text).ok()?;
@@ -88,7 +88,7 @@ pub(crate) fn numbers(vector: &str) -> Option<Vec<f32>> {
 }
 
 /// A place in the list. `null` says nothing; anything else that is no whole number does say something, and nobody can tell what.
-pub(crate) fn index(raw: &str) -> Result<Option<u64>, Wrong> {
+pub fn index(raw: &str) -> Result<Option<u64>, Wrong> {
     if raw == "null" {
         return Ok(None);
     }

@@ -6,8 +6,6 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use vectoll_config::{Uid, ZoneName, v1::Period};
 
-use super::Account;
-
 /// One period of one budget. Made when the period begins and shared by all calls in it, so that no call asks the calendar.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -34,28 +32,4 @@ pub enum Payer {
     TeamUser(Uid, Arc<str>),
     /// A namespace whose keys belong to another's team.
     TeamNamespace(Uid, Arc<str>),
-}
-
-impl Payer {
-    /// The payer that an account is; none: accounts of this kind have no budget.
-    pub fn of(account: &Account) -> Option<Self> {
-        match account {
-            Account::Key(uid) => Some(Self::Key(uid.clone())),
-            Account::Team(uid) => Some(Self::Team(uid.clone())),
-            Account::TeamUser(uid, user) => Some(Self::TeamUser(uid.clone(), user.clone())),
-            Account::TeamNamespace(uid, namespace) => Some(Self::TeamNamespace(uid.clone(), namespace.clone())),
-            Account::KeyUser(..) | Account::KeyModel(..) | Account::TeamModel(..) | Account::Backend(_) => None,
-        }
-    }
-}
-
-impl From<&Payer> for Account {
-    fn from(payer: &Payer) -> Self {
-        match payer {
-            Payer::Key(uid) => Self::Key(uid.clone()),
-            Payer::Team(uid) => Self::Team(uid.clone()),
-            Payer::TeamUser(uid, user) => Self::TeamUser(uid.clone(), user.clone()),
-            Payer::TeamNamespace(uid, namespace) => Self::TeamNamespace(uid.clone(), namespace.clone()),
-        }
-    }
 }

@@ -7,9 +7,9 @@ use std::sync::{Arc, OnceLock};
 use model2vec_rs::model::StaticModel;
 use tokenizers::Tokenizer;
 
-static WEIGHTS: &[u8] = include_bytes!("../../model/model.safetensors");
-static TOKENIZER: &[u8] = include_bytes!("../../model/tokenizer.json");
-static CONFIG: &[u8] = include_bytes!("../../model/config.json");
+static WEIGHTS: &[u8] = include_bytes!("../model/model.safetensors");
+static TOKENIZER: &[u8] = include_bytes!("../model/tokenizer.json");
+static CONFIG: &[u8] = include_bytes!("../model/config.json");
 
 /// The numbers in a vector, unless the call asks for fewer.
 pub const DIMENSIONS: usize = 256;

@@ -6,13 +6,13 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::{Bytes, BytesMut};
 
-use crate::call::EncodingFormat;
+use crate::request::EncodingFormat;
 
 /// About how large a piece is.
 const PIECE: usize = 64 * 1024;
 
 /// The pieces of an answer.
-pub(crate) fn made<V: AsRef<[f32]>>(vectors: Vec<V>, format: EncodingFormat, model: &str, tokens: u64) -> Vec<Bytes> {
+pub fn made<V: AsRef<[f32]>>(vectors: Vec<V>, format: EncodingFormat, model: &str, tokens: u64) -> Vec<Bytes> {
     let mut pieces = Vec::new();
     let mut piece = Vec::with_capacity(PIECE / 8);
     piece.extend_from_slice(br#"{"object":"list","data":["#);
@@ -51,7 +51,7 @@ pub(super) fn base64(vector: &[f32]) -> String {
 }
 
 /// Pieces as one.
-pub(crate) fn join(mut pieces: Vec<Bytes>) -> Bytes {
+pub fn join(mut pieces: Vec<Bytes>) -> Bytes {
     match pieces.pop() {
         None => Bytes::new(),
         Some(only) if pieces.is_empty() => only,

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::de::{Deserialize, Deserializer, Error, SeqAccess, Visitor};
 
-use crate::refusal::Refusal;
+use super::Malformed;
 
 /// The most inputs of one call, as OpenAI has it.
 const MAX_ITEMS: u64 = 2048;
@@ -24,14 +24,14 @@ pub struct Shape {
 
 impl Shape {
     /// Measures the JSON of an `input` and refuses what is not one.
-    pub fn of(json: &str) -> Result<Self, Refusal> {
+    pub fn of(json: &str) -> Result<Self, Malformed> {
         let Measured(shape) = serde_json::from_str(json).map_err(|error| {
             // Only the reason: line and column would be those within the field.
             let message = error.to_string();
-            Refusal::input(message.split(" at line ").next().unwrap_or(&message))
+            Malformed::input(message.split(" at line ").next().unwrap_or(&message))
         })?;
         if shape.items > MAX_ITEMS {
-            return Err(Refusal::input(format!("{} inputs, the most in one call is {MAX_ITEMS}", shape.items)));
+            return Err(Malformed::input(format!("{} inputs, the most in one call is {MAX_ITEMS}", shape.items)));
         }
         Ok(shape)
     }
@@ -48,7 +48,7 @@ pub enum Input<'a> {
 
 impl<'a> Input<'a> {
     /// Reads an input that was measured before.
-    pub(super) fn read(json: &'a str, shape: Shape) -> Result<Self, Refusal> {
+    pub(super) fn read(json: &'a str, shape: Shape) -> Result<Self, Malformed> {
         if shape.is_tokens {
             return Ok(Self::Tokens(shape));
         }
@@ -57,7 +57,7 @@ impl<'a> Input<'a> {
         } else {
             serde_json::from_str(json)
         };
-        texts.map(Self::Texts).map_err(Refusal::input)
+        texts.map(Self::Texts).map_err(Malformed::input)
     }
 }
 
@@ -255,7 +255,7 @@ mod tests {
         ] {
             let refusal = Shape::of(json).unwrap_err();
             assert!(refusal.message.starts_with("Invalid input format: "), "{json}: {}", refusal.message);
-            assert_eq!(refusal.status, 400);
+            assert_eq!(refusal.param, Some("input"));
         }
         for (json, begin) in [
             ("[]", "it is an empty array"),

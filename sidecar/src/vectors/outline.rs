@@ -7,7 +7,7 @@
 use memchr::{memchr2, memchr3};
 
 use super::{text::Text, usage};
-use crate::call::EncodingFormat;
+use crate::request::EncodingFormat;
 
 /// The longest name that is looked for.
 const LONGEST_NAME: usize = 9;
@@ -84,7 +84,7 @@ impl Name {
 
 /// What is known of an answer so far.
 #[derive(Debug, Default)]
-pub(super) struct Outline {
+pub struct Outline {
     depth: u32,
     text: Text,
     next: Next,
@@ -103,7 +103,7 @@ pub(super) struct Outline {
 
 impl Outline {
     /// Looks at the next piece.
-    pub(super) fn pass(&mut self, piece: &[u8]) {
+    pub fn pass(&mut self, piece: &[u8]) {
         let mut rest = piece;
         while !rest.is_empty() && !matches!(self.object, Object::None | Object::Followed) {
             let taken = self.step(rest);
@@ -114,7 +114,7 @@ impl Outline {
     }
 
     /// What is wrong with the whole, if it is not a JSON object with vectors in it.
-    pub(super) fn fault(&self) -> Option<&'static str> {
+    pub fn fault(&self) -> Option<&'static str> {
         match self.object {
             Object::Ahead | Object::None => Some("it is not a JSON object"),
             Object::Open => Some("it ends in the middle"),
@@ -124,27 +124,27 @@ impl Outline {
     }
 
     /// Whether it is no JSON object, whatever is still to come.
-    pub(super) fn is_no_object(&self) -> bool {
+    pub fn is_no_object(&self) -> bool {
         self.object == Object::None
     }
 
     /// Whether it is a whole object that reports an error in place of vectors.
-    pub(super) fn is_error(&self) -> bool {
+    pub fn is_error(&self) -> bool {
         self.object == Object::Ended && self.has_error && !self.has_data
     }
 
     /// The input tokens that it reports.
-    pub(super) fn tokens(&self) -> Option<u64> {
+    pub fn tokens(&self) -> Option<u64> {
         self.tokens
     }
 
     /// How many vectors there are.
-    pub(super) fn vectors(&self) -> u64 {
+    pub fn vectors(&self) -> u64 {
         self.vectors
     }
 
     /// The form of the first vector. None: none is there yet.
-    pub(super) fn format(&self) -> Option<EncodingFormat> {
+    pub fn format(&self) -> Option<EncodingFormat> {
         self.format
     }
 

@@ -14,7 +14,7 @@ use super::{
     transcode::{INDIFFERENT, Wanted, index, numbers},
     vector::Wrong,
 };
-use crate::call::EncodingFormat;
+use crate::request::EncodingFormat;
 
 /// A number of so many characters is smaller than the largest 32-bit float if it has no exponent.
 const SURELY_FINITE: usize = 38;
@@ -41,7 +41,7 @@ struct Objects<'a> {
 }
 
 /// A whole answer whose vectors are right, in the order of the inputs.
-pub(crate) fn checked(whole: Bytes, wanted: Wanted) -> Result<Bytes, Wrong> {
+pub fn checked(whole: Bytes, wanted: Wanted) -> Result<Bytes, Wrong> {
     let List { data } = serde_json::from_slice(&whole).map_err(|_| not_json(&whole))?;
     if data.len() as u64 != wanted.items {
         return Err(Wrong::Number);

@@ -11,7 +11,7 @@
 mod item;
 mod scan;
 
-pub(crate) use self::item::{INDIFFERENT, index, numbers};
+pub use self::item::{INDIFFERENT, index, numbers};
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;
@@ -21,7 +21,7 @@ use self::{
     scan::{Place, Scanner},
 };
 use super::vector::Wrong;
-use crate::call::EncodingFormat;
+use crate::request::EncodingFormat;
 
 /// The largest translation: 2,048 vectors of 3,072 numbers fit. Larger ones are refused.
 const MOST: usize = 80 * 1024 * 1024;
@@ -32,18 +32,18 @@ const MOST_OF_ONE: usize = 4 * 1024 * 1024;
 
 /// What the vectors of an answer are to be.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Wanted {
+pub struct Wanted {
     /// Their form.
-    pub(crate) format: EncodingFormat,
+    pub format: EncodingFormat,
     /// How many there must be.
-    pub(crate) items: u64,
+    pub items: u64,
     /// How many numbers each must have; none: all as many as the first.
-    pub(crate) dimensions: Option<u64>,
+    pub dimensions: Option<u64>,
 }
 
 /// An answer on its way from one form to the other.
 #[derive(Debug)]
-pub(crate) struct Transcoder {
+pub struct Transcoder {
     wanted: Wanted,
     scanner: Scanner,
     /// The answer without its vectors, as it came.
@@ -59,14 +59,15 @@ pub(crate) struct Transcoder {
 }
 
 impl Transcoder {
-    pub(crate) fn new(wanted: Wanted) -> Self {
+    /// One that has seen nothing yet.
+    pub fn new(wanted: Wanted) -> Self {
         let (besides, item, done) = (Vec::new(), Vec::new(), Vec::new());
         let scanner = Scanner::default();
         Self { wanted, scanner, besides, place: None, item, done, numbers: None, length: 0, wrong: None }
     }
 
     /// Takes the next piece. After the first fault nothing is looked at any more; [`Self::finish`] tells it.
-    pub(crate) fn feed(&mut self, piece: &[u8]) {
+    pub fn feed(&mut self, piece: &[u8]) {
         if self.wrong.is_none()
             && let Err(wrong) = self.take(piece)
         {
@@ -114,12 +115,12 @@ impl Transcoder {
     }
 
     /// The bytes that it takes so far.
-    pub(crate) fn held(&self) -> usize {
+    pub fn held(&self) -> usize {
         self.besides.len() + self.item.len() + self.length
     }
 
     /// The whole translation, in pieces. There must be as many vectors as inputs, in order or with an `index` each.
-    pub(crate) fn finish(self) -> Result<Vec<Bytes>, Wrong> {
+    pub fn finish(self) -> Result<Vec<Bytes>, Wrong> {
         let Self { wanted, besides, place, item, mut done, wrong, .. } = self;
         if let Some(wrong) = wrong {
             return Err(wrong);

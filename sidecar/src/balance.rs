@@ -1,0 +1,55 @@
+//! The money taken of budgets, as it is kept over a restart.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use vectoll_config::{PicoUsd, ZoneName, v1::Period};
+
+use crate::charge::{Charge, Payer};
+
+/// Whoever counts the money of budgets, and is to know after a restart what was taken of them.
+pub trait Balances: std::fmt::Debug + Default {
+    /// The settled money of all budgets, for keeping. Of reservations the journal knows.
+    fn remember(&self) -> Vec<Remembered>;
+
+    /// Takes up what a former process of this sidecar remembered.
+    fn recall(&self, remembered: Vec<Remembered>);
+
+    /// Books money that a former process of this sidecar settled after the last time that it remembered: `charges` are
+    /// the budgets that it was reserved in, `admitted` is when.
+    fn replay(&self, charges: &[Arc<Charge>], admitted: Timestamp, money: PicoUsd);
+}
+
+/// A budget's money as it is kept over a restart.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(from = "Written", into = "Written")]
+pub struct Remembered {
+    /// Which budget, in which period.
+    pub charge: Arc<Charge>,
+    /// What was settled in it.
+    pub booked: PicoUsd,
+}
+
+/// The same as it is written; `taken` is in pico-USD.
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Written {
+    account: Payer,
+    period: Period,
+    zone: ZoneName,
+    start: Timestamp,
+    taken: u64,
+}
+
+impl From<Written> for Remembered {
+    fn from(Written { account, period, zone, start, taken }: Written) -> Self {
+        Self { charge: Arc::new(Charge { account, period, zone, start }), booked: PicoUsd::new(taken) }
+    }
+}
+
+impl From<Remembered> for Written {
+    fn from(Remembered { charge, booked }: Remembered) -> Self {
+        let Charge { account, period, zone, start } = Arc::unwrap_or_clone(charge);
+        Self { account, period, zone, start, taken: booked.pico() }
+    }
+}
