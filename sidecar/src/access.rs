@@ -21,7 +21,9 @@ use vectoll_config::PicoUsd;
 
 use self::line::Line;
 pub use self::writer::{LOST, Writer};
-use crate::{authenticate::Caller, call_id::CallId, ledger::Certainty, refusal::Refusal, request::Metadata};
+use crate::{authenticate::Caller, call_id::CallId, refusal::Refusal};
+use vectoll_api::request::Metadata;
+use vectoll_ledger::books::Certainty;
 
 /// The status of a call whose caller left before the answer, as nginx writes it. It is never sent.
 const CALLER_LEFT: u16 = 499;

@@ -16,14 +16,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use vectoll_config::PicoUsd;
 
 use self::reservation::Reservation;
-use crate::{
-    call::Call,
-    clock::{Clock, Now},
-    counters::{Counters, Standing},
-    journal::Journal,
-    ledger::Ledger,
-    policy::Route,
-};
+use crate::{call::Call, policy::Route};
+use vectoll_clock::{Clock, Now};
+use vectoll_ledger::{books::Ledger, journal::Journal};
+use vectoll_limits::counters::{Counters, Standing};
 
 pub use admit::{admit, exact_at, readmit};
 pub use in_flight::{InFlight, Settled};

@@ -6,10 +6,10 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use vectoll_config::{KeyHash, POD_KEY, has_valid_checksum, is_generated};
 
 use crate::{
-    clock::Now,
     policy::{Credential, Key, PodKey, Policy},
     refusal::Refusal,
 };
+use vectoll_clock::Now;
 
 /// Where clients put their key, in the order in which the headers are looked at, which is that of LiteLLM's proxy: its own, OpenAI's,
 /// Azure's, Anthropic's.

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use vectoll_config::{Uid, v1};
 
-use crate::request::InputType;
+use vectoll_api::request::InputType;
 
 /// What an entry takes beside its numbers, about: the key, the entry of the table, its place in the queues.
 const OVERHEAD: usize = 256;

@@ -14,9 +14,9 @@ use crate::{
     call_id::CallId,
     memory::{CALL, Claim, Held, Memory, NoRoom},
     refusal::Refusal,
-    request::{Fields, Metadata, Request, Shape, is_longer, model_name},
     server::RequestBody,
 };
+use vectoll_api::request::{Fields, Metadata, Request, Shape, is_longer, model_name};
 
 /// The end user in LiteLLM's header.
 static USER_HEADER: HeaderName = HeaderName::from_static("x-litellm-user-id");

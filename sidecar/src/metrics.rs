@@ -14,7 +14,9 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
-use crate::{health::BackendMetrics, journal::JournalMetrics, store::StoreMetrics};
+use vectoll_ledger::journal::JournalMetrics;
+use vectoll_limits::store::StoreMetrics;
+use vectoll_upstream::health::BackendMetrics;
 
 pub use books::{BookFamilies, Source};
 pub use cache::CacheMetrics;

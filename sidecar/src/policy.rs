@@ -21,7 +21,8 @@ use vectoll_config::{
     v1::{Budget, Encoding, Limits, ModelLimits, OnStoreFailure, TokenBound, UserPolicy},
 };
 
-use crate::{health::Health, provider::Provider, store::Place};
+use vectoll_limits::store::Place;
+use vectoll_upstream::{health::Health, provider::Provider};
 
 pub use choose::{Choice, NoChoice, Tried};
 pub use compile::{CompileError, Lasting, compile};

@@ -37,13 +37,13 @@ use crate::{
     background::Background,
     call::{Call, Caps},
     call_id::CallId,
-    counters::Standing,
-    health::Attempt,
     metrics::Metrics,
     policy::{Backend, Key, Policy, Route, allows},
     refusal::Refusal,
     server::{Guard, RequestBody},
 };
+use vectoll_limits::counters::Standing;
+use vectoll_upstream::health::Attempt;
 
 pub(crate) use respond::overhead;
 

@@ -2,11 +2,8 @@
 
 use http::{HeaderMap, HeaderName};
 
-use crate::{
-    counters::{Quota, Standing},
-    line::Line,
-    refusal::whole_seconds,
-};
+use crate::{line::Line, refusal::whole_seconds};
+use vectoll_limits::counters::{Quota, Standing};
 
 /// Limit, remaining, reset.
 type Names = [HeaderName; 3];

@@ -6,7 +6,10 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 
-use crate::{counters::Standing, journal::AppendError, quota_headers, request::Malformed};
+use crate::quota_headers;
+use vectoll_api::request::Malformed;
+use vectoll_ledger::journal::AppendError;
+use vectoll_limits::counters::Standing;
 
 /// The longest wait that a rate limit tells. Clients take a longer one for unreasonable and come back after a second or two instead:
 /// openai-python from more than 60 s on, openai-node up to version 5 and the AI SDK from 60 s on. A window may open up to two
@@ -330,6 +333,20 @@ pub fn whole_seconds(wait: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_journal_says_whose_it_is_and_to_come_back() {
+        let team = vectoll_config::Uid::new("a");
+        for (error, said) in [
+            (AppendError::Full { bytes: 2, most: 1 }, "journal is full"),
+            (AppendError::TeamFull { team }, "the Team's spend"),
+        ] {
+            let told = Refusal::journal(&error);
+            assert_eq!((told.status.as_u16(), told.code.as_deref()), (503, Some("journal_full")));
+            assert_eq!(told.retry_after, Some(Duration::from_secs(5)));
+            assert!(told.message.contains(said), "{}", told.message);
+        }
+    }
 
     #[test]
     fn what_is_malformed_is_the_callers_fault() {

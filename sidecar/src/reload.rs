@@ -16,11 +16,11 @@ use tokio::sync::watch::Sender;
 use vectoll_config::{ConfigError, read_v1, v1};
 
 use crate::{
-    journal::Retention,
     policy::{CompileError, Lasting, OwnKey, Policy, compile},
     proxy::Proxy,
-    store::Place,
 };
+use vectoll_ledger::journal::Retention;
+use vectoll_limits::store::Place;
 
 pub use self::watch::watch;
 

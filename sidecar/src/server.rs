@@ -40,9 +40,9 @@ use crate::{
     answer::Body,
     background::Background,
     call_id::CallId,
-    descriptors,
     proxy::{Proxy, overhead},
 };
+use vectoll_upstream::descriptors;
 
 /// The most bytes of headers: metadata alone may have 16 KiB. Over HTTP/1 also what is read ahead of a body, or written ahead of a
 /// client.

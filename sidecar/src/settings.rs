@@ -8,9 +8,9 @@ use vectoll_config::ObjectName;
 
 use crate::{
     policy::{Identity, OwnKey},
-    provider::egress::{Egress, EgressError},
     server,
 };
+use vectoll_upstream::provider::egress::{Egress, EgressError};
 
 /// A journal that every call fits into, and a few more than run at once.
 const SMALLEST_JOURNAL: u64 = 4 * 1024 * 1024;

@@ -22,12 +22,6 @@ use crate::{
     accounting::Accounting,
     background::Background,
     call::Caps,
-    clock::Clock,
-    counters::{self, Account, Counters, Leased, Open, Spending},
-    descriptors,
-    journal::{JournalMetrics, Options, Retention},
-    keep::{EVERY, Keeper},
-    ledger::Books,
     memory::Memory,
     metrics::{BookFamilies, Metrics, Source},
     policy::{InForce, Lasting, Policy},
@@ -35,8 +29,18 @@ use crate::{
     reload::{self, KEPT_FOR_STORE, Reloader},
     server::{Guard, Server},
     settings::{Settings, Switch},
+};
+use vectoll_clock::Clock;
+use vectoll_ledger::{
+    books::Books,
+    checkpoint::{EVERY, Keeper},
+    journal::{JournalMetrics, Options, Retention},
+};
+use vectoll_limits::{
+    counters::{self, Account, Counters, Leased, Open, Spending},
     store::{Driver, ExchangeThreads, protocol::Identity},
 };
+use vectoll_upstream::descriptors;
 
 /// After the drain's time is up, calls under way are ended; this is how long that may take.
 const LAST_MOMENT: Duration = Duration::from_millis(500);

@@ -11,7 +11,7 @@ use vectoll_config::{
     PicoUsd, Uid,
     store::{Function, Library, ModelAt, Series, team_prefix},
 };
-use vectoll_sidecar::store::{
+use vectoll_limits::store::{
     encode,
     protocol::{Entry, Exchange, Identity, Spend},
 };

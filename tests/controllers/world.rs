@@ -7,11 +7,12 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use vectoll_config::v1::Config;
 use vectoll_crds::ApiKey;
-use vectoll_sidecar::{health::BackendMetrics, policy::{compile, Identity, Lasting}, provider::egress::Egress};
+use vectoll_sidecar::policy::{Identity, Lasting, compile};
 use vectoll_tests::{
     cluster::{Light, Operator},
     pair::poll,
 };
+use vectoll_upstream::{health::BackendMetrics, provider::egress::Egress};
 
 /// Five times what users are promised.
 pub const DEADLINE: Duration = Duration::from_mins(1);

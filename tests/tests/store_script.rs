@@ -17,7 +17,7 @@ use vectoll_config::{
     PicoUsd, Uid,
     store::{Function, Library, money_key, team_prefix},
 };
-use vectoll_sidecar::store::{
+use vectoll_limits::store::{
     Model, Refusal, Server, Value, decode, encode,
     protocol::{
         Answer, Claim, Correction, Entry, Exchange, Identity, Money, PeriodName, Rate, Reply, Spend, Wish, Wished,

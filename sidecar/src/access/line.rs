@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use super::{CALLER_LEFT, Facts, Record, redact::Redaction};
-use crate::ledger::Certainty;
+use vectoll_ledger::books::Certainty;
 
 #[derive(Serialize)]
 pub(super) struct Line<'a> {

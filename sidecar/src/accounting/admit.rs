@@ -15,10 +15,10 @@ use super::{
 };
 use crate::{
     call::Call,
-    counters::{Ask, Denial, Exhausted, Held, Quota, Reserved, Retry, Scope, Standing},
     policy::{Backend, Route},
     refusal::{Refusal, whole_seconds},
 };
+use vectoll_limits::counters::{Ask, Denial, Exhausted, Held, Quota, Reserved, Retry, Scope, Standing};
 
 /// Text from which on counting its tokens is worth a thread of its own.
 const MUCH_TEXT: u64 = 32 * 1024;
@@ -312,7 +312,7 @@ mod tests {
     use vectoll_config::Uid;
 
     use super::*;
-    use crate::counters::Account;
+    use vectoll_limits::counters::Account;
 
     #[test]
     fn a_call_is_counted_where_the_bound_proves_nothing_and_nowhere_else() {

@@ -13,14 +13,16 @@ use vectoll_config::PicoUsd;
 use super::{Permit, Room, reservation::Reservation};
 use crate::{
     call::Call,
-    counters::{Held, Standing},
-    journal::{Intent, Named, Opened},
-    ledger::Certainty,
     policy::{Backend, Route},
-    provider::Journalled,
     refusal::Refusal,
+};
+use vectoll_ledger::{
+    books::Certainty,
+    journal::{Intent, Named, Opened},
     used::Used,
 };
+use vectoll_limits::counters::{Held, Standing};
+use vectoll_upstream::provider::Journalled;
 
 impl Permit {
     /// From here on the provider may charge for the call: the journal has what it may cost. Refused where the journal does

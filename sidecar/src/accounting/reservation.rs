@@ -6,10 +6,8 @@ use jiff::Timestamp;
 use vectoll_config::{PicoUsd, v1::Limits};
 
 use super::Accounting;
-use crate::{
-    call::Call,
-    counters::{Held, Standing},
-};
+use crate::call::Call;
+use vectoll_limits::counters::{Held, Standing};
 
 /// The reservation and the accounts that it is to be returned to.
 #[derive(Debug)]

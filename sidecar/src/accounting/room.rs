@@ -9,12 +9,10 @@ use vectoll_config::{
 };
 
 use super::Accounting;
-use crate::{
-    clock::Clock,
-    counters::{Account, Ask, Counters, Denial, Exhausted, Held, Reserved, Retry, Scope},
-    policy::Backend,
-    used::Used,
-};
+use crate::policy::Backend;
+use vectoll_clock::Clock;
+use vectoll_ledger::used::Used;
+use vectoll_limits::counters::{Account, Ask, Counters, Denial, Exhausted, Held, Reserved, Retry, Scope};
 
 /// A provider's limits have no room for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,7 +122,7 @@ mod tests {
     use vectoll_config::Uid;
 
     use super::*;
-    use crate::counters::{Leased, Memory};
+    use vectoll_limits::counters::{Leased, Memory};
 
     const LIMITS: Limits =
         Limits { requests_per_minute: Some(3), tokens_per_minute: Some(100), parallel_requests: Some(2) };

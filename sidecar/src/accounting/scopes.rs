@@ -4,11 +4,8 @@ use std::borrow::Cow;
 
 use vectoll_config::v1::Budget;
 
-use crate::{
-    call::Call,
-    counters::{Account, Counters, Scope},
-    policy::Route,
-};
+use crate::{call::Call, policy::Route};
+use vectoll_limits::counters::{Account, Counters, Scope};
 
 /// The scopes of most calls: no more than one of each kind.
 const USUAL: usize = 7;

@@ -12,12 +12,13 @@ use tokio::time::{Instant, Sleep};
 use crate::{
     accounting::{InFlight, Settled},
     call_id::CallId,
-    ledger::Certainty,
-    provider::content::Content,
-    request::EncodingFormat,
-    tokens,
-    vectors::{Outline, Wrong},
 };
+use vectoll_api::{
+    answer::{Outline, Wrong},
+    request::EncodingFormat,
+};
+use vectoll_ledger::books::Certainty;
+use vectoll_upstream::{provider::content::Content, tokens};
 
 /// Why an answer did not come whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -94,7 +95,7 @@ impl Flow {
     }
 
     /// What is left of the limits while the answer runs.
-    pub fn standing(&self) -> crate::counters::Standing {
+    pub fn standing(&self) -> vectoll_limits::counters::Standing {
         self.in_flight.as_ref().map(InFlight::standing).unwrap_or_default()
     }
 

@@ -17,12 +17,9 @@ use tokio::sync::mpsc;
 use vectoll_config::v1::Cooldown;
 
 use super::flow::{Broken, Flow};
-use crate::{
-    background::Background,
-    clock::Clock,
-    health::{Attempt, Fault},
-    memory::Held,
-};
+use crate::{background::Background, memory::Held};
+use vectoll_clock::Clock;
+use vectoll_upstream::health::{Attempt, Fault};
 
 /// How long the rest of an answer is read at least whose caller is gone, to learn what it cost: one that reads slowly may leave when the
 /// backend's time is up.

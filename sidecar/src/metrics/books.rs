@@ -7,12 +7,10 @@ use prometheus::{
     proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
 };
 
-use crate::{
-    counters::{Account, Open, Spending},
-    ledger::{Books, Totals},
-    policy::Policy,
-};
+use crate::policy::Policy;
 use vectoll_config::{PicoUsd, Uid, v1::Budget};
+use vectoll_ledger::books::{Books, Totals};
+use vectoll_limits::counters::{Account, Open, Spending};
 
 /// Where the numbers come from at the moment of a scrape.
 pub trait Source: Send + Sync {

@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use vectoll_config::v1::Balance;
 
 use super::{Backend, Route};
-use crate::health::{Attempt, Standing};
+use vectoll_upstream::health::{Attempt, Standing};
 
 /// The backends that are ruled out for a call, because it has tried them or they are full, by their place in the route.
 #[derive(Clone, Copy, Debug, Default)]
@@ -182,9 +182,9 @@ pub(super) mod tests {
     };
 
     use super::*;
-    use crate::{
+    use crate::policy::{Manner, RetryBudget};
+    use vectoll_upstream::{
         health::{BackendMetrics, Fault, Registry},
-        policy::{Manner, RetryBudget},
         provider::Provider,
     };
 

@@ -13,8 +13,9 @@ use super::{
     Backend, Credential, Guest, Key, Manner, OwnKey, PodKey, Policy, RetryBudgets, Route, RouteIndex, Team,
     provider::{Beside, Fault, Identity},
 };
-use crate::{
-    cache::Caches,
+use crate::cache::Caches;
+use vectoll_limits::store::Place;
+use vectoll_upstream::{
     credential::keyring::Keyring,
     health::{BackendMetrics, Registry},
     provider::{
@@ -22,7 +23,6 @@ use crate::{
         egress::Egress,
         http::{Clients, SetupError},
     },
-    store::Place,
 };
 
 /// Why a config that reads well cannot be served. The path is the contract's.

@@ -11,7 +11,7 @@ use vectoll_config::v1::{
 };
 
 use super::compile::{Files, Lasting};
-use crate::{
+use vectoll_upstream::{
     builtin,
     credential::{Credential, Form, Secret, aws, entra, google, ibm, keyring::Fingerprint, sigv4},
     provider::{
@@ -297,7 +297,7 @@ fn aws_keys(keys: &AwsKeys, region: &str, files: &Files, lasting: &Lasting) -> M
     })
 }
 
-fn google_file(content: &[u8], lasting: &Lasting) -> Made<crate::credential::Token> {
+fn google_file(content: &[u8], lasting: &Lasting) -> Made<vectoll_upstream::credential::Token> {
     const AT: &str = "native.auth.google.file";
     let http = lasting.http.clone();
     let wrong = |reason: &str| unusable(AT, reason);

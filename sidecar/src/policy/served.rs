@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use vectoll_config::Uid;
 
 use super::Policy;
-use crate::store::Served;
+use vectoll_limits::store::Served;
 
 /// The policy in force, as those see it who speak to the store.
 #[derive(Debug)]

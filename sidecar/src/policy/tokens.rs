@@ -5,12 +5,9 @@ use std::borrow::Cow;
 use vectoll_config::v1::{Encoding, TokenBound};
 
 use super::Backend;
-use crate::{
-    call::Call,
-    provider::Provider,
-    request::{Input, Shape},
-    tokens,
-};
+use crate::call::Call;
+use vectoll_api::request::{Input, Shape};
+use vectoll_upstream::{provider::Provider, tokens};
 
 impl Backend {
     /// Whether token arrays become text before they are sent there. The built-in model is sent nothing, and charges for the tokens that

@@ -20,11 +20,11 @@ use super::{
 };
 use crate::{
     accounting::{Accounting, Permit},
-    health::Fault,
     metrics::Metrics,
     policy::Tried,
     refusal::Refusal,
 };
+use vectoll_upstream::health::Fault;
 
 /// The pause before a backend is tried again; twice as long before the third time, and so on.
 const PAUSE: Duration = Duration::from_millis(250);

@@ -9,13 +9,13 @@ use crate::{
     accounting::{Permit, Room},
     answer::Answer,
     background::Background,
-    builtin::{DIMENSIONS, Model},
     call::Call,
-    ledger::Certainty,
     policy::Backend,
     refusal::Refusal,
-    vectors::{join, made},
 };
+use vectoll_api::answer::{join, made};
+use vectoll_ledger::books::Certainty;
+use vectoll_upstream::builtin::{DIMENSIONS, Model};
 
 /// Text from which on the model works on a thread of its own.
 const MUCH_TEXT: u64 = 16 * 1024;

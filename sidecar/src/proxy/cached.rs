@@ -21,11 +21,11 @@ use crate::{
     background::Background,
     cache::{Cache, Vector},
     call::Call,
-    ledger::Certainty,
     memory::{Claim, Held, NoRoom},
     policy::{Backend, Route},
     refusal::Refusal,
 };
+use vectoll_ledger::books::Certainty;
 
 /// How many of a call's inputs were not asked of the provider for it.
 const HITS: HeaderName = HeaderName::from_static("x-vectoll-cache-hits");

@@ -8,8 +8,10 @@ use crate::{
     background::Background,
     call::Call,
     memory::{Held, NoRoom},
+};
+use vectoll_api::{
+    answer::{join, made},
     request::EncodingFormat,
-    vectors::{join, made},
 };
 
 /// From so many bytes on, an answer is made on a thread of its own.

@@ -6,9 +6,9 @@ use http::StatusCode;
 
 use crate::{
     accounting::{InFlight, Permit},
-    health::Fault,
     refusal::Refusal,
 };
+use vectoll_upstream::health::Fault;
 
 /// An attempt that gave no vectors.
 #[derive(Debug)]

@@ -24,17 +24,19 @@ use crate::{
     answer::Answer,
     background::Background,
     call::Call,
-    ledger::Certainty,
     memory::{Held, NoRoom},
     policy::{Backend, Route},
-    provider::{
-        Departure, Provider, Remote,
-        content::Content,
-        dialect::{Fault, Part, Said, Told, Unsupported, Unusable, Wire, fault::ErrorAnswer},
-    },
     refusal::Refusal,
+};
+use vectoll_api::{
+    answer::{Wrong, join},
     request::{self, Shape},
-    vectors::{Wrong, join},
+};
+use vectoll_ledger::books::Certainty;
+use vectoll_upstream::provider::{
+    Departure, Provider, Remote,
+    content::Content,
+    dialect::{Fault, Part, Said, Told, Unsupported, Unusable, Wire, fault::ErrorAnswer},
 };
 
 /// The largest answer to one request: so much for each input, and so much besides. 3,072 numbers are some 70 KiB as digits.

@@ -13,10 +13,10 @@ use crate::{
     call::Call,
     memory::{Held, NoRoom},
     policy::{Backend, Route},
-    provider::{Provider, dialect::Wire},
     refusal::Refusal,
-    request::OtherField,
 };
+use vectoll_api::request::OtherField;
+use vectoll_upstream::provider::{Provider, dialect::Wire};
 
 /// Text from which on a call is split on a thread of its own.
 const MUCH_TEXT: u64 = 16 * 1024;

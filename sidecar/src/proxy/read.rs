@@ -15,10 +15,10 @@ use crate::{
     call::Call,
     memory::{Held, NoRoom, STREAM},
     policy::Backend,
-    provider::Provider,
     refusal::Refusal,
-    vectors::{Transcoder, Wanted, checked, has_dimensions, join},
 };
+use vectoll_api::answer::{Transcoder, Wanted, checked, has_dimensions, join};
+use vectoll_upstream::provider::Provider;
 
 /// The most that comes before an answer's first vector has ended. Until then its form is not known, and nothing of it is passed on.
 const MAX_BEFORE_FIRST_VECTOR: usize = 4 * HELD;

@@ -10,19 +10,17 @@ use super::{
     failure::{Blame, Failure, Rest},
     send::{Deadline, Upstream, in_time},
 };
-use crate::{
-    accounting::InFlight,
+use crate::{accounting::InFlight, policy::Backend, refusal::Refusal};
+use vectoll_api::request::EncodingFormat;
+use vectoll_ledger::books::Certainty;
+use vectoll_upstream::{
     health,
-    ledger::Certainty,
-    policy::Backend,
     provider::{
         Remote,
         dialect::fault::{Cause, ErrorAnswer, Fault, refuses_before_work},
         http::Error,
         to::SendError,
     },
-    refusal::Refusal,
-    request::EncodingFormat,
 };
 
 /// The most of an error's body that is read.

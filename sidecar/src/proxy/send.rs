@@ -24,11 +24,13 @@ use crate::{
     answer::{Answer, Observation, Relay, Verdict},
     background::Background,
     call::Call,
-    clock::Clock,
-    health::Attempt,
     policy::Backend,
-    provider::{Departure, Provider, Remote, content::Content},
     refusal::Refusal,
+};
+use vectoll_clock::Clock;
+use vectoll_upstream::{
+    health::Attempt,
+    provider::{Departure, Provider, Remote, content::Content},
 };
 
 /// An answer within this time needs no refinement of what the call may cost.

@@ -4,12 +4,9 @@ use std::{borrow::Cow, ops::Range};
 
 use vectoll_config::v1::TokenBound;
 
-use crate::{
-    ledger::Certainty,
-    provider::dialect::Caps,
-    request::{Input, Shape},
-    tokens,
-};
+use vectoll_api::request::{Input, Shape};
+use vectoll_ledger::books::Certainty;
+use vectoll_upstream::{provider::dialect::Caps, tokens};
 
 /// Texts and the parts that they are sent in.
 #[derive(Debug)]

@@ -7,15 +7,9 @@ use std::{
 
 use vectoll_config::v1::Encoding;
 
-use crate::{
-    background::Background,
-    call::Call,
-    memory::Held,
-    policy::Route,
-    refusal::Refusal,
-    request::{Input, Shape},
-    tokens,
-};
+use crate::{background::Background, call::Call, memory::Held, policy::Route, refusal::Refusal};
+use vectoll_api::request::{Input, Shape};
+use vectoll_upstream::tokens;
 
 /// How long a call waits for the memory that measuring it takes.
 const MEASURING_TIMEOUT: Duration = Duration::from_mins(1);

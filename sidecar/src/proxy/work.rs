@@ -20,12 +20,11 @@ use crate::{
     accounting::{Accounting, Full, Load, Permit, Room, exact_at, readmit},
     background::Background,
     call::Call,
-    health::Attempt,
     metrics::Metrics,
     policy::{Backend, Choice, NoChoice, Route, Tried},
     refusal::Refusal,
-    tokens,
 };
+use vectoll_upstream::{health::Attempt, tokens};
 
 /// Where a call has been.
 #[derive(Debug, Default)]

@@ -20,11 +20,11 @@ use crate::{
     call::Call,
     memory::{Claim, Held},
     policy::Route,
-    provider::dialect::{Told, read_open_ai},
     proxy::{Proxy, Sent, Trace, parts::expected_of},
     refusal::Refusal,
-    vectors::join,
 };
+use vectoll_api::answer::join;
+use vectoll_upstream::provider::dialect::{Told, read_open_ai};
 
 /// Up to so many vectors are read in the request's own thread.
 const FEW: usize = 4;

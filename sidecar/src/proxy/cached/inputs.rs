@@ -10,8 +10,8 @@ use crate::{
     call::Call,
     policy::Route,
     refusal::Refusal,
-    request::Input,
 };
+use vectoll_api::request::Input;
 
 pub(super) struct Inputs {
     /// Each text once.

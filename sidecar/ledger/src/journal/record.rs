@@ -1,0 +1,203 @@
+//! What the journal's records say, in serde's form: JSON with known fields only.
+
+use std::{borrow::Cow, sync::Arc};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use vectoll_config::{PicoUsd, Uid};
+
+use crate::{
+    books::{Booking, Certainty},
+    charge::Charge,
+    used::Used,
+};
+
+/// A record: its number, and what it says. Written as `[7, {"void": {…}}]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record(pub u64, pub Kind);
+
+/// What a record says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Kind {
+    /// A call is about to be sent.
+    Intent(Arc<Intent>),
+    /// An intent of an earlier segment that is still open, with its own number.
+    Carried(Open),
+    /// An intent holds less than was thought.
+    Refine(Refine),
+    /// A call has its end.
+    Settlement(Settlement),
+    /// A call was not sent after all, and everything was given back.
+    Void(Void),
+}
+
+/// A call that a provider may charge for, and what it is booked at if nobody ever learns whether it did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Intent {
+    /// The team.
+    pub team: Named,
+    /// The key.
+    pub key: Named,
+    /// The end user.
+    pub user: Arc<str>,
+    /// The model's public name.
+    pub model: Arc<str>,
+    /// The kind of provider.
+    pub provider: Cow<'static, str>,
+    /// The backend, `namespace/route/backend`.
+    pub backend: Arc<str>,
+    /// The call's tags that its team counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Arc<str>>,
+    /// Whether its route is none of the team's: nobody who owns the team has set its price.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub foreign_route: bool,
+    /// When it was admitted: its budgets' periods are those of this moment.
+    pub admitted_at: Timestamp,
+    /// The most tokens.
+    pub tokens: u64,
+    /// The most money, in pico-USD.
+    #[serde(with = "pico")]
+    pub money: PicoUsd,
+    /// Whether the price is known.
+    pub priced: bool,
+    /// The budgets that the money counts in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub charges: Vec<Arc<Charge>>,
+}
+
+/// A resource: its account, and its name for people.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Named {
+    /// What its account is kept under.
+    pub uid: Uid,
+    /// `namespace/name`.
+    pub name: Arc<str>,
+}
+
+/// An intent that has no end yet.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Open {
+    /// The intent.
+    pub intent: Arc<Intent>,
+    /// The most tokens, as they were last refined.
+    pub tokens: u64,
+    /// The most money, likewise, in pico-USD.
+    #[serde(with = "pico")]
+    pub money: PicoUsd,
+}
+
+/// A lower bound than the intent's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Refine {
+    /// The intent's number.
+    pub intent: u64,
+    /// The most tokens.
+    pub tokens: u64,
+    /// The most money, in pico-USD.
+    #[serde(with = "pico")]
+    pub money: PicoUsd,
+}
+
+/// What a call turned out to cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Settlement {
+    /// The intent's number.
+    pub intent: u64,
+    /// Tokens.
+    pub tokens: u64,
+    /// Money, in pico-USD.
+    #[serde(with = "pico")]
+    pub money: PicoUsd,
+    /// How sure that is.
+    pub certainty: Certainty,
+    /// Tokens beyond what had been reserved.
+    pub overrun: u64,
+}
+
+/// A call that never was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Void {
+    /// The intent's number.
+    pub intent: u64,
+}
+
+/// A settlement with the call that it settles: everything that a ledger wants to know.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settled {
+    /// The settlement's number: it never comes twice.
+    pub number: u64,
+    /// The call.
+    pub intent: Arc<Intent>,
+    /// What it cost.
+    pub settlement: Settlement,
+}
+
+impl Intent {
+    /// Whom the call is booked to.
+    pub fn booking(&self) -> Booking<'_> {
+        Booking {
+            key: &self.key.name,
+            team: &self.team.name,
+            user: &self.user,
+            model: &self.model,
+            provider: &self.provider,
+            backend: &self.backend,
+            tags: &self.tags,
+            foreign_route: self.foreign_route,
+        }
+    }
+}
+
+impl Open {
+    /// An intent as it was made.
+    pub fn new(intent: Arc<Intent>) -> Self {
+        Self { tokens: intent.tokens, money: intent.money, intent }
+    }
+
+    /// Lowers the bound; it never rises.
+    pub fn refine(&mut self, refine: Refine) {
+        self.tokens = self.tokens.min(refine.tokens);
+        self.money = self.money.min(refine.money);
+    }
+
+    /// The settlement of a call whose end nobody knows.
+    pub fn unsettled(&self, number: u64) -> Settlement {
+        let Self { intent: _, tokens, money } = *self;
+        Settlement { intent: number, tokens, money, certainty: Certainty::Unsettled, overrun: 0 }
+    }
+}
+
+impl Settlement {
+    /// What was used.
+    pub fn used(&self) -> Used {
+        Used { tokens: self.tokens, money: self.money }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Money as an integer of pico-USD.
+mod pico {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use vectoll_config::PicoUsd;
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    pub(super) fn serialize<S: Serializer>(money: &PicoUsd, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(money.pico())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PicoUsd, D::Error> {
+        u64::deserialize(from).map(PicoUsd::new)
+    }
+}

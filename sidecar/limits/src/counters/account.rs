@@ -1,0 +1,52 @@
+//! Who or what a count is kept for.
+
+use std::sync::Arc;
+
+use vectoll_config::{ModelPattern, Uid};
+
+use vectoll_ledger::charge::Payer;
+
+/// Who or what a count is kept for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Account {
+    /// A key.
+    Key(Uid),
+    /// A team.
+    Team(Uid),
+    /// A user of a key.
+    KeyUser(Uid, Arc<str>),
+    /// A user of a team.
+    TeamUser(Uid, Arc<str>),
+    /// A namespace whose keys belong to another's team.
+    TeamNamespace(Uid, Arc<str>),
+    /// Models within a key.
+    KeyModel(Uid, ModelPattern),
+    /// Models within a team.
+    TeamModel(Uid, ModelPattern),
+    /// A backend: what its provider is asked for.
+    Backend(Uid),
+}
+
+impl Account {
+    /// The payer that it is; none: accounts of this kind have no budget.
+    pub fn payer(&self) -> Option<Payer> {
+        match self {
+            Self::Key(uid) => Some(Payer::Key(uid.clone())),
+            Self::Team(uid) => Some(Payer::Team(uid.clone())),
+            Self::TeamUser(uid, user) => Some(Payer::TeamUser(uid.clone(), user.clone())),
+            Self::TeamNamespace(uid, namespace) => Some(Payer::TeamNamespace(uid.clone(), namespace.clone())),
+            Self::KeyUser(..) | Self::KeyModel(..) | Self::TeamModel(..) | Self::Backend(_) => None,
+        }
+    }
+}
+
+impl From<&Payer> for Account {
+    fn from(payer: &Payer) -> Self {
+        match payer {
+            Payer::Key(uid) => Self::Key(uid.clone()),
+            Payer::Team(uid) => Self::Team(uid.clone()),
+            Payer::TeamUser(uid, user) => Self::TeamUser(uid.clone(), user.clone()),
+            Payer::TeamNamespace(uid, namespace) => Self::TeamNamespace(uid.clone(), namespace.clone()),
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Counters of a sidecar among others: it admits from what the store has leased to it, and asks when that is not enough.
+//!
+//! One [`session::Session`] for each Team holds leases of windows ([`pool`]), claims of parallel requests ([`slots`]) and money
+//! ([`purse`]), and speaks to the store in exchanges ([`exchange`]), one at a time. While the store is away it gives this
+//! sidecar's share ([`away`]). The sidecar's README tells the algorithm and its bounds; [`simulation`] holds it to them.
+
+mod away;
+mod exchange;
+mod holding;
+mod link;
+mod meter;
+mod pool;
+mod purse;
+mod recalled;
+mod reply;
+mod session;
+mod settle;
+#[cfg(test)]
+mod simulation;
+mod slots;
+mod standing;
+mod waiter;
+mod weigh;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::{Notify, oneshot};
+use vectoll_config::{
+    PicoUsd, Uid,
+    store::is_backend_account,
+    stretch,
+    v1::{Budget, Limits},
+};
+
+pub(crate) use self::exchange::Batch;
+pub(crate) use self::holding::{account_name, period_of};
+use self::link::SILENCE;
+pub(crate) use self::recalled::Admissions;
+use self::session::{Outcome, Session};
+use super::{Account, Ask, Charge, Denial, Holder, Open, Reserved, Spending, Standing, Used, users::Users};
+use crate::store::protocol::{Exchange, Identity, Reply};
+use vectoll_clock::{Clock, Now};
+
+/// Times of the lease protocol.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    /// How long a lease lasts.
+    pub(crate) life: Duration,
+    /// How long the store grants nothing after it was started anew: longer than a lease and a beat together.
+    pub(crate) pause: Duration,
+    /// How long spend and corrections may wait for company.
+    pub(crate) batch: Duration,
+    /// The longest silence while something is held or was used lately.
+    pub(crate) beat: Duration,
+    /// The same while nothing is: shorter than the time after which a sidecar does not count any more.
+    pub(crate) idle_beat: Duration,
+    /// The shortest time between an exchange and one that nobody waits for.
+    pub(crate) least_pause: Duration,
+}
+
+/// The terms that all sidecars keep to.
+pub(crate) const TERMS: Terms = Terms {
+    life: Duration::from_secs(2),
+    pause: Duration::from_secs(4),
+    batch: Duration::from_millis(250),
+    beat: Duration::from_secs(1),
+    idle_beat: Duration::from_secs(4),
+    least_pause: Duration::from_millis(50),
+};
+
+/// The longest that a call waits for the store's word.
+const LONGEST_WAIT: Duration = Duration::from_secs(15);
+
+/// A reservation.
+#[derive(Debug)]
+pub struct Held {
+    team: Uid,
+    taken: Vec<holding::Taken>,
+    requests: u64,
+    pub(super) tokens: u64,
+    pub(super) money: PicoUsd,
+    pub(super) charges: Vec<Arc<Charge>>,
+}
+
+/// The counters of all Teams, seen from one sidecar.
+#[derive(Debug)]
+pub struct Leased {
+    clock: Clock,
+    table: Mutex<Table>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    sessions: HashMap<Uid, Session>,
+    users: Users,
+    swept: Duration,
+    /// The journal is being read: nobody is granted anything before it is known what earlier processes spent.
+    is_recalling: bool,
+}
+
+impl Leased {
+    /// Counters that nothing is counted in. The clock is for calls that leave while they wait.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, table: Mutex::default(), wake: Notify::new() }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // A panic while counting leaves numbers, not broken memory: to go on is better than to refuse every call.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn user(&self, team: &Uid, user: &Arc<str>, most: u32) -> Arc<str> {
+        self.table().users.name(team, user, most)
+    }
+
+    pub(super) fn reserve(self: &Arc<Self>, ask: &Ask<'_>, now: Now) -> Reserved {
+        let reserved = {
+            let mut table = self.table();
+            table.sweep(now.elapsed);
+            let session = table.session(ask.team);
+            let soon = session.link.soon;
+            let reserved = session.reserve(ask, now);
+            if matches!(reserved, session::Reserved::Later(_)) || (session.link.soon && !soon) {
+                self.wake.notify_one();
+            }
+            reserved
+        };
+        match reserved {
+            session::Reserved::Now(outcome) => Reserved::Now(outcome.map(|held| super::Held(Holder::Leased(held)))),
+            session::Reserved::Later(outcome) => {
+                Reserved::Later(Pending { team: ask.team.clone(), outcome: Some(outcome), counters: self.clone() })
+            }
+        }
+    }
+
+    pub(super) fn settle(&self, held: Held, used: Used, number: u64, now: Now) {
+        let team = held.team.clone();
+        let mut table = self.table();
+        let session = table.session(&team);
+        let soon = session.link.soon;
+        session.settle(held, used, number, now);
+        let rises = session.link.soon && !soon;
+        // What a backend was asked for is no spend: there is nothing to be told soon.
+        let is_news = number > 0 && !std::mem::replace(&mut session.link.spend_waits, true);
+        if is_news || rises {
+            self.wake.notify_one();
+        }
+    }
+
+    fn end_waits_in_vain(&self, team: &Uid) {
+        let now = self.clock.now();
+        self.table().session(team).end_waits_in_vain(now);
+    }
+
+    pub(super) fn give_back(&self, held: Held, now: Now) {
+        let team = held.team.clone();
+        self.table().session(&team).give_back(held, now);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn standing(&self, held: &Held, scopes: &[Limits], now: Now) -> Standing {
+        self.table().session(&held.team).standing(held, scopes, now)
+    }
+
+    pub(super) fn spending(&self, team: &Uid, account: &Account, budget: &Budget, now: Now) -> Option<Spending> {
+        let taken = self.table().sessions.get(team)?.taken(account, budget, now)?;
+        Some(Spending { taken, ends: stretch(budget, now.wall).end })
+    }
+
+    pub(super) fn open(&self) -> Open {
+        let table = self.table();
+        let of_calls = table.sessions.iter().filter(|(account, _)| !is_backend_account(account));
+        of_calls.fold(Open::default(), |sum, (_, session)| Open {
+            calls: sum.calls + session.open.calls,
+            tokens: sum.tokens.saturating_add(session.open.tokens),
+            money: sum.money.plus(session.open.money),
+        })
+    }
+}
+
+impl Table {
+    fn session(&mut self, team: &Uid) -> &mut Session {
+        if !self.sessions.contains_key(team) {
+            let mut session = Session::new(TERMS);
+            session.link.away = self.is_recalling;
+            self.sessions.insert(team.clone(), session);
+        }
+        self.sessions.entry(team.clone()).or_insert_with(|| Session::new(TERMS))
+    }
+
+    fn sweep(&mut self, now: Duration) {
+        if now.saturating_sub(self.swept) >= Duration::from_mins(1) {
+            self.swept = now;
+            let Self { sessions, users, .. } = self;
+            users.keep(sessions.values().flat_map(|session| session.index.keys()));
+        }
+    }
+}
+
+/// For whoever speaks to the store.
+impl Leased {
+    /// Waits until something may be due sooner than it was.
+    pub(crate) async fn woken(&self) {
+        self.wake.notified().await;
+    }
+
+    /// The Teams that there is something to be said of, and when. `unknown`: those with spend that the store is not known to
+    /// have.
+    pub(crate) fn due(&self, now: Duration, unknown: &BTreeSet<Uid>) -> Vec<(Uid, Duration)> {
+        let mut table = self.table();
+        for team in unknown {
+            table.session(team);
+        }
+        let due = |(team, session): (&Uid, &Session)| {
+            let spend = session.link.spend_waits || unknown.contains(team);
+            Some((team.clone(), session.due(now, spend)?))
+        };
+        table.sessions.iter().filter_map(due).collect()
+    }
+
+    /// The next exchange of a Team, with the spend beyond what the store is known to have.
+    pub(crate) fn exchange(&self, team: &Uid, most_users: u32, batch: impl FnOnce(u64) -> Batch, now: Now) -> Exchange {
+        // Read before the lock is taken: what is settled in between is held back by the session, and sent the next time.
+        let known = self.table().session(team).link.spent_to;
+        let batch = batch(known);
+        self.table().session(team).exchange(batch, most_users, now)
+    }
+
+    /// The store's answer. Returns the last spend that it is known to have.
+    pub(crate) fn reply(&self, team: &Uid, identity: &Identity, reply: &Reply, now: Now) -> u64 {
+        let mut table = self.table();
+        let session = table.session(team);
+        session.reply(identity, reply, now);
+        session.link.spent_to
+    }
+
+    /// The exchange under way has failed.
+    pub(crate) fn lost(&self, team: &Uid, now: Now) {
+        self.table().session(team).lost(now);
+    }
+
+    /// The store is away: those who wait have their share, or are refused. `but`: those Teams whose answers are still to come.
+    pub(crate) fn lose_waiters(&self, but: &BTreeSet<Uid>, now: Now) {
+        for (team, session) in &mut self.table().sessions {
+            if !but.contains(team) {
+                session.lost(now);
+            }
+        }
+    }
+
+    /// Forgets a Team. False: a call of it is under way or waits.
+    pub(crate) fn forget(&self, team: &Uid) -> bool {
+        let mut table = self.table();
+        let busy = table.sessions.get(team).is_some_and(Session::is_busy);
+        if !busy {
+            table.sessions.remove(team);
+        }
+        !busy
+    }
+
+    /// Forgets backends that have no limits any more, or are gone: nobody is told of them, and the store forgets them by itself.
+    pub(crate) fn keep_backends(&self, is_limited: impl Fn(&Uid) -> bool) {
+        let is_kept =
+            |account: &Uid, session: &Session| !is_backend_account(account) || is_limited(account) || session.is_busy();
+        self.table().sessions.retain(|account, session| is_kept(account, session));
+    }
+
+    /// Whether something is held, or not told yet.
+    pub(crate) fn has_more_to_say(&self) -> bool {
+        self.table().sessions.values().any(Session::has_more_to_say)
+    }
+
+    /// Something has changed that is not counted: a config.
+    pub fn ring(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Gives back what no call has, from the next exchange on: this sidecar is about to stop.
+    pub(crate) fn let_go(&self, now: Now) {
+        for session in self.table().sessions.values_mut() {
+            session.leaving = true;
+            session.let_go(now);
+        }
+    }
+
+    /// From now on until [`Leased::recalled`], calls that need the store are refused at once: it is not asked before the journal
+    /// is read.
+    pub fn begin_recall(&self) {
+        let mut table = self.table();
+        table.is_recalling = true;
+        table.sessions.values_mut().for_each(|session| session.link.away = true);
+    }
+
+    /// The journal is read: what earlier processes of this sidecar admitted lately, by Team.
+    pub(crate) fn recalled(&self, admissions: HashMap<Uid, Admissions>) {
+        let mut table = self.table();
+        table.is_recalling = false;
+        table.sessions.values_mut().for_each(|session| session.link.away = false);
+        for (team, admissions) in admissions {
+            table.session(&team).recall(admissions);
+        }
+    }
+
+    /// Spend of an earlier process that the store may not know.
+    pub(crate) fn owe(&self, team: &Uid, charge: &Arc<Charge>, number: u64, spent: PicoUsd) {
+        self.table().session(team).owe(charge, number, spent);
+    }
+}
+
+/// A reservation that the store is asked for. Dropped, it gives back what comes.
+#[derive(Debug)]
+pub struct Pending {
+    team: Uid,
+    outcome: Option<oneshot::Receiver<Outcome>>,
+    counters: Arc<Leased>,
+}
+
+impl Pending {
+    /// Waits for the store's word.
+    pub async fn outcome(mut self) -> Result<super::Held, Denial> {
+        let gone = away::away(0);
+        let Some(outcome) = self.outcome.as_mut() else { return Err(gone) };
+        // Whoever speaks to the store ends every wait long before this. If that one is stuck, there is a share for those who may have
+        // one; if it is gone, nobody waits for ever.
+        let begun = tokio::time::Instant::now();
+        let outcome = loop {
+            match tokio::time::timeout(SILENCE, &mut *outcome).await {
+                Ok(outcome) => break outcome,
+                Err(_) if begun.elapsed() >= LONGEST_WAIT => return Err(gone),
+                Err(_) => self.counters.end_waits_in_vain(&self.team),
+            }
+        };
+        // Taken: there is nothing to be given back any more.
+        self.outcome = None;
+        outcome.unwrap_or(Err(gone)).map(|held| super::Held(Holder::Leased(held)))
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(mut outcome) = self.outcome.take() {
+            outcome.close();
+            if let Ok(Ok(held)) = outcome.try_recv() {
+                self.counters.give_back(held, self.counters.clock.now());
+            }
+        }
+    }
+}

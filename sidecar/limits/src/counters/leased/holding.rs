@@ -1,0 +1,114 @@
+//! What a sidecar holds of one account.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use vectoll_config::{PicoUsd, Uid, store::period_name, stretch, v1::Budget};
+
+use super::{
+    pool::{Part, Pool},
+    purse::Purse,
+    slots::Slots,
+};
+use crate::{
+    counters::Account,
+    store::protocol::{AccountName, PeriodName, Rate},
+};
+use vectoll_ledger::charge::{Charge, Payer};
+
+/// Leases, claims and money of one account.
+#[derive(Debug)]
+pub(super) struct Holding {
+    pub(super) name: AccountName,
+    pub(super) requests: Pool,
+    pub(super) tokens: Pool,
+    pub(super) slots: Slots,
+    pub(super) purses: Vec<Purse>,
+    /// Reservations that point here.
+    pub(super) open: u64,
+}
+
+impl Holding {
+    pub(super) fn new(account: &Account) -> Self {
+        Self {
+            name: account_name(account),
+            requests: Pool::default(),
+            tokens: Pool::default(),
+            slots: Slots::default(),
+            purses: Vec::new(),
+            open: 0,
+        }
+    }
+
+    pub(super) fn pool(&mut self, rate: Rate) -> &mut Pool {
+        match rate {
+            Rate::Requests => &mut self.requests,
+            Rate::Tokens => &mut self.tokens,
+        }
+    }
+
+    /// The place of the purse of a budget's present period, by the store's time.
+    pub(super) fn purse(&mut self, account: &Account, budget: &Budget, store_ms: u64, now: Duration) -> usize {
+        let is_it = |purse: &Purse| purse.is_for(budget) && purse.has_begun(store_ms) && !purse.is_over(store_ms);
+        if let Some(at) = self.purses.iter().position(is_it) {
+            return at;
+        }
+        let at = i64::try_from(store_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+        let start = stretch(budget, at.unwrap_or(Timestamp::MAX)).start;
+        // Accounts of other kinds have no budgets.
+        let payer = account.payer().unwrap_or_else(|| Payer::Team(Uid::new("")));
+        let charge = Charge { account: payer, period: budget.period, zone: budget.time_zone.clone(), start };
+        self.purses.push(Purse::new(Arc::new(charge), now));
+        self.purses.len() - 1
+    }
+
+    /// Whether nothing of it matters any more.
+    pub(super) fn is_idle(&mut self, slot: u64) -> bool {
+        for pool in [&mut self.requests, &mut self.tokens] {
+            pool.own.advance(slot);
+            pool.untold.advance(slot);
+        }
+        self.open == 0
+            && self.requests.is_idle()
+            && self.tokens.is_idle()
+            && self.slots.is_idle()
+            && self.purses.iter().all(Purse::is_idle)
+    }
+}
+
+/// What a reservation took of one account.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) holding: usize,
+    pub(super) slot: u64,
+    pub(super) requests: Vec<Part>,
+    pub(super) tokens: Vec<Part>,
+    /// What money was reserved in.
+    pub(super) charge: Option<Arc<Charge>>,
+}
+
+/// An account in the store's words.
+pub(crate) fn account_name(account: &Account) -> AccountName {
+    match account {
+        Account::Key(key) => format!("k:{key}").into(),
+        Account::Team(_) => "t".into(),
+        Account::KeyUser(key, user) => format!("ku:{key}:{user}").into(),
+        Account::TeamUser(_, user) => format!("tu:{user}").into(),
+        Account::TeamNamespace(_, namespace) => format!("tn:{namespace}").into(),
+        Account::KeyModel(key, model) => format!("km:{key}:{model}").into(),
+        Account::TeamModel(_, model) => format!("tm:{model}").into(),
+        Account::Backend(_) => "b".into(),
+    }
+}
+
+/// The period of a charge in the store's words.
+pub(crate) fn period_of(charge: &Charge) -> PeriodName {
+    let Charge { account: _, period, zone, start } = charge;
+    let budget = Budget { limit: PicoUsd::ZERO, period: *period, time_zone: zone.clone() };
+    let end = stretch(&budget, *start).end;
+    PeriodName {
+        // What never ends has no beginning that could be written.
+        name: period_name(*period, zone, end.map(|_| *start)).into(),
+        end: end.and_then(|end| u64::try_from(end.as_millisecond()).ok()),
+    }
+}

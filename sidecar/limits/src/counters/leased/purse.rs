@@ -1,0 +1,129 @@
+//! Money of one period of one budget that this sidecar holds.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use vectoll_config::{PicoUsd, v1::Budget};
+
+use super::{holding::period_of, meter::Meter};
+use crate::store::protocol::PeriodName;
+use vectoll_ledger::charge::Charge;
+
+/// Money of one period. The store reserves for this sidecar what is free, open and owed together ([`Purse::held`]): so what
+/// all sidecars have spent and may yet spend is never more than was granted.
+#[derive(Debug)]
+pub(super) struct Purse {
+    pub(super) charge: Arc<Charge>,
+    pub(super) period: PeriodName,
+    /// Granted, and in no call's hands.
+    pub(super) free: PicoUsd,
+    /// Reserved by calls under way.
+    pub(super) open: PicoUsd,
+    /// Spent, and not known to be in the store's ledger: by the numbers of the settlements.
+    owed: VecDeque<(u64, PicoUsd)>,
+    /// What the store said is taken in all, when it was last asked.
+    pub(super) taken: Option<PicoUsd>,
+    /// When that was.
+    pub(super) taken_at: Duration,
+    /// While the store is away: the share was taken.
+    pub(super) shared: bool,
+    pub(super) meter: Meter,
+    pub(super) touched: Duration,
+    /// The hold that the store knows; none: that is in doubt.
+    pub(super) told: Option<PicoUsd>,
+    pub(super) waiting: u32,
+    /// So much was too much, of this limit, until when it is believed, and when the period ends.
+    pub(super) refused: Option<(PicoUsd, PicoUsd, Duration, Option<Duration>)>,
+    /// The limit that was asked for last.
+    pub(super) limit: Option<PicoUsd>,
+}
+
+impl Purse {
+    pub(super) fn new(charge: Arc<Charge>, now: Duration) -> Self {
+        Self {
+            period: period_of(&charge),
+            charge,
+            free: PicoUsd::ZERO,
+            open: PicoUsd::ZERO,
+            owed: VecDeque::new(),
+            taken: None,
+            taken_at: Duration::ZERO,
+            shared: false,
+            meter: Meter::default(),
+            touched: now,
+            told: Some(PicoUsd::ZERO),
+            waiting: 0,
+            refused: None,
+            limit: None,
+        }
+    }
+
+    pub(super) fn is_for(&self, budget: &Budget) -> bool {
+        self.charge.period == budget.period && self.charge.zone == budget.time_zone
+    }
+
+    /// Whether its period has begun, by the store's time: the machine's clock may have been ahead of it.
+    pub(super) fn has_begun(&self, store_ms: u64) -> bool {
+        u64::try_from(self.charge.start.as_millisecond()).unwrap_or_default() <= store_ms
+    }
+
+    /// Whether its period is over, by the store's time.
+    pub(super) fn is_over(&self, store_ms: u64) -> bool {
+        self.period.end.is_some_and(|end| end <= store_ms)
+    }
+
+    /// Whether there is less than half a second's use left of it.
+    pub(super) fn runs_low(&self, now: Duration) -> bool {
+        let rate = self.meter.rate(now);
+        rate > 0 && self.free.pico() < rate / 2
+    }
+
+    /// Whether it is of use to ask what is taken, though nothing is wished for: others spend, too, and if the store goes away
+    /// the rest is shared by what was known last.
+    pub(super) fn is_outdated(&self, now: Duration, after: Duration) -> bool {
+        now.saturating_sub(self.taken_at) >= after && now.saturating_sub(self.touched) < Duration::from_mins(1)
+    }
+
+    pub(super) fn reserve(&mut self, money: PicoUsd, now: Duration) {
+        self.free = self.free.minus(money);
+        self.open = self.open.plus(money);
+        self.meter.add(now, money.pico());
+        self.touched = now;
+    }
+
+    /// A call has its end. More than it had reserved comes out of what is free; what is not there is a debt.
+    pub(super) fn settle(&mut self, reserved: PicoUsd, spent: PicoUsd) {
+        self.open = self.open.minus(reserved);
+        self.free = if spent <= reserved {
+            self.free.plus(reserved.minus(spent))
+        } else {
+            self.free.minus(spent.minus(reserved))
+        };
+    }
+
+    /// Spend that the store is yet to be told, by the number of its settlement.
+    pub(super) fn owe(&mut self, number: u64, spent: PicoUsd) {
+        if spent > PicoUsd::ZERO {
+            self.owed.push_back((number, spent));
+        }
+    }
+
+    /// The store has all settlements up to this one.
+    pub(super) fn known(&mut self, upto: u64) {
+        self.owed.retain(|(number, _)| *number > upto);
+    }
+
+    /// What the store is to reserve for this sidecar once it has all settlements up to this one.
+    pub(super) fn held(&self, upto: u64) -> PicoUsd {
+        let owed = self.owed.iter().filter(|(number, _)| *number > upto);
+        owed.fold(self.free.plus(self.open), |sum, (_, spent)| sum.plus(*spent))
+    }
+
+    /// Whether nothing is under way in it.
+    pub(super) fn is_idle(&self) -> bool {
+        self.open == PicoUsd::ZERO
+            && self.owed.is_empty()
+            && self.free == PicoUsd::ZERO
+            && self.waiting == 0
+            && self.told == Some(PicoUsd::ZERO)
+    }
+}

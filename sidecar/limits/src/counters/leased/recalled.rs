@@ -1,0 +1,255 @@
+//! What a former process of this sidecar admitted in the last minute. The store has it in its windows; this sidecar's share while
+//! the store is away is held against it too, so that a restart does not begin the share anew.
+
+use std::{collections::HashMap, sync::Arc};
+
+use jiff::Timestamp;
+use vectoll_config::Uid;
+
+use super::session::{RATES, Session};
+use crate::{
+    counters::Account,
+    store::protocol::{Rate, SPAN},
+};
+use vectoll_clock::Now;
+use vectoll_ledger::{journal::Settled, used::OTHER};
+
+/// Admissions that are alike: by whom, for what, and in which second.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Admission {
+    second: i64,
+    key: Uid,
+    key_name: Arc<str>,
+    user: Arc<str>,
+    model: Arc<str>,
+}
+
+/// The admissions of one Team, requests and tokens of each.
+#[derive(Debug, Default)]
+pub(crate) struct Admissions(HashMap<Admission, [u64; 2]>);
+
+impl Admissions {
+    /// Adds a call of a former process.
+    pub(crate) fn add(&mut self, settled: &Settled) {
+        let Settled { number: _, intent, settlement } = settled;
+        let admission = Admission {
+            second: intent.admitted_at.as_second(),
+            key: intent.key.uid.clone(),
+            key_name: intent.key.name.clone(),
+            user: intent.user.clone(),
+            model: intent.model.clone(),
+        };
+        let [requests, tokens] = self.0.entry(admission).or_default();
+        *requests += 1;
+        *tokens = tokens.saturating_add(settlement.tokens);
+    }
+
+    /// Seconds of the machine's clock and amounts that count for an account, oldest first.
+    fn of(&self, account: &Account, rate: Rate) -> Vec<(i64, u64)> {
+        let amount = |[requests, tokens]: &[u64; 2]| match rate {
+            Rate::Requests => *requests,
+            Rate::Tokens => *tokens,
+        };
+        let counted = self.0.iter().filter(|(admission, _)| admission.counts_for(account));
+        let mut all: Vec<_> = counted.map(|(admission, amounts)| (admission.second, amount(amounts))).collect();
+        all.sort_unstable();
+        all
+    }
+}
+
+impl Admission {
+    fn counts_for(&self, account: &Account) -> bool {
+        // Which users shared one name nobody knows any more: it may have been any of them.
+        let is_user = |user: &str| user == OTHER || *user == *self.user;
+        match account {
+            Account::Key(key) => *key == self.key,
+            Account::Team(_) => true,
+            Account::KeyUser(key, user) => *key == self.key && is_user(user),
+            Account::TeamUser(_, user) => is_user(user),
+            Account::TeamNamespace(_, namespace) => {
+                self.key_name.split_once('/').is_some_and(|(of, _)| *of == **namespace)
+            }
+            Account::KeyModel(key, model) => *key == self.key && model.covers(&self.model),
+            Account::TeamModel(_, model) => model.covers(&self.model),
+            // The journal does not name what a provider was asked for.
+            Account::Backend(_) => false,
+        }
+    }
+}
+
+impl Session {
+    /// Takes up what a former process admitted. It counts from the store's first answer on: windows go by the store's clock, and
+    /// nobody has a share before.
+    pub(super) fn recall(&mut self, admissions: Admissions) {
+        self.recalled = Some(admissions);
+    }
+
+    /// Counts what a former process admitted, in all accounts that there are.
+    pub(super) fn count_recalled(&mut self, now: Now) {
+        for (account, at) in self.index.clone() {
+            self.count_recalled_of(&account, at, now);
+        }
+    }
+
+    /// The same in one account, which nothing was recalled in before.
+    pub(super) fn count_recalled_of(&mut self, account: &Account, at: usize, now: Now) {
+        let (store_ms, slot) = self.link.time(now);
+        let Some(recalled) = self.recalled.as_ref().filter(|_| self.link.knows_time()) else { return };
+        let Some(holding) = self.holdings.get_mut(at) else { return };
+        for rate in RATES {
+            let own = &mut holding.pool(rate).own;
+            for (second, amount) in recalled.of(account, rate) {
+                // The end of the second in which it was admitted, by the store's clock.
+                let ago = ago(now.wall, second);
+                let of = (store_ms.saturating_sub(ago) / 1000).min(slot);
+                if of + SPAN > slot {
+                    own.insert(of, amount);
+                }
+            }
+        }
+    }
+
+    /// Forgets what was recalled as soon as it has left every window.
+    pub(super) fn forget_recalled(&mut self, now: Now) {
+        let is_over = |admission: &Admission| ago(now.wall, admission.second) > (SPAN + 1) * 1000;
+        if self.recalled.as_ref().is_some_and(|recalled| recalled.0.keys().all(is_over)) {
+            self.recalled = None;
+        }
+    }
+}
+
+/// Milliseconds since the end of a second; none since one that is not over.
+fn ago(now: Timestamp, second: i64) -> u64 {
+    u64::try_from(now.as_millisecond().saturating_sub(second.saturating_add(1).saturating_mul(1000)))
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+    use std::time::Duration;
+
+    use vectoll_config::{
+        ModelPattern, PicoUsd,
+        v1::{Limits, OnStoreFailure},
+    };
+
+    use super::*;
+    use crate::{
+        counters::{
+            Ask, Scope,
+            leased::{Batch, TERMS, session::Reserved},
+        },
+        store::{Model, Server, protocol::Identity},
+    };
+    use vectoll_ledger::{
+        books::Certainty,
+        journal::{Intent, Named, Settlement},
+    };
+
+    const WALL: i64 = 1_790_000_000_000;
+
+    fn at(ms: u64) -> Now {
+        let wall = Timestamp::from_millisecond(WALL + i64::try_from(ms).unwrap()).unwrap();
+        Now { elapsed: Duration::from_millis(ms), wall }
+    }
+
+    /// A call that was admitted so many seconds before the process began.
+    fn settled(seconds_ago: i64, user: &str, tokens: u64) -> Settled {
+        let intent = Intent {
+            team: Named { uid: Uid::new("team"), name: "default/search".into() },
+            key: Named { uid: Uid::new("key"), name: "guests/alice".into() },
+            user: user.into(),
+            model: "small".into(),
+            provider: "openai".into(),
+            backend: "default/openai/test".into(),
+            tags: Vec::new(),
+            foreign_route: false,
+            admitted_at: Timestamp::from_millisecond(WALL - seconds_ago * 1000).unwrap(),
+            tokens,
+            money: PicoUsd::ZERO,
+            priced: false,
+            charges: Vec::new(),
+        };
+        let settlement =
+            Settlement { intent: 1, tokens, money: PicoUsd::ZERO, certainty: Certainty::Known, overrun: 0 };
+        Settled { number: 2, intent: Arc::new(intent), settlement }
+    }
+
+    /// A session of a process that begins now, whose store answers once and is away then. `ahead`: the store's clock.
+    fn restarted(account: &Account, limit: u64, ahead: u64) -> (Session, Limits) {
+        let mut session = Session::new(TERMS);
+        let mut admissions = Admissions::default();
+        for (seconds_ago, user, tokens) in [(70, "ada", 500), (30, "ada", 40), (10, "ada", 20), (10, "bob", 9)] {
+            admissions.add(&settled(seconds_ago, user, tokens));
+        }
+        session.recall(admissions);
+        let limits = Limits { tokens_per_minute: Some(limit), ..Limits::default() };
+        let (mut store, identity) = (Model::default(), Identity { sidecar: "a".into(), epoch: 2 });
+        let Reserved::Later(mut first) = reserve(&mut session, account, limits, 1, at(0)) else {
+            panic!("the store was not asked")
+        };
+        let exchange = session.exchange(Batch::default(), 0, at(0));
+        let clock = u64::try_from(WALL).unwrap() + ahead;
+        let server = Server { run: "one".into(), uptime: 100, clock };
+        session.reply(&identity, &store.exchange(&server, &identity, &exchange), at(1));
+        let held = first.try_recv().unwrap().unwrap();
+        session.give_back(held, at(2));
+        session.exchange(Batch::default(), 0, at(3));
+        session.lost(at(4));
+        (session, limits)
+    }
+
+    fn reserve(session: &mut Session, account: &Account, limits: Limits, tokens: u64, now: Now) -> Reserved {
+        let team = Uid::new("team");
+        let scopes = [Scope { account: account.clone(), limits, budget: None }];
+        let (requests, money, on_store_failure) = (1, PicoUsd::ZERO, OnStoreFailure::Local);
+        session.reserve(&Ask { team: &team, scopes: &scopes, requests, tokens, money, on_store_failure }, now)
+    }
+
+    #[test]
+    fn a_share_is_held_against_what_a_former_process_admitted_in_the_last_minute() {
+        let (team, key) = (Uid::new("team"), Uid::new("key"));
+        let small = ModelPattern::try_from("sm*".to_owned()).unwrap();
+        let other = ModelPattern::try_from("large".to_owned()).unwrap();
+        for (account, used) in [
+            (Account::Team(team.clone()), 69),
+            (Account::Key(key.clone()), 69),
+            (Account::Key(Uid::new("another")), 0),
+            (Account::TeamUser(team.clone(), "ada".into()), 60),
+            (Account::KeyUser(key.clone(), "bob".into()), 9),
+            (Account::TeamUser(team.clone(), OTHER.into()), 69),
+            (Account::TeamNamespace(team.clone(), "guests".into()), 69),
+            (Account::TeamNamespace(team.clone(), "default".into()), 0),
+            (Account::KeyModel(key, small), 69),
+            (Account::TeamModel(team, other), 0),
+        ] {
+            // The store's clock is its own.
+            for ahead in [0, 3_600_000] {
+                let (mut session, limits) = restarted(&account, 100, ahead);
+                // After every lease is over.
+                let fits = |session: &mut Session, tokens, ms| {
+                    matches!(reserve(session, &account, limits, tokens, at(ms)), Reserved::Now(Ok(_)))
+                };
+                assert!(!fits(&mut session, 100 - used + 1, 5_000), "{account:?} {ahead}: more than is left");
+                assert!(fits(&mut session, 100 - used, 5_000), "{account:?} {ahead}: what is left");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_recalled_leaves_the_window_as_it_would_have() {
+        let account = Account::Team(Uid::new("team"));
+        let (mut session, limits) = restarted(&account, 100, 0);
+        let mut fits = |tokens, ms| {
+            let reserved = reserve(&mut session, &account, limits, tokens, at(ms));
+            let Reserved::Now(Ok(held)) = reserved else { return false };
+            session.give_back(held, at(ms));
+            true
+        };
+        assert!(!fits(32, 29_000), "69 are used");
+        assert!(fits(71, 33_000) && !fits(72, 33_000), "the 40 of 30 s before have left");
+        assert!(fits(100, 53_000));
+    }
+}

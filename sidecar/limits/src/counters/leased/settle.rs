@@ -1,0 +1,172 @@
+//! The ends of reservations: what was not used goes back to where it came from, and what was spent is owed to the store.
+
+use std::{sync::Arc, time::Duration};
+
+use vectoll_config::PicoUsd;
+
+use super::{
+    Held,
+    holding::Holding,
+    pool::{Part, Source},
+    purse::Purse,
+    session::{RATES, Session, signed},
+};
+use crate::{counters::Account, store::protocol::Rate};
+use vectoll_clock::Now;
+use vectoll_ledger::{charge::Charge, used::Used};
+
+impl Session {
+    /// Replaces a reservation by what was used. `number`: the settlement's, by which the store is told of the spend.
+    pub(crate) fn settle(&mut self, held: Held, used: Used, number: u64, now: Now) {
+        let unused = held.tokens.saturating_sub(used.tokens);
+        let beyond = used.tokens.saturating_sub(held.tokens);
+        let (_, slot) = self.link.time(now);
+        self.close(&held);
+        let upto = self.link.spent_to;
+        for taken in held.taken {
+            self.return_parts(taken.holding, Rate::Tokens, taken.slot, &taken.tokens, unused);
+            if beyond > 0 {
+                self.owe_tokens(taken.holding, beyond, slot, now);
+            }
+            let Some(holding) = self.holdings.get_mut(taken.holding) else { continue };
+            let purse =
+                taken.charge.and_then(|charge| holding.purses.iter_mut().find(|it| Arc::ptr_eq(&it.charge, &charge)));
+            if let Some(purse) = purse {
+                purse.settle(held.money, used.money);
+                if number > upto {
+                    purse.owe(number, used.money);
+                }
+            }
+        }
+    }
+
+    /// Spend of an earlier process of this sidecar that the store may not know yet: it is held back until it does.
+    pub(crate) fn owe(&mut self, charge: &Arc<Charge>, number: u64, spent: PicoUsd) {
+        let account = Account::from(&charge.account);
+        let known = self.index.get(&account).copied();
+        let at = known.unwrap_or_else(|| self.insert_holding(&account));
+        let Some(holding) = self.holdings.get_mut(at) else { return };
+        let place = holding.purses.iter().position(|purse| purse.charge == *charge).unwrap_or_else(|| {
+            holding.purses.push(Purse::new(charge.clone(), Duration::ZERO));
+            holding.purses.len() - 1
+        });
+        if let Some(purse) = holding.purses.get_mut(place) {
+            purse.told = None;
+            purse.owe(number, spent);
+        }
+    }
+
+    /// Whether something is held, or not told yet.
+    pub(crate) fn has_more_to_say(&self) -> bool {
+        let held = |holding: &Holding| {
+            holding.slots.told != Some(0)
+                || holding.purses.iter().any(|purse| !purse.is_idle())
+                || !holding.requests.is_empty()
+                || !holding.tokens.is_empty()
+        };
+        self.link.flight.is_some()
+            || self.link.doubt.is_some()
+            || self.link.spend_waits
+            || !self.pending.is_empty()
+            || self.holdings.iter().any(|(_, holding)| held(holding))
+    }
+
+    /// Lets go of everything that no call has.
+    pub(crate) fn let_go(&mut self, now: Now) {
+        self.end_chunks(now.elapsed, true);
+        for (_, holding) in &mut self.holdings {
+            holding.slots.held = holding.slots.held.min(holding.slots.used);
+            for purse in &mut holding.purses {
+                purse.free = PicoUsd::ZERO;
+            }
+        }
+        self.link.soon = true;
+    }
+
+    /// Ends leases of windows that are over, or all of them: what is left of them is taken out of the windows.
+    pub(super) fn end_chunks(&mut self, now: Duration, all: bool) {
+        let mut ended = Vec::new();
+        for (_, holding) in &mut self.holdings {
+            for rate in RATES {
+                let name = holding.name.clone();
+                let over = holding.pool(rate).end(now, all);
+                ended.extend(over.into_iter().map(|(slot, left)| (name.clone(), rate, slot, left)));
+            }
+        }
+        for (name, rate, slot, left) in ended {
+            self.correct(&name, rate, slot, -signed(left));
+        }
+    }
+
+    /// Undoes a reservation: the call was never made.
+    pub(crate) fn give_back(&mut self, held: Held, _now: Now) {
+        self.close(&held);
+        for taken in held.taken {
+            self.return_parts(taken.holding, Rate::Requests, taken.slot, &taken.requests, held.requests);
+            self.return_parts(taken.holding, Rate::Tokens, taken.slot, &taken.tokens, held.tokens);
+            let Some(holding) = self.holdings.get_mut(taken.holding) else { continue };
+            let purse =
+                taken.charge.and_then(|charge| holding.purses.iter_mut().find(|it| Arc::ptr_eq(&it.charge, &charge)));
+            if let Some(purse) = purse {
+                purse.settle(held.money, PicoUsd::ZERO);
+            }
+        }
+    }
+
+    fn close(&mut self, held: &Held) {
+        for taken in &held.taken {
+            if let Some(holding) = self.holdings.get_mut(taken.holding) {
+                holding.slots.end();
+                holding.open = holding.open.saturating_sub(1);
+            }
+        }
+        self.open.calls = self.open.calls.saturating_sub(1);
+        self.open.tokens = self.open.tokens.saturating_sub(held.tokens);
+        self.open.money = self.open.money.minus(held.money);
+    }
+
+    /// Returns a part of what was taken: to its lease, or, if that is over, to the store's window.
+    fn return_parts(&mut self, at: usize, rate: Rate, admitted: u64, parts: &[Part], amount: u64) {
+        let mut rest = amount;
+        // What was taken last comes from the leases that last longest.
+        for part in parts.iter().rev() {
+            let back = rest.min(part.amount);
+            rest -= back;
+            if back == 0 {
+                continue;
+            }
+            let Some(holding) = self.holdings.get_mut(at) else { return };
+            let name = holding.name.clone();
+            let pool = holding.pool(rate);
+            pool.own.take_back(admitted, back);
+            let told = match part.source {
+                Source::Chunk(chunk) => !pool.give(chunk, back),
+                Source::Share => true,
+                // What the store was never told it need not be told to take out.
+                Source::Unlimited => pool.untold.take_back(part.slot, back) == 0 && pool.limit.is_some(),
+            };
+            if told {
+                self.correct(&name, rate, part.slot, -signed(back));
+                self.link.soon = true;
+            }
+        }
+    }
+
+    /// More was used than had been reserved: it comes out of the leases, and what is not there is a debt.
+    fn owe_tokens(&mut self, at: usize, amount: u64, slot: u64, now: Now) {
+        let Some(holding) = self.holdings.get_mut(at) else { return };
+        let name = holding.name.clone();
+        let pool = &mut holding.tokens;
+        if pool.limit.is_none() {
+            pool.take_from(Source::Unlimited, amount, now.elapsed, slot);
+            return;
+        }
+        let leased = pool.available(now.elapsed).min(amount);
+        pool.take(leased, now.elapsed, slot);
+        let debt = amount - leased;
+        if debt > 0 {
+            pool.take_from(Source::Share, debt, now.elapsed, slot);
+            self.correct(&name, Rate::Tokens, slot, signed(debt));
+        }
+    }
+}

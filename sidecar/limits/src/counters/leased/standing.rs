@@ -1,0 +1,56 @@
+//! What is left and what is taken, as far as this sidecar knows.
+
+use std::time::Duration;
+
+use vectoll_config::{
+    PicoUsd,
+    v1::{Budget, Limits},
+};
+
+use super::{
+    Held,
+    pool::Pool,
+    session::{RATES, Session, rate_of},
+};
+use crate::counters::{Account, Quota, Standing};
+use vectoll_clock::Now;
+
+impl Session {
+    /// What is left of the tightest limits, as far as this sidecar knows.
+    pub(crate) fn standing(&mut self, held: &Held, scopes: &[Limits], now: Now) -> Standing {
+        let mut standing = Standing::default();
+        let store_ms = self.link.store_ms(now);
+        for (taken, limits) in held.taken.iter().zip(scopes) {
+            let Some(holding) = self.holdings.get_mut(taken.holding) else { continue };
+            for (rate, quota) in RATES.iter().zip([&mut standing.requests, &mut standing.tokens]) {
+                if let Some(limit) = rate_of(limits, *rate) {
+                    let present = quota_of(holding.pool(*rate), limit, now, store_ms);
+                    if quota.is_none_or(|tightest| present.remaining < tightest.remaining) {
+                        *quota = Some(present);
+                    }
+                }
+            }
+        }
+        standing
+    }
+
+    /// What is taken of a budget, by what the store said last; none: it was not asked in this period.
+    pub(crate) fn taken(&self, account: &Account, budget: &Budget, now: Now) -> Option<PicoUsd> {
+        let store_ms = self.link.store_ms(now);
+        let holding = self.holdings.get(*self.index.get(account)?)?;
+        let purse = holding.purses.iter().find(|it| it.is_for(budget) && !it.is_over(store_ms))?;
+        // Its own money that no call has is still to be had here.
+        Some(purse.taken?.minus(purse.free))
+    }
+}
+
+fn quota_of(pool: &Pool, limit: u64, now: Now, store_ms: u64) -> Quota {
+    let (taken, reset) = match pool.told {
+        Some(told) => (told.taken, told.reset_at.saturating_sub(now.elapsed)),
+        None => (pool.own.sum(), Duration::ZERO),
+    };
+    // Leased and not used yet: to be had here.
+    let taken = taken.saturating_sub(pool.available(now.elapsed));
+    let reset = if reset > Duration::ZERO { reset } else { pool.own.reset(Duration::from_millis(store_ms)) };
+    Quota { limit, remaining: limit.saturating_sub(taken), reset }
+}

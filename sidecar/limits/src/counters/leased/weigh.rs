@@ -1,0 +1,212 @@
+//! Whether a call fits into what is leased, claimed and held.
+
+use std::time::Duration;
+
+use vectoll_config::PicoUsd;
+
+use super::{
+    holding::Holding,
+    pool::Pool,
+    purse::Purse,
+    session::{RATES, Session, exhausted, rate_of, retry_at, signed},
+    waiter::{Short, Shortage},
+};
+use crate::{
+    counters::{Ask, Denial, Exhausted, Retry, worst::Worst},
+    store::protocol::Rate,
+};
+use vectoll_clock::Now;
+
+/// How a call stands with what is there.
+pub(super) enum Weighed {
+    Fits,
+    Short(Vec<Shortage>),
+    Denied(Denial),
+}
+
+/// What was found in the scopes so far.
+struct Scales {
+    now: Duration,
+    /// The slot of this moment, by the store's time.
+    slot: u64,
+    /// Whether claims of parallel requests hold.
+    claims_hold: bool,
+    /// Nobody who waits is overtaken.
+    in_turn: bool,
+    /// The scope that is looked at: its place in the call, and its holding.
+    place: usize,
+    at: usize,
+    shortages: Vec<Shortage>,
+    worst: Worst,
+}
+
+impl Session {
+    /// Holds a call against what is there. `in_turn`: nobody who waits is overtaken.
+    pub(super) fn weigh(&mut self, ask: &Ask<'_>, now: Now, in_turn: bool) -> Weighed {
+        let (store_ms, slot) = self.link.time(now);
+        let claims_hold = self.link.claims_hold(now.elapsed);
+        let (shortages, worst) = (Vec::new(), Worst::default());
+        let mut scales = Scales { now: now.elapsed, slot, claims_hold, in_turn, place: 0, at: 0, shortages, worst };
+        for (place, scope) in ask.scopes.iter().enumerate() {
+            let at = self.holding_of(&scope.account, now);
+            (scales.place, scales.at) = (place, at);
+            for rate in RATES {
+                let limit = rate_of(&scope.limits, rate);
+                self.follow(at, rate, limit);
+                let Some(limit) = limit else { continue };
+                let Some(holding) = self.holdings.get_mut(at) else { continue };
+                scales.weigh_rate(holding.pool(rate), rate, ask.of(rate), limit);
+            }
+            let Some(holding) = self.holdings.get_mut(at) else { continue };
+            holding.slots.follow(scope.limits.parallel_requests);
+            if let Some(limit) = scope.limits.parallel_requests {
+                scales.weigh_parallel(holding, limit);
+            }
+            if let Some(budget) = scope.budget
+                && ask.money > PicoUsd::ZERO
+            {
+                let purse_at = holding.purse(&scope.account, budget, store_ms, now.elapsed);
+                if let Some(purse) = holding.purses.get_mut(purse_at) {
+                    scales.weigh_money(purse, purse_at, ask.money, budget.limit);
+                }
+            }
+        }
+        let Scales { shortages, worst, .. } = scales;
+        match worst.told() {
+            Some(denial) => Weighed::Denied(denial),
+            None if shortages.is_empty() => Weighed::Fits,
+            None => Weighed::Short(shortages),
+        }
+    }
+
+    /// Goes with a limit that was set, changed or taken away.
+    fn follow(&mut self, at: usize, rate: Rate, limit: Option<u64>) {
+        let Some(holding) = self.holdings.get_mut(at) else { return };
+        let name = holding.name.clone();
+        let pool = holding.pool(rate);
+        if pool.limit == limit {
+            return;
+        }
+        let was = std::mem::replace(&mut pool.limit, limit);
+        let mut changes: Vec<(u64, i64)> = Vec::new();
+        if was.is_some() {
+            // What was had under another limit is no longer good.
+            changes.extend(pool.end(Duration::MAX, true).into_iter().map(|(slot, left)| (slot, -signed(left))));
+            pool.refused = None;
+        } else {
+            changes.extend(pool.untold.drain().map(|(slot, amount)| (slot, signed(amount))));
+        }
+        for (slot, amount) in changes {
+            self.correct(&name, rate, slot, amount);
+        }
+    }
+}
+
+impl Scales {
+    fn weigh_rate(&mut self, pool: &mut Pool, rate: Rate, need: u64, limit: u64) {
+        let denial = |used, retry| Denial { scope: self.place, exhausted: exhausted(rate), limit, used, retry };
+        if need > limit {
+            pool.own.advance(self.slot);
+            self.worst.add(denial(pool.own.sum(), Retry::Never));
+            return;
+        }
+        let available = pool.available(self.now);
+        if need <= available && !(self.in_turn && pool.waiting > 0) {
+            return;
+        }
+        match pool.refused.filter(|refused| refused.limit == limit && self.now < refused.until) {
+            Some(refused) if need.saturating_sub(available) >= refused.amount => {
+                self.worst.add(denial(refused.taken, retry_at(refused.room_at, self.now)));
+            }
+            Some(_) | None => self.short(Short::Rate(rate), need, limit),
+        }
+    }
+
+    fn weigh_parallel(&mut self, holding: &Holding, limit: u64) {
+        let slots = &holding.slots;
+        let waits = self.in_turn && slots.waiting > 0;
+        if slots.available(self.claims_hold) > 0 && !waits {
+            return;
+        }
+        if self.now < slots.refused_until && slots.used > 0 {
+            let (exhausted, retry) = (Exhausted::Parallel, Retry::WhenFree);
+            self.worst.add(Denial { scope: self.place, exhausted, limit, used: limit, retry });
+        } else {
+            self.short(Short::Parallel, 1, limit);
+        }
+    }
+
+    fn weigh_money(&mut self, purse: &mut Purse, purse_at: usize, money: PicoUsd, limit: PicoUsd) {
+        if purse.limit.is_some_and(|had| limit < had) {
+            // Less is to be spent than when this money was had: ask again.
+            purse.free = PicoUsd::ZERO;
+        }
+        purse.limit = Some(limit);
+        let used = purse.taken.unwrap_or_default().pico();
+        let denial = |retry| {
+            let (scope, exhausted) = (self.place, Exhausted::Budget);
+            Denial { scope, exhausted, limit: limit.pico(), used, retry }
+        };
+        if money > limit {
+            self.worst.add(denial(Retry::Never));
+        } else if let Some((amount, of, until, ends)) = purse.refused
+            && (of, purse.free < amount) == (limit, true)
+            && money.minus(purse.free) >= amount
+            && self.now < until
+        {
+            self.worst.add(denial(ends.map_or(Retry::Never, |ends| Retry::After(ends.saturating_sub(self.now)))));
+        } else if purse.free < money || (self.in_turn && purse.waiting > 0) {
+            self.short(Short::Money(purse_at), money.pico(), limit.pico());
+        }
+    }
+
+    fn short(&mut self, of: Short, need: u64, limit: u64) {
+        self.shortages.push(Shortage { scope: self.place, holding: self.at, of, need, limit });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+    use jiff::Timestamp;
+    use vectoll_config::{
+        Uid,
+        v1::{Limits, OnStoreFailure},
+    };
+
+    use super::*;
+    use crate::{
+        counters::{
+            Account, Scope,
+            leased::{Batch, TERMS, session::Reserved},
+        },
+        store::{Model, Server, protocol::Identity},
+    };
+
+    #[test]
+    fn claims_that_were_not_renewed_for_ten_seconds_let_nobody_through() {
+        let (mut session, mut store) = (Session::new(TERMS), Model::default());
+        let identity = Identity { sidecar: "a".into(), epoch: 1 };
+        let team = Uid::new("team");
+        let limits = Limits { parallel_requests: Some(4), ..Limits::default() };
+        let scopes = [Scope { account: Account::Team(team.clone()), limits, budget: None }];
+        let (tokens, money) = (1, PicoUsd::ZERO);
+        let ask =
+            Ask { team: &team, scopes: &scopes, requests: 1, tokens, money, on_store_failure: OnStoreFailure::Closed };
+        let at = |ms: u64| Now {
+            elapsed: Duration::from_millis(ms),
+            wall: Timestamp::from_millisecond(1_790_000_000_000 + i64::try_from(ms).unwrap()).unwrap(),
+        };
+        let Reserved::Later(mut outcome) = session.reserve(&ask, at(0)) else { panic!("nothing is claimed yet") };
+        let exchange = session.exchange(Batch::default(), 0, at(0));
+        let server = Server { run: "one".into(), uptime: 100, clock: 1_790_000_000_000 };
+        session.reply(&identity, &store.exchange(&server, &identity, &exchange), at(1));
+        // One for the call that waited, and one on top.
+        outcome.try_recv().unwrap().unwrap();
+        let Reserved::Now(Ok(held)) = session.reserve(&ask, at(9_000)) else { panic!("one more was claimed") };
+        session.give_back(held, at(9_001));
+        let late = session.reserve(&ask, at(11_000));
+        assert!(matches!(late, Reserved::Later(_)), "the store may have given it to others");
+    }
+}

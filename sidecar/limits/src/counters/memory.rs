@@ -1,0 +1,246 @@
+//! Counters in this process's memory: exact for one sidecar on its own.
+
+mod count;
+mod remembered;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use slab::Slab;
+use vectoll_config::{
+    PicoUsd, Uid,
+    store::is_backend_account,
+    stretch,
+    v1::{Budget, Limits},
+};
+
+use self::count::{Count, tighten};
+use super::{Account, Ask, Denial, Open, Standing, users::Users, window::slot_of, worst::Worst};
+use vectoll_clock::Now;
+use vectoll_ledger::{charge::Charge, used::Used};
+
+/// How often counts that hold nothing any more are dropped.
+const SWEEP: Duration = Duration::from_mins(1);
+
+/// Counters of one process. One lock guards all: a decision over several scopes is one step.
+#[derive(Debug, Default)]
+pub struct Memory {
+    table: Mutex<Table>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    index: HashMap<Account, usize>,
+    counts: Slab<Count>,
+    users: Users,
+    open: Open,
+    swept: Duration,
+    /// The newest slot that anything was counted in. Moments are taken before the lock: under it they only move forward.
+    slot: u64,
+    /// How many reservations there have been.
+    sequence: u64,
+}
+
+/// A reservation here.
+#[derive(Debug)]
+pub(super) struct Held {
+    counts: Vec<usize>,
+    /// Whether it is a call's, and not what a backend is asked for.
+    is_call: bool,
+    slot: u64,
+    sequence: u64,
+    requests: u64,
+    pub(super) tokens: u64,
+    pub(super) money: PicoUsd,
+    pub(super) charges: Vec<Arc<Charge>>,
+}
+
+/// What is taken of a budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spending {
+    /// Booked and reserved in the present period.
+    pub taken: PicoUsd,
+    /// When the period ends; none: never.
+    pub ends: Option<Timestamp>,
+}
+
+impl Memory {
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // A panic while counting leaves numbers, not broken memory: to go on is better than to refuse every call.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Memory {
+    /// The name that a user's counts are kept under.
+    pub(super) fn user(&self, team: &Uid, user: &Arc<str>, most: u32) -> Arc<str> {
+        self.table().users.name(team, user, most)
+    }
+
+    /// Takes the call's room in all scopes, or in none.
+    pub(super) fn reserve(&self, ask: &Ask<'_>, now: Now) -> Result<Held, Denial> {
+        let mut table = self.table();
+        let slot = table.present(now);
+        if now.elapsed.saturating_sub(table.swept) >= SWEEP {
+            table.sweep(now);
+        }
+        let since = table.sequence;
+        let mut counts = Vec::with_capacity(ask.scopes.len());
+        let mut worst = Worst::default();
+        for (place, scope) in ask.scopes.iter().enumerate() {
+            let id = table.id(&scope.account);
+            let Some(count) = table.counts.get_mut(id) else { continue };
+            count.advance(slot, scope, now.wall, since);
+            counts.push(id);
+            let longest = count.refusals(scope, ask, now).max_by_key(|denial| denial.retry);
+            if let Some(denial) = longest {
+                worst.add(Denial { scope: place, ..denial });
+            }
+        }
+        if let Some(denial) = worst.told() {
+            return Err(denial);
+        }
+        let mut charges = Vec::new();
+        for &id in &counts {
+            if let Some(count) = table.counts.get_mut(id) {
+                count.requests.add(slot, ask.requests);
+                count.tokens.add(slot, ask.tokens);
+                count.parallel += 1;
+                for purse in &mut count.purses {
+                    purse.taken = purse.taken.plus(ask.money);
+                    charges.push(purse.charge.clone());
+                }
+            }
+        }
+        let is_call = !is_backend_account(ask.team);
+        if is_call {
+            table.open.calls += 1;
+            table.open.tokens = table.open.tokens.saturating_add(ask.tokens);
+            table.open.money = table.open.money.plus(ask.money);
+        }
+        table.sequence += 1;
+        let (sequence, Ask { requests, tokens, money, .. }) = (table.sequence, *ask);
+        Ok(Held { counts, is_call, slot, sequence, requests, tokens, money, charges })
+    }
+
+    /// Replaces a reservation by what was used.
+    #[allow(clippy::needless_pass_by_value, reason = "a reservation ends once")]
+    pub(super) fn settle(&self, held: Held, used: Used, now: Now) {
+        let mut table = self.table();
+        let slot = table.present(now);
+        table.close(&held, |count| {
+            count.tokens.advance(slot);
+            count.tokens.take_back(held.slot, held.tokens.saturating_sub(used.tokens));
+            // More than was reserved: a debt, which counts from now on.
+            count.tokens.add(slot, used.tokens.saturating_sub(held.tokens));
+            used.money
+        });
+    }
+
+    /// Undoes a reservation.
+    #[allow(clippy::needless_pass_by_value, reason = "a reservation ends once")]
+    pub(super) fn give_back(&self, held: Held) {
+        let mut table = self.table();
+        table.close(&held, |count| {
+            count.tokens.take_back(held.slot, held.tokens);
+            count.requests.take_back(held.slot, held.requests);
+            PicoUsd::ZERO
+        });
+    }
+
+    /// How much is left to the scopes of a reservation.
+    pub(super) fn standing(&self, held: &Held, scopes: &[Limits], now: Now) -> Standing {
+        let mut table = self.table();
+        let slot = table.present(now);
+        let mut standing = Standing::default();
+        for (&id, limits) in held.counts.iter().zip(scopes) {
+            let Some(count) = table.counts.get_mut(id) else { continue };
+            count.requests.advance(slot);
+            count.tokens.advance(slot);
+            tighten(&mut standing.requests, limits.requests_per_minute, &count.requests, now);
+            tighten(&mut standing.tokens, limits.tokens_per_minute, &count.tokens, now);
+        }
+        standing
+    }
+
+    /// What is spent and reserved of a budget in the present period.
+    pub(crate) fn spending(&self, account: &Account, budget: &Budget, now: Now) -> Spending {
+        let table = self.table();
+        let count = table.index.get(account).and_then(|&id| table.counts.get(id));
+        let purse =
+            count.and_then(|count| count.purses.iter().find(|purse| purse.is_for(budget) && !purse.is_over(now.wall)));
+        if let Some(purse) = purse {
+            return Spending { taken: purse.taken, ends: purse.end };
+        }
+        let period = stretch(budget, now.wall);
+        let taken = count.map_or(PicoUsd::ZERO, |count| count.carried(period.start, now.wall).taken);
+        Spending { taken, ends: period.end }
+    }
+
+    /// The sums of open reservations.
+    pub(super) fn open(&self) -> Open {
+        self.table().open
+    }
+}
+
+impl Table {
+    fn id(&mut self, account: &Account) -> usize {
+        if let Some(&id) = self.index.get(account) {
+            return id;
+        }
+        let id = self.counts.insert(Count::default());
+        self.index.insert(account.clone(), id);
+        id
+    }
+
+    /// The slot of a moment, or the newest one there was.
+    fn present(&mut self, now: Now) -> u64 {
+        self.slot = self.slot.max(slot_of(now.elapsed));
+        self.slot
+    }
+
+    /// Ends a reservation in every scope; `undo` corrects the windows and returns the money that stays booked.
+    fn close(&mut self, held: &Held, mut undo: impl FnMut(&mut Count) -> PicoUsd) {
+        for &id in &held.counts {
+            let Some(count) = self.counts.get_mut(id) else { continue };
+            count.parallel = count.parallel.saturating_sub(1);
+            let booked = undo(count);
+            // A call belongs to the period in which it was admitted. In a later one nothing was reserved for it.
+            for purse in count.purses.iter_mut().filter(|purse| purse.since < held.sequence) {
+                purse.taken = purse.taken.minus(held.money).plus(booked);
+                purse.booked = purse.booked.plus(booked);
+            }
+        }
+        if held.is_call {
+            self.open.calls = self.open.calls.saturating_sub(1);
+            self.open.tokens = self.open.tokens.saturating_sub(held.tokens);
+            self.open.money = self.open.money.minus(held.money);
+        }
+    }
+
+    /// Drops the counts that say nothing: no call under way, empty windows, no money spent in the present period.
+    fn sweep(&mut self, now: Now) {
+        self.swept = now.elapsed;
+        let slot = self.present(now);
+        let Self { index, counts, users, .. } = self;
+        index.retain(|_, &mut id| {
+            let Some(count) = counts.get_mut(id) else { return false };
+            count.requests.advance(slot);
+            count.tokens.advance(slot);
+            let over = count.purses.iter().all(|purse| purse.taken == PicoUsd::ZERO || purse.is_over(now.wall));
+            let idle = count.parallel == 0 && count.requests.is_empty() && count.tokens.is_empty() && over;
+            if idle {
+                counts.remove(id);
+            }
+            !idle
+        });
+        users.keep(index.keys());
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,146 @@
+//! What is counted for one account: its windows, its calls under way, and its money.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use vectoll_config::{PicoUsd, Stretch, stretch, v1::Budget};
+
+use crate::counters::{Account, Ask, Denial, Exhausted, Quota, Retry, Scope, window::Window};
+use vectoll_clock::Now;
+use vectoll_ledger::charge::Charge;
+
+/// Ways of setting a budget that are remembered at once.
+const MOST_PURSES: usize = 4;
+
+#[derive(Debug, Default)]
+pub(super) struct Count {
+    pub(super) requests: Window,
+    pub(super) tokens: Window,
+    pub(super) parallel: u64,
+    /// One for each way that the budget was set lately (it may change while calls run): all of them are kept up.
+    pub(super) purses: Vec<Purse>,
+}
+
+/// Money spent in one period of one budget.
+#[derive(Debug)]
+pub(super) struct Purse {
+    /// Which period of which budget.
+    pub(super) charge: Arc<Charge>,
+    pub(super) end: Option<Timestamp>,
+    /// Booked and reserved together: what the limit is held against.
+    pub(super) taken: PicoUsd,
+    /// The part of it that is settled: what outlives the process.
+    pub(super) booked: PicoUsd,
+    /// It holds the reservations that came after this one in the table's sequence.
+    pub(super) since: u64,
+}
+
+impl Purse {
+    pub(super) fn is_for(&self, budget: &Budget) -> bool {
+        self.charge.period == budget.period && self.charge.zone == budget.time_zone
+    }
+
+    /// Whether a moment lies in the period.
+    pub(super) fn covers(&self, wall: Timestamp) -> bool {
+        self.charge.start <= wall && !self.is_over(wall)
+    }
+
+    pub(super) fn is_over(&self, wall: Timestamp) -> bool {
+        self.end.is_some_and(|end| end <= wall)
+    }
+}
+
+/// What a purse hands on to another one of its account. Compared in this order: the most that was taken decides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Carried {
+    pub(super) taken: PicoUsd,
+    pub(super) since: u64,
+    pub(super) booked: PicoUsd,
+}
+
+impl Count {
+    /// Brings windows and periods up to the present.
+    pub(super) fn advance(&mut self, slot: u64, scope: &Scope<'_>, wall: Timestamp, since: u64) {
+        self.requests.advance(slot);
+        self.tokens.advance(slot);
+        // A budget that was taken away keeps its count: put back within the period, it goes on where it was.
+        let Some(budget) = scope.budget else { return };
+        self.open(&scope.account, budget, wall, since);
+    }
+
+    /// Sees to a purse for the budget's period that a moment lies in.
+    pub(super) fn open(&mut self, account: &Account, budget: &Budget, wall: Timestamp, since: u64) {
+        if self.purses.iter().any(|purse| purse.is_for(budget) && !purse.is_over(wall)) {
+            return;
+        }
+        let Some(account) = account.payer() else { return };
+        let Stretch { start, end } = stretch(budget, wall);
+        let carried = self.carried(start, wall);
+        let (taken, booked, since) = match carried.taken {
+            PicoUsd::ZERO => (PicoUsd::ZERO, PicoUsd::ZERO, since),
+            taken => (taken, carried.booked, carried.since),
+        };
+        self.purses.retain(|purse| !purse.is_over(wall) && !purse.is_for(budget));
+        if self.purses.len() >= MOST_PURSES {
+            self.purses.remove(0);
+        }
+        let charge = Charge { account, period: budget.period, zone: budget.time_zone.clone(), start };
+        self.purses.push(Purse { charge: Arc::new(charge), end, taken, booked, since });
+    }
+
+    /// What a period that begins at `start` inherits: the most that was taken in a period within it. A budget whose
+    /// period or time zone is edited does not begin at nothing.
+    pub(super) fn carried(&self, start: Timestamp, wall: Timestamp) -> Carried {
+        self.purses
+            .iter()
+            .filter(|purse| purse.charge.start >= start && !purse.is_over(wall))
+            .map(|purse| Carried { taken: purse.taken, since: purse.since, booked: purse.booked })
+            .max()
+            .unwrap_or_default()
+    }
+
+    /// Everything that stands against a call in this scope.
+    pub(super) fn refusals(&self, scope: &Scope<'_>, ask: &Ask<'_>, now: Now) -> impl Iterator<Item = Denial> {
+        let denial = |exhausted, limit, used, retry| Denial { scope: 0, exhausted, limit, used, retry };
+        let rate = |limit: Option<u64>, window: &Window, amount, exhausted| {
+            let limit = limit?;
+            let retry = match window.wait(now.elapsed, limit, amount) {
+                Some(Duration::ZERO) => return None,
+                Some(wait) => Retry::After(wait),
+                None => Retry::Never,
+            };
+            Some(denial(exhausted, limit, window.sum(), retry))
+        };
+        let requests = rate(scope.limits.requests_per_minute, &self.requests, ask.requests, Exhausted::Requests);
+        let tokens = rate(scope.limits.tokens_per_minute, &self.tokens, ask.tokens, Exhausted::Tokens);
+        let parallel = scope
+            .limits
+            .parallel_requests
+            .filter(|&limit| self.parallel >= limit)
+            .map(|limit| denial(Exhausted::Parallel, limit, self.parallel, Retry::WhenFree));
+        // A call that cannot cost anything needs no money, also where more was spent than the budget.
+        let budget = scope.budget.filter(|_| ask.money > PicoUsd::ZERO).and_then(|budget| {
+            let purse = self.purses.iter().find(|purse| purse.is_for(budget) && !purse.is_over(now.wall))?;
+            if purse.taken.plus(ask.money) <= budget.limit {
+                return None;
+            }
+            let retry = match purse.end {
+                Some(end) if ask.money <= budget.limit => {
+                    Retry::After(Duration::try_from(end.duration_since(now.wall)).unwrap_or_default())
+                }
+                Some(_) | None => Retry::Never,
+            };
+            Some(denial(Exhausted::Budget, budget.limit.pico(), purse.taken.pico(), retry))
+        });
+        [requests, tokens, parallel, budget].into_iter().flatten()
+    }
+}
+
+/// Takes the tighter one of two quotas.
+pub(super) fn tighten(quota: &mut Option<Quota>, limit: Option<u64>, window: &Window, now: Now) {
+    let Some(limit) = limit else { return };
+    let remaining = limit.saturating_sub(window.sum());
+    if quota.is_none_or(|tightest| remaining < tightest.remaining) {
+        *quota = Some(Quota { limit, remaining, reset: window.reset(now.elapsed) });
+    }
+}

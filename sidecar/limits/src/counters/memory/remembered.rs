@@ -1,0 +1,71 @@
+//! Money of budgets over a restart.
+
+use std::{collections::HashSet, sync::Arc};
+
+use jiff::Timestamp;
+use vectoll_config::{PicoUsd, stretch, v1::Budget};
+
+use super::{Memory, Table, count::Purse};
+use crate::counters::Account;
+use vectoll_ledger::{
+    balance::{Balances, Remembered},
+    charge::{Charge, Payer},
+    used::OTHER,
+};
+
+impl Balances for Memory {
+    fn remember(&self) -> Vec<Remembered> {
+        let table = self.table();
+        let purses = table.counts.iter().flat_map(|(_, count)| &count.purses);
+        // Little is done under the lock: no call waits for long.
+        purses.map(|purse| Remembered { charge: purse.charge.clone(), booked: purse.booked }).collect()
+    }
+
+    /// Periods that are over are dropped when next used.
+    fn recall(&self, remembered: Vec<Remembered>) {
+        let mut table = self.table();
+        for Remembered { charge, booked } in remembered {
+            let budget = Budget { limit: PicoUsd::ZERO, period: charge.period, time_zone: charge.zone.clone() };
+            let end = stretch(&budget, charge.start).end;
+            let id = table.account_of(&charge.account);
+            if let Some(count) = table.counts.get_mut(id) {
+                count.purses.push(Purse { charge, end, taken: booked, booked, since: 0 });
+            }
+        }
+    }
+
+    fn replay(&self, charges: &[Arc<Charge>], admitted: Timestamp, money: PicoUsd) {
+        let mut table = self.table();
+        let mut accounts = HashSet::new();
+        for charge in charges {
+            let Charge { account, period, zone, start: _ } = &**charge;
+            let id = table.account_of(account);
+            accounts.insert(id);
+            if let Some(count) = table.counts.get_mut(id) {
+                let budget = Budget { limit: PicoUsd::ZERO, period: *period, time_zone: zone.clone() };
+                count.open(&Account::from(account), &budget, admitted, 0);
+            }
+        }
+        // Once an account, in all that it keeps up: a budget that was edited while the call ran is among them.
+        for id in accounts {
+            let purses = table.counts.get_mut(id).into_iter().flat_map(|count| &mut count.purses);
+            let named = |purse: &Purse| charges.iter().any(|charge| **charge == *purse.charge);
+            for purse in purses.filter(|purse| named(purse) || purse.covers(admitted)) {
+                purse.taken = purse.taken.plus(money);
+                purse.booked = purse.booked.plus(money);
+            }
+        }
+    }
+}
+
+impl Table {
+    fn account_of(&mut self, payer: &Payer) -> usize {
+        // Those that share one name take nobody's place.
+        if let Payer::TeamUser(team, user) = payer
+            && **user != *OTHER
+        {
+            self.users.insert(team.clone(), user.clone());
+        }
+        self.id(&Account::from(payer))
+    }
+}

@@ -1,0 +1,320 @@
+//! Reservations over several scopes, budgets over their periods, and what is forgotten.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use vectoll_config::{
+    PicoUsd, Uid, ZoneName,
+    v1::{Budget, Limits, OnStoreFailure, Period},
+};
+
+use super::{Held, Memory};
+use crate::counters::{Account, Ask, Denial, Exhausted, Open, Retry, Scope, Standing};
+use vectoll_clock::Now;
+use vectoll_ledger::{balance::Balances, used::Used};
+
+fn at(seconds: u64) -> Now {
+    let start: Timestamp = "2026-11-23T12:00:00Z".parse().unwrap();
+    let elapsed = Duration::from_secs(seconds);
+    Now { elapsed, wall: start.checked_add(elapsed).unwrap() }
+}
+
+fn budget(pico: u64, period: Period) -> Budget {
+    Budget { limit: PicoUsd::new(pico), period, time_zone: ZoneName::try_from("UTC".to_owned()).unwrap() }
+}
+
+fn scope<'a>(name: &str, tokens: Option<u64>, budget: Option<&'a Budget>) -> Scope<'a> {
+    let limits = Limits { tokens_per_minute: tokens, ..Limits::default() };
+    Scope { account: Account::Key(Uid::new(name)), limits, budget }
+}
+
+fn reserve(memory: &Memory, scopes: &[Scope<'_>], amount: u64, now: Now) -> Result<Held, Denial> {
+    let (team, on_store_failure) = (Uid::new("team"), OnStoreFailure::Local);
+    let (requests, money) = (1, PicoUsd::new(amount));
+    memory.reserve(&Ask { team: &team, scopes, requests, tokens: amount, money, on_store_failure }, now)
+}
+
+#[test]
+fn all_scopes_are_reserved_or_none() {
+    let memory = Memory::default();
+    let wide = scope("wide", Some(100), None);
+    let scopes = [wide.clone(), scope("narrow", Some(10), None)];
+    let held = reserve(&memory, &scopes, 8, at(0)).unwrap();
+    let denial = reserve(&memory, &scopes, 8, at(1)).unwrap_err();
+    assert_eq!((denial.scope, denial.exhausted, denial.used), (1, Exhausted::Tokens, 8));
+    assert_eq!(denial.retry, Retry::After(Duration::from_mins(1)));
+    // The wide one was not touched by the call that the narrow one refused.
+    assert!(reserve(&memory, std::slice::from_ref(&wide), 92, at(1)).is_ok());
+    assert!(reserve(&memory, &[wide], 1, at(1)).is_err());
+    memory.settle(held, Used { tokens: 8, money: PicoUsd::new(8) }, at(2));
+}
+
+#[test]
+fn a_call_that_cannot_cost_anything_needs_no_money() {
+    let memory = Memory::default();
+    let budget = budget(100, Period::Daily);
+    let scopes = [scope("k", None, Some(&budget))];
+    let held = reserve(&memory, &scopes, 100, at(0)).unwrap();
+    memory.settle(held, Used { tokens: 1, money: PicoUsd::new(130) }, at(1));
+    assert_eq!(reserve(&memory, &scopes, 1, at(2)).unwrap_err().exhausted, Exhausted::Budget);
+    let held = reserve(&memory, &scopes, 0, at(2)).unwrap();
+    // One that turns out to cost something all the same is booked.
+    memory.settle(held, Used { tokens: 1, money: PicoUsd::new(5) }, at(3));
+    assert_eq!(memory.spending(&scopes[0].account, &budget, at(3)).taken, PicoUsd::new(135));
+}
+
+#[test]
+fn a_settlement_frees_the_rest_and_a_debt_blocks() {
+    let memory = Memory::default();
+    let scopes = [scope("k", Some(100), None)];
+    let held = reserve(&memory, &scopes, 90, at(0)).unwrap();
+    memory.settle(held, Used { tokens: 10, money: PicoUsd::ZERO }, at(1));
+    let held = reserve(&memory, &scopes, 90, at(2)).unwrap();
+    memory.settle(held, Used { tokens: 500, money: PicoUsd::ZERO }, at(3));
+    let denial = reserve(&memory, &scopes, 1, at(10)).unwrap_err();
+    assert_eq!((denial.used, denial.limit), (510, 100));
+    // The overrun counts from the moment it was known, in second 3.
+    assert_eq!(denial.retry, Retry::After(Duration::from_secs(64 - 10)));
+    assert!(reserve(&memory, &scopes, 100, at(64)).is_ok());
+}
+
+#[test]
+fn what_is_given_back_was_never_there() {
+    let memory = Memory::default();
+    let money = budget(10, Period::Total);
+    let limits = Limits { requests_per_minute: Some(1), tokens_per_minute: Some(10), parallel_requests: Some(1) };
+    let scopes = [Scope { account: Account::Key(Uid::new("k")), limits, budget: Some(&money) }];
+    for second in 0..5 {
+        let held = reserve(&memory, &scopes, 10, at(second)).unwrap();
+        assert_eq!(reserve(&memory, &scopes, 1, at(second)).unwrap_err().retry, Retry::Never, "the money is taken");
+        memory.give_back(held);
+        assert_eq!(memory.open(), Open::default());
+    }
+}
+
+#[test]
+fn a_call_belongs_to_the_period_in_which_it_was_admitted() {
+    let memory = Memory::default();
+    let money = budget(100, Period::Daily);
+    let scopes = [scope("k", None, Some(&money))];
+    let before_midnight = at(12 * 3600 - 10);
+    let held = reserve(&memory, &scopes, 100, before_midnight).unwrap();
+    let denial = reserve(&memory, &scopes, 1, before_midnight).unwrap_err();
+    assert_eq!(denial.retry, Retry::After(Duration::from_secs(10)));
+    let after = at(12 * 3600);
+    let next = reserve(&memory, &scopes, 60, after).unwrap();
+    // The late settlement of yesterday's call does not touch today's money.
+    memory.settle(held, Used { tokens: 0, money: PicoUsd::new(100) }, after);
+    assert_eq!(memory.spending(&scopes[0].account, &money, after).taken, PicoUsd::new(60));
+    memory.settle(next, Used { tokens: 0, money: PicoUsd::new(50) }, after);
+    assert_eq!(memory.spending(&scopes[0].account, &money, after).taken, PicoUsd::new(50));
+    // A calendar set back opens nothing again.
+    let held = reserve(&memory, &scopes, 50, before_midnight).unwrap();
+    assert!(reserve(&memory, &scopes, 1, before_midnight).is_err());
+    memory.give_back(held);
+}
+
+#[test]
+fn an_edited_budget_keeps_what_was_spent_and_flips_without_loss() {
+    let memory = Memory::default();
+    let (daily, monthly) = (budget(100, Period::Daily), budget(1000, Period::Monthly));
+    let account = scope("k", None, None).account;
+    let under = |budget| [Scope { account: account.clone(), limits: Limits::default(), budget: Some(budget) }];
+    let open = reserve(&memory, &under(&daily), 60, at(0)).unwrap();
+    // Edited while a call runs: the longer period begins with what the shorter one knows of.
+    let held = reserve(&memory, &under(&monthly), 30, at(1)).unwrap();
+    assert_eq!(memory.spending(&account, &monthly, at(1)).taken, PicoUsd::new(90));
+    memory.settle(open, Used { tokens: 0, money: PicoUsd::new(50) }, at(2));
+    memory.settle(held, Used { tokens: 0, money: PicoUsd::new(30) }, at(2));
+    // A call that still has the old config, and a scrape of either, change nothing.
+    let late = reserve(&memory, &under(&daily), 10, at(3)).unwrap();
+    memory.settle(late, Used { tokens: 0, money: PicoUsd::new(10) }, at(3));
+    for _ in 0..2 {
+        assert_eq!(memory.spending(&account, &daily, at(3)).taken, PicoUsd::new(90));
+        assert_eq!(memory.spending(&account, &monthly, at(3)).taken, PicoUsd::new(90));
+    }
+}
+
+#[test]
+fn a_settlement_after_its_window_takes_nothing_from_others() {
+    let memory = Memory::default();
+    let scopes = [scope("k", Some(1000), None)];
+    let slow = reserve(&memory, &scopes, 900, at(0)).unwrap();
+    let held = reserve(&memory, &scopes, 1000, at(65)).unwrap();
+    memory.settle(held, Used { tokens: 1000, money: PicoUsd::ZERO }, at(66));
+    memory.settle(slow, Used { tokens: 100, money: PicoUsd::ZERO }, at(70));
+    assert_eq!(reserve(&memory, &scopes, 1, at(71)).unwrap_err().used, 1000);
+}
+
+#[test]
+fn settled_money_outlives_a_restart_and_the_journal_adds_the_rest() {
+    let memory = Memory::default();
+    let money = budget(100, Period::Total);
+    let scopes = [scope("k", None, Some(&money))];
+    let held = reserve(&memory, &scopes, 30, at(0)).unwrap();
+    memory.settle(held, Used { tokens: 0, money: PicoUsd::new(20) }, at(1));
+    let held = reserve(&memory, &scopes, 30, at(2)).unwrap();
+    let text = serde_json::to_string(&memory.remember()).unwrap();
+    let next = Memory::default();
+    next.recall(serde_json::from_str(&text).unwrap());
+    assert_eq!(next.spending(&scopes[0].account, &money, at(0)).taken, PicoUsd::new(20), "without what is reserved");
+    next.replay(&held.charges, at(2).wall, PicoUsd::new(30));
+    assert_eq!(next.spending(&scopes[0].account, &money, at(0)).taken, PicoUsd::new(50));
+    memory.give_back(held);
+}
+
+#[test]
+fn replayed_money_counts_in_its_own_period_and_in_every_budget_that_the_account_keeps_up() {
+    let (daily, monthly) = (budget(100, Period::Daily), budget(1000, Period::Monthly));
+    let account = scope("k", None, None).account;
+    let under = |budget| [Scope { account: account.clone(), limits: Limits::default(), budget: Some(budget) }];
+    let memory = Memory::default();
+    let before_midnight = at(12 * 3600 - 10);
+    let after = at(12 * 3600);
+    let first = reserve(&memory, &under(&daily), 60, before_midnight).unwrap();
+    let edited = reserve(&memory, &under(&monthly), 30, before_midnight).unwrap();
+    assert_eq!((first.charges.len(), edited.charges.len()), (1, 2));
+    let next_day = reserve(&memory, &under(&daily), 7, after).unwrap();
+    // In another order than they were reserved in, as answers come.
+    let next = Memory::default();
+    next.replay(&edited.charges, before_midnight.wall, PicoUsd::new(30));
+    next.replay(&next_day.charges, after.wall, PicoUsd::new(7));
+    next.replay(&first.charges, before_midnight.wall, PicoUsd::new(50));
+    assert_eq!(next.spending(&account, &daily, after).taken, PicoUsd::new(7));
+    assert_eq!(next.spending(&account, &monthly, after).taken, PicoUsd::new(87));
+    for (held, money) in [(first, 50), (edited, 30), (next_day, 7)] {
+        memory.settle(held, Used { tokens: 0, money: PicoUsd::new(money) }, after);
+    }
+    for budget in [&daily, &monthly] {
+        assert_eq!(memory.spending(&account, budget, after), next.spending(&account, budget, after));
+    }
+    let remembered = |memory: &Memory| {
+        let mut all: Vec<String> = memory.remember().iter().map(|each| serde_json::to_string(each).unwrap()).collect();
+        all.sort();
+        all
+    };
+    assert_eq!(remembered(&memory), remembered(&next));
+}
+
+#[test]
+fn users_are_bounded_and_idle_ones_forgotten() {
+    let memory = Memory::default();
+    let team = Uid::new("t");
+    let name = |i: u32| -> Arc<str> { format!("u{i}").into() };
+    for i in 0..50 {
+        let user = memory.user(&team, &name(i), 10);
+        let expected = if i < 10 { name(i) } else { "_other".into() };
+        assert_eq!(user, expected);
+        let account = Account::TeamUser(team.clone(), user);
+        let limits = Limits { requests_per_minute: Some(1000), ..Limits::default() };
+        let held = reserve(&memory, &[Scope { account, limits, budget: None }], 1, at(0)).unwrap();
+        memory.settle(held, Used { tokens: 1, money: PicoUsd::ZERO }, at(0));
+    }
+    assert_eq!(memory.table().counts.len(), 11);
+    // After a quiet while there is room for others, and nothing of the old ones is kept.
+    let held = reserve(&memory, &[scope("k", None, None)], 1, at(130)).unwrap();
+    assert_eq!(memory.table().counts.len(), 1);
+    assert_eq!(memory.user(&team, &name(77), 10), name(77));
+    memory.give_back(held);
+}
+
+#[test]
+fn so_many_run_at_once_and_a_running_one_is_never_forgotten() {
+    let memory = Memory::default();
+    let limits = Limits { parallel_requests: Some(2), ..Limits::default() };
+    let scopes = [Scope { account: Account::Key(Uid::new("k")), limits, budget: None }];
+    let first = reserve(&memory, &scopes, 1, at(0)).unwrap();
+    // A second one much later: a sweep in between must leave the count of the first.
+    let second = reserve(&memory, &scopes, 1, at(500)).unwrap();
+    let denial = reserve(&memory, &scopes, 1, at(1_000)).unwrap_err();
+    assert_eq!((denial.exhausted, denial.used, denial.retry), (Exhausted::Parallel, 2, Retry::WhenFree));
+    memory.settle(first, Used { tokens: 1, money: PicoUsd::ZERO }, at(1_001));
+    let third = reserve(&memory, &scopes, 1, at(1_001)).unwrap();
+    memory.give_back(second);
+    memory.give_back(third);
+    assert_eq!(memory.open(), Open::default());
+}
+
+#[test]
+fn the_tightest_quota_is_told() {
+    let memory = Memory::default();
+    let limits = |tokens| Limits { tokens_per_minute: Some(tokens), ..Limits::default() };
+    let scopes = [scope("a", Some(100), None), scope("b", Some(50), None)];
+    let held = reserve(&memory, &scopes, 20, at(5)).unwrap();
+    let Standing { requests, tokens } = memory.standing(&held, &[limits(100), limits(50)], at(10));
+    assert_eq!(requests, None);
+    let quota = tokens.unwrap();
+    assert_eq!((quota.limit, quota.remaining, quota.reset), (50, 30, Duration::from_secs(56)));
+    memory.give_back(held);
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Reserve { scopes: Vec<usize>, amount: u64 },
+    Settle { of: usize, used: u64 },
+    GiveBack { of: usize },
+}
+
+fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
+    let step = prop_oneof![
+        3 => (prop::sample::subsequence(vec![0usize, 1, 2], 1..=3), 1u64..60).prop_map(|(scopes, amount)| Step::Reserve { scopes, amount }),
+        2 => (any::<usize>(), 0u64..60).prop_map(|(of, used)| Step::Settle { of, used }),
+        1 => any::<usize>().prop_map(|of| Step::GiveBack { of }),
+    ];
+    prop::collection::vec((0u64..4_000, step), 1..200)
+}
+
+proptest! {
+    /// Whatever is reserved, settled (at most at its reservation) and given back, in whatever order: no budget is passed,
+    /// no reservation is lost, and at the end nothing is open.
+    #[test]
+    fn the_books_of_reservations_balance(steps in steps()) {
+        let memory = Memory::default();
+        let budgets = [budget(300, Period::Total), budget(500, Period::Total), budget(800, Period::Total)];
+        let all: Vec<Scope<'_>> = (0..3).map(|i| scope(&format!("k{i}"), None, Some(&budgets[i]))).collect();
+        let mut open: Vec<(Vec<usize>, u64, Held)> = Vec::new();
+        let mut spent = [0u64; 3];
+        let mut now = 0;
+        for (pause, step) in steps {
+            now += pause;
+            let moment = at(now / 1000);
+            match step {
+                Step::Reserve { scopes, amount } => {
+                    let asked: Vec<Scope<'_>> = scopes.iter().map(|&i| all[i].clone()).collect();
+                    let fits = scopes.iter().all(|&i| {
+                        let reserved: u64 = open.iter().filter(|(s, ..)| s.contains(&i)).map(|(_, a, _)| a).sum();
+                        spent[i] + reserved + amount <= budgets[i].limit.pico()
+                    });
+                    match reserve(&memory, &asked, amount, moment) {
+                        Ok(held) => {
+                            prop_assert!(fits);
+                            open.push((scopes, amount, held));
+                        }
+                        Err(_) => prop_assert!(!fits),
+                    }
+                }
+                Step::Settle { of, used } if !open.is_empty() => {
+                    let (scopes, amount, held) = open.swap_remove(of % open.len());
+                    let used = used.min(amount);
+                    for &i in &scopes {
+                        spent[i] += used;
+                    }
+                    memory.settle(held, Used { tokens: used, money: PicoUsd::new(used) }, moment);
+                }
+                Step::GiveBack { of } if !open.is_empty() => {
+                    let (_, _, held) = open.swap_remove(of % open.len());
+                    memory.give_back(held);
+                }
+                Step::Settle { .. } | Step::GiveBack { .. } => {}
+            }
+        }
+        for (_, _, held) in open {
+            memory.give_back(held);
+        }
+        prop_assert_eq!(memory.open(), Open::default());
+        for i in 0..3 {
+            prop_assert_eq!(memory.spending(&all[i].account, &budgets[i], at(now / 1000)).taken, PicoUsd::new(spent[i]));
+        }
+    }
+}

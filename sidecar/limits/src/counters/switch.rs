@@ -1,0 +1,104 @@
+//! Counting alone or together, as the config says.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
+use vectoll_config::{
+    Uid,
+    v1::{Budget, Limits},
+};
+
+use super::{Account, Ask, Held, Holder, Leased, Memory, Open, Reserved, Spending, Standing, Used};
+use vectoll_clock::Now;
+
+/// The counters of this sidecar: its own, or those of all sidecars while the config names a store. What was reserved with one
+/// of them is settled with it.
+#[derive(Debug)]
+pub struct Counters {
+    alone: Arc<Memory>,
+    together: Arc<Leased>,
+    uses_store: AtomicBool,
+}
+
+impl Counters {
+    /// Counts alone until it is told otherwise.
+    pub fn new(alone: Arc<Memory>, together: Arc<Leased>) -> Self {
+        Self { alone, together, uses_store: AtomicBool::new(false) }
+    }
+
+    /// The counters of all sidecars.
+    pub fn together(&self) -> Arc<Leased> {
+        self.together.clone()
+    }
+
+    /// Whether there is a store from now on.
+    pub fn use_store(&self, whether: bool) {
+        self.uses_store.store(whether, Ordering::Relaxed);
+    }
+
+    fn is_together(&self) -> bool {
+        self.uses_store.load(Ordering::Relaxed)
+    }
+}
+
+impl Counters {
+    /// The name that a user's counts are kept under: its own, or `_other` where the team has `most` users already.
+    pub fn user(&self, team: &Uid, user: &Arc<str>, most: u32) -> Arc<str> {
+        if self.is_together() { self.together.user(team, user, most) } else { self.alone.user(team, user, most) }
+    }
+
+    /// Takes the call's room in all scopes, or in none.
+    pub fn reserve(&self, ask: &Ask<'_>, now: Now) -> Reserved {
+        if self.is_together() {
+            self.together.reserve(ask, now)
+        } else {
+            Reserved::Now(self.alone.reserve(ask, now).map(|held| Held(Holder::Memory(held))))
+        }
+    }
+
+    /// Replaces the reservation by what was used. Tokens and money beyond it are counted whole, as debt. The request
+    /// itself stays counted. `number` is the settlement's in the journal: the store is told of spend by it.
+    pub fn settle(&self, held: Held, used: Used, number: u64, now: Now) {
+        match held.0 {
+            Holder::Memory(held) => self.alone.settle(held, used, now),
+            Holder::Leased(held) => self.together.settle(held, used, number, now),
+        }
+    }
+
+    /// Undoes the reservation: the call was never made.
+    pub fn give_back(&self, held: Held, now: Now) {
+        match held.0 {
+            Holder::Memory(held) => self.alone.give_back(held),
+            Holder::Leased(held) => self.together.give_back(held, now),
+        }
+    }
+
+    /// How much is left to the scopes of a reservation.
+    pub fn standing(&self, held: &Held, scopes: &[Limits], now: Now) -> Standing {
+        match &held.0 {
+            Holder::Memory(held) => self.alone.standing(held, scopes, now),
+            Holder::Leased(held) => self.together.standing(held, scopes, now),
+        }
+    }
+
+    /// What is spent and reserved of an account's budget in the present period; none: the store was not asked for it yet.
+    pub fn spending(&self, team: &Uid, account: &Account, budget: &Budget, now: Now) -> Option<Spending> {
+        if self.is_together() {
+            self.together.spending(team, account, budget, now)
+        } else {
+            Some(self.alone.spending(account, budget, now))
+        }
+    }
+
+    /// The sums of open reservations.
+    pub fn open(&self) -> Open {
+        let (alone, together) = (self.alone.open(), self.together.open());
+        Open {
+            calls: alone.calls + together.calls,
+            tokens: alone.tokens.saturating_add(together.tokens),
+            money: alone.money.plus(together.money),
+        }
+    }
+}

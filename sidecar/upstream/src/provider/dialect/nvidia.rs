@@ -1,0 +1,67 @@
+//! NVIDIA's embedding microservices (NIM), in its API catalogue or one's own cluster: `POST /v1/embeddings`.
+//!
+//! Source: "API Reference for NVIDIA `NeMo` Retriever Embedding NIM": OpenAI's shape, with `input_type` (`query`, `passage`)
+//! and `truncate: NONE`, which makes too long an input an error. `dimensions` is for some models; the server refuses it for
+//! the others.
+
+use std::borrow::Cow;
+
+use http::HeaderMap;
+use serde::Serialize;
+
+use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, read, shape};
+use vectoll_api::request::InputType;
+
+/// Where NVIDIA's API catalogue is.
+pub const ROOT: &str = "https://integrate.api.nvidia.com";
+
+/// An embedding NIM.
+#[derive(Clone, Copy, Debug)]
+pub struct Nvidia {
+    items: usize,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    model: &'a str,
+    input: &'a [Cow<'a, str>],
+    input_type: &'static str,
+    truncate: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<u64>,
+}
+
+impl Nvidia {
+    /// The root is without the version. `items` is what the server takes in a request: it is a setting of its operator.
+    pub fn new(items: usize) -> Self {
+        Self { items }
+    }
+}
+
+impl Dialect for Nvidia {
+    fn name(&self) -> &'static str {
+        "nvidia"
+    }
+
+    fn caps(&self, _model: &str) -> Caps {
+        Caps { items: self.items, tokens: None }
+    }
+
+    fn goes_without_saying(&self, field: &str, value: &str) -> bool {
+        matches!((field, value), ("truncate", "\"NONE\"") | ("embedding_type", "\"float\""))
+    }
+
+    fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
+        let Part { model, texts, dimensions, input_type, said: _ } = *part;
+        let input_type = match input_type {
+            InputType::Query => "query",
+            InputType::Document => "passage",
+        };
+        let request = Request { model, input: texts, input_type, truncate: "NONE", dimensions };
+        Ok(read::wire("/v1/embeddings".to_owned(), &request))
+    }
+
+    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
+        shape::answer(part, body)
+    }
+}
