@@ -26,9 +26,9 @@ use super::{
     memory::Memory,
     metrics::Metrics,
     piece::Judged,
-    plan::{Action, BULK, Target, Troubles},
+    plan::{Action, BULK, REPORT, Target, Troubles},
     queue::Queue,
-    schedule::{Next, RESYNC_PERIOD, Schedule, Urgency},
+    schedule::{Due, Next, RESYNC_PERIOD, Schedule, Urgency},
     snapshot::Setting,
     store::{Needs, Store},
     watch::Shared,
@@ -357,11 +357,12 @@ impl Control {
         let took = judged.ended.duration_since(judged.began);
         self.metrics.pass(took);
         let is_news = self.memory().learn(&judged, changes);
-        let Judged { namespace, plan, need, due, reads, facts_changed, is_empty, began, .. } = judged;
-        let due = due.map(|due| {
+        let Judged { namespace, plan, need, due, report_due, reads, facts_changed, is_empty, began, .. } = judged;
+        let moment = |due: Timestamp| {
             let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
             now + wait + Duration::from_millis(10)
-        });
+        };
+        let due = Due { change: due.map(moment), report: report_due.map(moment) };
         self.schedule.judged(&namespace, took, due, now);
         if is_news || facts_changed {
             // Conditions of Teams and routes tell of those who use them.
@@ -378,7 +379,7 @@ impl Control {
             return;
         }
         // What is under way, or was done since the snapshot was taken, was not known to the plan.
-        let mut is_stale = false;
+        let mut stale: Option<Urgency> = None;
         let mut known = |actions: Vec<Action>| -> Vec<Action> {
             let mut known = Vec::with_capacity(actions.len());
             for action in actions {
@@ -386,7 +387,7 @@ impl Control {
                 if self.busy.contains(&target) {
                     self.deferred.insert(target);
                 } else if self.finished.get(&target).is_some_and(|at| *at >= began) {
-                    is_stale = true;
+                    stale = stale.max(Some(urgency_of(&action)));
                 } else {
                     known.push(action);
                 }
@@ -395,8 +396,8 @@ impl Control {
         };
         let (first, rest) = (known(plan.first), known(plan.rest));
         self.queue.put(&namespace, first, rest);
-        if is_stale {
-            self.schedule.want(&namespace, Urgency::High, now);
+        if let Some(urgency) = stale {
+            self.schedule.want(&namespace, urgency, now);
         } else if plan.later > 0 {
             self.schedule.want(&namespace, Urgency::Rest, now);
         }
@@ -458,7 +459,8 @@ impl Control {
         let now = Instant::now();
         self.busy.remove(&target);
         if self.deferred.remove(&target) {
-            self.schedule.want(target.namespace(), Urgency::High, now);
+            let urgency = if word == REPORT { Urgency::Normal } else { Urgency::High };
+            self.schedule.want(target.namespace(), urgency, now);
         }
         self.metrics.acted(word, result.is_ok());
         self.finished.insert(target.clone(), now);
@@ -475,7 +477,7 @@ impl Control {
                     self.resting.remove(&target);
                 }
                 // What depends on it is planned next. A status and a touched pod are as they were planned.
-                if !matches!(word, "report_status" | "touch_pod") {
+                if !matches!(word, REPORT | "touch_pod") {
                     self.schedule.want(target.namespace(), Urgency::High, now);
                 }
             }
@@ -527,6 +529,11 @@ impl Control {
             store.rest();
         }
     }
+}
+
+/// How urgent it is to plan an action anew.
+fn urgency_of(action: &Action) -> Urgency {
+    if action.word() == REPORT { Urgency::Normal } else { Urgency::High }
 }
 
 /// What became of a task. A panic is a failure of that one action, with what it said, and of no other.

@@ -49,8 +49,10 @@ pub(super) struct Judged {
     pub(super) offers: BTreeMap<String, Arc<Offers>>,
     /// What it needs of the store.
     pub(super) need: Need,
-    /// When to judge it anew though nothing changes.
+    /// When to judge it anew though nothing changes, because something begins or ends.
     pub(super) due: Option<Timestamp>,
+    /// When to, because something is to be reported.
+    pub(super) report_due: Option<Timestamp>,
     /// The namespaces that it looks at.
     pub(super) reads: BTreeSet<String>,
     /// Whether those have to be told of it.
@@ -94,9 +96,10 @@ impl Piece {
             now,
         };
         let plan = plan(basis);
-        let due = judgement.next.into_iter().chain(plan.due).chain(passwords).chain(again).min();
+        let due = judgement.next.into_iter().chain(passwords).chain(again).min();
         let is_empty = snapshot.observed.is_empty() && plan.first.is_empty();
         Judged {
+            report_due: plan.due,
             plan,
             offers: learned,
             need: need.unwrap_or_default(),

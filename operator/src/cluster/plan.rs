@@ -97,10 +97,13 @@ impl Action {
             Self::WriteConfig { .. } => "write_config",
             Self::RemoveConfig { .. } => "remove_config",
             Self::Touch { .. } => "touch_pod",
-            Self::Report { .. } => "report_status",
+            Self::Report { .. } => REPORT,
         }
     }
 }
+
+/// The word for writing a status.
+pub(super) const REPORT: &str = "report_status";
 
 /// The most that one plan takes on of what comes in masses. A plan that is not carried out before the next one is made was
 /// made for nothing.
@@ -141,7 +144,7 @@ pub(super) struct Plan {
     pub(super) later: usize,
     /// How many resources of a kind are ready, and how many are not.
     pub(super) ready: BTreeMap<Kind, [usize; 2]>,
-    /// When to plan anew though nothing changes.
+    /// When to plan anew though nothing changes: something is to be reported then.
     pub(super) due: Option<Timestamp>,
     /// The files that are in force from now on, or on their way.
     pub(super) prepared: Option<Arc<Files>>,

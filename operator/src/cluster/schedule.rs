@@ -12,8 +12,11 @@ use std::{
 const DEBOUNCE: Duration = Duration::from_millis(20);
 /// How many times as long as it took a namespace waits until it is judged again.
 const COOLDOWN_FACTOR: u32 = 3;
-/// What waits for so long is as urgent as what people do.
+/// What waits for so long takes turns with what people do.
 const MAX_WAIT: Duration = Duration::from_secs(1);
+/// What is only due for a report waits so long after the judgement before: thousands of keys that spend all the time have each a moment
+/// of its own.
+const REPORT_PERIOD: Duration = Duration::from_secs(1);
 /// Every namespace is looked at so often, although nothing has changed.
 pub(super) const RESYNC_PERIOD: Duration = Duration::from_mins(10);
 
@@ -35,15 +38,26 @@ struct Entry {
     judging: bool,
     not_before: Instant,
     /// When to look again though nothing changes.
-    due: Option<Instant>,
+    due: Due,
     /// When it was judged last.
     judged: Option<Instant>,
+}
+
+/// When to look at a namespace again though nothing changes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Due {
+    /// Something begins or ends then: a key, a value, a password.
+    pub(super) change: Option<Instant>,
+    /// Something is to be reported then.
+    pub(super) report: Option<Instant>,
 }
 
 /// When which namespace is to be judged.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
     entries: BTreeMap<String, Entry>,
+    /// What was judged last had waited for so long that it took a turn.
+    has_yielded: bool,
 }
 
 /// What to do.
@@ -66,7 +80,7 @@ impl Schedule {
             });
         } else {
             let entry =
-                Entry { wanted: Some((urgency, now)), judging: false, not_before: now, due: None, judged: None };
+                Entry { wanted: Some((urgency, now)), judging: false, not_before: now, due: Due::default(), judged: None };
             self.entries.insert(namespace.to_owned(), entry);
         }
     }
@@ -74,33 +88,41 @@ impl Schedule {
     /// The namespace that is judged next. `rest` says whether there is room for what one plan could not take on.
     pub(super) fn next(&mut self, rest: bool, now: Instant) -> Next {
         let mut best: Option<(Urgency, Instant, &str)> = None;
+        // Of what is not urgent, what has waited longest, and too long.
+        let mut aged: Option<(Instant, &str)> = None;
         let mut wait = now + RESYNC_PERIOD;
         for (namespace, entry) in self.entries.iter().filter(|(_, entry)| !entry.judging) {
-            let due = entry.due.map(|due| (Urgency::High, due));
+            let due = entry.due.change.map(|due| (Urgency::High, due));
+            let begun = entry.judged.map(|judged| judged + REPORT_PERIOD);
+            let report = entry.due.report.map(|due| (Urgency::Normal, begun.map_or(due, |begun| due.max(begun))));
             let resync = entry.judged.map(|judged| (Urgency::Normal, judged + RESYNC_PERIOD));
             let wanted = entry.wanted.filter(|(urgency, _)| rest || *urgency > Urgency::Rest);
-            // Nothing waits for ever behind those that change all the time.
-            let aged = |(urgency, since): (Urgency, Instant)| {
-                let is_old = urgency == Urgency::Normal && now.saturating_duration_since(since) >= MAX_WAIT;
-                (if is_old { Urgency::High } else { urgency }, since)
-            };
             let wanted = wanted
-                .map(aged)
                 .map(|(urgency, since)| (urgency, if urgency == Urgency::High { since + DEBOUNCE } else { since }));
-            for (urgency, from) in [wanted, due, resync].into_iter().flatten() {
-                let from = from.max(entry.not_before);
+            for (urgency, since) in [wanted, due, report, resync].into_iter().flatten() {
+                let from = since.max(entry.not_before);
                 if from > now {
                     wait = wait.min(from);
-                } else if best.is_none_or(|(most, since, _)| urgency > most || urgency == most && from < since) {
+                    continue;
+                }
+                let is_old = urgency == Urgency::Normal && now.saturating_duration_since(since) >= MAX_WAIT;
+                if is_old && aged.is_none_or(|(other, _)| since < other) {
+                    aged = Some((since, namespace));
+                }
+                if best.is_none_or(|(most, since, _)| urgency > most || urgency == most && from < since) {
                     best = Some((urgency, from, namespace));
                 }
             }
         }
-        match best.map(|(_, _, namespace)| namespace.to_owned()) {
+        // Nothing waits for ever behind those that change all the time, and what people do waits for one of those that wait at most.
+        let yields = aged.filter(|_| !self.has_yielded && best.is_some_and(|(urgency, ..)| urgency == Urgency::High));
+        let chosen = yields.map(|(_, namespace)| namespace).or(best.map(|(_, _, namespace)| namespace));
+        match chosen.map(str::to_owned) {
             Some(namespace) => {
+                self.has_yielded = yields.is_some();
                 if let Some(entry) = self.entries.get_mut(&namespace) {
                     entry.wanted = None;
-                    entry.due = None;
+                    entry.due = Due::default();
                     entry.judging = true;
                 }
                 Next::Judge(namespace)
@@ -110,7 +132,7 @@ impl Schedule {
     }
 
     /// A namespace was judged in so much time, and is to be looked at again when that is due.
-    pub(super) fn judged(&mut self, namespace: &str, took: Duration, due: Option<Instant>, now: Instant) {
+    pub(super) fn judged(&mut self, namespace: &str, took: Duration, due: Due, now: Instant) {
         if let Some(entry) = self.entries.get_mut(namespace) {
             entry.judging = false;
             entry.not_before = now + COOLDOWN_FACTOR * took;
@@ -167,7 +189,7 @@ mod tests {
         assert_eq!(schedule.next(true, later(10)), judge("counted"), "the others may not be all");
         assert_eq!(schedule.next(true, later(30)), judge("first"));
         assert_eq!(schedule.next(true, later(30)), judge("second"));
-        schedule.judged("first", Duration::ZERO, None, later(30));
+        schedule.judged("first", Duration::ZERO, Due::default(), later(30));
         assert!(matches!(schedule.next(false, later(30)), Next::Wait(_)), "there is no room");
         assert_eq!(schedule.next(true, later(30)), judge("mass"));
         assert!(matches!(schedule.next(true, later(30)), Next::Wait(_)));
@@ -181,7 +203,7 @@ mod tests {
         schedule.want("large", Urgency::High, begin);
         let now = begin + second;
         assert_eq!(schedule.next(true, now), judge("large"));
-        schedule.judged("large", second, None, now);
+        schedule.judged("large", second, Due::default(), now);
         schedule.want("large", Urgency::High, now);
         schedule.want("small", Urgency::High, now + second);
         assert_eq!(schedule.next(true, now + 2 * second), judge("small"));
@@ -197,13 +219,13 @@ mod tests {
         let now = begin + DEBOUNCE;
         assert_eq!(schedule.next(true, now), judge("apps"));
         let due = now + Duration::from_mins(1);
-        schedule.judged("apps", Duration::ZERO, Some(due), now);
+        schedule.judged("apps", Duration::ZERO, Due { change: Some(due), report: None }, now);
         assert_eq!(schedule.next(true, now), Next::Wait(due));
         assert_eq!(schedule.next(true, due), judge("apps"));
-        schedule.judged("apps", Duration::ZERO, None, due);
+        schedule.judged("apps", Duration::ZERO, Due::default(), due);
         assert_eq!(schedule.next(true, due), Next::Wait(due + RESYNC_PERIOD));
         assert_eq!(schedule.next(true, due + RESYNC_PERIOD), judge("apps"));
-        schedule.judged("apps", Duration::ZERO, None, due + RESYNC_PERIOD);
+        schedule.judged("apps", Duration::ZERO, Due::default(), due + RESYNC_PERIOD);
         schedule.forget("apps");
         assert!(matches!(schedule.next(true, due + 2 * RESYNC_PERIOD), Next::Wait(_)));
     }
@@ -220,7 +242,7 @@ mod tests {
             matches!(schedule.next(true, now + MAX_WAIT), Next::Wait(_)),
             "an older plan must not come after a newer one"
         );
-        schedule.judged("apps", Duration::ZERO, None, now);
+        schedule.judged("apps", Duration::ZERO, Due::default(), now);
         assert_eq!(schedule.next(true, now + MAX_WAIT), judge("apps"));
         schedule.want("apps", Urgency::High, now);
         schedule.failed("apps", MAX_WAIT, now);
@@ -235,8 +257,41 @@ mod tests {
         schedule.want("busy", Urgency::High, begin);
         let soon = begin + DEBOUNCE;
         assert_eq!(schedule.next(true, soon), judge("busy"));
-        schedule.judged("busy", Duration::ZERO, None, soon);
+        schedule.judged("busy", Duration::ZERO, Due::default(), soon);
         schedule.want("busy", Urgency::High, soon);
         assert_eq!(schedule.next(true, begin + MAX_WAIT), judge("counted"));
+    }
+
+    #[test]
+    fn what_people_do_waits_for_one_of_those_that_wait_at_most() {
+        let begin = Instant::now();
+        let mut schedule = Schedule::default();
+        for namespace in ["a", "b", "c"] {
+            schedule.want(namespace, Urgency::Normal, begin);
+        }
+        let now = begin + 2 * MAX_WAIT;
+        for namespace in ["edited", "edited-too"] {
+            schedule.want(namespace, Urgency::High, now);
+        }
+        let soon = now + DEBOUNCE;
+        let order: Vec<Next> = (0..5).map(|_| schedule.next(true, soon)).collect();
+        assert_eq!(order, ["a", "edited", "b", "edited-too", "c"].map(judge));
+    }
+
+    #[test]
+    fn reports_of_a_namespace_come_once_a_second_at_most_and_changes_when_they_are_due() {
+        let begin = Instant::now();
+        let mut schedule = Schedule::default();
+        schedule.want("apps", Urgency::High, begin);
+        let now = begin + DEBOUNCE;
+        assert_eq!(schedule.next(true, now), judge("apps"));
+        let soon = now + Duration::from_millis(1);
+        schedule.judged("apps", Duration::ZERO, Due { change: None, report: Some(soon) }, now);
+        assert_eq!(schedule.next(true, soon), Next::Wait(now + REPORT_PERIOD));
+        assert_eq!(schedule.next(true, now + REPORT_PERIOD), judge("apps"));
+        let now = now + REPORT_PERIOD;
+        let soon = now + Duration::from_millis(1);
+        schedule.judged("apps", Duration::ZERO, Due { change: Some(soon), report: Some(soon) }, now);
+        assert_eq!(schedule.next(true, soon), judge("apps"));
     }
 }
