@@ -34,6 +34,9 @@ pub(crate) use vector::has_dimensions;
 /// The largest answer that is held back as a whole: as much as is held without being counted.
 pub const HELD: usize = crate::memory::LITTLE;
 
+/// The most that comes before an answer's first vector has ended. Until then its form is not known, and nothing of it is passed on.
+pub(crate) const MAX_BEFORE_FIRST_VECTOR: usize = 4 * HELD;
+
 /// Headers of a provider that callers get to see.
 pub const PASSED: [HeaderName; 4] = [
     header::CONTENT_TYPE,

@@ -22,7 +22,7 @@ use vectoll_config::{
 
 use crate::store::protocol::Rate;
 
-pub(crate) use self::leased::{Admissions, Batch, account_name, period_of};
+pub(crate) use self::leased::{Batch, FormerAdmissions, account_name, period_of};
 pub use self::{
     charge::{Charge, Payer},
     leased::Leased,

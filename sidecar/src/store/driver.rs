@@ -1,7 +1,6 @@
 //! Speaks to the store, wherever that is at present.
 
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -9,7 +8,6 @@ use std::{
 use arc_swap::ArcSwap;
 use jiff::SignedDuration;
 use tokio::sync::watch;
-use vectoll_config::Uid;
 
 use super::{
     connect::Place,
@@ -20,7 +18,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    counters::{Admissions, Leased},
+    counters::{FormerAdmissions, Leased},
     journal::Journal,
     policy::Policy,
 };
@@ -94,10 +92,8 @@ impl Driver {
                     leased.owe(&settled.intent.team.uid, charge, settled.number, settled.settlement.money);
                 }
             });
-            let mut admissions: HashMap<Uid, Admissions> = HashMap::new();
-            journal.each_admitted_before(now.wall - REMEMBERED, |settled| {
-                admissions.entry(settled.intent.team.uid.clone()).or_default().add(settled);
-            });
+            let mut admissions = FormerAdmissions::default();
+            journal.each_admitted_before(now.wall - REMEMBERED, |settled| admissions.add(settled));
             admissions
         });
         let admissions = recalled.await.unwrap_or_else(|error| {
@@ -105,7 +101,7 @@ impl Driver {
                 %error,
                 "spend of earlier starts is not held back in the budgets until the store has it, nor what they admitted in the last minute"
             );
-            HashMap::new()
+            FormerAdmissions::default()
         });
         self.leased.recalled(admissions);
     }
