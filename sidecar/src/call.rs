@@ -48,6 +48,8 @@ pub struct Call {
     pub outcome: Arc<Outcomes>,
     /// What the access log says of it. It is written when the call has its end.
     pub entry: Entry,
+    /// Whether its answer is put together with others here before its caller gets any of it.
+    pub is_collected: bool,
     /// What it takes memory by.
     pub claim: Claim,
     /// What it takes by itself, and what its body takes.
@@ -115,6 +117,7 @@ impl Call {
             tags: Vec::new(),
             outcome: Arc::default(),
             entry,
+            is_collected: false,
             claim,
             held: [own, held],
         })
@@ -134,6 +137,7 @@ impl Call {
             tags: Vec::new(),
             outcome: self.outcome.clone(),
             entry: self.entry.clone(),
+            is_collected: true,
             claim: self.claim.of_part(),
             held: [Held::default(), held],
         })

@@ -11,10 +11,10 @@ use anyhow::{Context, bail, ensure};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::pair::{Pair, Setup, log, metrics::Metrics, poll, process::Process, scrape};
+use crate::pair::{Pair, Setup, binaries, log, metrics::Metrics, poll, process::Process, scrape};
 
 /// Long enough for a busy machine, short enough to fail a test.
-const START: Duration = Duration::from_secs(30);
+const START: Duration = Duration::from_mins(2);
 const STOP: Duration = Duration::from_mins(1);
 
 /// One sidecar. It ends with its handle.
@@ -57,6 +57,14 @@ impl Sidecar {
     /// Its state folder.
     pub fn state_dir(&self) -> &Path {
         &self.state
+    }
+
+    /// Has it begun, from its next start on, by a shell that does these lines first.
+    pub fn start_after(&mut self, lines: &str) -> anyhow::Result<()> {
+        let script = self.state.with_extension("sh");
+        binaries::after(&self.program, &script, lines)?;
+        self.program = script;
+        Ok(())
     }
 
     /// The most memory that it has taken since its last start, in KiB.

@@ -5,8 +5,7 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -29,7 +28,7 @@ use vectoll_tests::{
     caller::Caller,
     cgroup::MemoryGroup,
     manifest::{api_key, builtin, file, key_value, route, team},
-    pair::{Pair, Setup},
+    pair::{Pair, Setup, binaries},
     wire::{CALL, status},
 };
 
@@ -195,9 +194,7 @@ async fn over_http2_a_refusal_before_the_body_arrives_too() -> anyhow::Result<()
 fn after(folder: &Path, lines: &str) -> anyhow::Result<Setup> {
     let mut setup = Setup::built()?;
     let script = folder.join("sidecar");
-    let program: PathBuf = setup.binaries.sidecar.clone();
-    std::fs::write(&script, format!("#!/bin/sh\n{lines}\nexec {} \"$@\"\n", program.display()))?;
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
+    binaries::after(&setup.binaries.sidecar, &script, lines)?;
     setup.binaries.sidecar = script;
     Ok(setup)
 }

@@ -79,8 +79,13 @@ impl Schedule {
                 Some(_) | None => (urgency, now),
             });
         } else {
-            let entry =
-                Entry { wanted: Some((urgency, now)), judging: false, not_before: now, due: Due::default(), judged: None };
+            let entry = Entry {
+                wanted: Some((urgency, now)),
+                judging: false,
+                not_before: now,
+                due: Due::default(),
+                judged: None,
+            };
             self.entries.insert(namespace.to_owned(), entry);
         }
     }

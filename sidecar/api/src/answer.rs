@@ -17,3 +17,6 @@ pub use self::{
     transcode::{Transcoder, Wanted, numbers},
     vector::{Wrong, has_dimensions},
 };
+
+/// The most bytes that come before an answer's first vector has ended. Until then its form is not known, and nothing of it is passed on.
+pub const MAX_BEFORE_FIRST_VECTOR: usize = 1024 * 1024;

@@ -23,7 +23,7 @@ use vectoll_config::{
 use crate::store::protocol::Rate;
 use vectoll_ledger::{charge::Charge, used::Used};
 
-pub(crate) use self::leased::{Admissions, Batch, account_name, period_of};
+pub(crate) use self::leased::{Batch, FormerAdmissions, account_name, period_of};
 pub use self::{
     account::Account,
     leased::Leased,

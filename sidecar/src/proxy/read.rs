@@ -17,11 +17,8 @@ use crate::{
     policy::Backend,
     refusal::Refusal,
 };
-use vectoll_api::answer::{Transcoder, Wanted, checked, has_dimensions, join};
+use vectoll_api::answer::{MAX_BEFORE_FIRST_VECTOR, Transcoder, Wanted, checked, has_dimensions, join};
 use vectoll_upstream::provider::Provider;
-
-/// The most that comes before an answer's first vector has ended. Until then its form is not known, and nothing of it is passed on.
-const MAX_BEFORE_FIRST_VECTOR: usize = 4 * HELD;
 
 /// An answer as far as it was read.
 pub(super) enum Read {
@@ -80,6 +77,10 @@ pub(super) async fn read(
             while let Ok(Some(_)) = flow.piece().await {}
             break flow.settle().await.err().unwrap_or(Broken::Unusable("its first vector comes too late"));
         }
+        if large && format.is_some() && call.is_collected {
+            let answer = Box::pin(translated(read, flow, wanted, &call, (tasks, &backend))).await;
+            return answer.map(|answer| (Read::Done(answer), headers));
+        }
         if large && format.is_some() {
             let right = call.request.dimensions.map(|asked| has_dimensions(&join(read.clone()), asked));
             match right {
@@ -123,7 +124,8 @@ pub(super) async fn read(
     Err(unusable(broken, &backend))
 }
 
-/// Translates an answer from the other encoding while it arrives. `read` is what has come so far.
+/// Translates an answer while it arrives: from the other encoding, or from the same one where every vector is to be right before anybody
+/// gets one. `read` is what has come so far.
 async fn translated(
     read: Vec<Bytes>,
     mut flow: Flow,

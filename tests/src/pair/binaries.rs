@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::io::BufReader;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -24,6 +25,13 @@ impl Binaries {
     pub fn built() -> anyhow::Result<Self> {
         Ok(Self { operator: binary("vectoll-operator")?, sidecar: binary("vectoll-sidecar")? })
     }
+}
+
+/// Writes a shell script that does these lines first and then becomes the program, with the script's arguments.
+pub fn after(program: &Path, script: &Path, lines: &str) -> anyhow::Result<()> {
+    std::fs::write(script, format!("#!/bin/sh\n{lines}\nexec {} \"$@\"\n", program.display()))?;
+    std::fs::set_permissions(script, std::fs::Permissions::from_mode(0o755))?;
+    Ok(())
 }
 
 /// The path of `vectoll-operator` or `vectoll-sidecar` of this workspace. The first call of a process has cargo build both, in the

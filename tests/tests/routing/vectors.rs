@@ -48,8 +48,24 @@ const RIGHT: [(&str, &str); 3] = [
     ("no-index", r#"[{"embedding":[1.0,2.0]},{"embedding":[3.0,4.0]}]"#),
 ];
 
+/// 20,000 numbers, the last of which is this one.
+fn long_vector(last: &str) -> String {
+    format!("[{}{last}]", "0.0123456789,".repeat(20_000))
+}
+
 fn answer(call: &Value) -> Vec<u8> {
     let model = call["model"].as_str().unwrap_or_default();
+    if let Some(last) = model.strip_prefix("long-") {
+        let (first, second) = (long_vector("0.5"), long_vector(last));
+        let data = format!(r#"[{{"embedding":{first}}},{{"embedding":{second}}}]"#);
+        let usage = r#""usage":{"prompt_tokens":4,"total_tokens":4}"#;
+        return http(200, &[JSON], format!(r#"{{"data":{data},"model":"m",{usage}}}"#).as_bytes());
+    }
+    if let Some(kib) = model.strip_prefix("besides-").and_then(|kib| kib.parse::<usize>().ok()) {
+        let (besides, data) = ("x".repeat(kib * 1024), r#"[{"embedding":[1.0,2.0]},{"embedding":[3.0,4.0]}]"#);
+        let usage = r#""usage":{"prompt_tokens":4,"total_tokens":4}"#;
+        return http(200, &[JSON], format!(r#"{{"besides":"{besides}","data":{data},{usage}}}"#).as_bytes());
+    }
     let all = WRONG.iter().chain(&WRONG_BASE64).chain(&RIGHT);
     let data = all.copied().find(|(name, _)| *name == model).map_or("[]", |(_, data)| data);
     let whole =
@@ -143,6 +159,60 @@ async fn another_order_is_put_right_and_an_object_without_an_index_counts_by_its
                     .collect();
                 let expected: Vec<Value> = expected.iter().cycle().take(inputs.len()).cloned().collect();
                 assert_eq!(found, expected, "{model} {format}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stands_beside_the_vectors_may_be_as_long_in_either_encoding() -> anyhow::Result<()> {
+    let first = Scripted::start(answer).await?;
+    let models = [("besides-900", 200), ("besides-1100", 502)];
+    let more = || json!({"cooldown": {"failures": 0}});
+    let routes = models.map(|(model, _)| route(model, vec![scripted("first", &first, model, json!({}))], more()));
+    let (_pair, caller) = start(routes.into()).await?;
+    for (model, status) in models {
+        for (format, vector) in [("float", json!([1.0, 2.0])), ("base64", json!("AACAPwAAAEA="))] {
+            let body = json!({"model": model, "input": ["one", "two"], "encoding_format": format});
+            let answer = caller.post("/v1/embeddings", &body, &[]).await?;
+            assert_eq!(answer.status, status, "{model} {format}: {}", answer.message());
+            if status == 200 {
+                assert_eq!(answer.json["data"][0]["embedding"], vector, "{model} {format}");
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_answer_that_is_put_together_here_fails_over_as_well() -> anyhow::Result<()> {
+    let first = Scripted::start(answer).await?;
+    let second = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut routes = Vec::new();
+    for (model, more) in [("cached", json!({})), ("split", json!({"batch": {"maxItems": 2}}))] {
+        for last in ["null", "0.5"] {
+            let backends = vec![
+                scripted("first", &first, &format!("long-{last}"), more.clone()),
+                backend("second", &second, GOOD, json!({"priority": 1})),
+            ];
+            let cache = if model == "cached" { json!({"cache": {"maxBytes": 4_194_304}}) } else { json!({}) };
+            routes.push(route(&format!("{model}-{last}").replace("0.5", "well"), backends, cache));
+        }
+    }
+    let (_pair, caller) = start(routes).await?;
+    for (model, fallbacks, numbers) in [("null", "1", 1_536), ("well", "0", 20_001)] {
+        for (kind, texts) in [("cached", vec!["a", "b"]), ("split", vec!["a", "b", "c", "d"])] {
+            for format in ["float", "base64"] {
+                let inputs: Vec<String> = texts.iter().map(|text| format!("{text} {format}")).collect();
+                let model = format!("{kind}-{model}");
+                let body = json!({"model": model, "input": inputs, "encoding_format": format});
+                let answer = caller.post("/v1/embeddings", &body, &[]).await?;
+                assert_eq!(answer.status, 200, "{model} {format}: {}", answer.message());
+                assert_eq!(answer.header("x-litellm-attempted-fallbacks"), Some(fallbacks), "{model} {format}");
+                if let Some(vector) = answer.json["data"][1]["embedding"].as_array() {
+                    assert_eq!(vector.len(), numbers, "{model}");
+                }
             }
         }
     }

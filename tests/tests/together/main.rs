@@ -10,6 +10,8 @@
 )]
 
 mod edited;
+mod full_journal;
 mod limits;
+mod local;
 mod scene;
 mod spend;

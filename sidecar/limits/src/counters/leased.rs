@@ -39,7 +39,7 @@ use vectoll_config::{
 pub(crate) use self::exchange::Batch;
 pub(crate) use self::holding::{account_name, period_of};
 use self::link::SILENCE;
-pub(crate) use self::recalled::Admissions;
+pub(crate) use self::recalled::FormerAdmissions;
 use self::session::{Outcome, Session};
 use super::{Account, Ask, Charge, Denial, Holder, Open, Reserved, Spending, Standing, Used, users::Users};
 use crate::store::protocol::{Exchange, Identity, Reply};
@@ -72,6 +72,8 @@ pub(crate) const TERMS: Terms = Terms {
     least_pause: Duration::from_millis(50),
 };
 
+/// After this time of the process what former ones admitted has left every window.
+const RECALLED_FOR: Duration = Duration::from_mins(2);
 /// The longest that a call waits for the store's word.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
 
@@ -101,6 +103,8 @@ struct Table {
     swept: Duration,
     /// The journal is being read: nobody is granted anything before it is known what earlier processes spent.
     is_recalling: bool,
+    /// What they admitted lately, until there is a session that it counts in.
+    recalled: FormerAdmissions,
 }
 
 impl Leased {
@@ -188,6 +192,9 @@ impl Table {
         if !self.sessions.contains_key(team) {
             let mut session = Session::new(TERMS);
             session.link.away = self.is_recalling;
+            if let Some(admissions) = self.recalled.take(team) {
+                session.recall(admissions);
+            }
             self.sessions.insert(team.clone(), session);
         }
         self.sessions.entry(team.clone()).or_insert_with(|| Session::new(TERMS))
@@ -198,6 +205,9 @@ impl Table {
             self.swept = now;
             let Self { sessions, users, .. } = self;
             users.keep(sessions.values().flat_map(|session| session.index.keys()));
+            if now >= RECALLED_FOR {
+                self.recalled = FormerAdmissions::default();
+            }
         }
     }
 }
@@ -296,13 +306,17 @@ impl Leased {
         table.sessions.values_mut().for_each(|session| session.link.away = true);
     }
 
-    /// The journal is read: what earlier processes of this sidecar admitted lately, by Team.
-    pub(crate) fn recalled(&self, admissions: HashMap<Uid, Admissions>) {
+    /// The journal is read: what earlier processes of this sidecar admitted lately.
+    pub(crate) fn recalled(&self, former: FormerAdmissions) {
         let mut table = self.table();
         table.is_recalling = false;
-        table.sessions.values_mut().for_each(|session| session.link.away = false);
-        for (team, admissions) in admissions {
-            table.session(&team).recall(admissions);
+        table.recalled = former;
+        let Table { sessions, recalled, .. } = &mut *table;
+        for (team, session) in sessions {
+            session.link.away = false;
+            if let Some(admissions) = recalled.take(team) {
+                session.recall(admissions);
+            }
         }
     }
 

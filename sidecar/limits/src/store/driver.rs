@@ -1,14 +1,12 @@
 //! Speaks to the store, wherever that is at present.
 
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use jiff::SignedDuration;
 use tokio::sync::watch;
-use vectoll_config::Uid;
 
 use super::{
     connect::Place,
@@ -18,7 +16,7 @@ use super::{
     served::Served,
     threads::ExchangeThreads,
 };
-use crate::counters::{Admissions, Leased};
+use crate::counters::{FormerAdmissions, Leased};
 use vectoll_clock::Clock;
 use vectoll_ledger::journal::Journal;
 
@@ -91,10 +89,8 @@ impl Driver {
                     leased.owe(&settled.intent.team.uid, charge, settled.number, settled.settlement.money);
                 }
             });
-            let mut admissions: HashMap<Uid, Admissions> = HashMap::new();
-            journal.each_admitted_before(now.wall - REMEMBERED, |settled| {
-                admissions.entry(settled.intent.team.uid.clone()).or_default().add(settled);
-            });
+            let mut admissions = FormerAdmissions::default();
+            journal.each_admitted_before(now.wall - REMEMBERED, |settled| admissions.add(settled));
             admissions
         });
         let admissions = recalled.await.unwrap_or_else(|error| {
@@ -102,7 +98,7 @@ impl Driver {
                 %error,
                 "spend of earlier starts is not held back in the budgets until the store has it, nor what they admitted in the last minute"
             );
-            HashMap::new()
+            FormerAdmissions::default()
         });
         self.leased.recalled(admissions);
     }

@@ -1,10 +1,13 @@
 //! What a former process of this sidecar admitted in the last minute. The store has it in its windows; this sidecar's share while
 //! the store is away is held against it too, so that a restart does not begin the share anew.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
-use vectoll_config::Uid;
+use vectoll_config::{Uid, store::is_backend_account};
 
 use super::session::{RATES, Session};
 use crate::{
@@ -14,13 +17,18 @@ use crate::{
 use vectoll_clock::Now;
 use vectoll_ledger::{journal::Settled, used::OTHER};
 
+/// So many admissions that are not alike are told apart by their users. Of those beyond the user is forgotten: there may be hundreds
+/// of thousands of them in a journal, with a user each.
+const MAX_BY_USER: usize = 16_384;
+
 /// Admissions that are alike: by whom, for what, and in which second.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Admission {
     second: i64,
     key: Uid,
     key_name: Arc<str>,
-    user: Arc<str>,
+    /// None: it may have been any of them.
+    user: Option<Arc<str>>,
     model: Arc<str>,
 }
 
@@ -28,20 +36,77 @@ struct Admission {
 #[derive(Debug, Default)]
 pub(crate) struct Admissions(HashMap<Admission, [u64; 2]>);
 
-impl Admissions {
+/// The admissions of all Teams, and those of each backend.
+#[derive(Debug, Default)]
+pub(crate) struct FormerAdmissions {
+    teams: HashMap<Uid, Admissions>,
+    /// By `namespace/route/backend`. A call counts as one request: the journal does not say in how many it was sent.
+    backends: HashMap<Arc<str>, Admissions>,
+    /// Each name once: every record has its own copies.
+    names: HashSet<Arc<str>>,
+    uids: HashSet<Uid>,
+    by_user: usize,
+}
+
+impl FormerAdmissions {
     /// Adds a call of a former process.
     pub(crate) fn add(&mut self, settled: &Settled) {
         let Settled { number: _, intent, settlement } = settled;
-        let admission = Admission {
+        let mut admission = Admission {
             second: intent.admitted_at.as_second(),
-            key: intent.key.uid.clone(),
-            key_name: intent.key.name.clone(),
-            user: intent.user.clone(),
-            model: intent.model.clone(),
+            key: self.uid(&intent.key.uid),
+            key_name: self.name(&intent.key.name),
+            user: Some(intent.user.clone()),
+            model: self.name(&intent.model),
         };
+        let (team, backend) = (self.uid(&intent.team.uid), self.name(&intent.backend));
+        let of_anyone = Admission { user: None, ..admission.clone() };
+        self.backends.entry(backend).or_default().count(of_anyone, settlement.tokens);
+        let is_known = self.teams.get(&team).is_some_and(|Admissions(all)| all.contains_key(&admission));
+        if !is_known {
+            if self.by_user < MAX_BY_USER {
+                self.by_user += 1;
+                admission.user = Some(once(&mut self.names, &intent.user));
+            } else {
+                admission.user = None;
+            }
+        }
+        self.teams.entry(team).or_default().count(admission, settlement.tokens);
+    }
+
+    /// Those that count in a session: of a Team, or of a backend.
+    pub(super) fn take(&mut self, session: &Uid) -> Option<Admissions> {
+        if is_backend_account(session) {
+            // `namespace/route/backend` has no colon, and what stands before it ends in one.
+            self.backends.remove(session.as_str().rsplit(':').next()?)
+        } else {
+            self.teams.remove(session)
+        }
+    }
+
+    fn name(&mut self, name: &Arc<str>) -> Arc<str> {
+        once(&mut self.names, name)
+    }
+
+    fn uid(&mut self, uid: &Uid) -> Uid {
+        once(&mut self.uids, uid)
+    }
+}
+
+/// The first of all that are equal.
+fn once<T: Clone + Eq + std::hash::Hash>(known: &mut HashSet<T>, one: &T) -> T {
+    if let Some(first) = known.get(one) {
+        return first.clone();
+    }
+    known.insert(one.clone());
+    one.clone()
+}
+
+impl Admissions {
+    fn count(&mut self, admission: Admission, of_call: u64) {
         let [requests, tokens] = self.0.entry(admission).or_default();
         *requests += 1;
-        *tokens = tokens.saturating_add(settlement.tokens);
+        *tokens = tokens.saturating_add(of_call);
     }
 
     /// Seconds of the machine's clock and amounts that count for an account, oldest first.
@@ -60,10 +125,11 @@ impl Admissions {
 impl Admission {
     fn counts_for(&self, account: &Account) -> bool {
         // Which users shared one name nobody knows any more: it may have been any of them.
-        let is_user = |user: &str| user == OTHER || *user == *self.user;
+        let is_user = |user: &str| user == OTHER || self.user.as_deref().is_none_or(|own| user == own);
         match account {
             Account::Key(key) => *key == self.key,
-            Account::Team(_) => true,
+            // A session of its own has what was admitted for it.
+            Account::Team(_) | Account::Backend(_) => true,
             Account::KeyUser(key, user) => *key == self.key && is_user(user),
             Account::TeamUser(_, user) => is_user(user),
             Account::TeamNamespace(_, namespace) => {
@@ -71,8 +137,6 @@ impl Admission {
             }
             Account::KeyModel(key, model) => *key == self.key && model.covers(&self.model),
             Account::TeamModel(_, model) => model.covers(&self.model),
-            // The journal does not name what a provider was asked for.
-            Account::Backend(_) => false,
         }
     }
 }
@@ -132,6 +196,7 @@ mod tests {
 
     use vectoll_config::{
         ModelPattern, PicoUsd,
+        store::backend_account,
         v1::{Limits, OnStoreFailure},
     };
 
@@ -180,11 +245,12 @@ mod tests {
     /// A session of a process that begins now, whose store answers once and is away then. `ahead`: the store's clock.
     fn restarted(account: &Account, limit: u64, ahead: u64) -> (Session, Limits) {
         let mut session = Session::new(TERMS);
-        let mut admissions = Admissions::default();
+        let mut former = FormerAdmissions::default();
         for (seconds_ago, user, tokens) in [(70, "ada", 500), (30, "ada", 40), (10, "ada", 20), (10, "bob", 9)] {
-            admissions.add(&settled(seconds_ago, user, tokens));
+            former.add(&settled(seconds_ago, user, tokens));
         }
-        session.recall(admissions);
+        let of = if let Account::Backend(backend) = account { backend.clone() } else { Uid::new("team") };
+        session.recall(former.take(&of).unwrap());
         let limits = Limits { tokens_per_minute: Some(limit), ..Limits::default() };
         let (mut store, identity) = (Model::default(), Identity { sidecar: "a".into(), epoch: 2 });
         let Reserved::Later(mut first) = reserve(&mut session, account, limits, 1, at(0)) else {
@@ -224,6 +290,7 @@ mod tests {
             (Account::TeamNamespace(team.clone(), "default".into()), 0),
             (Account::KeyModel(key, small), 69),
             (Account::TeamModel(team, other), 0),
+            (Account::Backend(backend_account(Some("scope"), "default/openai/test")), 69),
         ] {
             // The store's clock is its own.
             for ahead in [0, 3_600_000] {
@@ -236,6 +303,21 @@ mod tests {
                 assert!(fits(&mut session, 100 - used, 5_000), "{account:?} {ahead}: what is left");
             }
         }
+    }
+
+    #[test]
+    fn more_users_than_are_told_apart_count_for_everyone_and_what_is_kept_is_bounded() {
+        let (known, beyond) = (u64::try_from(MAX_BY_USER).unwrap(), 5_000);
+        let mut former = FormerAdmissions::default();
+        for user in 0..known + beyond {
+            former.add(&settled(10, &format!("user-{user}"), 3));
+        }
+        assert!(former.names.len() <= MAX_BY_USER + 3 && former.uids.len() == 2);
+        let team = former.take(&Uid::new("team")).unwrap();
+        assert_eq!(team.0.len(), MAX_BY_USER + 1);
+        let tokens = |account| team.of(&account, Rate::Tokens).iter().map(|(_, amount)| amount).sum::<u64>();
+        assert_eq!(tokens(Account::Team(Uid::new("team"))), 3 * (known + beyond));
+        assert_eq!(tokens(Account::TeamUser(Uid::new("team"), "user-7".into())), 3 + 3 * beyond);
     }
 
     #[test]

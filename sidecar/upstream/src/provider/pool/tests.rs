@@ -344,16 +344,18 @@ async fn tls_server(alpn: &[&[u8]]) -> (HttpPool, SocketAddr, Arc<AtomicUsize>) 
                     }
                 });
                 let io = TokioIo::new(stream);
+                let mut serving = std::pin::pin!(async {
+                    if is_http2 {
+                        conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await
+                    } else {
+                        conn::http1::Builder::new().serve_connection(io, service).await
+                    }
+                });
                 tokio::select! {
                     biased;
+                    // The connection stays open: only its reference goes.
                     () = stalled.notified() => std::future::pending().await,
-                    _ = async {
-                        if is_http2 {
-                            conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await
-                        } else {
-                            conn::http1::Builder::new().serve_connection(io, service).await
-                        }
-                    } => {}
+                    _ = &mut serving => {}
                 }
             });
         }
