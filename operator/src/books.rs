@@ -3,7 +3,7 @@
 //!
 //! The [`Question`] says what is to be read, [`answers`] and [`breakdown`] are the pure middle (which fields stand for what), and
 //! the [`Reader`] asks while its replica leads, with a [`scanner`] beside it for fields whose names nobody knows beforehand.
-//! What they hear goes into [`Books`].
+//! What they hear goes into [`LedgerSnapshot`].
 
 mod answers;
 mod breakdown;
@@ -15,7 +15,7 @@ pub use self::{
     answers::{Account, Live, Money, Spent, TeamBooks, Totals},
     breakdown::Breakdown,
     question::{Question, TeamQuestion},
-    reader::{Heard, Reader, Report},
+    reader::{LedgerEvent, Reader, Report},
 };
 
 use std::{
@@ -28,7 +28,7 @@ use vectoll_config::Uid;
 
 /// What was heard last.
 #[derive(Clone, Debug, Default)]
-pub struct Books {
+pub struct LedgerSnapshot {
     /// What sidecars serve by.
     pub acknowledgements: Acknowledgements,
     /// What was spent, by Team. Stays as it is while the store is silent.
@@ -56,16 +56,16 @@ pub enum Acknowledgements {
     },
 }
 
-impl Books {
+impl LedgerSnapshot {
     /// What was spent by an account in its present period, if that was heard of.
     pub fn money(&self, team: &Uid, account: &Account) -> Option<&Money> {
         self.teams.get(team)?.money.get(account)
     }
 
     /// Takes in what was heard, and says what of it is new.
-    pub fn hear(&mut self, heard: Heard) -> News {
+    pub fn hear(&mut self, heard: LedgerEvent) -> News {
         match heard {
-            Heard::Live { at, live: new } => {
+            LedgerEvent::Live { at, live: new } => {
                 let before = std::mem::replace(&mut self.acknowledgements, Acknowledgements::Heard { at, live: new });
                 let (Acknowledgements::Heard { at: _, live: before }, Acknowledgements::Heard { at: _, live: new }) =
                     (&before, &self.acknowledgements)
@@ -74,24 +74,24 @@ impl Books {
                 };
                 News::of(changed(before, new), News::Namespaces)
             }
-            Heard::Spend(teams) => {
+            LedgerEvent::Spend(teams) => {
                 let teams: BTreeMap<Uid, Arc<TeamBooks>> =
                     teams.into_iter().map(|(team, books)| (team, Arc::new(books))).collect();
                 let news = News::of(changed(&self.teams, &teams), News::Teams);
                 self.teams = teams;
                 news
             }
-            Heard::Nothing(acknowledgements) => {
+            LedgerEvent::Nothing(acknowledgements) => {
                 let same = self.acknowledgements == acknowledgements;
                 self.acknowledgements = acknowledgements;
                 if same { News::None } else { News::All }
             }
-            Heard::Breakdowns(breakdowns) => {
+            LedgerEvent::Breakdowns(breakdowns) => {
                 self.breakdowns = breakdowns;
                 // Only metrics tell of it, and they look for themselves.
                 News::None
             }
-            Heard::Rests => {
+            LedgerEvent::Rests => {
                 *self = Self { acknowledgements: Acknowledgements::NotYet, ..Self::default() };
                 News::All
             }

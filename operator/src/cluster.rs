@@ -61,9 +61,9 @@ use tokio::{
 };
 
 use self::{
-    act::Hands,
-    control::{Control, WriteLimits},
-    lease::{Candidate, Tenure},
+    act::Applier,
+    control::{Reconciler, WriteLimits},
+    lease::{LeaderElector, Tenure},
     metrics::Metrics,
     metrics_access::MetricsAccess,
     serving::Webhook,
@@ -108,7 +108,7 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
 
     let leases: Api<Lease> = Api::namespaced(apart, &settings.operator_namespace);
     let tenure = Tenure::default();
-    let candidate = Candidate::new(leases, &settings.lease, &settings.identity, tenure.clone());
+    let candidate = LeaderElector::new(leases, &settings.lease, &settings.identity, tenure.clone());
     let fitness = shared.clone();
     let fit = move || {
         let observed = fitness.observed();
@@ -116,7 +116,7 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
     };
     let mut candidate = serving.spawn(candidate.run(lead, resigned, fit));
     let reporter = Reporter { controller: names::MANAGER.to_owned(), instance: Some(settings.identity.clone()) };
-    let hands = Hands::new(client.clone(), Recorder::new(client.clone(), reporter), shared.clone());
+    let hands = Applier::new(client.clone(), Recorder::new(client.clone(), reporter), shared.clone());
     let store = Store::new(&settings, &client, &shared, &metrics)?;
     let limits = WriteLimits {
         per_second: settings.write_rate,
@@ -124,7 +124,7 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
         parallel: settings.write_parallelism,
     };
     let hosts = settings.hosts.allowed();
-    let control = Control::new(client.clone(), shared.clone(), hands, metrics.clone(), store, hosts, tenure, limits);
+    let control = Reconciler::new(client.clone(), shared.clone(), hands, metrics.clone(), store, hosts, tenure, limits);
     let mut control = tokio::spawn(control.run(leads.clone(), stopped));
     let following = tokio::spawn(follow_leadership(leads, metrics));
 

@@ -24,7 +24,7 @@ pub use crate::{
 
 /// What should be.
 #[derive(Debug)]
-pub struct Judgement {
+pub struct DesiredState {
     /// Every resource's conditions.
     pub conditions: BTreeMap<ResourceRef, Vec<Condition>>,
     /// Values of keys that are to be made.
@@ -60,7 +60,7 @@ impl Offers {
 }
 
 /// Validates and resolves.
-pub fn judge(world: &World, now: Timestamp) -> Judgement {
+pub fn judge(world: &World, now: Timestamp) -> DesiredState {
     let (offers, conditions) = offers(world);
     judge_keys(world, offers, conditions, now)
 }
@@ -74,12 +74,12 @@ pub(crate) fn offers(world: &World) -> (Offers, Conditions) {
 }
 
 /// The keys of a world, which may use what its own and other namespaces offer.
-pub(crate) fn judge_keys(world: &World, offers: Offers, mut conditions: Conditions, now: Timestamp) -> Judgement {
+pub(crate) fn judge_keys(world: &World, offers: Offers, mut conditions: Conditions, now: Timestamp) -> DesiredState {
     let Offers { teams, mut routes } = offers;
     routes.sort_by(|a, b| a.name.cmp(&b.name));
     let keys = resolve_keys(world, &teams, now, &mut conditions);
     let values = keys.values;
-    Judgement {
+    DesiredState {
         conditions,
         to_mint: values.to_mint,
         to_adopt: values.to_adopt,
@@ -91,7 +91,7 @@ pub(crate) fn judge_keys(world: &World, offers: Offers, mut conditions: Conditio
     }
 }
 
-impl Judgement {
+impl DesiredState {
     /// The config of a namespace.
     pub fn config(
         &self,

@@ -31,7 +31,7 @@ use vectoll_config::write_v1;
 use self::{config_dir::ConfigDir, manifests::Manifests, report::Report, state::State};
 use crate::{
     cli::{Render, Standalone, StoreOptions},
-    judge::{Credentials, Judgement, judge},
+    judge::{Credentials, DesiredState, judge},
     provider_hosts::AllowedHosts,
     store::Logins,
     world::{Counting, World},
@@ -40,7 +40,7 @@ use crate::{
 /// How often the folder is read without being told to.
 const POLL: Duration = Duration::from_secs(2);
 /// Editors write in several steps: a change is looked at so much later.
-const SETTLE: Duration = Duration::from_millis(100);
+const DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(settings: Standalone) -> anyhow::Result<()> {
@@ -78,7 +78,7 @@ pub async fn run(settings: Standalone) -> anyhow::Result<()> {
             _ = interrupt.recv() => break,
             () = tokio::time::sleep(POLL) => {}
             _ = changes.recv() => {
-                tokio::time::sleep(SETTLE).await;
+                tokio::time::sleep(DEBOUNCE).await;
                 while changes.try_recv().is_ok() {}
             }
         }
@@ -138,7 +138,7 @@ impl Operator {
     }
 
     /// Judges, and makes the keys that are missing or due.
-    fn judge(&mut self, read_all: bool, together: bool) -> anyhow::Result<(World, Judgement)> {
+    fn judge(&mut self, read_all: bool, together: bool) -> anyhow::Result<(World, DesiredState)> {
         let counting = if together { Counting::Together } else { Counting::Apart };
         let mut world = self.world(counting);
         self.state.complete(&mut world, read_all, Instant::now())?;

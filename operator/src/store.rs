@@ -21,7 +21,7 @@ pub use self::{
     access::{Access, Password},
     connection::Connection,
     keeper::{Gauge, Keeper, Report, Standing},
-    linger::{LINGER, Lingering},
+    linger::{DeferredRevocations, REVOCATION_DELAY},
     logins::{Logins, NamespaceStore},
     password::{Master, MasterError, Rotation, Valid},
     servers::{Memory, Persistence, Server, ServerError, connect},

@@ -39,7 +39,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Connections at a time: an API server needs one or two, and there are a few of them.
 const CONNECTIONS: usize = 512;
 /// How long a new certificate waits for the API servers to have heard of its CA.
-const ANNOUNCEMENT: Duration = Duration::from_secs(10);
+const CA_PROPAGATION: Duration = Duration::from_secs(10);
 /// How long calls under way get to finish.
 const DRAIN: Duration = Duration::from_secs(10);
 
@@ -58,7 +58,7 @@ pub async fn serve(
     metrics: Metrics,
     stop: watch::Receiver<bool>,
 ) -> Result<(), rustls::Error> {
-    serve_after(ANNOUNCEMENT, listener, settings, namespaces, certificate, metrics, stop).await
+    serve_after(CA_PROPAGATION, listener, settings, namespaces, certificate, metrics, stop).await
 }
 
 async fn serve_after(

@@ -23,7 +23,7 @@ use vectoll_limits::counters::{Counters, Standing};
 
 pub use admit::{admit, exact_at, readmit};
 pub use in_flight::{InFlight, Settled};
-pub use room::{Full, Load, Room};
+pub use room::{BackendQuota, Load, QuotaExceeded};
 
 /// The accounts of this sidecar.
 #[derive(Debug)]

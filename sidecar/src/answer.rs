@@ -16,7 +16,7 @@ use crate::accounting::Settled;
 
 pub use body::Body;
 pub use flow::{Broken, Flow};
-pub use persist::Persist;
+pub use persist::DetachOnDrop;
 pub use relay::{Observation, Relay, Verdict};
 
 /// The largest answer that is held back as a whole: as much as is held without being counted.

@@ -59,7 +59,7 @@ pub struct Call {
 
 /// How much of a request is read, and for how long.
 #[derive(Clone, Debug)]
-pub struct Caps {
+pub struct RequestLimits {
     /// The largest body, in bytes.
     pub body: usize,
     /// How long the body may take to arrive.
@@ -76,7 +76,7 @@ impl Call {
         headers: &HeaderMap,
         body: RequestBody,
         in_path: Option<String>,
-        caps: &Caps,
+        caps: &RequestLimits,
     ) -> Result<Self, Refusal> {
         // Told to the log as soon as it is known: what is refused from here on has a line as well.
         let in_path: Option<Arc<str>> = in_path.map(Arc::from);

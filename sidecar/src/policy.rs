@@ -24,11 +24,11 @@ use vectoll_config::{
 use vectoll_limits::store::Place;
 use vectoll_upstream::{health::Health, provider::Provider};
 
-pub use choose::{Choice, NoChoice, Tried};
-pub use compile::{CompileError, Lasting, compile};
+pub use choose::{Choice, ExcludedBackends, NoChoice};
+pub use compile::{CompileError, SharedState, compile};
 pub use provider::Identity;
 pub use retry::{RetryBudget, RetryBudgets};
-pub use route::{Manner, Route, RouteIndex};
+pub use route::{Route, RouteIndex, RouteSettings};
 pub use served::InForce;
 
 /// What this sidecar serves by.

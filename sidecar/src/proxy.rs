@@ -28,14 +28,14 @@ use arc_swap::ArcSwap;
 use axum::response::IntoResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 
-use self::{plan::Plan, send::Sending, work::Journey};
+use self::{plan::Plan, send::Sending, work::AttemptHistory};
 use crate::{
     access::{AccessLog, Entry},
     accounting::{Accounting, Permit, Room, admit},
-    answer::{Answer, Body, Persist},
+    answer::{Answer, Body, DetachOnDrop},
     authenticate::{Caller, authenticate},
     background::Background,
-    call::{Call, Caps},
+    call::{Call, RequestLimits},
     call_id::CallId,
     metrics::Metrics,
     policy::{Backend, Key, Policy, Route, allows},
@@ -63,7 +63,7 @@ pub struct Proxy {
     /// The access log, unless it is off.
     pub access: Option<Arc<AccessLog>>,
     /// How much of a request is read.
-    pub caps: Caps,
+    pub caps: RequestLimits,
     /// Connections, and work that outlives them.
     pub tasks: Background,
     /// Set when the sidecar is about to stop.
@@ -84,7 +84,7 @@ struct Target {
 
 /// How far a call has come.
 #[derive(Debug, Default)]
-struct Trace {
+struct CallProgress {
     /// Time spent waiting for others: for the caller's body and for the backend.
     waited: Duration,
     /// The team and the key that call.
@@ -92,7 +92,7 @@ struct Trace {
     /// The call, once it was admitted.
     call: Option<Arc<Call>>,
     /// Where it went.
-    journey: Journey,
+    journey: AttemptHistory,
 }
 
 impl Proxy {
@@ -103,7 +103,7 @@ impl Proxy {
         entry.credentials(request.headers());
         let started = Instant::now();
         let under_way = self.metrics.enter();
-        let mut trace = Trace::default();
+        let mut trace = CallProgress::default();
         let served = self.serve(request, in_path, (id, entry.clone()), &mut trace).await;
         let mut response = served.unwrap_or_else(|refusal| {
             entry.refused(&refusal);
@@ -125,7 +125,7 @@ impl Proxy {
     }
 
     /// The response to a call that gets no vectors, with all that is known of it.
-    fn explain(&self, mut refusal: Refusal, id: CallId, trace: &Trace) -> Response<Body> {
+    fn explain(&self, mut refusal: Refusal, id: CallId, trace: &CallProgress) -> Response<Body> {
         let outcome = trace.call.as_ref().and_then(|call| call.outcome.get());
         // A refusal that names a full limit keeps it: a call that is sent in several may be admitted once, and then not.
         if let Some(outcome) = outcome.filter(|_| refusal.standing == Standing::default()) {
@@ -145,7 +145,7 @@ impl Proxy {
         request: Request<RequestBody>,
         in_path: Option<String>,
         (id, entry): (CallId, Entry),
-        trace: &mut Trace,
+        trace: &mut CallProgress,
     ) -> Result<Response<Body>, Refusal> {
         self.guard.check(request.uri(), request.headers())?;
         let (parts, body) = request.into_parts();
@@ -174,12 +174,12 @@ impl Proxy {
     }
 
     /// An admitted call, from its first attempt to its answer. It is carried out to the end even if its caller leaves.
-    async fn carry_out(&self, permit: Permit, headers: HeaderMap, trace: &mut Trace) -> Result<Sent, Refusal> {
+    async fn carry_out(&self, permit: Permit, headers: HeaderMap, trace: &mut CallProgress) -> Result<Sent, Refusal> {
         let call = permit.call().clone();
         let started = Instant::now();
         let left = Arc::default();
         let served = self.attempts(permit, headers, &left);
-        let (sent, journey) = Persist::new(served, self.tasks.clone(), left).await;
+        let (sent, journey) = DetachOnDrop::new(served, self.tasks.clone(), left).await;
         trace.waited += started.elapsed();
         trace.journey = journey;
         let mut sent = sent?;
@@ -196,7 +196,7 @@ impl Proxy {
         permit: Permit,
         from_caller: HeaderMap,
         left: &Arc<AtomicBool>,
-    ) -> impl Future<Output = (Result<Sent, Refusal>, Journey)> + Send + use<> {
+    ) -> impl Future<Output = (Result<Sent, Refusal>, AttemptHistory)> + Send + use<> {
         let sending =
             Sending { from_caller, tasks: self.tasks.clone(), most: self.caps.body, clock: self.accounting.clock };
         attempts::carry_out(permit, self.accounting.clone(), self.metrics.clone(), sending, left.clone())

@@ -16,7 +16,7 @@ use tokio::sync::watch::Sender;
 use vectoll_config::{ConfigError, read_v1, v1};
 
 use crate::{
-    policy::{CompileError, Lasting, OwnKey, Policy, compile},
+    policy::{CompileError, OwnKey, Policy, SharedState, compile},
     proxy::Proxy,
 };
 use vectoll_ledger::journal::Retention;
@@ -62,7 +62,7 @@ pub enum ReloadError {
 pub struct Reloader {
     folder: PathBuf,
     proxy: Arc<Proxy>,
-    lasting: Lasting,
+    lasting: SharedState,
     own: Option<OwnKey>,
     /// Who speaks to the store is told here where it is.
     store: Sender<Option<Arc<Place>>>,
@@ -78,7 +78,7 @@ impl Reloader {
     pub fn new(
         folder: &Path,
         proxy: Arc<Proxy>,
-        lasting: Lasting,
+        lasting: SharedState,
         own: Option<OwnKey>,
         store: Sender<Option<Arc<Place>>>,
     ) -> Self {
@@ -166,7 +166,7 @@ fn load(
     folder: &Path,
     applied: Option<folder::Fingerprint>,
     refused: Option<folder::Fingerprint>,
-    lasting: &Lasting,
+    lasting: &SharedState,
     own: Option<&OwnKey>,
 ) -> Loaded {
     let read = match folder::read(folder) {

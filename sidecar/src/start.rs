@@ -21,10 +21,10 @@ use crate::{
     access::{AccessLog, Writer},
     accounting::Accounting,
     background::Background,
-    call::Caps,
+    call::RequestLimits,
     memory::Memory,
     metrics::{BookFamilies, Metrics, Source},
-    policy::{InForce, Lasting, Policy},
+    policy::{InForce, Policy, SharedState},
     proxy::Proxy,
     reload::{self, KEPT_FOR_STORE, Reloader},
     server::{Guard, Server},
@@ -33,11 +33,11 @@ use crate::{
 use vectoll_clock::Clock;
 use vectoll_ledger::{
     books::Books,
-    checkpoint::{EVERY, Keeper},
+    checkpoint::{CheckpointWriter, EVERY},
     journal::{JournalMetrics, Options, Retention},
 };
 use vectoll_limits::{
-    counters::{self, Account, Counters, Leased, Open, Spending},
+    counters::{self, Account, Counters, Open, SharedCounters, Spending},
     store::{Driver, ExchangeThreads, protocol::Identity},
 };
 use vectoll_upstream::descriptors;
@@ -55,9 +55,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let journal = JournalMetrics::new().context("failed to set up the metrics")?;
     // As if there were a store, until the config says that there is none.
     let options = Options::new(settings.journal_max_bytes, Retention::Acknowledged { keep: KEPT_FOR_STORE });
-    let keeper: Keeper<counters::Memory> = Keeper::resume(&settings.state_dir, options, journal.clone())?;
+    let keeper: CheckpointWriter<counters::Memory> =
+        CheckpointWriter::resume(&settings.state_dir, options, journal.clone())?;
     let proxy = assemble(&settings, &keeper, &journal)?;
-    let lasting = Lasting::new(settings.identity(), egress, proxy.metrics.backends.clone())
+    let lasting = SharedState::new(settings.identity(), egress, proxy.metrics.backends.clone())
         .context("failed to set up the HTTP client")?;
     let (store, place) = watch::channel(None);
     let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), lasting, own, store);
@@ -109,7 +110,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn driver(settings: &Settings, proxy: &Proxy, keeper: &Keeper<counters::Memory>) -> anyhow::Result<Driver> {
+fn driver(settings: &Settings, proxy: &Proxy, keeper: &CheckpointWriter<counters::Memory>) -> anyhow::Result<Driver> {
     let (journal, leased) = (keeper.journal(), proxy.accounting.counters.together());
     // Before anybody is served: nothing is granted until the driver has read the journal.
     leased.begin_recall();
@@ -128,12 +129,12 @@ fn driver(settings: &Settings, proxy: &Proxy, keeper: &Keeper<counters::Memory>)
 
 fn assemble(
     settings: &Settings,
-    keeper: &Keeper<counters::Memory>,
+    keeper: &CheckpointWriter<counters::Memory>,
     journal: &JournalMetrics,
 ) -> anyhow::Result<Arc<Proxy>> {
     let clock = Clock::start();
     let accounting = Arc::new(Accounting {
-        counters: Arc::new(Counters::new(keeper.balances(), Arc::new(Leased::new(clock)))),
+        counters: Arc::new(Counters::new(keeper.balances(), Arc::new(SharedCounters::new(clock)))),
         ledger: keeper.ledger(),
         journal: keeper.journal(),
         clock,
@@ -157,7 +158,7 @@ fn assemble(
         metrics,
         access,
         guard: Guard { hosts: settings.allowed_hosts.clone(), origins: settings.allowed_origins.clone() },
-        caps: Caps {
+        caps: RequestLimits {
             body: settings.max_body_bytes,
             patience: settings.body_timeout,
             memory: Memory::new(settings.max_held_bytes),
@@ -180,7 +181,11 @@ async fn listen_for_admin(address: SocketAddr, proxy: &Arc<Proxy>, idle: Duratio
 
 /// Writes checkpoints while something changes: every so often, whenever a segment of the journal has come to its end, and a
 /// last time at the end.
-async fn keep(mut keeper: Keeper<counters::Memory>, clock: Clock, mut on: watch::Receiver<bool>) -> anyhow::Result<()> {
+async fn keep(
+    mut keeper: CheckpointWriter<counters::Memory>,
+    clock: Clock,
+    mut on: watch::Receiver<bool>,
+) -> anyhow::Result<()> {
     let mut failing = false;
     let journal = keeper.journal();
     loop {

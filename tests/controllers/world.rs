@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use vectoll_config::v1::Config;
 use vectoll_crds::ApiKey;
-use vectoll_sidecar::policy::{Identity, Lasting, compile};
+use vectoll_sidecar::policy::{Identity, SharedState, compile};
 use vectoll_tests::{
     cluster::{Light, Operator},
     pair::poll,
@@ -66,7 +66,7 @@ impl World {
         let contents = files.iter().map(|(name, text)| (name.clone(), text.clone().into_bytes())).collect();
         let withheld = config.store.as_ref().is_some_and(|store| store.password_file.is_some()) && files.is_empty();
         if !files.is_empty() || !withheld && config.routes.iter().all(|route| route.backends.iter().all(is_free)) {
-            let lasting = Lasting::new(Identity::default(), Egress::default(), BackendMetrics::unseen()?)?;
+            let lasting = SharedState::new(Identity::default(), Egress::default(), BackendMetrics::unseen()?)?;
             compile(config.clone(), &contents, &lasting, None)?;
         }
         Ok(Some((config, files)))

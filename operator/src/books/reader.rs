@@ -39,7 +39,7 @@ const TOLD_AFTER: Duration = Duration::from_secs(30);
 
 /// What was heard.
 #[derive(Clone, Debug)]
-pub enum Heard {
+pub enum LedgerEvent {
     /// The sidecars that live, by namespace, at a moment of the operator's clock.
     Live {
         /// When.
@@ -58,7 +58,7 @@ pub enum Heard {
 }
 
 /// Told of all that is heard.
-pub type Report = Arc<dyn Fn(Heard) + Send + Sync>;
+pub type Report = Arc<dyn Fn(LedgerEvent) + Send + Sync>;
 
 /// What is to be read, and as whom; none: nothing, while another replica leads.
 pub(super) type Wish = Option<(Access, Question)>;
@@ -131,7 +131,7 @@ impl Reading {
                 self.connection = None;
                 self.silent_since = None;
                 self.spend_due = Instant::now();
-                (self.report)(Heard::Rests);
+                (self.report)(LedgerEvent::Rests);
                 if self.wishes.changed().await.is_err() {
                     return;
                 }
@@ -163,10 +163,10 @@ impl Reading {
         };
         let at = Timestamp::now();
         let live = acknowledgements(&connection, question).await.map_err(ReadError::Acknowledgements)?;
-        (self.report)(Heard::Live { at, live });
+        (self.report)(LedgerEvent::Live { at, live });
         if self.spend_due <= Instant::now() {
             let teams = spend(&connection, question, at).await.map_err(ReadError::Spend)?;
-            (self.report)(Heard::Spend(teams));
+            (self.report)(LedgerEvent::Spend(teams));
             self.spend_due = Instant::now() + SPEND_EVERY;
         }
         self.connection = Some((access.clone(), connection));
@@ -181,7 +181,7 @@ impl Reading {
         }
         self.silent_since = Some((since, failures + 1, error));
         if since.elapsed() >= TOLD_AFTER {
-            (self.report)(Heard::Nothing(Acknowledgements::Silent));
+            (self.report)(LedgerEvent::Nothing(Acknowledgements::Silent));
         }
         (FIRST_PAUSE * 2u32.saturating_pow(failures.min(8))).min(LAST_PAUSE)
     }

@@ -14,7 +14,7 @@ use vectoll_config::{
 use super::{
     breakdown::{Breakdown, Fields},
     question::TeamQuestion,
-    reader::{Heard, Report, Wish},
+    reader::{LedgerEvent, Report, Wish},
 };
 use crate::store::{Access, Connection};
 
@@ -38,7 +38,7 @@ pub(super) async fn run(mut wishes: watch::Receiver<Wish>, report: Report) {
         let wish = wishes.borrow_and_update().clone();
         let Some((access, question)) = wish else {
             known.clear();
-            report(Heard::Breakdowns(BTreeMap::new()));
+            report(LedgerEvent::Breakdowns(BTreeMap::new()));
             if wishes.changed().await.is_err() {
                 return;
             }
@@ -47,7 +47,9 @@ pub(super) async fn run(mut wishes: watch::Receiver<Wish>, report: Report) {
         let resigned = async { wishes.wait_for(Option::is_none).await.is_ok() };
         let round = async {
             let read = read(&access, &question.teams, &mut known).await;
-            report(Heard::Breakdowns(known.iter().map(|(team, of)| (team.clone(), of.breakdown.clone())).collect()));
+            report(LedgerEvent::Breakdowns(
+                known.iter().map(|(team, of)| (team.clone(), of.breakdown.clone())).collect(),
+            ));
             let error = read.err().map(|error| error.to_string());
             if let Some(error) = error.as_ref().filter(|error| failing.as_ref() != Some(error)) {
                 tracing::warn!(store = %access.url, error, "users and models in the store cannot be read; it is tried again");

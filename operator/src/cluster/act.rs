@@ -23,7 +23,7 @@ use super::{
     config::Files,
     names,
     observed::{self, Tracked, version_of},
-    plan::{Action, Replaced, Turn, config_name},
+    plan::{Action, Replaced, Transition, config_name},
     raw::Raw,
     readable::Readable,
     watch::{Place, Shared},
@@ -39,13 +39,13 @@ const LONGEST_NOTE: usize = 1024;
 
 /// The hands of the operator. A handle.
 #[derive(Clone)]
-pub(super) struct Hands {
+pub(super) struct Applier {
     client: Client,
     recorder: Recorder,
     shared: Shared,
 }
 
-impl Hands {
+impl Applier {
     pub(super) fn new(client: Client, recorder: Recorder, shared: Shared) -> Self {
         Self { client, recorder, shared }
     }
@@ -335,8 +335,8 @@ impl Hands {
         }
     }
 
-    async fn tell_turn(&self, of: &ResourceRef, uid: &Uid, turn: Turn) {
-        let Turn { warns, reason, message } = turn;
+    async fn tell_turn(&self, of: &ResourceRef, uid: &Uid, turn: Transition) {
+        let Transition { warns, reason, message } = turn;
         let type_ = if warns { EventType::Warning } else { EventType::Normal };
         self.tell(of, uid, type_, &reason, message, "Reconcile").await;
     }

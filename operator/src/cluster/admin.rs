@@ -20,7 +20,7 @@ use super::{
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 #[derive(Clone)]
-struct Seen {
+struct CacheEntry {
     metrics: Metrics,
     shared: Shared,
     certificate: Option<Shown>,
@@ -31,10 +31,10 @@ pub(super) fn router(metrics: Metrics, shared: Shared, certificate: Option<Shown
         .route("/metrics", get(render).layer(from_fn_with_state(access, metrics_access::check)))
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
-        .with_state(Seen { metrics, shared, certificate })
+        .with_state(CacheEntry { metrics, shared, certificate })
 }
 
-async fn render(State(seen): State<Seen>) -> Response {
+async fn render(State(seen): State<CacheEntry>) -> Response {
     match seen.metrics.render() {
         Ok(text) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
         Err(error) => {
@@ -46,7 +46,7 @@ async fn render(State(seen): State<Seen>) -> Response {
 
 /// Ready when the webhook has its certificate: while it is not, no labelled pod starts. What can or cannot be listed has no part in that.
 /// Without a webhook, when everything has been listed: from then on this replica can take over.
-async fn ready(State(seen): State<Seen>) -> Response {
+async fn ready(State(seen): State<CacheEntry>) -> Response {
     match seen.certificate {
         Some(certificate) if certificate.borrow().is_none() => {
             (StatusCode::SERVICE_UNAVAILABLE, "the webhook has no certificate yet\n").into_response()

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use super::observed::Observed;
+use super::observed::ClusterState;
 use crate::store::sweep::{Census, CountedTeam};
 
 /// Counts what is known. None: something is yet to be listed in a namespace that does not refuse it. How long things are kept is not
 /// its business.
-pub(super) fn take(observed: &Observed, scope: &str, now: Instant) -> Option<Census> {
+pub(super) fn take(observed: &ClusterState, scope: &str, now: Instant) -> Option<Census> {
     if !observed.watches.are_synced() {
         return None;
     }
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn whoever_claims_anothers_account_has_no_say_in_how_it_is_kept() {
-        let mut observed = Observed::default();
+        let mut observed = ClusterState::default();
         for (version, namespace, uid, account, max_users) in [
             (1, "apps", "own", None, 300_000),
             (2, "zzz", "strange", Some("own"), 1),
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_namespace_that_refuses_to_be_listed_is_counted_as_unknown_and_the_others_as_they_are() {
         let of = |namespace: &str| WatchOf { what: "Team".to_owned(), namespace: Some(namespace.to_owned()) };
-        let (mut observed, now) = (Observed::default(), Instant::now());
+        let (mut observed, now) = (ClusterState::default(), Instant::now());
         observed.watches.begin(of("apps"));
         observed.watches.begin(of("shut"));
         observed.watches.failed(&of("shut"), true, now);

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use vectoll_config::{ObjectName, Uid};
 
-use super::{names, observed::Observed};
+use super::{names, observed::ClusterState};
 use crate::{
-    books::{Heard, News},
+    books::{LedgerEvent, News},
     world::Object,
 };
 
@@ -21,7 +21,7 @@ pub(super) struct Changes {
     pub(super) told: BTreeSet<String>,
 }
 
-impl Observed {
+impl ClusterState {
     /// Takes them: what is returned now is not returned again.
     pub(super) fn take_changes(&mut self) -> Changes {
         let mut changes = Changes { told: std::mem::take(&mut self.told), ..Changes::default() };
@@ -64,7 +64,7 @@ impl Observed {
     }
 
     /// Takes in what the store said. True: somebody is to be told of it.
-    pub(super) fn hear(&mut self, heard: Heard) -> bool {
+    pub(super) fn hear(&mut self, heard: LedgerEvent) -> bool {
         match self.books.hear(heard) {
             News::None => return false,
             News::Namespaces(namespaces) => {

@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use vectoll_config::{KeyHash, ObjectName, check_files_v1, check_v1, v1, write_v1};
 
 use super::{
-    delivered::{Contents, Parts, Since, parts},
+    delivered::{Contents, ResourceGenerations, Since, parts},
     fit::{self, CEILING, Credentials, ROOM, Surplus, TooLarge},
     observed::hash_of,
 };
@@ -49,7 +49,7 @@ pub(super) struct Files {
     /// Keys and routes that were left out, because nothing more fits in.
     pub(super) left_out: BTreeSet<ResourceRef>,
     /// Since when each resource stands there as it is.
-    pub(super) parts: Arc<Parts>,
+    pub(super) parts: Arc<ResourceGenerations>,
 }
 
 impl Files {
@@ -100,7 +100,11 @@ impl Files {
     }
 
     /// The parts of a config that comes after these files and cannot be delivered.
-    pub(super) fn parts_behind(last: Option<&Self>, config: &NamespaceConfig, now: Timestamp) -> Arc<Parts> {
+    pub(super) fn parts_behind(
+        last: Option<&Self>,
+        config: &NamespaceConfig,
+        now: Timestamp,
+    ) -> Arc<ResourceGenerations> {
         let last = last.map(|last| (&last.contents, &*last.parts));
         let Ok(contents) = Contents::of(config) else { return Arc::default() };
         Arc::new(parts(&contents, &BTreeSet::new(), last, Since { generation: u64::MAX, at: now }))

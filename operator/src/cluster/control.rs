@@ -19,14 +19,14 @@ use tokio::{
 };
 
 use super::{
-    act::Hands,
+    act::Applier,
     changes::Changes,
     gather::{Gather, REQUEST_TIMEOUT, Unheard},
     lease::Tenure,
     memory::Memory,
     metrics::Metrics,
     piece::Judged,
-    plan::{Action, BULK, REPORT, Target, Troubles},
+    plan::{Action, MAX_PER_RECONCILE, PersistentFailures, REPORT, Target},
     queue::Queue,
     schedule::{Due, Next, RESYNC_PERIOD, Schedule, Urgency},
     snapshot::Setting,
@@ -39,7 +39,7 @@ use crate::{provider_hosts::AllowedHosts, world::Counting};
 /// Namespaces that are gathered at the same time; they are judged one after the other.
 const MAX_PIECES: usize = 4;
 /// Actions of the mass that may wait to be carried out. What is planned and not carried out was planned for nothing, and takes memory.
-const MAX_MASS: usize = 4 * BULK;
+const MAX_MASS: usize = 4 * MAX_PER_RECONCILE;
 /// What every namespace may do, however much the others have to do.
 const MIN_BULK: usize = 32;
 /// The longest pause of what may end something: it must not wait long once the cause of its failures is gone.
@@ -70,10 +70,10 @@ pub(super) struct WriteLimits {
 }
 
 /// The operator's loop.
-pub(super) struct Control {
+pub(super) struct Reconciler {
     client: Client,
     shared: Shared,
-    hands: Hands,
+    hands: Applier,
     metrics: Metrics,
     store: Option<Store>,
     setting: Setting,
@@ -121,12 +121,12 @@ struct Rest {
     error: String,
 }
 
-impl Control {
+impl Reconciler {
     #[allow(clippy::too_many_arguments, reason = "the parts of a loop, each named once")]
     pub(super) fn new(
         client: Client,
         shared: Shared,
-        hands: Hands,
+        hands: Applier,
         metrics: Metrics,
         store: Option<Store>,
         allowed_hosts: Arc<AllowedHosts>,
@@ -303,7 +303,7 @@ impl Control {
     fn judge(&mut self) -> Instant {
         while self.pieces.len() < MAX_PIECES {
             let room = MAX_MASS.saturating_sub(self.queue.mass());
-            match self.schedule.next(room >= BULK, Instant::now()) {
+            match self.schedule.next(room >= MAX_PER_RECONCILE, Instant::now()) {
                 Next::Wait(until) => return until,
                 Next::Judge(namespace) => {
                     let troubles = self.troubles(&namespace);
@@ -315,7 +315,7 @@ impl Control {
                         store: self.store.as_ref().and_then(Store::view),
                         judging: self.judging.clone(),
                         troubles,
-                        bulk: room.clamp(MIN_BULK, BULK),
+                        bulk: room.clamp(MIN_BULK, MAX_PER_RECONCILE),
                     };
                     let of = namespace.clone();
                     let task = self.pieces.spawn(async move { gather.judge(&namespace).await });
@@ -327,7 +327,7 @@ impl Control {
     }
 
     /// What has failed again and again in a namespace.
-    fn troubles(&self, namespace: &str) -> Troubles {
+    fn troubles(&self, namespace: &str) -> PersistentFailures {
         let failing =
             self.resting.iter().filter(|(target, rest)| rest.failures >= TOLD_AFTER && target.namespace() == namespace);
         failing.map(|(target, rest)| (target.clone(), rest.error.clone())).collect()

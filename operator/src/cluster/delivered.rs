@@ -25,7 +25,7 @@ pub(super) struct Since {
 }
 
 /// The resources of a config.
-pub(super) type Parts = BTreeMap<ResourceRef, Since>;
+pub(super) type ResourceGenerations = BTreeMap<ResourceRef, Since>;
 
 /// A sidecar that lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ pub(super) struct Serves {
 /// How far a namespace's config has come.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Delivered {
-    pub(super) parts: Arc<Parts>,
+    pub(super) parts: Arc<ResourceGenerations>,
     /// Routes that do not fit in.
     pub(super) left_out: BTreeSet<ObjectName>,
     pub(super) serving: Vec<Serves>,
@@ -52,11 +52,11 @@ pub(super) type Deliveries = BTreeMap<String, Arc<Delivered>>;
 pub(super) fn parts(
     contents: &Contents,
     left_out: &BTreeSet<ResourceRef>,
-    last: Option<(&Contents, &Parts)>,
+    last: Option<(&Contents, &ResourceGenerations)>,
     new: Since,
-) -> Parts {
+) -> ResourceGenerations {
     let since = |of: &ResourceRef, content: &KeyHash| {
-        let same = |(contents, parts): (&Contents, &Parts)| {
+        let same = |(contents, parts): (&Contents, &ResourceGenerations)| {
             parts.get(of).copied().filter(|_| contents.by_resource.get(of) == Some(content))
         };
         last.and_then(same).unwrap_or(new)

@@ -16,11 +16,11 @@ use vectoll_config::ObjectName;
 
 use super::{
     memory::{Known, Memory},
-    mirror::Seen,
+    mirror::CacheEntry,
     names,
     observed::{content_of, entries, version_of},
     piece::{Judged, Piece},
-    plan::{Troubles, config_name},
+    plan::{PersistentFailures, config_name},
     raw::Raw,
     snapshot::Setting,
     store::StoreView,
@@ -46,7 +46,7 @@ pub(super) struct Gather {
     pub(super) setting: Setting,
     pub(super) store: Option<StoreView>,
     pub(super) judging: Arc<Semaphore>,
-    pub(super) troubles: Troubles,
+    pub(super) troubles: PersistentFailures,
     pub(super) bulk: usize,
 }
 
@@ -124,7 +124,7 @@ impl Gather {
     async fn read(
         &self,
         name: ObjectName,
-    ) -> Result<(ObjectName, Option<Seen<Arc<SecretContent>>>), (ObjectName, anyhow::Error)> {
+    ) -> Result<(ObjectName, Option<CacheEntry<Arc<SecretContent>>>), (ObjectName, anyhow::Error)> {
         let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), name.namespace());
         let answer = tokio::time::timeout(REQUEST_TIMEOUT, api.get_opt(name.name())).await;
         let answer = answer.map_err(|_| anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}"));
@@ -135,6 +135,9 @@ impl Gather {
             Ok(secret) => secret,
             Err(error) => return Err((name, error)),
         };
-        Ok((name, secret.map(|secret| Seen { version: version_of(&secret), value: Arc::new(content_of(&secret)) })))
+        Ok((
+            name,
+            secret.map(|secret| CacheEntry { version: version_of(&secret), value: Arc::new(content_of(&secret)) }),
+        ))
     }
 }

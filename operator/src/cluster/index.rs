@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vectoll_config::ObjectName;
 use vectoll_crds::{Backend, Provider};
 
-use super::observed::Observed;
+use super::observed::ClusterState;
 
 /// What others need to know of a namespace, and what it looks at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,7 +86,7 @@ impl Index {
     }
 }
 
-impl Observed {
+impl ClusterState {
     /// The facts of a namespace, as its objects say.
     pub(super) fn facts(&self, namespace: &str) -> Facts {
         let mut facts = Facts::default();

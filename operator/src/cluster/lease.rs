@@ -19,9 +19,9 @@ use tokio::sync::watch;
 use super::control::told;
 
 /// How long a Lease lasts.
-const LASTS: Duration = Duration::from_secs(15);
+const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// A holder that could not renew for so long stops acting: before another may begin.
-const GIVES_UP: Duration = Duration::from_secs(10);
+const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// How often a holder renews, and how often the others look.
 const EVERY: Duration = Duration::from_secs(2);
 /// How often a replica that is not fit to hold the Lease looks whether it is.
@@ -50,7 +50,7 @@ impl Tenure {
 }
 
 /// A Lease as one replica sees it.
-pub(super) struct Candidate {
+pub(super) struct LeaderElector {
     api: Api<Lease>,
     name: String,
     identity: String,
@@ -62,33 +62,33 @@ pub(super) struct Candidate {
 
 /// What is to be done about a Lease.
 #[derive(Debug, PartialEq, Eq)]
-enum Move {
+enum LeaseAction {
     Create,
     Take,
     Renew,
     Wait,
 }
 
-fn decide(lease: Option<&Lease>, unchanged: Duration, identity: &str) -> Move {
-    let Some(lease) = lease else { return Move::Create };
+fn decide(lease: Option<&Lease>, unchanged: Duration, identity: &str) -> LeaseAction {
+    let Some(lease) = lease else { return LeaseAction::Create };
     let spec = lease.spec.clone().unwrap_or_default();
     let holder = spec.holder_identity.unwrap_or_default();
     let lasts = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
     if holder == identity {
-        Move::Renew
-    } else if holder.is_empty() || unchanged >= lasts.unwrap_or(LASTS) {
-        Move::Take
+        LeaseAction::Renew
+    } else if holder.is_empty() || unchanged >= lasts.unwrap_or(LEASE_DURATION) {
+        LeaseAction::Take
     } else {
-        Move::Wait
+        LeaseAction::Wait
     }
 }
 
 /// How long an attempt may take that begins now: a holder's never goes on beyond the time to give up.
 fn patience(renewed: Option<Instant>, now: Instant) -> Duration {
-    renewed.map_or(PATIENCE, |renewed| PATIENCE.min(GIVES_UP.saturating_sub(now.duration_since(renewed))))
+    renewed.map_or(PATIENCE, |renewed| PATIENCE.min(RENEW_DEADLINE.saturating_sub(now.duration_since(renewed))))
 }
 
-impl Candidate {
+impl LeaderElector {
     pub(super) fn new(api: Api<Lease>, name: &str, identity: &str, tenure: Tenure) -> Self {
         Self { api, name: name.to_owned(), identity: identity.to_owned(), seen: None, renewed: None, tenure }
     }
@@ -127,15 +127,17 @@ impl Candidate {
                 Err(_) => tracing::warn!(lease = self.name, "the API server did not answer about the Lease"),
             }
             // Whoever has given up is a candidate like any other, with all the time that one has.
-            self.renewed = self.renewed.filter(|renewed| renewed.elapsed() < GIVES_UP);
-            self.tenure.set(self.renewed.map(|renewed| renewed + GIVES_UP));
+            self.renewed = self.renewed.filter(|renewed| renewed.elapsed() < RENEW_DEADLINE);
+            self.tenure.set(self.renewed.map(|renewed| renewed + RENEW_DEADLINE));
             let leads_now = self.renewed.is_some();
             if leads.send_if_modified(|leads| std::mem::replace(leads, leads_now) != leads_now) {
                 tracing::info!(identity = self.identity, leads = leads_now, "leadership");
             }
             // A holder that cannot renew must stop in time, not at its next look.
             let pause = match self.renewed {
-                Some(renewed) => EVERY.min(GIVES_UP.saturating_sub(renewed.elapsed())).max(Duration::from_millis(100)),
+                Some(renewed) => {
+                    EVERY.min(RENEW_DEADLINE.saturating_sub(renewed.elapsed())).max(Duration::from_millis(100))
+                }
                 None => EVERY,
             };
             tokio::select! {
@@ -160,9 +162,11 @@ impl Candidate {
             None => (None, Duration::ZERO),
         };
         let written = match decide(lease, unchanged, &self.identity) {
-            Move::Wait => return Ok(false),
-            Move::Create => self.api.create(&PostParams::default(), &self.mine(None)).await,
-            Move::Take | Move::Renew => self.api.replace(&self.name, &PostParams::default(), &self.mine(lease)).await,
+            LeaseAction::Wait => return Ok(false),
+            LeaseAction::Create => self.api.create(&PostParams::default(), &self.mine(None)).await,
+            LeaseAction::Take | LeaseAction::Renew => {
+                self.api.replace(&self.name, &PostParams::default(), &self.mine(lease)).await
+            }
         };
         match written {
             Ok(written) => {
@@ -196,7 +200,7 @@ impl Candidate {
             ),
             spec: Some(LeaseSpec {
                 holder_identity: Some(self.identity.clone()),
-                lease_duration_seconds: i32::try_from(LASTS.as_secs()).ok(),
+                lease_duration_seconds: i32::try_from(LEASE_DURATION.as_secs()).ok(),
                 acquire_time: if is_mine { before.acquire_time } else { Some(now.clone()) },
                 renew_time: Some(now),
                 lease_transitions: Some(before.lease_transitions.unwrap_or_default() + i32::from(!is_mine)),
@@ -233,11 +237,11 @@ mod tests {
     #[test]
     fn a_lease_is_taken_when_it_is_free_or_has_run_out_and_not_before() {
         let seconds = Duration::from_secs;
-        assert_eq!(decide(None, seconds(0), "a"), Move::Create);
-        assert_eq!(decide(Some(&lease("a")), seconds(99), "a"), Move::Renew);
-        assert_eq!(decide(Some(&lease("b")), seconds(14), "a"), Move::Wait);
-        assert_eq!(decide(Some(&lease("b")), seconds(15), "a"), Move::Take);
-        assert_eq!(decide(Some(&lease("")), seconds(0), "a"), Move::Take);
+        assert_eq!(decide(None, seconds(0), "a"), LeaseAction::Create);
+        assert_eq!(decide(Some(&lease("a")), seconds(99), "a"), LeaseAction::Renew);
+        assert_eq!(decide(Some(&lease("b")), seconds(14), "a"), LeaseAction::Wait);
+        assert_eq!(decide(Some(&lease("b")), seconds(15), "a"), LeaseAction::Take);
+        assert_eq!(decide(Some(&lease("")), seconds(0), "a"), LeaseAction::Take);
     }
 
     #[test]
@@ -246,7 +250,7 @@ mod tests {
         assert_eq!(patience(None, now), PATIENCE);
         assert_eq!(patience(Some(now), now), PATIENCE);
         assert_eq!(
-            patience(Some(now), now + GIVES_UP.checked_sub(Duration::from_secs(1)).unwrap()),
+            patience(Some(now), now + RENEW_DEADLINE.checked_sub(Duration::from_secs(1)).unwrap()),
             Duration::from_secs(1)
         );
     }
@@ -264,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_holder_stops_before_another_may_begin() {
-        assert!(GIVES_UP + EVERY < LASTS);
-        assert!(PATIENCE + EVERY < GIVES_UP);
+        assert!(RENEW_DEADLINE + EVERY < LEASE_DURATION);
+        assert!(PATIENCE + EVERY < RENEW_DEADLINE);
     }
 }

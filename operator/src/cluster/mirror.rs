@@ -12,15 +12,15 @@ const REMEMBERED: usize = 4096;
 
 /// An object and the resource version it was seen in.
 #[derive(Clone, Debug)]
-pub(super) struct Seen<T> {
+pub(super) struct CacheEntry<T> {
     pub(super) version: u64,
     pub(super) value: T,
 }
 
 /// Objects by name.
 #[derive(Debug)]
-pub(super) struct Mirror<T> {
-    objects: BTreeMap<ObjectName, Seen<T>>,
+pub(super) struct ObjectCache<T> {
+    objects: BTreeMap<ObjectName, CacheEntry<T>>,
     /// Objects that were deleted lately, and at which version: an answer to a write of ours that comes in after the word
     /// of the deletion must not bring them back.
     gone: BTreeMap<ObjectName, u64>,
@@ -33,7 +33,7 @@ pub(super) struct Mirror<T> {
     by_version: bool,
 }
 
-impl<T> Default for Mirror<T> {
+impl<T> Default for ObjectCache<T> {
     fn default() -> Self {
         Self {
             objects: BTreeMap::new(),
@@ -45,7 +45,7 @@ impl<T> Default for Mirror<T> {
     }
 }
 
-impl<T> Mirror<T> {
+impl<T> ObjectCache<T> {
     /// A mirror of versions: each new one is a change.
     pub(super) fn of_versions() -> Self {
         Self { by_version: true, ..Self::default() }
@@ -75,7 +75,7 @@ impl<T> Mirror<T> {
     }
 }
 
-impl<T: PartialEq> Mirror<T> {
+impl<T: PartialEq> ObjectCache<T> {
     /// An object as it was at a version.
     pub(super) fn put(&mut self, name: ObjectName, version: u64, value: T) {
         let known = self.objects.get(&name).map(|seen| seen.version).max(self.gone.get(&name).copied());
@@ -96,15 +96,15 @@ impl<T: PartialEq> Mirror<T> {
     /// An object as a list has it. Lists are believed: after a restore of the API server's store versions begin lower.
     pub(super) fn set(&mut self, name: ObjectName, version: u64, value: T) {
         self.gone.remove(&name);
-        let is_same = |seen: &Seen<T>| seen.value == value && !(self.by_version && seen.version != version);
+        let is_same = |seen: &CacheEntry<T>| seen.value == value && !(self.by_version && seen.version != version);
         if !self.objects.get(&name).is_some_and(is_same) {
             self.changed.insert(name.clone());
         }
-        self.objects.insert(name, Seen { version, value });
+        self.objects.insert(name, CacheEntry { version, value });
     }
 }
 
-impl<T> Mirror<T> {
+impl<T> ObjectCache<T> {
     /// An object that the API server does not know, although it stands here: another one may.
     pub(super) fn forget(&mut self, name: &ObjectName, is_it: impl Fn(&T) -> bool) {
         if let Some(version) = self.objects.get(name).filter(|seen| is_it(&seen.value)).map(|seen| seen.version) {
@@ -143,11 +143,11 @@ impl<T> Mirror<T> {
         });
     }
 
-    pub(super) fn get(&self, name: &ObjectName) -> Option<&Seen<T>> {
+    pub(super) fn get(&self, name: &ObjectName) -> Option<&CacheEntry<T>> {
         self.objects.get(name)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&ObjectName, &Seen<T>)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&ObjectName, &CacheEntry<T>)> {
         self.objects.iter()
     }
 
@@ -155,7 +155,7 @@ impl<T> Mirror<T> {
     pub(super) fn in_namespace<'a>(
         &'a self,
         namespace: &'a str,
-    ) -> impl Iterator<Item = (&'a ObjectName, &'a Seen<T>)> {
+    ) -> impl Iterator<Item = (&'a ObjectName, &'a CacheEntry<T>)> {
         let from = ObjectName::new(namespace, "");
         self.objects.range(from..).take_while(move |(name, _)| name.namespace() == namespace)
     }
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn older_news_is_not_believed() {
         let name = ObjectName::new("apps", "a");
-        let mut mirror = Mirror::default();
+        let mut mirror = ObjectCache::default();
         mirror.put(name.clone(), 5, "five");
         mirror.put(name.clone(), 4, "four");
         assert_eq!(mirror.get(&name).map(|seen| seen.value), Some("five"));
@@ -190,8 +190,8 @@ mod tests {
     #[test]
     fn what_changes_nothing_that_is_kept_is_no_change() {
         let name = ObjectName::new("apps", "a");
-        let changed = |mirror: &mut Mirror<u8>| mirror.take_changed().into_iter().collect::<Vec<_>>();
-        let mut mirror = Mirror::default();
+        let changed = |mirror: &mut ObjectCache<u8>| mirror.take_changed().into_iter().collect::<Vec<_>>();
+        let mut mirror = ObjectCache::default();
         mirror.put(name.clone(), 1, 7);
         assert_eq!(changed(&mut mirror), std::slice::from_ref(&name));
         mirror.put(name.clone(), 2, 7);
@@ -205,7 +205,7 @@ mod tests {
         mirror.set(name.clone(), 7, 8);
         mirror.keep(None, &BTreeSet::new());
         assert_eq!(changed(&mut mirror), std::slice::from_ref(&name));
-        let mut versions = Mirror::of_versions();
+        let mut versions = ObjectCache::of_versions();
         versions.put(name.clone(), 1, ());
         versions.take_changed();
         versions.put(name.clone(), 2, ());
@@ -214,7 +214,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_of_the_deleted_is_bounded() {
-        let mut mirror = Mirror::<()>::default();
+        let mut mirror = ObjectCache::<()>::default();
         for n in 0..2 * REMEMBERED {
             mirror.take(&ObjectName::new("apps", &n.to_string()), 1);
         }
@@ -224,7 +224,7 @@ mod tests {
     #[test]
     fn a_list_ends_what_it_does_not_name_within_its_scope() {
         let (a, b, c) = (ObjectName::new("one", "a"), ObjectName::new("one", "b"), ObjectName::new("two", "c"));
-        let mut mirror = Mirror::default();
+        let mut mirror = ObjectCache::default();
         for name in [&a, &b, &c] {
             mirror.put(name.clone(), 1, ());
         }

@@ -23,7 +23,7 @@ use vectoll_crds::{ApiKeySpec, ApiKeyStatus, ModelRouteSpec, ModelRouteStatus, T
 
 use super::{
     index::Index,
-    mirror::{Mirror, Seen},
+    mirror::{CacheEntry, ObjectCache},
     names,
     raw::Raw,
     readable::{self, Readable, Reading},
@@ -31,7 +31,7 @@ use super::{
     watches::Watches,
 };
 use crate::{
-    books::Books,
+    books::LedgerSnapshot,
     inject::CONTAINER,
     key_secret,
     world::{self, Fault, Object, SecretContent},
@@ -104,21 +104,21 @@ pub(super) struct NamespaceState {
 
 /// What the API server holds.
 #[derive(Debug)]
-pub(super) struct Observed {
-    pub(super) api_keys: Mirror<Tracked<ApiKeySpec, ApiKeyStatus>>,
-    pub(super) teams: Mirror<Tracked<TeamSpec, TeamStatus>>,
-    pub(super) routes: Mirror<Tracked<ModelRouteSpec, ModelRouteStatus>>,
+pub(super) struct ClusterState {
+    pub(super) api_keys: ObjectCache<Tracked<ApiKeySpec, ApiKeyStatus>>,
+    pub(super) teams: ObjectCache<Tracked<TeamSpec, TeamStatus>>,
+    pub(super) routes: ObjectCache<Tracked<ModelRouteSpec, ModelRouteStatus>>,
     /// Secrets that the operator made for keys.
-    pub(super) key_secrets: Mirror<Arc<SecretContent>>,
+    pub(super) key_secrets: ObjectCache<Arc<SecretContent>>,
     /// Everyone else's: that they are there, and their version. Their content never comes here but by reference.
-    pub(super) other_secrets: Mirror<()>,
+    pub(super) other_secrets: ObjectCache<()>,
     /// Those that are referred to, by name, with the version that was read.
-    pub(super) referenced: BTreeMap<ObjectName, Seen<Arc<SecretContent>>>,
-    pub(super) configs: Mirror<Config>,
-    pub(super) namespaces: Mirror<NamespaceState>,
-    pub(super) pods: Mirror<Sidecar>,
+    pub(super) referenced: BTreeMap<ObjectName, CacheEntry<Arc<SecretContent>>>,
+    pub(super) configs: ObjectCache<Config>,
+    pub(super) namespaces: ObjectCache<NamespaceState>,
+    pub(super) pods: ObjectCache<Sidecar>,
     /// What sidecars have written into the store.
-    pub(super) books: Books,
+    pub(super) books: LedgerSnapshot,
     /// How the watches fare.
     pub(super) watches: Watches,
     /// Which namespaces look at which.
@@ -129,19 +129,19 @@ pub(super) struct Observed {
     pub(super) spend_writes: SpendWrites,
 }
 
-impl Default for Observed {
+impl Default for ClusterState {
     fn default() -> Self {
         Self {
-            api_keys: Mirror::default(),
-            teams: Mirror::default(),
-            routes: Mirror::default(),
-            key_secrets: Mirror::default(),
-            other_secrets: Mirror::of_versions(),
+            api_keys: ObjectCache::default(),
+            teams: ObjectCache::default(),
+            routes: ObjectCache::default(),
+            key_secrets: ObjectCache::default(),
+            other_secrets: ObjectCache::of_versions(),
             referenced: BTreeMap::new(),
-            configs: Mirror::default(),
-            namespaces: Mirror::default(),
-            pods: Mirror::default(),
-            books: Books::default(),
+            configs: ObjectCache::default(),
+            namespaces: ObjectCache::default(),
+            pods: ObjectCache::default(),
+            books: LedgerSnapshot::default(),
             watches: Watches::default(),
             index: Index::default(),
             told: BTreeSet::new(),
@@ -150,7 +150,7 @@ impl Default for Observed {
     }
 }
 
-impl Observed {
+impl ClusterState {
     /// Whether there is nothing of any namespace.
     pub(super) fn is_empty(&self) -> bool {
         let mut counts = [

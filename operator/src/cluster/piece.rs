@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::{
     config::Files,
     delivered::Deliveries,
-    plan::{Basis, Plan, Troubles, plan},
+    plan::{Basis, PersistentFailures, Plan, plan},
     snapshot::Snapshot,
     store::{Need, StoreView},
 };
@@ -33,7 +33,7 @@ pub(super) struct Piece {
     /// How far the configs of those are that look at it.
     pub(super) readers: Deliveries,
     pub(super) store: Option<StoreView>,
-    pub(super) troubles: Troubles,
+    pub(super) troubles: PersistentFailures,
     /// How much of what comes in masses may be planned.
     pub(super) bulk: usize,
     /// Before the snapshot was taken.

@@ -13,16 +13,16 @@ use jiff::Timestamp;
 use vectoll_config::{ObjectName, Uid};
 
 use self::{configs::ConfigPlan, programmed::Programmed};
-pub(super) use self::{configs::config_name, turns::Turn};
+pub(super) use self::{configs::config_name, turns::Transition};
 use super::{
     config::Files,
     delivered::{Delivered, Deliveries},
-    observed::Observed,
+    observed::ClusterState,
     status::NewStatus,
     store::Delivery,
 };
 use crate::{
-    judge::Judgement,
+    judge::DesiredState,
     key_secret::{Adoption, Cause, Mint},
     world::{Kind, ResourceRef, World},
 };
@@ -43,7 +43,7 @@ pub(super) enum Action {
     /// A pod is to look at its config.
     Touch { pod: ObjectName, uid: Uid, generation: u64 },
     /// A resource's status, and what is told of it as events. The version is the resource's that was judged.
-    Report { of: ResourceRef, uid: Uid, version: u64, status: NewStatus, turns: Vec<Turn> },
+    Report { of: ResourceRef, uid: Uid, version: u64, status: NewStatus, turns: Vec<Transition> },
 }
 
 /// A config Secret that is there.
@@ -107,18 +107,18 @@ pub(super) const REPORT: &str = "report_status";
 
 /// The most that one plan takes on of what comes in masses. A plan that is not carried out before the next one is made was
 /// made for nothing.
-pub(super) const BULK: usize = 512;
+pub(super) const MAX_PER_RECONCILE: usize = 512;
 
 /// What has failed again and again, and how.
-pub(super) type Troubles = BTreeMap<Target, String>;
+pub(super) type PersistentFailures = BTreeMap<Target, String>;
 
 /// What a namespace is planned by.
 pub(super) struct Basis<'a> {
     pub(super) namespace: &'a str,
     /// The namespace's own objects.
-    pub(super) observed: &'a Observed,
+    pub(super) observed: &'a ClusterState,
     pub(super) world: &'a World,
-    pub(super) judgement: &'a Judgement,
+    pub(super) judgement: &'a DesiredState,
     pub(super) store: Option<&'a Delivery>,
     /// The files that were made last: in force, or on their way.
     pub(super) prepared: Option<Arc<Files>>,
@@ -127,7 +127,7 @@ pub(super) struct Basis<'a> {
     /// How far the configs have come of those who use its Teams and routes.
     pub(super) readers: Deliveries,
     /// What failed again and again: told in the statuses.
-    pub(super) troubles: &'a Troubles,
+    pub(super) troubles: &'a PersistentFailures,
     /// How much of what comes in masses may be taken on.
     pub(super) bulk: usize,
     pub(super) now: Timestamp,
@@ -175,7 +175,7 @@ pub(super) fn plan(basis: Basis<'_>) -> Plan {
 }
 
 /// Values to make for the first time; and those to replace, with the Secrets that are taken over or are to go.
-fn keys(observed: &Observed, judgement: &Judgement) -> (Vec<Action>, Vec<Action>) {
+fn keys(observed: &ClusterState, judgement: &DesiredState) -> (Vec<Action>, Vec<Action>) {
     let version = |secret: &ObjectName| observed.key_secrets.get(secret).map(|seen| seen.version);
     let lasts = |secret: &ObjectName| !observed.ends(secret.namespace());
     let mints = judgement.to_mint.iter().filter(|mint| lasts(&mint.secret));

@@ -8,12 +8,12 @@ use std::{
 use vectoll_config::{ObjectName, Uid};
 
 use super::{
-    mirror::Mirror,
-    observed::{Observed, Tracked},
+    mirror::ObjectCache,
+    observed::{ClusterState, Tracked},
     watch::Shared,
 };
 use crate::{
-    books::{Acknowledgements, Books},
+    books::{Acknowledgements, LedgerSnapshot},
     provider_hosts::AllowedHosts,
     world::{Claimants, Counting, Fault, Kind, Object, ResourceRef, World},
 };
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Snapshot {
     /// The namespace's own objects.
-    pub(super) observed: Observed,
+    pub(super) observed: ClusterState,
     /// What the judgement needs of them, with what others say of its Teams.
     pub(super) world: World,
     /// The Teams and routes of namespaces that it looks at, where their offers are not known.
@@ -63,7 +63,7 @@ impl Shared {
     }
 }
 
-impl Observed {
+impl ClusterState {
     /// A namespace's own objects, with the books of its Teams and of those that its keys name.
     pub(super) fn part(&self, namespace: &str) -> Self {
         let used = self.index.of(namespace).into_iter().flat_map(|facts| &facts.teams);
@@ -88,7 +88,7 @@ impl Observed {
             configs: self.configs.part(namespace),
             namespaces: self.namespaces.part_of_one(&ObjectName::new("", namespace)),
             pods: self.pods.part(namespace),
-            books: Books { acknowledgements, teams, breakdowns: BTreeMap::new() },
+            books: LedgerSnapshot { acknowledgements, teams, breakdowns: BTreeMap::new() },
             spend_writes: self.spend_writes,
             ..Self::default()
         }
@@ -194,7 +194,7 @@ fn add_fault(world: &mut World, kind: Kind, name: &ObjectName, fault: Option<&Fa
 }
 
 /// The resources of other namespaces that have, or claim, the accounts that a namespace's claim. Hardly ever does one claim any.
-fn claimants<S, T>(all: &Mirror<Tracked<S, T>>, namespace: &str) -> Vec<Arc<Object<S>>> {
+fn claimants<S, T>(all: &ObjectCache<Tracked<S, T>>, namespace: &str) -> Vec<Arc<Object<S>>> {
     let own = all.in_namespace(namespace).filter_map(|(_, seen)| seen.value.object.account.as_ref());
     let claimed: BTreeSet<&Uid> = own.collect();
     if claimed.is_empty() {

@@ -13,7 +13,7 @@ use crate::{
 
 /// The shortest time between two writes of a status in which nothing changed but spend: ten seconds, and one because a time in the
 /// API has lost its fraction.
-const REST: SignedDuration = SignedDuration::from_secs(11);
+const MIN_WRITE_INTERVAL: SignedDuration = SignedDuration::from_secs(11);
 
 /// How often what was spent is written into statuses. Thousands of keys that spend all the time must not become thousands of writes a
 /// second: what is up to the second stands in the metrics.
@@ -89,7 +89,7 @@ fn due(
     // The moment at which it was written last is over, though a clock may say so only just.
     let due = moment_after(written.saturating_add(interval / 2).unwrap_or(now), interval, uid);
     if is_worth_it(present, money, threshold_percent) {
-        due.min(written.saturating_add(REST).unwrap_or(now))
+        due.min(written.saturating_add(MIN_WRITE_INTERVAL).unwrap_or(now))
     } else {
         due
     }

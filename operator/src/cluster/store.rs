@@ -16,13 +16,13 @@ use kube::{Api, Client};
 use vectoll_config::Uid;
 
 use super::{
-    census, metrics::StoreMetrics, observed::Observed, snapshot::Snapshot, store_secret, totals::TotalFamilies,
+    census, metrics::StoreMetrics, observed::ClusterState, snapshot::Snapshot, store_secret, totals::TotalFamilies,
     watch::Shared,
 };
 use crate::{
-    books::{Heard, Question, Reader, TeamQuestion},
+    books::{LedgerEvent, Question, Reader, TeamQuestion},
     cli::{Run, StoreOptions},
-    judge::Judgement,
+    judge::DesiredState,
     store::{
         Access, Keeper, Logins, Memory, NamespaceStore, Password, Persistence, Rotation, Standing, Sweeper, Swept,
         User, Valid, Wanted, sweep::Census,
@@ -113,7 +113,7 @@ impl Store {
         let families = Box::new(TotalFamilies::new(shared.clone()));
         all_metrics.registry().register(families).context("failed to set up the metrics")?;
         let to_hear = shared.clone();
-        let heard = Arc::new(move |heard: Heard| {
+        let heard = Arc::new(move |heard: LedgerEvent| {
             let is_news = to_hear.observed().hear(heard);
             if is_news {
                 to_hear.ring();
@@ -190,7 +190,7 @@ impl Store {
     }
 
     /// Tells the sweeper what there is, once a minute.
-    pub(super) fn count(&self, observed: &Observed, now: Instant) {
+    pub(super) fn count(&self, observed: &ClusterState, now: Instant) {
         let Some((access, _)) = &self.known else { return };
         let is_urgent =
             matches!(self.keeper.standing(), Standing::Good { users: _, count: _, full: Some(_), persistence: _ });
@@ -243,7 +243,7 @@ impl StoreView {
         &self,
         snapshot: &Snapshot,
         namespace: &str,
-        judgement: &Judgement,
+        judgement: &DesiredState,
         now: Timestamp,
     ) -> (Delivery, Need) {
         // Pods that are about to go still book their last calls.
@@ -266,7 +266,7 @@ impl StoreView {
         }
     }
 
-    fn user(&self, world: &World, namespace: &str, judgement: &Judgement, now: Timestamp) -> Option<User> {
+    fn user(&self, world: &World, namespace: &str, judgement: &DesiredState, now: Timestamp) -> Option<User> {
         let Logins::PerNamespace { access: _, scope, master, rotation } = &self.logins else { return None };
         let Valid { current, previous, upcoming } = rotation.valid(master, namespace, now);
         let passwords = [Some(current), previous, Some(upcoming)];

@@ -11,7 +11,7 @@ use vectoll_config::{
     store::{ModelAt, Series},
 };
 
-use super::{observed::Observed, watch::Shared};
+use super::{observed::ClusterState, watch::Shared};
 use crate::{
     books::{Breakdown, Totals},
     resolve::Claims,
@@ -49,7 +49,7 @@ impl Collector for TotalFamilies {
 type Labels = Vec<(&'static str, String)>;
 
 /// Keys and Teams, of resources that are there: the series of others end.
-fn families(observed: &Observed) -> Vec<MetricFamily> {
+fn families(observed: &ClusterState) -> Vec<MetricFamily> {
     let totals = |team: &Uid, series: &Series| observed.books.teams.get(team)?.totals.get(series).copied();
     let claims = Claims::of(|| observed.teams.iter().map(|(_, seen)| &*seen.value.object));
     let account_of = |team| account(&claims, team);
@@ -77,7 +77,7 @@ fn families(observed: &Observed) -> Vec<MetricFamily> {
 }
 
 /// Teams that are there, and their parts.
-fn breakdowns(observed: &Observed) -> Vec<(String, Arc<Breakdown>)> {
+fn breakdowns(observed: &ClusterState) -> Vec<(String, Arc<Breakdown>)> {
     let claims = Claims::of(|| observed.teams.iter().map(|(_, seen)| &*seen.value.object));
     let all = observed.teams.iter().filter_map(|(name, seen)| {
         let breakdown = observed.books.breakdowns.get(account(&claims, &seen.value.object))?;
@@ -166,7 +166,7 @@ mod tests {
         cluster::{observed, raw::Raw},
     };
 
-    fn text(observed: &Observed) -> String {
+    fn text(observed: &ClusterState) -> String {
         let mut all = families(observed);
         all.extend(parts(&breakdowns(observed)));
         prometheus::TextEncoder::new().encode_to_string(&all).unwrap()
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn totals_are_told_by_name_for_as_long_as_the_resource_is_there() {
-        let mut observed = Observed::default();
+        let mut observed = ClusterState::default();
         let team: Raw<Team> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "Team",
             "metadata": {"name": "team", "namespace": "apps", "uid": "T"}, "spec": {}}))
         .unwrap();

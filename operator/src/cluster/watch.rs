@@ -23,9 +23,9 @@ use vectoll_crds::{ApiKey, ModelRoute, Team};
 use super::{
     metadata_only::metadata_only,
     metrics::Metrics,
-    mirror::Mirror,
+    mirror::ObjectCache,
     names,
-    observed::{self, Observed, name_of, version_of},
+    observed::{self, ClusterState, name_of, version_of},
     raw::Raw,
     watches::WatchOf,
 };
@@ -34,13 +34,13 @@ use crate::key_secret;
 /// What is observed, and the bell that rings when it changes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shared {
-    observed: Arc<Mutex<Observed>>,
+    observed: Arc<Mutex<ClusterState>>,
     changed: Arc<Notify>,
 }
 
 impl Shared {
     /// The observed state. Nobody holds it across a wait.
-    pub(super) fn observed(&self) -> MutexGuard<'_, Observed> {
+    pub(super) fn observed(&self) -> MutexGuard<'_, ClusterState> {
         // A panic elsewhere leaves at worst one object out of date, which the next event or list puts right.
         self.observed.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -113,7 +113,7 @@ struct Followers<'a> {
 type Read<K, T> = fn(K, Option<&T>) -> Option<T>;
 
 /// Where a kind is mirrored.
-pub(super) type Place<T> = fn(&mut Observed) -> &mut Mirror<T>;
+pub(super) type Place<T> = fn(&mut ClusterState) -> &mut ObjectCache<T>;
 
 impl Followers<'_> {
     fn follow<K, T>(&mut self, config: &watcher::Config, read: Read<K, T>, place: Place<T>)

@@ -12,7 +12,7 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use super::{
     access::Access,
-    linger::Lingering,
+    linger::DeferredRevocations,
     servers::{self, Memory, Persistence, Server, ServerError},
     users::{User, Wanted, is_open, plan},
 };
@@ -98,7 +98,7 @@ impl Keeper {
             full: None,
             persistence: None,
             servers: Vec::new(),
-            lingering: Lingering::default(),
+            lingering: DeferredRevocations::default(),
             trouble: None,
             warned: false,
         };
@@ -148,7 +148,7 @@ struct Keeping {
     /// Whether all servers keep what they are told, once that was asked.
     persistence: Option<Persistence>,
     servers: Vec<Server>,
-    lingering: Lingering,
+    lingering: DeferredRevocations,
     /// Since when, how often, and the last error.
     trouble: Option<(Instant, u32, String)>,
     /// Whether it was said that anyone may log in.
@@ -161,7 +161,7 @@ impl Keeping {
             let wish = self.wishes.borrow_and_update().clone();
             let Some(wish) = wish else {
                 self.servers.clear();
-                self.lingering = Lingering::default();
+                self.lingering = DeferredRevocations::default();
                 self.trouble = None;
                 self.stands(&Standing::Unknown);
                 if self.wishes.changed().await.is_err() {

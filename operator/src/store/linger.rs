@@ -12,18 +12,18 @@ use std::{
 use super::users::{Wanted, ours, present};
 
 /// How long.
-pub const LINGER: Duration = Duration::from_mins(10);
+pub const REVOCATION_DELAY: Duration = Duration::from_mins(10);
 
 /// What lingers.
 #[derive(Debug, Default)]
-pub struct Lingering {
+pub struct DeferredRevocations {
     /// What was wanted and lingered last.
     last: Wanted,
     /// Since when something is not wanted: a grant of a namespace, or, without a pattern, its user.
     since: BTreeMap<(String, Option<String>), Instant>,
 }
 
-impl Lingering {
+impl DeferredRevocations {
     /// The time before does not count.
     pub fn begin_anew(&mut self, now: Instant) {
         for since in self.since.values_mut() {
@@ -46,7 +46,7 @@ impl Lingering {
             let what = (namespace.to_owned(), pattern.cloned());
             let since = *self.since.entry(what.clone()).or_insert(now);
             surplus.insert(what);
-            now.duration_since(since) < LINGER
+            now.duration_since(since) < REVOCATION_DELAY
         };
         let mut all = wanted.clone();
         for (namespace, user) in before {
@@ -86,36 +86,36 @@ mod tests {
 
     #[test]
     fn a_grant_outlives_its_need_for_a_while() {
-        let (mut lingering, begin) = (Lingering::default(), Instant::now());
+        let (mut lingering, begin) = (DeferredRevocations::default(), Instant::now());
         assert_eq!(lingering.with("s", &wanted(&["a", "b"]), &[], begin), wanted(&["a", "b"]));
         let later = begin + Duration::from_hours(1);
         assert_eq!(lingering.with("s", &wanted(&["a"]), &[], later), wanted(&["a", "b"]));
-        assert_eq!(lingering.with("s", &wanted(&["a"]), &[], later + LINGER / 2), wanted(&["a", "b"]));
-        assert_eq!(lingering.with("s", &wanted(&["a"]), &[], later + LINGER), wanted(&["a"]));
+        assert_eq!(lingering.with("s", &wanted(&["a"]), &[], later + REVOCATION_DELAY / 2), wanted(&["a", "b"]));
+        assert_eq!(lingering.with("s", &wanted(&["a"]), &[], later + REVOCATION_DELAY), wanted(&["a"]));
         // Needed again in between: it begins anew.
-        lingering.with("s", &wanted(&["a", "b"]), &[], later + LINGER);
-        assert_eq!(lingering.with("s", &wanted(&["a"]), &[], later + 2 * LINGER), wanted(&["a", "b"]));
+        lingering.with("s", &wanted(&["a", "b"]), &[], later + REVOCATION_DELAY);
+        assert_eq!(lingering.with("s", &wanted(&["a"]), &[], later + 2 * REVOCATION_DELAY), wanted(&["a", "b"]));
     }
 
     #[test]
     fn a_user_outlives_its_namespace_for_a_while() {
-        let (mut lingering, begin) = (Lingering::default(), Instant::now());
+        let (mut lingering, begin) = (DeferredRevocations::default(), Instant::now());
         lingering.with("s", &wanted(&["a"]), &[], begin);
         assert_eq!(lingering.with("s", &Wanted::new(), &[], begin), wanted(&["a"]));
-        assert_eq!(lingering.with("s", &Wanted::new(), &[], begin + LINGER), Wanted::new());
+        assert_eq!(lingering.with("s", &Wanted::new(), &[], begin + REVOCATION_DELAY), Wanted::new());
     }
 
     #[test]
     fn an_operator_that_starts_gives_what_it_finds_its_while() {
         let list = [format!("user vectoll-ns-s:apps {} ~*", user(&["a", "b"]).rules().join(" "))];
-        let (mut lingering, begin) = (Lingering::default(), Instant::now());
+        let (mut lingering, begin) = (DeferredRevocations::default(), Instant::now());
         let found = lingering.with("s", &wanted(&["a"]), &[&list], begin);
         assert_eq!(found, wanted(&["a", "b"]), "and what is nobody's does not stay");
         assert!(matches!(plan("s", &found, &list).as_slice(), [Step::Set { .. }]));
         assert_eq!(lingering.with("s", &Wanted::new(), &[&list], begin), wanted(&["a", "b"]));
         // As long as nobody could book, no time has passed.
-        lingering.begin_anew(begin + LINGER);
-        assert_eq!(lingering.with("s", &Wanted::new(), &[&list], begin + LINGER), wanted(&["a", "b"]));
-        assert_eq!(lingering.with("s", &Wanted::new(), &[&list], begin + 2 * LINGER), Wanted::new());
+        lingering.begin_anew(begin + REVOCATION_DELAY);
+        assert_eq!(lingering.with("s", &Wanted::new(), &[&list], begin + REVOCATION_DELAY), wanted(&["a", "b"]));
+        assert_eq!(lingering.with("s", &Wanted::new(), &[&list], begin + 2 * REVOCATION_DELAY), Wanted::new());
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use vectoll_config::{PicoUsd, ZoneName, v1::Period};
 
-use crate::charge::{Charge, Payer};
+use crate::charge::{BudgetAccount, BudgetPeriod};
 
 /// Whoever counts the money of budgets, and is to know after a restart what was taken of them.
 pub trait Balances: std::fmt::Debug + Default {
@@ -17,7 +17,7 @@ pub trait Balances: std::fmt::Debug + Default {
 
     /// Books money that a former process of this sidecar settled after the last time that it remembered: `charges` are
     /// the budgets that it was reserved in, `admitted` is when.
-    fn replay(&self, charges: &[Arc<Charge>], admitted: Timestamp, money: PicoUsd);
+    fn replay(&self, charges: &[Arc<BudgetPeriod>], admitted: Timestamp, money: PicoUsd);
 }
 
 /// A budget's money as it is kept over a restart.
@@ -25,7 +25,7 @@ pub trait Balances: std::fmt::Debug + Default {
 #[serde(from = "Written", into = "Written")]
 pub struct Remembered {
     /// Which budget, in which period.
-    pub charge: Arc<Charge>,
+    pub charge: Arc<BudgetPeriod>,
     /// What was settled in it.
     pub booked: PicoUsd,
 }
@@ -34,7 +34,7 @@ pub struct Remembered {
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Written {
-    account: Payer,
+    account: BudgetAccount,
     period: Period,
     zone: ZoneName,
     start: Timestamp,
@@ -43,13 +43,13 @@ struct Written {
 
 impl From<Written> for Remembered {
     fn from(Written { account, period, zone, start, taken }: Written) -> Self {
-        Self { charge: Arc::new(Charge { account, period, zone, start }), booked: PicoUsd::new(taken) }
+        Self { charge: Arc::new(BudgetPeriod { account, period, zone, start }), booked: PicoUsd::new(taken) }
     }
 }
 
 impl From<Remembered> for Written {
     fn from(Remembered { charge, booked }: Remembered) -> Self {
-        let Charge { account, period, zone, start } = Arc::unwrap_or_clone(charge);
+        let BudgetPeriod { account, period, zone, start } = Arc::unwrap_or_clone(charge);
         Self { account, period, zone, start, taken: booked.pico() }
     }
 }

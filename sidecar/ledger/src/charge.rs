@@ -9,9 +9,9 @@ use vectoll_config::{Uid, ZoneName, v1::Period};
 /// One period of one budget. Made when the period begins and shared by all calls in it, so that no call asks the calendar.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Charge {
+pub struct BudgetPeriod {
     /// Whose budget.
-    pub account: Payer,
+    pub account: BudgetAccount,
     /// How long it lasts.
     pub period: Period,
     /// By whose calendar.
@@ -23,7 +23,7 @@ pub struct Charge {
 /// The accounts that have budgets.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Payer {
+pub enum BudgetAccount {
     /// A key.
     Key(Uid),
     /// A team.

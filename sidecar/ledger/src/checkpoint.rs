@@ -18,7 +18,7 @@ use crate::{
     atomic_file,
     balance::{Balances, Remembered},
     books::{Books, Ledger},
-    journal::{self, Covered, Cut, Journal, JournalMetrics, Open, OpenError, Options, Settled},
+    journal::{self, Covered, Journal, JournalMetrics, Open, OpenError, Options, Settled, Snapshot},
 };
 
 /// How often changes are written. It bounds what a start has to read, and what a machine that loses its power loses.
@@ -78,7 +78,7 @@ pub enum KeepError {
 
 /// Keeps books and budgets in a folder.
 #[derive(Debug)]
-pub struct Keeper<B> {
+pub struct CheckpointWriter<B> {
     folder: PathBuf,
     ledger: Arc<Ledger>,
     balances: Arc<B>,
@@ -91,7 +91,7 @@ pub struct Keeper<B> {
     lock: fs::File,
 }
 
-impl<B: Balances> Keeper<B> {
+impl<B: Balances> CheckpointWriter<B> {
     /// Takes up what a former process left in the folder, which is made if need be.
     pub fn resume(folder: &Path, options: Options, metrics: JournalMetrics) -> Result<Self, KeepError> {
         let failed = |source| KeepError::Io { folder: folder.to_owned(), source };
@@ -144,7 +144,7 @@ impl<B: Balances> Keeper<B> {
     }
 
     fn write(&self) -> io::Result<u64> {
-        let Cut { covered, content, files } =
+        let Snapshot { covered, content, files } =
             self.journal.cut(|| (self.ledger.copy(), self.balances.remember())).map_err(io::Error::other)?;
         // First what the checkpoint stands for: what it covers is removed, but the store may want it again.
         for file in files {

@@ -87,12 +87,12 @@ impl Options {
 /// The proof that an intent is written. It must be settled or voided; lost, the call is unsettled after the next start.
 #[derive(Debug)]
 #[must_use = "a call that was announced has an end"]
-pub struct Opened {
+pub struct OpenIntent {
     number: u64,
     intent: Arc<Intent>,
 }
 
-impl Opened {
+impl OpenIntent {
     /// The intent's number.
     pub fn number(&self) -> u64 {
         self.number
@@ -106,7 +106,7 @@ impl Opened {
 
 /// What a checkpoint is made of.
 #[derive(Debug)]
-pub struct Cut<T> {
+pub struct Snapshot<T> {
     /// How far it reaches.
     pub covered: Covered,
     /// The copy of the books.
@@ -158,20 +158,27 @@ impl Journal {
     }
 
     /// Writes that a call is about to be sent. Only then may it be.
-    pub fn intend(&self, intent: Intent) -> Result<Opened, AppendError> {
+    pub fn intend(&self, intent: Intent) -> Result<OpenIntent, AppendError> {
         let intent = Arc::new(intent);
         let number = self.state().intend(intent.clone())?;
-        Ok(Opened { number, intent })
+        Ok(OpenIntent { number, intent })
     }
 
     /// Writes that a call holds less than was thought: what it is booked at if it has no end. More is not taken.
-    pub fn refine(&self, opened: &Opened, tokens: u64, money: PicoUsd) {
+    pub fn refine(&self, opened: &OpenIntent, tokens: u64, money: PicoUsd) {
         self.state().refine(Refine { intent: opened.number, tokens, money });
     }
 
     /// Writes what a call cost. `book` books it, in the same step: no checkpoint comes between.
-    pub fn settle(&self, opened: Opened, used: Used, certainty: Certainty, overrun: u64, book: impl FnOnce(&Settled)) {
-        let Opened { number, intent } = opened;
+    pub fn settle(
+        &self,
+        opened: OpenIntent,
+        used: Used,
+        certainty: Certainty,
+        overrun: u64,
+        book: impl FnOnce(&Settled),
+    ) {
+        let OpenIntent { number, intent } = opened;
         let Used { tokens, money } = used;
         let settlement = Settlement { intent: number, tokens, money, certainty, overrun };
         let mut state = self.state();
@@ -180,15 +187,15 @@ impl Journal {
     }
 
     /// Writes that a call was not sent after all.
-    pub fn void(&self, opened: Opened) {
-        let Opened { number, intent } = opened;
+    pub fn void(&self, opened: OpenIntent) {
+        let OpenIntent { number, intent } = opened;
         self.state().void(Void { intent: number });
         drop(intent);
     }
 
     /// Copies the books for a checkpoint, at a moment that the journal knows. Where a store is to learn of spend there is none while
     /// the disk does not take what it is owed: a settlement that only the books have no start would tell the store of.
-    pub fn cut<T>(&self, copy: impl FnOnce() -> T) -> Result<Cut<T>, AppendError> {
+    pub fn cut<T>(&self, copy: impl FnOnce() -> T) -> Result<Snapshot<T>, AppendError> {
         let mut state = self.state();
         match (state.pay(), state.retention) {
             (Ok(()), _) => {}
@@ -199,7 +206,7 @@ impl Journal {
         let covered = Covered { number: state.next - 1, open: state.open.clone() };
         let sealed = state.sealed.iter().filter_map(|segment| segment.unsynced.clone());
         let files = sealed.chain([state.tail.file(), state.handle.clone()]).collect();
-        Ok(Cut { covered, content: copy(), files })
+        Ok(Snapshot { covered, content: copy(), files })
     }
 
     /// The last number that was given: what changes whenever there is something new to keep.

@@ -6,7 +6,7 @@
 //!
 //! It knows nothing of HTTP, providers or limits: whoever keeps the money of budgets hands it over as [`balance::Balances`].
 //!
-//! Where to begin: [`journal::Journal::intend`] and [`journal::Journal::settle`], then [`checkpoint::Keeper::resume`].
+//! Where to begin: [`journal::Journal::intend`] and [`journal::Journal::settle`], then [`checkpoint::CheckpointWriter::resume`].
 
 mod atomic_file;
 pub mod balance;

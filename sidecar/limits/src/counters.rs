@@ -2,7 +2,7 @@
 //!
 //! A call is counted in several scopes at once (its key, its team, its user, its model within key and team). All of
 //! them are reserved together or none is; afterwards the reservation is settled to what was really used, or given
-//! back. [`Counters`] is that interface, over [`Memory`] for one sidecar on its own, and over [`Leased`] for one of several
+//! back. [`Counters`] is that interface, over [`Memory`] for one sidecar on its own, and over [`SharedCounters`] for one of several
 //! that share a store. Counters live outside the compiled policy, so that a reload never resets them.
 
 mod account;
@@ -21,12 +21,12 @@ use vectoll_config::{
 };
 
 use crate::store::protocol::Rate;
-use vectoll_ledger::{charge::Charge, used::Used};
+use vectoll_ledger::{charge::BudgetPeriod, used::Used};
 
 pub(crate) use self::leased::{Batch, FormerAdmissions, account_name, period_of};
 pub use self::{
     account::Account,
-    leased::Leased,
+    leased::SharedCounters,
     memory::{Memory, Spending},
     switch::Counters,
 };
@@ -44,7 +44,7 @@ pub struct Scope<'a> {
 
 /// One call's wish: so many requests, so many tokens at most, so much money at most, in all of the scopes.
 #[derive(Clone, Copy, Debug)]
-pub struct Ask<'a> {
+pub struct ReserveRequest<'a> {
     /// The Team that all of the scopes belong to; or a backend's own account.
     pub team: &'a Uid,
     /// Where to count it.
@@ -59,7 +59,7 @@ pub struct Ask<'a> {
     pub on_store_failure: OnStoreFailure,
 }
 
-impl Ask<'_> {
+impl ReserveRequest<'_> {
     /// How much it takes of a rate.
     pub(crate) fn of(&self, rate: Rate) -> u64 {
         match rate {
@@ -98,7 +98,7 @@ pub enum Retry {
 /// Why nothing was reserved: the scope that takes longest to have room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Denial {
-    /// Its place in [`Ask::scopes`].
+    /// Its place in [`ReserveRequest::scopes`].
     pub scope: usize,
     /// What ran out there.
     pub exhausted: Exhausted,
@@ -164,7 +164,7 @@ impl Held {
     }
 
     /// The budgets that the money was reserved in.
-    pub fn charges(&self) -> &[Arc<Charge>] {
+    pub fn charges(&self) -> &[Arc<BudgetPeriod>] {
         match &self.0 {
             Holder::Memory(held) => &held.charges,
             Holder::Leased(held) => &held.charges,

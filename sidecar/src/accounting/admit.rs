@@ -18,7 +18,7 @@ use crate::{
     policy::{Backend, Route},
     refusal::{Refusal, whole_seconds},
 };
-use vectoll_limits::counters::{Ask, Denial, Exhausted, Held, Quota, Reserved, Retry, Scope, Standing};
+use vectoll_limits::counters::{Denial, Exhausted, Held, Quota, ReserveRequest, Reserved, Retry, Scope, Standing};
 
 /// Text from which on counting its tokens is worth a thread of its own.
 const MUCH_TEXT: u64 = 32 * 1024;
@@ -200,7 +200,7 @@ async fn reserve<'a>(
     let money = weight.money.unwrap_or(PicoUsd::ZERO);
     let team = &call.caller.key().team;
     let (tokens, on_store_failure) = (weight.tokens, team.on_store_failure);
-    let ask = Ask { team: &team.uid, scopes: &scopes, requests: 1, tokens, money, on_store_failure };
+    let ask = ReserveRequest { team: &team.uid, scopes: &scopes, requests: 1, tokens, money, on_store_failure };
     let outcome = match accounting.counters.reserve(&ask, now) {
         Reserved::Now(outcome) => outcome,
         Reserved::Later(pending) => pending.outcome().await,

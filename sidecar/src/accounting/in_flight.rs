@@ -10,7 +10,7 @@ use std::{
 
 use vectoll_config::PicoUsd;
 
-use super::{Permit, Room, reservation::Reservation};
+use super::{BackendQuota, Permit, reservation::Reservation};
 use crate::{
     call::Call,
     policy::{Backend, Route},
@@ -18,7 +18,7 @@ use crate::{
 };
 use vectoll_ledger::{
     books::Certainty,
-    journal::{Intent, Named, Opened},
+    journal::{Intent, Named, OpenIntent},
     used::Used,
 };
 use vectoll_limits::counters::{Held, Standing};
@@ -27,7 +27,7 @@ use vectoll_upstream::provider::Journalled;
 impl Permit {
     /// From here on the provider may charge for the call: the journal has what it may cost. Refused where the journal does
     /// not take it; everything is given back then. `room` is its part of the provider's limits.
-    pub fn sent(self, backend: Arc<Backend>, room: Option<Room>) -> Result<InFlight, Refusal> {
+    pub fn sent(self, backend: Arc<Backend>, room: Option<BackendQuota>) -> Result<InFlight, Refusal> {
         let Self { call, route, reservation } = self;
         let intent = intent(&call, &route, &backend, &reservation);
         let opened = reservation.accounting.journal.intend(intent).map_err(|error| Refusal::journal(&error))?;
@@ -67,9 +67,9 @@ pub struct InFlight {
     backend: Arc<Backend>,
     reservation: Reservation,
     /// Its part of the provider's limits.
-    room: Option<Room>,
+    room: Option<BackendQuota>,
     /// None once the journal has the call's end.
-    opened: Option<Opened>,
+    opened: Option<OpenIntent>,
     /// Whether the journal was told what it can cost at most.
     refined: AtomicBool,
 }

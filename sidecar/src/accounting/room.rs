@@ -12,16 +12,16 @@ use super::Accounting;
 use crate::policy::Backend;
 use vectoll_clock::Clock;
 use vectoll_ledger::used::Used;
-use vectoll_limits::counters::{Account, Ask, Counters, Denial, Exhausted, Held, Reserved, Retry, Scope};
+use vectoll_limits::counters::{Account, Counters, Denial, Exhausted, Held, ReserveRequest, Reserved, Retry, Scope};
 
 /// A provider's limits have no room for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Full {
+pub struct QuotaExceeded {
     /// When they may have; none: nobody knows, or never.
     pub wait: Option<Duration>,
 }
 
-impl Full {
+impl QuotaExceeded {
     /// The sooner of two waits; one of which nothing is known is the later one.
     #[must_use]
     pub fn or_sooner(self, other: Option<Self>) -> Self {
@@ -43,21 +43,21 @@ pub struct Load {
 
 /// A call's part of a provider's limits. Dropped without a word, nothing was used of it.
 #[derive(Debug)]
-pub struct Room {
+pub struct BackendQuota {
     counters: Arc<Counters>,
     clock: Clock,
     /// None once it was used.
     held: Option<Held>,
 }
 
-impl Room {
+impl BackendQuota {
     /// Takes a part of a backend's limits; none where it has no limits, or nobody can tell: then the provider decides. Waits only
     /// for a store. `load` is not asked for where nothing is limited.
     pub async fn take(
         accounting: &Accounting,
         backend: &Backend,
         load: impl FnOnce() -> Load,
-    ) -> Result<Option<Self>, Full> {
+    ) -> Result<Option<Self>, QuotaExceeded> {
         if backend.limits.is_none() {
             return Ok(None);
         }
@@ -72,7 +72,7 @@ impl Room {
     }
 }
 
-impl Drop for Room {
+impl Drop for BackendQuota {
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
             self.counters.give_back(held, self.clock.now());
@@ -86,10 +86,10 @@ async fn take(
     account: &vectoll_config::Uid,
     limits: Limits,
     load: Load,
-) -> Result<Option<Room>, Full> {
+) -> Result<Option<BackendQuota>, QuotaExceeded> {
     let scopes = [Scope { account: Account::Backend(account.clone()), limits, budget: None }];
     let Load { requests, tokens } = load;
-    let ask = Ask {
+    let ask = ReserveRequest {
         team: account,
         scopes: &scopes,
         requests,
@@ -103,10 +103,10 @@ async fn take(
         Reserved::Later(pending) => pending.outcome().await,
     };
     match outcome {
-        Ok(held) => Ok(Some(Room { counters: counters.clone(), clock, held: Some(held) })),
+        Ok(held) => Ok(Some(BackendQuota { counters: counters.clone(), clock, held: Some(held) })),
         // Nobody can tell what a share is. Where it is known, and too small, the limit is named.
         Err(Denial { exhausted: Exhausted::Store, limit: 0, .. }) => Ok(None),
-        Err(Denial { retry, .. }) => Err(Full {
+        Err(Denial { retry, .. }) => Err(QuotaExceeded {
             wait: match retry {
                 Retry::WhenFree => Some(Duration::from_secs(1)),
                 Retry::After(wait) => Some(wait),
@@ -122,7 +122,7 @@ mod tests {
     use vectoll_config::Uid;
 
     use super::*;
-    use vectoll_limits::counters::{Leased, Memory};
+    use vectoll_limits::counters::{Memory, SharedCounters};
 
     const LIMITS: Limits =
         Limits { requests_per_minute: Some(3), tokens_per_minute: Some(100), parallel_requests: Some(2) };
@@ -132,10 +132,10 @@ mod tests {
     impl Provider {
         fn new() -> Self {
             let clock = Clock::start();
-            Self(Arc::new(Counters::new(Arc::new(Memory::default()), Arc::new(Leased::new(clock)))), clock)
+            Self(Arc::new(Counters::new(Arc::new(Memory::default()), Arc::new(SharedCounters::new(clock)))), clock)
         }
 
-        async fn take(&self, requests: u64, tokens: u64) -> Result<Room, Full> {
+        async fn take(&self, requests: u64, tokens: u64) -> Result<BackendQuota, QuotaExceeded> {
             let Self(counters, clock) = self;
             let load = Load { requests, tokens };
             take(counters, *clock, &Uid::new("backend::ns/route/one"), LIMITS, load).await.map(Option::unwrap)
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn of_two_waits_the_sooner_one_is_told() {
-        let full = |wait: Option<u64>| Full { wait: wait.map(Duration::from_secs) };
+        let full = |wait: Option<u64>| QuotaExceeded { wait: wait.map(Duration::from_secs) };
         for (one, other, told) in
             [(Some(2), Some(3), Some(2)), (Some(2), None, Some(2)), (None, Some(3), Some(3)), (None, None, None)]
         {

@@ -5,7 +5,7 @@ use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
-use super::Caps;
+use super::RequestLimits;
 use crate::{
     memory::{Claim, Held, NoRoom},
     refusal::Refusal,
@@ -16,7 +16,7 @@ use crate::{
 pub(super) async fn read(
     headers: &HeaderMap,
     body: RequestBody,
-    caps: &Caps,
+    caps: &RequestLimits,
     (claim, held): (&Claim, &mut Held),
 ) -> Result<Bytes, Refusal> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());

@@ -12,9 +12,9 @@ use vectoll_upstream::health::{Attempt, Standing};
 
 /// The backends that are ruled out for a call, because it has tried them or they are full, by their place in the route.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Tried(u32);
+pub struct ExcludedBackends(u32);
 
-impl Tried {
+impl ExcludedBackends {
     /// Notes another one.
     pub fn add(&mut self, place: usize) {
         // A route has sixteen backends at most; one beyond could only be tried twice.
@@ -58,12 +58,12 @@ pub enum NoChoice {
 
 impl Route {
     /// Whether there is a backend that is not ruled out.
-    pub fn is_open(&self, out: Tried) -> bool {
+    pub fn is_open(&self, out: ExcludedBackends) -> bool {
         self.backends.iter().enumerate().any(|(place, backend)| backend.weight > 0 && !out.has(place))
     }
 
     /// Chooses, and begins the attempt. `now` is the clock's time.
-    pub fn choose(&self, out: Tried, now: Duration) -> Result<Choice, NoChoice> {
+    pub fn choose(&self, out: ExcludedBackends, now: Duration) -> Result<Choice, NoChoice> {
         let open = self.open(out);
         // What most routes are.
         if let [(place, only)] = &*open {
@@ -78,12 +78,12 @@ impl Route {
     }
 
     /// A backend for an attempt beside another one, which is then begun: never one that is left alone.
-    pub fn spare(&self, out: Tried, now: Duration) -> Option<Choice> {
+    pub fn spare(&self, out: ExcludedBackends, now: Duration) -> Option<Choice> {
         self.well(&self.open(out), now).ok()
     }
 
     /// The backends that are not ruled out, with their places.
-    fn open(&self, out: Tried) -> Vec<(usize, &Arc<Backend>)> {
+    fn open(&self, out: ExcludedBackends) -> Vec<(usize, &Arc<Backend>)> {
         let all = self.backends.iter().enumerate();
         all.filter(|(place, backend)| backend.weight > 0 && !out.has(*place)).collect()
     }
@@ -182,7 +182,7 @@ pub(super) mod tests {
     };
 
     use super::*;
-    use crate::policy::{Manner, RetryBudget};
+    use crate::policy::{RetryBudget, RouteSettings};
     use vectoll_upstream::{
         health::{BackendMetrics, Fault, Registry},
         provider::Provider,
@@ -208,16 +208,16 @@ pub(super) mod tests {
         })
     }
 
-    pub(in crate::policy) fn route(backends: Vec<Arc<Backend>>, manner: Manner) -> Route {
+    pub(in crate::policy) fn route(backends: Vec<Arc<Backend>>, manner: RouteSettings) -> Route {
         Route::new(backends, manner, RetryBudget::new(20))
     }
 
     pub(in crate::policy) fn plain(backends: Vec<Arc<Backend>>) -> Route {
-        route(backends, Manner::default())
+        route(backends, RouteSettings::default())
     }
 
     fn choose(route: &Route, tried: &[usize], now: u64) -> Result<Choice, NoChoice> {
-        let mut set = Tried::default();
+        let mut set = ExcludedBackends::default();
         for place in tried {
             set.add(*place);
         }
@@ -276,8 +276,8 @@ pub(super) mod tests {
         assert_eq!(name(choose(&route, &[], 31)).unwrap(), "a");
     }
 
-    fn least_latency() -> Manner {
-        Manner { balance: Balance::LeastLatency, ..Manner::default() }
+    fn least_latency() -> RouteSettings {
+        RouteSettings { balance: Balance::LeastLatency, ..RouteSettings::default() }
     }
 
     /// So many calls at once, none of which has an answer yet, by backend.
@@ -322,7 +322,7 @@ pub(super) mod tests {
         let mut now = Duration::ZERO;
         let mut calls: BTreeMap<String, u32> = BTreeMap::new();
         for _ in 0..1_000 {
-            let choice = route.choose(Tried::default(), now).unwrap();
+            let choice = route.choose(ExcludedBackends::default(), now).unwrap();
             let name = choice.backend.label.to_string();
             now += Duration::from_millis(if name == "slow" { 400 } else { 40 });
             choice.attempt.served("served", now);

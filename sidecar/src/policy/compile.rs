@@ -10,7 +10,7 @@ use std::{
 use vectoll_config::{ConfigError, ModelPattern, ObjectName, Price, Uid, check_files_v1, store::backend_account, v1};
 
 use super::{
-    Backend, Credential, Guest, Key, Manner, OwnKey, PodKey, Policy, RetryBudgets, Route, RouteIndex, Team,
+    Backend, Credential, Guest, Key, OwnKey, PodKey, Policy, RetryBudgets, Route, RouteIndex, RouteSettings, Team,
     provider::{Beside, Fault, Identity},
 };
 use crate::cache::Caches;
@@ -46,7 +46,7 @@ pub type Files = BTreeMap<String, Vec<u8>>;
 
 /// What outlives reloads. A handle: clones share it.
 #[derive(Clone, Debug)]
-pub struct Lasting {
+pub struct SharedState {
     /// Connections to providers.
     pub http: Clients,
     /// How the backends fare.
@@ -61,7 +61,7 @@ pub struct Lasting {
     pub identity: Identity,
 }
 
-impl Lasting {
+impl SharedState {
     /// No connection, no failure and no token yet.
     pub fn new(identity: Identity, egress: Egress, metrics: BackendMetrics) -> Result<Self, SetupError> {
         let (http, health) = (Clients::new(egress)?, Registry::new(metrics));
@@ -74,7 +74,7 @@ impl Lasting {
 pub fn compile(
     config: v1::Config,
     files: &Files,
-    lasting: &Lasting,
+    lasting: &SharedState,
     own: Option<&OwnKey>,
 ) -> Result<Policy, CompileError> {
     check_files_v1(&config, |name| files.get(name).map(Vec::as_slice))?;
@@ -101,7 +101,7 @@ pub fn compile(
             let cache = lasting.caches.of(&name, space.finish(), settings);
             (cache, Arc::new(of_cache(&name, lasting)))
         });
-        let manner = Manner {
+        let manner = RouteSettings {
             name,
             cache,
             tags: route.tags.into_iter().map(Into::into).collect(),
@@ -152,7 +152,7 @@ pub fn compile(
 }
 
 /// What calls are booked to that were served without a provider: they cost nothing.
-fn of_cache(route: &str, lasting: &Lasting) -> Backend {
+fn of_cache(route: &str, lasting: &SharedState) -> Backend {
     let label: Arc<str> = format!("{route}/_cache").into();
     Backend {
         health: lasting.health.of_none(&label),
@@ -271,7 +271,7 @@ fn compile_backend(
     route: &ObjectName,
     backend: v1::Backend,
     (files, scope): (&Files, Option<&str>),
-    lasting: &Lasting,
+    lasting: &SharedState,
     at: &str,
 ) -> Result<Backend, CompileError> {
     let v1::Backend {
@@ -354,9 +354,9 @@ mod tests {
         vectoll_config::read_v1(&yaml).unwrap()
     }
 
-    fn lasting() -> Lasting {
+    fn lasting() -> SharedState {
         let metrics = BackendMetrics::unseen().unwrap();
-        Lasting::new(Identity::default(), Egress::default(), metrics).unwrap()
+        SharedState::new(Identity::default(), Egress::default(), metrics).unwrap()
     }
 
     fn compiled(value: &str, own: Option<&OwnKey>) -> Result<Policy, CompileError> {

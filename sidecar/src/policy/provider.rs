@@ -10,7 +10,7 @@ use vectoll_config::v1::{
     native::{Api, Auth, Aws, AwsKeys, Container, Entra, Google, HeaderKey, Ibm, Key, WebIdentity, Within},
 };
 
-use super::compile::{Files, Lasting};
+use super::compile::{Files, SharedState};
 use vectoll_upstream::{
     builtin,
     credential::{Credential, Form, Secret, aws, entra, google, ibm, keyring::Fingerprint, sigv4},
@@ -35,7 +35,7 @@ use vectoll_upstream::{
             voyage::Voyage,
             watsonx::{self, Watsonx},
         },
-        remote::{Parts, Pass},
+        remote::{Parts, Passthrough},
         to::To,
         trust::Trust,
     },
@@ -85,7 +85,7 @@ pub(super) fn provider(
     settings: &v1::Provider,
     beside: &Beside<'_>,
     files: &Files,
-    lasting: &Lasting,
+    lasting: &SharedState,
 ) -> Made<Provider> {
     let Beside { model, batch, headers, ca_file } = *beside;
     let more = more(headers)?;
@@ -153,7 +153,7 @@ fn open_ai(settings: &v1::OpenAi, root: To, mut more: HeaderMap, batch: Batch, f
     };
     let dialect = compatible::by_root(base_url);
     let credential = Arc::new(credential);
-    remote(Parts { root, more, credential, dialect: Box::new(dialect), pass: Pass::At(PATH.to_owned()), batch })
+    remote(Parts { root, more, credential, dialect: Box::new(dialect), pass: Passthrough::At(PATH.to_owned()), batch })
 }
 
 fn key(form: &Form, file: &str, path: &str, files: &Files) -> Made<Credential> {
@@ -165,7 +165,7 @@ fn native(
     root: To,
     model: Option<&str>,
     (batch, more): (Batch, HeaderMap),
-    (files, lasting): (&Files, &Lasting),
+    (files, lasting): (&Files, &SharedState),
 ) -> Made<Provider> {
     let Native { base_url: _, api, auth } = settings;
     // One that did not change keeps its token through a reload.
@@ -177,9 +177,9 @@ fn native(
     // The one whose body is OpenAI's: callers' bodies go through as they come.
     let pass = if let Api::AzureOpenAi(azure) = api {
         let named = azure.deployment.as_deref().or(model);
-        named.and_then(|name| dialect.pass_path(name)).map_or(Pass::ByModel, Pass::At)
+        named.and_then(|name| dialect.pass_path(name)).map_or(Passthrough::ByModel, Passthrough::At)
     } else {
-        Pass::Nowhere
+        Passthrough::Nowhere
     };
     remote(Parts { root, more, credential, dialect, pass, batch })
 }
@@ -228,7 +228,7 @@ fn service(api: &Api) -> &'static str {
 }
 
 /// What is put on requests. Paths of faults are those of the contract.
-fn credential(auth: &Auth, api: &Api, files: &Files, lasting: &Lasting) -> Made<Credential> {
+fn credential(auth: &Auth, api: &Api, files: &Files, lasting: &SharedState) -> Made<Credential> {
     const AT: &str = "native.auth";
     let at = |(field, reason): (&str, &str)| unusable(format!("{AT}.{field}"), reason);
     Ok(match auth {
@@ -267,7 +267,7 @@ fn credential(auth: &Auth, api: &Api, files: &Files, lasting: &Lasting) -> Made<
     })
 }
 
-fn aws_keys(keys: &AwsKeys, region: &str, files: &Files, lasting: &Lasting) -> Made<aws::Source> {
+fn aws_keys(keys: &AwsKeys, region: &str, files: &Files, lasting: &SharedState) -> Made<aws::Source> {
     const AT: &str = "native.auth.aws.keys";
     let at = |(field, reason): (&str, &str)| unusable(format!("{AT}.{field}"), reason);
     let identity = &lasting.identity;
@@ -297,7 +297,7 @@ fn aws_keys(keys: &AwsKeys, region: &str, files: &Files, lasting: &Lasting) -> M
     })
 }
 
-fn google_file(content: &[u8], lasting: &Lasting) -> Made<vectoll_upstream::credential::Token> {
+fn google_file(content: &[u8], lasting: &SharedState) -> Made<vectoll_upstream::credential::Token> {
     const AT: &str = "native.auth.google.file";
     let http = lasting.http.clone();
     let wrong = |reason: &str| unusable(AT, reason);

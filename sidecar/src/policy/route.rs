@@ -65,7 +65,7 @@ pub struct Route {
     /// By priority.
     pub(super) backends: Vec<Arc<Backend>>,
     /// How it carries out calls.
-    pub manner: Manner,
+    pub manner: RouteSettings,
     /// How many retries there may be.
     pub retry_budget: RetryBudget,
     turn: AtomicU64,
@@ -73,7 +73,7 @@ pub struct Route {
 
 /// How a route carries out calls, whichever backend takes them.
 #[derive(Clone, Debug, Default)]
-pub struct Manner {
+pub struct RouteSettings {
     /// `namespace/name`.
     pub name: Arc<str>,
     /// Tags whose spend is counted, beside those of the caller's team.
@@ -96,7 +96,7 @@ pub struct Manner {
 
 impl Route {
     /// A route over backends, with the retries that there may be.
-    pub fn new(mut backends: Vec<Arc<Backend>>, manner: Manner, retry_budget: RetryBudget) -> Self {
+    pub fn new(mut backends: Vec<Arc<Backend>>, manner: RouteSettings, retry_budget: RetryBudget) -> Self {
         backends.sort_by_key(|backend| backend.priority);
         // Routes begin at different turns, or every reload of every sidecar would favour the first backend.
         Self { backends, manner, retry_budget, turn: AtomicU64::new(fastrand::u64(..1 << 32)) }

@@ -13,15 +13,15 @@ use std::{
 
 use super::{
     Sent,
-    failure::{Blame, Failure, Rest},
+    failure::{Blame, ChargeState, Failure},
     hedge::hedged,
     send::Sending,
-    work::{Journey, Unchosen, Work, not_ready},
+    work::{AttemptHistory, CallExecution, Unchosen, not_ready},
 };
 use crate::{
     accounting::{Accounting, Permit},
     metrics::Metrics,
-    policy::Tried,
+    policy::ExcludedBackends,
     refusal::Refusal,
 };
 use vectoll_upstream::health::Fault;
@@ -38,8 +38,8 @@ pub(super) async fn carry_out(
     metrics: Metrics,
     sending: Sending,
     left: Arc<AtomicBool>,
-) -> (Result<Sent, Refusal>, Journey) {
-    let mut work = Work::new(&permit, (accounting, metrics), sending, left);
+) -> (Result<Sent, Refusal>, AttemptHistory) {
+    let mut work = CallExecution::new(&permit, (accounting, metrics), sending, left);
     work.route.retry_budget.called();
     let mut so_far = SoFar::Admitted(permit);
     let failure = loop {
@@ -47,7 +47,7 @@ pub(super) async fn carry_out(
             Ok(chosen) => chosen,
             Err(Unchosen::Failed(failure)) => break so_far.or(failure),
             Err(Unchosen::AllOut) if work.route.manner.retry.same_backend && so_far.has_failed() => {
-                work.tried = Tried::default();
+                work.tried = ExcludedBackends::default();
                 if pause(work.journey.retries, &so_far, work.end).await {
                     continue;
                 }
@@ -97,7 +97,7 @@ impl SoFar {
 
     /// The reservation for another attempt: the same one, if it is still whole, else another one. Where there is no room for it, or
     /// the call is over (the pause before it and the store take their time), the failure is what there is to tell.
-    async fn admit(self, work: &Work) -> Result<Permit, Failure> {
+    async fn admit(self, work: &CallExecution) -> Result<Permit, Failure> {
         let Failure { refusal, blame, result, rest } = match self {
             // Nothing was sent, and nothing will be. Dropping the permit gives the reservation back.
             Self::Admitted(_) if work.is_over() => return Err(work.late()),
@@ -111,7 +111,7 @@ impl SoFar {
             Some(permit) => Some(permit),
             None => Box::pin(work.readmit()).await,
         };
-        permit.ok_or(Failure { refusal, blame, result, rest: Rest::Nothing })
+        permit.ok_or(Failure { refusal, blame, result, rest: ChargeState::Nothing })
     }
 
     /// There is no other attempt. What an earlier one has met is told before why there is none.

@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 use super::texts::texts_of;
 use crate::{
-    accounting::{Permit, Room},
+    accounting::{BackendQuota, Permit},
     answer::Answer,
     background::Background,
     call::Call,
@@ -36,7 +36,7 @@ fn dimensions_of(call: &Call) -> Result<usize, Refusal> {
 pub(super) async fn answer(
     permit: Permit,
     backend: &Arc<Backend>,
-    room: Option<Room>,
+    room: Option<BackendQuota>,
     (tasks, most): (&Background, usize),
 ) -> Result<(Answer, HeaderMap), Refusal> {
     let dimensions = dimensions_of(permit.call())?;

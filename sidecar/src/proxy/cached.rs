@@ -14,7 +14,7 @@ use self::{
     ask::{ask, is_long},
     inputs::Inputs,
 };
-use super::{Proxy, Sent, Trace, deliver::deliver, respond};
+use super::{CallProgress, Proxy, Sent, deliver::deliver, respond};
 use crate::{
     accounting::{Settled, admit},
     answer::Body,
@@ -50,7 +50,7 @@ pub(super) async fn serve(
     (route, cache, backend): (&Arc<Route>, &Arc<Cache>, &Arc<Backend>),
     call: Call,
     headers: HeaderMap,
-    trace: &mut Trace,
+    trace: &mut CallProgress,
 ) -> Result<Response<Body>, Refusal> {
     let patience = route.manner.timeout.unwrap_or(PATIENCE);
     let call = Arc::new(call);
@@ -88,7 +88,7 @@ async fn find(
     (route, cache, backend): (&Arc<Route>, &Arc<Cache>, &Arc<Backend>),
     call: &Arc<Call>,
     headers: &HeaderMap,
-    trace: &mut Trace,
+    trace: &mut CallProgress,
 ) -> Result<Vectors, Refusal> {
     let mut of_texts = Held::default();
     // As texts, and the table of them.
@@ -155,7 +155,7 @@ fn patience(route: &Route) -> Duration {
 }
 
 /// Waits for the vectors that other calls ask for, until `end` at the latest. Returns the places of those that did not come.
-async fn wait(inputs: &mut Inputs, end: tokio::time::Instant, trace: &mut Trace) -> Vec<usize> {
+async fn wait(inputs: &mut Inputs, end: tokio::time::Instant, trace: &mut CallProgress) -> Vec<usize> {
     let mut lost = Vec::new();
     let started = Instant::now();
     for (place, follow) in std::mem::take(&mut inputs.follows) {
@@ -173,7 +173,7 @@ async fn free(
     proxy: &Proxy,
     (route, backend): (&Arc<Route>, &Arc<Backend>),
     call: &Arc<Call>,
-    trace: &mut Trace,
+    trace: &mut CallProgress,
 ) -> Result<Settled, Refusal> {
     let of_none = {
         let call = call.clone();

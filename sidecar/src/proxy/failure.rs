@@ -20,7 +20,7 @@ pub(super) struct Failure {
     /// The label `result` of `vectoll_backend_attempts_total`.
     pub(super) result: &'static str,
     /// What is left of the call.
-    pub(super) rest: Rest,
+    pub(super) rest: ChargeState,
 }
 
 /// Whose doing a failure is.
@@ -38,7 +38,7 @@ pub(super) enum Blame {
 
 /// What is left of a call that failed. Boxed: results of attempts are handed on often, and few are failures.
 #[derive(Debug)]
-pub(super) enum Rest {
+pub(super) enum ChargeState {
     /// Nothing: it may have been charged and was booked, or was given back.
     Nothing,
     /// It never left.
@@ -50,7 +50,7 @@ pub(super) enum Rest {
 impl Failure {
     /// The backend's doing.
     pub(super) fn down(refusal: Refusal, result: &'static str) -> Self {
-        Self { refusal, blame: Blame::Backend(Fault::Down), result, rest: Rest::Nothing }
+        Self { refusal, blame: Blame::Backend(Fault::Down), result, rest: ChargeState::Nothing }
     }
 
     /// The backend did not answer in its time.
@@ -70,12 +70,12 @@ impl Failure {
 
     /// The sidecar's own doing: nothing was sent.
     pub(super) fn of_sidecar(refusal: Refusal) -> Self {
-        Self { refusal, blame: Blame::Sidecar, result: "failed", rest: Rest::Nothing }
+        Self { refusal, blame: Blame::Sidecar, result: "failed", rest: ChargeState::Nothing }
     }
 
     /// The call's own doing: nothing was sent.
     pub(super) fn of_call(refusal: Refusal) -> Self {
-        Self { refusal, blame: Blame::Call, result: "refused", rest: Rest::Nothing }
+        Self { refusal, blame: Blame::Call, result: "refused", rest: ChargeState::Nothing }
     }
 
     /// The built-in model's: what it cannot do is the call's doing.
@@ -88,7 +88,7 @@ impl Failure {
     }
 }
 
-impl Rest {
+impl ChargeState {
     /// The call, where it can go on to another backend on the same reservation.
     pub(super) fn withdraw(self) -> Option<Permit> {
         match self {

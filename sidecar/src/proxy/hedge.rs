@@ -9,7 +9,7 @@ use futures_util::future::{Either, select};
 use super::{
     Sent,
     failure::{Blame, Failure},
-    work::Work,
+    work::CallExecution,
 };
 use crate::background::Background;
 
@@ -21,7 +21,7 @@ type Done = Result<Sent, Failure>;
 pub(super) async fn hedged(
     first: impl Future<Output = Done> + Send + 'static,
     delay: Duration,
-    work: &mut Work,
+    work: &mut CallExecution,
 ) -> Done {
     let mut first = Box::pin(first);
     let spare = async {

@@ -13,7 +13,7 @@ use vectoll_config::v1::TokenBound;
 
 use super::{
     deliver::{Undelivered, deliver},
-    failure::{Failure, Rest},
+    failure::{ChargeState, Failure},
     plan::Plan,
     refused::{Charge, MOST_OF_AN_ERROR, error_in_success, sending_failed, status_failed},
     send::{Sending, refining},
@@ -34,7 +34,7 @@ use vectoll_api::{
 };
 use vectoll_ledger::books::Certainty;
 use vectoll_upstream::provider::{
-    Departure, Provider, Remote,
+    Provider, Remote, SentFlag,
     content::Content,
     dialect::{Fault, Part, Said, Told, Unsupported, Unusable, Wire, fault::ErrorAnswer},
 };
@@ -223,15 +223,15 @@ fn wrong(vectors: &[Vec<f32>], items: u64, dimensions: Option<u64>) -> Option<Wr
 /// The end of a call of which a part failed.
 fn end(failure: Failure, in_flight: InFlight, sent: bool, tokens: (u64, u64), certainty: Certainty) -> Failure {
     let rest = match tokens {
-        (0, 0) if sent => Rest::Refused(in_flight.into()),
-        (0, 0) => Rest::Unsent(in_flight.into()),
+        (0, 0) if sent => ChargeState::Refused(in_flight.into()),
+        (0, 0) => ChargeState::Unsent(in_flight.into()),
         (known, 0) => {
             in_flight.settle(known, certainty);
-            Rest::Nothing
+            ChargeState::Nothing
         }
         (known, maybe) => {
             in_flight.lost(known, maybe);
-            Rest::Nothing
+            ChargeState::Nothing
         }
     };
     Failure { rest, ..failure }
@@ -266,7 +266,7 @@ impl Work<'_> {
     }
 
     async fn part(&self, range: Range<usize>, made: Option<Wire>, held: Held) -> Result<Done, Failed> {
-        let departure = Departure::default();
+        let departure = SentFlag::default();
         let work = tokio::time::timeout_at(self.deadline.into(), self.exchange(range, made, held, &departure));
         let (label, timeout) = (&self.backend.label, self.backend.timeout);
         let late = || {
@@ -284,7 +284,7 @@ impl Work<'_> {
         range: Range<usize>,
         made: Option<Wire>,
         mut held: Held,
-        departure: &Departure,
+        departure: &SentFlag,
     ) -> Result<Done, Failed> {
         let Self { backend, remote, split, in_flight, sending, deadline: _ } = self;
         let part = part_of(backend, (in_flight.call(), in_flight.route()), split, range);

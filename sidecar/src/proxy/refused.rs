@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Limited};
 
 use super::{
-    failure::{Blame, Failure, Rest},
+    failure::{Blame, ChargeState, Failure},
     send::{Deadline, Upstream, in_time},
 };
 use crate::{accounting::InFlight, policy::Backend, refusal::Refusal};
@@ -78,9 +78,9 @@ pub(super) fn reported(
 
 fn charged(failure: Failure, charge: Charge, in_flight: InFlight) -> Failure {
     let rest = match charge {
-        Charge::Nothing => Rest::Refused(in_flight.into()),
+        Charge::Nothing => ChargeState::Refused(in_flight.into()),
         // Dropping `in_flight` books it.
-        Charge::Unsettled => Rest::Nothing,
+        Charge::Unsettled => ChargeState::Nothing,
     };
     Failure { rest, ..failure }
 }
@@ -162,7 +162,7 @@ pub(super) fn status_failed(remote: &Remote, backend: &Backend, answer: ErrorAns
             (refusal, Blame::Backend(health::Fault::Down), "failed")
         }
     };
-    (Failure { refusal, blame, result, rest: Rest::Nothing }, charge)
+    (Failure { refusal, blame, result, rest: ChargeState::Nothing }, charge)
 }
 
 /// A provider's words, without the credential and in reason.

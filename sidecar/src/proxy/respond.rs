@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body_util::Full;
 use vectoll_config::PicoUsd;
 
-use super::{Sent, Trace, work::Journey};
+use super::{CallProgress, Sent, work::AttemptHistory};
 use crate::{
     answer::{Answer, Body, PASSED},
     line::Line,
@@ -25,17 +25,17 @@ const RESPONSE_COST: HeaderName = HeaderName::from_static("x-litellm-response-co
 
 /// Says that nothing was tried twice.
 pub(super) fn no_second_attempt(headers: &mut HeaderMap) {
-    attempts(headers, &Journey::default());
+    attempts(headers, &AttemptHistory::default());
 }
 
-fn attempts(headers: &mut HeaderMap, journey: &Journey) {
+fn attempts(headers: &mut HeaderMap, journey: &AttemptHistory) {
     for (name, count) in [(RETRIES, journey.retries), (FALLBACKS, journey.fallbacks)] {
         headers.insert(name, HeaderValue::from(count));
     }
 }
 
 /// Says which backend it was, after how many others, and what the key has spent, as far as that is known.
-pub(super) fn identify(headers: &mut HeaderMap, journey: &Journey, key_spend: Option<PicoUsd>) {
+pub(super) fn identify(headers: &mut HeaderMap, journey: &AttemptHistory, key_spend: Option<PicoUsd>) {
     attempts(headers, journey);
     let label = journey.backend.as_ref().map(|backend| &*backend.label);
     if let Some(value) = label.and_then(|label| HeaderValue::from_str(label).ok()) {
@@ -63,7 +63,7 @@ pub(crate) fn overhead(headers: &mut HeaderMap, took: Duration) {
 }
 
 /// 200 with the answer, some of the provider's headers, and ours.
-pub(super) fn respond(sent: Sent, trace: &Trace) -> Response<Body> {
+pub(super) fn respond(sent: Sent, trace: &CallProgress) -> Response<Body> {
     let Sent { answer, headers: from_provider } = sent;
     let (body, standing, settled) = match answer {
         Answer::Whole(bytes, settled) => (Body::Whole(Full::new(bytes)), settled.standing, Some(settled)),

@@ -13,14 +13,14 @@ use vectoll_config::v1::Cooldown;
 
 use super::{
     Sent, Target, builtin,
-    failure::{Blame, Failure, Rest},
+    failure::{Blame, ChargeState, Failure},
     parts,
     plan::Plan,
     read::{Read, read},
     refused::{Refused, refused, sending_failed},
 };
 use crate::{
-    accounting::{InFlight, Permit, Room},
+    accounting::{BackendQuota, InFlight, Permit},
     answer::{Answer, Observation, Relay, Verdict},
     background::Background,
     call::Call,
@@ -30,7 +30,7 @@ use crate::{
 use vectoll_clock::Clock;
 use vectoll_upstream::{
     health::Attempt,
-    provider::{Departure, Provider, Remote, content::Content},
+    provider::{Provider, Remote, SentFlag, content::Content},
 };
 
 /// An answer within this time needs no refinement of what the call may cost.
@@ -101,7 +101,7 @@ fn failed(attempt: Attempt, failure: &Failure, (call, backend): (&Call, &Backend
 async fn exchange(
     permit: Permit,
     backend: &Arc<Backend>,
-    (plan, room): (Option<Plan>, Option<Room>),
+    (plan, room): (Option<Plan>, Option<BackendQuota>),
     sending: &Sending,
     deadline: Instant,
 ) -> Result<(Read, HeaderMap), Failure> {
@@ -173,7 +173,7 @@ async fn call(
 ) -> Result<(InFlight, Result<Upstream, Upstream>), Failure> {
     let backend = in_flight.backend().clone();
     let model = backend.model_of(&in_flight.call().model);
-    let departure = Departure::default();
+    let departure = SentFlag::default();
     let answered = {
         let sending =
             pin!(remote.pass(&in_flight, (&in_flight.call().request, model), (from_caller, asks_base64), &departure));
@@ -185,14 +185,14 @@ async fn call(
         Some(Ok(response)) => Ok((in_flight, Err(response))),
         Some(Err(error)) if error.is_unsent() => {
             let failure = sending_failed(&error, &backend);
-            Err(Failure { rest: Rest::Unsent(in_flight.into()), ..failure })
+            Err(Failure { rest: ChargeState::Unsent(in_flight.into()), ..failure })
         }
         // Dropping `in_flight` books it as unsettled: the provider may have read the call.
         Some(Err(error)) => Err(sending_failed(&error, &backend)),
         None if departure.has_left() => Err(Failure::late(&backend.label, backend.timeout)),
         None => {
             let failure = Failure::late_to_leave(&backend.label, backend.timeout);
-            Err(Failure { rest: Rest::Unsent(in_flight.into()), ..failure })
+            Err(Failure { rest: ChargeState::Unsent(in_flight.into()), ..failure })
         }
     }
 }

@@ -17,18 +17,18 @@ use super::{
     send::{Sending, send},
 };
 use crate::{
-    accounting::{Accounting, Full, Load, Permit, Room, exact_at, readmit},
+    accounting::{Accounting, BackendQuota, Full, Load, Permit, exact_at, readmit},
     background::Background,
     call::Call,
     metrics::Metrics,
-    policy::{Backend, Choice, NoChoice, Route, Tried},
+    policy::{Backend, Choice, ExcludedBackends, NoChoice, Route},
     refusal::Refusal,
 };
 use vectoll_upstream::{health::Attempt, tokens};
 
 /// Where a call has been.
 #[derive(Debug, Default)]
-pub(super) struct Journey {
+pub(super) struct AttemptHistory {
     /// The backend of the last attempt.
     pub(super) backend: Option<Arc<Backend>>,
     /// Attempts after the first.
@@ -38,7 +38,7 @@ pub(super) struct Journey {
 }
 
 /// A call that is being carried out.
-pub(super) struct Work {
+pub(super) struct CallExecution {
     call: Arc<Call>,
     /// Its route.
     pub(super) route: Arc<Route>,
@@ -49,12 +49,12 @@ pub(super) struct Work {
     /// When its time is over; none: never.
     pub(super) end: Option<Instant>,
     /// The backends that it needs no second time.
-    pub(super) tried: Tried,
+    pub(super) tried: ExcludedBackends,
     /// Where it has been.
-    pub(super) journey: Journey,
+    pub(super) journey: AttemptHistory,
 }
 
-impl Work {
+impl CallExecution {
     pub(super) fn new(
         permit: &Permit,
         (accounting, metrics): (Arc<Accounting>, Metrics),
@@ -63,7 +63,7 @@ impl Work {
     ) -> Self {
         let (call, route, sending) = (permit.call().clone(), permit.route().clone(), Arc::new(sending));
         let end = route.manner.timeout.map(|timeout| Instant::now() + timeout);
-        let (tried, journey) = (Tried::default(), Journey::default());
+        let (tried, journey) = (ExcludedBackends::default(), AttemptHistory::default());
         Self { call, route, accounting, metrics, sending, left, end, tried, journey }
     }
 
@@ -74,7 +74,7 @@ impl Work {
 
     /// The backend for the next attempt, and all that it needs.
     pub(super) async fn choose(&mut self) -> Result<Chosen, Unchosen> {
-        let mut at_limits = Tried::default();
+        let mut at_limits = ExcludedBackends::default();
         let mut full: Option<Full> = None;
         loop {
             let choice = match self.route.choose(self.tried.or(at_limits), self.accounting.now().elapsed) {
@@ -93,11 +93,11 @@ impl Work {
                     self.tried.add(place);
                     return Ok(chosen);
                 }
-                Err(Unprepared::Full(also)) => {
+                Err(NotReady::Full(also)) => {
                     at_limits.add(place);
                     full = Some(also.or_sooner(full));
                 }
-                Err(Unprepared::Failed(failure)) => {
+                Err(NotReady::Failed(failure)) => {
                     self.goes_to(&backend);
                     return Err(Unchosen::Failed(failure));
                 }
@@ -106,21 +106,21 @@ impl Work {
     }
 
     /// Makes ready for an attempt. What is scarce comes last: nobody has a part of a provider's limits while it waits for memory.
-    async fn prepare(&self, choice: Choice) -> Result<Chosen, Unprepared> {
+    async fn prepare(&self, choice: Choice) -> Result<Chosen, NotReady> {
         let Choice { place, backend, attempt } = choice;
         let plan = match plan((&self.call, &self.route), &backend, &self.sending, self.end).await {
             Ok(plan) => plan,
             // Nobody was asked: that says nothing of the backend, and ends no cooldown.
-            Err(failure) => return Err(Unprepared::Failed(failure)),
+            Err(failure) => return Err(NotReady::Failed(failure)),
         };
         let load = || weigh(&self.call, &backend, plan.as_ref());
-        let room = match Room::take(&self.accounting, &backend, load).await {
+        let room = match BackendQuota::take(&self.accounting, &backend, load).await {
             Err(full) => self.room_counted(&backend, plan.as_ref(), full).await,
             taken => taken,
         };
         match room {
             Ok(room) => Ok(Chosen { place, backend, attempt, plan, room }),
-            Err(full) => Err(Unprepared::Full(full)),
+            Err(full) => Err(NotReady::Full(full)),
         }
     }
 
@@ -130,14 +130,14 @@ impl Work {
         backend: &Arc<Backend>,
         plan: Option<&Plan>,
         full: Full,
-    ) -> Result<Option<Room>, Full> {
+    ) -> Result<Option<BackendQuota>, Full> {
         let load = weigh(&self.call, backend, plan);
         let is_limited = backend.limits.tokens_per_minute.is_some();
         if !is_limited || backend.sent(&self.call).bytes <= tokens::LITTLE_TEXT {
             return Err(full);
         }
         match exact_at(&self.accounting, &self.call, backend).await.filter(|tokens| *tokens < load.tokens) {
-            Some(tokens) => Room::take(&self.accounting, backend, || Load { tokens, ..load }).await,
+            Some(tokens) => BackendQuota::take(&self.accounting, backend, || Load { tokens, ..load }).await,
             None => Err(full),
         }
     }
@@ -259,7 +259,7 @@ pub(super) struct Chosen {
     pub(super) backend: Arc<Backend>,
     attempt: Attempt,
     plan: Option<Plan>,
-    room: Option<Room>,
+    room: Option<BackendQuota>,
 }
 
 /// Why there is none.
@@ -271,7 +271,7 @@ pub(super) enum Unchosen {
 }
 
 /// Why a backend does not get the call.
-enum Unprepared {
+enum NotReady {
     /// It is at its provider's limits.
     Full(Full),
     /// The call cannot be sent to it.

@@ -22,7 +22,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use url::Url;
 
 use self::sigv4::Scope;
-pub use self::{fresh::Fresh, secret::Secret};
+pub use self::{fresh::Refreshing, secret::Secret};
 
 /// A request before it is signed. Its debug output has neither headers nor body: they hold the caller's inputs.
 pub struct Unsigned<'a> {
@@ -134,7 +134,7 @@ pub struct Header {
 #[derive(Debug)]
 pub struct Token {
     /// Where it comes from.
-    pub source: Fresh<Secret>,
+    pub source: Refreshing<Secret>,
     /// How it is said.
     pub form: Form,
 }

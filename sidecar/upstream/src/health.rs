@@ -19,9 +19,9 @@ use std::{
 use vectoll_config::v1::Cooldown;
 
 use self::{
-    breaker::{Breaker, Turn},
+    breaker::{AttemptKind, Breaker},
     metrics::OneBackend,
-    pace::Pace,
+    pace::LatencyEwma,
 };
 
 pub use self::metrics::BackendMetrics;
@@ -125,7 +125,7 @@ pub struct Health {
 #[derive(Debug, Default)]
 struct State {
     breaker: Breaker,
-    pace: Pace,
+    pace: LatencyEwma,
 }
 
 impl Health {
@@ -160,7 +160,7 @@ impl Health {
         let mut state = self.state();
         let turn = match state.breaker.begin(now) {
             Some(turn) => turn,
-            None if even_so => Turn::Ordinary,
+            None if even_so => AttemptKind::Ordinary,
             None => return None,
         };
         state.pace.begin();
@@ -174,7 +174,7 @@ impl Health {
 #[must_use = "how the attempt ended is to be said"]
 pub struct Attempt {
     health: Option<Arc<Health>>,
-    turn: Turn,
+    turn: AttemptKind,
     since: Duration,
 }
 

@@ -14,7 +14,7 @@ pub mod retry_after;
 pub mod to;
 pub mod trust;
 
-pub use departure::Departure;
+pub use departure::SentFlag;
 pub use remote::{Journalled, Remote};
 
 /// How to speak to a backend.

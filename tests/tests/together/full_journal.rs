@@ -12,7 +12,7 @@ use serde_json::json;
 use vectoll_config::{PicoUsd, Uid, v1::Period};
 use vectoll_ledger::{
     books::Certainty,
-    charge::{Charge, Payer},
+    charge::{BudgetAccount, BudgetPeriod},
     journal::{AppendError, Covered, Intent, Journal, JournalMetrics, Named, Options, Retention},
     used::Used,
 };
@@ -58,12 +58,12 @@ fn intent(of: u64) -> anyhow::Result<Intent> {
         Uid::new(&format!("5f1e9a52-2f7e-4a39-a7a4-{of:012}")),
         Uid::new(&format!("0b6f2f0e-5d8e-4f0c-9d5f-{of:012}")),
     );
-    let charge = |account| -> anyhow::Result<Arc<Charge>> {
+    let charge = |account| -> anyhow::Result<Arc<BudgetPeriod>> {
         let zone = "Europe/Berlin".to_owned().try_into().context("no zone")?;
-        Ok(Arc::new(Charge { account, period: Period::Total, zone, start: jiff::Timestamp::MIN }))
+        Ok(Arc::new(BudgetPeriod { account, period: Period::Total, zone, start: jiff::Timestamp::MIN }))
     };
     Ok(Intent {
-        charges: vec![charge(Payer::Key(key.clone()))?, charge(Payer::Team(team.clone()))?],
+        charges: vec![charge(BudgetAccount::Key(key.clone()))?, charge(BudgetAccount::Team(team.clone()))?],
         team: Named { uid: team, name: format!("default/team-{of}").into() },
         key: Named { uid: key, name: format!("default/key-{of}").into() },
         user: "alice".into(),

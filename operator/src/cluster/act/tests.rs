@@ -20,7 +20,10 @@ use crate::{
 type Sent = Arc<Mutex<Vec<(Method, String, Value)>>>;
 
 /// An API server that answers as it is told, and notes what it was asked to change.
-async fn server(sent: Sent, answer: impl Fn(&Method) -> (StatusCode, Value) + Clone + Send + Sync + 'static) -> Hands {
+async fn server(
+    sent: Sent,
+    answer: impl Fn(&Method) -> (StatusCode, Value) + Clone + Send + Sync + 'static,
+) -> Applier {
     let answer = move |method: Method, uri: Uri, body: String| async move {
         let (status, answer) = answer(&method);
         if method != Method::GET {
@@ -33,7 +36,7 @@ async fn server(sent: Sent, answer: impl Fn(&Method) -> (StatusCode, Value) + Cl
     tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
     let client = Client::try_from(Config::new(url)).unwrap();
     let recorder = Recorder::new(client.clone(), Reporter { controller: "test".to_owned(), instance: None });
-    Hands::new(client, recorder, Shared::default())
+    Applier::new(client, recorder, Shared::default())
 }
 
 fn failure(code: StatusCode, reason: &str) -> (StatusCode, Value) {
@@ -57,7 +60,7 @@ async fn a_status_is_not_written_over_a_newer_resource_and_what_is_newer_is_know
     .await;
     let name = ObjectName::new("apps", "team");
     let status = NewStatus { patch: json!({"observedGeneration": 1}), conditions: Vec::new() };
-    let turn = Turn { warns: true, reason: "Invalid".to_owned(), message: String::new() };
+    let turn = Transition { warns: true, reason: "Invalid".to_owned(), message: String::new() };
     let of = ResourceRef { kind: Kind::Team, name: name.clone() };
     let report = Action::Report { of, uid: Uid::new("t"), version: 7, status, turns: vec![turn] };
     hands.act(report).await.unwrap();

@@ -10,19 +10,19 @@ use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
 use vectoll_config::ObjectName;
 
-use super::{Action, Replaced, Target, Troubles};
+use super::{Action, PersistentFailures, Replaced, Target};
 use crate::{
     cluster::{
         config::{Files, believable, keys_in, next_generation},
-        delivered::{Contents, Parts},
+        delivered::{Contents, ResourceGenerations},
         fit::TooLarge,
         names,
-        observed::{Config, Observed, Sidecar},
+        observed::{ClusterState, Config, Sidecar},
         revoked::{Extent, without_ended},
         store::Delivery,
     },
     inject::CONTRACT,
-    judge::{Credentials, Judgement, NamespaceConfig},
+    judge::{Credentials, DesiredState, NamespaceConfig},
     world::{Kind, ResourceRef, World},
 };
 
@@ -74,7 +74,7 @@ pub(super) struct ConfigPlan {
     /// Keys and routes that do not reach the sidecars.
     pub(super) undelivered: BTreeMap<ResourceRef, Undelivered>,
     /// Since when each resource stands in the config as it is.
-    pub(super) parts: Arc<Parts>,
+    pub(super) parts: Arc<ResourceGenerations>,
     /// The files that are in force, or on their way.
     pub(super) prepared: Option<Arc<Files>>,
 }
@@ -90,11 +90,11 @@ type KnownFiles = (Option<Arc<Files>>, Option<Arc<BTreeMap<String, Vec<u8>>>>);
 /// Plans the config of a namespace. `last` are the files that were made last, `there` those in the Secret where nobody remembers.
 pub(super) fn config(
     namespace: &str,
-    (observed, world): (&Observed, &World),
-    judgement: &Judgement,
+    (observed, world): (&ClusterState, &World),
+    judgement: &DesiredState,
     store: Option<&Delivery>,
     (last, there): KnownFiles,
-    troubles: &Troubles,
+    troubles: &PersistentFailures,
     now: Timestamp,
 ) -> ConfigPlan {
     let contracts: BTreeSet<&str> =
@@ -271,7 +271,7 @@ fn is_in_force(files: &Files, present: &Config) -> bool {
 }
 
 /// Pods that may not have seen the config as it is, with the generation that they were touched for.
-fn stale_pods(observed: &Observed, namespace: &str, config: &Config) -> Vec<Action> {
+fn stale_pods(observed: &ClusterState, namespace: &str, config: &Config) -> Vec<Action> {
     let generation = config.generation;
     // A generation is the time at which it was made; when it was written is anybody's word.
     let made = i64::try_from(generation).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok());

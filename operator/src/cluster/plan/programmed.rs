@@ -10,14 +10,14 @@ use crate::{
     books::{Acknowledgements, Live},
     cluster::{
         delivered::{Delivered, Deliveries, Serves, Since},
-        observed::Observed,
+        observed::ClusterState,
     },
     condition::{Condition, ConditionType, Status},
     world::{Kind, ResourceRef},
 };
 
 /// How long a change may take before it is said that sidecars lag behind: until then it is on its way.
-const MOMENT: SignedDuration = SignedDuration::from_secs(5);
+const PROGRAMMED_GRACE: SignedDuration = SignedDuration::from_secs(5);
 /// The most pods that a message names.
 const NAMED: usize = 3;
 
@@ -111,7 +111,7 @@ impl<'a> Programmed<'a> {
                 all += 1;
                 if *generation < since.generation {
                     behind.push(if pod.is_empty() { "one outside a pod" } else { &**pod });
-                    recent &= at.duration_since(since.at) < MOMENT;
+                    recent &= at.duration_since(since.at) < PROGRAMMED_GRACE;
                 }
             }
         }
@@ -152,7 +152,7 @@ fn as_before(present: Option<&[ApiCondition]>, generation: Option<i64>) -> Condi
 
 /// The sidecars of a namespace that live: heard of lately, and, where they say which pod they are, its container runs. A generation
 /// beyond the one that was written last is nobody's to have: whoever says so has nothing.
-pub(super) fn serving(observed: &Observed, namespace: &str, latest: u64) -> Vec<Serves> {
+pub(super) fn serving(observed: &ClusterState, namespace: &str, latest: u64) -> Vec<Serves> {
     let live = match &observed.books.acknowledgements {
         Acknowledgements::Heard { at: _, live } => live.get(namespace),
         Acknowledgements::Nowhere | Acknowledgements::NotYet | Acknowledgements::Silent => None,

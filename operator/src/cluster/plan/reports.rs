@@ -5,15 +5,17 @@ use std::{borrow::Cow, collections::BTreeMap};
 use jiff::{SignedDuration, Timestamp};
 use vectoll_config::ObjectName;
 
-use super::{Action, Target, Troubles, budgets::Purse, configs::Undelivered, programmed::Programmed, turns::turns};
+use super::{
+    Action, PersistentFailures, Target, budgets::Purse, configs::Undelivered, programmed::Programmed, turns::turns,
+};
 use crate::{
     books::{Account, Acknowledgements, Money},
     cluster::{
-        observed::Observed,
+        observed::ClusterState,
         spend,
         status::{self, Change},
     },
-    judge::{Condition, ConditionType, Judgement, Status},
+    judge::{Condition, ConditionType, DesiredState, Status},
     resolve::ResolvedKey,
     world::{Kind, ResourceRef},
 };
@@ -21,7 +23,7 @@ use crate::{
 /// The reason of a key that has no value yet.
 pub(super) const PENDING: &str = "SecretPending";
 /// When to look again at what is on its way: acknowledgements are read as often.
-const SOON: SignedDuration = SignedDuration::from_secs(2);
+const RETRY_DELAY: SignedDuration = SignedDuration::from_secs(2);
 
 /// What is to be told.
 #[derive(Debug, Default)]
@@ -37,11 +39,11 @@ pub(super) struct Reports {
 }
 
 pub(super) fn reports(
-    observed: &Observed,
-    judgement: &Judgement,
+    observed: &ClusterState,
+    judgement: &DesiredState,
     programmed: &Programmed<'_>,
     undelivered: &BTreeMap<ResourceRef, Undelivered>,
-    troubles: &Troubles,
+    troubles: &PersistentFailures,
     bulk: usize,
     now: Timestamp,
 ) -> Reports {
@@ -69,7 +71,7 @@ pub(super) fn reports(
                 let Some(seen) = observed.api_keys.get(name) else { continue };
                 let conditions = seen.value.status.as_deref().map(|status| &*status.conditions);
                 if programmed.tell(of, conditions, seen.value.generation, &mut found) {
-                    look_again(now.saturating_add(SOON).unwrap_or(now));
+                    look_again(now.saturating_add(RETRY_DELAY).unwrap_or(now));
                 }
                 if let Some(error) = stuck.get(name) {
                     not_written(found.to_mut(), error);
@@ -95,7 +97,7 @@ pub(super) fn reports(
                 let Some(seen) = observed.teams.get(name) else { continue };
                 let conditions = seen.value.status.as_deref().map(|status| &*status.conditions);
                 if programmed.tell(of, conditions, seen.value.generation, &mut found) {
-                    look_again(now.saturating_add(SOON).unwrap_or(now));
+                    look_again(now.saturating_add(RETRY_DELAY).unwrap_or(now));
                 }
                 let (of, present) = (&seen.value.object, seen.value.status.as_deref());
                 let team = judgement.team(name);
@@ -115,7 +117,7 @@ pub(super) fn reports(
                 let Some(seen) = observed.routes.get(name) else { continue };
                 let conditions = seen.value.status.as_deref().map(|status| &*status.conditions);
                 if programmed.tell(of, conditions, seen.value.generation, &mut found) {
-                    look_again(now.saturating_add(SOON).unwrap_or(now));
+                    look_again(now.saturating_add(RETRY_DELAY).unwrap_or(now));
                 }
                 if let Some(why) = undelivered.get(of) {
                     not_programmed(found.to_mut(), why);
@@ -150,7 +152,7 @@ pub(super) fn reports(
 }
 
 /// What the store says of a key, whose account is kept within its Team's.
-fn money_of<'a>(observed: &'a Observed, judgement: &Judgement, resolved: &ResolvedKey) -> Option<&'a Money> {
+fn money_of<'a>(observed: &'a ClusterState, judgement: &DesiredState, resolved: &ResolvedKey) -> Option<&'a Money> {
     let team = judgement.team(&resolved.key.team)?;
     observed.books.money(&team.account, &Account::Key(resolved.key.account.clone()))
 }

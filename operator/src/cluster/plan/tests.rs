@@ -42,8 +42,8 @@ fn name(name: &str) -> ObjectName {
 }
 
 /// A Team, and keys of it without values, in one namespace.
-fn world(keys: &[&str]) -> Observed {
-    let mut observed = Observed::default();
+fn world(keys: &[&str]) -> ClusterState {
+    let mut observed = ClusterState::default();
     let team: Raw<Team> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "Team",
         "metadata": {"name": "team", "namespace": "apps", "uid": "t"}, "spec": {}}))
     .unwrap();
@@ -58,7 +58,7 @@ fn world(keys: &[&str]) -> Observed {
 }
 
 /// The Secret that the operator made for a key.
-fn give_value(observed: &mut Observed, key: &str) {
+fn give_value(observed: &mut ClusterState, key: &str) {
     let mint = Mint {
         api_key: name(key),
         uid: Uid::new(key),
@@ -72,7 +72,7 @@ fn give_value(observed: &mut Observed, key: &str) {
     observed.key_secrets.put(name(key), 2, observed::key_secret(Raw::of(&secret).unwrap(), None).unwrap());
 }
 
-fn sidecar(observed: &mut Observed, pod: &str, touched: Option<u64>, contract: &str) {
+fn sidecar(observed: &mut ClusterState, pod: &str, touched: Option<u64>, contract: &str) {
     let sidecar = Sidecar {
         uid: Uid::new(pod),
         created: None,
@@ -97,26 +97,26 @@ fn in_force(files: &Files) -> Config {
 }
 
 struct Planner {
-    observed: Observed,
+    observed: ClusterState,
     prepared: Option<Arc<Files>>,
     there: Option<Arc<BTreeMap<String, Vec<u8>>>>,
     readers: Deliveries,
-    troubles: Troubles,
+    troubles: PersistentFailures,
     store: Option<Delivery>,
     bulk: usize,
     now: Timestamp,
 }
 
 impl Planner {
-    fn new(observed: Observed) -> Self {
+    fn new(observed: ClusterState) -> Self {
         Self {
             observed,
             prepared: None,
             there: None,
             readers: Deliveries::new(),
-            troubles: Troubles::new(),
+            troubles: PersistentFailures::new(),
             store: None,
-            bulk: BULK,
+            bulk: MAX_PER_RECONCILE,
             now: now(),
         }
     }
@@ -190,7 +190,7 @@ fn pair(status: Status, reason: &str) -> Option<(String, String)> {
 
 #[test]
 fn a_config_goes_before_the_mass_of_new_keys() {
-    let keys: Vec<String> = (0..BULK + 5).map(|n| format!("new-{n:04}")).collect();
+    let keys: Vec<String> = (0..MAX_PER_RECONCILE + 5).map(|n| format!("new-{n:04}")).collect();
     let mut names: Vec<&str> = keys.iter().map(String::as_str).collect();
     names.push("old");
     let mut observed = world(&names);
@@ -200,10 +200,10 @@ fn a_config_goes_before_the_mass_of_new_keys() {
     let actions: Vec<&Action> = plan.first.iter().chain(&plan.rest).collect();
     let words: Vec<&str> = actions.into_iter().map(Action::word).collect();
     assert_eq!(words[0], "write_config");
-    assert_eq!(words.iter().filter(|word| **word == "make_key").count(), BULK);
+    assert_eq!(words.iter().filter(|word| **word == "make_key").count(), MAX_PER_RECONCILE);
     assert_eq!(plan.later, 5, "the others come next");
     assert_eq!(words[1..5], ["make_key", "report_status", "make_key", "report_status"], "they take turns");
-    assert_eq!(plan.ready[&Kind::ApiKey], [1, BULK + 5]);
+    assert_eq!(plan.ready[&Kind::ApiKey], [1, MAX_PER_RECONCILE + 5]);
 }
 
 #[test]

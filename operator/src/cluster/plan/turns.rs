@@ -7,7 +7,7 @@ use crate::{cluster::status::NewStatus, condition::ConditionType};
 
 /// Something that had been so and is so no more, worth an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::cluster) struct Turn {
+pub(in crate::cluster) struct Transition {
     /// Whether it is one for the worse.
     pub(in crate::cluster) warns: bool,
     /// Why, in CamelCase.
@@ -16,7 +16,7 @@ pub(in crate::cluster) struct Turn {
 }
 
 /// What turned between the conditions that stand there and those that are to.
-pub(super) fn turns(before: Option<&[ApiCondition]>, status: &NewStatus) -> Vec<Turn> {
+pub(super) fn turns(before: Option<&[ApiCondition]>, status: &NewStatus) -> Vec<Transition> {
     let pair = |kind: ConditionType| {
         let of_kind = |condition: &&ApiCondition| condition.type_ == kind.name();
         let before = before.into_iter().flatten().find(of_kind);
@@ -37,7 +37,7 @@ pub(super) fn turns(before: Option<&[ApiCondition]>, status: &NewStatus) -> Vec<
 }
 
 /// A resource turned ready or lost it. What is not ready from the start is told as well.
-fn ready(before: Option<&ApiCondition>, after: &ApiCondition) -> Option<Turn> {
+fn ready(before: Option<&ApiCondition>, after: &ApiCondition) -> Option<Transition> {
     let is_ready = is_true(after);
     let told = match before {
         Some(before) => before.status != after.status || (!is_ready && before.reason != after.reason),
@@ -45,7 +45,7 @@ fn ready(before: Option<&ApiCondition>, after: &ApiCondition) -> Option<Turn> {
     };
     // About to be made: nothing that anybody needs to hear of.
     let worth_it = told && after.reason != PENDING;
-    worth_it.then(|| Turn {
+    worth_it.then(|| Transition {
         warns: !is_ready,
         reason: after.reason.clone(),
         message: if is_ready { "It works".to_owned() } else { after.message.clone() },
@@ -53,22 +53,22 @@ fn ready(before: Option<&ApiCondition>, after: &ApiCondition) -> Option<Turn> {
 }
 
 /// Calls are refused from now on, or not any more: because the owner wants it so, or the time is over.
-fn refused(over: &'static str, before: Option<&ApiCondition>, after: Option<&ApiCondition>) -> Option<Turn> {
+fn refused(over: &'static str, before: Option<&ApiCondition>, after: Option<&ApiCondition>) -> Option<Transition> {
     match (before.is_some_and(is_true), after.filter(|after| is_true(after))) {
         (false, Some(after)) => {
-            Some(Turn { warns: true, reason: after.reason.clone(), message: after.message.clone() })
+            Some(Transition { warns: true, reason: after.reason.clone(), message: after.message.clone() })
         }
         (true, None) => {
-            Some(Turn { warns: false, reason: over.to_owned(), message: "calls are taken again".to_owned() })
+            Some(Transition { warns: false, reason: over.to_owned(), message: "calls are taken again".to_owned() })
         }
         (true, Some(_)) | (false, None) => None,
     }
 }
 
 /// A budget came to its end, or close to it; or it is not so any more. Told under the condition's name, which people look for.
-fn budget(before: Option<&ApiCondition>, after: &ApiCondition) -> Option<Turn> {
+fn budget(before: Option<&ApiCondition>, after: &ApiCondition) -> Option<Transition> {
     let (was, is) = (before.is_some_and(is_true), is_true(after));
-    (was != is).then(|| Turn {
+    (was != is).then(|| Transition {
         warns: is,
         reason: if is { after.type_.clone() } else { after.reason.clone() },
         message: after.message.clone(),

@@ -10,7 +10,7 @@ use vectoll_crds::{ApiKeySpec, TeamSpec};
 
 use super::*;
 use crate::{
-    judge::{Judgement, judge},
+    judge::{DesiredState, judge},
     key_secret::Notes,
     world::Object,
 };
@@ -59,7 +59,7 @@ fn secret(uid: &str, value: &str, made_at: &str, request: Option<&str>, previous
     SecretContent::of(secret)
 }
 
-fn judged(spec: &str, wish: Option<&str>, content: Option<SecretContent>) -> Judgement {
+fn judged(spec: &str, wish: Option<&str>, content: Option<SecretContent>) -> DesiredState {
     let mut world = world(spec, wish);
     if let Some(content) = content {
         world.secrets = BTreeMap::from([(ObjectName::new("apps", "alice"), content.into())]);
@@ -188,7 +188,7 @@ fn the_value_of_a_deleted_key_is_not_taken_over() {
 }
 
 /// The conditions of `alice` beside a Secret, and what is to be done about it.
-fn beside(content: SecretContent, adopts: bool) -> (Judgement, String) {
+fn beside(content: SecretContent, adopts: bool) -> (DesiredState, String) {
     let mut world = world("", None);
     let alice = ObjectName::new("apps", "alice");
     world.secrets.insert(alice.clone(), content.into());

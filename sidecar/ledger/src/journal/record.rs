@@ -8,7 +8,7 @@ use vectoll_config::{PicoUsd, Uid};
 
 use crate::{
     books::{Booking, Certainty},
-    charge::Charge,
+    charge::BudgetPeriod,
     used::Used,
 };
 
@@ -65,7 +65,7 @@ pub struct Intent {
     pub priced: bool,
     /// The budgets that the money counts in.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub charges: Vec<Arc<Charge>>,
+    pub charges: Vec<Arc<BudgetPeriod>>,
 }
 
 /// A resource: its account, and its name for people.

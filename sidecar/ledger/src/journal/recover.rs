@@ -15,7 +15,7 @@ use super::{
     place::Place,
     recent::Recent,
     record::{Kind, Open, Record, Settled},
-    replay::{Replay, Standing, settled_in},
+    replay::{Replay, ReplayResult, settled_in},
     retention::Progress,
     segment::{self, Found, Sealed, Tail, TeamPart},
     state::{State, carry, reach},
@@ -74,7 +74,7 @@ pub(super) fn recover(
             book(&settled);
         }
     }
-    let Standing { last, open, orphans } = replay.end();
+    let ReplayResult { last, open, orphans } = replay.end();
     if orphans > 0 {
         metrics.damaged(orphans);
         tracing::error!(

@@ -28,7 +28,7 @@ pub(super) struct Replay {
 
 /// Where a journal stands after its last record.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub(super) struct ReplayResult {
     /// The largest number that was ever seen.
     pub(super) last: u64,
     /// Intents without an end.
@@ -86,9 +86,9 @@ impl Replay {
         }
     }
 
-    pub(super) fn end(self) -> Standing {
+    pub(super) fn end(self) -> ReplayResult {
         let Self { covered: _, last, open, ended: _, orphans } = self;
-        Standing { last, open, orphans }
+        ReplayResult { last, open, orphans }
     }
 }
 

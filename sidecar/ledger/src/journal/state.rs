@@ -36,7 +36,7 @@ pub(super) struct State {
     pub(super) tail: Tail,
     pub(super) sealed: VecDeque<Sealed>,
     /// Ends of calls that the disk refused, in order. Until it has taken them no call is sent.
-    pub(super) owed: VecDeque<Owed>,
+    pub(super) owed: VecDeque<PendingWrite>,
     pub(super) teams: HashMap<Uid, Progress>,
     pub(super) recent: Recent,
     /// The last record that a checkpoint covers.
@@ -50,7 +50,7 @@ pub(super) struct State {
 
 /// A record that has a number and is not written.
 #[derive(Debug)]
-pub(super) struct Owed {
+pub(super) struct PendingWrite {
     record: Record,
     settled: Option<Arc<Settled>>,
 }
@@ -123,7 +123,7 @@ impl State {
     fn end(&mut self, kind: Kind, settled: Option<Arc<Settled>>) {
         let record = Record(self.next, kind);
         self.next += 1;
-        self.owed.push_back(Owed { record, settled });
+        self.owed.push_back(PendingWrite { record, settled });
         if let Err(error) = self.pay() {
             self.failed(&error);
         }
@@ -135,10 +135,10 @@ impl State {
             epoch.write(folder)?;
             self.unwritten_epoch = None;
         }
-        while let Some(Owed { record, settled: _ }) = self.owed.front() {
+        while let Some(PendingWrite { record, settled: _ }) = self.owed.front() {
             encode(record, &mut self.buffer)?;
             self.tail.write(&self.buffer)?;
-            if let Some(Owed { record, settled }) = self.owed.pop_front() {
+            if let Some(PendingWrite { record, settled }) = self.owed.pop_front() {
                 self.wrote(&record, settled);
             }
         }

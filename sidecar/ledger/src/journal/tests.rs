@@ -219,7 +219,7 @@ fn an_open_intent_outlives_the_segment_that_it_was_written_in() {
 fn a_full_journal_refuses_new_calls_and_takes_the_ends_of_those_under_way() {
     let folder = folder();
     let (journal, _) = open(&folder, STORE);
-    let under_way: Vec<Opened> = (0..20).map(|_| journal.intend(intent("a", 9)).unwrap()).collect();
+    let under_way: Vec<OpenIntent> = (0..20).map(|_| journal.intend(intent("a", 9)).unwrap()).collect();
     let refused = loop {
         match journal.intend(intent("a", 9)) {
             Ok(opened) => journal.settle(opened, used(9), Certainty::Known, 0, |_| {}),
@@ -306,7 +306,7 @@ fn a_disk_that_refuses_gets_no_new_calls_and_later_all_that_it_is_owed() {
     let folder = folder();
     let (journal, _) = open(&folder, STORE);
     call(&journal, "a", 1);
-    let under_way: Vec<Opened> = (2..5).map(|tokens| journal.intend(intent("a", tokens * 100)).unwrap()).collect();
+    let under_way: Vec<OpenIntent> = (2..5).map(|tokens| journal.intend(intent("a", tokens * 100)).unwrap()).collect();
     let full = Arc::new(fs::OpenOptions::new().append(true).open("/dev/full").unwrap());
     let real = journal.state().tail.swap(full);
     assert!(matches!(journal.intend(intent("a", 9)), Err(AppendError::Unavailable(_))));
@@ -389,7 +389,7 @@ fn a_checkpoint_has_exactly_the_settlements_up_to_its_number() {
     });
     let all = journal.settled_after(&Uid::new("a"), 0, usize::MAX);
     assert_eq!(all.len(), 4 * 299);
-    for Cut { covered, content, files: _ } in cuts {
+    for Snapshot { covered, content, files: _ } in cuts {
         let upto = |each: &&Arc<Settled>| each.number <= covered.number;
         assert_eq!(all.iter().filter(upto).map(|each| each.settlement.tokens).sum::<u64>(), content);
         let open = all.iter().filter(|each| each.settlement.intent <= covered.number && each.number > covered.number);
@@ -431,8 +431,8 @@ fn a_call_costs_microseconds() {
     let metrics = JournalMetrics::new().unwrap();
     let options = Options::new(1 << 30, Retention::Checkpoint);
     let journal = Journal::open(folder.path(), options, Covered::default(), metrics, |_| {}).unwrap();
-    let charge = crate::charge::Charge {
-        account: crate::charge::Payer::Key(Uid::new("0b6f2f0e-5d8e-4f0c-9d5f-0e4f7e0c1a11")),
+    let charge = crate::charge::BudgetPeriod {
+        account: crate::charge::BudgetAccount::Key(Uid::new("0b6f2f0e-5d8e-4f0c-9d5f-0e4f7e0c1a11")),
         period: vectoll_config::v1::Period::Monthly,
         zone: "Europe/Berlin".to_owned().try_into().unwrap(),
         start: "2026-11-01T00:00:00Z".parse().unwrap(),

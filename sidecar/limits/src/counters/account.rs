@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use vectoll_config::{ModelPattern, Uid};
 
-use vectoll_ledger::charge::Payer;
+use vectoll_ledger::charge::BudgetAccount;
 
 /// Who or what a count is kept for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -29,24 +29,24 @@ pub enum Account {
 
 impl Account {
     /// The payer that it is; none: accounts of this kind have no budget.
-    pub fn payer(&self) -> Option<Payer> {
+    pub fn payer(&self) -> Option<BudgetAccount> {
         match self {
-            Self::Key(uid) => Some(Payer::Key(uid.clone())),
-            Self::Team(uid) => Some(Payer::Team(uid.clone())),
-            Self::TeamUser(uid, user) => Some(Payer::TeamUser(uid.clone(), user.clone())),
-            Self::TeamNamespace(uid, namespace) => Some(Payer::TeamNamespace(uid.clone(), namespace.clone())),
+            Self::Key(uid) => Some(BudgetAccount::Key(uid.clone())),
+            Self::Team(uid) => Some(BudgetAccount::Team(uid.clone())),
+            Self::TeamUser(uid, user) => Some(BudgetAccount::TeamUser(uid.clone(), user.clone())),
+            Self::TeamNamespace(uid, namespace) => Some(BudgetAccount::TeamNamespace(uid.clone(), namespace.clone())),
             Self::KeyUser(..) | Self::KeyModel(..) | Self::TeamModel(..) | Self::Backend(_) => None,
         }
     }
 }
 
-impl From<&Payer> for Account {
-    fn from(payer: &Payer) -> Self {
+impl From<&BudgetAccount> for Account {
+    fn from(payer: &BudgetAccount) -> Self {
         match payer {
-            Payer::Key(uid) => Self::Key(uid.clone()),
-            Payer::Team(uid) => Self::Team(uid.clone()),
-            Payer::TeamUser(uid, user) => Self::TeamUser(uid.clone(), user.clone()),
-            Payer::TeamNamespace(uid, namespace) => Self::TeamNamespace(uid.clone(), namespace.clone()),
+            BudgetAccount::Key(uid) => Self::Key(uid.clone()),
+            BudgetAccount::Team(uid) => Self::Team(uid.clone()),
+            BudgetAccount::TeamUser(uid, user) => Self::TeamUser(uid.clone(), user.clone()),
+            BudgetAccount::TeamNamespace(uid, namespace) => Self::TeamNamespace(uid.clone(), namespace.clone()),
         }
     }
 }

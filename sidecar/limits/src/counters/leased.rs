@@ -41,7 +41,9 @@ pub(crate) use self::holding::{account_name, period_of};
 use self::link::SILENCE;
 pub(crate) use self::recalled::FormerAdmissions;
 use self::session::{Outcome, Session};
-use super::{Account, Ask, Charge, Denial, Holder, Open, Reserved, Spending, Standing, Used, users::Users};
+use super::{
+    Account, BudgetPeriod, Denial, Holder, Open, ReserveRequest, Reserved, Spending, Standing, Used, users::Users,
+};
 use crate::store::protocol::{Exchange, Identity, Reply};
 use vectoll_clock::{Clock, Now};
 
@@ -85,12 +87,12 @@ pub struct Held {
     requests: u64,
     pub(super) tokens: u64,
     pub(super) money: PicoUsd,
-    pub(super) charges: Vec<Arc<Charge>>,
+    pub(super) charges: Vec<Arc<BudgetPeriod>>,
 }
 
 /// The counters of all Teams, seen from one sidecar.
 #[derive(Debug)]
-pub struct Leased {
+pub struct SharedCounters {
     clock: Clock,
     table: Mutex<Table>,
     wake: Notify,
@@ -107,7 +109,7 @@ struct Table {
     recalled: FormerAdmissions,
 }
 
-impl Leased {
+impl SharedCounters {
     /// Counters that nothing is counted in. The clock is for calls that leave while they wait.
     pub fn new(clock: Clock) -> Self {
         Self { clock, table: Mutex::default(), wake: Notify::new() }
@@ -122,7 +124,7 @@ impl Leased {
         self.table().users.name(team, user, most)
     }
 
-    pub(super) fn reserve(self: &Arc<Self>, ask: &Ask<'_>, now: Now) -> Reserved {
+    pub(super) fn reserve(self: &Arc<Self>, ask: &ReserveRequest<'_>, now: Now) -> Reserved {
         let reserved = {
             let mut table = self.table();
             table.sweep(now.elapsed);
@@ -213,7 +215,7 @@ impl Table {
 }
 
 /// For whoever speaks to the store.
-impl Leased {
+impl SharedCounters {
     /// Waits until something may be due sooner than it was.
     pub(crate) async fn woken(&self) {
         self.wake.notified().await;
@@ -298,7 +300,7 @@ impl Leased {
         }
     }
 
-    /// From now on until [`Leased::recalled`], calls that need the store are refused at once: it is not asked before the journal
+    /// From now on until [`SharedCounters::recalled`], calls that need the store are refused at once: it is not asked before the journal
     /// is read.
     pub fn begin_recall(&self) {
         let mut table = self.table();
@@ -321,7 +323,7 @@ impl Leased {
     }
 
     /// Spend of an earlier process that the store may not know.
-    pub(crate) fn owe(&self, team: &Uid, charge: &Arc<Charge>, number: u64, spent: PicoUsd) {
+    pub(crate) fn owe(&self, team: &Uid, charge: &Arc<BudgetPeriod>, number: u64, spent: PicoUsd) {
         self.table().session(team).owe(charge, number, spent);
     }
 }
@@ -331,7 +333,7 @@ impl Leased {
 pub struct Pending {
     team: Uid,
     outcome: Option<oneshot::Receiver<Outcome>>,
-    counters: Arc<Leased>,
+    counters: Arc<SharedCounters>,
 }
 
 impl Pending {

@@ -19,9 +19,9 @@ use vectoll_config::{
 };
 
 use self::count::{Count, tighten};
-use super::{Account, Ask, Denial, Open, Standing, users::Users, window::slot_of, worst::Worst};
+use super::{Account, Denial, Open, ReserveRequest, Standing, users::Users, window::slot_of, worst::LongestDenial};
 use vectoll_clock::Now;
-use vectoll_ledger::{charge::Charge, used::Used};
+use vectoll_ledger::{charge::BudgetPeriod, used::Used};
 
 /// How often counts that hold nothing any more are dropped.
 const SWEEP: Duration = Duration::from_mins(1);
@@ -56,7 +56,7 @@ pub(super) struct Held {
     requests: u64,
     pub(super) tokens: u64,
     pub(super) money: PicoUsd,
-    pub(super) charges: Vec<Arc<Charge>>,
+    pub(super) charges: Vec<Arc<BudgetPeriod>>,
 }
 
 /// What is taken of a budget.
@@ -82,7 +82,7 @@ impl Memory {
     }
 
     /// Takes the call's room in all scopes, or in none.
-    pub(super) fn reserve(&self, ask: &Ask<'_>, now: Now) -> Result<Held, Denial> {
+    pub(super) fn reserve(&self, ask: &ReserveRequest<'_>, now: Now) -> Result<Held, Denial> {
         let mut table = self.table();
         let slot = table.present(now);
         if now.elapsed.saturating_sub(table.swept) >= SWEEP {
@@ -90,7 +90,7 @@ impl Memory {
         }
         let since = table.sequence;
         let mut counts = Vec::with_capacity(ask.scopes.len());
-        let mut worst = Worst::default();
+        let mut worst = LongestDenial::default();
         for (place, scope) in ask.scopes.iter().enumerate() {
             let id = table.id(&scope.account);
             let Some(count) = table.counts.get_mut(id) else { continue };
@@ -123,7 +123,7 @@ impl Memory {
             table.open.money = table.open.money.plus(ask.money);
         }
         table.sequence += 1;
-        let (sequence, Ask { requests, tokens, money, .. }) = (table.sequence, *ask);
+        let (sequence, ReserveRequest { requests, tokens, money, .. }) = (table.sequence, *ask);
         Ok(Held { counts, is_call, slot, sequence, requests, tokens, money, charges })
     }
 

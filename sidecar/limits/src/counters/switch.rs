@@ -10,7 +10,7 @@ use vectoll_config::{
     v1::{Budget, Limits},
 };
 
-use super::{Account, Ask, Held, Holder, Leased, Memory, Open, Reserved, Spending, Standing, Used};
+use super::{Account, Held, Holder, Memory, Open, ReserveRequest, Reserved, SharedCounters, Spending, Standing, Used};
 use vectoll_clock::Now;
 
 /// The counters of this sidecar: its own, or those of all sidecars while the config names a store. What was reserved with one
@@ -18,18 +18,18 @@ use vectoll_clock::Now;
 #[derive(Debug)]
 pub struct Counters {
     alone: Arc<Memory>,
-    together: Arc<Leased>,
+    together: Arc<SharedCounters>,
     uses_store: AtomicBool,
 }
 
 impl Counters {
     /// Counts alone until it is told otherwise.
-    pub fn new(alone: Arc<Memory>, together: Arc<Leased>) -> Self {
+    pub fn new(alone: Arc<Memory>, together: Arc<SharedCounters>) -> Self {
         Self { alone, together, uses_store: AtomicBool::new(false) }
     }
 
     /// The counters of all sidecars.
-    pub fn together(&self) -> Arc<Leased> {
+    pub fn together(&self) -> Arc<SharedCounters> {
         self.together.clone()
     }
 
@@ -50,7 +50,7 @@ impl Counters {
     }
 
     /// Takes the call's room in all scopes, or in none.
-    pub fn reserve(&self, ask: &Ask<'_>, now: Now) -> Reserved {
+    pub fn reserve(&self, ask: &ReserveRequest<'_>, now: Now) -> Reserved {
         if self.is_together() {
             self.together.reserve(ask, now)
         } else {

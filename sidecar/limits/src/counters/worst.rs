@@ -5,9 +5,9 @@ use super::Denial;
 /// The refusal that takes longest to pass, of all that were added: whoever waits for it meets none of the others. Of several
 /// that take as long, the first.
 #[derive(Debug, Default)]
-pub(super) struct Worst(Option<Denial>);
+pub(super) struct LongestDenial(Option<Denial>);
 
-impl Worst {
+impl LongestDenial {
     /// One more.
     pub(super) fn add(&mut self, denial: Denial) {
         if self.0.is_none_or(|worst| denial.retry > worst.retry) {

@@ -15,29 +15,29 @@ use super::{
 
 /// What is said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Word {
+pub(super) struct Heartbeat {
     pub(super) namespace: Arc<str>,
     pub(super) generation: u64,
 }
 
 /// Whether it is to be said.
 pub(super) enum Due {
-    Now(Word),
+    Now(Heartbeat),
     /// Look again then.
     Later(Duration),
 }
 
 /// Saying it every few seconds, and after each change.
 #[derive(Debug, Default)]
-pub(super) struct Acknowledging {
-    under_way: JoinSet<Result<Word, CallError>>,
+pub(super) struct HeartbeatTask {
+    under_way: JoinSet<Result<Heartbeat, CallError>>,
     /// What was said last, and when.
-    last: Option<(Word, Instant)>,
+    last: Option<(Heartbeat, Instant)>,
 }
 
-impl Acknowledging {
+impl HeartbeatTask {
     /// Whether this is due. A config that is new rings, and so does the end of what is under way.
-    pub(super) fn due(&self, word: Word) -> Due {
+    pub(super) fn due(&self, word: Heartbeat) -> Due {
         if word.generation == 0 || !self.under_way.is_empty() {
             return Due::Later(ACKNOWLEDGED_EVERY);
         }
@@ -55,19 +55,19 @@ impl Acknowledging {
         &mut self,
         (connection, place): (Connection, Arc<Place>),
         identity: Identity,
-        word: Word,
+        word: Heartbeat,
         pod: Arc<str>,
     ) {
         self.under_way.spawn(acknowledge((connection, place), identity, word, pod));
     }
 
     /// What became of it; none: nothing is under way.
-    pub(super) async fn next(&mut self) -> Option<Result<Result<Word, CallError>, JoinError>> {
+    pub(super) async fn next(&mut self) -> Option<Result<Result<Heartbeat, CallError>, JoinError>> {
         self.under_way.join_next().await
     }
 
     /// It was said just now, or could not be: either way it is left alone for a while.
-    pub(super) fn said(&mut self, word: Word) {
+    pub(super) fn said(&mut self, word: Heartbeat) {
         self.last = Some((word, Instant::now()));
     }
 }
@@ -75,9 +75,9 @@ impl Acknowledging {
 async fn acknowledge(
     (mut connection, place): (Connection, Arc<Place>),
     identity: Identity,
-    word: Word,
+    word: Heartbeat,
     pod: Arc<str>,
-) -> Result<Word, CallError> {
+) -> Result<Heartbeat, CallError> {
     let words = [identity.sidecar.to_string(), word.generation.to_string(), pod.to_string()];
     let key = live_key(place.scope.as_deref(), &word.namespace);
     connection.call(Function::Acknowledge, &key, &words).await?;

@@ -10,13 +10,13 @@ use tokio::sync::watch;
 
 use super::{
     connect::Place,
-    line::Line,
+    line::StoreSession,
     metrics::StoreMetrics,
     protocol::{Identity, SPAN},
     served::Served,
     threads::ExchangeThreads,
 };
-use crate::counters::{FormerAdmissions, Leased};
+use crate::counters::{FormerAdmissions, SharedCounters};
 use vectoll_clock::Clock;
 use vectoll_ledger::journal::Journal;
 
@@ -27,7 +27,7 @@ const REMEMBERED: SignedDuration = SignedDuration::from_secs(SPAN.cast_signed() 
 #[derive(Debug)]
 pub struct Driver {
     /// The counters that it speaks for.
-    pub leased: Arc<Leased>,
+    pub leased: Arc<SharedCounters>,
     /// Where spend is taken from.
     pub journal: Arc<Journal>,
     /// Who this sidecar is.
@@ -64,7 +64,7 @@ impl Driver {
                 continue;
             };
             tracing::info!(url = %present.url, user = present.username, "limits, budgets and spend are kept in a store");
-            let mut line = Line::new(&self, present);
+            let mut line = StoreSession::new(&self, present);
             tokio::select! {
                 () = line.speak(None) => {}
                 changed = place.changed() => if changed.is_err() { return },

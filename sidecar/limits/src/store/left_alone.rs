@@ -9,7 +9,7 @@ use vectoll_config::Uid;
 
 /// Those Teams.
 #[derive(Debug, Default)]
-pub(super) struct LeftAlone(BTreeMap<Uid, Why>);
+pub(super) struct Backoff(BTreeMap<Uid, Why>);
 
 #[derive(Debug)]
 struct Why {
@@ -18,7 +18,7 @@ struct Why {
     until: Instant,
 }
 
-impl LeftAlone {
+impl Backoff {
     /// Leaves a Team alone for a while. Returns whether this reason is news.
     pub(super) fn leave(&mut self, team: &Uid, why: &str, pause: Duration) -> bool {
         let now = Instant::now();

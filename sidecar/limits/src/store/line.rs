@@ -14,12 +14,12 @@ use vectoll_config::{
 };
 
 use super::{
-    acknowledge::{Acknowledging, Due, Word},
+    acknowledge::{Due, Heartbeat, HeartbeatTask},
     ask::{ExchangeError, ask, is_the_connections},
     connect::{CallError, Connection, PATIENCE, Place},
     driver::Driver,
     given_up::{self, Verdict},
-    left_alone::LeftAlone,
+    left_alone::Backoff,
     protocol::Reply,
     spend::spend_of,
 };
@@ -45,15 +45,15 @@ const IDLE: Duration = Duration::from_secs(5);
 type Done = (Uid, Result<Reply, ExchangeError>);
 
 /// The conversation with the store at one place.
-pub(super) struct Line<'a> {
+pub(super) struct StoreSession<'a> {
     driver: &'a Driver,
     place: Arc<Place>,
     connection: Option<Connection>,
     connecting: JoinSet<RedisResult<Connection>>,
     exchanges: JoinSet<Done>,
-    acknowledging: Acknowledging,
+    acknowledging: HeartbeatTask,
     under_way: BTreeSet<Uid>,
-    left_alone: LeftAlone,
+    left_alone: Backoff,
     /// When to connect again, after a failure.
     not_before: Instant,
     /// When to ask again by the connection that there is: nobody has loaded the functions yet.
@@ -67,7 +67,7 @@ pub(super) struct Line<'a> {
     failing: Option<String>,
 }
 
-impl<'a> Line<'a> {
+impl<'a> StoreSession<'a> {
     pub(super) fn new(driver: &'a Driver, place: Arc<Place>) -> Self {
         Self {
             driver,
@@ -75,9 +75,9 @@ impl<'a> Line<'a> {
             connection: None,
             connecting: JoinSet::new(),
             exchanges: JoinSet::new(),
-            acknowledging: Acknowledging::default(),
+            acknowledging: HeartbeatTask::default(),
             under_way: BTreeSet::new(),
-            left_alone: LeftAlone::default(),
+            left_alone: Backoff::default(),
             not_before: Instant::now(),
             silent_until: Instant::now(),
             pause: FIRST_PAUSE,
@@ -188,9 +188,9 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn word(&self) -> Word {
+    fn word(&self) -> Heartbeat {
         let served = &self.driver.served;
-        Word { namespace: served.namespace(), generation: served.generation() }
+        Heartbeat { namespace: served.namespace(), generation: served.generation() }
     }
 
     fn start(&mut self, team: Uid, mut connection: Connection) {

@@ -46,7 +46,7 @@ pub struct Model {
     marks: HashMap<Arc<str>, Mark>,
     windows: HashMap<(AccountName, Rate), BTreeMap<u64, u64>>,
     claims: HashMap<AccountName, HashMap<Arc<str>, (u64, u64)>>,
-    purses: HashMap<(AccountName, Arc<str>), Purse>,
+    purses: HashMap<(AccountName, Arc<str>), BudgetBalance>,
     /// The periods of each account that began, and their ends.
     periods: HashMap<AccountName, BTreeMap<Arc<str>, Option<u64>>>,
     ledger: BTreeMap<Arc<str>, Totals>,
@@ -66,7 +66,7 @@ struct Mark {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Purse {
+struct BudgetBalance {
     /// Something was spent or held there.
     begun: bool,
     spent: PicoUsd,
@@ -88,7 +88,7 @@ pub struct Refusal {
 /// Calls, tokens and pico-USD of a field of the ledger.
 pub type Totals = (u64, u64, u64);
 
-impl Purse {
+impl BudgetBalance {
     fn taken(&self) -> PicoUsd {
         self.held.values().fold(self.spent, |sum, held| sum.plus(*held))
     }
@@ -263,12 +263,12 @@ impl Model {
         }
     }
 
-    fn purse(&mut self, account: &AccountName, period: &PeriodName) -> &mut Purse {
+    fn purse(&mut self, account: &AccountName, period: &PeriodName) -> &mut BudgetBalance {
         self.purses.entry((account.clone(), period.name.clone())).or_default()
     }
 
     /// The same, of which something is known from now on.
-    fn begin(&mut self, account: &AccountName, period: &PeriodName, now: u64) -> &mut Purse {
+    fn begin(&mut self, account: &AccountName, period: &PeriodName, now: u64) -> &mut BudgetBalance {
         if !self.purse(account, period).begun {
             self.begun.1 += 1;
             let inherited = self.inherited(account, &period.name, now);

@@ -14,13 +14,13 @@ use http_body_util::BodyExt;
 use super::{Spent, room, run};
 use crate::{
     accounting::{Settled, admit},
-    answer::{Answer, Persist, Relay},
+    answer::{Answer, DetachOnDrop, Relay},
     background::Background,
     cache::{Vector, Wanted},
     call::Call,
     memory::{Claim, Held},
     policy::Route,
-    proxy::{Proxy, Sent, Trace, parts::expected_of},
+    proxy::{CallProgress, Proxy, Sent, parts::expected_of},
     refusal::Refusal,
 };
 use vectoll_api::answer::join;
@@ -45,7 +45,7 @@ pub(super) async fn ask(
     (route, call): (&Arc<Route>, &Arc<Call>),
     (texts, wanted): (&Arc<Vec<String>>, Asked),
     headers: &HeaderMap,
-    trace: &mut Trace,
+    trace: &mut CallProgress,
     spent: &mut Spent,
 ) -> Result<Vectors, Refusal> {
     // Before anything is sent, so that there being none costs nothing.
@@ -78,7 +78,7 @@ pub(super) async fn ask(
         (kept, journey, own)
     };
     let started = Instant::now();
-    let (kept, journey, own) = Persist::new(work, proxy.tasks.clone(), left).await;
+    let (kept, journey, own) = DetachOnDrop::new(work, proxy.tasks.clone(), left).await;
     trace.waited += started.elapsed().saturating_sub(own);
     trace.journey = journey;
     let (Kept { vectors, tokens, held }, headers) = kept?;

@@ -8,7 +8,7 @@ pub(super) mod xml;
 
 use std::sync::Arc;
 
-use super::{CredentialError, Fresh, Secret};
+use super::{CredentialError, Refreshing, Secret};
 
 /// What signs requests. An access key ID is no secret to AWS; here it is, for it is nobody's business but the owner's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub enum Source {
     /// They do not expire, or nobody here can renew them.
     Static(Arc<Keys>),
     /// They do.
-    Fresh(Fresh<Keys>),
+    Fresh(Refreshing<Keys>),
 }
 
 impl Source {

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use url::Url;
 
 use super::{
-    FetchError, Form, Fresh, Secret, Token,
-    issuer::{Question, token_in},
+    FetchError, Form, Refreshing, Secret, Token,
+    issuer::{TokenRequest, token_in},
     oauth,
 };
 use crate::provider::http::Clients;
@@ -64,14 +64,14 @@ impl Entra {
 
     /// A token that is kept fresh.
     pub fn token(self, clients: Clients) -> Token {
-        let source = Fresh::new(format!("an Entra ID token for the application {}", self.client_id), move || {
+        let source = Refreshing::new(format!("an Entra ID token for the application {}", self.client_id), move || {
             let (this, clients) = (self.clone(), clients.clone());
             async move { oauth::token(&this.question().await?.ask(&clients).await?) }
         });
         Token { source, form: Form::Bearer }
     }
 
-    async fn question(&self) -> Result<Question, FetchError> {
+    async fn question(&self) -> Result<TokenRequest, FetchError> {
         let mut fields =
             vec![("grant_type", "client_credentials"), ("client_id", &self.client_id), ("scope", &self.scope)];
         let secret = match &self.proof {
@@ -85,7 +85,7 @@ impl Entra {
             ]),
             Proof::Secret(_) => fields.push(("client_secret", secret.reveal())),
         }
-        Ok(Question::form(&self.token_url, &fields).hiding(&secret))
+        Ok(TokenRequest::form(&self.token_url, &fields).hiding(&secret))
     }
 }
 

@@ -46,9 +46,9 @@ impl<T> Issued<T> {
 }
 
 /// A value that is there when it is wanted. A handle: clones share it.
-pub struct Fresh<T>(Arc<Cell<T>>);
+pub struct Refreshing<T>(Arc<Cell<T>>);
 
-impl<T> Clone for Fresh<T> {
+impl<T> Clone for Refreshing<T> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
@@ -116,7 +116,7 @@ impl<T> Held<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Fresh<T> {
+impl<T: Send + Sync + 'static> Refreshing<T> {
     /// A value that is not there yet. `what` names it in errors ("a token of …"), `fetch` gets it.
     pub fn new<F, Fut>(what: impl Into<Arc<str>>, fetch: F) -> Self
     where
@@ -243,7 +243,7 @@ impl<T> Cell<T> {
     }
 }
 
-impl<T> std::fmt::Debug for Fresh<T> {
+impl<T> std::fmt::Debug for Refreshing<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Fresh").field("what", &self.0.what).finish_non_exhaustive()
     }

@@ -5,7 +5,7 @@
 
 use url::Url;
 
-use super::{Form, Fresh, Secret, Token, issuer::Question, oauth};
+use super::{Form, Refreshing, Secret, Token, issuer::TokenRequest, oauth};
 use crate::provider::http::Clients;
 
 /// The public IAM, unless settings name another one.
@@ -30,16 +30,16 @@ impl Ibm {
     /// A token that is kept fresh.
     pub fn token(self, clients: Clients) -> Token {
         let host = self.token_url.host_str().unwrap_or_default();
-        let source = Fresh::new(format!("a token of {host}"), move || {
+        let source = Refreshing::new(format!("a token of {host}"), move || {
             let (this, clients) = (self.clone(), clients.clone());
             async move { oauth::token(&this.question().ask(&clients).await?) }
         });
         Token { source, form: Form::Bearer }
     }
 
-    fn question(&self) -> Question {
+    fn question(&self) -> TokenRequest {
         let fields = [("grant_type", "urn:ibm:params:oauth:grant-type:apikey"), ("apikey", self.api_key.reveal())];
-        Question::form(&self.token_url, &fields).hiding(&self.api_key)
+        TokenRequest::form(&self.token_url, &fields).hiding(&self.api_key)
     }
 }
 

@@ -12,23 +12,23 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
 use super::{FetchError, Secret, chain};
-use crate::provider::{ask::AskError, http::Clients, reach::Reach};
+use crate::provider::{ask::AskError, http::Clients, reach::EgressPolicy};
 
 /// All but what RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A question to an issuer. Its debug output has neither headers nor body.
-pub(super) struct Question {
+pub(super) struct TokenRequest {
     method: Method,
     url: Url,
     headers: Vec<(HeaderName, HeaderValue)>,
     body: String,
     /// What it holds that an answer might repeat.
     secrets: Vec<Secret>,
-    reach: Reach,
+    reach: EgressPolicy,
 }
 
-impl Question {
+impl TokenRequest {
     /// One that is its URL.
     pub fn get(url: &Url) -> Self {
         let accept = (header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -38,7 +38,7 @@ impl Question {
             headers: vec![accept],
             body: String::new(),
             secrets: vec![],
-            reach: Reach::Providers,
+            reach: EgressPolicy::Providers,
         }
     }
 
@@ -73,7 +73,7 @@ impl Question {
 
     /// To a server of the machine's own: only where the URL is none that a route or a credential could name.
     pub fn of_the_machine(self) -> Self {
-        Self { reach: Reach::Machine, ..self }
+        Self { reach: EgressPolicy::Machine, ..self }
     }
 
     /// With a secret in it.
@@ -104,7 +104,7 @@ impl Question {
     }
 }
 
-impl std::fmt::Debug for Question {
+impl std::fmt::Debug for TokenRequest {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Question")
             .field("method", &self.method)
@@ -158,7 +158,7 @@ mod tests {
     async fn a_question_says_nothing_of_what_it_holds() {
         let url = Url::parse("https://a/b").unwrap();
         let secret = Secret::new("s3cret");
-        let question = Question::form(&url, &[("key", "s3cret")]).hiding(&secret);
+        let question = TokenRequest::form(&url, &[("key", "s3cret")]).hiding(&secret);
         let question = question.with(header::AUTHORIZATION, "Bearer s3cret").unwrap();
         assert_eq!(format!("{question:?}"), "Question { method: POST, url: https://a/b, .. }");
         assert_eq!(format!("{secret:?}"), "[secret]");
@@ -173,13 +173,13 @@ mod tests {
         for expected in
             ["127.0.0.1 answered 400: invalid_grant: no [redacted] here", "127.0.0.1 answered 302: no reason"]
         {
-            let question = Question::form(&fake.url("/"), &[("k e", "a&b=ü~")]).hiding(&Secret::new("s3cret"));
+            let question = TokenRequest::form(&fake.url("/"), &[("k e", "a&b=ü~")]).hiding(&Secret::new("s3cret"));
             assert_eq!(question.ask(&clients).await.unwrap_err().to_string(), expected);
         }
         assert_eq!(fake.seen()[0].body, "k%20e=a%26b%3D%C3%BC~");
         let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let nobody = Url::parse(&format!("http://{closed}/")).unwrap();
-        let error = Question::get(&nobody).ask(&clients).await.unwrap_err();
+        let error = TokenRequest::get(&nobody).ask(&clients).await.unwrap_err();
         assert!(error.to_string().starts_with("failed to reach 127.0.0.1: error sending request: "), "{error}");
     }
 

@@ -50,7 +50,7 @@ async fn keys_that_expire_sign_and_are_redacted() {
         secret_access_key: Secret::new("s3cret"),
         session_token: Some(Secret::new("sess1on/+")),
     };
-    let source = Fresh::new("keys", move || {
+    let source = Refreshing::new("keys", move || {
         let value = keys.clone();
         async move { Ok(fresh::Issued { value, life: std::time::Duration::from_mins(10) }) }
     });
@@ -76,14 +76,14 @@ async fn keys_that_expire_sign_and_are_redacted() {
 
 #[tokio::test]
 async fn what_cannot_be_had_is_an_error_that_names_it() {
-    let source = Fresh::new("a token of nobody's", || async { Err(FetchError::TooSlow) });
+    let source = Refreshing::new("a token of nobody's", || async { Err(FetchError::TooSlow) });
     let credential = Credential::Token(Token { source, form: Form::Bearer });
     let url = Url::parse("https://a/b").unwrap();
     let mut headers = HeaderMap::new();
     let error = credential.sign(unsigned(&url, &mut headers)).await.unwrap_err();
     assert_eq!(chain(&error), "failed to obtain a token of nobody's: it took too long");
     assert!(headers.is_empty());
-    let source = Fresh::new("a token", || async {
+    let source = Refreshing::new("a token", || async {
         Ok(fresh::Issued { value: Secret::new("s3cret\n2"), life: std::time::Duration::from_mins(10) })
     });
     let credential = Credential::Token(Token { source, form: Form::Bearer });

@@ -16,7 +16,7 @@ const LONGEST_WORD: Duration = Duration::from_mins(5);
 
 /// Which kind of attempt a call is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum AttemptKind {
     /// One of many.
     Ordinary,
     /// The one that tries whether the backend is well again.
@@ -54,12 +54,12 @@ impl Breaker {
     }
 
     /// A turn, if calls go there.
-    pub(super) fn begin(&mut self, now: Duration) -> Option<Turn> {
+    pub(super) fn begin(&mut self, now: Duration) -> Option<AttemptKind> {
         match &mut self.open {
-            None => Some(Turn::Ordinary),
+            None => Some(AttemptKind::Ordinary),
             Some(Cooling { until, probing, .. }) if *until <= now && !*probing => {
                 *probing = true;
-                Some(Turn::Probe)
+                Some(AttemptKind::Probe)
             }
             Some(_) => None,
         }
@@ -72,7 +72,13 @@ impl Breaker {
     }
 
     /// For how long it is left alone now, if that is new.
-    pub(super) fn failed(&mut self, turn: Turn, fault: Fault, cooldown: Cooldown, now: Duration) -> Option<Duration> {
+    pub(super) fn failed(
+        &mut self,
+        turn: AttemptKind,
+        fault: Fault,
+        cooldown: Cooldown,
+        now: Duration,
+    ) -> Option<Duration> {
         self.streak = self.streak.saturating_add(1);
         let Cooldown { failures, seconds } = cooldown;
         if failures == 0 {
@@ -87,17 +93,17 @@ impl Breaker {
         let first = Duration::from_secs(seconds.into());
         let rest = match (fault, turn, self.open) {
             // Calls that were under way when it was opened say nothing new, unless the provider asks for more time.
-            (Fault::Down | Fault::Limited(None), Turn::Ordinary, Some(_)) => return None,
-            (Fault::Limited(Some(wait)), Turn::Ordinary, Some(open)) if open.until >= now + wait => return None,
+            (Fault::Down | Fault::Limited(None), AttemptKind::Ordinary, Some(_)) => return None,
+            (Fault::Limited(Some(wait)), AttemptKind::Ordinary, Some(open)) if open.until >= now + wait => return None,
             // It asks for more time. That it was opened is no news.
-            (Fault::Limited(Some(wait)), Turn::Ordinary, Some(open)) => {
+            (Fault::Limited(Some(wait)), AttemptKind::Ordinary, Some(open)) => {
                 self.open = Some(Cooling { until: now + wait, ..open });
                 return None;
             }
             (Fault::Limited(Some(wait)), ..) => wait,
             (Fault::Down, _, None) if self.streak < failures => return None,
             (Fault::Down | Fault::Limited(None), _, None) => first,
-            (Fault::Down | Fault::Limited(None), Turn::Probe, Some(open)) => {
+            (Fault::Down | Fault::Limited(None), AttemptKind::Probe, Some(open)) => {
                 first * 2u32.pow(open.times.min(MOST_DOUBLINGS))
             }
         };
@@ -107,8 +113,8 @@ impl Breaker {
     }
 
     /// An attempt ended of which nobody knows how.
-    pub(super) fn unknown(&mut self, turn: Turn) {
-        if let (Turn::Probe, Some(open)) = (turn, &mut self.open) {
+    pub(super) fn unknown(&mut self, turn: AttemptKind) {
+        if let (AttemptKind::Probe, Some(open)) = (turn, &mut self.open) {
             open.probing = false;
         }
     }
@@ -149,16 +155,16 @@ mod tests {
             fail(&mut breaker, now);
         }
         assert_eq!(breaker.standing(at(32)), Standing::Well);
-        assert_eq!(breaker.begin(at(32)), Some(Turn::Probe));
+        assert_eq!(breaker.begin(at(32)), Some(AttemptKind::Probe));
         assert_eq!(breaker.begin(at(32)), None, "one at a time");
         assert_ne!(breaker.standing(at(40)), Standing::Well);
-        assert_eq!(breaker.failed(Turn::Probe, Fault::Down, COOLDOWN, at(40)), Some(at(60)));
+        assert_eq!(breaker.failed(AttemptKind::Probe, Fault::Down, COOLDOWN, at(40)), Some(at(60)));
         assert_eq!(breaker.begin(at(99)), None);
-        assert_eq!(breaker.begin(at(100)), Some(Turn::Probe));
-        breaker.unknown(Turn::Probe);
-        assert_eq!(breaker.begin(at(100)), Some(Turn::Probe), "who leaves does not keep the next one out");
+        assert_eq!(breaker.begin(at(100)), Some(AttemptKind::Probe));
+        breaker.unknown(AttemptKind::Probe);
+        assert_eq!(breaker.begin(at(100)), Some(AttemptKind::Probe), "who leaves does not keep the next one out");
         assert!(breaker.succeeded());
-        assert_eq!(breaker.begin(at(100)), Some(Turn::Ordinary));
+        assert_eq!(breaker.begin(at(100)), Some(AttemptKind::Ordinary));
         assert_eq!(fail(&mut breaker, 101), None, "and counting begins anew");
     }
 
@@ -180,27 +186,31 @@ mod tests {
     fn a_provider_that_says_how_long_is_left_alone_for_so_long_at_once() {
         let mut breaker = Breaker::default();
         let limited = |wait: Option<u64>| Fault::Limited(wait.map(at));
-        assert_eq!(breaker.failed(Turn::Ordinary, limited(Some(7)), COOLDOWN, at(0)), Some(at(7)));
-        assert_eq!(breaker.failed(Turn::Ordinary, limited(Some(6)), COOLDOWN, at(1)), None, "that is known");
-        assert_eq!(breaker.failed(Turn::Ordinary, Fault::Down, COOLDOWN, at(1)), None);
+        assert_eq!(breaker.failed(AttemptKind::Ordinary, limited(Some(7)), COOLDOWN, at(0)), Some(at(7)));
+        assert_eq!(breaker.failed(AttemptKind::Ordinary, limited(Some(6)), COOLDOWN, at(1)), None, "that is known");
+        assert_eq!(breaker.failed(AttemptKind::Ordinary, Fault::Down, COOLDOWN, at(1)), None);
         assert_eq!(
-            breaker.failed(Turn::Ordinary, limited(Some(9)), COOLDOWN, at(2)),
+            breaker.failed(AttemptKind::Ordinary, limited(Some(9)), COOLDOWN, at(2)),
             None,
             "that is more, and no news"
         );
         assert_eq!(breaker.standing(at(2)), Standing::Cooling(at(11)));
-        assert_eq!(breaker.begin(at(11)), Some(Turn::Probe));
-        assert_eq!(breaker.failed(Turn::Probe, limited(None), COOLDOWN, at(11)), Some(at(60)), "opened once before");
+        assert_eq!(breaker.begin(at(11)), Some(AttemptKind::Probe));
+        assert_eq!(
+            breaker.failed(AttemptKind::Probe, limited(None), COOLDOWN, at(11)),
+            Some(at(60)),
+            "opened once before"
+        );
         let mut other = Breaker::default();
-        assert_eq!(other.failed(Turn::Ordinary, limited(None), COOLDOWN, at(0)), Some(at(30)));
+        assert_eq!(other.failed(AttemptKind::Ordinary, limited(None), COOLDOWN, at(0)), Some(at(30)));
         let mut third = Breaker::default();
-        assert_eq!(third.failed(Turn::Ordinary, limited(Some(86_400)), COOLDOWN, at(0)), Some(LONGEST_WORD));
+        assert_eq!(third.failed(AttemptKind::Ordinary, limited(Some(86_400)), COOLDOWN, at(0)), Some(LONGEST_WORD));
     }
 
     #[test]
     fn no_wait_is_too_long_to_be_counted() {
         let mut breaker = Breaker::default();
-        for turn in [Turn::Ordinary, Turn::Ordinary, Turn::Probe] {
+        for turn in [AttemptKind::Ordinary, AttemptKind::Ordinary, AttemptKind::Probe] {
             breaker.failed(turn, Fault::Limited(Some(Duration::MAX)), COOLDOWN, at(10_000));
         }
         assert_eq!(breaker.standing(at(10_000)), Standing::Cooling(at(10_300)));
@@ -216,7 +226,10 @@ mod tests {
         assert_eq!(breaker.failed(probe, Fault::Down, Cooldown { failures: 0, seconds: 1 }, at(60)), None);
         assert_eq!(breaker.standing(at(60)), Standing::Well, "also while it is open");
         for _ in 0..10 {
-            assert_eq!(breaker.failed(Turn::Ordinary, Fault::Down, Cooldown { failures: 0, seconds: 1 }, at(0)), None);
+            assert_eq!(
+                breaker.failed(AttemptKind::Ordinary, Fault::Down, Cooldown { failures: 0, seconds: 1 }, at(0)),
+                None
+            );
         }
         assert_eq!(breaker.standing(at(0)), Standing::Well);
     }

@@ -11,7 +11,7 @@ const FADE: Duration = Duration::from_secs(10);
 
 /// The pace of one backend.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Pace {
+pub(super) struct LatencyEwma {
     /// In seconds; none: nothing was heard yet.
     average: Option<f64>,
     /// When that was.
@@ -19,7 +19,7 @@ pub(super) struct Pace {
     under_way: u32,
 }
 
-impl Pace {
+impl LatencyEwma {
     /// A call is sent.
     pub(super) fn begin(&mut self) {
         self.under_way = self.under_way.saturating_add(1);
@@ -58,19 +58,19 @@ impl Pace {
 mod tests {
     use super::*;
 
-    fn after(pace: &mut Pace, took: u64, now: u64) -> f64 {
+    fn after(pace: &mut LatencyEwma, took: u64, now: u64) -> f64 {
         pace.begin();
         pace.end(Some(Duration::from_millis(took)), Duration::from_millis(now));
         average(pace, now)
     }
 
-    fn average(pace: &Pace, now: u64) -> f64 {
+    fn average(pace: &LatencyEwma, now: u64) -> f64 {
         pace.average(Duration::from_millis(now)).unwrap_or_default()
     }
 
     #[test]
     fn a_rise_counts_at_once_and_a_fall_by_and_by() {
-        let mut pace = Pace::default();
+        let mut pace = LatencyEwma::default();
         assert!(pace.average(Duration::ZERO).is_none(), "not known yet");
         assert!((after(&mut pace, 100, 0) - 0.1).abs() < 1e-9);
         assert!((after(&mut pace, 900, 1) - 0.9).abs() < 1e-3);
@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn what_was_not_heard_of_is_tried_again_and_calls_under_way_count() {
-        let mut pace = Pace::default();
+        let mut pace = LatencyEwma::default();
         after(&mut pace, 1_000, 0);
         let now = Duration::ZERO;
         pace.begin();

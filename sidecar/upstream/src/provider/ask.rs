@@ -9,7 +9,7 @@ use url::Url;
 
 use super::{
     http::Clients,
-    reach::{Reach, Unreachable},
+    reach::{EgressPolicy, Unreachable},
 };
 
 /// How long such a request may take, its answer included.
@@ -47,7 +47,7 @@ impl From<reqwest::Error> for AskError {
 impl Clients {
     /// Sends a request, whose URI is a full URL, to whom this reach allows, and reads the answer whole. A redirect is an answer.
     /// A proxy is asked where the settings name one for the URL.
-    pub async fn ask(&self, reach: Reach, request: Request<Bytes>) -> Result<Response<Bytes>, AskError> {
+    pub async fn ask(&self, reach: EgressPolicy, request: Request<Bytes>) -> Result<Response<Bytes>, AskError> {
         let asked = async {
             let response: Response<reqwest::Body> = self.send(reach, request).await?.into();
             let (parts, body) = response.into_parts();
@@ -56,16 +56,16 @@ impl Clients {
         tokio::time::timeout(TIMEOUT, asked).await.unwrap_or(Err(AskError::TooSlow))
     }
 
-    async fn send(&self, reach: Reach, request: Request<Bytes>) -> Result<reqwest::Response, AskError> {
+    async fn send(&self, reach: EgressPolicy, request: Request<Bytes>) -> Result<reqwest::Response, AskError> {
         let url = Url::parse(&request.uri().to_string()).map_err(|_| AskError::Url)?;
         reach.url(&url)?;
-        if reach == Reach::Providers && self.egress.proxy_of(&url).is_some() {
+        if reach == EgressPolicy::Providers && self.egress.proxy_of(&url).is_some() {
             self.names.judge(url.host_str().unwrap_or_default()).await?;
         }
         let client = match (url.scheme(), reach) {
-            ("http" | "https", Reach::Providers) => &self.issuers,
+            ("http" | "https", EgressPolicy::Providers) => &self.issuers,
             // The machine's own servers have no certificates.
-            ("http", Reach::Machine) => &self.machine,
+            ("http", EgressPolicy::Machine) => &self.machine,
             _ => return Err(AskError::Url),
         };
         let request = reqwest::Request::try_from(request).map_err(|_| AskError::Url)?;
@@ -103,9 +103,9 @@ mod tests {
         let fits = "x".repeat(LIMIT);
         let fake = Fake::new([(200, fits.clone()), (302, String::new()), (200, fits.clone() + "x")]).await;
         let url = fake.url("/path?query=1");
-        assert_eq!(clients.ask(Reach::Providers, get(url.as_str())).await.unwrap().into_body(), fits);
-        assert_eq!(clients.ask(Reach::Providers, get(url.as_str())).await.unwrap().status(), 302);
-        assert!(matches!(clients.ask(Reach::Providers, get(url.as_str())).await, Err(AskError::TooLong)));
+        assert_eq!(clients.ask(EgressPolicy::Providers, get(url.as_str())).await.unwrap().into_body(), fits);
+        assert_eq!(clients.ask(EgressPolicy::Providers, get(url.as_str())).await.unwrap().status(), 302);
+        assert!(matches!(clients.ask(EgressPolicy::Providers, get(url.as_str())).await, Err(AskError::TooLong)));
         let seen = fake.seen();
         assert_eq!(seen.len(), 3, "no redirect is followed");
         assert_eq!(seen[0].line, "GET /path?query=1 HTTP/1.1");
@@ -117,13 +117,13 @@ mod tests {
     async fn what_cannot_be_called_is_refused() {
         let clients = clients();
         for url in ["ftp://127.0.0.1/", "/path"] {
-            assert!(matches!(clients.ask(Reach::Providers, get(url)).await, Err(AskError::Url)));
+            assert!(matches!(clients.ask(EgressPolicy::Providers, get(url)).await, Err(AskError::Url)));
         }
         for url in ["http://169.254.169.254/", "https://[fd00:ec2::254]/", "http://metadata.google.internal/"] {
-            let asked = clients.ask(Reach::Providers, get(url)).await;
+            let asked = clients.ask(EgressPolicy::Providers, get(url)).await;
             assert!(matches!(asked, Err(AskError::Unreachable(_))), "{url}: {asked:?}");
         }
-        let asked = clients.ask(Reach::Machine, get("https://169.254.169.254/")).await;
+        let asked = clients.ask(EgressPolicy::Machine, get("https://169.254.169.254/")).await;
         assert!(matches!(asked, Err(AskError::Url)), "{asked:?}");
     }
 
@@ -151,11 +151,11 @@ mod tests {
         });
         let clients = clients();
         for (reach, expected) in [
-            (Reach::Providers, 1),
-            (Reach::Providers, 1),
-            (Reach::Machine, 2),
-            (Reach::Machine, 2),
-            (Reach::Providers, 2),
+            (EgressPolicy::Providers, 1),
+            (EgressPolicy::Providers, 1),
+            (EgressPolicy::Machine, 2),
+            (EgressPolicy::Machine, 2),
+            (EgressPolicy::Providers, 2),
         ] {
             clients.ask(reach, get(&url)).await.unwrap();
             assert_eq!(connections.load(std::sync::atomic::Ordering::Relaxed), expected, "{reach:?}");
@@ -171,7 +171,7 @@ mod tests {
             let (mut stream, _) = listener.accept().await.unwrap();
             tokio::io::AsyncReadExt::read_u8(&mut stream).await.unwrap()
         });
-        assert!(matches!(clients().ask(Reach::Providers, get(&url)).await, Err(AskError::Http(_))));
+        assert!(matches!(clients().ask(EgressPolicy::Providers, get(&url)).await, Err(AskError::Http(_))));
         assert_eq!(serving.await.unwrap(), 22, "a TLS handshake record");
     }
 
@@ -179,7 +179,7 @@ mod tests {
     async fn nobody_waits_for_an_answer_for_ever() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/", listener.local_addr().unwrap());
-        let asked = clients().ask(Reach::Providers, get(&url)).await;
+        let asked = clients().ask(EgressPolicy::Providers, get(&url)).await;
         assert!(matches!(asked, Err(AskError::TooSlow)), "{asked:?}");
     }
 }

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What became of one request, as seen by the one who sent it.
 #[derive(Debug, Default)]
-pub struct Departure(AtomicBool);
+pub struct SentFlag(AtomicBool);
 
-impl Departure {
+impl SentFlag {
     /// It is handed over to a connection: from here on its provider may have it.
     pub(super) fn handed_over(&self) {
         self.0.store(true, Ordering::Relaxed);

@@ -11,7 +11,7 @@ use std::{
 use hickory_resolver::{TokioResolver, config::LookupIpStrategy};
 use hyper_util::client::legacy::connect::dns::Name;
 
-use super::reach::{Reach, Unreachable};
+use super::reach::{EgressPolicy, Unreachable};
 
 /// How long a name may take that a proxy looks up anyway.
 const JUDGE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -21,19 +21,19 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// A resolver by the system's `resolv.conf` and `hosts`, read at the first look-up. A handle: clones share its cache.
 #[derive(Clone, Debug)]
 pub struct Resolver {
-    reach: Reach,
+    reach: EgressPolicy,
     names: Arc<OnceLock<TokioResolver>>,
 }
 
 impl Resolver {
     /// One that finds who may be called by this reach.
-    pub fn new(reach: Reach) -> Self {
+    pub fn new(reach: EgressPolicy) -> Self {
         Self { reach, names: Arc::default() }
     }
 
     /// Shares the cache of names, but not the reach.
     #[must_use]
-    pub fn with(&self, reach: Reach) -> Self {
+    pub fn with(&self, reach: EgressPolicy) -> Self {
         Self { reach, names: Arc::clone(&self.names) }
     }
 

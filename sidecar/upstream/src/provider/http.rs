@@ -12,7 +12,7 @@ use super::{
     dns::Resolver,
     egress::Egress,
     pool::{CONNECT_TIMEOUT, HttpPool, IDLE_TIMEOUT},
-    reach::Reach,
+    reach::EgressPolicy,
     trust::Trust,
 };
 use crate::descriptors;
@@ -54,14 +54,14 @@ impl Clients {
     /// New clients.
     pub fn new(egress: Egress) -> Result<Self, SetupError> {
         let trust = Trust::well_known()?;
-        let names = Resolver::new(Reach::Providers);
+        let names = Resolver::new(EgressPolicy::Providers);
         let mut issuers = asking(names.clone(), &trust.tls);
         if !egress.is_none() {
             let egress = egress.clone();
             issuers = issuers.proxy(reqwest::Proxy::custom(move |url| egress.url_of(url)));
         }
         let issuers = issuers.build()?;
-        let machine = asking(names.with(Reach::Machine), &trust.tls).build()?;
+        let machine = asking(names.with(EgressPolicy::Machine), &trust.tls).build()?;
         let places = Arc::new(Semaphore::new(descriptors::share()));
         let providers = HttpPool::new(names.clone(), trust, places).through(egress.clone());
         Ok(Self { providers, issuers, machine, egress, names })
@@ -109,18 +109,18 @@ mod tests {
             String::from_utf8(read).unwrap()
         });
         let clients = Clients::new(Egress::new(Some(&proxy), Some(&proxy), None).unwrap()).unwrap();
-        let ask = |reach: Reach, url: &str| {
+        let ask = |reach: EgressPolicy, url: &str| {
             let request = Request::post(url).body(Bytes::from_static(b"{}")).unwrap();
             let clients = clients.clone();
             async move { clients.ask(reach, request).await }
         };
         // Nobody has this name: the machine's client looks it up and leaves it at that.
-        assert!(ask(Reach::Machine, "http://metadata.invalid/token").await.is_err());
+        assert!(ask(EgressPolicy::Machine, "http://metadata.invalid/token").await.is_err());
         assert!(!seen.is_finished());
         // What must not be called is not asked of a proxy either.
-        assert!(ask(Reach::Providers, "https://169.254.169.254/token").await.is_err());
+        assert!(ask(EgressPolicy::Providers, "https://169.254.169.254/token").await.is_err());
         assert!(!seen.is_finished());
-        assert!(ask(Reach::Providers, "https://issuer.invalid/token").await.is_err());
+        assert!(ask(EgressPolicy::Providers, "https://issuer.invalid/token").await.is_err());
         let head = seen.await.unwrap();
         assert!(head.starts_with("CONNECT issuer.invalid:443 HTTP/1.1\r\n"), "{head}");
         assert!(head.to_ascii_lowercase().contains("proxy-authorization: basic dxnlcjpwyxnz\r\n"), "{head}");

@@ -36,7 +36,7 @@ use self::{
     tunnel::Route,
 };
 use super::{
-    departure::Departure,
+    departure::SentFlag,
     dns::Resolver,
     egress::Egress,
     trust::{Trust, explained},
@@ -181,7 +181,7 @@ impl Server {
     pub async fn send(
         self: &Arc<Self>,
         request: Request<Full<Bytes>>,
-        departure: &Departure,
+        departure: &SentFlag,
     ) -> Result<Response<Incoming>, Error> {
         let request = match &self.route {
             Some(route) if self.tls.is_none() => route.absolute(request, &self.uri),

@@ -10,7 +10,7 @@ use vectoll_config::Forbidden;
 
 /// Who may be connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum EgressPolicy {
     /// All but what is [`Forbidden`]: for hosts that routes and credentials name.
     Providers,
     /// All, without TLS: for this program's own questions to the machine's metadata server and to the agent on the node.
@@ -38,7 +38,7 @@ pub enum Unreachable {
     },
 }
 
-impl Reach {
+impl EgressPolicy {
     /// Judges a URL by itself: addresses in it are asked of no resolver.
     pub fn url(self, url: &Url) -> Result<(), Unreachable> {
         let why = match (self, url.host()) {
@@ -83,7 +83,8 @@ mod tests {
 
     #[test]
     fn addresses_and_names_in_a_url_are_judged() {
-        let told = |reach: Reach, url: &str| reach.url(&Url::parse(url).unwrap()).map_err(|error| error.to_string());
+        let told =
+            |reach: EgressPolicy, url: &str| reach.url(&Url::parse(url).unwrap()).map_err(|error| error.to_string());
         for (url, expected) in [
             ("http://169.254.169.254/v1", "169.254.169.254 is a link-local address: not called"),
             ("https://0xa9fea9fe/v1", "169.254.169.254 is a link-local address: not called"),
@@ -97,11 +98,11 @@ mod tests {
             ("http://0/", "0.0.0.0 is the unspecified address: not called"),
             ("http://[ff02::1]/", "[ff02::1] is a multicast address: not called"),
         ] {
-            assert_eq!(told(Reach::Providers, url).unwrap_err(), expected);
-            assert_eq!(told(Reach::Machine, url), Ok(()), "{url}");
+            assert_eq!(told(EgressPolicy::Providers, url).unwrap_err(), expected);
+            assert_eq!(told(EgressPolicy::Machine, url), Ok(()), "{url}");
         }
         for url in ["http://127.0.0.1:8080/", "http://[::1]/", "http://10.0.0.1/", "https://api.example.com/"] {
-            assert_eq!(told(Reach::Providers, url), Ok(()), "{url}");
+            assert_eq!(told(EgressPolicy::Providers, url), Ok(()), "{url}");
         }
     }
 
@@ -109,16 +110,16 @@ mod tests {
     fn of_a_names_addresses_those_that_may_be_called_are_left() {
         let addresses = |list: &[&str]| list.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
         let all = addresses(&["169.254.169.254", "10.0.0.1", "::ffff:169.254.169.254", "::1", "168.63.129.16"]);
-        let left = |reach: Reach| reach.resolved("a.example", all.iter().copied());
-        assert_eq!(left(Reach::Providers), Ok(addresses(&["10.0.0.1", "::1"])));
-        assert_eq!(left(Reach::Machine), Ok(all.clone()));
+        let left = |reach: EgressPolicy| reach.resolved("a.example", all.iter().copied());
+        assert_eq!(left(EgressPolicy::Providers), Ok(addresses(&["10.0.0.1", "::1"])));
+        assert_eq!(left(EgressPolicy::Machine), Ok(all.clone()));
         let only = addresses(&["fe80::1", "168.63.129.16"]);
-        let error = Reach::Providers.resolved("a.example", only.iter().copied()).unwrap_err();
+        let error = EgressPolicy::Providers.resolved("a.example", only.iter().copied()).unwrap_err();
         assert_eq!(error.to_string(), "a.example resolves to a link-local address: not called");
-        assert_eq!(Reach::Machine.resolved("a.example", only.iter().copied()), Ok(only));
-        assert_eq!(Reach::Providers.resolved("a.example", []), Ok(vec![]));
+        assert_eq!(EgressPolicy::Machine.resolved("a.example", only.iter().copied()), Ok(only));
+        assert_eq!(EgressPolicy::Providers.resolved("a.example", []), Ok(vec![]));
         // Through a proxy one of them is enough.
-        assert!(Reach::Providers.all_of("a.example", all.iter().copied()).is_err());
-        assert_eq!(Reach::Providers.all_of("a.example", addresses(&["10.0.0.1", "::1"])), Ok(()));
+        assert!(EgressPolicy::Providers.all_of("a.example", all.iter().copied()).is_err());
+        assert_eq!(EgressPolicy::Providers.all_of("a.example", addresses(&["10.0.0.1", "::1"])), Ok(()));
     }
 }

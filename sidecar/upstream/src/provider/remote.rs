@@ -8,9 +8,9 @@ use vectoll_config::v1::Batch;
 
 use super::{
     content::Content,
-    departure::Departure,
+    departure::SentFlag,
     dialect::{Caps, Dialect, Wire},
-    to::{SendError, To},
+    to::{Endpoint, SendError},
 };
 use crate::credential::Credential;
 use vectoll_api::request::Request;
@@ -36,19 +36,19 @@ impl<T: Journalled> Journalled for &T {}
 #[derive(Debug)]
 pub struct Remote {
     /// The API's root.
-    root: To,
+    root: Endpoint,
     /// What every request has, beside the credential.
     headers: HeaderMap,
     credential: Arc<Credential>,
     dialect: Box<dyn Dialect>,
     /// Where callers' bodies are understood as they come.
-    pass: Pass<To>,
+    pass: Passthrough<Endpoint>,
     batch: Batch,
 }
 
 /// Where callers' bodies are understood as they come.
 #[derive(Clone, Copy, Debug)]
-pub enum Pass<T> {
+pub enum Passthrough<T> {
     /// Nowhere.
     Nowhere,
     /// There.
@@ -61,7 +61,7 @@ pub enum Pass<T> {
 #[derive(Debug)]
 pub struct Parts {
     /// The API's root.
-    pub root: To,
+    pub root: Endpoint,
     /// Headers of every request, beside those that every provider gets, and the credential.
     pub more: HeaderMap,
     /// Who calls.
@@ -69,7 +69,7 @@ pub struct Parts {
     /// How it is spoken to.
     pub dialect: Box<dyn Dialect>,
     /// The path behind the root where callers' bodies are understood as they come.
-    pub pass: Pass<String>,
+    pub pass: Passthrough<String>,
     /// How calls are split.
     pub batch: Batch,
 }
@@ -81,9 +81,9 @@ impl Remote {
         let mut headers = root.headers(ROOM);
         headers.extend(more);
         let pass = match pass {
-            Pass::At(path) => Pass::At(root.at(&path)?),
-            Pass::ByModel => Pass::ByModel,
-            Pass::Nowhere => Pass::Nowhere,
+            Passthrough::At(path) => Passthrough::At(root.at(&path)?),
+            Passthrough::ByModel => Passthrough::ByModel,
+            Passthrough::Nowhere => Passthrough::Nowhere,
         };
         Some(Self { root, headers, credential, dialect, pass, batch })
     }
@@ -95,7 +95,7 @@ impl Remote {
 
     /// Whether callers' bodies are understood as they come.
     pub fn passes(&self) -> bool {
-        !matches!(self.pass, Pass::Nowhere)
+        !matches!(self.pass, Passthrough::Nowhere)
     }
 
     /// What one request may hold, of a model by its name there.
@@ -117,16 +117,16 @@ impl Remote {
         _journalled: &impl Journalled,
         (request, model): (&Request, &str),
         (from_caller, asks_base64): (&HeaderMap, bool),
-        departure: &Departure,
+        departure: &SentFlag,
     ) -> Result<Response<Content>, SendError> {
         let by_model;
         let to = match &self.pass {
-            Pass::At(to) => to,
-            Pass::ByModel => {
+            Passthrough::At(to) => to,
+            Passthrough::ByModel => {
                 by_model = self.dialect.pass_path(model).and_then(|path| self.root.at(&path)).ok_or(SendError::Path)?;
                 &by_model
             }
-            Pass::Nowhere => return Err(SendError::Path),
+            Passthrough::Nowhere => return Err(SendError::Path),
         };
         let body = pass::body(request, model, asks_base64);
         let answer = to.post(self.headers(from_caller), body, &self.credential, departure).await?;
@@ -139,7 +139,7 @@ impl Remote {
         _journalled: &impl Journalled,
         wire: Wire,
         from_caller: &HeaderMap,
-        departure: &Departure,
+        departure: &SentFlag,
     ) -> Result<Response<Content>, SendError> {
         let Wire { path, headers, body } = wire;
         let Some(to) = self.root.at(&path) else { return Err(SendError::Path) };

@@ -8,17 +8,17 @@ use http_body_util::Full;
 use url::Url;
 
 use super::{
-    departure::Departure,
+    departure::SentFlag,
     http::{Body, Clients, Error, USER_AGENT},
     pool::Server,
-    reach::Reach,
+    reach::EgressPolicy,
     trust::Trust,
 };
 use crate::credential::{Credential, CredentialError, Unsigned};
 
 /// A URL that requests go to: an API's root, or a path under it. A handle: clones share the connections.
 #[derive(Clone, Debug)]
-pub struct To {
+pub struct Endpoint {
     url: Url,
     /// What the server is asked for; the host stands in its header.
     path: Uri,
@@ -50,14 +50,14 @@ impl SendError {
     }
 }
 
-impl To {
+impl Endpoint {
     /// For a URL, whose server is trusted by the well-known CAs or by these. The error says what is wrong with it.
     pub fn new(url: &str, http: &Clients, trust: Option<&Trust>) -> Result<Self, String> {
         let url = Url::parse(url).map_err(|error| format!("{url} is not a URL: {error}"))?;
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(format!("{url} is not an http or https URL"));
         }
-        Reach::Providers.url(&url).map_err(|error| error.to_string())?;
+        EgressPolicy::Providers.url(&url).map_err(|error| error.to_string())?;
         let not_one = || format!("{url} is not a URL that can be called");
         let host = host(&url).ok_or_else(not_one)?;
         let uri: Uri = url.as_str().parse().map_err(|_| not_one())?;
@@ -93,7 +93,7 @@ impl To {
         mut headers: HeaderMap,
         body: Bytes,
         credential: &Credential,
-        departure: &Departure,
+        departure: &SentFlag,
     ) -> Result<Response<Body>, SendError> {
         let unsigned = Unsigned { method: &Method::POST, url: &self.url, headers: &mut headers, body: &body };
         credential.sign(unsigned).await?;
@@ -128,8 +128,8 @@ mod tests {
         // Nobody greets back.
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://{}/embed", listener.local_addr().unwrap());
-        let to = To::new(&url, &Clients::new(Egress::default()).unwrap(), None).unwrap();
-        let departure = Departure::default();
+        let to = Endpoint::new(&url, &Clients::new(Egress::default()).unwrap(), None).unwrap();
+        let departure = SentFlag::default();
         let post = to.post(to.headers(2), Bytes::new(), &Credential::None, &departure);
         assert!(tokio::time::timeout(std::time::Duration::from_millis(200), post).await.is_err());
         assert!(!departure.has_left());
@@ -140,16 +140,16 @@ mod tests {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let clients = Clients::new(Egress::default()).unwrap();
         for root in ["http://127.0.0.1:1/api/", "https://api.example.com/api"] {
-            let to = To::new(root, &clients, None).unwrap();
+            let to = Endpoint::new(root, &clients, None).unwrap();
             let at = to.at("/model/a%3A0/invoke?x=1").unwrap();
             assert_eq!(at.url.as_str(), format!("{}/model/a%3A0/invoke?x=1", root.trim_end_matches('/')));
             let host = root.split('/').nth(2);
             assert_eq!((at.path.to_string().as_str(), at.host.to_str().ok()), ("/api/model/a%3A0/invoke?x=1", host));
         }
-        let to = To::new("https://api.example.com", &clients, None).unwrap();
+        let to = Endpoint::new("https://api.example.com", &clients, None).unwrap();
         assert!(to.at("@evil.example/x").is_none());
         for wrong in ["ftp://a/b", "http://", "a", "http://${HOST}/v1", "unix:/x", "http://169.254.169.254/v1"] {
-            assert!(To::new(wrong, &clients, None).is_err(), "{wrong}");
+            assert!(Endpoint::new(wrong, &clients, None).is_err(), "{wrong}");
         }
     }
 }

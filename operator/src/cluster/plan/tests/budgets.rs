@@ -60,7 +60,7 @@ fn write(planner: &mut Planner) -> Option<Vec<String>> {
     let seen = planner.observed.api_keys.get(&name("alice")).unwrap().clone();
     let tracked = observed::Tracked { status: serde_json::from_value(status).unwrap(), ..seen.value };
     planner.observed.api_keys.put(name("alice"), seen.version + 1, tracked);
-    let told = |turn: &Turn| format!("{} {}", if turn.warns { "Warning" } else { "Normal" }, turn.reason);
+    let told = |turn: &Transition| format!("{} {}", if turn.warns { "Warning" } else { "Normal" }, turn.reason);
     Some(turns.iter().map(told).collect())
 }
 

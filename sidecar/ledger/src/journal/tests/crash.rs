@@ -18,10 +18,10 @@ use super::{folder, intent};
 use crate::{
     balance::{Balances, Remembered},
     books::{Books, Certainty, Ledger},
-    charge::{Charge, Payer},
-    checkpoint::Keeper,
+    charge::{BudgetAccount, BudgetPeriod},
+    checkpoint::CheckpointWriter,
     journal::{
-        Intent, JournalMetrics, Kind, Opened, Options, Record, Retention,
+        Intent, JournalMetrics, Kind, OpenIntent, Options, Record, Retention,
         frame::{scan, tests::places},
     },
     used::Used,
@@ -32,7 +32,7 @@ use crate::{
 struct Sums(Mutex<Vec<Remembered>>);
 
 impl Sums {
-    fn add(&self, charge: &Arc<Charge>, money: PicoUsd) {
+    fn add(&self, charge: &Arc<BudgetPeriod>, money: PicoUsd) {
         let mut all = self.0.lock().unwrap();
         match all.iter_mut().find(|one| one.charge == *charge) {
             Some(one) => one.booked = one.booked.plus(money),
@@ -58,16 +58,16 @@ impl Balances for Sums {
         }
     }
 
-    fn replay(&self, charges: &[Arc<Charge>], _admitted: Timestamp, money: PicoUsd) {
+    fn replay(&self, charges: &[Arc<BudgetPeriod>], _admitted: Timestamp, money: PicoUsd) {
         for charge in charges {
             self.add(charge, money);
         }
     }
 }
 
-fn budget_of(team: &str) -> Arc<Charge> {
-    Arc::new(Charge {
-        account: Payer::Team(Uid::new(team)),
+fn budget_of(team: &str) -> Arc<BudgetPeriod> {
+    Arc::new(BudgetPeriod {
+        account: BudgetAccount::Team(Uid::new(team)),
         period: Period::Monthly,
         zone: "UTC".to_owned().try_into().unwrap(),
         start: "2026-11-01T00:00:00Z".parse().unwrap(),
@@ -94,8 +94,8 @@ struct Call {
 struct Stage {
     folder: TempDir,
     retention: Retention,
-    keeper: Keeper<Sums>,
-    under_way: Vec<Opened>,
+    keeper: CheckpointWriter<Sums>,
+    under_way: Vec<OpenIntent>,
     calls: BTreeMap<u64, Call>,
     /// The number of the last checkpoint.
     covered: u64,
@@ -104,10 +104,10 @@ struct Stage {
 /// With a store that never acknowledges no segment goes. Without one they go with every checkpoint.
 const STORE: Retention = Retention::Acknowledged { keep: Duration::ZERO };
 
-fn resume(folder: &Path, retention: Retention) -> (Keeper<Sums>, JournalMetrics) {
+fn resume(folder: &Path, retention: Retention) -> (CheckpointWriter<Sums>, JournalMetrics) {
     let metrics = JournalMetrics::new().unwrap();
     let options = Options { segment_bytes: SEGMENT, ..Options::new(1 << 30, retention) };
-    (Keeper::resume(folder, options, metrics.clone()).unwrap(), metrics)
+    (CheckpointWriter::resume(folder, options, metrics.clone()).unwrap(), metrics)
 }
 
 fn worth(tokens: u64) -> Used {
@@ -239,7 +239,7 @@ struct Expected {
     money: BTreeMap<String, u64>,
 }
 
-fn check(keeper: &Keeper<Sums>, expected: &Expected) {
+fn check(keeper: &CheckpointWriter<Sums>, expected: &Expected) {
     assert_eq!(keeper.ledger().copy(), expected.books);
     for team in TEAMS {
         let taken = keeper.balances().taken(team);
@@ -419,12 +419,12 @@ fn a_state_folder_is_kept_by_one_and_a_damaged_checkpoint_is_named() {
     let folder = folder();
     let (keeper, _) = resume(folder.path(), STORE);
     let options = Options::new(1 << 30, Retention::Checkpoint);
-    let second = Keeper::<Sums>::resume(folder.path(), options.clone(), JournalMetrics::new().unwrap());
+    let second = CheckpointWriter::<Sums>::resume(folder.path(), options.clone(), JournalMetrics::new().unwrap());
     assert!(second.unwrap_err().to_string().contains("another sidecar"));
     drop(keeper);
     fs::write(folder.path().join("spend.v1.json"), "{").unwrap();
     fs::remove_dir_all(folder.path().join("journal")).unwrap();
-    let damaged = Keeper::<Sums>::resume(folder.path(), options, JournalMetrics::new().unwrap());
+    let damaged = CheckpointWriter::<Sums>::resume(folder.path(), options, JournalMetrics::new().unwrap());
     assert!(damaged.unwrap_err().to_string().contains("spend.v1.json is damaged"));
 }
 

@@ -13,7 +13,7 @@ use super::{
     session::{Outcome, RATES, Session, exhausted, rate_of},
     waiter::Waiter,
 };
-use crate::counters::{Ask, Denial, Exhausted, Retry, worst::Worst};
+use crate::counters::{Denial, Exhausted, ReserveRequest, Retry, worst::LongestDenial};
 use vectoll_clock::Now;
 
 /// When to come back to a store that does not answer.
@@ -21,7 +21,7 @@ const SOON: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Takes the call's room out of this sidecar's share.
-    pub(super) fn reserve_share(&mut self, ask: &Ask<'_>, now: Now) -> Outcome {
+    pub(super) fn reserve_share(&mut self, ask: &ReserveRequest<'_>, now: Now) -> Outcome {
         let Some(sidecars) = self.link.sidecars.filter(|_| ask.on_store_failure == OnStoreFailure::Local) else {
             return Err(away(0));
         };
@@ -58,10 +58,10 @@ impl Session {
         self.tell(waiter, outcome, now);
     }
 
-    fn weigh_share(&mut self, ask: &Ask<'_>, sidecars: u64, now: Now) -> Option<Denial> {
+    fn weigh_share(&mut self, ask: &ReserveRequest<'_>, sidecars: u64, now: Now) -> Option<Denial> {
         let (store_ms, slot) = self.link.time(now);
         let valid = self.link.claims_hold(now.elapsed);
-        let mut worst = Worst::default();
+        let mut worst = LongestDenial::default();
         for (place, scope) in ask.scopes.iter().enumerate() {
             let at = self.holding_of(&scope.account, now);
             let Some(holding) = self.holdings.get_mut(at) else { continue };
@@ -134,8 +134,8 @@ mod tests {
 
     use crate::{
         counters::{
-            Account, Ask, Exhausted, Reserved, Scope,
-            leased::{Batch, Leased},
+            Account, Exhausted, ReserveRequest, Reserved, Scope,
+            leased::{Batch, SharedCounters},
         },
         store::{Model, Server, protocol::Identity},
     };
@@ -148,12 +148,12 @@ mod tests {
     /// A sidecar whose store has answered once. What asks it next waits, and no exchange is built for it.
     async fn waiting(on_store_failure: OnStoreFailure) -> (Decided, Duration) {
         let clock = Clock::start();
-        let (leased, team) = (Arc::new(Leased::new(clock)), Uid::new("team"));
+        let (leased, team) = (Arc::new(SharedCounters::new(clock)), Uid::new("team"));
         let limits = Limits { tokens_per_minute: Some(100), ..Limits::default() };
         let scopes = [Scope { account: Account::Team(team.clone()), limits, budget: None }];
         let reserve = |tokens| {
             let (requests, money) = (1, PicoUsd::ZERO);
-            let ask = Ask { team: &team, scopes: &scopes, requests, tokens, money, on_store_failure };
+            let ask = ReserveRequest { team: &team, scopes: &scopes, requests, tokens, money, on_store_failure };
             leased.reserve(&ask, clock.now())
         };
         let Reserved::Later(first) = reserve(10) else { panic!("nothing is leased yet") };

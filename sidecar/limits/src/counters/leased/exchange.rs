@@ -6,7 +6,7 @@ use vectoll_config::PicoUsd;
 
 use super::{
     holding::Holding,
-    link::{Asked, Flight, Group},
+    link::{Asked, Group, InFlightExchange},
     session::{RATES, Session},
     waiter::{Short, Shortage},
 };
@@ -96,7 +96,7 @@ impl Session {
         let (holds, held) = self.holds(&spend, now);
         let wishes =
             groups.iter().map(|group| group.wishes.iter().filter_map(|it| self.wish(it, now)).collect()).collect();
-        self.link.flight = Some(Flight {
+        self.link.flight = Some(InFlightExchange {
             number: self.link.number,
             asks_only,
             sent: now.elapsed,

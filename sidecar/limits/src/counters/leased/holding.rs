@@ -7,14 +7,14 @@ use vectoll_config::{PicoUsd, Uid, store::period_name, stretch, v1::Budget};
 
 use super::{
     pool::{Part, Pool},
-    purse::Purse,
+    purse::BudgetBalance,
     slots::Slots,
 };
 use crate::{
     counters::Account,
     store::protocol::{AccountName, PeriodName, Rate},
 };
-use vectoll_ledger::charge::{Charge, Payer};
+use vectoll_ledger::charge::{BudgetAccount, BudgetPeriod};
 
 /// Leases, claims and money of one account.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(super) struct Holding {
     pub(super) requests: Pool,
     pub(super) tokens: Pool,
     pub(super) slots: Slots,
-    pub(super) purses: Vec<Purse>,
+    pub(super) purses: Vec<BudgetBalance>,
     /// Reservations that point here.
     pub(super) open: u64,
 }
@@ -49,16 +49,17 @@ impl Holding {
 
     /// The place of the purse of a budget's present period, by the store's time.
     pub(super) fn purse(&mut self, account: &Account, budget: &Budget, store_ms: u64, now: Duration) -> usize {
-        let is_it = |purse: &Purse| purse.is_for(budget) && purse.has_begun(store_ms) && !purse.is_over(store_ms);
+        let is_it =
+            |purse: &BudgetBalance| purse.is_for(budget) && purse.has_begun(store_ms) && !purse.is_over(store_ms);
         if let Some(at) = self.purses.iter().position(is_it) {
             return at;
         }
         let at = i64::try_from(store_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
         let start = stretch(budget, at.unwrap_or(Timestamp::MAX)).start;
         // Accounts of other kinds have no budgets.
-        let payer = account.payer().unwrap_or_else(|| Payer::Team(Uid::new("")));
-        let charge = Charge { account: payer, period: budget.period, zone: budget.time_zone.clone(), start };
-        self.purses.push(Purse::new(Arc::new(charge), now));
+        let payer = account.payer().unwrap_or_else(|| BudgetAccount::Team(Uid::new("")));
+        let charge = BudgetPeriod { account: payer, period: budget.period, zone: budget.time_zone.clone(), start };
+        self.purses.push(BudgetBalance::new(Arc::new(charge), now));
         self.purses.len() - 1
     }
 
@@ -72,7 +73,7 @@ impl Holding {
             && self.requests.is_idle()
             && self.tokens.is_idle()
             && self.slots.is_idle()
-            && self.purses.iter().all(Purse::is_idle)
+            && self.purses.iter().all(BudgetBalance::is_idle)
     }
 }
 
@@ -84,7 +85,7 @@ pub(super) struct Taken {
     pub(super) requests: Vec<Part>,
     pub(super) tokens: Vec<Part>,
     /// What money was reserved in.
-    pub(super) charge: Option<Arc<Charge>>,
+    pub(super) charge: Option<Arc<BudgetPeriod>>,
 }
 
 /// An account in the store's words.
@@ -102,8 +103,8 @@ pub(crate) fn account_name(account: &Account) -> AccountName {
 }
 
 /// The period of a charge in the store's words.
-pub(crate) fn period_of(charge: &Charge) -> PeriodName {
-    let Charge { account: _, period, zone, start } = charge;
+pub(crate) fn period_of(charge: &BudgetPeriod) -> PeriodName {
+    let BudgetPeriod { account: _, period, zone, start } = charge;
     let budget = Budget { limit: PicoUsd::ZERO, period: *period, time_zone: zone.clone() };
     let end = stretch(&budget, *start).end;
     PeriodName {

@@ -22,7 +22,7 @@ struct StoreClock {
 
 /// An exchange under way.
 #[derive(Debug)]
-pub(super) struct Flight {
+pub(super) struct InFlightExchange {
     pub(super) number: u64,
     pub(super) asks_only: bool,
     pub(super) sent: Duration,
@@ -65,12 +65,12 @@ pub(super) struct Logged {
 /// How things stand.
 #[allow(clippy::struct_excessive_bools, reason = "facts of their own, not states of one thing")]
 #[derive(Debug, Default)]
-pub(super) struct Link {
+pub(super) struct StoreState {
     /// The number of the last exchange that was sent.
     pub(super) number: u64,
     /// The last one that the store is known to have taken, in this process's life.
     pub(super) applied: u64,
-    pub(super) flight: Option<Flight>,
+    pub(super) flight: Option<InFlightExchange>,
     /// An exchange whose answer was lost: nobody knows whether it was taken.
     pub(super) doubt: Option<Logged>,
     pub(super) log: VecDeque<Logged>,
@@ -99,7 +99,7 @@ pub(super) struct Link {
     slot: u64,
 }
 
-impl Link {
+impl StoreState {
     /// The store's time, in milliseconds since 1970: the latest that it can be, if its clock runs like ours.
     pub(super) fn store_ms(&self, now: Now) -> u64 {
         match self.clock {

@@ -38,7 +38,7 @@ pub(super) struct Part {
 
 /// What the store said of the limit when it was last asked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Told {
+pub(super) struct StoreSnapshot {
     /// What is taken, all leases included.
     pub(super) taken: u64,
     /// When all of it has left the window.
@@ -66,7 +66,7 @@ pub(super) struct Pool {
     pub(super) own: Window,
     /// The part of it that the store was never told, because there was no limit.
     pub(super) untold: Window,
-    pub(super) told: Option<Told>,
+    pub(super) told: Option<StoreSnapshot>,
     pub(super) refused: Option<Refused>,
     pub(super) meter: Meter,
     /// Calls that wait for a lease: others do not overtake them.

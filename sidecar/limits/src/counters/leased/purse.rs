@@ -6,13 +6,13 @@ use vectoll_config::{PicoUsd, v1::Budget};
 
 use super::{holding::period_of, meter::Meter};
 use crate::store::protocol::PeriodName;
-use vectoll_ledger::charge::Charge;
+use vectoll_ledger::charge::BudgetPeriod;
 
-/// Money of one period. The store reserves for this sidecar what is free, open and owed together ([`Purse::held`]): so what
+/// Money of one period. The store reserves for this sidecar what is free, open and owed together ([`BudgetBalance::held`]): so what
 /// all sidecars have spent and may yet spend is never more than was granted.
 #[derive(Debug)]
-pub(super) struct Purse {
-    pub(super) charge: Arc<Charge>,
+pub(super) struct BudgetBalance {
+    pub(super) charge: Arc<BudgetPeriod>,
     pub(super) period: PeriodName,
     /// Granted, and in no call's hands.
     pub(super) free: PicoUsd,
@@ -37,8 +37,8 @@ pub(super) struct Purse {
     pub(super) limit: Option<PicoUsd>,
 }
 
-impl Purse {
-    pub(super) fn new(charge: Arc<Charge>, now: Duration) -> Self {
+impl BudgetBalance {
+    pub(super) fn new(charge: Arc<BudgetPeriod>, now: Duration) -> Self {
         Self {
             period: period_of(&charge),
             charge,

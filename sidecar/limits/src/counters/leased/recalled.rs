@@ -203,7 +203,7 @@ mod tests {
     use super::*;
     use crate::{
         counters::{
-            Ask, Scope,
+            ReserveRequest, Scope,
             leased::{Batch, TERMS, session::Reserved},
         },
         store::{Model, Server, protocol::Identity},
@@ -271,7 +271,8 @@ mod tests {
         let team = Uid::new("team");
         let scopes = [Scope { account: account.clone(), limits, budget: None }];
         let (requests, money, on_store_failure) = (1, PicoUsd::ZERO, OnStoreFailure::Local);
-        session.reserve(&Ask { team: &team, scopes: &scopes, requests, tokens, money, on_store_failure }, now)
+        session
+            .reserve(&ReserveRequest { team: &team, scopes: &scopes, requests, tokens, money, on_store_failure }, now)
     }
 
     #[test]

@@ -6,8 +6,8 @@ use vectoll_config::PicoUsd;
 
 use super::{
     exchange::{MARGIN, millis},
-    link::{Asked, Flight, Group, Logged},
-    pool::{Chunk, Refused, Told},
+    link::{Asked, Group, InFlightExchange, Logged},
+    pool::{Chunk, Refused, StoreSnapshot},
     session::{Session, retry_at, signed},
     waiter::{Short, Shortage, Waiter},
 };
@@ -33,7 +33,7 @@ impl Session {
             self.link.flight = Some(flight);
             return self.lost(now);
         }
-        let Flight { number, asks_only, sent, corrections, spend_to, more, groups, claims, holds } = flight;
+        let InFlightExchange { number, asks_only, sent, corrections, spend_to, more, groups, claims, holds } = flight;
         let is_first = !self.link.knows_time();
         self.link.answered(sent, reply.now);
         if is_first {
@@ -93,7 +93,7 @@ impl Session {
     pub(crate) fn lost(&mut self, now: Now) {
         self.link.away = true;
         self.doubt_claims();
-        if let Some(Flight { number, asks_only, corrections, groups, .. }) = self.link.flight.take() {
+        if let Some(InFlightExchange { number, asks_only, corrections, groups, .. }) = self.link.flight.take() {
             if !asks_only {
                 self.link.doubt = Some(Logged { number, corrections });
             }
@@ -155,7 +155,7 @@ impl Session {
         }
     }
 
-    fn purse_named(&mut self, at: usize, period: &Arc<str>) -> Option<&mut super::purse::Purse> {
+    fn purse_named(&mut self, at: usize, period: &Arc<str>) -> Option<&mut super::purse::BudgetBalance> {
         self.holdings.get_mut(at)?.purses.iter_mut().find(|purse| purse.period.name == *period)
     }
 
@@ -229,7 +229,7 @@ impl Session {
             Short::Rate(rate) => {
                 let limit = asked.shortage.limit;
                 let pool = holding.pool(rate);
-                pool.told = Some(Told { taken, reset_at: sent + Duration::from_millis(reset) + life });
+                pool.told = Some(StoreSnapshot { taken, reset_at: sent + Duration::from_millis(reset) + life });
                 pool.refused = None;
                 if amount == 0 {
                     return;
@@ -275,7 +275,7 @@ impl Session {
                 let pool = holding.pool(rate);
                 let until = now.elapsed + BELIEVED.min(Duration::from_millis(wait.unwrap_or(u64::MAX)));
                 pool.refused = Some(Refused { amount: least, limit, taken: used, until, room_at });
-                pool.told = Some(Told { taken, reset_at: room_at.unwrap_or(now.elapsed) });
+                pool.told = Some(StoreSnapshot { taken, reset_at: room_at.unwrap_or(now.elapsed) });
                 let exhausted = super::session::exhausted(rate);
                 Denial { scope, exhausted, limit, used, retry: retry_at(room_at, now.elapsed) }
             }

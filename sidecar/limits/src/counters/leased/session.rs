@@ -15,14 +15,14 @@ use vectoll_config::v1::Limits;
 use super::{
     Held, Terms,
     holding::{Holding, Taken},
-    link::Link,
+    link::StoreState,
     pool::Source,
     recalled::Admissions,
     waiter::Waiter,
     weigh::Weighed,
 };
 use crate::{
-    counters::{Account, Ask, Denial, Exhausted, Open, Retry},
+    counters::{Account, Denial, Exhausted, Open, ReserveRequest, Retry},
     store::protocol::{AccountName, MOST, Rate, SPAN},
 };
 use vectoll_clock::Now;
@@ -49,7 +49,7 @@ pub(crate) struct Session {
     pub(super) waiters: VecDeque<Waiter>,
     /// Changes to windows that the store is yet to be told.
     pub(super) pending: BTreeMap<(AccountName, Rate, u64), i64>,
-    pub(super) link: Link,
+    pub(super) link: StoreState,
     pub(super) chunks: u64,
     pub(super) open: Open,
     /// The sidecar is about to stop: it keeps nothing.
@@ -67,7 +67,7 @@ impl Session {
             holdings: Slab::new(),
             waiters: VecDeque::new(),
             pending: BTreeMap::new(),
-            link: Link::default(),
+            link: StoreState::default(),
             chunks: 0,
             open: Open::default(),
             leaving: false,
@@ -78,7 +78,7 @@ impl Session {
 
     /// Takes the call's room in all scopes from what is leased. Where that is not enough the call waits for the store, or, if
     /// that is away, has this sidecar's share.
-    pub(crate) fn reserve(&mut self, ask: &Ask<'_>, now: Now) -> Reserved {
+    pub(crate) fn reserve(&mut self, ask: &ReserveRequest<'_>, now: Now) -> Reserved {
         self.sweep(now);
         match self.weigh(ask, now, true) {
             Weighed::Fits => Reserved::Now(Ok(self.take(ask, now, false))),
@@ -123,7 +123,7 @@ impl Session {
     }
 
     /// Takes what the call was found to fit into; or, as a share, what nobody has leased.
-    pub(super) fn take(&mut self, ask: &Ask<'_>, now: Now, share: bool) -> Held {
+    pub(super) fn take(&mut self, ask: &ReserveRequest<'_>, now: Now, share: bool) -> Held {
         let (store_ms, slot) = self.link.time(now);
         let mut taken = Vec::with_capacity(ask.scopes.len());
         let mut soon = false;
@@ -168,7 +168,7 @@ impl Session {
         self.open.calls += 1;
         self.open.tokens = self.open.tokens.saturating_add(ask.tokens);
         self.open.money = self.open.money.plus(ask.money);
-        let Ask { requests, tokens, money, .. } = *ask;
+        let ReserveRequest { requests, tokens, money, .. } = *ask;
         Held { team: ask.team.clone(), taken, requests, tokens, money, charges }
     }
 

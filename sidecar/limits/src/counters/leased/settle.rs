@@ -8,12 +8,12 @@ use super::{
     Held,
     holding::Holding,
     pool::{Part, Source},
-    purse::Purse,
+    purse::BudgetBalance,
     session::{RATES, Session, signed},
 };
 use crate::{counters::Account, store::protocol::Rate};
 use vectoll_clock::Now;
-use vectoll_ledger::{charge::Charge, used::Used};
+use vectoll_ledger::{charge::BudgetPeriod, used::Used};
 
 impl Session {
     /// Replaces a reservation by what was used. `number`: the settlement's, by which the store is told of the spend.
@@ -41,13 +41,13 @@ impl Session {
     }
 
     /// Spend of an earlier process of this sidecar that the store may not know yet: it is held back until it does.
-    pub(crate) fn owe(&mut self, charge: &Arc<Charge>, number: u64, spent: PicoUsd) {
+    pub(crate) fn owe(&mut self, charge: &Arc<BudgetPeriod>, number: u64, spent: PicoUsd) {
         let account = Account::from(&charge.account);
         let known = self.index.get(&account).copied();
         let at = known.unwrap_or_else(|| self.insert_holding(&account));
         let Some(holding) = self.holdings.get_mut(at) else { return };
         let place = holding.purses.iter().position(|purse| purse.charge == *charge).unwrap_or_else(|| {
-            holding.purses.push(Purse::new(charge.clone(), Duration::ZERO));
+            holding.purses.push(BudgetBalance::new(charge.clone(), Duration::ZERO));
             holding.purses.len() - 1
         });
         if let Some(purse) = holding.purses.get_mut(place) {

@@ -13,7 +13,7 @@ use super::{
     weigh::Weighed,
 };
 use crate::{
-    counters::{Account, Ask, Scope},
+    counters::{Account, ReserveRequest, Scope},
     store::protocol::Rate,
 };
 use vectoll_clock::Now;
@@ -55,7 +55,7 @@ pub(super) enum Short {
 
 impl Waiter {
     pub(super) fn new(
-        ask: &Ask<'_>,
+        ask: &ReserveRequest<'_>,
         shortages: Vec<Shortage>,
         since: Duration,
         tell: oneshot::Sender<Outcome>,
@@ -75,10 +75,10 @@ impl Waiter {
     }
 
     /// Its wish again, as when it came.
-    pub(super) fn ask<'a>(&'a self, scopes: &'a [Scope<'a>]) -> Ask<'a> {
+    pub(super) fn ask<'a>(&'a self, scopes: &'a [Scope<'a>]) -> ReserveRequest<'a> {
         let Self { team, requests, tokens, money, on_failure, .. } = self;
         let (requests, tokens, money, on_store_failure) = (*requests, *tokens, *money, *on_failure);
-        Ask { team, scopes, requests, tokens, money, on_store_failure }
+        ReserveRequest { team, scopes, requests, tokens, money, on_store_failure }
     }
 
     /// Its scopes again, as when it came.

@@ -7,12 +7,12 @@ use vectoll_config::PicoUsd;
 use super::{
     holding::Holding,
     pool::Pool,
-    purse::Purse,
+    purse::BudgetBalance,
     session::{RATES, Session, exhausted, rate_of, retry_at, signed},
     waiter::{Short, Shortage},
 };
 use crate::{
-    counters::{Ask, Denial, Exhausted, Retry, worst::Worst},
+    counters::{Denial, Exhausted, ReserveRequest, Retry, worst::LongestDenial},
     store::protocol::Rate,
 };
 use vectoll_clock::Now;
@@ -37,15 +37,15 @@ struct Scales {
     place: usize,
     at: usize,
     shortages: Vec<Shortage>,
-    worst: Worst,
+    worst: LongestDenial,
 }
 
 impl Session {
     /// Holds a call against what is there. `in_turn`: nobody who waits is overtaken.
-    pub(super) fn weigh(&mut self, ask: &Ask<'_>, now: Now, in_turn: bool) -> Weighed {
+    pub(super) fn weigh(&mut self, ask: &ReserveRequest<'_>, now: Now, in_turn: bool) -> Weighed {
         let (store_ms, slot) = self.link.time(now);
         let claims_hold = self.link.claims_hold(now.elapsed);
-        let (shortages, worst) = (Vec::new(), Worst::default());
+        let (shortages, worst) = (Vec::new(), LongestDenial::default());
         let mut scales = Scales { now: now.elapsed, slot, claims_hold, in_turn, place: 0, at: 0, shortages, worst };
         for (place, scope) in ask.scopes.iter().enumerate() {
             let at = self.holding_of(&scope.account, now);
@@ -136,7 +136,7 @@ impl Scales {
         }
     }
 
-    fn weigh_money(&mut self, purse: &mut Purse, purse_at: usize, money: PicoUsd, limit: PicoUsd) {
+    fn weigh_money(&mut self, purse: &mut BudgetBalance, purse_at: usize, money: PicoUsd, limit: PicoUsd) {
         if purse.limit.is_some_and(|had| limit < had) {
             // Less is to be spent than when this money was had: ask again.
             purse.free = PicoUsd::ZERO;
@@ -192,8 +192,14 @@ mod tests {
         let limits = Limits { parallel_requests: Some(4), ..Limits::default() };
         let scopes = [Scope { account: Account::Team(team.clone()), limits, budget: None }];
         let (tokens, money) = (1, PicoUsd::ZERO);
-        let ask =
-            Ask { team: &team, scopes: &scopes, requests: 1, tokens, money, on_store_failure: OnStoreFailure::Closed };
+        let ask = ReserveRequest {
+            team: &team,
+            scopes: &scopes,
+            requests: 1,
+            tokens,
+            money,
+            on_store_failure: OnStoreFailure::Closed,
+        };
         let at = |ms: u64| Now {
             elapsed: Duration::from_millis(ms),
             wall: Timestamp::from_millisecond(1_790_000_000_000 + i64::try_from(ms).unwrap()).unwrap(),

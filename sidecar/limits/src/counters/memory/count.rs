@@ -5,9 +5,9 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use vectoll_config::{PicoUsd, Stretch, stretch, v1::Budget};
 
-use crate::counters::{Account, Ask, Denial, Exhausted, Quota, Retry, Scope, window::Window};
+use crate::counters::{Account, Denial, Exhausted, Quota, ReserveRequest, Retry, Scope, window::Window};
 use vectoll_clock::Now;
-use vectoll_ledger::charge::Charge;
+use vectoll_ledger::charge::BudgetPeriod;
 
 /// Ways of setting a budget that are remembered at once.
 const MOST_PURSES: usize = 4;
@@ -18,14 +18,14 @@ pub(super) struct Count {
     pub(super) tokens: Window,
     pub(super) parallel: u64,
     /// One for each way that the budget was set lately (it may change while calls run): all of them are kept up.
-    pub(super) purses: Vec<Purse>,
+    pub(super) purses: Vec<BudgetBalance>,
 }
 
 /// Money spent in one period of one budget.
 #[derive(Debug)]
-pub(super) struct Purse {
+pub(super) struct BudgetBalance {
     /// Which period of which budget.
-    pub(super) charge: Arc<Charge>,
+    pub(super) charge: Arc<BudgetPeriod>,
     pub(super) end: Option<Timestamp>,
     /// Booked and reserved together: what the limit is held against.
     pub(super) taken: PicoUsd,
@@ -35,7 +35,7 @@ pub(super) struct Purse {
     pub(super) since: u64,
 }
 
-impl Purse {
+impl BudgetBalance {
     pub(super) fn is_for(&self, budget: &Budget) -> bool {
         self.charge.period == budget.period && self.charge.zone == budget.time_zone
     }
@@ -84,8 +84,8 @@ impl Count {
         if self.purses.len() >= MOST_PURSES {
             self.purses.remove(0);
         }
-        let charge = Charge { account, period: budget.period, zone: budget.time_zone.clone(), start };
-        self.purses.push(Purse { charge: Arc::new(charge), end, taken, booked, since });
+        let charge = BudgetPeriod { account, period: budget.period, zone: budget.time_zone.clone(), start };
+        self.purses.push(BudgetBalance { charge: Arc::new(charge), end, taken, booked, since });
     }
 
     /// What a period that begins at `start` inherits: the most that was taken in a period within it. A budget whose
@@ -100,7 +100,12 @@ impl Count {
     }
 
     /// Everything that stands against a call in this scope.
-    pub(super) fn refusals(&self, scope: &Scope<'_>, ask: &Ask<'_>, now: Now) -> impl Iterator<Item = Denial> {
+    pub(super) fn refusals(
+        &self,
+        scope: &Scope<'_>,
+        ask: &ReserveRequest<'_>,
+        now: Now,
+    ) -> impl Iterator<Item = Denial> {
         let denial = |exhausted, limit, used, retry| Denial { scope: 0, exhausted, limit, used, retry };
         let rate = |limit: Option<u64>, window: &Window, amount, exhausted| {
             let limit = limit?;

@@ -5,11 +5,11 @@ use std::{collections::HashSet, sync::Arc};
 use jiff::Timestamp;
 use vectoll_config::{PicoUsd, stretch, v1::Budget};
 
-use super::{Memory, Table, count::Purse};
+use super::{Memory, Table, count::BudgetBalance};
 use crate::counters::Account;
 use vectoll_ledger::{
     balance::{Balances, Remembered},
-    charge::{Charge, Payer},
+    charge::{BudgetAccount, BudgetPeriod},
     used::OTHER,
 };
 
@@ -29,16 +29,16 @@ impl Balances for Memory {
             let end = stretch(&budget, charge.start).end;
             let id = table.account_of(&charge.account);
             if let Some(count) = table.counts.get_mut(id) {
-                count.purses.push(Purse { charge, end, taken: booked, booked, since: 0 });
+                count.purses.push(BudgetBalance { charge, end, taken: booked, booked, since: 0 });
             }
         }
     }
 
-    fn replay(&self, charges: &[Arc<Charge>], admitted: Timestamp, money: PicoUsd) {
+    fn replay(&self, charges: &[Arc<BudgetPeriod>], admitted: Timestamp, money: PicoUsd) {
         let mut table = self.table();
         let mut accounts = HashSet::new();
         for charge in charges {
-            let Charge { account, period, zone, start: _ } = &**charge;
+            let BudgetPeriod { account, period, zone, start: _ } = &**charge;
             let id = table.account_of(account);
             accounts.insert(id);
             if let Some(count) = table.counts.get_mut(id) {
@@ -49,7 +49,7 @@ impl Balances for Memory {
         // Once an account, in all that it keeps up: a budget that was edited while the call ran is among them.
         for id in accounts {
             let purses = table.counts.get_mut(id).into_iter().flat_map(|count| &mut count.purses);
-            let named = |purse: &Purse| charges.iter().any(|charge| **charge == *purse.charge);
+            let named = |purse: &BudgetBalance| charges.iter().any(|charge| **charge == *purse.charge);
             for purse in purses.filter(|purse| named(purse) || purse.covers(admitted)) {
                 purse.taken = purse.taken.plus(money);
                 purse.booked = purse.booked.plus(money);
@@ -59,9 +59,9 @@ impl Balances for Memory {
 }
 
 impl Table {
-    fn account_of(&mut self, payer: &Payer) -> usize {
+    fn account_of(&mut self, payer: &BudgetAccount) -> usize {
         // Those that share one name take nobody's place.
-        if let Payer::TeamUser(team, user) = payer
+        if let BudgetAccount::TeamUser(team, user) = payer
             && **user != *OTHER
         {
             self.users.insert(team.clone(), user.clone());

@@ -10,7 +10,7 @@ use vectoll_config::{
 };
 
 use super::{Held, Memory};
-use crate::counters::{Account, Ask, Denial, Exhausted, Open, Retry, Scope, Standing};
+use crate::counters::{Account, Denial, Exhausted, Open, ReserveRequest, Retry, Scope, Standing};
 use vectoll_clock::Now;
 use vectoll_ledger::{balance::Balances, used::Used};
 
@@ -32,7 +32,7 @@ fn scope<'a>(name: &str, tokens: Option<u64>, budget: Option<&'a Budget>) -> Sco
 fn reserve(memory: &Memory, scopes: &[Scope<'_>], amount: u64, now: Now) -> Result<Held, Denial> {
     let (team, on_store_failure) = (Uid::new("team"), OnStoreFailure::Local);
     let (requests, money) = (1, PicoUsd::new(amount));
-    memory.reserve(&Ask { team: &team, scopes, requests, tokens: amount, money, on_store_failure }, now)
+    memory.reserve(&ReserveRequest { team: &team, scopes, requests, tokens: amount, money, on_store_failure }, now)
 }
 
 #[test]

@@ -12,9 +12,9 @@ use url::Url;
 use super::{Keys, Source};
 use crate::{
     credential::{
-        FetchError, Fresh, Secret,
+        FetchError, Refreshing, Secret,
         fresh::Issued,
-        issuer::{Question, token_in},
+        issuer::{TokenRequest, token_in},
     },
     provider::http::Clients,
 };
@@ -46,7 +46,7 @@ impl PodIdentity {
     /// Keys that are kept fresh.
     pub fn keys(self, clients: Clients) -> Source {
         let what = "keys for the pod's identity";
-        Source::Fresh(Fresh::new(what, move || {
+        Source::Fresh(Refreshing::new(what, move || {
             let (this, clients) = (self.clone(), clients.clone());
             async move {
                 let token = token_in(&this.token_file).await?;
@@ -58,8 +58,8 @@ impl PodIdentity {
     }
 
     /// The header is the token alone, without a scheme.
-    fn question(&self, token: &Secret) -> Result<Question, FetchError> {
-        Question::get(&self.url).of_the_machine().hiding(token).with(http::header::AUTHORIZATION, token.reveal())
+    fn question(&self, token: &Secret) -> Result<TokenRequest, FetchError> {
+        TokenRequest::get(&self.url).of_the_machine().hiding(token).with(http::header::AUTHORIZATION, token.reveal())
     }
 }
 

@@ -11,9 +11,9 @@ use url::Url;
 use super::{Keys, Source, region, xml};
 use crate::{
     credential::{
-        FetchError, Fresh, Secret,
+        FetchError, Refreshing, Secret,
         fresh::Issued,
-        issuer::{Question, token_in},
+        issuer::{TokenRequest, token_in},
     },
     provider::http::Clients,
 };
@@ -50,7 +50,7 @@ impl WebIdentity {
     /// Keys that are kept fresh.
     pub fn keys(self, clients: Clients) -> Source {
         let what = format!("keys for the role {}", self.role_arn);
-        Source::Fresh(Fresh::new(what, move || {
+        Source::Fresh(Refreshing::new(what, move || {
             let (this, clients) = (self.clone(), clients.clone());
             async move {
                 let token = token_in(&this.token_file).await?;
@@ -61,7 +61,7 @@ impl WebIdentity {
         }))
     }
 
-    fn question(&self, token: &Secret) -> Question {
+    fn question(&self, token: &Secret) -> TokenRequest {
         let fields = [
             ("Action", "AssumeRoleWithWebIdentity"),
             ("Version", "2011-06-15"),
@@ -69,7 +69,7 @@ impl WebIdentity {
             ("RoleSessionName", &self.session_name),
             ("WebIdentityToken", token.reveal()),
         ];
-        Question::form(&self.sts, &fields).hiding(token)
+        TokenRequest::form(&self.sts, &fields).hiding(token)
     }
 }
 

@@ -27,10 +27,10 @@ impl Issuer {
 }
 
 /// Values are numbered from 1.
-fn fresh(life: Duration) -> (Arc<Issuer>, Fresh<u32>) {
+fn fresh(life: Duration) -> (Arc<Issuer>, Refreshing<u32>) {
     let issuer = Arc::new(Issuer::default());
     let of = Arc::clone(&issuer);
-    let fresh = Fresh::new("a number", move || {
+    let fresh = Refreshing::new("a number", move || {
         let of = Arc::clone(&of);
         async move {
             let number = of.asked.fetch_add(1, Ordering::SeqCst) + 1;
@@ -175,7 +175,7 @@ async fn the_life_counts_from_before_the_question() {
 async fn a_fetch_that_panics_is_an_error_and_the_next_caller_tries_again() {
     let panics = Arc::new(Mutex::new(true));
     let of = Arc::clone(&panics);
-    let fresh = Fresh::new("a number", move || {
+    let fresh = Refreshing::new("a number", move || {
         let panics = *of.lock().unwrap();
         async move {
             assert!(!panics, "on purpose");

@@ -16,9 +16,9 @@ use url::Url;
 use super::{DOMAIN, SCOPE};
 use crate::{
     credential::{
-        FetchError, Form, Fresh, Secret, Token,
+        FetchError, Form, Refreshing, Secret, Token,
         fresh::Issued,
-        issuer::{Question, known, token_in},
+        issuer::{TokenRequest, known, token_in},
         oauth,
     },
     provider::http::Clients,
@@ -133,7 +133,7 @@ impl External {
 
     /// A token that is kept fresh.
     pub fn token(self, clients: Clients) -> Token {
-        let source = Fresh::new(format!("a token of Google's for {}", self.audience), move || {
+        let source = Refreshing::new(format!("a token of Google's for {}", self.audience), move || {
             let (this, clients) = (self.clone(), clients.clone());
             async move { this.fetch(&clients).await }
         });
@@ -148,7 +148,7 @@ impl External {
         account_token(&impersonation.question(&federated.value)?.ask(clients).await?, asked)
     }
 
-    fn exchange(&self, subject: &Secret) -> Question {
+    fn exchange(&self, subject: &Secret) -> TokenRequest {
         let fields = [
             ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
             ("audience", &self.audience),
@@ -157,15 +157,15 @@ impl External {
             ("subject_token", subject.reveal()),
             ("subject_token_type", &self.subject_token_type),
         ];
-        Question::form(&self.token_url, &fields).hiding(subject)
+        TokenRequest::form(&self.token_url, &fields).hiding(subject)
     }
 }
 
 impl Impersonation {
-    fn question(&self, federated: &Secret) -> Result<Question, FetchError> {
+    fn question(&self, federated: &Secret) -> Result<TokenRequest, FetchError> {
         let body = json!({"scope": [SCOPE], "lifetime": format!("{}s", self.seconds)});
         let bearer = format!("Bearer {}", federated.reveal());
-        Question::json(&self.url, &body).hiding(federated).with(header::AUTHORIZATION, &bearer)
+        TokenRequest::json(&self.url, &body).hiding(federated).with(header::AUTHORIZATION, &bearer)
     }
 }
 

@@ -7,7 +7,7 @@ use http::HeaderName;
 use url::Url;
 
 use crate::{
-    credential::{FetchError, Form, Fresh, Token, issuer::Question, oauth},
+    credential::{FetchError, Form, Refreshing, Token, issuer::TokenRequest, oauth},
     provider::http::Clients,
 };
 
@@ -20,15 +20,15 @@ const PATH: &str = "/computeMetadata/v1/instance/service-accounts/default/token"
 pub fn token(server: &str, clients: Clients) -> Result<Token, (&'static str, &'static str)> {
     let url = Url::parse(&format!("{}{PATH}", server.trim_end_matches('/')));
     let url = url.ok().filter(Url::has_host).ok_or(("metadataServer", "is not a URL"))?;
-    let source = Fresh::new("a token of Google's metadata server", move || {
+    let source = Refreshing::new("a token of Google's metadata server", move || {
         let (url, clients) = (url.clone(), clients.clone());
         async move { oauth::token(&question(&url)?.ask(&clients).await?) }
     });
     Ok(Token { source, form: Form::Bearer })
 }
 
-fn question(url: &Url) -> Result<Question, FetchError> {
-    Question::get(url).of_the_machine().with(HeaderName::from_static("metadata-flavor"), "Google")
+fn question(url: &Url) -> Result<TokenRequest, FetchError> {
+    TokenRequest::get(url).of_the_machine().with(HeaderName::from_static("metadata-flavor"), "Google")
 }
 
 #[cfg(test)]

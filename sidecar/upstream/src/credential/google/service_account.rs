@@ -19,8 +19,8 @@ use url::Url;
 use super::{DOMAIN, SCOPE};
 use crate::{
     credential::{
-        FetchError, Form, Fresh, Secret, Token,
-        issuer::{Question, known},
+        FetchError, Form, Refreshing, Secret, Token,
+        issuer::{TokenRequest, known},
         oauth,
     },
     provider::http::Clients,
@@ -72,17 +72,17 @@ impl ServiceAccount {
 
     /// A token that is kept fresh.
     pub fn token(self, clients: Clients) -> Token {
-        let source = Fresh::new(format!("a token for the service account {}", self.email), move || {
+        let source = Refreshing::new(format!("a token for the service account {}", self.email), move || {
             let (this, clients) = (self.clone(), clients.clone());
             async move { oauth::token(&this.question(Timestamp::now())?.ask(&clients).await?) }
         });
         Token { source, form: Form::Bearer }
     }
 
-    fn question(&self, now: Timestamp) -> Result<Question, FetchError> {
+    fn question(&self, now: Timestamp) -> Result<TokenRequest, FetchError> {
         let statement = Secret::new(&self.statement(now)?);
         let fields = [("grant_type", "urn:ietf:params:oauth:grant-type:jwt-bearer"), ("assertion", statement.reveal())];
-        Ok(Question::form(&self.token_url, &fields).hiding(&statement))
+        Ok(TokenRequest::form(&self.token_url, &fields).hiding(&statement))
     }
 
     /// A JSON Web Token, signed (RS256).

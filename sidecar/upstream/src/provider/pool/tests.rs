@@ -18,7 +18,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::provider::reach::Reach;
+use crate::provider::reach::EgressPolicy;
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const STRAY: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nstray";
@@ -94,7 +94,7 @@ fn counts(seen: &[AtomicUsize; 2]) -> (usize, usize) {
 }
 
 async fn get(server: &Arc<Server>) -> Result<String, Error> {
-    let departure = Departure::default();
+    let departure = SentFlag::default();
     let answer = server.send(request(), &departure).await;
     assert!(departure.has_left());
     Ok(text(answer?).await)
@@ -119,7 +119,7 @@ async fn a_connection_is_used_again_until_it_is_closed() {
     let server = pool.server(&uri, None);
     for _ in 0..2 {
         for _ in 0..2 {
-            let departure = Departure::default();
+            let departure = SentFlag::default();
             let response = pool.server(&uri, None).send(request(), &departure).await.unwrap();
             assert!(departure.has_left());
             assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
@@ -128,7 +128,7 @@ async fn a_connection_is_used_again_until_it_is_closed() {
     }
     serving.join().unwrap();
     // Nobody listens any more.
-    let departure = Departure::default();
+    let departure = SentFlag::default();
     assert!(matches!(server.send(request(), &departure).await, Err(Error::Connect(_))));
     assert!(!departure.has_left());
 }
@@ -144,7 +144,7 @@ async fn what_waits_for_a_connection_has_not_left_and_what_waits_for_an_answer_h
     let server = pool.server(&uri, None);
     let mut departures = Vec::new();
     for _ in 0..4 {
-        let departure = Departure::default();
+        let departure = SentFlag::default();
         let sending = server.send(request(), &departure);
         assert!(tokio::time::timeout(Duration::from_millis(200), sending).await.is_err(), "nobody answers");
         departures.push(departure.has_left());
@@ -166,7 +166,7 @@ async fn what_comes_back_from_a_connection_that_had_ended_has_not_left() {
     });
     let pool = pool();
     let server = pool.server(&uri, None);
-    let response = server.send(request(), &Departure::default()).await.unwrap();
+    let response = server.send(request(), &SentFlag::default()).await.unwrap();
     response.into_body().collect().await.unwrap();
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(lock(&server.stock).idle.len(), 1);
@@ -175,7 +175,7 @@ async fn what_comes_back_from_a_connection_that_had_ended_has_not_left() {
     serving.join().unwrap();
     std::thread::sleep(Duration::from_millis(50));
     tokio::task::yield_now().await;
-    let departure = Departure::default();
+    let departure = SentFlag::default();
     assert!(matches!(server.send(request(), &departure).await, Err(Error::Connect(_))));
     assert!(!departure.has_left());
 }
@@ -362,7 +362,7 @@ async fn tls_server(alpn: &[&[u8]]) -> (HttpPool, SocketAddr, Arc<AtomicUsize>) 
     });
     (
         HttpPool::new(
-            Resolver::new(Reach::Providers),
+            Resolver::new(EgressPolicy::Providers),
             Trust { tls: Arc::new(client), cas: None },
             Arc::new(Semaphore::new(10)),
         ),
@@ -384,7 +384,7 @@ async fn with_tls_calls_at_the_same_time_share_one_connection_over_http_2_and_ha
         let server = pool.server(&format!("https://{address}/").parse().unwrap(), None);
         for _ in 0..2 {
             let all = (0..4).map(|_| async {
-                let answer = server.send(to("/x"), &Departure::default()).await.unwrap();
+                let answer = server.send(to("/x"), &SentFlag::default()).await.unwrap();
                 tokio::time::sleep(Duration::from_millis(20)).await;
                 text(answer).await
             });
@@ -399,8 +399,8 @@ async fn with_tls_calls_at_the_same_time_share_one_connection_over_http_2_and_ha
 async fn an_http_2_connection_whose_peer_is_dead_is_found_by_ping_and_another_one_is_made() {
     let (pool, address, connections) = tls_server(&[b"h2"]).await;
     let server = pool.server(&format!("https://{address}/").parse().unwrap(), None);
-    assert_eq!(text(server.send(to("/x"), &Departure::default()).await.unwrap()).await, "0");
-    let departure = Departure::default();
+    assert_eq!(text(server.send(to("/x"), &SentFlag::default()).await.unwrap()).await, "0");
+    let departure = SentFlag::default();
     let asked = server.send(to("/stall"), &departure);
     let answer = tokio::time::timeout(2 * (connection::PING_INTERVAL + connection::PING_TIMEOUT), asked).await;
     assert_eq!(text(answer.unwrap().unwrap()).await, "1");
@@ -411,14 +411,14 @@ async fn an_http_2_connection_whose_peer_is_dead_is_found_by_ping_and_another_on
 async fn an_http_2_connection_that_left_a_call_unanswered_gets_no_other_one() {
     let (pool, address, connections) = tls_server(&[b"h2"]).await;
     let server = pool.server(&format!("https://{address}/").parse().unwrap(), None);
-    assert_eq!(text(server.send(to("/x"), &Departure::default()).await.unwrap()).await, "0");
+    assert_eq!(text(server.send(to("/x"), &SentFlag::default()).await.unwrap()).await, "0");
     let hanging = server.clone();
-    let other = tokio::spawn(async move { hanging.send(to("/hang"), &Departure::default()).await.is_ok() });
-    let departure = Departure::default();
+    let other = tokio::spawn(async move { hanging.send(to("/hang"), &SentFlag::default()).await.is_ok() });
+    let departure = SentFlag::default();
     let asked = server.send(to("/hang"), &departure);
     assert!(tokio::time::timeout(Duration::from_millis(200), asked).await.is_err());
     assert!(departure.has_left());
-    assert_eq!(text(server.send(to("/x"), &Departure::default()).await.unwrap()).await, "1");
+    assert_eq!(text(server.send(to("/x"), &SentFlag::default()).await.unwrap()).await, "1");
     assert_eq!(connections.load(Ordering::Relaxed), 2);
     assert!(!other.is_finished(), "what is under way there goes on");
 }

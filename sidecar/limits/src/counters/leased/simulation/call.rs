@@ -12,8 +12,8 @@ use super::{
     config::{KEYS, MODELS, USERS, account_named, accounts_of, team},
     world::{Admission, Event, PRICE, Running, Settled, Waiting, Wish, World},
 };
-use crate::counters::{Account, Ask, Scope, account_name, period_of};
-use vectoll_ledger::{charge::Charge, used::Used};
+use crate::counters::{Account, ReserveRequest, Scope, account_name, period_of};
+use vectoll_ledger::{charge::BudgetPeriod, used::Used};
 
 /// How long a sidecar that stops goes on telling the store.
 const LAST_WORDS: u64 = 2_000;
@@ -55,7 +55,7 @@ impl World {
             budget: config.budgets[at].as_ref(),
         });
         let money = PicoUsd::new(tokens * PRICE);
-        let ask = Ask { team: &team, scopes: &scopes, requests: 1, tokens, money, on_store_failure };
+        let ask = ReserveRequest { team: &team, scopes: &scopes, requests: 1, tokens, money, on_store_failure };
         match session.reserve(&ask, now) {
             Reserved::Now(outcome) => self.admitted(at, outcome, wish),
             Reserved::Later(outcome) => sidecar.waiting.push(Waiting { outcome, wish, config: version }),
@@ -125,7 +125,7 @@ impl World {
         self.wake(at);
     }
 
-    fn settle(&mut self, at: usize, tokens: u64, charges: Vec<std::sync::Arc<Charge>>) -> u64 {
+    fn settle(&mut self, at: usize, tokens: u64, charges: Vec<std::sync::Arc<BudgetPeriod>>) -> u64 {
         let journal = &mut self.sidecars[at].journal;
         let number = journal.last().map_or(0, |settled| settled.number) + 1;
         journal.push(Settled { number, tokens, money: tokens * PRICE, charges });
@@ -197,6 +197,6 @@ impl World {
 }
 
 /// The account that a charge is for.
-pub(super) fn payer(charge: &Charge) -> usize {
+pub(super) fn payer(charge: &BudgetPeriod) -> usize {
     account_named(&account_name(&Account::from(&charge.account)))
 }

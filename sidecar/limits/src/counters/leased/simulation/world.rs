@@ -27,7 +27,7 @@ use crate::{
     },
 };
 use vectoll_clock::Now;
-use vectoll_ledger::charge::Charge;
+use vectoll_ledger::charge::BudgetPeriod;
 
 /// Where the store's clock begins: 20 seconds before a day's end in UTC.
 const BEGIN: u64 = 1_790_035_180_000;
@@ -76,7 +76,7 @@ pub(super) struct Running {
     pub(super) used: u64,
     /// The claims that it was admitted by were not renewed in time: the store has given them to others.
     pub(super) void: bool,
-    pub(super) charges: Vec<Arc<Charge>>,
+    pub(super) charges: Vec<Arc<BudgetPeriod>>,
 }
 
 /// One call that waits for the store.
@@ -100,7 +100,7 @@ pub(super) struct Settled {
     pub(super) number: u64,
     pub(super) tokens: u64,
     pub(super) money: u64,
-    pub(super) charges: Vec<Arc<Charge>>,
+    pub(super) charges: Vec<Arc<BudgetPeriod>>,
 }
 
 #[derive(Default)]
@@ -128,7 +128,7 @@ pub(super) struct Admission {
     pub(super) at: u64,
     pub(super) tokens: u64,
     pub(super) accounts: [usize; 6],
-    pub(super) charges: Vec<Arc<Charge>>,
+    pub(super) charges: Vec<Arc<BudgetPeriod>>,
     pub(super) share: bool,
 }
 
