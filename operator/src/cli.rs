@@ -254,7 +254,7 @@ impl Cli {
             Command::Render(settings) => standalone::render(&settings, &mut std::io::stdout().lock()),
             Command::Try(settings) => {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                runtime.block_on(attempt::run(&settings, &mut std::io::stdout()))?;
+                runtime.block_on(try_call::run(&settings, &mut std::io::stdout()))?;
                 Ok(ExitCode::SUCCESS)
             }
             Command::Crds => {

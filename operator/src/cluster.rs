@@ -5,33 +5,32 @@
 //! action on one object ([`act`]). Only the replica that holds the Lease acts ([`lease`]); all of them watch and serve the
 //! webhook.
 
-mod act;
 mod admin;
+mod apply;
 mod census;
 mod changes;
+mod cluster_state;
 mod config;
-mod control;
-mod delivered;
 mod fit;
 mod gather;
+mod generations;
 mod index;
 mod lease;
 mod memory;
 mod metadata_only;
 mod metrics;
 mod metrics_access;
-mod mirror;
 mod names;
 mod namespace_annotations;
-mod observed;
+mod object_cache;
 mod piece;
 mod plan;
 mod queue;
 mod raw;
 mod readable;
+mod reconciler;
 mod revoked;
 mod schedule;
-mod serving;
 mod snapshot;
 pub(crate) mod spend;
 mod status;
@@ -40,6 +39,7 @@ mod store_secret;
 mod totals;
 mod watch;
 mod watches;
+mod webhook_certificate;
 mod write_rate;
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
@@ -61,14 +61,14 @@ use tokio::{
 };
 
 use self::{
-    act::Applier,
-    control::{Reconciler, WriteLimits},
+    apply::Applier,
     lease::{LeaderElector, Tenure},
     metrics::Metrics,
     metrics_access::MetricsAccess,
-    serving::Webhook,
+    reconciler::{Reconciler, WriteLimits},
     store::Store,
     watch::{Scope, Shared},
+    webhook_certificate::Webhook,
 };
 use crate::{
     cli::{CertificateKeeper, Run},
@@ -193,9 +193,9 @@ async fn serve_webhook(
     };
     let (show, shown) = channel::channel(None);
     let mut keeping = JoinSet::new();
-    keeping.spawn(serving::follow(client.clone(), names.clone(), show));
+    keeping.spawn(webhook_certificate::follow(client.clone(), names.clone(), show));
     if settings.webhook_certificate == CertificateKeeper::Own {
-        keeping.spawn(serving::maintain(client.clone(), names, leads));
+        keeping.spawn(webhook_certificate::maintain(client.clone(), names, leads));
     }
     let only = settings.watch_namespaces.clone();
     let namespaces = webhook::NamespaceAnnotations::awaiting(&only, namespace_annotations::ask(client.clone()));

@@ -4,7 +4,6 @@
 //! (each spec once, into types) → resolve (references, consent, conflicts) → build (the contract and its credentials),
 //! with conditions for every resource. [`standalone`] drives it from a folder of manifests, without a cluster. [`store`] is who may log in where sidecars count together, [`books`] what they have written there.
 
-mod attempt;
 pub mod books;
 mod build;
 pub mod cli;
@@ -21,6 +20,7 @@ mod resolve;
 mod spread;
 pub mod standalone;
 pub mod store;
+mod try_call;
 mod validate;
 pub mod webhook;
 pub mod world;

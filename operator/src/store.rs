@@ -8,8 +8,8 @@
 
 mod access;
 mod connection;
+mod deferred_revocations;
 mod keeper;
-mod linger;
 mod logins;
 mod password;
 mod servers;
@@ -20,8 +20,8 @@ mod users;
 pub use self::{
     access::{Access, Password},
     connection::Connection,
+    deferred_revocations::{DeferredRevocations, REVOCATION_DELAY},
     keeper::{Gauge, Keeper, Report, Standing},
-    linger::{DeferredRevocations, REVOCATION_DELAY},
     logins::{Logins, NamespaceStore},
     password::{Master, MasterError, Rotation, Valid},
     servers::{Memory, Persistence, Server, ServerError, connect},

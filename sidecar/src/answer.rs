@@ -5,8 +5,8 @@
 //! be right, and what goes wrong after the headers were sent aborts the connection.
 
 mod body;
+mod detach;
 mod flow;
-mod persist;
 mod relay;
 
 use bytes::Bytes;
@@ -15,8 +15,8 @@ use http::{HeaderName, header};
 use crate::accounting::Settled;
 
 pub use body::Body;
+pub use detach::DetachOnDrop;
 pub use flow::{Broken, Flow};
-pub use persist::DetachOnDrop;
 pub use relay::{Observation, Relay, Verdict};
 
 /// The largest answer that is held back as a whole: as much as is held without being counted.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Instant};
 
-use super::observed::ClusterState;
+use super::cluster_state::ClusterState;
 use crate::store::sweep::{Census, CountedTeam};
 
 /// Counts what is known. None: something is yet to be listed in a namespace that does not refuse it. How long things are kept is not
@@ -73,7 +73,7 @@ mod tests {
             }
             let team: Raw<Team> = serde_json::from_value(json).unwrap();
             let name = ObjectName::new(namespace, "team");
-            observed.teams.put(name, version, observed::tracked(team, None).unwrap());
+            observed.teams.put(name, version, cluster_state::tracked(team, None).unwrap());
         }
         let teams = take(&observed, "one", Instant::now()).unwrap().teams;
         assert_eq!((&*teams["own"].namespace, teams["own"].most_users), ("apps", 300_000));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use vectoll_config::{ObjectName, Uid};
 
-use super::{names, observed::ClusterState};
+use super::{cluster_state::ClusterState, names};
 use crate::{
     books::{LedgerEvent, News},
     world::Object,

@@ -9,9 +9,9 @@ use jiff::{SignedDuration, Timestamp};
 use vectoll_config::{KeyHash, ObjectName, check_files_v1, check_v1, v1, write_v1};
 
 use super::{
-    delivered::{Contents, ResourceGenerations, Since, parts},
+    cluster_state::hash_of,
     fit::{self, CEILING, Credentials, ROOM, Surplus, TooLarge},
-    observed::hash_of,
+    generations::{Contents, ResourceGenerations, Since, parts},
 };
 use crate::{
     judge::NamespaceConfig,

@@ -15,10 +15,10 @@ use tokio::sync::Semaphore;
 use vectoll_config::ObjectName;
 
 use super::{
+    cluster_state::{content_of, entries, version_of},
     memory::{Known, Memory},
-    mirror::CacheEntry,
     names,
-    observed::{content_of, entries, version_of},
+    object_cache::CacheEntry,
     piece::{Judged, Piece},
     plan::{PersistentFailures, config_name},
     raw::Raw,

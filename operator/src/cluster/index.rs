@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use vectoll_config::ObjectName;
 use vectoll_crds::{Backend, Provider};
 
-use super::observed::ClusterState;
+use super::cluster_state::ClusterState;
 
 /// What others need to know of a namespace, and what it looks at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

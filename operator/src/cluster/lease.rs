@@ -16,7 +16,7 @@ use k8s_openapi::{
 use kube::{Api, api::PostParams};
 use tokio::sync::watch;
 
-use super::control::told;
+use super::reconciler::told;
 
 /// How long a Lease lasts.
 const LEASE_DURATION: Duration = Duration::from_secs(15);

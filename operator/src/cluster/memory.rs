@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     config::Files,
-    delivered::{Delivered, Deliveries},
+    generations::{Delivered, Deliveries},
     piece::Judged,
     snapshot::Snapshot,
 };

@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     config::Files,
-    delivered::Deliveries,
+    generations::Deliveries,
     plan::{Basis, PersistentFailures, Plan, plan},
     snapshot::Snapshot,
     store::{Need, StoreView},

@@ -5,7 +5,7 @@ mod budgets;
 mod configs;
 mod programmed;
 mod reports;
-mod turns;
+mod transitions;
 
 use std::{collections::BTreeMap, sync::Arc, vec};
 
@@ -13,11 +13,11 @@ use jiff::Timestamp;
 use vectoll_config::{ObjectName, Uid};
 
 use self::{configs::ConfigPlan, programmed::Programmed};
-pub(super) use self::{configs::config_name, turns::Transition};
+pub(super) use self::{configs::config_name, transitions::Transition};
 use super::{
+    cluster_state::ClusterState,
     config::Files,
-    delivered::{Delivered, Deliveries},
-    observed::ClusterState,
+    generations::{Delivered, Deliveries},
     status::NewStatus,
     store::Delivery,
 };

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use vectoll_crds::{ApiKey, ApiKeySpec, DateTime, ModelRoute, ModelRouteSpec, Team, TeamSpec};
 
-use super::{observed::Tracked, raw::Raw};
+use super::{cluster_state::Tracked, raw::Raw};
 use crate::world::Fault;
 
 /// A kind of ours.
@@ -191,7 +191,7 @@ mod tests {
         spec: &Value,
         before: Option<&Tracked<ApiKeySpec, vectoll_crds::ApiKeyStatus>>,
     ) -> Tracked<ApiKeySpec, vectoll_crds::ApiKeyStatus> {
-        observed::tracked(api_key(spec), before).unwrap()
+        cluster_state::tracked(api_key(spec), before).unwrap()
     }
 
     #[test]
@@ -231,7 +231,7 @@ mod tests {
         let mut raw = api_key(&json!({"teamRef": {"name": "team"}}));
         let condition = json!({"type": "Mine", "status": "True", "reason": "R", "message": "", "lastTransitionTime": "9999-12-31T23:59:59Z"});
         raw.body.insert("status".to_owned(), json!({"keyHint": "abcd", "conditions": [condition]}));
-        let status = observed::tracked(raw, None).unwrap().status.unwrap();
+        let status = cluster_state::tracked(raw, None).unwrap().status.unwrap();
         assert_eq!((status.key_hint.as_deref(), status.conditions.len()), (Some("abcd"), 0));
     }
 
@@ -251,7 +251,7 @@ mod tests {
         let raw: Raw<ModelRoute> = serde_json::from_value(json!({"metadata": {"name": "r", "namespace": "apps"},
             "spec": {"models": ["m", 7], "backends": {"one": 1}}}))
         .unwrap();
-        let tracked = observed::tracked(raw, None).unwrap();
+        let tracked = cluster_state::tracked(raw, None).unwrap();
         assert_eq!(tracked.object.spec.models, ["m"]);
         assert!(tracked.object.spec.backends.is_empty() && tracked.fault.is_some());
     }

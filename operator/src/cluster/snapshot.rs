@@ -8,8 +8,8 @@ use std::{
 use vectoll_config::{ObjectName, Uid};
 
 use super::{
-    mirror::ObjectCache,
-    observed::{ClusterState, Tracked},
+    cluster_state::{ClusterState, Tracked},
+    object_cache::ObjectCache,
     watch::Shared,
 };
 use crate::{

@@ -16,8 +16,8 @@ use kube::{Api, Client};
 use vectoll_config::Uid;
 
 use super::{
-    census, metrics::StoreMetrics, observed::ClusterState, snapshot::Snapshot, store_secret, totals::TotalFamilies,
-    watch::Shared,
+    census, cluster_state::ClusterState, metrics::StoreMetrics, snapshot::Snapshot, store_secret,
+    totals::TotalFamilies, watch::Shared,
 };
 use crate::{
     books::{LedgerEvent, Question, Reader, TeamQuestion},

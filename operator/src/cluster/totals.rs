@@ -11,7 +11,7 @@ use vectoll_config::{
     store::{ModelAt, Series},
 };
 
-use super::{observed::ClusterState, watch::Shared};
+use super::{cluster_state::ClusterState, watch::Shared};
 use crate::{
     books::{Breakdown, Totals},
     resolve::Claims,
@@ -183,8 +183,8 @@ mod tests {
             "spec": {"teamRef": {"name": "team", "namespace": "apps"}}}))
         .unwrap();
         let (team_name, key_name) = (ObjectName::new("apps", "team"), ObjectName::new("web", "alice"));
-        observed.teams.put(team_name.clone(), 1, observed::tracked(team, None).unwrap());
-        observed.api_keys.put(key_name.clone(), 1, observed::tracked(key, None).unwrap());
+        observed.teams.put(team_name.clone(), 1, cluster_state::tracked(team, None).unwrap());
+        observed.api_keys.put(key_name.clone(), 1, cluster_state::tracked(key, None).unwrap());
         assert_eq!(text(&observed), "", "nothing was heard");
         let totals = |requests, pico| Totals { requests, tokens: 10, spent: PicoUsd::new(pico) };
         let books = TeamBooks {

@@ -21,11 +21,11 @@ use tokio::{sync::Notify, task::JoinSet};
 use vectoll_crds::{ApiKey, ModelRoute, Team};
 
 use super::{
+    cluster_state::{self, ClusterState, name_of, version_of},
     metadata_only::metadata_only,
     metrics::Metrics,
-    mirror::ObjectCache,
     names,
-    observed::{self, ClusterState, name_of, version_of},
+    object_cache::ObjectCache,
     raw::Raw,
     watches::WatchOf,
 };
@@ -87,15 +87,15 @@ impl Scope {
 pub(super) fn begin(client: &Client, scope: &Scope, shared: &Shared, metrics: &Metrics) -> JoinSet<()> {
     let mut watches = Followers { tasks: JoinSet::new(), client, scope, shared, metrics };
     let all = watcher::Config::default();
-    watches.follow(&all, observed::tracked::<ApiKey>, |observed| &mut observed.api_keys);
-    watches.follow(&all, observed::tracked::<Team>, |observed| &mut observed.teams);
-    watches.follow(&all, observed::tracked::<ModelRoute>, |observed| &mut observed.routes);
+    watches.follow(&all, cluster_state::tracked::<ApiKey>, |observed| &mut observed.api_keys);
+    watches.follow(&all, cluster_state::tracked::<Team>, |observed| &mut observed.teams);
+    watches.follow(&all, cluster_state::tracked::<ModelRoute>, |observed| &mut observed.routes);
     let keys = all.clone().fields(&format!("type={}", key_secret::TYPE));
-    watches.follow_as("key Secret", &keys, observed::key_secret, |observed| &mut observed.key_secrets);
+    watches.follow_as("key Secret", &keys, cluster_state::key_secret, |observed| &mut observed.key_secrets);
     let configs = all.clone().fields(&format!("type={}", names::CONFIG_TYPE));
-    watches.follow_as("config Secret", &configs, observed::config, |observed| &mut observed.configs);
+    watches.follow_as("config Secret", &configs, cluster_state::config, |observed| &mut observed.configs);
     let pods = all.clone().labels(names::CONTRACT_LABEL);
-    watches.follow(&pods, observed::sidecar, |observed| &mut observed.pods);
+    watches.follow(&pods, cluster_state::sidecar, |observed| &mut observed.pods);
     watches.follow_others();
     watches.follow_namespaces();
     watches.tasks
@@ -163,7 +163,9 @@ impl Followers<'_> {
         );
         let config = watcher::Config::default().fields(&others);
         let client = metadata_only(self.client);
-        self.follow_with(&client, "Secret", &config, observed::other_secret, |observed| &mut observed.other_secrets);
+        self.follow_with(&client, "Secret", &config, cluster_state::other_secret, |observed| {
+            &mut observed.other_secrets
+        });
     }
 
     /// Namespaces; where only some are watched, each by its name, as the operator's role allows.
@@ -181,7 +183,7 @@ impl Followers<'_> {
             // A namespace's own name stands in no namespace: a list of one never ends another.
             let scope = only.as_ref().map(|_| "-".to_owned());
             let of = WatchOf { what: "Namespace".to_owned(), namespace: only };
-            self.spawn(of, scope, events, observed::namespace, |observed| &mut observed.namespaces);
+            self.spawn(of, scope, events, cluster_state::namespace, |observed| &mut observed.namespaces);
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use super::{
     access::Access,
-    linger::DeferredRevocations,
+    deferred_revocations::DeferredRevocations,
     servers::{self, Memory, Persistence, Server, ServerError},
     users::{User, Wanted, is_open, plan},
 };

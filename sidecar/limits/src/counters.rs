@@ -6,12 +6,12 @@
 //! that share a store. Counters live outside the compiled policy, so that a reload never resets them.
 
 mod account;
-pub mod leased;
-mod memory;
+mod local;
+mod longest_denial;
+pub mod shared;
 mod switch;
 mod users;
 mod window;
-mod worst;
 
 use std::{sync::Arc, time::Duration};
 
@@ -23,11 +23,11 @@ use vectoll_config::{
 use crate::store::protocol::Rate;
 use vectoll_ledger::{charge::BudgetPeriod, used::Used};
 
-pub(crate) use self::leased::{Batch, FormerAdmissions, account_name, period_of};
+pub(crate) use self::shared::{Batch, FormerAdmissions, account_name, period_of};
 pub use self::{
     account::Account,
-    leased::SharedCounters,
-    memory::{Memory, Spending},
+    local::{Memory, Spending},
+    shared::SharedCounters,
     switch::Counters,
 };
 
@@ -149,9 +149,9 @@ pub struct Held(Holder);
 #[derive(Debug)]
 enum Holder {
     /// This sidecar alone.
-    Memory(memory::Held),
+    Memory(local::Held),
     /// The sidecars together.
-    Leased(leased::Held),
+    Leased(shared::Held),
 }
 
 impl Held {
@@ -178,5 +178,5 @@ pub enum Reserved {
     /// It is decided.
     Now(Result<Held, Denial>),
     /// The store is asked.
-    Later(leased::Pending),
+    Later(shared::Pending),
 }

@@ -4,12 +4,12 @@
 //! ([`protocol`]). The store decides by a function ([`vectoll_config::store::Library`], spoken to as [`script`] says); [`Model`] is the same in memory, which the simulation of
 //! [`crate::counters::leased`] and the function's own tests hold it against. Names of keys are the contract's ([`vectoll_config::store`]).
 
-mod acknowledge;
 mod ask;
+mod backoff;
 mod connect;
 mod driver;
 mod given_up;
-mod left_alone;
+mod heartbeat;
 mod line;
 mod metrics;
 mod model;

@@ -6,13 +6,13 @@
 
 pub mod aws;
 pub mod entra;
-pub mod fresh;
 pub mod google;
 pub mod ibm;
 pub(crate) mod issuer;
 pub mod keyring;
 mod oauth;
 pub mod redact;
+pub mod refreshing;
 pub mod secret;
 pub mod sigv4;
 
@@ -22,7 +22,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use url::Url;
 
 use self::sigv4::Scope;
-pub use self::{fresh::Refreshing, secret::Secret};
+pub use self::{refreshing::Refreshing, secret::Secret};
 
 /// A request before it is signed. Its debug output has neither headers nor body: they hold the caller's inputs.
 pub struct Unsigned<'a> {

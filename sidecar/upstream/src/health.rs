@@ -4,8 +4,8 @@
 //! change begins anew, because the change may be the cure.
 
 mod breaker;
+mod latency;
 mod metrics;
-mod pace;
 
 use std::{
     collections::HashMap,
@@ -20,8 +20,8 @@ use vectoll_config::v1::Cooldown;
 
 use self::{
     breaker::{AttemptKind, Breaker},
+    latency::LatencyEwma,
     metrics::OneBackend,
-    pace::LatencyEwma,
 };
 
 pub use self::metrics::BackendMetrics;

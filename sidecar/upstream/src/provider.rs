@@ -2,20 +2,20 @@
 
 pub mod ask;
 pub mod content;
-mod departure;
 pub mod dialect;
 mod dns;
 pub mod egress;
+pub mod egress_policy;
+pub mod endpoint;
 pub mod http;
 pub mod pool;
-pub mod reach;
 pub mod remote;
 pub mod retry_after;
-pub mod to;
+mod sent_flag;
 pub mod trust;
 
-pub use departure::SentFlag;
 pub use remote::{Journalled, Remote};
+pub use sent_flag::SentFlag;
 
 /// How to speak to a backend.
 #[derive(Debug)]

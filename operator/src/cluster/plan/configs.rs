@@ -13,11 +13,11 @@ use vectoll_config::ObjectName;
 use super::{Action, PersistentFailures, Replaced, Target};
 use crate::{
     cluster::{
+        cluster_state::{ClusterState, Config, Sidecar},
         config::{Files, believable, keys_in, next_generation},
-        delivered::{Contents, ResourceGenerations},
         fit::TooLarge,
+        generations::{Contents, ResourceGenerations},
         names,
-        observed::{ClusterState, Config, Sidecar},
         revoked::{Extent, without_ended},
         store::Delivery,
     },

@@ -9,8 +9,8 @@ use vectoll_config::ObjectName;
 use crate::{
     books::{Acknowledgements, Live},
     cluster::{
-        delivered::{Delivered, Deliveries, Serves, Since},
-        observed::ClusterState,
+        cluster_state::ClusterState,
+        generations::{Delivered, Deliveries, Serves, Since},
     },
     condition::{Condition, ConditionType, Status},
     world::{Kind, ResourceRef},

@@ -6,12 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 use vectoll_config::ObjectName;
 
 use super::{
-    Action, PersistentFailures, Target, budgets::Purse, configs::Undelivered, programmed::Programmed, turns::turns,
+    Action, PersistentFailures, Target, budgets::Purse, configs::Undelivered, programmed::Programmed,
+    transitions::turns,
 };
 use crate::{
     books::{Account, Acknowledgements, Money},
     cluster::{
-        observed::ClusterState,
+        cluster_state::ClusterState,
         spend,
         status::{self, Change},
     },

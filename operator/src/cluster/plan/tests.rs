@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     cluster::{
-        observed::{self, Config, Sidecar},
+        cluster_state::{self, Config, Sidecar},
         raw::Raw,
         snapshot::Setting,
     },
@@ -47,12 +47,12 @@ fn world(keys: &[&str]) -> ClusterState {
     let team: Raw<Team> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "Team",
         "metadata": {"name": "team", "namespace": "apps", "uid": "t"}, "spec": {}}))
     .unwrap();
-    observed.teams.put(name("team"), 1, observed::tracked(team, None).unwrap());
+    observed.teams.put(name("team"), 1, cluster_state::tracked(team, None).unwrap());
     for key in keys {
         let object: Raw<ApiKey> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "ApiKey",
             "metadata": {"name": key, "namespace": "apps", "uid": key, "generation": 1}, "spec": {"teamRef": {"name": "team"}}}))
         .unwrap();
-        observed.api_keys.put(name(key), 1, observed::tracked(object, None).unwrap());
+        observed.api_keys.put(name(key), 1, cluster_state::tracked(object, None).unwrap());
     }
     observed
 }
@@ -69,7 +69,7 @@ fn give_value(observed: &mut ClusterState, key: &str) {
     };
     let mut secret: Secret = mint.secret(&format!("sk-vt-a-value-of-its-own-{key}"), now());
     secret.metadata.owner_references = Some(vec![mint.owner_reference()]);
-    observed.key_secrets.put(name(key), 2, observed::key_secret(Raw::of(&secret).unwrap(), None).unwrap());
+    observed.key_secrets.put(name(key), 2, cluster_state::key_secret(Raw::of(&secret).unwrap(), None).unwrap());
 }
 
 fn sidecar(observed: &mut ClusterState, pod: &str, touched: Option<u64>, contract: &str) {
@@ -365,7 +365,7 @@ fn what_fails_again_and_again_is_told() {
 #[test]
 fn nothing_is_made_in_a_namespace_that_ends() {
     let mut observed = world(&["alice"]);
-    let state = observed::NamespaceState { labels: BTreeMap::new(), ends: true };
+    let state = cluster_state::NamespaceState { labels: BTreeMap::new(), ends: true };
     observed.namespaces.put(ObjectName::new("", "apps"), 1, state);
     let words = Planner::new(observed).words();
     assert!(!words.contains(&"make_key") && !words.contains(&"write_config"), "{words:?}");
@@ -472,7 +472,7 @@ fn the_secrets_of_all_providers_are_read_and_no_others() {
             {"name": "d", "vertexAI": {"project": "p", "location": "global", "serviceAccountSecretRef": {"name": "google"}}},
         ]}}))
     .unwrap();
-    observed.routes.put(name("route"), 1, observed::tracked(route, None).unwrap());
+    observed.routes.put(name("route"), 1, cluster_state::tracked(route, None).unwrap());
     for secret in ["openai", "aws", "entra", "google", "of-somebody-else"] {
         observed.other_secrets.put(name(secret), 1, ());
     }

@@ -14,12 +14,12 @@ use vectoll_config::{
 };
 
 use super::{
-    acknowledge::{Due, Heartbeat, HeartbeatTask},
     ask::{ExchangeError, ask, is_the_connections},
+    backoff::Backoff,
     connect::{CallError, Connection, PATIENCE, Place},
     driver::Driver,
     given_up::{self, Verdict},
-    left_alone::Backoff,
+    heartbeat::{Due, Heartbeat, HeartbeatTask},
     protocol::Reply,
     spend::spend_of,
 };

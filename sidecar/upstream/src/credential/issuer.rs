@@ -12,7 +12,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
 use super::{FetchError, Secret, chain};
-use crate::provider::{ask::AskError, http::Clients, reach::EgressPolicy};
+use crate::provider::{ask::AskError, egress_policy::EgressPolicy, http::Clients};
 
 /// All but what RFC 3986 calls unreserved.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{FetchError, Secret, fresh::Issued};
+use super::{FetchError, Secret, refreshing::Issued};
 
 #[derive(Deserialize)]
 struct Answer {

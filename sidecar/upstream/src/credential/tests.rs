@@ -52,7 +52,7 @@ async fn keys_that_expire_sign_and_are_redacted() {
     };
     let source = Refreshing::new("keys", move || {
         let value = keys.clone();
-        async move { Ok(fresh::Issued { value, life: std::time::Duration::from_mins(10) }) }
+        async move { Ok(refreshing::Issued { value, life: std::time::Duration::from_mins(10) }) }
     });
     let scope = Scope { region: "eu-west-1".to_owned(), service: "bedrock".to_owned() };
     let credential = Credential::SigV4 { scope, keys: aws::Source::Fresh(source) };
@@ -84,7 +84,7 @@ async fn what_cannot_be_had_is_an_error_that_names_it() {
     assert_eq!(chain(&error), "failed to obtain a token of nobody's: it took too long");
     assert!(headers.is_empty());
     let source = Refreshing::new("a token", || async {
-        Ok(fresh::Issued { value: Secret::new("s3cret\n2"), life: std::time::Duration::from_mins(10) })
+        Ok(refreshing::Issued { value: Secret::new("s3cret\n2"), life: std::time::Duration::from_mins(10) })
     });
     let credential = Credential::Token(Token { source, form: Form::Bearer });
     let error = credential.sign(unsigned(&url, &mut headers)).await.unwrap_err();

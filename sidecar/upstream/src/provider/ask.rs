@@ -8,8 +8,8 @@ use http_body_util::BodyExt;
 use url::Url;
 
 use super::{
+    egress_policy::{EgressPolicy, Unreachable},
     http::Clients,
-    reach::{EgressPolicy, Unreachable},
 };
 
 /// How long such a request may take, its answer included.

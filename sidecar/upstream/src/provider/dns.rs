@@ -11,7 +11,7 @@ use std::{
 use hickory_resolver::{TokioResolver, config::LookupIpStrategy};
 use hyper_util::client::legacy::connect::dns::Name;
 
-use super::reach::{EgressPolicy, Unreachable};
+use super::egress_policy::{EgressPolicy, Unreachable};
 
 /// How long a name may take that a proxy looks up anyway.
 const JUDGE_TIMEOUT: Duration = Duration::from_secs(2);

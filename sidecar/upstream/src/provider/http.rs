@@ -11,8 +11,8 @@ use tokio::sync::Semaphore;
 use super::{
     dns::Resolver,
     egress::Egress,
+    egress_policy::EgressPolicy,
     pool::{CONNECT_TIMEOUT, HttpPool, IDLE_TIMEOUT},
-    reach::EgressPolicy,
     trust::Trust,
 };
 use crate::descriptors;

@@ -36,9 +36,9 @@ use self::{
     tunnel::Route,
 };
 use super::{
-    departure::SentFlag,
     dns::Resolver,
     egress::Egress,
+    sent_flag::SentFlag,
     trust::{Trust, explained},
 };
 use crate::credential::keyring::Fingerprint;

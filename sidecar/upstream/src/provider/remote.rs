@@ -8,9 +8,9 @@ use vectoll_config::v1::Batch;
 
 use super::{
     content::Content,
-    departure::SentFlag,
     dialect::{Caps, Dialect, Wire},
-    to::{Endpoint, SendError},
+    endpoint::{Endpoint, SendError},
+    sent_flag::SentFlag,
 };
 use crate::credential::Credential;
 use vectoll_api::request::Request;

@@ -23,7 +23,7 @@ fn put_key(planner: &mut Planner, key: &str, spec: &serde_json::Value) {
         "metadata": {"name": key, "namespace": "apps", "uid": key, "generation": 2}, "spec": spec}))
     .unwrap();
     let version = planner.observed.api_keys.get(&name(key)).map_or(1, |seen| seen.version + 1);
-    planner.observed.api_keys.put(name(key), version, observed::tracked(object, None).unwrap());
+    planner.observed.api_keys.put(name(key), version, cluster_state::tracked(object, None).unwrap());
 }
 
 fn put_team(planner: &mut Planner, spec: &serde_json::Value) {
@@ -31,7 +31,7 @@ fn put_team(planner: &mut Planner, spec: &serde_json::Value) {
         "metadata": {"name": "team", "namespace": "apps", "uid": "t"}, "spec": spec}))
     .unwrap();
     let version = planner.observed.teams.get(&name("team")).map_or(1, |seen| seen.version + 1);
-    planner.observed.teams.put(name("team"), version, observed::tracked(team, None).unwrap());
+    planner.observed.teams.put(name("team"), version, cluster_state::tracked(team, None).unwrap());
 }
 
 /// A route whose backends take about so many bytes of the config.
@@ -44,7 +44,7 @@ fn put_route(planner: &mut Planner, route: &str, bytes: usize) {
     let object: Raw<ModelRoute> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "ModelRoute",
         "metadata": {"name": route, "namespace": "apps", "uid": route}, "spec": {"models": [route], "backends": backends}}))
     .unwrap();
-    planner.observed.routes.put(name(route), 1, observed::tracked(object, None).unwrap());
+    planner.observed.routes.put(name(route), 1, cluster_state::tracked(object, None).unwrap());
 }
 
 fn config_of(files: &Files) -> v1::Config {
@@ -131,7 +131,7 @@ fn whatever_stands_in_the_way_of_a_config_what_has_ended_leaves_it() {
         };
         let mut secret = mint.secret("sk-vt-another-value", now());
         secret.metadata.owner_references = Some(vec![mint.owner_reference()]);
-        let content = observed::key_secret(Raw::of(&secret).unwrap(), None).unwrap();
+        let content = cluster_state::key_secret(Raw::of(&secret).unwrap(), None).unwrap();
         planner.observed.key_secrets.put(name("renewed"), 9, content);
         // An operator that has just started knows what is in the Secret, and no more.
         let files = planner.prepared.take().unwrap();

@@ -38,7 +38,7 @@ fn edit(planner: &mut Planner, key: &str) {
         "metadata": {"name": key, "namespace": "apps", "uid": key, "generation": 2},
         "spec": {"teamRef": {"name": "team"}, "suspended": false, "models": ["changed"]}}))
     .unwrap();
-    planner.observed.api_keys.put(name(key), 2, observed::tracked(object, None).unwrap());
+    planner.observed.api_keys.put(name(key), 2, cluster_state::tracked(object, None).unwrap());
 }
 
 fn unknown(reason: &str) -> Option<(String, String)> {
@@ -157,7 +157,7 @@ fn before_the_first_word_what_was_said_of_this_state_holds() {
         _ => None,
     });
     let key = planner.observed.api_keys.get(&name("alice")).unwrap().clone();
-    let value = observed::Tracked { status: serde_json::from_value(status.unwrap()).unwrap(), ..key.value };
+    let value = cluster_state::Tracked { status: serde_json::from_value(status.unwrap()).unwrap(), ..key.value };
     planner.observed.api_keys.put(name("alice"), 2, value);
     planner.observed.books.acknowledgements = Acknowledgements::NotYet;
     assert_eq!(planner.told("alice", "Programmed"), None, "nothing to write: it stays True");

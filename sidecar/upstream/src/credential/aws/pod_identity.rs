@@ -13,8 +13,8 @@ use super::{Keys, Source};
 use crate::{
     credential::{
         FetchError, Refreshing, Secret,
-        fresh::Issued,
         issuer::{TokenRequest, token_in},
+        refreshing::Issued,
     },
     provider::http::Clients,
 };

@@ -12,8 +12,8 @@ use super::{Keys, Source, region, xml};
 use crate::{
     credential::{
         FetchError, Refreshing, Secret,
-        fresh::Issued,
         issuer::{TokenRequest, token_in},
+        refreshing::Issued,
     },
     provider::http::Clients,
 };

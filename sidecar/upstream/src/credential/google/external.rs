@@ -17,9 +17,9 @@ use super::{DOMAIN, SCOPE};
 use crate::{
     credential::{
         FetchError, Form, Refreshing, Secret, Token,
-        fresh::Issued,
         issuer::{TokenRequest, known, token_in},
         oauth,
+        refreshing::Issued,
     },
     provider::http::Clients,
 };

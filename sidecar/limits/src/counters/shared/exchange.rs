@@ -293,7 +293,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        counters::leased::TERMS,
+        counters::shared::TERMS,
         store::{Model, Server, protocol::Identity},
     };
 

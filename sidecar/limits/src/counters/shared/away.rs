@@ -13,7 +13,7 @@ use super::{
     session::{Outcome, RATES, Session, exhausted, rate_of},
     waiter::Waiter,
 };
-use crate::counters::{Denial, Exhausted, ReserveRequest, Retry, worst::LongestDenial};
+use crate::counters::{Denial, Exhausted, ReserveRequest, Retry, longest_denial::LongestDenial};
 use vectoll_clock::Now;
 
 /// When to come back to a store that does not answer.
@@ -135,7 +135,7 @@ mod tests {
     use crate::{
         counters::{
             Account, Exhausted, ReserveRequest, Reserved, Scope,
-            leased::{Batch, SharedCounters},
+            shared::{Batch, SharedCounters},
         },
         store::{Model, Server, protocol::Identity},
     };

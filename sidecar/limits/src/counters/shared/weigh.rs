@@ -12,7 +12,7 @@ use super::{
     waiter::{Short, Shortage},
 };
 use crate::{
-    counters::{Denial, Exhausted, ReserveRequest, Retry, worst::LongestDenial},
+    counters::{Denial, Exhausted, ReserveRequest, Retry, longest_denial::LongestDenial},
     store::protocol::Rate,
 };
 use vectoll_clock::Now;
@@ -179,7 +179,7 @@ mod tests {
     use crate::{
         counters::{
             Account, Scope,
-            leased::{Batch, TERMS, session::Reserved},
+            shared::{Batch, TERMS, session::Reserved},
         },
         store::{Model, Server, protocol::Identity},
     };

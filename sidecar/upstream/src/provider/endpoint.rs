@@ -8,10 +8,10 @@ use http_body_util::Full;
 use url::Url;
 
 use super::{
-    departure::SentFlag,
+    egress_policy::EgressPolicy,
     http::{Body, Clients, Error, USER_AGENT},
     pool::Server,
-    reach::EgressPolicy,
+    sent_flag::SentFlag,
     trust::Trust,
 };
 use crate::credential::{Credential, CredentialError, Unsigned};

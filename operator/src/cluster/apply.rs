@@ -20,9 +20,9 @@ use vectoll_config::{ObjectName, Uid};
 use vectoll_crds::{ApiKey, ModelRoute, Team};
 
 use super::{
+    cluster_state::{self, Tracked, version_of},
     config::Files,
     names,
-    observed::{self, Tracked, version_of},
     plan::{Action, Replaced, Transition, config_name},
     raw::Raw,
     readable::Readable,
@@ -113,7 +113,7 @@ impl Applier {
         };
         tracing::info!(api_key = %mint.api_key, secret = %mint.secret, because = %mint.cause, "key made");
         let version = version_of(&written);
-        if let Some(content) = observed::key_secret(written, None) {
+        if let Some(content) = cluster_state::key_secret(written, None) {
             self.shared.observed().key_secrets.put(mint.secret.clone(), version, content);
         }
         let of = ResourceRef { kind: Kind::ApiKey, name: mint.api_key.clone() };
@@ -163,7 +163,7 @@ impl Applier {
             .context("failed to take the Secret over")?;
         tracing::info!(%api_key, %secret, "a Secret was taken over with the key in it");
         let version = version_of(&written);
-        if let Some(content) = observed::key_secret(written, None) {
+        if let Some(content) = cluster_state::key_secret(written, None) {
             self.shared.observed().key_secrets.put(secret.clone(), version, content);
         }
         let of = ResourceRef { kind: Kind::ApiKey, name: api_key.clone() };
@@ -190,7 +190,7 @@ impl Applier {
                     let kind = secret.field("type").and_then(Value::as_str);
                     ensure!(kind == Some(names::CONFIG_TYPE), "there is a Secret of that name already");
                     let version = version_of(&secret);
-                    let config = observed::config(secret, None).context("the config Secret is about to go")?;
+                    let config = cluster_state::config(secret, None).context("the config Secret is about to go")?;
                     self.shared.observed().configs.put(config_name(namespace), version, config);
                     return Ok(());
                 }
@@ -216,7 +216,7 @@ impl Applier {
         let wanted: BTreeSet<String> = files.by_name.keys().cloned().collect();
         let written = remove_others(&api, written, &wanted).await?;
         let version = version_of(&written);
-        if let Some(config) = observed::config(written, None) {
+        if let Some(config) = cluster_state::config(written, None) {
             self.shared.observed().configs.put(config_name(namespace), version, config);
         }
         Ok(())
@@ -240,12 +240,12 @@ impl Applier {
                 let version = version_of(&touched);
                 // As the answer has it: it may tell of more than the touch, for example that the pod has ended, and what the watch has to
                 // say of older versions is not believed any more.
-                let after = observed::sidecar(touched, None);
+                let after = cluster_state::sidecar(touched, None);
                 let mut observed = self.shared.observed();
                 if let Some(before) = observed.pods.get(pod).map(|seen| seen.value.clone())
                     && let Some(after) = after
                 {
-                    if after == (observed::Sidecar { touched: Some(generation), ..before }) {
+                    if after == (cluster_state::Sidecar { touched: Some(generation), ..before }) {
                         observed.pods.put_as_planned(pod, version, after);
                     } else {
                         observed.pods.put(pod.clone(), version, after);
@@ -327,7 +327,7 @@ impl Applier {
         let version = version_of(&object);
         let mut observed = self.shared.observed();
         let mirror = place(&mut observed);
-        let Some(value) = observed::tracked(object, mirror.get(&of.name).map(|seen| &seen.value)) else { return };
+        let Some(value) = cluster_state::tracked(object, mirror.get(&of.name).map(|seen| &seen.value)) else { return };
         if mirror.get(&of.name).is_some_and(|seen| seen.value.differs_in_status_only(&value)) {
             mirror.put_as_planned(&of.name, version, value);
         } else {

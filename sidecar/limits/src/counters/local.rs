@@ -19,7 +19,9 @@ use vectoll_config::{
 };
 
 use self::count::{Count, tighten};
-use super::{Account, Denial, Open, ReserveRequest, Standing, users::Users, window::slot_of, worst::LongestDenial};
+use super::{
+    Account, Denial, Open, ReserveRequest, Standing, longest_denial::LongestDenial, users::Users, window::slot_of,
+};
 use vectoll_clock::Now;
 use vectoll_ledger::{charge::BudgetPeriod, used::Used};
 

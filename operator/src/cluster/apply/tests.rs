@@ -12,7 +12,7 @@ use kube::{Config, runtime::events::Reporter};
 
 use super::*;
 use crate::{
-    cluster::{delivered::Contents, observed::Sidecar, status::NewStatus},
+    cluster::{cluster_state::Sidecar, generations::Contents, status::NewStatus},
     judge::NamespaceConfig,
 };
 

@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{
-    act::Applier,
+    apply::Applier,
     changes::Changes,
     gather::{Gather, REQUEST_TIMEOUT, Unheard},
     lease::Tenure,

@@ -204,7 +204,7 @@ mod tests {
     use crate::{
         counters::{
             ReserveRequest, Scope,
-            leased::{Batch, TERMS, session::Reserved},
+            shared::{Batch, TERMS, session::Reserved},
         },
         store::{Model, Server, protocol::Identity},
     };

@@ -23,8 +23,8 @@ use vectoll_crds::{ApiKeySpec, ApiKeyStatus, ModelRouteSpec, ModelRouteStatus, T
 
 use super::{
     index::Index,
-    mirror::{CacheEntry, ObjectCache},
     names,
+    object_cache::{CacheEntry, ObjectCache},
     raw::Raw,
     readable::{self, Readable, Reading},
     spend::SpendWrites,
