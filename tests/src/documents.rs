@@ -30,7 +30,8 @@ pub fn repository() -> PathBuf {
 pub fn pages() -> anyhow::Result<Vec<Page>> {
     let mut found = Vec::new();
     for path in files("md")? {
-        let text = std::fs::read_to_string(repository().join(&path)).with_context(|| format!("failed to read {path}"))?;
+        let text =
+            std::fs::read_to_string(repository().join(&path)).with_context(|| format!("failed to read {path}"))?;
         found.push(Page { path, text });
     }
     ensure!(found.len() > 20, "only {} pages were found", found.len());

@@ -41,9 +41,10 @@ fn every_fenced_block_is_claimed() {
         for block in blocks(&page.text).unwrap_or_else(|error| panic!("{}: {error}", page.path)) {
             let claimed = match (block.language.as_str(), &block.name) {
                 (_, Some(name)) => sources.contains(&format!("block({name:?})")),
-                ("text", None) => {
-                    !block.text.lines().any(|line| PROGRAMS.iter().any(|program| line.trim_start().starts_with(program)))
-                }
+                ("text", None) => !block
+                    .text
+                    .lines()
+                    .any(|line| PROGRAMS.iter().any(|program| line.trim_start().starts_with(program))),
                 ("yaml", None) => documents(&block.text).iter().all(|document| decoded(document).is_ok()),
                 _ => false,
             };
@@ -145,7 +146,9 @@ fn every_page_is_reached_from_the_first() {
 fn messages_to_search_for_are_those_of_the_code() {
     let mut sources = fs::read_to_string(repository().join("tests/fixtures/errors.txt")).unwrap();
     for path in files("rs").unwrap().into_iter().chain(files("yaml").unwrap()) {
-        let shipped = path.starts_with("operator/src") || path.starts_with("sidecar/") || path.starts_with("charts/vectoll/templates");
+        let shipped = path.starts_with("operator/src")
+            || path.starts_with("sidecar/")
+            || path.starts_with("charts/vectoll/templates");
         if shipped {
             // A text that goes on in the next line is one text.
             sources += &fs::read_to_string(repository().join(path)).unwrap().replace("\\\n", "");
@@ -157,7 +160,7 @@ fn messages_to_search_for_are_those_of_the_code() {
     let (mut column, mut count, mut wrong) = (None, 0, Vec::new());
     for line in page.lines() {
         let cells: Vec<&str> = line.split(" | ").map(|cell| cell.trim_matches(['|', ' '])).collect();
-        if cells.len() == 1 {
+        if !line.starts_with('|') {
             column = None;
         } else if let Some(found) = cells.iter().position(|cell| *cell == "message") {
             column = Some(found);
@@ -178,12 +181,55 @@ fn messages_to_search_for_are_those_of_the_code() {
 fn the_targets_of_make_are_there() -> anyhow::Result<()> {
     let makefile = fs::read_to_string(repository().join("Makefile"))?;
     let blocks = [block("make")?, block("contribute")?];
-    let targets: Vec<&str> =
-        blocks.iter().flat_map(|text| text.lines()).filter_map(|line| line.strip_prefix("make ")?.split(' ').next()).collect();
+    let targets: Vec<&str> = blocks
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter_map(|line| line.strip_prefix("make ")?.split(' ').next())
+        .collect();
     ensure!(targets.len() > 5, "{targets:?}");
     for target in targets {
         ensure!(makefile.lines().any(|line| line.starts_with(&format!("{target}:"))), "no target {target}");
     }
+    Ok(())
+}
+
+/// Packages, test programs and names in the commands that run a single test.
+#[test]
+fn the_single_tests_of_contributing_are_there() -> anyhow::Result<()> {
+    let mut sources = String::new();
+    for path in files("rs")? {
+        sources += &fs::read_to_string(repository().join(path))?;
+    }
+    let workspace = fs::read_to_string(repository().join("Cargo.toml"))?;
+    let text = block("one-test")?;
+    for line in text.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let after = |flag: &str| words.iter().skip_while(|word| **word != flag).nth(1).copied();
+        let package = after("-p").with_context(|| line.to_owned())?;
+        ensure!(workspace.contains(&format!("\n{package} = ")) || package == "vectoll-tests", "no package {package}");
+        if let Some(program) = after("--test") {
+            ensure!(repository().join(format!("tests/tests/{program}.rs")).exists(), "no test program {program}");
+        }
+        if words.contains(&"test") {
+            let name = words.last().context("no name")?;
+            ensure!(
+                sources.contains(&format!("fn {name}")) || sources.contains(&format!("mod {name}")),
+                "no test {name}"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Every path in backticks on the page for contributors is there.
+#[test]
+fn the_places_of_contributing_are_there() -> anyhow::Result<()> {
+    let page = fs::read_to_string(repository().join("tests/CONTRIBUTING.md"))?;
+    let quoted = page.split('`').skip(1).step_by(2);
+    let places: Vec<&str> = quoted.filter(|text| text.contains('/') && !text.contains([' ', '\n', '…'])).collect();
+    ensure!(places.len() > 30, "{places:?}");
+    let lost: Vec<&&str> = places.iter().filter(|place| !repository().join(place).exists()).collect();
+    ensure!(lost.is_empty(), "moved or gone: {lost:?}");
     Ok(())
 }
 
@@ -237,6 +283,7 @@ impl Desk {
             .current_dir(self.folder.path())
             .env("PATH", &self.path)
             .env("VECTOLL_LISTEN", format!("127.0.0.1:{}", self.ports[0]))
+            .env("VECTOLL_ACCESS_LOG", "off")
             .env("VECTOLL_ADMIN_LISTEN", format!("127.0.0.1:{}", self.ports[1]))
             .stdin(Stdio::null())
             .output()?;
@@ -255,7 +302,8 @@ impl Desk {
 }
 
 /// Waits, as a person would, until what was started in the background has come so far.
-const READY: &str = "for _ in $(seq 300); do vectoll-sidecar health 2>/dev/null && break; sleep 0.1; done; vectoll-sidecar health\n";
+const READY: &str =
+    "for _ in $(seq 300); do vectoll-sidecar health 2>/dev/null && break; sleep 0.1; done; vectoll-sidecar health\n";
 
 #[test]
 fn the_commands_of_standalone_do_what_they_say() -> anyhow::Result<()> {
