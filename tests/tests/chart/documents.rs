@@ -49,7 +49,7 @@ fn the_commands_of_the_pages_work() -> anyhow::Result<()> {
     cluster.apply("{apiVersion: v1, kind: ConfigMap, metadata: {name: argocd-cm, namespace: argocd}, data: {url: https://cd.example}}")?;
     run(&block("argocd")?)?;
     let patched = cluster.get(&["configmap", "argocd-cm", "--namespace=argocd"])?["data"].clone();
-    let lists = |name: &str| patched[name].as_str().is_some_and(|text| text.contains("hs.status"));
+    let lists = |name: &str| patched[name].as_str().is_some_and(|text| text.contains("Healthy"));
     ensure!(patched["url"] == "https://cd.example", "{patched}");
     ensure!(lists("resource.customizations.health.vectoll.dev_ApiKey"), "{patched}");
 
