@@ -71,7 +71,7 @@ impl Seen {
         };
         let had: Vec<_> = dimensions.iter().map(|number| digits(*number)).collect();
         let had = if had.is_empty() { "none".to_owned() } else { had.join(", ") };
-        let told = if *told { "told" } else { "–" };
+        let told = if *told { "sent" } else { "–" };
         let reports = if *reports { "reported" } else { "counted" };
         format!(
             "| {name} | {forms} | {tokens} | {} | {} | {had}; {other} | {told} | {} | {reports} | {credential} |",
