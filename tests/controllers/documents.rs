@@ -19,6 +19,13 @@ pub async fn commands(world: &World) -> anyhow::Result<()> {
     let scratch = tempfile::tempdir()?;
     let run = |name: &str, commands: &str| world.light.shell(commands, &repository()).with_context(|| name.to_owned());
 
+    // The first call as far as it goes without a node: the pod is taken, and waits for one.
+    let call = block("cluster-first-call")?;
+    let (apply, _) = call.split_once("kubectl wait pod/app").context("the page does not wait for the pod")?;
+    ensure!(run("cluster-first-call", apply)?.contains("pod/app created"));
+    ensure!(metadata(world, "pod/app", "/annotations/vectoll.dev~1api-key")? == "alice");
+    world.light.kubectl(&["delete", "pod/app", "-n", NS, "--now"], None)?;
+
     let said = run("examples", &block("examples")?)?;
     ensure!(said.contains("apikey.vectoll.dev/alice") && said.contains("warnAtPercent"), "{said}");
     let said = run("conditions", &block("conditions")?)?;

@@ -233,6 +233,17 @@ fn the_places_of_contributing_are_there() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What `e2e/`, which takes long, replaces in the README's commands is in them.
+#[test]
+fn a_node_can_run_the_readme() -> anyhow::Result<()> {
+    with(&block("cluster-install")?, "--set imageRegistry=registry.example.com", "")?;
+    let call = block("cluster-first-call")?;
+    with(&call, "image: curlimages/curl\n", "")?;
+    ensure!(call.lines().last() == Some("kubectl logs app -c app"), "the answer is what is printed last: {call}");
+    ensure!(block("chart-install")?.lines().any(|line| line.starts_with("helm test ")));
+    Ok(())
+}
+
 #[test]
 fn the_settings_of_injection_are_read() -> anyhow::Result<()> {
     let settings = InjectionSettings::read(&block("injection-config")?)?;
