@@ -84,6 +84,30 @@ fn a_manifest_with_a_mistake_is_not_claimed() {
     assert!(of("{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {}}").is_err());
 }
 
+/// The operator judges more than the schemas do: whether backends make the same vectors, for example. What a manifest refers to need not
+/// be there.
+#[test]
+fn the_operator_takes_every_manifest() -> anyhow::Result<()> {
+    let desk = Desk::new()?;
+    let (mut count, mut wrong) = (0, Vec::new());
+    for page in pages()? {
+        for block in blocks(&page.text)?.into_iter().filter(|block| block.language == "yaml" && block.name.is_none()) {
+            count += 1;
+            if let Err(said) = desk.judged(&block.text) {
+                wrong.push(format!("{}:{}: {said:#}", page.path, block.line));
+            }
+        }
+    }
+    ensure!(count > 8, "only {count} manifests were found");
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let two = "{name: a, openAI: {}}, {name: b, model: other, openAI: {}}";
+    let mixed = format!(
+        "{{apiVersion: vectoll.dev/v1alpha1, kind: ModelRoute, metadata: {{name: r}}, spec: {{models: [m], backends: [{two}]}}}}"
+    );
+    ensure!(desk.judged(&mixed).is_err(), "a mistake is not seen");
+    Ok(())
+}
+
 #[test]
 fn every_link_leads_somewhere() {
     let mut wrong = Vec::new();
@@ -301,6 +325,19 @@ impl Desk {
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         ensure!(output.status.success(), "{script}\n{out}{err}");
         Ok(out.into_owned())
+    }
+
+    /// Has the operator judge manifests. An error: what it refuses.
+    fn judged(&self, manifests: &str) -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        fs::write(folder.path().join("shown.yaml"), manifests)?;
+        let said =
+            self.run(&format!("vectoll-operator render --manifests {} 2>&1 || true", folder.path().display()))?;
+        let refused = said.lines().find(|line| line.contains("manifest refused") || line.contains("Accepted=False"));
+        ensure!(refused.is_none(), "{}", refused.unwrap_or_default());
+        // It was read, and not passed over.
+        ensure!(said.contains("Accepted=True") || said.contains("Ready=True"), "{said}");
+        Ok(())
     }
 
     /// The value of a key, from where the page on standalone says that it is.
