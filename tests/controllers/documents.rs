@@ -66,7 +66,7 @@ pub async fn commands(world: &World) -> anyhow::Result<()> {
     let said = run("keys", &block("keys")?)?;
     ensure!(said.starts_with(&value) && value.starts_with("sk-vt-"), "{said}");
     ensure!(
-        said.contains("alice annotated") && said.contains("alice patched") && said.contains("alice\" deleted"),
+        said.contains("alice annotated") && said.contains("alice patched\n") && said.contains("alice\" deleted"),
         "{said}"
     );
     until("the key's Secret to go with it", async || Ok(world.secret(NS, "alice").await?.is_none().then_some(()))).await
