@@ -113,7 +113,8 @@ bench-operator: build test-programs need-go need-curl need-openssl ## Measure th
 	VECTOLL_SCALE_SPENDING=1 VECTOLL_SCALE_KEYS=10000 VECTOLL_SCALE_NAMESPACES=100 cargo test --locked -p vectoll-tests --test controllers scale -- --show-output
 
 .PHONY: generate
-generate: need-cargo ## Write the CRDs from their types, for kubectl and for the chart
+generate: need-cargo ## Write the CRDs from their types, for kubectl and for the chart, and the pages of their fields
 	cargo run --quiet --locked -p vectoll-crds --bin generate-crds crds
 	cargo run --quiet --locked -p vectoll-crds --bin generate-crds charts/vectoll/files/crds
+	cargo run --quiet --locked -p vectoll-crds --bin generate-field-pages crds/docs
 	cp charts/vectoll/values.yaml charts/vectoll/files/defaults.yaml

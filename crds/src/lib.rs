@@ -2,7 +2,7 @@
 //!
 //! A person writes these; the operator reads them. Every field's documentation becomes `kubectl explain`, every rule
 //! that the API server can check stands on the type it is about (as schema or CEL), and [`definitions`] turns the lot
-//! into the `CustomResourceDefinitions` committed beside this crate. Nothing here knows how a resource is carried out.
+//! into the `CustomResourceDefinitions` committed beside this crate, [`field_pages`] into the pages of fields in `docs/`. Nothing here knows how a resource is carried out.
 
 mod api_key;
 mod batch;
@@ -10,6 +10,7 @@ mod budget;
 mod consent;
 mod date;
 mod definitions;
+mod field_pages;
 mod limits;
 mod model_route;
 mod provider;
@@ -25,6 +26,7 @@ pub use budget::{Budget, Period};
 pub use consent::{AllowedNamespaces, From, LabelOperator, LabelRequirement, NamespaceSelector};
 pub use date::{DateTime, DateTimeError};
 pub use definitions::definitions;
+pub use field_pages::{FieldPage, field_pages};
 pub use limits::{Limits, ModelLimits, OnStoreFailure};
 pub use model_route::{Backend, Header, InputType, ModelRoute, ModelRouteSpec, Price, TokenBound, TokenEncoding};
 pub use provider::{

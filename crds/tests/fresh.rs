@@ -35,6 +35,16 @@ fn holds_what_is_generated(folder: &Path) {
 }
 
 #[test]
+fn the_pages_of_fields_are_what_the_types_generate() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs");
+    for page in vectoll_crds::field_pages().unwrap() {
+        let path = folder.join(&page.file);
+        let committed = fs::read_to_string(&path).unwrap_or_default();
+        assert!(committed == page.text, "{} is stale: run `make generate`", path.display());
+    }
+}
+
+#[test]
 fn every_field_is_documented() {
     fn walk(path: &str, schema: &serde_json::Value, missing: &mut Vec<String>) {
         let Some(properties) = schema["properties"].as_object() else { return };

@@ -1,6 +1,6 @@
 //! What the API server itself refuses, and in which words: every rule of the schemas, by YAML cases with the words expected.
 
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr, clippy::indexing_slicing, reason = "tests")]
 
 use std::{
     collections::BTreeSet,
@@ -8,7 +8,10 @@ use std::{
 };
 
 use serde::Deserialize;
-use vectoll_tests::cluster::Light;
+use vectoll_tests::{
+    cluster::Light,
+    documents::{block, blocks, pages},
+};
 
 /// One case: a kind, a spec in YAML, and what the API server is to say. No words: it is to take it.
 #[derive(Debug, Deserialize)]
@@ -58,7 +61,7 @@ fn the_api_server_refuses_what_it_should_and_says_why() {
             (Some(_), Ok(_)) => wrong.push(format!("{}: taken", case.name)),
         }
     }
-    for folder in ["quickstart", "providers"] {
+    for folder in ["quickstart", "providers", "reference"] {
         for example in std::fs::read_dir(examples().join(folder)).unwrap() {
             let path = example.unwrap().path();
             let manifest = std::fs::read_to_string(&path).unwrap();
@@ -68,7 +71,45 @@ fn the_api_server_refuses_what_it_should_and_says_why() {
             }
         }
     }
+    wrong.extend(of_the_pages(&light));
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The manifests on the pages, and what is refused of them.
+fn of_the_pages(light: &Light) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut manifests = vec![("the pod template".to_owned(), deployment().to_string())];
+    for page in pages().unwrap() {
+        for block in blocks(&page.text).unwrap() {
+            if block.language == "yaml" && block.name.is_none() {
+                manifests.push((format!("{}:{}", page.path, block.line), block.text));
+            }
+        }
+    }
+    assert!(manifests.len() > 8, "only {} manifests were found", manifests.len());
+    for (at, manifest) in manifests {
+        for document in serde_yaml::Deserializer::from_str(&manifest) {
+            let object = serde_json::Value::deserialize(document).unwrap();
+            let namespace = object["metadata"]["namespace"].as_str().unwrap_or("default");
+            light.apply(&format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {namespace}}}}}")).unwrap();
+            let arguments = ["apply", "--dry-run=server", "--validate=strict", "-f", "-"];
+            if let Err(said) = light.kubectl(&arguments, Some(&object.to_string())) {
+                wrong.push(format!("{at}: refused: {said:#}"));
+            }
+        }
+    }
+    wrong
+}
+
+/// The pod template that the page on injection shows, in a Deployment.
+fn deployment() -> serde_json::Value {
+    let shown: serde_json::Value = serde_yaml::from_str(&block("pod-template").unwrap()).unwrap();
+    let mut template = shown["template"].clone();
+    template["metadata"]["labels"]["app"] = "app".into();
+    serde_json::json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "app", "namespace": "default"},
+        "spec": {"selector": {"matchLabels": {"app": "app"}}, "template": template},
+    })
 }
 
 fn examples() -> PathBuf {

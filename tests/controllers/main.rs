@@ -4,6 +4,7 @@
 
 mod acknowledged;
 mod config;
+mod documents;
 mod keys;
 mod leader;
 mod scale;
@@ -84,6 +85,11 @@ fn stores() {
 #[test]
 fn books() {
     block_on(store::books());
+}
+
+#[test]
+fn pages() {
+    block_on(store::pages());
 }
 
 #[test]

@@ -103,6 +103,12 @@ pub async fn books() -> anyhow::Result<()> {
     done.await.with_context(|| world.operator.log())
 }
 
+/// The commands on the pages about resources.
+pub async fn pages() -> anyhow::Result<()> {
+    let Stage { world, store: _store, arguments: _, _password } = stage().await?;
+    crate::documents::commands(&world).await.with_context(|| world.operator.log())
+}
+
 /// Two scenarios in namespaces of their own, which mostly wait. Each has a thread: kubectl of the one does not hold up the other.
 fn at_once(world: &World, store: &Store) -> anyhow::Result<()> {
     let runtime = &Handle::current();

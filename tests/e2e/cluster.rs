@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
+use vectoll_tests::documents::with;
 
 use crate::readme;
 
@@ -33,7 +34,7 @@ fn script(name: &str) -> Command {
 }
 
 impl Cluster {
-    /// Starts the node, brings the images to it and installs the chart, as the README says.
+    /// Starts the node, brings the images to it and installs the chart, as the README says it.
     pub fn start() -> anyhow::Result<Self> {
         run(script("down"))?;
         run({
@@ -43,9 +44,8 @@ impl Cluster {
         })?;
         let cluster = Self;
         cluster.bring_images()?;
-        let (install, _) = readme::commands()?;
         let values = "--timeout=3m --values tests/e2e/values.yaml";
-        let install = readme::with(&install, "--set imageRegistry=registry.example.com", values)?;
+        let install = with(&readme::install()?, "--set imageRegistry=registry.example.com", values)?;
         cluster.inside(&["bash", "-euc", &install], None)?;
         Ok(cluster)
     }

@@ -24,7 +24,7 @@ fn the_pair_on_a_real_node() {
     // The last ones take the release apart.
     let scenarios: [(&str, Scenario); 16] = [
         ("helm test passes", release::helm_test),
-        ("the README's commands do what they say", readme::quickstart),
+        ("the pages' commands do what they say", readme::quickstart),
         ("a pod calls localhost with its own key, with one in hand, and without", pods::calls),
         ("Deployments, StatefulSets, DaemonSets, Jobs and CronJobs are injected", pods::kinds),
         ("a quota and a range refuse pods until annotations fit the sidecar in", pods::bounded),

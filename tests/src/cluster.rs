@@ -65,6 +65,22 @@ impl Light {
         kubectl(&self.folder.path().join("c/bin/kubectl"), &self.kubeconfig, arguments, input)
     }
 
+    /// Commands as a page has them, in this folder: `kubectl` is on the path.
+    pub fn shell(&self, script: &str, folder: &Path) -> anyhow::Result<String> {
+        let bin = self.folder.path().join("c/bin");
+        let output = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", script])
+            .current_dir(folder)
+            .env("PATH", format!("{}:{}", bin.display(), std::env::var("PATH")?))
+            .env("KUBECONFIG", &self.kubeconfig)
+            .stdin(Stdio::null())
+            .output()
+            .context("failed to run bash")?;
+        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "{script}\n{out}{err}");
+        Ok(out.into_owned())
+    }
+
     /// `kubectl apply` of a manifest.
     pub fn apply(&self, yaml: &str) -> anyhow::Result<()> {
         self.kubectl(&["apply", "-f", "-"], Some(yaml)).map(|_| ())

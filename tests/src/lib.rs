@@ -12,6 +12,7 @@
 //! - [`store`]: a real Valkey or Redis that can be killed and started again;
 //! - [`clients`]: the official clients for Python and Node against a pair;
 //! - [`demo`]: what `make demo` shows;
+//! - [`documents`]: the pages, whose blocks and links tests check;
 //! - [`bench`]: the sidecar against nginx as a plain reverse proxy.
 //!
 //! Nothing here knows the insides of operator or sidecar: it talks to their command lines, files and sockets, as users do.
@@ -23,6 +24,7 @@ pub mod clients;
 pub mod clouds;
 pub mod cluster;
 pub mod demo;
+pub mod documents;
 pub mod fleet;
 pub mod manifest;
 pub mod native;

@@ -12,6 +12,15 @@ async fn python_openai_client() {
 }
 
 #[tokio::test]
+async fn the_readme_in_python() {
+    let stage = Stage::start().await.unwrap_or_else(|error| panic!("{error:#}"));
+    match python::readme(&stage).await {
+        Ok(said) => assert_eq!(said.trim(), "1536"),
+        Err(report) => panic!("{report:#}"),
+    }
+}
+
+#[tokio::test]
 async fn node_openai_client() {
     let stage = Stage::start().await.unwrap_or_else(|error| panic!("{error:#}"));
     if let Err(report) = node::tests(&stage).await {

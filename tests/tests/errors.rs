@@ -1,4 +1,4 @@
-//! Every row of the table of errors in `sidecar/README.md`: status, headers, body and what it cost, held by a snapshot.
+//! Every row of the table of errors in `sidecar/docs/errors.md`: status, headers, body and what it cost, held by a snapshot.
 //!
 //! `VECTOLL_UPDATE=1 cargo test -p vectoll-tests --test errors` writes `fixtures/errors.txt` anew.
 

@@ -388,7 +388,7 @@ async fn behind_sentinels_master_and_replicas_get_the_users() -> anyhow::Result<
 async fn an_administrator_of_users_who_may_read_what_is_counted_is_enough() -> anyhow::Result<()> {
     let store = Store::start().await?;
     let mut admin = store.admin().await?;
-    // As the chart's README lists it.
+    // As the chart's page on the store lists it.
     let () = ask(
         &mut admin,
         "ACL SETUSER vectoll on >pw -@all +acl|list +acl|setuser +acl|deluser +ping +function|list +function|load +function|kill \

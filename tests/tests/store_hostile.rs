@@ -952,7 +952,7 @@ async fn book(
     Ok(used(admin).await?.saturating_sub(before))
 }
 
-/// The figures of the sizing table in the chart's README. `-- --nocapture` prints them.
+/// The figures of the table in the chart's page on sizing. `-- --nocapture` prints them.
 #[tokio::test]
 async fn what_the_store_holds_of_each_is_as_large_as_the_readme_says() -> anyhow::Result<()> {
     let store = Store::start().await?;

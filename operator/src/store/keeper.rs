@@ -306,7 +306,7 @@ impl Keeping {
                 tracing::error!(
                     used_bytes = memory.used,
                     max_bytes = memory.max,
-                    "the store is full: it counts nothing more. Give it more memory, or find out who fills it: the sizing table is in the chart's README"
+                    "the store is full: it counts nothing more. Give it more memory, or find out who fills it: the table of sizes is in charts/vectoll/docs/sizing.md"
                 );
                 self.full = Some(Instant::now());
             }

@@ -8,6 +8,7 @@ use tokio::process::Command;
 use super::cache::Cached;
 use super::stage::Stage;
 use super::{here, program, run};
+use crate::documents::{block, with};
 
 /// The Python of an environment with what a folder's `requirements.txt` names, made once and kept.
 pub async fn environment(name: &str) -> anyhow::Result<PathBuf> {
@@ -42,4 +43,19 @@ pub async fn tests(stage: &Stage) -> anyhow::Result<String> {
         .current_dir(std::env::temp_dir())
         .envs(stage.environment());
     run("pytest", &mut pytest).await
+}
+
+/// Runs the README's program in Python, as it stands there but for the key and the port; it prints the length of the vector.
+pub async fn readme(stage: &Stage) -> anyhow::Result<String> {
+    let environment = stage.environment();
+    let of = |name: &str| environment.iter().find(|(found, _)| *found == name).map(|(_, value)| value.as_str());
+    let program = block("python")?;
+    let program = with(&program, "sk-vt-…", of("VECTOLL_KEY").context("no key")?)?;
+    let program = with(&program, "http://localhost:4000", of("VECTOLL_BASE_URL").context("no URL")?)?;
+    let program = with(&program, "client.embeddings.create(", "answer = client.embeddings.create(")?;
+    let mut python = Command::new(self::environment("python").await?);
+    python
+        .args(["-B", "-c", &format!("{program}\nprint(len(answer.data[0].embedding))")])
+        .current_dir(std::env::temp_dir());
+    run("the README's program", &mut python).await
 }

@@ -1,7 +1,7 @@
 //! A light cluster of a test's own: etcd, API server and controller manager, no nodes.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
+use vectoll_tests::pair::binaries::binary;
 
 use crate::tool::{NAMESPACE, Said, helm, repository, run};
 
@@ -85,6 +86,27 @@ impl Cluster {
         let mut config: Value = serde_yaml::from_str(&std::fs::read_to_string(&self.kubeconfig)?)?;
         config["users"][0]["user"] = serde_json::json!({"token": token});
         Ok(config.to_string())
+    }
+
+    /// Commands as a page has them, in the repository's folder: `helm`, `kubectl` and `vectoll-operator` are on the path.
+    pub fn shell(&self, script: &str) -> anyhow::Result<Said> {
+        let helm = helm()?;
+        let operator = binary("vectoll-operator")?;
+        let folder = |program: &Path| program.parent().map(|folder| folder.display().to_string()).context("no folder");
+        let path = [
+            folder(Path::new(helm.get_program()))?,
+            self.folder.path().join("bin").display().to_string(),
+            folder(&operator)?,
+            std::env::var("PATH")?,
+        ];
+        let mut shell = Command::new("bash");
+        shell.args(["-euo", "pipefail", "-c", script]).current_dir(repository("."));
+        shell.env("PATH", path.join(":"));
+        shell.env("KUBECACHEDIR", self.folder.path().join("kubectl")).env("KUBECTL_KUBERC", "false");
+        for (name, value) in helm.get_envs() {
+            shell.env(name, value.unwrap_or_default());
+        }
+        run(shell.env("KUBECONFIG", &self.kubeconfig))
     }
 
     /// Helm on this cluster, in the release's namespace.

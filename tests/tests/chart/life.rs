@@ -162,7 +162,7 @@ fn a_release_lives_from_install_to_uninstall_and_again() -> anyhow::Result<()> {
     cluster.get(&["apikey", "app", "--namespace=default"])?;
     cluster.helm(&["uninstall", "another"])?.ok()?;
 
-    // What the README says of Helm without server-side apply.
+    // What the page on upgrades says of Helm without server-side apply.
     cluster.release("install", &chart, &["--take-ownership", "--server-side=false"])?;
     ca_written(&cluster)?;
     cluster.release("upgrade", &chart, &["--server-side=false", "--set=webhook.timeoutSeconds=7"])?;

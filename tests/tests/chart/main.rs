@@ -13,6 +13,7 @@
 
 mod admitted;
 mod cluster;
+mod documents;
 mod gitops;
 mod health;
 mod life;

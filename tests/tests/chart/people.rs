@@ -1,4 +1,4 @@
-//! The `ClusterRoles` for people: who is bound to one may do what the README says of it, and nothing else.
+//! The `ClusterRoles` for people: who is bound to one may do what the page on security says of it, and nothing else.
 
 use anyhow::Context;
 use serde_json::json;

@@ -29,18 +29,17 @@ fn quoted(cell: &str) -> Vec<&str> {
 }
 
 #[test]
-fn the_readme_lists_every_value_with_its_default() -> anyhow::Result<()> {
+fn the_page_of_values_lists_every_one_with_its_default() -> anyhow::Result<()> {
     let mut expected = BTreeMap::new();
     leaves("", &values()?, &mut expected);
-    // Three tables of a few numbers each: the README has them as a sentence, under one name.
+    // Three tables of a few numbers each: the page has them as a sentence, under one name.
     let resources = ["operator.resources", "sidecar.resources", "valkey.resources"];
     expected.retain(|path, _| !resources.iter().any(|prefix| path.starts_with(prefix)));
     let mut named: BTreeSet<String> = resources.map(str::to_owned).into();
     named.extend(expected.keys().cloned());
 
-    let readme = read(repository("charts/vectoll/README.md"))?;
-    let table =
-        readme.split("\n## ").find(|section| section.starts_with("Values\n")).context("no section on values")?;
+    let page = read(repository("charts/vectoll/docs/values.md"))?;
+    let table = page.split("\n## ").find(|section| section.starts_with("Values\n")).context("no section on values")?;
     let mut listed = BTreeSet::new();
     for row in table.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = row.split(" | ").collect();
@@ -55,7 +54,7 @@ fn the_readme_lists_every_value_with_its_default() -> anyhow::Result<()> {
             if let Some(value) = expected.get(&path) {
                 let default = defaults.get(if defaults.len() == 1 { 0 } else { index }).context("no default")?;
                 let default: Value = serde_yaml::from_str(default)?;
-                ensure!(default == *value, "the README says {default} of {path}, the chart {value}");
+                ensure!(default == *value, "the page says {default} of {path}, the chart {value}");
             }
             ensure!(listed.insert(path.clone()), "{path} stands twice");
             previous = path;

@@ -1,6 +1,6 @@
 //! Every provider × every form of input × both encodings × `dimensions` × input types, through operator and sidecar.
 //!
-//! `VECTOLL_UPDATE=1 cargo test -p vectoll-tests --test matrix` writes the table of providers in `sidecar/README.md` anew.
+//! `VECTOLL_UPDATE=1 cargo test -p vectoll-tests --test matrix` writes the table of providers in `sidecar/docs/providers.md` anew.
 
 #![allow(
     clippy::indexing_slicing,

@@ -1,4 +1,4 @@
-//! The table of providers in the sidecar's README: what was seen.
+//! The table of providers in `sidecar/docs/providers.md`: what was seen.
 
 use std::{collections::BTreeSet, fmt::Write, path::Path};
 
@@ -71,7 +71,7 @@ impl Seen {
         };
         let had: Vec<_> = dimensions.iter().map(|number| digits(*number)).collect();
         let had = if had.is_empty() { "none".to_owned() } else { had.join(", ") };
-        let told = if *told { "told" } else { "–" };
+        let told = if *told { "sent" } else { "–" };
         let reports = if *reports { "reported" } else { "counted" };
         format!(
             "| {name} | {forms} | {tokens} | {} | {} | {had}; {other} | {told} | {} | {reports} | {credential} |",
@@ -91,7 +91,7 @@ fn digits(number: usize) -> String {
     if number < 1000 { number.to_string() } else { format!("{},{:03}", number / 1000, number % 1000) }
 }
 
-/// Compares the table with the README's, or writes it there.
+/// Compares the table with the page's, or writes it there.
 pub fn compare(table: &[Seen]) -> anyhow::Result<()> {
     let mut text =
         "| provider, model | inputs | token arrays | encodings | numbers in a vector | `dimensions` | input type | \
@@ -100,14 +100,14 @@ pub fn compare(table: &[Seen]) -> anyhow::Result<()> {
     for seen in table {
         writeln!(text, "{}", seen.line())?;
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sidecar/README.md");
-    let readme = std::fs::read_to_string(&path)?;
-    let (before, rest) = readme.split_once(BEGIN).context("the README has no table of providers")?;
-    let (found, after) = rest.split_once(END).context("the README's table of providers has no end")?;
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../sidecar/docs/providers.md");
+    let page = std::fs::read_to_string(&path)?;
+    let (before, rest) = page.split_once(BEGIN).context("the page has no table of providers")?;
+    let (found, after) = rest.split_once(END).context("the page's table of providers has no end")?;
     if std::env::var_os("VECTOLL_UPDATE").is_some() {
         std::fs::write(&path, format!("{before}{BEGIN}{text}{END}{after}"))?;
         return Ok(());
     }
-    assert_eq!(found, text, "the README's table of providers is not what was seen");
+    assert_eq!(found, text, "the page's table of providers is not what was seen");
     Ok(())
 }

@@ -2,7 +2,7 @@
 //!
 //! One [`session::Session`] for each Team holds leases of windows ([`pool`]), claims of parallel requests ([`slots`]) and money
 //! ([`purse`]), and speaks to the store in exchanges ([`exchange`]), one at a time. While the store is away it gives this
-//! sidecar's share ([`away`]). The sidecar's README tells the algorithm and its bounds; [`simulation`] holds it to them.
+//! sidecar's share ([`away`]). `docs/store.md` has the algorithm and its bounds; [`simulation`] holds it to them.
 
 mod away;
 mod exchange;
