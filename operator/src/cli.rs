@@ -18,7 +18,7 @@ use tracing_subscriber::{
 pub use self::hosts::HostOptions;
 pub use self::status::StatusOptions;
 pub use self::store::{OnStoreFailure, StoreKeeping, StoreOptions};
-use crate::{attempt, cluster, standalone};
+use crate::{cluster, standalone, try_call};
 
 /// Turns ApiKey, Team and ModelRoute resources into config that sidecars serve by.
 #[derive(Clone, Debug, Parser)]

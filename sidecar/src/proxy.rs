@@ -31,7 +31,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use self::{plan::Plan, send::Sending, work::AttemptHistory};
 use crate::{
     access::{AccessLog, Entry},
-    accounting::{Accounting, Permit, Room, admit},
+    accounting::{Accounting, BackendQuota, Permit, admit},
     answer::{Answer, Body, DetachOnDrop},
     authenticate::{Caller, authenticate},
     background::Background,
@@ -79,7 +79,7 @@ struct Target {
     /// What it is sent in; none: as it came.
     plan: Option<Plan>,
     /// Its part of the provider's limits.
-    room: Option<Room>,
+    room: Option<BackendQuota>,
 }
 
 /// How far a call has come.

@@ -19,10 +19,10 @@ use vectoll_config::{
     v1::OnStoreFailure,
 };
 use vectoll_operator::{
-    books::{Heard, Question, Reader, TeamQuestion},
+    books::{LedgerEvent, Question, Reader, TeamQuestion},
     store::{
-        Access, Keeper, LINGER, Lingering, Master, Password, Persistence, Rotation, Standing, Suspects, User, Valid,
-        Wanted, connect, plan, sweep,
+        Access, DeferredRevocations, Keeper, Master, Password, Persistence, REVOCATION_DELAY, Rotation, Standing,
+        Suspects, User, Valid, Wanted, connect, plan, sweep,
         sweep::{Census, CountedTeam},
     },
 };
@@ -308,8 +308,8 @@ async fn users_outlive_a_restart_of_the_store_and_go_with_their_namespace() -> a
     // Of gone namespaces users go when they have lingered, and strangers never.
     let only: Wanted = [user("apps", &["t1"], "one")].into();
     let mut servers = connect(&access(&store)).await?;
-    let (mut lingering, begin) = (Lingering::default(), Instant::now());
-    for (later, expected) in [(Duration::ZERO, 3), (LINGER / 2, 3), (LINGER, 1)] {
+    let (mut lingering, begin) = (DeferredRevocations::default(), Instant::now());
+    for (later, expected) in [(Duration::ZERO, 3), (REVOCATION_DELAY / 2, 3), (REVOCATION_DELAY, 1)] {
         let list = servers[0].list().await?;
         let all = lingering.with(SCOPE, &only, &[&list], begin + later);
         servers[0].apply(&plan(SCOPE, &all, &list)).await?;
@@ -424,9 +424,11 @@ async fn an_administrator_of_users_who_may_read_what_is_counted_is_enough() -> a
         let (mut spent, mut parts) = (false, false);
         while !(spent && parts) {
             match all.recv().await.context("the reader has ended")? {
-                Heard::Spend(teams) => spent |= teams.contains_key(&Uid::new("t1")),
-                Heard::Breakdowns(teams) => parts |= teams.get(&Uid::new("t1")).is_some_and(|of| of.users.len() == 1),
-                Heard::Live { .. } | Heard::Nothing(_) | Heard::Rests => {}
+                LedgerEvent::Spend(teams) => spent |= teams.contains_key(&Uid::new("t1")),
+                LedgerEvent::Breakdowns(teams) => {
+                    parts |= teams.get(&Uid::new("t1")).is_some_and(|of| of.users.len() == 1);
+                }
+                LedgerEvent::Live { .. } | LedgerEvent::Nothing(_) | LedgerEvent::Rests => {}
             }
         }
         anyhow::Ok(())

@@ -56,7 +56,7 @@ mod tests {
     use vectoll_crds::Team;
 
     use super::*;
-    use crate::cluster::{observed, raw::Raw, watches::WatchOf};
+    use crate::cluster::{cluster_state, raw::Raw, watches::WatchOf};
 
     #[test]
     fn whoever_claims_anothers_account_has_no_say_in_how_it_is_kept() {

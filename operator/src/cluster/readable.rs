@@ -180,7 +180,7 @@ fn prune(value: &mut Value, schema: &JSONSchemaProps, path: &str, pruned: &mut V
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::cluster::observed;
+    use crate::cluster::cluster_state;
 
     fn api_key(spec: &Value) -> Raw<ApiKey> {
         serde_json::from_value(json!({"metadata": {"name": "alice", "namespace": "apps", "uid": "u"}, "spec": spec}))

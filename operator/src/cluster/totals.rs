@@ -163,7 +163,7 @@ mod tests {
     use super::*;
     use crate::{
         books::TeamBooks,
-        cluster::{observed, raw::Raw},
+        cluster::{cluster_state, raw::Raw},
     };
 
     fn text(observed: &ClusterState) -> String {

@@ -35,8 +35,8 @@ use vectoll_upstream::{
             voyage::Voyage,
             watsonx::{self, Watsonx},
         },
+        endpoint::Endpoint,
         remote::{Parts, Passthrough},
-        to::To,
         trust::Trust,
     },
 };
@@ -91,7 +91,7 @@ pub(super) fn provider(
     let more = more(headers)?;
     let trust = ca_file.map(|file| trust(file, files)).transpose()?;
     let to = |url: &str, field: &str| {
-        To::new(url, &lasting.http, trust.as_ref()).map_err(|reason| unusable(format!("{field}.baseURL"), reason))
+        Endpoint::new(url, &lasting.http, trust.as_ref()).map_err(|reason| unusable(format!("{field}.baseURL"), reason))
     };
     match settings {
         v1::Provider::Builtin(v1::Builtin { token_arrays: _ }) => {
@@ -136,7 +136,7 @@ fn remote(parts: Parts) -> Made<Provider> {
     Ok(Provider::Remote(Box::new(remote)))
 }
 
-fn open_ai(settings: &v1::OpenAi, root: To, mut more: HeaderMap, batch: Batch, files: &Files) -> Made<Provider> {
+fn open_ai(settings: &v1::OpenAi, root: Endpoint, mut more: HeaderMap, batch: Batch, files: &Files) -> Made<Provider> {
     const PATH: &str = "/embeddings";
     let v1::OpenAi { base_url, credential_file, organization, project } = settings;
     for (field, name, text) in
@@ -162,7 +162,7 @@ fn key(form: &Form, file: &str, path: &str, files: &Files) -> Made<Credential> {
 
 fn native(
     settings: &Native,
-    root: To,
+    root: Endpoint,
     model: Option<&str>,
     (batch, more): (Batch, HeaderMap),
     (files, lasting): (&Files, &SharedState),

@@ -18,8 +18,8 @@ use vectoll_upstream::{
     provider::{
         Remote,
         dialect::fault::{Cause, ErrorAnswer, Fault, refuses_before_work},
+        endpoint::SendError,
         http::Error,
-        to::SendError,
     },
 };
 

@@ -17,7 +17,7 @@ use super::{
     send::{Sending, send},
 };
 use crate::{
-    accounting::{Accounting, BackendQuota, Full, Load, Permit, exact_at, readmit},
+    accounting::{Accounting, BackendQuota, Load, Permit, QuotaExceeded, exact_at, readmit},
     background::Background,
     call::Call,
     metrics::Metrics,
@@ -75,7 +75,7 @@ impl CallExecution {
     /// The backend for the next attempt, and all that it needs.
     pub(super) async fn choose(&mut self) -> Result<Chosen, Unchosen> {
         let mut at_limits = ExcludedBackends::default();
-        let mut full: Option<Full> = None;
+        let mut full: Option<QuotaExceeded> = None;
         loop {
             let choice = match self.route.choose(self.tried.or(at_limits), self.accounting.now().elapsed) {
                 Ok(choice) => choice,
@@ -129,8 +129,8 @@ impl CallExecution {
         &self,
         backend: &Arc<Backend>,
         plan: Option<&Plan>,
-        full: Full,
-    ) -> Result<Option<BackendQuota>, Full> {
+        full: QuotaExceeded,
+    ) -> Result<Option<BackendQuota>, QuotaExceeded> {
         let load = weigh(&self.call, backend, plan);
         let is_limited = backend.limits.tokens_per_minute.is_some();
         if !is_limited || backend.sent(&self.call).bytes <= tokens::LITTLE_TEXT {
@@ -273,13 +273,13 @@ pub(super) enum Unchosen {
 /// Why a backend does not get the call.
 enum NotReady {
     /// It is at its provider's limits.
-    Full(Full),
+    Full(QuotaExceeded),
     /// The call cannot be sent to it.
     Failed(Failure),
 }
 
 /// All backends that it could go to are full.
-fn at_their_limits(Full { wait }: Full) -> Failure {
+fn at_their_limits(QuotaExceeded { wait }: QuotaExceeded) -> Failure {
     let message = "All backends of this model are at their providers' limits".to_owned();
     Failure::of_sidecar(Refusal::rate_limited("backend", "backend_limits", message, wait))
 }

@@ -28,7 +28,8 @@ fn put_spec(planner: &mut Planner, spec: &serde_json::Value, generation: i64) {
         "metadata": {"name": "alice", "namespace": "apps", "uid": "alice", "generation": generation}, "spec": spec}))
     .unwrap();
     let before = planner.observed.api_keys.get(&name("alice")).unwrap().clone();
-    let tracked = cluster_state::Tracked { status: before.value.status, ..observed::tracked(object, None).unwrap() };
+    let tracked =
+        cluster_state::Tracked { status: before.value.status, ..cluster_state::tracked(object, None).unwrap() };
     planner.observed.api_keys.put(name("alice"), before.version + 1, tracked);
 }
 
