@@ -141,9 +141,13 @@ async fn revoked_in_the_rush(light: &Light, client: &Client, operator: &Operator
         Ok((ready >= 100.0).then_some(ready))
     })
     .await?;
-    let all = Api::<ApiKey>::namespaced(client.clone(), "scale-0").list(&ListParams::default()).await?;
-    let working = all.items.iter().find(|key| key.status.as_ref().is_some_and(|status| status.key_hint.is_some()));
-    let name = working.context("none has a value")?.name_any();
+    // The first to be ready may be in other namespaces.
+    let name = poll::until("a key with a value in the first namespace", Duration::from_mins(2), async || {
+        let all = Api::<ApiKey>::namespaced(client.clone(), "scale-0").list(&ListParams::default()).await?;
+        let works = |key: &&ApiKey| key.status.as_ref().is_some_and(|status| status.key_hint.is_some());
+        Ok(all.items.iter().find(works).map(ResourceExt::name_any))
+    })
+    .await?;
     let secrets = Api::<Secret>::namespaced(client.clone(), "scale-0");
     let has = async || -> anyhow::Result<bool> {
         let file = secrets.get("vectoll-sidecar").await?.data.unwrap_or_default().remove("config.v1.yaml");
