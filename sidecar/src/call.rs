@@ -101,9 +101,9 @@ impl Call {
             .map_err(|_| Refusal::malformed(None, "The request's body is not UTF-8: JSON must be"))?;
         let fields = Fields::read(text)?;
         let named: Option<Arc<str>> = fields.model()?.map(Arc::from);
-        let model = model_name(in_path, named)?;
+        let model = model_name(in_path, named.clone())?;
         entry.model(&model);
-        let request = Request::read(&fields, headers, body.clone())?;
+        let request = Request::read(&fields, named, headers, body.clone())?;
         let user = user(&caller, said_user, request.said.user.as_deref())?;
         entry.user(&user);
         Ok(Self {

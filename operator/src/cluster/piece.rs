@@ -49,10 +49,8 @@ pub(super) struct Judged {
     pub(super) offers: BTreeMap<String, Arc<Offers>>,
     /// What it needs of the store.
     pub(super) need: Need,
-    /// When to judge it anew though nothing changes, because something begins or ends.
+    /// When to judge it anew though nothing changes, because something begins or ends. When something is to be reported the plan says.
     pub(super) due: Option<Timestamp>,
-    /// When to, because something is to be reported.
-    pub(super) report_due: Option<Timestamp>,
     /// The namespaces that it looks at.
     pub(super) reads: BTreeSet<String>,
     /// Whether those have to be told of it.
@@ -99,7 +97,6 @@ impl Piece {
         let due = judgement.next.into_iter().chain(passwords).chain(again).min();
         let is_empty = snapshot.observed.is_empty() && plan.first.is_empty();
         Judged {
-            report_due: plan.due,
             plan,
             offers: learned,
             need: need.unwrap_or_default(),

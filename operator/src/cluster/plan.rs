@@ -97,13 +97,10 @@ impl Action {
             Self::WriteConfig { .. } => "write_config",
             Self::RemoveConfig { .. } => "remove_config",
             Self::Touch { .. } => "touch_pod",
-            Self::Report { .. } => REPORT,
+            Self::Report { .. } => "report_status",
         }
     }
 }
-
-/// The word for writing a status.
-pub(super) const REPORT: &str = "report_status";
 
 /// The most that one plan takes on of what comes in masses. A plan that is not carried out before the next one is made was
 /// made for nothing.

@@ -26,7 +26,7 @@ use super::{
     memory::Memory,
     metrics::Metrics,
     piece::Judged,
-    plan::{Action, MAX_PER_RECONCILE, PersistentFailures, REPORT, Target},
+    plan::{Action, MAX_PER_RECONCILE, PersistentFailures, Target},
     queue::Queue,
     schedule::{Due, Next, RESYNC_PERIOD, Schedule, Urgency},
     snapshot::Setting,
@@ -357,12 +357,12 @@ impl Reconciler {
         let took = judged.ended.duration_since(judged.began);
         self.metrics.pass(took);
         let is_news = self.memory().learn(&judged, changes);
-        let Judged { namespace, plan, need, due, report_due, reads, facts_changed, is_empty, began, .. } = judged;
+        let Judged { namespace, plan, need, due, reads, facts_changed, is_empty, began, .. } = judged;
         let moment = |due: Timestamp| {
             let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
             now + wait + Duration::from_millis(10)
         };
-        let due = Due { change: due.map(moment), report: report_due.map(moment) };
+        let due = Due { change: due.map(moment), report: plan.due.map(moment) };
         self.schedule.judged(&namespace, took, due, now);
         if is_news || facts_changed {
             // Conditions of Teams and routes tell of those who use them.
@@ -387,7 +387,7 @@ impl Reconciler {
                 if self.busy.contains(&target) {
                     self.deferred.insert(target);
                 } else if self.finished.get(&target).is_some_and(|at| *at >= began) {
-                    stale = stale.max(Some(urgency_of(&action)));
+                    stale = stale.max(Some(urgency_of(&target)));
                 } else {
                     known.push(action);
                 }
@@ -459,8 +459,7 @@ impl Reconciler {
         let now = Instant::now();
         self.busy.remove(&target);
         if self.deferred.remove(&target) {
-            let urgency = if word == REPORT { Urgency::Normal } else { Urgency::High };
-            self.schedule.want(target.namespace(), urgency, now);
+            self.schedule.want(target.namespace(), urgency_of(&target), now);
         }
         self.metrics.acted(word, result.is_ok());
         self.finished.insert(target.clone(), now);
@@ -477,7 +476,7 @@ impl Reconciler {
                     self.resting.remove(&target);
                 }
                 // What depends on it is planned next. A status and a touched pod are as they were planned.
-                if !matches!(word, REPORT | "touch_pod") {
+                if !matches!(target, Target::Status(_) | Target::Pod(_)) {
                     self.schedule.want(target.namespace(), Urgency::High, now);
                 }
             }
@@ -531,9 +530,12 @@ impl Reconciler {
     }
 }
 
-/// How urgent it is to plan an action anew.
-fn urgency_of(action: &Action) -> Urgency {
-    if action.word() == REPORT { Urgency::Normal } else { Urgency::High }
+/// How urgent it is to plan anew what is done to a target.
+fn urgency_of(target: &Target) -> Urgency {
+    match target {
+        Target::Status(_) => Urgency::Normal,
+        Target::Secret(_) | Target::Config(_) | Target::Pod(_) => Urgency::High,
+    }
 }
 
 /// What became of a task. A panic is a failure of that one action, with what it said, and of no other.

@@ -103,8 +103,13 @@ pub fn model_name(in_path: Option<Arc<str>>, in_body: Option<Arc<str>>) -> Resul
 }
 
 impl Request {
-    /// Reads a request. `fields` are those of its body.
-    pub fn read(fields: &Fields<'_>, headers: &HeaderMap, body: Bytes) -> Result<Self, Malformed> {
+    /// Reads a request. `fields` are those of its body, of which the model's name was read before.
+    pub fn read(
+        fields: &Fields<'_>,
+        model_in_body: Option<Arc<str>>,
+        headers: &HeaderMap,
+        body: Bytes,
+    ) -> Result<Self, Malformed> {
         let (input, input_span) = fields.input()?;
         let shape = Shape::of(input)?;
         let (encoding_format, null_encoding_format) = fields.encoding_format()?;
@@ -121,7 +126,7 @@ impl Request {
             left_out: fields.left_out(),
             open_brace: fields.open_brace(),
             model_span: fields.model_span(),
-            model_in_body: fields.model()?.map(Arc::from),
+            model_in_body,
             null_encoding_format,
             input_span,
             body,
