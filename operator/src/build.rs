@@ -10,7 +10,7 @@ use std::{
 
 use vectoll_config::{ObjectName, v1};
 
-use self::backend::backend_of;
+use self::backend::{backend_of, is_complete};
 use crate::{
     consent::consents,
     resolve::{ResolvedKey, ResolvedRoute},
@@ -181,9 +181,13 @@ fn key_of(resolved: &ResolvedKey) -> v1::Key {
 /// well-known model depend on its name.
 fn route_of(route: &ResolvedRoute, world: &World, credentials: &mut BTreeMap<String, Vec<u8>>) -> Vec<v1::Route> {
     let mut routes: Vec<v1::Route> = Vec::new();
+    // What was delivered elsewhere of a Secret that cannot be read may not have come here. It keeps its names all the same.
+    let can_serve =
+        world.unreadable.is_empty() || route.backends.iter().all(|backend| is_complete(route, backend, world));
+    let serving = if can_serve { route.backends.as_slice() } else { &[] };
     for model in &route.models {
         let backends: Vec<v1::Backend> =
-            route.backends.iter().map(|backend| backend_of(route, backend, model, world, credentials)).collect();
+            serving.iter().map(|backend| backend_of(route, backend, model, world, credentials)).collect();
         match routes.iter_mut().find(|route| route.backends == backends) {
             Some(same) => same.models.push(model.clone()),
             None => routes.push(v1::Route {

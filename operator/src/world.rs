@@ -11,7 +11,7 @@ use k8s_openapi::{
     api::core::v1::Secret,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
-use vectoll_config::{ObjectName, Uid};
+use vectoll_config::{ObjectName, Uid, v1};
 use vectoll_crds::{ApiKeySpec, ModelRouteSpec, TeamSpec};
 
 use crate::{
@@ -92,8 +92,40 @@ pub struct World {
     pub team_users: BTreeMap<ObjectName, BTreeSet<String>>,
     /// Keys that take over a Secret of their name that was not made for them, because their owner says so.
     pub adopting: BTreeSet<ObjectName>,
+    /// Secrets that are there and cannot be read as they are now, and why.
+    pub unreadable: BTreeMap<ObjectName, Arc<str>>,
+    /// What of those is in force, and goes on.
+    pub delivered: Delivered,
     /// Whether a Secret is its author's word, as in a folder of manifests. In a cluster a key's Secret is its own only by reference.
     pub secrets_are_authored: bool,
+}
+
+/// What sidecars have of Secrets that cannot be read now.
+#[derive(Clone, Default)]
+pub struct Delivered {
+    /// The values of keys, with the Secret that each is in.
+    pub values: BTreeMap<ObjectName, DeliveredValue>,
+    /// Files of credentials, by their names.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// The value of a key as sidecars have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeliveredValue {
+    /// The key that it is of: one that is made anew under its name is another.
+    pub account: Uid,
+    /// The Secret that it is in.
+    pub secret: ObjectName,
+    /// What is valid, and until when.
+    pub credentials: Vec<v1::Credential>,
+}
+
+impl fmt::Debug for Delivered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The credentials stay unseen.
+        let files: Vec<&String> = self.files.keys().collect();
+        f.debug_struct("Delivered").field("values", &self.values).field("files", &files).finish()
+    }
 }
 
 /// Whether sidecars count together.
@@ -120,9 +152,23 @@ pub(crate) const ACCOUNT: &str = "vectoll.dev/account";
 /// Why a reference leads nowhere: a reason for programs, a message for people.
 pub(crate) type Unresolved = (&'static str, String);
 
+/// The reason for a Secret that is there and cannot be read.
+pub(crate) const SECRET_UNREADABLE: &str = "SecretUnreadable";
+
 impl World {
+    /// A Secret that the field at `path` refers to can be read, or is known not to be there.
+    pub(crate) fn readable(&self, secret: &ObjectName, path: &str) -> Result<(), Unresolved> {
+        self.unreadable.get(secret).map_or(Ok(()), |why| {
+            let message = format!(
+                "{path}: the Secret {secret} cannot be read ({why}): what sidecars have of it stays in force, and it is tried again"
+            );
+            Err((SECRET_UNREADABLE, message))
+        })
+    }
+
     /// An entry of a Secret that the field at `path` refers to.
     pub(crate) fn entry(&self, secret: &ObjectName, entry: &str, path: &str) -> Result<&[u8], Unresolved> {
+        self.readable(secret, path)?;
         let content = self
             .secrets
             .get(secret)

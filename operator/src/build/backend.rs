@@ -3,16 +3,22 @@
 use std::collections::BTreeMap;
 
 use vectoll_config::{
-    KeyHash, ModelPattern,
+    ModelPattern,
     v1::{self, Factor, native::Api},
 };
 
 use crate::{
     price,
-    resolve::{ResolvedRoute, content_of, model_of, price_of},
-    validate::{Auth, Content, Credential, Native, OpenAi, UNKNOWN_TOKENIZER, ValidBackend, ValidProvider},
+    resolve::{ResolvedRoute, content_of, credential_file, model_of, price_of},
+    validate::{Auth, Credential, Native, OpenAi, UNKNOWN_TOKENIZER, ValidBackend, ValidProvider},
     world::World,
 };
+
+/// Whether what the backend needs of Secrets is there.
+pub(super) fn is_complete(route: &ResolvedRoute, backend: &ValidBackend, world: &World) -> bool {
+    let mut wanted = backend.provider.credential().into_iter().chain(&backend.ca);
+    wanted.all(|credential| content_of(credential, route.name.namespace(), world).is_ok())
+}
 
 pub(super) fn backend_of(
     route: &ResolvedRoute,
@@ -94,19 +100,6 @@ pub(super) fn backend_of(
         ca_file,
         headers: headers.clone(),
     }
-}
-
-/// The file of a credential. Names of Secrets and of their entries may hold dots and be long: a hash tells all of them
-/// apart within what the key of a Secret may be.
-fn credential_file(namespace: &str, credential: &Credential) -> String {
-    let Credential { path: _, secret, content } = credential;
-    let entry = match content {
-        Content::Key { entry } | Content::GoogleJson { entry } | Content::Certificates { entry } => entry,
-        // No entry can have this name.
-        Content::AwsAccessKey => "an access key of AWS",
-    };
-    let hash = KeyHash::of(format!("{namespace}/{secret}/{entry}").as_bytes()).to_string();
-    format!("credential.{}", hash.get(..32).unwrap_or(&hash))
 }
 
 /// What is assumed of a provider's tokenizers, where it puts an instruction of its own before each input.

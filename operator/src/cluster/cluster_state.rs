@@ -114,6 +114,8 @@ pub(super) struct ClusterState {
     pub(super) other_secrets: ObjectCache<()>,
     /// Those that are referred to, by name, with the version that was read.
     pub(super) referenced: BTreeMap<ObjectName, CacheEntry<Arc<SecretContent>>>,
+    /// Of those, the ones that could not be read when it was tried last, and why.
+    pub(super) unreadable: BTreeMap<ObjectName, Arc<str>>,
     pub(super) configs: ObjectCache<Config>,
     pub(super) namespaces: ObjectCache<NamespaceState>,
     pub(super) pods: ObjectCache<Sidecar>,
@@ -138,6 +140,7 @@ impl Default for ClusterState {
             key_secrets: ObjectCache::default(),
             other_secrets: ObjectCache::of_versions(),
             referenced: BTreeMap::new(),
+            unreadable: BTreeMap::new(),
             configs: ObjectCache::default(),
             namespaces: ObjectCache::default(),
             pods: ObjectCache::default(),

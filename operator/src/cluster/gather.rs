@@ -33,6 +33,10 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Secrets of one namespace that are read at the same time.
 const READERS: usize = 16;
 
+/// How often a Secret is read before it counts as one that cannot be.
+const READ_TRIES: usize = 3;
+const READ_PAUSE: Duration = Duration::from_millis(300);
+
 /// What is known of a namespace is not all there is.
 #[derive(Debug, thiserror::Error)]
 #[error("the operator is not allowed to list what is in this namespace")]
@@ -90,20 +94,29 @@ impl Gather {
             observed.unread(namespace, |of| memory.knows_offers_of(of))
         };
         let mut read = stream::iter(unread).map(|name| self.read(name)).buffer_unordered(READERS);
-        let mut failed = None;
-        while let Some(one) = read.next().await {
-            match one {
-                Ok((name, Some(seen))) => drop(self.shared.observed().referenced.insert(name, seen)),
-                // Deleted meanwhile: the watch will say so.
-                Ok((name, None)) => drop(self.shared.observed().referenced.remove(&name)),
-                // What could be read is kept for the next time. Another namespace's trouble stays its own: its routes are gone by without it.
-                Err((name, error)) if name.namespace() == namespace => failed = Some(error),
-                Err((name, error)) => {
-                    tracing::debug!(%name, error = format!("{error:#}"), "a Secret elsewhere cannot be read");
+        while let Some((name, found)) = read.next().await {
+            let mut observed = self.shared.observed();
+            match found {
+                Ok(found) => {
+                    observed.unreadable.remove(&name);
+                    match found {
+                        Some(seen) => drop(observed.referenced.insert(name, seen)),
+                        // Deleted meanwhile: the watch will say so.
+                        None => drop(observed.referenced.remove(&name)),
+                    }
+                }
+                // What refers to it goes on as it is, and everything else is judged all the same.
+                Err(error) => {
+                    let why: Arc<str> = format!("{error:#}").into();
+                    let known = observed.unreadable.insert(name.clone(), why.clone());
+                    drop(observed);
+                    if known.as_ref() != Some(&why) {
+                        tracing::warn!(%name, error = %why, "a Secret cannot be read: what sidecars have of it stays in force");
+                    }
                 }
             }
         }
-        failed.map_or(Ok(()), Err)
+        Ok(())
     }
 
     /// What is in the config Secret, where nobody remembers what was written: as after a start.
@@ -121,23 +134,24 @@ impl Gather {
         Ok(secret.map(|secret| Arc::new(entries(&secret))))
     }
 
-    async fn read(
-        &self,
-        name: ObjectName,
-    ) -> Result<(ObjectName, Option<CacheEntry<Arc<SecretContent>>>), (ObjectName, anyhow::Error)> {
+    /// One Secret, with its name. What fails once is often well a moment later; where it is not allowed nothing is.
+    async fn read(&self, name: ObjectName) -> (ObjectName, anyhow::Result<Option<CacheEntry<Arc<SecretContent>>>>) {
         let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), name.namespace());
-        let answer = tokio::time::timeout(REQUEST_TIMEOUT, api.get_opt(name.name())).await;
-        let answer = answer.map_err(|_| anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}"));
-        let secret = answer
-            .and_then(|answer| answer.map_err(anyhow::Error::from))
-            .with_context(|| format!("failed to read the Secret {name}"));
-        let secret = match secret {
-            Ok(secret) => secret,
-            Err(error) => return Err((name, error)),
+        let mut tries = 0;
+        let found = loop {
+            tries += 1;
+            match tokio::time::timeout(REQUEST_TIMEOUT, api.get_opt(name.name())).await {
+                Err(_) => break Err(anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}")),
+                Ok(Ok(secret)) => break Ok(secret),
+                Ok(Err(kube::Error::Api(status))) if status.is_forbidden() => {
+                    break Err(anyhow::anyhow!("the operator is not allowed to get it"));
+                }
+                Ok(Err(error)) if tries == READ_TRIES => break Err(error.into()),
+                Ok(Err(_)) => tokio::time::sleep(READ_PAUSE).await,
+            }
         };
-        Ok((
-            name,
-            secret.map(|secret| CacheEntry { version: version_of(&secret), value: Arc::new(content_of(&secret)) }),
-        ))
+        let entry =
+            |secret: Raw<Secret>| CacheEntry { version: version_of(&secret), value: Arc::new(content_of(&secret)) };
+        (name, found.map(|secret| secret.map(entry)))
     }
 }

@@ -19,6 +19,8 @@ use crate::judge::{Offers, judge_keys, offers};
 
 /// When to look again at what others offer that could not be seen whole.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
+/// When to try again to read a Secret that could not be read.
+const READ_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
 /// What one namespace is judged by.
 pub(super) struct Piece {
@@ -67,13 +69,21 @@ impl Piece {
     pub(super) fn judge(self) -> Judged {
         let Self { namespace, snapshot, offers: known, prepared, there, readers, store, troubles, bulk, began, now } =
             self;
+        let before = prepared.as_ref().map(|last| &last.by_name).or(there.as_deref());
+        let mut snapshot = snapshot;
+        let is_short = snapshot.has_unreadable();
+        if let Some(before) = before.filter(|_| is_short) {
+            snapshot.keep(before);
+        }
         let (own, conditions) = offers(&snapshot.world);
         let own = Arc::new(own);
         let mut learned: BTreeMap<String, Arc<Offers>> =
             snapshot.offering.iter().map(|(of, world)| (of.clone(), Arc::new(offers(world).0))).collect();
         let others = snapshot.reads.iter().filter_map(|of| known.get(of).or_else(|| learned.get(of)));
         let all = others.fold((*own).clone(), |all, other| all.with(other));
-        let again = (!snapshot.unsure.is_empty()).then(|| now.saturating_add(LOOK_AGAIN).unwrap_or(now));
+        let again = if is_short { Some(READ_AGAIN) } else { None };
+        let again = if snapshot.unsure.is_empty() { again } else { Some(LOOK_AGAIN) };
+        let again = again.map(|pause| now.saturating_add(pause).unwrap_or(now));
         // What may be incomplete is good for this once only.
         learned.retain(|of, _| !snapshot.unsure.contains(of));
         learned.insert(namespace.clone(), own);

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use vectoll_config::{ObjectName, Uid};
+use vectoll_config::{ObjectName, Uid, read_v1, v1};
 
 use super::{
     cluster_state::{ClusterState, Tracked},
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     books::{Acknowledgements, LedgerSnapshot},
     provider_hosts::AllowedHosts,
-    world::{Claimants, Counting, Fault, Kind, Object, ResourceRef, World},
+    world::{Claimants, Counting, Delivered, DeliveredValue, Fault, Kind, Object, ResourceRef, World},
 };
 
 /// A namespace and what it looks at, at one moment. What it is made of is shared with the observed state.
@@ -60,6 +60,37 @@ impl Shared {
         let world = observed.world(namespace, &reads, &readers, setting);
         let part = observed.part(namespace);
         Snapshot { observed: part, world, offering, unsure, reads, readers, facts_changed }
+    }
+}
+
+impl Snapshot {
+    /// Whether there are Secrets that cannot be read as they are now.
+    pub(super) fn has_unreadable(&self) -> bool {
+        self.worlds().any(|world| !world.unreadable.is_empty())
+    }
+
+    /// What is in force of those, by what sidecars have, goes on.
+    pub(super) fn keep(&mut self, before: &BTreeMap<String, Vec<u8>>) {
+        let text = before.get(v1::FILE).and_then(|file| std::str::from_utf8(file).ok());
+        let keys = text.and_then(|text| read_v1(text).ok()).map(|config| config.keys).unwrap_or_default();
+        let secret_of = |key: &v1::Key| {
+            let status = self.observed.api_keys.get(&key.name)?.value.status.as_ref()?;
+            Some(ObjectName::new(key.name.namespace(), status.secret_name.as_deref()?))
+        };
+        let values = keys.into_iter().filter_map(|key| {
+            let secret = secret_of(&key)?;
+            let value = DeliveredValue { account: key.uid, secret, credentials: key.credentials };
+            Some((key.name, value))
+        });
+        let delivered = Delivered { values: values.collect(), files: before.clone() };
+        for world in self.offering.values_mut() {
+            world.delivered.files.clone_from(&delivered.files);
+        }
+        self.world.delivered = delivered;
+    }
+
+    fn worlds(&self) -> impl Iterator<Item = &World> {
+        self.offering.values().chain([&self.world])
     }
 }
 
@@ -114,9 +145,12 @@ impl ClusterState {
     /// The Secrets that the resources of a namespace refer to.
     fn add_referenced(&self, world: &mut World, namespace: &str) {
         let from = ObjectName::new(namespace, "");
-        let referenced = self.referenced.range(from..).take_while(|(name, _)| name.namespace() == namespace);
+        let referenced = self.referenced.range(from.clone()..).take_while(|(name, _)| name.namespace() == namespace);
         let present = referenced.filter(|(name, _)| self.other_secrets.get(name).is_some());
         world.secrets.extend(present.map(|(name, seen)| (name.clone(), seen.value.clone())));
+        let unreadable = self.unreadable.range(from..).take_while(|(name, _)| name.namespace() == namespace);
+        let unreadable = unreadable.filter(|(name, _)| self.is_unread(name));
+        world.unreadable.extend(unreadable.map(|(name, why)| (name.clone(), why.clone())));
     }
 
     /// What the judgement of a namespace needs: its own objects, the routes where it looks, and what those who look at it say.
@@ -185,6 +219,7 @@ impl ClusterState {
         for name in gone {
             self.referenced.remove(&name);
         }
+        self.unreadable.retain(|name, _| name.namespace() != namespace || wanted.contains(name));
     }
 }
 

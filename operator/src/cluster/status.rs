@@ -45,7 +45,7 @@ pub(super) fn api_key(
     let secret_name = value.map(|value| value.secret.name());
     // A key that lost its Secret is still the key that had it.
     let had = || present.and_then(|status| status.key_hint.as_deref());
-    let key_hint = value.map(|value| &*value.hint).or_else(had);
+    let key_hint = value.and_then(|value| value.hint.as_deref()).or_else(had);
     let next_rotation = value.and_then(|value| value.next_rotation).map(|at| Time(whole_second(at)));
     let same = present.is_some_and(|status| {
         status.observed_generation == generation

@@ -6,7 +6,7 @@ use rustls::{
 };
 use serde::Deserialize;
 use serde_json::json;
-use vectoll_config::ObjectName;
+use vectoll_config::{KeyHash, ObjectName};
 
 use crate::{
     validate::{Content, Credential},
@@ -22,6 +22,9 @@ const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
 pub(crate) fn content_of(credential: &Credential, namespace: &str, world: &World) -> Result<Vec<u8>, Unresolved> {
     let Credential { path, secret, content } = credential;
     let secret = ObjectName::new(namespace, secret);
+    if let Err(unreadable) = world.readable(&secret, path) {
+        return world.delivered.files.get(&credential_file(namespace, credential)).cloned().ok_or(unreadable);
+    }
     let line = |entry: &str| {
         let value = world.entry(&secret, entry, path)?;
         let text = std::str::from_utf8(value).ok().filter(|text| is_header_value(text));
@@ -61,6 +64,19 @@ pub(crate) fn content_of(credential: &Credential, namespace: &str, world: &World
             }
         }
     }
+}
+
+/// The file of a credential. Names of Secrets and of their entries may hold dots and be long: a hash tells all of them
+/// apart within what the key of a Secret may be.
+pub(crate) fn credential_file(namespace: &str, credential: &Credential) -> String {
+    let Credential { path: _, secret, content } = credential;
+    let entry = match content {
+        Content::Key { entry } | Content::GoogleJson { entry } | Content::Certificates { entry } => entry,
+        // No entry can have this name.
+        Content::AwsAccessKey => "an access key of AWS",
+    };
+    let hash = KeyHash::of(format!("{namespace}/{secret}/{entry}").as_bytes()).to_string();
+    format!("credential.{}", hash.get(..32).unwrap_or(&hash))
 }
 
 /// The largest bundle of CAs, in bytes. All well-known ones together take some 200 KB, of the 1 MiB that a config may have.
@@ -180,5 +196,25 @@ mod tests {
         }
         assert_eq!(delivered(certificates(), &json!({})).unwrap_err().0, "SecretKeyMissing");
         assert_eq!(delivered(google(), &json!({"key": "{\"type\":\"service_account\"}"})).unwrap().len(), 26);
+    }
+
+    #[test]
+    fn what_was_delivered_of_a_secret_that_cannot_be_read_serves_on() {
+        let credential = |entry: &str| Credential {
+            path: "spec.x".to_owned(),
+            secret: "s".to_owned(),
+            content: Content::Key { entry: entry.to_owned() },
+        };
+        let secret: Secret =
+            serde_json::from_value(json!({"metadata": {"name": "s"}, "stringData": {"key": "older"}})).unwrap();
+        let name = ObjectName::new("ns", "s");
+        let mut world = World::default();
+        world.secrets.insert(name.clone(), SecretContent::of(secret).into());
+        world.unreadable.insert(name, "no answer".into());
+        let read = |world: &World, entry: &str| content_of(&credential(entry), "ns", world);
+        assert_eq!(read(&world, "key").unwrap_err().0, "SecretUnreadable", "an older state is not what is in force");
+        world.delivered.files.insert(credential_file("ns", &credential("key")), b"delivered".to_vec());
+        assert_eq!(read(&world, "key").unwrap(), b"delivered");
+        assert_eq!(read(&world, "other").unwrap_err().0, "SecretUnreadable", "another entry was never delivered");
     }
 }

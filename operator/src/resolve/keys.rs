@@ -11,13 +11,13 @@ use vectoll_config::{KeyHash, ObjectName};
 use super::{
     claims::Claims,
     teams::{invalid, not_accepted, unreadable},
-    values::{Generated, Value, ValueOutcome, value_of},
+    values::{Generated, Value, ValueOutcome, delivered, value_of},
 };
 use crate::{
     condition::{Condition, ConditionType, complete, exactness, expiry, suspended},
     consent::consents,
     validate::{ValidKey, ValidTeam, api_key},
-    world::{Kind, Object, ResourceRef, Unresolved, World},
+    world::{Kind, Object, ResourceRef, SECRET_UNREADABLE, Unresolved, World},
 };
 use vectoll_crds::ApiKeySpec;
 
@@ -68,9 +68,10 @@ pub(crate) fn resolve_keys(
                 found.push(Condition::holds(ConditionType::Accepted, "Accepted", ""));
                 let resolved = team_of(&key, teams, world)
                     .and_then(|()| value_of(&key, object.rotate.as_deref(), world, now, &mut outcome.values));
+                let (resolved, refs) = in_force(resolved, &key, world);
                 match resolved.and_then(|value| first_with(value, &key, &mut values)) {
                     Ok(value) => {
-                        found.push(Condition::holds(ConditionType::ResolvedRefs, "ResolvedRefs", ""));
+                        found.push(refs);
                         if is_limited(&key) {
                             let sidecars = world.sidecars.get(key.name.namespace()).copied().unwrap_or_default();
                             found.push(exactness(world.counting, sidecars));
@@ -101,6 +102,24 @@ pub(crate) fn resolve_keys(
     }
     outcome.working.sort_by(|a, b| a.key.name.cmp(&b.key.name));
     outcome
+}
+
+/// What is in force of a key's value, and what to say of its references.
+fn in_force(
+    resolved: Result<Value, Unresolved>,
+    key: &ValidKey,
+    world: &World,
+) -> (Result<Value, Unresolved>, Condition) {
+    let delivered = match &resolved {
+        Err((SECRET_UNREADABLE, message)) => delivered(key, world).map(|value| (value, message.clone())),
+        Ok(_) | Err(_) => None,
+    };
+    match delivered {
+        Some((value, message)) => {
+            (Ok(value), Condition::fails(ConditionType::ResolvedRefs, SECRET_UNREADABLE, message))
+        }
+        None => (resolved, Condition::holds(ConditionType::ResolvedRefs, "ResolvedRefs", "")),
+    }
 }
 
 fn is_limited(key: &ValidKey) -> bool {

@@ -66,11 +66,15 @@ pub(crate) fn resolve_routes(
                 }
                 None => Condition::holds(ConditionType::Accepted, "Accepted", ""),
             });
-            found.push(credentials(valid, world));
             found.push(priced(valid));
         }
         found.push(conflict);
-        let broken = found.iter().any(Condition::stops);
+        let mut broken = found.iter().any(Condition::stops);
+        if let Some(valid) = &valid {
+            let (can_serve, refs) = credentials(valid, world);
+            found.push(refs);
+            broken |= !can_serve;
+        }
         not_accepted(&mut found, fault);
         conditions.insert(of, complete(found));
         if !models.is_empty() {
@@ -123,18 +127,27 @@ fn hosts(route: &ValidRoute, allowed: &AllowedHosts) -> Option<Condition> {
     (!refused.is_empty()).then(|| Condition::fails(ConditionType::Accepted, "HostNotAllowed", refused.join("; ")))
 }
 
-/// Every credential is there, and can be used.
-fn credentials(route: &ValidRoute, world: &World) -> Condition {
+/// Whether every credential is there, and can be used, and what to say of it. What sidecars have of one that cannot be read serves on.
+fn credentials(route: &ValidRoute, world: &World) -> (bool, Condition) {
+    let namespace = route.name.namespace();
     let wanted = route.backends.iter().flat_map(|backend| backend.provider.credential().into_iter().chain(&backend.ca));
-    let missing: Vec<_> =
-        wanted.filter_map(|credential| content_of(credential, route.name.namespace(), world).err()).collect();
-    match missing.first() {
+    let (mut can_serve, mut missing) = (true, Vec::new());
+    for credential in wanted {
+        if let Err(why) = content_of(credential, namespace, world) {
+            can_serve = false;
+            missing.push(why);
+        } else if let Err(why) = world.readable(&ObjectName::new(namespace, &credential.secret), &credential.path) {
+            missing.push(why);
+        }
+    }
+    let condition = match missing.first() {
         None => Condition::holds(ConditionType::ResolvedRefs, "ResolvedRefs", ""),
         Some((reason, _)) => {
             let message = missing.iter().map(|(_, message)| message.as_str()).collect::<Vec<_>>().join("; ");
             Condition::fails(ConditionType::ResolvedRefs, reason, message)
         }
-    }
+    };
+    (can_serve, condition)
 }
 
 /// Every price is known: a model without one cannot be used under a budget.

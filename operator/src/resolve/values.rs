@@ -27,8 +27,8 @@ pub(crate) struct Value {
     pub(crate) hash: KeyHash,
     /// Values before it that are still valid.
     pub(crate) previous: Vec<Previous>,
-    /// Its last characters.
-    pub(crate) hint: String,
+    /// Its last characters; none where only its hash is known.
+    pub(crate) hint: Option<String>,
     /// The Secret it is in.
     pub(crate) secret: ObjectName,
     /// When it is renewed.
@@ -93,6 +93,8 @@ pub(super) fn value_of(
     now: Timestamp,
     outcome: &mut ValueOutcome,
 ) -> Result<Value, Unresolved> {
+    let (secret, path) = key.source.secret();
+    world.readable(secret, path)?;
     match &key.source {
         KeySource::Brought { secret, entry } => {
             let value = long_enough(world.entry(secret, entry, "spec.secretRef")?, secret, "spec.secretRef: ")?;
@@ -102,6 +104,23 @@ pub(super) fn value_of(
         }
         KeySource::Generated { secret } => generated(key, secret, rotate, world, now, outcome),
     }
+}
+
+/// The value that sidecars have of a key whose Secret cannot be read.
+pub(super) fn delivered(key: &ValidKey, world: &World) -> Option<Value> {
+    let (secret, _) = key.source.secret();
+    let known = world.delivered.values.get(&key.name)?;
+    // What was in another Secret has ended with the reference to it.
+    let known = Some(known).filter(|known| known.account == key.account && known.secret == *secret)?;
+    let previous =
+        known.credentials.iter().filter_map(|one| Some(Previous { hash: one.sha256, until: one.expires_at? }));
+    Some(Value {
+        hash: known.credentials.iter().find(|one| one.expires_at.is_none())?.sha256,
+        previous: previous.collect(),
+        hint: None,
+        secret: secret.clone(),
+        next_rotation: None,
+    })
 }
 
 fn generated(
@@ -264,7 +283,7 @@ fn plain(value: &[u8], secret: &ObjectName) -> Value {
     Value {
         hash: KeyHash::of(value),
         previous: Vec::new(),
-        hint: String::from_utf8_lossy(hint).into_owned(),
+        hint: Some(String::from_utf8_lossy(hint).into_owned()),
         secret: secret.clone(),
         next_rotation: None,
     }

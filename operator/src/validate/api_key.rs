@@ -70,6 +70,16 @@ pub(crate) enum KeySource {
     },
 }
 
+impl KeySource {
+    /// The Secret that the value is in, and the field that says so.
+    pub(crate) fn secret(&self) -> (&ObjectName, &'static str) {
+        match self {
+            Self::Generated { secret } => (secret, "spec.secretName"),
+            Self::Brought { secret, .. } => (secret, "spec.secretRef"),
+        }
+    }
+}
+
 /// Validates an ApiKey.
 pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault>> {
     let ApiKeySpec {

@@ -5,14 +5,14 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Secret;
-use vectoll_config::Uid;
+use vectoll_config::{Uid, v1};
 use vectoll_crds::{ApiKeySpec, TeamSpec};
 
 use super::*;
 use crate::{
     judge::{DesiredState, judge},
     key_secret::Notes,
-    world::Object,
+    world::{DeliveredValue, Kind, Object, ResourceRef},
 };
 
 const NOW: &str = "2026-01-10T00:00:00Z";
@@ -194,7 +194,7 @@ fn beside(content: SecretContent, adopts: bool) -> (DesiredState, String) {
     world.secrets.insert(alice.clone(), content.into());
     world.adopting.extend(adopts.then(|| alice.clone()));
     let judgement = judge(&world, at(NOW));
-    let of = crate::world::ResourceRef { kind: crate::world::Kind::ApiKey, name: alice };
+    let of = ResourceRef { kind: Kind::ApiKey, name: alice };
     let found = judgement.conditions.get(&of).unwrap().iter().find(|found| found.stops());
     let found = found.map_or_else(String::new, |found| format!("{}: {}", found.reason, found.message));
     (judgement, found)
@@ -255,4 +255,46 @@ fn an_emptied_secret_gets_a_value_and_a_lost_one_is_told_from_a_new_one() {
     let mut world = world("", None);
     world.had_value.insert(ObjectName::new("apps", "alice"));
     assert_eq!(judge(&world, at(NOW)).to_mint.first().unwrap().cause, Cause::Deleted);
+}
+
+#[test]
+fn what_is_in_force_of_a_secret_that_cannot_be_read_stays_and_no_more_than_that() {
+    let (alice, brought) = (ObjectName::new("apps", "alice"), ObjectName::new("apps", "brought"));
+    let mut world = world(", suspended: true, secretRef: {name: brought}", None);
+    world.unreadable.insert(brought.clone(), "the operator is not allowed to get it".into());
+    let reason = |world: &World| {
+        let judgement = judge(world, at(NOW));
+        let of = ResourceRef { kind: Kind::ApiKey, name: alice.clone() };
+        let found = judgement.conditions.get(&of).unwrap().iter().find(|found| found.stops());
+        (judgement.key(&alice).cloned(), found.map(|found| (found.reason, found.message.to_string())))
+    };
+    let (key, why) = reason(&world);
+    assert!(key.is_none(), "nothing is in force of it");
+    let (reason_of, message) = why.unwrap();
+    assert_eq!(reason_of, "SecretUnreadable");
+    assert!(
+        message.starts_with("spec.secretRef: the Secret apps/brought cannot be read (the operator is not"),
+        "{message}"
+    );
+
+    let (hash, before) = (KeyHash::of(VALUE.as_bytes()), KeyHash::of(b"before"));
+    let until = at("2026-01-10T01:00:00Z");
+    let value = |account: &str, secret: &ObjectName| DeliveredValue {
+        account: Uid::new(account),
+        secret: secret.clone(),
+        credentials: vec![
+            v1::Credential { sha256: hash, expires_at: None },
+            v1::Credential { sha256: before, expires_at: Some(until) },
+        ],
+    };
+    world.delivered.values.insert(alice.clone(), value("u", &brought));
+    let (key, why) = reason(&world);
+    let key = key.unwrap();
+    assert_eq!((key.value.hash, &*key.value.previous), (hash, &[Previous { hash: before, until }][..]));
+    assert!(key.key.suspended, "what is set of it holds");
+    assert_eq!(why.unwrap().0, "SecretUnreadable");
+    for other in [value("another", &brought), value("u", &ObjectName::new("apps", "moved"))] {
+        world.delivered.values.insert(alice.clone(), other);
+        assert!(reason(&world).0.is_none(), "it is of another key, or was in another Secret");
+    }
 }
