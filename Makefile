@@ -30,6 +30,10 @@ need-%:
 need-root:
 	@[ "$$(id -u)" = 0 ] || { echo "missing: root (a node needs network namespaces and mounts; run make as root)" >&2; exit 1; }
 
+.PHONY: doctor
+doctor: ## Say what is missing on this machine, for which target, and the command that brings it
+	@tests/doctor
+
 .PHONY: build
 build: need-cargo ## Build operator and sidecar
 	cargo build $(PAIR)

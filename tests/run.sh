@@ -24,11 +24,12 @@ for _ in $(seq 100); do
   sleep 0.1
 done
 curl -sf "http://$address/health/readiness" >/dev/null || { echo "the pair is not ready: see above" >&2; exit 1; }
-key=$(sed -n 's/^  key: //p' run/config.state/secrets/default.alice.yaml | base64 -d)
+key=$("$bin/vectoll-operator" key alice --config-dir run/config)
 
 cat <<END
 
 The pair runs. Manifests: run/manifests (edit them while it runs). Spend: http://${VECTOLL_ADMIN_LISTEN:-127.0.0.1:4001}/metrics
+Key of alice: $key (any other: $bin/vectoll-operator key NAME --config-dir run/config)
 Try it:
 
 curl -s http://$address/v1/embeddings -H "Authorization: Bearer $key" -H "Content-Type: application/json" -d '{"model": "builtin", "input": "The quick brown fox"}'

@@ -18,7 +18,7 @@ use tracing_subscriber::{
 pub use self::hosts::HostOptions;
 pub use self::status::StatusOptions;
 pub use self::store::{OnStoreFailure, StoreKeeping, StoreOptions};
-use crate::{cluster, standalone, try_call};
+use crate::{cluster, standalone, try_call, world::DEFAULT_NAMESPACE};
 
 /// Turns ApiKey, Team and ModelRoute resources into config that sidecars serve by.
 #[derive(Clone, Debug, Parser)]
@@ -42,6 +42,8 @@ enum Command {
     Run(Run),
     /// Watches a folder of manifests and writes the config folder of a sidecar: no cluster needed
     Standalone(Standalone),
+    /// Prints a key that `standalone` generated, as it is to be pasted
+    Key(Key),
     /// Prints the config that a folder of manifests makes, and what is wrong with it
     Render(Render),
     /// Prints the `CustomResourceDefinitions`
@@ -163,7 +165,7 @@ pub struct Standalone {
     pub state_dir: Option<PathBuf>,
 
     /// The namespace whose pod the sidecar plays; manifests that name none belong to it
-    #[arg(long, env = "VECTOLL_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
+    #[arg(long, env = "VECTOLL_NAMESPACE", value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     pub namespace: String,
 
     /// The store, which the sidecar is told as it stands here
@@ -173,6 +175,26 @@ pub struct Standalone {
     /// The hosts that routes may name
     #[command(flatten)]
     pub hosts: HostOptions,
+}
+
+/// Settings of `key`.
+#[derive(Clone, Debug, Args)]
+pub struct Key {
+    /// The name of the ApiKey
+    #[arg(value_name = "NAME")]
+    pub name: String,
+
+    /// The config folder that `standalone` writes
+    #[arg(long, env = "VECTOLL_CONFIG_DIR", value_name = "DIR", required_unless_present = "state_dir")]
+    pub config_dir: Option<PathBuf>,
+
+    /// The folder of generated keys; by default the config folder's name with .state behind it
+    #[arg(long, env = "VECTOLL_STATE_DIR", value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+
+    /// The namespace of the ApiKey
+    #[arg(long, env = "VECTOLL_NAMESPACE", value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
+    pub namespace: String,
 }
 
 /// Settings of `render`.
@@ -187,7 +209,7 @@ pub struct Render {
     pub state_dir: Option<PathBuf>,
 
     /// The namespace to render for
-    #[arg(long, env = "VECTOLL_NAMESPACE", value_name = "NAMESPACE", default_value = "default")]
+    #[arg(long, env = "VECTOLL_NAMESPACE", value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     pub namespace: String,
 
     /// The store, which the sidecar is told as it stands here
@@ -249,6 +271,10 @@ impl Cli {
             Command::Standalone(settings) => {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 runtime.block_on(standalone::run(settings))?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Key(settings) => {
+                standalone::key(&settings, &mut std::io::stdout().lock())?;
                 Ok(ExitCode::SUCCESS)
             }
             Command::Render(settings) => standalone::render(&settings, &mut std::io::stdout().lock()),

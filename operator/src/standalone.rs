@@ -6,6 +6,7 @@
 //! ([`config_dir`]).
 
 mod config_dir;
+mod key;
 mod manifest;
 mod manifests;
 mod report;
@@ -28,6 +29,7 @@ use tokio::{
 };
 use vectoll_config::write_v1;
 
+pub use self::key::key;
 use self::{config_dir::ConfigDir, manifests::Manifests, report::Report, state::State};
 use crate::{
     cli::{Render, Standalone, StoreOptions},
@@ -149,7 +151,8 @@ impl Operator {
         }
         for mint in &judgement.to_mint {
             let path = self.state.mint(mint, now)?;
-            tracing::info!(api_key = %mint.api_key, secret = %path.display(), because = %mint.cause, "key made");
+            let show = self.state.command_for(&mint.api_key);
+            tracing::info!(api_key = %mint.api_key, secret = %path.display(), because = %mint.cause, show, "key made");
         }
         let mut world = self.world(counting);
         self.state.complete(&mut world, read_all, Instant::now())?;

@@ -19,6 +19,9 @@ use crate::{
     provider_hosts::AllowedHosts,
 };
 
+/// The namespace of objects that name none, where nothing else was said: as kubectl has it.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
 /// An object's spec and the part of its metadata that matters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object<S> {

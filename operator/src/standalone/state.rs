@@ -22,7 +22,7 @@ use vectoll_config::{ObjectName, Uid};
 use crate::{
     key_secret::{self, Mint},
     mint,
-    world::{Kind, ResourceRef, SecretContent, World},
+    world::{DEFAULT_NAMESPACE, Kind, ResourceRef, SecretContent, World},
 };
 
 /// How long an object must be gone before what belongs to it goes as well.
@@ -168,6 +168,26 @@ impl State {
             }
         }
         Ok(())
+    }
+
+    /// The value that was generated for an ApiKey.
+    pub(super) fn value_of(&self, api_key: &ObjectName) -> Option<&str> {
+        let minted = self.secrets.values().find(|minted| minted.owner == *api_key)?;
+        std::str::from_utf8(minted.content.entry("key")?).ok()
+    }
+
+    /// The ApiKeys that have a generated value.
+    pub(super) fn api_keys(&self) -> impl Iterator<Item = &ObjectName> {
+        self.secrets.values().map(|minted| &minted.owner)
+    }
+
+    /// The command that shows the value of an ApiKey.
+    pub(super) fn command_for(&self, api_key: &ObjectName) -> String {
+        let namespace = match api_key.namespace() {
+            DEFAULT_NAMESPACE => String::new(),
+            other => format!(" --namespace {other}"),
+        };
+        format!("vectoll-operator key {}{namespace} --state-dir {}", api_key.name(), self.folder.display())
     }
 
     /// Makes a value and its Secret. Returns the file.

@@ -3,6 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, ensure};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use clap::Parser;
 use vectoll_operator::{cli::Cli, inject::InjectionSettings};
 use vectoll_tests::documents::{block, blocks, pages, with};
@@ -70,7 +71,12 @@ fn the_commands_of_standalone_do_what_they_say() -> anyhow::Result<()> {
     fs::create_dir(desk.folder.path().join("config"))?;
     desk.run(&format!("{}{READY}", block("standalone")?))?;
     let key = desk.key("alice")?;
-    ensure!(key.starts_with("sk-vt-"), "{key}");
+    ensure!(key.starts_with("sk-vt-") && !key.contains('\n'), "{key}");
+    let secret = fs::read_to_string(desk.folder.path().join("config.state/secrets/default.alice.yaml"))?;
+    ensure!(secret.contains(&BASE64_STANDARD.encode(&key)), "it is not where the page says: {secret}");
+    let unknown = desk.key("nobody").unwrap_err().to_string();
+    ensure!(unknown.contains("ApiKey default/nobody") && unknown.contains("default/alice, default/nightly-index"), "{unknown}");
+    ensure!(unknown.contains("secretRef"), "{unknown}");
 
     // The sidecar alone serves by the config that is there, and says that it is ready.
     let alone = with(&block("sidecar-start")?, "vectoll-sidecar health\n", READY)?;

@@ -6,8 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use base64::{Engine, prelude::BASE64_STANDARD};
-use vectoll_tests::{documents::repository, pair::binaries::binary};
+use vectoll_tests::{
+    documents::{block, repository, with},
+    pair::binaries::binary,
+};
 
 /// A folder in which the commands of the pages are run, with both programs on the path.
 pub struct Desk {
@@ -66,11 +68,9 @@ impl Desk {
         Ok(())
     }
 
-    /// The value of a key, from where the page on standalone says that it is.
+    /// The value of a key, by the command of the page on standalone.
     pub fn key(&self, name: &str) -> anyhow::Result<String> {
-        let text = fs::read_to_string(self.folder.path().join(format!("config.state/secrets/default.{name}.yaml")))?;
-        let secret: serde_yaml::Value = serde_yaml::from_str(&text)?;
-        let value = secret["data"]["key"].as_str().context("no key")?;
-        Ok(String::from_utf8(BASE64_STANDARD.decode(value)?)?)
+        let said = self.run(&with(&block("standalone-key")?, "alice", name)?)?;
+        Ok(said.strip_suffix('\n').context("more than a line")?.to_owned())
     }
 }
