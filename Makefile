@@ -9,10 +9,14 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/vectoll
 CARGO_DENY_VERSION := 0.20.2
 CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
+# For looking at it: built quickly, and all that the demo needs at once, so that everything is built once.
+QUICK := --profile quick --locked -p vectoll-operator -p vectoll-sidecar -p vectoll-pair --bin vectoll-operator --bin vectoll-sidecar --bin vectoll-demo
 PAIR := --release --locked -p vectoll-operator --bin vectoll-operator -p vectoll-sidecar --bin vectoll-sidecar
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # .cargo/config.toml names the host as the target, so that what is built is static; see there.
-PROGRAMS = $(TARGET)/$(shell rustc -vV | sed -n 's/^host: //p')/release
+BUILT = $(TARGET)/$(shell rustc -vV | sed -n 's/^host: //p')
+PROGRAMS = $(BUILT)/release
+QUICK_PROGRAMS = $(BUILT)/quick
 VERSION = $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
 # The errors of the tests tell where they come from; backtraces beside them bury the cause.
@@ -43,13 +47,17 @@ images: build need-readelf ## Make the images of operator and sidecar: OCI archi
 	tests/cluster/needs buildah
 	tests/images/build "$(VERSION)" "$(PROGRAMS)" "$(TARGET)/images"
 
+.PHONY: quick
+quick: need-cargo
+	cargo build $(QUICK)
+
 .PHONY: run
-run: build need-curl ## Start the pair on the quickstart and stay; prints a curl line to paste
-	tests/run.sh "$(PROGRAMS)"
+run: quick need-curl ## Start the pair on the quickstart and stay; prints a key and a curl line to paste
+	tests/run.sh "$(QUICK_PROGRAMS)"
 
 .PHONY: demo
-demo: build ## Start the pair, call it as each key and user, show what it did and what it cost
-	cargo run --quiet --locked -p vectoll-tests --bin vectoll-demo
+demo: quick ## Start the pair, call it as each key and user, show what it did and what it cost
+	VECTOLL_PROGRAMS="$(QUICK_PROGRAMS)" "$(QUICK_PROGRAMS)/vectoll-demo"
 
 .PHONY: test
 test: fmt-check lint deny unit e2e ## Run everything: format, lints, dependencies, unit, contract, end to end, official clients, demo

@@ -15,7 +15,7 @@ pub use self::{
     answers::{Account, Live, Money, Spent, TeamBooks, Totals},
     breakdown::Breakdown,
     question::{Question, TeamQuestion},
-    reader::{LedgerEvent, Reader, Report},
+    reader::{LedgerEvent, Reader, Report, SPEND_READ_PERIOD},
 };
 
 use std::{

@@ -113,7 +113,7 @@ pub struct Run {
     pub write_burst: u32,
 
     /// Writes under way at the same time
-    #[arg(long, env = "VECTOLL_WRITE_PARALLELISM", value_name = "WRITES", default_value = "32", value_parser = parallelism)]
+    #[arg(long, env = "VECTOLL_WRITE_PARALLELISM", value_name = "WRITES", default_value = "8", value_parser = parallelism)]
     pub write_parallelism: usize,
 
     /// The store, with an administrator's login: one that may write users

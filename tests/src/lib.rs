@@ -2,7 +2,8 @@
 //!
 //! - [`provider`]: an OpenAI-shaped embeddings provider that checks what it is sent, fails on request and keeps its own books;
 //! - [`native`]: providers with APIs of their own, each played as strictly;
-//! - [`pair`]: operator and sidecar as two processes, configured by the manifests that a user would apply;
+//! - [`pair`]: operator and sidecar as two processes, configured by the manifests that a user would apply (a crate of its own, as are
+//!   [`caller`] and [`demo`]: whoever builds the demo builds nothing else);
 //! - [`fleet`]: several sidecars that count in one store;
 //! - [`wire`]: a pair for tests of what goes over the wire;
 //! - [`manifest`] and [`caller`]: what users write, and what applications send;
@@ -17,18 +18,17 @@
 //!
 //! Nothing here knows the insides of operator or sidecar: it talks to their command lines, files and sockets, as users do.
 
+pub use vectoll_pair::{caller, demo, pair};
+
 pub mod bench;
-pub mod caller;
 pub mod cgroup;
 pub mod clients;
 pub mod clouds;
 pub mod cluster;
-pub mod demo;
 pub mod documents;
 pub mod fleet;
 pub mod manifest;
 pub mod native;
-pub mod pair;
 pub mod provider;
 pub mod store;
 pub mod wire;

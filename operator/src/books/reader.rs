@@ -24,7 +24,7 @@ use crate::store::{Access, Connection};
 /// How often acknowledgements are read.
 const EVERY: Duration = Duration::from_secs(2);
 /// How often spend is.
-const SPEND_EVERY: Duration = Duration::from_secs(5);
+pub(crate) const SPEND_READ_PERIOD: Duration = Duration::from_secs(5);
 /// The longest that one reading may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Questions that wait for their answers at the same time.
@@ -167,7 +167,7 @@ impl Reading {
         if self.spend_due <= Instant::now() {
             let teams = spend(&connection, question, at).await.map_err(ReadError::Spend)?;
             (self.report)(LedgerEvent::Spend(teams));
-            self.spend_due = Instant::now() + SPEND_EVERY;
+            self.spend_due = Instant::now() + SPEND_READ_PERIOD;
         }
         self.connection = Some((access.clone(), connection));
         Ok(())

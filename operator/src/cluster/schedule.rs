@@ -8,6 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::books::SPEND_READ_PERIOD;
+
 /// Changes come in flocks: judging waits so long for the rest of them.
 const DEBOUNCE: Duration = Duration::from_millis(20);
 /// How many times as long as it took a namespace waits until it is judged again.
@@ -15,8 +17,8 @@ const COOLDOWN_FACTOR: u32 = 3;
 /// What waits for so long takes turns with what people do.
 const MAX_WAIT: Duration = Duration::from_secs(1);
 /// What is only due for a report waits so long after the judgement before: thousands of keys that spend all the time have each a moment
-/// of its own.
-const REPORT_PERIOD: Duration = Duration::from_secs(1);
+/// of its own. The ledger is read as seldom: more often would tell nothing new, and take the loop's time from edits.
+const REPORT_PERIOD: Duration = SPEND_READ_PERIOD;
 /// Every namespace is looked at so often, although nothing has changed.
 pub(super) const RESYNC_PERIOD: Duration = Duration::from_mins(10);
 
@@ -284,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_of_a_namespace_come_once_a_second_at_most_and_changes_when_they_are_due() {
+    fn reports_of_a_namespace_come_as_often_as_the_ledger_is_read_at_most_and_changes_when_they_are_due() {
         let begin = Instant::now();
         let mut schedule = Schedule::default();
         schedule.want("apps", Urgency::High, begin);

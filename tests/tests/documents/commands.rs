@@ -75,7 +75,10 @@ fn the_commands_of_standalone_do_what_they_say() -> anyhow::Result<()> {
     let secret = fs::read_to_string(desk.folder.path().join("config.state/secrets/default.alice.yaml"))?;
     ensure!(secret.contains(&BASE64_STANDARD.encode(&key)), "it is not where the page says: {secret}");
     let unknown = desk.key("nobody").unwrap_err().to_string();
-    ensure!(unknown.contains("ApiKey default/nobody") && unknown.contains("default/alice, default/nightly-index"), "{unknown}");
+    ensure!(
+        unknown.contains("ApiKey default/nobody") && unknown.contains("default/alice, default/nightly-index"),
+        "{unknown}"
+    );
     ensure!(unknown.contains("secretRef"), "{unknown}");
 
     // The sidecar alone serves by the config that is there, and says that it is ready.

@@ -27,7 +27,7 @@ pub trait Narrator {
 
 /// The whole demo.
 pub async fn run(out: &mut impl Narrator) -> anyhow::Result<()> {
-    let quickstart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/examples/quickstart");
+    let quickstart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../crds/examples/quickstart");
     let mut manifests = Vec::new();
     for name in ["team.yaml", "keys.yaml", "route.yaml"] {
         let text = fs::read_to_string(quickstart.join(name)).with_context(|| format!("failed to read {name}"))?;
@@ -44,13 +44,11 @@ pub async fn run(out: &mut impl Narrator) -> anyhow::Result<()> {
     spend(out, &pair).await
 }
 
-/// The value that the operator generated for a key.
+/// The value that the operator generated for a key, as the operator prints it.
 fn generated_key(pair: &Pair, name: &str) -> anyhow::Result<String> {
-    let path = pair.operator_state_dir().join("secrets").join(format!("default.{name}.yaml"));
-    let text = fs::read_to_string(&path).with_context(|| format!("no key was made for {name}"))?;
-    let secret: Value = serde_yaml::from_str(&text)?;
-    let coded = secret["data"]["key"].as_str().context("the Secret has no key")?;
-    Ok(String::from_utf8(BASE64_STANDARD.decode(coded)?)?)
+    let printed = pair.operator_command().args(["key", name, "--state-dir"]).arg(pair.operator_state_dir()).output()?;
+    ensure!(printed.status.success(), "no key was made for {name}: {}", String::from_utf8_lossy(&printed.stderr));
+    Ok(String::from_utf8(printed.stdout)?.trim_end().to_owned())
 }
 
 async fn vectors(out: &mut impl Narrator, alice: &Caller, indexer: &Caller) -> anyhow::Result<()> {

@@ -34,9 +34,15 @@ pub fn after(program: &Path, script: &Path, lines: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The path of `vectoll-operator` or `vectoll-sidecar` of this workspace. The first call of a process has cargo build both, in the
-/// profile that `VECTOLL_TEST_PROFILE` names (default: release, which is what users run).
+/// The path of `vectoll-operator` or `vectoll-sidecar`: in the folder that `VECTOLL_PROGRAMS` names, if it does; else this workspace's own.
+/// Then the first call of a process has cargo build both, in the profile that `VECTOLL_TEST_PROFILE` names (default: release, which is
+/// what users run).
 pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    if let Some(folder) = env::var_os("VECTOLL_PROGRAMS") {
+        let program = PathBuf::from(folder).join(name);
+        ensure!(program.is_file(), "VECTOLL_PROGRAMS: there is no {}", program.display());
+        return Ok(program);
+    }
     static BUILT: OnceLock<Result<BTreeMap<String, PathBuf>, String>> = OnceLock::new();
     let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
     let built = built.as_ref().map_err(|error| anyhow!("{error}"))?;
@@ -47,7 +53,7 @@ fn build() -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let profile = env::var("VECTOLL_TEST_PROFILE").unwrap_or_else(|_| "release".to_owned());
     // Set by cargo for the tests it runs.
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut command = Command::new(cargo);
     // What cargo tells the tests about their own package would make build scripts run again, and everything behind them be
     // compiled again, at every change between this and a plain `cargo build`.

@@ -1,6 +1,6 @@
 //! `make demo`.
 
-use vectoll_tests::demo::{Narrator, run};
+use vectoll_pair::demo::{Narrator, run};
 
 struct Terminal;
 

@@ -2,7 +2,7 @@
 //!
 //! ```no_run
 //! # async fn run(manifests: String) -> anyhow::Result<()> {
-//! use vectoll_tests::pair::Pair;
+//! use vectoll_pair::pair::Pair;
 //!
 //! let pair = Pair::start(&[("manifests.yaml", manifests)]).await?;
 //! let url = format!("{}/v1/embeddings", pair.base_url());
@@ -169,6 +169,11 @@ impl Pair {
     /// The folder that the operator writes and the sidecar reads.
     pub fn config_dir(&self) -> &std::path::Path {
         self.folders.config()
+    }
+
+    /// The operator's program, to be given another command.
+    pub fn operator_command(&self) -> Command {
+        Command::new(&self.setup.binaries.operator)
     }
 
     /// The operator's state folder, with the keys that it made.
