@@ -24,7 +24,7 @@ use crate::store::{Access, Connection};
 /// How often acknowledgements are read.
 const EVERY: Duration = Duration::from_secs(2);
 /// How often spend is.
-pub(crate) const SPEND_READ_PERIOD: Duration = Duration::from_secs(5);
+pub const SPEND_READ_PERIOD: Duration = Duration::from_secs(5);
 /// The longest that one reading may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Questions that wait for their answers at the same time.
