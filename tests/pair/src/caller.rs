@@ -59,7 +59,10 @@ impl Caller {
     /// A client of the sidecar at `base_url`. TLS needs no certificates here: it is plain HTTP on loopback.
     pub fn new(base_url: &str, key: &str) -> anyhow::Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().build().context("failed to set up a client")?;
+        // As the clients of OpenAI: this one's own default ends a connection whose server has not read for 30 s, as a sidecar does while a
+        // call waits for memory.
+        let http = reqwest::Client::builder().no_proxy().tcp_user_timeout(None);
+        let http = http.build().context("failed to set up a client")?;
         Ok(Self { http, base_url: base_url.to_owned(), key: key.to_owned() })
     }
 
