@@ -9,7 +9,7 @@ use std::{fs, path::Path, time::Duration};
 
 use anyhow::{Context, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     caller::{Answer, Caller},
