@@ -2,12 +2,13 @@
 //! in which the API server refuses what breaks it.
 
 mod bounds;
+mod cell;
 mod section;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::Value;
 
-use self::section::Sections;
+use self::{cell::description, section::Sections};
 
 /// A generated page.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,17 +66,6 @@ fn example(kind: &str) -> &'static str {
         "ApiKey" => include_str!("../examples/reference/apikey.yaml"),
         _ => include_str!("../examples/reference/modelroute.yaml"),
     }
-}
-
-/// What a schema says of itself, on one line, fit for a cell of a table.
-fn description(schema: &Value) -> String {
-    let text = schema.get("description").and_then(Value::as_str).unwrap_or_default();
-    cell(&text.split_whitespace().collect::<Vec<_>>().join(" "))
-}
-
-/// A text in which no character ends a cell of a table.
-fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
 }
 
 #[cfg(test)]

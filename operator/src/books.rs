@@ -5,17 +5,21 @@
 //! the [`Reader`] asks while its replica leads, with a [`scanner`] beside it for fields whose names nobody knows beforehand.
 //! What they hear goes into [`LedgerSnapshot`].
 
+mod acknowledgements;
 mod answers;
 mod breakdown;
+mod event;
 mod question;
 mod reader;
 mod scanner;
 
 pub use self::{
+    acknowledgements::Acknowledgements,
     answers::{Account, Live, Money, Spent, TeamBooks, Totals},
     breakdown::Breakdown,
+    event::{LedgerEvent, Report},
     question::{Question, TeamQuestion},
-    reader::{LedgerEvent, Reader, Report, SPEND_READ_PERIOD},
+    reader::{Reader, SPEND_READ_PERIOD},
 };
 
 use std::{
@@ -23,7 +27,6 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
 use vectoll_config::Uid;
 
 /// What was heard last.
@@ -35,25 +38,6 @@ pub struct LedgerSnapshot {
     pub teams: BTreeMap<Uid, Arc<TeamBooks>>,
     /// How it is made up of users and models, by Team. Read less often.
     pub breakdowns: BTreeMap<Uid, Arc<Breakdown>>,
-}
-
-/// What sidecars say that they serve by.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Acknowledgements {
-    /// There is no store to say it in.
-    #[default]
-    Nowhere,
-    /// The store was not asked yet.
-    NotYet,
-    /// The store has not answered for a while.
-    Silent,
-    /// As of a moment, the sidecars that live, by namespace.
-    Heard {
-        /// By the operator's clock.
-        at: Timestamp,
-        /// Namespaces in which none lives may be left out.
-        live: BTreeMap<String, Vec<Live>>,
-    },
 }
 
 impl LedgerSnapshot {

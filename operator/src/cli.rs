@@ -4,40 +4,33 @@ mod hosts;
 mod status;
 mod store;
 
-use std::{io::Write, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf};
 
-use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tracing_subscriber::{
-    EnvFilter, Layer,
-    filter::{FilterExt, filter_fn},
-    layer::SubscriberExt,
-    util::SubscriberInitExt,
-};
 
 pub use self::hosts::HostOptions;
 pub use self::status::StatusOptions;
 pub use self::store::{OnStoreFailure, StoreKeeping, StoreOptions};
-use crate::{cluster, standalone, try_call, world::DEFAULT_NAMESPACE};
+use crate::world::DEFAULT_NAMESPACE;
 
 /// Turns ApiKey, Team and ModelRoute resources into config that sidecars serve by.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "vectoll-operator", version)]
 pub struct Cli {
     #[command(subcommand)]
-    command: Command,
+    pub(crate) command: Command,
 
     /// How the log is written to standard error
     #[arg(long, global = true, env = "VECTOLL_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
-    log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
 
     /// What is logged: a level, or tracing's filter directives
     #[arg(long, global = true, env = "VECTOLL_LOG", value_name = "FILTER", default_value = "info")]
-    log_filter: String,
+    pub(crate) log_filter: String,
 }
 
 #[derive(Clone, Debug, Subcommand)]
-enum Command {
+pub(crate) enum Command {
     /// Runs in a cluster: turns resources into config Secrets, makes keys, injects sidecars
     Run(Run),
     /// Watches a folder of manifests and writes the config folder of a sidecar: no cluster needed
@@ -246,116 +239,7 @@ pub struct Try {
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum LogFormat {
+pub(crate) enum LogFormat {
     Text,
     Json,
-}
-
-impl Cli {
-    /// Does what was asked for.
-    pub fn run(self) -> anyhow::Result<ExitCode> {
-        let Self { command, log_format, log_filter } = self;
-        start_log(log_format, &log_filter)?;
-        match command {
-            Command::Run(settings) => {
-                let runtime = |name: &str| {
-                    tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name(name).enable_all().build()
-                };
-                // The webhook, the Lease and the probes have threads of their own: whatever the loop does, they answer.
-                let (working, serving) = (runtime("loop")?, runtime("serving")?);
-                let ended = working.block_on(cluster::run(settings, serving.handle().clone()));
-                serving.shutdown_timeout(std::time::Duration::from_secs(1));
-                ended?;
-                Ok(ExitCode::SUCCESS)
-            }
-            Command::Standalone(settings) => {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                runtime.block_on(standalone::run(settings))?;
-                Ok(ExitCode::SUCCESS)
-            }
-            Command::Key(settings) => {
-                standalone::key(&settings, &mut std::io::stdout().lock())?;
-                Ok(ExitCode::SUCCESS)
-            }
-            Command::Render(settings) => standalone::render(&settings, &mut std::io::stdout().lock()),
-            Command::Try(settings) => {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-                runtime.block_on(try_call::run(&settings, &mut std::io::stdout()))?;
-                Ok(ExitCode::SUCCESS)
-            }
-            Command::Crds => {
-                print_crds(&mut std::io::stdout().lock())?;
-                Ok(ExitCode::SUCCESS)
-            }
-        }
-    }
-}
-
-fn print_crds(out: &mut impl Write) -> anyhow::Result<()> {
-    for crd in vectoll_crds::definitions() {
-        writeln!(out, "---\n{}", serde_yaml::to_string(&crd)?.trim_end())?;
-    }
-    Ok(())
-}
-
-fn start_log(format: LogFormat, filter: &str) -> anyhow::Result<()> {
-    let filter =
-        EnvFilter::builder().parse(filter).with_context(|| format!("failed to read the log filter {filter:?}"))?;
-    let filter = filter.and(filter_fn(is_harmless));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-    let registry = tracing_subscriber::registry();
-    let started = match format {
-        LogFormat::Text => {
-            let ansi = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            registry.with(lines.with_ansi(ansi).with_filter(filter)).try_init()
-        }
-        LogFormat::Json => registry.with(lines.json().with_filter(filter)).try_init(),
-    };
-    started.map_err(|error| anyhow::anyhow!("failed to start the log: {error}"))
-}
-
-/// Whether an event can be logged, whatever the filter asks for. The API server's client logs whole answers that it cannot decode, with
-/// the values of Secrets, and at the level `trace` the libraries below it log what they send, with the operator's token.
-fn is_harmless(metadata: &tracing::Metadata<'_>) -> bool {
-    let target = metadata.target();
-    let is_ours = target == "vectoll" || target.starts_with("vectoll_");
-    is_ours || target != "kube_client::client" && *metadata.level() != tracing::Level::TRACE
-}
-
-#[cfg(test)]
-mod tests {
-    use std::sync::{Arc, Mutex};
-
-    use super::*;
-
-    #[derive(Clone, Default)]
-    struct Seen(Arc<Mutex<Vec<String>>>);
-
-    impl<S: tracing::Subscriber> Layer<S> for Seen {
-        fn on_event(&self, event: &tracing::Event<'_>, _: tracing_subscriber::layer::Context<'_, S>) {
-            let metadata = event.metadata();
-            if let Ok(mut seen) = self.0.lock() {
-                seen.push(format!("{} {}", metadata.level(), metadata.target()));
-            }
-        }
-    }
-
-    #[test]
-    fn what_may_hold_a_secret_is_logged_at_no_level() {
-        let seen = Seen::default();
-        let filter = EnvFilter::new("trace,kube_client=trace").and(filter_fn(is_harmless));
-        let subscriber = tracing_subscriber::registry().with(seen.clone().with_filter(filter));
-        tracing::subscriber::with_default(subscriber, || {
-            tracing::warn!(target: "kube_client::client", "the body of an answer");
-            tracing::error!(target: "kube_client::client::builder", "failed with status 500");
-            tracing::trace!(target: "h2::codec", "a header");
-            tracing::debug!(target: "kube_runtime::watcher", "an error");
-            tracing::trace!(target: "vectoll_operator::cluster", "our own");
-        });
-        let seen = seen.0.lock().map(|seen| seen.clone()).unwrap_or_default();
-        assert_eq!(
-            seen,
-            ["ERROR kube_client::client::builder", "DEBUG kube_runtime::watcher", "TRACE vectoll_operator::cluster"]
-        );
-    }
 }

@@ -6,11 +6,13 @@
 //! webhook.
 
 mod admin;
+mod api_time;
 mod apply;
 mod census;
 mod changes;
 mod cluster_state;
 mod config;
+mod facts;
 mod fit;
 mod gather;
 mod generations;
@@ -34,9 +36,11 @@ mod schedule;
 mod snapshot;
 pub(crate) mod spend;
 mod status;
+mod stop;
 mod store;
 mod store_secret;
 mod totals;
+mod tracked;
 mod watch;
 mod watches;
 mod webhook_certificate;
@@ -51,7 +55,6 @@ use kube::{
     Api, Client, Config,
     runtime::events::{Recorder, Reporter},
 };
-use rustls::sign::CertifiedKey;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
@@ -68,7 +71,7 @@ use self::{
     reconciler::{Reconciler, WriteLimits},
     store::Store,
     watch::{Scope, Shared},
-    webhook_certificate::Webhook,
+    webhook_certificate::{Shown, Webhook},
 };
 use crate::{
     cli::{CertificateKeeper, Run},
@@ -155,9 +158,6 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
     tracing::info!("stopped");
     Ok(())
 }
-
-/// The certificate that the webhook shows, as soon as there is one.
-type Shown = channel::Receiver<Option<Arc<CertifiedKey>>>;
 
 /// Serves Prometheus and probes.
 async fn serve_admin(

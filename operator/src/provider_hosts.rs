@@ -5,13 +5,13 @@
 //! are allowed. Names are judged as they stand, for what they resolve to is not known here and may change: sidecars judge that, by the
 //! same [`Forbidden`], whenever they connect.
 
+mod named;
 mod pattern;
 
-use std::net::IpAddr;
-
-use url::{Host, Url};
+use url::Url;
 use vectoll_config::Forbidden;
 
+use self::named::Named;
 pub use self::pattern::{HostPattern, NotAHostPattern};
 
 /// The hosts that routes may name; an empty list allows all.
@@ -54,26 +54,6 @@ impl AllowedHosts {
             return Ok(());
         }
         Err(HostRefused::NotListed(shown()))
-    }
-}
-
-/// A host in the one form in which it is compared. The parser of URLs has read numbers in all their forms, percent-encoding, capitals
-/// and other scripts already.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Named {
-    /// Lower-case, without a dot at its end.
-    Name(String),
-    /// IPv4 also where it was written as IPv6.
-    Address(IpAddr),
-}
-
-impl Named {
-    fn of(url: &Url) -> Option<Self> {
-        Some(match url.host()? {
-            Host::Domain(name) => Self::Name(name.trim_end_matches('.').to_ascii_lowercase()),
-            Host::Ipv4(address) => Self::Address(address.into()),
-            Host::Ipv6(address) => Self::Address(IpAddr::from(address).to_canonical()),
-        })
     }
 }
 

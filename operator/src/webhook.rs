@@ -26,13 +26,11 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
+pub use layers::PATH;
 pub use metrics::Metrics;
 pub use namespaces::{Ask, NamespaceAnnotations};
 
 use crate::inject::InjectionSettings;
-
-/// Where pods are posted.
-pub const PATH: &str = "/mutate-pods";
 
 /// How long a client may take for a TLS handshake or for a request's headers.
 const PATIENCE: Duration = Duration::from_secs(10);

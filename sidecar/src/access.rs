@@ -6,94 +6,35 @@
 //! so no way out of the request path can forget it.
 
 mod line;
+mod log;
+mod record;
 mod redact;
 mod writer;
 
 use std::{
-    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use vectoll_config::PicoUsd;
 
-use self::line::Line;
-pub use self::writer::{LOST, Writer};
+use self::{
+    line::Line,
+    record::{Facts, Record},
+};
+pub use self::{
+    log::AccessLog,
+    writer::{LOST, Writer},
+};
 use crate::{authenticate::Caller, call_id::CallId, refusal::Refusal};
 use vectoll_api::request::Metadata;
 use vectoll_ledger::books::Certainty;
 
-/// The status of a call whose caller left before the answer, as nginx writes it. It is never sent.
-const CALLER_LEFT: u16 = 499;
-
-/// Where lines go, and which.
-#[derive(Debug)]
-pub struct AccessLog {
-    writer: Writer,
-    /// The portion of served calls that is written, of `u32::MAX`. What was refused or failed is always written.
-    portion: u32,
-}
-
-impl AccessLog {
-    /// A log to this writer. `sampling` is the portion of served calls that is written, from 0 to 1.
-    pub fn new(writer: Writer, sampling: f64) -> Arc<Self> {
-        #[allow(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "from 0 to u32::MAX; casts of floats saturate"
-        )]
-        let portion = (sampling * f64::from(u32::MAX)).round() as u32;
-        Arc::new(Self { writer, portion })
-    }
-
-    /// Whether a served call of this ID is written. IDs are random, so that is a matter of chance, but the same everywhere.
-    fn takes(&self, id: CallId) -> bool {
-        self.portion == u32::MAX || id.lot() < self.portion
-    }
-
-    /// Waits until all lines are out, but no longer than this.
-    pub fn flush(&self, patience: Duration) {
-        self.writer.flush(patience);
-    }
-}
-
 /// What is known of a call. A handle: the line is written when the last one is dropped.
 #[derive(Clone, Debug)]
 pub struct Entry(Option<Arc<Record>>);
-
-#[derive(Debug)]
-struct Record {
-    log: Arc<AccessLog>,
-    id: CallId,
-    at: Timestamp,
-    started: Instant,
-    facts: Mutex<Facts>,
-}
-
-/// What becomes known on the way.
-#[derive(Debug, Default)]
-struct Facts {
-    key: Option<Arc<str>>,
-    team: Option<Arc<str>>,
-    key_metadata: Option<Arc<BTreeMap<String, String>>>,
-    user: Option<Arc<str>>,
-    model: Option<Arc<str>>,
-    backend: Option<Arc<str>>,
-    metadata: Option<Arc<Metadata>>,
-    /// What it came with as a key: the log repeats none of it.
-    credentials: Vec<HeaderValue>,
-    status: Option<StatusCode>,
-    refused: Option<(&'static str, &'static str)>,
-    tokens: Option<u64>,
-    cost: Option<PicoUsd>,
-    certainty: Option<Certainty>,
-    retries: u32,
-    hedges: u32,
-    answered: Option<Duration>,
-    overhead: Option<Duration>,
-}
 
 impl Entry {
     /// For a call that has just come. Without a log nothing is gathered.

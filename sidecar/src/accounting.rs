@@ -7,22 +7,22 @@
 
 mod admit;
 mod in_flight;
+mod outcome;
+mod permit;
 mod reservation;
 mod room;
 mod scopes;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
-use vectoll_config::PicoUsd;
-
-use self::reservation::Reservation;
-use crate::{call::Call, policy::Route};
 use vectoll_clock::{Clock, Now};
 use vectoll_ledger::{books::Ledger, journal::Journal};
-use vectoll_limits::counters::{Counters, Standing};
+use vectoll_limits::counters::Counters;
 
 pub use admit::{admit, exact_at, readmit};
 pub use in_flight::{InFlight, Settled};
+pub use outcome::{Outcome, Outcomes};
+pub use permit::Permit;
 pub use room::{BackendQuota, Load, QuotaExceeded};
 
 /// The accounts of this sidecar.
@@ -44,59 +44,5 @@ impl Accounting {
     /// This moment.
     pub fn now(&self) -> Now {
         self.clock.now()
-    }
-}
-
-/// An admitted call that was not sent yet. Dropping it gives the reservation back.
-#[derive(Debug)]
-pub struct Permit {
-    call: Arc<Call>,
-    route: Arc<Route>,
-    reservation: Reservation,
-}
-
-/// What became of a call's reservations, for the headers of its answer.
-#[derive(Clone, Copy, Debug)]
-pub struct Outcome {
-    /// What was booked, over all attempts; none where the call never left, or a price is unknown.
-    pub cost: Option<PicoUsd>,
-    /// The tokens that were booked, over all attempts.
-    pub tokens: u64,
-    /// What is left of the limits.
-    pub standing: Standing,
-}
-
-/// Where it is gathered.
-#[derive(Debug, Default)]
-pub struct Outcomes(Mutex<Option<Outcome>>);
-
-impl Outcomes {
-    fn lock(&self) -> MutexGuard<'_, Option<Outcome>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What there is so far.
-    pub fn get(&self) -> Option<Outcome> {
-        *self.lock()
-    }
-
-    fn add(&self, cost: Option<PicoUsd>, tokens: u64, standing: Standing) {
-        let mut outcome = self.lock();
-        let before = outcome.and_then(|outcome| outcome.cost);
-        let cost = [before, cost].into_iter().flatten().reduce(PicoUsd::plus);
-        let tokens = outcome.map_or(0, |outcome| outcome.tokens).saturating_add(tokens);
-        *outcome = Some(Outcome { cost, tokens, standing });
-    }
-}
-
-impl Permit {
-    /// The call.
-    pub fn call(&self) -> &Arc<Call> {
-        &self.call
-    }
-
-    /// The route it goes by.
-    pub fn route(&self) -> &Arc<Route> {
-        &self.route
     }
 }

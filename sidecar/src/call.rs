@@ -1,18 +1,20 @@
 //! A call as the caller sent it: read, checked, and measured. What the provider will parse is not parsed here twice.
 
 mod body;
+mod request_limits;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use vectoll_config::v1::UserPolicy;
 
+pub use self::request_limits::RequestLimits;
 use crate::{
     access::Entry,
     accounting::Outcomes,
     authenticate::Caller,
     call_id::CallId,
-    memory::{CALL, Claim, Held, Memory, NoRoom},
+    memory::{CALL, Claim, Held, NoRoom},
     refusal::Refusal,
     server::RequestBody,
 };
@@ -55,17 +57,6 @@ pub struct Call {
     /// What it takes by itself, and what its body takes.
     #[expect(dead_code, reason = "dropping it is what it is for")]
     held: [Held; 2],
-}
-
-/// How much of a request is read, and for how long.
-#[derive(Clone, Debug)]
-pub struct RequestLimits {
-    /// The largest body, in bytes.
-    pub body: usize,
-    /// How long the body may take to arrive.
-    pub patience: Duration,
-    /// What large ones take their place in.
-    pub memory: Memory,
 }
 
 impl Call {

@@ -1,35 +1,36 @@
 //! The config compiled for serving: references resolved, names indexed, credentials read. Immutable; a reload makes a
 //! new one and swaps it in, and each request holds the one it began with.
 
+mod backend;
 mod choose;
 mod compile;
 mod provider;
 mod retry;
 mod route;
 mod served;
+mod shared_state;
 mod tokens;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 
 use jiff::Timestamp;
 use vectoll_config::{
-    KeyHash, ModelPattern, ObjectName, Price, Uid,
-    v1::{Budget, Encoding, Limits, ModelLimits, OnStoreFailure, TokenBound, UserPolicy},
+    KeyHash, ModelPattern, ObjectName, Uid,
+    v1::{Budget, Limits, ModelLimits, OnStoreFailure, UserPolicy},
 };
 
 use vectoll_limits::store::Place;
-use vectoll_upstream::{health::Health, provider::Provider};
 
+pub use backend::Backend;
 pub use choose::{Choice, ExcludedBackends, NoChoice};
-pub use compile::{CompileError, SharedState, compile};
-pub use provider::Identity;
+pub use compile::{CompileError, compile};
 pub use retry::{RetryBudget, RetryBudgets};
 pub use route::{Route, RouteIndex, RouteSettings};
 pub use served::InForce;
+pub use shared_state::{Files, Identity, SharedState};
 
 /// What this sidecar serves by.
 #[derive(Debug, Default)]
@@ -164,44 +165,6 @@ pub struct Guest {
     pub budget: Option<Budget>,
     /// Whether the routes of this namespace are none of the Team's.
     pub has_foreign_routes: bool,
-}
-
-/// One place that serves a model.
-#[derive(Debug)]
-pub struct Backend {
-    /// `namespace/route/backend`, for people.
-    pub label: Arc<str>,
-    /// The model's name there; none: as called.
-    pub model: Option<Arc<str>>,
-    /// Whether callers make up the name that its provider is asked for: it has none of its own, and the route takes a pattern.
-    pub is_named_by_callers: bool,
-    /// Those of the lowest number take all calls while one of them can.
-    pub priority: u32,
-    /// Share of the calls of its priority.
-    pub weight: u32,
-    /// How to speak to it.
-    pub provider: Provider,
-    /// What a token costs; none: unknown.
-    pub price: Option<Price>,
-    /// How many tokens an input can become.
-    pub tokens: TokenBound,
-    /// What token arrays are of; none: what the model's public name says.
-    pub token_arrays: Option<Encoding>,
-    /// From sending a call to the last byte of its answer.
-    pub timeout: Duration,
-    /// What its provider lets itself be asked for, and what that is counted under.
-    pub limits: Limits,
-    /// See [`vectoll_config::store::backend_account`].
-    pub account: Uid,
-    /// How it fares.
-    pub health: Arc<Health>,
-}
-
-impl Backend {
-    /// The model's name at the provider, for a call to its public name.
-    pub fn model_of<'a>(&'a self, public: &'a str) -> &'a str {
-        self.model.as_deref().unwrap_or(public)
-    }
 }
 
 impl Team {

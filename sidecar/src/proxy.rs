@@ -4,96 +4,53 @@ mod attempts;
 mod builtin;
 mod cached;
 mod deliver;
+mod exchange;
 mod failure;
 mod hedge;
+mod history;
+mod models;
 mod parts;
 mod plan;
+mod planned;
+mod progress;
 mod read;
 mod refused;
 mod respond;
 mod send;
+mod sending;
+mod sent;
+mod shared;
 mod split;
+mod target;
 mod texts;
 mod work;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
 };
 
-use arc_swap::ArcSwap;
 use axum::response::IntoResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 
-use self::{plan::Plan, send::Sending, work::AttemptHistory};
+use self::{models::permitted, progress::CallProgress, sent::Sent};
 use crate::{
-    access::{AccessLog, Entry},
-    accounting::{Accounting, BackendQuota, Permit, admit},
+    access::Entry,
+    accounting::{Permit, admit},
     answer::{Answer, Body, DetachOnDrop},
     authenticate::{Caller, authenticate},
-    background::Background,
-    call::{Call, RequestLimits},
+    call::Call,
     call_id::CallId,
-    metrics::Metrics,
-    policy::{Backend, Key, Policy, Route, allows},
+    policy::Policy,
     refusal::Refusal,
-    server::{Guard, RequestBody},
+    server::RequestBody,
 };
 use vectoll_limits::counters::Standing;
-use vectoll_upstream::health::Attempt;
 
 pub(crate) use respond::overhead;
+pub use shared::Proxy;
 
 const CALL_ID: HeaderName = HeaderName::from_static("x-litellm-call-id");
-
-/// All that requests share.
-#[derive(Debug)]
-pub struct Proxy {
-    /// What is served, swapped by reloads.
-    pub policy: Arc<ArcSwap<Policy>>,
-    /// Limits and spend.
-    pub accounting: Arc<Accounting>,
-    /// What Prometheus sees.
-    pub metrics: Metrics,
-    /// Who is kept out.
-    pub guard: Guard,
-    /// The access log, unless it is off.
-    pub access: Option<Arc<AccessLog>>,
-    /// How much of a request is read.
-    pub caps: RequestLimits,
-    /// Connections, and work that outlives them.
-    pub tasks: Background,
-    /// Set when the sidecar is about to stop.
-    pub stopping: AtomicBool,
-}
-
-/// An admitted call and the backend that takes it.
-#[derive(Debug)]
-struct Target {
-    permit: Permit,
-    backend: Arc<Backend>,
-    attempt: Attempt,
-    /// What it is sent in; none: as it came.
-    plan: Option<Plan>,
-    /// Its part of the provider's limits.
-    room: Option<BackendQuota>,
-}
-
-/// How far a call has come.
-#[derive(Debug, Default)]
-struct CallProgress {
-    /// Time spent waiting for others: for the caller's body and for the backend.
-    waited: Duration,
-    /// The team and the key that call.
-    key: Option<(Arc<str>, Arc<str>)>,
-    /// The call, once it was admitted.
-    call: Option<Arc<Call>>,
-    /// Where it went.
-    journey: AttemptHistory,
-}
 
 impl Proxy {
     /// One embeddings call, from request to response. `in_path` is the model's name where the path has it.
@@ -190,18 +147,6 @@ impl Proxy {
         Ok(sent)
     }
 
-    /// The attempts at an admitted call, as work of its own: it may outlive the request. `left` says that it does.
-    fn attempts(
-        &self,
-        permit: Permit,
-        from_caller: HeaderMap,
-        left: &Arc<AtomicBool>,
-    ) -> impl Future<Output = (Result<Sent, Refusal>, AttemptHistory)> + Send + use<> {
-        let sending =
-            Sending { from_caller, tasks: self.tasks.clone(), most: self.caps.body, clock: self.accounting.clock };
-        attempts::carry_out(permit, self.accounting.clone(), self.metrics.clone(), sending, left.clone())
-    }
-
     fn authenticate(&self, policy: &Policy, headers: &HeaderMap) -> Result<Caller, Refusal> {
         if policy.generation == 0 {
             // Before the first config nobody can be told apart: that is no fault of the key's.
@@ -213,23 +158,6 @@ impl Proxy {
     /// Whether calls are welcome: a config is loaded, and nobody has asked us to stop.
     pub fn is_ready(&self) -> bool {
         self.policy.load().generation > 0 && !self.stopping.load(Ordering::Relaxed)
-    }
-
-    /// The models that a caller may use, for `GET /v1/models`.
-    pub fn models(&self, headers: &HeaderMap) -> axum::response::Response {
-        match self.authenticate(&self.policy.load(), headers) {
-            Ok(caller) => axum::Json(model_list(&caller)).into_response(),
-            Err(refusal) => self.refuse(refusal, CallId::random()),
-        }
-    }
-
-    /// One model, for `GET /v1/models/{id}`: if the caller may use it.
-    pub fn model(&self, headers: &HeaderMap, name: &str) -> axum::response::Response {
-        let caller = self.authenticate(&self.policy.load(), headers);
-        match caller.and_then(|caller| permitted(caller.key(), name).map(|_| ())) {
-            Ok(()) => axum::Json(model_object(name)).into_response(),
-            Err(refusal) => self.refuse(refusal, CallId::random()),
-        }
     }
 
     /// A refusal as a response, counted and, where it is not the caller's doing, logged.
@@ -248,45 +176,4 @@ impl Proxy {
         respond::no_second_attempt(headers);
         response
     }
-}
-
-/// The route of a model, if the key may use the model.
-fn permitted<'k>(key: &'k Key, model: &str) -> Result<&'k Arc<Route>, Refusal> {
-    let route = key.team.route(model).ok_or_else(|| Refusal::model_not_found(model))?;
-    if !allows(key.models.as_deref(), model) {
-        return Err(Refusal::model_not_allowed("key", &key.name, model));
-    }
-    if !allows(key.team.models.as_deref(), model) {
-        return Err(Refusal::model_not_allowed("team", &key.team.name, model));
-    }
-    Ok(route)
-}
-
-/// The list object of OpenAI's `GET /v1/models`: every name without a wildcard that the caller may use.
-fn model_list(caller: &Caller) -> serde_json::Value {
-    let key = caller.key();
-    let mut names: Vec<&str> = key
-        .team
-        .search
-        .iter()
-        .flat_map(|index| index.names())
-        .map(|name| &**name)
-        .filter(|name| allows(key.models.as_deref(), name) && allows(key.team.models.as_deref(), name))
-        .collect();
-    names.sort_unstable();
-    names.dedup();
-    let data: Vec<serde_json::Value> = names.into_iter().map(model_object).collect();
-    serde_json::json!({"object": "list", "data": data})
-}
-
-fn model_object(name: &str) -> serde_json::Value {
-    serde_json::json!({"id": name, "object": "model", "created": 0, "owned_by": "vectoll"})
-}
-
-/// What came back from a backend.
-#[derive(Debug)]
-struct Sent {
-    answer: Answer,
-    /// All of the provider's.
-    headers: HeaderMap,
 }

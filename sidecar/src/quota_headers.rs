@@ -1,8 +1,10 @@
 //! `x-ratelimit-*`, in the words and units of OpenAI's API reference ("Rate limits", "Rate limits in headers").
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName};
 
-use crate::{line::Line, refusal::whole_seconds};
+use crate::line::Line;
 use vectoll_limits::counters::{Quota, Standing};
 
 /// Limit, remaining, reset.
@@ -18,6 +20,11 @@ const TOKENS: Names = [
     HeaderName::from_static("x-ratelimit-remaining-tokens"),
     HeaderName::from_static("x-ratelimit-reset-tokens"),
 ];
+
+/// Seconds, rounded up: who waits so long does not come too early.
+pub fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
 
 /// Writes what is left of the tightest limits; nothing where there is no limit.
 pub fn write(headers: &mut HeaderMap, standing: &Standing) {

@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 
-use crate::quota_headers;
+use crate::quota_headers::{self, whole_seconds};
 use vectoll_api::request::Malformed;
 use vectoll_ledger::journal::AppendError;
 use vectoll_limits::counters::Standing;
@@ -323,11 +323,6 @@ impl IntoResponse for Refusal {
         }
         response
     }
-}
-
-/// Seconds, rounded up: who waits so long does not come too early.
-pub fn whole_seconds(wait: Duration) -> u64 {
-    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ mod guard;
 mod listen;
 mod paths;
 mod request_body;
+mod stop;
 
 use std::{
     convert::Infallible,
@@ -31,7 +32,9 @@ use hyper_util::{
 };
 use tokio::sync::watch;
 
-use self::{activity::Activity, connection::Tracked, connections::Connections, listen::Listener, paths::Wanted};
+use self::{
+    activity::Activity, connection::Tracked, connections::Connections, listen::Listener, paths::Wanted, stop::stopped,
+};
 pub use self::{
     guard::{Guard, host_name, origin},
     request_body::RequestBody,
@@ -197,9 +200,4 @@ async fn accept(
             drop(place);
         });
     }
-}
-
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error means that whoever could stop us is gone: stop as well.
-    let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -10,8 +10,7 @@ use vectoll_tests::{pair::poll, store::Store};
 
 use crate::{
     config::pod,
-    store::SCOPE,
-    world::{DEADLINE, World, api_key, team_and_key, until},
+    world::{DEADLINE, SCOPE, World, api_key, team_and_key, until},
 };
 
 const NS: &str = "acknowledged";

@@ -8,6 +8,7 @@ mod documents;
 mod keys;
 mod leader;
 mod scale;
+mod setting;
 mod spending;
 mod spent;
 mod status;

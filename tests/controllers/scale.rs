@@ -17,11 +17,7 @@ use vectoll_tests::{
     pair::poll,
 };
 
-use crate::spending::Stage;
-
-pub fn setting(name: &str, default: usize) -> usize {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
-}
+use crate::{setting::setting, spending::Stage};
 
 pub async fn many() -> anyhow::Result<()> {
     let (keys, namespaces) = (setting("VECTOLL_SCALE_KEYS", 2_000), setting("VECTOLL_SCALE_NAMESPACES", 20));

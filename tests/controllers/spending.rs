@@ -27,6 +27,8 @@ use vectoll_tests::{
     store::{PASSWORD, Store},
 };
 
+use crate::setting::setting;
+
 /// Edits that are measured, one a second.
 const EDITS: usize = 30;
 /// What a key spends in a second, in pico-USD: a hundredth of a budget of 10 USD in 100 s, so each status is due about once a minute.
@@ -104,7 +106,7 @@ fn statuses(light: &Light) -> anyhow::Result<usize> {
 
 /// One key's edit, in a namespace that is another one each time.
 async fn edit(client: &Client, n: usize) -> anyhow::Result<Duration> {
-    let namespaces = crate::scale::setting("VECTOLL_SCALE_NAMESPACES", 20);
+    let namespaces = setting("VECTOLL_SCALE_NAMESPACES", 20);
     let namespace = format!("scale-{}", n % namespaces);
     let user = format!("edited-{n}");
     let name = format!("key-{}", n % namespaces);

@@ -24,13 +24,10 @@ use crate::{
     config::pod,
     spent::spent,
     sums::sum_up,
-    world::{World, api_key, entry, team_and_key, until},
+    world::{SCOPE, World, api_key, entry, team_and_key, until},
 };
 
 const NS: &str = "store-apps";
-/// The operator's namespace and its Lease.
-pub const SCOPE: &str = "default.vectoll-operator";
-
 async fn writes(connection: &mut MultiplexedConnection, key: &str) -> bool {
     cmd("HSET").arg(key).arg("a").arg(1).query_async::<()>(connection).await.is_ok()
 }

@@ -17,6 +17,9 @@ use vectoll_upstream::{health::BackendMetrics, provider::egress::Egress};
 /// Five times what users are promised.
 pub const DEADLINE: Duration = Duration::from_mins(1);
 
+/// The operator's namespace and its Lease.
+pub const SCOPE: &str = "default.vectoll-operator";
+
 pub struct World {
     pub operator: Operator,
     pub client: Client,

@@ -9,9 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail, ensure};
-use vectoll_tests::documents::with;
-
-use crate::readme;
+use vectoll_tests::documents::{block, with};
 
 /// Five times what users are promised.
 pub const DEADLINE: Duration = Duration::from_secs(10);
@@ -45,7 +43,7 @@ impl Cluster {
         let cluster = Self;
         cluster.bring_images()?;
         let values = "--timeout=3m --values tests/e2e/values.yaml";
-        let install = with(&readme::install()?, "--set imageRegistry=registry.example.com", values)?;
+        let install = with(&block("cluster-install")?, "--set imageRegistry=registry.example.com", values)?;
         cluster.inside(&["bash", "-euc", &install], None)?;
         Ok(cluster)
     }

@@ -5,11 +5,6 @@ use vectoll_tests::documents::{block, with};
 
 use crate::cluster::Cluster;
 
-/// The README's command that installs.
-pub fn install() -> anyhow::Result<String> {
-    block("cluster-install")
-}
-
 /// What comes after the installation: a newcomer's pod asks for a vector and gets it.
 pub fn quickstart(cluster: &Cluster) -> anyhow::Result<()> {
     // The image is brought to the node by hand.

@@ -13,11 +13,12 @@ pub mod ibm;
 mod names;
 pub mod namespace;
 mod server;
+mod shared;
 
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -28,32 +29,12 @@ pub use desk::Desk;
 
 use crate::native::{Account, Api, state::State};
 use authority::Authority;
+use shared::{Host, Shared};
 
 /// The link-local address of a machine's metadata.
 pub const METADATA: [u8; 4] = [169, 254, 169, 254];
 /// That of EKS Pod Identity's agent.
 pub const AGENT: [u8; 4] = [169, 254, 170, 23];
-
-/// What is at a name.
-#[derive(Clone)]
-enum Host {
-    Provider(Arc<State>),
-    Issuer(Arc<dyn Desk>),
-}
-
-/// What all connections share.
-struct Shared {
-    hosts: BTreeMap<&'static str, Host>,
-    inner: Mutex<Inner>,
-}
-
-#[derive(Default)]
-struct Inner {
-    violations: Vec<String>,
-    /// Questions to issuers, by host.
-    asked: BTreeMap<&'static str, u64>,
-    latency: Duration,
-}
 
 /// The clouds. Dropping them closes all.
 pub struct Clouds {
@@ -120,20 +101,6 @@ impl Clouds {
             }
         }
         all
-    }
-}
-
-impl Shared {
-    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn violated(&self, what: String) {
-        let mut inner = self.inner();
-        // A broken client under load must not fill the memory.
-        if inner.violations.len() < Account::VIOLATIONS_KEPT {
-            inner.violations.push(what);
-        }
     }
 }
 

@@ -7,11 +7,13 @@
 //! In its error messages a provider repeats all that it was sent, credentials included: nothing of them may be seen again.
 
 mod account;
+mod api;
 mod asked;
 mod auth;
 pub mod azure_open_ai;
 pub mod bedrock;
 pub mod cohere;
+mod conduct;
 pub mod databricks;
 pub(crate) mod exchange;
 mod fields;
@@ -22,6 +24,7 @@ pub mod jina;
 pub mod mistral;
 pub mod nvidia;
 pub mod ollama;
+mod request;
 pub mod sage_maker;
 mod shape;
 mod sigv4;
@@ -34,124 +37,21 @@ pub mod watsonx;
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
-    time::Duration,
 };
 
 use anyhow::Context;
-use http::{HeaderMap, Method};
-use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
 
 pub use account::Account;
+pub use api::{Api, Refusal, Reply};
 pub use asked::{Asked, InputType, vector};
+pub use conduct::{Conduct, Fault};
 pub use issuer::Issuer;
+pub use request::Request;
 pub use sigv4::AccessKey;
 pub use temporary_keys::TemporaryKeys;
 
 use state::State;
-
-/// A request as it came.
-#[derive(Debug, Clone, Copy)]
-pub struct Request<'a> {
-    /// The method.
-    pub method: &'a Method,
-    /// The path, percent-encoded as it was sent.
-    pub path: &'a str,
-    /// The query; empty: none.
-    pub query: &'a str,
-    /// The headers.
-    pub headers: &'a HeaderMap,
-    /// The body.
-    pub body: &'a [u8],
-}
-
-impl<'a> Request<'a> {
-    /// From its head and its body.
-    pub(crate) fn of(head: &'a http::request::Parts, body: &'a [u8]) -> Self {
-        Self {
-            method: &head.method,
-            path: head.uri.path(),
-            query: head.uri.query().unwrap_or_default(),
-            headers: &head.headers,
-            body,
-        }
-    }
-}
-
-/// A right answer.
-#[derive(Debug, Clone, Default)]
-pub struct Reply {
-    /// Headers beside `content-type: application/json`.
-    pub headers: Vec<(&'static str, String)>,
-    /// JSON.
-    pub body: String,
-}
-
-/// Why a request is not served.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// Nobody may ask for that: a violation.
-    Wrong(String),
-    /// The credential was good once.
-    Outdated,
-    /// What the provider cannot do, and callers may ask for: its status and its words.
-    Unable(u16, String),
-}
-
-/// One provider.
-pub trait Api: Send + Sync + 'static {
-    /// The most inputs in a request.
-    fn items(&self) -> usize;
-
-    /// The headers that say who calls.
-    fn credential_headers(&self) -> &'static [&'static str];
-
-    /// Checks a request.
-    fn read(&self, request: &Request<'_>) -> Result<Asked, Refusal>;
-
-    /// The right answer. `vectors` are those of the inputs in their order, `tokens` what they cost.
-    fn write(&self, asked: &Asked, vectors: &[Vec<f32>], tokens: u64) -> Reply;
-
-    /// An error in the provider's shape.
-    fn error(&self, status: u16, message: &str) -> Value;
-
-    /// Whether an error of this status is charged, as the provider's own pages have it.
-    fn charges(&self, _status: u16) -> bool {
-        false
-    }
-
-    /// The status by which it says that a credential is good no more.
-    fn outdated(&self) -> u16 {
-        401
-    }
-
-    /// Answers a question for a token: status and body; none: it is another kind of request.
-    fn issue(&self, _request: &Request<'_>) -> Option<(u16, Value)> {
-        None
-    }
-}
-
-/// What goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// An error in the provider's shape; charged where its pages say so.
-    Status(u16),
-    /// 200 with an HTML page; not charged.
-    Garbage,
-    /// A vector less than there are inputs; charged.
-    Few,
-    /// The request is read and the connection reset; not charged.
-    Reset,
-}
-
-/// How a provider goes about its work.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Conduct {
-    /// Time from the end of a request to its answer.
-    pub latency: Duration,
-    /// From which request on something goes wrong, counted from 0 and from when this was set, and what.
-    pub fault: Option<(u64, Fault)>,
-}
 
 /// A running provider. Dropping it closes its port and all its connections.
 #[derive(Debug)]

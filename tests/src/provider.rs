@@ -19,16 +19,17 @@ mod body;
 mod books;
 mod call;
 mod exchange;
+mod item;
 pub(crate) mod line;
 mod listener;
+mod options;
 mod refusal;
 pub(crate) mod strict_json;
 mod tls;
 pub mod vector;
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -37,34 +38,11 @@ use tokio::task::JoinHandle;
 pub use account::{Account, Charged};
 pub use behaviour::{Behaviour, Plan, UnknownFault};
 pub use books::Recorded;
-pub use call::{Call, Encoding, Item, Violation};
+pub use call::{Call, Encoding, Violation};
+pub use item::Item;
+pub use options::Options;
 
 use books::Books;
-
-/// How a provider is set up.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// The only credential it accepts, as `Authorization: Bearer`.
-    pub api_key: String,
-    /// Certificate chain and private key as PEM; with them it speaks https (h2 and http/1.1 by ALPN).
-    pub tls: Option<(String, String)>,
-    /// Time from the end of a request to the beginning of its answer, before what the model's name adds.
-    pub latency: Duration,
-    /// Where to listen. A fixed port lets a test take a provider away and bring it back.
-    pub listen: SocketAddr,
-}
-
-impl Options {
-    /// Plain HTTP on a free loopback port, without latency.
-    pub fn new(api_key: impl Into<String>) -> Self {
-        Self {
-            api_key: api_key.into(),
-            tls: None,
-            latency: Duration::ZERO,
-            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
-        }
-    }
-}
 
 /// A running provider. Dropping it closes its port and all its connections.
 #[derive(Debug)]

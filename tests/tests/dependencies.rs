@@ -6,7 +6,7 @@
 //!                         └── ledger ◄── limits ◄──────┘
 //! ```
 //!
-//! The clock is below all that know the time.
+//! The clock is below all that know the time. Inside each of them the files have no cycle either: `cycles/`.
 
 #![allow(
     clippy::indexing_slicing,

@@ -4,7 +4,10 @@ use std::{collections::HashMap, fmt::Write};
 
 use serde_json::Value;
 
-use super::{bounds::bounds, cell, description};
+use super::{
+    bounds::bounds,
+    cell::{cell, description},
+};
 
 /// Objects that were met, by their path.
 #[derive(Debug, Default)]

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vectoll_config::{Uid, v1::Budget};
 
+use crate::store::Access;
+
 /// What is to be read.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Question {
@@ -23,3 +25,6 @@ pub struct TeamQuestion {
     /// Its keys, with theirs.
     pub keys: BTreeMap<Uid, Option<Budget>>,
 }
+
+/// What is to be read, and as whom; none: nothing, while another replica leads.
+pub(super) type Wish = Option<(Access, Question)>;

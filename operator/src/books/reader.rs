@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -13,10 +12,10 @@ use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use vectoll_config::{Uid, store::live_key};
 
 use super::{
-    Acknowledgements,
+    acknowledgements::Acknowledgements,
     answers::{self, Live, TeamBooks},
-    breakdown::Breakdown,
-    question::{Question, TeamQuestion},
+    event::{LedgerEvent, Report},
+    question::{Question, TeamQuestion, Wish},
     scanner,
 };
 use crate::store::{Access, Connection};
@@ -36,32 +35,6 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(15);
 /// Silence that lasts so long is told.
 const TOLD_AFTER: Duration = Duration::from_secs(30);
-
-/// What was heard.
-#[derive(Clone, Debug)]
-pub enum LedgerEvent {
-    /// The sidecars that live, by namespace, at a moment of the operator's clock.
-    Live {
-        /// When.
-        at: Timestamp,
-        /// Who.
-        live: BTreeMap<String, Vec<Live>>,
-    },
-    /// What was spent, by Team.
-    Spend(BTreeMap<Uid, TeamBooks>),
-    /// How that is made up of users and models, by Team: all that is known.
-    Breakdowns(BTreeMap<Uid, Arc<Breakdown>>),
-    /// Nothing, which is worth telling.
-    Nothing(Acknowledgements),
-    /// Another replica reads now.
-    Rests,
-}
-
-/// Told of all that is heard.
-pub type Report = Arc<dyn Fn(LedgerEvent) + Send + Sync>;
-
-/// What is to be read, and as whom; none: nothing, while another replica leads.
-pub(super) type Wish = Option<(Access, Question)>;
 
 /// The store does not say what it is asked for.
 #[derive(Debug, thiserror::Error)]

@@ -13,8 +13,8 @@ use vectoll_config::{
 
 use super::{
     breakdown::{Breakdown, Fields},
-    question::TeamQuestion,
-    reader::{LedgerEvent, Report, Wish},
+    event::{LedgerEvent, Report},
+    question::{TeamQuestion, Wish},
 };
 use crate::store::{Access, Connection};
 

@@ -10,10 +10,10 @@ use axum::{
 use http::{StatusCode, header};
 
 use super::{
-    Shown,
     metrics::Metrics,
     metrics_access::{self, MetricsAccess},
     watch::Shared,
+    webhook_certificate::Shown,
 };
 
 /// Prometheus's text format.

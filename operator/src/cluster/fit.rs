@@ -5,21 +5,20 @@
 //! is new, nor for a route. What ends a key can always be written.
 
 mod routes;
+mod size;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use serde::Serialize;
 use vectoll_config::{ObjectName, v1, write_v1};
 
+use self::size::entry_size;
+pub(super) use self::size::{Credentials, size_of_files};
 use crate::world::Kind;
 
 /// What a Secret may hold, in bytes.
 pub(super) const CEILING: usize = 1024 * 1024;
 /// From here on a namespace takes no further keys.
 pub(super) const ROOM: usize = CEILING / 10 * 9;
-
-/// The files beside a config, by name.
-pub(super) type Credentials = BTreeMap<String, Vec<u8>>;
 
 /// What else there is leaves no place for any key or route.
 #[derive(Debug, thiserror::Error)]
@@ -92,16 +91,6 @@ pub(super) fn fit<A: Ord>(
     Ok(surplus)
 }
 
-/// The bytes that a key or route takes in the file: an entry of a list is written the same wherever it is.
-fn entry_size<T: Serialize>(entry: &T) -> Result<usize, serde_yaml::Error> {
-    serde_yaml::to_string(&[entry]).map(|text| text.len())
-}
-
-/// The bytes that these files take of a Secret.
-pub(super) fn size_of_files(files: &Credentials) -> usize {
-    files.iter().map(routes::size_of_file).sum()
-}
-
 /// The bytes of the keys that are there, with the one value of each that does not end: what routes have to leave to them.
 fn live_size(config: &v1::Config, in_force: &[bool]) -> Result<usize, serde_yaml::Error> {
     let live = config.keys.iter().zip(in_force).filter(|(_, is_in)| **is_in);
@@ -143,6 +132,8 @@ fn shorten(
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    use std::collections::BTreeMap;
+
     use jiff::Timestamp;
     use vectoll_config::KeyHash;
 

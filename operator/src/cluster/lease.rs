@@ -16,7 +16,7 @@ use k8s_openapi::{
 use kube::{Api, api::PostParams};
 use tokio::sync::watch;
 
-use super::reconciler::told;
+use super::stop::cancelled;
 
 /// How long a Lease lasts.
 const LEASE_DURATION: Duration = Duration::from_secs(15);
@@ -115,7 +115,7 @@ impl LeaderElector {
                 }
                 tokio::select! {
                     () = tokio::time::sleep(UNFIT_PAUSE) => continue,
-                    () = told(&mut stop) => break,
+                    () = cancelled(&mut stop) => break,
                 }
             }
             // Never longer than until the time to give up: whoever hangs on the API server must stop acting in time.
@@ -142,7 +142,7 @@ impl LeaderElector {
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                () = told(&mut stop) => break,
+                () = cancelled(&mut stop) => break,
             }
         }
         self.tenure.set(None);

@@ -1,6 +1,7 @@
 //! From what should be and what is to what must be done. Pure; done again from the start after each change, so that
 //! nothing has to be remembered between one time and the next.
 
+mod action;
 mod budgets;
 mod configs;
 mod programmed;
@@ -10,104 +11,25 @@ mod transitions;
 use std::{collections::BTreeMap, sync::Arc, vec};
 
 use jiff::Timestamp;
-use vectoll_config::{ObjectName, Uid};
+use vectoll_config::ObjectName;
 
+pub(super) use self::{
+    action::{Action, MAX_PER_RECONCILE, PersistentFailures, Replaced, Target},
+    configs::config_name,
+    transitions::Transition,
+};
 use self::{configs::ConfigPlan, programmed::Programmed};
-pub(super) use self::{configs::config_name, transitions::Transition};
 use super::{
     cluster_state::ClusterState,
     config::Files,
     generations::{Delivered, Deliveries},
-    status::NewStatus,
     store::Delivery,
 };
 use crate::{
     judge::DesiredState,
-    key_secret::{Adoption, Cause, Mint},
-    world::{Kind, ResourceRef, World},
+    key_secret::Cause,
+    world::{Kind, World},
 };
-
-/// One change to one object.
-#[derive(Clone, Debug)]
-pub(super) enum Action {
-    /// A key gets a value. The version is its Secret's, where there is one.
-    MakeKey { mint: Mint, present: Option<u64> },
-    /// A Secret that was not made for a key is taken over by it.
-    AdoptKey { adoption: Adoption, version: u64 },
-    /// A Secret of an ApiKey that is gone.
-    RemoveKey { secret: ObjectName, version: u64 },
-    /// A config is written, in place of another one where there is one.
-    WriteConfig { namespace: String, files: Arc<Files>, replaces: Option<Replaced> },
-    /// Nobody needs a config any more.
-    RemoveConfig { namespace: String, uid: Uid, version: u64 },
-    /// A pod is to look at its config.
-    Touch { pod: ObjectName, uid: Uid, generation: u64 },
-    /// A resource's status, and what is told of it as events. The version is the resource's that was judged.
-    Report { of: ResourceRef, uid: Uid, version: u64, status: NewStatus, turns: Vec<Transition> },
-}
-
-/// A config Secret that is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Replaced {
-    pub(super) version: u64,
-    /// It cannot be changed, only deleted.
-    pub(super) frozen: bool,
-}
-
-/// What an action changes: never two at a time for the same.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) enum Target {
-    Secret(ObjectName),
-    Config(String),
-    Pod(ObjectName),
-    Status(ResourceRef),
-}
-
-impl Target {
-    /// The namespace in which it is.
-    pub(super) fn namespace(&self) -> &str {
-        match self {
-            Self::Secret(name) | Self::Pod(name) => name.namespace(),
-            Self::Config(namespace) => namespace,
-            Self::Status(of) => of.name.namespace(),
-        }
-    }
-}
-
-impl Action {
-    pub(super) fn target(&self) -> Target {
-        match self {
-            Self::MakeKey { mint, .. } => Target::Secret(mint.secret.clone()),
-            Self::AdoptKey { adoption, .. } => Target::Secret(adoption.secret.clone()),
-            Self::RemoveKey { secret, .. } => Target::Secret(secret.clone()),
-            Self::WriteConfig { namespace, .. } | Self::RemoveConfig { namespace, .. } => {
-                Target::Config(namespace.clone())
-            }
-            Self::Touch { pod, .. } => Target::Pod(pod.clone()),
-            Self::Report { of, .. } => Target::Status(of.clone()),
-        }
-    }
-
-    /// The word for it in metrics and logs.
-    pub(super) fn word(&self) -> &'static str {
-        match self {
-            Self::MakeKey { .. } => "make_key",
-            Self::AdoptKey { .. } => "adopt_key",
-            Self::RemoveKey { .. } => "remove_key",
-            Self::WriteConfig { .. } => "write_config",
-            Self::RemoveConfig { .. } => "remove_config",
-            Self::Touch { .. } => "touch_pod",
-            Self::Report { .. } => "report_status",
-        }
-    }
-}
-
-/// The most that one plan takes on of what comes in masses. A plan that is not carried out before the next one is made was
-/// made for nothing.
-pub(super) const MAX_PER_RECONCILE: usize = 512;
-
-/// What has failed again and again, and how.
-pub(super) type PersistentFailures = BTreeMap<Target, String>;
 
 /// What a namespace is planned by.
 pub(super) struct Basis<'a> {

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::plan::{Action, Target};
+use super::plan::{Action, MAX_PER_RECONCILE, Target};
+
+/// Actions of the mass that may wait to be carried out. What is planned and not carried out was planned for nothing, and takes memory.
+pub(super) const MAX_MASS: usize = 4 * MAX_PER_RECONCILE;
 
 /// The actions of one kind of urgency, by namespace.
 #[derive(Debug, Default)]

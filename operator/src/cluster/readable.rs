@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use vectoll_crds::{ApiKey, ApiKeySpec, DateTime, ModelRoute, ModelRouteSpec, Team, TeamSpec};
 
-use super::{cluster_state::Tracked, raw::Raw};
+use super::{raw::Raw, tracked::Tracked};
 use crate::world::Fault;
 
 /// A kind of ours.

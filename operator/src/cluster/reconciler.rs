@@ -4,6 +4,11 @@
 //! What is remembered from one time to the next ([`Memory`]) can be found again, so a restart loses nothing. Judging goes on beside the
 //! loop, on a snapshot: neither the watches nor the Lease nor a probe waits for it.
 
+mod acting;
+mod backoff;
+mod judging;
+mod task;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -11,54 +16,35 @@ use std::{
 };
 
 use anyhow::Context;
-use jiff::Timestamp;
 use kube::Client;
 use tokio::{
     sync::{Semaphore, watch},
-    task::{Id, JoinError, JoinSet},
+    task::{Id, JoinSet},
 };
 
+use self::{backoff::Backoff, task::Task};
 use super::{
     apply::Applier,
-    changes::Changes,
-    gather::{Gather, REQUEST_TIMEOUT, Unheard},
+    gather::REQUEST_TIMEOUT,
     lease::Tenure,
     memory::Memory,
     metrics::Metrics,
     piece::Judged,
-    plan::{Action, MAX_PER_RECONCILE, PersistentFailures, Target},
+    plan::Target,
     queue::Queue,
-    schedule::{Due, Next, RESYNC_PERIOD, Schedule, Urgency},
+    schedule::{RESYNC_PERIOD, Schedule, Urgency},
     snapshot::Setting,
+    stop::cancelled,
     store::{Needs, Store},
     watch::Shared,
     write_rate::{WriteRate, WriteSlots},
 };
 use crate::{provider_hosts::AllowedHosts, world::Counting};
 
-/// Namespaces that are gathered at the same time; they are judged one after the other.
-const MAX_PIECES: usize = 4;
-/// Actions of the mass that may wait to be carried out. What is planned and not carried out was planned for nothing, and takes memory.
-const MAX_MASS: usize = 4 * MAX_PER_RECONCILE;
-/// What every namespace may do, however much the others have to do.
-const MIN_BULK: usize = 32;
-/// The longest pause of what may end something: it must not wait long once the cause of its failures is gone.
-const LAST_URGENT_PAUSE: Duration = Duration::from_secs(2);
-/// Pauses after failures of the same action: they double from the first to the last.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LAST_PAUSE: Duration = Duration::from_mins(1);
-/// The shortest time between two writes of one config, or two touches of one pod: what comes meanwhile goes together.
-const MIN_WRITE_INTERVAL: Duration = Duration::from_millis(250);
 /// When to try again what could not be gathered.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
-/// Failures of the same action, one after the other, before the status tells of it.
-const TOLD_AFTER: u32 = 3;
-/// When to look again whether the Lease has been renewed, of which the time has run out.
-const LEASE_CHECK_PERIOD: Duration = Duration::from_secs(1);
 /// How often the store's settings are read again.
 const STORE_REFRESH_PERIOD: Duration = Duration::from_mins(1);
-/// The shortest time between two words to the store about who needs what of it.
-const STORE_DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// How much the operator may write.
 #[derive(Clone, Copy, Debug)]
@@ -103,22 +89,7 @@ pub(super) struct Reconciler {
     deferred: HashSet<Target>,
     /// What was done lately, and when: what was planned before must not do it again.
     finished: HashMap<Target, Instant>,
-    resting: HashMap<Target, Rest>,
-}
-
-/// An action under way.
-struct Task {
-    target: Target,
-    word: &'static str,
-    is_mass: bool,
-}
-
-/// Not before a time, after so many failures.
-struct Rest {
-    until: Instant,
-    failures: u32,
-    /// What the last one was.
-    error: String,
+    resting: HashMap<Target, Backoff>,
 }
 
 impl Reconciler {
@@ -171,7 +142,7 @@ impl Reconciler {
             if acts && self.store_due <= Instant::now() {
                 tokio::select! {
                     () = self.prepare() => {}
-                    () = told(&mut stop) => break,
+                    () = cancelled(&mut stop) => break,
                 }
             }
             if acts {
@@ -203,7 +174,7 @@ impl Reconciler {
                         self.drop_everything().await;
                     }
                 }
-                () = told(&mut stop) => break,
+                () = cancelled(&mut stop) => break,
             }
         }
         self.queue.clear();
@@ -251,43 +222,6 @@ impl Reconciler {
         self.store_due = now + pause;
     }
 
-    /// Nothing is judged before everything was listed and the store's settings are known: half of the world would make keys anew and
-    /// take configs away.
-    fn is_prepared(&self) -> bool {
-        self.shared.observed().watches.are_synced() && self.store.as_ref().is_none_or(Store::is_prepared)
-    }
-
-    /// Takes in what has changed.
-    fn look(&mut self) {
-        let (changes, readers) = {
-            // Both at once, and in the order of those who take snapshots: nobody may use what is known of offers that have changed, and
-            // be no reader yet.
-            let mut memory = self.memory();
-            let mut observed = self.shared.observed();
-            let changes = observed.take_changes();
-            let readers: HashSet<String> =
-                changes.offers.iter().flat_map(|of| observed.index.readers(of)).map(str::to_owned).collect();
-            for namespace in &changes.offers {
-                memory.forget_offers(namespace);
-            }
-            (changes, readers)
-        };
-        let Changes { own, offers, told } = changes;
-        self.want(own.iter().chain(&offers).chain(&readers), Urgency::High);
-        self.want(told.iter(), Urgency::Normal);
-        let Some(store) = &self.store else { return };
-        let counting = store.counting();
-        if store.has_changed() {
-            let held: Vec<String> = self.needs.held().map(str::to_owned).collect();
-            self.want(held.iter(), Urgency::High);
-        }
-        if self.setting.counting != counting {
-            self.setting.counting = counting;
-            let all = self.shared.observed().all_namespaces();
-            self.want(all.iter(), Urgency::Normal);
-        }
-    }
-
     fn want<'a>(&mut self, namespaces: impl Iterator<Item = &'a String>, urgency: Urgency) {
         let now = Instant::now();
         for namespace in namespaces {
@@ -297,200 +231,6 @@ impl Reconciler {
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Begins to judge what is to be judged now. Returns when to look again.
-    fn judge(&mut self) -> Instant {
-        while self.pieces.len() < MAX_PIECES {
-            let room = MAX_MASS.saturating_sub(self.queue.mass());
-            match self.schedule.next(room >= MAX_PER_RECONCILE, Instant::now()) {
-                Next::Wait(until) => return until,
-                Next::Judge(namespace) => {
-                    let troubles = self.troubles(&namespace);
-                    let gather = Gather {
-                        client: self.client.clone(),
-                        shared: self.shared.clone(),
-                        memory: self.memory.clone(),
-                        setting: self.setting.clone(),
-                        store: self.store.as_ref().and_then(Store::view),
-                        judging: self.judging.clone(),
-                        troubles,
-                        bulk: room.clamp(MIN_BULK, MAX_PER_RECONCILE),
-                    };
-                    let of = namespace.clone();
-                    let task = self.pieces.spawn(async move { gather.judge(&namespace).await });
-                    self.judged_by.insert(task.id(), of);
-                }
-            }
-        }
-        Instant::now() + RESYNC_PERIOD
-    }
-
-    /// What has failed again and again in a namespace.
-    fn troubles(&self, namespace: &str) -> PersistentFailures {
-        let failing =
-            self.resting.iter().filter(|(target, rest)| rest.failures >= TOLD_AFTER && target.namespace() == namespace);
-        failing.map(|(target, rest)| (target.clone(), rest.error.clone())).collect()
-    }
-
-    /// Takes in what came of judging a namespace.
-    fn judged(&mut self, judged: Result<(Id, anyhow::Result<(Judged, u64)>), JoinError>) {
-        let now = Instant::now();
-        let (task, judged) = match judged {
-            Ok((task, judged)) => (task, judged),
-            Err(error) => (error.id(), Err(anyhow::Error::from(error).context("judging ended in a panic"))),
-        };
-        let Some(namespace) = self.judged_by.remove(&task) else { return };
-        let (judged, changes) = match judged {
-            Ok(judged) => judged,
-            Err(error) => {
-                // One namespace's trouble: what is in force there stays, and the others go on. Its watch has told of it already where it
-                // refuses to be seen.
-                if !error.is::<Unheard>() {
-                    tracing::warn!(namespace, error = format!("{error:#}"), "what is in force stays as it is");
-                    self.metrics.pass_failed();
-                }
-                self.schedule.failed(&namespace, RETRY_DELAY, now);
-                return;
-            }
-        };
-        let took = judged.ended.duration_since(judged.began);
-        self.metrics.pass(took);
-        let is_news = self.memory().learn(&judged, changes);
-        let Judged { namespace, plan, need, due, reads, facts_changed, is_empty, began, .. } = judged;
-        let moment = |due: Timestamp| {
-            let wait = Duration::try_from(due.duration_since(Timestamp::now())).unwrap_or_default();
-            now + wait + Duration::from_millis(10)
-        };
-        let due = Due { change: due.map(moment), report: plan.due.map(moment) };
-        self.schedule.judged(&namespace, took, due, now);
-        if is_news || facts_changed {
-            // Conditions of Teams and routes tell of those who use them.
-            self.want(reads.iter(), Urgency::Normal);
-        }
-        if self.needs.put(&namespace, need) && self.needs_due.is_none() {
-            self.needs_due = Some(now + STORE_DEBOUNCE);
-        }
-        self.metrics.resources(&self.memory().ready());
-        if is_empty {
-            self.queue.put(&namespace, Vec::new(), Vec::new());
-            self.later.remove(&namespace);
-            self.schedule.forget(&namespace);
-            return;
-        }
-        // What is under way, or was done since the snapshot was taken, was not known to the plan.
-        let mut stale: Option<Urgency> = None;
-        let mut known = |actions: Vec<Action>| -> Vec<Action> {
-            let mut known = Vec::with_capacity(actions.len());
-            for action in actions {
-                let target = action.target();
-                if self.busy.contains(&target) {
-                    self.deferred.insert(target);
-                } else if self.finished.get(&target).is_some_and(|at| *at >= began) {
-                    stale = stale.max(Some(urgency_of(&target)));
-                } else {
-                    known.push(action);
-                }
-            }
-            known
-        };
-        let (first, rest) = (known(plan.first), known(plan.rest));
-        self.queue.put(&namespace, first, rest);
-        if let Some(urgency) = stale {
-            self.schedule.want(&namespace, urgency, now);
-        } else if plan.later > 0 {
-            self.schedule.want(&namespace, Urgency::Rest, now);
-        }
-        self.later.insert(namespace, plan.later);
-    }
-
-    /// Starts what may be done now. Returns when to look again.
-    fn start(&mut self) -> Instant {
-        let now = Instant::now();
-        let mut next = now + RESYNC_PERIOD;
-        // Leadership may have been lost while something else took its time.
-        if !self.tenure.holds() {
-            return now + LEASE_CHECK_PERIOD;
-        }
-        while self.slots.has_room() {
-            let (busy, resting) = (&self.busy, &self.resting);
-            let may =
-                |target: &Target| !busy.contains(target) && resting.get(target).is_none_or(|rest| rest.until <= now);
-            let (action, is_mass) = if let Some(action) = self.queue.take_first(may) {
-                self.rate.overdraw(now);
-                (action, false)
-            } else {
-                // The last places are not for the mass.
-                if self.queue.mass() == 0 || !self.slots.has_room_for_mass() {
-                    break;
-                }
-                if let Err(wait) = self.rate.ready(now) {
-                    next = next.min(now + wait);
-                    break;
-                }
-                let Some(action) = self.queue.take_rest(may) else { break };
-                self.rate.overdraw(now);
-                (action, true)
-            };
-            self.slots.take(is_mass);
-            let (target, word) = (action.target(), action.word());
-            self.busy.insert(target.clone());
-            let (hands, tenure) = (self.hands.clone(), self.tenure.clone());
-            let task = self.running.spawn(async move {
-                if !tenure.holds() {
-                    return Err(anyhow::anyhow!("the Lease has run out"));
-                }
-                let done = tokio::time::timeout(REQUEST_TIMEOUT, hands.act(action)).await;
-                done.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}")))
-            });
-            self.tasks.insert(task.id(), Task { target, word, is_mass });
-        }
-        let later: usize = self.later.values().sum();
-        self.metrics
-            .waiting(self.queue.len() + self.running.len() + later + self.pieces.len() + self.schedule.waiting());
-        let ends = self.resting.iter().filter(|(target, rest)| rest.until > now && self.queue.has(target));
-        ends.map(|(_, rest)| rest.until).fold(next, Instant::min)
-    }
-
-    fn done(&mut self, done: Result<(Id, anyhow::Result<()>), JoinError>) {
-        let (task, result) = outcome(done);
-        let Some(Task { target, word, is_mass }) = self.tasks.remove(&task) else { return };
-        self.slots.free(is_mass);
-        let now = Instant::now();
-        self.busy.remove(&target);
-        if self.deferred.remove(&target) {
-            self.schedule.want(target.namespace(), urgency_of(&target), now);
-        }
-        self.metrics.acted(word, result.is_ok());
-        self.finished.insert(target.clone(), now);
-        if self.finished.len() > MAX_MASS {
-            self.finished.retain(|_, at| now.duration_since(*at) < REQUEST_TIMEOUT);
-            self.resting.retain(|target, rest| rest.until > now || rest.failures > 0 && self.queue.has(target));
-        }
-        match result {
-            Ok(()) => {
-                if matches!(target, Target::Config(_) | Target::Pod(_)) {
-                    let rest = Rest { until: now + MIN_WRITE_INTERVAL, failures: 0, error: String::new() };
-                    self.resting.insert(target.clone(), rest);
-                } else {
-                    self.resting.remove(&target);
-                }
-                // What depends on it is planned next. A status and a touched pod are as they were planned.
-                if !matches!(target, Target::Status(_) | Target::Pod(_)) {
-                    self.schedule.want(target.namespace(), Urgency::High, now);
-                }
-            }
-            Err(error) => {
-                let failures = self.resting.get(&target).map_or(0, |rest| rest.failures) + 1;
-                let is_urgent = matches!(target, Target::Config(_) | Target::Secret(_));
-                let longest = if is_urgent { LAST_URGENT_PAUSE } else { LAST_PAUSE };
-                let pause = (FIRST_PAUSE * 2u32.saturating_pow(failures.min(16) - 1)).min(longest);
-                let error = format!("{error:#}");
-                tracing::warn!(action = word, target = ?target, error, again_in = ?pause, "an action failed");
-                self.schedule.want(target.namespace(), Urgency::High, now);
-                self.resting.insert(target, Rest { until: now + pause, failures, error });
-            }
-        }
     }
 
     /// Tells the store who needs what of it. Returns when to look again.
@@ -527,63 +267,5 @@ impl Reconciler {
         if let Some(store) = &mut self.store {
             store.rest();
         }
-    }
-}
-
-/// How urgent it is to plan anew what is done to a target.
-fn urgency_of(target: &Target) -> Urgency {
-    match target {
-        Target::Status(_) => Urgency::Normal,
-        Target::Secret(_) | Target::Config(_) | Target::Pod(_) => Urgency::High,
-    }
-}
-
-/// What became of a task. A panic is a failure of that one action, with what it said, and of no other.
-fn outcome(done: Result<(Id, anyhow::Result<()>), JoinError>) -> (Id, anyhow::Result<()>) {
-    let error = match done {
-        Ok(done) => return done,
-        Err(error) => error,
-    };
-    let task = error.id();
-    let why = match error.try_into_panic() {
-        Ok(panic) => {
-            let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(|s| &**s));
-            anyhow::anyhow!("a panic in the operator, please report it: {}", said.unwrap_or("it said nothing"))
-        }
-        Err(_) => anyhow::anyhow!("it was stopped"),
-    };
-    (task, Err(why))
-}
-
-/// Waits until it is told to stop, or whoever could tell is gone.
-pub(super) async fn told(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
-    use std::collections::HashMap;
-
-    use tokio::task::JoinSet;
-
-    use super::outcome;
-
-    #[tokio::test]
-    async fn a_panic_is_the_failure_of_its_own_task_and_of_no_other() {
-        let mut running: JoinSet<anyhow::Result<()>> = JoinSet::new();
-        let mut tasks = HashMap::new();
-        tasks.insert(running.spawn(async { Ok(()) }).id(), "fine");
-        tasks.insert(running.spawn(async { panic!("at the disco") }).id(), "loud");
-        tasks.insert(running.spawn(std::future::pending()).id(), "endless");
-        for _ in 0..2 {
-            let (task, result) = outcome(running.join_next_with_id().await.unwrap());
-            match tasks.remove(&task).unwrap() {
-                "fine" => assert!(result.is_ok()),
-                "loud" => assert!(result.unwrap_err().to_string().ends_with("please report it: at the disco")),
-                other => panic!("{other}"),
-            }
-        }
-        assert_eq!(tasks.values().collect::<Vec<_>>(), [&"endless"], "it is still under way, and stays busy");
     }
 }

@@ -7,11 +7,7 @@ use std::{
 
 use vectoll_config::{ObjectName, Uid, read_v1, v1};
 
-use super::{
-    cluster_state::{ClusterState, Tracked},
-    object_cache::ObjectCache,
-    watch::Shared,
-};
+use super::{cluster_state::ClusterState, object_cache::ObjectCache, tracked::Tracked, watch::Shared};
 use crate::{
     books::{Acknowledgements, LedgerSnapshot},
     provider_hosts::AllowedHosts,

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use vectoll_config::{PicoUsd, Uid};
 use vectoll_crds::Spend;
 
-use super::status::whole_second;
+use super::api_time::whole_second;
 use crate::{
     books::{Money, Spent},
     spread::offset_of,

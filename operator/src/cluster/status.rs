@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use vectoll_crds::{ApiKeyStatus, ModelRouteStatus, Spend, TeamStatus};
 
-use super::spend::ToldSpend;
+use super::{api_time::whole_second, spend::ToldSpend};
 use crate::{condition::ConditionType, judge::Condition, resolve::ResolvedKey};
 
 /// The longest message of a condition that the API server takes, in bytes.
@@ -197,11 +197,6 @@ fn conditions(
 /// What the API server takes of a message.
 fn shortened(message: &str) -> &str {
     message.get(..message.floor_char_boundary(LONGEST_MESSAGE)).unwrap_or(message)
-}
-
-/// Times in the API have no fractions: one that had would come back changed.
-pub(super) fn whole_second(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 #[cfg(test)]

@@ -28,6 +28,9 @@ use crate::webhook::certificate::{self, CA_CRT, Renewal, TLS_CRT, TLS_KEY};
 /// How often certificate and CA bundle are looked after: an upgrade of the chart may have written over the bundle.
 const EVERY: Duration = Duration::from_secs(10);
 
+/// The certificate that the webhook shows, as soon as there is one.
+pub(super) type Shown = watch::Receiver<Option<Arc<CertifiedKey>>>;
+
 /// What the webhook is called.
 #[derive(Clone, Debug)]
 pub(super) struct Webhook {

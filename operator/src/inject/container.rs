@@ -9,9 +9,10 @@ use k8s_openapi::{
 };
 
 use super::{
-    ADMIN_PORT, CONTAINER, Earlier, PROXY_PORT,
+    amounts::held_bytes_of,
+    earlier::Earlier,
     edits::Edits,
-    resources::held_bytes_of,
+    names::{ADMIN_PORT, CONTAINER, PROXY_PORT},
     settings::{InjectionSettings, ProbeKind},
     volumes,
     wish::Wish,

@@ -9,7 +9,7 @@
 
 use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec};
 
-use super::{CONTAINER, edits::Edits};
+use super::{edits::Edits, names::CONTAINER};
 
 /// The sidecar's hosts, as applications name them.
 const HOSTS: [&str; 2] = ["localhost", "127.0.0.1"];

@@ -2,7 +2,12 @@
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 
-use super::{ADMIN_PORT, CONTAINER, Earlier, PROXY_PORT, Refusal, volumes};
+use super::{
+    earlier::Earlier,
+    names::{ADMIN_PORT, CONTAINER, PROXY_PORT},
+    refusal::Refusal,
+    volumes,
+};
 use crate::validate::Fault;
 
 /// Refuses a pod that could not run beside a sidecar, or could look into it.

@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 use serde::Deserialize;
 
-use super::resources::memory_fault;
+use super::amounts::memory_fault;
 
 /// Settings of every sidecar that is injected. Unknown fields are refused.
 #[derive(Clone, Debug, PartialEq, Deserialize)]

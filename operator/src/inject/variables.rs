@@ -3,7 +3,7 @@
 use k8s_openapi::api::core::v1::{Container, EnvVar, PodSpec};
 use vectoll_config::POD_KEY;
 
-use super::{CONTAINER, edits::Edits};
+use super::{edits::Edits, names::CONTAINER};
 
 /// What clients call when nobody tells them otherwise. `localhost`, because the sidecar listens on both loopbacks.
 const BASE_URL: &str = "http://localhost:4000/v1";

@@ -8,7 +8,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 
-use super::{CONFIG_SECRET, edits::Edits, settings::InjectionSettings};
+use super::{edits::Edits, names::CONFIG_SECRET, settings::InjectionSettings};
 
 /// What the names of all our volumes begin with.
 pub(super) const PREFIX: &str = "vectoll-";

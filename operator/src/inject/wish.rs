@@ -6,7 +6,10 @@ use k8s_openapi::api::core::v1::Pod;
 use vectoll_config::ObjectName;
 
 use super::{
-    API_KEY_ANNOTATION, INJECT_LABEL, InjectionSettings, KEYLESS_ANNOTATION, Namespace, resources::AnnotatedResources,
+    names::{API_KEY_ANNOTATION, INJECT_LABEL, KEYLESS_ANNOTATION},
+    namespace::Namespace,
+    resources::AnnotatedResources,
+    settings::InjectionSettings,
 };
 use crate::validate::{Fault, is_subdomain};
 

@@ -4,7 +4,7 @@ use std::{net::IpAddr, str::FromStr};
 
 use url::Host;
 
-use super::Named;
+use super::named::Named;
 
 /// A host name, all names below a domain, or a block of addresses.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,119 +3,20 @@
 //! A login of a namespace holds a few commands that write hashes, because functions run with their caller's rights. So what lies
 //! under a Team's prefix may be anybody's words. The names are those of [`vectoll_config::store`].
 
+mod census;
 mod kind;
+mod owner;
 mod registry;
+mod time;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use vectoll_config::store::backend_of;
-
+use self::time::month_end_ms;
 pub use self::{
+    census::{Census, CountedTeam},
     kind::{Family, Kind, Payer, split},
+    owner::Owner,
     registry::{Changes, Registry, Word},
+    time::{DAY_MS, GONE_RETENTION_MS, is_recent},
 };
-
-/// How long accounts stay that are gone, in milliseconds.
-pub const GONE_RETENTION_MS: u64 = 35 * DAY_MS;
-/// A day.
-pub const DAY_MS: u64 = 86_400_000;
-/// Users that a ledger may tell apart whatever its Team says: who lowers `maxUsers` by mistake must not lose whom it told apart.
-const LEAST_USERS: u64 = 100_000;
-/// Keys and models that the functions let a ledger tell apart.
-const MOST_KEYS: u64 = 20_000;
-const MOST_MODELS: u64 = 10_000;
-/// Users, whatever a Team says.
-const MOST_USERS: u64 = 1_000_000;
-
-/// A Team, as far as it matters here.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CountedTeam {
-    /// The namespace that it is in.
-    pub namespace: String,
-    /// Users that its ledger tells apart.
-    pub most_users: u64,
-}
-
-/// Accounts that exist, as far as this operator sees.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Census {
-    /// What tells this operator from others.
-    pub scope: String,
-    /// When it was taken, in milliseconds since 1970.
-    pub counted_ms: u64,
-    /// Teams, by UID.
-    pub teams: BTreeMap<String, CountedTeam>,
-    /// Keys: the namespaces that they are in, by UID.
-    pub keys: BTreeMap<String, String>,
-    /// Routes, `namespace/route`, and the names of their backends. None: they cannot be read.
-    pub routes: BTreeMap<String, Option<BTreeSet<String>>>,
-    /// Namespaces that have keys or pods.
-    pub namespaces: BTreeSet<String>,
-    /// Namespaces that could not be listed: what is there is not known, so nothing counts as gone that may be there.
-    pub unheard: BTreeSet<String>,
-    /// How long months are kept, in milliseconds.
-    pub retention_ms: u64,
-    /// The store is full: what can go is to go soon.
-    pub is_urgent: bool,
-}
-
-impl Census {
-    /// Whether what is not named here is not there either: in a namespace, or, where it is not known in which, anywhere.
-    pub fn covers(&self, namespace: Option<&str>) -> bool {
-        namespace.map_or(self.unheard.is_empty(), |namespace| !self.unheard.contains(namespace))
-    }
-
-    /// Whether a backend, `namespace/route/backend`, is there or may be.
-    pub fn may_have_backend(&self, backend: &str) -> bool {
-        let Some((route, name)) = backend.rsplit_once('/') else { return false };
-        match self.routes.get(route) {
-            Some(Some(backends)) => backends.contains(name),
-            Some(None) => true,
-            None => !self.covers(route.split_once('/').map(|(namespace, _)| namespace)),
-        }
-    }
-
-    /// How many of a family, `u`, `k` or `m`, the ledger of a Team may tell apart.
-    pub fn most_of(&self, team: &str, family: Family) -> u64 {
-        match family {
-            Family::Users => {
-                let team = self.teams.get(team);
-                team.map_or(MOST_USERS, |team| team.most_users.clamp(LEAST_USERS, MOST_USERS))
-            }
-            Family::Keys => MOST_KEYS,
-            Family::Models => MOST_MODELS,
-        }
-    }
-}
-
-/// Whose a key is, by its tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner<'a> {
-    /// What the sidecars of a namespace say of themselves.
-    Namespace(&'a str),
-    /// What counts for the limits of a backend, `namespace/route/backend`.
-    Backend(&'a str),
-    /// A Team's, or another operator's.
-    Team(&'a str),
-}
-
-impl<'a> Owner<'a> {
-    /// Whose a tag is, seen from an operator of this scope.
-    pub fn of(scope: &str, tag: &'a str) -> Self {
-        let namespace = tag.strip_prefix("ns:").and_then(|tag| tag.strip_prefix(scope)?.strip_prefix(':'));
-        match (namespace, backend_of(scope, tag)) {
-            (Some(namespace), _) => Self::Namespace(namespace),
-            (None, Some(backend)) => Self::Backend(backend),
-            (None, None) => Self::Team(tag),
-        }
-    }
-}
-
-/// Whether a moment that somebody wrote, in milliseconds since 1970, is one within the time that things stay. One in the future is
-/// nobody's.
-pub fn is_recent(at_ms: u64, now_ms: u64) -> bool {
-    at_ms.saturating_add(GONE_RETENTION_MS) > now_ms && at_ms <= now_ms.saturating_add(DAY_MS)
-}
 
 /// Why something goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,20 +53,6 @@ pub fn judge(owner: Owner<'_>, rest: &str, lives_ms: Option<u64>, now_ms: u64, r
     let Kind::Month(name) = kind else { return None };
     let is_over = month_end_ms(name).is_some_and(|end| end.saturating_add(retention_ms) < now_ms);
     is_over.then_some(Reason::Old)
-}
-
-fn month(text: &str) -> Option<(i16, i8)> {
-    let (year, month) = text.split_once('-')?;
-    let is_right = year.len() == 4 && month.len() == 2;
-    let month: i8 = month.parse().ok().filter(|month| is_right && (1..=12).contains(month))?;
-    Some((year.parse().ok()?, month))
-}
-
-fn month_end_ms(text: &str) -> Option<u64> {
-    let (year, month) = month(text)?;
-    let last = jiff::civil::Date::new(year, month, 1).ok()?.last_of_month();
-    let end = last.tomorrow().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok()?;
-    u64::try_from(end.timestamp().as_millisecond()).ok()
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@
 //! backends of its scope. What another operator's registry calls live stays, whatever this one thinks. One [round](round) looks at
 //! every hash of a server.
 
+mod pieces;
 mod round;
 mod suspects;
+mod swept;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,45 +21,21 @@ use redis::{RedisResult, aio::MultiplexedConnection, cmd};
 use tokio::{sync::watch, task::JoinHandle};
 use vectoll_config::Topology;
 
-use self::round::{Accounts, Round};
-pub use self::suspects::Suspects;
+use self::{
+    pieces::{PAUSE, PIECE},
+    round::{Accounts, Round},
+};
+pub use self::{suspects::Suspects, swept::Swept};
 use super::{
     access::Access,
     servers::{addresses, open},
-    sweep::{Census, Changes, Reason, Registry},
+    sweep::{Census, Changes, Registry},
 };
 
 /// How often all of it is looked at.
 const EVERY: Duration = Duration::from_mins(10);
 /// How long after a start.
 const FIRST: Duration = Duration::from_secs(20);
-/// Keys or fields that one command looks at.
-const PIECE: usize = 200;
-/// What lies between two pieces.
-const PAUSE: Duration = Duration::from_millis(10);
-
-/// What was removed, by reason.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Swept(BTreeMap<&'static str, u64>);
-
-impl Swept {
-    /// How many keys and fields went, by reason.
-    pub fn by_reason(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        self.0.iter().map(|(reason, number)| (*reason, *number))
-    }
-
-    /// How many went for a reason.
-    pub fn of(&self, reason: Reason) -> u64 {
-        self.0.get(reason.name()).copied().unwrap_or_default()
-    }
-
-    fn add(&mut self, reason: Reason, number: usize) {
-        if number > 0 {
-            *self.0.entry(reason.name()).or_default() += number as u64;
-        }
-    }
-}
-
 /// Told of what was removed.
 pub type OnSwept = Arc<dyn Fn(&Swept) + Send + Sync>;
 

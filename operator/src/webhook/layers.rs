@@ -13,11 +13,14 @@ use http::{StatusCode, header};
 use tokio::{sync::Semaphore, time::timeout};
 
 use super::{
-    NamespaceAnnotations, PATH,
     metrics::Metrics,
+    namespaces::NamespaceAnnotations,
     review::{Question, Verdict},
 };
 use crate::inject::InjectionSettings;
+
+/// Where pods are posted.
+pub const PATH: &str = "/mutate-pods";
 
 /// The largest review that is read, in bytes. The API server takes objects of up to 3 MiB.
 const LARGEST: usize = 8 * 1024 * 1024;

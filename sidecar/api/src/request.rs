@@ -1,5 +1,6 @@
 //! A request for embeddings as the caller sent it: read, checked, and measured. What the provider will parse is not parsed here twice.
 
+mod encoding_format;
 mod fields;
 mod input;
 mod malformed;
@@ -14,7 +15,8 @@ pub use vectoll_config::v1::InputType;
 
 use self::input::Token;
 pub use self::{
-    fields::{Fields, is_left_out, whole},
+    encoding_format::EncodingFormat,
+    fields::{Fields, OtherField, is_left_out, whole},
     input::{Input, Shape},
     malformed::Malformed,
     metadata::Metadata,
@@ -64,25 +66,6 @@ pub struct Said {
     pub input_type: Option<String>,
     /// `user`.
     pub user: Option<String>,
-}
-
-/// A field whose meaning is the provider's business.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OtherField {
-    /// Its name.
-    pub name: String,
-    /// Where its value stands in the body.
-    pub value: Range<usize>,
-}
-
-/// `encoding_format`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum EncodingFormat {
-    /// JSON numbers.
-    #[default]
-    Float,
-    /// Little-endian 32-bit floats in base64.
-    Base64,
 }
 
 /// The model's name: where it stands in the path it counts, whatever the body says.

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 mod caller;
+mod left_out;
 mod limits;
 pub mod native;
 mod provider;
@@ -73,14 +74,4 @@ pub enum Version {
     /// This version.
     #[serde(rename = "v1")]
     V1,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-fn is_zero(value: &u32) -> bool {
-    *value == 0
 }

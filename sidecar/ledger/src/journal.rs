@@ -15,13 +15,15 @@
 //!
 //! **Where it ends.** The segments hold at most so many bytes. A full journal and a disk that takes nothing refuse a call
 //! before it is sent. The end of a call is never refused: what the disk does not take is owed to it and written first as soon
-//! as it can be; until then no call is sent. A folder that is taken away under a running sidecar is begun anew ([`place`]).
+//! as it can be; until then no call is sent. A folder that is taken away under a running sidecar is begun anew ([`begin_anew`]).
 
+mod begin_anew;
 mod compact;
 mod error;
 mod frame;
 mod identity;
 mod metrics;
+mod options;
 mod place;
 mod recent;
 mod record;
@@ -53,36 +55,11 @@ pub use error::{AppendError, OpenError};
 pub use frame::NotARecord;
 pub use identity::Identity;
 pub use metrics::JournalMetrics;
+pub use options::Options;
 pub use record::{Intent, Kind, Named, Open, Record, Refine, Settled, Settlement, Void};
 pub(crate) use recover::is_whole;
 pub use replay::Covered;
 pub use retention::Retention;
-
-/// The largest size of a segment, in bytes, but for what is carried over into it.
-const SEGMENT: u64 = 4 * 1024 * 1024;
-/// A journal has room for at least so many segments.
-const SEGMENTS: u64 = 16;
-
-/// How a journal is kept.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The most bytes of all segments. Ends of calls under way may go beyond.
-    most_bytes: u64,
-    /// Where a segment ends.
-    segment_bytes: u64,
-    /// What segments are kept for, to begin with.
-    retention: Retention,
-    /// Told when a segment has come to its end.
-    rotated: Arc<Notify>,
-}
-
-impl Options {
-    /// A journal of at most so many bytes.
-    pub fn new(most_bytes: u64, retention: Retention) -> Self {
-        let segment_bytes = (most_bytes / SEGMENTS).clamp(1, SEGMENT);
-        Self { most_bytes, segment_bytes, retention, rotated: Arc::default() }
-    }
-}
 
 /// The proof that an intent is written. It must be settled or voided; lost, the call is unsettled after the next start.
 #[derive(Debug)]

@@ -14,6 +14,7 @@ mod line;
 mod metrics;
 mod model;
 pub mod protocol;
+mod run;
 mod script;
 mod served;
 mod spend;

@@ -6,8 +6,14 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::{CALLER_LEFT, Facts, Record, redact::Redaction};
+use super::{
+    record::{Facts, Record},
+    redact::Redaction,
+};
 use vectoll_ledger::books::Certainty;
+
+/// The status of a call whose caller left before the answer, as nginx writes it. It is never sent.
+const CALLER_LEFT: u16 = 499;
 
 #[derive(Serialize)]
 pub(super) struct Line<'a> {

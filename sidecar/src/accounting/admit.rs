@@ -16,7 +16,8 @@ use super::{
 use crate::{
     call::Call,
     policy::{Backend, Route},
-    refusal::{Refusal, whole_seconds},
+    quota_headers::whole_seconds,
+    refusal::Refusal,
 };
 use vectoll_limits::counters::{Denial, Exhausted, Held, Quota, ReserveRequest, Reserved, Retry, Scope, Standing};
 

@@ -5,7 +5,7 @@ use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
-use super::RequestLimits;
+use super::request_limits::RequestLimits;
 use crate::{
     memory::{Claim, Held, NoRoom},
     refusal::Refusal,

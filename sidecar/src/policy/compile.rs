@@ -1,7 +1,7 @@
 //! From the contract to a [`Policy`].
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{HashMap, HashSet},
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
     time::Duration,
@@ -10,20 +10,12 @@ use std::{
 use vectoll_config::{ConfigError, ModelPattern, ObjectName, Price, Uid, check_files_v1, store::backend_account, v1};
 
 use super::{
-    Backend, Credential, Guest, Key, OwnKey, PodKey, Policy, RetryBudgets, Route, RouteIndex, RouteSettings, Team,
-    provider::{Beside, Fault, Identity},
+    Backend, Credential, Guest, Key, OwnKey, PodKey, Policy, Route, RouteIndex, RouteSettings, Team,
+    provider::{Beside, Fault},
+    shared_state::{Files, SharedState},
 };
-use crate::cache::Caches;
 use vectoll_limits::store::Place;
-use vectoll_upstream::{
-    credential::keyring::Keyring,
-    health::{BackendMetrics, Registry},
-    provider::{
-        Provider,
-        egress::Egress,
-        http::{Clients, SetupError},
-    },
-};
+use vectoll_upstream::provider::Provider;
 
 /// Why a config that reads well cannot be served. The path is the contract's.
 #[derive(Debug, thiserror::Error)]
@@ -39,35 +31,6 @@ pub enum CompileError {
         /// What is wrong.
         reason: String,
     },
-}
-
-/// The credential files beside the config: content by name.
-pub type Files = BTreeMap<String, Vec<u8>>;
-
-/// What outlives reloads. A handle: clones share it.
-#[derive(Clone, Debug)]
-pub struct SharedState {
-    /// Connections to providers.
-    pub http: Clients,
-    /// How the backends fare.
-    pub health: Registry,
-    /// Who calls.
-    pub keyring: Keyring,
-    /// Vectors that are kept.
-    pub caches: Caches,
-    /// What is left of the routes' retries.
-    pub retries: RetryBudgets,
-    /// What the pod's own identity is proven by.
-    pub identity: Identity,
-}
-
-impl SharedState {
-    /// No connection, no failure and no token yet.
-    pub fn new(identity: Identity, egress: Egress, metrics: BackendMetrics) -> Result<Self, SetupError> {
-        let (http, health) = (Clients::new(egress)?, Registry::new(metrics));
-        let (keyring, caches, retries) = (Keyring::default(), Caches::default(), RetryBudgets::default());
-        Ok(Self { http, health, keyring, caches, retries, identity })
-    }
 }
 
 /// Compiles a config that was read ([`vectoll_config::read_v1`], which checks it). `own` is the key that is the pod's own.
@@ -341,8 +304,10 @@ fn encoding_of_arrays(provider: &v1::Provider, tokens: &v1::TokenBound) -> Optio
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use vectoll_config::KeyHash;
+    use vectoll_upstream::{health::BackendMetrics, provider::egress::Egress};
 
     use super::*;
+    use crate::policy::Identity;
 
     fn config(value: &str) -> v1::Config {
         let hash = KeyHash::of(value.as_bytes());

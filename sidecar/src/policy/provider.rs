@@ -1,6 +1,6 @@
 //! From a provider's settings to a [`Provider`] that can be called.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use url::Url;
@@ -10,7 +10,7 @@ use vectoll_config::v1::{
     native::{Api, Auth, Aws, AwsKeys, Container, Entra, Google, HeaderKey, Ibm, Key, WebIdentity, Within},
 };
 
-use super::compile::{Files, SharedState};
+use super::shared_state::{Files, SharedState};
 use vectoll_upstream::{
     builtin,
     credential::{Credential, Form, Secret, aws, entra, google, ibm, keyring::Fingerprint, sigv4},
@@ -43,17 +43,6 @@ use vectoll_upstream::{
 
 /// The session's name that AWS's trail shows where the pod's is not known.
 const SESSION: &str = "vectoll-sidecar";
-
-/// What the pod's own identity is proven by.
-#[derive(Clone, Debug, Default)]
-pub struct Identity {
-    /// The folder with the tokens that the cluster issues for this sidecar: `aws`, `azure`, `google`.
-    pub tokens: PathBuf,
-    /// EKS Pod Identity's agent and the file with the token for it.
-    pub agent: Option<(String, PathBuf)>,
-    /// The pod's name.
-    pub pod: String,
-}
 
 /// A fault in a setting: its path under the provider, and what is wrong.
 #[derive(Debug)]

@@ -12,11 +12,13 @@ use std::{
 };
 
 use super::{
-    Sent,
+    Proxy,
     failure::{Blame, ChargeState, Failure},
     hedge::hedged,
-    send::Sending,
-    work::{AttemptHistory, CallExecution, Unchosen, not_ready},
+    history::AttemptHistory,
+    sending::Sending,
+    sent::Sent,
+    work::{CallExecution, Unchosen, not_ready},
 };
 use crate::{
     accounting::{Accounting, Permit},
@@ -24,6 +26,7 @@ use crate::{
     policy::ExcludedBackends,
     refusal::Refusal,
 };
+use http::HeaderMap;
 use vectoll_upstream::health::Fault;
 
 /// The pause before a backend is tried again; twice as long before the third time, and so on.
@@ -31,8 +34,22 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// The longest that a call waits for a backend that it tries again.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+impl Proxy {
+    /// The attempts at an admitted call, as work of its own: it may outlive the request. `left` says that it does.
+    pub(super) fn attempts(
+        &self,
+        permit: Permit,
+        from_caller: HeaderMap,
+        left: &Arc<AtomicBool>,
+    ) -> impl Future<Output = (Result<Sent, Refusal>, AttemptHistory)> + Send + use<> {
+        let sending =
+            Sending { from_caller, tasks: self.tasks.clone(), most: self.caps.body, clock: self.accounting.clock };
+        carry_out(permit, self.accounting.clone(), self.metrics.clone(), sending, left.clone())
+    }
+}
+
 /// Carries out an admitted call. `left` is set when its caller has gone: nothing is tried again for it.
-pub(super) async fn carry_out(
+async fn carry_out(
     permit: Permit,
     accounting: Arc<Accounting>,
     metrics: Metrics,

@@ -2,6 +2,8 @@
 
 mod ask;
 mod inputs;
+mod spent;
+mod work;
 
 use std::{
     sync::Arc,
@@ -11,17 +13,18 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 
 use self::{
-    ask::{ask, is_long},
+    ask::ask,
     inputs::Inputs,
+    spent::Spent,
+    work::{PATIENCE, is_long, room, run},
 };
-use super::{CallProgress, Proxy, Sent, deliver::deliver, respond};
+use super::{Proxy, deliver::deliver, progress::CallProgress, respond, sent::Sent};
 use crate::{
     accounting::{Settled, admit},
     answer::Body,
-    background::Background,
     cache::{Cache, Vector},
     call::Call,
-    memory::{Claim, Held, NoRoom},
+    memory::Held,
     policy::{Backend, Route},
     refusal::Refusal,
 };
@@ -29,20 +32,8 @@ use vectoll_ledger::books::Certainty;
 
 /// How many of a call's inputs were not asked of the provider for it.
 const HITS: HeaderName = HeaderName::from_static("x-vectoll-cache-hits");
-/// The longest that a call waits for memory at a time, and that its answer may take if its route has no bound.
-const PATIENCE: Duration = Duration::from_mins(1);
 /// For an answer to get from one call to those that wait for it.
 const MOMENT: Duration = Duration::from_secs(1);
-
-/// What was spent on a call, over all that was sent for it.
-#[derive(Default)]
-struct Spent {
-    tokens: u64,
-    headers: HeaderMap,
-    settled: Option<Settled>,
-    /// What the vectors take until the answer is made of them.
-    held: Vec<Held>,
-}
 
 /// Serves a call whose inputs are texts.
 pub(super) async fn serve(
@@ -185,25 +176,4 @@ async fn free(
     call.entry.backend(&backend.label);
     trace.journey.backend = Some(backend.clone());
     Ok(permit.sent(backend.clone(), None)?.settle(0, Certainty::Known))
-}
-
-/// Waits for memory, though not for ever.
-async fn room(claim: &Claim, held: &mut Held, bytes: usize) -> Result<(), Refusal> {
-    let end = tokio::time::Instant::now() + PATIENCE;
-    claim.hold_until(held, bytes, end).await.map_err(|NoRoom| Refusal::no_room())
-}
-
-/// Does work here, or on a thread of its own where it is `much`: others' calls are not to wait for it.
-async fn run<T: Send + 'static>(
-    tasks: &Background,
-    much: bool,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Refusal> {
-    if !much {
-        return Ok(work());
-    }
-    let failed = |error: tokio::task::JoinError| {
-        Refusal::unavailable("computing_failed", format!("The call could not be worked on: {error}"))
-    };
-    tasks.compute(work).await.map_err(failed)
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 
 use super::{
-    Sent,
     failure::{Blame, Failure},
+    sent::Sent,
     work::CallExecution,
 };
 use crate::background::Background;

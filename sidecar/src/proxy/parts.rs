@@ -13,10 +13,11 @@ use vectoll_config::v1::TokenBound;
 
 use super::{
     deliver::{Undelivered, deliver},
+    exchange::refining,
     failure::{ChargeState, Failure},
-    plan::Plan,
+    planned::Plan,
     refused::{Charge, MOST_OF_AN_ERROR, error_in_success, sending_failed, status_failed},
-    send::{Sending, refining},
+    sending::Sending,
     split::Split,
 };
 use crate::{

@@ -5,8 +5,9 @@ use std::{sync::Arc, time::Instant};
 use super::{
     failure::Failure,
     parts,
-    send::Sending,
-    split::{Split, split, split_arrays},
+    planned::Plan,
+    sending::Sending,
+    split::{split, split_arrays},
     texts::texts_of,
 };
 use crate::{
@@ -16,27 +17,10 @@ use crate::{
     refusal::Refusal,
 };
 use vectoll_api::request::OtherField;
-use vectoll_upstream::provider::{Provider, dialect::Wire};
+use vectoll_upstream::provider::Provider;
 
 /// Text from which on a call is split on a thread of its own.
 const MUCH_TEXT: u64 = 16 * 1024;
-
-/// What a call is sent in.
-pub(super) struct Plan {
-    /// Its parts.
-    pub(super) split: Split,
-    /// The request for the first. It is made before anything is sent: what the provider cannot do costs nothing.
-    pub(super) first: Wire,
-    /// The memory for the parts' answers. It is there before anything is sent, as well.
-    pub(super) held: Held,
-}
-
-/// Without the texts, which are the caller's.
-impl std::fmt::Debug for Plan {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Plan").field("parts", &self.split.parts.len()).finish_non_exhaustive()
-    }
-}
 
 /// The parts that a call is sent in; none: it goes through as it came. Waits for memory, within the backend's time and the call's,
 /// before that of the attempt begins.

@@ -4,9 +4,9 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 
 use super::{
+    exchange::{Deadline, Upstream},
     failure::Failure,
     refused::reported,
-    send::{Deadline, Upstream},
 };
 use crate::{
     accounting::InFlight,

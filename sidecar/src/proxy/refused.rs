@@ -7,8 +7,8 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::{BodyExt, Limited};
 
 use super::{
+    exchange::{Deadline, Upstream, in_time},
     failure::{Blame, ChargeState, Failure},
-    send::{Deadline, Upstream, in_time},
 };
 use crate::{accounting::InFlight, policy::Backend, refusal::Refusal};
 use vectoll_api::request::EncodingFormat;

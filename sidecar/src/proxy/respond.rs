@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use http_body_util::Full;
 use vectoll_config::PicoUsd;
 
-use super::{CallProgress, Sent, work::AttemptHistory};
+use super::{history::AttemptHistory, progress::CallProgress, sent::Sent};
 use crate::{
     answer::{Answer, Body, PASSED},
     line::Line,

@@ -1,28 +1,26 @@
 //! Sending an admitted call to its backend.
 
-use std::{
-    pin::{Pin, pin},
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{pin::pin, sync::Arc, time::Instant};
 
-use http::{HeaderMap, Response};
+use http::HeaderMap;
 use prometheus::Histogram;
-use tokio::time::Sleep;
 use vectoll_config::v1::Cooldown;
 
 use super::{
-    Sent, Target, builtin,
+    builtin,
+    exchange::{Deadline, Upstream, in_time, refining},
     failure::{Blame, ChargeState, Failure},
     parts,
-    plan::Plan,
+    planned::Plan,
     read::{Read, read},
     refused::{Refused, refused, sending_failed},
+    sending::Sending,
+    sent::Sent,
+    target::Target,
 };
 use crate::{
     accounting::{BackendQuota, InFlight, Permit},
     answer::{Answer, Observation, Relay, Verdict},
-    background::Background,
     call::Call,
     policy::Backend,
     refusal::Refusal,
@@ -30,27 +28,8 @@ use crate::{
 use vectoll_clock::Clock;
 use vectoll_upstream::{
     health::Attempt,
-    provider::{Provider, Remote, SentFlag, content::Content},
+    provider::{Provider, Remote, SentFlag},
 };
-
-/// An answer within this time needs no refinement of what the call may cost.
-const SOON: Duration = Duration::from_millis(20);
-
-/// The end of a backend's time for a call: one timer from sending to the answer's last byte.
-pub(super) type Deadline = Pin<Box<Sleep>>;
-
-/// What goes with every attempt of a call.
-#[derive(Debug)]
-pub(super) struct Sending {
-    /// The caller's headers.
-    pub(super) from_caller: HeaderMap,
-    /// Work that outlives the call.
-    pub(super) tasks: Background,
-    /// The largest body, in bytes.
-    pub(super) most: usize,
-    /// The time.
-    pub(super) clock: Clock,
-}
 
 /// Makes one attempt, to be done by `deadline`, notes its time in `upstream`, and how it ended with the backend's health.
 pub(super) async fn send(
@@ -161,9 +140,6 @@ async fn exchange(
     }
 }
 
-/// What a provider answers, its body still to come.
-pub(super) type Upstream = Response<Content>;
-
 /// A response, sorted by whether it is a success; or the error of a call that got none.
 async fn call(
     remote: &Remote,
@@ -194,25 +170,5 @@ async fn call(
             let failure = Failure::late_to_leave(&backend.label, backend.timeout);
             Err(Failure { rest: ChargeState::Unsent(in_flight.into()), ..failure })
         }
-    }
-}
-
-/// The work. If it takes its time, the journal learns meanwhile what the call can cost at most.
-///
-/// It is pinned where it begins, as with [`in_time`]: each function that took it as it is would have room for it twice.
-pub(super) async fn refining<T>(in_flight: &InFlight, mut work: Pin<&mut impl Future<Output = T>>) -> T {
-    if let Ok(done) = tokio::time::timeout(SOON, work.as_mut()).await {
-        return done;
-    }
-    in_flight.refine();
-    work.await
-}
-
-/// What the work gives; none if the deadline comes first.
-pub(super) async fn in_time<T>(deadline: &mut Deadline, work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    tokio::select! {
-        biased;
-        done = work => Some(done),
-        () = deadline => None,
     }
 }

@@ -11,10 +11,14 @@ use std::{
 use vectoll_config::v1::Retry;
 
 use super::{
-    Sent, Target,
     failure::{Blame, Failure},
-    plan::{Plan, plan},
-    send::{Sending, send},
+    history::AttemptHistory,
+    plan::plan,
+    planned::Plan,
+    send::send,
+    sending::Sending,
+    sent::Sent,
+    target::Target,
 };
 use crate::{
     accounting::{Accounting, BackendQuota, Load, Permit, QuotaExceeded, exact_at, readmit},
@@ -25,17 +29,6 @@ use crate::{
     refusal::Refusal,
 };
 use vectoll_upstream::{health::Attempt, tokens};
-
-/// Where a call has been.
-#[derive(Debug, Default)]
-pub(super) struct AttemptHistory {
-    /// The backend of the last attempt.
-    pub(super) backend: Option<Arc<Backend>>,
-    /// Attempts after the first.
-    pub(super) retries: u32,
-    /// Those of them that went to another backend than the one before.
-    pub(super) fallbacks: u32,
-}
 
 /// A call that is being carried out.
 pub(super) struct CallExecution {

@@ -19,7 +19,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     activity::{Activity, UnderWay, Verdict},
     listen::Stream,
-    stopped,
+    stop::stopped,
 };
 use crate::answer::Body;
 

@@ -6,6 +6,7 @@
 
 pub mod aws;
 pub mod entra;
+mod error;
 pub mod google;
 pub mod ibm;
 pub(crate) mod issuer;
@@ -15,95 +16,20 @@ pub mod redact;
 pub mod refreshing;
 pub mod secret;
 pub mod sigv4;
+mod unsigned;
 
-use std::{sync::Arc, time::SystemTime};
+use std::time::SystemTime;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use url::Url;
+use http::{HeaderName, HeaderValue, header};
 
+pub(crate) use self::error::chain;
 use self::sigv4::Scope;
-pub use self::{refreshing::Refreshing, secret::Secret};
-
-/// A request before it is signed. Its debug output has neither headers nor body: they hold the caller's inputs.
-pub struct Unsigned<'a> {
-    /// The method.
-    pub method: &'a Method,
-    /// The full URL, as it will be sent: names in its path are percent-encoded.
-    pub url: &'a Url,
-    /// The headers. Those that a signature covers (`Content-Type`, `Content-Length` and Amazon's) are as they will be sent.
-    pub headers: &'a mut HeaderMap,
-    /// The whole body.
-    pub body: &'a [u8],
-}
-
-impl std::fmt::Debug for Unsigned<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Unsigned")
-            .field("method", self.method)
-            .field("url", &format_args!("{}", self.url))
-            .finish_non_exhaustive()
-    }
-}
-
-/// Why a request could not be signed. It was not sent: nothing was charged. No text in it has a secret.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum CredentialError {
-    /// What is to be put on it is not to be had.
-    #[error("failed to obtain {what}")]
-    Fetch {
-        /// What, and whose.
-        what: Arc<str>,
-        /// What went wrong.
-        #[source]
-        source: FetchError,
-    },
-    /// The request or the key is not such that it can be signed.
-    #[error("failed to sign the request: {0}")]
-    Sign(String),
-}
-
-/// Why something that expires could not be fetched.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum FetchError {
-    /// A file that proves who calls could not be read.
-    #[error("failed to read {path}: {why}")]
-    File {
-        /// Its path.
-        path: String,
-        /// The system's word.
-        why: String,
-    },
-    /// No answer.
-    #[error("failed to reach {host}: {why}")]
-    Unreachable {
-        /// Who was asked.
-        host: String,
-        /// What went wrong on the way.
-        why: String,
-    },
-    /// The issuer said no.
-    #[error("{host} answered {status}: {message}")]
-    Refused {
-        /// Who was asked.
-        host: String,
-        /// The HTTP status.
-        status: u16,
-        /// What it said, without secrets.
-        message: String,
-    },
-    /// An answer that cannot be used. Said as "the issuer's answer …".
-    #[error("the issuer's answer {0}")]
-    Answer(&'static str),
-    /// What is needed to ask cannot be made from the credential.
-    #[error("the request could not be made: {0}")]
-    Request(&'static str),
-    /// It took too long.
-    #[error("it took too long")]
-    TooSlow,
-    /// The task that fetched it ended without a word.
-    #[error("the attempt broke off")]
-    BrokeOff,
-}
+pub use self::{
+    error::{CredentialError, FetchError},
+    refreshing::Refreshing,
+    secret::Secret,
+    unsigned::Unsigned,
+};
 
 /// What is put on requests to a provider.
 #[derive(Debug)]
@@ -230,12 +156,6 @@ impl std::fmt::Debug for Header {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Header").field("name", &self.name).finish_non_exhaustive()
     }
-}
-
-/// An error and its causes in one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |error| error.source());
-    causes.fold(error.to_string(), |line, cause| format!("{line}: {cause}"))
 }
 
 #[cfg(test)]

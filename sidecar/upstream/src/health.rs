@@ -6,6 +6,7 @@
 mod breaker;
 mod latency;
 mod metrics;
+mod standing;
 
 use std::{
     collections::HashMap,
@@ -24,25 +25,10 @@ use self::{
     metrics::OneBackend,
 };
 
-pub use self::metrics::BackendMetrics;
-
-/// Why a backend did not serve a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// It said that it is asked too much: 429, with the wait that it asks for.
-    Limited(Option<Duration>),
-    /// Anything else that is about the backend and not about the call.
-    Down,
-}
-
-/// Whether a backend is to be called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
-    /// It is.
-    Well,
-    /// It is left alone until then; the time is the clock's.
-    Cooling(Duration),
-}
+pub use self::{
+    metrics::BackendMetrics,
+    standing::{Fault, Standing},
+};
 
 /// The health of all backends. A handle: clones share it.
 #[derive(Clone, Debug)]

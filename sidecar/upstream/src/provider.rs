@@ -13,6 +13,7 @@ pub mod remote;
 pub mod retry_after;
 mod sent_flag;
 pub mod trust;
+mod user_agent;
 
 pub use remote::{Journalled, Remote};
 pub use sent_flag::SentFlag;

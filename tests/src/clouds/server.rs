@@ -17,7 +17,10 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-use super::{Desk, Host, Shared, desk::Paper};
+use super::{
+    desk::{Desk, Paper},
+    shared::{Host, Shared},
+};
 use crate::{
     native::{
         Request,

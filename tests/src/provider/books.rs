@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::account::Account;
 use super::behaviour::{Behaviour, Plan};
-use super::{Options, call::Violation};
+use super::{call::Violation, options::Options};
 
 /// A request as it arrived.
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Map, Value};
 
+use super::item::Item;
 use super::strict_json;
 use super::vector::FULL_DIMENSIONS;
 
@@ -22,15 +23,6 @@ pub struct Call {
     pub user: Option<String>,
     /// All other fields.
     pub other: Map<String, Value>,
-}
-
-/// One thing to embed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Item {
-    /// A text.
-    Text(String),
-    /// Its tokens.
-    Tokens(Vec<u32>),
 }
 
 /// How vectors are written.

@@ -1,6 +1,6 @@
 //! The vectors: a function of the input alone, so that a test can compute what has to arrive.
 
-use super::call::Item;
+use super::item::Item;
 
 /// Numbers in a vector that was not asked to be shorter.
 pub const FULL_DIMENSIONS: usize = 1536;

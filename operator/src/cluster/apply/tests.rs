@@ -8,12 +8,22 @@ use axum::{
     Json, Router,
     http::{Method, StatusCode, Uri},
 };
+use jiff::Timestamp;
 use kube::{Config, runtime::events::Reporter};
+use serde_json::{Value, json};
+use vectoll_config::{ObjectName, Uid};
 
-use super::*;
+use super::{event::shortened, *};
 use crate::{
-    cluster::{cluster_state::Sidecar, generations::Contents, status::NewStatus},
+    cluster::{
+        cluster_state::Sidecar,
+        config::Files,
+        generations::Contents,
+        plan::{Replaced, Transition, config_name},
+        status::NewStatus,
+    },
     judge::NamespaceConfig,
+    world::{Kind, ResourceRef},
 };
 
 /// What was sent: the method, the path, and the body.

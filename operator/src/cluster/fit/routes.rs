@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use vectoll_config::{ObjectName, v1};
 
-use super::{Credentials, entry_size};
+use super::size::{Credentials, entry_size, size_of_file};
 
 /// What a route takes beyond its names.
 #[derive(Debug, Default)]
@@ -87,9 +87,4 @@ fn weights(routes: &[v1::Route]) -> Result<BTreeMap<ObjectName, Weight>, serde_y
         }
     }
     Ok(weights)
-}
-
-/// The name counts, too.
-pub(super) fn size_of_file((name, content): (&String, &Vec<u8>)) -> usize {
-    name.len() + content.len()
 }

@@ -6,8 +6,11 @@ use jiff::{SignedDuration, Timestamp};
 use vectoll_config::ObjectName;
 
 use super::{
-    Action, PersistentFailures, Target, budgets::Purse, configs::Undelivered, programmed::Programmed,
-    transitions::turns,
+    Action, PersistentFailures, Target,
+    budgets::Purse,
+    configs::Undelivered,
+    programmed::Programmed,
+    transitions::{PENDING, turns},
 };
 use crate::{
     books::{Account, Acknowledgements, Money},
@@ -21,8 +24,6 @@ use crate::{
     world::{Kind, ResourceRef},
 };
 
-/// The reason of a key that has no value yet.
-pub(super) const PENDING: &str = "SecretPending";
 /// When to look again at what is on its way: acknowledgements are read as often.
 const RETRY_DELAY: SignedDuration = SignedDuration::from_secs(2);
 

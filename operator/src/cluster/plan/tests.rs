@@ -11,6 +11,7 @@
 
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::json;
+use vectoll_config::Uid;
 use vectoll_crds::{ApiKey, Team};
 
 use super::*;
@@ -21,10 +22,12 @@ use crate::{
         cluster_state::{self, Config, Sidecar},
         raw::Raw,
         snapshot::Setting,
+        tracked,
     },
     judge::{ConditionType, Status, judge},
+    key_secret::Mint,
     store,
-    world::Counting,
+    world::{Counting, ResourceRef},
 };
 
 mod budgets;

@@ -2,8 +2,10 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as ApiCondition;
 
-use super::reports::PENDING;
 use crate::{cluster::status::NewStatus, condition::ConditionType};
+
+/// The reason of a key that has no value yet.
+pub(super) const PENDING: &str = "SecretPending";
 
 /// Something that had been so and is so no more, worth an event.
 #[derive(Clone, Debug, PartialEq, Eq)]

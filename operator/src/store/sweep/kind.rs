@@ -2,7 +2,10 @@
 
 use vectoll_config::store::{Acknowledgement, Series};
 
-use super::{DAY_MS, Owner, month};
+use super::{
+    owner::Owner,
+    time::{DAY_MS, month},
+};
 
 /// The longest field that a function writes, its quantity included.
 const LONGEST_FIELD: usize = 2_050;

@@ -5,7 +5,7 @@ use std::{
     fmt,
 };
 
-use super::{Census, GONE_RETENTION_MS};
+use super::{census::Census, time::GONE_RETENTION_MS};
 
 /// What an operator remembers of the accounts it has seen, by UID, as text: a [`Word`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

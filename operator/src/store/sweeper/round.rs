@@ -10,7 +10,9 @@ use vectoll_config::{
 
 use super::{
     super::sweep::{Census, DAY_MS, Family, Kind, Owner, Payer, Reason, Registry, is_recent, judge, split},
-    PAUSE, PIECE, Suspects, Swept,
+    pieces::{PAUSE, PIECE},
+    suspects::Suspects,
+    swept::Swept,
 };
 
 /// A hash of so many bytes or more is looked into on its own, some fields at a time.

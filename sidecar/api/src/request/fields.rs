@@ -6,7 +6,16 @@ use std::{borrow::Cow, collections::HashSet, fmt, ops::Range};
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{EncodingFormat, Malformed, OtherField};
+use super::{encoding_format::EncodingFormat, malformed::Malformed};
+
+/// A field whose meaning is the provider's business.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherField {
+    /// Its name.
+    pub name: String,
+    /// Where its value stands in the body.
+    pub value: Range<usize>,
+}
 
 /// The raw fields that matter, and the text they stand in.
 pub struct Fields<'a> {

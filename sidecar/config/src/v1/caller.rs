@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Budget, Limits, ModelLimits, OnStoreFailure, is_false};
+use super::{Budget, Limits, ModelLimits, OnStoreFailure, left_out::is_false};
 use crate::{KeyHash, ModelPattern, ObjectName, Uid};
 
 /// What the keys of a Team share.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Balance, Cache, Cooldown, Encoding, Hedge, Limits, Provider, Retry, TokenBound, is_zero};
+use super::{Balance, Cache, Cooldown, Encoding, Hedge, Limits, Provider, Retry, TokenBound, left_out::is_zero};
 use crate::{ModelPattern, ObjectName, Price};
 
 /// Public model names and the backends behind them.

@@ -3,7 +3,7 @@
 //! Without this a team whose spend the store refuses would keep every segment, the spend of all others included, until the journal
 //! is full. What is left of a team that has much of its own is bounded where it is written ([`State::is_over_its_share`]).
 
-use std::{collections::HashMap, io, path::Path, sync::Arc};
+use std::{collections::HashMap, io, path::Path};
 
 use vectoll_config::Uid;
 
@@ -11,7 +11,7 @@ use super::{
     AppendError, Journal,
     frame::encode,
     recent::Part,
-    record::{Kind, Open, Record, Settled},
+    record::{Settled, records_of},
     retention::Progress,
     segment::{Sealed, TeamPart},
     state::State,
@@ -121,10 +121,4 @@ fn rewrite(part: &Part, acknowledged: &HashMap<Uid, u64>) -> io::Result<(u64, Ha
     }
     atomic_file::write(&part.path, &content)?;
     Ok((content.len() as u64, teams))
-}
-
-/// A settled call on its own: its intent with the number that it had, and its settlement.
-pub(super) fn records_of(settled: &Arc<Settled>) -> [Record; 2] {
-    let begun = Record(settled.settlement.intent, Kind::Carried(Open::new(settled.intent.clone())));
-    [begun, Record(settled.number, Kind::Settlement(settled.settlement))]
 }

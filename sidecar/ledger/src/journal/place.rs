@@ -1,24 +1,12 @@
 //! Where the journal is. A state folder can be removed or moved away under a running sidecar: what is written then goes where no
-//! start would look for it. So it is looked after as long as calls are sent, and begun anew where it is gone.
-//!
-//! The books are in memory and go into the next checkpoint, which is asked for at once. Calls under way are carried over, as
-//! into any segment, and of what a store has not acknowledged everything that memory has.
+//! start would look for it. So it is looked after as long as calls are sent, and begun anew where it is gone ([`super::begin_anew`]).
 
 use std::{
-    fs::{self, File},
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{
-    AppendError,
-    compact::records_of,
-    frame::encode,
-    identity::{Epoch, Identity},
-    segment::{Tail, TeamPart},
-    state::{State, carry, reach},
-};
+use super::identity::{Epoch, Identity};
 
 /// How long a folder may be gone before a call notices.
 pub(super) const LOOK_PERIOD: Duration = Duration::from_secs(1);
@@ -26,71 +14,15 @@ pub(super) const LOOK_PERIOD: Duration = Duration::from_secs(1);
 /// The state folder, and what must stand in it.
 #[derive(Debug)]
 pub(super) struct Place {
-    folder: PathBuf,
-    identity: Identity,
-    epoch: Epoch,
-    looked: Instant,
+    pub(super) folder: PathBuf,
+    pub(super) identity: Identity,
+    pub(super) epoch: Epoch,
+    pub(super) looked: Instant,
 }
 
 impl Place {
     /// A folder that is there.
     pub(super) fn new(folder: &Path, identity: Identity, epoch: Epoch) -> Self {
         Self { folder: folder.to_owned(), identity, epoch, looked: Instant::now() }
-    }
-}
-
-impl State {
-    /// Makes sure that what is written is found at the next start.
-    pub(super) fn ensure_in_place(&mut self) -> Result<(), AppendError> {
-        if self.place.looked.elapsed() >= LOOK_PERIOD {
-            if !self.tail.is_in_place()? {
-                self.begin_anew()?;
-            }
-            self.place.looked = Instant::now();
-        }
-        Ok(())
-    }
-
-    fn begin_anew(&mut self) -> Result<(), AppendError> {
-        tracing::error!(
-            folder = %self.place.folder.display(),
-            "the state folder was taken away while it was in use: it is begun anew with the books that are in memory"
-        );
-        fs::create_dir_all(&self.folder)?;
-        self.place.identity.write(&self.place.folder)?;
-        self.place.epoch.write(&self.place.folder)?;
-        self.handle = Arc::new(File::open(&self.folder)?);
-        let mut tail = Tail::begin(&self.folder, self.next)?;
-        // Before the open intents, whose numbers may be larger: a start follows numbers as they grow.
-        self.keep_recent(&mut tail)?;
-        carry(&mut tail, &self.open, &mut self.buffer)?;
-        let former = std::mem::replace(&mut self.tail, tail).seal(self.next - 1);
-        self.sealed.push_back(former);
-        // Where the folder came back as a copy, its segments are there.
-        self.sealed.retain(|segment| segment.path.exists());
-        self.options.rotated.notify_one();
-        Ok(())
-    }
-
-    /// Writes down again what the store has not acknowledged.
-    fn keep_recent(&mut self, tail: &mut Tail) -> Result<(), AppendError> {
-        let (complete_after, recent) = self.recent.all();
-        for settled in &recent {
-            let team = &settled.intent.team.uid;
-            if self.teams.get(team).is_some_and(|progress| progress.acknowledged >= settled.number) {
-                continue;
-            }
-            for record in records_of(settled) {
-                encode(&record, &mut self.buffer)?;
-                tail.write(&self.buffer)?;
-            }
-            reach(&mut tail.teams, team, settled.number, TeamPart::count);
-        }
-        for (team, progress) in &self.teams {
-            if progress.acknowledged < progress.last.min(complete_after) {
-                tracing::error!(%team, "the store may never learn of what went with the folder; the books here have it");
-            }
-        }
-        Ok(())
     }
 }

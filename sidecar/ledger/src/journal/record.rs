@@ -187,6 +187,12 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
+/// A settled call on its own: its intent with the number that it had, and its settlement.
+pub(super) fn records_of(settled: &Arc<Settled>) -> [Record; 2] {
+    let begun = Record(settled.settlement.intent, Kind::Carried(Open::new(settled.intent.clone())));
+    [begun, Record(settled.number, Kind::Settlement(settled.settlement))]
+}
+
 /// Money as an integer of pico-USD.
 mod pico {
     use serde::{Deserialize, Deserializer, Serializer};

@@ -2,6 +2,7 @@
 
 mod count;
 mod remembered;
+mod reservation;
 
 use std::{
     collections::HashMap,
@@ -9,7 +10,6 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
 use slab::Slab;
 use vectoll_config::{
     PicoUsd, Uid,
@@ -19,11 +19,13 @@ use vectoll_config::{
 };
 
 use self::count::{Count, tighten};
+pub(super) use self::reservation::Held;
 use super::{
-    Account, Denial, Open, ReserveRequest, Standing, longest_denial::LongestDenial, users::Users, window::slot_of,
+    Account, Denial, Open, ReserveRequest, Spending, Standing, longest_denial::LongestDenial, users::Users,
+    window::slot_of,
 };
 use vectoll_clock::Now;
-use vectoll_ledger::{charge::BudgetPeriod, used::Used};
+use vectoll_ledger::used::Used;
 
 /// How often counts that hold nothing any more are dropped.
 const SWEEP: Duration = Duration::from_mins(1);
@@ -45,29 +47,6 @@ struct Table {
     slot: u64,
     /// How many reservations there have been.
     sequence: u64,
-}
-
-/// A reservation here.
-#[derive(Debug)]
-pub(super) struct Held {
-    counts: Vec<usize>,
-    /// Whether it is a call's, and not what a backend is asked for.
-    is_call: bool,
-    slot: u64,
-    sequence: u64,
-    requests: u64,
-    pub(super) tokens: u64,
-    pub(super) money: PicoUsd,
-    pub(super) charges: Vec<Arc<BudgetPeriod>>,
-}
-
-/// What is taken of a budget.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Spending {
-    /// Booked and reserved in the present period.
-    pub taken: PicoUsd,
-    /// When the period ends; none: never.
-    pub ends: Option<Timestamp>,
 }
 
 impl Memory {

@@ -4,21 +4,30 @@
 //! ([`purse`]), and speaks to the store in exchanges ([`exchange`]), one at a time. While the store is away it gives this
 //! sidecar's share ([`away`]). `docs/store.md` has the algorithm and its bounds; [`simulation`] holds it to them.
 
+mod admit;
 mod away;
 mod exchange;
 mod holding;
 mod link;
 mod meter;
+mod names;
+mod pending;
 mod pool;
 mod purse;
+mod queue;
+mod rates;
+mod recall;
 mod recalled;
 mod reply;
+mod reservation;
+mod reserve;
 mod session;
 mod settle;
 #[cfg(test)]
 mod simulation;
 mod slots;
 mod standing;
+mod terms;
 mod waiter;
 mod weigh;
 
@@ -28,7 +37,7 @@ use std::{
     time::Duration,
 };
 
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use vectoll_config::{
     PicoUsd, Uid,
     store::is_backend_account,
@@ -36,60 +45,21 @@ use vectoll_config::{
     v1::{Budget, Limits},
 };
 
-pub(crate) use self::exchange::Batch;
-pub(crate) use self::holding::{account_name, period_of};
-use self::link::SILENCE;
-pub(crate) use self::recalled::FormerAdmissions;
-use self::session::{Outcome, Session};
-use super::{
-    Account, BudgetPeriod, Denial, Holder, Open, ReserveRequest, Reserved, Spending, Standing, Used, users::Users,
+use self::session::Session;
+pub(crate) use self::{
+    exchange::Batch,
+    names::{account_name, period_of},
+    recalled::FormerAdmissions,
+    terms::{TERMS, Terms},
 };
+pub use self::{pending::Pending, reservation::Held};
+use super::{Account, Open, Spending, Standing, users::Users};
 use crate::store::protocol::{Exchange, Identity, Reply};
 use vectoll_clock::{Clock, Now};
-
-/// Times of the lease protocol.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
-    /// How long a lease lasts.
-    pub(crate) life: Duration,
-    /// How long the store grants nothing after it was started anew: longer than a lease and a beat together.
-    pub(crate) pause: Duration,
-    /// How long spend and corrections may wait for company.
-    pub(crate) batch: Duration,
-    /// The longest silence while something is held or was used lately.
-    pub(crate) beat: Duration,
-    /// The same while nothing is: shorter than the time after which a sidecar does not count any more.
-    pub(crate) idle_beat: Duration,
-    /// The shortest time between an exchange and one that nobody waits for.
-    pub(crate) least_pause: Duration,
-}
-
-/// The terms that all sidecars keep to.
-pub(crate) const TERMS: Terms = Terms {
-    life: Duration::from_secs(2),
-    pause: Duration::from_secs(4),
-    batch: Duration::from_millis(250),
-    beat: Duration::from_secs(1),
-    idle_beat: Duration::from_secs(4),
-    least_pause: Duration::from_millis(50),
-};
+use vectoll_ledger::{charge::BudgetPeriod, used::Used};
 
 /// After this time of the process what former ones admitted has left every window.
 const RECALLED_FOR: Duration = Duration::from_mins(2);
-/// The longest that a call waits for the store's word.
-const LONGEST_WAIT: Duration = Duration::from_secs(15);
-
-/// A reservation.
-#[derive(Debug)]
-pub struct Held {
-    team: Uid,
-    taken: Vec<holding::Taken>,
-    requests: u64,
-    pub(super) tokens: u64,
-    pub(super) money: PicoUsd,
-    pub(super) charges: Vec<Arc<BudgetPeriod>>,
-}
-
 /// The counters of all Teams, seen from one sidecar.
 #[derive(Debug)]
 pub struct SharedCounters {
@@ -122,26 +92,6 @@ impl SharedCounters {
 
     pub(super) fn user(&self, team: &Uid, user: &Arc<str>, most: u32) -> Arc<str> {
         self.table().users.name(team, user, most)
-    }
-
-    pub(super) fn reserve(self: &Arc<Self>, ask: &ReserveRequest<'_>, now: Now) -> Reserved {
-        let reserved = {
-            let mut table = self.table();
-            table.sweep(now.elapsed);
-            let session = table.session(ask.team);
-            let soon = session.link.soon;
-            let reserved = session.reserve(ask, now);
-            if matches!(reserved, session::Reserved::Later(_)) || (session.link.soon && !soon) {
-                self.wake.notify_one();
-            }
-            reserved
-        };
-        match reserved {
-            session::Reserved::Now(outcome) => Reserved::Now(outcome.map(|held| super::Held(Holder::Leased(held)))),
-            session::Reserved::Later(outcome) => {
-                Reserved::Later(Pending { team: ask.team.clone(), outcome: Some(outcome), counters: self.clone() })
-            }
-        }
     }
 
     pub(super) fn settle(&self, held: Held, used: Used, number: u64, now: Now) {
@@ -325,45 +275,5 @@ impl SharedCounters {
     /// Spend of an earlier process that the store may not know.
     pub(crate) fn owe(&self, team: &Uid, charge: &Arc<BudgetPeriod>, number: u64, spent: PicoUsd) {
         self.table().session(team).owe(charge, number, spent);
-    }
-}
-
-/// A reservation that the store is asked for. Dropped, it gives back what comes.
-#[derive(Debug)]
-pub struct Pending {
-    team: Uid,
-    outcome: Option<oneshot::Receiver<Outcome>>,
-    counters: Arc<SharedCounters>,
-}
-
-impl Pending {
-    /// Waits for the store's word.
-    pub async fn outcome(mut self) -> Result<super::Held, Denial> {
-        let gone = away::away(0);
-        let Some(outcome) = self.outcome.as_mut() else { return Err(gone) };
-        // Whoever speaks to the store ends every wait long before this. If that one is stuck, there is a share for those who may have
-        // one; if it is gone, nobody waits for ever.
-        let begun = tokio::time::Instant::now();
-        let outcome = loop {
-            match tokio::time::timeout(SILENCE, &mut *outcome).await {
-                Ok(outcome) => break outcome,
-                Err(_) if begun.elapsed() >= LONGEST_WAIT => return Err(gone),
-                Err(_) => self.counters.end_waits_in_vain(&self.team),
-            }
-        };
-        // Taken: there is nothing to be given back any more.
-        self.outcome = None;
-        outcome.unwrap_or(Err(gone)).map(|held| super::Held(Holder::Leased(held)))
-    }
-}
-
-impl Drop for Pending {
-    fn drop(&mut self) {
-        if let Some(mut outcome) = self.outcome.take() {
-            outcome.close();
-            if let Ok(Ok(held)) = outcome.try_recv() {
-                self.counters.give_back(held, self.counters.clock.now());
-            }
-        }
     }
 }

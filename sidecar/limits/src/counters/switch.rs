@@ -10,8 +10,11 @@ use vectoll_config::{
     v1::{Budget, Limits},
 };
 
-use super::{Account, Held, Holder, Memory, Open, ReserveRequest, Reserved, SharedCounters, Spending, Standing, Used};
+use super::{
+    Account, Held, Memory, Open, ReserveRequest, Reserved, SharedCounters, Spending, Standing, reservation::Holder,
+};
 use vectoll_clock::Now;
+use vectoll_ledger::used::Used;
 
 /// The counters of this sidecar: its own, or those of all sidecars while the config names a store. What was reserved with one
 /// of them is settled with it.

@@ -11,7 +11,10 @@ use http::HeaderMap;
 use http_body::Body as _;
 use http_body_util::BodyExt;
 
-use super::{Spent, room, run};
+use super::{
+    spent::Spent,
+    work::{is_long, room, run},
+};
 use crate::{
     accounting::{Settled, admit},
     answer::{Answer, DetachOnDrop, Relay},
@@ -20,7 +23,7 @@ use crate::{
     call::Call,
     memory::{Claim, Held},
     policy::Route,
-    proxy::{CallProgress, Proxy, Sent, parts::expected_of},
+    proxy::{Proxy, parts::expected_of, progress::CallProgress, sent::Sent},
     refusal::Refusal,
 };
 use vectoll_api::answer::join;
@@ -30,9 +33,6 @@ use vectoll_upstream::provider::dialect::{Told, read_open_ai};
 const FEW: usize = 4;
 /// The largest answer that is read: 2,048 vectors of 3,072 numbers as digits.
 const MOST: usize = 96 * 1024 * 1024;
-
-/// A body from which on what is done with all of it is done on a thread of its own.
-const LONG: usize = 16 * 1024;
 
 /// Texts to ask for, by their places.
 type Asked = Vec<(usize, Wanted)>;
@@ -94,11 +94,6 @@ pub(super) async fn ask(
         standing: outcome.map(|outcome| outcome.standing).unwrap_or_default(),
     });
     Ok(vectors)
-}
-
-/// Whether what is done with all of a call takes long.
-pub(super) fn is_long(call: &Call) -> bool {
-    call.request.body.len() > LONG
 }
 
 struct Kept {

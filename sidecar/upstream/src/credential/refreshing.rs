@@ -13,7 +13,7 @@ use std::{
 use jiff::Timestamp;
 use tokio::{sync::watch, time::Instant};
 
-use super::{CredentialError, FetchError, chain};
+use super::error::{CredentialError, FetchError, chain};
 use vectoll_clock::Clock;
 
 /// Renewed when less than this, or than a tenth of its life, is left.

@@ -12,7 +12,7 @@ use aws_sigv4::{
 };
 use http::{HeaderName, HeaderValue, header};
 
-use super::{CredentialError, Unsigned, aws::Keys};
+use super::{aws::keys::Keys, error::CredentialError, unsigned::Unsigned};
 
 /// The headers that make up a signature.
 const OWN: [&str; 3] = ["authorization", "x-amz-date", "x-amz-security-token"];

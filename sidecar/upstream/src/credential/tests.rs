@@ -1,3 +1,6 @@
+use http::{HeaderMap, Method};
+use url::Url;
+
 use super::*;
 
 fn unsigned<'a>(url: &'a Url, headers: &'a mut HeaderMap) -> Unsigned<'a> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vectoll_config::v1::Cooldown;
 
-use super::{Fault, Standing};
+use super::standing::{Fault, Standing};
 
 /// The longest time that a backend is left alone, as a multiple of the first.
 const MOST_DOUBLINGS: u32 = 4;

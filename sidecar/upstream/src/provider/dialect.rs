@@ -32,6 +32,7 @@ use std::borrow::Cow;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 use self::fault::ErrorAnswer;
+pub use self::shape::read_open_ai;
 use vectoll_api::request::InputType;
 
 /// What of a call one request asks for.
@@ -174,12 +175,4 @@ pub trait Dialect: std::fmt::Debug + Send + Sync {
     fn is_free(&self, status: StatusCode) -> bool {
         fault::refuses_before_work(status)
     }
-}
-
-/// Reads an answer in OpenAI's shape to so many inputs.
-pub fn read_open_ai(items: usize, body: &[u8]) -> Result<Told, Unusable> {
-    let texts = vec![Cow::Borrowed(""); items];
-    let part =
-        Part { model: "", texts: &texts, dimensions: None, input_type: InputType::Document, said: Said::default() };
-    shape::answer(&part, body)
 }

@@ -9,10 +9,11 @@ use url::Url;
 
 use super::{
     egress_policy::EgressPolicy,
-    http::{Body, Clients, Error, USER_AGENT},
+    http::{Body, Clients, Error},
     pool::Server,
     sent_flag::SentFlag,
     trust::Trust,
+    user_agent::USER_AGENT,
 };
 use crate::credential::{Credential, CredentialError, Unsigned};
 

@@ -17,12 +17,9 @@ use super::{
 };
 use crate::descriptors;
 
-pub use super::pool::Error;
+pub use super::{pool::Error, user_agent::USER_AGENT};
 /// A response's body.
 pub use hyper::body::Incoming as Body;
-
-/// Name of this program, for providers.
-pub const USER_AGENT: &str = concat!("vectoll/", env!("CARGO_PKG_VERSION"));
 
 /// The clients. A handle: clones share the connections.
 #[derive(Clone, Debug)]

@@ -9,6 +9,7 @@
 
 mod connection;
 mod socket;
+mod timeouts;
 mod tunnel;
 
 use std::{
@@ -30,6 +31,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsConnector;
 use tower_service::Service;
 
+pub(super) use self::timeouts::{CONNECT_TIMEOUT, IDLE_TIMEOUT};
 use self::{
     connection::{Connection, Failed, Http1, Http2},
     socket::{Socket, Stream, Watched},
@@ -43,10 +45,6 @@ use super::{
 };
 use crate::credential::keyring::Fingerprint;
 
-/// How long a connection may take to come about.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection is kept for the next call.
-pub(super) const IDLE_TIMEOUT: Duration = Duration::from_mins(1);
 /// After such a silence the other end is asked whether it is still there, as often, and so many times.
 const KEEPALIVE: (Duration, u32) = (Duration::from_secs(15), 3);
 /// How long sent bytes may stay unacknowledged.

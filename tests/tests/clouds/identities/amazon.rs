@@ -13,7 +13,7 @@ use vectoll_tests::{
     },
 };
 
-use super::{AGENT, AWS, BEDROCK, BEDROCK_KEY, Fetched, Identities, Identity, POD, SAGE_MAKER, reference};
+use super::identity::{AGENT, AWS, BEDROCK, BEDROCK_KEY, Fetched, Identities, Identity, POD, SAGE_MAKER, reference};
 
 const ROLE: &str = "arn:aws:iam::123456789012:role/embeddings";
 

@@ -17,7 +17,7 @@ use vectoll_tests::{
     },
 };
 
-use super::{Fetched, GOOGLE, Identities, Identity, TOKENS, reference};
+use super::identity::{Fetched, GOOGLE, Identities, Identity, TOKENS, reference};
 
 const ACCOUNT: &str = "embed@project-1.iam.gserviceaccount.com";
 const AUDIENCE: &str = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/pool/providers/cluster";

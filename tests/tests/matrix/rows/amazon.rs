@@ -5,9 +5,10 @@ use vectoll_tests::native::{
     AccessKey,
     bedrock::{Bedrock, Caller, Model},
     sage_maker::{Container, SageMaker},
+    vector,
 };
 
-use super::{Cannot, Row, key, reference, vector};
+use super::row::{Cannot, Row, key, reference};
 
 const TEMPORARY: AccessKey<'static> = AccessKey {
     id: "AKIAKEPTBYNOBODY0001",

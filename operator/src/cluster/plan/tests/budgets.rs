@@ -28,8 +28,7 @@ fn put_spec(planner: &mut Planner, spec: &serde_json::Value, generation: i64) {
         "metadata": {"name": "alice", "namespace": "apps", "uid": "alice", "generation": generation}, "spec": spec}))
     .unwrap();
     let before = planner.observed.api_keys.get(&name("alice")).unwrap().clone();
-    let tracked =
-        cluster_state::Tracked { status: before.value.status, ..cluster_state::tracked(object, None).unwrap() };
+    let tracked = tracked::Tracked { status: before.value.status, ..cluster_state::tracked(object, None).unwrap() };
     planner.observed.api_keys.put(name("alice"), before.version + 1, tracked);
 }
 
@@ -59,7 +58,7 @@ fn write(planner: &mut Planner) -> Option<Vec<String>> {
         _ => None,
     })?;
     let seen = planner.observed.api_keys.get(&name("alice")).unwrap().clone();
-    let tracked = cluster_state::Tracked { status: serde_json::from_value(status).unwrap(), ..seen.value };
+    let tracked = tracked::Tracked { status: serde_json::from_value(status).unwrap(), ..seen.value };
     planner.observed.api_keys.put(name("alice"), seen.version + 1, tracked);
     let told = |turn: &Transition| format!("{} {}", if turn.warns { "Warning" } else { "Normal" }, turn.reason);
     Some(turns.iter().map(told).collect())

@@ -157,7 +157,7 @@ fn before_the_first_word_what_was_said_of_this_state_holds() {
         _ => None,
     });
     let key = planner.observed.api_keys.get(&name("alice")).unwrap().clone();
-    let value = cluster_state::Tracked { status: serde_json::from_value(status.unwrap()).unwrap(), ..key.value };
+    let value = tracked::Tracked { status: serde_json::from_value(status.unwrap()).unwrap(), ..key.value };
     planner.observed.api_keys.put(name("alice"), 2, value);
     planner.observed.books.acknowledgements = Acknowledgements::NotYet;
     assert_eq!(planner.told("alice", "Programmed"), None, "nothing to write: it stays True");

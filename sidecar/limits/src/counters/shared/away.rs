@@ -10,7 +10,9 @@ use vectoll_config::{PicoUsd, v1::OnStoreFailure};
 
 use super::{
     link::SILENCE,
-    session::{Outcome, RATES, Session, exhausted, rate_of},
+    rates::{RATES, exhausted, rate_of},
+    reservation::Outcome,
+    session::Session,
     waiter::Waiter,
 };
 use crate::counters::{Denial, Exhausted, ReserveRequest, Retry, longest_denial::LongestDenial};

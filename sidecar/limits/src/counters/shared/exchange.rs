@@ -7,7 +7,8 @@ use vectoll_config::PicoUsd;
 use super::{
     holding::Holding,
     link::{Asked, Group, InFlightExchange},
-    session::{RATES, Session},
+    rates::RATES,
+    session::Session,
     waiter::{Short, Shortage},
 };
 use crate::store::protocol::{Claim, Correction, Exchange, Money, Rate, SPAN, Spend, Wish, Wished};

@@ -3,16 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use vectoll_config::{PicoUsd, Uid, store::period_name, stretch, v1::Budget};
+use vectoll_config::{Uid, stretch, v1::Budget};
 
 use super::{
+    names::account_name,
     pool::{Part, Pool},
     purse::BudgetBalance,
     slots::Slots,
 };
 use crate::{
     counters::Account,
-    store::protocol::{AccountName, PeriodName, Rate},
+    store::protocol::{AccountName, Rate},
 };
 use vectoll_ledger::charge::{BudgetAccount, BudgetPeriod};
 
@@ -86,30 +87,4 @@ pub(super) struct Taken {
     pub(super) tokens: Vec<Part>,
     /// What money was reserved in.
     pub(super) charge: Option<Arc<BudgetPeriod>>,
-}
-
-/// An account in the store's words.
-pub(crate) fn account_name(account: &Account) -> AccountName {
-    match account {
-        Account::Key(key) => format!("k:{key}").into(),
-        Account::Team(_) => "t".into(),
-        Account::KeyUser(key, user) => format!("ku:{key}:{user}").into(),
-        Account::TeamUser(_, user) => format!("tu:{user}").into(),
-        Account::TeamNamespace(_, namespace) => format!("tn:{namespace}").into(),
-        Account::KeyModel(key, model) => format!("km:{key}:{model}").into(),
-        Account::TeamModel(_, model) => format!("tm:{model}").into(),
-        Account::Backend(_) => "b".into(),
-    }
-}
-
-/// The period of a charge in the store's words.
-pub(crate) fn period_of(charge: &BudgetPeriod) -> PeriodName {
-    let BudgetPeriod { account: _, period, zone, start } = charge;
-    let budget = Budget { limit: PicoUsd::ZERO, period: *period, time_zone: zone.clone() };
-    let end = stretch(&budget, *start).end;
-    PeriodName {
-        // What never ends has no beginning that could be written.
-        name: period_name(*period, zone, end.map(|_| *start)).into(),
-        end: end.and_then(|end| u64::try_from(end.as_millisecond()).ok()),
-    }
 }

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use vectoll_config::{PicoUsd, v1::Budget};
 
-use super::{holding::period_of, meter::Meter};
+use super::{meter::Meter, names::period_of};
 use crate::store::protocol::PeriodName;
 use vectoll_ledger::charge::BudgetPeriod;
 

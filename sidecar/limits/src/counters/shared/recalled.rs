@@ -6,15 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
 use vectoll_config::{Uid, store::is_backend_account};
 
-use super::session::{RATES, Session};
-use crate::{
-    counters::Account,
-    store::protocol::{Rate, SPAN},
-};
-use vectoll_clock::Now;
+use crate::{counters::Account, store::protocol::Rate};
 use vectoll_ledger::{journal::Settled, used::OTHER};
 
 /// So many admissions that are not alike are told apart by their users. Of those beyond the user is forgotten: there may be hundreds
@@ -23,8 +17,8 @@ const MAX_BY_USER: usize = 16_384;
 
 /// Admissions that are alike: by whom, for what, and in which second.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Admission {
-    second: i64,
+pub(super) struct Admission {
+    pub(super) second: i64,
     key: Uid,
     key_name: Arc<str>,
     /// None: it may have been any of them.
@@ -34,7 +28,7 @@ struct Admission {
 
 /// The admissions of one Team, requests and tokens of each.
 #[derive(Debug, Default)]
-pub(crate) struct Admissions(HashMap<Admission, [u64; 2]>);
+pub(crate) struct Admissions(pub(super) HashMap<Admission, [u64; 2]>);
 
 /// The admissions of all Teams, and those of each backend.
 #[derive(Debug, Default)]
@@ -110,7 +104,7 @@ impl Admissions {
     }
 
     /// Seconds of the machine's clock and amounts that count for an account, oldest first.
-    fn of(&self, account: &Account, rate: Rate) -> Vec<(i64, u64)> {
+    pub(super) fn of(&self, account: &Account, rate: Rate) -> Vec<(i64, u64)> {
         let amount = |[requests, tokens]: &[u64; 2]| match rate {
             Rate::Requests => *requests,
             Rate::Tokens => *tokens,
@@ -141,59 +135,13 @@ impl Admission {
     }
 }
 
-impl Session {
-    /// Takes up what a former process admitted. It counts from the store's first answer on: windows go by the store's clock, and
-    /// nobody has a share before.
-    pub(super) fn recall(&mut self, admissions: Admissions) {
-        self.recalled = Some(admissions);
-    }
-
-    /// Counts what a former process admitted, in all accounts that there are.
-    pub(super) fn count_recalled(&mut self, now: Now) {
-        for (account, at) in self.index.clone() {
-            self.count_recalled_of(&account, at, now);
-        }
-    }
-
-    /// The same in one account, which nothing was recalled in before.
-    pub(super) fn count_recalled_of(&mut self, account: &Account, at: usize, now: Now) {
-        let (store_ms, slot) = self.link.time(now);
-        let Some(recalled) = self.recalled.as_ref().filter(|_| self.link.knows_time()) else { return };
-        let Some(holding) = self.holdings.get_mut(at) else { return };
-        for rate in RATES {
-            let own = &mut holding.pool(rate).own;
-            for (second, amount) in recalled.of(account, rate) {
-                // The end of the second in which it was admitted, by the store's clock.
-                let ago = ago(now.wall, second);
-                let of = (store_ms.saturating_sub(ago) / 1000).min(slot);
-                if of + SPAN > slot {
-                    own.insert(of, amount);
-                }
-            }
-        }
-    }
-
-    /// Forgets what was recalled as soon as it has left every window.
-    pub(super) fn forget_recalled(&mut self, now: Now) {
-        let is_over = |admission: &Admission| ago(now.wall, admission.second) > (SPAN + 1) * 1000;
-        if self.recalled.as_ref().is_some_and(|recalled| recalled.0.keys().all(is_over)) {
-            self.recalled = None;
-        }
-    }
-}
-
-/// Milliseconds since the end of a second; none since one that is not over.
-fn ago(now: Timestamp, second: i64) -> u64 {
-    u64::try_from(now.as_millisecond().saturating_sub(second.saturating_add(1).saturating_mul(1000)))
-        .unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
     use std::time::Duration;
 
+    use jiff::Timestamp;
     use vectoll_config::{
         ModelPattern, PicoUsd,
         store::backend_account,
@@ -204,10 +152,11 @@ mod tests {
     use crate::{
         counters::{
             ReserveRequest, Scope,
-            shared::{Batch, TERMS, session::Reserved},
+            shared::{Batch, TERMS, admit::Reserved, session::Session},
         },
         store::{Model, Server, protocol::Identity},
     };
+    use vectoll_clock::Now;
     use vectoll_ledger::{
         books::Certainty,
         journal::{Intent, Named, Settlement},

@@ -8,7 +8,8 @@ use super::{
     exchange::{MARGIN, millis},
     link::{Asked, Group, InFlightExchange, Logged},
     pool::{Chunk, Refused, StoreSnapshot},
-    session::{Session, retry_at, signed},
+    rates::{retry_at, signed},
+    session::Session,
     waiter::{Short, Shortage, Waiter},
 };
 use crate::{
@@ -276,7 +277,7 @@ impl Session {
                 let until = now.elapsed + BELIEVED.min(Duration::from_millis(wait.unwrap_or(u64::MAX)));
                 pool.refused = Some(Refused { amount: least, limit, taken: used, until, room_at });
                 pool.told = Some(StoreSnapshot { taken, reset_at: room_at.unwrap_or(now.elapsed) });
-                let exhausted = super::session::exhausted(rate);
+                let exhausted = super::rates::exhausted(rate);
                 Denial { scope, exhausted, limit, used, retry: retry_at(room_at, now.elapsed) }
             }
             Short::Parallel => {

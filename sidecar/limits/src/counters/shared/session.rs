@@ -9,36 +9,13 @@ use std::{
 };
 
 use slab::Slab;
-use tokio::sync::oneshot;
-use vectoll_config::v1::Limits;
 
-use super::{
-    Held, Terms,
-    holding::{Holding, Taken},
-    link::StoreState,
-    pool::Source,
-    recalled::Admissions,
-    waiter::Waiter,
-    weigh::Weighed,
-};
+use super::{Terms, holding::Holding, link::StoreState, recalled::Admissions, waiter::Waiter};
 use crate::{
-    counters::{Account, Denial, Exhausted, Open, ReserveRequest, Retry},
-    store::protocol::{AccountName, MOST, Rate, SPAN},
+    counters::{Account, Open},
+    store::protocol::{AccountName, Rate, SPAN},
 };
 use vectoll_clock::Now;
-
-/// Both rates.
-pub(super) const RATES: [Rate; 2] = [Rate::Requests, Rate::Tokens];
-
-/// How a reservation ends.
-pub(crate) type Outcome = Result<Held, Denial>;
-
-/// A reservation that has its outcome, or the place where it will arrive.
-#[derive(Debug)]
-pub(crate) enum Reserved {
-    Now(Outcome),
-    Later(oneshot::Receiver<Outcome>),
-}
 
 /// The counts of one Team, seen from one sidecar.
 #[derive(Debug)]
@@ -76,25 +53,6 @@ impl Session {
         }
     }
 
-    /// Takes the call's room in all scopes from what is leased. Where that is not enough the call waits for the store, or, if
-    /// that is away, has this sidecar's share.
-    pub(crate) fn reserve(&mut self, ask: &ReserveRequest<'_>, now: Now) -> Reserved {
-        self.sweep(now);
-        match self.weigh(ask, now, true) {
-            Weighed::Fits => Reserved::Now(Ok(self.take(ask, now, false))),
-            Weighed::Denied(denial) => Reserved::Now(Err(denial)),
-            Weighed::Short(_) if self.link.serves_shares(now.elapsed) || self.link.is_away() => {
-                Reserved::Now(self.reserve_share(ask, now))
-            }
-            Weighed::Short(shortages) => {
-                let (tell, outcome) = oneshot::channel();
-                self.count_waiting(&shortages, true);
-                self.waiters.push_back(Waiter::new(ask, shortages, now.elapsed, tell));
-                Reserved::Later(outcome)
-            }
-        }
-    }
-
     /// Whether a call is under way or waits, or an exchange is.
     pub(super) fn is_busy(&self) -> bool {
         self.open.calls > 0 || !self.waiters.is_empty() || self.link.flight.is_some()
@@ -122,58 +80,8 @@ impl Session {
         *sum = sum.saturating_add(amount);
     }
 
-    /// Takes what the call was found to fit into; or, as a share, what nobody has leased.
-    pub(super) fn take(&mut self, ask: &ReserveRequest<'_>, now: Now, share: bool) -> Held {
-        let (store_ms, slot) = self.link.time(now);
-        let mut taken = Vec::with_capacity(ask.scopes.len());
-        let mut soon = false;
-        let mut charges = Vec::new();
-        for scope in ask.scopes {
-            let at = self.holding_of(&scope.account, now);
-            let Some(holding) = self.holdings.get_mut(at) else { continue };
-            let name = holding.name.clone();
-            let mut parts = RATES.map(|rate| {
-                let need = ask.of(rate);
-                let limited = rate_of(&scope.limits, rate).is_some();
-                let pool = holding.pool(rate);
-                match limited {
-                    true if !share || pool.available(now.elapsed) >= need => {
-                        let parts = pool.take(need, now.elapsed, slot);
-                        soon |= pool.runs_low(now.elapsed);
-                        parts
-                    }
-                    true => pool.take_from(Source::Share, need, now.elapsed, slot),
-                    false => pool.take_from(Source::Unlimited, need, now.elapsed, slot),
-                }
-            });
-            holding.slots.begin(now.elapsed);
-            holding.open += 1;
-            let charge = scope.budget.and_then(|budget| {
-                let purse = holding.purse(&scope.account, budget, store_ms, now.elapsed);
-                let purse = holding.purses.get_mut(purse)?;
-                purse.reserve(ask.money, now.elapsed);
-                soon |= purse.runs_low(now.elapsed);
-                Some(purse.charge.clone())
-            });
-            charges.extend(charge.clone());
-            for (rate, parts) in RATES.iter().zip(&parts) {
-                for part in parts.iter().filter(|part| part.source == Source::Share) {
-                    self.correct(&name, *rate, part.slot, signed(part.amount));
-                }
-            }
-            let [requests, tokens] = std::mem::take(&mut parts);
-            taken.push(Taken { holding: at, slot, requests, tokens, charge });
-        }
-        self.link.soon |= soon;
-        self.open.calls += 1;
-        self.open.tokens = self.open.tokens.saturating_add(ask.tokens);
-        self.open.money = self.open.money.plus(ask.money);
-        let ReserveRequest { requests, tokens, money, .. } = *ask;
-        Held { team: ask.team.clone(), taken, requests, tokens, money, charges }
-    }
-
     /// Forgets accounts of which nothing matters any more.
-    fn sweep(&mut self, now: Now) {
+    pub(super) fn sweep(&mut self, now: Now) {
         // Not while there are wishes out: they name accounts and purses by their places.
         let busy = self.link.flight.is_some() || !self.waiters.is_empty();
         if busy || now.elapsed.saturating_sub(self.swept) < Duration::from_mins(1) {
@@ -197,27 +105,4 @@ impl Session {
             !idle
         });
     }
-}
-
-pub(super) fn rate_of(limits: &Limits, rate: Rate) -> Option<u64> {
-    match rate {
-        Rate::Requests => limits.requests_per_minute,
-        Rate::Tokens => limits.tokens_per_minute,
-    }
-    .map(|limit| limit.min(MOST))
-}
-
-pub(super) fn exhausted(rate: Rate) -> Exhausted {
-    match rate {
-        Rate::Requests => Exhausted::Requests,
-        Rate::Tokens => Exhausted::Tokens,
-    }
-}
-
-pub(super) fn retry_at(at: Option<Duration>, now: Duration) -> Retry {
-    at.map_or(Retry::After(Duration::from_secs(1)), |at| Retry::After(at.saturating_sub(now)))
-}
-
-pub(super) fn signed(amount: u64) -> i64 {
-    i64::try_from(amount).unwrap_or(i64::MAX)
 }

@@ -9,7 +9,8 @@ use super::{
     holding::Holding,
     pool::{Part, Source},
     purse::BudgetBalance,
-    session::{RATES, Session, signed},
+    rates::{RATES, signed},
+    session::Session,
 };
 use crate::{counters::Account, store::protocol::Rate};
 use vectoll_clock::Now;

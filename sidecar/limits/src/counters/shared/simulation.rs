@@ -9,6 +9,8 @@
 
 mod call;
 mod config;
+mod edits;
+mod kind;
 mod plan;
 mod promises;
 mod wire;
@@ -16,25 +18,7 @@ mod world;
 
 use vectoll_config::v1::OnStoreFailure;
 
-use self::world::World;
-
-/// What a schedule may have in it.
-#[allow(clippy::struct_excessive_bools, reason = "facts of their own, not states of one thing")]
-#[derive(Clone, Copy, Debug)]
-struct Kind {
-    on_failure: OnStoreFailure,
-    /// Sidecars crash, and come back with their journal or never.
-    crashes: bool,
-    /// The store is started anew; `true`: without the last exchanges that it had taken.
-    store: Option<bool>,
-    stalls: bool,
-    /// The store's clock steps back.
-    clock: bool,
-    /// Limits and budgets are raised, lowered, taken away and set again.
-    edits: bool,
-    /// Sidecars stop in good order and come back, and count alone for a while.
-    leaves: bool,
-}
+use self::{kind::Kind, world::World};
 
 /// Runs schedules; `VECTOLL_SIMULATION_SEED` replays one, `VECTOLL_SIMULATION_RUNS` sets how many.
 fn schedules(name: &str, kind: Kind) {

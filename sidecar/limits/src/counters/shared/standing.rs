@@ -10,7 +10,8 @@ use vectoll_config::{
 use super::{
     Held,
     pool::Pool,
-    session::{RATES, Session, rate_of},
+    rates::{RATES, rate_of},
+    session::Session,
 };
 use crate::counters::{Account, Quota, Standing};
 use vectoll_clock::Now;

@@ -8,15 +8,11 @@ use vectoll_config::{
     v1::{Budget, Limits, OnStoreFailure},
 };
 
-use super::{
-    session::{Outcome, Session},
-    weigh::Weighed,
-};
+use super::reservation::Outcome;
 use crate::{
     counters::{Account, ReserveRequest, Scope},
     store::protocol::Rate,
 };
-use vectoll_clock::Now;
 
 /// A call that waits for a lease.
 #[derive(Debug)]
@@ -91,54 +87,5 @@ impl Waiter {
                 budget: budget.as_ref(),
             })
             .collect()
-    }
-}
-
-impl Session {
-    /// A call that waited, tried again. It is told, or waits on.
-    pub(super) fn try_again(&mut self, mut waiter: Waiter, now: Now) -> Option<Waiter> {
-        self.count_waiting(&waiter.shortages, false);
-        let outcome = {
-            let scopes = waiter.scopes();
-            let ask = waiter.ask(&scopes);
-            match self.weigh(&ask, now, false) {
-                Weighed::Fits => Ok(Ok(self.take(&ask, now, false))),
-                Weighed::Denied(denial) => Ok(Err(denial)),
-                Weighed::Short(shortages) => Err(shortages),
-            }
-        };
-        match outcome {
-            Ok(outcome) => {
-                self.tell(waiter, outcome, now);
-                None
-            }
-            Err(shortages) => {
-                self.count_waiting(&shortages, true);
-                waiter.shortages = shortages;
-                Some(waiter)
-            }
-        }
-    }
-
-    /// Tells a call its outcome. One that has left gives everything back.
-    pub(super) fn tell(&mut self, waiter: Waiter, outcome: Outcome, now: Now) {
-        if let Err(Ok(held)) = waiter.tell.send(outcome) {
-            self.give_back(held, now);
-        }
-    }
-
-    pub(super) fn count_waiting(&mut self, shortages: &[Shortage], more: bool) {
-        for shortage in shortages {
-            let Some(holding) = self.holdings.get_mut(shortage.holding) else { continue };
-            let waiting = match shortage.of {
-                Short::Rate(rate) => &mut holding.pool(rate).waiting,
-                Short::Parallel => &mut holding.slots.waiting,
-                Short::Money(at) => match holding.purses.get_mut(at) {
-                    Some(purse) => &mut purse.waiting,
-                    None => continue,
-                },
-            };
-            *waiting = if more { *waiting + 1 } else { waiting.saturating_sub(1) };
-        }
     }
 }

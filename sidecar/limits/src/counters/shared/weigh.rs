@@ -8,7 +8,8 @@ use super::{
     holding::Holding,
     pool::Pool,
     purse::BudgetBalance,
-    session::{RATES, Session, exhausted, rate_of, retry_at, signed},
+    rates::{RATES, exhausted, rate_of, retry_at, signed},
+    session::Session,
     waiter::{Short, Shortage},
 };
 use crate::{
@@ -179,7 +180,7 @@ mod tests {
     use crate::{
         counters::{
             Account, Scope,
-            shared::{Batch, TERMS, session::Reserved},
+            shared::{Batch, TERMS, admit::Reserved},
         },
         store::{Model, Server, protocol::Identity},
     };

@@ -5,8 +5,26 @@
 
 use serde::Deserialize;
 
-use super::Keys;
-use crate::credential::Secret;
+use crate::credential::secret::Secret;
+
+/// What signs requests. An access key ID is no secret to AWS; here it is, for it is nobody's business but the owner's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// The access key ID.
+    pub access_key_id: Secret,
+    /// The secret access key.
+    pub secret_access_key: Secret,
+    /// The session token, with keys that expire.
+    pub session_token: Option<Secret>,
+}
+
+impl Keys {
+    /// All that no message may repeat.
+    pub fn secrets(&self) -> impl Iterator<Item = &str> {
+        let Self { access_key_id, secret_access_key, session_token } = self;
+        [access_key_id, secret_access_key].into_iter().chain(session_token).map(Secret::reveal)
+    }
+}
 
 /// Names as JSON has them elsewhere, and as commands of AWS print them. Other fields say nothing to us.
 #[derive(Deserialize)]

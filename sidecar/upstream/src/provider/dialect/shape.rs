@@ -3,12 +3,15 @@
 //! Source: OpenAI API reference, "Create embeddings" and "The embedding object" (schemas `CreateEmbeddingResponse` and
 //! `Embedding` of OpenAI's own description). Some leave the index away, or the usage; some name `total_tokens` only.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 use super::{
-    Fault, Part, Told, Unusable,
+    Fault, Part, Said, Told, Unusable,
     read::{self, Raw},
 };
+use vectoll_api::request::InputType;
 
 #[derive(Deserialize)]
 struct Answer<'a> {
@@ -47,4 +50,12 @@ pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<Told, Unusable> {
         read::tokens(prompt_tokens).or_else(|| read::tokens(total_tokens))
     });
     read::told(part, vectors.and_then(|vectors| read::by_index(part, vectors)), tokens)
+}
+
+/// Reads an answer in OpenAI's shape to so many inputs.
+pub fn read_open_ai(items: usize, body: &[u8]) -> Result<Told, Unusable> {
+    let texts = vec![Cow::Borrowed(""); items];
+    let part =
+        Part { model: "", texts: &texts, dimensions: None, input_type: InputType::Document, said: Said::default() };
+    answer(&part, body)
 }

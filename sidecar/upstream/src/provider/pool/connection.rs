@@ -12,8 +12,8 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::{
-    IDLE_TIMEOUT,
     socket::{Received, Seen, Stream, Watched},
+    timeouts::IDLE_TIMEOUT,
 };
 
 /// An HTTP/2 connection that is silent for this long while calls wait is asked whether it is still there,

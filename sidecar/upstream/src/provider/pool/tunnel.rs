@@ -9,7 +9,7 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::super::{dns::Resolver, egress::EgressProxy, egress_policy::Unreachable, http::USER_AGENT};
+use super::super::{dns::Resolver, egress::EgressProxy, egress_policy::Unreachable, user_agent::USER_AGENT};
 
 /// The longest head of a proxy's answer, in bytes.
 const MAX_HEAD: usize = 16 * 1024;

@@ -4,13 +4,9 @@ use tokio::sync::oneshot;
 use vectoll_config::PicoUsd;
 
 use super::{
-    super::{
-        TERMS,
-        pool::Source,
-        session::{Outcome, Reserved, Session},
-    },
-    config::{KEYS, MODELS, USERS, account_named, accounts_of, team},
-    world::{Admission, Event, PRICE, Running, Settled, Waiting, Wish, World},
+    super::{TERMS, admit::Reserved, pool::Source, reservation::Outcome, session::Session},
+    config::{KEYS, MODELS, PRICE, USERS, account_named, accounts_of, team},
+    world::{Admission, Event, Running, Settled, Waiting, Wish, World},
 };
 use crate::counters::{Account, ReserveRequest, Scope, account_name, period_of};
 use vectoll_ledger::{charge::BudgetPeriod, used::Used};

@@ -6,9 +6,10 @@ use vectoll_config::{
     v1::{Budget, Limits, Period},
 };
 
-use super::world::{Event, PRICE, World};
 use crate::counters::{Account, account_name};
 
+/// Every token costs this much.
+pub(super) const PRICE: u64 = 1_000_000;
 /// Keys, users, namespaces and models of the one Team. A call is of one of each.
 pub(super) const KEYS: usize = 2;
 pub(super) const USERS: usize = 3;
@@ -91,7 +92,7 @@ impl Config {
     }
 
     /// Edits one number of one account.
-    fn edit(&mut self, rng: &mut Rng) {
+    pub(super) fn edit(&mut self, rng: &mut Rng) {
         let at = if rng.bool() { 0 } else { rng.usize(0..ACCOUNTS) };
         let other = |rng: &mut Rng, limit: Option<u64>, usual: std::ops::Range<u64>| match (limit, rng.u8(0..5)) {
             (None, _) => Some(rng.u64(usual)),
@@ -114,45 +115,5 @@ impl Config {
             }
             _ => {}
         }
-    }
-}
-
-impl World {
-    /// Publishes an edit. Sidecars take it up at moments of their own.
-    pub(super) fn edit(&mut self) {
-        let mut config = self.configs.last().unwrap().clone();
-        for _ in 0..self.rng.usize(1..4) {
-            config.edit(&mut self.rng);
-        }
-        self.configs.push(config);
-        let version = self.configs.len() - 1;
-        for at in 0..self.sidecars.len() {
-            let way = self.rng.u64(0..3_000);
-            self.add(self.now + way, Event::Apply(at, version));
-        }
-    }
-
-    /// A sidecar serves by a version of the config from now on.
-    pub(super) fn apply(&mut self, at: usize, version: usize) {
-        let config = &mut self.sidecars[at].config;
-        *config = version.max(*config);
-    }
-
-    /// Notes which versions are in force no more.
-    pub(super) fn note_left(&mut self) {
-        let oldest = |sidecar: &super::world::Sidecar| {
-            let waiting = sidecar.waiting.iter().map(|waiting| waiting.config);
-            sidecar.session.is_some().then(|| waiting.chain([sidecar.config]).min()).flatten()
-        };
-        let oldest = self.sidecars.iter().filter_map(oldest).min().unwrap_or(self.configs.len() - 1);
-        let at = self.store_ms();
-        for config in self.configs[..oldest].iter_mut().filter(|config| config.left.is_none()) {
-            config.left = Some(at);
-        }
-    }
-
-    /// The versions that were in force somewhere after a moment of the store's time.
-    pub(super) fn in_force_since(&self, since: u64) -> impl Iterator<Item = &Config> {
-        self.configs.iter().filter(move |config| config.left.is_none_or(|left| left > since))
     }
 }

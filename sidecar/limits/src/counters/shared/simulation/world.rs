@@ -12,12 +12,9 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::{
-    super::{
-        Held,
-        session::{Outcome, Session},
-    },
-    Kind,
+    super::{Held, reservation::Outcome, session::Session},
     config::{ACCOUNTS, Config},
+    kind::Kind,
 };
 use crate::{
     counters::Account,
@@ -38,8 +35,6 @@ const REST: u64 = 90_000;
 pub(super) const SETTLED: u64 = 14_000;
 /// How long an exchange may take before it is given up.
 pub(super) const PATIENCE: u64 = 1_000;
-/// Every token costs this much.
-pub(super) const PRICE: u64 = 1_000_000;
 /// How long a claim of parallel requests is good without being renewed.
 const CLAIM_LIFE: u64 = 10_000;
 

@@ -1,0 +1,23 @@
+//! What is left of limits.
+
+use std::time::Duration;
+
+/// How much of a rate is left, for the `x-ratelimit` headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// The limit.
+    pub limit: u64,
+    /// What is left of it.
+    pub remaining: u64,
+    /// Until all of it is there again, if nobody asks.
+    pub reset: Duration,
+}
+
+/// The tightest quotas among a call's scopes; absent: not limited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Standing {
+    /// Of requests a minute.
+    pub requests: Option<Quota>,
+    /// Of tokens a minute.
+    pub tokens: Option<Quota>,
+}

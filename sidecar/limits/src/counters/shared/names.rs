@@ -1,0 +1,35 @@
+//! Accounts and periods in the store's words.
+
+use vectoll_config::{PicoUsd, store::period_name, stretch, v1::Budget};
+
+use crate::{
+    counters::Account,
+    store::protocol::{AccountName, PeriodName},
+};
+use vectoll_ledger::charge::BudgetPeriod;
+
+/// An account in the store's words.
+pub(crate) fn account_name(account: &Account) -> AccountName {
+    match account {
+        Account::Key(key) => format!("k:{key}").into(),
+        Account::Team(_) => "t".into(),
+        Account::KeyUser(key, user) => format!("ku:{key}:{user}").into(),
+        Account::TeamUser(_, user) => format!("tu:{user}").into(),
+        Account::TeamNamespace(_, namespace) => format!("tn:{namespace}").into(),
+        Account::KeyModel(key, model) => format!("km:{key}:{model}").into(),
+        Account::TeamModel(_, model) => format!("tm:{model}").into(),
+        Account::Backend(_) => "b".into(),
+    }
+}
+
+/// The period of a charge in the store's words.
+pub(crate) fn period_of(charge: &BudgetPeriod) -> PeriodName {
+    let BudgetPeriod { account: _, period, zone, start } = charge;
+    let budget = Budget { limit: PicoUsd::ZERO, period: *period, time_zone: zone.clone() };
+    let end = stretch(&budget, *start).end;
+    PeriodName {
+        // What never ends has no beginning that could be written.
+        name: period_name(*period, zone, end.map(|_| *start)).into(),
+        end: end.and_then(|end| u64::try_from(end.as_millisecond()).ok()),
+    }
+}

@@ -1,0 +1,30 @@
+//! Where a call is decided: from what is leased, or by the store.
+
+use std::sync::Arc;
+
+use super::{Pending, SharedCounters, admit};
+use crate::counters::{Held, ReserveRequest, Reserved, reservation::Holder};
+use vectoll_clock::Now;
+
+impl SharedCounters {
+    /// Takes the call's room in all scopes, or in none; or has the store asked for it.
+    pub(in crate::counters) fn reserve(self: &Arc<Self>, ask: &ReserveRequest<'_>, now: Now) -> Reserved {
+        let reserved = {
+            let mut table = self.table();
+            table.sweep(now.elapsed);
+            let session = table.session(ask.team);
+            let soon = session.link.soon;
+            let reserved = session.reserve(ask, now);
+            if matches!(reserved, admit::Reserved::Later(_)) || (session.link.soon && !soon) {
+                self.wake.notify_one();
+            }
+            reserved
+        };
+        match reserved {
+            admit::Reserved::Now(outcome) => Reserved::Now(outcome.map(|held| Held(Holder::Leased(held)))),
+            admit::Reserved::Later(outcome) => {
+                Reserved::Later(Pending { team: ask.team.clone(), outcome: Some(outcome), counters: self.clone() })
+            }
+        }
+    }
+}

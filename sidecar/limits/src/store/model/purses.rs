@@ -1,0 +1,73 @@
+//! Periods of budgets: which begin, and what they take over.
+
+use std::sync::Arc;
+
+use vectoll_config::PicoUsd;
+
+use super::{
+    Model,
+    balance::{BudgetBalance, setting, starts},
+};
+use crate::store::protocol::{AccountName, PeriodName};
+
+/// Periods of budgets that begin in a day.
+const MAX_NEW_PURSES: u64 = 200_000;
+
+impl Model {
+    pub(super) fn purse(&mut self, account: &AccountName, period: &PeriodName) -> &mut BudgetBalance {
+        self.purses.entry((account.clone(), period.name.clone())).or_default()
+    }
+
+    /// The same, of which something is known from now on.
+    pub(super) fn begin(&mut self, account: &AccountName, period: &PeriodName, now: u64) -> &mut BudgetBalance {
+        if !self.purse(account, period).begun {
+            self.begun.1 += 1;
+            let inherited = self.inherited(account, &period.name, now);
+            self.periods.entry(account.clone()).or_default().insert(period.name.clone(), period.end);
+            let purse = self.purse(account, period);
+            purse.begun = true;
+            if let Some((from, spent, _)) = inherited {
+                (purse.spent, purse.from) = (spent, Some(from));
+            }
+        }
+        self.purse(account, period)
+    }
+
+    /// The other periods of an account's budgets that are not over: those of another kind or zone.
+    pub(super) fn others(&mut self, account: &AccountName, period: &str, now: u64) -> Vec<Arc<str>> {
+        let Some(periods) = self.periods.get_mut(account) else { return Vec::new() };
+        periods.retain(|_, end| end.is_none_or(|end| end > now));
+        periods.keys().filter(|other| setting(other) != setting(period)).cloned().collect()
+    }
+
+    /// What a period that begins takes over: the most that is taken in another one that lies within it; which, what is spent there,
+    /// and what is held.
+    fn inherited(&mut self, account: &AccountName, period: &str, now: u64) -> Option<(Arc<str>, PicoUsd, PicoUsd)> {
+        let within: Vec<Arc<str>> =
+            self.others(account, period, now).into_iter().filter(|other| starts(other) >= starts(period)).collect();
+        let taken = within.into_iter().filter_map(|other| {
+            let purse = self.purses.get(&(account.clone(), other.clone()))?;
+            Some((purse.taken(), std::cmp::Reverse(other), purse.spent))
+        });
+        let (taken, std::cmp::Reverse(from), spent) = taken.max().filter(|(taken, ..)| *taken > PicoUsd::ZERO)?;
+        Some((from, spent, taken.minus(spent)))
+    }
+
+    /// What is taken of a budget: what is under way in the period that it took over will count here as well.
+    pub(super) fn taken(&mut self, account: &AccountName, period: &PeriodName, now: u64) -> PicoUsd {
+        let purse = self.purse(account, period);
+        let (taken, begun, from) = (purse.taken(), purse.begun, purse.from.clone());
+        if !begun {
+            let inherited = self.inherited(account, &period.name, now);
+            return inherited.map_or(PicoUsd::ZERO, |(_, spent, held)| spent.plus(held));
+        }
+        let former = from.and_then(|from| self.purses.get(&(account.clone(), from)));
+        former.map_or(taken, |former| taken.plus(former.taken().minus(former.spent)))
+    }
+
+    /// Whether a purse is not begun, and too many were begun today to begin so many more.
+    pub(super) fn is_one_too_many(&mut self, account: &AccountName, period: &PeriodName, more: u64) -> bool {
+        let most = self.most_new_purses.unwrap_or(MAX_NEW_PURSES);
+        !self.purse(account, period).begun && self.begun.1 + more > most
+    }
+}

@@ -1,0 +1,84 @@
+//! What the simulation does not reach.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+use super::*;
+use crate::store::protocol::{Answer, PeriodName, Wish, Wished};
+
+fn server() -> Server {
+    Server { run: "one".into(), uptime: 100, clock: 1_900_000_000_000 }
+}
+
+fn money(pico: u64) -> Money {
+    let period = PeriodName { name: "Total/UTC/0".into(), end: None };
+    Money { account: "t".into(), period, amount: PicoUsd::new(pico) }
+}
+
+#[test]
+fn a_sidecar_that_was_started_anew_holds_what_it_names_and_no_more() {
+    let mut model = Model::default();
+    let identity = |epoch| Identity { sidecar: "a".into(), epoch };
+    let first = Exchange { number: 1, holds: vec![money(70)], ..Exchange::default() };
+    model.exchange(&server(), &identity(1), &first);
+    assert_eq!(model.money("t", "Total/UTC/0").1, PicoUsd::new(70));
+    let anew = Exchange { number: 1, ..Exchange::default() };
+    model.exchange(&server(), &identity(2), &anew);
+    assert_eq!(model.money("t", "Total/UTC/0").1, PicoUsd::ZERO);
+}
+
+#[test]
+fn spend_is_taken_once_and_only_after_what_came_before_it() {
+    let mut model = Model::default();
+    let identity = Identity { sidecar: "a".into(), epoch: 1 };
+    let mut number = 0;
+    let mut tell = |from, to| {
+        number += 1;
+        let spend = Spend { from, to, charges: vec![money(5)], entries: Vec::new() };
+        model.exchange(&server(), &identity, &Exchange { number, after: number - 1, spend, ..Exchange::default() });
+        model.money("t", "Total/UTC/0").0.pico()
+    };
+    assert_eq!([tell(0, 4), tell(0, 4), tell(7, 9), tell(4, 9), tell(4, 9)], [5, 5, 5, 10, 10]);
+}
+
+#[test]
+fn one_period_too_many_waits_for_tomorrow_and_what_was_spent_counts_all_the_same() {
+    let mut model = Model::with_most_new_purses(1);
+    let identity = Identity { sidecar: "a".into(), epoch: 1 };
+    let wish = |account: &str| {
+        let period = PeriodName { name: "Total/UTC/0".into(), end: None };
+        let (least, most, limit) = (PicoUsd::new(5), PicoUsd::new(5), PicoUsd::new(100));
+        vec![Wish { account: account.into(), of: Wished::Money { period, least, most, limit } }]
+    };
+    let spend = Spend { from: 0, to: 1, charges: vec![money(7)], entries: Vec::new() };
+    let groups = vec![wish("t"), wish("tu:ada")];
+    let exchange = Exchange { number: 1, spend, groups: groups.clone(), ..Exchange::default() };
+    let reply = model.exchange(&server(), &identity, &exchange);
+    let wait = Some(DAY - server().clock % DAY);
+    assert!(
+        matches!(reply.answers.as_slice(), [Answer::Granted(_), Answer::Denied { place: 0, taken: 0, wait: of }] if *of == wait)
+    );
+    assert_eq!(model.money("t", "Total/UTC/0").0, PicoUsd::new(7));
+    let tomorrow = Server { clock: server().clock + DAY, ..server() };
+    let again = Exchange { number: 2, after: 1, groups, ..Exchange::default() };
+    let reply = model.exchange(&tomorrow, &identity, &again);
+    assert!(reply.answers.iter().all(|answer| matches!(answer, Answer::Granted(_))), "{reply:?}");
+}
+
+#[test]
+fn a_refusal_is_noted_until_there_is_room_for_the_call() {
+    let mut model = Model::default();
+    let mut number = 0;
+    let mut wish = |model: &mut Model, sidecar: &str, held, least| {
+        number += 1;
+        let period = PeriodName { name: "Total/UTC/0".into(), end: None };
+        let pico = PicoUsd::new;
+        let of = Wished::Money { period, least: pico(least), most: pico(least), limit: pico(100) };
+        let groups = vec![vec![Wish { account: "t".into(), of }]];
+        let exchange = Exchange { number, holds: vec![money(held)], groups, ..Exchange::default() };
+        model.exchange(&server(), &Identity { sidecar: sidecar.into(), epoch: 1 }, &exchange);
+        model.refusal("t", "Total/UTC/0").map(|refusal| (refusal.limit.pico(), refusal.amount.pico()))
+    };
+    assert_eq!(wish(&mut model, "a", 90, 20), Some((100, 20)));
+    assert_eq!(wish(&mut model, "b", 0, 5), Some((100, 20)), "a smaller one says nothing about it");
+    assert_eq!(wish(&mut model, "b", 0, 101), Some((100, 20)), "what never fits says nothing of what is left");
+    assert_eq!(wish(&mut model, "a", 60, 5), None, "the others held it only for a while");
+}

@@ -1,0 +1,48 @@
+//! What is known of a call.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use http::{HeaderValue, StatusCode};
+use jiff::Timestamp;
+use vectoll_config::PicoUsd;
+
+use super::log::AccessLog;
+use crate::call_id::CallId;
+use vectoll_api::request::Metadata;
+use vectoll_ledger::books::Certainty;
+
+#[derive(Debug)]
+pub(super) struct Record {
+    pub(super) log: Arc<AccessLog>,
+    pub(super) id: CallId,
+    pub(super) at: Timestamp,
+    pub(super) started: Instant,
+    pub(super) facts: Mutex<Facts>,
+}
+
+/// What becomes known on the way.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub(super) key: Option<Arc<str>>,
+    pub(super) team: Option<Arc<str>>,
+    pub(super) key_metadata: Option<Arc<BTreeMap<String, String>>>,
+    pub(super) user: Option<Arc<str>>,
+    pub(super) model: Option<Arc<str>>,
+    pub(super) backend: Option<Arc<str>>,
+    pub(super) metadata: Option<Arc<Metadata>>,
+    /// What it came with as a key: the log repeats none of it.
+    pub(super) credentials: Vec<HeaderValue>,
+    pub(super) status: Option<StatusCode>,
+    pub(super) refused: Option<(&'static str, &'static str)>,
+    pub(super) tokens: Option<u64>,
+    pub(super) cost: Option<PicoUsd>,
+    pub(super) certainty: Option<Certainty>,
+    pub(super) retries: u32,
+    pub(super) hedges: u32,
+    pub(super) answered: Option<Duration>,
+    pub(super) overhead: Option<Duration>,
+}

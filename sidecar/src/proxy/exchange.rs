@@ -1,0 +1,38 @@
+//! An exchange with a provider: the time that it may take, and what comes of it.
+
+use std::{pin::Pin, time::Duration};
+
+use http::Response;
+use tokio::time::Sleep;
+use vectoll_upstream::provider::content::Content;
+
+use crate::accounting::InFlight;
+
+/// An answer within this time needs no refinement of what the call may cost.
+const SOON: Duration = Duration::from_millis(20);
+
+/// The end of a backend's time for a call: one timer from sending to the answer's last byte.
+pub(super) type Deadline = Pin<Box<Sleep>>;
+
+/// What a provider answers, its body still to come.
+pub(super) type Upstream = Response<Content>;
+
+/// The work. If it takes its time, the journal learns meanwhile what the call can cost at most.
+///
+/// It is pinned where it begins, as with [`in_time`]: each function that took it as it is would have room for it twice.
+pub(super) async fn refining<T>(in_flight: &InFlight, mut work: Pin<&mut impl Future<Output = T>>) -> T {
+    if let Ok(done) = tokio::time::timeout(SOON, work.as_mut()).await {
+        return done;
+    }
+    in_flight.refine();
+    work.await
+}
+
+/// What the work gives; none if the deadline comes first.
+pub(super) async fn in_time<T>(deadline: &mut Deadline, work: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    tokio::select! {
+        biased;
+        done = work => Some(done),
+        () = deadline => None,
+    }
+}

@@ -1,0 +1,31 @@
+//! What all requests share.
+
+use std::sync::{Arc, atomic::AtomicBool};
+
+use arc_swap::ArcSwap;
+
+use crate::{
+    access::AccessLog, accounting::Accounting, background::Background, call::RequestLimits, metrics::Metrics,
+    policy::Policy, server::Guard,
+};
+
+/// All that requests share.
+#[derive(Debug)]
+pub struct Proxy {
+    /// What is served, swapped by reloads.
+    pub policy: Arc<ArcSwap<Policy>>,
+    /// Limits and spend.
+    pub accounting: Arc<Accounting>,
+    /// What Prometheus sees.
+    pub metrics: Metrics,
+    /// Who is kept out.
+    pub guard: Guard,
+    /// The access log, unless it is off.
+    pub access: Option<Arc<AccessLog>>,
+    /// How much of a request is read.
+    pub caps: RequestLimits,
+    /// Connections, and work that outlives them.
+    pub tasks: Background,
+    /// Set when the sidecar is about to stop.
+    pub stopping: AtomicBool,
+}
