@@ -87,3 +87,30 @@ async fn token_arrays_stay_what_they_are() -> anyhow::Result<()> {
     assert_eq!(booked.to_string(), account.charged_tokens.to_string());
     Ok(())
 }
+
+#[tokio::test]
+async fn parts_have_the_fields_that_say_the_same_of_each_input_and_no_others_are_cut() -> anyhow::Result<()> {
+    let (_pair, provider, caller) = start().await?;
+    let ask = async |fields: Value| {
+        let from = provider.requests().len();
+        let mut body = json!({"model": "any", "input": ["a", "b", "c"]});
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            body[name] = value.clone();
+        }
+        let answer = caller.post("/v1/embeddings", &body, &[]).await?;
+        assert_eq!(answer.status, 200, "{fields}: {}", answer.message());
+        sent(&provider, from)
+    };
+    let bodies = ask(json!({"truncate": "END", "task": "text-matching", "late_chunking": false})).await?;
+    assert_eq!(bodies.len(), 2);
+    for body in bodies {
+        let said = (&body["truncate"], &body["task"], &body["late_chunking"]);
+        assert_eq!(said, (&json!("END"), &json!("text-matching"), &json!(false)));
+    }
+    // What makes the inputs one text, and what nobody knows, stays whole.
+    for fields in [json!({"late_chunking": true}), json!({"truncate": "END", "of_my_own": 1})] {
+        let bodies = ask(fields.clone()).await?;
+        assert_eq!(bodies.iter().map(|body| &body["input"]).collect::<Vec<_>>(), [&json!(["a", "b", "c"])], "{fields}");
+    }
+    Ok(())
+}
