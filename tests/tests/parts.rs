@@ -43,7 +43,7 @@ fn vector(answer: &Answer, at: usize) -> &Value {
 
 #[tokio::test]
 async fn parts_say_what_the_call_says_of_its_inputs_and_its_user() -> anyhow::Result<()> {
-    let (_pair, provider, caller) = start().await?;
+    let (pair, provider, caller) = start().await?;
     // One of the words that everyone knows, and one that this provider alone may know.
     for word in ["query", "classification"] {
         let from = provider.requests().len();
@@ -65,6 +65,14 @@ async fn parts_say_what_the_call_says_of_its_inputs_and_its_user() -> anyhow::Re
         }
     }
     assert_eq!(provider.account().violations, Vec::<String>::new());
+    // The journal has in how many requests a call went: after a restart it counts as so many at its backend.
+    assert_eq!(caller.embed("any", json!("a")).await?.status, 200);
+    let mut written = String::new();
+    for segment in std::fs::read_dir(pair.state_dir().join("journal"))? {
+        written += &String::from_utf8_lossy(&std::fs::read(segment?.path())?);
+    }
+    let (intents, split) = (written.matches("{\"intent\":{").count(), written.matches("\"requests\":3").count());
+    assert_eq!((intents, split), (3, 2));
     Ok(())
 }
 
