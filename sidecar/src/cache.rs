@@ -40,12 +40,14 @@ pub struct Of<'a> {
     pub input_type: InputType,
     /// The body's own word for that: some providers are sent it as it is, and hear nothing else.
     pub said: Option<&'a str>,
+    /// What the call says beyond OpenAI's fields, written in one way.
+    pub extensions: &'a str,
 }
 
 impl Of<'_> {
     /// The key of a text.
     pub fn key(&self, text: &str) -> Key {
-        let Self { team, model, dimensions, input_type, said } = self;
+        let Self { team, model, dimensions, input_type, said, extensions } = self;
         let input_type: &[u8] = match input_type {
             InputType::Query => b"query",
             InputType::Document => b"document",
@@ -53,9 +55,8 @@ impl Of<'_> {
         let dimensions = dimensions.unwrap_or(0).to_be_bytes();
         let (is_said, said) = ([u8::from(said.is_some())], said.map_or(&b""[..], str::as_bytes));
         let mut hash = Sha256::new();
-        for part in
-            [team.as_str().as_bytes(), model.as_bytes(), &dimensions, input_type, &is_said, said, text.as_bytes()]
-        {
+        let (team, model, extensions) = (team.as_str().as_bytes(), model.as_bytes(), extensions.as_bytes());
+        for part in [team, model, &dimensions, input_type, &is_said, said, extensions, text.as_bytes()] {
             // With its length: else a part could begin where another one ends.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
@@ -207,8 +208,12 @@ mod tests {
 
     const SETTINGS: v1::Cache = v1::Cache { ttl_seconds: 60, max_bytes: 1 << 20 };
 
+    fn of(team: &Uid) -> Of<'_> {
+        Of { team, model: "m", dimensions: None, input_type: InputType::Document, said: None, extensions: "" }
+    }
+
     fn key(text: &str) -> Key {
-        Of { team: &Uid::new("t"), model: "m", dimensions: None, input_type: InputType::Document, said: None }.key(text)
+        of(&Uid::new("t")).key(text)
     }
 
     fn lead(cache: &Arc<Cache>, key: Key) -> Lead {
@@ -221,7 +226,7 @@ mod tests {
     #[test]
     fn a_key_is_all_that_a_vector_depends_on() {
         let (one, other) = (Uid::new("t"), Uid::new("u"));
-        let of = Of { team: &one, model: "m", dimensions: None, input_type: InputType::Document, said: None };
+        let of = of(&one);
         let same = of.key("text");
         assert_eq!(same, of.key("text"));
         for different in [
@@ -230,6 +235,7 @@ mod tests {
             Of { model: "n", ..of }.key("text"),
             Of { dimensions: Some(8), ..of }.key("text"),
             Of { input_type: InputType::Query, ..of }.key("text"),
+            Of { extensions: "{\"task\":\"a\"}", ..of }.key("text"),
         ] {
             assert_ne!(same, different);
         }

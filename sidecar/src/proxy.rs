@@ -46,6 +46,7 @@ use crate::{
     server::RequestBody,
 };
 use vectoll_limits::counters::Standing;
+use vectoll_upstream::provider::dialect::extension::is_of_each_input;
 
 pub(crate) use respond::overhead;
 pub use shared::Proxy;
@@ -115,10 +116,10 @@ impl Proxy {
         trace.waited += reading.elapsed();
         let call = call?;
         let route = permitted(call.caller.key(), &call.model)?.clone();
-        // What the provider alone understands may change the vectors: such a call goes by the cache.
-        let is_plain = call.request.other_fields.is_empty() && call.request.unknown_input_type().is_none();
+        // What the provider alone understands may change the vectors by what the other inputs are: such a call goes by the cache.
+        let is_known = call.request.others().all(|(name, json)| is_of_each_input(name, json));
         if let Some((cache, backend)) = &route.manner.cache
-            && is_plain
+            && is_known
             && !call.request.shape.is_tokens
         {
             return cached::serve(self, (&route, cache, backend), call, parts.headers, trace).await;

@@ -10,6 +10,7 @@ use crate::quota_headers::{self, whole_seconds};
 use vectoll_api::request::Malformed;
 use vectoll_ledger::journal::AppendError;
 use vectoll_limits::counters::Standing;
+use vectoll_upstream::provider::dialect::extension::Rejected;
 
 /// The longest wait that a rate limit tells. Clients take a longer one for unreasonable and come back after a second or two instead:
 /// openai-python from more than 60 s on, openai-node up to version 5 and the AI SDK from 60 s on. A window may open up to two
@@ -106,15 +107,44 @@ impl Refusal {
         Self::malformed(Some("input_type"), format!("`input_type` must be \"query\" or \"document\", not {said:?}"))
     }
 
-    /// 400: a field that has no place in the API of the provider that the call goes to.
-    pub fn field_not_translated(field: &str, provider: &str) -> Self {
-        let field: String = field.chars().take(64).collect();
-        let message = format!(
-            "`{field}` is no field of OpenAI's embeddings API, and calls to this model are translated for its provider ({provider}) \
-             without it: the vectors would not be what it asks for. Leave it out; queries and documents are told apart by `input_type`"
-        );
-        let refusal = Self::malformed(None, message);
+    /// 400: a field beyond OpenAI's that the provider of the call's model does not take, or not so.
+    pub fn extension(rejected: Rejected, provider: &str) -> Self {
+        let (param, message) = match rejected {
+            Rejected::Value { field, message } => return Self::malformed(Some(field), message),
+            Rejected::NoPlace { field, takers } => {
+                let field: String = field.chars().take(64).collect();
+                let elsewhere = match takers.as_slice() {
+                    [] => "queries and documents are told apart by `input_type`".to_owned(),
+                    takers => format!("models whose backend in the ModelRoute is `{}` take it", takers.join("` or `")),
+                };
+                let message = format!(
+                    "`{field}` has no place in the API of this model's provider ({provider}): the vectors would not be what it asks \
+                     for. Leave it out; {elsewhere}"
+                );
+                (None, message)
+            }
+            Rejected::NotCarried { field, only } => {
+                let message = format!(
+                    "`{field}` must be {only}: OpenAI's answer has one vector of 32-bit floats for each input, and no place for \
+                     others. Leave it out, and convert the vectors where they are used"
+                );
+                (Some(field), message)
+            }
+            Rejected::Dimensions { field } => {
+                (Some(field), format!("`{field}` is `dimensions` in OpenAI's embeddings API: write `dimensions`"))
+            }
+        };
+        let refusal = Self::malformed(param, message);
         Self { reason: "field_not_translated", ..refusal }.code("unsupported_field")
+    }
+
+    /// 400: inputs that are to be one text, and more than its provider takes in one request.
+    pub fn coupled(items: usize) -> Self {
+        let message = format!(
+            "`late_chunking` makes the inputs one text, so they are sent in one request, and that may have {items} inputs at this \
+             model's provider, or fewer if they are long: send the chunks of one text at a time"
+        );
+        Self::malformed(Some("late_chunking"), message)
     }
 
     /// 400: the caller has a budget and nobody knows what this model costs.

@@ -43,7 +43,7 @@ fn vector(answer: &Answer, at: usize) -> &Value {
 
 #[tokio::test]
 async fn parts_say_what_the_call_says_of_its_inputs_and_its_user() -> anyhow::Result<()> {
-    let (_pair, provider, caller) = start().await?;
+    let (pair, provider, caller) = start().await?;
     // One of the words that everyone knows, and one that this provider alone may know.
     for word in ["query", "classification"] {
         let from = provider.requests().len();
@@ -65,6 +65,14 @@ async fn parts_say_what_the_call_says_of_its_inputs_and_its_user() -> anyhow::Re
         }
     }
     assert_eq!(provider.account().violations, Vec::<String>::new());
+    // The journal has in how many requests a call went: after a restart it counts as so many at its backend.
+    assert_eq!(caller.embed("any", json!("a")).await?.status, 200);
+    let mut written = String::new();
+    for segment in std::fs::read_dir(pair.state_dir().join("journal"))? {
+        written += &String::from_utf8_lossy(&std::fs::read(segment?.path())?);
+    }
+    let (intents, split) = (written.matches("{\"intent\":{").count(), written.matches("\"requests\":3").count());
+    assert_eq!((intents, split), (3, 2));
     Ok(())
 }
 
@@ -85,5 +93,32 @@ async fn token_arrays_stay_what_they_are() -> anyhow::Result<()> {
     assert_eq!((account.violations, whole.tokens()), (Vec::<String>::new(), 7));
     let booked = pair.metrics().await?.sum("vectoll_key_tokens_total", &[]);
     assert_eq!(booked.to_string(), account.charged_tokens.to_string());
+    Ok(())
+}
+
+#[tokio::test]
+async fn parts_have_the_fields_that_say_the_same_of_each_input_and_no_others_are_cut() -> anyhow::Result<()> {
+    let (_pair, provider, caller) = start().await?;
+    let ask = async |fields: Value| {
+        let from = provider.requests().len();
+        let mut body = json!({"model": "any", "input": ["a", "b", "c"]});
+        for (name, value) in fields.as_object().into_iter().flatten() {
+            body[name] = value.clone();
+        }
+        let answer = caller.post("/v1/embeddings", &body, &[]).await?;
+        assert_eq!(answer.status, 200, "{fields}: {}", answer.message());
+        sent(&provider, from)
+    };
+    let bodies = ask(json!({"truncate": "END", "task": "text-matching", "late_chunking": false})).await?;
+    assert_eq!(bodies.len(), 2);
+    for body in bodies {
+        let said = (&body["truncate"], &body["task"], &body["late_chunking"]);
+        assert_eq!(said, (&json!("END"), &json!("text-matching"), &json!(false)));
+    }
+    // What makes the inputs one text, and what nobody knows, stays whole.
+    for fields in [json!({"late_chunking": true}), json!({"truncate": "END", "of_my_own": 1})] {
+        let bodies = ask(fields.clone()).await?;
+        assert_eq!(bodies.iter().map(|body| &body["input"]).collect::<Vec<_>>(), [&json!(["a", "b", "c"])], "{fields}");
+    }
     Ok(())
 }

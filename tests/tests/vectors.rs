@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use vectoll_tests::{
     caller::Caller,
     manifest::{api_key, file, key_value, resource, secret, team},
-    native::{Server, ollama::Ollama, voyage::Voyage},
+    native::{Server, ollama::Ollama},
     pair::Pair,
     wire::stage,
 };
@@ -167,53 +167,6 @@ async fn tokens_that_become_text_are_weighed_as_the_text_that_is_sent() -> anyho
     assert_eq!(ask("one", "known", &two).await?.status, 429, "all of it is used");
     let metrics = pair.metrics().await?;
     assert_eq!(metrics.sum("vectoll_reservation_overrun_tokens_total", &[]), 0.0);
-    Ok(())
-}
-
-#[tokio::test]
-async fn what_a_provider_has_no_place_for_is_refused_by_its_name() -> anyhow::Result<()> {
-    const KEY: &str = "voyage-key-kept-by-nobody";
-    let provider = Server::start(Box::new(Voyage { key: KEY })).await?;
-    let backend = json!({
-        "name": "only", "model": "voyage-3.5", "price": {"inputPerMillionTokens": "0.02"},
-        "voyage": {"baseURL": provider.origin(), "apiKeySecretRef": {"name": "voyage", "key": "api-key"}},
-    });
-    let mut all = vec![
-        team("search", json!({})),
-        secret("default", "voyage", json!({"api-key": KEY})),
-        resource("ModelRoute", "voyage", json!({"models": ["voyage"], "backends": [backend]})),
-    ];
-    all.extend(api_key("alice", "search", json!({})));
-    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
-    let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
-    for (field, value, is_served) in [
-        ("output_dtype", json!("int8"), false),
-        ("embedding_types", json!(["ubinary"]), false),
-        ("task", json!("text-matching"), false),
-        ("task_type", json!("CLUSTERING"), false),
-        ("late_chunking", json!(true), false),
-        ("truncate", json!("END"), false),
-        ("truncation", json!(true), false),
-        ("title", json!("a title"), false),
-        // What is done anyway, and what is no field at all.
-        ("output_dtype", json!("float"), true),
-        ("truncation", json!(false), true),
-        ("task", json!(null), true),
-        ("metadata", json!({"a": 1}), true),
-        ("input_type", json!("query"), true),
-    ] {
-        let mut body = json!({"model": "voyage", "input": ["a", "b"]});
-        body[field] = value.clone();
-        let answer = caller.post("/v1/embeddings", &body, &[]).await?;
-        if is_served {
-            assert_eq!(answer.status, 200, "{field}: {}", answer.message());
-        } else {
-            assert_eq!((answer.status, answer.code()), (400, "unsupported_field"), "{field}: {}", answer.message());
-            assert!(answer.message().starts_with(&format!("`{field}` is no field")), "{}", answer.message());
-        }
-        let account = provider.take();
-        assert_eq!((account.requests, account.violations), (u64::from(is_served), Vec::new()), "{field} {value}");
-    }
     Ok(())
 }
 

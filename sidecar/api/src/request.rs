@@ -150,8 +150,13 @@ impl Request {
         })
     }
 
+    /// The fields whose meaning is the provider's business: their names, and their values as JSON.
+    pub fn others(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.other_fields.iter().map(|field| (field.name.as_str(), self.value_of(field)))
+    }
+
     /// The JSON of such a field.
-    pub fn value_of(&self, other: &OtherField) -> &str {
+    fn value_of(&self, other: &OtherField) -> &str {
         self.body.get(other.value.clone()).and_then(|raw| std::str::from_utf8(raw).ok()).unwrap_or_default()
     }
 

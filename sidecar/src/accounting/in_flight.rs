@@ -26,17 +26,17 @@ use vectoll_upstream::provider::Journalled;
 
 impl Permit {
     /// From here on the provider may charge for the call: the journal has what it may cost. Refused where the journal does
-    /// not take it; everything is given back then. `room` is its part of the provider's limits.
-    pub fn sent(self, backend: Arc<Backend>, room: Option<BackendQuota>) -> Result<InFlight, Refusal> {
+    /// not take it; everything is given back then. `requests` is in how many it is sent, `room` its part of the provider's limits.
+    pub fn sent(self, backend: Arc<Backend>, requests: usize, room: Option<BackendQuota>) -> Result<InFlight, Refusal> {
         let Self { call, route, reservation } = self;
-        let intent = intent(&call, &route, &backend, &reservation);
+        let intent = intent((&call, requests), &route, &backend, &reservation);
         let opened = reservation.accounting.journal.intend(intent).map_err(|error| Refusal::journal(&error))?;
         Ok(InFlight { call, route, backend, reservation, room, opened: Some(opened), refined: AtomicBool::new(false) })
     }
 }
 
 /// What the journal is told before a call is sent.
-fn intent(call: &Call, route: &Route, backend: &Backend, reservation: &Reservation) -> Intent {
+fn intent((call, requests): (&Call, usize), route: &Route, backend: &Backend, reservation: &Reservation) -> Intent {
     let key = call.caller.key();
     let held = reservation.held.as_ref();
     let reserved = held.map_or(Used { tokens: 0, money: PicoUsd::ZERO }, Held::reserved);
@@ -49,6 +49,7 @@ fn intent(call: &Call, route: &Route, backend: &Backend, reservation: &Reservati
         model: call.model.clone(),
         provider: Cow::Borrowed(backend.provider.name()),
         backend: backend.label.clone(),
+        requests: requests as u64,
         tags: call.tags.clone(),
         foreign_route: key.team.is_foreign(route),
         admitted_at: reservation.admitted,

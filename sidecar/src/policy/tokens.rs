@@ -7,7 +7,10 @@ use vectoll_config::v1::{Encoding, TokenBound};
 use super::Backend;
 use crate::call::Call;
 use vectoll_api::request::{Input, Shape};
-use vectoll_upstream::{provider::Provider, tokens};
+use vectoll_upstream::{
+    provider::{Provider, dialect::extension::text_beside},
+    tokens,
+};
 
 impl Backend {
     /// Whether token arrays become text before they are sent there. The built-in model is sent nothing, and charges for the tokens that
@@ -30,9 +33,23 @@ impl Backend {
         call.request.shape.is_tokens && self.takes_text_only()
     }
 
-    /// The measure of what it is sent. Arrays whose text nobody can tell are refused before they are sent: they stay as they came.
+    /// The measure of what it is sent, with what goes along with each input. Arrays whose text nobody can tell are refused before they
+    /// are sent: they stay as they came.
     pub fn sent(&self, call: &Call) -> Shape {
+        let inputs = self.inputs(call);
+        let beside = self.texts_beside(call).map(|text| text.len() as u64).sum::<u64>();
+        Shape { bytes: inputs.bytes.saturating_add(inputs.items.saturating_mul(beside)), ..inputs }
+    }
+
+    /// The measure of the inputs alone.
+    fn inputs(&self, call: &Call) -> Shape {
         call.text_of_arrays.filter(|_| self.gets_text_of_arrays(call)).unwrap_or(call.request.shape)
+    }
+
+    /// Texts that a provider reads, and may charge for, beside each input.
+    fn texts_beside<'a>(&self, call: &'a Call) -> impl Iterator<Item = String> + 'a {
+        let is_asked = self.takes_text_only();
+        call.request.others().filter_map(move |(name, json)| is_asked.then(|| text_beside(name, json)).flatten())
     }
 
     /// The most tokens that a call can be, without a tokenizer.
@@ -42,7 +59,7 @@ impl Backend {
 
     /// The fewest.
     pub fn fewest_tokens(&self, call: &Call) -> u64 {
-        tokens::least(&self.sent(call), &self.tokens)
+        tokens::least(&self.inputs(call), &self.tokens)
     }
 
     /// The exact number, where the tokenizer is at hand. It takes its time for much text.
@@ -50,6 +67,13 @@ impl Backend {
         if let TokenBound::Factor(_) = self.tokens {
             return None;
         }
+        let of_inputs = self.count_inputs(call)?;
+        let beside =
+            self.texts_beside(call).map(|text| tokens::count_text(&text, &self.tokens)).sum::<Option<u64>>()?;
+        Some(of_inputs.saturating_add(call.request.shape.items.saturating_mul(beside)))
+    }
+
+    fn count_inputs(&self, call: &Call) -> Option<u64> {
         if !self.gets_text_of_arrays(call) {
             return tokens::count(&call.request.input().ok()?, &self.tokens);
         }

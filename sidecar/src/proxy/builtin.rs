@@ -49,7 +49,7 @@ pub(super) async fn answer(
         let model = Model::get().map_err(|error| unusable(error))?;
         let encoding = backend.encoding_of_arrays(&permit.call().model);
         let texts = texts_of(permit.call(), encoding, most)?;
-        let in_flight = permit.sent(backend, room)?;
+        let in_flight = permit.sent(backend, 1, room)?;
         let call = in_flight.call().clone();
         // Who counts in tokens is charged for those.
         let tokens = if call.request.shape.is_tokens { call.request.shape.tokens } else { model.count(&texts) };

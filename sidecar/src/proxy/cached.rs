@@ -175,5 +175,5 @@ async fn free(
     trace.call = Some(permit.call().clone());
     call.entry.backend(&backend.label);
     trace.journey.backend = Some(backend.clone());
-    Ok(permit.sent(backend.clone(), None)?.settle(0, Certainty::Known))
+    Ok(permit.sent(backend.clone(), 1, None)?.settle(0, Certainty::Known))
 }

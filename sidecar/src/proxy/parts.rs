@@ -37,7 +37,7 @@ use vectoll_ledger::books::Certainty;
 use vectoll_upstream::provider::{
     Provider, Remote, SentFlag,
     content::Content,
-    dialect::{Fault, Part, Said, Told, Unsupported, Unusable, Wire, fault::ErrorAnswer},
+    dialect::{Fault, Part, Said, Told, Unsupported, Unusable, Wire, extension::Extensions, fault::ErrorAnswer},
 };
 
 /// The largest answer to one request: so much for each input, and so much besides. 3,072 numbers are some 70 KiB as digits.
@@ -113,12 +113,13 @@ pub(super) async fn carry_out(
     sending: &Sending,
     deadline: Instant,
 ) -> Result<(Answer, HeaderMap), Failure> {
-    let Plan { split, first, mut held } = plan;
+    let Plan { split, extensions, first, mut held } = plan;
     let mut done: Vec<Option<Done>> = split.parts.iter().map(|_| None).collect();
     let mut failed: Option<Failure> = None;
     let (mut said, mut maybe, mut sent) = (0u64, 0u64, false);
     {
-        let work = Work { backend, remote, split: &split, in_flight: &in_flight, sending, deadline };
+        let asked = (&split, &extensions);
+        let work = Work { backend, remote, asked, in_flight: &in_flight, sending, deadline };
         let mut first = Some(first);
         let mut waiting = split.parts.iter().cloned().enumerate();
         let mut under_way = FuturesUnordered::new();
@@ -255,7 +256,7 @@ async fn on_a_thread<T: Send + 'static>(
 struct Work<'a> {
     backend: &'a Arc<Backend>,
     remote: &'a Remote,
-    split: &'a Split,
+    asked: (&'a Split, &'a Extensions),
     in_flight: &'a InFlight,
     sending: &'a Sending,
     deadline: Instant,
@@ -263,7 +264,7 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn tokens(&self, range: &Range<usize>) -> u64 {
-        sum(&self.split.tokens, range)
+        sum(&self.asked.0.tokens, range)
     }
 
     async fn part(&self, range: Range<usize>, made: Option<Wire>, held: Held) -> Result<Done, Failed> {
@@ -287,8 +288,8 @@ impl Work<'_> {
         mut held: Held,
         departure: &SentFlag,
     ) -> Result<Done, Failed> {
-        let Self { backend, remote, split, in_flight, sending, deadline: _ } = self;
-        let part = part_of(backend, (in_flight.call(), in_flight.route()), split, range);
+        let Self { backend, remote, asked, in_flight, sending, deadline: _ } = self;
+        let part = part_of(backend, (in_flight.call(), in_flight.route()), *asked, range);
         let texts = part.texts;
         let free = |failure| Failed { failure, charged: Charged::Nothing };
         let paid = |failure| Failed { failure, charged: Charged::Maybe };
@@ -362,10 +363,12 @@ impl Work<'_> {
         }
         let (backend, headers) = (self.backend.clone(), headers.clone());
         let (model, dimensions, input_type) = (part.model.to_owned(), part.dimensions, part.input_type);
+        let extensions = part.extensions.clone();
         let read = on_a_thread(&self.sending.tasks, move || {
             // Reading an answer needs the number of the texts only.
             let texts = vec![Cow::Borrowed(""); items];
-            let part = Part { model: &model, texts: &texts, dimensions, input_type, said: Said::default() };
+            let (said, extensions) = (Said::default(), &extensions);
+            let part = Part { model: &model, texts: &texts, dimensions, input_type, said, extensions };
             let Provider::Remote(remote) = &backend.provider else { return None };
             Some(remote.dialect().answer(&part, &headers, &body))
         });
@@ -391,7 +394,7 @@ fn is_error(body: &[u8]) -> bool {
 pub(super) fn part_of<'a>(
     backend: &'a Backend,
     (call, route): (&'a Call, &Route),
-    split: &'a Split,
+    (split, extensions): (&'a Split, &'a Extensions),
     range: Range<usize>,
 ) -> Part<'a> {
     let request::Said { input_type, user } = &call.request.said;
@@ -401,5 +404,6 @@ pub(super) fn part_of<'a>(
         dimensions: call.request.dimensions,
         input_type: call.request.input_type.unwrap_or(route.manner.input_type),
         said: Said { input_type: input_type.as_deref(), user: user.as_deref(), are_arrays: split.are_arrays },
+        extensions,
     }
 }

@@ -16,8 +16,10 @@ use crate::{
     policy::{Backend, Route},
     refusal::Refusal,
 };
-use vectoll_api::request::OtherField;
-use vectoll_upstream::provider::Provider;
+use vectoll_upstream::provider::{
+    Provider, Remote,
+    dialect::extension::{Extensions, Rejected, is_of_each_input},
+};
 
 /// Text from which on a call is split on a thread of its own.
 const MUCH_TEXT: u64 = 16 * 1024;
@@ -31,27 +33,19 @@ pub(super) async fn plan(
     end: Option<Instant>,
 ) -> Result<Option<Plan>, Failure> {
     let Provider::Remote(remote) = &backend.provider else { return Ok(None) };
-    let caps = remote.caps(backend.model_of(&call.model));
+    let model = backend.model_of(&call.model);
+    let caps = remote.caps(model);
     let fits = call.request.shape.items <= caps.items as u64
         && caps.tokens.is_none_or(|most| backend.most_tokens(call) <= most);
-    // Fields of its own would be lost in parts, and one input is one part: such calls go through as they are, too.
+    // Of fields that nobody knows a part might say another thing than the whole, and one input is one part: such calls go through as they
+    // are, too.
     let passes = remote.passes();
-    if passes && (fits || !call.request.other_fields.is_empty() || call.request.shape.items == 1) {
+    let is_divisible = || call.request.others().all(|(name, json)| is_of_each_input(name, json));
+    if passes && (fits || call.request.shape.items == 1 || !is_divisible()) {
         return Ok(None);
     }
-    // In the provider's own shape there is no place for what the caller means: it is refused, lest the vectors be others than asked for.
-    if !passes {
-        let is_meant =
-            |field: &&OtherField| !remote.dialect().goes_without_saying(&field.name, call.request.value_of(field));
-        if let Some(field) = call.request.other_fields.iter().find(is_meant) {
-            return Err(Failure::of_call(Refusal::field_not_translated(&field.name, remote.dialect().name())));
-        }
-    }
-    if let Some(unknown) = call.request.unknown_input_type()
-        && !passes
-    {
-        return Err(Failure::of_call(Refusal::input_type(unknown)));
-    }
+    let extensions =
+        if passes { Extensions::as_they_are(call.request.others()) } else { translated(call, remote, model)? };
     let mut held = Held::default();
     let patience = Instant::now() + backend.timeout;
     let deadline = end.map_or(patience, |end| end.min(patience));
@@ -63,6 +57,7 @@ pub(super) async fn plan(
         .map_err(no_room)?;
     let (work, bound, most) = (call.clone(), backend.tokens, sending.most);
     let encoding = backend.encoding_of_arrays(&call.model);
+    let beside = if passes { "" } else { extensions.beside().unwrap_or_default() }.to_owned();
     let split = move || {
         if passes
             && work.request.shape.is_tokens
@@ -70,7 +65,7 @@ pub(super) async fn plan(
         {
             return Ok(split_arrays(&arrays, caps, &bound));
         }
-        texts_of(&work, encoding, most).map(|texts| split(texts, caps, &bound))
+        texts_of(&work, encoding, most).map(|texts| split(texts, &beside, caps, &bound))
     };
     let split = if call.request.shape.bytes > MUCH_TEXT || call.request.shape.is_tokens {
         sending.tasks.compute(split).await.map_err(|error| {
@@ -84,7 +79,26 @@ pub(super) async fn plan(
     if passes && split.parts.len() == 1 {
         return Ok(None);
     }
+    if extensions.couple_inputs() && split.parts.len() > 1 {
+        return Err(Failure::of_call(Refusal::coupled(caps.items)));
+    }
     let first = split.parts.first().cloned().unwrap_or_default();
-    let first = parts::request(remote, &parts::part_of(backend, (call, route), &split, first))?;
-    Ok(Some(Plan { split, first, held }))
+    let first = parts::request(remote, &parts::part_of(backend, (call, route), (&split, &extensions), first))?;
+    Ok(Some(Plan { split, extensions, first, held }))
+}
+
+/// What a call says beyond OpenAI's fields, as its provider takes it. What has no place there is refused, lest the vectors be others than
+/// asked for.
+fn translated(call: &Call, remote: &Remote, model: &str) -> Result<Extensions, Failure> {
+    let taken = remote.dialect().extensions(model);
+    let unknown = call.request.unknown_input_type();
+    let word = unknown.map(|word| serde_json::Value::from(word).to_string());
+    let fields = call.request.others().chain(word.as_deref().map(|word| ("input_type", word)));
+    Extensions::read(taken, fields).map_err(|rejected| {
+        let provider = remote.dialect().name();
+        Failure::of_call(match (rejected, unknown) {
+            (Rejected::NoPlace { field, .. }, Some(unknown)) if field == "input_type" => Refusal::input_type(unknown),
+            (rejected, _) => Refusal::extension(rejected, provider),
+        })
+    })
 }

@@ -2,12 +2,14 @@
 
 use super::split::Split;
 use crate::memory::Held;
-use vectoll_upstream::provider::dialect::Wire;
+use vectoll_upstream::provider::dialect::{Wire, extension::Extensions};
 
 /// What a call is sent in.
 pub(super) struct Plan {
     /// Its parts.
     pub(super) split: Split,
+    /// What the call says beyond OpenAI's fields.
+    pub(super) extensions: Extensions,
     /// The request for the first. It is made before anything is sent: what the provider cannot do costs nothing.
     pub(super) first: Wire,
     /// The memory for the parts' answers. It is there before anything is sent, as well.

@@ -101,7 +101,7 @@ async fn exchange(
         }
         Provider::Remote(remote) => match plan {
             None => {
-                let mut in_flight = permit.sent(backend.clone(), room).map_err(Failure::of_sidecar)?;
+                let mut in_flight = permit.sent(backend.clone(), 1, room).map_err(Failure::of_sidecar)?;
                 let mut deadline = Box::pin(tokio::time::sleep_until(deadline.into()));
                 let knows_base64 = backend.health.knows_base64();
                 let mut asks_base64 = knows_base64;
@@ -132,7 +132,8 @@ async fn exchange(
                 }
             }
             Some(plan) => {
-                let in_flight = permit.sent(backend.clone(), room).map_err(Failure::of_sidecar)?;
+                let requests = plan.split.parts.len();
+                let in_flight = permit.sent(backend.clone(), requests, room).map_err(Failure::of_sidecar)?;
                 let answer = Box::pin(parts::carry_out(backend, remote, plan, in_flight, sending, deadline)).await;
                 answer.map(|(answer, headers)| (Read::Done(answer), headers))
             }

@@ -19,6 +19,8 @@ pub(super) struct Split {
     pub(super) tokens: Vec<u64>,
     /// The parts, in order.
     pub(super) parts: Vec<Range<usize>>,
+    /// What the provider reads beside each input; empty: nothing.
+    beside: String,
 }
 
 impl Split {
@@ -31,22 +33,25 @@ impl Split {
         }
         let texts = self.texts.get(part.clone()).unwrap_or_default();
         match tokens::count(&Input::Texts(texts.iter().map(|text| Cow::Borrowed(&**text)).collect()), bound) {
-            Some(tokens) => (tokens, Certainty::Known),
+            Some(tokens) => (tokens + texts.len() as u64 * beside_exactly(&self.beside, bound), Certainty::Known),
             None => (sum(), Certainty::Estimated),
         }
     }
 }
 
 /// Splits a call. Tokens are counted exactly only where a bound on them says that there may be too many.
-pub(super) fn split(texts: Vec<String>, caps: Caps, bound: &TokenBound) -> Split {
+/// `beside` is what goes along with each text.
+pub(super) fn split(texts: Vec<String>, beside: &str, caps: Caps, bound: &TokenBound) -> Split {
     let texts: Vec<Cow<'static, str>> = texts.into_iter().map(Cow::Owned).collect();
-    let mut tokens: Vec<u64> = texts.iter().map(|text| at_most(text, bound)).collect();
+    let each = beside_at_most(beside, bound);
+    let mut tokens: Vec<u64> = texts.iter().map(|text| at_most(text, bound) + each).collect();
     let most = caps.tokens.unwrap_or(u64::MAX);
     if tokens.iter().sum::<u64>() > most {
-        tokens = texts.iter().map(|text| exactly(text, bound)).collect();
+        let each = beside_exactly(beside, bound);
+        tokens = texts.iter().map(|text| exactly(text, bound) + each).collect();
     }
     let parts = parts(&tokens, caps.items, most);
-    Split { texts, are_arrays: false, tokens, parts }
+    Split { texts, are_arrays: false, tokens, parts, beside: beside.to_owned() }
 }
 
 /// Splits a call of token arrays, for a provider that takes them.
@@ -59,7 +64,7 @@ pub(super) fn split_arrays(arrays: &[Vec<u32>], caps: Caps, bound: &TokenBound) 
     // Numbers have nothing that could not be written.
     let texts = arrays.iter().map(|array| Cow::Owned(serde_json::to_string(array).unwrap_or_default())).collect();
     let parts = parts(&tokens, caps.items, caps.tokens.unwrap_or(u64::MAX));
-    Split { texts, are_arrays: true, tokens, parts }
+    Split { texts, are_arrays: true, tokens, parts, beside: String::new() }
 }
 
 fn at_most(text: &str, bound: &TokenBound) -> u64 {
@@ -68,7 +73,16 @@ fn at_most(text: &str, bound: &TokenBound) -> u64 {
 }
 
 fn exactly(text: &str, bound: &TokenBound) -> u64 {
-    tokens::count(&Input::Texts(vec![Cow::Borrowed(text)]), bound).unwrap_or_else(|| at_most(text, bound))
+    tokens::count_text(text, bound).unwrap_or_else(|| at_most(text, bound))
+}
+
+/// The most tokens of what goes along with each text: it is no input of its own.
+fn beside_at_most(beside: &str, bound: &TokenBound) -> u64 {
+    tokens::bound(&Shape { items: 0, bytes: beside.len() as u64, tokens: 0, is_tokens: false }, bound)
+}
+
+fn beside_exactly(beside: &str, bound: &TokenBound) -> u64 {
+    tokens::count_text(beside, bound).unwrap_or_else(|| beside_at_most(beside, bound))
 }
 
 /// As few parts as there can be in this order. A text that is too much by itself is a part of its own: its provider says so.
@@ -106,10 +120,22 @@ mod tests {
     fn tokens_are_counted_where_that_saves_parts() {
         let texts = || vec!["one two three four".to_owned(); 10];
         let caps = Caps { items: 100, tokens: Some(45) };
-        let exact = split(texts(), caps, &TokenBound::Encoding(Encoding::cl100k_base));
+        let exact = split(texts(), "", caps, &TokenBound::Encoding(Encoding::cl100k_base));
         assert_eq!((exact.parts.len(), exact.tokens.iter().sum::<u64>()), (1, 40));
-        let unknown = split(texts(), caps, &TokenBound::Factor(Factor { max_per_byte: 1, max_per_input: 0 }));
+        let unknown = split(texts(), "", caps, &TokenBound::Factor(Factor { max_per_byte: 1, max_per_input: 0 }));
         assert_eq!(unknown.parts.len(), 5);
+    }
+
+    #[test]
+    fn what_goes_along_with_each_text_counts_with_each() {
+        let texts = || vec!["one two three four".to_owned(); 10];
+        let encoding = TokenBound::Encoding(Encoding::cl100k_base);
+        let beside = split(texts(), "a title", Caps { items: 100, tokens: Some(45) }, &encoding);
+        assert_eq!((beside.parts.len(), beside.tokens.as_slice()), (2, &[4 + 2; 10][..]));
+        assert_eq!(beside.counted(&(0..7), &encoding), (7 * (4 + 2), Certainty::Known));
+        let factor = TokenBound::Factor(Factor { max_per_byte: 1, max_per_input: 3 });
+        let bounded = split(texts(), "a title", Caps { items: 100, tokens: None }, &factor);
+        assert_eq!(bounded.tokens, [18 + 7 + 3; 10], "as the call as a whole is weighed");
     }
 
     #[test]

@@ -46,6 +46,11 @@ pub fn count(input: &Input<'_>, bound: &TokenBound) -> Option<u64> {
     }
 }
 
+/// The exact number of tokens of one text, likewise.
+pub fn count_text(text: &str, bound: &TokenBound) -> Option<u64> {
+    count(&Input::Texts(vec![std::borrow::Cow::Borrowed(text)]), bound)
+}
+
 /// Text up to which tokens are counted where that is not necessary.
 pub const LITTLE_TEXT: u64 = 32 * 1024;
 

@@ -1,5 +1,7 @@
 //! A native provider's own books.
 
+use serde_json::Value;
+
 use super::InputType;
 
 /// What a provider was asked and what it charged.
@@ -17,6 +19,8 @@ pub struct Account {
     pub at_once: usize,
     /// What the requests said their inputs are, each said once.
     pub input_types: Vec<Option<InputType>>,
+    /// What the requests asked for beyond that, each said once.
+    pub extensions: Vec<Vec<(&'static str, Value)>>,
     /// Questions for tokens.
     pub token_requests: u64,
     /// What was wrong with the requests, in order; at most [`Account::VIOLATIONS_KEPT`].
@@ -30,6 +34,12 @@ impl Account {
     pub(super) fn violated(&mut self, what: String) {
         if self.violations.len() < Self::VIOLATIONS_KEPT {
             self.violations.push(what);
+        }
+    }
+
+    pub(super) fn asked(&mut self, extensions: &[(&'static str, Value)]) {
+        if !self.extensions.iter().any(|known| known == extensions) {
+            self.extensions.push(extensions.to_vec());
         }
     }
 

@@ -1,5 +1,7 @@
 //! What a request asks for, whatever its shape was.
 
+use serde_json::Value;
+
 use crate::provider::{
     Item,
     vector::{self, FULL_DIMENSIONS},
@@ -25,11 +27,14 @@ pub struct Asked {
     pub input_type: Option<InputType>,
     /// Whether vectors are to be base64.
     pub base64: bool,
+    /// What a caller may ask for beyond that, by the provider's own names.
+    pub extensions: Vec<(&'static str, Value)>,
 }
 
 impl Asked {
     pub(super) fn texts(texts: Vec<String>, length: usize, input_type: Option<InputType>) -> Self {
-        Self { items: texts.into_iter().map(Item::Text).collect(), length, input_type, base64: false }
+        let items = texts.into_iter().map(Item::Text).collect();
+        Self { items, length, input_type, base64: false, extensions: Vec::new() }
     }
 
     pub(super) fn tokens(&self) -> u64 {

@@ -82,7 +82,7 @@ impl Api for AzureOpenAi {
             return unable(400, "Requested tokens exceed the maximum of 300000 tokens per request");
         }
         let base64 = call.encoding == Encoding::Base64;
-        Ok(Asked { items: call.input, length: call.dimensions, input_type: None, base64 })
+        Ok(Asked { items: call.input, length: call.dimensions, input_type: None, base64, extensions: Vec::new() })
     }
 
     fn write(&self, asked: &Asked, vectors: &[Vec<f32>], tokens: u64) -> Reply {

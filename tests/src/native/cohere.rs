@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{
     Api, Asked, InputType, Reply, Request,
     auth::{bearer, posted, unable},
-    fields::{Fields, Read},
+    fields::{Fields, Read, wrong},
     shape,
 };
 
@@ -37,15 +37,29 @@ impl Api for Cohere {
         let mut fields = Fields::read(request.body)?;
         fields.is("model", "embed-v4.0")?;
         let texts = fields.texts("texts")?;
-        let input_type = fields.word("input_type", INPUT_TYPES)?;
+        let mut extensions = Vec::new();
+        let word = fields.text("input_type")?;
+        let input_type = INPUT_TYPES.iter().find(|(known, _)| *known == word).map(|(_, input_type)| *input_type);
+        match word.as_str() {
+            _ if input_type.is_some() => {}
+            "classification" | "clustering" => extensions.push(("input_type", word.into())),
+            _ => return wrong(format!("input_type is {word}")),
+        }
         fields.is("embedding_types", json!(["float"]))?;
-        fields.is("truncate", "NONE")?;
+        match fields.text("truncate")?.as_str() {
+            "NONE" => {}
+            cut @ ("START" | "END") => extensions.push(("truncate", cut.into())),
+            other => return wrong(format!("truncate is {other}")),
+        }
+        if let Some(most) = fields.number("max_tokens")? {
+            extensions.push(("max_tokens", most.into()));
+        }
         let length = fields.number("output_dimension")?.unwrap_or(1536);
         fields.end()?;
         if ![256, 512, 1024, 1536].contains(&length) {
             return unable(422, "output_dimension must be one of 256, 512, 1024, 1536");
         }
-        Ok(Asked::texts(texts, length, Some(input_type)))
+        Ok(Asked { extensions, ..Asked::texts(texts, length, input_type) })
     }
 
     fn write(&self, _asked: &Asked, vectors: &[Vec<f32>], tokens: u64) -> Reply {

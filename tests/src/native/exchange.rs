@@ -82,6 +82,7 @@ fn work(state: &State, request: &Request<'_>, fault: Option<Fault>) -> Option<An
     state.note(|account| {
         account.largest = account.largest.max(asked.items.len());
         account.said(asked.input_type);
+        account.asked(&asked.extensions);
     });
     let vectors = asked.vectors();
     match fault {

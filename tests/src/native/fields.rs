@@ -79,6 +79,23 @@ impl Fields {
         if found == wanted { Ok(()) } else { wrong(format!("{name} is {found}, not {wanted}")) }
     }
 
+    /// What a caller may ask for beside the inputs: a field that need not be there, with one of these values; whatever text, if there are
+    /// none. Those that are there are added to `found`.
+    pub(super) fn extension(
+        &mut self,
+        name: &'static str,
+        values: &[Value],
+        found: &mut Vec<(&'static str, Value)>,
+    ) -> Read<()> {
+        let Some(value) = self.maybe(name) else { return Ok(()) };
+        let is_right = if values.is_empty() { value.is_string() } else { values.contains(&value) };
+        if !is_right {
+            return wrong(format!("{name} is {value}"));
+        }
+        found.push((name, value));
+        Ok(())
+    }
+
     /// A field with one of some values, and what each means.
     pub(super) fn word<T: Copy>(&mut self, name: &str, words: &[(&str, T)]) -> Read<T> {
         let found = self.text(name)?;

@@ -50,20 +50,27 @@ impl Api for Gemini {
         let mut said = None;
         for mut one in requests {
             one.is("model", "models/gemini-embedding-001")?;
-            let input_type = one.word("taskType", TASK_TYPES)?;
+            let task = one.text("taskType")?;
+            let mut extensions = Vec::new();
+            let input_type = TASK_TYPES.iter().find(|(known, _)| *known == task).map(|(_, input_type)| *input_type);
+            if input_type.is_none() {
+                extensions.push(("taskType", Value::from(task)));
+            }
+            one.extension("title", &[], &mut extensions)?;
             let length = one.number("outputDimensionality")?;
             texts.push(content(&mut one)?);
             one.end()?;
-            if said.is_some_and(|said| said != (input_type, length)) {
+            let found = (input_type, length, extensions);
+            if said.as_ref().is_some_and(|said| *said != found) {
                 return wrong("the requests of a batch differ");
             }
-            said = Some((input_type, length));
+            said = Some(found);
         }
-        let (input_type, length) = said.map_or((None, None), |(input_type, length)| (Some(input_type), length));
+        let (input_type, length, extensions) = said.unwrap_or_default();
         if length.is_some_and(|length| !(128..=LONGEST).contains(&length)) {
             return unable(400, "output_dimensionality must be between 128 and 3072");
         }
-        Ok(Asked::texts(texts, length.unwrap_or(LONGEST), input_type))
+        Ok(Asked { extensions, ..Asked::texts(texts, length.unwrap_or(LONGEST), input_type) })
     }
 
     fn write(&self, _asked: &Asked, vectors: &[Vec<f32>], _tokens: u64) -> Reply {

@@ -22,13 +22,19 @@ pub struct HuggingFace {
 pub(super) fn embed(body: &[u8]) -> Read<Asked> {
     let mut fields = Fields::read(body)?;
     let texts = fields.texts("inputs")?;
-    fields.is("truncate", false)?;
+    let mut extensions = Vec::new();
+    if fields.take("truncate")? != false {
+        extensions.push(("truncate", true.into()));
+    }
+    fields.extension("truncation_direction", &["Left".into(), "Right".into()], &mut extensions)?;
+    fields.extension("prompt_name", &["query".into()], &mut extensions)?;
+    fields.extension("normalize", &[true.into(), false.into()], &mut extensions)?;
     let length = fields.number("dimensions")?.unwrap_or(384);
     fields.end()?;
     if length > 384 {
         return unable(413, "`dimensions` should be smaller than the maximum embedding dimension");
     }
-    Ok(Asked::texts(texts, length, None))
+    Ok(Asked { extensions, ..Asked::texts(texts, length, None) })
 }
 
 impl Api for HuggingFace {

@@ -24,15 +24,29 @@ impl Api for Jina {
 
     fn read(&self, request: &Request<'_>) -> Read<Asked> {
         let (texts, mut fields) = shape::asked(request, self.key, "jina-embeddings-v3")?;
-        let tasks = [("retrieval.query", InputType::Query), ("retrieval.passage", InputType::Document)];
-        let input_type = fields.word("task", &tasks)?;
-        fields.is("truncate", false)?;
+        let task = fields.text("task")?;
+        let mut extensions = Vec::new();
+        let input_type = match task.as_str() {
+            "retrieval.query" => Some(InputType::Query),
+            "retrieval.passage" => Some(InputType::Document),
+            "text-matching" | "classification" | "separation" => {
+                extensions.push(("task", task.into()));
+                None
+            }
+            _ => return unable(422, format!("task {task} is not one of this model's")),
+        };
+        if fields.take("truncate")? != false {
+            extensions.push(("truncate", true.into()));
+        }
+        for name in ["late_chunking", "normalized"] {
+            fields.extension(name, &[true.into(), false.into()], &mut extensions)?;
+        }
         let length = fields.number("dimensions")?.unwrap_or(1024);
         fields.end()?;
         if length > 1024 {
             return unable(422, "dimensions must be at most 1024");
         }
-        Ok(Asked::texts(texts, length, Some(input_type)))
+        Ok(Asked { extensions, ..Asked::texts(texts, length, input_type) })
     }
 
     fn write(&self, _asked: &Asked, vectors: &[Vec<f32>], tokens: u64) -> Reply {

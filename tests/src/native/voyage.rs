@@ -30,7 +30,10 @@ impl Api for Voyage {
         let (texts, mut fields) = shape::asked(request, self.key, "voyage-3.5")?;
         let words = [("query", InputType::Query), ("document", InputType::Document)];
         let input_type = fields.word("input_type", &words)?;
-        fields.is("truncation", false)?;
+        let mut extensions = Vec::new();
+        if fields.take("truncation")? != false {
+            extensions.push(("truncation", true.into()));
+        }
         fields.is("output_dtype", "float")?;
         fields.is("encoding_format", "base64")?;
         let length = fields.number("output_dimension")?.unwrap_or(1024);
@@ -38,7 +41,7 @@ impl Api for Voyage {
         if ![256, 512, 1024, 2048].contains(&length) {
             return wrong(format!("output_dimension is {length}"));
         }
-        Ok(Asked { base64: true, ..Asked::texts(texts, length, Some(input_type)) })
+        Ok(Asked { base64: true, extensions, ..Asked::texts(texts, length, Some(input_type)) })
     }
 
     fn write(&self, asked: &Asked, vectors: &[Vec<f32>], tokens: u64) -> Reply {

@@ -70,6 +70,7 @@ fn intent(of: u64) -> anyhow::Result<Intent> {
         model: MODEL.into(),
         provider: "openai".into(),
         backend: "default/openai/openai".into(),
+        requests: 1,
         tags: Vec::new(),
         foreign_route: false,
         admitted_at: jiff::Timestamp::now(),

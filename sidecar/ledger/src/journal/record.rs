@@ -48,6 +48,9 @@ pub struct Intent {
     pub provider: Cow<'static, str>,
     /// The backend, `namespace/route/backend`.
     pub backend: Arc<str>,
+    /// In how many requests it is sent: more than one where it is split.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub requests: u64,
     /// The call's tags that its team counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Arc<str>>,
@@ -182,6 +185,15 @@ impl Settlement {
     }
 }
 
+fn one() -> u64 {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_one(value: &u64) -> bool {
+    *value == 1
+}
+
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_false(value: &bool) -> bool {
     !*value
@@ -205,5 +217,19 @@ mod pico {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PicoUsd, D::Error> {
         u64::deserialize(from).map(PicoUsd::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::journal::{Intent, tests::intent};
+
+    #[test]
+    fn in_how_many_requests_a_call_is_sent_is_there_where_it_is_not_one() {
+        let one = serde_json::to_string(&intent("a", 1)).unwrap();
+        assert!(!one.contains("requests"), "{one}");
+        assert_eq!(serde_json::from_str::<Intent>(&one).unwrap().requests, 1);
+        let five = serde_json::to_string(&Intent { requests: 5, ..intent("a", 1) }).unwrap();
+        assert_eq!(serde_json::from_str::<Intent>(&five).unwrap().requests, 5);
     }
 }

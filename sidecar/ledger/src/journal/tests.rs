@@ -23,6 +23,7 @@ pub(super) fn intent(team: &str, tokens: u64) -> Intent {
         model: "text-embedding-3-small".into(),
         provider: "openai".into(),
         backend: "default/openai/test".into(),
+        requests: 1,
         tags: Vec::new(),
         foreign_route: false,
         admitted_at: "2026-11-23T12:00:00Z".parse().unwrap(),

@@ -1,7 +1,7 @@
 //! A call's texts, each once, and what there is of them.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     sync::Arc,
 };
 
@@ -26,6 +26,12 @@ pub(super) struct Inputs {
     pub(super) follows: Vec<(usize, Follow)>,
 }
 
+/// What a call says beyond OpenAI's fields, in whatever order it says it; empty: nothing.
+fn in_one_way(call: &Call) -> String {
+    let fields: BTreeMap<&str, &str> = call.request.others().collect();
+    if fields.is_empty() { String::new() } else { serde_json::to_string(&fields).unwrap_or_default() }
+}
+
 impl Inputs {
     /// Reads a call's texts and looks for all of them.
     pub(super) fn look(call: &Call, route: &Route, cache: &Arc<Cache>) -> Result<Self, Refusal> {
@@ -36,7 +42,9 @@ impl Inputs {
         let input_type = call.request.input_type.unwrap_or(route.manner.input_type);
         let team = &call.caller.key().team.uid;
         let said = call.request.said.input_type.as_deref();
-        let of = Of { team, model: &call.model, dimensions: call.request.dimensions, input_type, said };
+        let extensions = in_one_way(call);
+        let (model, dimensions, extensions) = (&*call.model, call.request.dimensions, extensions.as_str());
+        let of = Of { team, model, dimensions, input_type, said, extensions };
         let mut places: HashMap<Key, usize> = HashMap::with_capacity(all.len());
         let (mut texts, mut keys, mut order) = (Vec::new(), Vec::new(), Vec::with_capacity(all.len()));
         for text in all {

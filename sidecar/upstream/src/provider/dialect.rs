@@ -9,6 +9,7 @@ pub mod cohere;
 pub mod compatible;
 pub mod databricks;
 mod explain;
+pub mod extension;
 pub mod fault;
 pub mod gemini;
 #[cfg(test)]
@@ -31,8 +32,11 @@ use std::borrow::Cow;
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
-use self::fault::ErrorAnswer;
 pub use self::shape::read_open_ai;
+use self::{
+    extension::{Extension, Extensions},
+    fault::ErrorAnswer,
+};
 use vectoll_api::request::InputType;
 
 /// What of a call one request asks for.
@@ -48,6 +52,8 @@ pub struct Part<'a> {
     pub input_type: InputType,
     /// What servers that understand callers' bodies are told in the caller's own words.
     pub said: Said<'a>,
+    /// The call's fields beyond OpenAI's: those that the model takes, or all where callers' bodies are understood.
+    pub extensions: &'a Extensions,
 }
 
 /// What of a caller's body goes as it stands there to servers that understand it, also in parts.
@@ -153,10 +159,10 @@ pub trait Dialect: std::fmt::Debug + Send + Sync {
         None
     }
 
-    /// Whether a field of the caller's body, which OpenAI's API does not have, asks for nothing but what is done anyway. Any other is
-    /// refused where callers' bodies are not understood as they come. `value` is JSON.
-    fn goes_without_saying(&self, _field: &str, _value: &str) -> bool {
-        false
+    /// The fields beyond OpenAI's that a model takes from callers, by its name at the provider. All others are refused, unless callers'
+    /// bodies are understood as they come. `input_type` is among them where the model knows more than queries and documents.
+    fn extensions(&self, _model: &str) -> &'static [Extension] {
+        &[]
     }
 
     /// The request for a part of a call.

@@ -34,7 +34,7 @@ pub(crate) struct Admissions(pub(super) HashMap<Admission, [u64; 2]>);
 #[derive(Debug, Default)]
 pub(crate) struct FormerAdmissions {
     teams: HashMap<Uid, Admissions>,
-    /// By `namespace/route/backend`. A call counts as one request: the journal does not say in how many it was sent.
+    /// By `namespace/route/backend`. A call counts as the requests that it was sent in.
     backends: HashMap<Arc<str>, Admissions>,
     /// Each name once: every record has its own copies.
     names: HashSet<Arc<str>>,
@@ -55,7 +55,7 @@ impl FormerAdmissions {
         };
         let (team, backend) = (self.uid(&intent.team.uid), self.name(&intent.backend));
         let of_anyone = Admission { user: None, ..admission.clone() };
-        self.backends.entry(backend).or_default().count(of_anyone, settlement.tokens);
+        self.backends.entry(backend).or_default().count(of_anyone, [intent.requests, settlement.tokens]);
         let is_known = self.teams.get(&team).is_some_and(|Admissions(all)| all.contains_key(&admission));
         if !is_known {
             if self.by_user < MAX_BY_USER {
@@ -65,7 +65,7 @@ impl FormerAdmissions {
                 admission.user = None;
             }
         }
-        self.teams.entry(team).or_default().count(admission, settlement.tokens);
+        self.teams.entry(team).or_default().count(admission, [1, settlement.tokens]);
     }
 
     /// Those that count in a session: of a Team, or of a backend.
@@ -97,10 +97,11 @@ fn once<T: Clone + Eq + std::hash::Hash>(known: &mut HashSet<T>, one: &T) -> T {
 }
 
 impl Admissions {
-    fn count(&mut self, admission: Admission, of_call: u64) {
-        let [requests, tokens] = self.0.entry(admission).or_default();
-        *requests += 1;
-        *tokens = tokens.saturating_add(of_call);
+    fn count(&mut self, admission: Admission, of_call: [u64; 2]) {
+        let amounts = self.0.entry(admission).or_default();
+        for (amount, of_call) in amounts.iter_mut().zip(of_call) {
+            *amount = amount.saturating_add(of_call);
+        }
     }
 
     /// Seconds of the machine's clock and amounts that count for an account, oldest first.
@@ -178,6 +179,7 @@ mod tests {
             model: "small".into(),
             provider: "openai".into(),
             backend: "default/openai/test".into(),
+            requests: 1,
             tags: Vec::new(),
             foreign_route: false,
             admitted_at: Timestamp::from_millisecond(WALL - seconds_ago * 1000).unwrap(),
@@ -252,6 +254,24 @@ mod tests {
                 assert!(!fits(&mut session, 100 - used + 1, 5_000), "{account:?} {ahead}: more than is left");
                 assert!(fits(&mut session, 100 - used, 5_000), "{account:?} {ahead}: what is left");
             }
+        }
+    }
+
+    #[test]
+    fn a_call_that_was_split_counts_at_its_backend_as_what_it_was_sent_in() {
+        let mut former = FormerAdmissions::default();
+        for requests in [1, 5] {
+            let one = settled(10, "ada", 9);
+            let intent = Intent { requests, ..(*one.intent).clone() };
+            former.add(&Settled { intent: Arc::new(intent), ..one });
+        }
+        let backend = backend_account(Some("scope"), "default/openai/test");
+        for (session, account, requests) in
+            [(backend.clone(), Account::Backend(backend), 6), (Uid::new("team"), Account::Team(Uid::new("team")), 2)]
+        {
+            let admissions = former.take(&session).unwrap();
+            let sum = |rate| admissions.of(&account, rate).iter().map(|(_, amount)| amount).sum::<u64>();
+            assert_eq!((sum(Rate::Requests), sum(Rate::Tokens)), (requests, 18), "{account:?}");
         }
     }
 

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::{
     Caps, Dialect, Part, Said, Told, Unsupported, Unusable, Wire,
+    extension::Extensions,
     open_ai::{ITEMS, Input, TOKENS},
     read, shape,
 };
@@ -32,6 +33,8 @@ struct Request<'a> {
     input_type: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
+    #[serde(flatten)]
+    extensions: &'a Extensions,
 }
 
 impl AzureOpenAi {
@@ -65,7 +68,8 @@ impl Dialect for AzureOpenAi {
         let path = self.way(part.model);
         let Said { input_type, user, are_arrays: _ } = part.said;
         let (input, dimensions) = (Input::of(part)?, part.dimensions);
-        let request = Request { input, dimensions, encoding_format: "base64", input_type, user };
+        let extensions = part.extensions;
+        let request = Request { input, dimensions, encoding_format: "base64", input_type, user, extensions };
         Ok(read::wire(path, &request))
     }
 

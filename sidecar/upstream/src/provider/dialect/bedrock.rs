@@ -15,6 +15,7 @@ use http::HeaderMap;
 
 use super::{
     Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
+    extension::Extension,
     fault::{Cause, ErrorAnswer, Fault},
     read,
 };
@@ -35,6 +36,10 @@ const MODELS: [(&str, Family); 6] = [
     ("cohere.embed-multilingual-v3", Family::CohereV3),
     ("cohere.embed-v4", Family::CohereV4),
 ];
+
+/// Fields that callers may set, by family.
+pub(super) const EXTENSIONS: &[&[Extension]] =
+    &[titan::EXTENSIONS, cohere::EXTENSIONS_V3, cohere::EXTENSIONS_V4, nova::EXTENSIONS];
 
 /// A model of Bedrock.
 #[derive(Clone, Debug)]
@@ -106,11 +111,13 @@ impl Dialect for Bedrock {
         Caps { items, tokens: None }
     }
 
-    fn goes_without_saying(&self, field: &str, value: &str) -> bool {
+    fn extensions(&self, _model: &str) -> &'static [Extension] {
         match self.family {
-            Family::CohereV3 | Family::CohereV4 => super::cohere::is_what_is_asked_for(field, value),
-            Family::TitanV2 => matches!((field, value), ("normalize", "true")),
-            Family::TitanV1 | Family::Nova => false,
+            Family::TitanV1 => &[],
+            Family::TitanV2 => titan::EXTENSIONS,
+            Family::CohereV3 => cohere::EXTENSIONS_V3,
+            Family::CohereV4 => cohere::EXTENSIONS_V4,
+            Family::Nova => nova::EXTENSIONS,
         }
     }
 

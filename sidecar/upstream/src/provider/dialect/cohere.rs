@@ -2,7 +2,8 @@
 //!
 //! Source: Cohere API reference, "Embed API (v2)", and the official SDK for Python (`v2.embed`, `EmbedByTypeResponse`,
 //! `ApiMetaBilledUnits`): at most 96 texts; `output_dimension` for embed-v4 and newer only; `truncate: NONE` makes too
-//! long a text an error. What Cohere bills stands in `meta.billed_units.input_tokens`.
+//! long a text an error, unless the caller wants it cut; `input_type` also `classification` and `clustering`; `max_tokens` and `priority`
+//! (0 to 999). What Cohere bills stands in `meta.billed_units.input_tokens`.
 
 use std::borrow::Cow;
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
+    extension::Extension,
     read::{self, Raw},
 };
 use vectoll_api::request::InputType;
@@ -24,6 +26,17 @@ pub(super) const ITEMS: usize = 96;
 /// The lengths that embed-v4 has.
 pub(super) const DIMENSIONS: &[u64] = &[256, 512, 1024, 1536];
 
+/// What an input is beyond queries and documents: those two words stand there for the message only.
+pub(super) const INPUT_TYPE: Extension =
+    Extension::word("input_type", &["search_query", "search_document", "classification", "clustering"]);
+pub(super) const EMBEDDING_TYPES: Extension = Extension::only("embedding_types", "[\"float\"]");
+pub(super) const TRUNCATE: Extension = Extension::word("truncate", &["NONE", "START", "END"]);
+pub(super) const MAX_TOKENS: Extension = Extension::count("max_tokens");
+
+/// Fields that callers may set.
+pub(super) const EXTENSIONS: &[Extension] =
+    &[INPUT_TYPE, EMBEDDING_TYPES, TRUNCATE, MAX_TOKENS, Extension::count("priority")];
+
 /// Cohere.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cohere;
@@ -34,11 +47,15 @@ pub(super) struct Request<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a str>,
     texts: &'a [Cow<'a, str>],
-    input_type: &'static str,
+    input_type: &'a str,
     embedding_types: [&'static str; 1],
     #[serde(skip_serializing_if = "Option::is_none")]
     output_dimension: Option<u64>,
-    truncate: &'static str,
+    truncate: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_tokens: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -74,10 +91,12 @@ impl<'a> Request<'a> {
         Self {
             model: None,
             texts: part.texts,
-            input_type: input_type(part.input_type),
+            input_type: part.extensions.text("input_type").unwrap_or(input_type(part.input_type)),
             embedding_types: ["float"],
             output_dimension,
-            truncate: "NONE",
+            truncate: part.extensions.text("truncate").unwrap_or("NONE"),
+            max_tokens: part.extensions.count("max_tokens"),
+            priority: part.extensions.count("priority"),
         }
     }
 }
@@ -97,12 +116,6 @@ fn input_type(input_type: InputType) -> &'static str {
     }
 }
 
-/// Whether a field of Cohere's says what a request says anyway.
-pub(super) fn is_what_is_asked_for(field: &str, value: &str) -> bool {
-    let is_float = || serde_json::from_str::<Vec<String>>(value).is_ok_and(|types| types == ["float"]);
-    (field == "truncate" && value == "\"NONE\"") || (field == "embedding_types" && is_float())
-}
-
 /// Whether a model comes before embed-v4, and so has one length only: `embed-english-v3.0` and older.
 fn is_older(model: &str) -> bool {
     ["-v2.0", "-v3.0"].iter().any(|version| model.ends_with(version))
@@ -117,8 +130,8 @@ impl Dialect for Cohere {
         Caps { items: ITEMS, tokens: None }
     }
 
-    fn goes_without_saying(&self, field: &str, value: &str) -> bool {
-        is_what_is_asked_for(field, value)
+    fn extensions(&self, _model: &str) -> &'static [Extension] {
+        EXTENSIONS
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {

@@ -9,12 +9,15 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use serde::Serialize;
 
-use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, read, shape};
+use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, extension::Extension, read, shape};
 use vectoll_api::request::InputType;
 
 /// The most inputs in a request. The reference names no bound (looked up again on 24 November 2026), nor does any error of the API's
 /// that is known; this is the one that clients keep to. `batch.maxItems` of the backend sets another one.
 const ITEMS: usize = 150;
+
+/// Fields that callers may set.
+pub(super) const EXTENSIONS: &[Extension] = &[Extension::text("instruction")];
 
 /// The serving endpoints of a workspace.
 #[derive(Clone, Debug, Default)]
@@ -46,12 +49,17 @@ impl Dialect for Databricks {
         Caps { items: ITEMS, tokens: None }
     }
 
+    fn extensions(&self, _model: &str) -> &'static [Extension] {
+        EXTENSIONS
+    }
+
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
         read::none(part.model, part.dimensions)?;
         let instruction = match part.input_type {
             InputType::Query => self.query_instruction.as_deref(),
             InputType::Document => None,
         };
+        let instruction = part.extensions.text("instruction").or(instruction);
         let path = format!("/serving-endpoints/{}/invocations", read::segment(part.model));
         Ok(read::wire(path, &Request { input: part.texts, instruction }))
     }

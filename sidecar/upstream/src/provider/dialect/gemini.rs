@@ -2,7 +2,7 @@
 //!
 //! Source: Gemini API reference, "Embeddings" (`models.batchEmbedContents`, `EmbedContentRequest`,
 //! `EmbeddingUsageMetadata`), and the official SDK for Python, which sends the task type and the dimensions in each of the
-//! requests. Task types are for text-only models. The reference names no bound; what the API answers beyond it is "at most 100
+//! requests. Task types are for text-only models, and `title` for `RETRIEVAL_DOCUMENT` only. The reference names no bound; what the API answers beyond it is "at most 100
 //! requests can be in one batch", which one of Google's own confirms in `LanceDB`'s client (looked up in November 2026). There is
 //! no word on truncation (the SDK refuses `auto_truncate` for this API), and not all answers say the tokens.
 //!
@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Caps, Dialect, Fault, Part, Told, Unsupported, Unusable, Wire,
+    extension::Extension,
     fault::refuses_before_work,
     read::{self, Raw},
 };
@@ -30,6 +31,11 @@ const ITEMS: usize = 100;
 /// The model whose vectors are unit vectors at their full length only, and that length.
 const FIRST: &str = "gemini-embedding-001";
 const FULL_LENGTH: usize = 3072;
+
+const TASK_TYPE: Extension = Extension::text("task_type");
+
+/// Fields that callers may set, of models that know task types. Which there are is Google's to say: new ones come with new models.
+pub(super) const EXTENSIONS: &[Extension] = &[TASK_TYPE, TASK_TYPE.spelled("taskType"), Extension::text("title")];
 
 /// The Gemini API.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,7 +52,9 @@ struct Request<'a> {
     model: &'a str,
     content: Content<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    task_type: Option<&'static str>,
+    task_type: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_dimensionality: Option<u64>,
 }
@@ -119,12 +127,26 @@ impl Gemini {
     }
 }
 
+/// Google's word for documents.
+const DOCUMENT: &str = "RETRIEVAL_DOCUMENT";
+
 /// Google's word for what the texts are.
-pub(super) fn task_type(input_type: InputType) -> &'static str {
+fn task_type(input_type: InputType) -> &'static str {
     match input_type {
         InputType::Query => "RETRIEVAL_QUERY",
-        InputType::Document => "RETRIEVAL_DOCUMENT",
+        InputType::Document => DOCUMENT,
     }
+}
+
+/// What a caller says of the task, or else the word for what the texts are; and the title, which is for documents only.
+pub(super) fn task_and_title<'a>(part: &Part<'a>) -> Result<(&'a str, Option<&'a str>), Unsupported> {
+    let task_type = part.extensions.text("task_type").unwrap_or(task_type(part.input_type));
+    let title = part.extensions.text("title");
+    if title.is_some() && task_type != DOCUMENT {
+        let message = format!("`title` is for texts that are documents ({DOCUMENT}), and these are {task_type}");
+        return Err(Unsupported { param: "title", message });
+    }
+    Ok((task_type, title))
 }
 
 /// Whether a model takes a task type. Gemini's multimodal ones do not: there the task would have to stand in the text, which
@@ -142,14 +164,20 @@ impl Dialect for Gemini {
         Caps { items: ITEMS, tokens: None }
     }
 
+    fn extensions(&self, model: &str) -> &'static [Extension] {
+        if knows_task_types(bare(model)) { EXTENSIONS } else { &[] }
+    }
+
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
         // The API's own names stand in the path and in each request alike.
         let bare = bare(part.model);
         let model = format!("models/{bare}");
+        let (task_type, title) = task_and_title(part)?;
         let request = |text| Request {
             model: &model,
             content: Content::new(text),
-            task_type: knows_task_types(bare).then_some(task_type(part.input_type)),
+            task_type: knows_task_types(bare).then_some(task_type),
+            title,
             output_dimensionality: part.dimensions,
         };
         let batch = Batch { requests: part.texts.iter().map(|text| request(text)).collect() };

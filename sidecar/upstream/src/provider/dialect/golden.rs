@@ -9,6 +9,7 @@ mod cohere;
 mod compatible;
 mod databricks;
 mod errors;
+mod extensions;
 mod gemini;
 mod hugging_face;
 mod jina;
@@ -21,21 +22,31 @@ mod vertex_ai;
 mod voyage;
 mod watsonx;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::{Dialect, Fault, Part, Said, Told, Unsupported, Unusable, Wire};
+use super::{Dialect, Fault, Part, Said, Told, Unsupported, Unusable, Wire, extension::Extensions};
 use vectoll_api::request::InputType;
 
 /// What every test embeds, as far as it is needed.
 const TEXTS: [Cow<'static, str>; 3] =
     [Cow::Borrowed("The food was delicious."), Cow::Borrowed("Ünïcode \"quoted\"\n"), Cow::Borrowed("three")];
 
+/// Nothing beyond OpenAI's.
+static PLAIN: LazyLock<Extensions> = LazyLock::new(Extensions::default);
+
 /// Some documents, with the model's own dimensions.
 fn documents(model: &str, number: usize) -> Part<'_> {
-    Part { model, texts: &TEXTS[..number], dimensions: None, input_type: InputType::Document, said: Said::default() }
+    Part {
+        model,
+        texts: &TEXTS[..number],
+        dimensions: None,
+        input_type: InputType::Document,
+        said: Said::default(),
+        extensions: &PLAIN,
+    }
 }
 
 /// The same as queries, cut to a number of dimensions.

@@ -9,7 +9,9 @@
 
 use http::{HeaderMap, StatusCode};
 
-use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, fault::refuses_before_work, read, tei};
+use super::{
+    Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, extension::Extension, fault::refuses_before_work, read, tei,
+};
 
 pub use super::tei::ITEMS;
 
@@ -35,8 +37,8 @@ impl Dialect for HuggingFace {
         Caps { items: self.items, tokens: None }
     }
 
-    fn goes_without_saying(&self, field: &str, value: &str) -> bool {
-        matches!((field, value), ("truncate", "false"))
+    fn extensions(&self, _model: &str) -> &'static [Extension] {
+        tei::EXTENSIONS
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {

@@ -2,7 +2,8 @@
 //!
 //! Source: Jina Search Foundation API, its own description of `/v1/embeddings`: OpenAI's shape, with `task` for the models
 //! from jina-embeddings-v3 on (`retrieval.query`, `retrieval.passage`), `truncate: false`, which makes too long an input an
-//! error, and `embedding_type` in the place of `encoding_format`. The models before v3 have one length and no tasks. What the
+//! error, `late_chunking`, which reads the inputs as one text, `normalized`, and `embedding_type` in the place of `encoding_format`. The
+//! models before v3 have one length and no tasks. What the
 //! API answers to too many inputs: "input length is larger than the largest allowed size 2048", and for v4 "each input list
 //! can contain at most 512 items" (both in reports of 2025, looked up on 24 November 2026).
 
@@ -11,7 +12,7 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use serde::Serialize;
 
-use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, read, shape};
+use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, extension::Extension, read, shape};
 use vectoll_api::request::InputType;
 
 /// Where Jina's API is.
@@ -22,6 +23,14 @@ const ITEMS: [(&str, usize); 2] = [("jina-embeddings-v2", 2048), ("jina-embeddin
 /// For the others.
 const LEAST_ITEMS: usize = 512;
 
+/// Fields that callers may set. Which tasks a model has is Jina's to say.
+pub(super) const EXTENSIONS: &[Extension] = &[TRUNCATE, LATE_CHUNKING, NORMALIZED, TYPE, Extension::text("task")];
+const WITHOUT_TASK: &[Extension] = &[TRUNCATE, LATE_CHUNKING, NORMALIZED, TYPE];
+const TRUNCATE: Extension = Extension::flag("truncate");
+const LATE_CHUNKING: Extension = Extension::flag("late_chunking");
+const NORMALIZED: Extension = Extension::flag("normalized");
+const TYPE: Extension = Extension::only("embedding_type", "\"float\"");
+
 /// Jina AI.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Jina;
@@ -31,10 +40,14 @@ struct Request<'a> {
     model: &'a str,
     input: &'a [Cow<'a, str>],
     #[serde(skip_serializing_if = "Option::is_none")]
-    task: Option<&'static str>,
+    task: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dimensions: Option<u64>,
     truncate: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    late_chunking: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    normalized: Option<bool>,
 }
 
 impl Jina {
@@ -42,6 +55,11 @@ impl Jina {
     pub fn new() -> Self {
         Self
     }
+}
+
+/// Whether a model has tasks at all.
+fn has_tasks(model: &str) -> bool {
+    !["jina-embeddings-v1", "jina-embeddings-v2"].iter().any(|name| model.starts_with(name))
 }
 
 /// The task for what the texts are; none for a model without tasks, or with other ones: those for code and for images.
@@ -63,16 +81,24 @@ impl Dialect for Jina {
         Caps { items: known.map_or(LEAST_ITEMS, |(_, items)| *items), tokens: None }
     }
 
-    fn goes_without_saying(&self, field: &str, value: &str) -> bool {
-        matches!((field, value), ("truncate" | "late_chunking", "false") | ("embedding_type", "\"float\""))
+    fn extensions(&self, model: &str) -> &'static [Extension] {
+        if has_tasks(model) { EXTENSIONS } else { WITHOUT_TASK }
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        let Part { model, texts, dimensions, input_type, said: _ } = *part;
+        let Part { model, texts, dimensions, input_type, said: _, extensions } = *part;
         if model.starts_with("jina-embeddings-v2") {
             read::none(model, dimensions)?;
         }
-        let request = Request { model, input: texts, task: task(model, input_type), dimensions, truncate: false };
+        let request = Request {
+            model,
+            input: texts,
+            task: extensions.text("task").or(task(model, input_type)),
+            dimensions,
+            truncate: extensions.flag("truncate").unwrap_or(false),
+            late_chunking: extensions.flag("late_chunking"),
+            normalized: extensions.flag("normalized"),
+        };
         Ok(read::wire("/v1/embeddings".to_owned(), &request))
     }
 

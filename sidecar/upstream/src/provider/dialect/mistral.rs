@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use serde::Serialize;
 
-use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, read, shape};
+use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, extension::Extension, read, shape};
 
 /// Where Mistral's API is.
 pub const ROOT: &str = "https://api.mistral.ai";
@@ -21,6 +21,9 @@ const TOKENS: u64 = 16_384;
 
 /// The longest vector of codestral-embed.
 const LONGEST: u64 = 3072;
+
+/// Fields that callers may set.
+pub(super) const EXTENSIONS: &[Extension] = &[Extension::only("output_dtype", "\"float\"")];
 
 /// Mistral.
 #[derive(Clone, Copy, Debug, Default)]
@@ -50,12 +53,12 @@ impl Dialect for Mistral {
         Caps { items: ITEMS, tokens: Some(TOKENS) }
     }
 
-    fn goes_without_saying(&self, field: &str, value: &str) -> bool {
-        matches!((field, value), ("output_dtype", "\"float\""))
+    fn extensions(&self, _model: &str) -> &'static [Extension] {
+        EXTENSIONS
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        let Part { model, texts, dimensions, input_type: _, said: _ } = *part;
+        let Part { model, texts, dimensions, .. } = *part;
         let output_dimension = if model.starts_with("mistral-embed") {
             read::fixed(model, 1024, dimensions)?;
             None

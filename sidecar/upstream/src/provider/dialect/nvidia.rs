@@ -9,11 +9,18 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use serde::Serialize;
 
-use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, read, shape};
+use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, extension::Extension, read, shape};
 use vectoll_api::request::InputType;
 
 /// Where NVIDIA's API catalogue is.
 pub const ROOT: &str = "https://integrate.api.nvidia.com";
+
+/// Fields that callers may set. Texts are the one modality of a call here.
+pub(super) const EXTENSIONS: &[Extension] = &[
+    Extension::word("truncate", &["NONE", "START", "END"]),
+    Extension::only("embedding_type", "\"float\""),
+    Extension::only("modality", "\"text\""),
+];
 
 /// An embedding NIM.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +33,7 @@ struct Request<'a> {
     model: &'a str,
     input: &'a [Cow<'a, str>],
     input_type: &'static str,
-    truncate: &'static str,
+    truncate: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     dimensions: Option<u64>,
 }
@@ -47,17 +54,18 @@ impl Dialect for Nvidia {
         Caps { items: self.items, tokens: None }
     }
 
-    fn goes_without_saying(&self, field: &str, value: &str) -> bool {
-        matches!((field, value), ("truncate", "\"NONE\"") | ("embedding_type", "\"float\""))
+    fn extensions(&self, _model: &str) -> &'static [Extension] {
+        EXTENSIONS
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        let Part { model, texts, dimensions, input_type, said: _ } = *part;
+        let Part { model, texts, dimensions, input_type, said: _, extensions } = *part;
         let input_type = match input_type {
             InputType::Query => "query",
             InputType::Document => "passage",
         };
-        let request = Request { model, input: texts, input_type, truncate: "NONE", dimensions };
+        let truncate = extensions.text("truncate").unwrap_or("NONE");
+        let request = Request { model, input: texts, input_type, truncate, dimensions };
         Ok(read::wire("/v1/embeddings".to_owned(), &request))
     }
 

@@ -11,11 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
+    extension::Extension,
     read::{self, Raw},
 };
 
 /// As many as the sidecar takes in a call.
 const ITEMS: usize = 2048;
+
+/// Fields that callers may set. `options` and `keep_alive` are not: what a server loads, and for how long, is for all of its callers.
+pub(super) const EXTENSIONS: &[Extension] = &[Extension::flag("truncate")];
 
 /// An Ollama server.
 #[derive(Clone, Copy, Debug, Default)]
@@ -54,12 +58,13 @@ impl Dialect for Ollama {
         Caps { items: ITEMS, tokens: None }
     }
 
-    fn goes_without_saying(&self, field: &str, value: &str) -> bool {
-        matches!((field, value), ("truncate", "false"))
+    fn extensions(&self, _model: &str) -> &'static [Extension] {
+        EXTENSIONS
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        let request = Request { model: part.model, input: part.texts, truncate: false, dimensions: part.dimensions };
+        let truncate = part.extensions.flag("truncate").unwrap_or(false);
+        let request = Request { model: part.model, input: part.texts, truncate, dimensions: part.dimensions };
         Ok(read::wire("/api/embed".to_owned(), &request))
     }
 

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, read, shape};
+use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, extension::Extensions, read, shape};
 
 /// The most inputs that OpenAI takes. The sidecar takes no more in a call either.
 pub const ITEMS: usize = 2048;
@@ -42,6 +42,8 @@ struct Request<'a> {
     input_type: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<&'a str>,
+    #[serde(flatten)]
+    extensions: &'a Extensions,
 }
 
 /// `input`, as the caller has given it: texts, or token arrays.
@@ -105,6 +107,7 @@ impl Dialect for OpenAi {
             encoding_format: self.asks_for_base64.then_some("base64"),
             input_type: part.said.input_type,
             user: part.said.user,
+            extensions: part.extensions,
         };
         Ok(read::wire(self.path.clone(), &request))
     }

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::{
     Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
+    extension::Extension,
     fault::{Cause, ErrorAnswer, Fault},
     read, shape, tei,
 };
@@ -60,8 +61,16 @@ impl Dialect for SageMaker {
         Caps { items: self.items, tokens: None }
     }
 
+    fn extensions(&self, _model: &str) -> &'static [Extension] {
+        match self.container {
+            Container::TextEmbeddingsInference => tei::EXTENSIONS,
+            // Which server it is that follows OpenAI nobody knows.
+            Container::OpenAi => &[],
+        }
+    }
+
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        let Part { model, texts, dimensions, input_type: _, said: _ } = *part;
+        let Part { model, texts, dimensions, .. } = *part;
         let path = self.path.clone();
         Ok(match self.container {
             Container::TextEmbeddingsInference => read::wire(path, &tei::Request::new(part)),

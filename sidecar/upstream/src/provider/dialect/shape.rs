@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::{
-    Fault, Part, Said, Told, Unusable,
+    Fault, Part, Said, Told, Unusable, extension::Extensions,
     read::{self, Raw},
 };
 use vectoll_api::request::InputType;
@@ -55,7 +55,14 @@ pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<Told, Unusable> {
 /// Reads an answer in OpenAI's shape to so many inputs.
 pub fn read_open_ai(items: usize, body: &[u8]) -> Result<Told, Unusable> {
     let texts = vec![Cow::Borrowed(""); items];
-    let part =
-        Part { model: "", texts: &texts, dimensions: None, input_type: InputType::Document, said: Said::default() };
+    let extensions = Extensions::default();
+    let part = Part {
+        model: "",
+        texts: &texts,
+        dimensions: None,
+        input_type: InputType::Document,
+        said: Said::default(),
+        extensions: &extensions,
+    };
     answer(&part, body)
 }

@@ -18,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Caps, Dialect, Fault, Part, Told, Unsupported, Unusable, Wire,
-    gemini::{Content, Embedding, UsageMetadata, task_type, unit},
+    extension::Extension,
+    gemini::{Content, Embedding, UsageMetadata, task_and_title, unit},
     read::{self, Raw},
 };
 
@@ -26,6 +27,17 @@ use super::{
 const ITEMS: usize = 250;
 /// The most tokens in a request.
 const TOKENS: u64 = 20_000;
+
+/// The field that says whether too long a text is cut.
+const AUTO_TRUNCATE: &str = "auto_truncate";
+const CUT: Extension = Extension::flag(AUTO_TRUNCATE);
+const TASK_TYPE: Extension = Extension::text("task_type");
+
+/// Fields that callers may set.
+pub(super) const EXTENSIONS: &[Extension] =
+    &[CUT, CUT.spelled("autoTruncate"), TASK_TYPE, TASK_TYPE.spelled("taskType"), Extension::text("title")];
+/// Those of models that want their task in the text.
+const LATER_EXTENSIONS: &[Extension] = &[CUT, CUT.spelled("autoTruncate")];
 
 /// A project's models in one location.
 #[derive(Clone, Debug)]
@@ -50,7 +62,9 @@ struct Predict<'a> {
 #[derive(Serialize)]
 struct Instance<'a> {
     content: &'a str,
-    task_type: &'static str,
+    task_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    title: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -131,9 +145,14 @@ impl Method {
     }
 }
 
+/// Whether too long a text is to be cut: only if the caller wants it.
+fn is_to_be_cut(part: &Part<'_>) -> bool {
+    part.extensions.flag(AUTO_TRUNCATE).unwrap_or(false)
+}
+
 /// What a provider cut it has not embedded.
-fn whole(truncated: bool) -> Result<(), Fault> {
-    if truncated { Err(Fault::Truncated) } else { Ok(()) }
+fn whole(part: &Part<'_>, truncated: bool) -> Result<(), Fault> {
+    if truncated && !is_to_be_cut(part) { Err(Fault::Truncated) } else { Ok(()) }
 }
 
 impl Dialect for VertexAi {
@@ -146,16 +165,20 @@ impl Dialect for VertexAi {
         Caps { items: if takes_one { 1 } else { ITEMS }, tokens: Some(TOKENS) }
     }
 
-    fn goes_without_saying(&self, field: &str, value: &str) -> bool {
-        matches!((field, value), ("autoTruncate" | "auto_truncate", "false"))
+    fn extensions(&self, model: &str) -> &'static [Extension] {
+        match Method::of(model) {
+            Method::Predict => EXTENSIONS,
+            Method::EmbedContent => LATER_EXTENSIONS,
+        }
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        let Part { model, texts, dimensions, input_type, said: _ } = *part;
-        let parameters = Parameters { auto_truncate: false, output_dimensionality: dimensions };
+        let Part { model, texts, dimensions, .. } = *part;
+        let parameters = Parameters { auto_truncate: is_to_be_cut(part), output_dimensionality: dimensions };
         match Method::of(model) {
             Method::Predict => {
-                let instance = |content| Instance { content, task_type: task_type(input_type) };
+                let (task_type, title) = task_and_title(part)?;
+                let instance = |content| Instance { content, task_type, title };
                 let request = Predict { instances: texts.iter().map(|text| instance(text)).collect(), parameters };
                 Ok(read::wire(self.path(model, "predict"), &request))
             }
@@ -177,14 +200,14 @@ impl Dialect for VertexAi {
                 let is_whole = predictions.len() == part.texts.len();
                 let tokens = read::sum(statistics.map(|said| said?.token_count)).filter(|_| is_whole);
                 let read_one = |Prediction { embeddings: Embeddings { values, statistics } }| {
-                    whole(statistics.is_some_and(|said| said.truncated))?;
+                    whole(part, statistics.is_some_and(|said| said.truncated))?;
                     Ok(unit(part.model, values.ok_or(Fault::Vector)?.floats()?))
                 };
                 read::told(part, predictions.into_iter().map(read_one).collect(), tokens)
             }
             Method::EmbedContent => {
                 let Embedded { embedding, usage_metadata, truncated } = read::json(body)?;
-                let vector = whole(truncated).and_then(|()| embedding.vector());
+                let vector = whole(part, truncated).and_then(|()| embedding.vector());
                 read::told(part, vector.map(|vector| vec![vector]), usage_metadata.and_then(UsageMetadata::tokens))
             }
         }

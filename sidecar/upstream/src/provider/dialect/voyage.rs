@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use serde::Serialize;
 
-use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, read, shape};
+use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, extension::Extension, read, shape};
 use vectoll_api::request::InputType;
 
 /// Where Voyage's API is.
@@ -46,6 +46,10 @@ const ONE_LENGTH: [&str; 9] = [
     "voyage-multilingual-2",
 ];
 
+/// Fields that callers may set.
+pub(super) const EXTENSIONS: &[Extension] =
+    &[Extension::flag("truncation"), Extension::only("output_dtype", "\"float\"")];
+
 /// Voyage AI.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Voyage;
@@ -79,12 +83,12 @@ impl Dialect for Voyage {
         Caps { items: ITEMS, tokens: Some(known.map_or(LEAST_TOKENS, |(_, tokens)| *tokens)) }
     }
 
-    fn goes_without_saying(&self, field: &str, value: &str) -> bool {
-        matches!((field, value), ("output_dtype", "\"float\"") | ("truncation", "false"))
+    fn extensions(&self, _model: &str) -> &'static [Extension] {
+        EXTENSIONS
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        let Part { model, texts, dimensions, input_type, said: _ } = *part;
+        let Part { model, texts, dimensions, input_type, said: _, extensions } = *part;
         if ONE_LENGTH.contains(&model) {
             read::none(model, dimensions)?;
         }
@@ -99,7 +103,7 @@ impl Dialect for Voyage {
             model,
             input: texts,
             input_type,
-            truncation: false,
+            truncation: extensions.flag("truncation").unwrap_or(false),
             output_dimension: dimensions,
             output_dtype: "float",
             encoding_format: "base64",

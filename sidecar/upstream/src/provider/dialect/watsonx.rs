@@ -1,8 +1,8 @@
 //! IBM watsonx.ai's embeddings: `POST /ml/v1/text/embeddings?version={date}`.
 //!
 //! Source: watsonx.ai API reference, "Generate embeddings", and the official SDK for Node.js (`TextEmbeddingsParams`,
-//! `EmbeddingsResponse`): a project or a space must be named; inputs are cut only if `truncate_input_tokens` is sent, which it
-//! is not; there are no dimensions. At most 1,000 inputs, as in the official SDK for Python (`MAX_INPUTS_LENGTH`).
+//! `EmbeddingsResponse`): a project or a space must be named; inputs are cut only if `parameters.truncate_input_tokens` is sent; there
+//! are no dimensions. At most 1,000 inputs, as in the official SDK for Python (`MAX_INPUTS_LENGTH`).
 
 use std::borrow::Cow;
 
@@ -11,11 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Caps, Dialect, Fault, Part, Told, Unsupported, Unusable, Wire,
+    extension::Extension,
     read::{self, Raw},
 };
 
 /// The most inputs in a request.
 const ITEMS: usize = 1000;
+
+/// Fields that callers may set.
+pub(super) const EXTENSIONS: &[Extension] = &[Extension::count("truncate_input_tokens")];
 
 /// Where in watsonx.ai a call belongs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,6 +45,13 @@ struct Request<'a> {
     inputs: &'a [Cow<'a, str>],
     #[serde(flatten)]
     container: &'a Container,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters: Option<Parameters>,
+}
+
+#[derive(Serialize)]
+struct Parameters {
+    truncate_input_tokens: u64,
 }
 
 #[derive(Deserialize)]
@@ -74,10 +85,16 @@ impl Dialect for Watsonx {
         Caps { items: ITEMS, tokens: None }
     }
 
+    fn extensions(&self, _model: &str) -> &'static [Extension] {
+        EXTENSIONS
+    }
+
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
         read::none(part.model, part.dimensions)?;
         let path = format!("/ml/v1/text/embeddings?version={}", read::segment(&self.version));
-        let request = Request { model_id: part.model, inputs: part.texts, container: &self.container };
+        let cut = part.extensions.count("truncate_input_tokens");
+        let parameters = cut.map(|truncate_input_tokens| Parameters { truncate_input_tokens });
+        let request = Request { model_id: part.model, inputs: part.texts, container: &self.container, parameters };
         Ok(read::wire(path, &request))
     }
 

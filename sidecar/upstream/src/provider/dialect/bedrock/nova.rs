@@ -10,12 +10,19 @@ use serde::{Deserialize, Serialize};
 use super::titan::text;
 use crate::provider::dialect::{
     Fault, Part, Told, Unsupported, Unusable,
+    extension::Extension,
     read::{self, Raw},
 };
 use vectoll_api::request::InputType;
 
 /// The lengths that it has.
 const DIMENSIONS: &[u64] = &[256, 384, 1024, 3072];
+
+/// The field that says what is cut of too long a text.
+const TRUNCATION_MODE: &str = "truncationMode";
+/// Fields that callers may set. The guide's other purposes are the model's to know.
+pub(super) const EXTENSIONS: &[Extension] =
+    &[Extension::word(TRUNCATION_MODE, &["NONE", "START", "END"]), Extension::text("embeddingPurpose")];
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,7 +34,7 @@ pub(super) struct Request<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Params<'a> {
-    embedding_purpose: &'static str,
+    embedding_purpose: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     embedding_dimension: Option<u64>,
     text: Text<'a>,
@@ -36,7 +43,7 @@ struct Params<'a> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Text<'a> {
-    truncation_mode: &'static str,
+    truncation_mode: &'a str,
     value: &'a str,
 }
 
@@ -64,17 +71,23 @@ pub(super) fn request<'a>(part: &Part<'a>) -> Result<Request<'a>, Unsupported> {
         InputType::Query => "TEXT_RETRIEVAL",
         InputType::Document => "GENERIC_INDEX",
     };
-    let text = Text { truncation_mode: "NONE", value: text(part) };
+    let embedding_purpose = part.extensions.text("embeddingPurpose").unwrap_or(embedding_purpose);
+    let text = Text { truncation_mode: truncation_mode(part), value: text(part) };
     Ok(Request {
         task_type: "SINGLE_EMBEDDING",
         single_embedding_params: Params { embedding_purpose, embedding_dimension, text },
     })
 }
 
+/// What is cut of too long a text: nothing, unless the caller wants it.
+fn truncation_mode<'a>(part: &Part<'a>) -> &'a str {
+    part.extensions.text(TRUNCATION_MODE).unwrap_or("NONE")
+}
+
 pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<Told, Unusable> {
     let Answer { embeddings, input_token_count } = read::json(body)?;
     let read_one = |Embedding { embedding, truncated_char_length }| {
-        if truncated_char_length.is_some() {
+        if truncated_char_length.is_some() && truncation_mode(part) == "NONE" {
             return Err(Fault::Truncated);
         }
         embedding.ok_or(Fault::Vector)?.floats()

@@ -1,12 +1,13 @@
 //! Amazon Titan's text embeddings, a text at a time.
 //!
 //! Source: Amazon Bedrock user guide, "Amazon Titan Embeddings G1 - Text" and "Amazon Titan Text Embeddings V2": `{inputText}`,
-//! V2 also with `dimensions` and `normalize` → `{embedding, inputTextTokenCount}`. Too long a text is an error.
+//! V2 also with `dimensions`, `normalize` and `embeddingTypes` → `{embedding, inputTextTokenCount}`. Too long a text is an error.
 
 use serde::{Deserialize, Serialize};
 
 use crate::provider::dialect::{
     Part, Told, Unsupported, Unusable,
+    extension::Extension,
     read::{self, Raw},
 };
 
@@ -14,6 +15,10 @@ use crate::provider::dialect::{
 const LENGTH: u64 = 1536;
 /// The lengths that V2 has.
 const DIMENSIONS: &[u64] = &[256, 512, 1024];
+
+/// Fields that callers of V2 may set.
+pub(super) const EXTENSIONS: &[Extension] =
+    &[Extension::flag("normalize"), Extension::only("embeddingTypes", "[\"float\"]")];
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,7 +52,8 @@ pub(super) fn request_v1<'a>(part: &Part<'a>) -> Result<Request<'a>, Unsupported
 pub(super) fn request_v2<'a>(part: &Part<'a>) -> Result<Request<'a>, Unsupported> {
     read::one_of(part.model, DIMENSIONS, part.dimensions)?;
     // The default, said so that it stays.
-    Ok(Request { input_text: text(part), dimensions: part.dimensions, normalize: Some(true) })
+    let normalize = part.extensions.flag("normalize").unwrap_or(true);
+    Ok(Request { input_text: text(part), dimensions: part.dimensions, normalize: Some(normalize) })
 }
 
 pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<Told, Unusable> {
