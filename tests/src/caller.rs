@@ -59,7 +59,9 @@ impl Caller {
     /// A client of the sidecar at `base_url`. TLS needs no certificates here: it is plain HTTP on loopback.
     pub fn new(base_url: &str, key: &str) -> anyhow::Result<Self> {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let http = reqwest::Client::builder().no_proxy().build().context("failed to set up a client")?;
+        // How long a body may lie unread is the sidecar's to say.
+        let builder = reqwest::Client::builder().no_proxy().tcp_user_timeout(None);
+        let http = builder.build().context("failed to set up a client")?;
         Ok(Self { http, base_url: base_url.to_owned(), key: key.to_owned() })
     }
 
