@@ -43,7 +43,7 @@ use crate::{
     server::{Guard, RequestBody},
 };
 use vectoll_limits::counters::Standing;
-use vectoll_upstream::{health::Attempt, provider::dialect::extension::is_of_each_input};
+use vectoll_upstream::{health::Attempt, provider::dialect::taken::is_of_each_input};
 
 pub(crate) use respond::overhead;
 

@@ -19,7 +19,8 @@ use vectoll_upstream::provider::{
     Provider, Remote,
     dialect::{
         Wire,
-        extension::{Extensions, Rejected, is_of_each_input},
+        extension::{Extensions, Rejected},
+        taken::is_of_each_input,
     },
 };
 
@@ -118,7 +119,7 @@ fn translated(call: &Call, remote: &Remote, model: &str) -> Result<Extensions, F
     Extensions::read(taken, fields).map_err(|rejected| {
         let provider = remote.dialect().name();
         Failure::of_call(match (rejected, unknown) {
-            (Rejected::NoPlace { field, .. }, Some(unknown)) if field == "input_type" => Refusal::input_type(unknown),
+            (Rejected::NoPlace { field }, Some(unknown)) if field == "input_type" => Refusal::input_type(unknown),
             (rejected, _) => Refusal::extension(rejected, provider),
         })
     })
