@@ -14,7 +14,7 @@ use crate::{
     accounting::Outcomes,
     authenticate::Caller,
     call_id::CallId,
-    memory::{CALL, Claim, Held, NoRoom},
+    memory::{CALL, Claim, Held, LITTLE, Memory, NoRoom},
     refusal::Refusal,
     server::RequestBody,
 };
@@ -84,9 +84,12 @@ impl Call {
         }
         must_be_json(headers)?;
         let owner = (caller.key().team.name.clone(), caller.key().name.clone());
-        let (claim, mut own, mut held) = (caps.memory.claim(owner), Held::default(), Held::default());
+        let (claim, mut own) = (caps.memory.claim(owner), Held::default());
         let end = tokio::time::Instant::now() + caps.patience;
-        claim.hold_until(&mut own, CALL, end).await.map_err(|NoRoom| Refusal::no_room())?;
+        // A small body's with it: callers that hold a part of what they need, and read ahead of it, would keep it from each other.
+        let of_body = body::announced(headers).filter(|bytes| bytes.saturating_add(CALL) <= LITTLE).unwrap_or_default();
+        claim.hold_until(&mut own, CALL + of_body, end).await.map_err(|NoRoom| Refusal::no_room())?;
+        let mut held = own.split(of_body);
         let body = body::read(headers, body, caps, (&claim, &mut held)).await?;
         let text = std::str::from_utf8(&body)
             .map_err(|_| Refusal::malformed(None, "The request's body is not UTF-8: JSON must be"))?;

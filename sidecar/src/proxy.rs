@@ -46,7 +46,7 @@ use crate::{
     server::RequestBody,
 };
 use vectoll_limits::counters::Standing;
-use vectoll_upstream::provider::dialect::extension::is_of_each_input;
+use vectoll_upstream::provider::dialect::taken::is_of_each_input;
 
 pub(crate) use respond::overhead;
 pub use shared::Proxy;

@@ -10,7 +10,7 @@ use crate::quota_headers::{self, whole_seconds};
 use vectoll_api::request::Malformed;
 use vectoll_ledger::journal::AppendError;
 use vectoll_limits::counters::Standing;
-use vectoll_upstream::provider::dialect::extension::Rejected;
+use vectoll_upstream::provider::dialect::{extension::Rejected, taken::takers};
 
 /// The longest wait that a rate limit tells. Clients take a longer one for unreasonable and come back after a second or two instead:
 /// openai-python from more than 60 s on, openai-node up to version 5 and the AI SDK from 60 s on. A window may open up to two
@@ -111,7 +111,8 @@ impl Refusal {
     pub fn extension(rejected: Rejected, provider: &str) -> Self {
         let (param, message) = match rejected {
             Rejected::Value { field, message } => return Self::malformed(Some(field), message),
-            Rejected::NoPlace { field, takers } => {
+            Rejected::NoPlace { field } => {
+                let takers = takers(&field);
                 let field: String = field.chars().take(64).collect();
                 let elsewhere = match takers.as_slice() {
                     [] => "queries and documents are told apart by `input_type`".to_owned(),

@@ -291,9 +291,9 @@ async fn an_idle_connection_has_its_own_time_and_a_stall_of_the_sidecar_takes_no
     Ok(())
 }
 
-/// Limits on an injected sidecar's memory, in MiB: the least, and the usual one. So many callers at once fit under each: of those that
-/// wait some of the body is read ahead.
-const LIMITS: [(u64, usize); 2] = [(64, 250), (256, 1_000)];
+/// Limits on an injected sidecar's memory, in MiB: the least, and the usual one. So many callers at once fit under each, and in so many
+/// MiB: of those that wait little is read ahead.
+const LIMITS: [(u64, usize, u64); 2] = [(64, 384, 56), (256, 1_000, 140)];
 
 /// The most memory that the sidecar has had, in KiB.
 fn peak(pair: &Pair) -> anyhow::Result<u64> {
@@ -326,7 +326,7 @@ fn fits(group: &MemoryGroup, pair: &Pair, limit: u64, what: &str) -> anyhow::Res
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn as_many_callers_with_200_kb_each_as_a_limit_allows_fit_and_are_served() -> anyhow::Result<()> {
     let idle = Duration::from_secs(5);
-    for (limit, callers) in LIMITS {
+    for (limit, callers, most) in LIMITS {
         let (provider, requests) = impatient(idle, Duration::from_millis(300), ANSWER.into()).await?;
         let (group, pair) = in_front_of(provider, limit).await?;
         let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
@@ -335,6 +335,7 @@ async fn as_many_callers_with_200_kb_each_as_a_limit_allows_fit_and_are_served()
         let statuses = futures_util::future::try_join_all(all).await?;
         let served = statuses.iter().filter(|status| **status == 200).count();
         fits(&group, &pair, limit, &format!("{callers} callers"))?;
+        assert!(peak(&pair)? < most * 1024, "{} KiB at most under {limit} MiB", peak(&pair)?);
         assert!(statuses.iter().all(|status| [200, 503].contains(status)), "{statuses:?}");
         assert!(served > callers * 9 / 10, "{served} served under {limit} MiB");
         assert_eq!(requests.load(Ordering::Relaxed), served);

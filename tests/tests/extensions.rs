@@ -1,6 +1,8 @@
 //! Fields that OpenAI's API does not have: what providers with an API of their own are sent of them, in one request or in several, and what
 //! is refused by its name before anything is sent. How providers with OpenAI's API get them is in `parts.rs`.
 
+#![allow(clippy::indexing_slicing, clippy::float_cmp, reason = "a test")]
+
 use serde_json::{Value, json};
 use vectoll_tests::{
     caller::{Answer, Caller},
@@ -16,14 +18,14 @@ struct Route {
     model: &'static str,
     field: &'static str,
     provider: Server,
-    route: Value,
+    spec: Value,
     backend: Value,
 }
 
 impl Route {
     async fn new(model: &'static str, field: &'static str, api: Box<dyn Api>) -> anyhow::Result<Self> {
         let provider = Server::start(api).await?;
-        Ok(Self { model, field, provider, route: json!({}), backend: json!({}) })
+        Ok(Self { model, field, provider, spec: json!({}), backend: json!({}) })
     }
 
     fn resource(&self) -> Value {
@@ -32,7 +34,7 @@ impl Route {
             json!({"baseURL": self.provider.origin(), "apiKeySecretRef": {"name": "key", "key": "api-key"}});
         merge(&mut backend, &self.backend);
         let mut spec = json!({"models": [self.model], "backends": [backend]});
-        merge(&mut spec, &self.route);
+        merge(&mut spec, &self.spec);
         resource("ModelRoute", self.field.to_ascii_lowercase().as_str(), spec)
     }
 }
@@ -183,7 +185,7 @@ async fn what_has_no_place_and_what_no_answer_can_carry_is_refused_by_its_name()
 async fn inputs_that_are_one_text_are_sent_in_one_request_and_kept_by_no_cache() -> anyhow::Result<()> {
     let mut jina = Route::new("jina-embeddings-v3", "jina", Box::new(Jina { key: KEY })).await?;
     jina.backend = json!({"batch": {"maxItems": 3}});
-    jina.route = json!({"cache": {"ttlSeconds": 60}});
+    jina.spec = json!({"cache": {"ttlSeconds": 60}});
     let routes = [jina];
     let [Route { model, provider, .. }] = &routes;
     let (_pair, caller) = start(&routes).await?;

@@ -12,7 +12,7 @@
 use serde_json::{Value, json};
 use vectoll_tests::{
     caller::Caller,
-    manifest::{api_key, file, key_value, resource, secret, team},
+    manifest::{api_key, file, key_value, resource, team},
     native::{Server, ollama::Ollama},
     pair::Pair,
     wire::stage,

@@ -12,14 +12,19 @@ use crate::{
     server::RequestBody,
 };
 
-/// The whole body. A large one is read when there is memory for it; what is taken of it is in `held`.
+/// How long a body is said to be.
+pub(super) fn announced(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The whole body. It is read as there is memory for it; what is taken of it is in `held`.
 pub(super) async fn read(
     headers: &HeaderMap,
     body: RequestBody,
     caps: &RequestLimits,
     (claim, held): (&Claim, &mut Held),
 ) -> Result<Bytes, Refusal> {
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    let announced = announced(headers);
     if announced.is_some_and(|length| length > caps.body) {
         return Err(Refusal::too_large(caps.body));
     }
@@ -56,7 +61,7 @@ async fn collect(
         if length > most {
             return Err(Refusal::too_large(most));
         }
-        // As it arrives: who announces much and sends little is in nobody's way.
+        // Of a large one as it arrives: who announces much and sends little is in nobody's way.
         room.of(length).await?;
         // Most bodies arrive in one piece: pass it on as it is.
         if whole.is_empty() && announced == Some(data.len()) {

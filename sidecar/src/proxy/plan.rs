@@ -18,7 +18,10 @@ use crate::{
 };
 use vectoll_upstream::provider::{
     Provider, Remote,
-    dialect::extension::{Extensions, Rejected, is_of_each_input},
+    dialect::{
+        extension::{Extensions, Rejected},
+        taken::is_of_each_input,
+    },
 };
 
 /// Text from which on a call is split on a thread of its own.
@@ -97,7 +100,7 @@ fn translated(call: &Call, remote: &Remote, model: &str) -> Result<Extensions, F
     Extensions::read(taken, fields).map_err(|rejected| {
         let provider = remote.dialect().name();
         Failure::of_call(match (rejected, unknown) {
-            (Rejected::NoPlace { field, .. }, Some(unknown)) if field == "input_type" => Refusal::input_type(unknown),
+            (Rejected::NoPlace { field }, Some(unknown)) if field == "input_type" => Refusal::input_type(unknown),
             (rejected, _) => Refusal::extension(rejected, provider),
         })
     })

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use bytes::BufMut;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -23,6 +24,9 @@ const MODE: u32 = 0o666;
 
 /// What the system holds of an answer that its client does not read, in bytes.
 const SEND_BUFFER: usize = 128 * 1024;
+/// The most that is read at a time. The HTTP server makes a connection's buffer as large as the reads that fill it, and reads one piece
+/// ahead of who takes a body.
+const MAX_READ: usize = 16 * 1024;
 
 /// A bound listener.
 #[derive(Debug)]
@@ -107,15 +111,26 @@ pub(super) struct Stream {
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let Self { socket, activity } = self.get_mut();
-        let before = to.filled().len();
-        let read = ready!(match socket {
-            Socket::Tcp(stream) => Pin::new(stream).poll_read(cx, to),
-            Socket::Unix(stream) => Pin::new(stream).poll_read(cx, to),
-        });
-        if to.filled().len() > before {
+        let mut to = to.limit(MAX_READ);
+        let read = loop {
+            let read = match socket {
+                Socket::Tcp(stream) => {
+                    ready!(stream.poll_read_ready(cx))?;
+                    stream.try_read_buf(&mut to)
+                }
+                Socket::Unix(stream) => {
+                    ready!(stream.poll_read_ready(cx))?;
+                    stream.try_read_buf(&mut to)
+                }
+            };
+            if !matches!(&read, Err(error) if error.kind() == io::ErrorKind::WouldBlock) {
+                break read?;
+            }
+        };
+        if read > 0 {
             activity.received();
         }
-        Poll::Ready(read)
+        Poll::Ready(Ok(()))
     }
 }
 

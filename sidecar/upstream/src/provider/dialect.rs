@@ -23,6 +23,7 @@ pub mod open_ai;
 mod read;
 pub mod sage_maker;
 mod shape;
+pub mod taken;
 mod tei;
 pub mod vertex_ai;
 pub mod voyage;

@@ -7,8 +7,6 @@
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::{bedrock, cohere, databricks, gemini, jina, mistral, nvidia, ollama, tei, vertex_ai, voyage, watsonx};
-
 /// The longest text of a field, in characters: it goes along with every input.
 const MAX_TEXT: usize = 1024;
 
@@ -16,13 +14,13 @@ const MAX_TEXT: usize = 1024;
 const BESIDE: [&str; 2] = ["title", "instruction"];
 
 /// The field that makes the inputs of one request one text: none of them is embedded without the others.
-const LATE_CHUNKING: &str = "late_chunking";
+pub(super) const LATE_CHUNKING: &str = "late_chunking";
 
 /// A field that a provider takes.
 #[derive(Clone, Copy, Debug)]
 pub struct Extension {
     /// As callers write it.
-    name: &'static str,
+    pub(super) name: &'static str,
     /// As the dialect asks for it: some fields have two spellings.
     key: &'static str,
     takes: Takes,
@@ -104,8 +102,6 @@ pub enum Rejected {
     NoPlace {
         /// Its name.
         field: String,
-        /// The backends that take it, as a ModelRoute names them.
-        takers: Vec<&'static str>,
     },
     /// OpenAI's answer has no place for what it asks for.
     NotCarried {
@@ -143,7 +139,7 @@ impl Extensions {
             let Some(extension) = taken.iter().find(|extension| extension.name == name) else {
                 return Err(match DIMENSIONS.into_iter().find(|other| *other == name) {
                     Some(field) => Rejected::Dimensions { field },
-                    None => Rejected::NoPlace { field: name.to_owned(), takers: takers(name) },
+                    None => Rejected::NoPlace { field: name.to_owned() },
                 });
             };
             let value = extension.read(json)?;
@@ -195,43 +191,6 @@ impl Serialize for Extensions {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
-}
-
-/// What is taken by which backend, as a ModelRoute names them.
-const TAKEN: [(&str, &[&[Extension]]); 13] = [
-    ("bedrock", bedrock::EXTENSIONS),
-    ("cohere", &[cohere::EXTENSIONS]),
-    ("databricks", &[databricks::EXTENSIONS]),
-    ("gemini", &[gemini::EXTENSIONS]),
-    ("huggingFace", &[tei::EXTENSIONS]),
-    ("jina", &[jina::EXTENSIONS]),
-    ("mistral", &[mistral::EXTENSIONS]),
-    ("nvidia", &[nvidia::EXTENSIONS]),
-    ("ollama", &[ollama::EXTENSIONS]),
-    ("sageMaker", &[tei::EXTENSIONS]),
-    ("vertexAI", &[vertex_ai::EXTENSIONS]),
-    ("voyage", &[voyage::EXTENSIONS]),
-    ("watsonx", &[watsonx::EXTENSIONS]),
-];
-
-fn all_taken() -> impl Iterator<Item = (&'static str, &'static Extension)> {
-    TAKEN.into_iter().flat_map(|(backend, lists)| {
-        lists.iter().flat_map(|list| list.iter()).map(move |extension| (backend, extension))
-    })
-}
-
-/// The backends that take a field.
-fn takers(field: &str) -> Vec<&'static str> {
-    let mut takers: Vec<&str> =
-        all_taken().filter(|(_, extension)| extension.name == field).map(|(backend, _)| backend).collect();
-    takers.dedup();
-    takers
-}
-
-/// Whether a field is known to say the same of each input, whichever others are in the request. `json` is its value.
-pub fn is_of_each_input(field: &str, json: &str) -> bool {
-    let is_coupling = field == LATE_CHUNKING && json != "false";
-    !is_coupling && all_taken().any(|(_, extension)| extension.name == field)
 }
 
 /// The text of a field that is read beside each input; none: it is no such field. `json` is its value.
@@ -309,29 +268,11 @@ mod tests {
             assert!(matches!(read(&[(field, json)]), Err(Rejected::NotCarried { field: named, .. }) if named == field));
         }
         assert_eq!(read(&[("output_dimension", "256")]), Err(Rejected::Dimensions { field: "output_dimension" }));
-        let no_place = |field: &str, takers: &[&'static str]| {
-            let rejected = Rejected::NoPlace { field: field.to_owned(), takers: takers.to_vec() };
-            assert_eq!(read(&[(field, "true")]), Err(rejected));
-        };
-        no_place("late_chunking", &["jina"]);
-        no_place("title", &["gemini", "vertexAI"]);
-        no_place("prompt_name", &["huggingFace", "sageMaker"]);
-        no_place("normalize", &["bedrock", "huggingFace", "sageMaker"]);
-        no_place("of_a_later_time", &[]);
+        assert_eq!(read(&[("title", "1")]), Err(Rejected::NoPlace { field: "title".to_owned() }));
     }
 
     #[test]
-    fn inputs_are_coupled_by_late_chunking_alone() {
-        for (field, json, is_of_each) in [
-            ("late_chunking", "true", false),
-            ("late_chunking", "false", true),
-            ("late_chunking", "1", false),
-            ("task", "\"a\"", true),
-            ("truncate", "true", true),
-            ("unknown", "true", false),
-        ] {
-            assert_eq!(is_of_each_input(field, json), is_of_each, "{field} {json}");
-        }
+    fn late_chunking_couples_inputs() {
         assert!(Extensions::as_they_are([("late_chunking", "true")]).couple_inputs());
         assert!(!Extensions::as_they_are([("late_chunking", "false")]).couple_inputs());
     }

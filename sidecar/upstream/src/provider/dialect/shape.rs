@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::{
-    Fault, Part, Said, Told, Unusable, extension::Extensions,
+    Fault, Part, Said, Told, Unusable,
+    extension::Extensions,
     read::{self, Raw},
 };
 use vectoll_api::request::InputType;
