@@ -126,7 +126,7 @@ bench-operator: build test-programs need-go need-curl need-openssl ## Measure th
 
 .PHONY: generate
 generate: need-cargo ## Write the CRDs from their types, for kubectl and for the chart, and the pages of their fields
-	cargo run --quiet --locked -p vectoll-crds --bin generate-crds crds
-	cargo run --quiet --locked -p vectoll-crds --bin generate-crds charts/vectoll/files/crds
-	cargo run --quiet --locked -p vectoll-crds --bin generate-field-pages crds/docs
+	cargo run --quiet --locked -p vectoll-crds --bin generate crds crds
+	cargo run --quiet --locked -p vectoll-crds --bin generate crds charts/vectoll/files/crds
+	cargo run --quiet --locked -p vectoll-crds --bin generate field-pages crds/docs
 	cp charts/vectoll/values.yaml charts/vectoll/files/defaults.yaml
