@@ -14,7 +14,7 @@ use crate::{
     accounting::Outcomes,
     authenticate::Caller,
     call_id::CallId,
-    memory::{CALL, Claim, Held, LITTLE, Memory, NoRoom},
+    memory::{CALL, Claim, Held, LITTLE, NoRoom},
     refusal::Refusal,
     server::RequestBody,
 };
