@@ -197,7 +197,7 @@ async fn cannot(stage: &Stage, played: &Played) -> anyhow::Result<()> {
 /// What the inputs are said to be is never passed over.
 async fn unknown_input_type(stage: &Stage, played: &Played) -> anyhow::Result<()> {
     let row = &played.row;
-    let body = json!({"model": row.id, "input": "text", "input_type": "clustering"});
+    let body = json!({"model": row.id, "input": "text", "input_type": "unheard-of"});
     let in_body = stage.caller.post("/v1/embeddings", &body, &[]).await?;
     assert_eq!(in_body.status, 400, "{}: {}", row.name, in_body.message());
     // Where bodies go through as they come, the provider is the one who says no.
