@@ -19,6 +19,8 @@ PROGRAMS = $(BUILT)/release
 QUICK_PROGRAMS = $(BUILT)/quick
 VERSION = $(shell sed -n '/^\[workspace.package\]/,/^$$/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 
+NEEDS_OF_TESTS := images cluster-programs test-programs need-curl need-openssl need-python3 need-node need-npm
+
 # The errors of the tests tell where they come from; backtraces beside them bury the cause.
 export RUST_BACKTRACE := 0
 
@@ -60,7 +62,7 @@ demo: quick ## Start the pair, call it as each key and user, show what it did an
 	VECTOLL_PROGRAMS="$(QUICK_PROGRAMS)" "$(QUICK_PROGRAMS)/vectoll-demo"
 
 .PHONY: test
-test: fmt-check lint deny unit e2e ## Run everything: format, lints, dependencies, unit, contract, end to end, official clients, demo
+test: fmt-check lint deny whole ## Run everything: format, lints, dependencies, unit, contract, end to end, official clients, demo
 	$(MAKE) demo
 
 .PHONY: fmt
@@ -87,8 +89,13 @@ unit: need-cargo ## Unit and contract tests
 	cargo test --locked --no-fail-fast --workspace --exclude vectoll-tests
 
 .PHONY: e2e
-e2e: images cluster-programs test-programs need-curl need-openssl need-python3 need-node need-npm ## Both programs as users run them: without a cluster, against an API server, on a node
+e2e: $(NEEDS_OF_TESTS) ## Both programs as users run them: without a cluster, against an API server, on a node
 	cargo test --locked --no-fail-fast -p vectoll-tests -- --show-output
+
+# Both at once: apart, each would ask for other features of the same dependencies, and build them once more.
+.PHONY: whole
+whole: $(NEEDS_OF_TESTS)
+	cargo test --locked --no-fail-fast --workspace -- --show-output
 
 .PHONY: cluster-programs
 cluster-programs: need-go need-root # Built once and kept outside the checkout, by version.
