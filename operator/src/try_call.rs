@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::cli::Try;
 
 /// Between two attempts: a key that was just applied needs a moment to get here.
-const PAUSE: Duration = Duration::from_millis(100);
+const RETRY_DELAY: Duration = Duration::from_millis(100);
 /// Between two calls of a caller that goes on.
-const EVERY: Duration = Duration::from_secs(1);
+const REPEAT_PERIOD: Duration = Duration::from_secs(1);
 /// The longest that one attempt may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[derive(Serialize)]
 struct Ask<'a> {
@@ -36,8 +36,11 @@ struct Embedding {
 
 /// Asks for a vector until there is one or the time is over, and says what it was.
 pub async fn run(settings: &Try, out: &mut impl Write) -> anyhow::Result<()> {
-    let client =
-        reqwest::Client::builder().timeout(PATIENCE).no_proxy().build().context("failed to set up the client")?;
+    let client = reqwest::Client::builder()
+        .timeout(REQUEST_TIMEOUT)
+        .no_proxy()
+        .build()
+        .context("failed to set up the client")?;
     loop {
         match (patiently(&client, settings).await, settings.repeat) {
             (Ok(dimensions), repeat) => {
@@ -49,7 +52,7 @@ pub async fn run(settings: &Try, out: &mut impl Write) -> anyhow::Result<()> {
             (Err(error), true) => tracing::warn!(error = format!("{error:#}"), "no vector"),
             (Err(error), false) => return Err(error),
         }
-        tokio::time::sleep(EVERY).await;
+        tokio::time::sleep(REPEAT_PERIOD).await;
     }
 }
 
@@ -60,12 +63,12 @@ async fn patiently(client: &reqwest::Client, settings: &Try) -> anyhow::Result<u
     loop {
         match attempt(client, &url, api_key.as_deref(), model).await {
             Ok(dimensions) => return Ok(dimensions),
-            Err(error) if Instant::now() + PAUSE >= end => {
+            Err(error) if Instant::now() + RETRY_DELAY >= end => {
                 return Err(error.context(format!("no vector from {url} within {timeout_seconds} s")));
             }
             Err(error) => tracing::info!(error = format!("{error:#}"), "not yet"),
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(RETRY_DELAY).await;
     }
 }
 

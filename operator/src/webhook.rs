@@ -33,7 +33,7 @@ pub use namespaces::{Ask, NamespaceAnnotations};
 use crate::inject::InjectionSettings;
 
 /// How long a client may take for a TLS handshake or for a request's headers.
-const PATIENCE: Duration = Duration::from_secs(10);
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections at a time: an API server needs one or two, and there are a few of them.
 const CONNECTIONS: usize = 512;
 /// How long a new certificate waits for the API servers to have heard of its CA.
@@ -115,7 +115,7 @@ async fn accept(listener: &TcpListener, stop: &mut watch::Receiver<bool>) -> Opt
 async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: axum::Router, mut stop: watch::Receiver<bool>) {
     let _ = stream.set_nodelay(true);
     let accepted = tokio::select! {
-        accepted = timeout(PATIENCE, acceptor.accept(stream)) => accepted,
+        accepted = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => accepted,
         () = stopped(&mut stop) => return,
     };
     let stream = match accepted {
@@ -130,13 +130,13 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: axum::Rout
     let builder = auto::Builder::new(TokioExecutor::new());
     let mut builder =
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") { builder.http2_only() } else { builder.http1_only() };
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(PATIENCE);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE_TIMEOUT);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(64)
-        .keep_alive_interval(PATIENCE)
-        .keep_alive_timeout(PATIENCE);
+        .keep_alive_interval(HANDSHAKE_TIMEOUT)
+        .keep_alive_timeout(HANDSHAKE_TIMEOUT);
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);
     // Clients hang up in many ways; none of them is our error.

@@ -20,7 +20,7 @@ pub use flow::{Broken, Flow};
 pub use relay::{Observation, Relay, Verdict};
 
 /// The largest answer that is held back as a whole: as much as is held without being counted.
-pub const HELD: usize = crate::memory::LITTLE;
+pub const HELD: usize = crate::memory::SMALL_CLAIM_BYTES;
 
 /// Headers of a provider that callers get to see.
 pub const PASSED: [HeaderName; 4] = [

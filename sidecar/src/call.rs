@@ -14,7 +14,7 @@ use crate::{
     accounting::Outcomes,
     authenticate::Caller,
     call_id::CallId,
-    memory::{CALL, Claim, Held, LITTLE, NoRoom},
+    memory::{CALL_OVERHEAD_BYTES, Claim, Held, NoRoom, SMALL_CLAIM_BYTES},
     refusal::Refusal,
     server::RequestBody,
 };
@@ -87,8 +87,10 @@ impl Call {
         let (claim, mut own) = (caps.memory.claim(owner), Held::default());
         let end = tokio::time::Instant::now() + caps.patience;
         // A small body's with it: callers that hold a part of what they need, and read ahead of it, would keep it from each other.
-        let of_body = body::announced(headers).filter(|bytes| bytes.saturating_add(CALL) <= LITTLE).unwrap_or_default();
-        claim.hold_until(&mut own, CALL + of_body, end).await.map_err(|NoRoom| Refusal::no_room())?;
+        let of_body = body::announced(headers)
+            .filter(|bytes| bytes.saturating_add(CALL_OVERHEAD_BYTES) <= SMALL_CLAIM_BYTES)
+            .unwrap_or_default();
+        claim.hold_until(&mut own, CALL_OVERHEAD_BYTES + of_body, end).await.map_err(|NoRoom| Refusal::no_room())?;
         let mut held = own.split(of_body);
         let body = body::read(headers, body, caps, (&claim, &mut held)).await?;
         let text = std::str::from_utf8(&body)

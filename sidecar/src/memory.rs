@@ -6,7 +6,7 @@
 //! nothing more or all fits again. One that waits for what another call is about to get hands its turn on. At most the bound
 //! is held, and what the calls need besides that had the turn.
 //!
-//! A third of it is for what is small, up to [`LITTLE`] at a time: small calls never wait for large ones. A call that has taken
+//! A third of it is for what is small, up to [`SMALL_CLAIM_BYTES`] at a time: small calls never wait for large ones. A call that has taken
 //! from the larger part takes nothing more from the smaller one, so that neither part waits for the other and back. All calls of one
 //! key together get three quarters of either part, and the oldest of them what it needs: no key takes all.
 
@@ -24,9 +24,9 @@ pub use self::{
 };
 
 /// So many bytes at a time are little.
-pub const LITTLE: usize = 256 * 1024;
+pub const SMALL_CLAIM_BYTES: usize = 256 * 1024;
 /// What a call takes by itself: its state, and the buffers of its connections.
-pub const CALL: usize = 32 * 1024;
+pub const CALL_OVERHEAD_BYTES: usize = 32 * 1024;
 /// What an answer takes that streams through: what is read ahead of a caller, and written ahead of it.
 pub const STREAM: usize = 512 * 1024;
 

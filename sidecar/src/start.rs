@@ -33,7 +33,7 @@ use crate::{
 use vectoll_clock::Clock;
 use vectoll_ledger::{
     books::Books,
-    checkpoint::{CheckpointWriter, EVERY},
+    checkpoint::{CHECKPOINT_PERIOD, CheckpointWriter},
     journal::{JournalMetrics, Options, Retention},
 };
 use vectoll_limits::{
@@ -214,7 +214,7 @@ async fn keep(
         tokio::select! {
             _ = on.wait_for(|on| !on) => {}
             () = journal.rotated() => {}
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(CHECKPOINT_PERIOD) => {}
         }
     }
 }

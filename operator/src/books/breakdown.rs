@@ -11,7 +11,7 @@ use super::answers::Totals;
 
 /// Users of a Team that are told apart, and models: callers name them, and labels must stay bounded. As many as a sidecar tells
 /// apart.
-const MOST: usize = 1_000;
+const MAX_ROWS: usize = 1_000;
 /// The name of all others.
 const OTHER: &str = "_other";
 
@@ -89,7 +89,7 @@ fn bounded<K: Ord + Clone>(
             new.push((name, totals));
         }
     }
-    let room = MOST.saturating_sub(told.len());
+    let room = MAX_ROWS.saturating_sub(told.len());
     new.sort_by(|(a, of_a), (b, of_b)| of_b.requests.cmp(&of_a.requests).then_with(|| a.cmp(b)));
     for (at, (name, totals)) in new.into_iter().enumerate() {
         if at < room {
@@ -145,7 +145,7 @@ mod tests {
         let names: Vec<String> = (0..1_500).map(|n| format!("user-{n:04}")).collect();
         let all: Vec<(&str, u64)> = names.iter().zip(1..).map(|(name, calls)| (&**name, calls)).collect();
         let first = read(all.iter().copied(), None);
-        assert_eq!(first.users.len(), MOST + 1);
+        assert_eq!(first.users.len(), MAX_ROWS + 1);
         assert!(first.users.contains_key("user-1499") && !first.users.contains_key("user-0499"));
         let whole = all.iter().fold(0, |sum, (_, calls)| sum + calls);
         assert_eq!((sum(&first.users).requests, sum(&first.users).spent), (whole, PicoUsd::new(whole * 7)));
@@ -162,9 +162,9 @@ mod tests {
         let first = read([("ada", 1), ("_other", 5)], None);
         let second = read([("ada", 1), ("_other", 6), ("bob", 1)], Some(&first));
         assert_eq!(second.users.keys().map(String::as_str).collect::<Vec<_>>(), ["_other", "ada", "bob"]);
-        let names: Vec<String> = (0..MOST).map(|n| n.to_string()).collect();
+        let names: Vec<String> = (0..MAX_ROWS).map(|n| n.to_string()).collect();
         let third = read(names.iter().map(|name| (&**name, 2)).chain([("_other", 6), ("ada", 1)]), Some(&second));
-        assert_eq!(third.users.len(), MOST + 1);
+        assert_eq!(third.users.len(), MAX_ROWS + 1);
         assert_eq!((third.users["ada"].requests, third.users["_other"].requests), (1, 8));
     }
 }

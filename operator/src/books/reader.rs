@@ -21,20 +21,20 @@ use super::{
 use crate::store::{Access, Connection};
 
 /// How often acknowledgements are read.
-const EVERY: Duration = Duration::from_secs(2);
+const ACKNOWLEDGEMENT_READ_PERIOD: Duration = Duration::from_secs(2);
 /// How often spend is.
 pub const SPEND_READ_PERIOD: Duration = Duration::from_secs(5);
 /// The longest that one reading may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
 /// Questions that wait for their answers at the same time.
-const ABREAST: usize = 16;
+const MAX_CONCURRENT_QUERIES: usize = 16;
 /// Commands in one pipeline.
-const BATCH: usize = 256;
+const COMMANDS_PER_PIPELINE: usize = 256;
 /// Pauses after failures: they double from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(15);
 /// Silence that lasts so long is told.
-const TOLD_AFTER: Duration = Duration::from_secs(30);
+const REPORTED_AFTER: Duration = Duration::from_secs(30);
 
 /// The store does not say what it is asked for.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ enum ReadError {
     Acknowledgements(#[source] RedisError),
     #[error("failed to read what was spent")]
     Spend(#[source] RedisError),
-    #[error("no answer in {PATIENCE:?}")]
+    #[error("no answer in {READ_TIMEOUT:?}")]
     Slow,
 }
 
@@ -110,13 +110,13 @@ impl Reading {
                 }
                 continue;
             };
-            let read = timeout(PATIENCE, self.read(&access, &question)).await;
+            let read = timeout(READ_TIMEOUT, self.read(&access, &question)).await;
             let pause = match read.unwrap_or(Err(ReadError::Slow)) {
                 Ok(()) => {
                     if self.silent_since.take().is_some() {
                         tracing::info!(store = %access.url, "the store is read again");
                     }
-                    EVERY
+                    ACKNOWLEDGEMENT_READ_PERIOD
                 }
                 Err(error) => self.failed(&access, error),
             };
@@ -153,7 +153,7 @@ impl Reading {
             tracing::warn!(store = %access.url, error, "the store cannot be read; it is tried again");
         }
         self.silent_since = Some((since, failures + 1, error));
-        if since.elapsed() >= TOLD_AFTER {
+        if since.elapsed() >= REPORTED_AFTER {
             (self.report)(LedgerEvent::Nothing(Acknowledgements::Silent));
         }
         (FIRST_PAUSE * 2u32.saturating_pow(failures.min(8))).min(LAST_PAUSE)
@@ -172,7 +172,7 @@ async fn acknowledgements(
         let now_ms = seconds.saturating_mul(1000).saturating_add(micros / 1000);
         Ok((namespace.clone(), answers::live(&fields, now_ms)))
     };
-    stream::iter(&question.namespaces).map(ask).buffer_unordered(ABREAST).try_collect().await
+    stream::iter(&question.namespaces).map(ask).buffer_unordered(MAX_CONCURRENT_QUERIES).try_collect().await
 }
 
 async fn spend(
@@ -182,7 +182,7 @@ async fn spend(
 ) -> Result<BTreeMap<Uid, TeamBooks>, RedisError> {
     let ask = async |(team, of): (&Uid, &TeamQuestion)| {
         let mut books = TeamBooks::default();
-        for batch in answers::fields(team, of, now).chunks(BATCH) {
+        for batch in answers::fields(team, of, now).chunks(COMMANDS_PER_PIPELINE) {
             let mut pipeline = Pipeline::new();
             for fields in batch {
                 pipeline.cmd("HMGET").arg(&fields.key).arg(&fields.names);
@@ -194,5 +194,5 @@ async fn spend(
         }
         Ok((team.clone(), books))
     };
-    stream::iter(&question.teams).map(ask).buffer_unordered(ABREAST).try_collect().await
+    stream::iter(&question.teams).map(ask).buffer_unordered(MAX_CONCURRENT_QUERIES).try_collect().await
 }

@@ -19,7 +19,7 @@ use super::{
 use crate::store::{Access, Connection};
 
 /// How often is looked for what was added.
-const EVERY: Duration = Duration::from_secs(30);
+const SCAN_PERIOD: Duration = Duration::from_secs(30);
 /// Fields that one command is to look at.
 const PIECE: usize = 1_000;
 
@@ -55,7 +55,7 @@ pub(super) async fn run(mut wishes: watch::Receiver<Wish>, report: Report) {
                 tracing::warn!(store = %access.url, error, "users and models in the store cannot be read; it is tried again");
             }
             failing = error;
-            tokio::time::sleep(EVERY).await;
+            tokio::time::sleep(SCAN_PERIOD).await;
         };
         tokio::select! {
             () = round => {}

@@ -7,9 +7,9 @@ use jiff::SignedDuration;
 use crate::cluster::spend::SpendWrites;
 
 /// The shortest interval: the store is not asked much more often.
-const SHORTEST: SignedDuration = SignedDuration::from_secs(10);
+const MIN_SPEND_INTERVAL: SignedDuration = SignedDuration::from_secs(10);
 /// The longest: spend that is older would tell nobody anything.
-const LONGEST: SignedDuration = SignedDuration::from_hours(24);
+const MAX_SPEND_INTERVAL: SignedDuration = SignedDuration::from_hours(24);
 
 /// How often what was spent is written into statuses.
 #[derive(Clone, Debug, Args)]
@@ -41,7 +41,10 @@ fn interval(text: &str) -> anyhow::Result<SignedDuration> {
         .parse()
         .map_err(|_| anyhow::anyhow!("--status-spend-interval {text:?} is neither a duration, as in 60s, nor off"))?;
     let interval = SignedDuration::try_from(std::time::Duration::from(interval))?;
-    ensure!((SHORTEST..=LONGEST).contains(&interval), "--status-spend-interval {text:?} must be 10s to 24h, or off");
+    ensure!(
+        (MIN_SPEND_INTERVAL..=MAX_SPEND_INTERVAL).contains(&interval),
+        "--status-spend-interval {text:?} must be 10s to 24h, or off"
+    );
     Ok(interval)
 }
 

@@ -23,11 +23,11 @@ const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// A holder that could not renew for so long stops acting: before another may begin.
 const RENEW_DEADLINE: Duration = Duration::from_secs(10);
 /// How often a holder renews, and how often the others look.
-const EVERY: Duration = Duration::from_secs(2);
+const RENEW_PERIOD: Duration = Duration::from_secs(2);
 /// How often a replica that is not fit to hold the Lease looks whether it is.
 const UNFIT_PAUSE: Duration = Duration::from_millis(200);
 /// The longest that one request to the API server may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Until when this replica may act, by the Lease's own time: whoever was stopped for a while, and never saw its time run out, finds it
 /// run out. A handle.
@@ -85,7 +85,9 @@ fn decide(lease: Option<&Lease>, unchanged: Duration, identity: &str) -> LeaseAc
 
 /// How long an attempt may take that begins now: a holder's never goes on beyond the time to give up.
 fn patience(renewed: Option<Instant>, now: Instant) -> Duration {
-    renewed.map_or(PATIENCE, |renewed| PATIENCE.min(RENEW_DEADLINE.saturating_sub(now.duration_since(renewed))))
+    renewed.map_or(REQUEST_TIMEOUT, |renewed| {
+        REQUEST_TIMEOUT.min(RENEW_DEADLINE.saturating_sub(now.duration_since(renewed)))
+    })
 }
 
 impl LeaderElector {
@@ -111,7 +113,7 @@ impl LeaderElector {
                     );
                 }
                 if self.renewed.take().is_some() {
-                    let _ = tokio::time::timeout(PATIENCE, self.give_back()).await;
+                    let _ = tokio::time::timeout(REQUEST_TIMEOUT, self.give_back()).await;
                 }
                 tokio::select! {
                     () = tokio::time::sleep(UNFIT_PAUSE) => continue,
@@ -136,9 +138,9 @@ impl LeaderElector {
             // A holder that cannot renew must stop in time, not at its next look.
             let pause = match self.renewed {
                 Some(renewed) => {
-                    EVERY.min(RENEW_DEADLINE.saturating_sub(renewed.elapsed())).max(Duration::from_millis(100))
+                    RENEW_PERIOD.min(RENEW_DEADLINE.saturating_sub(renewed.elapsed())).max(Duration::from_millis(100))
                 }
-                None => EVERY,
+                None => RENEW_PERIOD,
             };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
@@ -148,7 +150,7 @@ impl LeaderElector {
         self.tenure.set(None);
         leads.send_replace(false);
         if self.renewed.is_some() {
-            let given_back = tokio::time::timeout(PATIENCE, self.give_back()).await;
+            let given_back = tokio::time::timeout(REQUEST_TIMEOUT, self.give_back()).await;
             tracing::info!(given_back = matches!(given_back, Ok(Ok(()))), "the Lease");
         }
     }
@@ -247,8 +249,8 @@ mod tests {
     #[test]
     fn a_holder_has_until_it_gives_up_and_a_candidate_its_whole_patience() {
         let now = Instant::now();
-        assert_eq!(patience(None, now), PATIENCE);
-        assert_eq!(patience(Some(now), now), PATIENCE);
+        assert_eq!(patience(None, now), REQUEST_TIMEOUT);
+        assert_eq!(patience(Some(now), now), REQUEST_TIMEOUT);
         assert_eq!(
             patience(Some(now), now + RENEW_DEADLINE.checked_sub(Duration::from_secs(1)).unwrap()),
             Duration::from_secs(1)
@@ -268,7 +270,7 @@ mod tests {
 
     #[test]
     fn a_holder_stops_before_another_may_begin() {
-        assert!(RENEW_DEADLINE + EVERY < LEASE_DURATION);
-        assert!(PATIENCE + EVERY < RENEW_DEADLINE);
+        assert!(RENEW_DEADLINE + RENEW_PERIOD < LEASE_DURATION);
+        assert!(REQUEST_TIMEOUT + RENEW_PERIOD < RENEW_DEADLINE);
     }
 }

@@ -31,9 +31,9 @@ use crate::{
 };
 
 /// Trouble that lasts so long is told of in the statuses.
-const TOLD_AFTER: Duration = Duration::from_secs(30);
+const REPORTED_AFTER: Duration = Duration::from_secs(30);
 /// How often the sweeper is told what there is.
-const CENSUS_EVERY: Duration = Duration::from_mins(1);
+const CENSUS_PERIOD: Duration = Duration::from_mins(1);
 
 /// The operator's side of the store.
 pub(super) struct Store {
@@ -163,7 +163,7 @@ impl Store {
     /// How sidecars count.
     pub(super) fn counting(&self) -> Counting {
         match self.keeper.standing() {
-            Standing::Trouble { since, busy } if since.elapsed() >= TOLD_AFTER => {
+            Standing::Trouble { since, busy } if since.elapsed() >= REPORTED_AFTER => {
                 if busy {
                     Counting::Busy
                 } else {
@@ -195,7 +195,7 @@ impl Store {
         let is_urgent =
             matches!(self.keeper.standing(), Standing::Good { users: _, count: _, full: Some(_), persistence: _ });
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        if counted.is_some_and(|(at, was)| at.elapsed() < CENSUS_EVERY && was == is_urgent) {
+        if counted.is_some_and(|(at, was)| at.elapsed() < CENSUS_PERIOD && was == is_urgent) {
             return;
         }
         let Some(census) = census::take(observed, &self.scope, now) else { return };

@@ -26,7 +26,7 @@ use super::names;
 use crate::webhook::certificate::{self, CA_CRT, Renewal, TLS_CRT, TLS_KEY};
 
 /// How often certificate and CA bundle are looked after: an upgrade of the chart may have written over the bundle.
-const EVERY: Duration = Duration::from_secs(10);
+const CHECK_PERIOD: Duration = Duration::from_secs(10);
 
 /// The certificate that the webhook shows, as soon as there is one.
 pub(super) type Shown = watch::Receiver<Option<Arc<CertifiedKey>>>;
@@ -73,7 +73,7 @@ pub(super) async fn maintain(client: Client, webhook: Webhook, mut leads: watch:
             tracing::warn!(error = format!("{error:#}"), "the webhook's certificate could not be looked after");
         }
         tokio::select! {
-            () = tokio::time::sleep(EVERY) => {}
+            () = tokio::time::sleep(CHECK_PERIOD) => {}
             changed = leads.changed() => if changed.is_err() { return },
         }
     }

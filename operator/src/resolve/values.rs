@@ -13,9 +13,9 @@ use crate::{
 };
 
 /// The shortest key that may be brought: a shorter one could be guessed.
-const SHORTEST: usize = 16;
+const MIN_KEY_LENGTH: usize = 16;
 /// Characters of a key that are shown, to tell keys apart. A short key shows none.
-const HINT: usize = 4;
+const HINT_LENGTH: usize = 4;
 
 /// The most by which a renewal by interval comes early.
 const LONGEST_ADVANCE: SignedDuration = SignedDuration::from_hours(1);
@@ -151,7 +151,7 @@ fn generated(
             outcome.generated.beside(key, Some(secret)).into_iter().filter_map(|name| world.secrets.get(&name));
         let mut previous: Vec<Previous> = Vec::new();
         for content in elsewhere {
-            let value = content.entry("key").filter(|value| value.len() >= SHORTEST);
+            let value = content.entry("key").filter(|value| value.len() >= MIN_KEY_LENGTH);
             previous.extend(value.map(|value| replaced(KeyHash::of(value), key, now)));
             previous.extend(still_valid(key, content, now));
         }
@@ -272,14 +272,14 @@ fn whose(key: &ValidKey, secret: &ObjectName, content: &SecretContent, world: &W
 }
 
 fn long_enough<'a>(value: &'a [u8], secret: &ObjectName, path: &str) -> Result<&'a [u8], Unresolved> {
-    if value.len() < SHORTEST {
-        return Err(("KeyTooShort", format!("{path}the key in {secret} is shorter than {SHORTEST} characters")));
+    if value.len() < MIN_KEY_LENGTH {
+        return Err(("KeyTooShort", format!("{path}the key in {secret} is shorter than {MIN_KEY_LENGTH} characters")));
     }
     Ok(value)
 }
 
 fn plain(value: &[u8], secret: &ObjectName) -> Value {
-    let hint = value.get(value.len().saturating_sub(HINT)..).unwrap_or_default();
+    let hint = value.get(value.len().saturating_sub(HINT_LENGTH)..).unwrap_or_default();
     Value {
         hash: KeyHash::of(value),
         previous: Vec::new(),

@@ -14,7 +14,7 @@ use super::manifest::{Document, Id, Resource, read};
 use crate::world::World;
 
 /// The largest file that is read: a resource holds at most about 1 MiB.
-const MOST: u64 = 16 * 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Something that could not be read, with file and line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -196,8 +196,8 @@ pub(super) fn is_manifest(path: &Path) -> bool {
 
 fn content(path: &Path) -> io::Result<Option<Vec<u8>>> {
     let read = || {
-        if fs::metadata(path)?.len() > MOST {
-            return Err(io::Error::other(format!("larger than {MOST} bytes")));
+        if fs::metadata(path)?.len() > MAX_FILE_BYTES {
+            return Err(io::Error::other(format!("larger than {MAX_FILE_BYTES} bytes")));
         }
         fs::read(path)
     };

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How long an object must be gone before what belongs to it goes as well.
-const GONE: Duration = Duration::from_secs(5);
+const REMOVAL_DELAY: Duration = Duration::from_secs(5);
 const IDENTITIES: &str = "identities.yaml";
 const SECRETS: &str = "secrets";
 /// Where keys go whose ApiKey is gone.
@@ -126,7 +126,7 @@ impl State {
             let absent: Vec<String> = self.identities.keys().filter(|key| !present.contains(key)).cloned().collect();
             for key in absent {
                 let since = *self.missing_since.entry(key.clone()).or_insert(now);
-                if now.duration_since(since) >= GONE {
+                if now.duration_since(since) >= REMOVAL_DELAY {
                     self.missing_since.remove(&key);
                     self.identities.remove(&key);
                     self.forget_secret(&key)?;

@@ -8,7 +8,7 @@ use vectoll_config::Topology;
 
 use super::{
     access::Access,
-    servers::{PATIENCE, master_of, open},
+    servers::{SERVER_TIMEOUT, master_of, open},
 };
 
 /// A connection. A handle: clones use the same one.
@@ -87,8 +87,8 @@ async fn cluster(access: &Access) -> RedisResult<ClusterConnection> {
         Ok(address.into_connection_info()?.set_redis_settings(login.clone()))
     });
     let mut builder = ClusterClientBuilder::new(nodes.collect::<RedisResult<Vec<_>>>()?)
-        .connection_timeout(PATIENCE)
-        .response_timeout(PATIENCE)
+        .connection_timeout(SERVER_TIMEOUT)
+        .response_timeout(SERVER_TIMEOUT)
         .retries(1);
     if access.url.tls() {
         builder = builder.certs(TlsCertificates { client_tls: None, root_cert: access.ca.clone() });

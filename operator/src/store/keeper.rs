@@ -18,11 +18,11 @@ use super::{
 };
 
 /// How often all users are looked at.
-const EVERY: Duration = Duration::from_secs(30);
+const CHECK_PERIOD: Duration = Duration::from_secs(30);
 /// How often the servers are.
 const GLANCE: Duration = Duration::from_secs(2);
 /// The longest that putting everything in order may take. Whoever waits for it goes on without it then.
-const PATIENCE: Duration = Duration::from_secs(5);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Pauses after failures: they double from the first to the last.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
@@ -228,12 +228,12 @@ impl Keeping {
             }
             failed.map_or(Ok(all.len()), Err)
         };
-        match timeout(PATIENCE, work).await {
+        match timeout(CHECK_TIMEOUT, work).await {
             Ok(done) => done.map_err(|error: ServerError| Failure {
                 busy: error.is_busy(),
                 words: format!("{:#}", anyhow::Error::from(error)),
             }),
-            Err(_) => Err(Failure { busy: false, words: format!("no answer in {PATIENCE:?}") }),
+            Err(_) => Err(Failure { busy: false, words: format!("no answer in {CHECK_TIMEOUT:?}") }),
         }
     }
 
@@ -262,7 +262,7 @@ impl Keeping {
 
     /// Waits for a reason to look at all of it again.
     async fn glance(&mut self, wish: &Wish, count: usize) {
-        let until = Instant::now() + EVERY;
+        let until = Instant::now() + CHECK_PERIOD;
         while Instant::now() < until {
             if !self.weigh().await {
                 tokio::time::sleep(FIRST_PAUSE).await;

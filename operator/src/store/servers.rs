@@ -11,9 +11,9 @@ use vectoll_config::{Topology, store::Library};
 use super::{access::Access, users::Step};
 
 /// The longest that connecting and one answer may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const SERVER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Changes in one pipeline.
-const BATCH: usize = 256;
+const CHANGES_PER_PIPELINE: usize = 256;
 
 /// A server with a connection to it, as the administrator.
 pub struct Server {
@@ -194,8 +194,9 @@ pub(super) async fn open(access: &Access, host: &str, port: u16, as_admin: bool)
     } else {
         Client::open(ConnectionAddr::Tcp(host, port).into_connection_info()?.set_redis_settings(login))?
     };
-    let patience =
-        AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
+    let patience = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(SERVER_TIMEOUT))
+        .set_response_timeout(Some(SERVER_TIMEOUT));
     client.get_multiplexed_async_connection_with_config(&patience).await
 }
 
@@ -295,7 +296,7 @@ impl Server {
 
     /// Makes changes.
     pub async fn apply(&mut self, steps: &[Step]) -> Result<(), ServerError> {
-        for batch in steps.chunks(BATCH) {
+        for batch in steps.chunks(CHANGES_PER_PIPELINE) {
             let mut pipeline = Pipeline::new();
             for step in batch {
                 match step {

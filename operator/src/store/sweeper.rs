@@ -22,7 +22,7 @@ use tokio::{sync::watch, task::JoinHandle};
 use vectoll_config::Topology;
 
 use self::{
-    pieces::{PAUSE, PIECE},
+    pieces::{PAUSE_BETWEEN_PIECES, PIECE},
     round::{Accounts, Round},
 };
 pub use self::{suspects::Suspects, swept::Swept};
@@ -33,9 +33,9 @@ use super::{
 };
 
 /// How often all of it is looked at.
-const EVERY: Duration = Duration::from_mins(10);
+const SWEEP_PERIOD: Duration = Duration::from_mins(10);
 /// How long after a start.
-const FIRST: Duration = Duration::from_secs(20);
+const FIRST_SWEEP_DELAY: Duration = Duration::from_secs(20);
 /// Told of what was removed.
 pub type OnSwept = Arc<dyn Fn(&Swept) + Send + Sync>;
 
@@ -75,7 +75,7 @@ async fn run(mut wishes: watch::Receiver<Option<(Access, Census)>>, report: OnSw
         if wishes.wait_for(Option::is_some).await.is_err() {
             return;
         }
-        let mut pause = FIRST;
+        let mut pause = FIRST_SWEEP_DELAY;
         loop {
             let resigned = async { wishes.clone().wait_for(Option::is_none).await.is_ok() };
             tokio::select! {
@@ -104,7 +104,7 @@ async fn run(mut wishes: watch::Receiver<Option<(Access, Census)>>, report: OnSw
                     failing = true;
                 }
             }
-            pause = EVERY;
+            pause = SWEEP_PERIOD;
         }
     }
 }
@@ -113,7 +113,7 @@ async fn run(mut wishes: watch::Receiver<Option<(Access, Census)>>, report: OnSw
 async fn wait(wishes: &watch::Receiver<Option<(Access, Census)>>, pause: Duration) {
     let begun = tokio::time::Instant::now();
     while begun.elapsed() < pause {
-        tokio::time::sleep(FIRST).await;
+        tokio::time::sleep(FIRST_SWEEP_DELAY).await;
         if wishes.borrow().as_ref().is_some_and(|(_, census)| census.is_urgent) {
             return;
         }
@@ -211,6 +211,6 @@ async fn keys(master: &mut MultiplexedConnection, pattern: &str) -> RedisResult<
             return Ok(found);
         }
         cursor = next;
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(PAUSE_BETWEEN_PIECES).await;
     }
 }

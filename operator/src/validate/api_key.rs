@@ -49,7 +49,7 @@ const GRACE: SignedDuration = SignedDuration::from_hours(24);
 const SHORTEST_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 
 /// The most entries of a key's metadata, and the longest name and value, in characters.
-const MOST_METADATA: usize = 16;
+const MAX_METADATA: usize = 16;
 const LONGEST_NAME: usize = 63;
 const LONGEST_VALUE: usize = 256;
 
@@ -169,8 +169,8 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault
 
 /// It stands in a config of bounded size, and in a line of the log for each call.
 fn check_metadata(metadata: &BTreeMap<String, String>, faults: &mut Faults) {
-    if metadata.len() > MOST_METADATA {
-        faults.add("spec.metadata", format_args!("must have at most {MOST_METADATA} entries"));
+    if metadata.len() > MAX_METADATA {
+        faults.add("spec.metadata", format_args!("must have at most {MAX_METADATA} entries"));
     }
     for (name, value) in metadata {
         if !(1..=LONGEST_NAME).contains(&name.chars().count()) {

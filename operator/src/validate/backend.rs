@@ -9,9 +9,9 @@ use super::{
 };
 
 /// The most headers that a backend sets.
-const MOST_HEADERS: usize = 16;
+const MAX_HEADERS: usize = 16;
 /// The most requests of one call that are sent side by side.
-const MOST_PARALLEL: u32 = 64;
+const MAX_PARALLEL: u32 = 64;
 
 /// A backend whose settings make sense.
 #[derive(Clone, Debug)]
@@ -146,8 +146,8 @@ fn headers(path: &str, headers: &[Header], is_builtin: bool, faults: &mut Faults
     if is_builtin && !headers.is_empty() {
         faults.add(path, "the built-in model is inside the sidecar, and no request is sent: leave headers out");
     }
-    if headers.len() > MOST_HEADERS {
-        faults.add(path, format_args!("must be at most {MOST_HEADERS}"));
+    if headers.len() > MAX_HEADERS {
+        faults.add(path, format_args!("must be at most {MAX_HEADERS}"));
     }
     for (i, Header { name, value }) in headers.iter().enumerate() {
         if !is_header_name(name) {
@@ -184,8 +184,8 @@ fn batch(path: &str, batch: Batch, faults: &mut Faults) -> v1::Batch {
     if max_tokens == Some(0) {
         faults.add(format!("{path}.maxTokens"), "must be at least 1");
     }
-    if !(1..=MOST_PARALLEL).contains(&parallel) {
-        faults.add(format!("{path}.parallel"), format_args!("must be from 1 to {MOST_PARALLEL}"));
+    if !(1..=MAX_PARALLEL).contains(&parallel) {
+        faults.add(format!("{path}.parallel"), format_args!("must be from 1 to {MAX_PARALLEL}"));
     }
     v1::Batch { max_items, max_tokens, parallel }
 }

@@ -13,7 +13,7 @@ use super::{
 use crate::world::Object;
 
 /// The most attempts after a call's first: a route has at most sixteen backends.
-const MOST_RETRIES: u32 = 15;
+const MAX_RETRIES: u32 = 15;
 
 /// A ModelRoute whose spec makes sense.
 #[derive(Clone, Debug)]
@@ -128,8 +128,8 @@ fn serving(
 ) -> Serving {
     let Retry { attempts, same_backend, budget_percent } = retry;
     let Cooldown { failures, seconds } = cooldown;
-    if attempts > MOST_RETRIES {
-        faults.add("spec.retry.attempts", format!("must be at most {MOST_RETRIES}"));
+    if attempts > MAX_RETRIES {
+        faults.add("spec.retry.attempts", format!("must be at most {MAX_RETRIES}"));
     }
     if budget_percent > 100 {
         faults.add("spec.retry.budgetPercent", "must be at most 100");

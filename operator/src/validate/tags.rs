@@ -3,18 +3,18 @@
 use super::Faults;
 
 /// The most tags, and the longest of them in characters. The sidecar reads no longer ones.
-const MOST: usize = 128;
-const LONGEST: usize = 128;
+const MAX_TAGS: usize = 128;
+const MAX_TAG_CHARS: usize = 128;
 
 /// `spec.tags`, as it is.
 pub(super) fn valid_tags(tags: &[String], faults: &mut Faults) -> Vec<String> {
     for (i, tag) in tags.iter().enumerate() {
-        if !(1..=LONGEST).contains(&tag.chars().count()) {
-            faults.add(format!("spec.tags[{i}]"), format!("must have 1 to {LONGEST} characters"));
+        if !(1..=MAX_TAG_CHARS).contains(&tag.chars().count()) {
+            faults.add(format!("spec.tags[{i}]"), format!("must have 1 to {MAX_TAG_CHARS} characters"));
         }
     }
-    if tags.len() > MOST {
-        faults.add("spec.tags", format!("has more than {MOST} entries"));
+    if tags.len() > MAX_TAGS {
+        faults.add("spec.tags", format!("has more than {MAX_TAGS} entries"));
     }
     tags.to_vec()
 }

@@ -35,7 +35,7 @@ const DAY: Duration = Duration::from_hours(24);
 /// How long a serving certificate is valid.
 const LIFE: Duration = DAY.saturating_mul(90);
 /// How long before its end it is replaced: a third of its life.
-const REST: Duration = DAY.saturating_mul(30);
+const RENEWAL_MARGIN: Duration = DAY.saturating_mul(30);
 /// How long a CA is valid: longer than anything it has signed.
 const CA_LIFE: Duration = DAY.saturating_mul(400);
 /// How far clocks may be apart.
@@ -141,7 +141,7 @@ fn judge(data: &BTreeMap<String, ByteString>, dns_names: &[String], now: Timesta
     let parsed = ParsedCertificate::try_from(first)?;
     let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms.all;
     let now = Duration::from_secs(now.as_second().try_into().unwrap_or(0));
-    for moment in [now, now + REST] {
+    for moment in [now, now + RENEWAL_MARGIN] {
         let moment = UnixTime::since_unix_epoch(moment);
         verify_server_cert_signed_by_trust_anchor(&parsed, &bundle, others, moment, algorithms)?;
     }

@@ -27,7 +27,7 @@ const LARGEST: usize = 8 * 1024 * 1024;
 /// How long a review may take to arrive. An API server waits ten seconds by default, thirty at most.
 const ARRIVAL: Duration = Duration::from_secs(10);
 /// Reviews read at a time: together with [`LARGEST`] a bound on memory.
-const AT_A_TIME: usize = 8;
+const MAX_CONCURRENT_READS: usize = 8;
 
 struct Shared {
     settings: Arc<InjectionSettings>,
@@ -37,7 +37,7 @@ struct Shared {
 }
 
 pub(super) fn router(settings: Arc<InjectionSettings>, namespaces: NamespaceAnnotations, metrics: Metrics) -> Router {
-    let shared = Shared { settings, namespaces, metrics, reading: Semaphore::new(AT_A_TIME) };
+    let shared = Shared { settings, namespaces, metrics, reading: Semaphore::new(MAX_CONCURRENT_READS) };
     Router::new().route(PATH, post(mutate)).with_state(Arc::new(shared))
 }
 

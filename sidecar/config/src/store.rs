@@ -124,7 +124,7 @@ pub struct Acknowledgement {
 }
 
 /// How often a sidecar says so at least.
-pub const ACKNOWLEDGED_EVERY: Duration = Duration::from_secs(2);
+pub const HEARTBEAT_PERIOD: Duration = Duration::from_secs(2);
 
 impl Acknowledgement {
     /// Reads what a sidecar wrote.

@@ -1,7 +1,7 @@
 //! What outlives the process: the journal, and beside it a checkpoint of the books and of the money taken of budgets, so that
 //! a start need not read the journal from its beginning, and the journal need not be kept.
 //!
-//! A checkpoint is written when a segment of the journal has come to its end, at least every [`EVERY`] while something
+//! A checkpoint is written when a segment of the journal has come to its end, at least every [`CHECKPOINT_PERIOD`] while something
 //! changes, and at a graceful end.
 
 use std::{
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How often changes are written. It bounds what a start has to read, and what a machine that loses its power loses.
-pub const EVERY: Duration = Duration::from_secs(10);
+pub const CHECKPOINT_PERIOD: Duration = Duration::from_secs(10);
 const FILE: &str = "spend.v1.json";
 /// The checkpoint before. The journal is kept from there on, so that one that cannot be read costs nothing.
 const PREVIOUS: &str = "spend.v1.json.previous";

@@ -14,7 +14,7 @@ const PREFIX: &str = "sk-";
 /// The fewest characters behind it that make it look like a key and not like a word.
 const FEWEST: usize = 12;
 /// Keys are no shorter. Less would be found in harmless words.
-const SHORTEST: usize = 16;
+const MIN_SECRET_LENGTH: usize = 16;
 
 /// What a call came with as a key, to be told to [`Redaction::of`] later: without copies, and hidden from debug output.
 pub(super) fn credentials(headers: &HeaderMap) -> Vec<HeaderValue> {
@@ -34,7 +34,7 @@ impl<'a> Redaction<'a> {
     pub(super) fn of(credentials: &'a [HeaderValue]) -> Self {
         let keys =
             credentials.iter().filter_map(|value| std::str::from_utf8(authenticate::key_in(value.as_bytes())).ok());
-        Self(keys.filter(|key| key.len() >= SHORTEST).collect())
+        Self(keys.filter(|key| key.len() >= MIN_SECRET_LENGTH).collect())
     }
 
     /// The text without them.

@@ -12,7 +12,7 @@ use prometheus::IntCounter;
 /// The counter of lines that were dropped.
 pub const LOST: &str = "vectoll_access_log_dropped_total";
 /// Bytes that may wait.
-const MOST: usize = 4 * 1024 * 1024;
+const MAX_QUEUED_BYTES: usize = 4 * 1024 * 1024;
 /// How long lines gather, so that a busy sidecar writes many at a time.
 const GATHER: Duration = Duration::from_millis(50);
 
@@ -70,7 +70,7 @@ impl Writer {
     /// Takes a line, with its line break.
     pub fn write(&self, line: &[u8]) {
         let mut waiting = self.shared.lock();
-        if waiting.lines.len() + line.len() > MOST {
+        if waiting.lines.len() + line.len() > MAX_QUEUED_BYTES {
             self.lost.inc();
             return;
         }

@@ -8,7 +8,7 @@ use std::sync::{
 use tokio::time::Instant;
 
 use super::{
-    LITTLE, Memory,
+    Memory, SMALL_CLAIM_BYTES,
     held::{Held, Of},
     pool::{Owner, Pool},
 };
@@ -65,7 +65,7 @@ impl Claim {
         if bytes <= held.bytes {
             return;
         }
-        let is_large = bytes > LITTLE || self.is_large.load(Ordering::Relaxed);
+        let is_large = bytes > SMALL_CLAIM_BYTES || self.is_large.load(Ordering::Relaxed);
         if is_large {
             self.is_large.store(true, Ordering::Relaxed);
         }

@@ -43,8 +43,8 @@ async fn little_has_a_part_of_its_own_and_more_waits_for_room() {
     let memory = memory(4 * MIB);
     let (one, other) = (claim(&memory), claim(&memory));
     let (mut a, mut b) = (Held::default(), Held::default());
-    assert!(gets(&one, &mut a, LITTLE).await);
-    assert_eq!((used(&memory), memory.0.small.state().used), (0, LITTLE));
+    assert!(gets(&one, &mut a, SMALL_CLAIM_BYTES).await);
+    assert_eq!((used(&memory), memory.0.small.state().used), (0, SMALL_CLAIM_BYTES));
     assert!(gets(&one, &mut a, 4 * MIB).await);
     // One call goes beyond the bound: else two that hold some could wait for each other.
     assert!(gets(&other, &mut b, MIB).await);
@@ -158,11 +158,11 @@ async fn no_key_takes_all_and_its_oldest_call_comes_to_its_end() {
 async fn what_grows_large_leaves_the_room_of_the_small() {
     let memory = memory(4 * MIB);
     let (call, mut held) = (claim(&memory), Held::default());
-    assert!(gets(&call, &mut held, CALL).await);
-    assert!(gets(&call, &mut held, LITTLE + 1).await);
+    assert!(gets(&call, &mut held, CALL_OVERHEAD_BYTES).await);
+    assert!(gets(&call, &mut held, SMALL_CLAIM_BYTES + 1).await);
     assert_eq!((memory.0.small.state().used, used(&memory)), (0, 2 * STEP));
     let mut answer = Held::default();
-    assert!(gets(&call, &mut answer, CALL).await);
+    assert!(gets(&call, &mut answer, CALL_OVERHEAD_BYTES).await);
     assert_eq!(memory.0.small.state().used, 0, "and takes nothing there any more");
     let bytes = held.attach(Bytes::from_static(b"abc"));
     let part = bytes.slice(1..2);

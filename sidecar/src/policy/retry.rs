@@ -11,7 +11,7 @@ use std::{
 /// What a retry costs; a call brings its route's `budgetPercent`.
 const RETRY: u32 = 100;
 /// The most that is saved up: ten retries.
-const MOST: u32 = 10 * RETRY;
+const MAX_BALANCE: u32 = 10 * RETRY;
 
 /// A balance to which calls pay in, and from which retries are paid.
 #[derive(Debug)]
@@ -23,12 +23,12 @@ pub struct RetryBudget {
 impl RetryBudget {
     /// So many retries among a hundred calls, and ten to begin with; 0: none at all.
     pub fn new(percent: u32) -> Self {
-        Self { each: percent, balance: Arc::new(AtomicU32::new(MOST)) }
+        Self { each: percent, balance: Arc::new(AtomicU32::new(MAX_BALANCE)) }
     }
 
     /// A call has come.
     pub fn called(&self) {
-        self.change(|balance| Some(balance.saturating_add(self.each).min(MOST)));
+        self.change(|balance| Some(balance.saturating_add(self.each).min(MAX_BALANCE)));
     }
 
     /// Whether one may be made now.

@@ -30,9 +30,9 @@ use http::HeaderMap;
 use vectoll_upstream::health::Fault;
 
 /// The pause before a backend is tried again; twice as long before the third time, and so on.
-const PAUSE: Duration = Duration::from_millis(250);
+const FIRST_RETRY_DELAY: Duration = Duration::from_millis(250);
 /// The longest that a call waits for a backend that it tries again.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(10);
 
 impl Proxy {
     /// The attempts at an admitted call, as work of its own: it may outlive the request. `left` says that it does.
@@ -148,9 +148,9 @@ async fn pause(retries: u32, so_far: &SoFar, end: Option<Instant>) -> bool {
         SoFar::Failed(Failure { blame: Blame::Backend(Fault::Limited(Some(wait))), .. }) => *wait,
         SoFar::Failed(_) | SoFar::Admitted(_) => Duration::ZERO,
     };
-    let grown = PAUSE * 2u32.pow(retries.min(5));
+    let grown = FIRST_RETRY_DELAY * 2u32.pow(retries.min(5));
     let wait = asked.max(grown.mul_f64(0.5 + fastrand::f64() / 2.0));
-    if wait > LONGEST_PAUSE || end.is_some_and(|end| Instant::now() + wait >= end) {
+    if wait > MAX_RETRY_DELAY || end.is_some_and(|end| Instant::now() + wait >= end) {
         return false;
     }
     tokio::time::sleep(wait).await;

@@ -16,7 +16,7 @@ use self::{
     ask::ask,
     inputs::Inputs,
     spent::Spent,
-    work::{PATIENCE, is_long, room, run},
+    work::{MAX_MEMORY_WAIT, is_long, room, run},
 };
 use super::{Proxy, deliver::deliver, progress::CallProgress, respond, sent::Sent};
 use crate::{
@@ -43,7 +43,7 @@ pub(super) async fn serve(
     headers: HeaderMap,
     trace: &mut CallProgress,
 ) -> Result<Response<Body>, Refusal> {
-    let patience = route.manner.timeout.unwrap_or(PATIENCE);
+    let patience = route.manner.timeout.unwrap_or(MAX_MEMORY_WAIT);
     let call = Arc::new(call);
     let serving = find(proxy, (route, cache, backend), &call, &headers, trace);
     // Without a bound of its own a call takes as long as its attempts take.
@@ -141,7 +141,7 @@ fn patience(route: &Route) -> Duration {
     let backends = u32::try_from(route.reachable().count()).unwrap_or(u32::MAX);
     let attempts = retry.attempts.saturating_add(1);
     let attempts = if retry.same_backend { attempts } else { attempts.min(backends) };
-    let slowest = route.reachable().map(|backend| backend.timeout).max().unwrap_or(PATIENCE);
+    let slowest = route.reachable().map(|backend| backend.timeout).max().unwrap_or(MAX_MEMORY_WAIT);
     slowest.saturating_mul(attempts).saturating_add(MOMENT)
 }
 

@@ -9,7 +9,7 @@ use vectoll_upstream::provider::content::Content;
 use crate::accounting::InFlight;
 
 /// An answer within this time needs no refinement of what the call may cost.
-const SOON: Duration = Duration::from_millis(20);
+const REFINEMENT_DELAY: Duration = Duration::from_millis(20);
 
 /// The end of a backend's time for a call: one timer from sending to the answer's last byte.
 pub(super) type Deadline = Pin<Box<Sleep>>;
@@ -21,7 +21,7 @@ pub(super) type Upstream = Response<Content>;
 ///
 /// It is pinned where it begins, as with [`in_time`]: each function that took it as it is would have room for it twice.
 pub(super) async fn refining<T>(in_flight: &InFlight, mut work: Pin<&mut impl Future<Output = T>>) -> T {
-    if let Ok(done) = tokio::time::timeout(SOON, work.as_mut()).await {
+    if let Ok(done) = tokio::time::timeout(REFINEMENT_DELAY, work.as_mut()).await {
         return done;
     }
     in_flight.refine();

@@ -16,7 +16,7 @@ use super::{
     exchange::refining,
     failure::{ChargeState, Failure},
     planned::Plan,
-    refused::{Charge, MOST_OF_AN_ERROR, error_in_success, sending_failed, status_failed},
+    refused::{Charge, MAX_ERROR_BYTES, error_in_success, sending_failed, status_failed},
     sending::Sending,
     split::Split,
 };
@@ -41,8 +41,8 @@ use vectoll_upstream::provider::{
 };
 
 /// The largest answer to one request: so much for each input, and so much besides. 3,072 numbers are some 70 KiB as digits.
-const MOST_OF_AN_INPUT: usize = 128 * 1024;
-const MOST_BESIDES: usize = 1024 * 1024;
+const MAX_INPUT_ANSWER_BYTES: usize = 128 * 1024;
+const MAX_ENVELOPE_BYTES: usize = 1024 * 1024;
 /// What is expected of one: some thousand numbers as digits. An answer that is larger takes more memory when it comes.
 const EXPECTED_OF_AN_INPUT: usize = 16 * 1024;
 /// From so many bytes on an answer is read on a thread of its own.
@@ -304,8 +304,11 @@ impl Work<'_> {
             Failed { failure: sending_failed(&error, backend), charged }
         })?;
         let (parts, body) = response.into_parts();
-        let most =
-            if parts.status.is_success() { MOST_OF_AN_INPUT * texts.len() + MOST_BESIDES } else { MOST_OF_AN_ERROR };
+        let most = if parts.status.is_success() {
+            MAX_INPUT_ANSWER_BYTES * texts.len() + MAX_ENVELOPE_BYTES
+        } else {
+            MAX_ERROR_BYTES
+        };
         let body = self.collect(body, most, &mut held).await;
         if !parts.status.is_success() {
             let body = body.unwrap_or_default();

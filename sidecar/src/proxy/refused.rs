@@ -24,7 +24,7 @@ use vectoll_upstream::{
 };
 
 /// The most of an error's body that is read.
-pub(super) const MOST_OF_AN_ERROR: usize = 64 * 1024;
+pub(super) const MAX_ERROR_BYTES: usize = 64 * 1024;
 
 /// What is to be done after an error answer.
 pub(super) enum Refused {
@@ -44,7 +44,7 @@ pub(super) async fn refused(
 ) -> Refused {
     let backend = in_flight.backend().clone();
     let (parts, body) = response.into_parts();
-    let limited = Limited::new(body, MOST_OF_AN_ERROR);
+    let limited = Limited::new(body, MAX_ERROR_BYTES);
     let body = match in_time(deadline, pin!(limited.collect())).await {
         Some(Ok(collected)) => collected.to_bytes(),
         Some(Err(_)) | None => Bytes::new(),

@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 pub(super) type Fingerprint = [u8; 32];
 
 /// The most that is read of one file: a Secret holds 1 MiB in all.
-const MOST: u64 = 4 * 1024 * 1024;
+const MAX_CONFIG_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Files that belong together.
 pub(super) struct Read {
@@ -37,8 +37,8 @@ pub(super) fn read(folder: &Path) -> io::Result<Read> {
         if name.starts_with('.') || !entry.path().is_file() {
             continue;
         }
-        if entry.path().metadata()?.len() > MOST {
-            return Err(io::Error::other(format!("{name} is larger than {MOST} bytes")));
+        if entry.path().metadata()?.len() > MAX_CONFIG_BYTES {
+            return Err(io::Error::other(format!("{name} is larger than {MAX_CONFIG_BYTES} bytes")));
         }
         files.insert(name, fs::read(entry.path())?);
     }

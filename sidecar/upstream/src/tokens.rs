@@ -23,13 +23,13 @@ pub fn bound(input: &Shape, bound: &TokenBound) -> u64 {
 }
 
 /// The longest token of `cl100k_base`, in bytes: 128 spaces.
-const LONGEST: u64 = 128;
+const MAX_TOKEN_BYTES: u64 = 128;
 
 /// The fewest tokens that an input can become: a reason not to count what cannot fit anyway.
 pub fn least(input: &Shape, bound: &TokenBound) -> u64 {
     match bound {
         TokenBound::Encoding(_) if input.is_tokens => input.tokens,
-        TokenBound::Encoding(_) => input.bytes.div_ceil(LONGEST),
+        TokenBound::Encoding(_) => input.bytes.div_ceil(MAX_TOKEN_BYTES),
         // White space has no tokens at all here, and nobody knows there.
         TokenBound::Builtin(_) | TokenBound::Factor(_) => input.tokens,
     }

@@ -16,7 +16,7 @@ use crate::{
 const REACHED: &str = "LimitReached";
 const REFUSED: &str = "CallsRefused";
 const WITHIN: &str = "WithinBudget";
-const PAST: &str = "ThresholdReached";
+const THRESHOLD_REACHED: &str = "ThresholdReached";
 const BELOW: &str = "BelowThreshold";
 
 /// A budget, and what is known of it.
@@ -86,7 +86,7 @@ impl Purse<'_> {
         let warning = self.warn_at.map(|percent| {
             if percent.is_reached(spent, limit) {
                 let message = format!("{figures}{period}: that is {percent} or more");
-                Condition::holds(ConditionType::BudgetWarning, PAST, message)
+                Condition::holds(ConditionType::BudgetWarning, THRESHOLD_REACHED, message)
             } else {
                 Condition::fails(ConditionType::BudgetWarning, BELOW, within())
             }
@@ -106,7 +106,9 @@ impl Purse<'_> {
         let said = |kind: ConditionType| {
             let said = self.conditions?.iter().find(|condition| condition.type_ == kind.name())?;
             let status = [Status::True, Status::False].into_iter().find(|status| status.name() == said.status)?;
-            let reason = [REACHED, REFUSED, WITHIN, PAST, BELOW].into_iter().find(|reason| *reason == said.reason)?;
+            let reason = [REACHED, REFUSED, WITHIN, THRESHOLD_REACHED, BELOW]
+                .into_iter()
+                .find(|reason| *reason == said.reason)?;
             Some(Condition { kind, status, reason, message: said.message.clone().into() })
         };
         let warning = self.warn_at.and_then(|_| said(ConditionType::BudgetWarning));

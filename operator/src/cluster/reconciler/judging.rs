@@ -24,7 +24,7 @@ const MAX_PIECES: usize = 4;
 /// What every namespace may do, however much the others have to do.
 const MIN_BULK: usize = 32;
 /// Failures of the same action, one after the other, before the status tells of it.
-const TOLD_AFTER: u32 = 3;
+const REPORTED_AFTER: u32 = 3;
 /// The shortest time between two words to the store about who needs what of it.
 const STORE_DEBOUNCE: Duration = Duration::from_millis(100);
 
@@ -95,8 +95,10 @@ impl Reconciler {
 
     /// What has failed again and again in a namespace.
     fn troubles(&self, namespace: &str) -> PersistentFailures {
-        let failing =
-            self.resting.iter().filter(|(target, rest)| rest.failures >= TOLD_AFTER && target.namespace() == namespace);
+        let failing = self
+            .resting
+            .iter()
+            .filter(|(target, rest)| rest.failures >= REPORTED_AFTER && target.namespace() == namespace);
         failing.map(|(target, rest)| (target.clone(), rest.error.clone())).collect()
     }
 

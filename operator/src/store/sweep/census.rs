@@ -7,10 +7,10 @@ use super::kind::Family;
 /// Users that a ledger may tell apart whatever its Team says: who lowers `maxUsers` by mistake must not lose whom it told apart.
 const LEAST_USERS: u64 = 100_000;
 /// Keys and models that the functions let a ledger tell apart.
-const MOST_KEYS: u64 = 20_000;
-const MOST_MODELS: u64 = 10_000;
+const MAX_KEYS: u64 = 20_000;
+const MAX_MODELS: u64 = 10_000;
 /// Users, whatever a Team says.
-const MOST_USERS: u64 = 1_000_000;
+const MAX_USERS: u64 = 1_000_000;
 
 /// A Team, as far as it matters here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,10 +65,10 @@ impl Census {
         match family {
             Family::Users => {
                 let team = self.teams.get(team);
-                team.map_or(MOST_USERS, |team| team.most_users.clamp(LEAST_USERS, MOST_USERS))
+                team.map_or(MAX_USERS, |team| team.most_users.clamp(LEAST_USERS, MAX_USERS))
             }
-            Family::Keys => MOST_KEYS,
-            Family::Models => MOST_MODELS,
+            Family::Keys => MAX_KEYS,
+            Family::Models => MAX_MODELS,
         }
     }
 }

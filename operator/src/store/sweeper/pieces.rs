@@ -5,4 +5,4 @@ use std::time::Duration;
 /// Keys or fields that one command looks at.
 pub(super) const PIECE: usize = 200;
 /// What lies between two pieces.
-pub(super) const PAUSE: Duration = Duration::from_millis(10);
+pub(super) const PAUSE_BETWEEN_PIECES: Duration = Duration::from_millis(10);

@@ -10,7 +10,7 @@ use vectoll_config::{
 
 use super::{
     super::sweep::{Census, DAY_MS, Family, Kind, Owner, Payer, Reason, Registry, is_recent, judge, split},
-    pieces::{PAUSE, PIECE},
+    pieces::{PAUSE_BETWEEN_PIECES, PIECE},
     suspects::Suspects,
     swept::Swept,
 };
@@ -145,7 +145,7 @@ impl<'a> Round<'a> {
                 return Ok(());
             }
             cursor = next;
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(PAUSE_BETWEEN_PIECES).await;
         }
     }
 
@@ -288,7 +288,7 @@ impl<'a> Round<'a> {
                 facts.note(hash, field, self.accounts.now_ms);
             }
             from = (next != 0).then_some(next);
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(PAUSE_BETWEEN_PIECES).await;
         }
         self.drop_foreign(hash, &mut facts).await?;
         match hash.kind {
@@ -415,7 +415,7 @@ impl<'a> Round<'a> {
                 return Ok(least.into_iter().map(|(_, name)| name).collect());
             }
             cursor = next;
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(PAUSE_BETWEEN_PIECES).await;
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::super::sweep::DAY_MS;
 
 /// The most that are remembered: those beyond wait until others are gone.
-const MOST: usize = 100_000;
+const MAX_SUSPECTS: usize = 100_000;
 
 /// Hashes, and when each was found first, in milliseconds since 1970.
 #[derive(Clone, Debug, Default)]
@@ -17,7 +17,7 @@ impl Suspects {
     pub(super) fn is_certain(&mut self, key: &[u8], counted_ms: u64, now_ms: u64) -> bool {
         match self.0.get(key) {
             Some(found_ms) if *found_ms < counted_ms => self.0.remove(key).is_some(),
-            None if self.0.len() < MOST => self.0.insert(key.to_vec(), now_ms).is_some(),
+            None if self.0.len() < MAX_SUSPECTS => self.0.insert(key.to_vec(), now_ms).is_some(),
             Some(_) | None => false,
         }
     }

@@ -24,12 +24,12 @@ use super::{MAX_BEFORE_FIRST_VECTOR, vector::Wrong};
 use crate::request::EncodingFormat;
 
 /// The largest translation: 2,048 vectors of 3,072 numbers fit. Larger ones are refused.
-const MOST: usize = 80 * 1024 * 1024;
+const MAX_ANSWER_BYTES: usize = 80 * 1024 * 1024;
 /// The most of an answer that is no vector: what may come before the first one where an answer is passed on, and `usage` and the like
 /// behind the last.
 const MAX_BESIDES: usize = MAX_BEFORE_FIRST_VECTOR + 256 * 1024;
 /// The largest vector with what goes with it, before it is translated.
-const MOST_OF_ONE: usize = 4 * 1024 * 1024;
+const MAX_VECTOR_BYTES: usize = 4 * 1024 * 1024;
 
 /// What the vectors of an answer are to be.
 #[derive(Clone, Copy, Debug)]
@@ -94,7 +94,8 @@ impl Transcoder {
                 }
             }
         }
-        let fits = self.besides.len() <= MAX_BESIDES && self.item.len() <= MOST_OF_ONE && self.length <= MOST;
+        let fits =
+            self.besides.len() <= MAX_BESIDES && self.item.len() <= MAX_VECTOR_BYTES && self.length <= MAX_ANSWER_BYTES;
         if fits { Ok(()) } else { Err(Wrong::TooLarge) }
     }
 

@@ -207,7 +207,7 @@ impl<'de> Deserialize<'de> for Name<'de> {
 
 const KNOWN: [&str; 6] = ["model", "input", "encoding_format", "dimensions", "user", "input_type"];
 /// The most fields of a call. Unknown ones are passed on, in reason.
-const MOST_FIELDS: usize = 64;
+const MAX_FIELDS: usize = 64;
 
 /// The known field that a name is but for its case. Some servers ignore the case of names and would take this one for
 /// the other: what was checked here is then not what they carry out. (`ſ` and the Kelvin sign fold to s and k as well.)
@@ -231,8 +231,8 @@ impl<'de> Visitor<'de> for RawVisitor {
         let mut fields = 0;
         while let Some(name) = map.next_key::<Name<'de>>()? {
             fields += 1;
-            if fields > MOST_FIELDS {
-                return Err(A::Error::custom(format!("it has more than {MOST_FIELDS} fields")));
+            if fields > MAX_FIELDS {
+                return Err(A::Error::custom(format!("it has more than {MAX_FIELDS} fields")));
             }
             let known = match name.0.as_ref() {
                 "model" => &mut raw.model,

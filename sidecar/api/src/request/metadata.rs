@@ -9,9 +9,9 @@ use serde_json::value::RawValue;
 use super::{METADATA_HEADER, Malformed, is_longer};
 
 /// The longest header, in bytes.
-const MOST: usize = 16 * 1024;
+const MAX_METADATA_BYTES: usize = 16 * 1024;
 /// The most tags of a call, and the longest of them in characters.
-const MOST_TAGS: usize = 32;
+const MAX_TAGS: usize = 32;
 const LONGEST_TAG: usize = 128;
 
 /// A JSON object, and the tags in it.
@@ -33,8 +33,8 @@ impl Metadata {
     pub fn read(headers: &HeaderMap) -> Result<Option<Self>, Malformed> {
         let Some(value) = headers.get(&METADATA_HEADER) else { return Ok(None) };
         let wrong = |what: &str| Malformed::new(None, format!("The header x-litellm-metadata {what}"));
-        if value.len() > MOST {
-            return Err(wrong(&format!("is longer than {MOST} bytes")));
+        if value.len() > MAX_METADATA_BYTES {
+            return Err(wrong(&format!("is longer than {MAX_METADATA_BYTES} bytes")));
         }
         let not_an_object = || wrong("is not a JSON object");
         let text = std::str::from_utf8(value.as_bytes()).map_err(|_| not_an_object())?;
@@ -48,8 +48,8 @@ impl Metadata {
         let Known { tags } =
             serde_json::from_str(json.get()).map_err(|_| wrong("has `tags` that are not an array of strings"))?;
         let tags = tags.unwrap_or_default();
-        if tags.len() > MOST_TAGS || tags.iter().any(|tag| tag.is_empty() || is_longer(tag, LONGEST_TAG)) {
-            return Err(wrong(&format!("may have {MOST_TAGS} tags of 1 to {LONGEST_TAG} characters")));
+        if tags.len() > MAX_TAGS || tags.iter().any(|tag| tag.is_empty() || is_longer(tag, LONGEST_TAG)) {
+            return Err(wrong(&format!("may have {MAX_TAGS} tags of 1 to {LONGEST_TAG} characters")));
         }
         Ok(Some(Self { json, tags }))
     }
@@ -101,8 +101,8 @@ mod tests {
     fn what_is_none_is_refused_by_its_name() {
         let deep = format!("{{\"a\": {}{}}}", "[".repeat(5000), "]".repeat(5000));
         let long_tag = format!("{{\"tags\": [\"{}\"]}}", "ü".repeat(LONGEST_TAG + 1));
-        let long = format!("{{\"a\": \"{}\"}}", "a".repeat(MOST));
-        let many = format!("{{\"tags\": [{}]}}", vec!["\"a\""; MOST_TAGS + 1].join(","));
+        let long = format!("{{\"a\": \"{}\"}}", "a".repeat(MAX_METADATA_BYTES));
+        let many = format!("{{\"tags\": [{}]}}", vec!["\"a\""; MAX_TAGS + 1].join(","));
         for text in [
             "",
             "1",

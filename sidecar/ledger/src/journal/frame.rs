@@ -11,7 +11,7 @@ use super::record::Record;
 const MAGIC: [u8; 4] = [0xFF, b'V', b'J', 1];
 const HEAD: usize = 12;
 /// The longest payload. Names and tags of a call take a few kilobytes at most.
-const LONGEST: usize = 1 << 20;
+const MAX_RECORD_BYTES: usize = 1 << 20;
 /// The largest number of a record: up to here a 64-bit float is exact, which is what scripts in a store reckon with.
 pub(super) const LARGEST_NUMBER: u64 = 1 << 53;
 
@@ -27,8 +27,8 @@ pub(super) fn encode(record: &Record, into: &mut Vec<u8>) -> Result<(), NotAReco
     into.extend_from_slice(&[0; HEAD - MAGIC.len()]);
     serde_json::to_writer(&mut *into, record).map_err(|error| NotARecord(error.to_string()))?;
     let length = into.len() - HEAD;
-    let too_long = || NotARecord(format!("it has {length} bytes, more than {LONGEST}"));
-    let length = u32::try_from(length).ok().filter(|_| length <= LONGEST).ok_or_else(too_long)?.to_le_bytes();
+    let too_long = || NotARecord(format!("it has {length} bytes, more than {MAX_RECORD_BYTES}"));
+    let length = u32::try_from(length).ok().filter(|_| length <= MAX_RECORD_BYTES).ok_or_else(too_long)?.to_le_bytes();
     let crc = checksum(length, into.get(HEAD..).unwrap_or_default()).to_le_bytes();
     for (place, byte) in into.iter_mut().skip(MAGIC.len()).zip(length.into_iter().chain(crc)) {
         *place = byte;
@@ -82,7 +82,7 @@ fn frame(bytes: &[u8], at: usize) -> Option<(Record, usize)> {
     let rest = bytes.get(at..)?.strip_prefix(&MAGIC)?;
     let (&length, rest) = rest.split_first_chunk::<4>()?;
     let (&crc, rest) = rest.split_first_chunk::<4>()?;
-    let long = usize::try_from(u32::from_le_bytes(length)).ok().filter(|&long| long <= LONGEST)?;
+    let long = usize::try_from(u32::from_le_bytes(length)).ok().filter(|&long| long <= MAX_RECORD_BYTES)?;
     let payload = rest.get(..long)?;
     if checksum(length, payload) != u32::from_le_bytes(crc) {
         return None;
@@ -104,7 +104,7 @@ fn is_unfinished(bytes: &[u8]) -> bool {
     };
     let Some((&length, rest)) = rest.split_first_chunk::<4>() else { return true };
     let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
-    length <= LONGEST && rest.len() < length + 4
+    length <= MAX_RECORD_BYTES && rest.len() < length + 4
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use vectoll_config::Uid;
 use super::{frame::scan, record::Settled, replay::settled_in, retention::Retention};
 
 /// Settlements held in memory, of all teams together: a few megabytes at most. Those before them are read again.
-const MOST: usize = 4_096;
+const MAX_RECENT: usize = 4_096;
 
 /// The newest settlements.
 #[derive(Debug)]
@@ -38,7 +38,7 @@ impl Recent {
             }
             Retention::Acknowledged { keep: _ } => {
                 self.kept.push_back(settled);
-                if self.kept.len() > MOST
+                if self.kept.len() > MAX_RECENT
                     && let Some(oldest) = self.kept.pop_front()
                 {
                     self.after = oldest.number;
@@ -151,13 +151,13 @@ mod tests {
             let settlement = Settlement { intent: 1, tokens: 1, money, certainty, overrun: 0 };
             Arc::new(Settled { number, intent: intent.clone(), settlement })
         };
-        for number in 1..=MOST as u64 {
+        for number in 1..=MAX_RECENT as u64 {
             recent.push(settled(number * 2), Retention::Acknowledged { keep: Duration::ZERO });
         }
-        assert_eq!(recent.of(&team, 0, usize::MAX).unwrap().len(), MOST);
+        assert_eq!(recent.of(&team, 0, usize::MAX).unwrap().len(), MAX_RECENT);
         recent.push(settled(1_000_000), Retention::Acknowledged { keep: Duration::ZERO });
         assert_eq!(recent.of(&team, 1, 5), None, "the one with number 2 is not held any more");
-        assert_eq!(recent.of(&team, 2, usize::MAX).unwrap().len(), MOST);
+        assert_eq!(recent.of(&team, 2, usize::MAX).unwrap().len(), MAX_RECENT);
         assert_eq!(recent.of(&team, 2, 5).unwrap()[0].number, 4);
         assert_eq!(recent.of(&Uid::new("b"), 2, 5), Some(Vec::new()));
         // Where nobody asks nothing is held.

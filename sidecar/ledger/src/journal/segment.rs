@@ -16,7 +16,7 @@ use crate::atomic_file;
 
 const EXTENSION: &str = "vtj";
 /// Damaged segments that are set aside. Those beyond are only repaired: what is kept for people to look at stays bounded.
-const MOST_SET_ASIDE: usize = 16;
+const MAX_SET_ASIDE: usize = 16;
 
 /// A segment's path, by the number of the first record that was new in it.
 pub(super) fn path(folder: &Path, first: u64) -> PathBuf {
@@ -181,7 +181,7 @@ pub(super) fn repair(path: &Path, aside: &Path) -> io::Result<Found> {
 fn set_aside(path: &Path, bytes: &[u8], aside: &Path) -> io::Result<()> {
     fs::create_dir_all(aside)?;
     let Some(name) = path.file_name() else { return Ok(()) };
-    if fs::read_dir(aside)?.count() < MOST_SET_ASIDE {
+    if fs::read_dir(aside)?.count() < MAX_SET_ASIDE {
         fs::write(aside.join(name), bytes)?;
     }
     Ok(())

@@ -8,7 +8,7 @@ use vectoll_config::{
 };
 
 use super::{
-    connect::{CallError, Connection, PATIENCE},
+    connect::{CONNECT_TIMEOUT, CallError, Connection},
     protocol::{Exchange, Identity, Reply},
     script::{Unreadable, decode, encode},
     threads::NotDone,
@@ -23,7 +23,7 @@ pub(super) enum ExchangeError {
     LacksFunctions,
     #[error("failed to read the store's answer: {0}")]
     Unreadable(#[from] Unreadable),
-    #[error("the store did not answer within {PATIENCE:?}")]
+    #[error("the store did not answer within {CONNECT_TIMEOUT:?}")]
     TooSlow,
     #[error("an exchange was broken off: {0}")]
     Broken(#[from] JoinError),
@@ -83,6 +83,6 @@ pub(super) async fn ask(
 ) -> Result<Reply, ExchangeError> {
     let (prefix, words) = (team_prefix(team), encode(identity, caller, exchange));
     let answer = connection.call(Function::Exchange, &prefix, &words);
-    let answer = tokio::time::timeout(PATIENCE, answer).await.map_err(|_| ExchangeError::TooSlow)??;
+    let answer = tokio::time::timeout(CONNECT_TIMEOUT, answer).await.map_err(|_| ExchangeError::TooSlow)??;
     Ok(decode(&answer)?)
 }

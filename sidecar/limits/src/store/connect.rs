@@ -20,7 +20,7 @@ use vectoll_config::{
 use super::script::Value;
 
 /// The longest that one answer may take, and the longest that connecting may.
-pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How often a cluster may send a command on to another node: slots move.
 const REDIRECTIONS: u32 = 3;
@@ -193,8 +193,9 @@ async fn server(place: &Place, host: &str, port: u16, database: Option<u16>) -> 
         Some(database) => login(place).set_db(i64::from(database)),
         None => RedisConnectionInfo::default().set_skip_set_lib_name(),
     };
-    let settings =
-        AsyncConnectionConfig::new().set_connection_timeout(Some(PATIENCE)).set_response_timeout(Some(PATIENCE));
+    let settings = AsyncConnectionConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(CONNECT_TIMEOUT));
     let info = address(place, host, port).into_connection_info()?.set_redis_settings(login);
     let client = if place.url.tls() { Client::build_with_tls(info, certificates(place))? } else { Client::open(info)? };
     client.get_multiplexed_async_connection_with_config(&settings).await
@@ -255,8 +256,8 @@ async fn cluster(place: &Place) -> RedisResult<ClusterConnection> {
             Ok(address(place, host, *port).into_connection_info()?.set_redis_settings(login.clone()))
         });
     let mut builder = ClusterClientBuilder::new(nodes.collect::<RedisResult<Vec<_>>>()?)
-        .connection_timeout(PATIENCE)
-        .response_timeout(PATIENCE)
+        .connection_timeout(CONNECT_TIMEOUT)
+        .response_timeout(CONNECT_TIMEOUT)
         .retries(REDIRECTIONS);
     if place.url.tls() {
         builder = builder.certs(certificates(place));

@@ -15,7 +15,7 @@ use vectoll_ledger::journal::Journal;
 /// How long spend is kept that the store refuses, of a Team that the config does not have.
 const KEPT: Duration = Duration::from_hours(24);
 /// Settlements that are read at a time.
-const AT_A_TIME: usize = 1_000;
+const READ_BATCH: usize = 1_000;
 
 /// What becomes of a Team whose keys the store forbids.
 pub(super) enum Verdict {
@@ -56,7 +56,7 @@ fn give_up(journal: &Journal, team: &Uid, metrics: &StoreMetrics) {
     let (mut after, mut settlements, mut tokens, mut money) = (known, 0, 0_u64, PicoUsd::ZERO);
     let mut name = None;
     loop {
-        let settled = journal.settled_after(team, after, AT_A_TIME);
+        let settled = journal.settled_after(team, after, READ_BATCH);
         let Some(newest) = settled.last() else { break };
         after = newest.number;
         name = Some(newest.intent.team.name.clone());

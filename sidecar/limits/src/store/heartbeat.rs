@@ -6,7 +6,7 @@ use std::{
 };
 
 use tokio::task::{JoinError, JoinSet};
-use vectoll_config::store::{ACKNOWLEDGED_EVERY, Function, live_key};
+use vectoll_config::store::{Function, HEARTBEAT_PERIOD, live_key};
 
 use super::{
     connect::{CallError, Connection, Place},
@@ -39,10 +39,10 @@ impl HeartbeatTask {
     /// Whether this is due. A config that is new rings, and so does the end of what is under way.
     pub(super) fn due(&self, word: Heartbeat) -> Due {
         if word.generation == 0 || !self.under_way.is_empty() {
-            return Due::Later(ACKNOWLEDGED_EVERY);
+            return Due::Later(HEARTBEAT_PERIOD);
         }
         match &self.last {
-            Some((said, at)) if *said == word => match ACKNOWLEDGED_EVERY.saturating_sub(at.elapsed()) {
+            Some((said, at)) if *said == word => match HEARTBEAT_PERIOD.saturating_sub(at.elapsed()) {
                 Duration::ZERO => Due::Now(word),
                 pause => Due::Later(pause),
             },

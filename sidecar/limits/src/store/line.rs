@@ -10,7 +10,7 @@ use redis::RedisResult;
 use tokio::task::JoinSet;
 use vectoll_config::{
     Uid,
-    store::{ACKNOWLEDGED_EVERY, caller},
+    store::{HEARTBEAT_PERIOD, caller},
 };
 
 use super::{
@@ -29,7 +29,7 @@ use crate::counters::Batch;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LAST_PAUSE: Duration = Duration::from_secs(1);
 /// Settlements in one exchange.
-const MOST_SETTLEMENTS: usize = 1_000;
+const MAX_SETTLEMENTS: usize = 1_000;
 /// How long a Team whose exchanges are refused is left alone.
 const REFUSED_PAUSE: Duration = Duration::from_secs(5);
 /// How long reading may take what is given up: it is not asked for again before.
@@ -180,10 +180,10 @@ impl<'a> StoreSession<'a> {
         match self.acknowledging.due(self.word()) {
             Due::Later(pause) => (false, pause),
             Due::Now(word) => {
-                let Some(connection) = self.connection.clone() else { return (true, ACKNOWLEDGED_EVERY) };
+                let Some(connection) = self.connection.clone() else { return (true, HEARTBEAT_PERIOD) };
                 let Driver { identity, pod, .. } = self.driver;
                 self.acknowledging.say((connection, self.place.clone()), identity.clone(), word, pod.clone());
-                (false, ACKNOWLEDGED_EVERY)
+                (false, HEARTBEAT_PERIOD)
             }
         }
     }
@@ -207,8 +207,8 @@ impl<'a> StoreSession<'a> {
             let (of, from) = (team.clone(), leased.clone());
             let made = threads.run(move || {
                 let batch = |known| {
-                    let settled = journal.settled_after(&of, known, MOST_SETTLEMENTS);
-                    Batch { spend: spend_of(known, &settled), more: settled.len() == MOST_SETTLEMENTS }
+                    let settled = journal.settled_after(&of, known, MAX_SETTLEMENTS);
+                    Batch { spend: spend_of(known, &settled), more: settled.len() == MAX_SETTLEMENTS }
                 };
                 from.exchange(&of, most_users, batch, clock.now())
             });

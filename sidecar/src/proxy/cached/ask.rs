@@ -32,7 +32,7 @@ use vectoll_upstream::provider::dialect::{Told, read_open_ai};
 /// Up to so many vectors are read in the request's own thread.
 const FEW: usize = 4;
 /// The largest answer that is read: 2,048 vectors of 3,072 numbers as digits.
-const MOST: usize = 96 * 1024 * 1024;
+const MAX_ANSWER_BYTES: usize = 96 * 1024 * 1024;
 
 /// Texts to ask for, by their places.
 type Asked = Vec<(usize, Wanted)>;
@@ -142,13 +142,17 @@ fn broken(what: &dyn std::fmt::Display) -> Refusal {
 async fn collect(mut relay: Relay, claim: &Claim, held: &mut Held) -> Result<Bytes, Refusal> {
     let (mut pieces, mut length) = (Vec::new(), 0);
     // All at once where that is known: who waits while an answer comes may lose the rest of it.
-    let announced =
-        relay.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default().min(MOST);
+    let announced = relay
+        .size_hint()
+        .exact()
+        .and_then(|bytes| usize::try_from(bytes).ok())
+        .unwrap_or_default()
+        .min(MAX_ANSWER_BYTES);
     room(claim, held, announced + announced / 3).await?;
     while let Some(frame) = relay.frame().await {
         let Ok(piece) = frame.map_err(|error| broken(&error))?.into_data() else { continue };
         length += piece.len();
-        if length > MOST {
+        if length > MAX_ANSWER_BYTES {
             return Err(broken(&"is too large"));
         }
         // A number of a dozen digits takes four bytes more when it is read.

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The longest that a call waits for memory at a time, and that its answer may take if its route has no bound.
-pub(super) const PATIENCE: Duration = Duration::from_mins(1);
+pub(super) const MAX_MEMORY_WAIT: Duration = Duration::from_mins(1);
 /// A body from which on what is done with all of it is done on a thread of its own.
 const LONG: usize = 16 * 1024;
 
@@ -21,7 +21,7 @@ pub(super) fn is_long(call: &Call) -> bool {
 
 /// Waits for memory, though not for ever.
 pub(super) async fn room(claim: &Claim, held: &mut Held, bytes: usize) -> Result<(), Refusal> {
-    let end = tokio::time::Instant::now() + PATIENCE;
+    let end = tokio::time::Instant::now() + MAX_MEMORY_WAIT;
     claim.hold_until(held, bytes, end).await.map_err(|NoRoom| Refusal::no_room())
 }
 

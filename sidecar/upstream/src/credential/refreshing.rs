@@ -23,7 +23,7 @@ const AHEAD_PART: u32 = 10;
 pub const FETCH_LIMIT: Duration = Duration::from_secs(30);
 /// How long a call waits for another value where the provider refused the one that there is. It may have refused it for
 /// another reason than its age, so it is not given up for an issuer that does not answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+const REFRESH_WAIT: Duration = Duration::from_secs(5);
 /// After a failure the next attempt waits, twice as long each time.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
@@ -160,7 +160,7 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
             }
         };
         if let Some(doubted) = doubted {
-            let fetched = tokio::time::timeout(PATIENCE, outcome.wait_for(Option::is_some)).await;
+            let fetched = tokio::time::timeout(REFRESH_WAIT, outcome.wait_for(Option::is_some)).await;
             let fetched = fetched.ok().and_then(Result::ok).and_then(|outcome| outcome.clone());
             return Ok(fetched.and_then(Result::ok).unwrap_or(doubted));
         }

@@ -10,7 +10,7 @@ use vectoll_config::v1::Cooldown;
 use super::standing::{Fault, Standing};
 
 /// The longest time that a backend is left alone, as a multiple of the first.
-const MOST_DOUBLINGS: u32 = 4;
+const MAX_DOUBLINGS: u32 = 4;
 /// The longest that a provider's own word is taken for.
 const LONGEST_WORD: Duration = Duration::from_mins(5);
 
@@ -104,7 +104,7 @@ impl Breaker {
             (Fault::Down, _, None) if self.streak < failures => return None,
             (Fault::Down | Fault::Limited(None), _, None) => first,
             (Fault::Down | Fault::Limited(None), AttemptKind::Probe, Some(open)) => {
-                first * 2u32.pow(open.times.min(MOST_DOUBLINGS))
+                first * 2u32.pow(open.times.min(MAX_DOUBLINGS))
             }
         };
         let times = self.open.map_or(1, |open| open.times.saturating_add(1));

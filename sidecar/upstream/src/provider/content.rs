@@ -22,7 +22,7 @@ use super::http::Body;
 /// So many bytes are inflated at once: to a thousand times as many at most, which is all that deflate can do.
 const STEP: usize = 512;
 /// The most that an answer is inflated to: three times the largest that 2,048 inputs can have.
-const MOST_INFLATED: u64 = 256 * 1024 * 1024;
+const MAX_INFLATED_BYTES: u64 = 256 * 1024 * 1024;
 
 /// The body of an answer as it is meant.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ impl Inflating {
             if !decoder.get_ref().is_empty() {
                 let piece = std::mem::take(decoder.get_mut());
                 self.inflated += piece.len() as u64;
-                if self.inflated > MOST_INFLATED {
+                if self.inflated > MAX_INFLATED_BYTES {
                     return Err(std::io::Error::other("the answer is larger than any may be"));
                 }
                 return Ok(Some(piece.into()));

@@ -10,7 +10,7 @@ use vectoll_clock::Now;
 use vectoll_ledger::charge::BudgetPeriod;
 
 /// Ways of setting a budget that are remembered at once.
-const MOST_PURSES: usize = 4;
+const MAX_BUDGETS: usize = 4;
 
 #[derive(Debug, Default)]
 pub(super) struct Count {
@@ -81,7 +81,7 @@ impl Count {
             taken => (taken, carried.booked, carried.since),
         };
         self.purses.retain(|purse| !purse.is_over(wall) && !purse.is_for(budget));
-        if self.purses.len() >= MOST_PURSES {
+        if self.purses.len() >= MAX_BUDGETS {
             self.purses.remove(0);
         }
         let charge = BudgetPeriod { account, period: budget.period, zone: budget.time_zone.clone(), start };

@@ -19,7 +19,7 @@ use crate::counters::{Denial, Exhausted, ReserveRequest, Retry, longest_denial::
 use vectoll_clock::Now;
 
 /// When to come back to a store that does not answer.
-const SOON: Duration = Duration::from_secs(1);
+const RETRY_DELAY: Duration = Duration::from_secs(1);
 
 impl Session {
     /// Takes the call's room out of this sidecar's share.
@@ -122,7 +122,7 @@ impl Session {
 
 /// The refusal that says nothing but that the store is needed.
 pub(super) fn away(scope: usize) -> Denial {
-    Denial { scope, exhausted: Exhausted::Store, limit: 0, used: 0, retry: Retry::After(SOON) }
+    Denial { scope, exhausted: Exhausted::Store, limit: 0, used: 0, retry: Retry::After(RETRY_DELAY) }
 }
 
 #[cfg(test)]

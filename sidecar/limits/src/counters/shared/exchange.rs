@@ -15,7 +15,7 @@ use crate::store::protocol::{Claim, Correction, Exchange, Money, Rate, SPAN, Spe
 use vectoll_clock::Now;
 
 /// The most groups of wishes in one exchange.
-const MOST_GROUPS: usize = 64;
+const MAX_GROUPS: usize = 64;
 /// Leases end a little earlier here than in the store, for clocks that do not run alike.
 pub(super) const MARGIN: Duration = Duration::from_millis(10);
 
@@ -183,7 +183,7 @@ impl Session {
         let mut groups = Vec::new();
         // What those before have a claim to is not there for those behind.
         let mut spoken_for: Vec<(usize, Short, u64)> = Vec::new();
-        while groups.len() < MOST_GROUPS
+        while groups.len() < MAX_GROUPS
             && let Some(waiter) = self.waiters.pop_front()
         {
             let wishes = waiter
@@ -247,7 +247,7 @@ impl Session {
                 }
             }
         }
-        all.truncate(MOST_GROUPS);
+        all.truncate(MAX_GROUPS);
         all
     }
 

@@ -6,7 +6,7 @@ use vectoll_config::v1::Limits;
 
 use crate::{
     counters::{Exhausted, Retry},
-    store::protocol::{MOST, Rate},
+    store::protocol::{MAX_INTEGER, Rate},
 };
 
 /// Both rates.
@@ -17,7 +17,7 @@ pub(super) fn rate_of(limits: &Limits, rate: Rate) -> Option<u64> {
         Rate::Requests => limits.requests_per_minute,
         Rate::Tokens => limits.tokens_per_minute,
     }
-    .map(|limit| limit.min(MOST))
+    .map(|limit| limit.min(MAX_INTEGER))
 }
 
 pub(super) fn exhausted(rate: Rate) -> Exhausted {

@@ -21,7 +21,7 @@ use vectoll_clock::Now;
 /// How long a refusal is believed without asking again: others may give something back.
 const BELIEVED: Duration = Duration::from_millis(200);
 /// How long a call waits for a store that was just started anew.
-const PATIENCE: Duration = Duration::from_secs(5);
+const STORE_START_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Session {
     /// The store's answer to the exchange under way.
@@ -211,7 +211,7 @@ impl Session {
 
     /// A call goes on waiting; not for ever.
     fn wait_on(&mut self, waiter: Waiter, now: Now) {
-        if self.link.serves_shares(now.elapsed) || now.elapsed.saturating_sub(waiter.since) >= PATIENCE {
+        if self.link.serves_shares(now.elapsed) || now.elapsed.saturating_sub(waiter.since) >= STORE_START_TIMEOUT {
             self.end_wait(waiter, now);
         } else {
             self.waiters.push_back(waiter);

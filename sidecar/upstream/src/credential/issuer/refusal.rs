@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::credential::{aws::xml, redact::redact};
 
 /// More than this, in characters, is left away.
-const LONGEST: usize = 300;
+const MAX_MESSAGE_BYTES: usize = 300;
 
 /// What the body of a refusal says, in one line, without these secrets.
 pub(super) fn told<'a>(body: &[u8], secrets: impl IntoIterator<Item = &'a str>) -> String {
@@ -24,7 +24,7 @@ pub(super) fn told<'a>(body: &[u8], secrets: impl IntoIterator<Item = &'a str>) 
     // Redacted first: half a secret at the cut would not be known for one.
     let told = redact(&told, secrets);
     let line: String = told.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(LONGEST) {
+    match line.char_indices().nth(MAX_MESSAGE_BYTES) {
         Some((end, _)) => format!("{} …", line.get(..end).unwrap_or_default()),
         None if line.is_empty() => "no reason".to_owned(),
         None => line,
@@ -60,7 +60,7 @@ mod tests {
 
     #[test]
     fn each_issuers_refusal_is_understood() {
-        let long = "é".repeat(LONGEST + 1);
+        let long = "é".repeat(MAX_MESSAGE_BYTES + 1);
         for (body, expected) in [
             (
                 r#"{"error":"invalid_grant","error_description":"Invalid JWT Signature."}"#,
@@ -89,7 +89,7 @@ mod tests {
             ("<html><body>oops</body></html>", "no reason"),
             ("", "no reason"),
             ("{}", "no reason"),
-            (&long, &format!("{} …", "é".repeat(LONGEST))),
+            (&long, &format!("{} …", "é".repeat(MAX_MESSAGE_BYTES))),
         ] {
             assert_eq!(told(body.as_bytes(), ["s3cret]"]), expected);
         }

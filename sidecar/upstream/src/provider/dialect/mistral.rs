@@ -20,7 +20,7 @@ const ITEMS: usize = 512;
 const TOKENS: u64 = 16_384;
 
 /// The longest vector of codestral-embed.
-const LONGEST: u64 = 3072;
+const MAX_DIMENSIONS: u64 = 3072;
 
 /// Fields that callers may set.
 pub(super) const EXTENSIONS: &[Extension] = &[Extension::only("output_dtype", "\"float\"")];
@@ -66,7 +66,7 @@ impl Dialect for Mistral {
             dimensions
         };
         if let (Some(asked @ (0 | 3073..)), true) = (dimensions, model.starts_with("codestral-embed")) {
-            let message = format!("{model} has vectors of 1 to {LONGEST} numbers, not {asked}");
+            let message = format!("{model} has vectors of 1 to {MAX_DIMENSIONS} numbers, not {asked}");
             return Err(read::not_these_dimensions(message));
         }
         Ok(read::wire("/v1/embeddings".to_owned(), &Request { model, input: texts, output_dimension }))

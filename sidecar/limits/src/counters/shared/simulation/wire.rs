@@ -6,7 +6,7 @@ use vectoll_config::PicoUsd;
 
 use super::{
     super::Batch,
-    world::{Event, Message, PATIENCE, SETTLED, World},
+    world::{EXCHANGE_TIMEOUT_MILLIS, Event, Message, SETTLED, World},
 };
 use crate::{
     counters::{Account, account_name, period_of},
@@ -66,7 +66,7 @@ impl World {
         let way = self.rng.u64(0..4);
         let arrives = if now > SETTLED && self.rng.u8(0..40) == 0 { self.rng.u64(900..1_500) } else { way };
         self.add(now + arrives, Event::Arrive(at, number));
-        self.add(now + PATIENCE, Event::GiveUp(at, number));
+        self.add(now + EXCHANGE_TIMEOUT_MILLIS, Event::GiveUp(at, number));
     }
 
     pub(super) fn arrive(&mut self, at: usize, number: Message) {

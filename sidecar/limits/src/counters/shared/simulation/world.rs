@@ -30,11 +30,11 @@ use vectoll_ledger::charge::BudgetPeriod;
 const BEGIN: u64 = 1_790_035_180_000;
 /// How long a schedule goes on, in milliseconds; then everything heals and comes to rest.
 pub(super) const RUN: u64 = 170_000;
-const REST: u64 = 90_000;
+const SCHEDULE_MILLIS: u64 = 90_000;
 /// From when on things go wrong.
 pub(super) const SETTLED: u64 = 14_000;
 /// How long an exchange may take before it is given up.
-pub(super) const PATIENCE: u64 = 1_000;
+pub(super) const EXCHANGE_TIMEOUT_MILLIS: u64 = 1_000;
 /// How long a claim of parallel requests is good without being renewed.
 const CLAIM_LIFE: u64 = 10_000;
 
@@ -227,7 +227,7 @@ impl World {
 
     pub(super) fn run(mut self) -> Self {
         while let Some(Reverse((at, body))) = self.events.pop() {
-            if at > RUN + REST {
+            if at > RUN + SCHEDULE_MILLIS {
                 break;
             }
             self.now = self.now.max(at);
