@@ -25,7 +25,7 @@ mod wish;
 use json_patch::Patch;
 use k8s_openapi::api::core::v1::Pod;
 
-use self::{earlier::Earlier, edits::Edits, wish::Wish};
+use self::{earlier::Earlier, edits::Edits, wish::InjectionRequest};
 
 pub(crate) use self::resources::resource_annotations;
 pub use self::{
@@ -52,7 +52,7 @@ pub struct Injection {
 
 /// What makes a pod that asks for a sidecar one that has it; none: the pod does not ask.
 pub fn inject(pod: &Pod, namespace: Namespace<'_>, settings: &InjectionSettings) -> Result<Option<Injection>, Refusal> {
-    let Some(wish) = Wish::of(pod, &namespace, settings).map_err(Refusal)? else { return Ok(None) };
+    let Some(wish) = InjectionRequest::of(pod, &namespace, settings).map_err(Refusal)? else { return Ok(None) };
     if settings.excluded_namespaces.iter().any(|excluded| excluded == namespace.name) {
         // Let in, it would start without the proxy that it was promised.
         let reason = format!(

@@ -21,7 +21,7 @@ pub use self::{
     access::{Access, Password},
     connection::Connection,
     deferred_revocations::{DeferredRevocations, REVOCATION_DELAY},
-    keeper::{Gauge, Keeper, Report, Standing},
+    keeper::{Gauge, Keeper, Report, StoreState},
     logins::{Logins, NamespaceStore},
     password::{Master, MasterError, Rotation, Valid},
     servers::{Memory, Persistence, Server, ServerError, connect},

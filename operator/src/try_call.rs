@@ -25,7 +25,7 @@ struct Ask<'a> {
 }
 
 #[derive(Deserialize)]
-struct Answer {
+struct EmbeddingsAnswer {
     data: Vec<Embedding>,
 }
 
@@ -84,7 +84,7 @@ async fn attempt(client: &reqwest::Client, url: &str, key: Option<&str>, model: 
     if !status.is_success() {
         bail!("{status}: {text}");
     }
-    let answer: Answer = serde_json::from_str(&text).context("the answer is no list of embeddings")?;
+    let answer: EmbeddingsAnswer = serde_json::from_str(&text).context("the answer is no list of embeddings")?;
     let dimensions = answer.data.first().map_or(0, |one| one.embedding.len());
     ensure!(dimensions > 0, "the answer holds no vector");
     Ok(dimensions)

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use vectoll_config::PicoUsd;
 
 use self::{
-    line::Line,
+    line::LogRecord,
     record::{Facts, Record},
 };
 pub use self::{
@@ -131,7 +131,7 @@ impl Drop for Record {
         if served && !self.log.takes(self.id) {
             return;
         }
-        let line = Line::of(self, &facts);
+        let line = LogRecord::of(self, &facts);
         // Whatever cannot be written as JSON cannot be in there: texts, numbers, and an object that was read as JSON.
         if let Ok(mut text) = serde_json::to_vec(&line) {
             text.push(b'\n');

@@ -38,5 +38,5 @@ pub enum Answer {
     /// Checked and settled as well, and large: handed over piece by piece.
     Pieces(Relay, Settled),
     /// Still coming.
-    Streaming(Relay, vectoll_limits::counters::Standing),
+    Streaming(Relay, vectoll_limits::counters::RateLimitStatus),
 }

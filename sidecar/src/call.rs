@@ -14,7 +14,7 @@ use crate::{
     accounting::Outcomes,
     authenticate::Caller,
     call_id::CallId,
-    memory::{CALL_OVERHEAD_BYTES, Claim, Held, NoRoom, SMALL_CLAIM_BYTES},
+    memory::{CALL_OVERHEAD_BYTES, Claim, MemoryPermit, NoRoom, SMALL_CLAIM_BYTES},
     refusal::Refusal,
     server::RequestBody,
 };
@@ -56,7 +56,7 @@ pub struct Call {
     pub claim: Claim,
     /// What it takes by itself, and what its body takes.
     #[expect(dead_code, reason = "dropping it is what it is for")]
-    held: [Held; 2],
+    held: [MemoryPermit; 2],
 }
 
 impl Call {
@@ -84,7 +84,7 @@ impl Call {
         }
         must_be_json(headers)?;
         let owner = (caller.key().team.name.clone(), caller.key().name.clone());
-        let (claim, mut own) = (caps.memory.claim(owner), Held::default());
+        let (claim, mut own) = (caps.memory.claim(owner), MemoryPermit::default());
         let end = tokio::time::Instant::now() + caps.patience;
         // A small body's with it: callers that hold a part of what they need, and read ahead of it, would keep it from each other.
         let of_body = body::announced(headers)
@@ -121,7 +121,7 @@ impl Call {
 
     /// The same call for other texts, as a body of its own. Without texts it is a call that is counted and never sent.
     /// `held` is what that takes.
-    pub fn of_texts(&self, texts: &[&str], held: Held) -> Result<Self, Refusal> {
+    pub fn of_texts(&self, texts: &[&str], held: MemoryPermit) -> Result<Self, Refusal> {
         Ok(Self {
             id: self.id,
             caller: self.caller.clone(),
@@ -135,7 +135,7 @@ impl Call {
             entry: self.entry.clone(),
             is_collected: true,
             claim: self.claim.of_part(),
-            held: [Held::default(), held],
+            held: [MemoryPermit::default(), held],
         })
     }
 }

@@ -7,15 +7,15 @@ use http::HeaderValue;
 /// The longest of these values is a UUID.
 const ROOM: usize = 40;
 
-/// A short text on the stack. What does not fit is an error, which [`Line::value`] remembers.
+/// A short text on the stack. What does not fit is an error, which [`HeaderText::value`] remembers.
 #[derive(Debug)]
-pub struct Line {
+pub struct HeaderText {
     text: [u8; ROOM],
     length: usize,
     fits: bool,
 }
 
-impl Line {
+impl HeaderText {
     /// What is shown.
     pub fn of(what: impl fmt::Display) -> Self {
         let mut line = Self { text: [0; ROOM], length: 0, fits: true };
@@ -56,7 +56,7 @@ impl Line {
     }
 }
 
-impl fmt::Write for Line {
+impl fmt::Write for HeaderText {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.push(text);
         if self.fits { Ok(()) } else { Err(fmt::Error) }
@@ -69,11 +69,11 @@ mod tests {
 
     #[test]
     fn a_line_is_its_text_or_nothing() {
-        assert_eq!(Line::number(0).value().unwrap(), "0");
-        assert_eq!(Line::number(u64::MAX).then("s").value().unwrap(), "18446744073709551615s");
-        assert_eq!(Line::of(format_args!("{}.{:03}", 1, 2)).value().unwrap(), "1.002");
-        assert_eq!(Line::of("x".repeat(ROOM)).value().unwrap().len(), ROOM);
-        assert_eq!(Line::of("x".repeat(ROOM + 1)).value(), None);
-        assert_eq!(Line::of("\n").value(), None);
+        assert_eq!(HeaderText::number(0).value().unwrap(), "0");
+        assert_eq!(HeaderText::number(u64::MAX).then("s").value().unwrap(), "18446744073709551615s");
+        assert_eq!(HeaderText::of(format_args!("{}.{:03}", 1, 2)).value().unwrap(), "1.002");
+        assert_eq!(HeaderText::of("x".repeat(ROOM)).value().unwrap().len(), ROOM);
+        assert_eq!(HeaderText::of("x".repeat(ROOM + 1)).value(), None);
+        assert_eq!(HeaderText::of("\n").value(), None);
     }
 }

@@ -19,7 +19,7 @@ use std::sync::{Arc, atomic::AtomicU64};
 use self::pool::Pool;
 pub use self::{
     claim::{Claim, NoRoom},
-    held::Held,
+    held::MemoryPermit,
     pool::Owner,
 };
 

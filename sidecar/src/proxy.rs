@@ -45,7 +45,7 @@ use crate::{
     refusal::Refusal,
     server::RequestBody,
 };
-use vectoll_limits::counters::Standing;
+use vectoll_limits::counters::RateLimitStatus;
 use vectoll_upstream::provider::dialect::taken::is_of_each_input;
 
 pub(crate) use respond::overhead;
@@ -86,7 +86,7 @@ impl Proxy {
     fn explain(&self, mut refusal: Refusal, id: CallId, trace: &CallProgress) -> Response<Body> {
         let outcome = trace.call.as_ref().and_then(|call| call.outcome.get());
         // A refusal that names a full limit keeps it: a call that is sent in several may be admitted once, and then not.
-        if let Some(outcome) = outcome.filter(|_| refusal.standing == Standing::default()) {
+        if let Some(outcome) = outcome.filter(|_| refusal.standing == RateLimitStatus::default()) {
             refusal.standing = outcome.standing;
         }
         let mut response = self.refuse(refusal, id).map(Body::Framework);

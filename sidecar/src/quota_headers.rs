@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
 
-use crate::line::Line;
-use vectoll_limits::counters::{Quota, Standing};
+use crate::line::HeaderText;
+use vectoll_limits::counters::{Quota, RateLimitStatus};
 
 /// Limit, remaining, reset.
 type Names = [HeaderName; 3];
@@ -27,11 +27,15 @@ pub fn whole_seconds(wait: Duration) -> u64 {
 }
 
 /// Writes what is left of the tightest limits; nothing where there is no limit.
-pub fn write(headers: &mut HeaderMap, standing: &Standing) {
-    let Standing { requests, tokens } = *standing;
+pub fn write(headers: &mut HeaderMap, standing: &RateLimitStatus) {
+    let RateLimitStatus { requests, tokens } = *standing;
     for (quota, names) in [(requests, REQUESTS), (tokens, TOKENS)] {
         let Some(Quota { limit, remaining, reset }) = quota else { continue };
-        let lines = [Line::number(limit), Line::number(remaining), Line::number(whole_seconds(reset)).then("s")];
+        let lines = [
+            HeaderText::number(limit),
+            HeaderText::number(remaining),
+            HeaderText::number(whole_seconds(reset)).then("s"),
+        ];
         for (name, line) in names.into_iter().zip(&lines) {
             if let Some(value) = line.value() {
                 headers.insert(name, value);

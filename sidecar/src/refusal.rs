@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::quota_headers::{self, whole_seconds};
 use vectoll_api::request::Malformed;
 use vectoll_ledger::journal::AppendError;
-use vectoll_limits::counters::Standing;
+use vectoll_limits::counters::RateLimitStatus;
 use vectoll_upstream::provider::dialect::{extension::Rejected, taken::takers};
 
 /// The longest wait that a rate limit tells. Clients take a longer one for unreasonable and come back after a second or two instead:
@@ -66,7 +66,7 @@ pub struct Refusal {
     /// `Retry-After`: when waiting helps.
     pub retry_after: Option<Duration>,
     /// `x-ratelimit-*`: of the limit that is full.
-    pub standing: Standing,
+    pub standing: RateLimitStatus,
     /// Label `scope` of `vectoll_rejections_total`.
     pub scope: &'static str,
     /// Label `reason` of `vectoll_rejections_total`.
@@ -81,7 +81,7 @@ impl From<Malformed> for Refusal {
 
 impl Refusal {
     fn new(status: StatusCode, kind: ErrorType, scope: &'static str, reason: &'static str, message: String) -> Self {
-        let standing = Standing::default();
+        let standing = RateLimitStatus::default();
         Self { status, kind, message, param: None, code: None, retry_after: None, standing, scope, reason }
     }
 

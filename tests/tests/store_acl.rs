@@ -21,7 +21,7 @@ use vectoll_config::{
 use vectoll_operator::{
     books::{LedgerEvent, Question, Reader, TeamQuestion},
     store::{
-        Access, DeferredRevocations, Keeper, Master, Password, Persistence, REVOCATION_DELAY, Rotation, Standing,
+        Access, DeferredRevocations, Keeper, Master, Password, Persistence, REVOCATION_DELAY, Rotation, StoreState,
         Suspects, User, Valid, Wanted, connect, plan, sweep,
         sweep::{Census, CountedTeam},
     },
@@ -247,13 +247,13 @@ async fn a_store_that_forgets_everything_at_a_restart_is_told_of() -> anyhow::Re
             let () = ask(&mut store.admin().await?, "ACL SETUSER operator on >secret ~* +@all -info").await?;
             (access.username, access.password) = (Some("operator".to_owned()), Some(Password::new("secret")));
         }
-        let (told, mut hear) = tokio::sync::watch::channel(Standing::Unknown);
+        let (told, mut hear) = tokio::sync::watch::channel(StoreState::Unknown);
         let keeper =
             Keeper::start(Box::new(move |standing| drop(told.send_replace(standing.clone()))), Box::new(|_| {}));
         keeper.keep(access, SCOPE, Arc::new(Wanted::new()));
-        let is_known = |standing: &Standing| matches!(standing, Standing::Good { .. });
+        let is_known = |standing: &StoreState| matches!(standing, StoreState::Good { .. });
         let standing = tokio::time::timeout(DEADLINE, hear.wait_for(is_known)).await??.clone();
-        let Standing::Good { persistence, .. } = standing else { anyhow::bail!("{standing:?}") };
+        let StoreState::Good { persistence, .. } = standing else { anyhow::bail!("{standing:?}") };
         assert_eq!(persistence, expected, "appendonly {setting}");
     }
     Ok(())
@@ -266,11 +266,11 @@ async fn users_outlive_a_restart_of_the_store_and_go_with_their_namespace() -> a
     for stranger in ["app", "vectoll-ns-another:apps"] {
         let () = ask(&mut admin, &format!("ACL SETUSER {stranger} on nopass ~* +@all")).await?;
     }
-    let (told, mut hear) = tokio::sync::watch::channel(Standing::Unknown);
+    let (told, mut hear) = tokio::sync::watch::channel(StoreState::Unknown);
     let keeper = Keeper::start(Box::new(move |standing| drop(told.send_replace(standing.clone()))), Box::new(|_| {}));
     let both: Arc<Wanted> = Arc::new([user("apps", &["t1"], "one"), user("shop", &["t2"], "two")].into());
     keeper.keep(access(&store), SCOPE, both.clone());
-    let good = |standing: &Standing| matches!(standing, Standing::Good { count: 2, .. });
+    let good = |standing: &StoreState| matches!(standing, StoreState::Good { count: 2, .. });
     tokio::time::timeout(DEADLINE, hear.wait_for(good)).await??;
     assert!(!keeper.standing().is_about_to_have("apps", both.get("apps")));
     store.log_in(&user_name(SCOPE, "apps"), "one").await?;
@@ -278,7 +278,7 @@ async fn users_outlive_a_restart_of_the_store_and_go_with_their_namespace() -> a
     // It is killed: users are only in its memory. While it is away nobody waits for it.
     let killed = Instant::now();
     store.kill().await?;
-    tokio::time::timeout(DEADLINE, hear.wait_for(|standing| matches!(standing, Standing::Trouble { .. }))).await??;
+    tokio::time::timeout(DEADLINE, hear.wait_for(|standing| matches!(standing, StoreState::Trouble { .. }))).await??;
     assert!(!keeper.standing().is_about_to_have("new", None));
     store.restart().await?;
     poll::until("the users to be made anew", DEADLINE, async || {
@@ -299,7 +299,7 @@ async fn users_outlive_a_restart_of_the_store_and_go_with_their_namespace() -> a
     let three: Wanted =
         both.iter().map(|(name, user)| (name.clone(), user.clone())).chain([user("new", &[], "x")]).collect();
     keeper.keep(access(&store), SCOPE, Arc::new(three));
-    tokio::time::timeout(DEADLINE, hear.wait_for(|standing| matches!(standing, Standing::Good { count: 3, .. })))
+    tokio::time::timeout(DEADLINE, hear.wait_for(|standing| matches!(standing, StoreState::Good { count: 3, .. })))
         .await??;
     let mut apps = store.log_in(&user_name(SCOPE, "apps"), "one").await?;
     refuses(&mut apps, "FLUSHALL").await?;

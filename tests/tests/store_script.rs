@@ -20,7 +20,8 @@ use vectoll_config::{
 use vectoll_limits::store::{
     Model, Refusal, Server, Value, decode, encode,
     protocol::{
-        Answer, Claim, Correction, Entry, Exchange, Identity, Money, PeriodName, Rate, Reply, Spend, Wish, Wished,
+        Claim, Correction, Entry, Exchange, Identity, LeaseKind, LeaseRequest, Money, PeriodName, Rate, Reply, Spend,
+        StoreAnswer,
     },
 };
 use vectoll_tests::store::Store;
@@ -111,27 +112,27 @@ fn least() -> impl Strategy<Value = PicoUsd> {
     prop_oneof![4 => pico(), 1 => Just(PicoUsd::ZERO)]
 }
 
-fn wish() -> impl Strategy<Value = Wish> {
+fn wish() -> impl Strategy<Value = LeaseRequest> {
     let of = prop_oneof![
-        (rate(), 0u64..300, 0u64..300, 1u64..2_000).prop_map(|(rate, least, more, limit)| Wished::Rate {
+        (rate(), 0u64..300, 0u64..300, 1u64..2_000).prop_map(|(rate, least, more, limit)| LeaseKind::Rate {
             rate,
             least,
             most: least + more,
             limit
         }),
-        (0u64..3, 0u64..5, 1u64..8).prop_map(|(least, more, limit)| Wished::Parallel {
+        (0u64..3, 0u64..5, 1u64..8).prop_map(|(least, more, limit)| LeaseKind::Parallel {
             least,
             most: least + more,
             limit
         }),
-        (period(), least(), pico(), pico()).prop_map(|(period, least, more, limit)| Wished::Money {
+        (period(), least(), pico(), pico()).prop_map(|(period, least, more, limit)| LeaseKind::Money {
             period,
             least,
             most: least.plus(more),
             limit
         }),
     ];
-    (account(), of).prop_map(|(account, of)| Wish { account, of })
+    (account(), of).prop_map(|(account, of)| LeaseRequest { account, of })
 }
 
 fn money() -> impl Strategy<Value = Money> {
@@ -255,14 +256,14 @@ fn the_functions_and_the_model_decide_alike() {
                 for (group, answer) in exchange.groups.iter().zip(&by_store.answers) {
                     // What never ends waits for nothing else.
                     let waits =
-                        |place: usize| matches!(&group[place].of, Wished::Money { period, .. } if period.end.is_none());
-                    if matches!(answer, Answer::Denied { place, wait: Some(_), .. } if waits(*place)) {
+                        |place: usize| matches!(&group[place].of, LeaseKind::Money { period, .. } if period.end.is_none());
+                    if matches!(answer, StoreAnswer::Denied { place, wait: Some(_), .. } if waits(*place)) {
                         count(&too_many);
                     }
                     match answer {
-                        Answer::Granted(_) => count(&granted),
-                        Answer::Denied { .. } => count(&denied),
-                        Answer::Paused => count(&paused),
+                        StoreAnswer::Granted(_) => count(&granted),
+                        StoreAnswer::Denied { .. } => count(&denied),
+                        StoreAnswer::Paused => count(&paused),
                     }
                 }
             }

@@ -27,4 +27,4 @@ pub struct TeamQuestion {
 }
 
 /// What is to be read, and as whom; none: nothing, while another replica leads.
-pub(super) type Wish = Option<(Access, Question)>;
+pub(super) type QuerySpec = Option<(Access, Question)>;

@@ -15,7 +15,7 @@ use super::{
     acknowledgements::Acknowledgements,
     answers::{self, Live, TeamBooks},
     event::{LedgerEvent, Report},
-    question::{Question, TeamQuestion, Wish},
+    question::{QuerySpec, Question, TeamQuestion},
     scanner,
 };
 use crate::store::{Access, Connection};
@@ -51,7 +51,7 @@ enum ReadError {
 
 /// The reader. It ends when it is dropped.
 pub struct Reader {
-    wish: watch::Sender<Wish>,
+    wish: watch::Sender<QuerySpec>,
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -87,7 +87,7 @@ impl Drop for Reader {
 }
 
 struct Reading {
-    wishes: watch::Receiver<Wish>,
+    wishes: watch::Receiver<QuerySpec>,
     report: Report,
     /// With whose login it was made.
     connection: Option<(Access, Connection)>,

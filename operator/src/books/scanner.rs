@@ -14,7 +14,7 @@ use vectoll_config::{
 use super::{
     breakdown::{Breakdown, Fields},
     event::{LedgerEvent, Report},
-    question::{TeamQuestion, Wish},
+    question::{QuerySpec, TeamQuestion},
 };
 use crate::store::{Access, Connection};
 
@@ -31,7 +31,7 @@ struct Known {
 }
 
 /// Reads for as long as there is something to be read, and rests while there is not.
-pub(super) async fn run(mut wishes: watch::Receiver<Wish>, report: Report) {
+pub(super) async fn run(mut wishes: watch::Receiver<QuerySpec>, report: Report) {
     let mut known = BTreeMap::new();
     let mut failing: Option<String> = None;
     loop {

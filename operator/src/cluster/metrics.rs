@@ -7,7 +7,7 @@ use prometheus::{
 };
 
 use crate::{
-    store::{Memory, Standing, Swept},
+    store::{Memory, StoreState, Swept},
     world::Kind,
 };
 
@@ -160,12 +160,12 @@ impl StoreMetrics {
         Ok(Self { up, users, memory, max, busy, removed })
     }
 
-    pub(super) fn stands(&self, standing: &Standing) {
+    pub(super) fn stands(&self, standing: &StoreState) {
         let (up, users) = match standing {
-            Standing::Good { users: _, count, full: _, persistence: _ } => (1, *count),
-            Standing::Unknown | Standing::Trouble { since: _, busy: _ } => (0, 0),
+            StoreState::Good { users: _, count, full: _, persistence: _ } => (1, *count),
+            StoreState::Unknown | StoreState::Trouble { since: _, busy: _ } => (0, 0),
         };
-        self.busy.set(i64::from(matches!(standing, Standing::Trouble { since: _, busy: true })));
+        self.busy.set(i64::from(matches!(standing, StoreState::Trouble { since: _, busy: true })));
         self.up.set(up);
         self.users.set(i64::try_from(users).unwrap_or(i64::MAX));
     }

@@ -24,7 +24,7 @@ use crate::{
     cli::{Run, StoreOptions},
     judge::DesiredState,
     store::{
-        Access, Keeper, Logins, Memory, NamespaceStore, Password, Persistence, Rotation, Standing, Sweeper, Swept,
+        Access, Keeper, Logins, Memory, NamespaceStore, Password, Persistence, Rotation, StoreState, Sweeper, Swept,
         User, Valid, Wanted, sweep::Census,
     },
     world::{Counting, World},
@@ -123,7 +123,7 @@ impl Store {
         let shared = shared.clone();
         let changed = Arc::new(AtomicBool::new(false));
         let to_note = changed.clone();
-        let report = Box::new(move |standing: &Standing| {
+        let report = Box::new(move |standing: &StoreState| {
             metrics.stands(standing);
             to_note.store(true, Ordering::Relaxed);
             shared.ring();
@@ -163,7 +163,7 @@ impl Store {
     /// How sidecars count.
     pub(super) fn counting(&self) -> Counting {
         match self.keeper.standing() {
-            Standing::Trouble { since, busy } if since.elapsed() >= REPORTED_AFTER => {
+            StoreState::Trouble { since, busy } if since.elapsed() >= REPORTED_AFTER => {
                 if busy {
                     Counting::Busy
                 } else {
@@ -171,11 +171,13 @@ impl Store {
                 }
             }
             // It was full when that was looked at: nothing passes by itself.
-            Standing::Good { users: _, count: _, full: Some(_), persistence: _ } => Counting::Full,
-            Standing::Good { users: _, count: _, full: None, persistence: Persistence::Volatile } => Counting::Volatile,
-            Standing::Unknown
-            | Standing::Good { users: _, count: _, full: None, persistence: _ }
-            | Standing::Trouble { since: _, busy: _ } => Counting::Together,
+            StoreState::Good { users: _, count: _, full: Some(_), persistence: _ } => Counting::Full,
+            StoreState::Good { users: _, count: _, full: None, persistence: Persistence::Volatile } => {
+                Counting::Volatile
+            }
+            StoreState::Unknown
+            | StoreState::Good { users: _, count: _, full: None, persistence: _ }
+            | StoreState::Trouble { since: _, busy: _ } => Counting::Together,
         }
     }
 
@@ -193,7 +195,7 @@ impl Store {
     pub(super) fn count(&self, observed: &ClusterState, now: Instant) {
         let Some((access, _)) = &self.known else { return };
         let is_urgent =
-            matches!(self.keeper.standing(), Standing::Good { users: _, count: _, full: Some(_), persistence: _ });
+            matches!(self.keeper.standing(), StoreState::Good { users: _, count: _, full: Some(_), persistence: _ });
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         if counted.is_some_and(|(at, was)| at.elapsed() < CENSUS_PERIOD && was == is_urgent) {
             return;
@@ -234,7 +236,7 @@ impl Store {
 #[derive(Clone)]
 pub(super) struct StoreView {
     logins: Logins,
-    standing: Standing,
+    standing: StoreState,
 }
 
 impl StoreView {

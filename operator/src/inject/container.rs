@@ -15,7 +15,7 @@ use super::{
     names::{ADMIN_PORT, CONTAINER, PROXY_PORT},
     settings::{InjectionSettings, ProbeKind},
     volumes,
-    wish::Wish,
+    wish::InjectionRequest,
 };
 
 const ADMIN_PORT_NAME: &str = "vectoll-admin";
@@ -32,7 +32,7 @@ const MAX_HELD_BYTES: &str = "VECTOLL_MAX_HELD_BYTES";
 pub(super) fn put_first(
     spec: &PodSpec,
     earlier: &Earlier<'_>,
-    (wish, resources): (&Wish, ResourceRequirements),
+    (wish, resources): (&InjectionRequest, ResourceRequirements),
     settings: &InjectionSettings,
     edits: &mut Edits,
 ) {
@@ -46,7 +46,7 @@ pub(super) fn put_first(
 
 fn sidecar(
     spec: &PodSpec,
-    (wish, resources): (&Wish, ResourceRequirements),
+    (wish, resources): (&InjectionRequest, ResourceRequirements),
     settings: &InjectionSettings,
     left: Option<&Container>,
 ) -> Container {
@@ -78,7 +78,7 @@ fn sidecar(
 }
 
 /// The sidecar's settings; see `vectoll-sidecar --help`. `held` is what its calls may hold.
-fn variables(wish: &Wish, held: Option<u64>, settings: &InjectionSettings) -> Vec<EnvVar> {
+fn variables(wish: &InjectionRequest, held: Option<u64>, settings: &InjectionSettings) -> Vec<EnvVar> {
     let drain = settings.drain_timeout_seconds.to_string();
     let mut pairs = vec![
         ("VECTOLL_CONFIG_DIR", volumes::CONFIG_DIR.to_owned()),

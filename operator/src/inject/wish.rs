@@ -15,7 +15,7 @@ use crate::validate::{Fault, is_subdomain};
 
 /// A sidecar, and perhaps a key of the pod's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Wish {
+pub(super) struct InjectionRequest {
     pub(super) own_key: Option<OwnKey>,
     pub(super) resources: AnnotatedResources,
 }
@@ -29,7 +29,7 @@ pub(super) struct OwnKey {
     pub(super) keyless: bool,
 }
 
-impl Wish {
+impl InjectionRequest {
     /// None: the pod asks for nothing.
     pub(super) fn of(
         pod: &Pod,

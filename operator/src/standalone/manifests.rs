@@ -30,10 +30,10 @@ pub(super) struct Manifests {
     namespace: String,
     files: BTreeMap<PathBuf, File>,
     /// The objects in force.
-    objects: BTreeMap<Id, Held>,
+    objects: BTreeMap<Id, KeptResource>,
 }
 
-struct Held {
+struct KeptResource {
     file: PathBuf,
     resource: Resource,
 }
@@ -99,13 +99,13 @@ impl Manifests {
     }
 
     fn merge(&mut self, unreadable: &BTreeSet<PathBuf>, problems: &mut Vec<Problem>) {
-        let mut objects: BTreeMap<Id, Held> = BTreeMap::new();
+        let mut objects: BTreeMap<Id, KeptResource> = BTreeMap::new();
         let mut doubles: HashMap<PathBuf, Vec<Id>> = HashMap::new();
         // An object belongs to the file that it is in force from, as long as that file has it: a copy changes nothing.
         for (id, held) in &self.objects {
             let good = self.files.get(&held.file).and_then(|file| file.good.iter().find(|(good, _)| good == id));
             if let Some((_, resource)) = good {
-                objects.insert(id.clone(), Held { file: held.file.clone(), resource: resource.clone() });
+                objects.insert(id.clone(), KeptResource { file: held.file.clone(), resource: resource.clone() });
             }
         }
         let mut met = BTreeSet::new();
@@ -116,7 +116,7 @@ impl Manifests {
                 if again || objects.get(id).is_some_and(|held| held.file != *path) {
                     doubles.entry(path.clone()).or_default().push(id.clone());
                 } else {
-                    objects.insert(id.clone(), Held { file: path.clone(), resource: resource.clone() });
+                    objects.insert(id.clone(), KeptResource { file: path.clone(), resource: resource.clone() });
                 }
             }
         }
@@ -141,7 +141,7 @@ impl Manifests {
     /// The objects in force.
     pub(super) fn world(&self) -> World {
         let mut world = World { secrets_are_authored: true, ..World::default() };
-        for (Id { name, .. }, Held { resource, .. }) in &self.objects {
+        for (Id { name, .. }, KeptResource { resource, .. }) in &self.objects {
             let name = name.clone();
             match resource.clone() {
                 Resource::ApiKey(object) => {

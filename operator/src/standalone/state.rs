@@ -176,7 +176,7 @@ impl State {
         std::str::from_utf8(minted.content.entry("key")?).ok()
     }
 
-    /// The ApiKeys that have a generated value.
+    /// The `ApiKey`s that have a generated value.
     pub(super) fn api_keys(&self) -> impl Iterator<Item = &ObjectName> {
         self.secrets.values().map(|minted| &minted.owner)
     }

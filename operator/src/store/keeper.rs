@@ -28,14 +28,14 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Told of each new standing.
-pub type Report = Box<dyn Fn(&Standing) + Send + Sync>;
+pub type Report = Box<dyn Fn(&StoreState) + Send + Sync>;
 
 /// Told how full the store is, whenever that was asked: the fullest of its servers.
 pub type Gauge = Box<dyn Fn(Memory) + Send + Sync>;
 
 /// How things stand.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum Standing {
+pub enum StoreState {
     /// Nothing was tried yet, or another replica leads.
     #[default]
     Unknown,
@@ -59,7 +59,7 @@ pub enum Standing {
     },
 }
 
-impl Standing {
+impl StoreState {
     /// Whether a namespace's user can be expected to be as wanted before long, and is not yet.
     pub fn is_about_to_have(&self, namespace: &str, wanted: Option<&User>) -> bool {
         match self {
@@ -72,7 +72,7 @@ impl Standing {
 
 /// What is to be kept.
 #[derive(Clone, PartialEq)]
-struct Wish {
+struct DesiredUsers {
     access: Access,
     scope: String,
     users: Arc<Wanted>,
@@ -80,8 +80,8 @@ struct Wish {
 
 /// The keeper of a store's users. It ends when it is dropped.
 pub struct Keeper {
-    wish: watch::Sender<Option<Wish>>,
-    standing: Arc<Mutex<Standing>>,
+    wish: watch::Sender<Option<DesiredUsers>>,
+    standing: Arc<Mutex<StoreState>>,
     task: JoinHandle<()>,
 }
 
@@ -89,7 +89,7 @@ impl Keeper {
     /// Starts; nothing is done before [`Keeper::keep`] says what.
     pub fn start(report: Report, gauge: Gauge) -> Self {
         let (wish, wishes) = watch::channel(None);
-        let standing = Arc::new(Mutex::new(Standing::Unknown));
+        let standing = Arc::new(Mutex::new(StoreState::Unknown));
         let keeping = Keeping {
             wishes,
             standing: standing.clone(),
@@ -107,7 +107,7 @@ impl Keeper {
 
     /// Keeps these users from now on.
     pub fn keep(&self, access: Access, scope: &str, users: Arc<Wanted>) {
-        let wish = Some(Wish { access, scope: scope.to_owned(), users });
+        let wish = Some(DesiredUsers { access, scope: scope.to_owned(), users });
         self.wish.send_if_modified(|present| {
             let is_new = *present != wish;
             *present = wish;
@@ -121,7 +121,7 @@ impl Keeper {
     }
 
     /// How things stand.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> StoreState {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -139,8 +139,8 @@ struct Failure {
 }
 
 struct Keeping {
-    wishes: watch::Receiver<Option<Wish>>,
-    standing: Arc<Mutex<Standing>>,
+    wishes: watch::Receiver<Option<DesiredUsers>>,
+    standing: Arc<Mutex<StoreState>>,
     report: Report,
     gauge: Gauge,
     /// Since when it is full.
@@ -163,7 +163,7 @@ impl Keeping {
                 self.servers.clear();
                 self.lingering = DeferredRevocations::default();
                 self.trouble = None;
-                self.stands(&Standing::Unknown);
+                self.stands(&StoreState::Unknown);
                 if self.wishes.changed().await.is_err() {
                     return;
                 }
@@ -190,9 +190,9 @@ impl Keeping {
     }
 
     /// All of it, once. How many users there are.
-    async fn put_in_order(&mut self, wish: &Wish) -> Result<usize, Failure> {
+    async fn put_in_order(&mut self, wish: &DesiredUsers) -> Result<usize, Failure> {
         let work = async {
-            let Wish { access, scope, users } = wish;
+            let DesiredUsers { access, scope, users } = wish;
             self.servers = servers::connect(access).await?;
             let mut lists = Vec::new();
             for server in &mut self.servers {
@@ -261,7 +261,7 @@ impl Keeping {
     }
 
     /// Waits for a reason to look at all of it again.
-    async fn glance(&mut self, wish: &Wish, count: usize) {
+    async fn glance(&mut self, wish: &DesiredUsers, count: usize) {
         let until = Instant::now() + CHECK_PERIOD;
         while Instant::now() < until {
             if !self.weigh().await {
@@ -269,7 +269,7 @@ impl Keeping {
                 return;
             }
             let (users, persistence) = (wish.users.clone(), self.persistence.unwrap_or_default());
-            self.stands(&Standing::Good { users, count, full: self.full, persistence });
+            self.stands(&StoreState::Good { users, count, full: self.full, persistence });
             tokio::select! {
                 changed = self.wishes.changed() => {
                     // Whoever could wish is gone: the task is about to be aborted.
@@ -319,7 +319,7 @@ impl Keeping {
         true
     }
 
-    fn failed(&mut self, wish: &Wish, failure: Failure) -> Duration {
+    fn failed(&mut self, wish: &DesiredUsers, failure: Failure) -> Duration {
         let Failure { busy, words: error } = failure;
         let (since, failures, known) = self.trouble.take().unwrap_or_else(|| (Instant::now(), 0, String::new()));
         if known != error {
@@ -327,11 +327,11 @@ impl Keeping {
             tracing::warn!(store = %wish.access.url, error, "the store's users cannot be kept; it is tried again");
         }
         self.trouble = Some((since, failures + 1, error));
-        self.stands(&Standing::Trouble { since, busy });
+        self.stands(&StoreState::Trouble { since, busy });
         (FIRST_PAUSE * 2u32.saturating_pow(failures.min(8))).min(LAST_PAUSE)
     }
 
-    fn stands(&self, standing: &Standing) {
+    fn stands(&self, standing: &StoreState) {
         let mut present = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         if *present == *standing {
             return;

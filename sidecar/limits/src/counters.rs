@@ -24,7 +24,7 @@ pub use self::{
     account::Account,
     denial::{Denial, Exhausted, Retry},
     local::Memory,
-    quota::{Quota, Standing},
+    quota::{Quota, RateLimitStatus},
     reservation::Held,
     reserve_request::{ReserveRequest, Scope},
     reserved::Reserved,

@@ -16,7 +16,7 @@ use vectoll_ledger::books::Certainty;
 const CALLER_LEFT: u16 = 499;
 
 #[derive(Serialize)]
-pub(super) struct Line<'a> {
+pub(super) struct LogRecord<'a> {
     /// Tells these lines from the program's own log.
     log: &'static str,
     #[serde(serialize_with = "as_text")]
@@ -63,7 +63,7 @@ pub(super) struct Line<'a> {
     key_metadata: Option<&'a BTreeMap<String, String>>,
 }
 
-impl<'a> Line<'a> {
+impl<'a> LogRecord<'a> {
     pub(super) fn of(record: &Record, facts: &'a Facts) -> Self {
         let label = facts.backend.as_deref();
         let (route, backend) = label.and_then(|label| label.rsplit_once('/')).unzip();

@@ -19,7 +19,9 @@ use crate::{
     quota_headers::whole_seconds,
     refusal::Refusal,
 };
-use vectoll_limits::counters::{Denial, Exhausted, Held, Quota, ReserveRequest, Reserved, Retry, Scope, Standing};
+use vectoll_limits::counters::{
+    Denial, Exhausted, Held, Quota, RateLimitStatus, ReserveRequest, Reserved, Retry, Scope,
+};
 
 /// Text from which on counting its tokens is worth a thread of its own.
 const MUCH_TEXT: u64 = 32 * 1024;
@@ -276,7 +278,7 @@ fn explain(call: &Call, scope: &Scope<'_>, denial: &Denial, weight: Weight) -> R
         Exhausted::Tokens => (None, Some(quota)),
         Exhausted::Parallel | Exhausted::Budget | Exhausted::Store => (None, None),
     };
-    Refusal { standing: Standing { requests, tokens }, ..refusal }
+    Refusal { standing: RateLimitStatus { requests, tokens }, ..refusal }
 }
 
 /// How much a call needs, as far as it is known.

@@ -21,7 +21,7 @@ use vectoll_ledger::{
     journal::{Intent, Named, OpenIntent},
     used::Used,
 };
-use vectoll_limits::counters::{Held, Standing};
+use vectoll_limits::counters::{Held, RateLimitStatus};
 use vectoll_upstream::provider::Journalled;
 
 impl Permit {
@@ -83,7 +83,7 @@ pub struct Settled {
     /// All that the key has spent with this sidecar.
     pub key_spend: PicoUsd,
     /// What is left of the limits.
-    pub standing: Standing,
+    pub standing: RateLimitStatus,
 }
 
 /// What is in flight has an intent.
@@ -106,7 +106,7 @@ impl InFlight {
     }
 
     /// What is left of the limits while the call runs.
-    pub fn standing(&self) -> Standing {
+    pub fn standing(&self) -> RateLimitStatus {
         let Reservation { accounting, limits, held, admitted: _, call: _ } = &self.reservation;
         held.as_ref().map(|held| accounting.counters.standing(held, limits, accounting.now())).unwrap_or_default()
     }
@@ -212,9 +212,11 @@ impl InFlight {
     }
 
     /// The one way out: counters, ledger, journal and access log learn what the call cost, in one step for the first three.
-    fn end(&mut self, used: Used, certainty: Certainty) -> Standing {
+    fn end(&mut self, used: Used, certainty: Certainty) -> RateLimitStatus {
         let Self { call, route: _, backend, reservation, room, opened, refined: _ } = self;
-        let (Some(held), Some(opened)) = (reservation.held.take(), opened.take()) else { return Standing::default() };
+        let (Some(held), Some(opened)) = (reservation.held.take(), opened.take()) else {
+            return RateLimitStatus::default();
+        };
         if let Some(room) = room.take() {
             room.used(used.tokens);
         }

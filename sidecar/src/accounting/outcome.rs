@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use vectoll_config::PicoUsd;
-use vectoll_limits::counters::Standing;
+use vectoll_limits::counters::RateLimitStatus;
 
 /// What became of a call's reservations, for the headers of its answer.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +13,7 @@ pub struct Outcome {
     /// The tokens that were booked, over all attempts.
     pub tokens: u64,
     /// What is left of the limits.
-    pub standing: Standing,
+    pub standing: RateLimitStatus,
 }
 
 /// Where it is gathered.
@@ -30,7 +30,7 @@ impl Outcomes {
         *self.lock()
     }
 
-    pub(super) fn add(&self, cost: Option<PicoUsd>, tokens: u64, standing: Standing) {
+    pub(super) fn add(&self, cost: Option<PicoUsd>, tokens: u64, standing: RateLimitStatus) {
         let mut outcome = self.lock();
         let before = outcome.and_then(|outcome| outcome.cost);
         let cost = [before, cost].into_iter().flatten().reduce(PicoUsd::plus);

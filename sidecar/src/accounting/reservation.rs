@@ -7,7 +7,7 @@ use vectoll_config::{PicoUsd, v1::Limits};
 
 use super::Accounting;
 use crate::call::Call;
-use vectoll_limits::counters::{Held, Standing};
+use vectoll_limits::counters::{Held, RateLimitStatus};
 
 /// The reservation and the accounts that it is to be returned to.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Reservation {
     }
 
     /// What is left of the limits when so much of the reservation is given back.
-    pub(super) fn left(&self, held: &Held, requests: u64, tokens: u64) -> Standing {
+    pub(super) fn left(&self, held: &Held, requests: u64, tokens: u64) -> RateLimitStatus {
         let mut standing = self.accounting.counters.standing(held, &self.limits, self.accounting.now());
         for (quota, back) in [(&mut standing.requests, requests), (&mut standing.tokens, tokens)] {
             if let Some(quota) = quota {
@@ -49,7 +49,7 @@ impl Reservation {
         standing
     }
 
-    pub(super) fn tell(&self, cost: Option<PicoUsd>, tokens: u64, standing: Standing) {
+    pub(super) fn tell(&self, cost: Option<PicoUsd>, tokens: u64, standing: RateLimitStatus) {
         self.call.outcome.add(cost, tokens, standing);
     }
 }

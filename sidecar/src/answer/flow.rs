@@ -95,7 +95,7 @@ impl Flow {
     }
 
     /// What is left of the limits while the answer runs.
-    pub fn standing(&self) -> vectoll_limits::counters::Standing {
+    pub fn standing(&self) -> vectoll_limits::counters::RateLimitStatus {
         self.in_flight.as_ref().map(InFlight::standing).unwrap_or_default()
     }
 

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use vectoll_config::v1::Cooldown;
 
 use super::flow::{Broken, Flow};
-use crate::{background::Background, memory::Held};
+use crate::{background::Background, memory::MemoryPermit};
 use vectoll_clock::Clock;
 use vectoll_upstream::health::{Attempt, Fault};
 
@@ -75,7 +75,7 @@ impl Verdict {
 impl Relay {
     /// Streams the pieces that were read already and then the rest.
     /// `held` is the memory for what is on its way.
-    pub fn new((read, held): (Vec<Bytes>, Held), flow: Flow, tasks: &Background, done: Observation) -> Self {
+    pub fn new((read, held): (Vec<Bytes>, MemoryPermit), flow: Flow, tasks: &Background, done: Observation) -> Self {
         let so_far: u64 = read.iter().map(|piece| piece.len() as u64).sum();
         let remaining = flow.remaining().map(|rest| rest + so_far);
         let (to, pieces) = mpsc::channel(1);
@@ -87,7 +87,12 @@ impl Relay {
     }
 
     /// Hands over what was made here. Who has not taken it by the deadline is cut off: it takes the memory that is `held` from others.
-    pub(crate) fn made(pieces: Vec<Bytes>, deadline: tokio::time::Instant, tasks: &Background, held: Held) -> Self {
+    pub(crate) fn made(
+        pieces: Vec<Bytes>,
+        deadline: tokio::time::Instant,
+        tasks: &Background,
+        held: MemoryPermit,
+    ) -> Self {
         let remaining = Some(pieces.iter().map(|piece| piece.len() as u64).sum());
         let (to, handed) = mpsc::channel(1);
         let deadline = deadline.max(tokio::time::Instant::now() + READ_ON);

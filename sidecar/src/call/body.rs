@@ -7,7 +7,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::request_limits::RequestLimits;
 use crate::{
-    memory::{Claim, Held, NoRoom},
+    memory::{Claim, MemoryPermit, NoRoom},
     refusal::Refusal,
     server::RequestBody,
 };
@@ -22,7 +22,7 @@ pub(super) async fn read(
     headers: &HeaderMap,
     body: RequestBody,
     caps: &RequestLimits,
-    (claim, held): (&Claim, &mut Held),
+    (claim, held): (&Claim, &mut MemoryPermit),
 ) -> Result<Bytes, Refusal> {
     let announced = announced(headers);
     if announced.is_some_and(|length| length > caps.body) {
@@ -37,7 +37,7 @@ pub(super) async fn read(
 /// Memory for a body.
 struct Room<'a> {
     claim: &'a Claim,
-    held: &'a mut Held,
+    held: &'a mut MemoryPermit,
     end: Instant,
 }
 

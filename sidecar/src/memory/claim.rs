@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     Memory, SMALL_CLAIM_BYTES,
-    held::{Held, Of},
+    held::{MemoryPermit, Of},
     pool::{Owner, Pool},
 };
 
@@ -61,7 +61,7 @@ impl Claim {
     }
 
     /// Makes `held` so many bytes at least, and waits until there is room for them. Dropped meanwhile, nothing has changed.
-    pub async fn hold(&self, held: &mut Held, bytes: usize) {
+    pub async fn hold(&self, held: &mut MemoryPermit, bytes: usize) {
         if bytes <= held.bytes {
             return;
         }
@@ -95,7 +95,7 @@ impl Claim {
     }
 
     /// The same until a moment.
-    pub async fn hold_until(&self, held: &mut Held, bytes: usize, end: Instant) -> Result<(), NoRoom> {
+    pub async fn hold_until(&self, held: &mut MemoryPermit, bytes: usize, end: Instant) -> Result<(), NoRoom> {
         tokio::time::timeout_at(end, self.hold(held, bytes)).await.map_err(|_| NoRoom)
     }
 }

@@ -6,7 +6,7 @@ use super::{Memory, pool::Owner};
 
 /// Bytes that are held; dropped, they are free.
 #[derive(Debug, Default)]
-pub struct Held {
+pub struct MemoryPermit {
     pub(super) of: Option<Of>,
     pub(super) bytes: usize,
 }
@@ -20,7 +20,7 @@ pub(super) struct Of {
     pub(super) is_large: bool,
 }
 
-impl Held {
+impl MemoryPermit {
     /// Gives back what is more than so many bytes.
     pub fn shrink(&mut self, bytes: usize) {
         let excess = self.bytes.saturating_sub(bytes);
@@ -44,7 +44,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for MemoryPermit {
     fn drop(&mut self) {
         self.shrink(0);
     }
@@ -53,7 +53,7 @@ impl Drop for Held {
 /// Bytes, and the memory that they are.
 struct Attached {
     bytes: Bytes,
-    _held: Held,
+    _held: MemoryPermit,
 }
 
 impl AsRef<[u8]> for Attached {

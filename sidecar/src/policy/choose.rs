@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 use vectoll_config::v1::Balance;
 
 use super::{Backend, Route};
-use vectoll_upstream::health::{Attempt, Standing};
+use vectoll_upstream::health::{Attempt, BreakerState};
 
 /// The backends that are ruled out for a call, because it has tried them or they are full, by their place in the route.
 #[derive(Clone, Copy, Debug, Default)]
@@ -95,8 +95,8 @@ impl Route {
             let mut well = Vec::with_capacity(group.len());
             for &(place, backend) in group {
                 match backend.health.standing(now) {
-                    Standing::Well => well.push((place, backend)),
-                    Standing::Cooling(until) => {
+                    BreakerState::Well => well.push((place, backend)),
+                    BreakerState::Cooling(until) => {
                         if cooling.as_ref().is_none_or(|first| until < first.until) {
                             cooling = Some(Cooling { until, place, backend });
                         }

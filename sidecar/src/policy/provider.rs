@@ -15,7 +15,7 @@ use vectoll_upstream::{
     builtin,
     credential::{Credential, Form, Secret, aws, entra, google, ibm, keyring::Fingerprint, sigv4},
     provider::{
-        Provider, Remote,
+        HttpProvider, Provider,
         dialect::{
             Dialect,
             azure_open_ai::AzureOpenAi,
@@ -121,7 +121,7 @@ fn content<'f>(file: &str, path: &str, files: &'f Files) -> Made<&'f [u8]> {
 }
 
 fn remote(parts: Parts) -> Made<Provider> {
-    let remote = Remote::new(parts).ok_or_else(|| unusable("baseURL", "no path can be appended to it"))?;
+    let remote = HttpProvider::new(parts).ok_or_else(|| unusable("baseURL", "no path can be appended to it"))?;
     Ok(Provider::Remote(Box::new(remote)))
 }
 

@@ -24,7 +24,7 @@ use crate::{
     answer::Body,
     cache::{Cache, Vector},
     call::Call,
-    memory::Held,
+    memory::MemoryPermit,
     policy::{Backend, Route},
     refusal::Refusal,
 };
@@ -81,7 +81,7 @@ async fn find(
     headers: &HeaderMap,
     trace: &mut CallProgress,
 ) -> Result<Vectors, Refusal> {
-    let mut of_texts = Held::default();
+    let mut of_texts = MemoryPermit::default();
     // As texts, and the table of them.
     room(&call.claim, &mut of_texts, call.request.body.len()).await?;
     let look = {
@@ -168,7 +168,7 @@ async fn free(
 ) -> Result<Settled, Refusal> {
     let of_none = {
         let call = call.clone();
-        move || call.of_texts(&[], Held::default())
+        move || call.of_texts(&[], MemoryPermit::default())
     };
     let of_none = run(&proxy.tasks, is_long(call), of_none).await??;
     let permit = admit(&proxy.accounting, of_none, route.clone()).await?;

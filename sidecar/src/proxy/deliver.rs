@@ -7,7 +7,7 @@ use crate::{
     answer::{Answer, HELD, Relay},
     background::Background,
     call::Call,
-    memory::{Held, NoRoom},
+    memory::{MemoryPermit, NoRoom},
 };
 use vectoll_api::{
     answer::{join, made},
@@ -36,7 +36,7 @@ pub(super) async fn deliver<V: AsRef<[f32]> + Send + 'static>(
         EncodingFormat::Float => numbers * 12,
         EncodingFormat::Base64 => numbers * 6,
     };
-    let mut held = Held::default();
+    let mut held = MemoryPermit::default();
     call.claim.hold_until(&mut held, bytes, deadline.into()).await.map_err(|NoRoom| Undelivered)?;
     let (format, model) = (call.request.encoding_format, call.model.clone());
     let make = move || made(vectors, format, &model, tokens);

@@ -25,7 +25,7 @@ use crate::{
     answer::Answer,
     background::Background,
     call::Call,
-    memory::{Held, NoRoom},
+    memory::{MemoryPermit, NoRoom},
     policy::{Backend, Route},
     refusal::Refusal,
 };
@@ -35,9 +35,12 @@ use vectoll_api::{
 };
 use vectoll_ledger::books::Certainty;
 use vectoll_upstream::provider::{
-    Provider, Remote, SentFlag,
+    HttpProvider, Provider, SentFlag,
     content::Content,
-    dialect::{Fault, Part, Said, Told, Unsupported, Unusable, Wire, extension::Extensions, fault::ErrorAnswer},
+    dialect::{
+        Fault, ParsedAnswer, Part, PassthroughFields, Unsupported, Unusable, Wire, extension::Extensions,
+        fault::ErrorAnswer,
+    },
 };
 
 /// The largest answer to one request: so much for each input, and so much besides. 3,072 numbers are some 70 KiB as digits.
@@ -63,10 +66,10 @@ enum Charged {
 
 /// A part that was answered.
 struct Done {
-    told: Told,
+    told: ParsedAnswer,
     headers: HeaderMap,
     /// What its vectors take.
-    held: Held,
+    held: MemoryPermit,
 }
 
 /// An answer that is not there as a whole.
@@ -99,7 +102,7 @@ pub(super) fn expected_of(items: usize) -> usize {
 }
 
 /// The request for a part; the failure says what of the call the provider cannot do.
-pub(super) fn request(remote: &Remote, part: &Part<'_>) -> Result<Wire, Failure> {
+pub(super) fn request(remote: &HttpProvider, part: &Part<'_>) -> Result<Wire, Failure> {
     let unsupported = |Unsupported { param, message }| Failure::of_call(Refusal::malformed(Some(param), message));
     remote.dialect().request(part).map_err(unsupported)
 }
@@ -107,7 +110,7 @@ pub(super) fn request(remote: &Remote, part: &Part<'_>) -> Result<Wire, Failure>
 /// Sends all parts and makes one answer of theirs.
 pub(super) async fn carry_out(
     backend: &Arc<Backend>,
-    remote: &Remote,
+    remote: &HttpProvider,
     plan: Plan,
     in_flight: InFlight,
     sending: &Sending,
@@ -255,7 +258,7 @@ async fn on_a_thread<T: Send + 'static>(
 /// What the parts of a call have in common.
 struct Work<'a> {
     backend: &'a Arc<Backend>,
-    remote: &'a Remote,
+    remote: &'a HttpProvider,
     asked: (&'a Split, &'a Extensions),
     in_flight: &'a InFlight,
     sending: &'a Sending,
@@ -267,7 +270,7 @@ impl Work<'_> {
         sum(&self.asked.0.tokens, range)
     }
 
-    async fn part(&self, range: Range<usize>, made: Option<Wire>, held: Held) -> Result<Done, Failed> {
+    async fn part(&self, range: Range<usize>, made: Option<Wire>, held: MemoryPermit) -> Result<Done, Failed> {
         let departure = SentFlag::default();
         let work = tokio::time::timeout_at(self.deadline.into(), self.exchange(range, made, held, &departure));
         let (label, timeout) = (&self.backend.label, self.backend.timeout);
@@ -285,7 +288,7 @@ impl Work<'_> {
         &self,
         range: Range<usize>,
         made: Option<Wire>,
-        mut held: Held,
+        mut held: MemoryPermit,
         departure: &SentFlag,
     ) -> Result<Done, Failed> {
         let Self { backend, remote, asked, in_flight, sending, deadline: _ } = self;
@@ -337,7 +340,7 @@ impl Work<'_> {
     }
 
     /// A whole answer, of so many bytes at most, while there is memory for it and for the vectors in it.
-    async fn collect(&self, mut body: Content, most: usize, held: &mut Held) -> Result<Bytes, Uncollected> {
+    async fn collect(&self, mut body: Content, most: usize, held: &mut MemoryPermit) -> Result<Bytes, Uncollected> {
         let (mut pieces, mut length) = (Vec::new(), 0);
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|_| Uncollected::Cut)?.into_data() else { continue };
@@ -360,7 +363,7 @@ impl Work<'_> {
         part: &Part<'_>,
         headers: &HeaderMap,
         body: Bytes,
-    ) -> Result<Told, Result<Unusable, Failure>> {
+    ) -> Result<ParsedAnswer, Result<Unusable, Failure>> {
         if body.len() < MUCH {
             return self.remote.dialect().answer(part, headers, &body).map_err(Ok);
         }
@@ -370,7 +373,7 @@ impl Work<'_> {
         let read = on_a_thread(&self.sending.tasks, move || {
             // Reading an answer needs the number of the texts only.
             let texts = vec![Cow::Borrowed(""); items];
-            let (said, extensions) = (Said::default(), &extensions);
+            let (said, extensions) = (PassthroughFields::default(), &extensions);
             let part = Part { model: &model, texts: &texts, dimensions, input_type, said, extensions };
             let Provider::Remote(remote) = &backend.provider else { return None };
             Some(remote.dialect().answer(&part, &headers, &body))
@@ -400,13 +403,17 @@ pub(super) fn part_of<'a>(
     (split, extensions): (&'a Split, &'a Extensions),
     range: Range<usize>,
 ) -> Part<'a> {
-    let request::Said { input_type, user } = &call.request.said;
+    let request::CallerWords { input_type, user } = &call.request.said;
     Part {
         model: backend.model_of(&call.model),
         texts: split.texts.get(range).unwrap_or_default(),
         dimensions: call.request.dimensions,
         input_type: call.request.input_type.unwrap_or(route.manner.input_type),
-        said: Said { input_type: input_type.as_deref(), user: user.as_deref(), are_arrays: split.are_arrays },
+        said: PassthroughFields {
+            input_type: input_type.as_deref(),
+            user: user.as_deref(),
+            are_arrays: split.are_arrays,
+        },
         extensions,
     }
 }

@@ -12,12 +12,12 @@ use super::{
 };
 use crate::{
     call::Call,
-    memory::{Held, NoRoom},
+    memory::{MemoryPermit, NoRoom},
     policy::{Backend, Route},
     refusal::Refusal,
 };
 use vectoll_upstream::provider::{
-    Provider, Remote,
+    HttpProvider, Provider,
     dialect::{
         extension::{Extensions, Rejected},
         taken::is_of_each_input,
@@ -49,7 +49,7 @@ pub(super) async fn plan(
     }
     let extensions =
         if passes { Extensions::as_they_are(call.request.others()) } else { translated(call, remote, model)? };
-    let mut held = Held::default();
+    let mut held = MemoryPermit::default();
     let patience = Instant::now() + backend.timeout;
     let deadline = end.map_or(patience, |end| end.min(patience));
     // Others take their time: that is no fault of the backend's.
@@ -92,7 +92,7 @@ pub(super) async fn plan(
 
 /// What a call says beyond OpenAI's fields, as its provider takes it. What has no place there is refused, lest the vectors be others than
 /// asked for.
-fn translated(call: &Call, remote: &Remote, model: &str) -> Result<Extensions, Failure> {
+fn translated(call: &Call, remote: &HttpProvider, model: &str) -> Result<Extensions, Failure> {
     let taken = remote.dialect().extensions(model);
     let unknown = call.request.unknown_input_type();
     let word = unknown.map(|word| serde_json::Value::from(word).to_string());

@@ -1,7 +1,7 @@
 //! What a call is sent in.
 
 use super::split::Split;
-use crate::memory::Held;
+use crate::memory::MemoryPermit;
 use vectoll_upstream::provider::dialect::{Wire, extension::Extensions};
 
 /// What a call is sent in.
@@ -13,7 +13,7 @@ pub(super) struct Plan {
     /// The request for the first. It is made before anything is sent: what the provider cannot do costs nothing.
     pub(super) first: Wire,
     /// The memory for the parts' answers. It is there before anything is sent, as well.
-    pub(super) held: Held,
+    pub(super) held: MemoryPermit,
 }
 
 /// Without the texts, which are the caller's.

@@ -13,7 +13,7 @@ use crate::{
     answer::{Answer, Broken, Flow, HELD, Relay},
     background::Background,
     call::Call,
-    memory::{Held, NoRoom, STREAM},
+    memory::{MemoryPermit, NoRoom, STREAM},
     policy::Backend,
     refusal::Refusal,
 };
@@ -25,7 +25,7 @@ pub(super) enum Read {
     /// Checked and settled.
     Done(Answer),
     /// Large: these pieces, and then the rest, and the memory for what is on its way.
-    Coming(Vec<Bytes>, Flow, Held),
+    Coming(Vec<Bytes>, Flow, MemoryPermit),
 }
 
 /// Reads an answer: whole up to [`HELD`] bytes, else to be streamed.
@@ -62,7 +62,7 @@ pub(super) async fn read(
         dimensions: call.request.dimensions,
     };
     let mut read: Vec<Bytes> = Vec::new();
-    let (mut length, mut held) = (0, Held::default());
+    let (mut length, mut held) = (0, MemoryPermit::default());
     // The form of the vectors, as soon as one of them is seen.
     let mut format = None;
     let broken = loop {
@@ -136,7 +136,7 @@ async fn translated(
     let failed = |broken| unusable(broken, backend);
     let mut transcoder = Transcoder::new(wanted);
     let mut length = 0;
-    let mut held = Held::default();
+    let mut held = MemoryPermit::default();
     for piece in read {
         length += piece.len();
         transcoder.feed(&piece);

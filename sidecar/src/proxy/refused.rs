@@ -16,7 +16,7 @@ use vectoll_ledger::books::Certainty;
 use vectoll_upstream::{
     health,
     provider::{
-        Remote,
+        HttpProvider,
         dialect::fault::{Cause, ErrorAnswer, Fault, refuses_before_work},
         endpoint::SendError,
         http::Error,
@@ -37,7 +37,7 @@ pub(super) enum Refused {
 
 /// Turns a provider's error into ours. `asks_base64`: a call that wants base64 was sent with that wish.
 pub(super) async fn refused(
-    remote: &Remote,
+    remote: &HttpProvider,
     (in_flight, asks_base64): (InFlight, bool),
     response: Upstream,
     deadline: &mut Deadline,
@@ -63,7 +63,7 @@ pub(super) fn reported(
     headers: &HeaderMap,
     body: &[u8],
     (in_flight, tokens): (Option<InFlight>, Option<u64>),
-    (remote, backend): (&Remote, &Backend),
+    (remote, backend): (&HttpProvider, &Backend),
 ) -> Failure {
     let (failure, charge) = error_in_success(remote, backend, headers, body);
     match (in_flight, tokens) {
@@ -103,7 +103,7 @@ impl Charge {
 /// What an error means that came under a status of success. Its provider's word on statuses does not go for it: only what goes for
 /// everyone does.
 pub(super) fn error_in_success(
-    remote: &Remote,
+    remote: &HttpProvider,
     backend: &Backend,
     headers: &HeaderMap,
     body: &[u8],
@@ -114,7 +114,7 @@ pub(super) fn error_in_success(
 }
 
 /// What a provider's error means, and what it costs. It goes on with its message and without the credential.
-pub(super) fn status_failed(remote: &Remote, backend: &Backend, answer: ErrorAnswer<'_>) -> (Failure, Charge) {
+pub(super) fn status_failed(remote: &HttpProvider, backend: &Backend, answer: ErrorAnswer<'_>) -> (Failure, Charge) {
     let (name, answered, wait) = (&backend.label, answer.status(), answer.wait());
     if answered.is_redirection() || answered.is_informational() {
         let message = format!("Backend {name} answered with a redirect, which is never followed");
@@ -166,7 +166,7 @@ pub(super) fn status_failed(remote: &Remote, backend: &Backend, answer: ErrorAns
 }
 
 /// A provider's words, without the credential and in reason.
-fn quoted(remote: &Remote, words: &str, most: usize) -> String {
+fn quoted(remote: &HttpProvider, words: &str, most: usize) -> String {
     remote.redact(words).chars().take(most).collect()
 }
 

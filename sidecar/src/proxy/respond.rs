@@ -9,7 +9,7 @@ use vectoll_config::PicoUsd;
 use super::{history::AttemptHistory, progress::CallProgress, sent::Sent};
 use crate::{
     answer::{Answer, Body, PASSED},
-    line::Line,
+    line::HeaderText,
     quota_headers,
 };
 
@@ -41,14 +41,14 @@ pub(super) fn identify(headers: &mut HeaderMap, journey: &AttemptHistory, key_sp
     if let Some(value) = label.and_then(|label| HeaderValue::from_str(label).ok()) {
         headers.insert(MODEL_ID, value);
     }
-    if let Some(value) = key_spend.and_then(|spend| Line::of(spend).value()) {
+    if let Some(value) = key_spend.and_then(|spend| HeaderText::of(spend).value()) {
         headers.insert(KEY_SPEND, value);
     }
 }
 
 /// Says what the call cost, where that is known.
 pub(super) fn cost(headers: &mut HeaderMap, cost: Option<PicoUsd>) {
-    if let Some(value) = cost.and_then(|cost| Line::of(cost).value()) {
+    if let Some(value) = cost.and_then(|cost| HeaderText::of(cost).value()) {
         headers.insert(RESPONSE_COST, value);
     }
 }
@@ -57,7 +57,7 @@ pub(super) fn cost(headers: &mut HeaderMap, cost: Option<PicoUsd>) {
 pub(crate) fn overhead(headers: &mut HeaderMap, took: Duration) {
     let millis = took.as_secs() * 1000 + u64::from(took.subsec_millis());
     let micros = took.subsec_micros() % 1000;
-    if let Some(value) = Line::of(format_args!("{millis}.{micros:03}")).value() {
+    if let Some(value) = HeaderText::of(format_args!("{millis}.{micros:03}")).value() {
         headers.insert(OVERHEAD, value);
     }
 }

@@ -28,7 +28,7 @@ use crate::{
 use vectoll_clock::Clock;
 use vectoll_upstream::{
     health::Attempt,
-    provider::{Provider, Remote, SentFlag},
+    provider::{HttpProvider, Provider, SentFlag},
 };
 
 /// Makes one attempt, to be done by `deadline`, notes its time in `upstream`, and how it ended with the backend's health.
@@ -143,7 +143,7 @@ async fn exchange(
 
 /// A response, sorted by whether it is a success; or the error of a call that got none.
 async fn call(
-    remote: &Remote,
+    remote: &HttpProvider,
     in_flight: InFlight,
     (from_caller, asks_base64): (&HeaderMap, bool),
     deadline: &mut Deadline,

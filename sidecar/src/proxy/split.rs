@@ -6,7 +6,7 @@ use vectoll_config::v1::TokenBound;
 
 use vectoll_api::request::{Input, Shape};
 use vectoll_ledger::books::Certainty;
-use vectoll_upstream::{provider::dialect::Caps, tokens};
+use vectoll_upstream::{provider::dialect::Capabilities, tokens};
 
 /// Texts and the parts that they are sent in.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ impl Split {
 
 /// Splits a call. Tokens are counted exactly only where a bound on them says that there may be too many.
 /// `beside` is what goes along with each text.
-pub(super) fn split(texts: Vec<String>, beside: &str, caps: Caps, bound: &TokenBound) -> Split {
+pub(super) fn split(texts: Vec<String>, beside: &str, caps: Capabilities, bound: &TokenBound) -> Split {
     let texts: Vec<Cow<'static, str>> = texts.into_iter().map(Cow::Owned).collect();
     let each = beside_at_most(beside, bound);
     let mut tokens: Vec<u64> = texts.iter().map(|text| at_most(text, bound) + each).collect();
@@ -55,7 +55,7 @@ pub(super) fn split(texts: Vec<String>, beside: &str, caps: Caps, bound: &TokenB
 }
 
 /// Splits a call of token arrays, for a provider that takes them.
-pub(super) fn split_arrays(arrays: &[Vec<u32>], caps: Caps, bound: &TokenBound) -> Split {
+pub(super) fn split_arrays(arrays: &[Vec<u32>], caps: Capabilities, bound: &TokenBound) -> Split {
     let tokens = arrays.iter().map(|array| {
         let shape = Shape { items: 1, bytes: 0, tokens: array.len() as u64, is_tokens: true };
         tokens::bound(&shape, bound)
@@ -119,7 +119,7 @@ mod tests {
     #[test]
     fn tokens_are_counted_where_that_saves_parts() {
         let texts = || vec!["one two three four".to_owned(); 10];
-        let caps = Caps { items: 100, tokens: Some(45) };
+        let caps = Capabilities { items: 100, tokens: Some(45) };
         let exact = split(texts(), "", caps, &TokenBound::Encoding(Encoding::cl100k_base));
         assert_eq!((exact.parts.len(), exact.tokens.iter().sum::<u64>()), (1, 40));
         let unknown = split(texts(), "", caps, &TokenBound::Factor(Factor { max_per_byte: 1, max_per_input: 0 }));
@@ -130,17 +130,17 @@ mod tests {
     fn what_goes_along_with_each_text_counts_with_each() {
         let texts = || vec!["one two three four".to_owned(); 10];
         let encoding = TokenBound::Encoding(Encoding::cl100k_base);
-        let beside = split(texts(), "a title", Caps { items: 100, tokens: Some(45) }, &encoding);
+        let beside = split(texts(), "a title", Capabilities { items: 100, tokens: Some(45) }, &encoding);
         assert_eq!((beside.parts.len(), beside.tokens.as_slice()), (2, &[4 + 2; 10][..]));
         assert_eq!(beside.counted(&(0..7), &encoding), (7 * (4 + 2), Certainty::Known));
         let factor = TokenBound::Factor(Factor { max_per_byte: 1, max_per_input: 3 });
-        let bounded = split(texts(), "a title", Caps { items: 100, tokens: None }, &factor);
+        let bounded = split(texts(), "a title", Capabilities { items: 100, tokens: None }, &factor);
         assert_eq!(bounded.tokens, [18 + 7 + 3; 10], "as the call as a whole is weighed");
     }
 
     #[test]
     fn arrays_are_written_as_they_are_and_weighed_as_the_call_is() {
-        let (arrays, caps) = ([vec![1, 22], vec![333], vec![4]], Caps { items: 100, tokens: Some(8) });
+        let (arrays, caps) = ([vec![1, 22], vec![333], vec![4]], Capabilities { items: 100, tokens: Some(8) });
         let factor = TokenBound::Factor(Factor { max_per_byte: 1, max_per_input: 3 });
         let bounded = split_arrays(&arrays, caps, &factor);
         assert_eq!((bounded.tokens.as_slice(), bounded.parts.as_slice()), (&[5, 4, 4][..], &[0..1, 1..3][..]));

@@ -7,7 +7,7 @@ use std::{
 
 use vectoll_config::v1::Encoding;
 
-use crate::{background::Background, call::Call, memory::Held, policy::Route, refusal::Refusal};
+use crate::{background::Background, call::Call, memory::MemoryPermit, policy::Route, refusal::Refusal};
 use vectoll_api::request::{Input, Shape};
 use vectoll_upstream::tokens;
 
@@ -30,7 +30,7 @@ pub(super) async fn measure(mut call: Call, route: &Route, most: usize, tasks: &
     if encodings.is_empty() {
         return Ok(call);
     }
-    let mut held = Held::default();
+    let mut held = MemoryPermit::default();
     let end = Instant::now() + MEASURING_TIMEOUT;
     // A token of one digit and a comma is a number of four bytes.
     call.claim

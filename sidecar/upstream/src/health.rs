@@ -27,7 +27,7 @@ use self::{
 
 pub use self::{
     metrics::BackendMetrics,
-    standing::{Fault, Standing},
+    standing::{BreakerState, Fault},
 };
 
 /// The health of all backends. A handle: clones share it.
@@ -130,7 +130,7 @@ impl Health {
     }
 
     /// Whether it is to be called. Moments are the clock's.
-    pub fn standing(&self, now: Duration) -> Standing {
+    pub fn standing(&self, now: Duration) -> BreakerState {
         self.state().breaker.standing(now)
     }
 

@@ -15,14 +15,14 @@ mod sent_flag;
 pub mod trust;
 mod user_agent;
 
-pub use remote::{Journalled, Remote};
+pub use remote::{HttpProvider, Journalled};
 pub use sent_flag::SentFlag;
 
 /// How to speak to a backend.
 #[derive(Debug)]
 pub enum Provider {
     /// One that is elsewhere.
-    Remote(Box<Remote>),
+    Remote(Box<HttpProvider>),
     /// The model inside this program.
     Builtin,
     /// No provider: what is kept of their answers.

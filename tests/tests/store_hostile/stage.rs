@@ -10,7 +10,7 @@ use vectoll_config::{
     store::{Function, Library, caller, team_prefix, user_name},
     v1::OnStoreFailure,
 };
-use vectoll_operator::store::{Access, Keeper, Memory, Password, Standing, User, Wanted};
+use vectoll_operator::store::{Access, Keeper, Memory, Password, StoreState, User, Wanted};
 use vectoll_tests::store::{PASSWORD, Store};
 
 pub(super) const SCOPE: &str = "vectoll-system.vectoll-operator";
@@ -37,29 +37,29 @@ pub(super) fn wanted() -> Arc<Wanted> {
 /// A keeper, and what it says.
 pub(super) struct Kept {
     pub(super) keeper: Keeper,
-    pub(super) standing: watch::Receiver<Standing>,
+    pub(super) standing: watch::Receiver<StoreState>,
     pub(super) memory: watch::Receiver<Memory>,
 }
 
 pub(super) fn keep(url: &str) -> Kept {
-    let (told, standing) = watch::channel(Standing::Unknown);
+    let (told, standing) = watch::channel(StoreState::Unknown);
     let (weighed, memory) = watch::channel(Memory::default());
-    let report = move |standing: &Standing| drop(told.send_replace(standing.clone()));
+    let report = move |standing: &StoreState| drop(told.send_replace(standing.clone()));
     let keeper = Keeper::start(Box::new(report), Box::new(move |memory| _ = weighed.send_replace(memory)));
     keeper.keep(access(url), SCOPE, wanted());
     Kept { keeper, standing, memory }
 }
 
 impl Kept {
-    pub(super) async fn until(&mut self, what: impl Fn(&Standing) -> bool) -> anyhow::Result<()> {
+    pub(super) async fn until(&mut self, what: impl Fn(&StoreState) -> bool) -> anyhow::Result<()> {
         let heard = tokio::time::timeout(DEADLINE, self.standing.wait_for(|standing| what(standing))).await;
         heard.map(|heard| heard.map(|_| ())).with_context(|| format!("it stands {:?}", self.keeper.standing()))??;
         Ok(())
     }
 }
 
-pub(super) fn is_good(standing: &Standing) -> bool {
-    matches!(standing, Standing::Good { full: None, .. })
+pub(super) fn is_good(standing: &StoreState) -> bool {
+    matches!(standing, StoreState::Good { full: None, .. })
 }
 
 pub(super) async fn apps(store: &Store) -> anyhow::Result<MultiplexedConnection> {

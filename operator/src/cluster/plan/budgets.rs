@@ -20,7 +20,7 @@ const THRESHOLD_REACHED: &str = "ThresholdReached";
 const BELOW: &str = "BelowThreshold";
 
 /// A budget, and what is known of it.
-pub(super) struct Purse<'a> {
+pub(super) struct Balance<'a> {
     pub(super) budget: &'a Budget,
     pub(super) warn_at: Option<Percent>,
     /// What the store says; none: it was not heard of.
@@ -31,7 +31,7 @@ pub(super) struct Purse<'a> {
     pub(super) spent: Option<&'a Spend>,
 }
 
-impl Purse<'_> {
+impl Balance<'_> {
     /// Adds what holds of it to what was found. Returns when to look again though nothing is heard: its period ends.
     pub(super) fn tell(&self, found: &mut Cow<'_, [Condition]>, now: Timestamp) -> Option<Timestamp> {
         let at = found.iter().position(|condition| condition.kind == ConditionType::Programmed).unwrap_or(found.len());

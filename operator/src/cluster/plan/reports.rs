@@ -7,7 +7,7 @@ use vectoll_config::ObjectName;
 
 use super::{
     Action, PersistentFailures, Target,
-    budgets::Purse,
+    budgets::Balance,
     configs::Undelivered,
     programmed::Programmed,
     transitions::{PENDING, turns},
@@ -88,8 +88,8 @@ pub(super) fn reports(
                 if let Some(budget) = key.and_then(|resolved| resolved.key.budget.as_ref()).filter(|_| counts_together)
                 {
                     let warn_at = key.and_then(|resolved| resolved.key.warn_at);
-                    let purse = Purse { budget, warn_at, money, conditions, spent: stands };
-                    purse.tell(&mut found, now).into_iter().for_each(&mut look_again);
+                    let balance = Balance { budget, warn_at, money, conditions, spent: stands };
+                    balance.tell(&mut found, now).into_iter().for_each(&mut look_again);
                 }
                 let spend = spend::told(stands, money, &of.uid, observed.spend_writes, now);
                 let status = status::api_key(present, seen.value.generation, &found, key, &spend, now);
@@ -107,9 +107,9 @@ pub(super) fn reports(
                 let money = observed.books.money(account, &Account::Team);
                 let stands = present.and_then(|status| status.spend.as_ref());
                 if let Some(budget) = team.and_then(|team| team.budget.as_ref()).filter(|_| counts_together) {
-                    let purse =
-                        Purse { budget, warn_at: team.and_then(|team| team.warn_at), money, conditions, spent: stands };
-                    purse.tell(&mut found, now).into_iter().for_each(&mut look_again);
+                    let warn_at = team.and_then(|team| team.warn_at);
+                    let balance = Balance { budget, warn_at, money, conditions, spent: stands };
+                    balance.tell(&mut found, now).into_iter().for_each(&mut look_again);
                 }
                 let spend = spend::told(stands, money, &of.uid, observed.spend_writes, now);
                 let status = status::team(present, seen.value.generation, &found, &spend, now);

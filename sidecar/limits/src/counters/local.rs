@@ -21,7 +21,7 @@ use vectoll_config::{
 use self::count::{Count, tighten};
 pub(super) use self::reservation::Held;
 use super::{
-    Account, Denial, Open, ReserveRequest, Spending, Standing, longest_denial::LongestDenial, users::Users,
+    Account, Denial, Open, RateLimitStatus, ReserveRequest, Spending, longest_denial::LongestDenial, users::Users,
     window::slot_of,
 };
 use vectoll_clock::Now;
@@ -134,10 +134,10 @@ impl Memory {
     }
 
     /// How much is left to the scopes of a reservation.
-    pub(super) fn standing(&self, held: &Held, scopes: &[Limits], now: Now) -> Standing {
+    pub(super) fn standing(&self, held: &Held, scopes: &[Limits], now: Now) -> RateLimitStatus {
         let mut table = self.table();
         let slot = table.present(now);
-        let mut standing = Standing::default();
+        let mut standing = RateLimitStatus::default();
         for (&id, limits) in held.counts.iter().zip(scopes) {
             let Some(count) = table.counts.get_mut(id) else { continue };
             count.requests.advance(slot);

@@ -15,7 +15,7 @@ pub struct Quota {
 
 /// The tightest quotas among a call's scopes; absent: not limited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Standing {
+pub struct RateLimitStatus {
     /// Of requests a minute.
     pub requests: Option<Quota>,
     /// Of tokens a minute.

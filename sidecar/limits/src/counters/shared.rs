@@ -53,7 +53,7 @@ pub(crate) use self::{
     terms::{TERMS, Terms},
 };
 pub use self::{pending::Pending, reservation::Held};
-use super::{Account, Open, Spending, Standing, users::Users};
+use super::{Account, Open, RateLimitStatus, Spending, users::Users};
 use crate::store::protocol::{Exchange, Identity, Reply};
 use vectoll_clock::{Clock, Now};
 use vectoll_ledger::{charge::BudgetPeriod, used::Used};
@@ -119,7 +119,7 @@ impl SharedCounters {
         self.wake.notify_one();
     }
 
-    pub(super) fn standing(&self, held: &Held, scopes: &[Limits], now: Now) -> Standing {
+    pub(super) fn standing(&self, held: &Held, scopes: &[Limits], now: Now) -> RateLimitStatus {
         self.table().session(&held.team).standing(held, scopes, now)
     }
 

@@ -11,7 +11,8 @@ use vectoll_config::{
 };
 
 use super::{
-    Account, Held, Memory, Open, ReserveRequest, Reserved, SharedCounters, Spending, Standing, reservation::Holder,
+    Account, Held, Memory, Open, RateLimitStatus, ReserveRequest, Reserved, SharedCounters, Spending,
+    reservation::Holder,
 };
 use vectoll_clock::Now;
 use vectoll_ledger::used::Used;
@@ -79,7 +80,7 @@ impl Counters {
     }
 
     /// How much is left to the scopes of a reservation.
-    pub fn standing(&self, held: &Held, scopes: &[Limits], now: Now) -> Standing {
+    pub fn standing(&self, held: &Held, scopes: &[Limits], now: Now) -> RateLimitStatus {
         match &held.0 {
             Holder::Memory(held) => self.alone.standing(held, scopes, now),
             Holder::Leased(held) => self.together.standing(held, scopes, now),

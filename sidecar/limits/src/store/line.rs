@@ -16,7 +16,7 @@ use vectoll_config::{
 use super::{
     ask::{ExchangeError, ask, is_the_connections},
     backoff::Backoff,
-    connect::{CallError, Connection, PATIENCE, Place},
+    connect::{CONNECT_TIMEOUT, CallError, Connection, Place},
     driver::Driver,
     given_up::{self, Verdict},
     heartbeat::{Due, Heartbeat, HeartbeatTask},
@@ -158,7 +158,9 @@ impl<'a> StoreSession<'a> {
             let place = self.place.clone();
             self.connecting.spawn(async move {
                 let too_slow = || std::io::Error::from(std::io::ErrorKind::TimedOut).into();
-                tokio::time::timeout(2 * PATIENCE, Connection::open(&place)).await.unwrap_or_else(|_| Err(too_slow()))
+                tokio::time::timeout(2 * CONNECT_TIMEOUT, Connection::open(&place))
+                    .await
+                    .unwrap_or_else(|_| Err(too_slow()))
             });
         }
         next

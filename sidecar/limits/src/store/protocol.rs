@@ -94,16 +94,16 @@ pub struct Spend {
 
 /// What is wished for, within a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct LeaseRequest {
     /// Whose.
     pub account: AccountName,
     /// Of what.
-    pub of: Wished,
+    pub of: LeaseKind,
 }
 
 /// Amounts: the least that helps, the most that is of use, and the limit that it is held to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wished {
+pub enum LeaseKind {
     /// Requests or tokens of a window.
     Rate {
         /// Which.
@@ -162,7 +162,7 @@ pub struct Exchange {
     /// All money that is held, after the spend.
     pub holds: Vec<Money>,
     /// Wishes, each group to be met as a whole.
-    pub groups: Vec<Vec<Wish>>,
+    pub groups: Vec<Vec<LeaseRequest>>,
 }
 
 /// Who a sidecar is to the store.
@@ -190,12 +190,12 @@ pub struct Reply {
     /// Sidecars that were heard of lately for this Team.
     pub sidecars: u64,
     /// For each group of wishes; none at all if the exchange was not taken.
-    pub answers: Vec<Answer>,
+    pub answers: Vec<StoreAnswer>,
 }
 
 /// What becomes of a group of wishes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum StoreAnswer {
     /// All of them are met.
     Granted(Vec<Grant>),
     /// None is, because of this one.

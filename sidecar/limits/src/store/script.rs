@@ -1,7 +1,8 @@
 //! The words that the store's functions are spoken to with.
 
 use super::protocol::{
-    Answer, Claim, Correction, Entry, Exchange, Grant, Identity, Money, PeriodName, Reply, Spend, Wish, Wished,
+    Claim, Correction, Entry, Exchange, Grant, Identity, LeaseKind, LeaseRequest, Money, PeriodName, Reply, Spend,
+    StoreAnswer,
 };
 
 /// The arguments of an exchange, as the head of the function describes them. `caller` is the sidecar's namespace
@@ -71,7 +72,7 @@ impl Words {
         self.add(&amount.pico());
     }
 
-    fn wish(&mut self, wish: &Wish) {
+    fn wish(&mut self, wish: &LeaseRequest) {
         let mut plain = |kind: char, least: u64, most: u64, limit: u64| {
             self.add(&kind);
             self.add(&wish.account);
@@ -80,9 +81,9 @@ impl Words {
             }
         };
         match &wish.of {
-            Wished::Rate { rate, least, most, limit } => plain(rate.letter(), *least, *most, *limit),
-            Wished::Parallel { least, most, limit } => plain('p', *least, *most, *limit),
-            Wished::Money { period, least, most, limit } => {
+            LeaseKind::Rate { rate, least, most, limit } => plain(rate.letter(), *least, *most, *limit),
+            LeaseKind::Parallel { least, most, limit } => plain('p', *least, *most, *limit),
+            LeaseKind::Money { period, least, most, limit } => {
                 plain('m', least.pico(), most.pico(), limit.pico());
                 self.add(&period.name);
                 self.end(period);
@@ -127,7 +128,7 @@ pub fn decode(value: &Value) -> Result<Reply, Unreadable> {
     Ok(Reply { now, run, pause, before, spent_to, sidecars, answers })
 }
 
-fn answer(value: &Value) -> Result<Answer, Unreadable> {
+fn answer(value: &Value) -> Result<StoreAnswer, Unreadable> {
     let all = list(value, "answer to a group")?;
     match all.split_first() {
         Some((Value::Number(1), rest)) => {
@@ -139,14 +140,14 @@ fn answer(value: &Value) -> Result<Answer, Unreadable> {
                 }),
                 _ => Err(Unreadable("whole grant")),
             };
-            rest.chunks(3).map(grant).collect::<Result<_, _>>().map(Answer::Granted)
+            rest.chunks(3).map(grant).collect::<Result<_, _>>().map(StoreAnswer::Granted)
         }
         Some((Value::Number(0), [place, taken, wait])) => {
             let wait = if *wait == Value::Number(-1) { None } else { Some(number(wait, "time to wait")?) };
             let place = usize::try_from(number(place, "place")?).map_err(|_| Unreadable("place"))?;
-            Ok(Answer::Denied { place, taken: number(taken, "amount taken")?, wait })
+            Ok(StoreAnswer::Denied { place, taken: number(taken, "amount taken")?, wait })
         }
-        Some((Value::Number(2), [])) => Ok(Answer::Paused),
+        Some((Value::Number(2), [])) => Ok(StoreAnswer::Paused),
         Some(_) | None => Err(Unreadable("answer to a group")),
     }
 }

@@ -21,13 +21,13 @@ use crate::{
     background::Background,
     cache::{Vector, Wanted},
     call::Call,
-    memory::{Claim, Held},
+    memory::{Claim, MemoryPermit},
     policy::Route,
     proxy::{Proxy, parts::expected_of, progress::CallProgress, sent::Sent},
     refusal::Refusal,
 };
 use vectoll_api::answer::join;
-use vectoll_upstream::provider::dialect::{Told, read_open_ai};
+use vectoll_upstream::provider::dialect::{ParsedAnswer, read_open_ai};
 
 /// Up to so many vectors are read in the request's own thread.
 const FEW: usize = 4;
@@ -49,7 +49,7 @@ pub(super) async fn ask(
     spent: &mut Spent,
 ) -> Result<Vectors, Refusal> {
     // Before anything is sent, so that there being none costs nothing.
-    let mut held = Held::default();
+    let mut held = MemoryPermit::default();
     let length = call.request.body.len();
     room(&call.claim, &mut held, length + expected_of(wanted.len())).await?;
     let part = {
@@ -101,7 +101,7 @@ struct Kept {
     /// As the provider says.
     tokens: Option<u64>,
     /// What the vectors take.
-    held: Held,
+    held: MemoryPermit,
 }
 
 /// Reads an answer, and hands its vectors to those who wait for them, and to the cache. `own` is the time that the sidecar
@@ -109,7 +109,7 @@ struct Kept {
 async fn keep(
     answer: Answer,
     wanted: Asked,
-    (claim, mut held): (&Claim, Held),
+    (claim, mut held): (&Claim, MemoryPermit),
     tasks: &Background,
     own: &mut Duration,
 ) -> Result<Kept, Refusal> {
@@ -120,7 +120,7 @@ async fn keep(
     let started = Instant::now();
     let many = wanted.len() >= FEW;
     let read = move || {
-        let Told { vectors, tokens } = read_open_ai(wanted.len(), &body).map_err(|wrong| wrong.to_string())?;
+        let ParsedAnswer { vectors, tokens } = read_open_ai(wanted.len(), &body).map_err(|wrong| wrong.to_string())?;
         let hand_over = |((place, wanted), vector): ((usize, Wanted), Vec<f32>)| {
             let vector: Vector = vector.into();
             wanted.found(&vector);
@@ -139,7 +139,7 @@ fn broken(what: &dyn std::fmt::Display) -> Refusal {
 }
 
 /// All of a large answer, while there is memory for it and for the vectors in it.
-async fn collect(mut relay: Relay, claim: &Claim, held: &mut Held) -> Result<Bytes, Refusal> {
+async fn collect(mut relay: Relay, claim: &Claim, held: &mut MemoryPermit) -> Result<Bytes, Refusal> {
     let (mut pieces, mut length) = (Vec::new(), 0);
     // All at once where that is known: who waits while an answer comes may lose the rest of it.
     let announced = relay

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use crate::{accounting::Settled, memory::Held};
+use crate::{accounting::Settled, memory::MemoryPermit};
 
 /// What was spent on a call, over all that was sent for it.
 #[derive(Default)]
@@ -11,5 +11,5 @@ pub(super) struct Spent {
     pub(super) headers: HeaderMap,
     pub(super) settled: Option<Settled>,
     /// What the vectors take until the answer is made of them.
-    pub(super) held: Vec<Held>,
+    pub(super) held: Vec<MemoryPermit>,
 }

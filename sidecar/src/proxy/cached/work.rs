@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     background::Background,
     call::Call,
-    memory::{Claim, Held, NoRoom},
+    memory::{Claim, MemoryPermit, NoRoom},
     refusal::Refusal,
 };
 
@@ -20,7 +20,7 @@ pub(super) fn is_long(call: &Call) -> bool {
 }
 
 /// Waits for memory, though not for ever.
-pub(super) async fn room(claim: &Claim, held: &mut Held, bytes: usize) -> Result<(), Refusal> {
+pub(super) async fn room(claim: &Claim, held: &mut MemoryPermit, bytes: usize) -> Result<(), Refusal> {
     let end = tokio::time::Instant::now() + MAX_MEMORY_WAIT;
     claim.hold_until(held, bytes, end).await.map_err(|NoRoom| Refusal::no_room())
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::{FetchError, Secret, refreshing::Issued};
 
 #[derive(Deserialize)]
-struct Answer {
+struct TokenAnswer {
     access_token: String,
     /// Seconds. A number; some servers make it a string.
     expires_in: Value,
@@ -19,7 +19,7 @@ struct Answer {
 /// Reads the access token in an answer.
 pub(super) fn token(answer: &[u8]) -> Result<Issued<Secret>, FetchError> {
     // What serde_json says of a wrong field can quote the field.
-    let Answer { access_token, expires_in } = serde_json::from_slice(answer)
+    let TokenAnswer { access_token, expires_in } = serde_json::from_slice(answer)
         .map_err(|_| FetchError::Answer("has no access token that says when it expires"))?;
     let seconds = expires_in.as_u64().or_else(|| expires_in.as_str()?.parse().ok());
     let seconds = seconds.ok_or(FetchError::Answer("does not say when its token expires"))?;

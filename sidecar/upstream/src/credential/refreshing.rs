@@ -65,14 +65,14 @@ type Fetch<T> = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Fetched<T>> + Send>>
 type Outcome<T> = Option<Result<Arc<T>, FetchError>>;
 
 struct State<T> {
-    held: Option<Held<T>>,
+    held: Option<CachedCredential<T>>,
     /// What was served before it: answers to calls that were made with it may still come in.
     before: Option<Arc<T>>,
     fetching: Option<watch::Receiver<Outcome<T>>>,
     failed: Option<Failed>,
 }
 
-struct Held<T> {
+struct CachedCredential<T> {
     value: Arc<T>,
     life: Duration,
     since: Since,
@@ -104,7 +104,7 @@ impl Since {
     }
 }
 
-impl<T> Held<T> {
+impl<T> CachedCredential<T> {
     fn left(&self) -> Duration {
         self.life.saturating_sub(self.since.elapsed())
     }
@@ -213,7 +213,7 @@ impl<T> Cell<T> {
         match fetched {
             Ok(Issued { value, life }) if !life.is_zero() => {
                 let value = Arc::new(value);
-                let held = Held { value: Arc::clone(&value), life, since, doubted: false };
+                let held = CachedCredential { value: Arc::clone(&value), life, since, doubted: false };
                 state.before = state.held.replace(held).map(|held| held.value);
                 if let Some(Failed { times, .. }) = state.failed.take() {
                     tracing::info!(what = %self.what, times, "a credential was renewed after failures");
@@ -224,7 +224,7 @@ impl<T> Cell<T> {
                 let why = fetched.err().unwrap_or(FetchError::Answer("is of something that has expired already"));
                 let times = state.failed.as_ref().map_or(0, |failed| failed.times).saturating_add(1);
                 let again = Instant::now() + backoff(times, fastrand::f64());
-                let left = state.held.as_ref().map(Held::left).unwrap_or_default();
+                let left = state.held.as_ref().map(CachedCredential::left).unwrap_or_default();
                 let seconds_left = left.as_secs();
                 tracing::warn!(what = %self.what, times, seconds_left, error = %chain(&why), "failed to renew a credential");
                 state.failed = Some(Failed { times, again, why: why.clone() });

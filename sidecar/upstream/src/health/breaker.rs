@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vectoll_config::v1::Cooldown;
 
-use super::standing::{Fault, Standing};
+use super::standing::{BreakerState, Fault};
 
 /// The longest time that a backend is left alone, as a multiple of the first.
 const MAX_DOUBLINGS: u32 = 4;
@@ -40,11 +40,11 @@ struct Cooling {
 }
 
 impl Breaker {
-    pub(super) fn standing(&self, now: Duration) -> Standing {
+    pub(super) fn standing(&self, now: Duration) -> BreakerState {
         match self.open {
-            None => Standing::Well,
-            Some(Cooling { until, probing: false, .. }) if until <= now => Standing::Well,
-            Some(Cooling { until, .. }) => Standing::Cooling(until.max(now)),
+            None => BreakerState::Well,
+            Some(Cooling { until, probing: false, .. }) if until <= now => BreakerState::Well,
+            Some(Cooling { until, .. }) => BreakerState::Cooling(until.max(now)),
         }
     }
 
@@ -142,9 +142,9 @@ mod tests {
         assert_eq!((fail(&mut breaker, 0), fail(&mut breaker, 1)), (None, None));
         assert!(!breaker.succeeded());
         assert_eq!((fail(&mut breaker, 2), fail(&mut breaker, 3)), (None, None));
-        assert_eq!(breaker.standing(at(3)), Standing::Well);
+        assert_eq!(breaker.standing(at(3)), BreakerState::Well);
         assert_eq!(fail(&mut breaker, 4), Some(at(30)));
-        assert_eq!(breaker.standing(at(4)), Standing::Cooling(at(34)));
+        assert_eq!(breaker.standing(at(4)), BreakerState::Cooling(at(34)));
         assert_eq!(breaker.begin(at(33)), None);
     }
 
@@ -154,10 +154,10 @@ mod tests {
         for now in 0..3 {
             fail(&mut breaker, now);
         }
-        assert_eq!(breaker.standing(at(32)), Standing::Well);
+        assert_eq!(breaker.standing(at(32)), BreakerState::Well);
         assert_eq!(breaker.begin(at(32)), Some(AttemptKind::Probe));
         assert_eq!(breaker.begin(at(32)), None, "one at a time");
-        assert_ne!(breaker.standing(at(40)), Standing::Well);
+        assert_ne!(breaker.standing(at(40)), BreakerState::Well);
         assert_eq!(breaker.failed(AttemptKind::Probe, Fault::Down, COOLDOWN, at(40)), Some(at(60)));
         assert_eq!(breaker.begin(at(99)), None);
         assert_eq!(breaker.begin(at(100)), Some(AttemptKind::Probe));
@@ -194,7 +194,7 @@ mod tests {
             None,
             "that is more, and no news"
         );
-        assert_eq!(breaker.standing(at(2)), Standing::Cooling(at(11)));
+        assert_eq!(breaker.standing(at(2)), BreakerState::Cooling(at(11)));
         assert_eq!(breaker.begin(at(11)), Some(AttemptKind::Probe));
         assert_eq!(
             breaker.failed(AttemptKind::Probe, limited(None), COOLDOWN, at(11)),
@@ -213,7 +213,7 @@ mod tests {
         for turn in [AttemptKind::Ordinary, AttemptKind::Ordinary, AttemptKind::Probe] {
             breaker.failed(turn, Fault::Limited(Some(Duration::MAX)), COOLDOWN, at(10_000));
         }
-        assert_eq!(breaker.standing(at(10_000)), Standing::Cooling(at(10_300)));
+        assert_eq!(breaker.standing(at(10_000)), BreakerState::Cooling(at(10_300)));
     }
 
     #[test]
@@ -224,13 +224,13 @@ mod tests {
         }
         let probe = breaker.begin(at(60)).unwrap();
         assert_eq!(breaker.failed(probe, Fault::Down, Cooldown { failures: 0, seconds: 1 }, at(60)), None);
-        assert_eq!(breaker.standing(at(60)), Standing::Well, "also while it is open");
+        assert_eq!(breaker.standing(at(60)), BreakerState::Well, "also while it is open");
         for _ in 0..10 {
             assert_eq!(
                 breaker.failed(AttemptKind::Ordinary, Fault::Down, Cooldown { failures: 0, seconds: 1 }, at(0)),
                 None
             );
         }
-        assert_eq!(breaker.standing(at(0)), Standing::Well);
+        assert_eq!(breaker.standing(at(0)), BreakerState::Well);
     }
 }

@@ -13,7 +13,7 @@ pub enum Fault {
 
 /// Whether a backend is to be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum BreakerState {
     /// It is.
     Well,
     /// It is left alone until then; the time is the clock's.

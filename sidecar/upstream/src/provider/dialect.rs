@@ -45,21 +45,21 @@ use vectoll_api::request::InputType;
 pub struct Part<'a> {
     /// The model's name at the provider.
     pub model: &'a str,
-    /// What is to be embedded: at least one, at most [`Caps::items`].
+    /// What is to be embedded: at least one, at most [`Capabilities::items`].
     pub texts: &'a [Cow<'a, str>],
     /// How many numbers a vector is to have; none: the model's own number.
     pub dimensions: Option<u64>,
     /// What the texts are, for models that tell queries and documents apart.
     pub input_type: InputType,
     /// What servers that understand callers' bodies are told in the caller's own words.
-    pub said: Said<'a>,
+    pub said: PassthroughFields<'a>,
     /// The call's fields beyond OpenAI's: those that the model takes, or all where callers' bodies are understood.
     pub extensions: &'a Extensions,
 }
 
 /// What of a caller's body goes as it stands there to servers that understand it, also in parts.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Said<'a> {
+pub struct PassthroughFields<'a> {
     /// `input_type`.
     pub input_type: Option<&'a str>,
     /// `user`.
@@ -81,7 +81,7 @@ pub struct Wire {
 
 /// What an answer says.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Told {
+pub struct ParsedAnswer {
     /// One vector for each text of the part, in their order.
     pub vectors: Vec<Vec<f32>>,
     /// The input tokens that the provider counted; none: it does not say.
@@ -90,7 +90,7 @@ pub struct Told {
 
 /// What a provider takes in one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Caps {
+pub struct Capabilities {
     /// The most texts.
     pub items: usize,
     /// The most tokens over all texts; none: no such bound is known.
@@ -153,7 +153,7 @@ pub trait Dialect: std::fmt::Debug + Send + Sync {
     fn name(&self) -> &'static str;
 
     /// What one request may hold, by the model's name at the provider.
-    fn caps(&self, model: &str) -> Caps;
+    fn caps(&self, model: &str) -> Capabilities;
 
     /// Where callers' bodies are understood as they come, behind the root, if that depends on the model's name.
     fn pass_path(&self, _model: &str) -> Option<String> {
@@ -170,7 +170,7 @@ pub trait Dialect: std::fmt::Debug + Send + Sync {
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported>;
 
     /// Reads the body of a successful answer to a part.
-    fn answer(&self, part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable>;
+    fn answer(&self, part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable>;
 
     /// What an error answer means.
     fn fault(&self, answer: ErrorAnswer<'_>) -> fault::Fault {

@@ -8,7 +8,7 @@ use vectoll_config::v1::Batch;
 
 use super::{
     content::Content,
-    dialect::{Caps, Dialect, Wire},
+    dialect::{Capabilities, Dialect, Wire},
     endpoint::{Endpoint, SendError},
     sent_flag::SentFlag,
 };
@@ -34,7 +34,7 @@ impl<T: Journalled> Journalled for &T {}
 
 /// A provider, ready to be called.
 #[derive(Debug)]
-pub struct Remote {
+pub struct HttpProvider {
     /// The API's root.
     root: Endpoint,
     /// What every request has, beside the credential.
@@ -57,7 +57,7 @@ pub enum Passthrough<T> {
     ByModel,
 }
 
-/// What a [`Remote`] is made of.
+/// What a [`HttpProvider`] is made of.
 #[derive(Debug)]
 pub struct Parts {
     /// The API's root.
@@ -74,7 +74,7 @@ pub struct Parts {
     pub batch: Batch,
 }
 
-impl Remote {
+impl HttpProvider {
     /// Prepares the calls; none: the path leads nowhere.
     pub fn new(parts: Parts) -> Option<Self> {
         let Parts { root, more, credential, dialect, pass, batch } = parts;
@@ -99,10 +99,10 @@ impl Remote {
     }
 
     /// What one request may hold, of a model by its name there.
-    pub fn caps(&self, model: &str) -> Caps {
-        let Caps { items, tokens } = self.dialect.caps(model);
+    pub fn caps(&self, model: &str) -> Capabilities {
+        let Capabilities { items, tokens } = self.dialect.caps(model);
         let most = self.batch.max_items.and_then(|most| usize::try_from(most).ok());
-        Caps { items: most.unwrap_or(items).max(1), tokens: self.batch.max_tokens.or(tokens) }
+        Capabilities { items: most.unwrap_or(items).max(1), tokens: self.batch.max_tokens.or(tokens) }
     }
 
     /// How many requests of one call are sent side by side.

@@ -38,12 +38,12 @@ pub fn after(program: &Path, script: &Path, lines: &str) -> anyhow::Result<()> {
 /// Then the first call of a process has cargo build both, in the profile that `VECTOLL_TEST_PROFILE` names (default: release, which is
 /// what users run).
 pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    static BUILT: OnceLock<Result<BTreeMap<String, PathBuf>, String>> = OnceLock::new();
     if let Some(folder) = env::var_os("VECTOLL_PROGRAMS") {
         let program = PathBuf::from(folder).join(name);
         ensure!(program.is_file(), "VECTOLL_PROGRAMS: there is no {}", program.display());
         return Ok(program);
     }
-    static BUILT: OnceLock<Result<BTreeMap<String, PathBuf>, String>> = OnceLock::new();
     let built = BUILT.get_or_init(|| build().map_err(|error| format!("{error:#}")));
     let built = built.as_ref().map_err(|error| anyhow!("{error}"))?;
     built.get(name).cloned().with_context(|| format!("cargo built no program {name}"))

@@ -10,7 +10,7 @@ use vectoll_config::{
 };
 
 use super::{Held, Memory};
-use crate::counters::{Account, Denial, Exhausted, Open, ReserveRequest, Retry, Scope, Standing};
+use crate::counters::{Account, Denial, Exhausted, Open, RateLimitStatus, ReserveRequest, Retry, Scope};
 use vectoll_clock::Now;
 use vectoll_ledger::{balance::Balances, used::Used};
 
@@ -242,7 +242,7 @@ fn the_tightest_quota_is_told() {
     let limits = |tokens| Limits { tokens_per_minute: Some(tokens), ..Limits::default() };
     let scopes = [scope("a", Some(100), None), scope("b", Some(50), None)];
     let held = reserve(&memory, &scopes, 20, at(5)).unwrap();
-    let Standing { requests, tokens } = memory.standing(&held, &[limits(100), limits(50)], at(10));
+    let RateLimitStatus { requests, tokens } = memory.standing(&held, &[limits(100), limits(50)], at(10));
     assert_eq!(requests, None);
     let quota = tokens.unwrap();
     assert_eq!((quota.limit, quota.remaining, quota.reset), (50, 30, Duration::from_secs(56)));

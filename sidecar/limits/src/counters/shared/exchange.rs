@@ -11,7 +11,7 @@ use super::{
     session::Session,
     waiter::{Short, Shortage},
 };
-use crate::store::protocol::{Claim, Correction, Exchange, Money, Rate, SPAN, Spend, Wish, Wished};
+use crate::store::protocol::{Claim, Correction, Exchange, LeaseKind, LeaseRequest, Money, Rate, SPAN, Spend};
 use vectoll_clock::Now;
 
 /// The most groups of wishes in one exchange.
@@ -251,7 +251,7 @@ impl Session {
         all
     }
 
-    fn wish(&self, asked: &Asked, now: Now) -> Option<Wish> {
+    fn wish(&self, asked: &Asked, now: Now) -> Option<LeaseRequest> {
         let Asked { shortage, least, available } = *asked;
         let holding: &Holding = self.holdings.get(shortage.holding)?;
         let limit = shortage.limit;
@@ -267,12 +267,12 @@ impl Session {
                     Rate::Requests => &holding.requests,
                     Rate::Tokens => &holding.tokens,
                 };
-                Wished::Rate { rate, least, most: ahead(pool.meter.rate(now.elapsed)), limit }
+                LeaseKind::Rate { rate, least, most: ahead(pool.meter.rate(now.elapsed)), limit }
             }
-            Short::Parallel => Wished::Parallel { least, most: ahead(holding.slots.used / 2), limit },
+            Short::Parallel => LeaseKind::Parallel { least, most: ahead(holding.slots.used / 2), limit },
             Short::Money(at) => {
                 let purse = holding.purses.get(at)?;
-                Wished::Money {
+                LeaseKind::Money {
                     period: purse.period.clone(),
                     least: PicoUsd::new(least),
                     most: PicoUsd::new(ahead(purse.meter.rate(now.elapsed))),
@@ -280,7 +280,7 @@ impl Session {
                 }
             }
         };
-        Some(Wish { account: holding.name.clone(), of })
+        Some(LeaseRequest { account: holding.name.clone(), of })
     }
 }
 

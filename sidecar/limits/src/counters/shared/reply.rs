@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     counters::{Denial, Exhausted, Retry},
-    store::protocol::{Answer, Correction, Grant, Identity, Reply, SPAN},
+    store::protocol::{Correction, Grant, Identity, Reply, SPAN, StoreAnswer},
 };
 use vectoll_clock::Now;
 
@@ -172,10 +172,10 @@ impl Session {
         }
     }
 
-    fn answer(&mut self, group: Group, answer: &Answer, sent: Duration, store_ms: u64, now: Now) {
+    fn answer(&mut self, group: Group, answer: &StoreAnswer, sent: Duration, store_ms: u64, now: Now) {
         let Group { waiter, wishes } = group;
         match answer {
-            Answer::Granted(grants) => {
+            StoreAnswer::Granted(grants) => {
                 for (asked, grant) in wishes.iter().zip(grants) {
                     self.granted(asked, *grant, sent, store_ms, now);
                 }
@@ -185,7 +185,7 @@ impl Session {
                     self.wait_on(waiter, now);
                 }
             }
-            Answer::Denied { place, taken, wait } => {
+            StoreAnswer::Denied { place, taken, wait } => {
                 let Some(asked) = wishes.get(*place) else { return };
                 let denial = self.denied(asked, *taken, *wait, now);
                 if let Some(waiter) = waiter {
@@ -201,7 +201,7 @@ impl Session {
                     }
                 }
             }
-            Answer::Paused => {
+            StoreAnswer::Paused => {
                 if let Some(waiter) = waiter {
                     self.wait_on(waiter, now);
                 }

@@ -13,13 +13,13 @@ use super::{
     rates::{RATES, rate_of},
     session::Session,
 };
-use crate::counters::{Account, Quota, Standing};
+use crate::counters::{Account, Quota, RateLimitStatus};
 use vectoll_clock::Now;
 
 impl Session {
     /// What is left of the tightest limits, as far as this sidecar knows.
-    pub(crate) fn standing(&mut self, held: &Held, scopes: &[Limits], now: Now) -> Standing {
-        let mut standing = Standing::default();
+    pub(crate) fn standing(&mut self, held: &Held, scopes: &[Limits], now: Now) -> RateLimitStatus {
+        let mut standing = RateLimitStatus::default();
         let store_ms = self.link.store_ms(now);
         for (taken, limits) in held.taken.iter().zip(scopes) {
             let Some(holding) = self.holdings.get_mut(taken.holding) else { continue };

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
-use crate::store::protocol::{Answer, PeriodName, Wish, Wished};
+use crate::store::protocol::{LeaseKind, LeaseRequest, PeriodName, StoreAnswer};
 
 fn server() -> Server {
     Server { run: "one".into(), uptime: 100, clock: 1_900_000_000_000 }
@@ -46,7 +46,7 @@ fn one_period_too_many_waits_for_tomorrow_and_what_was_spent_counts_all_the_same
     let wish = |account: &str| {
         let period = PeriodName { name: "Total/UTC/0".into(), end: None };
         let (least, most, limit) = (PicoUsd::new(5), PicoUsd::new(5), PicoUsd::new(100));
-        vec![Wish { account: account.into(), of: Wished::Money { period, least, most, limit } }]
+        vec![LeaseRequest { account: account.into(), of: LeaseKind::Money { period, least, most, limit } }]
     };
     let spend = Spend { from: 0, to: 1, charges: vec![money(7)], entries: Vec::new() };
     let groups = vec![wish("t"), wish("tu:ada")];
@@ -54,13 +54,13 @@ fn one_period_too_many_waits_for_tomorrow_and_what_was_spent_counts_all_the_same
     let reply = model.exchange(&server(), &identity, &exchange);
     let wait = Some(DAY - server().clock % DAY);
     assert!(
-        matches!(reply.answers.as_slice(), [Answer::Granted(_), Answer::Denied { place: 0, taken: 0, wait: of }] if *of == wait)
+        matches!(reply.answers.as_slice(), [StoreAnswer::Granted(_), StoreAnswer::Denied { place: 0, taken: 0, wait: of }] if *of == wait)
     );
     assert_eq!(model.money("t", "Total/UTC/0").0, PicoUsd::new(7));
     let tomorrow = Server { clock: server().clock + DAY, ..server() };
     let again = Exchange { number: 2, after: 1, groups, ..Exchange::default() };
     let reply = model.exchange(&tomorrow, &identity, &again);
-    assert!(reply.answers.iter().all(|answer| matches!(answer, Answer::Granted(_))), "{reply:?}");
+    assert!(reply.answers.iter().all(|answer| matches!(answer, StoreAnswer::Granted(_))), "{reply:?}");
 }
 
 #[test]
@@ -71,8 +71,8 @@ fn a_refusal_is_noted_until_there_is_room_for_the_call() {
         number += 1;
         let period = PeriodName { name: "Total/UTC/0".into(), end: None };
         let pico = PicoUsd::new;
-        let of = Wished::Money { period, least: pico(least), most: pico(least), limit: pico(100) };
-        let groups = vec![vec![Wish { account: "t".into(), of }]];
+        let of = LeaseKind::Money { period, least: pico(least), most: pico(least), limit: pico(100) };
+        let groups = vec![vec![LeaseRequest { account: "t".into(), of }]];
         let exchange = Exchange { number, holds: vec![money(held)], groups, ..Exchange::default() };
         model.exchange(&server(), &Identity { sidecar: sidecar.into(), epoch: 1 }, &exchange);
         model.refusal("t", "Total/UTC/0").map(|refusal| (refusal.limit.pico(), refusal.amount.pico()))

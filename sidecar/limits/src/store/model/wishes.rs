@@ -3,7 +3,7 @@
 use vectoll_config::PicoUsd;
 
 use super::{CLAIM_LIFE, DAY, Model, balance::Refusal};
-use crate::store::protocol::{Answer, Grant, Identity, SPAN, Wish, Wished};
+use crate::store::protocol::{Grant, Identity, LeaseKind, LeaseRequest, SPAN, StoreAnswer};
 
 /// A wish that can be met: what is granted, and what was taken before.
 struct Room {
@@ -13,36 +13,43 @@ struct Room {
 }
 
 impl Model {
-    pub(super) fn answer(&mut self, identity: &Identity, group: &[Wish], now: u64, life: u64, sidecars: u64) -> Answer {
+    pub(super) fn answer(
+        &mut self,
+        identity: &Identity,
+        group: &[LeaseRequest],
+        now: u64,
+        life: u64,
+        sidecars: u64,
+    ) -> StoreAnswer {
         if self.hold > now {
-            return Answer::Paused;
+            return StoreAnswer::Paused;
         }
         let mut rooms = Vec::with_capacity(group.len());
         // Purses that the wishes before and this one begin.
         let mut new = 0;
         for (place, wish) in group.iter().enumerate() {
-            if let Wished::Money { period, .. } = &wish.of {
+            if let LeaseKind::Money { period, .. } = &wish.of {
                 new += u64::from(!self.purse(&wish.account, period).begun);
                 if self.is_one_too_many(&wish.account, period, new) {
                     let taken = self.taken(&wish.account, period, now).pico();
-                    return Answer::Denied { place, taken, wait: wait_for_tomorrow(&wish.of, now) };
+                    return StoreAnswer::Denied { place, taken, wait: wait_for_tomorrow(&wish.of, now) };
                 }
             }
             match self.room(wish, now, sidecars) {
                 Ok(room) => rooms.push(room),
                 Err((taken, wait)) => {
                     self.note_refusal(wish, now);
-                    return Answer::Denied { place, taken, wait };
+                    return StoreAnswer::Denied { place, taken, wait };
                 }
             }
         }
         let granted =
             group.iter().zip(&rooms).map(|(wish, room)| self.grant(identity, wish, room, now, life)).collect();
-        Answer::Granted(granted)
+        StoreAnswer::Granted(granted)
     }
 
     /// What may be had, or what is taken and how long to wait.
-    fn room(&mut self, wish: &Wish, now: u64, sidecars: u64) -> Result<Room, (u64, Option<u64>)> {
+    fn room(&mut self, wish: &LeaseRequest, now: u64, sidecars: u64) -> Result<Room, (u64, Option<u64>)> {
         // What is had on top: nothing where that is too little to be worth it, and would only be kept from others.
         let share = |rest: u64, least: u64, most: u64| {
             let extra = (rest / (2 * sidecars)).min(most.saturating_sub(least));
@@ -53,7 +60,7 @@ impl Model {
             if crumb { 0 } else { extra }
         };
         match &wish.of {
-            Wished::Rate { rate, least, most, limit } => {
+            LeaseKind::Rate { rate, least, most, limit } => {
                 let window = self.windows.entry((wish.account.clone(), *rate)).or_default();
                 window.retain(|slot, amount| slot + SPAN > now / 1000 && *amount > 0);
                 let taken: u64 = window.values().sum();
@@ -69,7 +76,7 @@ impl Model {
                 let granted = least + share(limit - taken - least, *least, *most);
                 Ok(Room { granted, taken, reset: window.keys().next_back().map_or(0, |slot| leaves(*slot)) })
             }
-            Wished::Parallel { least, most, limit } => {
+            LeaseKind::Parallel { least, most, limit } => {
                 let held = self.claims.entry(wish.account.clone()).or_default();
                 held.retain(|_, (_, ends)| *ends > now);
                 let taken: u64 = held.values().map(|(count, _)| count).sum();
@@ -79,7 +86,7 @@ impl Model {
                 let granted = least + share(limit - taken - least, *least, *most);
                 Ok(Room { granted, taken, reset: 0 })
             }
-            Wished::Money { period, least, most, limit } => {
+            LeaseKind::Money { period, least, most, limit } => {
                 let taken = self.taken(&wish.account, period, now);
                 if period.end.is_some_and(|end| end <= now) {
                     return Err((taken.pico(), Some(0)));
@@ -96,8 +103,8 @@ impl Model {
     }
 
     /// A call that would fit into a whole budget finds none: that is told of. What nobody waits for is not, nor what never fits.
-    fn note_refusal(&mut self, wish: &Wish, now: u64) {
-        if let Wished::Money { period, least, most: _, limit } = &wish.of
+    fn note_refusal(&mut self, wish: &LeaseRequest, now: u64) {
+        if let LeaseKind::Money { period, least, most: _, limit } = &wish.of
             && period.end.is_none_or(|end| end > now)
             && *least > PicoUsd::ZERO
             && least <= limit
@@ -106,19 +113,19 @@ impl Model {
         }
     }
 
-    fn grant(&mut self, identity: &Identity, wish: &Wish, room: &Room, now: u64, life: u64) -> Grant {
+    fn grant(&mut self, identity: &Identity, wish: &LeaseRequest, room: &Room, now: u64, life: u64) -> Grant {
         let Room { granted, taken, reset } = *room;
         match &wish.of {
-            Wished::Rate { rate, .. } => {
+            LeaseKind::Rate { rate, .. } => {
                 let window = self.windows.entry((wish.account.clone(), *rate)).or_default();
                 *window.entry((now + life) / 1000).or_default() += granted;
             }
-            Wished::Parallel { .. } => {
+            LeaseKind::Parallel { .. } => {
                 let held = self.claims.entry(wish.account.clone()).or_default();
                 let claim = held.entry(identity.sidecar.clone()).or_default();
                 *claim = (claim.0 + granted, now + CLAIM_LIFE);
             }
-            Wished::Money { period, limit, .. } => {
+            LeaseKind::Money { period, limit, .. } => {
                 let purse = if granted > 0 {
                     self.begin(&wish.account, period, now)
                 } else {
@@ -136,10 +143,10 @@ impl Model {
 }
 
 /// How long who wishes for money of one period too many waits: for the next day, or the next period, or for ever, where it is too much.
-fn wait_for_tomorrow(of: &Wished, now: u64) -> Option<u64> {
+fn wait_for_tomorrow(of: &LeaseKind, now: u64) -> Option<u64> {
     match of {
-        Wished::Money { period, least: _, most: _, limit: _ } if period.end.is_some_and(|end| end <= now) => Some(0),
-        Wished::Money { period: _, least, most: _, limit } if least > limit => None,
-        Wished::Money { .. } | Wished::Rate { .. } | Wished::Parallel { .. } => Some(DAY - now % DAY),
+        LeaseKind::Money { period, least: _, most: _, limit: _ } if period.end.is_some_and(|end| end <= now) => Some(0),
+        LeaseKind::Money { period: _, least, most: _, limit } if least > limit => None,
+        LeaseKind::Money { .. } | LeaseKind::Rate { .. } | LeaseKind::Parallel { .. } => Some(DAY - now % DAY),
     }
 }

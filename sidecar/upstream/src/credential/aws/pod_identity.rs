@@ -65,7 +65,7 @@ impl PodIdentity {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Answer {
+struct PodIdentityAnswer {
     access_key_id: String,
     secret_access_key: String,
     token: String,
@@ -75,7 +75,7 @@ struct Answer {
 /// Reads the keys in an answer to a question that was asked at this time.
 fn keys(answer: &[u8], asked: Timestamp) -> Result<Issued<Keys>, FetchError> {
     // What serde_json says of a wrong field can quote the field.
-    let Answer { access_key_id, secret_access_key, token, expiration } =
+    let PodIdentityAnswer { access_key_id, secret_access_key, token, expiration } =
         serde_json::from_slice(answer).map_err(|_| FetchError::Answer("has no keys"))?;
     let value = Keys {
         access_key_id: Secret::new(&access_key_id),

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use super::{
-    Caps, Dialect, Part, Said, Told, Unsupported, Unusable, Wire,
+    Capabilities, Dialect, ParsedAnswer, Part, PassthroughFields, Unsupported, Unusable, Wire,
     extension::Extensions,
     open_ai::{ITEMS, Input, TOKENS},
     read, shape,
@@ -56,8 +56,8 @@ impl Dialect for AzureOpenAi {
         "azure.ai.openai"
     }
 
-    fn caps(&self, _model: &str) -> Caps {
-        Caps { items: ITEMS, tokens: Some(TOKENS) }
+    fn caps(&self, _model: &str) -> Capabilities {
+        Capabilities { items: ITEMS, tokens: Some(TOKENS) }
     }
 
     fn pass_path(&self, model: &str) -> Option<String> {
@@ -66,14 +66,14 @@ impl Dialect for AzureOpenAi {
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
         let path = self.way(part.model);
-        let Said { input_type, user, are_arrays: _ } = part.said;
+        let PassthroughFields { input_type, user, are_arrays: _ } = part.said;
         let (input, dimensions) = (Input::of(part)?, part.dimensions);
         let extensions = part.extensions;
         let request = Request { input, dimensions, encoding_format: "base64", input_type, user, extensions };
         Ok(read::wire(path, &request))
     }
 
-    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
+    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
         shape::answer(part, body)
     }
 }

@@ -14,7 +14,7 @@ mod titan;
 use http::HeaderMap;
 
 use super::{
-    Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
+    Capabilities, Dialect, ParsedAnswer, Part, Unsupported, Unusable, Wire,
     extension::Extension,
     fault::{Cause, ErrorAnswer, Fault},
     read,
@@ -103,12 +103,12 @@ impl Dialect for Bedrock {
         "aws.bedrock"
     }
 
-    fn caps(&self, _model: &str) -> Caps {
+    fn caps(&self, _model: &str) -> Capabilities {
         let items = match self.family {
             Family::TitanV1 | Family::TitanV2 | Family::Nova => 1,
             Family::CohereV3 | Family::CohereV4 => super::cohere::ITEMS,
         };
-        Caps { items, tokens: None }
+        Capabilities { items, tokens: None }
     }
 
     fn extensions(&self, _model: &str) -> &'static [Extension] {
@@ -141,7 +141,7 @@ impl Dialect for Bedrock {
         if is_of_model { Fault { cause: Cause::Model, ..fault } } else { fault }
     }
 
-    fn answer(&self, part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
+    fn answer(&self, part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
         let answer = match self.family {
             Family::TitanV1 | Family::TitanV2 => titan::answer(part, body),
             Family::CohereV3 | Family::CohereV4 => cohere::answer(part, body),

@@ -11,7 +11,7 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
+    Capabilities, Dialect, ParsedAnswer, Part, Unsupported, Unusable, Wire,
     extension::Extension,
     read::{self, Raw},
 };
@@ -59,7 +59,7 @@ pub(super) struct Request<'a> {
 }
 
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct CohereAnswer<'a> {
     #[serde(borrow)]
     embeddings: Embeddings<'a>,
     #[serde(borrow, default)]
@@ -126,8 +126,8 @@ impl Dialect for Cohere {
         "cohere"
     }
 
-    fn caps(&self, _model: &str) -> Caps {
-        Caps { items: ITEMS, tokens: None }
+    fn caps(&self, _model: &str) -> Capabilities {
+        Capabilities { items: ITEMS, tokens: None }
     }
 
     fn extensions(&self, _model: &str) -> &'static [Extension] {
@@ -146,8 +146,8 @@ impl Dialect for Cohere {
         Ok(read::wire("/v2/embed".to_owned(), &request))
     }
 
-    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
-        let Answer { embeddings: Embeddings { float }, meta } = read::json(body)?;
+    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
+        let CohereAnswer { embeddings: Embeddings { float }, meta } = read::json(body)?;
         let billed = meta.and_then(|Meta { billed_units }| billed_units?.input_tokens);
         read::in_order(part, float, read::tokens(billed))
     }

@@ -9,7 +9,9 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use serde::Serialize;
 
-use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, extension::Extension, read, shape};
+use super::{
+    Capabilities, Dialect, ParsedAnswer, Part, Unsupported, Unusable, Wire, extension::Extension, read, shape,
+};
 use vectoll_api::request::InputType;
 
 /// The most inputs in a request. The reference names no bound (looked up again on 24 November 2026), nor does any error of the API's
@@ -45,8 +47,8 @@ impl Dialect for Databricks {
         "databricks"
     }
 
-    fn caps(&self, _model: &str) -> Caps {
-        Caps { items: ITEMS, tokens: None }
+    fn caps(&self, _model: &str) -> Capabilities {
+        Capabilities { items: ITEMS, tokens: None }
     }
 
     fn extensions(&self, _model: &str) -> &'static [Extension] {
@@ -64,7 +66,7 @@ impl Dialect for Databricks {
         Ok(read::wire(path, &Request { input: part.texts, instruction }))
     }
 
-    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
+    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
         shape::answer(part, body)
     }
 }

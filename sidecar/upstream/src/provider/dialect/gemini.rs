@@ -15,7 +15,7 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Caps, Dialect, Fault, Part, Told, Unsupported, Unusable, Wire,
+    Capabilities, Dialect, Fault, ParsedAnswer, Part, Unsupported, Unusable, Wire,
     extension::Extension,
     fault::refuses_before_work,
     read::{self, Raw},
@@ -72,7 +72,7 @@ struct Text<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer<'a> {
+struct GeminiAnswer<'a> {
     #[serde(borrow)]
     embeddings: Vec<Embedding<'a>>,
     #[serde(borrow, default)]
@@ -160,8 +160,8 @@ impl Dialect for Gemini {
         "gcp.gemini"
     }
 
-    fn caps(&self, _model: &str) -> Caps {
-        Caps { items: ITEMS, tokens: None }
+    fn caps(&self, _model: &str) -> Capabilities {
+        Capabilities { items: ITEMS, tokens: None }
     }
 
     fn extensions(&self, model: &str) -> &'static [Extension] {
@@ -184,8 +184,8 @@ impl Dialect for Gemini {
         Ok(read::wire(format!("/v1beta/models/{}:batchEmbedContents", read::segment(bare)), &batch))
     }
 
-    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
-        let Answer { embeddings, usage_metadata } = read::json(body)?;
+    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
+        let GeminiAnswer { embeddings, usage_metadata } = read::json(body)?;
         let vector = |embedding: Embedding<'_>| embedding.vector().map(|vector| unit(part.model, vector));
         let vectors = embeddings.into_iter().map(vector).collect();
         read::told(part, vectors, usage_metadata.and_then(UsageMetadata::tokens))

@@ -27,7 +27,9 @@ use std::{borrow::Cow, sync::LazyLock};
 use http::HeaderMap;
 use serde_json::Value;
 
-use super::{Dialect, Fault, Part, Said, Told, Unsupported, Unusable, Wire, extension::Extensions};
+use super::{
+    Dialect, Fault, ParsedAnswer, Part, PassthroughFields, Unsupported, Unusable, Wire, extension::Extensions,
+};
 use vectoll_api::request::InputType;
 
 /// What every test embeds, as far as it is needed.
@@ -44,7 +46,7 @@ fn documents(model: &str, number: usize) -> Part<'_> {
         texts: &TEXTS[..number],
         dimensions: None,
         input_type: InputType::Document,
-        said: Said::default(),
+        said: PassthroughFields::default(),
         extensions: &PLAIN,
     }
 }
@@ -70,7 +72,7 @@ fn refused(dialect: &dyn Dialect, part: &Part<'_>) -> String {
     message
 }
 
-fn read(dialect: &dyn Dialect, part: &Part<'_>, body: &str) -> Result<Told, Unusable> {
+fn read(dialect: &dyn Dialect, part: &Part<'_>, body: &str) -> Result<ParsedAnswer, Unusable> {
     dialect.answer(part, &HeaderMap::new(), body.as_bytes())
 }
 
@@ -78,7 +80,7 @@ fn read(dialect: &dyn Dialect, part: &Part<'_>, body: &str) -> Result<Told, Unus
 #[track_caller]
 fn tells(dialect: &dyn Dialect, part: &Part<'_>, body: &str, vectors: &[&[f32]], tokens: Option<u64>) {
     let vectors = vectors.iter().map(|vector| vector.to_vec()).collect();
-    assert_eq!(read(dialect, part, body), Ok(Told { vectors, tokens }));
+    assert_eq!(read(dialect, part, body), Ok(ParsedAnswer { vectors, tokens }));
 }
 
 /// What is wrong with an answer.

@@ -10,7 +10,8 @@
 use http::{HeaderMap, StatusCode};
 
 use super::{
-    Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, extension::Extension, fault::refuses_before_work, read, tei,
+    Capabilities, Dialect, ParsedAnswer, Part, Unsupported, Unusable, Wire, extension::Extension,
+    fault::refuses_before_work, read, tei,
 };
 
 pub use super::tei::ITEMS;
@@ -33,8 +34,8 @@ impl Dialect for HuggingFace {
         "hugging_face"
     }
 
-    fn caps(&self, _model: &str) -> Caps {
-        Caps { items: self.items, tokens: None }
+    fn caps(&self, _model: &str) -> Capabilities {
+        Capabilities { items: self.items, tokens: None }
     }
 
     fn extensions(&self, _model: &str) -> &'static [Extension] {
@@ -45,7 +46,7 @@ impl Dialect for HuggingFace {
         Ok(read::wire("/embed".to_owned(), &tei::Request::new(part)))
     }
 
-    fn answer(&self, part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
+    fn answer(&self, part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
         tei::answer(part, headers, body)
     }
 

@@ -12,7 +12,9 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use serde::Serialize;
 
-use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, extension::Extension, read, shape};
+use super::{
+    Capabilities, Dialect, ParsedAnswer, Part, Unsupported, Unusable, Wire, extension::Extension, read, shape,
+};
 use vectoll_api::request::InputType;
 
 /// Where Jina's API is.
@@ -76,9 +78,9 @@ impl Dialect for Jina {
         "jina_ai"
     }
 
-    fn caps(&self, model: &str) -> Caps {
+    fn caps(&self, model: &str) -> Capabilities {
         let known = ITEMS.iter().find(|(name, _)| model.starts_with(name));
-        Caps { items: known.map_or(LEAST_ITEMS, |(_, items)| *items), tokens: None }
+        Capabilities { items: known.map_or(LEAST_ITEMS, |(_, items)| *items), tokens: None }
     }
 
     fn extensions(&self, model: &str) -> &'static [Extension] {
@@ -102,7 +104,7 @@ impl Dialect for Jina {
         Ok(read::wire("/v1/embeddings".to_owned(), &request))
     }
 
-    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
+    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
         shape::answer(part, body)
     }
 }

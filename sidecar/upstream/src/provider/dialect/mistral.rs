@@ -11,7 +11,9 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use serde::Serialize;
 
-use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, extension::Extension, read, shape};
+use super::{
+    Capabilities, Dialect, ParsedAnswer, Part, Unsupported, Unusable, Wire, extension::Extension, read, shape,
+};
 
 /// Where Mistral's API is.
 pub const ROOT: &str = "https://api.mistral.ai";
@@ -49,8 +51,8 @@ impl Dialect for Mistral {
         "mistral_ai"
     }
 
-    fn caps(&self, _model: &str) -> Caps {
-        Caps { items: ITEMS, tokens: Some(TOKENS) }
+    fn caps(&self, _model: &str) -> Capabilities {
+        Capabilities { items: ITEMS, tokens: Some(TOKENS) }
     }
 
     fn extensions(&self, _model: &str) -> &'static [Extension] {
@@ -72,7 +74,7 @@ impl Dialect for Mistral {
         Ok(read::wire("/v1/embeddings".to_owned(), &Request { model, input: texts, output_dimension }))
     }
 
-    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
+    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
         shape::answer(part, body)
     }
 }

@@ -9,7 +9,9 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use serde::Serialize;
 
-use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, extension::Extension, read, shape};
+use super::{
+    Capabilities, Dialect, ParsedAnswer, Part, Unsupported, Unusable, Wire, extension::Extension, read, shape,
+};
 use vectoll_api::request::InputType;
 
 /// Where NVIDIA's API catalogue is.
@@ -50,8 +52,8 @@ impl Dialect for Nvidia {
         "nvidia"
     }
 
-    fn caps(&self, _model: &str) -> Caps {
-        Caps { items: self.items, tokens: None }
+    fn caps(&self, _model: &str) -> Capabilities {
+        Capabilities { items: self.items, tokens: None }
     }
 
     fn extensions(&self, _model: &str) -> &'static [Extension] {
@@ -69,7 +71,7 @@ impl Dialect for Nvidia {
         Ok(read::wire("/v1/embeddings".to_owned(), &request))
     }
 
-    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
+    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
         shape::answer(part, body)
     }
 }

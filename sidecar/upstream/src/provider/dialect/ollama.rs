@@ -10,7 +10,7 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
+    Capabilities, Dialect, ParsedAnswer, Part, Unsupported, Unusable, Wire,
     extension::Extension,
     read::{self, Raw},
 };
@@ -35,7 +35,7 @@ struct Request<'a> {
 }
 
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct OllamaAnswer<'a> {
     #[serde(borrow)]
     embeddings: Vec<Raw<'a>>,
     #[serde(borrow, default)]
@@ -54,8 +54,8 @@ impl Dialect for Ollama {
         "ollama"
     }
 
-    fn caps(&self, _model: &str) -> Caps {
-        Caps { items: ITEMS, tokens: None }
+    fn caps(&self, _model: &str) -> Capabilities {
+        Capabilities { items: ITEMS, tokens: None }
     }
 
     fn extensions(&self, _model: &str) -> &'static [Extension] {
@@ -68,8 +68,8 @@ impl Dialect for Ollama {
         Ok(read::wire("/api/embed".to_owned(), &request))
     }
 
-    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
-        let Answer { embeddings, prompt_eval_count } = read::json(body)?;
+    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
+        let OllamaAnswer { embeddings, prompt_eval_count } = read::json(body)?;
         read::in_order(part, embeddings, read::tokens(prompt_eval_count))
     }
 }

@@ -10,7 +10,9 @@ use http::HeaderMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, extension::Extensions, read, shape};
+use super::{
+    Capabilities, Dialect, ParsedAnswer, Part, Unsupported, Unusable, Wire, extension::Extensions, read, shape,
+};
 
 /// The most inputs that OpenAI takes. The sidecar takes no more in a call either.
 pub const ITEMS: usize = 2048;
@@ -26,7 +28,7 @@ const FIRST_LENGTH: u64 = 1536;
 pub struct OpenAi {
     name: &'static str,
     path: String,
-    caps: Caps,
+    caps: Capabilities,
     asks_for_base64: bool,
 }
 
@@ -72,7 +74,7 @@ impl<'a> Input<'a> {
 impl OpenAi {
     /// OpenAI itself. `path` is the way from the root to the API: `/embeddings` if the root ends with `/v1`.
     pub fn new(path: impl Into<String>) -> Self {
-        let caps = Caps { items: ITEMS, tokens: Some(TOKENS) };
+        let caps = Capabilities { items: ITEMS, tokens: Some(TOKENS) };
         // A quarter of the bytes, and no rounding.
         Self { name: "openai", path: path.into(), caps, asks_for_base64: true }
     }
@@ -80,7 +82,7 @@ impl OpenAi {
     /// Another server with this API. Floats are asked for, by saying nothing: not everyone knows base64, and some refuse
     /// fields that they do not know. `items` is what its operator allows in a request.
     pub fn compatible(name: &'static str, path: impl Into<String>, items: usize) -> Self {
-        Self { name, path: path.into(), caps: Caps { items, tokens: None }, asks_for_base64: false }
+        Self { name, path: path.into(), caps: Capabilities { items, tokens: None }, asks_for_base64: false }
     }
 }
 
@@ -89,7 +91,7 @@ impl Dialect for OpenAi {
         self.name
     }
 
-    fn caps(&self, _model: &str) -> Caps {
+    fn caps(&self, _model: &str) -> Capabilities {
         self.caps
     }
 
@@ -112,7 +114,7 @@ impl Dialect for OpenAi {
         Ok(read::wire(self.path.clone(), &request))
     }
 
-    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
+    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
         shape::answer(part, body)
     }
 }

@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Fault, Part, Told, Unsupported, Unusable, Wire};
+use super::{Fault, ParsedAnswer, Part, Unsupported, Unusable, Wire};
 use vectoll_api::{answer::numbers, request::whole};
 
 /// What is encoded in a name that stands between two `/` of a path, or as a value of a query: everything but RFC 3986's
@@ -55,10 +55,10 @@ pub(super) fn tokens(said: Option<Raw<'_>>) -> Option<u64> {
 
 /// An answer, right or not, whose tokens stand in a header where its body does not say them.
 pub(super) fn or_in_header(
-    mut answer: Result<Told, Unusable>,
+    mut answer: Result<ParsedAnswer, Unusable>,
     headers: &HeaderMap,
     name: &str,
-) -> Result<Told, Unusable> {
+) -> Result<ParsedAnswer, Unusable> {
     let said = || credible(headers.get(name)?.to_str().ok()?.parse().ok()?);
     let tokens = match &mut answer {
         Ok(told) => &mut told.tokens,
@@ -89,9 +89,9 @@ pub(super) fn told(
     part: &Part<'_>,
     vectors: Result<Vec<Vec<f32>>, Fault>,
     tokens: Option<u64>,
-) -> Result<Told, Unusable> {
+) -> Result<ParsedAnswer, Unusable> {
     match vectors.and_then(|vectors| fitting(part, vectors)) {
-        Ok(vectors) => Ok(Told { vectors, tokens }),
+        Ok(vectors) => Ok(ParsedAnswer { vectors, tokens }),
         Err(fault) => Err(Unusable { fault, tokens }),
     }
 }
@@ -121,7 +121,7 @@ pub(super) fn in_order<'a>(
     part: &Part<'_>,
     vectors: impl IntoIterator<Item = Raw<'a>>,
     tokens: Option<u64>,
-) -> Result<Told, Unusable> {
+) -> Result<ParsedAnswer, Unusable> {
     told(part, vectors.into_iter().map(Raw::floats).collect(), tokens)
 }
 

@@ -12,7 +12,7 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use super::{
-    Caps, Dialect, Part, Told, Unsupported, Unusable, Wire,
+    Capabilities, Dialect, ParsedAnswer, Part, Unsupported, Unusable, Wire,
     extension::Extension,
     fault::{Cause, ErrorAnswer, Fault},
     read, shape, tei,
@@ -57,8 +57,8 @@ impl Dialect for SageMaker {
         "aws.sagemaker"
     }
 
-    fn caps(&self, _model: &str) -> Caps {
-        Caps { items: self.items, tokens: None }
+    fn caps(&self, _model: &str) -> Capabilities {
+        Capabilities { items: self.items, tokens: None }
     }
 
     fn extensions(&self, _model: &str) -> &'static [Extension] {
@@ -78,7 +78,7 @@ impl Dialect for SageMaker {
         })
     }
 
-    fn answer(&self, part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
+    fn answer(&self, part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
         match self.container {
             Container::TextEmbeddingsInference => tei::answer(part, headers, body),
             Container::OpenAi => shape::answer(part, body),

@@ -8,14 +8,14 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::{
-    Fault, Part, Said, Told, Unusable,
+    Fault, ParsedAnswer, Part, PassthroughFields, Unusable,
     extension::Extensions,
     read::{self, Raw},
 };
 use vectoll_api::request::InputType;
 
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct OpenAiAnswer<'a> {
     #[serde(borrow)]
     data: Vec<Embedding<'a>>,
     #[serde(borrow, default)]
@@ -39,8 +39,8 @@ struct Usage<'a> {
 }
 
 /// Reads an answer in OpenAI's shape, in either encoding.
-pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<Told, Unusable> {
-    let Answer { data, usage } = read::json(body)?;
+pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
+    let OpenAiAnswer { data, usage } = read::json(body)?;
     let read_one = |Embedding { index, embedding }| {
         let vector = embedding.ok_or(Fault::Vector)?.floats_or_base64()?;
         Ok((index, vector))
@@ -54,7 +54,7 @@ pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<Told, Unusable> {
 }
 
 /// Reads an answer in OpenAI's shape to so many inputs.
-pub fn read_open_ai(items: usize, body: &[u8]) -> Result<Told, Unusable> {
+pub fn read_open_ai(items: usize, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
     let texts = vec![Cow::Borrowed(""); items];
     let extensions = Extensions::default();
     let part = Part {
@@ -62,7 +62,7 @@ pub fn read_open_ai(items: usize, body: &[u8]) -> Result<Told, Unusable> {
         texts: &texts,
         dimensions: None,
         input_type: InputType::Document,
-        said: Said::default(),
+        said: PassthroughFields::default(),
         extensions: &extensions,
     };
     answer(&part, body)

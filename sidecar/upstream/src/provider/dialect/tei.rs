@@ -10,7 +10,7 @@ use http::HeaderMap;
 use serde::Serialize;
 
 use super::{
-    Part, Told, Unusable,
+    ParsedAnswer, Part, Unusable,
     extension::Extension,
     read::{self, Raw},
 };
@@ -57,7 +57,7 @@ impl<'a> Request<'a> {
     }
 }
 
-pub(super) fn answer(part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
+pub(super) fn answer(part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
     let vectors = read::json::<Vec<Raw<'_>>>(body).map_err(Unusable::from);
     let answer = vectors.and_then(|vectors| read::in_order(part, vectors, None));
     read::or_in_header(answer, headers, TOKENS)

@@ -17,7 +17,7 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Caps, Dialect, Fault, Part, Told, Unsupported, Unusable, Wire,
+    Capabilities, Dialect, Fault, ParsedAnswer, Part, Unsupported, Unusable, Wire,
     extension::Extension,
     gemini::{Content, Embedding, UsageMetadata, task_and_title, unit},
     read::{self, Raw},
@@ -160,9 +160,9 @@ impl Dialect for VertexAi {
         "gcp.vertex_ai"
     }
 
-    fn caps(&self, model: &str) -> Caps {
+    fn caps(&self, model: &str) -> Capabilities {
         let takes_one = model == "gemini-embedding-001" || Method::of(model) == Method::EmbedContent;
-        Caps { items: if takes_one { 1 } else { ITEMS }, tokens: Some(TOKENS) }
+        Capabilities { items: if takes_one { 1 } else { ITEMS }, tokens: Some(TOKENS) }
     }
 
     fn extensions(&self, model: &str) -> &'static [Extension] {
@@ -191,7 +191,7 @@ impl Dialect for VertexAi {
         }
     }
 
-    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
+    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
         match Method::of(part.model) {
             Method::Predict => {
                 let Predictions { predictions } = read::json(body)?;

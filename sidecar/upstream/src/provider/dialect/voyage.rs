@@ -10,7 +10,9 @@ use std::borrow::Cow;
 use http::HeaderMap;
 use serde::Serialize;
 
-use super::{Caps, Dialect, Part, Told, Unsupported, Unusable, Wire, extension::Extension, read, shape};
+use super::{
+    Capabilities, Dialect, ParsedAnswer, Part, Unsupported, Unusable, Wire, extension::Extension, read, shape,
+};
 use vectoll_api::request::InputType;
 
 /// Where Voyage's API is.
@@ -78,9 +80,9 @@ impl Dialect for Voyage {
         "voyage_ai"
     }
 
-    fn caps(&self, model: &str) -> Caps {
+    fn caps(&self, model: &str) -> Capabilities {
         let known = TOKENS.iter().find(|(name, _)| *name == model);
-        Caps { items: ITEMS, tokens: Some(known.map_or(LEAST_TOKENS, |(_, tokens)| *tokens)) }
+        Capabilities { items: ITEMS, tokens: Some(known.map_or(LEAST_TOKENS, |(_, tokens)| *tokens)) }
     }
 
     fn extensions(&self, _model: &str) -> &'static [Extension] {
@@ -111,7 +113,7 @@ impl Dialect for Voyage {
         Ok(read::wire("/v1/embeddings".to_owned(), &request))
     }
 
-    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
+    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
         shape::answer(part, body)
     }
 }

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Caps, Dialect, Fault, Part, Told, Unsupported, Unusable, Wire,
+    Capabilities, Dialect, Fault, ParsedAnswer, Part, Unsupported, Unusable, Wire,
     extension::Extension,
     read::{self, Raw},
 };
@@ -55,7 +55,7 @@ struct Parameters {
 }
 
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct WatsonxAnswer<'a> {
     #[serde(borrow)]
     results: Vec<Embedding<'a>>,
     #[serde(borrow, default)]
@@ -81,8 +81,8 @@ impl Dialect for Watsonx {
         "ibm.watsonx.ai"
     }
 
-    fn caps(&self, _model: &str) -> Caps {
-        Caps { items: ITEMS, tokens: None }
+    fn caps(&self, _model: &str) -> Capabilities {
+        Capabilities { items: ITEMS, tokens: None }
     }
 
     fn extensions(&self, _model: &str) -> &'static [Extension] {
@@ -98,8 +98,8 @@ impl Dialect for Watsonx {
         Ok(read::wire(path, &request))
     }
 
-    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<Told, Unusable> {
-        let Answer { results, input_token_count } = read::json(body)?;
+    fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
+        let WatsonxAnswer { results, input_token_count } = read::json(body)?;
         let read_one = |Embedding { embedding }| embedding.ok_or(Fault::Vector)?.floats();
         read::told(part, results.into_iter().map(read_one).collect(), read::tokens(input_token_count))
     }

@@ -12,7 +12,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::{
-    socket::{Received, Seen, Stream, Watched},
+    socket::{Received, SocketState, Stream, Watched},
     timeouts::IDLE_TIMEOUT,
 };
 
@@ -89,7 +89,7 @@ impl Http1 {
 
     /// Whether it can be used again after it has waited for so long. Bytes that nobody asked for would be taken for the next answer.
     pub(super) fn is_usable(&self, waited: Duration) -> bool {
-        self.sender.is_ready() && waited < self.keep && self.socket.look() == Seen::Quiet
+        self.sender.is_ready() && waited < self.keep && self.socket.look() == SocketState::Quiet
     }
 
     pub(super) fn is_over(&self, waited: Duration) -> bool {
@@ -139,7 +139,7 @@ impl Http2 {
     }
 
     pub(super) fn is_usable(&self) -> bool {
-        !self.sender.is_closed() && self.socket.look() != Seen::Closed
+        !self.sender.is_closed() && self.socket.look() != SocketState::Closed
     }
 
     pub(super) async fn send(&mut self, mut request: Sent) -> Result<Response<Incoming>, Failed> {

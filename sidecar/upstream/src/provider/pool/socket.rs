@@ -36,7 +36,7 @@ pub(super) struct Watched(Weak<TcpStream>);
 
 /// What a look at a socket shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum SocketState {
     /// Open, and nothing to read.
     Quiet,
     /// Bytes that nobody has read.
@@ -55,14 +55,14 @@ impl Socket {
 
 impl Watched {
     /// Asks the system, which knows of an end before the connection's task does.
-    pub(super) fn look(&self) -> Seen {
-        let Some(stream) = self.0.upgrade() else { return Seen::Closed };
+    pub(super) fn look(&self) -> SocketState {
+        let Some(stream) = self.0.upgrade() else { return SocketState::Closed };
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
         match recv(stream.as_raw_fd(), &mut [0], flags) {
-            Ok(0) => Seen::Closed,
-            Ok(_) => Seen::Bytes,
-            Err(Errno::EAGAIN | Errno::EINTR) => Seen::Quiet,
-            Err(_) => Seen::Closed,
+            Ok(0) => SocketState::Closed,
+            Ok(_) => SocketState::Bytes,
+            Err(Errno::EAGAIN | Errno::EINTR) => SocketState::Quiet,
+            Err(_) => SocketState::Closed,
         }
     }
 }

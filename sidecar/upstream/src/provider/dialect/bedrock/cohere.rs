@@ -8,7 +8,7 @@
 use serde::Deserialize;
 
 use crate::provider::dialect::{
-    Part, Told, Unsupported, Unusable,
+    ParsedAnswer, Part, Unsupported, Unusable,
     cohere::{DIMENSIONS, EMBEDDING_TYPES, INPUT_TYPE, MAX_TOKENS, Request, TRUNCATE},
     extension::Extension,
     read::{self, Raw},
@@ -22,7 +22,7 @@ pub(super) const EXTENSIONS_V3: &[Extension] = &[INPUT_TYPE, EMBEDDING_TYPES, TR
 pub(super) const EXTENSIONS_V4: &[Extension] = &[INPUT_TYPE, EMBEDDING_TYPES, Extension::text("truncate"), MAX_TOKENS];
 
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct CohereOnBedrockAnswer<'a> {
     #[serde(borrow)]
     embeddings: Raw<'a>,
 }
@@ -43,8 +43,8 @@ pub(super) fn request_v4<'a>(part: &Part<'a>) -> Result<Request<'a>, Unsupported
     Ok(Request::new(part, part.dimensions))
 }
 
-pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<Told, Unusable> {
-    let Answer { embeddings } = read::json(body)?;
+pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
+    let CohereOnBedrockAnswer { embeddings } = read::json(body)?;
     let vectors: Vec<Raw<'_>> = if embeddings.is_object() {
         let ByType { float } = embeddings.json()?;
         float

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::titan::text;
 use crate::provider::dialect::{
-    Fault, Part, Told, Unsupported, Unusable,
+    Fault, ParsedAnswer, Part, Unsupported, Unusable,
     extension::Extension,
     read::{self, Raw},
 };
@@ -49,7 +49,7 @@ struct Text<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer<'a> {
+struct NovaAnswer<'a> {
     #[serde(borrow)]
     embeddings: Vec<Embedding<'a>>,
     #[serde(borrow, default)]
@@ -84,8 +84,8 @@ fn truncation_mode<'a>(part: &Part<'a>) -> &'a str {
     part.extensions.text(TRUNCATION_MODE).unwrap_or("NONE")
 }
 
-pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<Told, Unusable> {
-    let Answer { embeddings, input_token_count } = read::json(body)?;
+pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
+    let NovaAnswer { embeddings, input_token_count } = read::json(body)?;
     let read_one = |Embedding { embedding, truncated_char_length }| {
         if truncated_char_length.is_some() && truncation_mode(part) == "NONE" {
             return Err(Fault::Truncated);

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::provider::dialect::{
-    Part, Told, Unsupported, Unusable,
+    ParsedAnswer, Part, Unsupported, Unusable,
     extension::Extension,
     read::{self, Raw},
 };
@@ -32,7 +32,7 @@ pub(super) struct Request<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer<'a> {
+struct TitanAnswer<'a> {
     #[serde(borrow)]
     embedding: Raw<'a>,
     #[serde(borrow, default)]
@@ -56,7 +56,7 @@ pub(super) fn request_v2<'a>(part: &Part<'a>) -> Result<Request<'a>, Unsupported
     Ok(Request { input_text: text(part), dimensions: part.dimensions, normalize: Some(normalize) })
 }
 
-pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<Told, Unusable> {
-    let Answer { embedding, input_text_token_count } = read::json(body)?;
+pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
+    let TitanAnswer { embedding, input_text_token_count } = read::json(body)?;
     read::in_order(part, [embedding], read::tokens(input_text_token_count))
 }

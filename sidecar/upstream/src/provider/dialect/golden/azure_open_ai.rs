@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::{documents, open_ai, queries, refuses_what_is_no_answer, sent, tells};
-use crate::provider::dialect::{Caps, Dialect, azure_open_ai::AzureOpenAi};
+use crate::provider::dialect::{Capabilities, Dialect, azure_open_ai::AzureOpenAi};
 
 const MODEL: &str = "text-embedding-3-large";
 
@@ -12,7 +12,7 @@ pub(super) fn azure() -> AzureOpenAi {
 #[test]
 fn the_deployment_stands_in_the_path_and_no_model_in_the_body() {
     let azure = azure();
-    assert_eq!(azure.caps(MODEL), Caps { items: 2048, tokens: Some(300_000) });
+    assert_eq!(azure.caps(MODEL), Capabilities { items: 2048, tokens: Some(300_000) });
     let (path, body) = sent(&azure, &queries(MODEL, 1, 256));
     assert_eq!(path, "/openai/deployments/my%20deployment/embeddings?api-version=2024-10-21");
     assert_eq!(body, json!({"input": ["The food was delicious."], "dimensions": 256, "encoding_format": "base64"}));

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::{counts, documents, queries, refused, refuses_what_is_no_answer, sent, tells};
-use crate::provider::dialect::{Caps, Dialect, cohere::Cohere};
+use crate::provider::dialect::{Capabilities, Dialect, cohere::Cohere};
 
 pub(super) fn answer(vectors: &[&str]) -> String {
     let float = vectors.join(",");
@@ -14,7 +14,7 @@ pub(super) fn answer(vectors: &[&str]) -> String {
 #[test]
 fn texts_are_sent_with_what_they_are_and_never_cut() {
     let cohere = Cohere::new();
-    assert_eq!(cohere.caps("embed-v4.0"), Caps { items: 96, tokens: None });
+    assert_eq!(cohere.caps("embed-v4.0"), Capabilities { items: 96, tokens: None });
     let (path, body) = sent(&cohere, &queries("embed-v4.0", 1, 512));
     assert_eq!(path, "/v2/embed");
     assert_eq!(

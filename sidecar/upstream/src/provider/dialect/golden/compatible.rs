@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::{queries, sent};
-use crate::provider::dialect::{Caps, Dialect, compatible::by_root};
+use crate::provider::dialect::{Capabilities, Dialect, compatible::by_root};
 
 #[test]
 fn a_service_is_known_by_its_address_and_asked_in_openais_shape() {
@@ -15,7 +15,7 @@ fn a_service_is_known_by_its_address_and_asked_in_openais_shape() {
         ("http://vllm.models.svc:8000/v1", "openai", 2048, None),
     ] {
         let dialect = by_root(root);
-        assert_eq!((dialect.name(), dialect.caps("any")), (name, Caps { items, tokens }), "{root}");
+        assert_eq!((dialect.name(), dialect.caps("any")), (name, Capabilities { items, tokens }), "{root}");
         let (path, body) = sent(&dialect, &queries("BAAI/bge-m3", 1, 256));
         assert_eq!(
             (&*path, &body["input"], &body["dimensions"]),

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::{counts, documents, queries, refuses_what_is_no_answer, sent, tells};
-use crate::provider::dialect::{Caps, Dialect, gemini::Gemini};
+use crate::provider::dialect::{Capabilities, Dialect, gemini::Gemini};
 
 pub(super) fn answer(vectors: &[&str]) -> String {
     let embeddings: Vec<String> = vectors.iter().map(|vector| format!("{{\"values\": {vector}}}")).collect();
@@ -11,7 +11,7 @@ pub(super) fn answer(vectors: &[&str]) -> String {
 #[test]
 fn each_text_is_a_request_of_its_own() {
     let gemini = Gemini::new();
-    assert_eq!(gemini.caps("gemini-embedding-001"), Caps { items: 100, tokens: None });
+    assert_eq!(gemini.caps("gemini-embedding-001"), Capabilities { items: 100, tokens: None });
     for model in ["gemini-embedding-001", "models/gemini-embedding-001"] {
         let (path, body) = sent(&gemini, &queries(model, 2, 768));
         assert_eq!(path, "/v1beta/models/gemini-embedding-001:batchEmbedContents");

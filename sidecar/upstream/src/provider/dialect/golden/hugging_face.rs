@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::{documents, queries, refuses_what_is_no_answer, sent, tells};
 use crate::provider::dialect::{
-    Caps, Dialect, Fault, Told, Unusable,
+    Capabilities, Dialect, Fault, ParsedAnswer, Unusable,
     hugging_face::{HuggingFace, ITEMS},
 };
 
@@ -17,7 +17,7 @@ pub(super) fn embedded(vectors: &[&str]) -> String {
 #[test]
 fn the_servers_own_route_never_cuts() {
     let tei = HuggingFace::new(ITEMS);
-    assert_eq!(tei.caps(MODEL), Caps { items: 32, tokens: None });
+    assert_eq!(tei.caps(MODEL), Capabilities { items: 32, tokens: None });
     let (path, body) = sent(&tei, &queries(MODEL, 1, 256));
     assert_eq!(path, "/embed");
     assert_eq!(body, json!({"inputs": ["The food was delicious."], "truncate": false, "dimensions": 256}));
@@ -33,7 +33,7 @@ fn tokens_stand_in_a_header() {
         let headers: HeaderMap =
             [("x-compute-tokens".parse().unwrap(), HeaderValue::from_static(said))].into_iter().collect();
         let told = tei.answer(&part, &headers, b"[[0.5],[-1.0]]");
-        assert_eq!(told, Ok(Told { vectors: vec![vec![0.5], vec![-1.0]], tokens }), "{said}");
+        assert_eq!(told, Ok(ParsedAnswer { vectors: vec![vec![0.5], vec![-1.0]], tokens }), "{said}");
         for (body, fault) in [("[[0.5]]", Fault::Number), ("[[0.5],[null]]", Fault::Vector), ("<html>", Fault::Shape)] {
             let unusable = tei.answer(&part, &headers, body.as_bytes());
             assert_eq!(unusable, Err(Unusable { fault, tokens }), "{said}: {body}");

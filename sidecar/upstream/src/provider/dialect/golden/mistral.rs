@@ -1,12 +1,12 @@
 use serde_json::json;
 
 use super::{documents, open_ai, queries, refused, refuses_what_is_no_answer, sent, tells};
-use crate::provider::dialect::{Caps, Dialect, mistral::Mistral};
+use crate::provider::dialect::{Capabilities, Dialect, mistral::Mistral};
 
 #[test]
 fn dimensions_have_their_own_name() {
     let mistral = Mistral::new();
-    assert_eq!(mistral.caps("codestral-embed"), Caps { items: 512, tokens: Some(16_384) });
+    assert_eq!(mistral.caps("codestral-embed"), Capabilities { items: 512, tokens: Some(16_384) });
     let (path, body) = sent(&mistral, &queries("codestral-embed-2505", 1, 3072));
     assert_eq!(path, "/v1/embeddings");
     assert_eq!(

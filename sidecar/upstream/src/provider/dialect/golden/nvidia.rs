@@ -1,14 +1,14 @@
 use serde_json::json;
 
 use super::{documents, open_ai, queries, refuses_what_is_no_answer, sent, tells};
-use crate::provider::dialect::{Caps, Dialect, nvidia::Nvidia};
+use crate::provider::dialect::{Capabilities, Dialect, nvidia::Nvidia};
 
 const MODEL: &str = "nvidia/nv-embedqa-e5-v5";
 
 #[test]
 fn queries_and_passages_are_told_apart_and_never_cut() {
     let nvidia = Nvidia::new(64);
-    assert_eq!(nvidia.caps(MODEL), Caps { items: 64, tokens: None });
+    assert_eq!(nvidia.caps(MODEL), Capabilities { items: 64, tokens: None });
     let (path, body) = sent(&nvidia, &queries(MODEL, 1, 384));
     assert_eq!(path, "/v1/embeddings");
     assert_eq!(

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::{counts, documents, queries, refuses_what_is_no_answer, sent, tells};
-use crate::provider::dialect::{Caps, Dialect, ollama::Ollama};
+use crate::provider::dialect::{Capabilities, Dialect, ollama::Ollama};
 
 pub(super) fn answer(vectors: &[&str]) -> String {
     let vectors = vectors.join(",");
@@ -13,7 +13,7 @@ pub(super) fn answer(vectors: &[&str]) -> String {
 #[test]
 fn nothing_is_cut_unless_vectors_are_to_be_shorter() {
     let ollama = Ollama::new();
-    assert_eq!(ollama.caps("all-minilm"), Caps { items: 2048, tokens: None });
+    assert_eq!(ollama.caps("all-minilm"), Capabilities { items: 2048, tokens: None });
     let (path, body) = sent(&ollama, &queries("all-minilm", 1, 128));
     assert_eq!(path, "/api/embed");
     assert_eq!(

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::{counts, documents, queries, read, refuses_what_is_no_answer, sent, tells};
-use crate::provider::dialect::{Caps, Dialect, Fault, Unusable, vertex_ai::VertexAi};
+use crate::provider::dialect::{Capabilities, Dialect, Fault, Unusable, vertex_ai::VertexAi};
 
 const MODELS: &str = "/v1/projects/my-project/locations/us-central1/publishers";
 
@@ -29,7 +29,7 @@ pub(super) fn vertex_ai() -> VertexAi {
 #[test]
 fn texts_are_instances_with_their_task_and_never_cut() {
     let vertex = vertex_ai();
-    assert_eq!(vertex.caps("text-embedding-005"), Caps { items: 250, tokens: Some(20_000) });
+    assert_eq!(vertex.caps("text-embedding-005"), Capabilities { items: 250, tokens: Some(20_000) });
     let (path, body) = sent(&vertex, &queries("text-embedding-005", 2, 256));
     assert_eq!(path, format!("{MODELS}/google/models/text-embedding-005:predict"));
     assert_eq!(

@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::{counts, documents, queries, refused, refuses_what_is_no_answer, sent, tells};
-use crate::provider::dialect::{Caps, Dialect, voyage::Voyage};
+use crate::provider::dialect::{Capabilities, Dialect, voyage::Voyage};
 
 pub(super) fn answer(vectors: &[&str]) -> String {
     let data: Vec<String> = vectors
@@ -39,7 +39,7 @@ fn a_request_holds_what_its_model_takes() {
         ("voyage-3-large", 120_000),
         ("voyage-of-a-later-time", 120_000),
     ] {
-        assert_eq!(Voyage::new().caps(model), Caps { items: 1000, tokens: Some(tokens) }, "{model}");
+        assert_eq!(Voyage::new().caps(model), Capabilities { items: 1000, tokens: Some(tokens) }, "{model}");
     }
 }
 
