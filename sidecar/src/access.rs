@@ -5,8 +5,8 @@
 //! later. What is known of a call gathers in an [`Entry`] that goes with it; the line follows from dropping the last handle,
 //! so no way out of the request path can forget it.
 
-mod line;
 mod log;
+mod log_record;
 mod record;
 mod redact;
 mod writer;
@@ -20,13 +20,13 @@ use http::{HeaderMap, StatusCode};
 use jiff::Timestamp;
 use vectoll_config::PicoUsd;
 
-use self::{
-    line::LogRecord,
-    record::{Facts, Record},
-};
 pub use self::{
     log::AccessLog,
     writer::{LOST, Writer},
+};
+use self::{
+    log_record::LogRecord,
+    record::{Facts, Record},
 };
 use crate::{authenticate::Caller, call_id::CallId, refusal::Refusal};
 use vectoll_api::request::Metadata;

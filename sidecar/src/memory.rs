@@ -11,7 +11,7 @@
 //! key together get three quarters of either part, and the oldest of them what it needs: no key takes all.
 
 mod claim;
-mod held;
+mod permit;
 mod pool;
 
 use std::sync::{Arc, atomic::AtomicU64};
@@ -19,7 +19,7 @@ use std::sync::{Arc, atomic::AtomicU64};
 use self::pool::Pool;
 pub use self::{
     claim::{Claim, NoRoom},
-    held::MemoryPermit,
+    permit::MemoryPermit,
     pool::Owner,
 };
 

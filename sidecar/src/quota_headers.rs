@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName};
 
-use crate::line::HeaderText;
+use crate::header_text::HeaderText;
 use vectoll_limits::counters::{Quota, RateLimitStatus};
 
 /// Limit, remaining, reset.

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::{
     Memory, SMALL_CLAIM_BYTES,
-    held::{MemoryPermit, Of},
+    permit::{MemoryPermit, Of},
     pool::{Owner, Pool},
 };
 

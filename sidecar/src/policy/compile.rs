@@ -351,7 +351,7 @@ mod tests {
         let provider = |model: &str| format!("{:?}", backend(model).provider);
         assert!(provider("bad").starts_with("Unusable"), "{}", provider("bad"));
         assert!(provider("metadata").contains("[::ffff:a9fe:a9fe] is a link-local address: not called"));
-        assert!(provider("good").starts_with("HttpProvider"), "{}", provider("good"));
+        assert!(provider("good").starts_with("Remote"), "{}", provider("good"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use vectoll_config::PicoUsd;
 use super::{history::AttemptHistory, progress::CallProgress, sent::Sent};
 use crate::{
     answer::{Answer, Body, PASSED},
-    line::HeaderText,
+    header_text::HeaderText,
     quota_headers,
 };
 

@@ -4,9 +4,9 @@
 //! change begins anew, because the change may be the cure.
 
 mod breaker;
+mod breaker_state;
 mod latency;
 mod metrics;
-mod standing;
 
 use std::{
     collections::HashMap,
@@ -26,8 +26,8 @@ use self::{
 };
 
 pub use self::{
+    breaker_state::{BreakerState, Fault},
     metrics::BackendMetrics,
-    standing::{BreakerState, Fault},
 };
 
 /// The health of all backends. A handle: clones share it.

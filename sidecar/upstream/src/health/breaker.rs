@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vectoll_config::v1::Cooldown;
 
-use super::standing::{BreakerState, Fault};
+use super::breaker_state::{BreakerState, Fault};
 
 /// The longest time that a backend is left alone, as a multiple of the first.
 const MAX_DOUBLINGS: u32 = 4;
