@@ -169,9 +169,8 @@ impl World {
         })
     }
 
-    /// An entry of a Secret that the field at `path` refers to.
+    /// An entry of a Secret that the field at `path` refers to, and that is not one that cannot be read: [`World::readable`].
     pub(crate) fn entry(&self, secret: &ObjectName, entry: &str, path: &str) -> Result<&[u8], Unresolved> {
-        self.readable(secret, path)?;
         let content = self
             .secrets
             .get(secret)

@@ -16,8 +16,7 @@ use crate::{
 
 /// Whether what the backend needs of Secrets is there.
 pub(super) fn is_complete(route: &ResolvedRoute, backend: &ValidBackend, world: &World) -> bool {
-    let mut wanted = backend.provider.credential().into_iter().chain(&backend.ca);
-    wanted.all(|credential| content_of(credential, route.name.namespace(), world).is_ok())
+    backend.credentials().all(|credential| content_of(credential, route.name.namespace(), world).is_ok())
 }
 
 pub(super) fn backend_of(

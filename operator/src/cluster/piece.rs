@@ -81,9 +81,8 @@ impl Piece {
             snapshot.offering.iter().map(|(of, world)| (of.clone(), Arc::new(offers(world).0))).collect();
         let others = snapshot.reads.iter().filter_map(|of| known.get(of).or_else(|| learned.get(of)));
         let all = others.fold((*own).clone(), |all, other| all.with(other));
-        let again = if is_short { Some(READ_AGAIN) } else { None };
-        let again = if snapshot.unsure.is_empty() { again } else { Some(LOOK_AGAIN) };
-        let again = again.map(|pause| now.saturating_add(pause).unwrap_or(now));
+        let unsure = (!snapshot.unsure.is_empty()).then_some(LOOK_AGAIN);
+        let again = unsure.or(is_short.then_some(READ_AGAIN)).map(|pause| now.saturating_add(pause).unwrap_or(now));
         // What may be incomplete is good for this once only.
         learned.retain(|of, _| !snapshot.unsure.contains(of));
         learned.insert(namespace.clone(), own);

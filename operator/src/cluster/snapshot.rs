@@ -62,7 +62,7 @@ impl Shared {
 impl Snapshot {
     /// Whether there are Secrets that cannot be read as they are now.
     pub(super) fn has_unreadable(&self) -> bool {
-        self.worlds().any(|world| !world.unreadable.is_empty())
+        self.offering.values().chain([&self.world]).any(|world| !world.unreadable.is_empty())
     }
 
     /// What is in force of those, by what sidecars have, goes on.
@@ -83,10 +83,6 @@ impl Snapshot {
             world.delivered.files.clone_from(&delivered.files);
         }
         self.world.delivered = delivered;
-    }
-
-    fn worlds(&self) -> impl Iterator<Item = &World> {
-        self.offering.values().chain([&self.world])
     }
 }
 

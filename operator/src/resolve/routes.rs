@@ -130,9 +130,8 @@ fn hosts(route: &ValidRoute, allowed: &AllowedHosts) -> Option<Condition> {
 /// Whether every credential is there, and can be used, and what to say of it. What sidecars have of one that cannot be read serves on.
 fn credentials(route: &ValidRoute, world: &World) -> (bool, Condition) {
     let namespace = route.name.namespace();
-    let wanted = route.backends.iter().flat_map(|backend| backend.provider.credential().into_iter().chain(&backend.ca));
     let (mut can_serve, mut missing) = (true, Vec::new());
-    for credential in wanted {
+    for credential in route.backends.iter().flat_map(ValidBackend::credentials) {
         if let Err(why) = content_of(credential, namespace, world) {
             can_serve = false;
             missing.push(why);

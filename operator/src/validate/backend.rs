@@ -38,6 +38,13 @@ pub(crate) struct ValidBackend {
     pub(crate) headers: Vec<v1::Header>,
 }
 
+impl ValidBackend {
+    /// All that its sidecars need of Secrets.
+    pub(crate) fn credentials(&self) -> impl Iterator<Item = &Credential> {
+        self.provider.credential().into_iter().chain(&self.ca)
+    }
+}
+
 /// Validates the backend at `path`. None only where a fault was added.
 pub(super) fn backend(path: &str, backend: &Backend, faults: &mut Faults) -> Option<ValidBackend> {
     // The providers are read by `provider`.
