@@ -13,10 +13,10 @@ use vectoll_config::{ObjectName, v1};
 use self::backend::{backend_of, is_complete};
 use crate::{
     consent::consents,
+    observed_state::ObservedState,
     resolve::{ResolvedKey, ResolvedRoute},
     store::NamespaceStore,
     validate::ValidTeam,
-    world::World,
 };
 
 /// What is written for a namespace.
@@ -48,7 +48,7 @@ pub enum Credentials {
 /// Builds a namespace's config from the keys in it.
 pub(crate) fn build(
     namespace: &str,
-    world: &World,
+    observed: &ObservedState,
     teams: &BTreeMap<ObjectName, Arc<ValidTeam>>,
     keys: &[ResolvedKey],
     routes: &[Arc<ResolvedRoute>],
@@ -60,8 +60,9 @@ pub(crate) fn build(
         used.iter().filter_map(|name| teams.get(name)).map(|team| team_of(team, namespace)).collect();
     let searched = teams.iter().flat_map(|team| team.route_namespaces.iter().map(String::as_str)).collect();
     let mut credentials = BTreeMap::new();
-    let routes =
-        seen(namespace, world, &searched, routes).flat_map(|route| route_of(route, world, &mut credentials)).collect();
+    let routes = seen(namespace, observed, &searched, routes)
+        .flat_map(|route| route_of(route, observed, &mut credentials))
+        .collect();
     let store = store.map(|NamespaceStore { section, files }| {
         credentials.extend(files);
         section
@@ -86,14 +87,14 @@ pub(crate) fn build(
 /// delivers nothing: neither routes nor, above all, credentials.
 pub(crate) fn seen<'a>(
     namespace: &str,
-    world: &World,
+    observed: &ObservedState,
     searched: &BTreeSet<&str>,
     routes: &'a [Arc<ResolvedRoute>],
 ) -> impl Iterator<Item = &'a Arc<ResolvedRoute>> {
     routes
         .iter()
         .filter(|route| searched.contains(route.name.namespace()))
-        .filter(move |route| consents(&route.allowed_namespaces, route.name.namespace(), namespace, world))
+        .filter(move |route| consents(&route.allowed_namespaces, route.name.namespace(), namespace, observed))
 }
 
 /// Where the keys that a Team has in a namespace look for routes: there first, then in the Team's own namespace, then in those that
@@ -179,15 +180,19 @@ fn key_of(resolved: &ResolvedKey) -> v1::Key {
 
 /// One route of the contract for each set of names whose backends come out the same: price and tokenizer of a
 /// well-known model depend on its name.
-fn route_of(route: &ResolvedRoute, world: &World, credentials: &mut BTreeMap<String, Vec<u8>>) -> Vec<v1::Route> {
+fn route_of(
+    route: &ResolvedRoute,
+    observed: &ObservedState,
+    credentials: &mut BTreeMap<String, Vec<u8>>,
+) -> Vec<v1::Route> {
     let mut routes: Vec<v1::Route> = Vec::new();
     // What was delivered elsewhere of a Secret that cannot be read may not have come here. It keeps its names all the same.
     let can_serve =
-        world.unreadable.is_empty() || route.backends.iter().all(|backend| is_complete(route, backend, world));
+        observed.unreadable.is_empty() || route.backends.iter().all(|backend| is_complete(route, backend, observed));
     let serving = if can_serve { route.backends.as_slice() } else { &[] };
     for model in &route.models {
         let backends: Vec<v1::Backend> =
-            serving.iter().map(|backend| backend_of(route, backend, model, world, credentials)).collect();
+            serving.iter().map(|backend| backend_of(route, backend, model, observed, credentials)).collect();
         match routes.iter_mut().find(|route| route.backends == backends) {
             Some(same) => same.models.push(model.clone()),
             None => routes.push(v1::Route {
@@ -215,7 +220,7 @@ mod tests {
     use vectoll_crds::TeamSpec;
 
     use super::*;
-    use crate::{validate, world::Object};
+    use crate::{observed_state::Object, validate};
 
     #[test]
     fn a_team_holds_other_namespaces_to_their_part_and_its_own_to_none() {

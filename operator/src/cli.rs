@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub use self::hosts::HostOptions;
 pub use self::status::StatusOptions;
 pub use self::store::{OnStoreFailure, StoreKeeping, StoreOptions};
-use crate::world::DEFAULT_NAMESPACE;
+use crate::observed_state::DEFAULT_NAMESPACE;
 
 /// Turns ApiKey, Team and ModelRoute resources into config that sidecars serve by.
 #[derive(Clone, Debug, Parser)]

@@ -1,8 +1,8 @@
 //! The operator in a cluster: the API server in place of a folder, Secrets in place of files.
 //!
-//! The way of a change: a watch puts it into its mirror ([`watch`], [`mirror`]), the loop wakes ([`control`]), the pure
-//! judgement says what should be ([`crate::judge`]), the pure plan says what differs ([`plan`]), and each difference is one
-//! action on one object ([`act`]). Only the replica that holds the Lease acts ([`lease`]); all of them watch and serve the
+//! The way of a change: a watch puts it into its cache ([`watch`], [`object_cache`]), the loop wakes ([`reconciler`]), the pure
+//! desired state says what should be ([`crate::desired_state`]), the pure plan says what differs ([`plan`]), and each difference is one
+//! action on one object ([`apply`]). Only the replica that holds the Lease acts ([`lease`]); all of them watch and serve the
 //! webhook.
 
 mod admin;
@@ -25,11 +25,11 @@ mod metrics_access;
 mod names;
 mod namespace_annotations;
 mod object_cache;
-mod piece;
 mod plan;
 mod queue;
 mod raw;
 mod readable;
+mod reconcile_namespace;
 mod reconciler;
 mod revoked;
 mod schedule;
@@ -70,8 +70,8 @@ use self::{
     metrics_access::MetricsAccess,
     reconciler::{Reconciler, WriteLimits},
     store::Store,
-    watch::{Scope, Shared},
-    webhook_certificate::{Shown, Webhook},
+    watch::{Scope, StateHandle},
+    webhook_certificate::{Expiry, Shown, Webhook},
 };
 use crate::{
     cli::{CertificateKeeper, Run},
@@ -94,8 +94,8 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
     let version = client.apiserver_version().await.context("failed to reach the API server")?;
     tracing::info!(kubernetes = version.git_version, identity = settings.identity, "the API server answers");
     let metrics = Metrics::new().context("failed to set up the metrics")?;
-    let shared = Shared::default();
-    shared.observed().spend_writes = settings.status.spend_writes()?;
+    let shared = StateHandle::default();
+    shared.cluster().spend_writes = settings.status.spend_writes()?;
     let (stop, stopped) = channel::channel(false);
     let (resign, resigned) = channel::channel(false);
     let (drain, draining) = channel::channel(false);
@@ -114,8 +114,8 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
     let candidate = LeaderElector::new(leases, &settings.lease, &settings.identity, tenure.clone());
     let fitness = shared.clone();
     let fit = move || {
-        let observed = fitness.observed();
-        observed.watches.are_synced() && !observed.watches.have_failed(Instant::now())
+        let cluster = fitness.cluster();
+        cluster.watches.are_synced() && !cluster.watches.have_failed(Instant::now())
     };
     let mut candidate = serving.spawn(candidate.run(lead, resigned, fit));
     let reporter = Reporter { controller: names::MANAGER.to_owned(), instance: Some(settings.identity.clone()) };
@@ -193,7 +193,8 @@ async fn serve_webhook(
     };
     let (show, shown) = channel::channel(None);
     let mut keeping = JoinSet::new();
-    keeping.spawn(webhook_certificate::follow(client.clone(), names.clone(), show));
+    let expiry = Expiry::register(metrics.registry()).context("failed to set up the metrics")?;
+    keeping.spawn(webhook_certificate::follow(client.clone(), names.clone(), show, expiry));
     if settings.webhook_certificate == CertificateKeeper::Own {
         keeping.spawn(webhook_certificate::maintain(client.clone(), names, leads));
     }

@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt};
 
 use jiff::Timestamp;
 
-use crate::world::Counting;
+use crate::observed_state::Counting;
 
 /// Whether a condition holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl ConditionType {
 
 impl ConditionType {
     /// Whether its message tells of amounts that go on changing while it stays as it is.
-    pub(crate) fn tells_amounts(self) -> bool {
+    pub(crate) fn has_amounts(self) -> bool {
         matches!(self, Self::BudgetExceeded | Self::BudgetWarning)
     }
 }

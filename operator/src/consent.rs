@@ -4,19 +4,19 @@ use std::collections::BTreeMap;
 
 use vectoll_crds::{AllowedNamespaces, From, LabelOperator, NamespaceSelector};
 
-use crate::world::World;
+use crate::observed_state::ObservedState;
 
 /// The label that every namespace has, with its own name.
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Whether a resource in `owner` may be used from `user`.
-pub(crate) fn consents(allowed: &AllowedNamespaces, owner: &str, user: &str, world: &World) -> bool {
+pub(crate) fn consents(allowed: &AllowedNamespaces, owner: &str, user: &str, observed: &ObservedState) -> bool {
     owner == user
         || match allowed.from {
             From::Same => false,
             From::All => true,
             From::Selector => {
-                let mut labels = world.namespaces.get(user).cloned().unwrap_or_default();
+                let mut labels = observed.namespaces.get(user).cloned().unwrap_or_default();
                 labels.insert(NAME_LABEL.to_owned(), user.to_owned());
                 // A selector that is not there, or names nothing, selects nothing.
                 allowed.selector.as_ref().is_some_and(|selector| selects(selector, &labels))
@@ -48,8 +48,8 @@ mod tests {
 
     #[test]
     fn consent_is_by_namespace_labels() {
-        let mut world = World::default();
-        world.namespaces.insert("apps".to_owned(), BTreeMap::from([("tier".to_owned(), "gold".to_owned())]));
+        let mut observed = ObservedState::default();
+        observed.namespaces.insert("apps".to_owned(), BTreeMap::from([("tier".to_owned(), "gold".to_owned())]));
         let allowed = |yaml: &str| -> AllowedNamespaces { serde_yaml::from_str(yaml).unwrap() };
         for (yaml, from_apps, from_other) in [
             ("{}", false, false),
@@ -73,9 +73,9 @@ mod tests {
             ("{from: Selector, selector: {matchExpressions: [{key: tier, operator: DoesNotExist}]}}", false, true),
         ] {
             let allowed = allowed(yaml);
-            assert_eq!(consents(&allowed, "owner", "apps", &world), from_apps, "{yaml} from apps");
-            assert_eq!(consents(&allowed, "owner", "other", &world), from_other, "{yaml} from other");
-            assert!(consents(&allowed, "owner", "owner", &world), "{yaml} from its own namespace");
+            assert_eq!(consents(&allowed, "owner", "apps", &observed), from_apps, "{yaml} from apps");
+            assert_eq!(consents(&allowed, "owner", "other", &observed), from_other, "{yaml} from other");
+            assert!(consents(&allowed, "owner", "owner", &observed), "{yaml} from its own namespace");
         }
     }
 }

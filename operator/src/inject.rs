@@ -10,22 +10,22 @@ mod amounts;
 mod container;
 mod earlier;
 mod edits;
+mod injection_request;
 mod names;
 mod namespace;
 mod no_proxy;
-mod objections;
 mod quantity;
 mod refusal;
 mod resources;
 mod settings;
+mod validate_pod;
 mod variables;
 mod volumes;
-mod wish;
 
 use json_patch::Patch;
 use k8s_openapi::api::core::v1::Pod;
 
-use self::{earlier::Earlier, edits::Edits, wish::InjectionRequest};
+use self::{earlier::Earlier, edits::Edits, injection_request::InjectionRequest};
 
 pub(crate) use self::resources::resource_annotations;
 pub use self::{
@@ -36,7 +36,7 @@ pub use self::{
     resources::RESOURCES_PREFIX,
     settings::{InjectionSettings, LogFormat, ProbeKind, PullPolicy, Resources, SettingsError, Variable},
 };
-pub use crate::validate::Fault;
+pub use crate::validate::FieldError;
 
 /// The volumes of the autoscaler's that may go with the pod, separated by commas without spaces.
 const EVICT_ANNOTATION: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
@@ -52,7 +52,7 @@ pub struct Injection {
 
 /// What makes a pod that asks for a sidecar one that has it; none: the pod does not ask.
 pub fn inject(pod: &Pod, namespace: Namespace<'_>, settings: &InjectionSettings) -> Result<Option<Injection>, Refusal> {
-    let Some(wish) = InjectionRequest::of(pod, &namespace, settings).map_err(Refusal)? else { return Ok(None) };
+    let Some(request) = InjectionRequest::of(pod, &namespace, settings).map_err(Refusal)? else { return Ok(None) };
     if settings.excluded_namespaces.iter().any(|excluded| excluded == namespace.name) {
         // Let in, it would start without the proxy that it was promised.
         let reason = format!(
@@ -60,30 +60,31 @@ pub fn inject(pod: &Pod, namespace: Namespace<'_>, settings: &InjectionSettings)
              {INJECT_LABEL}, or use another namespace",
             namespace.name
         );
-        return Err(Refusal(vec![Fault { path: format!("metadata.labels[{INJECT_LABEL}]"), reason }]));
+        return Err(Refusal(vec![FieldError { path: format!("metadata.labels[{INJECT_LABEL}]"), reason }]));
     }
     let Some(spec) = &pod.spec else {
-        return Err(Refusal(vec![Fault { path: "spec".to_owned(), reason: "is missing".to_owned() }]));
+        return Err(Refusal(vec![FieldError { path: "spec".to_owned(), reason: "is missing".to_owned() }]));
     };
     let earlier = Earlier::of(pod, spec);
-    objections::check(spec, &earlier)?;
-    let resources = wish.resources.over(settings, earlier.sidecar.and_then(|left| left.container.resources.as_ref()));
+    validate_pod::validate_pod(spec, &earlier)?;
+    let resources =
+        request.resources.over(settings, earlier.sidecar.and_then(|left| left.container.resources.as_ref()));
     if let Some(reason) = resources.limits.as_ref().and_then(amounts::memory_fault) {
         // Neither the settings nor an annotation: those were judged before.
         let path = format!("spec.initContainers[{CONTAINER}].resources.limits.memory");
         let reason =
             format!("{reason}. A LimitRange may have set it: set the annotation {RESOURCES_PREFIX}memory-limit");
-        return Err(Refusal(vec![Fault { path, reason }]));
+        return Err(Refusal(vec![FieldError { path, reason }]));
     }
 
     let mut edits = Edits::default();
     // By their places in the lists, so before others are put in front.
     let warnings = no_proxy::add(spec, &mut edits);
-    if wish.own_key.is_some() {
+    if request.own_key.is_some() {
         variables::add(spec, &mut edits);
     }
     volumes::add(spec, settings, &mut edits);
-    container::put_first(spec, &earlier, (&wish, resources), settings, &mut edits);
+    container::put_first(spec, &earlier, (&request, resources), settings, &mut edits);
     mark(pod, &mut edits);
     Ok(Some(Injection { patch: edits.into_patch(), warnings }))
 }

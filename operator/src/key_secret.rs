@@ -99,7 +99,7 @@ impl fmt::Display for Cause {
 
 /// A value that is to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Mint {
+pub struct ValueCreation {
     /// Whose it is.
     pub api_key: ObjectName,
     /// The owner's UID.
@@ -125,7 +125,7 @@ pub struct Adoption {
     pub secret: ObjectName,
 }
 
-impl Mint {
+impl ValueCreation {
     /// The Secret with a value.
     pub(crate) fn secret(&self, value: &str, now: Timestamp) -> Secret {
         let entry = |name: &str, value: &str| (name.to_owned(), ByteString(value.as_bytes().to_vec()));
@@ -190,7 +190,7 @@ mod tests {
     fn notes_come_back_as_they_were_written() {
         let now: Timestamp = "2026-01-02T03:04:05Z".parse().unwrap();
         let previous = Previous { hash: KeyHash::of(b"old"), until: "2026-01-03T03:04:05Z".parse().unwrap() };
-        let mint = Mint {
+        let creation = ValueCreation {
             api_key: ObjectName::new("apps", "alice"),
             uid: Uid::new("u1"),
             secret: ObjectName::new("apps", "alice"),
@@ -198,7 +198,7 @@ mod tests {
             previous: vec![previous],
             request: Some("2".to_owned()),
         };
-        let notes = Notes::of(&mint.secret("value", now).metadata.annotations.unwrap());
+        let notes = Notes::of(&creation.secret("value", now).metadata.annotations.unwrap());
         assert_eq!(notes, Notes { made_at: Some(now), request: Some("2".to_owned()), previous: vec![previous] });
     }
 

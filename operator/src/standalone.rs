@@ -1,7 +1,7 @@
 //! The operator without a cluster: a folder of manifests in place of the API server, a config folder in place of a
 //! Secret, a state folder in place of the Secrets that hold generated keys.
 //!
-//! The judgement is the cluster's own ([`crate::reconcile`]). What differs stands here: reading files that may be
+//! The desired state is the cluster's own ([`crate::desired_state`]). What differs stands here: reading files that may be
 //! half-written ([`manifests`]), keeping what the API server would keep ([`state`]), and writing as the kubelet does
 //! ([`config_dir`]).
 
@@ -33,10 +33,10 @@ pub use self::key::key;
 use self::{config_dir::ConfigDir, manifests::Manifests, report::Report, state::State};
 use crate::{
     cli::{Render, Standalone, StoreOptions},
-    judge::{Credentials, DesiredState, judge},
+    desired_state::{Credentials, DesiredState, desired_state},
+    observed_state::{Counting, ObservedState},
     provider_hosts::AllowedHosts,
     store::Logins,
-    world::{Counting, World},
 };
 
 /// How often the folder is read without being told to.
@@ -47,7 +47,7 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(settings: Standalone) -> anyhow::Result<()> {
     let Standalone { manifests, config_dir, state_dir, namespace, store, hosts } = settings;
-    // What makes no sense is said at once, and not at each pass.
+    // What is invalid is reported at once, and not at each pass.
     store.read_whole()?;
     must_be_folder(&manifests)?;
     let state_dir = state_dir.unwrap_or_else(|| beside(&config_dir));
@@ -65,15 +65,15 @@ pub async fn run(settings: Standalone) -> anyhow::Result<()> {
         manifests = %manifests.display(), config_dir = %config_dir.display(), state_dir = %state_dir.display(),
         namespace = operator.namespace, "watching"
     );
-    let (told, mut changes) = mpsc::channel(1);
-    let mut watcher = watch(&manifests, &told);
+    let (notify, mut changes) = mpsc::channel(1);
+    let mut watcher = watch(&manifests, &notify);
     let mut terminate = signal(SignalKind::terminate()).context("failed to listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("failed to listen for SIGINT")?;
     loop {
         let complete = operator.pass();
         // A watch ends with its folder: after trouble a new one is set.
         if watcher.is_none() || !complete {
-            watcher = watch(&manifests, &told);
+            watcher = watch(&manifests, &notify);
         }
         tokio::select! {
             _ = terminate.recv() => break,
@@ -108,15 +108,15 @@ impl Operator {
         let problems = self.manifests.read();
         let read_all = problems.is_empty();
         self.report.problems(problems);
-        let judged = logins(&self.store).and_then(|logins| Ok((self.judge(read_all, logins.is_some())?, logins)));
-        let ((world, judgement), logins) = match judged {
-            Ok(judged) => judged,
+        let read = logins(&self.store).and_then(|logins| Ok((self.desired_state(read_all, logins.is_some())?, logins)));
+        let ((observed, desired), logins) = match read {
+            Ok(read) => read,
             Err(error) => {
                 self.report.trouble(Some(format!("{error:#}")));
                 return false;
             }
         };
-        self.report.conditions(&judgement.conditions);
+        self.report.conditions(&desired.conditions);
         self.read_whole |= read_all;
         if !self.read_whole && self.config.has_config() {
             // What was good before this process began is known only to the config that an earlier one wrote.
@@ -125,7 +125,7 @@ impl Operator {
             return false;
         }
         let store = logins.map(|logins| logins.of(&self.namespace, Timestamp::now()));
-        let written = self.config.write(judgement.config(&world, &self.namespace, Credentials::Deliver, store));
+        let written = self.config.write(desired.config(&observed, &self.namespace, Credentials::Deliver, store));
         if let Ok(Some(generation)) = written {
             tracing::info!(generation, "config written");
         }
@@ -134,30 +134,30 @@ impl Operator {
         ok && read_all
     }
 
-    /// What is in the folder, and how it is to be judged.
-    fn world(&self, counting: Counting) -> World {
-        World { counting, allowed_hosts: Arc::clone(&self.allowed_hosts), ..self.manifests.world() }
+    /// What is in the folder, and how it is to be read.
+    fn observed(&self, counting: Counting) -> ObservedState {
+        ObservedState { counting, allowed_hosts: Arc::clone(&self.allowed_hosts), ..self.manifests.observed() }
     }
 
     /// Judges, and makes the keys that are missing or due.
-    fn judge(&mut self, read_all: bool, together: bool) -> anyhow::Result<(World, DesiredState)> {
+    fn desired_state(&mut self, read_all: bool, together: bool) -> anyhow::Result<(ObservedState, DesiredState)> {
         let counting = if together { Counting::Together } else { Counting::Apart };
-        let mut world = self.world(counting);
-        self.state.complete(&mut world, read_all, Instant::now())?;
+        let mut observed = self.observed(counting);
+        self.state.complete(&mut observed, read_all, Instant::now())?;
         let now = Timestamp::now();
-        let judgement = judge(&world, now);
-        if judgement.to_mint.is_empty() {
-            return Ok((world, judgement));
+        let desired = desired_state(&observed, now);
+        if desired.to_create.is_empty() {
+            return Ok((observed, desired));
         }
-        for mint in &judgement.to_mint {
-            let path = self.state.mint(mint, now)?;
-            let show = self.state.command_for(&mint.api_key);
-            tracing::info!(api_key = %mint.api_key, secret = %path.display(), because = %mint.cause, show, "key made");
+        for creation in &desired.to_create {
+            let path = self.state.create_value(creation, now)?;
+            let show = self.state.command_for(&creation.api_key);
+            tracing::info!(api_key = %creation.api_key, secret = %path.display(), because = %creation.cause, show, "key made");
         }
-        let mut world = self.world(counting);
-        self.state.complete(&mut world, read_all, Instant::now())?;
-        let judgement = judge(&world, now);
-        Ok((world, judgement))
+        let mut observed = self.observed(counting);
+        self.state.complete(&mut observed, read_all, Instant::now())?;
+        let desired = desired_state(&observed, now);
+        Ok((observed, desired))
     }
 }
 
@@ -176,23 +176,23 @@ pub fn render(settings: &Render, out: &mut impl Write) -> anyhow::Result<ExitCod
     let mut in_order = problems.is_empty();
     let mut report = Report::default();
     report.problems(problems);
-    let mut world = folder.world();
-    world.allowed_hosts = hosts.allowed();
-    world.counting = if logins.is_some() { Counting::Together } else { Counting::Apart };
+    let mut observed = folder.observed();
+    observed.allowed_hosts = hosts.allowed();
+    observed.counting = if logins.is_some() { Counting::Together } else { Counting::Apart };
     if let Some(state_dir) = state_dir {
         must_be_folder(state_dir)?;
-        State::open(state_dir)?.read_into(&mut world);
+        State::open(state_dir)?.read_into(&mut observed);
     }
-    state::identify_by_name(&mut world);
-    let judgement = judge(&world, Timestamp::now());
-    in_order &= !judgement
+    state::identify_by_name(&mut observed);
+    let desired = desired_state(&observed, Timestamp::now());
+    in_order &= !desired
         .conditions
         .values()
         .flatten()
         .any(|condition| condition.stops() && condition.reason != "SecretPending");
-    report.conditions(&judgement.conditions);
+    report.conditions(&desired.conditions);
     let store = logins.map(|logins| logins.of(namespace, Timestamp::now()));
-    let mut config = judgement.config(&world, namespace, Credentials::Deliver, store).config;
+    let mut config = desired.config(&observed, namespace, Credentials::Deliver, store).config;
     config.generation = 1;
     out.write_all(write_v1(&config)?.as_bytes())?;
     Ok(if in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })
@@ -213,8 +213,8 @@ fn beside(config_dir: &Path) -> PathBuf {
     config_dir.with_file_name(name)
 }
 
-fn watch(folder: &Path, told: &mpsc::Sender<()>) -> Option<RecommendedWatcher> {
-    let told = told.clone();
+fn watch(folder: &Path, notify: &mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+    let notify = notify.clone();
     let on_event = move |event: notify::Result<notify::Event>| {
         // Reading the folder is an event as well: answering it would never end.
         let matters = |event: notify::Event| {
@@ -223,7 +223,7 @@ fn watch(folder: &Path, told: &mpsc::Sender<()>) -> Option<RecommendedWatcher> {
         };
         if event.is_ok_and(matters) {
             // A full channel holds the same news already.
-            let _ = told.try_send(());
+            let _ = notify.try_send(());
         }
     };
     let mut watcher = notify::recommended_watcher(on_event).ok()?;

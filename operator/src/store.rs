@@ -3,13 +3,13 @@
 //!
 //! [`Access`] is how the store is reached, as the command line says it. [`Logins`] turns it into what a namespace's sidecars are
 //! told: in a folder of manifests the same, in a cluster a user of the namespace's own with a password that is derived, not stored
-//! ([`Master`], [`Rotation`]). [`Wanted`] are those users; [`plan`] says what a server lacks (both pure), and the [`Keeper`] does it
+//! ([`Master`], [`Rotation`]). [`UsersByName`] are those users; [`plan`] says what a server lacks (both pure), and the [`AclReconciler`] does it
 //! while its replica leads, loads the functions that sidecars call, and watches how full the store is. The [`Sweeper`] removes what nobody needs any more.
 
 mod access;
+mod acl_reconciler;
 mod connection;
 mod deferred_revocations;
-mod keeper;
 mod logins;
 mod password;
 mod servers;
@@ -19,12 +19,12 @@ mod users;
 
 pub use self::{
     access::{Access, Password},
+    acl_reconciler::{AclReconciler, Gauge, OnStoreState, StoreState},
     connection::Connection,
     deferred_revocations::{DeferredRevocations, REVOCATION_DELAY},
-    keeper::{Gauge, Keeper, Report, StoreState},
     logins::{Logins, NamespaceStore},
     password::{Master, MasterError, Rotation, Valid},
     servers::{Memory, Persistence, Server, ServerError, connect},
     sweeper::{OnSwept, Suspects, Sweeper, Swept, sweep},
-    users::{Step, User, Wanted, plan},
+    users::{Step, User, UsersByName, plan},
 };

@@ -25,14 +25,14 @@ pub(crate) use team::{ValidTeam, team};
 
 /// Something in a spec that is not as it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct FieldError {
     /// Where, for example `spec.budget.limit`.
     pub path: String,
     /// What is wrong, and what would be right.
     pub reason: String,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for FieldError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.path, self.reason)
     }
@@ -40,11 +40,11 @@ impl fmt::Display for Fault {
 
 /// Collects faults: all of them are told at once, not one after the other.
 #[derive(Debug, Default)]
-struct Faults(Vec<Fault>);
+struct FieldErrors(Vec<FieldError>);
 
-impl Faults {
+impl FieldErrors {
     fn add(&mut self, path: impl Into<String>, reason: impl fmt::Display) {
-        self.0.push(Fault { path: path.into(), reason: reason.to_string() });
+        self.0.push(FieldError { path: path.into(), reason: reason.to_string() });
     }
 
     /// The value, or none and a fault.
@@ -59,7 +59,7 @@ impl Faults {
     }
 
     /// The value if there are no faults. `value` is none only where a fault was added.
-    fn or<T>(self, value: Option<T>) -> Result<T, Vec<Fault>> {
+    fn or<T>(self, value: Option<T>) -> Result<T, Vec<FieldError>> {
         match value {
             Some(value) if self.0.is_empty() => Ok(value),
             Some(_) | None => Err(self.0),

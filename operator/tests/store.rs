@@ -1,4 +1,4 @@
-//! The store without a cluster: `standalone` and `render` pass on what the command line says, and refuse what makes no sense.
+//! The store without a cluster: `standalone` and `render` pass on what the command line says, and refuse what is invalid.
 
 use std::{
     fs,

@@ -11,7 +11,7 @@ use crate::SecretKeyRef;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("!(has(self.baseURL) && has(self.preset))")
-    .message("a preset says where the service is: set one of baseURL, preset"))]
+    .message("a preset has the service's address: set one of baseURL, preset"))]
 pub struct OpenAi {
     /// The API's root: `/embeddings` is appended to it. https unless the provider is in reach without TLS. By default
     /// <https://api.openai.com/v1>, or the preset's.

@@ -8,22 +8,22 @@ use vectoll_config::{
 };
 
 use crate::{
+    observed_state::ObservedState,
     price,
     resolve::{ResolvedRoute, content_of, credential_file, model_of, price_of},
     validate::{Auth, Credential, Native, OpenAi, UNKNOWN_TOKENIZER, ValidBackend, ValidProvider},
-    world::World,
 };
 
 /// Whether what the backend needs of Secrets is there.
-pub(super) fn is_complete(route: &ResolvedRoute, backend: &ValidBackend, world: &World) -> bool {
-    backend.credentials().all(|credential| content_of(credential, route.name.namespace(), world).is_ok())
+pub(super) fn is_complete(route: &ResolvedRoute, backend: &ValidBackend, observed: &ObservedState) -> bool {
+    backend.credentials().all(|credential| content_of(credential, route.name.namespace(), observed).is_ok())
 }
 
 pub(super) fn backend_of(
     route: &ResolvedRoute,
     backend: &ValidBackend,
     public: &ModelPattern,
-    world: &World,
+    observed: &ObservedState,
     credentials: &mut BTreeMap<String, Vec<u8>>,
 ) -> v1::Backend {
     let price_per_million_tokens = price_of(backend, public);
@@ -48,7 +48,7 @@ pub(super) fn backend_of(
         let namespace = route.name.namespace();
         let file = credential_file(namespace, credential);
         // A route with a credential that is not there has no backends: this is only reached with one that is.
-        if let Ok(content) = content_of(credential, namespace, world) {
+        if let Ok(content) = content_of(credential, namespace, observed) {
             credentials.insert(file.clone(), content);
         }
         file

@@ -12,7 +12,7 @@ use http::{StatusCode, header};
 use super::{
     metrics::Metrics,
     metrics_access::{self, MetricsAccess},
-    watch::Shared,
+    watch::StateHandle,
     webhook_certificate::Shown,
 };
 
@@ -22,11 +22,16 @@ const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 #[derive(Clone)]
 struct CacheEntry {
     metrics: Metrics,
-    shared: Shared,
+    shared: StateHandle,
     certificate: Option<Shown>,
 }
 
-pub(super) fn router(metrics: Metrics, shared: Shared, certificate: Option<Shown>, access: MetricsAccess) -> Router {
+pub(super) fn router(
+    metrics: Metrics,
+    shared: StateHandle,
+    certificate: Option<Shown>,
+    access: MetricsAccess,
+) -> Router {
     Router::new()
         .route("/metrics", get(render).layer(from_fn_with_state(access, metrics_access::check)))
         .route("/livez", get(async || "ok\n"))
@@ -51,7 +56,7 @@ async fn ready(State(seen): State<CacheEntry>) -> Response {
         Some(certificate) if certificate.borrow().is_none() => {
             (StatusCode::SERVICE_UNAVAILABLE, "the webhook has no certificate yet\n").into_response()
         }
-        None if !seen.shared.observed().watches.are_synced() => {
+        None if !seen.shared.cluster().watches.are_synced() => {
             (StatusCode::SERVICE_UNAVAILABLE, "not everything has been listed yet\n").into_response()
         }
         Some(_) | None => "ok\n".into_response(),

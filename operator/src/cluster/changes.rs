@@ -6,8 +6,8 @@ use vectoll_config::{ObjectName, Uid};
 
 use super::{cluster_state::ClusterState, names};
 use crate::{
-    books::{LedgerEvent, News},
-    world::Object,
+    ledger::{LedgerChanges, LedgerEvent},
+    observed_state::Object,
 };
 
 /// Namespaces in which something changed.
@@ -64,10 +64,10 @@ impl ClusterState {
     }
 
     /// Takes in what the store said. True: somebody is to be told of it.
-    pub(super) fn hear(&mut self, heard: LedgerEvent) -> bool {
-        match self.books.hear(heard) {
-            News::None => return false,
-            News::Namespaces(namespaces) => {
+    pub(super) fn on_event(&mut self, event: LedgerEvent) -> bool {
+        match self.books.on_event(event) {
+            LedgerChanges::None => return false,
+            LedgerChanges::Namespaces(namespaces) => {
                 for namespace in namespaces {
                     // The Teams and routes that it uses are as far delivered as it is.
                     let reads = self.index.of(&namespace).map(|facts| facts.reads.clone());
@@ -75,11 +75,11 @@ impl ClusterState {
                     self.told.insert(namespace);
                 }
             }
-            News::Teams(teams) => {
+            LedgerChanges::Teams(teams) => {
                 let changed = self.spenders(&teams);
                 self.told.extend(changed);
             }
-            News::All => self.told = self.all_namespaces(),
+            LedgerChanges::All => self.told = self.all_namespaces(),
         }
         true
     }

@@ -1,4 +1,4 @@
-//! What is known of the cluster, and the part of it that the judgement needs.
+//! What is known of the cluster, and the part of it that the desired state needs.
 
 #![allow(
     clippy::needless_pass_by_value,
@@ -32,10 +32,10 @@ use super::{
     watches::Watches,
 };
 use crate::{
-    books::LedgerSnapshot,
     inject::CONTAINER,
     key_secret,
-    world::{self, Object, SecretContent},
+    ledger::LedgerSnapshot,
+    observed_state::{self, Object, SecretContent},
 };
 
 /// A config Secret.
@@ -177,7 +177,8 @@ pub(super) fn tracked<K: Readable>(
     }
     let uid = uid_of(&raw);
     // What an object of the same name was is nothing to this one.
-    let Reading { spec, status, fault } = readable::read(&mut raw, before.filter(|before| before.object.uid == uid))?;
+    let Reading { spec, status, unreadable } =
+        readable::read(&mut raw, before.filter(|before| before.object.uid == uid))?;
     let name = name_of(&raw);
     let metadata = raw.metadata;
     let mut annotations = metadata.annotations.unwrap_or_default();
@@ -187,7 +188,7 @@ pub(super) fn tracked<K: Readable>(
         uid,
         created: metadata.creation_timestamp.map(|time| time.0),
         rotate: annotations.remove(key_secret::ROTATE),
-        account: annotations.remove(world::ACCOUNT).map(|uid| Uid::new(&uid)),
+        account: annotations.remove(observed_state::ACCOUNT).map(|uid| Uid::new(&uid)),
         spec,
     };
     Some(Tracked {
@@ -195,7 +196,7 @@ pub(super) fn tracked<K: Readable>(
         generation: metadata.generation,
         status: status.map(Arc::new),
         adopts,
-        fault,
+        unreadable,
     })
 }
 

@@ -11,11 +11,11 @@ use vectoll_config::{KeyHash, ObjectName, check_files_v1, check_v1, v1, write_v1
 use super::{
     cluster_state::hash_of,
     fit::{self, CEILING, Credentials, ROOM, Surplus, TooLarge},
-    generations::{Contents, ResourceGenerations, Since, parts},
+    generations::{Contents, GenerationChange, ResourceGenerations, parts},
 };
 use crate::{
-    judge::NamespaceConfig,
-    world::{Kind, ResourceRef},
+    desired_state::NamespaceConfig,
+    observed_state::{Kind, ResourceRef},
 };
 
 /// A generation further in the future than this was not made by an operator, whatever its clock.
@@ -95,7 +95,7 @@ impl Files {
         files.insert(v1::FILE.to_owned(), text.into_bytes());
         let hash = hash_of(files.iter().map(|(name, content)| (name.as_str(), content.as_slice())));
         let last = last.map(|last| (&last.contents, &*last.parts));
-        let parts = Arc::new(parts(&contents, &left_out, last, Since { generation, at: now }));
+        let parts = Arc::new(parts(&contents, &left_out, last, GenerationChange { generation, at: now }));
         Ok(Self { contents, generation, by_name: files, hash, left_out, parts })
     }
 
@@ -107,7 +107,7 @@ impl Files {
     ) -> Arc<ResourceGenerations> {
         let last = last.map(|last| (&last.contents, &*last.parts));
         let Ok(contents) = Contents::of(config) else { return Arc::default() };
-        Arc::new(parts(&contents, &BTreeSet::new(), last, Since { generation: u64::MAX, at: now }))
+        Arc::new(parts(&contents, &BTreeSet::new(), last, GenerationChange { generation: u64::MAX, at: now }))
     }
 
     /// Whether they were made of the same.
@@ -148,13 +148,13 @@ mod tests {
 
     use super::*;
     use crate::{
-        judge::{Credentials, judge},
-        key_secret::{self, Mint},
-        world::{Object, SecretContent, World},
+        desired_state::{Credentials, desired_state},
+        key_secret::{self, ValueCreation},
+        observed_state::{Object, ObservedState, SecretContent},
     };
 
-    fn world(keys: usize) -> World {
-        let mut world = World::default();
+    fn observed(keys: usize) -> ObservedState {
+        let mut observed = ObservedState::default();
         let spec: TeamSpec = serde_yaml::from_str("{}").unwrap();
         let name = ObjectName::new("apps", "team");
         let object = Object {
@@ -165,7 +165,7 @@ mod tests {
             account: None,
             spec,
         };
-        world.teams.insert(name, object.into());
+        observed.teams.insert(name, object.into());
         for i in 0..keys {
             let name = ObjectName::new("apps", &format!("key-{i:05}"));
             let uid = vectoll_config::Uid::new(&format!("{i:036}"));
@@ -173,8 +173,8 @@ mod tests {
             // The higher the number, the older.
             let created = Timestamp::from_second(i64::try_from(keys - i).unwrap()).ok();
             let object = Object { name: name.clone(), uid: uid.clone(), created, rotate: None, account: None, spec };
-            world.api_keys.insert(name.clone(), object.into());
-            let mint = Mint {
+            observed.api_keys.insert(name.clone(), object.into());
+            let creation = ValueCreation {
                 api_key: name.clone(),
                 uid,
                 secret: name.clone(),
@@ -182,17 +182,18 @@ mod tests {
                 previous: Vec::new(),
                 request: None,
             };
-            let secret = mint.secret(&format!("sk-a-key-of-its-own-{i}"), Timestamp::UNIX_EPOCH);
-            world.secrets.insert(name, SecretContent::of(secret).minted().into());
+            let secret = creation.secret(&format!("sk-a-key-of-its-own-{i}"), Timestamp::UNIX_EPOCH);
+            observed.secrets.insert(name, SecretContent::of(secret).generated().into());
         }
-        world
+        observed
     }
 
     #[test]
     fn the_youngest_keys_stay_out_where_not_all_fit_in() {
-        let world = world(6_000);
-        let config = judge(&world, Timestamp::UNIX_EPOCH).config(&world, "apps", Credentials::Deliver, None);
-        let age = |_: Kind, name: &ObjectName| world.api_keys.get(name).and_then(|object| object.created);
+        let observed = observed(6_000);
+        let config =
+            desired_state(&observed, Timestamp::UNIX_EPOCH).config(&observed, "apps", Credentials::Deliver, None);
+        let age = |_: Kind, name: &ObjectName| observed.api_keys.get(name).and_then(|object| object.created);
         let contents = Contents::of(&config).unwrap();
         let files = Files::make(config, contents, 1, None, Timestamp::UNIX_EPOCH, |_| false, age).unwrap();
         let size: usize = files.by_name.values().map(Vec::len).sum();
@@ -220,8 +221,9 @@ mod tests {
 
     #[test]
     fn the_hash_knows_content_and_generation() {
-        let world = world(2);
-        let config = || judge(&world, Timestamp::UNIX_EPOCH).config(&world, "apps", Credentials::Deliver, None);
+        let observed = observed(2);
+        let config =
+            || desired_state(&observed, Timestamp::UNIX_EPOCH).config(&observed, "apps", Credentials::Deliver, None);
         let make = |generation| {
             Files::make(
                 config(),

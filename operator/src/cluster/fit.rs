@@ -13,7 +13,7 @@ use vectoll_config::{ObjectName, v1, write_v1};
 
 use self::size::entry_size;
 pub(super) use self::size::{Credentials, size_of_files};
-use crate::world::Kind;
+use crate::observed_state::Kind;
 
 /// What a Secret may hold, in bytes.
 pub(super) const CEILING: usize = 1024 * 1024;

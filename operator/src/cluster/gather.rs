@@ -1,4 +1,4 @@
-//! What one namespace is judged with: what it refers to is read, then a snapshot is taken, then it is judged beside the loop.
+//! What one namespace is reconciled with: what it refers to is read, then a snapshot is taken, then it is reconciled beside the loop.
 
 use std::{
     collections::BTreeMap,
@@ -19,14 +19,14 @@ use super::{
     memory::{Known, Memory},
     names,
     object_cache::CacheEntry,
-    piece::{Judged, Piece},
     plan::{PersistentFailures, config_name},
     raw::Raw,
+    reconcile_namespace::{NamespaceInputs, Reconciled},
     snapshot::Setting,
     store::StoreView,
-    watch::Shared,
+    watch::StateHandle,
 };
-use crate::world::SecretContent;
+use crate::observed_state::SecretContent;
 
 /// The longest that one request may take. It may have been carried out then: the watch will tell.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
@@ -40,26 +40,26 @@ const READ_PAUSE: Duration = Duration::from_millis(300);
 /// What is known of a namespace is not all there is.
 #[derive(Debug, thiserror::Error)]
 #[error("the operator is not allowed to list what is in this namespace")]
-pub(super) struct Unheard;
+pub(super) struct NotSynced;
 
-/// What a namespace is judged with.
+/// What a namespace is reconciled with.
 pub(super) struct Gather {
     pub(super) client: Client,
-    pub(super) shared: Shared,
+    pub(super) shared: StateHandle,
     pub(super) memory: Arc<Mutex<Memory>>,
     pub(super) setting: Setting,
     pub(super) store: Option<StoreView>,
-    pub(super) judging: Arc<Semaphore>,
+    pub(super) reconciling: Arc<Semaphore>,
     pub(super) troubles: PersistentFailures,
     pub(super) bulk: usize,
 }
 
 impl Gather {
-    /// Reads what is referred to, takes a snapshot, and judges it. With how many changes were known then.
-    pub(super) async fn judge(self, namespace: &str) -> anyhow::Result<(Judged, u64)> {
+    /// Reads what is referred to, takes a snapshot, and reconciles it. With how many changes were known then.
+    pub(super) async fn reconcile(self, namespace: &str) -> anyhow::Result<(Reconciled, u64)> {
         self.read_references(namespace).await?;
         let there = self.read_config(namespace).await?;
-        let turn = self.judging.clone().acquire_owned().await.context("the loop has ended")?;
+        let turn = self.reconciling.clone().acquire_owned().await.context("the loop has ended")?;
         let Self { shared, memory, setting, store, troubles, bulk, .. } = self;
         let namespace = namespace.to_owned();
         tokio::task::spawn_blocking(move || {
@@ -72,44 +72,55 @@ impl Gather {
                 (snapshot, known)
             };
             let now = Timestamp::now();
-            let piece =
-                Piece { namespace, snapshot, offers, prepared, there, readers, store, troubles, bulk, began, now };
-            let judged = piece.judge();
+            let inputs = NamespaceInputs {
+                namespace,
+                snapshot,
+                offers,
+                prepared,
+                there,
+                readers,
+                store,
+                troubles,
+                bulk,
+                began,
+                now,
+            };
+            let reconciled = inputs.reconcile();
             drop(turn);
-            (judged, changes)
+            (reconciled, changes)
         })
         .await
-        .context("judging failed")
+        .context("reconciling failed")
     }
 
     /// Reads the Secrets that are referred to and have changed.
     async fn read_references(&self, namespace: &str) -> anyhow::Result<()> {
-        if !self.shared.observed().watches.is_heard(namespace, Instant::now()) {
-            return Err(Unheard.into());
+        if !self.shared.cluster().watches.is_heard(namespace, Instant::now()) {
+            return Err(NotSynced.into());
         }
         let unread = {
             let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-            let mut observed = self.shared.observed();
-            observed.forget_unreferenced(namespace);
-            observed.unread(namespace, |of| memory.knows_offers_of(of))
+            let mut cluster = self.shared.cluster();
+            cluster.forget_unreferenced(namespace);
+            cluster.unread(namespace, |of| memory.knows_offers_of(of))
         };
         let mut read = stream::iter(unread).map(|name| self.read(name)).buffer_unordered(READERS);
         while let Some((name, found)) = read.next().await {
-            let mut observed = self.shared.observed();
+            let mut cluster = self.shared.cluster();
             match found {
                 Ok(found) => {
-                    observed.unreadable.remove(&name);
+                    cluster.unreadable.remove(&name);
                     match found {
-                        Some(seen) => drop(observed.referenced.insert(name, seen)),
+                        Some(seen) => drop(cluster.referenced.insert(name, seen)),
                         // Deleted meanwhile: the watch will say so.
-                        None => drop(observed.referenced.remove(&name)),
+                        None => drop(cluster.referenced.remove(&name)),
                     }
                 }
-                // What refers to it goes on as it is, and everything else is judged all the same.
+                // What refers to it goes on as it is, and everything else is reconciled all the same.
                 Err(error) => {
                     let why: Arc<str> = format!("{error:#}").into();
-                    let known = observed.unreadable.insert(name.clone(), why.clone());
-                    drop(observed);
+                    let known = cluster.unreadable.insert(name.clone(), why.clone());
+                    drop(cluster);
                     if known.as_ref() != Some(&why) {
                         tracing::warn!(%name, error = %why, "a Secret cannot be read: what sidecars have of it stays in force");
                     }
@@ -122,7 +133,7 @@ impl Gather {
     /// What is in the config Secret, where nobody remembers what was written: as after a start.
     async fn read_config(&self, namespace: &str) -> anyhow::Result<Option<Arc<BTreeMap<String, Vec<u8>>>>> {
         let is_known = self.memory.lock().unwrap_or_else(PoisonError::into_inner).knows_config_of(namespace);
-        if is_known || self.shared.observed().configs.get(&config_name(namespace)).is_none() {
+        if is_known || self.shared.cluster().configs.get(&config_name(namespace)).is_none() {
             return Ok(None);
         }
         let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), namespace);

@@ -13,19 +13,19 @@ use jiff::Timestamp;
 use vectoll_config::{KeyHash, ObjectName, v1};
 
 use crate::{
-    judge::NamespaceConfig,
-    world::{Kind, ResourceRef},
+    desired_state::NamespaceConfig,
+    observed_state::{Kind, ResourceRef},
 };
 
 /// A generation, and when it was made ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Since {
+pub(super) struct GenerationChange {
     pub(super) generation: u64,
     pub(super) at: Timestamp,
 }
 
 /// The resources of a config.
-pub(super) type ResourceGenerations = BTreeMap<ResourceRef, Since>;
+pub(super) type ResourceGenerations = BTreeMap<ResourceRef, GenerationChange>;
 
 /// A sidecar that lives.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub(super) fn parts(
     contents: &Contents,
     left_out: &BTreeSet<ResourceRef>,
     last: Option<(&Contents, &ResourceGenerations)>,
-    new: Since,
+    new: GenerationChange,
 ) -> ResourceGenerations {
     let since = |of: &ResourceRef, content: &KeyHash| {
         let same = |(contents, parts): (&Contents, &ResourceGenerations)| {
@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_new_key_of_a_provider_with_an_api_of_its_own_is_a_change_of_its_route() {
-        let at = |generation| Since { generation, at: Timestamp::UNIX_EPOCH };
+        let at = |generation| GenerationChange { generation, at: Timestamp::UNIX_EPOCH };
         let none = BTreeSet::new();
         let [first, second] = ["one", "two"].map(|key| Contents::of(&config(key)).unwrap());
         let before = parts(&first, &none, None, at(1));

@@ -84,7 +84,7 @@ fn decide(lease: Option<&Lease>, unchanged: Duration, identity: &str) -> LeaseAc
 }
 
 /// How long an attempt may take that begins now: a holder's never goes on beyond the time to give up.
-fn patience(renewed: Option<Instant>, now: Instant) -> Duration {
+fn attempt_timeout(renewed: Option<Instant>, now: Instant) -> Duration {
     renewed.map_or(REQUEST_TIMEOUT, |renewed| {
         REQUEST_TIMEOUT.min(RENEW_DEADLINE.saturating_sub(now.duration_since(renewed)))
     })
@@ -122,7 +122,7 @@ impl LeaderElector {
             }
             // Never longer than until the time to give up: whoever hangs on the API server must stop acting in time.
             let began = Instant::now();
-            let attempt = tokio::time::timeout(patience(self.renewed, began), self.attempt()).await;
+            let attempt = tokio::time::timeout(attempt_timeout(self.renewed, began), self.attempt()).await;
             match attempt {
                 Ok(Ok(held)) => self.renewed = held.then_some(began),
                 Ok(Err(error)) => tracing::warn!(lease = self.name, %error, "the Lease cannot be had"),
@@ -158,7 +158,7 @@ impl LeaderElector {
     /// One look, and the move that follows from it. True: the Lease is held.
     async fn attempt(&mut self) -> kube::Result<bool> {
         let present = self.api.get_opt(&self.name).await?;
-        self.look(present);
+        self.observe(present);
         let (lease, unchanged) = match &self.seen {
             Some((lease, since)) => (Some(lease), since.elapsed()),
             None => (None, Duration::ZERO),
@@ -172,7 +172,7 @@ impl LeaderElector {
         };
         match written {
             Ok(written) => {
-                self.look(Some(written));
+                self.observe(Some(written));
                 Ok(true)
             }
             // Another one was faster.
@@ -181,7 +181,7 @@ impl LeaderElector {
         }
     }
 
-    fn look(&mut self, present: Option<Lease>) {
+    fn observe(&mut self, present: Option<Lease>) {
         let version = |lease: &Lease| lease.metadata.resource_version.clone();
         self.seen = match (present, self.seen.take()) {
             (Some(present), Some((known, since))) if version(&present) == version(&known) => Some((known, since)),
@@ -247,12 +247,12 @@ mod tests {
     }
 
     #[test]
-    fn a_holder_has_until_it_gives_up_and_a_candidate_its_whole_patience() {
+    fn a_holder_has_until_it_gives_up_and_a_candidate_its_whole_timeout() {
         let now = Instant::now();
-        assert_eq!(patience(None, now), REQUEST_TIMEOUT);
-        assert_eq!(patience(Some(now), now), REQUEST_TIMEOUT);
+        assert_eq!(attempt_timeout(None, now), REQUEST_TIMEOUT);
+        assert_eq!(attempt_timeout(Some(now), now), REQUEST_TIMEOUT);
         assert_eq!(
-            patience(Some(now), now + RENEW_DEADLINE.checked_sub(Duration::from_secs(1)).unwrap()),
+            attempt_timeout(Some(now), now + RENEW_DEADLINE.checked_sub(Duration::from_secs(1)).unwrap()),
             Duration::from_secs(1)
         );
     }

@@ -1,4 +1,4 @@
-//! What the loop knows from one piece of judging to the next. All of it can be found again: after a start there is none.
+//! What the loop knows from one reconciliation to the next. All of it can be found again: after a start there is none.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -8,10 +8,10 @@ use std::{
 use super::{
     config::Files,
     generations::{Delivered, Deliveries},
-    piece::Judged,
+    reconcile_namespace::Reconciled,
     snapshot::Snapshot,
 };
-use crate::{judge::Offers, world::Kind};
+use crate::{desired_state::Offers, observed_state::Kind};
 
 /// What is known of the namespaces.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ pub(super) struct Memory {
     changes: u64,
 }
 
-/// What a piece is given of it.
+/// What a reconciliation is given of it.
 pub(super) struct Known {
     pub(super) offers: BTreeMap<String, Arc<Offers>>,
     pub(super) prepared: Option<Arc<Files>>,
@@ -49,7 +49,7 @@ impl Memory {
         self.prepared.contains_key(namespace)
     }
 
-    /// What a piece needs to know.
+    /// What a reconciliation needs to know.
     pub(super) fn known(&self, namespace: &str, snapshot: &Snapshot) -> Known {
         let offers = snapshot.reads.iter().filter_map(|of| Some((of.clone(), self.offers.get(of)?.clone())));
         let readers = snapshot.readers.iter().filter_map(|of| Some((of.clone(), self.deliveries.get(of)?.clone())));
@@ -68,18 +68,18 @@ impl Memory {
         self.changed_at.insert(namespace.to_owned(), self.changes);
     }
 
-    /// Takes in what came of a piece that was given what was known after so many changes. True: how far its config has come is something
+    /// Takes in what came of a reconciliation that was given what was known after so many changes. True: how far its config has come is something
     /// else than before.
-    pub(super) fn learn(&mut self, judged: &Judged, changes: u64) -> bool {
-        let namespace = &judged.namespace;
-        for (of, offers) in &judged.offers {
+    pub(super) fn learn(&mut self, reconciled: &Reconciled, changes: u64) -> bool {
+        let namespace = &reconciled.namespace;
+        for (of, offers) in &reconciled.offers {
             // What has changed meanwhile is not known after all.
             if self.changed_at.get(of).is_none_or(|at| *at <= changes) {
                 self.offers.insert(of.clone(), offers.clone());
             }
         }
-        let plan = &judged.plan;
-        if judged.is_empty {
+        let plan = &reconciled.plan;
+        if reconciled.is_empty {
             self.offers.remove(namespace);
             self.prepared.remove(namespace);
             self.ready.remove(namespace);

@@ -7,8 +7,8 @@ use prometheus::{
 };
 
 use crate::{
+    observed_state::Kind,
     store::{Memory, StoreState, Swept},
-    world::Kind,
 };
 
 /// The operator's families. A handle.
@@ -43,7 +43,7 @@ impl Metrics {
         )?;
         let waiting = IntGauge::new(
             "vectoll_operator_queue_length",
-            "Changes to be made or under way, and namespaces to be judged",
+            "Changes to be made or under way, and namespaces to be reconciled",
         )?;
         let leads = IntGauge::new("vectoll_operator_leader", "1 while this replica acts")?;
         let resources = IntGaugeVec::new(
@@ -160,7 +160,7 @@ impl StoreMetrics {
         Ok(Self { up, users, memory, max, busy, removed })
     }
 
-    pub(super) fn stands(&self, standing: &StoreState) {
+    pub(super) fn record_store_state(&self, standing: &StoreState) {
         let (up, users) = match standing {
             StoreState::Good { users: _, count, full: _, persistence: _ } => (1, *count),
             StoreState::Unknown | StoreState::Trouble { since: _, busy: _ } => (0, 0),

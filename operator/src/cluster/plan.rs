@@ -26,18 +26,18 @@ use super::{
     store::Delivery,
 };
 use crate::{
-    judge::DesiredState,
+    desired_state::DesiredState,
     key_secret::Cause,
-    world::{Kind, World},
+    observed_state::{Kind, ObservedState},
 };
 
 /// What a namespace is planned by.
 pub(super) struct Basis<'a> {
     pub(super) namespace: &'a str,
     /// The namespace's own objects.
-    pub(super) observed: &'a ClusterState,
-    pub(super) world: &'a World,
-    pub(super) judgement: &'a DesiredState,
+    pub(super) cluster: &'a ClusterState,
+    pub(super) observed: &'a ObservedState,
+    pub(super) desired: &'a DesiredState,
     pub(super) store: Option<&'a Delivery>,
     /// The files that were made last: in force, or on their way.
     pub(super) prepared: Option<Arc<Files>>,
@@ -73,17 +73,17 @@ pub(super) struct Plan {
 
 /// Plans a namespace.
 pub(super) fn plan(basis: Basis<'_>) -> Plan {
-    let Basis { namespace, observed, world, judgement, store, prepared, there, mut readers, troubles, bulk, now } =
+    let Basis { namespace, cluster, observed, desired, store, prepared, there, mut readers, troubles, bulk, now } =
         basis;
     let ConfigPlan { write, touches, undelivered, parts, prepared } =
-        configs::config(namespace, (observed, world), judgement, store, (prepared, there), troubles, now);
+        configs::config(namespace, (cluster, observed), desired, store, (prepared, there), troubles, now);
     let latest = prepared.as_ref().map_or(0, |files| files.generation);
     let left_out = prepared.as_ref().map(|files| files.routes_left_out()).unwrap_or_default();
-    let delivered = Arc::new(Delivered { parts, left_out, serving: programmed::serving(observed, namespace, latest) });
+    let delivered = Arc::new(Delivered { parts, left_out, serving: programmed::serving(cluster, namespace, latest) });
     readers.insert(namespace.to_owned(), delivered.clone());
-    let programmed = Programmed::new(namespace, &observed.books.acknowledgements, &readers);
-    let reports = reports::reports(observed, judgement, &programmed, &undelivered, troubles, bulk, now);
-    let (mut new, mut first) = keys(observed, judgement);
+    let programmed = Programmed::new(namespace, &cluster.books.acknowledgements, &readers);
+    let reports = reports::reports(cluster, desired, &programmed, &undelivered, troubles, bulk, now);
+    let (mut new, mut first) = keys(cluster, desired);
     let later = reports.later + new.len().saturating_sub(bulk);
     new.truncate(bulk);
     // Until it is in the config nothing of it works: values that are replaced, and whatever ends, go before the mass of
@@ -94,18 +94,18 @@ pub(super) fn plan(basis: Basis<'_>) -> Plan {
 }
 
 /// Values to make for the first time; and those to replace, with the Secrets that are taken over or are to go.
-fn keys(observed: &ClusterState, judgement: &DesiredState) -> (Vec<Action>, Vec<Action>) {
-    let version = |secret: &ObjectName| observed.key_secrets.get(secret).map(|seen| seen.version);
-    let lasts = |secret: &ObjectName| !observed.ends(secret.namespace());
-    let mints = judgement.to_mint.iter().filter(|mint| lasts(&mint.secret));
+fn keys(cluster: &ClusterState, desired: &DesiredState) -> (Vec<Action>, Vec<Action>) {
+    let version = |secret: &ObjectName| cluster.key_secrets.get(secret).map(|seen| seen.version);
+    let lasts = |secret: &ObjectName| !cluster.ends(secret.namespace());
+    let mints = desired.to_create.iter().filter(|creation| lasts(&creation.secret));
     let (new, mut replaced): (Vec<Action>, Vec<Action>) = mints
-        .map(|mint| Action::MakeKey { mint: mint.clone(), present: version(&mint.secret) })
-        .partition(|action| matches!(action, Action::MakeKey { mint, .. } if mint.cause == Cause::New));
-    let stale = judgement.stale.iter().filter(|secret| lasts(secret));
+        .map(|creation| Action::MakeKey { creation: creation.clone(), present: version(&creation.secret) })
+        .partition(|action| matches!(action, Action::MakeKey { creation, .. } if creation.cause == Cause::New));
+    let stale = desired.stale.iter().filter(|secret| lasts(secret));
     replaced.extend(
         stale.filter_map(|secret| Some(Action::RemoveKey { secret: secret.clone(), version: version(secret)? })),
     );
-    let adopted = judgement.to_adopt.iter().filter(|adoption| lasts(&adoption.secret));
+    let adopted = desired.to_adopt.iter().filter(|adoption| lasts(&adoption.secret));
     replaced.extend(adopted.filter_map(|adoption| {
         Some(Action::AdoptKey { adoption: adoption.clone(), version: version(&adoption.secret)? })
     }));

@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::{
         cluster::status::NewStatus,
-        world::{Kind, ResourceRef},
+        observed_state::{Kind, ResourceRef},
     };
 
     fn touch(namespace: &str, pod: &str) -> Action {

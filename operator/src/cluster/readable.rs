@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use vectoll_crds::{ApiKey, ApiKeySpec, DateTime, ModelRoute, ModelRouteSpec, Team, TeamSpec};
 
 use super::{raw::Raw, tracked::Tracked};
-use crate::world::Fault;
+use crate::observed_state::UnreadableResource;
 
 /// A kind of ours.
 pub(super) trait Readable: Resource<DynamicType = ()> + 'static {
@@ -84,7 +84,7 @@ pub(super) struct Reading<K: Readable> {
     pub(super) spec: K::Spec,
     pub(super) status: Option<K::Status>,
     /// Why that is not the one that stands there.
-    pub(super) fault: Option<Fault>,
+    pub(super) unreadable: Option<UnreadableResource>,
 }
 
 /// A resource's spec and status, and what is wrong with it. `before` is what was known of it.
@@ -99,7 +99,7 @@ pub(super) fn read<K: Readable>(raw: &mut Raw<K>, before: Option<&Tracked<K::Spe
     let error = match serde_path_to_error::deserialize(known) {
         Ok(spec) => {
             // Only what is also wrong for another reason needs to be told what was passed over.
-            return Some(Reading { spec, status, fault: None });
+            return Some(Reading { spec, status, unreadable: None });
         }
         Err(error) => error,
     };
@@ -122,8 +122,8 @@ pub(super) fn read<K: Readable>(raw: &mut Raw<K>, before: Option<&Tracked<K::Spe
         None => super::raw::read(K::unread(&given))?,
     };
     K::revoke(&mut spec, &given);
-    let fault = Fault { message: Arc::from(message), has_last: last.is_some() };
-    Some(Reading { spec, status, fault: Some(fault) })
+    let unreadable = UnreadableResource { message: Arc::from(message), has_last: last.is_some() };
+    Some(Reading { spec, status, unreadable: Some(unreadable) })
 }
 
 /// A status is the operator's own word, but others may have written conditions into it that cannot be read.
@@ -199,7 +199,7 @@ mod tests {
         let spec = json!({"teamRef": {"name": "team", "newer": 1}, "limits": {"requestsPerMinute": 5, "perFortnight": 7}, "newer": {"a": []},
             "modelLimits": [{"model": "m", "limits": {}, "newer": true}]});
         let tracked = track(&spec, None);
-        assert!(tracked.was_read() && tracked.fault.is_none());
+        assert!(tracked.was_read() && tracked.unreadable.is_none());
         assert_eq!(tracked.object.spec.limits.requests_per_minute, Some(5));
         assert_eq!(tracked.object.spec.model_limits.len(), 1);
     }
@@ -210,19 +210,19 @@ mod tests {
         let bad = json!({"teamRef": {"name": "team"}, "limits": {"requestsPerMinute": "sk-secret"}, "newer": 1});
         let tracked = track(&bad, Some(&good));
         assert_eq!(tracked.object.spec, good.object.spec);
-        let fault = tracked.fault.clone().unwrap();
-        assert!(fault.has_last && tracked.was_read());
-        assert!(fault.message.starts_with("spec.limits.requestsPerMinute: "), "{}", fault.message);
+        let unreadable = tracked.unreadable.clone().unwrap();
+        assert!(unreadable.has_last && tracked.was_read());
+        assert!(unreadable.message.starts_with("spec.limits.requestsPerMinute: "), "{}", unreadable.message);
         assert!(
-            fault.message.contains("does not know spec.newer") && !fault.message.contains("secret"),
+            unreadable.message.contains("does not know spec.newer") && !unreadable.message.contains("secret"),
             "{}",
-            fault.message
+            unreadable.message
         );
         // The next one that cannot be read does not make it forgotten; one that can heals it.
         assert_eq!(track(&bad, Some(&tracked)).object.spec, good.object.spec);
-        assert!(track(&json!({"teamRef": {"name": "team"}}), Some(&tracked)).fault.is_none());
+        assert!(track(&json!({"teamRef": {"name": "team"}}), Some(&tracked)).unreadable.is_none());
         let never = track(&bad, None);
-        assert!(!never.fault.clone().unwrap().has_last && !never.was_read());
+        assert!(!never.unreadable.clone().unwrap().has_last && !never.was_read());
         assert!(!track(&bad, Some(&never)).was_read(), "nothing was ever read of it");
     }
 
@@ -253,6 +253,6 @@ mod tests {
         .unwrap();
         let tracked = cluster_state::tracked(raw, None).unwrap();
         assert_eq!(tracked.object.spec.models, ["m"]);
-        assert!(tracked.object.spec.backends.is_empty() && tracked.fault.is_some());
+        assert!(tracked.object.spec.backends.is_empty() && tracked.unreadable.is_some());
     }
 }

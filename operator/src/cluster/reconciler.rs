@@ -1,12 +1,12 @@
-//! The loop: what changed is judged, what differs is done, and again.
+//! The loop: what changed is reconciled, what differs is done, and again.
 //!
-//! Level-triggered, namespace by namespace: judging one begins with all that is known of it and ends with all that is to be done in it.
-//! What is remembered from one time to the next ([`Memory`]) can be found again, so a restart loses nothing. Judging goes on beside the
+//! Level-triggered, namespace by namespace: reconciling one begins with all that is known of it and ends with all that is to be done in it.
+//! What is remembered from one time to the next ([`Memory`]) can be found again, so a restart loses nothing. Reconciling goes on beside the
 //! loop, on a snapshot: neither the watches nor the Lease nor a probe waits for it.
 
 mod acting;
 mod backoff;
-mod judging;
+mod reconciling;
 mod task;
 
 use std::{
@@ -29,17 +29,17 @@ use super::{
     lease::Tenure,
     memory::Memory,
     metrics::Metrics,
-    piece::Judged,
     plan::Target,
     queue::Queue,
+    reconcile_namespace::Reconciled,
     schedule::{RESYNC_PERIOD, Schedule, Urgency},
     snapshot::Setting,
     stop::cancelled,
     store::{Needs, Store},
-    watch::Shared,
+    watch::StateHandle,
     write_rate::{WriteRate, WriteSlots},
 };
-use crate::{provider_hosts::AllowedHosts, world::Counting};
+use crate::{observed_state::Counting, provider_hosts::AllowedHosts};
 
 /// When to try again what could not be gathered.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
@@ -58,7 +58,7 @@ pub(super) struct WriteLimits {
 /// The operator's loop.
 pub(super) struct Reconciler {
     client: Client,
-    shared: Shared,
+    shared: StateHandle,
     hands: Applier,
     metrics: Metrics,
     store: Option<Store>,
@@ -73,11 +73,11 @@ pub(super) struct Reconciler {
     needs_due: Option<Instant>,
     /// When the store's settings are read again.
     store_due: Instant,
-    pieces: JoinSet<anyhow::Result<(Judged, u64)>>,
+    reconciles: JoinSet<anyhow::Result<(Reconciled, u64)>>,
     /// The namespace that each of them is of.
-    judged_by: HashMap<Id, String>,
-    /// One is judged at a time: the other processors are for those who wait for an answer.
-    judging: Arc<Semaphore>,
+    namespace_of_task: HashMap<Id, String>,
+    /// One is reconciled at a time: the other processors are for those who wait for an answer.
+    reconciling: Arc<Semaphore>,
     queue: Queue,
     /// What one plan could not take on, by namespace.
     later: HashMap<String, usize>,
@@ -85,7 +85,7 @@ pub(super) struct Reconciler {
     /// What each of them is, so that one that ends in a panic is known by its task.
     tasks: HashMap<Id, Task>,
     busy: HashSet<Target>,
-    /// Of those, what a plan would have done again: to be judged when it is done.
+    /// Of those, what a plan would have done again: to be reconciled when it is done.
     deferred: HashSet<Target>,
     /// What was done lately, and when: what was planned before must not do it again.
     finished: HashMap<Target, Instant>,
@@ -96,7 +96,7 @@ impl Reconciler {
     #[allow(clippy::too_many_arguments, reason = "the parts of a loop, each named once")]
     pub(super) fn new(
         client: Client,
-        shared: Shared,
+        shared: StateHandle,
         hands: Applier,
         metrics: Metrics,
         store: Option<Store>,
@@ -120,9 +120,9 @@ impl Reconciler {
             needs: Needs::default(),
             needs_due: None,
             store_due: now,
-            pieces: JoinSet::new(),
-            judged_by: HashMap::new(),
-            judging: Arc::new(Semaphore::new(1)),
+            reconciles: JoinSet::new(),
+            namespace_of_task: HashMap::new(),
+            reconciling: Arc::new(Semaphore::new(1)),
             queue: Queue::default(),
             later: HashMap::new(),
             running: JoinSet::new(),
@@ -146,21 +146,21 @@ impl Reconciler {
                 }
             }
             if acts {
-                self.look();
+                self.take_changes();
                 if self.is_prepared() {
-                    next = self.judge();
+                    next = self.start_due();
                     next = next.min(self.start());
-                    next = next.min(self.tell_store());
+                    next = next.min(self.set_store_needs());
                 }
                 next = next.min(self.store_due);
             }
             tokio::select! {
                 () = self.shared.changed() => if !acts {
                     // Another replica takes care of it.
-                    drop(self.shared.observed().take_changes());
+                    drop(self.shared.cluster().take_changes());
                 },
                 () = tokio::time::sleep_until(next.into()) => {}
-                Some(judged) = self.pieces.join_next_with_id() => self.judged(judged),
+                Some(reconciled) = self.reconciles.join_next_with_id() => self.reconciled(reconciled),
                 Some(done) = self.running.join_next_with_id() => self.done(done),
                 changed = leads.changed() => {
                     if changed.is_err() {
@@ -178,7 +178,7 @@ impl Reconciler {
             }
         }
         self.queue.clear();
-        self.pieces.shutdown().await;
+        self.reconciles.shutdown().await;
         let _ =
             tokio::time::timeout(Duration::from_secs(5), async { while self.running.join_next().await.is_some() {} })
                 .await;
@@ -188,11 +188,11 @@ impl Reconciler {
     fn begin(&mut self) {
         self.store_due = Instant::now();
         let all = {
-            let mut observed = self.shared.observed();
-            drop(observed.take_changes());
-            observed.all_namespaces()
+            let mut cluster = self.shared.cluster();
+            drop(cluster.take_changes());
+            cluster.all_namespaces()
         };
-        self.want(all.iter(), Urgency::Normal);
+        self.request(all.iter(), Urgency::Normal);
     }
 
     /// Reads the store's settings, and notes when to do so again.
@@ -209,8 +209,8 @@ impl Reconciler {
                 if is_new {
                     // The store is told of it although no namespace may need anything, and all of them are told of the store.
                     self.needs_due = Some(now);
-                    let all = self.shared.observed().all_namespaces();
-                    self.want(all.iter(), Urgency::Normal);
+                    let all = self.shared.cluster().all_namespaces();
+                    self.request(all.iter(), Urgency::Normal);
                 }
                 STORE_REFRESH_PERIOD
             }
@@ -222,10 +222,10 @@ impl Reconciler {
         self.store_due = now + pause;
     }
 
-    fn want<'a>(&mut self, namespaces: impl Iterator<Item = &'a String>, urgency: Urgency) {
+    fn request<'a>(&mut self, namespaces: impl Iterator<Item = &'a String>, urgency: Urgency) {
         let now = Instant::now();
         for namespace in namespaces {
-            self.schedule.want(namespace, urgency, now);
+            self.schedule.request(namespace, urgency, now);
         }
     }
 
@@ -234,16 +234,16 @@ impl Reconciler {
     }
 
     /// Tells the store who needs what of it. Returns when to look again.
-    fn tell_store(&mut self) -> Instant {
+    fn set_store_needs(&mut self) -> Instant {
         let now = Instant::now();
         if let Some(store) = &self.store {
-            store.count(&self.shared.observed(), now);
+            store.count(&self.shared.cluster(), now);
         }
         if let Some(due) = self.needs_due.filter(|due| *due > now) {
             return due;
         }
         if let (Some(_), Some(store)) = (self.needs_due.take(), &self.store) {
-            store.want(&self.needs);
+            store.set_needs(&self.needs);
         }
         now + RESYNC_PERIOD
     }
@@ -252,11 +252,11 @@ impl Reconciler {
         self.queue.clear();
         self.later.clear();
         self.schedule.clear();
-        self.pieces.shutdown().await;
+        self.reconciles.shutdown().await;
         self.running.shutdown().await;
         self.tasks.clear();
         self.slots.clear();
-        self.judged_by.clear();
+        self.namespace_of_task.clear();
         self.busy.clear();
         self.deferred.clear();
         self.finished.clear();
@@ -265,7 +265,7 @@ impl Reconciler {
         self.needs = Needs::default();
         self.needs_due = None;
         if let Some(store) = &mut self.store {
-            store.rest();
+            store.pause();
         }
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use anyhow::Context;
 use vectoll_config::{ObjectName, read_v1, v1};
 
-use crate::judge::NamespaceConfig;
+use crate::desired_state::NamespaceConfig;
 
 /// How much of what is wanted is taken over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What one piece of judging needs, taken out of the observed state in a moment: judging itself goes on without it.
+//! What one piece of reconciling needs, taken out of the cluster's state in a moment: reconciling itself goes on without it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -7,22 +7,24 @@ use std::{
 
 use vectoll_config::{ObjectName, Uid, read_v1, v1};
 
-use super::{cluster_state::ClusterState, object_cache::ObjectCache, tracked::Tracked, watch::Shared};
+use super::{cluster_state::ClusterState, object_cache::ObjectCache, tracked::Tracked, watch::StateHandle};
 use crate::{
-    books::{Acknowledgements, LedgerSnapshot},
+    ledger::{Acknowledgements, LedgerSnapshot},
+    observed_state::{
+        Claimants, Counting, Delivered, DeliveredValue, Kind, Object, ObservedState, ResourceRef, UnreadableResource,
+    },
     provider_hosts::AllowedHosts,
-    world::{Claimants, Counting, Delivered, DeliveredValue, Fault, Kind, Object, ResourceRef, World},
 };
 
 /// A namespace and what it looks at, at one moment. What it is made of is shared with the observed state.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     /// The namespace's own objects.
-    pub(super) observed: ClusterState,
-    /// What the judgement needs of them, with what others say of its Teams.
-    pub(super) world: World,
+    pub(super) cluster: ClusterState,
+    /// What the desired state needs of them, with what others say of its Teams.
+    pub(super) observed: ObservedState,
     /// The Teams and routes of namespaces that it looks at, where their offers are not known.
-    pub(super) offering: BTreeMap<String, World>,
+    pub(super) offering: BTreeMap<String, ObservedState>,
     /// Of those, where a Secret that is referred to has not been read as it is now: what they offer may be more than is seen here.
     pub(super) unsure: BTreeSet<String>,
     /// The namespaces that it looks at.
@@ -40,29 +42,29 @@ pub(super) struct Setting {
     pub(super) allowed_hosts: Arc<AllowedHosts>,
 }
 
-impl Shared {
+impl StateHandle {
     /// Takes a snapshot. `known` says of which namespaces the offers are known.
     pub(super) fn snapshot(&self, namespace: &str, setting: &Setting, known: impl Fn(&str) -> bool) -> Snapshot {
-        let mut observed = self.observed();
-        let facts = observed.facts(namespace);
+        let mut cluster = self.cluster();
+        let facts = cluster.facts(namespace);
         let reads = facts.reads.clone();
-        let facts_changed = observed.index.put(namespace, facts);
-        let readers: BTreeSet<String> = observed.index.readers(namespace).map(str::to_owned).collect();
+        let facts_changed = cluster.index.put(namespace, facts);
+        let readers: BTreeSet<String> = cluster.index.readers(namespace).map(str::to_owned).collect();
         let offering =
-            reads.iter().filter(|other| !known(other)).map(|other| (other.clone(), observed.offering(other, setting)));
-        let offering: BTreeMap<String, World> = offering.collect();
-        let is_unsure = |other: &&String| observed.secrets_of(other).iter().any(|name| observed.is_unread(name));
+            reads.iter().filter(|other| !known(other)).map(|other| (other.clone(), cluster.offering(other, setting)));
+        let offering: BTreeMap<String, ObservedState> = offering.collect();
+        let is_unsure = |other: &&String| cluster.secrets_of(other).iter().any(|name| cluster.is_unread(name));
         let unsure = offering.keys().filter(is_unsure).cloned().collect();
-        let world = observed.world(namespace, &reads, &readers, setting);
-        let part = observed.part(namespace);
-        Snapshot { observed: part, world, offering, unsure, reads, readers, facts_changed }
+        let observed = cluster.observed(namespace, &reads, &readers, setting);
+        let part = cluster.part(namespace);
+        Snapshot { cluster: part, observed, offering, unsure, reads, readers, facts_changed }
     }
 }
 
 impl Snapshot {
     /// Whether there are Secrets that cannot be read as they are now.
     pub(super) fn has_unreadable(&self) -> bool {
-        self.offering.values().chain([&self.world]).any(|world| !world.unreadable.is_empty())
+        self.offering.values().chain([&self.observed]).any(|observed| !observed.unreadable.is_empty())
     }
 
     /// What is in force of those, by what sidecars have, goes on.
@@ -70,7 +72,7 @@ impl Snapshot {
         let text = before.get(v1::FILE).and_then(|file| std::str::from_utf8(file).ok());
         let keys = text.and_then(|text| read_v1(text).ok()).map(|config| config.keys).unwrap_or_default();
         let secret_of = |key: &v1::Key| {
-            let status = self.observed.api_keys.get(&key.name)?.value.status.as_ref()?;
+            let status = self.cluster.api_keys.get(&key.name)?.value.status.as_ref()?;
             Some(ObjectName::new(key.name.namespace(), status.secret_name.as_deref()?))
         };
         let values = keys.into_iter().filter_map(|key| {
@@ -79,10 +81,10 @@ impl Snapshot {
             Some((key.name, value))
         });
         let delivered = Delivered { values: values.collect(), files: before.clone() };
-        for world in self.offering.values_mut() {
-            world.delivered.files.clone_from(&delivered.files);
+        for observed in self.offering.values_mut() {
+            observed.delivered.files.clone_from(&delivered.files);
         }
-        self.world.delivered = delivered;
+        self.observed.delivered = delivered;
     }
 }
 
@@ -117,70 +119,73 @@ impl ClusterState {
         }
     }
 
-    /// What a namespace's Teams and routes are judged by.
-    fn offering(&self, namespace: &str, setting: &Setting) -> World {
-        let mut world =
-            World { counting: setting.counting, allowed_hosts: Arc::clone(&setting.allowed_hosts), ..World::default() };
+    /// What a namespace's Teams and routes are reconciled by.
+    fn offering(&self, namespace: &str, setting: &Setting) -> ObservedState {
+        let mut observed = ObservedState {
+            counting: setting.counting,
+            allowed_hosts: Arc::clone(&setting.allowed_hosts),
+            ..ObservedState::default()
+        };
         for (name, seen) in self.teams.in_namespace(namespace) {
-            world.teams.insert(name.clone(), seen.value.object.clone());
-            add_fault(&mut world, Kind::Team, name, seen.value.fault.as_ref());
+            observed.teams.insert(name.clone(), seen.value.object.clone());
+            add_unreadable(&mut observed, Kind::Team, name, seen.value.unreadable.as_ref());
         }
         for (name, seen) in self.routes.in_namespace(namespace) {
-            world.routes.insert(name.clone(), seen.value.object.clone());
-            add_fault(&mut world, Kind::ModelRoute, name, seen.value.fault.as_ref());
+            observed.routes.insert(name.clone(), seen.value.object.clone());
+            add_unreadable(&mut observed, Kind::ModelRoute, name, seen.value.unreadable.as_ref());
         }
-        self.add_referenced(&mut world, namespace);
-        world.claimants = Claimants { teams: claimants(&self.teams, namespace), api_keys: Vec::new() };
-        world
+        self.add_referenced(&mut observed, namespace);
+        observed.claimants = Claimants { teams: claimants(&self.teams, namespace), api_keys: Vec::new() };
+        observed
     }
 
     /// The Secrets that the resources of a namespace refer to.
-    fn add_referenced(&self, world: &mut World, namespace: &str) {
+    fn add_referenced(&self, observed: &mut ObservedState, namespace: &str) {
         let from = ObjectName::new(namespace, "");
         let referenced = self.referenced.range(from.clone()..).take_while(|(name, _)| name.namespace() == namespace);
         let present = referenced.filter(|(name, _)| self.other_secrets.get(name).is_some());
-        world.secrets.extend(present.map(|(name, seen)| (name.clone(), seen.value.clone())));
+        observed.secrets.extend(present.map(|(name, seen)| (name.clone(), seen.value.clone())));
         let unreadable = self.unreadable.range(from..).take_while(|(name, _)| name.namespace() == namespace);
         let unreadable = unreadable.filter(|(name, _)| self.is_unread(name));
-        world.unreadable.extend(unreadable.map(|(name, why)| (name.clone(), why.clone())));
+        observed.unreadable.extend(unreadable.map(|(name, why)| (name.clone(), why.clone())));
     }
 
-    /// What the judgement of a namespace needs: its own objects, the routes where it looks, and what those who look at it say.
-    pub(super) fn world(
+    /// What the desired state of a namespace needs: its own objects, the routes where it looks, and what those who look at it say.
+    pub(super) fn observed(
         &self,
         namespace: &str,
         reads: &BTreeSet<String>,
         readers: &BTreeSet<String>,
         setting: &Setting,
-    ) -> World {
-        let mut world = self.offering(namespace, setting);
+    ) -> ObservedState {
+        let mut observed = self.offering(namespace, setting);
         for other in reads {
             let routes = self.routes.in_namespace(other);
-            world.routes_elsewhere.extend(routes.map(|(name, seen)| (name.clone(), seen.value.object.clone())));
-            self.add_referenced(&mut world, other);
+            observed.routes_elsewhere.extend(routes.map(|(name, seen)| (name.clone(), seen.value.object.clone())));
+            self.add_referenced(&mut observed, other);
         }
         for (name, seen) in self.api_keys.in_namespace(namespace) {
-            world.api_keys.insert(name.clone(), seen.value.object.clone());
-            add_fault(&mut world, Kind::ApiKey, name, seen.value.fault.as_ref());
+            observed.api_keys.insert(name.clone(), seen.value.object.clone());
+            add_unreadable(&mut observed, Kind::ApiKey, name, seen.value.unreadable.as_ref());
             if seen.value.status.as_ref().is_some_and(|status| status.key_hint.is_some()) {
-                world.had_value.insert(name.clone());
+                observed.had_value.insert(name.clone());
             }
             if seen.value.adopts {
-                world.adopting.insert(name.clone());
+                observed.adopting.insert(name.clone());
             }
         }
-        world.claimants.api_keys = claimants(&self.api_keys, namespace);
+        observed.claimants.api_keys = claimants(&self.api_keys, namespace);
         let secrets = self.key_secrets.in_namespace(namespace);
-        world.secrets.extend(secrets.map(|(name, seen)| (name.clone(), seen.value.clone())));
+        observed.secrets.extend(secrets.map(|(name, seen)| (name.clone(), seen.value.clone())));
         for of in readers.iter().map(String::as_str).chain([namespace]) {
             let Some(facts) = self.index.of(of) else { continue };
-            world.namespaces.insert(of.to_owned(), facts.labels.clone());
-            world.sidecars.insert(of.to_owned(), facts.sidecars);
+            observed.namespaces.insert(of.to_owned(), facts.labels.clone());
+            observed.sidecars.insert(of.to_owned(), facts.sidecars);
             for team in facts.teams.iter().filter(|team| team.namespace() == namespace) {
-                world.team_users.entry(team.clone()).or_default().insert(of.to_owned());
+                observed.team_users.entry(team.clone()).or_default().insert(of.to_owned());
             }
         }
-        world
+        observed
     }
 
     /// The Secrets that a namespace's resources refer to and whose content is not known, or not as it is now; also those of the
@@ -215,9 +220,14 @@ impl ClusterState {
     }
 }
 
-fn add_fault(world: &mut World, kind: Kind, name: &ObjectName, fault: Option<&Fault>) {
+fn add_unreadable(
+    observed: &mut ObservedState,
+    kind: Kind,
+    name: &ObjectName,
+    unreadable: Option<&UnreadableResource>,
+) {
     let of = ResourceRef { kind, name: name.clone() };
-    world.faults.extend(fault.map(|fault| (of, fault.clone())));
+    observed.unreadable_resources.extend(unreadable.map(|unreadable| (of, unreadable.clone())));
 }
 
 /// The resources of other namespaces that have, or claim, the accounts that a namespace's claim. Hardly ever does one claim any.

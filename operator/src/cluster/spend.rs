@@ -7,7 +7,7 @@ use vectoll_crds::Spend;
 
 use super::api_time::whole_second;
 use crate::{
-    books::{Money, Spent},
+    ledger::{Money, Spent},
     spread::offset_of,
 };
 
@@ -33,7 +33,7 @@ impl Default for SpendWrites {
 
 /// What is to stand in a status, and whether and when.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct ToldSpend {
+pub(super) struct SpendStatus {
     /// As it is to stand there.
     pub(super) spend: Option<Spend>,
     /// When that may be written, if nothing else changes; none: it stands there.
@@ -42,28 +42,28 @@ pub(super) struct ToldSpend {
 
 /// Of a resource whose status says `present` and of which the store says `money`, if it was heard of. While it was not, what stands
 /// there stays.
-pub(super) fn told(
+pub(super) fn spend_status(
     present: Option<&Spend>,
     money: Option<&Money>,
     uid: &Uid,
     writes: SpendWrites,
     now: Timestamp,
-) -> ToldSpend {
-    let stays = ToldSpend { spend: present.cloned(), due: None };
+) -> SpendStatus {
+    let stays = SpendStatus { spend: present.cloned(), due: None };
     let Some(interval) = writes.interval else {
         // What stood there before would be wrong for ever.
-        return ToldSpend { spend: None, due: present.map(|_| now) };
+        return SpendStatus { spend: None, due: present.map(|_| now) };
     };
     let Some(money) = money else { return stays };
     let new = figures(money, now);
     match present {
         // Nothing was spent, and nothing could be exceeded: not worth a write for each of thousands of keys.
         None if money.budget.is_none() && money.spent == Spent::default() => stays,
-        None => ToldSpend { spend: Some(new), due: Some(now) },
+        None => SpendStatus { spend: Some(new), due: Some(now) },
         Some(present) if (Spend { updated_at: present.updated_at.clone(), ..new.clone() }) == *present => stays,
         Some(present) => {
             let due = due(present, money, uid, interval, writes.threshold_percent, now);
-            ToldSpend { spend: Some(new), due: Some(due) }
+            SpendStatus { spend: Some(new), due: Some(due) }
         }
     }
 }
@@ -147,8 +147,8 @@ mod tests {
         Money { budget, ends: Some(at("2026-11-25T00:00:00Z")), spent }
     }
 
-    fn of(uid: &str, present: Option<&Spend>, money: Option<&Money>, now: Timestamp) -> ToldSpend {
-        told(present, money, &Uid::new(uid), SpendWrites::default(), now)
+    fn of(uid: &str, present: Option<&Spend>, money: Option<&Money>, now: Timestamp) -> SpendStatus {
+        spend_status(present, money, &Uid::new(uid), SpendWrites::default(), now)
     }
 
     #[test]
@@ -180,8 +180,9 @@ mod tests {
         assert_eq!(of("a", Some(&ahead), Some(&money("1.1", Some("100"))), now).due, Some(now));
         // The threshold is a setting.
         let writes = SpendWrites { threshold_percent: 10, ..SpendWrites::default() };
-        let due =
-            |spent| told(Some(&first), Some(&money(spent, Some("100"))), &Uid::new("a"), writes, now).due.unwrap();
+        let due = |spent| {
+            spend_status(Some(&first), Some(&money(spent, Some("100"))), &Uid::new("a"), writes, now).due.unwrap()
+        };
         assert!(due("10.9") > at("2026-11-24T10:00:29Z") && due("11") == at("2026-11-24T10:00:11Z"));
     }
 
@@ -189,9 +190,9 @@ mod tests {
     fn what_the_store_does_not_tell_stays_and_nothing_of_nothing_is_not_told() {
         let now = at("2026-11-24T10:00:00Z");
         let first = of("a", None, Some(&money("1", Some("2"))), now).spend;
-        assert_eq!(of("a", first.as_ref(), None, at("2026-12-24T10:00:00Z")), ToldSpend { spend: first, due: None });
+        assert_eq!(of("a", first.as_ref(), None, at("2026-12-24T10:00:00Z")), SpendStatus { spend: first, due: None });
         let nothing = Money { spent: Spent::default(), ..money("0", None) };
-        assert_eq!(of("a", None, Some(&nothing), now), ToldSpend { spend: None, due: None });
+        assert_eq!(of("a", None, Some(&nothing), now), SpendStatus { spend: None, due: None });
     }
 
     #[test]
@@ -199,9 +200,9 @@ mod tests {
         let now = at("2026-11-24T10:00:00Z");
         let first = of("a", None, Some(&money("1", Some("2"))), now).spend;
         let off = SpendWrites { interval: None, ..SpendWrites::default() };
-        let told = |present| told(present, Some(&money("2", Some("2"))), &Uid::new("a"), off, now);
-        assert_eq!(told(None), ToldSpend { spend: None, due: None });
-        assert_eq!(told(first.as_ref()), ToldSpend { spend: None, due: Some(now) });
+        let told = |present| spend_status(present, Some(&money("2", Some("2"))), &Uid::new("a"), off, now);
+        assert_eq!(told(None), SpendStatus { spend: None, due: None });
+        assert_eq!(told(first.as_ref()), SpendStatus { spend: None, due: Some(now) });
     }
 
     /// Keys that all spend all the time, for an hour over the end of their period, as the loop would write them.

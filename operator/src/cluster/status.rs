@@ -1,4 +1,4 @@
-//! From the judgement to what stands in a resource's status.
+//! From the desired state to what stands in a resource's status.
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as ApiCondition, Time};
@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use vectoll_crds::{ApiKeyStatus, ModelRouteStatus, Spend, TeamStatus};
 
-use super::{api_time::whole_second, spend::ToldSpend};
-use crate::{condition::ConditionType, judge::Condition, resolve::ResolvedKey};
+use super::{api_time::whole_second, spend::SpendStatus};
+use crate::{condition::ConditionType, desired_state::Condition, resolve::ResolvedKey};
 
 /// The longest message of a condition that the API server takes, in bytes.
 const LONGEST_MESSAGE: usize = 32_768;
@@ -38,7 +38,7 @@ pub(super) fn api_key(
     generation: Option<i64>,
     found: &[Condition],
     key: Option<&ResolvedKey>,
-    spend: &ToldSpend,
+    spend: &SpendStatus,
     now: Timestamp,
 ) -> Change {
     let value = key.map(|key| &key.value);
@@ -80,7 +80,7 @@ pub(super) fn team(
     present: Option<&TeamStatus>,
     generation: Option<i64>,
     found: &[Condition],
-    spend: &ToldSpend,
+    spend: &SpendStatus,
     now: Timestamp,
 ) -> Change {
     let conditions_of = present.map(|status| (status.observed_generation, &*status.conditions));
@@ -109,7 +109,7 @@ pub(super) fn route(
 }
 
 fn is_told(present: Option<(Option<i64>, &[ApiCondition])>, generation: Option<i64>, found: &[Condition]) -> bool {
-    present.is_some_and(|(observed, present)| observed == generation && are_same(present, generation, found))
+    present.is_some_and(|(cluster, present)| cluster == generation && are_same(present, generation, found))
 }
 
 /// A status that has nothing but conditions and the generation they are of.
@@ -133,7 +133,7 @@ fn are_same(present: &[ApiCondition], generation: Option<i64>, found: &[Conditio
                 && present.status == found.status.name()
                 && present.reason == found.reason
                 && present.observed_generation == generation
-                && (found.kind.tells_amounts() || present.message == shortened(&found.message))
+                && (found.kind.has_amounts() || present.message == shortened(&found.message))
         })
     });
     all_stand && present.next().is_none()
@@ -205,8 +205,8 @@ mod tests {
     use super::*;
 
     /// Nothing was spent.
-    fn no_spend() -> ToldSpend {
-        ToldSpend { spend: None, due: None }
+    fn no_spend() -> SpendStatus {
+        SpendStatus { spend: None, due: None }
     }
 
     fn written(change: Change) -> NewStatus {
@@ -274,7 +274,7 @@ mod tests {
         let spend =
             Spend { amount: "1.00".to_owned(), limit: None, remaining: None, resets_at: None, updated_at: Time(now) };
         let due = at("2026-01-01T00:00:11Z");
-        let told = ToldSpend { spend: Some(spend), due: Some(due) };
+        let told = SpendStatus { spend: Some(spend), due: Some(due) };
         assert_eq!(team(Some(&status), Some(1), &found, &told, at("2026-01-01T00:00:10Z")), Change::Later(due));
         let in_time = written(team(Some(&status), Some(1), &found, &told, due));
         assert_eq!(in_time.patch.pointer("/spend/amount"), Some(&json!("1.00")));
@@ -283,7 +283,7 @@ mod tests {
         let key = written(api_key(None, Some(1), &found, None, &told, now));
         assert_eq!(key.patch.pointer("/spend/amount"), Some(&json!("1.00")));
         let status = TeamStatus { spend: told.spend.clone(), ..status };
-        let off = ToldSpend { spend: None, due: Some(now) };
+        let off = SpendStatus { spend: None, due: Some(now) };
         let off = written(team(Some(&status), Some(1), &found, &off, now));
         assert_eq!(off.patch.get("spend"), Some(&Value::Null), "where spend is not written any more");
         // A budget that was taken away takes its limit along.

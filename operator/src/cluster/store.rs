@@ -17,17 +17,17 @@ use vectoll_config::Uid;
 
 use super::{
     census, cluster_state::ClusterState, metrics::StoreMetrics, snapshot::Snapshot, store_secret,
-    totals::TotalFamilies, watch::Shared,
+    totals::TotalFamilies, watch::StateHandle,
 };
 use crate::{
-    books::{LedgerEvent, Question, Reader, TeamQuestion},
     cli::{Run, StoreOptions},
-    judge::DesiredState,
+    desired_state::DesiredState,
+    ledger::{LedgerEvent, LedgerQuery, Reader, TeamQuery},
+    observed_state::{Counting, ObservedState},
     store::{
-        Access, Keeper, Logins, Memory, NamespaceStore, Password, Persistence, Rotation, StoreState, Sweeper, Swept,
-        User, Valid, Wanted, sweep::Census,
+        Access, AclReconciler, Logins, Memory, NamespaceStore, Password, Persistence, Rotation, StoreState, Sweeper,
+        Swept, User, UsersByName, Valid, sweep::Census,
     },
-    world::{Counting, World},
 };
 
 /// Trouble that lasts so long is told of in the statuses.
@@ -43,7 +43,7 @@ pub(super) struct Store {
     password_from_secret: bool,
     scope: String,
     rotation: Rotation,
-    keeper: Keeper,
+    keeper: AclReconciler,
     reader: Reader,
     /// The users stand otherwise than before.
     changed: Arc<AtomicBool>,
@@ -85,7 +85,7 @@ impl Store {
     pub(super) fn new(
         settings: &Run,
         client: &Client,
-        shared: &Shared,
+        shared: &StateHandle,
         all_metrics: &super::Metrics,
     ) -> anyhow::Result<Option<Self>> {
         let (store, store_keeping) = (&settings.store, &settings.store_keeping);
@@ -112,11 +112,11 @@ impl Store {
         let metrics = StoreMetrics::register(all_metrics.registry()).context("failed to set up the metrics")?;
         let families = Box::new(TotalFamilies::new(shared.clone()));
         all_metrics.registry().register(families).context("failed to set up the metrics")?;
-        let to_hear = shared.clone();
-        let heard = Arc::new(move |heard: LedgerEvent| {
-            let is_news = to_hear.observed().hear(heard);
+        let state = shared.clone();
+        let on_event = Arc::new(move |event: LedgerEvent| {
+            let is_news = state.cluster().on_event(event);
             if is_news {
-                to_hear.ring();
+                state.notify();
             }
         });
         let (for_gauge, for_sweeper) = (metrics.clone(), metrics.clone());
@@ -124,9 +124,9 @@ impl Store {
         let changed = Arc::new(AtomicBool::new(false));
         let to_note = changed.clone();
         let report = Box::new(move |standing: &StoreState| {
-            metrics.stands(standing);
+            metrics.record_store_state(standing);
             to_note.store(true, Ordering::Relaxed);
-            shared.ring();
+            shared.notify();
         });
         Ok(Some(Self {
             options: store.clone(),
@@ -135,11 +135,11 @@ impl Store {
             password_from_secret: store_keeping.store_password_from_secret,
             scope,
             rotation: store_keeping.rotation()?,
-            keeper: Keeper::start(report, Box::new(move |memory: Memory| for_gauge.weighs(memory))),
+            keeper: AclReconciler::start(report, Box::new(move |memory: Memory| for_gauge.weighs(memory))),
             sweeper: Sweeper::start(Arc::new(move |swept: &Swept| for_sweeper.swept(swept))),
             retention: store_keeping.retention()?,
             counted: Mutex::new(None),
-            reader: Reader::start(heard),
+            reader: Reader::start(on_event),
             changed,
             known: None,
         }))
@@ -192,7 +192,7 @@ impl Store {
     }
 
     /// Tells the sweeper what there is, once a minute.
-    pub(super) fn count(&self, observed: &ClusterState, now: Instant) {
+    pub(super) fn count(&self, cluster: &ClusterState, now: Instant) {
         let Some((access, _)) = &self.known else { return };
         let is_urgent =
             matches!(self.keeper.standing(), StoreState::Good { users: _, count: _, full: Some(_), persistence: _ });
@@ -200,14 +200,14 @@ impl Store {
         if counted.is_some_and(|(at, was)| at.elapsed() < CENSUS_PERIOD && was == is_urgent) {
             return;
         }
-        let Some(census) = census::take(observed, &self.scope, now) else { return };
+        let Some(census) = census::take(cluster, &self.scope, now) else { return };
         *counted = Some((now, is_urgent));
         let retention_ms = u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX);
         let counted_ms = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
         self.sweeper.sweep(access.clone(), Census { counted_ms, retention_ms, is_urgent, ..census });
     }
 
-    /// What judging a namespace needs to know of it. None before it is prepared.
+    /// What reconciling a namespace needs to know of it. None before it is prepared.
     pub(super) fn view(&self) -> Option<StoreView> {
         let (access, content) = self.known.clone()?;
         let logins =
@@ -216,23 +216,23 @@ impl Store {
     }
 
     /// Has the users kept that the sidecars need, and asks what was spent.
-    pub(super) fn want(&self, needs: &Needs) {
+    pub(super) fn set_needs(&self, needs: &Needs) {
         let Some((access, _)) = &self.known else { return };
         self.keeper.keep(access.clone(), &self.scope, Arc::new(needs.users()));
         self.reader.ask(access.clone(), needs.question(&self.scope));
     }
 
     /// Another replica acts now.
-    pub(super) fn rest(&mut self) {
-        self.keeper.rest();
-        self.reader.rest();
-        self.sweeper.rest();
+    pub(super) fn pause(&mut self) {
+        self.keeper.pause();
+        self.reader.pause();
+        self.sweeper.pause();
         *self.counted.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.known = None;
     }
 }
 
-/// The store as it is while a namespace is judged.
+/// The store as it is while a namespace is reconciled.
 #[derive(Clone)]
 pub(super) struct StoreView {
     logins: Logins,
@@ -245,16 +245,16 @@ impl StoreView {
         &self,
         snapshot: &Snapshot,
         namespace: &str,
-        judgement: &DesiredState,
+        desired: &DesiredState,
         now: Timestamp,
     ) -> (Delivery, Need) {
         // Pods that are about to go still book their last calls.
-        let runs = snapshot.observed.pods.iter().any(|(_, seen)| seen.value.runs);
-        let user = runs.then(|| self.user(&snapshot.world, namespace, judgement, now)).flatten();
+        let runs = snapshot.cluster.pods.iter().any(|(_, seen)| seen.value.runs);
+        let user = runs.then(|| self.user(&snapshot.observed, namespace, desired, now)).flatten();
         let is_held = user.as_ref().is_some_and(|user| self.standing.is_about_to_have(namespace, Some(user)));
         let held = is_held.then(|| namespace.to_owned()).into_iter().collect();
-        let is_heard = runs || !snapshot.world.api_keys.is_empty();
-        let need = Need { user, is_heard, is_held, teams: judgement.accounts() };
+        let is_read = runs || !snapshot.observed.api_keys.is_empty();
+        let need = Need { user, is_read, is_held, teams: desired.accounts() };
         (Delivery { logins: self.logins.clone(), held, now }, need)
     }
 
@@ -268,13 +268,13 @@ impl StoreView {
         }
     }
 
-    fn user(&self, world: &World, namespace: &str, judgement: &DesiredState, now: Timestamp) -> Option<User> {
+    fn user(&self, observed: &ObservedState, namespace: &str, desired: &DesiredState, now: Timestamp) -> Option<User> {
         let Logins::PerNamespace { access: _, scope, master, rotation } = &self.logins else { return None };
         let Valid { current, previous, upcoming } = rotation.valid(master, namespace, now);
         let passwords = [Some(current), previous, Some(upcoming)];
         let passwords = passwords.into_iter().flatten().map(|password: Password| password.hash());
-        let limited = judgement.limited_in(world, namespace, scope);
-        let accounts = judgement.teams_in(namespace).chain(&limited);
+        let limited = desired.limited_in(observed, namespace, scope);
+        let accounts = desired.teams_in(namespace).chain(&limited);
         Some(User::of(scope, namespace, accounts, passwords))
     }
 }
@@ -285,11 +285,11 @@ pub(super) struct Need {
     /// Its sidecars' user, where some run.
     user: Option<User>,
     /// Whether its sidecars are to be heard of.
-    is_heard: bool,
+    is_read: bool,
     /// Whether its config waits for the user.
     pub(super) is_held: bool,
     /// What is to be read of the Teams that its keys belong to.
-    teams: BTreeMap<Uid, TeamQuestion>,
+    teams: BTreeMap<Uid, TeamQuery>,
 }
 
 /// What all of them need.
@@ -312,13 +312,13 @@ impl Needs {
         self.0.iter().filter(|(_, need)| need.is_held).map(|(namespace, _)| namespace.as_str())
     }
 
-    fn users(&self) -> Wanted {
+    fn users(&self) -> UsersByName {
         self.0.iter().filter_map(|(namespace, need)| Some((namespace.clone(), need.user.clone()?))).collect()
     }
 
     /// What the operator tells of, and only the store knows.
-    fn question(&self, scope: &str) -> Question {
-        let mut teams: BTreeMap<Uid, TeamQuestion> = BTreeMap::new();
+    fn question(&self, scope: &str) -> LedgerQuery {
+        let mut teams: BTreeMap<Uid, TeamQuery> = BTreeMap::new();
         for (uid, question) in self.0.values().flat_map(|need| &need.teams) {
             match teams.get_mut(uid) {
                 Some(known) => {
@@ -327,7 +327,11 @@ impl Needs {
                 None => drop(teams.insert(uid.clone(), question.clone())),
             }
         }
-        let heard = self.0.iter().filter(|(_, need)| need.is_heard);
-        Question { scope: scope.to_owned(), namespaces: heard.map(|(namespace, _)| namespace.clone()).collect(), teams }
+        let read = self.0.iter().filter(|(_, need)| need.is_read);
+        LedgerQuery {
+            scope: scope.to_owned(),
+            namespaces: read.map(|(namespace, _)| namespace.clone()).collect(),
+            teams,
+        }
     }
 }

@@ -66,7 +66,7 @@ fn read(secret: &Secret) -> anyhow::Result<Content> {
     let entry = |name: &str| {
         let data = secret.data.as_ref().and_then(|data| data.get(name));
         data.map(|value| value.0.as_slice())
-            .with_context(|| format!("it has no entry {name:?}: delete it to have it made anew"))
+            .with_context(|| format!("it has no entry {name:?}: delete it and it is generated again"))
     };
     let master = Master::read(entry(MASTER)?).with_context(|| format!("failed to read the entry {MASTER:?}"))?;
     let password =

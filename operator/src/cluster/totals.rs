@@ -11,19 +11,19 @@ use vectoll_config::{
     store::{ModelAt, Series},
 };
 
-use super::{cluster_state::ClusterState, watch::Shared};
+use super::{cluster_state::ClusterState, watch::StateHandle};
 use crate::{
-    books::{Breakdown, Totals},
+    ledger::{Breakdown, Totals},
+    observed_state::Object,
     resolve::Claims,
-    world::Object,
 };
 
 /// The collector.
-pub(super) struct TotalFamilies(Shared);
+pub(super) struct TotalFamilies(StateHandle);
 
 impl TotalFamilies {
     /// Families over what is observed.
-    pub(super) fn new(shared: Shared) -> Self {
+    pub(super) fn new(shared: StateHandle) -> Self {
         Self(shared)
     }
 }
@@ -36,8 +36,8 @@ impl Collector for TotalFamilies {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let (mut all, breakdowns) = {
-            let observed = self.0.observed();
-            (families(&observed), breakdowns(&observed))
+            let cluster = self.0.cluster();
+            (families(&cluster), breakdowns(&cluster))
         };
         // There may be many of them: nobody waits for the state meanwhile.
         all.extend(parts(&breakdowns));
@@ -49,13 +49,13 @@ impl Collector for TotalFamilies {
 type Labels = Vec<(&'static str, String)>;
 
 /// Keys and Teams, of resources that are there: the series of others end.
-fn families(observed: &ClusterState) -> Vec<MetricFamily> {
-    let totals = |team: &Uid, series: &Series| observed.books.teams.get(team)?.totals.get(series).copied();
-    let claims = Claims::of(|| observed.teams.iter().map(|(_, seen)| &*seen.value.object));
+fn families(cluster: &ClusterState) -> Vec<MetricFamily> {
+    let totals = |team: &Uid, series: &Series| cluster.books.teams.get(team)?.totals.get(series).copied();
+    let claims = Claims::of(|| cluster.teams.iter().map(|(_, seen)| &*seen.value.object));
     let account_of = |team| account(&claims, team);
-    let key_claims = Claims::of(|| observed.api_keys.iter().map(|(_, seen)| &*seen.value.object));
-    let team_of = |name: &ObjectName| observed.teams.get(name).map(|seen| account_of(&seen.value.object));
-    let keys = observed.api_keys.iter().filter_map(|(name, seen)| {
+    let key_claims = Claims::of(|| cluster.api_keys.iter().map(|(_, seen)| &*seen.value.object));
+    let team_of = |name: &ObjectName| cluster.teams.get(name).map(|seen| account_of(&seen.value.object));
+    let keys = cluster.api_keys.iter().filter_map(|(name, seen)| {
         let key = &seen.value.object;
         let namespace = key.spec.team_ref.namespace.as_deref().unwrap_or(name.namespace());
         let team = ObjectName::new(namespace, &key.spec.team_ref.name);
@@ -64,7 +64,7 @@ fn families(observed: &ClusterState) -> Vec<MetricFamily> {
     });
     let of_teams = |series: Series| -> Vec<(Labels, Totals)> {
         let team = |(name, uid): (&ObjectName, &Uid)| Some((vec![("team", name.to_string())], totals(uid, &series)?));
-        observed.teams.iter().map(|(name, seen)| (name, account_of(&seen.value.object))).filter_map(team).collect()
+        cluster.teams.iter().map(|(name, seen)| (name, account_of(&seen.value.object))).filter_map(team).collect()
     };
     let mut all = Vec::new();
     add(&mut all, "key", "each key", keys.collect());
@@ -77,10 +77,10 @@ fn families(observed: &ClusterState) -> Vec<MetricFamily> {
 }
 
 /// Teams that are there, and their parts.
-fn breakdowns(observed: &ClusterState) -> Vec<(String, Arc<Breakdown>)> {
-    let claims = Claims::of(|| observed.teams.iter().map(|(_, seen)| &*seen.value.object));
-    let all = observed.teams.iter().filter_map(|(name, seen)| {
-        let breakdown = observed.books.breakdowns.get(account(&claims, &seen.value.object))?;
+fn breakdowns(cluster: &ClusterState) -> Vec<(String, Arc<Breakdown>)> {
+    let claims = Claims::of(|| cluster.teams.iter().map(|(_, seen)| &*seen.value.object));
+    let all = cluster.teams.iter().filter_map(|(name, seen)| {
+        let breakdown = cluster.books.breakdowns.get(account(&claims, &seen.value.object))?;
         Some((name.to_string(), breakdown.clone()))
     });
     all.collect()
@@ -162,19 +162,19 @@ mod tests {
 
     use super::*;
     use crate::{
-        books::TeamBooks,
         cluster::{cluster_state, raw::Raw},
+        ledger::TeamLedger,
     };
 
-    fn text(observed: &ClusterState) -> String {
-        let mut all = families(observed);
-        all.extend(parts(&breakdowns(observed)));
+    fn text(cluster: &ClusterState) -> String {
+        let mut all = families(cluster);
+        all.extend(parts(&breakdowns(cluster)));
         prometheus::TextEncoder::new().encode_to_string(&all).unwrap()
     }
 
     #[test]
     fn totals_are_told_by_name_for_as_long_as_the_resource_is_there() {
-        let mut observed = ClusterState::default();
+        let mut cluster = ClusterState::default();
         let team: Raw<Team> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "Team",
             "metadata": {"name": "team", "namespace": "apps", "uid": "T"}, "spec": {}}))
         .unwrap();
@@ -183,11 +183,11 @@ mod tests {
             "spec": {"teamRef": {"name": "team", "namespace": "apps"}}}))
         .unwrap();
         let (team_name, key_name) = (ObjectName::new("apps", "team"), ObjectName::new("web", "alice"));
-        observed.teams.put(team_name.clone(), 1, cluster_state::tracked(team, None).unwrap());
-        observed.api_keys.put(key_name.clone(), 1, cluster_state::tracked(key, None).unwrap());
-        assert_eq!(text(&observed), "", "nothing was heard");
+        cluster.teams.put(team_name.clone(), 1, cluster_state::tracked(team, None).unwrap());
+        cluster.api_keys.put(key_name.clone(), 1, cluster_state::tracked(key, None).unwrap());
+        assert_eq!(text(&cluster), "", "nothing was heard");
         let totals = |requests, pico| Totals { requests, tokens: 10, spent: PicoUsd::new(pico) };
-        let books = TeamBooks {
+        let books = TeamLedger {
             totals: BTreeMap::from([
                 (Series::Team, totals(3, 1_500_000_000_001)),
                 (Series::Key(Uid::new("K")), totals(2, 180_000)),
@@ -196,15 +196,15 @@ mod tests {
             ]),
             money: BTreeMap::new(),
         };
-        observed.books.teams.insert(Uid::new("T"), Arc::new(books));
+        cluster.books.teams.insert(Uid::new("T"), Arc::new(books));
         let at = ["openai", "apps/route/one", "a \"model\""].map(str::to_owned);
         let [provider, backend, model] = at;
         let breakdown = Breakdown {
             users: BTreeMap::from([("ada".to_owned(), totals(2, 7)), ("_other".to_owned(), totals(1, 8))]),
             models: BTreeMap::from([(ModelAt { provider, backend, model }, totals(3, 15))]),
         };
-        observed.books.breakdowns.insert(Uid::new("T"), Arc::new(breakdown));
-        let found = text(&observed);
+        cluster.books.breakdowns.insert(Uid::new("T"), Arc::new(breakdown));
+        let found = text(&cluster);
         for line in [
             "vectoll_cluster_key_requests_total{team=\"apps/team\",key=\"web/alice\"} 2",
             "vectoll_cluster_key_spend_usd_total{team=\"apps/team\",key=\"web/alice\"} 0.00000018",
@@ -218,9 +218,9 @@ mod tests {
             assert!(found.lines().any(|found| found == line), "{line}\n{found}");
         }
         assert_eq!(found.matches("vectoll_cluster_key_requests_total{").count(), 1);
-        observed.api_keys.take(&key_name, u64::MAX);
-        assert!(!text(&observed).contains("vectoll_cluster_key"));
-        observed.teams.take(&team_name, u64::MAX);
-        assert_eq!(text(&observed), "");
+        cluster.api_keys.take(&key_name, u64::MAX);
+        assert!(!text(&cluster).contains("vectoll_cluster_key"));
+        cluster.teams.take(&team_name, u64::MAX);
+        assert_eq!(text(&cluster), "");
     }
 }

@@ -33,20 +33,20 @@ use crate::key_secret;
 
 /// What is observed, and the bell that rings when it changes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shared {
-    observed: Arc<Mutex<ClusterState>>,
+pub(super) struct StateHandle {
+    cluster: Arc<Mutex<ClusterState>>,
     changed: Arc<Notify>,
 }
 
-impl Shared {
+impl StateHandle {
     /// The observed state. Nobody holds it across a wait.
-    pub(super) fn observed(&self) -> MutexGuard<'_, ClusterState> {
+    pub(super) fn cluster(&self) -> MutexGuard<'_, ClusterState> {
         // A panic elsewhere leaves at worst one object out of date, which the next event or list puts right.
-        self.observed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Says that something changed.
-    pub(super) fn ring(&self) {
+    pub(super) fn notify(&self) {
         self.changed.notify_one();
     }
 
@@ -84,28 +84,28 @@ impl Scope {
 }
 
 /// Begins to watch everything. The tasks run until they are dropped.
-pub(super) fn begin(client: &Client, scope: &Scope, shared: &Shared, metrics: &Metrics) -> JoinSet<()> {
-    let mut watches = Followers { tasks: JoinSet::new(), client, scope, shared, metrics };
+pub(super) fn begin(client: &Client, scope: &Scope, shared: &StateHandle, metrics: &Metrics) -> JoinSet<()> {
+    let mut watches = Watchers { tasks: JoinSet::new(), client, scope, shared, metrics };
     let all = watcher::Config::default();
-    watches.follow(&all, cluster_state::tracked::<ApiKey>, |observed| &mut observed.api_keys);
-    watches.follow(&all, cluster_state::tracked::<Team>, |observed| &mut observed.teams);
-    watches.follow(&all, cluster_state::tracked::<ModelRoute>, |observed| &mut observed.routes);
+    watches.follow(&all, cluster_state::tracked::<ApiKey>, |cluster| &mut cluster.api_keys);
+    watches.follow(&all, cluster_state::tracked::<Team>, |cluster| &mut cluster.teams);
+    watches.follow(&all, cluster_state::tracked::<ModelRoute>, |cluster| &mut cluster.routes);
     let keys = all.clone().fields(&format!("type={}", key_secret::TYPE));
-    watches.follow_as("key Secret", &keys, cluster_state::key_secret, |observed| &mut observed.key_secrets);
+    watches.follow_as("key Secret", &keys, cluster_state::key_secret, |cluster| &mut cluster.key_secrets);
     let configs = all.clone().fields(&format!("type={}", names::CONFIG_TYPE));
-    watches.follow_as("config Secret", &configs, cluster_state::config, |observed| &mut observed.configs);
+    watches.follow_as("config Secret", &configs, cluster_state::config, |cluster| &mut cluster.configs);
     let pods = all.clone().labels(names::CONTRACT_LABEL);
-    watches.follow(&pods, cluster_state::sidecar, |observed| &mut observed.pods);
+    watches.follow(&pods, cluster_state::sidecar, |cluster| &mut cluster.pods);
     watches.follow_others();
     watches.follow_namespaces();
     watches.tasks
 }
 
-struct Followers<'a> {
+struct Watchers<'a> {
     tasks: JoinSet<()>,
     client: &'a Client,
     scope: &'a Scope,
-    shared: &'a Shared,
+    shared: &'a StateHandle,
     metrics: &'a Metrics,
 }
 
@@ -113,10 +113,10 @@ struct Followers<'a> {
 type Read<K, T> = fn(K, Option<&T>) -> Option<T>;
 
 /// Where a kind is mirrored.
-pub(super) type Place<T> = fn(&mut ClusterState) -> &mut ObjectCache<T>;
+pub(super) type CacheSelector<T> = fn(&mut ClusterState) -> &mut ObjectCache<T>;
 
-impl Followers<'_> {
-    fn follow<K, T>(&mut self, config: &watcher::Config, read: Read<K, T>, place: Place<T>)
+impl Watchers<'_> {
+    fn follow<K, T>(&mut self, config: &watcher::Config, read: Read<K, T>, place: CacheSelector<T>)
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
         K::DynamicType: Default,
@@ -126,7 +126,7 @@ impl Followers<'_> {
     }
 
     /// Several watches of one kind are told apart by what they are for.
-    fn follow_as<K, T>(&mut self, what: &str, config: &watcher::Config, read: Read<K, T>, place: Place<T>)
+    fn follow_as<K, T>(&mut self, what: &str, config: &watcher::Config, read: Read<K, T>, place: CacheSelector<T>)
     where
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
         K::DynamicType: Default,
@@ -142,7 +142,7 @@ impl Followers<'_> {
         what: &str,
         config: &watcher::Config,
         read: Read<K, T>,
-        place: Place<T>,
+        place: CacheSelector<T>,
     ) where
         K: Resource<Scope = NamespaceResourceScope> + Clone + DeserializeOwned + Debug + Send + 'static,
         K::DynamicType: Default,
@@ -163,9 +163,7 @@ impl Followers<'_> {
         );
         let config = watcher::Config::default().fields(&others);
         let client = metadata_only(self.client);
-        self.follow_with(&client, "Secret", &config, cluster_state::other_secret, |observed| {
-            &mut observed.other_secrets
-        });
+        self.follow_with(&client, "Secret", &config, cluster_state::other_secret, |cluster| &mut cluster.other_secrets);
     }
 
     /// Namespaces; where only some are watched, each by its name, as the operator's role allows.
@@ -183,7 +181,7 @@ impl Followers<'_> {
             // A namespace's own name stands in no namespace: a list of one never ends another.
             let scope = only.as_ref().map(|_| "-".to_owned());
             let of = WatchOf { what: "Namespace".to_owned(), namespace: only };
-            self.spawn(of, scope, events, cluster_state::namespace, |observed| &mut observed.namespaces);
+            self.spawn(of, scope, events, cluster_state::namespace, |cluster| &mut cluster.namespaces);
         }
     }
 
@@ -193,27 +191,27 @@ impl Followers<'_> {
         scope: Option<String>,
         events: impl futures_util::Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
         read: Read<K, T>,
-        place: Place<T>,
+        place: CacheSelector<T>,
     ) where
         K: Resource + Send + 'static,
         K::DynamicType: Default,
         T: PartialEq + Send + 'static,
     {
-        self.shared.observed().watches.begin(of.clone());
+        self.shared.cluster().watches.begin(of.clone());
         let (shared, client, metrics) = (self.shared.clone(), self.client.clone(), self.metrics.clone());
         let kind = K::kind(&K::DynamicType::default()).into_owned();
         self.tasks.spawn(async move {
             let events = events.default_backoff();
             pin_mut!(events);
-            let mut follower = Follower { of, scope, shared, read, place, listed: BTreeSet::new() };
+            let mut handler = WatchHandler { of, scope, shared, read, place, listed: BTreeSet::new() };
             while let Some(event) = events.next().await {
                 match event {
-                    Ok(event) => follower.hear(event),
+                    Ok(event) => handler.on_event(event),
                     // Tried again, with growing pauses.
                     Err(error) => {
-                        tracing::warn!(kind, namespace = follower.of.namespace, %error, "watching failed; it is tried again");
+                        tracing::warn!(kind, namespace = handler.of.namespace, %error, "watching failed; it is tried again");
                         metrics.watch_failed(&kind);
-                        follower.doubt(&client, &error).await;
+                        handler.doubt(&client, &error).await;
                     }
                 }
             }
@@ -221,17 +219,17 @@ impl Followers<'_> {
     }
 }
 
-struct Follower<K, T> {
+struct WatchHandler<K, T> {
     of: WatchOf,
     scope: Option<String>,
-    shared: Shared,
+    shared: StateHandle,
     read: Read<K, T>,
-    place: Place<T>,
+    place: CacheSelector<T>,
     /// What the list under way has named.
     listed: BTreeSet<vectoll_config::ObjectName>,
 }
 
-impl<K: Resource, T: PartialEq> Follower<K, T> {
+impl<K: Resource, T: PartialEq> WatchHandler<K, T> {
     /// A namespace that is gone has taken its Role along: what cannot be listed there is not there. One whose Role was taken away refuses
     /// to be seen: what stands there stays as it is. In both cases the other namespaces need not wait for it.
     async fn doubt(&mut self, client: &Client, error: &watcher::Error) {
@@ -240,18 +238,18 @@ impl<K: Resource, T: PartialEq> Follower<K, T> {
             && matches!(Api::<Raw<Namespace, ()>>::all(client.clone()).get_opt(&namespace).await, Ok(None))
         {
             tracing::warn!(namespace, "this namespace is to be watched and is not there");
-            self.hear(Event::Init);
-            self.hear(Event::InitDone);
+            self.on_event(Event::Init);
+            self.on_event(Event::InitDone);
             return;
         }
-        self.shared.observed().watches.failed(&self.of, refused, Instant::now());
-        self.shared.ring();
+        self.shared.cluster().watches.failed(&self.of, refused, Instant::now());
+        self.shared.notify();
     }
 
-    fn hear(&mut self, event: Event<K>) {
+    fn on_event(&mut self, event: Event<K>) {
         {
-            let mut observed = self.shared.observed();
-            let mirror = (self.place)(&mut observed);
+            let mut cluster = self.shared.cluster();
+            let mirror = (self.place)(&mut cluster);
             match event {
                 Event::Init => self.listed.clear(),
                 Event::InitApply(object) => {
@@ -267,9 +265,9 @@ impl<K: Resource, T: PartialEq> Follower<K, T> {
                 Event::InitDone => {
                     mirror.keep(self.scope.as_deref(), &self.listed);
                     self.listed.clear();
-                    observed.watches.heard(&self.of, true);
+                    cluster.watches.on_answer(&self.of, true);
                     // It may have refused to be seen before.
-                    observed.told.extend(self.of.namespace.clone());
+                    cluster.told.extend(self.of.namespace.clone());
                 }
                 Event::Apply(object) => {
                     let (name, version) = (name_of(&object), version_of(&object));
@@ -278,15 +276,15 @@ impl<K: Resource, T: PartialEq> Follower<K, T> {
                         Some(value) => mirror.put(name, version, value),
                         None => mirror.take(&name, version),
                     }
-                    observed.watches.heard(&self.of, false);
+                    cluster.watches.on_answer(&self.of, false);
                 }
                 Event::Delete(object) => {
                     mirror.take(&name_of(&object), version_of(&object));
-                    observed.watches.heard(&self.of, false);
+                    cluster.watches.on_answer(&self.of, false);
                 }
             }
         }
-        self.shared.ring();
+        self.shared.notify();
     }
 }
 

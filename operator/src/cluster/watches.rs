@@ -39,7 +39,7 @@ impl Watches {
     }
 
     /// Something was heard; `listed`: everything was.
-    pub(super) fn heard(&mut self, of: &WatchOf, listed: bool) {
+    pub(super) fn on_answer(&mut self, of: &WatchOf, listed: bool) {
         let state = self.0.entry(of.clone()).or_default();
         state.synced |= listed;
         state.errors = None;
@@ -103,14 +103,14 @@ mod tests {
         watches.begin(of(Some("apps")));
         watches.begin(of(Some("shut")));
         assert!(!watches.are_synced());
-        watches.heard(&of(Some("apps")), true);
+        watches.on_answer(&of(Some("apps")), true);
         watches.failed(&of(Some("shut")), true, begin);
         assert!(watches.are_synced() && watches.is_heard("apps", begin));
         assert_eq!(watches.unheard(begin), ["shut".to_owned()].into());
         let later = begin + Duration::from_hours(1);
         assert!(!watches.is_heard("shut", later), "nothing was ever listed there");
         assert!(!watches.have_failed(later));
-        watches.heard(&of(Some("shut")), true);
+        watches.on_answer(&of(Some("shut")), true);
         assert!(watches.is_heard("shut", later) && watches.unheard(later).is_empty());
         // Refused later, and let in again without a word: nothing may have happened there.
         watches.failed(&of(Some("shut")), true, later);
@@ -124,7 +124,7 @@ mod tests {
         let at = |seconds| begin + Duration::from_secs(seconds);
         let mut watches = Watches::default();
         watches.begin(of(None));
-        watches.heard(&of(None), true);
+        watches.on_answer(&of(None), true);
         watches.failed(&of(None), true, at(0));
         assert!(watches.is_heard("apps", at(0)), "all of them are refused: that is nobody's own trouble");
         assert!(!watches.have_failed(at(119)));
@@ -135,7 +135,7 @@ mod tests {
         watches.failed(&of(None), false, at(120));
         assert!(watches.have_failed(at(121)));
         assert!(!watches.have_failed(at(181)), "it is not tried any more in vain: it is quiet");
-        watches.heard(&of(None), false);
+        watches.on_answer(&of(None), false);
         assert!(!watches.have_failed(at(122)));
         // Errors that are far apart.
         watches.failed(&of(None), false, at(200));

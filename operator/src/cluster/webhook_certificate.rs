@@ -18,6 +18,7 @@ use kube::{
         watcher::{self, Event},
     },
 };
+use prometheus::{IntGauge, Registry};
 use rustls::sign::CertifiedKey;
 use serde_json::json;
 use tokio::sync::watch;
@@ -40,8 +41,34 @@ pub(super) struct Webhook {
     pub(super) secret: String,
 }
 
+/// When the certificate ends that is shown. A handle.
+#[derive(Clone, Debug)]
+pub(super) struct Expiry(IntGauge);
+
+impl Expiry {
+    /// Registers it.
+    pub(super) fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let gauge = IntGauge::new(
+            "vectoll_operator_webhook_certificate_expiry_timestamp_seconds",
+            "When the webhook's certificate ends; 0: there is none yet.",
+        )?;
+        registry.register(Box::new(gauge.clone()))?;
+        Ok(Self(gauge))
+    }
+
+    fn record(&self, certificate: &CertifiedKey) {
+        let end = certificate.cert.first().and_then(|leaf| certificate::not_after(leaf));
+        self.0.set(end.map_or(0, Timestamp::as_second));
+    }
+}
+
 /// Hands on the certificate of the Secret whenever it changes, for ever. What cannot be read leaves the last one in use.
-pub(super) async fn follow(client: Client, webhook: Webhook, shown: watch::Sender<Option<Arc<CertifiedKey>>>) {
+pub(super) async fn follow(
+    client: Client,
+    webhook: Webhook,
+    shown: watch::Sender<Option<Arc<CertifiedKey>>>,
+    expiry: Expiry,
+) {
     let api: Api<Secret> = Api::namespaced(client, &webhook.namespace);
     let config = watcher::Config::default().fields(&format!("metadata.name={}", webhook.secret));
     let events = kube::runtime::watcher(api, config).default_backoff();
@@ -58,6 +85,7 @@ pub(super) async fn follow(client: Client, webhook: Webhook, shown: watch::Sende
         match certificate::read(&secret.data.unwrap_or_default()) {
             Ok(certificate) => {
                 tracing::info!(secret = webhook.secret, "the webhook's certificate was read");
+                expiry.record(&certificate);
                 shown.send_replace(Some(certificate));
             }
             Err(error) => tracing::error!(secret = webhook.secret, %error, "the webhook's certificate cannot be used"),
@@ -134,7 +162,7 @@ async fn announce(client: &Client, webhook: &Webhook, bundle: Vec<u8>) -> anyhow
         "webhooks": hooks,
     }));
     let parameters = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
-    api.patch(name, &parameters, &patch).await.with_context(|| format!("failed to tell {name} the CA"))?;
+    api.patch(name, &parameters, &patch).await.with_context(|| format!("failed to write the CA to {name}"))?;
     tracing::info!(configuration = name, "the API server knows the webhook's CA");
     Ok(())
 }

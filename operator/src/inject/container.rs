@@ -12,10 +12,10 @@ use super::{
     amounts::held_bytes_of,
     earlier::Earlier,
     edits::Edits,
+    injection_request::InjectionRequest,
     names::{ADMIN_PORT, CONTAINER, PROXY_PORT},
     settings::{InjectionSettings, ProbeKind},
     volumes,
-    wish::InjectionRequest,
 };
 
 const ADMIN_PORT_NAME: &str = "vectoll-admin";
@@ -32,7 +32,7 @@ const MAX_HELD_BYTES: &str = "VECTOLL_MAX_HELD_BYTES";
 pub(super) fn put_first(
     spec: &PodSpec,
     earlier: &Earlier<'_>,
-    (wish, resources): (&InjectionRequest, ResourceRequirements),
+    (request, resources): (&InjectionRequest, ResourceRequirements),
     settings: &InjectionSettings,
     edits: &mut Edits,
 ) {
@@ -40,13 +40,13 @@ pub(super) fn put_first(
     if let Some(left) = earlier.sidecar {
         edits.remove(&["spec", left.list], left.index);
     }
-    let sidecar = sidecar(spec, (wish, resources), settings, earlier.sidecar.map(|left| left.container));
+    let sidecar = sidecar(spec, (request, resources), settings, earlier.sidecar.map(|left| left.container));
     edits.insert(&list, spec.init_containers.is_some(), "0", &sidecar);
 }
 
 fn sidecar(
     spec: &PodSpec,
-    (wish, resources): (&InjectionRequest, ResourceRequirements),
+    (request, resources): (&InjectionRequest, ResourceRequirements),
     settings: &InjectionSettings,
     left: Option<&Container>,
 ) -> Container {
@@ -56,7 +56,7 @@ fn sidecar(
         image: Some(settings.image.clone()),
         image_pull_policy: Some(settings.image_pull_policy.as_str().to_owned()),
         restart_policy: Some("Always".to_owned()),
-        env: Some(variables(wish, held_bytes_of(&resources), settings)),
+        env: Some(variables(request, held_bytes_of(&resources), settings)),
         ports: Some(vec![ContainerPort {
             name: Some(ADMIN_PORT_NAME.to_owned()),
             container_port: ADMIN_PORT,
@@ -78,7 +78,7 @@ fn sidecar(
 }
 
 /// The sidecar's settings; see `vectoll-sidecar --help`. `held` is what its calls may hold.
-fn variables(wish: &InjectionRequest, held: Option<u64>, settings: &InjectionSettings) -> Vec<EnvVar> {
+fn variables(request: &InjectionRequest, held: Option<u64>, settings: &InjectionSettings) -> Vec<EnvVar> {
     let drain = settings.drain_timeout_seconds.to_string();
     let mut pairs = vec![
         ("VECTOLL_CONFIG_DIR", volumes::CONFIG_DIR.to_owned()),
@@ -99,7 +99,7 @@ fn variables(wish: &InjectionRequest, held: Option<u64>, settings: &InjectionSet
     if settings.workload_identity.tokens().next().is_some() {
         pairs.push(("VECTOLL_IDENTITY_DIR", volumes::IDENTITY_DIR.to_owned()));
     }
-    if let Some(own) = &wish.own_key {
+    if let Some(own) = &request.own_key {
         pairs.push(("VECTOLL_POD_API_KEY", own.name.to_string()));
         if own.keyless {
             pairs.push(("VECTOLL_KEYLESS", "true".to_owned()));

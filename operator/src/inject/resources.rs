@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity};
 
 use super::{amounts::checked, namespace::Namespace, quantity::Amount, settings::InjectionSettings};
-use crate::validate::Fault;
+use crate::validate::FieldError;
 
 /// What all the annotations begin with: `vectoll.dev/sidecar-cpu-request`.
 pub const RESOURCES_PREFIX: &str = "vectoll.dev/sidecar-";
@@ -65,7 +65,7 @@ impl AnnotatedResources {
         pod: Option<&BTreeMap<String, String>>,
         namespace: &Namespace<'_>,
         settings: &InjectionSettings,
-        faults: &mut Vec<Fault>,
+        errors: &mut Vec<FieldError>,
     ) -> Self {
         let mut unknown = |source: &Source, annotations: Option<&BTreeMap<String, String>>| {
             for name in annotations.into_iter().flatten().map(|(name, _)| name) {
@@ -75,7 +75,7 @@ impl AnnotatedResources {
                 {
                     let reason =
                         "is not known: cpu-, memory- or ephemeral-storage-, followed by request or limit".to_owned();
-                    faults.push(Fault { path, reason });
+                    errors.push(FieldError { path, reason });
                 }
             }
         };
@@ -95,7 +95,7 @@ impl AnnotatedResources {
                 match checked(resource, what, text) {
                     Ok(amount) => Some(Sourced { text: text.to_owned(), amount, source }),
                     Err(reason) => {
-                        faults.extend(source.path(namespace.name, &name).map(|path| Fault { path, reason }));
+                        errors.extend(source.path(namespace.name, &name).map(|path| FieldError { path, reason }));
                         None
                     }
                 }
@@ -114,7 +114,7 @@ impl AnnotatedResources {
                         "{} is above the sidecar's limit of {}: set {RESOURCES_PREFIX}{resource}-limit beside it",
                         asked.text, limit.text
                     );
-                    faults.extend(asked.source.path(namespace.name, &name).map(|path| Fault { path, reason }));
+                    errors.extend(asked.source.path(namespace.name, &name).map(|path| FieldError { path, reason }));
                 }
             }
             let annotated = |entry: Option<Sourced>| entry.filter(|entry| entry.source != Source::Settings);

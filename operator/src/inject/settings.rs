@@ -209,7 +209,7 @@ pub enum SettingsError {
     #[error("resources.limits.memory: {0}")]
     Memory(String),
     /// The same variable twice.
-    #[error("env[{index}].name: {name} stands twice")]
+    #[error("env[{index}].name: {name} is listed twice")]
     Twice {
         /// Where in the list.
         index: usize,
@@ -307,7 +307,7 @@ mod tests {
                 "image: a\nenv: [{name: VECTOLL_LISTEN, value: x}]",
                 "env[0].name: VECTOLL_LISTEN is set by the injection",
             ),
-            ("image: a\nenv: [{name: A}, {name: A}]", "env[1].name: A stands twice"),
+            ("image: a\nenv: [{name: A}, {name: A}]", "env[1].name: A is listed twice"),
             ("image: a\nenv: [{name: A, valuefrom: {}}]", "env[0]"),
             ("image: a\ndrainTimeoutSeconds: -1", "drainTimeoutSeconds"),
             ("image: a\nrunAsUser: 0", "runAsUser: 0 is not a user"),

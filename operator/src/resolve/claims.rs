@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use vectoll_config::{ObjectName, Uid};
 
 use crate::{
-    validate::{Fault, account_path},
-    world::Object,
+    observed_state::Object,
+    validate::{FieldError, account_path},
 };
 
 /// Who has the accounts that are claimed.
@@ -37,11 +37,11 @@ impl<'a> Claims<'a> {
     }
 
     /// Whether a resource may have the account that it names. Who has it instead is told to nobody: it may be a stranger's.
-    pub(crate) fn check<S>(&self, object: &Object<S>) -> Result<(), Fault> {
+    pub(crate) fn check<S>(&self, object: &Object<S>) -> Result<(), FieldError> {
         let Some(account) = object.account.as_ref().filter(|account| **account != object.uid) else { return Ok(()) };
         match self.holders.get(account) {
             Some(Some(holder)) if **holder == object.name => Ok(()),
-            Some(Some(_) | None) | None => Err(Fault {
+            Some(Some(_) | None) | None => Err(FieldError {
                 path: account_path(),
                 reason: format!(
                     "the account {account} belongs to another resource: name the UID that this one had before it was restored, or \

@@ -9,8 +9,8 @@ use serde_json::json;
 use vectoll_config::{KeyHash, ObjectName};
 
 use crate::{
+    observed_state::{ObservedState, Unresolved},
     validate::{Content, Credential},
-    world::{Unresolved, World},
 };
 
 /// The entries of an access key, named as AWS's own tools name their variables.
@@ -19,21 +19,25 @@ const SECRET_ACCESS_KEY: &str = "AWS_SECRET_ACCESS_KEY";
 const SESSION_TOKEN: &str = "AWS_SESSION_TOKEN";
 
 /// The content of the credential's file. What is not usable would only be found out by the calls that fail.
-pub(crate) fn content_of(credential: &Credential, namespace: &str, world: &World) -> Result<Vec<u8>, Unresolved> {
+pub(crate) fn content_of(
+    credential: &Credential,
+    namespace: &str,
+    observed: &ObservedState,
+) -> Result<Vec<u8>, Unresolved> {
     let Credential { path, secret, content } = credential;
     let secret = ObjectName::new(namespace, secret);
-    if let Err(unreadable) = world.readable(&secret, path) {
-        return world.delivered.files.get(&credential_file(namespace, credential)).cloned().ok_or(unreadable);
+    if let Err(unreadable) = observed.readable(&secret, path) {
+        return observed.delivered.files.get(&credential_file(namespace, credential)).cloned().ok_or(unreadable);
     }
     let line = |entry: &str| {
-        let value = world.entry(&secret, entry, path)?;
+        let value = observed.entry(&secret, entry, path)?;
         let text = std::str::from_utf8(value).ok().filter(|text| is_header_value(text));
         text.ok_or_else(|| unusable(path, entry, &secret, "is not one line of printable ASCII"))
     };
     match content {
         Content::Key { entry } => line(entry).map(|key| key.as_bytes().to_vec()),
         Content::GoogleJson { entry } => {
-            let value = world.entry(&secret, entry, path)?;
+            let value = observed.entry(&secret, entry, path)?;
             if is_google_credential(value) {
                 Ok(value.to_vec())
             } else {
@@ -48,14 +52,14 @@ pub(crate) fn content_of(credential: &Credential, namespace: &str, world: &World
         }
         Content::AwsAccessKey => {
             let mut keys = json!({"accessKeyId": line(ACCESS_KEY_ID)?, "secretAccessKey": line(SECRET_ACCESS_KEY)?});
-            let has_token = world.secrets.get(&secret).is_some_and(|secret| secret.entry(SESSION_TOKEN).is_some());
+            let has_token = observed.secrets.get(&secret).is_some_and(|secret| secret.entry(SESSION_TOKEN).is_some());
             if has_token && let Some(keys) = keys.as_object_mut() {
                 keys.insert("sessionToken".to_owned(), line(SESSION_TOKEN)?.into());
             }
             Ok(keys.to_string().into_bytes())
         }
         Content::Certificates { entry } => {
-            let value = world.entry(&secret, entry, path)?;
+            let value = observed.entry(&secret, entry, path)?;
             match certificates_fault(value) {
                 None => Ok(value.to_vec()),
                 Some(what) => {
@@ -127,14 +131,14 @@ mod tests {
     use k8s_openapi::api::core::v1::Secret;
 
     use super::*;
-    use crate::world::SecretContent;
+    use crate::observed_state::SecretContent;
 
     fn delivered(content: Content, entries: &serde_json::Value) -> Result<String, Unresolved> {
         let secret: Secret = serde_json::from_value(json!({"metadata": {"name": "s"}, "stringData": entries})).unwrap();
-        let mut world = World::default();
-        world.secrets.insert(ObjectName::new("ns", "s"), SecretContent::of(secret).into());
+        let mut observed = ObservedState::default();
+        observed.secrets.insert(ObjectName::new("ns", "s"), SecretContent::of(secret).into());
         let credential = Credential { path: "spec.x".to_owned(), secret: "s".to_owned(), content };
-        content_of(&credential, "ns", &world).map(|bytes| String::from_utf8(bytes).unwrap())
+        content_of(&credential, "ns", &observed).map(|bytes| String::from_utf8(bytes).unwrap())
     }
 
     #[test]
@@ -208,13 +212,13 @@ mod tests {
         let secret: Secret =
             serde_json::from_value(json!({"metadata": {"name": "s"}, "stringData": {"key": "older"}})).unwrap();
         let name = ObjectName::new("ns", "s");
-        let mut world = World::default();
-        world.secrets.insert(name.clone(), SecretContent::of(secret).into());
-        world.unreadable.insert(name, "no answer".into());
-        let read = |world: &World, entry: &str| content_of(&credential(entry), "ns", world);
-        assert_eq!(read(&world, "key").unwrap_err().0, "SecretUnreadable", "an older state is not what is in force");
-        world.delivered.files.insert(credential_file("ns", &credential("key")), b"delivered".to_vec());
-        assert_eq!(read(&world, "key").unwrap(), b"delivered");
-        assert_eq!(read(&world, "other").unwrap_err().0, "SecretUnreadable", "another entry was never delivered");
+        let mut observed = ObservedState::default();
+        observed.secrets.insert(name.clone(), SecretContent::of(secret).into());
+        observed.unreadable.insert(name, "no answer".into());
+        let read = |observed: &ObservedState, entry: &str| content_of(&credential(entry), "ns", observed);
+        assert_eq!(read(&observed, "key").unwrap_err().0, "SecretUnreadable", "an older state is not what is in force");
+        observed.delivered.files.insert(credential_file("ns", &credential("key")), b"delivered".to_vec());
+        assert_eq!(read(&observed, "key").unwrap(), b"delivered");
+        assert_eq!(read(&observed, "other").unwrap_err().0, "SecretUnreadable", "another entry was never delivered");
     }
 }

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     condition::{Condition, ConditionType, complete, exactness, expiry, suspended},
     consent::consents,
+    observed_state::{Kind, Object, ObservedState, ResourceRef, SECRET_UNREADABLE, Unresolved},
     validate::{ValidKey, ValidTeam, api_key},
-    world::{Kind, Object, ResourceRef, SECRET_UNREADABLE, Unresolved, World},
 };
 use vectoll_crds::ApiKeySpec;
 
@@ -42,39 +42,39 @@ type Values = HashMap<(String, KeyHash), ObjectName>;
 
 /// Resolves all keys; older ones first, so that of two with the same value the older one keeps it.
 pub(crate) fn resolve_keys(
-    world: &World,
+    observed: &ObservedState,
     teams: &BTreeMap<ObjectName, Arc<ValidTeam>>,
     now: Timestamp,
     conditions: &mut BTreeMap<ResourceRef, Vec<Condition>>,
 ) -> KeyOutcome {
     let mut outcome = KeyOutcome::default();
-    outcome.values.generated = Generated::of(world);
+    outcome.values.generated = Generated::of(observed);
     let mut values = Values::new();
-    let claims = Claims::of(|| world.api_keys.values().chain(&world.claimants.api_keys).map(|object| &**object));
-    let mut objects: Vec<&Arc<Object<ApiKeySpec>>> = world.api_keys.values().collect();
+    let claims = Claims::of(|| observed.api_keys.values().chain(&observed.claimants.api_keys).map(|object| &**object));
+    let mut objects: Vec<&Arc<Object<ApiKeySpec>>> = observed.api_keys.values().collect();
     objects.sort_by_key(|object| object.seniority());
     for object in objects {
         let of = ResourceRef { kind: Kind::ApiKey, name: object.name.clone() };
-        let fault = world.faults.get(&of);
-        if let Some(fault) = fault.filter(|fault| !fault.has_last) {
-            conditions.insert(of, complete(vec![unreadable(fault)]));
+        let unread = observed.unreadable_resources.get(&of);
+        if let Some(unread) = unread.filter(|unread| !unread.has_last) {
+            conditions.insert(of, complete(vec![unreadable(unread)]));
             continue;
         }
         let mut found = Vec::new();
-        let valid = api_key(object).and_then(|key| claims.check(object).map(|()| key).map_err(|fault| vec![fault]));
+        let valid = api_key(object).and_then(|key| claims.check(object).map(|()| key).map_err(|error| vec![error]));
         match valid {
-            Err(faults) => found.push(invalid(&faults)),
+            Err(errors) => found.push(invalid(&errors)),
             Ok(key) => {
                 found.push(Condition::holds(ConditionType::Accepted, "Accepted", ""));
-                let resolved = team_of(&key, teams, world)
-                    .and_then(|()| value_of(&key, object.rotate.as_deref(), world, now, &mut outcome.values));
-                let (resolved, refs) = in_force(resolved, &key, world);
+                let resolved = team_of(&key, teams, observed)
+                    .and_then(|()| value_of(&key, object.rotate.as_deref(), observed, now, &mut outcome.values));
+                let (resolved, refs) = in_force(resolved, &key, observed);
                 match resolved.and_then(|value| first_with(value, &key, &mut values)) {
                     Ok(value) => {
                         found.push(refs);
                         if is_limited(&key) {
-                            let sidecars = world.sidecars.get(key.name.namespace()).copied().unwrap_or_default();
-                            found.push(exactness(world.counting, sidecars));
+                            let sidecars = observed.sidecars.get(key.name.namespace()).copied().unwrap_or_default();
+                            found.push(exactness(observed.counting, sidecars));
                         }
                         found.extend(refused(&key, now));
                         outcome.values.due(key.expires_at, now);
@@ -86,7 +86,7 @@ pub(crate) fn resolve_keys(
                 }
             }
         }
-        not_accepted(&mut found, fault);
+        not_accepted(&mut found, unread);
         conditions.insert(of, complete(found));
     }
     // Values of today first: what was replaced must not keep out, nor stand beside, a value that is in force.
@@ -108,10 +108,10 @@ pub(crate) fn resolve_keys(
 fn in_force(
     resolved: Result<Value, Unresolved>,
     key: &ValidKey,
-    world: &World,
+    observed: &ObservedState,
 ) -> (Result<Value, Unresolved>, Condition) {
     let delivered = match &resolved {
-        Err((SECRET_UNREADABLE, message)) => delivered(key, world).map(|value| (value, message.clone())),
+        Err((SECRET_UNREADABLE, message)) => delivered(key, observed).map(|value| (value, message.clone())),
         Ok(_) | Err(_) => None,
     };
     match delivered {
@@ -133,7 +133,11 @@ fn refused(key: &ValidKey, now: Timestamp) -> impl Iterator<Item = Condition> {
     suspended.into_iter().chain(key.expires_at.map(|end| expiry(end, now)))
 }
 
-fn team_of(key: &ValidKey, teams: &BTreeMap<ObjectName, Arc<ValidTeam>>, world: &World) -> Result<(), Unresolved> {
+fn team_of(
+    key: &ValidKey,
+    teams: &BTreeMap<ObjectName, Arc<ValidTeam>>,
+    observed: &ObservedState,
+) -> Result<(), Unresolved> {
     let name = &key.team;
     // Whether a Team elsewhere exists is told only to those whom it allows.
     let foreign = name.namespace() != key.name.namespace();
@@ -145,10 +149,10 @@ fn team_of(key: &ValidKey, teams: &BTreeMap<ObjectName, Arc<ValidTeam>>, world: 
         ("RefNotPermitted", message)
     };
     match teams.get(name) {
-        Some(team) if consents(&team.allowed_namespaces, name.namespace(), key.name.namespace(), world) => Ok(()),
+        Some(team) if consents(&team.allowed_namespaces, name.namespace(), key.name.namespace(), observed) => Ok(()),
         Some(_) => Err(not_permitted()),
         None if foreign => Err(not_permitted()),
-        None if world.teams.contains_key(name) => {
+        None if observed.teams.contains_key(name) => {
             Err(("TeamNotAccepted", format!("spec.teamRef: the Team {name} is not valid: see its conditions")))
         }
         None => Err(("TeamNotFound", format!("spec.teamRef: there is no Team {name}: create it, or name another"))),

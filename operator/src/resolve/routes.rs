@@ -14,10 +14,10 @@ use super::{
 };
 use crate::{
     condition::{Condition, ConditionType, complete},
+    observed_state::{Kind, Object, ObservedState, ResourceRef},
     price,
     provider_hosts::AllowedHosts,
     validate::{Called, Native, Serving, ValidBackend, ValidProvider, ValidRoute, model_route},
-    world::{Kind, Object, ResourceRef, World},
 };
 
 /// A route and the names that are its own.
@@ -37,29 +37,29 @@ pub(crate) struct ResolvedRoute {
     pub(crate) backends: Vec<ValidBackend>,
 }
 
-/// Resolves the routes of a world; names are claimed within a namespace, so namespaces can be resolved one by one. Older ones first, so that of two with the same name the older one keeps it.
+/// Resolves the observed routes; names are claimed within a namespace, so namespaces can be resolved one by one. Older ones first, so that of two with the same name the older one keeps it.
 pub(crate) fn resolve_routes(
-    world: &World,
+    observed: &ObservedState,
     conditions: &mut BTreeMap<ResourceRef, Vec<Condition>>,
 ) -> Vec<Arc<ResolvedRoute>> {
     let mut claimed: HashMap<(String, ModelPattern), ObjectName> = HashMap::new();
     let mut resolved = Vec::new();
-    let mut objects: Vec<&Arc<Object<ModelRouteSpec>>> = world.routes.values().collect();
+    let mut objects: Vec<&Arc<Object<ModelRouteSpec>>> = observed.routes.values().collect();
     objects.sort_by_key(|object| object.seniority());
     for object in objects {
         let of = ResourceRef { kind: Kind::ModelRoute, name: object.name.clone() };
-        let fault = world.faults.get(&of);
+        let unread = observed.unreadable_resources.get(&of);
         let mut found = Vec::new();
         let (wanted, valid) = match model_route(object) {
             Ok(route) => (route.models.clone(), Some(route)),
-            Err(faults) => {
-                found.push(invalid(&faults));
+            Err(errors) => {
+                found.push(invalid(&errors));
                 (object.spec.models.iter().filter_map(|model| model.parse().ok()).collect(), None)
             }
         };
         let (models, conflict) = claim(&object.name, wanted, &mut claimed);
         if let Some(valid) = &valid {
-            found.push(match hosts(valid, &world.allowed_hosts) {
+            found.push(match hosts(valid, &observed.allowed_hosts) {
                 Some(refused) => refused,
                 None if models.is_empty() => {
                     Condition::fails(ConditionType::Accepted, "Conflicted", "other routes have all of its models")
@@ -71,11 +71,11 @@ pub(crate) fn resolve_routes(
         found.push(conflict);
         let mut broken = found.iter().any(Condition::stops);
         if let Some(valid) = &valid {
-            let (can_serve, refs) = credentials(valid, world);
+            let (can_serve, refs) = credentials(valid, observed);
             found.push(refs);
             broken |= !can_serve;
         }
-        not_accepted(&mut found, fault);
+        not_accepted(&mut found, unread);
         conditions.insert(of, complete(found));
         if !models.is_empty() {
             resolved.push(Arc::new(ResolvedRoute {
@@ -128,14 +128,14 @@ fn hosts(route: &ValidRoute, allowed: &AllowedHosts) -> Option<Condition> {
 }
 
 /// Whether every credential is there, and can be used, and what to say of it. What sidecars have of one that cannot be read serves on.
-fn credentials(route: &ValidRoute, world: &World) -> (bool, Condition) {
+fn credentials(route: &ValidRoute, observed: &ObservedState) -> (bool, Condition) {
     let namespace = route.name.namespace();
     let (mut can_serve, mut missing) = (true, Vec::new());
     for credential in route.backends.iter().flat_map(ValidBackend::credentials) {
-        if let Err(why) = content_of(credential, namespace, world) {
+        if let Err(why) = content_of(credential, namespace, observed) {
             can_serve = false;
             missing.push(why);
-        } else if let Err(why) = world.readable(&ObjectName::new(namespace, &credential.secret), &credential.path) {
+        } else if let Err(why) = observed.readable(&ObjectName::new(namespace, &credential.secret), &credential.path) {
             missing.push(why);
         }
     }

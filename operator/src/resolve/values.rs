@@ -6,10 +6,10 @@ use jiff::{SignedDuration, Timestamp};
 use vectoll_config::{KeyHash, ObjectName, Uid};
 
 use crate::{
-    key_secret::{self, Adoption, Cause, Mint, Previous},
+    key_secret::{self, Adoption, Cause, Previous, ValueCreation},
+    observed_state::{ObservedState, SecretContent, Unresolved},
     spread::offset_of,
     validate::{KeySource, ValidKey},
-    world::{SecretContent, Unresolved, World},
 };
 
 /// The shortest key that may be brought: a shorter one could be guessed.
@@ -39,12 +39,12 @@ pub(crate) struct Value {
 #[derive(Debug, Default)]
 pub(crate) struct ValueOutcome {
     /// Values that are to be made.
-    pub(crate) to_mint: Vec<Mint>,
+    pub(crate) to_create: Vec<ValueCreation>,
     /// Secrets that keys take over.
     pub(crate) to_adopt: Vec<Adoption>,
     /// Generated Secrets that are to go: their ApiKey is gone, or has its value elsewhere by now.
     pub(crate) stale: Vec<ObjectName>,
-    /// When to judge anew though nothing changes.
+    /// When to reconcile again though nothing changes.
     pub(crate) next: Option<Timestamp>,
     /// The generated Secrets that there are.
     pub(super) generated: Generated,
@@ -57,10 +57,10 @@ pub(crate) struct ValueOutcome {
 pub(super) struct Generated(HashMap<Uid, Vec<ObjectName>>);
 
 impl Generated {
-    pub(super) fn of(world: &World) -> Self {
+    pub(super) fn of(observed: &ObservedState) -> Self {
         let mut by_owner: HashMap<Uid, Vec<ObjectName>> = HashMap::new();
-        for (name, content) in &world.secrets {
-            if content.minted
+        for (name, content) in &observed.secrets {
+            if content.generated
                 && let Some(owner) = &content.owner_uid
             {
                 by_owner.entry(owner.clone()).or_default().push(name.clone());
@@ -89,27 +89,27 @@ impl ValueOutcome {
 pub(super) fn value_of(
     key: &ValidKey,
     rotate: Option<&str>,
-    world: &World,
+    observed: &ObservedState,
     now: Timestamp,
     outcome: &mut ValueOutcome,
 ) -> Result<Value, Unresolved> {
     let (secret, path) = key.source.secret();
-    world.readable(secret, path)?;
+    observed.readable(secret, path)?;
     match &key.source {
         KeySource::Brought { secret, entry } => {
-            let value = long_enough(world.entry(secret, entry, "spec.secretRef")?, secret, "spec.secretRef: ")?;
+            let value = long_enough(observed.entry(secret, entry, "spec.secretRef")?, secret, "spec.secretRef: ")?;
             // The value that was generated before ends here.
             outcome.stale.extend(outcome.generated.beside(key, None));
             Ok(plain(value, secret))
         }
-        KeySource::Generated { secret } => generated(key, secret, rotate, world, now, outcome),
+        KeySource::Generated { secret } => generated(key, secret, rotate, observed, now, outcome),
     }
 }
 
 /// The value that sidecars have of a key whose Secret cannot be read.
-pub(super) fn delivered(key: &ValidKey, world: &World) -> Option<Value> {
+pub(super) fn delivered(key: &ValidKey, observed: &ObservedState) -> Option<Value> {
     let (secret, _) = key.source.secret();
-    let known = world.delivered.values.get(&key.name)?;
+    let known = observed.delivered.values.get(&key.name)?;
     // What was in another Secret has ended with the reference to it.
     let known = Some(known).filter(|known| known.account == key.account && known.secret == *secret)?;
     let previous =
@@ -127,11 +127,11 @@ fn generated(
     key: &ValidKey,
     secret: &ObjectName,
     rotate: Option<&str>,
-    world: &World,
+    observed: &ObservedState,
     now: Timestamp,
     outcome: &mut ValueOutcome,
 ) -> Result<Value, Unresolved> {
-    let mint = |cause| Mint {
+    let creation = |cause| ValueCreation {
         api_key: key.name.clone(),
         uid: key.uid.clone(),
         secret: secret.clone(),
@@ -139,7 +139,7 @@ fn generated(
         previous: Vec::new(),
         request: rotate.map(str::to_owned),
     };
-    let Some(content) = world.secrets.get(secret) else {
+    let Some(content) = observed.secrets.get(secret) else {
         if let Some(other) = outcome.claimed.get(secret) {
             let owner = other.name();
             let message = format!("the Secret {secret} is the ApiKey {owner}'s: set spec.secretName to another name");
@@ -148,22 +148,22 @@ fn generated(
         outcome.claimed.insert(secret.clone(), key.name.clone());
         // spec.secretName was changed: as with a rotation, what was handed out stays valid for a while.
         let elsewhere =
-            outcome.generated.beside(key, Some(secret)).into_iter().filter_map(|name| world.secrets.get(&name));
+            outcome.generated.beside(key, Some(secret)).into_iter().filter_map(|name| observed.secrets.get(&name));
         let mut previous: Vec<Previous> = Vec::new();
         for content in elsewhere {
             let value = content.entry("key").filter(|value| value.len() >= MIN_KEY_LENGTH);
             previous.extend(value.map(|value| replaced(KeyHash::of(value), key, now)));
             previous.extend(still_valid(key, content, now));
         }
-        let cause = match world.had_value.contains(&key.name) {
+        let cause = match observed.had_value.contains(&key.name) {
             _ if !previous.is_empty() => Cause::Moved,
             true => Cause::Deleted,
             false => Cause::New,
         };
-        outcome.to_mint.push(Mint { previous, ..mint(cause) });
+        outcome.to_create.push(ValueCreation { previous, ..creation(cause) });
         return Err(("SecretPending", format!("the Secret {secret} is about to be made")));
     };
-    match whose(key, secret, content, world) {
+    match whose(key, secret, content, observed) {
         Whose::Own => {}
         Whose::ToAdopt => {
             outcome.to_adopt.push(Adoption { api_key: key.name.clone(), uid: key.uid.clone(), secret: secret.clone() });
@@ -183,21 +183,23 @@ fn generated(
             for previous in &value.previous {
                 outcome.due(Some(previous.until), now);
             }
-            if content.minted {
+            if content.generated {
                 value.next_rotation = next_rotation(key, content, now);
                 outcome.due(value.next_rotation, now);
                 if let Some(cause) = renewal(rotate, content, value.next_rotation, now) {
                     let mut previous = vec![replaced(value.hash, key, now)];
                     previous.extend(&value.previous);
-                    outcome.to_mint.push(Mint { previous, ..mint(cause) });
+                    outcome.to_create.push(ValueCreation { previous, ..creation(cause) });
                 }
             }
             Ok(value)
         }
-        // Made by the operator and emptied by someone: it is made anew. In a manifest it is the author's.
-        None if content.minted => {
-            outcome.to_mint.push(Mint { previous: still_valid(key, content, now), ..mint(Cause::Emptied) });
-            Err(("SecretPending", format!("the Secret {secret} is about to be made anew")))
+        // Made by the operator and emptied by someone: it is recreated. In a manifest it is the author's.
+        None if content.generated => {
+            outcome
+                .to_create
+                .push(ValueCreation { previous: still_valid(key, content, now), ..creation(Cause::Emptied) });
+            Err(("SecretPending", format!("the Secret {secret} is about to be generated again")))
         }
         None => Err(("SecretKeyMissing", format!("the Secret {secret} has no entry \"key\""))),
     }
@@ -239,7 +241,7 @@ enum Whose {
 
 /// In a cluster a Secret is a key's own only by an owner reference to this very ApiKey, whose UID nobody can know beforehand: whoever
 /// may make Secrets could plant one under the name of a key to come otherwise, and so choose its value.
-fn whose(key: &ValidKey, secret: &ObjectName, content: &SecretContent, world: &World) -> Whose {
+fn whose(key: &ValidKey, secret: &ObjectName, content: &SecretContent, observed: &ObservedState) -> Whose {
     let or_else = "set spec.secretName to another name, or spec.secretRef to use the key in it";
     if content.kind != key_secret::TYPE {
         let kind = &content.kind;
@@ -256,13 +258,13 @@ fn whose(key: &ValidKey, secret: &ObjectName, content: &SecretContent, world: &W
             "the Secret {secret} is the ApiKey {owner}'s and is not overwritten: {or_else}"
         ));
     }
-    if world.adopting.contains(&key.name) {
+    if observed.adopting.contains(&key.name) {
         return Whose::ToAdopt;
     }
     match &content.owner_uid {
         Some(_) if content.owner.is_some() => Whose::OfAnEarlier,
         // In a folder of manifests it is its author's word, or the operator's own.
-        None if content.minted || world.secrets_are_authored => Whose::Own,
+        None if content.generated || observed.secrets_are_authored => Whose::Own,
         Some(_) | None => Whose::Foreign(format!(
             "the Secret {secret} was not made for this ApiKey: if it was restored from a backup, set the annotation {}: \"true\" on \
              the ApiKey to take it over with its value; otherwise delete it, and a new value is made",

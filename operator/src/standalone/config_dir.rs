@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, bail};
 use vectoll_config::{read_v1, v1, write_v1};
 
-use crate::judge::NamespaceConfig;
+use crate::desired_state::NamespaceConfig;
 
 /// The link to the files in force.
 const DATA: &str = "..data";

@@ -8,8 +8,9 @@ use vectoll_config::{ObjectName, Uid, line_of};
 use vectoll_crds::{ApiKey, ApiKeySpec, ModelRoute, ModelRouteSpec, Team, TeamSpec};
 
 use crate::{
-    key_secret, validate,
-    world::{self, Object, SecretContent},
+    key_secret,
+    observed_state::{self, Object, SecretContent},
+    validate,
 };
 
 /// What identifies an object.
@@ -31,7 +32,7 @@ pub(super) enum Resource {
 
 /// What is wrong in a file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Fault {
+pub(super) struct ManifestError {
     /// From 1.
     pub(super) line: Option<usize>,
     pub(super) reason: String,
@@ -42,9 +43,9 @@ pub(super) enum Document {
     /// An object.
     Good(Id, Resource),
     /// An object that is known by name, and what is wrong with it.
-    Bad(Id, Fault),
+    Bad(Id, ManifestError),
     /// Something that is no object at all; what it was meant to be nobody knows.
-    Broken(Fault),
+    Broken(ManifestError),
     /// An object that is none of ours.
     Foreign,
 }
@@ -75,7 +76,7 @@ pub(super) fn read(text: &str, namespace: &str) -> Vec<Document> {
             Err(error) => {
                 let line = error.location().map(|at| part.before + at.line());
                 let reason = format!("not a Kubernetes object: {}", plain(&error.to_string()));
-                documents.push(Document::Broken(Fault { line, reason }));
+                documents.push(Document::Broken(ManifestError { line, reason }));
             }
         }
     }
@@ -133,7 +134,7 @@ fn plain(message: &str) -> String {
 
 fn document(part: Part<'_>, header: Header, namespace: &str) -> Document {
     let line = |path: &str| part.line(path);
-    let broken = |path: &str, reason: String| Document::Broken(Fault { line: line(path), reason });
+    let broken = |path: &str, reason: String| Document::Broken(ManifestError { line: line(path), reason });
     let Header { api_version, kind, metadata } = header;
     let (Some(api_version), Some(kind)) = (api_version, kind) else {
         return broken("", "not a Kubernetes object: apiVersion or kind is missing".to_owned());
@@ -196,22 +197,22 @@ fn document(part: Part<'_>, header: Header, namespace: &str) -> Document {
     };
     match read {
         Ok(resource) => Document::Good(id, resource),
-        Err(faults) => {
-            let line = faults.first().and_then(|(path, _)| line(path));
-            let told: Vec<String> = faults
+        Err(errors) => {
+            let line = errors.first().and_then(|(path, _)| line(path));
+            let told: Vec<String> = errors
                 .into_iter()
                 .map(|(path, reason)| if path.is_empty() { reason } else { format!("{path}: {reason}") })
                 .collect();
             let reason = format!("{kind} {}: {}", id.name, told.join("; "));
-            Document::Bad(id, Fault { line, reason })
+            Document::Bad(id, ManifestError { line, reason })
         }
     }
 }
 
 /// Path and reason.
-type PathFaults = Vec<(String, String)>;
+type PathErrors = Vec<(String, String)>;
 
-fn typed<T: DeserializeOwned>(part: Part<'_>) -> Result<T, PathFaults> {
+fn typed<T: DeserializeOwned>(part: Part<'_>) -> Result<T, PathErrors> {
     serde_path_to_error::deserialize(part.yaml()).map_err(|error| {
         let path = error.path().to_string();
         let reason = plain(&error.into_inner().to_string());
@@ -225,7 +226,7 @@ fn typed<T: DeserializeOwned>(part: Part<'_>) -> Result<T, PathFaults> {
 }
 
 /// The rules that the API server would run.
-fn cel(result: Result<(), kube::core::cel::ValidationErrors>) -> Result<(), PathFaults> {
+fn cel(result: Result<(), kube::core::cel::ValidationErrors>) -> Result<(), PathErrors> {
     result.map_err(|errors| {
         errors
             .into_vec()
@@ -235,8 +236,8 @@ fn cel(result: Result<(), kube::core::cel::ValidationErrors>) -> Result<(), Path
     })
 }
 
-fn valid<T>(result: Result<T, Vec<validate::Fault>>) -> Result<(), PathFaults> {
-    result.map(|_| ()).map_err(|faults| faults.into_iter().map(|fault| (fault.path, fault.reason)).collect())
+fn valid<T>(result: Result<T, Vec<validate::FieldError>>) -> Result<(), PathErrors> {
+    result.map(|_| ()).map_err(|errors| errors.into_iter().map(|error| (error.path, error.reason)).collect())
 }
 
 fn of<S>(id: &Id, metadata: kube::core::ObjectMeta, spec: S) -> Object<S> {
@@ -247,7 +248,7 @@ fn of<S>(id: &Id, metadata: kube::core::ObjectMeta, spec: S) -> Object<S> {
         uid: Uid::new(metadata.uid.as_deref().unwrap_or_default()),
         created: metadata.creation_timestamp.map(|time| time.0),
         rotate: annotations.remove(key_secret::ROTATE),
-        account: annotations.remove(world::ACCOUNT).map(|uid| Uid::new(&uid)),
+        account: annotations.remove(observed_state::ACCOUNT).map(|uid| Uid::new(&uid)),
         spec,
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use super::manifest::{Document, Id, Resource, read};
-use crate::world::World;
+use crate::observed_state::ObservedState;
 
 /// The largest file that is read: a resource holds at most about 1 MiB.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -122,7 +122,7 @@ impl Manifests {
         }
         for (file, ids) in doubles {
             for Id { kind, name } in ids {
-                let reason = format!("{kind} {name} stands in another file or document as well: that one counts");
+                let reason = format!("{kind} {name} is in another file or document as well: that one is used");
                 problems.push(Problem { file: file.clone(), line: None, reason });
             }
         }
@@ -139,29 +139,29 @@ impl Manifests {
     }
 
     /// The objects in force.
-    pub(super) fn world(&self) -> World {
-        let mut world = World { secrets_are_authored: true, ..World::default() };
+    pub(super) fn observed(&self) -> ObservedState {
+        let mut observed = ObservedState { secrets_are_authored: true, ..ObservedState::default() };
         for (Id { name, .. }, KeptResource { resource, .. }) in &self.objects {
             let name = name.clone();
             match resource.clone() {
                 Resource::ApiKey(object) => {
-                    world.api_keys.insert(name, object.into());
+                    observed.api_keys.insert(name, object.into());
                 }
                 Resource::Team(object) => {
-                    world.teams.insert(name, object.into());
+                    observed.teams.insert(name, object.into());
                 }
                 Resource::ModelRoute(object) => {
-                    world.routes.insert(name, object.into());
+                    observed.routes.insert(name, object.into());
                 }
                 Resource::Secret(content) => {
-                    world.secrets.insert(name, content.into());
+                    observed.secrets.insert(name, content.into());
                 }
                 Resource::Namespace(labels) => {
-                    world.namespaces.insert(name.name().to_owned(), labels);
+                    observed.namespaces.insert(name.name().to_owned(), labels);
                 }
             }
         }
-        world
+        observed
     }
 }
 

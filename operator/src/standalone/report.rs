@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::manifests::Problem;
 use crate::{
-    judge::{Condition, ConditionType, Status},
-    world::ResourceRef,
+    desired_state::{Condition, ConditionType, Status},
+    observed_state::ResourceRef,
 };
 
 /// What was told so far.
@@ -47,7 +47,7 @@ impl Report {
             let changed: Vec<&Condition> =
                 found.iter().filter(|condition| before.is_none_or(|before| !before.contains(condition))).collect();
             if !changed.is_empty() {
-                tell(of, &changed);
+                log_changes(of, &changed);
             }
         }
         for of in self.conditions.keys().filter(|of| !conditions.contains_key(of)) {
@@ -60,7 +60,7 @@ impl Report {
     pub(super) fn trouble(&mut self, trouble: Option<String>) {
         if trouble != self.trouble {
             if let Some(error) = &trouble {
-                tracing::error!(error, "the config cannot be brought up to date");
+                tracing::error!(error, "the config cannot be updated");
             } else {
                 tracing::info!("the config can be written again");
             }
@@ -70,7 +70,7 @@ impl Report {
 }
 
 /// One line for a resource, with the conditions that changed.
-fn tell(of: &ResourceRef, changed: &[&Condition]) {
+fn log_changes(of: &ResourceRef, changed: &[&Condition]) {
     let conditions = changed.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     if changed.iter().all(|condition| is_good(condition)) {
         tracing::info!(resource = %of, conditions);

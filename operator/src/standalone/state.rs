@@ -20,9 +20,9 @@ use serde::Deserialize;
 use vectoll_config::{ObjectName, Uid};
 
 use crate::{
-    key_secret::{self, Mint},
-    mint,
-    world::{DEFAULT_NAMESPACE, Kind, ResourceRef, SecretContent, World},
+    key_secret::{self, ValueCreation},
+    observed_state::{DEFAULT_NAMESPACE, Kind, ObservedState, ResourceRef, SecretContent},
+    random,
 };
 
 /// How long an object must be gone before what belongs to it goes as well.
@@ -37,10 +37,10 @@ pub(super) struct State {
     folder: PathBuf,
     identities: BTreeMap<String, Uid>,
     missing_since: BTreeMap<String, Instant>,
-    secrets: BTreeMap<ObjectName, Minted>,
+    secrets: BTreeMap<ObjectName, KeptSecret>,
 }
 
-struct Minted {
+struct KeptSecret {
     owner: ObjectName,
     content: SecretContent,
     path: PathBuf,
@@ -64,7 +64,7 @@ impl State {
         Ok(state)
     }
 
-    /// Reads the Secrets as they are now: one that someone took away is made anew.
+    /// Reads the Secrets as they are now: one that someone took away is recreated.
     fn load_all(&mut self) -> anyhow::Result<()> {
         self.secrets.clear();
         let folder = self.folder.join(SECRETS);
@@ -88,17 +88,17 @@ impl State {
         let owner = annotations.as_ref().and_then(|all| all.get(key_secret::OWNER)).map_or(name, |owner| owner);
         let owner = ObjectName::new(namespace, owner);
         let name = ObjectName::new(namespace, name);
-        let content = SecretContent::of(secret).minted();
-        self.secrets.insert(name, Minted { owner, content, path: path.to_owned() });
+        let content = SecretContent::of(secret).generated();
+        self.secrets.insert(name, KeptSecret { owner, content, path: path.to_owned() });
         Ok(())
     }
 
-    /// Adds the generated Secrets to the world, where no manifest has them, and the UIDs that are known.
-    pub(super) fn read_into(&self, world: &mut World) {
-        for (name, minted) in &self.secrets {
-            world.secrets.entry(name.clone()).or_insert_with(|| Arc::new(minted.content.clone()));
+    /// Adds the generated Secrets to the observed state, where no manifest has them, and the UIDs that are known.
+    pub(super) fn read_into(&self, observed: &mut ObservedState) {
+        for (name, generated) in &self.secrets {
+            observed.secrets.entry(name.clone()).or_insert_with(|| Arc::new(generated.content.clone()));
         }
-        for (key, uid) in uids(world) {
+        for (key, uid) in uids(observed) {
             if uid.to_string().is_empty()
                 && let Some(identity) = self.identities.get(&key)
             {
@@ -107,16 +107,21 @@ impl State {
         }
     }
 
-    /// The same, and gives UIDs to objects that are new. `read_all` says that the world is whole: only then is anything
+    /// The same, and gives UIDs to objects that are new. `read_all` says that it is whole: only then is anything
     /// taken to be gone.
-    pub(super) fn complete(&mut self, world: &mut World, read_all: bool, now: Instant) -> anyhow::Result<()> {
+    pub(super) fn complete(
+        &mut self,
+        observed: &mut ObservedState,
+        read_all: bool,
+        now: Instant,
+    ) -> anyhow::Result<()> {
         self.load_all()?;
-        let present: Vec<String> = uids(world).map(|(key, _)| key).collect();
+        let present: Vec<String> = uids(observed).map(|(key, _)| key).collect();
         let mut changed = false;
         for key in &present {
             self.missing_since.remove(key);
             if !self.identities.contains_key(key) {
-                let uid = mint::uid(getrandom::fill).map_err(|error| anyhow!("no randomness to be had: {error}"))?;
+                let uid = random::uid(getrandom::fill).map_err(|error| anyhow!("no randomness to be had: {error}"))?;
                 self.identities.insert(key.clone(), Uid::new(&uid));
                 changed = true;
             }
@@ -140,7 +145,7 @@ impl State {
             let text = serde_yaml::to_string(&self.identities)?;
             write_private(&self.folder.join(IDENTITIES), text.as_bytes())?;
         }
-        self.read_into(world);
+        self.read_into(observed);
         Ok(())
     }
 
@@ -148,11 +153,11 @@ impl State {
         let gone: Vec<ObjectName> = self
             .secrets
             .iter()
-            .filter(|(_, minted)| identity(Kind::ApiKey, &minted.owner) == object)
+            .filter(|(_, generated)| identity(Kind::ApiKey, &generated.owner) == object)
             .map(|(name, _)| name.clone())
             .collect();
         for name in gone {
-            if let Some(Minted { path, owner, .. }) = self.secrets.remove(&name) {
+            if let Some(KeptSecret { path, owner, .. }) = self.secrets.remove(&name) {
                 // Put aside and not destroyed: without an API server nobody was asked whether this was meant.
                 let removed = self.folder.join(SECRETS).join(REMOVED);
                 let aside = removed.join(format!(
@@ -172,13 +177,13 @@ impl State {
 
     /// The value that was generated for an ApiKey.
     pub(super) fn value_of(&self, api_key: &ObjectName) -> Option<&str> {
-        let minted = self.secrets.values().find(|minted| minted.owner == *api_key)?;
-        std::str::from_utf8(minted.content.entry("key")?).ok()
+        let generated = self.secrets.values().find(|generated| generated.owner == *api_key)?;
+        std::str::from_utf8(generated.content.entry("key")?).ok()
     }
 
     /// The `ApiKey`s that have a generated value.
     pub(super) fn api_keys(&self) -> impl Iterator<Item = &ObjectName> {
-        self.secrets.values().map(|minted| &minted.owner)
+        self.secrets.values().map(|generated| &generated.owner)
     }
 
     /// The command that shows the value of an ApiKey.
@@ -191,22 +196,22 @@ impl State {
     }
 
     /// Makes a value and its Secret. Returns the file.
-    pub(super) fn mint(&mut self, mint: &Mint, now: Timestamp) -> anyhow::Result<PathBuf> {
-        let value = mint::key(getrandom::fill).map_err(|error| anyhow!("no randomness to be had: {error}"))?;
-        let object = mint.secret(&value, now);
-        let secret = &mint.secret;
+    pub(super) fn create_value(&mut self, creation: &ValueCreation, now: Timestamp) -> anyhow::Result<PathBuf> {
+        let value = random::key(getrandom::fill).map_err(|error| anyhow!("no randomness to be had: {error}"))?;
+        let object = creation.secret(&value, now);
+        let secret = &creation.secret;
         let path = self.folder.join(SECRETS).join(format!("{}.{}.yaml", secret.namespace(), secret.name()));
         write_private(&path, serde_yaml::to_string(&object)?.as_bytes())?;
-        let content = SecretContent::of(object).minted();
-        let minted = Minted { owner: mint.api_key.clone(), content, path: path.clone() };
-        self.secrets.insert(secret.clone(), minted);
+        let content = SecretContent::of(object).generated();
+        let generated = KeptSecret { owner: creation.api_key.clone(), content, path: path.clone() };
+        self.secrets.insert(secret.clone(), generated);
         Ok(path)
     }
 }
 
 /// Gives the name of an object as its UID where it has none: for a look, not for accounts.
-pub(super) fn identify_by_name(world: &mut World) {
-    for (key, uid) in uids(world) {
+pub(super) fn identify_by_name(observed: &mut ObservedState) {
+    for (key, uid) in uids(observed) {
         if uid.to_string().is_empty() {
             *uid = Uid::new(&key);
         }
@@ -218,11 +223,13 @@ fn identity(kind: Kind, name: &ObjectName) -> String {
 }
 
 /// The UID of every object that has an account, by kind and name.
-fn uids(world: &mut World) -> impl Iterator<Item = (String, &mut Uid)> {
-    let keys =
-        world.api_keys.iter_mut().map(|(name, object)| (identity(Kind::ApiKey, name), &mut Arc::make_mut(object).uid));
+fn uids(observed: &mut ObservedState) -> impl Iterator<Item = (String, &mut Uid)> {
+    let keys = observed
+        .api_keys
+        .iter_mut()
+        .map(|(name, object)| (identity(Kind::ApiKey, name), &mut Arc::make_mut(object).uid));
     let teams =
-        world.teams.iter_mut().map(|(name, object)| (identity(Kind::Team, name), &mut Arc::make_mut(object).uid));
+        observed.teams.iter_mut().map(|(name, object)| (identity(Kind::Team, name), &mut Arc::make_mut(object).uid));
     keys.chain(teams)
 }
 

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::users::{Wanted, ours, present};
+use super::users::{UsersByName, ours, present};
 
 /// How long.
 pub const REVOCATION_DELAY: Duration = Duration::from_mins(10);
@@ -18,7 +18,7 @@ pub const REVOCATION_DELAY: Duration = Duration::from_mins(10);
 #[derive(Debug, Default)]
 pub struct DeferredRevocations {
     /// What was wanted and lingered last.
-    last: Wanted,
+    last: UsersByName,
     /// Since when something is not wanted: a grant of a namespace, or, without a pattern, its user.
     since: BTreeMap<(String, Option<String>), Instant>,
 }
@@ -32,7 +32,7 @@ impl DeferredRevocations {
     }
 
     /// What is wanted, and what was wanted or is on one of the servers (their `ACL LIST`s) and has not lingered for long enough.
-    pub fn with(&mut self, scope: &str, wanted: &Wanted, lists: &[&[String]], now: Instant) -> Wanted {
+    pub fn with(&mut self, scope: &str, wanted: &UsersByName, lists: &[&[String]], now: Instant) -> UsersByName {
         let mut before = std::mem::take(&mut self.last);
         for (namespace, rules) in lists.iter().flat_map(|list| ours(scope, list)) {
             let there = present(rules);
@@ -80,7 +80,7 @@ mod tests {
         User::of("one", "apps", &teams, [KeyHash::of(b"password")])
     }
 
-    fn wanted(teams: &[&str]) -> Wanted {
+    fn wanted(teams: &[&str]) -> UsersByName {
         [("apps".to_owned(), user(teams))].into()
     }
 
@@ -101,8 +101,8 @@ mod tests {
     fn a_user_outlives_its_namespace_for_a_while() {
         let (mut lingering, begin) = (DeferredRevocations::default(), Instant::now());
         lingering.with("s", &wanted(&["a"]), &[], begin);
-        assert_eq!(lingering.with("s", &Wanted::new(), &[], begin), wanted(&["a"]));
-        assert_eq!(lingering.with("s", &Wanted::new(), &[], begin + REVOCATION_DELAY), Wanted::new());
+        assert_eq!(lingering.with("s", &UsersByName::new(), &[], begin), wanted(&["a"]));
+        assert_eq!(lingering.with("s", &UsersByName::new(), &[], begin + REVOCATION_DELAY), UsersByName::new());
     }
 
     #[test]
@@ -112,10 +112,13 @@ mod tests {
         let found = lingering.with("s", &wanted(&["a"]), &[&list], begin);
         assert_eq!(found, wanted(&["a", "b"]), "and what is nobody's does not stay");
         assert!(matches!(plan("s", &found, &list).as_slice(), [Step::Set { .. }]));
-        assert_eq!(lingering.with("s", &Wanted::new(), &[&list], begin), wanted(&["a", "b"]));
+        assert_eq!(lingering.with("s", &UsersByName::new(), &[&list], begin), wanted(&["a", "b"]));
         // As long as nobody could book, no time has passed.
         lingering.begin_anew(begin + REVOCATION_DELAY);
-        assert_eq!(lingering.with("s", &Wanted::new(), &[&list], begin + REVOCATION_DELAY), wanted(&["a", "b"]));
-        assert_eq!(lingering.with("s", &Wanted::new(), &[&list], begin + 2 * REVOCATION_DELAY), Wanted::new());
+        assert_eq!(lingering.with("s", &UsersByName::new(), &[&list], begin + REVOCATION_DELAY), wanted(&["a", "b"]));
+        assert_eq!(
+            lingering.with("s", &UsersByName::new(), &[&list], begin + 2 * REVOCATION_DELAY),
+            UsersByName::new()
+        );
     }
 }

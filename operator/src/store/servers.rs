@@ -194,10 +194,10 @@ pub(super) async fn open(access: &Access, host: &str, port: u16, as_admin: bool)
     } else {
         Client::open(ConnectionAddr::Tcp(host, port).into_connection_info()?.set_redis_settings(login))?
     };
-    let patience = AsyncConnectionConfig::new()
+    let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(SERVER_TIMEOUT))
         .set_response_timeout(Some(SERVER_TIMEOUT));
-    client.get_multiplexed_async_connection_with_config(&patience).await
+    client.get_multiplexed_async_connection_with_config(&config).await
 }
 
 impl Server {

@@ -12,9 +12,9 @@ mod time;
 use self::time::month_end_ms;
 pub use self::{
     census::{Census, CountedTeam},
-    kind::{Family, Kind, Payer, split},
+    kind::{BalanceOwner, Family, Kind, split},
     owner::Owner,
-    registry::{Changes, Registry, Word},
+    registry::{Changes, Registry, RegistryEntry},
     time::{DAY_MS, GONE_RETENTION_MS, is_recent},
 };
 
@@ -42,7 +42,13 @@ impl Reason {
 
 /// What becomes of one key of a Team that this operator knows, or of a backend, from its name and the time it has to live in
 /// milliseconds (none: for ever).
-pub fn judge(owner: Owner<'_>, rest: &str, lives_ms: Option<u64>, now_ms: u64, retention_ms: u64) -> Option<Reason> {
+pub fn removal_reason(
+    owner: Owner<'_>,
+    rest: &str,
+    lives_ms: Option<u64>,
+    now_ms: u64,
+    retention_ms: u64,
+) -> Option<Reason> {
     let Some(kind) = Kind::of(owner, rest) else { return Some(Reason::Foreign) };
     match (kind.longest_life_ms(), lives_ms) {
         // A minute, for clocks that differ.
@@ -63,7 +69,7 @@ mod tests {
     const NOW: u64 = 1_800_000_000_000;
 
     fn becomes(rest: &str, lives_ms: Option<u64>) -> Option<Reason> {
-        judge(Owner::Team("t"), rest, lives_ms, NOW, 400 * DAY_MS)
+        removal_reason(Owner::Team("t"), rest, lives_ms, NOW, 400 * DAY_MS)
     }
 
     #[test]
@@ -119,7 +125,7 @@ mod tests {
     fn a_backend_has_windows_and_claims_of_its_own_and_no_money() {
         let owner = Owner::of("one", "backend:one:apps/route/first");
         assert_eq!(owner, Owner::Backend("apps/route/first"));
-        let becomes = |rest, lives_ms| judge(owner, rest, lives_ms, NOW, 400 * DAY_MS);
+        let becomes = |rest, lives_ms| removal_reason(owner, rest, lives_ms, NOW, 400 * DAY_MS);
         for (rest, lives) in [("meta", 5), ("live", 5), ("mark:one", 5), ("w:b", 121_000), ("p:b", 20_000)] {
             assert_eq!(becomes(rest, Some(lives)), None, "{rest}");
         }

@@ -41,25 +41,25 @@ pub type OnSwept = Arc<dyn Fn(&Swept) + Send + Sync>;
 
 /// Sweeps for as long as its replica leads. It ends when it is dropped.
 pub struct Sweeper {
-    wish: watch::Sender<Option<(Access, Census)>>,
+    request: watch::Sender<Option<(Access, Census)>>,
     task: JoinHandle<()>,
 }
 
 impl Sweeper {
     /// Starts; nothing is done before [`Sweeper::sweep`] says what there is.
     pub fn start(report: OnSwept) -> Self {
-        let (wish, wishes) = watch::channel(None);
-        Self { wish, task: tokio::spawn(run(wishes, report)) }
+        let (request, requests) = watch::channel(None);
+        Self { request, task: tokio::spawn(run(requests, report)) }
     }
 
     /// Says what there is, and where that is not known.
     pub fn sweep(&self, access: Access, census: Census) {
-        self.wish.send_replace(Some((access, census)));
+        self.request.send_replace(Some((access, census)));
     }
 
     /// Leaves it to others.
-    pub fn rest(&self) {
-        self.wish.send_replace(None);
+    pub fn pause(&self) {
+        self.request.send_replace(None);
     }
 }
 
@@ -69,22 +69,22 @@ impl Drop for Sweeper {
     }
 }
 
-async fn run(mut wishes: watch::Receiver<Option<(Access, Census)>>, report: OnSwept) {
+async fn run(mut requests: watch::Receiver<Option<(Access, Census)>>, report: OnSwept) {
     let (mut failing, mut suspects) = (false, Suspects::default());
     loop {
-        if wishes.wait_for(Option::is_some).await.is_err() {
+        if requests.wait_for(Option::is_some).await.is_err() {
             return;
         }
         let mut pause = FIRST_SWEEP_DELAY;
         loop {
-            let resigned = async { wishes.clone().wait_for(Option::is_none).await.is_ok() };
+            let resigned = async { requests.clone().wait_for(Option::is_none).await.is_ok() };
             tokio::select! {
-                () = wait(&wishes, pause) => {}
+                () = wait(&requests, pause) => {}
                 _ = resigned => break,
             }
             // What there is now, not what there was when it began to wait.
-            let Some((access, census)) = wishes.borrow_and_update().clone() else { break };
-            let resigned = async { wishes.clone().wait_for(Option::is_none).await.is_ok() };
+            let Some((access, census)) = requests.borrow_and_update().clone() else { break };
+            let resigned = async { requests.clone().wait_for(Option::is_none).await.is_ok() };
             let swept = tokio::select! {
                 swept = sweep(&access, &census, &mut suspects, Timestamp::now()) => swept,
                 _ = resigned => break,
@@ -110,11 +110,11 @@ async fn run(mut wishes: watch::Receiver<Option<(Access, Census)>>, report: OnSw
 }
 
 /// Waits so long, or for as long as it takes at least where the store is full.
-async fn wait(wishes: &watch::Receiver<Option<(Access, Census)>>, pause: Duration) {
+async fn wait(requests: &watch::Receiver<Option<(Access, Census)>>, pause: Duration) {
     let begun = tokio::time::Instant::now();
     while begun.elapsed() < pause {
         tokio::time::sleep(FIRST_SWEEP_DELAY).await;
-        if wishes.borrow().as_ref().is_some_and(|(_, census)| census.is_urgent) {
+        if requests.borrow().as_ref().is_some_and(|(_, census)| census.is_urgent) {
             return;
         }
     }

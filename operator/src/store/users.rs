@@ -14,12 +14,12 @@ pub struct User {
 }
 
 /// The users that are to be, by namespace.
-pub type Wanted = BTreeMap<String, User>;
+pub type UsersByName = BTreeMap<String, User>;
 
 /// One change on a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A user is made, or made anew.
+    /// A user is made, or recreated.
     Set {
         /// Its name.
         name: String,
@@ -142,7 +142,7 @@ pub(super) fn is_open(list: &[String]) -> bool {
 }
 
 /// What a server lacks, from what its `ACL LIST` says. Users of other scopes, and of no scope, are not looked at.
-pub fn plan(scope: &str, wanted: &Wanted, list: &[String]) -> Vec<Step> {
+pub fn plan(scope: &str, wanted: &UsersByName, list: &[String]) -> Vec<Step> {
     let there = ours(scope, list);
     let missing = wanted
         .iter()
@@ -172,7 +172,7 @@ mod tests {
         format!("user {name} on sanitize-payload {}", words.join(" "))
     }
 
-    fn wanted() -> Wanted {
+    fn wanted() -> UsersByName {
         [("apps".to_owned(), user("t1"))].into()
     }
 
@@ -225,7 +225,7 @@ mod tests {
         let list =
             ["default", "app", "vectoll-ns-two:gone", "vectoll-ns-on:e", "vectoll-ns-one", "vectoll-ns-one:gone"]
                 .map(|name| format!("user {name} on nopass ~* &* +@all"));
-        assert_eq!(plan("one", &Wanted::new(), &list), [Step::Delete { name: "vectoll-ns-one:gone".to_owned() }]);
+        assert_eq!(plan("one", &UsersByName::new(), &list), [Step::Delete { name: "vectoll-ns-one:gone".to_owned() }]);
     }
 
     #[test]

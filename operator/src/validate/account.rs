@@ -2,14 +2,14 @@
 
 use vectoll_config::Uid;
 
-use super::Faults;
-use crate::world::{ACCOUNT, Object};
+use super::FieldErrors;
+use crate::observed_state::{ACCOUNT, Object};
 
 /// The account of a resource, as far as itself can tell: that nobody else has it is for resolution to see.
-pub(super) fn account<S>(object: &Object<S>, faults: &mut Faults) -> Uid {
+pub(super) fn account<S>(object: &Object<S>, errors: &mut FieldErrors) -> Uid {
     let Some(account) = &object.account else { return object.uid.clone() };
     if !is_uid(account.as_str()) {
-        faults.add(path(), "is not a UID, as in metadata.uid: 36 lower-case hexadecimal digits and dashes");
+        errors.add(path(), "is not a UID, as in metadata.uid: 36 lower-case hexadecimal digits and dashes");
     }
     account.clone()
 }

@@ -7,9 +7,10 @@ use vectoll_config::{ModelPattern, ObjectName, Uid, v1};
 use vectoll_crds::{ApiKeySpec, Rotation, UserPolicy};
 
 use super::{
-    Fault, Faults, NOT_A_NAME, NOT_AN_ENTRY, Percent, account::account, is_entry, is_label, is_subdomain, limits,
+    FieldError, FieldErrors, NOT_A_NAME, NOT_AN_ENTRY, Percent, account::account, is_entry, is_label, is_subdomain,
+    limits,
 };
-use crate::{inject::CONFIG_SECRET, world::Object};
+use crate::{inject::CONFIG_SECRET, observed_state::Object};
 
 /// An ApiKey whose spec makes sense.
 #[derive(Clone, Debug)]
@@ -81,7 +82,7 @@ impl KeySource {
 }
 
 /// Validates an ApiKey.
-pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault>> {
+pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<FieldError>> {
     let ApiKeySpec {
         team_ref,
         user,
@@ -99,11 +100,11 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault
         metadata,
     } = &object.spec;
     let namespace = object.name.namespace();
-    let mut faults = Faults::default();
+    let mut errors = FieldErrors::default();
     let mut must_be_name = |path: &str, name: &str| {
         if !is_subdomain(name) {
             // Not repeated: whoever mistakes a reference for the key itself would find it in the log.
-            faults.add(path, NOT_A_NAME);
+            errors.add(path, NOT_A_NAME);
         }
     };
     must_be_name("spec.teamRef.name", &team_ref.name);
@@ -117,35 +118,35 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault
             must_be_name("spec.secretName", name);
             if name == CONFIG_SECRET {
                 let of_that_name = "is the name of the sidecars' config Secret: set spec.secretName to another name";
-                faults.add(if secret_name.is_some() { "spec.secretName" } else { "metadata.name" }, of_that_name);
+                errors.add(if secret_name.is_some() { "spec.secretName" } else { "metadata.name" }, of_that_name);
             }
             KeySource::Generated { secret: ObjectName::new(namespace, name) }
         }
     };
     if team_ref.namespace.as_ref().is_some_and(|namespace| !is_label(namespace)) {
-        faults.add("spec.teamRef.namespace", "is not a namespace's name");
+        errors.add("spec.teamRef.namespace", "is not a namespace's name");
     }
     if secret_ref.as_ref().is_some_and(|secret| !is_entry(&secret.key)) {
-        faults.add("spec.secretRef.key", NOT_AN_ENTRY);
+        errors.add("spec.secretRef.key", NOT_AN_ENTRY);
     }
     if secret_name.is_some() && secret_ref.is_some() {
-        faults.add("spec.secretName", "names the Secret to generate, and secretRef one that you keep: set one of them");
+        errors.add("spec.secretName", "names the Secret to generate, and secretRef one that you keep: set one of them");
     }
     if *user_policy == UserPolicy::Owner && user.is_none() {
-        faults.add("spec.userPolicy", "Owner books every call to the key's user: set spec.user");
+        errors.add("spec.userPolicy", "Owner books every call to the key's user: set spec.user");
     }
     if user.as_ref().is_some_and(|user| user.is_empty() || user.len() > 256) {
-        faults.add("spec.user", "must have 1 to 256 bytes");
+        errors.add("spec.user", "must have 1 to 256 bytes");
     }
     if wanted_rotation.is_some() && secret_ref.is_some() {
-        faults.add("spec.rotation", "renews generated keys, and secretRef names one that you keep: set one of them");
+        errors.add("spec.rotation", "renews generated keys, and secretRef names one that you keep: set one of them");
     }
-    let rotation = rotation(wanted_rotation.as_ref(), &mut faults);
-    check_metadata(metadata, &mut faults);
+    let rotation = rotation(wanted_rotation.as_ref(), &mut errors);
+    check_metadata(metadata, &mut errors);
     let valid = ValidKey {
         name: object.name.clone(),
         uid: object.uid.clone(),
-        account: account(object, &mut faults),
+        account: account(object, &mut errors),
         team: ObjectName::new(team_ref.namespace.as_deref().unwrap_or(namespace), &team_ref.name),
         source,
         user: user.clone(),
@@ -153,46 +154,46 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Fault
             UserPolicy::Request => v1::UserPolicy::Request,
             UserPolicy::Owner => v1::UserPolicy::Owner,
         },
-        models: limits::models(models.as_deref(), &mut faults),
-        limits: limits::limits("spec.limits", *whole, &mut faults),
-        model_limits: limits::model_limits(model_limits, &mut faults),
-        user_limits: limits::limits("spec.userLimits", *user_limits, &mut faults),
-        budget: limits::budget("spec.budget", budget.as_ref(), &mut faults),
-        warn_at: limits::warn_at(budget.as_ref(), &mut faults),
+        models: limits::models(models.as_deref(), &mut errors),
+        limits: limits::limits("spec.limits", *whole, &mut errors),
+        model_limits: limits::model_limits(model_limits, &mut errors),
+        user_limits: limits::limits("spec.userLimits", *user_limits, &mut errors),
+        budget: limits::budget("spec.budget", budget.as_ref(), &mut errors),
+        warn_at: limits::warn_at(budget.as_ref(), &mut errors),
         expires_at: expires_at.map(|at| at.0),
         suspended: *suspended,
         rotation,
         metadata: metadata.clone(),
     };
-    faults.or(Some(valid))
+    errors.or(Some(valid))
 }
 
 /// It stands in a config of bounded size, and in a line of the log for each call.
-fn check_metadata(metadata: &BTreeMap<String, String>, faults: &mut Faults) {
+fn check_metadata(metadata: &BTreeMap<String, String>, errors: &mut FieldErrors) {
     if metadata.len() > MAX_METADATA {
-        faults.add("spec.metadata", format_args!("must have at most {MAX_METADATA} entries"));
+        errors.add("spec.metadata", format_args!("must have at most {MAX_METADATA} entries"));
     }
     for (name, value) in metadata {
         if !(1..=LONGEST_NAME).contains(&name.chars().count()) {
-            faults.add("spec.metadata", format_args!("names must have 1 to {LONGEST_NAME} characters"));
+            errors.add("spec.metadata", format_args!("names must have 1 to {LONGEST_NAME} characters"));
         }
         if value.chars().count() > LONGEST_VALUE {
-            faults.add(format!("spec.metadata.{name}"), format_args!("must have at most {LONGEST_VALUE} characters"));
+            errors.add(format!("spec.metadata.{name}"), format_args!("must have at most {LONGEST_VALUE} characters"));
         }
     }
 }
 
-fn rotation(wanted: Option<&Rotation>, faults: &mut Faults) -> ValidRotation {
+fn rotation(wanted: Option<&Rotation>, errors: &mut FieldErrors) -> ValidRotation {
     let Rotation { interval, grace_period } = wanted.cloned().unwrap_or_default();
     let mut read = |path: &str, text: Option<String>| {
         let read = text?.parse::<kube::core::Duration>().map_err(|_| "is not a duration, as in 720h or 1h30m");
-        let duration = faults.check(path, read).map(std::time::Duration::from)?;
+        let duration = errors.check(path, read).map(std::time::Duration::from)?;
         SignedDuration::try_from(duration).ok()
     };
     let interval = read("spec.rotation.interval", interval);
     let grace = read("spec.rotation.gracePeriod", grace_period).unwrap_or(GRACE);
     if interval.is_some_and(|interval| interval < SHORTEST_INTERVAL) {
-        faults.add("spec.rotation.interval", "is too short: at least 1m");
+        errors.add("spec.rotation.interval", "is too short: at least 1m");
     }
     ValidRotation { interval, grace }
 }

@@ -4,7 +4,7 @@ use vectoll_config::{Price, is_ours, v1};
 use vectoll_crds::{Backend, Batch, CaSecretRef, Header, TokenBound, TokenEncoding};
 
 use super::{
-    Credential, Faults, NOT_A_NAME, NOT_AN_ENTRY, is_entry, is_label, is_subdomain, limits,
+    Credential, FieldErrors, NOT_A_NAME, NOT_AN_ENTRY, is_entry, is_label, is_subdomain, limits,
     provider::{Called, Native, OpenAi, ValidProvider, provider},
 };
 
@@ -46,7 +46,7 @@ impl ValidBackend {
 }
 
 /// Validates the backend at `path`. None only where a fault was added.
-pub(super) fn backend(path: &str, backend: &Backend, faults: &mut Faults) -> Option<ValidBackend> {
+pub(super) fn backend(path: &str, backend: &Backend, errors: &mut FieldErrors) -> Option<ValidBackend> {
     // The providers are read by `provider`.
     let Backend {
         name,
@@ -79,32 +79,32 @@ pub(super) fn backend(path: &str, backend: &Backend, faults: &mut Faults) -> Opt
         headers: set,
     } = backend;
     if !is_label(name) {
-        faults.add(format!("{path}.name"), format!("\"{name}\" is not a name: lower-case letters, digits and - only"));
+        errors.add(format!("{path}.name"), format!("\"{name}\" is not a name: lower-case letters, digits and - only"));
     }
     if *timeout_seconds == 0 {
-        faults.add(format!("{path}.timeoutSeconds"), "must be at least 1");
+        errors.add(format!("{path}.timeoutSeconds"), "must be at least 1");
     }
     for (field, value) in [("model", model), ("space", space)] {
         if value.as_ref().is_some_and(String::is_empty) {
-            faults.add(format!("{path}.{field}"), format_args!("is empty: name the {field}, or leave it away"));
+            errors.add(format!("{path}.{field}"), format_args!("is empty: name the {field}, or leave it out"));
         }
     }
-    let limits = limits::limits(&format!("{path}.limits"), *limits_of_provider, faults);
-    let batch = batch(&format!("{path}.batch"), *splitting, faults);
-    let headers = headers(&format!("{path}.headers"), set, builtin.is_some(), faults);
+    let limits = limits::limits(&format!("{path}.limits"), *limits_of_provider, errors);
+    let batch = batch(&format!("{path}.batch"), *splitting, errors);
+    let headers = headers(&format!("{path}.headers"), set, builtin.is_some(), errors);
     let price = match price {
         None => None,
         Some(price) => {
-            faults.check(format!("{path}.price.inputPerMillionTokens"), price.input_per_million_tokens.parse::<Price>())
+            errors.check(format!("{path}.price.inputPerMillionTokens"), price.input_per_million_tokens.parse::<Price>())
         }
     };
     let (token_arrays, tokens) = match (builtin, tokens) {
-        (Some(_), Some(bound)) => (encoding_of_arrays(path, bound, faults), None),
-        (None, Some(bound)) => (bound.array_encoding.map(contracts), token_bound(path, bound, faults)),
+        (Some(_), Some(bound)) => (encoding_of_arrays(path, bound, errors), None),
+        (None, Some(bound)) => (bound.array_encoding.map(contracts), token_bound(path, bound, errors)),
         (_, None) => (None, None),
     };
-    let (provider, called) = provider(path, backend, faults)?;
-    let ca = ca_secret_ref.as_ref().map(|reference| cas(format!("{path}.caSecretRef"), reference, &provider, faults));
+    let (provider, called) = provider(path, backend, errors)?;
+    let ca = ca_secret_ref.as_ref().map(|reference| cas(format!("{path}.caSecretRef"), reference, &provider, errors));
     Some(ValidBackend {
         name: name.clone(),
         model: model.clone(),
@@ -125,21 +125,21 @@ pub(super) fn backend(path: &str, backend: &Backend, faults: &mut Faults) -> Opt
 }
 
 /// The CAs of a provider that is called over TLS.
-fn cas(path: String, reference: &CaSecretRef, provider: &ValidProvider, faults: &mut Faults) -> Credential {
+fn cas(path: String, reference: &CaSecretRef, provider: &ValidProvider, errors: &mut FieldErrors) -> Credential {
     if !is_subdomain(&reference.name) {
-        faults.add(format!("{path}.name"), NOT_A_NAME);
+        errors.add(format!("{path}.name"), NOT_A_NAME);
     }
     if !is_entry(&reference.key) {
-        faults.add(format!("{path}.key"), NOT_AN_ENTRY);
+        errors.add(format!("{path}.key"), NOT_AN_ENTRY);
     }
     match provider {
         ValidProvider::Builtin => {
-            faults
+            errors
                 .add(&path, "the built-in model is inside the sidecar, and no request is sent: leave caSecretRef out");
         }
         ValidProvider::OpenAi(OpenAi { base_url, .. }) | ValidProvider::Native(Native { base_url, .. }) => {
             if !base_url.starts_with("https:") {
-                faults.add(
+                errors.add(
                     &path,
                     "only https has certificates: write https in the provider's URL, or leave caSecretRef out",
                 );
@@ -149,25 +149,25 @@ fn cas(path: String, reference: &CaSecretRef, provider: &ValidProvider, faults: 
     Credential::of_cas(path, reference)
 }
 
-fn headers(path: &str, headers: &[Header], is_builtin: bool, faults: &mut Faults) -> Vec<v1::Header> {
+fn headers(path: &str, headers: &[Header], is_builtin: bool, errors: &mut FieldErrors) -> Vec<v1::Header> {
     if is_builtin && !headers.is_empty() {
-        faults.add(path, "the built-in model is inside the sidecar, and no request is sent: leave headers out");
+        errors.add(path, "the built-in model is inside the sidecar, and no request is sent: leave headers out");
     }
     if headers.len() > MAX_HEADERS {
-        faults.add(path, format_args!("must be at most {MAX_HEADERS}"));
+        errors.add(path, format_args!("must be at most {MAX_HEADERS}"));
     }
     for (i, Header { name, value }) in headers.iter().enumerate() {
         if !is_header_name(name) {
-            faults.add(format!("{path}[{i}].name"), "is not a header's name: up to 63 letters, digits, - and _");
+            errors.add(format!("{path}[{i}].name"), "is not a header's name: up to 63 letters, digits, - and _");
         } else if is_ours(name) {
             let why = "the sidecar sets this header, or it says who calls, how the body reads or where the request goes: leave it out";
-            faults.add(format!("{path}[{i}].name"), why);
+            errors.add(format!("{path}[{i}].name"), why);
         } else if headers.iter().take(i).any(|other| other.name.eq_ignore_ascii_case(name)) {
-            faults.add(format!("{path}[{i}].name"), format_args!("{name} is set twice: header names have no case"));
+            errors.add(format!("{path}[{i}].name"), format_args!("{name} is set twice: header names have no case"));
         }
         if !is_header_value(value) {
             let wrong = "must be 1 to 256 printable ASCII characters without white space around them";
-            faults.add(format!("{path}[{i}].value"), wrong);
+            errors.add(format!("{path}[{i}].value"), wrong);
         }
     }
     headers.iter().map(|Header { name, value }| v1::Header { name: name.clone(), value: value.clone() }).collect()
@@ -183,34 +183,34 @@ fn is_header_value(value: &str) -> bool {
         && value.trim().len() == value.len()
 }
 
-fn batch(path: &str, batch: Batch, faults: &mut Faults) -> v1::Batch {
+fn batch(path: &str, batch: Batch, errors: &mut FieldErrors) -> v1::Batch {
     let Batch { max_items, max_tokens, parallel } = batch;
     if max_items == Some(0) {
-        faults.add(format!("{path}.maxItems"), "must be at least 1");
+        errors.add(format!("{path}.maxItems"), "must be at least 1");
     }
     if max_tokens == Some(0) {
-        faults.add(format!("{path}.maxTokens"), "must be at least 1");
+        errors.add(format!("{path}.maxTokens"), "must be at least 1");
     }
     if !(1..=MAX_PARALLEL).contains(&parallel) {
-        faults.add(format!("{path}.parallel"), format_args!("must be from 1 to {MAX_PARALLEL}"));
+        errors.add(format!("{path}.parallel"), format_args!("must be from 1 to {MAX_PARALLEL}"));
     }
     v1::Batch { max_items, max_tokens, parallel }
 }
 
 /// None: it says nothing of how the provider counts.
-fn token_bound(path: &str, bound: &TokenBound, faults: &mut Faults) -> Option<v1::TokenBound> {
+fn token_bound(path: &str, bound: &TokenBound, errors: &mut FieldErrors) -> Option<v1::TokenBound> {
     let TokenBound { encoding, array_encoding, max_per_byte, max_per_input } = bound;
     if array_encoding.is_some() && encoding.is_none() && max_per_byte.is_none() && max_per_input.is_none() {
         return None;
     }
     Some(if let Some(encoding) = encoding {
         if max_per_byte.is_some() || max_per_input.is_some() {
-            faults.add(format!("{path}.tokens"), "an encoding counts exactly: leave maxPerByte and maxPerInput away");
+            errors.add(format!("{path}.tokens"), "an encoding counts exactly: leave maxPerByte and maxPerInput away");
         }
         v1::TokenBound::Encoding(contracts(*encoding))
     } else {
         if *max_per_byte == Some(0) {
-            faults.add(format!("{path}.tokens.maxPerByte"), "must be at least 1");
+            errors.add(format!("{path}.tokens.maxPerByte"), "must be at least 1");
         }
         let unknown = UNKNOWN_TOKENIZER;
         v1::TokenBound::Factor(v1::Factor {
@@ -222,10 +222,10 @@ fn token_bound(path: &str, bound: &TokenBound, faults: &mut Faults) -> Option<v1
 
 /// What token arrays for the built-in model are of: there `encoding` can say nothing else. Their texts are counted by its own tokenizer:
 /// a bound would not hold there.
-fn encoding_of_arrays(path: &str, bound: &TokenBound, faults: &mut Faults) -> Option<v1::Encoding> {
+fn encoding_of_arrays(path: &str, bound: &TokenBound, errors: &mut FieldErrors) -> Option<v1::Encoding> {
     let TokenBound { encoding, array_encoding, max_per_byte, max_per_input } = bound;
     if max_per_byte.is_some() || max_per_input.is_some() {
-        faults.add(
+        errors.add(
             format!("{path}.tokens"),
             "the built-in model counts its own tokens: leave maxPerByte and maxPerInput away",
         );

@@ -5,7 +5,7 @@ use std::fmt;
 use vectoll_config::{ModelPattern, PicoUsd, ZoneName, v1};
 use vectoll_crds::{Budget, Limits, ModelLimits, Period};
 
-use super::Faults;
+use super::FieldErrors;
 
 /// A part of a budget's limit, in percent: 1 to 100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl fmt::Display for Percent {
     }
 }
 
-pub(super) fn limits(path: &str, limits: Limits, faults: &mut Faults) -> v1::Limits {
+pub(super) fn limits(path: &str, limits: Limits, errors: &mut FieldErrors) -> v1::Limits {
     let Limits { requests_per_minute, tokens_per_minute, parallel_requests } = limits;
     for (field, limit) in [
         ("requestsPerMinute", requests_per_minute),
@@ -33,20 +33,20 @@ pub(super) fn limits(path: &str, limits: Limits, faults: &mut Faults) -> v1::Lim
         ("parallelRequests", parallel_requests),
     ] {
         if limit == Some(0) {
-            faults.add(format!("{path}.{field}"), "must be at least 1; to refuse every call set suspended: true");
+            errors.add(format!("{path}.{field}"), "must be at least 1; to refuse every call set suspended: true");
         }
     }
     v1::Limits { requests_per_minute, tokens_per_minute, parallel_requests }
 }
 
-pub(super) fn model_limits(entries: &[ModelLimits], faults: &mut Faults) -> Vec<v1::ModelLimits> {
+pub(super) fn model_limits(entries: &[ModelLimits], errors: &mut FieldErrors) -> Vec<v1::ModelLimits> {
     let mut valid: Vec<v1::ModelLimits> = Vec::new();
     for (i, ModelLimits { model, limits: these }) in entries.iter().enumerate() {
         let path = format!("spec.modelLimits[{i}]");
-        let these = limits(&format!("{path}.limits"), *these, faults);
-        if let Some(model) = faults.check(format!("{path}.model"), model.parse::<ModelPattern>()) {
+        let these = limits(&format!("{path}.limits"), *these, errors);
+        if let Some(model) = errors.check(format!("{path}.model"), model.parse::<ModelPattern>()) {
             if valid.iter().any(|entry| entry.model == model) {
-                faults.add(format!("{path}.model"), format!("{model} stands twice"));
+                errors.add(format!("{path}.model"), format!("{model} is listed twice"));
             }
             valid.push(v1::ModelLimits { model, limits: these });
         }
@@ -54,33 +54,33 @@ pub(super) fn model_limits(entries: &[ModelLimits], faults: &mut Faults) -> Vec<
     valid
 }
 
-pub(super) fn models(list: Option<&[String]>, faults: &mut Faults) -> Option<Vec<ModelPattern>> {
+pub(super) fn models(list: Option<&[String]>, errors: &mut FieldErrors) -> Option<Vec<ModelPattern>> {
     let list = list?;
     if list.is_empty() {
-        faults.add("spec.models", "an empty list allows nothing: leave it away to allow all, or set suspended: true");
+        errors.add("spec.models", "an empty list allows nothing: leave it out to allow all, or set suspended: true");
     }
-    Some(patterns(list, faults))
+    Some(patterns(list, errors))
 }
 
-pub(super) fn patterns(list: &[String], faults: &mut Faults) -> Vec<ModelPattern> {
-    let parsed = list.iter().enumerate().map(|(i, model)| faults.check(format!("spec.models[{i}]"), model.parse()));
+pub(super) fn patterns(list: &[String], errors: &mut FieldErrors) -> Vec<ModelPattern> {
+    let parsed = list.iter().enumerate().map(|(i, model)| errors.check(format!("spec.models[{i}]"), model.parse()));
     parsed.collect::<Vec<_>>().into_iter().flatten().collect()
 }
 
 /// Where a budget is to warn.
-pub(super) fn warn_at(budget: Option<&Budget>, faults: &mut Faults) -> Option<Percent> {
+pub(super) fn warn_at(budget: Option<&Budget>, errors: &mut FieldErrors) -> Option<Percent> {
     let percent = budget?.warn_at_percent?;
     if !(1..=100).contains(&percent) {
-        faults.add("spec.budget.warnAtPercent", "must be 1 to 100: a part of the limit in percent");
+        errors.add("spec.budget.warnAtPercent", "must be 1 to 100: a part of the limit in percent");
     }
     Some(Percent(percent))
 }
 
 /// What a budget allows; where it warns is [`warn_at`]'s.
-pub(super) fn budget(path: &str, budget: Option<&Budget>, faults: &mut Faults) -> Option<v1::Budget> {
+pub(super) fn budget(path: &str, budget: Option<&Budget>, errors: &mut FieldErrors) -> Option<v1::Budget> {
     let Budget { limit, period, time_zone, warn_at_percent: _ } = budget?;
-    let limit = faults.check(format!("{path}.limit"), limit.parse());
-    let time_zone = faults.check(format!("{path}.timeZone"), ZoneName::try_from(time_zone.clone()));
+    let limit = errors.check(format!("{path}.limit"), limit.parse());
+    let time_zone = errors.check(format!("{path}.timeZone"), ZoneName::try_from(time_zone.clone()));
     let period = match period {
         Period::Daily => v1::Period::Daily,
         Period::Weekly => v1::Period::Weekly,

@@ -4,13 +4,13 @@ use vectoll_config::{ModelPattern, ObjectName, v1};
 use vectoll_crds::{Balance, Cache, Cooldown, Hedge, InputType, ModelRouteSpec, Retry};
 
 use super::{
-    Fault, Faults,
+    FieldError, FieldErrors,
     backend::{ValidBackend, backend},
     limits,
     tags::valid_tags,
     vector_space::one_space,
 };
-use crate::world::Object;
+use crate::observed_state::Object;
 
 /// The most attempts after a call's first: a route has at most sixteen backends.
 const MAX_RETRIES: u32 = 15;
@@ -38,7 +38,7 @@ pub(crate) struct Serving {
 }
 
 /// Validates a ModelRoute.
-pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute, Vec<Fault>> {
+pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute, Vec<FieldError>> {
     let ModelRouteSpec {
         models,
         allowed_namespaces: _,
@@ -53,68 +53,68 @@ pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute,
         backends,
         mixed_spaces,
     } = &object.spec;
-    let mut faults = Faults::default();
-    let mut serving = serving(*retry, *cooldown, *timeout_seconds, *input_type, &mut faults);
+    let mut errors = FieldErrors::default();
+    let mut serving = serving(*retry, *cooldown, *timeout_seconds, *input_type, &mut errors);
     serving.balance = match balance {
         Balance::Weighted => v1::Balance::Weighted,
         Balance::LeastLatency => v1::Balance::LeastLatency,
     };
     let callable = backends.iter().filter(|backend| backend.weight > 0).count();
-    serving.hedge = valid_hedge(*hedge, callable, &mut faults);
-    serving.cache = valid_cache(*cache, *mixed_spaces, &mut faults);
-    let tags = valid_tags(tags, &mut faults);
+    serving.hedge = valid_hedge(*hedge, callable, &mut errors);
+    serving.cache = valid_cache(*cache, *mixed_spaces, &mut errors);
+    let tags = valid_tags(tags, &mut errors);
     if models.is_empty() {
-        faults.add("spec.models", "a route serves at least one model: name it");
+        errors.add("spec.models", "a route serves at least one model: name it");
     }
-    let models = limits::patterns(models, &mut faults);
+    let models = limits::patterns(models, &mut errors);
     for (i, model) in models.iter().enumerate() {
         if models.iter().take(i).any(|earlier| earlier == model) {
-            faults.add(format!("spec.models[{i}]"), format!("{model} stands twice"));
+            errors.add(format!("spec.models[{i}]"), format!("{model} is listed twice"));
         }
     }
     if backends.is_empty() {
-        faults.add("spec.backends", "a route needs at least one backend");
+        errors.add("spec.backends", "a route needs at least one backend");
     } else if backends.iter().all(|backend| backend.weight == 0) {
-        faults.add("spec.backends[0].weight", "at least one backend needs a weight above 0");
+        errors.add("spec.backends[0].weight", "at least one backend needs a weight above 0");
     }
     for (i, each) in backends.iter().enumerate() {
         if backends.iter().take(i).any(|earlier| earlier.name == each.name) {
-            faults.add(format!("spec.backends[{i}].name"), format!("{} stands twice", each.name));
+            errors.add(format!("spec.backends[{i}].name"), format!("{} is listed twice", each.name));
         }
     }
     let valid: Vec<Option<ValidBackend>> = backends
         .iter()
         .enumerate()
-        .map(|(i, each)| backend(&format!("spec.backends[{i}]"), each, &mut faults))
+        .map(|(i, each)| backend(&format!("spec.backends[{i}]"), each, &mut errors))
         .collect();
     if !mixed_spaces {
-        one_space(&valid, &mut faults);
+        one_space(&valid, &mut errors);
     }
     let backends = valid.into_iter().flatten().collect();
-    faults.or(Some(ValidRoute { name: object.name.clone(), models, tags, serving, backends }))
+    errors.or(Some(ValidRoute { name: object.name.clone(), models, tags, serving, backends }))
 }
 
-fn valid_hedge(hedge: Option<Hedge>, callable: usize, faults: &mut Faults) -> Option<v1::Hedge> {
+fn valid_hedge(hedge: Option<Hedge>, callable: usize, errors: &mut FieldErrors) -> Option<v1::Hedge> {
     let Hedge { delay_milliseconds } = hedge?;
     if delay_milliseconds == 0 {
-        faults.add("spec.hedge.delayMilliseconds", "must be at least 1");
+        errors.add("spec.hedge.delayMilliseconds", "must be at least 1");
     }
     if callable < 2 {
-        faults.add("spec.hedge", "needs a second backend with a weight above 0: add one, or leave hedge away");
+        errors.add("spec.hedge", "needs a second backend with a weight above 0: add one, or leave hedge away");
     }
     Some(v1::Hedge { delay_milliseconds })
 }
 
-fn valid_cache(cache: Option<Cache>, mixed_spaces: bool, faults: &mut Faults) -> Option<v1::Cache> {
+fn valid_cache(cache: Option<Cache>, mixed_spaces: bool, errors: &mut FieldErrors) -> Option<v1::Cache> {
     let Cache { ttl_seconds, max_bytes } = cache?;
     if ttl_seconds == 0 {
-        faults.add("spec.cache.ttlSeconds", "must be at least 1");
+        errors.add("spec.cache.ttlSeconds", "must be at least 1");
     }
     if max_bytes == 0 {
-        faults.add("spec.cache.maxBytes", "must be at least 1");
+        errors.add("spec.cache.maxBytes", "must be at least 1");
     }
     if mixed_spaces {
-        faults.add("spec.cache", "keeps vectors of one space: leave it away, or mixedSpaces");
+        errors.add("spec.cache", "keeps vectors of one space: leave it out, or mixedSpaces");
     }
     Some(v1::Cache { ttl_seconds, max_bytes })
 }
@@ -124,21 +124,21 @@ fn serving(
     cooldown: Cooldown,
     timeout_seconds: Option<u32>,
     input_type: InputType,
-    faults: &mut Faults,
+    errors: &mut FieldErrors,
 ) -> Serving {
     let Retry { attempts, same_backend, budget_percent } = retry;
     let Cooldown { failures, seconds } = cooldown;
     if attempts > MAX_RETRIES {
-        faults.add("spec.retry.attempts", format!("must be at most {MAX_RETRIES}"));
+        errors.add("spec.retry.attempts", format!("must be at most {MAX_RETRIES}"));
     }
     if budget_percent > 100 {
-        faults.add("spec.retry.budgetPercent", "must be at most 100");
+        errors.add("spec.retry.budgetPercent", "must be at most 100");
     }
     if seconds == 0 {
-        faults.add("spec.cooldown.seconds", "must be at least 1; to leave no backend alone set failures: 0");
+        errors.add("spec.cooldown.seconds", "must be at least 1; to leave no backend alone set failures: 0");
     }
     if timeout_seconds == Some(0) {
-        faults.add("spec.timeoutSeconds", "must be at least 1");
+        errors.add("spec.timeoutSeconds", "must be at least 1");
     }
     Serving {
         retry: v1::Retry { attempts, same_backend, budget_percent },

@@ -23,16 +23,20 @@ pub(crate) use self::{
     credential::{Content, Credential},
     valid::{Auth, Called, Native, OpenAi, Presented, ValidProvider},
 };
-use super::Faults;
+use super::FieldErrors;
 
 /// Validates the provider of a backend at `path`. None only where a fault was added.
-pub(super) fn provider(path: &str, backend: &Backend, faults: &mut Faults) -> Option<(ValidProvider, Vec<Called>)> {
+pub(super) fn provider(
+    path: &str,
+    backend: &Backend,
+    errors: &mut FieldErrors,
+) -> Option<(ValidProvider, Vec<Called>)> {
     let mut all = backend.providers();
     let (Some(provider), None) = (all.next(), all.next()) else {
-        faults.add(path, format_args!("a backend has exactly one provider: set one of {}", Backend::PROVIDERS));
+        errors.add(path, format_args!("a backend has exactly one provider: set one of {}", Backend::PROVIDERS));
         return None;
     };
-    let mut check = Check::new(path, provider, faults);
+    let mut check = Check::new(path, provider, errors);
     let valid = match provider {
         Provider::Builtin(Builtin {}) => Some(ValidProvider::Builtin),
         Provider::OpenAi(settings) => open_ai::open_ai(settings, &mut check).map(ValidProvider::OpenAi),

@@ -3,8 +3,8 @@
 use vectoll_config::{ModelPattern, ObjectName, Uid, v1};
 use vectoll_crds::{AllowedNamespaces, OnStoreFailure, TeamSpec};
 
-use super::{Fault, Faults, Percent, account::account, is_label, limits, tags::valid_tags};
-use crate::world::Object;
+use super::{FieldError, FieldErrors, Percent, account::account, is_label, limits, tags::valid_tags};
+use crate::observed_state::Object;
 
 /// A Team whose spec makes sense.
 #[derive(Clone, Debug)]
@@ -30,7 +30,7 @@ pub(crate) struct ValidTeam {
 }
 
 /// Validates a Team.
-pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<Fault>> {
+pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<FieldError>> {
     let TeamSpec {
         display_name: _,
         allowed_namespaces,
@@ -48,30 +48,30 @@ pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<Fault>> {
         tags,
         suspended,
     } = &object.spec;
-    let mut faults = Faults::default();
+    let mut errors = FieldErrors::default();
     for (i, namespace) in route_namespaces.iter().enumerate() {
         if !is_label(namespace) {
-            faults.add(format!("spec.routeNamespaces[{i}]"), format!("\"{namespace}\" is not a namespace's name"));
+            errors.add(format!("spec.routeNamespaces[{i}]"), format!("\"{namespace}\" is not a namespace's name"));
         }
     }
     if *max_users == 0 {
-        faults.add("spec.maxUsers", "must be at least 1");
+        errors.add("spec.maxUsers", "must be at least 1");
     }
-    let tags = valid_tags(tags, &mut faults);
+    let tags = valid_tags(tags, &mut errors);
     let valid = ValidTeam {
         name: object.name.clone(),
-        account: account(object, &mut faults),
+        account: account(object, &mut errors),
         allowed_namespaces: allowed_namespaces.clone(),
         route_namespaces: route_namespaces.clone(),
-        models: limits::models(models.as_deref(), &mut faults),
-        limits: limits::limits("spec.limits", *whole, &mut faults),
-        model_limits: limits::model_limits(model_limits, &mut faults),
-        user_limits: limits::limits("spec.userLimits", *user_limits, &mut faults),
-        budget: limits::budget("spec.budget", budget.as_ref(), &mut faults),
-        warn_at: limits::warn_at(budget.as_ref(), &mut faults),
-        user_budget: limits::budget("spec.userBudget", user_budget.as_ref(), &mut faults),
-        namespace_limits: limits::limits("spec.namespaceLimits", *namespace_limits, &mut faults),
-        namespace_budget: limits::budget("spec.namespaceBudget", namespace_budget.as_ref(), &mut faults),
+        models: limits::models(models.as_deref(), &mut errors),
+        limits: limits::limits("spec.limits", *whole, &mut errors),
+        model_limits: limits::model_limits(model_limits, &mut errors),
+        user_limits: limits::limits("spec.userLimits", *user_limits, &mut errors),
+        budget: limits::budget("spec.budget", budget.as_ref(), &mut errors),
+        warn_at: limits::warn_at(budget.as_ref(), &mut errors),
+        user_budget: limits::budget("spec.userBudget", user_budget.as_ref(), &mut errors),
+        namespace_limits: limits::limits("spec.namespaceLimits", *namespace_limits, &mut errors),
+        namespace_budget: limits::budget("spec.namespaceBudget", namespace_budget.as_ref(), &mut errors),
         max_users: *max_users,
         on_store_failure: on_store_failure.map(|choice| match choice {
             OnStoreFailure::Local => v1::OnStoreFailure::Local,
@@ -80,5 +80,5 @@ pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<Fault>> {
         tags,
         suspended: *suspended,
     };
-    faults.or(Some(valid))
+    errors.or(Some(valid))
 }

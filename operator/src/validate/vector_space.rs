@@ -3,7 +3,7 @@
 use vectoll_config::v1::native::Api;
 
 use super::{
-    Faults,
+    FieldErrors,
     backend::ValidBackend,
     provider::{Native, ValidProvider},
 };
@@ -50,12 +50,12 @@ fn space(backend: &ValidBackend) -> Space<'_> {
 }
 
 /// All backends make vectors of one space.
-pub(super) fn one_space(backends: &[Option<ValidBackend>], faults: &mut Faults) {
+pub(super) fn one_space(backends: &[Option<ValidBackend>], errors: &mut FieldErrors) {
     let spaces: Vec<(usize, Space<'_>)> =
         backends.iter().enumerate().filter_map(|(i, backend)| Some((i, space(backend.as_ref()?)))).collect();
     if backends.len() > 1 {
         for (i, _) in spaces.iter().filter(|(_, space)| *space == Space::Unknown) {
-            faults.add(
+            errors.add(
                 format!("spec.backends[{i}].space"),
                 "is not set, and the name of a deployment or an endpoint does not say which model makes its vectors: beside \
                  other backends set space (or model) to the model's name, or set mixedSpaces: true if no two answers are ever \
@@ -66,7 +66,7 @@ pub(super) fn one_space(backends: &[Option<ValidBackend>], faults: &mut Faults) 
     let mut known = spaces.iter().filter(|(_, space)| *space != Space::Unknown);
     let Some((_, first)) = known.next() else { return };
     if let Some((i, _)) = known.find(|(_, other)| other != first) {
-        faults.add(
+        errors.add(
             format!("spec.backends[{i}].model"),
             "is another model than the first backend's, and vectors of different models cannot be compared: give all \
              backends the same model (or the same space, if it is one model under several names), or set mixedSpaces: true \

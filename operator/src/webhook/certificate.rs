@@ -6,7 +6,9 @@
 //! first, then write the Secret; [`serve`](super::serve) waits a little before it shows a certificate that has changed.
 //!
 //! Whether a certificate is still good is judged by asking what the API server will ask, now and thirty days on: no date
-//! is read from it, and whatever cannot be read is not good.
+//! is read from it for that, and whatever cannot be read is not good.
+
+mod not_after;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -23,6 +25,8 @@ use rustls::{
     server::ParsedCertificate,
     sign::CertifiedKey,
 };
+
+pub use not_after::not_after;
 
 /// The Secret's entry of the serving certificate, PEM.
 pub const TLS_CRT: &str = "tls.crt";
@@ -110,7 +114,7 @@ pub fn renew(
     now: Timestamp,
 ) -> Result<Renewal, RenewalError> {
     let bundle = current.and_then(|data| data.get(CA_CRT)).map_or(&[][..], |bundle| bundle.0.as_slice());
-    match current.map(|data| judge(data, dns_names, now)) {
+    match current.map(|data| verify(data, dns_names, now)) {
         Some(Ok(())) => return Ok(Renewal::Keep { ca_bundle: bundle.to_vec() }),
         Some(Err(reason)) => tracing::info!(reason = %chain(&reason), "the webhook's certificate is replaced"),
         None => {}
@@ -125,7 +129,7 @@ pub fn read(data: &BTreeMap<String, ByteString>) -> Result<Arc<CertifiedKey>, Ce
     Ok(Arc::new(CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider())?))
 }
 
-fn judge(data: &BTreeMap<String, ByteString>, dns_names: &[String], now: Timestamp) -> Result<(), CertificateError> {
+fn verify(data: &BTreeMap<String, ByteString>, dns_names: &[String], now: Timestamp) -> Result<(), CertificateError> {
     let shown = read(data)?;
     let mut bundle = RootCertStore::empty();
     for ca in certificates(data, CA_CRT)? {

@@ -117,7 +117,7 @@ mod tests {
         assert_eq!(all.of("new").await.unwrap().len(), 1, "it was made since");
         assert!(all.of("unknown").await.is_err());
         all.forget("silent");
-        assert_eq!(all.of("silent").await.unwrap().len(), 1, "it was made anew");
+        assert_eq!(all.of("silent").await.unwrap().len(), 1, "it was recreated");
         let some = NamespaceAnnotations::awaiting(&["apps".to_owned(), "shop".to_owned()], asking("1Gi"));
         some.listed("apps");
         assert_eq!(some.of("apps").await.unwrap(), BTreeMap::new());

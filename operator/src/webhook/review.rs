@@ -80,7 +80,7 @@ impl Question {
         annotations: &Result<BTreeMap<String, String>, String>,
     ) -> (Verdict, Value) {
         let Self(request) = self;
-        let (verdict, mut response) = judge(&request, settings, annotations);
+        let (verdict, mut response) = review_pod(&request, settings, annotations);
         if let Some(response) = response.as_object_mut() {
             response.insert("uid".to_owned(), request.uid.into());
         }
@@ -88,7 +88,7 @@ impl Question {
     }
 }
 
-fn judge(
+fn review_pod(
     request: &Request,
     settings: &InjectionSettings,
     annotations: &Result<BTreeMap<String, String>, String>,

@@ -65,7 +65,7 @@ impl From<ObjectName> for String {
     }
 }
 
-/// What an account is kept under: a resource made anew under an old name has a new one and inherits no spend.
+/// What an account is kept under: a resource recreated under an old name has a new one and inherits no spend.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Uid(Arc<str>);
@@ -76,9 +76,20 @@ impl Uid {
         &self.0
     }
 
+    /// Its text, to be shared.
+    pub fn as_arc(&self) -> &Arc<str> {
+        &self.0
+    }
+
     /// A UID as Kubernetes gives it.
     pub fn new(uid: &str) -> Self {
         Self(uid.into())
+    }
+}
+
+impl From<Arc<str>> for Uid {
+    fn from(uid: Arc<str>) -> Self {
+        Self(uid)
     }
 }
 

@@ -49,7 +49,7 @@ pub enum PatternError {
     #[error("a model name is empty")]
     Empty,
     /// A `*` somewhere else than at the end.
-    #[error("\"{0}\": a * stands only at the end of a model name")]
+    #[error("\"{0}\": a * is allowed only at the end of a model name")]
     InnerWildcard(String),
 }
 

@@ -106,7 +106,7 @@ fn first_fault(config: &Config) -> Option<(String, String)> {
     for (i, team) in config.teams.iter().enumerate() {
         let at = format!("teams[{i}]");
         if !teams.insert(&team.name) {
-            return Some((format!("{at}.name"), format!("team {} stands twice", team.name)));
+            return Some((format!("{at}.name"), format!("team {} is listed twice", team.name)));
         }
         let limits =
             [("limits", &team.limits), ("userLimits", &team.user_limits), ("namespaceLimits", &team.namespace_limits)];
@@ -121,7 +121,7 @@ fn first_fault(config: &Config) -> Option<(String, String)> {
     for (i, key) in config.keys.iter().enumerate() {
         let at = format!("keys[{i}]");
         if !keys.insert(&key.name) {
-            return Some((format!("{at}.name"), format!("key {} stands twice", key.name)));
+            return Some((format!("{at}.name"), format!("key {} is listed twice", key.name)));
         }
         if !teams.contains(&key.team) {
             return Some((format!("{at}.team"), format!("team {} is not in this file", key.team)));
@@ -165,7 +165,7 @@ fn backend_fault(route: usize, backends: &[crate::v1::Backend]) -> Option<(Strin
     let mut names = HashSet::new();
     for (j, backend) in backends.iter().enumerate() {
         if !names.insert(&backend.name) {
-            return Some((format!("{at}[{j}].name"), format!("backend {} stands twice", backend.name)));
+            return Some((format!("{at}[{j}].name"), format!("backend {} is listed twice", backend.name)));
         }
         if backend.timeout_seconds == 0 {
             return Some((format!("{at}[{j}].timeoutSeconds"), "must be at least 1".to_owned()));

@@ -1,6 +1,9 @@
 //! Time zones by IANA name.
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{Hash, Hasher},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +30,12 @@ impl PartialEq for ZoneName {
 }
 
 impl Eq for ZoneName {}
+
+impl Hash for ZoneName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
 
 /// No such time zone.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 //!
 //! A call is counted in several scopes at once (its key, its team, its user, its model within key and team). All of
 //! them are reserved together or none is; afterwards the reservation is settled to what was really used, or given
-//! back. [`Counters`] is that interface, over [`Memory`] for one sidecar on its own, and over [`SharedCounters`] for one of several
+//! back. [`Counters`] is that interface, over [`LocalCounters`] for one sidecar on its own, and over [`SharedCounters`] for one of several
 //! that share a store. Counters live outside the compiled policy, so that a reload never resets them.
 
 mod account;
@@ -23,9 +23,9 @@ pub(crate) use self::shared::{Batch, FormerAdmissions, account_name, period_of};
 pub use self::{
     account::Account,
     denial::{Denial, Exhausted, Retry},
-    local::Memory,
+    local::LocalCounters,
     quota::{Quota, RateLimitStatus},
-    reservation::Held,
+    reservation::QuotaReservation,
     reserve_request::{ReserveRequest, Scope},
     reserved::Reserved,
     shared::SharedCounters,

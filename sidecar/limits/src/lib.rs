@@ -7,7 +7,7 @@
 //! It knows nothing of HTTP and providers. What is served it sees through [`store::Served`] only; what was spent comes from the ledger's
 //! journal.
 //!
-//! Where to begin: [`counters`] for the interface, `counters::memory` for how one sidecar decides, `counters::leased` for how several do, and
+//! Where to begin: [`counters`] for the interface, `counters::local` for how one sidecar decides, `counters::shared` for how several do, and
 //! [`store::protocol`] for what they say to each other.
 
 pub mod counters;

@@ -2,7 +2,7 @@
 //!
 //! One exchange at a time tells the store what one sidecar has done for one Team and brings back what it may do
 //! ([`protocol`]). The store decides by a function ([`vectoll_config::store::Library`], spoken to as [`script`] says); [`Model`] is the same in memory, which the simulation of
-//! [`crate::counters::leased`] and the function's own tests hold it against. Names of keys are the contract's ([`vectoll_config::store`]).
+//! [`crate::counters::shared`] and the function's own tests hold it against. Names of keys are the contract's ([`vectoll_config::store`]).
 
 mod ask;
 mod backoff;
@@ -10,7 +10,6 @@ mod connect;
 mod driver;
 mod given_up;
 mod heartbeat;
-mod line;
 mod metrics;
 mod model;
 pub mod protocol;
@@ -18,9 +17,10 @@ mod run;
 mod script;
 mod served;
 mod spend;
+mod store_session;
 mod threads;
 
-pub use connect::Place;
+pub use connect::StoreAccess;
 pub use driver::Driver;
 pub use metrics::StoreMetrics;
 pub use model::{Model, Refusal, Server};

@@ -26,7 +26,7 @@ use self::{
 };
 
 pub use self::{
-    breaker_state::{BreakerState, Fault},
+    breaker_state::{BreakerState, FailureKind},
     metrics::BackendMetrics,
 };
 
@@ -88,7 +88,7 @@ impl Registry {
     }
 
     /// It was opened or closed.
-    fn tell(&self, health: &Health) {
+    fn publish(&self, health: &Health) {
         let backends = lock(&self.backends);
         let in_force = backends.in_force.get(&health.label);
         if in_force.is_some_and(|in_force| std::ptr::eq(in_force.as_ptr(), health)) {
@@ -157,7 +157,7 @@ impl Health {
 
 /// A call that a backend has. What became of it is to be said; who says nothing leaves everything as it was.
 #[derive(Debug)]
-#[must_use = "how the attempt ended is to be said"]
+#[must_use = "report how the attempt ended"]
 pub struct Attempt {
     health: Option<Arc<Health>>,
     turn: AttemptKind,
@@ -197,7 +197,7 @@ impl Attempt {
                 state.breaker.succeeded()
             };
             if well {
-                health.registry.tell(&health);
+                health.registry.publish(&health);
                 tracing::info!(backend = &*health.label, "a backend serves again");
             }
         }
@@ -209,7 +209,7 @@ impl Attempt {
     }
 
     /// It was not, and that is the backend's fault.
-    pub fn failed(mut self, fault: Fault, result: &'static str, cooldown: Cooldown, now: Duration) {
+    pub fn failed(mut self, fault: FailureKind, result: &'static str, cooldown: Cooldown, now: Duration) {
         if let Some(health) = self.health.take() {
             health.metrics.attempted(result);
             let (cooled, changed) = {
@@ -220,12 +220,12 @@ impl Attempt {
                 (cooled, state.breaker.is_open() != before)
             };
             if changed {
-                health.registry.tell(&health);
+                health.registry.publish(&health);
             }
             if let Some(rest) = cooled {
                 let reason = match fault {
-                    Fault::Limited(_) => "limited",
-                    Fault::Down => "failures",
+                    FailureKind::Limited(_) => "limited",
+                    FailureKind::Down => "failures",
                 };
                 health.metrics.cooled(reason);
                 tracing::warn!(

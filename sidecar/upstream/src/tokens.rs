@@ -1,5 +1,8 @@
 //! How many tokens an input is: a bound that needs no tokenizer, and the exact count where a tokenizer is known.
 
+use std::sync::OnceLock;
+
+use prometheus::IntCounter;
 use vectoll_config::v1::{Encoding, Factor, TokenBound};
 
 use crate::builtin;
@@ -33,6 +36,15 @@ pub fn least(input: &Shape, bound: &TokenBound) -> u64 {
         // White space has no tokens at all here, and nobody knows there.
         TokenBound::Builtin(_) | TokenBound::Factor(_) => input.tokens,
     }
+}
+
+/// How much text was tokenized to count it, in bytes; none: nobody looks.
+static COUNTED_BYTES: OnceLock<IntCounter> = OnceLock::new();
+
+/// Adds what is counted from now on to this, in bytes of text. The first one stays.
+pub fn observe_counted_bytes(counter: IntCounter) {
+    // A second one would be of the same process: tests start several servers in one.
+    let _ = COUNTED_BYTES.set(counter);
 }
 
 /// The exact number of tokens, where the model's tokenizer is at hand. Token arrays are what it makes: elsewhere a provider may count
@@ -126,6 +138,9 @@ fn tokenizer(encoding: Encoding) -> &'static bpe_openai::Tokenizer {
 }
 
 fn with(tokenizer: &bpe_openai::Tokenizer, texts: &[std::borrow::Cow<'_, str>]) -> u64 {
+    if let Some(counter) = COUNTED_BYTES.get() {
+        counter.inc_by(texts.iter().map(|text| text.len() as u64).sum());
+    }
     texts.iter().map(|text| tokenizer.count(text.as_ref()) as u64).sum()
 }
 

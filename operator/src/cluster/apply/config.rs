@@ -41,7 +41,7 @@ impl Applier {
                     ensure!(kind == Some(names::CONFIG_TYPE), "there is a Secret of that name already");
                     let version = version_of(&secret);
                     let config = cluster_state::config(secret, None).context("the config Secret is about to go")?;
-                    self.shared.observed().configs.put(config_name(namespace), version, config);
+                    self.shared.cluster().configs.put(config_name(namespace), version, config);
                     return Ok(());
                 }
             }
@@ -67,7 +67,7 @@ impl Applier {
         let written = remove_others(&api, written, &wanted).await?;
         let version = version_of(&written);
         if let Some(config) = cluster_state::config(written, None) {
-            self.shared.observed().configs.put(config_name(namespace), version, config);
+            self.shared.cluster().configs.put(config_name(namespace), version, config);
         }
         Ok(())
     }
@@ -76,7 +76,7 @@ impl Applier {
         let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), namespace);
         delete(&api, names::CONFIG_SECRET, version).await?;
         tracing::info!(namespace, %uid, "config removed: no key and no sidecar is left");
-        self.shared.observed().configs.take(&config_name(namespace), version);
+        self.shared.cluster().configs.take(&config_name(namespace), version);
         Ok(())
     }
 }
@@ -104,7 +104,7 @@ fn config_secret(namespace: &str, files: &Files) -> Secret {
 
 /// Applies a config Secret over one of this version. None: it has gone meanwhile.
 async fn apply_config(api: &Api<Raw<Secret>>, mut secret: Secret, version: u64) -> anyhow::Result<Option<Raw<Secret>>> {
-    // What was judged must still be there: two operators never write over each other.
+    // What was reconciled must still be there: two operators never write over each other.
     secret.metadata.resource_version = Some(version.to_string());
     let apply = PatchParams::apply(names::MANAGER).force();
     match api.patch(names::CONFIG_SECRET, &apply, &Patch::Apply(&secret)).await {

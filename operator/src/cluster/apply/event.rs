@@ -5,20 +5,20 @@ use kube::runtime::events::{Event, EventType};
 use vectoll_config::Uid;
 
 use super::Applier;
-use crate::{cluster::plan::Transition, world::ResourceRef};
+use crate::{cluster::plan::Transition, observed_state::ResourceRef};
 
 /// The longest note of an event that the API server takes, in bytes.
 const LONGEST_NOTE: usize = 1024;
 
 impl Applier {
-    pub(super) async fn tell_turn(&self, of: &ResourceRef, uid: &Uid, turn: Transition) {
+    pub(super) async fn record_transition(&self, of: &ResourceRef, uid: &Uid, turn: Transition) {
         let Transition { warns, reason, message } = turn;
         let type_ = if warns { EventType::Warning } else { EventType::Normal };
-        self.tell(of, uid, type_, &reason, message, "Reconcile").await;
+        self.record_event(of, uid, type_, &reason, message, "Reconcile").await;
     }
 
     /// An event on a resource. One that cannot be written is no reason to stop.
-    pub(super) async fn tell(
+    pub(super) async fn record_event(
         &self,
         of: &ResourceRef,
         uid: &Uid,

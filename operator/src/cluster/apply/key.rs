@@ -18,30 +18,31 @@ use crate::{
         raw::Raw,
         tracked::Tracked,
     },
-    key_secret::{self, Adoption, Cause, Mint},
-    mint,
-    world::{Kind, ResourceRef},
+    key_secret::{self, Adoption, Cause, ValueCreation},
+    observed_state::{Kind, ResourceRef},
+    random,
 };
 
 impl Applier {
-    pub(super) async fn make_key(&self, mint: &Mint, present: Option<u64>) -> anyhow::Result<()> {
+    pub(super) async fn make_key(&self, creation: &ValueCreation, present: Option<u64>) -> anyhow::Result<()> {
         // A key that has gone meanwhile needs no other value: it must not have one.
-        if mint.cause != Cause::New && !self.is_there(mint).await? {
+        if creation.cause != Cause::New && !self.is_there(creation).await? {
             return Ok(());
         }
-        let value = mint::key(getrandom::fill).map_err(|error| anyhow::anyhow!("no randomness to be had: {error}"))?;
-        let mut secret = mint.secret(&value, Timestamp::now());
-        let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), mint.secret.namespace());
+        let value =
+            random::key(getrandom::fill).map_err(|error| anyhow::anyhow!("no randomness to be had: {error}"))?;
+        let mut secret = creation.secret(&value, Timestamp::now());
+        let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), creation.secret.namespace());
         let written = match present {
             // Never over one that is there: whoever made it meanwhile keeps it.
             None => {
-                secret.metadata.owner_references = Some(vec![mint.owner_reference()]);
+                secret.metadata.owner_references = Some(vec![creation.owner_reference()]);
                 api.create(&created(), &Raw::of(&secret)?).await.context("failed to make the Secret")?
             }
-            // Only over the state that was judged, and without what others put on it.
+            // Only over the state that was reconciled, and without what others put on it.
             Some(version) => {
                 let mut annotations = json!(secret.metadata.annotations);
-                if mint.previous.is_empty()
+                if creation.previous.is_empty()
                     && let Some(annotations) = annotations.as_object_mut()
                 {
                     annotations.insert(key_secret::PREVIOUS.to_owned(), Value::Null);
@@ -50,12 +51,12 @@ impl Applier {
                     "metadata": {"resourceVersion": version.to_string(), "annotations": annotations},
                     "data": secret.data,
                 });
-                match api.patch(mint.secret.name(), &patched(), &Patch::Merge(patch)).await {
+                match api.patch(creation.secret.name(), &patched(), &Patch::Merge(patch)).await {
                     Ok(written) => written,
                     // Somebody has made it immutable. What cannot be changed is replaced: a rotation must not hang on it.
                     Err(error) if is_invalid(&error) => {
-                        delete(&api, mint.secret.name(), version).await?;
-                        secret.metadata.owner_references = Some(vec![mint.owner_reference()]);
+                        delete(&api, creation.secret.name(), version).await?;
+                        secret.metadata.owner_references = Some(vec![creation.owner_reference()]);
                         api.create(&created(), &Raw::of(&secret)?)
                             .await
                             .context("failed to make the Secret in place of an immutable one")?
@@ -64,39 +65,39 @@ impl Applier {
                 }
             }
         };
-        tracing::info!(api_key = %mint.api_key, secret = %mint.secret, because = %mint.cause, "key made");
+        tracing::info!(api_key = %creation.api_key, secret = %creation.secret, because = %creation.cause, "key made");
         let version = version_of(&written);
         if let Some(content) = cluster_state::key_secret(written, None) {
-            self.shared.observed().key_secrets.put(mint.secret.clone(), version, content);
+            self.shared.cluster().key_secrets.put(creation.secret.clone(), version, content);
         }
-        let of = ResourceRef { kind: Kind::ApiKey, name: mint.api_key.clone() };
-        let told = match mint.cause {
+        let of = ResourceRef { kind: Kind::ApiKey, name: creation.api_key.clone() };
+        let told = match creation.cause {
             // The status says it; an event for each new key would only be noise.
             Cause::New => None,
             Cause::Deleted | Cause::Emptied => Some((EventType::Warning, "KeyRemade")),
             Cause::Interval | Cause::Requested | Cause::Moved => Some((EventType::Normal, "KeyRotated")),
         };
         if let Some((type_, reason)) = told {
-            let note = match (type_, mint.previous.first()) {
+            let note = match (type_, creation.previous.first()) {
                 (EventType::Normal, Some(previous)) => {
-                    format!("A new key was made: {}. The one before ends at {}", mint.cause, previous.until)
+                    format!("A new key was made: {}. The one before ends at {}", creation.cause, previous.until)
                 }
                 (EventType::Normal | EventType::Warning, _) => {
-                    format!("A new key was made: {}. The one before is refused", mint.cause)
+                    format!("A new key was made: {}. The one before is refused", creation.cause)
                 }
             };
-            self.tell(&of, &mint.uid, type_, reason, note, "MakeKey").await;
+            self.record_event(&of, &creation.uid, type_, reason, note, "MakeKey").await;
         }
         Ok(())
     }
 
-    async fn is_there(&self, mint: &Mint) -> anyhow::Result<bool> {
-        let api: Api<Raw<ApiKey, ()>> = Api::namespaced(self.client.clone(), mint.api_key.namespace());
-        let key = api.get_opt(mint.api_key.name()).await.context("failed to look for the ApiKey")?;
-        let is_there = key.is_some_and(|key| key.metadata.uid.as_deref() == Some(&*mint.uid.to_string()));
+    async fn is_there(&self, creation: &ValueCreation) -> anyhow::Result<bool> {
+        let api: Api<Raw<ApiKey, ()>> = Api::namespaced(self.client.clone(), creation.api_key.namespace());
+        let key = api.get_opt(creation.api_key.name()).await.context("failed to look for the ApiKey")?;
+        let is_there = key.is_some_and(|key| key.metadata.uid.as_deref() == Some(&*creation.uid.to_string()));
         if !is_there {
-            let is_it = |seen: &Tracked<_, _>| seen.object.uid == mint.uid;
-            self.shared.observed().api_keys.forget(&mint.api_key, is_it);
+            let is_it = |seen: &Tracked<_, _>| seen.object.uid == creation.uid;
+            self.shared.cluster().api_keys.forget(&creation.api_key, is_it);
         }
         Ok(is_there)
     }
@@ -117,11 +118,11 @@ impl Applier {
         tracing::info!(%api_key, %secret, "a Secret was taken over with the key in it");
         let version = version_of(&written);
         if let Some(content) = cluster_state::key_secret(written, None) {
-            self.shared.observed().key_secrets.put(secret.clone(), version, content);
+            self.shared.cluster().key_secrets.put(secret.clone(), version, content);
         }
         let of = ResourceRef { kind: Kind::ApiKey, name: api_key.clone() };
         let note = format!("The Secret {} was taken over with the key in it", secret.name());
-        self.tell(&of, uid, EventType::Normal, "SecretAdopted", note, "AdoptKey").await;
+        self.record_event(&of, uid, EventType::Normal, "SecretAdopted", note, "AdoptKey").await;
         Ok(())
     }
 
@@ -129,7 +130,7 @@ impl Applier {
         let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), secret.namespace());
         delete(&api, secret.name(), version).await?;
         tracing::info!(%secret, "a key's Secret that is used no more was removed");
-        self.shared.observed().key_secrets.take(secret, version);
+        self.shared.cluster().key_secrets.take(secret, version);
         Ok(())
     }
 }

@@ -28,22 +28,22 @@ impl Applier {
                 // As the answer has it: it may tell of more than the touch, for example that the pod has ended, and what the watch has to
                 // say of older versions is not believed any more.
                 let after = cluster_state::sidecar(touched, None);
-                let mut observed = self.shared.observed();
-                if let Some(before) = observed.pods.get(pod).map(|seen| seen.value.clone())
+                let mut cluster = self.shared.cluster();
+                if let Some(before) = cluster.pods.get(pod).map(|seen| seen.value.clone())
                     && let Some(after) = after
                 {
                     if after == (cluster_state::Sidecar { touched: Some(generation), ..before }) {
-                        observed.pods.put_as_planned(pod, version, after);
+                        cluster.pods.put_as_planned(pod, version, after);
                     } else {
-                        observed.pods.put(pod.clone(), version, after);
-                        drop(observed);
-                        self.shared.ring();
+                        cluster.pods.put(pod.clone(), version, after);
+                        drop(cluster);
+                        self.shared.notify();
                     }
                 }
                 Ok(())
             }
             Err(error) if is_gone(&error) => {
-                self.shared.observed().pods.forget(pod, |seen| seen.uid == *uid);
+                self.shared.cluster().pods.forget(pod, |seen| seen.uid == *uid);
                 Ok(())
             }
             Err(error) => Err(error).context("failed to touch the pod"),

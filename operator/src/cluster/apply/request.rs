@@ -21,7 +21,7 @@ pub(super) fn patched() -> PatchParams {
     PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() }
 }
 
-/// Deletes the object as it was judged, and no other.
+/// Deletes the object as it was reconciled, and no other.
 pub(super) async fn delete<K>(api: &Api<K>, name: &str, version: u64) -> anyhow::Result<()>
 where
     K: Resource + Clone + DeserializeOwned + Debug,
@@ -40,12 +40,12 @@ pub(super) fn is_invalid(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 422)
 }
 
-/// The object is not there: what was to be done to it is of no matter.
+/// The object is not there: what was to be done to it is irrelevant.
 pub(super) fn is_gone(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 404)
 }
 
-/// The object is not what it was when it was judged.
+/// The object is not what it was when it was reconciled.
 pub(super) fn is_conflict(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 409)
 }

@@ -17,15 +17,15 @@ use crate::{
         raw::Raw,
         readable::Readable,
         tracked::Tracked,
-        watch::Place,
+        watch::CacheSelector,
     },
-    world::{Kind, ResourceRef},
+    observed_state::{Kind, ResourceRef},
 };
 
 impl Applier {
-    /// Writes a status over the version of the resource that was judged. False: the resource is not that any more.
+    /// Writes a status over the version of the resource that was reconciled. False: the resource is not that any more.
     ///
-    /// A merge patch with the version, not a server-side apply: a status is judged from the whole object (its spec, and what stood
+    /// A merge patch with the version, not a server-side apply: a status is derived from the whole object (its spec, and what stood
     /// in its conditions), so it must not be written over a newer one, which `force` would do in silence; and what earlier releases
     /// wrote by merge patches they would go on owning, so that a condition which does not hold any more could not be taken out.
     pub(super) async fn report(
@@ -51,7 +51,7 @@ impl Applier {
         of: &ResourceRef,
         uid: &Uid,
         patch: &Patch<Value>,
-        place: Place<Tracked<K::Spec, K::Status>>,
+        place: CacheSelector<Tracked<K::Spec, K::Status>>,
     ) -> kube::Result<bool>
     where
         K: Readable<Scope = NamespaceResourceScope>,
@@ -63,18 +63,18 @@ impl Applier {
             Ok(written) => written,
             // It has gone, and we have not heard of it yet.
             Err(error) if is_gone(&error) => {
-                place(&mut self.shared.observed()).forget(&of.name, |seen| seen.object.uid == *uid);
+                place(&mut self.shared.cluster()).forget(&of.name, |seen| seen.object.uid == *uid);
                 return Ok(false);
             }
             // Somebody was faster. What there is now is read here, because the watch may take its time to bring it.
             Err(error) if is_conflict(&error) => {
                 match api.get_opt(of.name.name()).await? {
                     Some(newer) => self.learn(of, newer, place),
-                    None => place(&mut self.shared.observed()).forget(&of.name, |seen| seen.object.uid == *uid),
+                    None => place(&mut self.shared.cluster()).forget(&of.name, |seen| seen.object.uid == *uid),
                 }
-                // It is still to be written, although nothing may have changed that would have it judged.
-                self.shared.observed().told.insert(of.name.namespace().to_owned());
-                self.shared.ring();
+                // It is still to be written, although nothing may have changed that would have it reconciled.
+                self.shared.cluster().told.insert(of.name.namespace().to_owned());
+                self.shared.notify();
                 return Ok(false);
             }
             Err(error) => return Err(error),
@@ -84,15 +84,15 @@ impl Applier {
     }
 
     /// Takes note of an object as the API server has it.
-    fn learn<K>(&self, of: &ResourceRef, object: Raw<K>, place: Place<Tracked<K::Spec, K::Status>>)
+    fn learn<K>(&self, of: &ResourceRef, object: Raw<K>, place: CacheSelector<Tracked<K::Spec, K::Status>>)
     where
         K: Readable,
         K::Spec: PartialEq,
         K::Status: PartialEq,
     {
         let version = version_of(&object);
-        let mut observed = self.shared.observed();
-        let mirror = place(&mut observed);
+        let mut cluster = self.shared.cluster();
+        let mirror = place(&mut cluster);
         let Some(value) = cluster_state::tracked(object, mirror.get(&of.name).map(|seen| &seen.value)) else { return };
         if mirror.get(&of.name).is_some_and(|seen| seen.value.differs_in_status_only(&value)) {
             mirror.put_as_planned(&of.name, version, value);

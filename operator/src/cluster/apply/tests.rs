@@ -22,8 +22,8 @@ use crate::{
         plan::{Replaced, Transition, config_name},
         status::NewStatus,
     },
-    judge::NamespaceConfig,
-    world::{Kind, ResourceRef},
+    desired_state::NamespaceConfig,
+    observed_state::{Kind, ResourceRef},
 };
 
 /// What was sent: the method, the path, and the body.
@@ -46,7 +46,7 @@ async fn server(
     tokio::spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await });
     let client = Client::try_from(Config::new(url)).unwrap();
     let recorder = Recorder::new(client.clone(), Reporter { controller: "test".to_owned(), instance: None });
-    Applier::new(client, recorder, Shared::default())
+    Applier::new(client, recorder, StateHandle::default())
 }
 
 fn failure(code: StatusCode, reason: &str) -> (StatusCode, Value) {
@@ -78,8 +78,8 @@ async fn a_status_is_not_written_over_a_newer_resource_and_what_is_newer_is_know
     let path = "/apis/vectoll.dev/v1alpha1/namespaces/apps/teams/team/status".to_owned();
     let once = [(Method::PATCH, path, expected)];
     assert_eq!(*sent.lock().unwrap(), once, "once, and without an event for what was not written");
-    let observed = hands.shared.observed();
-    let seen = observed.teams.get(&name).unwrap();
+    let cluster = hands.shared.cluster();
+    let seen = cluster.teams.get(&name).unwrap();
     assert!(seen.version == 9 && seen.value.object.spec.suspended);
 }
 
@@ -111,24 +111,24 @@ async fn the_answer_to_a_touch_tells_that_the_pod_has_ended() {
     };
     let touch = || Action::Touch { pod: name.clone(), uid: Uid::new("p"), generation: 5 };
     {
-        let mut observed = hands.shared.observed();
-        observed.pods.put(name.clone(), 9, running.clone());
-        observed.pods.take_changed();
+        let mut cluster = hands.shared.cluster();
+        cluster.pods.put(name.clone(), 9, running.clone());
+        cluster.pods.take_changed();
     }
     hands.act(touch()).await.unwrap();
     {
-        let mut observed = hands.shared.observed();
-        let seen = observed.pods.get(&name).unwrap();
+        let mut cluster = hands.shared.cluster();
+        let seen = cluster.pods.get(&name).unwrap();
         // The watch says it of version 10, which is an older one now.
         assert!(seen.version == 11 && !seen.value.lives && !seen.value.runs, "{seen:?}");
-        assert_eq!(observed.pods.take_changed().into_iter().collect::<Vec<_>>(), std::slice::from_ref(&name));
+        assert_eq!(cluster.pods.take_changed().into_iter().collect::<Vec<_>>(), std::slice::from_ref(&name));
         // A touch alone is no news.
         let ended = Sidecar { touched: None, lives: false, runs: false, up: false, ..running };
-        observed.pods.set(name.clone(), 10, ended);
-        observed.pods.take_changed();
+        cluster.pods.set(name.clone(), 10, ended);
+        cluster.pods.take_changed();
     }
     hands.act(touch()).await.unwrap();
-    assert!(hands.shared.observed().pods.take_changed().is_empty());
+    assert!(hands.shared.cluster().pods.take_changed().is_empty());
 }
 
 /// A config without keys.
@@ -184,7 +184,7 @@ async fn a_config_that_has_gone_meanwhile_is_made_anew() {
             body["metadata"].get("resourceVersion").is_none() && body["data"]["config.v1.yaml"].is_string(),
             "{body}"
         );
-        assert_eq!(hands.shared.observed().configs.get(&config_name("apps")).unwrap().version, 12);
+        assert_eq!(hands.shared.cluster().configs.get(&config_name("apps")).unwrap().version, 12);
     }
 }
 

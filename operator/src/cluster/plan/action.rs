@@ -7,15 +7,15 @@ use vectoll_config::{ObjectName, Uid};
 use super::transitions::Transition;
 use crate::{
     cluster::{config::Files, status::NewStatus},
-    key_secret::{Adoption, Mint},
-    world::ResourceRef,
+    key_secret::{Adoption, ValueCreation},
+    observed_state::ResourceRef,
 };
 
 /// One change to one object.
 #[derive(Clone, Debug)]
 pub(in crate::cluster) enum Action {
     /// A key gets a value. The version is its Secret's, where there is one.
-    MakeKey { mint: Mint, present: Option<u64> },
+    MakeKey { creation: ValueCreation, present: Option<u64> },
     /// A Secret that was not made for a key is taken over by it.
     AdoptKey { adoption: Adoption, version: u64 },
     /// A Secret of an ApiKey that is gone.
@@ -26,7 +26,7 @@ pub(in crate::cluster) enum Action {
     RemoveConfig { namespace: String, uid: Uid, version: u64 },
     /// A pod is to look at its config.
     Touch { pod: ObjectName, uid: Uid, generation: u64 },
-    /// A resource's status, and what is told of it as events. The version is the resource's that was judged.
+    /// A resource's status, and what is told of it as events. The version is the resource's that was reconciled.
     Report { of: ResourceRef, uid: Uid, version: u64, status: NewStatus, turns: Vec<Transition> },
 }
 
@@ -61,7 +61,7 @@ impl Target {
 impl Action {
     pub(in crate::cluster) fn target(&self) -> Target {
         match self {
-            Self::MakeKey { mint, .. } => Target::Secret(mint.secret.clone()),
+            Self::MakeKey { creation, .. } => Target::Secret(creation.secret.clone()),
             Self::AdoptKey { adoption, .. } => Target::Secret(adoption.secret.clone()),
             Self::RemoveKey { secret, .. } => Target::Secret(secret.clone()),
             Self::WriteConfig { namespace, .. } | Self::RemoveConfig { namespace, .. } => {

@@ -8,8 +8,8 @@ use vectoll_config::v1::Budget;
 use vectoll_crds::Spend;
 
 use crate::{
-    books::{Money, Spent},
     condition::{Condition, ConditionType, Status},
+    ledger::{Money, Spent},
     validate::Percent,
 };
 
@@ -33,7 +33,7 @@ pub(super) struct Balance<'a> {
 
 impl Balance<'_> {
     /// Adds what holds of it to what was found. Returns when to look again though nothing is heard: its period ends.
-    pub(super) fn tell(&self, found: &mut Cow<'_, [Condition]>, now: Timestamp) -> Option<Timestamp> {
+    pub(super) fn add_conditions(&self, found: &mut Cow<'_, [Condition]>, now: Timestamp) -> Option<Timestamp> {
         let at = found.iter().position(|condition| condition.kind == ConditionType::Programmed).unwrap_or(found.len());
         found.to_mut().splice(at..at, self.holding(now));
         self.ends().filter(|ends| *ends > now)
@@ -42,9 +42,9 @@ impl Balance<'_> {
     /// What holds of it. While nothing is heard, what stands there goes on to hold until its period is over.
     fn holding(&self, now: Timestamp) -> Vec<Condition> {
         let is_over = self.ends().is_some_and(|ends| ends <= now);
-        match self.heard() {
+        match self.known() {
             _ if is_over => self.anew(),
-            Some(money) => self.judge(&money.spent, money.ends),
+            Some(money) => self.conditions_of(&money.spent, money.ends),
             None => self.as_before(),
         }
     }
@@ -52,19 +52,19 @@ impl Balance<'_> {
     /// The end of the period that is known of.
     fn ends(&self) -> Option<Timestamp> {
         let stands = || self.spent.and_then(|spend| spend.resets_at.as_ref()).map(|time| time.0);
-        self.heard().map_or_else(stands, |money| money.ends)
+        self.known().map_or_else(stands, |money| money.ends)
     }
 
     /// What was heard of this very budget: another period or zone has an account of its own. Its limit is the present one,
     /// whatever it was when the store was asked.
-    fn heard(&self) -> Option<&Money> {
+    fn known(&self) -> Option<&Money> {
         let Budget { limit: _, period, time_zone } = self.budget;
         self.money.filter(|money| {
             money.budget.as_ref().is_some_and(|asked| asked.period == *period && asked.time_zone == *time_zone)
         })
     }
 
-    fn judge(&self, of: &Spent, ends: Option<Timestamp>) -> Vec<Condition> {
+    fn conditions_of(&self, of: &Spent, ends: Option<Timestamp>) -> Vec<Condition> {
         let Spent { spent, held: _, refused_at } = *of;
         let limit = self.budget.limit;
         let figures = format!("{spent} of {limit} USD are spent");

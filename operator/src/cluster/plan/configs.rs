@@ -21,9 +21,9 @@ use crate::{
         revoked::{Extent, without_ended},
         store::Delivery,
     },
+    desired_state::{Credentials, DesiredState, NamespaceConfig},
     inject::CONTRACT,
-    judge::{Credentials, DesiredState, NamespaceConfig},
-    world::{Kind, ResourceRef, World},
+    observed_state::{Kind, ObservedState, ResourceRef},
 };
 
 /// A pod that was made so much later than its Secret was written reads it as it is.
@@ -90,21 +90,21 @@ type KnownFiles = (Option<Arc<Files>>, Option<Arc<BTreeMap<String, Vec<u8>>>>);
 /// Plans the config of a namespace. `last` are the files that were made last, `there` those in the Secret where nobody remembers.
 pub(super) fn config(
     namespace: &str,
-    (observed, world): (&ClusterState, &World),
-    judgement: &DesiredState,
+    (cluster, observed): (&ClusterState, &ObservedState),
+    desired: &DesiredState,
     store: Option<&Delivery>,
     (last, there): KnownFiles,
     troubles: &PersistentFailures,
     now: Timestamp,
 ) -> ConfigPlan {
     let contracts: BTreeSet<&str> =
-        observed.pods.iter().filter(|(_, seen)| seen.value.lives).map(|(_, seen)| &*seen.value.contract).collect();
+        cluster.pods.iter().filter(|(_, seen)| seen.value.lives).map(|(_, seen)| &*seen.value.contract).collect();
     let name = config_name(namespace);
-    let present = observed.configs.get(&name);
-    if observed.ends(namespace) {
+    let present = cluster.configs.get(&name);
+    if cluster.ends(namespace) {
         return ConfigPlan::default();
     }
-    if contracts.is_empty() && world.api_keys.is_empty() {
+    if contracts.is_empty() && observed.api_keys.is_empty() {
         let write = present.map(|seen| {
             let (uid, version) = (seen.value.uid.clone(), seen.version);
             Action::RemoveConfig { namespace: namespace.to_owned(), uid, version }
@@ -114,16 +114,16 @@ pub(super) fn config(
     let mut found = ConfigPlan::default();
     let mut tell_all = |why: &Undelivered| {
         let of = |name: &ObjectName| ResourceRef { kind: Kind::ApiKey, name: name.clone() };
-        found.undelivered.extend(world.api_keys.keys().map(|name| (of(name), why.clone())));
+        found.undelivered.extend(observed.api_keys.keys().map(|name| (of(name), why.clone())));
     };
     let delivery = if contracts.is_empty() { Credentials::Withhold } else { Credentials::Deliver };
-    let wanted = judgement.config(world, namespace, delivery, store.map(|store| store.of(namespace)));
+    let wanted = desired.config(observed, namespace, delivery, store.map(|store| store.of(namespace)));
     let behind = |last: Option<Arc<Files>>, found: ConfigPlan| ConfigPlan {
         parts: Files::parts_behind(last.as_deref(), &wanted, now),
         prepared: last,
         ..found
     };
-    if observed.other_secrets.get(&name).is_some() || observed.key_secrets.get(&name).is_some() {
+    if cluster.other_secrets.get(&name).is_some() || cluster.key_secrets.get(&name).is_some() {
         // Never written over. What a sidecar has read before stays in force there.
         tell_all(&Undelivered::blocked());
         return behind(last, found);
@@ -140,7 +140,7 @@ pub(super) fn config(
         tell_all(&Undelivered::new("ContractUnknown", message));
     }
     let known =
-        Known { world, present: present.map(|seen| &seen.value), last: last.as_ref(), there: there.as_deref(), now };
+        Known { observed, present: present.map(|seen| &seen.value), last: last.as_ref(), there: there.as_deref(), now };
     // A sidecar is never handed a password that does not work yet.
     let is_held = !contracts.is_empty() && store.is_some_and(|store| store.holds_back(namespace));
     let made = if is_held { None } else { Some(known.files(&wanted, false)) };
@@ -158,7 +158,7 @@ pub(super) fn config(
                 tell_all(&if error.is::<TooLarge>() {
                     Undelivered::new("ConfigFull", error.to_string())
                 } else {
-                    Undelivered::new("ConfigInvalid", format!("a fault of the operator's: {error:#}"))
+                    Undelivered::new("ConfigInvalid", format!("an error of the operator's: {error:#}"))
                 });
             }
             match known.remaining(&wanted) {
@@ -179,7 +179,7 @@ pub(super) fn config(
         }
     };
     if let Some(seen) = present.filter(|seen| is_in_force(&files, &seen.value)) {
-        found.touches = stale_pods(observed, namespace, &seen.value);
+        found.touches = stale_pods(cluster, namespace, &seen.value);
     } else {
         let replaces = present.map(|seen| Replaced { version: seen.version, frozen: seen.value.frozen });
         let (namespace, files) = (namespace.to_owned(), files.clone());
@@ -191,7 +191,7 @@ pub(super) fn config(
 
 /// What is known of a namespace's config.
 struct Known<'a> {
-    world: &'a World,
+    observed: &'a ObservedState,
     present: Option<&'a Config>,
     /// The files that were made last.
     last: Option<&'a Arc<Files>>,
@@ -203,7 +203,7 @@ struct Known<'a> {
 impl Known<'_> {
     /// The files of a config: those that are in force or on their way, if they are of the same (`is_last`: they are); else new ones.
     fn files(&self, wanted: &NamespaceConfig, is_last: bool) -> anyhow::Result<Arc<Files>> {
-        let Self { world, present, last, there, now } = *self;
+        let Self { observed, present, last, there, now } = *self;
         // What stands on the Secret is anybody's word, and is only taken where it can be true.
         let generation = present.and_then(|present| believable(present.generation, now)).unwrap_or_default();
         let stands =
@@ -214,11 +214,11 @@ impl Known<'_> {
             last.is_some_and(|last| last.has(name)) || there.as_ref().is_some_and(|there| there.contains(name))
         };
         let age = |kind: Kind, name: &ObjectName| match kind {
-            Kind::ApiKey | Kind::Team => (false, world.api_keys.get(name).and_then(|key| key.created), name.clone()),
+            Kind::ApiKey | Kind::Team => (false, observed.api_keys.get(name).and_then(|key| key.created), name.clone()),
             // What is nearer goes first: no other namespace pushes out what is this one's own.
-            Kind::ModelRoute => match world.routes.get(name) {
+            Kind::ModelRoute => match observed.routes.get(name) {
                 Some(own) => (false, own.created, name.clone()),
-                None => (true, world.routes_elsewhere.get(name).and_then(|route| route.created), name.clone()),
+                None => (true, observed.routes_elsewhere.get(name).and_then(|route| route.created), name.clone()),
             },
         };
         let contents = Contents::of(wanted).context("failed to hash the config")?;
@@ -271,7 +271,7 @@ fn is_in_force(files: &Files, present: &Config) -> bool {
 }
 
 /// Pods that may not have seen the config as it is, with the generation that they were touched for.
-fn stale_pods(observed: &ClusterState, namespace: &str, config: &Config) -> Vec<Action> {
+fn stale_pods(cluster: &ClusterState, namespace: &str, config: &Config) -> Vec<Action> {
     let generation = config.generation;
     // A generation is the time at which it was made; when it was written is anybody's word.
     let made = i64::try_from(generation).ok().and_then(|millis| Timestamp::from_millisecond(millis).ok());
@@ -281,7 +281,7 @@ fn stale_pods(observed: &ClusterState, namespace: &str, config: &Config) -> Vec<
         (None, Some(created), Some(written)) => is_younger(created, written),
         (None, _, _) => true,
     };
-    let pods = observed.pods.in_namespace(namespace).filter(|(_, seen)| seen.value.lives && is_stale(&seen.value));
+    let pods = cluster.pods.in_namespace(namespace).filter(|(_, seen)| seen.value.lives && is_stale(&seen.value));
     let mut stale: Vec<(Option<u64>, Action)> = pods
         .map(|(name, seen)| {
             (seen.value.touched, Action::Touch { pod: name.clone(), uid: seen.value.uid.clone(), generation })

@@ -7,13 +7,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as ApiCondition;
 use vectoll_config::ObjectName;
 
 use crate::{
-    books::{Acknowledgements, Live},
     cluster::{
         cluster_state::ClusterState,
-        generations::{Delivered, Deliveries, Serves, Since},
+        generations::{Delivered, Deliveries, GenerationChange, Serves},
     },
     condition::{Condition, ConditionType, Status},
-    world::{Kind, ResourceRef},
+    ledger::{Acknowledgements, LiveSidecar},
+    observed_state::{Kind, ResourceRef},
 };
 
 /// How long a change may take before it is said that sidecars lag behind: until then it is on its way.
@@ -35,7 +35,7 @@ impl<'a> Programmed<'a> {
     }
 
     /// The namespaces that a resource concerns.
-    fn concerned(&self, of: &ResourceRef) -> Vec<(&'a Delivered, Since)> {
+    fn concerned(&self, of: &ResourceRef) -> Vec<(&'a Delivered, GenerationChange)> {
         let in_config = |delivered: &'a Arc<Delivered>| Some((&**delivered, delivered.parts.get(of).copied()?));
         match of.kind {
             // A key stands in the config of its own namespace only.
@@ -45,7 +45,7 @@ impl<'a> Programmed<'a> {
     }
 
     /// Changes what is said of a resource. True: a change is on its way, and is to be looked at again soon.
-    pub(super) fn tell(
+    pub(super) fn add_conditions(
         &self,
         of: &ResourceRef,
         present: Option<&[ApiCondition]>,
@@ -103,7 +103,7 @@ impl<'a> Programmed<'a> {
         if concerns.is_empty()
             && let Some(why) = found.iter().find(|condition| condition.stops())
         {
-            return Some(Condition::fails(ConditionType::Programmed, why.reason, "it stands in no config"));
+            return Some(Condition::fails(ConditionType::Programmed, why.reason, "it is in no config"));
         }
         let (mut all, mut behind, mut recent) = (0, Vec::new(), true);
         for (delivered, since) in concerns {
@@ -152,18 +152,18 @@ fn as_before(present: Option<&[ApiCondition]>, generation: Option<i64>) -> Condi
 
 /// The sidecars of a namespace that live: heard of lately, and, where they say which pod they are, its container runs. A generation
 /// beyond the one that was written last is nobody's to have: whoever says so has nothing.
-pub(super) fn serving(observed: &ClusterState, namespace: &str, latest: u64) -> Vec<Serves> {
-    let live = match &observed.books.acknowledgements {
+pub(super) fn serving(cluster: &ClusterState, namespace: &str, latest: u64) -> Vec<Serves> {
+    let live = match &cluster.books.acknowledgements {
         Acknowledgements::Heard { at: _, live } => live.get(namespace),
         Acknowledgements::Nowhere | Acknowledgements::NotYet | Acknowledgements::Silent => None,
     };
     let mut pods: BTreeMap<&str, u64> = BTreeMap::new();
     let mut serving = Vec::new();
-    for Live { generation, pod } in live.into_iter().flatten() {
+    for LiveSidecar { generation, pod } in live.into_iter().flatten() {
         let generation = if *generation > latest { 0 } else { *generation };
         if pod.is_empty() {
             serving.push(Serves { pod: String::new(), generation });
-        } else if observed.pods.get(&ObjectName::new(namespace, pod)).is_some_and(|seen| seen.value.up) {
+        } else if cluster.pods.get(&ObjectName::new(namespace, pod)).is_some_and(|seen| seen.value.up) {
             // A container that was started anew has said something before as well: its latest word counts.
             let latest = pods.entry(pod).or_default();
             *latest = (*latest).max(generation);

@@ -1,4 +1,4 @@
-//! Statuses: what was judged, and what became of it, told where people look.
+//! Statuses: what was reconciled, and what became of it, told where people look.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -13,15 +13,15 @@ use super::{
     transitions::{PENDING, turns},
 };
 use crate::{
-    books::{Account, Acknowledgements, Money},
     cluster::{
         cluster_state::ClusterState,
         spend,
         status::{self, Change},
     },
-    judge::{Condition, ConditionType, DesiredState, Status},
+    desired_state::{Condition, ConditionType, DesiredState, Status},
+    ledger::{Account, Acknowledgements, Money},
+    observed_state::{Kind, ResourceRef},
     resolve::ResolvedKey,
-    world::{Kind, ResourceRef},
 };
 
 /// When to look again at what is on its way: acknowledgements are read as often.
@@ -41,8 +41,8 @@ pub(super) struct Reports {
 }
 
 pub(super) fn reports(
-    observed: &ClusterState,
-    judgement: &DesiredState,
+    cluster: &ClusterState,
+    desired: &DesiredState,
     programmed: &Programmed<'_>,
     undelivered: &BTreeMap<ResourceRef, Undelivered>,
     troubles: &PersistentFailures,
@@ -54,25 +54,25 @@ pub(super) fn reports(
     let mut due: Option<Timestamp> = None;
     let mut look_again = |at: Timestamp| due = Some(due.map_or(at, |due| due.min(at)));
     // Otherwise each sidecar holds a budget of its own, and nobody knows the sum.
-    let counts_together = observed.books.acknowledgements != Acknowledgements::Nowhere;
+    let counts_together = cluster.books.acknowledgements != Acknowledgements::Nowhere;
     let mut ready: BTreeMap<Kind, [usize; 2]> =
         [Kind::ApiKey, Kind::Team, Kind::ModelRoute].into_iter().map(|kind| (kind, [0; 2])).collect();
-    let stuck: BTreeMap<&ObjectName, String> = judgement
-        .to_mint
+    let stuck: BTreeMap<&ObjectName, String> = desired
+        .to_create
         .iter()
-        .filter_map(|mint| {
-            let error = troubles.get(&Target::Secret(mint.secret.clone()))?;
-            Some((&mint.api_key, format!("the Secret {} cannot be written: {error}", mint.secret)))
+        .filter_map(|creation| {
+            let error = troubles.get(&Target::Secret(creation.secret.clone()))?;
+            Some((&creation.api_key, format!("the Secret {} cannot be written: {error}", creation.secret)))
         })
         .collect();
-    for (of, found) in &judgement.conditions {
+    for (of, found) in &desired.conditions {
         let name = &of.name;
         let mut found = Cow::Borrowed(&**found);
         let (uid, version, before, status) = match of.kind {
             Kind::ApiKey => {
-                let Some(seen) = observed.api_keys.get(name) else { continue };
+                let Some(seen) = cluster.api_keys.get(name) else { continue };
                 let conditions = seen.value.status.as_deref().map(|status| &*status.conditions);
-                if programmed.tell(of, conditions, seen.value.generation, &mut found) {
+                if programmed.add_conditions(of, conditions, seen.value.generation, &mut found) {
                     look_again(now.saturating_add(RETRY_DELAY).unwrap_or(now));
                 }
                 if let Some(error) = stuck.get(name) {
@@ -82,43 +82,43 @@ pub(super) fn reports(
                     not_programmed(found.to_mut(), why);
                 }
                 let (of, present) = (&seen.value.object, seen.value.status.as_deref());
-                let key = judgement.key(name);
-                let money = key.and_then(|resolved| money_of(observed, judgement, resolved));
+                let key = desired.key(name);
+                let money = key.and_then(|resolved| money_of(cluster, desired, resolved));
                 let stands = present.and_then(|status| status.spend.as_ref());
                 if let Some(budget) = key.and_then(|resolved| resolved.key.budget.as_ref()).filter(|_| counts_together)
                 {
                     let warn_at = key.and_then(|resolved| resolved.key.warn_at);
                     let balance = Balance { budget, warn_at, money, conditions, spent: stands };
-                    balance.tell(&mut found, now).into_iter().for_each(&mut look_again);
+                    balance.add_conditions(&mut found, now).into_iter().for_each(&mut look_again);
                 }
-                let spend = spend::told(stands, money, &of.uid, observed.spend_writes, now);
+                let spend = spend::spend_status(stands, money, &of.uid, cluster.spend_writes, now);
                 let status = status::api_key(present, seen.value.generation, &found, key, &spend, now);
                 (of.uid.clone(), seen.version, present.map(|status| &status.conditions), status)
             }
             Kind::Team => {
-                let Some(seen) = observed.teams.get(name) else { continue };
+                let Some(seen) = cluster.teams.get(name) else { continue };
                 let conditions = seen.value.status.as_deref().map(|status| &*status.conditions);
-                if programmed.tell(of, conditions, seen.value.generation, &mut found) {
+                if programmed.add_conditions(of, conditions, seen.value.generation, &mut found) {
                     look_again(now.saturating_add(RETRY_DELAY).unwrap_or(now));
                 }
                 let (of, present) = (&seen.value.object, seen.value.status.as_deref());
-                let team = judgement.team(name);
+                let team = desired.team(name);
                 let account = team.map_or(&of.uid, |team| &team.account);
-                let money = observed.books.money(account, &Account::Team);
+                let money = cluster.books.money(account, &Account::Team);
                 let stands = present.and_then(|status| status.spend.as_ref());
                 if let Some(budget) = team.and_then(|team| team.budget.as_ref()).filter(|_| counts_together) {
                     let warn_at = team.and_then(|team| team.warn_at);
                     let balance = Balance { budget, warn_at, money, conditions, spent: stands };
-                    balance.tell(&mut found, now).into_iter().for_each(&mut look_again);
+                    balance.add_conditions(&mut found, now).into_iter().for_each(&mut look_again);
                 }
-                let spend = spend::told(stands, money, &of.uid, observed.spend_writes, now);
+                let spend = spend::spend_status(stands, money, &of.uid, cluster.spend_writes, now);
                 let status = status::team(present, seen.value.generation, &found, &spend, now);
                 (of.uid.clone(), seen.version, present.map(|status| &status.conditions), status)
             }
             Kind::ModelRoute => {
-                let Some(seen) = observed.routes.get(name) else { continue };
+                let Some(seen) = cluster.routes.get(name) else { continue };
                 let conditions = seen.value.status.as_deref().map(|status| &*status.conditions);
-                if programmed.tell(of, conditions, seen.value.generation, &mut found) {
+                if programmed.add_conditions(of, conditions, seen.value.generation, &mut found) {
                     look_again(now.saturating_add(RETRY_DELAY).unwrap_or(now));
                 }
                 if let Some(why) = undelivered.get(of) {
@@ -154,9 +154,9 @@ pub(super) fn reports(
 }
 
 /// What the store says of a key, whose account is kept within its Team's.
-fn money_of<'a>(observed: &'a ClusterState, judgement: &DesiredState, resolved: &ResolvedKey) -> Option<&'a Money> {
-    let team = judgement.team(&resolved.key.team)?;
-    observed.books.money(&team.account, &Account::Key(resolved.key.account.clone()))
+fn money_of<'a>(cluster: &'a ClusterState, desired: &DesiredState, resolved: &ResolvedKey) -> Option<&'a Money> {
+    let team = desired.team(&resolved.key.team)?;
+    cluster.books.money(&team.account, &Account::Key(resolved.key.account.clone()))
 }
 
 fn is_ready_now(condition: &Condition) -> bool {

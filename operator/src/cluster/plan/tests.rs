@@ -24,10 +24,10 @@ use crate::{
         snapshot::Setting,
         tracked,
     },
-    judge::{ConditionType, Status, judge},
-    key_secret::Mint,
+    desired_state::{ConditionType, Status, desired_state},
+    key_secret::ValueCreation,
+    observed_state::{Counting, ResourceRef},
     store,
-    world::{Counting, ResourceRef},
 };
 
 mod budgets;
@@ -45,24 +45,24 @@ fn name(name: &str) -> ObjectName {
 }
 
 /// A Team, and keys of it without values, in one namespace.
-fn world(keys: &[&str]) -> ClusterState {
-    let mut observed = ClusterState::default();
+fn observed(keys: &[&str]) -> ClusterState {
+    let mut cluster = ClusterState::default();
     let team: Raw<Team> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "Team",
         "metadata": {"name": "team", "namespace": "apps", "uid": "t"}, "spec": {}}))
     .unwrap();
-    observed.teams.put(name("team"), 1, cluster_state::tracked(team, None).unwrap());
+    cluster.teams.put(name("team"), 1, cluster_state::tracked(team, None).unwrap());
     for key in keys {
         let object: Raw<ApiKey> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "ApiKey",
             "metadata": {"name": key, "namespace": "apps", "uid": key, "generation": 1}, "spec": {"teamRef": {"name": "team"}}}))
         .unwrap();
-        observed.api_keys.put(name(key), 1, cluster_state::tracked(object, None).unwrap());
+        cluster.api_keys.put(name(key), 1, cluster_state::tracked(object, None).unwrap());
     }
-    observed
+    cluster
 }
 
 /// The Secret that the operator made for a key.
-fn give_value(observed: &mut ClusterState, key: &str) {
-    let mint = Mint {
+fn give_value(cluster: &mut ClusterState, key: &str) {
+    let creation = ValueCreation {
         api_key: name(key),
         uid: Uid::new(key),
         secret: name(key),
@@ -70,12 +70,12 @@ fn give_value(observed: &mut ClusterState, key: &str) {
         previous: Vec::new(),
         request: None,
     };
-    let mut secret: Secret = mint.secret(&format!("sk-vt-a-value-of-its-own-{key}"), now());
-    secret.metadata.owner_references = Some(vec![mint.owner_reference()]);
-    observed.key_secrets.put(name(key), 2, cluster_state::key_secret(Raw::of(&secret).unwrap(), None).unwrap());
+    let mut secret: Secret = creation.secret(&format!("sk-vt-a-value-of-its-own-{key}"), now());
+    secret.metadata.owner_references = Some(vec![creation.owner_reference()]);
+    cluster.key_secrets.put(name(key), 2, cluster_state::key_secret(Raw::of(&secret).unwrap(), None).unwrap());
 }
 
-fn sidecar(observed: &mut ClusterState, pod: &str, touched: Option<u64>, contract: &str) {
+fn sidecar(cluster: &mut ClusterState, pod: &str, touched: Option<u64>, contract: &str) {
     let sidecar = Sidecar {
         uid: Uid::new(pod),
         created: None,
@@ -85,7 +85,7 @@ fn sidecar(observed: &mut ClusterState, pod: &str, touched: Option<u64>, contrac
         runs: true,
         up: true,
     };
-    observed.pods.put(name(pod), 1, sidecar);
+    cluster.pods.put(name(pod), 1, sidecar);
 }
 
 /// The Secret that these files were written to.
@@ -100,7 +100,7 @@ fn in_force(files: &Files) -> Config {
 }
 
 struct Planner {
-    observed: ClusterState,
+    cluster: ClusterState,
     prepared: Option<Arc<Files>>,
     there: Option<Arc<BTreeMap<String, Vec<u8>>>>,
     readers: Deliveries,
@@ -111,9 +111,9 @@ struct Planner {
 }
 
 impl Planner {
-    fn new(observed: ClusterState) -> Self {
+    fn new(cluster: ClusterState) -> Self {
         Self {
-            observed,
+            cluster,
             prepared: None,
             there: None,
             readers: Deliveries::new(),
@@ -126,15 +126,15 @@ impl Planner {
 
     fn plan(&mut self) -> Plan {
         let setting = Setting { counting: Counting::Apart, allowed_hosts: Arc::default() };
-        let facts = self.observed.facts("apps");
-        self.observed.index.put("apps", facts);
-        let world = self.observed.world("apps", &BTreeSet::new(), &BTreeSet::new(), &setting);
-        let judgement = judge(&world, self.now);
+        let facts = self.cluster.facts("apps");
+        self.cluster.index.put("apps", facts);
+        let observed = self.cluster.observed("apps", &BTreeSet::new(), &BTreeSet::new(), &setting);
+        let desired = desired_state(&observed, self.now);
         let plan = plan(Basis {
             namespace: "apps",
-            observed: &self.observed,
-            world: &world,
-            judgement: &judgement,
+            cluster: &self.cluster,
+            observed: &observed,
+            desired: &desired,
             store: self.store.as_ref(),
             prepared: self.prepared.clone(),
             there: self.there.clone(),
@@ -166,8 +166,8 @@ impl Planner {
         });
         let files = written.unwrap();
         let config = in_force(&files);
-        let version = self.observed.configs.get(&config_name("apps")).map_or(1, |seen| seen.version + 1);
-        self.observed.configs.put(config_name("apps"), version, config);
+        let version = self.cluster.configs.get(&config_name("apps")).map_or(1, |seen| seen.version + 1);
+        self.cluster.configs.put(config_name("apps"), version, config);
         files.generation
     }
 
@@ -196,9 +196,9 @@ fn a_config_goes_before_the_mass_of_new_keys() {
     let keys: Vec<String> = (0..MAX_PER_RECONCILE + 5).map(|n| format!("new-{n:04}")).collect();
     let mut names: Vec<&str> = keys.iter().map(String::as_str).collect();
     names.push("old");
-    let mut observed = world(&names);
-    give_value(&mut observed, "old");
-    let mut planner = Planner::new(observed);
+    let mut cluster = observed(&names);
+    give_value(&mut cluster, "old");
+    let mut planner = Planner::new(cluster);
     let plan = planner.plan();
     let actions: Vec<&Action> = plan.first.iter().chain(&plan.rest).collect();
     let words: Vec<&str> = actions.into_iter().map(Action::word).collect();
@@ -211,27 +211,27 @@ fn a_config_goes_before_the_mass_of_new_keys() {
 
 #[test]
 fn what_is_in_force_is_not_written_again_and_an_edit_is() {
-    let mut observed = world(&["alice"]);
-    give_value(&mut observed, "alice");
-    let mut planner = Planner::new(observed);
+    let mut cluster = observed(&["alice"]);
+    give_value(&mut cluster, "alice");
+    let mut planner = Planner::new(cluster);
     let clock = u64::try_from(now().as_millisecond()).unwrap();
     assert_eq!(planner.write_config(), clock, "the generation is the operator's own");
     assert!(!planner.words().contains(&"write_config"));
     // After a start nothing is known of what was made.
     planner.prepared = None;
     assert!(!planner.words().contains(&"write_config"));
-    give_value(&mut planner.observed, "bob");
-    let mut with_bob = world(&["alice", "bob"]);
-    std::mem::swap(&mut planner.observed.api_keys, &mut with_bob.api_keys);
+    give_value(&mut planner.cluster, "bob");
+    let mut with_bob = observed(&["alice", "bob"]);
+    std::mem::swap(&mut planner.cluster.api_keys, &mut with_bob.api_keys);
     assert_eq!(planner.write_config(), clock + 1, "also in the same moment");
     assert!(!planner.words().contains(&"write_config"));
     // One that somebody has changed.
-    let seen = planner.observed.configs.get(&config_name("apps")).unwrap().clone();
+    let seen = planner.cluster.configs.get(&config_name("apps")).unwrap().clone();
     let changed = Config { hash: vectoll_config::KeyHash::of(b"other"), ..seen.value };
-    planner.observed.configs.put(config_name("apps"), seen.version + 1, changed);
+    planner.cluster.configs.put(config_name("apps"), seen.version + 1, changed);
     assert_eq!(planner.write_config(), clock + 2);
     // A lost one is written again as it was.
-    planner.observed.configs.take(&config_name("apps"), u64::MAX);
+    planner.cluster.configs.take(&config_name("apps"), u64::MAX);
     assert_eq!(planner.write_config(), clock + 2);
 }
 
@@ -239,20 +239,22 @@ fn what_is_in_force_is_not_written_again_and_an_edit_is() {
 #[test]
 fn numbers_that_others_write_keep_no_key_alive() {
     for lie in [u64::MAX, u64::MAX - 1, u64::MAX - 2, i64::MAX as u64] {
-        let mut observed = world(&["alice", "bob"]);
-        give_value(&mut observed, "alice");
-        give_value(&mut observed, "bob");
-        let mut planner = Planner::new(observed);
+        let mut cluster = observed(&["alice", "bob"]);
+        give_value(&mut cluster, "alice");
+        give_value(&mut cluster, "bob");
+        let mut planner = Planner::new(cluster);
         let first = planner.write_config();
-        sidecar(&mut planner.observed, "liar", Some(lie), "v1");
-        let live =
-            BTreeMap::from([("apps".to_owned(), vec![crate::books::Live { generation: lie, pod: String::new() }])]);
-        planner.observed.books.acknowledgements = crate::books::Acknowledgements::Heard { at: now(), live };
-        let seen = planner.observed.configs.get(&config_name("apps")).unwrap().clone();
+        sidecar(&mut planner.cluster, "liar", Some(lie), "v1");
+        let live = BTreeMap::from([(
+            "apps".to_owned(),
+            vec![crate::ledger::LiveSidecar { generation: lie, pod: String::new() }],
+        )]);
+        planner.cluster.books.acknowledgements = crate::ledger::Acknowledgements::Heard { at: now(), live };
+        let seen = planner.cluster.configs.get(&config_name("apps")).unwrap().clone();
         let noted = Config { generation: lie, ..seen.value };
-        planner.observed.configs.put(config_name("apps"), seen.version + 1, noted);
+        planner.cluster.configs.put(config_name("apps"), seen.version + 1, noted);
         // The key that is deleted leaves the config, by a generation that can be.
-        planner.observed.api_keys.take(&name("bob"), u64::MAX);
+        planner.cluster.api_keys.take(&name("bob"), u64::MAX);
         let second = planner.write_config();
         assert!(second > first && second < first + 10, "{second} after {first}");
         let files = planner.prepared.clone().unwrap();
@@ -265,12 +267,12 @@ fn numbers_that_others_write_keep_no_key_alive() {
 
 #[test]
 fn an_immutable_config_is_replaced() {
-    let mut observed = world(&["alice"]);
-    give_value(&mut observed, "alice");
-    let mut planner = Planner::new(observed);
+    let mut cluster = observed(&["alice"]);
+    give_value(&mut cluster, "alice");
+    let mut planner = Planner::new(cluster);
     planner.write_config();
-    let seen = planner.observed.configs.get(&config_name("apps")).unwrap().clone();
-    planner.observed.configs.put(config_name("apps"), seen.version + 1, Config { frozen: true, ..seen.value });
+    let seen = planner.cluster.configs.get(&config_name("apps")).unwrap().clone();
+    planner.cluster.configs.put(config_name("apps"), seen.version + 1, Config { frozen: true, ..seen.value });
     let replaced = planner.actions().into_iter().find_map(|action| match action {
         Action::WriteConfig { replaces, .. } => replaces,
         _ => None,
@@ -282,17 +284,17 @@ fn an_immutable_config_is_replaced() {
 fn keys_that_work_stay_where_new_ones_do_not_fit_in() {
     let keys: Vec<String> = (0..4_000).map(|n| format!("key-{n:04}-{}", "x".repeat(100))).collect();
     let names: Vec<&str> = keys.iter().map(String::as_str).collect();
-    let mut observed = world(&names[500..]);
+    let mut cluster = observed(&names[500..]);
     for key in &keys {
-        give_value(&mut observed, key);
+        give_value(&mut cluster, key);
     }
-    let mut planner = Planner::new(observed);
+    let mut planner = Planner::new(cluster);
     planner.write_config();
     let of = |planner: &Planner| planner.prepared.clone().unwrap().left_out.clone();
     let before = of(&planner);
     assert!(!before.is_empty() && before.len() < 3_400, "{}", before.len());
     // Keys that go first by their names come: they are new, and those that work are not.
-    planner.observed.api_keys = world(&names).api_keys;
+    planner.cluster.api_keys = observed(&names).api_keys;
     planner.actions();
     let of_key = |key: &&str| ResourceRef { kind: Kind::ApiKey, name: name(key) };
     let mut expected: BTreeSet<ResourceRef> = names[..500].iter().map(of_key).collect();
@@ -301,22 +303,22 @@ fn keys_that_work_stay_where_new_ones_do_not_fit_in() {
     // Nor after a start, when nobody remembers which those were.
     let files = planner.prepared.take().unwrap();
     planner.there = Some(Arc::new(files.by_name.clone()));
-    planner.observed.configs.put(config_name("apps"), 9, in_force(&files));
+    planner.cluster.configs.put(config_name("apps"), 9, in_force(&files));
     planner.actions();
     assert_eq!(of(&planner), expected);
 }
 
 #[test]
 fn pods_are_touched_until_they_know_and_those_that_wait_longest_first() {
-    let mut observed = world(&["alice"]);
-    give_value(&mut observed, "alice");
+    let mut cluster = observed(&["alice"]);
+    give_value(&mut cluster, "alice");
     for (pod, touched) in [("a", Some(2)), ("b", Some(1)), ("c", None), ("done", Some(9))] {
-        sidecar(&mut observed, pod, touched, "v1");
+        sidecar(&mut cluster, pod, touched, "v1");
     }
-    let mut planner = Planner::new(observed);
+    let mut planner = Planner::new(cluster);
     let generation = planner.write_config();
-    let seen = planner.observed.pods.get(&name("done")).unwrap().value.clone();
-    planner.observed.pods.put(name("done"), 2, Sidecar { touched: Some(generation), ..seen });
+    let seen = planner.cluster.pods.get(&name("done")).unwrap().value.clone();
+    planner.cluster.pods.put(name("done"), 2, Sidecar { touched: Some(generation), ..seen });
     let touched: Vec<String> = planner
         .actions()
         .iter()
@@ -330,10 +332,10 @@ fn pods_are_touched_until_they_know_and_those_that_wait_longest_first() {
 
 #[test]
 fn a_foreign_secret_of_the_configs_name_is_told_and_left() {
-    let mut observed = world(&["alice"]);
-    give_value(&mut observed, "alice");
-    observed.other_secrets.put(config_name("apps"), 1, ());
-    let mut planner = Planner::new(observed);
+    let mut cluster = observed(&["alice"]);
+    give_value(&mut cluster, "alice");
+    cluster.other_secrets.put(config_name("apps"), 1, ());
+    let mut planner = Planner::new(cluster);
     assert!(!planner.words().contains(&"write_config"));
     assert_eq!(planner.told("alice", "Programmed"), pair(Status::False, "ConfigBlocked"));
     assert_eq!(planner.told("alice", "Ready"), pair(Status::False, "ConfigBlocked"));
@@ -342,19 +344,19 @@ fn a_foreign_secret_of_the_configs_name_is_told_and_left() {
 
 #[test]
 fn a_sidecar_of_a_contract_that_is_not_known_is_told() {
-    let mut observed = world(&["alice"]);
-    give_value(&mut observed, "alice");
-    sidecar(&mut observed, "app", None, "v9");
-    let mut planner = Planner::new(observed);
+    let mut cluster = observed(&["alice"]);
+    give_value(&mut cluster, "alice");
+    sidecar(&mut cluster, "app", None, "v9");
+    let mut planner = Planner::new(cluster);
     assert!(planner.words().contains(&"write_config"), "the others are served all the same");
     assert_eq!(planner.told("alice", "Ready"), pair(Status::False, "ContractUnknown"));
 }
 
 #[test]
 fn what_fails_again_and_again_is_told() {
-    let mut observed = world(&["alice", "bob"]);
-    give_value(&mut observed, "alice");
-    let mut planner = Planner::new(observed);
+    let mut cluster = observed(&["alice", "bob"]);
+    give_value(&mut cluster, "alice");
+    let mut planner = Planner::new(cluster);
     assert_eq!(planner.told("bob", "Ready"), None, "a new key is told of when it has its value");
     planner.troubles.insert(Target::Secret(name("bob")), "quota exceeded".to_owned());
     assert_eq!(planner.told("bob", "ResolvedRefs"), pair(Status::False, "WriteFailed"));
@@ -367,31 +369,31 @@ fn what_fails_again_and_again_is_told() {
 
 #[test]
 fn nothing_is_made_in_a_namespace_that_ends() {
-    let mut observed = world(&["alice"]);
+    let mut cluster = observed(&["alice"]);
     let state = cluster_state::NamespaceState { labels: BTreeMap::new(), ends: true };
-    observed.namespaces.put(ObjectName::new("", "apps"), 1, state);
-    let words = Planner::new(observed).words();
+    cluster.namespaces.put(ObjectName::new("", "apps"), 1, state);
+    let words = Planner::new(cluster).words();
     assert!(!words.contains(&"make_key") && !words.contains(&"write_config"), "{words:?}");
 }
 
 #[test]
 fn an_unused_config_goes() {
-    let mut observed = world(&["alice"]);
-    give_value(&mut observed, "alice");
-    let mut planner = Planner::new(observed);
+    let mut cluster = observed(&["alice"]);
+    give_value(&mut cluster, "alice");
+    let mut planner = Planner::new(cluster);
     planner.write_config();
-    planner.observed.api_keys.take(&name("alice"), u64::MAX);
+    planner.cluster.api_keys.take(&name("alice"), u64::MAX);
     assert!(planner.words().contains(&"remove_config"));
-    sidecar(&mut planner.observed, "app", None, "v1");
+    sidecar(&mut planner.cluster, "app", None, "v1");
     assert!(!planner.words().contains(&"remove_config"), "a pod mounts it");
 }
 
 #[test]
 fn the_condition_that_stands_in_the_way_first_is_the_reason() {
-    let mut observed = world(&["alice"]);
-    observed.teams.take(&name("team"), u64::MAX);
-    observed.other_secrets.put(config_name("apps"), 1, ());
-    let mut planner = Planner::new(observed);
+    let mut cluster = observed(&["alice"]);
+    cluster.teams.take(&name("team"), u64::MAX);
+    cluster.other_secrets.put(config_name("apps"), 1, ());
+    let mut planner = Planner::new(cluster);
     assert_eq!(planner.told("alice", ConditionType::Ready.name()), pair(Status::False, "TeamNotFound"));
     assert_eq!(planner.told("alice", ConditionType::Programmed.name()), pair(Status::False, "ConfigBlocked"));
 }
@@ -431,24 +433,24 @@ fn planned(planner: &mut Planner) -> Option<BTreeMap<String, Vec<u8>>> {
 
 #[test]
 fn a_store_is_told_of_everywhere_and_its_password_only_where_sidecars_run() {
-    let mut observed = world(&["alice"]);
-    give_value(&mut observed, "alice");
-    let mut planner = Planner::new(observed);
+    let mut cluster = observed(&["alice"]);
+    give_value(&mut cluster, "alice");
+    let mut planner = Planner::new(cluster);
     planner.store = Some(delivery(&[], now()));
     let files = planned(&mut planner).unwrap();
     let text = String::from_utf8(files["config.v1.yaml"].clone()).unwrap();
     assert!(text.contains("username: vectoll-ns-one:apps"), "{text}");
     assert_eq!(files.len(), 1, "nobody there has a use for the password");
-    sidecar(&mut planner.observed, "app", None, "v1");
+    sidecar(&mut planner.cluster, "app", None, "v1");
     assert_eq!(planned(&mut planner).unwrap()["store.password"].len(), 64);
 }
 
 #[test]
 fn a_password_is_handed_out_only_when_it_works() {
-    let mut observed = world(&["alice"]);
-    give_value(&mut observed, "alice");
-    sidecar(&mut observed, "app", None, "v1");
-    let mut planner = Planner::new(observed);
+    let mut cluster = observed(&["alice"]);
+    give_value(&mut cluster, "alice");
+    sidecar(&mut cluster, "app", None, "v1");
+    let mut planner = Planner::new(cluster);
     planner.store = Some(delivery(&["apps"], now()));
     assert_eq!(planned(&mut planner), None);
     planner.store = Some(delivery(&["another"], now()));
@@ -465,7 +467,7 @@ fn a_password_is_handed_out_only_when_it_works() {
 
 #[test]
 fn the_secrets_of_all_providers_are_read_and_no_others() {
-    let mut observed = world(&[]);
+    let mut cluster = observed(&[]);
     let route: Raw<vectoll_crds::ModelRoute> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1",
         "kind": "ModelRoute", "metadata": {"name": "route", "namespace": "apps"}, "spec": {"models": ["m"], "backends": [
             {"name": "a", "openAI": {"apiKeySecretRef": {"name": "openai"}}},
@@ -475,9 +477,9 @@ fn the_secrets_of_all_providers_are_read_and_no_others() {
             {"name": "d", "vertexAI": {"project": "p", "location": "global", "serviceAccountSecretRef": {"name": "google"}}},
         ]}}))
     .unwrap();
-    observed.routes.put(name("route"), 1, cluster_state::tracked(route, None).unwrap());
+    cluster.routes.put(name("route"), 1, cluster_state::tracked(route, None).unwrap());
     for secret in ["openai", "aws", "entra", "google", "of-somebody-else"] {
-        observed.other_secrets.put(name(secret), 1, ());
+        cluster.other_secrets.put(name(secret), 1, ());
     }
-    assert_eq!(observed.unread("apps", |_| true), ["aws", "entra", "google", "openai"].map(name));
+    assert_eq!(cluster.unread("apps", |_| true), ["aws", "entra", "google", "openai"].map(name));
 }

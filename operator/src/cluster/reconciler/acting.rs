@@ -7,7 +7,7 @@ use tokio::task::{Id, JoinError};
 use super::{
     Reconciler,
     backoff::Backoff,
-    judging::urgency_of,
+    reconciling::urgency_of,
     task::{Task, outcome},
 };
 use crate::cluster::{
@@ -71,7 +71,7 @@ impl Reconciler {
         }
         let later: usize = self.later.values().sum();
         self.metrics
-            .waiting(self.queue.len() + self.running.len() + later + self.pieces.len() + self.schedule.waiting());
+            .waiting(self.queue.len() + self.running.len() + later + self.reconciles.len() + self.schedule.waiting());
         let ends = self.resting.iter().filter(|(target, rest)| rest.until > now && self.queue.has(target));
         ends.map(|(_, rest)| rest.until).fold(next, Instant::min)
     }
@@ -83,7 +83,7 @@ impl Reconciler {
         let now = Instant::now();
         self.busy.remove(&target);
         if self.deferred.remove(&target) {
-            self.schedule.want(target.namespace(), urgency_of(&target), now);
+            self.schedule.request(target.namespace(), urgency_of(&target), now);
         }
         self.metrics.acted(word, result.is_ok());
         self.finished.insert(target.clone(), now);
@@ -101,7 +101,7 @@ impl Reconciler {
                 }
                 // What depends on it is planned next. A status and a touched pod are as they were planned.
                 if !matches!(target, Target::Status(_) | Target::Pod(_)) {
-                    self.schedule.want(target.namespace(), Urgency::High, now);
+                    self.schedule.request(target.namespace(), Urgency::High, now);
                 }
             }
             Err(error) => {
@@ -111,7 +111,7 @@ impl Reconciler {
                 let pause = (FIRST_PAUSE * 2u32.saturating_pow(failures.min(16) - 1)).min(longest);
                 let error = format!("{error:#}");
                 tracing::warn!(action = word, target = ?target, error, again_in = ?pause, "an action failed");
-                self.schedule.want(target.namespace(), Urgency::High, now);
+                self.schedule.request(target.namespace(), Urgency::High, now);
                 self.resting.insert(target, Backoff { until: now + pause, failures, error });
             }
         }

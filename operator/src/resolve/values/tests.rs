@@ -10,9 +10,9 @@ use vectoll_crds::{ApiKeySpec, TeamSpec};
 
 use super::*;
 use crate::{
-    judge::{DesiredState, judge},
+    desired_state::{DesiredState, desired_state},
     key_secret::Notes,
-    world::{DeliveredValue, Kind, Object, ResourceRef},
+    observed_state::{DeliveredValue, Kind, Object, ResourceRef},
 };
 
 const NOW: &str = "2026-01-10T00:00:00Z";
@@ -21,9 +21,9 @@ fn at(time: &str) -> Timestamp {
     time.parse().unwrap()
 }
 
-/// A Team, and the ApiKey `alice` of UID `u` with this spec and wish.
-fn world(spec: &str, wish: Option<&str>) -> World {
-    let mut world = World::default();
+/// A Team, and the ApiKey `alice` of UID `u` with this spec and request.
+fn observed(spec: &str, request: Option<&str>) -> ObservedState {
+    let mut observed = ObservedState::default();
     let team = ObjectName::new("apps", "team");
     let spec_of_team: TeamSpec = serde_yaml::from_str("{}").unwrap();
     let object = Object {
@@ -34,19 +34,19 @@ fn world(spec: &str, wish: Option<&str>) -> World {
         account: None,
         spec: spec_of_team,
     };
-    world.teams.insert(team, object.into());
+    observed.teams.insert(team, object.into());
     let name = ObjectName::new("apps", "alice");
     let spec: ApiKeySpec = serde_yaml::from_str(&format!("{{teamRef: {{name: team}}{spec}}}")).unwrap();
-    let rotate = wish.map(str::to_owned);
-    world
+    let rotate = request.map(str::to_owned);
+    observed
         .api_keys
         .insert(name.clone(), Object { name, uid: Uid::new("u"), created: None, rotate, account: None, spec }.into());
-    world
+    observed
 }
 
 /// The Secret of `alice` as the operator made it for an owner's UID at a time.
 fn secret(uid: &str, value: &str, made_at: &str, request: Option<&str>, previous: Vec<Previous>) -> SecretContent {
-    let mint = Mint {
+    let creation = ValueCreation {
         api_key: ObjectName::new("apps", "alice"),
         uid: Uid::new(uid),
         secret: ObjectName::new("apps", "alice"),
@@ -54,17 +54,17 @@ fn secret(uid: &str, value: &str, made_at: &str, request: Option<&str>, previous
         previous,
         request: request.map(str::to_owned),
     };
-    let mut secret: Secret = mint.secret(value, at(made_at));
-    secret.metadata.owner_references = Some(vec![mint.owner_reference()]);
+    let mut secret: Secret = creation.secret(value, at(made_at));
+    secret.metadata.owner_references = Some(vec![creation.owner_reference()]);
     SecretContent::of(secret)
 }
 
-fn judged(spec: &str, wish: Option<&str>, content: Option<SecretContent>) -> DesiredState {
-    let mut world = world(spec, wish);
+fn desired(spec: &str, request: Option<&str>, content: Option<SecretContent>) -> DesiredState {
+    let mut observed = observed(spec, request);
     if let Some(content) = content {
-        world.secrets = BTreeMap::from([(ObjectName::new("apps", "alice"), content.into())]);
+        observed.secrets = BTreeMap::from([(ObjectName::new("apps", "alice"), content.into())]);
     }
-    judge(&world, at(NOW))
+    desired_state(&observed, at(NOW))
 }
 
 const VALUE: &str = "sk-vt-a-value-of-some-length";
@@ -72,7 +72,7 @@ const VALUE: &str = "sk-vt-a-value-of-some-length";
 #[test]
 fn a_value_is_renewed_when_its_time_has_come_and_not_before() {
     let rotation = ", rotation: {interval: 24h, gracePeriod: 1h}";
-    let made = |at: Timestamp| judged(rotation, None, Some(secret("u", VALUE, &at.to_string(), None, Vec::new())));
+    let made = |at: Timestamp| desired(rotation, None, Some(secret("u", VALUE, &at.to_string(), None, Vec::new())));
     let young = at("2026-01-09T12:00:00Z");
     let next = made(young).next.unwrap();
     let early = at("2026-01-10T12:00:00Z").duration_since(next);
@@ -80,26 +80,26 @@ fn a_value_is_renewed_when_its_time_has_come_and_not_before() {
     // Of the same age at another time, so that it is due now, or in a second.
     let due = young - next.duration_since(at(NOW));
     let second = SignedDuration::from_secs(1);
-    assert!(made(due + second).to_mint.is_empty());
+    assert!(made(due + second).to_create.is_empty());
     assert_eq!(made(due + second).next, Some(at(NOW) + second));
     let old = made(due);
-    let mint = old.to_mint.first().unwrap();
-    assert_eq!(mint.cause, Cause::Interval);
+    let creation = old.to_create.first().unwrap();
+    assert_eq!(creation.cause, Cause::Interval);
     let hash = KeyHash::of(VALUE.as_bytes());
-    assert_eq!(mint.previous, [Previous { hash, until: at("2026-01-10T01:00:00Z") }]);
+    assert_eq!(creation.previous, [Previous { hash, until: at("2026-01-10T01:00:00Z") }]);
     assert!(old.key(&ObjectName::new("apps", "alice")).is_some(), "until then it works as it is");
 }
 
 #[test]
 fn keys_of_one_apply_are_renewed_one_after_the_other() {
-    let world = world(", rotation: {interval: 24h}", None);
+    let observed = observed(", rotation: {interval: 24h}", None);
     let due = |uid: &str| {
-        let mut world = world.clone();
+        let mut observed = observed.clone();
         let name = ObjectName::new("apps", "alice");
-        let key = Arc::unwrap_or_clone(world.api_keys.remove(&name).unwrap());
-        world.api_keys.insert(name.clone(), Object { uid: Uid::new(uid), ..key }.into());
-        world.secrets.insert(name, secret(uid, VALUE, NOW, None, Vec::new()).into());
-        judge(&world, at(NOW)).next.unwrap()
+        let key = Arc::unwrap_or_clone(observed.api_keys.remove(&name).unwrap());
+        observed.api_keys.insert(name.clone(), Object { uid: Uid::new(uid), ..key }.into());
+        observed.secrets.insert(name, secret(uid, VALUE, NOW, None, Vec::new()).into());
+        desired_state(&observed, at(NOW)).next.unwrap()
     };
     let times: BTreeSet<Timestamp> = (0..100).map(|n| due(&format!("uid-{n}"))).collect();
     assert!(times.len() > 90, "{} of 100", times.len());
@@ -109,21 +109,21 @@ fn keys_of_one_apply_are_renewed_one_after_the_other() {
 #[test]
 fn a_wish_is_met_once() {
     let content = || Some(secret("u", VALUE, NOW, Some("1"), Vec::new()));
-    assert!(judged("", Some("1"), content()).to_mint.is_empty());
-    assert!(judged("", None, content()).to_mint.is_empty(), "taking the annotation away is no wish");
-    let judgement = judged("", Some("2"), content());
-    let mint = judgement.to_mint.first().unwrap();
-    assert_eq!((mint.cause, mint.request.as_deref()), (Cause::Requested, Some("2")));
+    assert!(desired("", Some("1"), content()).to_create.is_empty());
+    assert!(desired("", None, content()).to_create.is_empty(), "taking the annotation away is no request");
+    let desired = desired("", Some("2"), content());
+    let creation = desired.to_create.first().unwrap();
+    assert_eq!((creation.cause, creation.request.as_deref()), (Cause::Requested, Some("2")));
 }
 
 #[test]
 fn values_before_end_with_their_grace_period() {
     let previous = |hash: &[u8], until: &str| Previous { hash: KeyHash::of(hash), until: at(until) };
     let both = [previous(b"late", "2026-01-10T00:00:01Z"), previous(b"gone", NOW)];
-    let judgement = judged("", None, Some(secret("u", VALUE, NOW, None, both.to_vec())));
-    let key = judgement.key(&ObjectName::new("apps", "alice")).unwrap();
+    let desired = desired("", None, Some(secret("u", VALUE, NOW, None, both.to_vec())));
+    let key = desired.key(&ObjectName::new("apps", "alice")).unwrap();
     assert_eq!(key.value.previous, both[..1]);
-    assert_eq!(judgement.next, Some(at("2026-01-10T00:00:01Z")));
+    assert_eq!(desired.next, Some(at("2026-01-10T00:00:01Z")));
 }
 
 #[test]
@@ -131,80 +131,80 @@ fn a_shorter_grace_period_ends_what_was_replaced_before() {
     let leaked = Previous { hash: KeyHash::of(b"leaked"), until: at("2026-01-10T23:00:00Z") };
     let content = || Some(secret("u", VALUE, "2026-01-09T23:00:00Z", None, vec![leaked]));
     let alice = ObjectName::new("apps", "alice");
-    assert_eq!(judged("", None, content()).key(&alice).unwrap().value.previous, [leaked]);
-    let ended = judged(", rotation: {gracePeriod: 0s}", None, content());
+    assert_eq!(desired("", None, content()).key(&alice).unwrap().value.previous, [leaked]);
+    let ended = desired(", rotation: {gracePeriod: 0s}", None, content());
     assert_eq!(ended.key(&alice).unwrap().value.previous, []);
 }
 
 #[test]
 fn a_key_that_moves_to_another_secret_has_its_value_for_the_grace_period() {
-    let mut world = world(", secretName: new, rotation: {gracePeriod: 1h}", None);
+    let mut observed = observed(", secretName: new, rotation: {gracePeriod: 1h}", None);
     let (old, new) = (ObjectName::new("apps", "alice"), ObjectName::new("apps", "new"));
-    world.had_value.insert(old.clone());
-    world.secrets.insert(old.clone(), secret("u", VALUE, NOW, None, Vec::new()).into());
-    let judgement = judge(&world, at(NOW));
-    let mint = judgement.to_mint.first().unwrap();
+    observed.had_value.insert(old.clone());
+    observed.secrets.insert(old.clone(), secret("u", VALUE, NOW, None, Vec::new()).into());
+    let desired = desired_state(&observed, at(NOW));
+    let creation = desired.to_create.first().unwrap();
     let before = Previous { hash: KeyHash::of(VALUE.as_bytes()), until: at("2026-01-10T01:00:00Z") };
-    assert_eq!((mint.cause, &mint.secret, &*mint.previous), (Cause::Moved, &new, &[before][..]));
-    assert!(judgement.stale.is_empty(), "first the new one is made");
+    assert_eq!((creation.cause, &creation.secret, &*creation.previous), (Cause::Moved, &new, &[before][..]));
+    assert!(desired.stale.is_empty(), "first the new one is made");
 
-    let made = secret("u", "sk-vt-another-value-of-some-length", NOW, None, mint.previous.clone());
-    world.secrets.insert(new, made.into());
-    let judgement = judge(&world, at(NOW));
-    assert_eq!(judgement.key(&old).unwrap().value.previous, [before]);
-    assert_eq!((judgement.stale, judgement.to_mint.len()), (vec![old], 0));
+    let made = secret("u", "sk-vt-another-value-of-some-length", NOW, None, creation.previous.clone());
+    observed.secrets.insert(new, made.into());
+    let desired = desired_state(&observed, at(NOW));
+    assert_eq!(desired.key(&old).unwrap().value.previous, [before]);
+    assert_eq!((desired.stale, desired.to_create.len()), (vec![old], 0));
 }
 
 #[test]
 fn a_value_that_comes_back_stands_once() {
     let current = Previous { hash: KeyHash::of(VALUE.as_bytes()), until: at("2026-01-10T00:30:00Z") };
-    let mut world = world("", None);
+    let mut observed = observed("", None);
     let (alice, bob) = (ObjectName::new("apps", "alice"), ObjectName::new("apps", "bob"));
-    world.secrets.insert(alice.clone(), secret("u", VALUE, NOW, None, vec![current]).into());
+    observed.secrets.insert(alice.clone(), secret("u", VALUE, NOW, None, vec![current]).into());
     // Another key brings what is still in its grace period here.
     let lent = Previous { hash: KeyHash::of(b"sk-vt-a-value-that-moved-on"), until: at("2026-01-10T00:30:00Z") };
-    Arc::make_mut(world.secrets.get_mut(&alice).unwrap()).notes.previous.push(lent);
+    Arc::make_mut(observed.secrets.get_mut(&alice).unwrap()).notes.previous.push(lent);
     let spec: ApiKeySpec = serde_yaml::from_str("{teamRef: {name: team}, secretRef: {name: brought}}").unwrap();
     let object = Object { name: bob.clone(), uid: Uid::new("b"), created: None, rotate: None, account: None, spec };
-    world.api_keys.insert(bob.clone(), object.into());
+    observed.api_keys.insert(bob.clone(), object.into());
     let data = [("key".to_owned(), k8s_openapi::ByteString(b"sk-vt-a-value-that-moved-on".to_vec()))];
     let brought = Secret { data: Some(data.into()), ..Secret::default() };
-    world.secrets.insert(ObjectName::new("apps", "brought"), SecretContent::of(brought).into());
+    observed.secrets.insert(ObjectName::new("apps", "brought"), SecretContent::of(brought).into());
 
-    let judgement = judge(&world, at(NOW));
-    assert_eq!(judgement.key(&alice).unwrap().value.previous, []);
-    assert_eq!(judgement.key(&bob).unwrap().value.hash, lent.hash);
-    let mut config = judgement.config(&world, "apps", crate::judge::Credentials::Withhold, None).config;
+    let desired = desired_state(&observed, at(NOW));
+    assert_eq!(desired.key(&alice).unwrap().value.previous, []);
+    assert_eq!(desired.key(&bob).unwrap().value.hash, lent.hash);
+    let mut config = desired.config(&observed, "apps", crate::desired_state::Credentials::Withhold, None).config;
     config.generation = 1;
     vectoll_config::read_v1(&vectoll_config::write_v1(&config).unwrap()).unwrap();
 }
 
 #[test]
 fn the_value_of_a_deleted_key_is_not_taken_over() {
-    let judgement = judged("", None, Some(secret("someone-before", VALUE, NOW, None, Vec::new())));
-    assert!(judgement.key(&ObjectName::new("apps", "alice")).is_none());
-    assert!(judgement.to_mint.is_empty(), "first the old one goes");
-    assert_eq!(judgement.stale, [ObjectName::new("apps", "alice")]);
+    let desired = desired("", None, Some(secret("someone-before", VALUE, NOW, None, Vec::new())));
+    assert!(desired.key(&ObjectName::new("apps", "alice")).is_none());
+    assert!(desired.to_create.is_empty(), "first the old one goes");
+    assert_eq!(desired.stale, [ObjectName::new("apps", "alice")]);
 }
 
 /// The conditions of `alice` beside a Secret, and what is to be done about it.
 fn beside(content: SecretContent, adopts: bool) -> (DesiredState, String) {
-    let mut world = world("", None);
+    let mut observed = observed("", None);
     let alice = ObjectName::new("apps", "alice");
-    world.secrets.insert(alice.clone(), content.into());
-    world.adopting.extend(adopts.then(|| alice.clone()));
-    let judgement = judge(&world, at(NOW));
+    observed.secrets.insert(alice.clone(), content.into());
+    observed.adopting.extend(adopts.then(|| alice.clone()));
+    let desired = desired_state(&observed, at(NOW));
     let of = ResourceRef { kind: Kind::ApiKey, name: alice };
-    let found = judgement.conditions.get(&of).unwrap().iter().find(|found| found.stops());
+    let found = desired.conditions.get(&of).unwrap().iter().find(|found| found.stops());
     let found = found.map_or_else(String::new, |found| format!("{}: {}", found.reason, found.message));
-    (judgement, found)
+    (desired, found)
 }
 
 /// As whoever may make Secrets would plant it, or a backup brings it back: without its owner.
 fn without_owner() -> SecretContent {
     let mut planted = secret("u", VALUE, NOW, None, Vec::new());
     planted.owner_uid = None;
-    planted.minted = false;
+    planted.generated = false;
     planted
 }
 
@@ -213,9 +213,9 @@ fn a_secret_that_was_planted_does_not_choose_the_value() {
     let mut nobody = without_owner();
     nobody.owner = None;
     for planted in [without_owner(), nobody] {
-        let (judgement, found) = beside(planted, false);
-        assert!(judgement.key(&ObjectName::new("apps", "alice")).is_none());
-        assert!(judgement.to_mint.is_empty() && judgement.stale.is_empty(), "nor is it taken away without a word");
+        let (desired, found) = beside(planted, false);
+        assert!(desired.key(&ObjectName::new("apps", "alice")).is_none());
+        assert!(desired.to_create.is_empty() && desired.stale.is_empty(), "nor is it taken away without a word");
         assert!(found.starts_with("SecretNotOwned: the Secret apps/alice was not made for this ApiKey"), "{found}");
         assert!(found.contains("vectoll.dev/adopt-secret: \"true\"") && found.contains("delete it"), "{found}");
     }
@@ -224,51 +224,51 @@ fn a_secret_that_was_planted_does_not_choose_the_value() {
 #[test]
 fn a_restored_secret_is_taken_over_when_its_owner_asks_for_it() {
     for restored in [without_owner(), secret("someone-before", VALUE, NOW, None, Vec::new())] {
-        let (judgement, found) = beside(restored, true);
+        let (desired, found) = beside(restored, true);
         assert!(found.starts_with("SecretPending"), "{found}");
-        assert_eq!(judgement.to_adopt.len(), 1);
-        assert!(judgement.stale.is_empty() && judgement.to_mint.is_empty());
+        assert_eq!(desired.to_adopt.len(), 1);
+        assert!(desired.stale.is_empty() && desired.to_create.is_empty());
     }
-    let (judgement, found) = beside(secret("u", VALUE, NOW, None, Vec::new()), true);
-    assert_eq!((judgement.to_adopt.len(), found), (0, String::new()), "then it is its own");
+    let (desired, found) = beside(secret("u", VALUE, NOW, None, Vec::new()), true);
+    assert_eq!((desired.to_adopt.len(), found), (0, String::new()), "then it is its own");
     let mut another = without_owner();
     another.owner = Some("bob".to_owned());
-    let (judgement, found) = beside(another, true);
-    assert!(judgement.to_adopt.is_empty() && found.contains("is the ApiKey bob's"), "{found}");
+    let (desired, found) = beside(another, true);
+    assert!(desired.to_adopt.is_empty() && found.contains("is the ApiKey bob's"), "{found}");
 }
 
 #[test]
 fn a_time_to_come_makes_no_value_young_for_ever() {
     let rotation = ", rotation: {interval: 24h, gracePeriod: 1h}";
     let lent = Previous { hash: KeyHash::of(b"lent"), until: at("9000-01-01T00:00:00Z") };
-    let judgement = judged(rotation, None, Some(secret("u", VALUE, "9000-01-01T00:00:00Z", None, vec![lent])));
-    assert_eq!(judgement.to_mint.first().unwrap().cause, Cause::Interval);
-    assert_eq!(judgement.key(&ObjectName::new("apps", "alice")).unwrap().value.previous, []);
+    let desired = desired(rotation, None, Some(secret("u", VALUE, "9000-01-01T00:00:00Z", None, vec![lent])));
+    assert_eq!(desired.to_create.first().unwrap().cause, Cause::Interval);
+    assert_eq!(desired.key(&ObjectName::new("apps", "alice")).unwrap().value.previous, []);
 }
 
 #[test]
 fn an_emptied_secret_gets_a_value_and_a_lost_one_is_told_from_a_new_one() {
     let mut content = secret("u", "", NOW, None, Vec::new());
     content.notes = Notes::default();
-    assert_eq!(judged("", None, Some(content)).to_mint.first().unwrap().cause, Cause::Emptied);
-    assert_eq!(judged("", None, None).to_mint.first().unwrap().cause, Cause::New);
-    let mut world = world("", None);
-    world.had_value.insert(ObjectName::new("apps", "alice"));
-    assert_eq!(judge(&world, at(NOW)).to_mint.first().unwrap().cause, Cause::Deleted);
+    assert_eq!(desired("", None, Some(content)).to_create.first().unwrap().cause, Cause::Emptied);
+    assert_eq!(desired("", None, None).to_create.first().unwrap().cause, Cause::New);
+    let mut observed = observed("", None);
+    observed.had_value.insert(ObjectName::new("apps", "alice"));
+    assert_eq!(desired_state(&observed, at(NOW)).to_create.first().unwrap().cause, Cause::Deleted);
 }
 
 #[test]
 fn what_is_in_force_of_a_secret_that_cannot_be_read_stays_and_no_more_than_that() {
     let (alice, brought) = (ObjectName::new("apps", "alice"), ObjectName::new("apps", "brought"));
-    let mut world = world(", suspended: true, secretRef: {name: brought}", None);
-    world.unreadable.insert(brought.clone(), "the operator is not allowed to get it".into());
-    let reason = |world: &World| {
-        let judgement = judge(world, at(NOW));
+    let mut observed = observed(", suspended: true, secretRef: {name: brought}", None);
+    observed.unreadable.insert(brought.clone(), "the operator is not allowed to get it".into());
+    let reason = |observed: &ObservedState| {
+        let desired = desired_state(observed, at(NOW));
         let of = ResourceRef { kind: Kind::ApiKey, name: alice.clone() };
-        let found = judgement.conditions.get(&of).unwrap().iter().find(|found| found.stops());
-        (judgement.key(&alice).cloned(), found.map(|found| (found.reason, found.message.to_string())))
+        let found = desired.conditions.get(&of).unwrap().iter().find(|found| found.stops());
+        (desired.key(&alice).cloned(), found.map(|found| (found.reason, found.message.to_string())))
     };
-    let (key, why) = reason(&world);
+    let (key, why) = reason(&observed);
     assert!(key.is_none(), "nothing is in force of it");
     let (reason_of, message) = why.unwrap();
     assert_eq!(reason_of, "SecretUnreadable");
@@ -287,14 +287,14 @@ fn what_is_in_force_of_a_secret_that_cannot_be_read_stays_and_no_more_than_that(
             v1::Credential { sha256: before, expires_at: Some(until) },
         ],
     };
-    world.delivered.values.insert(alice.clone(), value("u", &brought));
-    let (key, why) = reason(&world);
+    observed.delivered.values.insert(alice.clone(), value("u", &brought));
+    let (key, why) = reason(&observed);
     let key = key.unwrap();
     assert_eq!((key.value.hash, &*key.value.previous), (hash, &[Previous { hash: before, until }][..]));
     assert!(key.key.suspended, "what is set of it holds");
     assert_eq!(why.unwrap().0, "SecretUnreadable");
     for other in [value("another", &brought), value("u", &ObjectName::new("apps", "moved"))] {
-        world.delivered.values.insert(alice.clone(), other);
-        assert!(reason(&world).0.is_none(), "it is of another key, or was in another Secret");
+        observed.delivered.values.insert(alice.clone(), other);
+        assert!(reason(&observed).0.is_none(), "it is of another key, or was in another Secret");
     }
 }

@@ -49,7 +49,7 @@ pub fn split(key: &str) -> Option<(&str, &str)> {
 
 /// Whose budget it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Payer<'a> {
+pub enum BalanceOwner<'a> {
     /// The Team's.
     Team,
     /// A key's, by UID.
@@ -62,7 +62,7 @@ pub enum Payer<'a> {
     Other,
 }
 
-impl<'a> Payer<'a> {
+impl<'a> BalanceOwner<'a> {
     /// Of the account and period of [`Kind::Money`]. None: no such account has a budget, or there is no such period.
     pub fn of(money: &'a str) -> Option<Self> {
         let (account, period) = money.rsplit_once(':')?;
@@ -164,7 +164,7 @@ impl<'a> Kind<'a> {
             "w" if is_account(of) => Some(Self::Window),
             "p" if is_account(of) => Some(Self::Parallel),
             "month" if month(of).is_some() => Some(Self::Month(of)),
-            "m" if Payer::of(of).is_some() => Some(Self::Money(of)),
+            "m" if BalanceOwner::of(of).is_some() => Some(Self::Money(of)),
             "a" if is_account(of) => Some(Self::Periods),
             _ => None,
         }
@@ -182,15 +182,15 @@ impl<'a> Kind<'a> {
         }
     }
 
-    /// Whether an entry of who lives is of no use to anybody: functions look at who was heard of in the last seconds. Whoever
+    /// Whether an entry of who lives is of no use to anybody: functions look at who was heard from in the last seconds. Whoever
     /// has a login could otherwise fill the list with sidecars that there never were, and keep the others out.
     pub fn is_outdated(self, owner: Owner<'_>, value: &str, now_ms: u64) -> bool {
-        let heard = match (self, owner) {
+        let seen = match (self, owner) {
             (Self::Live, Owner::Namespace(_)) => Acknowledgement::read(value).map(|acknowledged| acknowledged.at_ms),
-            (Self::Live, _) => value.split(' ').next().and_then(|heard| heard.parse().ok()),
+            (Self::Live, _) => value.split(' ').next().and_then(|seen| seen.parse().ok()),
             _ => return false,
         };
-        heard.is_none_or(|heard| heard.saturating_add(LIVE_ENTRY_MS) < now_ms || heard > now_ms.saturating_add(DAY_MS))
+        seen.is_none_or(|seen| seen.saturating_add(LIVE_ENTRY_MS) < now_ms || seen > now_ms.saturating_add(DAY_MS))
     }
 
     /// Whether a function may have written a field of it.
@@ -213,8 +213,8 @@ impl<'a> Kind<'a> {
                 }
                 (Self::Periods, _) => is_period(field) && (value.is_empty() || is_number(value)),
                 (Self::Live, _) => {
-                    let heard = value.split_once(' ').map_or(value, |(heard, _)| heard);
-                    is_sidecar(field) && is_number(heard)
+                    let seen = value.split_once(' ').map_or(value, |(seen, _)| seen);
+                    is_sidecar(field) && is_number(seen)
                 }
                 (Self::Held, _) => value == "1" && field.contains("}:m:"),
                 (Self::Parallel, _) => {
@@ -314,18 +314,18 @@ mod tests {
     #[test]
     fn money_belongs_to_a_team_a_key_or_a_user() {
         for (money, payer) in [
-            ("t:Total/UTC/0", Some(Payer::Team)),
-            ("k:0-1:Monthly/Europe/Berlin/1793487600", Some(Payer::Key("0-1"))),
-            ("tu:ada: a/b:Daily/Etc/GMT+1/5", Some(Payer::User("ada: a/b"))),
-            ("tn:shop:Total/UTC/0", Some(Payer::Namespace("shop"))),
+            ("t:Total/UTC/0", Some(BalanceOwner::Team)),
+            ("k:0-1:Monthly/Europe/Berlin/1793487600", Some(BalanceOwner::Key("0-1"))),
+            ("tu:ada: a/b:Daily/Etc/GMT+1/5", Some(BalanceOwner::User("ada: a/b"))),
+            ("tn:shop:Total/UTC/0", Some(BalanceOwner::Namespace("shop"))),
             ("tn:Shop:Total/UTC/0", None),
-            ("xy:any:Total/UTC/0", Some(Payer::Other)),
+            ("xy:any:Total/UTC/0", Some(BalanceOwner::Other)),
             ("ku:0-1:ada:Total/UTC/0", None),
             ("b:Total/UTC/0", None),
             ("t:Yearly/UTC/0", None),
             ("t", None),
         ] {
-            assert_eq!(Payer::of(money), payer, "{money}");
+            assert_eq!(BalanceOwner::of(money), payer, "{money}");
         }
     }
 

@@ -7,7 +7,7 @@ use std::{
 
 use super::{census::Census, time::GONE_RETENTION_MS};
 
-/// What an operator remembers of the accounts it has seen, by UID, as text: a [`Word`].
+/// What an operator remembers of the accounts it has seen, by UID, as text: a [`RegistryEntry`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Registry(pub BTreeMap<String, String>);
 
@@ -22,7 +22,7 @@ pub struct Changes {
 
 /// What a registry says of an account. The namespace is missing where an operator wrote it that did not note it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Word {
+pub enum RegistryEntry {
     /// It exists: `live NAMESPACE`.
     Live {
         /// Where.
@@ -37,7 +37,7 @@ pub enum Word {
     },
 }
 
-impl Word {
+impl RegistryEntry {
     /// Reads what was written. None: no operator writes that.
     pub fn read(text: &str) -> Option<Self> {
         let mut words = text.split(' ');
@@ -56,7 +56,7 @@ impl Word {
     }
 }
 
-impl fmt::Display for Word {
+impl fmt::Display for RegistryEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Live { namespace: _ } => f.write_str("live")?,
@@ -69,7 +69,9 @@ impl fmt::Display for Word {
 impl Registry {
     /// Whether an account exists, by what its operator noted.
     pub fn is_live(&self, account: &str) -> bool {
-        self.0.get(account).is_some_and(|word| matches!(Word::read(word), Some(Word::Live { namespace: _ })))
+        self.0
+            .get(account)
+            .is_some_and(|entry| matches!(RegistryEntry::read(entry), Some(RegistryEntry::Live { namespace: _ })))
     }
 
     /// Compares it with what there is. Accounts that it does not know are not this operator's to judge, nor are those that may be
@@ -78,26 +80,26 @@ impl Registry {
         let mut changes = Changes::default();
         let teams = census.teams.iter().map(|(account, team)| (account, &team.namespace));
         for (account, namespace) in teams.chain(&census.keys) {
-            let word = Word::Live { namespace: Some(namespace.clone()) }.to_string();
-            if self.0.get(account) != Some(&word) {
-                changes.set.insert(account.clone(), word);
+            let entry = RegistryEntry::Live { namespace: Some(namespace.clone()) }.to_string();
+            if self.0.get(account) != Some(&entry) {
+                changes.set.insert(account.clone(), entry);
             }
         }
         let is_there = |account: &String| census.teams.contains_key(account) || census.keys.contains_key(account);
         for (account, text) in self.0.iter().filter(|(account, _)| !is_there(account)) {
-            let word = Word::read(text);
-            let namespace = word.as_ref().and_then(Word::namespace);
+            let entry = RegistryEntry::read(text);
+            let namespace = entry.as_ref().and_then(RegistryEntry::namespace);
             if !census.covers(namespace) {
                 continue;
             }
-            match word {
-                Some(Word::Gone { since_ms, namespace: _ }) if since_ms <= now_ms => {
+            match entry {
+                Some(RegistryEntry::Gone { since_ms, namespace: _ }) if since_ms <= now_ms => {
                     if now_ms - since_ms >= GONE_RETENTION_MS {
                         changes.expired.insert(account.clone());
                     }
                 }
-                Some(Word::Gone { .. } | Word::Live { .. }) | None => {
-                    let gone = Word::Gone { since_ms: now_ms, namespace: namespace.map(str::to_owned) };
+                Some(RegistryEntry::Gone { .. } | RegistryEntry::Live { .. }) | None => {
+                    let gone = RegistryEntry::Gone { since_ms: now_ms, namespace: namespace.map(str::to_owned) };
                     changes.set.insert(account.clone(), gone.to_string());
                 }
             }

@@ -9,7 +9,9 @@ use vectoll_config::{
 };
 
 use super::{
-    super::sweep::{Census, DAY_MS, Family, Kind, Owner, Payer, Reason, Registry, is_recent, judge, split},
+    super::sweep::{
+        BalanceOwner, Census, DAY_MS, Family, Kind, Owner, Reason, Registry, is_recent, removal_reason, split,
+    },
     pieces::{PAUSE_BETWEEN_PIECES, PIECE},
     suspects::Suspects,
     swept::Swept,
@@ -24,7 +26,7 @@ const TOLD_FIELDS: usize = 500;
 const TOLD_BYTES: usize = 2 * 1024 * 1024;
 /// Names of a ledger that one round folds.
 const FOLDED: usize = 10_000;
-/// Sidecars of one purse that are asked for.
+/// Sidecars of one balance that are asked for.
 const HOLDERS: usize = 1_000;
 
 /// A field of a hash and its value, whatever they are.
@@ -77,7 +79,7 @@ struct Hash<'a> {
 /// What the fields of a hash say.
 #[derive(Default)]
 struct Facts {
-    /// The day of the last use of a purse.
+    /// The day of the last use of a balance.
     day: Option<u64>,
     /// Sidecars that hold money in it.
     holders: Vec<String>,
@@ -167,7 +169,7 @@ impl<'a> Round<'a> {
             let text = String::from_utf8_lossy(&key).into_owned();
             let Some((tag, rest)) = split(&text) else { continue };
             let owner = Owner::of(&self.accounts.census.scope, tag);
-            match self.judge(tag, owner, rest, lives).await? {
+            match self.verdict_on_key(tag, owner, rest, lives).await? {
                 None => {}
                 Some(Err(reason)) => self.remove(&key, reason).await?,
                 Some(Ok(())) if bytes >= LARGE => large.push((key, text)),
@@ -185,7 +187,7 @@ impl<'a> Round<'a> {
 
     /// What becomes of a key by its name and time to live: none: it is not this operator's to judge; an error: it goes; else its fields
     /// are to be looked at.
-    async fn judge(
+    async fn verdict_on_key(
         &mut self,
         tag: &str,
         owner: Owner<'_>,
@@ -218,7 +220,7 @@ impl<'a> Round<'a> {
         if is_gone {
             return Ok(Some(Err(Reason::Gone)));
         }
-        Ok(Some(judge(owner, rest, lives_ms, now_ms, census.retention_ms).map_or(Ok(()), Err)))
+        Ok(Some(removal_reason(owner, rest, lives_ms, now_ms, census.retention_ms).map_or(Ok(()), Err)))
     }
 
     /// Whether somebody has counted by a Team or backend lately, whoever knows of it.
@@ -292,7 +294,7 @@ impl<'a> Round<'a> {
         }
         self.drop_foreign(hash, &mut facts).await?;
         match hash.kind {
-            Kind::Money(money) => match self.judge_money(hash, money, &facts).await? {
+            Kind::Money(money) => match self.verdict_on_balance(hash, money, &facts).await? {
                 Some(reason) => self.remove(hash.key, reason).await,
                 None => Ok(()),
             },
@@ -319,25 +321,25 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
-    /// What becomes of a purse, by whose it is and when it was used.
-    async fn judge_money(&mut self, hash: Hash<'_>, money: &str, facts: &Facts) -> RedisResult<Option<Reason>> {
+    /// What becomes of a balance, by whose it is and when it was used.
+    async fn verdict_on_balance(&mut self, hash: Hash<'_>, money: &str, facts: &Facts) -> RedisResult<Option<Reason>> {
         let Accounts { census, expired, now_ms, .. } = *self.accounts;
         let is_used = facts.day.is_some_and(|day| is_recent(day.saturating_mul(DAY_MS), now_ms));
-        let is_known = match Payer::of(money) {
-            Some(Payer::Team) => true,
-            Some(Payer::Key(key)) if expired.contains(key) => {
+        let is_known = match BalanceOwner::of(money) {
+            Some(BalanceOwner::Team) => true,
+            Some(BalanceOwner::Key(key)) if expired.contains(key) => {
                 if is_used {
                     self.used.insert(key.to_owned());
                 }
                 return Ok((!is_used).then_some(Reason::Gone));
             }
-            Some(Payer::Key(key)) => self.accounts.may_have_key(key),
-            Some(Payer::User(user)) => self.has_user(hash.tag, user).await?,
+            Some(BalanceOwner::Key(key)) => self.accounts.may_have_key(key),
+            Some(BalanceOwner::User(user)) => self.has_user(hash.tag, user).await?,
             // Who deletes its keys for a day has spent its part all the same.
-            Some(Payer::Namespace(namespace)) => {
+            Some(BalanceOwner::Namespace(namespace)) => {
                 is_used || census.namespaces.contains(namespace) || !census.covers(Some(namespace))
             }
-            Some(Payer::Other) => is_used,
+            Some(BalanceOwner::Other) => is_used,
             None => false,
         };
         if is_known || !self.suspects.is_certain(hash.key, census.counted_ms, now_ms) {

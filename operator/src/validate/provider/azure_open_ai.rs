@@ -36,7 +36,7 @@ pub(super) fn azure_open_ai(settings: &AzureOpenAi, check: &mut Check<'_>) -> Op
             })
         }
         (None, None) | (Some(_), Some(_)) => {
-            check.fault(
+            check.error(
                 "Azure OpenAI is called with a key or with a token of Entra ID: set one of apiKeySecretRef, entra",
             );
             None

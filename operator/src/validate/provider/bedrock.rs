@@ -68,7 +68,7 @@ pub(super) fn bedrock(settings: &Bedrock, model: Option<&str>, check: &mut Check
         (None, None, Some(role), None) => Some(aws::web_identity(&region, role, check)),
         (None, None, None, Some(pod)) => Some(aws::pod_identity(&region, *pod)),
         _ => {
-            check.fault(
+            check.error(
                 "Bedrock is called with one credential: set one of accessKeySecretRef, apiKeySecretRef, webIdentity, \
                  podIdentity",
             );

@@ -6,7 +6,7 @@ use url::Url;
 use vectoll_crds::{Holds, Provider};
 
 use super::{
-    super::{Faults, NOT_A_NAME, NOT_AN_ENTRY, is_entry, is_subdomain},
+    super::{FieldErrors, NOT_A_NAME, NOT_AN_ENTRY, is_entry, is_subdomain},
     Called, Credential,
 };
 
@@ -15,30 +15,30 @@ pub(super) struct Check<'a> {
     /// Where the provider stands: `spec.backends[0].openAI`.
     path: String,
     provider: Provider<'a>,
-    faults: &'a mut Faults,
+    errors: &'a mut FieldErrors,
     /// What will be called.
     pub(super) called: Vec<Called>,
 }
 
 impl<'a> Check<'a> {
-    pub(super) fn new(backend: &str, provider: Provider<'a>, faults: &'a mut Faults) -> Self {
-        Self { path: format!("{backend}.{}", provider.field()), provider, faults, called: Vec::new() }
+    pub(super) fn new(backend: &str, provider: Provider<'a>, errors: &'a mut FieldErrors) -> Self {
+        Self { path: format!("{backend}.{}", provider.field()), provider, errors, called: Vec::new() }
     }
 
     /// A fault in the provider as a whole.
-    pub(super) fn fault(&mut self, reason: impl fmt::Display) {
-        self.faults.add(&self.path, reason);
+    pub(super) fn error(&mut self, reason: impl fmt::Display) {
+        self.errors.add(&self.path, reason);
     }
 
     /// A fault in one of its fields.
     pub(super) fn fault_at(&mut self, field: &str, reason: impl fmt::Display) {
-        self.faults.add(format!("{}.{field}", self.path), reason);
+        self.errors.add(format!("{}.{field}", self.path), reason);
     }
 
     /// A fault in a field of the backend.
     pub(super) fn fault_beside(&mut self, field: &str, reason: impl fmt::Display) {
         let backend = self.path.rsplit_once('.').map_or("", |(backend, _)| backend);
-        self.faults.add(format!("{backend}.{field}"), reason);
+        self.errors.add(format!("{backend}.{field}"), reason);
     }
 
     /// A field that is to look in some way. Its text is quoted only where it cannot be a credential put there by mistake.
@@ -70,7 +70,7 @@ impl<'a> Check<'a> {
     pub(super) fn root(&mut self, field: &str, text: &str, example: &str, own: &str) -> Option<String> {
         let root = self.url(field, text, example)?;
         if root.ends_with(own) {
-            self.fault_at(field, format_args!("{own} is part of the API's own paths: leave it away, as in {example}"));
+            self.fault_at(field, format_args!("{own} is part of the API's own paths: leave it out, as in {example}"));
             return None;
         }
         Some(root)

@@ -13,7 +13,7 @@ pub(super) fn databricks(settings: &Databricks, check: &mut Check<'_>) -> Option
     check.must(
         "queryInstruction",
         query_instruction.as_ref().is_none_or(|text| !text.is_empty()),
-        "is empty: say what goes before queries, or leave it away",
+        "is empty: say what goes before queries, or leave it out",
     );
     let credential = check.credential();
     let api = Api::Databricks(native::Databricks { query_instruction: query_instruction.clone() });

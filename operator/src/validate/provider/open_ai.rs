@@ -20,7 +20,7 @@ fn root(preset: Preset) -> &'static str {
 pub(super) fn open_ai(settings: &OpenAi, check: &mut Check<'_>) -> Option<super::OpenAi> {
     let OpenAi { base_url, preset, api_key_secret_ref: _, organization, project } = settings;
     if base_url.is_some() && preset.is_some() {
-        check.fault("a preset says where the service is: set one of baseURL, preset");
+        check.error("a preset has the service's address: set one of baseURL, preset");
     }
     let (field, wanted) = match (base_url, preset) {
         (Some(base_url), _) => ("baseURL", base_url.as_str()),

@@ -28,7 +28,7 @@ pub(super) fn sage_maker(settings: &SageMaker, check: &mut Check<'_>) -> Option<
         (None, Some(role), None) => Some(aws::web_identity(&region, role, check)),
         (None, None, Some(pod)) => Some(aws::pod_identity(&region, *pod)),
         _ => {
-            check.fault(
+            check.error(
                 "SageMaker is called with one credential: set one of accessKeySecretRef, webIdentity, podIdentity",
             );
             None

@@ -31,7 +31,7 @@ pub(super) fn ollama(settings: &Ollama, check: &mut Check<'_>) -> Option<Native>
     let Ollama { base_url } = settings;
     let base_url = check.root("baseURL", base_url, OLLAMA, "/api")?;
     if base_url.ends_with("/v1") {
-        check.fault_at("baseURL", format_args!("/v1 is OpenAI's API: leave it away, as in {OLLAMA}, or use openAI"));
+        check.fault_at("baseURL", format_args!("/v1 is OpenAI's API: leave it out, as in {OLLAMA}, or use openAI"));
         return None;
     }
     Some(Native { base_url, api: Api::Ollama(Empty {}), auth: Auth::Without(native::Auth::None(Empty {})) })

@@ -29,7 +29,7 @@ pub(super) fn vertex_ai(settings: &VertexAi, check: &mut Check<'_>) -> Option<Na
         (Some(_), None) => credential.map(|account| Auth::With(account, Presented::Google)),
         (None, Some(MetadataServer {})) => Some(Auth::Without(native::Auth::Google(Google::MetadataServer(Empty {})))),
         (None, None) | (Some(_), Some(_)) => {
-            check.fault("Vertex AI is called with one credential: set one of serviceAccountSecretRef, metadataServer");
+            check.error("Vertex AI is called with one credential: set one of serviceAccountSecretRef, metadataServer");
             None
         }
     };

@@ -25,7 +25,7 @@ pub(super) fn watsonx(settings: &Watsonx, check: &mut Check<'_>) -> Option<Nativ
             Some(Within::Space(id.clone()))
         }
         (None, None) | (Some(_), Some(_)) => {
-            check.fault("watsonx.ai charges a project or a deployment space: set one of projectID, spaceID");
+            check.error("watsonx.ai charges a project or a deployment space: set one of projectID, spaceID");
             None
         }
     };

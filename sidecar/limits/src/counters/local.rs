@@ -19,7 +19,7 @@ use vectoll_config::{
 };
 
 use self::count::{Count, tighten};
-pub(super) use self::reservation::Held;
+pub(super) use self::reservation::LocalReservation;
 use super::{
     Account, Denial, Open, RateLimitStatus, ReserveRequest, Spending, longest_denial::LongestDenial, users::Users,
     window::slot_of,
@@ -32,7 +32,7 @@ const SWEEP: Duration = Duration::from_mins(1);
 
 /// Counters of one process. One lock guards all: a decision over several scopes is one step.
 #[derive(Debug, Default)]
-pub struct Memory {
+pub struct LocalCounters {
     table: Mutex<Table>,
 }
 
@@ -49,21 +49,21 @@ struct Table {
     sequence: u64,
 }
 
-impl Memory {
+impl LocalCounters {
     fn table(&self) -> MutexGuard<'_, Table> {
         // A panic while counting leaves numbers, not broken memory: to go on is better than to refuse every call.
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Memory {
+impl LocalCounters {
     /// The name that a user's counts are kept under.
     pub(super) fn user(&self, team: &Uid, user: &Arc<str>, most: u32) -> Arc<str> {
         self.table().users.name(team, user, most)
     }
 
     /// Takes the call's room in all scopes, or in none.
-    pub(super) fn reserve(&self, ask: &ReserveRequest<'_>, now: Now) -> Result<Held, Denial> {
+    pub(super) fn reserve(&self, ask: &ReserveRequest<'_>, now: Now) -> Result<LocalReservation, Denial> {
         let mut table = self.table();
         let slot = table.present(now);
         if now.elapsed.saturating_sub(table.swept) >= SWEEP {
@@ -82,7 +82,7 @@ impl Memory {
                 worst.add(Denial { scope: place, ..denial });
             }
         }
-        if let Some(denial) = worst.told() {
+        if let Some(denial) = worst.into_denial() {
             return Err(denial);
         }
         let mut charges = Vec::new();
@@ -91,9 +91,9 @@ impl Memory {
                 count.requests.add(slot, ask.requests);
                 count.tokens.add(slot, ask.tokens);
                 count.parallel += 1;
-                for purse in &mut count.purses {
-                    purse.taken = purse.taken.plus(ask.money);
-                    charges.push(purse.charge.clone());
+                for balance in &mut count.balances {
+                    balance.taken = balance.taken.plus(ask.money);
+                    charges.push(balance.charge.clone());
                 }
             }
         }
@@ -105,12 +105,12 @@ impl Memory {
         }
         table.sequence += 1;
         let (sequence, ReserveRequest { requests, tokens, money, .. }) = (table.sequence, *ask);
-        Ok(Held { counts, is_call, slot, sequence, requests, tokens, money, charges })
+        Ok(LocalReservation { counts, is_call, slot, sequence, requests, tokens, money, charges })
     }
 
     /// Replaces a reservation by what was used.
     #[allow(clippy::needless_pass_by_value, reason = "a reservation ends once")]
-    pub(super) fn settle(&self, held: Held, used: Used, now: Now) {
+    pub(super) fn settle(&self, held: LocalReservation, used: Used, now: Now) {
         let mut table = self.table();
         let slot = table.present(now);
         table.close(&held, |count| {
@@ -124,7 +124,7 @@ impl Memory {
 
     /// Undoes a reservation.
     #[allow(clippy::needless_pass_by_value, reason = "a reservation ends once")]
-    pub(super) fn give_back(&self, held: Held) {
+    pub(super) fn give_back(&self, held: LocalReservation) {
         let mut table = self.table();
         table.close(&held, |count| {
             count.tokens.take_back(held.slot, held.tokens);
@@ -134,7 +134,7 @@ impl Memory {
     }
 
     /// How much is left to the scopes of a reservation.
-    pub(super) fn standing(&self, held: &Held, scopes: &[Limits], now: Now) -> RateLimitStatus {
+    pub(super) fn standing(&self, held: &LocalReservation, scopes: &[Limits], now: Now) -> RateLimitStatus {
         let mut table = self.table();
         let slot = table.present(now);
         let mut standing = RateLimitStatus::default();
@@ -152,10 +152,11 @@ impl Memory {
     pub(crate) fn spending(&self, account: &Account, budget: &Budget, now: Now) -> Spending {
         let table = self.table();
         let count = table.index.get(account).and_then(|&id| table.counts.get(id));
-        let purse =
-            count.and_then(|count| count.purses.iter().find(|purse| purse.is_for(budget) && !purse.is_over(now.wall)));
-        if let Some(purse) = purse {
-            return Spending { taken: purse.taken, ends: purse.end };
+        let balance = count.and_then(|count| {
+            count.balances.iter().find(|balance| balance.is_for(budget) && !balance.is_over(now.wall))
+        });
+        if let Some(balance) = balance {
+            return Spending { taken: balance.taken, ends: balance.end };
         }
         let period = stretch(budget, now.wall);
         let taken = count.map_or(PicoUsd::ZERO, |count| count.carried(period.start, now.wall).taken);
@@ -185,15 +186,15 @@ impl Table {
     }
 
     /// Ends a reservation in every scope; `undo` corrects the windows and returns the money that stays booked.
-    fn close(&mut self, held: &Held, mut undo: impl FnMut(&mut Count) -> PicoUsd) {
+    fn close(&mut self, held: &LocalReservation, mut undo: impl FnMut(&mut Count) -> PicoUsd) {
         for &id in &held.counts {
             let Some(count) = self.counts.get_mut(id) else { continue };
             count.parallel = count.parallel.saturating_sub(1);
             let booked = undo(count);
             // A call belongs to the period in which it was admitted. In a later one nothing was reserved for it.
-            for purse in count.purses.iter_mut().filter(|purse| purse.since < held.sequence) {
-                purse.taken = purse.taken.minus(held.money).plus(booked);
-                purse.booked = purse.booked.plus(booked);
+            for balance in count.balances.iter_mut().filter(|balance| balance.since < held.sequence) {
+                balance.taken = balance.taken.minus(held.money).plus(booked);
+                balance.booked = balance.booked.plus(booked);
             }
         }
         if held.is_call {
@@ -212,7 +213,7 @@ impl Table {
             let Some(count) = counts.get_mut(id) else { return false };
             count.requests.advance(slot);
             count.tokens.advance(slot);
-            let over = count.purses.iter().all(|purse| purse.taken == PicoUsd::ZERO || purse.is_over(now.wall));
+            let over = count.balances.iter().all(|balance| balance.taken == PicoUsd::ZERO || balance.is_over(now.wall));
             let idle = count.parallel == 0 && count.requests.is_empty() && count.tokens.is_empty() && over;
             if idle {
                 counts.remove(id);

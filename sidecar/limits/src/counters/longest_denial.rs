@@ -16,7 +16,7 @@ impl LongestDenial {
     }
 
     /// The one; none: nothing was refused.
-    pub(super) fn told(self) -> Option<Denial> {
+    pub(super) fn into_denial(self) -> Option<Denial> {
         self.0
     }
 }

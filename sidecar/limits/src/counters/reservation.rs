@@ -8,31 +8,31 @@ use super::{local, shared};
 
 /// A reservation. It must be settled or given back: the permit that holds it sees to that.
 #[derive(Debug)]
-pub struct Held(pub(super) Holder);
+pub struct QuotaReservation(pub(super) CounterReservation);
 
 /// Who keeps it.
 #[derive(Debug)]
-pub(super) enum Holder {
+pub(super) enum CounterReservation {
     /// This sidecar alone.
-    Memory(local::Held),
+    Local(local::LocalReservation),
     /// The sidecars together.
-    Leased(shared::Held),
+    Shared(shared::SharedReservation),
 }
 
-impl Held {
+impl QuotaReservation {
     /// What was reserved.
     pub fn reserved(&self) -> Used {
         match &self.0 {
-            Holder::Memory(held) => Used { tokens: held.tokens, money: held.money },
-            Holder::Leased(held) => Used { tokens: held.tokens, money: held.money },
+            CounterReservation::Local(held) => Used { tokens: held.tokens, money: held.money },
+            CounterReservation::Shared(held) => Used { tokens: held.tokens, money: held.money },
         }
     }
 
     /// The budgets that the money was reserved in.
     pub fn charges(&self) -> &[Arc<BudgetPeriod>] {
         match &self.0 {
-            Holder::Memory(held) => &held.charges,
-            Holder::Leased(held) => &held.charges,
+            CounterReservation::Local(held) => &held.charges,
+            CounterReservation::Shared(held) => &held.charges,
         }
     }
 }

@@ -32,7 +32,7 @@ pub struct ReserveRequest<'a> {
     pub tokens: u64,
     /// An upper bound of its cost.
     pub money: PicoUsd,
-    /// What holds for it while the store cannot be reached; of no matter where there is none.
+    /// What holds for it while the store cannot be reached; irrelevant where there is none.
     pub on_store_failure: OnStoreFailure,
 }
 

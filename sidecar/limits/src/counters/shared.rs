@@ -1,11 +1,12 @@
 //! Counters of a sidecar among others: it admits from what the store has leased to it, and asks when that is not enough.
 //!
 //! One [`session::Session`] for each Team holds leases of windows ([`pool`]), claims of parallel requests ([`slots`]) and money
-//! ([`purse`]), and speaks to the store in exchanges ([`exchange`]), one at a time. While the store is away it gives this
+//! ([`budget_balance`]), and speaks to the store in exchanges ([`exchange`]), one at a time. While the store is away it gives this
 //! sidecar's share ([`away`]). `docs/store.md` has the algorithm and its bounds; [`simulation`] holds it to them.
 
 mod admit;
 mod away;
+mod budget_balance;
 mod exchange;
 mod holding;
 mod link;
@@ -13,7 +14,6 @@ mod meter;
 mod names;
 mod pending;
 mod pool;
-mod purse;
 mod queue;
 mod rates;
 mod recall;
@@ -50,9 +50,9 @@ pub(crate) use self::{
     exchange::Batch,
     names::{account_name, period_of},
     recalled::FormerAdmissions,
-    terms::{TERMS, Terms},
+    terms::{LeaseTerms, TERMS},
 };
-pub use self::{pending::Pending, reservation::Held};
+pub use self::{pending::Pending, reservation::SharedReservation};
 use super::{Account, Open, RateLimitStatus, Spending, users::Users};
 use crate::store::protocol::{Exchange, Identity, Reply};
 use vectoll_clock::{Clock, Now};
@@ -94,7 +94,7 @@ impl SharedCounters {
         self.table().users.name(team, user, most)
     }
 
-    pub(super) fn settle(&self, held: Held, used: Used, number: u64, now: Now) {
+    pub(super) fn settle(&self, held: SharedReservation, used: Used, number: u64, now: Now) {
         let team = held.team.clone();
         let mut table = self.table();
         let session = table.session(&team);
@@ -113,13 +113,13 @@ impl SharedCounters {
         self.table().session(team).end_waits_in_vain(now);
     }
 
-    pub(super) fn give_back(&self, held: Held, now: Now) {
+    pub(super) fn give_back(&self, held: SharedReservation, now: Now) {
         let team = held.team.clone();
         self.table().session(&team).give_back(held, now);
         self.wake.notify_one();
     }
 
-    pub(super) fn standing(&self, held: &Held, scopes: &[Limits], now: Now) -> RateLimitStatus {
+    pub(super) fn standing(&self, held: &SharedReservation, scopes: &[Limits], now: Now) -> RateLimitStatus {
         self.table().session(&held.team).standing(held, scopes, now)
     }
 

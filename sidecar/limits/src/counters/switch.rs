@@ -11,8 +11,8 @@ use vectoll_config::{
 };
 
 use super::{
-    Account, Held, Memory, Open, RateLimitStatus, ReserveRequest, Reserved, SharedCounters, Spending,
-    reservation::Holder,
+    Account, LocalCounters, Open, QuotaReservation, RateLimitStatus, ReserveRequest, Reserved, SharedCounters,
+    Spending, reservation::CounterReservation,
 };
 use vectoll_clock::Now;
 use vectoll_ledger::used::Used;
@@ -21,14 +21,14 @@ use vectoll_ledger::used::Used;
 /// of them is settled with it.
 #[derive(Debug)]
 pub struct Counters {
-    alone: Arc<Memory>,
+    alone: Arc<LocalCounters>,
     together: Arc<SharedCounters>,
     uses_store: AtomicBool,
 }
 
 impl Counters {
     /// Counts alone until it is told otherwise.
-    pub fn new(alone: Arc<Memory>, together: Arc<SharedCounters>) -> Self {
+    pub fn new(alone: Arc<LocalCounters>, together: Arc<SharedCounters>) -> Self {
         Self { alone, together, uses_store: AtomicBool::new(false) }
     }
 
@@ -58,32 +58,32 @@ impl Counters {
         if self.is_together() {
             self.together.reserve(ask, now)
         } else {
-            Reserved::Now(self.alone.reserve(ask, now).map(|held| Held(Holder::Memory(held))))
+            Reserved::Now(self.alone.reserve(ask, now).map(|held| QuotaReservation(CounterReservation::Local(held))))
         }
     }
 
     /// Replaces the reservation by what was used. Tokens and money beyond it are counted whole, as debt. The request
     /// itself stays counted. `number` is the settlement's in the journal: the store is told of spend by it.
-    pub fn settle(&self, held: Held, used: Used, number: u64, now: Now) {
+    pub fn settle(&self, held: QuotaReservation, used: Used, number: u64, now: Now) {
         match held.0 {
-            Holder::Memory(held) => self.alone.settle(held, used, now),
-            Holder::Leased(held) => self.together.settle(held, used, number, now),
+            CounterReservation::Local(held) => self.alone.settle(held, used, now),
+            CounterReservation::Shared(held) => self.together.settle(held, used, number, now),
         }
     }
 
     /// Undoes the reservation: the call was never made.
-    pub fn give_back(&self, held: Held, now: Now) {
+    pub fn give_back(&self, held: QuotaReservation, now: Now) {
         match held.0 {
-            Holder::Memory(held) => self.alone.give_back(held),
-            Holder::Leased(held) => self.together.give_back(held, now),
+            CounterReservation::Local(held) => self.alone.give_back(held),
+            CounterReservation::Shared(held) => self.together.give_back(held, now),
         }
     }
 
     /// How much is left to the scopes of a reservation.
-    pub fn standing(&self, held: &Held, scopes: &[Limits], now: Now) -> RateLimitStatus {
+    pub fn standing(&self, held: &QuotaReservation, scopes: &[Limits], now: Now) -> RateLimitStatus {
         match &held.0 {
-            Holder::Memory(held) => self.alone.standing(held, scopes, now),
-            Holder::Leased(held) => self.together.standing(held, scopes, now),
+            CounterReservation::Local(held) => self.alone.standing(held, scopes, now),
+            CounterReservation::Shared(held) => self.together.standing(held, scopes, now),
         }
     }
 

@@ -27,7 +27,7 @@ const REDIRECTIONS: u32 = 3;
 
 /// Where the store is, and who logs in. Its `Debug` shows no password.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct StoreAccess {
     /// Where it is.
     pub url: StoreUrl,
     /// What tells this sidecar's namespace from those of its name elsewhere.
@@ -40,10 +40,10 @@ pub struct Place {
     pub ca: Option<Vec<u8>>,
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for StoreAccess {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { url, scope, username, password: _, ca } = self;
-        f.debug_struct("Place")
+        f.debug_struct("StoreAccess")
             .field("url", url)
             .field("scope", scope)
             .field("username", username)
@@ -63,7 +63,7 @@ pub(super) enum Connection {
 
 impl Connection {
     /// Connects and logs in.
-    pub(super) async fn open(place: &Place) -> RedisResult<Self> {
+    pub(super) async fn open(place: &StoreAccess) -> RedisResult<Self> {
         match place.url.topology() {
             Topology::Single { database } => {
                 let (host, port) = place.url.hosts().first().ok_or_else(|| wrong("no host"))?;
@@ -163,7 +163,7 @@ fn value(answer: redis::Value) -> Value {
     }
 }
 
-fn address(place: &Place, host: &str, port: u16) -> ConnectionAddr {
+fn address(place: &StoreAccess, host: &str, port: u16) -> ConnectionAddr {
     let host = host.to_owned();
     if place.url.tls() {
         ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
@@ -172,7 +172,7 @@ fn address(place: &Place, host: &str, port: u16) -> ConnectionAddr {
     }
 }
 
-fn login(place: &Place) -> RedisConnectionInfo {
+fn login(place: &StoreAccess) -> RedisConnectionInfo {
     let mut login = RedisConnectionInfo::default().set_skip_set_lib_name();
     if let Some(username) = &place.username {
         login = login.set_username(username);
@@ -183,12 +183,17 @@ fn login(place: &Place) -> RedisConnectionInfo {
     login
 }
 
-fn certificates(place: &Place) -> TlsCertificates {
+fn certificates(place: &StoreAccess) -> TlsCertificates {
     TlsCertificates { client_tls: None, root_cert: place.ca.clone() }
 }
 
 /// Connects to one server. Without a database: as nobody, to a Sentinel, whose logins are its own.
-async fn server(place: &Place, host: &str, port: u16, database: Option<u16>) -> RedisResult<MultiplexedConnection> {
+async fn server(
+    place: &StoreAccess,
+    host: &str,
+    port: u16,
+    database: Option<u16>,
+) -> RedisResult<MultiplexedConnection> {
     let login = match database {
         Some(database) => login(place).set_db(i64::from(database)),
         None => RedisConnectionInfo::default().set_skip_set_lib_name(),
@@ -203,7 +208,7 @@ async fn server(place: &Place, host: &str, port: u16, database: Option<u16>) -> 
 
 /// Connects to the master that Sentinels name (Redis documentation, "Guidelines for Redis clients with support for Redis
 /// Sentinel"). All of them are asked at once: one that is away must not keep the others' answers waiting.
-async fn behind_sentinels(place: &Place, master: &str) -> RedisResult<MultiplexedConnection> {
+async fn behind_sentinels(place: &StoreAccess, master: &str) -> RedisResult<MultiplexedConnection> {
     let asked = place.url.hosts().iter().map(|(host, port)| master_by(place, host, *port, master));
     let mut asked: FuturesUnordered<_> = asked.collect();
     let mut tried = Vec::new();
@@ -226,7 +231,7 @@ async fn behind_sentinels(place: &Place, master: &str) -> RedisResult<Multiplexe
     Err(last)
 }
 
-async fn master_by(place: &Place, host: &str, port: u16, master: &str) -> RedisResult<(String, u16)> {
+async fn master_by(place: &StoreAccess, host: &str, port: u16, master: &str) -> RedisResult<(String, u16)> {
     let mut sentinel = server(place, host, port, None).await?;
     let named: Option<(String, u16)> =
         cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(master).query_async(&mut sentinel).await?;
@@ -234,7 +239,7 @@ async fn master_by(place: &Place, host: &str, port: u16, master: &str) -> RedisR
 }
 
 /// Connects to a server that Sentinels call the master, if it says so too: a Sentinel may not have heard of a failover.
-async fn master_at(place: &Place, host: &str, port: u16) -> RedisResult<MultiplexedConnection> {
+async fn master_at(place: &StoreAccess, host: &str, port: u16) -> RedisResult<MultiplexedConnection> {
     let mut connection = server(place, host, port, Some(0)).await?;
     let info: String = cmd("INFO").arg("replication").query_async(&mut connection).await?;
     if info.lines().any(|line| line.trim_end() == "role:master") {
@@ -249,7 +254,7 @@ fn wrong(what: &'static str) -> RedisError {
 }
 
 /// Connects to a cluster: to those of its nodes that are there, found by the first that answers.
-async fn cluster(place: &Place) -> RedisResult<ClusterConnection> {
+async fn cluster(place: &StoreAccess) -> RedisResult<ClusterConnection> {
     let login = login(place);
     let nodes =
         place.url.hosts().iter().map(|(host, port)| {

@@ -28,7 +28,7 @@ pub(super) enum Verdict {
 }
 
 /// Judges a Team whose keys the store has forbidden for so long.
-pub(super) fn judge(driver: &Driver, team: &Uid, refused: Duration) -> Verdict {
+pub(super) fn verdict(driver: &Driver, team: &Uid, refused: Duration) -> Verdict {
     let Driver { leased, journal, served, metrics, .. } = driver;
     if served.generation() == 0 || served.has_team(team) || served.is_limited(team) {
         return Verdict::Kept;

@@ -9,18 +9,18 @@ use tokio::task::{JoinError, JoinSet};
 use vectoll_config::store::{Function, HEARTBEAT_PERIOD, live_key};
 
 use super::{
-    connect::{CallError, Connection, Place},
+    connect::{CallError, Connection, StoreAccess},
     protocol::Identity,
 };
 
-/// What is said.
+/// What is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Heartbeat {
     pub(super) namespace: Arc<str>,
     pub(super) generation: u64,
 }
 
-/// Whether it is to be said.
+/// Whether it is to be sent.
 pub(super) enum Due {
     Now(Heartbeat),
     /// Look again then.
@@ -31,34 +31,34 @@ pub(super) enum Due {
 #[derive(Debug, Default)]
 pub(super) struct HeartbeatTask {
     under_way: JoinSet<Result<Heartbeat, CallError>>,
-    /// What was said last, and when.
+    /// What was sent last, and when.
     last: Option<(Heartbeat, Instant)>,
 }
 
 impl HeartbeatTask {
     /// Whether this is due. A config that is new rings, and so does the end of what is under way.
-    pub(super) fn due(&self, word: Heartbeat) -> Due {
-        if word.generation == 0 || !self.under_way.is_empty() {
+    pub(super) fn due(&self, heartbeat: Heartbeat) -> Due {
+        if heartbeat.generation == 0 || !self.under_way.is_empty() {
             return Due::Later(HEARTBEAT_PERIOD);
         }
         match &self.last {
-            Some((said, at)) if *said == word => match HEARTBEAT_PERIOD.saturating_sub(at.elapsed()) {
-                Duration::ZERO => Due::Now(word),
+            Some((sent, at)) if *sent == heartbeat => match HEARTBEAT_PERIOD.saturating_sub(at.elapsed()) {
+                Duration::ZERO => Due::Now(heartbeat),
                 pause => Due::Later(pause),
             },
-            Some(_) | None => Due::Now(word),
+            Some(_) | None => Due::Now(heartbeat),
         }
     }
 
-    /// Begins to say it.
-    pub(super) fn say(
+    /// Begins to send it.
+    pub(super) fn send(
         &mut self,
-        (connection, place): (Connection, Arc<Place>),
+        (connection, place): (Connection, Arc<StoreAccess>),
         identity: Identity,
-        word: Heartbeat,
+        heartbeat: Heartbeat,
         pod: Arc<str>,
     ) {
-        self.under_way.spawn(acknowledge((connection, place), identity, word, pod));
+        self.under_way.spawn(acknowledge((connection, place), identity, heartbeat, pod));
     }
 
     /// What became of it; none: nothing is under way.
@@ -66,20 +66,20 @@ impl HeartbeatTask {
         self.under_way.join_next().await
     }
 
-    /// It was said just now, or could not be: either way it is left alone for a while.
-    pub(super) fn said(&mut self, word: Heartbeat) {
-        self.last = Some((word, Instant::now()));
+    /// It was sent just now, or could not be: either way it is left alone for a while.
+    pub(super) fn sent(&mut self, heartbeat: Heartbeat) {
+        self.last = Some((heartbeat, Instant::now()));
     }
 }
 
 async fn acknowledge(
-    (mut connection, place): (Connection, Arc<Place>),
+    (mut connection, place): (Connection, Arc<StoreAccess>),
     identity: Identity,
-    word: Heartbeat,
+    heartbeat: Heartbeat,
     pod: Arc<str>,
 ) -> Result<Heartbeat, CallError> {
-    let words = [identity.sidecar.to_string(), word.generation.to_string(), pod.to_string()];
-    let key = live_key(place.scope.as_deref(), &word.namespace);
+    let words = [identity.sidecar.to_string(), heartbeat.generation.to_string(), pod.to_string()];
+    let key = live_key(place.scope.as_deref(), &heartbeat.namespace);
     connection.call(Function::Acknowledge, &key, &words).await?;
-    Ok(word)
+    Ok(heartbeat)
 }

@@ -4,8 +4,8 @@
 //! The simulation of the leases runs against it, and a test with a real server holds the functions against it.
 
 mod balance;
-mod purses;
-mod wishes;
+mod balances;
+mod lease_requests;
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -46,14 +46,14 @@ pub struct Model {
     marks: HashMap<Arc<str>, Mark>,
     windows: HashMap<(AccountName, Rate), BTreeMap<u64, u64>>,
     claims: HashMap<AccountName, HashMap<Arc<str>, (u64, u64)>>,
-    purses: HashMap<(AccountName, Arc<str>), BudgetBalance>,
+    balances: HashMap<(AccountName, Arc<str>), BudgetBalance>,
     /// The periods of each account that began, and their ends.
     periods: HashMap<AccountName, BTreeMap<Arc<str>, Option<u64>>>,
     ledger: BTreeMap<Arc<str>, Totals>,
     users: u64,
-    /// How many purses may begin in a day; none: as many as in the functions.
-    most_new_purses: Option<u64>,
-    /// A day, and the purses that began in it.
+    /// How many balances may begin in a day; none: as many as in the functions.
+    most_new_balances: Option<u64>,
+    /// A day, and the balances that began in it.
     begun: (u64, u64),
 }
 
@@ -70,8 +70,8 @@ pub type Totals = (u64, u64, u64);
 
 impl Model {
     /// One with another bound on the periods of budgets that begin in a day.
-    pub fn with_most_new_purses(most: u64) -> Self {
-        Self { most_new_purses: Some(most), ..Self::default() }
+    pub fn with_most_new_balances(most: u64) -> Self {
+        Self { most_new_balances: Some(most), ..Self::default() }
     }
 
     /// One exchange.
@@ -126,11 +126,11 @@ impl Model {
         let Spend { from, to, charges, entries } = spend;
         if to > from && *from == spent_to {
             for Money { account, period, amount } in charges {
-                let purse = self.begin(account, period, now);
-                purse.spent = purse.spent.plus(*amount);
+                let balance = self.begin(account, period, now);
+                balance.spent = balance.spent.plus(*amount);
                 for other in self.others(account, &period.name, now) {
                     let may_be = starts(&other) <= starts(&period.name) || period.end.is_none_or(|end| end > now);
-                    if let Some(kept_up) = self.purses.get_mut(&(account.clone(), other)).filter(|_| may_be) {
+                    if let Some(kept_up) = self.balances.get_mut(&(account.clone(), other)).filter(|_| may_be) {
                         kept_up.spent = kept_up.spent.plus(*amount);
                     }
                 }
@@ -143,15 +143,15 @@ impl Model {
             spent_to = *to;
         }
         if mark.is_some_and(|mark| mark.epoch != identity.epoch) {
-            for purse in self.purses.values_mut() {
-                purse.held.remove(&identity.sidecar);
+            for balance in self.balances.values_mut() {
+                balance.held.remove(&identity.sidecar);
             }
         }
         for Money { account, period, amount } in holds {
             // What gives back nothing begins nothing.
-            let purse =
-                if *amount > PicoUsd::ZERO { self.begin(account, period, now) } else { self.purse(account, period) };
-            purse.held.insert(identity.sidecar.clone(), *amount);
+            let balance =
+                if *amount > PicoUsd::ZERO { self.begin(account, period, now) } else { self.balance(account, period) };
+            balance.held.insert(identity.sidecar.clone(), *amount);
         }
         let answers = groups.iter().map(|group| self.answer(identity, group, now, *life, sidecars)).collect();
         note(self, if *asks_only { before } else { *number }, spent_to);
@@ -165,13 +165,13 @@ impl Model {
 
     /// What was spent of a budget, and what sidecars hold of it.
     pub fn money(&self, account: &str, period: &str) -> (PicoUsd, PicoUsd) {
-        let purse = self.purses.get(&(account.into(), period.into()));
-        purse.map_or((PicoUsd::ZERO, PicoUsd::ZERO), |purse| (purse.spent, purse.taken().minus(purse.spent)))
+        let balance = self.balances.get(&(account.into(), period.into()));
+        balance.map_or((PicoUsd::ZERO, PicoUsd::ZERO), |balance| (balance.spent, balance.taken().minus(balance.spent)))
     }
 
     /// The last call that a budget had no money for, unless there has been room for it since.
     pub fn refusal(&self, account: &str, period: &str) -> Option<Refusal> {
-        self.purses.get(&(account.into(), period.into()))?.refused
+        self.balances.get(&(account.into(), period.into()))?.refused
     }
 
     /// The totals of a field of the ledger.

@@ -189,11 +189,11 @@ pub struct Reply {
     pub spent_to: u64,
     /// Sidecars that were heard of lately for this Team.
     pub sidecars: u64,
-    /// For each group of wishes; none at all if the exchange was not taken.
+    /// For each group of requests; none at all if the exchange was not taken.
     pub answers: Vec<StoreAnswer>,
 }
 
-/// What becomes of a group of wishes.
+/// What becomes of a group of requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreAnswer {
     /// All of them are met.

@@ -8,7 +8,7 @@ use std::{
 use jiff::SignedDuration;
 use tokio::sync::watch;
 
-use super::{connect::Place, driver::Driver, line::StoreSession, protocol::SPAN};
+use super::{connect::StoreAccess, driver::Driver, protocol::SPAN, store_session::StoreSession};
 use crate::counters::FormerAdmissions;
 
 /// Calls that were admitted longer ago are in no window any more.
@@ -19,7 +19,7 @@ impl Driver {
     /// and spend that the store does not know is told, within `last` if that can be.
     pub async fn run(
         self,
-        mut place: watch::Receiver<Option<Arc<Place>>>,
+        mut place: watch::Receiver<Option<Arc<StoreAccess>>>,
         mut stop: watch::Receiver<bool>,
         last: Duration,
     ) {

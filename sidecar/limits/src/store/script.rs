@@ -1,4 +1,4 @@
-//! The words that the store's functions are spoken to with.
+//! The arguments that the store's functions are called with.
 
 use super::protocol::{
     Claim, Correction, Entry, Exchange, Grant, Identity, LeaseKind, LeaseRequest, Money, PeriodName, Reply, Spend,
@@ -10,47 +10,47 @@ use super::protocol::{
 pub fn encode(identity: &Identity, caller: &str, exchange: &Exchange) -> Vec<String> {
     let Exchange { number, after, asks_only, life, pause, most_users, corrections, claims, spend, holds, groups } =
         exchange;
-    let mut words = Words(Vec::with_capacity(32));
-    words.add(&identity.sidecar);
-    words.add(&identity.epoch);
-    words.add(number);
-    words.add(after);
-    words.add(&u8::from(*asks_only));
-    words.add(life);
-    words.add(pause);
-    words.add(most_users);
-    words.list(corrections, |words, Correction { account, rate, slot, amount }| {
-        words.add(account);
-        words.add(&rate.letter());
-        words.add(slot);
-        words.add(amount);
+    let mut arguments = Arguments(Vec::with_capacity(32));
+    arguments.add(&identity.sidecar);
+    arguments.add(&identity.epoch);
+    arguments.add(number);
+    arguments.add(after);
+    arguments.add(&u8::from(*asks_only));
+    arguments.add(life);
+    arguments.add(pause);
+    arguments.add(most_users);
+    arguments.list(corrections, |arguments, Correction { account, rate, slot, amount }| {
+        arguments.add(account);
+        arguments.add(&rate.letter());
+        arguments.add(slot);
+        arguments.add(amount);
     });
-    words.list(claims, |words, Claim { account, count }| {
-        words.add(account);
-        words.add(count);
+    arguments.list(claims, |arguments, Claim { account, count }| {
+        arguments.add(account);
+        arguments.add(count);
     });
     let Spend { from, to, charges, entries } = spend;
-    words.add(from);
-    words.add(to);
-    words.list(charges, Words::money);
-    words.list(entries, |words, Entry { month, field, requests, tokens, money }| {
-        words.add(month);
-        words.add(field);
-        words.add(requests);
-        words.add(tokens);
-        words.add(&money.pico());
+    arguments.add(from);
+    arguments.add(to);
+    arguments.list(charges, Arguments::money);
+    arguments.list(entries, |arguments, Entry { month, field, requests, tokens, money }| {
+        arguments.add(month);
+        arguments.add(field);
+        arguments.add(requests);
+        arguments.add(tokens);
+        arguments.add(&money.pico());
     });
-    words.list(holds, Words::money);
-    words.list(groups, |words, group| words.list(group, Words::wish));
-    words.add(caller);
-    words.0
+    arguments.list(holds, Arguments::money);
+    arguments.list(groups, |arguments, group| arguments.list(group, Arguments::lease_request));
+    arguments.add(caller);
+    arguments.0
 }
 
-struct Words(Vec<String>);
+struct Arguments(Vec<String>);
 
-impl Words {
-    fn add(&mut self, word: &(impl ToString + ?Sized)) {
-        self.0.push(word.to_string());
+impl Arguments {
+    fn add(&mut self, argument: &(impl ToString + ?Sized)) {
+        self.0.push(argument.to_string());
     }
 
     fn list<T>(&mut self, all: &[T], each: impl Fn(&mut Self, &T)) {
@@ -72,12 +72,12 @@ impl Words {
         self.add(&amount.pico());
     }
 
-    fn wish(&mut self, wish: &LeaseRequest) {
+    fn lease_request(&mut self, wish: &LeaseRequest) {
         let mut plain = |kind: char, least: u64, most: u64, limit: u64| {
             self.add(&kind);
             self.add(&wish.account);
-            for word in [least, most, limit] {
-                self.add(&word);
+            for argument in [least, most, limit] {
+                self.add(&argument);
             }
         };
         match &wish.of {

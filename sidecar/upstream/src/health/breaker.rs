@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use vectoll_config::v1::Cooldown;
 
-use super::breaker_state::{BreakerState, Fault};
+use super::breaker_state::{BreakerState, FailureKind};
 
 /// The longest time that a backend is left alone, as a multiple of the first.
 const MAX_DOUBLINGS: u32 = 4;
@@ -75,7 +75,7 @@ impl Breaker {
     pub(super) fn failed(
         &mut self,
         turn: AttemptKind,
-        fault: Fault,
+        fault: FailureKind,
         cooldown: Cooldown,
         now: Duration,
     ) -> Option<Duration> {
@@ -87,23 +87,27 @@ impl Breaker {
             return None;
         }
         let fault = match fault {
-            Fault::Limited(Some(wait)) => Fault::Limited(Some(wait.clamp(Duration::from_millis(100), LONGEST_WORD))),
-            Fault::Limited(None) | Fault::Down => fault,
+            FailureKind::Limited(Some(wait)) => {
+                FailureKind::Limited(Some(wait.clamp(Duration::from_millis(100), LONGEST_WORD)))
+            }
+            FailureKind::Limited(None) | FailureKind::Down => fault,
         };
         let first = Duration::from_secs(seconds.into());
         let rest = match (fault, turn, self.open) {
             // Calls that were under way when it was opened say nothing new, unless the provider asks for more time.
-            (Fault::Down | Fault::Limited(None), AttemptKind::Ordinary, Some(_)) => return None,
-            (Fault::Limited(Some(wait)), AttemptKind::Ordinary, Some(open)) if open.until >= now + wait => return None,
+            (FailureKind::Down | FailureKind::Limited(None), AttemptKind::Ordinary, Some(_)) => return None,
+            (FailureKind::Limited(Some(wait)), AttemptKind::Ordinary, Some(open)) if open.until >= now + wait => {
+                return None;
+            }
             // It asks for more time. That it was opened is no news.
-            (Fault::Limited(Some(wait)), AttemptKind::Ordinary, Some(open)) => {
+            (FailureKind::Limited(Some(wait)), AttemptKind::Ordinary, Some(open)) => {
                 self.open = Some(Cooling { until: now + wait, ..open });
                 return None;
             }
-            (Fault::Limited(Some(wait)), ..) => wait,
-            (Fault::Down, _, None) if self.streak < failures => return None,
-            (Fault::Down | Fault::Limited(None), _, None) => first,
-            (Fault::Down | Fault::Limited(None), AttemptKind::Probe, Some(open)) => {
+            (FailureKind::Limited(Some(wait)), ..) => wait,
+            (FailureKind::Down, _, None) if self.streak < failures => return None,
+            (FailureKind::Down | FailureKind::Limited(None), _, None) => first,
+            (FailureKind::Down | FailureKind::Limited(None), AttemptKind::Probe, Some(open)) => {
                 first * 2u32.pow(open.times.min(MAX_DOUBLINGS))
             }
         };
@@ -133,7 +137,7 @@ mod tests {
 
     fn fail(breaker: &mut Breaker, now: u64) -> Option<Duration> {
         let turn = breaker.begin(at(now)).unwrap();
-        breaker.failed(turn, Fault::Down, COOLDOWN, at(now))
+        breaker.failed(turn, FailureKind::Down, COOLDOWN, at(now))
     }
 
     #[test]
@@ -158,7 +162,7 @@ mod tests {
         assert_eq!(breaker.begin(at(32)), Some(AttemptKind::Probe));
         assert_eq!(breaker.begin(at(32)), None, "one at a time");
         assert_ne!(breaker.standing(at(40)), BreakerState::Well);
-        assert_eq!(breaker.failed(AttemptKind::Probe, Fault::Down, COOLDOWN, at(40)), Some(at(60)));
+        assert_eq!(breaker.failed(AttemptKind::Probe, FailureKind::Down, COOLDOWN, at(40)), Some(at(60)));
         assert_eq!(breaker.begin(at(99)), None);
         assert_eq!(breaker.begin(at(100)), Some(AttemptKind::Probe));
         breaker.unknown(AttemptKind::Probe);
@@ -185,10 +189,10 @@ mod tests {
     #[test]
     fn a_provider_that_says_how_long_is_left_alone_for_so_long_at_once() {
         let mut breaker = Breaker::default();
-        let limited = |wait: Option<u64>| Fault::Limited(wait.map(at));
+        let limited = |wait: Option<u64>| FailureKind::Limited(wait.map(at));
         assert_eq!(breaker.failed(AttemptKind::Ordinary, limited(Some(7)), COOLDOWN, at(0)), Some(at(7)));
         assert_eq!(breaker.failed(AttemptKind::Ordinary, limited(Some(6)), COOLDOWN, at(1)), None, "that is known");
-        assert_eq!(breaker.failed(AttemptKind::Ordinary, Fault::Down, COOLDOWN, at(1)), None);
+        assert_eq!(breaker.failed(AttemptKind::Ordinary, FailureKind::Down, COOLDOWN, at(1)), None);
         assert_eq!(
             breaker.failed(AttemptKind::Ordinary, limited(Some(9)), COOLDOWN, at(2)),
             None,
@@ -211,7 +215,7 @@ mod tests {
     fn no_wait_is_too_long_to_be_counted() {
         let mut breaker = Breaker::default();
         for turn in [AttemptKind::Ordinary, AttemptKind::Ordinary, AttemptKind::Probe] {
-            breaker.failed(turn, Fault::Limited(Some(Duration::MAX)), COOLDOWN, at(10_000));
+            breaker.failed(turn, FailureKind::Limited(Some(Duration::MAX)), COOLDOWN, at(10_000));
         }
         assert_eq!(breaker.standing(at(10_000)), BreakerState::Cooling(at(10_300)));
     }
@@ -223,11 +227,11 @@ mod tests {
             fail(&mut breaker, now);
         }
         let probe = breaker.begin(at(60)).unwrap();
-        assert_eq!(breaker.failed(probe, Fault::Down, Cooldown { failures: 0, seconds: 1 }, at(60)), None);
+        assert_eq!(breaker.failed(probe, FailureKind::Down, Cooldown { failures: 0, seconds: 1 }, at(60)), None);
         assert_eq!(breaker.standing(at(60)), BreakerState::Well, "also while it is open");
         for _ in 0..10 {
             assert_eq!(
-                breaker.failed(AttemptKind::Ordinary, Fault::Down, Cooldown { failures: 0, seconds: 1 }, at(0)),
+                breaker.failed(AttemptKind::Ordinary, FailureKind::Down, Cooldown { failures: 0, seconds: 1 }, at(0)),
                 None
             );
         }

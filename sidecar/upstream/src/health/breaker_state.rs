@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Why a backend did not serve a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum FailureKind {
     /// It said that it is asked too much: 429, with the wait that it asks for.
     Limited(Option<Duration>),
     /// Anything else that is about the backend and not about the call.

@@ -2,7 +2,7 @@
 //!
 //! A moving average of the time from sending a call to its answer's end, that fades while nothing is heard: so a backend that was
 //! slow once is tried again. Who chooses weighs it by the calls that are under way there, as in the "peak EWMA" of Finagle's load
-//! balancer: a rise counts at once, a fall by and by.
+//! balancer: a rise counts at once, a fall gradually.
 
 use std::time::Duration;
 

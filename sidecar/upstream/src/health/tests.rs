@@ -47,12 +47,12 @@ fn a_backend_that_left_the_config_has_no_cooldown_although_calls_are_under_way_t
     assert_eq!(world.told(), [], "a config that is read is not in force");
     world.registry.put_in_force([&gone, &stays].into_iter());
     let under_way = attempt(&gone);
-    attempt(&gone).failed(Fault::Down, "failed", ONE_FAILURE, NOW);
+    attempt(&gone).failed(FailureKind::Down, "failed", ONE_FAILURE, NOW);
     assert_eq!(world.told(), [told("gone", true), told("stays", false)]);
     world.registry.put_in_force([&stays].into_iter());
     assert_eq!(world.told(), [told("stays", false)]);
     under_way.served("served", NOW);
-    attempt(&gone).failed(Fault::Down, "failed", ONE_FAILURE, NOW);
+    attempt(&gone).failed(FailureKind::Down, "failed", ONE_FAILURE, NOW);
     assert_eq!(world.told(), [told("stays", false)]);
     // It comes back while a call is still there: it is what it was.
     world.registry.put_in_force([&world.of("gone", 0), &stays].into_iter());
@@ -64,7 +64,7 @@ fn settings_that_are_refused_take_nothing_from_those_in_force() {
     let world = World::new();
     let in_force = world.of("one", 0);
     world.registry.put_in_force([&in_force].into_iter());
-    attempt(&in_force).failed(Fault::Down, "failed", ONE_FAILURE, NOW);
+    attempt(&in_force).failed(FailureKind::Down, "failed", ONE_FAILURE, NOW);
     drop(world.of("one", 1));
     assert_eq!(world.told(), [told("one", true)]);
     assert!(Arc::ptr_eq(&in_force, &world.of("one", 0)));
@@ -73,7 +73,7 @@ fn settings_that_are_refused_take_nothing_from_those_in_force() {
     world.registry.put_in_force([&after].into_iter());
     assert_eq!(world.told(), [told("one", false)]);
     attempt(&in_force).served("served", NOW);
-    attempt(&in_force).failed(Fault::Down, "failed", ONE_FAILURE, NOW);
+    attempt(&in_force).failed(FailureKind::Down, "failed", ONE_FAILURE, NOW);
     assert_eq!(world.told(), [told("one", false)]);
 }
 
@@ -82,9 +82,9 @@ fn a_cooldown_that_is_switched_off_is_over() {
     let world = World::new();
     let health = world.of("one", 0);
     world.registry.put_in_force([&health].into_iter());
-    attempt(&health).failed(Fault::Down, "failed", ONE_FAILURE, NOW);
+    attempt(&health).failed(FailureKind::Down, "failed", ONE_FAILURE, NOW);
     assert_eq!(world.told(), [told("one", true)]);
-    attempt(&health).failed(Fault::Down, "failed", Cooldown { failures: 0, seconds: 30 }, NOW);
+    attempt(&health).failed(FailureKind::Down, "failed", Cooldown { failures: 0, seconds: 30 }, NOW);
     assert_eq!(world.told(), [told("one", false)]);
 }
 
@@ -114,7 +114,7 @@ fn a_refusal_is_no_fast_answer_and_one_for_a_name_says_nothing_at_all() {
     assert!((average(&health) - before).abs() < 1e-9);
     assert_eq!(health.pace(NOW).1, 0);
     // The cooldown goes on after a name that is not known there, and ends with a call that was at fault itself.
-    attempt(&health).failed(Fault::Down, "failed", ONE_FAILURE, NOW);
+    attempt(&health).failed(FailureKind::Down, "failed", ONE_FAILURE, NOW);
     let later = NOW + Duration::from_secs(31);
     health.begin(later, false).unwrap().passed_by("refused");
     assert_eq!(world.told(), [told("one", true)]);

@@ -60,7 +60,7 @@ impl Clients {
         let url = Url::parse(&request.uri().to_string()).map_err(|_| AskError::Url)?;
         reach.url(&url)?;
         if reach == EgressPolicy::Providers && self.egress.proxy_of(&url).is_some() {
-            self.names.judge(url.host_str().unwrap_or_default()).await?;
+            self.names.check(url.host_str().unwrap_or_default()).await?;
         }
         let client = match (url.scheme(), reach) {
             ("http" | "https", EgressPolicy::Providers) => &self.issuers,

@@ -8,9 +8,9 @@ pub mod bedrock;
 pub mod cohere;
 pub mod compatible;
 pub mod databricks;
+pub mod error_meaning;
 mod explain;
 pub mod extension;
-pub mod fault;
 pub mod gemini;
 #[cfg(test)]
 mod golden;
@@ -35,8 +35,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 
 pub use self::shape::read_open_ai;
 use self::{
+    error_meaning::ErrorAnswer,
     extension::{Extension, Extensions},
-    fault::ErrorAnswer,
 };
 use vectoll_api::request::InputType;
 
@@ -109,7 +109,7 @@ pub struct Unsupported {
 
 /// What is wrong with an answer. Said as "the provider's answer …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum AnswerDefect {
     /// Not the JSON that the provider documents.
     #[error("is not what the provider documents")]
     Shape,
@@ -126,24 +126,24 @@ pub enum Fault {
     #[error("is for an input that it has cut")]
     Truncated,
     /// Numbers that no 32-bit float holds, or none at all.
-    #[error("has a vector that is none")]
+    #[error("has a vector that is not valid")]
     Vector,
 }
 
 /// An answer that cannot be used, and what it cost all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{fault}")]
+#[error("{defect}")]
 pub struct Unusable {
     /// What is wrong with it.
-    pub fault: Fault,
+    pub defect: AnswerDefect,
     /// The input tokens that the provider counted; none: the answer does not say.
     pub tokens: Option<u64>,
 }
 
 /// One of which nothing could be read.
-impl From<Fault> for Unusable {
-    fn from(fault: Fault) -> Self {
-        Self { fault, tokens: None }
+impl From<AnswerDefect> for Unusable {
+    fn from(defect: AnswerDefect) -> Self {
+        Self { defect, tokens: None }
     }
 }
 
@@ -153,7 +153,7 @@ pub trait Dialect: std::fmt::Debug + Send + Sync {
     fn name(&self) -> &'static str;
 
     /// What one request may hold, by the model's name at the provider.
-    fn caps(&self, model: &str) -> Capabilities;
+    fn capabilities(&self, model: &str) -> Capabilities;
 
     /// Where callers' bodies are understood as they come, behind the root, if that depends on the model's name.
     fn pass_path(&self, _model: &str) -> Option<String> {
@@ -173,13 +173,13 @@ pub trait Dialect: std::fmt::Debug + Send + Sync {
     fn answer(&self, part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable>;
 
     /// What an error answer means.
-    fn fault(&self, answer: ErrorAnswer<'_>) -> fault::Fault {
-        answer.fault()
+    fn meaning(&self, answer: ErrorAnswer<'_>) -> error_meaning::ErrorMeaning {
+        answer.meaning()
     }
 
     /// Whether an error of this status is certainly not charged. Beyond what goes for everyone it is the provider's own word: a
     /// dialect that says more names the page.
     fn is_free(&self, status: StatusCode) -> bool {
-        fault::refuses_before_work(status)
+        error_meaning::refuses_before_work(status)
     }
 }

@@ -47,7 +47,7 @@ impl Resolver {
     /// Refuses a name that a proxy must not be asked for: some of what it resolves to here must not be called, and which of it the
     /// proxy would take nobody knows. A name that is not known here, as where a network resolves no outer names, is the proxy's to
     /// judge; an address was judged as it is written.
-    pub async fn judge(&self, host: &str) -> Result<(), Unreachable> {
+    pub async fn check(&self, host: &str) -> Result<(), Unreachable> {
         if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
             return Ok(());
         }

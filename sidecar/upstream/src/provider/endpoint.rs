@@ -34,7 +34,7 @@ pub enum SendError {
     #[error(transparent)]
     Credential(#[from] CredentialError),
     /// The path leads to another server, or nowhere: nothing was sent.
-    #[error("the request's path is none")]
+    #[error("the request's path is not valid")]
     Path,
     /// On the way.
     #[error(transparent)]

@@ -96,7 +96,7 @@ pub struct Server {
     tls: Option<Trust>,
     /// The proxy through which it is reached; none: directly.
     route: Option<Route>,
-    stock: Mutex<Stock>,
+    stock: Mutex<IdleConnections>,
     places: Arc<Semaphore>,
     others: Weak<Mutex<HashMap<Origin, Arc<Server>>>>,
     /// Who makes a connection that others may share.
@@ -105,7 +105,7 @@ pub struct Server {
 }
 
 #[derive(Debug, Default)]
-struct Stock {
+struct IdleConnections {
     /// The one that was used last is the last.
     idle: Vec<Idle>,
     /// Over HTTP/2.
@@ -272,7 +272,7 @@ impl Server {
             let stream = self.connector.clone().call(self.uri.clone()).await?;
             return Ok(Socket::new(stream.into_inner(), place));
         };
-        route.judge(&self.uri).await?;
+        route.check(&self.uri).await?;
         let connecting = self.connector.clone().call(route.proxy.uri.clone()).await;
         let mut stream = connecting.map_err(|error| route.unreached(&error))?.into_inner();
         if self.tls.is_some() {
@@ -331,14 +331,14 @@ impl Server {
         self.sweeps(&mut stock);
     }
 
-    fn sweeps(self: &Arc<Self>, stock: &mut Stock) {
+    fn sweeps(self: &Arc<Self>, stock: &mut IdleConnections) {
         if !std::mem::replace(&mut stock.swept, true) {
             tokio::spawn(sweep(Arc::downgrade(self)));
         }
     }
 }
 
-impl Stock {
+impl IdleConnections {
     /// The connection that all calls share, for one more.
     fn shared(&mut self) -> Option<Http2> {
         let (connection, used) = self.shared.as_mut()?;

@@ -99,8 +99,8 @@ impl HttpProvider {
     }
 
     /// What one request may hold, of a model by its name there.
-    pub fn caps(&self, model: &str) -> Capabilities {
-        let Capabilities { items, tokens } = self.dialect.caps(model);
+    pub fn capabilities(&self, model: &str) -> Capabilities {
+        let Capabilities { items, tokens } = self.dialect.capabilities(model);
         let most = self.batch.max_items.and_then(|most| usize::try_from(most).ok());
         Capabilities { items: most.unwrap_or(items).max(1), tokens: self.batch.max_tokens.or(tokens) }
     }

@@ -7,18 +7,18 @@ use vectoll_config::{
 };
 
 use super::*;
-use crate::books::{Account, Acknowledgements, Money, Spent, TeamBooks};
+use crate::ledger::{Account, Acknowledgements, Money, Spent, TeamLedger};
 
 const ENDS: &str = "2026-01-11T00:00:00Z";
 
 /// A key with a budget of ten dollars a day, of which 80% are worth a warning, and a store that has been heard.
 fn budgeted() -> Planner {
-    let mut observed = world(&["alice"]);
-    give_value(&mut observed, "alice");
-    let mut planner = Planner::new(observed);
+    let mut cluster = observed(&["alice"]);
+    give_value(&mut cluster, "alice");
+    let mut planner = Planner::new(cluster);
     planner.write_config();
     limit(&mut planner, "10.00", 1);
-    planner.observed.books.acknowledgements = Acknowledgements::Heard { at: now(), live: BTreeMap::new() };
+    planner.cluster.books.acknowledgements = Acknowledgements::Heard { at: now(), live: BTreeMap::new() };
     planner
 }
 
@@ -27,9 +27,9 @@ fn put_spec(planner: &mut Planner, spec: &serde_json::Value, generation: i64) {
     let object: Raw<ApiKey> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "ApiKey",
         "metadata": {"name": "alice", "namespace": "apps", "uid": "alice", "generation": generation}, "spec": spec}))
     .unwrap();
-    let before = planner.observed.api_keys.get(&name("alice")).unwrap().clone();
+    let before = planner.cluster.api_keys.get(&name("alice")).unwrap().clone();
     let tracked = tracked::Tracked { status: before.value.status, ..cluster_state::tracked(object, None).unwrap() };
-    planner.observed.api_keys.put(name("alice"), before.version + 1, tracked);
+    planner.cluster.api_keys.put(name("alice"), before.version + 1, tracked);
 }
 
 fn limit(planner: &mut Planner, limit: &str, generation: i64) {
@@ -44,7 +44,7 @@ fn heard(planner: &mut Planner, spent: &str, refused_at: Option<&str>, period: P
     let refused_at = refused_at.map(|limit| limit.parse().unwrap());
     let spent = Spent { spent: spent.parse().unwrap(), held: PicoUsd::ZERO, refused_at };
     let money = BTreeMap::from([(Account::Key(Uid::new("alice")), Money { budget, ends: ends.parse().ok(), spent })]);
-    planner.observed.books.teams.insert(Uid::new("t"), Arc::new(TeamBooks { totals: BTreeMap::new(), money }));
+    planner.cluster.books.teams.insert(Uid::new("t"), Arc::new(TeamLedger { totals: BTreeMap::new(), money }));
 }
 
 fn daily(planner: &mut Planner, spent: &str, refused_at: Option<&str>) {
@@ -57,16 +57,16 @@ fn write(planner: &mut Planner) -> Option<Vec<String>> {
         Action::Report { status, of, turns, .. } if of.kind == Kind::ApiKey => Some((status.patch, turns)),
         _ => None,
     })?;
-    let seen = planner.observed.api_keys.get(&name("alice")).unwrap().clone();
+    let seen = planner.cluster.api_keys.get(&name("alice")).unwrap().clone();
     let tracked = tracked::Tracked { status: serde_json::from_value(status).unwrap(), ..seen.value };
-    planner.observed.api_keys.put(name("alice"), seen.version + 1, tracked);
+    planner.cluster.api_keys.put(name("alice"), seen.version + 1, tracked);
     let told = |turn: &Transition| format!("{} {}", if turn.warns { "Warning" } else { "Normal" }, turn.reason);
     Some(turns.iter().map(told).collect())
 }
 
 /// `STATUS/REASON` of a condition as it stands there, and its message.
 fn stands(planner: &Planner, condition: &str) -> Option<(String, String)> {
-    let status = planner.observed.api_keys.get(&name("alice")).unwrap().value.status.clone()?;
+    let status = planner.cluster.api_keys.get(&name("alice")).unwrap().value.status.clone()?;
     let found = status.conditions.iter().find(|found| found.type_ == condition)?.clone();
     Some((format!("{}/{}", found.status, found.reason), found.message))
 }
@@ -147,15 +147,15 @@ fn where_nothing_is_heard_what_stands_there_stays_until_its_period_ends() {
     let mut planner = budgeted();
     daily(&mut planner, "10", None);
     write(&mut planner).unwrap();
-    planner.observed.books.teams.clear();
-    planner.observed.books.acknowledgements = Acknowledgements::NotYet;
+    planner.cluster.books.teams.clear();
+    planner.cluster.books.acknowledgements = Acknowledgements::NotYet;
     write(&mut planner);
     assert_eq!(both(&planner), ["True/LimitReached", "True/ThresholdReached"]);
     // An account of another period is another one.
     heard(&mut planner, "0", None, Period::Weekly, "2026-01-12T00:00:00Z");
     write(&mut planner);
     assert_eq!(both(&planner), ["True/LimitReached", "True/ThresholdReached"]);
-    planner.observed.books.teams.clear();
+    planner.cluster.books.teams.clear();
     planner.now = ENDS.parse().unwrap();
     write(&mut planner);
     assert_eq!(both(&planner), ["False/WithinBudget", "False/BelowThreshold"]);
@@ -176,7 +176,7 @@ fn without_a_budget_a_threshold_or_a_store_there_is_nothing_to_say() {
     limit(&mut planner, "10.00", 4);
     write(&mut planner).unwrap();
     assert_eq!(both(&planner), ["True/LimitReached", "True/ThresholdReached"]);
-    planner.observed.books.acknowledgements = Acknowledgements::Nowhere;
+    planner.cluster.books.acknowledgements = Acknowledgements::Nowhere;
     write(&mut planner).unwrap();
     assert_eq!(both(&planner), ["", ""]);
 }

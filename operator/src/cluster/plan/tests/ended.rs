@@ -7,12 +7,12 @@ use super::*;
 
 /// Keys with values that are in force, and a sidecar.
 fn in_force_with(keys: &[&str]) -> Planner {
-    let mut observed = world(keys);
+    let mut cluster = observed(keys);
     for key in keys {
-        give_value(&mut observed, key);
+        give_value(&mut cluster, key);
     }
-    sidecar(&mut observed, "app", None, "v1");
-    let mut planner = Planner::new(observed);
+    sidecar(&mut cluster, "app", None, "v1");
+    let mut planner = Planner::new(cluster);
     planner.store = Some(delivery(&[], now()));
     planner.write_config();
     planner
@@ -22,16 +22,16 @@ fn put_key(planner: &mut Planner, key: &str, spec: &serde_json::Value) {
     let object: Raw<ApiKey> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "ApiKey",
         "metadata": {"name": key, "namespace": "apps", "uid": key, "generation": 2}, "spec": spec}))
     .unwrap();
-    let version = planner.observed.api_keys.get(&name(key)).map_or(1, |seen| seen.version + 1);
-    planner.observed.api_keys.put(name(key), version, cluster_state::tracked(object, None).unwrap());
+    let version = planner.cluster.api_keys.get(&name(key)).map_or(1, |seen| seen.version + 1);
+    planner.cluster.api_keys.put(name(key), version, cluster_state::tracked(object, None).unwrap());
 }
 
 fn put_team(planner: &mut Planner, spec: &serde_json::Value) {
     let team: Raw<Team> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "Team",
         "metadata": {"name": "team", "namespace": "apps", "uid": "t"}, "spec": spec}))
     .unwrap();
-    let version = planner.observed.teams.get(&name("team")).map_or(1, |seen| seen.version + 1);
-    planner.observed.teams.put(name("team"), version, cluster_state::tracked(team, None).unwrap());
+    let version = planner.cluster.teams.get(&name("team")).map_or(1, |seen| seen.version + 1);
+    planner.cluster.teams.put(name("team"), version, cluster_state::tracked(team, None).unwrap());
 }
 
 /// A route whose backends take about so many bytes of the config.
@@ -44,7 +44,7 @@ fn put_route(planner: &mut Planner, route: &str, bytes: usize) {
     let object: Raw<ModelRoute> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "ModelRoute",
         "metadata": {"name": route, "namespace": "apps", "uid": route}, "spec": {"models": [route], "backends": backends}}))
     .unwrap();
-    planner.observed.routes.put(name(route), 1, cluster_state::tracked(object, None).unwrap());
+    planner.cluster.routes.put(name(route), 1, cluster_state::tracked(object, None).unwrap());
 }
 
 fn config_of(files: &Files) -> v1::Config {
@@ -60,7 +60,7 @@ fn routes_that_do_not_fit_keep_no_deleted_key_alive_and_say_so() {
     let mut planner = in_force_with(&["alice", "bob"]);
     put_route(&mut planner, "first", 600_000);
     put_route(&mut planner, "second", 600_000);
-    planner.observed.api_keys.take(&name("bob"), u64::MAX);
+    planner.cluster.api_keys.take(&name("bob"), u64::MAX);
     planner.write_config();
     let config = config_of(planner.prepared.as_ref().unwrap());
     assert_eq!(keys_of(&config), ["alice"]);
@@ -115,13 +115,13 @@ fn whatever_stands_in_the_way_of_a_config_what_has_ended_leaves_it() {
         let team = json!({"name": "team"});
         obstruct(&mut planner);
         assert!(!planner.words().contains(&"write_config"), "{what}: nothing has ended yet");
-        planner.observed.api_keys.take(&name("deleted"), u64::MAX);
+        planner.cluster.api_keys.take(&name("deleted"), u64::MAX);
         put_key(&mut planner, "suspended", &json!({"teamRef": team, "suspended": true}));
         put_key(&mut planner, "expired", &json!({"teamRef": team, "expiresAt": "2026-01-10T00:00:01Z"}));
         put_key(&mut planner, "new", &json!({"teamRef": team}));
-        give_value(&mut planner.observed, "new");
+        give_value(&mut planner.cluster, "new");
         // Its Secret holds another value, and the one before has no grace.
-        let mint = Mint {
+        let creation = ValueCreation {
             api_key: name("renewed"),
             uid: Uid::new("renewed"),
             secret: name("renewed"),
@@ -129,10 +129,10 @@ fn whatever_stands_in_the_way_of_a_config_what_has_ended_leaves_it() {
             previous: Vec::new(),
             request: None,
         };
-        let mut secret = mint.secret("sk-vt-another-value", now());
-        secret.metadata.owner_references = Some(vec![mint.owner_reference()]);
+        let mut secret = creation.secret("sk-vt-another-value", now());
+        secret.metadata.owner_references = Some(vec![creation.owner_reference()]);
         let content = cluster_state::key_secret(Raw::of(&secret).unwrap(), None).unwrap();
-        planner.observed.key_secrets.put(name("renewed"), 9, content);
+        planner.cluster.key_secrets.put(name("renewed"), 9, content);
         // An operator that has just started knows what is in the Secret, and no more.
         let files = planner.prepared.take().unwrap();
         for forgets in [false, true] {
@@ -151,10 +151,10 @@ fn whatever_stands_in_the_way_of_a_config_what_has_ended_leaves_it() {
             assert!(key("suspended").suspended && !key("kept").suspended);
             assert!(key("expired").expires_at.is_some() && key("kept").expires_at.is_none());
             assert_eq!(after.store, before.store, "{what}: the rest stays as it is");
-            planner.observed.configs.set(config_name("apps"), after.generation, in_force(&written));
+            planner.cluster.configs.set(config_name("apps"), after.generation, in_force(&written));
             assert!(!planner.words().contains(&"write_config"), "{what}: once is enough");
             assert_eq!(planner.prepared.as_ref().unwrap().hash, written.hash);
-            planner.observed.configs.set(config_name("apps"), after.generation, in_force(&files));
+            planner.cluster.configs.set(config_name("apps"), after.generation, in_force(&files));
         }
     }
 }
@@ -168,7 +168,7 @@ fn a_suspended_team_counts_at_once_although_the_config_waits() {
     assert!(config_of(planner.prepared.as_ref().unwrap()).teams[0].suspended);
     planner.store = Some(delivery(&[], now()));
     put_key(&mut planner, "bob", &json!({"teamRef": {"name": "team"}}));
-    give_value(&mut planner.observed, "bob");
+    give_value(&mut planner.cluster, "bob");
     planner.write_config();
     assert_eq!(
         keys_of(&config_of(planner.prepared.as_ref().unwrap())),
@@ -191,7 +191,7 @@ fn whoever_makes_its_own_config_unwritable_does_not_keep_the_limits_and_routes_t
             put_team(&mut planner, &json!({"budget": {"limit": "1", "period": "Daily"}}));
         }
         put_key(&mut planner, "alice", &json!({"teamRef": {"name": "team"}, "limits": {"requestsPerMinute": 1}}));
-        planner.observed.routes.take(&name("goes"), u64::MAX);
+        planner.cluster.routes.take(&name("goes"), u64::MAX);
         if fills {
             assert!(!planner.words().contains(&"write_config"), "{what}");
             continue;

@@ -3,15 +3,15 @@
 use jiff::SignedDuration;
 
 use super::*;
-use crate::books::{Acknowledgements, Live};
+use crate::ledger::{Acknowledgements, LiveSidecar};
 
 /// Keys with values, and a config in force.
 fn delivered(keys: &[&str]) -> Planner {
-    let mut observed = world(keys);
+    let mut cluster = observed(keys);
     for key in keys {
-        give_value(&mut observed, key);
+        give_value(&mut cluster, key);
     }
-    let mut planner = Planner::new(observed);
+    let mut planner = Planner::new(cluster);
     planner.write_config();
     planner
 }
@@ -25,11 +25,11 @@ fn nth(n: u64) -> u64 {
 fn acknowledged(planner: &mut Planner, seconds: i64, sidecars: &[(&str, u64)]) {
     let live = sidecars
         .iter()
-        .map(|(pod, generation)| Live { generation: nth(*generation), pod: (*pod).to_owned() })
+        .map(|(pod, generation)| LiveSidecar { generation: nth(*generation), pod: (*pod).to_owned() })
         .collect();
     let at = now() + SignedDuration::from_secs(seconds);
     let live = BTreeMap::from([("apps".to_owned(), live)]);
-    planner.observed.books.acknowledgements = Acknowledgements::Heard { at, live };
+    planner.cluster.books.acknowledgements = Acknowledgements::Heard { at, live };
 }
 
 /// A change of a key that changes its part of the config.
@@ -38,7 +38,7 @@ fn edit(planner: &mut Planner, key: &str) {
         "metadata": {"name": key, "namespace": "apps", "uid": key, "generation": 2},
         "spec": {"teamRef": {"name": "team"}, "suspended": false, "models": ["changed"]}}))
     .unwrap();
-    planner.observed.api_keys.put(name(key), 2, cluster_state::tracked(object, None).unwrap());
+    planner.cluster.api_keys.put(name(key), 2, cluster_state::tracked(object, None).unwrap());
 }
 
 fn unknown(reason: &str) -> Option<(String, String)> {
@@ -50,7 +50,7 @@ fn without_a_store_nobody_can_tell() {
     let mut planner = delivered(&["alice"]);
     assert_eq!(planner.told("alice", "Programmed"), unknown("DeliveryUnconfirmed"));
     assert_eq!(planner.told("alice", "Ready"), pair(Status::True, "Ready"));
-    planner.observed.books.acknowledgements = Acknowledgements::Silent;
+    planner.cluster.books.acknowledgements = Acknowledgements::Silent;
     assert_eq!(planner.told("alice", "Programmed"), unknown("DeliveryUnconfirmed"));
     assert_eq!(planner.told("alice", "Ready"), pair(Status::True, "Ready"));
 }
@@ -99,9 +99,9 @@ fn an_edit_of_one_key_leaves_the_others_alone() {
 #[test]
 fn what_was_written_in_between_by_others_counts_for_all() {
     let mut planner = delivered(&["alice", "bob"]);
-    let seen = planner.observed.configs.get(&config_name("apps")).unwrap().clone();
+    let seen = planner.cluster.configs.get(&config_name("apps")).unwrap().clone();
     let changed = Config { hash: vectoll_config::KeyHash::of(b"other"), generation: nth(5), ..seen.value };
-    planner.observed.configs.put(config_name("apps"), seen.version + 1, changed);
+    planner.cluster.configs.put(config_name("apps"), seen.version + 1, changed);
     edit(&mut planner, "alice");
     assert_eq!(planner.write_config(), nth(6));
     acknowledged(&mut planner, 20, &[("", 5)]);
@@ -111,7 +111,7 @@ fn what_was_written_in_between_by_others_counts_for_all() {
 #[test]
 fn a_key_whose_config_is_held_back_is_not_programmed_by_what_was_before() {
     let mut planner = delivered(&["alice", "bob"]);
-    sidecar(&mut planner.observed, "app", Some(nth(1)), "v1");
+    sidecar(&mut planner.cluster, "app", Some(nth(1)), "v1");
     edit(&mut planner, "alice");
     planner.store = Some(delivery(&["apps"], now()));
     acknowledged(&mut planner, 1, &[("", 1)]);
@@ -124,7 +124,7 @@ fn a_pod_counts_while_its_container_runs_and_by_its_latest_word() {
     let mut planner = delivered(&["alice"]);
     acknowledged(&mut planner, 20, &[("gone", 0)]);
     assert_eq!(planner.told("alice", "Programmed"), pair(Status::True, "NoSidecars"));
-    sidecar(&mut planner.observed, "app", Some(nth(1)), "v1");
+    sidecar(&mut planner.cluster, "app", Some(nth(1)), "v1");
     acknowledged(&mut planner, 20, &[("app", 1)]);
     assert_eq!(planner.told("alice", "Programmed"), pair(Status::True, "Programmed"));
     edit(&mut planner, "alice");
@@ -140,8 +140,8 @@ fn a_pod_counts_while_its_container_runs_and_by_its_latest_word() {
     // It was started anew: what it said before still stands in the store.
     acknowledged(&mut planner, 20, &[("app", 1), ("app", 2)]);
     assert_eq!(planner.told("alice", "Programmed"), pair(Status::True, "Programmed"));
-    let seen = planner.observed.pods.get(&name("app")).unwrap().value.clone();
-    planner.observed.pods.put(name("app"), 2, Sidecar { up: false, ..seen });
+    let seen = planner.cluster.pods.get(&name("app")).unwrap().value.clone();
+    planner.cluster.pods.put(name("app"), 2, Sidecar { up: false, ..seen });
     acknowledged(&mut planner, 20, &[("app", 0)]);
     assert_eq!(planner.told("alice", "Programmed"), pair(Status::True, "NoSidecars"));
 }
@@ -149,24 +149,24 @@ fn a_pod_counts_while_its_container_runs_and_by_its_latest_word() {
 #[test]
 fn before_the_first_word_what_was_said_of_this_state_holds() {
     let mut planner = delivered(&["alice"]);
-    planner.observed.books.acknowledgements = Acknowledgements::NotYet;
+    planner.cluster.books.acknowledgements = Acknowledgements::NotYet;
     assert_eq!(planner.told("alice", "Programmed"), unknown("Pending"));
     acknowledged(&mut planner, 20, &[("", 1)]);
     let status = planner.actions().into_iter().find_map(|action| match action {
         Action::Report { status, of, .. } if of.kind == Kind::ApiKey => Some(status.patch),
         _ => None,
     });
-    let key = planner.observed.api_keys.get(&name("alice")).unwrap().clone();
+    let key = planner.cluster.api_keys.get(&name("alice")).unwrap().clone();
     let value = tracked::Tracked { status: serde_json::from_value(status.unwrap()).unwrap(), ..key.value };
-    planner.observed.api_keys.put(name("alice"), 2, value);
-    planner.observed.books.acknowledgements = Acknowledgements::NotYet;
+    planner.cluster.api_keys.put(name("alice"), 2, value);
+    planner.cluster.books.acknowledgements = Acknowledgements::NotYet;
     assert_eq!(planner.told("alice", "Programmed"), None, "nothing to write: it stays True");
 }
 
 #[test]
 fn what_stands_in_no_config_is_not_programmed() {
     let mut planner = delivered(&["alice"]);
-    planner.observed.teams.take(&name("team"), u64::MAX);
+    planner.cluster.teams.take(&name("team"), u64::MAX);
     acknowledged(&mut planner, 20, &[("", 1)]);
     assert_eq!(planner.told("alice", "Programmed"), pair(Status::False, "TeamNotFound"));
 }

@@ -18,7 +18,7 @@ pub(super) struct Count {
     pub(super) tokens: Window,
     pub(super) parallel: u64,
     /// One for each way that the budget was set lately (it may change while calls run): all of them are kept up.
-    pub(super) purses: Vec<BudgetBalance>,
+    pub(super) balances: Vec<BudgetBalance>,
 }
 
 /// Money spent in one period of one budget.
@@ -50,9 +50,9 @@ impl BudgetBalance {
     }
 }
 
-/// What a purse hands on to another one of its account. Compared in this order: the most that was taken decides.
+/// What a balance hands on to another one of its account. Compared in this order: the most that was taken decides.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Carried {
+pub(super) struct CarriedOver {
     pub(super) taken: PicoUsd,
     pub(super) since: u64,
     pub(super) booked: PicoUsd,
@@ -68,9 +68,9 @@ impl Count {
         self.open(&scope.account, budget, wall, since);
     }
 
-    /// Sees to a purse for the budget's period that a moment lies in.
+    /// Sees to a balance for the budget's period that a moment lies in.
     pub(super) fn open(&mut self, account: &Account, budget: &Budget, wall: Timestamp, since: u64) {
-        if self.purses.iter().any(|purse| purse.is_for(budget) && !purse.is_over(wall)) {
+        if self.balances.iter().any(|balance| balance.is_for(budget) && !balance.is_over(wall)) {
             return;
         }
         let Some(account) = account.payer() else { return };
@@ -80,21 +80,21 @@ impl Count {
             PicoUsd::ZERO => (PicoUsd::ZERO, PicoUsd::ZERO, since),
             taken => (taken, carried.booked, carried.since),
         };
-        self.purses.retain(|purse| !purse.is_over(wall) && !purse.is_for(budget));
-        if self.purses.len() >= MAX_BUDGETS {
-            self.purses.remove(0);
+        self.balances.retain(|balance| !balance.is_over(wall) && !balance.is_for(budget));
+        if self.balances.len() >= MAX_BUDGETS {
+            self.balances.remove(0);
         }
         let charge = BudgetPeriod { account, period: budget.period, zone: budget.time_zone.clone(), start };
-        self.purses.push(BudgetBalance { charge: Arc::new(charge), end, taken, booked, since });
+        self.balances.push(BudgetBalance { charge: Arc::new(charge), end, taken, booked, since });
     }
 
     /// What a period that begins at `start` inherits: the most that was taken in a period within it. A budget whose
     /// period or time zone is edited does not begin at nothing.
-    pub(super) fn carried(&self, start: Timestamp, wall: Timestamp) -> Carried {
-        self.purses
+    pub(super) fn carried(&self, start: Timestamp, wall: Timestamp) -> CarriedOver {
+        self.balances
             .iter()
-            .filter(|purse| purse.charge.start >= start && !purse.is_over(wall))
-            .map(|purse| Carried { taken: purse.taken, since: purse.since, booked: purse.booked })
+            .filter(|balance| balance.charge.start >= start && !balance.is_over(wall))
+            .map(|balance| CarriedOver { taken: balance.taken, since: balance.since, booked: balance.booked })
             .max()
             .unwrap_or_default()
     }
@@ -125,17 +125,17 @@ impl Count {
             .map(|limit| denial(Exhausted::Parallel, limit, self.parallel, Retry::WhenFree));
         // A call that cannot cost anything needs no money, also where more was spent than the budget.
         let budget = scope.budget.filter(|_| ask.money > PicoUsd::ZERO).and_then(|budget| {
-            let purse = self.purses.iter().find(|purse| purse.is_for(budget) && !purse.is_over(now.wall))?;
-            if purse.taken.plus(ask.money) <= budget.limit {
+            let balance = self.balances.iter().find(|balance| balance.is_for(budget) && !balance.is_over(now.wall))?;
+            if balance.taken.plus(ask.money) <= budget.limit {
                 return None;
             }
-            let retry = match purse.end {
+            let retry = match balance.end {
                 Some(end) if ask.money <= budget.limit => {
                     Retry::After(Duration::try_from(end.duration_since(now.wall)).unwrap_or_default())
                 }
                 Some(_) | None => Retry::Never,
             };
-            Some(denial(Exhausted::Budget, budget.limit.pico(), purse.taken.pico(), retry))
+            Some(denial(Exhausted::Budget, budget.limit.pico(), balance.taken.pico(), retry))
         });
         [requests, tokens, parallel, budget].into_iter().flatten()
     }

@@ -5,31 +5,31 @@ use std::{collections::HashSet, sync::Arc};
 use jiff::Timestamp;
 use vectoll_config::{PicoUsd, stretch, v1::Budget};
 
-use super::{Memory, Table, count::BudgetBalance};
+use super::{LocalCounters, Table, count::BudgetBalance};
 use crate::counters::Account;
 use vectoll_ledger::{
-    balance::{Balances, Remembered},
+    balance::{Balances, SavedBalance},
     charge::{BudgetAccount, BudgetPeriod},
     used::OTHER,
 };
 
-impl Balances for Memory {
-    fn remember(&self) -> Vec<Remembered> {
+impl Balances for LocalCounters {
+    fn remember(&self) -> Vec<SavedBalance> {
         let table = self.table();
-        let purses = table.counts.iter().flat_map(|(_, count)| &count.purses);
+        let balances = table.counts.iter().flat_map(|(_, count)| &count.balances);
         // Little is done under the lock: no call waits for long.
-        purses.map(|purse| Remembered { charge: purse.charge.clone(), booked: purse.booked }).collect()
+        balances.map(|balance| SavedBalance { charge: balance.charge.clone(), booked: balance.booked }).collect()
     }
 
     /// Periods that are over are dropped when next used.
-    fn recall(&self, remembered: Vec<Remembered>) {
+    fn recall(&self, remembered: Vec<SavedBalance>) {
         let mut table = self.table();
-        for Remembered { charge, booked } in remembered {
+        for SavedBalance { charge, booked } in remembered {
             let budget = Budget { limit: PicoUsd::ZERO, period: charge.period, time_zone: charge.zone.clone() };
             let end = stretch(&budget, charge.start).end;
             let id = table.account_of(&charge.account);
             if let Some(count) = table.counts.get_mut(id) {
-                count.purses.push(BudgetBalance { charge, end, taken: booked, booked, since: 0 });
+                count.balances.push(BudgetBalance { charge, end, taken: booked, booked, since: 0 });
             }
         }
     }
@@ -48,11 +48,11 @@ impl Balances for Memory {
         }
         // Once an account, in all that it keeps up: a budget that was edited while the call ran is among them.
         for id in accounts {
-            let purses = table.counts.get_mut(id).into_iter().flat_map(|count| &mut count.purses);
-            let named = |purse: &BudgetBalance| charges.iter().any(|charge| **charge == *purse.charge);
-            for purse in purses.filter(|purse| named(purse) || purse.covers(admitted)) {
-                purse.taken = purse.taken.plus(money);
-                purse.booked = purse.booked.plus(money);
+            let balances = table.counts.get_mut(id).into_iter().flat_map(|count| &mut count.balances);
+            let named = |balance: &BudgetBalance| charges.iter().any(|charge| **charge == *balance.charge);
+            for balance in balances.filter(|balance| named(balance) || balance.covers(admitted)) {
+                balance.taken = balance.taken.plus(money);
+                balance.booked = balance.booked.plus(money);
             }
         }
     }

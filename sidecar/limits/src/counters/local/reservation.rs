@@ -7,7 +7,7 @@ use vectoll_ledger::charge::BudgetPeriod;
 
 /// A reservation here.
 #[derive(Debug)]
-pub(in crate::counters) struct Held {
+pub(in crate::counters) struct LocalReservation {
     pub(super) counts: Vec<usize>,
     /// Whether it is a call's, and not what a backend is asked for.
     pub(super) is_call: bool,

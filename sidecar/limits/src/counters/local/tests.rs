@@ -9,7 +9,7 @@ use vectoll_config::{
     v1::{Budget, Limits, OnStoreFailure, Period},
 };
 
-use super::{Held, Memory};
+use super::{LocalCounters, LocalReservation};
 use crate::counters::{Account, Denial, Exhausted, Open, RateLimitStatus, ReserveRequest, Retry, Scope};
 use vectoll_clock::Now;
 use vectoll_ledger::{balance::Balances, used::Used};
@@ -29,7 +29,7 @@ fn scope<'a>(name: &str, tokens: Option<u64>, budget: Option<&'a Budget>) -> Sco
     Scope { account: Account::Key(Uid::new(name)), limits, budget }
 }
 
-fn reserve(memory: &Memory, scopes: &[Scope<'_>], amount: u64, now: Now) -> Result<Held, Denial> {
+fn reserve(memory: &LocalCounters, scopes: &[Scope<'_>], amount: u64, now: Now) -> Result<LocalReservation, Denial> {
     let (team, on_store_failure) = (Uid::new("team"), OnStoreFailure::Local);
     let (requests, money) = (1, PicoUsd::new(amount));
     memory.reserve(&ReserveRequest { team: &team, scopes, requests, tokens: amount, money, on_store_failure }, now)
@@ -37,7 +37,7 @@ fn reserve(memory: &Memory, scopes: &[Scope<'_>], amount: u64, now: Now) -> Resu
 
 #[test]
 fn all_scopes_are_reserved_or_none() {
-    let memory = Memory::default();
+    let memory = LocalCounters::default();
     let wide = scope("wide", Some(100), None);
     let scopes = [wide.clone(), scope("narrow", Some(10), None)];
     let held = reserve(&memory, &scopes, 8, at(0)).unwrap();
@@ -52,7 +52,7 @@ fn all_scopes_are_reserved_or_none() {
 
 #[test]
 fn a_call_that_cannot_cost_anything_needs_no_money() {
-    let memory = Memory::default();
+    let memory = LocalCounters::default();
     let budget = budget(100, Period::Daily);
     let scopes = [scope("k", None, Some(&budget))];
     let held = reserve(&memory, &scopes, 100, at(0)).unwrap();
@@ -66,7 +66,7 @@ fn a_call_that_cannot_cost_anything_needs_no_money() {
 
 #[test]
 fn a_settlement_frees_the_rest_and_a_debt_blocks() {
-    let memory = Memory::default();
+    let memory = LocalCounters::default();
     let scopes = [scope("k", Some(100), None)];
     let held = reserve(&memory, &scopes, 90, at(0)).unwrap();
     memory.settle(held, Used { tokens: 10, money: PicoUsd::ZERO }, at(1));
@@ -81,7 +81,7 @@ fn a_settlement_frees_the_rest_and_a_debt_blocks() {
 
 #[test]
 fn what_is_given_back_was_never_there() {
-    let memory = Memory::default();
+    let memory = LocalCounters::default();
     let money = budget(10, Period::Total);
     let limits = Limits { requests_per_minute: Some(1), tokens_per_minute: Some(10), parallel_requests: Some(1) };
     let scopes = [Scope { account: Account::Key(Uid::new("k")), limits, budget: Some(&money) }];
@@ -95,7 +95,7 @@ fn what_is_given_back_was_never_there() {
 
 #[test]
 fn a_call_belongs_to_the_period_in_which_it_was_admitted() {
-    let memory = Memory::default();
+    let memory = LocalCounters::default();
     let money = budget(100, Period::Daily);
     let scopes = [scope("k", None, Some(&money))];
     let before_midnight = at(12 * 3600 - 10);
@@ -117,7 +117,7 @@ fn a_call_belongs_to_the_period_in_which_it_was_admitted() {
 
 #[test]
 fn an_edited_budget_keeps_what_was_spent_and_flips_without_loss() {
-    let memory = Memory::default();
+    let memory = LocalCounters::default();
     let (daily, monthly) = (budget(100, Period::Daily), budget(1000, Period::Monthly));
     let account = scope("k", None, None).account;
     let under = |budget| [Scope { account: account.clone(), limits: Limits::default(), budget: Some(budget) }];
@@ -138,7 +138,7 @@ fn an_edited_budget_keeps_what_was_spent_and_flips_without_loss() {
 
 #[test]
 fn a_settlement_after_its_window_takes_nothing_from_others() {
-    let memory = Memory::default();
+    let memory = LocalCounters::default();
     let scopes = [scope("k", Some(1000), None)];
     let slow = reserve(&memory, &scopes, 900, at(0)).unwrap();
     let held = reserve(&memory, &scopes, 1000, at(65)).unwrap();
@@ -149,14 +149,14 @@ fn a_settlement_after_its_window_takes_nothing_from_others() {
 
 #[test]
 fn settled_money_outlives_a_restart_and_the_journal_adds_the_rest() {
-    let memory = Memory::default();
+    let memory = LocalCounters::default();
     let money = budget(100, Period::Total);
     let scopes = [scope("k", None, Some(&money))];
     let held = reserve(&memory, &scopes, 30, at(0)).unwrap();
     memory.settle(held, Used { tokens: 0, money: PicoUsd::new(20) }, at(1));
     let held = reserve(&memory, &scopes, 30, at(2)).unwrap();
     let text = serde_json::to_string(&memory.remember()).unwrap();
-    let next = Memory::default();
+    let next = LocalCounters::default();
     next.recall(serde_json::from_str(&text).unwrap());
     assert_eq!(next.spending(&scopes[0].account, &money, at(0)).taken, PicoUsd::new(20), "without what is reserved");
     next.replay(&held.charges, at(2).wall, PicoUsd::new(30));
@@ -169,7 +169,7 @@ fn replayed_money_counts_in_its_own_period_and_in_every_budget_that_the_account_
     let (daily, monthly) = (budget(100, Period::Daily), budget(1000, Period::Monthly));
     let account = scope("k", None, None).account;
     let under = |budget| [Scope { account: account.clone(), limits: Limits::default(), budget: Some(budget) }];
-    let memory = Memory::default();
+    let memory = LocalCounters::default();
     let before_midnight = at(12 * 3600 - 10);
     let after = at(12 * 3600);
     let first = reserve(&memory, &under(&daily), 60, before_midnight).unwrap();
@@ -177,7 +177,7 @@ fn replayed_money_counts_in_its_own_period_and_in_every_budget_that_the_account_
     assert_eq!((first.charges.len(), edited.charges.len()), (1, 2));
     let next_day = reserve(&memory, &under(&daily), 7, after).unwrap();
     // In another order than they were reserved in, as answers come.
-    let next = Memory::default();
+    let next = LocalCounters::default();
     next.replay(&edited.charges, before_midnight.wall, PicoUsd::new(30));
     next.replay(&next_day.charges, after.wall, PicoUsd::new(7));
     next.replay(&first.charges, before_midnight.wall, PicoUsd::new(50));
@@ -189,7 +189,7 @@ fn replayed_money_counts_in_its_own_period_and_in_every_budget_that_the_account_
     for budget in [&daily, &monthly] {
         assert_eq!(memory.spending(&account, budget, after), next.spending(&account, budget, after));
     }
-    let remembered = |memory: &Memory| {
+    let remembered = |memory: &LocalCounters| {
         let mut all: Vec<String> = memory.remember().iter().map(|each| serde_json::to_string(each).unwrap()).collect();
         all.sort();
         all
@@ -199,7 +199,7 @@ fn replayed_money_counts_in_its_own_period_and_in_every_budget_that_the_account_
 
 #[test]
 fn users_are_bounded_and_idle_ones_forgotten() {
-    let memory = Memory::default();
+    let memory = LocalCounters::default();
     let team = Uid::new("t");
     let name = |i: u32| -> Arc<str> { format!("u{i}").into() };
     for i in 0..50 {
@@ -221,7 +221,7 @@ fn users_are_bounded_and_idle_ones_forgotten() {
 
 #[test]
 fn so_many_run_at_once_and_a_running_one_is_never_forgotten() {
-    let memory = Memory::default();
+    let memory = LocalCounters::default();
     let limits = Limits { parallel_requests: Some(2), ..Limits::default() };
     let scopes = [Scope { account: Account::Key(Uid::new("k")), limits, budget: None }];
     let first = reserve(&memory, &scopes, 1, at(0)).unwrap();
@@ -238,7 +238,7 @@ fn so_many_run_at_once_and_a_running_one_is_never_forgotten() {
 
 #[test]
 fn the_tightest_quota_is_told() {
-    let memory = Memory::default();
+    let memory = LocalCounters::default();
     let limits = |tokens| Limits { tokens_per_minute: Some(tokens), ..Limits::default() };
     let scopes = [scope("a", Some(100), None), scope("b", Some(50), None)];
     let held = reserve(&memory, &scopes, 20, at(5)).unwrap();
@@ -270,10 +270,10 @@ proptest! {
     /// no reservation is lost, and at the end nothing is open.
     #[test]
     fn the_books_of_reservations_balance(steps in steps()) {
-        let memory = Memory::default();
+        let memory = LocalCounters::default();
         let budgets = [budget(300, Period::Total), budget(500, Period::Total), budget(800, Period::Total)];
         let all: Vec<Scope<'_>> = (0..3).map(|i| scope(&format!("k{i}"), None, Some(&budgets[i]))).collect();
-        let mut open: Vec<(Vec<usize>, u64, Held)> = Vec::new();
+        let mut open: Vec<(Vec<usize>, u64, LocalReservation)> = Vec::new();
         let mut spent = [0u64; 3];
         let mut now = 0;
         for (pause, step) in steps {

@@ -6,7 +6,7 @@ use super::{
     holding::Taken,
     pool::Source,
     rates::{RATES, rate_of, signed},
-    reservation::{Held, Outcome},
+    reservation::{Outcome, SharedReservation},
     session::Session,
     waiter::Waiter,
     weigh::Weighed,
@@ -42,7 +42,7 @@ impl Session {
     }
 
     /// Takes what the call was found to fit into; or, as a share, what nobody has leased.
-    pub(super) fn take(&mut self, ask: &ReserveRequest<'_>, now: Now, share: bool) -> Held {
+    pub(super) fn take(&mut self, ask: &ReserveRequest<'_>, now: Now, share: bool) -> SharedReservation {
         let (store_ms, slot) = self.link.time(now);
         let mut taken = Vec::with_capacity(ask.scopes.len());
         let mut soon = false;
@@ -68,11 +68,11 @@ impl Session {
             holding.slots.begin(now.elapsed);
             holding.open += 1;
             let charge = scope.budget.and_then(|budget| {
-                let purse = holding.purse(&scope.account, budget, store_ms, now.elapsed);
-                let purse = holding.purses.get_mut(purse)?;
-                purse.reserve(ask.money, now.elapsed);
-                soon |= purse.runs_low(now.elapsed);
-                Some(purse.charge.clone())
+                let balance = holding.balance(&scope.account, budget, store_ms, now.elapsed);
+                let balance = holding.balances.get_mut(balance)?;
+                balance.reserve(ask.money, now.elapsed);
+                soon |= balance.runs_low(now.elapsed);
+                Some(balance.charge.clone())
             });
             charges.extend(charge.clone());
             for (rate, parts) in RATES.iter().zip(&parts) {
@@ -88,6 +88,6 @@ impl Session {
         self.open.tokens = self.open.tokens.saturating_add(ask.tokens);
         self.open.money = self.open.money.plus(ask.money);
         let ReserveRequest { requests, tokens, money, .. } = *ask;
-        Held { team: ask.team.clone(), taken, requests, tokens, money, charges }
+        SharedReservation { team: ask.team.clone(), taken, requests, tokens, money, charges }
     }
 }

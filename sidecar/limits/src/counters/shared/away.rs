@@ -57,7 +57,7 @@ impl Session {
             let scopes = waiter.scopes();
             self.reserve_share(&waiter.ask(&scopes), now)
         };
-        self.tell(waiter, outcome, now);
+        self.notify(waiter, outcome, now);
     }
 
     fn weigh_share(&mut self, ask: &ReserveRequest<'_>, sidecars: u64, now: Now) -> Option<Denial> {
@@ -102,21 +102,21 @@ impl Session {
                 }
             }
             if let Some(budget) = scope.budget {
-                let at = holding.purse(&scope.account, budget, store_ms, now.elapsed);
-                let Some(purse) = holding.purses.get_mut(at) else { continue };
-                if purse.free < ask.money
-                    && !purse.shared
-                    && let Some(taken) = purse.taken
+                let at = holding.balance(&scope.account, budget, store_ms, now.elapsed);
+                let Some(balance) = holding.balances.get_mut(at) else { continue };
+                if balance.free < ask.money
+                    && !balance.shared
+                    && let Some(taken) = balance.taken
                 {
-                    purse.shared = true;
-                    purse.free = purse.free.plus(PicoUsd::new(budget.limit.minus(taken).pico() / sidecars));
+                    balance.shared = true;
+                    balance.free = balance.free.plus(PicoUsd::new(budget.limit.minus(taken).pico() / sidecars));
                 }
-                if purse.free < ask.money {
+                if balance.free < ask.money {
                     worst.add(away(place));
                 }
             }
         }
-        worst.told()
+        worst.into_denial()
     }
 }
 

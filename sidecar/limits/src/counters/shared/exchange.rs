@@ -6,7 +6,7 @@ use vectoll_config::PicoUsd;
 
 use super::{
     holding::Holding,
-    link::{Asked, Group, InFlightExchange},
+    link::{Group, InFlightExchange, PendingRequest},
     rates::RATES,
     session::Session,
     waiter::{Short, Shortage},
@@ -56,7 +56,7 @@ impl Session {
                     add(end.max(since(self.terms.batch)));
                 }
             }
-            active |= holding.slots.held > 0 || holding.purses.iter().any(|purse| !purse.is_idle());
+            active |= holding.slots.held > 0 || holding.balances.iter().any(|balance| !balance.is_idle());
         }
         if active {
             add(since(self.terms.beat));
@@ -130,9 +130,9 @@ impl Session {
         self.end_chunks(now.elapsed, false);
         for (_, holding) in &mut self.holdings {
             holding.slots.let_go(now.elapsed, life);
-            for purse in &mut holding.purses {
-                if purse.is_over(store_ms) || now.elapsed.saturating_sub(purse.touched) >= life {
-                    purse.free = PicoUsd::ZERO;
+            for balance in &mut holding.balances {
+                if balance.is_over(store_ms) || now.elapsed.saturating_sub(balance.touched) >= life {
+                    balance.free = PicoUsd::ZERO;
                 }
             }
         }
@@ -167,11 +167,11 @@ impl Session {
     fn holds(&mut self, spend: &Spend, _now: Now) -> (Vec<Money>, Vec<(usize, Arc<str>, PicoUsd)>) {
         let (mut holds, mut held) = (Vec::new(), Vec::new());
         for (at, holding) in &self.holdings {
-            for purse in &holding.purses {
-                let amount = purse.held(spend.to);
-                if purse.told != Some(amount) {
-                    holds.push(Money { account: holding.name.clone(), period: purse.period.clone(), amount });
-                    held.push((at, purse.period.name.clone(), amount));
+            for balance in &holding.balances {
+                let amount = balance.held(spend.to);
+                if balance.told != Some(amount) {
+                    holds.push(Money { account: holding.name.clone(), period: balance.period.clone(), amount });
+                    held.push((at, balance.period.name.clone(), amount));
                 }
             }
         }
@@ -201,7 +201,7 @@ impl Session {
                         available = all.saturating_sub(*spoken).min(shortage.need);
                         *spoken += available;
                     }
-                    Asked { shortage: *shortage, least: shortage.need - available, available: all }
+                    PendingRequest { shortage: *shortage, least: shortage.need - available, available: all }
                 })
                 .collect();
             groups.push(Group { waiter: Some(waiter), wishes });
@@ -209,7 +209,7 @@ impl Session {
         let foreseen = if self.leaving { Vec::new() } else { self.foreseen(now) };
         for shortage in foreseen {
             let available = self.available(&shortage, now);
-            groups.push(Group { waiter: None, wishes: vec![Asked { shortage, least: 0, available }] });
+            groups.push(Group { waiter: None, wishes: vec![PendingRequest { shortage, least: 0, available }] });
         }
         groups
     }
@@ -220,7 +220,7 @@ impl Session {
         match shortage.of {
             Short::Rate(rate) => holding.pool(rate).available(now.elapsed),
             Short::Parallel => holding.slots.available(valid),
-            Short::Money(at) => holding.purses.get(at).map_or(0, |purse| purse.free.pico()),
+            Short::Money(at) => holding.balances.get(at).map_or(0, |balance| balance.free.pico()),
         }
     }
 
@@ -237,10 +237,10 @@ impl Session {
                     all.push(Shortage { scope: 0, holding: at, of: Short::Rate(rate), need: 0, limit });
                 }
             }
-            for (place, purse) in holding.purses.iter().enumerate() {
-                if let Some(limit) = purse.limit
-                    && !purse.is_over(store_ms)
-                    && (purse.runs_low(now.elapsed) || purse.is_outdated(now.elapsed, beat))
+            for (place, balance) in holding.balances.iter().enumerate() {
+                if let Some(limit) = balance.limit
+                    && !balance.is_over(store_ms)
+                    && (balance.runs_low(now.elapsed) || balance.is_outdated(now.elapsed, beat))
                 {
                     let limit = limit.pico();
                     all.push(Shortage { scope: 0, holding: at, of: Short::Money(place), need: 0, limit });
@@ -251,8 +251,8 @@ impl Session {
         all
     }
 
-    fn wish(&self, asked: &Asked, now: Now) -> Option<LeaseRequest> {
-        let Asked { shortage, least, available } = *asked;
+    fn wish(&self, asked: &PendingRequest, now: Now) -> Option<LeaseRequest> {
+        let PendingRequest { shortage, least, available } = *asked;
         let holding: &Holding = self.holdings.get(shortage.holding)?;
         let limit = shortage.limit;
         // As much as will be used while the lease lasts, and never less than twice what this call needs: the next one is
@@ -271,11 +271,11 @@ impl Session {
             }
             Short::Parallel => LeaseKind::Parallel { least, most: ahead(holding.slots.used / 2), limit },
             Short::Money(at) => {
-                let purse = holding.purses.get(at)?;
+                let balance = holding.balances.get(at)?;
                 LeaseKind::Money {
-                    period: purse.period.clone(),
+                    period: balance.period.clone(),
                     least: PicoUsd::new(least),
-                    most: PicoUsd::new(ahead(purse.meter.rate(now.elapsed))),
+                    most: PicoUsd::new(ahead(balance.meter.rate(now.elapsed))),
                     limit: PicoUsd::new(limit),
                 }
             }

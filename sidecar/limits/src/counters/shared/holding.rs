@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use vectoll_config::{Uid, stretch, v1::Budget};
 
 use super::{
+    budget_balance::BudgetBalance,
     names::account_name,
     pool::{Part, Pool},
-    purse::BudgetBalance,
     slots::Slots,
 };
 use crate::{
@@ -24,7 +24,7 @@ pub(super) struct Holding {
     pub(super) requests: Pool,
     pub(super) tokens: Pool,
     pub(super) slots: Slots,
-    pub(super) purses: Vec<BudgetBalance>,
+    pub(super) balances: Vec<BudgetBalance>,
     /// Reservations that point here.
     pub(super) open: u64,
 }
@@ -36,7 +36,7 @@ impl Holding {
             requests: Pool::default(),
             tokens: Pool::default(),
             slots: Slots::default(),
-            purses: Vec::new(),
+            balances: Vec::new(),
             open: 0,
         }
     }
@@ -48,11 +48,12 @@ impl Holding {
         }
     }
 
-    /// The place of the purse of a budget's present period, by the store's time.
-    pub(super) fn purse(&mut self, account: &Account, budget: &Budget, store_ms: u64, now: Duration) -> usize {
-        let is_it =
-            |purse: &BudgetBalance| purse.is_for(budget) && purse.has_begun(store_ms) && !purse.is_over(store_ms);
-        if let Some(at) = self.purses.iter().position(is_it) {
+    /// The place of the balance of a budget's present period, by the store's time.
+    pub(super) fn balance(&mut self, account: &Account, budget: &Budget, store_ms: u64, now: Duration) -> usize {
+        let is_it = |balance: &BudgetBalance| {
+            balance.is_for(budget) && balance.has_begun(store_ms) && !balance.is_over(store_ms)
+        };
+        if let Some(at) = self.balances.iter().position(is_it) {
             return at;
         }
         let at = i64::try_from(store_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
@@ -60,8 +61,8 @@ impl Holding {
         // Accounts of other kinds have no budgets.
         let payer = account.payer().unwrap_or_else(|| BudgetAccount::Team(Uid::new("")));
         let charge = BudgetPeriod { account: payer, period: budget.period, zone: budget.time_zone.clone(), start };
-        self.purses.push(BudgetBalance::new(Arc::new(charge), now));
-        self.purses.len() - 1
+        self.balances.push(BudgetBalance::new(Arc::new(charge), now));
+        self.balances.len() - 1
     }
 
     /// Whether nothing of it matters any more.
@@ -74,7 +75,7 @@ impl Holding {
             && self.requests.is_idle()
             && self.tokens.is_idle()
             && self.slots.is_idle()
-            && self.purses.iter().all(BudgetBalance::is_idle)
+            && self.balances.iter().all(BudgetBalance::is_idle)
     }
 }
 

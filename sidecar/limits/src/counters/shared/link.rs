@@ -43,12 +43,12 @@ pub(super) struct InFlightExchange {
 pub(super) struct Group {
     /// None: nobody waits; it is for those who will come.
     pub(super) waiter: Option<Waiter>,
-    pub(super) wishes: Vec<Asked>,
+    pub(super) wishes: Vec<PendingRequest>,
 }
 
 /// A wish, on our side.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Asked {
+pub(super) struct PendingRequest {
     pub(super) shortage: Shortage,
     pub(super) least: u64,
     /// What there was besides.

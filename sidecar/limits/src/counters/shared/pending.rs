@@ -6,7 +6,7 @@ use tokio::sync::oneshot;
 use vectoll_config::Uid;
 
 use super::{SharedCounters, away, link::SILENCE, reservation::Outcome};
-use crate::counters::{Denial, Held, reservation::Holder};
+use crate::counters::{Denial, QuotaReservation, reservation::CounterReservation};
 
 /// The longest that a call waits for the store's word.
 const LONGEST_WAIT: Duration = Duration::from_secs(15);
@@ -21,7 +21,7 @@ pub struct Pending {
 
 impl Pending {
     /// Waits for the store's word.
-    pub async fn outcome(mut self) -> Result<Held, Denial> {
+    pub async fn outcome(mut self) -> Result<QuotaReservation, Denial> {
         let gone = away::away(0);
         let Some(outcome) = self.outcome.as_mut() else { return Err(gone) };
         // Whoever speaks to the store ends every wait long before this. If that one is stuck, there is a share for those who may have
@@ -36,7 +36,7 @@ impl Pending {
         };
         // Taken: there is nothing to be given back any more.
         self.outcome = None;
-        outcome.unwrap_or(Err(gone)).map(|held| Held(Holder::Leased(held)))
+        outcome.unwrap_or(Err(gone)).map(|held| QuotaReservation(CounterReservation::Shared(held)))
     }
 }
 

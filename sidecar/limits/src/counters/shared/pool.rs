@@ -1,4 +1,4 @@
-//! What a sidecar may admit of one rate without asking: the chunks that the store has leased to it.
+//! What a sidecar may admit of one rate without asking: the leases that the store has leased to it.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -7,7 +7,7 @@ use crate::counters::window::Window;
 
 /// A lease.
 #[derive(Clone, Debug)]
-pub(super) struct Chunk {
+pub(super) struct Lease {
     pub(super) id: u64,
     /// Where the store counts it: the slot in which it ends, by the store's clock.
     pub(super) slot: u64,
@@ -21,7 +21,7 @@ pub(super) struct Chunk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Source {
     /// A lease.
-    Chunk(u64),
+    Lease(u64),
     /// This sidecar's share, while the store was away: the store is told.
     Share,
     /// Nobody's: there was no limit. The store is told if there is to be one.
@@ -61,7 +61,7 @@ pub(super) struct Refused {
 /// Leases of one rate of one account.
 #[derive(Debug, Default)]
 pub(super) struct Pool {
-    chunks: VecDeque<Chunk>,
+    leases: VecDeque<Lease>,
     /// What this sidecar has admitted, by the slots of the store's time.
     pub(super) own: Window,
     /// The part of it that the store was never told, because there was no limit.
@@ -78,7 +78,7 @@ pub(super) struct Pool {
 impl Pool {
     /// What can be taken now.
     pub(super) fn available(&self, now: Duration) -> u64 {
-        self.chunks.iter().filter(|chunk| chunk.dead_at > now).map(|chunk| chunk.left).sum()
+        self.leases.iter().filter(|lease| lease.dead_at > now).map(|lease| lease.left).sum()
     }
 
     /// Notes what is admitted.
@@ -103,12 +103,12 @@ impl Pool {
         self.admit(amount, now, slot);
         let mut parts = Vec::with_capacity(1);
         let mut rest = amount;
-        for chunk in self.chunks.iter_mut().filter(|chunk| chunk.dead_at > now && chunk.left > 0) {
-            let taken = rest.min(chunk.left);
+        for lease in self.leases.iter_mut().filter(|lease| lease.dead_at > now && lease.left > 0) {
+            let taken = rest.min(lease.left);
             if taken > 0 {
-                chunk.left -= taken;
+                lease.left -= taken;
                 rest -= taken;
-                parts.push(Part { source: Source::Chunk(chunk.id), slot: chunk.slot, amount: taken });
+                parts.push(Part { source: Source::Lease(lease.id), slot: lease.slot, amount: taken });
             }
         }
         parts
@@ -121,8 +121,8 @@ impl Pool {
     }
 
     /// Takes up a lease.
-    pub(super) fn put(&mut self, chunk: Chunk) {
-        self.chunks.push_back(chunk);
+    pub(super) fn put(&mut self, lease: Lease) {
+        self.leases.push_back(lease);
     }
 
     /// Whether others are likely to want what is left over here: more than half of the limit is taken.
@@ -132,11 +132,11 @@ impl Pool {
     }
 
     /// Gives back to the lease it came from. False: that one is over, or others are likely to want it.
-    pub(super) fn give(&mut self, chunk: u64, amount: u64) -> bool {
+    pub(super) fn give(&mut self, lease: u64, amount: u64) -> bool {
         if self.is_tight() && self.waiting == 0 {
             return false;
         }
-        match self.chunks.iter_mut().find(|open| open.id == chunk) {
+        match self.leases.iter_mut().find(|open| open.id == lease) {
             Some(open) => {
                 open.left += amount;
                 true
@@ -148,10 +148,10 @@ impl Pool {
     /// Ends leases that are over, or all of them: where the store counts them, and what was left.
     pub(super) fn end(&mut self, now: Duration, all: bool) -> Vec<(u64, u64)> {
         let mut ended = Vec::new();
-        self.chunks.retain(|chunk| {
-            let ends = all || chunk.dead_at <= now;
-            if ends && chunk.left > 0 {
-                ended.push((chunk.slot, chunk.left));
+        self.leases.retain(|lease| {
+            let ends = all || lease.dead_at <= now;
+            if ends && lease.left > 0 {
+                ended.push((lease.slot, lease.left));
             }
             !ends
         });
@@ -160,16 +160,16 @@ impl Pool {
 
     /// When the first of the leases ends.
     pub(super) fn next_end(&self) -> Option<Duration> {
-        self.chunks.iter().map(|chunk| chunk.dead_at).min()
+        self.leases.iter().map(|lease| lease.dead_at).min()
     }
 
     /// Whether nothing is leased.
     pub(super) fn is_empty(&self) -> bool {
-        self.chunks.is_empty()
+        self.leases.is_empty()
     }
 
     /// Whether nothing of it matters any more.
     pub(super) fn is_idle(&self) -> bool {
-        self.chunks.is_empty() && self.own.is_empty() && self.waiting == 0
+        self.leases.is_empty() && self.own.is_empty() && self.waiting == 0
     }
 }

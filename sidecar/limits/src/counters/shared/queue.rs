@@ -23,7 +23,7 @@ impl Session {
         };
         match outcome {
             Ok(outcome) => {
-                self.tell(waiter, outcome, now);
+                self.notify(waiter, outcome, now);
                 None
             }
             Err(shortages) => {
@@ -35,7 +35,7 @@ impl Session {
     }
 
     /// Tells a call its outcome. One that has left gives everything back.
-    pub(super) fn tell(&mut self, waiter: Waiter, outcome: Outcome, now: Now) {
+    pub(super) fn notify(&mut self, waiter: Waiter, outcome: Outcome, now: Now) {
         if let Err(Ok(held)) = waiter.tell.send(outcome) {
             self.give_back(held, now);
         }
@@ -47,8 +47,8 @@ impl Session {
             let waiting = match shortage.of {
                 Short::Rate(rate) => &mut holding.pool(rate).waiting,
                 Short::Parallel => &mut holding.slots.waiting,
-                Short::Money(at) => match holding.purses.get_mut(at) {
-                    Some(purse) => &mut purse.waiting,
+                Short::Money(at) => match holding.balances.get_mut(at) {
+                    Some(balance) => &mut balance.waiting,
                     None => continue,
                 },
             };

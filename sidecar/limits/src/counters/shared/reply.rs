@@ -6,8 +6,8 @@ use vectoll_config::PicoUsd;
 
 use super::{
     exchange::{MARGIN, millis},
-    link::{Asked, Group, InFlightExchange, Logged},
-    pool::{Chunk, Refused, StoreSnapshot},
+    link::{Group, InFlightExchange, Logged, PendingRequest},
+    pool::{Lease, Refused, StoreSnapshot},
     rates::{retry_at, signed},
     session::Session,
     waiter::{Short, Shortage, Waiter},
@@ -46,7 +46,7 @@ impl Session {
         }
         let taken = asks_only || !forgot;
         if taken {
-            self.told(&claims, &holds);
+            self.acknowledged(&claims, &holds);
         }
         if !taken || reply.spent_to != spend_to {
             self.doubt_claims();
@@ -57,8 +57,8 @@ impl Session {
         // Not if it was not taken: whatever keeps it from being taken is not in a hurry.
         self.link.more_spend = more && reply.spent_to == spend_to;
         for (_, holding) in &mut self.holdings {
-            for purse in &mut holding.purses {
-                purse.known(reply.spent_to);
+            for balance in &mut holding.balances {
+                balance.known(reply.spent_to);
             }
         }
         self.link.away = false;
@@ -66,8 +66,8 @@ impl Session {
             self.link.sidecars = Some(reply.sidecars);
             self.link.paused_until = None;
             for (_, holding) in &mut self.holdings {
-                for purse in &mut holding.purses {
-                    purse.shared = false;
+                for balance in &mut holding.balances {
+                    balance.shared = false;
                 }
             }
         } else {
@@ -114,7 +114,7 @@ impl Session {
         if forgot {
             let (kept, lost): (VecDeque<Logged>, VecDeque<Logged>) =
                 std::mem::take(&mut self.link.log).into_iter().partition(|logged| logged.number <= before);
-            tracing::warn!(exchanges = lost.len(), "the store has lost what it was told last: it is told again");
+            tracing::warn!(exchanges = lost.len(), "the store has lost the last exchanges: they are sent again");
             for logged in &lost {
                 self.pend(&logged.corrections);
             }
@@ -143,21 +143,21 @@ impl Session {
         }
     }
 
-    fn told(&mut self, claims: &[(usize, u64)], holds: &[(usize, Arc<str>, PicoUsd)]) {
+    fn acknowledged(&mut self, claims: &[(usize, u64)], holds: &[(usize, Arc<str>, PicoUsd)]) {
         for (at, count) in claims {
             if let Some(holding) = self.holdings.get_mut(*at) {
                 holding.slots.told = Some(*count);
             }
         }
         for (at, period, amount) in holds {
-            if let Some(purse) = self.purse_named(*at, period) {
-                purse.told = Some(*amount);
+            if let Some(balance) = self.balance_named(*at, period) {
+                balance.told = Some(*amount);
             }
         }
     }
 
-    fn purse_named(&mut self, at: usize, period: &Arc<str>) -> Option<&mut super::purse::BudgetBalance> {
-        self.holdings.get_mut(at)?.purses.iter_mut().find(|purse| purse.period.name == *period)
+    fn balance_named(&mut self, at: usize, period: &Arc<str>) -> Option<&mut super::budget_balance::BudgetBalance> {
+        self.holdings.get_mut(at)?.balances.iter_mut().find(|balance| balance.period.name == *period)
     }
 
     /// What the store knows of claims and holds is uncertain: it is told all of them again.
@@ -166,8 +166,8 @@ impl Session {
             if holding.slots.told != Some(0) || holding.slots.held > 0 {
                 holding.slots.told = None;
             }
-            for purse in &mut holding.purses {
-                purse.told = None;
+            for balance in &mut holding.balances {
+                balance.told = None;
             }
         }
     }
@@ -191,7 +191,7 @@ impl Session {
                 if let Some(waiter) = waiter {
                     self.count_waiting(&waiter.shortages, false);
                     if let Some(denial) = denial {
-                        self.tell(waiter, Err(denial), now);
+                        self.notify(waiter, Err(denial), now);
                         return;
                     }
                     // The period is over by the store's clock: once more, in the next one.
@@ -218,7 +218,7 @@ impl Session {
         }
     }
 
-    fn granted(&mut self, asked: &Asked, grant: Grant, sent: Duration, store_ms: u64, now: Now) {
+    fn granted(&mut self, asked: &PendingRequest, grant: Grant, sent: Duration, store_ms: u64, now: Now) {
         let Grant { amount, taken, reset } = grant;
         let life = self.terms.life;
         let end_slot = (store_ms + millis(life)) / 1000;
@@ -235,7 +235,7 @@ impl Session {
                 if amount == 0 {
                     return;
                 }
-                pool.put(Chunk { id, slot: end_slot, dead_at: (sent + life).saturating_sub(MARGIN), left: amount });
+                pool.put(Lease { id, slot: end_slot, dead_at: (sent + life).saturating_sub(MARGIN), left: amount });
                 if let Some(logged) = self.link.log.back_mut() {
                     logged.corrections.push(Correction {
                         account: name.clone(),
@@ -253,19 +253,19 @@ impl Session {
             }
             Short::Parallel => holding.slots.granted(amount, asked.shortage.limit),
             Short::Money(at) => {
-                if let Some(purse) = holding.purses.get_mut(at) {
-                    purse.free = purse.free.plus(PicoUsd::new(amount));
-                    purse.told = purse.told.map(|told| told.plus(PicoUsd::new(amount)));
-                    purse.taken = Some(PicoUsd::new(taken));
-                    purse.taken_at = now.elapsed;
+                if let Some(balance) = holding.balances.get_mut(at) {
+                    balance.free = balance.free.plus(PicoUsd::new(amount));
+                    balance.told = balance.told.map(|told| told.plus(PicoUsd::new(amount)));
+                    balance.taken = Some(PicoUsd::new(taken));
+                    balance.taken_at = now.elapsed;
                 }
             }
         }
     }
 
     /// What a refusal of the store means for the call; none: ask again, the period has changed.
-    fn denied(&mut self, asked: &Asked, taken: u64, wait: Option<u64>, now: Now) -> Option<Denial> {
-        let Asked { shortage, least, available } = *asked;
+    fn denied(&mut self, asked: &PendingRequest, taken: u64, wait: Option<u64>, now: Now) -> Option<Denial> {
+        let PendingRequest { shortage, least, available } = *asked;
         let Shortage { scope, of, limit, .. } = shortage;
         let room_at = wait.map(|wait| now.elapsed + Duration::from_millis(wait));
         let holding = self.holdings.get_mut(shortage.holding)?;
@@ -286,11 +286,11 @@ impl Session {
             }
             Short::Money(_) if wait == Some(0) => return None,
             Short::Money(at) => {
-                if let Some(purse) = holding.purses.get_mut(at) {
-                    purse.taken = Some(PicoUsd::new(taken));
-                    purse.taken_at = now.elapsed;
+                if let Some(balance) = holding.balances.get_mut(at) {
+                    balance.taken = Some(PicoUsd::new(taken));
+                    balance.taken_at = now.elapsed;
                     let until = now.elapsed + BELIEVED.min(Duration::from_millis(wait.unwrap_or(u64::MAX)));
-                    purse.refused = Some((PicoUsd::new(least), PicoUsd::new(limit), until, room_at));
+                    balance.refused = Some((PicoUsd::new(least), PicoUsd::new(limit), until, room_at));
                 }
                 let retry = wait.map_or(Retry::Never, |wait| Retry::After(Duration::from_millis(wait)));
                 Denial { scope, exhausted: Exhausted::Budget, limit, used, retry }

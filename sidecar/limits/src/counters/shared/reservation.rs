@@ -10,7 +10,7 @@ use crate::counters::Denial;
 
 /// A reservation.
 #[derive(Debug)]
-pub struct Held {
+pub struct SharedReservation {
     pub(super) team: Uid,
     pub(super) taken: Vec<Taken>,
     pub(super) requests: u64,
@@ -20,4 +20,4 @@ pub struct Held {
 }
 
 /// How a reservation ends.
-pub(crate) type Outcome = Result<Held, Denial>;
+pub(crate) type Outcome = Result<SharedReservation, Denial>;

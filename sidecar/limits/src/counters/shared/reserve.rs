@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Pending, SharedCounters, admit};
-use crate::counters::{Held, ReserveRequest, Reserved, reservation::Holder};
+use crate::counters::{QuotaReservation, ReserveRequest, Reserved, reservation::CounterReservation};
 use vectoll_clock::Now;
 
 impl SharedCounters {
@@ -21,7 +21,9 @@ impl SharedCounters {
             reserved
         };
         match reserved {
-            admit::Reserved::Now(outcome) => Reserved::Now(outcome.map(|held| Held(Holder::Leased(held)))),
+            admit::Reserved::Now(outcome) => {
+                Reserved::Now(outcome.map(|held| QuotaReservation(CounterReservation::Shared(held))))
+            }
             admit::Reserved::Later(outcome) => {
                 Reserved::Later(Pending { team: ask.team.clone(), outcome: Some(outcome), counters: self.clone() })
             }

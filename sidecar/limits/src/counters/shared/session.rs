@@ -10,7 +10,7 @@ use std::{
 
 use slab::Slab;
 
-use super::{Terms, holding::Holding, link::StoreState, recalled::Admissions, waiter::Waiter};
+use super::{LeaseTerms, holding::Holding, link::StoreState, recalled::Admissions, waiter::Waiter};
 use crate::{
     counters::{Account, Open},
     store::protocol::{AccountName, Rate, SPAN},
@@ -20,7 +20,7 @@ use vectoll_clock::Now;
 /// The counts of one Team, seen from one sidecar.
 #[derive(Debug)]
 pub(crate) struct Session {
-    pub(super) terms: Terms,
+    pub(super) terms: LeaseTerms,
     pub(super) index: HashMap<Account, usize>,
     pub(super) holdings: Slab<Holding>,
     pub(super) waiters: VecDeque<Waiter>,
@@ -37,7 +37,7 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(terms: Terms) -> Self {
+    pub(crate) fn new(terms: LeaseTerms) -> Self {
         Self {
             terms,
             index: HashMap::new(),
@@ -82,7 +82,7 @@ impl Session {
 
     /// Forgets accounts of which nothing matters any more.
     pub(super) fn sweep(&mut self, now: Now) {
-        // Not while there are wishes out: they name accounts and purses by their places.
+        // Not while there are wishes out: they name accounts and balances by their places.
         let busy = self.link.flight.is_some() || !self.waiters.is_empty();
         if busy || now.elapsed.saturating_sub(self.swept) < Duration::from_mins(1) {
             return;
@@ -95,8 +95,8 @@ impl Session {
         let Self { index, holdings, .. } = self;
         index.retain(|_, at| {
             let Some(holding) = holdings.get_mut(*at) else { return false };
-            if holding.purses.iter().all(|purse| purse.waiting == 0) {
-                holding.purses.retain(|purse| !(purse.is_idle() && purse.is_over(store_ms)));
+            if holding.balances.iter().all(|balance| balance.waiting == 0) {
+                holding.balances.retain(|balance| !(balance.is_idle() && balance.is_over(store_ms)));
             }
             let idle = holding.is_idle(slot);
             if idle {

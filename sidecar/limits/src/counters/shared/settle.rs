@@ -5,10 +5,10 @@ use std::{sync::Arc, time::Duration};
 use vectoll_config::PicoUsd;
 
 use super::{
-    Held,
+    SharedReservation,
+    budget_balance::BudgetBalance,
     holding::Holding,
     pool::{Part, Source},
-    purse::BudgetBalance,
     rates::{RATES, signed},
     session::Session,
 };
@@ -18,7 +18,7 @@ use vectoll_ledger::{charge::BudgetPeriod, used::Used};
 
 impl Session {
     /// Replaces a reservation by what was used. `number`: the settlement's, by which the store is told of the spend.
-    pub(crate) fn settle(&mut self, held: Held, used: Used, number: u64, now: Now) {
+    pub(crate) fn settle(&mut self, held: SharedReservation, used: Used, number: u64, now: Now) {
         let unused = held.tokens.saturating_sub(used.tokens);
         let beyond = used.tokens.saturating_sub(held.tokens);
         let (_, slot) = self.link.time(now);
@@ -30,12 +30,12 @@ impl Session {
                 self.owe_tokens(taken.holding, beyond, slot, now);
             }
             let Some(holding) = self.holdings.get_mut(taken.holding) else { continue };
-            let purse =
-                taken.charge.and_then(|charge| holding.purses.iter_mut().find(|it| Arc::ptr_eq(&it.charge, &charge)));
-            if let Some(purse) = purse {
-                purse.settle(held.money, used.money);
+            let balance =
+                taken.charge.and_then(|charge| holding.balances.iter_mut().find(|it| Arc::ptr_eq(&it.charge, &charge)));
+            if let Some(balance) = balance {
+                balance.settle(held.money, used.money);
                 if number > upto {
-                    purse.owe(number, used.money);
+                    balance.owe(number, used.money);
                 }
             }
         }
@@ -47,13 +47,13 @@ impl Session {
         let known = self.index.get(&account).copied();
         let at = known.unwrap_or_else(|| self.insert_holding(&account));
         let Some(holding) = self.holdings.get_mut(at) else { return };
-        let place = holding.purses.iter().position(|purse| purse.charge == *charge).unwrap_or_else(|| {
-            holding.purses.push(BudgetBalance::new(charge.clone(), Duration::ZERO));
-            holding.purses.len() - 1
+        let place = holding.balances.iter().position(|balance| balance.charge == *charge).unwrap_or_else(|| {
+            holding.balances.push(BudgetBalance::new(charge.clone(), Duration::ZERO));
+            holding.balances.len() - 1
         });
-        if let Some(purse) = holding.purses.get_mut(place) {
-            purse.told = None;
-            purse.owe(number, spent);
+        if let Some(balance) = holding.balances.get_mut(place) {
+            balance.told = None;
+            balance.owe(number, spent);
         }
     }
 
@@ -61,7 +61,7 @@ impl Session {
     pub(crate) fn has_more_to_say(&self) -> bool {
         let held = |holding: &Holding| {
             holding.slots.told != Some(0)
-                || holding.purses.iter().any(|purse| !purse.is_idle())
+                || holding.balances.iter().any(|balance| !balance.is_idle())
                 || !holding.requests.is_empty()
                 || !holding.tokens.is_empty()
         };
@@ -77,8 +77,8 @@ impl Session {
         self.end_chunks(now.elapsed, true);
         for (_, holding) in &mut self.holdings {
             holding.slots.held = holding.slots.held.min(holding.slots.used);
-            for purse in &mut holding.purses {
-                purse.free = PicoUsd::ZERO;
+            for balance in &mut holding.balances {
+                balance.free = PicoUsd::ZERO;
             }
         }
         self.link.soon = true;
@@ -100,21 +100,21 @@ impl Session {
     }
 
     /// Undoes a reservation: the call was never made.
-    pub(crate) fn give_back(&mut self, held: Held, _now: Now) {
+    pub(crate) fn give_back(&mut self, held: SharedReservation, _now: Now) {
         self.close(&held);
         for taken in held.taken {
             self.return_parts(taken.holding, Rate::Requests, taken.slot, &taken.requests, held.requests);
             self.return_parts(taken.holding, Rate::Tokens, taken.slot, &taken.tokens, held.tokens);
             let Some(holding) = self.holdings.get_mut(taken.holding) else { continue };
-            let purse =
-                taken.charge.and_then(|charge| holding.purses.iter_mut().find(|it| Arc::ptr_eq(&it.charge, &charge)));
-            if let Some(purse) = purse {
-                purse.settle(held.money, PicoUsd::ZERO);
+            let balance =
+                taken.charge.and_then(|charge| holding.balances.iter_mut().find(|it| Arc::ptr_eq(&it.charge, &charge)));
+            if let Some(balance) = balance {
+                balance.settle(held.money, PicoUsd::ZERO);
             }
         }
     }
 
-    fn close(&mut self, held: &Held) {
+    fn close(&mut self, held: &SharedReservation) {
         for taken in &held.taken {
             if let Some(holding) = self.holdings.get_mut(taken.holding) {
                 holding.slots.end();
@@ -141,7 +141,7 @@ impl Session {
             let pool = holding.pool(rate);
             pool.own.take_back(admitted, back);
             let told = match part.source {
-                Source::Chunk(chunk) => !pool.give(chunk, back),
+                Source::Lease(chunk) => !pool.give(chunk, back),
                 Source::Share => true,
                 // What the store was never told it need not be told to take out.
                 Source::Unlimited => pool.untold.take_back(part.slot, back) == 0 && pool.limit.is_some(),

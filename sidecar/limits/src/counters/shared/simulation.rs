@@ -2,7 +2,7 @@
 //! store that fails, loses its tail and comes back, a clock that steps back, and limits that are edited. The real session code
 //! against the model of the store, in virtual time; a seed replays.
 //!
-//! [`world`] lets things happen, [`call`] makes calls, [`wire`] carries exchanges, [`config`] edits limits, and [`promises`] says
+//! [`simulated_cluster`] lets things happen, [`call`] makes calls, [`wire`] carries exchanges, [`config`] edits limits, and [`promises`] says
 //! what must hold.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::print_stdout, reason = "tests")]
@@ -13,12 +13,12 @@ mod edits;
 mod kind;
 mod plan;
 mod promises;
+mod simulated_cluster;
 mod wire;
-mod world;
 
 use vectoll_config::v1::OnStoreFailure;
 
-use self::{kind::Kind, world::World};
+use self::{kind::Kind, simulated_cluster::SimulatedCluster};
 
 /// Runs schedules; `VECTOLL_SIMULATION_SEED` replays one, `VECTOLL_SIMULATION_RUNS` sets how many.
 fn schedules(name: &str, kind: Kind) {
@@ -30,9 +30,9 @@ fn schedules(name: &str, kind: Kind) {
     let (mut admitted, mut refused) = (0, 0);
     for seed in seeds.clone() {
         let run = std::panic::catch_unwind(|| {
-            let world = World::new(seed, kind).run();
-            world.rest();
-            (world.admissions.len(), world.refused)
+            let cluster = SimulatedCluster::new(seed, kind).run();
+            cluster.rest();
+            (cluster.admissions.len(), cluster.refused)
         });
         let Ok((calls, no)) = run else { panic!("{name} broke: replay with VECTOLL_SIMULATION_SEED={seed}") };
         admitted += calls;

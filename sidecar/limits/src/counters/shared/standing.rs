@@ -8,7 +8,7 @@ use vectoll_config::{
 };
 
 use super::{
-    Held,
+    SharedReservation,
     pool::Pool,
     rates::{RATES, rate_of},
     session::Session,
@@ -18,7 +18,7 @@ use vectoll_clock::Now;
 
 impl Session {
     /// What is left of the tightest limits, as far as this sidecar knows.
-    pub(crate) fn standing(&mut self, held: &Held, scopes: &[Limits], now: Now) -> RateLimitStatus {
+    pub(crate) fn standing(&mut self, held: &SharedReservation, scopes: &[Limits], now: Now) -> RateLimitStatus {
         let mut standing = RateLimitStatus::default();
         let store_ms = self.link.store_ms(now);
         for (taken, limits) in held.taken.iter().zip(scopes) {
@@ -39,9 +39,9 @@ impl Session {
     pub(crate) fn taken(&self, account: &Account, budget: &Budget, now: Now) -> Option<PicoUsd> {
         let store_ms = self.link.store_ms(now);
         let holding = self.holdings.get(*self.index.get(account)?)?;
-        let purse = holding.purses.iter().find(|it| it.is_for(budget) && !it.is_over(store_ms))?;
+        let balance = holding.balances.iter().find(|it| it.is_for(budget) && !it.is_over(store_ms))?;
         // Its own money that no call has is still to be had here.
-        Some(purse.taken?.minus(purse.free))
+        Some(balance.taken?.minus(balance.free))
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Times of the lease protocol.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct LeaseTerms {
     /// How long a lease lasts.
     pub(crate) life: Duration,
     /// How long the store grants nothing after it was started anew: longer than a lease and a beat together.
@@ -20,7 +20,7 @@ pub(crate) struct Terms {
 }
 
 /// The terms that all sidecars keep to.
-pub(crate) const TERMS: Terms = Terms {
+pub(crate) const TERMS: LeaseTerms = LeaseTerms {
     life: Duration::from_secs(2),
     pause: Duration::from_secs(4),
     batch: Duration::from_millis(250),

@@ -45,7 +45,7 @@ pub(super) struct Shortage {
 pub(super) enum Short {
     Rate(Rate),
     Parallel,
-    /// The place of the purse when it was looked for.
+    /// The place of the balance when it was looked for.
     Money(usize),
 }
 

@@ -5,9 +5,9 @@ use std::time::Duration;
 use vectoll_config::PicoUsd;
 
 use super::{
+    budget_balance::BudgetBalance,
     holding::Holding,
     pool::Pool,
-    purse::BudgetBalance,
     rates::{RATES, exhausted, rate_of, retry_at, signed},
     session::Session,
     waiter::{Short, Shortage},
@@ -66,14 +66,14 @@ impl Session {
             if let Some(budget) = scope.budget
                 && ask.money > PicoUsd::ZERO
             {
-                let purse_at = holding.purse(&scope.account, budget, store_ms, now.elapsed);
-                if let Some(purse) = holding.purses.get_mut(purse_at) {
-                    scales.weigh_money(purse, purse_at, ask.money, budget.limit);
+                let balance_at = holding.balance(&scope.account, budget, store_ms, now.elapsed);
+                if let Some(balance) = holding.balances.get_mut(balance_at) {
+                    scales.weigh_money(balance, balance_at, ask.money, budget.limit);
                 }
             }
         }
         let Scales { shortages, worst, .. } = scales;
-        match worst.told() {
+        match worst.into_denial() {
             Some(denial) => Weighed::Denied(denial),
             None if shortages.is_empty() => Weighed::Fits,
             None => Weighed::Short(shortages),
@@ -137,27 +137,27 @@ impl Scales {
         }
     }
 
-    fn weigh_money(&mut self, purse: &mut BudgetBalance, purse_at: usize, money: PicoUsd, limit: PicoUsd) {
-        if purse.limit.is_some_and(|had| limit < had) {
+    fn weigh_money(&mut self, balance: &mut BudgetBalance, balance_at: usize, money: PicoUsd, limit: PicoUsd) {
+        if balance.limit.is_some_and(|had| limit < had) {
             // Less is to be spent than when this money was had: ask again.
-            purse.free = PicoUsd::ZERO;
+            balance.free = PicoUsd::ZERO;
         }
-        purse.limit = Some(limit);
-        let used = purse.taken.unwrap_or_default().pico();
+        balance.limit = Some(limit);
+        let used = balance.taken.unwrap_or_default().pico();
         let denial = |retry| {
             let (scope, exhausted) = (self.place, Exhausted::Budget);
             Denial { scope, exhausted, limit: limit.pico(), used, retry }
         };
         if money > limit {
             self.worst.add(denial(Retry::Never));
-        } else if let Some((amount, of, until, ends)) = purse.refused
-            && (of, purse.free < amount) == (limit, true)
-            && money.minus(purse.free) >= amount
+        } else if let Some((amount, of, until, ends)) = balance.refused
+            && (of, balance.free < amount) == (limit, true)
+            && money.minus(balance.free) >= amount
             && self.now < until
         {
             self.worst.add(denial(ends.map_or(Retry::Never, |ends| Retry::After(ends.saturating_sub(self.now)))));
-        } else if purse.free < money || (self.in_turn && purse.waiting > 0) {
-            self.short(Short::Money(purse_at), money.pico(), limit.pico());
+        } else if balance.free < money || (self.in_turn && balance.waiting > 0) {
+            self.short(Short::Money(balance_at), money.pico(), limit.pico());
         }
     }
 

@@ -41,7 +41,7 @@ fn spend_is_taken_once_and_only_after_what_came_before_it() {
 
 #[test]
 fn one_period_too_many_waits_for_tomorrow_and_what_was_spent_counts_all_the_same() {
-    let mut model = Model::with_most_new_purses(1);
+    let mut model = Model::with_most_new_balances(1);
     let identity = Identity { sidecar: "a".into(), epoch: 1 };
     let wish = |account: &str| {
         let period = PeriodName { name: "Total/UTC/0".into(), end: None };

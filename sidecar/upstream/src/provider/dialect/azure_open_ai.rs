@@ -56,7 +56,7 @@ impl Dialect for AzureOpenAi {
         "azure.ai.openai"
     }
 
-    fn caps(&self, _model: &str) -> Capabilities {
+    fn capabilities(&self, _model: &str) -> Capabilities {
         Capabilities { items: ITEMS, tokens: Some(TOKENS) }
     }
 

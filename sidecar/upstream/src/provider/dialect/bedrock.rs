@@ -15,8 +15,8 @@ use http::HeaderMap;
 
 use super::{
     Capabilities, Dialect, ParsedAnswer, Part, Unsupported, Unusable, Wire,
+    error_meaning::{Cause, ErrorAnswer, ErrorMeaning},
     extension::Extension,
-    fault::{Cause, ErrorAnswer, Fault},
     read,
 };
 
@@ -103,7 +103,7 @@ impl Dialect for Bedrock {
         "aws.bedrock"
     }
 
-    fn caps(&self, _model: &str) -> Capabilities {
+    fn capabilities(&self, _model: &str) -> Capabilities {
         let items = match self.family {
             Family::TitanV1 | Family::TitanV2 | Family::Nova => 1,
             Family::CohereV3 | Family::CohereV4 => super::cohere::ITEMS,
@@ -134,11 +134,11 @@ impl Dialect for Bedrock {
         })
     }
 
-    fn fault(&self, answer: ErrorAnswer<'_>) -> Fault {
+    fn meaning(&self, answer: ErrorAnswer<'_>) -> ErrorMeaning {
         let words = answer.explanation().0.unwrap_or_default();
-        let fault = answer.fault();
-        let is_of_model = fault.cause == Cause::Caller && NO_MODEL.iter().any(|begin| words.contains(begin));
-        if is_of_model { Fault { cause: Cause::Model, ..fault } } else { fault }
+        let meaning = answer.meaning();
+        let is_of_model = meaning.cause == Cause::Caller && NO_MODEL.iter().any(|begin| words.contains(begin));
+        if is_of_model { ErrorMeaning { cause: Cause::Model, ..meaning } } else { meaning }
     }
 
     fn answer(&self, part: &Part<'_>, headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable> {

@@ -126,7 +126,7 @@ impl Dialect for Cohere {
         "cohere"
     }
 
-    fn caps(&self, _model: &str) -> Capabilities {
+    fn capabilities(&self, _model: &str) -> Capabilities {
         Capabilities { items: ITEMS, tokens: None }
     }
 

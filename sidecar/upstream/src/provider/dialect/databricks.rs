@@ -47,7 +47,7 @@ impl Dialect for Databricks {
         "databricks"
     }
 
-    fn caps(&self, _model: &str) -> Capabilities {
+    fn capabilities(&self, _model: &str) -> Capabilities {
         Capabilities { items: ITEMS, tokens: None }
     }
 

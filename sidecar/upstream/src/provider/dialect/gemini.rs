@@ -15,9 +15,9 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Capabilities, Dialect, Fault, ParsedAnswer, Part, Unsupported, Unusable, Wire,
+    AnswerDefect, Capabilities, Dialect, ParsedAnswer, Part, Unsupported, Unusable, Wire,
+    error_meaning::refuses_before_work,
     extension::Extension,
-    fault::refuses_before_work,
     read::{self, Raw},
 };
 use vectoll_api::request::InputType;
@@ -109,8 +109,8 @@ fn bare(model: &str) -> &str {
 }
 
 impl Embedding<'_> {
-    pub(super) fn vector(self) -> Result<Vec<f32>, Fault> {
-        self.values.ok_or(Fault::Vector)?.floats()
+    pub(super) fn vector(self) -> Result<Vec<f32>, AnswerDefect> {
+        self.values.ok_or(AnswerDefect::Vector)?.floats()
     }
 }
 
@@ -160,7 +160,7 @@ impl Dialect for Gemini {
         "gcp.gemini"
     }
 
-    fn caps(&self, _model: &str) -> Capabilities {
+    fn capabilities(&self, _model: &str) -> Capabilities {
         Capabilities { items: ITEMS, tokens: None }
     }
 
@@ -188,7 +188,7 @@ impl Dialect for Gemini {
         let GeminiAnswer { embeddings, usage_metadata } = read::json(body)?;
         let vector = |embedding: Embedding<'_>| embedding.vector().map(|vector| unit(part.model, vector));
         let vectors = embeddings.into_iter().map(vector).collect();
-        read::told(part, vectors, usage_metadata.and_then(UsageMetadata::tokens))
+        read::answer_of(part, vectors, usage_metadata.and_then(UsageMetadata::tokens))
     }
 
     fn is_free(&self, status: StatusCode) -> bool {

@@ -28,7 +28,7 @@ use http::HeaderMap;
 use serde_json::Value;
 
 use super::{
-    Dialect, Fault, ParsedAnswer, Part, PassthroughFields, Unsupported, Unusable, Wire, extension::Extensions,
+    AnswerDefect, Dialect, ParsedAnswer, Part, PassthroughFields, Unsupported, Unusable, Wire, extension::Extensions,
 };
 use vectoll_api::request::InputType;
 
@@ -85,8 +85,8 @@ fn tells(dialect: &dyn Dialect, part: &Part<'_>, body: &str, vectors: &[&[f32]],
 
 /// What is wrong with an answer.
 #[track_caller]
-fn fault(dialect: &dyn Dialect, part: &Part<'_>, body: &str) -> Fault {
-    read(dialect, part, body).unwrap_err().fault
+fn defect(dialect: &dyn Dialect, part: &Part<'_>, body: &str) -> AnswerDefect {
+    read(dialect, part, body).unwrap_err().defect
 }
 
 /// Checks what is not right with an answer, whose vectors are given as they stand in it, and that it costs what it says all the
@@ -97,7 +97,7 @@ fn refuses_what_is_no_answer(dialect: &dyn Dialect, model: &str, most: usize, an
     let part = documents(model, number);
     let good = vec!["[0.5,-1]"; number];
     let said = read(dialect, &part, &answer(&good)).unwrap().tokens;
-    let unusable = |fault, tokens| Err(Unusable { fault, tokens });
+    let unusable = |defect, tokens| Err(Unusable { defect, tokens });
     for none in [
         "null",
         "[]",
@@ -118,30 +118,30 @@ fn refuses_what_is_no_answer(dialect: &dyn Dialect, model: &str, most: usize, an
         let mut vectors = good.clone();
         vectors[number - 1] = none;
         let body = answer(&vectors);
-        assert_eq!(read(dialect, &part, &body), unusable(Fault::Vector, said), "{body}");
+        assert_eq!(read(dialect, &part, &body), unusable(AnswerDefect::Vector, said), "{body}");
     }
     if most > 1 {
         // Who says the tokens of each text says nothing of one that is missing.
         let said = said.filter(|_| dialect.name() != "gcp.vertex_ai");
         for number in [0, 1, 3] {
             let body = answer(&vec!["[0.5,-1]"; number]);
-            assert_eq!(read(dialect, &part, &body), unusable(Fault::Number, said), "{body}");
+            assert_eq!(read(dialect, &part, &body), unusable(AnswerDefect::Number, said), "{body}");
         }
     }
     let whole = answer(&good);
     for body in ["", "null", "7", "\"\"", "{}", "{\"error\":{}}", "[]]", "\u{feff}", &whole[..whole.len() - 1]] {
-        assert_eq!(read(dialect, &part, body), unusable(Fault::Shape, None), "{body}");
+        assert_eq!(read(dialect, &part, body), unusable(AnswerDefect::Shape, None), "{body}");
     }
     // Halfway between two floats, and a little less: by way of 64 bits it would be rounded to the other one.
     let mut vectors = good.clone();
     vectors[0] = "[1.00000017881393432617187499,0]";
     assert_eq!(read(dialect, &part, &answer(&vectors)).unwrap().vectors[0], [f32::from_bits(0x3f80_0001), 0.0]);
     let shorter = Part { dimensions: Some(1), ..part };
-    assert_eq!(read(dialect, &shorter, &whole), unusable(Fault::Length, said));
+    assert_eq!(read(dialect, &shorter, &whole), unusable(AnswerDefect::Length, said));
     if most > 1 {
         let mut vectors = good;
         vectors[1] = "[0.5]";
-        assert_eq!(read(dialect, &part, &answer(&vectors)), unusable(Fault::Length, said));
+        assert_eq!(read(dialect, &part, &answer(&vectors)), unusable(AnswerDefect::Length, said));
     }
 }
 

@@ -10,8 +10,8 @@
 use http::{HeaderMap, StatusCode};
 
 use super::{
-    Capabilities, Dialect, ParsedAnswer, Part, Unsupported, Unusable, Wire, extension::Extension,
-    fault::refuses_before_work, read, tei,
+    Capabilities, Dialect, ParsedAnswer, Part, Unsupported, Unusable, Wire, error_meaning::refuses_before_work,
+    extension::Extension, read, tei,
 };
 
 pub use super::tei::ITEMS;
@@ -34,7 +34,7 @@ impl Dialect for HuggingFace {
         "hugging_face"
     }
 
-    fn caps(&self, _model: &str) -> Capabilities {
+    fn capabilities(&self, _model: &str) -> Capabilities {
         Capabilities { items: self.items, tokens: None }
     }
 

@@ -78,7 +78,7 @@ impl Dialect for Jina {
         "jina_ai"
     }
 
-    fn caps(&self, model: &str) -> Capabilities {
+    fn capabilities(&self, model: &str) -> Capabilities {
         let known = ITEMS.iter().find(|(name, _)| model.starts_with(name));
         Capabilities { items: known.map_or(LEAST_ITEMS, |(_, items)| *items), tokens: None }
     }

@@ -51,7 +51,7 @@ impl Dialect for Mistral {
         "mistral_ai"
     }
 
-    fn caps(&self, _model: &str) -> Capabilities {
+    fn capabilities(&self, _model: &str) -> Capabilities {
         Capabilities { items: ITEMS, tokens: Some(TOKENS) }
     }
 

@@ -52,7 +52,7 @@ impl Dialect for Nvidia {
         "nvidia"
     }
 
-    fn caps(&self, _model: &str) -> Capabilities {
+    fn capabilities(&self, _model: &str) -> Capabilities {
         Capabilities { items: self.items, tokens: None }
     }
 

@@ -54,7 +54,7 @@ impl Dialect for Ollama {
         "ollama"
     }
 
-    fn caps(&self, _model: &str) -> Capabilities {
+    fn capabilities(&self, _model: &str) -> Capabilities {
         Capabilities { items: ITEMS, tokens: None }
     }
 

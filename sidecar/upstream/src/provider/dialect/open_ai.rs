@@ -28,7 +28,7 @@ const FIRST_LENGTH: u64 = 1536;
 pub struct OpenAi {
     name: &'static str,
     path: String,
-    caps: Capabilities,
+    capabilities: Capabilities,
     asks_for_base64: bool,
 }
 
@@ -61,7 +61,8 @@ impl<'a> Input<'a> {
         if !part.said.are_arrays {
             return Ok(Self::Texts(part.texts));
         }
-        let no_array = |_| Unsupported { param: "input", message: "`input` has a token array that is none".to_owned() };
+        let no_array =
+            |_| Unsupported { param: "input", message: "`input` has a token array that is not valid".to_owned() };
         part.texts
             .iter()
             .map(|array| serde_json::from_str(array))
@@ -74,15 +75,15 @@ impl<'a> Input<'a> {
 impl OpenAi {
     /// OpenAI itself. `path` is the way from the root to the API: `/embeddings` if the root ends with `/v1`.
     pub fn new(path: impl Into<String>) -> Self {
-        let caps = Capabilities { items: ITEMS, tokens: Some(TOKENS) };
+        let capabilities = Capabilities { items: ITEMS, tokens: Some(TOKENS) };
         // A quarter of the bytes, and no rounding.
-        Self { name: "openai", path: path.into(), caps, asks_for_base64: true }
+        Self { name: "openai", path: path.into(), capabilities, asks_for_base64: true }
     }
 
     /// Another server with this API. Floats are asked for, by saying nothing: not everyone knows base64, and some refuse
     /// fields that they do not know. `items` is what its operator allows in a request.
     pub fn compatible(name: &'static str, path: impl Into<String>, items: usize) -> Self {
-        Self { name, path: path.into(), caps: Capabilities { items, tokens: None }, asks_for_base64: false }
+        Self { name, path: path.into(), capabilities: Capabilities { items, tokens: None }, asks_for_base64: false }
     }
 }
 
@@ -91,8 +92,8 @@ impl Dialect for OpenAi {
         self.name
     }
 
-    fn caps(&self, _model: &str) -> Capabilities {
-        self.caps
+    fn capabilities(&self, _model: &str) -> Capabilities {
+        self.capabilities
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {

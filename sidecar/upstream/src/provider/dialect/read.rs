@@ -7,7 +7,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Fault, ParsedAnswer, Part, Unsupported, Unusable, Wire};
+use super::{AnswerDefect, ParsedAnswer, Part, Unsupported, Unusable, Wire};
 use vectoll_api::{answer::numbers, request::whole};
 
 /// What is encoded in a name that stands between two `/` of a path, or as a value of a query: everything but RFC 3986's
@@ -21,8 +21,8 @@ pub(super) struct Raw<'a>(#[serde(borrow)] &'a RawValue);
 
 impl<'a> Raw<'a> {
     /// Reads the JSON that it is.
-    pub(super) fn json<T: Deserialize<'a>>(self) -> Result<T, Fault> {
-        serde_json::from_str(self.0.get()).map_err(|_| Fault::Shape)
+    pub(super) fn json<T: Deserialize<'a>>(self) -> Result<T, AnswerDefect> {
+        serde_json::from_str(self.0.get()).map_err(|_| AnswerDefect::Shape)
     }
 }
 
@@ -33,13 +33,13 @@ impl Raw<'_> {
     }
 
     /// Reads an array of numbers.
-    pub(super) fn floats(self) -> Result<Vec<f32>, Fault> {
-        if self.0.get().starts_with('"') { Err(Fault::Vector) } else { self.floats_or_base64() }
+    pub(super) fn floats(self) -> Result<Vec<f32>, AnswerDefect> {
+        if self.0.get().starts_with('"') { Err(AnswerDefect::Vector) } else { self.floats_or_base64() }
     }
 
     /// Reads an array of numbers, or the base64 of little-endian 32-bit floats.
-    pub(super) fn floats_or_base64(self) -> Result<Vec<f32>, Fault> {
-        numbers(self.0.get()).ok_or(Fault::Vector)
+    pub(super) fn floats_or_base64(self) -> Result<Vec<f32>, AnswerDefect> {
+        numbers(self.0.get()).ok_or(AnswerDefect::Vector)
     }
 
     /// A whole number, however it is written: some write `4.0`. None for anything else.
@@ -80,30 +80,30 @@ fn credible(count: u64) -> Option<u64> {
 }
 
 /// An answer's JSON.
-pub(super) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Fault> {
-    serde_json::from_slice(body).map_err(|_| Fault::Shape)
+pub(super) fn json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, AnswerDefect> {
+    serde_json::from_slice(body).map_err(|_| AnswerDefect::Shape)
 }
 
 /// What an answer says: its vectors, if they are right, and what it cost in any case.
-pub(super) fn told(
+pub(super) fn answer_of(
     part: &Part<'_>,
-    vectors: Result<Vec<Vec<f32>>, Fault>,
+    vectors: Result<Vec<Vec<f32>>, AnswerDefect>,
     tokens: Option<u64>,
 ) -> Result<ParsedAnswer, Unusable> {
     match vectors.and_then(|vectors| fitting(part, vectors)) {
         Ok(vectors) => Ok(ParsedAnswer { vectors, tokens }),
-        Err(fault) => Err(Unusable { fault, tokens }),
+        Err(defect) => Err(Unusable { defect, tokens }),
     }
 }
 
 /// Checks that each text of a part has its vector, and that all are of the length that was asked for.
-fn fitting(part: &Part<'_>, vectors: Vec<Vec<f32>>) -> Result<Vec<Vec<f32>>, Fault> {
+fn fitting(part: &Part<'_>, vectors: Vec<Vec<f32>>) -> Result<Vec<Vec<f32>>, AnswerDefect> {
     if vectors.len() != part.texts.len() {
-        return Err(Fault::Number);
+        return Err(AnswerDefect::Number);
     }
     let lengths = || vectors.iter().map(|vector| vector.len() as u64);
     let length = part.dimensions.or_else(|| lengths().next());
-    if lengths().all(|found| Some(found) == length) { Ok(vectors) } else { Err(Fault::Length) }
+    if lengths().all(|found| Some(found) == length) { Ok(vectors) } else { Err(AnswerDefect::Length) }
 }
 
 /// The unit vector of this direction. One of zeros has none, and stays as it is.
@@ -122,20 +122,23 @@ pub(super) fn in_order<'a>(
     vectors: impl IntoIterator<Item = Raw<'a>>,
     tokens: Option<u64>,
 ) -> Result<ParsedAnswer, Unusable> {
-    told(part, vectors.into_iter().map(Raw::floats).collect(), tokens)
+    answer_of(part, vectors.into_iter().map(Raw::floats).collect(), tokens)
 }
 
 /// Puts vectors in the order of their index, each of which must stand once. One without counts by its place.
-pub(super) fn by_index(part: &Part<'_>, vectors: Vec<(Option<Raw<'_>>, Vec<f32>)>) -> Result<Vec<Vec<f32>>, Fault> {
+pub(super) fn by_index(
+    part: &Part<'_>,
+    vectors: Vec<(Option<Raw<'_>>, Vec<f32>)>,
+) -> Result<Vec<Vec<f32>>, AnswerDefect> {
     if vectors.len() != part.texts.len() {
-        return Err(Fault::Number);
+        return Err(AnswerDefect::Number);
     }
-    let place = |at: u64, index: Option<Raw<'_>>| index.map_or(Some(at), Raw::whole).ok_or(Fault::Order);
+    let place = |at: u64, index: Option<Raw<'_>>| index.map_or(Some(at), Raw::whole).ok_or(AnswerDefect::Order);
     let places = (0..).zip(vectors).map(|(at, (index, vector))| Ok((place(at, index)?, vector)));
-    let mut vectors = places.collect::<Result<Vec<_>, Fault>>()?;
+    let mut vectors = places.collect::<Result<Vec<_>, AnswerDefect>>()?;
     vectors.sort_by_key(|(place, _)| *place);
     if !(0..).zip(&vectors).all(|(at, (place, _))| at == *place) {
-        return Err(Fault::Order);
+        return Err(AnswerDefect::Order);
     }
     Ok(vectors.into_iter().map(|(_, vector)| vector).collect())
 }

@@ -13,8 +13,8 @@ use serde::Serialize;
 
 use super::{
     Capabilities, Dialect, ParsedAnswer, Part, Unsupported, Unusable, Wire,
+    error_meaning::{Cause, ErrorAnswer, ErrorMeaning},
     extension::Extension,
-    fault::{Cause, ErrorAnswer, Fault},
     read, shape, tei,
 };
 
@@ -57,7 +57,7 @@ impl Dialect for SageMaker {
         "aws.sagemaker"
     }
 
-    fn caps(&self, _model: &str) -> Capabilities {
+    fn capabilities(&self, _model: &str) -> Capabilities {
         Capabilities { items: self.items, tokens: None }
     }
 
@@ -85,17 +85,19 @@ impl Dialect for SageMaker {
         }
     }
 
-    fn fault(&self, answer: ErrorAnswer<'_>) -> Fault {
+    fn meaning(&self, answer: ErrorAnswer<'_>) -> ErrorMeaning {
         match answer.of_container() {
             Some(status) => {
-                let fault = answer.as_if(status).fault();
-                match fault.cause {
+                let meaning = answer.as_if(status).meaning();
+                match meaning.cause {
                     // SageMaker itself took the route's credential and found the endpoint: these are of what is behind it.
-                    Cause::Credential | Cause::Denied | Cause::Model => Fault { cause: Cause::Backend, ..fault },
-                    Cause::Caller | Cause::Throttled(_) | Cause::Backend => fault,
+                    Cause::Credential | Cause::Denied | Cause::Model => {
+                        ErrorMeaning { cause: Cause::Backend, ..meaning }
+                    }
+                    Cause::Caller | Cause::Throttled(_) | Cause::Backend => meaning,
                 }
             }
-            None => answer.fault(),
+            None => answer.meaning(),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 
 use super::{
-    Fault, ParsedAnswer, Part, PassthroughFields, Unusable,
+    AnswerDefect, ParsedAnswer, Part, PassthroughFields, Unusable,
     extension::Extensions,
     read::{self, Raw},
 };
@@ -42,7 +42,7 @@ struct Usage<'a> {
 pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
     let OpenAiAnswer { data, usage } = read::json(body)?;
     let read_one = |Embedding { index, embedding }| {
-        let vector = embedding.ok_or(Fault::Vector)?.floats_or_base64()?;
+        let vector = embedding.ok_or(AnswerDefect::Vector)?.floats_or_base64()?;
         Ok((index, vector))
     };
     let vectors = data.into_iter().map(read_one).collect::<Result<_, _>>();
@@ -50,7 +50,7 @@ pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<ParsedAnswer, Unusa
         // An embedding has no output: the total is the input's.
         read::tokens(prompt_tokens).or_else(|| read::tokens(total_tokens))
     });
-    read::told(part, vectors.and_then(|vectors| read::by_index(part, vectors)), tokens)
+    read::answer_of(part, vectors.and_then(|vectors| read::by_index(part, vectors)), tokens)
 }
 
 /// Reads an answer in OpenAI's shape to so many inputs.

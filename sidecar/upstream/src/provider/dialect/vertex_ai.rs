@@ -17,7 +17,7 @@ use http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Capabilities, Dialect, Fault, ParsedAnswer, Part, Unsupported, Unusable, Wire,
+    AnswerDefect, Capabilities, Dialect, ParsedAnswer, Part, Unsupported, Unusable, Wire,
     extension::Extension,
     gemini::{Content, Embedding, UsageMetadata, task_and_title, unit},
     read::{self, Raw},
@@ -151,8 +151,8 @@ fn is_to_be_cut(part: &Part<'_>) -> bool {
 }
 
 /// What a provider cut it has not embedded.
-fn whole(part: &Part<'_>, truncated: bool) -> Result<(), Fault> {
-    if truncated && !is_to_be_cut(part) { Err(Fault::Truncated) } else { Ok(()) }
+fn whole(part: &Part<'_>, truncated: bool) -> Result<(), AnswerDefect> {
+    if truncated && !is_to_be_cut(part) { Err(AnswerDefect::Truncated) } else { Ok(()) }
 }
 
 impl Dialect for VertexAi {
@@ -160,7 +160,7 @@ impl Dialect for VertexAi {
         "gcp.vertex_ai"
     }
 
-    fn caps(&self, model: &str) -> Capabilities {
+    fn capabilities(&self, model: &str) -> Capabilities {
         let takes_one = model == "gemini-embedding-001" || Method::of(model) == Method::EmbedContent;
         Capabilities { items: if takes_one { 1 } else { ITEMS }, tokens: Some(TOKENS) }
     }
@@ -183,7 +183,7 @@ impl Dialect for VertexAi {
                 Ok(read::wire(self.path(model, "predict"), &request))
             }
             Method::EmbedContent => {
-                // Not more than one: see `caps`.
+                // Not more than one: see `capabilities`.
                 let text = texts.first().map_or("", AsRef::as_ref);
                 let request = EmbedContent { content: Content::new(text), embed_content_config: parameters };
                 Ok(read::wire(self.path(model, "embedContent"), &request))
@@ -201,14 +201,14 @@ impl Dialect for VertexAi {
                 let tokens = read::sum(statistics.map(|said| said?.token_count)).filter(|_| is_whole);
                 let read_one = |Prediction { embeddings: Embeddings { values, statistics } }| {
                     whole(part, statistics.is_some_and(|said| said.truncated))?;
-                    Ok(unit(part.model, values.ok_or(Fault::Vector)?.floats()?))
+                    Ok(unit(part.model, values.ok_or(AnswerDefect::Vector)?.floats()?))
                 };
-                read::told(part, predictions.into_iter().map(read_one).collect(), tokens)
+                read::answer_of(part, predictions.into_iter().map(read_one).collect(), tokens)
             }
             Method::EmbedContent => {
                 let Embedded { embedding, usage_metadata, truncated } = read::json(body)?;
                 let vector = whole(part, truncated).and_then(|()| embedding.vector());
-                read::told(part, vector.map(|vector| vec![vector]), usage_metadata.and_then(UsageMetadata::tokens))
+                read::answer_of(part, vector.map(|vector| vec![vector]), usage_metadata.and_then(UsageMetadata::tokens))
             }
         }
     }

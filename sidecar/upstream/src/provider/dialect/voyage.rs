@@ -80,7 +80,7 @@ impl Dialect for Voyage {
         "voyage_ai"
     }
 
-    fn caps(&self, model: &str) -> Capabilities {
+    fn capabilities(&self, model: &str) -> Capabilities {
         let known = TOKENS.iter().find(|(name, _)| *name == model);
         Capabilities { items: ITEMS, tokens: Some(known.map_or(LEAST_TOKENS, |(_, tokens)| *tokens)) }
     }

@@ -10,7 +10,7 @@ use http::HeaderMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Capabilities, Dialect, Fault, ParsedAnswer, Part, Unsupported, Unusable, Wire,
+    AnswerDefect, Capabilities, Dialect, ParsedAnswer, Part, Unsupported, Unusable, Wire,
     extension::Extension,
     read::{self, Raw},
 };
@@ -81,7 +81,7 @@ impl Dialect for Watsonx {
         "ibm.watsonx.ai"
     }
 
-    fn caps(&self, _model: &str) -> Capabilities {
+    fn capabilities(&self, _model: &str) -> Capabilities {
         Capabilities { items: ITEMS, tokens: None }
     }
 
@@ -100,7 +100,7 @@ impl Dialect for Watsonx {
 
     fn answer(&self, part: &Part<'_>, _headers: &HeaderMap, body: &[u8]) -> Result<ParsedAnswer, Unusable> {
         let WatsonxAnswer { results, input_token_count } = read::json(body)?;
-        let read_one = |Embedding { embedding }| embedding.ok_or(Fault::Vector)?.floats();
-        read::told(part, results.into_iter().map(read_one).collect(), read::tokens(input_token_count))
+        let read_one = |Embedding { embedding }| embedding.ok_or(AnswerDefect::Vector)?.floats();
+        read::answer_of(part, results.into_iter().map(read_one).collect(), read::tokens(input_token_count))
     }
 }

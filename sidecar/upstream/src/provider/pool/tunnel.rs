@@ -38,8 +38,8 @@ pub(super) enum TunnelError {
 
 impl Route {
     /// Refuses a server that must not be called. A proxy would look its name up by itself.
-    pub(super) async fn judge(&self, server: &Uri) -> Result<(), Unreachable> {
-        self.names.judge(server.host().unwrap_or_default()).await
+    pub(super) async fn check(&self, server: &Uri) -> Result<(), Unreachable> {
+        self.names.check(server.host().unwrap_or_default()).await
     }
 
     /// A connection to the proxy did not come about.

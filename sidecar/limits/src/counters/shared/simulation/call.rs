@@ -6,7 +6,7 @@ use vectoll_config::PicoUsd;
 use super::{
     super::{TERMS, admit::Reserved, pool::Source, reservation::Outcome, session::Session},
     config::{KEYS, MODELS, PRICE, USERS, account_named, accounts_of, team},
-    world::{Admission, Event, Running, Settled, Waiting, Wish, World},
+    simulated_cluster::{Admission, Event, Running, Settled, SimulatedCall, SimulatedCluster, Waiting},
 };
 use crate::counters::{Account, ReserveRequest, Scope, account_name, period_of};
 use vectoll_ledger::{charge::BudgetPeriod, used::Used};
@@ -14,7 +14,7 @@ use vectoll_ledger::{charge::BudgetPeriod, used::Used};
 /// How long a sidecar that stops goes on telling the store.
 const LAST_WORDS: u64 = 2_000;
 
-impl World {
+impl SimulatedCluster {
     pub(super) fn start(&mut self, at: usize) {
         let mut session = Session::new(TERMS);
         for settled in &self.sidecars[at].journal {
@@ -38,7 +38,7 @@ impl World {
         // One key has most of the calls.
         let key = if self.rng.bool() { 0 } else { self.rng.usize(0..KEYS) };
         let accounts = accounts_of(key, self.rng.usize(0..USERS), self.rng.usize(0..MODELS));
-        let wish = Wish { accounts, tokens, used };
+        let wish = SimulatedCall { accounts, tokens, used };
         let (now, team, on_store_failure) = (self.moment(), team(), self.kind.on_failure);
         let alone = self.now < self.sidecars[at].alone_until;
         let sidecar = &mut self.sidecars[at];
@@ -75,12 +75,12 @@ impl World {
         }
     }
 
-    fn admitted(&mut self, at: usize, outcome: Outcome, wish: Wish) {
+    fn admitted(&mut self, at: usize, outcome: Outcome, wish: SimulatedCall) {
         let Ok(held) = outcome else {
             self.refused += 1;
             return;
         };
-        let Wish { accounts, tokens, used } = wish;
+        let SimulatedCall { accounts, tokens, used } = wish;
         let parts = held.taken.iter().flat_map(|taken| taken.requests.iter().chain(&taken.tokens));
         let share = parts.into_iter().any(|part| part.source == Source::Share);
         let charges = held.charges.clone();

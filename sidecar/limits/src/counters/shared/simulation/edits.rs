@@ -2,10 +2,10 @@
 
 use super::{
     config::Config,
-    world::{Event, Sidecar, World},
+    simulated_cluster::{Event, Sidecar, SimulatedCluster},
 };
 
-impl World {
+impl SimulatedCluster {
     /// Publishes an edit. Sidecars take it up at moments of their own.
     pub(super) fn edit(&mut self) {
         let mut config = self.configs.last().unwrap().clone();

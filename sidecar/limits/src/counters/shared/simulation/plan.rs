@@ -1,8 +1,8 @@
 //! What goes wrong in a schedule, and when.
 
-use super::world::{Event, RUN, World};
+use super::simulated_cluster::{Event, RUN, SimulatedCluster};
 
-impl World {
+impl SimulatedCluster {
     pub(super) fn plan(&mut self) {
         for at in 0..self.sidecars.len() {
             // Some are there from the beginning, some come later.

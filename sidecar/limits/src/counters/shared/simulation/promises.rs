@@ -12,11 +12,11 @@ use vectoll_config::{
 
 use super::{
     config::{ACCOUNTS, Config},
-    world::{Running, Sidecar, World},
+    simulated_cluster::{Running, Sidecar, SimulatedCluster},
 };
 use crate::counters::{Open, account_name, period_of};
 
-impl World {
+impl SimulatedCluster {
     /// How many times a limit may be used while the store is away.
     fn factor(&self) -> u64 {
         if self.kind.on_failure == OnStoreFailure::Closed { 1 } else { 2 }

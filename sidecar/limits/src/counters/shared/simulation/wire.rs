@@ -6,14 +6,14 @@ use vectoll_config::PicoUsd;
 
 use super::{
     super::Batch,
-    world::{EXCHANGE_TIMEOUT_MILLIS, Event, Message, SETTLED, World},
+    simulated_cluster::{EXCHANGE_TIMEOUT_MILLIS, Event, Message, SETTLED, SimulatedCluster},
 };
 use crate::{
     counters::{Account, account_name, period_of},
     store::protocol::{Entry, Identity, Money, Spend},
 };
 
-impl World {
+impl SimulatedCluster {
     /// What the journal has beyond what the store knows.
     pub(super) fn spend(&self, at: usize) -> Spend {
         let sidecar = &self.sidecars[at];

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::titan::text;
 use crate::provider::dialect::{
-    Fault, ParsedAnswer, Part, Unsupported, Unusable,
+    AnswerDefect, ParsedAnswer, Part, Unsupported, Unusable,
     extension::Extension,
     read::{self, Raw},
 };
@@ -88,9 +88,9 @@ pub(super) fn answer(part: &Part<'_>, body: &[u8]) -> Result<ParsedAnswer, Unusa
     let NovaAnswer { embeddings, input_token_count } = read::json(body)?;
     let read_one = |Embedding { embedding, truncated_char_length }| {
         if truncated_char_length.is_some() && truncation_mode(part) == "NONE" {
-            return Err(Fault::Truncated);
+            return Err(AnswerDefect::Truncated);
         }
-        embedding.ok_or(Fault::Vector)?.floats()
+        embedding.ok_or(AnswerDefect::Vector)?.floats()
     };
-    read::told(part, embeddings.into_iter().map(read_one).collect(), read::tokens(input_token_count))
+    read::answer_of(part, embeddings.into_iter().map(read_one).collect(), read::tokens(input_token_count))
 }

@@ -90,7 +90,7 @@ fn all_read(body: &[u8], headers: &HeaderMap, only: Option<usize>) {
         if only.is_some_and(|only| only != at) {
             continue;
         }
-        for number in 1..=dialect.caps(model).items.min(3) {
+        for number in 1..=dialect.capabilities(model).items.min(3) {
             let part = documents(model, number);
             let Ok(told) = dialect.answer(&part, headers, body) else { continue };
             assert_eq!(told.vectors.len(), number);

@@ -12,7 +12,7 @@ pub(super) fn azure() -> AzureOpenAi {
 #[test]
 fn the_deployment_stands_in_the_path_and_no_model_in_the_body() {
     let azure = azure();
-    assert_eq!(azure.caps(MODEL), Capabilities { items: 2048, tokens: Some(300_000) });
+    assert_eq!(azure.capabilities(MODEL), Capabilities { items: 2048, tokens: Some(300_000) });
     let (path, body) = sent(&azure, &queries(MODEL, 1, 256));
     assert_eq!(path, "/openai/deployments/my%20deployment/embeddings?api-version=2024-10-21");
     assert_eq!(body, json!({"input": ["The food was delicious."], "dimensions": 256, "encoding_format": "base64"}));

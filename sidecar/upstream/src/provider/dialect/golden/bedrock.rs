@@ -1,11 +1,11 @@
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::json;
 
-use super::{counts, documents, fault, queries, refused, refuses_what_is_no_answer, sent, tells};
+use super::{counts, defect, documents, queries, refused, refuses_what_is_no_answer, sent, tells};
 use crate::provider::dialect::{
-    Dialect, Fault, Unusable,
+    AnswerDefect, Dialect, Unusable,
     bedrock::Bedrock,
-    fault::{Cause, ErrorAnswer},
+    error_meaning::{Cause, ErrorAnswer},
 };
 
 pub(super) const TITAN_V1: &str = "amazon.titan-embed-text-v1";
@@ -54,7 +54,7 @@ fn the_models_id_says_how_it_is_spoken_to() {
         (NOVA, "/model/amazon.nova-2-multimodal-embeddings-v1%3A0/invoke", 1),
     ] {
         let bedrock = bedrock(model);
-        assert_eq!(bedrock.caps("whatever").items, items, "{model}");
+        assert_eq!(bedrock.capabilities("whatever").items, items, "{model}");
         // A part may name the model otherwise: the ID counts.
         assert_eq!(sent(&bedrock, &documents("whatever", 1)).0, path);
     }
@@ -78,7 +78,7 @@ fn an_arn_is_one_segment_and_the_foundation_model_says_how_it_is_spoken_to() {
     ] {
         let bedrock = Bedrock::new(arn, Some(foundation_model)).unwrap();
         assert_eq!(
-            (bedrock.caps("whatever").items, sent(&bedrock, &documents("whatever", 1)).0.as_str()),
+            (bedrock.capabilities("whatever").items, sent(&bedrock, &documents("whatever", 1)).0.as_str()),
             (items, path)
         );
     }
@@ -91,7 +91,7 @@ fn a_wrong_model_is_the_routes_fault_and_a_wrong_input_the_callers() {
         let body = json!({"message": message}).to_string();
         let headers: HeaderMap = headers.into_iter().collect();
         let answer = ErrorAnswer::new(StatusCode::BAD_REQUEST, &headers, body.as_bytes());
-        bedrock(TITAN_V2).fault(answer).cause
+        bedrock(TITAN_V2).meaning(answer).cause
     };
     for message in [
         "The provided model identifier is invalid.",
@@ -203,16 +203,16 @@ fn tokens_stand_in_the_body_or_else_in_a_header() {
         // Whatever else is in it, it costs what it says.
         let none = body.replace("[1]", "[null]");
         let unusable = bedrock(model).answer(&part, &headers, none.as_bytes()).unwrap_err();
-        assert_eq!(unusable, Unusable { fault: Fault::Vector, tokens: Some(tokens) }, "{model}");
+        assert_eq!(unusable, Unusable { defect: AnswerDefect::Vector, tokens: Some(tokens) }, "{model}");
         let unusable = bedrock(model).answer(&part, &headers, b"<html>").unwrap_err();
-        assert_eq!(unusable, Unusable { fault: Fault::Shape, tokens: Some(9) }, "{model}");
+        assert_eq!(unusable, Unusable { defect: AnswerDefect::Shape, tokens: Some(9) }, "{model}");
     }
 }
 
 #[test]
 fn what_was_cut_is_no_answer() {
     let body = r#"{"embeddings":[{"embeddingType":"TEXT","embedding":[1],"truncatedCharLength":8192}]}"#;
-    assert_eq!(fault(&bedrock(NOVA), &documents("", 1), body), Fault::Truncated);
+    assert_eq!(defect(&bedrock(NOVA), &documents("", 1), body), AnswerDefect::Truncated);
 }
 
 #[test]
@@ -223,6 +223,6 @@ fn what_is_no_answer_is_refused() {
     refuses_what_is_no_answer(&bedrock(COHERE_V4), "", 96, &floats);
     refuses_what_is_no_answer(&bedrock(NOVA), "", 1, &nova);
     for many in [nova(&[]), nova(&["[1]", "[2]"])] {
-        assert_eq!(fault(&bedrock(NOVA), &documents("", 1), &many), Fault::Number);
+        assert_eq!(defect(&bedrock(NOVA), &documents("", 1), &many), AnswerDefect::Number);
     }
 }

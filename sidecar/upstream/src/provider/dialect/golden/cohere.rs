@@ -14,7 +14,7 @@ pub(super) fn answer(vectors: &[&str]) -> String {
 #[test]
 fn texts_are_sent_with_what_they_are_and_never_cut() {
     let cohere = Cohere::new();
-    assert_eq!(cohere.caps("embed-v4.0"), Capabilities { items: 96, tokens: None });
+    assert_eq!(cohere.capabilities("embed-v4.0"), Capabilities { items: 96, tokens: None });
     let (path, body) = sent(&cohere, &queries("embed-v4.0", 1, 512));
     assert_eq!(path, "/v2/embed");
     assert_eq!(

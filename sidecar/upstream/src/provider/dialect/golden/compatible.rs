@@ -15,7 +15,7 @@ fn a_service_is_known_by_its_address_and_asked_in_openais_shape() {
         ("http://vllm.models.svc:8000/v1", "openai", 2048, None),
     ] {
         let dialect = by_root(root);
-        assert_eq!((dialect.name(), dialect.caps("any")), (name, Capabilities { items, tokens }), "{root}");
+        assert_eq!((dialect.name(), dialect.capabilities("any")), (name, Capabilities { items, tokens }), "{root}");
         let (path, body) = sent(&dialect, &queries("BAAI/bge-m3", 1, 256));
         assert_eq!(
             (&*path, &body["input"], &body["dimensions"]),

@@ -10,7 +10,7 @@ const INSTRUCTION: &str = "Represent this sentence for searching relevant passag
 #[test]
 fn the_model_is_an_endpoint_and_only_queries_are_instructed() {
     let databricks = Databricks::new(Some(INSTRUCTION.to_owned()));
-    assert_eq!(databricks.caps(MODEL), Capabilities { items: 150, tokens: None });
+    assert_eq!(databricks.capabilities(MODEL), Capabilities { items: 150, tokens: None });
     let query = Part { input_type: InputType::Query, ..documents(MODEL, 1) };
     let (path, body) = sent(&databricks, &query);
     assert_eq!(path, "/serving-endpoints/databricks-bge-large-en/invocations");

@@ -7,7 +7,7 @@ use crate::provider::dialect::{
     Dialect,
     cohere::Cohere,
     databricks::Databricks,
-    fault::{Cause, ErrorAnswer},
+    error_meaning::{Cause, ErrorAnswer},
     gemini::Gemini,
     hugging_face::HuggingFace,
     jina::Jina,
@@ -55,18 +55,18 @@ fn what_is_free_is_what_the_providers_say() {
 #[test]
 fn an_error_of_sage_makers_container_is_judged_by_the_containers_status() {
     let endpoint = SageMaker::new("bge", Container::TextEmbeddingsInference, 32);
-    let fault = |body: &str| {
-        let fault = endpoint.fault(ErrorAnswer::new(status(424), &HeaderMap::new(), body.as_bytes()));
-        (fault.status.as_u16(), fault.cause)
+    let meaning = |body: &str| {
+        let meaning = endpoint.meaning(ErrorAnswer::new(status(424), &HeaderMap::new(), body.as_bytes()));
+        (meaning.status.as_u16(), meaning.cause)
     };
     for (original, cause) in [(413, Cause::Caller), (422, Cause::Caller), (424, Cause::Backend), (503, Cause::Backend)]
     {
         let body = format!(
             r#"{{"ErrorCode":"CLIENT_ERROR_FROM_MODEL","OriginalStatusCode":{original},"OriginalMessage":"no"}}"#
         );
-        assert_eq!(fault(&body), (original, cause));
+        assert_eq!(meaning(&body), (original, cause));
     }
     for none in ["{}", r#"{"OriginalStatusCode":"413"}"#, r#"{"OriginalStatusCode":70000}"#, ""] {
-        assert_eq!(fault(none), (424, Cause::Backend), "{none}");
+        assert_eq!(meaning(none), (424, Cause::Backend), "{none}");
     }
 }

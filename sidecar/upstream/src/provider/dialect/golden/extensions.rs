@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{bedrock, documents, queries, read, sent, vertex_ai, watsonx};
 use crate::provider::dialect::{
-    Dialect, Fault, Part,
+    AnswerDefect, Dialect, Part,
     cohere::Cohere,
     databricks::Databricks,
     extension::{Extensions, Rejected},
@@ -155,13 +155,13 @@ fn who_wants_a_text_cut_gets_the_vector_of_what_is_left() {
     let vertex = vertex_ai::vertex_ai();
     let body = r#"{"predictions":[{"embeddings":{"values":[0.5],"statistics":{"truncated":true,"token_count":3}}}]}"#;
     let part = documents("text-embedding-005", 1);
-    assert_eq!(read(&vertex, &part, body).unwrap_err().fault, Fault::Truncated);
+    assert_eq!(read(&vertex, &part, body).unwrap_err().defect, AnswerDefect::Truncated);
     let extensions = Extensions::read(vertex.extensions(part.model), [("autoTruncate", "true")]).unwrap();
     assert_eq!(read(&vertex, &Part { extensions: &extensions, ..part }, body).unwrap().vectors, [[0.5]]);
     let nova = bedrock::bedrock(bedrock::NOVA);
     let body = r#"{"embeddings":[{"embeddingType":"TEXT","embedding":[0.5],"truncatedCharLength":9}]}"#;
     let part = documents("", 1);
-    assert_eq!(read(&nova, &part, body).unwrap_err().fault, Fault::Truncated);
+    assert_eq!(read(&nova, &part, body).unwrap_err().defect, AnswerDefect::Truncated);
     let extensions = Extensions::read(nova.extensions(""), [("truncationMode", "\"END\"")]).unwrap();
     assert_eq!(read(&nova, &Part { extensions: &extensions, ..part }, body).unwrap().vectors, [[0.5]]);
 }

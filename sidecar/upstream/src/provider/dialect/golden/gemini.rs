@@ -11,7 +11,7 @@ pub(super) fn answer(vectors: &[&str]) -> String {
 #[test]
 fn each_text_is_a_request_of_its_own() {
     let gemini = Gemini::new();
-    assert_eq!(gemini.caps("gemini-embedding-001"), Capabilities { items: 100, tokens: None });
+    assert_eq!(gemini.capabilities("gemini-embedding-001"), Capabilities { items: 100, tokens: None });
     for model in ["gemini-embedding-001", "models/gemini-embedding-001"] {
         let (path, body) = sent(&gemini, &queries(model, 2, 768));
         assert_eq!(path, "/v1beta/models/gemini-embedding-001:batchEmbedContents");

@@ -3,7 +3,7 @@ use serde_json::json;
 
 use super::{documents, queries, refuses_what_is_no_answer, sent, tells};
 use crate::provider::dialect::{
-    Capabilities, Dialect, Fault, ParsedAnswer, Unusable,
+    AnswerDefect, Capabilities, Dialect, ParsedAnswer, Unusable,
     hugging_face::{HuggingFace, ITEMS},
 };
 
@@ -17,7 +17,7 @@ pub(super) fn embedded(vectors: &[&str]) -> String {
 #[test]
 fn the_servers_own_route_never_cuts() {
     let tei = HuggingFace::new(ITEMS);
-    assert_eq!(tei.caps(MODEL), Capabilities { items: 32, tokens: None });
+    assert_eq!(tei.capabilities(MODEL), Capabilities { items: 32, tokens: None });
     let (path, body) = sent(&tei, &queries(MODEL, 1, 256));
     assert_eq!(path, "/embed");
     assert_eq!(body, json!({"inputs": ["The food was delicious."], "truncate": false, "dimensions": 256}));
@@ -34,9 +34,13 @@ fn tokens_stand_in_a_header() {
             [("x-compute-tokens".parse().unwrap(), HeaderValue::from_static(said))].into_iter().collect();
         let told = tei.answer(&part, &headers, b"[[0.5],[-1.0]]");
         assert_eq!(told, Ok(ParsedAnswer { vectors: vec![vec![0.5], vec![-1.0]], tokens }), "{said}");
-        for (body, fault) in [("[[0.5]]", Fault::Number), ("[[0.5],[null]]", Fault::Vector), ("<html>", Fault::Shape)] {
+        for (body, defect) in [
+            ("[[0.5]]", AnswerDefect::Number),
+            ("[[0.5],[null]]", AnswerDefect::Vector),
+            ("<html>", AnswerDefect::Shape),
+        ] {
             let unusable = tei.answer(&part, &headers, body.as_bytes());
-            assert_eq!(unusable, Err(Unusable { fault, tokens }), "{said}: {body}");
+            assert_eq!(unusable, Err(Unusable { defect, tokens }), "{said}: {body}");
         }
     }
     tells(&tei, &part, "[[0.5],[-1.0]]", &[&[0.5], &[-1.0]], None);

@@ -6,8 +6,8 @@ use crate::provider::dialect::{Capabilities, Dialect, jina::Jina};
 #[test]
 fn models_with_tasks_are_told_theirs() {
     let jina = Jina::new();
-    assert_eq!(jina.caps("jina-embeddings-v3"), Capabilities { items: 2048, tokens: None });
-    assert_eq!(jina.caps("jina-embeddings-v4"), Capabilities { items: 512, tokens: None });
+    assert_eq!(jina.capabilities("jina-embeddings-v3"), Capabilities { items: 2048, tokens: None });
+    assert_eq!(jina.capabilities("jina-embeddings-v4"), Capabilities { items: 512, tokens: None });
     for model in ["jina-embeddings-v3", "jina-embeddings-v4", "jina-embeddings-v5-text-small"] {
         let (path, body) = sent(&jina, &queries(model, 1, 256));
         assert_eq!(path, "/v1/embeddings");

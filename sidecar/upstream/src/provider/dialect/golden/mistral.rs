@@ -6,7 +6,7 @@ use crate::provider::dialect::{Capabilities, Dialect, mistral::Mistral};
 #[test]
 fn dimensions_have_their_own_name() {
     let mistral = Mistral::new();
-    assert_eq!(mistral.caps("codestral-embed"), Capabilities { items: 512, tokens: Some(16_384) });
+    assert_eq!(mistral.capabilities("codestral-embed"), Capabilities { items: 512, tokens: Some(16_384) });
     let (path, body) = sent(&mistral, &queries("codestral-embed-2505", 1, 3072));
     assert_eq!(path, "/v1/embeddings");
     assert_eq!(

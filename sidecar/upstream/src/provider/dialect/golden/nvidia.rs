@@ -8,7 +8,7 @@ const MODEL: &str = "nvidia/nv-embedqa-e5-v5";
 #[test]
 fn queries_and_passages_are_told_apart_and_never_cut() {
     let nvidia = Nvidia::new(64);
-    assert_eq!(nvidia.caps(MODEL), Capabilities { items: 64, tokens: None });
+    assert_eq!(nvidia.capabilities(MODEL), Capabilities { items: 64, tokens: None });
     let (path, body) = sent(&nvidia, &queries(MODEL, 1, 384));
     assert_eq!(path, "/v1/embeddings");
     assert_eq!(

@@ -13,7 +13,7 @@ pub(super) fn answer(vectors: &[&str]) -> String {
 #[test]
 fn nothing_is_cut_unless_vectors_are_to_be_shorter() {
     let ollama = Ollama::new();
-    assert_eq!(ollama.caps("all-minilm"), Capabilities { items: 2048, tokens: None });
+    assert_eq!(ollama.capabilities("all-minilm"), Capabilities { items: 2048, tokens: None });
     let (path, body) = sent(&ollama, &queries("all-minilm", 1, 128));
     assert_eq!(path, "/api/embed");
     assert_eq!(

@@ -1,7 +1,7 @@
 use serde_json::json;
 
-use super::{counts, documents, fault, queries, refused, refuses_what_is_no_answer, sent, tells};
-use crate::provider::dialect::{Capabilities, Dialect, Fault, open_ai::OpenAi};
+use super::{counts, defect, documents, queries, refused, refuses_what_is_no_answer, sent, tells};
+use crate::provider::dialect::{AnswerDefect, Capabilities, Dialect, open_ai::OpenAi};
 
 const MODEL: &str = "text-embedding-3-small";
 
@@ -18,13 +18,13 @@ pub(super) fn answer(vectors: &[&str]) -> String {
 #[test]
 fn openai_is_asked_for_base64_and_others_for_nothing_they_may_not_know() {
     let openai = OpenAi::new("/embeddings");
-    assert_eq!(openai.caps(MODEL), Capabilities { items: 2048, tokens: Some(300_000) });
+    assert_eq!(openai.capabilities(MODEL), Capabilities { items: 2048, tokens: Some(300_000) });
     let (path, body) = sent(&openai, &queries(MODEL, 2, 256));
     assert_eq!(path, "/embeddings");
     let texts = json!(["The food was delicious.", "Ünïcode \"quoted\"\n"]);
     assert_eq!(body, json!({"model": MODEL, "input": texts, "dimensions": 256, "encoding_format": "base64"}));
     let vllm = OpenAi::compatible("vllm", "/v1/embeddings", 64);
-    assert_eq!(vllm.caps(MODEL), Capabilities { items: 64, tokens: None });
+    assert_eq!(vllm.capabilities(MODEL), Capabilities { items: 64, tokens: None });
     let (path, body) = sent(&vllm, &documents(MODEL, 2));
     assert_eq!((path.as_str(), body), ("/v1/embeddings", json!({"model": MODEL, "input": texts})));
 }
@@ -72,7 +72,7 @@ fn the_index_decides_the_order() {
         ["\"index\":0,", "\"index\":1,", "\"index\":-2,"],
         ["\"index\":0,", "\"index\":1,", "\"index\":2.5,"],
     ] {
-        assert_eq!(fault(&openai, &part, &body(wrong)), Fault::Order, "{wrong:?}");
+        assert_eq!(defect(&openai, &part, &body(wrong)), AnswerDefect::Order, "{wrong:?}");
     }
 }
 

@@ -9,7 +9,7 @@ use crate::provider::dialect::{
 #[test]
 fn a_container_is_spoken_to_in_its_own_shape() {
     let tei = SageMaker::new("bge-m3", Container::TextEmbeddingsInference, 32);
-    assert_eq!(tei.caps("bge-m3"), Capabilities { items: 32, tokens: None });
+    assert_eq!(tei.capabilities("bge-m3"), Capabilities { items: 32, tokens: None });
     let (path, body) = sent(&tei, &documents("bge-m3", 1));
     assert_eq!(path, "/endpoints/bge-m3/invocations");
     assert_eq!(body, json!({"inputs": ["The food was delicious."], "truncate": false}));

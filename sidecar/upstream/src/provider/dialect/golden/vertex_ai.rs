@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::{counts, documents, queries, read, refuses_what_is_no_answer, sent, tells};
-use crate::provider::dialect::{Capabilities, Dialect, Fault, Unusable, vertex_ai::VertexAi};
+use crate::provider::dialect::{AnswerDefect, Capabilities, Dialect, Unusable, vertex_ai::VertexAi};
 
 const MODELS: &str = "/v1/projects/my-project/locations/us-central1/publishers";
 
@@ -29,7 +29,7 @@ pub(super) fn vertex_ai() -> VertexAi {
 #[test]
 fn texts_are_instances_with_their_task_and_never_cut() {
     let vertex = vertex_ai();
-    assert_eq!(vertex.caps("text-embedding-005"), Capabilities { items: 250, tokens: Some(20_000) });
+    assert_eq!(vertex.capabilities("text-embedding-005"), Capabilities { items: 250, tokens: Some(20_000) });
     let (path, body) = sent(&vertex, &queries("text-embedding-005", 2, 256));
     assert_eq!(path, format!("{MODELS}/google/models/text-embedding-005:predict"));
     assert_eq!(
@@ -51,8 +51,8 @@ fn texts_are_instances_with_their_task_and_never_cut() {
 #[test]
 fn the_first_gemini_model_takes_one_instance_and_later_ones_a_content() {
     let vertex = vertex_ai();
-    assert_eq!(vertex.caps("gemini-embedding-001").items, 1);
-    assert_eq!(vertex.caps("gemini-embedding-2").items, 1);
+    assert_eq!(vertex.capabilities("gemini-embedding-001").items, 1);
+    assert_eq!(vertex.capabilities("gemini-embedding-2").items, 1);
     let (path, _) = sent(&vertex, &documents("gemini-embedding-001", 1));
     assert_eq!(path, format!("{MODELS}/google/models/gemini-embedding-001:predict"));
     let content = json!({"parts": [{"text": "The food was delicious."}]});
@@ -103,7 +103,7 @@ fn what_was_cut_is_no_answer() {
         let body = body.replace("\"truncated\":false", "\"truncated\":true");
         assert_eq!(
             read(&vertex, &documents(model, 1), &body),
-            Err(Unusable { fault: Fault::Truncated, tokens: Some(6) })
+            Err(Unusable { defect: AnswerDefect::Truncated, tokens: Some(6) })
         );
     }
 }

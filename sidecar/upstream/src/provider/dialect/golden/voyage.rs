@@ -39,7 +39,7 @@ fn a_request_holds_what_its_model_takes() {
         ("voyage-3-large", 120_000),
         ("voyage-of-a-later-time", 120_000),
     ] {
-        assert_eq!(Voyage::new().caps(model), Capabilities { items: 1000, tokens: Some(tokens) }, "{model}");
+        assert_eq!(Voyage::new().capabilities(model), Capabilities { items: 1000, tokens: Some(tokens) }, "{model}");
     }
 }
 

@@ -23,7 +23,7 @@ pub(super) fn answer(vectors: &[&str]) -> String {
 #[test]
 fn a_call_belongs_to_a_project_or_a_space() {
     let watsonx = watsonx();
-    assert_eq!(watsonx.caps(MODEL), Capabilities { items: 1000, tokens: None });
+    assert_eq!(watsonx.capabilities(MODEL), Capabilities { items: 1000, tokens: None });
     let (path, body) = sent(&watsonx, &documents(MODEL, 1));
     assert_eq!(path, "/ml/v1/text/embeddings?version=2024-10-17");
     assert_eq!(

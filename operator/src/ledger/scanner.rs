@@ -13,8 +13,8 @@ use vectoll_config::{
 
 use super::{
     breakdown::{Breakdown, Fields},
-    event::{LedgerEvent, Report},
-    question::{QuerySpec, TeamQuestion},
+    event::{LedgerEvent, OnLedgerEvent},
+    query::{QuerySpec, TeamQuery},
 };
 use crate::store::{Access, Connection};
 
@@ -31,22 +31,22 @@ struct Known {
 }
 
 /// Reads for as long as there is something to be read, and rests while there is not.
-pub(super) async fn run(mut wishes: watch::Receiver<QuerySpec>, report: Report) {
+pub(super) async fn run(mut requests: watch::Receiver<QuerySpec>, report: OnLedgerEvent) {
     let mut known = BTreeMap::new();
     let mut failing: Option<String> = None;
     loop {
-        let wish = wishes.borrow_and_update().clone();
-        let Some((access, question)) = wish else {
+        let request = requests.borrow_and_update().clone();
+        let Some((access, query)) = request else {
             known.clear();
             report(LedgerEvent::Breakdowns(BTreeMap::new()));
-            if wishes.changed().await.is_err() {
+            if requests.changed().await.is_err() {
                 return;
             }
             continue;
         };
-        let resigned = async { wishes.wait_for(Option::is_none).await.is_ok() };
+        let resigned = async { requests.wait_for(Option::is_none).await.is_ok() };
         let round = async {
-            let read = read(&access, &question.teams, &mut known).await;
+            let read = read(&access, &query.teams, &mut known).await;
             report(LedgerEvent::Breakdowns(
                 known.iter().map(|(team, of)| (team.clone(), of.breakdown.clone())).collect(),
             ));
@@ -67,7 +67,7 @@ pub(super) async fn run(mut wishes: watch::Receiver<QuerySpec>, report: Report) 
 /// Reads the Teams that have called since they were read. One that cannot be read keeps no other waiting.
 async fn read(
     access: &Access,
-    teams: &BTreeMap<Uid, TeamQuestion>,
+    teams: &BTreeMap<Uid, TeamQuery>,
     known: &mut BTreeMap<Uid, Known>,
 ) -> Result<(), RedisError> {
     known.retain(|team, _| teams.contains_key(team));

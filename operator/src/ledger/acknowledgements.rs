@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::answers::Live;
+use super::answers::LiveSidecar;
 
 /// What sidecars say that they serve by.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +21,6 @@ pub enum Acknowledgements {
         /// By the operator's clock.
         at: Timestamp,
         /// Namespaces in which none lives may be left out.
-        live: BTreeMap<String, Vec<Live>>,
+        live: BTreeMap<String, Vec<LiveSidecar>>,
     },
 }

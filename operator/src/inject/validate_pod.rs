@@ -8,12 +8,12 @@ use super::{
     refusal::Refusal,
     volumes,
 };
-use crate::validate::Fault;
+use crate::validate::FieldError;
 
 /// Refuses a pod that could not run beside a sidecar, or could look into it.
-pub(super) fn check(spec: &PodSpec, earlier: &Earlier<'_>) -> Result<(), Refusal> {
-    let mut faults = Vec::new();
-    let mut add = |path: String, reason: String| faults.push(Fault { path, reason });
+pub(super) fn validate_pod(spec: &PodSpec, earlier: &Earlier<'_>) -> Result<(), Refusal> {
+    let mut errors = Vec::new();
+    let mut add = |path: String, reason: String| errors.push(FieldError { path, reason });
     whole_pod(spec, &mut add);
     for (list, containers) in
         [("containers", Some(&spec.containers)), ("initContainers", spec.init_containers.as_ref())]
@@ -26,7 +26,7 @@ pub(super) fn check(spec: &PodSpec, earlier: &Earlier<'_>) -> Result<(), Refusal
         }
     }
     strange_volumes(spec, earlier, &mut add);
-    if faults.is_empty() { Ok(()) } else { Err(Refusal(faults)) }
+    if errors.is_empty() { Ok(()) } else { Err(Refusal(errors)) }
 }
 
 fn whole_pod(spec: &PodSpec, add: &mut impl FnMut(String, String)) {

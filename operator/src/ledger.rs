@@ -1,7 +1,7 @@
 //! What sidecars have written into the store, as far as the operator tells of it: which config each serves by, and what was
 //! spent.
 //!
-//! The [`Question`] says what is to be read, [`answers`] and [`breakdown`] are the pure middle (which fields stand for what), and
+//! The [`LedgerQuery`] says what is to be read, [`answers`] and [`breakdown`] are the pure middle (which fields stand for what), and
 //! the [`Reader`] asks while its replica leads, with a [`scanner`] beside it for fields whose names nobody knows beforehand.
 //! What they hear goes into [`LedgerSnapshot`].
 
@@ -9,16 +9,16 @@ mod acknowledgements;
 mod answers;
 mod breakdown;
 mod event;
-mod question;
+mod query;
 mod reader;
 mod scanner;
 
 pub use self::{
     acknowledgements::Acknowledgements,
-    answers::{Account, Live, Money, Spent, TeamBooks, Totals},
+    answers::{Account, LiveSidecar, Money, Spent, TeamLedger, Totals},
     breakdown::Breakdown,
-    event::{LedgerEvent, Report},
-    question::{Question, TeamQuestion},
+    event::{LedgerEvent, OnLedgerEvent},
+    query::{LedgerQuery, TeamQuery},
     reader::{Reader, SPEND_READ_PERIOD},
 };
 
@@ -35,7 +35,7 @@ pub struct LedgerSnapshot {
     /// What sidecars serve by.
     pub acknowledgements: Acknowledgements,
     /// What was spent, by Team. Stays as it is while the store is silent.
-    pub teams: BTreeMap<Uid, Arc<TeamBooks>>,
+    pub teams: BTreeMap<Uid, Arc<TeamLedger>>,
     /// How it is made up of users and models, by Team. Read less often.
     pub breakdowns: BTreeMap<Uid, Arc<Breakdown>>,
 }
@@ -47,37 +47,37 @@ impl LedgerSnapshot {
     }
 
     /// Takes in what was heard, and says what of it is new.
-    pub fn hear(&mut self, heard: LedgerEvent) -> News {
-        match heard {
+    pub fn on_event(&mut self, event: LedgerEvent) -> LedgerChanges {
+        match event {
             LedgerEvent::Live { at, live: new } => {
                 let before = std::mem::replace(&mut self.acknowledgements, Acknowledgements::Heard { at, live: new });
                 let (Acknowledgements::Heard { at: _, live: before }, Acknowledgements::Heard { at: _, live: new }) =
                     (&before, &self.acknowledgements)
                 else {
-                    return News::All;
+                    return LedgerChanges::All;
                 };
-                News::of(changed(before, new), News::Namespaces)
+                LedgerChanges::of(changed(before, new), LedgerChanges::Namespaces)
             }
             LedgerEvent::Spend(teams) => {
-                let teams: BTreeMap<Uid, Arc<TeamBooks>> =
+                let teams: BTreeMap<Uid, Arc<TeamLedger>> =
                     teams.into_iter().map(|(team, books)| (team, Arc::new(books))).collect();
-                let news = News::of(changed(&self.teams, &teams), News::Teams);
+                let news = LedgerChanges::of(changed(&self.teams, &teams), LedgerChanges::Teams);
                 self.teams = teams;
                 news
             }
             LedgerEvent::Nothing(acknowledgements) => {
                 let same = self.acknowledgements == acknowledgements;
                 self.acknowledgements = acknowledgements;
-                if same { News::None } else { News::All }
+                if same { LedgerChanges::None } else { LedgerChanges::All }
             }
             LedgerEvent::Breakdowns(breakdowns) => {
                 self.breakdowns = breakdowns;
                 // Only metrics tell of it, and they look for themselves.
-                News::None
+                LedgerChanges::None
             }
             LedgerEvent::Rests => {
                 *self = Self { acknowledgements: Acknowledgements::NotYet, ..Self::default() };
-                News::All
+                LedgerChanges::All
             }
         }
     }
@@ -85,7 +85,7 @@ impl LedgerSnapshot {
 
 /// Whom something that was heard concerns.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum News {
+pub enum LedgerChanges {
     /// Nobody: it was known.
     None,
     /// Sidecars of these namespaces say something else than before.
@@ -96,7 +96,7 @@ pub enum News {
     All,
 }
 
-impl News {
+impl LedgerChanges {
     fn of<T>(changed: BTreeSet<T>, news: impl Fn(BTreeSet<T>) -> Self) -> Self {
         if changed.is_empty() { Self::None } else { news(changed) }
     }

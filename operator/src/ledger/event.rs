@@ -7,7 +7,7 @@ use vectoll_config::Uid;
 
 use super::{
     acknowledgements::Acknowledgements,
-    answers::{Live, TeamBooks},
+    answers::{LiveSidecar, TeamLedger},
     breakdown::Breakdown,
 };
 
@@ -19,10 +19,10 @@ pub enum LedgerEvent {
         /// When.
         at: Timestamp,
         /// Who.
-        live: BTreeMap<String, Vec<Live>>,
+        live: BTreeMap<String, Vec<LiveSidecar>>,
     },
     /// What was spent, by Team.
-    Spend(BTreeMap<Uid, TeamBooks>),
+    Spend(BTreeMap<Uid, TeamLedger>),
     /// How that is made up of users and models, by Team: all that is known.
     Breakdowns(BTreeMap<Uid, Arc<Breakdown>>),
     /// Nothing, which is worth telling.
@@ -32,4 +32,4 @@ pub enum LedgerEvent {
 }
 
 /// Told of all that is heard.
-pub type Report = Arc<dyn Fn(LedgerEvent) + Send + Sync>;
+pub type OnLedgerEvent = Arc<dyn Fn(LedgerEvent) + Send + Sync>;

@@ -5,8 +5,8 @@ use vectoll_config::PicoUsd;
 use super::{CLAIM_LIFE, DAY, Model, balance::Refusal};
 use crate::store::protocol::{Grant, Identity, LeaseKind, LeaseRequest, SPAN, StoreAnswer};
 
-/// A wish that can be met: what is granted, and what was taken before.
-struct Room {
+/// A request that can be met: what is granted, and what was taken before.
+struct Grantable {
     granted: u64,
     taken: u64,
     reset: u64,
@@ -25,11 +25,11 @@ impl Model {
             return StoreAnswer::Paused;
         }
         let mut rooms = Vec::with_capacity(group.len());
-        // Purses that the wishes before and this one begin.
+        // Balances that the requests before and this one begin.
         let mut new = 0;
         for (place, wish) in group.iter().enumerate() {
             if let LeaseKind::Money { period, .. } = &wish.of {
-                new += u64::from(!self.purse(&wish.account, period).begun);
+                new += u64::from(!self.balance(&wish.account, period).begun);
                 if self.is_one_too_many(&wish.account, period, new) {
                     let taken = self.taken(&wish.account, period, now).pico();
                     return StoreAnswer::Denied { place, taken, wait: wait_for_tomorrow(&wish.of, now) };
@@ -49,7 +49,7 @@ impl Model {
     }
 
     /// What may be had, or what is taken and how long to wait.
-    fn room(&mut self, wish: &LeaseRequest, now: u64, sidecars: u64) -> Result<Room, (u64, Option<u64>)> {
+    fn room(&mut self, wish: &LeaseRequest, now: u64, sidecars: u64) -> Result<Grantable, (u64, Option<u64>)> {
         // What is had on top: nothing where that is too little to be worth it, and would only be kept from others.
         let share = |rest: u64, least: u64, most: u64| {
             let extra = (rest / (2 * sidecars)).min(most.saturating_sub(least));
@@ -74,7 +74,7 @@ impl Model {
                     return Err((taken, wait));
                 }
                 let granted = least + share(limit - taken - least, *least, *most);
-                Ok(Room { granted, taken, reset: window.keys().next_back().map_or(0, |slot| leaves(*slot)) })
+                Ok(Grantable { granted, taken, reset: window.keys().next_back().map_or(0, |slot| leaves(*slot)) })
             }
             LeaseKind::Parallel { least, most, limit } => {
                 let held = self.claims.entry(wish.account.clone()).or_default();
@@ -84,7 +84,7 @@ impl Model {
                     return Err((taken, (least <= limit).then_some(0)));
                 }
                 let granted = least + share(limit - taken - least, *least, *most);
-                Ok(Room { granted, taken, reset: 0 })
+                Ok(Grantable { granted, taken, reset: 0 })
             }
             LeaseKind::Money { period, least, most, limit } => {
                 let taken = self.taken(&wish.account, period, now);
@@ -97,7 +97,7 @@ impl Model {
                 }
                 let rest = limit.minus(taken).minus(*least);
                 let granted = least.pico() + share(rest.pico(), least.pico(), most.pico());
-                Ok(Room { granted, taken: taken.pico(), reset: 0 })
+                Ok(Grantable { granted, taken: taken.pico(), reset: 0 })
             }
         }
     }
@@ -109,12 +109,12 @@ impl Model {
             && *least > PicoUsd::ZERO
             && least <= limit
         {
-            self.purse(&wish.account, period).refused = Some(Refusal { limit: *limit, amount: *least });
+            self.balance(&wish.account, period).refused = Some(Refusal { limit: *limit, amount: *least });
         }
     }
 
-    fn grant(&mut self, identity: &Identity, wish: &LeaseRequest, room: &Room, now: u64, life: u64) -> Grant {
-        let Room { granted, taken, reset } = *room;
+    fn grant(&mut self, identity: &Identity, wish: &LeaseRequest, room: &Grantable, now: u64, life: u64) -> Grant {
+        let Grantable { granted, taken, reset } = *room;
         match &wish.of {
             LeaseKind::Rate { rate, .. } => {
                 let window = self.windows.entry((wish.account.clone(), *rate)).or_default();
@@ -126,23 +126,23 @@ impl Model {
                 *claim = (claim.0 + granted, now + CLAIM_LIFE);
             }
             LeaseKind::Money { period, limit, .. } => {
-                let purse = if granted > 0 {
+                let balance = if granted > 0 {
                     self.begin(&wish.account, period, now)
                 } else {
-                    self.purse(&wish.account, period)
+                    self.balance(&wish.account, period)
                 };
-                let held = purse.held.entry(identity.sidecar.clone()).or_insert(PicoUsd::ZERO);
+                let held = balance.held.entry(identity.sidecar.clone()).or_insert(PicoUsd::ZERO);
                 *held = held.plus(PicoUsd::new(granted));
                 // What was refused would have room beside this: others only held it for a while.
                 let after = PicoUsd::new(taken).plus(PicoUsd::new(granted));
-                purse.refused = purse.refused.filter(|refused| after.plus(refused.amount) > *limit);
+                balance.refused = balance.refused.filter(|refused| after.plus(refused.amount) > *limit);
             }
         }
         Grant { amount: granted, taken: taken + granted, reset }
     }
 }
 
-/// How long who wishes for money of one period too many waits: for the next day, or the next period, or for ever, where it is too much.
+/// How long a request for money of one period too many waits: for the next day, or the next period, or for ever, where it is too much.
 fn wait_for_tomorrow(of: &LeaseKind, now: u64) -> Option<u64> {
     match of {
         LeaseKind::Money { period, least: _, most: _, limit: _ } if period.end.is_some_and(|end| end <= now) => Some(0),

@@ -48,7 +48,7 @@ fn a_word_from_the_future_and_a_name_that_no_pod_has_are_nobodys() {
 fn fields_are_those_that_sidecars_write() {
     let keys = [("with", Some(budget(Period::Daily, "Europe/Berlin"))), ("without", None)];
     let keys = keys.into_iter().map(|(key, budget)| (Uid::new(key), budget)).collect();
-    let of = TeamQuestion { budget: Some(budget(Period::Total, "UTC")), keys };
+    let of = TeamQuery { budget: Some(budget(Period::Total, "UTC")), keys };
     let asked = fields(&Uid::new("T"), &of, at("2026-11-30T23:30:00Z"));
     let asked: Vec<(&str, Vec<&str>)> =
         asked.iter().map(|fields| (&*fields.key, fields.names.iter().map(String::as_str).collect())).collect();
@@ -67,9 +67,9 @@ fn fields_are_those_that_sidecars_write() {
 
 #[test]
 fn what_was_never_written_is_nothing_and_what_is_no_number_is_unknown() {
-    let of = TeamQuestion { budget: Some(budget(Period::Monthly, "UTC")), keys: BTreeMap::new() };
+    let of = TeamQuery { budget: Some(budget(Period::Monthly, "UTC")), keys: BTreeMap::new() };
     let asked = fields(&Uid::new("T"), &of, at("2026-12-31T12:00:00Z"));
-    let mut books = TeamBooks::default();
+    let mut books = TeamLedger::default();
     books.take(&asked[0], &texts(&["", "", "", "", "", "", "3", "40", "x"]));
     books.take(&asked[1], &texts(&["1500000000000", "", "25000000000000"]));
     assert_eq!(books.totals.get(&Series::Unsettled), Some(&Totals::default()));
@@ -89,9 +89,9 @@ fn what_was_never_written_is_nothing_and_what_is_no_number_is_unknown() {
 #[test]
 fn a_team_of_many_keys_is_asked_of_in_parts_and_nothing_is_left_out() {
     let keys = (0..1_000).map(|n| (Uid::new(&n.to_string()), None)).collect();
-    let asked = fields(&Uid::new("T"), &TeamQuestion { budget: None, keys }, at("2026-12-31T12:00:00Z"));
+    let asked = fields(&Uid::new("T"), &TeamQuery { budget: None, keys }, at("2026-12-31T12:00:00Z"));
     assert!(asked.iter().all(|fields| fields.names.len() <= 3 * SERIES));
-    let mut books = TeamBooks::default();
+    let mut books = TeamLedger::default();
     for fields in &asked {
         books.take(fields, &vec![Some("1".to_owned()); fields.names.len()]);
     }
@@ -100,12 +100,12 @@ fn a_team_of_many_keys_is_asked_of_in_parts_and_nothing_is_left_out() {
 
 #[test]
 fn what_others_spend_by_routes_of_their_own_is_none_of_the_owners_spend() {
-    let of = TeamQuestion { budget: None, keys: BTreeMap::from([(Uid::new("k"), None)]) };
+    let of = TeamQuery { budget: None, keys: BTreeMap::from([(Uid::new("k"), None)]) };
     let asked = fields(&Uid::new("T"), &of, at("2026-12-31T12:00:00Z"));
     let month = &asked[1];
     assert_eq!(month.names, ["t:p", "foreign:p", "k:k:p"]);
     let spent = |values: &[&str]| {
-        let mut books = TeamBooks::default();
+        let mut books = TeamLedger::default();
         books.take(month, &texts(values));
         let of = |account| books.money.get(&account).map(|money| money.spent.spent.pico());
         (of(Account::Team), of(Account::Key(Uid::new("k"))))

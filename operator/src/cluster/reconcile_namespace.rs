@@ -1,4 +1,4 @@
-//! Judging one namespace: from a snapshot to a plan. Nothing here waits, and nothing is locked meanwhile.
+//! Reconciling one namespace: from a snapshot to a plan. Nothing here waits, and nothing is locked meanwhile.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,15 +15,15 @@ use super::{
     snapshot::Snapshot,
     store::{Need, StoreView},
 };
-use crate::judge::{Offers, judge_keys, offers};
+use crate::desired_state::{Offers, desired_keys, offers};
 
 /// When to look again at what others offer that could not be seen whole.
 const LOOK_AGAIN: SignedDuration = SignedDuration::from_secs(2);
 /// When to try again to read a Secret that could not be read.
 const READ_AGAIN: SignedDuration = SignedDuration::from_secs(10);
 
-/// What one namespace is judged by.
-pub(super) struct Piece {
+/// What one namespace is reconciled by.
+pub(super) struct NamespaceInputs {
     pub(super) namespace: String,
     pub(super) snapshot: Snapshot,
     /// What the namespaces that it looks at offer, where that is known.
@@ -44,14 +44,14 @@ pub(super) struct Piece {
 }
 
 /// What came of it.
-pub(super) struct Judged {
+pub(super) struct Reconciled {
     pub(super) namespace: String,
     pub(super) plan: Plan,
     /// What it offers itself, and what others do whose offers were not known.
     pub(super) offers: BTreeMap<String, Arc<Offers>>,
     /// What it needs of the store.
     pub(super) need: Need,
-    /// When to judge it anew though nothing changes, because something begins or ends. When something is to be reported the plan says.
+    /// When to reconcile it anew though nothing changes, because something begins or ends. When something is to be reported the plan says.
     pub(super) due: Option<Timestamp>,
     /// The namespaces that it looks at.
     pub(super) reads: BTreeSet<String>,
@@ -59,14 +59,14 @@ pub(super) struct Judged {
     pub(super) facts_changed: bool,
     /// Nothing is in it.
     pub(super) is_empty: bool,
-    /// When judging began and ended.
+    /// When reconciling began and ended.
     pub(super) began: Instant,
     pub(super) ended: Instant,
 }
 
-impl Piece {
-    /// Judges it.
-    pub(super) fn judge(self) -> Judged {
+impl NamespaceInputs {
+    /// Reconciles it.
+    pub(super) fn reconcile(self) -> Reconciled {
         let Self { namespace, snapshot, offers: known, prepared, there, readers, store, troubles, bulk, began, now } =
             self;
         let before = prepared.as_ref().map(|last| &last.by_name).or(there.as_deref());
@@ -75,10 +75,10 @@ impl Piece {
         if let Some(before) = before.filter(|_| is_short) {
             snapshot.keep(before);
         }
-        let (own, conditions) = offers(&snapshot.world);
+        let (own, conditions) = offers(&snapshot.observed);
         let own = Arc::new(own);
         let mut learned: BTreeMap<String, Arc<Offers>> =
-            snapshot.offering.iter().map(|(of, world)| (of.clone(), Arc::new(offers(world).0))).collect();
+            snapshot.offering.iter().map(|(of, observed)| (of.clone(), Arc::new(offers(observed).0))).collect();
         let others = snapshot.reads.iter().filter_map(|of| known.get(of).or_else(|| learned.get(of)));
         let all = others.fold((*own).clone(), |all, other| all.with(other));
         let unsure = (!snapshot.unsure.is_empty()).then_some(LOOK_AGAIN);
@@ -86,14 +86,14 @@ impl Piece {
         // What may be incomplete is good for this once only.
         learned.retain(|of, _| !snapshot.unsure.contains(of));
         learned.insert(namespace.clone(), own);
-        let judgement = judge_keys(&snapshot.world, all, conditions, now);
-        let (delivery, need) = store.as_ref().map(|store| store.of(&snapshot, &namespace, &judgement, now)).unzip();
+        let desired = desired_keys(&snapshot.observed, all, conditions, now);
+        let (delivery, need) = store.as_ref().map(|store| store.of(&snapshot, &namespace, &desired, now)).unzip();
         let passwords = store.zip(need.as_ref()).and_then(|(store, need)| store.next(need, &namespace, now));
         let basis = Basis {
             namespace: &namespace,
+            cluster: &snapshot.cluster,
             observed: &snapshot.observed,
-            world: &snapshot.world,
-            judgement: &judgement,
+            desired: &desired,
             store: delivery.as_ref(),
             prepared,
             there,
@@ -103,9 +103,9 @@ impl Piece {
             now,
         };
         let plan = plan(basis);
-        let due = judgement.next.into_iter().chain(passwords).chain(again).min();
-        let is_empty = snapshot.observed.is_empty() && plan.first.is_empty();
-        Judged {
+        let due = desired.next.into_iter().chain(passwords).chain(again).min();
+        let is_empty = snapshot.cluster.is_empty() && plan.first.is_empty();
+        Reconciled {
             plan,
             offers: learned,
             need: need.unwrap_or_default(),

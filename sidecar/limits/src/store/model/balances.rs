@@ -11,26 +11,26 @@ use super::{
 use crate::store::protocol::{AccountName, PeriodName};
 
 /// Periods of budgets that begin in a day.
-const MAX_NEW_PURSES: u64 = 200_000;
+const MAX_NEW_BALANCES: u64 = 200_000;
 
 impl Model {
-    pub(super) fn purse(&mut self, account: &AccountName, period: &PeriodName) -> &mut BudgetBalance {
-        self.purses.entry((account.clone(), period.name.clone())).or_default()
+    pub(super) fn balance(&mut self, account: &AccountName, period: &PeriodName) -> &mut BudgetBalance {
+        self.balances.entry((account.clone(), period.name.clone())).or_default()
     }
 
     /// The same, of which something is known from now on.
     pub(super) fn begin(&mut self, account: &AccountName, period: &PeriodName, now: u64) -> &mut BudgetBalance {
-        if !self.purse(account, period).begun {
+        if !self.balance(account, period).begun {
             self.begun.1 += 1;
             let inherited = self.inherited(account, &period.name, now);
             self.periods.entry(account.clone()).or_default().insert(period.name.clone(), period.end);
-            let purse = self.purse(account, period);
-            purse.begun = true;
+            let balance = self.balance(account, period);
+            balance.begun = true;
             if let Some((from, spent, _)) = inherited {
-                (purse.spent, purse.from) = (spent, Some(from));
+                (balance.spent, balance.from) = (spent, Some(from));
             }
         }
-        self.purse(account, period)
+        self.balance(account, period)
     }
 
     /// The other periods of an account's budgets that are not over: those of another kind or zone.
@@ -46,8 +46,8 @@ impl Model {
         let within: Vec<Arc<str>> =
             self.others(account, period, now).into_iter().filter(|other| starts(other) >= starts(period)).collect();
         let taken = within.into_iter().filter_map(|other| {
-            let purse = self.purses.get(&(account.clone(), other.clone()))?;
-            Some((purse.taken(), std::cmp::Reverse(other), purse.spent))
+            let balance = self.balances.get(&(account.clone(), other.clone()))?;
+            Some((balance.taken(), std::cmp::Reverse(other), balance.spent))
         });
         let (taken, std::cmp::Reverse(from), spent) = taken.max().filter(|(taken, ..)| *taken > PicoUsd::ZERO)?;
         Some((from, spent, taken.minus(spent)))
@@ -55,19 +55,19 @@ impl Model {
 
     /// What is taken of a budget: what is under way in the period that it took over will count here as well.
     pub(super) fn taken(&mut self, account: &AccountName, period: &PeriodName, now: u64) -> PicoUsd {
-        let purse = self.purse(account, period);
-        let (taken, begun, from) = (purse.taken(), purse.begun, purse.from.clone());
+        let balance = self.balance(account, period);
+        let (taken, begun, from) = (balance.taken(), balance.begun, balance.from.clone());
         if !begun {
             let inherited = self.inherited(account, &period.name, now);
             return inherited.map_or(PicoUsd::ZERO, |(_, spent, held)| spent.plus(held));
         }
-        let former = from.and_then(|from| self.purses.get(&(account.clone(), from)));
+        let former = from.and_then(|from| self.balances.get(&(account.clone(), from)));
         former.map_or(taken, |former| taken.plus(former.taken().minus(former.spent)))
     }
 
-    /// Whether a purse is not begun, and too many were begun today to begin so many more.
+    /// Whether a balance is not begun, and too many were begun today to begin so many more.
     pub(super) fn is_one_too_many(&mut self, account: &AccountName, period: &PeriodName, more: u64) -> bool {
-        let most = self.most_new_purses.unwrap_or(MAX_NEW_PURSES);
-        !self.purse(account, period).begun && self.begun.1 + more > most
+        let most = self.most_new_balances.unwrap_or(MAX_NEW_BALANCES);
+        !self.balance(account, period).begun && self.begun.1 + more > most
     }
 }

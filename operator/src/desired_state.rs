@@ -1,4 +1,4 @@
-//! From the world to what should be: pure, and the whole of the operator's judgement.
+//! From the observed state to the desired state: pure, and the whole of what the operator decides.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,18 +8,18 @@ use std::{
 use jiff::Timestamp;
 use vectoll_config::{ObjectName, Uid, store};
 
-use crate::{
-    books::TeamQuestion,
-    build::{build, searched, seen},
-    key_secret::{Adoption, Mint},
-    resolve::{ResolvedKey, ResolvedRoute, resolve_keys, resolve_routes, resolve_teams},
-    store::NamespaceStore,
-    validate::ValidTeam,
-    world::{ResourceRef, World},
-};
 pub use crate::{
     build::{Credentials, NamespaceConfig},
     condition::{Condition, ConditionType, Status},
+};
+use crate::{
+    build::{build, searched, seen},
+    key_secret::{Adoption, ValueCreation},
+    ledger::TeamQuery,
+    observed_state::{ObservedState, ResourceRef},
+    resolve::{ResolvedKey, ResolvedRoute, resolve_keys, resolve_routes, resolve_teams},
+    store::NamespaceStore,
+    validate::ValidTeam,
 };
 
 /// What should be.
@@ -28,12 +28,12 @@ pub struct DesiredState {
     /// Every resource's conditions.
     pub conditions: BTreeMap<ResourceRef, Vec<Condition>>,
     /// Values of keys that are to be made.
-    pub to_mint: Vec<Mint>,
+    pub to_create: Vec<ValueCreation>,
     /// Secrets that keys take over.
     pub to_adopt: Vec<Adoption>,
     /// Generated Secrets of `ApiKeys` that are gone, in the way of others.
     pub stale: Vec<ObjectName>,
-    /// When to judge anew though nothing changes: a key expires, or is to be renewed.
+    /// When to reconcile again though nothing changes: a key expires, or is to be renewed.
     pub next: Option<Timestamp>,
     teams: BTreeMap<ObjectName, Arc<ValidTeam>>,
     keys: Vec<ResolvedKey>,
@@ -60,28 +60,33 @@ impl Offers {
 }
 
 /// Validates and resolves.
-pub fn judge(world: &World, now: Timestamp) -> DesiredState {
-    let (offers, conditions) = offers(world);
-    judge_keys(world, offers, conditions, now)
+pub fn desired_state(observed: &ObservedState, now: Timestamp) -> DesiredState {
+    let (offers, conditions) = offers(observed);
+    desired_keys(observed, offers, conditions, now)
 }
 
-/// What a world's own Teams and routes offer, and their conditions.
-pub(crate) fn offers(world: &World) -> (Offers, Conditions) {
+/// What the observed state's own Teams and routes offer, and their conditions.
+pub(crate) fn offers(observed: &ObservedState) -> (Offers, Conditions) {
     let mut conditions = BTreeMap::new();
-    let teams = resolve_teams(world, &mut conditions);
-    let routes = resolve_routes(world, &mut conditions);
+    let teams = resolve_teams(observed, &mut conditions);
+    let routes = resolve_routes(observed, &mut conditions);
     (Offers { teams, routes }, conditions)
 }
 
-/// The keys of a world, which may use what its own and other namespaces offer.
-pub(crate) fn judge_keys(world: &World, offers: Offers, mut conditions: Conditions, now: Timestamp) -> DesiredState {
+/// The observed keys, which may use what its own and other namespaces offer.
+pub(crate) fn desired_keys(
+    observed: &ObservedState,
+    offers: Offers,
+    mut conditions: Conditions,
+    now: Timestamp,
+) -> DesiredState {
     let Offers { teams, mut routes } = offers;
     routes.sort_by(|a, b| a.name.cmp(&b.name));
-    let keys = resolve_keys(world, &teams, now, &mut conditions);
+    let keys = resolve_keys(observed, &teams, now, &mut conditions);
     let values = keys.values;
     DesiredState {
         conditions,
-        to_mint: values.to_mint,
+        to_create: values.to_create,
         to_adopt: values.to_adopt,
         stale: values.stale,
         next: values.next,
@@ -95,12 +100,12 @@ impl DesiredState {
     /// The config of a namespace.
     pub fn config(
         &self,
-        world: &World,
+        observed: &ObservedState,
         namespace: &str,
         credentials: Credentials,
         store: Option<NamespaceStore>,
     ) -> NamespaceConfig {
-        build(namespace, world, &self.teams, self.keys_in(namespace), &self.routes, credentials, store)
+        build(namespace, observed, &self.teams, self.keys_in(namespace), &self.routes, credentials, store)
     }
 
     /// The Teams of a namespace's keys, by what their accounts are kept under; one stands as often as it has keys there.
@@ -109,7 +114,7 @@ impl DesiredState {
     }
 
     /// The backends with limits that a namespace's sidecars may call, by what those limits are counted under.
-    pub fn limited_in(&self, world: &World, namespace: &str, scope: &str) -> Vec<Uid> {
+    pub fn limited_in(&self, observed: &ObservedState, namespace: &str, scope: &str) -> Vec<Uid> {
         let is_limited = |route: &Arc<ResolvedRoute>| route.backends.iter().any(|backend| !backend.limits.is_none());
         if !self.routes.iter().any(is_limited) {
             return Vec::new();
@@ -121,7 +126,7 @@ impl DesiredState {
         let account = |route: &ResolvedRoute, backend: &str| {
             store::backend_account(Some(scope), &format!("{}/{backend}", route.name))
         };
-        seen(namespace, world, &search, &self.routes)
+        seen(namespace, observed, &search, &self.routes)
             .flat_map(|route| {
                 let limited = route.backends.iter().filter(|backend| !backend.limits.is_none());
                 limited.map(|backend| account(route, &backend.name))
@@ -130,13 +135,13 @@ impl DesiredState {
     }
 
     /// Who spends: the Teams of working keys, and these.
-    pub fn accounts(&self) -> BTreeMap<Uid, TeamQuestion> {
-        let mut accounts: BTreeMap<Uid, TeamQuestion> = BTreeMap::new();
+    pub fn accounts(&self) -> BTreeMap<Uid, TeamQuery> {
+        let mut accounts: BTreeMap<Uid, TeamQuery> = BTreeMap::new();
         for ResolvedKey { key, value: _ } in &self.keys {
             let Some(team) = self.teams.get(&key.team) else { continue };
             let of = accounts
                 .entry(team.account.clone())
-                .or_insert_with(|| TeamQuestion { budget: team.budget.clone(), keys: BTreeMap::new() });
+                .or_insert_with(|| TeamQuery { budget: team.budget.clone(), keys: BTreeMap::new() });
             of.keys.insert(key.account.clone(), key.budget.clone());
         }
         accounts

@@ -8,18 +8,18 @@ use crate::store::Access;
 
 /// What is to be read.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Question {
+pub struct LedgerQuery {
     /// What tells this operator's namespaces from those of others that share the store.
     pub scope: String,
     /// Namespaces whose sidecars are to be heard of.
     pub namespaces: BTreeSet<String>,
     /// Teams that have keys.
-    pub teams: BTreeMap<Uid, TeamQuestion>,
+    pub teams: BTreeMap<Uid, TeamQuery>,
 }
 
 /// What is to be read of a Team.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct TeamQuestion {
+pub struct TeamQuery {
     /// Its budget.
     pub budget: Option<Budget>,
     /// Its keys, with theirs.
@@ -27,4 +27,4 @@ pub struct TeamQuestion {
 }
 
 /// What is to be read, and as whom; none: nothing, while another replica leads.
-pub(super) type QuerySpec = Option<(Access, Question)>;
+pub(super) type QuerySpec = Option<(Access, LedgerQuery)>;

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::{
-    super::{Held, reservation::Outcome, session::Session},
+    super::{SharedReservation, reservation::Outcome, session::Session},
     config::{ACCOUNTS, Config},
     kind::Kind,
 };
@@ -66,7 +66,7 @@ pub(super) enum Event {
 
 /// One call under way.
 pub(super) struct Running {
-    pub(super) held: Held,
+    pub(super) held: SharedReservation,
     pub(super) admission: usize,
     pub(super) used: u64,
     /// The claims that it was admitted by were not renewed in time: the store has given them to others.
@@ -77,13 +77,13 @@ pub(super) struct Running {
 /// One call that waits for the store.
 pub(super) struct Waiting {
     pub(super) outcome: oneshot::Receiver<Outcome>,
-    pub(super) wish: Wish,
+    pub(super) wish: SimulatedCall,
     /// The version of the config that it came under.
     pub(super) config: usize,
 }
 
 #[derive(Clone, Copy)]
-pub(super) struct Wish {
+pub(super) struct SimulatedCall {
     pub(super) accounts: [usize; 6],
     pub(super) tokens: u64,
     pub(super) used: u64,
@@ -129,12 +129,12 @@ pub(super) struct Admission {
 
 /// What was admitted of one account lately.
 #[derive(Default)]
-pub(super) struct Lately {
+pub(super) struct RecentAdmissions {
     pub(super) admissions: VecDeque<usize>,
     pub(super) tokens: u64,
 }
 
-pub(super) struct World {
+pub(super) struct SimulatedCluster {
     pub(super) kind: Kind,
     pub(super) rng: Rng,
     pub(super) now: u64,
@@ -152,7 +152,7 @@ pub(super) struct World {
     /// All versions, the present one last.
     pub(super) configs: Vec<Config>,
     pub(super) admissions: Vec<Admission>,
-    pub(super) lately: Vec<Lately>,
+    pub(super) lately: Vec<RecentAdmissions>,
     pub(super) ids: u64,
     pub(super) refused: u64,
     /// Settled and open, by account and period.
@@ -162,12 +162,12 @@ pub(super) struct World {
     pub(super) vanish: bool,
 }
 
-impl World {
+impl SimulatedCluster {
     pub(super) fn new(seed: u64, kind: Kind) -> Self {
         let mut rng = Rng::with_seed(seed);
         let configs = vec![Config::any(&mut rng)];
         let (count, vanish) = (rng.usize(2..6), rng.bool());
-        let mut world = Self {
+        let mut cluster = Self {
             kind,
             rng,
             now: 10_000,
@@ -183,15 +183,15 @@ impl World {
             accounts: super::config::accounts(),
             configs,
             admissions: Vec::new(),
-            lately: (0..ACCOUNTS).map(|_| Lately::default()).collect(),
+            lately: (0..ACCOUNTS).map(|_| RecentAdmissions::default()).collect(),
             ids: 0,
             refused: 0,
             money: BTreeMap::new(),
             to_check: false,
             vanish,
         };
-        world.plan();
-        world
+        cluster.plan();
+        cluster
     }
 
     pub(super) fn add(&mut self, at: u64, event: Event) {

@@ -1,4 +1,4 @@
-//! Gathered objects: what the rest of the operator knows of the world.
+//! Gathered objects: what the rest of the operator knows of the cluster, or of a folder.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,7 +48,7 @@ impl<S> Object<S> {
 
 /// Why a resource cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct UnreadableResource {
     /// The field, what is wrong with it, and what to do.
     pub message: Arc<str>,
     /// Whether an earlier state of it could be read, and goes on.
@@ -64,16 +64,16 @@ pub struct Claimants {
     pub teams: Vec<Arc<Object<TeamSpec>>>,
 }
 
-/// All objects. What it is made of is shared with whoever watches it: a world costs little more than its names.
+/// All objects. What it is made of is shared with whoever watches it: it costs little more than the names.
 #[derive(Clone, Debug, Default)]
-pub struct World {
+pub struct ObservedState {
     /// Keys.
     pub api_keys: BTreeMap<ObjectName, Arc<Object<ApiKeySpec>>>,
     /// Teams.
     pub teams: BTreeMap<ObjectName, Arc<Object<TeamSpec>>>,
     /// Routes.
     pub routes: BTreeMap<ObjectName, Arc<Object<ModelRouteSpec>>>,
-    /// Routes that are judged elsewhere, where Teams of this world look for some.
+    /// Routes that are reconciled elsewhere, where Teams of this state look for some.
     pub routes_elsewhere: BTreeMap<ObjectName, Arc<Object<ModelRouteSpec>>>,
     /// Secrets that are referred to.
     pub secrets: BTreeMap<ObjectName, Arc<SecretContent>>,
@@ -87,10 +87,10 @@ pub struct World {
     pub sidecars: BTreeMap<String, usize>,
     /// Keys that have had a value: a Secret of theirs that is missing was taken away.
     pub had_value: BTreeSet<ObjectName>,
-    /// Resources elsewhere that have accounts which resources of this world claim, or claim them, too.
+    /// Resources elsewhere that have accounts which resources of this state claim, or claim them, too.
     pub claimants: Claimants,
     /// Resources that cannot be read as they are now. Their specs above are what was read last, or do nothing.
-    pub faults: BTreeMap<ResourceRef, Fault>,
+    pub unreadable_resources: BTreeMap<ResourceRef, UnreadableResource>,
     /// Namespaces whose keys name a Team, beside those of the keys above.
     pub team_users: BTreeMap<ObjectName, BTreeSet<String>>,
     /// Keys that take over a Secret of their name that was not made for them, because their owner says so.
@@ -115,7 +115,7 @@ pub struct Delivered {
 /// The value of a key as sidecars have it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeliveredValue {
-    /// The key that it is of: one that is made anew under its name is another.
+    /// The key that it is of: one that is recreated under its name is another.
     pub account: Uid,
     /// The Secret that it is in.
     pub secret: ObjectName,
@@ -158,7 +158,7 @@ pub(crate) type Unresolved = (&'static str, String);
 /// The reason for a Secret that is there and cannot be read.
 pub(crate) const SECRET_UNREADABLE: &str = "SecretUnreadable";
 
-impl World {
+impl ObservedState {
     /// A Secret that the field at `path` refers to can be read, or is known not to be there.
     pub(crate) fn readable(&self, secret: &ObjectName, path: &str) -> Result<(), Unresolved> {
         self.unreadable.get(secret).map_or(Ok(()), |why| {
@@ -169,7 +169,7 @@ impl World {
         })
     }
 
-    /// An entry of a Secret that the field at `path` refers to, and that is not one that cannot be read: [`World::readable`].
+    /// An entry of a Secret that the field at `path` refers to, and that is not one that cannot be read: [`ObservedState::readable`].
     pub(crate) fn entry(&self, secret: &ObjectName, entry: &str, path: &str) -> Result<&[u8], Unresolved> {
         let content = self
             .secrets
@@ -197,7 +197,7 @@ pub struct SecretContent {
     /// What the operator noted on it.
     pub notes: Notes,
     /// Whether the operator made it and keeps it.
-    pub minted: bool,
+    pub generated: bool,
     entries: BTreeMap<String, Vec<u8>>,
 }
 
@@ -220,7 +220,7 @@ impl SecretContent {
         Self {
             kind: kind.unwrap_or_else(|| "Opaque".to_owned()),
             owner: annotations.get(key_secret::OWNER).cloned(),
-            minted: owner_uid.is_some(),
+            generated: owner_uid.is_some(),
             owner_uid,
             notes: Notes::of(annotations),
             entries,
@@ -229,8 +229,8 @@ impl SecretContent {
 
     /// The same content as one that the operator made and keeps.
     #[must_use]
-    pub fn minted(self) -> Self {
-        Self { minted: true, ..self }
+    pub fn generated(self) -> Self {
+        Self { generated: true, ..self }
     }
 
     /// One entry without the white space around it, which files and terminals add; none where nothing is left.
@@ -249,7 +249,7 @@ impl fmt::Debug for SecretContent {
         f.debug_struct("SecretContent")
             .field("kind", &self.kind)
             .field("owner", &self.owner)
-            .field("minted", &self.minted)
+            .field("generated", &self.generated)
             .field("entries", &self.entries.keys().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }

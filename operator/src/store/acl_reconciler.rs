@@ -14,7 +14,7 @@ use super::{
     access::Access,
     deferred_revocations::DeferredRevocations,
     servers::{self, Memory, Persistence, Server, ServerError},
-    users::{User, Wanted, is_open, plan},
+    users::{User, UsersByName, is_open, plan},
 };
 
 /// How often all users are looked at.
@@ -28,7 +28,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Told of each new standing.
-pub type Report = Box<dyn Fn(&StoreState) + Send + Sync>;
+pub type OnStoreState = Box<dyn Fn(&StoreState) + Send + Sync>;
 
 /// Told how full the store is, whenever that was asked: the fullest of its servers.
 pub type Gauge = Box<dyn Fn(Memory) + Send + Sync>;
@@ -42,7 +42,7 @@ pub enum StoreState {
     /// All servers have these users, and some that linger.
     Good {
         /// Those that were wanted.
-        users: Arc<Wanted>,
+        users: Arc<UsersByName>,
         /// How many there are with those that linger.
         count: usize,
         /// Since when a server has no memory left: it takes nothing more.
@@ -75,23 +75,23 @@ impl StoreState {
 struct DesiredUsers {
     access: Access,
     scope: String,
-    users: Arc<Wanted>,
+    users: Arc<UsersByName>,
 }
 
-/// The keeper of a store's users. It ends when it is dropped.
-pub struct Keeper {
-    wish: watch::Sender<Option<DesiredUsers>>,
+/// Keeps a store's users. It ends when it is dropped.
+pub struct AclReconciler {
+    request: watch::Sender<Option<DesiredUsers>>,
     standing: Arc<Mutex<StoreState>>,
     task: JoinHandle<()>,
 }
 
-impl Keeper {
-    /// Starts; nothing is done before [`Keeper::keep`] says what.
-    pub fn start(report: Report, gauge: Gauge) -> Self {
-        let (wish, wishes) = watch::channel(None);
+impl AclReconciler {
+    /// Starts; nothing is done before [`AclReconciler::keep`] says what.
+    pub fn start(report: OnStoreState, gauge: Gauge) -> Self {
+        let (request, requests) = watch::channel(None);
         let standing = Arc::new(Mutex::new(StoreState::Unknown));
-        let keeping = Keeping {
-            wishes,
+        let keeping = AclTask {
+            requests,
             standing: standing.clone(),
             report,
             gauge,
@@ -102,22 +102,22 @@ impl Keeper {
             trouble: None,
             warned: false,
         };
-        Self { wish, standing, task: tokio::spawn(keeping.run()) }
+        Self { request, standing, task: tokio::spawn(keeping.run()) }
     }
 
     /// Keeps these users from now on.
-    pub fn keep(&self, access: Access, scope: &str, users: Arc<Wanted>) {
-        let wish = Some(DesiredUsers { access, scope: scope.to_owned(), users });
-        self.wish.send_if_modified(|present| {
-            let is_new = *present != wish;
-            *present = wish;
+    pub fn keep(&self, access: Access, scope: &str, users: Arc<UsersByName>) {
+        let request = Some(DesiredUsers { access, scope: scope.to_owned(), users });
+        self.request.send_if_modified(|present| {
+            let is_new = *present != request;
+            *present = request;
             is_new
         });
     }
 
     /// Leaves the users to others.
-    pub fn rest(&self) {
-        self.wish.send_if_modified(|present| present.take().is_some());
+    pub fn pause(&self) {
+        self.request.send_if_modified(|present| present.take().is_some());
     }
 
     /// How things stand.
@@ -126,7 +126,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for AclReconciler {
     fn drop(&mut self) {
         self.task.abort();
     }
@@ -138,10 +138,10 @@ struct Failure {
     words: String,
 }
 
-struct Keeping {
-    wishes: watch::Receiver<Option<DesiredUsers>>,
+struct AclTask {
+    requests: watch::Receiver<Option<DesiredUsers>>,
     standing: Arc<Mutex<StoreState>>,
-    report: Report,
+    report: OnStoreState,
     gauge: Gauge,
     /// Since when it is full.
     full: Option<Instant>,
@@ -155,33 +155,33 @@ struct Keeping {
     warned: bool,
 }
 
-impl Keeping {
+impl AclTask {
     async fn run(mut self) {
         loop {
-            let wish = self.wishes.borrow_and_update().clone();
-            let Some(wish) = wish else {
+            let request = self.requests.borrow_and_update().clone();
+            let Some(request) = request else {
                 self.servers.clear();
                 self.lingering = DeferredRevocations::default();
                 self.trouble = None;
-                self.stands(&StoreState::Unknown);
-                if self.wishes.changed().await.is_err() {
+                self.set_state(&StoreState::Unknown);
+                if self.requests.changed().await.is_err() {
                     return;
                 }
                 continue;
             };
-            let pause = match self.put_in_order(&wish).await {
+            let pause = match self.sync_users(&request).await {
                 Ok(count) => {
                     if self.trouble.take().is_some() {
-                        tracing::info!(store = %wish.access.url, "the store's users are in order again");
+                        tracing::info!(store = %request.access.url, "the store's users are in order again");
                     }
-                    self.glance(&wish, count).await;
+                    self.check_connections(&request, count).await;
                     continue;
                 }
-                Err(error) => self.failed(&wish, error),
+                Err(error) => self.failed(&request, error),
             };
             self.servers.clear();
-            // New wishes wait as well: whoever asks for them goes on without the store.
-            let resigned = async { self.wishes.wait_for(Option::is_none).await.is_ok() };
+            // New requests wait as well: whoever asks for them goes on without the store.
+            let resigned = async { self.requests.wait_for(Option::is_none).await.is_ok() };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = resigned => {}
@@ -190,9 +190,9 @@ impl Keeping {
     }
 
     /// All of it, once. How many users there are.
-    async fn put_in_order(&mut self, wish: &DesiredUsers) -> Result<usize, Failure> {
+    async fn sync_users(&mut self, request: &DesiredUsers) -> Result<usize, Failure> {
         let work = async {
-            let DesiredUsers { access, scope, users } = wish;
+            let DesiredUsers { access, scope, users } = request;
             self.servers = servers::connect(access).await?;
             let mut lists = Vec::new();
             for server in &mut self.servers {
@@ -224,7 +224,7 @@ impl Keeping {
             }
             if lists.iter().any(|list| is_open(list)) && !self.warned {
                 self.warned = true;
-                tracing::warn!(store = %access.url, "the store's default user has no password: whoever reaches it can do anything");
+                tracing::warn!(store = %access.url, "the store's default user has no password: anyone who reaches it can do anything");
             }
             failed.map_or(Ok(all.len()), Err)
         };
@@ -261,18 +261,18 @@ impl Keeping {
     }
 
     /// Waits for a reason to look at all of it again.
-    async fn glance(&mut self, wish: &DesiredUsers, count: usize) {
+    async fn check_connections(&mut self, request: &DesiredUsers, count: usize) {
         let until = Instant::now() + CHECK_PERIOD;
         while Instant::now() < until {
             if !self.weigh().await {
                 tokio::time::sleep(FIRST_PAUSE).await;
                 return;
             }
-            let (users, persistence) = (wish.users.clone(), self.persistence.unwrap_or_default());
-            self.stands(&StoreState::Good { users, count, full: self.full, persistence });
+            let (users, persistence) = (request.users.clone(), self.persistence.unwrap_or_default());
+            self.set_state(&StoreState::Good { users, count, full: self.full, persistence });
             tokio::select! {
-                changed = self.wishes.changed() => {
-                    // Whoever could wish is gone: the task is about to be aborted.
+                changed = self.requests.changed() => {
+                    // Whoever could ask is gone: the task is about to be aborted.
                     if changed.is_err() { std::future::pending::<()>().await }
                     return;
                 }
@@ -319,19 +319,19 @@ impl Keeping {
         true
     }
 
-    fn failed(&mut self, wish: &DesiredUsers, failure: Failure) -> Duration {
+    fn failed(&mut self, request: &DesiredUsers, failure: Failure) -> Duration {
         let Failure { busy, words: error } = failure;
         let (since, failures, known) = self.trouble.take().unwrap_or_else(|| (Instant::now(), 0, String::new()));
         if known != error {
             // Once for each: the metric says how long it lasts.
-            tracing::warn!(store = %wish.access.url, error, "the store's users cannot be kept; it is tried again");
+            tracing::warn!(store = %request.access.url, error, "the store's users cannot be kept; it is tried again");
         }
         self.trouble = Some((since, failures + 1, error));
-        self.stands(&StoreState::Trouble { since, busy });
+        self.set_state(&StoreState::Trouble { since, busy });
         (FIRST_PAUSE * 2u32.saturating_pow(failures.min(8))).min(LAST_PAUSE)
     }
 
-    fn stands(&self, standing: &StoreState) {
+    fn set_state(&self, standing: &StoreState) {
         let mut present = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
         if *present == *standing {
             return;

@@ -10,7 +10,7 @@ use vectoll_config::{
     v1::Budget,
 };
 
-use super::question::TeamQuestion;
+use super::query::TeamQuery;
 
 /// A sidecar that was not heard of for so long does not live, in milliseconds: what the sidecars hold of each other, too.
 const LIVE_MS: u64 = 10_000;
@@ -26,7 +26,7 @@ const SERIES: usize = 256;
 
 /// A sidecar that lives.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Live {
+pub struct LiveSidecar {
     /// The generation of the config that it serves by.
     pub generation: u64,
     /// Its pod; empty outside a cluster.
@@ -34,13 +34,13 @@ pub struct Live {
 }
 
 /// The sidecars of a namespace that were heard of lately, from the fields of its hash and the store's own time.
-pub(super) fn live(fields: &HashMap<String, String>, now_ms: u64) -> Vec<Live> {
+pub(super) fn live(fields: &HashMap<String, String>, now_ms: u64) -> Vec<LiveSidecar> {
     let live = |text: &String| {
         let Acknowledgement { generation, at_ms, pod } = Acknowledgement::read(text)?;
         let is_recent = now_ms.saturating_sub(at_ms) <= LIVE_MS && at_ms <= now_ms.saturating_add(MAX_SKEW_MS);
-        (is_recent && pod.len() <= MAX_POD_NAME).then_some(Live { generation, pod })
+        (is_recent && pod.len() <= MAX_POD_NAME).then_some(LiveSidecar { generation, pod })
     };
-    let mut live: Vec<Live> = fields.values().filter_map(live).collect();
+    let mut live: Vec<LiveSidecar> = fields.values().filter_map(live).collect();
     // A hash has no order: sorted, so that the same reads the same.
     live.sort();
     live.truncate(MAX_LIVE);
@@ -103,7 +103,7 @@ pub struct Spent {
 
 /// What was read of a Team.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TeamBooks {
+pub struct TeamLedger {
     /// All there ever was.
     pub totals: BTreeMap<Series, Totals>,
     /// What was spent in the present period.
@@ -147,8 +147,8 @@ impl Account {
 }
 
 /// What to ask for of a Team at a moment.
-pub(super) fn fields(team: &Uid, of: &TeamQuestion, now: Timestamp) -> Vec<Fields> {
-    let TeamQuestion { budget, keys } = of;
+pub(super) fn fields(team: &Uid, of: &TeamQuery, now: Timestamp) -> Vec<Fields> {
+    let TeamQuery { budget, keys } = of;
     let accounts: Vec<(Account, Option<&Budget>)> = [(Account::Team, budget.as_ref())]
         .into_iter()
         .chain(keys.iter().map(|(key, budget)| (Account::Key(key.clone()), budget.as_ref())))
@@ -190,7 +190,7 @@ fn month_of(now: Timestamp) -> (String, Option<Timestamp>) {
     (now.strftime("%Y-%m").to_string(), next.map(|first| first.timestamp()))
 }
 
-impl TeamBooks {
+impl TeamLedger {
     /// Takes in the values of the fields. Of what is no number nothing is known: it is left out, never taken for nothing.
     pub(super) fn take(&mut self, fields: &Fields, values: &[Option<String>]) {
         let Fields { key: _, names: _, stands_for } = fields;

@@ -45,7 +45,7 @@ pub enum Cause {
 
 /// What an error answer means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct ErrorMeaning {
     /// Whose fault it is.
     pub cause: Cause,
     /// The status that says so: the answer's own, or that of what the answer reports.
@@ -97,7 +97,7 @@ impl<'a> ErrorAnswer<'a> {
     }
 
     /// Whose fault it is, by all that providers are known to say.
-    pub fn fault(&self) -> Fault {
+    pub fn meaning(&self) -> ErrorMeaning {
         let (status, cause) =
             self.aws().or_else(|| self.google()).unwrap_or_else(|| (self.status, by_status(self.status)));
         let cause = match (cause, self.wait()) {
@@ -105,7 +105,7 @@ impl<'a> ErrorAnswer<'a> {
             (Cause::Backend, wait @ Some(_)) if status == StatusCode::SERVICE_UNAVAILABLE => Cause::Throttled(wait),
             (cause, _) => cause,
         };
-        Fault { cause, status }
+        ErrorMeaning { cause, status }
     }
 
     /// `SageMaker`'s `OriginalStatusCode`: what the container answered.
@@ -250,8 +250,8 @@ mod tests {
         let headers =
             headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
         let headers = headers.collect();
-        let Fault { cause, status } =
-            ErrorAnswer::new(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes()).fault();
+        let ErrorMeaning { cause, status } =
+            ErrorAnswer::new(StatusCode::from_u16(status).unwrap(), &headers, body.as_bytes()).meaning();
         (status.as_u16(), cause)
     }
 

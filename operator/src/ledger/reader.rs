@@ -13,9 +13,9 @@ use vectoll_config::{Uid, store::live_key};
 
 use super::{
     acknowledgements::Acknowledgements,
-    answers::{self, Live, TeamBooks},
-    event::{LedgerEvent, Report},
-    question::{QuerySpec, Question, TeamQuestion},
+    answers::{self, LiveSidecar, TeamLedger},
+    event::{LedgerEvent, OnLedgerEvent},
+    query::{LedgerQuery, QuerySpec, TeamQuery},
     scanner,
 };
 use crate::store::{Access, Connection};
@@ -51,32 +51,32 @@ enum ReadError {
 
 /// The reader. It ends when it is dropped.
 pub struct Reader {
-    wish: watch::Sender<QuerySpec>,
+    request: watch::Sender<QuerySpec>,
     tasks: [JoinHandle<()>; 2],
 }
 
 impl Reader {
     /// Starts; nothing is read before [`Reader::ask`] says what.
-    pub fn start(report: Report) -> Self {
-        let (wish, wishes) = watch::channel(None);
-        let scanning = tokio::spawn(scanner::run(wishes.clone(), report.clone()));
-        let reading = Reading { wishes, report, connection: None, spend_due: Instant::now(), silent_since: None };
-        Self { wish, tasks: [tokio::spawn(reading.run()), scanning] }
+    pub fn start(report: OnLedgerEvent) -> Self {
+        let (request, requests) = watch::channel(None);
+        let scanning = tokio::spawn(scanner::run(requests.clone(), report.clone()));
+        let reading = Reading { requests, report, connection: None, spend_due: Instant::now(), silent_since: None };
+        Self { request, tasks: [tokio::spawn(reading.run()), scanning] }
     }
 
     /// Reads this from now on.
-    pub fn ask(&self, access: Access, question: Question) {
-        let wish = Some((access, question));
-        self.wish.send_if_modified(|present| {
-            let is_new = *present != wish;
-            *present = wish;
+    pub fn ask(&self, access: Access, query: LedgerQuery) {
+        let request = Some((access, query));
+        self.request.send_if_modified(|present| {
+            let is_new = *present != request;
+            *present = request;
             is_new
         });
     }
 
     /// Leaves it to others.
-    pub fn rest(&self) {
-        self.wish.send_if_modified(|present| present.take().is_some());
+    pub fn pause(&self) {
+        self.request.send_if_modified(|present| present.take().is_some());
     }
 }
 
@@ -87,8 +87,8 @@ impl Drop for Reader {
 }
 
 struct Reading {
-    wishes: watch::Receiver<QuerySpec>,
-    report: Report,
+    requests: watch::Receiver<QuerySpec>,
+    report: OnLedgerEvent,
     /// With whose login it was made.
     connection: Option<(Access, Connection)>,
     spend_due: Instant,
@@ -99,18 +99,18 @@ struct Reading {
 impl Reading {
     async fn run(mut self) {
         loop {
-            let wish = self.wishes.borrow_and_update().clone();
-            let Some((access, question)) = wish else {
+            let request = self.requests.borrow_and_update().clone();
+            let Some((access, query)) = request else {
                 self.connection = None;
                 self.silent_since = None;
                 self.spend_due = Instant::now();
                 (self.report)(LedgerEvent::Rests);
-                if self.wishes.changed().await.is_err() {
+                if self.requests.changed().await.is_err() {
                     return;
                 }
                 continue;
             };
-            let read = timeout(READ_TIMEOUT, self.read(&access, &question)).await;
+            let read = timeout(READ_TIMEOUT, self.read(&access, &query)).await;
             let pause = match read.unwrap_or(Err(ReadError::Slow)) {
                 Ok(()) => {
                     if self.silent_since.take().is_some() {
@@ -121,7 +121,7 @@ impl Reading {
                 Err(error) => self.failed(&access, error),
             };
             // Other questions wait for their turn: each new key is one.
-            let resigned = async { self.wishes.wait_for(Option::is_none).await.is_ok() };
+            let resigned = async { self.requests.wait_for(Option::is_none).await.is_ok() };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = resigned => {}
@@ -129,16 +129,16 @@ impl Reading {
         }
     }
 
-    async fn read(&mut self, access: &Access, question: &Question) -> Result<(), ReadError> {
+    async fn read(&mut self, access: &Access, query: &LedgerQuery) -> Result<(), ReadError> {
         let connection = match self.connection.take().filter(|(of, _)| of == access) {
             Some((_, connection)) => connection,
             None => Connection::open(access).await.map_err(ReadError::LogIn)?,
         };
         let at = Timestamp::now();
-        let live = acknowledgements(&connection, question).await.map_err(ReadError::Acknowledgements)?;
+        let live = acknowledgements(&connection, query).await.map_err(ReadError::Acknowledgements)?;
         (self.report)(LedgerEvent::Live { at, live });
         if self.spend_due <= Instant::now() {
-            let teams = spend(&connection, question, at).await.map_err(ReadError::Spend)?;
+            let teams = spend(&connection, query, at).await.map_err(ReadError::Spend)?;
             (self.report)(LedgerEvent::Spend(teams));
             self.spend_due = Instant::now() + SPEND_READ_PERIOD;
         }
@@ -162,26 +162,26 @@ impl Reading {
 
 async fn acknowledgements(
     connection: &Connection,
-    question: &Question,
-) -> Result<BTreeMap<String, Vec<Live>>, RedisError> {
+    query: &LedgerQuery,
+) -> Result<BTreeMap<String, Vec<LiveSidecar>>, RedisError> {
     let ask = async |namespace: &String| {
         let mut pipeline = Pipeline::new();
         // The clock that sidecars go by is that of the server which holds their hash.
-        pipeline.cmd("TIME").cmd("HGETALL").arg(live_key(Some(&question.scope), namespace));
+        pipeline.cmd("TIME").cmd("HGETALL").arg(live_key(Some(&query.scope), namespace));
         let ((seconds, micros), fields): ((u64, u64), HashMap<String, String>) = connection.ask(&pipeline).await?;
         let now_ms = seconds.saturating_mul(1000).saturating_add(micros / 1000);
         Ok((namespace.clone(), answers::live(&fields, now_ms)))
     };
-    stream::iter(&question.namespaces).map(ask).buffer_unordered(MAX_CONCURRENT_QUERIES).try_collect().await
+    stream::iter(&query.namespaces).map(ask).buffer_unordered(MAX_CONCURRENT_QUERIES).try_collect().await
 }
 
 async fn spend(
     connection: &Connection,
-    question: &Question,
+    query: &LedgerQuery,
     now: Timestamp,
-) -> Result<BTreeMap<Uid, TeamBooks>, RedisError> {
-    let ask = async |(team, of): (&Uid, &TeamQuestion)| {
-        let mut books = TeamBooks::default();
+) -> Result<BTreeMap<Uid, TeamLedger>, RedisError> {
+    let ask = async |(team, of): (&Uid, &TeamQuery)| {
+        let mut books = TeamLedger::default();
         for batch in answers::fields(team, of, now).chunks(COMMANDS_PER_PIPELINE) {
             let mut pipeline = Pipeline::new();
             for fields in batch {
@@ -194,5 +194,5 @@ async fn spend(
         }
         Ok((team.clone(), books))
     };
-    stream::iter(&question.teams).map(ask).buffer_unordered(MAX_CONCURRENT_QUERIES).try_collect().await
+    stream::iter(&query.teams).map(ask).buffer_unordered(MAX_CONCURRENT_QUERIES).try_collect().await
 }

@@ -16,7 +16,7 @@ use vectoll_config::{
 use super::{
     ask::{ExchangeError, ask, is_the_connections},
     backoff::Backoff,
-    connect::{CONNECT_TIMEOUT, CallError, Connection, Place},
+    connect::{CONNECT_TIMEOUT, CallError, Connection, StoreAccess},
     driver::Driver,
     given_up::{self, Verdict},
     heartbeat::{Due, Heartbeat, HeartbeatTask},
@@ -47,7 +47,7 @@ type Done = (Uid, Result<Reply, ExchangeError>);
 /// The conversation with the store at one place.
 pub(super) struct StoreSession<'a> {
     driver: &'a Driver,
-    place: Arc<Place>,
+    place: Arc<StoreAccess>,
     connection: Option<Connection>,
     connecting: JoinSet<RedisResult<Connection>>,
     exchanges: JoinSet<Done>,
@@ -68,7 +68,7 @@ pub(super) struct StoreSession<'a> {
 }
 
 impl<'a> StoreSession<'a> {
-    pub(super) fn new(driver: &'a Driver, place: Arc<Place>) -> Self {
+    pub(super) fn new(driver: &'a Driver, place: Arc<StoreAccess>) -> Self {
         Self {
             driver,
             place,
@@ -107,7 +107,7 @@ impl<'a> StoreSession<'a> {
                     Err(error) => self.failed(&ExchangeError::from(error)),
                 },
                 Some(said) = self.acknowledging.next() => match said {
-                    Ok(Ok(word)) => self.acknowledging.said(word),
+                    Ok(Ok(word)) => self.acknowledging.sent(word),
                     // A connection that broke is found out by exchanges, too; calls do not hang on this.
                     Ok(Err(error)) => self.unsaid(&error),
                     Err(error) => self.failed(&ExchangeError::from(error)),
@@ -184,7 +184,7 @@ impl<'a> StoreSession<'a> {
             Due::Now(word) => {
                 let Some(connection) = self.connection.clone() else { return (true, HEARTBEAT_PERIOD) };
                 let Driver { identity, pod, .. } = self.driver;
-                self.acknowledging.say((connection, self.place.clone()), identity.clone(), word, pod.clone());
+                self.acknowledging.send((connection, self.place.clone()), identity.clone(), word, pod.clone());
                 (false, HEARTBEAT_PERIOD)
             }
         }
@@ -246,7 +246,7 @@ impl<'a> StoreSession<'a> {
                 if !error.is_the_connections() {
                     self.refused(team, &error, REFUSED_PAUSE);
                     if error.is_forbidden() {
-                        match given_up::judge(self.driver, team, self.left_alone.so_far(team)) {
+                        match given_up::verdict(self.driver, team, self.left_alone.so_far(team)) {
                             Verdict::Kept => {}
                             Verdict::Forgotten => self.left_alone.no_more(team),
                             Verdict::GivenUp => drop(self.left_alone.leave(team, "given up", GIVING_UP)),
@@ -279,7 +279,7 @@ impl<'a> StoreSession<'a> {
 
     /// What is served by could not be said: it is tried again when it is due again.
     fn unsaid(&mut self, error: &CallError) {
-        self.acknowledging.said(self.word());
+        self.acknowledging.sent(self.word());
         match error {
             // Exchanges find it out as well, and say so.
             CallError::LacksFunctions => return,
@@ -288,7 +288,7 @@ impl<'a> StoreSession<'a> {
             }
             CallError::Redis(_) => {}
         }
-        tracing::warn!(%error, "the store was not told which config is served by");
+        tracing::warn!(%error, "failed to acknowledge the served config in the store");
     }
 
     fn connected(&mut self, connection: Connection) {

@@ -11,7 +11,7 @@ use super::{
     resources::AnnotatedResources,
     settings::InjectionSettings,
 };
-use crate::validate::{Fault, is_subdomain};
+use crate::validate::{FieldError, is_subdomain};
 
 /// A sidecar, and perhaps a key of the pod's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,16 +35,16 @@ impl InjectionRequest {
         pod: &Pod,
         namespace: &Namespace<'_>,
         settings: &InjectionSettings,
-    ) -> Result<Option<Self>, Vec<Fault>> {
+    ) -> Result<Option<Self>, Vec<FieldError>> {
         let wanted =
-            flag("metadata.labels", pod.metadata.labels.as_ref(), INJECT_LABEL).map_err(|fault| vec![fault])?;
+            flag("metadata.labels", pod.metadata.labels.as_ref(), INJECT_LABEL).map_err(|error| vec![error])?;
         if !wanted {
             return Ok(None);
         }
         let annotations = pod.metadata.annotations.as_ref();
-        let mut faults = Vec::new();
-        let keyless = flag("metadata.annotations", annotations, KEYLESS_ANNOTATION).unwrap_or_else(|fault| {
-            faults.push(fault);
+        let mut errors = Vec::new();
+        let keyless = flag("metadata.annotations", annotations, KEYLESS_ANNOTATION).unwrap_or_else(|error| {
+            errors.push(error);
             false
         });
         let name = annotations.and_then(|all| all.get(API_KEY_ANNOTATION));
@@ -55,16 +55,16 @@ impl InjectionRequest {
                 "{shown} is not an ApiKey's name: write the name alone of one in this namespace (lower-case letters, \
                  digits, - and .)"
             );
-            faults.push(Fault { path: at("metadata.annotations", API_KEY_ANNOTATION), reason });
+            errors.push(FieldError { path: at("metadata.annotations", API_KEY_ANNOTATION), reason });
         }
         if keyless && name.is_none() {
             let reason =
                 format!("calls without a key need an ApiKey to count as: add the annotation {API_KEY_ANNOTATION}");
-            faults.push(Fault { path: at("metadata.annotations", KEYLESS_ANNOTATION), reason });
+            errors.push(FieldError { path: at("metadata.annotations", KEYLESS_ANNOTATION), reason });
         }
-        let resources = AnnotatedResources::of(annotations, namespace, settings, &mut faults);
-        if !faults.is_empty() {
-            return Err(faults);
+        let resources = AnnotatedResources::of(annotations, namespace, settings, &mut errors);
+        if !errors.is_empty() {
+            return Err(errors);
         }
         let own_key = name.map(|name| OwnKey { name: ObjectName::new(namespace.name, name), keyless });
         Ok(Some(Self { own_key, resources }))
@@ -72,13 +72,13 @@ impl InjectionRequest {
 }
 
 /// A label or annotation that says yes or no.
-fn flag(map: &str, entries: Option<&BTreeMap<String, String>>, key: &str) -> Result<bool, Fault> {
+fn flag(map: &str, entries: Option<&BTreeMap<String, String>>, key: &str) -> Result<bool, FieldError> {
     match entries.and_then(|entries| entries.get(key)).map(String::as_str) {
         Some("true") => Ok(true),
         Some("false") | None => Ok(false),
-        Some(other) => Err(Fault {
+        Some(other) => Err(FieldError {
             path: at(map, key),
-            reason: format!("{other:?} says neither yes nor no: write \"true\" or \"false\""),
+            reason: format!("{other:?} is not a boolean: write \"true\" or \"false\""),
         }),
     }
 }
