@@ -49,7 +49,7 @@ async fn spend_of_a_team_that_is_gone_does_not_fill_the_journal() -> anyhow::Res
     let arguments = ["--store-url", &url, "--store-username", "sidecar", "--store-password-file", &password];
     let mut setup = Setup::built()?;
     // The smallest that there is: half of it is the most that may be kept without need.
-    setup.sidecar_arguments = ["--journal-max-bytes", "4194304"].map(str::to_owned).to_vec();
+    setup.sidecar_arguments = ["--journal-max-bytes", "1048576"].map(str::to_owned).to_vec();
     let routes = route("openai", &[MODEL], &provider.url());
     let with = file([team_of("kept", &kept), team_of("gone", &gone), routes.clone()].concat());
     let without = file([team_of("kept", &kept), routes].concat());
@@ -58,7 +58,7 @@ async fn spend_of_a_team_that_is_gone_does_not_fill_the_journal() -> anyhow::Res
 
     let caller = Caller::new(&sidecar.base_url(), &key_value("gone"))?;
     let mut served = 0_u64;
-    while fleet.sum("vectoll_journal_bytes").await? < 2.3e6 {
+    while fleet.sum("vectoll_journal_bytes").await? < 575e3 {
         let calls = (0..50).map(|_| caller.embed(MODEL, json!(NINE_TOKENS)));
         for answer in futures_util::future::join_all(calls).await {
             let answer = answer?;

@@ -10,10 +10,10 @@ use crate::charge::{BudgetAccount, BudgetPeriod};
 /// Whoever counts the money of budgets, and is to know after a restart what was taken of them.
 pub trait Balances: std::fmt::Debug + Default {
     /// The settled money of all budgets, for keeping. Of reservations the journal knows.
-    fn remember(&self) -> Vec<Remembered>;
+    fn remember(&self) -> Vec<SavedBalance>;
 
     /// Takes up what a former process of this sidecar remembered.
-    fn recall(&self, remembered: Vec<Remembered>);
+    fn recall(&self, remembered: Vec<SavedBalance>);
 
     /// Books money that a former process of this sidecar settled after the last time that it remembered: `charges` are
     /// the budgets that it was reserved in, `admitted` is when.
@@ -22,8 +22,8 @@ pub trait Balances: std::fmt::Debug + Default {
 
 /// A budget's money as it is kept over a restart.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-#[serde(from = "Written", into = "Written")]
-pub struct Remembered {
+#[serde(from = "BalanceRecord", into = "BalanceRecord")]
+pub struct SavedBalance {
     /// Which budget, in which period.
     pub charge: Arc<BudgetPeriod>,
     /// What was settled in it.
@@ -33,7 +33,7 @@ pub struct Remembered {
 /// The same as it is written; `taken` is in pico-USD.
 #[derive(serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Written {
+struct BalanceRecord {
     account: BudgetAccount,
     period: Period,
     zone: ZoneName,
@@ -41,14 +41,14 @@ struct Written {
     taken: u64,
 }
 
-impl From<Written> for Remembered {
-    fn from(Written { account, period, zone, start, taken }: Written) -> Self {
+impl From<BalanceRecord> for SavedBalance {
+    fn from(BalanceRecord { account, period, zone, start, taken }: BalanceRecord) -> Self {
         Self { charge: Arc::new(BudgetPeriod { account, period, zone, start }), booked: PicoUsd::new(taken) }
     }
 }
 
-impl From<Remembered> for Written {
-    fn from(Remembered { charge, booked }: Remembered) -> Self {
+impl From<SavedBalance> for BalanceRecord {
+    fn from(SavedBalance { charge, booked }: SavedBalance) -> Self {
         let BudgetPeriod { account, period, zone, start } = Arc::unwrap_or_clone(charge);
         Self { account, period, zone, start, taken: booked.pico() }
     }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use vectoll_config::{Uid, ZoneName, v1::Period};
 
 /// One period of one budget. Made when the period begins and shared by all calls in it, so that no call asks the calendar.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BudgetPeriod {
     /// Whose budget.

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     atomic_file,
-    balance::{Balances, Remembered},
+    balance::{Balances, SavedBalance},
     books::{Books, Ledger},
     journal::{self, Covered, Journal, JournalMetrics, Open, OpenError, Options, Settled, Snapshot},
 };
@@ -33,7 +33,7 @@ const LOCK: &str = "lock";
 /// The file's content.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Kept {
+struct CheckpointContent {
     /// The last record of the journal that is contained. Files from before there was one have none of it.
     #[serde(default)]
     number: u64,
@@ -41,7 +41,7 @@ struct Kept {
     #[serde(default)]
     open: BTreeMap<u64, Open>,
     books: Books,
-    budgets: Vec<Remembered>,
+    budgets: Vec<SavedBalance>,
 }
 
 /// Why the state folder cannot be used.
@@ -97,7 +97,7 @@ impl<B: Balances> CheckpointWriter<B> {
         let failed = |source| KeepError::Io { folder: folder.to_owned(), source };
         fs::create_dir_all(folder).map_err(failed)?;
         let lock = lock(folder)?;
-        let Kept { number, open, books, budgets } = read(folder)?;
+        let CheckpointContent { number, open, books, budgets } = read(folder)?;
         let balances = Arc::new(B::default());
         balances.recall(budgets);
         let ledger = Arc::new(Ledger::resume(books));
@@ -152,7 +152,7 @@ impl<B: Balances> CheckpointWriter<B> {
         }
         let Covered { number, open } = covered;
         let (books, budgets) = content;
-        let kept = Kept { number, open, books, budgets };
+        let kept = CheckpointContent { number, open, books, budgets };
         let (path, previous) = (self.folder.join(FILE), self.folder.join(PREVIOUS));
         let content = serde_json::to_vec(&kept)?;
         // A second name first: at every moment one of them is whole.
@@ -174,13 +174,13 @@ fn lock(folder: &Path) -> Result<fs::File, KeepError> {
 }
 
 /// The checkpoint that can be read: the last one, or the one before. One that cannot be is set aside.
-fn read(folder: &Path) -> Result<Kept, KeepError> {
+fn read(folder: &Path) -> Result<CheckpointContent, KeepError> {
     let (path, previous) = (folder.join(FILE), folder.join(PREVIOUS));
     match (read_file(folder, &path), previous.exists()) {
         (Ok(Some(kept)), _) => Ok(kept),
         // Between two names.
         (Ok(None), true) => Ok(read_file(folder, &previous)?.unwrap_or_default()),
-        (Ok(None), false) => Ok(Kept::default()),
+        (Ok(None), false) => Ok(CheckpointContent::default()),
         (Err(KeepError::Damaged { path, source }), has_previous) if has_previous || journal::is_whole(folder) => {
             let kept = read_file(folder, &previous)?.unwrap_or_default();
             tracing::error!(
@@ -197,7 +197,7 @@ fn read(folder: &Path) -> Result<Kept, KeepError> {
 }
 
 /// A checkpoint; none: there is none, or nothing in it.
-fn read_file(folder: &Path, path: &Path) -> Result<Option<Kept>, KeepError> {
+fn read_file(folder: &Path, path: &Path) -> Result<Option<CheckpointContent>, KeepError> {
     let written = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),

@@ -15,7 +15,7 @@
 //!
 //! **Where it ends.** The segments hold at most so many bytes. A full journal and a disk that takes nothing refuse a call
 //! before it is sent. The end of a call is never refused: what the disk does not take is owed to it and written first as soon
-//! as it can be; until then no call is sent. A folder that is taken away under a running sidecar is begun anew ([`begin_anew`]).
+//! as it can be; until then no call is sent. A folder that is taken away under a running sidecar is started again ([`begin_anew`]).
 
 mod begin_anew;
 mod compact;
@@ -23,7 +23,9 @@ mod error;
 mod frame;
 mod identity;
 mod metrics;
+mod names;
 mod options;
+mod payload;
 mod place;
 mod recent;
 mod record;
@@ -52,10 +54,10 @@ use self::{
 use crate::{books::Certainty, used::Used};
 
 pub use error::{AppendError, OpenError};
-pub use frame::NotARecord;
 pub use identity::Identity;
 pub use metrics::JournalMetrics;
 pub use options::Options;
+pub use payload::NotARecord;
 pub use record::{Intent, Kind, Named, Open, Record, Refine, Settled, Settlement, Void};
 pub(crate) use recover::is_whole;
 pub use replay::Covered;

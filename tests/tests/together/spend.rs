@@ -38,8 +38,8 @@ async fn eight_sidecars_together_spend_what_one_budget_says() -> anyhow::Result<
     // That calls were refused at this limit is noted beside the budget, for the operator to tell of.
     let mut admin = scene.store.admin().await?;
     let keys: Vec<String> = redis::cmd("KEYS").arg("vectoll:*:m:k:*").query_async(&mut admin).await?;
-    let [purse] = &keys[..] else { anyhow::bail!("one budget: {keys:?}") };
-    let refused_at: Option<u64> = redis::cmd("HGET").arg(purse).arg("x").query_async(&mut admin).await?;
+    let [balance] = &keys[..] else { anyhow::bail!("one budget: {keys:?}") };
+    let refused_at: Option<u64> = redis::cmd("HGET").arg(balance).arg("x").query_async(&mut admin).await?;
     assert_eq!(refused_at, Some(limit));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A state folder that is gone is begun anew.
+//! A state folder that is gone is started again.
 //!
 //! The books are in memory and go into the next checkpoint, which is asked for at once. Calls under way are carried over, as
 //! into any segment, and of what a store has not acknowledged everything that memory has.
@@ -11,7 +11,6 @@ use std::{
 
 use super::{
     AppendError,
-    frame::encode,
     place::LOOK_PERIOD,
     record::records_of,
     segment::{Tail, TeamPart},
@@ -33,7 +32,7 @@ impl State {
     fn begin_anew(&mut self) -> Result<(), AppendError> {
         tracing::error!(
             folder = %self.place.folder.display(),
-            "the state folder was taken away while it was in use: it is begun anew with the books that are in memory"
+            "the state folder was removed while it was in use: it is made again from the books in memory"
         );
         fs::create_dir_all(&self.folder)?;
         self.place.identity.write(&self.place.folder)?;
@@ -60,7 +59,7 @@ impl State {
                 continue;
             }
             for record in records_of(settled) {
-                encode(&record, &mut self.buffer)?;
+                tail.encode(&record, &mut self.buffer)?;
                 tail.write(&self.buffer)?;
             }
             reach(&mut tail.teams, team, settled.number, TeamPart::count);

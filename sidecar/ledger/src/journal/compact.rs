@@ -10,6 +10,7 @@ use vectoll_config::Uid;
 use super::{
     AppendError, Journal,
     frame::encode,
+    names::Names,
     recent::Part,
     record::{Settled, records_of},
     retention::Progress,
@@ -110,12 +111,15 @@ impl Journal {
 /// when it was sealed.
 fn rewrite(part: &Part, acknowledged: &HashMap<Uid, u64>) -> io::Result<(u64, HashMap<Uid, TeamPart>)> {
     let (mut content, mut frame, mut teams) = (Vec::new(), Vec::new(), HashMap::<Uid, TeamPart>::new());
+    let mut names = Names::default();
     let has_it =
         |settled: &Settled| acknowledged.get(&settled.intent.team.uid).is_some_and(|upto| *upto >= settled.number);
     for settled in part.settled()?.iter().filter(|settled| !has_it(settled)) {
         for record in records_of(settled) {
-            encode(&record, &mut frame).map_err(|error| io::Error::other(AppendError::from(error)))?;
+            let encoded = encode(&record, &mut names, content.len() as u64, &mut frame);
+            encoded.map_err(|error| io::Error::other(AppendError::from(error)))?;
             content.extend_from_slice(&frame);
+            names.keep();
         }
         *teams.entry(settled.intent.team.uid.clone()).or_default().count() = settled.number;
     }

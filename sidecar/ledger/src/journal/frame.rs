@@ -1,33 +1,38 @@
 //! How records stand in a segment, and how they are found again where a segment is damaged.
 //!
-//! A frame is a head of 12 bytes and a payload: the magic `FF 56 4A 01`; the payload's length and a CRC-32 (IEEE 802.3) over
-//! length and payload, both 32 bits, little-endian; the payload, a [`Record`] as JSON. JSON is UTF-8, which has no byte FF: the
-//! magic never stands within a payload.
+//! A frame is a head of 12 bytes and a payload: the magic `FF 56 4A 02`; the payload's length and a CRC-32 (IEEE 802.3) over
+//! length and payload, both 32 bits, little-endian; the payload, a [`Record`] in the form of [`payload`]. What looks like a frame within
+//! a damaged one is one only if its CRC is right.
+//!
+//! Until 2026-11 the magic was `FF 56 4A 01`, and the payload the record as JSON. Both are read, in one segment too.
 
 use std::ops::Range;
 
-use super::record::Record;
+use super::{
+    names::{Names, NamesRead},
+    payload::{self, NotARecord},
+    record::Record,
+};
 
-const MAGIC: [u8; 4] = [0xFF, b'V', b'J', 1];
+const MAGIC: [u8; 4] = [0xFF, b'V', b'J', 2];
+/// Of frames whose payload is JSON.
+const MAGIC_OF_JSON: [u8; 4] = [0xFF, b'V', b'J', 1];
+/// What both begin with.
+const MAGIC_PREFIX: [u8; 3] = [0xFF, b'V', b'J'];
 const HEAD: usize = 12;
 /// The longest payload. Names and tags of a call take a few kilobytes at most.
 const MAX_RECORD_BYTES: usize = 1 << 20;
 /// The largest number of a record: up to here a 64-bit float is exact, which is what scripts in a store reckon with.
 pub(super) const LARGEST_NUMBER: u64 = 1 << 53;
 
-/// A record that no frame holds.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to write a record of the journal: {0}")]
-pub struct NotARecord(String);
-
-/// Writes a record in place of what the buffer held.
-pub(super) fn encode(record: &Record, into: &mut Vec<u8>) -> Result<(), NotARecord> {
+/// Writes a record in place of what the buffer held. `at` is where the segment ends so far.
+pub(super) fn encode(record: &Record, names: &mut Names, at: u64, into: &mut Vec<u8>) -> Result<(), NotARecord> {
     into.clear();
     into.extend_from_slice(&MAGIC);
     into.extend_from_slice(&[0; HEAD - MAGIC.len()]);
-    serde_json::to_writer(&mut *into, record).map_err(|error| NotARecord(error.to_string()))?;
+    payload::encode(record, names, at, into)?;
     let length = into.len() - HEAD;
-    let too_long = || NotARecord(format!("it has {length} bytes, more than {MAX_RECORD_BYTES}"));
+    let too_long = || NotARecord::new(format_args!("it has {length} bytes, more than {MAX_RECORD_BYTES}"));
     let length = u32::try_from(length).ok().filter(|_| length <= MAX_RECORD_BYTES).ok_or_else(too_long)?.to_le_bytes();
     let crc = checksum(length, into.get(HEAD..).unwrap_or_default()).to_le_bytes();
     for (place, byte) in into.iter_mut().skip(MAGIC.len()).zip(length.into_iter().chain(crc)) {
@@ -56,11 +61,16 @@ pub(super) struct Scan {
 
 /// Reads a segment.
 pub(super) fn scan(bytes: &[u8]) -> Scan {
+    let names = names(bytes);
     let mut scan = Scan::default();
     let mut at = 0;
     while at < bytes.len() {
-        if let Some((record, end)) = frame(bytes, at) {
+        if let Some((record, end)) = record(bytes, at, &names) {
             scan.records.push(record);
+            at = end;
+        } else if let Some(Frame { is_json: _, payload: _, end }) = frame(bytes, at) {
+            // Whole, and yet not a record: it has a name that is in no record that is whole, or is of another version.
+            scan.damaged.push(at..end);
             at = end;
         } else if let Some(next) = next_frame(bytes, at + 1) {
             scan.damaged.push(at..next);
@@ -77,31 +87,68 @@ pub(super) fn scan(bytes: &[u8]) -> Scan {
     scan
 }
 
-/// The frame at a place and where it ends, if there is a right one.
-fn frame(bytes: &[u8], at: usize) -> Option<(Record, usize)> {
-    let rest = bytes.get(at..)?.strip_prefix(&MAGIC)?;
+/// The names that a segment's records have in full, wherever: one may be after the record that has it by number.
+fn names(bytes: &[u8]) -> NamesRead {
+    let mut names = NamesRead::default();
+    let mut at = 0;
+    while at < bytes.len() {
+        if let Some(Frame { is_json, payload, end }) = frame(bytes, at) {
+            if !is_json {
+                payload::learn(payload, &mut names);
+            }
+            at = end;
+        } else if let Some(next) = next_frame(bytes, at + 1) {
+            at = next;
+        } else {
+            break;
+        }
+    }
+    names
+}
+
+/// A payload whose CRC is right, and where its frame ends.
+struct Frame<'a> {
+    is_json: bool,
+    payload: &'a [u8],
+    end: usize,
+}
+
+/// The frame at a place, if there is one.
+fn frame(bytes: &[u8], at: usize) -> Option<Frame<'_>> {
+    let (magic, rest) = bytes.get(at..)?.split_first_chunk::<4>()?;
+    if ![MAGIC, MAGIC_OF_JSON].contains(magic) {
+        return None;
+    }
     let (&length, rest) = rest.split_first_chunk::<4>()?;
     let (&crc, rest) = rest.split_first_chunk::<4>()?;
     let long = usize::try_from(u32::from_le_bytes(length)).ok().filter(|&long| long <= MAX_RECORD_BYTES)?;
     let payload = rest.get(..long)?;
-    if checksum(length, payload) != u32::from_le_bytes(crc) {
-        return None;
-    }
-    let record: Record = serde_json::from_slice(payload).ok()?;
-    (1..=LARGEST_NUMBER).contains(&record.0).then_some((record, at + HEAD + long))
+    let is_right = checksum(length, payload) == u32::from_le_bytes(crc);
+    is_right.then_some(Frame { is_json: *magic == MAGIC_OF_JSON, payload, end: at + HEAD + long })
 }
 
-/// Where the next right frame begins.
+/// The record at a place and where its frame ends, if there is a right one.
+fn record(bytes: &[u8], at: usize, names: &NamesRead) -> Option<(Record, usize)> {
+    let Frame { is_json, payload, end } = frame(bytes, at)?;
+    let record = if is_json { serde_json::from_slice(payload).ok()? } else { payload::decode(payload, names)? };
+    let Record(number, _) = record;
+    (1..=LARGEST_NUMBER).contains(&number).then_some((record, end))
+}
+
+/// Where the next frame begins.
 fn next_frame(bytes: &[u8], from: usize) -> Option<usize> {
-    let rest = bytes.get(from..)?;
-    memchr::memmem::find_iter(rest, &MAGIC).map(|at| from + at).find(|&at| frame(bytes, at).is_some())
+    let rest = bytes.get(from..).unwrap_or_default();
+    memchr::memmem::find_iter(rest, &MAGIC_PREFIX).map(|at| from + at).find(|&at| frame(bytes, at).is_some())
 }
 
 /// Whether bytes are the beginning of a frame that goes on beyond them, or room that was never written to.
 fn is_unfinished(bytes: &[u8]) -> bool {
-    let Some(rest) = bytes.strip_prefix(&MAGIC) else {
-        return MAGIC.starts_with(bytes) || bytes.iter().all(|&byte| byte == 0);
+    let Some((magic, rest)) = bytes.split_first_chunk::<4>() else {
+        return MAGIC_PREFIX.starts_with(bytes) || bytes.iter().all(|&byte| byte == 0);
     };
+    if ![MAGIC, MAGIC_OF_JSON].contains(magic) {
+        return bytes.iter().all(|&byte| byte == 0);
+    }
     let Some((&length, rest)) = rest.split_first_chunk::<4>() else { return true };
     let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
     length <= MAX_RECORD_BYTES && rest.len() < length + 4
@@ -121,7 +168,7 @@ pub(super) mod tests {
     fn frames(numbers: &[u64]) -> (Vec<u8>, Vec<Range<usize>>) {
         let (mut bytes, mut ranges, mut buffer) = (Vec::new(), Vec::new(), Vec::new());
         for &number in numbers {
-            encode(&void(number), &mut buffer).unwrap();
+            encode(&void(number), &mut Names::default(), 0, &mut buffer).unwrap();
             ranges.push(bytes.len()..bytes.len() + buffer.len());
             bytes.extend_from_slice(&buffer);
         }
@@ -130,22 +177,40 @@ pub(super) mod tests {
 
     /// Where each record of a segment stands.
     pub(in crate::journal) fn places(bytes: &[u8]) -> Vec<(Record, Range<usize>)> {
-        let (mut places, mut at) = (Vec::new(), 0);
-        while let Some((record, end)) = frame(bytes, at) {
+        let (mut places, mut at, names) = (Vec::new(), 0, names(bytes));
+        while let Some((record, end)) = record(bytes, at, &names) {
             places.push((record, at..end));
             at = end;
         }
         places
     }
 
+    /// A frame of the old form.
+    fn json_frame(payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
+        [&MAGIC_OF_JSON, &length[..], &checksum(length, payload).to_le_bytes(), payload].concat()
+    }
+
     #[test]
     fn a_frame_is_the_one_that_is_documented() {
         let (bytes, _) = frames(&[3]);
-        let payload = br#"[3,{"void":{"intent":21}}]"#;
-        assert_eq!(bytes[..4], [0xFF, 0x56, 0x4A, 0x01]);
+        // Number 3, the fifth kind, 3 - 21 in 64 bits.
+        let back = [0xEE, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01];
+        let payload = [&[3, 4][..], &back].concat();
+        assert_eq!(bytes[..4], [0xFF, 0x56, 0x4A, 0x02]);
         assert_eq!(bytes[4..8], u32::try_from(payload.len()).unwrap().to_le_bytes());
-        assert_eq!(bytes[8..12], crc32fast::hash(&[&bytes[4..8], payload].concat()).to_le_bytes());
-        assert_eq!(bytes[12..], *payload);
+        assert_eq!(bytes[8..12], crc32fast::hash(&[&bytes[4..8], &payload].concat()).to_le_bytes());
+        assert_eq!(bytes[12..], payload);
+    }
+
+    #[test]
+    fn frames_of_the_old_form_are_read_beside_the_new_ones() {
+        let (mut bytes, _) = frames(&[1]);
+        bytes.extend(json_frame(br#"[2,{"void":{"intent":14}}]"#));
+        bytes.extend(frames(&[3]).0);
+        let scan = scan(&bytes);
+        assert_eq!(scan.records, [void(1), void(2), void(3)]);
+        assert_eq!((scan.damaged, scan.torn), (Vec::new(), None));
     }
 
     #[test]
@@ -172,11 +237,7 @@ pub(super) mod tests {
 
     #[test]
     fn unknown_fields_and_numbers_beyond_reason_are_no_records() {
-        let frame_of = |payload: &[u8]| {
-            let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
-            [&MAGIC, &length[..], &checksum(length, payload).to_le_bytes(), payload].concat()
-        };
-        let read = |payload: &str| scan(&frame_of(payload.as_bytes())).records.len();
+        let read = |payload: &str| scan(&json_frame(payload.as_bytes())).records.len();
         assert_eq!(read(r#"[3,{"void":{"intent":21}}]"#), 1);
         for payload in [
             r#"[3,{"void":{"intent":21,"more":1}}]"#,
@@ -187,6 +248,16 @@ pub(super) mod tests {
         ] {
             assert_eq!(read(payload), 0, "{payload}");
         }
+        let binary = |payload: &[u8]| {
+            let length = u32::try_from(payload.len()).unwrap().to_le_bytes();
+            scan(&[&MAGIC, &length[..], &checksum(length, payload).to_le_bytes(), payload].concat()).records.len()
+        };
+        assert_eq!(binary(&[3, 4, 1]), 1);
+        for payload in [&[3, 4, 1, 0][..], &[3, 5, 1], &[3, 4], &[0, 4, 1], &[]] {
+            assert_eq!(binary(payload), 0, "{payload:?}");
+        }
+        let beyond = [&[0x81, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10][..], &[4, 1]].concat();
+        assert_eq!(binary(&beyond), 0, "2^53 + 1");
     }
 
     proptest! {
@@ -207,7 +278,7 @@ pub(super) mod tests {
 
         /// Whatever the bytes are, reading them ends, and what is taken for damage or whole is all of them.
         #[test]
-        fn any_bytes_are_read(bytes in prop::collection::vec(prop_oneof![Just(0xFF), Just(b'V'), Just(b'J'), Just(1), any::<u8>()], 0..400)) {
+        fn any_bytes_are_read(bytes in prop::collection::vec(prop_oneof![Just(0xFF), Just(b'V'), Just(b'J'), Just(1), Just(2), any::<u8>()], 0..400)) {
             let scan = scan(&bytes);
             let damaged: usize = scan.damaged.iter().map(Range::len).sum();
             let torn = scan.torn.map_or(0, |at| bytes.len() - at);

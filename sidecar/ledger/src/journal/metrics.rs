@@ -8,6 +8,7 @@ use super::record::Kind;
 #[derive(Clone, Debug)]
 pub struct JournalMetrics {
     bytes: IntGauge,
+    max_bytes: IntGauge,
     records: IntCounterVec,
     intents: IntCounter,
     settlements: IntCounter,
@@ -19,7 +20,7 @@ impl JournalMetrics {
     /// Metrics that are not registered yet: the journal is there before all others.
     pub fn new() -> prometheus::Result<Self> {
         let records = IntCounterVec::new(
-            Opts::new("vectoll_journal_records_total", "Records written to the journal, by what they say."),
+            Opts::new("vectoll_journal_records_total", "Records written to the journal, by kind."),
             &["kind"],
         )?;
         for kind in ["carried", "refine", "void"] {
@@ -27,6 +28,7 @@ impl JournalMetrics {
         }
         Ok(Self {
             bytes: IntGauge::new("vectoll_journal_bytes", "What the journal's segments hold.")?,
+            max_bytes: IntGauge::new("vectoll_journal_max_bytes", "What they may hold; beyond it calls are refused.")?,
             intents: records.with_label_values(&["intent"]),
             settlements: records.with_label_values(&["settlement"]),
             records,
@@ -40,8 +42,9 @@ impl JournalMetrics {
 
     /// Registers all of them.
     pub fn register(&self, registry: &Registry) -> prometheus::Result<()> {
-        let Self { bytes, records, intents: _, settlements: _, damaged, errors } = self;
+        let Self { bytes, max_bytes, records, intents: _, settlements: _, damaged, errors } = self;
         registry.register(Box::new(bytes.clone()))?;
+        registry.register(Box::new(max_bytes.clone()))?;
         registry.register(Box::new(records.clone()))?;
         registry.register(Box::new(damaged.clone()))?;
         registry.register(Box::new(errors.clone()))
@@ -61,6 +64,11 @@ impl JournalMetrics {
     /// Notes the size.
     pub fn bytes(&self, bytes: u64) {
         self.bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// Notes what the size is held to.
+    pub fn max_bytes(&self, bytes: u64) {
+        self.max_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Notes damage.

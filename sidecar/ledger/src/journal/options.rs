@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 use super::retention::Retention;
 
 /// The largest size of a segment, in bytes, but for what is carried over into it.
-const SEGMENT: u64 = 4 * 1024 * 1024;
+const SEGMENT: u64 = 1024 * 1024;
 /// A journal has room for at least so many segments.
 const SEGMENTS: u64 = 16;
 

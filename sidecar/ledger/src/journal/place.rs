@@ -1,5 +1,5 @@
 //! Where the journal is. A state folder can be removed or moved away under a running sidecar: what is written then goes where no
-//! start would look for it. So it is looked after as long as calls are sent, and begun anew where it is gone ([`super::begin_anew`]).
+//! start would look for it. So it is looked after as long as calls are sent, and started again where it is gone ([`super::begin_anew`]).
 
 use std::{
     path::{Path, PathBuf},

@@ -1,4 +1,5 @@
-//! What the journal's records say, in serde's form: JSON with known fields only.
+//! What the journal's records say. Their form in a segment is [`super::payload`]'s; serde's, JSON with known fields only, is that of old
+//! segments and of open intents in the checkpoint.
 
 use std::{borrow::Cow, sync::Arc};
 
@@ -12,7 +13,7 @@ use crate::{
     used::Used,
 };
 
-/// A record: its number, and what it says. Written as `[7, {"void": {…}}]`.
+/// A record: its number, and what it says. In JSON `[7, {"void": {…}}]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record(pub u64, pub Kind);
 

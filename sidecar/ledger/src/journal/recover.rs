@@ -62,7 +62,7 @@ pub(super) fn recover(
     let (mut reached, mut booked) = (number, 0_u64);
     for (first, path) in segment::list(&journal).map_err(failed(&journal))? {
         let Found { scan, bytes } = segment::repair(&path, &folder.join(DAMAGED)).map_err(failed(&path))?;
-        tell(&path, &scan, &metrics);
+        log_findings(&path, &scan, &metrics);
         let found = summary(path, first, bytes, &scan.records);
         reached = reached.max(found.last);
         for (team, part) in &found.teams {
@@ -79,7 +79,7 @@ pub(super) fn recover(
         metrics.damaged(orphans);
         tracing::error!(
             settlements = orphans,
-            "calls of a damaged part of the journal cannot be booked: nobody knows whose they were"
+            "calls of a damaged part of the journal cannot be booked: whose they were is unknown"
         );
     }
     let epoch = Epoch::next(folder, reached.max(last));
@@ -130,6 +130,7 @@ pub(super) fn recover(
         );
     }
     state.metrics.bytes(state.bytes());
+    state.metrics.max_bytes(state.options.most_bytes);
     let Epoch(epoch) = epoch;
     tracing::info!(%identity, epoch, segments = state.sealed.len(), booked, "the journal was taken up");
     Ok(Recovered { identity, epoch, first: next, state })
@@ -162,7 +163,7 @@ fn is_full(error: &AppendError) -> bool {
 }
 
 /// Says what was wrong with a segment.
-fn tell(path: &Path, scan: &Scan, metrics: &JournalMetrics) {
+fn log_findings(path: &Path, scan: &Scan, metrics: &JournalMetrics) {
     let Scan { records: _, damaged, torn } = scan;
     if let Some(at) = torn {
         tracing::warn!(segment = %path.display(), at, "the last record was never finished: it was cut off");

@@ -1,7 +1,7 @@
 //! What a journal's records come to, from a checkpoint on. Pure: the files are read elsewhere.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
 };
 
@@ -22,8 +22,35 @@ pub(super) struct Replay {
     covered: u64,
     last: u64,
     open: BTreeMap<u64, Open>,
-    ended: HashSet<u64>,
+    ended: Numbers,
     orphans: u64,
+}
+
+/// A set of records' numbers, which are dense: a bit each. A full journal has millions.
+#[derive(Debug, Default)]
+struct Numbers(HashMap<u64, Box<[u64; BLOCK_WORDS]>>);
+
+/// 4,096 numbers.
+const BLOCK_WORDS: usize = 64;
+
+impl Numbers {
+    /// Its block, and in it its word and its bit.
+    fn place(number: u64) -> (u64, usize, u64) {
+        let in_block = number % (BLOCK_WORDS as u64 * 64);
+        (number / (BLOCK_WORDS as u64 * 64), usize::try_from(in_block / 64).unwrap_or_default(), 1 << (in_block % 64))
+    }
+
+    fn insert(&mut self, number: u64) {
+        let (block, word, bit) = Self::place(number);
+        if let Some(word) = self.0.entry(block).or_insert_with(|| Box::new([0; BLOCK_WORDS])).get_mut(word) {
+            *word |= bit;
+        }
+    }
+
+    fn contains(&self, number: u64) -> bool {
+        let (block, word, bit) = Self::place(number);
+        self.0.get(&block).and_then(|block| block.get(word)).is_some_and(|word| word & bit != 0)
+    }
 }
 
 /// Where a journal stands after its last record.
@@ -40,7 +67,7 @@ pub(super) struct ReplayResult {
 impl Replay {
     pub(super) fn new(covered: Covered) -> Self {
         let Covered { number, open } = covered;
-        Self { covered: number, last: number, open, ended: HashSet::new(), orphans: 0 }
+        Self { covered: number, last: number, open, ended: Numbers::default(), orphans: 0 }
     }
 
     /// Takes the next record. A settlement that the checkpoint does not contain comes back, to be booked.
@@ -54,7 +81,7 @@ impl Replay {
         match kind {
             Kind::Carried(open) => {
                 // It comes with its own number, which is smaller than those around it.
-                if is_after && !self.ended.contains(&number) {
+                if is_after && !self.ended.contains(number) {
                     self.open.insert(number, open);
                 }
                 None
@@ -113,4 +140,27 @@ pub(super) fn settled_in(records: impl IntoIterator<Item = Record>) -> Vec<Arc<S
         }
     }
     settled
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use proptest::prelude::*;
+
+    use super::Numbers;
+
+    proptest! {
+        #[test]
+        fn numbers_are_those_that_were_put_in(numbers in prop::collection::vec(prop_oneof![0_u64..9_000, any::<u64>()], 0..200)) {
+            let mut set = Numbers::default();
+            for &number in &numbers {
+                set.insert(number);
+            }
+            let expected: HashSet<u64> = numbers.iter().copied().collect();
+            for near in numbers.iter().flat_map(|&number| [number.wrapping_sub(1), number, number.wrapping_add(1)]) {
+                prop_assert_eq!(set.contains(near), expected.contains(&near));
+            }
+        }
+    }
 }

@@ -11,7 +11,12 @@ use std::{
 
 use vectoll_config::Uid;
 
-use super::frame::{Scan, scan};
+use super::{
+    AppendError,
+    frame::{Scan, encode, scan},
+    names::Names,
+    record::Record,
+};
 use crate::atomic_file;
 
 const EXTENSION: &str = "vtj";
@@ -79,6 +84,7 @@ pub(super) struct Tail {
     pub(super) carried: u64,
     /// What it has of each team.
     pub(super) teams: HashMap<Uid, TeamPart>,
+    names: Names,
     file: Arc<File>,
     /// The file may end in a part of a record: it must be cut before anything else is written.
     ragged: bool,
@@ -91,27 +97,35 @@ impl Tail {
         let file = fs::OpenOptions::new().append(true).create(true).open(&path)?;
         file.set_len(0)?;
         let file = Arc::new(file);
-        Ok(Self { path, bytes: 0, carried: 0, teams: HashMap::new(), file, ragged: false })
+        Ok(Self { path, bytes: 0, carried: 0, teams: HashMap::new(), names: Names::default(), file, ragged: false })
     }
 
     /// Goes on in a segment of a former process, where no other can be begun.
     pub(super) fn reopen(sealed: Sealed) -> io::Result<Self> {
         let Sealed { path, last: _, bytes, teams, unsynced: _, acknowledged: _ } = sealed;
         let file = Arc::new(fs::OpenOptions::new().append(true).open(&path)?);
-        Ok(Self { path, bytes, carried: 0, teams, file, ragged: false })
+        Ok(Self { path, bytes, carried: 0, teams, names: Names::none(), file, ragged: false })
     }
 
-    /// Appends a frame in one system call. It is in the kernel's cache then, which outlives this process, however it ends.
+    /// Puts a record's frame into the buffer, to be written next or never.
+    pub(super) fn encode(&mut self, record: &Record, buffer: &mut Vec<u8>) -> Result<(), AppendError> {
+        self.names.undo();
+        Ok(encode(record, &mut self.names, self.bytes, buffer)?)
+    }
+
+    /// Appends the frame that was encoded last, in one system call. It is in the kernel's cache then, which outlives this process, however it ends.
     pub(super) fn write(&mut self, frame: &[u8]) -> io::Result<()> {
         if self.ragged {
             self.file.set_len(self.bytes)?;
             self.ragged = false;
         }
+        self.names.attempt();
         if let Err(error) = (&*self.file).write_all(frame) {
             self.ragged = self.file.set_len(self.bytes).is_err();
             return Err(error);
         }
         self.bytes += frame.len() as u64;
+        self.names.keep();
         Ok(())
     }
 
@@ -127,7 +141,7 @@ impl Tail {
 
     /// Ends the segment at its last record.
     pub(super) fn seal(self, last: u64) -> Sealed {
-        let Self { path, bytes, carried: _, teams, file, ragged: _ } = self;
+        let Self { path, bytes, carried: _, teams, names: _, file, ragged: _ } = self;
         Sealed { path, last, bytes, teams, unsynced: Some(file), acknowledged: None }
     }
 
@@ -167,13 +181,13 @@ pub(super) fn repair(path: &Path, aside: &Path) -> io::Result<Found> {
         return Ok(Found { scan, bytes: end as u64 });
     }
     set_aside(path, &bytes, aside)?;
-    let mut whole = Vec::with_capacity(end);
-    let mut at = 0;
-    for damaged in &scan.damaged {
-        whole.extend_from_slice(bytes.get(at..damaged.start).unwrap_or_default());
-        at = damaged.end;
+    // Written again, and not cut out: what is gone may have had a copy of a name.
+    let (mut whole, mut frame, mut names) = (Vec::with_capacity(end), Vec::new(), Names::default());
+    for record in &scan.records {
+        encode(record, &mut names, whole.len() as u64, &mut frame).map_err(io::Error::other)?;
+        whole.extend_from_slice(&frame);
+        names.keep();
     }
-    whole.extend_from_slice(bytes.get(at..end).unwrap_or_default());
     atomic_file::write(path, &whole)?;
     Ok(Found { scan, bytes: whole.len() as u64 })
 }

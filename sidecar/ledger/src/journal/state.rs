@@ -11,7 +11,6 @@ use vectoll_config::Uid;
 
 use super::{
     AppendError, Options,
-    frame::encode,
     identity::Epoch,
     place::Place,
     recent::Recent,
@@ -77,7 +76,7 @@ impl State {
         self.rotate_if_due();
         let number = self.next;
         let record = Record(number, Kind::Intent(intent.clone()));
-        encode(&record, &mut self.buffer)?;
+        self.tail.encode(&record, &mut self.buffer)?;
         let (bytes, most) = (self.bytes(), self.options.most_bytes);
         if bytes + self.buffer.len() as u64 > most {
             return Err(AppendError::Full { bytes, most });
@@ -136,7 +135,7 @@ impl State {
             self.unwritten_epoch = None;
         }
         while let Some(PendingWrite { record, settled: _ }) = self.owed.front() {
-            encode(record, &mut self.buffer)?;
+            self.tail.encode(record, &mut self.buffer)?;
             self.tail.write(&self.buffer)?;
             if let Some(PendingWrite { record, settled }) = self.owed.pop_front() {
                 self.wrote(&record, settled);
@@ -211,7 +210,7 @@ impl State {
 /// Writes the open intents at the beginning of a segment.
 pub(super) fn carry(tail: &mut Tail, open: &BTreeMap<u64, Open>, buffer: &mut Vec<u8>) -> Result<(), AppendError> {
     for (number, open) in open {
-        encode(&Record(*number, Kind::Carried(open.clone())), buffer)?;
+        tail.encode(&Record(*number, Kind::Carried(open.clone())), buffer)?;
         tail.write(buffer)?;
     }
     tail.carried = tail.bytes;

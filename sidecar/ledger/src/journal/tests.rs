@@ -41,7 +41,7 @@ fn used(tokens: u64) -> Used {
 const STORE: Retention = Retention::Acknowledged { keep: Duration::from_mins(15) };
 
 fn options(retention: Retention) -> Options {
-    Options { segment_bytes: 2_000, ..Options::new(1 << 20, retention) }
+    Options { segment_bytes: 1_000, ..Options::new(1 << 20, retention) }
 }
 
 fn open(folder: &TempDir, retention: Retention) -> (Journal, Vec<Settled>) {
@@ -330,6 +330,26 @@ fn a_disk_that_refuses_gets_no_new_calls_and_later_all_that_it_is_owed() {
     drop(journal);
     let (_, again) = open(&folder, STORE);
     assert_eq!(again.iter().map(|each| each.settlement.tokens).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn what_the_disk_refused_names_nobody_for_those_behind_it() {
+    let folder = folder();
+    let (journal, _) = open(&folder, STORE);
+    call(&journal, "a", 1);
+    let late = || Intent { user: "late".into(), ..intent("a", 9) };
+    let full = Arc::new(fs::OpenOptions::new().append(true).open("/dev/full").unwrap());
+    let real = journal.state().tail.swap(full);
+    for _ in 0..3 {
+        assert!(matches!(journal.intend(late()), Err(AppendError::Unavailable(_))));
+    }
+    journal.state().tail.swap(real);
+    let opened = journal.intend(late()).unwrap();
+    journal.settle(opened, used(7), Certainty::Known, 0, |_| {});
+    drop(journal);
+    let (_, booked) = open(&folder, STORE);
+    let users: Vec<&str> = booked.iter().map(|settled| &*settled.intent.user).collect();
+    assert_eq!(users, ["alice", "late"]);
 }
 
 #[test]
