@@ -5,6 +5,7 @@
 mod check;
 mod made;
 mod outline;
+mod skeleton;
 mod text;
 mod transcode;
 mod usage;
@@ -15,7 +16,7 @@ pub use self::{
     made::{join, made},
     outline::Outline,
     transcode::{Transcoder, Wanted, numbers},
-    vector::{Wrong, has_dimensions},
+    vector::{VectorError, has_dimensions},
 };
 
 /// The most bytes that come before an answer's first vector has ended. Until then its form is not known, and nothing of it is passed on.

@@ -41,7 +41,7 @@ pub struct Request {
     /// What the inputs are; none: what the route says.
     pub input_type: Option<InputType>,
     /// What the body itself says, for providers that are sent it as it is.
-    pub said: CallerWords,
+    pub said: ProviderSpecificFields,
     /// The body's fields whose meaning is the provider's business: they may change the vectors.
     pub other_fields: Vec<OtherField>,
     /// What stands in the body and is not sent: [`Fields::left_out`].
@@ -61,7 +61,7 @@ pub struct Request {
 
 /// Fields of a body that some providers understand and others do not, as they stand there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CallerWords {
+pub struct ProviderSpecificFields {
     /// `input_type`.
     pub input_type: Option<String>,
     /// `user`.
@@ -97,7 +97,7 @@ impl Request {
         let shape = Shape::of(input)?;
         let (encoding_format, null_encoding_format) = fields.encoding_format()?;
         let dimensions = fields.dimensions()?;
-        let said = CallerWords { input_type: fields.input_type()?, user: fields.user()? };
+        let said = ProviderSpecificFields { input_type: fields.input_type()?, user: fields.user()? };
         let input_type = input_type(headers, said.input_type.as_deref())?;
         Ok(Self {
             shape,

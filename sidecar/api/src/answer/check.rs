@@ -11,8 +11,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
+    skeleton::Skeleton,
     transcode::{INDIFFERENT, Wanted, index, numbers},
-    vector::Wrong,
+    vector::VectorError,
 };
 use crate::request::EncodingFormat;
 
@@ -41,21 +42,23 @@ struct Objects<'a> {
 }
 
 /// A whole answer whose vectors are right, in the order of the inputs.
-pub fn checked(whole: Bytes, wanted: Wanted) -> Result<Bytes, Wrong> {
-    let List { data } = serde_json::from_slice(&whole).map_err(|_| not_json(&whole))?;
+pub fn checked(whole: Bytes, wanted: Wanted) -> Result<Bytes, VectorError> {
+    let skeleton = Skeleton::of(&whole, wanted.format);
+    let List { data } = serde_json::from_slice(skeleton.text()).map_err(|_| not_json(&whole))?;
     if data.len() as u64 != wanted.items {
-        return Err(Wrong::Number);
+        return Err(VectorError::Number);
     }
     let (mut length, mut room) = (None, Vec::new());
     let mut places = Vec::with_capacity(data.len());
     for (at, item) in data.iter().enumerate() {
-        let vector = item.embedding.ok_or(Wrong::Missing)?.get();
-        let found = length_of(vector, wanted.format, &mut room).ok_or(Wrong::NotAVector)?;
+        let vector = item.embedding.ok_or(VectorError::Missing)?.get();
+        let length_if_left = || length_of(vector, wanted.format, &mut room);
+        let found = skeleton.length(vector).or_else(length_if_left).ok_or(VectorError::NotAVector)?;
         if *length.get_or_insert(found) != found {
-            return Err(Wrong::Lengths);
+            return Err(VectorError::Lengths);
         }
         if let Some(asked) = wanted.dimensions.filter(|asked| *asked != found as u64) {
-            return Err(Wrong::Dimensions { asked, found });
+            return Err(VectorError::Dimensions { asked, found });
         }
         let index = item.index.map_or(Ok(None), |raw| index(raw.get()))?;
         places.push((index.unwrap_or(at as u64), at));
@@ -65,25 +68,29 @@ pub fn checked(whole: Bytes, wanted: Wanted) -> Result<Bytes, Wrong> {
     }
     places.sort_unstable();
     if !places.iter().enumerate().all(|(at, (place, _))| *place == at as u64) {
-        return Err(Wrong::Order);
+        return Err(VectorError::Order);
     }
     in_order(&whole, places.into_iter().map(|(_, at)| at))
 }
 
 /// Whether it is JSON of another kind, or none.
-fn not_json(whole: &[u8]) -> Wrong {
-    if serde_json::from_slice::<serde::de::IgnoredAny>(whole).is_ok() { Wrong::NotAList } else { Wrong::NotJson }
+fn not_json(whole: &[u8]) -> VectorError {
+    if serde_json::from_slice::<serde::de::IgnoredAny>(whole).is_ok() {
+        VectorError::NotAList
+    } else {
+        VectorError::NotJson
+    }
 }
 
 /// The answer with its objects in this order, and all else as it is.
-fn in_order(whole: &Bytes, order: impl Iterator<Item = usize>) -> Result<Bytes, Wrong> {
-    let Objects { data } = serde_json::from_slice(whole).map_err(|_| Wrong::NotJson)?;
+fn in_order(whole: &Bytes, order: impl Iterator<Item = usize>) -> Result<Bytes, VectorError> {
+    let Objects { data } = serde_json::from_slice(whole).map_err(|_| VectorError::NotJson)?;
     let place = |object: &RawValue| {
         let begin = object.get().as_ptr().addr().checked_sub(whole.as_ptr().addr())?;
         Some(begin..begin + object.get().len())
     };
     let (first, last) = (data.first().and_then(|first| place(first)), data.last().and_then(|last| place(last)));
-    let (Some(first), Some(last)) = (first, last) else { return Err(Wrong::NoData) };
+    let (Some(first), Some(last)) = (first, last) else { return Err(VectorError::NoData) };
     let mut sorted = BytesMut::with_capacity(whole.len());
     sorted.extend_from_slice(whole.get(..first.start).unwrap_or_default());
     for (at, object) in order.filter_map(|at| data.get(at)).enumerate() {
@@ -96,7 +103,7 @@ fn in_order(whole: &Bytes, order: impl Iterator<Item = usize>) -> Result<Bytes, 
     Ok(sorted.freeze())
 }
 
-/// How many numbers a vector has; none: it is none in this form. `room` is for decoding.
+/// How many numbers a vector has that is not plainly right; none: it is none in this form. `room` is for decoding.
 fn length_of(vector: &str, format: EncodingFormat, room: &mut Vec<u8>) -> Option<usize> {
     match format {
         EncodingFormat::Float => floats(vector),
@@ -145,12 +152,12 @@ mod tests {
 
     use super::*;
 
-    fn check(answer: &str, format: EncodingFormat, items: u64) -> Result<String, Wrong> {
+    fn check(answer: &str, format: EncodingFormat, items: u64) -> Result<String, VectorError> {
         let checked = checked(Bytes::copy_from_slice(answer.as_bytes()), Wanted { format, items, dimensions: None });
         checked.map(|answer| String::from_utf8(answer.to_vec()).unwrap())
     }
 
-    fn floats_of(data: &str, items: u64) -> Result<String, Wrong> {
+    fn floats_of(data: &str, items: u64) -> Result<String, VectorError> {
         check(&format!(r#"{{"object":"list","data":{data},"model":"m"}}"#), EncodingFormat::Float, items)
     }
 
@@ -177,42 +184,42 @@ mod tests {
     #[test]
     fn what_is_not_right_is_said() {
         for (data, items, wrong) in [
-            ("[{\"embedding\":[1.0,2.0,]}]", 1, Wrong::NotJson),
-            ("[{\"embedding\":[NaN]}]", 1, Wrong::NotJson),
-            ("[{\"embedding\":[01]}]", 1, Wrong::NotJson),
-            ("[{\"embedding\":[1}]}]", 1, Wrong::NotJson),
-            ("null", 1, Wrong::NotAList),
-            ("[1]", 1, Wrong::NotAList),
-            ("[{\"embedding\":[1]}]", 2, Wrong::Number),
-            ("[{\"index\":0}]", 1, Wrong::Missing),
-            ("[{\"embedding\":null}]", 1, Wrong::Missing),
-            ("[{\"embedding\":[]}]", 1, Wrong::NotAVector),
-            ("[{\"embedding\":[ ]}]", 1, Wrong::NotAVector),
-            ("[{\"embedding\":[null,null]}]", 1, Wrong::NotAVector),
-            ("[{\"embedding\":[1,null]}]", 1, Wrong::NotAVector),
-            ("[{\"embedding\":[1,\"2\"]}]", 1, Wrong::NotAVector),
-            ("[{\"embedding\":[[1]]}]", 1, Wrong::NotAVector),
-            ("[{\"embedding\":[1,true]}]", 1, Wrong::NotAVector),
-            ("[{\"embedding\":[1e999]}]", 1, Wrong::NotAVector),
-            ("[{\"embedding\":[1e39]}]", 1, Wrong::NotAVector),
-            ("[{\"embedding\":[4000000000000000000000000000000000000000]}]", 1, Wrong::NotAVector),
-            ("[{\"embedding\":{}}]", 1, Wrong::NotAVector),
-            ("[{\"embedding\":\"AACAPw==\"}]", 1, Wrong::NotAVector),
-            ("[{\"embedding\":[1]},{\"embedding\":[1,2]}]", 2, Wrong::Lengths),
-            ("[{\"embedding\":[1],\"index\":0},{\"embedding\":[2],\"index\":0}]", 2, Wrong::Order),
-            ("[{\"embedding\":[1],\"index\":1},{\"embedding\":[2]}]", 2, Wrong::Order),
-            ("[{\"embedding\":[1],\"index\":1},{\"embedding\":[2],\"index\":2}]", 2, Wrong::Order),
-            ("[{\"embedding\":[1],\"index\":\"0\"}]", 1, Wrong::Order),
+            ("[{\"embedding\":[1.0,2.0,]}]", 1, VectorError::NotJson),
+            ("[{\"embedding\":[NaN]}]", 1, VectorError::NotJson),
+            ("[{\"embedding\":[01]}]", 1, VectorError::NotJson),
+            ("[{\"embedding\":[1}]}]", 1, VectorError::NotJson),
+            ("null", 1, VectorError::NotAList),
+            ("[1]", 1, VectorError::NotAList),
+            ("[{\"embedding\":[1]}]", 2, VectorError::Number),
+            ("[{\"index\":0}]", 1, VectorError::Missing),
+            ("[{\"embedding\":null}]", 1, VectorError::Missing),
+            ("[{\"embedding\":[]}]", 1, VectorError::NotAVector),
+            ("[{\"embedding\":[ ]}]", 1, VectorError::NotAVector),
+            ("[{\"embedding\":[null,null]}]", 1, VectorError::NotAVector),
+            ("[{\"embedding\":[1,null]}]", 1, VectorError::NotAVector),
+            ("[{\"embedding\":[1,\"2\"]}]", 1, VectorError::NotAVector),
+            ("[{\"embedding\":[[1]]}]", 1, VectorError::NotAVector),
+            ("[{\"embedding\":[1,true]}]", 1, VectorError::NotAVector),
+            ("[{\"embedding\":[1e999]}]", 1, VectorError::NotAVector),
+            ("[{\"embedding\":[1e39]}]", 1, VectorError::NotAVector),
+            ("[{\"embedding\":[4000000000000000000000000000000000000000]}]", 1, VectorError::NotAVector),
+            ("[{\"embedding\":{}}]", 1, VectorError::NotAVector),
+            ("[{\"embedding\":\"AACAPw==\"}]", 1, VectorError::NotAVector),
+            ("[{\"embedding\":[1]},{\"embedding\":[1,2]}]", 2, VectorError::Lengths),
+            ("[{\"embedding\":[1],\"index\":0},{\"embedding\":[2],\"index\":0}]", 2, VectorError::Order),
+            ("[{\"embedding\":[1],\"index\":1},{\"embedding\":[2]}]", 2, VectorError::Order),
+            ("[{\"embedding\":[1],\"index\":1},{\"embedding\":[2],\"index\":2}]", 2, VectorError::Order),
+            ("[{\"embedding\":[1],\"index\":\"0\"}]", 1, VectorError::Order),
         ] {
             assert_eq!(floats_of(data, items), Err(wrong), "{data}");
         }
         for vector in ["AACAPwA=", "AAC!Pw==", "", "AACAfw==", "AADAfw=="] {
             let answer = json!({"data": [{"embedding": vector}]}).to_string();
-            assert_eq!(check(&answer, EncodingFormat::Base64, 1), Err(Wrong::NotAVector), "{vector}");
+            assert_eq!(check(&answer, EncodingFormat::Base64, 1), Err(VectorError::NotAVector), "{vector}");
         }
         let wanted = Wanted { format: EncodingFormat::Float, items: 1, dimensions: Some(2) };
         let wrong = checked(Bytes::from_static(br#"{"data":[{"embedding":[1]}]}"#), wanted);
-        assert_eq!(wrong, Err(Wrong::Dimensions { asked: 2, found: 1 }));
+        assert_eq!(wrong, Err(VectorError::Dimensions { asked: 2, found: 1 }));
     }
 
     #[test]

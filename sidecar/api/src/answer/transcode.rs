@@ -20,7 +20,7 @@ use self::{
     item::Item,
     scan::{Place, Scanner},
 };
-use super::{MAX_BEFORE_FIRST_VECTOR, vector::Wrong};
+use super::{MAX_BEFORE_FIRST_VECTOR, vector::VectorError};
 use crate::request::EncodingFormat;
 
 /// The largest translation: 2,048 vectors of 3,072 numbers fit. Larger ones are refused.
@@ -56,7 +56,7 @@ pub struct Transcoder {
     done: Vec<Item>,
     numbers: Option<usize>,
     length: usize,
-    wrong: Option<Wrong>,
+    wrong: Option<VectorError>,
 }
 
 impl Transcoder {
@@ -78,7 +78,7 @@ impl Transcoder {
         }
     }
 
-    fn take(&mut self, piece: &[u8]) -> Result<(), Wrong> {
+    fn take(&mut self, piece: &[u8]) -> Result<(), VectorError> {
         for &byte in piece {
             match self.scanner.step(byte)? {
                 Place::Besides => self.besides.push(byte),
@@ -96,20 +96,20 @@ impl Transcoder {
         }
         let fits =
             self.besides.len() <= MAX_BESIDES && self.item.len() <= MAX_VECTOR_BYTES && self.length <= MAX_ANSWER_BYTES;
-        if fits { Ok(()) } else { Err(Wrong::TooLarge) }
+        if fits { Ok(()) } else { Err(VectorError::TooLarge) }
     }
 
-    fn translate(&mut self) -> Result<(), Wrong> {
+    fn translate(&mut self) -> Result<(), VectorError> {
         let (item, numbers) = Item::read(&self.item, self.wanted.format)?;
         self.item.clear();
         if self.done.len() as u64 >= self.wanted.items {
-            return Err(Wrong::Number);
+            return Err(VectorError::Number);
         }
         if *self.numbers.get_or_insert(numbers) != numbers {
-            return Err(Wrong::Lengths);
+            return Err(VectorError::Lengths);
         }
         if let Some(asked) = self.wanted.dimensions.filter(|asked| *asked != numbers as u64) {
-            return Err(Wrong::Dimensions { asked, found: numbers });
+            return Err(VectorError::Dimensions { asked, found: numbers });
         }
         self.length += item.length();
         self.done.push(item);
@@ -122,17 +122,17 @@ impl Transcoder {
     }
 
     /// The whole translation, in pieces. There must be as many vectors as inputs, in order or with an `index` each.
-    pub fn finish(self) -> Result<Vec<Bytes>, Wrong> {
+    pub fn finish(self) -> Result<Vec<Bytes>, VectorError> {
         let Self { wanted, besides, place, item, mut done, wrong, .. } = self;
         if let Some(wrong) = wrong {
             return Err(wrong);
         }
-        let place = place.ok_or(Wrong::NoData)?;
+        let place = place.ok_or(VectorError::NoData)?;
         if !item.is_empty() || serde_json::from_slice::<IgnoredAny>(&besides).is_err() {
-            return Err(Wrong::NotJson);
+            return Err(VectorError::NotJson);
         }
         if done.len() as u64 != wanted.items {
-            return Err(Wrong::Number);
+            return Err(VectorError::Number);
         }
         item::in_order(&mut done)?;
         let (before, after) = besides.split_at(place);

@@ -10,7 +10,7 @@ static EMBEDDING: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"e
 
 /// What is wrong with the vectors of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Wrong {
+pub enum VectorError {
     /// Not JSON.
     #[error("its answer is not JSON")]
     NotJson,
@@ -82,9 +82,9 @@ fn first_length(head: &[u8]) -> Option<usize> {
 }
 
 /// Whether the first vector has as many numbers as were asked for. None: it is not there, or not whole yet.
-pub fn has_dimensions(head: &[u8], asked: u64) -> Option<Result<(), Wrong>> {
+pub fn has_dimensions(head: &[u8], asked: u64) -> Option<Result<(), VectorError>> {
     let found = first_length(head)?;
-    Some(if found as u64 == asked { Ok(()) } else { Err(Wrong::Dimensions { asked, found }) })
+    Some(if found as u64 == asked { Ok(()) } else { Err(VectorError::Dimensions { asked, found }) })
 }
 
 #[cfg(test)]
@@ -125,6 +125,6 @@ mod tests {
             assert_eq!(first_length(head.as_bytes()), numbers, "{head}");
         }
         let wrong = has_dimensions(br#"{"embedding":[1,2]"#, 3).unwrap().unwrap_err();
-        assert_eq!(wrong, Wrong::Dimensions { asked: 3, found: 2 });
+        assert_eq!(wrong, VectorError::Dimensions { asked: 3, found: 2 });
     }
 }

@@ -248,7 +248,7 @@ impl<'de> Visitor<'de> for RawVisitor {
                     }
                     let value = map.next_value::<&RawValue>()?;
                     if others.contains(&name) {
-                        return Err(A::Error::custom(format!("the field `{}` stands twice", name.0)));
+                        return Err(A::Error::custom(format!("the field `{}` is given twice", name.0)));
                     }
                     let is_left_out = is_left_out(&name.0, value);
                     raw.order.push((value, is_left_out));
@@ -260,7 +260,7 @@ impl<'de> Visitor<'de> for RawVisitor {
                 }
             };
             if known.is_some() {
-                return Err(A::Error::custom(format!("the field `{}` stands twice", name.0)));
+                return Err(A::Error::custom(format!("the field `{}` is given twice", name.0)));
             }
             let value = map.next_value()?;
             *known = Some(value);

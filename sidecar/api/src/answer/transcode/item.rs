@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::Wrong;
+use super::VectorError;
 use crate::{
     answer::made::base64,
     request::{EncodingFormat, whole},
@@ -43,9 +43,10 @@ enum Part<'a> {
 
 impl Item {
     /// Translates an object to this form, and says how many numbers its vector has.
-    pub(super) fn read(json: &[u8], to: EncodingFormat) -> Result<(Self, usize), Wrong> {
-        let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(json).map_err(|_| Wrong::NotJson)?;
-        let numbers = numbers(fields.get("embedding").ok_or(Wrong::Missing)?.get()).ok_or(Wrong::NotAVector)?;
+    pub(super) fn read(json: &[u8], to: EncodingFormat) -> Result<(Self, usize), VectorError> {
+        let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(json).map_err(|_| VectorError::NotJson)?;
+        let numbers =
+            numbers(fields.get("embedding").ok_or(VectorError::Missing)?.get()).ok_or(VectorError::NotAVector)?;
         let index = fields.get("index").map_or(Ok(None), |raw| index(raw.get()))?;
         let length = numbers.len();
         let mut fields: BTreeMap<String, Part<'_>> =
@@ -56,7 +57,7 @@ impl Item {
         };
         fields.insert("embedding".to_owned(), translated);
         let mut json = vec![b','];
-        serde_json::to_writer(&mut json, &fields).map_err(|_| Wrong::NotJson)?;
+        serde_json::to_writer(&mut json, &fields).map_err(|_| VectorError::NotJson)?;
         // It is held for a while, and there may be thousands of them: without the room that it did not need.
         Ok((Self { index, json: json.into_boxed_slice() }, length))
     }
@@ -88,19 +89,19 @@ pub fn numbers(vector: &str) -> Option<Vec<f32>> {
 }
 
 /// A place in the list. `null` says nothing; anything else that is no whole number does say something, and nobody can tell what.
-pub fn index(raw: &str) -> Result<Option<u64>, Wrong> {
+pub fn index(raw: &str) -> Result<Option<u64>, VectorError> {
     if raw == "null" {
         return Ok(None);
     }
-    whole(raw).map(Some).ok_or(Wrong::Order)
+    whole(raw).map(Some).ok_or(VectorError::Order)
 }
 
 /// Puts the vectors in the order of their `index`, each of which must stand once. One without counts by its place.
-pub(super) fn in_order(items: &mut [Item]) -> Result<(), Wrong> {
+pub(super) fn in_order(items: &mut [Item]) -> Result<(), VectorError> {
     for (at, item) in items.iter_mut().enumerate() {
         item.index.get_or_insert(at as u64);
     }
     items.sort_by_key(|item| item.index);
     let each_once = items.iter().enumerate().all(|(at, item)| item.index == Some(at as u64));
-    if each_once { Ok(()) } else { Err(Wrong::Order) }
+    if each_once { Ok(()) } else { Err(VectorError::Order) }
 }

@@ -1,6 +1,6 @@
 //! Telling an answer's vectors from what stands around them, byte by byte as they come.
 
-use super::{super::text::Text, Wrong};
+use super::{super::text::Text, VectorError};
 
 /// What a byte is part of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(super) struct Scanner {
 
 impl Scanner {
     /// Takes the next byte.
-    pub(super) fn step(&mut self, byte: u8) -> Result<Place, Wrong> {
+    pub(super) fn step(&mut self, byte: u8) -> Result<Place, VectorError> {
         if self.text != Text::Outside {
             return Ok(self.in_text(byte));
         }
@@ -55,7 +55,7 @@ impl Scanner {
             b'{' | b'[' => return self.open(byte),
             b'}' | b']' => return Ok(self.close()),
             b',' | b' ' | b'\t' | b'\n' | b'\r' if between => return Ok(Place::Between),
-            _ if between => return Err(Wrong::NotAList),
+            _ if between => return Err(VectorError::NotAList),
             b'"' => {
                 self.text = Text::Inside;
                 if self.depth == TOP {
@@ -81,16 +81,16 @@ impl Scanner {
         self.here()
     }
 
-    fn open(&mut self, byte: u8) -> Result<Place, Wrong> {
+    fn open(&mut self, byte: u8) -> Result<Place, VectorError> {
         if self.depth == TOP && self.named {
             if byte != b'[' || self.list != List::Ahead {
-                return Err(Wrong::NotAList);
+                return Err(VectorError::NotAList);
             }
             (self.list, self.depth) = (List::Here, LIST);
             return Ok(Place::DataBegins);
         }
         if self.list == List::Here && self.depth == LIST && byte != b'{' {
-            return Err(Wrong::NotAList);
+            return Err(VectorError::NotAList);
         }
         self.depth = self.depth.saturating_add(1);
         Ok(self.here())

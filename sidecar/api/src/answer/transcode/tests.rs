@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::{item::numbers, *};
 
-fn transcode(answer: &[u8], format: EncodingFormat, items: u64, piece: usize) -> Result<Vec<u8>, Wrong> {
+fn transcode(answer: &[u8], format: EncodingFormat, items: u64, piece: usize) -> Result<Vec<u8>, VectorError> {
     let mut transcoder = Transcoder::new(Wanted { format, items, dimensions: None });
     for piece in answer.chunks(piece) {
         transcoder.feed(piece);
@@ -68,30 +68,30 @@ fn a_decimal_is_rounded_once() {
     assert_ne!(text.parse::<f32>().unwrap().to_bits(), (text.parse::<f64>().unwrap() as f32).to_bits());
 }
 
-fn of(data: Value, items: u64) -> Result<Value, Wrong> {
+fn of(data: Value, items: u64) -> Result<Value, VectorError> {
     transcode(json!({"data": data}).to_string().as_bytes(), EncodingFormat::Base64, items, 1000)
         .map(|answer| serde_json::from_slice(&answer).unwrap())
 }
 
 #[test]
 fn what_is_not_right_is_not_translated() {
-    assert_eq!(of(json!([{"embedding": [1]}]), 2), Err(Wrong::Number));
-    assert_eq!(of(json!([{"embedding": [1]}, {"embedding": [1]}]), 1), Err(Wrong::Number));
-    assert_eq!(of(json!([{"embedding": [1]}, {"embedding": [1, 2]}]), 2), Err(Wrong::Lengths));
+    assert_eq!(of(json!([{"embedding": [1]}]), 2), Err(VectorError::Number));
+    assert_eq!(of(json!([{"embedding": [1]}, {"embedding": [1]}]), 1), Err(VectorError::Number));
+    assert_eq!(of(json!([{"embedding": [1]}, {"embedding": [1, 2]}]), 2), Err(VectorError::Lengths));
     for vector in [json!([]), json!([1, null]), json!([1e39]), json!("AAA="), json!({}), json!("????")] {
-        assert_eq!(of(json!([{"embedding": vector}]), 1), Err(Wrong::NotAVector));
+        assert_eq!(of(json!([{"embedding": vector}]), 1), Err(VectorError::NotAVector));
     }
-    assert_eq!(of(json!([{"index": 0}]), 1), Err(Wrong::Missing));
+    assert_eq!(of(json!([{"index": 0}]), 1), Err(VectorError::Missing));
     for data in [json!([[1]]), json!(["a"]), json!([1]), json!({"a": 1}), json!([{"embedding": [1]}, null])] {
-        assert_eq!(of(data, 1), Err(Wrong::NotAList));
+        assert_eq!(of(data, 1), Err(VectorError::NotAList));
     }
     let raw = |answer: &str| transcode(answer.as_bytes(), EncodingFormat::Float, 1, 1000).unwrap_err();
-    assert_eq!(raw("{"), Wrong::NoData);
-    assert_eq!(raw(r#"{"data":null}"#), Wrong::NoData);
-    assert_eq!(raw(r#"{"data":[{"embedding":[1]}"#), Wrong::NotJson);
-    assert_eq!(raw(r#"{"data":[{"embedding":[1]"#), Wrong::NotJson);
-    assert_eq!(raw(r#"{"data":[{"embedding":[1]}],"data":[]}"#), Wrong::NotAList);
-    assert_eq!(raw(r#"{"data":[{"embedding":[1]}] x}"#), Wrong::NotJson);
+    assert_eq!(raw("{"), VectorError::NoData);
+    assert_eq!(raw(r#"{"data":null}"#), VectorError::NoData);
+    assert_eq!(raw(r#"{"data":[{"embedding":[1]}"#), VectorError::NotJson);
+    assert_eq!(raw(r#"{"data":[{"embedding":[1]"#), VectorError::NotJson);
+    assert_eq!(raw(r#"{"data":[{"embedding":[1]}],"data":[]}"#), VectorError::NotAList);
+    assert_eq!(raw(r#"{"data":[{"embedding":[1]}] x}"#), VectorError::NotJson);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn other_dimensions_than_were_asked_for_are_a_fault() {
         transcoder.finish().map(|_| ())
     };
     assert_eq!((with(None), with(Some(2))), (Ok(()), Ok(())));
-    assert_eq!(with(Some(3)), Err(Wrong::Dimensions { asked: 3, found: 2 }));
+    assert_eq!(with(Some(3)), Err(VectorError::Dimensions { asked: 3, found: 2 }));
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn the_order_is_that_of_the_index_however_it_is_written() {
         (json!(-1), json!(0)),
         (json!([0]), json!([1])),
     ] {
-        assert_eq!(two(first.clone(), second.clone()), Err(Wrong::Order), "{first} {second}");
+        assert_eq!(two(first.clone(), second.clone()), Err(VectorError::Order), "{first} {second}");
     }
 }
 
