@@ -6,11 +6,11 @@
 //! and there is none without.
 
 mod admit;
+mod backend_quota;
 mod in_flight;
 mod outcome;
 mod permit;
 mod reservation;
-mod room;
 mod scopes;
 
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use vectoll_ledger::{books::Ledger, journal::Journal};
 use vectoll_limits::counters::Counters;
 
 pub use admit::{admit, exact_at, readmit};
+pub use backend_quota::{BackendQuota, Load, QuotaExceeded};
 pub use in_flight::{InFlight, Settled};
 pub use outcome::{Outcome, Outcomes};
 pub use permit::Permit;
-pub use room::{BackendQuota, Load, QuotaExceeded};
 
 /// The accounts of this sidecar.
 #[derive(Debug)]

@@ -62,13 +62,13 @@ fn as_pod(own: &PodKey, now: Now) -> Result<Caller, Refusal> {
 }
 
 /// Why a key that is known does not work.
-enum Unfit {
+enum KeyRejection {
     Suspended,
     TeamSuspended,
     Expired,
 }
 
-impl Unfit {
+impl KeyRejection {
     fn reason(&self) -> &'static str {
         match self {
             Self::Suspended | Self::TeamSuspended => "suspended",
@@ -85,15 +85,15 @@ impl Unfit {
     }
 }
 
-fn check(key: &Key, now: Now) -> Result<(), Unfit> {
+fn check(key: &Key, now: Now) -> Result<(), KeyRejection> {
     if key.suspended {
-        return Err(Unfit::Suspended);
+        return Err(KeyRejection::Suspended);
     }
     if key.team.suspended {
-        return Err(Unfit::TeamSuspended);
+        return Err(KeyRejection::TeamSuspended);
     }
     if key.expires_at.is_some_and(|end| end <= now.wall) {
-        return Err(Unfit::Expired);
+        return Err(KeyRejection::Expired);
     }
     Ok(())
 }

@@ -2,17 +2,23 @@
 
 mod body;
 mod request_limits;
+mod token_counts;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use vectoll_config::v1::UserPolicy;
 
-pub use self::request_limits::RequestLimits;
+pub use self::{
+    request_limits::RequestLimits,
+    token_counts::{CountKey, TokenCounts},
+};
 use crate::{
     access::Entry,
     accounting::Outcomes,
     authenticate::Caller,
+    background::Background,
     call_id::CallId,
     memory::{CALL_OVERHEAD_BYTES, Claim, MemoryPermit, NoRoom, SMALL_CLAIM_BYTES},
     refusal::Refusal,
@@ -26,6 +32,8 @@ static USER_HEADER: HeaderName = HeaderName::from_static("x-litellm-user-id");
 const NOBODY: &str = "_none";
 /// The longest name of a user, in characters.
 const MAX_USER: usize = 256;
+/// A longer body is parsed on a thread of its own: others' calls are not to wait for it.
+const MUCH_BODY: usize = 128 * 1024;
 
 /// A call that is well-formed and whose caller is known.
 #[derive(Debug)]
@@ -42,6 +50,8 @@ pub struct Call {
     pub request: Request,
     /// The measure of the text that token arrays are of; none: nobody is sent that, or nobody knows it.
     pub text_of_arrays: Option<Shape>,
+    /// What is known of its exact tokens.
+    pub token_counts: TokenCounts,
     /// What its caller says of it besides.
     pub metadata: Option<Arc<Metadata>>,
     /// Its tags that its team or its route counts, each once: known with the route.
@@ -67,7 +77,7 @@ impl Call {
         headers: &HeaderMap,
         body: RequestBody,
         in_path: Option<String>,
-        caps: &RequestLimits,
+        (request_limits, tasks): (&RequestLimits, &Background),
     ) -> Result<Self, Refusal> {
         // Told to the log as soon as it is known: what is refused from here on has a line as well.
         let in_path: Option<Arc<str>> = in_path.map(Arc::from);
@@ -84,22 +94,24 @@ impl Call {
         }
         must_be_json(headers)?;
         let owner = (caller.key().team.name.clone(), caller.key().name.clone());
-        let (claim, mut own) = (caps.memory.claim(owner), MemoryPermit::default());
-        let end = tokio::time::Instant::now() + caps.patience;
+        let (claim, mut own) = (request_limits.memory.claim(owner), MemoryPermit::default());
+        let end = tokio::time::Instant::now() + request_limits.body_timeout;
         // A small body's with it: callers that hold a part of what they need, and read ahead of it, would keep it from each other.
         let of_body = body::announced(headers)
             .filter(|bytes| bytes.saturating_add(CALL_OVERHEAD_BYTES) <= SMALL_CLAIM_BYTES)
             .unwrap_or_default();
         claim.hold_until(&mut own, CALL_OVERHEAD_BYTES + of_body, end).await.map_err(|NoRoom| Refusal::no_room())?;
         let mut held = own.split(of_body);
-        let body = body::read(headers, body, caps, (&claim, &mut held)).await?;
-        let text = std::str::from_utf8(&body)
-            .map_err(|_| Refusal::malformed(None, "The request's body is not UTF-8: JSON must be"))?;
-        let fields = Fields::read(text)?;
-        let named: Option<Arc<str>> = fields.model()?.map(Arc::from);
-        let model = model_name(in_path, named.clone())?;
+        let body = body::read(headers, body, request_limits, (&claim, &mut held)).await?;
+        let (model, request) = if body.len() <= MUCH_BODY {
+            parse(&body, in_path, headers)?
+        } else {
+            let headers = headers.clone();
+            let parsed = tasks.compute(move || parse(&body, in_path, &headers)).await;
+            parsed.map_err(|_| Refusal::unavailable("parsing_failed", "The call could not be read".to_owned()))??
+        };
         entry.model(&model);
-        let request = Request::read(&fields, named, headers, body.clone())?;
+        let request = request?;
         let user = user(&caller, said_user, request.said.user.as_deref())?;
         entry.user(&user);
         Ok(Self {
@@ -109,6 +121,7 @@ impl Call {
             user,
             request,
             text_of_arrays: None,
+            token_counts: TokenCounts::default(),
             metadata,
             tags: Vec::new(),
             outcome: Arc::default(),
@@ -129,6 +142,7 @@ impl Call {
             user: self.user.clone(),
             request: self.request.of_texts(texts)?,
             text_of_arrays: None,
+            token_counts: TokenCounts::default(),
             metadata: self.metadata.clone(),
             tags: Vec::new(),
             outcome: self.outcome.clone(),
@@ -138,6 +152,20 @@ impl Call {
             held: [MemoryPermit::default(), held],
         })
     }
+}
+
+/// The model that a body is for, and the request that it is, or why it is not one.
+fn parse(
+    body: &Bytes,
+    in_path: Option<Arc<str>>,
+    headers: &HeaderMap,
+) -> Result<(Arc<str>, Result<Request, Refusal>), Refusal> {
+    let text = std::str::from_utf8(body)
+        .map_err(|_| Refusal::malformed(None, "The request's body is not UTF-8: JSON must be"))?;
+    let fields = Fields::read(text)?;
+    let named: Option<Arc<str>> = fields.model()?.map(Arc::from);
+    let model = model_name(in_path, named.clone())?;
+    Ok((model, Request::read(&fields, named, headers, body.clone()).map_err(Refusal::from)))
 }
 
 fn must_be_json(headers: &HeaderMap) -> Result<(), Refusal> {

@@ -32,7 +32,7 @@ pub const STREAM: usize = 512 * 1024;
 
 /// The memory for all calls. A handle: clones share it.
 #[derive(Clone, Debug)]
-pub struct Memory(Arc<Shared>);
+pub struct MemoryLimiter(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -42,7 +42,7 @@ struct Shared {
     next: AtomicU64,
 }
 
-impl Memory {
+impl MemoryLimiter {
     /// At most so many bytes.
     pub fn new(most: usize) -> Self {
         let small = most / 3;

@@ -73,7 +73,7 @@ impl Metrics {
     /// Registers the counter of lines that the access log lost.
     pub fn lost_lines(&self) -> prometheus::Result<IntCounter> {
         let lost =
-            IntCounter::new(crate::access::LOST, "Lines that the access log dropped because nobody took them away.")?;
+            IntCounter::new(crate::access::LOST, "Lines that the access log dropped because its reader was too slow.")?;
         self.registry.register(Box::new(lost.clone()))?;
         Ok(lost)
     }
@@ -160,6 +160,10 @@ impl Metrics {
         registry.register(Box::new(applied.clone()))?;
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         registry.register(Box::new(books))?;
+        let counted =
+            IntCounter::new("vectoll_counted_text_bytes_total", "Text whose tokens were counted here, in bytes.")?;
+        registry.register(Box::new(counted.clone()))?;
+        vectoll_upstream::tokens::observe_counted_bytes(counted);
         journal.register(registry)?;
         for result in ["applied", "refused"] {
             reloads.with_label_values(&[result]);

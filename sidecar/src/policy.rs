@@ -22,7 +22,7 @@ use vectoll_config::{
     v1::{Budget, Limits, ModelLimits, OnStoreFailure, UserPolicy},
 };
 
-use vectoll_limits::store::Place;
+use vectoll_limits::store::StoreAccess;
 
 pub use backend::Backend;
 pub use choose::{Choice, ExcludedBackends, NoChoice};
@@ -48,7 +48,7 @@ pub struct Policy {
     /// The accounts of backends with limits.
     pub limited: HashSet<Uid>,
     /// Where all sidecars count together; none: this one counts alone.
-    pub store: Option<Arc<Place>>,
+    pub store: Option<Arc<StoreAccess>>,
     /// What the placeholder stands for; none: nothing, as outside a pod that names an ApiKey.
     pub pod: Option<PodKey>,
 }
@@ -145,7 +145,7 @@ pub struct Team {
     /// Each user's budget.
     pub user_budget: Option<Budget>,
     /// What its calls are held to because they come from a namespace that is not its own; none: they come from its own.
-    pub guest: Option<Guest>,
+    pub guest: Option<GuestNamespace>,
     /// Users told apart.
     pub max_users: u32,
     /// What holds while the store cannot be reached.
@@ -156,7 +156,7 @@ pub struct Team {
 
 /// A namespace whose keys belong to another namespace's Team.
 #[derive(Debug)]
-pub struct Guest {
+pub struct GuestNamespace {
     /// Its name.
     pub namespace: Arc<str>,
     /// Limits on all of its calls.

@@ -112,7 +112,9 @@ impl Proxy {
         entry.caller(&caller);
         trace.key = Some((caller.key().team.name.clone(), caller.key().name.clone()));
         let reading = Instant::now();
-        let call = Call::read((id, entry.clone()), caller, &parts.headers, body, in_path, &self.caps).await;
+        let call =
+            Call::read((id, entry.clone()), caller, &parts.headers, body, in_path, (&self.request_limits, &self.tasks))
+                .await;
         trace.waited += reading.elapsed();
         let call = call?;
         let route = permitted(call.caller.key(), &call.model)?.clone();
@@ -124,7 +126,7 @@ impl Proxy {
         {
             return cached::serve(self, (&route, cache, backend), call, parts.headers, trace).await;
         }
-        let call = texts::measure(call, &route, self.caps.body, &self.tasks).await?;
+        let call = texts::measure(call, &route, self.request_limits.body, &self.tasks).await?;
         let permit = admit(&self.accounting, call, route).await?;
         trace.call = Some(permit.call().clone());
         let sent = self.carry_out(permit, parts.headers, trace).await?;

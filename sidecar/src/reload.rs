@@ -20,7 +20,7 @@ use crate::{
     proxy::Proxy,
 };
 use vectoll_ledger::journal::Retention;
-use vectoll_limits::store::Place;
+use vectoll_limits::store::StoreAccess;
 
 pub use self::watch::watch;
 
@@ -65,7 +65,7 @@ pub struct Reloader {
     lasting: SharedState,
     own: Option<OwnKey>,
     /// Who speaks to the store is told here where it is.
-    store: Sender<Option<Arc<Place>>>,
+    store: Sender<Option<Arc<StoreAccess>>>,
     applied: Option<folder::Fingerprint>,
     /// Content that was refused: it is not read again before it changes.
     refused: Option<folder::Fingerprint>,
@@ -80,7 +80,7 @@ impl Reloader {
         proxy: Arc<Proxy>,
         lasting: SharedState,
         own: Option<OwnKey>,
-        store: Sender<Option<Arc<Place>>>,
+        store: Sender<Option<Arc<StoreAccess>>>,
     ) -> Self {
         Self { folder: folder.to_owned(), proxy, lasting, own, store, applied: None, refused: None, failing: None }
     }
@@ -135,7 +135,7 @@ impl Reloader {
 
 impl Reloader {
     /// Counts alone or together, before the first call goes by the new config.
-    fn count_by(&self, store: Option<Arc<Place>>) {
+    fn count_by(&self, store: Option<Arc<StoreAccess>>) {
         let accounting = &self.proxy.accounting;
         accounting.counters.use_store(store.is_some());
         accounting.journal.retain(match store {

@@ -13,7 +13,7 @@ use crate::{
 use vectoll_upstream::provider::egress::{Egress, EgressError};
 
 /// A journal that every call fits into, and a few more than run at once.
-const SMALLEST_JOURNAL: u64 = 4 * 1024 * 1024;
+const SMALLEST_JOURNAL: u64 = 1024 * 1024;
 
 /// Room for a few calls that are not little.
 const SMALLEST_MEMORY: u64 = 1024 * 1024;
@@ -53,7 +53,7 @@ pub struct Settings {
     pub state_dir: PathBuf,
 
     /// The most bytes that the journal may take; only while a store is away does it come near. Calls are refused when it is full
-    #[arg(long, env = "VECTOLL_JOURNAL_MAX_BYTES", value_name = "BYTES", default_value_t = 256 * 1024 * 1024, value_parser = clap::value_parser!(u64).range(SMALLEST_JOURNAL..))]
+    #[arg(long, env = "VECTOLL_JOURNAL_MAX_BYTES", value_name = "BYTES", default_value_t = 64 * 1024 * 1024, value_parser = clap::value_parser!(u64).range(SMALLEST_JOURNAL..))]
     pub journal_max_bytes: u64,
 
     /// The ApiKey that calls are made with which send the placeholder `vectoll-pod-key`: the pod's own

@@ -22,7 +22,7 @@ use crate::{
     accounting::Accounting,
     background::Background,
     call::RequestLimits,
-    memory::Memory,
+    memory::MemoryLimiter,
     metrics::{BookFamilies, Metrics, Source},
     policy::{InForce, Policy, SharedState},
     proxy::Proxy,
@@ -55,7 +55,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let journal = JournalMetrics::new().context("failed to set up the metrics")?;
     // As if there were a store, until the config says that there is none.
     let options = Options::new(settings.journal_max_bytes, Retention::Acknowledged { keep: KEPT_FOR_STORE });
-    let keeper: CheckpointWriter<counters::Memory> =
+    let keeper: CheckpointWriter<counters::LocalCounters> =
         CheckpointWriter::resume(&settings.state_dir, options, journal.clone())?;
     let proxy = assemble(&settings, &keeper, &journal)?;
     let lasting = SharedState::new(settings.identity(), egress, proxy.metrics.backends.clone())
@@ -98,7 +98,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     // After the last call was settled: spend goes to the store, and what is held goes back.
     hang_up.send_replace(true);
     if tokio::time::timeout(2 * LAST_WORDS, &mut speaking).await.is_err() {
-        tracing::warn!("the store could not be told everything: the journal keeps it");
+        tracing::warn!("not everything could be written to the store: the journal keeps the rest");
         speaking.abort();
     }
     watching.abort();
@@ -110,7 +110,11 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn driver(settings: &Settings, proxy: &Proxy, keeper: &CheckpointWriter<counters::Memory>) -> anyhow::Result<Driver> {
+fn driver(
+    settings: &Settings,
+    proxy: &Proxy,
+    keeper: &CheckpointWriter<counters::LocalCounters>,
+) -> anyhow::Result<Driver> {
     let (journal, leased) = (keeper.journal(), proxy.accounting.counters.together());
     // Before anybody is served: nothing is granted until the driver has read the journal.
     leased.begin_recall();
@@ -129,7 +133,7 @@ fn driver(settings: &Settings, proxy: &Proxy, keeper: &CheckpointWriter<counters
 
 fn assemble(
     settings: &Settings,
-    keeper: &CheckpointWriter<counters::Memory>,
+    keeper: &CheckpointWriter<counters::LocalCounters>,
     journal: &JournalMetrics,
 ) -> anyhow::Result<Arc<Proxy>> {
     let clock = Clock::start();
@@ -158,10 +162,10 @@ fn assemble(
         metrics,
         access,
         guard: Guard { hosts: settings.allowed_hosts.clone(), origins: settings.allowed_origins.clone() },
-        caps: RequestLimits {
+        request_limits: RequestLimits {
             body: settings.max_body_bytes,
-            patience: settings.body_timeout,
-            memory: Memory::new(settings.max_held_bytes),
+            body_timeout: settings.body_timeout,
+            memory: MemoryLimiter::new(settings.max_held_bytes),
         },
         tasks: Background::default(),
         stopping: AtomicBool::new(false),
@@ -182,7 +186,7 @@ async fn listen_for_admin(address: SocketAddr, proxy: &Arc<Proxy>, idle: Duratio
 /// Writes checkpoints while something changes: every so often, whenever a segment of the journal has come to its end, and a
 /// last time at the end.
 async fn keep(
-    mut keeper: CheckpointWriter<counters::Memory>,
+    mut keeper: CheckpointWriter<counters::LocalCounters>,
     clock: Clock,
     mut on: watch::Receiver<bool>,
 ) -> anyhow::Result<()> {

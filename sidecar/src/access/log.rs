@@ -31,7 +31,7 @@ impl AccessLog {
     }
 
     /// Waits until all lines are out, but no longer than this.
-    pub fn flush(&self, patience: Duration) {
-        self.writer.flush(patience);
+    pub fn flush(&self, timeout: Duration) {
+        self.writer.flush(timeout);
     }
 }

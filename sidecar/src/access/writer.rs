@@ -83,8 +83,8 @@ impl Writer {
     }
 
     /// Waits until everything is out, but no longer than this.
-    pub fn flush(&self, patience: Duration) {
-        let end = Instant::now() + patience;
+    pub fn flush(&self, timeout: Duration) {
+        let end = Instant::now() + timeout;
         let mut waiting = self.shared.lock();
         while !waiting.lines.is_empty() || waiting.busy {
             let left = end.saturating_duration_since(Instant::now());

@@ -20,7 +20,7 @@ use crate::{
     refusal::Refusal,
 };
 use vectoll_limits::counters::{
-    Denial, Exhausted, Held, Quota, RateLimitStatus, ReserveRequest, Reserved, Retry, Scope,
+    Denial, Exhausted, Quota, QuotaReservation, RateLimitStatus, ReserveRequest, Reserved, Retry, Scope,
 };
 
 /// Text from which on counting its tokens is worth a thread of its own.
@@ -32,12 +32,12 @@ struct Weight {
     tokens: u64,
     /// None: the price is unknown.
     money: Option<PicoUsd>,
-    basis: Basis,
+    basis: WeightBasis,
 }
 
 /// What is known of a weight.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Basis {
+enum WeightBasis {
     /// It is not less.
     AtLeast,
     /// It is that.
@@ -63,23 +63,23 @@ pub async fn readmit(accounting: &Arc<Accounting>, call: Arc<Call>, route: Arc<R
 }
 
 async fn take(accounting: &Accounting, call: &Arc<Call>, route: &Arc<Route>) -> Result<Admitted, Refusal> {
-    let most = weight(route, Basis::AtMost, |backend| backend.most_tokens(call));
+    let most = weight(route, WeightBasis::AtMost, |backend| backend.most_tokens(call));
     let denied = match reserve(accounting, call, route, most).await {
         Ok(admitted) => return Ok(admitted),
         Err(denied) => denied,
     };
-    let fewest = weight(route, Basis::AtLeast, |backend| backend.fewest_tokens(call));
+    let fewest = weight(route, WeightBasis::AtLeast, |backend| backend.fewest_tokens(call));
     match denied.appeal(most, fewest) {
-        Appeal::None => Err(denied.refusal(call, most)),
-        Appeal::Never => Err(denied.refusal(call, fewest)),
-        Appeal::Count => match exact(accounting, call, route).await? {
+        Recount::None => Err(denied.refusal(call, most)),
+        Recount::Never => Err(denied.refusal(call, fewest)),
+        Recount::Count => match exact(accounting, call, route).await? {
             Some(exact) => reserve(accounting, call, route, exact).await.map_err(|denied| denied.refusal(call, exact)),
             None => Err(denied.refusal(call, most)),
         },
     }
 }
 
-fn weight(route: &Route, basis: Basis, count: impl Fn(&Backend) -> u64) -> Weight {
+fn weight(route: &Route, basis: WeightBasis, count: impl Fn(&Backend) -> u64) -> Weight {
     let tokens = route.reachable().map(|backend| count(backend)).max().unwrap_or(0);
     Weight { tokens, money: route.dearest(&count), basis }
 }
@@ -95,7 +95,7 @@ async fn exact(accounting: &Accounting, call: &Arc<Call>, route: &Arc<Route>) ->
                 return None;
             }
             let is_exact = counts.iter().all(|(_, count)| count.is_some());
-            let basis = if is_exact { Basis::Exact } else { Basis::AtMost };
+            let basis = if is_exact { WeightBasis::Exact } else { WeightBasis::AtMost };
             Some(weight(&route, basis, |backend| {
                 let counted = counts.iter().find(|(label, _)| *label == backend.label);
                 counted.and_then(|(_, count)| *count).unwrap_or_else(|| backend.most_tokens(&call))
@@ -141,7 +141,7 @@ enum Denied<'a> {
 
 /// What can be said against a denial by a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Appeal {
+enum Recount {
     /// Nothing: it is right, and so is its wait.
     None,
     /// The least that the call can be is more than the whole limit.
@@ -153,23 +153,23 @@ enum Appeal {
 impl Denied<'_> {
     /// Counting costs much: it is done where the call could fit now, or where the bound alone is more than the limit, which says
     /// nothing of the call.
-    fn appeal(&self, most: Weight, fewest: Weight) -> Appeal {
-        let Self::Scope(scope, Denial { exhausted, limit, used, .. }) = self else { return Appeal::None };
+    fn appeal(&self, most: Weight, fewest: Weight) -> Recount {
+        let Self::Scope(scope, Denial { exhausted, limit, used, .. }) = self else { return Recount::None };
         let (limit, used) = (*limit, *used);
         let money = |weight: Weight| weight.money.unwrap_or(PicoUsd::ZERO).pico();
         let (most, fewest, may_fit_now) = match exhausted {
             Exhausted::Tokens => (most.tokens, fewest.tokens, true),
             // Where all is spent for good, no count helps; where all is spent until the next period, nothing fits now.
-            Exhausted::Budget if used >= limit && is_total(scope.budget) => return Appeal::None,
+            Exhausted::Budget if used >= limit && is_total(scope.budget) => return Recount::None,
             Exhausted::Budget => (money(most), money(fewest), used < limit),
-            Exhausted::Requests | Exhausted::Parallel | Exhausted::Store => return Appeal::None,
+            Exhausted::Requests | Exhausted::Parallel | Exhausted::Store => return Recount::None,
         };
         if fewest > limit {
-            Appeal::Never
+            Recount::Never
         } else if most > limit || (may_fit_now && used.saturating_add(fewest) <= limit) {
-            Appeal::Count
+            Recount::Count
         } else {
-            Appeal::None
+            Recount::None
         }
     }
 
@@ -187,7 +187,7 @@ fn is_total(budget: Option<&Budget>) -> bool {
 }
 
 /// What is held, the limits of the scopes that hold it, and the moment that decides on the budgets' periods.
-type Admitted = (Held, Vec<Limits>, Timestamp);
+type Admitted = (QuotaReservation, Vec<Limits>, Timestamp);
 
 async fn reserve<'a>(
     accounting: &Accounting,
@@ -284,26 +284,26 @@ fn explain(call: &Call, scope: &Scope<'_>, denial: &Denial, weight: Weight) -> R
 /// How much a call needs, as far as it is known.
 fn needs(weight: Weight, tokens: u64) -> String {
     match weight.basis {
-        Basis::AtLeast => format!("needs at least {tokens}"),
-        Basis::Exact => format!("needs {tokens}"),
-        Basis::AtMost => format!("needs up to {tokens}"),
+        WeightBasis::AtLeast => format!("needs at least {tokens}"),
+        WeightBasis::Exact => format!("needs {tokens}"),
+        WeightBasis::AtMost => format!("needs up to {tokens}"),
     }
 }
 
 /// What it costs, likewise.
 fn costs(weight: Weight, money: PicoUsd) -> String {
     match weight.basis {
-        Basis::AtLeast => format!("costs at least {money}"),
-        Basis::Exact => format!("costs {money}"),
-        Basis::AtMost => format!("may cost up to {money}"),
+        WeightBasis::AtLeast => format!("costs at least {money}"),
+        WeightBasis::Exact => format!("costs {money}"),
+        WeightBasis::AtMost => format!("may cost up to {money}"),
     }
 }
 
 /// What to do about a call that is more by itself than a whole limit; or may be: it is not admitted on the chance that it is less.
 fn never(weight: Weight) -> &'static str {
     match weight.basis {
-        Basis::AtLeast | Basis::Exact => "it can never fit; send fewer or shorter inputs at a time",
-        Basis::AtMost => {
+        WeightBasis::AtLeast | WeightBasis::Exact => "it can never fit; send fewer or shorter inputs at a time",
+        WeightBasis::AtMost => {
             "that is a bound by its bytes, because nobody here knows this model's tokenizer, and waiting does not lower it; send \
              fewer or shorter inputs at a time, or have the route's owner describe the tokenizer in `tokens` of the ModelRoute's backend"
         }
@@ -322,30 +322,30 @@ mod tests {
         use Exhausted::{Budget, Parallel, Requests, Store, Tokens};
         for (exhausted, limit, used, fewest, most, appeal) in [
             // As it was reported: more than the limit by its bytes, and less by its tokens.
-            (Tokens, 10_000, 9_700, 373, 47_690, Appeal::Count),
-            (Tokens, 10_000, 0, 373, 47_690, Appeal::Count),
+            (Tokens, 10_000, 9_700, 373, 47_690, Recount::Count),
+            (Tokens, 10_000, 0, 373, 47_690, Recount::Count),
             // It may fit now.
-            (Tokens, 10_000, 9_990, 1, 44, Appeal::Count),
+            (Tokens, 10_000, 9_990, 1, 44, Recount::Count),
             // It cannot, and later it will, by its bound: the wait is right as it is.
-            (Tokens, 10_000, 10_000, 1, 44, Appeal::None),
-            (Tokens, 10_000, 9_990, 11, 44, Appeal::None),
+            (Tokens, 10_000, 10_000, 1, 44, Recount::None),
+            (Tokens, 10_000, 9_990, 11, 44, Recount::None),
             // Nothing is to be counted where the least is too much.
-            (Tokens, 10, 0, 16, 2048, Appeal::Never),
-            (Budget, 200, 194, 8, 954, Appeal::Count),
-            (Budget, 200, 200, 8, 954, Appeal::Count),
-            (Budget, 200, 150, 50, 90, Appeal::Count),
-            (Budget, 200, 200, 0, 90, Appeal::None),
-            (Budget, 200, 0, 201, 954, Appeal::Never),
-            (Requests, 1, 1, 1, 44, Appeal::None),
-            (Parallel, 1, 1, 1, 44, Appeal::None),
-            (Store, 1, 1, 1, 44, Appeal::None),
+            (Tokens, 10, 0, 16, 2048, Recount::Never),
+            (Budget, 200, 194, 8, 954, Recount::Count),
+            (Budget, 200, 200, 8, 954, Recount::Count),
+            (Budget, 200, 150, 50, 90, Recount::Count),
+            (Budget, 200, 200, 0, 90, Recount::None),
+            (Budget, 200, 0, 201, 954, Recount::Never),
+            (Requests, 1, 1, 1, 44, Recount::None),
+            (Parallel, 1, 1, 1, 44, Recount::None),
+            (Store, 1, 1, 1, 44, Recount::None),
         ] {
             let account = Account::Key(Uid::new("k"));
             let scope = Scope { account, limits: Limits::default(), budget: None };
             let denial = Denial { scope: 0, exhausted, limit, used, retry: Retry::Never };
             let weight = |tokens, basis| Weight { tokens, money: Some(PicoUsd::new(tokens)), basis };
-            let found =
-                Denied::Scope(scope, denial).appeal(weight(most, Basis::AtMost), weight(fewest, Basis::AtLeast));
+            let found = Denied::Scope(scope, denial)
+                .appeal(weight(most, WeightBasis::AtMost), weight(fewest, WeightBasis::AtLeast));
             assert_eq!(found, appeal, "{exhausted:?} {limit} {used} {fewest} {most}");
         }
     }

@@ -21,7 +21,7 @@ use vectoll_ledger::{
     journal::{Intent, Named, OpenIntent},
     used::Used,
 };
-use vectoll_limits::counters::{Held, RateLimitStatus};
+use vectoll_limits::counters::{QuotaReservation, RateLimitStatus};
 use vectoll_upstream::provider::Journalled;
 
 impl Permit {
@@ -39,7 +39,7 @@ impl Permit {
 fn intent((call, requests): (&Call, usize), route: &Route, backend: &Backend, reservation: &Reservation) -> Intent {
     let key = call.caller.key();
     let held = reservation.held.as_ref();
-    let reserved = held.map_or(Used { tokens: 0, money: PicoUsd::ZERO }, Held::reserved);
+    let reserved = held.map_or(Used { tokens: 0, money: PicoUsd::ZERO }, QuotaReservation::reserved);
     // No money was reserved where one of several backends has no price: this one may have one all the same.
     let cost = backend.price.map_or(PicoUsd::ZERO, |price| price.of(reserved.tokens));
     Intent {
@@ -56,7 +56,7 @@ fn intent((call, requests): (&Call, usize), route: &Route, backend: &Backend, re
         tokens: reserved.tokens,
         money: reserved.money.max(cost),
         priced: backend.price.is_some(),
-        charges: held.map(Held::charges).unwrap_or_default().to_vec(),
+        charges: held.map(QuotaReservation::charges).unwrap_or_default().to_vec(),
     }
 }
 
@@ -226,7 +226,7 @@ impl InFlight {
             Certainty::Known | Certainty::Estimated | Certainty::Unsettled => backend.price.map(|_| used.money),
         };
         let standing = reservation.left(&held, 0, reserved.tokens.saturating_sub(used.tokens));
-        reservation.tell(cost, used.tokens, standing);
+        reservation.report(cost, used.tokens, standing);
         let accounting = &reservation.accounting;
         let now = accounting.now();
         let overrun = used.tokens.saturating_sub(reserved.tokens);
@@ -242,10 +242,10 @@ impl InFlight {
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        if let Some(reserved) = self.reservation.held.as_ref().map(Held::reserved) {
+        if let Some(reserved) = self.reservation.held.as_ref().map(QuotaReservation::reserved) {
             tracing::warn!(
                 call_id = %self.call.id, backend = &*self.backend.label, tokens = reserved.tokens,
-                "nobody knows whether the provider charges for this call: booked at its reservation, as unsettled"
+                "it is not known whether the provider charges for this call: booked at its reservation, as unsettled"
             );
             self.book(0, Certainty::Unsettled);
         }

@@ -7,7 +7,7 @@ use vectoll_config::{PicoUsd, v1::Limits};
 
 use super::Accounting;
 use crate::call::Call;
-use vectoll_limits::counters::{Held, RateLimitStatus};
+use vectoll_limits::counters::{QuotaReservation, RateLimitStatus};
 
 /// The reservation and the accounts that it is to be returned to.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(super) struct Reservation {
     pub(super) limits: Vec<Limits>,
     pub(super) admitted: Timestamp,
     /// None once it was settled or given back.
-    pub(super) held: Option<Held>,
+    pub(super) held: Option<QuotaReservation>,
 }
 
 impl Drop for Reservation {
@@ -30,13 +30,13 @@ impl Drop for Reservation {
 impl Reservation {
     pub(super) fn give_back(&mut self) {
         if let Some(held) = self.held.take() {
-            self.tell(None, 0, self.left(&held, 1, held.reserved().tokens));
+            self.report(None, 0, self.left(&held, 1, held.reserved().tokens));
             self.accounting.counters.give_back(held, self.accounting.now());
         }
     }
 
     /// What is left of the limits when so much of the reservation is given back.
-    pub(super) fn left(&self, held: &Held, requests: u64, tokens: u64) -> RateLimitStatus {
+    pub(super) fn left(&self, held: &QuotaReservation, requests: u64, tokens: u64) -> RateLimitStatus {
         let mut standing = self.accounting.counters.standing(held, &self.limits, self.accounting.now());
         for (quota, back) in [(&mut standing.requests, requests), (&mut standing.tokens, tokens)] {
             if let Some(quota) = quota {
@@ -49,7 +49,7 @@ impl Reservation {
         standing
     }
 
-    pub(super) fn tell(&self, cost: Option<PicoUsd>, tokens: u64, standing: RateLimitStatus) {
+    pub(super) fn report(&self, cost: Option<PicoUsd>, tokens: u64, standing: RateLimitStatus) {
         self.call.outcome.add(cost, tokens, standing);
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     call_id::CallId,
 };
 use vectoll_api::{
-    answer::{Outline, Wrong},
+    answer::{Outline, VectorError},
     request::EncodingFormat,
 };
 use vectoll_ledger::books::Certainty;
@@ -34,7 +34,7 @@ pub enum Broken {
     Unusable(&'static str),
     /// It is one, and its vectors are not right.
     #[error("{0}")]
-    Wrong(Wrong),
+    Wrong(VectorError),
 }
 
 /// The body of an answer, and the call it belongs to. Dropped before its end it leaves the call unsettled.
@@ -146,7 +146,7 @@ impl Flow {
         let items = in_flight.call().request.shape.items;
         let settled = in_flight.settle(tokens, certainty);
         // Settled first: what is not right with the vectors does not change what they cost.
-        if self.outline.vectors() == items { Ok(settled) } else { Err(Broken::Wrong(Wrong::Number)) }
+        if self.outline.vectors() == items { Ok(settled) } else { Err(Broken::Wrong(VectorError::Number)) }
     }
 }
 

@@ -19,7 +19,7 @@ use vectoll_config::v1::Cooldown;
 use super::flow::{Broken, Flow};
 use crate::{background::Background, memory::MemoryPermit};
 use vectoll_clock::Clock;
-use vectoll_upstream::health::{Attempt, Fault};
+use vectoll_upstream::health::{Attempt, FailureKind};
 
 /// How long the rest of an answer is read at least whose caller is gone, to learn what it cost: one that reads slowly may leave when the
 /// backend's time is up.
@@ -60,7 +60,7 @@ pub struct Verdict {
 
 impl Verdict {
     /// `waited`: for the caller.
-    fn tell(self, end: Result<(), Broken>, waited: Duration) {
+    fn record(self, end: Result<(), Broken>, waited: Duration) {
         let Self { mut attempt, cooldown, clock } = self;
         attempt.waited(waited);
         let result = match end {
@@ -68,7 +68,7 @@ impl Verdict {
             Err(Broken::TooSlow) => "timeout",
             Err(Broken::Cut | Broken::Unusable(_) | Broken::Wrong(_)) => "failed",
         };
-        attempt.failed(Fault::Down, result, cooldown, clock.now().elapsed);
+        attempt.failed(FailureKind::Down, result, cooldown, clock.now().elapsed);
     }
 }
 
@@ -142,7 +142,7 @@ async fn pump(mut waiting: VecDeque<Bytes>, mut flow: Flow, to: mpsc::Sender<Mes
     // Who stops reading, reads slowly, or leaves, is no fault of the backend's.
     let is_read = caller.is_some() && waited * 2 < since.elapsed();
     if is_read || end.is_ok() {
-        verdict.tell(end, waited);
+        verdict.record(end, waited);
     }
     match end {
         Ok(()) => {

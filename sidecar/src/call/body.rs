@@ -21,27 +21,27 @@ pub(super) fn announced(headers: &HeaderMap) -> Option<usize> {
 pub(super) async fn read(
     headers: &HeaderMap,
     body: RequestBody,
-    caps: &RequestLimits,
+    request_limits: &RequestLimits,
     (claim, held): (&Claim, &mut MemoryPermit),
 ) -> Result<Bytes, Refusal> {
     let announced = announced(headers);
-    if announced.is_some_and(|length| length > caps.body) {
-        return Err(Refusal::too_large(caps.body));
+    if announced.is_some_and(|length| length > request_limits.body) {
+        return Err(Refusal::too_large(request_limits.body));
     }
-    let end = Instant::now() + caps.patience;
-    let room = Room { claim, held, end };
-    let work = collect(body, announced, caps.body, room);
-    timeout_at(end, work).await.map_err(|_| Refusal::slow_body(caps.patience))?
+    let end = Instant::now() + request_limits.body_timeout;
+    let room = BodyMemory { claim, held, end };
+    let work = collect(body, announced, request_limits.body, room);
+    timeout_at(end, work).await.map_err(|_| Refusal::slow_body(request_limits.body_timeout))?
 }
 
 /// Memory for a body.
-struct Room<'a> {
+struct BodyMemory<'a> {
     claim: &'a Claim,
     held: &'a mut MemoryPermit,
     end: Instant,
 }
 
-impl Room<'_> {
+impl BodyMemory<'_> {
     async fn of(&mut self, bytes: usize) -> Result<(), Refusal> {
         self.claim.hold_until(self.held, bytes, self.end).await.map_err(|NoRoom| Refusal::no_room())
     }
@@ -51,7 +51,7 @@ async fn collect(
     mut body: RequestBody,
     announced: Option<usize>,
     most: usize,
-    mut room: Room<'_>,
+    mut room: BodyMemory<'_>,
 ) -> Result<Bytes, Refusal> {
     let mut whole = BytesMut::new();
     while let Some(frame) = body.frame().await {
@@ -68,7 +68,7 @@ async fn collect(
             return Ok(data);
         }
         if whole.is_empty() {
-            // Grown by and by, it would be there twice for a while.
+            // Grown gradually, it would be there twice for a while.
             whole.reserve(announced.unwrap_or_default());
         }
         whole.extend_from_slice(&data);

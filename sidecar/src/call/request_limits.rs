@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::memory::Memory;
+use crate::memory::MemoryLimiter;
 
 /// How much of a request is read, and for how long.
 #[derive(Clone, Debug)]
@@ -10,7 +10,7 @@ pub struct RequestLimits {
     /// The largest body, in bytes.
     pub body: usize,
     /// How long the body may take to arrive.
-    pub patience: Duration,
+    pub body_timeout: Duration,
     /// What large ones take their place in.
-    pub memory: Memory,
+    pub memory: MemoryLimiter,
 }

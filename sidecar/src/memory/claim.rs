@@ -8,7 +8,7 @@ use std::sync::{
 use tokio::time::Instant;
 
 use super::{
-    Memory, SMALL_CLAIM_BYTES,
+    MemoryLimiter, SMALL_CLAIM_BYTES,
     permit::{MemoryPermit, Of},
     pool::{Owner, Pool},
 };
@@ -25,7 +25,7 @@ pub struct NoRoom;
 /// What one call may take its memory by.
 #[derive(Debug)]
 pub struct Claim {
-    memory: Memory,
+    memory: MemoryLimiter,
     owner: Owner,
     number: OnceLock<u64>,
     /// Whether it has taken more than little: all that follows is taken from there.
@@ -115,7 +115,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl Memory {
+impl MemoryLimiter {
     /// Of a call that holds nothing yet.
     pub fn claim(&self, owner: Owner) -> Claim {
         Claim { memory: self.clone(), owner, number: OnceLock::new(), is_large: Arc::default() }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Memory, pool::Owner};
+use super::{MemoryLimiter, pool::Owner};
 
 /// Bytes that are held; dropped, they are free.
 #[derive(Debug, Default)]
@@ -14,7 +14,7 @@ pub struct MemoryPermit {
 /// Of which part of which memory, and which call holds it.
 #[derive(Clone, Debug)]
 pub(super) struct Of {
-    pub(super) memory: Memory,
+    pub(super) memory: MemoryLimiter,
     pub(super) call: u64,
     pub(super) owner: Owner,
     pub(super) is_large: bool,

@@ -10,13 +10,13 @@ use super::{claim::STEP, *};
 
 const MIB: usize = 1024 * 1024;
 
-fn used(memory: &Memory) -> usize {
+fn used(memory: &MemoryLimiter) -> usize {
     memory.0.large.state().used
 }
 
 /// With so much for what is not little.
-fn memory(large: usize) -> Memory {
-    Memory::new(large + large / 2)
+fn memory(large: usize) -> MemoryLimiter {
+    MemoryLimiter::new(large + large / 2)
 }
 
 fn owner(name: &str) -> Owner {
@@ -24,12 +24,12 @@ fn owner(name: &str) -> Owner {
 }
 
 /// Of a key of its own, or there would be a share.
-fn claim(memory: &Memory) -> Claim {
+fn claim(memory: &MemoryLimiter) -> Claim {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     memory.claim(owner(&NEXT.fetch_add(1, Ordering::Relaxed).to_string()))
 }
 
-fn is_empty(memory: &Memory) -> bool {
+fn is_empty(memory: &MemoryLimiter) -> bool {
     [&memory.0.small, &memory.0.large].iter().all(|pool| pool.state().used == 0 && pool.state().of_owners.is_empty())
 }
 

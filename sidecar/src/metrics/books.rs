@@ -1,7 +1,8 @@
 //! The families of usage and spend, rendered at each scrape from the ledger's integers.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
 use prometheus::{
     core::{Collector, Desc},
     proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
@@ -9,7 +10,10 @@ use prometheus::{
 
 use crate::policy::Policy;
 use vectoll_config::{PicoUsd, Uid, v1::Budget};
-use vectoll_ledger::books::{Books, Totals};
+use vectoll_ledger::{
+    books::{Books, ByName, Totals},
+    used::OTHER,
+};
 use vectoll_limits::counters::{Account, Open, Spending};
 
 /// Where the numbers come from at the moment of a scrape.
@@ -137,7 +141,7 @@ impl Collector for BookFamilies {
             vec![counter(&[], folded_calls as f64)],
         );
         self.reservations(&mut families);
-        self.budgets(&mut families);
+        self.budgets(&mut families, &users);
         families
     }
 }
@@ -158,7 +162,7 @@ impl BookFamilies {
         }
     }
 
-    fn budgets(&self, families: &mut Vec<MetricFamily>) {
+    fn budgets(&self, families: &mut Vec<MetricFamily>, users: &BTreeMap<Arc<str>, ByName>) {
         let policy = self.source.policy();
         let keys = policy.all_keys.iter().filter_map(|key| {
             let labels = vec![("team", &*key.team.name), ("key", &*key.name)];
@@ -175,26 +179,54 @@ impl BookFamilies {
             Some((vec![("team", &*team.name)], &team.uid, account, guest.budget.as_ref()?))
         });
         self.budget(families, "namespace", guests.collect());
+        // Who has called here: nobody else's budget is known. The books tell no more users apart than they have room for.
+        let callers = policy.teams.values().filter(|_| self.by_user).flat_map(|team| {
+            let budget = team.user_budget.as_ref();
+            let names = budget.and_then(|_| users.get(&team.name)).into_iter().flat_map(BTreeMap::keys);
+            names.filter(|user| &***user != OTHER).filter_map(move |user| {
+                let account = Account::TeamUser(team.uid.clone(), user.clone());
+                Some((vec![("team", &*team.name), ("user", &**user)], &team.uid, account, budget?))
+            })
+        });
+        self.budget(families, "user", callers.collect());
+        let ends = policy
+            .all_keys
+            .iter()
+            .filter_map(|key| Some(gauge(&[("team", &key.team.name), ("key", &key.name)], seconds(key.expires_at?))));
+        let help = "When the key ends: keys whose `expiresAt` is set.";
+        add_gauges(families, "vectoll_key_expiry_timestamp_seconds", help, ends.collect());
     }
 
     fn budget(&self, families: &mut Vec<MetricFamily>, word: &str, of: Vec<(Labels<'_>, &Uid, Account, &Budget)>) {
-        let (mut limits, mut remaining) = (Vec::new(), Vec::new());
+        let (mut limits, mut remaining, mut period_ends) = (Vec::new(), Vec::new(), Vec::new());
         for (labels, team, account, budget) in of {
             limits.push(gauge(&labels, budget.limit.as_usd_for_display()));
             // What nobody knows here is not told as if nothing were spent.
-            if let Some(Spending { taken, ends: _ }) = self.source.spending(team, &account, budget) {
+            if let Some(Spending { taken, ends }) = self.source.spending(team, &account, budget) {
                 remaining.push(gauge(&labels, budget.limit.minus(taken).as_usd_for_display()));
+                period_ends.extend(ends.map(|ends| gauge(&labels, seconds(ends))));
             }
         }
-        if !limits.is_empty() {
-            let name = |what: &str| format!("vectoll_{word}_budget_{what}_usd");
-            let help = format!("The budget of the {word} for its present period.");
-            families.push(family(&name("limit"), &help, MetricType::GAUGE, limits));
-            if !remaining.is_empty() {
-                let help = format!("What is left of the budget of the {word}, reservations taken off.");
-                families.push(family(&name("remaining"), &help, MetricType::GAUGE, remaining));
-            }
-        }
+        let name = |what: &str| format!("vectoll_{word}_budget_{what}");
+        let help = format!("The budget of the {word} for its present period.");
+        add_gauges(families, &name("limit_usd"), &help, limits);
+        let help = format!("What is left of the budget of the {word}, reservations taken off.");
+        add_gauges(families, &name("remaining_usd"), &help, remaining);
+        let help = format!("When the present period of the budget of the {word} ends. A total budget has no end.");
+        add_gauges(families, &name("period_end_timestamp_seconds"), &help, period_ends);
+    }
+}
+
+/// Seconds since 1970.
+#[allow(clippy::cast_precision_loss, reason = "Prometheus knows only floats; exact up to 2⁵³")]
+fn seconds(moment: Timestamp) -> f64 {
+    moment.as_second() as f64
+}
+
+/// A family of gauges, if there are any.
+fn add_gauges(families: &mut Vec<MetricFamily>, name: &str, help: &str, samples: Vec<Metric>) {
+    if !samples.is_empty() {
+        families.push(family(name, help, MetricType::GAUGE, samples));
     }
 }
 

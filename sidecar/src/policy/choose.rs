@@ -184,7 +184,7 @@ pub(super) mod tests {
     use super::*;
     use crate::policy::{RetryBudget, RouteSettings};
     use vectoll_upstream::{
-        health::{BackendMetrics, Fault, Registry},
+        health::{BackendMetrics, FailureKind, Registry},
         provider::Provider,
     };
 
@@ -230,7 +230,7 @@ pub(super) mod tests {
 
     fn fail(choice: Choice, now: u64) {
         let cooldown = Cooldown { failures: 1, seconds: 30 };
-        choice.attempt.failed(Fault::Down, "failed", cooldown, Duration::from_secs(now));
+        choice.attempt.failed(FailureKind::Down, "failed", cooldown, Duration::from_secs(now));
     }
 
     #[test]

@@ -10,11 +10,11 @@ use std::{
 use vectoll_config::{ConfigError, ModelPattern, ObjectName, Price, Uid, check_files_v1, store::backend_account, v1};
 
 use super::{
-    Backend, Credential, Guest, Key, OwnKey, PodKey, Policy, Route, RouteIndex, RouteSettings, Team,
-    provider::{Beside, Fault},
+    Backend, Credential, GuestNamespace, Key, OwnKey, PodKey, Policy, Route, RouteIndex, RouteSettings, Team,
+    provider::{BackendSettings, ProviderError},
     shared_state::{Files, SharedState},
 };
-use vectoll_limits::store::Place;
+use vectoll_limits::store::StoreAccess;
 use vectoll_upstream::provider::Provider;
 
 /// Why a config that reads well cannot be served. The path is the contract's.
@@ -135,11 +135,11 @@ fn of_cache(route: &str, lasting: &SharedState) -> Backend {
 }
 
 /// The files are there: the contract's check has seen to that.
-fn compile_store(store: &v1::Store, files: &Files) -> Place {
+fn compile_store(store: &v1::Store, files: &Files) -> StoreAccess {
     let v1::Store { url, scope, username, password_file, ca_file, on_failure: _ } = store;
     let content = |name: &Option<String>| name.as_ref().and_then(|name| files.get(name));
     let password = content(password_file).map(|bytes| String::from_utf8_lossy(bytes.trim_ascii()).into_owned());
-    Place {
+    StoreAccess {
         url: url.clone(),
         scope: scope.clone(),
         username: username.clone(),
@@ -172,7 +172,7 @@ fn compile_team(
         on_store_failure,
         tags,
     } = team;
-    let guest = (name.namespace() != &**namespace).then(|| Guest {
+    let guest = (name.namespace() != &**namespace).then(|| GuestNamespace {
         namespace: namespace.clone(),
         limits: namespace_limits,
         budget: namespace_budget,
@@ -261,11 +261,11 @@ fn compile_backend(
     let credential = provider.credential_file().and_then(|file| files.get(file));
     credential.hash(&mut cure);
     ca_file.as_ref().and_then(|file| files.get(file)).hash(&mut cure);
-    let beside = Beside { model: model.as_deref(), batch, headers: &headers, ca_file: ca_file.as_deref() };
+    let beside = BackendSettings { model: model.as_deref(), batch, headers: &headers, ca_file: ca_file.as_deref() };
     let provider = match super::provider::provider(&provider, &beside, files, lasting) {
         Ok(provider) => provider,
-        Err(Fault::Config(field, reason)) => return Err(fault(&field, reason)),
-        Err(Fault::Unusable(field, reason)) => {
+        Err(ProviderError::Config(field, reason)) => return Err(fault(&field, reason)),
+        Err(ProviderError::Unusable(field, reason)) => {
             let fault = fault(&field, reason);
             tracing::error!(backend = &*label, %fault, "a backend cannot be called");
             Provider::Unusable(fault.to_string())

@@ -46,21 +46,21 @@ const SESSION: &str = "vectoll-sidecar";
 
 /// A fault in a setting: its path under the provider, and what is wrong.
 #[derive(Debug)]
-pub(super) enum Fault {
+pub(super) enum ProviderError {
     /// The config is not whole: it is refused.
     Config(String, String),
     /// This provider cannot be called; the others can.
     Unusable(String, String),
 }
 
-type Made<T> = Result<T, Fault>;
+type ProviderResult<T> = Result<T, ProviderError>;
 
-fn unusable(path: impl Into<String>, reason: impl Into<String>) -> Fault {
-    Fault::Unusable(path.into(), reason.into())
+fn unusable(path: impl Into<String>, reason: impl Into<String>) -> ProviderError {
+    ProviderError::Unusable(path.into(), reason.into())
 }
 
 /// What a backend says beside its provider, as far as requests depend on it.
-pub(super) struct Beside<'a> {
+pub(super) struct BackendSettings<'a> {
     /// The model's name at the provider, where it does not depend on the call.
     pub(super) model: Option<&'a str>,
     pub(super) batch: Batch,
@@ -72,11 +72,11 @@ pub(super) struct Beside<'a> {
 /// Makes a provider. Paths of faults are under the backend's.
 pub(super) fn provider(
     settings: &v1::Provider,
-    beside: &Beside<'_>,
+    beside: &BackendSettings<'_>,
     files: &Files,
     lasting: &SharedState,
-) -> Made<Provider> {
-    let Beside { model, batch, headers, ca_file } = *beside;
+) -> ProviderResult<Provider> {
+    let BackendSettings { model, batch, headers, ca_file } = *beside;
     let more = more(headers)?;
     let trust = ca_file.map(|file| trust(file, files)).transpose()?;
     let to = |url: &str, field: &str| {
@@ -85,7 +85,7 @@ pub(super) fn provider(
     match settings {
         v1::Provider::Builtin(v1::Builtin { token_arrays: _ }) => {
             // Loaded here, so that a broken model is a refused config and no call pays for the loading.
-            builtin::Model::get().map_err(|error| Fault::Config("builtin".to_owned(), error.clone()))?;
+            builtin::Model::get().map_err(|error| ProviderError::Config("builtin".to_owned(), error.clone()))?;
             Ok(Provider::Builtin)
         }
         v1::Provider::OpenAi(settings) => open_ai(settings, to(&settings.base_url, "openAI")?, more, batch, files),
@@ -95,13 +95,13 @@ pub(super) fn provider(
     }
 }
 
-fn trust(file: &str, files: &Files) -> Made<Trust> {
+fn trust(file: &str, files: &Files) -> ProviderResult<Trust> {
     const AT: &str = "caFile";
     Trust::only(content(file, AT, files)?).map_err(|error| unusable(AT, error.to_string()))
 }
 
 /// What a route sets on every request. It is checked here as well: whatever wrote the config, no header of it says who calls.
-fn more(headers: &[v1::Header]) -> Made<HeaderMap> {
+fn more(headers: &[v1::Header]) -> ProviderResult<HeaderMap> {
     let mut more = HeaderMap::with_capacity(headers.len());
     for (i, v1::Header { name, value }) in headers.iter().enumerate() {
         let at = |field: &str| format!("headers[{i}].{field}");
@@ -115,17 +115,23 @@ fn more(headers: &[v1::Header]) -> Made<HeaderMap> {
     Ok(more)
 }
 
-fn content<'f>(file: &str, path: &str, files: &'f Files) -> Made<&'f [u8]> {
-    let missing = || Fault::Config(path.to_owned(), format!("the file {file} is not in the config folder"));
+fn content<'f>(file: &str, path: &str, files: &'f Files) -> ProviderResult<&'f [u8]> {
+    let missing = || ProviderError::Config(path.to_owned(), format!("the file {file} is not in the config folder"));
     files.get(file).map(Vec::as_slice).ok_or_else(missing)
 }
 
-fn remote(parts: Parts) -> Made<Provider> {
+fn remote(parts: Parts) -> ProviderResult<Provider> {
     let remote = HttpProvider::new(parts).ok_or_else(|| unusable("baseURL", "no path can be appended to it"))?;
     Ok(Provider::Remote(Box::new(remote)))
 }
 
-fn open_ai(settings: &v1::OpenAi, root: Endpoint, mut more: HeaderMap, batch: Batch, files: &Files) -> Made<Provider> {
+fn open_ai(
+    settings: &v1::OpenAi,
+    root: Endpoint,
+    mut more: HeaderMap,
+    batch: Batch,
+    files: &Files,
+) -> ProviderResult<Provider> {
     const PATH: &str = "/embeddings";
     let v1::OpenAi { base_url, credential_file, organization, project } = settings;
     for (field, name, text) in
@@ -145,7 +151,7 @@ fn open_ai(settings: &v1::OpenAi, root: Endpoint, mut more: HeaderMap, batch: Ba
     remote(Parts { root, more, credential, dialect: Box::new(dialect), pass: Passthrough::At(PATH.to_owned()), batch })
 }
 
-fn key(form: &Form, file: &str, path: &str, files: &Files) -> Made<Credential> {
+fn key(form: &Form, file: &str, path: &str, files: &Files) -> ProviderResult<Credential> {
     Credential::header(form, content(file, path, files)?).map_err(|reason| unusable(path, reason))
 }
 
@@ -155,7 +161,7 @@ fn native(
     model: Option<&str>,
     (batch, more): (Batch, HeaderMap),
     (files, lasting): (&Files, &SharedState),
-) -> Made<Provider> {
+) -> ProviderResult<Provider> {
     let Native { base_url: _, api, auth } = settings;
     // One that did not change keeps its token through a reload.
     let content = settings.credential_file().and_then(|file| files.get(file)).map_or(&[][..], Vec::as_slice);
@@ -173,7 +179,7 @@ fn native(
     remote(Parts { root, more, credential, dialect, pass, batch })
 }
 
-fn dialect(api: &Api, model: Option<&str>, batch: Batch) -> Made<Box<dyn Dialect>> {
+fn dialect(api: &Api, model: Option<&str>, batch: Batch) -> ProviderResult<Box<dyn Dialect>> {
     let items = |usual: usize| batch.max_items.and_then(|most| usize::try_from(most).ok()).unwrap_or(usual);
     Ok(match api {
         Api::AzureOpenAi(azure) => Box::new(AzureOpenAi::new(azure.deployment.clone(), &*azure.api_version)),
@@ -211,13 +217,13 @@ fn dialect(api: &Api, model: Option<&str>, batch: Batch) -> Made<Box<dyn Dialect
     })
 }
 
-/// The name of AWS's service in signatures; of no matter elsewhere.
+/// The name of AWS's service in signatures; irrelevant elsewhere.
 fn service(api: &Api) -> &'static str {
     if matches!(api, Api::SageMaker(_)) { "sagemaker" } else { "bedrock" }
 }
 
 /// What is put on requests. Paths of faults are those of the contract.
-fn credential(auth: &Auth, api: &Api, files: &Files, lasting: &SharedState) -> Made<Credential> {
+fn credential(auth: &Auth, api: &Api, files: &Files, lasting: &SharedState) -> ProviderResult<Credential> {
     const AT: &str = "native.auth";
     let at = |(field, reason): (&str, &str)| unusable(format!("{AT}.{field}"), reason);
     Ok(match auth {
@@ -256,7 +262,7 @@ fn credential(auth: &Auth, api: &Api, files: &Files, lasting: &SharedState) -> M
     })
 }
 
-fn aws_keys(keys: &AwsKeys, region: &str, files: &Files, lasting: &SharedState) -> Made<aws::Source> {
+fn aws_keys(keys: &AwsKeys, region: &str, files: &Files, lasting: &SharedState) -> ProviderResult<aws::Source> {
     const AT: &str = "native.auth.aws.keys";
     let at = |(field, reason): (&str, &str)| unusable(format!("{AT}.{field}"), reason);
     let identity = &lasting.identity;
@@ -286,7 +292,7 @@ fn aws_keys(keys: &AwsKeys, region: &str, files: &Files, lasting: &SharedState) 
     })
 }
 
-fn google_file(content: &[u8], lasting: &SharedState) -> Made<vectoll_upstream::credential::Token> {
+fn google_file(content: &[u8], lasting: &SharedState) -> ProviderResult<vectoll_upstream::credential::Token> {
     const AT: &str = "native.auth.google.file";
     let http = lasting.http.clone();
     let wrong = |reason: &str| unusable(AT, reason);

@@ -2,10 +2,10 @@
 
 use std::borrow::Cow;
 
-use vectoll_config::v1::{Encoding, TokenBound};
+use vectoll_config::v1::Encoding;
 
 use super::Backend;
-use crate::call::Call;
+use crate::call::{Call, CountKey};
 use vectoll_api::request::{Input, Shape};
 use vectoll_upstream::{
     provider::{Provider, dialect::extension::text_beside},
@@ -62,11 +62,17 @@ impl Backend {
         tokens::least(&self.inputs(call), &self.tokens)
     }
 
-    /// The exact number, where the tokenizer is at hand. It takes its time for much text.
+    /// The exact number, where the tokenizer is at hand. It takes its time for much text, the first time.
     pub fn count_tokens(&self, call: &Call) -> Option<u64> {
-        if let TokenBound::Factor(_) = self.tokens {
-            return None;
-        }
+        let key = CountKey {
+            tokenizer: CountKey::tokenizer_of(&self.tokens)?,
+            arrays_are_of: self.gets_text_of_arrays(call).then(|| self.encoding_of_arrays(&call.model)).flatten(),
+            with_texts_beside: self.takes_text_only(),
+        };
+        call.token_counts.get_or_count(key, || self.count_anew(call))
+    }
+
+    fn count_anew(&self, call: &Call) -> Option<u64> {
         let of_inputs = self.count_inputs(call)?;
         let beside =
             self.texts_beside(call).map(|text| tokens::count_text(&text, &self.tokens)).sum::<Option<u64>>()?;

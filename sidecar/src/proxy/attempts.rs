@@ -18,7 +18,7 @@ use super::{
     history::AttemptHistory,
     sending::Sending,
     sent::Sent,
-    work::{CallExecution, Unchosen, not_ready},
+    work::{CallExecution, NoBackend, not_ready},
 };
 use crate::{
     accounting::{Accounting, Permit},
@@ -27,7 +27,7 @@ use crate::{
     refusal::Refusal,
 };
 use http::HeaderMap;
-use vectoll_upstream::health::Fault;
+use vectoll_upstream::health::FailureKind;
 
 /// The pause before a backend is tried again; twice as long before the third time, and so on.
 const FIRST_RETRY_DELAY: Duration = Duration::from_millis(250);
@@ -42,8 +42,12 @@ impl Proxy {
         from_caller: HeaderMap,
         left: &Arc<AtomicBool>,
     ) -> impl Future<Output = (Result<Sent, Refusal>, AttemptHistory)> + Send + use<> {
-        let sending =
-            Sending { from_caller, tasks: self.tasks.clone(), most: self.caps.body, clock: self.accounting.clock };
+        let sending = Sending {
+            from_caller,
+            tasks: self.tasks.clone(),
+            most: self.request_limits.body,
+            clock: self.accounting.clock,
+        };
         carry_out(permit, self.accounting.clone(), self.metrics.clone(), sending, left.clone())
     }
 }
@@ -58,19 +62,19 @@ async fn carry_out(
 ) -> (Result<Sent, Refusal>, AttemptHistory) {
     let mut work = CallExecution::new(&permit, (accounting, metrics), sending, left);
     work.route.retry_budget.called();
-    let mut so_far = SoFar::Admitted(permit);
+    let mut so_far = PriorAttempt::Admitted(permit);
     let failure = loop {
         let chosen = match work.choose().await {
             Ok(chosen) => chosen,
-            Err(Unchosen::Failed(failure)) => break so_far.or(failure),
-            Err(Unchosen::AllOut) if work.route.manner.retry.same_backend && so_far.has_failed() => {
+            Err(NoBackend::Failed(failure)) => break so_far.or(failure),
+            Err(NoBackend::AllOut) if work.route.manner.retry.same_backend && so_far.has_failed() => {
                 work.tried = ExcludedBackends::default();
                 if pause(work.journey.retries, &so_far, work.end).await {
                     continue;
                 }
                 break so_far.or(not_ready());
             }
-            Err(Unchosen::AllOut) => break so_far.or(not_ready()),
+            Err(NoBackend::AllOut) => break so_far.or(not_ready()),
         };
         let permit = match so_far.admit(&work).await {
             Ok(permit) => permit,
@@ -92,7 +96,7 @@ async fn carry_out(
             break failure;
         }
         failure.rest.leave_room();
-        so_far = SoFar::Failed(failure);
+        so_far = PriorAttempt::Failed(failure);
     };
     let Failure { refusal, rest, .. } = failure;
     rest.end();
@@ -100,14 +104,14 @@ async fn carry_out(
 }
 
 /// What there is of a call before its next attempt.
-enum SoFar {
+enum PriorAttempt {
     /// It was not sent yet.
     Admitted(Permit),
     /// An attempt failed.
     Failed(Failure),
 }
 
-impl SoFar {
+impl PriorAttempt {
     fn has_failed(&self) -> bool {
         matches!(self, Self::Failed(_))
     }
@@ -143,10 +147,10 @@ impl SoFar {
 
 /// Waits before all backends are tried again: longer each time, never all callers at once, and as long as the provider asks
 /// for. False: that would be too long.
-async fn pause(retries: u32, so_far: &SoFar, end: Option<Instant>) -> bool {
+async fn pause(retries: u32, so_far: &PriorAttempt, end: Option<Instant>) -> bool {
     let asked = match so_far {
-        SoFar::Failed(Failure { blame: Blame::Backend(Fault::Limited(Some(wait))), .. }) => *wait,
-        SoFar::Failed(_) | SoFar::Admitted(_) => Duration::ZERO,
+        PriorAttempt::Failed(Failure { blame: Blame::Backend(FailureKind::Limited(Some(wait))), .. }) => *wait,
+        PriorAttempt::Failed(_) | PriorAttempt::Admitted(_) => Duration::ZERO,
     };
     let grown = FIRST_RETRY_DELAY * 2u32.pow(retries.min(5));
     let wait = asked.max(grown.mul_f64(0.5 + fastrand::f64() / 2.0));

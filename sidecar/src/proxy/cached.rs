@@ -43,7 +43,7 @@ pub(super) async fn serve(
     headers: HeaderMap,
     trace: &mut CallProgress,
 ) -> Result<Response<Body>, Refusal> {
-    let patience = route.manner.timeout.unwrap_or(MAX_MEMORY_WAIT);
+    let memory_wait = route.manner.timeout.unwrap_or(MAX_MEMORY_WAIT);
     let call = Arc::new(call);
     let serving = find(proxy, (route, cache, backend), &call, &headers, trace);
     // Without a bound of its own a call takes as long as its attempts take.
@@ -55,7 +55,7 @@ pub(super) async fn serve(
         }
     };
     let Vectors { all, spent, settled, hits } = found;
-    let deadline = Instant::now() + patience;
+    let deadline = Instant::now() + memory_wait;
     let answer = deliver(all, spent.tokens, &call, settled, &proxy.tasks, deadline).await;
     let answer = answer.map_err(|_| Refusal::no_room())?;
     let mut from_provider = spent.headers;
@@ -94,7 +94,7 @@ async fn find(
     let mut asked = 0;
     // What others ask for and fail to get, one of those who waited asks for next. Nobody waits for one failure after the other: only
     // as long as one call's attempts may take.
-    let patience = patience(route);
+    let longest = longest_call(route);
     let mut end = None;
     loop {
         let wanted = std::mem::take(&mut inputs.wanted);
@@ -108,7 +108,7 @@ async fn find(
             break;
         }
         call.claim.follow();
-        let end = *end.get_or_insert_with(|| tokio::time::Instant::now() + patience);
+        let end = *end.get_or_insert_with(|| tokio::time::Instant::now() + longest);
         let lost = wait(&mut inputs, end, trace).await;
         inputs.look_for(lost, cache);
         if tokio::time::Instant::now() >= end {
@@ -136,7 +136,7 @@ async fn find(
 }
 
 /// How long a call waits for others' vectors: as long as their attempts may take, and a moment for the last answer to arrive.
-fn patience(route: &Route) -> Duration {
+fn longest_call(route: &Route) -> Duration {
     let retry = route.manner.retry;
     let backends = u32::try_from(route.reachable().count()).unwrap_or(u32::MAX);
     let attempts = retry.attempts.saturating_add(1);

@@ -19,7 +19,7 @@ const MUCH: usize = 64 * 1024;
 
 /// There was no memory for it in time, or the thread ended.
 #[derive(Debug)]
-pub(super) struct Undelivered;
+pub(super) struct DeliverError;
 
 /// Makes an answer to a call. Who has not taken a large one some time after `deadline` is cut off.
 pub(super) async fn deliver<V: AsRef<[f32]> + Send + 'static>(
@@ -29,7 +29,7 @@ pub(super) async fn deliver<V: AsRef<[f32]> + Send + 'static>(
     settled: Settled,
     tasks: &Background,
     deadline: Instant,
-) -> Result<Answer, Undelivered> {
+) -> Result<Answer, DeliverError> {
     let numbers: usize = vectors.iter().map(|vector| vector.as_ref().len()).sum();
     // Base64 takes five bytes and a third for a number, digits about twelve.
     let bytes = match call.request.encoding_format {
@@ -37,10 +37,10 @@ pub(super) async fn deliver<V: AsRef<[f32]> + Send + 'static>(
         EncodingFormat::Base64 => numbers * 6,
     };
     let mut held = MemoryPermit::default();
-    call.claim.hold_until(&mut held, bytes, deadline.into()).await.map_err(|NoRoom| Undelivered)?;
+    call.claim.hold_until(&mut held, bytes, deadline.into()).await.map_err(|NoRoom| DeliverError)?;
     let (format, model) = (call.request.encoding_format, call.model.clone());
     let make = move || made(vectors, format, &model, tokens);
-    let pieces = if numbers * 12 > MUCH { tasks.compute(make).await.map_err(|_| Undelivered)? } else { make() };
+    let pieces = if numbers * 12 > MUCH { tasks.compute(make).await.map_err(|_| DeliverError)? } else { make() };
     Ok(if numbers * 6 > HELD {
         Answer::Pieces(Relay::made(pieces, deadline.into(), tasks, held), settled)
     } else {

@@ -8,8 +8,8 @@ use vectoll_upstream::provider::content::Content;
 
 use crate::accounting::InFlight;
 
-/// An answer within this time needs no refinement of what the call may cost.
-const REFINEMENT_DELAY: Duration = Duration::from_millis(20);
+/// An answer within this time needs no refinement of what the call may cost: counting costs more than it is worth.
+const REFINEMENT_DELAY: Duration = Duration::from_secs(1);
 
 /// The end of a backend's time for a call: one timer from sending to the answer's last byte.
 pub(super) type Deadline = Pin<Box<Sleep>>;

@@ -8,7 +8,7 @@ use crate::{
     accounting::{InFlight, Permit},
     refusal::Refusal,
 };
-use vectoll_upstream::health::Fault;
+use vectoll_upstream::health::FailureKind;
 
 /// An attempt that gave no vectors.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ pub(super) enum Blame {
     /// The sidecar's own.
     Sidecar,
     /// The backend's: another one may serve the call.
-    Backend(Fault),
+    Backend(FailureKind),
     /// Nobody's: this backend does not have, or may not serve, the model that the caller named. Another one may.
     Name,
 }
@@ -50,7 +50,7 @@ pub(super) enum ChargeState {
 impl Failure {
     /// The backend's doing.
     pub(super) fn down(refusal: Refusal, result: &'static str) -> Self {
-        Self { refusal, blame: Blame::Backend(Fault::Down), result, rest: ChargeState::Nothing }
+        Self { refusal, blame: Blame::Backend(FailureKind::Down), result, rest: ChargeState::Nothing }
     }
 
     /// The backend did not answer in its time.

@@ -12,7 +12,7 @@ use http_body_util::BodyExt;
 use vectoll_config::v1::TokenBound;
 
 use super::{
-    deliver::{Undelivered, deliver},
+    deliver::{DeliverError, deliver},
     exchange::refining,
     failure::{ChargeState, Failure},
     planned::Plan,
@@ -30,7 +30,7 @@ use crate::{
     refusal::Refusal,
 };
 use vectoll_api::{
-    answer::{Wrong, join},
+    answer::{VectorError, join},
     request::{self, Shape},
 };
 use vectoll_ledger::books::Certainty;
@@ -38,8 +38,8 @@ use vectoll_upstream::provider::{
     HttpProvider, Provider, SentFlag,
     content::Content,
     dialect::{
-        Fault, ParsedAnswer, Part, PassthroughFields, Unsupported, Unusable, Wire, extension::Extensions,
-        fault::ErrorAnswer,
+        AnswerDefect, ParsedAnswer, Part, PassthroughFields, Unsupported, Unusable, Wire, error_meaning::ErrorAnswer,
+        extension::Extensions,
     },
 };
 
@@ -73,7 +73,7 @@ struct Done {
 }
 
 /// An answer that is not there as a whole.
-enum Uncollected {
+enum CollectError {
     /// It broke off, or is too large.
     Cut,
     /// There was no memory for it in time.
@@ -180,7 +180,7 @@ pub(super) async fn carry_out(
     let answer = deliver(vectors, known, &call, settled, &sending.tasks, deadline).await;
     // It was served, and is paid: no other backend is asked, and this one is not to blame.
     drop(of_parts);
-    answer.map(|answer| (answer, headers)).map_err(|Undelivered| Failure::of_sidecar(Refusal::no_room()))
+    answer.map(|answer| (answer, headers)).map_err(|DeliverError| Failure::of_sidecar(Refusal::no_room()))
 }
 
 /// What the parts that were answered cost, each as its provider says, or else as it is counted here.
@@ -213,15 +213,15 @@ async fn known(
 }
 
 /// What is wrong with the vectors of all parts together.
-fn wrong(vectors: &[Vec<f32>], items: u64, dimensions: Option<u64>) -> Option<Wrong> {
+fn wrong(vectors: &[Vec<f32>], items: u64, dimensions: Option<u64>) -> Option<VectorError> {
     let first = vectors.first().map_or(0, Vec::len);
     if vectors.len() as u64 != items {
-        Some(Wrong::Number)
+        Some(VectorError::Number)
     } else if vectors.iter().any(|vector| vector.len() != first) {
-        Some(Wrong::Lengths)
+        Some(VectorError::Lengths)
     } else {
         let asked = dimensions.filter(|asked| *asked != first as u64)?;
-        Some(Wrong::Dimensions { asked, found: first })
+        Some(VectorError::Dimensions { asked, found: first })
     }
 }
 
@@ -323,15 +323,15 @@ impl Work<'_> {
             paid(Failure::down(Refusal::bad_gateway(message), "failed"))
         };
         let body = body.map_err(|broken| match broken {
-            Uncollected::Cut => unusable(&"was cut off"),
-            Uncollected::NoRoom => paid(Failure::of_sidecar(Refusal::no_room())),
+            CollectError::Cut => unusable(&"was cut off"),
+            CollectError::NoRoom => paid(Failure::of_sidecar(Refusal::no_room())),
         })?;
         let told = self.read(texts.len(), &part, &parts.headers, body.clone()).await.map_err(|wrong| match wrong {
-            Ok(Unusable { fault: Fault::Shape, tokens: None }) if is_error(&body) => {
+            Ok(Unusable { defect: AnswerDefect::Shape, tokens: None }) if is_error(&body) => {
                 failed(error_in_success(remote, backend, &parts.headers, &body))
             }
-            Ok(Unusable { fault, tokens }) => {
-                Failed { charged: tokens.map_or(Charged::Maybe, Charged::Said), ..unusable(&fault) }
+            Ok(Unusable { defect, tokens }) => {
+                Failed { charged: tokens.map_or(Charged::Maybe, Charged::Said), ..unusable(&defect) }
             }
             Err(failure) => paid(failure),
         })?;
@@ -340,18 +340,18 @@ impl Work<'_> {
     }
 
     /// A whole answer, of so many bytes at most, while there is memory for it and for the vectors in it.
-    async fn collect(&self, mut body: Content, most: usize, held: &mut MemoryPermit) -> Result<Bytes, Uncollected> {
+    async fn collect(&self, mut body: Content, most: usize, held: &mut MemoryPermit) -> Result<Bytes, CollectError> {
         let (mut pieces, mut length) = (Vec::new(), 0);
         while let Some(frame) = body.frame().await {
-            let Ok(data) = frame.map_err(|_| Uncollected::Cut)?.into_data() else { continue };
+            let Ok(data) = frame.map_err(|_| CollectError::Cut)?.into_data() else { continue };
             length += data.len();
             if length > most {
-                return Err(Uncollected::Cut);
+                return Err(CollectError::Cut);
             }
             // A number of a dozen digits takes four bytes more when it is read.
             let (claim, end) = (&self.in_flight.call().claim, self.deadline.into());
             // Before the deadline of the part itself: that is no fault of the backend's.
-            claim.hold_until(held, length + length / 3, end).await.map_err(|NoRoom| Uncollected::NoRoom)?;
+            claim.hold_until(held, length + length / 3, end).await.map_err(|NoRoom| CollectError::NoRoom)?;
             pieces.push(data);
         }
         Ok(join(pieces))
@@ -380,7 +380,7 @@ impl Work<'_> {
         });
         match read.await {
             Ok(Some(read)) => read.map_err(Ok),
-            Ok(None) => Err(Ok(Fault::Shape.into())),
+            Ok(None) => Err(Ok(AnswerDefect::Shape.into())),
             Err(failure) => Err(Err(failure)),
         }
     }
@@ -403,7 +403,7 @@ pub(super) fn part_of<'a>(
     (split, extensions): (&'a Split, &'a Extensions),
     range: Range<usize>,
 ) -> Part<'a> {
-    let request::CallerWords { input_type, user } = &call.request.said;
+    let request::ProviderSpecificFields { input_type, user } = &call.request.said;
     Part {
         model: backend.model_of(&call.model),
         texts: split.texts.get(range).unwrap_or_default(),

@@ -37,9 +37,9 @@ pub(super) async fn plan(
 ) -> Result<Option<Plan>, Failure> {
     let Provider::Remote(remote) = &backend.provider else { return Ok(None) };
     let model = backend.model_of(&call.model);
-    let caps = remote.caps(model);
-    let fits = call.request.shape.items <= caps.items as u64
-        && caps.tokens.is_none_or(|most| backend.most_tokens(call) <= most);
+    let capabilities = remote.capabilities(model);
+    let fits = call.request.shape.items <= capabilities.items as u64
+        && capabilities.tokens.is_none_or(|most| backend.most_tokens(call) <= most);
     // Of fields that nobody knows a part might say another thing than the whole, and one input is one part: such calls go through as they
     // are, too.
     let passes = remote.passes();
@@ -50,8 +50,8 @@ pub(super) async fn plan(
     let extensions =
         if passes { Extensions::as_they_are(call.request.others()) } else { translated(call, remote, model)? };
     let mut held = MemoryPermit::default();
-    let patience = Instant::now() + backend.timeout;
-    let deadline = end.map_or(patience, |end| end.min(patience));
+    let backend_deadline = Instant::now() + backend.timeout;
+    let deadline = end.map_or(backend_deadline, |end| end.min(backend_deadline));
     // Others take their time: that is no fault of the backend's.
     let no_room = |NoRoom| Failure::of_sidecar(Refusal::no_room());
     call.claim
@@ -66,9 +66,9 @@ pub(super) async fn plan(
             && work.request.shape.is_tokens
             && let Some(arrays) = work.request.token_arrays()
         {
-            return Ok(split_arrays(&arrays, caps, &bound));
+            return Ok(split_arrays(&arrays, capabilities, &bound));
         }
-        texts_of(&work, encoding, most).map(|texts| split(texts, &beside, caps, &bound))
+        texts_of(&work, encoding, most).map(|texts| split(texts, &beside, capabilities, &bound))
     };
     let split = if call.request.shape.bytes > MUCH_TEXT || call.request.shape.is_tokens {
         sending.tasks.compute(split).await.map_err(|error| {
@@ -83,7 +83,7 @@ pub(super) async fn plan(
         return Ok(None);
     }
     if extensions.couple_inputs() && split.parts.len() > 1 {
-        return Err(Failure::of_call(Refusal::coupled(caps.items)));
+        return Err(Failure::of_call(Refusal::coupled(capabilities.items)));
     }
     let first = split.parts.first().cloned().unwrap_or_default();
     let first = parts::request(remote, &parts::part_of(backend, (call, route), (&split, &extensions), first))?;

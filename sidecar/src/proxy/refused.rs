@@ -17,7 +17,7 @@ use vectoll_upstream::{
     health,
     provider::{
         HttpProvider,
-        dialect::fault::{Cause, ErrorAnswer, Fault, refuses_before_work},
+        dialect::error_meaning::{Cause, ErrorAnswer, ErrorMeaning, refuses_before_work},
         endpoint::SendError,
         http::Error,
     },
@@ -125,7 +125,7 @@ pub(super) fn status_failed(remote: &HttpProvider, backend: &Backend, answer: Er
     let message = format!("Backend {name} answered {}: {}", answered.as_u16(), quoted(remote, words, 1000));
     let code = code.map(|code| quoted(remote, &code, 100));
     let dialect = remote.dialect();
-    let Fault { cause, status } = dialect.fault(answer);
+    let ErrorMeaning { cause, status } = dialect.meaning(answer);
     let charge = Charge::of(dialect.is_free(status));
     if matches!(cause, Cause::Credential | Cause::Denied) {
         remote.credential_refused();
@@ -136,7 +136,7 @@ pub(super) fn status_failed(remote: &HttpProvider, backend: &Backend, answer: Er
     let (refusal, blame, result) = match cause {
         Cause::Caller => (by_provider(message), Blame::Call, "refused"),
         Cause::Model | Cause::Denied if named => (by_provider(message), Blame::Name, "refused"),
-        Cause::Model => (by_provider(message), Blame::Backend(health::Fault::Down), "failed"),
+        Cause::Model => (by_provider(message), Blame::Backend(health::FailureKind::Down), "failed"),
         Cause::Credential | Cause::Denied => {
             tracing::error!(
                 backend = &**name,
@@ -147,19 +147,19 @@ pub(super) fn status_failed(remote: &HttpProvider, backend: &Backend, answer: Er
                 "{message}. It refuses the credential that its ModelRoute has for it: the owner of the route must renew it"
             );
             let refusal = Refusal { reason: "credential_refused", ..Refusal::bad_gateway(message) };
-            (refusal, Blame::Backend(health::Fault::Down), "denied")
+            (refusal, Blame::Backend(health::FailureKind::Down), "denied")
         }
         Cause::Throttled(wait) if status == StatusCode::TOO_MANY_REQUESTS => {
-            (by_provider(message), Blame::Backend(health::Fault::Limited(wait)), "limited")
+            (by_provider(message), Blame::Backend(health::FailureKind::Limited(wait)), "limited")
         }
         Cause::Throttled(wait) => {
             let refusal = Refusal { retry_after: wait, ..Refusal::bad_gateway(message) };
-            (refusal, Blame::Backend(health::Fault::Limited(wait)), "failed")
+            (refusal, Blame::Backend(health::FailureKind::Limited(wait)), "failed")
         }
         Cause::Backend => {
             let is_late = matches!(status, StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT);
             let refusal = if is_late { Refusal::upstream_timeout(message) } else { Refusal::bad_gateway(message) };
-            (refusal, Blame::Backend(health::Fault::Down), "failed")
+            (refusal, Blame::Backend(health::FailureKind::Down), "failed")
         }
     };
     (Failure { refusal, blame, result, rest: ChargeState::Nothing }, charge)

@@ -23,7 +23,7 @@ pub struct Proxy {
     /// The access log, unless it is off.
     pub access: Option<Arc<AccessLog>>,
     /// How much of a request is read.
-    pub caps: RequestLimits,
+    pub request_limits: RequestLimits,
     /// Connections, and work that outlives them.
     pub tasks: Background,
     /// Set when the sidecar is about to stop.

@@ -15,8 +15,10 @@ pub(super) struct Split {
     pub(super) texts: Vec<Cow<'static, str>>,
     /// Whether they are arrays.
     pub(super) are_arrays: bool,
-    /// The tokens of each: exact where that is known, else a bound.
+    /// The tokens of each: exact where that was to be known, else a bound.
     pub(super) tokens: Vec<u64>,
+    /// Whether all of those are exact.
+    are_exact: bool,
     /// The parts, in order.
     pub(super) parts: Vec<Range<usize>>,
     /// What the provider reads beside each input; empty: nothing.
@@ -27,9 +29,11 @@ impl Split {
     /// The tokens of a part whose provider does not say them, and how well they are known: counted, where that can be done.
     pub(super) fn counted(&self, part: &Range<usize>, bound: &TokenBound) -> (u64, Certainty) {
         let sum = || self.tokens.get(part.clone()).unwrap_or_default().iter().sum();
+        if self.are_exact {
+            return (sum(), Certainty::Known);
+        }
         if self.are_arrays {
-            let is_known = !matches!(bound, TokenBound::Factor(_));
-            return (sum(), if is_known { Certainty::Known } else { Certainty::Estimated });
+            return (sum(), Certainty::Estimated);
         }
         let texts = self.texts.get(part.clone()).unwrap_or_default();
         match tokens::count(&Input::Texts(texts.iter().map(|text| Cow::Borrowed(&**text)).collect()), bound) {
@@ -39,23 +43,35 @@ impl Split {
     }
 }
 
-/// Splits a call. Tokens are counted exactly only where a bound on them says that there may be too many.
-/// `beside` is what goes along with each text.
-pub(super) fn split(texts: Vec<String>, beside: &str, caps: Capabilities, bound: &TokenBound) -> Split {
+/// Splits a call. Tokens are counted exactly only where a bound on them says that there may be too many, and only until it does not say so
+/// any more. `beside` is what goes along with each text.
+pub(super) fn split(texts: Vec<String>, beside: &str, capabilities: Capabilities, bound: &TokenBound) -> Split {
     let texts: Vec<Cow<'static, str>> = texts.into_iter().map(Cow::Owned).collect();
     let each = beside_at_most(beside, bound);
     let mut tokens: Vec<u64> = texts.iter().map(|text| at_most(text, bound) + each).collect();
-    let most = caps.tokens.unwrap_or(u64::MAX);
-    if tokens.iter().sum::<u64>() > most {
+    let most = capabilities.tokens.unwrap_or(u64::MAX);
+    let can_count = !matches!(bound, TokenBound::Factor(_));
+    let mut sum = tokens.iter().fold(0_u64, |sum, count| sum.saturating_add(*count));
+    let mut counted = 0;
+    if can_count && sum > most {
         let each = beside_exactly(beside, bound);
-        tokens = texts.iter().map(|text| exactly(text, bound) + each).collect();
+        for (text, count) in texts.iter().zip(&mut tokens) {
+            if sum <= most {
+                break;
+            }
+            let exact = exactly(text, bound) + each;
+            sum = sum.saturating_sub(count.saturating_sub(exact));
+            *count = exact;
+            counted += 1;
+        }
     }
-    let parts = parts(&tokens, caps.items, most);
-    Split { texts, are_arrays: false, tokens, parts, beside: beside.to_owned() }
+    let parts = parts(&tokens, capabilities.items, most);
+    let are_exact = can_count && counted == texts.len();
+    Split { texts, are_arrays: false, tokens, are_exact, parts, beside: beside.to_owned() }
 }
 
 /// Splits a call of token arrays, for a provider that takes them.
-pub(super) fn split_arrays(arrays: &[Vec<u32>], caps: Capabilities, bound: &TokenBound) -> Split {
+pub(super) fn split_arrays(arrays: &[Vec<u32>], capabilities: Capabilities, bound: &TokenBound) -> Split {
     let tokens = arrays.iter().map(|array| {
         let shape = Shape { items: 1, bytes: 0, tokens: array.len() as u64, is_tokens: true };
         tokens::bound(&shape, bound)
@@ -63,8 +79,9 @@ pub(super) fn split_arrays(arrays: &[Vec<u32>], caps: Capabilities, bound: &Toke
     let tokens: Vec<u64> = tokens.collect();
     // Numbers have nothing that could not be written.
     let texts = arrays.iter().map(|array| Cow::Owned(serde_json::to_string(array).unwrap_or_default())).collect();
-    let parts = parts(&tokens, caps.items, caps.tokens.unwrap_or(u64::MAX));
-    Split { texts, are_arrays: true, tokens, parts, beside: String::new() }
+    let parts = parts(&tokens, capabilities.items, capabilities.tokens.unwrap_or(u64::MAX));
+    let are_exact = !matches!(bound, TokenBound::Factor(_));
+    Split { texts, are_arrays: true, tokens, are_exact, parts, beside: String::new() }
 }
 
 fn at_most(text: &str, bound: &TokenBound) -> u64 {
@@ -119,10 +136,19 @@ mod tests {
     #[test]
     fn tokens_are_counted_where_that_saves_parts() {
         let texts = || vec!["one two three four".to_owned(); 10];
-        let caps = Capabilities { items: 100, tokens: Some(45) };
-        let exact = split(texts(), "", caps, &TokenBound::Encoding(Encoding::cl100k_base));
+        let capabilities = Capabilities { items: 100, tokens: Some(45) };
+        let exact = split(texts(), "", capabilities, &TokenBound::Encoding(Encoding::cl100k_base));
         assert_eq!((exact.parts.len(), exact.tokens.iter().sum::<u64>()), (1, 40));
-        let unknown = split(texts(), "", caps, &TokenBound::Factor(Factor { max_per_byte: 1, max_per_input: 0 }));
+        let nearly = split(
+            texts(),
+            "",
+            Capabilities { items: 100, tokens: Some(150) },
+            &TokenBound::Encoding(Encoding::cl100k_base),
+        );
+        assert_eq!((nearly.parts.len(), nearly.tokens.as_slice()), (1, &[4, 4, 4, 18, 18, 18, 18, 18, 18, 18][..]));
+        assert_eq!(nearly.counted(&(0..10), &TokenBound::Encoding(Encoding::cl100k_base)), (40, Certainty::Known));
+        let unknown =
+            split(texts(), "", capabilities, &TokenBound::Factor(Factor { max_per_byte: 1, max_per_input: 0 }));
         assert_eq!(unknown.parts.len(), 5);
     }
 
@@ -140,13 +166,13 @@ mod tests {
 
     #[test]
     fn arrays_are_written_as_they_are_and_weighed_as_the_call_is() {
-        let (arrays, caps) = ([vec![1, 22], vec![333], vec![4]], Capabilities { items: 100, tokens: Some(8) });
+        let (arrays, capabilities) = ([vec![1, 22], vec![333], vec![4]], Capabilities { items: 100, tokens: Some(8) });
         let factor = TokenBound::Factor(Factor { max_per_byte: 1, max_per_input: 3 });
-        let bounded = split_arrays(&arrays, caps, &factor);
+        let bounded = split_arrays(&arrays, capabilities, &factor);
         assert_eq!((bounded.tokens.as_slice(), bounded.parts.as_slice()), (&[5, 4, 4][..], &[0..1, 1..3][..]));
         assert_eq!(bounded.counted(&(1..3), &factor), (8, Certainty::Estimated));
         let encoding = TokenBound::Encoding(Encoding::cl100k_base);
-        let exact = split_arrays(&arrays, caps, &encoding);
+        let exact = split_arrays(&arrays, capabilities, &encoding);
         assert_eq!((exact.texts.as_slice(), exact.parts.len()), (&["[1,22]", "[333]", "[4]"].map(Cow::from)[..], 1));
         assert_eq!(exact.counted(&(0..3), &encoding), (4, Certainty::Known));
     }

@@ -66,7 +66,7 @@ impl CallExecution {
     }
 
     /// The backend for the next attempt, and all that it needs.
-    pub(super) async fn choose(&mut self) -> Result<Chosen, Unchosen> {
+    pub(super) async fn choose(&mut self) -> Result<Chosen, NoBackend> {
         let mut at_limits = ExcludedBackends::default();
         let mut full: Option<QuotaExceeded> = None;
         loop {
@@ -74,9 +74,9 @@ impl CallExecution {
                 Ok(choice) => choice,
                 Err(reason) => {
                     return Err(match (full, reason) {
-                        (Some(full), _) => Unchosen::Failed(at_their_limits(full)),
-                        (None, NoChoice::NoBackend) => Unchosen::Failed(not_ready()),
-                        (None, NoChoice::AllOut) => Unchosen::AllOut,
+                        (Some(full), _) => NoBackend::Failed(at_their_limits(full)),
+                        (None, NoChoice::NoBackend) => NoBackend::Failed(not_ready()),
+                        (None, NoChoice::AllOut) => NoBackend::AllOut,
                     });
                 }
             };
@@ -92,7 +92,7 @@ impl CallExecution {
                 }
                 Err(NotReady::Failed(failure)) => {
                     self.goes_to(&backend);
-                    return Err(Unchosen::Failed(failure));
+                    return Err(NoBackend::Failed(failure));
                 }
             }
         }
@@ -256,7 +256,7 @@ pub(super) struct Chosen {
 }
 
 /// Why there is none.
-pub(super) enum Unchosen {
+pub(super) enum NoBackend {
     /// All were tried.
     AllOut,
     /// None takes it, or it cannot be sent to the one whose turn it is.

@@ -67,7 +67,7 @@ impl Guard {
                 let host = Authority::try_from(host.as_bytes()).ok();
                 // Where both are there they must be the same: who reads the other one must not be misled.
                 let same = authority.is_none_or(|authority| host.as_ref() == Some(authority));
-                Some(host.filter(|_| same).ok_or_else(|| Refusal::malformed(None, "The header Host makes no sense"))?)
+                Some(host.filter(|_| same).ok_or_else(|| Refusal::malformed(None, "The header Host is not valid"))?)
             }
             // HTTP/1.0 has none. Browsers always send one.
             (None, None, None) => None,

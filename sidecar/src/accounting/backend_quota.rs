@@ -12,7 +12,9 @@ use super::Accounting;
 use crate::policy::Backend;
 use vectoll_clock::Clock;
 use vectoll_ledger::used::Used;
-use vectoll_limits::counters::{Account, Counters, Denial, Exhausted, Held, ReserveRequest, Reserved, Retry, Scope};
+use vectoll_limits::counters::{
+    Account, Counters, Denial, Exhausted, QuotaReservation, ReserveRequest, Reserved, Retry, Scope,
+};
 
 /// A provider's limits have no room for a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +49,7 @@ pub struct BackendQuota {
     counters: Arc<Counters>,
     clock: Clock,
     /// None once it was used.
-    held: Option<Held>,
+    held: Option<QuotaReservation>,
 }
 
 impl BackendQuota {
@@ -122,7 +124,7 @@ mod tests {
     use vectoll_config::Uid;
 
     use super::*;
-    use vectoll_limits::counters::{Memory, SharedCounters};
+    use vectoll_limits::counters::{LocalCounters, SharedCounters};
 
     const LIMITS: Limits =
         Limits { requests_per_minute: Some(3), tokens_per_minute: Some(100), parallel_requests: Some(2) };
@@ -132,7 +134,10 @@ mod tests {
     impl Provider {
         fn new() -> Self {
             let clock = Clock::start();
-            Self(Arc::new(Counters::new(Arc::new(Memory::default()), Arc::new(SharedCounters::new(clock)))), clock)
+            Self(
+                Arc::new(Counters::new(Arc::new(LocalCounters::default()), Arc::new(SharedCounters::new(clock)))),
+                clock,
+            )
         }
 
         async fn take(&self, requests: u64, tokens: u64) -> Result<BackendQuota, QuotaExceeded> {
