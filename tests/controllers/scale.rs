@@ -60,7 +60,9 @@ pub async fn many() -> anyhow::Result<()> {
     #[allow(clippy::cast_precision_loss, reason = "small numbers")]
     let all = keys as f64;
     revoked_in_the_rush(&light, &client, &operator).await?;
-    poll::until("all keys to be ready", Duration::from_mins(30), async || {
+    // Some twenty times what it takes where nothing else runs.
+    let deadline = Duration::from_mins(5).max(Duration::from_millis(200) * u32::try_from(keys)?);
+    poll::until("all keys to be ready", deadline, async || {
         tokio::time::sleep(Duration::from_millis(500)).await;
         let metrics = operator.metrics().await?;
         let idle = metrics.value("vectoll_operator_queue_length", &[]) == Some(0.0);

@@ -5,14 +5,16 @@
 //!
 //! Core 0 belongs to the load generator and to a [`responder`] that answers from memory; core 1 to the proxy that is measured.
 //! Only one proxy has load at any time, and they take turns in rounds, so that what else happens on the machine meets both.
-//! nginx does nothing but pass on; the sidecar has limits, budgets and metrics on.
+//! nginx does nothing but pass on, and so does the [`relay`]; the sidecar has limits, budgets and metrics on.
 
+pub mod instructions;
 pub mod load;
 pub mod manifests;
 pub mod measure;
 pub mod nginx;
 pub mod payload;
 pub mod procfs;
+pub mod relay;
 pub mod reply;
 pub mod report;
 pub mod responder;

@@ -57,8 +57,21 @@ pub struct Round {
     pub direct_p50: f64,
     /// nginx.
     pub nginx: Option<Figures>,
+    /// The bare relay.
+    pub relay: Option<Figures>,
     /// The sidecar.
     pub sidecar: Option<Figures>,
+}
+
+/// Those that take turns.
+#[derive(Debug, Clone, Copy)]
+pub struct Proxies {
+    /// nginx, or who stands in its place.
+    pub nginx: Option<Proxy>,
+    /// The bare relay.
+    pub relay: Option<Proxy>,
+    /// The sidecar.
+    pub sidecar: Option<Proxy>,
 }
 
 impl Plan {
@@ -67,18 +80,18 @@ impl Plan {
     /// Connections are made, buffers grow, caches fill.
     const WARM_UP: Duration = Duration::from_millis(300);
 
-    /// Measures one payload once: directly, through nginx, through the sidecar.
-    pub fn round(
-        &self,
-        payload: Payload,
-        responder: SocketAddr,
-        nginx: Option<Proxy>,
-        sidecar: Option<Proxy>,
-    ) -> anyhow::Result<Round> {
+    /// Measures one payload once: directly, then through each proxy.
+    pub fn round(&self, payload: Payload, responder: SocketAddr, proxies: Proxies) -> anyhow::Result<Round> {
         let direct = Target::new(responder, KEY, payload)?.load(1, Self::bounds(self.time / 4))?;
         let direct_p50 = percentile(&direct.latencies, 50).context("the responder answered nothing")?;
         let measure = |proxy: Proxy| self.figures(proxy, payload, direct_p50);
-        Ok(Round { direct_p50, nginx: nginx.map(measure).transpose()?, sidecar: sidecar.map(measure).transpose()? })
+        let Proxies { nginx, relay, sidecar } = proxies;
+        Ok(Round {
+            direct_p50,
+            nginx: nginx.map(measure).transpose()?,
+            relay: relay.map(measure).transpose()?,
+            sidecar: sidecar.map(measure).transpose()?,
+        })
     }
 
     fn figures(&self, proxy: Proxy, payload: Payload, direct_p50: f64) -> anyhow::Result<Figures> {

@@ -34,8 +34,12 @@ pub struct Line {
     pub direct_p50: Spread,
     /// nginx.
     pub nginx: Option<Summary>,
+    /// The bare relay.
+    pub relay: Option<Summary>,
     /// The sidecar.
     pub sidecar: Option<Summary>,
+    /// CPU time of the bare relay by that of nginx, round by round.
+    pub relay_ratio: Option<Spread>,
     /// CPU time of the sidecar by that of nginx, round by round.
     pub ratio: Option<Spread>,
     /// What this is made from.
@@ -66,7 +70,9 @@ impl Line {
             payload,
             direct_p50: Spread::of(rounds.iter().map(|round| round.direct_p50)).context("no rounds")?,
             nginx: Summary::of(rounds.iter().filter_map(|round| round.nginx)),
+            relay: Summary::of(rounds.iter().filter_map(|round| round.relay)),
             sidecar: Summary::of(rounds.iter().filter_map(|round| round.sidecar)),
+            relay_ratio: Spread::of(rounds.iter().filter_map(|round| Some(round.relay?.cpu / round.nginx?.cpu))),
             ratio: Spread::of(ratios),
             rounds,
         })
@@ -101,9 +107,9 @@ impl Report {
         let rival = self.rival;
         writeln!(
             out,
-            "| payload | {rival} | sidecar | sidecar / {rival} (min–max) | {rival}, requests/s | sidecar, requests/s |"
+            "| payload | {rival} | relay | sidecar | relay / {rival} | sidecar / {rival} (min–max) | {rival}, requests/s | sidecar, requests/s |"
         )?;
-        writeln!(out, "|---|--:|--:|--:|--:|--:|")?;
+        writeln!(out, "|---|--:|--:|--:|--:|--:|--:|--:|")?;
         for line in &self.lines {
             let (nginx, sidecar) = (line.nginx.as_ref(), line.sidecar.as_ref());
             let ratio = line
@@ -111,8 +117,14 @@ impl Report {
                 .map_or_else(none, |ratio| format!("**{:.2}** ({:.2}–{:.2})", ratio.median, ratio.min, ratio.max));
             let rate = |summary: Option<&Summary>| summary.map_or_else(none, |of| format!("{:.0}", of.rate.median));
             let (nginx_cpu, sidecar_cpu) = (micros(nginx.map(|of| of.cpu)), micros(sidecar.map(|of| of.cpu)));
+            let relay_cpu = micros(line.relay.as_ref().map(|of| of.cpu));
+            let relay_ratio = line.relay_ratio.map_or_else(none, |ratio| format!("{:.2}", ratio.median));
             let title = line.payload.title();
-            writeln!(out, "| {title} | {nginx_cpu} | {sidecar_cpu} | {ratio} | {} | {} |", rate(nginx), rate(sidecar))?;
+            let (nginx_rate, sidecar_rate) = (rate(nginx), rate(sidecar));
+            writeln!(
+                out,
+                "| {title} | {nginx_cpu} | {relay_cpu} | {sidecar_cpu} | {relay_ratio} | {ratio} | {nginx_rate} | {sidecar_rate} |"
+            )?;
         }
         writeln!(out, "\nLatency that the proxy adds, one connection (beyond the direct median)\n")?;
         writeln!(out, "| payload | direct p50 | {rival} p50 | sidecar p50 | {rival} p99 | sidecar p99 |")?;
@@ -178,7 +190,12 @@ mod tests {
     fn report(one: f64, batch: f64) -> Report {
         let figures = |cpu| Some(Figures { cpu, rate: 1.0, added_p50: 2.0, added_p99: 3.0 });
         let line = |payload, ratio: f64| {
-            let round = |cpu| Round { direct_p50: 1.0, nginx: figures(cpu), sidecar: figures(cpu * ratio) };
+            let round = |cpu| Round {
+                direct_p50: 1.0,
+                nginx: figures(cpu),
+                relay: figures(cpu),
+                sidecar: figures(cpu * ratio),
+            };
             Line::new(payload, vec![round(100.0), round(300.0), round(200.0)]).unwrap()
         };
         Report {
@@ -203,7 +220,10 @@ mod tests {
     #[test]
     fn tables_show_medians() {
         let text = report(1.5, 0.5).markdown();
-        assert!(text.contains("| 1 input, base64 | 200 µs | 300 µs | **1.50** (1.50–1.50) | 1 | 1 |"), "{text}");
+        assert!(
+            text.contains("| 1 input, base64 | 200 µs | 200 µs | 300 µs | 1.00 | **1.50** (1.50–1.50) | 1 | 1 |"),
+            "{text}"
+        );
         assert!(text.contains("| 100 inputs, float | 1 µs | 2 µs | 2 µs | 3 µs | 3 µs |"), "{text}");
         assert!(text.contains("| nginx | 1.5 MiB | 2.0 MiB |"), "{text}");
     }

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use clap::{Parser, ValueEnum};
+use vectoll_tests::bench::instructions;
 use vectoll_tests::bench::manifests::manifests;
-use vectoll_tests::bench::measure::{Plan, Proxy};
+use vectoll_tests::bench::measure::{Plan, Proxies, Proxy};
 use vectoll_tests::bench::nginx::Nginx;
 use vectoll_tests::bench::payload::Payload;
+use vectoll_tests::bench::relay::{self, Relay};
 use vectoll_tests::bench::report::{Line, Report};
 use vectoll_tests::bench::responder::Responder;
 use vectoll_tests::bench::{LOAD_CORE, PROXY_CORE, procfs};
@@ -22,10 +24,10 @@ use vectoll_tests::pair::{Pair, Setup};
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The program vectoll-sidecar.
-    #[arg(long, required_unless_present = "only")]
+    #[arg(long, required_unless_present_any = ["only", "relay"])]
     sidecar: Option<PathBuf>,
     /// The program vectoll-operator.
-    #[arg(long, required_unless_present = "only")]
+    #[arg(long, required_unless_present_any = ["only", "relay"])]
     operator: Option<PathBuf>,
     /// The program nginx; found in PATH if not given.
     #[arg(long)]
@@ -36,6 +38,12 @@ struct Arguments {
     /// Put a sidecar without access log in nginx's place: what the log costs.
     #[arg(long, conflicts_with_all = ["only", "nginx", "check"])]
     without_log: bool,
+    /// Count the instructions of so many calls of each payload instead, with callgrind.
+    #[arg(long, value_name = "CALLS", conflicts_with_all = ["only", "without_log", "check"])]
+    instructions: Option<u64>,
+    /// Be the bare relay, LISTEN=UPSTREAM: what this program starts itself for.
+    #[arg(long, hide = true)]
+    relay: Option<String>,
     /// Seconds under load for each proxy, payload and round.
     #[arg(long, default_value_t = 4.0)]
     seconds: f64,
@@ -62,6 +70,16 @@ enum Only {
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
+    if let Some(addresses) = &arguments.relay {
+        relay::run(addresses)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(calls) = arguments.instructions {
+        let runtime = tokio::runtime::Runtime::new().context("failed to start tokio")?;
+        let counted = runtime.block_on(instructions::count(&binaries(&arguments)?, calls))?;
+        println!("{}", serde_json::to_string_pretty(&counted).context("failed to write the figures as JSON")?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let report = run(&arguments)?;
     println!("{}", report.markdown());
     if let Some(file) = &arguments.json {
@@ -90,13 +108,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         Nginx::start(&program, responder, PROXY_CORE)
     });
     let nginx = nginx.transpose()?;
+    let relay = arguments.only.is_none().then(|| Relay::start(responder, PROXY_CORE)).transpose()?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("failed to start tokio")?;
     let start = |sidecar_arguments: Vec<String>| {
-        let operator = arguments.operator.clone().context("--operator is missing")?;
-        let sidecar = arguments.sidecar.clone().context("--sidecar is missing")?;
-        let setup =
-            Setup { sidecar_core: Some(PROXY_CORE), sidecar_arguments, ..Setup::of(Binaries { operator, sidecar }) };
+        let setup = Setup { sidecar_core: Some(PROXY_CORE), sidecar_arguments, ..Setup::of(binaries(arguments)?) };
         runtime.block_on(Pair::start_with(setup, &[("bench.yaml", manifests(responder))]))
     };
     let pair = (arguments.only != Some(Only::Nginx)).then(|| start(Vec::new())).transpose()?;
@@ -105,10 +121,15 @@ fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     let nginx_proxy = silent.as_ref().map(sidecar_of).transpose()?.or(nginx_proxy);
     let sidecar_proxy = pair.as_ref().map(sidecar_of).transpose()?;
 
+    let proxies = Proxies {
+        nginx: nginx_proxy,
+        relay: relay.as_ref().map(|relay| Proxy { address: relay.address(), pid: relay.pid() }),
+        sidecar: sidecar_proxy,
+    };
     let mut rounds = Payload::ALL.map(|payload| (payload, Vec::new()));
     for _ in 0..plan.rounds {
         for (payload, done) in &mut rounds {
-            done.push(plan.round(*payload, responder, nginx_proxy, sidecar_proxy)?);
+            done.push(plan.round(*payload, responder, proxies)?);
         }
     }
     let memory = |proxy: Option<Proxy>| proxy.map(|proxy| procfs::memory(proxy.pid)).transpose();
@@ -119,6 +140,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<Report> {
         sidecar_memory: memory(sidecar_proxy)?,
         lines: rounds.into_iter().map(|(payload, done)| Line::new(payload, done)).collect::<anyhow::Result<_>>()?,
     })
+}
+
+fn binaries(arguments: &Arguments) -> anyhow::Result<Binaries> {
+    let operator = arguments.operator.clone().context("--operator is missing")?;
+    let sidecar = arguments.sidecar.clone().context("--sidecar is missing")?;
+    Ok(Binaries { operator, sidecar })
 }
 
 fn sidecar_of(pair: &Pair) -> anyhow::Result<Proxy> {
