@@ -110,6 +110,59 @@ fn sidecars_metrics_are_closed_to_all_but_who_is_named() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// `prometheusRule`, `grafanaDashboards`: nothing by default; turned on, all that the files have, with the labels that are asked for.
+#[test]
+fn rules_and_dashboards_are_rendered_where_they_are_wanted() -> anyhow::Result<()> {
+    let objects = |values: &str| -> anyhow::Result<Vec<Value>> {
+        let text = run(&mut template(&repository(values))?)?.ok()?;
+        serde_yaml::Deserializer::from_str(&text).map(|document| Ok(Value::deserialize(document)?)).collect()
+    };
+    let is_monitoring = |object: &&Value| object["metadata"]["labels"]["app.kubernetes.io/component"] == "monitoring";
+    let none = objects("tests/chart/values/default.yaml")?;
+    assert_eq!(none.iter().filter(is_monitoring).count(), 0);
+    assert!(!none.iter().any(|object| object["kind"] == "PrometheusRule"));
+
+    let all = objects("tests/chart/values/monitors-and-network-policy.yaml")?;
+    let rule = all.iter().find(|object| object["kind"] == "PrometheusRule").context("no PrometheusRule")?;
+    assert_eq!(rule["metadata"]["labels"]["release"], "prometheus");
+    let mut expected = Vec::new();
+    for file in yaml_files("charts/vectoll/files/rules")? {
+        let groups: Value = serde_yaml::from_str(&read(file)?)?;
+        expected.extend(groups["groups"].as_array().context("no groups")?.clone());
+    }
+    // The chart adds an address to each alert, and nothing else.
+    for rule in expected.iter_mut().flat_map(|group| group["rules"].as_array_mut().into_iter().flatten()) {
+        if let Some(name) = rule["alert"].as_str().map(str::to_lowercase) {
+            rule["annotations"]["runbook_url"] = json!(format!("https://wiki.example.com/vectoll/alerts#{name}"));
+        }
+    }
+    assert_eq!(rule["spec"]["groups"], json!(expected));
+
+    let dashboards: Vec<&Value> = all.iter().filter(is_monitoring).filter(|one| one["kind"] == "ConfigMap").collect();
+    let mut names = Vec::new();
+    for dashboard in &dashboards {
+        let labels = &dashboard["metadata"]["labels"];
+        assert_eq!((&labels["grafana_dashboard"], &labels["team"]), (&json!("1"), &json!("platform")));
+        assert_eq!(dashboard["metadata"]["annotations"], json!({"grafana_folder": "Vectoll"}));
+        let data = dashboard["data"].as_object().context("no data")?;
+        for (name, text) in data {
+            let of = name.strip_prefix("vectoll-system-vectoll-").context("another name")?;
+            let file = read(repository("charts/vectoll/files/dashboards").join(of))?;
+            let [found, file]: [Value; 2] =
+                [serde_json::from_str(text.as_str().context("no text")?)?, serde_json::from_str(&file)?];
+            assert_eq!(found, file, "{name}");
+            names.push(of.to_owned());
+        }
+    }
+    assert_eq!(names, ["health.json", "limits.json", "spend.json"]);
+
+    // Without an address alerts have none.
+    let mut plain = template(&repository("tests/chart/values/default.yaml"))?;
+    let text = run(plain.args(["--set", "prometheusRule.enabled=true"]))?.ok()?;
+    assert!(text.contains("alert: VectollStoreAway") && !text.contains("runbook_url"));
+    Ok(())
+}
+
 #[test]
 fn too_old_a_cluster_is_refused() -> anyhow::Result<()> {
     let mut helm = helm()?;
