@@ -45,15 +45,15 @@ fn write(key: &str, fields: &[(String, &str)]) -> Cmd {
 }
 
 /// What is said of a budget as it is spent, and the events beside it.
-async fn budgets(world: &World, admin: &mut MultiplexedConnection, purse: &str) -> anyhow::Result<()> {
+async fn budgets(world: &World, admin: &mut MultiplexedConnection, balance: &str) -> anyhow::Result<()> {
     world.until_key(NS, "alice", "BudgetExceeded", "False/WithinBudget").await?;
     world.until_key(NS, "alice", "BudgetWarning", "False/BelowThreshold").await?;
     // Four fifths.
-    write(purse, &[(field("s"), "20000000000000")]).query_async::<()>(admin).await?;
+    write(balance, &[(field("s"), "20000000000000")]).query_async::<()>(admin).await?;
     world.until_key(NS, "alice", "BudgetWarning", "True/ThresholdReached").await?;
     // Sidecars have refused a call: what is left was too little.
     let refused = [(field("s"), "24900000000000"), (field("x"), "25000000000000"), (field("y"), "200000000000")];
-    write(purse, &refused).query_async::<()>(admin).await?;
+    write(balance, &refused).query_async::<()>(admin).await?;
     let key = world.until_key(NS, "alice", "BudgetExceeded", "True/CallsRefused").await?;
     let conditions = key.status.map(|status| status.conditions).unwrap_or_default();
     let message = |kind: &str| conditions.iter().find(|found| found.type_ == kind).map(|found| found.message.clone());
@@ -74,7 +74,7 @@ async fn budgets(world: &World, admin: &mut MultiplexedConnection, purse: &str) 
         Ok(Some(()))
     })
     .await?;
-    write(purse, &[(field("s"), "1230000000000")]).query_async::<()>(admin).await?;
+    write(balance, &[(field("s"), "1230000000000")]).query_async::<()>(admin).await?;
     until_spend(world, "apikey", "alice", "1.23").await?;
     Ok(())
 }
@@ -99,7 +99,7 @@ pub async fn spent(world: &World, store: &mut Store) -> anyhow::Result<()> {
     let now = Timestamp::now();
     let present = stretch(&budget, now);
     let period = period_name(Period::Monthly, &budget.time_zone, Some(present.start));
-    let purse = money_key(&team, &format!("k:{alice}"), &period);
+    let balance = money_key(&team, &format!("k:{alice}"), &period);
     let month = month_key(&team, &now.strftime("%Y-%m").to_string());
     let total = [
         (field("t:r"), "3"),
@@ -113,7 +113,7 @@ pub async fn spent(world: &World, store: &mut Store) -> anyhow::Result<()> {
     write(&total_key(&team), &total).query_async::<()>(&mut admin).await?;
     let monthly = [(field("t:p"), "1730000000000"), (format!("k:{bob}:p"), "500000000000")];
     write(&month, &monthly).query_async::<()>(&mut admin).await?;
-    write(&purse, &[(field("s"), "1230000000000"), (field("r"), "5")]).query_async::<()>(&mut admin).await?;
+    write(&balance, &[(field("s"), "1230000000000"), (field("r"), "5")]).query_async::<()>(&mut admin).await?;
 
     let spend = until_spend(world, "apikey", "alice", "1.23").await?;
     ensure!(spend["limit"] == "25.00" && spend["remaining"] == "23.77", "{spend}");
@@ -133,12 +133,12 @@ pub async fn spent(world: &World, store: &mut Store) -> anyhow::Result<()> {
     ensure!(metrics.value("vectoll_cluster_team_requests_total", &labels) == Some(3.0));
     ensure!(metrics.value("vectoll_cluster_unsettled_requests_total", &labels) == Some(1.0));
 
-    budgets(world, &mut admin, &purse).await?;
+    budgets(world, &mut admin, &balance).await?;
 
     // What is little of the budget waits for the key's own moment, which comes once in a minute; a hundredth of it does not.
     let (mut writes, mut last) = (0, String::new());
     for cents in 24..54 {
-        write(&purse, &[(field("s"), &*format!("1{cents}0000000000"))]).query_async::<()>(&mut admin).await?;
+        write(&balance, &[(field("s"), &*format!("1{cents}0000000000"))]).query_async::<()>(&mut admin).await?;
         tokio::time::sleep(Duration::from_secs(1)).await;
         let amount = status(world, "apikey", "alice")?["spend"]["amount"].as_str().unwrap_or_default().to_owned();
         if amount != last {
@@ -149,7 +149,7 @@ pub async fn spent(world: &World, store: &mut Store) -> anyhow::Result<()> {
     // The first one is what stood there before.
     ensure!((1..=2).contains(&writes), "{} writes in half a minute", writes - 1);
     let begun = Timestamp::now();
-    write(&purse, &[(field("s"), "1990000000000")]).query_async::<()>(&mut admin).await?;
+    write(&balance, &[(field("s"), "1990000000000")]).query_async::<()>(&mut admin).await?;
     until_spend(world, "apikey", "alice", "1.99").await?;
     let took = Timestamp::now().duration_since(begun).as_secs();
     ensure!(took <= 20, "a hundredth of the budget was told after {took} s");

@@ -183,7 +183,7 @@ async fn scenario(world: &mut World, store: &mut Store, arguments: &[&str]) -> a
     ensure!((1..=3).contains(&complaints), "{complaints} complaints about one trouble");
     store.restart().await?;
     until_exact(world, "True/SharedStore").await?;
-    store.log_in(&user, &password).await.context("the user was not made anew")?;
+    store.log_in(&user, &password).await.context("the user was not recreated")?;
 
     // Another operator goes on where this one was: nothing is written anew.
     let (config, _) = world.config(NS).await?.context("no config")?;

@@ -26,7 +26,7 @@ const NS: &str = "sums";
 /// More than are told apart.
 const USERS: u64 = 1_300;
 /// Users and models are read every 30 seconds.
-const PATIENCE: Duration = Duration::from_mins(1);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// A call of each of these users, with one of the keys and one of the models: what it costs depends on all of them.
 fn calls(users: impl Iterator<Item = u64>, keys: &[Uid; 2]) -> Vec<Entry> {
@@ -70,7 +70,7 @@ fn users(metrics: &Metrics) -> BTreeMap<String, u64> {
 /// Waits until all families say that there were so many calls, and checks that they agree in all.
 async fn agree(world: &World, calls: u64) -> anyhow::Result<Metrics> {
     let families = ["team", "key", "user", "model"];
-    let metrics = poll::until(&format!("{calls} calls in all families"), PATIENCE, async || {
+    let metrics = poll::until(&format!("{calls} calls in all families"), DEADLINE, async || {
         let metrics = world.operator.metrics().await?;
         Ok(families.iter().all(|family| sums(&metrics, family)[0] == calls).then_some(metrics))
     })

@@ -143,7 +143,7 @@ pub fn refused(cluster: &Cluster) -> anyhow::Result<()> {
     }
     let unclear = with("{containers: [{name: app, image: a}]}", "").replace("inject: 'true'", "inject: 'yes'");
     let said = cluster.apply(&unclear).err().map(|error| format!("{error:#}")).unwrap_or_default();
-    ensure!(said.contains("says neither yes nor no"), "{said:?}");
+    ensure!(said.contains("is not a boolean"), "{said:?}");
     let no = with("{containers: [{name: app, image: a}]}", "").replace("inject: 'true'", "inject: 'false'");
     cluster.apply(&no)?;
     let inits = cluster.kubectl(&["get", "pod", "app", "-n", ns, "-o", "jsonpath={.spec.initContainers}"])?;

@@ -233,11 +233,14 @@ async fn connect(
             Client::build_with_tls(address.into_connection_info()?.set_redis_settings(login), certificates)?
         }
     };
-    client.get_multiplexed_async_connection_with_config(&patience()).await.context("failed to log in at the store")
+    client
+        .get_multiplexed_async_connection_with_config(&connection_config())
+        .await
+        .context("failed to log in at the store")
 }
 
-/// The client's own patience of a second is too short where a test runs programs beside its connection.
-fn patience() -> AsyncConnectionConfig {
+/// The client's own timeout of a second is too short where a test runs programs beside its connection.
+fn connection_config() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(Some(START)).set_response_timeout(Some(START))
 }
 

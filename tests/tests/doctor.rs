@@ -28,7 +28,7 @@ fn what_is_missing_is_named_for_its_targets_with_what_brings_it() -> anyhow::Res
     ensure!(line("run") == "✗ make run: missing curl", "{text}");
     ensure!(line("cluster").contains("go, jq") && line("test").contains("npm"), "{text}");
     let bring = text.lines().find(|line| line.contains("apt-get install")).context("no command")?;
-    for package in ["curl", "golang-go", "npm", "redis-server", "buildah"] {
+    for package in ["curl", "golang-go", "npm", "redis-server", "prometheus", "buildah"] {
         ensure!(bring.split(' ').any(|word| word == package), "{package}: {bring}");
     }
     let (text, _) = said(&["git"])?;
@@ -53,6 +53,16 @@ fn the_doctor_knows_what_the_targets_look_for() -> anyhow::Result<()> {
     let packages = fs::read_to_string(repository().join("tests/cluster/needs"))?;
     let list = packages.lines().find_map(|line| line.strip_prefix("packages=(")).context("no packages")?;
     for package in list.split([' ', ')']).filter(|word| !word.is_empty() && !word.starts_with('"')) {
+        ensure!(doctor.contains(&format!("|{package}|")), "the doctor does not know of {package}");
+    }
+    // And what only some targets ask for.
+    let further: Vec<&str> = makefile
+        .lines()
+        .filter_map(|line| line.strip_prefix("\ttests/cluster/needs "))
+        .flat_map(str::split_whitespace)
+        .collect();
+    ensure!(further.contains(&"redis-server") && further.contains(&"prometheus"), "{further:?}");
+    for package in further {
         ensure!(doctor.contains(&format!("|{package}|")), "the doctor does not know of {package}");
     }
     Ok(())

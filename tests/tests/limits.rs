@@ -17,7 +17,7 @@ use serde_json::json;
 use vectoll_tests::{
     caller::Caller,
     manifest::{PROVIDER_KEY, api_key, builtin, file, key_value, resource_in, route, team},
-    pair::Pair,
+    pair::{Pair, Setup},
     provider::{Options, Provider},
 };
 
@@ -436,5 +436,76 @@ async fn a_namespace_that_uses_anothers_team_is_held_to_its_part_and_cannot_pric
     assert_eq!(metrics.value("vectoll_namespace_budget_remaining_usd", &team), Some(0.999_999_98));
     assert_eq!(metrics.value("vectoll_namespace_budget_limit_usd", &team), Some(1.0));
     assert_eq!(metrics.value("vectoll_rejections_total", &[("scope", "namespace"), ("reason", "requests")]), Some(1.0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_text_is_tokenized_twice_nor_where_nobody_needs_its_tokens() -> anyhow::Result<()> {
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut all = vec![team("search", json!({}))];
+    all.extend(route("openai", &["text-embedding-3-small", "fault-no-usage"], &provider.url()));
+    all.extend(api_key("free", "search", json!({})));
+    all.extend(api_key("tight", "search", json!({"limits": {"tokensPerMinute": 20}})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let free = Caller::new(&pair.base_url(), &key_value("free"))?;
+    let counted = async || anyhow::Ok(pair.metrics().await?.value("vectoll_counted_text_bytes_total", &[]));
+    assert_eq!(free.embed("text-embedding-3-small", json!(NINE_TOKENS)).await?.status, 200);
+    assert_eq!(counted().await?, Some(0.0), "the provider says it, and there is no limit near");
+    // Admission asks, and so does the settlement: the provider does not say.
+    let tight = free.with_key(&key_value("tight"));
+    let answer = tight.embed("fault-no-usage", json!(NINE_TOKENS)).await?;
+    assert_eq!((answer.status, answer.json["usage"].is_null()), (200, true), "{:?}", answer.json);
+    let length = f64::from(u32::try_from(NINE_TOKENS.len())?);
+    assert_eq!(counted().await?, Some(length));
+    assert_eq!(pair.metrics().await?.sum("vectoll_key_tokens_total", &[]), 18.0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_users_have_left_and_when_periods_and_keys_end_is_told() -> anyhow::Result<()> {
+    use jiff::{ToSpan, Zoned, tz::TimeZone};
+
+    let stage = async |arguments: &[&str]| {
+        let budget = |limit: &str, period: &str| json!({"limit": limit, "period": period, "timeZone": "Europe/Berlin"});
+        let spec = json!({"budget": budget("1", "Monthly"), "userBudget": budget("0.5", "Daily")});
+        let mut all = vec![team("search", spec), team("other", json!({})), builtin("builtin", &["builtin"])];
+        let spec = json!({"budget": {"limit": "2", "period": "Total"}, "expiresAt": "2099-01-02T03:04:05Z"});
+        all.extend(api_key("alice", "search", spec));
+        all.extend(api_key("other", "other", json!({})));
+        let mut setup = Setup::built()?;
+        setup.sidecar_arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let pair = Pair::start_with(setup, &[("all.yaml", file(all))]).await?;
+        let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
+        let body = json!({"model": "builtin", "input": "a", "user": "bob"});
+        assert_eq!(caller.post("/v1/embeddings", &body, &[]).await?.status, 200);
+        assert_eq!(caller.with_key(&key_value("other")).embed("builtin", json!("a")).await?.status, 200);
+        anyhow::Ok(pair)
+    };
+    // Midnight may pass between the call and the look.
+    let ends = || -> anyhow::Result<[Option<f64>; 2]> {
+        let today = Zoned::now().with_time_zone(TimeZone::get("Europe/Berlin")?).start_of_day()?;
+        let month = today.first_of_month()?.checked_add(1.month())?;
+        Ok([month, today.checked_add(1.day())?].map(|end| Some(end.timestamp().as_second() as f64)))
+    };
+    let before = ends()?;
+    let pair = stage(&[]).await?;
+    let metrics = pair.metrics().await?;
+    let (team, bob) = ([("team", "default/search")], [("team", "default/search"), ("user", "bob")]);
+    let key = [("team", "default/search"), ("key", "default/alice")];
+    assert_eq!(metrics.value("vectoll_user_budget_limit_usd", &bob), Some(0.5));
+    assert_eq!(metrics.value("vectoll_user_budget_remaining_usd", &bob), Some(0.499_999_98));
+    assert_eq!(metrics.samples("vectoll_user_budget_limit_usd", &[]).count(), 1, "who has called, and has a budget");
+    let found = [("team", &team[..]), ("user", &bob[..])]
+        .map(|(word, labels)| metrics.value(&format!("vectoll_{word}_budget_period_end_timestamp_seconds"), labels));
+    assert!(found == before || found == ends()?, "{found:?}, {before:?}");
+    assert_eq!(metrics.value("vectoll_key_budget_remaining_usd", &key), Some(1.999_999_98));
+    assert_eq!(metrics.value("vectoll_key_budget_period_end_timestamp_seconds", &key), None, "a total has no end");
+    assert_eq!(metrics.value("vectoll_key_expiry_timestamp_seconds", &key), Some(4_071_006_245.0));
+    assert_eq!(metrics.samples("vectoll_key_expiry_timestamp_seconds", &[]).count(), 1, "keys with an end");
+    assert_eq!(metrics.value("vectoll_journal_max_bytes", &[]), Some(67_108_864.0));
+
+    let metrics = stage(&["--user-metrics=off"]).await?.metrics().await?;
+    assert_eq!(metrics.samples("vectoll_user_budget_limit_usd", &[]).count(), 0, "users are not told apart");
+    assert_eq!(metrics.value("vectoll_team_budget_limit_usd", &team), Some(1.0));
     Ok(())
 }

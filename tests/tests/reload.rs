@@ -85,7 +85,7 @@ async fn a_mistake_is_named_with_file_and_line_and_changes_nothing() -> anyhow::
     for (text, words) in [
         // A field that does not exist.
         (good.replace("\"requestsPerMinute\"", "\"requestPerMinute\""), "unknown field `requestPerMinute`"),
-        // A value that makes no sense.
+        // A value that is invalid.
         (
             good.replace("\"requestsPerMinute\": 100", "\"requestsPerMinute\": 0"),
             "spec.limits.requestsPerMinute: must be at least 1",

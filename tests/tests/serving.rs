@@ -141,13 +141,13 @@ async fn errors_are_openais_objects() -> anyhow::Result<()> {
             r#"{"model":"builtin","input":"a","model":"x"}"#,
             "application/json",
             400,
-            "The request's body is not a call: the field `model` stands twice",
+            "The request's body is not a call: the field `model` is given twice",
         ),
         (
             r#"{"model":"builtin","input":"a","x":1,"\u0078":2}"#,
             "application/json",
             400,
-            "The request's body is not a call: the field `x` stands twice",
+            "The request's body is not a call: the field `x` is given twice",
         ),
         (r#"{"model":"builtin","input":"a"}"#, "text/plain", 415, "The request's body must be JSON"),
     ] {

@@ -19,10 +19,10 @@ use vectoll_config::{
     v1::OnStoreFailure,
 };
 use vectoll_operator::{
-    books::{LedgerEvent, Question, Reader, TeamQuestion},
+    ledger::{LedgerEvent, LedgerQuery, Reader, TeamQuery},
     store::{
-        Access, DeferredRevocations, Keeper, Master, Password, Persistence, REVOCATION_DELAY, Rotation, StoreState,
-        Suspects, User, Valid, Wanted, connect, plan, sweep,
+        Access, AclReconciler, DeferredRevocations, Master, Password, Persistence, REVOCATION_DELAY, Rotation,
+        StoreState, Suspects, User, UsersByName, Valid, connect, plan, sweep,
         sweep::{Census, CountedTeam},
     },
 };
@@ -50,7 +50,7 @@ fn user(namespace: &str, teams: &[&str], password: &str) -> (String, User) {
 }
 
 /// Makes the users what they are to be, once.
-async fn put_in_order(store: &Store, wanted: &Wanted) -> anyhow::Result<usize> {
+async fn put_in_order(store: &Store, wanted: &UsersByName) -> anyhow::Result<usize> {
     let mut servers = connect(&access(store)).await?;
     ensure!(servers.len() == 1, "one server");
     let list = servers[0].list().await?;
@@ -84,7 +84,7 @@ async fn refuses(connection: &mut MultiplexedConnection, line: &str) -> anyhow::
 #[tokio::test]
 async fn a_namespaces_user_can_do_what_a_sidecar_needs_and_nothing_else() -> anyhow::Result<()> {
     let store = Store::start().await?;
-    let wanted: Wanted = [user("apps", &["t1"], "one"), user("shop", &["t2"], "two")].into();
+    let wanted: UsersByName = [user("apps", &["t1"], "one"), user("shop", &["t2"], "two")].into();
     assert_eq!(put_in_order(&store, &wanted).await?, 2);
     // The server says of them what was meant: nothing is left to do.
     assert_eq!(put_in_order(&store, &wanted).await?, 0);
@@ -249,8 +249,8 @@ async fn a_store_that_forgets_everything_at_a_restart_is_told_of() -> anyhow::Re
         }
         let (told, mut hear) = tokio::sync::watch::channel(StoreState::Unknown);
         let keeper =
-            Keeper::start(Box::new(move |standing| drop(told.send_replace(standing.clone()))), Box::new(|_| {}));
-        keeper.keep(access, SCOPE, Arc::new(Wanted::new()));
+            AclReconciler::start(Box::new(move |standing| drop(told.send_replace(standing.clone()))), Box::new(|_| {}));
+        keeper.keep(access, SCOPE, Arc::new(UsersByName::new()));
         let is_known = |standing: &StoreState| matches!(standing, StoreState::Good { .. });
         let standing = tokio::time::timeout(DEADLINE, hear.wait_for(is_known)).await??.clone();
         let StoreState::Good { persistence, .. } = standing else { anyhow::bail!("{standing:?}") };
@@ -267,8 +267,9 @@ async fn users_outlive_a_restart_of_the_store_and_go_with_their_namespace() -> a
         let () = ask(&mut admin, &format!("ACL SETUSER {stranger} on nopass ~* +@all")).await?;
     }
     let (told, mut hear) = tokio::sync::watch::channel(StoreState::Unknown);
-    let keeper = Keeper::start(Box::new(move |standing| drop(told.send_replace(standing.clone()))), Box::new(|_| {}));
-    let both: Arc<Wanted> = Arc::new([user("apps", &["t1"], "one"), user("shop", &["t2"], "two")].into());
+    let keeper =
+        AclReconciler::start(Box::new(move |standing| drop(told.send_replace(standing.clone()))), Box::new(|_| {}));
+    let both: Arc<UsersByName> = Arc::new([user("apps", &["t1"], "one"), user("shop", &["t2"], "two")].into());
     keeper.keep(access(&store), SCOPE, both.clone());
     let good = |standing: &StoreState| matches!(standing, StoreState::Good { count: 2, .. });
     tokio::time::timeout(DEADLINE, hear.wait_for(good)).await??;
@@ -281,7 +282,7 @@ async fn users_outlive_a_restart_of_the_store_and_go_with_their_namespace() -> a
     tokio::time::timeout(DEADLINE, hear.wait_for(|standing| matches!(standing, StoreState::Trouble { .. }))).await??;
     assert!(!keeper.standing().is_about_to_have("new", None));
     store.restart().await?;
-    poll::until("the users to be made anew", DEADLINE, async || {
+    poll::until("the users to be recreated", DEADLINE, async || {
         Ok(Some(store.log_in(&user_name(SCOPE, "shop"), "two").await?))
     })
     .await?;
@@ -289,14 +290,14 @@ async fn users_outlive_a_restart_of_the_store_and_go_with_their_namespace() -> a
     println!("figure: users were back {:.1} s after the store was killed", killed.elapsed().as_secs_f64());
     // Restarted so quickly that nobody saw it away.
     store.restart().await?;
-    poll::until("the users to be made anew", DEADLINE, async || {
+    poll::until("the users to be recreated", DEADLINE, async || {
         Ok(Some(store.log_in(&user_name(SCOPE, "apps"), "one").await?))
     })
     .await?;
 
     // What somebody does to a user is undone, at once when there is a reason to look.
     let () = ask(&mut store.admin().await?, &format!("ACL SETUSER {} +@all ~*", user_name(SCOPE, "apps"))).await?;
-    let three: Wanted =
+    let three: UsersByName =
         both.iter().map(|(name, user)| (name.clone(), user.clone())).chain([user("new", &[], "x")]).collect();
     keeper.keep(access(&store), SCOPE, Arc::new(three));
     tokio::time::timeout(DEADLINE, hear.wait_for(|standing| matches!(standing, StoreState::Good { count: 3, .. })))
@@ -306,7 +307,7 @@ async fn users_outlive_a_restart_of_the_store_and_go_with_their_namespace() -> a
     drop(keeper);
 
     // Of gone namespaces users go when they have lingered, and strangers never.
-    let only: Wanted = [user("apps", &["t1"], "one")].into();
+    let only: UsersByName = [user("apps", &["t1"], "one")].into();
     let mut servers = connect(&access(&store)).await?;
     let (mut lingering, begin) = (DeferredRevocations::default(), Instant::now());
     for (later, expected) in [(Duration::ZERO, 3), (REVOCATION_DELAY / 2, 3), (REVOCATION_DELAY, 1)] {
@@ -319,7 +320,7 @@ async fn users_outlive_a_restart_of_the_store_and_go_with_their_namespace() -> a
     let left = users(&store).await?;
     assert!(left.contains(&user_name(SCOPE, "apps")) && left.contains("default"), "{left:?}");
     let () = ask(&mut store.admin().await?, "ACL SETUSER vectoll-ns-another:apps on nopass ~* +@all").await?;
-    put_in_order(&store, &Wanted::new()).await?;
+    put_in_order(&store, &UsersByName::new()).await?;
     assert_eq!(users(&store).await?, ["default", "vectoll-ns-another:apps"].map(str::to_owned).into());
     Ok(())
 }
@@ -328,7 +329,7 @@ async fn users_outlive_a_restart_of_the_store_and_go_with_their_namespace() -> a
 async fn a_store_behind_tls_is_trusted_by_its_ca_only() -> anyhow::Result<()> {
     let store = Store::start_with(Transport::Tls, &[]).await?;
     assert!(store.url().starts_with("rediss://"));
-    let wanted: Wanted = [user("apps", &["t1"], "one")].into();
+    let wanted: UsersByName = [user("apps", &["t1"], "one")].into();
     assert_eq!(put_in_order(&store, &wanted).await?, 1);
     store.log_in(&user_name(SCOPE, "apps"), "one").await?;
     let stranger = Access { ca: None, ..access(&store) };
@@ -349,7 +350,7 @@ async fn all_know(stores: &[&Store]) -> bool {
 
 /// Makes users on all servers of a store, found from one address.
 async fn put_all_in_order(access: &Access, servers: usize) -> anyhow::Result<()> {
-    let wanted: Wanted = [user("apps", &["t1"], "one")].into();
+    let wanted: UsersByName = [user("apps", &["t1"], "one")].into();
     let mut found = connect(access).await?;
     ensure!(found.len() == servers, "{} servers", found.len());
     for server in &mut found {
@@ -397,7 +398,7 @@ async fn an_administrator_of_users_who_may_read_what_is_counted_is_enough() -> a
     .await?;
     let access = Access { username: Some("vectoll".to_owned()), password: Some(Password::new("pw")), ..access(&store) };
     let mut servers = connect(&access).await?;
-    for wanted in [[user("apps", &["t1"], "one")].into(), Wanted::new()] {
+    for wanted in [[user("apps", &["t1"], "one")].into(), UsersByName::new()] {
         let list = servers[0].list().await?;
         let steps = plan(SCOPE, &wanted, &list);
         assert_eq!(steps.len(), 1);
@@ -418,8 +419,8 @@ async fn an_administrator_of_users_who_may_read_what_is_counted_is_enough() -> a
     }
     let (heard, mut all) = tokio::sync::mpsc::unbounded_channel();
     let reader = Reader::start(Arc::new(move |told| drop(heard.send(told))));
-    let teams = [(Uid::new("t1"), TeamQuestion::default())].into();
-    reader.ask(access, Question { scope: SCOPE.to_owned(), namespaces: ["apps".to_owned()].into(), teams });
+    let teams = [(Uid::new("t1"), TeamQuery::default())].into();
+    reader.ask(access, LedgerQuery { scope: SCOPE.to_owned(), namespaces: ["apps".to_owned()].into(), teams });
     let spend = async {
         let (mut spent, mut parts) = (false, false);
         while !(spent && parts) {

@@ -254,7 +254,7 @@ async fn behind_sentinels_a_failover_loses_no_spend_and_sidecars_go_on() -> anyh
     let served = served.load(Ordering::Relaxed);
     arrive(&sentinels.servers[1], &uid, served * 9).await.with_context(|| scene.logs())?;
     assert_eq!(scene.provider.account().charged_tokens, served * 9);
-    assert!(scene.logs().contains("the store has lost what it was told last"), "{}", scene.logs());
+    assert!(scene.logs().contains("the store has lost the last exchanges"), "{}", scene.logs());
     for sidecar in &mut scene.fleet.sidecars {
         sidecar.end(Signal::SIGTERM).await?;
     }

@@ -27,7 +27,7 @@ use vectoll_limits::store::{
 use vectoll_tests::store::Store;
 
 /// Periods of budgets that a history may begin by wishes: fewer than it could.
-const MOST_NEW_PURSES: u64 = 4;
+const MOST_NEW_BALANCES: u64 = 4;
 
 /// The library with clock and identity of the server as the last arguments, and a bound that histories reach: nothing else differs.
 fn with_clock() -> Library {
@@ -38,7 +38,7 @@ fn with_clock() -> Library {
     let given = "{math.floor(tonumber(args[#args]) / 1000), (tonumber(args[#args]) % 1000) * 1000}";
     let bound = "MAX_NEW_PURSES = 200000 ";
     assert!(source.contains(bound));
-    let source = source.replace(bound, &format!("MAX_NEW_PURSES = {MOST_NEW_PURSES} "));
+    let source = source.replace(bound, &format!("MAX_NEW_PURSES = {MOST_NEW_BALANCES} "));
     Library::of(&source.replace(clock, given).replace(info, "args[#args - 1]"))
 }
 
@@ -218,7 +218,7 @@ fn the_functions_and_the_model_decide_alike() {
             count(&histories);
             let mut connection = connection.clone();
             let team = Uid::new(&format!("team-{}", histories.get()));
-            let mut model = Model::with_most_new_purses(MOST_NEW_PURSES);
+            let mut model = Model::with_most_new_balances(MOST_NEW_BALANCES);
             let mut server = Server { run: "a1".into(), uptime: 100, clock: BEGIN };
             let mut numbers = [0u64; 4];
             let mut epochs = [1u64; 4];
@@ -280,15 +280,15 @@ fn the_functions_and_the_model_decide_alike() {
                 prop_assert_eq!(totals, vec![requests, tokens, pico], "{}", field);
             }
             for (account, (period, _)) in ACCOUNTS.iter().flat_map(|account| PERIODS.map(|period| (account, period))) {
-                let mut purse = redis::cmd("HMGET");
-                purse.arg(money_key(&team, account, period)).arg(&["s", "r", "x", "y"]);
-                let purse: Vec<Option<u64>> = runtime.block_on(purse.query_async(&mut connection)).unwrap();
+                let mut balance = redis::cmd("HMGET");
+                balance.arg(money_key(&team, account, period)).arg(&["s", "r", "x", "y"]);
+                let balance: Vec<Option<u64>> = runtime.block_on(balance.query_async(&mut connection)).unwrap();
                 let (spent, held) = model.money(account, period);
                 let refusal = model.refusal(account, period);
                 let told = |of: fn(Refusal) -> PicoUsd| refusal.map(|refusal| of(refusal).pico());
                 let by_model = [Some(spent.pico()), Some(held.pico()), told(|it| it.limit), told(|it| it.amount)];
-                let purse = [purse[0].or(Some(0)), purse[1].or(Some(0)), purse[2], purse[3]];
-                prop_assert_eq!(purse, by_model, "{} {}", account, period);
+                let balance = [balance[0].or(Some(0)), balance[1].or(Some(0)), balance[2], balance[3]];
+                prop_assert_eq!(balance, by_model, "{} {}", account, period);
                 if refusal.is_some() {
                     count(&refused);
                 }

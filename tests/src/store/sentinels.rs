@@ -138,7 +138,7 @@ async fn name_always(port: u16) -> anyhow::Result<(u16, JoinSet<()>)> {
 
 async fn ask(sentinel: u16, what: &str) -> anyhow::Result<Value> {
     let client = Client::open(format!("redis://127.0.0.1:{sentinel}"))?;
-    let mut connection = client.get_multiplexed_async_connection_with_config(&super::patience()).await?;
+    let mut connection = client.get_multiplexed_async_connection_with_config(&super::connection_config()).await?;
     Ok(cmd("SENTINEL").arg(what).arg(MASTER).query_async(&mut connection).await?)
 }
 

@@ -111,15 +111,15 @@ async fn a_period_too_many_refuses_a_wish_and_loses_no_spend() -> anyhow::Result
         let known: Option<u64> =
             cmd("HGET").arg(format!("{}mark:{sidecar}", team_prefix(&team))).arg("spent").query_async(admin).await?;
         words.extend([known.unwrap_or_default().to_string(), format!("1{last}")]);
-        let purse = |account: &str| [account, "Total/UTC/0", ""].map(str::to_owned);
+        let balance = |account: &str| [account, "Total/UTC/0", ""].map(str::to_owned);
         words.push(spent.len().to_string());
         for account in spent {
-            words.extend(purse(account).into_iter().chain(["7".to_owned()]));
+            words.extend(balance(account).into_iter().chain(["7".to_owned()]));
         }
         words.extend(["1", "2026-11", "t", "1", "2", "7"].map(str::to_owned));
         words.push(held.len().to_string());
         for (account, amount) in held {
-            words.extend(purse(account).into_iter().chain([(*amount).to_owned()]));
+            words.extend(balance(account).into_iter().chain([(*amount).to_owned()]));
         }
         words.push(wished.len().to_string());
         for account in wished {
@@ -160,8 +160,8 @@ async fn a_period_too_many_refuses_a_wish_and_loses_no_spend() -> anyhow::Result
     ensure!(spent("tu:kim").await? == (Some(7), Some(5)) && spent("tu:lee").await? == (None, Some(4)));
     // The day of its last use, by which the sweeper goes.
     for account in ["tu:kim", "tu:lee"] {
-        let purse = money_key(&team, account, "Total/UTC/0");
-        let day: Option<i64> = cmd("HGET").arg(purse).arg("d").query_async(&mut admin).await?;
+        let balance = money_key(&team, account, "Total/UTC/0");
+        let day: Option<i64> = cmd("HGET").arg(balance).arg("d").query_async(&mut admin).await?;
         let today = Timestamp::now().as_millisecond() / 86_400_000;
         ensure!(day.is_some_and(|day| (today - 1..=today).contains(&day)), "{account}: {day:?}");
     }

@@ -12,7 +12,7 @@ use vectoll_config::{
     Uid,
     store::{Function, Library, team_prefix},
 };
-use vectoll_operator::store::{StoreState, Wanted};
+use vectoll_operator::store::{StoreState, UsersByName};
 use vectoll_tests::{
     pair::poll,
     store::{Store, Transport, redis_cluster::RedisCluster},
@@ -93,7 +93,7 @@ async fn functions_that_are_gone_are_back_within_seconds() -> anyhow::Result<()>
             let (name, function) = (Library::current().name(), Library::current().function(Function::Exchange));
             let code = format!("#!lua name={name}\nredis.register_function('{function}', function() return 0 end)");
             cmd("FUNCTION").arg("LOAD").arg("REPLACE").arg(code).query_async::<()>(&mut admin).await?;
-            kept.keeper.keep(access(&store.url()), SCOPE, Arc::new(Wanted::new()));
+            kept.keeper.keep(access(&store.url()), SCOPE, Arc::new(UsersByName::new()));
             kept.keeper.keep(access(&store.url()), SCOPE, wanted());
         }
         if what.contains("store") {

@@ -10,7 +10,7 @@ use vectoll_config::{
     store::{Function, Library, caller, team_prefix, user_name},
     v1::OnStoreFailure,
 };
-use vectoll_operator::store::{Access, Keeper, Memory, Password, StoreState, User, Wanted};
+use vectoll_operator::store::{Access, AclReconciler, Memory, Password, StoreState, User, UsersByName};
 use vectoll_tests::store::{PASSWORD, Store};
 
 pub(super) const SCOPE: &str = "vectoll-system.vectoll-operator";
@@ -29,14 +29,14 @@ pub(super) fn access(url: &str) -> Access {
     }
 }
 
-pub(super) fn wanted() -> Arc<Wanted> {
+pub(super) fn wanted() -> Arc<UsersByName> {
     let user = User::of(SCOPE, "apps", &[Uid::new("t1")], [Password::new("one").hash()]);
     Arc::new([("apps".to_owned(), user)].into())
 }
 
 /// A keeper, and what it says.
 pub(super) struct Kept {
-    pub(super) keeper: Keeper,
+    pub(super) keeper: AclReconciler,
     pub(super) standing: watch::Receiver<StoreState>,
     pub(super) memory: watch::Receiver<Memory>,
 }
@@ -45,7 +45,7 @@ pub(super) fn keep(url: &str) -> Kept {
     let (told, standing) = watch::channel(StoreState::Unknown);
     let (weighed, memory) = watch::channel(Memory::default());
     let report = move |standing: &StoreState| drop(told.send_replace(standing.clone()));
-    let keeper = Keeper::start(Box::new(report), Box::new(move |memory| _ = weighed.send_replace(memory)));
+    let keeper = AclReconciler::start(Box::new(report), Box::new(move |memory| _ = weighed.send_replace(memory)));
     keeper.keep(access(url), SCOPE, wanted());
     Kept { keeper, standing, memory }
 }
