@@ -101,10 +101,27 @@ unit: need-cargo ## Unit and contract tests
 e2e: $(NEEDS_OF_TESTS) ## Both programs as users run them: without a cluster, against an API server, on a node
 	cargo test --locked --no-fail-fast -p vectoll-tests -- --show-output
 
-# Both at once: apart, each would ask for other features of the same dependencies, and build them once more.
+# All of the workspace at once: apart, its parts would ask for other features of the same dependencies, and build them once more.
+WHOLE := cargo test --locked --no-fail-fast --workspace
+# Programs that start a Kubernetes, or an API server of it. They wait a lot, and so do others that cross a minute's end: side by side.
+CLUSTER_TESTS := cel chart controllers e2e rules
+OTHER_TESTS = $(filter-out $(CLUSTER_TESTS),$(shell cargo metadata --locked --no-deps --format-version 1 | jq -r '.packages[].targets[] | select(.kind == ["test"]) | .name'))
+
 .PHONY: whole
-whole: $(NEEDS_OF_TESTS)
-	cargo test --locked --no-fail-fast --workspace -- --show-output
+whole: $(NEEDS_OF_TESTS) need-jq
+	$(MAKE) --jobs=2 whole-cluster whole-other
+
+# Its output comes at its end, and not in the middle of the other one's.
+.PHONY: whole-cluster
+whole-cluster:
+	mkdir -p "$(TARGET)"
+	$(WHOLE) $(CLUSTER_TESTS:%=--test=%) -- --show-output > "$(TARGET)/cluster-tests.log" 2>&1 && cat "$(TARGET)/cluster-tests.log" \
+	  || { cat "$(TARGET)/cluster-tests.log"; exit 1; }
+
+.PHONY: whole-other
+whole-other:
+	$(WHOLE) --lib --bins $(sort $(OTHER_TESTS:%=--test=%)) -- --show-output
+	$(WHOLE) --doc
 
 .PHONY: cluster-programs
 cluster-programs: need-go need-root # Built once and kept outside the checkout, by version.
