@@ -59,8 +59,7 @@ impl State {
                 continue;
             }
             for record in records_of(settled) {
-                tail.encode(&record, &mut self.buffer)?;
-                tail.write(&self.buffer)?;
+                tail.append(&record, &mut self.buffer)?;
             }
             reach(&mut tail.teams, team, settled.number, TeamPart::count);
         }

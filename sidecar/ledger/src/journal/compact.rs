@@ -8,9 +8,8 @@ use std::{collections::HashMap, io, path::Path};
 use vectoll_config::Uid;
 
 use super::{
-    AppendError, Journal,
-    frame::encode,
-    names::Names,
+    Journal,
+    frame::SegmentWriter,
     recent::Part,
     record::{Settled, records_of},
     retention::Progress,
@@ -110,19 +109,15 @@ impl Journal {
 /// Writes a segment again with the settlements only that the store has not taken. Open intents need not stay: they were carried over
 /// when it was sealed.
 fn rewrite(part: &Part, acknowledged: &HashMap<Uid, u64>) -> io::Result<(u64, HashMap<Uid, TeamPart>)> {
-    let (mut content, mut frame, mut teams) = (Vec::new(), Vec::new(), HashMap::<Uid, TeamPart>::new());
-    let mut names = Names::default();
+    let (mut segment, mut teams) = (SegmentWriter::default(), HashMap::<Uid, TeamPart>::new());
     let has_it =
         |settled: &Settled| acknowledged.get(&settled.intent.team.uid).is_some_and(|upto| *upto >= settled.number);
     for settled in part.settled()?.iter().filter(|settled| !has_it(settled)) {
         for record in records_of(settled) {
-            let encoded = encode(&record, &mut names, content.len() as u64, &mut frame);
-            encoded.map_err(|error| io::Error::other(AppendError::from(error)))?;
-            content.extend_from_slice(&frame);
-            names.keep();
+            segment.push(&record).map_err(io::Error::other)?;
         }
         *teams.entry(settled.intent.team.uid.clone()).or_default().count() = settled.number;
     }
-    atomic_file::write(&part.path, &content)?;
-    Ok((content.len() as u64, teams))
+    atomic_file::write(&part.path, segment.content())?;
+    Ok((segment.content().len() as u64, teams))
 }

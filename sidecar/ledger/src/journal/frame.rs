@@ -59,58 +59,80 @@ pub(super) struct Scan {
     pub(super) torn: Option<usize>,
 }
 
+/// A segment that is made as a whole.
+#[derive(Debug, Default)]
+pub(super) struct SegmentWriter {
+    content: Vec<u8>,
+    names: Names,
+    frame: Vec<u8>,
+}
+
+impl SegmentWriter {
+    /// Adds a record.
+    pub(super) fn push(&mut self, record: &Record) -> Result<(), NotARecord> {
+        encode(record, &mut self.names, self.content.len() as u64, &mut self.frame)?;
+        self.content.extend_from_slice(&self.frame);
+        self.names.keep();
+        Ok(())
+    }
+
+    /// The segment's bytes so far.
+    pub(super) fn content(&self) -> &[u8] {
+        &self.content
+    }
+}
+
 /// Reads a segment.
 pub(super) fn scan(bytes: &[u8]) -> Scan {
-    let names = names(bytes);
-    let mut scan = Scan::default();
-    let mut at = 0;
-    while at < bytes.len() {
-        if let Some((record, end)) = record(bytes, at, &names) {
-            scan.records.push(record);
-            at = end;
-        } else if let Some(Frame { is_json: _, payload: _, end }) = frame(bytes, at) {
+    let (frames, mut scan) = frames(bytes);
+    let names = names(&frames);
+    for frame in &frames {
+        match record(frame, &names) {
+            Some(record) => scan.records.push(record),
             // Whole, and yet not a record: it has a name that is in no record that is whole, or is of another version.
-            scan.damaged.push(at..end);
-            at = end;
+            None => scan.damaged.push(frame.range.clone()),
+        }
+    }
+    scan.damaged.sort_by_key(|damaged| damaged.start);
+    scan
+}
+
+/// The frames of a segment, and what is between them and behind them.
+fn frames(bytes: &[u8]) -> (Vec<Frame<'_>>, Scan) {
+    let (mut frames, mut rest, mut at) = (Vec::new(), Scan::default(), 0);
+    while at < bytes.len() {
+        if let Some(frame) = frame(bytes, at) {
+            at = frame.range.end;
+            frames.push(frame);
         } else if let Some(next) = next_frame(bytes, at + 1) {
-            scan.damaged.push(at..next);
+            rest.damaged.push(at..next);
             at = next;
         } else {
             if is_unfinished(bytes.get(at..).unwrap_or_default()) {
-                scan.torn = Some(at);
+                rest.torn = Some(at);
             } else {
-                scan.damaged.push(at..bytes.len());
+                rest.damaged.push(at..bytes.len());
             }
             break;
         }
     }
-    scan
+    (frames, rest)
 }
 
-/// The names that a segment's records have in full, wherever: one may be after the record that has it by number.
-fn names(bytes: &[u8]) -> NamesRead {
+/// The names that records have in full, wherever: one may be after the record that has it by number.
+fn names(frames: &[Frame<'_>]) -> NamesRead {
     let mut names = NamesRead::default();
-    let mut at = 0;
-    while at < bytes.len() {
-        if let Some(Frame { is_json, payload, end }) = frame(bytes, at) {
-            if !is_json {
-                payload::learn(payload, &mut names);
-            }
-            at = end;
-        } else if let Some(next) = next_frame(bytes, at + 1) {
-            at = next;
-        } else {
-            break;
-        }
+    for frame in frames.iter().filter(|frame| !frame.is_json) {
+        payload::learn(frame.payload, &mut names);
     }
     names
 }
 
-/// A payload whose CRC is right, and where its frame ends.
+/// A payload whose CRC is right, and where its frame is.
 struct Frame<'a> {
     is_json: bool,
     payload: &'a [u8],
-    end: usize,
+    range: Range<usize>,
 }
 
 /// The frame at a place, if there is one.
@@ -124,15 +146,14 @@ fn frame(bytes: &[u8], at: usize) -> Option<Frame<'_>> {
     let long = usize::try_from(u32::from_le_bytes(length)).ok().filter(|&long| long <= MAX_RECORD_BYTES)?;
     let payload = rest.get(..long)?;
     let is_right = checksum(length, payload) == u32::from_le_bytes(crc);
-    is_right.then_some(Frame { is_json: *magic == MAGIC_OF_JSON, payload, end: at + HEAD + long })
+    is_right.then(|| Frame { is_json: *magic == MAGIC_OF_JSON, payload, range: at..at + HEAD + long })
 }
 
-/// The record at a place and where its frame ends, if there is a right one.
-fn record(bytes: &[u8], at: usize, names: &NamesRead) -> Option<(Record, usize)> {
-    let Frame { is_json, payload, end } = frame(bytes, at)?;
-    let record = if is_json { serde_json::from_slice(payload).ok()? } else { payload::decode(payload, names)? };
-    let Record(number, _) = record;
-    (1..=LARGEST_NUMBER).contains(&number).then_some((record, end))
+/// The record that a frame holds, if it is a right one.
+fn record(Frame { is_json, payload, range: _ }: &Frame<'_>, names: &NamesRead) -> Option<Record> {
+    let record: Record =
+        if *is_json { serde_json::from_slice(payload).ok()? } else { payload::decode(payload, names)? };
+    (1..=LARGEST_NUMBER).contains(&record.0).then_some(record)
 }
 
 /// Where the next frame begins.
@@ -177,12 +198,9 @@ pub(super) mod tests {
 
     /// Where each record of a segment stands.
     pub(in crate::journal) fn places(bytes: &[u8]) -> Vec<(Record, Range<usize>)> {
-        let (mut places, mut at, names) = (Vec::new(), 0, names(bytes));
-        while let Some((record, end)) = record(bytes, at, &names) {
-            places.push((record, at..end));
-            at = end;
-        }
-        places
+        let (frames, _) = super::frames(bytes);
+        let names = names(&frames);
+        frames.iter().map_while(|frame| Some((record(frame, &names)?, frame.range.clone()))).collect()
     }
 
     /// A frame of the old form.

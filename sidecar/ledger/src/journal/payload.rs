@@ -244,7 +244,7 @@ mod tests {
     use crate::{
         charge::{BudgetAccount, BudgetPeriod},
         journal::{
-            frame::{encode, scan},
+            frame::{SegmentWriter, scan},
             tests::intent,
         },
     };
@@ -285,15 +285,14 @@ mod tests {
     /// What is written here is read by every later sidecar: a change needs another magic.
     #[test]
     fn payloads_are_these_bytes() {
-        let (mut names, mut buffer, mut payloads, mut segment) = (Names::default(), Vec::new(), Vec::new(), Vec::new());
+        let (mut segment, mut payloads) = (SegmentWriter::default(), Vec::new());
         for record in kinds() {
-            encode(&record, &mut names, segment.len() as u64, &mut buffer).unwrap();
-            names.keep();
-            payloads.push(buffer[12..].escape_ascii().to_string());
-            segment.extend_from_slice(&buffer);
+            let begin = segment.content().len();
+            segment.push(&record).unwrap();
+            payloads.push(segment.content()[begin + 12..].escape_ascii().to_string());
         }
         assert_eq!(payloads, GOLDEN);
-        assert_eq!(scan(&segment).records, kinds());
+        assert_eq!(scan(segment.content()).records, kinds());
     }
 
     const GOLDEN: [&str; 5] = [
@@ -318,7 +317,7 @@ mod tests {
     /// The first copies of names, the second ones, and the third ones far behind: any byte damaged costs its own record.
     #[test]
     fn no_damaged_byte_takes_the_names_of_other_records() {
-        let (mut names, mut buffer, mut segment, mut ends) = (Names::default(), Vec::new(), Vec::new(), Vec::new());
+        let (mut whole, mut ends) = (SegmentWriter::default(), Vec::new());
         let records: Vec<Record> = (1..=200_u64)
             .map(|number| {
                 let team = if number % 3 == 0 { "a" } else { "b" };
@@ -326,11 +325,10 @@ mod tests {
             })
             .collect();
         for record in &records {
-            encode(record, &mut names, segment.len() as u64, &mut buffer).unwrap();
-            names.keep();
-            segment.extend_from_slice(&buffer);
-            ends.push(segment.len());
+            whole.push(record).unwrap();
+            ends.push(whole.content().len());
         }
+        let mut segment = whole.content().to_vec();
         assert!(segment.len() > 9 * 1024, "{}: the third copies are in it", segment.len());
         let size = |at: usize| ends[at] - at.checked_sub(1).map_or(0, |before| ends[before]);
         let smallest = (0..ends.len()).map(size).min().unwrap();

@@ -13,7 +13,7 @@ use vectoll_config::Uid;
 
 use super::{
     AppendError,
-    frame::{Scan, encode, scan},
+    frame::{Scan, SegmentWriter, encode, scan},
     names::Names,
     record::Record,
 };
@@ -107,6 +107,12 @@ impl Tail {
         Ok(Self { path, bytes, carried: 0, teams, names: Names::none(), file, ragged: false })
     }
 
+    /// Appends a record. The buffer is room for its frame.
+    pub(super) fn append(&mut self, record: &Record, buffer: &mut Vec<u8>) -> Result<(), AppendError> {
+        self.encode(record, buffer)?;
+        Ok(self.write(buffer)?)
+    }
+
     /// Puts a record's frame into the buffer, to be written next or never.
     pub(super) fn encode(&mut self, record: &Record, buffer: &mut Vec<u8>) -> Result<(), AppendError> {
         self.names.undo();
@@ -182,14 +188,12 @@ pub(super) fn repair(path: &Path, aside: &Path) -> io::Result<Found> {
     }
     set_aside(path, &bytes, aside)?;
     // Written again, and not cut out: what is gone may have had a copy of a name.
-    let (mut whole, mut frame, mut names) = (Vec::with_capacity(end), Vec::new(), Names::default());
+    let mut whole = SegmentWriter::default();
     for record in &scan.records {
-        encode(record, &mut names, whole.len() as u64, &mut frame).map_err(io::Error::other)?;
-        whole.extend_from_slice(&frame);
-        names.keep();
+        whole.push(record).map_err(io::Error::other)?;
     }
-    atomic_file::write(path, &whole)?;
-    Ok(Found { scan, bytes: whole.len() as u64 })
+    atomic_file::write(path, whole.content())?;
+    Ok(Found { scan, bytes: whole.content().len() as u64 })
 }
 
 fn set_aside(path: &Path, bytes: &[u8], aside: &Path) -> io::Result<()> {

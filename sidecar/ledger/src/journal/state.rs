@@ -135,8 +135,7 @@ impl State {
             self.unwritten_epoch = None;
         }
         while let Some(PendingWrite { record, settled: _ }) = self.owed.front() {
-            self.tail.encode(record, &mut self.buffer)?;
-            self.tail.write(&self.buffer)?;
+            self.tail.append(record, &mut self.buffer)?;
             if let Some(PendingWrite { record, settled }) = self.owed.pop_front() {
                 self.wrote(&record, settled);
             }
@@ -210,8 +209,7 @@ impl State {
 /// Writes the open intents at the beginning of a segment.
 pub(super) fn carry(tail: &mut Tail, open: &BTreeMap<u64, Open>, buffer: &mut Vec<u8>) -> Result<(), AppendError> {
     for (number, open) in open {
-        tail.encode(&Record(*number, Kind::Carried(open.clone())), buffer)?;
-        tail.write(buffer)?;
+        tail.append(&Record(*number, Kind::Carried(open.clone())), buffer)?;
     }
     tail.carried = tail.bytes;
     Ok(())
