@@ -5,13 +5,9 @@
 //! What is not plainly right stays as it is, for a reader who tells why: one valid value takes the place of another, so the rest is JSON
 //! exactly if the whole is.
 
-use std::sync::LazyLock;
-
-use memchr::memmem::Finder;
-
+use super::vector::EMBEDDING;
 use crate::request::EncodingFormat;
 
-static EMBEDDING: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"embedding\""));
 /// An integer of so many digits is smaller than the largest 32-bit float.
 const MAX_DIGITS: usize = 38;
 

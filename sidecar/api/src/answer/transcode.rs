@@ -11,7 +11,7 @@
 mod item;
 mod scan;
 
-pub use self::item::{INDIFFERENT, index, numbers};
+pub use self::item::{index, numbers};
 
 use bytes::Bytes;
 use serde::de::IgnoredAny;

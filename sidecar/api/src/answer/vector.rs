@@ -6,7 +6,8 @@ use memchr::memmem::Finder;
 
 use crate::request::EncodingFormat;
 
-static EMBEDDING: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"embedding\""));
+/// The name of the field that has a vector.
+pub(super) static EMBEDDING: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\"embedding\""));
 
 /// What is wrong with the vectors of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Some servers leave the padding away. Without it the length says the same.
-pub const INDIFFERENT: GeneralPurpose = GeneralPurpose::new(
+const INDIFFERENT: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
