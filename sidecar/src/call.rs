@@ -104,14 +104,12 @@ impl Call {
         let mut held = own.split(of_body);
         let body = body::read(headers, body, request_limits, (&claim, &mut held)).await?;
         let (model, request) = if body.len() <= MUCH_BODY {
-            parse(&body, in_path, headers)?
+            parse(&body, in_path, headers, &entry)?
         } else {
-            let headers = headers.clone();
-            let parsed = tasks.compute(move || parse(&body, in_path, &headers)).await;
+            let (headers, entry) = (headers.clone(), entry.clone());
+            let parsed = tasks.compute(move || parse(&body, in_path, &headers, &entry)).await;
             parsed.map_err(|_| Refusal::unavailable("parsing_failed", "The call could not be read".to_owned()))??
         };
-        entry.model(&model);
-        let request = request?;
         let user = user(&caller, said_user, request.said.user.as_deref())?;
         entry.user(&user);
         Ok(Self {
@@ -154,18 +152,21 @@ impl Call {
     }
 }
 
-/// The model that a body is for, and the request that it is, or why it is not one.
+/// The model that a body is for, which the log learns as soon as it is known, and the request that it is.
 fn parse(
     body: &Bytes,
     in_path: Option<Arc<str>>,
     headers: &HeaderMap,
-) -> Result<(Arc<str>, Result<Request, Refusal>), Refusal> {
+    entry: &Entry,
+) -> Result<(Arc<str>, Request), Refusal> {
     let text = std::str::from_utf8(body)
         .map_err(|_| Refusal::malformed(None, "The request's body is not UTF-8: JSON must be"))?;
     let fields = Fields::read(text)?;
     let named: Option<Arc<str>> = fields.model()?.map(Arc::from);
     let model = model_name(in_path, named.clone())?;
-    Ok((model, Request::read(&fields, named, headers, body.clone()).map_err(Refusal::from)))
+    entry.model(&model);
+    let request = Request::read(&fields, named, headers, body.clone())?;
+    Ok((model, request))
 }
 
 fn must_be_json(headers: &HeaderMap) -> Result<(), Refusal> {
