@@ -115,8 +115,8 @@ whole: $(NEEDS_OF_TESTS) need-jq
 .PHONY: whole-cluster
 whole-cluster:
 	mkdir -p "$(TARGET)"
-	$(WHOLE) $(CLUSTER_TESTS:%=--test=%) -- --show-output > "$(TARGET)/cluster-tests.log" 2>&1 && cat "$(TARGET)/cluster-tests.log" \
-	  || { cat "$(TARGET)/cluster-tests.log"; exit 1; }
+	status=0; $(WHOLE) $(CLUSTER_TESTS:%=--test=%) -- --show-output > "$(TARGET)/cluster-tests.log" 2>&1 || status=$$?; \
+	  cat "$(TARGET)/cluster-tests.log"; exit $$status
 
 .PHONY: whole-other
 whole-other:

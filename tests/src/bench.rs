@@ -8,6 +8,7 @@
 //! nginx does nothing but pass on, and so does the [`relay`]; the sidecar has limits, budgets and metrics on.
 
 pub mod instructions;
+mod listening;
 pub mod load;
 pub mod manifests;
 pub mod measure;

@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::pair::{Pair, Setup, binaries, log, metrics::Metrics, poll, process::Process, scrape};
+use crate::pair::{Pair, Setup, binaries, metrics::Metrics, process::Process, scrape, sidecar_ready};
 
 /// Long enough for a busy machine, short enough to fail a test.
 const START: Duration = Duration::from_mins(2);
@@ -93,19 +93,8 @@ impl Sidecar {
             .args(&self.arguments)
             .env("VECTOLL_LOG_FORMAT", "json");
         let process = self.process.insert(Process::spawn("vectoll-sidecar", command, None)?);
-        let (proxy, admin) = poll::until("a sidecar to be ready", START, async || {
-            process.must_run()?;
-            let text = process.log().text();
-            let (Some(proxy), Some(admin)) = (log::listening(&text, "proxy"), log::listening(&text, "admin")) else {
-                bail!("it does not listen yet");
-            };
-            let status = scrape(admin, "/readyz").await?.0;
-            ensure!(status == 200, "/readyz answers {status}");
-            Ok(Some((proxy, admin)))
-        })
-        .await
-        .with_context(|| process.log().end())?;
-        (self.proxy, self.admin) = (proxy, admin);
+        let ready = sidecar_ready(process, START).await;
+        (self.proxy, self.admin) = ready.with_context(|| process.log().end())?;
         Ok(())
     }
 

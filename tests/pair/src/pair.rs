@@ -47,6 +47,21 @@ pub async fn scrape(admin: SocketAddr, path: &str) -> anyhow::Result<(u16, Strin
     Ok((answer.status, answer.body))
 }
 
+/// Waits until a sidecar that was started is ready. Where it listens: for calls, and its admin listener.
+pub async fn sidecar_ready(sidecar: &mut Process, deadline: Duration) -> anyhow::Result<(SocketAddr, SocketAddr)> {
+    poll::until("the sidecar to be ready", deadline, async || {
+        sidecar.must_run()?;
+        let text = sidecar.log().text();
+        let (Some(proxy), Some(admin)) = (log::listening(&text, "proxy"), log::listening(&text, "admin")) else {
+            bail!("it does not listen yet");
+        };
+        let status = plain_http::get(admin, "/readyz").await?.status;
+        ensure!(status == 200, "/readyz answers {status}");
+        Ok(Some((proxy, admin)))
+    })
+    .await
+}
+
 /// How a pair is set up, beyond its manifests.
 #[derive(Debug, Clone)]
 pub struct Setup {
@@ -272,17 +287,7 @@ impl Pair {
             .envs(self.setup.environment.iter().cloned());
         let sidecar = Process::spawn("vectoll-sidecar", sidecar, self.setup.sidecar_core)?;
         let sidecar = self.sidecar.insert(sidecar);
-        let ready = poll::until("the sidecar to be ready", START, async || {
-            sidecar.must_run()?;
-            let text = sidecar.log().text();
-            let (Some(proxy), Some(admin)) = (log::listening(&text, "proxy"), log::listening(&text, "admin")) else {
-                bail!("it does not listen yet");
-            };
-            let status = plain_http::get(admin, "/readyz").await?.status;
-            ensure!(status == 200, "/readyz answers {status}");
-            Ok(Some((proxy, admin)))
-        });
-        match ready.await {
+        match sidecar_ready(sidecar, START).await {
             Ok((proxy, admin)) => {
                 (self.proxy, self.admin) = (proxy, admin);
                 Ok(())

@@ -2,17 +2,18 @@
 
 use std::env;
 use std::fs::{self, Permissions};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
+use super::listening::{free_address, until_listening};
 use crate::pair::process::Process;
 
 /// A running nginx.
@@ -50,7 +51,7 @@ impl Nginx {
         command.arg("-p").arg(folder.path()).arg("-c").arg(&config).arg("-e").arg(folder.path().join("error.log"));
         let process = Process::spawn("nginx", command, Some(core))?;
         let mut nginx = Self { process, address, _folder: folder };
-        nginx.wait().with_context(|| nginx.process.log().end())?;
+        until_listening(&mut nginx.process, address)?;
         Ok(nginx)
     }
 
@@ -62,16 +63,6 @@ impl Nginx {
     /// The master's process id; the worker is its child.
     pub fn pid(&self) -> u32 {
         self.process.pid()
-    }
-
-    fn wait(&mut self) -> anyhow::Result<()> {
-        let begun = Instant::now();
-        while TcpStream::connect(self.address).is_err() {
-            self.process.must_run()?;
-            ensure!(begun.elapsed() < Duration::from_secs(10), "nginx does not listen");
-            thread::sleep(Duration::from_millis(20));
-        }
-        Ok(())
     }
 }
 
@@ -85,12 +76,6 @@ impl Drop for Nginx {
             }
         }
     }
-}
-
-/// nginx cannot tell which port it got, so it is given one that was free a moment ago.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("failed to find a free port")?;
-    listener.local_addr().context("failed to find a free port")
 }
 
 fn configuration(folder: &Path, listen: SocketAddr, upstream: SocketAddr) -> String {

@@ -3,13 +3,7 @@
 //! One thread, HTTP/1.1 on both sides, a pool of connections; the benchmark starts itself a second time for it, so that its CPU time is
 //! told apart.
 
-use std::{
-    cell::RefCell,
-    convert::Infallible,
-    net::{Ipv4Addr, SocketAddr, TcpListener},
-    process::Command,
-    rc::Rc,
-};
+use std::{cell::RefCell, convert::Infallible, net::SocketAddr, process::Command, rc::Rc};
 
 use anyhow::Context;
 use http::{Request, Response, StatusCode};
@@ -23,6 +17,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::LocalSet};
 
+use super::listening::{free_address, until_listening};
 use crate::pair::process::Process;
 
 /// A running relay.
@@ -35,18 +30,12 @@ pub struct Relay {
 impl Relay {
     /// Starts this program again, with `--relay`, on one core in front of `upstream`.
     pub fn start(upstream: SocketAddr, core: usize) -> anyhow::Result<Self> {
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
-        let address = address.context("failed to find a free port")?;
+        let address = free_address()?;
         let program = std::env::current_exe().context("failed to find this program")?;
         let mut command = Command::new(program);
         command.args(["--relay", &format!("{address}={upstream}")]);
         let mut process = Process::spawn("relay", command, Some(core))?;
-        let begun = std::time::Instant::now();
-        while std::net::TcpStream::connect(address).is_err() {
-            process.must_run()?;
-            anyhow::ensure!(begun.elapsed().as_secs() < 10, "the relay does not listen");
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        until_listening(&mut process, address)?;
         Ok(Self { process, address })
     }
 

@@ -3,14 +3,14 @@
 
 use std::{fs, net::SocketAddr, path::Path, process::Command, time::Duration};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use vectoll_tests::{
     caller::Caller,
     cluster::{Light, Operator},
     manifest::{PROVIDER_KEY, api_key, builtin, file, key_value, resource, resource_in, secret, team},
-    pair::{log, poll, process::Process, scrape},
+    pair::{poll, process::Process, sidecar_ready},
     provider::{Options, Provider},
     store::{PASSWORD, Store, Transport, free_port},
 };
@@ -189,17 +189,8 @@ impl Sidecar {
             .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
             .env("VECTOLL_LOG_FORMAT", "json");
         let mut process = Process::spawn("vectoll-sidecar", command, None)?;
-        let started = poll::until("a sidecar to be ready", START, async || {
-            process.must_run()?;
-            let text = process.log().text();
-            let (Some(proxy), Some(admin)) = (log::listening(&text, "proxy"), log::listening(&text, "admin")) else {
-                bail!("it does not listen yet");
-            };
-            let status = scrape(admin, "/readyz").await?.0;
-            ensure!(status == 200, "/readyz answers {status}");
-            Ok(Some((proxy, admin)))
-        });
-        let (proxy, admin) = started.await.with_context(|| process.log().end())?;
+        let ready = sidecar_ready(&mut process, START).await;
+        let (proxy, admin) = ready.with_context(|| process.log().end())?;
         let caller = Caller::new(&format!("http://{proxy}"), "")?;
         Ok(Self { _process: process, admin, caller })
     }
