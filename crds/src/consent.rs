@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("has(self.selector) == (has(self.from) && self.from == 'Selector')")
-    .message("selector goes with from: Selector: set both, or leave selector away")
+    .message("selector goes with from: Selector: set both, or leave selector out")
     .reason(Reason::FieldValueInvalid))]
 pub struct AllowedNamespaces {
     /// Same: only this namespace. All: every namespace. Selector: namespaces whose labels match.

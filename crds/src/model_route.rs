@@ -95,7 +95,7 @@ pub struct ModelRouteSpec {
 #[x_kube(validation = Rule::new("!has(self.builtin) || !has(self.caSecretRef)")
     .message("the built-in model is inside the sidecar, and no request is sent: leave caSecretRef out"))]
 #[x_kube(validation = Rule::new("!has(self.builtin) || !has(self.tokens) || (!has(self.tokens.maxPerByte) && !has(self.tokens.maxPerInput))")
-    .message("the built-in model counts its own tokens: leave maxPerByte and maxPerInput away"))]
+    .message("the built-in model counts its own tokens: leave maxPerByte and maxPerInput out"))]
 pub struct Backend {
     /// A name within the route, for metrics and logs.
     #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
@@ -225,7 +225,7 @@ pub struct Price {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[x_kube(validation = Rule::new("!has(self.encoding) || (!has(self.maxPerByte) && !has(self.maxPerInput))")
-    .message("an encoding counts exactly: leave maxPerByte and maxPerInput away"))]
+    .message("an encoding counts exactly: leave maxPerByte and maxPerInput out"))]
 pub struct TokenBound {
     /// The byte-pair encoding that the provider counts with: counts are then exact near a limit. Without `arrayEncoding` callers are
     /// taken to cut their token arrays with it, too.

@@ -133,8 +133,8 @@ mod tests {
             for scheme in ["http", "https"] {
                 let url = format!("{scheme}://{host}:8080/v1");
                 for allowed in [&[][..], &["0.0.0.0/0", "::/0", "*.google.internal", "*.ec2.internal", "metadata"]] {
-                    let said = check(allowed, &url);
-                    assert!(matches!(said, Err(HostRefused::Forbidden(..))), "{url}: {said:?}");
+                    let outcome = check(allowed, &url);
+                    assert!(matches!(outcome, Err(HostRefused::Forbidden(..))), "{url}: {outcome:?}");
                 }
             }
         }
@@ -192,8 +192,8 @@ mod tests {
             "api-openai.com",
             "localhost",
         ] {
-            let said = check(&allowed, &format!("https://{host}/v1"));
-            assert!(matches!(said, Err(HostRefused::NotListed(_))), "{host}: {said:?}");
+            let outcome = check(&allowed, &format!("https://{host}/v1"));
+            assert!(matches!(outcome, Err(HostRefused::NotListed(_))), "{host}: {outcome:?}");
         }
     }
 }

@@ -34,13 +34,13 @@ fn every_bad_manifest_is_named_with_its_reason() {
         fs::copy(&case, manifests.path().join("case.yaml")).unwrap();
         let flags: Vec<&str> =
             text.lines().filter_map(|line| line.strip_prefix("# flags: ")).flat_map(str::split_whitespace).collect();
-        let (success, config, said) = render_with(manifests.path(), &flags);
+        let (success, config, stderr) = render_with(manifests.path(), &flags);
         // The log escapes quotes once where the value is quoted.
         let expected = expected.replace(": reason", "\" reason");
-        if success || !said.contains(&expected) {
-            wrong.push(format!("{}\n  expected: {expected}\n  said: {said}", case.display()));
+        if success || !stderr.contains(&expected) {
+            wrong.push(format!("{}\n  expected: {expected}\n  stderr: {stderr}", case.display()));
         }
-        assert!(!said.contains("do-not-log-me"), "{}: a credential stands in the log: {said}", case.display());
+        assert!(!stderr.contains("do-not-log-me"), "{}: a credential stands in the log: {stderr}", case.display());
         assert!(config.starts_with("version: v1\n"), "the rest is rendered all the same: {config}");
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -48,9 +48,9 @@ fn every_bad_manifest_is_named_with_its_reason() {
 
 #[test]
 fn the_quickstart_renders() {
-    let (success, config, said) = render(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/examples/quickstart"));
-    assert!(success, "{said}");
-    assert!(said.contains("SecretPending"), "keys are made by `standalone`, not by `render`: {said}");
+    let (success, config, stderr) = render(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../crds/examples/quickstart"));
+    assert!(success, "{stderr}");
+    assert!(stderr.contains("SecretPending"), "keys are made by `standalone`, not by `render`: {stderr}");
     assert!(config.contains("namespace: default"));
 }
 
@@ -63,9 +63,9 @@ fn every_example_of_a_provider_renders() {
         let path = example.unwrap().path();
         let manifests = tempfile::tempdir().unwrap();
         fs::copy(&path, manifests.path().join("example.yaml")).unwrap();
-        let (success, _, said) = render(manifests.path());
-        assert!(success, "{}: {said}", path.display());
-        assert!(!said.contains("PriceUnknown"), "{}: {said}", path.display());
+        let (success, _, stderr) = render(manifests.path());
+        assert!(success, "{}: {stderr}", path.display());
+        assert!(!stderr.contains("PriceUnknown"), "{}: {stderr}", path.display());
         let text = fs::read_to_string(&path).unwrap();
         let provider =
             |line: &str| line.strip_prefix("    ").and_then(|line| line.split(':').next()).map(str::to_owned);
@@ -88,9 +88,9 @@ fn a_deployment_is_priced_by_its_model_and_not_by_the_public_name() {
              [text-embedding-3-small], backends: [{{name: a, {model}{azure}}}]}}\n"
         );
         fs::write(manifests.path().join("route.yaml"), route).unwrap();
-        let (success, _, said) = render(manifests.path());
-        assert!(success, "{said}");
-        assert_eq!(!said.contains("PriceUnknown"), known, "{said}");
+        let (success, _, stderr) = render(manifests.path());
+        assert!(success, "{stderr}");
+        assert_eq!(!stderr.contains("PriceUnknown"), known, "{stderr}");
     }
 }
 
@@ -103,8 +103,8 @@ fn every_provider_fills_the_contract() {
     for path in examples.map(|example| example.unwrap().path()).chain([crates.join("tests/caller.yaml")]) {
         fs::copy(&path, manifests.path().join(path.file_name().unwrap())).unwrap();
     }
-    let (success, config, said) = render(manifests.path());
-    assert!(success, "{said}");
+    let (success, config, stderr) = render(manifests.path());
+    assert!(success, "{stderr}");
     vectoll_config::read_v1(&config).expect("the sidecar reads what the operator writes");
     let (_, routes) = config.split_once("routes:").unwrap();
     insta::assert_snapshot!(routes);
@@ -112,25 +112,25 @@ fn every_provider_fills_the_contract() {
 
 #[test]
 fn a_folder_of_all_kinds_becomes_one_config() {
-    let (success, config, said) = render(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/whole"));
-    assert!(success, "{said}");
+    let (success, config, stderr) = render(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/whole"));
+    assert!(success, "{stderr}");
     insta::assert_snapshot!(config);
 }
 
 #[test]
 fn an_empty_folder_is_told_and_renders_an_empty_config() {
     let manifests = tempfile::tempdir().unwrap();
-    let (success, config, said) = render(manifests.path());
+    let (success, config, stderr) = render(manifests.path());
     assert!(success);
-    assert!(said.contains("there is no ApiKey, Team or ModelRoute in the folder"), "{said}");
+    assert!(stderr.contains("there is no ApiKey, Team or ModelRoute in the folder"), "{stderr}");
     assert!(config.contains("keys: []"));
 }
 
 #[test]
 fn a_folder_that_is_not_there_is_an_error() {
-    let (success, _, said) = render(Path::new("/nonexistent/manifests"));
+    let (success, _, stderr) = render(Path::new("/nonexistent/manifests"));
     assert!(!success);
-    assert!(said.contains("failed to open the folder /nonexistent/manifests"), "{said}");
+    assert!(stderr.contains("failed to open the folder /nonexistent/manifests"), "{stderr}");
 }
 
 #[test]

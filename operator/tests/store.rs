@@ -70,16 +70,16 @@ fn render_shows_the_store_and_refuses_what_makes_no_sense() {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
         (output.status.success(), text(output.stdout), text(output.stderr))
     };
-    let (success, config, said) = render(&["--store-url=redis://valkey", "--on-store-failure=closed"]);
-    assert!(success && config.contains("store:\n  url: redis://valkey\n  onFailure: Closed\n"), "{config}{said}");
+    let (success, config, stderr) = render(&["--store-url=redis://valkey", "--on-store-failure=closed"]);
+    assert!(success && config.contains("store:\n  url: redis://valkey\n  onFailure: Closed\n"), "{config}{stderr}");
     for (arguments, expected) in [
         (&["--on-store-failure=Local"][..], "set --store-url as well"),
         (&["--store-url=redis://valkey", "--store-username=app"][..], "set --store-password-file as well"),
         (&["--store-url=redis://app:do-not-log-me@valkey"][..], "must hold no user and no password"),
         (&["--store-url=redis://valkey", "--on-store-failure=Open"][..], "possible values: Local, Closed"),
     ] {
-        let (success, _, said) = render(arguments);
-        assert!(!success && said.contains(expected), "{arguments:?}: {said}");
-        assert!(!said.contains("do-not-log-me"), "{said}");
+        let (success, _, stderr) = render(arguments);
+        assert!(!success && stderr.contains(expected), "{arguments:?}: {stderr}");
+        assert!(!stderr.contains("do-not-log-me"), "{stderr}");
     }
 }

@@ -18,11 +18,11 @@ impl Background {
         let end = self.end.clone();
         self.tasks.spawn(async move {
             let (mut ended, mut work) = (pin!(end.cancelled()), pin!(work));
-            let mut told = false;
+            let mut is_polled = false;
             poll_fn(|cx| {
                 // Polled once, the end wakes the task when it comes. Before that there is no need to poll it again.
-                if !told || end.is_cancelled() {
-                    told = true;
+                if !is_polled || end.is_cancelled() {
+                    is_polled = true;
                     if ended.as_mut().poll(cx).is_ready() {
                         return Poll::Ready(());
                     }

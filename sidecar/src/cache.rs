@@ -39,7 +39,7 @@ pub struct Of<'a> {
     /// What the text is.
     pub input_type: InputType,
     /// The body's own word for that: some providers are sent it as it is, and hear nothing else.
-    pub said: Option<&'a str>,
+    pub provider_input_type: Option<&'a str>,
     /// What the call says beyond OpenAI's fields, written in one way.
     pub extensions: &'a str,
 }
@@ -47,16 +47,16 @@ pub struct Of<'a> {
 impl Of<'_> {
     /// The key of a text.
     pub fn key(&self, text: &str) -> Key {
-        let Self { team, model, dimensions, input_type, said, extensions } = self;
+        let Self { team, model, dimensions, input_type, provider_input_type, extensions } = self;
         let input_type: &[u8] = match input_type {
             InputType::Query => b"query",
             InputType::Document => b"document",
         };
         let dimensions = dimensions.unwrap_or(0).to_be_bytes();
-        let (is_said, said) = ([u8::from(said.is_some())], said.map_or(&b""[..], str::as_bytes));
+        let (has_input_type, provider_input_type) = ([u8::from(provider_input_type.is_some())], provider_input_type.map_or(&b""[..], str::as_bytes));
         let mut hash = Sha256::new();
         let (team, model, extensions) = (team.as_str().as_bytes(), model.as_bytes(), extensions.as_bytes());
-        for part in [team, model, &dimensions, input_type, &is_said, said, extensions, text.as_bytes()] {
+        for part in [team, model, &dimensions, input_type, &has_input_type, provider_input_type, extensions, text.as_bytes()] {
             // With its length: else a part could begin where another one ends.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
@@ -209,7 +209,7 @@ mod tests {
     const SETTINGS: v1::Cache = v1::Cache { ttl_seconds: 60, max_bytes: 1 << 20 };
 
     fn of(team: &Uid) -> Of<'_> {
-        Of { team, model: "m", dimensions: None, input_type: InputType::Document, said: None, extensions: "" }
+        Of { team, model: "m", dimensions: None, input_type: InputType::Document, provider_input_type: None, extensions: "" }
     }
 
     fn key(text: &str) -> Key {

@@ -110,7 +110,7 @@ impl Call {
             let parsed = tasks.compute(move || parse(&body, in_path, &headers, &entry)).await;
             parsed.map_err(|_| Refusal::unavailable("parsing_failed", "The call could not be read".to_owned()))??
         };
-        let user = user(&caller, said_user, request.said.user.as_deref())?;
+        let user = user(&caller, said_user, request.provider_specific.user.as_deref())?;
         entry.user(&user);
         Ok(Self {
             id,

@@ -86,8 +86,8 @@ impl Proxy {
     fn explain(&self, mut refusal: Refusal, id: CallId, trace: &CallProgress) -> Response<Body> {
         let outcome = trace.call.as_ref().and_then(|call| call.outcome.get());
         // A refusal that names a full limit keeps it: a call that is sent in several may be admitted once, and then not.
-        if let Some(outcome) = outcome.filter(|_| refusal.standing == RateLimitStatus::default()) {
-            refusal.standing = outcome.standing;
+        if let Some(outcome) = outcome.filter(|_| refusal.rate_limits == RateLimitStatus::default()) {
+            refusal.rate_limits = outcome.rate_limits;
         }
         let mut response = self.refuse(refusal, id).map(Body::Framework);
         let headers = response.headers_mut();

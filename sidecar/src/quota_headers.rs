@@ -27,8 +27,8 @@ pub fn whole_seconds(wait: Duration) -> u64 {
 }
 
 /// Writes what is left of the tightest limits; nothing where there is no limit.
-pub fn write(headers: &mut HeaderMap, standing: &RateLimitStatus) {
-    let RateLimitStatus { requests, tokens } = *standing;
+pub fn write(headers: &mut HeaderMap, rate_limits: &RateLimitStatus) {
+    let RateLimitStatus { requests, tokens } = *rate_limits;
     for (quota, names) in [(requests, REQUESTS), (tokens, TOKENS)] {
         let Some(Quota { limit, remaining, reset }) = quota else { continue };
         let lines = [

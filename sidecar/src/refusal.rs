@@ -66,7 +66,7 @@ pub struct Refusal {
     /// `Retry-After`: when waiting helps.
     pub retry_after: Option<Duration>,
     /// `x-ratelimit-*`: of the limit that is full.
-    pub standing: RateLimitStatus,
+    pub rate_limits: RateLimitStatus,
     /// Label `scope` of `vectoll_rejections_total`.
     pub scope: &'static str,
     /// Label `reason` of `vectoll_rejections_total`.
@@ -81,8 +81,8 @@ impl From<Malformed> for Refusal {
 
 impl Refusal {
     fn new(status: StatusCode, kind: ErrorType, scope: &'static str, reason: &'static str, message: String) -> Self {
-        let standing = RateLimitStatus::default();
-        Self { status, kind, message, param: None, code: None, retry_after: None, standing, scope, reason }
+        let rate_limits = RateLimitStatus::default();
+        Self { status, kind, message, param: None, code: None, retry_after: None, rate_limits, scope, reason }
     }
 
     fn code(self, code: &str) -> Self {
@@ -102,9 +102,9 @@ impl Refusal {
     }
 
     /// 400: nobody knows what the inputs are to be embedded as.
-    pub fn input_type(said: &str) -> Self {
-        let said: String = said.chars().take(64).collect();
-        Self::malformed(Some("input_type"), format!("`input_type` must be \"query\" or \"document\", not {said:?}"))
+    pub fn input_type(given: &str) -> Self {
+        let given: String = given.chars().take(64).collect();
+        Self::malformed(Some("input_type"), format!("`input_type` must be \"query\" or \"document\", not {given:?}"))
     }
 
     /// 400: a field beyond OpenAI's that the provider of the call's model does not take, or not so.
@@ -341,7 +341,7 @@ impl IntoResponse for Refusal {
         let mut response = (self.status, body.to_string()).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        quota_headers::write(headers, &self.standing);
+        quota_headers::write(headers, &self.rate_limits);
         if let Some(wait) = self.retry_after {
             headers.insert(header::RETRY_AFTER, whole_seconds(wait).into());
         }
@@ -363,14 +363,14 @@ mod tests {
     #[test]
     fn a_full_journal_says_whose_it_is_and_to_come_back() {
         let team = vectoll_config::Uid::new("a");
-        for (error, said) in [
+        for (error, message) in [
             (AppendError::Full { bytes: 2, most: 1 }, "journal is full"),
             (AppendError::TeamFull { team }, "the Team's spend"),
         ] {
-            let told = Refusal::journal(&error);
-            assert_eq!((told.status.as_u16(), told.code.as_deref()), (503, Some("journal_full")));
-            assert_eq!(told.retry_after, Some(Duration::from_secs(5)));
-            assert!(told.message.contains(said), "{}", told.message);
+            let refusal = Refusal::journal(&error);
+            assert_eq!((refusal.status.as_u16(), refusal.code.as_deref()), (503, Some("journal_full")));
+            assert_eq!(refusal.retry_after, Some(Duration::from_secs(5)));
+            assert!(refusal.message.contains(message), "{}", refusal.message);
         }
     }
 

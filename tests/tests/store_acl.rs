@@ -249,11 +249,11 @@ async fn a_store_that_forgets_everything_at_a_restart_is_told_of() -> anyhow::Re
         }
         let (told, mut hear) = tokio::sync::watch::channel(StoreState::Unknown);
         let keeper =
-            AclReconciler::start(Box::new(move |standing| drop(told.send_replace(standing.clone()))), Box::new(|_| {}));
+            AclReconciler::start(Box::new(move |state| drop(told.send_replace(state.clone()))), Box::new(|_| {}));
         keeper.keep(access, SCOPE, Arc::new(UsersByName::new()));
-        let is_known = |standing: &StoreState| matches!(standing, StoreState::Good { .. });
-        let standing = tokio::time::timeout(DEADLINE, hear.wait_for(is_known)).await??.clone();
-        let StoreState::Good { persistence, .. } = standing else { anyhow::bail!("{standing:?}") };
+        let is_known = |state: &StoreState| matches!(state, StoreState::Good { .. });
+        let state = tokio::time::timeout(DEADLINE, hear.wait_for(is_known)).await??.clone();
+        let StoreState::Good { persistence, .. } = state else { anyhow::bail!("{state:?}") };
         assert_eq!(persistence, expected, "appendonly {setting}");
     }
     Ok(())
@@ -268,19 +268,19 @@ async fn users_outlive_a_restart_of_the_store_and_go_with_their_namespace() -> a
     }
     let (told, mut hear) = tokio::sync::watch::channel(StoreState::Unknown);
     let keeper =
-        AclReconciler::start(Box::new(move |standing| drop(told.send_replace(standing.clone()))), Box::new(|_| {}));
+        AclReconciler::start(Box::new(move |state| drop(told.send_replace(state.clone()))), Box::new(|_| {}));
     let both: Arc<UsersByName> = Arc::new([user("apps", &["t1"], "one"), user("shop", &["t2"], "two")].into());
     keeper.keep(access(&store), SCOPE, both.clone());
-    let good = |standing: &StoreState| matches!(standing, StoreState::Good { count: 2, .. });
+    let good = |state: &StoreState| matches!(state, StoreState::Good { count: 2, .. });
     tokio::time::timeout(DEADLINE, hear.wait_for(good)).await??;
-    assert!(!keeper.standing().is_about_to_have("apps", both.get("apps")));
+    assert!(!keeper.state().is_about_to_have("apps", both.get("apps")));
     store.log_in(&user_name(SCOPE, "apps"), "one").await?;
 
     // It is killed: users are only in its memory. While it is away nobody waits for it.
     let killed = Instant::now();
     store.kill().await?;
-    tokio::time::timeout(DEADLINE, hear.wait_for(|standing| matches!(standing, StoreState::Trouble { .. }))).await??;
-    assert!(!keeper.standing().is_about_to_have("new", None));
+    tokio::time::timeout(DEADLINE, hear.wait_for(|state| matches!(state, StoreState::Trouble { .. }))).await??;
+    assert!(!keeper.state().is_about_to_have("new", None));
     store.restart().await?;
     poll::until("the users to be recreated", DEADLINE, async || {
         Ok(Some(store.log_in(&user_name(SCOPE, "shop"), "two").await?))
@@ -300,7 +300,7 @@ async fn users_outlive_a_restart_of_the_store_and_go_with_their_namespace() -> a
     let three: UsersByName =
         both.iter().map(|(name, user)| (name.clone(), user.clone())).chain([user("new", &[], "x")]).collect();
     keeper.keep(access(&store), SCOPE, Arc::new(three));
-    tokio::time::timeout(DEADLINE, hear.wait_for(|standing| matches!(standing, StoreState::Good { count: 3, .. })))
+    tokio::time::timeout(DEADLINE, hear.wait_for(|state| matches!(state, StoreState::Good { count: 3, .. })))
         .await??;
     let mut apps = store.log_in(&user_name(SCOPE, "apps"), "one").await?;
     refuses(&mut apps, "FLUSHALL").await?;

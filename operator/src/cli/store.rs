@@ -210,8 +210,8 @@ mod tests {
         assert!(refused(&no_ca).contains("no certificate in PEM"));
         for content in ["", "\n", "hunter2\nhunter3\n"] {
             let bad = StoreOptions { store_password_file: file("password", content), ..with("redis://valkey") };
-            let said = refused(&bad);
-            assert!(said.contains("--store-password-file") && !said.contains("hunter2"), "{said}");
+            let message = refused(&bad);
+            assert!(message.contains("--store-password-file") && !message.contains("hunter2"), "{message}");
         }
         let missing = StoreOptions { store_password_file: Some(folder.path().join("none")), ..with("redis://valkey") };
         assert!(refused(&missing).contains("failed to use --store-password-file"));

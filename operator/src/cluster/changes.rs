@@ -18,13 +18,13 @@ pub(super) struct Changes {
     /// Something that those who look at it are concerned by as well: its Teams, its routes, the Secrets they refer to.
     pub(super) offers: BTreeSet<String>,
     /// What sidecars acknowledge or have spent: not as urgent as what people do.
-    pub(super) told: BTreeSet<String>,
+    pub(super) dependent: BTreeSet<String>,
 }
 
 impl ClusterState {
     /// Takes them: what is returned now is not returned again.
     pub(super) fn take_changes(&mut self) -> Changes {
-        let mut changes = Changes { told: std::mem::take(&mut self.told), ..Changes::default() };
+        let mut changes = Changes { dependent: std::mem::take(&mut self.dependent), ..Changes::default() };
         let of = |names: BTreeSet<ObjectName>| names.into_iter().map(|name| name.namespace().to_owned());
         changes.own.extend(of(self.api_keys.take_changed()));
         changes.own.extend(of(self.key_secrets.take_changed()));
@@ -71,15 +71,15 @@ impl ClusterState {
                 for namespace in namespaces {
                     // The Teams and routes that it uses are as far delivered as it is.
                     let reads = self.index.of(&namespace).map(|facts| facts.reads.clone());
-                    self.told.extend(reads.into_iter().flatten());
-                    self.told.insert(namespace);
+                    self.dependent.extend(reads.into_iter().flatten());
+                    self.dependent.insert(namespace);
                 }
             }
             LedgerChanges::Teams(teams) => {
                 let changed = self.spenders(&teams);
-                self.told.extend(changed);
+                self.dependent.extend(changed);
             }
-            LedgerChanges::All => self.told = self.all_namespaces(),
+            LedgerChanges::All => self.dependent = self.all_namespaces(),
         }
         true
     }

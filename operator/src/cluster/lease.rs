@@ -124,7 +124,7 @@ impl LeaderElector {
             let began = Instant::now();
             let attempt = tokio::time::timeout(attempt_timeout(self.renewed, began), self.attempt()).await;
             match attempt {
-                Ok(Ok(held)) => self.renewed = held.then_some(began),
+                Ok(Ok(is_held)) => self.renewed = is_held.then_some(began),
                 Ok(Err(error)) => tracing::warn!(lease = self.name, %error, "the Lease cannot be had"),
                 Err(_) => tracing::warn!(lease = self.name, "the API server did not answer about the Lease"),
             }

@@ -160,12 +160,12 @@ impl StoreMetrics {
         Ok(Self { up, users, memory, max, busy, removed })
     }
 
-    pub(super) fn record_store_state(&self, standing: &StoreState) {
-        let (up, users) = match standing {
+    pub(super) fn record_store_state(&self, state: &StoreState) {
+        let (up, users) = match state {
             StoreState::Good { users: _, count, full: _, persistence: _ } => (1, *count),
             StoreState::Unknown | StoreState::Trouble { since: _, busy: _ } => (0, 0),
         };
-        self.busy.set(i64::from(matches!(standing, StoreState::Trouble { since: _, busy: true })));
+        self.busy.set(i64::from(matches!(state, StoreState::Trouble { since: _, busy: true })));
         self.up.set(up);
         self.users.set(i64::try_from(users).unwrap_or(i64::MAX));
     }

@@ -274,15 +274,15 @@ mod tests {
         let spend =
             Spend { amount: "1.00".to_owned(), limit: None, remaining: None, resets_at: None, updated_at: Time(now) };
         let due = at("2026-01-01T00:00:11Z");
-        let told = SpendStatus { spend: Some(spend), due: Some(due) };
-        assert_eq!(team(Some(&status), Some(1), &found, &told, at("2026-01-01T00:00:10Z")), Change::Later(due));
-        let in_time = written(team(Some(&status), Some(1), &found, &told, due));
+        let after = SpendStatus { spend: Some(spend), due: Some(due) };
+        assert_eq!(team(Some(&status), Some(1), &found, &after, at("2026-01-01T00:00:10Z")), Change::Later(due));
+        let in_time = written(team(Some(&status), Some(1), &found, &after, due));
         assert_eq!(in_time.patch.pointer("/spend/amount"), Some(&json!("1.00")));
-        let with_an_edit = written(team(Some(&status), Some(2), &found, &told, at("2026-01-01T00:00:01Z")));
+        let with_an_edit = written(team(Some(&status), Some(2), &found, &after, at("2026-01-01T00:00:01Z")));
         assert_eq!(with_an_edit.patch.pointer("/spend/amount"), Some(&json!("1.00")));
-        let key = written(api_key(None, Some(1), &found, None, &told, now));
+        let key = written(api_key(None, Some(1), &found, None, &after, now));
         assert_eq!(key.patch.pointer("/spend/amount"), Some(&json!("1.00")));
-        let status = TeamStatus { spend: told.spend.clone(), ..status };
+        let status = TeamStatus { spend: after.spend.clone(), ..status };
         let off = SpendStatus { spend: None, due: Some(now) };
         let off = written(team(Some(&status), Some(1), &found, &off, now));
         assert_eq!(off.patch.get("spend"), Some(&Value::Null), "where spend is not written any more");

@@ -123,8 +123,8 @@ impl Store {
         let shared = shared.clone();
         let changed = Arc::new(AtomicBool::new(false));
         let to_note = changed.clone();
-        let report = Box::new(move |standing: &StoreState| {
-            metrics.record_store_state(standing);
+        let report = Box::new(move |state: &StoreState| {
+            metrics.record_store_state(state);
             to_note.store(true, Ordering::Relaxed);
             shared.notify();
         });
@@ -162,7 +162,7 @@ impl Store {
 
     /// How sidecars count.
     pub(super) fn counting(&self) -> Counting {
-        match self.keeper.standing() {
+        match self.keeper.state() {
             StoreState::Trouble { since, busy } if since.elapsed() >= REPORTED_AFTER => {
                 if busy {
                     Counting::Busy
@@ -195,7 +195,7 @@ impl Store {
     pub(super) fn count(&self, cluster: &ClusterState, now: Instant) {
         let Some((access, _)) = &self.known else { return };
         let is_urgent =
-            matches!(self.keeper.standing(), StoreState::Good { users: _, count: _, full: Some(_), persistence: _ });
+            matches!(self.keeper.state(), StoreState::Good { users: _, count: _, full: Some(_), persistence: _ });
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         if counted.is_some_and(|(at, was)| at.elapsed() < CENSUS_PERIOD && was == is_urgent) {
             return;
@@ -212,7 +212,7 @@ impl Store {
         let (access, content) = self.known.clone()?;
         let logins =
             Logins::PerNamespace { access, scope: self.scope.clone(), master: content.master, rotation: self.rotation };
-        Some(StoreView { logins, standing: self.keeper.standing() })
+        Some(StoreView { logins, state: self.keeper.state() })
     }
 
     /// Has the users kept that the sidecars need, and asks what was spent.
@@ -236,7 +236,7 @@ impl Store {
 #[derive(Clone)]
 pub(super) struct StoreView {
     logins: Logins,
-    standing: StoreState,
+    state: StoreState,
 }
 
 impl StoreView {
@@ -251,7 +251,7 @@ impl StoreView {
         // Pods that are about to go still book their last calls.
         let runs = snapshot.cluster.pods.iter().any(|(_, seen)| seen.value.runs);
         let user = runs.then(|| self.user(&snapshot.observed, namespace, desired, now)).flatten();
-        let is_held = user.as_ref().is_some_and(|user| self.standing.is_about_to_have(namespace, Some(user)));
+        let is_held = user.as_ref().is_some_and(|user| self.state.is_about_to_have(namespace, Some(user)));
         let held = is_held.then(|| namespace.to_owned()).into_iter().collect();
         let is_read = runs || !snapshot.observed.api_keys.is_empty();
         let need = Need { user, is_read, is_held, teams: desired.accounts() };

@@ -78,7 +78,7 @@ fn sidecar(
 }
 
 /// The sidecar's settings; see `vectoll-sidecar --help`. `held` is what its calls may hold.
-fn variables(request: &InjectionRequest, held: Option<u64>, settings: &InjectionSettings) -> Vec<EnvVar> {
+fn variables(request: &InjectionRequest, max_held_bytes: Option<u64>, settings: &InjectionSettings) -> Vec<EnvVar> {
     let drain = settings.drain_timeout_seconds.to_string();
     let mut pairs = vec![
         ("VECTOLL_CONFIG_DIR", volumes::CONFIG_DIR.to_owned()),
@@ -93,7 +93,7 @@ fn variables(request: &InjectionRequest, held: Option<u64>, settings: &Injection
     if !settings.user_metrics {
         pairs.push(("VECTOLL_USER_METRICS", "off".to_owned()));
     }
-    if let Some(bound) = held.filter(|_| settings.env.iter().all(|variable| variable.name != MAX_HELD_BYTES)) {
+    if let Some(bound) = max_held_bytes.filter(|_| settings.env.iter().all(|variable| variable.name != MAX_HELD_BYTES)) {
         pairs.push((MAX_HELD_BYTES, bound.to_string()));
     }
     if settings.workload_identity.tokens().next().is_some() {

@@ -78,28 +78,28 @@ fn bounded<K: Ord + Clone>(
     other: K,
 ) -> BTreeMap<K, Totals> {
     let stood = |name: &K| before.is_some_and(|before| before.contains_key(name));
-    let (mut told, mut new): (BTreeMap<K, Totals>, Vec<(K, Totals)>) = (BTreeMap::new(), Vec::new());
+    let (mut kept, mut new): (BTreeMap<K, Totals>, Vec<(K, Totals)>) = (BTreeMap::new(), Vec::new());
     let mut rest: Option<Totals> = None;
     for (name, totals) in all {
         if name == other {
             rest = Some(totals);
         } else if stood(&name) {
-            told.insert(name, totals);
+            kept.insert(name, totals);
         } else {
             new.push((name, totals));
         }
     }
-    let room = MAX_ROWS.saturating_sub(told.len());
+    let room = MAX_ROWS.saturating_sub(kept.len());
     new.sort_by(|(a, of_a), (b, of_b)| of_b.requests.cmp(&of_a.requests).then_with(|| a.cmp(b)));
     for (at, (name, totals)) in new.into_iter().enumerate() {
         if at < room {
-            told.insert(name, totals);
+            kept.insert(name, totals);
         } else {
             rest = Some(rest.unwrap_or_default().plus(totals));
         }
     }
-    told.extend(rest.map(|rest| (other, rest)));
-    told
+    kept.extend(rest.map(|rest| (other, rest)));
+    kept
 }
 
 #[cfg(test)]

@@ -31,5 +31,5 @@ pub enum LedgerEvent {
     Rests,
 }
 
-/// Told of all that is heard.
+/// Called with each event.
 pub type OnLedgerEvent = Arc<dyn Fn(LedgerEvent) + Send + Sync>;

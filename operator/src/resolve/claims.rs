@@ -81,7 +81,7 @@ mod tests {
         let may: Vec<&str> =
             all.into_iter().filter(|object| claims.check(object).is_ok()).map(|object| object.name.name()).collect();
         assert_eq!(may, ["alive", "restored", "own"]);
-        let said = claims.check(&thief).unwrap_err().to_string();
-        assert!(said.starts_with("metadata.annotations[vectoll.dev/account]: ") && !said.contains("alive"), "{said}");
+        let outcome = claims.check(&thief).unwrap_err().to_string();
+        assert!(outcome.starts_with("metadata.annotations[vectoll.dev/account]: ") && !outcome.contains("alive"), "{outcome}");
     }
 }

@@ -199,11 +199,11 @@ fn document(part: Part<'_>, header: Header, namespace: &str) -> Document {
         Ok(resource) => Document::Good(id, resource),
         Err(errors) => {
             let line = errors.first().and_then(|(path, _)| line(path));
-            let told: Vec<String> = errors
+            let texts: Vec<String> = errors
                 .into_iter()
                 .map(|(path, reason)| if path.is_empty() { reason } else { format!("{path}: {reason}") })
                 .collect();
-            let reason = format!("{kind} {}: {}", id.name, told.join("; "));
+            let reason = format!("{kind} {}: {}", id.name, texts.join("; "));
             Document::Bad(id, ManifestError { line, reason })
         }
     }

@@ -102,10 +102,10 @@ impl Manifests {
         let mut objects: BTreeMap<Id, KeptResource> = BTreeMap::new();
         let mut doubles: HashMap<PathBuf, Vec<Id>> = HashMap::new();
         // An object belongs to the file that it is in force from, as long as that file has it: a copy changes nothing.
-        for (id, held) in &self.objects {
-            let good = self.files.get(&held.file).and_then(|file| file.good.iter().find(|(good, _)| good == id));
+        for (id, kept) in &self.objects {
+            let good = self.files.get(&kept.file).and_then(|file| file.good.iter().find(|(good, _)| good == id));
             if let Some((_, resource)) = good {
-                objects.insert(id.clone(), KeptResource { file: held.file.clone(), resource: resource.clone() });
+                objects.insert(id.clone(), KeptResource { file: kept.file.clone(), resource: resource.clone() });
             }
         }
         let mut met = BTreeSet::new();
@@ -113,7 +113,7 @@ impl Manifests {
             problems.extend(file.problems.iter().cloned());
             for (id, resource) in &file.good {
                 let again = !met.insert((path, id));
-                if again || objects.get(id).is_some_and(|held| held.file != *path) {
+                if again || objects.get(id).is_some_and(|kept| kept.file != *path) {
                     doubles.entry(path.clone()).or_default().push(id.clone());
                 } else {
                     objects.insert(id.clone(), KeptResource { file: path.clone(), resource: resource.clone() });
@@ -127,12 +127,12 @@ impl Manifests {
             }
         }
         let bad: BTreeSet<&Id> = self.files.values().flat_map(|file| &file.bad).collect();
-        for (id, held) in std::mem::take(&mut self.objects) {
+        for (id, kept) in std::mem::take(&mut self.objects) {
             let stays = bad.contains(&id)
-                || unreadable.contains(&held.file)
-                || self.files.get(&held.file).is_some_and(|file| file.broken);
+                || unreadable.contains(&kept.file)
+                || self.files.get(&kept.file).is_some_and(|file| file.broken);
             if stays {
-                objects.entry(id).or_insert(held);
+                objects.entry(id).or_insert(kept);
             }
         }
         self.objects = objects;

@@ -27,10 +27,10 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(30);
 
-/// Told of each new standing.
+/// Called with each new state.
 pub type OnStoreState = Box<dyn Fn(&StoreState) + Send + Sync>;
 
-/// Told how full the store is, whenever that was asked: the fullest of its servers.
+/// Called with how full the store is, whenever that was asked: the fullest of its servers.
 pub type Gauge = Box<dyn Fn(Memory) + Send + Sync>;
 
 /// How things stand.
@@ -81,7 +81,7 @@ struct DesiredUsers {
 /// Keeps a store's users. It ends when it is dropped.
 pub struct AclReconciler {
     request: watch::Sender<Option<DesiredUsers>>,
-    standing: Arc<Mutex<StoreState>>,
+    state: Arc<Mutex<StoreState>>,
     task: JoinHandle<()>,
 }
 
@@ -89,10 +89,10 @@ impl AclReconciler {
     /// Starts; nothing is done before [`AclReconciler::keep`] says what.
     pub fn start(report: OnStoreState, gauge: Gauge) -> Self {
         let (request, requests) = watch::channel(None);
-        let standing = Arc::new(Mutex::new(StoreState::Unknown));
+        let state = Arc::new(Mutex::new(StoreState::Unknown));
         let keeping = AclTask {
             requests,
-            standing: standing.clone(),
+            state: state.clone(),
             report,
             gauge,
             full: None,
@@ -102,7 +102,7 @@ impl AclReconciler {
             trouble: None,
             warned: false,
         };
-        Self { request, standing, task: tokio::spawn(keeping.run()) }
+        Self { request, state, task: tokio::spawn(keeping.run()) }
     }
 
     /// Keeps these users from now on.
@@ -121,8 +121,8 @@ impl AclReconciler {
     }
 
     /// How things stand.
-    pub fn standing(&self) -> StoreState {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn state(&self) -> StoreState {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -140,7 +140,7 @@ struct Failure {
 
 struct AclTask {
     requests: watch::Receiver<Option<DesiredUsers>>,
-    standing: Arc<Mutex<StoreState>>,
+    state: Arc<Mutex<StoreState>>,
     report: OnStoreState,
     gauge: Gauge,
     /// Since when it is full.
@@ -331,13 +331,13 @@ impl AclTask {
         (FIRST_PAUSE * 2u32.saturating_pow(failures.min(8))).min(LAST_PAUSE)
     }
 
-    fn set_state(&self, standing: &StoreState) {
-        let mut present = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        if *present == *standing {
+    fn set_state(&self, state: &StoreState) {
+        let mut present = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if *present == *state {
             return;
         }
-        *present = standing.clone();
+        *present = state.clone();
         drop(present);
-        (self.report)(standing);
+        (self.report)(state);
     }
 }

@@ -273,16 +273,16 @@ impl Server {
 
     /// Whether it keeps what it is told. `INFO` says so, too, where a provider allows nobody `CONFIG`.
     pub async fn persistence(&mut self) -> Result<Persistence, ServerError> {
-        let mut told = String::new();
+        let mut information = String::new();
         // One after the other: servers before 7.0 know no lists of sections.
         for section in ["persistence", "replication"] {
             match cmd("INFO").arg(section).query_async::<String>(&mut self.connection).await {
-                Ok(info) => told.push_str(&info),
+                Ok(info) => information.push_str(&info),
                 Err(error) if error.code() == Some("NOPERM") => return Ok(Persistence::Unknown),
                 Err(source) => return Err(self.failed("ask for the persistence of", source)),
             }
         }
-        Ok(Persistence::read(&told))
+        Ok(Persistence::read(&information))
     }
 
     /// Ends the script or function that keeps it busy, if it has written nothing yet. Whether it answers again.

@@ -36,7 +36,7 @@ use super::{
 const SWEEP_PERIOD: Duration = Duration::from_mins(10);
 /// How long after a start.
 const FIRST_SWEEP_DELAY: Duration = Duration::from_secs(20);
-/// Told of what was removed.
+/// Called with what was removed.
 pub type OnSwept = Arc<dyn Fn(&Swept) + Send + Sync>;
 
 /// Sweeps for as long as its replica leads. It ends when it is dropped.

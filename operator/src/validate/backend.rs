@@ -205,7 +205,7 @@ fn token_bound(path: &str, bound: &TokenBound, errors: &mut FieldErrors) -> Opti
     }
     Some(if let Some(encoding) = encoding {
         if max_per_byte.is_some() || max_per_input.is_some() {
-            errors.add(format!("{path}.tokens"), "an encoding counts exactly: leave maxPerByte and maxPerInput away");
+            errors.add(format!("{path}.tokens"), "an encoding counts exactly: leave maxPerByte and maxPerInput out");
         }
         v1::TokenBound::Encoding(contracts(*encoding))
     } else {
@@ -227,7 +227,7 @@ fn encoding_of_arrays(path: &str, bound: &TokenBound, errors: &mut FieldErrors) 
     if max_per_byte.is_some() || max_per_input.is_some() {
         errors.add(
             format!("{path}.tokens"),
-            "the built-in model counts its own tokens: leave maxPerByte and maxPerInput away",
+            "the built-in model counts its own tokens: leave maxPerByte and maxPerInput out",
         );
     }
     array_encoding.or(*encoding).map(contracts)

@@ -100,7 +100,7 @@ fn valid_hedge(hedge: Option<Hedge>, callable: usize, errors: &mut FieldErrors) 
         errors.add("spec.hedge.delayMilliseconds", "must be at least 1");
     }
     if callable < 2 {
-        errors.add("spec.hedge", "needs a second backend with a weight above 0: add one, or leave hedge away");
+        errors.add("spec.hedge", "needs a second backend with a weight above 0: add one, or leave hedge out");
     }
     Some(v1::Hedge { delay_milliseconds })
 }

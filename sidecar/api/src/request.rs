@@ -41,7 +41,7 @@ pub struct Request {
     /// What the inputs are; none: what the route says.
     pub input_type: Option<InputType>,
     /// What the body itself says, for providers that are sent it as it is.
-    pub said: ProviderSpecificFields,
+    pub provider_specific: ProviderSpecificFields,
     /// The body's fields whose meaning is the provider's business: they may change the vectors.
     pub other_fields: Vec<OtherField>,
     /// What stands in the body and is not sent: [`Fields::left_out`].
@@ -97,14 +97,14 @@ impl Request {
         let shape = Shape::of(input)?;
         let (encoding_format, null_encoding_format) = fields.encoding_format()?;
         let dimensions = fields.dimensions()?;
-        let said = ProviderSpecificFields { input_type: fields.input_type()?, user: fields.user()? };
-        let input_type = input_type(headers, said.input_type.as_deref())?;
+        let provider_specific = ProviderSpecificFields { input_type: fields.input_type()?, user: fields.user()? };
+        let input_type = input_type(headers, provider_specific.input_type.as_deref())?;
         Ok(Self {
             shape,
             encoding_format,
             dimensions,
             input_type,
-            said,
+            provider_specific,
             other_fields: fields.others(),
             left_out: fields.left_out(),
             open_brace: fields.open_brace(),
@@ -138,7 +138,7 @@ impl Request {
             encoding_format: self.encoding_format,
             dimensions: self.dimensions,
             input_type: self.input_type,
-            said: self.said.clone(),
+            provider_specific: self.provider_specific.clone(),
             other_fields: read.others(),
             left_out: read.left_out(),
             open_brace: read.open_brace(),
@@ -162,7 +162,7 @@ impl Request {
 
     /// The body's `input_type`, where it counts and says something that is no [`InputType`].
     pub fn unknown_input_type(&self) -> Option<&str> {
-        self.said.input_type.as_deref().filter(|_| self.input_type.is_none())
+        self.provider_specific.input_type.as_deref().filter(|_| self.input_type.is_none())
     }
 
     /// The token arrays, one for each input; none where it is text.
@@ -188,9 +188,9 @@ fn input_type(headers: &HeaderMap, in_body: Option<&str>) -> Result<Option<Input
         _ => None,
     };
     if let Some(value) = headers.get(&INPUT_TYPE_HEADER) {
-        let said = value.to_str().ok().and_then(read);
-        return match said {
-            Some(said) => Ok(Some(said)),
+        let read = value.to_str().ok().and_then(read);
+        return match read {
+            Some(value) => Ok(Some(value)),
             None => Err(Malformed::new(None, "The header x-vectoll-input-type must be query or document")),
         };
     }

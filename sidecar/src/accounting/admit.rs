@@ -56,9 +56,9 @@ pub async fn admit(accounting: &Arc<Accounting>, mut call: Call, route: Arc<Rout
 
 /// Reserves room for another attempt at a call that may have been charged already: as much as for a call of its own.
 pub async fn readmit(accounting: &Arc<Accounting>, call: Arc<Call>, route: Arc<Route>) -> Result<Permit, Refusal> {
-    let (held, limits, admitted) = take(accounting, &call, &route).await?;
+    let (quota, limits, admitted) = take(accounting, &call, &route).await?;
     let reservation =
-        Reservation { accounting: accounting.clone(), call: call.clone(), limits, admitted, held: Some(held) };
+        Reservation { accounting: accounting.clone(), call: call.clone(), limits, admitted, quota: Some(quota) };
     Ok(Permit { call, route, reservation })
 }
 
@@ -209,7 +209,7 @@ async fn reserve<'a>(
         Reserved::Later(pending) => pending.outcome().await,
     };
     match outcome {
-        Ok(held) => Ok((held, scopes.iter().map(|scope| scope.limits).collect(), now.wall)),
+        Ok(quota) => Ok((quota, scopes.iter().map(|scope| scope.limits).collect(), now.wall)),
         Err(denial) => {
             let message = || "The call could not be counted".to_owned();
             let none = || Denied::Outright(Refusal::unavailable("counting_failed", message()));
@@ -278,7 +278,7 @@ fn explain(call: &Call, scope: &Scope<'_>, denial: &Denial, weight: Weight) -> R
         Exhausted::Tokens => (None, Some(quota)),
         Exhausted::Parallel | Exhausted::Budget | Exhausted::Store => (None, None),
     };
-    Refusal { standing: RateLimitStatus { requests, tokens }, ..refusal }
+    Refusal { rate_limits: RateLimitStatus { requests, tokens }, ..refusal }
 }
 
 /// How much a call needs, as far as it is known.

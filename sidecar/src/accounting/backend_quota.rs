@@ -49,7 +49,7 @@ pub struct BackendQuota {
     counters: Arc<Counters>,
     clock: Clock,
     /// None once it was used.
-    held: Option<QuotaReservation>,
+    quota: Option<QuotaReservation>,
 }
 
 impl BackendQuota {
@@ -68,16 +68,16 @@ impl BackendQuota {
 
     /// The provider was asked, and this is what the call turned out to use.
     pub fn used(mut self, tokens: u64) {
-        if let Some(held) = self.held.take() {
-            self.counters.settle(held, Used { tokens, money: PicoUsd::ZERO }, 0, self.clock.now());
+        if let Some(quota) = self.quota.take() {
+            self.counters.settle(quota, Used { tokens, money: PicoUsd::ZERO }, 0, self.clock.now());
         }
     }
 }
 
 impl Drop for BackendQuota {
     fn drop(&mut self) {
-        if let Some(held) = self.held.take() {
-            self.counters.give_back(held, self.clock.now());
+        if let Some(quota) = self.quota.take() {
+            self.counters.give_back(quota, self.clock.now());
         }
     }
 }
@@ -105,7 +105,7 @@ async fn take(
         Reserved::Later(pending) => pending.outcome().await,
     };
     match outcome {
-        Ok(held) => Ok(Some(BackendQuota { counters: counters.clone(), clock, held: Some(held) })),
+        Ok(quota) => Ok(Some(BackendQuota { counters: counters.clone(), clock, quota: Some(quota) })),
         // Nobody can tell what a share is. Where it is known, and too small, the limit is named.
         Err(Denial { exhausted: Exhausted::Store, limit: 0, .. }) => Ok(None),
         Err(Denial { retry, .. }) => Err(QuotaExceeded {

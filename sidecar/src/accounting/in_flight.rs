@@ -38,8 +38,8 @@ impl Permit {
 /// What the journal is told before a call is sent.
 fn intent((call, requests): (&Call, usize), route: &Route, backend: &Backend, reservation: &Reservation) -> Intent {
     let key = call.caller.key();
-    let held = reservation.held.as_ref();
-    let reserved = held.map_or(Used { tokens: 0, money: PicoUsd::ZERO }, QuotaReservation::reserved);
+    let quota = reservation.quota.as_ref();
+    let reserved = quota.map_or(Used { tokens: 0, money: PicoUsd::ZERO }, QuotaReservation::reserved);
     // No money was reserved where one of several backends has no price: this one may have one all the same.
     let cost = backend.price.map_or(PicoUsd::ZERO, |price| price.of(reserved.tokens));
     Intent {
@@ -56,7 +56,7 @@ fn intent((call, requests): (&Call, usize), route: &Route, backend: &Backend, re
         tokens: reserved.tokens,
         money: reserved.money.max(cost),
         priced: backend.price.is_some(),
-        charges: held.map(QuotaReservation::charges).unwrap_or_default().to_vec(),
+        charges: quota.map(QuotaReservation::charges).unwrap_or_default().to_vec(),
     }
 }
 
@@ -83,7 +83,7 @@ pub struct Settled {
     /// All that the key has spent with this sidecar.
     pub key_spend: PicoUsd,
     /// What is left of the limits.
-    pub standing: RateLimitStatus,
+    pub rate_limits: RateLimitStatus,
 }
 
 /// What is in flight has an intent.
@@ -106,9 +106,9 @@ impl InFlight {
     }
 
     /// What is left of the limits while the call runs.
-    pub fn standing(&self) -> RateLimitStatus {
-        let Reservation { accounting, limits, held, admitted: _, call: _ } = &self.reservation;
-        held.as_ref().map(|held| accounting.counters.standing(held, limits, accounting.now())).unwrap_or_default()
+    pub fn rate_limits(&self) -> RateLimitStatus {
+        let Reservation { accounting, limits, quota, admitted: _, call: _ } = &self.reservation;
+        quota.as_ref().map(|quota| accounting.counters.rate_limits(quota, limits, accounting.now())).unwrap_or_default()
     }
 
     /// The provider has answered: the reservation becomes what was used.
@@ -120,8 +120,8 @@ impl InFlight {
     /// are `known`. The call is unsettled as a whole.
     pub fn lost(mut self, known: u64, at_most: u64) {
         let all = known.saturating_add(at_most);
-        let held = self.opened.as_ref().map_or(all, |opened| opened.intent().tokens);
-        let tokens = all.min(held).max(known);
+        let reserved = self.opened.as_ref().map_or(all, |opened| opened.intent().tokens);
+        let tokens = all.min(reserved).max(known);
         let money = self.backend.price.map_or(PicoUsd::ZERO, |price| price.of(tokens));
         self.end(Used { tokens, money }, Certainty::Unsettled);
     }
@@ -179,7 +179,7 @@ impl InFlight {
             call: self.call.clone(),
             limits: Vec::new(),
             admitted: self.reservation.admitted,
-            held: None,
+            quota: None,
         };
         let reservation = std::mem::replace(&mut self.reservation, nothing);
         Some(Permit { call: self.call.clone(), route: self.route.clone(), reservation })
@@ -193,56 +193,56 @@ impl InFlight {
                 Used { tokens, money: cost.unwrap_or(PicoUsd::ZERO) }
             }
         };
-        let standing = self.end(used, certainty);
+        let rate_limits = self.end(used, certainty);
         let key = self.call.caller.key();
         let key_spend = self.reservation.accounting.ledger.key_spend(&key.team.name, &key.name);
-        Settled { cost, key_spend, standing }
+        Settled { cost, key_spend, rate_limits }
     }
 
     /// What a call of which nobody knows may have cost: what the journal holds for it, or less, where its tokens can be counted
     /// in little time. That is exact: a provider that charges for it counts with the same tokenizer.
     fn at_most(&self, intent: &Intent) -> Used {
-        let held = Used { tokens: intent.tokens, money: intent.money };
+        let reserved = Used { tokens: intent.tokens, money: intent.money };
         let counted = self.backend.count_few_tokens(&self.call);
-        match (counted.filter(|tokens| *tokens < held.tokens), self.backend.price) {
-            (None, _) => held,
+        match (counted.filter(|tokens| *tokens < reserved.tokens), self.backend.price) {
+            (None, _) => reserved,
             (Some(tokens), Some(price)) => Used { tokens, money: price.of(tokens) },
-            (Some(tokens), None) => Used { tokens, ..held },
+            (Some(tokens), None) => Used { tokens, ..reserved },
         }
     }
 
     /// The one way out: counters, ledger, journal and access log learn what the call cost, in one step for the first three.
     fn end(&mut self, used: Used, certainty: Certainty) -> RateLimitStatus {
         let Self { call, route: _, backend, reservation, room, opened, refined: _ } = self;
-        let (Some(held), Some(opened)) = (reservation.held.take(), opened.take()) else {
+        let (Some(quota), Some(opened)) = (reservation.quota.take(), opened.take()) else {
             return RateLimitStatus::default();
         };
         if let Some(room) = room.take() {
             room.used(used.tokens);
         }
-        let reserved = held.reserved();
+        let reserved = quota.reserved();
         let cost = match certainty {
             Certainty::Refused => Some(PicoUsd::ZERO),
             Certainty::Known | Certainty::Estimated | Certainty::Unsettled => backend.price.map(|_| used.money),
         };
-        let standing = reservation.left(&held, 0, reserved.tokens.saturating_sub(used.tokens));
-        reservation.report(cost, used.tokens, standing);
+        let rate_limits = reservation.left(&quota, 0, reserved.tokens.saturating_sub(used.tokens));
+        reservation.report(cost, used.tokens, rate_limits);
         let accounting = &reservation.accounting;
         let now = accounting.now();
         let overrun = used.tokens.saturating_sub(reserved.tokens);
         accounting.journal.settle(opened, used, certainty, overrun, |settled| {
-            accounting.counters.settle(held, used, settled.number, now);
+            accounting.counters.settle(quota, used, settled.number, now);
             let intent = &settled.intent;
             accounting.ledger.book(intent.booking(), used, intent.priced, overrun, certainty);
         });
         call.entry.booked(used.tokens, cost, certainty);
-        standing
+        rate_limits
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        if let Some(reserved) = self.reservation.held.as_ref().map(QuotaReservation::reserved) {
+        if let Some(reserved) = self.reservation.quota.as_ref().map(QuotaReservation::reserved) {
             tracing::warn!(
                 call_id = %self.call.id, backend = &*self.backend.label, tokens = reserved.tokens,
                 "it is not known whether the provider charges for this call: booked at its reservation, as unsettled"

@@ -13,7 +13,7 @@ pub struct Outcome {
     /// The tokens that were booked, over all attempts.
     pub tokens: u64,
     /// What is left of the limits.
-    pub standing: RateLimitStatus,
+    pub rate_limits: RateLimitStatus,
 }
 
 /// Where it is gathered.
@@ -30,11 +30,11 @@ impl Outcomes {
         *self.lock()
     }
 
-    pub(super) fn add(&self, cost: Option<PicoUsd>, tokens: u64, standing: RateLimitStatus) {
+    pub(super) fn add(&self, cost: Option<PicoUsd>, tokens: u64, rate_limits: RateLimitStatus) {
         let mut outcome = self.lock();
         let before = outcome.and_then(|outcome| outcome.cost);
         let cost = [before, cost].into_iter().flatten().reduce(PicoUsd::plus);
         let tokens = outcome.map_or(0, |outcome| outcome.tokens).saturating_add(tokens);
-        *outcome = Some(Outcome { cost, tokens, standing });
+        *outcome = Some(Outcome { cost, tokens, rate_limits });
     }
 }

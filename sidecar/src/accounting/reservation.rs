@@ -18,7 +18,7 @@ pub(super) struct Reservation {
     pub(super) limits: Vec<Limits>,
     pub(super) admitted: Timestamp,
     /// None once it was settled or given back.
-    pub(super) held: Option<QuotaReservation>,
+    pub(super) quota: Option<QuotaReservation>,
 }
 
 impl Drop for Reservation {
@@ -29,16 +29,16 @@ impl Drop for Reservation {
 
 impl Reservation {
     pub(super) fn give_back(&mut self) {
-        if let Some(held) = self.held.take() {
-            self.report(None, 0, self.left(&held, 1, held.reserved().tokens));
-            self.accounting.counters.give_back(held, self.accounting.now());
+        if let Some(quota) = self.quota.take() {
+            self.report(None, 0, self.left(&quota, 1, quota.reserved().tokens));
+            self.accounting.counters.give_back(quota, self.accounting.now());
         }
     }
 
     /// What is left of the limits when so much of the reservation is given back.
-    pub(super) fn left(&self, held: &QuotaReservation, requests: u64, tokens: u64) -> RateLimitStatus {
-        let mut standing = self.accounting.counters.standing(held, &self.limits, self.accounting.now());
-        for (quota, back) in [(&mut standing.requests, requests), (&mut standing.tokens, tokens)] {
+    pub(super) fn left(&self, quota: &QuotaReservation, requests: u64, tokens: u64) -> RateLimitStatus {
+        let mut rate_limits = self.accounting.counters.rate_limits(quota, &self.limits, self.accounting.now());
+        for (quota, back) in [(&mut rate_limits.requests, requests), (&mut rate_limits.tokens, tokens)] {
             if let Some(quota) = quota {
                 quota.remaining = quota.remaining.saturating_add(back).min(quota.limit);
                 if quota.remaining == quota.limit {
@@ -46,10 +46,10 @@ impl Reservation {
                 }
             }
         }
-        standing
+        rate_limits
     }
 
-    pub(super) fn report(&self, cost: Option<PicoUsd>, tokens: u64, standing: RateLimitStatus) {
-        self.call.outcome.add(cost, tokens, standing);
+    pub(super) fn report(&self, cost: Option<PicoUsd>, tokens: u64, rate_limits: RateLimitStatus) {
+        self.call.outcome.add(cost, tokens, rate_limits);
     }
 }

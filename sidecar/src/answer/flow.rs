@@ -95,8 +95,8 @@ impl Flow {
     }
 
     /// What is left of the limits while the answer runs.
-    pub fn standing(&self) -> vectoll_limits::counters::RateLimitStatus {
-        self.in_flight.as_ref().map(InFlight::standing).unwrap_or_default()
+    pub fn rate_limits(&self) -> vectoll_limits::counters::RateLimitStatus {
+        self.in_flight.as_ref().map(InFlight::rate_limits).unwrap_or_default()
     }
 
     /// The next piece; none at the end.

@@ -94,7 +94,7 @@ impl Route {
         for group in open.chunk_by(|(_, a), (_, b)| a.priority == b.priority) {
             let mut well = Vec::with_capacity(group.len());
             for &(place, backend) in group {
-                match backend.health.standing(now) {
+                match backend.health.breaker_state(now) {
                     BreakerState::Well => well.push((place, backend)),
                     BreakerState::Cooling(until) => {
                         if cooling.as_ref().is_none_or(|first| until < first.until) {

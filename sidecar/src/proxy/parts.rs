@@ -59,14 +59,14 @@ enum Charged {
     /// Nothing, for certain.
     Nothing,
     /// So many tokens: the provider says so, and nothing else of use.
-    Said(u64),
+    Reported(u64),
     /// Nobody knows.
     Maybe,
 }
 
 /// A part that was answered.
 struct Done {
-    told: ParsedAnswer,
+    answer: ParsedAnswer,
     headers: HeaderMap,
     /// What its vectors take.
     held: MemoryPermit,
@@ -119,7 +119,7 @@ pub(super) async fn carry_out(
     let Plan { split, extensions, first, mut held } = plan;
     let mut done: Vec<Option<Done>> = split.parts.iter().map(|_| None).collect();
     let mut failed: Option<Failure> = None;
-    let (mut said, mut maybe, mut sent) = (0u64, 0u64, false);
+    let (mut reported, mut maybe, mut sent) = (0u64, 0u64, false);
     {
         let asked = (&split, &extensions);
         let work = Work { backend, remote, asked, in_flight: &in_flight, sending, deadline };
@@ -134,16 +134,16 @@ pub(super) async fn carry_out(
             }
             match under_way.next().await {
                 None => break,
-                Some((place, Ok(told))) => {
+                Some((place, Ok(answer))) => {
                     if let Some(slot) = done.get_mut(place) {
-                        *slot = Some(told);
+                        *slot = Some(answer);
                     }
                 }
                 Some((place, Err(Failed { failure, charged }))) => {
                     sent |= charged != Charged::Unsent;
                     match charged {
                         Charged::Unsent | Charged::Nothing => {}
-                        Charged::Said(tokens) => said += tokens,
+                        Charged::Reported(tokens) => reported += tokens,
                         Charged::Maybe => maybe += split.parts.get(place).map_or(0, |range| work.tokens(range)),
                     }
                     failed.get_or_insert(failure);
@@ -152,20 +152,20 @@ pub(super) async fn carry_out(
         }
     }
     let texts = split.texts.len();
-    let done_tokens = done.iter().zip(&split.parts).filter_map(|(told, part)| {
-        let Done { told, .. } = told.as_ref()?;
-        Some((part.clone(), told.tokens))
+    let done_tokens = done.iter().zip(&split.parts).filter_map(|(answer, part)| {
+        let Done { answer, .. } = answer.as_ref()?;
+        Some((part.clone(), answer.tokens))
     });
     let (known, certainty) = known(done_tokens.collect(), split, backend.tokens, &sending.tasks).await;
     if let Some(failure) = failed {
-        return Err(end(failure, in_flight, sent, (known + said, maybe), certainty));
+        return Err(end(failure, in_flight, sent, (known + reported, maybe), certainty));
     }
     let mut headers = HeaderMap::new();
     let mut vectors = Vec::with_capacity(texts);
     // Until the answer is made of them.
     let mut of_parts = Vec::new();
-    for Done { told, headers: of_part, held } in done.into_iter().flatten() {
-        vectors.extend(told.vectors);
+    for Done { answer, headers: of_part, held } in done.into_iter().flatten() {
+        vectors.extend(answer.vectors);
         headers = of_part;
         of_parts.push(held);
     }
@@ -190,9 +190,9 @@ async fn known(
     bound: TokenBound,
     tasks: &Background,
 ) -> (u64, Certainty) {
-    let said: Option<u64> = done.iter().map(|(_, tokens)| *tokens).sum();
-    if let Some(said) = said {
-        return (said, Certainty::Known);
+    let reported: Option<u64> = done.iter().map(|(_, tokens)| *tokens).sum();
+    if let Some(reported) = reported {
+        return (reported, Certainty::Known);
     }
     // What stands in for a count that broke off.
     let at_most = done.iter().map(|(part, tokens)| tokens.unwrap_or_else(|| sum(&split.tokens, part))).sum();
@@ -326,17 +326,17 @@ impl Work<'_> {
             CollectError::Cut => unusable(&"was cut off"),
             CollectError::NoRoom => paid(Failure::of_sidecar(Refusal::no_room())),
         })?;
-        let told = self.read(texts.len(), &part, &parts.headers, body.clone()).await.map_err(|wrong| match wrong {
+        let answer = self.read(texts.len(), &part, &parts.headers, body.clone()).await.map_err(|wrong| match wrong {
             Ok(Unusable { defect: AnswerDefect::Shape, tokens: None }) if is_error(&body) => {
                 failed(error_in_success(remote, backend, &parts.headers, &body))
             }
             Ok(Unusable { defect, tokens }) => {
-                Failed { charged: tokens.map_or(Charged::Maybe, Charged::Said), ..unusable(&defect) }
+                Failed { charged: tokens.map_or(Charged::Maybe, Charged::Reported), ..unusable(&defect) }
             }
             Err(failure) => paid(failure),
         })?;
-        held.shrink(told.vectors.iter().map(|vector| size_of_val(&**vector)).sum());
-        Ok(Done { told, headers: parts.headers, held })
+        held.shrink(answer.vectors.iter().map(|vector| size_of_val(&**vector)).sum());
+        Ok(Done { answer, headers: parts.headers, held })
     }
 
     /// A whole answer, of so many bytes at most, while there is memory for it and for the vectors in it.
@@ -373,8 +373,8 @@ impl Work<'_> {
         let read = on_a_thread(&self.sending.tasks, move || {
             // Reading an answer needs the number of the texts only.
             let texts = vec![Cow::Borrowed(""); items];
-            let (said, extensions) = (PassthroughFields::default(), &extensions);
-            let part = Part { model: &model, texts: &texts, dimensions, input_type, said, extensions };
+            let (passthrough, extensions) = (PassthroughFields::default(), &extensions);
+            let part = Part { model: &model, texts: &texts, dimensions, input_type, passthrough, extensions };
             let Provider::Remote(remote) = &backend.provider else { return None };
             Some(remote.dialect().answer(&part, &headers, &body))
         });
@@ -403,13 +403,13 @@ pub(super) fn part_of<'a>(
     (split, extensions): (&'a Split, &'a Extensions),
     range: Range<usize>,
 ) -> Part<'a> {
-    let request::ProviderSpecificFields { input_type, user } = &call.request.said;
+    let request::ProviderSpecificFields { input_type, user } = &call.request.provider_specific;
     Part {
         model: backend.model_of(&call.model),
         texts: split.texts.get(range).unwrap_or_default(),
         dimensions: call.request.dimensions,
         input_type: call.request.input_type.unwrap_or(route.manner.input_type),
-        said: PassthroughFields {
+        passthrough: PassthroughFields {
             input_type: input_type.as_deref(),
             user: user.as_deref(),
             are_arrays: split.are_arrays,

@@ -65,10 +65,10 @@ pub(crate) fn overhead(headers: &mut HeaderMap, took: Duration) {
 /// 200 with the answer, some of the provider's headers, and ours.
 pub(super) fn respond(sent: Sent, trace: &CallProgress) -> Response<Body> {
     let Sent { answer, headers: from_provider } = sent;
-    let (body, standing, settled) = match answer {
-        Answer::Whole(bytes, settled) => (Body::Whole(Full::new(bytes)), settled.standing, Some(settled)),
-        Answer::Pieces(relay, settled) => (Body::Streaming(relay), settled.standing, Some(settled)),
-        Answer::Streaming(relay, standing) => (Body::Streaming(relay), standing, None),
+    let (body, rate_limits, settled) = match answer {
+        Answer::Whole(bytes, settled) => (Body::Whole(Full::new(bytes)), settled.rate_limits, Some(settled)),
+        Answer::Pieces(relay, settled) => (Body::Streaming(relay), settled.rate_limits, Some(settled)),
+        Answer::Streaming(relay, rate_limits) => (Body::Streaming(relay), rate_limits, None),
     };
     let mut headers = HeaderMap::with_capacity(ROOM);
     for name in &PASSED {
@@ -77,7 +77,7 @@ pub(super) fn respond(sent: Sent, trace: &CallProgress) -> Response<Body> {
         }
     }
     headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-    quota_headers::write(&mut headers, &standing);
+    quota_headers::write(&mut headers, &rate_limits);
     identify(&mut headers, &trace.journey, settled.map(|settled| settled.key_spend));
     // Not yet known while the answer runs.
     cost(&mut headers, settled.and_then(|settled| settled.cost));

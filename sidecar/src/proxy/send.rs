@@ -47,11 +47,11 @@ pub(super) async fn send(
             Ok(Sent { answer, headers })
         }
         Ok((Read::Coming(read, flow, held), headers)) => {
-            let standing = flow.standing();
+            let rate_limits = flow.rate_limits();
             let verdict = Verdict { attempt, cooldown, clock: sending.clock };
             let relay =
                 Relay::new((read, held), flow, &sending.tasks, Observation { since: started, upstream, verdict });
-            Ok(Sent { answer: Answer::Streaming(relay, standing), headers })
+            Ok(Sent { answer: Answer::Streaming(relay, rate_limits), headers })
         }
         Err(failure) => {
             upstream.observe(started.elapsed().as_secs_f64());

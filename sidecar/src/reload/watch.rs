@@ -15,10 +15,10 @@ const SETTLE: Duration = Duration::from_millis(10);
 
 /// Reloads on change, for ever.
 pub async fn watch(mut reloader: Reloader) {
-    let (told, mut changes) = mpsc::channel(1);
+    let (notify, mut changes) = mpsc::channel(1);
     let folder = reloader.folder.clone();
     let mut seen = identity(&folder);
-    let mut watcher = start(&folder, &told);
+    let mut watcher = start(&folder, &notify);
     loop {
         if tokio::time::timeout(POLL, changes.recv()).await.is_ok() {
             tokio::time::sleep(SETTLE).await;
@@ -28,7 +28,7 @@ pub async fn watch(mut reloader: Reloader) {
         // A watch belongs to a folder, not to its name: another one under the same name needs another watch.
         let present = identity(&folder);
         if watcher.is_none() || present != seen {
-            watcher = start(&folder, &told);
+            watcher = start(&folder, &notify);
             seen = present;
         }
     }
@@ -39,13 +39,13 @@ fn identity(folder: &Path) -> Option<(u64, u64)> {
     std::fs::metadata(folder).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-fn start(folder: &Path, told: &mpsc::Sender<()>) -> Option<RecommendedWatcher> {
-    let told = told.clone();
+fn start(folder: &Path, notify: &mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+    let notify = notify.clone();
     let on_event = move |event: notify::Result<notify::Event>| {
         // Reading the folder is an event as well: answering it would never end.
         if event.is_ok_and(|event| !event.kind.is_access()) {
             // A full channel holds the same news already.
-            let _ = told.try_send(());
+            let _ = notify.try_send(());
         }
     };
     let mut watcher = notify::recommended_watcher(on_event).ok()?;

@@ -46,7 +46,7 @@ pub fn origin(text: &str) -> Result<String, String> {
 /// Reads a name that the sidecar is called by. Ports are not looked at, so none can be named.
 pub fn host_name(text: &str) -> Result<String, String> {
     let is_name = text.parse::<Authority>().is_ok_and(|authority| authority.host() == text);
-    if is_name { Ok(text.to_owned()) } else { Err("is no host name: leave scheme, port and path away".to_owned()) }
+    if is_name { Ok(text.to_owned()) } else { Err("is no host name: leave scheme, port and path out".to_owned()) }
 }
 
 impl Guard {

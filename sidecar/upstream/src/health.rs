@@ -130,8 +130,8 @@ impl Health {
     }
 
     /// Whether it is to be called. Moments are the clock's.
-    pub fn standing(&self, now: Duration) -> BreakerState {
-        self.state().breaker.standing(now)
+    pub fn breaker_state(&self, now: Duration) -> BreakerState {
+        self.state().breaker.breaker_state(now)
     }
 
     /// How long a call takes there, about, in seconds, if that is known; and how many are under way.

@@ -155,7 +155,7 @@ async fn a_script_that_blocks_the_store_is_ended_or_told_of() -> anyhow::Result<
     kept.until(is_good).await?;
     // One that has written cannot be ended.
     let _blocked = block(store.admin().await?, "redis.call('SET','a','1') while true do end");
-    kept.until(|standing| matches!(standing, StoreState::Trouble { busy: true, .. })).await?;
+    kept.until(|state| matches!(state, StoreState::Trouble { busy: true, .. })).await?;
     store.restart().await?;
     kept.until(is_good).await
 }

@@ -37,29 +37,29 @@ pub(super) fn wanted() -> Arc<UsersByName> {
 /// A keeper, and what it says.
 pub(super) struct Kept {
     pub(super) keeper: AclReconciler,
-    pub(super) standing: watch::Receiver<StoreState>,
+    pub(super) state: watch::Receiver<StoreState>,
     pub(super) memory: watch::Receiver<Memory>,
 }
 
 pub(super) fn keep(url: &str) -> Kept {
-    let (told, standing) = watch::channel(StoreState::Unknown);
+    let (told, state) = watch::channel(StoreState::Unknown);
     let (weighed, memory) = watch::channel(Memory::default());
-    let report = move |standing: &StoreState| drop(told.send_replace(standing.clone()));
+    let report = move |state: &StoreState| drop(told.send_replace(state.clone()));
     let keeper = AclReconciler::start(Box::new(report), Box::new(move |memory| _ = weighed.send_replace(memory)));
     keeper.keep(access(url), SCOPE, wanted());
-    Kept { keeper, standing, memory }
+    Kept { keeper, state, memory }
 }
 
 impl Kept {
     pub(super) async fn until(&mut self, what: impl Fn(&StoreState) -> bool) -> anyhow::Result<()> {
-        let heard = tokio::time::timeout(DEADLINE, self.standing.wait_for(|standing| what(standing))).await;
-        heard.map(|heard| heard.map(|_| ())).with_context(|| format!("it stands {:?}", self.keeper.standing()))??;
+        let heard = tokio::time::timeout(DEADLINE, self.state.wait_for(|state| what(state))).await;
+        heard.map(|heard| heard.map(|_| ())).with_context(|| format!("it stands {:?}", self.keeper.state()))??;
         Ok(())
     }
 }
 
-pub(super) fn is_good(standing: &StoreState) -> bool {
-    matches!(standing, StoreState::Good { full: None, .. })
+pub(super) fn is_good(state: &StoreState) -> bool {
+    matches!(state, StoreState::Good { full: None, .. })
 }
 
 pub(super) async fn apps(store: &Store) -> anyhow::Result<MultiplexedConnection> {

@@ -47,7 +47,7 @@ async fn a_store_that_a_login_fills_is_told_of_and_cleaned() -> anyhow::Result<(
         };
         ensure!(refusal.code() == Some("OOM") && n > 20, "{refusal} after {n}");
     }
-    kept.until(|standing| matches!(standing, StoreState::Good { full: Some(_), .. })).await?;
+    kept.until(|state| matches!(state, StoreState::Good { full: Some(_), .. })).await?;
     let memory = *kept.memory.borrow();
     ensure!(memory.max == 12 * 1024 * 1024 && memory.used > 11 * 1024 * 1024, "{memory:?}");
     // What tidies up is not refused for want of room.

@@ -103,15 +103,15 @@ impl Balance<'_> {
     }
 
     fn as_before(&self) -> Vec<Condition> {
-        let said = |kind: ConditionType| {
-            let said = self.conditions?.iter().find(|condition| condition.type_ == kind.name())?;
-            let status = [Status::True, Status::False].into_iter().find(|status| status.name() == said.status)?;
+        let condition = |kind: ConditionType| {
+            let before = self.conditions?.iter().find(|condition| condition.type_ == kind.name())?;
+            let status = [Status::True, Status::False].into_iter().find(|status| status.name() == before.status)?;
             let reason = [REACHED, REFUSED, WITHIN, THRESHOLD_REACHED, BELOW]
                 .into_iter()
-                .find(|reason| *reason == said.reason)?;
-            Some(Condition { kind, status, reason, message: said.message.clone().into() })
+                .find(|reason| *reason == before.reason)?;
+            Some(Condition { kind, status, reason, message: before.message.clone().into() })
         };
-        let warning = self.warn_at.and_then(|_| said(ConditionType::BudgetWarning));
-        said(ConditionType::BudgetExceeded).into_iter().chain(warning).collect()
+        let warning = self.warn_at.and_then(|_| condition(ConditionType::BudgetWarning));
+        condition(ConditionType::BudgetExceeded).into_iter().chain(warning).collect()
     }
 }

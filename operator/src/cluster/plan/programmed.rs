@@ -55,12 +55,12 @@ impl<'a> Programmed<'a> {
         let crowded_out = self.crowded_out(of);
         // That the config of another namespace is full is no fault of this one's.
         let stops = crowded_out.is_none();
-        let Some(told) = crowded_out.or_else(|| self.of(of, present, generation, found)) else { return false };
-        let pends = told.status == Status::Unknown && told.reason == PENDING;
+        let Some(programmed) = crowded_out.or_else(|| self.of(of, present, generation, found)) else { return false };
+        let pends = programmed.status == Status::Unknown && programmed.reason == PENDING;
         for condition in found.to_mut() {
             let is_ready = stops && condition.kind == ConditionType::Ready && condition.status == Status::True;
-            if condition.kind == ConditionType::Programmed || is_ready && told.status == Status::False {
-                *condition = Condition { kind: condition.kind, ..told.clone() };
+            if condition.kind == ConditionType::Programmed || is_ready && programmed.status == Status::False {
+                *condition = Condition { kind: condition.kind, ..programmed.clone() };
             }
         }
         pends
@@ -138,13 +138,13 @@ fn unknown(reason: &'static str, message: &'static str) -> Condition {
 
 /// Before the first word from the store what was said of this very state still holds: another replica has said it.
 fn as_before(present: Option<&[ApiCondition]>, generation: Option<i64>) -> Condition {
-    let said = present.into_iter().flatten().find(|condition| {
+    let before = present.into_iter().flatten().find(|condition| {
         condition.type_ == ConditionType::Programmed.name() && condition.observed_generation == generation
     });
-    let known = said.and_then(|said| {
-        let status = [Status::True, Status::False].into_iter().find(|status| status.name() == said.status)?;
-        let reason = ["Programmed", "NoSidecars", PENDING].into_iter().find(|reason| *reason == said.reason)?;
-        let message = said.message.clone().into();
+    let known = before.and_then(|before| {
+        let status = [Status::True, Status::False].into_iter().find(|status| status.name() == before.status)?;
+        let reason = ["Programmed", "NoSidecars", PENDING].into_iter().find(|reason| *reason == before.reason)?;
+        let message = before.message.clone().into();
         Some(Condition { kind: ConditionType::Programmed, status, reason, message })
     });
     known.unwrap_or_else(|| unknown(PENDING, "the sidecars are about to take it"))

@@ -41,12 +41,12 @@ pub(super) fn turns(before: Option<&[ApiCondition]>, status: &NewStatus) -> Vec<
 /// A resource turned ready or lost it. What is not ready from the start is told as well.
 fn ready(before: Option<&ApiCondition>, after: &ApiCondition) -> Option<Transition> {
     let is_ready = is_true(after);
-    let told = match before {
+    let has_changed = match before {
         Some(before) => before.status != after.status || (!is_ready && before.reason != after.reason),
         None => !is_ready,
     };
     // About to be made: nothing that anybody needs to hear of.
-    let worth_it = told && after.reason != PENDING;
+    let worth_it = has_changed && after.reason != PENDING;
     worth_it.then(|| Transition {
         warns: !is_ready,
         reason: after.reason.clone(),

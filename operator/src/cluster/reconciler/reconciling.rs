@@ -50,14 +50,14 @@ impl Reconciler {
             }
             (changes, readers)
         };
-        let Changes { own, offers, told } = changes;
+        let Changes { own, offers, dependent } = changes;
         self.request(own.iter().chain(&offers).chain(&readers), Urgency::High);
-        self.request(told.iter(), Urgency::Normal);
+        self.request(dependent.iter(), Urgency::Normal);
         let Some(store) = &self.store else { return };
         let counting = store.counting();
         if store.has_changed() {
-            let held: Vec<String> = self.needs.held().map(str::to_owned).collect();
-            self.request(held.iter(), Urgency::High);
+            let waiting: Vec<String> = self.needs.held().map(str::to_owned).collect();
+            self.request(waiting.iter(), Urgency::High);
         }
         if self.setting.counting != counting {
             self.setting.counting = counting;

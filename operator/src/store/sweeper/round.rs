@@ -22,8 +22,8 @@ const LARGE: i64 = 64 * 1024;
 /// Fields of a large hash that one command looks at: their values may be large as well.
 const LARGE_PIECE: usize = 50;
 /// What one call to a function is told at most: fields, and bytes.
-const TOLD_FIELDS: usize = 500;
-const TOLD_BYTES: usize = 2 * 1024 * 1024;
+const REPORT_FIELDS: usize = 500;
+const REPORT_BYTES: usize = 2 * 1024 * 1024;
 /// Names of a ledger that one round folds.
 const FOLDED: usize = 10_000;
 /// Sidecars of one balance that are asked for.
@@ -305,14 +305,14 @@ impl<'a> Round<'a> {
 
     /// Removes what no function has written, unless one has written there since.
     async fn drop_foreign(&mut self, hash: Hash<'_>, facts: &mut Facts) -> RedisResult<()> {
-        let (mut told, mut bytes) = (Vec::new(), 0);
+        let (mut fields, mut bytes) = (Vec::new(), 0);
         let mut foreign = std::mem::take(&mut facts.foreign).into_iter().peekable();
         while let Some((field, value)) = foreign.next() {
             bytes += field.len() + value.len();
-            told.extend([field, value]);
-            if foreign.peek().is_none() || bytes >= TOLD_BYTES || told.len() >= 2 * TOLD_FIELDS {
+            fields.extend([field, value]);
+            if foreign.peek().is_none() || bytes >= REPORT_BYTES || fields.len() >= 2 * REPORT_FIELDS {
                 let drop = Library::current().function(Function::Drop);
-                let call = cmd("FCALL").arg(drop).arg(1).arg(hash.key).arg(std::mem::take(&mut told)).to_owned();
+                let call = cmd("FCALL").arg(drop).arg(1).arg(hash.key).arg(std::mem::take(&mut fields)).to_owned();
                 let dropped: usize = call.query_async(self.master).await?;
                 self.swept.add(Reason::Foreign, dropped);
                 bytes = 0;
@@ -381,7 +381,7 @@ impl<'a> Round<'a> {
             let surplus = usize::try_from(count - most).unwrap_or(usize::MAX).min(FOLDED);
             let names = self.least(hash, *family, surplus).await?;
             let left = (count - names.len() as u64).to_string();
-            for names in names.chunks(TOLD_FIELDS) {
+            for names in names.chunks(REPORT_FIELDS) {
                 let meta = format!("{}meta", team_prefix(&Uid::new(hash.tag)));
                 // A month has no counts of its own.
                 let left = if hash.kind == Kind::Total { left.as_str() } else { "" };

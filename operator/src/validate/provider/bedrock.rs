@@ -116,9 +116,9 @@ fn foundation_model_of(arn: &str, named: Option<&str>, region: &str, check: &mut
             ),
         );
     }
-    let told =
+    let of_arn =
         matches!(kind, "foundation-model" | "inference-profile").then(|| without_prefix(id)).filter(|id| is_known(id));
-    match (named, told) {
+    match (named, of_arn) {
         (Some(named), _) if !is_known(named) => {
             check.fault_at(
                 "foundationModel",
@@ -126,12 +126,12 @@ fn foundation_model_of(arn: &str, named: Option<&str>, region: &str, check: &mut
             );
             None
         }
-        (Some(named), Some(told)) if without_prefix(named) != told => {
-            check.fault_at("foundationModel", format_args!("is another model than the ARN's, {told}: leave it out"));
+        (Some(named), Some(of_arn)) if without_prefix(named) != of_arn => {
+            check.fault_at("foundationModel", format_args!("is another model than the ARN's, {of_arn}: leave it out"));
             None
         }
         (Some(named), _) => Some(without_prefix(named).to_owned()),
-        (None, Some(told)) => Some(told.to_owned()),
+        (None, Some(of_arn)) => Some(of_arn.to_owned()),
         (None, None) => {
             check.fault_at(
                 "foundationModel",

@@ -3,8 +3,8 @@
 -- Servers hold whoever calls a function to that caller's own rights, command by command. So a caller may as well run these commands without the
 -- functions. The bounds below are for what a caller says here: what a sidecar never says is refused before anything is written.
 local MAX_LIST = 200000         -- entries of one list: after an outage a sidecar tells of all its users at once
-local MAX_GROUPS = 1024         -- groups of wishes
-local MAX_WISHES = 16384        -- wishes, in all of them
+local MAX_GROUPS = 1024         -- groups of lease requests
+local MAX_REQUESTS = 16384        -- lease requests, in all of them
 local MAX_SLOTS = 1000          -- fields of a window: two rates, of slots that any lease can touch
 local MAX_HELD = 500000         -- purses in which one sidecar holds something
 local MAX_NAME = 1200           -- bytes of an account's name: a UID and 256 characters
@@ -91,7 +91,7 @@ local FAMILIES = {
 
 -- What is wrong with the words of an exchange.
 local function check(args)
-  local at, wrong, wishes = 0, nil, 0
+  local at, wrong, requests = 0, nil, 0
   -- What is read whole of each account that is named, and how large it can be.
   local read = {}
   local function word(name, is_good, bound)
@@ -145,9 +145,9 @@ local function check(args)
   end)
   list('holds', money)
   list('groups', function()
-    list('wishes', function()
-      wishes = wishes + 1
-      if wishes > MAX_WISHES then wrong = wrong or 'more than ' .. MAX_WISHES .. ' wishes' end
+    list('lease requests', function()
+      requests = requests + 1
+      if requests > MAX_REQUESTS then wrong = wrong or 'more than ' .. MAX_REQUESTS .. ' lease requests' end
       local kind = word('kind', function(text) return text == 'm' or text == 'p' or is_rate(text) end)
       local account = word('account', is_short, MAX_NAME)
       for _, name in ipairs({'least', 'most', 'limit'}) do word(name, kind == 'm' and is_pico or is_whole, 9007199254740991) end
@@ -157,7 +157,7 @@ local function check(args)
         word('period', is_empty); word('end of a period', is_empty)
         if kind == 'p' then read['p:' .. account] = MAX_ALL_SIDECARS else read['w:' .. account] = MAX_SLOTS end
       end
-    end, MAX_WISHES)
+    end, MAX_REQUESTS)
   end, MAX_GROUPS)
   local caller = word('namespace', is_caller)
   return wrong, caller, latest, read
@@ -176,7 +176,7 @@ local function refuse(what) return redis.error_reply('ERR vectoll: ' .. what) en
 --   spend: first number not in it, last number in it; charges: account, period, its end (ms; '' never), pico-USD;
 --          entries of the ledger: month, field, requests, tokens, pico-USD
 --   holds of money: account, period, its end, pico-USD (all that this sidecar holds there, spend above taken off)
---   groups of wishes, each to be met as a whole: kind ('r', 't', 'p' parallel, 'm' money), account, least, most, limit, period, its end
+--   groups of lease requests, each to be met as a whole: kind ('r', 't', 'p' parallel, 'm' money), account, least, most, limit, period, its end
 --   the sidecar's namespace, as the tag of its keys has it: 'ns:SCOPE:NAMESPACE'
 -- Answer: time (ms), run of the server, pause left (ms), epoch and number of the last exchange that did more than ask, last spend known, sidecars,
 --   then for each group either {1, amounts and what is taken now...} or {0, place, taken, ms to wait (-1: for ever), ...}
@@ -362,7 +362,7 @@ local function exchange(keys, args)
     return from, sh, sl, rh, rl
   end
 
-  -- A period of a budget of which nothing is known yet is counted: there are only so many a day that are begun by wishes.
+  -- A period of a budget of which nothing is known yet is counted: there are only so many a day that are begun by lease requests.
   local function begins(account, period, ends)
     new_purses = new_purses + 1
     note_begun()
@@ -504,29 +504,29 @@ local function exchange(keys, args)
   end
 
   for _ = 1, number() do
-    local wishes, denied, refusal, new = {}, nil, nil, 0
+    local requests, denied, refusal, new = {}, nil, nil, 0
     for place = 1, number() do
       local kind, account, least, most, limit, period, ends = arg(), arg(), arg(), arg(), arg(), arg(), arg()
-      local wish = {kind = kind, account = account, period = period}
-      wishes[place] = wish
+      local request = {kind = kind, account = account, period = period}
+      requests[place] = request
       if kind == 'm' then
-        wish.key, wish.ends = purse(account, period), ends
+        request.key, request.ends = purse(account, period), ends
         local lh, ll = split(least)
         local mh, ml = split(most)
         local limit_high, limit_low = split(limit)
-        local spent, all_held, refused_of, refused, from = unpack(redis.call('HMGET', wish.key, 's', 'r', 'x', 'y', 'c'))
-        wish.refused_of, wish.refused = refused_of, refused
-        wish.limit_high, wish.limit_low = limit_high, limit_low
+        local spent, all_held, refused_of, refused, from = unpack(redis.call('HMGET', request.key, 's', 'r', 'x', 'y', 'c'))
+        request.refused_of, request.refused = refused_of, refused
+        request.limit_high, request.limit_low = limit_high, limit_low
         local sh, sl = split(spent)
-        wish.th, wish.tl = plus(sh, sl, split(all_held))
+        request.th, request.tl = plus(sh, sl, split(all_held))
         -- What is under way in the period that this one took over is not spent yet, and will count here.
         local rh, rl = 0, 0
         if not spent and not all_held then
           from, sh, sl, rh, rl = inherited(account, period)
-          wish.th, wish.tl = sh, sl
+          request.th, request.tl = sh, sl
         elseif from then rh, rl = split(redis.call('HGET', purse(account, from), 'r')) end
-        wish.th, wish.tl = plus(wish.th, wish.tl, rh, rl)
-        local nh, nl = plus(wish.th, wish.tl, lh, ll)
+        request.th, request.tl = plus(request.th, request.tl, rh, rl)
+        local nh, nl = plus(request.th, request.tl, lh, ll)
         local over = ends ~= '' and tonumber(ends) <= now
         -- One too many waits for tomorrow. Whatever else is said counts: what was spent or is held is there, whether it is counted or not.
         if not spent and not all_held then new = new + 1 end
@@ -538,10 +538,10 @@ local function exchange(keys, args)
             elseif less(limit_high, limit_low, lh, ll) then wait = -1
             elseif is_too_many then wait = (today + 1) * DAY - now
             elseif ends ~= '' then wait = tonumber(ends) - now end
-            denied = {0, place - 1, join(wish.th, wish.tl), wait}
+            denied = {0, place - 1, join(request.th, request.tl), wait}
             -- A call that would fit into a whole budget finds none: that is told of. What nobody waits for is not, nor what never fits.
             if not over and not is_too_many and (lh > 0 or ll > 0) and not less(limit_high, limit_low, lh, ll) then
-              refusal = {wish.key, 'x', limit, 'y', least}
+              refusal = {request.key, 'x', limit, 'y', least}
             end
           end
         else
@@ -550,32 +550,32 @@ local function exchange(keys, args)
           local xh, xl = minus(mh, ml, lh, ll)
           if less(xh, xl, eh, el) then eh, el = xh, xl end
           if money_crumb(eh, el, lh, ll, mh, ml) then eh, el = 0, 0 end
-          wish.gh, wish.gl = plus(lh, ll, eh, el)
+          request.gh, request.gl = plus(lh, ll, eh, el)
         end
       else
         least, most, limit = tonumber(least), tonumber(most), tonumber(limit)
         local slots
-        if kind == 'p' then wish.taken = claimed(account) else wish.taken, slots = window(account, kind) end
-        if wish.taken + least > limit then
+        if kind == 'p' then request.taken = claimed(account) else request.taken, slots = window(account, kind) end
+        if request.taken + least > limit then
           if not denied then
             local wait = -1
             if least > limit then wait = -1
             elseif kind == 'p' then wait = 0
             else
-              local rest = wish.taken
+              local rest = request.taken
               for _, each in ipairs(slots) do
                 rest = rest - each[2]
                 if rest + least <= limit then wait = leaves(each[1]); break end
               end
             end
-            denied = {0, place - 1, string.format('%.0f', wish.taken), wait}
+            denied = {0, place - 1, string.format('%.0f', request.taken), wait}
           end
         else
-          local extra = math.floor((limit - wish.taken - least) / (2 * live_count))
+          local extra = math.floor((limit - request.taken - least) / (2 * live_count))
           extra = math.max(0, math.min(most - least, extra))
           if crumb(extra, least, most) then extra = 0 end
-          wish.granted = least + extra
-          wish.reset = slots and #slots > 0 and leaves(slots[#slots][1]) or 0
+          request.granted = least + extra
+          request.reset = slots and #slots > 0 and leaves(slots[#slots][1]) or 0
         end
       end
     end
@@ -587,39 +587,39 @@ local function exchange(keys, args)
     else
       local granted = {1}
       local until_slot = math.floor((now + life) / 1000)
-      for _, wish in ipairs(wishes) do
-        if wish.kind == 'm' then
-          local oh, ol = split(redis.call('HGET', wish.key, 'h:' .. sidecar))
-          oh, ol = plus(oh, ol, wish.gh, wish.gl)
-          set_hold(wish.key, oh, ol, wish.account, wish.period, wish.ends)
-          keep(wish.key, wish.ends)
-          if wish.refused_of then
+      for _, request in ipairs(requests) do
+        if request.kind == 'm' then
+          local oh, ol = split(redis.call('HGET', request.key, 'h:' .. sidecar))
+          oh, ol = plus(oh, ol, request.gh, request.gl)
+          set_hold(request.key, oh, ol, request.account, request.period, request.ends)
+          keep(request.key, request.ends)
+          if request.refused_of then
             -- What was refused would have room beside this: others only held it for a while.
-            local ah, al = plus(wish.th, wish.tl, wish.gh, wish.gl)
-            ah, al = plus(ah, al, split(wish.refused))
-            if not less(wish.limit_high, wish.limit_low, ah, al) then redis.call('HDEL', wish.key, 'x', 'y') end
+            local ah, al = plus(request.th, request.tl, request.gh, request.gl)
+            ah, al = plus(ah, al, split(request.refused))
+            if not less(request.limit_high, request.limit_low, ah, al) then redis.call('HDEL', request.key, 'x', 'y') end
           end
-          granted[#granted + 1] = join(wish.gh, wish.gl)
-          granted[#granted + 1] = join(plus(wish.th, wish.tl, wish.gh, wish.gl))
+          granted[#granted + 1] = join(request.gh, request.gl)
+          granted[#granted + 1] = join(plus(request.th, request.tl, request.gh, request.gl))
           granted[#granted + 1] = 0
-        elseif wish.kind == 'p' then
-          local key = prefix .. 'p:' .. wish.account
+        elseif request.kind == 'p' then
+          local key = prefix .. 'p:' .. request.account
           local mine = num(string.match(redis.call('HGET', key, sidecar) or '0:0', '(%d+):'))
-          redis.call('HSET', key, sidecar, string.format('%.0f:%.0f', mine + wish.granted, now + CLAIM_LIFE))
+          redis.call('HSET', key, sidecar, string.format('%.0f:%.0f', mine + request.granted, now + CLAIM_LIFE))
           redis.call('PEXPIRE', key, 2 * CLAIM_LIFE)
-          granted[#granted + 1] = string.format('%.0f', wish.granted)
-          granted[#granted + 1] = string.format('%.0f', wish.taken + wish.granted)
+          granted[#granted + 1] = string.format('%.0f', request.granted)
+          granted[#granted + 1] = string.format('%.0f', request.taken + request.granted)
           granted[#granted + 1] = 0
         else
-          if wish.granted > 0 then -- a slot of nothing would only look as if something were to come back
-            local key, field = prefix .. 'w:' .. wish.account, wish.kind .. string.format('%.0f', until_slot)
+          if request.granted > 0 then -- a slot of nothing would only look as if something were to come back
+            local key, field = prefix .. 'w:' .. request.account, request.kind .. string.format('%.0f', until_slot)
             local counted = num(redis.call('HGET', key, field))
-            redis.call('HSET', key, field, string.format('%.0f', counted + wish.granted))
+            redis.call('HSET', key, field, string.format('%.0f', counted + request.granted))
             redis.call('PEXPIRE', key, (SPAN + 60) * 1000)
           end
-          granted[#granted + 1] = string.format('%.0f', wish.granted)
-          granted[#granted + 1] = string.format('%.0f', wish.taken + wish.granted)
-          granted[#granted + 1] = wish.reset
+          granted[#granted + 1] = string.format('%.0f', request.granted)
+          granted[#granted + 1] = string.format('%.0f', request.taken + request.granted)
+          granted[#granted + 1] = request.reset
         end
       end
       answer[#answer + 1] = granted

@@ -110,42 +110,42 @@ impl LocalCounters {
 
     /// Replaces a reservation by what was used.
     #[allow(clippy::needless_pass_by_value, reason = "a reservation ends once")]
-    pub(super) fn settle(&self, held: LocalReservation, used: Used, now: Now) {
+    pub(super) fn settle(&self, reservation: LocalReservation, used: Used, now: Now) {
         let mut table = self.table();
         let slot = table.present(now);
-        table.close(&held, |count| {
+        table.close(&reservation, |count| {
             count.tokens.advance(slot);
-            count.tokens.take_back(held.slot, held.tokens.saturating_sub(used.tokens));
+            count.tokens.take_back(reservation.slot, reservation.tokens.saturating_sub(used.tokens));
             // More than was reserved: a debt, which counts from now on.
-            count.tokens.add(slot, used.tokens.saturating_sub(held.tokens));
+            count.tokens.add(slot, used.tokens.saturating_sub(reservation.tokens));
             used.money
         });
     }
 
     /// Undoes a reservation.
     #[allow(clippy::needless_pass_by_value, reason = "a reservation ends once")]
-    pub(super) fn give_back(&self, held: LocalReservation) {
+    pub(super) fn give_back(&self, reservation: LocalReservation) {
         let mut table = self.table();
-        table.close(&held, |count| {
-            count.tokens.take_back(held.slot, held.tokens);
-            count.requests.take_back(held.slot, held.requests);
+        table.close(&reservation, |count| {
+            count.tokens.take_back(reservation.slot, reservation.tokens);
+            count.requests.take_back(reservation.slot, reservation.requests);
             PicoUsd::ZERO
         });
     }
 
     /// How much is left to the scopes of a reservation.
-    pub(super) fn standing(&self, held: &LocalReservation, scopes: &[Limits], now: Now) -> RateLimitStatus {
+    pub(super) fn rate_limits(&self, reservation: &LocalReservation, scopes: &[Limits], now: Now) -> RateLimitStatus {
         let mut table = self.table();
         let slot = table.present(now);
-        let mut standing = RateLimitStatus::default();
-        for (&id, limits) in held.counts.iter().zip(scopes) {
+        let mut rate_limits = RateLimitStatus::default();
+        for (&id, limits) in reservation.counts.iter().zip(scopes) {
             let Some(count) = table.counts.get_mut(id) else { continue };
             count.requests.advance(slot);
             count.tokens.advance(slot);
-            tighten(&mut standing.requests, limits.requests_per_minute, &count.requests, now);
-            tighten(&mut standing.tokens, limits.tokens_per_minute, &count.tokens, now);
+            tighten(&mut rate_limits.requests, limits.requests_per_minute, &count.requests, now);
+            tighten(&mut rate_limits.tokens, limits.tokens_per_minute, &count.tokens, now);
         }
-        standing
+        rate_limits
     }
 
     /// What is spent and reserved of a budget in the present period.
@@ -186,21 +186,21 @@ impl Table {
     }
 
     /// Ends a reservation in every scope; `undo` corrects the windows and returns the money that stays booked.
-    fn close(&mut self, held: &LocalReservation, mut undo: impl FnMut(&mut Count) -> PicoUsd) {
-        for &id in &held.counts {
+    fn close(&mut self, reservation: &LocalReservation, mut undo: impl FnMut(&mut Count) -> PicoUsd) {
+        for &id in &reservation.counts {
             let Some(count) = self.counts.get_mut(id) else { continue };
             count.parallel = count.parallel.saturating_sub(1);
             let booked = undo(count);
             // A call belongs to the period in which it was admitted. In a later one nothing was reserved for it.
-            for balance in count.balances.iter_mut().filter(|balance| balance.since < held.sequence) {
-                balance.taken = balance.taken.minus(held.money).plus(booked);
+            for balance in count.balances.iter_mut().filter(|balance| balance.since < reservation.sequence) {
+                balance.taken = balance.taken.minus(reservation.money).plus(booked);
                 balance.booked = balance.booked.plus(booked);
             }
         }
-        if held.is_call {
+        if reservation.is_call {
             self.open.calls = self.open.calls.saturating_sub(1);
-            self.open.tokens = self.open.tokens.saturating_sub(held.tokens);
-            self.open.money = self.open.money.minus(held.money);
+            self.open.tokens = self.open.tokens.saturating_sub(reservation.tokens);
+            self.open.money = self.open.money.minus(reservation.money);
         }
     }
 

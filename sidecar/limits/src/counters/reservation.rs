@@ -23,16 +23,16 @@ impl QuotaReservation {
     /// What was reserved.
     pub fn reserved(&self) -> Used {
         match &self.0 {
-            CounterReservation::Local(held) => Used { tokens: held.tokens, money: held.money },
-            CounterReservation::Shared(held) => Used { tokens: held.tokens, money: held.money },
+            CounterReservation::Local(reservation) => Used { tokens: reservation.tokens, money: reservation.money },
+            CounterReservation::Shared(reservation) => Used { tokens: reservation.tokens, money: reservation.money },
         }
     }
 
     /// The budgets that the money was reserved in.
     pub fn charges(&self) -> &[Arc<BudgetPeriod>] {
         match &self.0 {
-            CounterReservation::Local(held) => &held.charges,
-            CounterReservation::Shared(held) => &held.charges,
+            CounterReservation::Local(reservation) => &reservation.charges,
+            CounterReservation::Shared(reservation) => &reservation.charges,
         }
     }
 }

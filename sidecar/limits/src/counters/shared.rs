@@ -26,7 +26,7 @@ mod settle;
 #[cfg(test)]
 mod simulation;
 mod slots;
-mod standing;
+mod rate_limits;
 mod terms;
 mod waiter;
 mod weigh;
@@ -94,12 +94,12 @@ impl SharedCounters {
         self.table().users.name(team, user, most)
     }
 
-    pub(super) fn settle(&self, held: SharedReservation, used: Used, number: u64, now: Now) {
-        let team = held.team.clone();
+    pub(super) fn settle(&self, reservation: SharedReservation, used: Used, number: u64, now: Now) {
+        let team = reservation.team.clone();
         let mut table = self.table();
         let session = table.session(&team);
         let soon = session.link.soon;
-        session.settle(held, used, number, now);
+        session.settle(reservation, used, number, now);
         let rises = session.link.soon && !soon;
         // What a backend was asked for is no spend: there is nothing to be told soon.
         let is_news = number > 0 && !std::mem::replace(&mut session.link.spend_waits, true);
@@ -113,14 +113,14 @@ impl SharedCounters {
         self.table().session(team).end_waits_in_vain(now);
     }
 
-    pub(super) fn give_back(&self, held: SharedReservation, now: Now) {
-        let team = held.team.clone();
-        self.table().session(&team).give_back(held, now);
+    pub(super) fn give_back(&self, reservation: SharedReservation, now: Now) {
+        let team = reservation.team.clone();
+        self.table().session(&team).give_back(reservation, now);
         self.wake.notify_one();
     }
 
-    pub(super) fn standing(&self, held: &SharedReservation, scopes: &[Limits], now: Now) -> RateLimitStatus {
-        self.table().session(&held.team).standing(held, scopes, now)
+    pub(super) fn rate_limits(&self, reservation: &SharedReservation, scopes: &[Limits], now: Now) -> RateLimitStatus {
+        self.table().session(&reservation.team).rate_limits(reservation, scopes, now)
     }
 
     pub(super) fn spending(&self, team: &Uid, account: &Account, budget: &Budget, now: Now) -> Option<Spending> {

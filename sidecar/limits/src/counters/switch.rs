@@ -58,32 +58,32 @@ impl Counters {
         if self.is_together() {
             self.together.reserve(ask, now)
         } else {
-            Reserved::Now(self.alone.reserve(ask, now).map(|held| QuotaReservation(CounterReservation::Local(held))))
+            Reserved::Now(self.alone.reserve(ask, now).map(|reservation| QuotaReservation(CounterReservation::Local(reservation))))
         }
     }
 
     /// Replaces the reservation by what was used. Tokens and money beyond it are counted whole, as debt. The request
     /// itself stays counted. `number` is the settlement's in the journal: the store is told of spend by it.
-    pub fn settle(&self, held: QuotaReservation, used: Used, number: u64, now: Now) {
-        match held.0 {
-            CounterReservation::Local(held) => self.alone.settle(held, used, now),
-            CounterReservation::Shared(held) => self.together.settle(held, used, number, now),
+    pub fn settle(&self, reservation: QuotaReservation, used: Used, number: u64, now: Now) {
+        match reservation.0 {
+            CounterReservation::Local(reservation) => self.alone.settle(reservation, used, now),
+            CounterReservation::Shared(reservation) => self.together.settle(reservation, used, number, now),
         }
     }
 
     /// Undoes the reservation: the call was never made.
-    pub fn give_back(&self, held: QuotaReservation, now: Now) {
-        match held.0 {
-            CounterReservation::Local(held) => self.alone.give_back(held),
-            CounterReservation::Shared(held) => self.together.give_back(held, now),
+    pub fn give_back(&self, reservation: QuotaReservation, now: Now) {
+        match reservation.0 {
+            CounterReservation::Local(reservation) => self.alone.give_back(reservation),
+            CounterReservation::Shared(reservation) => self.together.give_back(reservation, now),
         }
     }
 
     /// How much is left to the scopes of a reservation.
-    pub fn standing(&self, held: &QuotaReservation, scopes: &[Limits], now: Now) -> RateLimitStatus {
-        match &held.0 {
-            CounterReservation::Local(held) => self.alone.standing(held, scopes, now),
-            CounterReservation::Shared(held) => self.together.standing(held, scopes, now),
+    pub fn rate_limits(&self, reservation: &QuotaReservation, scopes: &[Limits], now: Now) -> RateLimitStatus {
+        match &reservation.0 {
+            CounterReservation::Local(reservation) => self.alone.rate_limits(reservation, scopes, now),
+            CounterReservation::Shared(reservation) => self.together.rate_limits(reservation, scopes, now),
         }
     }
 

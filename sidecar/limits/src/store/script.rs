@@ -72,15 +72,15 @@ impl Arguments {
         self.add(&amount.pico());
     }
 
-    fn lease_request(&mut self, wish: &LeaseRequest) {
+    fn lease_request(&mut self, request: &LeaseRequest) {
         let mut plain = |kind: char, least: u64, most: u64, limit: u64| {
             self.add(&kind);
-            self.add(&wish.account);
+            self.add(&request.account);
             for argument in [least, most, limit] {
                 self.add(&argument);
             }
         };
-        match &wish.of {
+        match &request.of {
             LeaseKind::Rate { rate, least, most, limit } => plain(rate.letter(), *least, *most, *limit),
             LeaseKind::Parallel { least, most, limit } => plain('p', *least, *most, *limit),
             LeaseKind::Money { period, least, most, limit } => {

@@ -93,8 +93,8 @@ impl<'a> StoreSession<'a> {
             let untold: BTreeSet<Uid> = self.driver.journal.teams().into_iter().collect();
             let next = self.start_what_is_due(&untold);
             if let Some(last) = last {
-                let told = self.under_way.is_empty() && untold.is_empty() && !self.driver.leased.has_more_to_say();
-                if told || Instant::now() >= last {
+                let is_done = self.under_way.is_empty() && untold.is_empty() && !self.driver.leased.has_more_to_say();
+                if is_done || Instant::now() >= last {
                     return;
                 }
             }
@@ -106,7 +106,7 @@ impl<'a> StoreSession<'a> {
                     Ok((team, result)) => self.done(&team, result),
                     Err(error) => self.failed(&ExchangeError::from(error)),
                 },
-                Some(said) = self.acknowledging.next() => match said {
+                Some(sent) = self.acknowledging.next() => match sent {
                     Ok(Ok(word)) => self.acknowledging.sent(word),
                     // A connection that broke is found out by exchanges, too; calls do not hang on this.
                     Ok(Err(error)) => self.unsaid(&error),

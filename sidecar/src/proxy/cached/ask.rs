@@ -91,7 +91,7 @@ pub(super) async fn ask(
         // Over all that was sent for the call.
         cost: outcome.and_then(|outcome| outcome.cost),
         key_spend: proxy.accounting.ledger.key_spend(&key.team.name, &key.name),
-        standing: outcome.map(|outcome| outcome.standing).unwrap_or_default(),
+        rate_limits: outcome.map(|outcome| outcome.rate_limits).unwrap_or_default(),
     });
     Ok(vectors)
 }

@@ -41,10 +41,10 @@ impl Inputs {
         };
         let input_type = call.request.input_type.unwrap_or(route.manner.input_type);
         let team = &call.caller.key().team.uid;
-        let said = call.request.said.input_type.as_deref();
+        let provider_input_type = call.request.provider_specific.input_type.as_deref();
         let extensions = in_one_way(call);
         let (model, dimensions, extensions) = (&*call.model, call.request.dimensions, extensions.as_str());
-        let of = Of { team, model, dimensions, input_type, said, extensions };
+        let of = Of { team, model, dimensions, input_type, provider_input_type, extensions };
         let mut places: HashMap<Key, usize> = HashMap::with_capacity(all.len());
         let (mut texts, mut keys, mut order) = (Vec::new(), Vec::new(), Vec::with_capacity(all.len()));
         for text in all {

@@ -97,7 +97,7 @@ impl TokenRequest {
             Err(error) => return Err(FetchError::Unreachable { host, why: chain(&error) }),
         };
         if !answer.status().is_success() {
-            let message = refusal::told(answer.body(), secrets.iter().map(Secret::reveal));
+            let message = refusal::message_of(answer.body(), secrets.iter().map(Secret::reveal));
             return Err(FetchError::Refused { host, status: answer.status().as_u16(), message });
         }
         Ok(answer.into_body())

@@ -39,14 +39,14 @@ impl Keyring {
         make: impl FnOnce() -> Result<Credential, E>,
     ) -> Result<Arc<Credential>, E> {
         // Making one cannot leave the map half changed.
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut credentials = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Those that no backend holds any more go, and their secrets with them.
-        held.retain(|_, credential| Arc::strong_count(credential) > 1);
-        if let Some(credential) = held.get(&fingerprint) {
+        credentials.retain(|_, credential| Arc::strong_count(credential) > 1);
+        if let Some(credential) = credentials.get(&fingerprint) {
             return Ok(Arc::clone(credential));
         }
         let credential = Arc::new(make()?);
-        held.insert(fingerprint, Arc::clone(&credential));
+        credentials.insert(fingerprint, Arc::clone(&credential));
         Ok(credential)
     }
 }

@@ -65,7 +65,7 @@ type Fetch<T> = Box<dyn Fn() -> Pin<Box<dyn Future<Output = Fetched<T>> + Send>>
 type Outcome<T> = Option<Result<Arc<T>, FetchError>>;
 
 struct State<T> {
-    held: Option<CachedCredential<T>>,
+    cached: Option<CachedCredential<T>>,
     /// What was served before it: answers to calls that were made with it may still come in.
     before: Option<Arc<T>>,
     fetching: Option<watch::Receiver<Outcome<T>>>,
@@ -123,7 +123,7 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Fetched<T>> + Send + 'static,
     {
-        let state = State { held: None, before: None, fetching: None, failed: None };
+        let state = State { cached: None, before: None, fetching: None, failed: None };
         let fetch: Fetch<T> = Box::new(move || Box::pin(fetch()));
         Self(Arc::new(Cell { what: what.into(), fetch, state: Mutex::new(state) }))
     }
@@ -135,10 +135,10 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
             // A fetch that ended without a word has panicked.
             let under_way = state.fetching.clone().filter(|fetching| fetching.has_changed().is_ok());
             let resting = state.failed.as_ref().filter(|failed| Instant::now() < failed.again);
-            match (state.held.as_ref().filter(|held| !held.left().is_zero()), under_way, resting) {
-                (Some(held), under_way, resting) => {
-                    let (value, doubted) = (Arc::clone(&held.value), held.doubted);
-                    let under_way = if held.wants_renewal() && under_way.is_none() && resting.is_none() {
+            match (state.cached.as_ref().filter(|cached| !cached.left().is_zero()), under_way, resting) {
+                (Some(cached), under_way, resting) => {
+                    let (value, doubted) = (Arc::clone(&cached.value), cached.doubted);
+                    let under_way = if cached.wants_renewal() && under_way.is_none() && resting.is_none() {
                         let started = self.start();
                         state.fetching = Some(started.clone());
                         Some(started)
@@ -172,7 +172,7 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
     /// Has the value fetched, if it is not there and nobody has asked for it yet.
     pub fn prepare(&self) {
         let mut state = self.0.state();
-        if state.held.is_none() && state.fetching.is_none() && state.failed.is_none() {
+        if state.cached.is_none() && state.fetching.is_none() && state.failed.is_none() {
             state.fetching = Some(self.start());
         }
     }
@@ -180,29 +180,29 @@ impl<T: Send + Sync + 'static> Refreshing<T> {
     /// What has been given out, as far as calls with it may still be under way.
     pub fn known(&self) -> Vec<Arc<T>> {
         let state = self.0.state();
-        state.held.as_ref().map(|held| &held.value).into_iter().chain(&state.before).cloned().collect()
+        state.cached.as_ref().map(|cached| &cached.value).into_iter().chain(&state.before).cloned().collect()
     }
 
     /// The provider refused the value: it is renewed at the next question, though it has not ended. Once only in so long a
     /// time as a fetch may take: what is refused when it is new is not refused for its age.
     pub fn doubt(&self) {
         let mut state = self.0.state();
-        if let Some(held) = state.held.as_mut().filter(|held| held.since.elapsed() > FETCH_LIMIT) {
-            held.doubted = true;
+        if let Some(cached) = state.cached.as_mut().filter(|cached| cached.since.elapsed() > FETCH_LIMIT) {
+            cached.doubted = true;
         }
     }
 
     /// Starts a fetch that nobody's leaving stops.
     fn start(&self) -> watch::Receiver<Outcome<T>> {
-        let (tell, told) = watch::channel(None);
+        let (sender, receiver) = watch::channel(None);
         let cell = Arc::clone(&self.0);
         tokio::spawn(async move {
             let since = Since::now();
             let fetched = tokio::time::timeout(FETCH_LIMIT, (cell.fetch)()).await.unwrap_or(Err(FetchError::TooSlow));
             let outcome = cell.keep(since, fetched);
-            tell.send_replace(Some(outcome));
+            sender.send_replace(Some(outcome));
         });
-        told
+        receiver
     }
 }
 
@@ -213,8 +213,8 @@ impl<T> Cell<T> {
         match fetched {
             Ok(Issued { value, life }) if !life.is_zero() => {
                 let value = Arc::new(value);
-                let held = CachedCredential { value: Arc::clone(&value), life, since, doubted: false };
-                state.before = state.held.replace(held).map(|held| held.value);
+                let cached = CachedCredential { value: Arc::clone(&value), life, since, doubted: false };
+                state.before = state.cached.replace(cached).map(|cached| cached.value);
                 if let Some(Failed { times, .. }) = state.failed.take() {
                     tracing::info!(what = %self.what, times, "a credential was renewed after failures");
                 }
@@ -224,7 +224,7 @@ impl<T> Cell<T> {
                 let why = fetched.err().unwrap_or(FetchError::Answer("is of something that has expired already"));
                 let times = state.failed.as_ref().map_or(0, |failed| failed.times).saturating_add(1);
                 let again = Instant::now() + backoff(times, fastrand::f64());
-                let left = state.held.as_ref().map(CachedCredential::left).unwrap_or_default();
+                let left = state.cached.as_ref().map(CachedCredential::left).unwrap_or_default();
                 let seconds_left = left.as_secs();
                 tracing::warn!(what = %self.what, times, seconds_left, error = %chain(&why), "failed to renew a credential");
                 state.failed = Some(Failed { times, again, why: why.clone() });

@@ -40,7 +40,7 @@ struct Cooling {
 }
 
 impl Breaker {
-    pub(super) fn standing(&self, now: Duration) -> BreakerState {
+    pub(super) fn breaker_state(&self, now: Duration) -> BreakerState {
         match self.open {
             None => BreakerState::Well,
             Some(Cooling { until, probing: false, .. }) if until <= now => BreakerState::Well,
@@ -146,9 +146,9 @@ mod tests {
         assert_eq!((fail(&mut breaker, 0), fail(&mut breaker, 1)), (None, None));
         assert!(!breaker.succeeded());
         assert_eq!((fail(&mut breaker, 2), fail(&mut breaker, 3)), (None, None));
-        assert_eq!(breaker.standing(at(3)), BreakerState::Well);
+        assert_eq!(breaker.breaker_state(at(3)), BreakerState::Well);
         assert_eq!(fail(&mut breaker, 4), Some(at(30)));
-        assert_eq!(breaker.standing(at(4)), BreakerState::Cooling(at(34)));
+        assert_eq!(breaker.breaker_state(at(4)), BreakerState::Cooling(at(34)));
         assert_eq!(breaker.begin(at(33)), None);
     }
 
@@ -158,10 +158,10 @@ mod tests {
         for now in 0..3 {
             fail(&mut breaker, now);
         }
-        assert_eq!(breaker.standing(at(32)), BreakerState::Well);
+        assert_eq!(breaker.breaker_state(at(32)), BreakerState::Well);
         assert_eq!(breaker.begin(at(32)), Some(AttemptKind::Probe));
         assert_eq!(breaker.begin(at(32)), None, "one at a time");
-        assert_ne!(breaker.standing(at(40)), BreakerState::Well);
+        assert_ne!(breaker.breaker_state(at(40)), BreakerState::Well);
         assert_eq!(breaker.failed(AttemptKind::Probe, FailureKind::Down, COOLDOWN, at(40)), Some(at(60)));
         assert_eq!(breaker.begin(at(99)), None);
         assert_eq!(breaker.begin(at(100)), Some(AttemptKind::Probe));
@@ -198,7 +198,7 @@ mod tests {
             None,
             "that is more, and no news"
         );
-        assert_eq!(breaker.standing(at(2)), BreakerState::Cooling(at(11)));
+        assert_eq!(breaker.breaker_state(at(2)), BreakerState::Cooling(at(11)));
         assert_eq!(breaker.begin(at(11)), Some(AttemptKind::Probe));
         assert_eq!(
             breaker.failed(AttemptKind::Probe, limited(None), COOLDOWN, at(11)),
@@ -217,7 +217,7 @@ mod tests {
         for turn in [AttemptKind::Ordinary, AttemptKind::Ordinary, AttemptKind::Probe] {
             breaker.failed(turn, FailureKind::Limited(Some(Duration::MAX)), COOLDOWN, at(10_000));
         }
-        assert_eq!(breaker.standing(at(10_000)), BreakerState::Cooling(at(10_300)));
+        assert_eq!(breaker.breaker_state(at(10_000)), BreakerState::Cooling(at(10_300)));
     }
 
     #[test]
@@ -228,13 +228,13 @@ mod tests {
         }
         let probe = breaker.begin(at(60)).unwrap();
         assert_eq!(breaker.failed(probe, FailureKind::Down, Cooldown { failures: 0, seconds: 1 }, at(60)), None);
-        assert_eq!(breaker.standing(at(60)), BreakerState::Well, "also while it is open");
+        assert_eq!(breaker.breaker_state(at(60)), BreakerState::Well, "also while it is open");
         for _ in 0..10 {
             assert_eq!(
                 breaker.failed(AttemptKind::Ordinary, FailureKind::Down, Cooldown { failures: 0, seconds: 1 }, at(0)),
                 None
             );
         }
-        assert_eq!(breaker.standing(at(0)), BreakerState::Well);
+        assert_eq!(breaker.breaker_state(at(0)), BreakerState::Well);
     }
 }

@@ -52,7 +52,7 @@ pub struct Part<'a> {
     /// What the texts are, for models that tell queries and documents apart.
     pub input_type: InputType,
     /// What servers that understand callers' bodies are told in the caller's own words.
-    pub said: PassthroughFields<'a>,
+    pub passthrough: PassthroughFields<'a>,
     /// The call's fields beyond OpenAI's: those that the model takes, or all where callers' bodies are understood.
     pub extensions: &'a Extensions,
 }

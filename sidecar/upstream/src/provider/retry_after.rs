@@ -17,12 +17,12 @@ pub fn wait(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     if let Some(millis) = text(&MILLIS).and_then(seconds) {
         return Some(millis / 1000);
     }
-    let said = text(&header::RETRY_AFTER)?;
-    seconds(said).or_else(|| {
+    let value = text(&header::RETRY_AFTER)?;
+    seconds(value).or_else(|| {
         let date = |text: &str| rfc2822::DateTimeParser::new().parse_timestamp(text).ok();
         let theirs = text(&header::DATE).and_then(date).unwrap_or(now);
         // In the past: now.
-        Some(Duration::try_from(date(said)?.duration_since(theirs)).unwrap_or_default())
+        Some(Duration::try_from(date(value)?.duration_since(theirs)).unwrap_or_default())
     })
 }
 

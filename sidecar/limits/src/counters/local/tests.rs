@@ -40,14 +40,14 @@ fn all_scopes_are_reserved_or_none() {
     let memory = LocalCounters::default();
     let wide = scope("wide", Some(100), None);
     let scopes = [wide.clone(), scope("narrow", Some(10), None)];
-    let held = reserve(&memory, &scopes, 8, at(0)).unwrap();
+    let reservation = reserve(&memory, &scopes, 8, at(0)).unwrap();
     let denial = reserve(&memory, &scopes, 8, at(1)).unwrap_err();
     assert_eq!((denial.scope, denial.exhausted, denial.used), (1, Exhausted::Tokens, 8));
     assert_eq!(denial.retry, Retry::After(Duration::from_mins(1)));
     // The wide one was not touched by the call that the narrow one refused.
     assert!(reserve(&memory, std::slice::from_ref(&wide), 92, at(1)).is_ok());
     assert!(reserve(&memory, &[wide], 1, at(1)).is_err());
-    memory.settle(held, Used { tokens: 8, money: PicoUsd::new(8) }, at(2));
+    memory.settle(reservation, Used { tokens: 8, money: PicoUsd::new(8) }, at(2));
 }
 
 #[test]
@@ -55,12 +55,12 @@ fn a_call_that_cannot_cost_anything_needs_no_money() {
     let memory = LocalCounters::default();
     let budget = budget(100, Period::Daily);
     let scopes = [scope("k", None, Some(&budget))];
-    let held = reserve(&memory, &scopes, 100, at(0)).unwrap();
-    memory.settle(held, Used { tokens: 1, money: PicoUsd::new(130) }, at(1));
+    let reservation = reserve(&memory, &scopes, 100, at(0)).unwrap();
+    memory.settle(reservation, Used { tokens: 1, money: PicoUsd::new(130) }, at(1));
     assert_eq!(reserve(&memory, &scopes, 1, at(2)).unwrap_err().exhausted, Exhausted::Budget);
-    let held = reserve(&memory, &scopes, 0, at(2)).unwrap();
+    let reservation = reserve(&memory, &scopes, 0, at(2)).unwrap();
     // One that turns out to cost something all the same is booked.
-    memory.settle(held, Used { tokens: 1, money: PicoUsd::new(5) }, at(3));
+    memory.settle(reservation, Used { tokens: 1, money: PicoUsd::new(5) }, at(3));
     assert_eq!(memory.spending(&scopes[0].account, &budget, at(3)).taken, PicoUsd::new(135));
 }
 
@@ -68,10 +68,10 @@ fn a_call_that_cannot_cost_anything_needs_no_money() {
 fn a_settlement_frees_the_rest_and_a_debt_blocks() {
     let memory = LocalCounters::default();
     let scopes = [scope("k", Some(100), None)];
-    let held = reserve(&memory, &scopes, 90, at(0)).unwrap();
-    memory.settle(held, Used { tokens: 10, money: PicoUsd::ZERO }, at(1));
-    let held = reserve(&memory, &scopes, 90, at(2)).unwrap();
-    memory.settle(held, Used { tokens: 500, money: PicoUsd::ZERO }, at(3));
+    let reservation = reserve(&memory, &scopes, 90, at(0)).unwrap();
+    memory.settle(reservation, Used { tokens: 10, money: PicoUsd::ZERO }, at(1));
+    let reservation = reserve(&memory, &scopes, 90, at(2)).unwrap();
+    memory.settle(reservation, Used { tokens: 500, money: PicoUsd::ZERO }, at(3));
     let denial = reserve(&memory, &scopes, 1, at(10)).unwrap_err();
     assert_eq!((denial.used, denial.limit), (510, 100));
     // The overrun counts from the moment it was known, in second 3.
@@ -86,9 +86,9 @@ fn what_is_given_back_was_never_there() {
     let limits = Limits { requests_per_minute: Some(1), tokens_per_minute: Some(10), parallel_requests: Some(1) };
     let scopes = [Scope { account: Account::Key(Uid::new("k")), limits, budget: Some(&money) }];
     for second in 0..5 {
-        let held = reserve(&memory, &scopes, 10, at(second)).unwrap();
+        let reservation = reserve(&memory, &scopes, 10, at(second)).unwrap();
         assert_eq!(reserve(&memory, &scopes, 1, at(second)).unwrap_err().retry, Retry::Never, "the money is taken");
-        memory.give_back(held);
+        memory.give_back(reservation);
         assert_eq!(memory.open(), Open::default());
     }
 }
@@ -99,20 +99,20 @@ fn a_call_belongs_to_the_period_in_which_it_was_admitted() {
     let money = budget(100, Period::Daily);
     let scopes = [scope("k", None, Some(&money))];
     let before_midnight = at(12 * 3600 - 10);
-    let held = reserve(&memory, &scopes, 100, before_midnight).unwrap();
+    let reservation = reserve(&memory, &scopes, 100, before_midnight).unwrap();
     let denial = reserve(&memory, &scopes, 1, before_midnight).unwrap_err();
     assert_eq!(denial.retry, Retry::After(Duration::from_secs(10)));
     let after = at(12 * 3600);
     let next = reserve(&memory, &scopes, 60, after).unwrap();
     // The late settlement of yesterday's call does not touch today's money.
-    memory.settle(held, Used { tokens: 0, money: PicoUsd::new(100) }, after);
+    memory.settle(reservation, Used { tokens: 0, money: PicoUsd::new(100) }, after);
     assert_eq!(memory.spending(&scopes[0].account, &money, after).taken, PicoUsd::new(60));
     memory.settle(next, Used { tokens: 0, money: PicoUsd::new(50) }, after);
     assert_eq!(memory.spending(&scopes[0].account, &money, after).taken, PicoUsd::new(50));
     // A calendar set back opens nothing again.
-    let held = reserve(&memory, &scopes, 50, before_midnight).unwrap();
+    let reservation = reserve(&memory, &scopes, 50, before_midnight).unwrap();
     assert!(reserve(&memory, &scopes, 1, before_midnight).is_err());
-    memory.give_back(held);
+    memory.give_back(reservation);
 }
 
 #[test]
@@ -123,10 +123,10 @@ fn an_edited_budget_keeps_what_was_spent_and_flips_without_loss() {
     let under = |budget| [Scope { account: account.clone(), limits: Limits::default(), budget: Some(budget) }];
     let open = reserve(&memory, &under(&daily), 60, at(0)).unwrap();
     // Edited while a call runs: the longer period begins with what the shorter one knows of.
-    let held = reserve(&memory, &under(&monthly), 30, at(1)).unwrap();
+    let reservation = reserve(&memory, &under(&monthly), 30, at(1)).unwrap();
     assert_eq!(memory.spending(&account, &monthly, at(1)).taken, PicoUsd::new(90));
     memory.settle(open, Used { tokens: 0, money: PicoUsd::new(50) }, at(2));
-    memory.settle(held, Used { tokens: 0, money: PicoUsd::new(30) }, at(2));
+    memory.settle(reservation, Used { tokens: 0, money: PicoUsd::new(30) }, at(2));
     // A call that still has the old config, and a scrape of either, change nothing.
     let late = reserve(&memory, &under(&daily), 10, at(3)).unwrap();
     memory.settle(late, Used { tokens: 0, money: PicoUsd::new(10) }, at(3));
@@ -141,8 +141,8 @@ fn a_settlement_after_its_window_takes_nothing_from_others() {
     let memory = LocalCounters::default();
     let scopes = [scope("k", Some(1000), None)];
     let slow = reserve(&memory, &scopes, 900, at(0)).unwrap();
-    let held = reserve(&memory, &scopes, 1000, at(65)).unwrap();
-    memory.settle(held, Used { tokens: 1000, money: PicoUsd::ZERO }, at(66));
+    let reservation = reserve(&memory, &scopes, 1000, at(65)).unwrap();
+    memory.settle(reservation, Used { tokens: 1000, money: PicoUsd::ZERO }, at(66));
     memory.settle(slow, Used { tokens: 100, money: PicoUsd::ZERO }, at(70));
     assert_eq!(reserve(&memory, &scopes, 1, at(71)).unwrap_err().used, 1000);
 }
@@ -152,16 +152,16 @@ fn settled_money_outlives_a_restart_and_the_journal_adds_the_rest() {
     let memory = LocalCounters::default();
     let money = budget(100, Period::Total);
     let scopes = [scope("k", None, Some(&money))];
-    let held = reserve(&memory, &scopes, 30, at(0)).unwrap();
-    memory.settle(held, Used { tokens: 0, money: PicoUsd::new(20) }, at(1));
-    let held = reserve(&memory, &scopes, 30, at(2)).unwrap();
+    let reservation = reserve(&memory, &scopes, 30, at(0)).unwrap();
+    memory.settle(reservation, Used { tokens: 0, money: PicoUsd::new(20) }, at(1));
+    let reservation = reserve(&memory, &scopes, 30, at(2)).unwrap();
     let text = serde_json::to_string(&memory.remember()).unwrap();
     let next = LocalCounters::default();
     next.recall(serde_json::from_str(&text).unwrap());
     assert_eq!(next.spending(&scopes[0].account, &money, at(0)).taken, PicoUsd::new(20), "without what is reserved");
-    next.replay(&held.charges, at(2).wall, PicoUsd::new(30));
+    next.replay(&reservation.charges, at(2).wall, PicoUsd::new(30));
     assert_eq!(next.spending(&scopes[0].account, &money, at(0)).taken, PicoUsd::new(50));
-    memory.give_back(held);
+    memory.give_back(reservation);
 }
 
 #[test]
@@ -183,8 +183,8 @@ fn replayed_money_counts_in_its_own_period_and_in_every_budget_that_the_account_
     next.replay(&first.charges, before_midnight.wall, PicoUsd::new(50));
     assert_eq!(next.spending(&account, &daily, after).taken, PicoUsd::new(7));
     assert_eq!(next.spending(&account, &monthly, after).taken, PicoUsd::new(87));
-    for (held, money) in [(first, 50), (edited, 30), (next_day, 7)] {
-        memory.settle(held, Used { tokens: 0, money: PicoUsd::new(money) }, after);
+    for (reservation, money) in [(first, 50), (edited, 30), (next_day, 7)] {
+        memory.settle(reservation, Used { tokens: 0, money: PicoUsd::new(money) }, after);
     }
     for budget in [&daily, &monthly] {
         assert_eq!(memory.spending(&account, budget, after), next.spending(&account, budget, after));
@@ -208,15 +208,15 @@ fn users_are_bounded_and_idle_ones_forgotten() {
         assert_eq!(user, expected);
         let account = Account::TeamUser(team.clone(), user);
         let limits = Limits { requests_per_minute: Some(1000), ..Limits::default() };
-        let held = reserve(&memory, &[Scope { account, limits, budget: None }], 1, at(0)).unwrap();
-        memory.settle(held, Used { tokens: 1, money: PicoUsd::ZERO }, at(0));
+        let reservation = reserve(&memory, &[Scope { account, limits, budget: None }], 1, at(0)).unwrap();
+        memory.settle(reservation, Used { tokens: 1, money: PicoUsd::ZERO }, at(0));
     }
     assert_eq!(memory.table().counts.len(), 11);
     // After a quiet while there is room for others, and nothing of the old ones is kept.
-    let held = reserve(&memory, &[scope("k", None, None)], 1, at(130)).unwrap();
+    let reservation = reserve(&memory, &[scope("k", None, None)], 1, at(130)).unwrap();
     assert_eq!(memory.table().counts.len(), 1);
     assert_eq!(memory.user(&team, &name(77), 10), name(77));
-    memory.give_back(held);
+    memory.give_back(reservation);
 }
 
 #[test]
@@ -241,12 +241,12 @@ fn the_tightest_quota_is_told() {
     let memory = LocalCounters::default();
     let limits = |tokens| Limits { tokens_per_minute: Some(tokens), ..Limits::default() };
     let scopes = [scope("a", Some(100), None), scope("b", Some(50), None)];
-    let held = reserve(&memory, &scopes, 20, at(5)).unwrap();
-    let RateLimitStatus { requests, tokens } = memory.standing(&held, &[limits(100), limits(50)], at(10));
+    let reservation = reserve(&memory, &scopes, 20, at(5)).unwrap();
+    let RateLimitStatus { requests, tokens } = memory.rate_limits(&reservation, &[limits(100), limits(50)], at(10));
     assert_eq!(requests, None);
     let quota = tokens.unwrap();
     assert_eq!((quota.limit, quota.remaining, quota.reset), (50, 30, Duration::from_secs(56)));
-    memory.give_back(held);
+    memory.give_back(reservation);
 }
 
 #[derive(Clone, Debug)]
@@ -287,30 +287,30 @@ proptest! {
                         spent[i] + reserved + amount <= budgets[i].limit.pico()
                     });
                     match reserve(&memory, &asked, amount, moment) {
-                        Ok(held) => {
+                        Ok(reservation) => {
                             prop_assert!(fits);
-                            open.push((scopes, amount, held));
+                            open.push((scopes, amount, reservation));
                         }
                         Err(_) => prop_assert!(!fits),
                     }
                 }
                 Step::Settle { of, used } if !open.is_empty() => {
-                    let (scopes, amount, held) = open.swap_remove(of % open.len());
+                    let (scopes, amount, reservation) = open.swap_remove(of % open.len());
                     let used = used.min(amount);
                     for &i in &scopes {
                         spent[i] += used;
                     }
-                    memory.settle(held, Used { tokens: used, money: PicoUsd::new(used) }, moment);
+                    memory.settle(reservation, Used { tokens: used, money: PicoUsd::new(used) }, moment);
                 }
                 Step::GiveBack { of } if !open.is_empty() => {
-                    let (_, _, held) = open.swap_remove(of % open.len());
-                    memory.give_back(held);
+                    let (_, _, reservation) = open.swap_remove(of % open.len());
+                    memory.give_back(reservation);
                 }
                 Step::Settle { .. } | Step::GiveBack { .. } => {}
             }
         }
-        for (_, _, held) in open {
-            memory.give_back(held);
+        for (_, _, reservation) in open {
+            memory.give_back(reservation);
         }
         prop_assert_eq!(memory.open(), Open::default());
         for i in 0..3 {

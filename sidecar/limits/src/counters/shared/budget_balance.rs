@@ -29,7 +29,7 @@ pub(super) struct BudgetBalance {
     pub(super) meter: Meter,
     pub(super) touched: Duration,
     /// The hold that the store knows; none: that is in doubt.
-    pub(super) told: Option<PicoUsd>,
+    pub(super) in_store: Option<PicoUsd>,
     pub(super) waiting: u32,
     /// So much was too much, of this limit, until when it is believed, and when the period ends.
     pub(super) refused: Option<(PicoUsd, PicoUsd, Duration, Option<Duration>)>,
@@ -50,7 +50,7 @@ impl BudgetBalance {
             shared: false,
             meter: Meter::default(),
             touched: now,
-            told: Some(PicoUsd::ZERO),
+            in_store: Some(PicoUsd::ZERO),
             waiting: 0,
             refused: None,
             limit: None,
@@ -124,6 +124,6 @@ impl BudgetBalance {
             && self.owed.is_empty()
             && self.free == PicoUsd::ZERO
             && self.waiting == 0
-            && self.told == Some(PicoUsd::ZERO)
+            && self.in_store == Some(PicoUsd::ZERO)
     }
 }

@@ -95,8 +95,8 @@ impl Session {
             if asks_only { (Vec::new(), Vec::new()) } else { (self.corrections(now), self.groups(now)) };
         let (claims, claimed) = self.claims(now.elapsed);
         let (holds, held) = self.holds(&spend, now);
-        let wishes =
-            groups.iter().map(|group| group.wishes.iter().filter_map(|it| self.wish(it, now)).collect()).collect();
+        let requests =
+            groups.iter().map(|group| group.requests.iter().filter_map(|it| self.lease_request(it, now)).collect()).collect();
         self.link.flight = Some(InFlightExchange {
             number: self.link.number,
             asks_only,
@@ -119,7 +119,7 @@ impl Session {
             claims,
             spend,
             holds,
-            groups: wishes,
+            groups: requests,
         }
     }
 
@@ -154,7 +154,7 @@ impl Session {
         for (at, holding) in &mut self.holdings {
             let slots = &mut holding.slots;
             let count = slots.claim(valid);
-            if count == 0 && slots.told == Some(0) {
+            if count == 0 && slots.in_store == Some(0) {
                 continue;
             }
             claims.push(Claim { account: holding.name.clone(), count });
@@ -169,7 +169,7 @@ impl Session {
         for (at, holding) in &self.holdings {
             for balance in &holding.balances {
                 let amount = balance.held(spend.to);
-                if balance.told != Some(amount) {
+                if balance.in_store != Some(amount) {
                     holds.push(Money { account: holding.name.clone(), period: balance.period.clone(), amount });
                     held.push((at, balance.period.name.clone(), amount));
                 }
@@ -186,7 +186,7 @@ impl Session {
         while groups.len() < MAX_GROUPS
             && let Some(waiter) = self.waiters.pop_front()
         {
-            let wishes = waiter
+            let requests = waiter
                 .shortages
                 .iter()
                 .map(|shortage| {
@@ -204,12 +204,12 @@ impl Session {
                     PendingRequest { shortage: *shortage, least: shortage.need - available, available: all }
                 })
                 .collect();
-            groups.push(Group { waiter: Some(waiter), wishes });
+            groups.push(Group { waiter: Some(waiter), requests });
         }
         let foreseen = if self.leaving { Vec::new() } else { self.foreseen(now) };
         for shortage in foreseen {
             let available = self.available(&shortage, now);
-            groups.push(Group { waiter: None, wishes: vec![PendingRequest { shortage, least: 0, available }] });
+            groups.push(Group { waiter: None, requests: vec![PendingRequest { shortage, least: 0, available }] });
         }
         groups
     }
@@ -251,7 +251,7 @@ impl Session {
         all
     }
 
-    fn wish(&self, asked: &PendingRequest, now: Now) -> Option<LeaseRequest> {
+    fn lease_request(&self, asked: &PendingRequest, now: Now) -> Option<LeaseRequest> {
         let PendingRequest { shortage, least, available } = *asked;
         let holding: &Holding = self.holdings.get(shortage.holding)?;
         let limit = shortage.limit;

@@ -43,7 +43,7 @@ pub(super) struct InFlightExchange {
 pub(super) struct Group {
     /// None: nobody waits; it is for those who will come.
     pub(super) waiter: Option<Waiter>,
-    pub(super) wishes: Vec<PendingRequest>,
+    pub(super) requests: Vec<PendingRequest>,
 }
 
 /// A wish, on our side.

@@ -36,7 +36,7 @@ impl Pending {
         };
         // Taken: there is nothing to be given back any more.
         self.outcome = None;
-        outcome.unwrap_or(Err(gone)).map(|held| QuotaReservation(CounterReservation::Shared(held)))
+        outcome.unwrap_or(Err(gone)).map(|reservation| QuotaReservation(CounterReservation::Shared(reservation)))
     }
 }
 
@@ -44,8 +44,8 @@ impl Drop for Pending {
     fn drop(&mut self) {
         if let Some(mut outcome) = self.outcome.take() {
             outcome.close();
-            if let Ok(Ok(held)) = outcome.try_recv() {
-                self.counters.give_back(held, self.counters.clock.now());
+            if let Ok(Ok(reservation)) = outcome.try_recv() {
+                self.counters.give_back(reservation, self.counters.clock.now());
             }
         }
     }

@@ -66,7 +66,7 @@ pub(super) struct Pool {
     pub(super) own: Window,
     /// The part of it that the store was never told, because there was no limit.
     pub(super) untold: Window,
-    pub(super) told: Option<StoreSnapshot>,
+    pub(super) snapshot: Option<StoreSnapshot>,
     pub(super) refused: Option<Refused>,
     pub(super) meter: Meter,
     /// Calls that wait for a lease: others do not overtake them.
@@ -127,7 +127,7 @@ impl Pool {
 
     /// Whether others are likely to want what is left over here: more than half of the limit is taken.
     fn is_tight(&self) -> bool {
-        let taken = self.told.map_or(0, |told| told.taken);
+        let taken = self.snapshot.map_or(0, |snapshot| snapshot.taken);
         self.limit.is_some_and(|limit| taken.saturating_mul(2) >= limit)
     }
 

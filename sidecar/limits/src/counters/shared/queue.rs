@@ -36,8 +36,8 @@ impl Session {
 
     /// Tells a call its outcome. One that has left gives everything back.
     pub(super) fn notify(&mut self, waiter: Waiter, outcome: Outcome, now: Now) {
-        if let Err(Ok(held)) = waiter.tell.send(outcome) {
-            self.give_back(held, now);
+        if let Err(Ok(reservation)) = waiter.tell.send(outcome) {
+            self.give_back(reservation, now);
         }
     }
 

@@ -211,8 +211,8 @@ mod tests {
         let clock = u64::try_from(WALL).unwrap() + ahead;
         let server = Server { run: "one".into(), uptime: 100, clock };
         session.reply(&identity, &store.exchange(&server, &identity, &exchange), at(1));
-        let held = first.try_recv().unwrap().unwrap();
-        session.give_back(held, at(2));
+        let reservation = first.try_recv().unwrap().unwrap();
+        session.give_back(reservation, at(2));
         session.exchange(Batch::default(), 0, at(3));
         session.lost(at(4));
         (session, limits)
@@ -296,8 +296,8 @@ mod tests {
         let (mut session, limits) = restarted(&account, 100, 0);
         let mut fits = |tokens, ms| {
             let reserved = reserve(&mut session, &account, limits, tokens, at(ms));
-            let Reserved::Now(Ok(held)) = reserved else { return false };
-            session.give_back(held, at(ms));
+            let Reserved::Now(Ok(reservation)) = reserved else { return false };
+            session.give_back(reservation, at(ms));
             true
         };
         assert!(!fits(32, 29_000), "69 are used");

@@ -146,12 +146,12 @@ impl Session {
     fn acknowledged(&mut self, claims: &[(usize, u64)], holds: &[(usize, Arc<str>, PicoUsd)]) {
         for (at, count) in claims {
             if let Some(holding) = self.holdings.get_mut(*at) {
-                holding.slots.told = Some(*count);
+                holding.slots.in_store = Some(*count);
             }
         }
         for (at, period, amount) in holds {
             if let Some(balance) = self.balance_named(*at, period) {
-                balance.told = Some(*amount);
+                balance.in_store = Some(*amount);
             }
         }
     }
@@ -163,20 +163,20 @@ impl Session {
     /// What the store knows of claims and holds is uncertain: it is told all of them again.
     fn doubt_claims(&mut self) {
         for (_, holding) in &mut self.holdings {
-            if holding.slots.told != Some(0) || holding.slots.held > 0 {
-                holding.slots.told = None;
+            if holding.slots.in_store != Some(0) || holding.slots.held > 0 {
+                holding.slots.in_store = None;
             }
             for balance in &mut holding.balances {
-                balance.told = None;
+                balance.in_store = None;
             }
         }
     }
 
     fn answer(&mut self, group: Group, answer: &StoreAnswer, sent: Duration, store_ms: u64, now: Now) {
-        let Group { waiter, wishes } = group;
+        let Group { waiter, requests } = group;
         match answer {
             StoreAnswer::Granted(grants) => {
-                for (asked, grant) in wishes.iter().zip(grants) {
+                for (asked, grant) in requests.iter().zip(grants) {
                     self.granted(asked, *grant, sent, store_ms, now);
                 }
                 if let Some(waiter) = waiter
@@ -186,7 +186,7 @@ impl Session {
                 }
             }
             StoreAnswer::Denied { place, taken, wait } => {
-                let Some(asked) = wishes.get(*place) else { return };
+                let Some(asked) = requests.get(*place) else { return };
                 let denial = self.denied(asked, *taken, *wait, now);
                 if let Some(waiter) = waiter {
                     self.count_waiting(&waiter.shortages, false);
@@ -230,7 +230,7 @@ impl Session {
             Short::Rate(rate) => {
                 let limit = asked.shortage.limit;
                 let pool = holding.pool(rate);
-                pool.told = Some(StoreSnapshot { taken, reset_at: sent + Duration::from_millis(reset) + life });
+                pool.snapshot = Some(StoreSnapshot { taken, reset_at: sent + Duration::from_millis(reset) + life });
                 pool.refused = None;
                 if amount == 0 {
                     return;
@@ -255,7 +255,7 @@ impl Session {
             Short::Money(at) => {
                 if let Some(balance) = holding.balances.get_mut(at) {
                     balance.free = balance.free.plus(PicoUsd::new(amount));
-                    balance.told = balance.told.map(|told| told.plus(PicoUsd::new(amount)));
+                    balance.in_store = balance.in_store.map(|amount_there| amount_there.plus(PicoUsd::new(amount)));
                     balance.taken = Some(PicoUsd::new(taken));
                     balance.taken_at = now.elapsed;
                 }
@@ -276,7 +276,7 @@ impl Session {
                 let pool = holding.pool(rate);
                 let until = now.elapsed + BELIEVED.min(Duration::from_millis(wait.unwrap_or(u64::MAX)));
                 pool.refused = Some(Refused { amount: least, limit, taken: used, until, room_at });
-                pool.told = Some(StoreSnapshot { taken, reset_at: room_at.unwrap_or(now.elapsed) });
+                pool.snapshot = Some(StoreSnapshot { taken, reset_at: room_at.unwrap_or(now.elapsed) });
                 let exhausted = super::rates::exhausted(rate);
                 Denial { scope, exhausted, limit, used, retry: retry_at(room_at, now.elapsed) }
             }

@@ -22,7 +22,7 @@ impl SharedCounters {
         };
         match reserved {
             admit::Reserved::Now(outcome) => {
-                Reserved::Now(outcome.map(|held| QuotaReservation(CounterReservation::Shared(held))))
+                Reserved::Now(outcome.map(|reservation| QuotaReservation(CounterReservation::Shared(reservation))))
             }
             admit::Reserved::Later(outcome) => {
                 Reserved::Later(Pending { team: ask.team.clone(), outcome: Some(outcome), counters: self.clone() })

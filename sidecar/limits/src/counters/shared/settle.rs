@@ -18,13 +18,13 @@ use vectoll_ledger::{charge::BudgetPeriod, used::Used};
 
 impl Session {
     /// Replaces a reservation by what was used. `number`: the settlement's, by which the store is told of the spend.
-    pub(crate) fn settle(&mut self, held: SharedReservation, used: Used, number: u64, now: Now) {
-        let unused = held.tokens.saturating_sub(used.tokens);
-        let beyond = used.tokens.saturating_sub(held.tokens);
+    pub(crate) fn settle(&mut self, reservation: SharedReservation, used: Used, number: u64, now: Now) {
+        let unused = reservation.tokens.saturating_sub(used.tokens);
+        let beyond = used.tokens.saturating_sub(reservation.tokens);
         let (_, slot) = self.link.time(now);
-        self.close(&held);
+        self.close(&reservation);
         let upto = self.link.spent_to;
-        for taken in held.taken {
+        for taken in reservation.taken {
             self.return_parts(taken.holding, Rate::Tokens, taken.slot, &taken.tokens, unused);
             if beyond > 0 {
                 self.owe_tokens(taken.holding, beyond, slot, now);
@@ -33,7 +33,7 @@ impl Session {
             let balance =
                 taken.charge.and_then(|charge| holding.balances.iter_mut().find(|it| Arc::ptr_eq(&it.charge, &charge)));
             if let Some(balance) = balance {
-                balance.settle(held.money, used.money);
+                balance.settle(reservation.money, used.money);
                 if number > upto {
                     balance.owe(number, used.money);
                 }
@@ -52,15 +52,15 @@ impl Session {
             holding.balances.len() - 1
         });
         if let Some(balance) = holding.balances.get_mut(place) {
-            balance.told = None;
+            balance.in_store = None;
             balance.owe(number, spent);
         }
     }
 
     /// Whether something is held, or not told yet.
     pub(crate) fn has_more_to_say(&self) -> bool {
-        let held = |holding: &Holding| {
-            holding.slots.told != Some(0)
+        let is_open = |holding: &Holding| {
+            holding.slots.in_store != Some(0)
                 || holding.balances.iter().any(|balance| !balance.is_idle())
                 || !holding.requests.is_empty()
                 || !holding.tokens.is_empty()
@@ -69,7 +69,7 @@ impl Session {
             || self.link.doubt.is_some()
             || self.link.spend_waits
             || !self.pending.is_empty()
-            || self.holdings.iter().any(|(_, holding)| held(holding))
+            || self.holdings.iter().any(|(_, holding)| is_open(holding))
     }
 
     /// Lets go of everything that no call has.
@@ -100,30 +100,30 @@ impl Session {
     }
 
     /// Undoes a reservation: the call was never made.
-    pub(crate) fn give_back(&mut self, held: SharedReservation, _now: Now) {
-        self.close(&held);
-        for taken in held.taken {
-            self.return_parts(taken.holding, Rate::Requests, taken.slot, &taken.requests, held.requests);
-            self.return_parts(taken.holding, Rate::Tokens, taken.slot, &taken.tokens, held.tokens);
+    pub(crate) fn give_back(&mut self, reservation: SharedReservation, _now: Now) {
+        self.close(&reservation);
+        for taken in reservation.taken {
+            self.return_parts(taken.holding, Rate::Requests, taken.slot, &taken.requests, reservation.requests);
+            self.return_parts(taken.holding, Rate::Tokens, taken.slot, &taken.tokens, reservation.tokens);
             let Some(holding) = self.holdings.get_mut(taken.holding) else { continue };
             let balance =
                 taken.charge.and_then(|charge| holding.balances.iter_mut().find(|it| Arc::ptr_eq(&it.charge, &charge)));
             if let Some(balance) = balance {
-                balance.settle(held.money, PicoUsd::ZERO);
+                balance.settle(reservation.money, PicoUsd::ZERO);
             }
         }
     }
 
-    fn close(&mut self, held: &SharedReservation) {
-        for taken in &held.taken {
+    fn close(&mut self, reservation: &SharedReservation) {
+        for taken in &reservation.taken {
             if let Some(holding) = self.holdings.get_mut(taken.holding) {
                 holding.slots.end();
                 holding.open = holding.open.saturating_sub(1);
             }
         }
         self.open.calls = self.open.calls.saturating_sub(1);
-        self.open.tokens = self.open.tokens.saturating_sub(held.tokens);
-        self.open.money = self.open.money.minus(held.money);
+        self.open.tokens = self.open.tokens.saturating_sub(reservation.tokens);
+        self.open.money = self.open.money.minus(reservation.money);
     }
 
     /// Returns a part of what was taken: to its lease, or, if that is over, to the store's window.
@@ -140,13 +140,13 @@ impl Session {
             let name = holding.name.clone();
             let pool = holding.pool(rate);
             pool.own.take_back(admitted, back);
-            let told = match part.source {
+            let is_in_store = match part.source {
                 Source::Lease(chunk) => !pool.give(chunk, back),
                 Source::Share => true,
                 // What the store was never told it need not be told to take out.
                 Source::Unlimited => pool.untold.take_back(part.slot, back) == 0 && pool.limit.is_some(),
             };
-            if told {
+            if is_in_store {
                 self.correct(&name, rate, part.slot, -signed(back));
                 self.link.soon = true;
             }

@@ -13,7 +13,7 @@ pub(super) struct Slots {
     /// asking, or had lapsed. Each goes when a call ends: no other has it next.
     surplus: u64,
     /// How many the store knows of; none: that is in doubt.
-    pub(super) told: Option<u64>,
+    pub(super) in_store: Option<u64>,
     pub(super) touched: Duration,
     pub(super) waiting: u32,
     pub(super) refused_until: Duration,
@@ -27,7 +27,7 @@ impl Default for Slots {
             held: 0,
             used: 0,
             surplus: 0,
-            told: Some(0),
+            in_store: Some(0),
             touched: Duration::ZERO,
             waiting: 0,
             refused_until: Duration::ZERO,
@@ -74,7 +74,7 @@ impl Slots {
     /// The store has granted more, under a limit.
     pub(super) fn granted(&mut self, amount: u64, limit: u64) {
         self.held += amount;
-        self.told = self.told.map(|told| told + amount);
+        self.in_store = self.in_store.map(|count| count + amount);
         if self.limit != Some(limit) {
             // It was changed meanwhile.
             self.lapse();
@@ -106,7 +106,7 @@ impl Slots {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.held == 0 && self.used == 0 && self.told == Some(0) && self.waiting == 0
+        self.held == 0 && self.used == 0 && self.in_store == Some(0) && self.waiting == 0
     }
 }
 
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     fn slots(limit: u64, held: u64, used: u64) -> Slots {
-        Slots { held, used, told: Some(held), limit: Some(limit), ..Slots::default() }
+        Slots { held, used, in_store: Some(held), limit: Some(limit), ..Slots::default() }
     }
 
     #[test]

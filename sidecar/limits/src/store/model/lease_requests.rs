@@ -27,29 +27,29 @@ impl Model {
         let mut rooms = Vec::with_capacity(group.len());
         // Balances that the requests before and this one begin.
         let mut new = 0;
-        for (place, wish) in group.iter().enumerate() {
-            if let LeaseKind::Money { period, .. } = &wish.of {
-                new += u64::from(!self.balance(&wish.account, period).begun);
-                if self.is_one_too_many(&wish.account, period, new) {
-                    let taken = self.taken(&wish.account, period, now).pico();
-                    return StoreAnswer::Denied { place, taken, wait: wait_for_tomorrow(&wish.of, now) };
+        for (place, request) in group.iter().enumerate() {
+            if let LeaseKind::Money { period, .. } = &request.of {
+                new += u64::from(!self.balance(&request.account, period).begun);
+                if self.is_one_too_many(&request.account, period, new) {
+                    let taken = self.taken(&request.account, period, now).pico();
+                    return StoreAnswer::Denied { place, taken, wait: wait_for_tomorrow(&request.of, now) };
                 }
             }
-            match self.room(wish, now, sidecars) {
+            match self.room(request, now, sidecars) {
                 Ok(room) => rooms.push(room),
                 Err((taken, wait)) => {
-                    self.note_refusal(wish, now);
+                    self.note_refusal(request, now);
                     return StoreAnswer::Denied { place, taken, wait };
                 }
             }
         }
         let granted =
-            group.iter().zip(&rooms).map(|(wish, room)| self.grant(identity, wish, room, now, life)).collect();
+            group.iter().zip(&rooms).map(|(request, room)| self.grant(identity, request, room, now, life)).collect();
         StoreAnswer::Granted(granted)
     }
 
     /// What may be had, or what is taken and how long to wait.
-    fn room(&mut self, wish: &LeaseRequest, now: u64, sidecars: u64) -> Result<Grantable, (u64, Option<u64>)> {
+    fn room(&mut self, request: &LeaseRequest, now: u64, sidecars: u64) -> Result<Grantable, (u64, Option<u64>)> {
         // What is had on top: nothing where that is too little to be worth it, and would only be kept from others.
         let share = |rest: u64, least: u64, most: u64| {
             let extra = (rest / (2 * sidecars)).min(most.saturating_sub(least));
@@ -59,9 +59,9 @@ impl Model {
             };
             if crumb { 0 } else { extra }
         };
-        match &wish.of {
+        match &request.of {
             LeaseKind::Rate { rate, least, most, limit } => {
-                let window = self.windows.entry((wish.account.clone(), *rate)).or_default();
+                let window = self.windows.entry((request.account.clone(), *rate)).or_default();
                 window.retain(|slot, amount| slot + SPAN > now / 1000 && *amount > 0);
                 let taken: u64 = window.values().sum();
                 let leaves = |slot: u64| (slot + SPAN) * 1000 - now;
@@ -77,7 +77,7 @@ impl Model {
                 Ok(Grantable { granted, taken, reset: window.keys().next_back().map_or(0, |slot| leaves(*slot)) })
             }
             LeaseKind::Parallel { least, most, limit } => {
-                let held = self.claims.entry(wish.account.clone()).or_default();
+                let held = self.claims.entry(request.account.clone()).or_default();
                 held.retain(|_, (_, ends)| *ends > now);
                 let taken: u64 = held.values().map(|(count, _)| count).sum();
                 if taken + least > *limit {
@@ -87,7 +87,7 @@ impl Model {
                 Ok(Grantable { granted, taken, reset: 0 })
             }
             LeaseKind::Money { period, least, most, limit } => {
-                let taken = self.taken(&wish.account, period, now);
+                let taken = self.taken(&request.account, period, now);
                 if period.end.is_some_and(|end| end <= now) {
                     return Err((taken.pico(), Some(0)));
                 }
@@ -103,33 +103,33 @@ impl Model {
     }
 
     /// A call that would fit into a whole budget finds none: that is told of. What nobody waits for is not, nor what never fits.
-    fn note_refusal(&mut self, wish: &LeaseRequest, now: u64) {
-        if let LeaseKind::Money { period, least, most: _, limit } = &wish.of
+    fn note_refusal(&mut self, request: &LeaseRequest, now: u64) {
+        if let LeaseKind::Money { period, least, most: _, limit } = &request.of
             && period.end.is_none_or(|end| end > now)
             && *least > PicoUsd::ZERO
             && least <= limit
         {
-            self.balance(&wish.account, period).refused = Some(Refusal { limit: *limit, amount: *least });
+            self.balance(&request.account, period).refused = Some(Refusal { limit: *limit, amount: *least });
         }
     }
 
-    fn grant(&mut self, identity: &Identity, wish: &LeaseRequest, room: &Grantable, now: u64, life: u64) -> Grant {
+    fn grant(&mut self, identity: &Identity, request: &LeaseRequest, room: &Grantable, now: u64, life: u64) -> Grant {
         let Grantable { granted, taken, reset } = *room;
-        match &wish.of {
+        match &request.of {
             LeaseKind::Rate { rate, .. } => {
-                let window = self.windows.entry((wish.account.clone(), *rate)).or_default();
+                let window = self.windows.entry((request.account.clone(), *rate)).or_default();
                 *window.entry((now + life) / 1000).or_default() += granted;
             }
             LeaseKind::Parallel { .. } => {
-                let held = self.claims.entry(wish.account.clone()).or_default();
+                let held = self.claims.entry(request.account.clone()).or_default();
                 let claim = held.entry(identity.sidecar.clone()).or_default();
                 *claim = (claim.0 + granted, now + CLAIM_LIFE);
             }
             LeaseKind::Money { period, limit, .. } => {
                 let balance = if granted > 0 {
-                    self.begin(&wish.account, period, now)
+                    self.begin(&request.account, period, now)
                 } else {
-                    self.balance(&wish.account, period)
+                    self.balance(&request.account, period)
                 };
                 let held = balance.held.entry(identity.sidecar.clone()).or_insert(PicoUsd::ZERO);
                 *held = held.plus(PicoUsd::new(granted));

@@ -43,13 +43,13 @@ fn spend_is_taken_once_and_only_after_what_came_before_it() {
 fn one_period_too_many_waits_for_tomorrow_and_what_was_spent_counts_all_the_same() {
     let mut model = Model::with_most_new_balances(1);
     let identity = Identity { sidecar: "a".into(), epoch: 1 };
-    let wish = |account: &str| {
+    let request = |account: &str| {
         let period = PeriodName { name: "Total/UTC/0".into(), end: None };
         let (least, most, limit) = (PicoUsd::new(5), PicoUsd::new(5), PicoUsd::new(100));
         vec![LeaseRequest { account: account.into(), of: LeaseKind::Money { period, least, most, limit } }]
     };
     let spend = Spend { from: 0, to: 1, charges: vec![money(7)], entries: Vec::new() };
-    let groups = vec![wish("t"), wish("tu:ada")];
+    let groups = vec![request("t"), request("tu:ada")];
     let exchange = Exchange { number: 1, spend, groups: groups.clone(), ..Exchange::default() };
     let reply = model.exchange(&server(), &identity, &exchange);
     let wait = Some(DAY - server().clock % DAY);
@@ -67,7 +67,7 @@ fn one_period_too_many_waits_for_tomorrow_and_what_was_spent_counts_all_the_same
 fn a_refusal_is_noted_until_there_is_room_for_the_call() {
     let mut model = Model::default();
     let mut number = 0;
-    let mut wish = |model: &mut Model, sidecar: &str, held, least| {
+    let mut request = |model: &mut Model, sidecar: &str, held, least| {
         number += 1;
         let period = PeriodName { name: "Total/UTC/0".into(), end: None };
         let pico = PicoUsd::new;
@@ -77,8 +77,8 @@ fn a_refusal_is_noted_until_there_is_room_for_the_call() {
         model.exchange(&server(), &Identity { sidecar: sidecar.into(), epoch: 1 }, &exchange);
         model.refusal("t", "Total/UTC/0").map(|refusal| (refusal.limit.pico(), refusal.amount.pico()))
     };
-    assert_eq!(wish(&mut model, "a", 90, 20), Some((100, 20)));
-    assert_eq!(wish(&mut model, "b", 0, 5), Some((100, 20)), "a smaller one says nothing about it");
-    assert_eq!(wish(&mut model, "b", 0, 101), Some((100, 20)), "what never fits says nothing of what is left");
-    assert_eq!(wish(&mut model, "a", 60, 5), None, "the others held it only for a while");
+    assert_eq!(request(&mut model, "a", 90, 20), Some((100, 20)));
+    assert_eq!(request(&mut model, "b", 0, 5), Some((100, 20)), "a smaller one says nothing about it");
+    assert_eq!(request(&mut model, "b", 0, 101), Some((100, 20)), "what never fits says nothing of what is left");
+    assert_eq!(request(&mut model, "a", 60, 5), None, "the others held it only for a while");
 }

@@ -13,17 +13,17 @@ use crate::credential::{aws::xml, redact::redact};
 const MAX_MESSAGE_BYTES: usize = 300;
 
 /// What the body of a refusal says, in one line, without these secrets.
-pub(super) fn told<'a>(body: &[u8], secrets: impl IntoIterator<Item = &'a str>) -> String {
+pub(super) fn message_of<'a>(body: &[u8], secrets: impl IntoIterator<Item = &'a str>) -> String {
     let text = String::from_utf8_lossy(body);
     let text = text.trim();
-    let told = match serde_json::from_str(text) {
+    let message = match serde_json::from_str(text) {
         Ok(json) => in_json(&json),
         Err(_) if text.starts_with('<') => in_xml(text),
         Err(_) => text.to_owned(),
     };
     // Redacted first: half a secret at the cut would not be known for one.
-    let told = redact(&told, secrets);
-    let line: String = told.split_whitespace().collect::<Vec<_>>().join(" ");
+    let message = redact(&message, secrets);
+    let line: String = message.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(MAX_MESSAGE_BYTES) {
         Some((end, _)) => format!("{} …", line.get(..end).unwrap_or_default()),
         None if line.is_empty() => "no reason".to_owned(),
@@ -91,7 +91,7 @@ mod tests {
             ("{}", "no reason"),
             (&long, &format!("{} …", "é".repeat(MAX_MESSAGE_BYTES))),
         ] {
-            assert_eq!(told(body.as_bytes(), ["s3cret]"]), expected);
+            assert_eq!(message_of(body.as_bytes(), ["s3cret]"]), expected);
         }
     }
 }

@@ -66,7 +66,7 @@ impl Dialect for AzureOpenAi {
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
         let path = self.way(part.model);
-        let PassthroughFields { input_type, user, are_arrays: _ } = part.said;
+        let PassthroughFields { input_type, user, are_arrays: _ } = part.passthrough;
         let (input, dimensions) = (Input::of(part)?, part.dimensions);
         let extensions = part.extensions;
         let request = Request { input, dimensions, encoding_format: "base64", input_type, user, extensions };

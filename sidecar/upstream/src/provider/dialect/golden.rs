@@ -46,7 +46,7 @@ fn documents(model: &str, number: usize) -> Part<'_> {
         texts: &TEXTS[..number],
         dimensions: None,
         input_type: InputType::Document,
-        said: PassthroughFields::default(),
+        passthrough: PassthroughFields::default(),
         extensions: &PLAIN,
     }
 }

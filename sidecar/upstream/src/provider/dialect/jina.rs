@@ -88,7 +88,7 @@ impl Dialect for Jina {
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        let Part { model, texts, dimensions, input_type, said: _, extensions } = *part;
+        let Part { model, texts, dimensions, input_type, passthrough: _, extensions } = *part;
         if model.starts_with("jina-embeddings-v2") {
             read::none(model, dimensions)?;
         }

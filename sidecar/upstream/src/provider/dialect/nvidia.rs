@@ -61,7 +61,7 @@ impl Dialect for Nvidia {
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        let Part { model, texts, dimensions, input_type, said: _, extensions } = *part;
+        let Part { model, texts, dimensions, input_type, passthrough: _, extensions } = *part;
         let input_type = match input_type {
             InputType::Query => "query",
             InputType::Document => "passage",

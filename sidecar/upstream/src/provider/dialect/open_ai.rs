@@ -58,7 +58,7 @@ pub(super) enum Input<'a> {
 
 impl<'a> Input<'a> {
     pub(super) fn of(part: &Part<'a>) -> Result<Self, Unsupported> {
-        if !part.said.are_arrays {
+        if !part.passthrough.are_arrays {
             return Ok(Self::Texts(part.texts));
         }
         let no_array =
@@ -108,8 +108,8 @@ impl Dialect for OpenAi {
             input: Input::of(part)?,
             dimensions,
             encoding_format: self.asks_for_base64.then_some("base64"),
-            input_type: part.said.input_type,
-            user: part.said.user,
+            input_type: part.passthrough.input_type,
+            user: part.passthrough.user,
             extensions: part.extensions,
         };
         Ok(read::wire(self.path.clone(), &request))

@@ -49,8 +49,8 @@ impl Raw<'_> {
 }
 
 /// A count of tokens. What cannot be one counts as not said: the caller then counts for itself.
-pub(super) fn tokens(said: Option<Raw<'_>>) -> Option<u64> {
-    credible(said?.whole()?)
+pub(super) fn tokens(count: Option<Raw<'_>>) -> Option<u64> {
+    credible(count?.whole()?)
 }
 
 /// An answer, right or not, whose tokens stand in a header where its body does not say them.
@@ -59,18 +59,18 @@ pub(super) fn or_in_header(
     headers: &HeaderMap,
     name: &str,
 ) -> Result<ParsedAnswer, Unusable> {
-    let said = || credible(headers.get(name)?.to_str().ok()?.parse().ok()?);
+    let count = || credible(headers.get(name)?.to_str().ok()?.parse().ok()?);
     let tokens = match &mut answer {
-        Ok(told) => &mut told.tokens,
+        Ok(answer) => &mut answer.tokens,
         Err(unusable) => &mut unusable.tokens,
     };
-    *tokens = tokens.or_else(said);
+    *tokens = tokens.or_else(count);
     answer
 }
 
 /// The tokens of some inputs together; none, if they are not said of each.
-pub(super) fn sum<'a>(said: impl Iterator<Item = Option<Raw<'a>>>) -> Option<u64> {
-    let mut counts = said.map(|count| count?.whole());
+pub(super) fn sum<'a>(count: impl Iterator<Item = Option<Raw<'a>>>) -> Option<u64> {
+    let mut counts = count.map(|count| count?.whole());
     credible(counts.try_fold(0_u64, |sum, count| sum.checked_add(count?))?)
 }
 
@@ -186,7 +186,7 @@ pub(super) fn none(model: &str, dimensions: Option<u64>) -> Result<(), Unsupport
     match dimensions {
         None => Ok(()),
         Some(_) => {
-            Err(not_these_dimensions(format!("the vectors of {model} have one length only: leave `dimensions` away")))
+            Err(not_these_dimensions(format!("the vectors of {model} have one length only: leave `dimensions` out")))
         }
     }
 }

@@ -62,7 +62,7 @@ pub fn read_open_ai(items: usize, body: &[u8]) -> Result<ParsedAnswer, Unusable>
         texts: &texts,
         dimensions: None,
         input_type: InputType::Document,
-        said: PassthroughFields::default(),
+        passthrough: PassthroughFields::default(),
         extensions: &extensions,
     };
     answer(&part, body)

@@ -198,9 +198,9 @@ impl Dialect for VertexAi {
                 let statistics = predictions.iter().map(|prediction| prediction.embeddings.statistics);
                 // Of a text without a prediction nothing is said.
                 let is_whole = predictions.len() == part.texts.len();
-                let tokens = read::sum(statistics.map(|said| said?.token_count)).filter(|_| is_whole);
+                let tokens = read::sum(statistics.map(|statistics| statistics?.token_count)).filter(|_| is_whole);
                 let read_one = |Prediction { embeddings: Embeddings { values, statistics } }| {
-                    whole(part, statistics.is_some_and(|said| said.truncated))?;
+                    whole(part, statistics.is_some_and(|statistics| statistics.truncated))?;
                     Ok(unit(part.model, values.ok_or(AnswerDefect::Vector)?.floats()?))
                 };
                 read::answer_of(part, predictions.into_iter().map(read_one).collect(), tokens)

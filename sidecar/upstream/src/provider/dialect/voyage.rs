@@ -90,7 +90,7 @@ impl Dialect for Voyage {
     }
 
     fn request(&self, part: &Part<'_>) -> Result<Wire, Unsupported> {
-        let Part { model, texts, dimensions, input_type, said: _, extensions } = *part;
+        let Part { model, texts, dimensions, input_type, passthrough: _, extensions } = *part;
         if ONE_LENGTH.contains(&model) {
             read::none(model, dimensions)?;
         }

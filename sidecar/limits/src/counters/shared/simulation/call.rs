@@ -38,7 +38,7 @@ impl SimulatedCluster {
         // One key has most of the calls.
         let key = if self.rng.bool() { 0 } else { self.rng.usize(0..KEYS) };
         let accounts = accounts_of(key, self.rng.usize(0..USERS), self.rng.usize(0..MODELS));
-        let wish = SimulatedCall { accounts, tokens, used };
+        let call = SimulatedCall { accounts, tokens, used };
         let (now, team, on_store_failure) = (self.moment(), team(), self.kind.on_failure);
         let alone = self.now < self.sidecars[at].alone_until;
         let sidecar = &mut self.sidecars[at];
@@ -53,37 +53,37 @@ impl SimulatedCluster {
         let money = PicoUsd::new(tokens * PRICE);
         let ask = ReserveRequest { team: &team, scopes: &scopes, requests: 1, tokens, money, on_store_failure };
         match session.reserve(&ask, now) {
-            Reserved::Now(outcome) => self.admitted(at, outcome, wish),
-            Reserved::Later(outcome) => sidecar.waiting.push(Waiting { outcome, wish, config: version }),
+            Reserved::Now(outcome) => self.admitted(at, outcome, call),
+            Reserved::Later(outcome) => sidecar.waiting.push(Waiting { outcome, call, config: version }),
         }
         self.wake(at);
     }
 
     /// Calls that waited and were told.
     pub(super) fn collect(&mut self, at: usize) {
-        let mut told = Vec::new();
+        let mut answered = Vec::new();
         self.sidecars[at].waiting.retain_mut(|waiting| match waiting.outcome.try_recv() {
             Ok(outcome) => {
-                told.push((outcome, waiting.wish));
+                answered.push((outcome, waiting.call));
                 false
             }
             Err(oneshot::error::TryRecvError::Empty) => true,
             Err(oneshot::error::TryRecvError::Closed) => false,
         });
-        for (outcome, wish) in told {
-            self.admitted(at, outcome, wish);
+        for (outcome, call) in answered {
+            self.admitted(at, outcome, call);
         }
     }
 
-    fn admitted(&mut self, at: usize, outcome: Outcome, wish: SimulatedCall) {
-        let Ok(held) = outcome else {
+    fn admitted(&mut self, at: usize, outcome: Outcome, call: SimulatedCall) {
+        let Ok(reservation) = outcome else {
             self.refused += 1;
             return;
         };
-        let SimulatedCall { accounts, tokens, used } = wish;
-        let parts = held.taken.iter().flat_map(|taken| taken.requests.iter().chain(&taken.tokens));
+        let SimulatedCall { accounts, tokens, used } = call;
+        let parts = reservation.taken.iter().flat_map(|taken| taken.requests.iter().chain(&taken.tokens));
         let share = parts.into_iter().any(|part| part.source == Source::Share);
-        let charges = held.charges.clone();
+        let charges = reservation.charges.clone();
         for charge in &charges {
             *self.money.entry((payer(charge), period_of(charge))).or_default() += tokens * PRICE;
         }
@@ -95,13 +95,13 @@ impl SimulatedCluster {
         self.admissions.push(Admission { at: self.store_ms(), tokens, accounts, charges: charges.clone(), share });
         self.to_check = true;
         self.ids += 1;
-        self.sidecars[at].calls.insert(self.ids, Running { held, admission, used, void: false, charges });
+        self.sidecars[at].calls.insert(self.ids, Running { reservation, admission, used, void: false, charges });
         let long = if self.rng.u8(0..30) == 0 { self.rng.u64(1_000..20_000) } else { self.rng.u64(1..400) };
         self.add(self.now + long, Event::End(at, self.ids));
     }
 
     pub(super) fn end(&mut self, at: usize, id: u64) {
-        let Some(Running { held, admission, used, void: _, charges }) = self.sidecars[at].calls.remove(&id) else {
+        let Some(Running { reservation, admission, used, void: _, charges }) = self.sidecars[at].calls.remove(&id) else {
             return;
         };
         let now = self.moment();
@@ -117,7 +117,7 @@ impl SimulatedCluster {
         }
         let number = self.settle(at, used, charges);
         let session = self.sidecars[at].session.as_mut().unwrap();
-        session.settle(held, Used { tokens: used, money: PicoUsd::new(used * PRICE) }, number, now);
+        session.settle(reservation, Used { tokens: used, money: PicoUsd::new(used * PRICE) }, number, now);
         self.wake(at);
     }
 

@@ -66,7 +66,7 @@ pub(super) enum Event {
 
 /// One call under way.
 pub(super) struct Running {
-    pub(super) held: SharedReservation,
+    pub(super) reservation: SharedReservation,
     pub(super) admission: usize,
     pub(super) used: u64,
     /// The claims that it was admitted by were not renewed in time: the store has given them to others.
@@ -77,7 +77,7 @@ pub(super) struct Running {
 /// One call that waits for the store.
 pub(super) struct Waiting {
     pub(super) outcome: oneshot::Receiver<Outcome>,
-    pub(super) wish: SimulatedCall,
+    pub(super) call: SimulatedCall,
     /// The version of the config that it came under.
     pub(super) config: usize,
 }

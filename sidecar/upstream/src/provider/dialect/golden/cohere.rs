@@ -39,7 +39,7 @@ fn dimensions_are_only_those_that_a_model_has() {
     );
     assert_eq!(
         refused(&cohere, &queries("embed-multilingual-light-v3.0", 1, 384)),
-        "the vectors of embed-multilingual-light-v3.0 have one length only: leave `dimensions` away"
+        "the vectors of embed-multilingual-light-v3.0 have one length only: leave `dimensions` out"
     );
 }
 

@@ -25,7 +25,7 @@ fn the_model_is_an_endpoint_and_only_queries_are_instructed() {
 fn there_are_no_dimensions() {
     assert_eq!(
         refused(&Databricks::new(None), &queries(MODEL, 1, 512)),
-        "the vectors of databricks-bge-large-en have one length only: leave `dimensions` away"
+        "the vectors of databricks-bge-large-en have one length only: leave `dimensions` out"
     );
 }
 

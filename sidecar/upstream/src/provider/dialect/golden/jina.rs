@@ -33,7 +33,7 @@ fn models_with_tasks_are_told_theirs() {
 fn the_second_models_have_one_length() {
     assert_eq!(
         refused(&Jina::new(), &queries("jina-embeddings-v2-base-de", 1, 256)),
-        "the vectors of jina-embeddings-v2-base-de have one length only: leave `dimensions` away"
+        "the vectors of jina-embeddings-v2-base-de have one length only: leave `dimensions` out"
     );
 }
 

@@ -52,7 +52,7 @@ fn dimensions_are_only_those_that_a_model_has() {
     );
     assert_eq!(
         refused(&voyage, &queries("voyage-law-2", 1, 512)),
-        "the vectors of voyage-law-2 have one length only: leave `dimensions` away"
+        "the vectors of voyage-law-2 have one length only: leave `dimensions` out"
     );
     // What a model of a later time can do is for Voyage to say.
     let (_, body) = sent(&voyage, &queries("voyage-of-a-later-time", 1, 4096));

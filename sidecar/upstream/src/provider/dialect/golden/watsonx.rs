@@ -39,7 +39,7 @@ fn a_call_belongs_to_a_project_or_a_space() {
 fn there_are_no_dimensions() {
     assert_eq!(
         refused(&watsonx(), &queries(MODEL, 1, 512)),
-        "the vectors of ibm/slate-125m-english-rtrvr-v2 have one length only: leave `dimensions` away"
+        "the vectors of ibm/slate-125m-english-rtrvr-v2 have one length only: leave `dimensions` out"
     );
 }
 

@@ -18,12 +18,12 @@ use vectoll_clock::Now;
 
 impl Session {
     /// What is left of the tightest limits, as far as this sidecar knows.
-    pub(crate) fn standing(&mut self, held: &SharedReservation, scopes: &[Limits], now: Now) -> RateLimitStatus {
-        let mut standing = RateLimitStatus::default();
+    pub(crate) fn rate_limits(&mut self, reservation: &SharedReservation, scopes: &[Limits], now: Now) -> RateLimitStatus {
+        let mut rate_limits = RateLimitStatus::default();
         let store_ms = self.link.store_ms(now);
-        for (taken, limits) in held.taken.iter().zip(scopes) {
+        for (taken, limits) in reservation.taken.iter().zip(scopes) {
             let Some(holding) = self.holdings.get_mut(taken.holding) else { continue };
-            for (rate, quota) in RATES.iter().zip([&mut standing.requests, &mut standing.tokens]) {
+            for (rate, quota) in RATES.iter().zip([&mut rate_limits.requests, &mut rate_limits.tokens]) {
                 if let Some(limit) = rate_of(limits, *rate) {
                     let present = quota_of(holding.pool(*rate), limit, now, store_ms);
                     if quota.is_none_or(|tightest| present.remaining < tightest.remaining) {
@@ -32,7 +32,7 @@ impl Session {
                 }
             }
         }
-        standing
+        rate_limits
     }
 
     /// What is taken of a budget, by what the store said last; none: it was not asked in this period.
@@ -46,8 +46,8 @@ impl Session {
 }
 
 fn quota_of(pool: &Pool, limit: u64, now: Now, store_ms: u64) -> Quota {
-    let (taken, reset) = match pool.told {
-        Some(told) => (told.taken, told.reset_at.saturating_sub(now.elapsed)),
+    let (taken, reset) = match pool.snapshot {
+        Some(snapshot) => (snapshot.taken, snapshot.reset_at.saturating_sub(now.elapsed)),
         None => (pool.own.sum(), Duration::ZERO),
     };
     // Leased and not used yet: to be had here.
