@@ -100,7 +100,7 @@ pub(super) struct ClusterState {
     /// Which namespaces look at which.
     pub(super) index: Index,
     /// Namespaces of which the store said something new.
-    pub(super) told: BTreeSet<String>,
+    pub(super) dependent: BTreeSet<String>,
     /// How often what was spent goes into statuses: a setting.
     pub(super) spend_writes: SpendWrites,
 }
@@ -121,7 +121,7 @@ impl Default for ClusterState {
             books: LedgerSnapshot::default(),
             watches: Watches::default(),
             index: Index::default(),
-            told: BTreeSet::new(),
+            dependent: BTreeSet::new(),
             spend_writes: SpendWrites::default(),
         }
     }

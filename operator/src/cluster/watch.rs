@@ -267,7 +267,7 @@ impl<K: Resource, T: PartialEq> WatchHandler<K, T> {
                     self.listed.clear();
                     cluster.watches.on_answer(&self.of, true);
                     // It may have refused to be seen before.
-                    cluster.told.extend(self.of.namespace.clone());
+                    cluster.dependent.extend(self.of.namespace.clone());
                 }
                 Event::Apply(object) => {
                     let (name, version) = (name_of(&object), version_of(&object));

@@ -73,7 +73,7 @@ impl Applier {
                     None => place(&mut self.shared.cluster()).forget(&of.name, |seen| seen.object.uid == *uid),
                 }
                 // It is still to be written, although nothing may have changed that would have it reconciled.
-                self.shared.cluster().told.insert(of.name.namespace().to_owned());
+                self.shared.cluster().dependent.insert(of.name.namespace().to_owned());
                 self.shared.notify();
                 return Ok(false);
             }
