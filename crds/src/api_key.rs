@@ -55,6 +55,8 @@ use crate::{ApiKeyStatus, Budget, DateTime, Limits, ModelLimits, Rotation, Secre
     .message("rotation renews generated keys, and secretRef names one that you keep: set one of them"))]
 #[x_kube(validation = Rule::new("!has(self.userPolicy) || self.userPolicy != 'Owner' || has(self.user)")
     .message("userPolicy: Owner books every call to the key's user: set user"))]
+#[x_kube(validation = Rule::new("!(has(self.budget) && has(self.budgets))")
+    .message("budget is for one, budgets for several: set one of them"))]
 pub struct ApiKeySpec {
     /// The Team that the key belongs to.
     pub team_ref: TeamRef,
@@ -83,6 +85,10 @@ pub struct ApiKeySpec {
     /// The key's budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+    /// The key's budgets, where there are several, each with another period. A call's money must fit into each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub budgets: Vec<Budget>,
     /// When the key stops working (RFC 3339). `9999-12-31T23:59:59Z` means never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime>,

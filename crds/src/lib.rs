@@ -36,7 +36,7 @@ pub use provider::{
 pub use reference::{CaSecretRef, SecretKeyRef, SecretRef, TeamRef};
 pub use resilience::{Balance, Cache, Cooldown, Hedge, Retry};
 pub use rotation::Rotation;
-pub use status::{ApiKeyStatus, ModelRouteStatus, Spend, TeamStatus};
+pub use status::{ApiKeyStatus, BudgetSpend, ModelRouteStatus, Spend, TeamStatus};
 pub use team::{Team, TeamSpec};
 
 /// The API group of every kind in this crate.

@@ -1,7 +1,9 @@
-//! How much may be asked for in a minute, and at once.
+//! How much may be asked for in a minute, an hour and a day, and at once.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::Budget;
 
 /// Limits on a rate or on concurrency. What is absent is not limited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -15,13 +17,29 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i64>", range(min = 1))]
     pub tokens_per_minute: Option<u64>,
+    /// Requests admitted in any 60 minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 1))]
+    pub requests_per_hour: Option<u64>,
+    /// Input tokens admitted in any 60 minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 1))]
+    pub tokens_per_hour: Option<u64>,
+    /// Requests admitted in any 24 hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 1))]
+    pub requests_per_day: Option<u64>,
+    /// Input tokens admitted in any 24 hours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 1))]
+    pub tokens_per_day: Option<u64>,
     /// Requests under way at the same moment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i64>", range(min = 1))]
     pub parallel_requests: Option<u64>,
 }
 
-/// Limits that hold for one model, or for all models that a pattern covers together.
+/// Limits and budgets that hold for one model, or for all models that a pattern covers together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ModelLimits {
@@ -29,7 +47,12 @@ pub struct ModelLimits {
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[^*]*\*?$"))]
     pub model: String,
     /// The limits on it.
+    #[serde(default)]
     pub limits: Limits,
+    /// The budgets for it. A call's money must fit into each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub budgets: Vec<Budget>,
 }
 
 /// What becomes of limited calls while the store of the cluster's counts cannot be reached.

@@ -50,7 +50,7 @@ pub struct TeamStatus {
     pub spend: Option<Spend>,
 }
 
-/// Money that was spent in the present period of the budget; without a budget, in the calendar month in UTC.
+/// Money that was spent in the present period of the (first) budget; without a budget, in the calendar month in UTC.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Spend {
@@ -65,8 +65,28 @@ pub struct Spend {
     /// When the period ends and the spend counts from zero again; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resets_at: Option<Time>,
+    /// The same of each budget, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetSpend>,
     /// When this was written: about once a minute while it changes, and within seconds when much of the budget was spent.
     pub updated_at: Time,
+}
+
+/// Money that was spent in the present period of one of several budgets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BudgetSpend {
+    /// Which: its period, with when that begins, for example `Monthly` or `Yearly-04-06`.
+    pub period: String,
+    /// US dollars as a decimal string.
+    pub amount: String,
+    /// The budget's limit.
+    pub limit: String,
+    /// What is left of it. Sidecars hold a part of that for calls under way and to come.
+    pub remaining: String,
+    /// When the period ends and the spend counts from zero again; absent: never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resets_at: Option<Time>,
 }
 
 /// The state of a ModelRoute, written by the operator.

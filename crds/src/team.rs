@@ -45,6 +45,16 @@ use crate::{AllowedNamespaces, Budget, Limits, ModelLimits, OnStoreFailure, Team
     .message("warnAtPercent is for budgets of ApiKeys and Teams, whose status can warn: leave it out of userBudget"))]
 #[x_kube(validation = Rule::new("!has(self.namespaceBudget) || !has(self.namespaceBudget.warnAtPercent)")
     .message("warnAtPercent is for budgets of ApiKeys and Teams, whose status can warn: leave it out of namespaceBudget"))]
+#[x_kube(validation = Rule::new("!(has(self.budget) && has(self.budgets))")
+    .message("budget is for one, budgets for several: set one of them"))]
+#[x_kube(validation = Rule::new("!(has(self.userBudget) && has(self.userBudgets))")
+    .message("userBudget is for one, userBudgets for several: set one of them"))]
+#[x_kube(validation = Rule::new("!(has(self.namespaceBudget) && has(self.namespaceBudgets))")
+    .message("namespaceBudget is for one, namespaceBudgets for several: set one of them"))]
+#[x_kube(validation = Rule::new("!has(self.userBudgets) || self.userBudgets.all(budget, !has(budget.warnAtPercent))")
+    .message("warnAtPercent is for budgets of ApiKeys and Teams, whose status can warn: leave it out of userBudgets"))]
+#[x_kube(validation = Rule::new("!has(self.namespaceBudgets) || self.namespaceBudgets.all(budget, !has(budget.warnAtPercent))")
+    .message("warnAtPercent is for budgets of ApiKeys and Teams, whose status can warn: leave it out of namespaceBudgets"))]
 pub struct TeamSpec {
     /// A name for people, free of the rules for resource names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,9 +89,17 @@ pub struct TeamSpec {
     /// The Team's budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+    /// The Team's budgets, where there are several, each with another period. A call's money must fit into each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub budgets: Vec<Budget>,
     /// Each end user's budget within the Team.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_budget: Option<Budget>,
+    /// Each end user's budgets within the Team, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub user_budgets: Vec<Budget>,
     /// Limits on each other namespace whose keys belong to this Team: on all calls from there together. The Team's own
     /// namespace is not held to them.
     #[serde(default)]
@@ -89,6 +107,10 @@ pub struct TeamSpec {
     /// The budget of each other namespace whose keys belong to this Team. The Team's own namespace is not held to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_budget: Option<Budget>,
+    /// The budgets of each other namespace whose keys belong to this Team, where there are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub namespace_budgets: Vec<Budget>,
     /// How many end users are told apart. Those beyond share one account, `_other`.
     #[serde(default = "max_users")]
     #[schemars(with = "i64", range(min = 1, max = 1_000_000))]

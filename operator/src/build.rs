@@ -16,7 +16,7 @@ use crate::{
     observed_state::ObservedState,
     resolve::{ResolvedKey, ResolvedRoute},
     store::NamespaceStore,
-    validate::ValidTeam,
+    validate::{ValidTeam, of_contract},
 };
 
 /// What is written for a namespace.
@@ -117,11 +117,10 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
         limits,
         model_limits,
         user_limits,
-        budget,
-        warn_at: _,
-        user_budget,
+        budgets,
+        user_budgets,
         namespace_limits,
-        namespace_budget,
+        namespace_budgets,
         max_users,
         on_store_failure,
         tags,
@@ -129,6 +128,10 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
     } = team.clone();
     let search = searched(team, namespace);
     let is_guest = name.namespace() != namespace;
+    let (budget, budgets) = of_contract(budgets.into_iter().map(|valid| valid.budget));
+    let (user_budget, user_budgets) = of_contract(user_budgets);
+    // Whoever may write in the Team's own namespace may write the Team: a limit there would hold nobody.
+    let (namespace_budget, namespace_budgets) = of_contract(namespace_budgets.into_iter().filter(|_| is_guest));
     let foreign_routes = is_guest && !team.route_namespaces.iter().any(|listed| listed == namespace);
     v1::Team {
         name,
@@ -140,10 +143,12 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
         model_limits,
         user_limits,
         budget,
+        budgets,
         user_budget,
-        // Whoever may write in the Team's own namespace may write the Team: a limit there would hold nobody.
+        user_budgets,
         namespace_limits: if is_guest { namespace_limits } else { v1::Limits::default() },
-        namespace_budget: namespace_budget.filter(|_| is_guest),
+        namespace_budget,
+        namespace_budgets,
         foreign_routes,
         max_users,
         on_store_failure,
@@ -160,6 +165,7 @@ fn key_of(resolved: &ResolvedKey) -> v1::Key {
             .iter()
             .map(|previous| v1::Credential { sha256: previous.hash, expires_at: Some(previous.until) }),
     );
+    let (budget, budgets) = of_contract(key.budgets.into_iter().map(|valid| valid.budget));
     v1::Key {
         name: key.name,
         uid: key.account,
@@ -171,7 +177,8 @@ fn key_of(resolved: &ResolvedKey) -> v1::Key {
         limits: key.limits,
         model_limits: key.model_limits,
         user_limits: key.user_limits,
-        budget: key.budget,
+        budget,
+        budgets,
         expires_at: key.expires_at,
         suspended: key.suspended,
         metadata: key.metadata,

@@ -19,7 +19,7 @@ use crate::{
     observed_state::{ObservedState, ResourceRef},
     resolve::{ResolvedKey, ResolvedRoute, resolve_keys, resolve_routes, resolve_teams},
     store::NamespaceStore,
-    validate::ValidTeam,
+    validate::{ValidBudget, ValidTeam},
 };
 
 /// What should be.
@@ -136,13 +136,14 @@ impl DesiredState {
 
     /// Who spends: the Teams of working keys, and these.
     pub fn accounts(&self) -> BTreeMap<Uid, TeamQuery> {
+        let allowed = |budgets: &[ValidBudget]| budgets.iter().map(|valid| valid.budget.clone()).collect();
         let mut accounts: BTreeMap<Uid, TeamQuery> = BTreeMap::new();
         for ResolvedKey { key, value: _ } in &self.keys {
             let Some(team) = self.teams.get(&key.team) else { continue };
             let of = accounts
                 .entry(team.account.clone())
-                .or_insert_with(|| TeamQuery { budget: team.budget.clone(), keys: BTreeMap::new() });
-            of.keys.insert(key.account.clone(), key.budget.clone());
+                .or_insert_with(|| TeamQuery { budgets: allowed(&team.budgets), keys: BTreeMap::new() });
+            of.keys.insert(key.account.clone(), allowed(&key.budgets));
         }
         accounts
     }

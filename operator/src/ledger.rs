@@ -41,9 +41,9 @@ pub struct LedgerSnapshot {
 }
 
 impl LedgerSnapshot {
-    /// What was spent by an account in its present period, if that was heard of.
-    pub fn money(&self, team: &Uid, account: &Account) -> Option<&Money> {
-        self.teams.get(team)?.money.get(account)
+    /// What was spent by an account in the present periods of its budgets, as far as that was heard of.
+    pub fn money(&self, team: &Uid, account: &Account) -> &[Money] {
+        self.teams.get(team).and_then(|ledger| ledger.money.get(account)).map_or(&[], Vec::as_slice)
     }
 
     /// Takes in what was heard, and says what of it is new.

@@ -53,10 +53,13 @@ impl Of<'_> {
             InputType::Document => b"document",
         };
         let dimensions = dimensions.unwrap_or(0).to_be_bytes();
-        let (has_input_type, provider_input_type) = ([u8::from(provider_input_type.is_some())], provider_input_type.map_or(&b""[..], str::as_bytes));
+        let (has_input_type, provider_input_type) =
+            ([u8::from(provider_input_type.is_some())], provider_input_type.map_or(&b""[..], str::as_bytes));
         let mut hash = Sha256::new();
         let (team, model, extensions) = (team.as_str().as_bytes(), model.as_bytes(), extensions.as_bytes());
-        for part in [team, model, &dimensions, input_type, &has_input_type, provider_input_type, extensions, text.as_bytes()] {
+        for part in
+            [team, model, &dimensions, input_type, &has_input_type, provider_input_type, extensions, text.as_bytes()]
+        {
             // With its length: else a part could begin where another one ends.
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);
@@ -209,7 +212,14 @@ mod tests {
     const SETTINGS: v1::Cache = v1::Cache { ttl_seconds: 60, max_bytes: 1 << 20 };
 
     fn of(team: &Uid) -> Of<'_> {
-        Of { team, model: "m", dimensions: None, input_type: InputType::Document, provider_input_type: None, extensions: "" }
+        Of {
+            team,
+            model: "m",
+            dimensions: None,
+            input_type: InputType::Document,
+            provider_input_type: None,
+            extensions: "",
+        }
     }
 
     fn key(text: &str) -> Key {

@@ -111,8 +111,8 @@ pub struct Key {
     pub model_limits: Vec<ModelLimits>,
     /// Limits on each user.
     pub user_limits: Limits,
-    /// Budget.
-    pub budget: Option<Budget>,
+    /// Budgets.
+    pub budgets: Vec<Budget>,
     /// When it stops working.
     pub expires_at: Option<Timestamp>,
     /// Whether it is refused.
@@ -140,10 +140,10 @@ pub struct Team {
     pub model_limits: Vec<ModelLimits>,
     /// Limits on each user.
     pub user_limits: Limits,
-    /// Budget.
-    pub budget: Option<Budget>,
-    /// Each user's budget.
-    pub user_budget: Option<Budget>,
+    /// Budgets.
+    pub budgets: Vec<Budget>,
+    /// Each user's budgets.
+    pub user_budgets: Vec<Budget>,
     /// What its calls are held to because they come from a namespace that is not its own; none: they come from its own.
     pub guest: Option<GuestNamespace>,
     /// Users told apart.
@@ -161,8 +161,8 @@ pub struct GuestNamespace {
     pub namespace: Arc<str>,
     /// Limits on all of its calls.
     pub limits: Limits,
-    /// Its budget.
-    pub budget: Option<Budget>,
+    /// Its budgets.
+    pub budgets: Vec<Budget>,
     /// Whether the routes of this namespace are none of the Team's.
     pub has_foreign_routes: bool,
 }

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::header_text::HeaderText;
-use vectoll_limits::counters::{Quota, RateLimitStatus};
+use vectoll_limits::{
+    counters::{Quota, RateLimitStatus},
+    store::protocol::Per,
+};
 
 /// Limit, remaining, reset.
 type Names = [HeaderName; 3];
@@ -21,6 +24,12 @@ const TOKENS: Names = [
     HeaderName::from_static("x-ratelimit-reset-tokens"),
 ];
 
+/// In which time the quota is limited. OpenAI's limits are by the minute, and so is what has no such header.
+const WINDOWS: [HeaderName; 2] = [
+    HeaderName::from_static("x-vectoll-ratelimit-window-requests"),
+    HeaderName::from_static("x-vectoll-ratelimit-window-tokens"),
+];
+
 /// Seconds, rounded up: who waits so long does not come too early.
 pub fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
@@ -29,8 +38,11 @@ pub fn whole_seconds(wait: Duration) -> u64 {
 /// Writes what is left of the tightest limits; nothing where there is no limit.
 pub fn write(headers: &mut HeaderMap, rate_limits: &RateLimitStatus) {
     let RateLimitStatus { requests, tokens } = *rate_limits;
-    for (quota, names) in [(requests, REQUESTS), (tokens, TOKENS)] {
-        let Some(Quota { limit, remaining, reset }) = quota else { continue };
+    for ((quota, names), window) in [(requests, REQUESTS), (tokens, TOKENS)].into_iter().zip(WINDOWS) {
+        let Some(Quota { limit, remaining, reset, per }) = quota else { continue };
+        if per != Per::Minute {
+            headers.insert(window, HeaderValue::from_static(per.name()));
+        }
         let lines = [
             HeaderText::number(limit),
             HeaderText::number(remaining),

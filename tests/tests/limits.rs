@@ -509,3 +509,86 @@ async fn what_users_have_left_and_when_periods_and_keys_end_is_told() -> anyhow:
     assert_eq!(metrics.value("vectoll_team_budget_limit_usd", &team), Some(1.0));
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hours_days_and_several_budgets_hold_and_the_refusal_names_which() -> anyhow::Result<()> {
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut routes = route("openai", &["text-embedding-3-small"], &provider.url());
+    // Nine tokens cost 0.09 USD.
+    routes[0]["spec"]["backends"][0]["price"]["inputPerMillionTokens"] = json!("10000");
+    let mut all = vec![team("search", json!({}))];
+    all.extend(routes);
+    all.extend(api_key("hourly", "search", json!({"limits": {"tokensPerMinute": 1000, "tokensPerHour": 20}})));
+    all.extend(api_key("daily", "search", json!({"limits": {"requestsPerMinute": 10, "requestsPerDay": 2}})));
+    let budgets =
+        json!([{"limit": "1", "period": "Hourly"}, {"limit": "0.2", "period": "Yearly", "startsOn": "2026-04-06"}]);
+    all.extend(api_key("yearly", "search", json!({"budgets": budgets})));
+    let of_model = json!([{"model": "text-embedding-3-*", "budgets": [{"limit": "0.1", "everyDays": 14, "startsOn": "1970-01-04"}]}]);
+    all.extend(api_key("model", "search", json!({"modelLimits": of_model})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let base = Caller::new(&pair.base_url(), "")?;
+    let embed =
+        async |key: &str| base.with_key(&key_value(key)).embed("text-embedding-3-small", json!(NINE_TOKENS)).await;
+    for (key, served, code, words) in [
+        (
+            "hourly",
+            2,
+            "rate_limit_exceeded",
+            "key default/hourly: 20 tokens per hour, 18 used or reserved, this call needs 9; try again in",
+        ),
+        ("daily", 2, "rate_limit_exceeded", "key default/daily: 2 requests per day, 2 used; try again in"),
+        (
+            "yearly",
+            2,
+            "budget_exceeded",
+            "key default/yearly: 0.20 USD (Yearly-04-06), 0.18 spent or reserved, this call costs 0.09; try again in",
+        ),
+        (
+            "model",
+            1,
+            "budget_exceeded",
+            "model text-embedding-3-* of key default/model: 0.10 USD (Days-14-3), 0.09 spent or reserved, this call costs 0.09; try again in",
+        ),
+    ] {
+        for n in 0..served {
+            let answer = embed(key).await?;
+            assert_eq!(answer.status, 200, "{key} {n}: {}", answer.message());
+        }
+        let refused = embed(key).await?;
+        assert_eq!((refused.status, refused.code()), (429, code), "{key}");
+        assert!(refused.message().contains(words), "{}", refused.message());
+        assert!(refused.header("retry-after").is_some(), "{key}");
+    }
+    let left = embed("hourly").await?;
+    assert_eq!(
+        left.header("x-ratelimit-limit-tokens"),
+        Some("20"),
+        "the hour's: less is left of it than of the minute's"
+    );
+    assert_eq!(left.header("x-vectoll-ratelimit-window-tokens"), Some("hour"));
+    assert_eq!(left.header("x-vectoll-ratelimit-window-requests"), None);
+    let metrics = pair.metrics().await?;
+    for (scope, reason, times) in [
+        ("key", "tokens_per_hour", 2.0),
+        ("key", "requests_per_day", 1.0),
+        ("key", "budget", 1.0),
+        ("model", "budget", 1.0),
+    ] {
+        let found = metrics.value("vectoll_rejections_total", &[("scope", scope), ("reason", reason)]);
+        assert_eq!(found, Some(times), "{scope} {reason}");
+    }
+    let key = [("team", "default/search"), ("key", "default/yearly")];
+    for (period, left) in [("Hourly", 0.82), ("Yearly-04-06", 0.02)] {
+        let labels = [key.as_slice(), &[("period", period)]].concat();
+        let found = metrics.value("vectoll_key_budget_remaining_usd", &labels).unwrap_or_default();
+        assert!((found - left).abs() < 1e-9, "{period}: {found}");
+    }
+    let labels = [
+        ("team", "default/search"),
+        ("key", "default/model"),
+        ("model", "text-embedding-3-*"),
+        ("period", "Days-14-3"),
+    ];
+    assert_eq!(metrics.value("vectoll_key_model_budget_limit_usd", &labels), Some(0.1));
+    Ok(())
+}

@@ -267,8 +267,7 @@ async fn users_outlive_a_restart_of_the_store_and_go_with_their_namespace() -> a
         let () = ask(&mut admin, &format!("ACL SETUSER {stranger} on nopass ~* +@all")).await?;
     }
     let (told, mut hear) = tokio::sync::watch::channel(StoreState::Unknown);
-    let keeper =
-        AclReconciler::start(Box::new(move |state| drop(told.send_replace(state.clone()))), Box::new(|_| {}));
+    let keeper = AclReconciler::start(Box::new(move |state| drop(told.send_replace(state.clone()))), Box::new(|_| {}));
     let both: Arc<UsersByName> = Arc::new([user("apps", &["t1"], "one"), user("shop", &["t2"], "two")].into());
     keeper.keep(access(&store), SCOPE, both.clone());
     let good = |state: &StoreState| matches!(state, StoreState::Good { count: 2, .. });
@@ -300,8 +299,7 @@ async fn users_outlive_a_restart_of_the_store_and_go_with_their_namespace() -> a
     let three: UsersByName =
         both.iter().map(|(name, user)| (name.clone(), user.clone())).chain([user("new", &[], "x")]).collect();
     keeper.keep(access(&store), SCOPE, Arc::new(three));
-    tokio::time::timeout(DEADLINE, hear.wait_for(|state| matches!(state, StoreState::Good { count: 3, .. })))
-        .await??;
+    tokio::time::timeout(DEADLINE, hear.wait_for(|state| matches!(state, StoreState::Good { count: 3, .. }))).await??;
     let mut apps = store.log_in(&user_name(SCOPE, "apps"), "one").await?;
     refuses(&mut apps, "FLUSHALL").await?;
     drop(keeper);

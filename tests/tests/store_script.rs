@@ -20,13 +20,13 @@ use vectoll_config::{
 use vectoll_limits::store::{
     Model, Refusal, Server, Value, decode, encode,
     protocol::{
-        Claim, Correction, Entry, Exchange, Identity, LeaseKind, LeaseRequest, Money, PeriodName, Rate, Reply, Spend,
-        StoreAnswer,
+        Charge, Claim, Correction, Entry, Exchange, Identity, LeaseKind, LeaseRequest, Money, PeriodName, Rate, Reply,
+        Spend, StoreAnswer,
     },
 };
 use vectoll_tests::store::Store;
 
-/// Periods of budgets that a history may begin by wishes: fewer than it could.
+/// Periods of budgets that a history may begin by lease requests: fewer than it could.
 const MOST_NEW_BALANCES: u64 = 4;
 
 /// The library with clock and identity of the server as the last arguments, and a bound that histories reach: nothing else differs.
@@ -87,7 +87,7 @@ fn account() -> impl Strategy<Value = Arc<str>> {
 }
 
 fn rate() -> impl Strategy<Value = Rate> {
-    prop::sample::select(vec![Rate::Requests, Rate::Tokens])
+    prop::sample::select([Rate::PER_MINUTE.as_slice(), &Rate::LONG].concat())
 }
 
 /// Amounts, most of them of everyday size, some of them as large as there can be.
@@ -112,7 +112,7 @@ fn least() -> impl Strategy<Value = PicoUsd> {
     prop_oneof![4 => pico(), 1 => Just(PicoUsd::ZERO)]
 }
 
-fn wish() -> impl Strategy<Value = LeaseRequest> {
+fn lease_request() -> impl Strategy<Value = LeaseRequest> {
     let of = prop_oneof![
         (rate(), 0u64..300, 0u64..300, 1u64..2_000).prop_map(|(rate, least, more, limit)| LeaseKind::Rate {
             rate,
@@ -139,6 +139,15 @@ fn money() -> impl Strategy<Value = Money> {
     (account(), period(), pico()).prop_map(|(account, period, amount)| Money { account, period, amount })
 }
 
+fn charge() -> impl Strategy<Value = Charge> {
+    let periods = prop::sample::subsequence(&PERIODS[..], 1..=PERIODS.len());
+    (account(), periods, pico()).prop_map(|(account, periods, amount)| Charge {
+        account,
+        periods: periods.into_iter().map(|(name, end)| PeriodName { name: name.into(), end }).collect(),
+        amount: PicoUsd::new(amount.pico() / 1_000),
+    })
+}
+
 fn entry() -> impl Strategy<Value = Entry> {
     let field = prop::sample::select(vec!["t", "k:1", "u:ada", "u:bob", "u:eve", "m:openai|a/b/c|x"]);
     (field, 1u64..5, 0u64..1_000, pico()).prop_map(|(field, requests, tokens, money)| Entry {
@@ -155,26 +164,18 @@ fn step() -> impl Strategy<Value = Step> {
     let correction = (account(), rate(), 0u64..70, -400i64..400).prop_map(|(account, rate, ago, amount)| Correction {
         account,
         rate,
-        slot: BEGIN / 1000 + 100 - ago,
+        slot: rate.slot(BEGIN + 100_000) - ago,
         amount,
     });
     let claim = (account(), 0u64..6).prop_map(|(account, count)| Claim { account, count });
-    let spend = (0u64..12, 0u64..6, prop::collection::vec(money(), 0..3), prop::collection::vec(entry(), 0..4))
-        .prop_map(|(from, more, charges, entries)| Spend {
-            from,
-            to: from + more,
-            charges: charges
-                .into_iter()
-                .map(|it| Money { amount: PicoUsd::new(it.amount.pico() / 1_000), ..it })
-                .collect(),
-            entries,
-        });
+    let spend = (0u64..12, 0u64..6, prop::collection::vec(charge(), 0..3), prop::collection::vec(entry(), 0..4))
+        .prop_map(|(from, more, charges, entries)| Spend { from, to: from + more, charges, entries });
     let lists = (
         prop::collection::vec(correction, 0..4),
         prop::collection::vec(claim, 0..3),
         spend,
         prop::collection::vec(money(), 0..3),
-        prop::collection::vec(prop::collection::vec(wish(), 1..4), 0..4),
+        prop::collection::vec(prop::collection::vec(lease_request(), 1..4), 0..4),
     );
     let pause = prop_oneof![8 => 0i64..3_000, 1 => -5_000i64..0, 1 => 10_000i64..70_000];
     let flags =

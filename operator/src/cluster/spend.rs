@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use vectoll_config::{PicoUsd, Uid};
-use vectoll_crds::Spend;
+use vectoll_crds::{BudgetSpend, Spend};
 
 use super::api_time::whole_second;
 use crate::{
@@ -40,11 +40,11 @@ pub(super) struct SpendStatus {
     pub(super) due: Option<Timestamp>,
 }
 
-/// Of a resource whose status says `present` and of which the store says `money`, if it was heard of. While it was not, what stands
-/// there stays.
+/// Of a resource whose status says `present` and of which the store says `money`, for each budget; nothing: it was not heard of. While
+/// it was not, what stands there stays.
 pub(super) fn spend_status(
     present: Option<&Spend>,
-    money: Option<&Money>,
+    money: &[Money],
     uid: &Uid,
     writes: SpendWrites,
     now: Timestamp,
@@ -54,11 +54,11 @@ pub(super) fn spend_status(
         // What stood there before would be wrong for ever.
         return SpendStatus { spend: None, due: present.map(|_| now) };
     };
-    let Some(money) = money else { return stays };
-    let new = figures(money, now);
+    let Some(new) = figures(money, now) else { return stays };
+    let is_nothing = |money: &Money| money.budget.is_none() && money.spent == Spent::default();
     match present {
         // Nothing was spent, and nothing could be exceeded: not worth a write for each of thousands of keys.
-        None if money.budget.is_none() && money.spent == Spent::default() => stays,
+        None if money.iter().all(is_nothing) => stays,
         None => SpendStatus { spend: Some(new), due: Some(now) },
         Some(present) if (Spend { updated_at: present.updated_at.clone(), ..new.clone() }) == *present => stays,
         Some(present) => {
@@ -72,7 +72,7 @@ pub(super) fn spend_status(
 /// in another, also when a period ends for all of them at once. A change that is worth it does not wait for that moment.
 fn due(
     present: &Spend,
-    money: &Money,
+    money: &[Money],
     uid: &Uid,
     interval: SignedDuration,
     threshold_percent: u8,
@@ -83,7 +83,8 @@ fn due(
         // A clock was ahead: that must not silence it until then.
         return now;
     }
-    if let Some(reset) = present.resets_at.as_ref().map(|time| time.0).filter(|at| *at <= now && *at > written) {
+    let resets = present.resets_at.iter().chain(present.budgets.iter().filter_map(|budget| budget.resets_at.as_ref()));
+    if let Some(reset) = resets.map(|time| time.0).filter(|at| *at <= now && *at > written).min() {
         return moment_after(reset, interval, uid);
     }
     // The moment at which it was written last is over, though a clock may say so only just.
@@ -102,24 +103,43 @@ fn moment_after(time: Timestamp, interval: SignedDuration, uid: &Uid) -> Timesta
     Timestamp::from_second(begun.saturating_mul(seconds).saturating_add(offset)).unwrap_or(time)
 }
 
-/// Whether so much of the budget was spent since the last write that nobody should have to wait for it. Without a budget there is
+/// Whether so much of a budget was spent since the last write that nobody should have to wait for it. Without a budget there is
 /// nothing that it could come close to.
-fn is_worth_it(present: &Spend, money: &Money, threshold_percent: u8) -> bool {
-    let Some(budget) = &money.budget else { return false };
-    let Ok(before) = present.amount.parse::<PicoUsd>() else { return true };
-    let moved = before.pico().abs_diff(money.spent.spent.pico());
-    moved > 0 && u128::from(moved) * 100 >= u128::from(budget.limit.pico()) * u128::from(threshold_percent)
+fn is_worth_it(present: &Spend, money: &[Money], threshold_percent: u8) -> bool {
+    money.iter().any(|money| {
+        let Some(budget) = &money.budget else { return false };
+        let period = budget.period.to_string();
+        let listed = present.budgets.iter().find(|listed| listed.period == period).map(|listed| &listed.amount);
+        let Ok(before) = listed.unwrap_or(&present.amount).parse::<PicoUsd>() else { return true };
+        let moved = before.pico().abs_diff(money.spent.spent.pico());
+        moved > 0 && u128::from(moved) * 100 >= u128::from(budget.limit.pico()) * u128::from(threshold_percent)
+    })
 }
 
-fn figures(money: &Money, now: Timestamp) -> Spend {
-    let Money { budget, ends, spent: Spent { spent, held: _, refused_at: _ } } = money;
-    Spend {
+/// What stands in the status: the first budget's, and each one's where there are several.
+fn figures(money: &[Money], now: Timestamp) -> Option<Spend> {
+    let Money { budget, ends, spent: Spent { spent, held: _, refused_at: _ } } = money.first()?;
+    let several = if money.len() > 1 { money } else { &[] };
+    Some(Spend {
         amount: spent.to_string(),
         limit: budget.as_ref().map(|budget| budget.limit.to_string()),
         remaining: budget.as_ref().map(|budget| budget.limit.minus(*spent).to_string()),
         resets_at: ends.map(|ends| Time(whole_second(ends))),
+        budgets: several.iter().filter_map(of_budget).collect(),
         updated_at: Time(whole_second(now)),
-    }
+    })
+}
+
+fn of_budget(money: &Money) -> Option<BudgetSpend> {
+    let Money { budget, ends, spent: Spent { spent, held: _, refused_at: _ } } = money;
+    let budget = budget.as_ref()?;
+    Some(BudgetSpend {
+        period: budget.period.to_string(),
+        amount: spent.to_string(),
+        limit: budget.limit.to_string(),
+        remaining: budget.limit.minus(*spent).to_string(),
+        resets_at: ends.map(|ends| Time(whole_second(ends))),
+    })
 }
 
 #[cfg(test)]
@@ -148,7 +168,7 @@ mod tests {
     }
 
     fn of(uid: &str, present: Option<&Spend>, money: Option<&Money>, now: Timestamp) -> SpendStatus {
-        spend_status(present, money, &Uid::new(uid), SpendWrites::default(), now)
+        spend_status(present, money.map_or(&[], std::slice::from_ref), &Uid::new(uid), SpendWrites::default(), now)
     }
 
     #[test]
@@ -159,10 +179,34 @@ mod tests {
         assert_eq!(spend.remaining.as_deref(), Some("23.77"));
         assert_eq!(spend.resets_at.unwrap().0, at("2026-11-25T00:00:00Z"));
         assert_eq!(spend.updated_at.0, at("2026-11-24T10:00:00Z"));
-        let over = figures(&money("25.000000000001", Some("25.00")), at("2026-11-24T10:00:00Z"));
+        let figures = |money: Money| figures(&[money], at("2026-11-24T10:00:00Z")).unwrap();
+        let over = figures(money("25.000000000001", Some("25.00")));
         assert_eq!(over.remaining.as_deref(), Some("0.00"));
-        let without = figures(&money("0.5", None), at("2026-11-24T10:00:00Z"));
+        let without = figures(money("0.5", None));
         assert_eq!((without.limit, without.remaining), (None, None));
+    }
+
+    #[test]
+    fn each_of_several_budgets_stands_there_and_any_of_them_is_worth_a_write() {
+        let yearly = |spent: &str| {
+            let money = money(spent, Some("1000"));
+            let budget = money.budget.clone().map(|budget| Budget { period: Period::Yearly, ..budget });
+            Money { budget, ends: Some(at("2027-01-01T00:00:00Z")), ..money }
+        };
+        let both = |daily: &str, yearly_spent: &str| [money(daily, Some("100")), yearly(yearly_spent)];
+        let of = |present: Option<&Spend>, money: &[Money], now| {
+            spend_status(present, money, &Uid::new("a"), SpendWrites::default(), now)
+        };
+        let first = of(None, &both("1", "500"), at("2026-11-24T10:00:00Z")).spend.unwrap();
+        assert_eq!((&*first.amount, first.limit.as_deref()), ("1.00", Some("100.00")));
+        let listed: Vec<_> = first.budgets.iter().map(|one| (&*one.period, &*one.amount, &*one.remaining)).collect();
+        assert_eq!(listed, [("Daily", "1.00", "99.00"), ("Yearly", "500.00", "500.00")]);
+        let now = at("2026-11-24T10:00:12Z");
+        let due = |money: &[Money]| of(Some(&first), money, now).due.unwrap();
+        assert_eq!(due(&both("1", "510")), at("2026-11-24T10:00:11Z"), "a hundredth of the year's");
+        assert!(due(&both("1.9", "509")) > now);
+        let alone = of(Some(&first), &[money("1", Some("100"))], now).spend.unwrap();
+        assert!(alone.budgets.is_empty(), "of one there is no list");
     }
 
     #[test]
@@ -180,9 +224,8 @@ mod tests {
         assert_eq!(of("a", Some(&ahead), Some(&money("1.1", Some("100"))), now).due, Some(now));
         // The threshold is a setting.
         let writes = SpendWrites { threshold_percent: 10, ..SpendWrites::default() };
-        let due = |spent| {
-            spend_status(Some(&first), Some(&money(spent, Some("100"))), &Uid::new("a"), writes, now).due.unwrap()
-        };
+        let due =
+            |spent| spend_status(Some(&first), &[money(spent, Some("100"))], &Uid::new("a"), writes, now).due.unwrap();
         assert!(due("10.9") > at("2026-11-24T10:00:29Z") && due("11") == at("2026-11-24T10:00:11Z"));
     }
 
@@ -200,7 +243,7 @@ mod tests {
         let now = at("2026-11-24T10:00:00Z");
         let first = of("a", None, Some(&money("1", Some("2"))), now).spend;
         let off = SpendWrites { interval: None, ..SpendWrites::default() };
-        let told = |present| spend_status(present, Some(&money("2", Some("2"))), &Uid::new("a"), off, now);
+        let told = |present| spend_status(present, &[money("2", Some("2"))], &Uid::new("a"), off, now);
         assert_eq!(told(None), SpendStatus { spend: None, due: None });
         assert_eq!(told(first.as_ref()), SpendStatus { spend: None, due: Some(now) });
     }

@@ -158,11 +158,11 @@ fn spend_field(present: Option<&Spend>, wanted: Option<&Spend>) -> Option<(Strin
     Some(("spend".to_owned(), value))
 }
 
-/// What was spent, as a merge patch: a limit that is there no more is null.
+/// What was spent, as a merge patch: what is there no more is null.
 fn spend_patch(spend: &Spend) -> Value {
     let mut patch = patch(spend);
     if let Some(fields) = patch.as_object_mut() {
-        for optional in ["limit", "remaining", "resetsAt"] {
+        for optional in ["limit", "remaining", "resetsAt", "budgets"] {
             fields.entry(optional).or_insert(Value::Null);
         }
     }
@@ -271,8 +271,14 @@ mod tests {
         let now = at("2026-01-01T00:00:00Z");
         let first = written(team(None, Some(1), &found, &no_spend(), now));
         let status: TeamStatus = serde_json::from_value(first.patch).unwrap();
-        let spend =
-            Spend { amount: "1.00".to_owned(), limit: None, remaining: None, resets_at: None, updated_at: Time(now) };
+        let spend = Spend {
+            amount: "1.00".to_owned(),
+            limit: None,
+            remaining: None,
+            resets_at: None,
+            budgets: Vec::new(),
+            updated_at: Time(now),
+        };
         let due = at("2026-01-01T00:00:11Z");
         let after = SpendStatus { spend: Some(spend), due: Some(due) };
         assert_eq!(team(Some(&status), Some(1), &found, &after, at("2026-01-01T00:00:10Z")), Change::Later(due));

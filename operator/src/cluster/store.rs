@@ -322,7 +322,7 @@ impl Needs {
         for (uid, question) in self.0.values().flat_map(|need| &need.teams) {
             match teams.get_mut(uid) {
                 Some(known) => {
-                    known.keys.extend(question.keys.iter().map(|(key, budget)| (key.clone(), budget.clone())));
+                    known.keys.extend(question.keys.iter().map(|(key, budgets)| (key.clone(), budgets.clone())));
                 }
                 None => drop(teams.insert(uid.clone(), question.clone())),
             }

@@ -93,7 +93,8 @@ fn variables(request: &InjectionRequest, max_held_bytes: Option<u64>, settings: 
     if !settings.user_metrics {
         pairs.push(("VECTOLL_USER_METRICS", "off".to_owned()));
     }
-    if let Some(bound) = max_held_bytes.filter(|_| settings.env.iter().all(|variable| variable.name != MAX_HELD_BYTES)) {
+    if let Some(bound) = max_held_bytes.filter(|_| settings.env.iter().all(|variable| variable.name != MAX_HELD_BYTES))
+    {
         pairs.push((MAX_HELD_BYTES, bound.to_string()));
     }
     if settings.workload_identity.tokens().next().is_some() {

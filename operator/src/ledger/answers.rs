@@ -106,8 +106,8 @@ pub struct Spent {
 pub struct TeamLedger {
     /// All there ever was.
     pub totals: BTreeMap<Series, Totals>,
-    /// What was spent in the present period.
-    pub money: BTreeMap<Account, Money>,
+    /// What was spent in the present periods of an account's budgets.
+    pub money: BTreeMap<Account, Vec<Money>>,
 }
 
 /// One command: some fields of a hash.
@@ -148,10 +148,10 @@ impl Account {
 
 /// What to ask for of a Team at a moment.
 pub(super) fn fields(team: &Uid, of: &TeamQuery, now: Timestamp) -> Vec<Fields> {
-    let TeamQuery { budget, keys } = of;
-    let accounts: Vec<(Account, Option<&Budget>)> = [(Account::Team, budget.as_ref())]
+    let TeamQuery { budgets, keys } = of;
+    let accounts: Vec<(Account, &[Budget])> = [(Account::Team, &**budgets)]
         .into_iter()
-        .chain(keys.iter().map(|(key, budget)| (Account::Key(key.clone()), budget.as_ref())))
+        .chain(keys.iter().map(|(key, budgets)| (Account::Key(key.clone()), &**budgets)))
         .collect();
     let mut all = Vec::new();
     let series: Vec<Series> = [Series::Unsettled, Series::ForeignRoutes]
@@ -165,14 +165,15 @@ pub(super) fn fields(team: &Uid, of: &TeamQuery, now: Timestamp) -> Vec<Fields> 
     }
     let (month, ends) = month_of(now);
     let unbounded: Vec<Account> =
-        accounts.iter().filter(|(_, budget)| budget.is_none()).map(|(account, _)| account.clone()).collect();
+        accounts.iter().filter(|(_, budgets)| budgets.is_empty()).map(|(account, _)| account.clone()).collect();
     for accounts in unbounded.chunks(SERIES) {
         let series = accounts.iter().flat_map(Account::month_series);
         let names = series.map(|series| series.field(Quantity::Money)).collect();
         all.push(Fields { key: month_key(team, &month), names, stands_for: StandsFor::Month(accounts.to_vec(), ends) });
     }
-    for (account, budget) in accounts {
-        let Some(budget) = budget else { continue };
+    let each =
+        accounts.iter().flat_map(|(account, budgets)| budgets.iter().map(move |budget| (account.clone(), budget)));
+    for (account, budget) in each {
         let Stretch { start, end } = stretch(budget, now);
         // What never ends has no beginning that would tell it from another.
         let period = period_name(budget.period, &budget.time_zone, end.map(|_| start));
@@ -191,6 +192,15 @@ fn month_of(now: Timestamp) -> (String, Option<Timestamp>) {
 }
 
 impl TeamLedger {
+    /// In place of what was known of the same budget.
+    fn put(&mut self, account: &Account, money: Money) {
+        let all = self.money.entry(account.clone()).or_default();
+        match all.iter_mut().find(|known| known.budget == money.budget) {
+            Some(known) => *known = money,
+            None => all.push(money),
+        }
+    }
+
     /// Takes in the values of the fields. Of what is no number nothing is known: it is left out, never taken for nothing.
     pub(super) fn take(&mut self, fields: &Fields, values: &[Option<String>]) {
         let Fields { key: _, names: _, stands_for } = fields;
@@ -213,7 +223,7 @@ impl TeamLedger {
                     };
                     if let Some(pico) = spent {
                         let spent = Spent { spent: PicoUsd::new(pico), ..Spent::default() };
-                        self.money.insert(account.clone(), Money { budget: None, ends: *ends, spent });
+                        self.put(account, Money { budget: None, ends: *ends, spent });
                     }
                 }
             }
@@ -223,7 +233,7 @@ impl TeamLedger {
                     // No call is refused at a limit of nothing: it never fits.
                     let refused_at = Some(refused).filter(|limit| *limit > PicoUsd::ZERO);
                     let spent = Spent { spent, held, refused_at };
-                    self.money.insert(account.clone(), Money { budget: Some(budget.clone()), ends: *ends, spent });
+                    self.put(account, Money { budget: Some(budget.clone()), ends: *ends, spent });
                 }
             }
         }

@@ -20,10 +20,10 @@ pub struct LedgerQuery {
 /// What is to be read of a Team.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TeamQuery {
-    /// Its budget.
-    pub budget: Option<Budget>,
+    /// Its budgets.
+    pub budgets: Vec<Budget>,
     /// Its keys, with theirs.
-    pub keys: BTreeMap<Uid, Option<Budget>>,
+    pub keys: BTreeMap<Uid, Vec<Budget>>,
 }
 
 /// What is to be read, and as whom; none: nothing, while another replica leads.

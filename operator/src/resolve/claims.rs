@@ -82,6 +82,9 @@ mod tests {
             all.into_iter().filter(|object| claims.check(object).is_ok()).map(|object| object.name.name()).collect();
         assert_eq!(may, ["alive", "restored", "own"]);
         let outcome = claims.check(&thief).unwrap_err().to_string();
-        assert!(outcome.starts_with("metadata.annotations[vectoll.dev/account]: ") && !outcome.contains("alive"), "{outcome}");
+        assert!(
+            outcome.starts_with("metadata.annotations[vectoll.dev/account]: ") && !outcome.contains("alive"),
+            "{outcome}"
+        );
     }
 }

@@ -124,7 +124,7 @@ fn in_force(
 
 fn is_limited(key: &ValidKey) -> bool {
     let by_limit = !key.limits.is_none() || !key.user_limits.is_none() || !key.model_limits.is_empty();
-    by_limit || key.budget.is_some()
+    by_limit || !key.budgets.is_empty()
 }
 
 /// Why its calls are refused though it is as it should be.

@@ -123,8 +123,7 @@ fn users_of(observed: &ObservedState) -> HashMap<(&str, &str), BTreeSet<&str>> {
 fn is_limited(team: &ValidTeam) -> bool {
     let limits = [&team.limits, &team.user_limits, &team.namespace_limits];
     let by_limit = limits.iter().any(|limits| !limits.is_none()) || !team.model_limits.is_empty();
-    let budgets = [&team.budget, &team.user_budget, &team.namespace_budget];
-    by_limit || budgets.iter().any(|budget| budget.is_some())
+    by_limit || !team.budgets.is_empty() || !team.user_budgets.is_empty() || !team.namespace_budgets.is_empty()
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use vectoll_config::{ModelPattern, ObjectName, Uid, v1};
 use vectoll_crds::{ApiKeySpec, Rotation, UserPolicy};
 
 use super::{
-    FieldError, FieldErrors, NOT_A_NAME, NOT_AN_ENTRY, Percent, account::account, is_entry, is_label, is_subdomain,
-    limits,
+    FieldError, FieldErrors, NOT_A_NAME, NOT_AN_ENTRY, ValidBudget, account::account, budgets::budgets, is_entry,
+    is_label, is_subdomain, limits,
 };
 use crate::{inject::CONFIG_SECRET, observed_state::Object};
 
@@ -27,8 +27,7 @@ pub(crate) struct ValidKey {
     pub(crate) limits: v1::Limits,
     pub(crate) model_limits: Vec<v1::ModelLimits>,
     pub(crate) user_limits: v1::Limits,
-    pub(crate) budget: Option<v1::Budget>,
-    pub(crate) warn_at: Option<Percent>,
+    pub(crate) budgets: Vec<ValidBudget>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) suspended: bool,
     pub(crate) rotation: ValidRotation,
@@ -92,6 +91,7 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Field
         model_limits,
         user_limits,
         budget,
+        budgets: several,
         expires_at,
         suspended,
         secret_name,
@@ -158,8 +158,7 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Field
         limits: limits::limits("spec.limits", *whole, &mut errors),
         model_limits: limits::model_limits(model_limits, &mut errors),
         user_limits: limits::limits("spec.userLimits", *user_limits, &mut errors),
-        budget: limits::budget("spec.budget", budget.as_ref(), &mut errors),
-        warn_at: limits::warn_at(budget.as_ref(), &mut errors),
+        budgets: budgets(budget.as_ref(), several, &mut errors),
         expires_at: expires_at.map(|at| at.0),
         suspended: *suspended,
         rotation,

@@ -3,7 +3,13 @@
 use vectoll_config::{ModelPattern, ObjectName, Uid, v1};
 use vectoll_crds::{AllowedNamespaces, OnStoreFailure, TeamSpec};
 
-use super::{FieldError, FieldErrors, Percent, account::account, is_label, limits, tags::valid_tags};
+use super::{
+    FieldError, FieldErrors, ValidBudget,
+    account::account,
+    budgets::{budgets, silent_budgets},
+    is_label, limits,
+    tags::valid_tags,
+};
 use crate::observed_state::Object;
 
 /// A Team whose spec makes sense.
@@ -18,11 +24,10 @@ pub(crate) struct ValidTeam {
     pub(crate) limits: v1::Limits,
     pub(crate) model_limits: Vec<v1::ModelLimits>,
     pub(crate) user_limits: v1::Limits,
-    pub(crate) budget: Option<v1::Budget>,
-    pub(crate) warn_at: Option<Percent>,
-    pub(crate) user_budget: Option<v1::Budget>,
+    pub(crate) budgets: Vec<ValidBudget>,
+    pub(crate) user_budgets: Vec<v1::Budget>,
     pub(crate) namespace_limits: v1::Limits,
-    pub(crate) namespace_budget: Option<v1::Budget>,
+    pub(crate) namespace_budgets: Vec<v1::Budget>,
     pub(crate) max_users: u32,
     pub(crate) on_store_failure: Option<v1::OnStoreFailure>,
     pub(crate) tags: Vec<String>,
@@ -40,9 +45,12 @@ pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<FieldErro
         model_limits,
         user_limits,
         budget,
+        budgets: several,
         user_budget,
+        user_budgets,
         namespace_limits,
         namespace_budget,
+        namespace_budgets,
         max_users,
         on_store_failure,
         tags,
@@ -67,11 +75,15 @@ pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<FieldErro
         limits: limits::limits("spec.limits", *whole, &mut errors),
         model_limits: limits::model_limits(model_limits, &mut errors),
         user_limits: limits::limits("spec.userLimits", *user_limits, &mut errors),
-        budget: limits::budget("spec.budget", budget.as_ref(), &mut errors),
-        warn_at: limits::warn_at(budget.as_ref(), &mut errors),
-        user_budget: limits::budget("spec.userBudget", user_budget.as_ref(), &mut errors),
+        budgets: budgets(budget.as_ref(), several, &mut errors),
+        user_budgets: silent_budgets("spec.userBudgets", user_budget.as_ref(), user_budgets, &mut errors),
         namespace_limits: limits::limits("spec.namespaceLimits", *namespace_limits, &mut errors),
-        namespace_budget: limits::budget("spec.namespaceBudget", namespace_budget.as_ref(), &mut errors),
+        namespace_budgets: silent_budgets(
+            "spec.namespaceBudgets",
+            namespace_budget.as_ref(),
+            namespace_budgets,
+            &mut errors,
+        ),
         max_users: *max_users,
         on_store_failure: on_store_failure.map(|choice| match choice {
             OnStoreFailure::Local => v1::OnStoreFailure::Local,

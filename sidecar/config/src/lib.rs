@@ -7,6 +7,7 @@
 //!
 //! Money, key hashes, names and patterns are types here, so that neither side can hold a wrong one.
 
+mod amounts;
 mod forbidden;
 mod header;
 mod key;
@@ -21,6 +22,7 @@ mod store_url;
 pub mod v1;
 mod zone;
 
+pub use amounts::MAX_BUDGETS;
 pub use forbidden::Forbidden;
 pub use header::is_ours;
 pub use key::{KEY_PREFIX, KeyHash, KeyHashError, POD_KEY, checksum, has_valid_checksum, is_generated};

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 
 use crate::{
     KeyHash, POD_KEY,
+    amounts::amount_fault,
     position::line_of,
     store::is_scope,
-    v1::{Config, Limits, Provider, Store, TokenBound},
+    v1::{Config, Provider, Store, TokenBound},
 };
 
 /// Why a config was refused. It is refused whole.
@@ -110,8 +111,12 @@ fn first_fault(config: &Config) -> Option<(String, String)> {
         }
         let limits =
             [("limits", &team.limits), ("userLimits", &team.user_limits), ("namespaceLimits", &team.namespace_limits)];
-        let models = team.model_limits.iter().map(|entry| &entry.limits);
-        if let Some(fault) = zero_limit(&at, &limits, models) {
+        let budgets = [
+            ("budgets", &team.budget, &team.budgets),
+            ("userBudgets", &team.user_budget, &team.user_budgets),
+            ("namespaceBudgets", &team.namespace_budget, &team.namespace_budgets),
+        ];
+        if let Some(fault) = amount_fault(&at, &limits, &budgets, &team.model_limits) {
             return Some(fault);
         }
     }
@@ -137,8 +142,8 @@ fn first_fault(config: &Config) -> Option<(String, String)> {
             }
         }
         let limits = [("limits", &key.limits), ("userLimits", &key.user_limits)];
-        let models = key.model_limits.iter().map(|entry| &entry.limits);
-        if let Some(fault) = zero_limit(&at, &limits, models) {
+        let budgets = [("budgets", &key.budget, &key.budgets)];
+        if let Some(fault) = amount_fault(&at, &limits, &budgets, &key.model_limits) {
             return Some(fault);
         }
     }
@@ -205,32 +210,4 @@ fn file_fault(at: &str, field: &str, file: Option<&str>) -> Option<(String, Stri
     let is_fault = |file: &&str| file.is_empty() || file.contains('/') || file.starts_with("..");
     file.filter(is_fault)
         .map(|_| (format!("{at}.{field}"), "must be the name of a file in the config folder".to_owned()))
-}
-
-fn zero_limit<'a>(
-    at: &str,
-    named: &[(&str, &Limits)],
-    models: impl Iterator<Item = &'a Limits>,
-) -> Option<(String, String)> {
-    let zero = |limits: &Limits| {
-        [
-            ("requestsPerMinute", limits.requests_per_minute),
-            ("tokensPerMinute", limits.tokens_per_minute),
-            ("parallelRequests", limits.parallel_requests),
-        ]
-        .into_iter()
-        .find_map(|(field, limit)| (limit == Some(0)).then_some(field))
-    };
-    let reason = || "must be at least 1; to refuse every call set suspended".to_owned();
-    for (name, limits) in named {
-        if let Some(field) = zero(limits) {
-            return Some((format!("{at}.{name}.{field}"), reason()));
-        }
-    }
-    for (i, limits) in models.enumerate() {
-        if let Some(field) = zero(limits) {
-            return Some((format!("{at}.modelLimits[{i}].limits.{field}"), reason()));
-        }
-    }
-    None
 }

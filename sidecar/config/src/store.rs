@@ -153,7 +153,7 @@ pub fn money_key(team: &Uid, account: &str, period: &str) -> String {
     format!("{}m:{account}:{period}", team_prefix(team))
 }
 
-/// A period in the names of keys: its kind, zone, and first moment in seconds since 1970; 0 for what never ends.
+/// A period in the names of keys: its kind and start, zone, and first moment in seconds since 1970; 0 for what never ends.
 pub fn period_name(period: Period, zone: &ZoneName, start: Option<Timestamp>) -> String {
-    format!("{period:?}/{zone}/{}", start.map_or(0, Timestamp::as_second))
+    format!("{period}/{zone}/{}", start.map_or(0, Timestamp::as_second))
 }

@@ -9,15 +9,18 @@ mod caller;
 mod left_out;
 mod limits;
 pub mod native;
+mod period;
 mod provider;
 mod resilience;
 mod route;
 mod store;
 
+pub(crate) use self::period::day_number;
 pub use self::{
     caller::{Credential, Key, Team, UserPolicy},
-    limits::{Budget, Limits, ModelLimits, Period},
+    limits::{Budget, Limits, ModelLimits},
     native::Native,
+    period::{MAX_DAYS, Period, PeriodError, StartError},
     provider::{Builtin, BuiltinTokenizer, Encoding, Factor, OpenAi, Provider, TokenBound},
     resilience::{Balance, Cache, Cooldown, Hedge, Retry},
     route::{Backend, Batch, Header, InputType, Route},

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use vectoll_config::{Uid, ZoneName, v1::Period};
+use vectoll_config::{ModelPattern, Uid, ZoneName, v1::Period};
 
 /// One period of one budget. Made when the period begins and shared by all calls in it, so that no call asks the calendar.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -32,4 +32,8 @@ pub enum BudgetAccount {
     TeamUser(Uid, Arc<str>),
     /// A namespace whose keys belong to another's team.
     TeamNamespace(Uid, Arc<str>),
+    /// Models within a key.
+    KeyModel(Uid, ModelPattern),
+    /// Models within a team.
+    TeamModel(Uid, ModelPattern),
 }

@@ -26,4 +26,6 @@ pub use metrics::StoreMetrics;
 pub use model::{Model, Refusal, Server};
 pub use script::{Value, decode, encode};
 pub use served::Served;
+#[cfg(test)]
+pub(crate) use spend::periods_by_account;
 pub use threads::ExchangeThreads;

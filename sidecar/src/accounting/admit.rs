@@ -19,8 +19,9 @@ use crate::{
     quota_headers::whole_seconds,
     refusal::Refusal,
 };
-use vectoll_limits::counters::{
-    Denial, Exhausted, Quota, QuotaReservation, RateLimitStatus, ReserveRequest, Reserved, Retry, Scope,
+use vectoll_limits::{
+    counters::{Denial, Exhausted, Quota, QuotaReservation, RateLimitStatus, ReserveRequest, Reserved, Retry, Scope},
+    store::protocol::{Counted, Per, Rate},
 };
 
 /// Text from which on counting its tokens is worth a thread of its own.
@@ -158,11 +159,13 @@ impl Denied<'_> {
         let (limit, used) = (*limit, *used);
         let money = |weight: Weight| weight.money.unwrap_or(PicoUsd::ZERO).pico();
         let (most, fewest, may_fit_now) = match exhausted {
-            Exhausted::Tokens => (most.tokens, fewest.tokens, true),
+            Exhausted::Rate(Rate { of: Counted::Tokens, .. }) => (most.tokens, fewest.tokens, true),
             // Where all is spent for good, no count helps; where all is spent until the next period, nothing fits now.
-            Exhausted::Budget if used >= limit && is_total(scope.budget) => return Recount::None,
-            Exhausted::Budget => (money(most), money(fewest), used < limit),
-            Exhausted::Requests | Exhausted::Parallel | Exhausted::Store => return Recount::None,
+            Exhausted::Budget(at) if used >= limit && is_total(scope.budgets.get(*at)) => return Recount::None,
+            Exhausted::Budget(_) => (money(most), money(fewest), used < limit),
+            Exhausted::Rate(Rate { of: Counted::Requests, .. }) | Exhausted::Parallel | Exhausted::Store => {
+                return Recount::None;
+            }
         };
         if fewest > limit {
             Recount::Never
@@ -197,7 +200,7 @@ async fn reserve<'a>(
 ) -> Result<Admitted, Denied<'a>> {
     let now = accounting.now();
     let scopes = scopes(call, route, &accounting.counters);
-    if weight.money.is_none() && scopes.iter().any(|scope| scope.budget.is_some()) {
+    if weight.money.is_none() && scopes.iter().any(|scope| !scope.budgets.is_empty()) {
         return Err(Denied::Outright(Refusal::unpriced(&call.model)));
     }
     let money = weight.money.unwrap_or(PicoUsd::ZERO);
@@ -231,39 +234,42 @@ fn explain(call: &Call, scope: &Scope<'_>, denial: &Denial, weight: Weight) -> R
         None => "waiting does not help".to_owned(),
     };
     let head = format!("Rate limit exceeded for {word} {name}");
-    let quota = Quota { limit, remaining: limit.saturating_sub(used), reset: wait.unwrap_or_default() };
+    let per = if let Exhausted::Rate(rate) = denial.exhausted { rate.per } else { Per::Minute };
+    let quota = Quota { limit, remaining: limit.saturating_sub(used), reset: wait.unwrap_or_default(), per };
     let refusal = match denial.exhausted {
-        Exhausted::Requests => {
-            let message = format!("{head}: {limit} requests per minute, {used} used; {advice}");
-            Refusal::rate_limited(word, "requests", message, wait)
+        Exhausted::Rate(rate @ Rate { of: Counted::Requests, per }) => {
+            let message = format!("{head}: {limit} requests per {}, {used} used; {advice}", per.name());
+            Refusal::rate_limited(word, reason(rate), message, wait)
         }
         Exhausted::Parallel => {
             let message = format!("{head}: {limit} requests at the same time, {used} under way; {advice}");
             Refusal::rate_limited(word, "parallel", message, wait)
         }
-        Exhausted::Tokens if wait.is_none() => {
+        Exhausted::Rate(Rate { of: Counted::Tokens, per }) if wait.is_none() => {
             let message = format!(
-                "{head}: {limit} tokens per minute, and this call alone {}: {}",
+                "{head}: {limit} tokens per {}, and this call alone {}: {}",
+                per.name(),
                 needs(weight, weight.tokens),
                 never(weight),
             );
             Refusal::rate_limited(word, "tokens_never", message, None)
         }
-        Exhausted::Tokens => {
+        Exhausted::Rate(rate @ Rate { of: Counted::Tokens, per }) => {
             let message = format!(
-                "{head}: {limit} tokens per minute, {used} used or reserved, this call {}; {advice}",
+                "{head}: {limit} tokens per {}, {used} used or reserved, this call {}; {advice}",
+                per.name(),
                 needs(weight, weight.tokens)
             );
-            Refusal::rate_limited(word, "tokens", message, wait)
+            Refusal::rate_limited(word, reason(rate), message, wait)
         }
         Exhausted::Store => {
             let message = format!("The store of limits and budgets cannot be reached: {advice}");
             Refusal { retry_after: wait, ..Refusal::store_unavailable(message) }
         }
-        Exhausted::Budget => {
+        Exhausted::Budget(at) => {
             let money = weight.money.unwrap_or(PicoUsd::ZERO);
             let advice = if wait.is_none() && money.pico() > limit { never(weight) } else { &advice };
-            let period = scope.budget.map(|budget| format!("{:?}", budget.period)).unwrap_or_default();
+            let period = scope.budgets.get(at).map(|budget| budget.period.to_string()).unwrap_or_default();
             let message = format!(
                 "Budget exceeded for {word} {name}: {} USD ({period}), {} spent or reserved, this call {}; {advice}",
                 PicoUsd::new(limit),
@@ -274,11 +280,23 @@ fn explain(call: &Call, scope: &Scope<'_>, denial: &Denial, weight: Weight) -> R
         }
     };
     let (requests, tokens) = match denial.exhausted {
-        Exhausted::Requests => (Some(quota), None),
-        Exhausted::Tokens => (None, Some(quota)),
-        Exhausted::Parallel | Exhausted::Budget | Exhausted::Store => (None, None),
+        Exhausted::Rate(Rate { of: Counted::Requests, .. }) => (Some(quota), None),
+        Exhausted::Rate(Rate { of: Counted::Tokens, .. }) => (None, Some(quota)),
+        Exhausted::Parallel | Exhausted::Budget(_) | Exhausted::Store => (None, None),
     };
     Refusal { rate_limits: RateLimitStatus { requests, tokens }, ..refusal }
+}
+
+/// The limit, as metrics and the access log name it.
+fn reason(rate: Rate) -> &'static str {
+    match (rate.of, rate.per) {
+        (Counted::Requests, Per::Minute) => "requests",
+        (Counted::Requests, Per::Hour) => "requests_per_hour",
+        (Counted::Requests, Per::Day) => "requests_per_day",
+        (Counted::Tokens, Per::Minute) => "tokens",
+        (Counted::Tokens, Per::Hour) => "tokens_per_hour",
+        (Counted::Tokens, Per::Day) => "tokens_per_day",
+    }
 }
 
 /// How much a call needs, as far as it is known.
@@ -319,29 +337,32 @@ mod tests {
 
     #[test]
     fn a_call_is_counted_where_the_bound_proves_nothing_and_nowhere_else() {
-        use Exhausted::{Budget, Parallel, Requests, Store, Tokens};
+        use Exhausted::{Parallel, Store};
+        let tokens = Exhausted::Rate(Rate::tokens(Per::Day));
+        let requests = Exhausted::Rate(Rate::requests(Per::Minute));
+        let budget = Exhausted::Budget(0);
         for (exhausted, limit, used, fewest, most, appeal) in [
             // As it was reported: more than the limit by its bytes, and less by its tokens.
-            (Tokens, 10_000, 9_700, 373, 47_690, Recount::Count),
-            (Tokens, 10_000, 0, 373, 47_690, Recount::Count),
+            (tokens, 10_000, 9_700, 373, 47_690, Recount::Count),
+            (tokens, 10_000, 0, 373, 47_690, Recount::Count),
             // It may fit now.
-            (Tokens, 10_000, 9_990, 1, 44, Recount::Count),
+            (tokens, 10_000, 9_990, 1, 44, Recount::Count),
             // It cannot, and later it will, by its bound: the wait is right as it is.
-            (Tokens, 10_000, 10_000, 1, 44, Recount::None),
-            (Tokens, 10_000, 9_990, 11, 44, Recount::None),
+            (tokens, 10_000, 10_000, 1, 44, Recount::None),
+            (tokens, 10_000, 9_990, 11, 44, Recount::None),
             // Nothing is to be counted where the least is too much.
-            (Tokens, 10, 0, 16, 2048, Recount::Never),
-            (Budget, 200, 194, 8, 954, Recount::Count),
-            (Budget, 200, 200, 8, 954, Recount::Count),
-            (Budget, 200, 150, 50, 90, Recount::Count),
-            (Budget, 200, 200, 0, 90, Recount::None),
-            (Budget, 200, 0, 201, 954, Recount::Never),
-            (Requests, 1, 1, 1, 44, Recount::None),
+            (tokens, 10, 0, 16, 2048, Recount::Never),
+            (budget, 200, 194, 8, 954, Recount::Count),
+            (budget, 200, 200, 8, 954, Recount::Count),
+            (budget, 200, 150, 50, 90, Recount::Count),
+            (budget, 200, 200, 0, 90, Recount::None),
+            (budget, 200, 0, 201, 954, Recount::Never),
+            (requests, 1, 1, 1, 44, Recount::None),
             (Parallel, 1, 1, 1, 44, Recount::None),
             (Store, 1, 1, 1, 44, Recount::None),
         ] {
             let account = Account::Key(Uid::new("k"));
-            let scope = Scope { account, limits: Limits::default(), budget: None };
+            let scope = Scope { account, limits: Limits::default(), budgets: &[] };
             let denial = Denial { scope: 0, exhausted, limit, used, retry: Retry::Never };
             let weight = |tokens, basis| Weight { tokens, money: Some(PicoUsd::new(tokens)), basis };
             let found = Denied::Scope(scope, denial)

@@ -89,7 +89,7 @@ async fn take(
     limits: Limits,
     load: Load,
 ) -> Result<Option<BackendQuota>, QuotaExceeded> {
-    let scopes = [Scope { account: Account::Backend(account.clone()), limits, budget: None }];
+    let scopes = [Scope { account: Account::Backend(account.clone()), limits, budgets: &[] }];
     let Load { requests, tokens } = load;
     let ask = ReserveRequest {
         team: account,
@@ -126,8 +126,12 @@ mod tests {
     use super::*;
     use vectoll_limits::counters::{LocalCounters, SharedCounters};
 
-    const LIMITS: Limits =
-        Limits { requests_per_minute: Some(3), tokens_per_minute: Some(100), parallel_requests: Some(2) };
+    const LIMITS: Limits = Limits {
+        requests_per_minute: Some(3),
+        tokens_per_minute: Some(100),
+        parallel_requests: Some(2),
+        ..Limits::NONE
+    };
 
     struct Provider(Arc<Counters>, Clock);
 

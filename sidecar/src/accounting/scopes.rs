@@ -15,37 +15,38 @@ const USUAL: usize = 7;
 pub(super) fn scopes<'a>(call: &'a Call, route: &Route, counters: &Counters) -> Vec<Scope<'a>> {
     let key = call.caller.key();
     let team = &key.team;
-    let of_team = |budget: &'a Option<Budget>| budget.as_ref().filter(|_| !team.is_foreign(route));
-    let user_counts = !key.user_limits.is_none() || !team.user_limits.is_none() || team.user_budget.is_some();
+    let is_foreign = team.is_foreign(route);
+    let of_team = |budgets: &'a [Budget]| if is_foreign { &[] } else { budgets };
+    let user_counts = !key.user_limits.is_none() || !team.user_limits.is_none() || !team.user_budgets.is_empty();
     // The name that counts are kept under may be `_other`; asked for only where users count at all.
     let user = if user_counts { counters.user(&team.uid, &call.user, team.max_users) } else { call.user.clone() };
 
     let mut scopes = Vec::with_capacity(USUAL);
     let account = Account::Key(key.uid.clone());
-    scopes.push(Scope { account, limits: key.limits, budget: key.budget.as_ref() });
+    scopes.push(Scope { account, limits: key.limits, budgets: &key.budgets });
     for entry in key.model_limits.iter().filter(|entry| entry.model.covers(&call.model)) {
         let account = Account::KeyModel(key.uid.clone(), entry.model.clone());
-        scopes.push(Scope { account, limits: entry.limits, budget: None });
+        scopes.push(Scope { account, limits: entry.limits, budgets: &entry.budgets });
     }
     if !key.user_limits.is_none() {
         let account = Account::KeyUser(key.uid.clone(), user.clone());
-        scopes.push(Scope { account, limits: key.user_limits, budget: None });
+        scopes.push(Scope { account, limits: key.user_limits, budgets: &[] });
     }
     let account = Account::Team(team.uid.clone());
-    scopes.push(Scope { account, limits: team.limits, budget: of_team(&team.budget) });
+    scopes.push(Scope { account, limits: team.limits, budgets: of_team(&team.budgets) });
     if let Some(guest) = &team.guest
-        && (!guest.limits.is_none() || guest.budget.is_some())
+        && (!guest.limits.is_none() || !guest.budgets.is_empty())
     {
         let account = Account::TeamNamespace(team.uid.clone(), guest.namespace.clone());
-        scopes.push(Scope { account, limits: guest.limits, budget: of_team(&guest.budget) });
+        scopes.push(Scope { account, limits: guest.limits, budgets: of_team(&guest.budgets) });
     }
     for entry in team.model_limits.iter().filter(|entry| entry.model.covers(&call.model)) {
         let account = Account::TeamModel(team.uid.clone(), entry.model.clone());
-        scopes.push(Scope { account, limits: entry.limits, budget: None });
+        scopes.push(Scope { account, limits: entry.limits, budgets: of_team(&entry.budgets) });
     }
-    if !team.user_limits.is_none() || team.user_budget.is_some() {
+    if !team.user_limits.is_none() || !team.user_budgets.is_empty() {
         let account = Account::TeamUser(team.uid.clone(), user);
-        scopes.push(Scope { account, limits: team.user_limits, budget: of_team(&team.user_budget) });
+        scopes.push(Scope { account, limits: team.user_limits, budgets: of_team(&team.user_budgets) });
     }
     scopes
 }

@@ -9,7 +9,10 @@ use prometheus::{
 };
 
 use crate::policy::Policy;
-use vectoll_config::{PicoUsd, Uid, v1::Budget};
+use vectoll_config::{
+    PicoUsd, Uid,
+    v1::{Budget, ModelLimits},
+};
 use vectoll_ledger::{
     books::{Books, ByName, Totals},
     used::OTHER,
@@ -164,28 +167,30 @@ impl BookFamilies {
 
     fn budgets(&self, families: &mut Vec<MetricFamily>, users: &BTreeMap<Arc<str>, ByName>) {
         let policy = self.source.policy();
-        let keys = policy.all_keys.iter().filter_map(|key| {
+        let keys = policy.all_keys.iter().map(|key| {
             let labels = vec![("team", &*key.team.name), ("key", &*key.name)];
-            Some((labels, &key.team.uid, Account::Key(key.uid.clone()), key.budget.as_ref()?))
+            (labels, &key.team.uid, Account::Key(key.uid.clone()), &*key.budgets)
         });
         self.budget(families, "key", keys.collect());
-        let teams = policy.teams.values().filter_map(|team| {
-            Some((vec![("team", &*team.name)], &team.uid, Account::Team(team.uid.clone()), team.budget.as_ref()?))
-        });
+        let teams = policy
+            .teams
+            .values()
+            .map(|team| (vec![("team", &*team.name)], &team.uid, Account::Team(team.uid.clone()), &*team.budgets));
         self.budget(families, "team", teams.collect());
         let guests = policy.teams.values().filter_map(|team| {
             let guest = team.guest.as_ref()?;
             let account = Account::TeamNamespace(team.uid.clone(), guest.namespace.clone());
-            Some((vec![("team", &*team.name)], &team.uid, account, guest.budget.as_ref()?))
+            Some((vec![("team", &*team.name)], &team.uid, account, &*guest.budgets))
         });
         self.budget(families, "namespace", guests.collect());
+        self.model_budgets(families, &policy);
         // Who has called here: nobody else's budget is known. The books tell no more users apart than they have room for.
-        let callers = policy.teams.values().filter(|_| self.by_user).flat_map(|team| {
-            let budget = team.user_budget.as_ref();
-            let names = budget.and_then(|_| users.get(&team.name)).into_iter().flat_map(BTreeMap::keys);
-            names.filter(|user| &***user != OTHER).filter_map(move |user| {
+        let callers = policy.teams.values().filter(|team| self.by_user && !team.user_budgets.is_empty());
+        let callers = callers.flat_map(|team| {
+            let names = users.get(&team.name).into_iter().flat_map(BTreeMap::keys);
+            names.filter(|user| &***user != OTHER).map(move |user| {
                 let account = Account::TeamUser(team.uid.clone(), user.clone());
-                Some((vec![("team", &*team.name), ("user", &**user)], &team.uid, account, budget?))
+                (vec![("team", &*team.name), ("user", &**user)], &team.uid, account, &*team.user_budgets)
             })
         });
         self.budget(families, "user", callers.collect());
@@ -197,9 +202,36 @@ impl BookFamilies {
         add_gauges(families, "vectoll_key_expiry_timestamp_seconds", help, ends.collect());
     }
 
-    fn budget(&self, families: &mut Vec<MetricFamily>, word: &str, of: Vec<(Labels<'_>, &Uid, Account, &Budget)>) {
+    /// Those of models within keys and teams.
+    fn model_budgets(&self, families: &mut Vec<MetricFamily>, policy: &Policy) {
+        let patterns = |limits: &[ModelLimits]| limits.iter().map(|entry| entry.model.to_string()).collect::<Vec<_>>();
+        let of_keys: Vec<_> = policy.all_keys.iter().map(|key| (key, patterns(&key.model_limits))).collect();
+        let keys = of_keys.iter().flat_map(|(key, names)| {
+            key.model_limits.iter().zip(names).map(move |(entry, model)| {
+                let labels = vec![("team", &*key.team.name), ("key", &*key.name), ("model", &**model)];
+                (labels, &key.team.uid, Account::KeyModel(key.uid.clone(), entry.model.clone()), &*entry.budgets)
+            })
+        });
+        self.budget(families, "key_model", keys.collect());
+        let of_teams: Vec<_> = policy.teams.values().map(|team| (team, patterns(&team.model_limits))).collect();
+        let teams = of_teams.iter().flat_map(|(team, names)| {
+            team.model_limits.iter().zip(names).map(move |(entry, model)| {
+                let labels = vec![("team", &*team.name), ("model", &**model)];
+                (labels, &team.uid, Account::TeamModel(team.uid.clone(), entry.model.clone()), &*entry.budgets)
+            })
+        });
+        self.budget(families, "team_model", teams.collect());
+    }
+
+    fn budget(&self, families: &mut Vec<MetricFamily>, word: &str, of: Vec<(Labels<'_>, &Uid, Account, &[Budget])>) {
         let (mut limits, mut remaining, mut period_ends) = (Vec::new(), Vec::new(), Vec::new());
-        for (labels, team, account, budget) in of {
+        let each = of.into_iter().flat_map(|(labels, team, account, budgets)| {
+            budgets.iter().map(move |budget| (labels.clone(), team, account.clone(), budget))
+        });
+        for (mut labels, team, account, budget) in each {
+            // No account has two budgets of one period.
+            let period = budget.period.to_string();
+            labels.push(("period", &period));
             limits.push(gauge(&labels, budget.limit.as_usd_for_display()));
             // What nobody knows here is not told as if nothing were spent.
             if let Some(Spending { taken, ends }) = self.source.spending(team, &account, budget) {
@@ -208,11 +240,14 @@ impl BookFamilies {
             }
         }
         let name = |what: &str| format!("vectoll_{word}_budget_{what}");
-        let help = format!("The budget of the {word} for its present period.");
+        let help = format!("The budget of the {} for its present period.", word.replace('_', "'s "));
         add_gauges(families, &name("limit_usd"), &help, limits);
-        let help = format!("What is left of the budget of the {word}, reservations taken off.");
+        let help = format!("What is left of the budget of the {}, reservations taken off.", word.replace('_', "'s "));
         add_gauges(families, &name("remaining_usd"), &help, remaining);
-        let help = format!("When the present period of the budget of the {word} ends. A total budget has no end.");
+        let help = format!(
+            "When the present period of the budget of the {} ends. A total budget has no end.",
+            word.replace('_', "'s ")
+        );
         add_gauges(families, &name("period_end_timestamp_seconds"), &help, period_ends);
     }
 }

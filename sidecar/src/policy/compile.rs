@@ -164,9 +164,12 @@ fn compile_team(
         model_limits,
         user_limits,
         budget,
+        budgets,
         user_budget,
+        user_budgets,
         namespace_limits,
         namespace_budget,
+        namespace_budgets,
         foreign_routes,
         max_users,
         on_store_failure,
@@ -175,7 +178,7 @@ fn compile_team(
     let guest = (name.namespace() != &**namespace).then(|| GuestNamespace {
         namespace: namespace.clone(),
         limits: namespace_limits,
-        budget: namespace_budget,
+        budgets: all(namespace_budget, namespace_budgets),
         has_foreign_routes: foreign_routes,
     });
     Team {
@@ -187,13 +190,18 @@ fn compile_team(
         limits,
         model_limits,
         user_limits,
-        budget,
-        user_budget,
+        budgets: all(budget, budgets),
+        user_budgets: all(user_budget, user_budgets),
         guest,
         max_users,
         on_store_failure: on_store_failure.unwrap_or(on_failure),
         tags: tags.into_iter().map(Into::into).collect(),
     }
+}
+
+/// A single budget is written as one: sidecars of all ages read that.
+fn all(one: Option<v1::Budget>, several: Vec<v1::Budget>) -> Vec<v1::Budget> {
+    one.into_iter().chain(several).collect()
 }
 
 fn compile_key(key: v1::Key, team: Arc<Team>) -> Key {
@@ -209,6 +217,7 @@ fn compile_key(key: v1::Key, team: Arc<Team>) -> Key {
         model_limits,
         user_limits,
         budget,
+        budgets,
         expires_at,
         suspended,
         metadata,
@@ -223,7 +232,7 @@ fn compile_key(key: v1::Key, team: Arc<Team>) -> Key {
         limits,
         model_limits,
         user_limits,
-        budget,
+        budgets: all(budget, budgets),
         expires_at,
         suspended,
         metadata: (!metadata.is_empty()).then(|| Arc::new(metadata)),

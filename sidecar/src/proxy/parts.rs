@@ -326,15 +326,16 @@ impl Work<'_> {
             CollectError::Cut => unusable(&"was cut off"),
             CollectError::NoRoom => paid(Failure::of_sidecar(Refusal::no_room())),
         })?;
-        let answer = self.read(texts.len(), &part, &parts.headers, body.clone()).await.map_err(|wrong| match wrong {
-            Ok(Unusable { defect: AnswerDefect::Shape, tokens: None }) if is_error(&body) => {
-                failed(error_in_success(remote, backend, &parts.headers, &body))
-            }
-            Ok(Unusable { defect, tokens }) => {
-                Failed { charged: tokens.map_or(Charged::Maybe, Charged::Reported), ..unusable(&defect) }
-            }
-            Err(failure) => paid(failure),
-        })?;
+        let answer =
+            self.read(texts.len(), &part, &parts.headers, body.clone()).await.map_err(|wrong| match wrong {
+                Ok(Unusable { defect: AnswerDefect::Shape, tokens: None }) if is_error(&body) => {
+                    failed(error_in_success(remote, backend, &parts.headers, &body))
+                }
+                Ok(Unusable { defect, tokens }) => {
+                    Failed { charged: tokens.map_or(Charged::Maybe, Charged::Reported), ..unusable(&defect) }
+                }
+                Err(failure) => paid(failure),
+            })?;
         held.shrink(answer.vectors.iter().map(|vector| size_of_val(&**vector)).sum());
         Ok(Done { answer, headers: parts.headers, held })
     }

@@ -118,8 +118,11 @@ impl Stage {
         assert_eq!(self.clouds.violations(), Vec::<String>::new());
         let admin = self.pair.admin_url();
         let metrics = scrape(admin.trim_start_matches("http://").parse()?, "/metrics").await?.1;
+        // The access log is written behind the calls' backs.
+        let logged = async || Ok(self.pair.sidecar_log().contains(r#""log":"access""#).then_some(()));
+        self.pair.wait_for("the access log", Duration::from_secs(30), logged).await?;
         let told = format!("{}{metrics}{}{}", self.told, self.pair.sidecar_log(), self.pair.operator_log());
-        assert!(told.contains("vectoll_key_tokens_total") && told.contains(r#""log":"access""#));
+        assert!(told.contains("vectoll_key_tokens_total"));
         for secret in self.them.secrets() {
             assert!(!told.contains(&secret), "{secret} was told");
         }

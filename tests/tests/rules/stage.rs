@@ -60,7 +60,8 @@ fn manifests(provider: &str) -> String {
         team(
             "search",
             json!({"budget": monthly("1"), "userBudget": {"limit": "0.5", "period": "Daily"}, "namespaceBudget": monthly("0.1"),
-                "allowedNamespaces": {"from": "All"}, "tags": ["nightly"]}),
+                "allowedNamespaces": {"from": "All"}, "tags": ["nightly"],
+                "modelLimits": [{"model": "text-embedding-3-*", "budgets": [monthly("0.8")]}]}),
         ),
         team("free", json!({})),
         builtin("builtin", &["builtin"]),
@@ -83,7 +84,12 @@ fn manifests(provider: &str) -> String {
             json!({"teamRef": {"name": "search", "namespace": "default"}, "user": "guest", "secretRef": {"name": "guest-key"}}),
         ),
     ];
-    all.extend(api_key("alice", "search", json!({"budget": monthly("0.5"), "expiresAt": "2099-01-01T00:00:00Z"})));
+    all.extend(api_key(
+        "alice",
+        "search",
+        json!({"budget": monthly("0.5"), "expiresAt": "2099-01-01T00:00:00Z",
+        "modelLimits": [{"model": "text-embedding-3-small", "budgets": [monthly("0.4")]}]}),
+    ));
     all.extend(api_key("poor", "search", json!({"budget": {"limit": "0.00000001", "period": "Total"}})));
     all.extend(api_key("few", "search", json!({"limits": {"requestsPerMinute": 1}})));
     all.extend(api_key("free", "free", json!({})));

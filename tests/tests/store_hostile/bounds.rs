@@ -86,9 +86,9 @@ async fn what_a_team_can_name_has_a_bound() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// One period of a budget too many is one wish that waits. Spend, what is held and given back, and what was there before go on.
+/// One period of a budget too many is one request that waits. Spend, what is held and given back, and what was there before go on.
 #[tokio::test]
-async fn a_period_too_many_refuses_a_wish_and_loses_no_spend() -> anyhow::Result<()> {
+async fn a_period_too_many_refuses_a_request_and_loses_no_spend() -> anyhow::Result<()> {
     let store = Store::start().await?;
     let mut admin = store.admin().await?;
     let source = Library::source().replace("MAX_NEW_PURSES = 200000 ", "MAX_NEW_PURSES = 2 ");
@@ -101,7 +101,7 @@ async fn a_period_too_many_refuses_a_wish_and_loses_no_spend() -> anyhow::Result
                          namespace: &str,
                          spent: &[&str],
                          held: &[(&str, &str)],
-                         wished: &[&str]| {
+                         requested: &[&str]| {
         number += 1;
         let (last, this) = ((number - 1).to_string(), number.to_string());
         let sidecar = format!("of-{namespace}");
@@ -114,15 +114,16 @@ async fn a_period_too_many_refuses_a_wish_and_loses_no_spend() -> anyhow::Result
         let balance = |account: &str| [account, "Total/UTC/0", ""].map(str::to_owned);
         words.push(spent.len().to_string());
         for account in spent {
-            words.extend(balance(account).into_iter().chain(["7".to_owned()]));
+            let [account, period, end] = balance(account);
+            words.extend([account, "1".to_owned(), period, end, "7".to_owned()]);
         }
         words.extend(["1", "2026-11", "t", "1", "2", "7"].map(str::to_owned));
         words.push(held.len().to_string());
         for (account, amount) in held {
             words.extend(balance(account).into_iter().chain([(*amount).to_owned()]));
         }
-        words.push(wished.len().to_string());
-        for account in wished {
+        words.push(requested.len().to_string());
+        for account in requested {
             words.extend(["1", "m", account, "5", "5", "100"].map(str::to_owned));
             words.extend(["Total/UTC/0", ""].map(str::to_owned));
         }
@@ -130,7 +131,7 @@ async fn a_period_too_many_refuses_a_wish_and_loses_no_spend() -> anyhow::Result
         call.arg(library.function(Function::Exchange)).arg(1).arg(team_prefix(&team)).arg(words);
         call.arg(caller(Some(SCOPE), namespace));
         let answer: Vec<Value> = call.query_async(admin).await?;
-        // What each wish came to: 1 granted, 0 refused; and how long to wait.
+        // What each request came to: 1 granted, 0 refused; and how long to wait.
         let outcome = |answer: &Value| {
             let Value::Array(all) = answer else { return (None, None) };
             (all.first().cloned(), all.get(3).cloned())
@@ -146,8 +147,8 @@ async fn a_period_too_many_refuses_a_wish_and_loses_no_spend() -> anyhow::Result
         let mut admin = store.admin().await?;
         Ok(cmd("HMGET").arg(money_key(&team, account, "Total/UTC/0")).arg(&["s", "r"]).query_async(&mut admin).await?)
     };
-    let wishes = ["tu:bob", "tu:eve", "tu:ada", "tu:eve"];
-    let outcomes = say(&mut admin, "apps", &["tu:ada"], &[("tu:ada", "3"), ("tu:none", "0")], &wishes).await?;
+    let requests = ["tu:bob", "tu:eve", "tu:ada", "tu:eve"];
+    let outcomes = say(&mut admin, "apps", &["tu:ada"], &[("tu:ada", "3"), ("tu:none", "0")], &requests).await?;
     let granted: Vec<bool> = outcomes.iter().map(is_granted).collect();
     ensure!(granted == [true, false, true, false], "{outcomes:?}");
     let Some((_, Some(Value::Int(wait)))) = outcomes.get(1) else { anyhow::bail!("{outcomes:?}") };

@@ -37,7 +37,7 @@ async fn book(
         let mut words: Vec<String> = head.map(str::to_owned).to_vec();
         words.push(part.len().to_string());
         for (account, _) in part {
-            words.extend([account, period, &end, "123456789012"].map(str::to_owned));
+            words.extend([account, "1", period, &end, "123456789012"].map(str::to_owned));
         }
         words.push(part.len().to_string());
         for (_, field) in part {

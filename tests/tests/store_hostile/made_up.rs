@@ -21,7 +21,7 @@ async fn spend_of_a_key_and_two_users(admin: &mut MultiplexedConnection, now: Ti
     let mut words: Vec<String> =
         ["one", "1", "1", "0", "0", "2000", "4000", "5", "0", "0", "0", "1", "2"].map(str::to_owned).to_vec();
     for account in ["k:real", "tu:ada"] {
-        words.extend([account, "Total/UTC/0", "", "7"].map(str::to_owned));
+        words.extend([account, "1", "Total/UTC/0", "", "7"].map(str::to_owned));
     }
     words.push("2".to_owned());
     for field in ["k:real", "u:ada"] {

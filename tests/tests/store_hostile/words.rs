@@ -18,7 +18,7 @@ async fn what_no_sidecar_says_is_refused_and_nothing_of_it_is_written() -> anyho
     kept.until(is_good).await?;
     let (mut apps, mut admin) = (apps(&store).await?, store.admin().await?);
     let (long, endless) = ("a".repeat(1_300), "9".repeat(40));
-    let far = (Timestamp::now().as_millisecond() + 60 * 86_400_000).to_string();
+    let far = (Timestamp::now().as_millisecond() + 370 * 86_400_000).to_string();
     for (what, words) in [
         ("a sidecar's name that is too long", with(0, &[&"a".repeat(65)])),
         ("a sidecar's name with a blank", with(0, &["a b"])),
@@ -28,21 +28,26 @@ async fn what_no_sidecar_says_is_refused_and_nothing_of_it_is_written() -> anyho
         ("a list of more than it holds", with(8, &["3", "t", "r"])),
         ("a list that is too long", with(8, &["200001"])),
         ("more groups than there can be", with(15, &["1025"])),
-        ("more wishes than there can be", with(15, &["1", "16385"])),
+        ("more lease requests than there can be", with(15, &["1", "16385"])),
         ("an account that is too long", with(8, &["1", &long, "r", "1", "1"])),
         ("a rate that is none", with(8, &["1", "t", "x", "1", "1"])),
         ("an amount that is none", with(8, &["1", "t", "r", "1", "1e99"])),
         ("more calls than there can be", with(9, &["1", "t", &endless])),
-        ("money that is none", with(12, &["1", "t", "Total/UTC/0", "", "-5"])),
-        ("money that never ends", with(12, &["1", "t", "Total/UTC/0", "", &endless])),
-        ("a period that is none", with(12, &["1", "t", "junk", "", "5"])),
-        ("a day without an end", with(12, &["1", "t", "Daily/UTC/1", "", "5"])),
-        ("an end in two months", with(12, &["1", "t", "Daily/UTC/1", &far, "5"])),
+        ("money that is none", with(12, &["1", "t", "1", "Total/UTC/0", "", "-5"])),
+        ("money that never ends", with(12, &["1", "t", "1", "Total/UTC/0", "", &endless])),
+        ("a period that is none", with(12, &["1", "t", "1", "junk", "", "5"])),
+        ("a day without an end", with(12, &["1", "t", "1", "Daily/UTC/1", "", "5"])),
+        ("an end in more than a year", with(12, &["1", "t", "1", "Daily/UTC/1", &far, "5"])),
+        ("more budgets than there can be", with(12, &["1", "t", "17"])),
+        ("a rate of a week", with(8, &["1", "t", "rw", "1", "1"])),
         ("a field of no family", with(13, &["1", "2026-11", "junk", "1", "1", "1"])),
         ("a field that is too long", with(13, &["1", "2026-11", &format!("u:{}", "a".repeat(2_050)), "1", "1", "1"])),
         ("a month that is none", with(13, &["1", "2026-13", "t", "1", "1", "1"])),
-        ("a wish of no kind", with(15, &["1", "1", "x", "t", "1", "1", "1", "", ""])),
-        ("a wish with a period that has none", with(15, &["1", "1", "t", "t", "1", "1", "1", "Total/UTC/0", ""])),
+        ("a lease request of no kind", with(15, &["1", "1", "x", "t", "1", "1", "1", "", ""])),
+        (
+            "a lease request with a period that has none",
+            with(15, &["1", "1", "t", "t", "1", "1", "1", "Total/UTC/0", ""]),
+        ),
         ("too few words", vec!["one".to_owned()]),
         ("nothing", Vec::new()),
     ] {
@@ -77,14 +82,14 @@ async fn what_is_larger_than_sidecars_write_is_not_read() -> anyhow::Result<()> 
         fill.arg(format!("r{n}")).arg(1);
     }
     fill.query_async::<()>(&mut apps).await?;
-    let wish = with(15, &["1", "1", "r", "t", "1", "1", "9", "", ""]);
-    let wish: Vec<&str> = wish.iter().map(String::as_str).collect();
-    let said = exchange(&mut apps, &wish).await.err().map(|error| error.to_string()).unwrap_or_default();
+    let request = with(15, &["1", "1", "r", "t", "1", "1", "9", "", ""]);
+    let request: Vec<&str> = request.iter().map(String::as_str).collect();
+    let said = exchange(&mut apps, &request).await.err().map(|error| error.to_string()).unwrap_or_default();
     ensure!(said.contains("vectoll: there is more in w:t than sidecars write"), "{said:?}");
     let keys: u64 = cmd("DBSIZE").query_async(&mut admin).await?;
     ensure!(keys == 1, "{keys} keys: it wrote before it looked");
     cmd("HDEL").arg(format!("{prefix}w:t")).arg("r1").query_async::<()>(&mut apps).await?;
-    exchange(&mut apps, &wish).await?;
+    exchange(&mut apps, &request).await?;
     Ok(())
 }
 

@@ -14,4 +14,5 @@ mod full_journal;
 mod limits;
 mod local;
 mod scene;
+mod several;
 mod spend;

@@ -10,7 +10,7 @@ use vectoll_crds::Spend;
 use crate::{
     condition::{Condition, ConditionType, Status},
     ledger::{Money, Spent},
-    validate::Percent,
+    validate::{Percent, ValidBudget},
 };
 
 const REACHED: &str = "LimitReached";
@@ -19,49 +19,119 @@ const WITHIN: &str = "WithinBudget";
 const THRESHOLD_REACHED: &str = "ThresholdReached";
 const BELOW: &str = "BelowThreshold";
 
-/// A budget, and what is known of it.
+/// The budgets of an account, and what is known of them.
 pub(super) struct Balance<'a> {
-    pub(super) budget: &'a Budget,
-    pub(super) warn_at: Option<Percent>,
-    /// What the store says; none: it was not heard of.
-    pub(super) money: Option<&'a Money>,
+    pub(super) budgets: &'a [ValidBudget],
+    /// What the store says of each; nothing: it was not heard of.
+    pub(super) money: &'a [Money],
     /// What stands in the status.
     pub(super) conditions: Option<&'a [ApiCondition]>,
     /// What stands there of the spend.
     pub(super) spent: Option<&'a Spend>,
 }
 
+/// One of them.
+struct OneBalance<'a> {
+    budget: &'a Budget,
+    warn_at: Option<Percent>,
+    money: Option<&'a Money>,
+    /// The end of the period that is known of.
+    ends: Option<Timestamp>,
+}
+
 impl Balance<'_> {
-    /// Adds what holds of it to what was found. Returns when to look again though nothing is heard: its period ends.
+    /// Adds what holds of them to what was found. Returns when to look again though nothing is heard: a period ends.
     pub(super) fn add_conditions(&self, found: &mut Cow<'_, [Condition]>, now: Timestamp) -> Option<Timestamp> {
+        if self.budgets.is_empty() {
+            return None;
+        }
         let at = found.iter().position(|condition| condition.kind == ConditionType::Programmed).unwrap_or(found.len());
         found.to_mut().splice(at..at, self.holding(now));
-        self.ends().filter(|ends| *ends > now)
+        self.each().filter_map(|one| one.ends).filter(|ends| *ends > now).min()
     }
 
-    /// What holds of it. While nothing is heard, what stands there goes on to hold until its period is over.
-    fn holding(&self, now: Timestamp) -> Vec<Condition> {
-        let is_over = self.ends().is_some_and(|ends| ends <= now);
-        match self.known() {
-            _ if is_over => self.anew(),
-            Some(money) => self.conditions_of(&money.spent, money.ends),
-            None => self.as_before(),
-        }
-    }
-
-    /// The end of the period that is known of.
-    fn ends(&self) -> Option<Timestamp> {
-        let stands = || self.spent.and_then(|spend| spend.resets_at.as_ref()).map(|time| time.0);
-        self.known().map_or_else(stands, |money| money.ends)
+    fn each(&self) -> impl Iterator<Item = OneBalance<'_>> {
+        self.budgets.iter().map(|ValidBudget { budget, warn_at }| {
+            let money = self.known(budget);
+            let ends = money.map_or_else(|| self.end_that_stands(budget), |money| money.ends);
+            OneBalance { budget, warn_at: *warn_at, money, ends }
+        })
     }
 
     /// What was heard of this very budget: another period or zone has an account of its own. Its limit is the present one,
     /// whatever it was when the store was asked.
-    fn known(&self) -> Option<&Money> {
-        let Budget { limit: _, period, time_zone } = self.budget;
-        self.money.filter(|money| {
+    fn known(&self, budget: &Budget) -> Option<&Money> {
+        let Budget { limit: _, period, time_zone } = budget;
+        self.money.iter().find(|money| {
             money.budget.as_ref().is_some_and(|asked| asked.period == *period && asked.time_zone == *time_zone)
         })
+    }
+
+    /// The end of a budget's period, as it stands in the status: of several, each is listed.
+    fn end_that_stands(&self, budget: &Budget) -> Option<Timestamp> {
+        let spend = self.spent?;
+        let period = budget.period.to_string();
+        match spend.budgets.iter().find(|listed| listed.period == period) {
+            Some(listed) => listed.resets_at.as_ref(),
+            None => spend.resets_at.as_ref().filter(|_| spend.budgets.is_empty()),
+        }
+        .map(|time| time.0)
+    }
+
+    /// What holds of them together. While nothing is heard of one, what stands there goes on to hold until its period is over.
+    fn holding(&self, now: Timestamp) -> Vec<Condition> {
+        let each: Option<Vec<(&Budget, Vec<Condition>)>> =
+            self.each().map(|one| Some((one.budget, one.conditions(now)?))).collect();
+        let Some(each) = each else { return self.as_before() };
+        [ConditionType::BudgetExceeded, ConditionType::BudgetWarning]
+            .into_iter()
+            .filter_map(|kind| together(kind, &each))
+            .collect()
+    }
+
+    fn as_before(&self) -> Vec<Condition> {
+        let condition = |kind: ConditionType| {
+            let before = self.conditions?.iter().find(|condition| condition.type_ == kind.name())?;
+            let status = [Status::True, Status::False].into_iter().find(|status| status.name() == before.status)?;
+            let reason = [REACHED, REFUSED, WITHIN, THRESHOLD_REACHED, BELOW]
+                .into_iter()
+                .find(|reason| *reason == before.reason)?;
+            Some(Condition { kind, status, reason, message: before.message.clone().into() })
+        };
+        let warns = self.budgets.iter().any(|valid| valid.warn_at.is_some());
+        let warning = condition(ConditionType::BudgetWarning).filter(|_| warns);
+        condition(ConditionType::BudgetExceeded).into_iter().chain(warning).collect()
+    }
+}
+
+/// One condition of all budgets that have it: it holds where it holds of one, and says of which.
+fn together(kind: ConditionType, each: &[(&Budget, Vec<Condition>)]) -> Option<Condition> {
+    let of_kind = |(budget, conditions): &(&Budget, Vec<Condition>)| {
+        let condition = conditions.iter().find(|condition| condition.kind == kind)?.clone();
+        Some((budget.period, condition))
+    };
+    let all: Vec<_> = each.iter().filter_map(of_kind).collect();
+    if let [(_, only)] = all.as_slice()
+        && each.len() == 1
+    {
+        return Some(only.clone());
+    }
+    let holds = all.iter().any(|(_, condition)| condition.status == Status::True);
+    let status = if holds { Status::True } else { Status::False };
+    let mut telling = all.iter().filter(|(_, condition)| condition.status == status).peekable();
+    let reason = telling.peek()?.1.reason;
+    let messages: Vec<String> = telling.map(|(period, condition)| format!("{period}: {}", condition.message)).collect();
+    Some(Condition { kind, status, reason, message: messages.join("; ").into() })
+}
+
+impl OneBalance<'_> {
+    /// What holds of it; none: nothing was heard of it.
+    fn conditions(&self, now: Timestamp) -> Option<Vec<Condition>> {
+        match self.money {
+            _ if self.ends.is_some_and(|ends| ends <= now) => Some(self.anew()),
+            Some(money) => Some(self.conditions_of(&money.spent, money.ends)),
+            None => None,
+        }
     }
 
     fn conditions_of(&self, of: &Spent, ends: Option<Timestamp>) -> Vec<Condition> {
@@ -100,18 +170,5 @@ impl Balance<'_> {
         let exceeded = Condition::fails(ConditionType::BudgetExceeded, WITHIN, begun);
         let warning = self.warn_at.map(|_| Condition::fails(ConditionType::BudgetWarning, BELOW, begun));
         [exceeded].into_iter().chain(warning).collect()
-    }
-
-    fn as_before(&self) -> Vec<Condition> {
-        let condition = |kind: ConditionType| {
-            let before = self.conditions?.iter().find(|condition| condition.type_ == kind.name())?;
-            let status = [Status::True, Status::False].into_iter().find(|status| status.name() == before.status)?;
-            let reason = [REACHED, REFUSED, WITHIN, THRESHOLD_REACHED, BELOW]
-                .into_iter()
-                .find(|reason| *reason == before.reason)?;
-            Some(Condition { kind, status, reason, message: before.message.clone().into() })
-        };
-        let warning = self.warn_at.and_then(|_| condition(ConditionType::BudgetWarning));
-        condition(ConditionType::BudgetExceeded).into_iter().chain(warning).collect()
     }
 }

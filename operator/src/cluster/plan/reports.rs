@@ -83,14 +83,11 @@ pub(super) fn reports(
                 }
                 let (of, present) = (&seen.value.object, seen.value.status.as_deref());
                 let key = desired.key(name);
-                let money = key.and_then(|resolved| money_of(cluster, desired, resolved));
+                let money = key.map_or(&[][..], |resolved| money_of(cluster, desired, resolved));
                 let stands = present.and_then(|status| status.spend.as_ref());
-                if let Some(budget) = key.and_then(|resolved| resolved.key.budget.as_ref()).filter(|_| counts_together)
-                {
-                    let warn_at = key.and_then(|resolved| resolved.key.warn_at);
-                    let balance = Balance { budget, warn_at, money, conditions, spent: stands };
-                    balance.add_conditions(&mut found, now).into_iter().for_each(&mut look_again);
-                }
+                let budgets = key.filter(|_| counts_together).map_or(&[][..], |resolved| &resolved.key.budgets);
+                let balance = Balance { budgets, money, conditions, spent: stands };
+                balance.add_conditions(&mut found, now).into_iter().for_each(&mut look_again);
                 let spend = spend::spend_status(stands, money, &of.uid, cluster.spend_writes, now);
                 let status = status::api_key(present, seen.value.generation, &found, key, &spend, now);
                 (of.uid.clone(), seen.version, present.map(|status| &status.conditions), status)
@@ -106,11 +103,9 @@ pub(super) fn reports(
                 let account = team.map_or(&of.uid, |team| &team.account);
                 let money = cluster.books.money(account, &Account::Team);
                 let stands = present.and_then(|status| status.spend.as_ref());
-                if let Some(budget) = team.and_then(|team| team.budget.as_ref()).filter(|_| counts_together) {
-                    let warn_at = team.and_then(|team| team.warn_at);
-                    let balance = Balance { budget, warn_at, money, conditions, spent: stands };
-                    balance.add_conditions(&mut found, now).into_iter().for_each(&mut look_again);
-                }
+                let budgets = team.filter(|_| counts_together).map_or(&[][..], |team| &team.budgets);
+                let balance = Balance { budgets, money, conditions, spent: stands };
+                balance.add_conditions(&mut found, now).into_iter().for_each(&mut look_again);
                 let spend = spend::spend_status(stands, money, &of.uid, cluster.spend_writes, now);
                 let status = status::team(present, seen.value.generation, &found, &spend, now);
                 (of.uid.clone(), seen.version, present.map(|status| &status.conditions), status)
@@ -154,8 +149,8 @@ pub(super) fn reports(
 }
 
 /// What the store says of a key, whose account is kept within its Team's.
-fn money_of<'a>(cluster: &'a ClusterState, desired: &DesiredState, resolved: &ResolvedKey) -> Option<&'a Money> {
-    let team = desired.team(&resolved.key.team)?;
+fn money_of<'a>(cluster: &'a ClusterState, desired: &DesiredState, resolved: &ResolvedKey) -> &'a [Money] {
+    let Some(team) = desired.team(&resolved.key.team) else { return &[] };
     cluster.books.money(&team.account, &Account::Key(resolved.key.account.clone()))
 }
 

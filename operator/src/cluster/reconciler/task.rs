@@ -20,7 +20,8 @@ pub(super) fn outcome(done: Result<(Id, anyhow::Result<()>), JoinError>) -> (Id,
     let task = error.id();
     let why = match error.try_into_panic() {
         Ok(panic) => {
-            let message = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(|s| &**s));
+            let message =
+                panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(|s| &**s));
             anyhow::anyhow!("a panic in the operator, please report it: {}", message.unwrap_or("it said nothing"))
         }
         Err(_) => anyhow::anyhow!("it was stopped"),

@@ -46,9 +46,12 @@ fn a_word_from_the_future_and_a_name_that_no_pod_has_are_nobodys() {
 
 #[test]
 fn fields_are_those_that_sidecars_write() {
-    let keys = [("with", Some(budget(Period::Daily, "Europe/Berlin"))), ("without", None)];
-    let keys = keys.into_iter().map(|(key, budget)| (Uid::new(key), budget)).collect();
-    let of = TeamQuery { budget: Some(budget(Period::Total, "UTC")), keys };
+    let keys = [
+        ("with", vec![budget(Period::Daily, "Europe/Berlin"), budget(Period::YearlyFrom { month: 4, day: 6 }, "UTC")]),
+        ("without", vec![]),
+    ];
+    let keys = keys.into_iter().map(|(key, budgets)| (Uid::new(key), budgets)).collect();
+    let of = TeamQuery { budgets: vec![budget(Period::Total, "UTC")], keys };
     let asked = fields(&Uid::new("T"), &of, at("2026-11-30T23:30:00Z"));
     let asked: Vec<(&str, Vec<&str>)> =
         asked.iter().map(|fields| (&*fields.key, fields.names.iter().map(String::as_str).collect())).collect();
@@ -61,25 +64,26 @@ fn fields_are_those_that_sidecars_write() {
             ("vectoll:{T}:month:2026-11", vec!["k:without:p"]),
             ("vectoll:{T}:m:t:Total/UTC/0", vec!["s", "r", "x"]),
             ("vectoll:{T}:m:k:with:Daily/Europe/Berlin/1796079600", vec!["s", "r", "x"]),
+            ("vectoll:{T}:m:k:with:Yearly-04-06/UTC/1775433600", vec!["s", "r", "x"]),
         ]
     );
 }
 
 #[test]
 fn what_was_never_written_is_nothing_and_what_is_no_number_is_unknown() {
-    let of = TeamQuery { budget: Some(budget(Period::Monthly, "UTC")), keys: BTreeMap::new() };
+    let of = TeamQuery { budgets: vec![budget(Period::Monthly, "UTC")], keys: BTreeMap::new() };
     let asked = fields(&Uid::new("T"), &of, at("2026-12-31T12:00:00Z"));
     let mut books = TeamLedger::default();
     books.take(&asked[0], &texts(&["", "", "", "", "", "", "3", "40", "x"]));
     books.take(&asked[1], &texts(&["1500000000000", "", "25000000000000"]));
     assert_eq!(books.totals.get(&Series::Unsettled), Some(&Totals::default()));
     assert_eq!(books.totals.get(&Series::Team), None);
-    let money = &books.money[&Account::Team];
+    let money = &books.money[&Account::Team][0];
     assert_eq!((money.spent.spent.to_string(), money.spent.held), ("1.50".to_owned(), PicoUsd::ZERO));
     assert_eq!(money.spent.refused_at, Some("25".parse().unwrap()));
     assert_eq!(money.ends, Some(at("2027-01-01T00:00:00Z")));
     books.take(&asked[1], &texts(&["1500000000000", "", ""]));
-    assert_eq!(books.money[&Account::Team].spent.refused_at, None);
+    assert_eq!(books.money[&Account::Team][0].spent.refused_at, None);
     books.take(&asked[0], &texts(&["1", "2", "3", "1", "2", "3", "3", "40", "500"]));
     let totals = books.totals[&Series::Team];
     assert_eq!((totals.requests, totals.tokens, totals.spent), (3, 40, PicoUsd::new(500)));
@@ -88,8 +92,8 @@ fn what_was_never_written_is_nothing_and_what_is_no_number_is_unknown() {
 
 #[test]
 fn a_team_of_many_keys_is_asked_of_in_parts_and_nothing_is_left_out() {
-    let keys = (0..1_000).map(|n| (Uid::new(&n.to_string()), None)).collect();
-    let asked = fields(&Uid::new("T"), &TeamQuery { budget: None, keys }, at("2026-12-31T12:00:00Z"));
+    let keys = (0..1_000).map(|n| (Uid::new(&n.to_string()), Vec::new())).collect();
+    let asked = fields(&Uid::new("T"), &TeamQuery { budgets: Vec::new(), keys }, at("2026-12-31T12:00:00Z"));
     assert!(asked.iter().all(|fields| fields.names.len() <= 3 * SERIES));
     let mut books = TeamLedger::default();
     for fields in &asked {
@@ -100,14 +104,14 @@ fn a_team_of_many_keys_is_asked_of_in_parts_and_nothing_is_left_out() {
 
 #[test]
 fn what_others_spend_by_routes_of_their_own_is_none_of_the_owners_spend() {
-    let of = TeamQuery { budget: None, keys: BTreeMap::from([(Uid::new("k"), None)]) };
+    let of = TeamQuery { budgets: Vec::new(), keys: BTreeMap::from([(Uid::new("k"), Vec::new())]) };
     let asked = fields(&Uid::new("T"), &of, at("2026-12-31T12:00:00Z"));
     let month = &asked[1];
     assert_eq!(month.names, ["t:p", "foreign:p", "k:k:p"]);
     let spent = |values: &[&str]| {
         let mut books = TeamLedger::default();
         books.take(month, &texts(values));
-        let of = |account| books.money.get(&account).map(|money| money.spent.spent.pico());
+        let of = |account| books.money.get(&account).map(|money| money[0].spent.spent.pico());
         (of(Account::Team), of(Account::Key(Uid::new("k"))))
     };
     assert_eq!(spent(&["1000", "900", "950"]), (Some(100), Some(950)));

@@ -1,6 +1,9 @@
 //! What the functions write of a Team: the kinds of hashes, and their fields. Pure.
 
-use vectoll_config::store::{Acknowledgement, Series};
+use vectoll_config::{
+    store::{Acknowledgement, Series},
+    v1::Period,
+};
 
 use super::{
     owner::Owner,
@@ -28,8 +31,8 @@ pub enum Kind<'a> {
     Mark,
     /// Where a sidecar holds money.
     Held,
-    /// A window of requests and tokens.
-    Window,
+    /// Windows of requests and tokens, whose slots are so many seconds long.
+    Window(u64),
     /// Calls under way.
     Parallel,
     /// Money of a budget: account and period.
@@ -58,7 +61,7 @@ pub enum BalanceOwner<'a> {
     User(&'a str),
     /// That of a namespace whose keys belong to another's Team.
     Namespace(&'a str),
-    /// Of a kind that another release knows.
+    /// A Team's for some models, or of a kind that another release knows.
     Other,
 }
 
@@ -72,7 +75,13 @@ impl<'a> BalanceOwner<'a> {
             Some(("k", key)) => (!key.is_empty() && !key.contains(':')).then_some(Self::Key(key)),
             Some(("tu", user)) => Some(Self::User(user)),
             Some(("tn", namespace)) => is_namespace(namespace).then_some(Self::Namespace(namespace)),
-            Some(("ku" | "tm" | "km", _)) => None,
+            // A key's budget for some models.
+            Some(("km", of)) => of
+                .split_once(':')
+                .filter(|(key, model)| !key.is_empty() && !model.is_empty())
+                .map(|(key, _)| Self::Key(key)),
+            Some(("tm", _)) => Some(Self::Other),
+            Some(("ku", _)) => None,
             Some((other, _)) => other.bytes().all(|byte| byte.is_ascii_lowercase()).then_some(Self::Other),
         }
     }
@@ -83,7 +92,7 @@ fn is_period(text: &str) -> bool {
     let parts = text.split_once('/').and_then(|(kind, rest)| Some((kind, rest.rsplit_once('/')?)));
     let Some((kind, (zone, start))) = parts else { return false };
     let is_zone = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '_' | '+' | '-');
-    matches!(kind, "Daily" | "Weekly" | "Monthly" | "Total")
+    kind.parse::<Period>().is_ok()
         && !zone.is_empty()
         && zone.chars().all(is_zone)
         && start.parse::<u64>().is_ok()
@@ -143,7 +152,7 @@ impl<'a> Kind<'a> {
             Owner::Namespace(_) => matches!(kind, Self::Live).then_some(kind),
             Owner::Backend(_) => match kind {
                 Self::Meta | Self::Live | Self::Mark => Some(kind),
-                Self::Window | Self::Parallel => rest.ends_with(":b").then_some(kind),
+                Self::Window(_) | Self::Parallel => rest.ends_with(":b").then_some(kind),
                 Self::Held | Self::Money(_) | Self::Periods | Self::Total | Self::Month(_) => None,
             },
         }
@@ -161,7 +170,9 @@ impl<'a> Kind<'a> {
         match kind {
             "mark" if is_sidecar(of) => Some(Self::Mark),
             "held" if is_sidecar(of) => Some(Self::Held),
-            "w" if is_account(of) => Some(Self::Window),
+            "w" if is_account(of) => Some(Self::Window(1)),
+            "wh" if is_account(of) => Some(Self::Window(60)),
+            "wd" if is_account(of) => Some(Self::Window(1_440)),
             "p" if is_account(of) => Some(Self::Parallel),
             "month" if month(of).is_some() => Some(Self::Month(of)),
             "m" if BalanceOwner::of(of).is_some() => Some(Self::Money(of)),
@@ -173,10 +184,11 @@ impl<'a> Kind<'a> {
     /// The longest time to live that a function gives it, in milliseconds; none: it stays for ever.
     pub fn longest_life_ms(self) -> Option<u64> {
         match self {
-            Self::Window => Some(121_000),
+            Self::Window(slot) => Some(121_000 * slot),
             Self::Parallel => Some(20_000),
             Self::Money(of) if of.contains(":Total/") => None,
-            Self::Money(_) => Some(75 * DAY_MS),
+            // A year, and what is kept after its end.
+            Self::Money(_) => Some((367 + 35) * DAY_MS),
             Self::Total => None,
             Self::Meta | Self::Live | Self::Mark | Self::Held | Self::Periods | Self::Month(_) => Some(400 * DAY_MS),
         }
@@ -202,7 +214,7 @@ impl<'a> Kind<'a> {
             && match (self, owner) {
                 (Self::Live, Owner::Namespace(_)) => is_sidecar(field) && Acknowledgement::read(value).is_some(),
                 (Self::Total | Self::Month(_), _) => is_number(value) && Series::read_field(field).is_some(),
-                (Self::Window, _) => {
+                (Self::Window(_), _) => {
                     let slot = field.strip_prefix('r').or_else(|| field.strip_prefix('t'));
                     is_number(value) && slot.is_some_and(is_number)
                 }
@@ -322,7 +334,13 @@ mod tests {
             ("xy:any:Total/UTC/0", Some(BalanceOwner::Other)),
             ("ku:0-1:ada:Total/UTC/0", None),
             ("b:Total/UTC/0", None),
-            ("t:Yearly/UTC/0", None),
+            ("t:Yearly-04-06/Europe/London/1793487600", Some(BalanceOwner::Team)),
+            ("t:Days-14-3/UTC/0", Some(BalanceOwner::Team)),
+            ("t:Days-14-14/UTC/0", None),
+            ("t:Never/UTC/0", None),
+            ("km:0-1:small:v2:Daily/UTC/5", Some(BalanceOwner::Key("0-1"))),
+            ("km:0-1:Daily/UTC/5", None),
+            ("tm:small:Daily/UTC/5", Some(BalanceOwner::Other)),
             ("t", None),
         ] {
             assert_eq!(BalanceOwner::of(money), payer, "{money}");

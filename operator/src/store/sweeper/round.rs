@@ -112,7 +112,13 @@ impl Facts {
                         *self.names.entry(family).or_default() += 1;
                     }
                 }
-                Kind::Meta | Kind::Live | Kind::Mark | Kind::Held | Kind::Periods | Kind::Window | Kind::Parallel => {}
+                Kind::Meta
+                | Kind::Live
+                | Kind::Mark
+                | Kind::Held
+                | Kind::Periods
+                | Kind::Window(_)
+                | Kind::Parallel => {}
             },
         }
     }
@@ -299,7 +305,9 @@ impl<'a> Round<'a> {
                 None => Ok(()),
             },
             Kind::Total | Kind::Month(_) => self.fold(hash, &facts).await,
-            Kind::Meta | Kind::Live | Kind::Mark | Kind::Held | Kind::Periods | Kind::Window | Kind::Parallel => Ok(()),
+            Kind::Meta | Kind::Live | Kind::Mark | Kind::Held | Kind::Periods | Kind::Window(_) | Kind::Parallel => {
+                Ok(())
+            }
         }
     }
 

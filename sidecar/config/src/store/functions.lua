@@ -5,18 +5,19 @@
 local MAX_LIST = 200000         -- entries of one list: after an outage a sidecar tells of all its users at once
 local MAX_GROUPS = 1024         -- groups of lease requests
 local MAX_REQUESTS = 16384        -- lease requests, in all of them
-local MAX_SLOTS = 1000          -- fields of a window: two rates, of slots that any lease can touch
+local MAX_SLOTS = 1000          -- fields of a window: requests and tokens, of slots that any lease can touch
 local MAX_HELD = 500000         -- purses in which one sidecar holds something
 local MAX_NAME = 1200           -- bytes of an account's name: a UID and 256 characters
 local MAX_FIELD = 2048          -- bytes of a field of the ledger
 local MAX_LIFE = 60000          -- ms that a lease or a pause may last
 local DAY = 86400000            -- ms
-local MAX_AHEAD = 40 * DAY      -- ms until the end of a period
+local MAX_AHEAD = 367 * DAY     -- ms until the end of a period
 local MAX_SIDECARS = 5000       -- sidecars of a namespace, at the same time
 local MAX_ALL_SIDECARS = 20000  -- sidecars of all namespaces that share a Team or a backend, at the same time
 local MAX_NEW_SIDECARS = 20000  -- sidecars of a namespace that a Team or a backend has not seen before, in a day
 local MAX_NEW_PURSES = 200000   -- periods of a Team's budgets that a namespace begins in a day
 local MAX_USERS, MAX_KEYS, MAX_MODELS = 1000000, 20000, 10000 -- that the ledger of a Team tells apart
+local MAX_BUDGETS = 16          -- periods of one account that a call's money counts in
 local MAX_PERIODS = 64          -- periods of an account's budgets that are kept up at the same time
 local MAX_MONTHS = 14           -- months back that spend is still told apart by
 local MAX_TIDIED = 1000         -- fields that the operator tidies up in one step
@@ -24,10 +25,16 @@ local MAX_TIDIED = 1000         -- fields that the operator tidies up in one ste
 local function is_whole(text, most) return #text <= 16 and string.find(text, '^%d+$') ~= nil and tonumber(text) <= most end
 local function is_pico(text) return #text <= 20 and string.find(text, '^%d+$') ~= nil end
 local function is_sidecar(text) return #text <= 64 and string.find(text, '^[%w-]+$') ~= nil end
-local function is_period(text) return #text <= 128 and string.find(text, '^%u%l+/[%w/_+-]+/%d+$') ~= nil end
+local function is_period(text) return #text <= 128 and string.find(text, '^%u%l+[%d-]*/[%w/_+-]+/%d+$') ~= nil end
 -- A whole number that was written here before. Nothing, if somebody else wrote something else there.
 local function num(text) return text and is_whole(text, 9007199254740991) and tonumber(text) or 0 end
-local function is_rate(text) return text == 'r' or text == 't' end
+-- Requests and tokens, in any minute, hour and day: what is counted, in which hash, and how long a slot of it is (s).
+local RATES = {
+  r = {of = 'r', window = 'w:', slot = 1}, t = {of = 't', window = 'w:', slot = 1},
+  rh = {of = 'r', window = 'wh:', slot = 60}, th = {of = 't', window = 'wh:', slot = 60},
+  rd = {of = 'r', window = 'wd:', slot = 1440}, td = {of = 't', window = 'wd:', slot = 1440},
+}
+local function is_rate(text) return RATES[text] ~= nil end
 local function is_caller(text) return #text <= 300 and string.find(text, '^ns:[%w._:-]+$') ~= nil end
 
 -- A calendar month as a number, of a time in ms (Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days).
@@ -138,7 +145,11 @@ local function check(args)
   end)
   list('claims', function() word('account', is_short, MAX_NAME); whole('count') end)
   whole('first number'); whole('last number')
-  list('charges', money)
+  list('charges', function()
+    word('account', is_short, MAX_NAME)
+    list('periods', purse, MAX_BUDGETS)
+    word('amount', is_pico)
+  end)
   list('entries of the ledger', function()
     word('month', function(text) return month_named(text) ~= nil end)
     word('field', is_field); whole('requests'); word('tokens', is_pico); word('amount', is_pico)
@@ -155,7 +166,7 @@ local function check(args)
       else
         local function is_empty(text) return text == '' end
         word('period', is_empty); word('end of a period', is_empty)
-        if kind == 'p' then read['p:' .. account] = MAX_ALL_SIDECARS else read['w:' .. account] = MAX_SLOTS end
+        if kind == 'p' then read['p:' .. account] = MAX_ALL_SIDECARS elseif is_rate(kind) then read[RATES[kind].window .. account] = MAX_SLOTS end
       end
     end, MAX_REQUESTS)
   end, MAX_GROUPS)
@@ -171,12 +182,12 @@ local function refuse(what) return redis.error_reply('ERR vectoll: ' .. what) en
 -- args, one after the other; lists begin with their length:
 --   sidecar, epoch, number of this exchange, the last one that it knows to be taken, '1' if it only asks what that was, life of a lease (ms), pause after a restart (ms),
 --   users that the ledger tells apart
---   corrections of windows:  account, rate ('r' requests, 't' tokens), slot, amount (may be negative)
+--   corrections of windows:  account, rate ('r' requests, 't' tokens; 'rh', 'th' in any hour, 'rd', 'td' in any day), slot, amount (may be negative)
 --   claims of parallel requests: account, count
---   spend: first number not in it, last number in it; charges: account, period, its end (ms; '' never), pico-USD;
+--   spend: first number not in it, last number in it; charges: account, the periods of its budgets that it counts in (name, end in ms; '' never), pico-USD;
 --          entries of the ledger: month, field, requests, tokens, pico-USD
 --   holds of money: account, period, its end, pico-USD (all that this sidecar holds there, spend above taken off)
---   groups of lease requests, each to be met as a whole: kind ('r', 't', 'p' parallel, 'm' money), account, least, most, limit, period, its end
+--   groups of lease requests, each to be met as a whole: kind (a rate, 'p' parallel, 'm' money), account, least, most, limit, period, its end
 --   the sidecar's namespace, as the tag of its keys has it: 'ns:SCOPE:NAMESPACE'
 -- Answer: time (ms), run of the server, pause left (ms), epoch and number of the last exchange that did more than ask, last spend known, sidecars,
 --   then for each group either {1, amounts and what is taken now...} or {0, place, taken, ms to wait (-1: for ever), ...}
@@ -205,7 +216,7 @@ local function exchange(keys, args)
   local function arg() at = at + 1; return args[at] end
   local function number() return tonumber(arg()) end
 
-  local SPAN = 61            -- slots that any 60 seconds can touch
+  local SPAN = 61            -- slots that any minute, hour or day can touch: sixty, and the one that it begins in
   local CLAIM_LIFE = 10000   -- ms that a claim of parallel requests lasts without being renewed
   local LIVE = 10000         -- ms after which a sidecar that was not heard of does not count
 
@@ -220,7 +231,7 @@ local function exchange(keys, args)
   local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
   -- Beyond a day it is no clock's step, but somebody's word.
   if num(seen) > now and num(seen) <= now + DAY then now = num(seen) end
-  local slot = math.floor(now / 1000)
+  local function slot_at(ms, rate) return math.floor(ms / (1000 * rate.slot)) end
 
   if latest > now + MAX_AHEAD then return refuse('no period ends so far ahead') end
   local today = math.floor(now / DAY)
@@ -304,13 +315,15 @@ local function exchange(keys, args)
   end
 
   -- Corrections of windows.
+  local function keep_window(key, rate) redis.call('PEXPIRE', key, (SPAN + 60) * rate.slot * 1000) end
   for _ = 1, number() do
-    local key, rate, of, amount = prefix .. 'w:' .. arg(), arg(), number(), number()
+    local account, rate, of, amount = arg(), RATES[arg()], number(), number()
+    local key, slot = prefix .. rate.window .. account, slot_at(now, rate)
     if of + SPAN > slot and of <= slot + SPAN then
-      local field = rate .. string.format('%.0f', of)
+      local field = rate.of .. string.format('%.0f', of)
       local value = math.max(0, num(redis.call('HGET', key, field)) + amount)
       if value == 0 then redis.call('HDEL', key, field) else redis.call('HSET', key, field, string.format('%.0f', value)) end
-      redis.call('PEXPIRE', key, (SPAN + 60) * 1000)
+      keep_window(key, rate)
     end
   end
 
@@ -343,12 +356,12 @@ local function exchange(keys, args)
   end
 
   -- What a period that begins takes over: the most that is taken in another one of its account that lies within it. So a budget whose period
-  -- or zone is edited does not begin at nothing.
-  local function inherited(account, period)
+  -- or zone is edited does not begin at nothing. `beside`: periods that begin with it, which hold what it holds.
+  local function inherited(account, period, beside)
     local th, tl, from = 0, 0, nil
     local sh, sl, rh, rl = 0, 0, 0, 0
     for _, other in ipairs(others(account, period)) do
-      if starts(other) >= starts(period) then
+      if starts(other) >= starts(period) and not (beside and beside[purse(account, other)]) then
         local spent, all_held = unpack(redis.call('HMGET', purse(account, other), 's', 'r'))
         local oh, ol = split(spent)
         local hh, hl = split(all_held)
@@ -363,10 +376,10 @@ local function exchange(keys, args)
   end
 
   -- A period of a budget of which nothing is known yet is counted: there are only so many a day that are begun by lease requests.
-  local function begins(account, period, ends)
+  local function begins(account, period, ends, beside)
     new_purses = new_purses + 1
     note_begun()
-    local from, sh, sl = inherited(account, period)
+    local from, sh, sl = inherited(account, period, beside)
     if from then redis.call('HSET', purse(account, period), 's', join(sh, sl), 'c', from) end
     redis.call('HSET', prefix .. 'a:' .. account, period, ends)
     redis.call('PEXPIRE', prefix .. 'a:' .. account, 400 * DAY)
@@ -387,20 +400,35 @@ local function exchange(keys, args)
   local from, to = number(), number()
   local once = to > from and from == spent_to
   for _ = 1, number() do
-    local account, period, ends, pico = arg(), arg(), arg(), arg()
+    local account, periods, named = arg(), {}, {}
+    for place = 1, number() do
+      periods[place] = {name = arg(), ends = arg()}
+      named[periods[place].name] = true
+    end
+    local pico = arg()
     if once then
-      local key = purse(account, period)
-      if redis.call('HGET', key, 's') == false and redis.call('HGET', key, 'r') == false then begins(account, period, ends) end
-      add(key, 's', pico)
-      -- Those of another setting in which the call may have been admitted are kept up.
-      for _, other in ipairs(others(account, period)) do
-        if starts(other) <= starts(period) or ends == '' or tonumber(ends) > now then
-          local kept_up = purse(account, other)
-          if redis.call('HGET', kept_up, 's') ~= false or redis.call('HGET', kept_up, 'r') ~= false then add(kept_up, 's', pico) end
+      -- All of them begin before any of them has it: none takes it over from another one.
+      for _, period in ipairs(periods) do
+        local key = purse(account, period.name)
+        if redis.call('HGET', key, 's') == false and redis.call('HGET', key, 'r') == false then begins(account, period.name, period.ends) end
+      end
+      local kept_up = {}
+      for _, period in ipairs(periods) do
+        local key = purse(account, period.name)
+        add(key, 's', pico)
+        redis.call('HSET', key, 'd', today)
+        keep(key, period.ends)
+        -- Those of another setting in which the call may have been admitted are kept up, once.
+        for _, other in ipairs(others(account, period.name)) do
+          if not named[other] and (starts(other) <= starts(period.name) or period.ends == '' or tonumber(period.ends) > now) then
+            kept_up[other] = true
+          end
         end
       end
-      redis.call('HSET', key, 'd', today)
-      keep(key, ends)
+      for other in pairs(kept_up) do
+        local key = purse(account, other)
+        if redis.call('HGET', key, 's') ~= false or redis.call('HGET', key, 'r') ~= false then add(key, 's', pico) end
+      end
     end
   end
   for _ = 1, number() do
@@ -424,13 +452,14 @@ local function exchange(keys, args)
 
   -- Holds of money: each sidecar's own word counts.
   local held = prefix .. 'held:' .. sidecar -- the purses in which it holds something
-  local function set_hold(key, high, low, account, period, ends)
+  local function set_hold(key, high, low, account, period, ends, beside)
     local field = 'h:' .. sidecar
     local old_high, old_low = split(redis.call('HGET', key, field))
     local all = redis.call('HGET', key, 'r')
     if all == false and redis.call('HGET', key, 's') == false then
       if high == 0 and low == 0 then redis.call('HDEL', held, key); return end
-      begins(account, period, ends)
+      begins(account, period, ends, beside)
+      if beside then beside[key] = true end
     end
     local all_high, all_low = split(all)
     all_high, all_low = minus(all_high, all_low, old_high, old_low)
@@ -459,12 +488,12 @@ local function exchange(keys, args)
     keep(key, ends)
   end
 
-  -- Wishes.
+  -- Lease requests.
   local function window(account, rate)
-    local key = prefix .. 'w:' .. account
+    local key, slot = prefix .. rate.window .. account, slot_at(now, rate)
     local all, sum, slots = redis.call('HGETALL', key), 0, {}
     for i = 1, #all, 2 do
-      if string.sub(all[i], 1, 1) == rate then
+      if string.sub(all[i], 1, 1) == rate.of then
         local of, amount = num(string.sub(all[i], 2)), num(all[i + 1])
         if of + SPAN <= slot or of > slot + 2 * SPAN then redis.call('HDEL', key, all[i])
         else
@@ -491,7 +520,7 @@ local function exchange(keys, args)
     end
     return less(eh, el, mh, ml)
   end
-  local function leaves(of) return (of + SPAN) * 1000 - now end
+  local function leaves(of, rate) return (of + SPAN) * rate.slot * 1000 - now end
 
   local function claimed(account)
     local key, sum = prefix .. 'p:' .. account, 0
@@ -554,8 +583,8 @@ local function exchange(keys, args)
         end
       else
         least, most, limit = tonumber(least), tonumber(most), tonumber(limit)
-        local slots
-        if kind == 'p' then request.taken = claimed(account) else request.taken, slots = window(account, kind) end
+        local rate, slots = RATES[kind], nil
+        if kind == 'p' then request.taken = claimed(account) else request.taken, slots = window(account, rate) end
         if request.taken + least > limit then
           if not denied then
             local wait = -1
@@ -565,7 +594,7 @@ local function exchange(keys, args)
               local rest = request.taken
               for _, each in ipairs(slots) do
                 rest = rest - each[2]
-                if rest + least <= limit then wait = leaves(each[1]); break end
+                if rest + least <= limit then wait = leaves(each[1], rate); break end
               end
             end
             denied = {0, place - 1, string.format('%.0f', request.taken), wait}
@@ -575,7 +604,7 @@ local function exchange(keys, args)
           extra = math.max(0, math.min(most - least, extra))
           if crumb(extra, least, most) then extra = 0 end
           request.granted = least + extra
-          request.reset = slots and #slots > 0 and leaves(slots[#slots][1]) or 0
+          request.reset = slots and #slots > 0 and leaves(slots[#slots][1], rate) or 0
         end
       end
     end
@@ -586,12 +615,12 @@ local function exchange(keys, args)
       if refusal then redis.call('HSET', unpack(refusal)) end
     else
       local granted = {1}
-      local until_slot = math.floor((now + life) / 1000)
+      local beside = {}
       for _, request in ipairs(requests) do
         if request.kind == 'm' then
           local oh, ol = split(redis.call('HGET', request.key, 'h:' .. sidecar))
           oh, ol = plus(oh, ol, request.gh, request.gl)
-          set_hold(request.key, oh, ol, request.account, request.period, request.ends)
+          set_hold(request.key, oh, ol, request.account, request.period, request.ends, beside)
           keep(request.key, request.ends)
           if request.refused_of then
             -- What was refused would have room beside this: others only held it for a while.
@@ -612,10 +641,11 @@ local function exchange(keys, args)
           granted[#granted + 1] = 0
         else
           if request.granted > 0 then -- a slot of nothing would only look as if something were to come back
-            local key, field = prefix .. 'w:' .. request.account, request.kind .. string.format('%.0f', until_slot)
+            local rate = RATES[request.kind]
+            local key, field = prefix .. rate.window .. request.account, rate.of .. string.format('%.0f', slot_at(now + life, rate))
             local counted = num(redis.call('HGET', key, field))
             redis.call('HSET', key, field, string.format('%.0f', counted + request.granted))
-            redis.call('PEXPIRE', key, (SPAN + 60) * 1000)
+            keep_window(key, rate)
           end
           granted[#granted + 1] = string.format('%.0f', request.granted)
           granted[#granted + 1] = string.format('%.0f', request.taken + request.granted)

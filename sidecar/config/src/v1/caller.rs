@@ -33,18 +33,27 @@ pub struct Team {
     /// Limits on each end user.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub user_limits: Limits,
-    /// The Team's budget.
+    /// The Team's budget, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
-    /// Each end user's budget.
+    /// Its budgets, if it has several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<Budget>,
+    /// Each end user's budget, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_budget: Option<Budget>,
+    /// Each end user's budgets, if they are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub user_budgets: Vec<Budget>,
     /// Limits on all calls from this namespace: absent where it is the Team's own.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub namespace_limits: Limits,
     /// The budget of this namespace: absent where it is the Team's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespace_budget: Option<Budget>,
+    /// Its budgets, if they are several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespace_budgets: Vec<Budget>,
     /// Whether routes of this namespace are none of the Team's, so that whoever owns the Team has no say in their prices: what
     /// they cost counts in no budget but the key's.
     #[serde(default, skip_serializing_if = "is_false")]
@@ -89,9 +98,12 @@ pub struct Key {
     /// Limits on each end user.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub user_limits: Limits,
-    /// The key's budget.
+    /// The key's budget, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub budget: Option<Budget>,
+    /// Its budgets, if it has several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<Budget>,
     /// When it stops working.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Timestamp>,

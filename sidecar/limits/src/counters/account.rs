@@ -35,7 +35,9 @@ impl Account {
             Self::Team(uid) => Some(BudgetAccount::Team(uid.clone())),
             Self::TeamUser(uid, user) => Some(BudgetAccount::TeamUser(uid.clone(), user.clone())),
             Self::TeamNamespace(uid, namespace) => Some(BudgetAccount::TeamNamespace(uid.clone(), namespace.clone())),
-            Self::KeyUser(..) | Self::KeyModel(..) | Self::TeamModel(..) | Self::Backend(_) => None,
+            Self::KeyModel(uid, model) => Some(BudgetAccount::KeyModel(uid.clone(), model.clone())),
+            Self::TeamModel(uid, model) => Some(BudgetAccount::TeamModel(uid.clone(), model.clone())),
+            Self::KeyUser(..) | Self::Backend(_) => None,
         }
     }
 }
@@ -47,6 +49,8 @@ impl From<&BudgetAccount> for Account {
             BudgetAccount::Team(uid) => Self::Team(uid.clone()),
             BudgetAccount::TeamUser(uid, user) => Self::TeamUser(uid.clone(), user.clone()),
             BudgetAccount::TeamNamespace(uid, namespace) => Self::TeamNamespace(uid.clone(), namespace.clone()),
+            BudgetAccount::KeyModel(uid, model) => Self::KeyModel(uid.clone(), model.clone()),
+            BudgetAccount::TeamModel(uid, model) => Self::TeamModel(uid.clone(), model.clone()),
         }
     }
 }

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
+use crate::store::protocol::Rate;
+
 /// What ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exhausted {
-    /// Requests a minute.
-    Requests,
-    /// Tokens a minute.
-    Tokens,
+    /// Requests or tokens in a minute, hour or day.
+    Rate(Rate),
     /// Requests at once.
     Parallel,
-    /// Money in a period. Amounts are in pico-USD.
-    Budget,
+    /// Money in a period: of the budget at this place in [`Scope::budgets`](super::Scope::budgets). Amounts are in pico-USD.
+    Budget(usize),
     /// The store's word: it cannot be reached, and this sidecar has no share of its own to give.
     Store,
 }

@@ -22,8 +22,9 @@ use self::count::{Count, tighten};
 pub(super) use self::reservation::LocalReservation;
 use super::{
     Account, Denial, Open, RateLimitStatus, ReserveRequest, Spending, longest_denial::LongestDenial, users::Users,
-    window::slot_of,
+    window::second_of,
 };
+use crate::store::protocol::{Counted, Rate};
 use vectoll_clock::Now;
 use vectoll_ledger::used::Used;
 
@@ -43,7 +44,7 @@ struct Table {
     users: Users,
     open: Open,
     swept: Duration,
-    /// The newest slot that anything was counted in. Moments are taken before the lock: under it they only move forward.
+    /// The newest second that anything was counted in. Moments are taken before the lock: under it they only move forward.
     slot: u64,
     /// How many reservations there have been.
     sequence: u64,
@@ -88,8 +89,7 @@ impl LocalCounters {
         let mut charges = Vec::new();
         for &id in &counts {
             if let Some(count) = table.counts.get_mut(id) {
-                count.requests.add(slot, ask.requests);
-                count.tokens.add(slot, ask.tokens);
+                count.admit(slot, ask);
                 count.parallel += 1;
                 for balance in &mut count.balances {
                     balance.taken = balance.taken.plus(ask.money);
@@ -114,10 +114,9 @@ impl LocalCounters {
         let mut table = self.table();
         let slot = table.present(now);
         table.close(&reservation, |count| {
-            count.tokens.advance(slot);
-            count.tokens.take_back(reservation.slot, reservation.tokens.saturating_sub(used.tokens));
-            // More than was reserved: a debt, which counts from now on.
-            count.tokens.add(slot, used.tokens.saturating_sub(reservation.tokens));
+            count.advance_windows(slot);
+            count.take_back(Counted::Tokens, &reservation, reservation.tokens.saturating_sub(used.tokens));
+            count.add_tokens(slot, reservation.sequence, used.tokens.saturating_sub(reservation.tokens));
             used.money
         });
     }
@@ -127,8 +126,8 @@ impl LocalCounters {
     pub(super) fn give_back(&self, reservation: LocalReservation) {
         let mut table = self.table();
         table.close(&reservation, |count| {
-            count.tokens.take_back(reservation.slot, reservation.tokens);
-            count.requests.take_back(reservation.slot, reservation.requests);
+            count.take_back(Counted::Tokens, &reservation, reservation.tokens);
+            count.take_back(Counted::Requests, &reservation, reservation.requests);
             PicoUsd::ZERO
         });
     }
@@ -140,10 +139,16 @@ impl LocalCounters {
         let mut rate_limits = RateLimitStatus::default();
         for (&id, limits) in reservation.counts.iter().zip(scopes) {
             let Some(count) = table.counts.get_mut(id) else { continue };
-            count.requests.advance(slot);
-            count.tokens.advance(slot);
-            tighten(&mut rate_limits.requests, limits.requests_per_minute, &count.requests, now);
-            tighten(&mut rate_limits.tokens, limits.tokens_per_minute, &count.tokens, now);
+            count.advance_windows(slot);
+            let long = if limits.has_long() { &Rate::LONG[..] } else { &[] };
+            for rate in Rate::PER_MINUTE.iter().chain(long) {
+                let Some(window) = count.window(*rate) else { continue };
+                let quota = match rate.of {
+                    Counted::Requests => &mut rate_limits.requests,
+                    Counted::Tokens => &mut rate_limits.tokens,
+                };
+                tighten(quota, rate.limit(limits), window, now);
+            }
         }
         rate_limits
     }
@@ -179,9 +184,9 @@ impl Table {
         id
     }
 
-    /// The slot of a moment, or the newest one there was.
+    /// The second of a moment, or the newest one there was.
     fn present(&mut self, now: Now) -> u64 {
-        self.slot = self.slot.max(slot_of(now.elapsed));
+        self.slot = self.slot.max(second_of(now.elapsed));
         self.slot
     }
 
@@ -211,10 +216,9 @@ impl Table {
         let Self { index, counts, users, .. } = self;
         index.retain(|_, &mut id| {
             let Some(count) = counts.get_mut(id) else { return false };
-            count.requests.advance(slot);
-            count.tokens.advance(slot);
+            count.advance_windows(slot);
             let over = count.balances.iter().all(|balance| balance.taken == PicoUsd::ZERO || balance.is_over(now.wall));
-            let idle = count.parallel == 0 && count.requests.is_empty() && count.tokens.is_empty() && over;
+            let idle = count.parallel == 0 && count.has_empty_windows() && over;
             if idle {
                 counts.remove(id);
             }

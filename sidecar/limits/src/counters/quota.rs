@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::store::protocol::Per;
+
 /// How much of a rate is left, for the `x-ratelimit` headers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
@@ -11,13 +13,15 @@ pub struct Quota {
     pub remaining: u64,
     /// Until all of it is there again, if nobody asks.
     pub reset: Duration,
+    /// In which time it is limited.
+    pub per: Per,
 }
 
 /// The tightest quotas among a call's scopes; absent: not limited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RateLimitStatus {
-    /// Of requests a minute.
+    /// Of requests, in whichever time it is tightest.
     pub requests: Option<Quota>,
-    /// Of tokens a minute.
+    /// Of tokens.
     pub tokens: Option<Quota>,
 }

@@ -6,7 +6,7 @@ use vectoll_config::{
 };
 
 use super::Account;
-use crate::store::protocol::Rate;
+use crate::store::protocol::{Counted, Rate};
 
 /// A count and what it is held to.
 #[derive(Clone, Debug)]
@@ -15,8 +15,8 @@ pub struct Scope<'a> {
     pub account: Account,
     /// Its limits.
     pub limits: Limits,
-    /// Its budget.
-    pub budget: Option<&'a Budget>,
+    /// Its budgets: a call's money must fit into each.
+    pub budgets: &'a [Budget],
 }
 
 /// One call's wish: so many requests, so many tokens at most, so much money at most, in all of the scopes.
@@ -39,9 +39,9 @@ pub struct ReserveRequest<'a> {
 impl ReserveRequest<'_> {
     /// How much it takes of a rate.
     pub(crate) fn of(&self, rate: Rate) -> u64 {
-        match rate {
-            Rate::Requests => self.requests,
-            Rate::Tokens => self.tokens,
+        match rate.of {
+            Counted::Requests => self.requests,
+            Counted::Tokens => self.tokens,
         }
     }
 }

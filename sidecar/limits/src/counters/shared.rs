@@ -15,6 +15,7 @@ mod names;
 mod pending;
 mod pool;
 mod queue;
+mod rate_limits;
 mod rates;
 mod recall;
 mod recalled;
@@ -26,7 +27,6 @@ mod settle;
 #[cfg(test)]
 mod simulation;
 mod slots;
-mod rate_limits;
 mod terms;
 mod waiter;
 mod weigh;

@@ -58,7 +58,11 @@ impl Counters {
         if self.is_together() {
             self.together.reserve(ask, now)
         } else {
-            Reserved::Now(self.alone.reserve(ask, now).map(|reservation| QuotaReservation(CounterReservation::Local(reservation))))
+            Reserved::Now(
+                self.alone
+                    .reserve(ask, now)
+                    .map(|reservation| QuotaReservation(CounterReservation::Local(reservation))),
+            )
         }
     }
 

@@ -1,28 +1,54 @@
-//! A sliding window over the last minute, in slots of one second.
+//! A sliding window over the last minute, hour or day, in slots of a sixtieth of it.
 
 use std::{collections::VecDeque, time::Duration};
 
-/// Slots that a 60-second stretch can touch: it may begin and end inside one.
-const SPAN: u64 = 61;
+use crate::store::protocol::{Per, SPAN};
 
-/// Amounts admitted lately, by the second.
+/// Amounts admitted lately, by slots: sixty of them are a minute, an hour or a day.
 ///
-/// What is admitted in second `s` is weighed together with everything from second `s - 60` on. Any 60 seconds touch at
-/// most 61 slots, and the last admission in them was weighed with all the others: so in no 60 seconds, wherever they
-/// begin, is more admitted than the limit.
-#[derive(Debug, Default)]
+/// What is admitted in slot `s` is weighed together with everything from slot `s - 60` on. Any minute (hour, day) touches at
+/// most 61 slots, and the last admission in them was weighed with all the others: so in no minute, wherever it begins, is more
+/// admitted than the limit.
+#[derive(Debug)]
 pub(crate) struct Window {
+    per: Per,
     /// Slot and amount, oldest first; no slot twice.
     slots: VecDeque<(u64, u64)>,
     sum: u64,
 }
 
-/// The slot that a moment falls in.
-pub(crate) fn slot_of(elapsed: Duration) -> u64 {
+/// The slot of a minute that a moment falls in: its second.
+pub(crate) fn second_of(elapsed: Duration) -> u64 {
     elapsed.as_secs()
 }
 
+/// That of a minute: most limits are.
+impl Default for Window {
+    fn default() -> Self {
+        Self::of(Per::Minute)
+    }
+}
+
 impl Window {
+    /// One of such a time.
+    pub(crate) fn of(per: Per) -> Self {
+        Self { per, slots: VecDeque::new(), sum: 0 }
+    }
+
+    /// Of which time it is.
+    pub(crate) fn per(&self) -> Per {
+        self.per
+    }
+
+    /// The slot that a second falls in.
+    pub(crate) fn slot(&self, second: u64) -> u64 {
+        second / self.per.slot_seconds()
+    }
+
+    fn left_by(&self, slot: u64) -> Duration {
+        Duration::from_secs((slot + SPAN).saturating_mul(self.per.slot_seconds()))
+    }
+
     /// Forgets what is over.
     pub(crate) fn advance(&mut self, slot: u64) {
         while let Some(&(oldest, amount)) = self.slots.front()
@@ -101,7 +127,7 @@ impl Window {
         for &(slot, freed) in &self.slots {
             sum = sum.saturating_sub(freed);
             if sum <= room {
-                return Some(Duration::from_secs(slot + SPAN).saturating_sub(elapsed));
+                return Some(self.left_by(slot).saturating_sub(elapsed));
             }
         }
         None
@@ -109,7 +135,7 @@ impl Window {
 
     /// How long until nothing counts, if nothing is added.
     pub(crate) fn reset(&self, elapsed: Duration) -> Duration {
-        self.slots.back().map_or(Duration::ZERO, |&(slot, _)| Duration::from_secs(slot + SPAN).saturating_sub(elapsed))
+        self.slots.back().map_or(Duration::ZERO, |&(slot, _)| self.left_by(slot).saturating_sub(elapsed))
     }
 }
 
@@ -127,10 +153,10 @@ mod tests {
     #[test]
     fn an_amount_counts_for_sixty_seconds_and_not_beyond_the_sixty_first() {
         let mut window = Window::default();
-        window.add(slot_of(at(900)), 10);
-        window.advance(slot_of(at(60_899)));
+        window.add(second_of(at(900)), 10);
+        window.advance(second_of(at(60_899)));
         assert_eq!(window.sum(), 10);
-        window.advance(slot_of(at(61_000)));
+        window.advance(second_of(at(61_000)));
         assert_eq!(window.sum(), 0);
         assert!(window.is_empty());
     }
@@ -160,6 +186,21 @@ mod tests {
         assert_eq!(window.sum(), 7, "what has left the window is no longer there to be taken back");
     }
 
+    #[test]
+    fn an_hour_and_a_day_leave_by_their_sixtieths() {
+        for (per, slot) in [(Per::Hour, 60), (Per::Day, 1_440)] {
+            let mut window = Window::of(per);
+            let second = window.slot(slot * 10 + slot - 1);
+            window.add(second, 7);
+            let now = Duration::from_secs(slot * 11);
+            assert_eq!(window.wait(now, 7, 1), Some(Duration::from_secs(slot * 60)));
+            window.advance(window.slot(slot * 71 - 1));
+            assert_eq!(window.sum(), 7, "{per:?}");
+            window.advance(window.slot(slot * 71));
+            assert_eq!(window.sum(), 0);
+        }
+    }
+
     proptest! {
         /// The promise itself: whatever is asked for and whenever, no 60 seconds hold more than the limit.
         #[test]
@@ -173,13 +214,13 @@ mod tests {
             let mut now = 0;
             for (pause, amount, settled, unused) in steps {
                 now += pause;
-                let slot = slot_of(at(now));
+                let slot = second_of(at(now));
                 window.advance(slot);
                 if !admitted.is_empty() {
                     // A settlement at some time after the admission, often long after it has left the window.
                     let (admitted_at, kept) = settled.get(&admitted).to_owned();
                     let unused = unused.min(kept);
-                    window.take_back(slot_of(at(admitted_at)), unused);
+                    window.take_back(second_of(at(admitted_at)), unused);
                     let at = settled.index(admitted.len());
                     if let Some(entry) = admitted.get_mut(at) {
                         entry.1 -= unused;
@@ -192,11 +233,11 @@ mod tests {
                     // And the wait that is told is enough, and not a slot too long.
                     let wait = window.wait(at(now), limit, amount).unwrap();
                     prop_assert!(wait > Duration::ZERO && wait <= Duration::from_secs(61));
-                    let mut later = Window { slots: window.slots.clone(), sum: window.sum };
-                    later.advance(slot_of(at(now) + wait));
+                    let mut later = Window { per: Per::Minute, slots: window.slots.clone(), sum: window.sum };
+                    later.advance(second_of(at(now) + wait));
                     prop_assert!(later.sum() + amount <= limit);
-                    let mut early = Window { slots: window.slots.clone(), sum: window.sum };
-                    early.advance(slot_of((at(now) + wait).checked_sub(Duration::from_millis(1)).unwrap()));
+                    let mut early = Window { per: Per::Minute, slots: window.slots.clone(), sum: window.sum };
+                    early.advance(second_of((at(now) + wait).checked_sub(Duration::from_millis(1)).unwrap()));
                     prop_assert!(early.sum() + amount > limit);
                 }
             }

@@ -14,8 +14,8 @@ use std::{
 
 use vectoll_config::PicoUsd;
 
+use self::balance::BudgetBalance;
 pub use self::balance::Refusal;
-use self::balance::{BudgetBalance, starts};
 use super::protocol::{AccountName, Claim, Correction, Entry, Exchange, Identity, Money, Rate, Reply, SPAN, Spend};
 
 /// How long a claim of parallel requests lasts without being renewed, in milliseconds.
@@ -125,15 +125,8 @@ impl Model {
         }
         let Spend { from, to, charges, entries } = spend;
         if to > from && *from == spent_to {
-            for Money { account, period, amount } in charges {
-                let balance = self.begin(account, period, now);
-                balance.spent = balance.spent.plus(*amount);
-                for other in self.others(account, &period.name, now) {
-                    let may_be = starts(&other) <= starts(&period.name) || period.end.is_none_or(|end| end > now);
-                    if let Some(kept_up) = self.balances.get_mut(&(account.clone(), other)).filter(|_| may_be) {
-                        kept_up.spent = kept_up.spent.plus(*amount);
-                    }
-                }
+            for charge in charges {
+                self.charge(charge, now);
             }
             for Entry { month: _, field, requests, tokens, money } in entries {
                 let field = self.user_field(field, *most_users);
@@ -149,8 +142,11 @@ impl Model {
         }
         for Money { account, period, amount } in holds {
             // What gives back nothing begins nothing.
-            let balance =
-                if *amount > PicoUsd::ZERO { self.begin(account, period, now) } else { self.balance(account, period) };
+            let balance = if *amount > PicoUsd::ZERO {
+                self.begin(account, period, &[], now)
+            } else {
+                self.balance(account, period)
+            };
             balance.held.insert(identity.sidecar.clone(), *amount);
         }
         let answers = groups.iter().map(|group| self.answer(identity, group, now, *life, sidecars)).collect();
@@ -213,7 +209,8 @@ impl Model {
 
     fn correct(&mut self, correction: &Correction, now: u64) {
         let Correction { account, rate, slot, amount } = correction;
-        if slot + SPAN > now / 1000 && *slot <= now / 1000 + SPAN {
+        let present = rate.slot(now);
+        if slot + SPAN > present && *slot <= present + SPAN {
             let window = self.windows.entry((account.clone(), *rate)).or_default();
             let counted = window.entry(*slot).or_default();
             *counted = counted.saturating_add_signed(*amount);

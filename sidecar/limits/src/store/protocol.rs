@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use vectoll_config::PicoUsd;
+use vectoll_config::{PicoUsd, v1::Limits};
 
-/// Slots of a second that any 60 seconds can touch: an amount in slot `s` counts until the end of slot `s + 60`.
+/// Slots that any minute, hour or day can touch: an amount in slot `s` counts until the end of slot `s + 60`.
 pub const SPAN: u64 = 61;
 
 /// Amounts of requests and tokens stay below this: the store's language holds whole numbers up to 2⁵³ exactly.
@@ -13,13 +13,33 @@ pub const MAX_INTEGER: u64 = 1 << 53;
 /// An account of the Team, in the store's words: `t`; `k:UID`; `tu:USER`; `ku:UID:USER`; `tm:MODEL`; `km:UID:MODEL`.
 pub type AccountName = Arc<str>;
 
-/// A rate that is limited over any 60 seconds.
+/// What a rate counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rate {
+pub enum Counted {
     /// Requests.
     Requests,
     /// Tokens.
     Tokens,
+}
+
+/// Over which stretch of time a rate is limited, wherever it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Per {
+    /// Any 60 seconds.
+    Minute,
+    /// Any 60 minutes.
+    Hour,
+    /// Any 24 hours.
+    Day,
+}
+
+/// A rate that is limited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Rate {
+    /// What it counts.
+    pub of: Counted,
+    /// In which time.
+    pub per: Per,
 }
 
 /// A change to what counts in a slot of a window.
@@ -29,7 +49,7 @@ pub struct Correction {
     pub account: AccountName,
     /// Of which rate.
     pub rate: Rate,
-    /// The slot: whole seconds of the store's time.
+    /// The slot, by the store's time: see [`Rate::slot`].
     pub slot: u64,
     /// What is added; negative: taken out.
     pub amount: i64,
@@ -51,6 +71,17 @@ pub struct Money {
     pub account: AccountName,
     /// Which period.
     pub period: PeriodName,
+    /// How much.
+    pub amount: PicoUsd,
+}
+
+/// Money that was spent, in all budgets of an account that it counts in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Charge {
+    /// Whose budgets.
+    pub account: AccountName,
+    /// Which periods of them: each once.
+    pub periods: Vec<PeriodName>,
     /// How much.
     pub amount: PicoUsd,
 }
@@ -87,12 +118,12 @@ pub struct Spend {
     /// The last number in here.
     pub to: u64,
     /// What budgets are charged.
-    pub charges: Vec<Money>,
+    pub charges: Vec<Charge>,
     /// What the ledger is told.
     pub entries: Vec<Entry>,
 }
 
-/// What is wished for, within a group.
+/// What is asked for, within a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseRequest {
     /// Whose.
@@ -161,7 +192,7 @@ pub struct Exchange {
     pub spend: Spend,
     /// All money that is held, after the spend.
     pub holds: Vec<Money>,
-    /// Wishes, each group to be met as a whole.
+    /// Lease requests, each group to be met as a whole.
     pub groups: Vec<Vec<LeaseRequest>>,
 }
 
@@ -204,7 +235,7 @@ pub enum StoreAnswer {
         place: usize,
         /// What is taken there: requests, tokens, calls, or pico-USD.
         taken: u64,
-        /// When there may be room, in milliseconds; none: the wish is over the limit, or the budget has no next period.
+        /// When there may be room, in milliseconds; none: the request is over the limit, or the budget has no next period.
         /// 0 where it depends on others.
         wait: Option<u64>,
     },
@@ -212,7 +243,7 @@ pub enum StoreAnswer {
     Paused,
 }
 
-/// A wish that is met.
+/// A request that is met.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Grant {
     /// How much.
@@ -223,12 +254,76 @@ pub struct Grant {
     pub reset: u64,
 }
 
-impl Rate {
-    /// The letter in the store.
-    pub fn letter(self) -> char {
+impl Per {
+    /// What people call it.
+    pub const fn name(self) -> &'static str {
         match self {
-            Self::Requests => 'r',
-            Self::Tokens => 't',
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::Day => "day",
+        }
+    }
+
+    /// How long a slot is, in seconds: a sixtieth of the time, so that a limit holds in any such time, and what leaves it does so
+    /// a sixtieth late at most.
+    pub const fn slot_seconds(self) -> u64 {
+        match self {
+            Self::Minute => 1,
+            Self::Hour => 60,
+            Self::Day => 1440,
+        }
+    }
+}
+
+impl Rate {
+    /// Both rates of a minute.
+    pub const PER_MINUTE: [Self; 2] = [Self::requests(Per::Minute), Self::tokens(Per::Minute)];
+    /// Those of longer times, which few limits have.
+    pub const LONG: [Self; 4] =
+        [Self::requests(Per::Hour), Self::tokens(Per::Hour), Self::requests(Per::Day), Self::tokens(Per::Day)];
+
+    /// Requests in such a time.
+    pub const fn requests(per: Per) -> Self {
+        Self { of: Counted::Requests, per }
+    }
+
+    /// Tokens in such a time.
+    pub const fn tokens(per: Per) -> Self {
+        Self { of: Counted::Tokens, per }
+    }
+
+    /// The slot that a moment falls in, in milliseconds since 1970.
+    pub const fn slot(self, ms: u64) -> u64 {
+        ms / (1000 * self.per.slot_seconds())
+    }
+
+    /// When a slot has left the window, in milliseconds since 1970.
+    pub const fn leaves(self, slot: u64) -> u64 {
+        slot.saturating_add(SPAN).saturating_mul(1000 * self.per.slot_seconds())
+    }
+
+    /// What the limit on it is, if there is one.
+    pub fn limit(self, limits: &Limits) -> Option<u64> {
+        match (self.of, self.per) {
+            (Counted::Requests, Per::Minute) => limits.requests_per_minute,
+            (Counted::Requests, Per::Hour) => limits.requests_per_hour,
+            (Counted::Requests, Per::Day) => limits.requests_per_day,
+            (Counted::Tokens, Per::Minute) => limits.tokens_per_minute,
+            (Counted::Tokens, Per::Hour) => limits.tokens_per_hour,
+            (Counted::Tokens, Per::Day) => limits.tokens_per_day,
+        }
+        .map(|limit| limit.min(MAX_INTEGER))
+    }
+
+    /// The word in the store.
+    pub const fn word(self) -> &'static str {
+        match (self.of, self.per) {
+            (Counted::Requests, Per::Minute) => "r",
+            (Counted::Requests, Per::Hour) => "rh",
+            (Counted::Requests, Per::Day) => "rd",
+            (Counted::Tokens, Per::Minute) => "t",
+            (Counted::Tokens, Per::Hour) => "th",
+            (Counted::Tokens, Per::Day) => "td",
         }
     }
 }

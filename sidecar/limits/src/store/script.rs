@@ -1,8 +1,8 @@
 //! The arguments that the store's functions are called with.
 
 use super::protocol::{
-    Claim, Correction, Entry, Exchange, Grant, Identity, LeaseKind, LeaseRequest, Money, PeriodName, Reply, Spend,
-    StoreAnswer,
+    Charge, Claim, Correction, Entry, Exchange, Grant, Identity, LeaseKind, LeaseRequest, Money, PeriodName, Reply,
+    Spend, StoreAnswer,
 };
 
 /// The arguments of an exchange, as the head of the function describes them. `caller` is the sidecar's namespace
@@ -21,7 +21,7 @@ pub fn encode(identity: &Identity, caller: &str, exchange: &Exchange) -> Vec<Str
     arguments.add(most_users);
     arguments.list(corrections, |arguments, Correction { account, rate, slot, amount }| {
         arguments.add(account);
-        arguments.add(&rate.letter());
+        arguments.add(rate.word());
         arguments.add(slot);
         arguments.add(amount);
     });
@@ -32,7 +32,11 @@ pub fn encode(identity: &Identity, caller: &str, exchange: &Exchange) -> Vec<Str
     let Spend { from, to, charges, entries } = spend;
     arguments.add(from);
     arguments.add(to);
-    arguments.list(charges, Arguments::money);
+    arguments.list(charges, |arguments, Charge { account, periods, amount }| {
+        arguments.add(account);
+        arguments.list(periods, Arguments::period);
+        arguments.add(&amount.pico());
+    });
     arguments.list(entries, |arguments, Entry { month, field, requests, tokens, money }| {
         arguments.add(month);
         arguments.add(field);
@@ -60,33 +64,32 @@ impl Arguments {
         }
     }
 
-    fn end(&mut self, period: &PeriodName) {
+    fn period(&mut self, period: &PeriodName) {
+        self.add(&period.name);
         self.0.push(period.end.map(|end| end.to_string()).unwrap_or_default());
     }
 
     fn money(&mut self, money: &Money) {
         let Money { account, period, amount } = money;
         self.add(account);
-        self.add(&period.name);
-        self.end(period);
+        self.period(period);
         self.add(&amount.pico());
     }
 
     fn lease_request(&mut self, request: &LeaseRequest) {
-        let mut plain = |kind: char, least: u64, most: u64, limit: u64| {
-            self.add(&kind);
+        let mut plain = |kind: &str, least: u64, most: u64, limit: u64| {
+            self.add(kind);
             self.add(&request.account);
             for argument in [least, most, limit] {
                 self.add(&argument);
             }
         };
         match &request.of {
-            LeaseKind::Rate { rate, least, most, limit } => plain(rate.letter(), *least, *most, *limit),
-            LeaseKind::Parallel { least, most, limit } => plain('p', *least, *most, *limit),
+            LeaseKind::Rate { rate, least, most, limit } => plain(rate.word(), *least, *most, *limit),
+            LeaseKind::Parallel { least, most, limit } => plain("p", *least, *most, *limit),
             LeaseKind::Money { period, least, most, limit } => {
-                plain('m', least.pico(), most.pico(), limit.pico());
-                self.add(&period.name);
-                self.end(period);
+                plain("m", least.pico(), most.pico(), limit.pico());
+                self.period(period);
                 return;
             }
         }

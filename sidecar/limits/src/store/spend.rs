@@ -7,27 +7,27 @@ use vectoll_config::{
     store::{ModelAt, Series},
 };
 
-use super::protocol::{Entry, Money, Spend};
+use super::protocol::{AccountName, Charge, Entry, PeriodName, Spend};
 use crate::counters::{Account, account_name, period_of};
 use vectoll_ledger::{
     books::Certainty,
+    charge::BudgetPeriod,
     journal::{Intent, Settled},
     used::OTHER,
 };
 
 /// Settlements of one Team that come after `from`, as one batch: sums by budget and by field of the ledger.
 pub(super) fn spend_of(from: u64, settled: &[Arc<Settled>]) -> Spend {
-    let mut charges: BTreeMap<(Arc<str>, Arc<str>), Money> = BTreeMap::new();
+    // Calls whose money counts in the same periods have one charge: each account's budgets together.
+    let mut charges: BTreeMap<(AccountName, Vec<PeriodName>), PicoUsd> = BTreeMap::new();
     let mut entries: BTreeMap<(Arc<str>, Arc<str>), Entry> = BTreeMap::new();
     let mut to = from;
     for settled in settled {
         let Settled { number, intent, settlement } = &**settled;
         to = *number;
-        for charge in &intent.charges {
-            let (account, period) = (account_name(&Account::from(&charge.account)), period_of(charge));
-            let at = (account.clone(), period.name.clone());
-            let sum = charges.entry(at).or_insert(Money { account, period, amount: PicoUsd::ZERO });
-            sum.amount = sum.amount.plus(settlement.money);
+        for (account, periods) in periods_by_account(&intent.charges) {
+            let sum = charges.entry((account, periods)).or_insert(PicoUsd::ZERO);
+            *sum = sum.plus(settlement.money);
         }
         let month: Arc<str> = intent.admitted_at.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y-%m").to_string().into();
         for series in series(intent, settlement.certainty) {
@@ -44,7 +44,21 @@ pub(super) fn spend_of(from: u64, settled: &[Arc<Settled>]) -> Spend {
             entry.money = entry.money.plus(settlement.money);
         }
     }
-    Spend { from, to, charges: charges.into_values().collect(), entries: entries.into_values().collect() }
+    let charge = |((account, periods), amount)| Charge { account, periods, amount };
+    Spend { from, to, charges: charges.into_iter().map(charge).collect(), entries: entries.into_values().collect() }
+}
+
+/// The periods that a call's money counts in, each account's together, in one order whatever the config's is.
+pub(crate) fn periods_by_account(charges: &[Arc<BudgetPeriod>]) -> BTreeMap<AccountName, Vec<PeriodName>> {
+    let mut all: BTreeMap<AccountName, Vec<PeriodName>> = BTreeMap::new();
+    for charge in charges {
+        all.entry(account_name(&Account::from(&charge.account))).or_default().push(period_of(charge));
+    }
+    for periods in all.values_mut() {
+        periods.sort_unstable();
+        periods.dedup();
+    }
+    all
 }
 
 /// What a call counts in.

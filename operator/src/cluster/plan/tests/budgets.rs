@@ -43,7 +43,8 @@ fn heard(planner: &mut Planner, spent: &str, refused_at: Option<&str>, period: P
     let budget = Some(Budget { limit: "10.00".parse().unwrap(), period, time_zone });
     let refused_at = refused_at.map(|limit| limit.parse().unwrap());
     let spent = Spent { spent: spent.parse().unwrap(), held: PicoUsd::ZERO, refused_at };
-    let money = BTreeMap::from([(Account::Key(Uid::new("alice")), Money { budget, ends: ends.parse().ok(), spent })]);
+    let money =
+        BTreeMap::from([(Account::Key(Uid::new("alice")), vec![Money { budget, ends: ends.parse().ok(), spent }])]);
     planner.cluster.books.teams.insert(Uid::new("t"), Arc::new(TeamLedger { totals: BTreeMap::new(), money }));
 }
 
@@ -179,4 +180,43 @@ fn without_a_budget_a_threshold_or_a_store_there_is_nothing_to_say() {
     planner.cluster.books.acknowledgements = Acknowledgements::Nowhere;
     write(&mut planner).unwrap();
     assert_eq!(both(&planner), ["", ""]);
+}
+
+#[test]
+fn of_several_budgets_the_condition_says_which() {
+    let mut planner = budgeted();
+    let budgets =
+        json!([{"limit": "10.00", "period": "Daily", "warnAtPercent": 80}, {"limit": "100.00", "period": "Monthly"}]);
+    put_spec(&mut planner, &json!({"teamRef": {"name": "team"}, "budgets": budgets}), 2);
+    let money = |period, limit: &str, spent: &str, ends: &str| {
+        let time_zone = ZoneName::try_from("UTC".to_owned()).unwrap();
+        let budget = Some(Budget { limit: limit.parse().unwrap(), period, time_zone });
+        let spent = Spent { spent: spent.parse().unwrap(), held: PicoUsd::ZERO, refused_at: None };
+        Money { budget, ends: ends.parse().ok(), spent }
+    };
+    let hear = |planner: &mut Planner, daily: &str, monthly: &str| {
+        let all = vec![
+            money(Period::Daily, "10.00", daily, ENDS),
+            money(Period::Monthly, "100.00", monthly, "2026-02-01T00:00:00Z"),
+        ];
+        let money = BTreeMap::from([(Account::Key(Uid::new("alice")), all)]);
+        planner.cluster.books.teams.insert(Uid::new("t"), Arc::new(TeamLedger { totals: BTreeMap::new(), money }));
+    };
+    hear(&mut planner, "1", "2");
+    write(&mut planner);
+    assert_eq!(both(&planner), ["False/WithinBudget", "False/BelowThreshold"]);
+    let (_, message) = stands(&planner, "BudgetExceeded").unwrap();
+    let expected = "Daily: 1.00 of 10.00 USD are spent in the period that ends at 2026-01-11T00:00:00Z; Monthly: 2.00 of 100.00 USD \
+                    are spent in the period that ends at 2026-02-01T00:00:00Z";
+    assert_eq!(message, expected);
+    hear(&mut planner, "1", "100");
+    assert_eq!(write(&mut planner).unwrap(), ["Warning BudgetExceeded"]);
+    let (exceeded, message) = stands(&planner, "BudgetExceeded").unwrap();
+    assert_eq!(exceeded, "True/LimitReached");
+    assert_eq!(message, "Monthly: 100.00 of 100.00 USD are spent: calls are refused until 2026-02-01T00:00:00Z");
+    // The day ends, and the month goes on.
+    planner.now = ENDS.parse().unwrap();
+    write(&mut planner);
+    assert_eq!(both(&planner), ["True/LimitReached", "False/BelowThreshold"]);
+    assert_eq!(planner.plan().due.map(|due| due <= "2026-02-01T00:00:00Z".parse().unwrap()), Some(true));
 }

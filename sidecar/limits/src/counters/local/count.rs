@@ -5,20 +5,35 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 use vectoll_config::{PicoUsd, Stretch, stretch, v1::Budget};
 
-use crate::counters::{Account, Denial, Exhausted, Quota, ReserveRequest, Retry, Scope, window::Window};
+use super::LocalReservation;
+use crate::{
+    counters::{Account, Denial, Exhausted, Quota, ReserveRequest, Retry, Scope, window::Window},
+    store::protocol::{Counted, Per, Rate},
+};
 use vectoll_clock::Now;
 use vectoll_ledger::charge::BudgetPeriod;
 
 /// Ways of setting a budget that are remembered at once.
-const MAX_BUDGETS: usize = 4;
+const MAX_BUDGETS: usize = 32;
 
 #[derive(Debug, Default)]
 pub(super) struct Count {
     pub(super) requests: Window,
     pub(super) tokens: Window,
+    /// Those of hours and days that are limited, or were.
+    pub(super) long: Vec<LongWindow>,
     pub(super) parallel: u64,
     /// One for each way that the budget was set lately (it may change while calls run): all of them are kept up.
     pub(super) balances: Vec<BudgetBalance>,
+}
+
+/// What was admitted in an hour or a day. It is counted only where a limit asks for it.
+#[derive(Debug)]
+pub(super) struct LongWindow {
+    pub(super) rate: Rate,
+    pub(super) window: Window,
+    /// It holds the reservations that came after this one in the table's sequence.
+    pub(super) since: u64,
 }
 
 /// Money spent in one period of one budget.
@@ -60,12 +75,71 @@ pub(super) struct CarriedOver {
 
 impl Count {
     /// Brings windows and periods up to the present.
-    pub(super) fn advance(&mut self, slot: u64, scope: &Scope<'_>, wall: Timestamp, since: u64) {
-        self.requests.advance(slot);
-        self.tokens.advance(slot);
+    pub(super) fn advance(&mut self, second: u64, scope: &Scope<'_>, wall: Timestamp, since: u64) {
+        self.advance_windows(second);
+        if scope.limits.has_long() {
+            for rate in Rate::LONG.into_iter().filter(|rate| rate.limit(&scope.limits).is_some()) {
+                if self.long.iter().all(|long| long.rate != rate) {
+                    self.long.push(LongWindow { rate, window: Window::of(rate.per), since });
+                }
+            }
+        }
         // A budget that was taken away keeps its count: put back within the period, it goes on where it was.
-        let Some(budget) = scope.budget else { return };
-        self.open(&scope.account, budget, wall, since);
+        for budget in scope.budgets {
+            self.open(&scope.account, budget, wall, since);
+        }
+    }
+
+    pub(super) fn advance_windows(&mut self, second: u64) {
+        self.requests.advance(second);
+        self.tokens.advance(second);
+        for LongWindow { window, .. } in &mut self.long {
+            window.advance(window.slot(second));
+        }
+    }
+
+    /// Counts what is admitted.
+    pub(super) fn admit(&mut self, second: u64, ask: &ReserveRequest<'_>) {
+        self.requests.add(second, ask.requests);
+        self.tokens.add(second, ask.tokens);
+        for LongWindow { rate, window, .. } in &mut self.long {
+            window.add(window.slot(second), ask.of(*rate));
+        }
+    }
+
+    /// Takes back a part of a reservation that was not used, from where it was counted.
+    pub(super) fn take_back(&mut self, of: Counted, reservation: &LocalReservation, amount: u64) {
+        let LocalReservation { slot: second, sequence, .. } = reservation;
+        match of {
+            Counted::Requests => self.requests.take_back(*second, amount),
+            Counted::Tokens => self.tokens.take_back(*second, amount),
+        };
+        for long in self.long.iter_mut().filter(|long| long.rate.of == of && long.since < *sequence) {
+            long.window.take_back(long.window.slot(*second), amount);
+        }
+    }
+
+    /// Counts tokens beyond those that were reserved: a debt, which counts from now on.
+    pub(super) fn add_tokens(&mut self, second: u64, sequence: u64, amount: u64) {
+        self.tokens.add(second, amount);
+        for long in self.long.iter_mut().filter(|long| long.rate.of == Counted::Tokens && long.since < sequence) {
+            long.window.add(long.window.slot(second), amount);
+        }
+    }
+
+    /// Whether no window holds anything. Those of hours and days that hold nothing go.
+    pub(super) fn has_empty_windows(&mut self) -> bool {
+        self.long.retain(|long| !long.window.is_empty());
+        self.requests.is_empty() && self.tokens.is_empty() && self.long.is_empty()
+    }
+
+    /// The window of a rate, if it is counted.
+    pub(super) fn window(&self, rate: Rate) -> Option<&Window> {
+        match (rate.of, rate.per) {
+            (Counted::Requests, Per::Minute) => Some(&self.requests),
+            (Counted::Tokens, Per::Minute) => Some(&self.tokens),
+            (_, Per::Hour | Per::Day) => self.long.iter().find(|long| long.rate == rate).map(|long| &long.window),
+        }
     }
 
     /// Sees to a balance for the budget's period that a moment lies in.
@@ -100,31 +174,33 @@ impl Count {
     }
 
     /// Everything that stands against a call in this scope.
-    pub(super) fn refusals(
-        &self,
-        scope: &Scope<'_>,
-        ask: &ReserveRequest<'_>,
+    pub(super) fn refusals<'a>(
+        &'a self,
+        scope: &'a Scope<'a>,
+        ask: &'a ReserveRequest<'a>,
         now: Now,
-    ) -> impl Iterator<Item = Denial> {
+    ) -> impl Iterator<Item = Denial> + 'a {
         let denial = |exhausted, limit, used, retry| Denial { scope: 0, exhausted, limit, used, retry };
-        let rate = |limit: Option<u64>, window: &Window, amount, exhausted| {
-            let limit = limit?;
-            let retry = match window.wait(now.elapsed, limit, amount) {
+        let of_rate = move |rate: Rate| {
+            let limit = rate.limit(&scope.limits)?;
+            let window = self.window(rate)?;
+            let retry = match window.wait(now.elapsed, limit, ask.of(rate)) {
                 Some(Duration::ZERO) => return None,
                 Some(wait) => Retry::After(wait),
                 None => Retry::Never,
             };
-            Some(denial(exhausted, limit, window.sum(), retry))
+            Some(denial(Exhausted::Rate(rate), limit, window.sum(), retry))
         };
-        let requests = rate(scope.limits.requests_per_minute, &self.requests, ask.requests, Exhausted::Requests);
-        let tokens = rate(scope.limits.tokens_per_minute, &self.tokens, ask.tokens, Exhausted::Tokens);
+        let long = if scope.limits.has_long() { &Rate::LONG[..] } else { &[] };
+        let rates = Rate::PER_MINUTE.into_iter().chain(long.iter().copied()).filter_map(of_rate);
         let parallel = scope
             .limits
             .parallel_requests
             .filter(|&limit| self.parallel >= limit)
             .map(|limit| denial(Exhausted::Parallel, limit, self.parallel, Retry::WhenFree));
         // A call that cannot cost anything needs no money, also where more was spent than the budget.
-        let budget = scope.budget.filter(|_| ask.money > PicoUsd::ZERO).and_then(|budget| {
+        let budgets = scope.budgets.iter().enumerate().filter(|_| ask.money > PicoUsd::ZERO);
+        let budgets = budgets.filter_map(move |(place, budget)| {
             let balance = self.balances.iter().find(|balance| balance.is_for(budget) && !balance.is_over(now.wall))?;
             if balance.taken.plus(ask.money) <= budget.limit {
                 return None;
@@ -135,9 +211,9 @@ impl Count {
                 }
                 Some(_) | None => Retry::Never,
             };
-            Some(denial(Exhausted::Budget, budget.limit.pico(), balance.taken.pico(), retry))
+            Some(denial(Exhausted::Budget(place), budget.limit.pico(), balance.taken.pico(), retry))
         });
-        [requests, tokens, parallel, budget].into_iter().flatten()
+        rates.chain(parallel).chain(budgets)
     }
 }
 
@@ -146,6 +222,6 @@ pub(super) fn tighten(quota: &mut Option<Quota>, limit: Option<u64>, window: &Wi
     let Some(limit) = limit else { return };
     let remaining = limit.saturating_sub(window.sum());
     if quota.is_none_or(|tightest| remaining < tightest.remaining) {
-        *quota = Some(Quota { limit, remaining, reset: window.reset(now.elapsed) });
+        *quota = Some(Quota { limit, remaining, reset: window.reset(now.elapsed), per: window.per() });
     }
 }

@@ -10,7 +10,10 @@ use vectoll_config::{
 };
 
 use super::{LocalCounters, LocalReservation};
-use crate::counters::{Account, Denial, Exhausted, Open, RateLimitStatus, ReserveRequest, Retry, Scope};
+use crate::{
+    counters::{Account, Denial, Exhausted, Open, RateLimitStatus, ReserveRequest, Retry, Scope},
+    store::protocol::{Per, Rate},
+};
 use vectoll_clock::Now;
 use vectoll_ledger::{balance::Balances, used::Used};
 
@@ -26,7 +29,7 @@ fn budget(pico: u64, period: Period) -> Budget {
 
 fn scope<'a>(name: &str, tokens: Option<u64>, budget: Option<&'a Budget>) -> Scope<'a> {
     let limits = Limits { tokens_per_minute: tokens, ..Limits::default() };
-    Scope { account: Account::Key(Uid::new(name)), limits, budget }
+    Scope { account: Account::Key(Uid::new(name)), limits, budgets: budget.map_or(&[], std::slice::from_ref) }
 }
 
 fn reserve(memory: &LocalCounters, scopes: &[Scope<'_>], amount: u64, now: Now) -> Result<LocalReservation, Denial> {
@@ -42,7 +45,7 @@ fn all_scopes_are_reserved_or_none() {
     let scopes = [wide.clone(), scope("narrow", Some(10), None)];
     let reservation = reserve(&memory, &scopes, 8, at(0)).unwrap();
     let denial = reserve(&memory, &scopes, 8, at(1)).unwrap_err();
-    assert_eq!((denial.scope, denial.exhausted, denial.used), (1, Exhausted::Tokens, 8));
+    assert_eq!((denial.scope, denial.exhausted, denial.used), (1, Exhausted::Rate(Rate::tokens(Per::Minute)), 8));
     assert_eq!(denial.retry, Retry::After(Duration::from_mins(1)));
     // The wide one was not touched by the call that the narrow one refused.
     assert!(reserve(&memory, std::slice::from_ref(&wide), 92, at(1)).is_ok());
@@ -57,7 +60,7 @@ fn a_call_that_cannot_cost_anything_needs_no_money() {
     let scopes = [scope("k", None, Some(&budget))];
     let reservation = reserve(&memory, &scopes, 100, at(0)).unwrap();
     memory.settle(reservation, Used { tokens: 1, money: PicoUsd::new(130) }, at(1));
-    assert_eq!(reserve(&memory, &scopes, 1, at(2)).unwrap_err().exhausted, Exhausted::Budget);
+    assert_eq!(reserve(&memory, &scopes, 1, at(2)).unwrap_err().exhausted, Exhausted::Budget(0));
     let reservation = reserve(&memory, &scopes, 0, at(2)).unwrap();
     // One that turns out to cost something all the same is booked.
     memory.settle(reservation, Used { tokens: 1, money: PicoUsd::new(5) }, at(3));
@@ -83,8 +86,8 @@ fn a_settlement_frees_the_rest_and_a_debt_blocks() {
 fn what_is_given_back_was_never_there() {
     let memory = LocalCounters::default();
     let money = budget(10, Period::Total);
-    let limits = Limits { requests_per_minute: Some(1), tokens_per_minute: Some(10), parallel_requests: Some(1) };
-    let scopes = [Scope { account: Account::Key(Uid::new("k")), limits, budget: Some(&money) }];
+    let limits = Limits { requests_per_minute: Some(1), tokens_per_minute: Some(10), parallel_requests: Some(1), ..Limits::NONE };
+    let scopes = [Scope { account: Account::Key(Uid::new("k")), limits, budgets: std::slice::from_ref(&money) }];
     for second in 0..5 {
         let reservation = reserve(&memory, &scopes, 10, at(second)).unwrap();
         assert_eq!(reserve(&memory, &scopes, 1, at(second)).unwrap_err().retry, Retry::Never, "the money is taken");
@@ -120,7 +123,8 @@ fn an_edited_budget_keeps_what_was_spent_and_flips_without_loss() {
     let memory = LocalCounters::default();
     let (daily, monthly) = (budget(100, Period::Daily), budget(1000, Period::Monthly));
     let account = scope("k", None, None).account;
-    let under = |budget| [Scope { account: account.clone(), limits: Limits::default(), budget: Some(budget) }];
+    let under =
+        |budget| [Scope { account: account.clone(), limits: Limits::default(), budgets: std::slice::from_ref(budget) }];
     let open = reserve(&memory, &under(&daily), 60, at(0)).unwrap();
     // Edited while a call runs: the longer period begins with what the shorter one knows of.
     let reservation = reserve(&memory, &under(&monthly), 30, at(1)).unwrap();
@@ -168,7 +172,8 @@ fn settled_money_outlives_a_restart_and_the_journal_adds_the_rest() {
 fn replayed_money_counts_in_its_own_period_and_in_every_budget_that_the_account_keeps_up() {
     let (daily, monthly) = (budget(100, Period::Daily), budget(1000, Period::Monthly));
     let account = scope("k", None, None).account;
-    let under = |budget| [Scope { account: account.clone(), limits: Limits::default(), budget: Some(budget) }];
+    let under =
+        |budget| [Scope { account: account.clone(), limits: Limits::default(), budgets: std::slice::from_ref(budget) }];
     let memory = LocalCounters::default();
     let before_midnight = at(12 * 3600 - 10);
     let after = at(12 * 3600);
@@ -208,7 +213,7 @@ fn users_are_bounded_and_idle_ones_forgotten() {
         assert_eq!(user, expected);
         let account = Account::TeamUser(team.clone(), user);
         let limits = Limits { requests_per_minute: Some(1000), ..Limits::default() };
-        let reservation = reserve(&memory, &[Scope { account, limits, budget: None }], 1, at(0)).unwrap();
+        let reservation = reserve(&memory, &[Scope { account, limits, budgets: &[] }], 1, at(0)).unwrap();
         memory.settle(reservation, Used { tokens: 1, money: PicoUsd::ZERO }, at(0));
     }
     assert_eq!(memory.table().counts.len(), 11);
@@ -223,7 +228,7 @@ fn users_are_bounded_and_idle_ones_forgotten() {
 fn so_many_run_at_once_and_a_running_one_is_never_forgotten() {
     let memory = LocalCounters::default();
     let limits = Limits { parallel_requests: Some(2), ..Limits::default() };
-    let scopes = [Scope { account: Account::Key(Uid::new("k")), limits, budget: None }];
+    let scopes = [Scope { account: Account::Key(Uid::new("k")), limits, budgets: &[] }];
     let first = reserve(&memory, &scopes, 1, at(0)).unwrap();
     // A second one much later: a sweep in between must leave the count of the first.
     let second = reserve(&memory, &scopes, 1, at(500)).unwrap();
@@ -317,4 +322,63 @@ proptest! {
             prop_assert_eq!(memory.spending(&all[i].account, &budgets[i], at(now / 1000)).taken, PicoUsd::new(spent[i]));
         }
     }
+}
+
+fn hourly(tokens: Option<u64>, per_hour: u64) -> Limits {
+    Limits { tokens_per_minute: tokens, tokens_per_hour: Some(per_hour), ..Limits::default() }
+}
+
+#[test]
+fn an_hour_holds_beside_a_minute() {
+    let memory = LocalCounters::default();
+    let scopes = [Scope { account: Account::Key(Uid::new("k")), limits: hourly(Some(60), 100), budgets: &[] }];
+    let first = reserve(&memory, &scopes, 60, at(0)).unwrap();
+    memory.settle(first, Used { tokens: 50, money: PicoUsd::ZERO }, at(1));
+    let by_minute = reserve(&memory, &scopes, 20, at(30)).unwrap_err();
+    assert_eq!(by_minute.exhausted, Exhausted::Rate(Rate::tokens(Per::Minute)));
+    let second = reserve(&memory, &scopes, 50, at(61)).unwrap();
+    let left = memory.rate_limits(&second, &[scopes[0].limits], at(61)).tokens.unwrap();
+    assert_eq!((left.limit, left.remaining), (100, 0), "the hour is the tighter one");
+    let by_hour = reserve(&memory, &scopes, 10, at(125)).unwrap_err();
+    assert_eq!((by_hour.exhausted, by_hour.used), (Exhausted::Rate(Rate::tokens(Per::Hour)), 100));
+    let Retry::After(wait) = by_hour.retry else { panic!("{by_hour:?}") };
+    assert!(reserve(&memory, &scopes, 10, at(125 + wait.as_secs() - 1)).is_err());
+    assert!(reserve(&memory, &scopes, 10, at(125 + wait.as_secs())).is_ok());
+    memory.give_back(second);
+}
+
+#[test]
+fn a_limit_on_hours_that_is_set_while_a_call_runs_counts_without_it() {
+    let memory = LocalCounters::default();
+    let account = Account::Key(Uid::new("k"));
+    let before = [Scope { account: account.clone(), limits: Limits::default(), budgets: &[] }];
+    let after = [Scope { account, limits: hourly(None, 100), budgets: &[] }];
+    let early = reserve(&memory, &before, 70, at(0)).unwrap();
+    let counted = reserve(&memory, &after, 90, at(1)).unwrap();
+    // What was never counted there is not taken out of it.
+    memory.settle(early, Used { tokens: 0, money: PicoUsd::ZERO }, at(2));
+    assert!(reserve(&memory, &after, 11, at(3)).is_err());
+    memory.settle(counted, Used { tokens: 90, money: PicoUsd::ZERO }, at(4));
+    assert!(reserve(&memory, &after, 10, at(5)).is_ok());
+}
+
+#[test]
+fn a_call_must_fit_into_each_budget_and_the_refusal_names_which() {
+    let memory = LocalCounters::default();
+    let budgets = [budget(100, Period::Daily), budget(150, Period::Monthly)];
+    let scopes = [Scope { account: Account::Key(Uid::new("k")), limits: Limits::default(), budgets: &budgets }];
+    let spend = |amount, moment| {
+        let reservation = reserve(&memory, &scopes, amount, moment)?;
+        assert_eq!(reservation.charges.len(), 2);
+        memory.settle(reservation, Used { tokens: 0, money: PicoUsd::new(amount) }, moment);
+        Ok::<_, Denial>(())
+    };
+    spend(100, at(0)).unwrap();
+    assert_eq!(spend(1, at(1)).unwrap_err().exhausted, Exhausted::Budget(0));
+    let tomorrow = at(24 * 3600);
+    let denial = spend(51, tomorrow).unwrap_err();
+    assert_eq!((denial.exhausted, denial.used), (Exhausted::Budget(1), 100));
+    spend(50, tomorrow).unwrap();
+    let taken = |budget: &Budget| memory.spending(&scopes[0].account, budget, tomorrow).taken.pico();
+    assert_eq!(budgets.each_ref().map(taken), [50, 150], "each counts what was spent once");
 }

@@ -3,15 +3,15 @@
 use tokio::sync::oneshot;
 
 use super::{
-    holding::Taken,
+    holding::{Holding, Taken},
     pool::Source,
-    rates::{RATES, rate_of, signed},
+    rates::signed,
     reservation::{Outcome, SharedReservation},
     session::Session,
     waiter::Waiter,
     weigh::Weighed,
 };
-use crate::counters::ReserveRequest;
+use crate::{counters::ReserveRequest, store::protocol::Rate};
 use vectoll_clock::Now;
 
 /// A reservation that has its outcome, or the place where it will arrive.
@@ -43,7 +43,7 @@ impl Session {
 
     /// Takes what the call was found to fit into; or, as a share, what nobody has leased.
     pub(super) fn take(&mut self, ask: &ReserveRequest<'_>, now: Now, share: bool) -> SharedReservation {
-        let (store_ms, slot) = self.link.time(now);
+        let (store_ms, second) = self.link.time(now);
         let mut taken = Vec::with_capacity(ask.scopes.len());
         let mut soon = false;
         let mut charges = Vec::new();
@@ -51,11 +51,12 @@ impl Session {
             let at = self.holding_of(&scope.account, now);
             let Some(holding) = self.holdings.get_mut(at) else { continue };
             let name = holding.name.clone();
-            let mut parts = RATES.map(|rate| {
+            let mut take = |holding: &mut Holding, rate: Rate| {
                 let need = ask.of(rate);
-                let limited = rate_of(&scope.limits, rate).is_some();
+                let is_limited = rate.limit(&scope.limits).is_some();
                 let pool = holding.pool(rate);
-                match limited {
+                let slot = pool.own.slot(second);
+                match is_limited {
                     true if !share || pool.available(now.elapsed) >= need => {
                         let parts = pool.take(need, now.elapsed, slot);
                         soon |= pool.runs_low(now.elapsed);
@@ -64,24 +65,31 @@ impl Session {
                     true => pool.take_from(Source::Share, need, now.elapsed, slot),
                     false => pool.take_from(Source::Unlimited, need, now.elapsed, slot),
                 }
-            });
+            };
+            let [requests, tokens] = Rate::PER_MINUTE.map(|rate| take(holding, rate));
+            let mut long = Vec::new();
+            if scope.limits.has_long() {
+                let limited = Rate::LONG.into_iter().filter(|rate| rate.limit(&scope.limits).is_some());
+                long.extend(limited.map(|rate| (rate, take(holding, rate))));
+            }
             holding.slots.begin(now.elapsed);
             holding.open += 1;
-            let charge = scope.budget.and_then(|budget| {
+            let mut reserved_in = Vec::with_capacity(scope.budgets.len());
+            for budget in scope.budgets {
                 let balance = holding.balance(&scope.account, budget, store_ms, now.elapsed);
-                let balance = holding.balances.get_mut(balance)?;
+                let Some(balance) = holding.balances.get_mut(balance) else { continue };
                 balance.reserve(ask.money, now.elapsed);
                 soon |= balance.runs_low(now.elapsed);
-                Some(balance.charge.clone())
-            });
-            charges.extend(charge.clone());
-            for (rate, parts) in RATES.iter().zip(&parts) {
+                reserved_in.push(balance.charge.clone());
+            }
+            charges.extend(reserved_in.iter().cloned());
+            let taken_here = Taken { holding: at, second, requests, tokens, long, charges: reserved_in };
+            for (rate, parts) in taken_here.parts() {
                 for part in parts.iter().filter(|part| part.source == Source::Share) {
-                    self.correct(&name, *rate, part.slot, signed(part.amount));
+                    self.correct(&name, rate, part.slot, signed(part.amount));
                 }
             }
-            let [requests, tokens] = std::mem::take(&mut parts);
-            taken.push(Taken { holding: at, slot, requests, tokens, charge });
+            taken.push(taken_here);
         }
         self.link.soon |= soon;
         self.open.calls += 1;

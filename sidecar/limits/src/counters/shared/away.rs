@@ -2,19 +2,13 @@
 //!
 //! `Local`: each sidecar goes on with its share, the limit and the remaining money divided by the number of sidecars that
 //! there were. What it has used itself in the last minute counts against the share; what others have used nobody knows: in
-//! the first minute all of them together admit at most twice the limit. `Closed`: they are refused.
+//! the first minute (hour, day) all of them together admit at most twice the limit. `Closed`: they are refused.
 
 use std::{collections::VecDeque, time::Duration};
 
 use vectoll_config::{PicoUsd, v1::OnStoreFailure};
 
-use super::{
-    link::SILENCE,
-    rates::{RATES, exhausted, rate_of},
-    reservation::Outcome,
-    session::Session,
-    waiter::Waiter,
-};
+use super::{link::SILENCE, rates::rates, reservation::Outcome, session::Session, waiter::Waiter};
 use crate::counters::{Denial, Exhausted, ReserveRequest, Retry, longest_denial::LongestDenial};
 use vectoll_clock::Now;
 
@@ -61,17 +55,17 @@ impl Session {
     }
 
     fn weigh_share(&mut self, ask: &ReserveRequest<'_>, sidecars: u64, now: Now) -> Option<Denial> {
-        let (store_ms, slot) = self.link.time(now);
+        let (store_ms, second) = self.link.time(now);
         let valid = self.link.claims_hold(now.elapsed);
         let mut worst = LongestDenial::default();
         for (place, scope) in ask.scopes.iter().enumerate() {
             let at = self.holding_of(&scope.account, now);
             let Some(holding) = self.holdings.get_mut(at) else { continue };
-            for rate in RATES {
-                let Some(limit) = rate_of(&scope.limits, rate) else { continue };
+            for rate in rates(&scope.limits) {
+                let Some(limit) = rate.limit(&scope.limits) else { continue };
                 let (need, share) = (ask.of(rate), limit / sidecars);
                 let pool = holding.pool(rate);
-                pool.own.advance(slot);
+                pool.own.advance(pool.own.slot(second));
                 if need <= pool.available(now.elapsed) {
                     continue;
                 }
@@ -79,7 +73,7 @@ impl Session {
                     Some(Duration::ZERO) => {}
                     Some(wait) => worst.add(Denial {
                         scope: place,
-                        exhausted: exhausted(rate),
+                        exhausted: Exhausted::Rate(rate),
                         limit: share,
                         used: pool.own.sum(),
                         retry: Retry::After(wait),
@@ -101,7 +95,7 @@ impl Session {
                     });
                 }
             }
-            if let Some(budget) = scope.budget {
+            for budget in scope.budgets {
                 let at = holding.balance(&scope.account, budget, store_ms, now.elapsed);
                 let Some(balance) = holding.balances.get_mut(at) else { continue };
                 if balance.free < ask.money
@@ -152,7 +146,7 @@ mod tests {
         let clock = Clock::start();
         let (leased, team) = (Arc::new(SharedCounters::new(clock)), Uid::new("team"));
         let limits = Limits { tokens_per_minute: Some(100), ..Limits::default() };
-        let scopes = [Scope { account: Account::Team(team.clone()), limits, budget: None }];
+        let scopes = [Scope { account: Account::Team(team.clone()), limits, budgets: &[] }];
         let reserve = |tokens| {
             let (requests, money) = (1, PicoUsd::ZERO);
             let ask = ReserveRequest { team: &team, scopes: &scopes, requests, tokens, money, on_store_failure };

@@ -7,14 +7,13 @@ use vectoll_config::PicoUsd;
 use super::{
     holding::Holding,
     link::{Group, InFlightExchange, PendingRequest},
-    rates::RATES,
     session::Session,
     waiter::{Short, Shortage},
 };
-use crate::store::protocol::{Claim, Correction, Exchange, LeaseKind, LeaseRequest, Money, Rate, SPAN, Spend};
+use crate::store::protocol::{Claim, Correction, Exchange, LeaseKind, LeaseRequest, Money, SPAN, Spend};
 use vectoll_clock::Now;
 
-/// The most groups of wishes in one exchange.
+/// The most groups of lease requests in one exchange.
 const MAX_GROUPS: usize = 64;
 /// Leases end a little earlier here than in the store, for clocks that do not run alike.
 pub(super) const MARGIN: Duration = Duration::from_millis(10);
@@ -51,7 +50,7 @@ impl Session {
         }
         let mut active = self.link.away || !self.link.log.is_empty();
         for (_, holding) in &self.holdings {
-            for pool in [&holding.requests, &holding.tokens] {
+            for (_, pool) in holding.pools() {
                 if let Some(end) = pool.next_end() {
                     add(end.max(since(self.terms.batch)));
                 }
@@ -95,8 +94,10 @@ impl Session {
             if asks_only { (Vec::new(), Vec::new()) } else { (self.corrections(now), self.groups(now)) };
         let (claims, claimed) = self.claims(now.elapsed);
         let (holds, held) = self.holds(&spend, now);
-        let requests =
-            groups.iter().map(|group| group.requests.iter().filter_map(|it| self.lease_request(it, now)).collect()).collect();
+        let requests = groups
+            .iter()
+            .map(|group| group.requests.iter().filter_map(|it| self.lease_request(it, now)).collect())
+            .collect();
         self.link.flight = Some(InFlightExchange {
             number: self.link.number,
             asks_only,
@@ -139,11 +140,11 @@ impl Session {
     }
 
     fn corrections(&mut self, now: Now) -> Vec<Correction> {
-        let (_, present) = self.link.time(now);
+        let store_ms = self.link.second(now) * 1000;
         std::mem::take(&mut self.pending)
             .into_iter()
             // What has left the window meanwhile need not be told.
-            .filter(|((_, _, slot), amount)| *amount != 0 && slot + SPAN > present)
+            .filter(|((_, rate, slot), amount)| *amount != 0 && slot + SPAN > rate.slot(store_ms))
             .map(|((account, rate, slot), amount)| Correction { account, rate, slot, amount })
             .collect()
     }
@@ -178,7 +179,7 @@ impl Session {
         (holds, held)
     }
 
-    /// The wishes of those who wait, in their turn, and of those who are likely to come.
+    /// The lease requests of those who wait, in their turn, and of those who are likely to come.
     fn groups(&mut self, now: Now) -> Vec<Group> {
         let mut groups = Vec::new();
         // What those before have a claim to is not there for those behind.
@@ -228,13 +229,12 @@ impl Session {
     fn foreseen(&mut self, now: Now) -> Vec<Shortage> {
         let mut all = Vec::new();
         let (store_ms, beat) = (self.link.store_ms(now), self.terms.beat);
-        for (at, holding) in &mut self.holdings {
-            for rate in RATES {
-                let pool = holding.pool(rate);
+        for (at, holding) in &self.holdings {
+            for (rate, pool) in holding.pools() {
                 if let Some(limit) = pool.limit
                     && pool.runs_low(now.elapsed)
                 {
-                    all.push(Shortage { scope: 0, holding: at, of: Short::Rate(rate), need: 0, limit });
+                    all.push(Shortage { scope: 0, holding: at, of: Short::Rate(rate), budget: 0, need: 0, limit });
                 }
             }
             for (place, balance) in holding.balances.iter().enumerate() {
@@ -243,7 +243,7 @@ impl Session {
                     && (balance.runs_low(now.elapsed) || balance.is_outdated(now.elapsed, beat))
                 {
                     let limit = limit.pico();
-                    all.push(Shortage { scope: 0, holding: at, of: Short::Money(place), need: 0, limit });
+                    all.push(Shortage { scope: 0, holding: at, of: Short::Money(place), budget: 0, need: 0, limit });
                 }
             }
         }
@@ -263,10 +263,7 @@ impl Session {
         };
         let of = match shortage.of {
             Short::Rate(rate) => {
-                let pool = match rate {
-                    Rate::Requests => &holding.requests,
-                    Rate::Tokens => &holding.tokens,
-                };
+                let pool = holding.present_pool(rate)?;
                 LeaseKind::Rate { rate, least, most: ahead(pool.meter.rate(now.elapsed)), limit }
             }
             Short::Parallel => LeaseKind::Parallel { least, most: ahead(holding.slots.used / 2), limit },

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     counters::Account,
-    store::protocol::{AccountName, Rate},
+    store::protocol::{AccountName, Counted, Per, Rate},
 };
 use vectoll_ledger::charge::{BudgetAccount, BudgetPeriod};
 
@@ -23,6 +23,8 @@ pub(super) struct Holding {
     pub(super) name: AccountName,
     pub(super) requests: Pool,
     pub(super) tokens: Pool,
+    /// Those of hours and days that are limited, or were.
+    pub(super) long: Vec<(Rate, Pool)>,
     pub(super) slots: Slots,
     pub(super) balances: Vec<BudgetBalance>,
     /// Reservations that point here.
@@ -35,17 +37,46 @@ impl Holding {
             name: account_name(account),
             requests: Pool::default(),
             tokens: Pool::default(),
+            long: Vec::new(),
             slots: Slots::default(),
             balances: Vec::new(),
             open: 0,
         }
     }
 
+    /// The pool of a rate. That of an hour or a day begins with its limit.
     pub(super) fn pool(&mut self, rate: Rate) -> &mut Pool {
-        match rate {
-            Rate::Requests => &mut self.requests,
-            Rate::Tokens => &mut self.tokens,
+        match (rate.of, rate.per) {
+            (Counted::Requests, Per::Minute) => &mut self.requests,
+            (Counted::Tokens, Per::Minute) => &mut self.tokens,
+            (_, Per::Hour | Per::Day) => {
+                let at = self.long.iter().position(|(of, _)| *of == rate).unwrap_or_else(|| {
+                    self.long.push((rate, Pool::of(rate.per)));
+                    self.long.len() - 1
+                });
+                // It is there: it was found, or put there.
+                self.long.get_mut(at).map_or(&mut self.requests, |(_, pool)| pool)
+            }
         }
+    }
+
+    /// The pool of a rate, if there is one.
+    pub(super) fn present_pool(&self, rate: Rate) -> Option<&Pool> {
+        self.pools().find(|(of, _)| *of == rate).map(|(_, pool)| pool)
+    }
+
+    /// All pools that there are.
+    pub(super) fn pools(&self) -> impl Iterator<Item = (Rate, &Pool)> {
+        let [requests, tokens] = Rate::PER_MINUTE;
+        let long = self.long.iter().map(|(rate, pool)| (*rate, pool));
+        [(requests, &self.requests), (tokens, &self.tokens)].into_iter().chain(long)
+    }
+
+    /// The same.
+    pub(super) fn pools_mut(&mut self) -> impl Iterator<Item = (Rate, &mut Pool)> {
+        let [requests, tokens] = Rate::PER_MINUTE;
+        let long = self.long.iter_mut().map(|(rate, pool)| (*rate, pool));
+        [(requests, &mut self.requests), (tokens, &mut self.tokens)].into_iter().chain(long)
     }
 
     /// The place of the balance of a budget's present period, by the store's time.
@@ -66,14 +97,15 @@ impl Holding {
     }
 
     /// Whether nothing of it matters any more.
-    pub(super) fn is_idle(&mut self, slot: u64) -> bool {
-        for pool in [&mut self.requests, &mut self.tokens] {
+    pub(super) fn is_idle(&mut self, second: u64) -> bool {
+        for (_, pool) in self.pools_mut() {
+            let slot = pool.own.slot(second);
             pool.own.advance(slot);
             pool.untold.advance(slot);
         }
+        self.long.retain(|(_, pool)| pool.limit.is_some() || !pool.is_idle());
         self.open == 0
-            && self.requests.is_idle()
-            && self.tokens.is_idle()
+            && self.pools().all(|(_, pool)| pool.is_idle())
             && self.slots.is_idle()
             && self.balances.iter().all(BudgetBalance::is_idle)
     }
@@ -83,9 +115,21 @@ impl Holding {
 #[derive(Debug)]
 pub(super) struct Taken {
     pub(super) holding: usize,
-    pub(super) slot: u64,
+    /// The second of the store's time in which it was taken.
+    pub(super) second: u64,
     pub(super) requests: Vec<Part>,
     pub(super) tokens: Vec<Part>,
+    /// Of hours and days.
+    pub(super) long: Vec<(Rate, Vec<Part>)>,
     /// What money was reserved in.
-    pub(super) charge: Option<Arc<BudgetPeriod>>,
+    pub(super) charges: Vec<Arc<BudgetPeriod>>,
+}
+
+impl Taken {
+    /// What was taken of each rate.
+    pub(super) fn parts(&self) -> impl Iterator<Item = (Rate, &[Part])> {
+        let [requests, tokens] = Rate::PER_MINUTE;
+        let long = self.long.iter().map(|(rate, parts)| (*rate, &**parts));
+        [(requests, &*self.requests), (tokens, &*self.tokens)].into_iter().chain(long)
+    }
 }

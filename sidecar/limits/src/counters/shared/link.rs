@@ -1,9 +1,13 @@
 //! How things stand between a session and the store.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::waiter::{Shortage, Waiter};
-use crate::store::protocol::Correction;
+use crate::store::protocol::{AccountName, Correction, Rate};
 use vectoll_clock::Now;
 
 /// How long the store keeps a claim of parallel requests; here a little less, for clocks that do not run alike.
@@ -38,7 +42,7 @@ pub(super) struct InFlightExchange {
     pub(super) holds: Vec<(usize, Arc<str>, vectoll_config::PicoUsd)>,
 }
 
-/// Wishes and who has them.
+/// Lease requests and who has them.
 #[derive(Debug)]
 pub(super) struct Group {
     /// None: nobody waits; it is for those who will come.
@@ -46,7 +50,7 @@ pub(super) struct Group {
     pub(super) requests: Vec<PendingRequest>,
 }
 
-/// A wish, on our side.
+/// A lease request, on our side.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PendingRequest {
     pub(super) shortage: Shortage,
@@ -59,7 +63,35 @@ pub(super) struct PendingRequest {
 #[derive(Debug)]
 pub(super) struct Logged {
     pub(super) number: u64,
+    /// When it was sent.
+    pub(super) sent: Duration,
     pub(super) corrections: Vec<Correction>,
+}
+
+/// Changes to windows of hours and days by exchanges that are over for a minute: summed up, which one had which is forgotten.
+/// If the store has lost a part of them it is told all of them again, and counts too much rather than too little.
+#[derive(Debug, Default)]
+pub(super) struct OldLog {
+    /// The last of these exchanges.
+    pub(super) number: u64,
+    pub(super) changes: BTreeMap<(AccountName, Rate, u64), i64>,
+}
+
+impl OldLog {
+    /// Takes in an exchange. What has left its window by a moment of the store's time goes.
+    pub(super) fn add(&mut self, logged: Logged, store_ms: u64) {
+        self.number = logged.number;
+        for Correction { account, rate, slot, amount } in logged.corrections {
+            if rate.leaves(slot) > store_ms {
+                *self.changes.entry((account, rate, slot)).or_default() += amount;
+            }
+        }
+    }
+
+    /// Forgets what has left its window.
+    pub(super) fn advance(&mut self, store_ms: u64) {
+        self.changes.retain(|(_, rate, slot), _| rate.leaves(*slot) > store_ms);
+    }
 }
 
 /// How things stand.
@@ -74,6 +106,8 @@ pub(super) struct StoreState {
     /// An exchange whose answer was lost: nobody knows whether it was taken.
     pub(super) doubt: Option<Logged>,
     pub(super) log: VecDeque<Logged>,
+    /// What stood there and is of hours and days: as one, for there is much of it.
+    pub(super) old: OldLog,
     pub(super) run: Option<Arc<str>>,
     /// How many sidecars there were when the store last granted.
     pub(super) sidecars: Option<u64>,
@@ -93,10 +127,10 @@ pub(super) struct StoreState {
     pub(super) spend_waits: bool,
     /// The store has taken spend just now, and there is more of it.
     pub(super) more_spend: bool,
-    /// Something is wished for before the next regular exchange.
+    /// Something is asked for before the next regular exchange.
     pub(super) soon: bool,
     clock: Option<StoreClock>,
-    slot: u64,
+    second: u64,
 }
 
 impl StoreState {
@@ -111,12 +145,17 @@ impl StoreState {
         }
     }
 
-    /// The same, and the slot of a window that this moment is counted in. Slots never go back, though answers that were
-    /// longer on their way make the clock seem to.
+    /// The same, and the second that this moment is counted in. Seconds never go back, though answers that were longer on their
+    /// way make the clock seem to.
     pub(super) fn time(&mut self, now: Now) -> (u64, u64) {
         let ms = self.store_ms(now);
-        self.slot = self.slot.max(ms / 1000);
-        (ms, self.slot)
+        self.second = self.second.max(ms / 1000);
+        (ms, self.second)
+    }
+
+    /// That second alone.
+    pub(super) fn second(&mut self, now: Now) -> u64 {
+        self.time(now).1
     }
 
     /// Whether the store has told its time.
@@ -128,7 +167,7 @@ impl StoreState {
     pub(super) fn answered(&mut self, sent: Duration, store_ms: u64) {
         if self.clock.is_none() {
             // Until now it was this machine's clock that counted.
-            self.slot = 0;
+            self.second = 0;
         }
         self.clock = Some(StoreClock { sent, ms: store_ms });
         self.answered = Some(sent);

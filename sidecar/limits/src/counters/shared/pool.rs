@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use super::meter::Meter;
-use crate::counters::window::Window;
+use crate::{counters::window::Window, store::protocol::Per};
 
 /// A lease.
 #[derive(Clone, Debug)]
@@ -45,7 +45,7 @@ pub(super) struct StoreSnapshot {
     pub(super) reset_at: Duration,
 }
 
-/// A wish that the store has refused: for a moment it need not be asked again.
+/// A request that the store has refused: for a moment it need not be asked again.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refused {
     /// So much was too much.
@@ -59,7 +59,7 @@ pub(super) struct Refused {
 }
 
 /// Leases of one rate of one account.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pool {
     leases: VecDeque<Lease>,
     /// What this sidecar has admitted, by the slots of the store's time.
@@ -75,7 +75,28 @@ pub(super) struct Pool {
     pub(super) limit: Option<u64>,
 }
 
+/// That of a minute: most limits are.
+impl Default for Pool {
+    fn default() -> Self {
+        Self::of(Per::Minute)
+    }
+}
+
 impl Pool {
+    /// One of such a time.
+    pub(super) fn of(per: Per) -> Self {
+        Self {
+            leases: VecDeque::new(),
+            own: Window::of(per),
+            untold: Window::of(per),
+            snapshot: None,
+            refused: None,
+            meter: Meter::default(),
+            waiting: 0,
+            limit: None,
+        }
+    }
+
     /// What can be taken now.
     pub(super) fn available(&self, now: Duration) -> u64 {
         self.leases.iter().filter(|lease| lease.dead_at > now).map(|lease| lease.left).sum()

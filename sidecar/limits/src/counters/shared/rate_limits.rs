@@ -7,28 +7,34 @@ use vectoll_config::{
     v1::{Budget, Limits},
 };
 
-use super::{
-    SharedReservation,
-    pool::Pool,
-    rates::{RATES, rate_of},
-    session::Session,
+use super::{SharedReservation, pool::Pool, rates::rates, session::Session};
+use crate::{
+    counters::{Account, Quota, RateLimitStatus},
+    store::protocol::{Counted, Per},
 };
-use crate::counters::{Account, Quota, RateLimitStatus};
 use vectoll_clock::Now;
 
 impl Session {
     /// What is left of the tightest limits, as far as this sidecar knows.
-    pub(crate) fn rate_limits(&mut self, reservation: &SharedReservation, scopes: &[Limits], now: Now) -> RateLimitStatus {
+    pub(crate) fn rate_limits(
+        &mut self,
+        reservation: &SharedReservation,
+        scopes: &[Limits],
+        now: Now,
+    ) -> RateLimitStatus {
         let mut rate_limits = RateLimitStatus::default();
         let store_ms = self.link.store_ms(now);
         for (taken, limits) in reservation.taken.iter().zip(scopes) {
             let Some(holding) = self.holdings.get_mut(taken.holding) else { continue };
-            for (rate, quota) in RATES.iter().zip([&mut rate_limits.requests, &mut rate_limits.tokens]) {
-                if let Some(limit) = rate_of(limits, *rate) {
-                    let present = quota_of(holding.pool(*rate), limit, now, store_ms);
-                    if quota.is_none_or(|tightest| present.remaining < tightest.remaining) {
-                        *quota = Some(present);
-                    }
+            for rate in rates(limits) {
+                let Some(limit) = rate.limit(limits) else { continue };
+                let present = quota_of(holding.pool(rate), rate.per, limit, now, store_ms);
+                let quota = match rate.of {
+                    Counted::Requests => &mut rate_limits.requests,
+                    Counted::Tokens => &mut rate_limits.tokens,
+                };
+                if quota.is_none_or(|tightest| present.remaining < tightest.remaining) {
+                    *quota = Some(present);
                 }
             }
         }
@@ -45,7 +51,7 @@ impl Session {
     }
 }
 
-fn quota_of(pool: &Pool, limit: u64, now: Now, store_ms: u64) -> Quota {
+fn quota_of(pool: &Pool, per: Per, limit: u64, now: Now, store_ms: u64) -> Quota {
     let (taken, reset) = match pool.snapshot {
         Some(snapshot) => (snapshot.taken, snapshot.reset_at.saturating_sub(now.elapsed)),
         None => (pool.own.sum(), Duration::ZERO),
@@ -53,5 +59,5 @@ fn quota_of(pool: &Pool, limit: u64, now: Now, store_ms: u64) -> Quota {
     // Leased and not used yet: to be had here.
     let taken = taken.saturating_sub(pool.available(now.elapsed));
     let reset = if reset > Duration::ZERO { reset } else { pool.own.reset(Duration::from_millis(store_ms)) };
-    Quota { limit, remaining: limit.saturating_sub(taken), reset }
+    Quota { limit, remaining: limit.saturating_sub(taken), reset, per }
 }

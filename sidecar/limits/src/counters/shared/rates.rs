@@ -1,30 +1,20 @@
-//! The two rates, what they are held to, and amounts of them.
+//! The rates that are limited, and amounts of them.
 
 use std::time::Duration;
 
 use vectoll_config::v1::Limits;
 
-use crate::{
-    counters::{Exhausted, Retry},
-    store::protocol::{MAX_INTEGER, Rate},
-};
+use crate::{counters::Retry, store::protocol::Rate};
 
-/// Both rates.
-pub(super) const RATES: [Rate; 2] = [Rate::Requests, Rate::Tokens];
-
-pub(super) fn rate_of(limits: &Limits, rate: Rate) -> Option<u64> {
-    match rate {
-        Rate::Requests => limits.requests_per_minute,
-        Rate::Tokens => limits.tokens_per_minute,
-    }
-    .map(|limit| limit.min(MAX_INTEGER))
+/// The rates that limits may be on: most are on those of a minute only.
+pub(super) fn rates(limits: &Limits) -> impl Iterator<Item = Rate> + use<> {
+    rates_with(limits.has_long())
 }
 
-pub(super) fn exhausted(rate: Rate) -> Exhausted {
-    match rate {
-        Rate::Requests => Exhausted::Requests,
-        Rate::Tokens => Exhausted::Tokens,
-    }
+/// Those of a minute, and `long` ones if asked for.
+pub(super) fn rates_with(long: bool) -> impl Iterator<Item = Rate> + use<> {
+    let long = if long { &Rate::LONG[..] } else { &[] };
+    Rate::PER_MINUTE.into_iter().chain(long.iter().copied())
 }
 
 pub(super) fn retry_at(at: Option<Duration>, now: Duration) -> Retry {

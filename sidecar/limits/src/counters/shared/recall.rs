@@ -3,11 +3,13 @@
 use jiff::Timestamp;
 
 use super::{
-    rates::RATES,
     recalled::{Admission, Admissions},
     session::Session,
 };
-use crate::{counters::Account, store::protocol::SPAN};
+use crate::{
+    counters::Account,
+    store::protocol::{Rate, SPAN},
+};
 use vectoll_clock::Now;
 
 impl Session {
@@ -29,7 +31,8 @@ impl Session {
         let (store_ms, slot) = self.link.time(now);
         let Some(recalled) = self.recalled.as_ref().filter(|_| self.link.knows_time()) else { return };
         let Some(holding) = self.holdings.get_mut(at) else { return };
-        for rate in RATES {
+        // Those of hours and days began with this process: how much of a share is left of them is not known from before.
+        for rate in Rate::PER_MINUTE {
             let own = &mut holding.pool(rate).own;
             for (second, amount) in recalled.of(account, rate) {
                 // The end of the second in which it was admitted, by the store's clock.

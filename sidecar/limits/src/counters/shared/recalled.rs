@@ -8,7 +8,10 @@ use std::{
 
 use vectoll_config::{Uid, store::is_backend_account};
 
-use crate::{counters::Account, store::protocol::Rate};
+use crate::{
+    counters::Account,
+    store::protocol::{Counted, Rate},
+};
 use vectoll_ledger::{journal::Settled, used::OTHER};
 
 /// So many admissions that are not alike are told apart by their users. Of those beyond the user is forgotten: there may be hundreds
@@ -106,9 +109,9 @@ impl Admissions {
 
     /// Seconds of the machine's clock and amounts that count for an account, oldest first.
     pub(super) fn of(&self, account: &Account, rate: Rate) -> Vec<(i64, u64)> {
-        let amount = |[requests, tokens]: &[u64; 2]| match rate {
-            Rate::Requests => *requests,
-            Rate::Tokens => *tokens,
+        let amount = |[requests, tokens]: &[u64; 2]| match rate.of {
+            Counted::Requests => *requests,
+            Counted::Tokens => *tokens,
         };
         let counted = self.0.iter().filter(|(admission, _)| admission.counts_for(account));
         let mut all: Vec<_> = counted.map(|(admission, amounts)| (admission.second, amount(amounts))).collect();
@@ -155,7 +158,10 @@ mod tests {
             ReserveRequest, Scope,
             shared::{Batch, TERMS, admit::Reserved, session::Session},
         },
-        store::{Model, Server, protocol::Identity},
+        store::{
+            Model, Server,
+            protocol::{Identity, Per},
+        },
     };
     use vectoll_clock::Now;
     use vectoll_ledger::{
@@ -220,7 +226,7 @@ mod tests {
 
     fn reserve(session: &mut Session, account: &Account, limits: Limits, tokens: u64, now: Now) -> Reserved {
         let team = Uid::new("team");
-        let scopes = [Scope { account: account.clone(), limits, budget: None }];
+        let scopes = [Scope { account: account.clone(), limits, budgets: &[] }];
         let (requests, money, on_store_failure) = (1, PicoUsd::ZERO, OnStoreFailure::Local);
         session
             .reserve(&ReserveRequest { team: &team, scopes: &scopes, requests, tokens, money, on_store_failure }, now)
@@ -271,7 +277,11 @@ mod tests {
         {
             let admissions = former.take(&session).unwrap();
             let sum = |rate| admissions.of(&account, rate).iter().map(|(_, amount)| amount).sum::<u64>();
-            assert_eq!((sum(Rate::Requests), sum(Rate::Tokens)), (requests, 18), "{account:?}");
+            assert_eq!(
+                (sum(Rate::requests(Per::Minute)), sum(Rate::tokens(Per::Minute))),
+                (requests, 18),
+                "{account:?}"
+            );
         }
     }
 
@@ -285,7 +295,8 @@ mod tests {
         assert!(former.names.len() <= MAX_BY_USER + 3 && former.uids.len() == 2);
         let team = former.take(&Uid::new("team")).unwrap();
         assert_eq!(team.0.len(), MAX_BY_USER + 1);
-        let tokens = |account| team.of(&account, Rate::Tokens).iter().map(|(_, amount)| amount).sum::<u64>();
+        let tokens =
+            |account| team.of(&account, Rate::tokens(Per::Minute)).iter().map(|(_, amount)| amount).sum::<u64>();
         assert_eq!(tokens(Account::Team(Uid::new("team"))), 3 * (known + beyond));
         assert_eq!(tokens(Account::TeamUser(Uid::new("team"), "user-7".into())), 3 + 3 * beyond);
     }

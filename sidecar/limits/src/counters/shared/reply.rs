@@ -6,7 +6,7 @@ use vectoll_config::PicoUsd;
 
 use super::{
     exchange::{MARGIN, millis},
-    link::{Group, InFlightExchange, Logged, PendingRequest},
+    link::{Group, InFlightExchange, Logged, OldLog, PendingRequest},
     pool::{Lease, Refused, StoreSnapshot},
     rates::{retry_at, signed},
     session::Session,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     counters::{Denial, Exhausted, Retry},
-    store::protocol::{Correction, Grant, Identity, Reply, SPAN, StoreAnswer},
+    store::protocol::{Correction, Grant, Identity, Per, Reply, SPAN, StoreAnswer},
 };
 use vectoll_clock::Now;
 
@@ -52,7 +52,7 @@ impl Session {
             self.doubt_claims();
         }
         self.link.knows_spend = true;
-        self.compare(before, number, asks_only, corrections);
+        self.compare(before, asks_only, Logged { number, sent, corrections });
         self.link.spent_to = reply.spent_to;
         // Not if it was not taken: whatever keeps it from being taken is not in a hurry.
         self.link.more_spend = more && reply.spent_to == spend_to;
@@ -80,8 +80,7 @@ impl Session {
         } else {
             self.waiters.extend(groups.into_iter().filter_map(|group| group.waiter));
         }
-        let oldest = (reply.now / 1000).saturating_sub(SPAN + 2);
-        self.link.log.retain(|logged| logged.corrections.iter().any(|correction| correction.slot >= oldest));
+        self.age_log(reply.now, now.elapsed);
         // Those who came meanwhile may fit into what was granted to others.
         for waiter in std::mem::take(&mut self.waiters) {
             if let Some(waiter) = self.try_again(waiter, now) {
@@ -94,9 +93,9 @@ impl Session {
     pub(crate) fn lost(&mut self, now: Now) {
         self.link.away = true;
         self.doubt_claims();
-        if let Some(InFlightExchange { number, asks_only, corrections, groups, .. }) = self.link.flight.take() {
+        if let Some(InFlightExchange { number, asks_only, sent, corrections, groups, .. }) = self.link.flight.take() {
             if !asks_only {
-                self.link.doubt = Some(Logged { number, corrections });
+                self.link.doubt = Some(Logged { number, sent, corrections });
             }
             let waiters: Vec<Waiter> = groups.into_iter().filter_map(|group| group.waiter).collect();
             for waiter in waiters {
@@ -109,7 +108,7 @@ impl Session {
     }
 
     /// Was an exchange lost on the way, or by the store itself? `before`: the last that it has.
-    fn compare(&mut self, before: u64, number: u64, asks_only: bool, corrections: Vec<Correction>) {
+    fn compare(&mut self, before: u64, asks_only: bool, logged: Logged) {
         let forgot = before < self.link.applied;
         if forgot {
             let (kept, lost): (VecDeque<Logged>, VecDeque<Logged>) =
@@ -117,6 +116,12 @@ impl Session {
             tracing::warn!(exchanges = lost.len(), "the store has lost the last exchanges: they are sent again");
             for logged in &lost {
                 self.pend(&logged.corrections);
+            }
+            if before < self.link.old.number {
+                let OldLog { number: _, changes } = std::mem::take(&mut self.link.old);
+                for ((account, rate, slot), amount) in changes {
+                    self.correct(&account, rate, slot, amount);
+                }
             }
             self.link.log = kept;
             self.link.applied = before;
@@ -130,11 +135,28 @@ impl Session {
             }
         }
         if forgot && !asks_only {
-            self.pend(&corrections);
+            self.pend(&logged.corrections);
         } else if !asks_only {
-            self.link.applied = number;
-            self.link.log.push_back(Logged { number, corrections });
+            self.link.applied = logged.number;
+            self.link.log.push_back(logged);
         }
+    }
+
+    /// Forgets what has left every window. Of exchanges that are over for a minute, what is left is summed up.
+    fn age_log(&mut self, store_ms: u64, now: Duration) {
+        let oldest = (store_ms / 1000).saturating_sub(SPAN + 2);
+        let is_young = |logged: &Logged| {
+            logged.corrections.iter().any(|correction| match correction.rate.per {
+                Per::Minute => correction.slot >= oldest,
+                Per::Hour | Per::Day => now.saturating_sub(logged.sent) < Duration::from_mins(1),
+            })
+        };
+        let mut log = std::mem::take(&mut self.link.log);
+        while let Some(logged) = log.pop_front_if(|logged| !is_young(logged)) {
+            self.link.old.add(logged, store_ms);
+        }
+        self.link.old.advance(store_ms);
+        self.link.log = log;
     }
 
     fn pend(&mut self, corrections: &[Correction]) {
@@ -221,7 +243,6 @@ impl Session {
     fn granted(&mut self, asked: &PendingRequest, grant: Grant, sent: Duration, store_ms: u64, now: Now) {
         let Grant { amount, taken, reset } = grant;
         let life = self.terms.life;
-        let end_slot = (store_ms + millis(life)) / 1000;
         self.chunks += 1;
         let id = self.chunks;
         let Some(holding) = self.holdings.get_mut(asked.shortage.holding) else { return };
@@ -229,6 +250,7 @@ impl Session {
         match asked.shortage.of {
             Short::Rate(rate) => {
                 let limit = asked.shortage.limit;
+                let end_slot = rate.slot(store_ms + millis(life));
                 let pool = holding.pool(rate);
                 pool.snapshot = Some(StoreSnapshot { taken, reset_at: sent + Duration::from_millis(reset) + life });
                 pool.refused = None;
@@ -266,7 +288,7 @@ impl Session {
     /// What a refusal of the store means for the call; none: ask again, the period has changed.
     fn denied(&mut self, asked: &PendingRequest, taken: u64, wait: Option<u64>, now: Now) -> Option<Denial> {
         let PendingRequest { shortage, least, available } = *asked;
-        let Shortage { scope, of, limit, .. } = shortage;
+        let Shortage { scope, of, budget, limit, .. } = shortage;
         let room_at = wait.map(|wait| now.elapsed + Duration::from_millis(wait));
         let holding = self.holdings.get_mut(shortage.holding)?;
         // This sidecar's own leases are part of what is taken, and to be had.
@@ -277,8 +299,7 @@ impl Session {
                 let until = now.elapsed + BELIEVED.min(Duration::from_millis(wait.unwrap_or(u64::MAX)));
                 pool.refused = Some(Refused { amount: least, limit, taken: used, until, room_at });
                 pool.snapshot = Some(StoreSnapshot { taken, reset_at: room_at.unwrap_or(now.elapsed) });
-                let exhausted = super::rates::exhausted(rate);
-                Denial { scope, exhausted, limit, used, retry: retry_at(room_at, now.elapsed) }
+                Denial { scope, exhausted: Exhausted::Rate(rate), limit, used, retry: retry_at(room_at, now.elapsed) }
             }
             Short::Parallel => {
                 holding.slots.refused_until = now.elapsed + Duration::from_millis(20);
@@ -293,7 +314,7 @@ impl Session {
                     balance.refused = Some((PicoUsd::new(least), PicoUsd::new(limit), until, room_at));
                 }
                 let retry = wait.map_or(Retry::Never, |wait| Retry::After(Duration::from_millis(wait)));
-                Denial { scope, exhausted: Exhausted::Budget, limit, used, retry }
+                Denial { scope, exhausted: Exhausted::Budget(budget), limit, used, retry }
             }
         })
     }

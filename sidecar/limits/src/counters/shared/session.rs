@@ -82,23 +82,23 @@ impl Session {
 
     /// Forgets accounts of which nothing matters any more.
     pub(super) fn sweep(&mut self, now: Now) {
-        // Not while there are wishes out: they name accounts and balances by their places.
+        // Not while there are lease requests out: they name accounts and balances by their places.
         let busy = self.link.flight.is_some() || !self.waiters.is_empty();
         if busy || now.elapsed.saturating_sub(self.swept) < Duration::from_mins(1) {
             return;
         }
         self.swept = now.elapsed;
         self.forget_recalled(now);
-        let (store_ms, slot) = self.link.time(now);
+        let (store_ms, second) = self.link.time(now);
         // What has left the window meanwhile need not be told.
-        self.pending.retain(|(_, _, of), _| of + SPAN > slot);
+        self.pending.retain(|(_, rate, of), _| of + SPAN > rate.slot(second * 1000));
         let Self { index, holdings, .. } = self;
         index.retain(|_, at| {
             let Some(holding) = holdings.get_mut(*at) else { return false };
             if holding.balances.iter().all(|balance| balance.waiting == 0) {
                 holding.balances.retain(|balance| !(balance.is_idle() && balance.is_over(store_ms)));
             }
-            let idle = holding.is_idle(slot);
+            let idle = holding.is_idle(second);
             if idle {
                 holdings.remove(*at);
             }

@@ -7,12 +7,15 @@ use vectoll_config::PicoUsd;
 use super::{
     SharedReservation,
     budget_balance::BudgetBalance,
-    holding::Holding,
+    holding::{Holding, Taken},
     pool::{Part, Source},
-    rates::{RATES, signed},
+    rates::signed,
     session::Session,
 };
-use crate::{counters::Account, store::protocol::Rate};
+use crate::{
+    counters::Account,
+    store::protocol::{Counted, Rate},
+};
 use vectoll_clock::Now;
 use vectoll_ledger::{charge::BudgetPeriod, used::Used};
 
@@ -21,18 +24,18 @@ impl Session {
     pub(crate) fn settle(&mut self, reservation: SharedReservation, used: Used, number: u64, now: Now) {
         let unused = reservation.tokens.saturating_sub(used.tokens);
         let beyond = used.tokens.saturating_sub(reservation.tokens);
-        let (_, slot) = self.link.time(now);
+        let (_, second) = self.link.time(now);
         self.close(&reservation);
         let upto = self.link.spent_to;
-        for taken in reservation.taken {
-            self.return_parts(taken.holding, Rate::Tokens, taken.slot, &taken.tokens, unused);
+        for taken in &reservation.taken {
+            self.return_taken(taken, |rate| if rate.of == Counted::Tokens { unused } else { 0 });
             if beyond > 0 {
-                self.owe_tokens(taken.holding, beyond, slot, now);
+                self.owe_tokens(taken, beyond, second, now);
             }
             let Some(holding) = self.holdings.get_mut(taken.holding) else { continue };
-            let balance =
-                taken.charge.and_then(|charge| holding.balances.iter_mut().find(|it| Arc::ptr_eq(&it.charge, &charge)));
-            if let Some(balance) = balance {
+            for charge in &taken.charges {
+                let balance = holding.balances.iter_mut().find(|balance| Arc::ptr_eq(&balance.charge, charge));
+                let Some(balance) = balance else { continue };
                 balance.settle(reservation.money, used.money);
                 if number > upto {
                     balance.owe(number, used.money);
@@ -62,8 +65,7 @@ impl Session {
         let is_open = |holding: &Holding| {
             holding.slots.in_store != Some(0)
                 || holding.balances.iter().any(|balance| !balance.is_idle())
-                || !holding.requests.is_empty()
-                || !holding.tokens.is_empty()
+                || holding.pools().any(|(_, pool)| !pool.is_empty())
         };
         self.link.flight.is_some()
             || self.link.doubt.is_some()
@@ -88,9 +90,9 @@ impl Session {
     pub(super) fn end_chunks(&mut self, now: Duration, all: bool) {
         let mut ended = Vec::new();
         for (_, holding) in &mut self.holdings {
-            for rate in RATES {
-                let name = holding.name.clone();
-                let over = holding.pool(rate).end(now, all);
+            let name = holding.name.clone();
+            for (rate, pool) in holding.pools_mut() {
+                let over = pool.end(now, all);
                 ended.extend(over.into_iter().map(|(slot, left)| (name.clone(), rate, slot, left)));
             }
         }
@@ -102,14 +104,17 @@ impl Session {
     /// Undoes a reservation: the call was never made.
     pub(crate) fn give_back(&mut self, reservation: SharedReservation, _now: Now) {
         self.close(&reservation);
-        for taken in reservation.taken {
-            self.return_parts(taken.holding, Rate::Requests, taken.slot, &taken.requests, reservation.requests);
-            self.return_parts(taken.holding, Rate::Tokens, taken.slot, &taken.tokens, reservation.tokens);
+        for taken in &reservation.taken {
+            self.return_taken(taken, |rate| match rate.of {
+                Counted::Requests => reservation.requests,
+                Counted::Tokens => reservation.tokens,
+            });
             let Some(holding) = self.holdings.get_mut(taken.holding) else { continue };
-            let balance =
-                taken.charge.and_then(|charge| holding.balances.iter_mut().find(|it| Arc::ptr_eq(&it.charge, &charge)));
-            if let Some(balance) = balance {
-                balance.settle(reservation.money, PicoUsd::ZERO);
+            for charge in &taken.charges {
+                let balance = holding.balances.iter_mut().find(|balance| Arc::ptr_eq(&balance.charge, charge));
+                if let Some(balance) = balance {
+                    balance.settle(reservation.money, PicoUsd::ZERO);
+                }
             }
         }
     }
@@ -126,8 +131,15 @@ impl Session {
         self.open.money = self.open.money.minus(reservation.money);
     }
 
+    /// Returns a part of what was taken of each rate.
+    fn return_taken(&mut self, taken: &Taken, amount: impl Fn(Rate) -> u64) {
+        for (rate, parts) in taken.parts() {
+            self.return_parts((taken.holding, taken.second), rate, parts, amount(rate));
+        }
+    }
+
     /// Returns a part of what was taken: to its lease, or, if that is over, to the store's window.
-    fn return_parts(&mut self, at: usize, rate: Rate, admitted: u64, parts: &[Part], amount: u64) {
+    fn return_parts(&mut self, (at, second): (usize, u64), rate: Rate, parts: &[Part], amount: u64) {
         let mut rest = amount;
         // What was taken last comes from the leases that last longest.
         for part in parts.iter().rev() {
@@ -139,7 +151,7 @@ impl Session {
             let Some(holding) = self.holdings.get_mut(at) else { return };
             let name = holding.name.clone();
             let pool = holding.pool(rate);
-            pool.own.take_back(admitted, back);
+            pool.own.take_back(pool.own.slot(second), back);
             let is_in_store = match part.source {
                 Source::Lease(chunk) => !pool.give(chunk, back),
                 Source::Share => true,
@@ -154,20 +166,23 @@ impl Session {
     }
 
     /// More was used than had been reserved: it comes out of the leases, and what is not there is a debt.
-    fn owe_tokens(&mut self, at: usize, amount: u64, slot: u64, now: Now) {
-        let Some(holding) = self.holdings.get_mut(at) else { return };
-        let name = holding.name.clone();
-        let pool = &mut holding.tokens;
-        if pool.limit.is_none() {
-            pool.take_from(Source::Unlimited, amount, now.elapsed, slot);
-            return;
-        }
-        let leased = pool.available(now.elapsed).min(amount);
-        pool.take(leased, now.elapsed, slot);
-        let debt = amount - leased;
-        if debt > 0 {
-            pool.take_from(Source::Share, debt, now.elapsed, slot);
-            self.correct(&name, Rate::Tokens, slot, signed(debt));
+    fn owe_tokens(&mut self, taken: &Taken, amount: u64, second: u64, now: Now) {
+        for (rate, _) in taken.parts().filter(|(rate, _)| rate.of == Counted::Tokens) {
+            let Some(holding) = self.holdings.get_mut(taken.holding) else { return };
+            let name = holding.name.clone();
+            let pool = holding.pool(rate);
+            let slot = pool.own.slot(second);
+            if pool.limit.is_none() {
+                pool.take_from(Source::Unlimited, amount, now.elapsed, slot);
+                continue;
+            }
+            let leased = pool.available(now.elapsed).min(amount);
+            pool.take(leased, now.elapsed, slot);
+            let debt = amount - leased;
+            if debt > 0 {
+                pool.take_from(Source::Share, debt, now.elapsed, slot);
+                self.correct(&name, rate, slot, signed(debt));
+            }
         }
     }
 }

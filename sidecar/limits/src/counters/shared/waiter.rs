@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) team: Uid,
-    pub(super) scopes: Vec<(Account, Limits, Option<Budget>)>,
+    pub(super) scopes: Vec<(Account, Limits, Vec<Budget>)>,
     pub(super) requests: u64,
     pub(super) tokens: u64,
     pub(super) money: PicoUsd,
@@ -35,6 +35,8 @@ pub(super) struct Shortage {
     pub(super) scope: usize,
     pub(super) holding: usize,
     pub(super) of: Short,
+    /// The budget's place in the scope, where money is short.
+    pub(super) budget: usize,
     /// What the call needs in all.
     pub(super) need: u64,
     pub(super) limit: u64,
@@ -56,7 +58,7 @@ impl Waiter {
         since: Duration,
         tell: oneshot::Sender<Outcome>,
     ) -> Self {
-        let copy = |scope: &Scope<'_>| (scope.account.clone(), scope.limits, scope.budget.cloned());
+        let copy = |scope: &Scope<'_>| (scope.account.clone(), scope.limits, scope.budgets.to_vec());
         Self {
             team: ask.team.clone(),
             scopes: ask.scopes.iter().map(copy).collect(),
@@ -70,7 +72,7 @@ impl Waiter {
         }
     }
 
-    /// Its wish again, as when it came.
+    /// Its request again, as when it came.
     pub(super) fn ask<'a>(&'a self, scopes: &'a [Scope<'a>]) -> ReserveRequest<'a> {
         let Self { team, requests, tokens, money, on_failure, .. } = self;
         let (requests, tokens, money, on_store_failure) = (*requests, *tokens, *money, *on_failure);
@@ -81,11 +83,7 @@ impl Waiter {
     pub(super) fn scopes(&self) -> Vec<Scope<'_>> {
         self.scopes
             .iter()
-            .map(|(account, limits, budget)| Scope {
-                account: account.clone(),
-                limits: *limits,
-                budget: budget.as_ref(),
-            })
+            .map(|(account, limits, budgets)| Scope { account: account.clone(), limits: *limits, budgets })
             .collect()
     }
 }

@@ -8,7 +8,7 @@ use super::{
     budget_balance::BudgetBalance,
     holding::Holding,
     pool::Pool,
-    rates::{RATES, exhausted, rate_of, retry_at, signed},
+    rates::{rates_with, retry_at, signed},
     session::Session,
     waiter::{Short, Shortage},
 };
@@ -28,8 +28,8 @@ pub(super) enum Weighed {
 /// What was found in the scopes so far.
 struct Scales {
     now: Duration,
-    /// The slot of this moment, by the store's time.
-    slot: u64,
+    /// The second of this moment, by the store's time.
+    second: u64,
     /// Whether claims of parallel requests hold.
     claims_hold: bool,
     /// Nobody who waits is overtaken.
@@ -44,15 +44,16 @@ struct Scales {
 impl Session {
     /// Holds a call against what is there. `in_turn`: nobody who waits is overtaken.
     pub(super) fn weigh(&mut self, ask: &ReserveRequest<'_>, now: Now, in_turn: bool) -> Weighed {
-        let (store_ms, slot) = self.link.time(now);
+        let (store_ms, second) = self.link.time(now);
         let claims_hold = self.link.claims_hold(now.elapsed);
         let (shortages, worst) = (Vec::new(), LongestDenial::default());
-        let mut scales = Scales { now: now.elapsed, slot, claims_hold, in_turn, place: 0, at: 0, shortages, worst };
+        let mut scales = Scales { now: now.elapsed, second, claims_hold, in_turn, place: 0, at: 0, shortages, worst };
         for (place, scope) in ask.scopes.iter().enumerate() {
             let at = self.holding_of(&scope.account, now);
             (scales.place, scales.at) = (place, at);
-            for rate in RATES {
-                let limit = rate_of(&scope.limits, rate);
+            let had_long = self.holdings.get(at).is_some_and(|holding| !holding.long.is_empty());
+            for rate in rates_with(had_long || scope.limits.has_long()) {
+                let limit = rate.limit(&scope.limits);
                 self.follow(at, rate, limit);
                 let Some(limit) = limit else { continue };
                 let Some(holding) = self.holdings.get_mut(at) else { continue };
@@ -63,12 +64,11 @@ impl Session {
             if let Some(limit) = scope.limits.parallel_requests {
                 scales.weigh_parallel(holding, limit);
             }
-            if let Some(budget) = scope.budget
-                && ask.money > PicoUsd::ZERO
-            {
+            let budgets = scope.budgets.iter().enumerate().filter(|_| ask.money > PicoUsd::ZERO);
+            for (budget_at, budget) in budgets {
                 let balance_at = holding.balance(&scope.account, budget, store_ms, now.elapsed);
                 if let Some(balance) = holding.balances.get_mut(balance_at) {
-                    scales.weigh_money(balance, balance_at, ask.money, budget.limit);
+                    scales.weigh_money(balance, (budget_at, balance_at), ask.money, budget.limit);
                 }
             }
         }
@@ -83,11 +83,11 @@ impl Session {
     /// Goes with a limit that was set, changed or taken away.
     fn follow(&mut self, at: usize, rate: Rate, limit: Option<u64>) {
         let Some(holding) = self.holdings.get_mut(at) else { return };
-        let name = holding.name.clone();
-        let pool = holding.pool(rate);
-        if pool.limit == limit {
+        if holding.present_pool(rate).map_or(None, |pool| pool.limit) == limit {
             return;
         }
+        let name = holding.name.clone();
+        let pool = holding.pool(rate);
         let was = std::mem::replace(&mut pool.limit, limit);
         let mut changes: Vec<(u64, i64)> = Vec::new();
         if was.is_some() {
@@ -105,9 +105,9 @@ impl Session {
 
 impl Scales {
     fn weigh_rate(&mut self, pool: &mut Pool, rate: Rate, need: u64, limit: u64) {
-        let denial = |used, retry| Denial { scope: self.place, exhausted: exhausted(rate), limit, used, retry };
+        let denial = |used, retry| Denial { scope: self.place, exhausted: Exhausted::Rate(rate), limit, used, retry };
         if need > limit {
-            pool.own.advance(self.slot);
+            pool.own.advance(pool.own.slot(self.second));
             self.worst.add(denial(pool.own.sum(), Retry::Never));
             return;
         }
@@ -119,7 +119,7 @@ impl Scales {
             Some(refused) if need.saturating_sub(available) >= refused.amount => {
                 self.worst.add(denial(refused.taken, retry_at(refused.room_at, self.now)));
             }
-            Some(_) | None => self.short(Short::Rate(rate), need, limit),
+            Some(_) | None => self.short(Short::Rate(rate), 0, need, limit),
         }
     }
 
@@ -133,11 +133,18 @@ impl Scales {
             let (exhausted, retry) = (Exhausted::Parallel, Retry::WhenFree);
             self.worst.add(Denial { scope: self.place, exhausted, limit, used: limit, retry });
         } else {
-            self.short(Short::Parallel, 1, limit);
+            self.short(Short::Parallel, 0, 1, limit);
         }
     }
 
-    fn weigh_money(&mut self, balance: &mut BudgetBalance, balance_at: usize, money: PicoUsd, limit: PicoUsd) {
+    /// `budget`: its place in the scope. `balance_at`: that of its balance.
+    fn weigh_money(
+        &mut self,
+        balance: &mut BudgetBalance,
+        (budget, balance_at): (usize, usize),
+        money: PicoUsd,
+        limit: PicoUsd,
+    ) {
         if balance.limit.is_some_and(|had| limit < had) {
             // Less is to be spent than when this money was had: ask again.
             balance.free = PicoUsd::ZERO;
@@ -145,7 +152,7 @@ impl Scales {
         balance.limit = Some(limit);
         let used = balance.taken.unwrap_or_default().pico();
         let denial = |retry| {
-            let (scope, exhausted) = (self.place, Exhausted::Budget);
+            let (scope, exhausted) = (self.place, Exhausted::Budget(budget));
             Denial { scope, exhausted, limit: limit.pico(), used, retry }
         };
         if money > limit {
@@ -157,12 +164,12 @@ impl Scales {
         {
             self.worst.add(denial(ends.map_or(Retry::Never, |ends| Retry::After(ends.saturating_sub(self.now)))));
         } else if balance.free < money || (self.in_turn && balance.waiting > 0) {
-            self.short(Short::Money(balance_at), money.pico(), limit.pico());
+            self.short(Short::Money(balance_at), budget, money.pico(), limit.pico());
         }
     }
 
-    fn short(&mut self, of: Short, need: u64, limit: u64) {
-        self.shortages.push(Shortage { scope: self.place, holding: self.at, of, need, limit });
+    fn short(&mut self, of: Short, budget: usize, need: u64, limit: u64) {
+        self.shortages.push(Shortage { scope: self.place, holding: self.at, of, budget, need, limit });
     }
 }
 
@@ -191,7 +198,7 @@ mod tests {
         let identity = Identity { sidecar: "a".into(), epoch: 1 };
         let team = Uid::new("team");
         let limits = Limits { parallel_requests: Some(4), ..Limits::default() };
-        let scopes = [Scope { account: Account::Team(team.clone()), limits, budget: None }];
+        let scopes = [Scope { account: Account::Team(team.clone()), limits, budgets: &[] }];
         let (tokens, money) = (1, PicoUsd::ZERO);
         let ask = ReserveRequest {
             team: &team,

@@ -1,6 +1,6 @@
 //! Periods of budgets: which begin, and what they take over.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use vectoll_config::PicoUsd;
 
@@ -8,7 +8,7 @@ use super::{
     Model,
     balance::{BudgetBalance, setting, starts},
 };
-use crate::store::protocol::{AccountName, PeriodName};
+use crate::store::protocol::{AccountName, Charge, PeriodName};
 
 /// Periods of budgets that begin in a day.
 const MAX_NEW_BALANCES: u64 = 200_000;
@@ -18,11 +18,17 @@ impl Model {
         self.balances.entry((account.clone(), period.name.clone())).or_default()
     }
 
-    /// The same, of which something is known from now on.
-    pub(super) fn begin(&mut self, account: &AccountName, period: &PeriodName, now: u64) -> &mut BudgetBalance {
+    /// The same, of which something is known from now on. `beside`: periods that begin with it, which hold what it holds.
+    pub(super) fn begin(
+        &mut self,
+        account: &AccountName,
+        period: &PeriodName,
+        beside: &[(AccountName, Arc<str>)],
+        now: u64,
+    ) -> &mut BudgetBalance {
         if !self.balance(account, period).begun {
             self.begun.1 += 1;
-            let inherited = self.inherited(account, &period.name, now);
+            let inherited = self.inherited(account, &period.name, beside, now);
             self.periods.entry(account.clone()).or_default().insert(period.name.clone(), period.end);
             let balance = self.balance(account, period);
             balance.begun = true;
@@ -31,6 +37,29 @@ impl Model {
             }
         }
         self.balance(account, period)
+    }
+
+    /// Money that was spent, in all of the periods that are named, and once in the others in which it may have been admitted.
+    pub(super) fn charge(&mut self, charge: &Charge, now: u64) {
+        let Charge { account, periods, amount } = charge;
+        // All of them begin before any of them has it: none takes it over from another one.
+        for period in periods {
+            self.begin(account, period, &[], now);
+        }
+        let mut kept_up = BTreeSet::new();
+        for period in periods {
+            let balance = self.balance(account, period);
+            balance.spent = balance.spent.plus(*amount);
+            kept_up.extend(self.others(account, &period.name, now).into_iter().filter(|other| {
+                let is_named = periods.iter().any(|period| period.name == *other);
+                !is_named && (starts(other) <= starts(&period.name) || period.end.is_none_or(|end| end > now))
+            }));
+        }
+        for other in kept_up {
+            if let Some(balance) = self.balances.get_mut(&(account.clone(), other)) {
+                balance.spent = balance.spent.plus(*amount);
+            }
+        }
     }
 
     /// The other periods of an account's budgets that are not over: those of another kind or zone.
@@ -42,9 +71,16 @@ impl Model {
 
     /// What a period that begins takes over: the most that is taken in another one that lies within it; which, what is spent there,
     /// and what is held.
-    fn inherited(&mut self, account: &AccountName, period: &str, now: u64) -> Option<(Arc<str>, PicoUsd, PicoUsd)> {
-        let within: Vec<Arc<str>> =
-            self.others(account, period, now).into_iter().filter(|other| starts(other) >= starts(period)).collect();
+    fn inherited(
+        &mut self,
+        account: &AccountName,
+        period: &str,
+        beside: &[(AccountName, Arc<str>)],
+        now: u64,
+    ) -> Option<(Arc<str>, PicoUsd, PicoUsd)> {
+        let is_beside = |other: &Arc<str>| beside.iter().any(|(of, begun)| of == account && begun == other);
+        let is_within = |other: &Arc<str>| starts(other) >= starts(period) && !is_beside(other);
+        let within: Vec<Arc<str>> = self.others(account, period, now).into_iter().filter(is_within).collect();
         let taken = within.into_iter().filter_map(|other| {
             let balance = self.balances.get(&(account.clone(), other.clone()))?;
             Some((balance.taken(), std::cmp::Reverse(other), balance.spent))
@@ -58,7 +94,7 @@ impl Model {
         let balance = self.balance(account, period);
         let (taken, begun, from) = (balance.taken(), balance.begun, balance.from.clone());
         if !begun {
-            let inherited = self.inherited(account, &period.name, now);
+            let inherited = self.inherited(account, &period.name, &[], now);
             return inherited.map_or(PicoUsd::ZERO, |(_, spent, held)| spent.plus(held));
         }
         let former = from.and_then(|from| self.balances.get(&(account.clone(), from)));

@@ -1,9 +1,11 @@
 //! What is wished for, and whether it can be had.
 
+use std::sync::Arc;
+
 use vectoll_config::PicoUsd;
 
 use super::{CLAIM_LIFE, DAY, Model, balance::Refusal};
-use crate::store::protocol::{Grant, Identity, LeaseKind, LeaseRequest, SPAN, StoreAnswer};
+use crate::store::protocol::{AccountName, Grant, Identity, LeaseKind, LeaseRequest, SPAN, StoreAnswer};
 
 /// A request that can be met: what is granted, and what was taken before.
 struct Grantable {
@@ -43,9 +45,11 @@ impl Model {
                 }
             }
         }
-        let granted =
-            group.iter().zip(&rooms).map(|(request, room)| self.grant(identity, request, room, now, life)).collect();
-        StoreAnswer::Granted(granted)
+        let mut beside = Vec::new();
+        let grants = group.iter().zip(&rooms);
+        StoreAnswer::Granted(
+            grants.map(|(request, room)| self.grant(identity, request, room, &mut beside, (now, life))).collect(),
+        )
     }
 
     /// What may be had, or what is taken and how long to wait.
@@ -62,9 +66,9 @@ impl Model {
         match &request.of {
             LeaseKind::Rate { rate, least, most, limit } => {
                 let window = self.windows.entry((request.account.clone(), *rate)).or_default();
-                window.retain(|slot, amount| slot + SPAN > now / 1000 && *amount > 0);
+                window.retain(|slot, amount| slot + SPAN > rate.slot(now) && *amount > 0);
                 let taken: u64 = window.values().sum();
-                let leaves = |slot: u64| (slot + SPAN) * 1000 - now;
+                let leaves = |slot: u64| rate.leaves(slot) - now;
                 if taken + least > *limit {
                     let mut rest = taken;
                     let wait = window.iter().find_map(|(slot, amount)| {
@@ -113,12 +117,20 @@ impl Model {
         }
     }
 
-    fn grant(&mut self, identity: &Identity, request: &LeaseRequest, room: &Grantable, now: u64, life: u64) -> Grant {
+    /// `beside`: the periods that the group has begun so far.
+    fn grant(
+        &mut self,
+        identity: &Identity,
+        request: &LeaseRequest,
+        room: &Grantable,
+        beside: &mut Vec<(AccountName, Arc<str>)>,
+        (now, life): (u64, u64),
+    ) -> Grant {
         let Grantable { granted, taken, reset } = *room;
         match &request.of {
             LeaseKind::Rate { rate, .. } => {
                 let window = self.windows.entry((request.account.clone(), *rate)).or_default();
-                *window.entry((now + life) / 1000).or_default() += granted;
+                *window.entry(rate.slot(now + life)).or_default() += granted;
             }
             LeaseKind::Parallel { .. } => {
                 let held = self.claims.entry(request.account.clone()).or_default();
@@ -126,11 +138,11 @@ impl Model {
                 *claim = (claim.0 + granted, now + CLAIM_LIFE);
             }
             LeaseKind::Money { period, limit, .. } => {
-                let balance = if granted > 0 {
-                    self.begin(&request.account, period, now)
-                } else {
-                    self.balance(&request.account, period)
-                };
+                if granted > 0 && !self.balance(&request.account, period).begun {
+                    self.begin(&request.account, period, beside, now);
+                    beside.push((request.account.clone(), period.name.clone()));
+                }
+                let balance = self.balance(&request.account, period);
                 let held = balance.held.entry(identity.sidecar.clone()).or_insert(PicoUsd::ZERO);
                 *held = held.plus(PicoUsd::new(granted));
                 // What was refused would have room beside this: others only held it for a while.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 use super::*;
-use crate::store::protocol::{LeaseKind, LeaseRequest, PeriodName, StoreAnswer};
+use crate::store::protocol::{Charge, LeaseKind, LeaseRequest, PeriodName, StoreAnswer};
 
 fn server() -> Server {
     Server { run: "one".into(), uptime: 100, clock: 1_900_000_000_000 }
@@ -11,6 +11,11 @@ fn server() -> Server {
 fn money(pico: u64) -> Money {
     let period = PeriodName { name: "Total/UTC/0".into(), end: None };
     Money { account: "t".into(), period, amount: PicoUsd::new(pico) }
+}
+
+fn charge(pico: u64) -> Charge {
+    let Money { account, period, amount } = money(pico);
+    Charge { account, periods: vec![period], amount }
 }
 
 #[test]
@@ -32,7 +37,7 @@ fn spend_is_taken_once_and_only_after_what_came_before_it() {
     let mut number = 0;
     let mut tell = |from, to| {
         number += 1;
-        let spend = Spend { from, to, charges: vec![money(5)], entries: Vec::new() };
+        let spend = Spend { from, to, charges: vec![charge(5)], entries: Vec::new() };
         model.exchange(&server(), &identity, &Exchange { number, after: number - 1, spend, ..Exchange::default() });
         model.money("t", "Total/UTC/0").0.pico()
     };
@@ -48,7 +53,7 @@ fn one_period_too_many_waits_for_tomorrow_and_what_was_spent_counts_all_the_same
         let (least, most, limit) = (PicoUsd::new(5), PicoUsd::new(5), PicoUsd::new(100));
         vec![LeaseRequest { account: account.into(), of: LeaseKind::Money { period, least, most, limit } }]
     };
-    let spend = Spend { from: 0, to: 1, charges: vec![money(7)], entries: Vec::new() };
+    let spend = Spend { from: 0, to: 1, charges: vec![charge(7)], entries: Vec::new() };
     let groups = vec![request("t"), request("tu:ada")];
     let exchange = Exchange { number: 1, spend, groups: groups.clone(), ..Exchange::default() };
     let reply = model.exchange(&server(), &identity, &exchange);
@@ -81,4 +86,57 @@ fn a_refusal_is_noted_until_there_is_room_for_the_call() {
     assert_eq!(request(&mut model, "b", 0, 5), Some((100, 20)), "a smaller one says nothing about it");
     assert_eq!(request(&mut model, "b", 0, 101), Some((100, 20)), "what never fits says nothing of what is left");
     assert_eq!(request(&mut model, "a", 60, 5), None, "the others held it only for a while");
+}
+
+fn period(name: &str, end: Option<u64>) -> PeriodName {
+    PeriodName { name: name.into(), end }
+}
+
+#[test]
+fn a_call_of_two_budgets_counts_once_in_each() {
+    let (mut model, identity) = (Model::default(), Identity { sidecar: "a".into(), epoch: 1 });
+    let now = server().clock;
+    let day = period("Daily/UTC/1900000000", Some(now + DAY));
+    let month = period("Monthly/UTC/1899000000", Some(now + 20 * DAY));
+    let spend = |from, periods: &[&PeriodName], pico| {
+        let periods = periods.iter().map(|period| (*period).clone()).collect();
+        let charges = vec![Charge { account: "t".into(), periods, amount: PicoUsd::new(pico) }];
+        Spend { from, to: from + 1, charges, entries: Vec::new() }
+    };
+    let mut tell = |number, spend| {
+        let exchange = Exchange { number, after: number - 1, spend, ..Exchange::default() };
+        model.exchange(&server(), &identity, &exchange);
+        [&day, &month].map(|period| model.money("t", &period.name).0.pico())
+    };
+    assert_eq!(tell(1, spend(0, &[&day, &month], 5)), [5, 5], "neither takes over what the other one begins with");
+    assert_eq!(tell(2, spend(1, &[&day], 3)), [8, 8], "admitted before the month's was set: kept up");
+    assert_eq!(tell(3, spend(2, &[&day, &month], 2)), [10, 10]);
+}
+
+#[test]
+fn budgets_that_begin_together_hold_the_same_money_once() {
+    let (mut model, identity) = (Model::default(), Identity { sidecar: "a".into(), epoch: 1 });
+    let now = server().clock;
+    let lease = |name: &str, end| {
+        let pico = PicoUsd::new;
+        let of =
+            LeaseKind::Money { period: period(name, Some(end)), least: pico(60), most: pico(60), limit: pico(100) };
+        LeaseRequest { account: "t".into(), of }
+    };
+    let group = vec![lease("Daily/UTC/1900000000", now + DAY), lease("Monthly/UTC/1899000000", now + 20 * DAY)];
+    let exchange = Exchange { number: 1, groups: vec![group], ..Exchange::default() };
+    let reply = model.exchange(&server(), &identity, &exchange);
+    assert!(matches!(reply.answers.as_slice(), [StoreAnswer::Granted(_)]));
+    let more = LeaseKind::Money {
+        period: period("Monthly/UTC/1899000000", Some(now + 20 * DAY)),
+        least: PicoUsd::new(40),
+        most: PicoUsd::new(40),
+        limit: PicoUsd::new(100),
+    };
+    let groups = vec![vec![LeaseRequest { account: "t".into(), of: more }]];
+    let reply = model.exchange(&server(), &identity, &Exchange { number: 2, after: 1, groups, ..Exchange::default() });
+    assert!(
+        matches!(reply.answers.as_slice(), [StoreAnswer::Granted(_)]),
+        "60 of 100 are held, and not twice: {reply:?}"
+    );
 }

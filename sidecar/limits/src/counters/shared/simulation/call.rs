@@ -48,7 +48,7 @@ impl SimulatedCluster {
         let scopes = accounts.map(|at| Scope {
             account: self.accounts[at].clone(),
             limits: config.limits[at],
-            budget: config.budgets[at].as_ref(),
+            budgets: &config.budgets[at],
         });
         let money = PicoUsd::new(tokens * PRICE);
         let ask = ReserveRequest { team: &team, scopes: &scopes, requests: 1, tokens, money, on_store_failure };
@@ -81,8 +81,9 @@ impl SimulatedCluster {
             return;
         };
         let SimulatedCall { accounts, tokens, used } = call;
-        let parts = reservation.taken.iter().flat_map(|taken| taken.requests.iter().chain(&taken.tokens));
+        let parts = reservation.taken.iter().flat_map(|taken| taken.parts()).flat_map(|(_, parts)| parts);
         let share = parts.into_iter().any(|part| part.source == Source::Share);
+        self.shares |= share;
         let charges = reservation.charges.clone();
         for charge in &charges {
             *self.money.entry((payer(charge), period_of(charge))).or_default() += tokens * PRICE;
@@ -91,6 +92,7 @@ impl SimulatedCluster {
         for account in accounts {
             self.lately[account].admissions.push_back(admission);
             self.lately[account].tokens += tokens;
+            self.lately[account].all = (self.lately[account].all.0 + 1, self.lately[account].all.1 + tokens);
         }
         self.admissions.push(Admission { at: self.store_ms(), tokens, accounts, charges: charges.clone(), share });
         self.to_check = true;
@@ -101,13 +103,15 @@ impl SimulatedCluster {
     }
 
     pub(super) fn end(&mut self, at: usize, id: u64) {
-        let Some(Running { reservation, admission, used, void: _, charges }) = self.sidecars[at].calls.remove(&id) else {
+        let Some(Running { reservation, admission, used, void: _, charges }) = self.sidecars[at].calls.remove(&id)
+        else {
             return;
         };
         let now = self.moment();
         let reserved = std::mem::replace(&mut self.admissions[admission].tokens, used);
         for account in self.admissions[admission].accounts {
             let lately = &mut self.lately[account];
+            lately.all.1 -= reserved - used;
             if lately.admissions.front().is_some_and(|first| *first <= admission) {
                 lately.tokens -= reserved - used;
             }

@@ -53,17 +53,25 @@ pub(super) fn account_named(name: &str) -> usize {
 #[derive(Clone, Debug)]
 pub(super) struct Config {
     pub(super) limits: Vec<Limits>,
-    pub(super) budgets: Vec<Option<Budget>>,
+    pub(super) budgets: Vec<Vec<Budget>>,
     /// When it was in force no more anywhere, by the store's clock: no sidecar serves by it, and no call that came under it waits.
     pub(super) left: Option<u64>,
 }
 
-fn budget(rng: &mut Rng) -> Budget {
-    Budget {
-        limit: PicoUsd::new(rng.u64(2_000..60_000) * PRICE),
-        period: if rng.bool() { Period::Daily } else { Period::Total },
-        time_zone: ZoneName::try_from("UTC".to_owned()).unwrap(),
-    }
+/// Those that end within a schedule, and those that do not.
+const PERIODS: [Period; 4] = [Period::Hourly, Period::Daily, Period::Monthly, Period::Total];
+
+fn budget(rng: &mut Rng, period: Period) -> Budget {
+    let limit = PicoUsd::new(rng.u64(2_000..60_000) * PRICE);
+    Budget { limit, period, time_zone: ZoneName::try_from("UTC".to_owned()).unwrap() }
+}
+
+/// One budget in most schedules, and several in others.
+fn budgets(rng: &mut Rng) -> Vec<Budget> {
+    let mut periods = PERIODS;
+    rng.shuffle(&mut periods);
+    let count = if rng.bool() { 1 } else { rng.usize(1..=3) };
+    periods.into_iter().take(count).map(|period| budget(rng, period)).collect()
 }
 
 impl Config {
@@ -75,6 +83,10 @@ impl Config {
             Limits {
                 requests_per_minute: (windows && rng.bool()).then(|| rng.u64(20..400)),
                 tokens_per_minute: (windows && (of_team || rng.bool())).then(|| rng.u64(500..20_000)),
+                requests_per_hour: (windows && rng.u8(0..4) == 0).then(|| rng.u64(50..800)),
+                tokens_per_hour: (windows && rng.u8(0..4) == 0).then(|| rng.u64(1_000..40_000)),
+                requests_per_day: None,
+                tokens_per_day: (windows && rng.u8(0..4) == 0).then(|| rng.u64(1_000..60_000)),
                 parallel_requests: ((of_team && !windows) || rng.bool()).then(|| rng.u64(2..12)),
             }
         };
@@ -86,7 +98,7 @@ impl Config {
             config.limits.push(if limited { limits(rng, at) } else { Limits::default() });
             // Only these have budgets.
             let pays = limited && at < PAYERS && rng.bool();
-            config.budgets.push(pays.then(|| budget(rng)));
+            config.budgets.push(if pays { budgets(rng) } else { Vec::new() });
         }
         config
     }
@@ -101,17 +113,25 @@ impl Config {
             (Some(limit), _) => Some((limit / rng.u64(2..5)).max(1)),
         };
         let limits = &mut self.limits[at];
-        match rng.u8(0..4) {
+        match rng.u8(0..6) {
             0 => limits.requests_per_minute = other(rng, limits.requests_per_minute, 20..400),
             1 => limits.tokens_per_minute = other(rng, limits.tokens_per_minute, 500..20_000),
             2 => limits.parallel_requests = other(rng, limits.parallel_requests, 2..12),
+            3 => limits.tokens_per_hour = other(rng, limits.tokens_per_hour, 1_000..40_000),
+            4 => limits.tokens_per_day = other(rng, limits.tokens_per_day, 1_000..60_000),
             _ if at < PAYERS => {
-                let limit = self.budgets[at].as_ref().map(|budget| budget.limit.pico() / PRICE);
-                let limit = other(rng, limit, 2_000..60_000);
-                self.budgets[at] = limit.map(|limit| {
-                    let had = self.budgets[at].take().unwrap_or_else(|| budget(rng));
-                    Budget { limit: PicoUsd::new(limit * PRICE), ..had }
-                });
+                let period = PERIODS[rng.usize(0..PERIODS.len())];
+                let budgets = &mut self.budgets[at];
+                let place = budgets.iter().position(|budget| budget.period == period);
+                let limit = place.map(|place| budgets[place].limit.pico() / PRICE);
+                match (place, other(rng, limit, 2_000..60_000)) {
+                    (Some(place), Some(limit)) => budgets[place].limit = PicoUsd::new(limit * PRICE),
+                    (Some(place), None) => drop(budgets.remove(place)),
+                    (None, Some(limit)) => {
+                        budgets.push(Budget { limit: PicoUsd::new(limit * PRICE), ..budget(rng, period) });
+                    }
+                    (None, None) => {}
+                }
             }
             _ => {}
         }

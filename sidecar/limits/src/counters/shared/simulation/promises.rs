@@ -14,7 +14,10 @@ use super::{
     config::{ACCOUNTS, Config},
     simulated_cluster::{Running, Sidecar, SimulatedCluster},
 };
-use crate::counters::{Open, account_name, period_of};
+use crate::{
+    counters::{Open, account_name, period_of},
+    store::protocol::{Counted, Rate},
+};
 
 impl SimulatedCluster {
     /// How many times a limit may be used while the store is away.
@@ -42,7 +45,8 @@ impl SimulatedCluster {
         for charge in charges {
             let account = super::call::payer(&charge);
             let since = u64::try_from(charge.start.as_millisecond()).unwrap_or_default();
-            let budgets = self.in_force_since(since).filter_map(|config| config.budgets[account].as_ref());
+            let budgets = self.in_force_since(since).flat_map(|config| &config.budgets[account]);
+            let budgets = budgets.filter(|budget| budget.period == charge.period && budget.time_zone == charge.zone);
             let limit = budgets.map(|budget: &Budget| budget.limit.pico()).max().unwrap();
             let taken = self.money[&(account, period_of(&charge))];
             let factor = self.factor();
@@ -71,6 +75,21 @@ impl SimulatedCluster {
         if let Some(limit) = self.largest(account, since, |limits| limits.requests_per_minute) {
             let requests = lately.admissions.len() as u64;
             assert!(requests <= factor * limit, "account {account}: {requests} requests of {limit} in 60 s at {now}");
+        }
+        self.hold_long_rates(account);
+    }
+
+    /// A schedule is shorter than an hour, so nothing leaves these windows. A share of an hour begins anew with each process: how
+    /// often it may be used is bounded by their number, and not held here.
+    fn hold_long_rates(&self, account: usize) {
+        if self.shares {
+            return;
+        }
+        let ((requests, tokens), now) = (self.lately[account].all, self.now);
+        for rate in Rate::LONG {
+            let Some(limit) = self.largest(account, 0, |limits| rate.limit(limits)) else { continue };
+            let amount = if rate.of == Counted::Tokens { tokens } else { requests };
+            assert!(amount <= limit, "account {account}: {amount} of {limit} in {rate:?} at {now}");
         }
     }
 

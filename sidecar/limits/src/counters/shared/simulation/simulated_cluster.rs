@@ -132,10 +132,14 @@ pub(super) struct Admission {
 pub(super) struct RecentAdmissions {
     pub(super) admissions: VecDeque<usize>,
     pub(super) tokens: u64,
+    /// Requests and tokens since the schedule began, which is shorter than an hour.
+    pub(super) all: (u64, u64),
 }
 
 pub(super) struct SimulatedCluster {
     pub(super) kind: Kind,
+    /// A sidecar's share was given while the store was away.
+    pub(super) shares: bool,
     pub(super) rng: Rng,
     pub(super) now: u64,
     pub(super) back: u64,
@@ -169,6 +173,7 @@ impl SimulatedCluster {
         let (count, vanish) = (rng.usize(2..6), rng.bool());
         let mut cluster = Self {
             kind,
+            shares: false,
             rng,
             now: 10_000,
             back: 0,

@@ -8,9 +8,9 @@ use super::{
     super::Batch,
     simulated_cluster::{EXCHANGE_TIMEOUT_MILLIS, Event, Message, SETTLED, SimulatedCluster},
 };
-use crate::{
-    counters::{Account, account_name, period_of},
-    store::protocol::{Entry, Identity, Money, Spend},
+use crate::store::{
+    periods_by_account,
+    protocol::{Charge, Entry, Identity, Spend},
 };
 
 impl SimulatedCluster {
@@ -23,10 +23,8 @@ impl SimulatedCluster {
         for settled in sidecar.journal.iter().skip(usize::try_from(from).unwrap()).take(40) {
             spend.to = settled.number;
             let amount = PicoUsd::new(settled.money);
-            for charge in &settled.charges {
-                let account = account_name(&Account::from(&charge.account));
-                spend.charges.push(Money { account, period: period_of(charge), amount });
-            }
+            let charges = periods_by_account(&settled.charges).into_iter();
+            spend.charges.extend(charges.map(|(account, periods)| Charge { account, periods, amount }));
             spend.entries.push(Entry {
                 month: "2026-09".into(),
                 field: "t".into(),
