@@ -89,6 +89,12 @@ pub struct ApiKeySpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub budgets: Vec<Budget>,
+    /// How long a call with this key may wait for room in a limit, in seconds, instead of being refused at once. Those who came first
+    /// go first; a call whose wait cannot succeed is refused at once. A call may ask for less (`x-vectoll-max-wait`). Absent: calls do
+    /// not wait.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 1, max = 600))]
+    pub max_wait_seconds: Option<u32>,
     /// When the key stops working (RFC 3339). `9999-12-31T23:59:59Z` means never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<DateTime>,

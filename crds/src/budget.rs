@@ -4,6 +4,8 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::{DateTime, Enforcement};
+
 /// A budget: money that may be spent within each period.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -45,6 +47,24 @@ pub struct Budget {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i64>", range(min = 1, max = 100))]
     pub warn_at_percent: Option<u8>,
+    /// Money on top of the limit, for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra: Option<ExtraBudget>,
+    /// Enforce: calls beyond it are refused. Audit: they are served, and counted in `vectoll_would_reject_total`, named in the
+    /// answer's header `x-vectoll-would-reject` and in the access log: so a budget can be tried before it bites.
+    #[serde(default, skip_serializing_if = "Enforcement::is_enforce")]
+    pub enforcement: Enforcement,
+}
+
+/// Money on top of a budget's limit, for a while.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ExtraBudget {
+    /// US dollars as a decimal string.
+    #[schemars(length(max = 20), regex(pattern = r"^[0-9]{1,7}(\.[0-9]{1,12})?$"))]
+    pub amount: String,
+    /// Until when (RFC 3339). From then on the limit is what it was, whatever was spent.
+    pub until: DateTime,
 }
 
 /// A stretch of the calendar that a budget covers. The days on which weeks and longer periods begin can be moved by `startsOn`.

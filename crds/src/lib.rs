@@ -22,12 +22,12 @@ mod team;
 
 pub use api_key::{ApiKey, ApiKeySpec, UserPolicy};
 pub use batch::Batch;
-pub use budget::{Budget, Period};
+pub use budget::{Budget, ExtraBudget, Period};
 pub use consent::{AllowedNamespaces, From, LabelOperator, LabelRequirement, NamespaceSelector};
 pub use date::{DateTime, DateTimeError};
 pub use definitions::definitions;
 pub use field_pages::{FieldPage, field_pages};
-pub use limits::{Limits, ModelLimits, OnStoreFailure};
+pub use limits::{Enforcement, Limits, ModelLimits, OnStoreFailure};
 pub use model_route::{Backend, Header, InputType, ModelRoute, ModelRouteSpec, Price, TokenBound, TokenEncoding};
 pub use provider::{
     AzureOpenAi, Bedrock, Builtin, Container, Credential, Databricks, Entra, Holds, Hosted, MetadataServer, Ollama,

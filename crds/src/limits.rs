@@ -37,6 +37,32 @@ pub struct Limits {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i64>", range(min = 1))]
     pub parallel_requests: Option<u64>,
+    /// The part of each of these limits, in percent, that only queries can take: calls whose input type is `query` (by the call's
+    /// `input_type` or the route's `inputType`). So bulk indexing never starves search. Absent: none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 1, max = 99))]
+    pub reserved_for_queries_percent: Option<u8>,
+    /// Enforce: calls beyond these limits are refused. Audit: they are served, and counted in `vectoll_would_reject_total`, named in
+    /// the answer's header `x-vectoll-would-reject` and in the access log: so a limit can be tried before it bites.
+    #[serde(default, skip_serializing_if = "Enforcement::is_enforce")]
+    pub enforcement: Enforcement,
+}
+
+/// What becomes of calls beyond a limit or budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Enforcement {
+    /// They are refused.
+    #[default]
+    Enforce,
+    /// They are served, counted and told.
+    Audit,
+}
+
+impl Enforcement {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+    pub(crate) fn is_enforce(&self) -> bool {
+        *self == Self::Enforce
+    }
 }
 
 /// Limits and budgets that hold for one model, or for all models that a pattern covers together.

@@ -179,6 +179,7 @@ fn key_of(resolved: &ResolvedKey) -> v1::Key {
         user_limits: key.user_limits,
         budget,
         budgets,
+        max_wait_seconds: key.max_wait_seconds,
         expires_at: key.expires_at,
         suspended: key.suspended,
         metadata: key.metadata,

@@ -114,6 +114,11 @@ impl Entry {
         self.note(|facts| facts.refused = Some((refusal.scope, refusal.reason)));
     }
 
+    /// Limits on trial that would have refused it: whose, and which.
+    pub fn would_reject(&self, found: impl Iterator<Item = (&'static str, &'static str)>) {
+        self.note(|facts| facts.would_reject = found.collect());
+    }
+
     /// The answer's status, when its headers went out, and our own share of the time until then.
     pub fn answered(&self, status: StatusCode, took: Duration, overhead: Duration) {
         self.note(|facts| {

@@ -12,6 +12,8 @@ mod outcome;
 mod permit;
 mod reservation;
 mod scopes;
+mod trial;
+mod waiting;
 
 use std::sync::Arc;
 
@@ -24,6 +26,8 @@ pub use backend_quota::{BackendQuota, Load, QuotaExceeded};
 pub use in_flight::{InFlight, Settled};
 pub use outcome::{Outcome, Outcomes};
 pub use permit::Permit;
+pub use trial::{TrialMetrics, WouldReject};
+pub use waiting::{WaitMetrics, WaitingLines};
 
 /// The accounts of this sidecar.
 #[derive(Debug)]
@@ -34,6 +38,10 @@ pub struct Accounting {
     pub ledger: Arc<Ledger>,
     /// What outlives the process.
     pub journal: Arc<Journal>,
+    /// What limits on trial would have refused.
+    pub trials: TrialMetrics,
+    /// Calls that wait for room.
+    pub lines: WaitingLines,
     /// Time.
     pub clock: Clock,
     /// How many calls may have their tokens counted at once. Those beyond wait with their caller, and end with it.

@@ -229,6 +229,7 @@ mod tests {
             limits: v1::Limits::default(),
             model_limits: Vec::new(),
             user_limits: v1::Limits::default(),
+            max_wait: None,
             budgets: Vec::new(),
             expires_at: expires_at.map(|time| time.parse::<Timestamp>().unwrap()),
             suspended,

@@ -4,7 +4,7 @@ mod body;
 mod request_limits;
 mod token_counts;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -28,6 +28,8 @@ use vectoll_api::request::{Fields, Metadata, Request, Shape, is_longer, model_na
 
 /// The end user in LiteLLM's header.
 static USER_HEADER: HeaderName = HeaderName::from_static("x-litellm-user-id");
+/// How long the call may wait for room in limits, in seconds.
+static MAX_WAIT: HeaderName = HeaderName::from_static("x-vectoll-max-wait");
 /// The user of a call that names none, with a key that has no owner.
 const NOBODY: &str = "_none";
 /// The longest name of a user, in characters.
@@ -58,6 +60,8 @@ pub struct Call {
     pub tags: Vec<Arc<str>>,
     /// What became of its reservations, for the headers of its answer: over all that is sent for it ([`Call::of_texts`]).
     pub outcome: Arc<Outcomes>,
+    /// Until when it may wait for room in limits; none: it does not.
+    pub waits_until: Option<tokio::time::Instant>,
     /// What the access log says of it. It is written when the call has its end.
     pub entry: Entry,
     /// Whether its answer is put together with others here before its caller gets any of it.
@@ -88,6 +92,7 @@ impl Call {
         if let Some(user) = &said_user {
             entry.user(user);
         }
+        let waits_until = max_wait(headers, caller.key().max_wait)?.map(|wait| tokio::time::Instant::now() + wait);
         let metadata = Metadata::read(headers)?.map(Arc::new);
         if let Some(metadata) = &metadata {
             entry.metadata(metadata);
@@ -123,6 +128,7 @@ impl Call {
             metadata,
             tags: Vec::new(),
             outcome: Arc::default(),
+            waits_until,
             entry,
             is_collected: false,
             claim,
@@ -144,6 +150,7 @@ impl Call {
             metadata: self.metadata.clone(),
             tags: Vec::new(),
             outcome: self.outcome.clone(),
+            waits_until: self.waits_until,
             entry: self.entry.clone(),
             is_collected: true,
             claim: self.claim.of_part(),
@@ -209,6 +216,18 @@ fn user_in_headers(caller: &Caller, headers: &HeaderMap) -> Result<Option<Arc<st
     let text = std::str::from_utf8(value.as_bytes())
         .map_err(|_| Refusal::malformed(Some("user"), "The header x-litellm-user-id is not UTF-8"))?;
     if is_longer(text, MAX_USER) { Err(user_too_long()) } else { Ok(Some(text.into())) }
+}
+
+/// How long a call may wait for room in limits: as long as its key says, or less, where it says so itself; none: not at all.
+fn max_wait(headers: &HeaderMap, of_key: Option<Duration>) -> Result<Option<Duration>, Refusal> {
+    let Some(value) = headers.get(&MAX_WAIT) else { return Ok(of_key) };
+    let seconds = value.to_str().ok().and_then(|text| text.trim().parse::<u32>().ok());
+    let Some(seconds) = seconds else {
+        let message = "The header x-vectoll-max-wait must be a whole number of seconds, for example 10".to_owned();
+        return Err(Refusal::malformed(None, message));
+    };
+    let wait = of_key.map(|of_key| of_key.min(Duration::from_secs(seconds.into())));
+    Ok(wait.filter(|wait| !wait.is_zero()))
 }
 
 /// The user that a call is booked to: the header's, else the body's, else the key's owner.

@@ -14,6 +14,7 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
+use crate::accounting::{TrialMetrics, WaitMetrics};
 use vectoll_ledger::journal::JournalMetrics;
 use vectoll_limits::store::StoreMetrics;
 use vectoll_upstream::health::BackendMetrics;
@@ -78,8 +79,11 @@ impl Metrics {
         Ok(lost)
     }
 
-    /// Registers everything; `books` renders the spend, `journal` are those of the journal.
-    pub fn new(books: BookFamilies, journal: &JournalMetrics) -> prometheus::Result<Self> {
+    /// Registers everything; `books` renders the spend, `journal` are those of the journal, `trials` those of limits on trial, `waits` those of calls that wait for room.
+    pub fn new(
+        books: BookFamilies,
+        (journal, trials, waits): (&JournalMetrics, &TrialMetrics, &WaitMetrics),
+    ) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let histogram =
             |name: &str, help: &str, buckets: &[f64]| HistogramOpts::new(name, help).buckets(buckets.to_vec());
@@ -165,6 +169,8 @@ impl Metrics {
         registry.register(Box::new(counted.clone()))?;
         vectoll_upstream::tokens::observe_counted_bytes(counted);
         journal.register(registry)?;
+        trials.register(registry)?;
+        waits.register(registry)?;
         for result in ["applied", "refused"] {
             reloads.with_label_values(&[result]);
         }

@@ -14,6 +14,7 @@ mod tokens;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::Arc,
+    time::Duration,
 };
 
 use jiff::Timestamp;
@@ -107,6 +108,8 @@ pub struct Key {
     pub models: Option<Vec<ModelPattern>>,
     /// Limits on all calls.
     pub limits: Limits,
+    /// How long calls may wait for room in limits; none: they are refused.
+    pub max_wait: Option<Duration>,
     /// Limits by model.
     pub model_limits: Vec<ModelLimits>,
     /// Limits on each user.

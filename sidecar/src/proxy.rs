@@ -67,7 +67,8 @@ impl Proxy {
             entry.refused(&refusal);
             self.explain(refusal, id, &trace)
         });
-        let waited = trace.waited;
+        let in_line = trace.call.as_ref().map(|call| call.outcome.waited_so_far()).unwrap_or_default();
+        let waited = trace.waited.saturating_add(in_line);
         drop(under_way);
         let took = started.elapsed();
         let status = response.status();
@@ -79,6 +80,10 @@ impl Proxy {
         let overhead = took.saturating_sub(waited);
         entry.answered(status, took, overhead);
         respond::overhead(headers, overhead);
+        if let Some(call) = &trace.call {
+            respond::would_reject(headers, call.outcome.would_reject());
+            respond::waited(headers, in_line);
+        }
         response
     }
 

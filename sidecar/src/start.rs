@@ -19,7 +19,7 @@ use vectoll_config::{Uid, v1::Budget};
 
 use crate::{
     access::{AccessLog, Writer},
-    accounting::Accounting,
+    accounting::{Accounting, TrialMetrics, WaitMetrics, WaitingLines},
     background::Background,
     call::RequestLimits,
     memory::MemoryLimiter,
@@ -137,17 +137,23 @@ fn assemble(
     journal: &JournalMetrics,
 ) -> anyhow::Result<Arc<Proxy>> {
     let clock = Clock::start();
+    let waits = WaitMetrics::new().context("failed to set up the metrics")?;
     let accounting = Arc::new(Accounting {
         counters: Arc::new(Counters::new(keeper.balances(), Arc::new(SharedCounters::new(clock)))),
         ledger: keeper.ledger(),
         journal: keeper.journal(),
+        lines: WaitingLines::new(waits.clone()),
+        trials: TrialMetrics::new().context("failed to set up the metrics")?,
         clock,
         counting: tokio::sync::Semaphore::new(2),
     });
     let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
     let scraped = Scraped { accounting: accounting.clone(), policy: policy.clone() };
-    let metrics = Metrics::new(BookFamilies::new(Box::new(scraped), settings.user_metrics == Switch::On), journal)
-        .context("failed to set up the metrics")?;
+    let metrics = Metrics::new(
+        BookFamilies::new(Box::new(scraped), settings.user_metrics == Switch::On),
+        (journal, &accounting.trials, &waits),
+    )
+    .context("failed to set up the metrics")?;
     let access = match settings.access_log {
         Switch::Off => None,
         Switch::On => {

@@ -177,7 +177,7 @@ impl Spenders {
     fn commands(&self, spent: u64, calls: u64) -> anyhow::Result<Vec<redis::Cmd>> {
         let now = Timestamp::now();
         let time_zone = ZoneName::try_from("UTC".to_owned())?;
-        let budget = Budget { limit: PicoUsd::ZERO, period: Period::Monthly, time_zone };
+        let budget = Budget::new(PicoUsd::ZERO, Period::Monthly, time_zone);
         let period = period_name(Period::Monthly, &budget.time_zone, Some(stretch(&budget, now).start));
         let month = now.strftime("%Y-%m").to_string();
         let mut commands = Vec::with_capacity(self.keys + 2 * self.teams.len());

@@ -95,7 +95,7 @@ pub async fn spent(world: &World, store: &mut Store) -> anyhow::Result<()> {
     };
     let (team, alice, bob) = (uid("team", "team")?, uid("apikey", "alice")?, uid("apikey", "bob")?);
     let time_zone = ZoneName::try_from("Europe/Berlin".to_owned())?;
-    let budget = Budget { limit: PicoUsd::ZERO, period: Period::Monthly, time_zone };
+    let budget = Budget::new(PicoUsd::ZERO, Period::Monthly, time_zone);
     let now = Timestamp::now();
     let present = stretch(&budget, now);
     let period = period_name(Period::Monthly, &budget.time_zone, Some(present.start));

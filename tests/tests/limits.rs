@@ -592,3 +592,178 @@ async fn hours_days_and_several_budgets_hold_and_the_refusal_names_which() -> an
     assert_eq!(metrics.value("vectoll_key_model_budget_limit_usd", &labels), Some(0.1));
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_limit_on_trial_would_refuse_is_served_counted_and_told() -> anyhow::Result<()> {
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut routes = route("openai", &["text-embedding-3-small"], &provider.url());
+    routes[0]["spec"]["backends"][0]["price"]["inputPerMillionTokens"] = json!("10000");
+    let mut all = vec![team("search", json!({"limits": {"requestsPerMinute": 4}}))];
+    all.extend(routes);
+    let audit = json!({"limits": {"requestsPerMinute": 1, "tokensPerDay": 1000, "enforcement": "Audit"},
+        "budgets": [{"limit": "0.1", "period": "Monthly", "enforcement": "Audit"}, {"limit": "9", "period": "Total"}]});
+    all.extend(api_key("trial", "search", audit));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("trial"))?;
+    let embed = async || caller.embed("text-embedding-3-small", json!(NINE_TOKENS)).await;
+    let first = embed().await?;
+    assert_eq!((first.status, first.header("x-vectoll-would-reject")), (200, None));
+    for _ in 0..3 {
+        let beyond = embed().await?;
+        assert_eq!(beyond.status, 200, "{}", beyond.message());
+        assert_eq!(beyond.header("x-vectoll-would-reject"), Some("key budget, key requests"));
+    }
+    let enforced = embed().await?;
+    assert_eq!(enforced.status, 429, "the Team's limit is not on trial");
+    assert!(enforced.message().contains("team default/search: 4 requests per minute"), "{}", enforced.message());
+    let metrics = pair.metrics().await?;
+    for reason in ["budget", "requests"] {
+        let found = metrics.value("vectoll_would_reject_total", &[("scope", "key"), ("reason", reason)]);
+        assert_eq!(found, Some(3.0), "{reason}");
+    }
+    assert_eq!(metrics.value("vectoll_rejections_total", &[("scope", "key")]), None);
+    let labels = [("key", "default/trial"), ("period", "Total")];
+    let left = metrics.value("vectoll_key_budget_remaining_usd", &labels).unwrap_or_default();
+    assert!((left - 8.64).abs() < 1e-9, "what was served is counted: {left}");
+    let logged =
+        async || Ok(pair.sidecar_log().contains(r#""would_reject":["key budget","key requests"]"#).then_some(()));
+    pair.wait_for("the access log", Duration::from_secs(30), logged).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_left_to_queries_documents_cannot_take() -> anyhow::Result<()> {
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut all = vec![team("search", json!({}))];
+    all.extend(route("openai", &["text-embedding-3-small"], &provider.url()));
+    all.extend(api_key(
+        "both",
+        "search",
+        json!({"limits": {"requestsPerMinute": 10, "reservedForQueriesPercent": 30}}),
+    ));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("both"))?;
+    let ask = async |input_type: Option<&str>| {
+        let mut body = json!({"model": "text-embedding-3-small", "input": NINE_TOKENS});
+        if let Some(input_type) = input_type {
+            body["input_type"] = json!(input_type);
+        }
+        caller.post("/v1/embeddings", &body, &[]).await
+    };
+    assert_eq!(ask(Some("query")).await?.status, 200);
+    for n in 0..7 {
+        let answer = ask(Some("document").filter(|_| n % 2 == 0)).await?;
+        assert_eq!(answer.status, 200, "{n}: {}", answer.message());
+    }
+    let refused = ask(None).await?;
+    let words = "key default/both, of which a part is left to queries: 7 requests per minute, 7 used";
+    assert_eq!(refused.status, 429);
+    assert!(refused.message().contains(words), "{}", refused.message());
+    for n in 0..2 {
+        assert_eq!(ask(Some("query")).await?.status, 200, "{n}");
+    }
+    let full = ask(Some("query")).await?;
+    assert!(full.status == 429 && full.message().contains("key default/both: 10 requests"), "{}", full.message());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn money_on_top_for_a_while_is_there_for_a_while() -> anyhow::Result<()> {
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut routes = route("openai", &["text-embedding-3-small"], &provider.url());
+    routes[0]["spec"]["backends"][0]["price"]["inputPerMillionTokens"] = json!("10000");
+    let mut all = vec![team("search", json!({}))];
+    all.extend(routes);
+    let until = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(20);
+    let budget = json!({"limit": "0.1", "period": "Total", "extra": {"amount": "0.1", "until": until.to_string()}});
+    all.extend(api_key("more", "search", json!({"budget": budget})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("more"))?;
+    let embed = async || caller.embed("text-embedding-3-small", json!(NINE_TOKENS)).await;
+    for _ in 0..2 {
+        let answer = embed().await?;
+        assert_eq!(answer.status, 200, "{}", answer.message());
+    }
+    let over = embed().await?;
+    assert!(over.status == 429 && over.message().contains("0.20 USD (Total), 0.18 spent"), "{}", over.message());
+    tokio::time::sleep(Duration::try_from(until.duration_since(jiff::Timestamp::now())).unwrap_or_default()).await;
+    let over = embed().await?;
+    assert!(over.status == 429 && over.message().contains("0.10 USD (Total), 0.18 spent"), "{}", over.message());
+    let left = pair.metrics().await?.value("vectoll_key_budget_remaining_usd", &[("key", "default/more")]);
+    assert_eq!(left, Some(0.0));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_wait_for_room_in_the_order_in_which_they_came_and_none_waits_in_vain() -> anyhow::Result<()> {
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut all = vec![team("search", json!({}))];
+    all.extend(route("openai", &["fault-slow-300", "text-embedding-3-small"], &provider.url()));
+    let mut narrow = route("narrow", &["narrow"], &provider.url()).swap_remove(0);
+    narrow["spec"]["backends"][0]["model"] = json!("fault-slow-300");
+    narrow["spec"]["backends"][0]["limits"] = json!({"parallelRequests": 1});
+    all.push(narrow);
+    all.extend(api_key("waits", "search", json!({"limits": {"parallelRequests": 1}, "maxWaitSeconds": 20})));
+    all.extend(api_key("refused", "search", json!({"limits": {"parallelRequests": 1}})));
+    all.extend(api_key("minute", "search", json!({"limits": {"requestsPerMinute": 1}, "maxWaitSeconds": 5})));
+    all.extend(api_key("backend", "search", json!({"maxWaitSeconds": 20})));
+    let pair = Pair::start(&[("all.yaml", file(all))]).await?;
+    let base = Caller::new(&pair.base_url(), "")?;
+    // Five at once, one after the other: each is sent when it stands in line.
+    let storm = async |key: &'static str, model: &'static str| {
+        let order: Arc<Mutex<Vec<usize>>> = Arc::default();
+        let mut calls = Vec::new();
+        for n in 0..5 {
+            let (caller, order) = (base.with_key(&key_value(key)), order.clone());
+            calls.push(tokio::spawn(async move {
+                let answer = caller.embed(model, json!("a")).await?;
+                order.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(n);
+                anyhow::Ok((answer.status, answer.header("x-vectoll-waited-ms").map(str::to_owned)))
+            }));
+            tokio::time::sleep(Duration::from_millis(40)).await;
+        }
+        let mut answers = Vec::new();
+        for call in calls {
+            answers.push(call.await??);
+        }
+        let order = order.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        anyhow::Ok((answers, order))
+    };
+    let (answers, order) = storm("waits", "fault-slow-300").await?;
+    assert!(answers.iter().all(|(status, _)| *status == 200), "{answers:?}");
+    assert_eq!(order, [0, 1, 2, 3, 4]);
+    assert!(answers[0].1.is_none() && answers[4].1.is_some(), "{answers:?}");
+    let (answers, _) = storm("refused", "fault-slow-300").await?;
+    assert_eq!(answers.iter().filter(|(status, _)| *status == 429).count(), 4, "{answers:?}");
+    let (answers, _) = storm("backend", "narrow").await?;
+    assert!(answers.iter().all(|(status, _)| *status == 200), "a provider's limit is waited for: {answers:?}");
+
+    // What cannot succeed is refused at once: the minute is longer than the five seconds.
+    let minute = base.with_key(&key_value("minute"));
+    assert_eq!(minute.embed("text-embedding-3-small", json!("a")).await?.status, 200);
+    let begun = Instant::now();
+    let refused = minute.embed("text-embedding-3-small", json!("a")).await?;
+    assert_eq!((refused.status, refused.code()), (429, "rate_limit_exceeded"));
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
+    // A call may ask for less, and must ask for a number.
+    let waits = base.with_key(&key_value("waits"));
+    let first = {
+        let caller = waits.clone();
+        tokio::spawn(async move { caller.embed("fault-slow-300", json!("a")).await })
+    };
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let body = json!({"model": "text-embedding-3-small", "input": "a"});
+    let impatient = waits.post("/v1/embeddings", &body, &[("x-vectoll-max-wait", "0")]).await?;
+    assert_eq!(impatient.status, 429, "{}", impatient.message());
+    let mistyped = waits.post("/v1/embeddings", &body, &[("x-vectoll-max-wait", "soon")]).await?;
+    assert_eq!(mistyped.status, 400);
+    assert!(
+        mistyped.message().contains("x-vectoll-max-wait must be a whole number of seconds"),
+        "{}",
+        mistyped.message()
+    );
+    assert_eq!(first.await??.status, 200);
+    let metrics = pair.metrics().await?;
+    assert_eq!(metrics.value("vectoll_waiting_calls", &[]), Some(0.0));
+    assert!(metrics.value("vectoll_limit_wait_seconds_count", &[]).is_some_and(|count| count >= 4.0));
+    Ok(())
+}

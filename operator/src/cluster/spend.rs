@@ -89,7 +89,7 @@ fn due(
     }
     // The moment at which it was written last is over, though a clock may say so only just.
     let due = moment_after(written.saturating_add(interval / 2).unwrap_or(now), interval, uid);
-    if is_worth_it(present, money, threshold_percent) {
+    if is_worth_it(present, money, threshold_percent, now) {
         due.min(written.saturating_add(MIN_WRITE_INTERVAL).unwrap_or(now))
     } else {
         due
@@ -105,14 +105,14 @@ fn moment_after(time: Timestamp, interval: SignedDuration, uid: &Uid) -> Timesta
 
 /// Whether so much of a budget was spent since the last write that nobody should have to wait for it. Without a budget there is
 /// nothing that it could come close to.
-fn is_worth_it(present: &Spend, money: &[Money], threshold_percent: u8) -> bool {
+fn is_worth_it(present: &Spend, money: &[Money], threshold_percent: u8, now: Timestamp) -> bool {
     money.iter().any(|money| {
         let Some(budget) = &money.budget else { return false };
         let period = budget.period.to_string();
         let listed = present.budgets.iter().find(|listed| listed.period == period).map(|listed| &listed.amount);
         let Ok(before) = listed.unwrap_or(&present.amount).parse::<PicoUsd>() else { return true };
         let moved = before.pico().abs_diff(money.spent.spent.pico());
-        moved > 0 && u128::from(moved) * 100 >= u128::from(budget.limit.pico()) * u128::from(threshold_percent)
+        moved > 0 && u128::from(moved) * 100 >= u128::from(budget.limit_at(now).pico()) * u128::from(threshold_percent)
     })
 }
 
@@ -122,22 +122,22 @@ fn figures(money: &[Money], now: Timestamp) -> Option<Spend> {
     let several = if money.len() > 1 { money } else { &[] };
     Some(Spend {
         amount: spent.to_string(),
-        limit: budget.as_ref().map(|budget| budget.limit.to_string()),
-        remaining: budget.as_ref().map(|budget| budget.limit.minus(*spent).to_string()),
+        limit: budget.as_ref().map(|budget| budget.limit_at(now).to_string()),
+        remaining: budget.as_ref().map(|budget| budget.limit_at(now).minus(*spent).to_string()),
         resets_at: ends.map(|ends| Time(whole_second(ends))),
-        budgets: several.iter().filter_map(of_budget).collect(),
+        budgets: several.iter().filter_map(|money| of_budget(money, now)).collect(),
         updated_at: Time(whole_second(now)),
     })
 }
 
-fn of_budget(money: &Money) -> Option<BudgetSpend> {
+fn of_budget(money: &Money, now: Timestamp) -> Option<BudgetSpend> {
     let Money { budget, ends, spent: Spent { spent, held: _, refused_at: _ } } = money;
     let budget = budget.as_ref()?;
     Some(BudgetSpend {
         period: budget.period.to_string(),
         amount: spent.to_string(),
-        limit: budget.limit.to_string(),
-        remaining: budget.limit.minus(*spent).to_string(),
+        limit: budget.limit_at(now).to_string(),
+        remaining: budget.limit_at(now).minus(*spent).to_string(),
         resets_at: ends.map(|ends| Time(whole_second(ends))),
     })
 }
@@ -158,11 +158,7 @@ mod tests {
 
     fn money(spent: &str, limit: Option<&str>) -> Money {
         let time_zone = ZoneName::try_from("UTC".to_owned()).unwrap();
-        let budget = limit.map(|limit| Budget {
-            limit: limit.parse().unwrap(),
-            period: Period::Daily,
-            time_zone: time_zone.clone(),
-        });
+        let budget = limit.map(|limit| Budget::new(limit.parse().unwrap(), Period::Daily, time_zone.clone()));
         let spent = Spent { spent: spent.parse().unwrap(), held: PicoUsd::new(7), refused_at: None };
         Money { budget, ends: Some(at("2026-11-25T00:00:00Z")), spent }
     }

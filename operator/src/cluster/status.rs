@@ -151,7 +151,7 @@ fn patch(status: &impl Serialize) -> Value {
 /// What was spent, as a field of a merge patch: null where it is to stand there no more.
 fn spend_field(present: Option<&Spend>, wanted: Option<&Spend>) -> Option<(String, Value)> {
     let value = match (present, wanted) {
-        (_, Some(spend)) => spend_patch(spend),
+        (present, Some(spend)) => spend_patch(present, spend),
         (Some(_), None) => Value::Null,
         (None, None) => return None,
     };
@@ -159,10 +159,11 @@ fn spend_field(present: Option<&Spend>, wanted: Option<&Spend>) -> Option<(Strin
 }
 
 /// What was spent, as a merge patch: what is there no more is null.
-fn spend_patch(spend: &Spend) -> Value {
+fn spend_patch(present: Option<&Spend>, spend: &Spend) -> Value {
     let mut patch = patch(spend);
     if let Some(fields) = patch.as_object_mut() {
-        for optional in ["limit", "remaining", "resetsAt", "budgets"] {
+        let had_several = present.is_some_and(|present| !present.budgets.is_empty());
+        for optional in ["limit", "remaining", "resetsAt"].into_iter().chain(had_several.then_some("budgets")) {
             fields.entry(optional).or_insert(Value::Null);
         }
     }
@@ -202,6 +203,8 @@ fn shortened(message: &str) -> &str {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+    use vectoll_crds::BudgetSpend;
+
     use super::*;
 
     /// Nothing was spent.
@@ -289,6 +292,17 @@ mod tests {
         let key = written(api_key(None, Some(1), &found, None, &after, now));
         assert_eq!(key.patch.pointer("/spend/amount"), Some(&json!("1.00")));
         let status = TeamStatus { spend: after.spend.clone(), ..status };
+        let one = BudgetSpend {
+            period: "Daily".to_owned(),
+            amount: "1.00".to_owned(),
+            limit: "2.00".to_owned(),
+            remaining: "1.00".to_owned(),
+            resets_at: None,
+        };
+        let several = after.spend.clone().map(|spend| Spend { budgets: vec![one], ..spend });
+        let before = TeamStatus { spend: several, ..status.clone() };
+        let alone = written(team(Some(&before), Some(1), &found, &after, due));
+        assert_eq!(alone.patch.pointer("/spend/budgets"), Some(&Value::Null), "one is in no list");
         let off = SpendStatus { spend: None, due: Some(now) };
         let off = written(team(Some(&status), Some(1), &found, &off, now));
         assert_eq!(off.patch.get("spend"), Some(&Value::Null), "where spend is not written any more");

@@ -28,6 +28,7 @@ pub(crate) struct ValidKey {
     pub(crate) model_limits: Vec<v1::ModelLimits>,
     pub(crate) user_limits: v1::Limits,
     pub(crate) budgets: Vec<ValidBudget>,
+    pub(crate) max_wait_seconds: Option<u32>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) suspended: bool,
     pub(crate) rotation: ValidRotation,
@@ -92,6 +93,7 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Field
         user_limits,
         budget,
         budgets: several,
+        max_wait_seconds,
         expires_at,
         suspended,
         secret_name,
@@ -141,6 +143,9 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Field
     if wanted_rotation.is_some() && secret_ref.is_some() {
         errors.add("spec.rotation", "renews generated keys, and secretRef names one that you keep: set one of them");
     }
+    if max_wait_seconds.is_some_and(|seconds| !(1..=600).contains(&seconds)) {
+        errors.add("spec.maxWaitSeconds", "must be 1 to 600");
+    }
     let rotation = rotation(wanted_rotation.as_ref(), &mut errors);
     check_metadata(metadata, &mut errors);
     let valid = ValidKey {
@@ -159,6 +164,7 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Field
         model_limits: limits::model_limits(model_limits, &mut errors),
         user_limits: limits::limits("spec.userLimits", *user_limits, &mut errors),
         budgets: budgets(budget.as_ref(), several, &mut errors),
+        max_wait_seconds: *max_wait_seconds,
         expires_at: expires_at.map(|at| at.0),
         suspended: *suspended,
         rotation,

@@ -90,6 +90,13 @@ pub(super) fn backend(path: &str, backend: &Backend, errors: &mut FieldErrors) -
         }
     }
     let limits = limits::limits(&format!("{path}.limits"), *limits_of_provider, errors);
+    let of_callers = "is for the limits of ApiKeys and Teams: leave it out";
+    if limits.audit {
+        errors.add(format!("{path}.limits.enforcement"), of_callers);
+    }
+    if limits.reserved_for_queries_percent.is_some() {
+        errors.add(format!("{path}.limits.reservedForQueriesPercent"), of_callers);
+    }
     let batch = batch(&format!("{path}.batch"), *splitting, errors);
     let headers = headers(&format!("{path}.headers"), set, builtin.is_some(), errors);
     let price = match price {

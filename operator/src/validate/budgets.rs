@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::civil::Date;
 use vectoll_config::{MAX_BUDGETS, PicoUsd, ZoneName, v1};
-use vectoll_crds::{Budget, Period};
+use vectoll_crds::{Budget, Enforcement, ExtraBudget, Period};
 
 use super::FieldErrors;
 
@@ -103,12 +103,17 @@ fn budget(path: &str, budget: &Budget, errors: &mut FieldErrors) -> Option<v1::B
     let limit = errors.check(format!("{path}.limit"), budget.limit.parse());
     let time_zone = errors.check(format!("{path}.timeZone"), ZoneName::try_from(budget.time_zone.clone()));
     let period = period(path, budget, errors);
-    Some(v1::Budget { limit: limit?, period: period?, time_zone: time_zone? })
+    let extra = budget.extra.as_ref().and_then(|ExtraBudget { amount, until }| {
+        let amount = errors.check(format!("{path}.extra.amount"), amount.parse())?;
+        Some(v1::Extra { amount, until: until.0 })
+    });
+    let audit = budget.enforcement == Enforcement::Audit;
+    Some(v1::Budget { limit: limit?, period: period?, time_zone: time_zone?, extra, audit })
 }
 
 /// For how long a budget's money is, and when that begins.
 fn period(path: &str, budget: &Budget, errors: &mut FieldErrors) -> Option<v1::Period> {
-    let Budget { limit: _, period, every_days, starts_on, time_zone: _, warn_at_percent: _ } = budget;
+    let Budget { period, every_days, starts_on, .. } = budget;
     let period = match (period, every_days) {
         (Some(period), None) => match period {
             Period::Hourly => v1::Period::Hourly,

@@ -1,7 +1,7 @@
 //! Limits and lists of models, which keys and teams share.
 
 use vectoll_config::{ModelPattern, v1};
-use vectoll_crds::{Limits, ModelLimits};
+use vectoll_crds::{Enforcement, Limits, ModelLimits};
 
 use super::{FieldErrors, budgets::silent_budgets};
 
@@ -14,6 +14,8 @@ pub(super) fn limits(path: &str, limits: Limits, errors: &mut FieldErrors) -> v1
         requests_per_day,
         tokens_per_day,
         parallel_requests,
+        reserved_for_queries_percent,
+        enforcement,
     } = limits;
     for (field, limit) in [
         ("requestsPerMinute", requests_per_minute),
@@ -28,6 +30,9 @@ pub(super) fn limits(path: &str, limits: Limits, errors: &mut FieldErrors) -> v1
             errors.add(format!("{path}.{field}"), "must be at least 1; to refuse every call set suspended: true");
         }
     }
+    if reserved_for_queries_percent.is_some_and(|percent| !(1..=99).contains(&percent)) {
+        errors.add(format!("{path}.reservedForQueriesPercent"), "must be 1 to 99: a part of the limits in percent");
+    }
     v1::Limits {
         requests_per_minute,
         tokens_per_minute,
@@ -36,6 +41,8 @@ pub(super) fn limits(path: &str, limits: Limits, errors: &mut FieldErrors) -> v1
         requests_per_day,
         tokens_per_day,
         parallel_requests,
+        reserved_for_queries_percent,
+        audit: enforcement == Enforcement::Audit,
     }
 }
 

@@ -37,7 +37,12 @@ fn zero_limit(limits: &Limits) -> Option<&'static str> {
         requests_per_day,
         tokens_per_day,
         parallel_requests,
+        reserved_for_queries_percent,
+        audit: _,
     } = limits;
+    if reserved_for_queries_percent.is_some_and(|percent| !(1..=99).contains(&percent)) {
+        return Some("reservedForQueriesPercent");
+    }
     [
         ("requestsPerMinute", requests_per_minute),
         ("tokensPerMinute", tokens_per_minute),
@@ -72,7 +77,7 @@ mod tests {
     use crate::v1::Period;
 
     fn budget(period: Period) -> Budget {
-        Budget { limit: "1.00".parse().unwrap(), period, time_zone: "UTC".to_owned().try_into().unwrap() }
+        Budget::new("1.00".parse().unwrap(), period, "UTC".to_owned().try_into().unwrap())
     }
 
     #[test]

@@ -89,7 +89,7 @@ mod tests {
 
     fn of(period: Period, zone: &str, at: &str) -> (String, String) {
         let time_zone = ZoneName::try_from(zone.to_owned()).unwrap();
-        let stretch = stretch(&Budget { limit: PicoUsd::ZERO, period, time_zone }, at.parse().unwrap());
+        let stretch = stretch(&Budget::new(PicoUsd::ZERO, period, time_zone), at.parse().unwrap());
         (stretch.start.to_string(), stretch.end.map(|end| end.to_string()).unwrap_or_default())
     }
 
@@ -182,11 +182,8 @@ mod tests {
             text in "(Hourly|Daily|Weekly(-[2-7])?|Monthly(-(0[2-9]|1[0-9]|2[0-8]))?|Quarterly-[23]-1[0-9]|Yearly-(0[2-9]|1[0-2])-0[1-9]|Days-(10|366)-[0-9])",
             zone in prop::sample::select(vec!["UTC", "Europe/Berlin", "America/New_York", "Asia/Kolkata"]),
         ) {
-            let budget = Budget {
-                limit: PicoUsd::ZERO,
-                period: text.parse().unwrap(),
-                time_zone: ZoneName::try_from(zone.to_owned()).unwrap(),
-            };
+            let time_zone = ZoneName::try_from(zone.to_owned()).unwrap();
+            let budget = Budget::new(PicoUsd::ZERO, text.parse().unwrap(), time_zone);
             let at = Timestamp::from_second(second).unwrap();
             let Stretch { start, end } = stretch(&budget, at);
             let end = end.unwrap();

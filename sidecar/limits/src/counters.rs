@@ -17,6 +17,7 @@ pub mod shared;
 mod sums;
 mod switch;
 mod users;
+mod waived;
 mod window;
 
 pub(crate) use self::shared::{Batch, FormerAdmissions, account_name, period_of};
@@ -31,4 +32,5 @@ pub use self::{
     shared::SharedCounters,
     sums::{Open, Spending},
     switch::Counters,
+    waived::Waived,
 };

@@ -54,6 +54,9 @@ pub(super) struct LogRecord<'a> {
     scope: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'static str>,
+    /// Limits on trial that would have refused the call: `scope reason` of each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    would_reject: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tags: Vec<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,6 +95,7 @@ impl<'a> LogRecord<'a> {
             hedges: facts.hedges,
             scope,
             reason,
+            would_reject: facts.would_reject.iter().map(|(scope, reason)| format!("{scope} {reason}")).collect(),
             tags: metadata.map(|metadata| metadata.tags().iter().map(|tag| clean(tag)).collect()).unwrap_or_default(),
             key_metadata: facts.key_metadata.as_deref(),
             metadata: metadata.and_then(|metadata| redaction.apply_to_json(metadata.json())),

@@ -38,6 +38,7 @@ pub(super) struct Facts {
     pub(super) credentials: Vec<HeaderValue>,
     pub(super) status: Option<StatusCode>,
     pub(super) refused: Option<(&'static str, &'static str)>,
+    pub(super) would_reject: Vec<(&'static str, &'static str)>,
     pub(super) tokens: Option<u64>,
     pub(super) cost: Option<PicoUsd>,
     pub(super) certainty: Option<Certainty>,

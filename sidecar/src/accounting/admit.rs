@@ -12,6 +12,8 @@ use super::{
     Accounting, Permit,
     reservation::Reservation,
     scopes::{name, scopes},
+    trial::{Trial, WouldReject},
+    waiting::{NoWait, Waiting},
 };
 use crate::{
     call::Call,
@@ -63,21 +65,80 @@ pub async fn readmit(accounting: &Arc<Accounting>, call: Arc<Call>, route: Arc<R
     Ok(Permit { call, route, reservation })
 }
 
+/// Takes the call's room. What only limits on trial stand against goes on without them; where its key lets it, it waits.
 async fn take(accounting: &Accounting, call: &Arc<Call>, route: &Arc<Route>) -> Result<Admitted, Refusal> {
+    let mut trial = Trial::default();
+    let mut waiting = Waiting::new(&accounting.lines, call);
+    loop {
+        let in_turn = scopes(call, route, &accounting.counters);
+        if let Some(scope) = waiting.others_are_first(&in_turn) {
+            let queued = || waits_in_vain(call, scope);
+            waiting.join(&scope.account).await.map_err(|NoWait| queued())?;
+        }
+        let (denied, weight) = match attempt(accounting, call, route, &trial).await? {
+            Ok(admitted) => {
+                note(accounting, call, trial);
+                return Ok(admitted);
+            }
+            Err(denied) => denied,
+        };
+        let goes_on = matches!(&denied, Denied::Scope(scope, denial) if trial.waive(scope, denial));
+        let at =
+            if let Denied::Scope(scope, denial) = &denied { Some((scope.account.clone(), denial.retry)) } else { None };
+        let refusal = denied.refusal(call, weight);
+        if goes_on {
+            trial.found.push(WouldReject { scope: refusal.scope, reason: refusal.reason });
+            continue;
+        }
+        let Some((account, retry)) = at else { return Err(refusal) };
+        if waiting.wait_for(&account, retry).await.is_err() {
+            return Err(refusal);
+        }
+    }
+}
+
+/// A call for which there is no time behind those that wait already, or that may not wait.
+fn waits_in_vain(call: &Call, scope: &Scope<'_>) -> Refusal {
+    let (word, name) = name(call, &scope.account);
+    let message = format!("Rate limit exceeded for {word} {name}: other calls wait for room there; try again in 1 s");
+    Refusal::rate_limited(word, "queue", message, Some(Duration::from_secs(1)))
+}
+
+/// What would have refused the call is told, if anything would.
+fn note(accounting: &Accounting, call: &Call, Trial { found, .. }: Trial) {
+    if !found.is_empty() {
+        call.entry.would_reject(found.iter().map(|found| (found.scope, found.reason)));
+        let counted = found.clone();
+        if call.outcome.note_trial(found) {
+            accounting.trials.count(&counted);
+        }
+    }
+}
+
+/// Reserves by the bound, and where that is too much, by the exact count.
+async fn attempt<'a>(
+    accounting: &Accounting,
+    call: &'a Arc<Call>,
+    route: &Arc<Route>,
+    trial: &Trial,
+) -> Result<Result<Admitted, (Denied<'a>, Weight)>, Refusal> {
     let most = weight(route, WeightBasis::AtMost, |backend| backend.most_tokens(call));
-    let denied = match reserve(accounting, call, route, most).await {
-        Ok(admitted) => return Ok(admitted),
+    let denied = match reserve(accounting, call, route, most, trial).await {
+        Ok(admitted) => return Ok(Ok(admitted)),
         Err(denied) => denied,
     };
     let fewest = weight(route, WeightBasis::AtLeast, |backend| backend.fewest_tokens(call));
-    match denied.appeal(most, fewest) {
-        Recount::None => Err(denied.refusal(call, most)),
-        Recount::Never => Err(denied.refusal(call, fewest)),
+    Ok(Err(match denied.appeal(most, fewest) {
+        Recount::None => (denied, most),
+        Recount::Never => (denied, fewest),
         Recount::Count => match exact(accounting, call, route).await? {
-            Some(exact) => reserve(accounting, call, route, exact).await.map_err(|denied| denied.refusal(call, exact)),
-            None => Err(denied.refusal(call, most)),
+            Some(exact) => match reserve(accounting, call, route, exact, trial).await {
+                Ok(admitted) => return Ok(Ok(admitted)),
+                Err(denied) => (denied, exact),
+            },
+            None => (denied, most),
         },
-    }
+    }))
 }
 
 fn weight(route: &Route, basis: WeightBasis, count: impl Fn(&Backend) -> u64) -> Weight {
@@ -197,10 +258,14 @@ async fn reserve<'a>(
     call: &'a Call,
     route: &Route,
     weight: Weight,
+    trial: &Trial,
 ) -> Result<Admitted, Denied<'a>> {
     let now = accounting.now();
-    let scopes = scopes(call, route, &accounting.counters);
-    if weight.money.is_none() && scopes.iter().any(|scope| !scope.budgets.is_empty()) {
+    let mut scopes = scopes(call, route, &accounting.counters);
+    for (place, scope) in scopes.iter_mut().enumerate() {
+        scope.waived = trial.waived(place);
+    }
+    if weight.money.is_none() && scopes.iter().flat_map(|scope| scope.budgets).any(|budget| !budget.audit) {
         return Err(Denied::Outright(Refusal::unpriced(&call.model)));
     }
     let money = weight.money.unwrap_or(PicoUsd::ZERO);
@@ -362,7 +427,7 @@ mod tests {
             (Store, 1, 1, 1, 44, Recount::None),
         ] {
             let account = Account::Key(Uid::new("k"));
-            let scope = Scope { account, limits: Limits::default(), budgets: &[] };
+            let scope = Scope::new(account, Limits::default(), &[]);
             let denial = Denial { scope: 0, exhausted, limit, used, retry: Retry::Never };
             let weight = |tokens, basis| Weight { tokens, money: Some(PicoUsd::new(tokens)), basis };
             let found = Denied::Scope(scope, denial)

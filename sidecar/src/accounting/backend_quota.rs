@@ -89,7 +89,7 @@ async fn take(
     limits: Limits,
     load: Load,
 ) -> Result<Option<BackendQuota>, QuotaExceeded> {
-    let scopes = [Scope { account: Account::Backend(account.clone()), limits, budgets: &[] }];
+    let scopes = [Scope::new(Account::Backend(account.clone()), limits, &[])];
     let Load { requests, tokens } = load;
     let ask = ReserveRequest {
         team: account,

@@ -1,8 +1,16 @@
 //! What became of a call's reservations.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{
+        Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use vectoll_config::PicoUsd;
+
+use super::WouldReject;
 use vectoll_limits::counters::RateLimitStatus;
 
 /// What became of a call's reservations, for the headers of its answer.
@@ -18,16 +26,41 @@ pub struct Outcome {
 
 /// Where it is gathered.
 #[derive(Debug, Default)]
-pub struct Outcomes(Mutex<Option<Outcome>>);
+pub struct Outcomes {
+    outcome: Mutex<Option<Outcome>>,
+    would_reject: OnceLock<Vec<WouldReject>>,
+    /// Microseconds.
+    waited: AtomicU64,
+}
 
 impl Outcomes {
     fn lock(&self) -> MutexGuard<'_, Option<Outcome>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.outcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What there is so far.
     pub fn get(&self) -> Option<Outcome> {
         *self.lock()
+    }
+
+    /// The limits on trial that would have refused the call when it was first admitted.
+    pub fn would_reject(&self) -> &[WouldReject] {
+        self.would_reject.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Notes them. False: the call was admitted before, and is counted once.
+    pub(super) fn note_trial(&self, found: Vec<WouldReject>) -> bool {
+        self.would_reject.set(found).is_ok()
+    }
+
+    /// How long the call has waited for room in limits.
+    pub fn waited_so_far(&self) -> Duration {
+        Duration::from_micros(self.waited.load(Ordering::Relaxed))
+    }
+
+    /// Notes that it has waited.
+    pub(super) fn waited(&self, time: Duration) {
+        self.waited.fetch_add(u64::try_from(time.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     pub(super) fn add(&self, cost: Option<PicoUsd>, tokens: u64, rate_limits: RateLimitStatus) {

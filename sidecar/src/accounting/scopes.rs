@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use vectoll_config::v1::Budget;
+use vectoll_config::v1::{Budget, InputType};
 
 use crate::{call::Call, policy::Route};
 use vectoll_limits::counters::{Account, Counters, Scope};
@@ -23,32 +23,46 @@ pub(super) fn scopes<'a>(call: &'a Call, route: &Route, counters: &Counters) -> 
 
     let mut scopes = Vec::with_capacity(USUAL);
     let account = Account::Key(key.uid.clone());
-    scopes.push(Scope { account, limits: key.limits, budgets: &key.budgets });
+    scopes.push(Scope::new(account, key.limits, &key.budgets));
     for entry in key.model_limits.iter().filter(|entry| entry.model.covers(&call.model)) {
         let account = Account::KeyModel(key.uid.clone(), entry.model.clone());
-        scopes.push(Scope { account, limits: entry.limits, budgets: &entry.budgets });
+        scopes.push(Scope::new(account, entry.limits, &entry.budgets));
     }
     if !key.user_limits.is_none() {
         let account = Account::KeyUser(key.uid.clone(), user.clone());
-        scopes.push(Scope { account, limits: key.user_limits, budgets: &[] });
+        scopes.push(Scope::new(account, key.user_limits, &[]));
     }
     let account = Account::Team(team.uid.clone());
-    scopes.push(Scope { account, limits: team.limits, budgets: of_team(&team.budgets) });
+    scopes.push(Scope::new(account, team.limits, of_team(&team.budgets)));
     if let Some(guest) = &team.guest
         && (!guest.limits.is_none() || !guest.budgets.is_empty())
     {
         let account = Account::TeamNamespace(team.uid.clone(), guest.namespace.clone());
-        scopes.push(Scope { account, limits: guest.limits, budgets: of_team(&guest.budgets) });
+        scopes.push(Scope::new(account, guest.limits, of_team(&guest.budgets)));
     }
     for entry in team.model_limits.iter().filter(|entry| entry.model.covers(&call.model)) {
         let account = Account::TeamModel(team.uid.clone(), entry.model.clone());
-        scopes.push(Scope { account, limits: entry.limits, budgets: of_team(&entry.budgets) });
+        scopes.push(Scope::new(account, entry.limits, of_team(&entry.budgets)));
     }
     if !team.user_limits.is_none() || !team.user_budgets.is_empty() {
         let account = Account::TeamUser(team.uid.clone(), user);
-        scopes.push(Scope { account, limits: team.user_limits, budgets: of_team(&team.user_budgets) });
+        scopes.push(Scope::new(account, team.user_limits, of_team(&team.user_budgets)));
+    }
+    let is_query = call.request.input_type.unwrap_or(route.manner.input_type) == InputType::Query;
+    if !is_query && scopes.iter().any(|scope| scope.limits.reserved_for_queries_percent.is_some()) {
+        scopes.extend(of_documents(&scopes));
     }
     scopes
+}
+
+/// What calls that are no queries are held to as well, where a part of a limit is left to those. It counts what they take, so that
+/// it is never all.
+fn of_documents<'a>(scopes: &[Scope<'a>]) -> Vec<Scope<'a>> {
+    let beside = |scope: &Scope<'a>| {
+        let limits = scope.limits.for_documents()?;
+        Some(Scope::new(Account::Documents(Box::new(scope.account.clone())), limits, &[]))
+    };
+    scopes.iter().filter_map(beside).collect()
 }
 
 /// What people call a scope of a call: the word in messages and metrics, and whose it is.
@@ -64,5 +78,9 @@ pub(super) fn name<'a>(call: &'a Call, account: &'a Account) -> (&'static str, C
         Account::KeyModel(_, model) => ("model", Cow::Owned(format!("{model} of key {}", key.name))),
         Account::TeamModel(_, model) => ("model", Cow::Owned(format!("{model} of team {}", key.team.name))),
         Account::Backend(uid) => ("backend", Cow::Borrowed(uid.as_str())),
+        Account::Documents(of) => {
+            let (word, name) = name(call, of);
+            (word, Cow::Owned(format!("{name}, of which a part is left to queries")))
+        }
     }
 }

@@ -232,10 +232,11 @@ impl BookFamilies {
             // No account has two budgets of one period.
             let period = budget.period.to_string();
             labels.push(("period", &period));
-            limits.push(gauge(&labels, budget.limit.as_usd_for_display()));
+            let limit = budget.limit_at(Timestamp::now());
+            limits.push(gauge(&labels, limit.as_usd_for_display()));
             // What nobody knows here is not told as if nothing were spent.
             if let Some(Spending { taken, ends }) = self.source.spending(team, &account, budget) {
-                remaining.push(gauge(&labels, budget.limit.minus(taken).as_usd_for_display()));
+                remaining.push(gauge(&labels, limit.minus(taken).as_usd_for_display()));
                 period_ends.extend(ends.map(|ends| gauge(&labels, seconds(ends))));
             }
         }

@@ -221,6 +221,7 @@ fn compile_key(key: v1::Key, team: Arc<Team>) -> Key {
         expires_at,
         suspended,
         metadata,
+        max_wait_seconds,
     } = key;
     Key {
         name: name.to_string().into(),
@@ -235,6 +236,7 @@ fn compile_key(key: v1::Key, team: Arc<Team>) -> Key {
         budgets: all(budget, budgets),
         expires_at,
         suspended,
+        max_wait: max_wait_seconds.map(|seconds| Duration::from_secs(seconds.into())),
         metadata: (!metadata.is_empty()).then(|| Arc::new(metadata)),
     }
 }

@@ -66,6 +66,10 @@ async fn carry_out(
     let failure = loop {
         let chosen = match work.choose().await {
             Ok(chosen) => chosen,
+            Err(NoBackend::Failed(failure)) if work.waits_for_room(&failure).await => {
+                work.tried = ExcludedBackends::default();
+                continue;
+            }
             Err(NoBackend::Failed(failure)) => break so_far.or(failure),
             Err(NoBackend::AllOut) if work.route.manner.retry.same_backend && so_far.has_failed() => {
                 work.tried = ExcludedBackends::default();

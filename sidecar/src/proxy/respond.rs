@@ -8,6 +8,7 @@ use vectoll_config::PicoUsd;
 
 use super::{history::AttemptHistory, progress::CallProgress, sent::Sent};
 use crate::{
+    accounting::WouldReject,
     answer::{Answer, Body, PASSED},
     header_text::HeaderText,
     quota_headers,
@@ -22,6 +23,9 @@ const FALLBACKS: HeaderName = HeaderName::from_static("x-litellm-attempted-fallb
 const MODEL_ID: HeaderName = HeaderName::from_static("x-litellm-model-id");
 const KEY_SPEND: HeaderName = HeaderName::from_static("x-litellm-key-spend");
 const RESPONSE_COST: HeaderName = HeaderName::from_static("x-litellm-response-cost");
+
+const WAITED: HeaderName = HeaderName::from_static("x-vectoll-waited-ms");
+const WOULD_REJECT: HeaderName = HeaderName::from_static("x-vectoll-would-reject");
 
 /// Says that nothing was tried twice.
 pub(super) fn no_second_attempt(headers: &mut HeaderMap) {
@@ -50,6 +54,26 @@ pub(super) fn identify(headers: &mut HeaderMap, journey: &AttemptHistory, key_sp
 pub(super) fn cost(headers: &mut HeaderMap, cost: Option<PicoUsd>) {
     if let Some(value) = cost.and_then(|cost| HeaderText::of(cost).value()) {
         headers.insert(RESPONSE_COST, value);
+    }
+}
+
+/// Says how long the call has waited for room in limits, if it has.
+pub(super) fn waited(headers: &mut HeaderMap, time: Duration) {
+    if !time.is_zero()
+        && let Some(value) = HeaderText::of(time.as_millis()).value()
+    {
+        headers.insert(WAITED, value);
+    }
+}
+
+/// Says which limits on trial would have refused the call: `scope reason`, one after the other.
+pub(super) fn would_reject(headers: &mut HeaderMap, found: &[WouldReject]) {
+    if found.is_empty() {
+        return;
+    }
+    let each = found.iter().map(|WouldReject { scope, reason }| format!("{scope} {reason}"));
+    if let Ok(value) = HeaderValue::from_str(&each.collect::<Vec<_>>().join(", ")) {
+        headers.insert(WOULD_REJECT, value);
     }
 }
 

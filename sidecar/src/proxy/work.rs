@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use vectoll_config::v1::Retry;
@@ -239,6 +239,28 @@ impl CallExecution {
     }
 }
 
+/// How soon a call that waits for a provider's limits looks again: what others give back makes room sooner than was said.
+const LOOK: Duration = Duration::from_millis(250);
+
+impl CallExecution {
+    /// All backends are at their providers' limits, and there is room in one of them before the call's time is over: waits for it.
+    /// False: it is told now.
+    pub(super) async fn waits_for_room(&self, failure: &Failure) -> bool {
+        let Refusal { reason: AT_LIMITS, retry_after: Some(wait), .. } = &failure.refusal else { return false };
+        let Some(until) = self.call.waits_until else { return false };
+        let (now, until) = (Instant::now(), until.into_std());
+        let room_at = now + *wait;
+        if room_at > self.end.map_or(until, |end| end.min(until)) || self.is_over() {
+            return false;
+        }
+        tokio::time::sleep_until(room_at.min(now + LOOK).into()).await;
+        true
+    }
+}
+
+/// The reason of a refusal where all backends are at their providers' limits.
+const AT_LIMITS: &str = "backend_limits";
+
 /// What a call takes of a backend's limits.
 fn weigh(call: &Call, backend: &Backend, plan: Option<&Plan>) -> Load {
     let requests = plan.map_or(1, |plan| plan.split.parts.len() as u64);
@@ -274,7 +296,7 @@ enum NotReady {
 /// All backends that it could go to are full.
 fn at_their_limits(QuotaExceeded { wait }: QuotaExceeded) -> Failure {
     let message = "All backends of this model are at their providers' limits".to_owned();
-    Failure::of_sidecar(Refusal::rate_limited("backend", "backend_limits", message, wait))
+    Failure::of_sidecar(Refusal::rate_limited("backend", AT_LIMITS, message, wait))
 }
 
 /// There is no backend.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as ApiCondition;
-use vectoll_config::v1::Budget;
+use vectoll_config::v1::{Budget, Extra};
 use vectoll_crds::Spend;
 
 use crate::{
@@ -47,7 +47,8 @@ impl Balance<'_> {
         }
         let at = found.iter().position(|condition| condition.kind == ConditionType::Programmed).unwrap_or(found.len());
         found.to_mut().splice(at..at, self.holding(now));
-        self.each().filter_map(|one| one.ends).filter(|ends| *ends > now).min()
+        let extras = self.budgets.iter().filter_map(|valid| valid.budget.extra).map(|extra| extra.until);
+        self.each().filter_map(|one| one.ends).chain(extras).filter(|ends| *ends > now).min()
     }
 
     fn each(&self) -> impl Iterator<Item = OneBalance<'_>> {
@@ -61,7 +62,7 @@ impl Balance<'_> {
     /// What was heard of this very budget: another period or zone has an account of its own. Its limit is the present one,
     /// whatever it was when the store was asked.
     fn known(&self, budget: &Budget) -> Option<&Money> {
-        let Budget { limit: _, period, time_zone } = budget;
+        let Budget { period, time_zone, .. } = budget;
         self.money.iter().find(|money| {
             money.budget.as_ref().is_some_and(|asked| asked.period == *period && asked.time_zone == *time_zone)
         })
@@ -129,21 +130,24 @@ impl OneBalance<'_> {
     fn conditions(&self, now: Timestamp) -> Option<Vec<Condition>> {
         match self.money {
             _ if self.ends.is_some_and(|ends| ends <= now) => Some(self.anew()),
-            Some(money) => Some(self.conditions_of(&money.spent, money.ends)),
+            Some(money) => Some(self.conditions_of(&money.spent, money.ends, now)),
             None => None,
         }
     }
 
-    fn conditions_of(&self, of: &Spent, ends: Option<Timestamp>) -> Vec<Condition> {
+    fn conditions_of(&self, of: &Spent, ends: Option<Timestamp>, now: Timestamp) -> Vec<Condition> {
         let Spent { spent, held: _, refused_at } = *of;
-        let limit = self.budget.limit;
-        let figures = format!("{spent} of {limit} USD are spent");
+        let limit = self.budget.limit_at(now);
+        let extra = self.budget.extra.filter(|extra| now < extra.until);
+        let extra = extra.map(|Extra { amount, until }| format!(" ({amount} of them on top until {until})"));
+        let figures = format!("{spent} of {limit} USD{} are spent", extra.unwrap_or_default());
         let until = ends.map_or_else(|| "the limit is raised".to_owned(), |ends| ends.to_string());
         let period = ends.map_or_else(String::new, |ends| format!(" in the period that ends at {ends}"));
         let within = || format!("{figures}{period}");
         let exceeded = ConditionType::BudgetExceeded;
         let exceeded = if spent >= limit {
-            Condition::holds(exceeded, REACHED, format!("{figures}: calls are refused until {until}"))
+            let what = if self.budget.audit { "calls go on, for it is on trial," } else { "calls are refused" };
+            Condition::holds(exceeded, REACHED, format!("{figures}: {what} until {until}"))
         } else if refused_at.is_some_and(|at| at >= limit) {
             let message = format!(
                 "{figures}, and the rest, part of which may be held for calls under way, was too little for a call: calls \

@@ -14,7 +14,7 @@ fn at(time: &str) -> Timestamp {
 }
 
 fn budget(period: Period, zone: &str) -> Budget {
-    Budget { limit: "1.00".parse().unwrap(), period, time_zone: ZoneName::try_from(zone.to_owned()).unwrap() }
+    Budget::new("1.00".parse().unwrap(), period, ZoneName::try_from(zone.to_owned()).unwrap())
 }
 
 fn texts(values: &[&str]) -> Vec<Option<String>> {

@@ -110,6 +110,9 @@ pub struct Key {
     /// Refuse all calls.
     #[serde(default, skip_serializing_if = "is_false")]
     pub suspended: bool,
+    /// How long calls may wait for room in limits, in seconds; absent: they are refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_wait_seconds: Option<u32>,
     /// What stands in the access log of each of its calls, and nowhere else.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,

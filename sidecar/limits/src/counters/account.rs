@@ -25,9 +25,25 @@ pub enum Account {
     TeamModel(Uid, ModelPattern),
     /// A backend: what its provider is asked for.
     Backend(Uid),
+    /// The calls of one of these that are no queries, where a part of its limits is left to those.
+    Documents(Box<Account>),
 }
 
 impl Account {
+    /// The end user that it is of, if it is one's.
+    pub fn user(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::KeyUser(_, user) | Self::TeamUser(_, user) => Some(user),
+            Self::Documents(of) => of.user(),
+            Self::Key(_)
+            | Self::Team(_)
+            | Self::TeamNamespace(..)
+            | Self::KeyModel(..)
+            | Self::TeamModel(..)
+            | Self::Backend(_) => None,
+        }
+    }
+
     /// The payer that it is; none: accounts of this kind have no budget.
     pub fn payer(&self) -> Option<BudgetAccount> {
         match self {
@@ -37,7 +53,7 @@ impl Account {
             Self::TeamNamespace(uid, namespace) => Some(BudgetAccount::TeamNamespace(uid.clone(), namespace.clone())),
             Self::KeyModel(uid, model) => Some(BudgetAccount::KeyModel(uid.clone(), model.clone())),
             Self::TeamModel(uid, model) => Some(BudgetAccount::TeamModel(uid.clone(), model.clone())),
-            Self::KeyUser(..) | Self::Backend(_) => None,
+            Self::KeyUser(..) | Self::Backend(_) | Self::Documents(_) => None,
         }
     }
 }

@@ -5,7 +5,7 @@ use vectoll_config::{
     v1::{Budget, Limits, OnStoreFailure},
 };
 
-use super::Account;
+use super::{Account, Waived};
 use crate::store::protocol::{Counted, Rate};
 
 /// A count and what it is held to.
@@ -17,6 +17,15 @@ pub struct Scope<'a> {
     pub limits: Limits,
     /// Its budgets: a call's money must fit into each.
     pub budgets: &'a [Budget],
+    /// Those of them that the call is counted in and not held to.
+    pub waived: Waived,
+}
+
+impl<'a> Scope<'a> {
+    /// A count whose limits and budgets all hold.
+    pub fn new(account: Account, limits: Limits, budgets: &'a [Budget]) -> Self {
+        Self { account, limits, budgets, waived: Waived::default() }
+    }
 }
 
 /// One call's wish: so many requests, so many tokens at most, so much money at most, in all of the scopes.

@@ -41,17 +41,7 @@ impl Users {
 
     /// Forgets those that no account is kept for: their places are free.
     pub(super) fn keep<'a>(&mut self, accounts: impl Iterator<Item = &'a Account>) {
-        let counted: HashSet<&Arc<str>> = accounts
-            .filter_map(|account| match account {
-                Account::KeyUser(_, user) | Account::TeamUser(_, user) => Some(user),
-                Account::Key(_)
-                | Account::Team(_)
-                | Account::TeamNamespace(..)
-                | Account::KeyModel(..)
-                | Account::TeamModel(..)
-                | Account::Backend(_) => None,
-            })
-            .collect();
+        let counted: HashSet<&Arc<str>> = accounts.filter_map(Account::user).collect();
         for names in self.0.values_mut() {
             names.retain(|name| counted.contains(name));
         }

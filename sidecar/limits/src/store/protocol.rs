@@ -10,7 +10,8 @@ pub const SPAN: u64 = 61;
 /// Amounts of requests and tokens stay below this: the store's language holds whole numbers up to 2⁵³ exactly.
 pub const MAX_INTEGER: u64 = 1 << 53;
 
-/// An account of the Team, in the store's words: `t`; `k:UID`; `tu:USER`; `ku:UID:USER`; `tm:MODEL`; `km:UID:MODEL`.
+/// An account of the Team, in the store's words: `t`; `k:UID`; `tu:USER`; `ku:UID:USER`; `tm:MODEL`; `km:UID:MODEL`;
+/// `d:` and one of these: its calls that are no queries.
 pub type AccountName = Arc<str>;
 
 /// What a rate counts.
@@ -281,6 +282,19 @@ impl Rate {
     /// Those of longer times, which few limits have.
     pub const LONG: [Self; 4] =
         [Self::requests(Per::Hour), Self::tokens(Per::Hour), Self::requests(Per::Day), Self::tokens(Per::Day)];
+
+    /// Its place among the six.
+    pub(crate) const fn index(self) -> u8 {
+        let of = match self.of {
+            Counted::Requests => 0,
+            Counted::Tokens => 1,
+        };
+        match self.per {
+            Per::Minute => of,
+            Per::Hour => 2 + of,
+            Per::Day => 4 + of,
+        }
+    }
 
     /// Requests in such a time.
     pub const fn requests(per: Per) -> Self {

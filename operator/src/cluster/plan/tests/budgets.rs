@@ -40,7 +40,7 @@ fn limit(planner: &mut Planner, limit: &str, generation: i64) {
 /// What the store says.
 fn heard(planner: &mut Planner, spent: &str, refused_at: Option<&str>, period: Period, ends: &str) {
     let time_zone = ZoneName::try_from("UTC".to_owned()).unwrap();
-    let budget = Some(Budget { limit: "10.00".parse().unwrap(), period, time_zone });
+    let budget = Some(Budget::new("10.00".parse().unwrap(), period, time_zone));
     let refused_at = refused_at.map(|limit| limit.parse().unwrap());
     let spent = Spent { spent: spent.parse().unwrap(), held: PicoUsd::ZERO, refused_at };
     let money =
@@ -190,7 +190,7 @@ fn of_several_budgets_the_condition_says_which() {
     put_spec(&mut planner, &json!({"teamRef": {"name": "team"}, "budgets": budgets}), 2);
     let money = |period, limit: &str, spent: &str, ends: &str| {
         let time_zone = ZoneName::try_from("UTC".to_owned()).unwrap();
-        let budget = Some(Budget { limit: limit.parse().unwrap(), period, time_zone });
+        let budget = Some(Budget::new(limit.parse().unwrap(), period, time_zone));
         let spent = Spent { spent: spent.parse().unwrap(), held: PicoUsd::ZERO, refused_at: None };
         Money { budget, ends: ends.parse().ok(), spent }
     };

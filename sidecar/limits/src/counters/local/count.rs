@@ -182,7 +182,7 @@ impl Count {
     ) -> impl Iterator<Item = Denial> + 'a {
         let denial = |exhausted, limit, used, retry| Denial { scope: 0, exhausted, limit, used, retry };
         let of_rate = move |rate: Rate| {
-            let limit = rate.limit(&scope.limits)?;
+            let limit = rate.limit(&scope.limits).filter(|_| !scope.waived.has_rate(rate))?;
             let window = self.window(rate)?;
             let retry = match window.wait(now.elapsed, limit, ask.of(rate)) {
                 Some(Duration::ZERO) => return None,
@@ -196,22 +196,24 @@ impl Count {
         let parallel = scope
             .limits
             .parallel_requests
-            .filter(|&limit| self.parallel >= limit)
+            .filter(|&limit| self.parallel >= limit && !scope.waived.has_parallel())
             .map(|limit| denial(Exhausted::Parallel, limit, self.parallel, Retry::WhenFree));
         // A call that cannot cost anything needs no money, also where more was spent than the budget.
         let budgets = scope.budgets.iter().enumerate().filter(|_| ask.money > PicoUsd::ZERO);
+        let budgets = budgets.filter(|(place, _)| !scope.waived.has_budget(*place));
         let budgets = budgets.filter_map(move |(place, budget)| {
             let balance = self.balances.iter().find(|balance| balance.is_for(budget) && !balance.is_over(now.wall))?;
-            if balance.taken.plus(ask.money) <= budget.limit {
+            let limit = budget.limit_at(now.wall);
+            if balance.taken.plus(ask.money) <= limit {
                 return None;
             }
             let retry = match balance.end {
-                Some(end) if ask.money <= budget.limit => {
+                Some(end) if ask.money <= limit => {
                     Retry::After(Duration::try_from(end.duration_since(now.wall)).unwrap_or_default())
                 }
                 Some(_) | None => Retry::Never,
             };
-            Some(denial(Exhausted::Budget(place), budget.limit.pico(), balance.taken.pico(), retry))
+            Some(denial(Exhausted::Budget(place), limit.pico(), balance.taken.pico(), retry))
         });
         rates.chain(parallel).chain(budgets)
     }

@@ -25,7 +25,7 @@ impl Balances for LocalCounters {
     fn recall(&self, remembered: Vec<SavedBalance>) {
         let mut table = self.table();
         for SavedBalance { charge, booked } in remembered {
-            let budget = Budget { limit: PicoUsd::ZERO, period: charge.period, time_zone: charge.zone.clone() };
+            let budget = Budget::new(PicoUsd::ZERO, charge.period, charge.zone.clone());
             let end = stretch(&budget, charge.start).end;
             let id = table.account_of(&charge.account);
             if let Some(count) = table.counts.get_mut(id) {
@@ -42,7 +42,7 @@ impl Balances for LocalCounters {
             let id = table.account_of(account);
             accounts.insert(id);
             if let Some(count) = table.counts.get_mut(id) {
-                let budget = Budget { limit: PicoUsd::ZERO, period: *period, time_zone: zone.clone() };
+                let budget = Budget::new(PicoUsd::ZERO, *period, zone.clone());
                 count.open(&Account::from(account), &budget, admitted, 0);
             }
         }

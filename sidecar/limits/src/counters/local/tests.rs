@@ -24,12 +24,12 @@ fn at(seconds: u64) -> Now {
 }
 
 fn budget(pico: u64, period: Period) -> Budget {
-    Budget { limit: PicoUsd::new(pico), period, time_zone: ZoneName::try_from("UTC".to_owned()).unwrap() }
+    Budget::new(PicoUsd::new(pico), period, ZoneName::try_from("UTC".to_owned()).unwrap())
 }
 
 fn scope<'a>(name: &str, tokens: Option<u64>, budget: Option<&'a Budget>) -> Scope<'a> {
     let limits = Limits { tokens_per_minute: tokens, ..Limits::default() };
-    Scope { account: Account::Key(Uid::new(name)), limits, budgets: budget.map_or(&[], std::slice::from_ref) }
+    Scope::new(Account::Key(Uid::new(name)), limits, budget.map_or(&[], std::slice::from_ref))
 }
 
 fn reserve(memory: &LocalCounters, scopes: &[Scope<'_>], amount: u64, now: Now) -> Result<LocalReservation, Denial> {
@@ -86,8 +86,13 @@ fn a_settlement_frees_the_rest_and_a_debt_blocks() {
 fn what_is_given_back_was_never_there() {
     let memory = LocalCounters::default();
     let money = budget(10, Period::Total);
-    let limits = Limits { requests_per_minute: Some(1), tokens_per_minute: Some(10), parallel_requests: Some(1), ..Limits::NONE };
-    let scopes = [Scope { account: Account::Key(Uid::new("k")), limits, budgets: std::slice::from_ref(&money) }];
+    let limits = Limits {
+        requests_per_minute: Some(1),
+        tokens_per_minute: Some(10),
+        parallel_requests: Some(1),
+        ..Limits::NONE
+    };
+    let scopes = [Scope::new(Account::Key(Uid::new("k")), limits, std::slice::from_ref(&money))];
     for second in 0..5 {
         let reservation = reserve(&memory, &scopes, 10, at(second)).unwrap();
         assert_eq!(reserve(&memory, &scopes, 1, at(second)).unwrap_err().retry, Retry::Never, "the money is taken");
@@ -123,8 +128,7 @@ fn an_edited_budget_keeps_what_was_spent_and_flips_without_loss() {
     let memory = LocalCounters::default();
     let (daily, monthly) = (budget(100, Period::Daily), budget(1000, Period::Monthly));
     let account = scope("k", None, None).account;
-    let under =
-        |budget| [Scope { account: account.clone(), limits: Limits::default(), budgets: std::slice::from_ref(budget) }];
+    let under = |budget| [Scope::new(account.clone(), Limits::default(), std::slice::from_ref(budget))];
     let open = reserve(&memory, &under(&daily), 60, at(0)).unwrap();
     // Edited while a call runs: the longer period begins with what the shorter one knows of.
     let reservation = reserve(&memory, &under(&monthly), 30, at(1)).unwrap();
@@ -172,8 +176,7 @@ fn settled_money_outlives_a_restart_and_the_journal_adds_the_rest() {
 fn replayed_money_counts_in_its_own_period_and_in_every_budget_that_the_account_keeps_up() {
     let (daily, monthly) = (budget(100, Period::Daily), budget(1000, Period::Monthly));
     let account = scope("k", None, None).account;
-    let under =
-        |budget| [Scope { account: account.clone(), limits: Limits::default(), budgets: std::slice::from_ref(budget) }];
+    let under = |budget| [Scope::new(account.clone(), Limits::default(), std::slice::from_ref(budget))];
     let memory = LocalCounters::default();
     let before_midnight = at(12 * 3600 - 10);
     let after = at(12 * 3600);
@@ -213,7 +216,7 @@ fn users_are_bounded_and_idle_ones_forgotten() {
         assert_eq!(user, expected);
         let account = Account::TeamUser(team.clone(), user);
         let limits = Limits { requests_per_minute: Some(1000), ..Limits::default() };
-        let reservation = reserve(&memory, &[Scope { account, limits, budgets: &[] }], 1, at(0)).unwrap();
+        let reservation = reserve(&memory, &[Scope::new(account, limits, &[])], 1, at(0)).unwrap();
         memory.settle(reservation, Used { tokens: 1, money: PicoUsd::ZERO }, at(0));
     }
     assert_eq!(memory.table().counts.len(), 11);
@@ -228,7 +231,7 @@ fn users_are_bounded_and_idle_ones_forgotten() {
 fn so_many_run_at_once_and_a_running_one_is_never_forgotten() {
     let memory = LocalCounters::default();
     let limits = Limits { parallel_requests: Some(2), ..Limits::default() };
-    let scopes = [Scope { account: Account::Key(Uid::new("k")), limits, budgets: &[] }];
+    let scopes = [Scope::new(Account::Key(Uid::new("k")), limits, &[])];
     let first = reserve(&memory, &scopes, 1, at(0)).unwrap();
     // A second one much later: a sweep in between must leave the count of the first.
     let second = reserve(&memory, &scopes, 1, at(500)).unwrap();
@@ -331,7 +334,7 @@ fn hourly(tokens: Option<u64>, per_hour: u64) -> Limits {
 #[test]
 fn an_hour_holds_beside_a_minute() {
     let memory = LocalCounters::default();
-    let scopes = [Scope { account: Account::Key(Uid::new("k")), limits: hourly(Some(60), 100), budgets: &[] }];
+    let scopes = [Scope::new(Account::Key(Uid::new("k")), hourly(Some(60), 100), &[])];
     let first = reserve(&memory, &scopes, 60, at(0)).unwrap();
     memory.settle(first, Used { tokens: 50, money: PicoUsd::ZERO }, at(1));
     let by_minute = reserve(&memory, &scopes, 20, at(30)).unwrap_err();
@@ -351,8 +354,8 @@ fn an_hour_holds_beside_a_minute() {
 fn a_limit_on_hours_that_is_set_while_a_call_runs_counts_without_it() {
     let memory = LocalCounters::default();
     let account = Account::Key(Uid::new("k"));
-    let before = [Scope { account: account.clone(), limits: Limits::default(), budgets: &[] }];
-    let after = [Scope { account, limits: hourly(None, 100), budgets: &[] }];
+    let before = [Scope::new(account.clone(), Limits::default(), &[])];
+    let after = [Scope::new(account, hourly(None, 100), &[])];
     let early = reserve(&memory, &before, 70, at(0)).unwrap();
     let counted = reserve(&memory, &after, 90, at(1)).unwrap();
     // What was never counted there is not taken out of it.
@@ -366,7 +369,7 @@ fn a_limit_on_hours_that_is_set_while_a_call_runs_counts_without_it() {
 fn a_call_must_fit_into_each_budget_and_the_refusal_names_which() {
     let memory = LocalCounters::default();
     let budgets = [budget(100, Period::Daily), budget(150, Period::Monthly)];
-    let scopes = [Scope { account: Account::Key(Uid::new("k")), limits: Limits::default(), budgets: &budgets }];
+    let scopes = [Scope::new(Account::Key(Uid::new("k")), Limits::default(), &budgets)];
     let spend = |amount, moment| {
         let reservation = reserve(&memory, &scopes, amount, moment)?;
         assert_eq!(reservation.charges.len(), 2);

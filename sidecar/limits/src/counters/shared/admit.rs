@@ -51,13 +51,15 @@ impl Session {
             let at = self.holding_of(&scope.account, now);
             let Some(holding) = self.holdings.get_mut(at) else { continue };
             let name = holding.name.clone();
+            // What nobody has leased is told to the store: of a share, and of what goes beyond a limit on trial.
+            let takes_leases = |rate| !share && !scope.waived.has_rate(rate);
             let mut take = |holding: &mut Holding, rate: Rate| {
                 let need = ask.of(rate);
                 let is_limited = rate.limit(&scope.limits).is_some();
                 let pool = holding.pool(rate);
                 let slot = pool.own.slot(second);
                 match is_limited {
-                    true if !share || pool.available(now.elapsed) >= need => {
+                    true if takes_leases(rate) || pool.available(now.elapsed) >= need => {
                         let parts = pool.take(need, now.elapsed, slot);
                         soon |= pool.runs_low(now.elapsed);
                         parts

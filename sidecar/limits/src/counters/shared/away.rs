@@ -8,7 +8,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use vectoll_config::{PicoUsd, v1::OnStoreFailure};
 
-use super::{link::SILENCE, rates::rates, reservation::Outcome, session::Session, waiter::Waiter};
+use super::{link::SILENCE, names::at_ms, rates::rates, reservation::Outcome, session::Session, waiter::Waiter};
 use crate::counters::{Denial, Exhausted, ReserveRequest, Retry, longest_denial::LongestDenial};
 use vectoll_clock::Now;
 
@@ -62,7 +62,8 @@ impl Session {
             let at = self.holding_of(&scope.account, now);
             let Some(holding) = self.holdings.get_mut(at) else { continue };
             for rate in rates(&scope.limits) {
-                let Some(limit) = rate.limit(&scope.limits) else { continue };
+                let limit = rate.limit(&scope.limits).filter(|_| !scope.waived.has_rate(rate));
+                let Some(limit) = limit else { continue };
                 let (need, share) = (ask.of(rate), limit / sidecars);
                 let pool = holding.pool(rate);
                 pool.own.advance(pool.own.slot(second));
@@ -82,7 +83,7 @@ impl Session {
                     None => worst.add(Denial { limit, ..away(place) }),
                 }
             }
-            if let Some(limit) = scope.limits.parallel_requests {
+            if let Some(limit) = scope.limits.parallel_requests.filter(|_| !scope.waived.has_parallel()) {
                 let slots = &holding.slots;
                 if slots.available(valid) == 0 && slots.used >= limit / sidecars {
                     let used = slots.used;
@@ -95,7 +96,8 @@ impl Session {
                     });
                 }
             }
-            for budget in scope.budgets {
+            let held_to = scope.budgets.iter().enumerate().filter(|(place, _)| !scope.waived.has_budget(*place));
+            for (_, budget) in held_to {
                 let at = holding.balance(&scope.account, budget, store_ms, now.elapsed);
                 let Some(balance) = holding.balances.get_mut(at) else { continue };
                 if balance.free < ask.money
@@ -103,7 +105,9 @@ impl Session {
                     && let Some(taken) = balance.taken
                 {
                     balance.shared = true;
-                    balance.free = balance.free.plus(PicoUsd::new(budget.limit.minus(taken).pico() / sidecars));
+                    balance.free = balance
+                        .free
+                        .plus(PicoUsd::new(budget.limit_at(at_ms(store_ms)).minus(taken).pico() / sidecars));
                 }
                 if balance.free < ask.money {
                     worst.add(away(place));
@@ -146,7 +150,7 @@ mod tests {
         let clock = Clock::start();
         let (leased, team) = (Arc::new(SharedCounters::new(clock)), Uid::new("team"));
         let limits = Limits { tokens_per_minute: Some(100), ..Limits::default() };
-        let scopes = [Scope { account: Account::Team(team.clone()), limits, budgets: &[] }];
+        let scopes = [Scope::new(Account::Team(team.clone()), limits, &[])];
         let reserve = |tokens| {
             let (requests, money) = (1, PicoUsd::ZERO);
             let ask = ReserveRequest { team: &team, scopes: &scopes, requests, tokens, money, on_store_failure };

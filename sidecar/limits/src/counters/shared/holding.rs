@@ -2,12 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jiff::Timestamp;
 use vectoll_config::{Uid, stretch, v1::Budget};
 
 use super::{
     budget_balance::BudgetBalance,
-    names::account_name,
+    names::{account_name, at_ms},
     pool::{Part, Pool},
     slots::Slots,
 };
@@ -87,8 +86,7 @@ impl Holding {
         if let Some(at) = self.balances.iter().position(is_it) {
             return at;
         }
-        let at = i64::try_from(store_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-        let start = stretch(budget, at.unwrap_or(Timestamp::MAX)).start;
+        let start = stretch(budget, at_ms(store_ms)).start;
         // Accounts of other kinds have no budgets.
         let payer = account.payer().unwrap_or_else(|| BudgetAccount::Team(Uid::new("")));
         let charge = BudgetPeriod { account: payer, period: budget.period, zone: budget.time_zone.clone(), start };

@@ -1,5 +1,6 @@
 //! Accounts and periods in the store's words.
 
+use jiff::Timestamp;
 use vectoll_config::{PicoUsd, store::period_name, stretch, v1::Budget};
 
 use crate::{
@@ -19,17 +20,24 @@ pub(crate) fn account_name(account: &Account) -> AccountName {
         Account::KeyModel(key, model) => format!("km:{key}:{model}").into(),
         Account::TeamModel(_, model) => format!("tm:{model}").into(),
         Account::Backend(_) => "b".into(),
+        Account::Documents(of) => format!("d:{}", account_name(of)).into(),
     }
 }
 
 /// The period of a charge in the store's words.
 pub(crate) fn period_of(charge: &BudgetPeriod) -> PeriodName {
     let BudgetPeriod { account: _, period, zone, start } = charge;
-    let budget = Budget { limit: PicoUsd::ZERO, period: *period, time_zone: zone.clone() };
+    let budget = Budget::new(PicoUsd::ZERO, *period, zone.clone());
     let end = stretch(&budget, *start).end;
     PeriodName {
         // What never ends has no beginning that could be written.
         name: period_name(*period, zone, end.map(|_| *start)).into(),
         end: end.and_then(|end| u64::try_from(end.as_millisecond()).ok()),
     }
+}
+
+/// A moment of the store's time.
+pub(super) fn at_ms(store_ms: u64) -> Timestamp {
+    let at = i64::try_from(store_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    at.unwrap_or(Timestamp::MAX)
 }

@@ -135,6 +135,8 @@ impl Admission {
             }
             Account::KeyModel(key, model) => *key == self.key && model.covers(&self.model),
             Account::TeamModel(_, model) => model.covers(&self.model),
+            // Which of them were queries nobody knows any more.
+            Account::Documents(of) => self.counts_for(of),
         }
     }
 }
@@ -226,7 +228,7 @@ mod tests {
 
     fn reserve(session: &mut Session, account: &Account, limits: Limits, tokens: u64, now: Now) -> Reserved {
         let team = Uid::new("team");
-        let scopes = [Scope { account: account.clone(), limits, budgets: &[] }];
+        let scopes = [Scope::new(account.clone(), limits, &[])];
         let (requests, money, on_store_failure) = (1, PicoUsd::ZERO, OnStoreFailure::Local);
         session
             .reserve(&ReserveRequest { team: &team, scopes: &scopes, requests, tokens, money, on_store_failure }, now)

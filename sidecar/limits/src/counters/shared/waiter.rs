@@ -10,7 +10,7 @@ use vectoll_config::{
 
 use super::reservation::Outcome;
 use crate::{
-    counters::{Account, ReserveRequest, Scope},
+    counters::{Account, ReserveRequest, Scope, Waived},
     store::protocol::Rate,
 };
 
@@ -18,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Waiter {
     pub(super) team: Uid,
-    pub(super) scopes: Vec<(Account, Limits, Vec<Budget>)>,
+    pub(super) scopes: Vec<(Account, Limits, Vec<Budget>, Waived)>,
     pub(super) requests: u64,
     pub(super) tokens: u64,
     pub(super) money: PicoUsd,
@@ -58,7 +58,7 @@ impl Waiter {
         since: Duration,
         tell: oneshot::Sender<Outcome>,
     ) -> Self {
-        let copy = |scope: &Scope<'_>| (scope.account.clone(), scope.limits, scope.budgets.to_vec());
+        let copy = |scope: &Scope<'_>| (scope.account.clone(), scope.limits, scope.budgets.to_vec(), scope.waived);
         Self {
             team: ask.team.clone(),
             scopes: ask.scopes.iter().map(copy).collect(),
@@ -83,7 +83,12 @@ impl Waiter {
     pub(super) fn scopes(&self) -> Vec<Scope<'_>> {
         self.scopes
             .iter()
-            .map(|(account, limits, budgets)| Scope { account: account.clone(), limits: *limits, budgets })
+            .map(|(account, limits, budgets, waived)| Scope {
+                account: account.clone(),
+                limits: *limits,
+                budgets,
+                waived: *waived,
+            })
             .collect()
     }
 }

@@ -7,6 +7,7 @@ use vectoll_config::PicoUsd;
 use super::{
     budget_balance::BudgetBalance,
     holding::Holding,
+    names::at_ms,
     pool::Pool,
     rates::{rates_with, retry_at, signed},
     session::Session,
@@ -55,20 +56,20 @@ impl Session {
             for rate in rates_with(had_long || scope.limits.has_long()) {
                 let limit = rate.limit(&scope.limits);
                 self.follow(at, rate, limit);
-                let Some(limit) = limit else { continue };
+                let Some(limit) = limit.filter(|_| !scope.waived.has_rate(rate)) else { continue };
                 let Some(holding) = self.holdings.get_mut(at) else { continue };
                 scales.weigh_rate(holding.pool(rate), rate, ask.of(rate), limit);
             }
             let Some(holding) = self.holdings.get_mut(at) else { continue };
             holding.slots.follow(scope.limits.parallel_requests);
-            if let Some(limit) = scope.limits.parallel_requests {
+            if let Some(limit) = scope.limits.parallel_requests.filter(|_| !scope.waived.has_parallel()) {
                 scales.weigh_parallel(holding, limit);
             }
             let budgets = scope.budgets.iter().enumerate().filter(|_| ask.money > PicoUsd::ZERO);
-            for (budget_at, budget) in budgets {
+            for (budget_at, budget) in budgets.filter(|(place, _)| !scope.waived.has_budget(*place)) {
                 let balance_at = holding.balance(&scope.account, budget, store_ms, now.elapsed);
                 if let Some(balance) = holding.balances.get_mut(balance_at) {
-                    scales.weigh_money(balance, (budget_at, balance_at), ask.money, budget.limit);
+                    scales.weigh_money(balance, (budget_at, balance_at), ask.money, budget.limit_at(at_ms(store_ms)));
                 }
             }
         }
@@ -198,7 +199,7 @@ mod tests {
         let identity = Identity { sidecar: "a".into(), epoch: 1 };
         let team = Uid::new("team");
         let limits = Limits { parallel_requests: Some(4), ..Limits::default() };
-        let scopes = [Scope { account: Account::Team(team.clone()), limits, budgets: &[] }];
+        let scopes = [Scope::new(Account::Team(team.clone()), limits, &[])];
         let (tokens, money) = (1, PicoUsd::ZERO);
         let ask = ReserveRequest {
             team: &team,

@@ -45,11 +45,7 @@ impl SimulatedCluster {
         let version = sidecar.config;
         let Some(session) = sidecar.session.as_mut().filter(|_| !sidecar.leaving && !alone) else { return };
         let config = &self.configs[version];
-        let scopes = accounts.map(|at| Scope {
-            account: self.accounts[at].clone(),
-            limits: config.limits[at],
-            budgets: &config.budgets[at],
-        });
+        let scopes = accounts.map(|at| Scope::new(self.accounts[at].clone(), config.limits[at], &config.budgets[at]));
         let money = PicoUsd::new(tokens * PRICE);
         let ask = ReserveRequest { team: &team, scopes: &scopes, requests: 1, tokens, money, on_store_failure };
         match session.reserve(&ask, now) {

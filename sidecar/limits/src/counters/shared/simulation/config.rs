@@ -63,7 +63,7 @@ const PERIODS: [Period; 4] = [Period::Hourly, Period::Daily, Period::Monthly, Pe
 
 fn budget(rng: &mut Rng, period: Period) -> Budget {
     let limit = PicoUsd::new(rng.u64(2_000..60_000) * PRICE);
-    Budget { limit, period, time_zone: ZoneName::try_from("UTC".to_owned()).unwrap() }
+    Budget::new(limit, period, ZoneName::try_from("UTC".to_owned()).unwrap())
 }
 
 /// One budget in most schedules, and several in others.
@@ -88,6 +88,7 @@ impl Config {
                 requests_per_day: None,
                 tokens_per_day: (windows && rng.u8(0..4) == 0).then(|| rng.u64(1_000..60_000)),
                 parallel_requests: ((of_team && !windows) || rng.bool()).then(|| rng.u64(2..12)),
+                ..Limits::NONE
             }
         };
         // All accounts are limited in some schedules, and the Team alone in others.

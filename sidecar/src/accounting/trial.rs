@@ -1,0 +1,76 @@
+//! Limits on trial (`enforcement: Audit`): calls that one of them would refuse are served, counted and told.
+
+use prometheus::{IntCounterVec, Opts};
+use vectoll_limits::counters::{Denial, Exhausted, Scope, Waived};
+
+/// A limit that would have refused a call: whose, and which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WouldReject {
+    /// As in `vectoll_rejections_total`.
+    pub scope: &'static str,
+    /// Likewise.
+    pub reason: &'static str,
+}
+
+/// The limits that a call would have been refused by so far, by the places of its scopes.
+#[derive(Debug, Default)]
+pub(super) struct Trial {
+    waived: Vec<Waived>,
+    pub(super) found: Vec<WouldReject>,
+}
+
+impl Trial {
+    /// What the call is not held to in the scope at this place.
+    pub(super) fn waived(&self, place: usize) -> Waived {
+        self.waived.get(place).copied().unwrap_or_default()
+    }
+
+    /// The call goes on without the limit that refuses it, if that is on trial. False: it is not.
+    pub(super) fn waive(&mut self, scope: &Scope<'_>, denial: &Denial) -> bool {
+        let mut waived = self.waived(denial.scope);
+        let is_new = match denial.exhausted {
+            Exhausted::Rate(_) | Exhausted::Parallel => scope.limits.audit && waived.add(denial.exhausted),
+            Exhausted::Budget(place) => {
+                scope.budgets.get(place).is_some_and(|budget| budget.audit) && waived.add(denial.exhausted)
+            }
+            // Without the store nobody knows what is left. What would not refuse anyway needs no store.
+            Exhausted::Store => is_all_on_trial(scope) && waived.add_all(),
+        };
+        if is_new {
+            if self.waived.len() <= denial.scope {
+                self.waived.resize(denial.scope + 1, Waived::default());
+            }
+            if let Some(place) = self.waived.get_mut(denial.scope) {
+                *place = waived;
+            }
+        }
+        is_new
+    }
+}
+
+fn is_all_on_trial(scope: &Scope<'_>) -> bool {
+    (scope.limits.audit || scope.limits.is_none()) && scope.budgets.iter().all(|budget| budget.audit)
+}
+
+/// What Prometheus sees of them.
+#[derive(Clone, Debug)]
+pub struct TrialMetrics(IntCounterVec);
+
+impl TrialMetrics {
+    /// New ones, not registered yet.
+    pub fn new() -> prometheus::Result<Self> {
+        let help = "Calls that were served although a limit or budget on trial (enforcement: Audit) would have refused them, by whose and why.";
+        Ok(Self(IntCounterVec::new(Opts::new("vectoll_would_reject_total", help), &["scope", "reason"])?))
+    }
+
+    /// Has them rendered.
+    pub fn register(&self, registry: &prometheus::Registry) -> prometheus::Result<()> {
+        registry.register(Box::new(self.0.clone()))
+    }
+
+    pub(super) fn count(&self, found: &[WouldReject]) {
+        for WouldReject { scope, reason } in found {
+            self.0.with_label_values(&[*scope, *reason]).inc();
+        }
+    }
+}
