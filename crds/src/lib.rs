@@ -11,6 +11,7 @@ mod consent;
 mod date;
 mod definitions;
 mod field_pages;
+mod key_policy;
 mod limits;
 mod model_route;
 mod provider;
@@ -27,6 +28,7 @@ pub use consent::{AllowedNamespaces, From, LabelOperator, LabelRequirement, Name
 pub use date::{DateTime, DateTimeError};
 pub use definitions::definitions;
 pub use field_pages::{FieldPage, field_pages};
+pub use key_policy::{KeyBounds, KeyDefaults};
 pub use limits::{Enforcement, Limits, ModelLimits, OnStoreFailure};
 pub use model_route::{Backend, Header, InputType, ModelRoute, ModelRouteSpec, Price, TokenBound, TokenEncoding};
 pub use provider::{

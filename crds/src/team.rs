@@ -3,7 +3,7 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{AllowedNamespaces, Budget, Limits, ModelLimits, OnStoreFailure, TeamStatus};
+use crate::{AllowedNamespaces, Budget, KeyBounds, KeyDefaults, Limits, ModelLimits, OnStoreFailure, TeamStatus};
 
 /// A Team: what its keys share. Each ApiKey belongs to one Team and is held to the Team's limits and budget as well as
 /// to its own.
@@ -111,6 +111,12 @@ pub struct TeamSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub namespace_budgets: Vec<Budget>,
+    /// What the Team's keys have that say nothing of it themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_defaults: Option<KeyDefaults>,
+    /// What no key of the Team may exceed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_bounds: Option<KeyBounds>,
     /// How many end users are told apart. Those beyond share one account, `_other`.
     #[serde(default = "max_users")]
     #[schemars(with = "i64", range(min = 1, max = 1_000_000))]

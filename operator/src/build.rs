@@ -121,6 +121,8 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
         user_budgets,
         namespace_limits,
         namespace_budgets,
+        key_defaults: _,
+        key_bounds: _,
         max_users,
         on_store_failure,
         tags,

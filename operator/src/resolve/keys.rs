@@ -62,12 +62,17 @@ pub(crate) fn resolve_keys(
         }
         let mut found = Vec::new();
         let valid = api_key(object).and_then(|key| claims.check(object).map(|()| key).map_err(|error| vec![error]));
+        let valid = valid.and_then(|key| match team_of(&key, teams, observed) {
+            Ok(team) => key.of_team(&team.key_defaults, &team.key_bounds, object.created),
+            // Whose bounds they are is not known, or not theirs to know.
+            Err(_) => Ok(key),
+        });
         match valid {
             Err(errors) => found.push(invalid(&errors)),
             Ok(key) => {
                 found.push(Condition::holds(ConditionType::Accepted, "Accepted", ""));
                 let resolved = team_of(&key, teams, observed)
-                    .and_then(|()| value_of(&key, object.rotate.as_deref(), observed, now, &mut outcome.values));
+                    .and_then(|_| value_of(&key, object.rotate.as_deref(), observed, now, &mut outcome.values));
                 let (resolved, refs) = in_force(resolved, &key, observed);
                 match resolved.and_then(|value| first_with(value, &key, &mut values)) {
                     Ok(value) => {
@@ -133,11 +138,11 @@ fn refused(key: &ValidKey, now: Timestamp) -> impl Iterator<Item = Condition> {
     suspended.into_iter().chain(key.expires_at.map(|end| expiry(end, now)))
 }
 
-fn team_of(
+fn team_of<'a>(
     key: &ValidKey,
-    teams: &BTreeMap<ObjectName, Arc<ValidTeam>>,
+    teams: &'a BTreeMap<ObjectName, Arc<ValidTeam>>,
     observed: &ObservedState,
-) -> Result<(), Unresolved> {
+) -> Result<&'a ValidTeam, Unresolved> {
     let name = &key.team;
     // Whether a Team elsewhere exists is told only to those whom it allows.
     let foreign = name.namespace() != key.name.namespace();
@@ -149,7 +154,7 @@ fn team_of(
         ("RefNotPermitted", message)
     };
     match teams.get(name) {
-        Some(team) if consents(&team.allowed_namespaces, name.namespace(), key.name.namespace(), observed) => Ok(()),
+        Some(team) if consents(&team.allowed_namespaces, name.namespace(), key.name.namespace(), observed) => Ok(team),
         Some(_) => Err(not_permitted()),
         None if foreign => Err(not_permitted()),
         None if observed.teams.contains_key(name) => {

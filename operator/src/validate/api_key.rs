@@ -32,6 +32,8 @@ pub(crate) struct ValidKey {
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) suspended: bool,
     pub(crate) rotation: ValidRotation,
+    /// Whether the key says so itself.
+    pub(crate) has_rotation: bool,
     pub(crate) metadata: BTreeMap<String, String>,
 }
 
@@ -146,7 +148,7 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Field
     if max_wait_seconds.is_some_and(|seconds| !(1..=600).contains(&seconds)) {
         errors.add("spec.maxWaitSeconds", "must be 1 to 600");
     }
-    let rotation = rotation(wanted_rotation.as_ref(), &mut errors);
+    let rotation = rotation("spec.rotation", wanted_rotation.as_ref(), &mut errors);
     check_metadata(metadata, &mut errors);
     let valid = ValidKey {
         name: object.name.clone(),
@@ -159,7 +161,7 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Field
             UserPolicy::Request => v1::UserPolicy::Request,
             UserPolicy::Owner => v1::UserPolicy::Owner,
         },
-        models: limits::models(models.as_deref(), &mut errors),
+        models: limits::models("spec.models", models.as_deref(), &mut errors),
         limits: limits::limits("spec.limits", *whole, &mut errors),
         model_limits: limits::model_limits(model_limits, &mut errors),
         user_limits: limits::limits("spec.userLimits", *user_limits, &mut errors),
@@ -168,6 +170,7 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Field
         expires_at: expires_at.map(|at| at.0),
         suspended: *suspended,
         rotation,
+        has_rotation: wanted_rotation.is_some(),
         metadata: metadata.clone(),
     };
     errors.or(Some(valid))
@@ -188,17 +191,17 @@ fn check_metadata(metadata: &BTreeMap<String, String>, errors: &mut FieldErrors)
     }
 }
 
-fn rotation(wanted: Option<&Rotation>, errors: &mut FieldErrors) -> ValidRotation {
+pub(super) fn rotation(at: &str, wanted: Option<&Rotation>, errors: &mut FieldErrors) -> ValidRotation {
     let Rotation { interval, grace_period } = wanted.cloned().unwrap_or_default();
-    let mut read = |path: &str, text: Option<String>| {
+    let mut read = |path: String, text: Option<String>| {
         let read = text?.parse::<kube::core::Duration>().map_err(|_| "is not a duration, as in 720h or 1h30m");
         let duration = errors.check(path, read).map(std::time::Duration::from)?;
         SignedDuration::try_from(duration).ok()
     };
-    let interval = read("spec.rotation.interval", interval);
-    let grace = read("spec.rotation.gracePeriod", grace_period).unwrap_or(GRACE);
+    let interval = read(format!("{at}.interval"), interval);
+    let grace = read(format!("{at}.gracePeriod"), grace_period).unwrap_or(GRACE);
     if interval.is_some_and(|interval| interval < SHORTEST_INTERVAL) {
-        errors.add("spec.rotation.interval", "is too short: at least 1m");
+        errors.add(format!("{at}.interval"), "is too short: at least 1m");
     }
     ValidRotation { interval, grace }
 }

@@ -43,15 +43,22 @@ pub(crate) fn of_contract(budgets: impl IntoIterator<Item = v1::Budget>) -> (Opt
 
 /// All budgets of an account that has a status. `field`: `budget`, with which `budgets` goes.
 pub(super) fn budgets(one: Option<&Budget>, several: &[Budget], errors: &mut FieldErrors) -> Vec<ValidBudget> {
-    let warn_at = |path: &str, budget: &Budget, errors: &mut FieldErrors| {
-        let percent = budget.warn_at_percent?;
-        if !(1..=100).contains(&percent) {
-            errors.add(format!("{path}.warnAtPercent"), "must be 1 to 100: a part of the limit in percent");
-        }
-        Some(Percent(percent))
-    };
     let valid = all("spec.budget", one, several, errors, warn_at);
     valid.into_iter().map(|(budget, warn_at)| ValidBudget { budget, warn_at }).collect()
+}
+
+/// Budgets in the list at `path`, of accounts that have a status.
+pub(super) fn listed(path: &str, several: &[Budget], errors: &mut FieldErrors) -> Vec<ValidBudget> {
+    let valid = all(path.strip_suffix('s').unwrap_or(path), None, several, errors, warn_at);
+    valid.into_iter().map(|(budget, warn_at)| ValidBudget { budget, warn_at }).collect()
+}
+
+fn warn_at(path: &str, budget: &Budget, errors: &mut FieldErrors) -> Option<Percent> {
+    let percent = budget.warn_at_percent?;
+    if !(1..=100).contains(&percent) {
+        errors.add(format!("{path}.warnAtPercent"), "must be 1 to 100: a part of the limit in percent");
+    }
+    Some(Percent(percent))
 }
 
 /// All budgets of accounts that have none. `path` is that of the list; that of one budget has no `s`.

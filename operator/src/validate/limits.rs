@@ -62,15 +62,19 @@ pub(super) fn model_limits(entries: &[ModelLimits], errors: &mut FieldErrors) ->
     valid
 }
 
-pub(super) fn models(list: Option<&[String]>, errors: &mut FieldErrors) -> Option<Vec<ModelPattern>> {
+pub(super) fn models(
+    path: &str,
+    list: Option<&[String]>,
+    errors: &mut FieldErrors,
+) -> Option<Vec<ModelPattern>> {
     let list = list?;
     if list.is_empty() {
-        errors.add("spec.models", "an empty list allows nothing: leave it out to allow all, or set suspended: true");
+        errors.add(path, "an empty list allows nothing: leave it out to allow all, or set suspended: true");
     }
-    Some(patterns(list, errors))
+    Some(patterns(path, list, errors))
 }
 
-pub(super) fn patterns(list: &[String], errors: &mut FieldErrors) -> Vec<ModelPattern> {
-    let parsed = list.iter().enumerate().map(|(i, model)| errors.check(format!("spec.models[{i}]"), model.parse()));
+pub(super) fn patterns(path: &str, list: &[String], errors: &mut FieldErrors) -> Vec<ModelPattern> {
+    let parsed = list.iter().enumerate().map(|(i, model)| errors.check(format!("{path}[{i}]"), model.parse()));
     parsed.collect::<Vec<_>>().into_iter().flatten().collect()
 }

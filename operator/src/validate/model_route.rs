@@ -66,7 +66,7 @@ pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute,
     if models.is_empty() {
         errors.add("spec.models", "a route serves at least one model: name it");
     }
-    let models = limits::patterns(models, &mut errors);
+    let models = limits::patterns("spec.models", models, &mut errors);
     for (i, model) in models.iter().enumerate() {
         if models.iter().take(i).any(|earlier| earlier == model) {
             errors.add(format!("spec.models[{i}]"), format!("{model} is listed twice"));

@@ -1,0 +1,227 @@
+//! What a Team says of its keys: what they have by default, and what none of them may exceed.
+
+use jiff::{SignedDuration, Timestamp};
+use vectoll_config::{MAX_BUDGETS, ModelPattern, v1};
+use vectoll_crds::{KeyBounds, KeyDefaults};
+
+use super::{
+    FieldError, FieldErrors, KeySource, ValidBudget, ValidKey,
+    api_key::{ValidRotation, rotation},
+    budgets::{listed, silent_budgets},
+    limits,
+};
+
+/// What a key has that says nothing of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ValidDefaults {
+    limits: v1::Limits,
+    budgets: Vec<ValidBudget>,
+    models: Option<Vec<ModelPattern>>,
+    expires_after: Option<SignedDuration>,
+    rotation: Option<ValidRotation>,
+    max_wait_seconds: Option<u32>,
+}
+
+/// What no key may exceed.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ValidBounds {
+    limits: v1::Limits,
+    budgets: Vec<v1::Budget>,
+    expires_after: Option<SignedDuration>,
+    max_wait_seconds: Option<u32>,
+}
+
+pub(super) fn defaults(spec: Option<&KeyDefaults>, errors: &mut FieldErrors) -> ValidDefaults {
+    let Some(spec) = spec else { return ValidDefaults::default() };
+    let KeyDefaults { limits: whole, budgets, models, expires_after, rotation: renewed, max_wait_seconds } = spec;
+    let at = "spec.keyDefaults";
+    ValidDefaults {
+        limits: limits::limits(&format!("{at}.limits"), *whole, errors),
+        budgets: listed(&format!("{at}.budgets"), budgets, errors),
+        models: limits::models(&format!("{at}.models"), models.as_deref(), errors),
+        expires_after: duration(&format!("{at}.expiresAfter"), expires_after.as_deref(), errors),
+        rotation: renewed.as_ref().map(|renewed| rotation(&format!("{at}.rotation"), Some(renewed), errors)),
+        max_wait_seconds: *max_wait_seconds,
+    }
+}
+
+pub(super) fn bounds(spec: Option<&KeyBounds>, errors: &mut FieldErrors) -> ValidBounds {
+    let Some(spec) = spec else { return ValidBounds::default() };
+    let KeyBounds { limits: whole, budgets, expires_after, max_wait_seconds } = spec;
+    let at = "spec.keyBounds";
+    ValidBounds {
+        limits: limits::limits(&format!("{at}.limits"), *whole, errors),
+        budgets: silent_budgets(&format!("{at}.budgets"), None, budgets, errors),
+        expires_after: duration(&format!("{at}.expiresAfter"), expires_after.as_deref(), errors),
+        max_wait_seconds: *max_wait_seconds,
+    }
+}
+
+fn duration(path: &str, text: Option<&str>, errors: &mut FieldErrors) -> Option<SignedDuration> {
+    let read = text?.parse::<kube::core::Duration>().map_err(|_| "is not a duration, as in 720h or 1h30m");
+    let duration = errors.check(path, read).map(std::time::Duration::from)?;
+    SignedDuration::try_from(duration).ok()
+}
+
+impl ValidKey {
+    /// The key as its Team has it: with the Team's defaults, and within its bounds. `created`: when the key was made; a manifest
+    /// without a cluster does not say so, and nothing follows from it there.
+    pub(crate) fn of_team(
+        mut self,
+        defaults: &ValidDefaults,
+        bounds: &ValidBounds,
+        created: Option<Timestamp>,
+    ) -> Result<Self, Vec<FieldError>> {
+        if self.limits.is_none() {
+            self.limits = defaults.limits;
+        }
+        if self.budgets.is_empty() {
+            self.budgets.clone_from(&defaults.budgets);
+        }
+        if self.models.is_none() {
+            self.models.clone_from(&defaults.models);
+        }
+        if let (Some(rotation), false, KeySource::Generated { .. }) =
+            (defaults.rotation, self.has_rotation, &self.source)
+        {
+            self.rotation = rotation;
+        }
+        self.max_wait_seconds = self.max_wait_seconds.or(defaults.max_wait_seconds);
+        let after = |time: Option<SignedDuration>| created?.checked_add(time?).ok();
+        self.expires_at = self.expires_at.or(after(defaults.expires_after));
+
+        let mut errors = FieldErrors::default();
+        self.limits = within(self.limits, bounds.limits, &mut errors);
+        self.budgets = budgets_within(self.budgets, &bounds.budgets, &mut errors);
+        if let Some(most) = bounds.max_wait_seconds {
+            let wanted = self.max_wait_seconds;
+            if wanted.is_some_and(|wanted| wanted > most) {
+                errors.add("spec.maxWaitSeconds", at_most(most));
+            }
+        }
+        if let Some(last) = after(bounds.expires_after) {
+            if self.expires_at.is_some_and(|end| end > last) {
+                errors.add("spec.expiresAt", at_most(last));
+            }
+            self.expires_at = self.expires_at.or(Some(last));
+        }
+        errors.or(Some(self))
+    }
+}
+
+fn at_most(bound: impl std::fmt::Display) -> String {
+    format!("must be at most {bound}: the Team's keyBounds")
+}
+
+/// The limits of a key, each of them at most its bound; where it has none, the bound itself.
+fn within(limits: v1::Limits, bounds: v1::Limits, errors: &mut FieldErrors) -> v1::Limits {
+    let mut one = |field: &str, limit: Option<u64>, bound: Option<u64>| {
+        if let (Some(limit), Some(bound)) = (limit, bound)
+            && limit > bound
+        {
+            errors.add(format!("spec.limits.{field}"), at_most(bound));
+        }
+        limit.or(bound)
+    };
+    v1::Limits {
+        requests_per_minute: one("requestsPerMinute", limits.requests_per_minute, bounds.requests_per_minute),
+        tokens_per_minute: one("tokensPerMinute", limits.tokens_per_minute, bounds.tokens_per_minute),
+        requests_per_hour: one("requestsPerHour", limits.requests_per_hour, bounds.requests_per_hour),
+        tokens_per_hour: one("tokensPerHour", limits.tokens_per_hour, bounds.tokens_per_hour),
+        requests_per_day: one("requestsPerDay", limits.requests_per_day, bounds.requests_per_day),
+        tokens_per_day: one("tokensPerDay", limits.tokens_per_day, bounds.tokens_per_day),
+        parallel_requests: one("parallelRequests", limits.parallel_requests, bounds.parallel_requests),
+        reserved_for_queries_percent: limits.reserved_for_queries_percent,
+        // What the Team bounds is not the key's to put on trial.
+        audit: limits.audit && bounds.is_none(),
+    }
+}
+
+/// The budgets of a key, likewise.
+fn budgets_within(own: Vec<ValidBudget>, bounds: &[v1::Budget], errors: &mut FieldErrors) -> Vec<ValidBudget> {
+    let mut all = own;
+    for bound in bounds {
+        match all.iter_mut().find(|valid| valid.budget.period == bound.period) {
+            Some(valid) => {
+                let extra = valid.budget.extra.map_or(vectoll_config::PicoUsd::ZERO, |extra| extra.amount);
+                if valid.budget.limit.plus(extra) > bound.limit {
+                    let reason = format!("{} ({})", at_most(format_args!("{} USD", bound.limit)), bound.period);
+                    errors.add("spec.budgets", reason);
+                }
+                valid.budget.audit = false;
+            }
+            None => all.push(ValidBudget { budget: bound.clone(), warn_at: None }),
+        }
+    }
+    if all.len() > MAX_BUDGETS {
+        errors.add("spec.budgets", format!("are more than {MAX_BUDGETS} together with those of the Team's keyBounds"));
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use vectoll_config::{ObjectName, Uid};
+    use vectoll_crds::{ApiKeySpec, TeamSpec};
+
+    use super::*;
+    use crate::{observed_state::Object, validate};
+
+    fn object<S>(spec: S) -> Object<S> {
+        let name = ObjectName::new("apps", "it");
+        Object { name, uid: Uid::new("u"), created: None, rotate: None, account: None, spec }
+    }
+
+    fn effective(team: &str, key: &str) -> Result<ValidKey, String> {
+        let team: TeamSpec = serde_yaml::from_str(team).unwrap();
+        let key: ApiKeySpec = serde_yaml::from_str(&format!("{{teamRef: {{name: it}}{key}}}")).unwrap();
+        let team = validate::team(&object(team)).unwrap();
+        let created = "2026-01-01T00:00:00Z".parse().ok();
+        let key = validate::api_key(&object(key)).unwrap().of_team(&team.key_defaults, &team.key_bounds, created);
+        key.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+    }
+
+    #[test]
+    fn a_key_that_says_nothing_has_what_its_team_says() {
+        let team = "{keyDefaults: {limits: {requestsPerMinute: 5}, budgets: [{limit: '1', period: Daily, warnAtPercent: 80}], \
+                    models: ['bge-*'], expiresAfter: 240h, rotation: {interval: 24h}, maxWaitSeconds: 7}}";
+        let key = effective(team, "").unwrap();
+        assert_eq!(key.limits.requests_per_minute, Some(5));
+        assert!(key.budgets.len() == 1 && key.budgets.iter().all(|valid| valid.warn_at.is_some()));
+        assert_eq!(key.models.unwrap().first().unwrap().to_string(), "bge-*");
+        assert_eq!(key.expires_at.unwrap().to_string(), "2026-01-11T00:00:00Z");
+        assert_eq!((key.rotation.interval, key.max_wait_seconds), (Some(SignedDuration::from_hours(24)), Some(7)));
+        let own = ", limits: {tokensPerMinute: 9}, budget: {limit: '2', period: Total}, models: [m], rotation: {interval: 1h}, \
+                   maxWaitSeconds: 1, expiresAt: '2027-01-01T00:00:00Z'";
+        let key = effective(team, own).unwrap();
+        assert_eq!((key.limits.requests_per_minute, key.limits.tokens_per_minute), (None, Some(9)), "its own, and no mixture");
+        assert_eq!((key.rotation.interval, key.max_wait_seconds), (Some(SignedDuration::from_hours(1)), Some(1)));
+        assert_eq!(key.expires_at.unwrap().to_string(), "2027-01-01T00:00:00Z");
+        let brought = effective(team, ", secretRef: {name: s, key: k}").unwrap();
+        assert_eq!(brought.rotation.interval, None, "a value of one's own is not renewed");
+    }
+
+    #[test]
+    fn no_key_exceeds_its_teams_bounds() {
+        let team = "{keyBounds: {limits: {requestsPerMinute: 5, tokensPerDay: 100}, budgets: [{limit: '1', period: Daily}], \
+                    expiresAfter: 240h, maxWaitSeconds: 7}}";
+        let key = effective(team, "").unwrap();
+        assert_eq!((key.limits.requests_per_minute, key.limits.tokens_per_day), (Some(5), Some(100)), "the bound itself");
+        assert_eq!((key.budgets.len(), key.max_wait_seconds), (1, None));
+        assert_eq!(key.expires_at.unwrap().to_string(), "2026-01-11T00:00:00Z");
+        let less = effective(team, ", limits: {requestsPerMinute: 4}, budget: {limit: '0.5', period: Daily}").unwrap();
+        assert_eq!((less.limits.requests_per_minute, less.limits.tokens_per_day), (Some(4), Some(100)));
+        let more = ", limits: {requestsPerMinute: 6}, budgets: [{limit: '0.9', period: Daily, extra: {amount: '0.2', until: \
+                    '2027-01-01T00:00:00Z'}}], maxWaitSeconds: 8, expiresAt: '2026-02-01T00:00:00Z'";
+        assert_eq!(
+            effective(team, more).unwrap_err(),
+            "spec.limits.requestsPerMinute: must be at most 5: the Team's keyBounds; \
+             spec.budgets: must be at most 1.00 USD: the Team's keyBounds (Daily); \
+             spec.maxWaitSeconds: must be at most 7: the Team's keyBounds; \
+             spec.expiresAt: must be at most 2026-01-11T00:00:00Z: the Team's keyBounds"
+        );
+        let trial = effective(team, ", limits: {requestsPerMinute: 5, enforcement: Audit}").unwrap();
+        assert!(!trial.limits.audit, "a bound is not on trial");
+    }
+}
