@@ -195,7 +195,11 @@ mod tests {
         let own = ", limits: {tokensPerMinute: 9}, budget: {limit: '2', period: Total}, models: [m], rotation: {interval: 1h}, \
                    maxWaitSeconds: 1, expiresAt: '2027-01-01T00:00:00Z'";
         let key = effective(team, own).unwrap();
-        assert_eq!((key.limits.requests_per_minute, key.limits.tokens_per_minute), (None, Some(9)), "its own, and no mixture");
+        assert_eq!(
+            (key.limits.requests_per_minute, key.limits.tokens_per_minute),
+            (None, Some(9)),
+            "its own, and no mixture"
+        );
         assert_eq!((key.rotation.interval, key.max_wait_seconds), (Some(SignedDuration::from_hours(1)), Some(1)));
         assert_eq!(key.expires_at.unwrap().to_string(), "2027-01-01T00:00:00Z");
         let brought = effective(team, ", secretRef: {name: s, key: k}").unwrap();
@@ -207,7 +211,11 @@ mod tests {
         let team = "{keyBounds: {limits: {requestsPerMinute: 5, tokensPerDay: 100}, budgets: [{limit: '1', period: Daily}], \
                     expiresAfter: 240h, maxWaitSeconds: 7}}";
         let key = effective(team, "").unwrap();
-        assert_eq!((key.limits.requests_per_minute, key.limits.tokens_per_day), (Some(5), Some(100)), "the bound itself");
+        assert_eq!(
+            (key.limits.requests_per_minute, key.limits.tokens_per_day),
+            (Some(5), Some(100)),
+            "the bound itself"
+        );
         assert_eq!((key.budgets.len(), key.max_wait_seconds), (1, None));
         assert_eq!(key.expires_at.unwrap().to_string(), "2026-01-11T00:00:00Z");
         let less = effective(team, ", limits: {requestsPerMinute: 4}, budget: {limit: '0.5', period: Daily}").unwrap();

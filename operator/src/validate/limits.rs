@@ -62,11 +62,7 @@ pub(super) fn model_limits(entries: &[ModelLimits], errors: &mut FieldErrors) ->
     valid
 }
 
-pub(super) fn models(
-    path: &str,
-    list: Option<&[String]>,
-    errors: &mut FieldErrors,
-) -> Option<Vec<ModelPattern>> {
+pub(super) fn models(path: &str, list: Option<&[String]>, errors: &mut FieldErrors) -> Option<Vec<ModelPattern>> {
     let list = list?;
     if list.is_empty() {
         errors.add(path, "an empty list allows nothing: leave it out to allow all, or set suspended: true");

@@ -81,7 +81,15 @@ pub enum Certainty {
 /// The books of this sidecar.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    books: Mutex<Books>,
+    kept: Mutex<Kept>,
+}
+
+/// The books, and what would have to be counted in them at each call.
+#[derive(Debug, Default)]
+struct Kept {
+    books: Books,
+    /// Users of all teams that are told apart.
+    users: usize,
 }
 
 /// Totals by a name.
@@ -120,31 +128,33 @@ pub struct Books {
 impl Ledger {
     /// Starts with what a former process of this sidecar booked.
     pub fn resume(books: Books) -> Self {
-        Self { books: Mutex::new(books) }
+        let users = books.users.values().map(BTreeMap::len).sum();
+        Self { kept: Mutex::new(Kept { books, users }) }
     }
 
-    fn books(&self) -> MutexGuard<'_, Books> {
+    fn kept(&self) -> MutexGuard<'_, Kept> {
         // A panic while booking leaves numbers, not broken memory.
-        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Books a call in every family. `priced` is false where nobody knows what the model costs.
     pub fn book(&self, booking: Booking<'_>, used: Used, priced: bool, overrun: u64, certainty: Certainty) {
-        let mut books = self.books();
-        let books = &mut *books;
+        let mut kept = self.kept();
+        let Kept { books, users: told_apart } = &mut *kept;
         series(series(&mut books.keys, booking.team), booking.key).add(used);
         series(&mut books.teams, booking.team).add(used);
         if booking.foreign_route {
             series(&mut books.foreign_routes, booking.team).add(used);
         }
-        let told_apart: usize = books.users.values().map(BTreeMap::len).sum();
         let users = series(&mut books.users, booking.team);
-        if told_apart < MAX_USERS || users.contains_key(booking.user) {
+        let before = users.len();
+        if *told_apart < MAX_USERS || users.contains_key(booking.user) {
             series(users, booking.user).add(used);
         } else {
             books.folded_calls += 1;
             series(users, OTHER).add(used);
         }
+        *told_apart += users.len() - before;
         // A refused call makes no series of its own: with a wildcard route its model may be any word.
         let room = books.models.len() < MAX_MODELS && certainty != Certainty::Refused;
         let known = room || books.models.contains_key(booking.model);
@@ -171,13 +181,13 @@ impl Ledger {
 
     /// What a key has spent in all.
     pub fn key_spend(&self, team: &str, key: &str) -> PicoUsd {
-        let books = self.books();
-        books.keys.get(team).and_then(|keys| keys.get(key)).map_or(PicoUsd::ZERO, Totals::money)
+        let kept = self.kept();
+        kept.books.keys.get(team).and_then(|keys| keys.get(key)).map_or(PicoUsd::ZERO, Totals::money)
     }
 
     /// A copy of the books at one moment.
     pub fn copy(&self) -> Books {
-        self.books().clone()
+        self.kept().books.clone()
     }
 }
 

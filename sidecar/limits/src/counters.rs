@@ -15,6 +15,7 @@ mod reserve_request;
 mod reserved;
 pub mod shared;
 mod sums;
+mod sweep_pace;
 mod switch;
 mod users;
 mod waived;

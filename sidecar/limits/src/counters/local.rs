@@ -7,7 +7,6 @@ mod reservation;
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
 use slab::Slab;
@@ -21,15 +20,15 @@ use vectoll_config::{
 use self::count::{Count, tighten};
 pub(super) use self::reservation::LocalReservation;
 use super::{
-    Account, Denial, Open, RateLimitStatus, ReserveRequest, Spending, longest_denial::LongestDenial, users::Users,
+    Account, Denial, Open, RateLimitStatus, ReserveRequest, Spending,
+    longest_denial::LongestDenial,
+    sweep_pace::SweepPace,
+    users::{AccountsByUser, Users},
     window::second_of,
 };
 use crate::store::protocol::{Counted, Rate};
 use vectoll_clock::Now;
 use vectoll_ledger::used::Used;
-
-/// How often counts that hold nothing any more are dropped.
-const SWEEP: Duration = Duration::from_mins(1);
 
 /// Counters of one process. One lock guards all: a decision over several scopes is one step.
 #[derive(Debug, Default)]
@@ -43,7 +42,11 @@ struct Table {
     counts: Slab<Count>,
     users: Users,
     open: Open,
-    swept: Duration,
+    /// How many counts there are of each user.
+    by_user: AccountsByUser,
+    pace: SweepPace,
+    /// Where the next slice of a sweep begins.
+    cursor: usize,
     /// The newest second that anything was counted in. Moments are taken before the lock: under it they only move forward.
     slot: u64,
     /// How many reservations there have been.
@@ -67,9 +70,7 @@ impl LocalCounters {
     pub(super) fn reserve(&self, ask: &ReserveRequest<'_>, now: Now) -> Result<LocalReservation, Denial> {
         let mut table = self.table();
         let slot = table.present(now);
-        if now.elapsed.saturating_sub(table.swept) >= SWEEP {
-            table.sweep(now);
-        }
+        table.sweep(now);
         let since = table.sequence;
         let mut counts = Vec::with_capacity(ask.scopes.len());
         let mut worst = LongestDenial::default();
@@ -179,8 +180,9 @@ impl Table {
         if let Some(&id) = self.index.get(account) {
             return id;
         }
-        let id = self.counts.insert(Count::default());
+        let id = self.counts.insert(Count::new(account.clone()));
         self.index.insert(account.clone(), id);
+        self.by_user.began(account);
         id
     }
 
@@ -209,22 +211,22 @@ impl Table {
         }
     }
 
-    /// Drops the counts that say nothing: no call under way, empty windows, no money spent in the present period.
+    /// Drops the counts that say nothing, a slice of them at a time: no call under way, empty windows, no money spent in the present
+    /// period.
     fn sweep(&mut self, now: Now) {
-        self.swept = now.elapsed;
         let slot = self.present(now);
-        let Self { index, counts, users, .. } = self;
-        index.retain(|_, &mut id| {
-            let Some(count) = counts.get_mut(id) else { return false };
-            count.advance_windows(slot);
-            let over = count.balances.iter().all(|balance| balance.taken == PicoUsd::ZERO || balance.is_over(now.wall));
-            let idle = count.parallel == 0 && count.has_empty_windows() && over;
-            if idle {
-                counts.remove(id);
+        for _ in 0..self.pace.slice(self.counts.capacity(), now.elapsed) {
+            let at = self.cursor;
+            self.cursor = if at + 1 < self.counts.capacity() { at + 1 } else { 0 };
+            let Some(count) = self.counts.get_mut(at) else { continue };
+            if count.is_idle(slot, now.wall) {
+                let Count { account, .. } = self.counts.remove(at);
+                self.index.remove(&account);
+                self.by_user.ended(&account);
             }
-            !idle
-        });
-        users.keep(index.keys());
+        }
+        let Self { users, by_user, .. } = self;
+        users.sweep(now.elapsed, |_, user| by_user.has(user));
     }
 }
 

@@ -1,17 +1,22 @@
 //! Counters of a sidecar among others: it admits from what the store has leased to it, and asks when that is not enough.
 //!
 //! One [`session::Session`] for each Team holds leases of windows ([`pool`]), claims of parallel requests ([`slots`]) and money
-//! ([`budget_balance`]), and speaks to the store in exchanges ([`exchange`]), one at a time. While the store is away it gives this
-//! sidecar's share ([`away`]). `docs/store.md` has the algorithm and its bounds; [`simulation`] holds it to them.
+//! ([`budget_balance`]), and speaks to the store in exchanges ([`exchange`]), one at a time, each about the accounts that changed
+//! ([`holdings`]). While the store is away it gives this sidecar's share ([`away`]). `docs/store.md` has the algorithm and its bounds;
+//! [`simulation`] holds it to them.
 
 mod admit;
 mod away;
 mod budget_balance;
 mod exchange;
+#[cfg(test)]
+mod full_walk;
 mod holding;
+mod holdings;
 mod link;
 mod meter;
 mod names;
+mod owed;
 mod pending;
 mod pool;
 mod queue;
@@ -72,7 +77,8 @@ pub struct SharedCounters {
 struct Table {
     sessions: HashMap<Uid, Session>,
     users: Users,
-    swept: Duration,
+    /// When what was recalled was looked at last.
+    forgotten: Duration,
     /// The journal is being read: nobody is granted anything before it is known what earlier processes spent.
     is_recalling: bool,
     /// What they admitted lately, until there is a session that it counts in.
@@ -153,13 +159,11 @@ impl Table {
     }
 
     fn sweep(&mut self, now: Duration) {
-        if now.saturating_sub(self.swept) >= Duration::from_mins(1) {
-            self.swept = now;
-            let Self { sessions, users, .. } = self;
-            users.keep(sessions.values().flat_map(|session| session.index.keys()));
-            if now >= RECALLED_FOR {
-                self.recalled = FormerAdmissions::default();
-            }
+        let Self { sessions, users, .. } = self;
+        users.sweep(now, |team, user| sessions.get(team).is_some_and(|session| session.holdings.has_user(user)));
+        if now >= RECALLED_FOR && now.saturating_sub(self.forgotten) >= RECALLED_FOR {
+            self.forgotten = now;
+            self.recalled = FormerAdmissions::default();
         }
     }
 }

@@ -16,8 +16,9 @@ use vectoll_ledger::charge::BudgetPeriod;
 /// Ways of setting a budget that are remembered at once.
 const MAX_BUDGETS: usize = 32;
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Count {
+    pub(super) account: Account,
     pub(super) requests: Window,
     pub(super) tokens: Window,
     /// Those of hours and days that are limited, or were.
@@ -74,6 +75,25 @@ pub(super) struct CarriedOver {
 }
 
 impl Count {
+    pub(super) fn new(account: Account) -> Self {
+        Self {
+            account,
+            requests: Window::default(),
+            tokens: Window::default(),
+            long: Vec::new(),
+            parallel: 0,
+            balances: Vec::new(),
+        }
+    }
+
+    /// Whether it says nothing.
+    pub(super) fn is_idle(&mut self, second: u64, wall: Timestamp) -> bool {
+        self.advance_windows(second);
+        self.parallel == 0
+            && self.has_empty_windows()
+            && self.balances.iter().all(|balance| balance.taken == PicoUsd::ZERO || balance.is_over(wall))
+    }
+
     /// Brings windows and periods up to the present.
     pub(super) fn advance(&mut self, second: u64, scope: &Scope<'_>, wall: Timestamp, since: u64) {
         self.advance_windows(second);

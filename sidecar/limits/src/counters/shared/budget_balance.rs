@@ -1,10 +1,10 @@
 //! Money of one period of one budget that this sidecar holds.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use vectoll_config::{PicoUsd, v1::Budget};
 
-use super::{meter::Meter, names::period_of};
+use super::{meter::Meter, names::period_of, owed::Owed};
 use crate::store::protocol::PeriodName;
 use vectoll_ledger::charge::BudgetPeriod;
 
@@ -18,8 +18,8 @@ pub(super) struct BudgetBalance {
     pub(super) free: PicoUsd,
     /// Reserved by calls under way.
     pub(super) open: PicoUsd,
-    /// Spent, and not known to be in the store's ledger: by the numbers of the settlements.
-    owed: VecDeque<(u64, PicoUsd)>,
+    /// Spent, and not known to be in the store's ledger.
+    owed: Owed,
     /// What the store said is taken in all, when it was last asked.
     pub(super) taken: Option<PicoUsd>,
     /// When that was.
@@ -44,7 +44,7 @@ impl BudgetBalance {
             charge,
             free: PicoUsd::ZERO,
             open: PicoUsd::ZERO,
-            owed: VecDeque::new(),
+            owed: Owed::default(),
             taken: None,
             taken_at: Duration::ZERO,
             shared: false,
@@ -80,7 +80,16 @@ impl BudgetBalance {
     /// Whether it is of use to ask what is taken, though nothing is wished for: others spend, too, and if the store goes away
     /// the rest is shared by what was known last.
     pub(super) fn is_outdated(&self, now: Duration, after: Duration) -> bool {
-        now.saturating_sub(self.taken_at) >= after && now.saturating_sub(self.touched) < Duration::from_mins(1)
+        now.saturating_sub(self.taken_at) >= after && self.was_used_lately(now)
+    }
+
+    fn was_used_lately(&self, now: Duration) -> bool {
+        now.saturating_sub(self.touched) < Duration::from_mins(1)
+    }
+
+    /// Whether it is, or will be, of use to ask that. Its period may seem over before it is: the store's time is not known so well.
+    pub(super) fn is_asked_after(&self, now: Duration) -> bool {
+        self.limit.is_some() && self.was_used_lately(now)
     }
 
     pub(super) fn reserve(&mut self, money: PicoUsd, now: Duration) {
@@ -102,20 +111,22 @@ impl BudgetBalance {
 
     /// Spend that the store is yet to be told, by the number of its settlement.
     pub(super) fn owe(&mut self, number: u64, spent: PicoUsd) {
-        if spent > PicoUsd::ZERO {
-            self.owed.push_back((number, spent));
-        }
+        self.owed.add(number, spent);
     }
 
     /// The store has all settlements up to this one.
     pub(super) fn known(&mut self, upto: u64) {
-        self.owed.retain(|(number, _)| *number > upto);
+        self.owed.known(upto);
     }
 
     /// What the store is to reserve for this sidecar once it has all settlements up to this one.
     pub(super) fn held(&self, upto: u64) -> PicoUsd {
-        let owed = self.owed.iter().filter(|(number, _)| *number > upto);
-        owed.fold(self.free.plus(self.open), |sum, (_, spent)| sum.plus(*spent))
+        self.free.plus(self.open).plus(self.owed.beyond(upto))
+    }
+
+    /// Whether there is nothing to be told of it, and no money of it is likely to be wanted before there is another call.
+    pub(super) fn rests(&self, now: Duration) -> bool {
+        self.is_idle() && !self.shared && (self.limit.is_none() || self.meter.rate(now) == 0)
     }
 
     /// Whether nothing is under way in it.

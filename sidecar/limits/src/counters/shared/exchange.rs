@@ -49,7 +49,7 @@ impl Session {
             add(since(self.terms.batch));
         }
         let mut active = self.link.away || !self.link.log.is_empty();
-        for (_, holding) in &self.holdings {
+        for (_, holding) in self.holdings.dirty() {
             for (_, pool) in holding.pools() {
                 if let Some(end) = pool.next_end() {
                     add(end.max(since(self.terms.batch)));
@@ -81,6 +81,7 @@ impl Session {
         self.link.more_spend = false;
         self.link.number += 1;
         self.link.sent_at = Some(now.elapsed);
+        self.link.is_known = true;
         let asks_only = self.link.doubt.is_some();
         // Holds go with spend: what the store takes of the one it must take of the other. So nothing is told that may not be
         // taken, because the store has it already or does not have what is before it.
@@ -129,14 +130,15 @@ impl Session {
         let store_ms = self.link.store_ms(now);
         let life = self.terms.life;
         self.end_chunks(now.elapsed, false);
-        for (_, holding) in &mut self.holdings {
+        self.holdings.for_dirty(|_, holding| {
             holding.slots.let_go(now.elapsed, life);
             for balance in &mut holding.balances {
                 if balance.is_over(store_ms) || now.elapsed.saturating_sub(balance.touched) >= life {
                     balance.free = PicoUsd::ZERO;
                 }
             }
-        }
+        });
+        self.holdings.rest(now.elapsed);
     }
 
     fn corrections(&mut self, now: Now) -> Vec<Correction> {
@@ -152,22 +154,21 @@ impl Session {
     fn claims(&mut self, now: Duration) -> (Vec<Claim>, Vec<(usize, u64)>) {
         let (mut claims, mut claimed) = (Vec::new(), Vec::new());
         let valid = self.link.claims_hold(now);
-        for (at, holding) in &mut self.holdings {
+        self.holdings.for_dirty(|at, holding| {
             let slots = &mut holding.slots;
             let count = slots.claim(valid);
-            if count == 0 && slots.in_store == Some(0) {
-                continue;
+            if count > 0 || slots.in_store != Some(0) {
+                claims.push(Claim { account: holding.name.clone(), count });
+                claimed.push((at, count));
             }
-            claims.push(Claim { account: holding.name.clone(), count });
-            claimed.push((at, count));
-        }
+        });
         (claims, claimed)
     }
 
     #[allow(clippy::type_complexity, reason = "the second half is what a flight remembers")]
     fn holds(&mut self, spend: &Spend, _now: Now) -> (Vec<Money>, Vec<(usize, Arc<str>, PicoUsd)>) {
         let (mut holds, mut held) = (Vec::new(), Vec::new());
-        for (at, holding) in &self.holdings {
+        for (at, holding) in self.holdings.dirty() {
             for balance in &holding.balances {
                 let amount = balance.held(spend.to);
                 if balance.in_store != Some(amount) {
@@ -215,38 +216,29 @@ impl Session {
         groups
     }
 
-    fn available(&mut self, shortage: &Shortage, now: Now) -> u64 {
+    fn available(&self, shortage: &Shortage, now: Now) -> u64 {
         let valid = self.link.claims_hold(now.elapsed);
-        let Some(holding) = self.holdings.get_mut(shortage.holding) else { return 0 };
+        let Some(holding) = self.holdings.get(shortage.holding) else { return 0 };
         match shortage.of {
-            Short::Rate(rate) => holding.pool(rate).available(now.elapsed),
+            Short::Rate(rate) => holding.present_pool(rate).map_or(0, |pool| pool.available(now.elapsed)),
             Short::Parallel => holding.slots.available(valid),
             Short::Money(at) => holding.balances.get(at).map_or(0, |balance| balance.free.pico()),
         }
     }
 
-    /// Pools that will be empty soon at the present pace, though nobody waits yet.
+    /// Pools that will be empty soon at the present pace, though nobody waits yet, and budgets of which others may have spent.
     fn foreseen(&mut self, now: Now) -> Vec<Shortage> {
         let mut all = Vec::new();
         let (store_ms, beat) = (self.link.store_ms(now), self.terms.beat);
-        for (at, holding) in &self.holdings {
-            for (rate, pool) in holding.pools() {
-                if let Some(limit) = pool.limit
-                    && pool.runs_low(now.elapsed)
-                {
-                    all.push(Shortage { scope: 0, holding: at, of: Short::Rate(rate), budget: 0, need: 0, limit });
-                }
-            }
-            for (place, balance) in holding.balances.iter().enumerate() {
-                if let Some(limit) = balance.limit
-                    && !balance.is_over(store_ms)
-                    && (balance.runs_low(now.elapsed) || balance.is_outdated(now.elapsed, beat))
-                {
-                    let limit = limit.pico();
-                    all.push(Shortage { scope: 0, holding: at, of: Short::Money(place), budget: 0, need: 0, limit });
-                }
-            }
+        for (at, holding) in self.holdings.dirty() {
+            foresee(at, holding, (now.elapsed, store_ms, beat), &mut all);
         }
+        self.holdings.refresh(MAX_GROUPS.saturating_sub(all.len()), |at, holding, counts| {
+            if counts {
+                foresee(at, holding, (now.elapsed, store_ms, beat), &mut all);
+            }
+            holding.is_asked_after(now.elapsed)
+        });
         all.truncate(MAX_GROUPS);
         all
     }
@@ -278,6 +270,26 @@ impl Session {
             }
         };
         Some(LeaseRequest { account: holding.name.clone(), of })
+    }
+}
+
+/// What will be wanted of one holding.
+fn foresee(at: usize, holding: &Holding, (now, store_ms, beat): (Duration, u64, Duration), all: &mut Vec<Shortage>) {
+    let mut add = |of, limit| all.push(Shortage { scope: 0, holding: at, of, budget: 0, need: 0, limit });
+    for (rate, pool) in holding.pools() {
+        if let Some(limit) = pool.limit
+            && pool.runs_low(now)
+        {
+            add(Short::Rate(rate), limit);
+        }
+    }
+    for (place, balance) in holding.balances.iter().enumerate() {
+        if let Some(limit) = balance.limit
+            && !balance.is_over(store_ms)
+            && (balance.runs_low(now) || balance.is_outdated(now, beat))
+        {
+            add(Short::Money(place), limit.pico());
+        }
     }
 }
 

@@ -94,6 +94,18 @@ impl Holding {
         self.balances.len() - 1
     }
 
+    /// Whether an exchange has nothing to do with it and nothing to say of it, now and at any later time, as long as nobody changes it.
+    pub(super) fn rests(&self, now: Duration) -> bool {
+        self.pools().all(|(_, pool)| pool.rests(now))
+            && self.slots.rests()
+            && self.balances.iter().all(|balance| balance.rests(now))
+    }
+
+    /// Whether the store is asked what is taken of one of its budgets, although nobody wants any of it at present.
+    pub(super) fn is_asked_after(&self, now: Duration) -> bool {
+        self.balances.iter().any(|balance| balance.is_asked_after(now))
+    }
+
     /// Whether nothing of it matters any more.
     pub(super) fn is_idle(&mut self, second: u64) -> bool {
         for (_, pool) in self.pools_mut() {

@@ -127,6 +127,8 @@ pub(super) struct StoreState {
     pub(super) spend_waits: bool,
     /// The store has taken spend just now, and there is more of it.
     pub(super) more_spend: bool,
+    /// Something was told since what the store knows of claims and holds was last in doubt.
+    pub(super) is_known: bool,
     /// Something is asked for before the next regular exchange.
     pub(super) soon: bool,
     clock: Option<StoreClock>,

@@ -189,6 +189,11 @@ impl Pool {
         self.leases.is_empty()
     }
 
+    /// Whether it neither has leases nor is likely to want some before there is another call.
+    pub(super) fn rests(&self, now: Duration) -> bool {
+        self.leases.is_empty() && (self.limit.is_none() || self.meter.rate(now) == 0)
+    }
+
     /// Whether nothing of it matters any more.
     pub(super) fn is_idle(&self) -> bool {
         self.leases.is_empty() && self.own.is_empty() && self.waiting == 0

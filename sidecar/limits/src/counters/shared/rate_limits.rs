@@ -16,19 +16,14 @@ use vectoll_clock::Now;
 
 impl Session {
     /// What is left of the tightest limits, as far as this sidecar knows.
-    pub(crate) fn rate_limits(
-        &mut self,
-        reservation: &SharedReservation,
-        scopes: &[Limits],
-        now: Now,
-    ) -> RateLimitStatus {
+    pub(crate) fn rate_limits(&self, reservation: &SharedReservation, scopes: &[Limits], now: Now) -> RateLimitStatus {
         let mut rate_limits = RateLimitStatus::default();
         let store_ms = self.link.store_ms(now);
         for (taken, limits) in reservation.taken.iter().zip(scopes) {
-            let Some(holding) = self.holdings.get_mut(taken.holding) else { continue };
+            let Some(holding) = self.holdings.get(taken.holding) else { continue };
             for rate in rates(limits) {
-                let Some(limit) = rate.limit(limits) else { continue };
-                let present = quota_of(holding.pool(rate), rate.per, limit, now, store_ms);
+                let (Some(limit), Some(pool)) = (rate.limit(limits), holding.present_pool(rate)) else { continue };
+                let present = quota_of(pool, rate.per, limit, now, store_ms);
                 let quota = match rate.of {
                     Counted::Requests => &mut rate_limits.requests,
                     Counted::Tokens => &mut rate_limits.tokens,
@@ -44,7 +39,7 @@ impl Session {
     /// What is taken of a budget, by what the store said last; none: it was not asked in this period.
     pub(crate) fn taken(&self, account: &Account, budget: &Budget, now: Now) -> Option<PicoUsd> {
         let store_ms = self.link.store_ms(now);
-        let holding = self.holdings.get(*self.index.get(account)?)?;
+        let holding = self.holdings.get(self.holdings.place_of(account)?)?;
         let balance = holding.balances.iter().find(|it| it.is_for(budget) && !it.is_over(store_ms))?;
         // Its own money that no call has is still to be had here.
         Some(balance.taken?.minus(balance.free))

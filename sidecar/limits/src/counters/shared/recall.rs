@@ -21,8 +21,12 @@ impl Session {
 
     /// Counts what a former process admitted, in all accounts that there are.
     pub(super) fn count_recalled(&mut self, now: Now) {
-        for (account, at) in self.index.clone() {
-            self.count_recalled_of(&account, at, now);
+        if self.recalled.is_some() {
+            let all: Vec<(Account, usize)> =
+                self.holdings.accounts().map(|(account, at)| (account.clone(), at)).collect();
+            for (account, at) in all {
+                self.count_recalled_of(&account, at, now);
+            }
         }
     }
 

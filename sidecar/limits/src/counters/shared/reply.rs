@@ -56,20 +56,17 @@ impl Session {
         self.link.spent_to = reply.spent_to;
         // Not if it was not taken: whatever keeps it from being taken is not in a hurry.
         self.link.more_spend = more && reply.spent_to == spend_to;
-        for (_, holding) in &mut self.holdings {
+        let grants = reply.pause == 0;
+        self.holdings.for_dirty(|_, holding| {
             for balance in &mut holding.balances {
                 balance.known(reply.spent_to);
+                balance.shared &= !grants;
             }
-        }
+        });
         self.link.away = false;
-        if reply.pause == 0 {
+        if grants {
             self.link.sidecars = Some(reply.sidecars);
             self.link.paused_until = None;
-            for (_, holding) in &mut self.holdings {
-                for balance in &mut holding.balances {
-                    balance.shared = false;
-                }
-            }
         } else {
             self.link.paused_until = Some(sent + Duration::from_millis(reply.pause) + MARGIN);
         }
@@ -166,6 +163,7 @@ impl Session {
     }
 
     fn acknowledged(&mut self, claims: &[(usize, u64)], holds: &[(usize, Arc<str>, PicoUsd)]) {
+        self.link.is_known = true;
         for (at, count) in claims {
             if let Some(holding) = self.holdings.get_mut(*at) {
                 holding.slots.in_store = Some(*count);
@@ -182,16 +180,23 @@ impl Session {
         self.holdings.get_mut(at)?.balances.iter_mut().find(|balance| balance.period.name == *period)
     }
 
-    /// What the store knows of claims and holds is uncertain: it is told all of them again.
+    /// What the store knows of claims and holds is uncertain: it is told all of them again. Of those at rest too: it may have lost
+    /// that they were given back.
     fn doubt_claims(&mut self) {
-        for (_, holding) in &mut self.holdings {
-            if holding.slots.in_store != Some(0) || holding.slots.held > 0 {
+        // While the store is away that is found again and again, and nothing is told meanwhile.
+        if !std::mem::replace(&mut self.link.is_known, false) {
+            return;
+        }
+        self.holdings.for_all(|holding| {
+            let is_claimed = holding.slots.in_store != Some(0) || holding.slots.held > 0;
+            if is_claimed {
                 holding.slots.in_store = None;
             }
             for balance in &mut holding.balances {
                 balance.in_store = None;
             }
-        }
+            is_claimed || !holding.balances.is_empty()
+        });
     }
 
     fn answer(&mut self, group: Group, answer: &StoreAnswer, sent: Duration, store_ms: u64, now: Now) {
@@ -242,6 +247,7 @@ impl Session {
 
     fn granted(&mut self, asked: &PendingRequest, grant: Grant, sent: Duration, store_ms: u64, now: Now) {
         let Grant { amount, taken, reset } = grant;
+        self.link.is_known = true;
         let life = self.terms.life;
         self.chunks += 1;
         let id = self.chunks;

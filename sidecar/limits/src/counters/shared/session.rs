@@ -4,25 +4,25 @@
 //! ([`Session::reply`]), so that a simulation can run the very same code.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
-use slab::Slab;
-
-use super::{LeaseTerms, holding::Holding, link::StoreState, recalled::Admissions, waiter::Waiter};
+use super::{LeaseTerms, holdings::Holdings, link::StoreState, recalled::Admissions, waiter::Waiter};
 use crate::{
-    counters::{Account, Open},
+    counters::{Account, Open, sweep_pace::SweepPace},
     store::protocol::{AccountName, Rate, SPAN},
 };
 use vectoll_clock::Now;
+
+/// How often what is over is looked for among corrections that wait and what was recalled.
+const FORGET_PERIOD: Duration = Duration::from_mins(1);
 
 /// The counts of one Team, seen from one sidecar.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(super) terms: LeaseTerms,
-    pub(super) index: HashMap<Account, usize>,
-    pub(super) holdings: Slab<Holding>,
+    pub(super) holdings: Holdings,
     pub(super) waiters: VecDeque<Waiter>,
     /// Changes to windows that the store is yet to be told.
     pub(super) pending: BTreeMap<(AccountName, Rate, u64), i64>,
@@ -33,15 +33,16 @@ pub(crate) struct Session {
     pub(super) leaving: bool,
     /// What a former process admitted lately.
     pub(super) recalled: Option<Admissions>,
-    swept: Duration,
+    /// When corrections and admissions that are over were forgotten last.
+    forgotten: Duration,
+    pace: SweepPace,
 }
 
 impl Session {
     pub(crate) fn new(terms: LeaseTerms) -> Self {
         Self {
             terms,
-            index: HashMap::new(),
-            holdings: Slab::new(),
+            holdings: Holdings::default(),
             waiters: VecDeque::new(),
             pending: BTreeMap::new(),
             link: StoreState::default(),
@@ -49,7 +50,8 @@ impl Session {
             open: Open::default(),
             leaving: false,
             recalled: None,
-            swept: Duration::ZERO,
+            forgotten: Duration::ZERO,
+            pace: SweepPace::default(),
         }
     }
 
@@ -59,18 +61,11 @@ impl Session {
     }
 
     pub(super) fn holding_of(&mut self, account: &Account, now: Now) -> usize {
-        if let Some(at) = self.index.get(account) {
-            return *at;
+        if let Some(at) = self.holdings.place_of(account) {
+            return at;
         }
-        let at = self.insert_holding(account);
+        let at = self.holdings.insert(account);
         self.count_recalled_of(account, at, now);
-        at
-    }
-
-    /// Begins a holding.
-    pub(super) fn insert_holding(&mut self, account: &Account) -> usize {
-        let at = self.holdings.insert(Holding::new(account));
-        self.index.insert(account.clone(), at);
         at
     }
 
@@ -80,29 +75,31 @@ impl Session {
         *sum = sum.saturating_add(amount);
     }
 
-    /// Forgets accounts of which nothing matters any more.
+    /// Forgets accounts of which nothing matters any more, a slice of them at a time.
     pub(super) fn sweep(&mut self, now: Now) {
-        // Not while there are lease requests out: they name accounts and balances by their places.
-        let busy = self.link.flight.is_some() || !self.waiters.is_empty();
-        if busy || now.elapsed.saturating_sub(self.swept) < Duration::from_mins(1) {
+        // Not while an exchange is out: it names accounts and balances by their places. So do calls that wait, but those are counted
+        // where they wait, and what is waited for is neither idle nor moved.
+        if self.link.flight.is_some() {
             return;
         }
-        self.swept = now.elapsed;
-        self.forget_recalled(now);
+        let slice = self.pace.slice(self.holdings.places(), now.elapsed);
+        if slice == 0 {
+            return;
+        }
         let (store_ms, second) = self.link.time(now);
-        // What has left the window meanwhile need not be told.
-        self.pending.retain(|(_, rate, of), _| of + SPAN > rate.slot(second * 1000));
-        let Self { index, holdings, .. } = self;
-        index.retain(|_, at| {
-            let Some(holding) = holdings.get_mut(*at) else { return false };
+        if now.elapsed.saturating_sub(self.forgotten) >= FORGET_PERIOD {
+            self.forgotten = now.elapsed;
+            self.forget_recalled(now);
+            // What has left the window meanwhile need not be told.
+            self.pending.retain(|(_, rate, of), _| of + SPAN > rate.slot(second * 1000));
+            // While the store is away there are no exchanges, which do this otherwise.
+            self.holdings.rest(now.elapsed);
+        }
+        self.holdings.sweep(slice, |holding| {
             if holding.balances.iter().all(|balance| balance.waiting == 0) {
                 holding.balances.retain(|balance| !(balance.is_idle() && balance.is_over(store_ms)));
             }
-            let idle = holding.is_idle(second);
-            if idle {
-                holdings.remove(*at);
-            }
-            !idle
+            holding.is_idle(second)
         });
     }
 }

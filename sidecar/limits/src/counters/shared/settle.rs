@@ -47,8 +47,7 @@ impl Session {
     /// Spend of an earlier process of this sidecar that the store may not know yet: it is held back until it does.
     pub(crate) fn owe(&mut self, charge: &Arc<BudgetPeriod>, number: u64, spent: PicoUsd) {
         let account = Account::from(&charge.account);
-        let known = self.index.get(&account).copied();
-        let at = known.unwrap_or_else(|| self.insert_holding(&account));
+        let at = self.holdings.place_of(&account).unwrap_or_else(|| self.holdings.insert(&account));
         let Some(holding) = self.holdings.get_mut(at) else { return };
         let place = holding.balances.iter().position(|balance| balance.charge == *charge).unwrap_or_else(|| {
             holding.balances.push(BudgetBalance::new(charge.clone(), Duration::ZERO));
@@ -71,31 +70,31 @@ impl Session {
             || self.link.doubt.is_some()
             || self.link.spend_waits
             || !self.pending.is_empty()
-            || self.holdings.iter().any(|(_, holding)| is_open(holding))
+            || self.holdings.dirty().any(|(_, holding)| is_open(holding))
     }
 
     /// Lets go of everything that no call has.
     pub(crate) fn let_go(&mut self, now: Now) {
         self.end_chunks(now.elapsed, true);
-        for (_, holding) in &mut self.holdings {
+        self.holdings.for_dirty(|_, holding| {
             holding.slots.held = holding.slots.held.min(holding.slots.used);
             for balance in &mut holding.balances {
                 balance.free = PicoUsd::ZERO;
             }
-        }
+        });
         self.link.soon = true;
     }
 
     /// Ends leases of windows that are over, or all of them: what is left of them is taken out of the windows.
     pub(super) fn end_chunks(&mut self, now: Duration, all: bool) {
         let mut ended = Vec::new();
-        for (_, holding) in &mut self.holdings {
+        self.holdings.for_dirty(|_, holding| {
             let name = holding.name.clone();
             for (rate, pool) in holding.pools_mut() {
                 let over = pool.end(now, all);
                 ended.extend(over.into_iter().map(|(slot, left)| (name.clone(), rate, slot, left)));
             }
-        }
+        });
         for (name, rate, slot, left) in ended {
             self.correct(&name, rate, slot, -signed(left));
         }

@@ -105,6 +105,11 @@ impl Slots {
         self.held = self.held.min(self.used + spare);
     }
 
+    /// Whether nothing is claimed, or would be before there is another call.
+    pub(super) fn rests(&self) -> bool {
+        self.held == 0 && self.in_store == Some(0) && (self.used == 0 || self.limit.is_none())
+    }
+
     pub(super) fn is_idle(&self) -> bool {
         self.held == 0 && self.used == 0 && self.in_store == Some(0) && self.waiting == 0
     }

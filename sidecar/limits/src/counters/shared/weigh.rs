@@ -84,10 +84,9 @@ impl Session {
     /// Goes with a limit that was set, changed or taken away.
     fn follow(&mut self, at: usize, rate: Rate, limit: Option<u64>) {
         let Some(holding) = self.holdings.get_mut(at) else { return };
-        if holding.present_pool(rate).map_or(None, |pool| pool.limit) == limit {
+        if holding.present_pool(rate).and_then(|pool| pool.limit) == limit {
             return;
         }
-        let name = holding.name.clone();
         let pool = holding.pool(rate);
         let was = std::mem::replace(&mut pool.limit, limit);
         let mut changes: Vec<(u64, i64)> = Vec::new();
@@ -98,6 +97,7 @@ impl Session {
         } else {
             changes.extend(pool.untold.drain().map(|(slot, amount)| (slot, signed(amount))));
         }
+        let name = holding.name.clone();
         for (slot, amount) in changes {
             self.correct(&name, rate, slot, amount);
         }
