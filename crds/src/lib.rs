@@ -10,6 +10,7 @@ mod budget;
 mod consent;
 mod date;
 mod definitions;
+mod enforcement;
 mod field_pages;
 mod key_policy;
 mod limits;
@@ -27,9 +28,10 @@ pub use budget::{Budget, ExtraBudget, Period};
 pub use consent::{AllowedNamespaces, From, LabelOperator, LabelRequirement, NamespaceSelector};
 pub use date::{DateTime, DateTimeError};
 pub use definitions::definitions;
+pub use enforcement::Enforcement;
 pub use field_pages::{FieldPage, field_pages};
 pub use key_policy::{KeyBounds, KeyDefaults};
-pub use limits::{Enforcement, Limits, ModelLimits, OnStoreFailure};
+pub use limits::{Limits, ModelLimits, OnStoreFailure};
 pub use model_route::{Backend, Header, InputType, ModelRoute, ModelRouteSpec, Price, TokenBound, TokenEncoding};
 pub use provider::{
     AzureOpenAi, Bedrock, Builtin, Container, Credential, Databricks, Entra, Holds, Hosted, MetadataServer, Ollama,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::Budget;
+use crate::{Budget, Enforcement};
 
 /// Limits on a rate or on concurrency. What is absent is not limited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -46,23 +46,6 @@ pub struct Limits {
     /// the answer's header `x-vectoll-would-reject` and in the access log: so a limit can be tried before it bites.
     #[serde(default, skip_serializing_if = "Enforcement::is_enforce")]
     pub enforcement: Enforcement,
-}
-
-/// What becomes of calls beyond a limit or budget.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub enum Enforcement {
-    /// They are refused.
-    #[default]
-    Enforce,
-    /// They are served, counted and told.
-    Audit,
-}
-
-impl Enforcement {
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
-    pub(crate) fn is_enforce(&self) -> bool {
-        *self == Self::Enforce
-    }
 }
 
 /// Limits and budgets that hold for one model, or for all models that a pattern covers together.
