@@ -53,6 +53,10 @@ use crate::{ApiKeyStatus, Budget, DateTime, Limits, ModelLimits, Rotation, Secre
     .message("vectoll-sidecar is the name of the sidecars' config Secret: set another name"))]
 #[x_kube(validation = Rule::new("!(has(self.rotation) && has(self.secretRef))")
     .message("rotation renews generated keys, and secretRef names one that you keep: set one of them"))]
+#[x_kube(validation = Rule::new("!(has(self.keyHash) && (has(self.secretName) || has(self.secretRef)))")
+    .message("keyHash is all there is of a key whose value is elsewhere: set it, or one of secretName and secretRef"))]
+#[x_kube(validation = Rule::new("!(has(self.rotation) && has(self.keyHash))")
+    .message("rotation renews generated keys, and keyHash is of one whose value is elsewhere: set one of them"))]
 #[x_kube(validation = Rule::new("!has(self.userPolicy) || self.userPolicy != 'Owner' || has(self.user)")
     .message("userPolicy: Owner books every call to the key's user: set user"))]
 #[x_kube(validation = Rule::new("!(has(self.budget) && has(self.budgets))")
@@ -108,6 +112,11 @@ pub struct ApiKeySpec {
     /// A Secret that holds a key of your own, for a move from elsewhere. At least 16 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretKeyRef>,
+    /// The SHA-256 of a key that was handed out elsewhere: `sha256:` and 64 lower-case hexadecimal digits, which is what LiteLLM stores of
+    /// its keys. No Secret is made for it. It tells nobody the key, so it can be kept in git, if the key is long and random.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 71), regex(pattern = r"^sha256:[0-9a-f]{64}$"))]
+    pub key_hash: Option<String>,
     /// When a generated key is renewed, and how long the value before stays valid.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,

@@ -35,7 +35,8 @@ pub use limits::{Limits, ModelLimits, OnStoreFailure};
 pub use model_route::{Backend, Header, InputType, ModelRoute, ModelRouteSpec, Price, TokenBound, TokenEncoding};
 pub use provider::{
     AzureOpenAi, Bedrock, Builtin, Container, Credential, Databricks, Entra, Holds, Hosted, MetadataServer, Ollama,
-    OpenAi, PodIdentity, Preset, Provider, SageMaker, SelfHosted, VertexAi, Watsonx, WebIdentity,
+    OpenAi, OpenAiWorkloadIdentity, PodIdentity, Preset, Provider, SageMaker, SelfHosted, VertexAi, Watsonx,
+    WebIdentity,
 };
 pub use reference::{CaSecretRef, SecretKeyRef, SecretRef, TeamRef};
 pub use resilience::{Balance, Cache, Cooldown, Hedge, Retry};

@@ -168,6 +168,11 @@ pub struct Backend {
     /// What the provider charges; by default the list price of a well-known model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
+    /// What the provider takes off that, in percent with at most two digits after the point, for example "12.5". By default what the
+    /// release says of the provider (`providers.discounts` of the chart), and of a `price` nothing. Rounded up to a whole pico-USD a token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 6), regex(pattern = r"^(100(\.0{1,2})?|[0-9]{1,2}(\.[0-9]{1,2})?)$"))]
+    pub discount_percent: Option<String>,
     /// How a call's tokens are counted before it is made; by default known for well-known models, else one token a
     /// byte and eight an input; and what callers' token arrays are of. The built-in model counts by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -21,7 +21,7 @@ pub use builtin::Builtin;
 pub use databricks::Databricks;
 pub use hosted::Hosted;
 pub use of_backend::Provider;
-pub use open_ai::{OpenAi, Preset};
+pub use open_ai::{OpenAi, OpenAiWorkloadIdentity, Preset};
 pub use sage_maker::{Container, SageMaker};
 pub use secrets::{Credential, Holds};
 pub use self_hosted::{Ollama, SelfHosted};

@@ -12,13 +12,14 @@ pub struct ApiKeyStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// What holds of the key: `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`; `LimitsExact` where it has limits; and, where it has
+    /// What holds of the key: `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`; `ModelsMatched` where it has `models`; `LimitsExact` where it has
+    /// limits; and, where it has
     /// a budget and sidecars count together in a store, `BudgetExceeded` and, with `warnAtPercent`, `BudgetWarning`; `Expired` where it
     /// has an end, and `Suspended` while it is. A suspended or expired key is Ready: it is as it is meant to be.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
-    /// The Secret that holds the key.
+    /// The Secret that holds the key; none where only its hash is known (`keyHash`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_name: Option<String>,
     /// The last four characters of the key, to tell keys apart.
@@ -39,7 +40,8 @@ pub struct TeamStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// What holds of the Team: `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`; `LimitsExact` where it has limits; and, where it has
+    /// What holds of the Team: `Accepted`, `ResolvedRefs`, `Programmed`, `Ready`; `ModelsMatched` where it has `models`; `LimitsExact` where it has
+    /// limits; and, where it has
     /// a budget and sidecars count together in a store, `BudgetExceeded` and, with `warnAtPercent`, `BudgetWarning`; and `Suspended`
     /// while it is.
     #[serde(default)]
@@ -96,7 +98,8 @@ pub struct ModelRouteStatus {
     /// The generation of the spec that this status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// What holds of the route: `Accepted`, `ResolvedRefs`, `Priced`, `Conflicted`, `Programmed`, `Ready`.
+    /// What holds of the route: `Accepted`, `ResolvedRefs`, `Priced`, `Conflicted`, `Reachable`, `Programmed`, `Ready`;
+    /// `PricesCurrent` where it uses list prices.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,

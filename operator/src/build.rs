@@ -12,9 +12,8 @@ use vectoll_config::{ObjectName, v1};
 
 use self::backend::{backend_of, is_complete};
 use crate::{
-    consent::consents,
     observed_state::ObservedState,
-    resolve::{ResolvedKey, ResolvedRoute},
+    resolve::{ResolvedKey, ResolvedRoute, searched, seen},
     store::NamespaceStore,
     validate::{ValidTeam, of_contract},
 };
@@ -81,30 +80,6 @@ pub(crate) fn build(
         credentials.clear();
     }
     NamespaceConfig { config, credentials }
-}
-
-/// The routes that keys of a namespace may see, of those in the namespaces that their Teams look into. One that no Team looks into
-/// delivers nothing: neither routes nor, above all, credentials.
-pub(crate) fn seen<'a>(
-    namespace: &str,
-    observed: &ObservedState,
-    searched: &BTreeSet<&str>,
-    routes: &'a [Arc<ResolvedRoute>],
-) -> impl Iterator<Item = &'a Arc<ResolvedRoute>> {
-    routes
-        .iter()
-        .filter(|route| searched.contains(route.name.namespace()))
-        .filter(move |route| consents(&route.allowed_namespaces, route.name.namespace(), namespace, observed))
-}
-
-/// Where the keys that a Team has in a namespace look for routes: there first, then in the Team's own namespace, then in those that
-/// the Team names.
-pub(crate) fn searched(team: &ValidTeam, namespace: &str) -> Vec<String> {
-    let mut search = vec![namespace.to_owned(), team.name.namespace().to_owned()];
-    search.extend(team.route_namespaces.iter().cloned());
-    let mut seen = BTreeSet::new();
-    search.retain(|namespace| seen.insert(namespace.clone()));
-    search
 }
 
 fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {

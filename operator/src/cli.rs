@@ -1,6 +1,7 @@
 //! The command line.
 
 mod hosts;
+mod prices;
 mod status;
 mod store;
 
@@ -9,6 +10,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::hosts::HostOptions;
+pub use self::prices::{PriceOptions, Prices};
 pub use self::status::StatusOptions;
 pub use self::store::{OnStoreFailure, StoreKeeping, StoreOptions};
 use crate::observed_state::DEFAULT_NAMESPACE;
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     Render(Render),
     /// Prints the `CustomResourceDefinitions`
     Crds,
+    /// Prints the list of prices as a `ConfigMap`, to be kept and changed
+    Prices(Prices),
     /// Asks for one vector, as an application would, until there is one: for `helm test` and for a look from inside a pod
     Try(Try),
 }
@@ -124,6 +128,10 @@ pub struct Run {
     /// The hosts that routes may name
     #[command(flatten)]
     pub hosts: HostOptions,
+
+    /// What models cost where a backend does not say it
+    #[command(flatten)]
+    pub prices: PriceOptions,
 }
 
 fn parallelism(text: &str) -> Result<usize, String> {
@@ -168,6 +176,10 @@ pub struct Standalone {
     /// The hosts that routes may name
     #[command(flatten)]
     pub hosts: HostOptions,
+
+    /// What models cost where a backend does not say it
+    #[command(flatten)]
+    pub prices: PriceOptions,
 }
 
 /// Settings of `key`.
@@ -212,6 +224,10 @@ pub struct Render {
     /// The hosts that routes may name
     #[command(flatten)]
     pub hosts: HostOptions,
+
+    /// What models cost where a backend does not say it
+    #[command(flatten)]
+    pub prices: PriceOptions,
 }
 
 /// Settings of `try`.

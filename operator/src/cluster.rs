@@ -26,6 +26,7 @@ mod names;
 mod namespace_annotations;
 mod object_cache;
 mod plan;
+mod prices;
 mod queue;
 mod raw;
 mod readable;
@@ -127,7 +128,10 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
         parallel: settings.write_parallelism,
     };
     let hosts = settings.hosts.allowed();
-    let control = Reconciler::new(client.clone(), shared.clone(), hands, metrics.clone(), store, hosts, tenure, limits);
+    let prices =
+        prices::follow(settings.prices.source(), metrics.registry()).context("failed to set up the metrics")?;
+    let control =
+        Reconciler::new(client.clone(), shared.clone(), hands, metrics.clone(), store, hosts, prices, tenure, limits);
     let mut control = tokio::spawn(control.run(leads.clone(), stopped));
     let following = tokio::spawn(follow_leadership(leads, metrics));
 

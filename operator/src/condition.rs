@@ -28,6 +28,12 @@ pub enum ConditionType {
     Conflicted,
     /// What every backend charges is known.
     Priced,
+    /// The list prices that it uses were checked lately.
+    PricesCurrent,
+    /// Every name of its list of models is that of a route that can be reached.
+    ModelsMatched,
+    /// Some key can reach it.
+    Reachable,
     /// The limits and budgets hold for all calls together.
     LimitsExact,
     /// Calls are refused because its budget is spent, or too little is left of it.
@@ -70,11 +76,14 @@ impl Status {
 
 impl ConditionType {
     /// All of them.
-    pub(crate) const ALL: [Self; 11] = [
+    pub(crate) const ALL: [Self; 14] = [
         Self::Accepted,
         Self::ResolvedRefs,
         Self::Conflicted,
         Self::Priced,
+        Self::PricesCurrent,
+        Self::ModelsMatched,
+        Self::Reachable,
         Self::LimitsExact,
         Self::BudgetExceeded,
         Self::BudgetWarning,
@@ -91,6 +100,9 @@ impl ConditionType {
             Self::ResolvedRefs => "ResolvedRefs",
             Self::Conflicted => "Conflicted",
             Self::Priced => "Priced",
+            Self::PricesCurrent => "PricesCurrent",
+            Self::ModelsMatched => "ModelsMatched",
+            Self::Reachable => "Reachable",
             Self::LimitsExact => "LimitsExact",
             Self::BudgetExceeded => "BudgetExceeded",
             Self::BudgetWarning => "BudgetWarning",

@@ -11,12 +11,22 @@ const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Whether a resource in `owner` may be used from `user`.
 pub(crate) fn consents(allowed: &AllowedNamespaces, owner: &str, user: &str, observed: &ObservedState) -> bool {
+    allows(allowed, owner, user, observed.namespaces.get(user))
+}
+
+/// The same, where the user's labels are at hand.
+pub(crate) fn allows(
+    allowed: &AllowedNamespaces,
+    owner: &str,
+    user: &str,
+    labels: Option<&BTreeMap<String, String>>,
+) -> bool {
     owner == user
         || match allowed.from {
             From::Same => false,
             From::All => true,
             From::Selector => {
-                let mut labels = observed.namespaces.get(user).cloned().unwrap_or_default();
+                let mut labels = labels.cloned().unwrap_or_default();
                 labels.insert(NAME_LABEL.to_owned(), user.to_owned());
                 // A selector that is not there, or names nothing, selects nothing.
                 allowed.selector.as_ref().is_some_and(|selector| selects(selector, &labels))

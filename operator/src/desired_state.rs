@@ -8,18 +8,18 @@ use std::{
 use jiff::Timestamp;
 use vectoll_config::{ObjectName, Uid, store};
 
-pub use crate::{
-    build::{Credentials, NamespaceConfig},
-    condition::{Condition, ConditionType, Status},
-};
 use crate::{
-    build::{build, searched, seen},
+    build::build,
     key_secret::{Adoption, ValueCreation},
     ledger::TeamQuery,
     observed_state::{ObservedState, ResourceRef},
-    resolve::{ResolvedKey, ResolvedRoute, resolve_keys, resolve_routes, resolve_teams},
+    resolve::{ResolvedKey, ResolvedRoute, resolve_keys, resolve_routes, resolve_teams, searched, seen},
     store::NamespaceStore,
     validate::{ValidBudget, ValidTeam},
+};
+pub use crate::{
+    build::{Credentials, NamespaceConfig},
+    condition::{Condition, ConditionType, Status},
 };
 
 /// What should be.
@@ -61,15 +61,15 @@ impl Offers {
 
 /// Validates and resolves.
 pub fn desired_state(observed: &ObservedState, now: Timestamp) -> DesiredState {
-    let (offers, conditions) = offers(observed);
+    let (offers, conditions) = offers(observed, now);
     desired_keys(observed, offers, conditions, now)
 }
 
 /// What the observed state's own Teams and routes offer, and their conditions.
-pub(crate) fn offers(observed: &ObservedState) -> (Offers, Conditions) {
+pub(crate) fn offers(observed: &ObservedState, now: Timestamp) -> (Offers, Conditions) {
     let mut conditions = BTreeMap::new();
     let teams = resolve_teams(observed, &mut conditions);
-    let routes = resolve_routes(observed, &mut conditions);
+    let routes = resolve_routes(observed, now, &mut conditions);
     (Offers { teams, routes }, conditions)
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn desired_keys(
 ) -> DesiredState {
     let Offers { teams, mut routes } = offers;
     routes.sort_by(|a, b| a.name.cmp(&b.name));
-    let keys = resolve_keys(observed, &teams, now, &mut conditions);
+    let keys = resolve_keys(observed, &teams, &routes, now, &mut conditions);
     let values = keys.values;
     DesiredState {
         conditions,

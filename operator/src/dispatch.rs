@@ -4,7 +4,9 @@ use std::{io::Write, process::ExitCode};
 
 use crate::{
     cli::{Cli, Command},
-    cluster, log, standalone, try_call,
+    cluster, log,
+    print_prices::print_prices,
+    standalone, try_call,
 };
 
 impl Cli {
@@ -34,6 +36,10 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Render(settings) => standalone::render(&settings, &mut std::io::stdout().lock()),
+            Command::Prices(settings) => {
+                print_prices(&settings, &mut std::io::stdout().lock())?;
+                Ok(ExitCode::SUCCESS)
+            }
             Command::Try(settings) => {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
                 runtime.block_on(try_call::run(&settings, &mut std::io::stdout()))?;

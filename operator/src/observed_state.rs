@@ -16,6 +16,8 @@ use vectoll_crds::{ApiKeySpec, ModelRouteSpec, TeamSpec};
 
 use crate::{
     key_secret::{self, Notes},
+    model_set::ModelSet,
+    price::Pricing,
     provider_hosts::AllowedHosts,
 };
 
@@ -83,6 +85,8 @@ pub struct ObservedState {
     pub counting: Counting,
     /// The hosts that routes may name.
     pub allowed_hosts: Arc<AllowedHosts>,
+    /// What models cost where a backend does not say it.
+    pub pricing: Arc<Pricing>,
     /// How many sidecars run, by namespace.
     pub sidecars: BTreeMap<String, usize>,
     /// Keys that have had a value: a Secret of theirs that is missing was taken away.
@@ -93,6 +97,10 @@ pub struct ObservedState {
     pub unreadable_resources: BTreeMap<ResourceRef, UnreadableResource>,
     /// Namespaces whose keys name a Team, beside those of the keys above.
     pub team_users: BTreeMap<ObjectName, BTreeSet<String>>,
+    /// What keys may use, by their namespace. None: nobody knows.
+    pub reach: Option<BTreeMap<String, Reach>>,
+    /// What routes serve that are in the namespaces of a Team's keys, and not among those above.
+    pub served_elsewhere: BTreeMap<String, Arc<ModelSet>>,
     /// Keys that take over a Secret of their name that was not made for them, because their owner says so.
     pub adopting: BTreeSet<ObjectName>,
     /// Secrets that are there and cannot be read as they are now, and why.
@@ -148,6 +156,9 @@ pub enum Counting {
     /// In a store that forgets everything when it restarts.
     Volatile,
 }
+
+/// The models that keys of one namespace may use, by the namespace of the routes.
+pub type Reach = BTreeMap<String, Arc<ModelSet>>;
 
 /// The annotation on an ApiKey or a Team that names the account which it carries on.
 pub(crate) const ACCOUNT: &str = "vectoll.dev/account";

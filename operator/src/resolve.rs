@@ -3,6 +3,8 @@
 mod claims;
 mod credential;
 mod keys;
+mod prices;
+mod reachable;
 mod routes;
 mod teams;
 mod values;
@@ -10,5 +12,7 @@ mod values;
 pub(crate) use claims::Claims;
 pub(crate) use credential::{content_of, credential_file};
 pub(crate) use keys::{ResolvedKey, resolve_keys};
-pub(crate) use routes::{ResolvedRoute, model_of, price_of, resolve_routes};
+pub(crate) use prices::{model_of, price_of};
+pub(crate) use reachable::{searched, seen};
+pub(crate) use routes::{ResolvedRoute, resolve_routes};
 pub(crate) use teams::resolve_teams;

@@ -35,6 +35,7 @@ use crate::{
     cli::{Render, Standalone, StoreOptions},
     desired_state::{Credentials, DesiredState, desired_state},
     observed_state::{Counting, ObservedState},
+    price::PriceSource,
     provider_hosts::AllowedHosts,
     store::Logins,
 };
@@ -46,7 +47,7 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(settings: Standalone) -> anyhow::Result<()> {
-    let Standalone { manifests, config_dir, state_dir, namespace, store, hosts } = settings;
+    let Standalone { manifests, config_dir, state_dir, namespace, store, hosts, prices } = settings;
     // What is invalid is reported at once, and not at each pass.
     store.read_whole()?;
     must_be_folder(&manifests)?;
@@ -59,6 +60,7 @@ pub async fn run(settings: Standalone) -> anyhow::Result<()> {
         namespace,
         store,
         allowed_hosts: hosts.allowed(),
+        prices: prices.source(),
         read_whole: false,
     };
     tracing::info!(
@@ -97,6 +99,7 @@ struct Operator {
     namespace: String,
     store: StoreOptions,
     allowed_hosts: Arc<AllowedHosts>,
+    prices: PriceSource,
     /// Whether all manifests could be read at some time since the start.
     read_whole: bool,
 }
@@ -105,6 +108,7 @@ impl Operator {
     /// One pass from the folder to the config. False: something could not be read or written, and the last good state
     /// stays in force.
     fn pass(&mut self) -> bool {
+        self.prices.refresh();
         let problems = self.manifests.read();
         let read_all = problems.is_empty();
         self.report.problems(problems);
@@ -136,7 +140,12 @@ impl Operator {
 
     /// What is in the folder, and how it is to be read.
     fn observed(&self, counting: Counting) -> ObservedState {
-        ObservedState { counting, allowed_hosts: Arc::clone(&self.allowed_hosts), ..self.manifests.observed() }
+        ObservedState {
+            counting,
+            allowed_hosts: Arc::clone(&self.allowed_hosts),
+            pricing: self.prices.last().clone(),
+            ..self.manifests.observed()
+        }
     }
 
     /// Judges, and makes the keys that are missing or due.
@@ -168,7 +177,7 @@ fn logins(store: &StoreOptions) -> anyhow::Result<Option<Logins>> {
 
 /// Prints the config once. The exit code says whether everything in the folder is in order.
 pub fn render(settings: &Render, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-    let Render { manifests, state_dir, namespace, store, hosts } = settings;
+    let Render { manifests, state_dir, namespace, store, hosts, prices } = settings;
     let logins = logins(store)?;
     must_be_folder(manifests)?;
     let mut folder = Manifests::new(manifests, namespace);
@@ -178,6 +187,9 @@ pub fn render(settings: &Render, out: &mut impl Write) -> anyhow::Result<ExitCod
     report.problems(problems);
     let mut observed = folder.observed();
     observed.allowed_hosts = hosts.allowed();
+    let mut prices = prices.source();
+    observed.pricing = prices.refresh().clone();
+    in_order &= !prices.is_stale();
     observed.counting = if logins.is_some() { Counting::Together } else { Counting::Apart };
     if let Some(state_dir) = state_dir {
         must_be_folder(state_dir)?;

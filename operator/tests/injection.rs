@@ -93,7 +93,9 @@ fn tokens_for_clouds_are_the_sidecars_alone_and_good_for_nothing_else() {
     });
     let become_of = |settings: &InjectionSettings| injected_in(&pod, &[], settings).unwrap().unwrap();
     assert!(!become_of(&with("{aws: {audience: ''}}")).to_string().contains("vectoll-identity"));
-    let pod = become_of(&with("{aws: {audience: sts.amazonaws.com}, azure: {audience: 'api://AzureADTokenExchange'}}"));
+    let pod = become_of(&with(
+        "{aws: {audience: sts.amazonaws.com}, azure: {audience: 'api://AzureADTokenExchange'}, openai: {audience: 'https://api.openai.com/v1'}}",
+    ));
     let volumes = pod["spec"]["volumes"].as_array().unwrap();
     let identity = volumes.iter().find(|volume| volume["name"] == "vectoll-identity").unwrap();
     let tokens: Vec<(&str, &str)> = identity["projected"]["sources"]
@@ -103,7 +105,8 @@ fn tokens_for_clouds_are_the_sidecars_alone_and_good_for_nothing_else() {
         .map(|source| &source["serviceAccountToken"])
         .map(|token| (token["path"].as_str().unwrap(), token["audience"].as_str().unwrap()))
         .collect();
-    assert_eq!(tokens, [("aws", "sts.amazonaws.com"), ("azure", "api://AzureADTokenExchange")]);
+    let openai = ("openai", "https://api.openai.com/v1");
+    assert_eq!(tokens, [("aws", "sts.amazonaws.com"), ("azure", "api://AzureADTokenExchange"), openai]);
     let mounts = |container: &Value| container["volumeMounts"].to_string();
     assert!(mounts(&pod["spec"]["initContainers"][0]).contains("vectoll-identity"));
     assert!(!mounts(&pod["spec"]["containers"][0]).contains("vectoll-identity"), "not the application's");

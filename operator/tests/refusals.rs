@@ -117,6 +117,63 @@ fn a_folder_of_all_kinds_becomes_one_config() {
     insta::assert_snapshot!(config);
 }
 
+/// The list and the discounts of a release, and of a backend, come out as one price a token.
+#[test]
+fn what_is_charged_is_the_list_price_less_what_is_taken_off_it() {
+    let manifests = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(
+        manifests.path().join("all.yaml"),
+        "{apiVersion: vectoll.dev/v1alpha1, kind: Team, metadata: {name: t}, spec: {}}\n---\n{apiVersion: vectoll.dev/v1alpha1, kind: ApiKey, \
+         metadata: {name: k}, spec: {teamRef: {name: t}, keyHash: 'sha256:25a8d24ec23df9f8e64298e913d58fd133e58f26820244aa02ed000a114bf971'}}\n---\n\
+         {apiVersion: vectoll.dev/v1alpha1, kind: ModelRoute, metadata: {name: r}, spec: {models: [text-embedding-3-small], backends: [\
+         {name: a, openAI: {}}, {name: b, openAI: {}, discountPercent: '33.33'}]}}\n",
+    )
+    .unwrap();
+    let prices = folder.path().join("prices.yaml");
+    let file = prices.display().to_string();
+    let flags = ["--provider-discounts=openAI=10,cohere=5", "--prices-file", &file, "--price-max-age-days=30"];
+    let charged = |config: &str| {
+        let lines = config.lines().filter_map(|line| line.trim().strip_prefix("pricePerMillionTokens: "));
+        lines.map(|price| price.trim_matches('\'').to_owned()).collect::<Vec<_>>()
+    };
+    let (success, config, stderr) = render_with(manifests.path(), &flags);
+    assert!(success, "{stderr}");
+    assert_eq!(charged(&config), ["0.018", "0.013334"], "a list that is not there is none");
+    fs::write(&prices, "text-embedding-3-small: {inputPerMillionTokens: '0.03', date: 2020-01-01}\n").unwrap();
+    let (success, config, stderr) = render_with(manifests.path(), &flags);
+    assert!(success, "an old price is no fault: {stderr}");
+    assert_eq!(charged(&config), ["0.027", "0.020001"]);
+    assert!(stderr.contains("PricesCurrent=False PriceOld: list prices that were last checked more than 30 days ago: text-embedding-3-small (2020-01-01)."), "{stderr}");
+    fs::write(&prices, "text-embedding-3-small: {inputPerMillionTokens: '0.03'}\n").unwrap();
+    let (success, _, stderr) = render_with(manifests.path(), &flags);
+    assert!(!success && stderr.contains("text-embedding-3-small: missing field `date`"), "{stderr}");
+    let (_, _, stderr) = render_with(manifests.path(), &["--provider-discounts=ollama=10"]);
+    assert!(stderr.contains("\"ollama\" is not a provider with list prices"), "{stderr}");
+}
+
+/// What is printed is a manifest, and what is in it is read again.
+#[test]
+fn the_list_of_prices_is_printed_as_a_config_map() {
+    let folder = tempfile::tempdir().unwrap();
+    let prices = folder.path().join("prices.yaml");
+    let print = |flags: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_vectoll-operator")).arg("prices").args(flags).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let map: serde_yaml::Value = serde_yaml::from_slice(&output.stdout).unwrap();
+        assert_eq!((map["apiVersion"].as_str(), map["kind"].as_str()), (Some("v1"), Some("ConfigMap")));
+        (map["metadata"]["name"].as_str().unwrap().to_owned(), map["data"]["prices.yaml"].as_str().unwrap().to_owned())
+    };
+    let (name, list) = print(&[]);
+    assert_eq!(name, "vectoll-prices");
+    assert!(
+        list.contains("amazon.titan-embed-text-v2:0:\n  inputPerMillionTokens: '0.02'\n  date: 2026-11-24\n"),
+        "{list}"
+    );
+    fs::write(&prices, &list).unwrap();
+    assert_eq!(print(&["--name=mine", "--prices-file", prices.to_str().unwrap()]), ("mine".to_owned(), list));
+}
+
 #[test]
 fn an_empty_folder_is_told_and_renders_an_empty_config() {
     let manifests = tempfile::tempdir().unwrap();

@@ -64,7 +64,7 @@ pub struct Settings {
     #[arg(long, env = "VECTOLL_POD_NAME", value_name = "NAME", default_value = "")]
     pub pod_name: String,
 
-    /// The folder with the tokens that the cluster issues for this sidecar: `aws`, `azure`, `google`. For workload identity
+    /// The folder with the tokens that the cluster issues for this sidecar: `aws`, `azure`, `google`, `openai`. For workload identity
     #[arg(
         long,
         env = "VECTOLL_IDENTITY_DIR",

@@ -2,7 +2,10 @@
 
 use anyhow::{Context, ensure};
 use serde_json::Value;
-use vectoll_tests::documents::{block, repository, with};
+use vectoll_tests::{
+    documents::{block, repository, with},
+    pair::binaries::binary,
+};
 
 use crate::world::{World, until};
 
@@ -44,6 +47,11 @@ pub async fn commands(world: &World) -> anyhow::Result<()> {
     made_anew.await?;
     world.until_key(NS, "alice", "Ready", "True/Ready").await?;
     ensure!(world.value(NS, "alice").await? != before, "the same value");
+
+    let prices = block("prices")?.replace("vectoll-operator", &binary("vectoll-operator")?.display().to_string());
+    world.light.apply("{apiVersion: v1, kind: Namespace, metadata: {name: vectoll-system}}")?;
+    let said = world.light.shell(&prices, scratch.path())?;
+    ensure!(said.contains("configmap/vectoll-prices created"), "{said}");
 
     // Whoever restores has lost the resources, and has the file.
     let accounts = [

@@ -206,3 +206,48 @@ pub async fn brought(world: &World) -> anyhow::Result<()> {
     world.until_key(ns, "bob", "ResolvedRefs", "False/DuplicateKey").await?;
     Ok(())
 }
+
+/// A key that another proxy handed out: nobody here has its value, and no Secret holds it.
+pub async fn by_hash(world: &World) -> anyhow::Result<()> {
+    let ns = "keys-by-hash";
+    world.namespace(ns)?;
+    let moved = hash("sk-handed-out-by-another-proxy");
+    let by_hash = format!(", keyHash: \"sha256:{moved}\"");
+    // As a generated one first, so that there is something that must go.
+    world.light.apply(&team_and_key(ns, "alice", ""))?;
+    world.until_key(ns, "alice", "Ready", "True/Ready").await?;
+    world.light.apply(&api_key(ns, "alice", &by_hash))?;
+    let alone = |config: &vectoll_config::v1::Config| {
+        let credentials = &config.keys.first()?.credentials;
+        (credentials.len() == 1 && credentials.first()?.sha256 == moved).then_some(())
+    };
+    world.until_config(ns, "has the hash alone", |config, _| alone(config)).await?;
+    until("the generated Secret to go", async || Ok(world.secret(ns, "alice").await?.is_none().then_some(()))).await?;
+    let key = until("the status to have no Secret any more", async || {
+        let key = world.until_key(ns, "alice", "Ready", "True/Ready").await?;
+        Ok(key.status.as_ref().is_some_and(|status| status.secret_name.is_none()).then_some(key))
+    })
+    .await?;
+    let status = key.status.context("no status")?;
+    ensure!(status.key_hint.is_none() && status.next_rotation.is_none(), "{status:?}");
+    // Nobody else in the namespace may have it, by its hash or by its value.
+    world.light.apply(&api_key(ns, "bob", &by_hash))?;
+    world.until_key(ns, "bob", "ResolvedRefs", "False/DuplicateKey").await?;
+    // What renews a value has no place beside it.
+    for annotation in ["vectoll.dev/rotate", "vectoll.dev/adopt-secret"] {
+        let annotate = |value: &str| {
+            let set = format!("{annotation}{value}");
+            world.light.kubectl(&["annotate", "apikey", "alice", "-n", ns, "--overwrite", &set], None)
+        };
+        annotate("=true")?;
+        let key = world.until_key(ns, "alice", "Accepted", "False/Invalid").await?;
+        let told = key.status.context("no status")?.conditions;
+        ensure!(told.iter().any(|one| one.message.contains(annotation)), "{told:?}");
+        annotate("-")?;
+        world.until_key(ns, "alice", "Accepted", "True/Accepted").await?;
+    }
+    world.light.kubectl(&["delete", "apikey", "alice", "-n", ns], None)?;
+    world.until_key(ns, "bob", "Ready", "True/Ready").await?;
+    ensure!(world.secret(ns, "bob").await?.is_none(), "a Secret was made");
+    Ok(())
+}

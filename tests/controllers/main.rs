@@ -38,6 +38,7 @@ fn controllers() {
             ("keys: a recreated key does not inherit", keys::recreated(&world).await),
             ("keys: suspended, expired, deleted", keys::ended(&world).await),
             ("keys: brought along", keys::brought(&world).await),
+            ("keys: of which only the hash is known", keys::by_hash(&world).await),
             ("config: consent given and withdrawn", config::consent(&world).await),
             ("config: a bad route beside a good one", config::bad_route(&world).await),
             ("config: pods are touched, credentials follow them, what is unused goes", config::pods(&world).await),
@@ -50,6 +51,7 @@ fn controllers() {
             ("status: suspended and expired are as they should be", status::refused(&world).await),
             ("status: an event tells as much as it can", status::told(&world).await),
             ("status: restored resources go on with their accounts", status::restored(&world).await),
+            ("status: lists that match nothing, and routes that nobody reaches", status::matched(&world).await),
             ("status: nothing is written twice", config::quiet(&world).await),
         ] {
             match result {

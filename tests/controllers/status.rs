@@ -201,3 +201,69 @@ pub async fn restored(world: &World) -> anyhow::Result<()> {
     world.until_key(ns, "own", "Ready", "True/Ready").await?;
     Ok(())
 }
+
+/// Lists of models that match nothing, and routes that nobody reaches, say so over namespaces, quietly, and stay ready.
+pub async fn matched(world: &World) -> anyhow::Result<()> {
+    let (owner, user) = ("status-matched", "status-matched-user");
+    for namespace in [owner, user] {
+        world.namespace(namespace)?;
+    }
+    let team = |models: &str| {
+        format!(
+            "{{apiVersion: vectoll.dev/v1alpha1, kind: Team, metadata: {{name: team, namespace: {owner}}}, spec: \
+             {{allowedNamespaces: {{from: All}}, models: {models}}}}}\n"
+        )
+    };
+    let key = |models: &str| {
+        format!(
+            "{{apiVersion: vectoll.dev/v1alpha1, kind: ApiKey, metadata: {{name: alice, namespace: {user}}}, spec: \
+             {{teamRef: {{name: team, namespace: {owner}}}, models: {models}}}}}\n"
+        )
+    };
+    let route = |namespace: &str, model: &str, allowed: &str| {
+        format!(
+            "{{apiVersion: vectoll.dev/v1alpha1, kind: ModelRoute, metadata: {{name: {model}, namespace: {namespace}}}, spec: {{models: \
+             [{model}], allowedNamespaces: {{from: {allowed}}}, backends: [{{name: a, builtin: {{}}}}]}}}}\n"
+        )
+    };
+    world.light.apply(&team("[small, of-the-user, smal]"))?;
+    world.light.apply(&key("[small, of-the-user, other]"))?;
+    world.until_other("team", owner, "team", "ModelsMatched", "False/NoMatch").await?;
+    world.light.apply(&route(owner, "small", "Same"))?;
+    world.until_other("modelroute", owner, "small", "Reachable", "False/NotAllowed").await?;
+    world.light.apply(&route(owner, "small", "All"))?;
+    world.until_other("modelroute", owner, "small", "Reachable", "True/Reachable").await?;
+    // The Team's owner is told of what its user's own routes serve, too.
+    world.light.apply(&route(user, "of-the-user", "Same"))?;
+    world.until_other("modelroute", user, "of-the-user", "Reachable", "True/Reachable").await?;
+    let said = async |kind: &str, namespace: &str, name: &str, words: &str| {
+        until(words, async || {
+            let found = object(world, kind, namespace, name)?;
+            let conditions = found["status"]["conditions"].as_array().cloned().unwrap_or_default();
+            let of = |kind: &str| conditions.iter().find(|one| one["type"] == kind).cloned().unwrap_or_default();
+            let message = of("ModelsMatched")["message"].as_str().unwrap_or_default().to_owned();
+            Ok((message.starts_with(words) && of("Ready")["status"] == "True").then_some(()))
+        })
+        .await
+    };
+    said("team", owner, "team", "spec.models: smal is of no ModelRoute that keys of this Team").await?;
+    said("apikey", user, "alice", "spec.models: other is of no ModelRoute that this key").await?;
+    // A list of another namespace's Team takes a model away, and the route says so where it is.
+    world.light.apply(&team("[small]"))?;
+    world.until_other("modelroute", user, "of-the-user", "Reachable", "False/NotListed").await?;
+    said("apikey", user, "alice", "spec.models: other is of no ModelRoute that this key can reach; of-the-user is not")
+        .await?;
+    world.until_other("team", owner, "team", "ModelsMatched", "True/ModelsMatched").await?;
+    world.light.apply(&key("[small]"))?;
+    world.until_key(user, "alice", "ModelsMatched", "True/ModelsMatched").await?;
+    // Said once, and in no event.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = writes(world, &format!("{user}/alice"))?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    ensure!(writes(world, &format!("{user}/alice"))? == before, "it is written again and again");
+    for (namespace, name) in [(owner, "team"), (owner, "small"), (user, "alice"), (user, "of-the-user")] {
+        let events = world.events(namespace, name)?;
+        ensure!(!events.iter().any(|reason| ["NoMatch", "NotListed", "NotAllowed"].contains(&&**reason)), "{events:?}");
+    }
+    Ok(())
+}

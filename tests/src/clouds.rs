@@ -12,6 +12,7 @@ pub mod google;
 pub mod ibm;
 mod names;
 pub mod namespace;
+pub mod openai;
 mod server;
 mod shared;
 

@@ -24,6 +24,7 @@ pub mod jina;
 pub mod mistral;
 pub mod nvidia;
 pub mod ollama;
+pub mod open_ai;
 mod request;
 pub mod sage_maker;
 mod shape;

@@ -14,6 +14,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use vectoll_config::KeyHash;
 use vectoll_tests::{
     caller::Caller,
     manifest::{PROVIDER_KEY, api_key, builtin, file, key_value, resource, route, team},
@@ -75,6 +76,32 @@ async fn a_deleted_key_is_refused_and_a_new_one_works() -> anyhow::Result<()> {
     pair.wait_for("the revoked key", DEADLINE, async || Ok((status(&bob).await? == 401).then_some(()))).await?;
     println!("a deleted key took {} ms to be refused", removed.elapsed().as_millis());
     assert_eq!(status(&caller).await?, 200);
+    Ok(())
+}
+
+/// As LiteLLM keeps its keys: the value is nowhere but with whoever calls.
+#[tokio::test]
+async fn a_key_of_which_only_the_hash_is_known_works_with_its_value() -> anyhow::Result<()> {
+    let (pair, _) = stage(100).await?;
+    let value = "sk-handed-out-by-another-proxy";
+    let by_hash = |value: &str| {
+        let spec =
+            json!({"teamRef": {"name": "search"}, "keyHash": format!("sha256:{}", KeyHash::of(value.as_bytes()))});
+        file([resource("ApiKey", "moved", spec)])
+    };
+    let moved = Caller::new(&pair.base_url(), value)?;
+    assert_eq!(status(&moved).await?, 401);
+    pair.write_manifest("moved.yaml", &by_hash(value))?;
+    pair.wait_for("the key", DEADLINE, async || Ok((status(&moved).await? == 200).then_some(()))).await?;
+    assert_eq!(pair.metrics().await?.sum("vectoll_key_requests_total", &[("key", "default/moved")]).to_string(), "1");
+    assert!(!pair.operator_state_dir().join("secrets/default.moved.yaml").exists(), "no Secret is made");
+    // Its hash is no key.
+    let hash = KeyHash::of(value.as_bytes()).to_string();
+    assert_eq!(status(&moved.with_key(&hash)).await?, 401);
+    // Another hash ends it at once.
+    pair.write_manifest("moved.yaml", &by_hash("sk-another-value-0123456789"))?;
+    pair.wait_for("the end of the first", DEADLINE, async || Ok((status(&moved).await? == 401).then_some(()))).await?;
+    assert_eq!(status(&moved.with_key("sk-another-value-0123456789")).await?, 200);
     Ok(())
 }
 

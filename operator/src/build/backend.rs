@@ -9,7 +9,6 @@ use vectoll_config::{
 
 use crate::{
     observed_state::ObservedState,
-    price,
     resolve::{ResolvedRoute, content_of, credential_file, model_of, price_of},
     validate::{Auth, Credential, Native, OpenAi, UNKNOWN_TOKENIZER, ValidBackend, ValidProvider},
 };
@@ -26,7 +25,7 @@ pub(super) fn backend_of(
     observed: &ObservedState,
     credentials: &mut BTreeMap<String, Vec<u8>>,
 ) -> v1::Backend {
-    let price_per_million_tokens = price_of(backend, public);
+    let price_per_million_tokens = price_of(backend, public, &observed.pricing);
     let ValidBackend {
         name,
         model,
@@ -36,6 +35,7 @@ pub(super) fn backend_of(
         provider,
         called: _,
         price: _,
+        discount: _,
         tokens,
         token_arrays,
         timeout_seconds,
@@ -53,7 +53,7 @@ pub(super) fn backend_of(
         }
         file
     };
-    let known = model_of(backend, public).and_then(price::known).and_then(|known| known.encoding);
+    let known = model_of(backend, public).and_then(|model| observed.pricing.encoding(model));
     let counted = |unknown: Factor| {
         tokens.unwrap_or_else(|| known.map_or(v1::TokenBound::Factor(unknown), v1::TokenBound::Encoding))
     };
@@ -65,10 +65,11 @@ pub(super) fn backend_of(
             v1::Provider::Builtin(v1::Builtin { token_arrays: of_arrays.take() }),
             v1::TokenBound::Builtin(v1::BuiltinTokenizer {}),
         ),
-        ValidProvider::OpenAi(OpenAi { base_url, organization, project, credential }) => {
+        ValidProvider::OpenAi(OpenAi { base_url, organization, project, credential, identity }) => {
             let provider = v1::OpenAi {
                 base_url: base_url.clone(),
                 credential_file: credential.as_ref().map(&mut deliver),
+                workload_identity: identity.clone(),
                 organization: organization.clone(),
                 project: project.clone(),
             };

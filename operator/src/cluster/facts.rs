@@ -1,34 +1,76 @@
 //! What a namespace's objects say of others: which it looks at, and which Secrets it refers to.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
-use vectoll_config::ObjectName;
-use vectoll_crds::{Backend, Provider};
+use vectoll_config::{ModelPattern, ObjectName};
+use vectoll_crds::{Backend, Provider, TeamSpec};
 
 use super::{cluster_state::ClusterState, index::Facts};
+use crate::{model_set::ModelSet, reach::reach_of};
 
 impl ClusterState {
     /// The facts of a namespace, as its objects say.
     pub(super) fn facts(&self, namespace: &str) -> Facts {
-        let mut facts = Facts::default();
-        for (_, seen) in self.api_keys.in_namespace(namespace) {
-            let team = &seen.value.object.spec.team_ref;
-            facts.teams.insert(ObjectName::new(team.namespace.as_deref().unwrap_or(namespace), &team.name));
+        let teams = self.teams_of(namespace);
+        let reads = self.reads_of(namespace, &teams);
+        let state = self.namespaces.get(&ObjectName::new("", namespace));
+        let labels = state.map(|seen| seen.value.labels.clone()).unwrap_or_default();
+        let keys = self.api_keys.in_namespace(namespace).map(|(_, seen)| &seen.value.object.spec);
+        let reach = reach_of(namespace, &labels, keys, |name| self.team_spec(name));
+        let sidecars = self.pods.in_namespace(namespace).filter(|(_, seen)| seen.value.lives).count();
+        Facts { reads, sidecars, labels, reach, serves: self.serves_to(namespace, &teams), teams }
+    }
+
+    /// Tells the index of all namespaces at once. Who looks at a namespace is known then before any is reconciled: otherwise what is said
+    /// of Teams and routes would turn, and turn again, until all have been.
+    pub(super) fn index_all(&mut self) {
+        for namespace in self.all_namespaces() {
+            let facts = self.facts(&namespace);
+            self.index.put(&namespace, facts);
         }
-        for team in &facts.teams {
-            facts.reads.insert(team.namespace().to_owned());
-            let searched = self.teams.get(team).map(|seen| seen.value.object.spec.route_namespaces.as_slice());
-            facts.reads.extend(searched.into_iter().flatten().cloned());
+    }
+
+    /// The Teams that a namespace's keys name.
+    fn teams_of(&self, namespace: &str) -> BTreeSet<ObjectName> {
+        let refs = self.api_keys.in_namespace(namespace).map(|(_, seen)| &seen.value.object.spec.team_ref);
+        // Thousands of keys name the same few.
+        let distinct: BTreeSet<(&str, &str)> =
+            refs.map(|team| (team.namespace.as_deref().unwrap_or(namespace), team.name.as_str())).collect();
+        distinct.into_iter().map(|(of, name)| ObjectName::new(of, name)).collect()
+    }
+
+    /// The namespaces that a namespace looks at.
+    pub(super) fn reads(&self, namespace: &str) -> BTreeSet<String> {
+        self.reads_of(namespace, &self.teams_of(namespace))
+    }
+
+    fn reads_of(&self, namespace: &str, teams: &BTreeSet<ObjectName>) -> BTreeSet<String> {
+        let mut reads = BTreeSet::new();
+        for team in teams {
+            reads.insert(team.namespace().to_owned());
+            let searched = self.team_spec(team).map(|team| team.route_namespaces.as_slice());
+            reads.extend(searched.into_iter().flatten().cloned());
         }
         // The conditions of a Team tell of the routes where it looks.
         for (_, seen) in self.teams.in_namespace(namespace) {
-            facts.reads.extend(seen.value.object.spec.route_namespaces.iter().cloned());
+            reads.extend(seen.value.object.spec.route_namespaces.iter().cloned());
         }
-        facts.reads.remove(namespace);
-        facts.sidecars = self.pods.in_namespace(namespace).filter(|(_, seen)| seen.value.lives).count();
-        let state = self.namespaces.get(&ObjectName::new("", namespace));
-        facts.labels = state.map(|seen| seen.value.labels.clone()).unwrap_or_default();
-        facts
+        reads.remove(namespace);
+        reads
+    }
+
+    fn team_spec(&self, name: &ObjectName) -> Option<&TeamSpec> {
+        Some(&self.teams.get(name)?.value.object.spec)
+    }
+
+    /// What a namespace's own routes serve, where a Team elsewhere that its keys name has a list to be held against.
+    fn serves_to(&self, namespace: &str, teams: &BTreeSet<ObjectName>) -> Arc<ModelSet> {
+        let has_list = |team: &ObjectName| self.team_spec(team).is_some_and(|team| team.models.is_some());
+        if !teams.iter().any(|team| team.namespace() != namespace && has_list(team)) {
+            return Arc::default();
+        }
+        let routes = self.routes.in_namespace(namespace).flat_map(|(_, seen)| &seen.value.object.spec.models);
+        Arc::new(routes.filter_map(|model| model.parse::<ModelPattern>().ok()).collect())
     }
 
     /// The Secrets that the resources of a namespace refer to.
@@ -36,6 +78,9 @@ impl ClusterState {
         let mut secrets = BTreeSet::new();
         for (name, seen) in self.api_keys.in_namespace(namespace) {
             let spec = &seen.value.object.spec;
+            if spec.key_hash.is_some() {
+                continue;
+            }
             let brought = spec.secret_ref.as_ref().map(|secret| &*secret.name);
             secrets.insert(ObjectName::new(namespace, brought.or(spec.secret_name.as_deref()).unwrap_or(name.name())));
         }
@@ -47,5 +92,55 @@ impl ClusterState {
             secrets.extend(named.map(|secret| ObjectName::new(namespace, secret)));
         }
         secrets
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::collections::BTreeSet;
+
+    use serde_json::{Value, json};
+    use vectoll_config::ObjectName;
+    use vectoll_crds::{ApiKey, ModelRoute, Team};
+
+    use super::super::{cluster_state, cluster_state::ClusterState, raw::Raw};
+    use crate::model_set::ModelSet;
+
+    fn object(kind: &str, namespace: &str, name: &str, spec: &Value) -> Value {
+        json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": kind,
+            "metadata": {"name": name, "namespace": namespace, "uid": name}, "spec": spec})
+    }
+
+    fn cluster(list: &Value) -> ClusterState {
+        let mut cluster = ClusterState::default();
+        let spec = json!({"allowedNamespaces": {"from": "All"}, "routeNamespaces": ["models"], "models": list});
+        let team: Raw<Team> = serde_json::from_value(object("Team", "platform", "team", &spec)).unwrap();
+        cluster.teams.put(ObjectName::new("platform", "team"), 1, cluster_state::tracked(team, None).unwrap());
+        for name in ["alice", "bob"] {
+            let spec = json!({"teamRef": {"name": "team", "namespace": "platform"}, "models": ["small", "own"]});
+            let key: Raw<ApiKey> = serde_json::from_value(object("ApiKey", "shop", name, &spec)).unwrap();
+            cluster.api_keys.put(ObjectName::new("shop", name), 1, cluster_state::tracked(key, None).unwrap());
+        }
+        let spec = json!({"models": ["own"], "backends": [{"name": "a", "builtin": {}}]});
+        let route: Raw<ModelRoute> = serde_json::from_value(object("ModelRoute", "shop", "own", &spec)).unwrap();
+        cluster.routes.put(ObjectName::new("shop", "own"), 1, cluster_state::tracked(route, None).unwrap());
+        cluster
+    }
+
+    #[test]
+    fn who_looks_at_whom_for_what_is_known_of_all_at_once() {
+        let mut cluster = cluster(&json!(["s*", "own"]));
+        cluster.index_all();
+        assert_eq!(cluster.index.readers("models").collect::<BTreeSet<_>>(), BTreeSet::from(["platform", "shop"]));
+        let facts = cluster.index.of("shop").unwrap();
+        let small = ModelSet::of_list(Some(&["small".to_owned(), "own".to_owned()]));
+        assert!(["models", "platform", "shop"].iter().all(|at| *facts.reach[*at] == small), "{facts:?}");
+        assert_eq!(
+            *facts.serves,
+            ModelSet::of_list(Some(&["own".to_owned()])),
+            "the Team has a list to be held against"
+        );
+        assert_eq!(*self::cluster(&Value::Null).facts("shop").serves, ModelSet::default(), "nobody asks");
     }
 }

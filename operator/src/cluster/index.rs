@@ -1,8 +1,13 @@
 //! Which namespaces look at which: what a change in one can reach, without looking at the rest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use vectoll_config::ObjectName;
+
+use crate::{model_set::ModelSet, observed_state::Reach};
 
 /// What others need to know of a namespace, and what it looks at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,6 +20,10 @@ pub(super) struct Facts {
     pub(super) sidecars: usize,
     /// Its labels.
     pub(super) labels: BTreeMap<String, String>,
+    /// What its keys may use of the routes of each namespace where they look.
+    pub(super) reach: Reach,
+    /// What its own routes serve; nothing where no Team elsewhere asks.
+    pub(super) serves: Arc<ModelSet>,
 }
 
 /// The facts of all namespaces that have been looked at.

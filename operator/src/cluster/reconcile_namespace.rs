@@ -75,10 +75,10 @@ impl NamespaceInputs {
         if let Some(before) = before.filter(|_| is_short) {
             snapshot.keep(before);
         }
-        let (own, conditions) = offers(&snapshot.observed);
+        let (own, conditions) = offers(&snapshot.observed, now);
         let own = Arc::new(own);
         let mut learned: BTreeMap<String, Arc<Offers>> =
-            snapshot.offering.iter().map(|(of, observed)| (of.clone(), Arc::new(offers(observed).0))).collect();
+            snapshot.offering.iter().map(|(of, observed)| (of.clone(), Arc::new(offers(observed, now).0))).collect();
         let others = snapshot.reads.iter().filter_map(|of| known.get(of).or_else(|| learned.get(of)));
         let all = others.fold((*own).clone(), |all, other| all.with(other));
         let unsure = (!snapshot.unsure.is_empty()).then_some(LOOK_AGAIN);

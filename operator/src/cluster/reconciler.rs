@@ -39,7 +39,7 @@ use super::{
     watch::StateHandle,
     write_rate::{WriteRate, WriteSlots},
 };
-use crate::{observed_state::Counting, provider_hosts::AllowedHosts};
+use crate::{observed_state::Counting, price::Pricing, provider_hosts::AllowedHosts};
 
 /// When to try again what could not be gathered.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
@@ -63,6 +63,9 @@ pub(super) struct Reconciler {
     metrics: Metrics,
     store: Option<Store>,
     setting: Setting,
+    prices: watch::Receiver<Arc<Pricing>>,
+    /// Who looks at whom is known of all namespaces.
+    is_indexed: bool,
     tenure: Tenure,
     rate: WriteRate,
     slots: WriteSlots,
@@ -101,17 +104,21 @@ impl Reconciler {
         metrics: Metrics,
         store: Option<Store>,
         allowed_hosts: Arc<AllowedHosts>,
+        prices: watch::Receiver<Arc<Pricing>>,
         tenure: Tenure,
         limits: WriteLimits,
     ) -> Self {
         let now = Instant::now();
+        let pricing = prices.borrow().clone();
         Self {
             client,
             shared,
             hands,
             metrics,
             store,
-            setting: Setting { counting: Counting::Apart, allowed_hosts },
+            setting: Setting { counting: Counting::Apart, allowed_hosts, pricing },
+            prices,
+            is_indexed: false,
             tenure,
             rate: WriteRate::new(limits.per_second, limits.burst, now),
             slots: WriteSlots::new(limits.parallel),
@@ -148,6 +155,10 @@ impl Reconciler {
             if acts {
                 self.take_changes();
                 if self.is_prepared() {
+                    if !self.is_indexed {
+                        self.shared.cluster().index_all();
+                        self.is_indexed = true;
+                    }
                     next = self.start_due();
                     next = next.min(self.start());
                     next = next.min(self.set_store_needs());
@@ -160,6 +171,8 @@ impl Reconciler {
                     drop(self.shared.cluster().take_changes());
                 },
                 () = tokio::time::sleep_until(next.into()) => {}
+                // Whoever tells of prices never ends.
+                Ok(()) = self.prices.changed() => self.take_prices(acts),
                 Some(reconciled) = self.reconciles.join_next_with_id() => self.reconciled(reconciled),
                 Some(done) = self.running.join_next_with_id() => self.done(done),
                 changed = leads.changed() => {
@@ -187,12 +200,22 @@ impl Reconciler {
     /// This replica acts from now on: everything is looked at once.
     fn begin(&mut self) {
         self.store_due = Instant::now();
+        self.is_indexed = false;
         let all = {
             let mut cluster = self.shared.cluster();
             drop(cluster.take_changes());
             cluster.all_namespaces()
         };
         self.request(all.iter(), Urgency::Normal);
+    }
+
+    /// Models cost something else from now on: everything is looked at once.
+    fn take_prices(&mut self, acts: bool) {
+        self.setting.pricing = self.prices.borrow_and_update().clone();
+        if acts {
+            let all = self.shared.cluster().all_namespaces();
+            self.request(all.iter(), Urgency::Normal);
+        }
     }
 
     /// Reads the store's settings, and notes when to do so again.

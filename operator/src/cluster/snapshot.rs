@@ -13,6 +13,7 @@ use crate::{
     observed_state::{
         Claimants, Counting, Delivered, DeliveredValue, Kind, Object, ObservedState, ResourceRef, UnreadableResource,
     },
+    price::Pricing,
     provider_hosts::AllowedHosts,
 };
 
@@ -40,6 +41,7 @@ pub(super) struct Snapshot {
 pub(super) struct Setting {
     pub(super) counting: Counting,
     pub(super) allowed_hosts: Arc<AllowedHosts>,
+    pub(super) pricing: Arc<Pricing>,
 }
 
 impl StateHandle {
@@ -124,6 +126,7 @@ impl ClusterState {
         let mut observed = ObservedState {
             counting: setting.counting,
             allowed_hosts: Arc::clone(&setting.allowed_hosts),
+            pricing: Arc::clone(&setting.pricing),
             ..ObservedState::default()
         };
         for (name, seen) in self.teams.in_namespace(namespace) {
@@ -177,21 +180,28 @@ impl ClusterState {
         observed.claimants.api_keys = claimants(&self.api_keys, namespace);
         let secrets = self.key_secrets.in_namespace(namespace);
         observed.secrets.extend(secrets.map(|(name, seen)| (name.clone(), seen.value.clone())));
+        let mut reaches = BTreeMap::new();
         for of in readers.iter().map(String::as_str).chain([namespace]) {
             let Some(facts) = self.index.of(of) else { continue };
             observed.namespaces.insert(of.to_owned(), facts.labels.clone());
             observed.sidecars.insert(of.to_owned(), facts.sidecars);
+            let reach = facts.reach.get(namespace).map(|models| (namespace.to_owned(), models.clone()));
+            reaches.insert(of.to_owned(), reach.into_iter().collect());
+            if of != namespace {
+                observed.served_elsewhere.insert(of.to_owned(), facts.serves.clone());
+            }
             for team in facts.teams.iter().filter(|team| team.namespace() == namespace) {
                 observed.team_users.entry(team.clone()).or_default().insert(of.to_owned());
             }
         }
+        observed.reach = Some(reaches);
         observed
     }
 
     /// The Secrets that a namespace's resources refer to and whose content is not known, or not as it is now; also those of the
     /// namespaces that it looks at, where their offers are not known. From now on a change of one of them is a change of its namespace.
     pub(super) fn unread(&mut self, namespace: &str, known: impl Fn(&str) -> bool) -> Vec<ObjectName> {
-        let reads = self.facts(namespace).reads;
+        let reads = self.reads(namespace);
         let mut unread = Vec::new();
         for of in reads.iter().map(String::as_str).filter(|other| !known(other)).chain([namespace]) {
             let secrets = self.secrets_of(of);

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as ApiCondition, Time};
 use serde::Serialize;
 use serde_json::{Value, json};
+use vectoll_config::ObjectName;
 use vectoll_crds::{ApiKeyStatus, ModelRouteStatus, Spend, TeamStatus};
 
 use super::{api_time::whole_second, spend::SpendStatus};
@@ -42,9 +43,10 @@ pub(super) fn api_key(
     now: Timestamp,
 ) -> Change {
     let value = key.map(|key| &key.value);
-    let secret_name = value.map(|value| value.secret.name());
-    // A key that lost its Secret is still the key that had it.
-    let had = || present.and_then(|status| status.key_hint.as_deref());
+    let secret_name = value.and_then(|value| value.secret.as_ref()).map(ObjectName::name);
+    // A key that lost its Secret is still the key that had it. One of which only the hash is known is another.
+    let is_elsewhere = value.is_some_and(|value| value.secret.is_none());
+    let had = || present.and_then(|status| status.key_hint.as_deref()).filter(|_| !is_elsewhere);
     let key_hint = value.and_then(|value| value.hint.as_deref()).or_else(had);
     let next_rotation = value.and_then(|value| value.next_rotation).map(|at| Time(whole_second(at)));
     let same = present.is_some_and(|status| {
@@ -203,9 +205,18 @@ fn shortened(message: &str) -> &str {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
+    use vectoll_config::{KeyHash, Uid};
     use vectoll_crds::BudgetSpend;
 
     use super::*;
+    use crate::{
+        desired_state::desired_state,
+        observed_state::{Object, ObservedState},
+    };
+
+    fn object<S>(name: ObjectName, spec: S) -> Object<S> {
+        Object { name, uid: Uid::new("u"), created: None, rotate: None, account: None, spec }
+    }
 
     /// Nothing was spent.
     fn no_spend() -> SpendStatus {
@@ -266,6 +277,28 @@ mod tests {
         let present = ApiKeyStatus { secret_name: Some("alice".to_owned()), ..ApiKeyStatus::default() };
         let patch = written(api_key(Some(&present), None, &[], None, &no_spend(), at("2026-01-01T00:00:00Z"))).patch;
         assert_eq!(patch.get("secretName"), Some(&Value::Null));
+    }
+
+    #[test]
+    fn a_key_whose_value_is_elsewhere_has_neither_secret_nor_hint() {
+        let hash = KeyHash::of(b"sk-handed-out-elsewhere");
+        let spec = serde_yaml::from_str(&format!("{{teamRef: {{name: team}}, keyHash: 'sha256:{hash}'}}")).unwrap();
+        let (name, team) = (ObjectName::new("apps", "moved"), ObjectName::new("apps", "team"));
+        let mut observed = ObservedState::default();
+        observed.teams.insert(team.clone(), object(team, serde_yaml::from_str("{}").unwrap()).into());
+        observed.api_keys.insert(name.clone(), object(name.clone(), spec).into());
+        let desired = desired_state(&observed, at("2026-01-01T00:00:00Z"));
+        let key = desired.key(&name).unwrap();
+        // It was generated before.
+        let present = ApiKeyStatus {
+            secret_name: Some("moved".to_owned()),
+            key_hint: Some("abcd".to_owned()),
+            ..ApiKeyStatus::default()
+        };
+        let now = at("2026-01-01T00:00:00Z");
+        let patch = written(api_key(Some(&present), None, &[], Some(key), &no_spend(), now)).patch;
+        assert_eq!((patch.get("secretName"), patch.get("keyHint")), (Some(&Value::Null), Some(&Value::Null)));
+        assert_eq!(api_key(Some(&ApiKeyStatus::default()), None, &[], Some(key), &no_spend(), now), Change::Nothing);
     }
 
     #[test]

@@ -76,6 +76,9 @@ pub struct WorkloadIdentity {
     /// Google Cloud: workload identity federation.
     #[serde(default)]
     pub google: Audience,
+    /// OpenAI: exchanged for a token of a service account's.
+    #[serde(default)]
+    pub openai: Audience,
 }
 
 /// Whom a token is for; empty: there is none.
@@ -90,8 +93,8 @@ pub struct Audience {
 impl WorkloadIdentity {
     /// The tokens by the names of their files.
     pub(super) fn tokens(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let Self { aws, azure, google } = self;
-        let all = [("aws", aws), ("azure", azure), ("google", google)];
+        let Self { aws, azure, google, openai } = self;
+        let all = [("aws", aws), ("azure", azure), ("google", google), ("openai", openai)];
         all.into_iter().map(|(name, of)| (name, &*of.audience)).filter(|(_, audience)| !audience.is_empty())
     }
 }

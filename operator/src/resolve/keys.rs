@@ -10,14 +10,17 @@ use vectoll_config::{KeyHash, ObjectName};
 
 use super::{
     claims::Claims,
+    reachable::KeyLists,
+    routes::ResolvedRoute,
     teams::{invalid, not_accepted, unreadable},
     values::{Generated, Value, ValueOutcome, delivered, value_of},
 };
 use crate::{
     condition::{Condition, ConditionType, complete, exactness, expiry, suspended},
     consent::consents,
+    key_secret::ADOPT,
     observed_state::{Kind, Object, ObservedState, ResourceRef, SECRET_UNREADABLE, Unresolved},
-    validate::{ValidKey, ValidTeam, api_key},
+    validate::{FieldError, KeySource, ValidKey, ValidTeam, api_key},
 };
 use vectoll_crds::ApiKeySpec;
 
@@ -44,12 +47,14 @@ type Values = HashMap<(String, KeyHash), ObjectName>;
 pub(crate) fn resolve_keys(
     observed: &ObservedState,
     teams: &BTreeMap<ObjectName, Arc<ValidTeam>>,
+    routes: &[Arc<ResolvedRoute>],
     now: Timestamp,
     conditions: &mut BTreeMap<ResourceRef, Vec<Condition>>,
 ) -> KeyOutcome {
     let mut outcome = KeyOutcome::default();
     outcome.values.generated = Generated::of(observed);
     let mut values = Values::new();
+    let mut lists = KeyLists::new(observed, teams, routes);
     let claims = Claims::of(|| observed.api_keys.values().chain(&observed.claimants.api_keys).map(|object| &**object));
     let mut objects: Vec<&Arc<Object<ApiKeySpec>>> = observed.api_keys.values().collect();
     objects.sort_by_key(|object| object.seniority());
@@ -61,7 +66,8 @@ pub(crate) fn resolve_keys(
             continue;
         }
         let mut found = Vec::new();
-        let valid = api_key(object).and_then(|key| claims.check(object).map(|()| key).map_err(|error| vec![error]));
+        let checked = |key: &ValidKey| claims.check(object).and_then(|()| not_adopting(key, observed));
+        let valid = api_key(object).and_then(|key| checked(&key).map(|()| key).map_err(|error| vec![error]));
         let valid = valid.and_then(|key| match team_of(&key, teams, observed) {
             Ok(team) => key.of_team(&team.key_defaults, &team.key_bounds, object.created),
             // Whose bounds they are is not known, or not theirs to know.
@@ -71,8 +77,10 @@ pub(crate) fn resolve_keys(
             Err(errors) => found.push(invalid(&errors)),
             Ok(key) => {
                 found.push(Condition::holds(ConditionType::Accepted, "Accepted", ""));
-                let resolved = team_of(&key, teams, observed)
-                    .and_then(|_| value_of(&key, object.rotate.as_deref(), observed, now, &mut outcome.values));
+                let of_team = team_of(&key, teams, observed);
+                let listed = of_team.is_ok().then(|| lists.judge(&key)).flatten();
+                let resolved =
+                    of_team.and_then(|_| value_of(&key, object.rotate.as_deref(), observed, now, &mut outcome.values));
                 let (resolved, refs) = in_force(resolved, &key, observed);
                 match resolved.and_then(|value| first_with(value, &key, &mut values)) {
                     Ok(value) => {
@@ -89,6 +97,7 @@ pub(crate) fn resolve_keys(
                         found.push(Condition::fails(ConditionType::ResolvedRefs, reason, message));
                     }
                 }
+                found.extend(listed);
             }
         }
         not_accepted(&mut found, unread);
@@ -124,6 +133,18 @@ fn in_force(
             (Ok(value), Condition::fails(ConditionType::ResolvedRefs, SECRET_UNREADABLE, message))
         }
         None => (resolved, Condition::holds(ConditionType::ResolvedRefs, "ResolvedRefs", "")),
+    }
+}
+
+/// There is no Secret that a key could take over of which only the hash is known.
+fn not_adopting(key: &ValidKey, observed: &ObservedState) -> Result<(), FieldError> {
+    match key.source {
+        KeySource::Elsewhere { .. } if observed.adopting.contains(&key.name) => Err(FieldError {
+            path: format!("metadata.annotations[{ADOPT}]"),
+            reason: "takes over a Secret, and keyHash is of a key whose value is elsewhere: remove one of them"
+                .to_owned(),
+        }),
+        KeySource::Elsewhere { .. } | KeySource::Brought { .. } | KeySource::Generated { .. } => Ok(()),
     }
 }
 
@@ -169,7 +190,14 @@ fn first_with(value: Value, key: &ValidKey, values: &mut Values) -> Result<Value
     match values.entry((key.name.namespace().to_owned(), value.hash)) {
         Entry::Occupied(older) => {
             let older = older.get();
-            Err(("DuplicateKey", format!("the ApiKey {older} has the same value and is older: use another value")))
+            let path = match key.source {
+                KeySource::Elsewhere { .. } => "spec.keyHash: ",
+                KeySource::Brought { .. } | KeySource::Generated { .. } => "",
+            };
+            Err((
+                "DuplicateKey",
+                format!("{path}the ApiKey {older} has the same value and is older: use another value"),
+            ))
         }
         Entry::Vacant(free) => {
             free.insert(key.name.clone());

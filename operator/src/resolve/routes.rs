@@ -5,19 +5,21 @@ use std::{
     sync::Arc,
 };
 
-use vectoll_config::{ModelPattern, ObjectName, v1::native::Api};
+use jiff::Timestamp;
+use vectoll_config::{ModelPattern, ObjectName};
 use vectoll_crds::{AllowedNamespaces, ModelRouteSpec};
 
 use super::{
     credential::content_of,
+    prices::{priced, prices_current},
+    reachable::route_reached,
     teams::{invalid, not_accepted},
 };
 use crate::{
     condition::{Condition, ConditionType, complete},
     observed_state::{Kind, Object, ObservedState, ResourceRef},
-    price,
     provider_hosts::AllowedHosts,
-    validate::{Called, Native, Serving, ValidBackend, ValidProvider, ValidRoute, model_route},
+    validate::{Called, Serving, ValidBackend, ValidRoute, model_route},
 };
 
 /// A route and the names that are its own.
@@ -40,6 +42,7 @@ pub(crate) struct ResolvedRoute {
 /// Resolves the observed routes; names are claimed within a namespace, so namespaces can be resolved one by one. Older ones first, so that of two with the same name the older one keeps it.
 pub(crate) fn resolve_routes(
     observed: &ObservedState,
+    now: Timestamp,
     conditions: &mut BTreeMap<ResourceRef, Vec<Condition>>,
 ) -> Vec<Arc<ResolvedRoute>> {
     let mut claimed: HashMap<(String, ModelPattern), ObjectName> = HashMap::new();
@@ -66,7 +69,8 @@ pub(crate) fn resolve_routes(
                 }
                 None => Condition::holds(ConditionType::Accepted, "Accepted", ""),
             });
-            found.push(priced(valid));
+            found.push(priced(valid, &observed.pricing));
+            found.extend(prices_current(valid, &observed.pricing, now));
         }
         found.push(conflict);
         let mut broken = found.iter().any(Condition::stops);
@@ -74,6 +78,9 @@ pub(crate) fn resolve_routes(
             let (can_serve, refs) = credentials(valid, observed);
             found.push(refs);
             broken |= !can_serve;
+        }
+        if !models.is_empty() {
+            found.extend(route_reached(&object.name, &object.spec.allowed_namespaces, &models, observed));
         }
         not_accepted(&mut found, unread);
         conditions.insert(of, complete(found));
@@ -147,66 +154,4 @@ fn credentials(route: &ValidRoute, observed: &ObservedState) -> (bool, Condition
         }
     };
     (can_serve, condition)
-}
-
-/// Every price is known: a model without one cannot be used under a budget.
-fn priced(route: &ValidRoute) -> Condition {
-    let mut unknown = Vec::new();
-    for (i, backend) in route.backends.iter().enumerate() {
-        for model in &route.models {
-            if price_of(backend, model).is_none() {
-                unknown.push(format!("spec.backends[{i}].price is not set, and no price of {model} is known"));
-            }
-        }
-    }
-    if unknown.is_empty() {
-        return Condition::holds(ConditionType::Priced, "Priced", "");
-    }
-    let message = format!("{}: calls under a budget are refused", unknown.join("; "));
-    Condition::fails(ConditionType::Priced, "PriceUnknown", message)
-}
-
-/// What a backend charges for a model: what the route says, else the list price of a well-known model.
-pub(crate) fn price_of(backend: &ValidBackend, public: &ModelPattern) -> Option<vectoll_config::Price> {
-    let listed = || model_of(backend, public).and_then(price::known).map(|known| known.input_per_million_tokens);
-    backend.price.or_else(|| match &backend.provider {
-        ValidProvider::Builtin => Some(vectoll_config::Price::default()),
-        ValidProvider::OpenAi(_) => listed(),
-        ValidProvider::Native(Native { api, .. }) => match api {
-            // Whoever runs the server pays for the server, whatever the model costs elsewhere.
-            Api::HuggingFace(_) | Api::Nvidia(_) | Api::Ollama(_) | Api::SageMaker(_) => None,
-            Api::AzureOpenAi(_)
-            | Api::Bedrock(_)
-            | Api::Cohere(_)
-            | Api::Databricks(_)
-            | Api::Gemini(_)
-            | Api::Jina(_)
-            | Api::Mistral(_)
-            | Api::VertexAi(_)
-            | Api::Voyage(_)
-            | Api::Watsonx(_) => listed(),
-        },
-    })
-}
-
-/// The model at the backend, where it does not depend on the call: its name, or what is behind an ARN.
-pub(crate) fn model_of<'a>(backend: &'a ValidBackend, public: &'a ModelPattern) -> Option<&'a str> {
-    if let ValidProvider::Native(Native { api: Api::Bedrock(settings), .. }) = &backend.provider
-        && let Some(behind_arn) = &settings.foundation_model
-    {
-        return Some(behind_arn);
-    }
-    match (&backend.model, public) {
-        (Some(model), _) => Some(model),
-        (None, ModelPattern::Exact(name)) => (!is_deployment(&backend.provider)).then_some(name),
-        (None, ModelPattern::Prefix(_)) => None,
-    }
-}
-
-/// Whether a deployment with a name of its own answers, whatever model the caller names.
-fn is_deployment(provider: &ValidProvider) -> bool {
-    match provider {
-        ValidProvider::Native(Native { api: Api::AzureOpenAi(settings), .. }) => settings.deployment.is_some(),
-        ValidProvider::Native(_) | ValidProvider::OpenAi(_) | ValidProvider::Builtin => false,
-    }
 }

@@ -7,7 +7,7 @@ use std::{
 
 use vectoll_config::ObjectName;
 
-use super::claims::Claims;
+use super::{claims::Claims, reachable::team_list};
 use crate::{
     condition::{Condition, ConditionType, complete, exactness, suspended},
     consent::consents,
@@ -40,6 +40,7 @@ pub(crate) fn resolve_teams(
                 let allowed = |user: &&str| consents(&team.allowed_namespaces, team.name.namespace(), user, observed);
                 let users: BTreeSet<&str> = users.copied().filter(allowed).collect();
                 found.push(route_namespaces(&team, &users, observed));
+                found.extend(team_list(&team, &users, observed));
                 if is_limited(&team) {
                     let sidecars = |namespace: &&str| observed.sidecars.get(*namespace).copied().unwrap_or_default();
                     found.push(exactness(observed.counting, users.iter().map(sidecars).sum()));

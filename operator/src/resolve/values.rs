@@ -29,8 +29,8 @@ pub(crate) struct Value {
     pub(crate) previous: Vec<Previous>,
     /// Its last characters; none where only its hash is known.
     pub(crate) hint: Option<String>,
-    /// The Secret it is in.
-    pub(crate) secret: ObjectName,
+    /// The Secret it is in; none where only its hash is known.
+    pub(crate) secret: Option<ObjectName>,
     /// When it is renewed.
     pub(crate) next_rotation: Option<Timestamp>,
 }
@@ -93,8 +93,9 @@ pub(super) fn value_of(
     now: Timestamp,
     outcome: &mut ValueOutcome,
 ) -> Result<Value, Unresolved> {
-    let (secret, path) = key.source.secret();
-    observed.readable(secret, path)?;
+    if let Some((secret, path)) = key.source.secret() {
+        observed.readable(secret, path)?;
+    }
     match &key.source {
         KeySource::Brought { secret, entry } => {
             let value = long_enough(observed.entry(secret, entry, "spec.secretRef")?, secret, "spec.secretRef: ")?;
@@ -103,12 +104,17 @@ pub(super) fn value_of(
             Ok(plain(value, secret))
         }
         KeySource::Generated { secret } => generated(key, secret, rotate, observed, now, outcome),
+        KeySource::Elsewhere { hash } => {
+            // As with a value that is brought: one that was generated before ends here.
+            outcome.stale.extend(outcome.generated.beside(key, None));
+            Ok(Value { hash: *hash, previous: Vec::new(), hint: None, secret: None, next_rotation: None })
+        }
     }
 }
 
 /// The value that sidecars have of a key whose Secret cannot be read.
 pub(super) fn delivered(key: &ValidKey, observed: &ObservedState) -> Option<Value> {
-    let (secret, _) = key.source.secret();
+    let (secret, _) = key.source.secret()?;
     let known = observed.delivered.values.get(&key.name)?;
     // What was in another Secret has ended with the reference to it.
     let known = Some(known).filter(|known| known.account == key.account && known.secret == *secret)?;
@@ -118,7 +124,7 @@ pub(super) fn delivered(key: &ValidKey, observed: &ObservedState) -> Option<Valu
         hash: known.credentials.iter().find(|one| one.expires_at.is_none())?.sha256,
         previous: previous.collect(),
         hint: None,
-        secret: secret.clone(),
+        secret: Some(secret.clone()),
         next_rotation: None,
     })
 }
@@ -286,7 +292,7 @@ fn plain(value: &[u8], secret: &ObjectName) -> Value {
         hash: KeyHash::of(value),
         previous: Vec::new(),
         hint: Some(String::from_utf8_lossy(hint).into_owned()),
-        secret: secret.clone(),
+        secret: Some(secret.clone()),
         next_rotation: None,
     }
 }

@@ -10,8 +10,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use vectoll_config::ObjectName;
+
 use super::manifest::{Document, Id, Resource, read};
-use crate::observed_state::ObservedState;
+use crate::{
+    observed_state::{ObservedState, Reach},
+    reach::reach_of,
+};
 
 /// The largest file that is read: a resource holds at most about 1 MiB.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
@@ -161,8 +166,21 @@ impl Manifests {
                 }
             }
         }
+        observed.reach = Some(reaches(&observed));
         observed
     }
+}
+
+/// What keys may use, by their namespace.
+fn reaches(observed: &ObservedState) -> BTreeMap<String, Reach> {
+    let namespaces: BTreeSet<&str> = observed.api_keys.keys().map(ObjectName::namespace).collect();
+    let of = |namespace: &str| {
+        let labels = observed.namespaces.get(namespace).cloned().unwrap_or_default();
+        let keys = observed.api_keys.iter().filter(|(name, _)| name.namespace() == namespace);
+        let team = |name: &ObjectName| observed.teams.get(name).map(|team| &team.spec);
+        reach_of(namespace, &labels, keys.map(|(_, key)| &key.spec), team)
+    };
+    namespaces.into_iter().map(|namespace| (namespace.to_owned(), of(namespace))).collect()
 }
 
 /// All files of manifests below a folder, in order, and the folders that could not be read. Hidden ones are editors' and

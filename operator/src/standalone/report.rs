@@ -90,6 +90,9 @@ fn is_good(condition: &Condition) -> bool {
         ConditionType::Accepted
         | ConditionType::ResolvedRefs
         | ConditionType::Priced
+        | ConditionType::PricesCurrent
+        | ConditionType::ModelsMatched
+        | ConditionType::Reachable
         | ConditionType::LimitsExact
         | ConditionType::Ready => condition.status == Status::True,
     }

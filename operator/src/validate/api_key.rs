@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use vectoll_config::{ModelPattern, ObjectName, Uid, v1};
+use vectoll_config::{KeyHash, ModelPattern, ObjectName, POD_KEY, Uid, v1};
 use vectoll_crds::{ApiKeySpec, Rotation, UserPolicy};
 
 use super::{
     FieldError, FieldErrors, NOT_A_NAME, NOT_AN_ENTRY, ValidBudget, account::account, budgets::budgets, is_entry,
     is_label, is_subdomain, limits,
 };
-use crate::{inject::CONFIG_SECRET, observed_state::Object};
+use crate::{inject::CONFIG_SECRET, key_secret::ROTATE, observed_state::Object};
 
 /// An ApiKey whose spec makes sense.
 #[derive(Clone, Debug)]
@@ -71,14 +71,20 @@ pub(crate) enum KeySource {
         /// The entry in it.
         entry: String,
     },
+    /// Elsewhere: this is all that is known of it.
+    Elsewhere {
+        /// Its SHA-256.
+        hash: KeyHash,
+    },
 }
 
 impl KeySource {
     /// The Secret that the value is in, and the field that says so.
-    pub(crate) fn secret(&self) -> (&ObjectName, &'static str) {
+    pub(crate) fn secret(&self) -> Option<(&ObjectName, &'static str)> {
         match self {
-            Self::Generated { secret } => (secret, "spec.secretName"),
-            Self::Brought { secret, .. } => (secret, "spec.secretRef"),
+            Self::Generated { secret } => Some((secret, "spec.secretName")),
+            Self::Brought { secret, .. } => Some((secret, "spec.secretRef")),
+            Self::Elsewhere { .. } => None,
         }
     }
 }
@@ -98,44 +104,21 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Field
         max_wait_seconds,
         expires_at,
         suspended,
-        secret_name,
+        secret_name: _,
         secret_ref,
+        key_hash: _,
         rotation: wanted_rotation,
         metadata,
     } = &object.spec;
     let namespace = object.name.namespace();
     let mut errors = FieldErrors::default();
-    let mut must_be_name = |path: &str, name: &str| {
-        if !is_subdomain(name) {
-            // Not repeated: whoever mistakes a reference for the key itself would find it in the log.
-            errors.add(path, NOT_A_NAME);
-        }
-    };
-    must_be_name("spec.teamRef.name", &team_ref.name);
-    let source = match (secret_name, secret_ref) {
-        (_, Some(secret)) => {
-            must_be_name("spec.secretRef.name", &secret.name);
-            KeySource::Brought { secret: ObjectName::new(namespace, &secret.name), entry: secret.key.clone() }
-        }
-        (name, None) => {
-            let name = name.as_deref().unwrap_or(object.name.name());
-            must_be_name("spec.secretName", name);
-            if name == CONFIG_SECRET {
-                let of_that_name = "is the name of the sidecars' config Secret: set spec.secretName to another name";
-                errors.add(if secret_name.is_some() { "spec.secretName" } else { "metadata.name" }, of_that_name);
-            }
-            KeySource::Generated { secret: ObjectName::new(namespace, name) }
-        }
-    };
+    if !is_subdomain(&team_ref.name) {
+        errors.add("spec.teamRef.name", NOT_A_NAME);
+    }
     if team_ref.namespace.as_ref().is_some_and(|namespace| !is_label(namespace)) {
         errors.add("spec.teamRef.namespace", "is not a namespace's name");
     }
-    if secret_ref.as_ref().is_some_and(|secret| !is_entry(&secret.key)) {
-        errors.add("spec.secretRef.key", NOT_AN_ENTRY);
-    }
-    if secret_name.is_some() && secret_ref.is_some() {
-        errors.add("spec.secretName", "names the Secret to generate, and secretRef one that you keep: set one of them");
-    }
+    let source = source_of(object, &mut errors);
     if *user_policy == UserPolicy::Owner && user.is_none() {
         errors.add("spec.userPolicy", "Owner books every call to the key's user: set spec.user");
     }
@@ -150,7 +133,7 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Field
     }
     let rotation = rotation("spec.rotation", wanted_rotation.as_ref(), &mut errors);
     check_metadata(metadata, &mut errors);
-    let valid = ValidKey {
+    let valid = source.map(|source| ValidKey {
         name: object.name.clone(),
         uid: object.uid.clone(),
         account: account(object, &mut errors),
@@ -172,8 +155,77 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Field
         rotation,
         has_rotation: wanted_rotation.is_some(),
         metadata: metadata.clone(),
+    });
+    errors.or(valid)
+}
+
+/// Where the key's value is. Names are not repeated in what is wrong: whoever mistakes a reference for the key itself would find it in
+/// the log.
+fn source_of(object: &Object<ApiKeySpec>, errors: &mut FieldErrors) -> Option<KeySource> {
+    let ApiKeySpec { secret_name, secret_ref, key_hash, .. } = &object.spec;
+    let namespace = object.name.namespace();
+    if let Some(text) = key_hash {
+        check_alone(object, errors);
+        return errors.check("spec.keyHash", hash_of(text)).map(|hash| KeySource::Elsewhere { hash });
+    }
+    if let Some(secret) = secret_ref {
+        if !is_subdomain(&secret.name) {
+            errors.add("spec.secretRef.name", NOT_A_NAME);
+        }
+        if !is_entry(&secret.key) {
+            errors.add("spec.secretRef.key", NOT_AN_ENTRY);
+        }
+        if secret_name.is_some() {
+            let both = "names the Secret to generate, and secretRef one that you keep: set one of them";
+            errors.add("spec.secretName", both);
+        }
+        return Some(KeySource::Brought {
+            secret: ObjectName::new(namespace, &secret.name),
+            entry: secret.key.clone(),
+        });
+    }
+    let name = secret_name.as_deref().unwrap_or(object.name.name());
+    if !is_subdomain(name) {
+        errors.add("spec.secretName", NOT_A_NAME);
+    }
+    if name == CONFIG_SECRET {
+        let of_that_name = "is the name of the sidecars' config Secret: set spec.secretName to another name";
+        errors.add(if secret_name.is_some() { "spec.secretName" } else { "metadata.name" }, of_that_name);
+    }
+    Some(KeySource::Generated { secret: ObjectName::new(namespace, name) })
+}
+
+/// What makes or renews a value has no place beside the hash of one that is elsewhere.
+fn check_alone(object: &Object<ApiKeySpec>, errors: &mut FieldErrors) {
+    let ApiKeySpec { secret_name, secret_ref, rotation, .. } = &object.spec;
+    let mut must_not_be = |is_set: bool, path: &str, what: &str| {
+        if is_set {
+            errors.add(
+                path,
+                format_args!("{what}, and keyHash is of a key whose value is elsewhere: remove one of them"),
+            );
+        }
     };
-    errors.or(Some(valid))
+    must_not_be(secret_name.is_some(), "spec.secretName", "names the Secret to generate");
+    must_not_be(secret_ref.is_some(), "spec.secretRef", "names a Secret with the value");
+    must_not_be(rotation.is_some(), "spec.rotation", "renews generated keys");
+    let annotation = format!("metadata.annotations[{ROTATE}]");
+    must_not_be(object.rotate.is_some(), &annotation, "asks for a new value");
+}
+
+/// Reads a hash as LiteLLM and `sha256sum` write it. What is wrong is not repeated: somebody may have put the key itself there.
+fn hash_of(text: &str) -> Result<KeyHash, &'static str> {
+    let digits = text.strip_prefix("sha256:");
+    let hash: KeyHash = digits.and_then(|digits| digits.parse().ok()).ok_or(
+        "is not the SHA-256 of a key: write sha256: and 64 lower-case hexadecimal digits, and never the key itself",
+    )?;
+    if hash == KeyHash::of(POD_KEY.as_bytes()) {
+        return Err("is the hash of what pods send in place of a key, and cannot be a key's");
+    }
+    if [&b""[..], b"\n"].iter().any(|nothing| hash == KeyHash::of(nothing)) {
+        return Err("is the hash of nothing: was the variable with the key empty?");
+    }
+    Ok(hash)
 }
 
 /// It stands in a config of bounded size, and in a line of the log for each call.

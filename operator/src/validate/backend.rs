@@ -7,6 +7,7 @@ use super::{
     Credential, FieldErrors, NOT_A_NAME, NOT_AN_ENTRY, is_entry, is_label, is_subdomain, limits,
     provider::{Called, Native, OpenAi, ValidProvider, provider},
 };
+use crate::price::Discount;
 
 /// The most headers that a backend sets.
 const MAX_HEADERS: usize = 16;
@@ -26,6 +27,8 @@ pub(crate) struct ValidBackend {
     /// The URLs that its sidecars will call.
     pub(crate) called: Vec<Called>,
     pub(crate) price: Option<Price>,
+    /// What is taken off it, or off the list price.
+    pub(crate) discount: Option<Discount>,
     /// As the spec has it. Never there for the built-in model, which counts by itself.
     pub(crate) tokens: Option<v1::TokenBound>,
     /// What token arrays are of, as the spec has it.
@@ -71,6 +74,7 @@ pub(super) fn backend(path: &str, backend: &Backend, errors: &mut FieldErrors) -
         voyage: _,
         watsonx: _,
         price,
+        discount_percent,
         tokens,
         timeout_seconds,
         limits: limits_of_provider,
@@ -105,6 +109,9 @@ pub(super) fn backend(path: &str, backend: &Backend, errors: &mut FieldErrors) -
             errors.check(format!("{path}.price.inputPerMillionTokens"), price.input_per_million_tokens.parse::<Price>())
         }
     };
+    let discount = discount_percent
+        .as_ref()
+        .and_then(|text| errors.check(format!("{path}.discountPercent"), text.parse::<Discount>()));
     let (token_arrays, tokens) = match (builtin, tokens) {
         (Some(_), Some(bound)) => (encoding_of_arrays(path, bound, errors), None),
         (None, Some(bound)) => (bound.array_encoding.map(contracts), token_bound(path, bound, errors)),
@@ -121,6 +128,7 @@ pub(super) fn backend(path: &str, backend: &Backend, errors: &mut FieldErrors) -
         provider,
         called,
         price,
+        discount,
         tokens,
         token_arrays,
         timeout_seconds: *timeout_seconds,

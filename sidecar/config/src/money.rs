@@ -57,6 +57,11 @@ pub struct Price {
 }
 
 impl Price {
+    /// So many pico-USD a token.
+    pub const fn new(pico_per_token: u64) -> Self {
+        Self { pico_per_token }
+    }
+
     /// What so many tokens cost; stops at the largest amount.
     pub const fn of(self, tokens: u64) -> PicoUsd {
         PicoUsd(self.pico_per_token.saturating_mul(tokens))

@@ -21,7 +21,7 @@ pub use self::{
     limits::{Budget, Extra, Limits, ModelLimits},
     native::Native,
     period::{MAX_DAYS, Period, PeriodError, StartError},
-    provider::{Builtin, BuiltinTokenizer, Encoding, Factor, OpenAi, Provider, TokenBound},
+    provider::{Builtin, BuiltinTokenizer, Encoding, Factor, OpenAi, OpenAiIdentity, Provider, TokenBound},
     resilience::{Balance, Cache, Cooldown, Hedge, Retry},
     route::{Backend, Batch, Header, InputType, Route},
     store::{OnStoreFailure, Store},

@@ -13,7 +13,9 @@ use vectoll_config::v1::{
 use super::shared_state::{Files, SharedState};
 use vectoll_upstream::{
     builtin,
-    credential::{Credential, Form, Secret, aws, entra, google, ibm, keyring::Fingerprint, sigv4},
+    credential::{
+        Credential, Form, Secret, aws, entra, google, ibm, keyring::Fingerprint, open_ai as federated, sigv4,
+    },
     provider::{
         HttpProvider, Provider,
         dialect::{
@@ -88,7 +90,9 @@ pub(super) fn provider(
             builtin::Model::get().map_err(|error| ProviderError::Config("builtin".to_owned(), error.clone()))?;
             Ok(Provider::Builtin)
         }
-        v1::Provider::OpenAi(settings) => open_ai(settings, to(&settings.base_url, "openAI")?, more, batch, files),
+        v1::Provider::OpenAi(settings) => {
+            open_ai(settings, to(&settings.base_url, "openAI")?, more, batch, (files, lasting))
+        }
         v1::Provider::Native(settings) => {
             native(settings, to(&settings.base_url, "native")?, model, (batch, more), (files, lasting))
         }
@@ -130,10 +134,10 @@ fn open_ai(
     root: Endpoint,
     mut more: HeaderMap,
     batch: Batch,
-    files: &Files,
+    (files, lasting): (&Files, &SharedState),
 ) -> ProviderResult<Provider> {
     const PATH: &str = "/embeddings";
-    let v1::OpenAi { base_url, credential_file, organization, project } = settings;
+    let v1::OpenAi { base_url, credential_file, workload_identity, organization, project } = settings;
     for (field, name, text) in
         [("organization", "openai-organization", organization), ("project", "openai-project", project)]
     {
@@ -142,13 +146,27 @@ fn open_ai(
             more.insert(HeaderName::from_static(name), HeaderValue::try_from(text).map_err(|_| wrong())?);
         }
     }
-    let credential = match credential_file {
-        None => Credential::None,
-        Some(file) => key(&Form::Bearer, file, "openAI.credentialFile", files)?,
+    let credential = match (credential_file, workload_identity) {
+        (None, None) => Arc::new(Credential::None),
+        (Some(file), None) => Arc::new(key(&Form::Bearer, file, "openAI.credentialFile", files)?),
+        (None, Some(identity)) => open_ai_identity(identity, lasting)?,
+        (Some(_), Some(_)) => return Err(unusable("openAI.workloadIdentity", "there is a credential file as well")),
     };
     let dialect = compatible::by_root(base_url);
-    let credential = Arc::new(credential);
     remote(Parts { root, more, credential, dialect: Box::new(dialect), pass: Passthrough::At(PATH.to_owned()), batch })
+}
+
+/// One that did not change keeps its token through a reload.
+fn open_ai_identity(identity: &v1::OpenAiIdentity, lasting: &SharedState) -> ProviderResult<Arc<Credential>> {
+    let made_of = format!("openAI {identity:?} {:?}", lasting.identity);
+    lasting.keyring.get(Fingerprint::of([made_of.as_bytes()]), || {
+        let v1::OpenAiIdentity { identity_provider_id, service_account_id, token_url } = identity;
+        let token_url = token_url.as_deref().unwrap_or(federated::EXCHANGE);
+        let token_file = lasting.identity.tokens.join("openai");
+        federated::OpenAi::new(token_url, identity_provider_id.clone(), service_account_id.clone(), token_file)
+            .map(|identity| Credential::Token(identity.token(lasting.http.clone())))
+            .map_err(|(field, reason)| unusable(format!("openAI.workloadIdentity.{field}"), reason))
+    })
 }
 
 fn key(form: &Form, file: &str, path: &str, files: &Files) -> ProviderResult<Credential> {

@@ -45,7 +45,7 @@ impl SharedState {
 /// What the pod's own identity is proven by.
 #[derive(Clone, Debug, Default)]
 pub struct Identity {
-    /// The folder with the tokens that the cluster issues for this sidecar: `aws`, `azure`, `google`.
+    /// The folder with the tokens that the cluster issues for this sidecar: `aws`, `azure`, `google`, `openai`.
     pub tokens: PathBuf,
     /// EKS Pod Identity's agent and the file with the token for it.
     pub agent: Option<(String, PathBuf)>,

@@ -1,7 +1,7 @@
 //! Who calls: what is put on a request so that its provider knows.
 //!
 //! A [`Credential`] is made once, from settings and the content of its file, and signs every request. What expires it
-//! keeps [`fresh`]. Each kind of issuer has a file: [`aws`], [`google`], [`entra`], [`ibm`]. They build requests and read
+//! keeps [`fresh`]. Each kind of issuer has a file: [`aws`], [`google`], [`entra`], [`ibm`], [`open_ai`]. They build requests and read
 //! answers as pure functions; `issuer` is the way there. A [`keyring::Keyring`] keeps them over reloads.
 
 pub mod aws;
@@ -12,6 +12,7 @@ pub mod ibm;
 pub(crate) mod issuer;
 pub mod keyring;
 mod oauth;
+pub mod open_ai;
 pub mod redact;
 pub mod refreshing;
 pub mod secret;

@@ -6,15 +6,16 @@ mod identity;
 
 use serde_json::{Value, json};
 use vectoll_tests::{
-    clouds::{entra::Login, ibm::Iam},
+    clouds::{entra::Login, ibm::Iam, openai::Exchange},
     native::{
         Issuer,
         azure_open_ai::{self, AzureOpenAi},
+        open_ai::OpenAi,
         watsonx::Watsonx,
     },
 };
 
-pub use self::identity::{AGENT, AGENT_TOKEN, AWS, AZURE, Fetched, GOOGLE, Identities, Identity, POD, TOKENS};
+pub use self::identity::{AGENT, AGENT_TOKEN, AWS, AZURE, Fetched, GOOGLE, Identities, Identity, OPENAI, POD, TOKENS};
 use self::identity::{CLIENT, IBM_KEY, PROJECT, TENANT, reference};
 
 pub fn identities() -> anyhow::Result<Identities> {
@@ -29,6 +30,7 @@ pub fn identities() -> anyhow::Result<Identities> {
     amazon::add(&mut them);
     azure(&mut them);
     ibm(&mut them);
+    open_ai(&mut them);
     Ok(them)
 }
 
@@ -77,6 +79,28 @@ fn ibm(them: &mut Identities) {
             issuer: "iam.cloud.ibm.com",
             refusal: "401: BXNIM0415E: Provided API key could not be found: you sent",
             tokens: iam,
+        }),
+    });
+}
+
+fn open_ai(them: &mut Identities) {
+    let tokens = Issuer::named("openai-");
+    let (provider, account) = ("idp_1", "user-1");
+    them.issuers.push(Box::new(Exchange { provider, account, subject: OPENAI, tokens: tokens.clone() }));
+    let host = "api.openai.com";
+    them.providers.push((host, Box::new(OpenAi { tokens: tokens.clone() })));
+    them.all.push(Identity {
+        id: "openai-cluster",
+        host,
+        model: "text-embedding-3-small",
+        settings: json!({"openAI": {"workloadIdentity": {"identityProviderID": provider, "serviceAccountID": account}}}),
+        secret: Value::Null,
+        length: 1536,
+        fetched: Some(Fetched {
+            what: "a token of OpenAI's for the service account user-1",
+            issuer: "auth.openai.com",
+            refusal: "401: invalid_grant: No mapping matches; you sent",
+            tokens,
         }),
     });
 }

@@ -12,10 +12,12 @@ use vectoll_tests::{
     provider::Item,
 };
 
-use super::identities::{AGENT, AGENT_TOKEN, AWS, AZURE, GOOGLE, Identities, Identity, POD, TOKENS, identities};
+use super::identities::{
+    AGENT, AGENT_TOKEN, AWS, AZURE, GOOGLE, Identities, Identity, OPENAI, POD, TOKENS, identities,
+};
 
 /// The names of `/etc/hosts`, and where they lead: one of the machine's own, all others to loopback.
-pub const HOSTS: [(&str, &str); 17] = [
+pub const HOSTS: [(&str, &str); 19] = [
     ("169.254.169.254", "metadata.google.internal"),
     ("127.0.0.1", "oauth2.googleapis.com"),
     ("127.0.0.1", "sts.googleapis.com"),
@@ -33,6 +35,8 @@ pub const HOSTS: [(&str, &str); 17] = [
     ("127.0.0.1", "my-resource.openai.azure.com"),
     ("127.0.0.1", "iam.cloud.ibm.com"),
     ("127.0.0.1", "us-south.ml.cloud.ibm.com"),
+    ("127.0.0.1", "auth.openai.com"),
+    ("127.0.0.1", "api.openai.com"),
 ];
 
 /// What all calls send.
@@ -62,6 +66,7 @@ impl Stage {
         inside.token(TOKENS, "aws", AWS)?;
         inside.token(TOKENS, "azure", AZURE)?;
         inside.token(TOKENS, "google", GOOGLE)?;
+        inside.token(TOKENS, "openai", OPENAI)?;
         let agent_token = inside.token(AGENT_TOKEN, "eks-pod-identity-token", AGENT)?;
         let bundle = inside.token("/var/run/trusted", "ca.pem", clouds.bundle())?;
 

@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use clap::Parser;
 use vectoll_operator::{cli::Cli, inject::InjectionSettings};
-use vectoll_tests::documents::{block, blocks, pages, with};
+use vectoll_tests::documents::{block, blocks, pages, repository, with};
 
 use crate::desk::Desk;
 
@@ -57,6 +57,18 @@ fn the_operators_command_line_is_one() -> anyhow::Result<()> {
     let text = block("operator-run")?;
     Cli::try_parse_from(text.split_whitespace()).map(drop).with_context(|| text.clone())?;
     ensure!(Cli::try_parse_from(with(&text, "--identity", "--identities")?.split_whitespace()).is_err());
+    Ok(())
+}
+
+/// The hash of the page's own manifest comes out of its command.
+#[test]
+fn the_hash_of_a_key_is_made_as_the_page_says() -> anyhow::Result<()> {
+    let desk = Desk::new()?;
+    let said = desk.run(&format!("KEY=sk-moved-0123456789abcdef\n{}", block("key-hash")?))?;
+    let hash = said.split_whitespace().next().context("nothing was printed")?;
+    for path in ["operator/docs/keys.md", "crds/examples/reference/apikey-by-hash.yaml"] {
+        ensure!(fs::read_to_string(repository().join(path))?.contains(&format!("sha256:{hash}")), "{path}: {hash}");
+    }
     Ok(())
 }
 

@@ -298,3 +298,53 @@ fn what_is_in_force_of_a_secret_that_cannot_be_read_stays_and_no_more_than_that(
         assert!(reason(&observed).0.is_none(), "it is of another key, or was in another Secret");
     }
 }
+
+#[test]
+fn of_a_key_that_is_elsewhere_only_its_hash_is_used_and_what_was_generated_ends() {
+    let hash = KeyHash::of(b"sk-handed-out-elsewhere");
+    let made =
+        secret("u", VALUE, NOW, None, vec![Previous { hash: KeyHash::of(b"b"), until: at("9000-01-01T00:00:00Z") }]);
+    let desired = desired(&format!(", keyHash: 'sha256:{hash}'"), None, Some(made));
+    let alice = ObjectName::new("apps", "alice");
+    let Value { hash: used, previous, hint, secret, next_rotation } = &desired.key(&alice).unwrap().value;
+    assert_eq!((*used, previous.len(), hint, secret, next_rotation), (hash, 0, &None, &None, &None));
+    assert_eq!(desired.stale, [alice], "the Secret of before");
+    assert!(desired.to_create.is_empty() && desired.next.is_none());
+}
+
+#[test]
+fn a_value_has_one_key_whether_it_is_known_or_only_its_hash() {
+    let hash = KeyHash::of(VALUE.as_bytes());
+    let mut observed = observed("", None);
+    observed.secrets =
+        BTreeMap::from([(ObjectName::new("apps", "alice"), secret("u", VALUE, NOW, None, Vec::new()).into())]);
+    let bob = ObjectName::new("apps", "bob");
+    let mut claim = |created: &str| {
+        let spec: ApiKeySpec =
+            serde_yaml::from_str(&format!("{{teamRef: {{name: team}}, keyHash: 'sha256:{hash}'}}")).unwrap();
+        let object = Object {
+            name: bob.clone(),
+            uid: Uid::new("b"),
+            created: Some(at(created)),
+            rotate: None,
+            account: None,
+            spec,
+        };
+        observed.api_keys.insert(bob.clone(), object.into());
+        let alice = ObjectName::new("apps", "alice");
+        let key = Arc::unwrap_or_clone(observed.api_keys.remove(&alice).unwrap());
+        observed.api_keys.insert(alice.clone(), Object { created: Some(at("2026-01-05T00:00:00Z")), ..key }.into());
+        let desired = desired_state(&observed, at(NOW));
+        [alice, bob.clone()].map(|name| {
+            let found = desired.conditions.get(&ResourceRef { kind: Kind::ApiKey, name }).unwrap();
+            found.iter().find(|found| found.stops()).map(|found| (found.reason, found.message.to_string()))
+        })
+    };
+    let [alice, younger] = claim("2026-01-06T00:00:00Z");
+    assert_eq!(alice, None);
+    let (reason, message) = younger.unwrap();
+    assert_eq!(reason, "DuplicateKey");
+    assert!(message.starts_with("spec.keyHash: the ApiKey apps/alice has the same value"), "{message}");
+    let [alice, older] = claim("2026-01-04T00:00:00Z");
+    assert_eq!((alice.unwrap().0, older), ("DuplicateKey", None));
+}

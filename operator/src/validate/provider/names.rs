@@ -65,6 +65,11 @@ pub(super) fn is_deployment(text: &str) -> bool {
     is_of(text, 64, b"-_.")
 }
 
+/// An ID of OpenAI's: `idp_abc`, `user-abc`.
+pub(super) fn is_open_ai_id(text: &str) -> bool {
+    is_of(text, 128, b"-_.")
+}
+
 /// Letters, digits and some more, beginning with one of the first two.
 fn is_of(text: &str, longest: usize, more: &[u8]) -> bool {
     (1..=longest).contains(&text.len())

@@ -1,7 +1,7 @@
 //! Providers as the contract says them, and what of a Secret they need.
 
 use url::Url;
-use vectoll_config::v1::native;
+use vectoll_config::v1::{self, native};
 
 use super::credential::Credential;
 
@@ -23,6 +23,8 @@ pub(crate) struct OpenAi {
     pub(crate) organization: Option<String>,
     pub(crate) project: Option<String>,
     pub(crate) credential: Option<Credential>,
+    /// What the pod's own token is exchanged for, in place of a credential.
+    pub(crate) identity: Option<v1::OpenAiIdentity>,
 }
 
 /// A provider with an API of its own.

@@ -38,12 +38,30 @@ pub struct OpenAi {
     /// The file in the config folder that holds the credential; absent: none is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential_file: Option<String>,
+    /// What the pod's own token is exchanged for, in place of a credential.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workload_identity: Option<OpenAiIdentity>,
     /// `OpenAI-Organization`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub organization: Option<String>,
     /// `OpenAI-Project`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
+}
+
+/// A service account of OpenAI's that the pod's own token stands for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct OpenAiIdentity {
+    /// The workload identity provider.
+    #[serde(rename = "identityProviderID")]
+    pub identity_provider_id: String,
+    /// The service account.
+    #[serde(rename = "serviceAccountID")]
+    pub service_account_id: String,
+    /// Where tokens are exchanged; absent: OpenAI's own place.
+    #[serde(default, rename = "tokenURL", skip_serializing_if = "Option::is_none")]
+    pub token_url: Option<String>,
 }
 
 /// Settings of the built-in model.

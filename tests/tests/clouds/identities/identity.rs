@@ -17,6 +17,7 @@ pub const POD: &str = "shop-7d9f";
 pub const AWS: &str = "cluster.for-aws.kept-by-nobody";
 pub const AZURE: &str = "cluster.for-azure.kept-by-nobody";
 pub const GOOGLE: &str = "cluster.for-google.kept-by-nobody";
+pub const OPENAI: &str = "cluster.for-openai.kept-by-nobody";
 pub const AGENT: &str = "cluster.for-the-agent.kept-by-nobody";
 
 pub(super) const TENANT: &str = "7b795fb9-09d3-42f4-a494-38864f99ba3c";
@@ -86,6 +87,7 @@ impl Identities {
             AWS,
             AZURE,
             GOOGLE,
+            OPENAI,
             AGENT,
             IBM_KEY,
             BEDROCK_KEY,
