@@ -78,6 +78,10 @@ pub struct ApiKeySpec {
     /// Limits on all of the key's calls together.
     #[serde(default)]
     pub limits: Limits,
+    /// The most tokens of one call: a larger one is refused, however much the limits have left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 1))]
+    pub max_tokens_per_call: Option<u64>,
     /// Limits on the key's calls to one model, or to the models of a pattern.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]

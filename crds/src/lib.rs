@@ -32,7 +32,9 @@ pub use enforcement::Enforcement;
 pub use field_pages::{FieldPage, field_pages};
 pub use key_policy::{KeyBounds, KeyDefaults};
 pub use limits::{Limits, ModelLimits, OnStoreFailure};
-pub use model_route::{Backend, Header, InputType, ModelRoute, ModelRouteSpec, Price, TokenBound, TokenEncoding};
+pub use model_route::{
+    Backend, Header, InputType, ModelRoute, ModelRouteSpec, Price, TokenBound, TokenEncoding, Truncate,
+};
 pub use provider::{
     AzureOpenAi, Bedrock, Builtin, Container, Credential, Databricks, Entra, Holds, Hosted, MetadataServer, Ollama,
     OpenAi, OpenAiWorkloadIdentity, PodIdentity, Preset, Provider, SageMaker, SelfHosted, VertexAi, Watsonx,

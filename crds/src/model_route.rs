@@ -42,7 +42,7 @@ pub struct ModelRouteSpec {
     /// Namespaces whose keys may use this route, beside its own. Their pods receive its provider credentials.
     #[serde(default)]
     pub allowed_namespaces: AllowedNamespaces,
-    /// Tags of calls (`tags` in the header `x-litellm-metadata`) whose spend has a metric of its own, beside those that the
+    /// Tags of calls (the header `x-litellm-tags`, or `tags` in the body) whose spend has a metric of its own, beside those that the
     /// caller's Team lists. Other tags only stand in the access log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), inner(length(min = 1, max = 128)))]
@@ -71,6 +71,11 @@ pub struct ModelRouteSpec {
     /// searched for. Document: what is found.
     #[serde(default)]
     pub input_type: InputType,
+    /// What becomes of inputs that have more tokens than the model takes: End or Start is cut off, at a token, and a header of the answer
+    /// says so. Absent: the call is refused with the input's number. Both where the model's tokenizer and its `maxInputTokens` are known;
+    /// elsewhere calls go as they are. A call may say otherwise (header `x-vectoll-truncate`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncate: Option<Truncate>,
     /// Where calls go. Several of one priority share the calls by weight, and all must serve the same model.
     #[schemars(length(min = 1, max = 16))]
     #[x_kube(validation = Rule::new("self.all(a, self.exists_one(b, b.name == a.name))")
@@ -94,6 +99,8 @@ pub struct ModelRouteSpec {
     .message("the built-in model is inside the sidecar, and no request is sent: leave headers out"))]
 #[x_kube(validation = Rule::new("!has(self.builtin) || !has(self.caSecretRef)")
     .message("the built-in model is inside the sidecar, and no request is sent: leave caSecretRef out"))]
+#[x_kube(validation = Rule::new("!has(self.builtin) || !has(self.maxInputTokens)")
+    .message("the built-in model takes any number of tokens: leave maxInputTokens out"))]
 #[x_kube(validation = Rule::new("!has(self.builtin) || !has(self.tokens) || (!has(self.tokens.maxPerByte) && !has(self.tokens.maxPerInput))")
     .message("the built-in model counts its own tokens: leave maxPerByte and maxPerInput out"))]
 pub struct Backend {
@@ -177,6 +184,11 @@ pub struct Backend {
     /// byte and eight an input; and what callers' token arrays are of. The built-in model counts by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tokens: Option<TokenBound>,
+    /// The most tokens that the model takes of one input; by default known for `OpenAI`'s models. It holds where the tokenizer is known, too
+    /// (`tokens.encoding`): a longer input is refused before the call is sent, or cut (`truncate`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 8, max = 1_000_000_000))]
+    pub max_input_tokens: Option<u32>,
     /// The longest a call may take, from sending it to the last byte of the answer, in seconds.
     #[serde(default = "timeout_seconds")]
     #[schemars(with = "i64", range(min = 1, max = 3600))]
@@ -266,6 +278,15 @@ pub enum InputType {
     /// What is found.
     #[default]
     Document,
+}
+
+/// Which part of an input is cut off that is too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Truncate {
+    /// Its beginning.
+    Start,
+    /// Its end.
+    End,
 }
 
 fn one() -> u32 {

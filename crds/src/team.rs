@@ -78,6 +78,10 @@ pub struct TeamSpec {
     /// Limits on all of the Team's calls together.
     #[serde(default)]
     pub limits: Limits,
+    /// The most tokens of one call of any of its keys: a larger one is refused, however much the limits have left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<i64>", range(min = 1))]
+    pub max_tokens_per_call: Option<u64>,
     /// Limits on the Team's calls to one model, or to the models of a pattern.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
@@ -125,7 +129,7 @@ pub struct TeamSpec {
     /// with its share of what was left. Closed: they are refused (503). Absent: what the operator's own setting says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_store_failure: Option<OnStoreFailure>,
-    /// Tags of calls (`tags` in the header `x-litellm-metadata`) whose spend has a metric of its own. Other tags only stand
+    /// Tags of calls (the header `x-litellm-tags`, or `tags` in the body) whose spend has a metric of its own. Other tags only stand
     /// in the access log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), inner(length(min = 1, max = 128)))]

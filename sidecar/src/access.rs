@@ -82,6 +82,11 @@ impl Entry {
         self.note(|facts| facts.metadata = Some(metadata.clone()));
     }
 
+    /// How many of its inputs were cut.
+    pub fn truncated(&self, inputs: usize) {
+        self.note(|facts| facts.truncated = inputs);
+    }
+
     /// Where it went.
     pub fn backend(&self, label: &Arc<str>) {
         self.note(|facts| facts.backend = Some(label.clone()));

@@ -13,6 +13,8 @@ use vectoll_clock::Now;
 
 /// Where clients put their key, in the order in which the headers are looked at, which is that of LiteLLM's proxy: its own, OpenAI's,
 /// Azure's, Anthropic's.
+///
+/// Source: BerriAI/litellm `litellm/proxy/auth/user_api_key_auth.py` (`get_api_key`).
 static KEY_HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("x-litellm-api-key"),
     header::AUTHORIZATION,
@@ -148,6 +150,14 @@ fn sent(headers: &HeaderMap) -> Sent<'_> {
     found
 }
 
+/// The key that a call sends; none: it is the pod's own call.
+pub fn presented(headers: &HeaderMap) -> Option<&[u8]> {
+    match sent(headers) {
+        Sent::Key(key) => Some(key),
+        Sent::Placeholder | Sent::Unusable | Sent::Nothing => None,
+    }
+}
+
 /// All values that stand where a key may.
 pub fn values(headers: &HeaderMap) -> impl Iterator<Item = &HeaderValue> {
     KEY_HEADERS.iter().filter_map(|name| headers.get(name))
@@ -207,6 +217,7 @@ mod tests {
             search: Vec::new(),
             models: None,
             limits: v1::Limits::default(),
+            max_tokens_per_call: None,
             model_limits: Vec::new(),
             user_limits: v1::Limits::default(),
             budgets: Vec::new(),
@@ -227,6 +238,7 @@ mod tests {
             user_policy: v1::UserPolicy::Request,
             models: None,
             limits: v1::Limits::default(),
+            max_tokens_per_call: None,
             model_limits: Vec::new(),
             user_limits: v1::Limits::default(),
             max_wait: None,

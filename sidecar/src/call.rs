@@ -26,10 +26,18 @@ use crate::{
 };
 use vectoll_api::request::{Fields, Metadata, Request, Shape, is_longer, model_name};
 
-/// The end user in LiteLLM's header.
-static USER_HEADER: HeaderName = HeaderName::from_static("x-litellm-user-id");
 /// How long the call may wait for room in limits, in seconds.
 static MAX_WAIT: HeaderName = HeaderName::from_static("x-vectoll-max-wait");
+/// The headers that name the end user, the first of which counts: LiteLLM's two, which it reads in this order before anything else, and the
+/// one that stands in the place of the header that LiteLLM's `general_settings` may name.
+///
+/// Source: BerriAI/litellm `litellm/constants.py` (`STANDARD_CUSTOMER_ID_HEADERS`) and `litellm/proxy/auth/auth_utils.py`
+/// (`get_end_user_id_from_request_body`).
+static USER_HEADERS: [HeaderName; 3] = [
+    HeaderName::from_static("x-litellm-customer-id"),
+    HeaderName::from_static("x-litellm-end-user-id"),
+    HeaderName::from_static("x-litellm-user-id"),
+];
 /// The user of a call that names none, with a key that has no owner.
 const NOBODY: &str = "_none";
 /// The longest name of a user, in characters.
@@ -93,8 +101,8 @@ impl Call {
             entry.user(user);
         }
         let waits_until = max_wait(headers, caller.key().max_wait)?.map(|wait| tokio::time::Instant::now() + wait);
-        let metadata = Metadata::read(headers)?.map(Arc::new);
-        if let Some(metadata) = &metadata {
+        let in_headers = Metadata::of_headers(headers)?.map(Arc::new);
+        if let Some(metadata) = &in_headers {
             entry.metadata(metadata);
         }
         must_be_json(headers)?;
@@ -108,14 +116,15 @@ impl Call {
         claim.hold_until(&mut own, CALL_OVERHEAD_BYTES + of_body, end).await.map_err(|NoRoom| Refusal::no_room())?;
         let mut held = own.split(of_body);
         let body = body::read(headers, body, request_limits, (&claim, &mut held)).await?;
-        let (model, request) = if body.len() <= MUCH_BODY {
-            parse(&body, in_path, headers, &entry)?
+        let Parsed { model, request, metadata } = if body.len() <= MUCH_BODY {
+            parse(&body, in_path, (headers, in_headers), &entry)?
         } else {
             let (headers, entry) = (headers.clone(), entry.clone());
-            let parsed = tasks.compute(move || parse(&body, in_path, &headers, &entry)).await;
+            let parsed = tasks.compute(move || parse(&body, in_path, (&headers, in_headers), &entry)).await;
             parsed.map_err(|_| Refusal::unavailable("parsing_failed", "The call could not be read".to_owned()))??
         };
-        let user = user(&caller, said_user, request.provider_specific.user.as_deref())?;
+        let in_metadata = metadata.as_ref().and_then(|metadata| metadata.user());
+        let user = user(&caller, said_user, [request.provider_specific.user.as_deref(), in_metadata])?;
         entry.user(&user);
         Ok(Self {
             id,
@@ -159,21 +168,39 @@ impl Call {
     }
 }
 
-/// The model that a body is for, which the log learns as soon as it is known, and the request that it is.
+/// What a body says.
+struct Parsed {
+    model: Arc<str>,
+    request: Request,
+    /// What headers and body say of the call besides.
+    metadata: Option<Arc<Metadata>>,
+}
+
+/// The model that a body is for, and what is said of the call besides, which the log learns as soon as it is known; and the request that
+/// it is.
 fn parse(
     body: &Bytes,
     in_path: Option<Arc<str>>,
-    headers: &HeaderMap,
+    (headers, in_headers): (&HeaderMap, Option<Arc<Metadata>>),
     entry: &Entry,
-) -> Result<(Arc<str>, Request), Refusal> {
+) -> Result<Parsed, Refusal> {
     let text = std::str::from_utf8(body)
         .map_err(|_| Refusal::malformed(None, "The request's body is not UTF-8: JSON must be"))?;
     let fields = Fields::read(text)?;
     let named: Option<Arc<str>> = fields.model()?.map(Arc::from);
     let model = model_name(in_path, named.clone())?;
     entry.model(&model);
+    let metadata = if fields.has_attribution() {
+        let metadata = Metadata::of_call(headers, &fields)?.map(Arc::new);
+        if let Some(metadata) = &metadata {
+            entry.metadata(metadata);
+        }
+        metadata
+    } else {
+        in_headers
+    };
     let request = Request::read(&fields, named, headers, body.clone())?;
-    Ok((model, request))
+    Ok(Parsed { model, request, metadata })
 }
 
 fn must_be_json(headers: &HeaderMap) -> Result<(), Refusal> {
@@ -205,16 +232,20 @@ fn owner(caller: &Caller) -> Arc<str> {
     caller.key().owner.clone().unwrap_or_else(|| NOBODY.into())
 }
 
-/// The user as far as it is known without the body: the header's, or the owner of a key that calls for nobody else. A header
+/// The user as far as it is known without the body: the headers', or the owner of a key that calls for nobody else. A header
 /// with nothing in it is none.
 fn user_in_headers(caller: &Caller, headers: &HeaderMap) -> Result<Option<Arc<str>>, Refusal> {
     match caller.key().user_policy {
         UserPolicy::Owner => return Ok(Some(owner(caller))),
         UserPolicy::Request => {}
     }
-    let Some(value) = headers.get(&USER_HEADER).filter(|value| !value.is_empty()) else { return Ok(None) };
+    let named = USER_HEADERS.iter().find_map(|name| {
+        let value = headers.get(name)?;
+        (!value.as_bytes().trim_ascii().is_empty()).then_some((name, value))
+    });
+    let Some((name, value)) = named else { return Ok(None) };
     let text = std::str::from_utf8(value.as_bytes())
-        .map_err(|_| Refusal::malformed(Some("user"), "The header x-litellm-user-id is not UTF-8"))?;
+        .map_err(|_| Refusal::malformed(Some("user"), format!("The header {name} is not UTF-8")))?;
     if is_longer(text, MAX_USER) { Err(user_too_long()) } else { Ok(Some(text.into())) }
 }
 
@@ -230,12 +261,12 @@ fn max_wait(headers: &HeaderMap, of_key: Option<Duration>) -> Result<Option<Dura
     Ok(wait.filter(|wait| !wait.is_zero()))
 }
 
-/// The user that a call is booked to: the header's, else the body's, else the key's owner.
-fn user(caller: &Caller, in_headers: Option<Arc<str>>, in_body: Option<&str>) -> Result<Arc<str>, Refusal> {
-    // Whichever of them counts: both are to be right.
-    if in_body.is_some_and(|name| is_longer(name, MAX_USER)) {
+/// The user that a call is booked to: the headers', else the first that the body names, else the key's owner.
+fn user(caller: &Caller, in_headers: Option<Arc<str>>, in_body: [Option<&str>; 2]) -> Result<Arc<str>, Refusal> {
+    // Whichever of them counts: all are to be right.
+    if in_body.iter().flatten().any(|name| is_longer(name, MAX_USER)) {
         return Err(user_too_long());
     }
-    let in_body = in_body.filter(|name| !name.is_empty()).map(Arc::from);
+    let in_body = in_body.into_iter().flatten().find(|name| !name.is_empty()).map(Arc::from);
     Ok(in_headers.or(in_body).unwrap_or_else(|| owner(caller)))
 }

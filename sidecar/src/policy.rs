@@ -110,6 +110,8 @@ pub struct Key {
     pub limits: Limits,
     /// How long calls may wait for room in limits; none: they are refused.
     pub max_wait: Option<Duration>,
+    /// The most tokens of one call; none: any number.
+    pub max_tokens_per_call: Option<u64>,
     /// Limits by model.
     pub model_limits: Vec<ModelLimits>,
     /// Limits on each user.
@@ -139,6 +141,8 @@ pub struct Team {
     pub models: Option<Vec<ModelPattern>>,
     /// Limits on all calls.
     pub limits: Limits,
+    /// The most tokens of one call; none: any number.
+    pub max_tokens_per_call: Option<u64>,
     /// Limits by model.
     pub model_limits: Vec<ModelLimits>,
     /// Limits on each user.

@@ -8,8 +8,11 @@ mod exchange;
 mod failure;
 mod hedge;
 mod history;
+mod key_info;
+mod lengths;
 mod models;
 mod parts;
+mod per_call;
 mod plan;
 mod planned;
 mod progress;
@@ -33,7 +36,7 @@ use std::{
 use axum::response::IntoResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 
-use self::{models::permitted, progress::CallProgress, sent::Sent};
+use self::{lengths::Truncated, models::permitted, progress::CallProgress, sent::Sent};
 use crate::{
     access::Entry,
     accounting::{Permit, admit},
@@ -122,20 +125,50 @@ impl Proxy {
                 .await;
         trace.waited += reading.elapsed();
         let call = call?;
+        let Some(timeout) = call.request.bounds.timeout() else { return self.answer(call, parts.headers, trace).await };
+        // As if the caller left: what was sent is read to its end, so that its cost is known and nothing is held against a backend.
+        let answered = Box::pin(tokio::time::timeout(timeout, self.answer(call, parts.headers, trace))).await;
+        answered.unwrap_or_else(|_| {
+            trace.waited += timeout;
+            Err(Refusal::caller_timeout(timeout))
+        })
+    }
+
+    /// The steps for a call that was read.
+    async fn answer(
+        &self,
+        mut call: Call,
+        headers: HeaderMap,
+        trace: &mut CallProgress,
+    ) -> Result<Response<Body>, Refusal> {
         let route = permitted(call.caller.key(), &call.model)?.clone();
+        // What few calls need is boxed: a future is as large as its largest way.
+        let mut truncated = Truncated::default();
+        if let Some(action) = lengths::action(&call, &route)? {
+            (call, truncated) = Box::pin(lengths::fit(call, action, &self.tasks)).await?;
+        }
+        if call.request.shape.is_tokens {
+            call = Box::pin(texts::measure(call, &route, self.request_limits.body, &self.tasks)).await?;
+        }
+        if let Some(limit) = per_call::may_exceed(&call, &route) {
+            call = Box::pin(per_call::check(call, &route, limit, &self.tasks)).await?;
+        }
         // What the provider alone understands may change the vectors by what the other inputs are: such a call goes by the cache.
         let is_known = call.request.others().all(|(name, json)| is_of_each_input(name, json));
         if let Some((cache, backend)) = &route.manner.cache
             && is_known
             && !call.request.shape.is_tokens
         {
-            return cached::serve(self, (&route, cache, backend), call, parts.headers, trace).await;
+            let mut response = cached::serve(self, (&route, cache, backend), call, headers, trace).await?;
+            truncated.write(response.headers_mut());
+            return Ok(response);
         }
-        let call = texts::measure(call, &route, self.request_limits.body, &self.tasks).await?;
         let permit = admit(&self.accounting, call, route).await?;
         trace.call = Some(permit.call().clone());
-        let sent = self.carry_out(permit, parts.headers, trace).await?;
-        Ok(respond::respond(sent, trace))
+        let sent = self.carry_out(permit, headers, trace).await?;
+        let mut response = respond::respond(sent, trace);
+        truncated.write(response.headers_mut());
+        Ok(response)
     }
 
     /// An admitted call, from its first attempt to its answer. It is carried out to the end even if its caller leaves.

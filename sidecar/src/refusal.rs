@@ -139,6 +139,38 @@ impl Refusal {
         Self { reason: "field_not_translated", ..refusal }.code("unsupported_field")
     }
 
+    /// 400: an input has more tokens than the model takes. The beginning of the message is what OpenAI's own has, and what clients look for:
+    /// LiteLLM's make an error of its own of it (`is_error_str_context_window_exceeded` in its `exception_mapping_utils.py`).
+    pub fn too_long(at: usize, tokens: u64, is_exact: bool, most: u64) -> Self {
+        let has = if is_exact { "has" } else { "has at least" };
+        let message = format!(
+            "This model's maximum context length is {most} tokens, and input[{at}] {has} {tokens}: shorten it, or have it cut with the \
+             header x-vectoll-truncate (start or end) or `truncate` of the ModelRoute. Nothing was sent"
+        );
+        let refusal = Self::malformed(Some("input"), message).code("context_length_exceeded");
+        Self { scope: "model", reason: "input_too_long", ..refusal }
+    }
+
+    /// 400: inputs are to be cut, and nobody knows where.
+    pub fn no_truncation(model: &str) -> Self {
+        let message = format!(
+            "The header x-vectoll-truncate cannot be followed for the model `{model}`: its tokenizer, or what it takes of one input, is not \
+             known here. Leave it out, or have the route's owner set `tokens.encoding` and `maxInputTokens` on the ModelRoute's backend"
+        );
+        let refusal = Self::malformed(None, message);
+        Self { scope: "model", reason: "no_truncation", ..refusal }
+    }
+
+    /// 400: a call has more tokens than its key or its Team allows for one. `has` is how many.
+    pub fn tokens_per_call(scope: &'static str, name: &str, most: u64, has: &str) -> Self {
+        let message = format!(
+            "The {scope} {name} allows {most} tokens in one call (`maxTokensPerCall`), and this one {has}. Send fewer or shorter inputs \
+             at a time"
+        );
+        let refusal = Self::malformed(Some("input"), message).code("max_tokens_per_call");
+        Self { scope, reason: "tokens_per_call", ..refusal }
+    }
+
     /// 400: inputs that are to be one text, and more than its provider takes in one request.
     pub fn coupled(items: usize) -> Self {
         let message = format!(
@@ -192,6 +224,19 @@ impl Refusal {
             None => format!("Unknown path {path}: embeddings are made with POST /v1/embeddings"),
         };
         Self::new(StatusCode::NOT_FOUND, ErrorType::InvalidRequest, "request", "path_not_found", message)
+    }
+
+    /// 404: a path by which LiteLLM's proxy is managed, and how the same is done here.
+    pub fn managed_elsewhere(path: &str, how: &str) -> Self {
+        let message = format!("{path} is LiteLLM's: a sidecar is not managed over HTTP. {how}");
+        Self::new(StatusCode::NOT_FOUND, ErrorType::InvalidRequest, "request", "managed_elsewhere", message)
+    }
+
+    /// 403: a key asks about another one.
+    pub fn another_key() -> Self {
+        let message = "A key may only ask about itself: leave the query parameter `key` out. Others are read with `kubectl get apikeys`";
+        let refusal = Self::new(StatusCode::FORBIDDEN, ErrorType::Permission, "key", "another_key", message.to_owned());
+        Self { param: Some("key"), ..refusal }.code("key_not_allowed")
     }
 
     /// 405.
@@ -311,6 +356,17 @@ impl Refusal {
     pub fn store_unavailable(message: String) -> Self {
         let reason = "store_unavailable";
         Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorType::Api, "store", reason, message).code(reason)
+    }
+
+    /// 504: it took longer than the caller says that it waits.
+    pub fn caller_timeout(timeout: Duration) -> Self {
+        let message = format!(
+            "The call took longer than the {} s of its header x-litellm-timeout. What was sent to a provider is read to its end and \
+             charged",
+            timeout.as_secs_f64()
+        );
+        let refusal = Self::upstream_timeout(message);
+        Self { scope: "request", reason: "caller_timeout", ..refusal }
     }
 
     /// 504: the provider took too long.

@@ -6,6 +6,7 @@ mod connection;
 mod connections;
 mod guard;
 mod listen;
+mod management;
 mod paths;
 mod request_body;
 mod stop;

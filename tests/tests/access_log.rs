@@ -116,6 +116,8 @@ async fn the_spend_of_tags_that_a_team_or_a_route_counts_is_told() -> anyhow::Re
         assert_eq!(spent("eval"), Some(0.000_000_08));
         assert_eq!(spent("by-route"), Some(0.000_000_08));
         assert_eq!((spent("mine"), spent("unused")), (None, None), "only what the team counts, and only what there is");
+        let of_key = |key: &str| metrics.sum("vectoll_key_tag_spend_usd_total", &[("key", key), ("tag", "nightly")]);
+        assert_eq!((of_key("default/alice"), of_key("default/reader")), (0.000_000_16, 0.0), "by key, too");
         // And again after a restart.
         pair.terminate_sidecar().await?;
         pair.restart_sidecar().await?;

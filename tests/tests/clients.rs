@@ -12,6 +12,14 @@ async fn python_openai_client() {
 }
 
 #[tokio::test]
+async fn litellms_package() {
+    let stage = Stage::start().await.unwrap_or_else(|error| panic!("{error:#}"));
+    if let Err(report) = python::litellm(&stage).await {
+        panic!("{report:#}");
+    }
+}
+
+#[tokio::test]
 async fn the_readme_in_python() {
     let stage = Stage::start().await.unwrap_or_else(|error| panic!("{error:#}"));
     match python::readme(&stage).await {

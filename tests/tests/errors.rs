@@ -112,6 +112,7 @@ async fn start() -> anyhow::Result<(Table, Provider)> {
     all.push(resource("Team", "closed", json!({"suspended": true})));
     all.push(resource("Team", "narrow", json!({"models": ["other-*"]})));
     all.push(resource("Team", "small", json!({"limits": {"requestsPerMinute": 1}})));
+    all.push(resource("Team", "short", json!({"maxTokensPerCall": 3})));
     all.push(resource("Team", "each", json!({"userLimits": {"requestsPerMinute": 1}})));
     all.push(resource(
         "Team",
@@ -143,6 +144,8 @@ async fn start() -> anyhow::Result<(Table, Provider)> {
         ("one-of-small", "small", json!({})),
         ("one-of-each", "each", json!({})),
         ("one-of-rare", "rare", json!({})),
+        ("short", "search", json!({"maxTokensPerCall": 3})),
+        ("one-of-short", "short", json!({})),
     ] {
         all.extend(api_key(name, team, spec));
     }
@@ -187,6 +190,8 @@ async fn requests(table: &mut Table) -> anyhow::Result<()> {
         ("400 encoding_format", json!({"model": "builtin", "input": "a", "encoding_format": "hex"})),
         ("400 dimensions", json!({"model": "builtin", "input": "a", "dimensions": 512})),
         ("400 user too long", json!({"model": "builtin", "input": "a", "user": "u".repeat(257)})),
+        ("400 tags", json!({"model": "builtin", "input": "a", "tags": "nightly"})),
+        ("400 metadata", json!({"model": "builtin", "input": "a", "metadata": ["nightly"]})),
         ("400 a field in another case", json!({"model": "builtin", "input": "a", "Model": "b"})),
     ] {
         table.call(name, "alice", body).await?;
@@ -212,6 +217,10 @@ async fn requests(table: &mut Table) -> anyhow::Result<()> {
     let long = json!({"model": "builtin", "input": "a".repeat(70_000)});
     table.call("413 too large", "alice", long).await?;
     table.row("404 no such path", async |caller: &Caller| caller.post("/v1/chat", &json!({}), &[]).await).await?;
+    for path in ["/key/generate", "/team/new", "/user/new", "/v1/model/new", "/budget/new", "/tag/new", "/spend/logs"] {
+        let name = format!("404 LiteLLM's {path}");
+        table.row(&name, async |caller: &Caller| caller.post(path, &json!({}), &[]).await).await?;
+    }
     let get = async |caller: &Caller| caller.raw(|http, base| http.get(format!("{base}/v1/embeddings"))).await;
     table.row("405 GET", get).await?;
     let address = table.pair.proxy_address();
@@ -265,6 +274,13 @@ async fn callers(table: &mut Table) -> anyhow::Result<()> {
     table.row("401 no key", none).await?;
     table.call("403 a model that the key may not use", "reader", text("text-embedding-3-small")).await?;
     table.call("403 a model that the team may not use", "member", text("builtin")).await?;
+    let another = async |caller: &Caller| {
+        let ask = |http: &reqwest::Client, base: &str| {
+            http.get(format!("{base}/key/info?key=sk-anothers-0123456789")).bearer_auth(key_value("alice"))
+        };
+        caller.raw(ask).await
+    };
+    table.row("403 another key's /key/info", another).await?;
     table.call("404 no such model", "alice", text("gpt-7")).await
 }
 
@@ -279,6 +295,10 @@ async fn limits(table: &mut Table) -> anyhow::Result<()> {
     table.call("429 requests of a user", "one-of-each", text("builtin")).await?;
     table.call("429 requests of a model", "one-of-rare", text("builtin")).await?;
     table.call("429 a call that never fits", "few", json!({"model": "builtin", "input": "word ".repeat(20)})).await?;
+    table.call("400 more tokens than a key allows in one call", "short", text("builtin")).await?;
+    table.call("400 more tokens than a team allows in one call", "one-of-short", text("builtin")).await?;
+    let long = json!({"model": "text-embedding-3-small", "input": ["a", "word ".repeat(8192)]});
+    table.call("400 an input that the model does not take", "alice", long).await?;
     table.call("429 budget", "poor", json!({"model": "builtin", "input": "word ".repeat(20)})).await?;
     table.call("400 no known price under a budget", "poor", text("unpriced")).await
 }

@@ -33,6 +33,8 @@ pub(crate) struct ValidBackend {
     pub(crate) tokens: Option<v1::TokenBound>,
     /// What token arrays are of, as the spec has it.
     pub(crate) token_arrays: Option<v1::Encoding>,
+    /// The most tokens of one input, as the spec has it.
+    pub(crate) max_input_tokens: Option<u32>,
     pub(crate) timeout_seconds: u32,
     pub(crate) limits: v1::Limits,
     pub(crate) batch: v1::Batch,
@@ -76,6 +78,7 @@ pub(super) fn backend(path: &str, backend: &Backend, errors: &mut FieldErrors) -
         price,
         discount_percent,
         tokens,
+        max_input_tokens,
         timeout_seconds,
         limits: limits_of_provider,
         batch: splitting,
@@ -87,6 +90,13 @@ pub(super) fn backend(path: &str, backend: &Backend, errors: &mut FieldErrors) -
     }
     if *timeout_seconds == 0 {
         errors.add(format!("{path}.timeoutSeconds"), "must be at least 1");
+    }
+    let max_input = format!("{path}.maxInputTokens");
+    if max_input_tokens.is_some_and(|most| most < v1::MIN_INPUT_TOKENS) {
+        errors.add(&max_input, format_args!("must be at least {}", v1::MIN_INPUT_TOKENS));
+    }
+    if builtin.is_some() && max_input_tokens.is_some() {
+        errors.add(&max_input, "the built-in model takes any number of tokens: leave maxInputTokens out");
     }
     for (field, value) in [("model", model), ("space", space)] {
         if value.as_ref().is_some_and(String::is_empty) {
@@ -131,6 +141,7 @@ pub(super) fn backend(path: &str, backend: &Backend, errors: &mut FieldErrors) -
         discount,
         tokens,
         token_arrays,
+        max_input_tokens: *max_input_tokens,
         timeout_seconds: *timeout_seconds,
         limits,
         batch,

@@ -46,6 +46,14 @@ pub(super) fn limits(path: &str, limits: Limits, errors: &mut FieldErrors) -> v1
     }
 }
 
+/// The most tokens of one call.
+pub(super) fn max_tokens_per_call(most: Option<u64>, errors: &mut FieldErrors) -> Option<u64> {
+    if most == Some(0) {
+        errors.add("spec.maxTokensPerCall", "must be at least 1; to refuse every call set suspended: true");
+    }
+    most
+}
+
 pub(super) fn model_limits(entries: &[ModelLimits], errors: &mut FieldErrors) -> Vec<v1::ModelLimits> {
     let mut valid: Vec<v1::ModelLimits> = Vec::new();
     for (i, ModelLimits { model, limits: these, budgets: money }) in entries.iter().enumerate() {

@@ -1,7 +1,7 @@
 //! ModelRoute.
 
 use vectoll_config::{ModelPattern, ObjectName, v1};
-use vectoll_crds::{Balance, Cache, Cooldown, Hedge, InputType, ModelRouteSpec, Retry};
+use vectoll_crds::{Balance, Cache, Cooldown, Hedge, InputType, ModelRouteSpec, Retry, Truncate};
 
 use super::{
     FieldError, FieldErrors,
@@ -33,6 +33,7 @@ pub(crate) struct Serving {
     pub(crate) cooldown: v1::Cooldown,
     pub(crate) timeout_seconds: Option<u32>,
     pub(crate) input_type: v1::InputType,
+    pub(crate) truncate: Option<v1::Truncate>,
     pub(crate) cache: Option<v1::Cache>,
     pub(crate) balance: v1::Balance,
 }
@@ -50,6 +51,7 @@ pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute,
         cache,
         timeout_seconds,
         input_type,
+        truncate,
         backends,
         mixed_spaces,
     } = &object.spec;
@@ -59,6 +61,10 @@ pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute,
         Balance::Weighted => v1::Balance::Weighted,
         Balance::LeastLatency => v1::Balance::LeastLatency,
     };
+    serving.truncate = truncate.map(|part| match part {
+        Truncate::Start => v1::Truncate::Start,
+        Truncate::End => v1::Truncate::End,
+    });
     let callable = backends.iter().filter(|backend| backend.weight > 0).count();
     serving.hedge = valid_hedge(*hedge, callable, &mut errors);
     serving.cache = valid_cache(*cache, *mixed_spaces, &mut errors);
@@ -148,6 +154,7 @@ fn serving(
             InputType::Query => v1::InputType::Query,
             InputType::Document => v1::InputType::Document,
         },
+        truncate: None,
         hedge: None,
         cache: None,
         balance: v1::Balance::Weighted,

@@ -1,5 +1,6 @@
 //! A request for embeddings as the caller sent it: read, checked, and measured. What the provider will parse is not parsed here twice.
 
+mod attempt_bounds;
 mod encoding_format;
 mod fields;
 mod input;
@@ -10,11 +11,13 @@ use std::{borrow::Cow, collections::BTreeMap, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
+use serde::Serialize;
 use serde_json::value::RawValue;
-pub use vectoll_config::v1::InputType;
+pub use vectoll_config::v1::{InputType, Truncate};
 
 use self::input::Token;
 pub use self::{
+    attempt_bounds::AttemptBounds,
     encoding_format::EncodingFormat,
     fields::{Fields, OtherField, is_left_out, whole},
     input::{Input, Shape},
@@ -22,10 +25,10 @@ pub use self::{
     metadata::Metadata,
 };
 
-/// Further facts on a call, as a JSON object.
-static METADATA_HEADER: HeaderName = HeaderName::from_static("x-litellm-metadata");
 /// What the inputs are, for models that tell queries and documents apart.
 static INPUT_TYPE_HEADER: HeaderName = HeaderName::from_static("x-vectoll-input-type");
+/// What is cut off inputs that are longer than the model takes.
+static TRUNCATE_HEADER: HeaderName = HeaderName::from_static("x-vectoll-truncate");
 /// The longest name of a model, in characters.
 const MAX_MODEL: usize = 256;
 
@@ -40,6 +43,10 @@ pub struct Request {
     pub dimensions: Option<u64>,
     /// What the inputs are; none: what the route says.
     pub input_type: Option<InputType>,
+    /// What is cut off inputs that are too long; none: what the route says.
+    pub truncation: Option<Truncation>,
+    /// How long it may take and how often it may be tried again, as the caller says.
+    pub bounds: AttemptBounds,
     /// What the body itself says, for providers that are sent it as it is.
     pub provider_specific: ProviderSpecificFields,
     /// The body's fields whose meaning is the provider's business: they may change the vectors.
@@ -57,6 +64,15 @@ pub struct Request {
     /// Where `"encoding_format": null` has its `null`.
     pub null_encoding_format: Option<Range<usize>>,
     input_span: Range<usize>,
+}
+
+/// What a caller says of inputs that are longer than the model takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truncation {
+    /// Nothing is cut off: the call is refused.
+    Never,
+    /// This part is.
+    Of(Truncate),
 }
 
 /// Fields of a body that some providers understand and others do not, as they stand there.
@@ -104,6 +120,8 @@ impl Request {
             encoding_format,
             dimensions,
             input_type,
+            truncation: truncation(headers)?,
+            bounds: AttemptBounds::read(headers, fields)?,
             provider_specific,
             other_fields: fields.others(),
             left_out: fields.left_out(),
@@ -117,11 +135,20 @@ impl Request {
     }
 
     /// The same request for other texts, as a body of its own. Without texts it is one that is counted and never sent.
-    pub fn of_texts(&self, texts: &[&str]) -> Result<Self, Malformed> {
+    pub fn of_texts(&self, texts: &[impl AsRef<str> + Serialize]) -> Result<Self, Malformed> {
+        self.of_inputs(texts)
+    }
+
+    /// The same request for other token arrays, as a body of its own.
+    pub fn of_token_arrays(&self, arrays: &[Vec<u32>]) -> Result<Self, Malformed> {
+        self.of_inputs(arrays)
+    }
+
+    fn of_inputs(&self, inputs: &[impl Serialize]) -> Result<Self, Malformed> {
         let broken =
             |error: serde_json::Error| Malformed::new(None, format!("The request's body is not JSON: {error}"));
         let mut fields: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(&self.body).map_err(broken)?;
-        let input = serde_json::value::to_raw_value(texts).map_err(broken)?;
+        let input = serde_json::value::to_raw_value(inputs).map_err(broken)?;
         fields.retain(|name, value| !is_left_out(name, value));
         fields.insert("input".into(), &input);
         // As with the request itself: what it left away is left away.
@@ -132,12 +159,14 @@ impl Request {
         let text = std::str::from_utf8(&body).unwrap_or_default();
         let read = Fields::read(text)?;
         let (input, input_span) = read.input()?;
-        let shape = if texts.is_empty() { Shape::default() } else { Shape::of(input)? };
+        let shape = if inputs.is_empty() { Shape::default() } else { Shape::of(input)? };
         Ok(Self {
             shape,
             encoding_format: self.encoding_format,
             dimensions: self.dimensions,
             input_type: self.input_type,
+            truncation: self.truncation,
+            bounds: self.bounds,
             provider_specific: self.provider_specific.clone(),
             other_fields: read.others(),
             left_out: read.left_out(),
@@ -195,6 +224,17 @@ fn input_type(headers: &HeaderMap, in_body: Option<&str>) -> Result<Option<Input
         };
     }
     Ok(in_body.and_then(read))
+}
+
+/// What is to be cut off, by the header.
+fn truncation(headers: &HeaderMap) -> Result<Option<Truncation>, Malformed> {
+    let Some(value) = headers.get(&TRUNCATE_HEADER) else { return Ok(None) };
+    match value.as_bytes().to_ascii_lowercase().as_slice() {
+        b"start" => Ok(Some(Truncation::Of(Truncate::Start))),
+        b"end" => Ok(Some(Truncation::Of(Truncate::End))),
+        b"none" => Ok(Some(Truncation::Never)),
+        _ => Err(Malformed::new(None, "The header x-vectoll-truncate must be start, end or none")),
+    }
 }
 
 /// Whether a text has more characters than that.

@@ -7,7 +7,7 @@ use crate::{
     amounts::amount_fault,
     position::line_of,
     store::is_scope,
-    v1::{Config, Provider, Store, TokenBound},
+    v1::{Config, MIN_INPUT_TOKENS, Provider, Store, TokenBound},
 };
 
 /// Why a config was refused. It is refused whole.
@@ -95,6 +95,9 @@ fn without_position(message: &str) -> String {
     }
 }
 
+/// Why a limit is not 0.
+const ZERO: &str = "must be at least 1; to refuse every call set suspended";
+
 /// What the types cannot say: references within the file, and numbers that make sense.
 fn first_fault(config: &Config) -> Option<(String, String)> {
     if config.generation == 0 {
@@ -111,6 +114,9 @@ fn first_fault(config: &Config) -> Option<(String, String)> {
         }
         let limits =
             [("limits", &team.limits), ("userLimits", &team.user_limits), ("namespaceLimits", &team.namespace_limits)];
+        if team.max_tokens_per_call == Some(0) {
+            return Some((format!("{at}.maxTokensPerCall"), ZERO.to_owned()));
+        }
         let budgets = [
             ("budgets", &team.budget, &team.budgets),
             ("userBudgets", &team.user_budget, &team.user_budgets),
@@ -142,6 +148,9 @@ fn first_fault(config: &Config) -> Option<(String, String)> {
             }
         }
         let limits = [("limits", &key.limits), ("userLimits", &key.user_limits)];
+        if key.max_tokens_per_call == Some(0) {
+            return Some((format!("{at}.maxTokensPerCall"), ZERO.to_owned()));
+        }
         let budgets = [("budgets", &key.budget, &key.budgets)];
         if let Some(fault) = amount_fault(&at, &limits, &budgets, &key.model_limits) {
             return Some(fault);
@@ -171,6 +180,9 @@ fn backend_fault(route: usize, backends: &[crate::v1::Backend]) -> Option<(Strin
     for (j, backend) in backends.iter().enumerate() {
         if !names.insert(&backend.name) {
             return Some((format!("{at}[{j}].name"), format!("backend {} is listed twice", backend.name)));
+        }
+        if backend.max_input_tokens.is_some_and(|most| most < MIN_INPUT_TOKENS) {
+            return Some((format!("{at}[{j}].maxInputTokens"), format!("must be at least {MIN_INPUT_TOKENS}")));
         }
         if backend.timeout_seconds == 0 {
             return Some((format!("{at}[{j}].timeoutSeconds"), "must be at least 1".to_owned()));

@@ -23,7 +23,7 @@ pub use self::{
     period::{MAX_DAYS, Period, PeriodError, StartError},
     provider::{Builtin, BuiltinTokenizer, Encoding, Factor, OpenAi, OpenAiIdentity, Provider, TokenBound},
     resilience::{Balance, Cache, Cooldown, Hedge, Retry},
-    route::{Backend, Batch, Header, InputType, Route},
+    route::{Backend, Batch, Header, InputType, MIN_INPUT_TOKENS, Route, Truncate},
     store::{OnStoreFailure, Store},
 };
 

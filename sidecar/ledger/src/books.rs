@@ -17,6 +17,8 @@ use crate::used::{OTHER, Used};
 pub const MAX_USERS: usize = 1_000;
 /// Model names told apart: a wildcard route takes names from callers, and labels must stay bounded.
 const MAX_MODELS: usize = 1_000;
+/// Tags told apart by key, over all keys. What Teams and routes list is bounded, and what keys there are is not.
+const MAX_KEY_TAGS: usize = 2_000;
 
 /// Totals of one series.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -110,6 +112,9 @@ pub struct Books {
     /// Money in pico-USD by team, then tag. A call with two tags counts with both, and one without any nowhere.
     #[serde(default)]
     pub tags: BTreeMap<Arc<str>, BTreeMap<Arc<str>, u64>>,
+    /// The same by team, then key, then tag.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub key_tags: BTreeMap<Arc<str>, BTreeMap<Arc<str>, BTreeMap<Arc<str>, u64>>>,
     /// The part of the above that is booked but not known to be charged.
     pub unsettled: Totals,
     /// The part of the above that is an upper bound.
@@ -161,10 +166,16 @@ impl Ledger {
         let model = if known { booking.model } else { OTHER };
         series(series(series(&mut books.models, model), booking.provider), booking.backend).add(used);
         if certainty != Certainty::Refused && !booking.tags.is_empty() {
-            let tags = series(&mut books.tags, booking.team);
+            let of_team = series(&mut books.tags, booking.team);
             for tag in booking.tags {
-                let spent = series(tags, tag);
-                *spent = spent.saturating_add(used.money.pico());
+                add(series(of_team, tag), used);
+                let of_key = books.key_tags.get(booking.team).and_then(|keys| keys.get(booking.key));
+                let is_known = of_key.is_some_and(|tags| tags.contains_key(tag));
+                let has_room = || {
+                    books.key_tags.values().flat_map(BTreeMap::values).map(BTreeMap::len).sum::<usize>() < MAX_KEY_TAGS
+                };
+                let name: &str = if is_known || has_room() { tag } else { OTHER };
+                add(series(series(series(&mut books.key_tags, booking.team), booking.key), name), used);
             }
         }
         if !priced {
@@ -185,10 +196,20 @@ impl Ledger {
         kept.books.keys.get(team).and_then(|keys| keys.get(key)).map_or(PicoUsd::ZERO, Totals::money)
     }
 
+    /// What a team has spent in all.
+    pub fn team_spend(&self, team: &str) -> PicoUsd {
+        self.kept().books.teams.get(team).map_or(PicoUsd::ZERO, Totals::money)
+    }
+
     /// A copy of the books at one moment.
     pub fn copy(&self) -> Books {
         self.kept().books.clone()
     }
+}
+
+/// Adds money, in pico-USD.
+fn add(spent: &mut u64, used: Used) {
+    *spent = spent.saturating_add(used.money.pico());
 }
 
 /// The entry of a map, made if need be; the name is copied only then.
@@ -215,6 +236,37 @@ mod tests {
             tags: &[],
             foreign_route: false,
         }
+    }
+
+    #[test]
+    fn tags_are_told_apart_by_key_as_long_as_there_is_room() {
+        let ledger = Ledger::default();
+        let used = Used { tokens: 1, money: PicoUsd::new(3) };
+        let book = |key: &str, tags: &[Arc<str>], certainty| {
+            ledger.book(Booking { tags, ..booking(key, "u", "m") }, used, true, 0, certainty);
+        };
+        let (day, night): (Arc<str>, Arc<str>) = ("day".into(), "night".into());
+        book("a", &[day.clone(), night.clone()], Certainty::Known);
+        book("a", &[day.clone()], Certainty::Unsettled);
+        book("b", &[day.clone()], Certainty::Known);
+        book("b", &[night.clone()], Certainty::Refused);
+        let spent = |books: &Books, key: &str, tag: &str| books.key_tags["default/t"].get(key)?.get(tag).copied();
+        let books = ledger.copy();
+        assert_eq!((spent(&books, "a", "day"), spent(&books, "a", "night")), (Some(6), Some(3)));
+        assert_eq!((spent(&books, "b", "day"), spent(&books, "b", "night")), (Some(3), None));
+        assert_eq!(books.tags["default/t"].get(&day), Some(&9), "the team's is the sum of its keys'");
+
+        for key in 0..MAX_KEY_TAGS {
+            book(&format!("k{key}"), &[night.clone()], Certainty::Known);
+        }
+        book("a", &[day.clone()], Certainty::Known);
+        let books = ledger.copy();
+        let told_apart = books.key_tags["default/t"].values().flat_map(BTreeMap::keys).filter(|tag| &***tag != OTHER);
+        assert_eq!(told_apart.count(), MAX_KEY_TAGS, "and `_other` of the keys that came later");
+        assert_eq!(spent(&books, &format!("k{}", MAX_KEY_TAGS - 1), OTHER), Some(3));
+        assert_eq!(spent(&books, "a", "day"), Some(9), "what is known stays known");
+        let of_keys: u64 = books.key_tags["default/t"].values().flat_map(BTreeMap::values).sum();
+        assert_eq!(of_keys, books.tags["default/t"].values().sum::<u64>());
     }
 
     #[test]

@@ -50,6 +50,9 @@ pub(super) struct LogRecord<'a> {
     retries: u32,
     #[serde(skip_serializing_if = "is_none")]
     hedges: u32,
+    /// Inputs that were cut.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    truncated: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -93,12 +96,13 @@ impl<'a> LogRecord<'a> {
             overhead_ms: facts.overhead.map(millis),
             retries: facts.retries,
             hedges: facts.hedges,
+            truncated: Some(facts.truncated).filter(|inputs| *inputs > 0),
             scope,
             reason,
             would_reject: facts.would_reject.iter().map(|(scope, reason)| format!("{scope} {reason}")).collect(),
             tags: metadata.map(|metadata| metadata.tags().iter().map(|tag| clean(tag)).collect()).unwrap_or_default(),
             key_metadata: facts.key_metadata.as_deref(),
-            metadata: metadata.and_then(|metadata| redaction.apply_to_json(metadata.json())),
+            metadata: metadata.and_then(|metadata| redaction.apply_to_json(metadata.json()?)),
         }
     }
 }

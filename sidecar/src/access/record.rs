@@ -44,6 +44,7 @@ pub(super) struct Facts {
     pub(super) certainty: Option<Certainty>,
     pub(super) retries: u32,
     pub(super) hedges: u32,
+    pub(super) truncated: usize,
     pub(super) answered: Option<Duration>,
     pub(super) overhead: Option<Duration>,
 }

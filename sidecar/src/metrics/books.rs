@@ -59,6 +59,7 @@ impl Collector for BookFamilies {
             users,
             models,
             tags,
+            key_tags,
             unsettled,
             estimated,
             unpriced_tokens,
@@ -121,6 +122,21 @@ impl Collector for BookFamilies {
                     tags.iter().map(move |(tag, spent)| {
                         let spent = PicoUsd::new(*spent).as_usd_for_display();
                         counter(&[("team", team), ("tag", tag)], spent)
+                    })
+                })
+                .collect(),
+        );
+        plain(
+            "vectoll_key_tag_spend_usd_total",
+            "Money charged in US dollars: each tag that its team counts, by key. A call may have several.",
+            MetricType::COUNTER,
+            key_tags
+                .iter()
+                .flat_map(|(team, keys)| keys.iter().map(move |(key, tags)| (team, key, tags)))
+                .flat_map(|(team, key, tags)| {
+                    tags.iter().map(move |(tag, spent)| {
+                        let spent = PicoUsd::new(*spent).as_usd_for_display();
+                        counter(&[("team", team), ("key", key), ("tag", tag)], spent)
                     })
                 })
                 .collect(),

@@ -29,6 +29,8 @@ pub struct Backend {
     pub tokens: TokenBound,
     /// What token arrays are of; none: what the model's public name says.
     pub token_arrays: Option<Encoding>,
+    /// The most tokens of one input; none: what is known of the model by its name.
+    pub max_input_tokens: Option<u32>,
     /// From sending a call to the last byte of its answer.
     pub timeout: Duration,
     /// What its provider lets itself be asked for, and what that is counted under.

@@ -202,6 +202,7 @@ pub(super) mod tests {
             price: Some("0.02".parse().unwrap()),
             tokens: TokenBound::Builtin(BuiltinTokenizer {}),
             token_arrays: None,
+            max_input_tokens: None,
             timeout: Duration::from_secs(1),
             limits: Limits::default(),
             account: Uid::new(name),

@@ -11,7 +11,7 @@ use std::{
 
 use vectoll_config::{
     ModelPattern, PicoUsd,
-    v1::{Balance, Cooldown, InputType, Retry},
+    v1::{Balance, Cooldown, InputType, Retry, Truncate},
 };
 
 use super::{Backend, retry::RetryBudget};
@@ -90,6 +90,8 @@ pub struct RouteSettings {
     pub balance: Balance,
     /// What inputs are whose call does not say.
     pub input_type: InputType,
+    /// What is cut off an input that is too long; none: nothing.
+    pub truncate: Option<Truncate>,
     /// Where vectors are kept, and what calls that are served from there are booked to; none: nowhere.
     pub cache: Option<(Arc<Cache>, Arc<Backend>)>,
 }

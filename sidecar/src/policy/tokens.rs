@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use vectoll_config::v1::Encoding;
+use vectoll_config::v1::{Encoding, TokenBound};
 
 use super::Backend;
 use crate::call::{Call, CountKey};
@@ -26,6 +26,18 @@ impl Backend {
     /// with. None: nobody knows.
     pub fn encoding_of_arrays(&self, public: &str) -> Option<Encoding> {
         self.token_arrays.or_else(|| tokens::encoding_of(public))
+    }
+
+    /// What its model takes of one input at most, and the tokenizer that tells; none: one of the two is not known, or it takes any number.
+    pub fn input_bound(&self, public: &str) -> Option<(Encoding, u64)> {
+        let TokenBound::Encoding(encoding) = self.tokens else { return None };
+        let most = self.max_input_tokens.map(u64::from).or_else(|| tokens::max_input_of(self.model_of(public)))?;
+        Some((encoding, most))
+    }
+
+    /// Whether it takes any number of tokens of an input.
+    pub fn takes_any_length(&self) -> bool {
+        matches!(self.provider, Provider::Builtin)
     }
 
     /// Whether it is sent text where the call has token arrays.

@@ -88,7 +88,7 @@ struct Failed {
 /// The memory that a call in parts is about to take: its texts, of so many bytes, and the requests that are made of them, and the
 /// answers.
 pub(super) fn expected(call: &Call, bytes: u64) -> usize {
-    let Shape { items, bytes: _, tokens, is_tokens } = call.request.shape;
+    let Shape { items, bytes: _, tokens, longest: _, is_tokens } = call.request.shape;
     let [texts, tokens, items] = [bytes, tokens, items].map(|n| usize::try_from(n).unwrap_or(usize::MAX));
     // A token is a number of four bytes, and some four to eight as text; or as many as in the body.
     let written = if is_tokens { call.request.body.len() } else { 0 };

@@ -73,7 +73,7 @@ pub(super) fn split(texts: Vec<String>, beside: &str, capabilities: Capabilities
 /// Splits a call of token arrays, for a provider that takes them.
 pub(super) fn split_arrays(arrays: &[Vec<u32>], capabilities: Capabilities, bound: &TokenBound) -> Split {
     let tokens = arrays.iter().map(|array| {
-        let shape = Shape { items: 1, bytes: 0, tokens: array.len() as u64, is_tokens: true };
+        let shape = Shape::of_tokens(array.len() as u64);
         tokens::bound(&shape, bound)
     });
     let tokens: Vec<u64> = tokens.collect();
@@ -85,7 +85,7 @@ pub(super) fn split_arrays(arrays: &[Vec<u32>], capabilities: Capabilities, boun
 }
 
 fn at_most(text: &str, bound: &TokenBound) -> u64 {
-    let shape = Shape { items: 1, bytes: text.len() as u64, tokens: 0, is_tokens: false };
+    let shape = Shape::of_text(text.len() as u64);
     tokens::bound(&shape, bound)
 }
 
@@ -95,7 +95,7 @@ fn exactly(text: &str, bound: &TokenBound) -> u64 {
 
 /// The most tokens of what goes along with each text: it is no input of its own.
 fn beside_at_most(beside: &str, bound: &TokenBound) -> u64 {
-    tokens::bound(&Shape { items: 0, bytes: beside.len() as u64, tokens: 0, is_tokens: false }, bound)
+    tokens::bound(&Shape { items: 0, ..Shape::of_text(beside.len() as u64) }, bound)
 }
 
 fn beside_exactly(beside: &str, bound: &TokenBound) -> u64 {

@@ -42,7 +42,7 @@ pub(super) async fn measure(mut call: Call, route: &Route, most: usize, tasks: &
         // Where backends differ, the longest.
         let bytes = encodings.iter().filter_map(of).max();
         let items = call.request.shape.items;
-        call.text_of_arrays = bytes.map(|bytes| Shape { items, bytes, tokens: 0, is_tokens: false });
+        call.text_of_arrays = bytes.map(|bytes| Shape { items, ..Shape::of_text(bytes) });
         call
     });
     let failed =

@@ -170,6 +170,7 @@ impl CallExecution {
     /// Whether there is to be another attempt after one that failed.
     pub(super) fn may_follow(&self, failure: &Failure) -> bool {
         let Retry { attempts, same_backend, .. } = self.route.manner.retry;
+        let attempts = self.call.request.bounds.retries_within(attempts);
         let is_elsewhere = self.route.is_open(self.tried);
         let may = self.journey.retries < attempts && !self.is_over() && (same_backend || is_elsewhere);
         let budget = &self.route.retry_budget;

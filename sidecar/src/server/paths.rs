@@ -12,6 +12,7 @@ use http::{Method, Uri};
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
+use super::management;
 use crate::{call_id::CallId, proxy::Proxy, refusal::Refusal};
 
 /// What a request is for.
@@ -85,6 +86,8 @@ pub(super) fn router(proxy: Arc<Proxy>) -> Router {
         .route("/v1/models/{*id}", only_get(get(model)))
         .route("/models/{*id}", only_get(get(model)))
         .route("/openai/v1/models/{*id}", only_get(get(model)))
+        .route("/key/info", only_get(get(key_info)))
+        .route("/v1/key/info", only_get(get(key_info)))
         .route("/health/liveliness", only_get(get(alive)))
         .route("/health/liveness", only_get(get(alive)))
         .route("/health/readiness", only_get(get(ready)))
@@ -125,6 +128,10 @@ async fn model(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
     }
 }
 
+async fn key_info(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
+    proxy.key_info(request.headers(), request.uri())
+}
+
 async fn alive() -> Response {
     Json(json!("I'm alive!")).into_response()
 }
@@ -141,7 +148,11 @@ async fn ready(State(proxy): State<Arc<Proxy>>) -> Response {
 
 async fn no_such_path(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
     let path = request.uri().path();
-    proxy.refuse(Refusal::path_not_found(path, meant(path).as_deref()), CallId::random())
+    let refusal = match management::here(path) {
+        Some(how) => Refusal::managed_elsewhere(path, how),
+        None => Refusal::path_not_found(path, meant(path).as_deref()),
+    };
+    proxy.refuse(refusal, CallId::random())
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use prometheus::IntCounter;
-use vectoll_config::v1::{Encoding, Factor, TokenBound};
+use vectoll_config::v1::{Encoding, Factor, TokenBound, Truncate};
 
 use crate::builtin;
 use vectoll_api::request::{Input, Shape};
@@ -72,6 +72,60 @@ pub fn encoding_of(model: &str) -> Option<Encoding> {
         "text-embedding-3-small" | "text-embedding-3-large" | "text-embedding-ada-002" => Some(Encoding::cl100k_base),
         _ => None,
     }
+}
+
+/// The most tokens that a model of this name takes of one input. A provider's name may stand before it.
+///
+/// Source: the OpenAI API reference, "Create embeddings", `input`: "8192 tokens for all embedding models".
+pub fn max_input_of(model: &str) -> Option<u64> {
+    encoding_of(model).map(|_| 8192)
+}
+
+/// The fewest tokens that a text of so many bytes can become.
+pub fn least_of_text(bytes: usize) -> u64 {
+    (bytes as u64).div_ceil(MAX_TOKEN_BYTES)
+}
+
+/// What is left of a text of which no more than `most` tokens are to be left, at least eight; none: all of it. It ends, or begins, where
+/// a token does and a character does, too. What is left may become other tokens than it was a part of: it is counted again, and cut
+/// again where they are more.
+pub fn cut(text: &str, encoding: Encoding, most: u64, part: Truncate) -> Option<&str> {
+    if text.len() as u64 <= most {
+        return None;
+    }
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let tokenizer = tokenizer(encoding);
+    let longest = most.saturating_mul(usize::try_from(MAX_TOKEN_BYTES).unwrap_or(usize::MAX));
+    // No token is longer: beyond so many bytes nothing can be left, and need not be made tokens of.
+    let mut left = match part {
+        Truncate::End => text.get(..text.floor_char_boundary(longest)),
+        Truncate::Start => text.get(text.ceil_char_boundary(text.len().saturating_sub(longest))..),
+    }?;
+    loop {
+        if let Some(counter) = COUNTED_BYTES.get() {
+            counter.inc_by(left.len() as u64);
+        }
+        let tokens = tokenizer.encode(left);
+        if tokens.len() <= most {
+            return (left.len() < text.len()).then_some(left);
+        }
+        let length = |tokens: &[u32]| tokens.iter().map(|token| tokenizer.bpe.token_len(*token)).sum::<usize>();
+        left = match part {
+            Truncate::End => (1..=most).rev().find_map(|kept| {
+                let end = length(tokens.get(..kept)?);
+                text_boundary(left, end).then(|| left.get(..end)).flatten()
+            }),
+            Truncate::Start => (1..=most).rev().find_map(|kept| {
+                let start = left.len().checked_sub(length(tokens.get(tokens.len() - kept..)?))?;
+                text_boundary(left, start).then(|| left.get(start..)).flatten()
+            }),
+        }?;
+    }
+}
+
+/// Whether something stands on both sides of a place, and no character across it.
+fn text_boundary(text: &str, at: usize) -> bool {
+    at > 0 && at < text.len() && text.is_char_boundary(at)
 }
 
 /// How long the text of tokens is, in bytes, without making it: few tokens can be much text. None: there is no such token.
@@ -147,6 +201,8 @@ fn with(tokenizer: &bpe_openai::Tokenizer, texts: &[std::borrow::Cow<'_, str>]) 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -188,6 +244,44 @@ mod tests {
             assert_eq!(length_of_text(tokens, Encoding::cl100k_base), Some(text.len() as u64));
         }
         assert_eq!(length_of_text(&[100_257], Encoding::cl100k_base), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_left_of_a_text_is_a_part_of_it_that_fits(
+            text in prop::collection::vec(prop::sample::select(vec![
+                "word", " ", "  ", "\n", "🦀", "日本語", "1234567", "don're", "\r\n\r\n", "...", "\u{301}", "ſ", "    ", "x",
+            ]), 1..60),
+            most in 8u64..40,
+            part in prop::sample::select(vec![Truncate::Start, Truncate::End]),
+        ) {
+            let text = text.concat();
+            let bound = TokenBound::Encoding(Encoding::cl100k_base);
+            let count = |text: &str| count_text(text, &bound).unwrap();
+            match cut(&text, Encoding::cl100k_base, most, part) {
+                None => prop_assert!(count(&text) <= most),
+                Some(left) => {
+                    prop_assert!(count(&text) > most);
+                    prop_assert!(count(left) <= most && !left.is_empty());
+                    // No more than what one character takes, or what becomes other tokens at the cut, is lost.
+                    prop_assert!(count(left) + 8 >= most, "{} of {most}: {left:?}", count(left));
+                    match part {
+                        Truncate::End => prop_assert!(text.starts_with(left)),
+                        Truncate::Start => prop_assert!(text.ends_with(left)),
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn of_a_long_text_only_as_much_is_looked_at_as_can_be_left() {
+        let long = " ".repeat(128) + &"word ".repeat(1_000_000);
+        let left = cut(&long, Encoding::cl100k_base, 8, Truncate::End).unwrap();
+        assert!(long.starts_with(left) && left.len() <= 8 * 128, "{}", left.len());
+        let left = cut(&long, Encoding::cl100k_base, 8, Truncate::Start).unwrap();
+        assert!(long.ends_with(left) && !left.is_empty(), "{left:?}");
+        assert_eq!(cut("eight by", Encoding::cl100k_base, 8, Truncate::End), None);
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 import asyncio
 import base64
+import hashlib
+import json
 import time
+import urllib.request
 
 import openai
 import pytest
@@ -74,6 +77,62 @@ def test_raw_response_has_the_headers(base_url, key):
     assert raw.headers["x-litellm-model-id"] == "default/openai/openai"
     assert len(raw.headers["x-litellm-call-id"]) == 36
     assert raw.parse().usage.prompt_tokens == 4
+
+
+def test_attribution_as_litellms_callers_write_it(base_url, key, provider, metric):
+    """Fields and headers for LiteLLM are read, and the provider, which refuses unknown fields as OpenAI does, gets none of them."""
+    client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=0)
+
+    def spent(tag):
+        return metric("vectoll_key_tag_spend_usd_total", key="default/alice", tag=tag)
+
+    before = spent("nightly"), spent("eval")
+    client.embeddings.create(
+        model=MODEL,
+        input="The quick brown fox",
+        extra_body={"metadata": {"job": 7, "user_id": "user-of-metadata"}, "tags": ["nightly"], "num_retries": 1},
+        extra_headers={"x-litellm-tags": "eval"},
+    )
+    assert set(provider.last_body()) == {"model", "input", "encoding_format"}
+    assert (spent("nightly") - before[0], spent("eval") - before[1]) == (pytest.approx(0.00000008), 0), "the body's count"
+    assert metric("vectoll_user_requests_total", user="user-of-metadata") == 1
+    client.embeddings.create(
+        model=MODEL,
+        input="The quick brown fox",
+        extra_headers={"x-litellm-tags": "eval,nightly", "x-litellm-customer-id": "user-of-header", "x-litellm-timeout": "30"},
+    )
+    assert spent("eval") - before[1] == pytest.approx(0.00000008)
+    assert metric("vectoll_user_requests_total", user="user-of-header") == 1
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.embeddings.create(model=MODEL, input="a", extra_body={"tags": "nightly"})
+    assert caught.value.param == "tags"
+
+
+def test_a_key_reads_what_it_may_know_of_itself(base_url, limited_key):
+    """As scripts for LiteLLM's proxy do, with whatever client they have."""
+    with urllib.request.urlopen(
+        urllib.request.Request(f"{base_url}/key/info", headers={"Authorization": f"Bearer {limited_key}"}), timeout=10
+    ) as answer:
+        found = json.load(answer)
+    assert found["key"] == hashlib.sha256(limited_key.encode()).hexdigest()
+    info = found["info"]
+    assert (info["key_alias"], info["user_id"], info["team_id"]) == ("default/limited", "alice", "default/search")
+    assert (info["rpm_limit"], info["tpm_limit"], info["max_budget"]) == (1, None, None)
+    assert isinstance(info["spend"], float)
+
+
+def test_an_input_that_is_too_long_is_refused_before_it_is_sent_or_cut(base_url, key, provider):
+    client = openai.OpenAI(base_url=base_url, api_key=key, max_retries=0)
+    long = "word" + " word" * 8192
+    with pytest.raises(openai.BadRequestError) as caught:
+        client.embeddings.create(model=MODEL, input=["a", long])
+    assert caught.value.code == "context_length_exceeded" and "input[1] has 8193" in str(caught.value)
+    assert provider.charged() == (0, 0)
+    raw = client.embeddings.with_raw_response.create(
+        model=MODEL, input=["a", long], extra_headers={"x-vectoll-truncate": "end"}
+    )
+    assert raw.headers["x-vectoll-truncated-inputs"] == "1"
+    assert raw.parse().usage.prompt_tokens == 8193
 
 
 def test_streaming_response(base_url, key, provider):

@@ -34,12 +34,21 @@ pub async fn environment(name: &str) -> anyhow::Result<PathBuf> {
 pub async fn tests(stage: &Stage) -> anyhow::Result<String> {
     // One of the examples is a call of curl.
     program("curl", "curl")?;
-    let inside = environment("python").await?;
+    pytest("python", stage).await
+}
+
+/// Runs `clients/litellm`, LiteLLM's own package as a caller, likewise.
+pub async fn litellm(stage: &Stage) -> anyhow::Result<String> {
+    pytest("litellm", stage).await
+}
+
+async fn pytest(folder: &str, stage: &Stage) -> anyhow::Result<String> {
+    let inside = environment(folder).await?;
     let mut pytest = Command::new(&inside);
     pytest
         // Nothing of a run stays in the checkout.
         .args(["-B", "-m", "pytest", "-p", "no:cacheprovider", "--color=no", "-ra"])
-        .arg(here("clients/python"))
+        .arg(here(&format!("clients/{folder}")))
         .current_dir(std::env::temp_dir())
         .envs(stage.environment());
     run("pytest", &mut pytest).await

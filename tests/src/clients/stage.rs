@@ -62,6 +62,7 @@ kind: Team
 metadata: {{name: search, namespace: default}}
 spec:
   displayName: Search
+  tags: [nightly, eval]
 ---
 apiVersion: vectoll.dev/v1alpha1
 kind: ApiKey

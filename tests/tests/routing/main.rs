@@ -429,3 +429,29 @@ async fn nothing_is_tried_again_for_a_caller_that_has_left() -> anyhow::Result<(
     assert_eq!((first.account().requests, second.account().requests), (1, 0));
     Ok(())
 }
+
+#[tokio::test]
+async fn a_caller_may_ask_for_fewer_retries_and_gets_no_more() -> anyhow::Result<()> {
+    let first = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let failing = |name: &str, priority: u32| backend(name, &first, "fault-500", json!({"priority": priority}));
+    let backends = vec![failing("one", 0), failing("two", 1), failing("three", 2)];
+    let more = json!({"retry": {"attempts": 1, "budgetPercent": 100}, "cooldown": {"failures": 0}});
+    let (_pair, caller) = start(vec![route("model", backends, more)]).await?;
+    let body = |more: Value| {
+        let mut body = json!({"model": "model", "input": "text"});
+        if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
+            body.extend(more);
+        }
+        body
+    };
+    for (headers, more, retries) in [
+        (&[][..], json!({}), "1"),
+        (&[("x-litellm-num-retries", "0")], json!({"num_retries": 3}), "0"),
+        (&[], json!({"num_retries": 0}), "0"),
+        (&[("x-litellm-num-retries", "3")], json!({}), "1"),
+    ] {
+        let answer = caller.post("/v1/embeddings", &body(more), headers).await?;
+        assert_eq!(answer.header("x-litellm-attempted-retries"), Some(retries), "{headers:?}: {:?}", answer.json);
+    }
+    Ok(())
+}

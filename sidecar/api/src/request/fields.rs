@@ -31,15 +31,26 @@ struct Raw<'a> {
     dimensions: Option<&'a RawValue>,
     user: Option<&'a RawValue>,
     input_type: Option<&'a RawValue>,
+    of_litellm: LiteLlmFields<'a>,
+    num_retries: Option<&'a RawValue>,
     /// The names of those whose meaning is the provider's business, and their values.
     others: Vec<(Cow<'a, str>, &'a RawValue)>,
     /// All fields in their order, and whether each is left out of what is sent.
     order: Vec<(&'a RawValue, bool)>,
 }
 
+/// What LiteLLM's own fields say of a call, where they are there and not `null`.
+#[derive(Clone, Copy, Default)]
+pub(super) struct LiteLlmFields<'a> {
+    pub(super) metadata: Option<&'a RawValue>,
+    pub(super) litellm_metadata: Option<&'a RawValue>,
+    pub(super) tags: Option<&'a RawValue>,
+}
+
 /// Fields by which callers of LiteLLM's speak to LiteLLM itself. No embeddings API has them, and strict ones refuse them.
 ///
 /// Source: LiteLLM's documentation of its proxy ("Request body": `metadata`, `tags`, `cache`, `num_retries`), BerriAI/litellm issue 12997.
+/// What they say of a call is read by [`super::Metadata`] and [`super::AttemptBounds`].
 const LITELLM: [&str; 5] = ["metadata", "litellm_metadata", "tags", "cache", "num_retries"];
 
 /// Whether a field is left out of what providers are sent: LiteLLM's own, and what is `null`, which is as if it were absent, and which
@@ -63,6 +74,26 @@ impl<'a> Fields<'a> {
     /// The model's name, where it stands there.
     pub fn model(&self) -> Result<Option<String>, Malformed> {
         string("model", self.raw.model)
+    }
+
+    /// Whom a call is attributed to beside its user, as LiteLLM's callers write it.
+    pub(super) fn of_litellm(&self) -> LiteLlmFields<'a> {
+        self.raw.of_litellm
+    }
+
+    /// Whether there is any of that.
+    pub fn has_attribution(&self) -> bool {
+        let LiteLlmFields { metadata, litellm_metadata, tags } = self.raw.of_litellm;
+        metadata.or(litellm_metadata).or(tags).is_some()
+    }
+
+    /// How often the call may be tried again, as LiteLLM's callers write it.
+    pub(super) fn num_retries(&self) -> Result<Option<u32>, Malformed> {
+        let Some(raw) = self.raw.num_retries.map(RawValue::get) else { return Ok(None) };
+        match whole(raw).and_then(|retries| u32::try_from(retries).ok()) {
+            Some(retries) => Ok(Some(retries)),
+            None => Err(Malformed::new(Some("num_retries"), "`num_retries` must be a whole number, 0 or more")),
+        }
     }
 
     /// The end user.
@@ -251,6 +282,15 @@ impl<'de> Visitor<'de> for RawVisitor {
                         return Err(A::Error::custom(format!("the field `{}` is given twice", name.0)));
                     }
                     let is_left_out = is_left_out(&name.0, value);
+                    if is_left_out && value.get() != "null" {
+                        match name.0.as_ref() {
+                            "metadata" => raw.of_litellm.metadata = Some(value),
+                            "litellm_metadata" => raw.of_litellm.litellm_metadata = Some(value),
+                            "tags" => raw.of_litellm.tags = Some(value),
+                            "num_retries" => raw.num_retries = Some(value),
+                            _ => {}
+                        }
+                    }
                     raw.order.push((value, is_left_out));
                     if !is_left_out {
                         raw.others.push((name.0.clone(), value));

@@ -18,11 +18,23 @@ pub struct Shape {
     pub bytes: u64,
     /// Tokens of token arrays, over all inputs.
     pub tokens: u64,
+    /// The longest of the inputs: in bytes of text, or in tokens of a token array.
+    pub longest: u64,
     /// Whether the inputs are token arrays.
     pub is_tokens: bool,
 }
 
 impl Shape {
+    /// One text of so many bytes.
+    pub fn of_text(bytes: u64) -> Self {
+        Self { items: 1, bytes, tokens: 0, longest: bytes, is_tokens: false }
+    }
+
+    /// One token array of so many tokens.
+    pub fn of_tokens(tokens: u64) -> Self {
+        Self { items: 1, bytes: 0, tokens, longest: tokens, is_tokens: true }
+    }
+
     /// Measures the JSON of an `input` and refuses what is not one.
     pub fn of(json: &str) -> Result<Self, Malformed> {
         let Measured(shape) = serde_json::from_str(json).map_err(|error| {
@@ -77,7 +89,7 @@ fn text<E: Error>(text: &str) -> Result<Shape, E> {
     if text.is_empty() {
         return Err(E::custom(EMPTY));
     }
-    Ok(Shape { items: 1, bytes: text.len() as u64, tokens: 0, is_tokens: false })
+    Ok(Shape::of_text(text.len() as u64))
 }
 
 struct WholeVisitor;
@@ -95,7 +107,7 @@ impl<'de> Visitor<'de> for WholeVisitor {
     /// Source: openai/openai-python issue 576 (a call of each kind, with what came back) and Azure-Samples/azure-search-openai-demo
     /// issue 1134 ("the single embedding API is fine with that input, but the batch embedding API is not").
     fn visit_str<E: Error>(self, value: &str) -> Result<Shape, E> {
-        Ok(Shape { items: 1, bytes: value.len() as u64, tokens: 0, is_tokens: false })
+        Ok(Shape::of_text(value.len() as u64))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Shape, A::Error> {
@@ -111,6 +123,7 @@ impl<'de> Visitor<'de> for WholeVisitor {
                     sum.items += item.items;
                     sum.bytes += item.bytes;
                     sum.tokens += item.tokens;
+                    sum.longest = sum.longest.max(item.longest);
                 }
             }
             place += 1;
@@ -118,7 +131,7 @@ impl<'de> Visitor<'de> for WholeVisitor {
         match sum {
             None => Err(A::Error::custom("it is an empty array")),
             // An array of tokens is one input.
-            Some((Kind::Token, shape)) => Ok(Shape { items: 1, ..shape }),
+            Some((Kind::Token, shape)) => Ok(Shape { items: 1, longest: shape.tokens, ..shape }),
             Some((Kind::Text | Kind::Tokens, shape)) => Ok(shape),
         }
     }
@@ -154,7 +167,7 @@ impl<'de> Visitor<'de> for ItemVisitor {
 
     fn visit_u64<E: Error>(self, token: u64) -> Result<Item, E> {
         TokenVisitor.visit_u64(token)?;
-        Ok(Item(Kind::Token, Shape { items: 1, bytes: 0, tokens: 1, is_tokens: true }))
+        Ok(Item(Kind::Token, Shape::of_tokens(1)))
     }
 
     fn visit_f64<E: Error>(self, token: f64) -> Result<Item, E> {
@@ -170,7 +183,7 @@ impl<'de> Visitor<'de> for ItemVisitor {
         if tokens == 0 {
             return Err(A::Error::custom(EMPTY));
         }
-        Ok(Item(Kind::Tokens, Shape { items: 1, bytes: 0, tokens, is_tokens: true }))
+        Ok(Item(Kind::Tokens, Shape::of_tokens(tokens)))
     }
 }
 
@@ -216,18 +229,20 @@ mod tests {
 
     #[test]
     fn every_form_is_measured() {
-        for (json, items, bytes, tokens) in [
-            (r#""abc""#, 1, 3, 0),
-            ("\"\"", 1, 0, 0),
-            (r#""\u00e9""#, 1, 2, 0),
-            (r#"["ab","c"]"#, 2, 3, 0),
-            ("[1,2,3]", 1, 0, 3),
-            ("[[1,2],[3]]", 2, 0, 3),
-            ("[[1.0,2e0],[3]]", 2, 0, 3),
-            ("[7.0]", 1, 0, 1),
+        for (json, items, bytes, tokens, longest) in [
+            (r#""abc""#, 1, 3, 0, 3),
+            ("\"\"", 1, 0, 0, 0),
+            (r#""\u00e9""#, 1, 2, 0, 2),
+            (r#"["ab","c"]"#, 2, 3, 0, 2),
+            (r#"["c","ab"]"#, 2, 3, 0, 2),
+            ("[1,2,3]", 1, 0, 3, 3),
+            ("[[1,2],[3]]", 2, 0, 3, 2),
+            ("[[1.0,2e0],[3]]", 2, 0, 3, 2),
+            ("[7.0]", 1, 0, 1, 1),
         ] {
             let shape = Shape::of(json).unwrap();
-            assert_eq!((shape.items, shape.bytes, shape.tokens), (items, bytes, tokens), "{json}");
+            let found = (shape.items, shape.bytes, shape.tokens, shape.longest);
+            assert_eq!(found, (items, bytes, tokens, longest), "{json}");
         }
     }
 

@@ -27,6 +27,9 @@ pub struct Team {
     /// Limits on all calls.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
+    /// The most tokens of one call; absent: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens_per_call: Option<u64>,
     /// Limits on one model or pattern.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub model_limits: Vec<ModelLimits>,
@@ -92,6 +95,9 @@ pub struct Key {
     /// Limits on all calls.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
+    /// The most tokens of one call; absent: any number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_tokens_per_call: Option<u64>,
     /// Limits on one model or pattern.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub model_limits: Vec<ModelLimits>,

@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 use super::{Balance, Cache, Cooldown, Encoding, Hedge, Limits, Provider, Retry, TokenBound, left_out::is_zero};
 use crate::{ModelPattern, ObjectName, Price};
 
+/// The least that a model can take of one input: as many tokens as one character may be, and some more. So something is left of every
+/// input that is cut.
+pub const MIN_INPUT_TOKENS: u32 = 8;
+
 /// Public model names and the backends behind them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -34,6 +38,9 @@ pub struct Route {
     /// What inputs are whose call does not say.
     #[serde(default, skip_serializing_if = "InputType::is_document")]
     pub input_type: InputType,
+    /// What is cut off an input that is too long; absent: nothing, the call is refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub truncate: Option<Truncate>,
     /// Vectors that are kept; absent: none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cache: Option<Cache>,
@@ -76,6 +83,9 @@ pub struct Backend {
     /// encoding, or what the model's public name says. The built-in model has a field of its own for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_arrays: Option<Encoding>,
+    /// The most tokens that the model takes of one input; absent: what is known of it by its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_input_tokens: Option<u32>,
     /// Seconds from sending a call to the last byte of its answer.
     pub timeout_seconds: u32,
     /// What the provider lets one sidecar ask of it: calls beyond go to another backend.
@@ -134,6 +144,15 @@ impl Batch {
     pub(super) fn is_default(&self) -> bool {
         *self == Self::default()
     }
+}
+
+/// Which part of an input is cut off that is too long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Truncate {
+    /// Its beginning.
+    Start,
+    /// Its end.
+    End,
 }
 
 /// What inputs are, for models that tell queries and documents apart.
