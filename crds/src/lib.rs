@@ -31,7 +31,7 @@ pub use definitions::definitions;
 pub use enforcement::Enforcement;
 pub use field_pages::{FieldPage, field_pages};
 pub use key_policy::{KeyBounds, KeyDefaults};
-pub use limits::{Limits, ModelLimits, OnStoreFailure};
+pub use limits::{Limits, ModelLimits, OnStoreFailure, TagLimits};
 pub use model_route::{
     Backend, Header, InputType, ModelRoute, ModelRouteSpec, Price, TokenBound, TokenEncoding, Truncate,
 };

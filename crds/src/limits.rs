@@ -72,3 +72,19 @@ pub enum OnStoreFailure {
     /// They are refused.
     Closed,
 }
+
+/// Limits and budgets that hold for the calls with one tag.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TagLimits {
+    /// The tag. Its spend is counted as if it stood in `tags`.
+    #[schemars(length(min = 1, max = 128))]
+    pub tag: String,
+    /// The limits on its calls together.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The budgets for them. A call's money must fit into each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub budgets: Vec<Budget>,
+}

@@ -3,7 +3,9 @@
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-use crate::{AllowedNamespaces, Budget, KeyBounds, KeyDefaults, Limits, ModelLimits, OnStoreFailure, TeamStatus};
+use crate::{
+    AllowedNamespaces, Budget, KeyBounds, KeyDefaults, Limits, ModelLimits, OnStoreFailure, TagLimits, TeamStatus,
+};
 
 /// A Team: what its keys share. Each ApiKey belongs to one Team and is held to the Team's limits and budget as well as
 /// to its own.
@@ -87,6 +89,11 @@ pub struct TeamSpec {
     #[schemars(length(max = 64))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["model".to_owned()]))]
     pub model_limits: Vec<ModelLimits>,
+    /// Limits on the Team's calls with a tag (`tags` in the header `x-litellm-metadata`, and wherever else callers write them).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["tag".to_owned()]))]
+    pub tag_limits: Vec<TagLimits>,
     /// Limits on each end user's calls, over all of the Team's keys.
     #[serde(default)]
     pub user_limits: Limits,

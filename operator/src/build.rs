@@ -92,6 +92,7 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
         limits,
         max_tokens_per_call,
         model_limits,
+        tag_limits,
         user_limits,
         budgets,
         user_budgets,
@@ -105,6 +106,10 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
         suspended,
     } = team.clone();
     let search = searched(team, namespace);
+    // What is limited is counted.
+    let mut tags = tags;
+    let limited = tag_limits.iter().map(|entry| entry.tag.to_string()).filter(|tag| !tags.contains(tag));
+    tags.extend(limited.collect::<Vec<_>>());
     let is_guest = name.namespace() != namespace;
     let (budget, budgets) = of_contract(budgets.into_iter().map(|valid| valid.budget));
     let (user_budget, user_budgets) = of_contract(user_budgets);
@@ -120,6 +125,7 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
         limits,
         max_tokens_per_call,
         model_limits,
+        tag_limits,
         user_limits,
         budget,
         budgets,

@@ -221,6 +221,7 @@ mod tests {
             model_limits: Vec::new(),
             user_limits: v1::Limits::default(),
             budgets: Vec::new(),
+            tag_limits: Vec::new(),
             user_budgets: Vec::new(),
             guest: None,
             max_users: 10,

@@ -20,7 +20,7 @@ use std::{
 use jiff::Timestamp;
 use vectoll_config::{
     KeyHash, ModelPattern, ObjectName, Uid,
-    v1::{Budget, Limits, ModelLimits, OnStoreFailure, UserPolicy},
+    v1::{Budget, Limits, ModelLimits, OnStoreFailure, TagLimits, UserPolicy},
 };
 
 use vectoll_limits::store::StoreAccess;
@@ -145,6 +145,8 @@ pub struct Team {
     pub max_tokens_per_call: Option<u64>,
     /// Limits by model.
     pub model_limits: Vec<ModelLimits>,
+    /// Limits by tag.
+    pub tag_limits: Vec<TagLimits>,
     /// Limits on each user.
     pub user_limits: Limits,
     /// Budgets.

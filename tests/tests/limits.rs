@@ -523,6 +523,8 @@ async fn hours_days_and_several_budgets_hold_and_the_refusal_names_which() -> an
     let budgets =
         json!([{"limit": "1", "period": "Hourly"}, {"limit": "0.2", "period": "Yearly", "startsOn": "2026-04-06"}]);
     all.extend(api_key("yearly", "search", json!({"budgets": budgets})));
+    all.push(team("tagged", json!({"tagLimits": [{"tag": "nightly", "limits": {"requestsPerHour": 9}, "budgets": [{"limit": "0.1", "period": "Weekly"}]}]})));
+    all.extend(api_key("tagged", "tagged", json!({})));
     let of_model = json!([{"model": "text-embedding-3-*", "budgets": [{"limit": "0.1", "everyDays": 14, "startsOn": "1970-01-04"}]}]);
     all.extend(api_key("model", "search", json!({"modelLimits": of_model})));
     let pair = Pair::start(&[("all.yaml", file(all))]).await?;
@@ -559,6 +561,14 @@ async fn hours_days_and_several_budgets_hold_and_the_refusal_names_which() -> an
         assert!(refused.message().contains(words), "{}", refused.message());
         assert!(refused.header("retry-after").is_some(), "{key}");
     }
+    let tagged = base.with_key(&key_value("tagged"));
+    let body = json!({"model": "text-embedding-3-small", "input": NINE_TOKENS});
+    let with_tag = async |tag: &str| tagged.post("/v1/embeddings", &body, &[("x-litellm-tags", tag)]).await;
+    assert_eq!((with_tag("nightly").await?.status, with_tag("other").await?.status), (200, 200));
+    let refused = with_tag("other,nightly").await?;
+    assert_eq!((refused.status, refused.code()), (429, "budget_exceeded"));
+    let words = "tag nightly of team default/tagged: 0.10 USD (Weekly), 0.09 spent";
+    assert!(refused.message().contains(words), "{}", refused.message());
     let left = embed("hourly").await?;
     assert_eq!(
         left.header("x-ratelimit-limit-tokens"),
@@ -573,6 +583,7 @@ async fn hours_days_and_several_budgets_hold_and_the_refusal_names_which() -> an
         ("key", "requests_per_day", 1.0),
         ("key", "budget", 1.0),
         ("model", "budget", 1.0),
+        ("tag", "budget", 1.0),
     ] {
         let found = metrics.value("vectoll_rejections_total", &[("scope", scope), ("reason", reason)]);
         assert_eq!(found, Some(times), "{scope} {reason}");

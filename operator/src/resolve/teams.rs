@@ -123,7 +123,8 @@ fn users_of(observed: &ObservedState) -> HashMap<(&str, &str), BTreeSet<&str>> {
 
 fn is_limited(team: &ValidTeam) -> bool {
     let limits = [&team.limits, &team.user_limits, &team.namespace_limits];
-    let by_limit = limits.iter().any(|limits| !limits.is_none()) || !team.model_limits.is_empty();
+    let by_limit =
+        limits.iter().any(|limits| !limits.is_none()) || !team.model_limits.is_empty() || !team.tag_limits.is_empty();
     by_limit || !team.budgets.is_empty() || !team.user_budgets.is_empty() || !team.namespace_budgets.is_empty()
 }
 

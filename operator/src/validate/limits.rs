@@ -1,7 +1,7 @@
 //! Limits and lists of models, which keys and teams share.
 
 use vectoll_config::{ModelPattern, v1};
-use vectoll_crds::{Enforcement, Limits, ModelLimits};
+use vectoll_crds::{Enforcement, Limits, ModelLimits, TagLimits};
 
 use super::{FieldErrors, budgets::silent_budgets};
 
@@ -66,6 +66,23 @@ pub(super) fn model_limits(entries: &[ModelLimits], errors: &mut FieldErrors) ->
             }
             valid.push(v1::ModelLimits { model, limits: these, budgets: money });
         }
+    }
+    valid
+}
+
+pub(super) fn tag_limits(entries: &[TagLimits], errors: &mut FieldErrors) -> Vec<v1::TagLimits> {
+    let mut valid: Vec<v1::TagLimits> = Vec::new();
+    for (i, TagLimits { tag, limits: these, budgets: money }) in entries.iter().enumerate() {
+        let path = format!("spec.tagLimits[{i}]");
+        if tag.is_empty() || tag.chars().count() > 128 {
+            errors.add(format!("{path}.tag"), "must have 1 to 128 characters");
+        }
+        if valid.iter().any(|entry| *entry.tag == **tag) {
+            errors.add(format!("{path}.tag"), format!("{tag} is listed twice"));
+        }
+        let limits = limits(&format!("{path}.limits"), *these, errors);
+        let budgets = silent_budgets(&format!("{path}.budgets"), None, money, errors);
+        valid.push(v1::TagLimits { tag: tag.as_str().into(), limits, budgets });
     }
     valid
 }

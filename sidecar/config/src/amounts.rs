@@ -1,6 +1,6 @@
 //! What the types of limits and budgets cannot say.
 
-use crate::v1::{Budget, Limits, ModelLimits};
+use crate::v1::{Budget, Limits, ModelLimits, TagLimits};
 
 /// The most budgets of one account: each call is weighed against all of them.
 pub const MAX_BUDGETS: usize = 8;
@@ -13,19 +13,24 @@ pub(crate) fn amount_fault(
     at: &str,
     limits: &[(&str, &Limits)],
     budgets: &[NamedBudgets<'_>],
-    models: &[ModelLimits],
+    (models, tags): (&[ModelLimits], &[TagLimits]),
 ) -> Option<(String, String)> {
+    let of_tags = || tags.iter().enumerate().map(|(i, entry)| (format!("{at}.tagLimits[{i}]"), entry));
     let named = limits.iter().map(|(name, limits)| (format!("{at}.{name}"), *limits));
     let of_models =
         models.iter().enumerate().map(|(i, entry)| (format!("{at}.modelLimits[{i}].limits"), &entry.limits));
-    let zero = named.chain(of_models).find_map(|(path, limits)| {
+    let limits_of_tags = of_tags().map(|(path, entry)| (format!("{path}.limits"), &entry.limits));
+    let zero = named.chain(of_models).chain(limits_of_tags).find_map(|(path, limits)| {
         let field = zero_limit(limits)?;
         Some((format!("{path}.{field}"), "must be at least 1; to refuse every call set suspended".to_owned()))
     });
     let named = budgets.iter().map(|(name, one, several)| (format!("{at}.{name}"), one.as_ref(), several.as_slice()));
     let of_models =
         models.iter().enumerate().map(|(i, entry)| (format!("{at}.modelLimits[{i}].budgets"), None, &*entry.budgets));
-    zero.or_else(|| named.chain(of_models).find_map(|(path, one, several)| budget_fault(&path, one, several)))
+    let budgets_of_tags = of_tags().map(|(path, entry)| (format!("{path}.budgets"), None, &*entry.budgets));
+    zero.or_else(|| {
+        named.chain(of_models).chain(budgets_of_tags).find_map(|(path, one, several)| budget_fault(&path, one, several))
+    })
 }
 
 fn zero_limit(limits: &Limits) -> Option<&'static str> {
@@ -84,7 +89,7 @@ mod tests {
     fn budgets_are_told_apart_by_their_periods() {
         let fault = |one: Option<Period>, several: &[Period]| {
             let several: Vec<Budget> = several.iter().copied().map(budget).collect();
-            amount_fault("keys[0]", &[], &[("budgets", &one.map(budget), &several)], &[]).map(|(path, _)| path)
+            amount_fault("keys[0]", &[], &[("budgets", &one.map(budget), &several)], (&[], &[])).map(|(path, _)| path)
         };
         assert_eq!(fault(Some(Period::Daily), &[]), None);
         assert_eq!(fault(None, &[Period::Daily, Period::Monthly, Period::MonthlyFrom(6)]), None);
@@ -100,9 +105,10 @@ mod tests {
         let model = |limits| ModelLimits { model: "m".parse().unwrap(), limits, budgets: Vec::new() };
         let good = Limits { requests_per_day: Some(1), ..Limits::default() };
         let bad = Limits { tokens_per_hour: Some(0), ..Limits::default() };
-        assert_eq!(amount_fault("teams[0]", &[("limits", &good)], &[], &[model(good)]), None);
+        assert_eq!(amount_fault("teams[0]", &[("limits", &good)], &[], (&[model(good)], &[])), None);
         let fault = |limits: &Limits, of_model| {
-            amount_fault("teams[0]", &[("limits", limits)], &[], &[model(good), model(of_model)]).map(|(path, _)| path)
+            amount_fault("teams[0]", &[("limits", limits)], &[], (&[model(good), model(of_model)], &[]))
+                .map(|(path, _)| path)
         };
         assert_eq!(fault(&bad, good).as_deref(), Some("teams[0].limits.tokensPerHour"));
         assert_eq!(fault(&good, bad).as_deref(), Some("teams[0].modelLimits[1].limits.tokensPerHour"));

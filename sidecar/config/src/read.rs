@@ -122,7 +122,10 @@ fn first_fault(config: &Config) -> Option<(String, String)> {
             ("userBudgets", &team.user_budget, &team.user_budgets),
             ("namespaceBudgets", &team.namespace_budget, &team.namespace_budgets),
         ];
-        if let Some(fault) = amount_fault(&at, &limits, &budgets, &team.model_limits) {
+        if let Some(i) = team.tag_limits.iter().position(|entry| !team.tags.iter().any(|tag| **tag == *entry.tag)) {
+            return Some((format!("{at}.tagLimits[{i}].tag"), "is not one of the team's tags".to_owned()));
+        }
+        if let Some(fault) = amount_fault(&at, &limits, &budgets, (&team.model_limits, &team.tag_limits)) {
             return Some(fault);
         }
     }
@@ -152,7 +155,7 @@ fn first_fault(config: &Config) -> Option<(String, String)> {
             return Some((format!("{at}.maxTokensPerCall"), ZERO.to_owned()));
         }
         let budgets = [("budgets", &key.budget, &key.budgets)];
-        if let Some(fault) = amount_fault(&at, &limits, &budgets, &key.model_limits) {
+        if let Some(fault) = amount_fault(&at, &limits, &budgets, (&key.model_limits, &[])) {
             return Some(fault);
         }
     }

@@ -18,7 +18,7 @@ mod store;
 pub(crate) use self::period::day_number;
 pub use self::{
     caller::{Credential, Key, Team, UserPolicy},
-    limits::{Budget, Extra, Limits, ModelLimits},
+    limits::{Budget, Extra, Limits, ModelLimits, TagLimits},
     native::Native,
     period::{MAX_DAYS, Period, PeriodError, StartError},
     provider::{Builtin, BuiltinTokenizer, Encoding, Factor, OpenAi, OpenAiIdentity, Provider, TokenBound},

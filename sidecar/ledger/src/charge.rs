@@ -36,4 +36,6 @@ pub enum BudgetAccount {
     KeyModel(Uid, ModelPattern),
     /// Models within a team.
     TeamModel(Uid, ModelPattern),
+    /// Calls of a team with a tag.
+    TeamTag(Uid, Arc<str>),
 }

@@ -10,8 +10,8 @@ use vectoll_limits::counters::{Account, Counters, Scope};
 /// The scopes of most calls: no more than one of each kind.
 const USUAL: usize = 7;
 
-/// All scopes of a call: its key, its models within the key, its user with the key, the same of the team, and the namespace that
-/// the team lets in. By a route that is none of the team's nobody can spend the team's money.
+/// All scopes of a call: its key, its models within the key, its user with the key, the same of the team, its tags, and the
+/// namespace that the team lets in. By a route that is none of the team's nobody can spend the team's money.
 pub(super) fn scopes<'a>(call: &'a Call, route: &Route, counters: &Counters) -> Vec<Scope<'a>> {
     let key = call.caller.key();
     let team = &key.team;
@@ -42,6 +42,10 @@ pub(super) fn scopes<'a>(call: &'a Call, route: &Route, counters: &Counters) -> 
     }
     for entry in team.model_limits.iter().filter(|entry| entry.model.covers(&call.model)) {
         let account = Account::TeamModel(team.uid.clone(), entry.model.clone());
+        scopes.push(Scope::new(account, entry.limits, of_team(&entry.budgets)));
+    }
+    for entry in team.tag_limits.iter().filter(|entry| call.tags.contains(&entry.tag)) {
+        let account = Account::TeamTag(team.uid.clone(), entry.tag.clone());
         scopes.push(Scope::new(account, entry.limits, of_team(&entry.budgets)));
     }
     if !team.user_limits.is_none() || !team.user_budgets.is_empty() {
@@ -77,6 +81,7 @@ pub(super) fn name<'a>(call: &'a Call, account: &'a Account) -> (&'static str, C
         Account::KeyUser(_, user) | Account::TeamUser(_, user) => ("user", Cow::Borrowed(&**user)),
         Account::KeyModel(_, model) => ("model", Cow::Owned(format!("{model} of key {}", key.name))),
         Account::TeamModel(_, model) => ("model", Cow::Owned(format!("{model} of team {}", key.team.name))),
+        Account::TeamTag(_, tag) => ("tag", Cow::Owned(format!("{tag} of team {}", key.team.name))),
         Account::Backend(uid) => ("backend", Cow::Borrowed(uid.as_str())),
         Account::Documents(of) => {
             let (word, name) = name(call, of);

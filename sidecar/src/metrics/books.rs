@@ -218,7 +218,7 @@ impl BookFamilies {
         add_gauges(families, "vectoll_key_expiry_timestamp_seconds", help, ends.collect());
     }
 
-    /// Those of models within keys and teams.
+    /// Those of models within keys and teams, and of tags.
     fn model_budgets(&self, families: &mut Vec<MetricFamily>, policy: &Policy) {
         let patterns = |limits: &[ModelLimits]| limits.iter().map(|entry| entry.model.to_string()).collect::<Vec<_>>();
         let of_keys: Vec<_> = policy.all_keys.iter().map(|key| (key, patterns(&key.model_limits))).collect();
@@ -237,6 +237,13 @@ impl BookFamilies {
             })
         });
         self.budget(families, "team_model", teams.collect());
+        let tags = policy.teams.values().flat_map(|team| {
+            team.tag_limits.iter().map(move |entry| {
+                let labels = vec![("team", &*team.name), ("tag", &*entry.tag)];
+                (labels, &team.uid, Account::TeamTag(team.uid.clone(), entry.tag.clone()), &*entry.budgets)
+            })
+        });
+        self.budget(families, "tag", tags.collect());
     }
 
     fn budget(&self, families: &mut Vec<MetricFamily>, word: &str, of: Vec<(Labels<'_>, &Uid, Account, &[Budget])>) {

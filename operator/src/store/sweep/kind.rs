@@ -61,7 +61,7 @@ pub enum BalanceOwner<'a> {
     User(&'a str),
     /// That of a namespace whose keys belong to another's Team.
     Namespace(&'a str),
-    /// A Team's for some models, or of a kind that another release knows.
+    /// A Team's for some models or a tag, or of a kind that another release knows.
     Other,
 }
 
@@ -80,7 +80,7 @@ impl<'a> BalanceOwner<'a> {
                 .split_once(':')
                 .filter(|(key, model)| !key.is_empty() && !model.is_empty())
                 .map(|(key, _)| Self::Key(key)),
-            Some(("tm", _)) => Some(Self::Other),
+            Some(("tm" | "tt", _)) => Some(Self::Other),
             Some(("ku", _)) => None,
             Some((other, _)) => other.bytes().all(|byte| byte.is_ascii_lowercase()).then_some(Self::Other),
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Budget, Limits, ModelLimits, OnStoreFailure, left_out::is_false};
+use super::{Budget, Limits, ModelLimits, OnStoreFailure, TagLimits, left_out::is_false};
 use crate::{KeyHash, ModelPattern, ObjectName, Uid};
 
 /// What the keys of a Team share.
@@ -33,6 +33,9 @@ pub struct Team {
     /// Limits on one model or pattern.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub model_limits: Vec<ModelLimits>,
+    /// Limits on one tag.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tag_limits: Vec<TagLimits>,
     /// Limits on each end user.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub user_limits: Limits,

@@ -1,5 +1,7 @@
 //! How much: limits and budgets.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -91,6 +93,20 @@ impl Limits {
 pub struct ModelLimits {
     /// The pattern.
     pub model: ModelPattern,
+    /// The limits.
+    #[serde(default, skip_serializing_if = "Limits::is_none")]
+    pub limits: Limits,
+    /// The budgets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<Budget>,
+}
+
+/// Limits on the calls with a tag, counted together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TagLimits {
+    /// The tag: one of the Team's.
+    pub tag: Arc<str>,
     /// The limits.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,

@@ -23,6 +23,8 @@ pub enum Account {
     KeyModel(Uid, ModelPattern),
     /// Models within a team.
     TeamModel(Uid, ModelPattern),
+    /// Calls of a team with a tag.
+    TeamTag(Uid, Arc<str>),
     /// A backend: what its provider is asked for.
     Backend(Uid),
     /// The calls of one of these that are no queries, where a part of its limits is left to those.
@@ -40,6 +42,7 @@ impl Account {
             | Self::TeamNamespace(..)
             | Self::KeyModel(..)
             | Self::TeamModel(..)
+            | Self::TeamTag(..)
             | Self::Backend(_) => None,
         }
     }
@@ -53,6 +56,7 @@ impl Account {
             Self::TeamNamespace(uid, namespace) => Some(BudgetAccount::TeamNamespace(uid.clone(), namespace.clone())),
             Self::KeyModel(uid, model) => Some(BudgetAccount::KeyModel(uid.clone(), model.clone())),
             Self::TeamModel(uid, model) => Some(BudgetAccount::TeamModel(uid.clone(), model.clone())),
+            Self::TeamTag(uid, tag) => Some(BudgetAccount::TeamTag(uid.clone(), tag.clone())),
             Self::KeyUser(..) | Self::Backend(_) | Self::Documents(_) => None,
         }
     }
@@ -67,6 +71,7 @@ impl From<&BudgetAccount> for Account {
             BudgetAccount::TeamNamespace(uid, namespace) => Self::TeamNamespace(uid.clone(), namespace.clone()),
             BudgetAccount::KeyModel(uid, model) => Self::KeyModel(uid.clone(), model.clone()),
             BudgetAccount::TeamModel(uid, model) => Self::TeamModel(uid.clone(), model.clone()),
+            BudgetAccount::TeamTag(uid, tag) => Self::TeamTag(uid.clone(), tag.clone()),
         }
     }
 }

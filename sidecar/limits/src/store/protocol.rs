@@ -10,7 +10,7 @@ pub const SPAN: u64 = 61;
 /// Amounts of requests and tokens stay below this: the store's language holds whole numbers up to 2⁵³ exactly.
 pub const MAX_INTEGER: u64 = 1 << 53;
 
-/// An account of the Team, in the store's words: `t`; `k:UID`; `tu:USER`; `ku:UID:USER`; `tm:MODEL`; `km:UID:MODEL`;
+/// An account of the Team, in the store's words: `t`; `k:UID`; `tu:USER`; `ku:UID:USER`; `tm:MODEL`; `km:UID:MODEL`; `tt:TAG`;
 /// `d:` and one of these: its calls that are no queries.
 pub type AccountName = Arc<str>;
 

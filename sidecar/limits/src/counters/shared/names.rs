@@ -19,6 +19,7 @@ pub(crate) fn account_name(account: &Account) -> AccountName {
         Account::TeamNamespace(_, namespace) => format!("tn:{namespace}").into(),
         Account::KeyModel(key, model) => format!("km:{key}:{model}").into(),
         Account::TeamModel(_, model) => format!("tm:{model}").into(),
+        Account::TeamTag(_, tag) => format!("tt:{tag}").into(),
         Account::Backend(_) => "b".into(),
         Account::Documents(of) => format!("d:{}", account_name(of)).into(),
     }

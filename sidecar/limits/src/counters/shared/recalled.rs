@@ -135,6 +135,8 @@ impl Admission {
             }
             Account::KeyModel(key, model) => *key == self.key && model.covers(&self.model),
             Account::TeamModel(_, model) => model.covers(&self.model),
+            // So did those with a tag, as far as anybody knows any more.
+            Account::TeamTag(..) => true,
             // Which of them were queries nobody knows any more.
             Account::Documents(of) => self.counts_for(of),
         }
