@@ -3,6 +3,7 @@
 mod claims;
 mod credential;
 mod keys;
+mod model_lists;
 mod prices;
 mod reachable;
 mod routes;

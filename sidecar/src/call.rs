@@ -239,14 +239,18 @@ fn user_in_headers(caller: &Caller, headers: &HeaderMap) -> Result<Option<Arc<st
         UserPolicy::Owner => return Ok(Some(owner(caller))),
         UserPolicy::Request => {}
     }
-    let named = USER_HEADERS.iter().find_map(|name| {
-        let value = headers.get(name)?;
-        (!value.as_bytes().trim_ascii().is_empty()).then_some((name, value))
-    });
-    let Some((name, value)) = named else { return Ok(None) };
-    let text = std::str::from_utf8(value.as_bytes())
-        .map_err(|_| Refusal::malformed(Some("user"), format!("The header {name} is not UTF-8")))?;
-    if is_longer(text, MAX_USER) { Err(user_too_long()) } else { Ok(Some(text.into())) }
+    let mut first = None;
+    for name in &USER_HEADERS {
+        let Some(value) = headers.get(name).filter(|value| !value.as_bytes().trim_ascii().is_empty()) else { continue };
+        let text = std::str::from_utf8(value.as_bytes())
+            .map_err(|_| Refusal::malformed(Some("user"), format!("The header {name} is not UTF-8")))?;
+        // Whichever of them counts: all are to be right.
+        if is_longer(text, MAX_USER) {
+            return Err(user_too_long());
+        }
+        first = first.or(Some(text));
+    }
+    Ok(first.map(Into::into))
 }
 
 /// How long a call may wait for room in limits: as long as its key says, or less, where it says so itself; none: not at all.

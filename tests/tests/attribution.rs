@@ -13,6 +13,9 @@ use vectoll_tests::{
 
 const MODEL: &str = "text-embedding-3-small";
 
+/// Fields of a call, its headers, and what is logged: user, tags, metadata.
+type Case<'a> = (Value, &'a [(&'a str, &'a str)], &'a str, Value, Value);
+
 #[tokio::test]
 async fn what_is_said_of_a_call_counts_in_litellms_order_and_reaches_no_provider() -> anyhow::Result<()> {
     let (pair, provider, caller) = stage(&[]).await?;
@@ -25,7 +28,7 @@ async fn what_is_said_of_a_call_counts_in_litellms_order_and_reaches_no_provider
     };
     let metadata = json!({"tags": ["of-metadata"], "user_id": "of-metadata", "job": 7});
     let litellm = json!({"tags": ["of-litellm"], "user": "of-litellm", "job": 8, "more": true});
-    let cases: [(Value, &[(&str, &str)], &str, Value, Value); 8] = [
+    let cases: [Case; 8] = [
         (json!({"metadata": metadata}), &[], "of-metadata", json!(["of-metadata"]), metadata.clone()),
         (
             json!({"metadata": metadata, "litellm_metadata": litellm}),

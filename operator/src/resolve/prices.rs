@@ -52,10 +52,8 @@ pub(super) fn prices_current(route: &ValidRoute, pricing: &Pricing, now: Timesta
         return Some(Condition::holds(ConditionType::PricesCurrent, "Current", ""));
     }
     let more = old.len().saturating_sub(MAX_TOLD);
-    let mut told = old.iter().take(MAX_TOLD).map(String::as_str).collect::<Vec<_>>().join(", ");
-    if more > 0 {
-        told += &format!(", … ({more} more)");
-    }
+    let more = (more > 0).then(|| format!("… ({more} more)"));
+    let told = old.iter().take(MAX_TOLD).chain(&more).map(String::as_str).collect::<Vec<_>>().join(", ");
     let message = format!(
         "list prices that were last checked more than {days} days ago: {told}. Check them, and set the backend's price or renew the list \
          (vectoll-operator prices)"

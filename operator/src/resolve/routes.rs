@@ -11,8 +11,8 @@ use vectoll_crds::{AllowedNamespaces, ModelRouteSpec};
 
 use super::{
     credential::content_of,
+    model_lists::route_reached,
     prices::{priced, prices_current},
-    reachable::route_reached,
     teams::{invalid, not_accepted},
 };
 use crate::{

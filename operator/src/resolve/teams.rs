@@ -7,7 +7,7 @@ use std::{
 
 use vectoll_config::ObjectName;
 
-use super::{claims::Claims, reachable::team_list};
+use super::{claims::Claims, model_lists::team_list};
 use crate::{
     condition::{Condition, ConditionType, complete, exactness, suspended},
     consent::consents,

@@ -24,7 +24,8 @@ pub fn key(settings: &Key, out: &mut impl Write) -> anyhow::Result<()> {
         let known: Vec<String> = state.api_keys().map(ToString::to_string).collect();
         let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
         bail!(
-            "no key was generated for the ApiKey {wanted} (generated in {}: {known}). One with secretRef is in the Secret that it names",
+            "no key was generated for the ApiKey {wanted} (generated in {}: {known}). One with secretRef is in the Secret that it names, \
+             and of one with keyHash nobody here has the value",
             folder.display()
         );
     };

@@ -97,6 +97,9 @@ struct Kept {
 /// Totals by a name.
 pub type ByName = BTreeMap<Arc<str>, Totals>;
 
+/// Money in pico-USD by tag.
+pub type ByTag = BTreeMap<Arc<str>, u64>;
+
 /// The content of the books. Nested maps: team → key, team → user, (model, provider) → backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -111,10 +114,10 @@ pub struct Books {
     pub models: BTreeMap<Arc<str>, BTreeMap<Arc<str>, ByName>>,
     /// Money in pico-USD by team, then tag. A call with two tags counts with both, and one without any nowhere.
     #[serde(default)]
-    pub tags: BTreeMap<Arc<str>, BTreeMap<Arc<str>, u64>>,
+    pub tags: BTreeMap<Arc<str>, ByTag>,
     /// The same by team, then key, then tag.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub key_tags: BTreeMap<Arc<str>, BTreeMap<Arc<str>, BTreeMap<Arc<str>, u64>>>,
+    pub key_tags: BTreeMap<Arc<str>, BTreeMap<Arc<str>, ByTag>>,
     /// The part of the above that is booked but not known to be charged.
     pub unsettled: Totals,
     /// The part of the above that is an upper bound.
@@ -247,9 +250,9 @@ mod tests {
         };
         let (day, night): (Arc<str>, Arc<str>) = ("day".into(), "night".into());
         book("a", &[day.clone(), night.clone()], Certainty::Known);
-        book("a", &[day.clone()], Certainty::Unsettled);
-        book("b", &[day.clone()], Certainty::Known);
-        book("b", &[night.clone()], Certainty::Refused);
+        book("a", std::slice::from_ref(&day), Certainty::Unsettled);
+        book("b", std::slice::from_ref(&day), Certainty::Known);
+        book("b", std::slice::from_ref(&night), Certainty::Refused);
         let spent = |books: &Books, key: &str, tag: &str| books.key_tags["default/t"].get(key)?.get(tag).copied();
         let books = ledger.copy();
         assert_eq!((spent(&books, "a", "day"), spent(&books, "a", "night")), (Some(6), Some(3)));
@@ -257,9 +260,9 @@ mod tests {
         assert_eq!(books.tags["default/t"].get(&day), Some(&9), "the team's is the sum of its keys'");
 
         for key in 0..MAX_KEY_TAGS {
-            book(&format!("k{key}"), &[night.clone()], Certainty::Known);
+            book(&format!("k{key}"), std::slice::from_ref(&night), Certainty::Known);
         }
-        book("a", &[day.clone()], Certainty::Known);
+        book("a", std::slice::from_ref(&day), Certainty::Known);
         let books = ledger.copy();
         let told_apart = books.key_tags["default/t"].values().flat_map(BTreeMap::keys).filter(|tag| &***tag != OTHER);
         assert_eq!(told_apart.count(), MAX_KEY_TAGS, "and `_other` of the keys that came later");

@@ -77,7 +77,7 @@ impl BackendQuota {
 impl Drop for BackendQuota {
     fn drop(&mut self) {
         if let Some(quota) = self.quota.take() {
-            self.counters.give_back(quota, self.clock.now());
+            self.counters.give_back(quota);
         }
     }
 }

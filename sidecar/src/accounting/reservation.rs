@@ -31,7 +31,7 @@ impl Reservation {
     pub(super) fn give_back(&mut self) {
         if let Some(quota) = self.quota.take() {
             self.report(None, 0, self.left(&quota, 1, quota.reserved().tokens));
-            self.accounting.counters.give_back(quota, self.accounting.now());
+            self.accounting.counters.give_back(quota);
         }
     }
 

@@ -14,7 +14,7 @@ use vectoll_config::{
     v1::{Budget, ModelLimits},
 };
 use vectoll_ledger::{
-    books::{Books, ByName, Totals},
+    books::{Books, ByName, ByTag, Totals},
     used::OTHER,
 };
 use vectoll_limits::counters::{Account, Open, Spending};
@@ -108,39 +108,12 @@ impl Collector for BookFamilies {
             "calls of each team by routes that are none of the team's, included in the other families and in no budget of the team",
             foreign_routes.iter().map(|(team, totals)| (vec![("team", &**team)], totals)),
         );
+        by_tag(&mut families, &tags, &key_tags);
         let mut plain = |name: &str, help: &str, kind, samples: Vec<Metric>| {
             if !samples.is_empty() {
                 families.push(family(name, help, kind, samples));
             }
         };
-        plain(
-            "vectoll_tag_spend_usd_total",
-            "Money charged in US dollars: each tag that its team counts. A call may have several.",
-            MetricType::COUNTER,
-            tags.iter()
-                .flat_map(|(team, tags)| {
-                    tags.iter().map(move |(tag, spent)| {
-                        let spent = PicoUsd::new(*spent).as_usd_for_display();
-                        counter(&[("team", team), ("tag", tag)], spent)
-                    })
-                })
-                .collect(),
-        );
-        plain(
-            "vectoll_key_tag_spend_usd_total",
-            "Money charged in US dollars: each tag that its team counts, by key. A call may have several.",
-            MetricType::COUNTER,
-            key_tags
-                .iter()
-                .flat_map(|(team, keys)| keys.iter().map(move |(key, tags)| (team, key, tags)))
-                .flat_map(|(team, key, tags)| {
-                    tags.iter().map(move |(tag, spent)| {
-                        let spent = PicoUsd::new(*spent).as_usd_for_display();
-                        counter(&[("team", team), ("key", key), ("tag", tag)], spent)
-                    })
-                })
-                .collect(),
-        );
         plain(
             "vectoll_unpriced_tokens_total",
             "Tokens of models without a known price: their cost is unknown, not 0.",
@@ -162,6 +135,38 @@ impl Collector for BookFamilies {
         self.reservations(&mut families);
         self.budgets(&mut families, &users);
         families
+    }
+}
+
+/// Spend by tag, of teams and of keys.
+fn by_tag(
+    families: &mut Vec<MetricFamily>,
+    tags: &BTreeMap<Arc<str>, ByTag>,
+    key_tags: &BTreeMap<Arc<str>, BTreeMap<Arc<str>, ByTag>>,
+) {
+    let usd = |spent: &u64| PicoUsd::new(*spent).as_usd_for_display();
+    let teams = tags.iter().flat_map(|(team, tags)| {
+        tags.iter().map(move |(tag, spent)| counter(&[("team", team), ("tag", tag)], usd(spent)))
+    });
+    let keys = key_tags.iter().flat_map(|(team, keys)| keys.iter().map(move |(key, tags)| (team, key, tags)));
+    let keys = keys.flat_map(|(team, key, tags)| {
+        tags.iter().map(move |(tag, spent)| counter(&[("team", team), ("key", key), ("tag", tag)], usd(spent)))
+    });
+    for (name, help, samples) in [
+        (
+            "vectoll_tag_spend_usd_total",
+            "Money charged in US dollars: each tag that its team counts. A call may have several.",
+            teams.collect::<Vec<_>>(),
+        ),
+        (
+            "vectoll_key_tag_spend_usd_total",
+            "Money charged in US dollars: each tag that its team counts, by key. A call may have several.",
+            keys.collect(),
+        ),
+    ] {
+        if !samples.is_empty() {
+            families.push(family(name, help, MetricType::COUNTER, samples));
+        }
     }
 }
 

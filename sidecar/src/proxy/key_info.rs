@@ -6,7 +6,7 @@
 //! (`LiteLLM_VerificationToken`: the row's fields), `litellm/proxy/_types.py` (`LiteLLM_VerificationTokenView`: `team_…`), and its
 //! documentation of budgets (`budget_duration`: `1d`, `7d`, `1mo`) and of limits by model (`metadata.model_rpm_limit`).
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use axum::response::IntoResponse;
 use http::{HeaderMap, Uri};
@@ -74,7 +74,7 @@ impl Proxy {
 fn asked_for(query: &str) -> Option<String> {
     let value = query.split('&').find_map(|pair| pair.strip_prefix("key="))?;
     // What is not UTF-8 is nobody's key: no caller can have sent it in a header that is.
-    let asked = percent_decode_str(value).decode_utf8().map_or_else(|_| value.to_owned(), |text| text.into_owned());
+    let asked = percent_decode_str(value).decode_utf8().map_or_else(|_| value.to_owned(), Cow::into_owned);
     (!asked.is_empty()).then_some(asked)
 }
 

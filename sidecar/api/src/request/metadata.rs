@@ -105,7 +105,7 @@ impl Metadata {
                 Place::Header(_) => user,
             };
         }
-        let json = merged(spend_logs, sources)?;
+        let json = merged(spend_logs.as_ref(), sources)?;
         let said = in_body.or(in_header).or(in_metadata);
         if json.is_none() && said.is_none() {
             return Ok(None);
@@ -236,13 +236,13 @@ fn name(field: &'static str, of: &str, json: Option<&RawValue>) -> Result<Option
 }
 
 /// One object of several: of the fields with one name the first counts.
-fn merged(spend_logs: Option<Source<'_>>, sources: Vec<Source<'_>>) -> Result<Option<Box<RawValue>>, Malformed> {
+fn merged(spend_logs: Option<&Source<'_>>, sources: Vec<Source<'_>>) -> Result<Option<Box<RawValue>>, Malformed> {
     if spend_logs.is_none() && sources.len() < 2 {
         return Ok(sources.into_iter().next().map(|source| source.json.into_owned()));
     }
     let broken = |error: serde_json::Error| Malformed::new(None, format!("The call's metadata is not JSON: {error}"));
     let mut all: BTreeMap<Cow<'_, str>, &RawValue> = BTreeMap::new();
-    if let Some(spend_logs) = &spend_logs {
+    if let Some(spend_logs) = spend_logs {
         all.insert(SPEND_LOGS_FIELD.into(), &spend_logs.json);
     }
     for source in &sources {

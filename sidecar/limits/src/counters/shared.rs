@@ -119,9 +119,9 @@ impl SharedCounters {
         self.table().session(team).end_waits_in_vain(now);
     }
 
-    pub(super) fn give_back(&self, reservation: SharedReservation, now: Now) {
+    pub(super) fn give_back(&self, reservation: SharedReservation) {
         let team = reservation.team.clone();
-        self.table().session(&team).give_back(reservation, now);
+        self.table().session(&team).give_back(reservation);
         self.wake.notify_one();
     }
 

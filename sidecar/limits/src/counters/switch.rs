@@ -76,10 +76,10 @@ impl Counters {
     }
 
     /// Undoes the reservation: the call was never made.
-    pub fn give_back(&self, reservation: QuotaReservation, now: Now) {
+    pub fn give_back(&self, reservation: QuotaReservation) {
         match reservation.0 {
             CounterReservation::Local(reservation) => self.alone.give_back(reservation),
-            CounterReservation::Shared(reservation) => self.together.give_back(reservation, now),
+            CounterReservation::Shared(reservation) => self.together.give_back(reservation),
         }
     }
 

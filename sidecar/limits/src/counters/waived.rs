@@ -21,7 +21,7 @@ impl Waived {
             Exhausted::Rate(rate) => self.rates |= 1 << rate.index(),
             Exhausted::Parallel => self.parallel = true,
             Exhausted::Budget(place) => {
-                self.budgets |= u32::try_from(place).ok().and_then(|at| 1u8.checked_shl(at)).unwrap_or(0)
+                self.budgets |= u32::try_from(place).ok().and_then(|at| 1u8.checked_shl(at)).unwrap_or(0);
             }
             Exhausted::Store => {}
         }

@@ -51,7 +51,7 @@ impl Session {
             let scopes = waiter.scopes();
             self.reserve_share(&waiter.ask(&scopes), now)
         };
-        self.notify(waiter, outcome, now);
+        self.notify(waiter, outcome);
     }
 
     fn weigh_share(&mut self, ask: &ReserveRequest<'_>, sidecars: u64, now: Now) -> Option<Denial> {

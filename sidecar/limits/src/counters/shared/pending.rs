@@ -45,7 +45,7 @@ impl Drop for Pending {
         if let Some(mut outcome) = self.outcome.take() {
             outcome.close();
             if let Ok(Ok(reservation)) = outcome.try_recv() {
-                self.counters.give_back(reservation, self.counters.clock.now());
+                self.counters.give_back(reservation);
             }
         }
     }

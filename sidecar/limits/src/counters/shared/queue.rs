@@ -23,7 +23,7 @@ impl Session {
         };
         match outcome {
             Ok(outcome) => {
-                self.notify(waiter, outcome, now);
+                self.notify(waiter, outcome);
                 None
             }
             Err(shortages) => {
@@ -35,9 +35,9 @@ impl Session {
     }
 
     /// Tells a call its outcome. One that has left gives everything back.
-    pub(super) fn notify(&mut self, waiter: Waiter, outcome: Outcome, now: Now) {
+    pub(super) fn notify(&mut self, waiter: Waiter, outcome: Outcome) {
         if let Err(Ok(reservation)) = waiter.tell.send(outcome) {
-            self.give_back(reservation, now);
+            self.give_back(reservation);
         }
     }
 

@@ -127,7 +127,8 @@ impl Admission {
         match account {
             Account::Key(key) => *key == self.key,
             // A session of its own has what was admitted for it.
-            Account::Team(_) | Account::Backend(_) => true,
+            // Those with a tag too, as far as anybody knows any more.
+            Account::Team(_) | Account::Backend(_) | Account::TeamTag(..) => true,
             Account::KeyUser(key, user) => *key == self.key && is_user(user),
             Account::TeamUser(_, user) => is_user(user),
             Account::TeamNamespace(_, namespace) => {
@@ -135,8 +136,6 @@ impl Admission {
             }
             Account::KeyModel(key, model) => *key == self.key && model.covers(&self.model),
             Account::TeamModel(_, model) => model.covers(&self.model),
-            // So did those with a tag, as far as anybody knows any more.
-            Account::TeamTag(..) => true,
             // Which of them were queries nobody knows any more.
             Account::Documents(of) => self.counts_for(of),
         }
@@ -222,7 +221,7 @@ mod tests {
         let server = Server { run: "one".into(), uptime: 100, clock };
         session.reply(&identity, &store.exchange(&server, &identity, &exchange), at(1));
         let reservation = first.try_recv().unwrap().unwrap();
-        session.give_back(reservation, at(2));
+        session.give_back(reservation);
         session.exchange(Batch::default(), 0, at(3));
         session.lost(at(4));
         (session, limits)
@@ -312,7 +311,7 @@ mod tests {
         let mut fits = |tokens, ms| {
             let reserved = reserve(&mut session, &account, limits, tokens, at(ms));
             let Reserved::Now(Ok(reservation)) = reserved else { return false };
-            session.give_back(reservation, at(ms));
+            session.give_back(reservation);
             true
         };
         assert!(!fits(32, 29_000), "69 are used");

@@ -218,7 +218,7 @@ impl Session {
                 if let Some(waiter) = waiter {
                     self.count_waiting(&waiter.shortages, false);
                     if let Some(denial) = denial {
-                        self.notify(waiter, Err(denial), now);
+                        self.notify(waiter, Err(denial));
                         return;
                     }
                     // The period is over by the store's clock: once more, in the next one.

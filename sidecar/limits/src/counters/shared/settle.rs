@@ -27,10 +27,10 @@ impl Session {
         let (_, second) = self.link.time(now);
         self.close(&reservation);
         let upto = self.link.spent_to;
-        for taken in &reservation.taken {
-            self.return_taken(taken, |rate| if rate.of == Counted::Tokens { unused } else { 0 });
+        for taken in reservation.taken {
+            self.return_taken(&taken, |rate| if rate.of == Counted::Tokens { unused } else { 0 });
             if beyond > 0 {
-                self.owe_tokens(taken, beyond, second, now);
+                self.owe_tokens(&taken, beyond, second, now);
             }
             let Some(holding) = self.holdings.get_mut(taken.holding) else { continue };
             for charge in &taken.charges {
@@ -101,10 +101,10 @@ impl Session {
     }
 
     /// Undoes a reservation: the call was never made.
-    pub(crate) fn give_back(&mut self, reservation: SharedReservation, _now: Now) {
+    pub(crate) fn give_back(&mut self, reservation: SharedReservation) {
         self.close(&reservation);
-        for taken in &reservation.taken {
-            self.return_taken(taken, |rate| match rate.of {
+        for taken in reservation.taken {
+            self.return_taken(&taken, |rate| match rate.of {
                 Counted::Requests => reservation.requests,
                 Counted::Tokens => reservation.tokens,
             });

@@ -220,7 +220,7 @@ mod tests {
         // One for the call that waited, and one on top.
         outcome.try_recv().unwrap().unwrap();
         let Reserved::Now(Ok(reservation)) = session.reserve(&ask, at(9_000)) else { panic!("one more was claimed") };
-        session.give_back(reservation, at(9_001));
+        session.give_back(reservation);
         let late = session.reserve(&ask, at(11_000));
         assert!(matches!(late, Reserved::Later(_)), "the store may have given it to others");
     }

@@ -61,7 +61,7 @@ proptest! {
                         String::new()
                     }
                     Step::GiveBack(place) => {
-                        sidecar.give_back(*place, ms);
+                        sidecar.give_back(*place);
                         String::new()
                     }
                     Step::Owe(user, money) => {

@@ -184,10 +184,10 @@ impl Sidecar {
         self.session.settle(reservation, used, number, moment(ms));
     }
 
-    pub(super) fn give_back(&mut self, place: usize, ms: u64) {
+    pub(super) fn give_back(&mut self, place: usize) {
         if !self.open.is_empty() {
             let reservation = self.open.remove(place % self.open.len());
-            self.session.give_back(reservation, moment(ms));
+            self.session.give_back(reservation);
         }
     }
 

@@ -4,7 +4,7 @@ use tokio::sync::oneshot;
 use vectoll_config::PicoUsd;
 
 use super::{
-    super::{TERMS, admit::Reserved, pool::Source, reservation::Outcome, session::Session},
+    super::{TERMS, admit::Reserved, holding::Taken, pool::Source, reservation::Outcome, session::Session},
     config::{KEYS, MODELS, PRICE, USERS, account_named, accounts_of, team},
     simulated_cluster::{Admission, Event, Running, Settled, SimulatedCall, SimulatedCluster, Waiting},
 };
@@ -77,7 +77,7 @@ impl SimulatedCluster {
             return;
         };
         let SimulatedCall { accounts, tokens, used } = call;
-        let parts = reservation.taken.iter().flat_map(|taken| taken.parts()).flat_map(|(_, parts)| parts);
+        let parts = reservation.taken.iter().flat_map(Taken::parts).flat_map(|(_, parts)| parts);
         let share = parts.into_iter().any(|part| part.source == Source::Share);
         self.shares |= share;
         let charges = reservation.charges.clone();

@@ -136,6 +136,7 @@ pub(super) struct RecentAdmissions {
     pub(super) all: (u64, u64),
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "independent switches of a simulation")]
 pub(super) struct SimulatedCluster {
     pub(super) kind: Kind,
     /// A sidecar's share was given while the store was away.

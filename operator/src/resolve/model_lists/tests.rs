@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
+use std::{collections::BTreeMap, sync::Arc};
+
 use jiff::Timestamp;
 use vectoll_config::Uid;
 use vectoll_crds::{ApiKeySpec, ModelRouteSpec, TeamSpec};
