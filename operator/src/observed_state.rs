@@ -37,6 +37,8 @@ pub struct Object<S> {
     pub rotate: Option<String>,
     /// The account that it is to carry on, by annotation: the UID that it had before it was restored.
     pub account: Option<Uid>,
+    /// From when on its budgets count anew, by annotation.
+    pub reset: Option<String>,
     /// What is wanted.
     pub spec: S,
 }
@@ -162,6 +164,9 @@ pub type Reach = BTreeMap<String, Arc<ModelSet>>;
 
 /// The annotation on an ApiKey or a Team that names the account which it carries on.
 pub(crate) const ACCOUNT: &str = "vectoll.dev/account";
+
+/// The annotation on an ApiKey or a Team that has its budgets count anew from a moment on.
+pub(crate) const RESET_BUDGETS: &str = "vectoll.dev/reset-budgets";
 
 /// Why a reference leads nowhere: a reason for programs, a message for people.
 pub(crate) type Unresolved = (&'static str, String);

@@ -11,6 +11,7 @@ mod key_policy;
 mod limits;
 mod model_route;
 mod provider;
+mod reset;
 mod tags;
 mod team;
 mod vector_space;

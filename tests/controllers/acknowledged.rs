@@ -94,9 +94,13 @@ pub async fn acknowledged(world: &World, store: &Store) -> anyhow::Result<()> {
     let version = async |key: &str| anyhow::Ok(world.key(NS, key).await?.and_then(|key| key.metadata.resource_version));
     let before = version("bob").await?;
     world.light.apply(&api_key(NS, "alice", ", models: [one]"))?;
-    let edited = world
-        .until_config(NS, "has the edit", |config, _| (config.generation > generation).then_some(config.generation))
-        .await?;
+    // Sidecars that say nothing for long are gone, which is told of all keys.
+    let edited = until("the config has the edit", async || {
+        say(SCOPE, &mut store, &all).await?;
+        let generation_now = world.config(NS).await?.map(|(config, _)| config.generation);
+        Ok(generation_now.filter(|now| *now > generation))
+    })
+    .await?;
     until_programmed(world, &mut store, &all, "alice", "False/Pending").await?;
     let all = [("a", edited, "one"), ("b", edited, "")];
     until_programmed(world, &mut store, &all, "alice", "True/Programmed").await?;

@@ -178,7 +178,7 @@ impl Spenders {
         let now = Timestamp::now();
         let time_zone = ZoneName::try_from("UTC".to_owned())?;
         let budget = Budget::new(PicoUsd::ZERO, Period::Monthly, time_zone);
-        let period = period_name(Period::Monthly, &budget.time_zone, Some(stretch(&budget, now).start));
+        let period = period_name(Period::Monthly, &budget.time_zone, stretch(&budget, now).start);
         let month = now.strftime("%Y-%m").to_string();
         let mut commands = Vec::with_capacity(self.keys + 2 * self.teams.len());
         for (team, keys) in &self.teams {

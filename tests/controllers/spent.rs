@@ -98,7 +98,7 @@ pub async fn spent(world: &World, store: &mut Store) -> anyhow::Result<()> {
     let budget = Budget::new(PicoUsd::ZERO, Period::Monthly, time_zone);
     let now = Timestamp::now();
     let present = stretch(&budget, now);
-    let period = period_name(Period::Monthly, &budget.time_zone, Some(present.start));
+    let period = period_name(Period::Monthly, &budget.time_zone, present.start);
     let balance = money_key(&team, &format!("k:{alice}"), &period);
     let month = month_key(&team, &now.strftime("%Y-%m").to_string());
     let total = [
@@ -153,6 +153,20 @@ pub async fn spent(world: &World, store: &mut Store) -> anyhow::Result<()> {
     until_spend(world, "apikey", "alice", "1.99").await?;
     let took = Timestamp::now().duration_since(begun).as_secs();
     ensure!(took <= 20, "a hundredth of the budget was told after {took} s");
+
+    // A reset: the budget's count begins anew, and the ledger's goes on.
+    let reset = Timestamp::from_second(Timestamp::now().as_second())?;
+    let annotation = format!("vectoll.dev/reset-budgets={reset}");
+    world.light.kubectl(&["annotate", "apikey", "alice", "-n", NS, &annotation], None)?;
+    let anew = period_name(Period::Monthly, &budget.time_zone, reset);
+    let anew = money_key(&team, &format!("k:{alice}"), &anew);
+    write(&anew, &[(field("s"), "450000000000")]).query_async::<()>(&mut admin).await?;
+    until_spend(world, "apikey", "alice", "0.45").await?;
+    let conditions = status(world, "apikey", "alice")?["conditions"].to_string();
+    ensure!(conditions.contains(&format!("0.45 of 40.00 USD are spent since it was reset at {reset}")), "{conditions}");
+    let metrics = world.operator.metrics().await?;
+    let labels = [("team", "spent/team"), ("key", &*key)];
+    ensure!(metrics.value("vectoll_cluster_key_spend_usd_total", &labels) == Some(1.23));
 
     // The store goes: what was told stays. A key that goes takes its series along.
     store.kill().await?;

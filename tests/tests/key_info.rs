@@ -10,8 +10,8 @@ use vectoll_tests::{
     caller::{Answer, Caller},
     fleet::Fleet,
     manifest::{api_key, builtin, file, key_value, team},
-    pair::{Pair, Setup},
-    store::Store,
+    pair::{Pair, Setup, poll},
+    store::{PASSWORD, Store},
 };
 
 async fn info(caller: &Caller, key: &str, query: &str) -> anyhow::Result<Answer> {
@@ -118,15 +118,21 @@ async fn a_key_is_told_its_limits_and_what_it_has_spent() -> anyhow::Result<()> 
 #[tokio::test]
 async fn with_a_store_a_key_is_told_what_all_sidecars_have_spent() -> anyhow::Result<()> {
     let store = Store::start().await?;
-    let arguments = [format!("--store-url={}", store.url())];
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let folder = tempfile::tempdir()?;
+    let password = folder.path().join("password");
+    std::fs::write(&password, PASSWORD)?;
+    let (url, password) = (store.url(), password.display().to_string());
+    let arguments = ["--store-url", &*url, "--store-password-file", &*password];
     let fleet = Fleet::start(Setup::built()?, &[("all.yaml", manifests())], &arguments, 2).await?;
     let callers: Vec<Caller> =
         fleet.sidecars.iter().map(|one| Caller::new(&one.base_url(), &key_value("alice"))).collect::<Result<_, _>>()?;
     let (one, other) = (&callers[0], &callers[1]);
     let cost = async |caller: &Caller| -> anyhow::Result<f64> {
-        let call = caller.embed("builtin", json!("The quick brown fox")).await?;
-        ensure!(call.status == 200, "{:?}", call.json);
+        // A sidecar that has just started may not have reached the store yet.
+        let served = async || {
+            Ok(Some(caller.embed("builtin", json!("The quick brown fox")).await?).filter(|call| call.status == 200))
+        };
+        let call = poll::until("the call to be served", Duration::from_secs(10), served).await?;
         Ok(call.header("x-litellm-response-cost").unwrap_or_default().parse()?)
     };
     let first = cost(one).await?;

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde_json::json;
+use serde_json::{Value, json};
 use vectoll_tests::{
     caller::Caller,
     manifest::{PROVIDER_KEY, api_key, builtin, file, key_value, resource_in, route, team},
@@ -350,7 +350,7 @@ async fn each_scope_has_its_own_limit_and_says_so() -> anyhow::Result<()> {
 async fn a_model_without_a_price_is_refused_under_a_budget_and_counted_without_one() -> anyhow::Result<()> {
     let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
     let mut routes = route("openai", &["unheard-of", "text-embedding-3-large"], &provider.url());
-    if let Some(backend) = routes[0].pointer_mut("/spec/backends/0").and_then(serde_json::Value::as_object_mut) {
+    if let Some(backend) = routes[0].pointer_mut("/spec/backends/0").and_then(Value::as_object_mut) {
         backend.remove("price");
         backend.remove("tokens");
     }
@@ -375,9 +375,9 @@ async fn a_model_without_a_price_is_refused_under_a_budget_and_counted_without_o
 #[tokio::test]
 async fn a_namespace_that_uses_anothers_team_is_held_to_its_part_and_cannot_price_the_teams_money() -> anyhow::Result<()>
 {
-    let shared = |name: &str, spec: serde_json::Value| {
+    let shared = |name: &str, spec: Value| {
         let mut whole = json!({"allowedNamespaces": {"from": "All"}});
-        if let (Some(whole), serde_json::Value::Object(spec)) = (whole.as_object_mut(), spec) {
+        if let (Some(whole), Value::Object(spec)) = (whole.as_object_mut(), spec) {
             whole.extend(spec);
         }
         resource_in("platform", "Team", name, whole)
@@ -701,6 +701,53 @@ async fn money_on_top_for_a_while_is_there_for_a_while() -> anyhow::Result<()> {
     assert!(over.status == 429 && over.message().contains("0.10 USD (Total), 0.18 spent"), "{}", over.message());
     let left = pair.metrics().await?.value("vectoll_key_budget_remaining_usd", &[("key", "default/more")]);
     assert_eq!(left, Some(0.0));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_counts_anew_from_its_reset_and_the_ledger_forgets_nothing() -> anyhow::Result<()> {
+    let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
+    let mut routes = route("openai", &["text-embedding-3-small"], &provider.url());
+    routes[0]["spec"]["backends"][0]["price"]["inputPerMillionTokens"] = json!("10000");
+    let all = |reset: &[&str]| {
+        let of = |which: &str, mut manifest: Value| {
+            if reset.contains(&which) {
+                let now = jiff::Timestamp::now().to_string();
+                manifest["metadata"]["annotations"] = json!({"vectoll.dev/reset-budgets": now});
+            }
+            manifest
+        };
+        let budget = |limit: &str| json!({"budget": {"limit": limit, "period": "Total"}});
+        let mut all = vec![of("team", team("search", budget("0.2")))];
+        all.extend(routes.clone());
+        all.extend(api_key("often", "search", budget("0.1")).into_iter().map(|manifest| of("key", manifest)));
+        file(all)
+    };
+    let pair = Pair::start(&[("all.yaml", all(&[]))]).await?;
+    let caller = Caller::new(&pair.base_url(), &key_value("often"))?;
+    let embed = async || caller.embed("text-embedding-3-small", json!(NINE_TOKENS)).await;
+    // In force when the sidecar says so.
+    let again = async |yaml: &str| {
+        let generation = async || pair.metrics().await.map(|metrics| metrics.value("vectoll_config_generation", &[]));
+        let before = generation().await?;
+        pair.write_manifest("all.yaml", yaml)?;
+        let applied = async || Ok((generation().await? != before).then_some(()));
+        pair.wait_for("the config to be in force", Duration::from_secs(20), applied).await
+    };
+    let spent = async |family: &str| pair.metrics().await.map(|metrics| metrics.sum(family, &[]));
+    assert_eq!(embed().await?.status, 200);
+    assert_eq!(embed().await?.status, 429);
+    again(&all(&["key"])).await?;
+    assert_eq!(embed().await?.status, 200, "the key's budget counts anew");
+    let over = embed().await?;
+    assert!(over.status == 429 && over.message().contains("0.09 spent"), "{}", over.message());
+    again(&all(&["key"])).await?;
+    let over = embed().await?;
+    assert!(over.status == 429 && over.message().contains("0.20 USD (Total), 0.18 spent"), "{}", over.message());
+    again(&all(&["key", "team"])).await?;
+    assert_eq!(embed().await?.status, 200, "and so does the Team's");
+    assert_eq!(spent("vectoll_key_spend_usd_total").await?, 0.27);
+    assert_eq!(spent("vectoll_key_budget_remaining_usd").await?, 0.01);
     Ok(())
 }
 

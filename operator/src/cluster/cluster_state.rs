@@ -189,6 +189,7 @@ pub(super) fn tracked<K: Readable>(
         created: metadata.creation_timestamp.map(|time| time.0),
         rotate: annotations.remove(key_secret::ROTATE),
         account: annotations.remove(observed_state::ACCOUNT).map(|uid| Uid::new(&uid)),
+        reset: annotations.remove(observed_state::RESET_BUDGETS),
         spec,
     };
     Some(Tracked {

@@ -163,6 +163,7 @@ mod tests {
             created: None,
             rotate: None,
             account: None,
+            reset: None,
             spec,
         };
         observed.teams.insert(name, object.into());
@@ -172,7 +173,15 @@ mod tests {
             let spec: ApiKeySpec = serde_yaml::from_str("{teamRef: {name: team}}").unwrap();
             // The higher the number, the older.
             let created = Timestamp::from_second(i64::try_from(keys - i).unwrap()).ok();
-            let object = Object { name: name.clone(), uid: uid.clone(), created, rotate: None, account: None, spec };
+            let object = Object {
+                name: name.clone(),
+                uid: uid.clone(),
+                created,
+                rotate: None,
+                account: None,
+                reset: None,
+                spec,
+            };
             observed.api_keys.insert(name.clone(), object.into());
             let creation = ValueCreation {
                 api_key: name.clone(),

@@ -175,8 +175,7 @@ pub(super) fn fields(team: &Uid, of: &TeamQuery, now: Timestamp) -> Vec<Fields> 
         accounts.iter().flat_map(|(account, budgets)| budgets.iter().map(move |budget| (account.clone(), budget)));
     for (account, budget) in each {
         let Stretch { start, end } = stretch(budget, now);
-        // What never ends has no beginning that would tell it from another.
-        let period = period_name(budget.period, &budget.time_zone, end.map(|_| start));
+        let period = period_name(budget.period, &budget.time_zone, start);
         let key = money_key(team, &account.series().to_string(), &period);
         let names = ["s", "r", "x"].map(str::to_owned).to_vec();
         all.push(Fields { key, names, stands_for: StandsFor::Budget(account, budget.clone(), end) });

@@ -64,6 +64,7 @@ mod tests {
             created: Some(created.parse().unwrap()),
             rotate: None,
             account: account.map(Uid::new),
+            reset: None,
             spec: (),
         }
     }

@@ -249,6 +249,7 @@ fn of<S>(id: &Id, metadata: kube::core::ObjectMeta, spec: S) -> Object<S> {
         created: metadata.creation_timestamp.map(|time| time.0),
         rotate: annotations.remove(key_secret::ROTATE),
         account: annotations.remove(observed_state::ACCOUNT).map(|uid| Uid::new(&uid)),
+        reset: annotations.remove(observed_state::RESET_BUDGETS),
         spec,
     }
 }

@@ -8,7 +8,7 @@ use vectoll_crds::{ApiKeySpec, Rotation, UserPolicy};
 
 use super::{
     FieldError, FieldErrors, NOT_A_NAME, NOT_AN_ENTRY, ValidBudget, account::account, budgets::budgets, is_entry,
-    is_label, is_subdomain, limits,
+    is_label, is_subdomain, limits, reset,
 };
 use crate::{inject::CONFIG_SECRET, key_secret::ROTATE, observed_state::Object};
 
@@ -29,6 +29,8 @@ pub(crate) struct ValidKey {
     pub(crate) model_limits: Vec<v1::ModelLimits>,
     pub(crate) user_limits: v1::Limits,
     pub(crate) budgets: Vec<ValidBudget>,
+    /// From when on its budgets count anew.
+    pub(crate) reset_at: Option<Timestamp>,
     pub(crate) max_wait_seconds: Option<u32>,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) suspended: bool,
@@ -152,6 +154,7 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Field
         model_limits: limits::model_limits(model_limits, &mut errors),
         user_limits: limits::limits("spec.userLimits", *user_limits, &mut errors),
         budgets: budgets(budget.as_ref(), several, &mut errors),
+        reset_at: reset::reset(object, &mut errors),
         max_wait_seconds: *max_wait_seconds,
         expires_at: expires_at.map(|at| at.0),
         suspended: *suspended,

@@ -115,7 +115,7 @@ fn budget(path: &str, budget: &Budget, errors: &mut FieldErrors) -> Option<v1::B
         Some(v1::Extra { amount, until: until.0 })
     });
     let audit = budget.enforcement == Enforcement::Audit;
-    Some(v1::Budget { limit: limit?, period: period?, time_zone: time_zone?, extra, audit })
+    Some(v1::Budget { limit: limit?, period: period?, time_zone: time_zone?, extra, reset_at: None, audit })
 }
 
 /// For how long a budget's money is, and when that begins.

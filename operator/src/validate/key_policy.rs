@@ -8,7 +8,7 @@ use super::{
     FieldError, FieldErrors, KeySource, ValidBudget, ValidKey,
     api_key::{ValidRotation, rotation},
     budgets::{listed, silent_budgets},
-    limits,
+    limits, reset,
 };
 
 /// What a key has that says nothing of it.
@@ -93,6 +93,11 @@ impl ValidKey {
         let mut errors = FieldErrors::default();
         self.limits = within(self.limits, bounds.limits, &mut errors);
         self.budgets = budgets_within(self.budgets, &bounds.budgets, &mut errors);
+        if self.reset_at.is_some() && !bounds.budgets.is_empty() {
+            errors.add(reset::path(), "is for keys whose budgets their Team does not bound: annotate the Team");
+        }
+        reset::count_from(self.reset_at, self.budgets.iter_mut().map(|valid| &mut valid.budget));
+        reset::count_from(self.reset_at, self.model_limits.iter_mut().flat_map(|of| &mut of.budgets));
         if let Some(most) = bounds.max_wait_seconds {
             let wanted = self.max_wait_seconds;
             if wanted.is_some_and(|wanted| wanted > most) {
@@ -170,15 +175,20 @@ mod tests {
 
     fn object<S>(spec: S) -> Object<S> {
         let name = ObjectName::new("apps", "it");
-        Object { name, uid: Uid::new("u"), created: None, rotate: None, account: None, spec }
+        Object { name, uid: Uid::new("u"), created: None, rotate: None, account: None, reset: None, spec }
     }
 
     fn effective(team: &str, key: &str) -> Result<ValidKey, String> {
+        annotated(team, key, None)
+    }
+
+    fn annotated(team: &str, key: &str, reset: Option<&str>) -> Result<ValidKey, String> {
         let team: TeamSpec = serde_yaml::from_str(team).unwrap();
         let key: ApiKeySpec = serde_yaml::from_str(&format!("{{teamRef: {{name: it}}{key}}}")).unwrap();
         let team = validate::team(&object(team)).unwrap();
         let created = "2026-01-01T00:00:00Z".parse().ok();
-        let key = validate::api_key(&object(key)).unwrap().of_team(&team.key_defaults, &team.key_bounds, created);
+        let key = Object { reset: reset.map(str::to_owned), ..object(key) };
+        let key = validate::api_key(&key).and_then(|key| key.of_team(&team.key_defaults, &team.key_bounds, created));
         key.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
     }
 
@@ -204,6 +214,25 @@ mod tests {
         assert_eq!(key.expires_at.unwrap().to_string(), "2027-01-01T00:00:00Z");
         let brought = effective(team, ", secretRef: {name: s, key: k}").unwrap();
         assert_eq!(brought.rotation.interval, None, "a value of one's own is not renewed");
+    }
+
+    #[test]
+    fn a_key_may_reset_what_its_team_does_not_bound() {
+        let own = ", budget: {limit: '0.5', period: Daily}, modelLimits: [{model: m, budgets: [{limit: '1', period: Total}]}]";
+        let now = Some("2026-11-30T12:00:00Z");
+        let key = annotated("{}", own, now).unwrap();
+        let of_models = key.model_limits.iter().flat_map(|of| &of.budgets);
+        let all: Vec<_> = key.budgets.iter().map(|valid| &valid.budget).chain(of_models).collect();
+        let reset = |budget: &&v1::Budget| budget.reset_at.is_some_and(|at| at.to_string() == "2026-11-30T12:00:00Z");
+        assert!(all.len() == 2 && all.iter().all(reset));
+        assert_eq!(
+            annotated("{}", own, Some("now")).unwrap_err(),
+            "metadata.annotations[vectoll.dev/reset-budgets]: is not a time, as 2026-11-30T12:00:00Z is"
+        );
+        assert_eq!(
+            annotated("{keyBounds: {budgets: [{limit: '1', period: Daily}]}}", own, now).unwrap_err(),
+            "metadata.annotations[vectoll.dev/reset-budgets]: is for keys whose budgets their Team does not bound: annotate the Team"
+        );
     }
 
     #[test]

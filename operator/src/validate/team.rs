@@ -9,7 +9,7 @@ use super::{
     budgets::{budgets, silent_budgets},
     is_label,
     key_policy::{self, ValidBounds, ValidDefaults},
-    limits,
+    limits, reset,
     tags::valid_tags,
 };
 use crate::observed_state::Object;
@@ -76,7 +76,8 @@ pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<FieldErro
         errors.add("spec.maxUsers", "must be at least 1");
     }
     let tags = valid_tags(tags, &mut errors);
-    let valid = ValidTeam {
+    let reset_at = reset::reset(object, &mut errors);
+    let mut valid = ValidTeam {
         name: object.name.clone(),
         account: account(object, &mut errors),
         allowed_namespaces: allowed_namespaces.clone(),
@@ -106,5 +107,10 @@ pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<FieldErro
         tags,
         suspended: *suspended,
     };
+    let ValidTeam { budgets, user_budgets, namespace_budgets, model_limits, tag_limits, .. } = &mut valid;
+    reset::count_from(reset_at, budgets.iter_mut().map(|valid| &mut valid.budget));
+    reset::count_from(reset_at, user_budgets.iter_mut().chain(namespace_budgets));
+    reset::count_from(reset_at, model_limits.iter_mut().flat_map(|of| &mut of.budgets));
+    reset::count_from(reset_at, tag_limits.iter_mut().flat_map(|of| &mut of.budgets));
     errors.or(Some(valid))
 }

@@ -16,10 +16,12 @@ pub struct Stretch {
     pub end: Option<Timestamp>,
 }
 
-/// The period of a budget that a moment lies in, by the calendar of its zone.
+/// The period of a budget that a moment lies in, by the calendar of its zone. A reset divides it in two.
 pub fn stretch(budget: &Budget, at: Timestamp) -> Stretch {
     let now = at.to_zoned(budget.time_zone.zone().clone());
-    calendar(budget.period, &now).unwrap_or(Stretch { start: Timestamp::MIN, end: None })
+    let Stretch { start, end } = calendar(budget.period, &now).unwrap_or(Stretch { start: Timestamp::MIN, end: None });
+    let begun = budget.reset_at.filter(|reset| *reset <= at);
+    Stretch { start: begun.map_or(start, |reset| start.max(reset)), end: budget.ends(end, at) }
 }
 
 /// `None` where the calendar ends (the year 9999) and for periods without an end.
@@ -91,6 +93,29 @@ mod tests {
         let time_zone = ZoneName::try_from(zone.to_owned()).unwrap();
         let stretch = stretch(&Budget::new(PicoUsd::ZERO, period, time_zone), at.parse().unwrap());
         (stretch.start.to_string(), stretch.end.map(|end| end.to_string()).unwrap_or_default())
+    }
+
+    #[test]
+    fn a_reset_divides_the_period_that_it_lies_in() {
+        let zone = ZoneName::try_from("UTC".to_owned()).unwrap();
+        let found = |period, reset: &str, at: &str| {
+            let budget =
+                Budget { reset_at: Some(reset.parse().unwrap()), ..Budget::new(PicoUsd::ZERO, period, zone.clone()) };
+            let Stretch { start, end } = stretch(&budget, at.parse().unwrap());
+            let start = (start != Timestamp::MIN).then_some(start);
+            [start, end].map(|time| time.map(|time| time.to_string()).unwrap_or_default())
+        };
+        let reset = "2026-11-23T14:30:00Z";
+        for (period, at, start, end) in [
+            (Period::Daily, "2026-11-23T14:29:59Z", "2026-11-23T00:00:00Z", reset),
+            (Period::Daily, "2026-11-23T14:30:00Z", reset, "2026-11-24T00:00:00Z"),
+            (Period::Daily, "2026-11-24T00:00:00Z", "2026-11-24T00:00:00Z", "2026-11-25T00:00:00Z"),
+            (Period::Daily, "2026-11-22T12:00:00Z", "2026-11-22T00:00:00Z", "2026-11-23T00:00:00Z"),
+            (Period::Total, "2026-11-23T14:29:59Z", "", reset),
+            (Period::Total, "2026-11-23T14:30:00Z", reset, ""),
+        ] {
+            assert_eq!(found(period, reset, at), [start, end], "{period} {at}");
+        }
     }
 
     #[test]

@@ -153,7 +153,8 @@ pub fn money_key(team: &Uid, account: &str, period: &str) -> String {
     format!("{}m:{account}:{period}", team_prefix(team))
 }
 
-/// A period in the names of keys: its kind and start, zone, and first moment in seconds since 1970; 0 for what never ends.
-pub fn period_name(period: Period, zone: &ZoneName, start: Option<Timestamp>) -> String {
-    format!("{period}/{zone}/{}", start.map_or(0, Timestamp::as_second))
+/// A period in the names of keys: its kind and start, zone, and first moment in seconds since 1970; 0 for what has always been.
+pub fn period_name(period: Period, zone: &ZoneName, start: Timestamp) -> String {
+    let since = if start == Timestamp::MIN { 0 } else { start.as_second() };
+    format!("{period}/{zone}/{since}")
 }

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as ApiCondition;
-use vectoll_config::v1::{Budget, Extra};
+use vectoll_config::{
+    stretch,
+    v1::{Budget, Extra},
+};
 use vectoll_crds::Spend;
 
 use crate::{
@@ -62,9 +65,11 @@ impl Balance<'_> {
     /// What was heard of this very budget: another period or zone has an account of its own. Its limit is the present one,
     /// whatever it was when the store was asked.
     fn known(&self, budget: &Budget) -> Option<&Money> {
-        let Budget { period, time_zone, .. } = budget;
+        let Budget { period, time_zone, reset_at, .. } = budget;
         self.money.iter().find(|money| {
-            money.budget.as_ref().is_some_and(|asked| asked.period == *period && asked.time_zone == *time_zone)
+            money.budget.as_ref().is_some_and(|asked| {
+                asked.period == *period && asked.time_zone == *time_zone && asked.reset_at == *reset_at
+            })
         })
     }
 
@@ -140,7 +145,10 @@ impl OneBalance<'_> {
         let limit = self.budget.limit_at(now);
         let extra = self.budget.extra.filter(|extra| now < extra.until);
         let extra = extra.map(|Extra { amount, until }| format!(" ({amount} of them on top until {until})"));
-        let figures = format!("{spent} of {limit} USD{} are spent", extra.unwrap_or_default());
+        let reset = self.budget.reset_at.filter(|reset| stretch(self.budget, now).start == *reset);
+        let reset = reset.map(|reset| format!(" since it was reset at {reset}"));
+        let figures =
+            format!("{spent} of {limit} USD{} are spent{}", extra.unwrap_or_default(), reset.unwrap_or_default());
         let until = ends.map_or_else(|| "the limit is raised".to_owned(), |ends| ends.to_string());
         let period = ends.map_or_else(String::new, |ends| format!(" in the period that ends at {ends}"));
         let within = || format!("{figures}{period}");

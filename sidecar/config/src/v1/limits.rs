@@ -128,6 +128,9 @@ pub struct Budget {
     /// What there is on top for a while.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra: Option<Extra>,
+    /// From when on it counts, where that is later than the period's beginning: it was reset.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_at: Option<Timestamp>,
     /// Whether it is on trial: what it would refuse is served, and told.
     #[serde(default, skip_serializing_if = "is_false")]
     pub audit: bool,
@@ -146,7 +149,18 @@ pub struct Extra {
 impl Budget {
     /// One that holds, with nothing on top.
     pub fn new(limit: PicoUsd, period: Period, time_zone: ZoneName) -> Self {
-        Self { limit, period, time_zone, extra: None, audit: false }
+        Self { limit, period, time_zone, extra: None, reset_at: None, audit: false }
+    }
+
+    /// Whether what is counted since `start` is what counts at a moment, and not what was counted before a reset.
+    pub fn counts_since(&self, start: Timestamp, now: Timestamp) -> bool {
+        self.reset_at.is_none_or(|reset| reset <= start || now < reset)
+    }
+
+    /// When a period ends that ends at `end` by the calendar: a reset that lies ahead ends it before.
+    pub fn ends(&self, end: Option<Timestamp>, now: Timestamp) -> Option<Timestamp> {
+        let reset = self.reset_at.filter(|reset| now < *reset);
+        end.into_iter().chain(reset).min()
     }
 
     /// How much it is at a moment.

@@ -158,11 +158,9 @@ impl LocalCounters {
     pub(crate) fn spending(&self, account: &Account, budget: &Budget, now: Now) -> Spending {
         let table = self.table();
         let count = table.index.get(account).and_then(|&id| table.counts.get(id));
-        let balance = count.and_then(|count| {
-            count.balances.iter().find(|balance| balance.is_for(budget) && !balance.is_over(now.wall))
-        });
+        let balance = count.and_then(|count| count.balances.iter().find(|balance| balance.is_for(budget, now.wall)));
         if let Some(balance) = balance {
-            return Spending { taken: balance.taken, ends: balance.end };
+            return Spending { taken: balance.taken, ends: budget.ends(balance.end, now.wall) };
         }
         let period = stretch(budget, now.wall);
         let taken = count.map_or(PicoUsd::ZERO, |count| count.carried(period.start, now.wall).taken);

@@ -52,8 +52,13 @@ pub(super) struct BudgetBalance {
 }
 
 impl BudgetBalance {
-    pub(super) fn is_for(&self, budget: &Budget) -> bool {
+    fn is_of(&self, budget: &Budget) -> bool {
         self.charge.period == budget.period && self.charge.zone == budget.time_zone
+    }
+
+    /// Whether it is what counts of a budget at a moment: its period is not over, nor was it reset meanwhile.
+    pub(super) fn is_for(&self, budget: &Budget, wall: Timestamp) -> bool {
+        self.is_of(budget) && !self.is_over(wall) && budget.counts_since(self.charge.start, wall)
     }
 
     /// Whether a moment lies in the period.
@@ -164,7 +169,7 @@ impl Count {
 
     /// Sees to a balance for the budget's period that a moment lies in.
     pub(super) fn open(&mut self, account: &Account, budget: &Budget, wall: Timestamp, since: u64) {
-        if self.balances.iter().any(|balance| balance.is_for(budget) && !balance.is_over(wall)) {
+        if self.balances.iter().any(|balance| balance.is_for(budget, wall)) {
             return;
         }
         let Some(account) = account.payer() else { return };
@@ -174,7 +179,7 @@ impl Count {
             PicoUsd::ZERO => (PicoUsd::ZERO, PicoUsd::ZERO, since),
             taken => (taken, carried.booked, carried.since),
         };
-        self.balances.retain(|balance| !balance.is_over(wall) && !balance.is_for(budget));
+        self.balances.retain(|balance| !balance.is_over(wall) && !balance.is_of(budget));
         if self.balances.len() >= MAX_BUDGETS {
             self.balances.remove(0);
         }
@@ -222,12 +227,12 @@ impl Count {
         let budgets = scope.budgets.iter().enumerate().filter(|_| ask.money > PicoUsd::ZERO);
         let budgets = budgets.filter(|(place, _)| !scope.waived.has_budget(*place));
         let budgets = budgets.filter_map(move |(place, budget)| {
-            let balance = self.balances.iter().find(|balance| balance.is_for(budget) && !balance.is_over(now.wall))?;
+            let balance = self.balances.iter().find(|balance| balance.is_for(budget, now.wall))?;
             let limit = budget.limit_at(now.wall);
             if balance.taken.plus(ask.money) <= limit {
                 return None;
             }
-            let retry = match balance.end {
+            let retry = match budget.ends(balance.end, now.wall) {
                 Some(end) if ask.money <= limit => {
                     Retry::After(Duration::try_from(end.duration_since(now.wall)).unwrap_or_default())
                 }

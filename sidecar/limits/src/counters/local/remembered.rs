@@ -38,11 +38,12 @@ impl Balances for LocalCounters {
         let mut table = self.table();
         let mut accounts = HashSet::new();
         for charge in charges {
-            let BudgetPeriod { account, period, zone, start: _ } = &**charge;
+            let BudgetPeriod { account, period, zone, start } = &**charge;
             let id = table.account_of(account);
             accounts.insert(id);
             if let Some(count) = table.counts.get_mut(id) {
-                let budget = Budget::new(PicoUsd::ZERO, *period, zone.clone());
+                // One that was reset is counted from then on; the calendar alone would have it begin before.
+                let budget = Budget { reset_at: Some(*start), ..Budget::new(PicoUsd::ZERO, *period, zone.clone()) };
                 count.open(&Account::from(account), &budget, admitted, 0);
             }
         }

@@ -156,6 +156,43 @@ fn a_settlement_after_its_window_takes_nothing_from_others() {
 }
 
 #[test]
+fn a_budget_that_is_reset_counts_anew_and_over_a_restart() {
+    let memory = LocalCounters::default();
+    for period in [Period::Monthly, Period::Total] {
+        let money = budget(100, period);
+        let scopes = [scope(&period.to_string(), None, Some(&money))];
+        let account = &scopes[0].account;
+        let settled = reserve(&memory, &scopes, 60, at(0)).unwrap();
+        memory.settle(settled, Used { tokens: 0, money: PicoUsd::new(60) }, at(1));
+        let under_way = reserve(&memory, &scopes, 40, at(2)).unwrap();
+        assert!(reserve(&memory, &scopes, 1, at(9)).is_err());
+
+        let reset = Budget { reset_at: Some(at(10).wall), ..money.clone() };
+        let scopes = [scope(&period.to_string(), None, Some(&reset))];
+        assert!(reserve(&memory, &scopes, 1, at(9)).is_err(), "not before its time");
+        assert_eq!(memory.spending(account, &reset, at(9)).ends, Some(at(10).wall));
+        let first = reserve(&memory, &scopes, 70, at(10)).unwrap();
+        assert!(reserve(&memory, &scopes, 31, at(10)).is_err());
+        memory.settle(under_way, Used { tokens: 0, money: PicoUsd::new(40) }, at(11));
+        assert_eq!(
+            memory.spending(account, &reset, at(11)).taken,
+            PicoUsd::new(70),
+            "{period}: it was admitted before"
+        );
+
+        // The checkpoint knows nothing of the reset; the journal does.
+        let next = LocalCounters::default();
+        next.recall(memory.remember().into_iter().filter(|saved| saved.charge.start < at(10).wall).collect());
+        next.replay(&first.charges, at(10).wall, PicoUsd::new(70));
+        assert_eq!(next.spending(account, &reset, at(12)).taken, PicoUsd::new(70), "{period}");
+        memory.settle(first, Used { tokens: 0, money: PicoUsd::new(70) }, at(12));
+        let later = LocalCounters::default();
+        later.recall(memory.remember());
+        assert_eq!(later.spending(account, &reset, at(12)).taken, PicoUsd::new(70), "{period}");
+    }
+}
+
+#[test]
 fn settled_money_outlives_a_restart_and_the_journal_adds_the_rest() {
     let memory = LocalCounters::default();
     let money = budget(100, Period::Total);

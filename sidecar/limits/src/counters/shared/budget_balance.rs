@@ -4,7 +4,11 @@ use std::{sync::Arc, time::Duration};
 
 use vectoll_config::{PicoUsd, v1::Budget};
 
-use super::{meter::Meter, names::period_of, owed::Owed};
+use super::{
+    meter::Meter,
+    names::{at_ms, period_of},
+    owed::Owed,
+};
 use crate::store::protocol::PeriodName;
 use vectoll_ledger::charge::BudgetPeriod;
 
@@ -57,8 +61,12 @@ impl BudgetBalance {
         }
     }
 
-    pub(super) fn is_for(&self, budget: &Budget) -> bool {
-        self.charge.period == budget.period && self.charge.zone == budget.time_zone
+    /// Whether it is what counts of a budget by the store's time: its period is not over, nor was it reset meanwhile.
+    pub(super) fn is_for(&self, budget: &Budget, store_ms: u64) -> bool {
+        self.charge.period == budget.period
+            && self.charge.zone == budget.time_zone
+            && !self.is_over(store_ms)
+            && (budget.reset_at.is_none() || budget.counts_since(self.charge.start, at_ms(store_ms)))
     }
 
     /// Whether its period has begun, by the store's time: the machine's clock may have been ahead of it.

@@ -80,9 +80,7 @@ impl Holding {
 
     /// The place of the balance of a budget's present period, by the store's time.
     pub(super) fn balance(&mut self, account: &Account, budget: &Budget, store_ms: u64, now: Duration) -> usize {
-        let is_it = |balance: &BudgetBalance| {
-            balance.is_for(budget) && balance.has_begun(store_ms) && !balance.is_over(store_ms)
-        };
+        let is_it = |balance: &BudgetBalance| balance.is_for(budget, store_ms) && balance.has_begun(store_ms);
         if let Some(at) = self.balances.iter().position(is_it) {
             return at;
         }

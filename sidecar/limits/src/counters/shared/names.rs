@@ -31,8 +31,7 @@ pub(crate) fn period_of(charge: &BudgetPeriod) -> PeriodName {
     let budget = Budget::new(PicoUsd::ZERO, *period, zone.clone());
     let end = stretch(&budget, *start).end;
     PeriodName {
-        // What never ends has no beginning that could be written.
-        name: period_name(*period, zone, end.map(|_| *start)).into(),
+        name: period_name(*period, zone, *start).into(),
         end: end.and_then(|end| u64::try_from(end.as_millisecond()).ok()),
     }
 }

@@ -40,7 +40,7 @@ impl Session {
     pub(crate) fn taken(&self, account: &Account, budget: &Budget, now: Now) -> Option<PicoUsd> {
         let store_ms = self.link.store_ms(now);
         let holding = self.holdings.get(self.holdings.place_of(account)?)?;
-        let balance = holding.balances.iter().find(|it| it.is_for(budget) && !it.is_over(store_ms))?;
+        let balance = holding.balances.iter().find(|it| it.is_for(budget, store_ms))?;
         // Its own money that no call has is still to be had here.
         Some(balance.taken?.minus(balance.free))
     }

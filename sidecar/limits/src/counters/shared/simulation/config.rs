@@ -6,6 +6,7 @@ use vectoll_config::{
     v1::{Budget, Limits, Period},
 };
 
+use super::super::names::at_ms;
 use crate::counters::{Account, account_name};
 
 /// Every token costs this much.
@@ -105,7 +106,7 @@ impl Config {
     }
 
     /// Edits one number of one account.
-    pub(super) fn edit(&mut self, rng: &mut Rng) {
+    pub(super) fn edit(&mut self, rng: &mut Rng, now: u64) {
         let at = if rng.bool() { 0 } else { rng.usize(0..ACCOUNTS) };
         let other = |rng: &mut Rng, limit: Option<u64>, usual: std::ops::Range<u64>| match (limit, rng.u8(0..5)) {
             (None, _) => Some(rng.u64(usual)),
@@ -114,12 +115,19 @@ impl Config {
             (Some(limit), _) => Some((limit / rng.u64(2..5)).max(1)),
         };
         let limits = &mut self.limits[at];
-        match rng.u8(0..6) {
+        match rng.u8(0..7) {
             0 => limits.requests_per_minute = other(rng, limits.requests_per_minute, 20..400),
             1 => limits.tokens_per_minute = other(rng, limits.tokens_per_minute, 500..20_000),
             2 => limits.parallel_requests = other(rng, limits.parallel_requests, 2..12),
             3 => limits.tokens_per_hour = other(rng, limits.tokens_per_hour, 1_000..40_000),
             4 => limits.tokens_per_day = other(rng, limits.tokens_per_day, 1_000..60_000),
+            // A reset, which may lie some time back or ahead.
+            5 if at < PAYERS => {
+                let moment = (now + rng.u64(0..20_000)).saturating_sub(10_000);
+                for budget in &mut self.budgets[at] {
+                    budget.reset_at = Some(at_ms(moment));
+                }
+            }
             _ if at < PAYERS => {
                 let period = PERIODS[rng.usize(0..PERIODS.len())];
                 let budgets = &mut self.budgets[at];

@@ -10,7 +10,7 @@ impl SimulatedCluster {
     pub(super) fn edit(&mut self) {
         let mut config = self.configs.last().unwrap().clone();
         for _ in 0..self.rng.usize(1..4) {
-            config.edit(&mut self.rng);
+            config.edit(&mut self.rng, self.now);
         }
         self.configs.push(config);
         let version = self.configs.len() - 1;
