@@ -21,6 +21,8 @@ use vectoll_clock::{Clock, Now};
 use vectoll_ledger::{books::Ledger, journal::Journal};
 use vectoll_limits::counters::Counters;
 
+use crate::compute::Compute;
+
 pub use admit::{admit, exact_at, readmit};
 pub use backend_quota::{BackendQuota, Load, QuotaExceeded};
 pub use in_flight::{InFlight, Settled};
@@ -44,8 +46,8 @@ pub struct Accounting {
     pub lines: WaitingLines,
     /// Time.
     pub clock: Clock,
-    /// How many calls may have their tokens counted at once. Those beyond wait with their caller, and end with it.
-    pub counting: tokio::sync::Semaphore,
+    /// Threads for counting tokens, and whatever else keeps a processor busy.
+    pub compute: Compute,
 }
 
 impl Accounting {

@@ -2,7 +2,6 @@
 
 use std::{future::poll_fn, pin::pin, task::Poll};
 
-use tokio::task::JoinHandle;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// A set of tasks. A handle: clones add to the same set.
@@ -31,11 +30,6 @@ impl Background {
             })
             .await;
         });
-    }
-
-    /// Runs work that keeps a processor busy on a thread of its own. It cannot be ended, only waited for.
-    pub fn compute<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> JoinHandle<T> {
-        self.tasks.spawn_blocking(work)
     }
 
     /// Waits until all work is done, also what is begun meanwhile.

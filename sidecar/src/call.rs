@@ -18,8 +18,8 @@ use crate::{
     access::Entry,
     accounting::Outcomes,
     authenticate::Caller,
-    background::Background,
     call_id::CallId,
+    compute::Compute,
     memory::{CALL_OVERHEAD_BYTES, Claim, MemoryPermit, NoRoom, SMALL_CLAIM_BYTES},
     refusal::Refusal,
     server::RequestBody,
@@ -42,7 +42,8 @@ static USER_HEADERS: [HeaderName; 3] = [
 const NOBODY: &str = "_none";
 /// The longest name of a user, in characters.
 const MAX_USER: usize = 256;
-/// A longer body is parsed on a thread of its own: others' calls are not to wait for it.
+/// A longer body is parsed on a thread of its own: others' calls are not to wait for it. So much takes about a tenth of a millisecond, which is
+/// little beside the way to another thread and back.
 const MUCH_BODY: usize = 128 * 1024;
 
 /// A call that is well-formed and whose caller is known.
@@ -89,7 +90,7 @@ impl Call {
         headers: &HeaderMap,
         body: RequestBody,
         in_path: Option<String>,
-        (request_limits, tasks): (&RequestLimits, &Background),
+        (request_limits, compute): (&RequestLimits, &Compute),
     ) -> Result<Self, Refusal> {
         // Told to the log as soon as it is known: what is refused from here on has a line as well.
         let in_path: Option<Arc<str>> = in_path.map(Arc::from);
@@ -120,7 +121,8 @@ impl Call {
             parse(&body, in_path, (headers, in_headers), &entry)?
         } else {
             let (headers, entry) = (headers.clone(), entry.clone());
-            let parsed = tasks.compute(move || parse(&body, in_path, (&headers, in_headers), &entry)).await;
+            let parsed =
+                compute.run(body.len() as u64, move || parse(&body, in_path, (&headers, in_headers), &entry)).await;
             parsed.map_err(|_| Refusal::unavailable("parsing_failed", "The call could not be read".to_owned()))??
         };
         let in_metadata = metadata.as_ref().and_then(|metadata| metadata.user());

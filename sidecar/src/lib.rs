@@ -13,6 +13,7 @@ pub mod background;
 pub mod cache;
 pub mod call;
 pub mod call_id;
+pub mod compute;
 pub mod header_text;
 pub mod health_check;
 pub mod logging;
@@ -26,5 +27,6 @@ pub mod reload;
 pub mod server;
 pub mod settings;
 mod start;
+mod tokenizer;
 
 pub use start::run;

@@ -79,6 +79,11 @@ impl Metrics {
         Ok(lost)
     }
 
+    /// Registers what is measured elsewhere.
+    pub fn add(&self, register: impl FnOnce(&Registry) -> prometheus::Result<()>) -> prometheus::Result<()> {
+        register(&self.registry)
+    }
+
     /// Registers everything; `books` renders the spend, `journal` are those of the journal, `trials` those of limits on trial, `waits` those of calls that wait for room.
     pub fn new(
         books: BookFamilies,

@@ -120,9 +120,15 @@ impl Proxy {
         entry.caller(&caller);
         trace.key = Some((caller.key().team.name.clone(), caller.key().name.clone()));
         let reading = Instant::now();
-        let call =
-            Call::read((id, entry.clone()), caller, &parts.headers, body, in_path, (&self.request_limits, &self.tasks))
-                .await;
+        let call = Call::read(
+            (id, entry.clone()),
+            caller,
+            &parts.headers,
+            body,
+            in_path,
+            (&self.request_limits, self.compute()),
+        )
+        .await;
         trace.waited += reading.elapsed();
         let call = call?;
         let Some(timeout) = call.request.bounds.timeout() else { return self.answer(call, parts.headers, trace).await };
@@ -145,13 +151,13 @@ impl Proxy {
         // What few calls need is boxed: a future is as large as its largest way.
         let mut truncated = Truncated::default();
         if let Some(action) = lengths::action(&call, &route)? {
-            (call, truncated) = Box::pin(lengths::fit(call, action, &self.tasks)).await?;
+            (call, truncated) = Box::pin(lengths::fit(call, action, self.compute())).await?;
         }
         if call.request.shape.is_tokens {
-            call = Box::pin(texts::measure(call, &route, self.request_limits.body, &self.tasks)).await?;
+            call = Box::pin(texts::measure(call, &route, self.request_limits.body, self.compute())).await?;
         }
         if let Some(limit) = per_call::may_exceed(&call, &route) {
-            call = Box::pin(per_call::check(call, &route, limit, &self.tasks)).await?;
+            call = Box::pin(per_call::check(call, &route, limit, self.compute())).await?;
         }
         // What the provider alone understands may change the vectors by what the other inputs are: such a call goes by the cache.
         let is_known = call.request.others().all(|(name, json)| is_of_each_input(name, json));

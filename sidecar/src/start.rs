@@ -22,6 +22,7 @@ use crate::{
     accounting::{Accounting, TrialMetrics, WaitMetrics, WaitingLines},
     background::Background,
     call::RequestLimits,
+    compute::{Compute, ComputeMetrics},
     memory::MemoryLimiter,
     metrics::{BookFamilies, Metrics, Source},
     policy::{InForce, Policy, SharedState},
@@ -29,6 +30,7 @@ use crate::{
     reload::{self, KEPT_FOR_STORE, Reloader},
     server::{Guard, Server},
     settings::{Settings, Switch},
+    tokenizer,
 };
 use vectoll_clock::Clock;
 use vectoll_ledger::{
@@ -89,6 +91,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     if drained.await.is_err() {
         let open = proxy.accounting.counters.open();
         tracing::warn!(calls = open.calls, "calls were still under way: they are booked as unsettled");
+        let _ = tokio::time::timeout(LAST_WORDS, load_tokenizers(&proxy)).await;
         proxy.tasks.end();
         let _ = tokio::time::timeout(LAST_MOMENT, proxy.tasks.done()).await;
     }
@@ -108,6 +111,14 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     admin.abort();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What calls are counted with that are about to be dropped: they are booked at their own tokens then, where these are few.
+async fn load_tokenizers(proxy: &Proxy) {
+    let policy = proxy.policy.load_full();
+    for backend in policy.backends() {
+        tokenizer::load(&backend.tokens, proxy.compute()).await;
+    }
 }
 
 fn driver(
@@ -138,6 +149,7 @@ fn assemble(
 ) -> anyhow::Result<Arc<Proxy>> {
     let clock = Clock::start();
     let waits = WaitMetrics::new().context("failed to set up the metrics")?;
+    let computing = ComputeMetrics::new().context("failed to set up the metrics")?;
     let accounting = Arc::new(Accounting {
         counters: Arc::new(Counters::new(keeper.balances(), Arc::new(SharedCounters::new(clock)))),
         ledger: keeper.ledger(),
@@ -145,7 +157,7 @@ fn assemble(
         lines: WaitingLines::new(waits.clone()),
         trials: TrialMetrics::new().context("failed to set up the metrics")?,
         clock,
-        counting: tokio::sync::Semaphore::new(2),
+        compute: Compute::new(computing.clone()),
     });
     let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
     let scraped = Scraped { accounting: accounting.clone(), policy: policy.clone() };
@@ -154,6 +166,7 @@ fn assemble(
         (journal, &accounting.trials, &waits),
     )
     .context("failed to set up the metrics")?;
+    metrics.add(|registry| computing.register(registry)).context("failed to set up the metrics")?;
     let access = match settings.access_log {
         Switch::Off => None,
         Switch::On => {

@@ -8,6 +8,12 @@
 //! **What a record costs.** One `write(2)` into the kernel's cache, and no `fsync`: what the kernel has outlives the process,
 //! however it ends. It does not outlive a machine that loses its power; a checkpoint has the disk take all that it covers.
 //!
+//! **Who waits for the disk.** Nobody but a checkpoint: `fdatasync`, the files that go with it, and removing and rewriting segments are done
+//! without the lock, on a thread of their own. Under the lock there is what a record needs: to be encoded, one `write`, and at the end of a
+//! segment a few open intents at a time (`State::carry_on`). A record that is appended while its file is synchronised is in that or in
+//! the next one: the checkpoint covers what had a number when it was cut, all of which was written before, so whatever the order
+//! in which the disk takes the rest, nothing that a checkpoint stands for is missing behind it.
+//!
 //! **How books and journal agree.** A settlement gets its number, is appended and is booked under one lock, and
 //! [`Journal::cut`] copies the books under the same lock, together with the last number given. So a checkpoint's books
 //! contain exactly the settlements up to its number. It lists the intents that were open then, so that nothing before its

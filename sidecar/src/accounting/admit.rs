@@ -26,7 +26,7 @@ use vectoll_limits::{
     store::protocol::{Counted, Per, Rate},
 };
 
-/// Text from which on counting its tokens is worth a thread of its own.
+/// Text from which on its tokens are counted on a thread of its own. So much takes some three milliseconds: no other call is to wait longer.
 const MUCH_TEXT: u64 = 32 * 1024;
 
 /// What a call is weighed with.
@@ -164,8 +164,11 @@ async fn exact(accounting: &Accounting, call: &Arc<Call>, route: &Arc<Route>) ->
             }))
         }
     };
-    let is_much = |backend: &Arc<Backend>| backend.sent(call).bytes >= MUCH_TEXT;
-    off_the_loop(accounting, route.reachable().any(is_much), count).await
+    for backend in route.reachable() {
+        backend.load_tokenizer(call, &accounting.compute).await;
+    }
+    let bytes = route.reachable().map(|backend| backend.sent(call).bytes).max().unwrap_or(0);
+    off_the_loop(accounting, bytes, count).await
 }
 
 /// The exact tokens of a call at one backend, where its tokenizer is at hand.
@@ -174,23 +177,18 @@ pub async fn exact_at(accounting: &Accounting, call: &Arc<Call>, backend: &Arc<B
         let (call, backend) = (call.clone(), backend.clone());
         move || backend.count_tokens(&call)
     };
-    off_the_loop(accounting, backend.sent(call).bytes >= MUCH_TEXT, count).await.ok().flatten()
+    backend.load_tokenizer(call, &accounting.compute).await;
+    off_the_loop(accounting, backend.sent(call).bytes, count).await.ok().flatten()
 }
 
-/// Counts here, or on a thread of its own where it is `much`: others' calls are not to wait for it.
+/// Counts here, or on a thread of its own where it is on much text.
 async fn off_the_loop<T: Send + 'static>(
     accounting: &Accounting,
-    much: bool,
+    bytes: u64,
     count: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Refusal> {
-    if !much {
-        return Ok(count());
-    }
-    let failed = || Refusal::unavailable("counting_failed", "The call's tokens could not be counted".to_owned());
-    let turn = accounting.counting.acquire().await.map_err(|_| failed())?;
-    let counted = tokio::task::spawn_blocking(count).await.map_err(|_| failed());
-    drop(turn);
-    counted
+    let failed = |_| Refusal::unavailable("counting_failed", "The call's tokens could not be counted".to_owned());
+    accounting.compute.run_above(MUCH_TEXT, bytes, count).await.map_err(failed)
 }
 
 /// Why there is no room for a call.

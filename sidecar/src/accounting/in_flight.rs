@@ -10,7 +10,7 @@ use std::{
 
 use vectoll_config::PicoUsd;
 
-use super::{BackendQuota, Permit, reservation::Reservation};
+use super::{Accounting, BackendQuota, Permit, reservation::Reservation};
 use crate::{
     call::Call,
     policy::{Backend, Route},
@@ -90,6 +90,11 @@ pub struct Settled {
 impl Journalled for InFlight {}
 
 impl InFlight {
+    /// What it is accounted for in.
+    pub fn accounting(&self) -> &Accounting {
+        &self.reservation.accounting
+    }
+
     /// The call.
     pub fn call(&self) -> &Arc<Call> {
         &self.call
@@ -141,10 +146,19 @@ impl InFlight {
         }
     }
 
+    /// Has the tokenizer loaded that a short call is counted with. A call of which nobody knows what it cost is booked at its own tokens
+    /// then; without this at its bound, because nobody can wait for a tokenizer while something is dropped.
+    pub async fn load_tokenizer(&self) {
+        if self.backend.is_little(&self.call) {
+            self.backend.load_tokenizer(&self.call, &self.reservation.accounting.compute).await;
+        }
+    }
+
     /// Tells the journal what the call can cost at most, where that is less than it holds and soon known: what it is booked at if the
     /// process ends before the call.
-    pub fn refine(&self) {
+    pub async fn refine(&self) {
         let Some(opened) = &self.opened else { return };
+        self.load_tokenizer().await;
         // Once: parts of a call come here each.
         if self.refined.swap(true, Ordering::Relaxed) {
             return;

@@ -10,7 +10,7 @@ use http_body::Body as _;
 use tokio::time::{Instant, Sleep};
 
 use crate::{
-    accounting::{InFlight, Settled},
+    accounting::{InFlight, Settled, exact_at},
     call_id::CallId,
 };
 use vectoll_api::{
@@ -18,7 +18,7 @@ use vectoll_api::{
     request::EncodingFormat,
 };
 use vectoll_ledger::books::Certainty;
-use vectoll_upstream::{provider::content::Content, tokens};
+use vectoll_upstream::provider::content::Content;
 
 /// Why an answer did not come whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -89,6 +89,13 @@ impl Flow {
         self.outline.is_error()
     }
 
+    /// Before it is dropped: see [`InFlight::load_tokenizer`].
+    pub async fn load_tokenizer(&self) {
+        if let Some(in_flight) = &self.in_flight {
+            in_flight.load_tokenizer().await;
+        }
+    }
+
     /// The call, unsettled, and the tokens that the answer reports.
     pub fn give_up(self) -> (Option<InFlight>, Option<u64>) {
         (self.in_flight, self.outline.tokens())
@@ -152,17 +159,9 @@ impl Flow {
 
 /// What a call used whose provider does not say.
 async fn counted(in_flight: &InFlight) -> (u64, Certainty) {
-    let (call, backend) = (in_flight.call().clone(), in_flight.backend().clone());
-    let counted = if call.request.shape.bytes > tokens::LITTLE_TEXT {
-        let (call, backend) = (call.clone(), backend.clone());
-        let count = move || backend.count_tokens(&call);
-        // Others' calls are not to wait for it.
-        tokio::task::spawn_blocking(count).await.ok().flatten()
-    } else {
-        backend.count_few_tokens(&call)
-    };
-    match counted {
+    let (call, backend) = (in_flight.call(), in_flight.backend());
+    match exact_at(in_flight.accounting(), call, backend).await {
         Some(tokens) => (tokens, Certainty::Known),
-        None => (backend.most_tokens(&call), Certainty::Estimated),
+        None => (backend.most_tokens(call), Certainty::Estimated),
     }
 }

@@ -154,6 +154,7 @@ async fn pump(mut waiting: VecDeque<Bytes>, mut flow: Flow, to: mpsc::Sender<Mes
             hand_over(caller.as_ref(), Ok(None), &flow).await;
         }
         Err(broken) => {
+            flow.load_tokenizer().await;
             let call_id = flow.call_id().map(|id| id.to_string()).unwrap_or_default();
             tracing::warn!(call_id, error = %broken, "a large answer broke off: its caller's connection is aborted");
             hand_over(caller.as_ref(), Err(broken), &flow).await;

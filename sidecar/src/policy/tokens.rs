@@ -5,7 +5,11 @@ use std::borrow::Cow;
 use vectoll_config::v1::{Encoding, TokenBound};
 
 use super::Backend;
-use crate::call::{Call, CountKey};
+use crate::{
+    call::{Call, CountKey},
+    compute::Compute,
+    tokenizer,
+};
 use vectoll_api::request::{Input, Shape};
 use vectoll_upstream::{
     provider::{Provider, dialect::extension::text_beside},
@@ -74,7 +78,8 @@ impl Backend {
         tokens::least(&self.inputs(call), &self.tokens)
     }
 
-    /// The exact number, where the tokenizer is at hand. It takes its time for much text, the first time.
+    /// The exact number, where the tokenizer is at hand. It takes its time for much text, the first time; and where the tokenizer is still
+    /// to be loaded.
     pub fn count_tokens(&self, call: &Call) -> Option<u64> {
         let key = CountKey {
             tokenizer: CountKey::tokenizer_of(&self.tokens)?,
@@ -104,8 +109,28 @@ impl Backend {
         tokens::count(&Input::Texts(texts?), &self.tokens)
     }
 
-    /// The exact number of tokens, where the tokenizer is at hand and the text little.
+    /// The exact number of tokens, where the text is little and the tokenizer loaded: see [`Self::load_tokenizer`].
     pub fn count_few_tokens(&self, call: &Call) -> Option<u64> {
-        if self.sent(call).bytes > tokens::LITTLE_TEXT { None } else { self.count_tokens(call) }
+        if self.is_little(call) && self.counts_at_once(call) { self.count_tokens(call) } else { None }
+    }
+
+    /// Whether its text is counted where nobody may wait.
+    pub fn is_little(&self, call: &Call) -> bool {
+        self.sent(call).bytes <= tokens::LITTLE_TEXT
+    }
+
+    /// Whether a count of a call's tokens needs no tokenizer that is still to be loaded.
+    fn counts_at_once(&self, call: &Call) -> bool {
+        let has_texts = !call.request.shape.is_tokens || self.gets_text_of_arrays(call);
+        !has_texts || tokens::is_loaded(&self.tokens)
+    }
+
+    /// Has the tokenizer loaded that a count of a call's tokens needs: once in the life of the process that takes its time, which is not
+    /// the event loop's.
+    pub async fn load_tokenizer(&self, call: &Call, compute: &Compute) {
+        if !self.counts_at_once(call) {
+            // Once in the life of the process: no call's future is to be larger for it.
+            Box::pin(tokenizer::load(&self.tokens, compute)).await;
+        }
     }
 }

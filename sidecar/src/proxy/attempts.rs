@@ -16,7 +16,7 @@ use super::{
     failure::{Blame, ChargeState, Failure},
     hedge::hedged,
     history::AttemptHistory,
-    sending::Sending,
+    sending::{Left, Sending},
     sent::Sent,
     work::{CallExecution, NoBackend, not_ready},
 };
@@ -45,8 +45,10 @@ impl Proxy {
         let sending = Sending {
             from_caller,
             tasks: self.tasks.clone(),
+            compute: self.compute().clone(),
             most: self.request_limits.body,
             clock: self.accounting.clock,
+            left: Left(left.clone()),
         };
         carry_out(permit, self.accounting.clone(), self.metrics.clone(), sending, left.clone())
     }

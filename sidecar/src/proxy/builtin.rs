@@ -2,23 +2,25 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::HeaderMap;
+use vectoll_config::v1::TokenBound;
 
-use super::texts::texts_of;
+use super::{sending::Sending, texts::texts_of};
 use crate::{
     accounting::{BackendQuota, Permit},
     answer::Answer,
-    background::Background,
     call::Call,
     policy::Backend,
     refusal::Refusal,
+    tokenizer,
 };
 use vectoll_api::answer::{join, made};
 use vectoll_ledger::books::Certainty;
-use vectoll_upstream::builtin::{DIMENSIONS, Model};
+use vectoll_upstream::builtin::{DIMENSIONS, Embedded, Model};
 
-/// Text from which on the model works on a thread of its own.
-const MUCH_TEXT: u64 = 16 * 1024;
+/// A body for which the model works at once: so much text takes it a few milliseconds at most.
+const FEW_BYTES: u64 = 16 * 1024;
 
 /// The number of dimensions to answer with, if the built-in model can do what is asked.
 fn dimensions_of(call: &Call) -> Result<usize, Refusal> {
@@ -32,34 +34,59 @@ fn dimensions_of(call: &Call) -> Result<usize, Refusal> {
     }
 }
 
-/// Answers with the built-in model. What it cannot do is refused before the call counts as sent, and costs nothing.
+/// Answers with the built-in model. What it cannot do is refused, and costs nothing.
 pub(super) async fn answer(
     permit: Permit,
     backend: &Arc<Backend>,
     room: Option<BackendQuota>,
-    (tasks, most): (&Background, usize),
+    Sending { compute, most, left, .. }: &Sending,
 ) -> Result<(Answer, HeaderMap), Refusal> {
     let dimensions = dimensions_of(permit.call())?;
-    // The tables of an encoding take a while to load.
-    let much = permit.call().request.shape.bytes > MUCH_TEXT || permit.call().request.shape.is_tokens;
-    let backend = backend.clone();
-    let work = move || -> Result<(Answer, HeaderMap), Refusal> {
-        let unusable =
-            |error: &dyn std::fmt::Display| Refusal::bad_gateway(format!("The built-in model failed: {error}"));
-        let model = Model::get().map_err(|error| unusable(error))?;
-        let encoding = backend.encoding_of_arrays(&permit.call().model);
-        let texts = texts_of(permit.call(), encoding, most)?;
-        let in_flight = permit.sent(backend, 1, room)?;
-        let call = in_flight.call().clone();
-        // Who counts in tokens is charged for those.
-        let tokens = if call.request.shape.is_tokens { call.request.shape.tokens } else { model.count(&texts) };
-        let vectors = texts.iter().map(|text| model.vector(text, dimensions)).collect();
-        let answer = join(made(vectors, call.request.encoding_format, &call.model, tokens));
-        let settled = in_flight.settle(tokens, Certainty::Known);
-        Ok((Answer::Whole(answer, settled), HeaderMap::new()))
-    };
-    if !much {
-        return work();
+    // First what the journal must take: without that there is no work.
+    let in_flight = permit.sent(backend.clone(), 1, room)?;
+    let (call, backend) = (in_flight.call().clone(), backend.clone());
+    if call.request.shape.is_tokens
+        && let Some(encoding) = backend.encoding_of_arrays(&call.model)
+    {
+        tokenizer::load(&TokenBound::Encoding(encoding), compute).await;
     }
-    tasks.compute(work).await.map_err(|error| Refusal::bad_gateway(format!("The built-in model failed: {error}")))?
+    let bytes = call.request.body.len() as u64;
+    let (left, most) = (left.clone(), *most);
+    let work = move || {
+        left.check()?;
+        make(&call, &backend, dimensions, most)
+    };
+    let made = compute.run_above(FEW_BYTES, bytes, work).await;
+    let made = made.unwrap_or_else(|error| Err(unusable(&error)));
+    match made {
+        Ok(Made { answer, tokens }) => {
+            let settled = in_flight.settle(tokens, Certainty::Known);
+            Ok((Answer::Whole(answer, settled), HeaderMap::new()))
+        }
+        Err(refusal) => {
+            // Nobody charges for what was not made.
+            in_flight.never_sent();
+            Err(refusal)
+        }
+    }
+}
+
+fn unusable(error: &dyn std::fmt::Display) -> Refusal {
+    Refusal::bad_gateway(format!("The built-in model failed: {error}"))
+}
+
+/// What the model has made.
+struct Made {
+    answer: Bytes,
+    tokens: u64,
+}
+
+fn make(call: &Call, backend: &Backend, dimensions: usize, most: usize) -> Result<Made, Refusal> {
+    let model = Model::get().map_err(|error| unusable(error))?;
+    let texts = texts_of(call, backend.encoding_of_arrays(&call.model), most)?;
+    let Embedded { vectors, tokens } = model.embed(&texts, dimensions);
+    // Who counts in tokens is charged for those.
+    let tokens = if call.request.shape.is_tokens { call.request.shape.tokens } else { tokens };
+    let answer = join(made(vectors, call.request.encoding_format, &call.model, tokens));
+    Ok(Made { answer, tokens })
 }

@@ -16,7 +16,7 @@ use self::{
     ask::ask,
     inputs::Inputs,
     spent::Spent,
-    work::{MAX_MEMORY_WAIT, is_long, room, run},
+    work::{MAX_MEMORY_WAIT, room, run},
 };
 use super::{Proxy, deliver::deliver, progress::CallProgress, respond, sent::Sent};
 use crate::{
@@ -56,7 +56,7 @@ pub(super) async fn serve(
     };
     let Vectors { all, spent, settled, hits } = found;
     let deadline = Instant::now() + memory_wait;
-    let answer = deliver(all, spent.tokens, &call, settled, &proxy.tasks, deadline).await;
+    let answer = deliver(all, spent.tokens, &call, settled, (&proxy.tasks, proxy.compute()), deadline).await;
     let answer = answer.map_err(|_| Refusal::no_room())?;
     let mut from_provider = spent.headers;
     from_provider.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -88,7 +88,7 @@ async fn find(
         let (call, route, cache) = (call.clone(), route.clone(), cache.clone());
         move || Inputs::look(&call, &route, &cache)
     };
-    let mut inputs = run(&proxy.tasks, is_long(call), look).await??;
+    let mut inputs = run(proxy.compute(), call, look).await??;
     let texts = inputs.texts.clone();
     let mut spent = Spent::default();
     let mut asked = 0;
@@ -170,7 +170,7 @@ async fn free(
         let call = call.clone();
         move || call.of_texts(&[], MemoryPermit::default())
     };
-    let of_none = run(&proxy.tasks, is_long(call), of_none).await??;
+    let of_none = run(proxy.compute(), call, of_none).await??;
     let permit = admit(&proxy.accounting, of_none, route.clone()).await?;
     trace.call = Some(permit.call().clone());
     call.entry.backend(&backend.label);

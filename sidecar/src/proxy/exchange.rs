@@ -24,7 +24,12 @@ pub(super) async fn refining<T>(in_flight: &InFlight, mut work: Pin<&mut impl Fu
     if let Ok(done) = tokio::time::timeout(REFINEMENT_DELAY, work.as_mut()).await {
         return done;
     }
-    in_flight.refine();
+    // Beside the work, and not before it goes on: a tokenizer may have to be loaded.
+    tokio::select! {
+        biased;
+        done = work.as_mut() => return done,
+        () = Box::pin(in_flight.refine()) => {}
+    }
     work.await
 }
 

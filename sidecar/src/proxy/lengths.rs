@@ -10,11 +10,12 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use vectoll_config::v1::{Encoding, TokenBound, Truncate};
 
 use crate::{
-    background::Background,
     call::{Call, TokenCounts},
+    compute::Compute,
     memory::MemoryPermit,
     policy::Route,
     refusal::Refusal,
+    tokenizer,
 };
 use vectoll_api::request::{Input, Truncation};
 use vectoll_upstream::tokens;
@@ -107,8 +108,9 @@ pub(super) fn action(call: &Call, route: &Route) -> Result<Option<Action>, Refus
 pub(super) async fn fit(
     call: Call,
     Action { encoding, most, part }: Action,
-    tasks: &Background,
+    compute: &Compute,
 ) -> Result<(Call, Truncated), Refusal> {
+    tokenizer::load(&TokenBound::Encoding(encoding), compute).await;
     // Its texts, one of them as tokens, and the body that is made anew.
     let mut held = MemoryPermit::default();
     let length = call.request.body.len();
@@ -125,7 +127,7 @@ pub(super) async fn fit(
     } else {
         let failed =
             |error| Refusal::unavailable("counting_failed", format!("The call's tokens could not be counted: {error}"));
-        tasks.compute(work).await.map_err(failed)?
+        compute.run(length as u64, work).await.map_err(failed)?
     };
     drop(held);
     done

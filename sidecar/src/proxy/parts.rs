@@ -9,25 +9,25 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::BodyExt;
-use vectoll_config::v1::TokenBound;
+use vectoll_config::v1::{InputType, TokenBound};
 
 use super::{
     deliver::{DeliverError, deliver},
     exchange::refining,
     failure::{ChargeState, Failure},
-    planned::Plan,
+    planned::{Plan, SplitCall},
     refused::{Charge, MAX_ERROR_BYTES, error_in_success, sending_failed, status_failed},
     sending::Sending,
-    split::Split,
 };
 use crate::{
     accounting::InFlight,
     answer::Answer,
-    background::Background,
     call::Call,
+    compute::Compute,
     memory::{MemoryPermit, NoRoom},
-    policy::{Backend, Route},
+    policy::Backend,
     refusal::Refusal,
+    tokenizer,
 };
 use vectoll_api::{
     answer::{VectorError, join},
@@ -37,10 +37,8 @@ use vectoll_ledger::books::Certainty;
 use vectoll_upstream::provider::{
     HttpProvider, Provider, SentFlag,
     content::Content,
-    dialect::{
-        AnswerDefect, ParsedAnswer, Part, PassthroughFields, Unsupported, Unusable, Wire, error_meaning::ErrorAnswer,
-        extension::Extensions,
-    },
+    dialect::{AnswerDefect, ParsedAnswer, Part, PassthroughFields, Unsupported, Unusable, error_meaning::ErrorAnswer},
+    outgoing::OutgoingRequest,
 };
 
 /// The largest answer to one request: so much for each input, and so much besides. 3,072 numbers are some 70 KiB as digits.
@@ -48,8 +46,11 @@ const MAX_INPUT_ANSWER_BYTES: usize = 128 * 1024;
 const MAX_ENVELOPE_BYTES: usize = 1024 * 1024;
 /// What is expected of one: some thousand numbers as digits. An answer that is larger takes more memory when it comes.
 const EXPECTED_OF_AN_INPUT: usize = 16 * 1024;
-/// From so many bytes on an answer is read on a thread of its own.
+/// From so many bytes on an answer is read, and a request written, on a thread of its own: reading takes about a hundredth of a
+/// microsecond a byte.
 const MUCH: usize = 64 * 1024;
+/// Text from which on tokens are counted there, as in admission.
+const MUCH_TEXT: u64 = 32 * 1024;
 
 /// What a failed part cost.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -102,9 +103,9 @@ pub(super) fn expected_of(items: usize) -> usize {
 }
 
 /// The request for a part; the failure says what of the call the provider cannot do.
-pub(super) fn request(remote: &HttpProvider, part: &Part<'_>) -> Result<Wire, Failure> {
+pub(super) fn request(remote: &HttpProvider, part: &Part<'_>) -> Result<OutgoingRequest, Failure> {
     let unsupported = |Unsupported { param, message }| Failure::of_call(Refusal::malformed(Some(param), message));
-    remote.dialect().request(part).map_err(unsupported)
+    remote.request(part).map_err(unsupported)
 }
 
 /// Sends all parts and makes one answer of theirs.
@@ -116,13 +117,13 @@ pub(super) async fn carry_out(
     sending: &Sending,
     deadline: Instant,
 ) -> Result<(Answer, HeaderMap), Failure> {
-    let Plan { split, extensions, first, mut held } = plan;
+    let Plan { call: split_call, first, mut held } = plan;
+    let split = &split_call.split;
     let mut done: Vec<Option<Done>> = split.parts.iter().map(|_| None).collect();
     let mut failed: Option<Failure> = None;
     let (mut reported, mut maybe, mut sent) = (0u64, 0u64, false);
     {
-        let asked = (&split, &extensions);
-        let work = Work { backend, remote, asked, in_flight: &in_flight, sending, deadline };
+        let work = Work { backend, remote, split_call: &split_call, in_flight: &in_flight, sending, deadline };
         let mut first = Some(first);
         let mut waiting = split.parts.iter().cloned().enumerate();
         let mut under_way = FuturesUnordered::new();
@@ -156,7 +157,7 @@ pub(super) async fn carry_out(
         let Done { answer, .. } = answer.as_ref()?;
         Some((part.clone(), answer.tokens))
     });
-    let (known, certainty) = known(done_tokens.collect(), split, backend.tokens, &sending.tasks).await;
+    let (known, certainty) = known(done_tokens.collect(), &split_call, backend.tokens, &sending.compute).await;
     if let Some(failure) = failed {
         return Err(end(failure, in_flight, sent, (known + reported, maybe), certainty));
     }
@@ -177,7 +178,7 @@ pub(super) async fn carry_out(
     }
     // What the answer says of itself is the sidecar's: only what was asked is passed on of the provider's headers.
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    let answer = deliver(vectors, known, &call, settled, &sending.tasks, deadline).await;
+    let answer = deliver(vectors, known, &call, settled, (&sending.tasks, &sending.compute), deadline).await;
     // It was served, and is paid: no other backend is asked, and this one is not to blame.
     drop(of_parts);
     answer.map(|answer| (answer, headers)).map_err(|DeliverError| Failure::of_sidecar(Refusal::no_room()))
@@ -186,30 +187,30 @@ pub(super) async fn carry_out(
 /// What the parts that were answered cost, each as its provider says, or else as it is counted here.
 async fn known(
     done: Vec<(Range<usize>, Option<u64>)>,
-    split: Split,
+    split_call: &Arc<SplitCall>,
     bound: TokenBound,
-    tasks: &Background,
+    compute: &Compute,
 ) -> (u64, Certainty) {
     let reported: Option<u64> = done.iter().map(|(_, tokens)| *tokens).sum();
     if let Some(reported) = reported {
         return (reported, Certainty::Known);
     }
+    let split = &split_call.split;
+    tokenizer::load(&bound, compute).await;
     // What stands in for a count that broke off.
     let at_most = done.iter().map(|(part, tokens)| tokens.unwrap_or_else(|| sum(&split.tokens, part))).sum();
     let bytes: usize = split.texts.iter().map(|text| text.len()).sum();
+    let split_call = split_call.clone();
     let count = move || {
         done.iter().fold((0, Certainty::Known), |(all, certainty), (part, tokens)| match tokens {
             Some(tokens) => (all + tokens, certainty),
-            None => match split.counted(part, &bound) {
+            None => match split_call.split.counted(part, &bound) {
                 (tokens, Certainty::Known) => (all + tokens, certainty),
                 (tokens, how) => (all + tokens, how),
             },
         })
     };
-    if bytes <= MUCH {
-        return count();
-    }
-    tasks.compute(count).await.unwrap_or((at_most, Certainty::Estimated))
+    compute.run_above(MUCH_TEXT, bytes as u64, count).await.unwrap_or((at_most, Certainty::Estimated))
 }
 
 /// What is wrong with the vectors of all parts together.
@@ -246,20 +247,16 @@ fn sum(tokens: &[u64], range: &Range<usize>) -> u64 {
     tokens.get(range.clone()).unwrap_or_default().iter().sum()
 }
 
-async fn on_a_thread<T: Send + 'static>(
-    tasks: &Background,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Failure> {
-    let failed =
-        |error| Failure::down(Refusal::bad_gateway(format!("The answer could not be made: {error}")), "failed");
-    tasks.compute(work).await.map_err(failed)
+/// What was to be done was not.
+fn not_done(error: &dyn std::fmt::Display) -> Failure {
+    Failure::of_sidecar(Refusal::unavailable("computing_failed", format!("The call could not be worked on: {error}")))
 }
 
 /// What the parts of a call have in common.
 struct Work<'a> {
     backend: &'a Arc<Backend>,
     remote: &'a HttpProvider,
-    asked: (&'a Split, &'a Extensions),
+    split_call: &'a Arc<SplitCall>,
     in_flight: &'a InFlight,
     sending: &'a Sending,
     deadline: Instant,
@@ -267,10 +264,15 @@ struct Work<'a> {
 
 impl Work<'_> {
     fn tokens(&self, range: &Range<usize>) -> u64 {
-        sum(&self.asked.0.tokens, range)
+        sum(&self.split_call.split.tokens, range)
     }
 
-    async fn part(&self, range: Range<usize>, made: Option<Wire>, held: MemoryPermit) -> Result<Done, Failed> {
+    async fn part(
+        &self,
+        range: Range<usize>,
+        made: Option<OutgoingRequest>,
+        held: MemoryPermit,
+    ) -> Result<Done, Failed> {
         let departure = SentFlag::default();
         let work = tokio::time::timeout_at(self.deadline.into(), self.exchange(range, made, held, &departure));
         let (label, timeout) = (&self.backend.label, self.backend.timeout);
@@ -287,12 +289,13 @@ impl Work<'_> {
     async fn exchange(
         &self,
         range: Range<usize>,
-        made: Option<Wire>,
+        made: Option<OutgoingRequest>,
         mut held: MemoryPermit,
         departure: &SentFlag,
     ) -> Result<Done, Failed> {
-        let Self { backend, remote, asked, in_flight, sending, deadline: _ } = self;
-        let part = part_of(backend, (in_flight.call(), in_flight.route()), *asked, range);
+        let Self { backend, remote, split_call, in_flight, sending, deadline: _ } = self;
+        let (call, input_type) = (in_flight.call(), in_flight.route().manner.input_type);
+        let part = part_of(backend, (call, input_type), split_call, range.clone());
         let texts = part.texts;
         let free = |failure| Failed { failure, charged: Charged::Nothing };
         let paid = |failure| Failed { failure, charged: Charged::Maybe };
@@ -300,8 +303,11 @@ impl Work<'_> {
             Charge::Nothing => free(failure),
             Charge::Unsettled => paid(failure),
         };
-        let wire = made.map_or_else(|| request(remote, &part), Ok).map_err(free)?;
-        let asking = pin!(remote.ask(in_flight, wire, &sending.from_caller, departure));
+        let request = match made {
+            Some(made) => made,
+            None => self.request(range).await.map_err(free)?,
+        };
+        let asking = pin!(remote.ask(in_flight, request, &sending.from_caller, departure));
         let response = refining(in_flight, asking).await.map_err(|error| {
             let charged = if error.is_unsent() { Charged::Unsent } else { Charged::Maybe };
             Failed { failure: sending_failed(&error, backend), charged }
@@ -314,7 +320,7 @@ impl Work<'_> {
         };
         let body = self.collect(body, most, &mut held).await;
         if !parts.status.is_success() {
-            let body = body.unwrap_or_default();
+            let body = body.map(join).unwrap_or_default();
             let answer = ErrorAnswer::new(parts.status, &parts.headers, &body);
             return Err(failed(status_failed(remote, backend, answer)));
         }
@@ -326,22 +332,43 @@ impl Work<'_> {
             CollectError::Cut => unusable(&"was cut off"),
             CollectError::NoRoom => paid(Failure::of_sidecar(Refusal::no_room())),
         })?;
-        let answer =
-            self.read(texts.len(), &part, &parts.headers, body.clone()).await.map_err(|wrong| match wrong {
-                Ok(Unusable { defect: AnswerDefect::Shape, tokens: None }) if is_error(&body) => {
-                    failed(error_in_success(remote, backend, &parts.headers, &body))
-                }
-                Ok(Unusable { defect, tokens }) => {
-                    Failed { charged: tokens.map_or(Charged::Maybe, Charged::Reported), ..unusable(&defect) }
-                }
-                Err(failure) => paid(failure),
-            })?;
+        let read = self.read(texts.len(), &part, &parts.headers, body.clone()).await;
+        let answer = read.map_err(|wrong| match wrong {
+            Ok(Unusable { defect: AnswerDefect::Shape, tokens: None }) if is_error(&body) => {
+                failed(error_in_success(remote, backend, &parts.headers, &join(body.clone())))
+            }
+            Ok(Unusable { defect, tokens }) => {
+                Failed { charged: tokens.map_or(Charged::Maybe, Charged::Reported), ..unusable(&defect) }
+            }
+            Err(failure) => paid(failure),
+        })?;
         held.shrink(answer.vectors.iter().map(|vector| size_of_val(&**vector)).sum());
         Ok(Done { answer, headers: parts.headers, held })
     }
 
-    /// A whole answer, of so many bytes at most, while there is memory for it and for the vectors in it.
-    async fn collect(&self, mut body: Content, most: usize, held: &mut MemoryPermit) -> Result<Bytes, CollectError> {
+    /// The request for another part than the first.
+    async fn request(&self, range: Range<usize>) -> Result<OutgoingRequest, Failure> {
+        let (split_call, backend, call) =
+            (self.split_call.clone(), self.backend.clone(), self.in_flight.call().clone());
+        let input_type = self.in_flight.route().manner.input_type;
+        let texts = split_call.split.texts.get(range.clone()).unwrap_or_default();
+        let bytes = texts.iter().map(|text| text.len() as u64).sum();
+        let write = move || {
+            let Provider::Remote(remote) = &backend.provider else {
+                return Err(not_done(&"its backend is another one"));
+            };
+            request(remote, &part_of(&backend, (&call, input_type), &split_call, range))
+        };
+        self.sending.compute.run_above(MUCH as u64, bytes, write).await.map_err(|error| not_done(&error))?
+    }
+
+    /// The pieces of a whole answer, of so many bytes at most, while there is memory for it and for the vectors in it.
+    async fn collect(
+        &self,
+        mut body: Content,
+        most: usize,
+        held: &mut MemoryPermit,
+    ) -> Result<Vec<Bytes>, CollectError> {
         let (mut pieces, mut length) = (Vec::new(), 0);
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|_| CollectError::Cut)?.into_data() else { continue };
@@ -355,7 +382,7 @@ impl Work<'_> {
             claim.hold_until(held, length + length / 3, end).await.map_err(|NoRoom| CollectError::NoRoom)?;
             pieces.push(data);
         }
-        Ok(join(pieces))
+        Ok(pieces)
     }
 
     async fn read(
@@ -363,55 +390,60 @@ impl Work<'_> {
         items: usize,
         part: &Part<'_>,
         headers: &HeaderMap,
-        body: Bytes,
+        body: Vec<Bytes>,
     ) -> Result<ParsedAnswer, Result<Unusable, Failure>> {
-        if body.len() < MUCH {
-            return self.remote.dialect().answer(part, headers, &body).map_err(Ok);
+        let bytes = length(&body);
+        if bytes < MUCH {
+            return self.remote.dialect().answer(part, headers, &join(body)).map_err(Ok);
         }
         let (backend, headers) = (self.backend.clone(), headers.clone());
         let (model, dimensions, input_type) = (part.model.to_owned(), part.dimensions, part.input_type);
         let extensions = part.extensions.clone();
-        let read = on_a_thread(&self.sending.tasks, move || {
+        let read = self.sending.compute.run(bytes as u64, move || {
             // Reading an answer needs the number of the texts only.
             let texts = vec![Cow::Borrowed(""); items];
             let (passthrough, extensions) = (PassthroughFields::default(), &extensions);
             let part = Part { model: &model, texts: &texts, dimensions, input_type, passthrough, extensions };
             let Provider::Remote(remote) = &backend.provider else { return None };
-            Some(remote.dialect().answer(&part, &headers, &body))
+            Some(remote.dialect().answer(&part, &headers, &join(body)))
         });
         match read.await {
             Ok(Some(read)) => read.map_err(Ok),
             Ok(None) => Err(Ok(AnswerDefect::Shape.into())),
-            Err(failure) => Err(Err(failure)),
+            Err(error) => Err(Err(not_done(&error))),
         }
     }
 }
 
+fn length(pieces: &[Bytes]) -> usize {
+    pieces.iter().map(Bytes::len).sum()
+}
+
 /// Whether an answer reports an error in place of vectors. None of that kind is long.
-fn is_error(body: &[u8]) -> bool {
+fn is_error(body: &[Bytes]) -> bool {
     #[derive(serde::Deserialize)]
     struct Answer {
         error: serde_json::Value,
     }
-    let error = |body| serde_json::from_slice::<Answer>(body).is_ok_and(|answer| !answer.error.is_null());
-    body.len() < MUCH && error(body)
+    let error = |body: Bytes| serde_json::from_slice::<Answer>(&body).is_ok_and(|answer| !answer.error.is_null());
+    length(body) < MUCH && error(join(body.to_vec()))
 }
 
 /// A part of a call, as its backend is asked for it.
 pub(super) fn part_of<'a>(
     backend: &'a Backend,
-    (call, route): (&'a Call, &Route),
-    (split, extensions): (&'a Split, &'a Extensions),
+    (call, input_type): (&'a Call, InputType),
+    SplitCall { split, extensions }: &'a SplitCall,
     range: Range<usize>,
 ) -> Part<'a> {
-    let request::ProviderSpecificFields { input_type, user } = &call.request.provider_specific;
+    let request::ProviderSpecificFields { input_type: in_words, user } = &call.request.provider_specific;
     Part {
         model: backend.model_of(&call.model),
         texts: split.texts.get(range).unwrap_or_default(),
         dimensions: call.request.dimensions,
-        input_type: call.request.input_type.unwrap_or(route.manner.input_type),
+        input_type: call.request.input_type.unwrap_or(input_type),
         passthrough: PassthroughFields {
-            input_type: input_type.as_deref(),
+            input_type: in_words.as_deref(),
             user: user.as_deref(),
             are_arrays: split.are_arrays,
         },

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use crate::{
-    background::Background,
     call::Call,
+    compute::Compute,
     policy::{Backend, Key, Route},
     refusal::Refusal,
 };
@@ -60,12 +60,15 @@ pub(super) fn may_exceed(call: &Call, route: &Route) -> Option<PerCall> {
 }
 
 /// Refuses a call that is larger than its key or its Team allows, by the exact count where the tokenizer is known.
-pub(super) async fn check(call: Call, route: &Arc<Route>, limit: PerCall, tasks: &Background) -> Result<Call, Refusal> {
+pub(super) async fn check(call: Call, route: &Arc<Route>, limit: PerCall, compute: &Compute) -> Result<Call, Refusal> {
     let least = route.reachable().map(|backend| backend.fewest_tokens(&call)).max().unwrap_or(0);
     if least > limit.most {
         return Err(limit.refusal(least, Basis::AtLeast));
     }
-    let is_much = route.reachable().any(|backend| backend.sent(&call).bytes > MUCH_TEXT);
+    for backend in route.reachable() {
+        backend.load_tokenizer(&call, compute).await;
+    }
+    let bytes = route.reachable().map(|backend| backend.sent(&call).bytes).max().unwrap_or(0);
     let counting = {
         let route = route.clone();
         move || {
@@ -80,12 +83,8 @@ pub(super) async fn check(call: Call, route: &Arc<Route>, limit: PerCall, tasks:
             (call, tokens, basis)
         }
     };
-    let (call, tokens, basis) = if is_much {
-        let failed =
-            |error| Refusal::unavailable("counting_failed", format!("The call's tokens could not be counted: {error}"));
-        tasks.compute(counting).await.map_err(failed)?
-    } else {
-        counting()
-    };
+    let failed =
+        |error| Refusal::unavailable("counting_failed", format!("The call's tokens could not be counted: {error}"));
+    let (call, tokens, basis) = compute.run_above(MUCH_TEXT, bytes, counting).await.map_err(failed)?;
     if tokens > limit.most { Err(limit.refusal(tokens, basis)) } else { Ok(call) }
 }

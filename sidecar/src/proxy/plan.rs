@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Instant};
 use super::{
     failure::Failure,
     parts,
-    planned::Plan,
-    sending::Sending,
+    planned::{Plan, SplitCall},
+    sending::{Left, Sending},
     split::{split, split_arrays},
     texts::texts_of,
 };
@@ -16,16 +16,19 @@ use crate::{
     policy::{Backend, Route},
     refusal::Refusal,
 };
+use vectoll_config::v1::InputType;
 use vectoll_upstream::provider::{
     HttpProvider, Provider,
     dialect::{
+        Capabilities,
         extension::{Extensions, Rejected},
         taken::is_of_each_input,
     },
+    outgoing::OutgoingRequest,
 };
 
-/// Text from which on a call is split on a thread of its own.
-const MUCH_TEXT: u64 = 16 * 1024;
+/// A body that is split at once: its texts are copied, perhaps counted, and written again, which takes a millisecond or two.
+const FEW_BYTES: u64 = 16 * 1024;
 
 /// The parts that a call is sent in; none: it goes through as it came. Waits for memory, within the backend's time and the call's,
 /// before that of the attempt begins.
@@ -47,8 +50,7 @@ pub(super) async fn plan(
     if passes && (fits || call.request.shape.items == 1 || !is_divisible()) {
         return Ok(None);
     }
-    let extensions =
-        if passes { Extensions::as_they_are(call.request.others()) } else { translated(call, remote, model)? };
+    let extensions = if passes { None } else { Some(translated(call, remote, model)?) };
     let mut held = MemoryPermit::default();
     let backend_deadline = Instant::now() + backend.timeout;
     let deadline = end.map_or(backend_deadline, |end| end.min(backend_deadline));
@@ -58,36 +60,67 @@ pub(super) async fn plan(
         .hold_until(&mut held, parts::expected(call, backend.sent(call).bytes), deadline.into())
         .await
         .map_err(no_room)?;
-    let (work, bound, most) = (call.clone(), backend.tokens, sending.most);
-    let encoding = backend.encoding_of_arrays(&call.model);
-    let beside = if passes { "" } else { extensions.beside().unwrap_or_default() }.to_owned();
-    let split = move || {
-        if passes
-            && work.request.shape.is_tokens
-            && let Some(arrays) = work.request.token_arrays()
-        {
-            return Ok(split_arrays(&arrays, capabilities, &bound));
+    if capabilities.tokens.is_some_and(|most| backend.most_tokens(call) > most) {
+        // They are counted then.
+        backend.load_tokenizer(call, &sending.compute).await;
+    }
+    let splitting = Splitting {
+        call: call.clone(),
+        backend: backend.clone(),
+        capabilities,
+        input_type: route.manner.input_type,
+        extensions,
+        most: sending.most,
+        left: sending.left.clone(),
+    };
+    let bytes = call.request.body.len() as u64;
+    let split = sending.compute.run_above(FEW_BYTES, bytes, move || splitting.split()).await.map_err(|error| {
+        let message = format!("The call could not be split: {error}");
+        Failure::of_sidecar(Refusal::unavailable("splitting_failed", message))
+    })?;
+    Ok(split?.map(|(call, first)| Plan { call: Arc::new(call), first, held }))
+}
+
+/// A call that is about to be split: all that it takes, for a thread of its own.
+struct Splitting {
+    call: Arc<Call>,
+    backend: Arc<Backend>,
+    capabilities: Capabilities,
+    input_type: InputType,
+    /// None: callers' bodies are understood.
+    extensions: Option<Extensions>,
+    /// The largest body, in bytes.
+    most: usize,
+    left: Left,
+}
+
+impl Splitting {
+    /// The parts of the call, and the request for the first. None: it goes through as it came.
+    fn split(self) -> Result<Option<(SplitCall, OutgoingRequest)>, Failure> {
+        let Self { call, backend, capabilities, input_type, extensions, most, left } = self;
+        left.check().map_err(Failure::of_sidecar)?;
+        let Provider::Remote(remote) = &backend.provider else { return Ok(None) };
+        let passes = extensions.is_none();
+        let extensions = extensions.unwrap_or_else(|| Extensions::as_they_are(call.request.others()));
+        let beside = if passes { "" } else { extensions.beside().unwrap_or_default() };
+        let arrays = if passes && call.request.shape.is_tokens { call.request.token_arrays() } else { None };
+        let split = if let Some(arrays) = arrays {
+            split_arrays(&arrays, capabilities, &backend.tokens)
+        } else {
+            let texts = texts_of(&call, backend.encoding_of_arrays(&call.model), most).map_err(Failure::of_call)?;
+            split(texts, beside, capabilities, &backend.tokens)
+        };
+        if passes && split.parts.len() == 1 {
+            return Ok(None);
         }
-        texts_of(&work, encoding, most).map(|texts| split(texts, &beside, capabilities, &bound))
-    };
-    let split = if call.request.shape.bytes > MUCH_TEXT || call.request.shape.is_tokens {
-        sending.tasks.compute(split).await.map_err(|error| {
-            let message = format!("The call could not be split: {error}");
-            Failure::of_sidecar(Refusal::unavailable("splitting_failed", message))
-        })?
-    } else {
-        split()
-    };
-    let split = split.map_err(Failure::of_call)?;
-    if passes && split.parts.len() == 1 {
-        return Ok(None);
+        if extensions.couple_inputs() && split.parts.len() > 1 {
+            return Err(Failure::of_call(Refusal::coupled(capabilities.items)));
+        }
+        let first = split.parts.first().cloned().unwrap_or_default();
+        let split_call = SplitCall { split, extensions };
+        let first = parts::request(remote, &parts::part_of(&backend, (&call, input_type), &split_call, first))?;
+        Ok(Some((split_call, first)))
     }
-    if extensions.couple_inputs() && split.parts.len() > 1 {
-        return Err(Failure::of_call(Refusal::coupled(capabilities.items)));
-    }
-    let first = split.parts.first().cloned().unwrap_or_default();
-    let first = parts::request(remote, &parts::part_of(backend, (call, route), (&split, &extensions), first))?;
-    Ok(Some(Plan { split, extensions, first, held }))
 }
 
 /// What a call says beyond OpenAI's fields, as its provider takes it. What has no place there is refused, lest the vectors be others than

@@ -13,12 +13,19 @@ use crate::{
     answer::{Answer, Broken, Flow, HELD, Relay},
     background::Background,
     call::Call,
+    compute::{Compute, NotDone},
     memory::{MemoryPermit, NoRoom, STREAM},
     policy::Backend,
     refusal::Refusal,
 };
 use vectoll_api::answer::{MAX_BEFORE_FIRST_VECTOR, Transcoder, Wanted, checked, has_dimensions, join};
 use vectoll_upstream::provider::Provider;
+
+/// So much of an answer is translated at once: a few vectors, in half a millisecond or so.
+const FEW_BYTES: u64 = 64 * 1024;
+/// So much is translated at a time elsewhere: often enough that little is held beside the translation, and seldom enough that the way to
+/// another thread costs nothing beside it.
+const BATCH_BYTES: usize = 256 * 1024;
 
 /// An answer as far as it was read.
 pub(super) enum Read {
@@ -33,7 +40,7 @@ pub(super) async fn read(
     response: Upstream,
     in_flight: InFlight,
     deadline: Deadline,
-    tasks: &Background,
+    (tasks, compute): (&Background, &Compute),
 ) -> Result<(Read, HeaderMap), Failure> {
     let (parts, body) = response.into_parts();
     let (backend, call) = (in_flight.backend().clone(), in_flight.call().clone());
@@ -67,7 +74,7 @@ pub(super) async fn read(
     let mut format = None;
     let broken = loop {
         if format.is_some_and(|format| format != wanted.format) {
-            let answer = Box::pin(translated(read, flow, wanted, &call, (tasks, &backend))).await;
+            let answer = Box::pin(translated(read, flow, wanted, &call, (tasks, compute, &backend))).await;
             return answer.map(|answer| (Read::Done(answer), headers));
         }
         let large = length > HELD || (announced.is_some_and(|all| all > HELD as u64) && length > 0);
@@ -78,7 +85,7 @@ pub(super) async fn read(
             break flow.settle().await.err().unwrap_or(Broken::Unusable("its first vector comes too late"));
         }
         if large && format.is_some() && call.is_collected {
-            let answer = Box::pin(translated(read, flow, wanted, &call, (tasks, &backend))).await;
+            let answer = Box::pin(translated(read, flow, wanted, &call, (tasks, compute, &backend))).await;
             return answer.map(|answer| (Read::Done(answer), headers));
         }
         if large && format.is_some() {
@@ -107,7 +114,7 @@ pub(super) async fn read(
             }
             Ok(None) if flow.is_error() => {
                 let Provider::Remote(remote) = &backend.provider else { break Broken::Unusable("it reports an error") };
-                return Err(reported(&headers, &join(read), flow.give_up(), (remote, &backend)));
+                return Err(reported(&headers, &join(read), flow.give_up(), (remote, &backend)).await);
             }
             Ok(None) => match flow.settle().await {
                 // Settled first: what is not right with the vectors does not change what they cost.
@@ -121,6 +128,7 @@ pub(super) async fn read(
             Err(broken) => break broken,
         }
     };
+    flow.load_tokenizer().await;
     Err(unusable(broken, &backend))
 }
 
@@ -131,33 +139,106 @@ async fn translated(
     mut flow: Flow,
     wanted: Wanted,
     call: &Call,
-    (tasks, backend): (&Background, &Backend),
+    (tasks, compute, backend): (&Background, &Compute, &Backend),
 ) -> Result<Answer, Failure> {
-    let failed = |broken| unusable(broken, backend);
-    let mut transcoder = Transcoder::new(wanted);
-    let mut length = 0;
     let mut held = MemoryPermit::default();
-    for piece in read {
-        length += piece.len();
-        transcoder.feed(&piece);
-    }
-    loop {
-        call.claim.hold_until(&mut held, transcoder.held(), flow.deadline()).await.map_err(no_room)?;
-        match flow.piece().await.map_err(failed)? {
-            Some(piece) => {
-                length += piece.len();
-                transcoder.feed(&piece);
-            }
-            None => break,
+    let translation = translation(read, &mut flow, wanted, (call, &mut held), compute).await;
+    let (transcoder, length) = match translation {
+        Ok(translation) => translation,
+        Err(Ended::NoRoom) => return Err(no_room(NoRoom)),
+        Err(Ended::NotDone(error)) => return Err(not_done(&error)),
+        Err(Ended::Broken(broken)) => {
+            flow.load_tokenizer().await;
+            return Err(unusable(broken, backend));
         }
-    }
+    };
     // Settled first: what is not right with the vectors does not change what they cost.
-    let settled = flow.settle().await.map_err(failed)?;
-    let pieces = transcoder.finish().map_err(|wrong| failed(Broken::Wrong(wrong)))?;
+    let settled = match flow.settle().await {
+        Ok(settled) => settled,
+        Err(broken) => {
+            flow.load_tokenizer().await;
+            return Err(unusable(broken, backend));
+        }
+    };
+    let finished = compute.run_above(FEW_BYTES, length as u64, move || transcoder.finish()).await;
+    let pieces = finished.map_err(|error| not_done(&error))?;
+    let pieces = pieces.map_err(|wrong| unusable(Broken::Wrong(wrong), backend))?;
     if length > HELD {
         return Ok(Answer::Pieces(Relay::made(pieces, flow.deadline(), tasks, held), settled));
     }
     Ok(Answer::Whole(held.attach(join(pieces)), settled))
+}
+
+/// Why an answer was not translated.
+enum Ended {
+    Broken(Broken),
+    NoRoom,
+    NotDone(NotDone),
+}
+
+/// All of an answer through the transcoder, and its length. What comes first is translated at once, which is all of a small answer; the rest
+/// by the batch, on a thread of its own: its numbers are read and written one by one. While it does that the provider is not read from.
+async fn translation(
+    read: Vec<Bytes>,
+    flow: &mut Flow,
+    wanted: Wanted,
+    (call, held): (&Call, &mut MemoryPermit),
+    compute: &Compute,
+) -> Result<(Transcoder, usize), Ended> {
+    let mut transcoder = Transcoder::new(wanted);
+    let (mut length, mut batch) = (0, Batch::default());
+    let mut read = read.into_iter();
+    loop {
+        let mut piece = read.next();
+        if piece.is_none() {
+            let needed = transcoder.held() + batch.bytes;
+            call.claim.hold_until(held, needed, flow.deadline()).await.map_err(|NoRoom| Ended::NoRoom)?;
+            piece = flow.piece().await.map_err(Ended::Broken)?;
+        }
+        let is_last = piece.is_none();
+        if let Some(piece) = piece {
+            length += piece.len();
+            if length as u64 <= FEW_BYTES {
+                transcoder.feed(&piece);
+            } else {
+                batch.add(piece);
+            }
+        }
+        if batch.bytes >= BATCH_BYTES || (is_last && batch.bytes > 0) {
+            let Batch { pieces, bytes } = std::mem::take(&mut batch);
+            let feed = move || {
+                for piece in &pieces {
+                    transcoder.feed(piece);
+                }
+                transcoder
+            };
+            transcoder = compute.run(bytes as u64, feed).await.map_err(Ended::NotDone)?;
+            let needed = transcoder.held();
+            call.claim.hold_until(held, needed, flow.deadline()).await.map_err(|NoRoom| Ended::NoRoom)?;
+        }
+        if is_last {
+            return Ok((transcoder, length));
+        }
+    }
+}
+
+/// Pieces that are translated together.
+#[derive(Default)]
+struct Batch {
+    pieces: Vec<Bytes>,
+    bytes: usize,
+}
+
+impl Batch {
+    fn add(&mut self, piece: Bytes) {
+        self.bytes += piece.len();
+        self.pieces.push(piece);
+    }
+}
+
+/// What was to be done was not.
+fn not_done(error: &NotDone) -> Failure {
+    Failure::of_sidecar(Refusal::unavailable("computing_failed", format!("The answer could not be read: {error}")))
 }
 
 /// Others take their time: that is no fault of the backend's.

@@ -55,11 +55,11 @@ pub(super) async fn refused(
         return Refused::AskAgain(in_flight);
     }
     let (failure, charge) = status_failed(remote, &backend, answer);
-    Refused::Failed(charged(failure, charge, in_flight))
+    Refused::Failed(charged(failure, charge, in_flight).await)
 }
 
 /// Turns an error that came in place of vectors, under a status of success, into ours. `tokens`: what it says was used.
-pub(super) fn reported(
+pub(super) async fn reported(
     headers: &HeaderMap,
     body: &[u8],
     (in_flight, tokens): (Option<InFlight>, Option<u64>),
@@ -72,15 +72,18 @@ pub(super) fn reported(
             in_flight.settle(tokens, Certainty::Known);
             failure
         }
-        (Some(in_flight), None) => charged(failure, charge, in_flight),
+        (Some(in_flight), None) => charged(failure, charge, in_flight).await,
     }
 }
 
-fn charged(failure: Failure, charge: Charge, in_flight: InFlight) -> Failure {
+async fn charged(failure: Failure, charge: Charge, in_flight: InFlight) -> Failure {
     let rest = match charge {
         Charge::Nothing => ChargeState::Refused(in_flight.into()),
         // Dropping `in_flight` books it.
-        Charge::Unsettled => ChargeState::Nothing,
+        Charge::Unsettled => {
+            in_flight.load_tokenizer().await;
+            ChargeState::Nothing
+        }
     };
     Failure { rest, ..failure }
 }

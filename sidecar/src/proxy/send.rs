@@ -22,14 +22,20 @@ use crate::{
     accounting::{BackendQuota, InFlight, Permit},
     answer::{Answer, Observation, Relay, Verdict},
     call::Call,
+    compute::{Compute, NotDone},
     policy::Backend,
     refusal::Refusal,
 };
 use vectoll_clock::Clock;
 use vectoll_upstream::{
+    credential::Payload,
     health::Attempt,
     provider::{HttpProvider, Provider, SentFlag},
 };
+
+/// A longer body is copied and gone through on a thread of its own. So much takes at most a few tenths of a millisecond, where it is signed
+/// by a processor that knows nothing of SHA-256.
+const MUCH_BODY: usize = 128 * 1024;
 
 /// Makes one attempt, to be done by `deadline`, notes its time in `upstream`, and how it ended with the backend's health.
 pub(super) async fn send(
@@ -84,10 +90,10 @@ async fn exchange(
     sending: &Sending,
     deadline: Instant,
 ) -> Result<(Read, HeaderMap), Failure> {
-    let Sending { from_caller, tasks, most, clock: _ } = sending;
+    let Sending { from_caller, tasks, compute, most: _, clock: _, left: _ } = sending;
     match &backend.provider {
         Provider::Builtin => {
-            let answer = builtin::answer(permit, backend, room, (tasks, *most)).await;
+            let answer = builtin::answer(permit, backend, room, sending).await;
             answer.map(|(answer, headers)| (Read::Done(answer), headers)).map_err(Failure::of_builtin)
         }
         Provider::Cache => {
@@ -106,7 +112,7 @@ async fn exchange(
                 let knows_base64 = backend.health.knows_base64();
                 let mut asks_base64 = knows_base64;
                 loop {
-                    let answered = call(remote, in_flight, (from_caller, asks_base64), &mut deadline).await?;
+                    let answered = call(remote, in_flight, (from_caller, asks_base64), &mut deadline, compute).await?;
                     in_flight = match answered {
                         (in_flight, Ok(response)) => {
                             // What was guessed from an error is known when it has helped.
@@ -116,7 +122,7 @@ async fn exchange(
                                     "a backend does not know base64: it is asked for numbers"
                                 );
                             }
-                            return read(response, in_flight, deadline, tasks).await;
+                            return read(response, in_flight, deadline, (tasks, compute)).await;
                         }
                         // Once: it is not asked for base64 any more then.
                         (in_flight, Err(response)) => {
@@ -132,7 +138,7 @@ async fn exchange(
                 }
             }
             Some(plan) => {
-                let requests = plan.split.parts.len();
+                let requests = plan.call.split.parts.len();
                 let in_flight = permit.sent(backend.clone(), requests, room).map_err(Failure::of_sidecar)?;
                 let answer = Box::pin(parts::carry_out(backend, remote, plan, in_flight, sending, deadline)).await;
                 answer.map(|(answer, headers)| (Read::Done(answer), headers))
@@ -147,13 +153,35 @@ async fn call(
     in_flight: InFlight,
     (from_caller, asks_base64): (&HeaderMap, bool),
     deadline: &mut Deadline,
+    compute: &Compute,
 ) -> Result<(InFlight, Result<Upstream, Upstream>), Failure> {
     let backend = in_flight.backend().clone();
     let model = backend.model_of(&in_flight.call().model);
     let departure = SentFlag::default();
+    let request = &in_flight.call().request;
+    let body = if request.body.len() <= MUCH_BODY {
+        remote.body(request, model, asks_base64)
+    } else {
+        let made = {
+            let mut making = Box::pin(body_aside(&in_flight, asks_base64, compute));
+            in_time(deadline, making.as_mut()).await
+        };
+        match made {
+            Some(Ok(Some(body))) => body,
+            Some(Ok(None)) => remote.body(request, model, asks_base64),
+            Some(Err(error)) => {
+                let message = format!("The call could not be written: {error}");
+                let failure = Failure::of_sidecar(Refusal::unavailable("computing_failed", message));
+                return Err(Failure { rest: ChargeState::Unsent(in_flight.into()), ..failure });
+            }
+            None => {
+                let failure = Failure::late_to_leave(&backend.label, backend.timeout);
+                return Err(Failure { rest: ChargeState::Unsent(in_flight.into()), ..failure });
+            }
+        }
+    };
     let answered = {
-        let sending =
-            pin!(remote.pass(&in_flight, (&in_flight.call().request, model), (from_caller, asks_base64), &departure));
+        let sending = pin!(remote.pass(&in_flight, (body, model), from_caller, &departure));
         let sending = pin!(refining(&in_flight, sending));
         in_time(deadline, sending).await
     };
@@ -165,11 +193,27 @@ async fn call(
             Err(Failure { rest: ChargeState::Unsent(in_flight.into()), ..failure })
         }
         // Dropping `in_flight` books it as unsettled: the provider may have read the call.
-        Some(Err(error)) => Err(sending_failed(&error, &backend)),
-        None if departure.has_left() => Err(Failure::late(&backend.label, backend.timeout)),
+        Some(Err(error)) => {
+            in_flight.load_tokenizer().await;
+            Err(sending_failed(&error, &backend))
+        }
+        None if departure.has_left() => {
+            in_flight.load_tokenizer().await;
+            Err(Failure::late(&backend.label, backend.timeout))
+        }
         None => {
             let failure = Failure::late_to_leave(&backend.label, backend.timeout);
             Err(Failure { rest: ChargeState::Unsent(in_flight.into()), ..failure })
         }
     }
+}
+
+/// A large body as the provider is sent it. None: the backend is none that is sent any.
+async fn body_aside(in_flight: &InFlight, asks_base64: bool, compute: &Compute) -> Result<Option<Payload>, NotDone> {
+    let (call, backend) = (in_flight.call().clone(), in_flight.backend().clone());
+    let make = move || {
+        let Provider::Remote(remote) = &backend.provider else { return None };
+        Some(remote.body(&call.request, backend.model_of(&call.model), asks_base64))
+    };
+    compute.run(in_flight.call().request.body.len() as u64, make).await
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, atomic::AtomicBool};
 use arc_swap::ArcSwap;
 
 use crate::{
-    access::AccessLog, accounting::Accounting, background::Background, call::RequestLimits, metrics::Metrics,
-    policy::Policy, server::Guard,
+    access::AccessLog, accounting::Accounting, background::Background, call::RequestLimits, compute::Compute,
+    metrics::Metrics, policy::Policy, server::Guard,
 };
 
 /// All that requests share.
@@ -28,4 +28,11 @@ pub struct Proxy {
     pub tasks: Background,
     /// Set when the sidecar is about to stop.
     pub stopping: AtomicBool,
+}
+
+impl Proxy {
+    /// Threads for what keeps a processor busy.
+    pub fn compute(&self) -> &Compute {
+        &self.accounting.compute
+    }
 }

@@ -5,14 +5,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-use vectoll_config::v1::Encoding;
+use vectoll_config::v1::{Encoding, TokenBound};
 
-use crate::{background::Background, call::Call, memory::MemoryPermit, policy::Route, refusal::Refusal};
+use crate::{call::Call, compute::Compute, memory::MemoryPermit, policy::Route, refusal::Refusal, tokenizer};
 use vectoll_api::request::{Input, Shape};
 use vectoll_upstream::tokens;
 
 /// How long a call waits for the memory that measuring it takes.
 const MEASURING_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// A body of token arrays that is measured at once: some thousand tokens.
+const FEW_ARRAYS: u64 = 16 * 1024;
 
 /// What a caller of a route is told that takes text only.
 const UNKNOWN_ENCODING: &str = "this model takes text, and nobody knows which encoding these tokens are of: send strings (LangChain's \
@@ -21,7 +24,7 @@ const UNKNOWN_ENCODING: &str = "this model takes text, and nobody knows which en
 
 /// Measures the text that a call's token arrays are of, where one of its backends is to be sent that: a few tokens can be many
 /// times as many elsewhere. What no backend could be sent stays unmeasured: it is refused with its reason before it is sent.
-pub(super) async fn measure(mut call: Call, route: &Route, most: usize, tasks: &Background) -> Result<Call, Refusal> {
+pub(super) async fn measure(mut call: Call, route: &Route, most: usize, compute: &Compute) -> Result<Call, Refusal> {
     if !call.request.shape.is_tokens {
         return Ok(call);
     }
@@ -30,6 +33,9 @@ pub(super) async fn measure(mut call: Call, route: &Route, most: usize, tasks: &
     if encodings.is_empty() {
         return Ok(call);
     }
+    for encoding in &encodings {
+        tokenizer::load(&TokenBound::Encoding(*encoding), compute).await;
+    }
     let mut held = MemoryPermit::default();
     let end = Instant::now() + MEASURING_TIMEOUT;
     // A token of one digit and a comma is a number of four bytes.
@@ -37,7 +43,7 @@ pub(super) async fn measure(mut call: Call, route: &Route, most: usize, tasks: &
         .hold_until(&mut held, call.request.body.len().saturating_mul(2), end.into())
         .await
         .map_err(|_| Refusal::no_room())?;
-    let measured = tasks.compute(move || {
+    let measured = compute.run_above(FEW_ARRAYS, call.request.body.len() as u64, move || {
         let of = |encoding: &Encoding| length_of_text(&call, *encoding, most);
         // Where backends differ, the longest.
         let bytes = encodings.iter().filter_map(of).max();

@@ -106,6 +106,9 @@ impl CallExecution {
             // Nobody was asked: that says nothing of the backend, and ends no cooldown.
             Err(failure) => return Err(NotReady::Failed(failure)),
         };
+        if backend.limits.tokens_per_minute.is_some() && backend.is_little(&self.call) {
+            backend.load_tokenizer(&self.call, &self.accounting.compute).await;
+        }
         let load = || weigh(&self.call, &backend, plan.as_ref());
         let room = match BackendQuota::take(&self.accounting, &backend, load).await {
             Err(full) => self.room_counted(&backend, plan.as_ref(), full).await,
@@ -264,7 +267,7 @@ const AT_LIMITS: &str = "backend_limits";
 
 /// What a call takes of a backend's limits.
 fn weigh(call: &Call, backend: &Backend, plan: Option<&Plan>) -> Load {
-    let requests = plan.map_or(1, |plan| plan.split.parts.len() as u64);
+    let requests = plan.map_or(1, |plan| plan.call.split.parts.len() as u64);
     let exact = backend.limits.tokens_per_minute.and_then(|_| backend.count_few_tokens(call));
     Load { requests, tokens: exact.unwrap_or_else(|| backend.most_tokens(call)) }
 }

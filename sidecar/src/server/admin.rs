@@ -28,7 +28,10 @@ pub(super) fn router(proxy: Arc<Proxy>) -> Router {
 }
 
 async fn metrics(State(proxy): State<Arc<Proxy>>) -> Response {
-    match proxy.metrics.render() {
+    // Of thousands of keys that is megabytes of text, and nobody waits for it who calls.
+    let metrics = proxy.metrics.clone();
+    let rendered = proxy.compute().run(0, move || metrics.render().map_err(anyhow::Error::from)).await;
+    match rendered.map_err(anyhow::Error::from).flatten() {
         Ok(text) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "failed to render the metrics");

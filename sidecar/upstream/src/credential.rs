@@ -13,6 +13,7 @@ pub(crate) mod issuer;
 pub mod keyring;
 mod oauth;
 pub mod open_ai;
+mod payload;
 pub mod redact;
 pub mod refreshing;
 pub mod secret;
@@ -21,12 +22,14 @@ mod unsigned;
 
 use std::time::SystemTime;
 
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 
 pub(crate) use self::error::chain;
 use self::sigv4::Scope;
 pub use self::{
     error::{CredentialError, FetchError},
+    payload::Payload,
     refreshing::Refreshing,
     secret::Secret,
     unsigned::Unsigned,
@@ -94,6 +97,14 @@ impl Credential {
         let secret = Secret::in_file(content)?;
         let (name, value) = form.header(&secret).ok_or("the credential is not text that a header can hold")?;
         Ok(Self::Header(Header { name, value, secret }))
+    }
+
+    /// A body as it is signed. Goes through all of it where its content is in the signature: for a thread that has the time, if it is large.
+    pub fn payload(&self, body: impl Into<Bytes>) -> Payload {
+        match self {
+            Self::SigV4 { .. } => Payload::hashed(body),
+            Self::None | Self::Header(_) | Self::Token(_) => Payload::plain(body),
+        }
     }
 
     /// Puts on a request what says who calls. Waits only where something that expires is not there yet.

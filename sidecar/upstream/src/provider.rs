@@ -8,6 +8,7 @@ pub mod egress;
 pub mod egress_policy;
 pub mod endpoint;
 pub mod http;
+pub mod outgoing;
 pub mod pool;
 pub mod remote;
 pub mod retry_after;

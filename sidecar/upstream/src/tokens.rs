@@ -1,6 +1,9 @@
 //! How many tokens an input is: a bound that needs no tokenizer, and the exact count where a tokenizer is known.
 
-use std::sync::OnceLock;
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use prometheus::IntCounter;
 use vectoll_config::v1::{Encoding, Factor, TokenBound, Truncate};
@@ -185,9 +188,39 @@ pub fn text_of(tokens: &[u32], encoding: Encoding) -> Option<String> {
     Some(String::from_utf8(bytes).unwrap_or_else(|cut| String::from_utf8_lossy(cut.as_bytes()).into_owned()))
 }
 
+/// Whether the tables of `cl100k_base` are there.
+static HAS_CL100K_BASE: AtomicBool = AtomicBool::new(false);
+
+/// Whether counting by this needs nothing that is still to be loaded.
+pub fn is_loaded(bound: &TokenBound) -> bool {
+    match bound {
+        TokenBound::Encoding(Encoding::cl100k_base) => HAS_CL100K_BASE.load(Ordering::Acquire),
+        TokenBound::Builtin(_) => builtin::Model::is_loaded(),
+        TokenBound::Factor(_) => true,
+    }
+}
+
+/// Loads what counting by this needs: a few hundred milliseconds of a processor, the first time.
+pub fn load(bound: &TokenBound) {
+    match bound {
+        TokenBound::Encoding(encoding) => {
+            tokenizer(*encoding);
+        }
+        TokenBound::Builtin(_) => {
+            // One that cannot be loaded is a config that is refused.
+            let _ = builtin::Model::get();
+        }
+        TokenBound::Factor(_) => {}
+    }
+}
+
 fn tokenizer(encoding: Encoding) -> &'static bpe_openai::Tokenizer {
     match encoding {
-        Encoding::cl100k_base => bpe_openai::cl100k_base(),
+        Encoding::cl100k_base => {
+            let tables = bpe_openai::cl100k_base();
+            HAS_CL100K_BASE.store(true, Ordering::Release);
+            tables
+        }
     }
 }
 

@@ -34,6 +34,7 @@ impl State {
             folder = %self.place.folder.display(),
             "the state folder was removed while it was in use: it is made again from the books in memory"
         );
+        self.abandon_next();
         fs::create_dir_all(&self.folder)?;
         self.place.identity.write(&self.place.folder)?;
         self.place.epoch.write(&self.place.folder)?;

@@ -82,6 +82,12 @@ impl JournalMetrics {
         self.damaged.get()
     }
 
+    /// The intents that were carried over.
+    #[cfg(test)]
+    pub(crate) fn carried_so_far(&self) -> u64 {
+        self.records.with_label_values(&["carried"]).get()
+    }
+
     /// Notes a record that was not taken.
     pub fn failed(&self) {
         self.errors.inc();

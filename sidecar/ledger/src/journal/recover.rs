@@ -60,6 +60,7 @@ pub(super) fn recover(
     let mut sealed = VecDeque::new();
     let mut teams: HashMap<_, Progress> = HashMap::new();
     let (mut reached, mut booked) = (number, 0_u64);
+    segment::remove_unfinished(&journal).map_err(failed(&journal))?;
     for (first, path) in segment::list(&journal).map_err(failed(&journal))? {
         let Found { scan, bytes } = segment::repair(&path, &folder.join(DAMAGED)).map_err(failed(&path))?;
         log_findings(&path, &scan, &metrics);
@@ -108,6 +109,7 @@ pub(super) fn recover(
         options,
         next,
         tail,
+        next_segment: None,
         sealed,
         owed: VecDeque::new(),
         teams,
@@ -149,8 +151,7 @@ fn begin(
     match carry(&mut tail, open, buffer) {
         Ok(()) => Ok(tail),
         Err(error) => {
-            // Half a segment says nothing wrong, but it takes room.
-            let _ = fs::remove_file(&tail.path);
+            tail.discard();
             Err(error)
         }
     }

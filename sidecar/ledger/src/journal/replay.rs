@@ -1,11 +1,11 @@
 //! What a journal's records come to, from a checkpoint on. Pure: the files are read elsewhere.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, btree_map::Entry},
     sync::Arc,
 };
 
-use super::record::{Kind, Open, Record, Settled};
+use super::record::{Kind, Open, Record, Refine, Settled};
 
 /// What a checkpoint says of the journal: everything up to a record, and what was open then.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -82,7 +82,7 @@ impl Replay {
             Kind::Carried(open) => {
                 // It comes with its own number, which is smaller than those around it.
                 if is_after && !self.ended.contains(number) {
-                    self.open.insert(number, open);
+                    self.reopen(number, open);
                 }
                 None
             }
@@ -110,6 +110,17 @@ impl Replay {
                 None
             }
             Kind::Intent(_) | Kind::Refine(_) | Kind::Settlement(_) | Kind::Void(_) => None,
+        }
+    }
+
+    /// A copy may have been made before its bound was last lowered, or be all that is left of the intent.
+    fn reopen(&mut self, number: u64, copy: Open) {
+        let Open { intent: _, tokens, money } = copy;
+        match self.open.entry(number) {
+            Entry::Occupied(mut known) => known.get_mut().refine(Refine { intent: number, tokens, money }),
+            Entry::Vacant(unknown) => {
+                unknown.insert(copy);
+            }
         }
     }
 

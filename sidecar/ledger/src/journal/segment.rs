@@ -20,6 +20,8 @@ use super::{
 use crate::atomic_file;
 
 const EXTENSION: &str = "vtj";
+/// What the next segment is called until it is one: no start reads it.
+const NEXT: &str = "next.new";
 /// Damaged segments that are set aside. Those beyond are only repaired: what is kept for people to look at stays bounded.
 const MAX_SET_ASIDE: usize = 16;
 
@@ -40,6 +42,14 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
     }
     found.sort_unstable();
     Ok(found)
+}
+
+/// Removes the beginnings of a segment that never became one: all that is in it is in the segment before.
+pub(super) fn remove_unfinished(folder: &Path) -> io::Result<()> {
+    match fs::remove_file(folder.join(NEXT)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// What a segment has of a team.
@@ -93,11 +103,32 @@ pub(super) struct Tail {
 impl Tail {
     /// Begins a segment. A file of that name can only be an attempt of this process that failed: numbers never come again.
     pub(super) fn begin(folder: &Path, first: u64) -> io::Result<Self> {
-        let path = path(folder, first);
+        Self::begin_at(path(folder, first))
+    }
+
+    /// Begins what will be a segment when it has taken its place ([`Self::take_place`]). There is one at a time.
+    pub(super) fn begin_next(folder: &Path) -> io::Result<Self> {
+        Self::begin_at(folder.join(NEXT))
+    }
+
+    fn begin_at(path: PathBuf) -> io::Result<Self> {
         let file = fs::OpenOptions::new().append(true).create(true).open(&path)?;
         file.set_len(0)?;
         let file = Arc::new(file);
         Ok(Self { path, bytes: 0, carried: 0, teams: HashMap::new(), names: Names::default(), file, ragged: false })
+    }
+
+    /// Makes it the segment that begins with this number, and what it has so far what was carried over.
+    pub(super) fn take_place(&mut self, folder: &Path, first: u64) -> io::Result<()> {
+        let path = path(folder, first);
+        fs::rename(&self.path, &path)?;
+        (self.path, self.carried) = (path, self.bytes);
+        Ok(())
+    }
+
+    /// Removes what has not taken its place. It says nothing wrong, but it takes room.
+    pub(super) fn discard(self) {
+        let _ = fs::remove_file(&self.path);
     }
 
     /// Goes on in a segment of a former process, where no other can be begun.
@@ -113,13 +144,24 @@ impl Tail {
         Ok(self.write(buffer)?)
     }
 
+    /// Appends records in one system call: all of them, or none. The buffer is room for a frame.
+    pub(super) fn append_all(&mut self, records: &[Record], buffer: &mut Vec<u8>) -> Result<(), AppendError> {
+        self.names.undo();
+        let mut frames = Vec::new();
+        for record in records {
+            encode(record, &mut self.names, self.bytes + frames.len() as u64, buffer)?;
+            frames.extend_from_slice(buffer);
+        }
+        Ok(self.write(&frames)?)
+    }
+
     /// Puts a record's frame into the buffer, to be written next or never.
     pub(super) fn encode(&mut self, record: &Record, buffer: &mut Vec<u8>) -> Result<(), AppendError> {
         self.names.undo();
         Ok(encode(record, &mut self.names, self.bytes, buffer)?)
     }
 
-    /// Appends the frame that was encoded last, in one system call. It is in the kernel's cache then, which outlives this process, however it ends.
+    /// Appends what was encoded last, in one system call. It is in the kernel's cache then, which outlives this process, however it ends.
     pub(super) fn write(&mut self, frame: &[u8]) -> io::Result<()> {
         if self.ragged {
             self.file.set_len(self.bytes)?;

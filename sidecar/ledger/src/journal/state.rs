@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     fs::File,
+    ops::Bound,
     path::PathBuf,
     sync::Arc,
 };
@@ -20,6 +21,9 @@ use super::{
 };
 use crate::journal::JournalMetrics;
 
+/// So many open intents go into one write where no call waits for it.
+const CARRIED_AT_A_START: usize = 1_024;
+
 /// The state of a journal.
 #[derive(Debug)]
 pub(super) struct State {
@@ -33,6 +37,8 @@ pub(super) struct State {
     pub(super) next: u64,
     pub(super) open: BTreeMap<u64, Open>,
     pub(super) tail: Tail,
+    /// The next one, while open intents are carried over into it.
+    pub(super) next_segment: Option<NextSegment>,
     pub(super) sealed: VecDeque<Sealed>,
     /// Ends of calls that the disk refused, in order. Until it has taken them no call is sent.
     pub(super) owed: VecDeque<PendingWrite>,
@@ -47,6 +53,14 @@ pub(super) struct State {
     pub(super) metrics: JournalMetrics,
 }
 
+/// What will be the next segment.
+#[derive(Debug)]
+pub(super) struct NextSegment {
+    tail: Tail,
+    /// The open intents up to this number are in it.
+    carried: u64,
+}
+
 /// A record that has a number and is not written.
 #[derive(Debug)]
 pub(super) struct PendingWrite {
@@ -57,7 +71,8 @@ pub(super) struct PendingWrite {
 impl State {
     /// All that the segments hold, in bytes.
     pub(super) fn bytes(&self) -> u64 {
-        self.sealed.iter().map(|segment| segment.bytes).sum::<u64>() + self.tail.bytes
+        let next = self.next_segment.as_ref().map_or(0, |next| next.tail.bytes);
+        self.sealed.iter().map(|segment| segment.bytes).sum::<u64>() + self.tail.bytes + next
     }
 
     /// Whether it is half full.
@@ -96,7 +111,12 @@ impl State {
     pub(super) fn refine(&mut self, refine: Refine) {
         self.rotate_if_due();
         if let Some(open) = self.open.get_mut(&refine.intent) {
+            let before = (open.tokens, open.money);
             open.refine(refine);
+            if (open.tokens, open.money) != before {
+                let open = open.clone();
+                self.carry_again(refine.intent, open);
+            }
             self.end(Kind::Refine(refine), None);
         }
     }
@@ -173,43 +193,82 @@ impl State {
         }
     }
 
-    /// Goes on in a new segment if the present one is full. What failed there stays to be tried again: the old one serves
-    /// as well.
+    /// Goes on in a new segment if the present one is full, as soon as all open intents are in that. What failed there stays to be tried
+    /// again: the old one serves as well.
     fn rotate_if_due(&mut self) {
         // A settlement that is owed belongs into the segment of its intent.
         if self.tail.bytes - self.tail.carried < self.options.segment_bytes || !self.owed.is_empty() {
             return;
         }
-        match self.begin() {
-            Ok(tail) => {
-                let sealed = std::mem::replace(&mut self.tail, tail).seal(self.next - 1);
-                self.sealed.push_back(sealed);
-                self.options.rotated.notify_one();
-            }
-            Err(error) => self.failed(&error),
+        if let Err(error) = self.carry_on() {
+            self.abandon_next();
+            self.failed(&error);
         }
     }
 
-    /// Begins a segment with the open intents: it can be read without those before it.
-    fn begin(&mut self) -> Result<Tail, AppendError> {
-        let mut tail = Tail::begin(&self.folder, self.next)?;
-        let carried = carry(&mut tail, &self.open, &mut self.buffer);
-        if let Err(error) = carried {
-            // Half a segment says nothing wrong, but it takes room.
-            let _ = std::fs::remove_file(&tail.path);
-            return Err(error);
+    /// Carries some open intents over into the next segment; when all are there, goes on in it.
+    ///
+    /// A few at a time: the next record waits for as many as that and no more, however many calls are under way. Meanwhile records
+    /// go into the present segment, which is whole by itself. So it does not matter where this ends: until the next one takes its
+    /// place, in one step, no start looks at it, and from then on it has every intent that is open. What was carried over and
+    /// came to its end before that has its end in the segment before, which a start reads first; a bound that was lowered is
+    /// carried over again ([`Self::carry_again`]).
+    fn carry_on(&mut self) -> Result<(), AppendError> {
+        let most = self.options.carried_at_once;
+        let next = match &mut self.next_segment {
+            Some(next) => next,
+            none => none.insert(NextSegment { tail: Tail::begin_next(&self.folder)?, carried: 0 }),
+        };
+        let rest = self.open.range((Bound::Excluded(next.carried), Bound::Unbounded));
+        let records: Vec<Record> = rest.take(most).map(|(number, open)| carried(*number, open)).collect();
+        next.tail.append_all(&records, &mut self.buffer)?;
+        for Record(_, kind) in &records {
+            self.metrics.wrote(kind);
         }
-        for open in self.open.values() {
-            self.metrics.wrote(&Kind::Carried(open.clone()));
+        if let Some(Record(last, _)) = records.last() {
+            next.carried = *last;
         }
-        Ok(tail)
+        if records.len() == most {
+            return Ok(());
+        }
+        next.tail.take_place(&self.folder, self.next)?;
+        if let Some(NextSegment { tail, carried: _ }) = self.next_segment.take() {
+            self.sealed.push_back(std::mem::replace(&mut self.tail, tail).seal(self.next - 1));
+            self.options.rotated.notify_one();
+        }
+        Ok(())
+    }
+
+    /// Carries an intent over once more whose bound was lowered since.
+    fn carry_again(&mut self, number: u64, open: Open) {
+        let Some(next) = self.next_segment.as_mut().filter(|next| number <= next.carried) else { return };
+        let record = Record(number, Kind::Carried(open));
+        match next.tail.append(&record, &mut self.buffer) {
+            Ok(()) => self.metrics.wrote(&record.1),
+            Err(error) => {
+                self.abandon_next();
+                self.failed(&error);
+            }
+        }
+    }
+
+    /// Begins the next segment anew, another time.
+    pub(super) fn abandon_next(&mut self) {
+        if let Some(NextSegment { tail, carried: _ }) = self.next_segment.take() {
+            tail.discard();
+        }
     }
 }
 
-/// Writes the open intents at the beginning of a segment.
+fn carried(number: u64, open: &Open) -> Record {
+    Record(number, Kind::Carried(open.clone()))
+}
+
+/// Writes all open intents at the beginning of a segment.
 pub(super) fn carry(tail: &mut Tail, open: &BTreeMap<u64, Open>, buffer: &mut Vec<u8>) -> Result<(), AppendError> {
-    for (number, open) in open {
-        tail.append(&Record(*number, Kind::Carried(open.clone())), buffer)?;
+    let records: Vec<Record> = open.iter().map(|(number, open)| carried(*number, open)).collect();
+    for records in records.chunks(CARRIED_AT_A_START) {
+        tail.append_all(records, buffer)?;
     }
     tail.carried = tail.bytes;
     Ok(())

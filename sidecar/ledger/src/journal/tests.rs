@@ -6,7 +6,12 @@ use tempfile::TempDir;
 use vectoll_config::{PicoUsd, Uid};
 
 use super::*;
-use crate::used::Used;
+use crate::{
+    balance::{Balances, SavedBalance},
+    charge::BudgetPeriod,
+    checkpoint::CheckpointWriter,
+    used::Used,
+};
 
 mod crash;
 
@@ -214,6 +219,111 @@ fn an_open_intent_outlives_the_segment_that_it_was_written_in() {
             .collect::<Vec<_>>()
     };
     assert_eq!((of("slow"), of("lost")), (vec![4_000], vec![1_111]));
+}
+
+#[test]
+fn a_record_waits_for_a_few_intents_to_be_carried_over_however_many_there_are() {
+    const AT_ONCE: u64 = 10;
+    const UNDER_WAY: u64 = 200;
+    let folder = folder();
+    let metrics = JournalMetrics::new().unwrap();
+    let options = Options { carried_at_once: 10, ..options(STORE) };
+    let journal = Journal::open(folder.path(), options, Covered::default(), metrics.clone(), |_| {}).unwrap();
+    let under_way: Vec<OpenIntent> =
+        (1..=UNDER_WAY).map(|tokens| journal.intend(intent("a", tokens)).unwrap()).collect();
+    let (begun, mut most, mut before) = (segments(&folder), 0, metrics.carried_so_far());
+    for tokens in 1..200 {
+        let opened = journal.intend(intent("a", tokens * 2)).unwrap();
+        journal.settle(opened, used(tokens), Certainty::Known, 0, |_| {});
+        let carried = metrics.carried_so_far();
+        most = most.max(carried - before);
+        before = carried;
+    }
+    // Two records each.
+    assert_eq!(most, 2 * AT_ONCE);
+    assert!(segments(&folder) > begun, "and yet there are new segments");
+    drop((journal, under_way));
+    let (_, booked) = open(&folder, STORE);
+    let unsettled = booked.iter().filter(|each| each.settlement.certainty == Certainty::Unsettled);
+    assert_eq!(unsettled.map(|each| each.settlement.tokens).sum::<u64>(), (1..=UNDER_WAY).sum::<u64>());
+}
+
+#[test]
+fn what_becomes_of_a_call_while_it_is_carried_over_is_known_afterwards() {
+    let folder = folder();
+    let metrics = JournalMetrics::new().unwrap();
+    let options = Options { carried_at_once: 2, ..options(Retention::Checkpoint) };
+    let journal = Journal::open(folder.path(), options, Covered::default(), metrics.clone(), |_| {}).unwrap();
+    let mut under_way: Vec<OpenIntent> =
+        (1..=6).map(|tokens| journal.intend(intent("a", tokens * 100)).unwrap()).collect();
+    // Until the next segment is begun, and not yet in place.
+    let before = metrics.carried_so_far();
+    while metrics.carried_so_far() < before + 2 {
+        call(&journal, "b", 1);
+    }
+    assert!(folder.path().join("journal/next.new").exists());
+    let first = segment::list(&folder.path().join("journal")).unwrap().pop().unwrap();
+    // The first was carried over, and the last was not.
+    journal.refine(&under_way[0], 7, PicoUsd::new(7 * 20_000));
+    journal.settle(under_way.remove(1), used(20), Certainty::Known, 0, |_| {});
+    journal.void(under_way.remove(4));
+    while segment::list(&folder.path().join("journal")).unwrap().pop().unwrap() == first {
+        call(&journal, "b", 1);
+    }
+    assert!(!folder.path().join("journal/next.new").exists());
+    drop((journal, under_way));
+    let (_, booked) = open(&folder, Retention::Checkpoint);
+    let mut of_a: Vec<u64> =
+        booked.iter().filter(|each| each.intent.team.uid == Uid::new("a")).map(|each| each.settlement.tokens).collect();
+    of_a.sort_unstable();
+    assert_eq!(of_a, [7, 20, 300, 400, 500]);
+}
+
+/// A checkpoint whose file nobody takes: the disk may take as long as it likes.
+#[test]
+fn calls_do_not_wait_for_a_checkpoint_that_waits_for_the_disk() {
+    let folder = folder();
+    let metrics = JournalMetrics::new().unwrap();
+    let mut keeper: CheckpointWriter<NoBalances> =
+        CheckpointWriter::resume(folder.path(), options(STORE), metrics).unwrap();
+    let journal = keeper.journal();
+    call(&journal, "a", 1);
+    // Who opens this for writing waits for a reader.
+    let path = folder.path().join("spend.v1.json.new");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let saving = std::thread::spawn(move || keeper.save(Duration::ZERO));
+    let calls = std::thread::spawn(move || {
+        for tokens in 1..100 {
+            call(&journal, "a", tokens);
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        for tokens in 1..100 {
+            call(&journal, "a", tokens);
+        }
+    });
+    let end = std::time::Instant::now() + Duration::from_secs(20);
+    while !calls.is_finished() && std::time::Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(calls.is_finished() && !saving.is_finished());
+    calls.join().unwrap();
+    drop(File::open(&path).unwrap());
+    // What it was written to is no file.
+    assert!(saving.join().unwrap().is_err());
+}
+
+/// Nobody who counts.
+#[derive(Debug, Default)]
+struct NoBalances;
+
+impl Balances for NoBalances {
+    fn remember(&self) -> Vec<SavedBalance> {
+        Vec::new()
+    }
+
+    fn recall(&self, _remembered: Vec<SavedBalance>) {}
+
+    fn replay(&self, _charges: &[Arc<BudgetPeriod>], _admitted: jiff::Timestamp, _money: PicoUsd) {}
 }
 
 #[test]
@@ -452,7 +562,7 @@ fn a_call_costs_microseconds() {
     let metrics = JournalMetrics::new().unwrap();
     let options = Options::new(1 << 30, Retention::Checkpoint);
     let journal = Journal::open(folder.path(), options, Covered::default(), metrics, |_| {}).unwrap();
-    let charge = crate::charge::BudgetPeriod {
+    let charge = BudgetPeriod {
         account: crate::charge::BudgetAccount::Key(Uid::new("0b6f2f0e-5d8e-4f0c-9d5f-0e4f7e0c1a11")),
         period: vectoll_config::v1::Period::Monthly,
         zone: "Europe/Berlin".to_owned().try_into().unwrap(),

@@ -1,5 +1,5 @@
 //! Threads for building exchanges. They read files, so they may wait; and they are nobody else's, so that no exchange waits behind
-//! the counting of tokens or the translating of answers, which have the runtime's threads.
+//! a checkpoint or the reading of a config, which have the runtime's threads.
 
 use std::{
     io,

@@ -13,14 +13,14 @@ use http_body_util::BodyExt;
 
 use super::{
     spent::Spent,
-    work::{is_long, room, run},
+    work::{failed, room, run},
 };
 use crate::{
     accounting::{Settled, admit},
     answer::{Answer, DetachOnDrop, Relay},
-    background::Background,
     cache::{Vector, Wanted},
     call::Call,
+    compute::Compute,
     memory::{Claim, MemoryPermit},
     policy::Route,
     proxy::{Proxy, parts::expected_of, progress::CallProgress, sent::Sent},
@@ -29,8 +29,8 @@ use crate::{
 use vectoll_api::answer::join;
 use vectoll_upstream::provider::dialect::{ParsedAnswer, read_open_ai};
 
-/// Up to so many vectors are read in the request's own thread.
-const FEW: usize = 4;
+/// An answer of so many bytes is read in the request's own thread: three vectors of 1,536 numbers, as digits.
+const FEW: u64 = 64 * 1024;
 /// The largest answer that is read: 2,048 vectors of 3,072 numbers as digits.
 const MAX_ANSWER_BYTES: usize = 96 * 1024 * 1024;
 
@@ -59,19 +59,19 @@ pub(super) async fn ask(
             let texts: Vec<&str> = places.iter().filter_map(|place| texts.get(*place)).map(String::as_str).collect();
             whole.of_texts(&texts, of_body)
         };
-        run(&proxy.tasks, is_long(call), part).await??
+        run(proxy.compute(), call, part).await??
     };
     let permit = admit(&proxy.accounting, part, route.clone()).await?;
     trace.call = Some(call.clone());
     let before = call.outcome.get().map_or(0, |outcome| outcome.tokens);
-    let (left, tasks, claim) = (Arc::default(), proxy.tasks.clone(), call.claim.of_part());
+    let (left, compute, claim) = (Arc::default(), proxy.compute().clone(), call.claim.of_part());
     let attempts = proxy.attempts(permit, headers.clone(), &left);
     let work = async move {
         let (answered, journey) = attempts.await;
         let mut own = Duration::ZERO;
         let kept = match answered {
             Ok(Sent { answer, headers }) => {
-                keep(answer, wanted, (&claim, held), &tasks, &mut own).await.map(|kept| (kept, headers))
+                keep(answer, wanted, (&claim, held), &compute, &mut own).await.map(|kept| (kept, headers))
             }
             Err(refusal) => Err(refusal),
         };
@@ -110,16 +110,19 @@ async fn keep(
     answer: Answer,
     wanted: Asked,
     (claim, mut held): (&Claim, MemoryPermit),
-    tasks: &Background,
+    compute: &Compute,
     own: &mut Duration,
 ) -> Result<Kept, Refusal> {
-    let body = match answer {
-        Answer::Whole(bytes, _) => bytes,
+    let (pieces, length) = match answer {
+        Answer::Whole(bytes, _) => {
+            let length = bytes.len();
+            (vec![bytes], length)
+        }
         Answer::Pieces(relay, _) | Answer::Streaming(relay, _) => collect(relay, claim, &mut held).await?,
     };
     let started = Instant::now();
-    let many = wanted.len() >= FEW;
     let read = move || {
+        let body = join(pieces);
         let ParsedAnswer { vectors, tokens } = read_open_ai(wanted.len(), &body).map_err(|wrong| wrong.to_string())?;
         let hand_over = |((place, wanted), vector): ((usize, Wanted), Vec<f32>)| {
             let vector: Vector = vector.into();
@@ -129,7 +132,8 @@ async fn keep(
         held.shrink(vectors.iter().map(|vector| size_of_val(&**vector)).sum());
         Ok(Kept { vectors: wanted.into_iter().zip(vectors).map(hand_over).collect(), tokens, held })
     };
-    let kept: Result<Kept, String> = run(tasks, many, read).await?;
+    let kept: Result<Kept, String> =
+        compute.run_above(FEW, length as u64, read).await.map_err(|error| failed(&error))?;
     *own = started.elapsed();
     kept.map_err(|error| broken(&error))
 }
@@ -138,8 +142,8 @@ fn broken(what: &dyn std::fmt::Display) -> Refusal {
     Refusal::bad_gateway(format!("The provider's answer {what}"))
 }
 
-/// All of a large answer, while there is memory for it and for the vectors in it.
-async fn collect(mut relay: Relay, claim: &Claim, held: &mut MemoryPermit) -> Result<Bytes, Refusal> {
+/// All pieces of a large answer and their length, while there is memory for it and for the vectors in it.
+async fn collect(mut relay: Relay, claim: &Claim, held: &mut MemoryPermit) -> Result<(Vec<Bytes>, usize), Refusal> {
     let (mut pieces, mut length) = (Vec::new(), 0);
     // All at once where that is known: who waits while an answer comes may lose the rest of it.
     let announced = relay
@@ -159,5 +163,5 @@ async fn collect(mut relay: Relay, claim: &Claim, held: &mut MemoryPermit) -> Re
         room(claim, held, length + length / 3).await?;
         pieces.push(piece);
     }
-    Ok(join(pieces))
+    Ok((pieces, length))
 }

@@ -48,7 +48,10 @@ pub fn put(request: &mut Unsigned<'_>, scope: &Scope, keys: &Keys, now: SystemTi
     let signed = request.headers.iter().filter(|(name, _)| is_signed(name));
     let signed = signed.map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect::<Option<Vec<_>>>();
     let signed = signed.ok_or_else(|| CredentialError::Sign("a header is not ASCII text".to_owned()))?;
-    let body = SignableBody::Bytes(request.body);
+    let body = match request.body.sha256() {
+        Some(sha256) => SignableBody::Precomputed(sha256.to_owned()),
+        None => SignableBody::Bytes(request.body.bytes()),
+    };
     let signable = SignableRequest::new(request.method.as_str(), request.url.as_str(), signed.into_iter(), body);
     let (instructions, _) = sign(signable.map_err(failed)?, &params).map_err(failed)?.into_parts();
     for (name, value) in instructions.headers() {

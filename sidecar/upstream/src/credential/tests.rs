@@ -1,10 +1,13 @@
+use std::sync::LazyLock;
+
 use http::{HeaderMap, Method};
 use url::Url;
 
 use super::*;
 
 fn unsigned<'a>(url: &'a Url, headers: &'a mut HeaderMap) -> Unsigned<'a> {
-    Unsigned { method: &Method::POST, url, headers, body: b"{}" }
+    static BODY: LazyLock<Payload> = LazyLock::new(|| Payload::plain(&b"{}"[..]));
+    Unsigned { method: &Method::POST, url, headers, body: &BODY }
 }
 
 /// What a credential puts into a header.

@@ -3,6 +3,8 @@
 use http::{HeaderMap, Method};
 use url::Url;
 
+use super::Payload;
+
 /// A request before it is signed. Its debug output has neither headers nor body: they hold the caller's inputs.
 pub struct Unsigned<'a> {
     /// The method.
@@ -12,7 +14,7 @@ pub struct Unsigned<'a> {
     /// The headers. Those that a signature covers (`Content-Type`, `Content-Length` and Amazon's) are as they will be sent.
     pub headers: &'a mut HeaderMap,
     /// The whole body.
-    pub body: &'a [u8],
+    pub body: &'a Payload,
 }
 
 impl std::fmt::Debug for Unsigned<'_> {

@@ -21,6 +21,8 @@ use super::http::Body;
 
 /// So many bytes are inflated at once: to a thousand times as many at most, which is all that deflate can do.
 const STEP: usize = 512;
+/// So much is inflated in one go; then others have their turn, because nothing else would make them wait for it.
+const ONE_GO: usize = 256 * 1024;
 /// The most that an answer is inflated to: three times the largest that 2,048 inputs can have.
 const MAX_INFLATED_BYTES: u64 = 256 * 1024 * 1024;
 
@@ -39,6 +41,8 @@ struct Inflating {
     inflated: u64,
     /// What came and is not inflated yet.
     waiting: Bytes,
+    /// How much was inflated in this go.
+    in_this_go: usize,
 }
 
 /// The body broke off.
@@ -84,7 +88,7 @@ impl<B> Content<B> {
                 parts.headers.remove(header::CONTENT_ENCODING);
                 parts.headers.remove(header::CONTENT_LENGTH);
                 let decoder = Some(MultiGzDecoder::new(Vec::new()));
-                Some(Box::new(Inflating { decoder, inflated: 0, waiting: Bytes::new() }))
+                Some(Box::new(Inflating { decoder, inflated: 0, waiting: Bytes::new(), in_this_go: 0 }))
             }
             Coding::Other => None,
         };
@@ -107,6 +111,7 @@ impl Inflating {
             if !decoder.get_ref().is_empty() {
                 let piece = std::mem::take(decoder.get_mut());
                 self.inflated += piece.len() as u64;
+                self.in_this_go += piece.len();
                 if self.inflated > MAX_INFLATED_BYTES {
                     return Err(std::io::Error::other("the answer is larger than any may be"));
                 }
@@ -137,6 +142,11 @@ where
             let Some(inflating) = gzip else {
                 return Poll::Ready(ready!(Pin::new(&mut *body).poll_frame(cx)).map(|frame| frame.map_err(Into::into)));
             };
+            if inflating.in_this_go >= ONE_GO {
+                inflating.in_this_go = 0;
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             match inflating.next() {
                 Ok(Some(piece)) => return Poll::Ready(Some(Ok(Frame::data(piece)))),
                 Ok(None) => {}
@@ -234,11 +244,23 @@ mod tests {
     async fn a_bomb_comes_a_little_at_a_time() {
         let mut body = answer("gzip", gzip(&vec![b' '; 64 << 20])).into_body();
         let mut all = 0;
+        // The turns that another task has meanwhile.
+        let turns = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = turns.clone();
+        let other = tokio::spawn(async move {
+            loop {
+                counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                tokio::task::yield_now().await;
+            }
+        });
         while let Some(frame) = body.frame().await {
             let length = frame.unwrap().into_data().unwrap().len();
             assert!(length <= 1 << 20, "{length}");
             all += length;
         }
         assert_eq!(all, 64 << 20);
+        other.abort();
+        let turns = turns.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(turns >= 64, "{turns} turns: one for each megabyte");
     }
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::Full;
 use url::Url;
@@ -15,7 +14,7 @@ use super::{
     trust::Trust,
     user_agent::USER_AGENT,
 };
-use crate::credential::{Credential, CredentialError, Unsigned};
+use crate::credential::{Credential, CredentialError, Payload, Unsigned};
 
 /// A URL that requests go to: an API's root, or a path under it. A handle: clones share the connections.
 #[derive(Clone, Debug)]
@@ -92,13 +91,13 @@ impl Endpoint {
     pub async fn post(
         &self,
         mut headers: HeaderMap,
-        body: Bytes,
+        body: Payload,
         credential: &Credential,
         departure: &SentFlag,
     ) -> Result<Response<Body>, SendError> {
         let unsigned = Unsigned { method: &Method::POST, url: &self.url, headers: &mut headers, body: &body };
         credential.sign(unsigned).await?;
-        let mut request = Request::new(Full::new(body));
+        let mut request = Request::new(Full::new(body.into_bytes()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.path.clone();
         *request.headers_mut() = headers;
@@ -131,7 +130,7 @@ mod tests {
         let url = format!("https://{}/embed", listener.local_addr().unwrap());
         let to = Endpoint::new(&url, &Clients::new(Egress::default()).unwrap(), None).unwrap();
         let departure = SentFlag::default();
-        let post = to.post(to.headers(2), Bytes::new(), &Credential::None, &departure);
+        let post = to.post(to.headers(2), Payload::plain(""), &Credential::None, &departure);
         assert!(tokio::time::timeout(std::time::Duration::from_millis(200), post).await.is_err());
         assert!(!departure.has_left());
     }

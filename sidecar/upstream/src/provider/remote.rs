@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, Response};
 use vectoll_config::v1::Batch;
 
 use super::{
     content::Content,
-    dialect::{Capabilities, Dialect, Wire},
+    dialect::{Capabilities, Dialect, Part, Unsupported, Wire},
     endpoint::{Endpoint, SendError},
+    outgoing::OutgoingRequest,
     sent_flag::SentFlag,
 };
-use crate::credential::Credential;
+use crate::credential::{Credential, Payload};
 use vectoll_api::request::Request;
 
 mod pass;
@@ -110,13 +110,25 @@ impl HttpProvider {
         usize::try_from(self.batch.parallel).unwrap_or(1).max(1)
     }
 
-    /// Sends the caller's body as it came, but for the model's name, which is the provider's, and, unless it `asks_base64`, the wish
-    /// for that.
+    /// The caller's body as it came, but for the model's name, which is the provider's, and, unless it `asks_base64`, the wish for that.
+    /// It may be copied and gone through: for a thread that has the time, where it is large.
+    pub fn body(&self, request: &Request, model: &str, asks_base64: bool) -> Payload {
+        self.credential.payload(pass::body(request, model, asks_base64))
+    }
+
+    /// The request for a part of a call, in the provider's own shape. It is written here, and gone through: for a thread that has the time,
+    /// where it is large.
+    pub fn request(&self, part: &Part<'_>) -> Result<OutgoingRequest, Unsupported> {
+        let Wire { path, headers, body } = self.dialect.request(part)?;
+        Ok(OutgoingRequest { path, headers, body: self.credential.payload(body) })
+    }
+
+    /// Sends a caller's body ([`Self::body`]). `model` is its name at the provider.
     pub async fn pass(
         &self,
         _journalled: &impl Journalled,
-        (request, model): (&Request, &str),
-        (from_caller, asks_base64): (&HeaderMap, bool),
+        (body, model): (Payload, &str),
+        from_caller: &HeaderMap,
         departure: &SentFlag,
     ) -> Result<Response<Content>, SendError> {
         let by_model;
@@ -128,24 +140,23 @@ impl HttpProvider {
             }
             Passthrough::Nowhere => return Err(SendError::Path),
         };
-        let body = pass::body(request, model, asks_base64);
         let answer = to.post(self.headers(from_caller), body, &self.credential, departure).await?;
         Ok(Content::of(answer))
     }
 
-    /// Sends a request in the provider's own shape.
+    /// Sends a request in the provider's own shape ([`Self::request`]).
     pub async fn ask(
         &self,
         _journalled: &impl Journalled,
-        wire: Wire,
+        request: OutgoingRequest,
         from_caller: &HeaderMap,
         departure: &SentFlag,
     ) -> Result<Response<Content>, SendError> {
-        let Wire { path, headers, body } = wire;
+        let OutgoingRequest { path, headers, body } = request;
         let Some(to) = self.root.at(&path) else { return Err(SendError::Path) };
         let mut all = self.headers(from_caller);
         all.extend(headers);
-        Ok(Content::of(to.post(all, Bytes::from(body), &self.credential, departure).await?))
+        Ok(Content::of(to.post(all, body, &self.credential, departure).await?))
     }
 
     fn headers(&self, from_caller: &HeaderMap) -> HeaderMap {
@@ -166,5 +177,64 @@ impl HttpProvider {
     /// A provider's message without the credential it was called with: some repeat it, whole or in part.
     pub fn redact(&self, message: &str) -> String {
         self.credential.redact(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use std::borrow::Cow;
+
+    use bytes::Bytes;
+    use vectoll_api::request::{Fields, InputType};
+
+    use super::*;
+    use crate::{
+        credential::{Form, aws, sigv4::Scope},
+        provider::{
+            dialect::{PassthroughFields, bedrock::Bedrock, extension::Extensions},
+            egress::Egress,
+            http::Clients,
+        },
+    };
+
+    fn provider(credential: Credential) -> HttpProvider {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let clients = Clients::new(Egress::default()).unwrap();
+        let parts = Parts {
+            root: Endpoint::new("http://127.0.0.1:1", &clients, None).unwrap(),
+            more: HeaderMap::new(),
+            credential: Arc::new(credential),
+            dialect: Box::new(Bedrock::new("amazon.titan-embed-text-v2:0", None).unwrap()),
+            pass: Passthrough::At("/v1/embeddings".to_owned()),
+            batch: Batch { max_items: None, max_tokens: None, parallel: 1 },
+        };
+        HttpProvider::new(parts).unwrap()
+    }
+
+    /// Where a request is made there is time to go through it; where it is sent there is none.
+    #[test]
+    fn what_a_signature_has_of_a_body_is_known_before_it_is_sent() {
+        let keys = b"AWS_ACCESS_KEY_ID=a\nAWS_SECRET_ACCESS_KEY=b\n";
+        let scope = Scope { region: "us-east-1".to_owned(), service: "bedrock".to_owned() };
+        let signed = Credential::SigV4 { scope, keys: aws::Source::in_file(keys).unwrap() };
+        let by_key = Credential::header(&Form::Bearer, b"key").unwrap();
+        let body = r#"{"model":"m","input":"some text"}"#;
+        let fields = Fields::read(body).unwrap();
+        let request =
+            Request::read(&fields, Some("m".into()), &HeaderMap::new(), Bytes::from_static(body.as_bytes())).unwrap();
+        let (texts, extensions) = ([Cow::Borrowed("some text")], Extensions::default());
+        let part = Part {
+            model: "m",
+            texts: &texts,
+            dimensions: None,
+            input_type: InputType::Document,
+            passthrough: PassthroughFields::default(),
+            extensions: &extensions,
+        };
+        for (provider, is_signed) in [(provider(signed), true), (provider(by_key), false)] {
+            assert_eq!(provider.body(&request, "other", true).sha256().is_some(), is_signed);
+            assert_eq!(provider.request(&part).unwrap().body.sha256().is_some(), is_signed);
+        }
     }
 }

@@ -4,7 +4,7 @@ use http::{HeaderMap, Method};
 use url::Url;
 
 use super::*;
-use crate::credential::Secret;
+use crate::credential::{Payload, Secret};
 
 /// 2015-08-30T12:36:00Z, the moment of the published suite.
 const MOMENT: Duration = Duration::from_mins(24_015_636);
@@ -30,9 +30,17 @@ fn signed(
         map.insert(*name, HeaderValue::from_static(value));
     }
     let scope = Scope { region: "us-east-1".to_owned(), service: "service".to_owned() };
-    let mut request = Unsigned { method, url: &Url::parse(url).unwrap(), headers: &mut map, body: body.as_bytes() };
-    put(&mut request, &scope, &keys(session), SystemTime::UNIX_EPOCH + MOMENT).unwrap();
-    map
+    let url = Url::parse(url).unwrap();
+    let sign = |body: &Payload| {
+        let mut map = map.clone();
+        let mut request = Unsigned { method, url: &url, headers: &mut map, body };
+        put(&mut request, &scope, &keys(session), SystemTime::UNIX_EPOCH + MOMENT).unwrap();
+        map
+    };
+    let bytes = body.as_bytes().to_vec();
+    let (plain, hashed) = (sign(&Payload::plain(bytes.clone())), sign(&Payload::hashed(bytes)));
+    assert_eq!(plain, hashed, "whoever goes through the body");
+    hashed
 }
 
 fn authorization(headers: &HeaderMap) -> &str {
@@ -166,8 +174,12 @@ fn a_path_is_encoded_once_more_for_the_signature() {
     for (name, value) in [("authorization", "Bearer earlier"), ("x-amz-security-token", "old"), ("x-amz-date", "old")] {
         headers.insert(name, HeaderValue::from_static(value));
     }
-    let mut request =
-        Unsigned { method: &Method::POST, url: &Url::parse(&url).unwrap(), headers: &mut headers, body: b"{}" };
+    let mut request = Unsigned {
+        method: &Method::POST,
+        url: &Url::parse(&url).unwrap(),
+        headers: &mut headers,
+        body: &Payload::plain(&b"{}"[..]),
+    };
     let scope = Scope { region: "us-east-1".to_owned(), service: "bedrock".to_owned() };
     put(&mut request, &scope, &keys(None), SystemTime::UNIX_EPOCH + MOMENT).unwrap();
     let canonical = "POST\n/model/amazon.titan-embed-text-v2%253A0/invoke\n\ncontent-type:application/json\n\

@@ -10,6 +10,9 @@ use serde_json::Value;
 /// The longest text of a field, in characters: it goes along with every input.
 const MAX_TEXT: usize = 1024;
 
+/// The longest JSON of anything that a field may say: a character can be two escapes of six bytes. Longer ones are not read, however long.
+const MAX_JSON_BYTES: usize = 12 * MAX_TEXT + 2;
+
 /// Fields whose text the provider reads beside each input, and may charge for.
 const BESIDE: [&str; 2] = ["title", "instruction"];
 
@@ -72,7 +75,8 @@ impl Extension {
     fn read(&self, json: &str) -> Result<Value, Rejected> {
         let field = self.name;
         let must_be = |what: String| Err(Rejected::Value { field, message: format!("`{field}` must be {what}") });
-        let value: Value = serde_json::from_str(json).unwrap_or_default();
+        // Nothing that is allowed is `null`.
+        let value: Value = if is_long(json) { Value::Null } else { serde_json::from_str(json).unwrap_or_default() };
         match self.takes {
             Takes::Flag if !value.is_boolean() => must_be("true or false".to_owned()),
             Takes::Count if !value.is_u64() => must_be("a whole number".to_owned()),
@@ -195,7 +199,13 @@ impl Serialize for Extensions {
 
 /// The text of a field that is read beside each input; none: it is no such field. `json` is its value.
 pub fn text_beside(field: &str, json: &str) -> Option<String> {
-    BESIDE.contains(&field).then(|| serde_json::from_str(json).ok()).flatten()
+    // One that is too long is refused before anything is sent.
+    (BESIDE.contains(&field) && !is_long(json)).then(|| serde_json::from_str(json).ok()).flatten()
+}
+
+/// Whether it is longer than anything that is taken.
+fn is_long(json: &str) -> bool {
+    json.len() > MAX_JSON_BYTES
 }
 
 #[cfg(test)]
