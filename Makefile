@@ -129,8 +129,8 @@ cluster-programs: need-go need-root # Built once and kept outside the checkout, 
 	tests/cluster/tools/build all
 
 .PHONY: test-programs
-test-programs: # The store and the Prometheus that tests start.
-	tests/cluster/needs redis-server prometheus
+test-programs: # The store, the Prometheus and the nginx that tests start, and what counts instructions.
+	tests/cluster/needs redis-server prometheus nginx-light valgrind
 
 .PHONY: cluster
 cluster: cluster-programs ## Start a real one-node Kubernetes; prints its kubeconfig
@@ -144,11 +144,22 @@ cluster-down: ## Stop it and remove everything of it
 cluster-check: cluster ## Check the cluster itself, and measure it
 	tests/cluster/check
 
+# `make bench ONLY=calls,memory`: these scenarios. ARGUMENTS: further arguments of vectoll-bench.
+BENCH = cargo run --release --locked -p vectoll-tests --bin vectoll-bench -- \
+  --operator "$(PROGRAMS)/vectoll-operator" --sidecar "$(PROGRAMS)/vectoll-sidecar" $(if $(ONLY),--only $(ONLY)) $(ARGUMENTS)
+
 .PHONY: bench
-bench: build need-nginx ## Compare the sidecar with nginx as a plain reverse proxy
-	cargo run --release --locked -p vectoll-tests --bin vectoll-bench -- \
-	  --operator "$(PROGRAMS)/vectoll-operator" --sidecar "$(PROGRAMS)/vectoll-sidecar"
-	$(MAKE) bench-operator
+bench: build test-programs ## Compare the sidecar with nginx as a plain reverse proxy, by scenario, and measure the operator
+	$(BENCH)
+	$(if $(ONLY),,$(MAKE) bench-operator)
+
+.PHONY: evidence
+evidence: build test-programs ## The same, and write a page for each scenario to tests/evidence
+	$(BENCH) --evidence tests/evidence
+
+.PHONY: baseline
+baseline: build test-programs ## Count the instructions of a call anew: the baseline that make test holds calls to
+	VECTOLL_UPDATE=1 cargo test --locked --workspace --test instructions -- --show-output
 
 .PHONY: bench-operator
 bench-operator: build test-programs need-go need-curl need-openssl ## Measure the operator: 1,000 keys in a namespace, 10,000 in 100, 50,000 in 500, beside a hostile namespace, and while 10,000 spend

@@ -61,7 +61,10 @@ fn the_doctor_knows_what_the_targets_look_for() -> anyhow::Result<()> {
         .filter_map(|line| line.strip_prefix("\ttests/cluster/needs "))
         .flat_map(str::split_whitespace)
         .collect();
-    ensure!(further.contains(&"redis-server") && further.contains(&"prometheus"), "{further:?}");
+    ensure!(
+        ["redis-server", "prometheus", "nginx-light", "valgrind"].iter().all(|one| further.contains(one)),
+        "{further:?}"
+    );
     for package in further {
         ensure!(doctor.contains(&format!("|{package}|")), "the doctor does not know of {package}");
     }

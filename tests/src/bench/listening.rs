@@ -21,7 +21,7 @@ pub(super) fn until_listening(process: &mut Process, address: SocketAddr) -> any
     let begun = Instant::now();
     while TcpStream::connect(address).is_err() {
         process.must_run().with_context(|| process.log().end())?;
-        ensure!(begun.elapsed() < Duration::from_secs(10), "nothing listens at {address}: {}", process.log().end());
+        ensure!(begun.elapsed() < Duration::from_mins(1), "nothing listens at {address}: {}", process.log().end());
         thread::sleep(Duration::from_millis(20));
     }
     Ok(())

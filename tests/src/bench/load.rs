@@ -1,22 +1,46 @@
-//! A closed loop: each connection sends its next request when it has read the whole answer to the last.
+//! Load over several connections. In a closed loop each sends its next call when it has read the whole answer to the last; in an open
+//! loop calls arrive at a fixed rate, whatever becomes of those before.
 
-use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow, ensure};
+use anyhow::anyhow;
+use serde::Serialize;
 
+use super::connection::Connection;
+use super::endpoint::Endpoint;
 use super::payload::Payload;
-use super::reply::{Replies, Reply};
+
+/// The stack of a connection's thread: a thousand of them are to be cheap.
+const STACK_BYTES: usize = 256 << 10;
 
 /// What is sent to whom.
 #[derive(Debug, Clone)]
 pub struct Target {
-    address: SocketAddr,
-    request: Vec<u8>,
-    answer_length: u64,
+    endpoint: Endpoint,
+    /// Calls that take turns.
+    requests: Vec<Vec<u8>>,
+    answer_length: Option<u64>,
+}
+
+/// How calls follow each other.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Pace {
+    /// As fast as they are answered.
+    Closed,
+    /// So many in a second, over all connections.
+    Open(f64),
+}
+
+/// How calls are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Load {
+    /// Over so many connections.
+    pub connections: usize,
+    /// How they follow each other.
+    pub pace: Pace,
 }
 
 /// When a run ends: by whichever comes first.
@@ -28,6 +52,16 @@ pub struct Bounds {
     pub requests: u64,
 }
 
+impl Bounds {
+    /// A bound beside time, for what might turn out absurdly fast.
+    const MOST_REQUESTS: u64 = 2_000_000;
+
+    /// Bound by time.
+    pub fn of(time: Duration) -> Self {
+        Self { time, requests: Self::MOST_REQUESTS }
+    }
+}
+
 /// What a run saw.
 #[derive(Debug)]
 pub struct Run {
@@ -37,30 +71,57 @@ pub struct Run {
     pub latencies: Vec<Duration>,
 }
 
-impl Target {
-    /// `payload` to `address`, with `key` as the Bearer token.
-    pub fn new(address: SocketAddr, key: &str, payload: Payload) -> anyhow::Result<Self> {
-        let body = payload.request();
-        let head = format!(
-            "POST /v1/embeddings HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\n\
-             content-type: application/json\r\ncontent-length: {}\r\n\r\n",
-            body.len(),
-        );
-        let answer_length = payload.answer()?.len() as u64;
-        Ok(Self { address, request: [head.into_bytes(), body].concat(), answer_length })
+impl Load {
+    /// One after the other over each of so many connections.
+    pub const fn closed(connections: usize) -> Self {
+        Self { connections, pace: Pace::Closed }
     }
 
-    /// Sends over so many connections until a bound is reached. Any answer but a whole 200 of the right length is an error.
-    pub fn load(&self, connections: usize, bounds: Bounds) -> anyhow::Result<Run> {
+    /// So many in a second, over so many connections.
+    pub const fn open(connections: usize, rate: f64) -> Self {
+        Self { connections, pace: Pace::Open(rate) }
+    }
+}
+
+impl Target {
+    /// `payload` to `endpoint`.
+    pub fn new(endpoint: &Endpoint, payload: Payload) -> anyhow::Result<Self> {
+        Self::of_users(endpoint, payload, &[])
+    }
+
+    /// The same, in turn by each of these users, if there are any.
+    pub fn of_users(endpoint: &Endpoint, payload: Payload, users: &[String]) -> anyhow::Result<Self> {
+        let mut requests: Vec<_> = users.iter().map(|user| endpoint.request(payload, Some(user))).collect();
+        if requests.is_empty() {
+            requests.push(endpoint.request(payload, None));
+        }
+        Ok(Self { endpoint: endpoint.clone(), requests, answer_length: endpoint.answer_length(payload)? })
+    }
+
+    /// Sends until a bound is reached. Any answer but a whole 200 of the right length is an error.
+    pub fn load(&self, load: Load, bounds: Bounds) -> anyhow::Result<Run> {
+        let Load { connections, pace } = load;
         let sent = AtomicU64::new(0);
+        // All are there before the first call: connecting is not measured, and not part of the time.
+        let open: Vec<_> =
+            (0..connections).map(|_| Connection::open(self.endpoint.address())).collect::<Result<_, _>>()?;
         let begun = Instant::now();
-        let results: Vec<_> = thread::scope(|scope| {
-            let threads: Vec<_> =
-                (0..connections).map(|_| scope.spawn(|| self.one_connection(begun, bounds, &sent))).collect();
-            threads
+        let results: Vec<anyhow::Result<Vec<Duration>>> = thread::scope(|scope| {
+            let sent = &sent;
+            let threads: Vec<_> = open
                 .into_iter()
-                .map(|thread| thread.join().map_err(|_| anyhow!("a connection's thread panicked"))?)
-                .collect()
+                .map(|connection| {
+                    let work = move || match pace {
+                        Pace::Closed => self.closed(connection, begun, bounds, sent),
+                        Pace::Open(rate) => self.open(connection, begun, bounds, sent, rate),
+                    };
+                    thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, work)
+                })
+                .collect();
+            let ended = threads
+                .into_iter()
+                .map(|thread| thread?.join().map_err(|_| anyhow!("a connection's thread panicked"))?);
+            ended.collect()
         });
         let elapsed = begun.elapsed();
         let mut latencies = Vec::new();
@@ -71,24 +132,60 @@ impl Target {
         Ok(Run { elapsed, latencies })
     }
 
-    fn one_connection(&self, begun: Instant, bounds: Bounds, sent: &AtomicU64) -> anyhow::Result<Vec<Duration>> {
-        let stream =
-            TcpStream::connect(self.address).with_context(|| format!("failed to connect to {}", self.address))?;
-        stream.set_nodelay(true)?;
-        // A proxy that hangs has to end the benchmark, not to become its result.
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        let mut replies = Replies::new(stream.try_clone()?);
-        let (mut writer, mut latencies) = (stream, Vec::new());
-        while begun.elapsed() < bounds.time && sent.fetch_add(1, Ordering::Relaxed) < bounds.requests {
-            let asked = Instant::now();
-            writer.write_all(&self.request).context("failed to send")?;
-            let reply = replies.read().with_context(|| format!("bad answer of {}", self.address))?;
-            latencies.push(asked.elapsed());
-            let right = Reply { status: 200, length: self.answer_length };
-            ensure!(reply == right, "{} answered {reply:?} in place of {right:?}", self.address);
+    /// The call of this number, in turn.
+    fn request(&self, number: u64) -> &[u8] {
+        let turn = usize::try_from(number).unwrap_or_default() % self.requests.len().max(1);
+        self.requests.get(turn).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn closed(
+        &self,
+        mut connection: Connection,
+        begun: Instant,
+        bounds: Bounds,
+        sent: &AtomicU64,
+    ) -> anyhow::Result<Vec<Duration>> {
+        let mut latencies = Vec::new();
+        while begun.elapsed() < bounds.time {
+            let number = sent.fetch_add(1, Ordering::Relaxed);
+            if number >= bounds.requests {
+                break;
+            }
+            latencies.push(connection.call(self.request(number), self.answer_length)?);
         }
         Ok(latencies)
     }
+
+    /// A call that finds no free connection waits for one, and that counts: from when it was due. How late a free connection's thread
+    /// wakes is the load generator's own doing, and does not.
+    fn open(
+        &self,
+        mut connection: Connection,
+        begun: Instant,
+        bounds: Bounds,
+        sent: &AtomicU64,
+        rate: f64,
+    ) -> anyhow::Result<Vec<Duration>> {
+        let mut latencies = Vec::new();
+        loop {
+            let number = sent.fetch_add(1, Ordering::Relaxed);
+            let due = due(number, rate);
+            if due >= bounds.time || number >= bounds.requests {
+                return Ok(latencies);
+            }
+            let late = begun.elapsed().checked_sub(due);
+            if late.is_none() {
+                thread::sleep(due.saturating_sub(begun.elapsed()));
+            }
+            latencies.push(late.unwrap_or_default() + connection.call(self.request(number), self.answer_length)?);
+        }
+    }
+}
+
+/// When the call of this number arrives.
+#[expect(clippy::cast_precision_loss, reason = "no run has so many calls that it mattered")]
+fn due(number: u64, rate: f64) -> Duration {
+    Duration::try_from_secs_f64(number as f64 / rate).unwrap_or(Duration::MAX)
 }
 
 #[cfg(test)]
@@ -96,17 +193,44 @@ mod tests {
     use super::super::responder::Responder;
     use super::*;
 
+    fn responder(payloads: &[Payload]) -> (Responder, Endpoint) {
+        let responder = Responder::start(None, None, payloads).unwrap();
+        let endpoint = Endpoint::new(responder.address(), "any");
+        (responder, endpoint)
+    }
+
     #[test]
     fn all_payloads_are_answered_within_the_bounds() {
-        let responder = Responder::start().unwrap();
-        for payload in Payload::ALL {
-            let target = Target::new(responder.address(), "any", payload).unwrap();
-            let run = target.load(3, Bounds { time: Duration::from_secs(20), requests: 50 }).unwrap();
+        let (_responder, endpoint) = responder(&Payload::COMMON);
+        for payload in Payload::COMMON {
+            let target = Target::new(&endpoint, payload).unwrap();
+            let run = target.load(Load::closed(3), Bounds { time: Duration::from_secs(20), requests: 50 }).unwrap();
             assert_eq!(run.latencies.len(), 50);
             assert!(run.latencies.is_sorted());
         }
-        let target = Target::new(responder.address(), "any", Payload::OneBase64).unwrap();
-        let run = target.load(2, Bounds { time: Duration::from_millis(200), requests: u64::MAX }).unwrap();
+        let target = Target::new(&endpoint, Payload::ONE_BASE64).unwrap();
+        let run = target.load(Load::closed(2), Bounds::of(Duration::from_millis(200))).unwrap();
         assert!(run.elapsed >= Duration::from_millis(200) && run.elapsed < Duration::from_secs(5));
+    }
+
+    #[test]
+    fn an_open_loop_sends_at_its_rate_and_counts_the_wait_for_a_connection() {
+        let (_responder, endpoint) = responder(&[Payload::ONE_BASE64]);
+        let target = Target::of_users(&endpoint, Payload::ONE_BASE64, &["a".to_owned(), "b".to_owned()]).unwrap();
+        let run = target.load(Load::open(4, 200.0), Bounds::of(Duration::from_millis(500))).unwrap();
+        assert_eq!(run.latencies.len(), 100);
+        assert!(run.elapsed >= Duration::from_millis(490), "{:?}", run.elapsed);
+        // So many that one connection cannot carry them: the last ones are late by about the time that all take.
+        let run =
+            target.load(Load::open(1, 2_000_000.0), Bounds { time: Duration::from_secs(9), requests: 2_000 }).unwrap();
+        let longest = run.latencies.last().copied().unwrap();
+        assert!(longest * 2 > run.elapsed, "{longest:?} of {:?}", run.elapsed);
+    }
+
+    #[test]
+    fn an_answer_that_is_not_the_right_one_is_an_error() {
+        let (_responder, endpoint) = responder(&[Payload::ONE_FLOAT]);
+        let target = Target::new(&endpoint, Payload::ONE_BASE64).unwrap();
+        assert!(target.load(Load::closed(1), Bounds::of(Duration::from_millis(100))).is_err());
     }
 }

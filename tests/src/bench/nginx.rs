@@ -1,4 +1,5 @@
-//! nginx as a plain reverse proxy: one worker, connections kept on both sides, nothing logged, buffers as they come.
+//! nginx as a plain reverse proxy: one worker, connections kept on both sides, nothing logged, bodies of requests in memory, other
+//! buffers as they come. A provider behind https it asks over TLS, and verifies.
 
 use std::env;
 use std::fs::{self, Permissions};
@@ -14,6 +15,8 @@ use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
 use super::listening::{free_address, until_listening};
+use super::responder::Responder;
+use super::tls::NAME;
 use crate::pair::process::Process;
 
 /// A running nginx.
@@ -36,8 +39,15 @@ impl Nginx {
             .context("nginx is missing: install the package nginx-light (Debian, Ubuntu) or nginx")
     }
 
-    /// Starts `program` on one core in front of `upstream`.
-    pub fn start(program: &Path, upstream: SocketAddr, core: usize) -> anyhow::Result<Self> {
+    /// What `nginx -v` says.
+    pub fn version(program: &Path) -> Option<String> {
+        let output = Command::new(program).arg("-v").output().ok()?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        text.trim().rsplit_once('/').map(|(_, version)| version.to_owned())
+    }
+
+    /// Starts `program` on one core in front of a provider.
+    pub fn start(program: &Path, upstream: &Responder, core: usize) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("vectoll-nginx-")
             // Started by root, its worker is another user, who has to reach the folders for large bodies.
@@ -46,6 +56,9 @@ impl Nginx {
             .context("failed to create a temporary folder")?;
         let address = free_address()?;
         let config = folder.path().join("nginx.conf");
+        if let Some(certificate) = upstream.certificate() {
+            fs::write(folder.path().join(CA), &certificate.certificate).context("failed to write the provider's CA")?;
+        }
         fs::write(&config, configuration(folder.path(), address, upstream)).context("failed to write nginx.conf")?;
         let mut command = Command::new(program);
         command.arg("-p").arg(folder.path()).arg("-c").arg(&config).arg("-e").arg(folder.path().join("error.log"));
@@ -78,16 +91,34 @@ impl Drop for Nginx {
     }
 }
 
-fn configuration(folder: &Path, listen: SocketAddr, upstream: SocketAddr) -> String {
+/// The file with the provider's CA.
+const CA: &str = "ca.crt";
+
+fn configuration(folder: &Path, listen: SocketAddr, upstream: &Responder) -> String {
     let folder = folder.display();
+    let provider = upstream.address();
+    let (scheme, tls) = match upstream.certificate() {
+        None => ("http", String::new()),
+        Some(_) => (
+            "https",
+            format!(
+                "proxy_ssl_verify on;
+      proxy_ssl_trusted_certificate {folder}/{CA};
+      proxy_ssl_name {NAME};
+      proxy_ssl_protocols TLSv1.3;"
+            ),
+        ),
+    };
     format!(
         "daemon off;
 worker_processes 1;
 pid {folder}/nginx.pid;
 error_log {folder}/error.log warn;
-events {{ worker_connections 1024; }}
+events {{ worker_connections 4096; }}
 http {{
   access_log off;
+  client_max_body_size 0;
+  client_body_buffer_size 32m;
   client_body_temp_path {folder}/client;
   proxy_temp_path {folder}/proxy;
   fastcgi_temp_path {folder}/fastcgi;
@@ -96,16 +127,17 @@ http {{
   keepalive_timeout 600s;
   keepalive_requests 1000000000;
   upstream provider {{
-    server {upstream};
+    server {provider};
     keepalive 64;
     keepalive_requests 1000000000;
   }}
   server {{
-    listen {listen};
+    listen {listen} backlog=4096;
     location / {{
-      proxy_pass http://provider;
+      proxy_pass {scheme}://provider;
       proxy_http_version 1.1;
       proxy_set_header Connection \"\";
+      {tls}
     }}
   }}
 }}

@@ -1,11 +1,9 @@
 //! The floor: a proxy of hyper and nothing else, which passes calls on and answers back. What the sidecar costs beyond it is its own work.
 //!
-//! One thread, HTTP/1.1 on both sides, a pool of connections; the benchmark starts itself a second time for it, so that its CPU time is
-//! told apart.
+//! One thread, HTTP/1.1 on both sides, a pool of connections; a process of its own ([`Helper`]), so that its CPU time is told apart.
 
-use std::{cell::RefCell, convert::Infallible, net::SocketAddr, process::Command, rc::Rc};
+use std::{cell::RefCell, convert::Infallible, net::SocketAddr, rc::Rc};
 
-use anyhow::Context;
 use http::{Request, Response, StatusCode};
 use http_body_util::{Either, Empty};
 use hyper::{
@@ -17,7 +15,10 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::LocalSet};
 
-use super::listening::{free_address, until_listening};
+use super::{
+    helper::Helper,
+    listening::{free_address, until_listening},
+};
 use crate::pair::process::Process;
 
 /// A running relay.
@@ -28,13 +29,10 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts this program again, with `--relay`, on one core in front of `upstream`.
+    /// Starts one on one core in front of `upstream`.
     pub fn start(upstream: SocketAddr, core: usize) -> anyhow::Result<Self> {
         let address = free_address()?;
-        let program = std::env::current_exe().context("failed to find this program")?;
-        let mut command = Command::new(program);
-        command.args(["--relay", &format!("{address}={upstream}")]);
-        let mut process = Process::spawn("relay", command, Some(core))?;
+        let mut process = Helper::Relay { listen: address, upstream }.spawn(core)?;
         until_listening(&mut process, address)?;
         Ok(Self { process, address })
     }
@@ -53,10 +51,8 @@ impl Relay {
 /// Connections to the provider that wait for a call.
 type Idle = Rc<RefCell<Vec<SendRequest<Incoming>>>>;
 
-/// What the second process does: relays from one address to the other, until it is killed.
-pub fn run(addresses: &str) -> anyhow::Result<()> {
-    let (listen, upstream) = addresses.split_once('=').context("--relay takes LISTEN=UPSTREAM")?;
-    let (listen, upstream): (SocketAddr, SocketAddr) = (listen.parse()?, upstream.parse()?);
+/// What the helper does: relays from one address to the other, until it is killed.
+pub fn run(listen: SocketAddr, upstream: SocketAddr) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
         let listener = tokio::net::TcpListener::bind(listen).await?;

@@ -1,99 +1,37 @@
-//! What the rounds say, for people and for machines.
+//! What a run found, for people and for machines.
 
 use std::fmt::Write;
 
-use anyhow::Context;
 use serde::Serialize;
 
-use super::measure::{Figures, Plan, Round};
+use super::load::{Load, Pace};
+use super::machine::Machine;
+use super::measure::{Figures, Plan, Row};
 use super::payload::Payload;
-use super::procfs::Memory;
+use super::procfs::mebibytes;
+use super::scenario::{Scenario, Section};
 use super::statistics::Spread;
 
 /// The whole result.
 #[derive(Debug, Serialize)]
 pub struct Report {
-    /// How it was measured.
+    /// Where.
+    pub machine: Machine,
+    /// With which programs.
+    pub versions: Vec<(&'static str, String)>,
+    /// By which command, in the repository's folder.
+    pub command: String,
+    /// How long and how often.
     pub plan: Plan,
-    /// Who stands in nginx's place: nginx, unless the sidecar is compared with itself.
-    pub rival: &'static str,
-    /// A line for each payload.
-    pub lines: Vec<Line>,
-    /// Memory of nginx's master and worker afterwards.
-    pub nginx_memory: Option<Memory>,
-    /// Memory of the sidecar afterwards.
-    pub sidecar_memory: Option<Memory>,
+    /// What each scenario found.
+    pub sections: Vec<Section>,
 }
 
-/// One payload; times in microseconds.
-#[derive(Debug, Serialize)]
-pub struct Line {
-    /// Which.
-    pub payload: Payload,
-    /// Median latency without a proxy.
-    pub direct_p50: Spread,
-    /// nginx.
-    pub nginx: Option<Summary>,
-    /// The bare relay.
-    pub relay: Option<Summary>,
-    /// The sidecar.
-    pub sidecar: Option<Summary>,
-    /// CPU time of the bare relay by that of nginx, round by round.
-    pub relay_ratio: Option<Spread>,
-    /// CPU time of the sidecar by that of nginx, round by round.
-    pub ratio: Option<Spread>,
-    /// What this is made from.
-    pub rounds: Vec<Round>,
-}
-
-/// [`Figures`] over the rounds.
-#[derive(Debug, Serialize)]
-pub struct Summary {
-    /// CPU time of a request.
-    pub cpu: Spread,
-    /// Requests in a second.
-    pub rate: Spread,
-    /// Added latency, median.
-    pub added_p50: Spread,
-    /// Added latency, 99th percentile.
-    pub added_p99: Spread,
-}
-
-/// A payload and the ratio that it must not pass.
-const CEILINGS: [(Payload, f64); 2] = [(Payload::OneBase64, 1.6), (Payload::BatchFloat, 0.7)];
-
-impl Line {
-    /// Sums the rounds up.
-    pub fn new(payload: Payload, rounds: Vec<Round>) -> anyhow::Result<Self> {
-        let ratios = rounds.iter().filter_map(|round| Some(round.sidecar?.cpu / round.nginx?.cpu));
-        Ok(Self {
-            payload,
-            direct_p50: Spread::of(rounds.iter().map(|round| round.direct_p50)).context("no rounds")?,
-            nginx: Summary::of(rounds.iter().filter_map(|round| round.nginx)),
-            relay: Summary::of(rounds.iter().filter_map(|round| round.relay)),
-            sidecar: Summary::of(rounds.iter().filter_map(|round| round.sidecar)),
-            relay_ratio: Spread::of(rounds.iter().filter_map(|round| Some(round.relay?.cpu / round.nginx?.cpu))),
-            ratio: Spread::of(ratios),
-            rounds,
-        })
-    }
-}
-
-impl Summary {
-    fn of(figures: impl Iterator<Item = Figures>) -> Option<Self> {
-        let figures: Vec<_> = figures.collect();
-        let spread = |field: fn(&Figures) -> f64| Spread::of(figures.iter().map(field));
-        Some(Self {
-            cpu: spread(|figures| figures.cpu)?,
-            rate: spread(|figures| figures.rate)?,
-            added_p50: spread(|figures| figures.added_p50)?,
-            added_p99: spread(|figures| figures.added_p99)?,
-        })
-    }
-}
+/// A payload and what the sidecar's CPU time by nginx's must not pass.
+const CEILINGS: [(Payload, f64); 2] = [(Payload::ONE_BASE64, 1.6), (Payload::BATCH_FLOAT, 0.7)];
 
 impl Report {
-    /// Tables in Markdown.
+    /// One table of all rows, and the figures that are no rows.
     pub fn markdown(&self) -> String {
         let mut out = String::new();
         // Writing to a string cannot fail.
@@ -102,61 +40,44 @@ impl Report {
     }
 
     fn write_markdown(&self, out: &mut String) -> std::fmt::Result {
-        let Plan { time, rounds, connections } = self.plan;
-        writeln!(out, "CPU time of a request: {connections} connections, {rounds} rounds of {time:?}, medians\n")?;
-        let rival = self.rival;
-        writeln!(
-            out,
-            "| payload | {rival} | relay | sidecar | relay / {rival} | sidecar / {rival} (min–max) | {rival}, requests/s | sidecar, requests/s |"
-        )?;
-        writeln!(out, "|---|--:|--:|--:|--:|--:|--:|--:|")?;
-        for line in &self.lines {
-            let (nginx, sidecar) = (line.nginx.as_ref(), line.sidecar.as_ref());
-            let ratio = line
-                .ratio
-                .map_or_else(none, |ratio| format!("**{:.2}** ({:.2}–{:.2})", ratio.median, ratio.min, ratio.max));
-            let rate = |summary: Option<&Summary>| summary.map_or_else(none, |of| format!("{:.0}", of.rate.median));
-            let (nginx_cpu, sidecar_cpu) = (micros(nginx.map(|of| of.cpu)), micros(sidecar.map(|of| of.cpu)));
-            let relay_cpu = micros(line.relay.as_ref().map(|of| of.cpu));
-            let relay_ratio = line.relay_ratio.map_or_else(none, |ratio| format!("{:.2}", ratio.median));
-            let title = line.payload.title();
-            let (nginx_rate, sidecar_rate) = (rate(nginx), rate(sidecar));
-            writeln!(
-                out,
-                "| {title} | {nginx_cpu} | {relay_cpu} | {sidecar_cpu} | {relay_ratio} | {ratio} | {nginx_rate} | {sidecar_rate} |"
-            )?;
+        writeln!(out, "{}\n", self.summary())?;
+        if self.sections.iter().any(|section| !section.rows.is_empty()) {
+            writeln!(out, "| scenario {HEAD}\n|---{RULE}")?;
         }
-        writeln!(out, "\nLatency that the proxy adds, one connection (beyond the direct median)\n")?;
-        writeln!(out, "| payload | direct p50 | {rival} p50 | sidecar p50 | {rival} p99 | sidecar p99 |")?;
-        writeln!(out, "|---|--:|--:|--:|--:|--:|")?;
-        for line in &self.lines {
-            let added = |summary: &Option<Summary>, field: fn(&Summary) -> Spread| micros(summary.as_ref().map(field));
-            writeln!(
-                out,
-                "| {} | {} | {} | {} | {} | {} |",
-                line.payload.title(),
-                micros(Some(line.direct_p50)),
-                added(&line.nginx, |of| of.added_p50),
-                added(&line.sidecar, |of| of.added_p50),
-                added(&line.nginx, |of| of.added_p99),
-                added(&line.sidecar, |of| of.added_p99),
-            )?;
-        }
-        writeln!(out, "\n| memory afterwards | resident | highest |\n|---|--:|--:|")?;
-        for (name, memory) in [(rival, self.nginx_memory), ("sidecar", self.sidecar_memory)] {
-            if let Some(Memory { resident, highest }) = memory {
-                writeln!(out, "| {name} | {} MiB | {} MiB |", mebibytes(resident), mebibytes(highest))?;
+        for section in &self.sections {
+            let name = section.scenario.name();
+            for row in &section.rows {
+                writeln!(out, "| {name} {}", cells(row))?;
             }
+        }
+        for section in self.sections.iter().filter(|section| !section.remarks.is_empty()) {
+            writeln!(out, "\n{}:\n\n{}", section.scenario.name(), section.remarks_table())?;
         }
         Ok(())
     }
 
+    /// Where and how, in a line.
+    pub fn summary(&self) -> String {
+        let Plan { time, rounds, is_trial, .. } = self.plan;
+        let Machine { cores, cpu, .. } = &self.machine;
+        let trial = if is_trial { " A TRIAL: these are no figures." } else { "" };
+        format!(
+            "{cores} cores of {cpu}; medians of {rounds} rounds of {time:?} each; ratios are to the first line of a case.{trial}"
+        )
+    }
+
     /// What the project promises and this run did not keep. A ratio that was not measured is not kept.
     pub fn broken_promises(&self) -> Vec<String> {
+        let rows: Vec<&Row> = self
+            .sections
+            .iter()
+            .filter(|section| section.scenario == Scenario::Calls)
+            .flat_map(|section| &section.rows)
+            .collect();
         let broken = CEILINGS.iter().filter_map(|(payload, ceiling)| {
-            let line = self.lines.iter().find(|line| line.payload == *payload);
             let title = payload.title();
-            match line.and_then(|line| line.ratio) {
+            let row = rows.iter().find(|row| row.who == "sidecar" && row.case == title);
+            match row.and_then(|row| row.cpu_ratio) {
                 None => Some(format!("{title}: the ratio was not measured")),
                 Some(ratio) if ratio.median > *ceiling => {
                     Some(format!("{title}: sidecar / nginx is {:.2}, more than {ceiling}", ratio.median))
@@ -168,42 +89,109 @@ impl Report {
     }
 }
 
+/// Columns of a row, after the first.
+const HEAD: &str =
+    "| case | who | load | CPU, µs a call | × | calls/s | p50, µs | × | p90, µs | p99, µs | × | resident, MiB |";
+const RULE: &str = "|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|";
+
+impl Section {
+    /// The table of its rows; nothing if it has none.
+    pub fn rows_table(&self) -> String {
+        if self.rows.is_empty() {
+            return String::new();
+        }
+        // The first column is the scenario's, which all of them share here.
+        let rows = self.rows.iter().map(|row| cells(row) + "\n").collect::<String>();
+        format!("{HEAD}\n{RULE}\n{rows}")
+    }
+
+    /// The table of its further figures; nothing if it has none.
+    pub fn remarks_table(&self) -> String {
+        if self.remarks.is_empty() {
+            return String::new();
+        }
+        let lines = self.remarks.iter().map(|remark| {
+            // A count has no fraction.
+            let digits = usize::from(remark.value.fract() != 0.0);
+            format!("| {} | {:.digits$} {} |\n", remark.what, remark.value, remark.unit)
+        });
+        format!("| figure | |\n|---|--:|\n{}", lines.collect::<String>())
+    }
+}
+
+fn cells(row: &Row) -> String {
+    let Load { connections, pace } = row.load;
+    let load = match pace {
+        Pace::Closed => format!("closed, {connections}"),
+        Pace::Open(rate) => format!("{rate}/s, {connections}"),
+    };
+    let median = |field: fn(&Figures) -> Option<f64>| number(row.spread(field).map(|spread| spread.median));
+    #[expect(clippy::cast_precision_loss, reason = "megabytes")]
+    let resident = row.spread(|figures| figures.resident.map(|bytes| bytes as f64));
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a number of bytes")]
+    let resident = resident.map_or_else(none, |spread| format!("{:.1}", mebibytes(spread.median as u64)));
+    let figures = [
+        median(|figures| figures.cpu),
+        ratio(row.cpu_ratio),
+        median(|figures| Some(figures.rate)),
+        median(|figures| Some(figures.p50)),
+        ratio(row.p50_ratio),
+        median(|figures| Some(figures.p90)),
+        median(|figures| Some(figures.p99)),
+        ratio(row.p99_ratio),
+        resident,
+    ];
+    format!("| {} | {} | {load} | {} |", row.case, row.who, figures.join(" | "))
+}
+
 fn none() -> String {
     "–".to_owned()
 }
 
-fn micros(spread: Option<Spread>) -> String {
-    spread.map_or_else(none, |spread| format!("{:.0} µs", spread.median))
+/// Three digits of what is small, all before the point of what is not.
+fn number(value: Option<f64>) -> String {
+    value.map_or_else(none, |value| if value.abs() < 10.0 { format!("{value:.1}") } else { format!("{value:.0}") })
 }
 
-fn mebibytes(bytes: u64) -> String {
-    let kibibytes = u32::try_from(bytes >> 10).unwrap_or(u32::MAX);
-    format!("{:.1}", f64::from(kibibytes) / 1024.0)
+fn ratio(spread: Option<Spread>) -> String {
+    spread.map_or_else(none, |Spread { min, median, max }| format!("**{median:.2}** ({min:.2}–{max:.2})"))
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
+    use super::super::remark::Remark;
     use super::*;
 
     fn report(one: f64, batch: f64) -> Report {
-        let figures = |cpu| Some(Figures { cpu, rate: 1.0, added_p50: 2.0, added_p99: 3.0 });
-        let line = |payload, ratio: f64| {
-            let round = |cpu| Round {
-                direct_p50: 1.0,
-                nginx: figures(cpu),
-                relay: figures(cpu),
-                sidecar: figures(cpu * ratio),
-            };
-            Line::new(payload, vec![round(100.0), round(300.0), round(200.0)]).unwrap()
+        let figures = |cpu| Figures {
+            cpu: Some(cpu),
+            rate: 1_000.0,
+            p50: 2.0,
+            p90: 3.0,
+            p99: 40.0,
+            max: 50.0,
+            resident: Some(3 << 19),
         };
+        let rows = |payload: Payload, ratio: f64| {
+            let first: Vec<_> = [100.0, 300.0, 200.0].map(figures).to_vec();
+            let second: Vec<_> = [100.0, 300.0, 200.0].map(|cpu| figures(cpu * ratio)).to_vec();
+            let title = payload.title();
+            let load = Load::closed(8);
+            [
+                Row::new(&title, "nginx", load, first.clone(), None),
+                Row::new(&title, "sidecar", load, second, Some(&first)),
+            ]
+        };
+        let rows = [rows(Payload::ONE_BASE64, one), rows(Payload::BATCH_FLOAT, batch)].concat();
+        let remarks = vec![Remark::new("calls", 3.0, "calls"), Remark::new("longest", 4.26, "ms")];
         Report {
-            plan: Plan { time: Duration::from_secs(1), rounds: 3, connections: 8 },
-            rival: "nginx",
-            lines: vec![line(Payload::OneBase64, one), line(Payload::BatchFloat, batch)],
-            nginx_memory: Some(Memory { resident: 3 << 19, highest: 2 << 20 }),
-            sidecar_memory: None,
+            machine: Machine::this(),
+            versions: vec![("nginx", "1".to_owned())],
+            command: "make bench".to_owned(),
+            plan: Plan { time: Duration::from_secs(1), rounds: 3, connections: 8, is_trial: false },
+            sections: vec![Section { scenario: Scenario::Calls, rows, remarks }],
         }
     }
 
@@ -213,18 +201,26 @@ mod tests {
         assert_eq!(report(1.61, 0.69).broken_promises().len(), 1);
         assert_eq!(report(1.59, 0.71).broken_promises().len(), 1);
         let mut half = report(1.0, 0.1);
-        half.lines.iter_mut().for_each(|line| line.ratio = None);
+        half.sections.clear();
         assert_eq!(half.broken_promises().len(), 2);
     }
 
     #[test]
     fn tables_show_medians() {
         let text = report(1.5, 0.5).markdown();
-        assert!(
-            text.contains("| 1 input, base64 | 200 µs | 200 µs | 300 µs | 1.00 | **1.50** (1.50–1.50) | 1 | 1 |"),
-            "{text}"
-        );
-        assert!(text.contains("| 100 inputs, float | 1 µs | 2 µs | 2 µs | 3 µs | 3 µs |"), "{text}");
-        assert!(text.contains("| nginx | 1.5 MiB | 2.0 MiB |"), "{text}");
+        let line = "| calls | 1 input, base64 | sidecar | closed, 8 | 300 | **1.50** (1.50–1.50) | 1000 | 2.0 | **1.00** (1.00–1.00) | 3.0 | 40 | **1.00** (1.00–1.00) | 1.5 |";
+        assert!(text.contains(line), "{text}");
+        assert!(text.contains("| calls | 100 inputs, float | nginx | closed, 8 | 200 | – |"), "{text}");
+        assert!(text.contains("| calls | 3 calls |\n| longest | 4.3 ms |"), "{text}");
+    }
+
+    #[test]
+    fn machines_read_all_of_it() {
+        let json = serde_json::to_value(report(1.5, 0.5)).unwrap();
+        let row = &json["sections"][0]["rows"][1];
+        assert_eq!((&row["who"], &row["rounds"][2]["cpu"]), (&"sidecar".into(), &300.0.into()), "{row}");
+        for field in ["machine", "versions", "command", "plan"] {
+            assert!(!json[field].is_null(), "{field}");
+        }
     }
 }

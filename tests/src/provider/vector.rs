@@ -8,7 +8,7 @@ pub const FULL_DIMENSIONS: usize = 1536;
 /// The unit vector of `item`; a shorter one is the full one cut and normalised again, as `OpenAI` does.
 pub fn of(item: &Item, dimensions: usize) -> Vec<f32> {
     let mut state = seed(item);
-    let cut: Vec<f64> = (0..dimensions.min(FULL_DIMENSIONS)).map(|_| uniform(&mut state)).collect();
+    let cut: Vec<f64> = (0..dimensions).map(|_| uniform(&mut state)).collect();
     let norm = cut.iter().map(|number| number * number).sum::<f64>().sqrt();
     cut.into_iter().map(|number| to_f32(number / norm)).collect()
 }

@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
+/// What is kept of a process's lines: no test writes as much, and a benchmark, with a line for each call, writes more.
+const MAX_KEPT_BYTES: usize = 256 << 20;
+
 /// The lines of a process, collected while it runs.
 #[derive(Debug, Clone, Default)]
 pub struct Log(Arc<Mutex<String>>);
@@ -18,7 +21,9 @@ impl Log {
             let mut source = BufReader::new(source);
             let mut line = Vec::new();
             while source.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-                log.0.lock().unwrap_or_else(PoisonError::into_inner).push_str(&String::from_utf8_lossy(&line));
+                let mut text = log.0.lock().unwrap_or_else(PoisonError::into_inner);
+                text.push_str(&String::from_utf8_lossy(&line));
+                keep_end(&mut text, MAX_KEPT_BYTES);
                 line.clear();
             }
         });
@@ -32,6 +37,14 @@ impl Log {
     /// The last lines.
     pub fn end(&self) -> String {
         end(&self.text())
+    }
+}
+
+/// Drops the older half of what is more than that.
+fn keep_end(text: &mut String, max_bytes: usize) {
+    if text.len() > max_bytes {
+        let half = text.floor_char_boundary(text.len() / 2);
+        text.drain(..half);
     }
 }
 
@@ -68,6 +81,16 @@ mod tests {
         assert_eq!(listening(TEXT, "proxy"), "127.0.0.1:4100".parse().ok());
         assert_eq!(listening(TEXT, "admin"), "127.0.0.1:4101".parse().ok());
         assert_eq!(listening(TEXT, "other"), None);
+    }
+
+    #[test]
+    fn of_too_much_the_end_is_kept() {
+        let mut text = "ä".repeat(8);
+        keep_end(&mut text, 16);
+        assert_eq!(text.len(), 16);
+        text.push('e');
+        keep_end(&mut text, 16);
+        assert_eq!(text, "ääääe");
     }
 
     #[test]
