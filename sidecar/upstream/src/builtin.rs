@@ -7,19 +7,18 @@
 //!
 //! Source: MinishLab/model2vec, "Inference" (the mean of the vectors of all tokens that are known, made a unit vector).
 
-mod word_piece;
-
 use std::sync::OnceLock;
 
 use serde::Deserialize;
-
-use self::word_piece::{Room, WordPiece};
+use tokenizers::Tokenizer;
 
 static WEIGHTS: &[u8] = include_bytes!("../../model/model.safetensors");
 static TOKENIZER: &[u8] = include_bytes!("../../model/tokenizer.json");
 
 /// The numbers in a vector, unless the call asks for fewer.
 pub const DIMENSIONS: usize = 256;
+/// The token of a word that has a piece which is none. It has no part in a vector.
+const UNKNOWN: &str = "[UNK]";
 /// A shorter vector than this is not made longer.
 const MIN_NORM: f32 = 1e-12;
 
@@ -28,7 +27,8 @@ static MODEL: OnceLock<Result<Model, String>> = OnceLock::new();
 /// The loaded model.
 #[derive(Debug)]
 pub struct Model {
-    words: WordPiece,
+    tokenizer: Tokenizer,
+    unknown: Option<u32>,
     /// The vector of each token, in signed bytes. They are read where they are: in the program's file.
     rows: &'static [[u8; DIMENSIONS]],
 }
@@ -71,7 +71,10 @@ impl Model {
     }
 
     fn load() -> Result<Self, String> {
-        let words = WordPiece::read(TOKENIZER)?;
+        let mut tokenizer = Tokenizer::from_bytes(TOKENIZER).map_err(|error| error.to_string())?;
+        // The file truncates and pads for training; a count must see all of a text and nothing else.
+        tokenizer.with_truncation(None).map_err(|error| error.to_string())?;
+        tokenizer.with_padding(None);
         let (length, rest) = WEIGHTS.split_first_chunk::<8>().ok_or("the table is empty")?;
         let length = usize::try_from(u64::from_le_bytes(*length)).map_err(|error| error.to_string())?;
         let (head, data) = rest.split_at_checked(length).ok_or("the table is cut off")?;
@@ -81,24 +84,28 @@ impl Model {
         if dtype != "I8" || columns != DIMENSIONS || rows_found.len() != rows || !rest.is_empty() {
             return Err("the table is another one".to_owned());
         }
-        Ok(Self { words, rows: rows_found })
+        Ok(Self { unknown: tokenizer.token_to_id(UNKNOWN), tokenizer, rows: rows_found })
     }
 
     /// The tokens of some texts, without special ones: this model has none.
     pub fn count(&self, texts: &[impl AsRef<str>]) -> u64 {
-        let (mut room, mut tokens) = (Room::default(), 0);
-        for text in texts {
-            self.words.each(text.as_ref(), &mut room, |_| tokens += 1);
-        }
-        tokens
+        texts
+            .iter()
+            .map(|text| self.tokens(text.as_ref(), |tokens| tokens.len()).unwrap_or(text.as_ref().len()))
+            .sum::<usize>() as u64
+    }
+
+    /// What a text's tokens tell; none: it has none.
+    fn tokens<T>(&self, text: &str, tell: impl FnOnce(&[u32]) -> T) -> Option<T> {
+        self.tokenizer.encode_fast(text, false).ok().map(|encoding| tell(encoding.get_ids()))
     }
 
     /// The vectors of some texts, and how many tokens these are. `dimensions` is at most [`DIMENSIONS`]: the vectors are ordered by principal
     /// component, so that their beginnings, made unit vectors again, are vectors of their own.
     pub fn embed(&self, texts: &[impl AsRef<str>], dimensions: usize) -> Embedded {
-        let (mut room, mut tokens) = (Room::default(), 0);
+        let mut tokens = 0;
         let vectors = texts.iter().map(|text| {
-            let (vector, of_text) = self.vector(text.as_ref(), &mut room);
+            let (vector, of_text) = self.vector(text.as_ref());
             tokens += of_text;
             cut(&vector, dimensions)
         });
@@ -107,17 +114,20 @@ impl Model {
     }
 
     /// The vector of a text, and its tokens.
-    fn vector(&self, text: &str, room: &mut Room) -> ([f32; DIMENSIONS], u64) {
-        let (mut sum, mut tokens, mut known) = ([0.0_f32; DIMENSIONS], 0, 0_u32);
-        self.words.each(text, room, |token| {
-            tokens += 1;
-            let row = usize::try_from(token).ok().and_then(|token| self.rows.get(token));
-            let Some(row) = row.filter(|_| token != self.words.unknown()) else { return };
-            known += 1;
-            for (sum, number) in sum.iter_mut().zip(row) {
-                *sum += f32::from(number.cast_signed());
+    fn vector(&self, text: &str) -> ([f32; DIMENSIONS], u64) {
+        let (mut sum, mut known) = ([0.0_f32; DIMENSIONS], 0_u32);
+        let add = |tokens: &[u32]| {
+            for token in tokens.iter().filter(|token| Some(**token) != self.unknown) {
+                let row = usize::try_from(*token).ok().and_then(|token| self.rows.get(token));
+                let Some(row) = row else { continue };
+                known += 1;
+                for (sum, number) in sum.iter_mut().zip(row) {
+                    *sum += f32::from(number.cast_signed());
+                }
             }
-        });
+            tokens.len()
+        };
+        let tokens = self.tokens(text, add).unwrap_or(text.len()) as u64;
         #[allow(clippy::cast_precision_loss, reason = "as the model's own library has it; exact up to 2²⁴ tokens")]
         let number = known.max(1) as f32;
         let mut squares = 0.0_f32;
@@ -204,7 +214,7 @@ mod tests {
 
     fn same(text: &str) -> bool {
         let theirs = THEIRS.encode_with_args(&[text.to_owned()], None, 1).remove(0);
-        let (ours, _) = Model::get().unwrap().vector(text, &mut Room::default());
+        let (ours, _) = Model::get().unwrap().vector(text);
         ours.iter().map(|number| number.to_bits()).eq(theirs.iter().map(|number| number.to_bits()))
     }
 
