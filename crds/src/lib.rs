@@ -41,7 +41,7 @@ pub use provider::{
     WebIdentity,
 };
 pub use reference::{CaSecretRef, SecretKeyRef, SecretRef, TeamRef};
-pub use resilience::{Balance, Cache, Cooldown, Hedge, Retry};
+pub use resilience::{Balance, Cache, Coalesce, Cooldown, Hedge, Retry};
 pub use rotation::Rotation;
 pub use status::{ApiKeyStatus, BudgetSpend, ModelRouteStatus, Spend, TeamStatus};
 pub use team::{Team, TeamSpec};

@@ -5,8 +5,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AllowedNamespaces, AzureOpenAi, Balance, Batch, Bedrock, Builtin, CaSecretRef, Cache, Cooldown, Databricks, Hedge,
-    Hosted, Limits, ModelRouteStatus, Ollama, OpenAi, Retry, SageMaker, SelfHosted, VertexAi, Watsonx,
+    AllowedNamespaces, AzureOpenAi, Balance, Batch, Bedrock, Builtin, CaSecretRef, Cache, Coalesce, Cooldown,
+    Databricks, Hedge, Hosted, Limits, ModelRouteStatus, Ollama, OpenAi, Retry, SageMaker, SelfHosted, VertexAi,
+    Watsonx,
 };
 
 /// A ModelRoute: the public names of models, and the backends that serve them.
@@ -34,6 +35,12 @@ use crate::{
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = Rule::new("!(has(self.coalesce) && has(self.cache))")
+    .message("a route that keeps vectors already asks for several texts at once: leave coalesce or cache out"))]
+#[x_kube(validation = Rule::new("!(has(self.coalesce) && has(self.hedge))")
+    .message("hedging would send each of the calls once more by itself: leave coalesce or hedge out"))]
+#[x_kube(validation = Rule::new("!has(self.coalesce) || !self.backends.exists(b, has(b.builtin))")
+    .message("the built-in model is sent no requests that could be saved: leave coalesce out, or the backend"))]
 pub struct ModelRouteSpec {
     /// The names that callers use: exact, or prefixes followed by `*`. Within a namespace the exact name wins, then
     /// the longer prefix; of two routes with the same name the older one wins.
@@ -53,6 +60,10 @@ pub struct ModelRouteSpec {
     /// When a call that has no answer yet is sent to a second backend as well. Absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hedge: Option<Hedge>,
+    /// When calls of one text each travel together, as one request to the provider. Absent: each goes by itself. Not for the
+    /// built-in model, and not together with `cache` or `hedge`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coalesce: Option<Coalesce>,
     /// When a backend that fails is left alone for a while.
     #[serde(default)]
     pub cooldown: Cooldown,

@@ -63,6 +63,30 @@ pub struct Hedge {
     pub delay_milliseconds: u32,
 }
 
+/// When calls of one text each travel together, as one request to the provider: calls of one Team for one model that come at about
+/// the same time. Each gets its own vector and its own share of the tokens; its limits, budgets and ledger are as if it went by
+/// itself. For providers that count requests, where applications embed one text at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Coalesce {
+    /// The first call waits so many milliseconds for others. Every call to the route may take that much longer.
+    #[serde(default = "window_milliseconds")]
+    #[schemars(with = "i64", range(min = 1, max = 1000))]
+    pub window_milliseconds: u32,
+    /// So many go at once, without waiting any longer; fewer where the provider takes fewer in one request.
+    #[serde(default = "max_items")]
+    #[schemars(with = "i64", range(min = 2, max = 256))]
+    pub max_items: u32,
+}
+
+fn window_milliseconds() -> u32 {
+    10
+}
+
+fn max_items() -> u32 {
+    64
+}
+
 /// How backends of one priority share the calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Balance {

@@ -195,6 +195,7 @@ fn route_of(
                 tags: route.tags.clone(),
                 retry: route.serving.retry,
                 hedge: route.serving.hedge,
+                coalesce: route.serving.coalesce,
                 cooldown: route.serving.cooldown,
                 timeout_seconds: route.serving.timeout_seconds,
                 balance: route.serving.balance,

@@ -7,6 +7,7 @@ mod model_lists;
 mod prices;
 mod reachable;
 mod routes;
+mod shortened;
 mod teams;
 mod values;
 

@@ -12,6 +12,7 @@ mod outcome;
 mod permit;
 mod reservation;
 mod scopes;
+mod together;
 mod trial;
 mod waiting;
 
@@ -28,6 +29,7 @@ pub use backend_quota::{BackendQuota, Load, QuotaExceeded};
 pub use in_flight::{InFlight, Settled};
 pub use outcome::{Outcome, Outcomes};
 pub use permit::Permit;
+pub use together::Together;
 pub use trial::{TrialMetrics, WouldReject};
 pub use waiting::{WaitMetrics, WaitingLines};
 

@@ -29,7 +29,7 @@ pub use backend::Backend;
 pub use choose::{Choice, ExcludedBackends, NoChoice};
 pub use compile::{CompileError, compile};
 pub use retry::{RetryBudget, RetryBudgets};
-pub use route::{Route, RouteIndex, RouteSettings};
+pub use route::{Coalesce, Route, RouteIndex, RouteSettings};
 pub use served::InForce;
 pub use shared_state::{Files, Identity, SharedState};
 

@@ -1,8 +1,10 @@
 //! The request path.
 
+mod attempt_end;
 mod attempts;
 mod builtin;
 mod cached;
+mod coalesce;
 mod deliver;
 mod exchange;
 mod failure;
@@ -11,6 +13,7 @@ mod history;
 mod key_info;
 mod lengths;
 mod models;
+mod part_exchange;
 mod parts;
 mod per_call;
 mod plan;
@@ -26,6 +29,7 @@ mod shared;
 mod split;
 mod target;
 mod texts;
+mod vector_defect;
 mod work;
 
 use std::{
@@ -51,6 +55,7 @@ use crate::{
 use vectoll_limits::counters::RateLimitStatus;
 use vectoll_upstream::provider::dialect::taken::is_of_each_input;
 
+pub use coalesce::Coalescer;
 pub(crate) use respond::overhead;
 pub use shared::Proxy;
 

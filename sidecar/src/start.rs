@@ -187,6 +187,7 @@ fn assemble(
             memory: MemoryLimiter::new(settings.max_held_bytes),
         },
         tasks: Background::default(),
+        coalescer: Arc::default(),
         stopping: AtomicBool::new(false),
     }))
 }

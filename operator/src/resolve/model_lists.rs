@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use vectoll_config::{ModelPattern, ObjectName};
 use vectoll_crds::AllowedNamespaces;
 
+use super::shortened::shortened;
 use crate::{
     condition::{Condition, ConditionType},
     consent::consents,
@@ -12,9 +13,6 @@ use crate::{
     observed_state::ObservedState,
     validate::ValidTeam,
 };
-
-/// Names that a message tells; of more it says how many.
-const MAX_TOLD: usize = 10;
 
 /// Whether every pattern of a Team's list matches something that keys of it can reach, in any of their namespaces. None: it has no list.
 pub(super) fn team_list(team: &ValidTeam, users: &BTreeSet<&str>, observed: &ObservedState) -> Option<Condition> {
@@ -88,15 +86,9 @@ pub(super) fn matched(told: &[String]) -> Condition {
     Condition::fails(ConditionType::ModelsMatched, "NoMatch", message)
 }
 
-/// The first names, and how many more there are.
+/// The names, and what they are: one is, and several are.
 pub(super) fn told_of(models: &[&ModelPattern]) -> String {
-    let names: Vec<String> = models.iter().take(MAX_TOLD).map(ToString::to_string).collect();
-    let names = names.join(", ");
-    let be = if models.len() == 1 { "is" } else { "are" };
-    match models.len().saturating_sub(MAX_TOLD) {
-        0 => format!("{names} {be}"),
-        more => format!("{names}, … ({more} more) {be}"),
-    }
+    format!("{} {}", shortened(models), if models.len() == 1 { "is" } else { "are" })
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{Timestamp, civil::Date, tz::TimeZone};
 use vectoll_config::{ModelPattern, Price, v1::native::Api};
 
+use super::shortened::shortened;
 use crate::{
     condition::{Condition, ConditionType},
     price::{Listed, Pricing, Vendor},
@@ -13,8 +14,6 @@ use crate::{
 
 /// The host of OpenAI itself: anybody may speak its API.
 const OPEN_AI: &str = "https://api.openai.com/";
-/// Entries that a message tells; of more it says how many.
-const MAX_TOLD: usize = 10;
 
 /// Every price is known: a model without one cannot be used under a budget.
 pub(super) fn priced(route: &ValidRoute, pricing: &Pricing) -> Condition {
@@ -51,9 +50,7 @@ pub(super) fn prices_current(route: &ValidRoute, pricing: &Pricing, now: Timesta
     if old.is_empty() {
         return Some(Condition::holds(ConditionType::PricesCurrent, "Current", ""));
     }
-    let more = old.len().saturating_sub(MAX_TOLD);
-    let more = (more > 0).then(|| format!("… ({more} more)"));
-    let told = old.iter().take(MAX_TOLD).chain(&more).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let told = shortened(&old);
     let message = format!(
         "list prices that were last checked more than {days} days ago: {told}. Check them, and set the backend's price or renew the list \
          (vectoll-operator prices)"

@@ -1,7 +1,7 @@
 //! ModelRoute.
 
 use vectoll_config::{ModelPattern, ObjectName, v1};
-use vectoll_crds::{Balance, Cache, Cooldown, Hedge, InputType, ModelRouteSpec, Retry, Truncate};
+use vectoll_crds::{Balance, Cache, Coalesce, Cooldown, Hedge, InputType, ModelRouteSpec, Retry, Truncate};
 
 use super::{
     FieldError, FieldErrors,
@@ -14,6 +14,11 @@ use crate::observed_state::Object;
 
 /// The most attempts after a call's first: a route has at most sixteen backends.
 const MAX_RETRIES: u32 = 15;
+
+/// The longest that a call waits for others to travel with.
+const MAX_WINDOW_MILLISECONDS: u32 = 1000;
+/// The most calls that travel together.
+const MAX_COALESCED: u32 = 256;
 
 /// A ModelRoute whose spec makes sense.
 #[derive(Clone, Debug)]
@@ -30,6 +35,7 @@ pub(crate) struct ValidRoute {
 pub(crate) struct Serving {
     pub(crate) retry: v1::Retry,
     pub(crate) hedge: Option<v1::Hedge>,
+    pub(crate) coalesce: Option<v1::Coalesce>,
     pub(crate) cooldown: v1::Cooldown,
     pub(crate) timeout_seconds: Option<u32>,
     pub(crate) input_type: v1::InputType,
@@ -46,6 +52,7 @@ pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute,
         tags,
         retry,
         hedge,
+        coalesce,
         cooldown,
         balance,
         cache,
@@ -67,6 +74,7 @@ pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute,
     });
     let callable = backends.iter().filter(|backend| backend.weight > 0).count();
     serving.hedge = valid_hedge(*hedge, callable, &mut errors);
+    serving.coalesce = valid_coalesce(*coalesce, &mut errors);
     serving.cache = valid_cache(*cache, *mixed_spaces, &mut errors);
     let tags = valid_tags(tags, &mut errors);
     if models.is_empty() {
@@ -109,6 +117,19 @@ fn valid_hedge(hedge: Option<Hedge>, callable: usize, errors: &mut FieldErrors) 
         errors.add("spec.hedge", "needs a second backend with a weight above 0: add one, or leave hedge out");
     }
     Some(v1::Hedge { delay_milliseconds })
+}
+
+/// What it does not go together with the resource's own rules say.
+fn valid_coalesce(coalesce: Option<Coalesce>, errors: &mut FieldErrors) -> Option<v1::Coalesce> {
+    let Coalesce { window_milliseconds, max_items } = coalesce?;
+    if !(1..=MAX_WINDOW_MILLISECONDS).contains(&window_milliseconds) {
+        let message = format!("must be from 1 to {MAX_WINDOW_MILLISECONDS}");
+        errors.add("spec.coalesce.windowMilliseconds", message);
+    }
+    if !(2..=MAX_COALESCED).contains(&max_items) {
+        errors.add("spec.coalesce.maxItems", format!("must be from 2 to {MAX_COALESCED}"));
+    }
+    Some(v1::Coalesce { window_milliseconds, max_items })
 }
 
 fn valid_cache(cache: Option<Cache>, mixed_spaces: bool, errors: &mut FieldErrors) -> Option<v1::Cache> {
@@ -156,6 +177,7 @@ fn serving(
         },
         truncate: None,
         hedge: None,
+        coalesce: None,
         cache: None,
         balance: v1::Balance::Weighted,
     }

@@ -22,7 +22,7 @@ pub use self::{
     native::Native,
     period::{MAX_DAYS, Period, PeriodError, StartError},
     provider::{Builtin, BuiltinTokenizer, Encoding, Factor, OpenAi, OpenAiIdentity, Provider, TokenBound},
-    resilience::{Balance, Cache, Cooldown, Hedge, Retry},
+    resilience::{Balance, Cache, Coalesce, Cooldown, Hedge, Retry},
     route::{Backend, Batch, Header, InputType, MIN_INPUT_TOKENS, Route, Truncate},
     store::{OnStoreFailure, Store},
 };

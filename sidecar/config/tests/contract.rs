@@ -39,7 +39,7 @@ fn errors_name_the_path_and_the_line() {
             refusal("    weight: 1", "    weight: 1\n    unknown: 1"),
             refusal("limit: '25.00'", "limit: '25,00'"),
             refusal("timeZone: Europe/Berlin", "timeZone: Europe/Bremen"),
-            refusal("period: Monthly", "period: Yearly"),
+            refusal("period: Monthly", "period: Fortnightly"),
             refusal("tokensPerMinute: 1000", "tokensPerMinute: 0"),
             refusal("tokensPerMinute: 500", "tokensPerMinute: 0"),
             refusal("tokensPerMinute: 1000", "tokensPerMinute: -1"),

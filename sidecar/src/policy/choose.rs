@@ -27,7 +27,8 @@ impl ExcludedBackends {
         Self(self.0 | other.0)
     }
 
-    fn has(self, place: usize) -> bool {
+    /// Whether it is one of them.
+    pub fn has(self, place: usize) -> bool {
         self.0 & bit(place) != 0
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use vectoll_config::{ConfigError, ModelPattern, ObjectName, Price, Uid, check_files_v1, store::backend_account, v1};
 
 use super::{
-    Backend, Credential, GuestNamespace, Key, OwnKey, PodKey, Policy, Route, RouteIndex, RouteSettings, Team,
+    Backend, Coalesce, Credential, GuestNamespace, Key, OwnKey, PodKey, Policy, Route, RouteIndex, RouteSettings, Team,
     provider::{BackendSettings, ProviderError},
     shared_state::{Files, SharedState},
 };
@@ -64,9 +64,12 @@ pub fn compile(
             let cache = lasting.caches.of(&name, space.finish(), settings);
             (cache, Arc::new(of_cache(&name, lasting)))
         });
+        // Vectors that are kept are asked for several at once anyway, and a second attempt beside another one goes by itself.
+        let coalesce = route.coalesce.filter(|_| cache.is_none() && route.hedge.is_none()).map(compile_coalesce);
         let manner = RouteSettings {
             name,
             cache,
+            coalesce,
             tags: route.tags.into_iter().map(Into::into).collect(),
             retry: route.retry,
             hedge: route.hedge.map(|hedge| Duration::from_millis(hedge.delay_milliseconds.into())),
@@ -113,6 +116,13 @@ pub fn compile(
     // Found once for a config, not once for a call.
     policy.pod = own.map(|own| PodKey { name: own.name.to_string().into(), keyless: own.keyless, key: own_key });
     Ok(policy)
+}
+
+fn compile_coalesce(v1::Coalesce { window_milliseconds, max_items }: v1::Coalesce) -> Coalesce {
+    Coalesce {
+        window: Duration::from_millis(window_milliseconds.into()),
+        max_items: usize::try_from(max_items).unwrap_or(usize::MAX),
+    }
 }
 
 /// What calls are booked to that were served without a provider: they cost nothing.

@@ -82,6 +82,8 @@ pub struct RouteSettings {
     pub retry: Retry,
     /// How long a call goes without an answer before another backend gets it as well; none: for ever.
     pub hedge: Option<Duration>,
+    /// When calls of one text each travel together; none: each goes by itself.
+    pub coalesce: Option<Coalesce>,
     /// When a backend is left alone.
     pub cooldown: Cooldown,
     /// How long a call may take over all its attempts; none: as long as they take.
@@ -94,6 +96,15 @@ pub struct RouteSettings {
     pub truncate: Option<Truncate>,
     /// Where vectors are kept, and what calls that are served from there are booked to; none: nowhere.
     pub cache: Option<(Arc<Cache>, Arc<Backend>)>,
+}
+
+/// When calls of one text each travel together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coalesce {
+    /// How long the first of them waits for others.
+    pub window: Duration,
+    /// So many go at once, without waiting any longer.
+    pub max_items: usize,
 }
 
 impl Route {

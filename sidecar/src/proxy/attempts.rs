@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     Proxy,
+    coalesce::Travelled,
     failure::{Blame, ChargeState, Failure},
     hedge::hedged,
     history::AttemptHistory,
@@ -47,6 +48,7 @@ impl Proxy {
             tasks: self.tasks.clone(),
             compute: self.compute().clone(),
             most: self.request_limits.body,
+            coalescer: permit.route().manner.coalesce.map(|_| self.coalescer.clone()),
             clock: self.accounting.clock,
             left: Left(left.clone()),
         };
@@ -66,10 +68,11 @@ async fn carry_out(
     work.route.retry_budget.called();
     let mut so_far = PriorAttempt::Admitted(permit);
     let failure = loop {
-        let chosen = match work.choose().await {
+        let tried = work.tried;
+        let mut chosen = match work.choose().await {
             Ok(chosen) => chosen,
             Err(NoBackend::Failed(failure)) if work.waits_for_room(&failure).await => {
-                work.tried = ExcludedBackends::default();
+                work.begins_anew();
                 continue;
             }
             Err(NoBackend::Failed(failure)) => break so_far.or(failure),
@@ -86,10 +89,27 @@ async fn carry_out(
             Ok(permit) => permit,
             Err(failure) => break failure,
         };
-        work.goes_to(&chosen.backend);
-        let done = match work.route.manner.hedge {
-            None => work.begin(chosen, permit).await,
-            Some(delay) => {
+        let done = match (chosen.seat.take(), work.route.manner.hedge) {
+            (Some(seat), _) => {
+                let (place, backend) = (chosen.place, chosen.backend.clone());
+                match Box::pin(work.travel(seat, chosen, permit)).await {
+                    Travelled::Done(done) => {
+                        work.goes_to(&backend);
+                        done
+                    }
+                    Travelled::Alone(permit) => {
+                        work.goes_alone(place, tried);
+                        so_far = PriorAttempt::Admitted(permit);
+                        continue;
+                    }
+                }
+            }
+            (None, None) => {
+                work.goes_to(&chosen.backend);
+                work.begin(chosen, permit).await
+            }
+            (None, Some(delay)) => {
+                work.goes_to(&chosen.backend);
                 let first = work.begin(chosen, permit);
                 Box::pin(hedged(first, delay, &mut work)).await
             }

@@ -6,8 +6,6 @@ use http::Response;
 use tokio::time::Sleep;
 use vectoll_upstream::provider::content::Content;
 
-use crate::accounting::InFlight;
-
 /// An answer within this time needs no refinement of what the call may cost: counting costs more than it is worth.
 const REFINEMENT_DELAY: Duration = Duration::from_secs(1);
 
@@ -17,10 +15,10 @@ pub(super) type Deadline = Pin<Box<Sleep>>;
 /// What a provider answers, its body still to come.
 pub(super) type Upstream = Response<Content>;
 
-/// The work. If it takes its time, the journal learns meanwhile what the call can cost at most.
+/// The work. If it takes its time, `refine` tells the journal meanwhile what the call can cost at most.
 ///
 /// It is pinned where it begins, as with [`in_time`]: each function that took it as it is would have room for it twice.
-pub(super) async fn refining<T>(in_flight: &InFlight, mut work: Pin<&mut impl Future<Output = T>>) -> T {
+pub(super) async fn refining<T>(refine: impl Future<Output = ()>, mut work: Pin<&mut impl Future<Output = T>>) -> T {
     if let Ok(done) = tokio::time::timeout(REFINEMENT_DELAY, work.as_mut()).await {
         return done;
     }
@@ -28,7 +26,7 @@ pub(super) async fn refining<T>(in_flight: &InFlight, mut work: Pin<&mut impl Fu
     tokio::select! {
         biased;
         done = work.as_mut() => return done,
-        () = Box::pin(in_flight.refine()) => {}
+        () = Box::pin(refine) => {}
     }
     work.await
 }

@@ -4,12 +4,12 @@ use std::{pin::pin, sync::Arc, time::Instant};
 
 use http::HeaderMap;
 use prometheus::Histogram;
-use vectoll_config::v1::Cooldown;
 
 use super::{
+    attempt_end::failed,
     builtin,
     exchange::{Deadline, Upstream, in_time, refining},
-    failure::{Blame, ChargeState, Failure},
+    failure::{ChargeState, Failure},
     parts,
     planned::Plan,
     read::{Read, read},
@@ -21,15 +21,12 @@ use super::{
 use crate::{
     accounting::{BackendQuota, InFlight, Permit},
     answer::{Answer, Observation, Relay, Verdict},
-    call::Call,
     compute::{Compute, NotDone},
     policy::Backend,
     refusal::Refusal,
 };
-use vectoll_clock::Clock;
 use vectoll_upstream::{
     credential::Payload,
-    health::Attempt,
     provider::{HttpProvider, Provider, SentFlag},
 };
 
@@ -67,22 +64,6 @@ pub(super) async fn send(
     }
 }
 
-/// Notes with the backend's health how an attempt has failed.
-fn failed(attempt: Attempt, failure: &Failure, (call, backend): (&Call, &Backend), cooldown: Cooldown, clock: Clock) {
-    let Failure { refusal, blame, result, rest: _ } = failure;
-    // Not the message: a provider may repeat the input in it.
-    tracing::warn!(
-        call_id = %call.id, backend = &*backend.label, status = refusal.status.as_u16(), reason = refusal.reason,
-        "a backend did not serve a call"
-    );
-    match blame {
-        Blame::Backend(fault) => attempt.failed(*fault, result, cooldown, clock.now().elapsed),
-        Blame::Call => attempt.refused(result, clock.now().elapsed),
-        Blame::Name => attempt.passed_by(result),
-        Blame::Sidecar => drop(attempt),
-    }
-}
-
 async fn exchange(
     permit: Permit,
     backend: &Arc<Backend>,
@@ -90,7 +71,7 @@ async fn exchange(
     sending: &Sending,
     deadline: Instant,
 ) -> Result<(Read, HeaderMap), Failure> {
-    let Sending { from_caller, tasks, compute, most: _, clock: _, left: _ } = sending;
+    let Sending { from_caller, tasks, compute, most: _, coalescer: _, clock: _, left: _ } = sending;
     match &backend.provider {
         Provider::Builtin => {
             let answer = builtin::answer(permit, backend, room, sending).await;
@@ -182,7 +163,7 @@ async fn call(
     };
     let answered = {
         let sending = pin!(remote.pass(&in_flight, (body, model), from_caller, &departure));
-        let sending = pin!(refining(&in_flight, sending));
+        let sending = pin!(refining(in_flight.refine(), sending));
         in_time(deadline, sending).await
     };
     match answered {

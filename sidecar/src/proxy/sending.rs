@@ -8,6 +8,7 @@ use std::sync::{
 use http::HeaderMap;
 use vectoll_clock::Clock;
 
+use super::coalesce::Coalescer;
 use crate::{background::Background, compute::Compute, refusal::Refusal};
 
 /// What goes with every attempt of a call.
@@ -21,6 +22,8 @@ pub(super) struct Sending {
     pub(super) compute: Compute,
     /// The largest body, in bytes.
     pub(super) most: usize,
+    /// Where it may wait to travel with others; none: it travels alone.
+    pub(super) coalescer: Option<Arc<Coalescer>>,
     /// The time.
     pub(super) clock: Clock,
     /// Set when the caller has gone.

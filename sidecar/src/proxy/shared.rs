@@ -4,6 +4,7 @@ use std::sync::{Arc, atomic::AtomicBool};
 
 use arc_swap::ArcSwap;
 
+use super::coalesce::Coalescer;
 use crate::{
     access::AccessLog, accounting::Accounting, background::Background, call::RequestLimits, compute::Compute,
     metrics::Metrics, policy::Policy, server::Guard,
@@ -26,6 +27,8 @@ pub struct Proxy {
     pub request_limits: RequestLimits,
     /// Connections, and work that outlives them.
     pub tasks: Background,
+    /// Calls that wait to travel together.
+    pub coalescer: Arc<Coalescer>,
     /// Set when the sidecar is about to stop.
     pub stopping: AtomicBool,
 }

@@ -103,7 +103,7 @@ fn beside_exactly(beside: &str, bound: &TokenBound) -> u64 {
 }
 
 /// As few parts as there can be in this order. A text that is too much by itself is a part of its own: its provider says so.
-fn parts(tokens: &[u64], items: usize, most: u64) -> Vec<Range<usize>> {
+pub(super) fn parts(tokens: &[u64], items: usize, most: u64) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
     let (mut begin, mut sum) = (0, 0u64);
     for (at, &count) in tokens.iter().enumerate() {

@@ -11,8 +11,10 @@ use std::{
 use vectoll_config::v1::Retry;
 
 use super::{
+    coalesce::{Carrier, GroupKey, Seat, Travelled, Traveller},
     failure::{Blame, Failure},
     history::AttemptHistory,
+    parts::expected,
     plan::plan,
     planned::Plan,
     send::send,
@@ -24,6 +26,7 @@ use crate::{
     accounting::{Accounting, BackendQuota, Load, Permit, QuotaExceeded, exact_at, readmit},
     background::Background,
     call::Call,
+    memory::{MemoryPermit, NoRoom},
     metrics::Metrics,
     policy::{Backend, Choice, ExcludedBackends, NoChoice, Route},
     refusal::Refusal,
@@ -43,6 +46,8 @@ pub(super) struct CallExecution {
     pub(super) end: Option<Instant>,
     /// The backends that it needs no second time.
     pub(super) tried: ExcludedBackends,
+    /// The backends that it goes to alone, though others would travel with it.
+    alone_at: ExcludedBackends,
     /// Where it has been.
     pub(super) journey: AttemptHistory,
 }
@@ -56,8 +61,9 @@ impl CallExecution {
     ) -> Self {
         let (call, route, sending) = (permit.call().clone(), permit.route().clone(), Arc::new(sending));
         let end = route.manner.timeout.map(|timeout| Instant::now() + timeout);
-        let (tried, journey) = (ExcludedBackends::default(), AttemptHistory::default());
-        Self { call, route, accounting, metrics, sending, left, end, tried, journey }
+        let (tried, alone_at, journey) =
+            (ExcludedBackends::default(), ExcludedBackends::default(), AttemptHistory::default());
+        Self { call, route, accounting, metrics, sending, left, end, tried, alone_at, journey }
     }
 
     /// Whether nothing is begun any more: its caller has left, or its time is up.
@@ -101,6 +107,13 @@ impl CallExecution {
     /// Makes ready for an attempt. What is scarce comes last: nobody has a part of a provider's limits while it waits for memory.
     async fn prepare(&self, choice: Choice) -> Result<Chosen, NotReady> {
         let Choice { place, backend, attempt } = choice;
+        if self.sending.coalescer.is_some() && !self.alone_at.has(place) {
+            // A group takes its part of the provider's limits as a whole.
+            let seat = Box::pin(self.seat(&backend)).await.map_err(NotReady::Failed)?;
+            if seat.is_some() {
+                return Ok(Chosen { place, backend, attempt, plan: None, room: None, seat });
+            }
+        }
         let plan = match plan((&self.call, &self.route), &backend, &self.sending, self.end).await {
             Ok(plan) => plan,
             // Nobody was asked: that says nothing of the backend, and ends no cooldown.
@@ -115,7 +128,7 @@ impl CallExecution {
             taken => taken,
         };
         match room {
-            Ok(room) => Ok(Chosen { place, backend, attempt, plan, room }),
+            Ok(room) => Ok(Chosen { place, backend, attempt, plan, room, seat: None }),
             Err(full) => Err(NotReady::Full(full)),
         }
     }
@@ -161,7 +174,7 @@ impl CallExecution {
         chosen: Chosen,
         permit: Permit,
     ) -> impl Future<Output = Result<Sent, Failure>> + Send + use<> {
-        let Chosen { place: _, backend, mut attempt, plan, room } = chosen;
+        let Chosen { place: _, backend, mut attempt, plan, room, seat: _ } = chosen;
         // Its time begins here, whatever it was waited for.
         attempt.starts(self.accounting.now().elapsed);
         let upstream = self.metrics.upstream(&backend.label);
@@ -243,6 +256,47 @@ impl CallExecution {
     }
 }
 
+impl CallExecution {
+    /// Its place in a group at a backend; none: it travels alone. Waits for memory.
+    async fn seat(&self, backend: &Arc<Backend>) -> Result<Option<Seat>, Failure> {
+        let Some(settings) = self.route.manner.coalesce else { return Ok(None) };
+        let Some(key) = GroupKey::of(&self.call, &self.route, backend) else { return Ok(None) };
+        let mut held = MemoryPermit::default();
+        let deadline = Instant::now() + backend.timeout;
+        let deadline = self.end.map_or(deadline, |end| end.min(deadline));
+        let bytes = expected(&self.call, backend.sent(&self.call).bytes);
+        let holding = self.call.claim.hold_until(&mut held, bytes, deadline.into()).await;
+        // Others take their time: that is no fault of the backend's.
+        holding.map_err(|NoRoom| Failure::of_sidecar(Refusal::no_room()))?;
+        Ok(Some(Seat { key, settings, held }))
+    }
+
+    /// An attempt together with others.
+    pub(super) async fn travel(&self, seat: Seat, chosen: Chosen, permit: Permit) -> Travelled {
+        let Some(coalescer) = &self.sending.coalescer else { return Travelled::Alone(permit) };
+        let Chosen { place: _, backend, attempt, plan: _, room: _, seat: _ } = chosen;
+        let traveller = Traveller { permit, left: self.left.clone(), end: self.end };
+        let carrier = Carrier {
+            accounting: self.accounting.clone(),
+            metrics: self.metrics.clone(),
+            tasks: self.sending.tasks.clone(),
+        };
+        coalescer.travel(seat, (backend, attempt), traveller, &carrier).await
+    }
+
+    /// Nobody travels with it to this backend, or not as far: it may go there, alone. `tried` is where it was before.
+    pub(super) fn goes_alone(&mut self, place: usize, tried: ExcludedBackends) {
+        self.tried = tried;
+        self.alone_at.add(place);
+    }
+
+    /// It has waited: it may go everywhere, and with others.
+    pub(super) fn begins_anew(&mut self) {
+        self.tried = ExcludedBackends::default();
+        self.alone_at = ExcludedBackends::default();
+    }
+}
+
 /// How soon a call that waits for a provider's limits looks again: what others give back makes room sooner than was said.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -274,11 +328,13 @@ fn weigh(call: &Call, backend: &Backend, plan: Option<&Plan>) -> Load {
 
 /// A backend for an attempt, and all that it needs.
 pub(super) struct Chosen {
-    place: usize,
+    pub(super) place: usize,
     pub(super) backend: Arc<Backend>,
     attempt: Attempt,
     plan: Option<Plan>,
     room: Option<BackendQuota>,
+    /// Its place among others that it travels with; none: it travels alone.
+    pub(super) seat: Option<Seat>,
 }
 
 /// Why there is none.

@@ -89,10 +89,8 @@ impl Model {
 
     /// The tokens of some texts, without special ones: this model has none.
     pub fn count(&self, texts: &[impl AsRef<str>]) -> u64 {
-        texts
-            .iter()
-            .map(|text| self.tokens(text.as_ref(), |tokens| tokens.len()).unwrap_or(text.as_ref().len()))
-            .sum::<usize>() as u64
+        texts.iter().map(|text| self.tokens(text.as_ref(), <[u32]>::len).unwrap_or(text.as_ref().len())).sum::<usize>()
+            as u64
     }
 
     /// What a text's tokens tell; none: it has none.

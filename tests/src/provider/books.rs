@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -65,6 +65,8 @@ struct Kept {
     account: Account,
     requests: VecDeque<Recorded>,
     mixed: usize,
+    /// When the requests of the last second were taken, where they are limited.
+    taken: VecDeque<Instant>,
 }
 
 impl Books {
@@ -78,6 +80,26 @@ impl Books {
 
     pub(super) fn latency(&self) -> Duration {
         self.options.latency
+    }
+
+    pub(super) fn tokens_per_input(&self) -> Option<u64> {
+        self.options.tokens_per_input
+    }
+
+    /// Whether there is room for another request within this second. It is taken then.
+    pub(super) fn takes_another(&self) -> bool {
+        let Some(most) = self.options.requests_per_second else { return true };
+        let (mut kept, now) = (self.kept(), Instant::now());
+        while kept.taken.front().is_some_and(|taken| now.duration_since(*taken) >= Duration::from_secs(1)) {
+            kept.taken.pop_front();
+        }
+        let has_room = kept.taken.len() < most;
+        if has_room {
+            kept.taken.push_back(now);
+        } else {
+            kept.account.met("too-many-requests");
+        }
+        has_room
     }
 
     pub(super) fn api_key(&self) -> &str {

@@ -16,6 +16,7 @@ use super::behaviour::{Behaviour, Plan};
 use super::body::{self, Body};
 use super::books::{Books, Recorded};
 use super::call::{Call, Encoding, Violation};
+use super::item::Item;
 use super::line::ResetSwitch;
 use super::refusal::Refusal;
 use super::vector::{self, FULL_DIMENSIONS};
@@ -110,6 +111,13 @@ async fn provide(books: &Books, reset: &ResetSwitch, parts: &Parts, body: Bytes)
             return Ok(refuse(&Refusal::violation(&violation)));
         }
     };
+    if !books.takes_another() {
+        return Ok(refuse(&Refusal::too_many_requests(&call.model)));
+    }
+    let longest = call.input.iter().map(Item::tokens).max().unwrap_or_default();
+    if let Some(most) = books.tokens_per_input().filter(|most| longest > *most) {
+        return Ok(refuse(&Refusal::long_input(most, longest)));
+    }
     tokio::time::sleep(books.latency()).await;
     behave(books, reset, books.choose(plan), call, &credential).await
 }

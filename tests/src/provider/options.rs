@@ -12,6 +12,10 @@ pub struct Options {
     pub tls: Option<(String, String)>,
     /// Time from the end of a request to the beginning of its answer, before what the model's name adds.
     pub latency: Duration,
+    /// How many requests it takes within a second; those beyond are refused with 429 and `Retry-After: 1`. None: all.
+    pub requests_per_second: Option<usize>,
+    /// The most tokens of one input; a request with a longer one is refused with 400. None: any number.
+    pub tokens_per_input: Option<u64>,
     /// Where to listen. A fixed port lets a test take a provider away and bring it back.
     pub listen: SocketAddr,
 }
@@ -23,6 +27,8 @@ impl Options {
             api_key: api_key.into(),
             tls: None,
             latency: Duration::ZERO,
+            requests_per_second: None,
+            tokens_per_input: None,
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         }
     }

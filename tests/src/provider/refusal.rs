@@ -71,6 +71,23 @@ impl Refusal {
         }
     }
 
+    /// More requests than it takes within a second.
+    pub(super) fn too_many_requests(model: &str) -> Self {
+        let message = format!("Rate limit reached for {model} in organization org-test on requests per second (RPS).");
+        Self {
+            retry_after: Some(1),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, message, "requests", Some("rate_limit_exceeded"))
+        }
+    }
+
+    /// An input with more tokens than it takes.
+    pub(super) fn long_input(most: u64, tokens: u64) -> Self {
+        let message = format!(
+            "This model's maximum context length is {most} tokens, however you requested {tokens} tokens. Please reduce your prompt."
+        );
+        Self::new(StatusCode::BAD_REQUEST, message, "invalid_request_error", None)
+    }
+
     pub(super) fn server_error() -> Self {
         Self::new(
             StatusCode::INTERNAL_SERVER_ERROR,

@@ -12,6 +12,16 @@ pub struct Hedge {
     pub delay_milliseconds: u32,
 }
 
+/// When calls of one text each travel together, as one request to the provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Coalesce {
+    /// The first of them waits so many milliseconds for others.
+    pub window_milliseconds: u32,
+    /// So many go at once, without waiting any longer.
+    pub max_items: u32,
+}
+
 /// When a call is tried again that a backend did not serve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Balance, Cache, Cooldown, Encoding, Hedge, Limits, Provider, Retry, TokenBound, left_out::is_zero};
+use super::{
+    Balance, Cache, Coalesce, Cooldown, Encoding, Hedge, Limits, Provider, Retry, TokenBound, left_out::is_zero,
+};
 use crate::{ModelPattern, ObjectName, Price};
 
 /// The least that a model can take of one input: as many tokens as one character may be, and some more. So something is left of every
@@ -26,6 +28,9 @@ pub struct Route {
     /// When a call that has no answer yet is sent to a second backend as well; absent: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hedge: Option<Hedge>,
+    /// When calls of one text each travel together; absent: each by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coalesce: Option<Coalesce>,
     /// When a backend that fails is left alone.
     #[serde(default, skip_serializing_if = "Cooldown::is_default")]
     pub cooldown: Cooldown,

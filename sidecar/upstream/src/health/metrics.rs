@@ -8,6 +8,8 @@ pub struct BackendMetrics {
     attempts: IntCounterVec,
     retries: IntCounterVec,
     hedges: IntCounterVec,
+    coalesced: IntCounterVec,
+    saved: IntCounterVec,
     cooldowns: IntCounterVec,
     cooling: IntGaugeVec,
 }
@@ -40,6 +42,16 @@ impl BackendMetrics {
                  answer: won, lost.",
                 &["backend", "outcome"],
             )?,
+            coalesced: counter(
+                "vectoll_coalesced_calls_total",
+                "Calls that were sent to a backend together with others, in one request.",
+                &["backend"],
+            )?,
+            saved: counter(
+                "vectoll_coalesced_requests_saved_total",
+                "Requests that a backend was not sent because calls travelled together: calls less requests.",
+                &["backend"],
+            )?,
             cooldowns: counter(
                 "vectoll_backend_cooldowns_total",
                 "How often a backend was left alone for a while, by why: failures, limited.",
@@ -50,8 +62,8 @@ impl BackendMetrics {
                 &["backend"],
             )?,
         };
-        let Self { attempts, retries, hedges, cooldowns, cooling } = &metrics;
-        for counter in [attempts, retries, hedges, cooldowns] {
+        let Self { attempts, retries, hedges, coalesced, saved, cooldowns, cooling } = &metrics;
+        for counter in [attempts, retries, hedges, coalesced, saved, cooldowns] {
             registry.register(Box::new(counter.clone()))?;
         }
         registry.register(Box::new(cooling.clone()))?;
@@ -71,6 +83,12 @@ impl BackendMetrics {
     /// Notes a retry.
     pub fn retried(&self, backend: &str) {
         self.retries.with_label_values(&[backend]).inc();
+    }
+
+    /// Notes a request that so many calls travel in.
+    pub fn coalesced(&self, backend: &str, calls: u64) {
+        self.coalesced.with_label_values(&[backend]).inc_by(calls);
+        self.saved.with_label_values(&[backend]).inc_by(calls.saturating_sub(1));
     }
 
     /// Notes how a second attempt beside the first one ended.
