@@ -121,9 +121,13 @@ impl Call {
             parse(&body, in_path, (headers, in_headers), &entry)?
         } else {
             let (headers, entry) = (headers.clone(), entry.clone());
-            let parsed =
-                compute.run(body.len() as u64, move || parse(&body, in_path, (&headers, in_headers), &entry)).await;
-            parsed.map_err(|_| Refusal::unavailable("parsing_failed", "The call could not be read".to_owned()))??
+            // What is held is free when the work is done, also if the caller leaves meanwhile.
+            let parsed = compute
+                .run(body.len() as u64, move || (parse(&body, in_path, (&headers, in_headers), &entry), own, held));
+            let failed = |_| Refusal::unavailable("parsing_failed", "The call could not be read".to_owned());
+            let result;
+            (result, own, held) = parsed.await.map_err(failed)?;
+            result?
         };
         let in_metadata = metadata.as_ref().and_then(|metadata| metadata.user());
         let user = user(&caller, said_user, [request.provider_specific.user.as_deref(), in_metadata])?;

@@ -15,6 +15,11 @@ fn main() -> anyhow::Result<ExitCode> {
     }
     let settings = Settings::parse();
     logging::start(settings.log_format, &settings.log_filter)?;
+    // What a panic says may quote a call: only where it was goes into the log.
+    std::panic::set_hook(Box::new(|panic| {
+        let at = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(at, "a part of the sidecar failed: please report it");
+    }));
     // One provider of cryptography for all TLS; the error only says that there is one already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut runtime = if settings.worker_threads == 1 {

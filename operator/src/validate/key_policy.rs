@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use vectoll_config::{MAX_BUDGETS, ModelPattern, v1};
-use vectoll_crds::{KeyBounds, KeyDefaults};
+use vectoll_crds::{Enforcement, KeyBounds, KeyDefaults};
 
 use super::{
     FieldError, FieldErrors, KeySource, ValidBudget, ValidKey,
@@ -29,6 +29,8 @@ pub(crate) struct ValidBounds {
     budgets: Vec<v1::Budget>,
     expires_after: Option<SignedDuration>,
     max_wait_seconds: Option<u32>,
+    /// From when on budgets that are bounded count anew: the Team's word, not the key's.
+    pub(super) reset_at: Option<Timestamp>,
 }
 
 pub(super) fn defaults(spec: Option<&KeyDefaults>, errors: &mut FieldErrors) -> ValidDefaults {
@@ -49,7 +51,19 @@ pub(super) fn bounds(spec: Option<&KeyBounds>, errors: &mut FieldErrors) -> Vali
     let Some(spec) = spec else { return ValidBounds::default() };
     let KeyBounds { limits: whole, budgets, expires_after, max_wait_seconds } = spec;
     let at = "spec.keyBounds";
+    // A bound that does not hold is none, and what is left to queries is for each key to say.
+    let holds = "bounds hold: leave it out, and put the limits of keys on trial in spec.keyDefaults";
+    if whole.enforcement == Enforcement::Audit {
+        errors.add(format!("{at}.limits.enforcement"), holds);
+    }
+    if whole.reserved_for_queries_percent.is_some() {
+        errors.add(format!("{at}.limits.reservedForQueriesPercent"), "is for keys and spec.keyDefaults: leave it out");
+    }
+    for (i, _) in budgets.iter().enumerate().filter(|(_, budget)| budget.enforcement == Enforcement::Audit) {
+        errors.add(format!("{at}.budgets[{i}].enforcement"), holds);
+    }
     ValidBounds {
+        reset_at: None,
         limits: limits::limits(&format!("{at}.limits"), *whole, errors),
         budgets: silent_budgets(&format!("{at}.budgets"), None, budgets, errors),
         expires_after: duration(&format!("{at}.expiresAfter"), expires_after.as_deref(), errors),
@@ -72,7 +86,7 @@ impl ValidKey {
         bounds: &ValidBounds,
         created: Option<Timestamp>,
     ) -> Result<Self, Vec<FieldError>> {
-        if self.limits.is_none() {
+        if self.limits == v1::Limits::NONE {
             self.limits = defaults.limits;
         }
         if self.budgets.is_empty() {
@@ -96,8 +110,9 @@ impl ValidKey {
         if self.reset_at.is_some() && !bounds.budgets.is_empty() {
             errors.add(reset::path(), "is for keys whose budgets their Team does not bound: annotate the Team");
         }
-        reset::count_from(self.reset_at, self.budgets.iter_mut().map(|valid| &mut valid.budget));
-        reset::count_from(self.reset_at, self.model_limits.iter_mut().flat_map(|of| &mut of.budgets));
+        let reset = if bounds.budgets.is_empty() { self.reset_at } else { bounds.reset_at };
+        reset::count_from(reset, self.budgets.iter_mut().map(|valid| &mut valid.budget));
+        reset::count_from(reset, self.model_limits.iter_mut().flat_map(|of| &mut of.budgets));
         if let Some(most) = bounds.max_wait_seconds {
             let wanted = self.max_wait_seconds;
             if wanted.is_some_and(|wanted| wanted > most) {
@@ -154,6 +169,8 @@ fn budgets_within(own: Vec<ValidBudget>, bounds: &[v1::Budget], errors: &mut Fie
                     errors.add("spec.budgets", reason);
                 }
                 valid.budget.audit = false;
+                // In another zone the same period would begin again.
+                valid.budget.time_zone = bound.time_zone.clone();
             }
             None => all.push(ValidBudget { budget: bound.clone(), warn_at: None }),
         }
@@ -227,8 +244,9 @@ mod tests {
         assert!(all.len() == 2 && all.iter().all(reset));
         assert_eq!(
             annotated("{}", own, Some("now")).unwrap_err(),
-            "metadata.annotations[vectoll.dev/reset-budgets]: is not a time, as 2026-11-30T12:00:00Z is"
+            "metadata.annotations[vectoll.dev/reset-budgets]: is not a time since 1970, as 2026-11-30T12:00:00Z is"
         );
+        assert!(annotated("{}", own, Some("1960-01-01T00:00:00Z")).is_err());
         assert_eq!(
             annotated("{keyBounds: {budgets: [{limit: '1', period: Daily}]}}", own, now).unwrap_err(),
             "metadata.annotations[vectoll.dev/reset-budgets]: is for keys whose budgets their Team does not bound: annotate the Team"
@@ -257,6 +275,24 @@ mod tests {
              spec.budgets: must be at most 1.00 USD: the Team's keyBounds (Daily); \
              spec.maxWaitSeconds: must be at most 7: the Team's keyBounds; \
              spec.expiresAt: must be at most 2026-01-11T00:00:00Z: the Team's keyBounds"
+        );
+        let elsewhere = effective(team, ", budget: {limit: '0.5', period: Daily, timeZone: Asia/Tokyo}").unwrap();
+        assert_eq!(
+            elsewhere.budgets.iter().map(|valid| valid.budget.time_zone.to_string()).collect::<Vec<_>>(),
+            ["UTC"]
+        );
+        let bounds = "{keyBounds: {limits: {requestsPerMinute: 5, enforcement: Audit, reservedForQueriesPercent: 20}, \
+                      budgets: [{limit: '1', period: Daily, enforcement: Audit}]}}";
+        let team_with = serde_yaml::from_str::<TeamSpec>(bounds).unwrap();
+        let errors = validate::team(&object(team_with)).unwrap_err();
+        let paths: Vec<&str> = errors.iter().map(|error| &*error.path).collect();
+        assert_eq!(
+            paths,
+            [
+                "spec.keyBounds.limits.enforcement",
+                "spec.keyBounds.limits.reservedForQueriesPercent",
+                "spec.keyBounds.budgets[0].enforcement"
+            ]
         );
         let trial = effective(team, ", limits: {requestsPerMinute: 5, enforcement: Audit}").unwrap();
         assert!(!trial.limits.audit, "a bound is not on trial");

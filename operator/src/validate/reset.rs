@@ -9,7 +9,8 @@ use crate::observed_state::{Object, RESET_BUDGETS};
 /// From when on the budgets of a resource count anew. What was spent before stays in the ledger.
 pub(super) fn reset<S>(object: &Object<S>, errors: &mut FieldErrors) -> Option<Timestamp> {
     let text = object.reset.as_deref()?;
-    let read = text.parse::<Timestamp>().map_err(|_| "is not a time, as 2026-11-30T12:00:00Z is");
+    let read = text.parse::<Timestamp>().ok().filter(|at| at.as_second() > 0);
+    let read = read.ok_or("is not a time since 1970, as 2026-11-30T12:00:00Z is");
     errors.check(path(), read)
 }
 

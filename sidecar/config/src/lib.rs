@@ -29,7 +29,7 @@ pub use key::{KEY_PREFIX, KeyHash, KeyHashError, POD_KEY, checksum, has_valid_ch
 pub use money::{MoneyError, PicoUsd, Price};
 pub use name::{NameError, ObjectName, Uid};
 pub use pattern::{ModelPattern, PatternError};
-pub use period::{Stretch, stretch};
+pub use period::{Stretch, is_calendars, stretch};
 pub use position::line_of;
 pub use read::{ConfigError, check_files_v1, check_v1, read_v1, write_v1};
 pub use store_url::{StoreUrl, StoreUrlError, Topology};

@@ -5,7 +5,10 @@ use jiff::{
     civil::{Date, Weekday},
 };
 
-use crate::v1::{Budget, Period, day_number};
+use crate::{
+    PicoUsd, ZoneName,
+    v1::{Budget, Period, day_number},
+};
 
 /// A stretch of time that a budget covers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +25,11 @@ pub fn stretch(budget: &Budget, at: Timestamp) -> Stretch {
     let Stretch { start, end } = calendar(budget.period, &now).unwrap_or(Stretch { start: Timestamp::MIN, end: None });
     let begun = budget.reset_at.filter(|reset| *reset <= at);
     Stretch { start: begun.map_or(start, |reset| start.max(reset)), end: budget.ends(end, at) }
+}
+
+/// Whether a period begins at this moment by the calendar, and not by a reset.
+pub fn is_calendars(period: Period, zone: &ZoneName, start: Timestamp) -> bool {
+    stretch(&Budget::new(PicoUsd::ZERO, period, zone.clone()), start).start == start
 }
 
 /// `None` where the calendar ends (the year 9999) and for periods without an end.
@@ -87,7 +95,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{PicoUsd, ZoneName};
 
     fn of(period: Period, zone: &str, at: &str) -> (String, String) {
         let time_zone = ZoneName::try_from(zone.to_owned()).unwrap();

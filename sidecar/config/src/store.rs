@@ -155,6 +155,5 @@ pub fn money_key(team: &Uid, account: &str, period: &str) -> String {
 
 /// A period in the names of keys: its kind and start, zone, and first moment in seconds since 1970; 0 for what has always been.
 pub fn period_name(period: Period, zone: &ZoneName, start: Timestamp) -> String {
-    let since = if start == Timestamp::MIN { 0 } else { start.as_second() };
-    format!("{period}/{zone}/{since}")
+    format!("{period}/{zone}/{}", start.as_second().max(0))
 }

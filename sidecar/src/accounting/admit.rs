@@ -82,7 +82,7 @@ async fn take(accounting: &Accounting, call: &Arc<Call>, route: &Arc<Route>) -> 
             }
             Err(denied) => denied,
         };
-        let goes_on = matches!(&denied, Denied::Scope(scope, denial) if trial.waive(scope, denial));
+        let goes_on = matches!(&denied, Denied::Scope(_, denial) if trial.waive(&in_turn, denial));
         let at =
             if let Denied::Scope(scope, denial) = &denied { Some((scope.account.clone(), denial.retry)) } else { None };
         let refusal = denied.refusal(call, weight);

@@ -30,6 +30,8 @@ impl Together {
     pub async fn refine(&self) {
         for call in &self.0 {
             call.refine().await;
+            // Each may count its tokens.
+            tokio::task::yield_now().await;
         }
     }
 }

@@ -26,30 +26,34 @@ impl Trial {
     }
 
     /// The call goes on without the limit that refuses it, if that is on trial. False: it is not.
-    pub(super) fn waive(&mut self, scope: &Scope<'_>, denial: &Denial) -> bool {
-        let mut waived = self.waived(denial.scope);
-        let is_new = match denial.exhausted {
-            Exhausted::Rate(_) | Exhausted::Parallel => scope.limits.audit && waived.add(denial.exhausted),
-            Exhausted::Budget(place) => {
-                scope.budgets.get(place).is_some_and(|budget| budget.audit) && waived.add(denial.exhausted)
+    pub(super) fn waive(&mut self, scopes: &[Scope<'_>], denial: &Denial) -> bool {
+        let Some(scope) = scopes.get(denial.scope) else { return false };
+        let is_on_trial = match denial.exhausted {
+            Exhausted::Rate(_) | Exhausted::Parallel => scope.limits.audit,
+            Exhausted::Budget(place) => scope.budgets.get(place).is_some_and(|budget| budget.audit),
+            // Without the store nobody knows what is left, of whatever scope. What would not refuse anyway needs no store.
+            Exhausted::Store => {
+                let on_trial = scopes.iter().enumerate().filter(|(_, scope)| is_all_on_trial(scope));
+                return on_trial.fold(false, |is_new, (place, _)| self.change(place, Waived::add_all) || is_new);
             }
-            // Without the store nobody knows what is left. What would not refuse anyway needs no store.
-            Exhausted::Store => is_all_on_trial(scope) && waived.add_all(),
         };
-        if is_new {
-            if self.waived.len() <= denial.scope {
-                self.waived.resize(denial.scope + 1, Waived::default());
-            }
-            if let Some(place) = self.waived.get_mut(denial.scope) {
-                *place = waived;
-            }
+        is_on_trial && self.change(denial.scope, |waived| waived.add(denial.exhausted))
+    }
+
+    /// Changes what is waived in the scope at this place. False: it is as it was.
+    fn change(&mut self, place: usize, change: impl FnOnce(&mut Waived) -> bool) -> bool {
+        if self.waived.len() <= place {
+            self.waived.resize(place + 1, Waived::default());
         }
-        is_new
+        self.waived.get_mut(place).is_some_and(change)
     }
 }
 
 fn is_all_on_trial(scope: &Scope<'_>) -> bool {
-    (scope.limits.audit || scope.limits.is_none()) && scope.budgets.iter().all(|budget| budget.audit)
+    let limits_something = !scope.limits.is_none() || !scope.budgets.is_empty();
+    limits_something
+        && (scope.limits.audit || scope.limits.is_none())
+        && scope.budgets.iter().all(|budget| budget.audit)
 }
 
 /// What Prometheus sees of them.

@@ -82,7 +82,11 @@ impl WaitingLines {
     }
 
     /// Where of these accounts somebody waits already, but for the place that the call has.
-    pub(super) fn busy<'a>(&self, accounts: impl Iterator<Item = &'a Account>, own: Option<&Place>) -> Option<usize> {
+    pub(super) fn busy<'a>(
+        &self,
+        accounts: impl IntoIterator<Item = (usize, &'a Account)>,
+        own: Option<&Place>,
+    ) -> Option<usize> {
         // Nearly always nobody waits.
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return None;
@@ -92,7 +96,7 @@ impl WaitingLines {
             own.is_none_or(|own| own.account != *account)
                 && lines.get(account).is_some_and(|line| line.strong_count() > 0)
         };
-        accounts.enumerate().find(|(_, account)| is_busy(account)).map(|(at, _)| at)
+        accounts.into_iter().find(|(_, account)| is_busy(account)).map(|(at, _)| at)
     }
 
     /// Joins a line, and waits until it is the call's turn there; not beyond `until`.
@@ -172,9 +176,15 @@ impl<'a> Waiting<'a> {
         Self { lines, call, begun: None, place: None }
     }
 
-    /// The scope in which others wait, if there is one.
+    /// The scope in which others wait, if there is one. A query goes past documents that wait where a part is left to queries.
     pub(super) fn others_are_first<'s>(&self, scopes: &'s [Scope<'s>]) -> Option<&'s Scope<'s>> {
-        let at = self.lines.busy(scopes.iter().map(|scope| &scope.account), self.place.as_ref())?;
+        let of_documents = |of: &Account| {
+            scopes.iter().any(|scope| matches!(&scope.account, Account::Documents(whole) if **whole == *of))
+        };
+        let waits =
+            |scope: &Scope<'_>| scope.limits.reserved_for_queries_percent.is_none() || of_documents(&scope.account);
+        let all = scopes.iter().enumerate().filter(|(_, scope)| waits(scope));
+        let at = self.lines.busy(all.map(|(at, scope)| (at, &scope.account)), self.place.as_ref())?;
         scopes.get(at)
     }
 
@@ -279,7 +289,7 @@ mod tests {
         }
         assert_eq!(*order.lock().unwrap(), [0, 2, 3]);
         assert_eq!(lines.waiting.load(Ordering::Relaxed), 0);
-        assert_eq!(lines.busy([account("a")].iter(), None), None, "nobody waits any more");
+        assert_eq!(lines.busy([account("a")].iter().enumerate(), None), None, "nobody waits any more");
     }
 
     #[tokio::test]
@@ -287,8 +297,8 @@ mod tests {
         let lines = WaitingLines::new(WaitMetrics::new().unwrap());
         let head = lines.join(&account("a"), soon()).await.unwrap();
         let accounts = [account("b"), account("a")];
-        assert_eq!(lines.busy(accounts.iter(), None), Some(1));
-        assert_eq!(lines.busy(accounts.iter(), Some(&head)), None);
+        assert_eq!(lines.busy(accounts.iter().enumerate(), None), Some(1));
+        assert_eq!(lines.busy(accounts.iter().enumerate(), Some(&head)), None);
         assert!(lines.join(&account("b"), soon()).await.is_ok());
         let late = Instant::now() + Duration::from_millis(20);
         assert_eq!(lines.join(&account("a"), late).await.err(), Some(NoWait), "its time is over before its turn");

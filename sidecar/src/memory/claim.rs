@@ -33,7 +33,8 @@ pub struct Claim {
 }
 
 impl Claim {
-    pub(super) fn number(&self) -> u64 {
+    /// Its place among all calls: of two that wait, the one with the lower number is the older one.
+    pub fn number(&self) -> u64 {
         *self.number.get_or_init(|| self.memory.0.next.fetch_add(1, Ordering::Relaxed))
     }
 

@@ -118,19 +118,22 @@ pub(super) async fn fit(
     let end = Instant::now() + MEMORY_TIMEOUT;
     call.claim.hold_until(&mut held, needed, end.into()).await.map_err(|_| Refusal::no_room())?;
     let is_little = call.request.shape.bytes <= LITTLE_TEXT && !call.request.shape.is_tokens;
-    let work = move || match part {
-        None => within(&call, encoding, most).map(|()| (call, Truncated::default())),
-        Some(part) => cut(call, encoding, most, part),
+    let work = move || {
+        let done = match part {
+            None => within(&call, encoding, most).map(|()| (call, Truncated::default())),
+            Some(part) => cut(call, encoding, most, part),
+        };
+        // Free when the work is done, also if the caller leaves meanwhile.
+        drop(held);
+        done
     };
-    let done = if is_little {
+    if is_little {
         work()
     } else {
         let failed =
             |error| Refusal::unavailable("counting_failed", format!("The call's tokens could not be counted: {error}"));
         compute.run(length as u64, work).await.map_err(failed)?
-    };
-    drop(held);
-    done
+    }
 }
 
 /// Refuses a call of which an input has more tokens.

@@ -86,6 +86,13 @@ enum CollectError {
     NoRoom,
 }
 
+/// An answer that is there as a whole.
+struct Collected {
+    headers: HeaderMap,
+    body: Vec<Bytes>,
+    held: MemoryPermit,
+}
+
 /// What a request needs beside its texts.
 pub(super) struct PartExchange<'a> {
     pub(super) backend: &'a Arc<Backend>,
@@ -113,6 +120,11 @@ impl PartExchange<'_> {
         let departure = SentFlag::default();
         let work = self.exchange((journalled, refine), part, (request, &departure), held);
         let work = tokio::time::timeout_at(self.deadline.into(), work);
+        let work = async {
+            let Collected { headers, body, held } = work.await.map_err(|_| None)?.map_err(Some)?;
+            // What has come is read, however long that takes: it is paid.
+            self.understand(part, headers, body, held).await.map_err(Some)
+        };
         let (label, timeout) = (&self.backend.label, self.backend.timeout);
         let late = || {
             if departure.has_left() {
@@ -121,7 +133,7 @@ impl PartExchange<'_> {
                 Failed { failure: Failure::late_to_leave(label, timeout), charged: Charged::Unsent }
             }
         };
-        work.await.unwrap_or_else(|_| Err(late()))
+        work.await.map_err(|failed: Option<Failed>| failed.unwrap_or_else(late))
     }
 
     async fn exchange(
@@ -130,7 +142,7 @@ impl PartExchange<'_> {
         part: &Part<'_>,
         (request, departure): (impl Future<Output = Result<OutgoingRequest, Failure>>, &SentFlag),
         mut held: MemoryPermit,
-    ) -> Result<Done, Failed> {
+    ) -> Result<Collected, Failed> {
         let Self { backend, remote, from_caller, .. } = self;
         let texts = part.texts;
         let request = request.await.map_err(Failed::free)?;
@@ -151,26 +163,39 @@ impl PartExchange<'_> {
             let answer = ErrorAnswer::new(parts.status, &parts.headers, &body);
             return Err(Failed::of(status_failed(remote, backend, answer)));
         }
-        let unusable = |what: &dyn std::fmt::Display| {
-            let message = format!("Backend {}: the provider's answer {what}", backend.label);
-            Failed::paid(Failure::down(Refusal::bad_gateway(message), "failed"))
-        };
         let body = body.map_err(|broken| match broken {
-            CollectError::Cut => unusable(&"was cut off"),
+            CollectError::Cut => self.unusable(&"was cut off"),
             CollectError::NoRoom => Failed::paid(Failure::of_sidecar(Refusal::no_room())),
         })?;
-        let read = self.read(part, &parts.headers, body.clone()).await;
+        Ok(Collected { headers: parts.headers, body, held })
+    }
+
+    /// The vectors in a whole answer.
+    async fn understand(
+        &self,
+        part: &Part<'_>,
+        headers: HeaderMap,
+        body: Vec<Bytes>,
+        held: MemoryPermit,
+    ) -> Result<Done, Failed> {
+        let Self { backend, remote, .. } = self;
+        let (read, mut held) = self.read(part, &headers, body.clone(), held).await;
         let answer = read.map_err(|wrong| match wrong {
             Ok(Unusable { defect: AnswerDefect::Shape, tokens: None }) if is_error(&body) => {
-                Failed::of(error_in_success(remote, backend, &parts.headers, &join(body.clone())))
+                Failed::of(error_in_success(remote, backend, &headers, &join(body.clone())))
             }
             Ok(Unusable { defect, tokens }) => {
-                Failed { charged: tokens.map_or(Charged::Maybe, Charged::Reported), ..unusable(&defect) }
+                Failed { charged: tokens.map_or(Charged::Maybe, Charged::Reported), ..self.unusable(&defect) }
             }
             Err(failure) => Failed::paid(failure),
         })?;
         held.shrink(answer.vectors.iter().map(|vector| size_of_val(&**vector)).sum());
-        Ok(Done { answer, headers: parts.headers, held })
+        Ok(Done { answer, headers, held })
+    }
+
+    fn unusable(&self, what: &dyn std::fmt::Display) -> Failed {
+        let message = format!("Backend {}: the provider's answer {what}", self.backend.label);
+        Failed::paid(Failure::down(Refusal::bad_gateway(message), "failed"))
     }
 
     /// The pieces of a whole answer, of so many bytes at most, while there is memory for it and for the vectors in it.
@@ -201,10 +226,11 @@ impl PartExchange<'_> {
         part: &Part<'_>,
         headers: &HeaderMap,
         body: Vec<Bytes>,
-    ) -> Result<ParsedAnswer, Result<Unusable, Failure>> {
+        held: MemoryPermit,
+    ) -> (Result<ParsedAnswer, Result<Unusable, Failure>>, MemoryPermit) {
         let bytes = length(&body);
         if bytes < MUCH {
-            return self.remote.dialect().answer(part, headers, &join(body)).map_err(Ok);
+            return (self.remote.dialect().answer(part, headers, &join(body)).map_err(Ok), held);
         }
         let (backend, headers, items) = (self.backend.clone(), headers.clone(), part.texts.len());
         let (model, dimensions, input_type) = (part.model.to_owned(), part.dimensions, part.input_type);
@@ -214,13 +240,14 @@ impl PartExchange<'_> {
             let texts = vec![Cow::Borrowed(""); items];
             let (passthrough, extensions) = (PassthroughFields::default(), &extensions);
             let part = Part { model: &model, texts: &texts, dimensions, input_type, passthrough, extensions };
-            let Provider::Remote(remote) = &backend.provider else { return None };
-            Some(remote.dialect().answer(&part, &headers, &join(body)))
+            let Provider::Remote(remote) = &backend.provider else { return (None, held) };
+            // What is held is free when the work is done, also if nobody waits for it any more.
+            (Some(remote.dialect().answer(&part, &headers, &join(body))), held)
         });
         match read.await {
-            Ok(Some(read)) => read.map_err(Ok),
-            Ok(None) => Err(Ok(AnswerDefect::Shape.into())),
-            Err(error) => Err(Err(not_done(&error))),
+            Ok((Some(read), held)) => (read.map_err(Ok), held),
+            Ok((None, held)) => (Err(Ok(AnswerDefect::Shape.into())), held),
+            Err(error) => (Err(Err(not_done(&error))), MemoryPermit::default()),
         }
     }
 }

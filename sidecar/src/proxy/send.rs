@@ -155,8 +155,10 @@ async fn call(
                 let failure = Failure::of_sidecar(Refusal::unavailable("computing_failed", message));
                 return Err(Failure { rest: ChargeState::Unsent(in_flight.into()), ..failure });
             }
+            // It waited for its turn here: that is no fault of the backend's.
             None => {
-                let failure = Failure::late_to_leave(&backend.label, backend.timeout);
+                let message = "The call could not be written in time: the sidecar has too much to do".to_owned();
+                let failure = Failure::of_sidecar(Refusal::unavailable("computing_failed", message));
                 return Err(Failure { rest: ChargeState::Unsent(in_flight.into()), ..failure });
             }
         }

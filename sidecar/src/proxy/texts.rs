@@ -49,12 +49,13 @@ pub(super) async fn measure(mut call: Call, route: &Route, most: usize, compute:
         let bytes = encodings.iter().filter_map(of).max();
         let items = call.request.shape.items;
         call.text_of_arrays = bytes.map(|bytes| Shape { items, ..Shape::of_text(bytes) });
+        // Free when the work is done, also if the caller leaves meanwhile.
+        drop(held);
         call
     });
     let failed =
         |error| Refusal::unavailable("counting_failed", format!("The call's tokens could not be read: {error}"));
     let call = measured.await.map_err(failed)?;
-    drop(held);
     Ok(call)
 }
 

@@ -122,7 +122,7 @@ impl Stage {
     pub fn deadline(&self, runs: usize) -> Deadline {
         let runs = u32::try_from(runs * self.plan.rounds).unwrap_or(u32::MAX);
         let time = (self.plan.time + self.plan.warm_up()).saturating_mul(runs).saturating_mul(3);
-        Deadline::after(time + std::time::Duration::from_mins(2))
+        Deadline::after(time + std::time::Duration::from_mins(10))
     }
 }
 

@@ -343,24 +343,25 @@ local function exchange(keys, args)
   end
 
   -- The other periods of an account's budgets that are not over: a budget whose period or zone is edited has several, until its first one is.
-  local function others(account, period)
+  -- Of the same setting only those that end with it: a reset divides a period.
+  local function others(account, period, ends)
     local key, found = prefix .. 'a:' .. account, {}
     -- More than sidecars write: then nothing is taken over.
     if redis.call('HLEN', key) > MAX_PERIODS then return found end
     local all = redis.call('HGETALL', key)
     for i = 1, #all, 2 do
       if all[i + 1] ~= '' and num(all[i + 1]) <= now then redis.call('HDEL', key, all[i])
-      elseif not is_like(all[i], period) then found[#found + 1] = all[i] end
+      elseif not is_like(all[i], period) or (all[i] ~= period and all[i + 1] == ends) then found[#found + 1] = all[i] end
     end
     return found
   end
 
   -- What a period that begins takes over: the most that is taken in another one of its account that lies within it. So a budget whose period
   -- or zone is edited does not begin at nothing. `beside`: periods that begin with it, which hold what it holds.
-  local function inherited(account, period, beside)
+  local function inherited(account, period, ends, beside)
     local th, tl, from = 0, 0, nil
     local sh, sl, rh, rl = 0, 0, 0, 0
-    for _, other in ipairs(others(account, period)) do
+    for _, other in ipairs(others(account, period, ends)) do
       if starts(other) >= starts(period) and not (beside and beside[purse(account, other)]) then
         local spent, all_held = unpack(redis.call('HMGET', purse(account, other), 's', 'r'))
         local oh, ol = split(spent)
@@ -379,7 +380,7 @@ local function exchange(keys, args)
   local function begins(account, period, ends, beside)
     new_purses = new_purses + 1
     note_begun()
-    local from, sh, sl = inherited(account, period, beside)
+    local from, sh, sl = inherited(account, period, ends, beside)
     if from then redis.call('HSET', purse(account, period), 's', join(sh, sl), 'c', from) end
     redis.call('HSET', prefix .. 'a:' .. account, period, ends)
     redis.call('PEXPIRE', prefix .. 'a:' .. account, 400 * DAY)
@@ -418,9 +419,14 @@ local function exchange(keys, args)
         add(key, 's', pico)
         redis.call('HSET', key, 'd', today)
         keep(key, period.ends)
-        -- Those of another setting in which the call may have been admitted are kept up, once.
-        for _, other in ipairs(others(account, period.name)) do
-          if not named[other] and (starts(other) <= starts(period.name) or period.ends == '' or tonumber(period.ends) > now) then
+        -- Those in which the call may have been admitted are kept up, once. Of a setting that is named it was admitted in what is named.
+        for _, other in ipairs(others(account, period.name, period.ends)) do
+          local alike
+          for _, named_one in ipairs(periods) do
+            if is_like(named_one.name, other) then alike = named_one.name end
+          end
+          local before = starts(other) <= starts(alike or period.name)
+          if not named[other] and (before or (not alike and (period.ends == '' or tonumber(period.ends) > now))) then
             kept_up[other] = true
           end
         end
@@ -551,7 +557,7 @@ local function exchange(keys, args)
         -- What is under way in the period that this one took over is not spent yet, and will count here.
         local rh, rl = 0, 0
         if not spent and not all_held then
-          from, sh, sl, rh, rl = inherited(account, period)
+          from, sh, sl, rh, rl = inherited(account, period, ends)
           request.th, request.tl = sh, sl
         elseif from then rh, rl = split(redis.call('HGET', purse(account, from), 'r')) end
         request.th, request.tl = plus(request.th, request.tl, rh, rl)

@@ -63,9 +63,9 @@ impl Limits {
     /// What calls that are no queries are held to beside them; none: all of it is theirs.
     pub fn for_documents(&self) -> Option<Self> {
         let percent = 100_u64.saturating_sub(u64::from(self.reserved_for_queries_percent?));
-        // What is no whole number is rounded down: the rest is the queries'.
+        // What is no whole number is rounded down: the rest is the queries'. Of a small limit one is the documents', or none would ever be served.
         let part = |limit: Option<u64>| {
-            limit.map(|limit| u64::try_from(u128::from(limit) * u128::from(percent) / 100).unwrap_or(limit))
+            limit.map(|limit| u64::try_from(u128::from(limit) * u128::from(percent) / 100).unwrap_or(limit).max(1))
         };
         Some(Self {
             requests_per_minute: part(self.requests_per_minute),
@@ -152,9 +152,12 @@ impl Budget {
         Self { limit, period, time_zone, extra: None, reset_at: None, audit: false }
     }
 
-    /// Whether what is counted since `start` is what counts at a moment, and not what was counted before a reset.
-    pub fn counts_since(&self, start: Timestamp, now: Timestamp) -> bool {
-        self.reset_at.is_none_or(|reset| reset <= start || now < reset)
+    /// Whether what is counted since `start` is what counts at a moment: since the reset, or since a beginning of the calendar's.
+    pub fn counts_since(&self, start: Timestamp, is_calendars: bool, now: Timestamp) -> bool {
+        match self.reset_at.filter(|reset| *reset <= now) {
+            Some(reset) => start == reset || (is_calendars && start > reset),
+            None => is_calendars,
+        }
     }
 
     /// When a period ends that ends at `end` by the calendar: a reset that lies ahead ends it before.
@@ -187,7 +190,7 @@ mod tests {
         };
         let documents =
             limits.for_documents().map(|of| (of.requests_per_minute, of.tokens_per_day, of.parallel_requests));
-        assert_eq!(documents, Some((Some(7), Some(13_835_058_055_282_163_711), Some(0))));
+        assert_eq!(documents, Some((Some(7), Some(13_835_058_055_282_163_711), Some(1))));
         assert_eq!(Limits::NONE.for_documents(), None);
     }
 

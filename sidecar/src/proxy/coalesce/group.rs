@@ -8,6 +8,7 @@ use std::{borrow::Cow, future::ready, sync::Arc, time::Instant};
 
 use futures_util::future::join_all;
 use http::HeaderMap;
+use vectoll_config::v1::InputType;
 
 use super::{
     super::{
@@ -37,6 +38,9 @@ use vectoll_upstream::{
         dialect::{Part, PassthroughFields, extension::Extensions},
     },
 };
+
+/// From so many bytes of text on a request is written, and its tokens are counted, on a thread of its own.
+const MUCH: u64 = 32 * 1024;
 
 /// Calls that wait for each other.
 #[derive(Debug)]
@@ -127,26 +131,28 @@ impl Carrier {
         let first = members.first()?;
         let (call, route) = (first.permit.call().clone(), first.permit.route().clone());
         let texts: Vec<Arc<str>> = members.iter().map(|member| member.passenger.text.clone()).collect();
-        let texts: Vec<Cow<'_, str>> = texts.iter().map(|text| Cow::Borrowed(&**text)).collect();
-        let (extensions, from_caller) = (Extensions::default(), HeaderMap::new());
-        let ProviderSpecificFields { input_type, user } = &call.request.provider_specific;
-        let part = Part {
-            model: backend.model_of(&call.model),
-            texts: &texts,
-            dimensions: call.request.dimensions,
-            input_type: call.request.input_type.unwrap_or(route.manner.input_type),
-            passthrough: PassthroughFields {
-                input_type: input_type.as_deref(),
-                user: user.as_deref(),
-                are_arrays: false,
-            },
-            extensions: &extensions,
+        let bytes = texts.iter().map(|text| text.len() as u64).sum();
+        let write = {
+            let (backend, call, texts, input_type) =
+                (backend.clone(), call.clone(), texts.clone(), route.manner.input_type);
+            move || {
+                let Provider::Remote(remote) = &backend.provider else { return None };
+                let (texts, extensions) = (borrowed(&texts), Extensions::default());
+                remote.request(&part_of(&backend, (&call, input_type), &texts, &extensions)).ok()
+            }
         };
-        let Ok(request) = remote.request(&part) else {
+        let Ok(Some(request)) = self.accounting.compute.run_above(MUCH, bytes, write).await else {
             // Each is told what the provider cannot do.
             go_alone(members);
             return None;
         };
+        let (texts, extensions, from_caller) = (borrowed(&texts), Extensions::default(), HeaderMap::new());
+        let part = part_of(backend, (&call, route.manner.input_type), &texts, &extensions);
+        // The answer's memory is the oldest's to take, for it comes first, and the others wait for that.
+        let oldest = members.iter().map(|member| member.permit.call()).min_by_key(|call| call.claim.number())?.clone();
+        for member in members.iter().filter(|member| !Arc::ptr_eq(member.permit.call(), &oldest)) {
+            member.permit.call().claim.follow();
+        }
         let (together, passengers) = journalled(backend, members)?;
         self.metrics.backends.coalesced(&backend.label, passengers.len() as u64);
         attempt.starts(self.accounting.now().elapsed);
@@ -156,16 +162,16 @@ impl Carrier {
             remote,
             from_caller: &from_caller,
             compute: &self.accounting.compute,
-            claim: &call.claim,
+            claim: &oldest.claim,
             deadline: started + backend.timeout,
         };
         let held = MemoryPermit::default();
         let done = exchange.carry_out((&together, together.refine()), &part, ready(Ok(request)), held).await;
         self.metrics.upstream(&backend.label).observe(started.elapsed().as_secs_f64());
+        self.count(backend, &together, bytes).await;
         let now = self.accounting.now().elapsed;
         match done {
             Ok(Done { answer, headers, held }) => {
-                backend.load_tokenizer(&call, &self.accounting.compute).await;
                 // Settled first: what is not right with the vectors does not change what they cost.
                 let settled = settle(backend, together, answer.tokens);
                 used(room, settled.iter().map(|(tokens, _)| tokens).sum());
@@ -201,6 +207,46 @@ impl Carrier {
                 None
             }
         }
+    }
+}
+
+impl Carrier {
+    /// Has the tokens of all calls counted, where that is not the event loop's: whatever becomes of them, it is not counted again.
+    async fn count(&self, backend: &Arc<Backend>, together: &Together, bytes: u64) {
+        let calls: Vec<Arc<Call>> = together.calls().iter().map(|call| call.call().clone()).collect();
+        if let Some(first) = calls.first() {
+            backend.load_tokenizer(first, &self.accounting.compute).await;
+        }
+        let backend = backend.clone();
+        let count = move || {
+            for call in &calls {
+                backend.count_tokens(call);
+            }
+        };
+        // What could not be counted here is counted where it is needed.
+        let _ = self.accounting.compute.run_above(MUCH, bytes, count).await;
+    }
+}
+
+fn borrowed(texts: &[Arc<str>]) -> Vec<Cow<'_, str>> {
+    texts.iter().map(|text| Cow::Borrowed(&**text)).collect()
+}
+
+/// The request of calls that are alike in all but their texts, one of which is this.
+fn part_of<'a>(
+    backend: &'a Backend,
+    (call, input_type): (&'a Call, InputType),
+    texts: &'a [Cow<'a, str>],
+    extensions: &'a Extensions,
+) -> Part<'a> {
+    let ProviderSpecificFields { input_type: asked, user } = &call.request.provider_specific;
+    Part {
+        model: backend.model_of(&call.model),
+        texts,
+        dimensions: call.request.dimensions,
+        input_type: call.request.input_type.unwrap_or(input_type),
+        passthrough: PassthroughFields { input_type: asked.as_deref(), user: user.as_deref(), are_arrays: false },
+        extensions,
     }
 }
 

@@ -20,6 +20,7 @@ use crate::{
     accounting::{Accounting, InFlight, Settled, Together, readmit},
     background::Background,
     policy::Backend,
+    refusal::Refusal,
 };
 use vectoll_ledger::books::Certainty;
 
@@ -80,9 +81,11 @@ pub(super) fn fail(
     }
 }
 
-/// The same failure of another call.
+/// The same failure of another call. A provider may repeat in its words what it was sent, and that is not all of one caller's.
 pub(super) fn same(failure: &Failure, rest: ChargeState) -> Failure {
-    Failure { refusal: failure.refusal.clone(), blame: failure.blame, result: failure.result, rest }
+    let message = "The request in which this call travelled with others failed at the provider".to_owned();
+    let refusal = Refusal { message, code: None, ..failure.refusal.clone() };
+    Failure { refusal, blame: failure.blame, result: failure.result, rest }
 }
 
 /// The calls of a request that was refused, each ready to be sent again: on the reservation that it has, if the refusal costs nothing for

@@ -34,7 +34,7 @@ const LOAD: Load = Load::open(32, 1_000.0);
 const USERS: usize = 2_000;
 const SCRAPE_INTERVAL: Duration = Duration::from_millis(250);
 /// For the large calls to be under way.
-const BEGIN: Duration = Duration::from_mins(1);
+const BEGIN: Duration = Duration::from_mins(5);
 
 /// What happened beside the small calls.
 #[derive(Default)]

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use vectoll_config::{PicoUsd, Stretch, stretch, v1::Budget};
+use vectoll_config::{PicoUsd, Stretch, is_calendars, stretch, v1::Budget};
 
 use super::LocalReservation;
 use crate::{
@@ -49,16 +49,29 @@ pub(super) struct BudgetBalance {
     pub(super) booked: PicoUsd,
     /// It holds the reservations that came after this one in the table's sequence.
     pub(super) since: u64,
+    /// Whether its period begins by the calendar, and not by a reset.
+    is_calendars: bool,
+    /// The last reservation that it was looked at for.
+    used: u64,
 }
 
 impl BudgetBalance {
+    pub(super) fn new(
+        charge: Arc<BudgetPeriod>,
+        end: Option<Timestamp>,
+        CarriedOver { taken, since, booked }: CarriedOver,
+    ) -> Self {
+        let is_calendars = is_calendars(charge.period, &charge.zone, charge.start);
+        Self { charge, end, taken, booked, since, is_calendars, used: since }
+    }
+
     fn is_of(&self, budget: &Budget) -> bool {
         self.charge.period == budget.period && self.charge.zone == budget.time_zone
     }
 
     /// Whether it is what counts of a budget at a moment: its period is not over, nor was it reset meanwhile.
     pub(super) fn is_for(&self, budget: &Budget, wall: Timestamp) -> bool {
-        self.is_of(budget) && !self.is_over(wall) && budget.counts_since(self.charge.start, wall)
+        self.is_of(budget) && !self.is_over(wall) && budget.counts_since(self.charge.start, self.is_calendars, wall)
     }
 
     /// Whether a moment lies in the period.
@@ -169,7 +182,8 @@ impl Count {
 
     /// Sees to a balance for the budget's period that a moment lies in.
     pub(super) fn open(&mut self, account: &Account, budget: &Budget, wall: Timestamp, since: u64) {
-        if self.balances.iter().any(|balance| balance.is_for(budget, wall)) {
+        if let Some(balance) = self.balances.iter_mut().find(|balance| balance.is_for(budget, wall)) {
+            balance.used = since;
             return;
         }
         let Some(account) = account.payer() else { return };
@@ -179,12 +193,17 @@ impl Count {
             PicoUsd::ZERO => (PicoUsd::ZERO, PicoUsd::ZERO, since),
             taken => (taken, carried.booked, carried.since),
         };
-        self.balances.retain(|balance| !balance.is_over(wall) && !balance.is_of(budget));
-        if self.balances.len() >= MAX_BUDGETS {
-            self.balances.remove(0);
+        // What an earlier reset began counts no more. What the calendar began is kept up: the reset may be taken back.
+        let is_past =
+            |balance: &BudgetBalance| balance.is_of(budget) && !balance.is_calendars && balance.charge.start < start;
+        self.balances.retain(|balance| !balance.is_over(wall) && !is_past(balance));
+        if self.balances.len() >= MAX_BUDGETS
+            && let Some((at, _)) = self.balances.iter().enumerate().min_by_key(|(_, balance)| balance.used)
+        {
+            self.balances.remove(at);
         }
         let charge = BudgetPeriod { account, period: budget.period, zone: budget.time_zone.clone(), start };
-        self.balances.push(BudgetBalance { charge: Arc::new(charge), end, taken, booked, since });
+        self.balances.push(BudgetBalance::new(Arc::new(charge), end, CarriedOver { taken, since, booked }));
     }
 
     /// What a period that begins at `start` inherits: the most that was taken in a period within it. A budget whose

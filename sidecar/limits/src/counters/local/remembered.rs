@@ -5,7 +5,10 @@ use std::{collections::HashSet, sync::Arc};
 use jiff::Timestamp;
 use vectoll_config::{PicoUsd, stretch, v1::Budget};
 
-use super::{LocalCounters, Table, count::BudgetBalance};
+use super::{
+    LocalCounters, Table,
+    count::{BudgetBalance, CarriedOver},
+};
 use crate::counters::Account;
 use vectoll_ledger::{
     balance::{Balances, SavedBalance},
@@ -29,7 +32,7 @@ impl Balances for LocalCounters {
             let end = stretch(&budget, charge.start).end;
             let id = table.account_of(&charge.account);
             if let Some(count) = table.counts.get_mut(id) {
-                count.balances.push(BudgetBalance { charge, end, taken: booked, booked, since: 0 });
+                count.balances.push(BudgetBalance::new(charge, end, CarriedOver { taken: booked, since: 0, booked }));
             }
         }
     }

@@ -189,6 +189,13 @@ fn a_budget_that_is_reset_counts_anew_and_over_a_restart() {
         let later = LocalCounters::default();
         later.recall(memory.remember());
         assert_eq!(later.spending(account, &reset, at(12)).taken, PicoUsd::new(70), "{period}");
+        for counters in [&memory, &later] {
+            assert_eq!(
+                counters.spending(account, &money, at(13)).taken,
+                PicoUsd::new(170),
+                "{period}: it was taken back"
+            );
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use vectoll_config::{PicoUsd, v1::Budget};
+use vectoll_config::{PicoUsd, is_calendars, v1::Budget};
 
 use super::{
     meter::Meter,
@@ -17,6 +17,8 @@ use vectoll_ledger::charge::BudgetPeriod;
 #[derive(Debug)]
 pub(super) struct BudgetBalance {
     pub(super) charge: Arc<BudgetPeriod>,
+    /// Whether its period begins by the calendar, and not by a reset.
+    is_calendars: bool,
     pub(super) period: PeriodName,
     /// Granted, and in no call's hands.
     pub(super) free: PicoUsd,
@@ -45,6 +47,7 @@ impl BudgetBalance {
     pub(super) fn new(charge: Arc<BudgetPeriod>, now: Duration) -> Self {
         Self {
             period: period_of(&charge),
+            is_calendars: is_calendars(charge.period, &charge.zone, charge.start),
             charge,
             free: PicoUsd::ZERO,
             open: PicoUsd::ZERO,
@@ -66,7 +69,11 @@ impl BudgetBalance {
         self.charge.period == budget.period
             && self.charge.zone == budget.time_zone
             && !self.is_over(store_ms)
-            && (budget.reset_at.is_none() || budget.counts_since(self.charge.start, at_ms(store_ms)))
+            && match budget.reset_at {
+                // Nearly always, and for every call.
+                None => self.is_calendars,
+                Some(_) => budget.counts_since(self.charge.start, self.is_calendars, at_ms(store_ms)),
+            }
     }
 
     /// Whether its period has begun, by the store's time: the machine's clock may have been ahead of it.

@@ -141,3 +141,28 @@ impl Taken {
         [(requests, &*self.requests), (tokens, &*self.tokens)].into_iter().chain(long)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use vectoll_config::{PicoUsd, ZoneName, v1::Period};
+
+    use super::*;
+
+    #[test]
+    fn a_budget_has_a_balance_for_each_side_of_its_reset() {
+        let account = Account::Key(Uid::new("k"));
+        let mut holding = Holding::new(&account);
+        for period in [Period::Monthly, Period::Total] {
+            let budget = Budget::new(PicoUsd::ZERO, period, ZoneName::try_from("UTC".to_owned()).unwrap());
+            let reset = Budget { reset_at: Some(at_ms(20_000)), ..budget.clone() };
+            let mut at = |budget: &Budget, store_ms| holding.balance(&account, budget, store_ms, Duration::ZERO);
+            let before = at(&budget, 10_000);
+            assert_eq!(at(&reset, 19_999), before, "{period}: not before its time");
+            let after = at(&reset, 20_000);
+            assert_ne!(after, before, "{period}");
+            assert_eq!(at(&reset, 30_000), after, "{period}");
+            assert_eq!(at(&budget, 30_000), before, "{period}: it was taken back");
+        }
+    }
+}

@@ -28,7 +28,7 @@ impl Model {
     ) -> &mut BudgetBalance {
         if !self.balance(account, period).begun {
             self.begun.1 += 1;
-            let inherited = self.inherited(account, &period.name, beside, now);
+            let inherited = self.inherited(account, period, beside, now);
             self.periods.entry(account.clone()).or_default().insert(period.name.clone(), period.end);
             let balance = self.balance(account, period);
             balance.begun = true;
@@ -50,9 +50,12 @@ impl Model {
         for period in periods {
             let balance = self.balance(account, period);
             balance.spent = balance.spent.plus(*amount);
-            kept_up.extend(self.others(account, &period.name, now).into_iter().filter(|other| {
+            kept_up.extend(self.others(account, period, now).into_iter().filter(|other| {
                 let is_named = periods.iter().any(|period| period.name == *other);
-                !is_named && (starts(other) <= starts(&period.name) || period.end.is_none_or(|end| end > now))
+                // Of a setting that is named the call was admitted in what is named.
+                let alike = periods.iter().find(|named| setting(&named.name) == setting(other));
+                let is_before = starts(other) <= starts(&alike.unwrap_or(period).name);
+                !is_named && (is_before || (alike.is_none() && period.end.is_none_or(|end| end > now)))
             }));
         }
         for other in kept_up {
@@ -62,11 +65,15 @@ impl Model {
         }
     }
 
-    /// The other periods of an account's budgets that are not over: those of another kind or zone.
-    pub(super) fn others(&mut self, account: &AccountName, period: &str, now: u64) -> Vec<Arc<str>> {
+    /// The other periods of an account's budgets that are not over: those of another kind or zone, and of the same those that end with it,
+    /// for a reset divides a period.
+    pub(super) fn others(&mut self, account: &AccountName, period: &PeriodName, now: u64) -> Vec<Arc<str>> {
         let Some(periods) = self.periods.get_mut(account) else { return Vec::new() };
         periods.retain(|_, end| end.is_none_or(|end| end > now));
-        periods.keys().filter(|other| setting(other) != setting(period)).cloned().collect()
+        let is_other = |(other, end): &(&Arc<str>, &Option<u64>)| {
+            setting(other) != setting(&period.name) || (**other != period.name && **end == period.end)
+        };
+        periods.iter().filter(is_other).map(|(other, _)| other.clone()).collect()
     }
 
     /// What a period that begins takes over: the most that is taken in another one that lies within it; which, what is spent there,
@@ -74,12 +81,12 @@ impl Model {
     fn inherited(
         &mut self,
         account: &AccountName,
-        period: &str,
+        period: &PeriodName,
         beside: &[(AccountName, Arc<str>)],
         now: u64,
     ) -> Option<(Arc<str>, PicoUsd, PicoUsd)> {
         let is_beside = |other: &Arc<str>| beside.iter().any(|(of, begun)| of == account && begun == other);
-        let is_within = |other: &Arc<str>| starts(other) >= starts(period) && !is_beside(other);
+        let is_within = |other: &Arc<str>| starts(other) >= starts(&period.name) && !is_beside(other);
         let within: Vec<Arc<str>> = self.others(account, period, now).into_iter().filter(is_within).collect();
         let taken = within.into_iter().filter_map(|other| {
             let balance = self.balances.get(&(account.clone(), other.clone()))?;
@@ -94,7 +101,7 @@ impl Model {
         let balance = self.balance(account, period);
         let (taken, begun, from) = (balance.taken(), balance.begun, balance.from.clone());
         if !begun {
-            let inherited = self.inherited(account, &period.name, &[], now);
+            let inherited = self.inherited(account, period, &[], now);
             return inherited.map_or(PicoUsd::ZERO, |(_, spent, held)| spent.plus(held));
         }
         let former = from.and_then(|from| self.balances.get(&(account.clone(), from)));

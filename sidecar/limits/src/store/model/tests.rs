@@ -114,6 +114,31 @@ fn a_call_of_two_budgets_counts_once_in_each() {
 }
 
 #[test]
+fn money_that_is_told_late_counts_in_the_period_in_which_it_was_admitted() {
+    let (mut model, identity) = (Model::default(), Identity { sidecar: "a".into(), epoch: 1 });
+    let now = server().clock;
+    let month = period("Monthly/UTC/1899000000", Some(now + 20 * DAY));
+    let (last, this) = (period("Hourly/UTC/1899996000", Some(now - 1)), period("Hourly/UTC/1899999600", Some(now + 1)));
+    let anew = period("Monthly/UTC/1899999700", month.end);
+    let all = [last.clone(), this.clone(), month.clone(), anew.clone()];
+    let mut number = 0;
+    let mut tell = |periods: &[&PeriodName], pico| {
+        let periods = periods.iter().map(|period| (*period).clone()).collect();
+        let charges = vec![Charge { account: "t".into(), periods, amount: PicoUsd::new(pico) }];
+        let spend = Spend { from: number, to: number + 1, charges, entries: Vec::new() };
+        number += 1;
+        let exchange = Exchange { number, after: number - 1, spend, ..Exchange::default() };
+        model.exchange(&server(), &identity, &exchange);
+        all.each_ref().map(|period| model.money("t", &period.name).0.pico())
+    };
+    assert_eq!(tell(&[&this, &month], 5), [0, 5, 5, 0]);
+    assert_eq!(tell(&[&last, &month], 3), [3, 5, 8, 0], "of the hour before");
+    // The month is reset: what is admitted from then on is kept up in all of it, lest the reset be taken back.
+    assert_eq!(tell(&[&this, &anew], 2), [3, 7, 10, 2]);
+    assert_eq!(tell(&[&this, &month], 1), [3, 8, 11, 2], "admitted before the reset");
+}
+
+#[test]
 fn budgets_that_begin_together_hold_the_same_money_once() {
     let (mut model, identity) = (Model::default(), Identity { sidecar: "a".into(), epoch: 1 });
     let now = server().clock;
