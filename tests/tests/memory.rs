@@ -75,7 +75,7 @@ async fn with_the_built_in_model_an_idle_sidecar_takes_more() -> anyhow::Result<
     pair.metrics().await?;
     let idle = status(&pair, "VmRSS")?;
     println!("idle with the built-in model: {idle} KiB resident");
-    assert!(idle < 50 * MIB, "{idle} KiB resident when idle");
+    assert!(idle < 35 * MIB, "{idle} KiB resident when idle");
     Ok(())
 }
 
