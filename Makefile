@@ -104,7 +104,7 @@ e2e: $(NEEDS_OF_TESTS) ## Both programs as users run them: without a cluster, ag
 # All of the workspace at once: apart, its parts would ask for other features of the same dependencies, and build them once more.
 WHOLE := cargo test --locked --no-fail-fast --workspace
 # Programs that start a Kubernetes, or an API server of it. They wait a lot, and so do others that cross a minute's end: side by side.
-CLUSTER_TESTS := cel chart controllers e2e rules
+CLUSTER_TESTS := cel chart controllers e2e rules together
 OTHER_TESTS = $(filter-out $(CLUSTER_TESTS),$(shell cargo metadata --locked --no-deps --format-version 1 | jq -r '.packages[].targets[] | select(.kind == ["test"]) | .name'))
 
 .PHONY: whole
