@@ -17,23 +17,7 @@ pub(super) fn limits(path: &str, limits: Limits, errors: &mut FieldErrors) -> v1
         reserved_for_queries_percent,
         enforcement,
     } = limits;
-    for (field, limit) in [
-        ("requestsPerMinute", requests_per_minute),
-        ("tokensPerMinute", tokens_per_minute),
-        ("requestsPerHour", requests_per_hour),
-        ("tokensPerHour", tokens_per_hour),
-        ("requestsPerDay", requests_per_day),
-        ("tokensPerDay", tokens_per_day),
-        ("parallelRequests", parallel_requests),
-    ] {
-        if limit == Some(0) {
-            errors.add(format!("{path}.{field}"), "must be at least 1; to refuse every call set suspended: true");
-        }
-    }
-    if reserved_for_queries_percent.is_some_and(|percent| !(1..=99).contains(&percent)) {
-        errors.add(format!("{path}.reservedForQueriesPercent"), "must be 1 to 99: a part of the limits in percent");
-    }
-    v1::Limits {
+    let valid = v1::Limits {
         requests_per_minute,
         tokens_per_minute,
         requests_per_hour,
@@ -43,7 +27,14 @@ pub(super) fn limits(path: &str, limits: Limits, errors: &mut FieldErrors) -> v1
         parallel_requests,
         reserved_for_queries_percent,
         audit: enforcement == Enforcement::Audit,
+    };
+    for (field, _) in valid.each().into_iter().filter(|(_, limit)| *limit == Some(0)) {
+        errors.add(format!("{path}.{field}"), "must be at least 1; to refuse every call set suspended: true");
     }
+    if reserved_for_queries_percent.is_some_and(|percent| !(1..=99).contains(&percent)) {
+        errors.add(format!("{path}.reservedForQueriesPercent"), "must be 1 to 99: a part of the limits in percent");
+    }
+    valid
 }
 
 /// The most tokens of one call.

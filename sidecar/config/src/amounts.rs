@@ -34,31 +34,10 @@ pub(crate) fn amount_fault(
 }
 
 fn zero_limit(limits: &Limits) -> Option<&'static str> {
-    let Limits {
-        requests_per_minute,
-        tokens_per_minute,
-        requests_per_hour,
-        tokens_per_hour,
-        requests_per_day,
-        tokens_per_day,
-        parallel_requests,
-        reserved_for_queries_percent,
-        audit: _,
-    } = limits;
-    if reserved_for_queries_percent.is_some_and(|percent| !(1..=99).contains(&percent)) {
+    if limits.reserved_for_queries_percent.is_some_and(|percent| !(1..=99).contains(&percent)) {
         return Some("reservedForQueriesPercent");
     }
-    [
-        ("requestsPerMinute", requests_per_minute),
-        ("tokensPerMinute", tokens_per_minute),
-        ("requestsPerHour", requests_per_hour),
-        ("tokensPerHour", tokens_per_hour),
-        ("requestsPerDay", requests_per_day),
-        ("tokensPerDay", tokens_per_day),
-        ("parallelRequests", parallel_requests),
-    ]
-    .into_iter()
-    .find_map(|(field, limit)| (*limit == Some(0)).then_some(field))
+    limits.each().into_iter().find_map(|(field, limit)| (limit == Some(0)).then_some(field))
 }
 
 /// Budgets of one account are told apart by their periods: in the store, in metrics and in messages.

@@ -70,19 +70,22 @@ async fn take(accounting: &Accounting, call: &Arc<Call>, route: &Arc<Route>) -> 
     let mut trial = Trial::default();
     let mut waiting = Waiting::new(&accounting.lines, call);
     loop {
-        let in_turn = scopes(call, route, &accounting.counters);
-        if let Some(scope) = waiting.others_are_first(&in_turn) {
+        let mut held_to = scopes(call, route, &accounting.counters);
+        if let Some(scope) = waiting.others_are_first(&held_to) {
             let queued = || waits_in_vain(call, scope);
             waiting.join(&scope.account).await.map_err(|NoWait| queued())?;
+            // Its user may count under another name by now.
+            held_to = scopes(call, route, &accounting.counters);
         }
-        let (denied, weight) = match attempt(accounting, call, route, &trial).await? {
+        trial.mark(&mut held_to);
+        let (denied, weight) = match attempt(accounting, call, route, &held_to).await? {
             Ok(admitted) => {
                 note(accounting, call, trial);
                 return Ok(admitted);
             }
             Err(denied) => denied,
         };
-        let goes_on = matches!(&denied, Denied::Scope(_, denial) if trial.waive(&in_turn, denial));
+        let goes_on = matches!(&denied, Denied::Scope(_, denial) if trial.waive(&held_to, denial));
         let at =
             if let Denied::Scope(scope, denial) = &denied { Some((scope.account.clone(), denial.retry)) } else { None };
         let refusal = denied.refusal(call, weight);
@@ -118,12 +121,12 @@ fn note(accounting: &Accounting, call: &Call, Trial { found, .. }: Trial) {
 /// Reserves by the bound, and where that is too much, by the exact count.
 async fn attempt<'a>(
     accounting: &Accounting,
-    call: &'a Arc<Call>,
+    call: &Arc<Call>,
     route: &Arc<Route>,
-    trial: &Trial,
+    scopes: &'a [Scope<'a>],
 ) -> Result<Result<Admitted, (Denied<'a>, Weight)>, Refusal> {
     let most = weight(route, WeightBasis::AtMost, |backend| backend.most_tokens(call));
-    let denied = match reserve(accounting, call, route, most, trial).await {
+    let denied = match reserve(accounting, call, scopes, most).await {
         Ok(admitted) => return Ok(Ok(admitted)),
         Err(denied) => denied,
     };
@@ -132,7 +135,7 @@ async fn attempt<'a>(
         Recount::None => (denied, most),
         Recount::Never => (denied, fewest),
         Recount::Count => match exact(accounting, call, route).await? {
-            Some(exact) => match reserve(accounting, call, route, exact, trial).await {
+            Some(exact) => match reserve(accounting, call, scopes, exact).await {
                 Ok(admitted) => return Ok(Ok(admitted)),
                 Err(denied) => (denied, exact),
             },
@@ -196,7 +199,7 @@ enum Denied<'a> {
     /// Whatever it weighs.
     Outright(Refusal),
     /// A scope has no room for so much.
-    Scope(Scope<'a>, Denial),
+    Scope(&'a Scope<'a>, Denial),
 }
 
 /// What can be said against a denial by a bound.
@@ -238,7 +241,7 @@ impl Denied<'_> {
     fn refusal(self, call: &Call, weight: Weight) -> Refusal {
         match self {
             Self::Outright(refusal) => refusal,
-            Self::Scope(scope, denial) => explain(call, &scope, &denial, weight),
+            Self::Scope(scope, denial) => explain(call, scope, &denial, weight),
         }
     }
 }
@@ -253,23 +256,18 @@ type Admitted = (QuotaReservation, Vec<Limits>, Timestamp);
 
 async fn reserve<'a>(
     accounting: &Accounting,
-    call: &'a Call,
-    route: &Route,
+    call: &Call,
+    scopes: &'a [Scope<'a>],
     weight: Weight,
-    trial: &Trial,
 ) -> Result<Admitted, Denied<'a>> {
     let now = accounting.now();
-    let mut scopes = scopes(call, route, &accounting.counters);
-    for (place, scope) in scopes.iter_mut().enumerate() {
-        scope.waived = trial.waived(place);
-    }
     if weight.money.is_none() && scopes.iter().flat_map(|scope| scope.budgets).any(|budget| !budget.audit) {
         return Err(Denied::Outright(Refusal::unpriced(&call.model)));
     }
     let money = weight.money.unwrap_or(PicoUsd::ZERO);
     let team = &call.caller.key().team;
     let (tokens, on_store_failure) = (weight.tokens, team.on_store_failure);
-    let ask = ReserveRequest { team: &team.uid, scopes: &scopes, requests: 1, tokens, money, on_store_failure };
+    let ask = ReserveRequest { team: &team.uid, scopes, requests: 1, tokens, money, on_store_failure };
     let outcome = match accounting.counters.reserve(&ask, now) {
         Reserved::Now(outcome) => outcome,
         Reserved::Later(pending) => pending.outcome().await,
@@ -279,7 +277,7 @@ async fn reserve<'a>(
         Err(denial) => {
             let message = || "The call could not be counted".to_owned();
             let none = || Denied::Outright(Refusal::unavailable("counting_failed", message()));
-            Err(scopes.into_iter().nth(denial.scope).map_or_else(none, |scope| Denied::Scope(scope, denial)))
+            Err(scopes.get(denial.scope).map_or_else(none, |scope| Denied::Scope(scope, denial)))
         }
     }
 }
@@ -428,7 +426,7 @@ mod tests {
             let scope = Scope::new(account, Limits::default(), &[]);
             let denial = Denial { scope: 0, exhausted, limit, used, retry: Retry::Never };
             let weight = |tokens, basis| Weight { tokens, money: Some(PicoUsd::new(tokens)), basis };
-            let found = Denied::Scope(scope, denial)
+            let found = Denied::Scope(&scope, denial)
                 .appeal(weight(most, WeightBasis::AtMost), weight(fewest, WeightBasis::AtLeast));
             assert_eq!(found, appeal, "{exhausted:?} {limit} {used} {fewest} {most}");
         }

@@ -20,9 +20,11 @@ pub(super) struct Trial {
 }
 
 impl Trial {
-    /// What the call is not held to in the scope at this place.
-    pub(super) fn waived(&self, place: usize) -> Waived {
-        self.waived.get(place).copied().unwrap_or_default()
+    /// Marks in its scopes what the call is not held to.
+    pub(super) fn mark(&self, scopes: &mut [Scope<'_>]) {
+        for (scope, waived) in scopes.iter_mut().zip(&self.waived) {
+            scope.waived = *waived;
+        }
     }
 
     /// The call goes on without the limit that refuses it, if that is on trial. False: it is not.

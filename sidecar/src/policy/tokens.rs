@@ -114,6 +114,12 @@ impl Backend {
         if self.is_little(call) && self.counts_at_once(call) { self.count_tokens(call) } else { None }
     }
 
+    /// What a call takes of the backend's own limits: counted where they ask for it and it is soon done, else at most.
+    pub fn load_tokens(&self, call: &Call) -> u64 {
+        let exact = self.limits.tokens_per_minute.and_then(|_| self.count_few_tokens(call));
+        exact.unwrap_or_else(|| self.most_tokens(call))
+    }
+
     /// Whether its text is counted where nobody may wait.
     pub fn is_little(&self, call: &Call) -> bool {
         self.sent(call).bytes <= tokens::LITTLE_TEXT

@@ -322,8 +322,7 @@ const AT_LIMITS: &str = "backend_limits";
 /// What a call takes of a backend's limits.
 fn weigh(call: &Call, backend: &Backend, plan: Option<&Plan>) -> Load {
     let requests = plan.map_or(1, |plan| plan.call.split.parts.len() as u64);
-    let exact = backend.limits.tokens_per_minute.and_then(|_| backend.count_few_tokens(call));
-    Load { requests, tokens: exact.unwrap_or_else(|| backend.most_tokens(call)) }
+    Load { requests, tokens: backend.load_tokens(call) }
 }
 
 /// A backend for an attempt, and all that it needs.

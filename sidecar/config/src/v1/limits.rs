@@ -80,6 +80,19 @@ impl Limits {
         })
     }
 
+    /// Each limit with its field's name.
+    pub fn each(&self) -> [(&'static str, Option<u64>); 7] {
+        [
+            ("requestsPerMinute", self.requests_per_minute),
+            ("tokensPerMinute", self.tokens_per_minute),
+            ("requestsPerHour", self.requests_per_hour),
+            ("tokensPerHour", self.tokens_per_hour),
+            ("requestsPerDay", self.requests_per_day),
+            ("tokensPerDay", self.tokens_per_day),
+            ("parallelRequests", self.parallel_requests),
+        ]
+    }
+
     /// Whether an hour or a day is limited.
     pub fn has_long(&self) -> bool {
         let Self { requests_per_hour, tokens_per_hour, requests_per_day, tokens_per_day, .. } = self;

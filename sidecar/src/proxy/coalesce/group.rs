@@ -109,7 +109,7 @@ impl Carrier {
             go_alone(members);
             return None;
         };
-        let load: u64 = members.iter().map(|member| tokens_at_most(backend, member.permit.call())).sum();
+        let load: u64 = members.iter().map(|member| backend.load_tokens(member.permit.call())).sum();
         let room = async || BackendQuota::take(&self.accounting, backend, || Load { requests: 1, tokens: load }).await;
         let attempt = attempt.or_else(|| backend.health.begin(self.accounting.now().elapsed, true));
         // Where there is no room for all of them there may be some for a few, or at another backend: each finds out.
@@ -254,12 +254,6 @@ fn go_alone(members: Vec<Member>) {
     for member in members {
         member.goes_alone();
     }
-}
-
-/// What a call takes of a backend's limits.
-fn tokens_at_most(backend: &Backend, call: &Call) -> u64 {
-    let exact = backend.limits.tokens_per_minute.and_then(|_| backend.count_few_tokens(call));
-    exact.unwrap_or_else(|| backend.most_tokens(call))
 }
 
 fn used(room: Option<BackendQuota>, tokens: u64) {
