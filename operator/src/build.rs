@@ -225,7 +225,7 @@ mod tests {
         )
         .unwrap();
         let name = ObjectName::new("platform", "team");
-        let object = Object { name, uid: Uid::new("t"), created: None, rotate: None, account: None, reset: None, spec };
+        let object = Object::new(name, Uid::new("t"), spec);
         let team = validate::team(&object).unwrap();
         let held = |namespace: &str| {
             let team = team_of(&team, namespace);

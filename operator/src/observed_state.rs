@@ -44,6 +44,12 @@ pub struct Object<S> {
 }
 
 impl<S> Object<S> {
+    /// One that says nothing but its spec.
+    #[cfg(test)]
+    pub(crate) fn new(name: ObjectName, uid: Uid, spec: S) -> Self {
+        Self { name, uid, created: None, rotate: None, account: None, reset: None, spec }
+    }
+
     /// Older objects win over younger ones; where nobody knows their age, the name decides.
     pub fn seniority(&self) -> (Option<Timestamp>, &ObjectName) {
         (self.created, &self.name)

@@ -157,15 +157,7 @@ mod tests {
         let mut observed = ObservedState::default();
         let spec: TeamSpec = serde_yaml::from_str("{}").unwrap();
         let name = ObjectName::new("apps", "team");
-        let object = Object {
-            name: name.clone(),
-            uid: vectoll_config::Uid::new("t"),
-            created: None,
-            rotate: None,
-            account: None,
-            reset: None,
-            spec,
-        };
+        let object = Object::new(name.clone(), vectoll_config::Uid::new("t"), spec);
         observed.teams.insert(name, object.into());
         for i in 0..keys {
             let name = ObjectName::new("apps", &format!("key-{i:05}"));
@@ -173,15 +165,7 @@ mod tests {
             let spec: ApiKeySpec = serde_yaml::from_str("{teamRef: {name: team}}").unwrap();
             // The higher the number, the older.
             let created = Timestamp::from_second(i64::try_from(keys - i).unwrap()).ok();
-            let object = Object {
-                name: name.clone(),
-                uid: uid.clone(),
-                created,
-                rotate: None,
-                account: None,
-                reset: None,
-                spec,
-            };
+            let object = Object { created, ..Object::new(name.clone(), uid.clone(), spec) };
             observed.api_keys.insert(name.clone(), object.into());
             let creation = ValueCreation {
                 api_key: name.clone(),

@@ -215,7 +215,7 @@ mod tests {
     };
 
     fn object<S>(name: ObjectName, spec: S) -> Object<S> {
-        Object { name, uid: Uid::new("u"), created: None, rotate: None, account: None, reset: None, spec }
+        Object::new(name, Uid::new("u"), spec)
     }
 
     /// Nothing was spent.

@@ -142,8 +142,7 @@ mod tests {
         let spec: ModelRouteSpec =
             serde_yaml::from_str(&format!("{{models: [text-embedding-3-small], backends: [{backends}]}}")).unwrap();
         let name = ObjectName::new("apps", "route");
-        model_route(&Object { name, uid: Uid::new("r"), created: None, rotate: None, account: None, reset: None, spec })
-            .unwrap()
+        model_route(&Object::new(name, Uid::new("r"), spec)).unwrap()
     }
 
     fn pricing(discounts: &[&str]) -> Pricing {

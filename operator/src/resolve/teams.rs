@@ -145,28 +145,12 @@ mod tests {
         let mut observed = ObservedState::default();
         let team = ObjectName::new("apps", "team");
         let spec: TeamSpec = serde_yaml::from_str("{limits: {requestsPerMinute: 1}}").unwrap();
-        let object = Object {
-            name: team.clone(),
-            uid: Uid::new("t"),
-            created: None,
-            rotate: None,
-            account: None,
-            reset: None,
-            spec,
-        };
+        let object = Object::new(team.clone(), Uid::new("t"), spec);
         observed.teams.insert(team.clone(), object.into());
         observed.sidecars.insert("elsewhere".to_owned(), 9);
         let name = ObjectName::new("elsewhere", "stranger");
         let spec: ApiKeySpec = serde_yaml::from_str("{teamRef: {name: team, namespace: apps}}").unwrap();
-        let object = Object {
-            name: name.clone(),
-            uid: Uid::new("s"),
-            created: None,
-            rotate: None,
-            account: None,
-            reset: None,
-            spec,
-        };
+        let object = Object::new(name.clone(), Uid::new("s"), spec);
         observed.api_keys.insert(name, object.into());
         let exact = |observed: &ObservedState| {
             let mut conditions = BTreeMap::new();
@@ -177,15 +161,7 @@ mod tests {
         assert_eq!(exact(&observed), Status::True);
         let spec: TeamSpec =
             serde_yaml::from_str("{limits: {requestsPerMinute: 1}, allowedNamespaces: {from: All}}").unwrap();
-        let object = Object {
-            name: team.clone(),
-            uid: Uid::new("t"),
-            created: None,
-            rotate: None,
-            account: None,
-            reset: None,
-            spec,
-        };
+        let object = Object::new(team.clone(), Uid::new("t"), spec);
         observed.teams.insert(team.clone(), object.into());
         assert_eq!(exact(&observed), Status::False);
         // With a store all count together, for as long as it can be reached.

@@ -192,7 +192,7 @@ mod tests {
 
     fn object<S>(spec: S) -> Object<S> {
         let name = ObjectName::new("apps", "it");
-        Object { name, uid: Uid::new("u"), created: None, rotate: None, account: None, reset: None, spec }
+        Object::new(name, Uid::new("u"), spec)
     }
 
     fn effective(team: &str, key: &str) -> Result<ValidKey, String> {

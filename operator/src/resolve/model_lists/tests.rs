@@ -15,16 +15,7 @@ use crate::{
 
 fn object<S: serde::de::DeserializeOwned>(name: &ObjectName, spec: &str) -> Arc<Object<S>> {
     let spec = serde_yaml::from_str(spec).unwrap();
-    Object {
-        name: name.clone(),
-        uid: Uid::new(&name.to_string()),
-        created: None,
-        rotate: None,
-        account: None,
-        reset: None,
-        spec,
-    }
-    .into()
+    Object::new(name.clone(), Uid::new(&name.to_string()), spec).into()
 }
 
 /// A Team of `platform` that `shop` and `web` use, and routes in all three and in `models`.

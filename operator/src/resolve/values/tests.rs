@@ -26,23 +26,12 @@ fn observed(spec: &str, request: Option<&str>) -> ObservedState {
     let mut observed = ObservedState::default();
     let team = ObjectName::new("apps", "team");
     let spec_of_team: TeamSpec = serde_yaml::from_str("{}").unwrap();
-    let object = Object {
-        name: team.clone(),
-        uid: Uid::new("t"),
-        created: None,
-        rotate: None,
-        account: None,
-        reset: None,
-        spec: spec_of_team,
-    };
+    let object = Object::new(team.clone(), Uid::new("t"), spec_of_team);
     observed.teams.insert(team, object.into());
     let name = ObjectName::new("apps", "alice");
     let spec: ApiKeySpec = serde_yaml::from_str(&format!("{{teamRef: {{name: team}}{spec}}}")).unwrap();
     let rotate = request.map(str::to_owned);
-    observed.api_keys.insert(
-        name.clone(),
-        Object { name, uid: Uid::new("u"), created: None, rotate, account: None, reset: None, spec }.into(),
-    );
+    observed.api_keys.insert(name.clone(), Object { rotate, ..Object::new(name, Uid::new("u"), spec) }.into());
     observed
 }
 
@@ -167,8 +156,7 @@ fn a_value_that_comes_back_stands_once() {
     let lent = Previous { hash: KeyHash::of(b"sk-vt-a-value-that-moved-on"), until: at("2026-01-10T00:30:00Z") };
     Arc::make_mut(observed.secrets.get_mut(&alice).unwrap()).notes.previous.push(lent);
     let spec: ApiKeySpec = serde_yaml::from_str("{teamRef: {name: team}, secretRef: {name: brought}}").unwrap();
-    let object =
-        Object { name: bob.clone(), uid: Uid::new("b"), created: None, rotate: None, account: None, reset: None, spec };
+    let object = Object::new(bob.clone(), Uid::new("b"), spec);
     observed.api_keys.insert(bob.clone(), object.into());
     let data = [("key".to_owned(), k8s_openapi::ByteString(b"sk-vt-a-value-that-moved-on".to_vec()))];
     let brought = Secret { data: Some(data.into()), ..Secret::default() };
@@ -325,15 +313,7 @@ fn a_value_has_one_key_whether_it_is_known_or_only_its_hash() {
     let mut claim = |created: &str| {
         let spec: ApiKeySpec =
             serde_yaml::from_str(&format!("{{teamRef: {{name: team}}, keyHash: 'sha256:{hash}'}}")).unwrap();
-        let object = Object {
-            name: bob.clone(),
-            uid: Uid::new("b"),
-            created: Some(at(created)),
-            rotate: None,
-            account: None,
-            reset: None,
-            spec,
-        };
+        let object = Object { created: Some(at(created)), ..Object::new(bob.clone(), Uid::new("b"), spec) };
         observed.api_keys.insert(bob.clone(), object.into());
         let alice = ObjectName::new("apps", "alice");
         let key = Arc::unwrap_or_clone(observed.api_keys.remove(&alice).unwrap());
