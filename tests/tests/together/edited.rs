@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use vectoll_tests::{
     caller::Caller,
-    manifest::{api_key, file, key_value, route, team},
+    manifest::{api_key, key_value, team},
 };
 
 use crate::scene::{MODEL, NINE_TOKENS, TURN, scene_at};
@@ -35,20 +35,8 @@ async fn a_budget_whose_period_or_zone_is_edited_does_not_begin_at_nothing() -> 
         tokio::time::sleep(Duration::from_millis(400)).await;
         anyhow::Ok(answer.status)
     };
-    let url = scene.provider.url();
     let edit = async |budget: serde_json::Value| {
-        let generation = scene.fleet.sum("vectoll_config_generation").await?;
-        let mut all = documents(budget);
-        let mut routes = route("openai", &[MODEL], &url);
-        routes[0]["spec"]["backends"][0]["price"]["inputPerMillionTokens"] = json!(price);
-        all.extend(routes);
-        scene.fleet.pair.write_manifest("all.yaml", &file(all))?;
-        let applied = async || {
-            let present = scene.fleet.sum("vectoll_config_generation").await?;
-            anyhow::ensure!(present >= generation + 2.0, "not applied by both");
-            Ok(Some(()))
-        };
-        scene.fleet.pair.wait_for("the edit", Duration::from_secs(20), applied).await?;
+        scene.edit(price, documents(budget)).await?;
         // What was leased for the budget as it was goes back.
         tokio::time::sleep(Duration::from_secs(3)).await;
         anyhow::Ok(())

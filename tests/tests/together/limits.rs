@@ -95,16 +95,7 @@ async fn an_edited_limit_counts_at_once_and_keeps_what_was_used() -> anyhow::Res
     }
     assert_eq!((status(&one).await?, status(&other).await?), (429, 429));
     let url = scene.provider.url();
-    let edit = async |limit: Option<u64>| {
-        let generation = scene.fleet.sum("vectoll_config_generation").await?;
-        scene.fleet.pair.write_manifest("all.yaml", &manifest(limit, &url))?;
-        let applied = async || {
-            let present = scene.fleet.sum("vectoll_config_generation").await?;
-            anyhow::ensure!(present >= generation + 2.0, "not applied by both");
-            Ok(Some(()))
-        };
-        scene.fleet.pair.wait_for("the edit", Duration::from_secs(20), applied).await
-    };
+    let edit = async |limit: Option<u64>| scene.apply(&manifest(limit, &url)).await;
     edit(Some(63)).await?;
     assert_eq!((status(&one).await?, status(&other).await?), (200, 200), "raised: room for two more");
     assert_eq!((status(&one).await?, status(&other).await?), (429, 429), "and what was used counts");

@@ -35,6 +35,35 @@ pub struct Scene {
     _password: tempfile::TempDir,
 }
 
+impl Scene {
+    /// Other documents at a price, in force with all sidecars.
+    pub async fn edit(&self, price: &str, documents: Vec<serde_json::Value>) -> anyhow::Result<()> {
+        self.apply(&priced(documents, &self.provider.url(), price)).await
+    }
+
+    /// Another manifest, in force with all sidecars.
+    pub async fn apply(&self, manifest: &str) -> anyhow::Result<()> {
+        let sidecars = f64::from(u32::try_from(self.fleet.sidecars.len())?);
+        let generation = self.fleet.sum("vectoll_config_generation").await?;
+        self.fleet.pair.write_manifest("all.yaml", manifest)?;
+        let applied = async || {
+            let present = self.fleet.sum("vectoll_config_generation").await?;
+            anyhow::ensure!(present >= generation + sidecars, "not applied by all");
+            Ok(Some(()))
+        };
+        self.fleet.pair.wait_for("the edit", Duration::from_secs(20), applied).await
+    }
+}
+
+/// Documents and the route to a provider, at a price in USD a million tokens.
+fn priced(documents: Vec<serde_json::Value>, url: &str, price: &str) -> String {
+    let mut all = documents;
+    let mut routes = route("openai", &[MODEL], url);
+    routes[0]["spec"]["backends"][0]["price"]["inputPerMillionTokens"] = json!(price);
+    all.extend(routes);
+    file(all)
+}
+
 /// A fleet whose keys are those of `documents`, over a store and a provider.
 pub async fn scene(sidecars: usize, further: &[&str], documents: Vec<serde_json::Value>) -> anyhow::Result<Scene> {
     scene_at("0.02", sidecars, further, documents).await
@@ -62,14 +91,11 @@ pub async fn scene_over(
     let folder = tempfile::tempdir()?;
     let password = folder.path().join("password");
     std::fs::write(&password, PASSWORD)?;
-    let mut all = documents;
-    let mut routes = route("openai", &[MODEL], &provider.url());
-    routes[0]["spec"]["backends"][0]["price"]["inputPerMillionTokens"] = json!(price);
-    all.extend(routes);
+    let all = priced(documents, &provider.url(), price);
     let (url, password) = (store.url(), password.display().to_string());
     let mut arguments = vec!["--store-url", &*url, "--store-password-file", &*password];
     arguments.extend(further);
-    let fleet = Fleet::start(Setup::built()?, &[("all.yaml", file(all))], &arguments, sidecars).await?;
+    let fleet = Fleet::start(Setup::built()?, &[("all.yaml", all)], &arguments, sidecars).await?;
     Ok(Scene { provider, store, fleet, _password: folder })
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use vectoll_tests::{
     caller::Caller,
-    manifest::{api_key, file, key_value, route, team},
+    manifest::{api_key, key_value, team},
 };
 
 use crate::scene::{MODEL, NINE_TOKENS, Scene, TURN, scene_at};
@@ -63,21 +63,7 @@ async fn two_sidecars_share_an_hour_a_day_and_each_of_several_budgets() -> anyho
     assert_eq!(spends.0, 3, "0.27 of 0.30 USD: {}", spends.1);
     assert!(spends.1.contains("0.30 USD (Total)"), "{}", spends.1);
 
-    let url = scene.provider.url();
-    let edit = async |budgets: Value| {
-        let generation = scene.fleet.sum("vectoll_config_generation").await?;
-        let mut all = documents(&budgets);
-        let mut routes = route("openai", &[MODEL], &url);
-        routes[0]["spec"]["backends"][0]["price"]["inputPerMillionTokens"] = json!(PRICE);
-        all.extend(routes);
-        scene.fleet.pair.write_manifest("all.yaml", &file(all))?;
-        let applied = async || {
-            let present = scene.fleet.sum("vectoll_config_generation").await?;
-            anyhow::ensure!(present >= generation + 2.0, "not applied by both");
-            Ok(Some(()))
-        };
-        scene.fleet.pair.wait_for("the edit", Duration::from_secs(20), applied).await
-    };
+    let edit = async |budgets: Value| scene.edit(PRICE, documents(&budgets)).await;
     // The day has counted what was spent while both held, once.
     edit(json!([{"limit": "0.5", "period": "Daily"}, {"limit": "9", "period": "Total"}])).await?;
     let (more, message) = served(&scene, "spends").await?;
