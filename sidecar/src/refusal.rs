@@ -6,6 +6,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 
+use crate::compute::NotDone;
 use crate::quota_headers::{self, whole_seconds};
 use vectoll_api::request::Malformed;
 use vectoll_ledger::journal::AppendError;
@@ -316,6 +317,11 @@ impl Refusal {
     pub fn unavailable(reason: &'static str, message: String) -> Self {
         let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorType::Api, "backend", reason, message);
         Self { retry_after: Some(Duration::from_secs(1)), ..refusal }.code("no_backend_available")
+    }
+
+    /// 503: the work of counting a call's tokens was lost.
+    pub fn uncounted(error: &NotDone) -> Self {
+        Self::unavailable("counting_failed", format!("The call's tokens could not be counted: {error}"))
     }
 
     /// 503: the route's settings are such that no backend can be called. Waiting does not change them.

@@ -16,7 +16,6 @@ pub mod callgrind;
 pub mod connection;
 pub mod endpoint;
 pub mod evidence;
-pub mod helper;
 pub mod instructions;
 pub mod large;
 mod listening;
@@ -36,6 +35,7 @@ pub mod scenario;
 pub mod stage;
 pub mod stages;
 pub mod statistics;
+pub mod subprocess;
 pub mod tls;
 
 /// The core of the load generator and the responder.

@@ -190,8 +190,7 @@ async fn off_the_loop<T: Send + 'static>(
     bytes: u64,
     count: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Refusal> {
-    let failed = |_| Refusal::unavailable("counting_failed", "The call's tokens could not be counted".to_owned());
-    accounting.compute.run_above(MUCH_TEXT, bytes, count).await.map_err(failed)
+    accounting.compute.run_above(MUCH_TEXT, bytes, count).await.map_err(|error| Refusal::uncounted(&error))
 }
 
 /// Why there is no room for a call.

@@ -130,9 +130,7 @@ pub(super) async fn fit(
     if is_little {
         work()
     } else {
-        let failed =
-            |error| Refusal::unavailable("counting_failed", format!("The call's tokens could not be counted: {error}"));
-        compute.run(length as u64, work).await.map_err(failed)?
+        compute.run(length as u64, work).await.map_err(|error| Refusal::uncounted(&error))?
     }
 }
 

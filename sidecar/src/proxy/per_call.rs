@@ -83,8 +83,7 @@ pub(super) async fn check(call: Call, route: &Arc<Route>, limit: PerCall, comput
             (call, tokens, basis)
         }
     };
-    let failed =
-        |error| Refusal::unavailable("counting_failed", format!("The call's tokens could not be counted: {error}"));
-    let (call, tokens, basis) = compute.run_above(MUCH_TEXT, bytes, counting).await.map_err(failed)?;
+    let (call, tokens, basis) =
+        compute.run_above(MUCH_TEXT, bytes, counting).await.map_err(|error| Refusal::uncounted(&error))?;
     if tokens > limit.most { Err(limit.refusal(tokens, basis)) } else { Ok(call) }
 }

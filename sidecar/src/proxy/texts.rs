@@ -53,10 +53,7 @@ pub(super) async fn measure(mut call: Call, route: &Route, most: usize, compute:
         drop(held);
         call
     });
-    let failed =
-        |error| Refusal::unavailable("counting_failed", format!("The call's tokens could not be read: {error}"));
-    let call = measured.await.map_err(failed)?;
-    Ok(call)
+    measured.await.map_err(|error| Refusal::uncounted(&error))
 }
 
 /// The bytes of text that token arrays are of. None: some tokens are none, or it is longer than any body may be.

@@ -1,6 +1,6 @@
 //! The floor: a proxy of hyper and nothing else, which passes calls on and answers back. What the sidecar costs beyond it is its own work.
 //!
-//! One thread, HTTP/1.1 on both sides, a pool of connections; a process of its own ([`Helper`]), so that its CPU time is told apart.
+//! One thread, HTTP/1.1 on both sides, a pool of connections; a process of its own ([`Subprocess`]), so that its CPU time is told apart.
 
 use std::{cell::RefCell, convert::Infallible, net::SocketAddr, rc::Rc};
 
@@ -16,8 +16,8 @@ use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::LocalSet};
 
 use super::{
-    helper::Helper,
     listening::{free_address, until_listening},
+    subprocess::Subprocess,
 };
 use crate::pair::process::Process;
 
@@ -32,7 +32,7 @@ impl Relay {
     /// Starts one on one core in front of `upstream`.
     pub fn start(upstream: SocketAddr, core: usize) -> anyhow::Result<Self> {
         let address = free_address()?;
-        let mut process = Helper::Relay { listen: address, upstream }.spawn(core)?;
+        let mut process = Subprocess::Relay { listen: address, upstream }.spawn(core)?;
         until_listening(&mut process, address)?;
         Ok(Self { process, address })
     }
@@ -51,7 +51,7 @@ impl Relay {
 /// Connections to the provider that wait for a call.
 type Idle = Rc<RefCell<Vec<SendRequest<Incoming>>>>;
 
-/// What the helper does: relays from one address to the other, until it is killed.
+/// What the process does: relays from one address to the other, until it is killed.
 pub fn run(listen: SocketAddr, upstream: SocketAddr) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {

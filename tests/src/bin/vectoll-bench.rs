@@ -11,7 +11,6 @@ use clap::Parser;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use vectoll_tests::bench::endpoint::Endpoint;
 use vectoll_tests::bench::evidence;
-use vectoll_tests::bench::helper::Helper;
 use vectoll_tests::bench::instructions::{self, Extent};
 use vectoll_tests::bench::machine::{Machine, commit, version};
 use vectoll_tests::bench::manifests::KEY;
@@ -20,6 +19,7 @@ use vectoll_tests::bench::nginx::Nginx;
 use vectoll_tests::bench::report::Report;
 use vectoll_tests::bench::scenario::Scenario;
 use vectoll_tests::bench::stage::Stage;
+use vectoll_tests::bench::subprocess::Subprocess;
 use vectoll_tests::bench::{LOAD_CORE, PROXY_CORE, large, relay};
 use vectoll_tests::pair::binaries::Binaries;
 use vectoll_tests::pair::process::pin_this_thread;
@@ -28,10 +28,10 @@ use vectoll_tests::pair::process::pin_this_thread;
 #[derive(Debug, Parser)]
 struct Arguments {
     /// The program vectoll-sidecar.
-    #[arg(long, required_unless_present = "helper")]
+    #[arg(long, required_unless_present = "subprocess")]
     sidecar: Option<PathBuf>,
     /// The program vectoll-operator.
-    #[arg(long, required_unless_present = "helper")]
+    #[arg(long, required_unless_present = "subprocess")]
     operator: Option<PathBuf>,
     /// The program nginx; found in PATH if not given.
     #[arg(long)]
@@ -84,14 +84,14 @@ struct Arguments {
     instructions: bool,
     /// Be a part of the benchmark: what this program starts itself for.
     #[arg(long, hide = true, num_args = 1..)]
-    helper: Option<Vec<String>>,
+    subprocess: Option<Vec<String>>,
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    if let Some(helper) = &arguments.helper {
-        be(Helper::parse(helper)?)?;
+    if let Some(subprocess) = &arguments.subprocess {
+        be(Subprocess::parse(subprocess)?)?;
         return Ok(ExitCode::SUCCESS);
     }
     if arguments.instructions {
@@ -143,12 +143,12 @@ fn run(arguments: &Arguments) -> anyhow::Result<Report> {
 }
 
 /// What a process that this program started itself for does.
-fn be(helper: Helper) -> anyhow::Result<()> {
-    match helper {
-        Helper::Relay { listen, upstream } => relay::run(listen, upstream),
-        Helper::LargeProvider { listen } => large::answer(listen),
-        Helper::LargeBodies { to } => large::send(to, large::BODY),
-        Helper::LargeAnswers { to } => large::send(to, large::ANSWER),
+fn be(subprocess: Subprocess) -> anyhow::Result<()> {
+    match subprocess {
+        Subprocess::Relay { listen, upstream } => relay::run(listen, upstream),
+        Subprocess::LargeProvider { listen } => large::answer(listen),
+        Subprocess::LargeBodies { to } => large::send(to, large::BODY),
+        Subprocess::LargeAnswers { to } => large::send(to, large::ANSWER),
     }
 }
 

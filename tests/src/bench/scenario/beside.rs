@@ -15,7 +15,6 @@ use anyhow::{Context, anyhow, ensure};
 
 use super::super::{
     LOAD_CORE, THIRD_CORE,
-    helper::Helper,
     large::Served,
     listening::{free_address, until_listening},
     load::{Bounds, Load, Target},
@@ -26,6 +25,7 @@ use super::super::{
     remark::Remark,
     stage::Stage,
     statistics::Spread,
+    subprocess::Subprocess,
 };
 use crate::pair::{poll, process::Process};
 
@@ -49,7 +49,7 @@ pub fn run(stage: &Stage) -> anyhow::Result<(Vec<Row>, Vec<Remark>)> {
     stage.responder.prepare(&[Payload::ONE_BASE64])?;
     let core = large_core();
     let large = free_address()?;
-    let mut provider = Helper::LargeProvider { listen: large }.spawn(core)?;
+    let mut provider = Subprocess::LargeProvider { listen: large }.spawn(core)?;
     until_listening(&mut provider, large)?;
     let sidecar = stage.sidecar(&Resources { large: Some(large), ..Resources::new(&stage.responder) }, &[])?;
     let proxy = sidecar.pair.proxy_address();
@@ -72,8 +72,8 @@ pub fn run(stage: &Stage) -> anyhow::Result<(Vec<Row>, Vec<Remark>)> {
         alone.push(measure(&through, pid)?);
         direct_alone.push(measure(&around, None)?);
 
-        let bodies = Helper::LargeBodies { to: proxy }.spawn(core)?;
-        let answers = Helper::LargeAnswers { to: proxy }.spawn(core)?;
+        let bodies = Subprocess::LargeBodies { to: proxy }.spawn(core)?;
+        let answers = Subprocess::LargeAnswers { to: proxy }.spawn(core)?;
         stage.wait(under_way([&bodies, &answers]))?;
         let meanwhile = while_scraped(admin, &journal, || {
             beside.push(measure(&through, pid)?);

@@ -1,6 +1,6 @@
 //! Processes of the benchmark's own: it starts itself again for them, so that what they take is told apart from what is measured.
 //!
-//! The arguments are a word and addresses: [`Helper::arguments`] writes them, [`Helper::parse`] reads them.
+//! The arguments are a word and addresses: [`Subprocess::arguments`] writes them, [`Subprocess::parse`] reads them.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -11,7 +11,7 @@ use crate::pair::process::Process;
 
 /// What a process is started for. Each runs until it is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Helper {
+pub enum Subprocess {
     /// Passes calls on.
     Relay {
         /// Where it listens.
@@ -36,7 +36,7 @@ pub enum Helper {
     },
 }
 
-impl Helper {
+impl Subprocess {
     /// What the command line says.
     pub fn arguments(self) -> Vec<String> {
         let (word, addresses) = match self {
@@ -51,7 +51,7 @@ impl Helper {
 
     /// From a command line.
     pub fn parse(arguments: &[String]) -> anyhow::Result<Self> {
-        let (word, addresses) = arguments.split_first().context("no helper is named")?;
+        let (word, addresses) = arguments.split_first().context("no subprocess is named")?;
         let addresses: Vec<SocketAddr> =
             addresses.iter().map(|address| address.parse()).collect::<Result<_, _>>().context("not an address")?;
         Ok(match (word.as_str(), addresses.as_slice()) {
@@ -59,7 +59,7 @@ impl Helper {
             ("large-provider", &[listen]) => Self::LargeProvider { listen },
             ("large-bodies", &[to]) => Self::LargeBodies { to },
             ("large-answers", &[to]) => Self::LargeAnswers { to },
-            _ => bail!("there is no helper {arguments:?}"),
+            _ => bail!("there is no subprocess {arguments:?}"),
         })
     }
 
@@ -74,7 +74,7 @@ impl Helper {
                 ("large calls", nice)
             }
         };
-        command.arg("--helper").args(self.arguments());
+        command.arg("--subprocess").args(self.arguments());
         Process::spawn(name, command, Some(core))
     }
 }
@@ -86,17 +86,17 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let (one, two) = ("127.0.0.1:1".parse().unwrap(), "127.0.0.1:2".parse().unwrap());
-        for helper in [
-            Helper::Relay { listen: one, upstream: two },
-            Helper::LargeProvider { listen: one },
-            Helper::LargeBodies { to: one },
-            Helper::LargeAnswers { to: two },
+        for subprocess in [
+            Subprocess::Relay { listen: one, upstream: two },
+            Subprocess::LargeProvider { listen: one },
+            Subprocess::LargeBodies { to: one },
+            Subprocess::LargeAnswers { to: two },
         ] {
-            assert_eq!(Helper::parse(&helper.arguments()).unwrap(), helper);
+            assert_eq!(Subprocess::parse(&subprocess.arguments()).unwrap(), subprocess);
         }
         for wrong in [&["relay", "127.0.0.1:1"][..], &["rely"], &[]] {
             let wrong: Vec<String> = wrong.iter().map(|word| (*word).to_owned()).collect();
-            assert!(Helper::parse(&wrong).is_err(), "{wrong:?}");
+            assert!(Subprocess::parse(&wrong).is_err(), "{wrong:?}");
         }
     }
 }
