@@ -1,10 +1,11 @@
 //! A part of the memory, and who holds and waits for what of it.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use ahash::HashMap;
 use tokio::sync::Notify;
 
 /// Whose a call is: the namespace and name of its team and its key.

@@ -1,7 +1,7 @@
 //! Which route has a model.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::BTreeSet,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use ahash::HashMap;
 use vectoll_config::{
     ModelPattern, PicoUsd,
     v1::{Balance, Cooldown, InputType, Retry, Truncate},

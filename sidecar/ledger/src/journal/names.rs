@@ -6,11 +6,11 @@
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
     hash::Hash,
     sync::{Arc, OnceLock},
 };
 
+use ahash::HashMap;
 use serde::{Deserialize, Serialize};
 
 use crate::charge::BudgetPeriod;

@@ -5,10 +5,10 @@ mod remembered;
 mod reservation;
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use ahash::HashMap;
 use slab::Slab;
 use vectoll_config::{
     PicoUsd, Uid,

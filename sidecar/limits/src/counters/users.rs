@@ -1,11 +1,12 @@
 //! Which users a Team's counts tell apart.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::VecDeque,
     sync::Arc,
     time::Duration,
 };
 
+use ahash::{HashMap, HashSet};
 use vectoll_config::Uid;
 
 use super::{Account, sweep_pace::SweepPace};

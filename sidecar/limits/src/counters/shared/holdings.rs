@@ -7,10 +7,11 @@
 #[cfg(test)]
 use std::cell::Cell;
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     time::Duration,
 };
 
+use ahash::HashMap;
 use slab::Slab;
 
 use super::holding::Holding;
