@@ -27,7 +27,6 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
 };
-use vectoll_config::write_v1;
 
 pub use self::key::key;
 use self::{config_dir::ConfigDir, manifests::Manifests, report::Report, state::State};
@@ -206,7 +205,8 @@ pub fn render(settings: &Render, out: &mut impl Write) -> anyhow::Result<ExitCod
     let store = logins.map(|logins| logins.of(namespace, Timestamp::now()));
     let mut config = desired.config(&observed, namespace, Credentials::Deliver, store).config;
     config.generation = 1;
-    out.write_all(write_v1(&config)?.as_bytes())?;
+    // For people, in the form that they write.
+    serde_yaml::to_writer(out, &config)?;
     Ok(if in_order { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

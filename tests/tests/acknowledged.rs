@@ -49,15 +49,11 @@ async fn a_sidecar_says_what_it_serves_by_under_its_own_scope() -> anyhow::Resul
 
     // As an operator in a cluster writes it.
     pair.stop_operator().await?;
-    let text = std::fs::read_to_string(&path)?;
-    let edited = text.replacen("store:\n", "store:\n  scope: system.one\n", 1);
-    let edited = edited.replacen(
-        &format!("generation: {}\n", config.generation),
-        &format!("generation: {}\n", config.generation + 1),
-        1,
-    );
-    std::fs::write(&path, edited)?;
-    until_said(&store, Some("system.one"), config.generation + 1).await?;
+    let generation = config.generation + 1;
+    let mut edited = vectoll_config::v1::Config { generation, ..config };
+    edited.store.as_mut().context("no store")?.scope = Some("system.one".to_owned());
+    std::fs::write(&path, vectoll_config::write_v1(&edited)?)?;
+    until_said(&store, Some("system.one"), generation).await?;
     assert_eq!(said(&store, None).await?, [config.generation], "what it said elsewhere is said there no more");
     assert!(said(&store, Some("system.two")).await?.is_empty());
     Ok(())

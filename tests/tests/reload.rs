@@ -194,8 +194,8 @@ async fn a_config_that_cannot_be_served_is_refused_whole() -> anyhow::Result<()>
     let path = pair.config_dir().join("config.v1.yaml");
     let good = fs::read_to_string(&path)?;
     for (text, words) in [
-        (good.replace("weight: 1", "weight: heavy"), "routes[0].backends[0].weight"),
-        (good.replace("version: v1", "version: v9"), "version"),
+        (good.replace(r#""weight":1"#, r#""weight":"heavy""#), "routes[0].backends[0].weight"),
+        (good.replace(r#""version":"v1""#, r#""version":"v9""#), "version"),
         (good[..good.len() - 20].to_owned(), "line"),
     ] {
         let before = pair.sidecar_log().len();

@@ -9,9 +9,8 @@ mod size;
 
 use std::collections::BTreeSet;
 
-use vectoll_config::{ObjectName, v1, write_v1};
+use vectoll_config::{ObjectName, entry_size, v1, write_v1};
 
-use self::size::entry_size;
 pub(super) use self::size::{Credentials, size_of_files};
 use crate::observed_state::Kind;
 
@@ -92,7 +91,7 @@ pub(super) fn fit<A: Ord>(
 }
 
 /// The bytes of the keys that are there, with the one value of each that does not end: what routes have to leave to them.
-fn live_size(config: &v1::Config, in_force: &[bool]) -> Result<usize, serde_yaml::Error> {
+fn live_size(config: &v1::Config, in_force: &[bool]) -> Result<usize, serde_json::Error> {
     let live = config.keys.iter().zip(in_force).filter(|(_, is_in)| **is_in);
     live.map(|(key, _)| {
         let credentials = key.credentials.iter().filter(|one| one.expires_at.is_none()).copied().collect();
@@ -108,7 +107,7 @@ fn shorten(
     sizes: &mut [usize],
     wanted: usize,
     surplus: &mut Surplus,
-) -> Result<usize, serde_yaml::Error> {
+) -> Result<usize, serde_json::Error> {
     let mut ends: Vec<_> = Vec::new();
     for (at, key) in config.keys.iter().enumerate().filter(|(at, _)| in_force.get(*at) == Some(&true)) {
         ends.extend(key.credentials.iter().filter_map(|one| one.expires_at).map(|end| (end, at)));

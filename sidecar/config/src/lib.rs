@@ -20,6 +20,7 @@ mod read;
 pub mod store;
 mod store_url;
 pub mod v1;
+mod write;
 mod zone;
 
 pub use amounts::MAX_BUDGETS;
@@ -31,6 +32,7 @@ pub use name::{NameError, ObjectName, Uid};
 pub use pattern::{ModelPattern, PatternError};
 pub use period::{Stretch, is_calendars, stretch};
 pub use position::line_of;
-pub use read::{ConfigError, check_files_v1, check_v1, read_v1, write_v1};
+pub use read::{ConfigError, check_files_v1, check_v1, read_v1};
 pub use store_url::{StoreUrl, StoreUrlError, Topology};
+pub use write::{entry_size, write_v1};
 pub use zone::{ZoneError, ZoneName};

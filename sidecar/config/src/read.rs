@@ -1,4 +1,4 @@
-//! Reading and writing the contract. Errors name the path and the line.
+//! Reading the contract. Errors name the path and the line.
 
 use std::collections::HashSet;
 
@@ -22,17 +22,13 @@ pub struct ConfigError {
     pub reason: String,
 }
 
-/// Reads version 1 from YAML.
+/// Reads version 1 from YAML, and so from the JSON that [`crate::write_v1`] writes.
 pub fn read_v1(text: &str) -> Result<Config, ConfigError> {
-    let config: Config =
-        serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|error| {
-            let path = error.path().to_string();
-            let error = error.into_inner();
-            // The parser marks an error in a value with the place of the mapping around it; the path leads closer.
-            let line =
-                line_of(serde_yaml::Deserializer::from_str(text), &path).or(error.location().map(|at| at.line()));
-            ConfigError { path, line, reason: without_position(&error.to_string()) }
-        })?;
+    let config = match serde_json::from_str(text) {
+        Ok(config) => config,
+        // What people write, or what is wrong: only a reader of YAML can tell which, and where.
+        Err(_) => read_yaml(text)?,
+    };
     match first_fault(&config) {
         None => Ok(config),
         Some((path, reason)) => {
@@ -40,6 +36,16 @@ pub fn read_v1(text: &str) -> Result<Config, ConfigError> {
             Err(ConfigError { path, line, reason })
         }
     }
+}
+
+fn read_yaml(text: &str) -> Result<Config, ConfigError> {
+    serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|error| {
+        let path = error.path().to_string();
+        let error = error.into_inner();
+        // The parser marks an error in a value with the place of the mapping around it; the path leads closer.
+        let line = line_of(serde_yaml::Deserializer::from_str(text), &path).or(error.location().map(|at| at.line()));
+        ConfigError { path, line, reason: without_position(&error.to_string()) }
+    })
 }
 
 /// Checks what the types cannot say, as [`read_v1`] does with what it has read. The line is not known.
@@ -79,11 +85,6 @@ pub fn check_files_v1<'f>(config: &Config, file: impl Fn(&str) -> Option<&'f [u8
         }
     }
     Ok(())
-}
-
-/// Writes version 1 as YAML.
-pub fn write_v1(config: &Config) -> Result<String, serde_yaml::Error> {
-    serde_yaml::to_string(config)
 }
 
 /// The parser's message without the path before it and the position behind it, which [`ConfigError`] has as fields.

@@ -2,14 +2,52 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use vectoll_config::{KeyHash, POD_KEY, check_files_v1, read_v1, write_v1};
+use vectoll_config::{KeyHash, POD_KEY, check_files_v1, entry_size, read_v1, v1, write_v1};
 
 const WHOLE: &str = include_str!("whole.v1.yaml");
 
 #[test]
 fn a_whole_config_reads_and_writes_back_the_same() {
     let config = read_v1(WHOLE).unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!(write_v1(&config).unwrap(), WHOLE);
+    let written = write_v1(&config).unwrap();
+    assert_eq!(read_v1(&written).unwrap(), config);
+    // As sidecars read it that know no JSON.
+    assert_eq!(serde_yaml::from_str::<v1::Config>(&written).unwrap(), config);
+    assert_eq!(serde_yaml::to_string(&config).unwrap(), WHOLE);
+}
+
+#[test]
+fn what_is_written_has_a_line_for_each_entry() {
+    let written = write_v1(&read_v1(WHOLE).unwrap()).unwrap();
+    let begins: Vec<&str> = written.lines().map(|line| line.get(..22).unwrap_or(line)).collect();
+    insta::assert_snapshot!(begins.join("\n"), @r#"
+    {
+    "version":"v1",
+    "generation":7,
+    "namespace":"default",
+    "store":{"url":"rediss
+    "teams":[
+    {"name":"ml/search","u
+    "keys":[
+    {"name":"default/alice
+    "routes":[
+    {"name":"default/opena
+    {"name":"ml/federated"
+    {"name":"ml/builtin","
+    "complete":true}
+    "#);
+    let faulty = written.replacen(r#""weight":1"#, r#""weight":"heavy""#, 1);
+    let error = read_v1(&faulty).unwrap_err().to_string();
+    assert_eq!(error, "routes[0].backends[0].weight: invalid type: string \"heavy\", expected u32 (line 11)");
+}
+
+#[test]
+fn an_entry_takes_what_it_adds_to_the_file() {
+    let config = read_v1(WHOLE).unwrap();
+    let [route, ..] = &config.routes[..] else { panic!("no routes") };
+    let more = v1::Config { routes: [&config.routes[..], std::slice::from_ref(route)].concat(), ..config.clone() };
+    let added = write_v1(&more).unwrap().len() - write_v1(&config).unwrap().len();
+    assert_eq!(entry_size(route).unwrap(), added);
 }
 
 /// Replaces the first `from` in the whole config by `to` and returns the error's words.
@@ -62,11 +100,11 @@ fn errors_name_the_path_and_the_line() {
 
 #[test]
 fn no_beginning_of_a_config_is_a_config() {
-    for end in (0..WHOLE.len() - 1).filter(|&end| WHOLE.is_char_boundary(end)) {
-        let half = &WHOLE[..end];
+    let written = write_v1(&read_v1(WHOLE).unwrap()).unwrap();
+    for whole in [WHOLE, &written] {
         // Cut just before the last line's end, the file is whole.
-        if end < WHOLE.len() - 1 {
-            assert!(read_v1(half).is_err(), "a config cut at byte {end} was accepted");
+        for end in (0..whole.len() - 1).filter(|&end| whole.is_char_boundary(end)) {
+            assert!(read_v1(&whole[..end]).is_err(), "a config cut at byte {end} was accepted");
         }
     }
 }

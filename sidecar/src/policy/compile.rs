@@ -341,11 +341,15 @@ mod tests {
     use crate::policy::Identity;
 
     fn config(value: &str) -> v1::Config {
+        config_with(value, " []")
+    }
+
+    fn config_with(value: &str, routes: &str) -> v1::Config {
         let hash = KeyHash::of(value.as_bytes());
         let yaml = format!(
             "version: v1\ngeneration: 1\nnamespace: shop\nteams:\n- {{name: shop/search, uid: t, routeNamespaces: \
              [shop], maxUsers: 10}}\nkeys:\n- {{name: shop/alice, uid: k, team: shop/search, credentials: [{{sha256: \
-             {hash}}}]}}\nroutes: []\ncomplete: true\n"
+             {hash}}}]}}\nroutes:{routes}\ncomplete: true\n"
         );
         vectoll_config::read_v1(&yaml).unwrap()
     }
@@ -373,9 +377,7 @@ mod tests {
         let routes = route("bad", "http://${HOST}/v1")
             + &route("metadata", "https://[::ffff:169.254.169.254]/v1")
             + &route("good", "http://127.0.0.1/v1");
-        let yaml = vectoll_config::write_v1(&config("sk-test-0123456789")).unwrap();
-        let yaml = yaml.replace("routes: []", &format!("routes:{routes}"));
-        let config = vectoll_config::read_v1(&yaml).unwrap();
+        let config = config_with("sk-test-0123456789", &routes);
         let policy = compile(config, &Files::new(), &lasting(), None).unwrap();
         let index = policy.teams.values().next().unwrap().search.first().unwrap().clone();
         let backend = |model: &str| index.route(model).unwrap().reachable().next().unwrap().clone();

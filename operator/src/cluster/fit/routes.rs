@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vectoll_config::{ObjectName, v1};
+use vectoll_config::{ObjectName, entry_size, v1};
 
-use super::size::{Credentials, entry_size, size_of_file};
+use super::size::{Credentials, size_of_file};
 
 /// What a route takes beyond its names.
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ pub(super) fn shed<A: Ord>(
     files: &mut Credentials,
     room: usize,
     order: impl Fn(&ObjectName) -> A,
-) -> Result<BTreeSet<ObjectName>, serde_yaml::Error> {
+) -> Result<BTreeSet<ObjectName>, serde_json::Error> {
     let weights = weights(&config.routes)?;
     let mut names: Vec<&ObjectName> = weights.keys().collect();
     names.sort_by_key(|name| order(name));
@@ -74,7 +74,7 @@ pub(super) fn shed<A: Ord>(
     Ok(out)
 }
 
-fn weights(routes: &[v1::Route]) -> Result<BTreeMap<ObjectName, Weight>, serde_yaml::Error> {
+fn weights(routes: &[v1::Route]) -> Result<BTreeMap<ObjectName, Weight>, serde_json::Error> {
     let mut weights: BTreeMap<ObjectName, Weight> = BTreeMap::new();
     for route in routes {
         let weight = weights.entry(route.name.clone()).or_default();

@@ -1,16 +1,9 @@
-//! What keys, routes and files take of a Secret.
+//! What files take of a Secret.
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
 /// The files beside a config, by name.
 pub(in crate::cluster) type Credentials = BTreeMap<String, Vec<u8>>;
-
-/// The bytes that a key or route takes in the file: an entry of a list is written the same wherever it is.
-pub(super) fn entry_size<T: Serialize>(entry: &T) -> Result<usize, serde_yaml::Error> {
-    serde_yaml::to_string(&[entry]).map(|text| text.len())
-}
 
 /// The bytes that these files take of a Secret.
 pub(in crate::cluster) fn size_of_files(files: &Credentials) -> usize {

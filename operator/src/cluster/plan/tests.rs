@@ -439,7 +439,7 @@ fn a_store_is_told_of_everywhere_and_its_password_only_where_sidecars_run() {
     planner.store = Some(delivery(&[], now()));
     let files = planned(&mut planner).unwrap();
     let text = String::from_utf8(files["config.v1.yaml"].clone()).unwrap();
-    assert!(text.contains("username: vectoll-ns-one:apps"), "{text}");
+    assert!(text.contains(r#""username":"vectoll-ns-one:apps""#), "{text}");
     assert_eq!(files.len(), 1, "nobody there has a use for the password");
     sidecar(&mut planner.cluster, "app", None, "v1");
     assert_eq!(planned(&mut planner).unwrap()["store.password"].len(), 64);
