@@ -1,6 +1,7 @@
 //! The command line.
 
 mod hosts;
+mod import;
 mod prices;
 mod status;
 mod store;
@@ -10,6 +11,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::hosts::HostOptions;
+pub use self::import::{Import, ImportLitellm};
 pub use self::prices::{PriceOptions, Prices};
 pub use self::status::StatusOptions;
 pub use self::store::{OnStoreFailure, StoreKeeping, StoreOptions};
@@ -45,6 +47,9 @@ pub(crate) enum Command {
     Crds,
     /// Prints the list of prices as a `ConfigMap`, to be kept and changed
     Prices(Prices),
+    /// Prints manifests made of another gateway's config, with what is left to do
+    #[command(subcommand)]
+    Import(Import),
     /// Asks for one vector, as an application would, until there is one: for `helm test` and for a look from inside a pod
     Try(Try),
 }

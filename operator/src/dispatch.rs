@@ -3,8 +3,10 @@
 use std::{io::Write, process::ExitCode};
 
 use crate::{
-    cli::{Cli, Command},
-    cluster, log,
+    cli::{Cli, Command, Import},
+    cluster,
+    import::import_litellm,
+    log,
     print_prices::print_prices,
     standalone, try_call,
 };
@@ -38,6 +40,10 @@ impl Cli {
             Command::Render(settings) => standalone::render(&settings, &mut std::io::stdout().lock()),
             Command::Prices(settings) => {
                 print_prices(&settings, &mut std::io::stdout().lock())?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Import(Import::Litellm(settings)) => {
+                import_litellm(&settings, &mut std::io::stdout().lock())?;
                 Ok(ExitCode::SUCCESS)
             }
             Command::Try(settings) => {

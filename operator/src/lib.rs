@@ -11,6 +11,7 @@ mod condition;
 mod consent;
 pub mod desired_state;
 mod dispatch;
+mod import;
 pub mod inject;
 pub mod key_secret;
 pub mod ledger;

@@ -107,6 +107,24 @@ fn the_commands_of_standalone_do_what_they_say() -> anyhow::Result<()> {
 }
 
 #[test]
+fn a_litellm_proxys_config_teams_and_keys_are_imported() -> anyhow::Result<()> {
+    let desk = Desk::new()?;
+    let (export, import) = (block("litellm-export")?, block("litellm-import")?);
+    for name in ["config.yaml", "teams.json", "keys.json"] {
+        // Nobody has LiteLLM's database here: what the first commands write is there.
+        let is_used = import.contains(name) && (name == "config.yaml" || export.contains(&format!("> {name}")));
+        ensure!(is_used, "{name} is not what the commands read and write");
+        fs::copy(repository().join("operator/tests/import").join(name), desk.folder.path().join(name))?;
+    }
+    desk.run(&import)?;
+    let imported = fs::read_to_string(desk.folder.path().join("imported.yaml"))?;
+    for what in ["kind: ModelRoute", "kind: Team", "kind: ApiKey", "keyHash: sha256:", "# To be decided by you:"] {
+        ensure!(imported.contains(what), "{what} is not in {imported}");
+    }
+    Ok(())
+}
+
+#[test]
 fn render_prints_the_config_and_fails_on_mistakes() -> anyhow::Result<()> {
     let desk = Desk::new()?;
     let said = desk.run(&block("render")?)?;

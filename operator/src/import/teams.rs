@@ -1,0 +1,195 @@
+//! From LiteLLM's teams to Teams.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    amounts,
+    fields::Fields,
+    manifests::Manifests,
+    models::{Allowed, Models},
+    names::Names,
+    notes::Notes,
+};
+
+/// The fields of LiteLLM's limits, and of ours.
+pub(super) const LIMITS: [(&str, &str); 4] = [
+    ("rpm_limit", "requestsPerMinute"),
+    ("tpm_limit", "tokensPerMinute"),
+    ("tpd_limit", "tokensPerDay"),
+    ("max_parallel_requests", "parallelRequests"),
+];
+
+/// What those are called that were imported, and the one for keys without a team.
+#[derive(Debug, Default)]
+pub(super) struct Teams {
+    by_id: BTreeMap<String, String>,
+    names: Names,
+    of_none: Option<String>,
+}
+
+impl Teams {
+    /// The Team of a key. One that nobody has described is made with nothing but its name.
+    pub(super) fn of(&mut self, id: Option<&str>, manifests: &mut Manifests, notes: &mut Notes) -> String {
+        let Some(id) = id else {
+            if let Some(name) = &self.of_none {
+                return name.clone();
+            }
+            let name = self.names.like("litellm");
+            manifests.add("Team", &name, &json!({"displayName": "Keys that had no team in LiteLLM"}));
+            notes.add(&format!("Team {name}"), "is for keys that have no team: each key needs one here");
+            self.of_none = Some(name.clone());
+            return name;
+        };
+        if let Some(name) = self.by_id.get(id) {
+            return name.clone();
+        }
+        let name = self.names.like(id);
+        manifests.add("Team", &name, &json!({"displayName": id}));
+        notes.add(
+            &format!("Team {name}"),
+            "nothing is known of it but its ID: export the teams too, and import both (--teams)",
+        );
+        self.by_id.insert(id.to_owned(), name.clone());
+        name
+    }
+}
+
+/// Makes a Team of each row.
+pub(super) fn import(rows: Vec<Value>, models: &Models, manifests: &mut Manifests, notes: &mut Notes) -> Teams {
+    let mut teams = Teams::default();
+    for (number, row) in rows.into_iter().enumerate() {
+        let place = format!("teams[{number}]");
+        let Some(mut row) = Fields::of(&place, &row) else {
+            notes.add(&place, "is no mapping: left out");
+            continue;
+        };
+        let (id, alias) = (row.text("team_id", notes), row.text("team_alias", notes));
+        let Some(label) = alias.as_ref().or(id.as_ref()).cloned() else {
+            notes.add(&place, "has neither team_id nor team_alias: left out");
+            continue;
+        };
+        let name = teams.names.like(&label);
+        if let Some(id) = id {
+            teams.by_id.insert(id, name.clone());
+        }
+        let spec = spec(row, &label, models, notes);
+        manifests.add("Team", &name, &spec);
+    }
+    teams
+}
+
+fn spec(mut row: Fields, label: &str, models: &Models, notes: &mut Notes) -> Value {
+    let mut spec = Map::from_iter([("displayName".to_owned(), Value::String(label.to_owned()))]);
+    common(&mut row, &mut spec, models, notes);
+    row.ignore(&[
+        "spend",
+        "total_spend",
+        "budget_reset_at",
+        "model_spend",
+        "created_at",
+        "updated_at",
+        "admins",
+        "members",
+        "members_with_roles",
+        "model_id",
+        "litellm_model_table",
+        "last_refreshed_at",
+        "keys",
+        "members_count",
+        "keys_count",
+        "object_permission_id",
+        "allow_team_guardrail_config",
+    ]);
+    row.finish(notes, of_a_team);
+    Value::Object(spec)
+}
+
+/// What teams and keys have in common.
+pub(super) fn common(row: &mut Fields, spec: &mut Map<String, Value>, models: &Models, notes: &mut Notes) {
+    let place = row.place("models");
+    let names = row.texts("models", notes);
+    let mut is_suspended = row.is_on("blocked", notes);
+    match models.allowed(names, &place, notes) {
+        Allowed::All => {}
+        Allowed::These(names) => drop(spec.insert("models".to_owned(), names.into())),
+        Allowed::None => {
+            notes
+                .add(&place, "names no model of embeddings: it is suspended, as a list of no models cannot be written");
+            is_suspended = true;
+        }
+    }
+    let limits = amounts::limits(row, &LIMITS, notes);
+    if !limits.is_empty() {
+        spec.insert("limits".to_owned(), Value::Object(limits));
+    }
+    let mut budgets = amounts::budgets(row, notes);
+    if budgets.len() > 1 {
+        spec.insert("budgets".to_owned(), budgets.into());
+    } else if let Some(budget) = budgets.pop() {
+        spec.insert("budget".to_owned(), budget);
+    }
+    let mut metadata = row.mapping("metadata", notes);
+    let by_model = by_model(row, &mut metadata, models, notes);
+    if !by_model.is_empty() {
+        spec.insert("modelLimits".to_owned(), by_model.into());
+    }
+    if is_suspended {
+        spec.insert("suspended".to_owned(), true.into());
+    }
+    // Back, without what was read: keys have a use for the rest.
+    row.put("metadata", metadata);
+}
+
+/// Limits and budgets on models.
+fn by_model(row: &mut Fields, metadata: &mut Fields, models: &Models, notes: &mut Notes) -> Vec<Value> {
+    let mut all: BTreeMap<String, (Map<String, Value>, Vec<Value>)> = BTreeMap::new();
+    for (theirs, ours) in [("model_rpm_limit", "requestsPerMinute"), ("model_tpm_limit", "tokensPerMinute")] {
+        let mut limits = metadata.mapping(theirs, notes);
+        let names: Vec<String> = limits.names().map(str::to_owned).collect();
+        for name in names {
+            if let Some(limit) = limits.whole(&name, notes) {
+                all.entry(name).or_default().0.insert(ours.to_owned(), limit.into());
+            }
+        }
+    }
+    let mut budgets = row.mapping("model_max_budget", notes);
+    for (name, value) in budgets.drain() {
+        let place = format!("{}.{name}", budgets.path());
+        let (mut amount, mut duration) = (value.as_number().cloned(), None);
+        if let Some(mut entry) = Fields::of(&place, &value) {
+            amount = entry.number("max_budget", notes).or_else(|| entry.number("budget_limit", notes));
+            duration = entry.text("budget_duration", notes).or_else(|| entry.text("time_period", notes));
+            all.entry(name.clone()).or_default().0.extend(amounts::limits(&mut entry, &LIMITS, notes));
+            entry.finish(notes, |_| None);
+        }
+        if let Some(amount) = amount {
+            let budget = amounts::budget(&amount, duration.as_deref(), None, &place, notes);
+            all.entry(name).or_default().1.extend(budget);
+        }
+    }
+    let place = row.path().to_owned();
+    let known =
+        |name: &String| matches!(models.allowed(vec![name.clone()], &place, &mut Notes::default()), Allowed::These(_));
+    all.into_iter()
+        .filter(|(name, (limits, budgets))| known(name) && !(limits.is_empty() && budgets.is_empty()))
+        .map(|(model, (limits, budgets))| {
+            let mut entry = Map::from_iter([("model".to_owned(), Value::String(model))]);
+            entry.extend((!limits.is_empty()).then_some(("limits".to_owned(), Value::Object(limits))));
+            entry.extend((!budgets.is_empty()).then_some(("budgets".to_owned(), budgets.into())));
+            Value::Object(entry)
+        })
+        .collect()
+}
+
+fn of_a_team(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "organization_id" => "organisations are Teams here: make one, and name it as the parent",
+        "team_member_permissions" => "who may write ApiKeys is said by Kubernetes' RBAC",
+        "router_settings" => "set retry, cooldown and balance on the routes",
+        "metadata" => "teams have no metadata here: labels and annotations of the manifest can say it",
+        "access_group_ids" | "default_team_member_models" => "list the models on Teams and keys",
+        _ => return None,
+    })
+}
