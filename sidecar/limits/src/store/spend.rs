@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use vectoll_config::{
-    PicoUsd,
+    PicoUsd, Uid,
     store::{ModelAt, Series},
 };
 
@@ -16,8 +16,9 @@ use vectoll_ledger::{
     used::OTHER,
 };
 
-/// Settlements of one Team that come after `from`, as one batch: sums by budget and by field of the ledger.
-pub(super) fn spend_of(from: u64, settled: &[Arc<Settled>]) -> Spend {
+/// Settlements that come after `from`, as one batch for `owner`: sums by budget, and by field of the ledger where that is the calls' own
+/// Team. A Team above, or a backend, is told of the money only.
+pub(super) fn spend_of(owner: &Uid, from: u64, settled: &[Arc<Settled>]) -> Spend {
     // Calls whose money counts in the same periods have one charge: each account's budgets together.
     let mut charges: BTreeMap<(AccountName, Vec<PeriodName>), PicoUsd> = BTreeMap::new();
     let mut entries: BTreeMap<(Arc<str>, Arc<str>), Entry> = BTreeMap::new();
@@ -25,9 +26,12 @@ pub(super) fn spend_of(from: u64, settled: &[Arc<Settled>]) -> Spend {
     for settled in settled {
         let Settled { number, intent, settlement } = &**settled;
         to = *number;
-        for (account, periods) in periods_by_account(&intent.charges) {
+        for (account, periods) in periods_by_account(intent.charges_of(owner)) {
             let sum = charges.entry((account, periods)).or_insert(PicoUsd::ZERO);
             *sum = sum.plus(settlement.money);
+        }
+        if intent.team.uid != *owner {
+            continue;
         }
         let month: Arc<str> = intent.admitted_at.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y-%m").to_string().into();
         for series in series(intent, settlement.certainty) {
@@ -49,7 +53,9 @@ pub(super) fn spend_of(from: u64, settled: &[Arc<Settled>]) -> Spend {
 }
 
 /// The periods that a call's money counts in, each account's together, in one order whatever the config's is.
-pub(crate) fn periods_by_account(charges: &[Arc<BudgetPeriod>]) -> BTreeMap<AccountName, Vec<PeriodName>> {
+pub(crate) fn periods_by_account<'a>(
+    charges: impl IntoIterator<Item = &'a Arc<BudgetPeriod>>,
+) -> BTreeMap<AccountName, Vec<PeriodName>> {
     let mut all: BTreeMap<AccountName, Vec<PeriodName>> = BTreeMap::new();
     for charge in charges {
         all.entry(account_name(&Account::from(&charge.account))).or_default().push(period_of(charge));

@@ -17,6 +17,10 @@ pub struct SharedReservation {
     pub(in crate::counters) tokens: u64,
     pub(in crate::counters) money: PicoUsd,
     pub(in crate::counters) charges: Vec<Arc<BudgetPeriod>>,
+    /// The places of its scopes in the call; none: they are all of them.
+    pub(super) places: Vec<usize>,
+    /// The same of the other owners that keep counts of the call: see [`super::parts`].
+    pub(super) others: Vec<SharedReservation>,
 }
 
 /// How a reservation ends.
