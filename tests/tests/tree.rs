@@ -65,7 +65,11 @@ async fn an_organisations_limits_and_budgets_hold_over_all_teams_below_it() -> a
     is(ask("s", "m", "one two three four five", "").await?, 400, "");
     // Two of search's and two of ads', one of each with a tag that the organisation limits.
     assert_eq!(ask("s", "m", "a", "nightly").await?.0, 200);
-    is(ask("a", "m", "a", "nightly").await?, 429, "Rate limit exceeded for tag nightly of team default/org: 1 requests");
+    is(
+        ask("a", "m", "a", "nightly").await?,
+        429,
+        "Rate limit exceeded for tag nightly of team default/org: 1 requests",
+    );
     assert_eq!(ask("s", "m", "a", "").await?.0, 200);
     assert_eq!(ask("a", "m", "a", "").await?.0, 200);
     assert_eq!(ask("a", "m", "a", "").await?.0, 200);
@@ -96,7 +100,12 @@ async fn a_parent_that_does_not_hold_leaves_nobody_unlimited() -> anyhow::Result
     let all = |parent: Value, allowed: Value| {
         let mut all = vec![
             cents("m"),
-            resource_in("org", "Team", "top", json!({"allowedNamespaces": allowed, "limits": {"requestsPerMinute": 1}})),
+            resource_in(
+                "org",
+                "Team",
+                "top",
+                json!({"allowedNamespaces": allowed, "limits": {"requestsPerMinute": 1}}),
+            ),
             team("search", json!({"parentRef": parent})),
             team("plain", json!({})),
         ];
@@ -112,8 +121,10 @@ async fn a_parent_that_does_not_hold_leaves_nobody_unlimited() -> anyhow::Result
     assert_eq!((ask("s").await?, ask("p").await?), (401, 200), "a parent that is not there");
     edit(&pair, &all(top.clone(), everyone)).await?;
     assert_eq!((ask("s").await?, ask("s").await?), (200, 429), "a parent that is");
-    edit(&pair, &all(top, json!({"from": "Same"}))).await?;
+    edit(&pair, &all(top.clone(), json!({"from": "Same"}))).await?;
     assert_eq!((ask("s").await?, ask("p").await?), (401, 200), "without consent");
+    edit(&pair, &all(top, json!({"from": "All"}))).await?;
+    assert_eq!(ask("s").await?, 429, "and what was counted before is counted still");
     edit(&pair, &all(json!({"name": "search"}), json!({}))).await?;
     assert_eq!((ask("s").await?, ask("p").await?), (401, 200), "in a circle");
     Ok(())
@@ -134,7 +145,9 @@ async fn a_backend_whose_budget_is_spent_gives_way_to_the_next_one() -> anyhow::
             "budgets": budgets,
         })
     };
-    let route = |name: &str, backends: Vec<Value>| resource("ModelRoute", name, json!({"models": [name], "backends": backends}));
+    let route = |name: &str, backends: Vec<Value>| {
+        resource("ModelRoute", name, json!({"models": [name], "backends": backends}))
+    };
     let total = |limit: &str| json!([{"limit": limit, "period": "Total"}]);
     let trial = json!([{"limit": "0.01", "period": "Total", "enforcement": "Audit"}]);
     let mut all = vec![

@@ -16,7 +16,8 @@ async fn purses(scene: &crate::scene::Scene, pattern: &str) -> anyhow::Result<(u
     let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut admin).await?;
     let (mut spent, mut held) = (0, 0);
     for key in keys {
-        let of: (Option<u64>, Option<u64>) = redis::cmd("HMGET").arg(key).arg("s").arg("r").query_async(&mut admin).await?;
+        let of: (Option<u64>, Option<u64>) =
+            redis::cmd("HMGET").arg(key).arg("s").arg("r").query_async(&mut admin).await?;
         spent += of.0.unwrap_or_default();
         held += of.1.unwrap_or_default();
     }
@@ -60,7 +61,9 @@ async fn an_organisations_money_is_spent_once_by_whichever_teams_and_wherever_th
             let (key, status, message) = done?;
             match status {
                 200 => served[usize::from(key == "a")] += 1,
-                429 => anyhow::ensure!(message.starts_with("Budget exceeded for team default/org: 1.00 USD"), "{message}"),
+                429 => {
+                    anyhow::ensure!(message.starts_with("Budget exceeded for team default/org: 1.00 USD"), "{message}")
+                }
                 other => anyhow::bail!("{other}: {message}"),
             }
         }
