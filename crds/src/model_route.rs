@@ -214,7 +214,7 @@ pub struct Backend {
     #[serde(default)]
     pub limits: Limits,
     /// What may be owed to the provider for calls to this backend. One whose budget is spent gives way to the next backend; where all are,
-    /// calls are refused until the soonest of them begins anew. Counted as `limits` are. `warnAtPercent` is for ApiKeys and Teams.
+    /// calls are refused until the soonest of them begins anew. Counted as `limits` are. `warnAtPercent` is for `ApiKeys` and `Teams`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 8))]
     pub budgets: Vec<Budget>,

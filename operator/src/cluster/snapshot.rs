@@ -236,6 +236,11 @@ impl ClusterState {
                 observed.namespaces.entry(of.clone()).or_insert_with(|| facts.labels.clone());
             }
         }
+        for (team, below) in self.below(namespace) {
+            let users: BTreeSet<String> =
+                below.iter().flat_map(|team| self.index.users(team)).map(str::to_owned).collect();
+            observed.users_below.insert(team, users);
+        }
         observed.reach = Some(reaches);
         observed
     }

@@ -72,8 +72,8 @@ pub(crate) fn resolve_keys(
         let valid = valid.and_then(|key| match team_of(&key, (teams, lineages), observed) {
             Ok(team) => {
                 let above = lineages.above(&team.name).unwrap_or_default().iter().filter_map(|name| teams.get(name));
-                let above: Vec<&ValidTeam> = above.map(|team| &**team).collect();
-                key.of_teams(team, &above, object.created)
+                let above: Vec<_> = above.map(|team| (&team.key_defaults, &team.key_bounds)).collect();
+                key.of_teams((&team.key_defaults, &team.key_bounds), &above, object.created)
             }
             // Whose bounds they are is not known, or not theirs to know.
             Err(_) => Ok(key),

@@ -73,17 +73,13 @@ impl Lineages {
 /// The reference does not hold: it is said where references are, and the Team is not ready.
 fn stop(found: &mut [Condition], (reason, message): &Unresolved) {
     for condition in found {
-        match condition.kind {
-            ConditionType::ResolvedRefs => {
-                // What was wrong beside it is said behind it.
-                let beside =
-                    if condition.status == Status::False { format!("; {}", condition.message) } else { String::new() };
-                *condition = Condition::fails(condition.kind, reason, format!("{message}{beside}"));
-            }
-            ConditionType::Ready if condition.status == Status::True => {
-                *condition = Condition::fails(condition.kind, reason, message.clone());
-            }
-            _ => {}
+        if condition.kind == ConditionType::ResolvedRefs {
+            // What was wrong beside it is said behind it.
+            let beside =
+                if condition.status == Status::False { format!("; {}", condition.message) } else { String::new() };
+            *condition = Condition::fails(condition.kind, reason, format!("{message}{beside}"));
+        } else if condition.kind == ConditionType::Ready && condition.status == Status::True {
+            *condition = Condition::fails(condition.kind, reason, message.clone());
         }
     }
 }

@@ -5,7 +5,7 @@ use vectoll_config::{MAX_BUDGETS, ModelPattern, PicoUsd, v1};
 use vectoll_crds::{Enforcement, KeyBounds, KeyDefaults};
 
 use super::{
-    FieldError, FieldErrors, KeySource, ValidBudget, ValidKey, ValidTeam,
+    FieldError, FieldErrors, KeySource, ValidBudget, ValidKey,
     api_key::{ValidRotation, rotation},
     budgets::{listed, silent_budgets},
     limits, reset,
@@ -101,10 +101,8 @@ impl ValidDefaults {
                 budget.extra = None;
             }
         }
-        let least = |one: Option<SignedDuration>, bound: Option<SignedDuration>| {
-            one.map(|one| bound.map_or(one, |bound| one.min(bound)))
-        };
-        self.expires_after = least(self.expires_after, bounds.expires_after);
+        self.expires_after =
+            self.expires_after.map(|after| bounds.expires_after.map_or(after, |bound| after.min(bound)));
         self.max_wait_seconds =
             self.max_wait_seconds.map(|wait| bounds.max_wait_seconds.map_or(wait, |bound| wait.min(bound)));
         self
@@ -185,22 +183,22 @@ fn duration(path: &str, text: Option<&str>, errors: &mut FieldErrors) -> Option<
 }
 
 impl ValidKey {
-    /// The key as its Team and those `above` it have it, the nearest first: with the defaults of the first that says any, and within
-    /// the bounds of all. `created`: as in [`Self::of_team`].
+    /// The key as its Team and those `above` it have it, the nearest first, each by what it says of keys: with the defaults of the first
+    /// that says any, and within the bounds of all. `created`: as in [`Self::of_team`].
     pub(crate) fn of_teams(
         self,
-        team: &ValidTeam,
-        above: &[&ValidTeam],
+        (defaults, bounds): (&ValidDefaults, &ValidBounds),
+        above: &[(&ValidDefaults, &ValidBounds)],
         created: Option<Timestamp>,
     ) -> Result<Self, Vec<FieldError>> {
-        let (mut defaults, mut bounds) = (team.key_defaults.clone(), team.key_bounds.clone());
-        for team in above {
-            defaults = defaults.or(&team.key_defaults);
-            bounds = bounds.and(&team.key_bounds);
+        let (mut all_defaults, mut all_bounds) = (defaults.clone(), bounds.clone());
+        for (defaults, bounds) in above {
+            all_defaults = all_defaults.or(defaults);
+            all_bounds = all_bounds.and(bounds);
         }
         // What one says by default another may not allow: then it is what is allowed.
-        let defaults = if above.is_empty() { defaults } else { defaults.within(&bounds) };
-        self.of_team(&defaults, &bounds, created)
+        let all_defaults = if above.is_empty() { all_defaults } else { all_defaults.within(&all_bounds) };
+        self.of_team(&all_defaults, &all_bounds, created)
     }
 
     /// The key as its Team has it: with the Team's defaults, and within its bounds. `created`: when the key was made; a manifest
@@ -362,10 +360,10 @@ mod tests {
         let of = |teams: &[&str], key: &str| {
             let valid = |text: &&str| validate::team(&object(serde_yaml::from_str::<TeamSpec>(text).unwrap())).unwrap();
             let teams: Vec<_> = teams.iter().map(valid).collect();
-            let above: Vec<&ValidTeam> = teams.iter().skip(1).collect();
+            let said: Vec<_> = teams.iter().map(|team| (&team.key_defaults, &team.key_bounds)).collect();
             let key: ApiKeySpec = serde_yaml::from_str(&format!("{{teamRef: {{name: it}}{key}}}")).unwrap();
             let key = validate::api_key(&object(key)).unwrap();
-            let key = key.of_teams(&teams[0], &above, "2026-01-01T00:00:00Z".parse().ok());
+            let key = key.of_teams(said[0], &said[1..], "2026-01-01T00:00:00Z".parse().ok());
             key.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         };
         let own = "{keyDefaults: {limits: {requestsPerMinute: 50}}, keyBounds: {limits: {requestsPerMinute: 50, tokensPerDay: 9}, \

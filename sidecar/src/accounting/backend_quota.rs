@@ -123,7 +123,7 @@ impl BackendQuota {
             let is_waived = is_on_trial
                 && match denied.exhausted {
                     Exhausted::Store => waived.add_budgets(),
-                    of => waived.add(of),
+                    of @ (Exhausted::Budget(_) | Exhausted::Rate(_) | Exhausted::Parallel) => waived.add(of),
                 };
             if !is_waived {
                 let wait = match denied.retry {
@@ -135,7 +135,7 @@ impl BackendQuota {
                 return Err(QuotaExceeded { wait, budget });
             }
             if let Some(call) = call {
-                accounting.trials.note(call, WouldReject { scope: "backend", reason: "budget" });
+                note(accounting, call);
             }
         }
     }
@@ -165,6 +165,15 @@ impl Drop for BackendQuota {
         if let Some(quota) = self.quota.take() {
             self.counters.give_back(quota);
         }
+    }
+}
+
+/// Counts what a budget on trial would have done, and tells the call's log: it is found after the call was admitted.
+fn note(accounting: &Accounting, call: &Call) {
+    let found = WouldReject { scope: "backend", reason: "budget" };
+    if call.outcome.note_backend_trial(found) {
+        call.entry.would_reject(call.outcome.would_reject().map(|found| (found.scope, found.reason)));
+        accounting.trials.count(&[found]);
     }
 }
 

@@ -13,8 +13,8 @@ use crate::{
 };
 use vectoll_limits::counters::{Account, Counters, Scope};
 
-/// The scopes of most calls: no more than one of each kind.
-const USUAL: usize = 7;
+/// The scopes of most calls: no more than one of each kind, and those of a Team or two above.
+const USUAL: usize = 10;
 
 /// All scopes of a call: its key, its models within the key, its user with the key, the same of the team, its tags, the namespace
 /// that the team lets in, and the teams above it with their models and tags. By a route that is none of a team's nobody can spend

@@ -1,6 +1,5 @@
 //! Limits on trial (`enforcement: Audit`): calls that one of them would refuse are served, counted and told.
 
-use crate::call::Call;
 use prometheus::{IntCounterVec, Opts};
 use vectoll_limits::counters::{Denial, Exhausted, Scope, Waived};
 
@@ -73,14 +72,6 @@ impl TrialMetrics {
     /// Has them rendered.
     pub fn register(&self, registry: &prometheus::Registry) -> prometheus::Result<()> {
         registry.register(Box::new(self.0.clone()))
-    }
-
-    /// Counts what a budget of a backend on trial would have done, and tells the call's log: it is found after the call was admitted.
-    pub(super) fn note(&self, call: &Call, found: WouldReject) {
-        if call.outcome.note_backend_trial(found) {
-            call.entry.would_reject(call.outcome.would_reject().map(|found| (found.scope, found.reason)));
-            self.count(&[found]);
-        }
     }
 
     pub(super) fn count(&self, found: &[WouldReject]) {

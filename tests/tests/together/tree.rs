@@ -62,7 +62,7 @@ async fn an_organisations_money_is_spent_once_by_whichever_teams_and_wherever_th
             match status {
                 200 => served[usize::from(key == "a")] += 1,
                 429 => {
-                    anyhow::ensure!(message.starts_with("Budget exceeded for team default/org: 1.00 USD"), "{message}")
+                    anyhow::ensure!(message.starts_with("Budget exceeded for team default/org: 1.00 USD"), "{message}");
                 }
                 other => anyhow::bail!("{other}: {message}"),
             }

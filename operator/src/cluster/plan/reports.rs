@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as ApiCondition;
 use vectoll_config::{ObjectName, PicoUsd, v1::Budget};
-use vectoll_crds::{ModelRouteStatus, Spend};
+use vectoll_crds::{ModelRouteSpec, ModelRouteStatus, Spend};
 
 use super::{
     Action, PersistentFailures, Target,
@@ -22,7 +22,7 @@ use crate::{
     },
     desired_state::{Condition, ConditionType, DesiredState, Status},
     ledger::{Account, Acknowledgements, Money, Spent},
-    observed_state::{Kind, ResourceRef},
+    observed_state::{Kind, Object, ResourceRef},
     resolve::ResolvedKey,
     validate::ValidBudget,
 };
@@ -124,22 +124,9 @@ pub(super) fn reports(
                     not_programmed(found.to_mut(), why);
                 }
                 let (of, present) = (&seen.value.object, seen.value.status.as_deref());
-                let owed: Vec<Owed<'_>> = desired
-                    .owed_by(name)
-                    .map(|(backend, budgets)| owed(cluster, name, present, backend, budgets))
-                    .collect();
-                if counts_together {
-                    let balances = owed.iter().map(|owed| (owed.backend, owed.balance(conditions)));
-                    of_backends(balances.collect(), &mut found, now).into_iter().for_each(&mut look_again);
-                }
-                let spends: Vec<(&str, SpendStatus)> = owed
-                    .iter()
-                    .map(|owed| {
-                        let writes = cluster.spend_writes;
-                        (owed.backend, spend::spend_status(owed.stands, owed.money, &of.uid, writes, now))
-                    })
-                    .collect();
-                let status = status::route(present, seen.value.generation, &found, &spends, now);
+                let generation = seen.value.generation;
+                let (status, again) = of_route((cluster, desired), of, (present, generation), &mut found, now);
+                again.into_iter().for_each(&mut look_again);
                 (of.uid.clone(), seen.version, present.map(|status| &status.conditions), status)
             }
         };
@@ -165,6 +152,26 @@ pub(super) fn reports(
         }
     }
     Reports { actions, later, ready, due }
+}
+
+/// The status of a ModelRoute, with what is owed to its providers; and when to look again though nothing changes.
+fn of_route(
+    (cluster, desired): (&ClusterState, &DesiredState),
+    of: &Object<ModelRouteSpec>,
+    (present, generation): (Option<&ModelRouteStatus>, Option<i64>),
+    found: &mut Cow<'_, [Condition]>,
+    now: Timestamp,
+) -> (Change, Option<Timestamp>) {
+    let all = desired.owed_by(&of.name);
+    let all: Vec<Owed<'_>> = all.map(|(backend, budgets)| owed(cluster, &of.name, present, backend, budgets)).collect();
+    // Otherwise each sidecar holds a budget of its own, and nobody knows the sum.
+    let counts_together = cluster.books.acknowledgements != Acknowledgements::Nowhere;
+    let conditions = present.map(|status| &*status.conditions);
+    let balances = all.iter().filter(|_| counts_together).map(|owed| (owed.backend, owed.balance(conditions)));
+    let again = of_backends(balances.collect(), found, now);
+    let spend = |owed: &Owed<'_>| spend::spend_status(owed.stands, owed.money, &of.uid, cluster.spend_writes, now);
+    let spends: Vec<(&str, SpendStatus)> = all.iter().map(|owed| (owed.backend, spend(owed))).collect();
+    (status::route(present, generation, found, &spends, now), again)
 }
 
 /// What becomes of calls for which a budget has no room.

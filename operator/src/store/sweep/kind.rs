@@ -154,14 +154,14 @@ impl<'a> Kind<'a> {
     pub fn of(owner: Owner<'_>, rest: &'a str) -> Option<Self> {
         let kind = Self::of_a_team(rest)?;
         match owner {
-            Owner::Team(_) => match kind {
-                Self::Money(of) if BalanceOwner::of(of) == Some(BalanceOwner::Backend) => None,
-                _ => Some(kind),
-            },
+            Owner::Team(_) => {
+                let is_backends =
+                    matches!(kind, Self::Money(of) if BalanceOwner::of(of) == Some(BalanceOwner::Backend));
+                (!is_backends).then_some(kind)
+            }
             Owner::Namespace(_) => matches!(kind, Self::Live).then_some(kind),
             Owner::Backend(_) => match kind {
-                Self::Meta | Self::Live | Self::Mark => Some(kind),
-                Self::Held => Some(kind),
+                Self::Meta | Self::Live | Self::Mark | Self::Held => Some(kind),
                 Self::Window(_) | Self::Parallel | Self::Periods => rest.ends_with(":b").then_some(kind),
                 Self::Money(of) => (BalanceOwner::of(of) == Some(BalanceOwner::Backend)).then_some(kind),
                 Self::Total | Self::Month(_) => None,

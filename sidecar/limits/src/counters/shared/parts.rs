@@ -13,7 +13,7 @@ use super::{
     Pending, SharedCounters, Table,
     admit::{self, Judged},
     pending::Wait,
-    reservation::{Outcome, SharedReservation},
+    reservation::{Outcome, SharedReservation, placed_denial},
 };
 use crate::counters::{
     Open, QuotaReservation, RateLimitStatus, ReserveRequest, Reserved, Scope, longest_denial::LongestDenial,
@@ -64,7 +64,7 @@ impl SharedCounters {
         for part in &parts {
             match table.session(part.owner).judge(&part.ask(ask), now) {
                 Judged::Denied(denial) => worst.add(part.denial(denial)),
-                found => judged.push(found),
+                found @ (Judged::Fits | Judged::Short(_)) => judged.push(found),
             }
         }
         if let Some(denial) = worst.into_denial() {
@@ -118,11 +118,6 @@ impl<'a> Part<'a> {
     fn wait(&self, outcome: oneshot::Receiver<Outcome>) -> Wait {
         Wait { team: self.owner.clone(), places: self.places.clone(), outcome }
     }
-}
-
-/// A denial, by its scope's place in the call.
-pub(super) fn placed_denial(places: &[usize], denial: crate::counters::Denial) -> crate::counters::Denial {
-    crate::counters::Denial { scope: places.get(denial.scope).copied().unwrap_or(denial.scope), ..denial }
 }
 
 impl Table {

@@ -8,8 +8,7 @@ use vectoll_config::Uid;
 use super::{
     SharedCounters, away,
     link::SILENCE,
-    parts::placed_denial,
-    reservation::{Outcome, SharedReservation},
+    reservation::{Outcome, SharedReservation, placed_denial},
 };
 use crate::counters::{Denial, QuotaReservation, longest_denial::LongestDenial, reservation::CounterReservation};
 

@@ -25,3 +25,8 @@ pub struct SharedReservation {
 
 /// How a reservation ends.
 pub(crate) type Outcome = Result<SharedReservation, Denial>;
+
+/// A denial, by its scope's place in the call.
+pub(super) fn placed_denial(places: &[usize], denial: Denial) -> Denial {
+    Denial { scope: places.get(denial.scope).copied().unwrap_or(denial.scope), ..denial }
+}
