@@ -85,3 +85,59 @@ fn series(intent: &Intent, certainty: Certainty) -> Vec<Series> {
     }
     series
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use jiff::Timestamp;
+    use vectoll_config::{ZoneName, v1::Period};
+    use vectoll_ledger::{
+        charge::BudgetAccount,
+        journal::{Named, Settlement},
+    };
+
+    use super::*;
+
+    #[test]
+    fn each_owner_is_told_of_its_own_budgets_and_the_calls_team_alone_of_the_call() {
+        let charge = |account| {
+            let zone = ZoneName::try_from("UTC".to_owned()).unwrap();
+            Arc::new(BudgetPeriod { account, period: Period::Total, zone, start: Timestamp::UNIX_EPOCH })
+        };
+        let (team, org, backend) = (Uid::new("t"), Uid::new("org"), Uid::new("backend:one:models/route/a"));
+        let named = |uid: &str| Named { uid: Uid::new(uid), name: uid.into() };
+        let intent = Intent {
+            team: named("t"),
+            key: named("k"),
+            user: "ada".into(),
+            model: "small".into(),
+            provider: "openai".into(),
+            backend: "models/route/a".into(),
+            requests: 1,
+            tags: Vec::new(),
+            foreign_route: false,
+            admitted_at: Timestamp::UNIX_EPOCH,
+            tokens: 9,
+            money: PicoUsd::new(9),
+            priced: true,
+            charges: vec![
+                charge(BudgetAccount::Key(Uid::new("k"))),
+                charge(BudgetAccount::Team(org.clone())),
+                charge(BudgetAccount::Backend(backend.clone())),
+            ],
+        };
+        let settlement =
+            Settlement { intent: 1, tokens: 7, money: PicoUsd::new(7), certainty: Certainty::Known, overrun: 0 };
+        let settled = [Arc::new(Settled { number: 2, intent: Arc::new(intent), settlement })];
+        for (owner, accounts, entries) in [(&team, "k:k", 4), (&org, "t", 0), (&backend, "b", 0)] {
+            let spend = spend_of(owner, 0, &settled);
+            let told: Vec<(&str, PicoUsd)> =
+                spend.charges.iter().map(|charge| (&*charge.account, charge.amount)).collect();
+            assert_eq!(
+                (told, spend.entries.len(), spend.to),
+                (vec![(accounts, PicoUsd::new(7))], entries, 2),
+                "{owner}"
+            );
+        }
+    }
+}
