@@ -40,10 +40,10 @@ pub use provider::{
     OpenAi, OpenAiWorkloadIdentity, PodIdentity, Preset, Provider, SageMaker, SelfHosted, VertexAi, Watsonx,
     WebIdentity,
 };
-pub use reference::{CaSecretRef, SecretKeyRef, SecretRef, TeamRef};
+pub use reference::{CaSecretRef, ParentRef, SecretKeyRef, SecretRef, TeamRef};
 pub use resilience::{Balance, Cache, Coalesce, Cooldown, Hedge, Retry};
 pub use rotation::Rotation;
-pub use status::{ApiKeyStatus, BudgetSpend, ModelRouteStatus, Spend, TeamStatus};
+pub use status::{ApiKeyStatus, BackendStatus, BudgetSpend, ModelRouteStatus, Spend, TeamStatus};
 pub use team::{Team, TeamSpec};
 
 /// The API group of every kind in this crate.

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AllowedNamespaces, AzureOpenAi, Balance, Batch, Bedrock, Builtin, CaSecretRef, Cache, Coalesce, Cooldown,
+    AllowedNamespaces, AzureOpenAi, Balance, Batch, Bedrock, Budget, Builtin, CaSecretRef, Cache, Coalesce, Cooldown,
     Databricks, Hedge, Hosted, Limits, ModelRouteStatus, Ollama, OpenAi, Retry, SageMaker, SelfHosted, VertexAi,
     Watsonx,
 };
@@ -41,6 +41,8 @@ use crate::{
     .message("hedging would send each of the calls once more by itself: leave coalesce or hedge out"))]
 #[x_kube(validation = Rule::new("!has(self.coalesce) || !self.backends.exists(b, has(b.builtin))")
     .message("the built-in model is sent no requests that could be saved: leave coalesce out, or the backend"))]
+#[x_kube(validation = Rule::new("!has(self.coalesce) || !self.backends.exists(b, has(b.budgets) && size(b.budgets) > 0)")
+    .message("what is owed to a provider with budgets is booked call by call: leave coalesce or the backend's budgets out"))]
 pub struct ModelRouteSpec {
     /// The names that callers use: exact, or prefixes followed by `*`. Within a namespace the exact name wins, then
     /// the longer prefix; of two routes with the same name the older one wins.
@@ -110,6 +112,8 @@ pub struct ModelRouteSpec {
     .message("the built-in model is inside the sidecar, and no request is sent: leave headers out"))]
 #[x_kube(validation = Rule::new("!has(self.builtin) || !has(self.caSecretRef)")
     .message("the built-in model is inside the sidecar, and no request is sent: leave caSecretRef out"))]
+#[x_kube(validation = Rule::new("!has(self.budgets) || self.budgets.all(budget, !has(budget.warnAtPercent))")
+    .message("warnAtPercent is for budgets of ApiKeys and Teams, whose status can warn: leave it out of a backend's budgets"))]
 #[x_kube(validation = Rule::new("!has(self.builtin) || !has(self.maxInputTokens)")
     .message("the built-in model takes any number of tokens: leave maxInputTokens out"))]
 #[x_kube(validation = Rule::new("!has(self.builtin) || !has(self.tokens) || (!has(self.tokens.maxPerByte) && !has(self.tokens.maxPerInput))")
@@ -209,6 +213,11 @@ pub struct Backend {
     /// provider's limit divided by the number of pods.
     #[serde(default)]
     pub limits: Limits,
+    /// What may be owed to the provider for calls to this backend. One whose budget is spent gives way to the next backend; where all are,
+    /// calls are refused until the soonest of them begins anew. Counted as `limits` are. `warnAtPercent` is for `ApiKeys` and `Teams`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 8))]
+    pub budgets: Vec<Budget>,
     /// How calls are split that are more than the provider takes in one request.
     #[serde(default)]
     pub batch: Batch,

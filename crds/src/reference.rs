@@ -51,6 +51,19 @@ pub struct TeamRef {
     pub namespace: Option<String>,
 }
 
+/// The Team above a Team.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ParentRef {
+    /// The Team's name.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
+    pub name: String,
+    /// The Team's namespace; by default this Team's own. Another namespace's Team must allow it in `allowedNamespaces`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"))]
+    pub namespace: Option<String>,
+}
+
 /// As cert-manager and Kubernetes's own TLS Secrets name it.
 fn ca_crt() -> String {
     "ca.crt".to_owned()

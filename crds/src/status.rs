@@ -47,7 +47,7 @@ pub struct TeamStatus {
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
-    /// What the Team's keys have spent, where sidecars count together in a store.
+    /// What the Team's keys have spent, and those of all Teams below it, where sidecars count together in a store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub spend: Option<Spend>,
 }
@@ -99,8 +99,21 @@ pub struct ModelRouteStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// What holds of the route: `Accepted`, `ResolvedRefs`, `Priced`, `Conflicted`, `Reachable`, `Programmed`, `Ready`;
-    /// `PricesCurrent` where it uses list prices.
+    /// `PricesCurrent` where it uses list prices; `BudgetExceeded` where backends have budgets and sidecars count together in a store.
     #[serde(default)]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".to_owned()]))]
     pub conditions: Vec<Condition>,
+    /// What is owed to the providers of backends with budgets, where sidecars count together in a store.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub backends: Vec<BackendStatus>,
+}
+
+/// What is owed to a backend's provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct BackendStatus {
+    /// The backend's name.
+    pub name: String,
+    /// What its calls have cost in the present period of its (first) budget.
+    pub spend: Spend,
 }

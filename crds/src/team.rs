@@ -4,7 +4,8 @@ use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    AllowedNamespaces, Budget, KeyBounds, KeyDefaults, Limits, ModelLimits, OnStoreFailure, TagLimits, TeamStatus,
+    AllowedNamespaces, Budget, KeyBounds, KeyDefaults, Limits, ModelLimits, OnStoreFailure, ParentRef, TagLimits,
+    TeamStatus,
 };
 
 /// A Team: what its keys share. Each ApiKey belongs to one Team and is held to the Team's limits and budget as well as
@@ -57,12 +58,45 @@ use crate::{
     .message("warnAtPercent is for budgets of ApiKeys and Teams, whose status can warn: leave it out of userBudgets"))]
 #[x_kube(validation = Rule::new("!has(self.namespaceBudgets) || self.namespaceBudgets.all(budget, !has(budget.warnAtPercent))")
     .message("warnAtPercent is for budgets of ApiKeys and Teams, whose status can warn: leave it out of namespaceBudgets"))]
+#[x_kube(validation = Rule::new("!has(self.keyDefaults) || !has(self.keyBounds) || !has(self.keyDefaults.maxWaitSeconds) || \
+                                 !has(self.keyBounds.maxWaitSeconds) || self.keyDefaults.maxWaitSeconds <= self.keyBounds.maxWaitSeconds")
+    .message("keyDefaults.maxWaitSeconds must be at most keyBounds.maxWaitSeconds"))]
+#[x_kube(validation = Rule::new("!has(self.keyDefaults) || !has(self.keyBounds) || !has(self.keyDefaults.expiresAfter) || \
+                                 !has(self.keyBounds.expiresAfter) || duration(self.keyDefaults.expiresAfter) <= duration(self.keyBounds.expiresAfter)")
+    .message("keyDefaults.expiresAfter must be at most keyBounds.expiresAfter"))]
+#[x_kube(validation = Rule::new("!has(self.keyDefaults) || !has(self.keyBounds) || !has(self.keyDefaults.limits.requestsPerMinute) || \
+                                 !has(self.keyBounds.limits.requestsPerMinute) || self.keyDefaults.limits.requestsPerMinute <= self.keyBounds.limits.requestsPerMinute")
+    .message("keyDefaults.limits.requestsPerMinute must be at most keyBounds.limits.requestsPerMinute"))]
+#[x_kube(validation = Rule::new("!has(self.keyDefaults) || !has(self.keyBounds) || !has(self.keyDefaults.limits.tokensPerMinute) || \
+                                 !has(self.keyBounds.limits.tokensPerMinute) || self.keyDefaults.limits.tokensPerMinute <= self.keyBounds.limits.tokensPerMinute")
+    .message("keyDefaults.limits.tokensPerMinute must be at most keyBounds.limits.tokensPerMinute"))]
+#[x_kube(validation = Rule::new("!has(self.keyDefaults) || !has(self.keyBounds) || !has(self.keyDefaults.limits.requestsPerHour) || \
+                                 !has(self.keyBounds.limits.requestsPerHour) || self.keyDefaults.limits.requestsPerHour <= self.keyBounds.limits.requestsPerHour")
+    .message("keyDefaults.limits.requestsPerHour must be at most keyBounds.limits.requestsPerHour"))]
+#[x_kube(validation = Rule::new("!has(self.keyDefaults) || !has(self.keyBounds) || !has(self.keyDefaults.limits.tokensPerHour) || \
+                                 !has(self.keyBounds.limits.tokensPerHour) || self.keyDefaults.limits.tokensPerHour <= self.keyBounds.limits.tokensPerHour")
+    .message("keyDefaults.limits.tokensPerHour must be at most keyBounds.limits.tokensPerHour"))]
+#[x_kube(validation = Rule::new("!has(self.keyDefaults) || !has(self.keyBounds) || !has(self.keyDefaults.limits.requestsPerDay) || \
+                                 !has(self.keyBounds.limits.requestsPerDay) || self.keyDefaults.limits.requestsPerDay <= self.keyBounds.limits.requestsPerDay")
+    .message("keyDefaults.limits.requestsPerDay must be at most keyBounds.limits.requestsPerDay"))]
+#[x_kube(validation = Rule::new("!has(self.keyDefaults) || !has(self.keyBounds) || !has(self.keyDefaults.limits.tokensPerDay) || \
+                                 !has(self.keyBounds.limits.tokensPerDay) || self.keyDefaults.limits.tokensPerDay <= self.keyBounds.limits.tokensPerDay")
+    .message("keyDefaults.limits.tokensPerDay must be at most keyBounds.limits.tokensPerDay"))]
+#[x_kube(validation = Rule::new("!has(self.keyDefaults) || !has(self.keyBounds) || !has(self.keyDefaults.limits.parallelRequests) || \
+                                 !has(self.keyBounds.limits.parallelRequests) || self.keyDefaults.limits.parallelRequests <= self.keyBounds.limits.parallelRequests")
+    .message("keyDefaults.limits.parallelRequests must be at most keyBounds.limits.parallelRequests"))]
 pub struct TeamSpec {
     /// A name for people, free of the rules for resource names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 253))]
     pub display_name: Option<String>,
-    /// Namespaces whose `ApiKeys` may name this Team.
+    /// The Team above this one, as an organisation is above its teams. Its `limits`, `budgets`, `modelLimits`, `tagLimits`, `models`,
+    /// `maxTokensPerCall`, `keyBounds` and `suspended` hold for all calls of this Team's keys as well, and its `keyDefaults` are theirs
+    /// where this Team says nothing. At most four Teams stand above each other. A parent that is missing, does not allow it, or leads
+    /// in a circle stops this Team: its keys are refused until the reference is right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_ref: Option<ParentRef>,
+    /// Namespaces whose `ApiKeys` and `Teams` may name this Team.
     #[serde(default)]
     pub allowed_namespaces: AllowedNamespaces,
     /// Namespaces whose `ModelRoutes` this Team's keys see, in this order, after the key's own namespace and the

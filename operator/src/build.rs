@@ -13,7 +13,7 @@ use vectoll_config::{ObjectName, v1};
 use self::backend::{backend_of, is_complete};
 use crate::{
     observed_state::ObservedState,
-    resolve::{ResolvedKey, ResolvedRoute, searched, seen},
+    resolve::{Lineages, ResolvedKey, ResolvedRoute, searched, seen},
     store::NamespaceStore,
     validate::{ValidTeam, of_contract},
 };
@@ -48,16 +48,19 @@ pub enum Credentials {
 pub(crate) fn build(
     namespace: &str,
     observed: &ObservedState,
-    teams: &BTreeMap<ObjectName, Arc<ValidTeam>>,
+    (teams, lineages): (&BTreeMap<ObjectName, Arc<ValidTeam>>, &Lineages),
     keys: &[ResolvedKey],
     routes: &[Arc<ResolvedRoute>],
     delivery: Credentials,
     store: Option<NamespaceStore>,
 ) -> NamespaceConfig {
-    let used: BTreeSet<&ObjectName> = keys.iter().map(|key| &key.key.team).collect();
+    let own: BTreeSet<&ObjectName> = keys.iter().map(|key| &key.key.team).collect();
+    let used = lineages.with_above(own.iter().copied());
     let teams: Vec<v1::Team> =
         used.iter().filter_map(|name| teams.get(name)).map(|team| team_of(team, namespace)).collect();
-    let searched = teams.iter().flat_map(|team| team.route_namespaces.iter().map(String::as_str)).collect();
+    // Those above are no place where keys look for routes.
+    let looking = teams.iter().filter(|team| own.contains(&team.name));
+    let searched = looking.flat_map(|team| team.route_namespaces.iter().map(String::as_str)).collect();
     let mut credentials = BTreeMap::new();
     let routes = seen(namespace, observed, &searched, routes)
         .flat_map(|route| route_of(route, observed, &mut credentials))
@@ -86,6 +89,7 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
     let ValidTeam {
         name,
         account,
+        parent,
         allowed_namespaces: _,
         route_namespaces: _,
         models,
@@ -119,6 +123,7 @@ fn team_of(team: &ValidTeam, namespace: &str) -> v1::Team {
     v1::Team {
         name,
         uid: account,
+        parent,
         suspended,
         route_namespaces: search,
         models,

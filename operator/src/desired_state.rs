@@ -6,16 +6,16 @@ use std::{
 };
 
 use jiff::Timestamp;
-use vectoll_config::{ObjectName, Uid, store};
+use vectoll_config::{ObjectName, Uid, store, v1::Budget};
 
 use crate::{
     build::build,
     key_secret::{Adoption, ValueCreation},
     ledger::TeamQuery,
     observed_state::{ObservedState, ResourceRef},
-    resolve::{ResolvedKey, ResolvedRoute, resolve_keys, resolve_routes, resolve_teams, searched, seen},
+    resolve::{Lineages, ResolvedKey, ResolvedRoute, resolve_keys, resolve_routes, resolve_teams, searched, seen},
     store::NamespaceStore,
-    validate::{ValidBudget, ValidTeam},
+    validate::{ValidBackend, ValidBudget, ValidTeam},
 };
 pub use crate::{
     build::{Credentials, NamespaceConfig},
@@ -36,6 +36,7 @@ pub struct DesiredState {
     /// When to reconcile again though nothing changes: a key expires, or is to be renewed.
     pub next: Option<Timestamp>,
     teams: BTreeMap<ObjectName, Arc<ValidTeam>>,
+    lineages: Lineages,
     keys: Vec<ResolvedKey>,
     routes: Vec<Arc<ResolvedRoute>>,
 }
@@ -82,7 +83,9 @@ pub(crate) fn desired_keys(
 ) -> DesiredState {
     let Offers { teams, mut routes } = offers;
     routes.sort_by(|a, b| a.name.cmp(&b.name));
-    let keys = resolve_keys(observed, &teams, &routes, now, &mut conditions);
+    let lineages = Lineages::of(&teams, observed);
+    lineages.tell(&teams, &mut conditions);
+    let keys = resolve_keys(observed, (&teams, &lineages), &routes, now, &mut conditions);
     let values = keys.values;
     DesiredState {
         conditions,
@@ -91,6 +94,7 @@ pub(crate) fn desired_keys(
         stale: values.stale,
         next: values.next,
         teams,
+        lineages,
         keys: keys.working,
         routes,
     }
@@ -105,17 +109,26 @@ impl DesiredState {
         credentials: Credentials,
         store: Option<NamespaceStore>,
     ) -> NamespaceConfig {
-        build(namespace, observed, &self.teams, self.keys_in(namespace), &self.routes, credentials, store)
+        build(
+            namespace,
+            observed,
+            (&self.teams, &self.lineages),
+            self.keys_in(namespace),
+            &self.routes,
+            credentials,
+            store,
+        )
     }
 
-    /// The Teams of a namespace's keys, by what their accounts are kept under; one stands as often as it has keys there.
+    /// The Teams of a namespace's keys, and those above them, by what their accounts are kept under.
     pub fn teams_in(&self, namespace: &str) -> impl Iterator<Item = &Uid> {
-        self.keys_in(namespace).iter().filter_map(|resolved| Some(&self.teams.get(&resolved.key.team)?.account))
+        let names = self.lineages.with_above(self.keys_in(namespace).iter().map(|resolved| &resolved.key.team));
+        names.into_iter().filter_map(|name| Some(&self.teams.get(name)?.account))
     }
 
     /// The backends with limits that a namespace's sidecars may call, by what those limits are counted under.
     pub fn limited_in(&self, observed: &ObservedState, namespace: &str, scope: &str) -> Vec<Uid> {
-        let is_limited = |route: &Arc<ResolvedRoute>| route.backends.iter().any(|backend| !backend.limits.is_none());
+        let is_limited = |route: &Arc<ResolvedRoute>| route.backends.iter().any(ValidBackend::is_limited);
         if !self.routes.iter().any(is_limited) {
             return Vec::new();
         }
@@ -128,10 +141,30 @@ impl DesiredState {
         };
         seen(namespace, observed, &search, &self.routes)
             .flat_map(|route| {
-                let limited = route.backends.iter().filter(|backend| !backend.limits.is_none());
+                let limited = route.backends.iter().filter(|backend| backend.is_limited());
                 limited.map(|backend| account(route, &backend.name))
             })
             .collect()
+    }
+
+    /// What is owed to the providers of a namespace's own routes: the budgets of each backend that has any, by what they are counted under.
+    pub fn owed_in(&self, namespace: &str, scope: &str) -> BTreeMap<Uid, TeamQuery> {
+        let own = self.routes.iter().filter(|route| route.name.namespace() == namespace);
+        let backends = own.flat_map(|route| route.backends.iter().map(move |backend| (route, backend)));
+        backends
+            .filter(|(_, backend)| !backend.budgets.is_empty())
+            .map(|(route, backend)| {
+                let account = store::backend_account(Some(scope), &format!("{}/{}", route.name, backend.name));
+                (account, TeamQuery { budgets: backend.budgets.clone(), ..TeamQuery::default() })
+            })
+            .collect()
+    }
+
+    /// The backends of a route that have budgets.
+    pub(crate) fn owed_by(&self, route: &ObjectName) -> impl Iterator<Item = (&str, &[Budget])> {
+        let at = self.routes.binary_search_by(|resolved| resolved.name.cmp(route)).ok();
+        let backends = at.and_then(|at| self.routes.get(at)).into_iter().flat_map(|route| &route.backends);
+        backends.filter(|backend| !backend.budgets.is_empty()).map(|backend| (&*backend.name, &*backend.budgets))
     }
 
     /// Who spends: the Teams of working keys, and these.
@@ -142,8 +175,16 @@ impl DesiredState {
             let Some(team) = self.teams.get(&key.team) else { continue };
             let of = accounts
                 .entry(team.account.clone())
-                .or_insert_with(|| TeamQuery { budgets: allowed(&team.budgets), keys: BTreeMap::new() });
+                .or_insert_with(|| TeamQuery { budgets: allowed(&team.budgets), ..TeamQuery::default() });
+            of.in_tree |= team.parent.is_some();
             of.keys.insert(key.account.clone(), allowed(&key.budgets));
+            // Those above hold its calls to their budgets, whether or not they have keys themselves.
+            for above in self.lineages.above(&key.team).unwrap_or_default() {
+                let Some(team) = self.teams.get(above) else { continue };
+                accounts
+                    .entry(team.account.clone())
+                    .or_insert_with(|| TeamQuery { budgets: allowed(&team.budgets), ..TeamQuery::default() });
+            }
         }
         accounts
     }

@@ -27,7 +27,7 @@ use std::{
     sync::Arc,
 };
 
-use vectoll_config::Uid;
+use vectoll_config::{Uid, store::is_backend_account};
 
 /// What was heard last.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +44,14 @@ impl LedgerSnapshot {
     /// What was spent by an account in the present periods of its budgets, as far as that was heard of.
     pub fn money(&self, team: &Uid, account: &Account) -> &[Money] {
         self.teams.get(team).and_then(|ledger| ledger.money.get(account)).map_or(&[], Vec::as_slice)
+    }
+
+    /// What is owed for the calls to a backend, `namespace/route/backend`, in the present periods of its budgets.
+    pub fn owed(&self, backend: &str) -> &[Money] {
+        // Those of one operator only are asked for: whatever its scope, one account ends so.
+        let is_it = |account: &Uid| is_backend_account(account) && account.as_str().rsplit(':').next() == Some(backend);
+        let found = self.teams.iter().find(|(account, _)| is_it(account));
+        found.and_then(|(_, ledger)| ledger.money.get(&Account::Team)).map_or(&[], Vec::as_slice)
     }
 
     /// Takes in what was heard, and says what of it is new.

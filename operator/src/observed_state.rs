@@ -105,6 +105,8 @@ pub struct ObservedState {
     pub unreadable_resources: BTreeMap<ResourceRef, UnreadableResource>,
     /// Namespaces whose keys name a Team, beside those of the keys above.
     pub team_users: BTreeMap<ObjectName, BTreeSet<String>>,
+    /// Namespaces whose keys name a Team below one of this state, beside those of the keys and Teams above.
+    pub users_below: BTreeMap<ObjectName, BTreeSet<String>>,
     /// What keys may use, by their namespace. None: nobody knows.
     pub reach: Option<BTreeMap<String, Reach>>,
     /// What routes serve that are in the namespaces of a Team's keys, and not among those above.

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use vectoll_config::ObjectName;
+use vectoll_config::{ObjectName, v1::MAX_TREE_DEPTH};
 use vectoll_crds::{ApiKeySpec, TeamSpec};
 
 use crate::{consent::allows, model_set::ModelSet, observed_state::Reach};
@@ -16,7 +16,7 @@ pub(crate) fn reach_of<'a>(
     namespace: &str,
     labels: &BTreeMap<String, String>,
     keys: impl Iterator<Item = &'a ApiKeySpec>,
-    team: impl Fn(&ObjectName) -> Option<&'a TeamSpec>,
+    team_of: impl Fn(&ObjectName) -> Option<&'a TeamSpec>,
 ) -> Reach {
     // Of thousands of keys most say the same.
     let distinct: BTreeSet<(&str, &str, Option<&[String]>)> = keys
@@ -27,11 +27,20 @@ pub(crate) fn reach_of<'a>(
         .collect();
     let mut reach: BTreeMap<String, ModelSet> = BTreeMap::new();
     for (of, name, models) in distinct {
-        let Some(team) = team(&ObjectName::new(of, name)) else { continue };
+        let Some(team) = team_of(&ObjectName::new(of, name)) else { continue };
         if !allows(&team.allowed_namespaces, of, namespace, Some(labels)) {
             continue;
         }
-        let models = ModelSet::of_list(models).and(&ModelSet::of_list(team.models.as_deref()));
+        let mut models = ModelSet::of_list(models).and(&ModelSet::of_list(team.models.as_deref()));
+        // A list of a Team above holds as well. Whether it allows this one is for its conditions to say.
+        let (mut at, mut below) = (ObjectName::new(of, name), team);
+        for _ in 0..MAX_TREE_DEPTH {
+            let Some(parent) = &below.parent_ref else { break };
+            at = ObjectName::new(parent.namespace.as_deref().unwrap_or(at.namespace()), &parent.name);
+            let Some(above) = team_of(&at) else { break };
+            models = models.and(&ModelSet::of_list(above.models.as_deref()));
+            below = above;
+        }
         let searched: BTreeSet<&str> =
             [namespace, of].into_iter().chain(team.route_namespaces.iter().map(String::as_str)).collect();
         for target in searched {

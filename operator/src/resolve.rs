@@ -3,6 +3,7 @@
 mod claims;
 mod credential;
 mod keys;
+mod lineages;
 mod model_lists;
 mod prices;
 mod reachable;
@@ -14,6 +15,7 @@ mod values;
 pub(crate) use claims::Claims;
 pub(crate) use credential::{content_of, credential_file};
 pub(crate) use keys::{ResolvedKey, resolve_keys};
+pub(crate) use lineages::Lineages;
 pub(crate) use prices::{model_of, price_of};
 pub(crate) use reachable::{searched, seen};
 pub(crate) use routes::{ResolvedRoute, resolve_routes};

@@ -91,7 +91,7 @@ fn check(key: &Key, now: Now) -> Result<(), KeyRejection> {
     if key.suspended {
         return Err(KeyRejection::Suspended);
     }
-    if key.team.suspended {
+    if key.team.lineage().any(|team| team.suspended) {
         return Err(KeyRejection::TeamSuspended);
     }
     if key.expires_at.is_some_and(|end| end <= now.wall) {
@@ -213,6 +213,7 @@ mod tests {
         Arc::new(Team {
             name: "shop/search".into(),
             uid: Uid::new("t"),
+            parent: None,
             suspended,
             search: Vec::new(),
             models: None,

@@ -133,6 +133,8 @@ pub struct Team {
     pub name: Arc<str>,
     /// What its counts are kept under.
     pub uid: Uid,
+    /// The Team above it.
+    pub parent: Option<Arc<Team>>,
     /// Whether it is refused.
     pub suspended: bool,
     /// The routes of one namespace after the other, in the order in which they are searched.
@@ -177,6 +179,16 @@ pub struct GuestNamespace {
 }
 
 impl Team {
+    /// Itself and all Teams above it, from below.
+    pub fn lineage(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |team| team.parent.as_deref())
+    }
+
+    /// Whether a model is in its list, and in those of all Teams above it.
+    pub fn allows(&self, model: &str) -> bool {
+        self.lineage().all(|team| allows(team.models.as_deref(), model))
+    }
+
     /// The route of a model: the first namespace in the team's order that has one decides, so that no stranger's exact
     /// name can draw inputs that a nearer route would take.
     pub fn route(&self, model: &str) -> Option<&Arc<Route>> {

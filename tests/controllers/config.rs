@@ -55,6 +55,62 @@ pub async fn consent(world: &World) -> anyhow::Result<()> {
         .await
 }
 
+/// A Team below one of another namespace, which is below one of a third: all of them are in the config of the keys' namespace, for as long
+/// as each allows the one below it, and without them there are no keys.
+pub async fn tree(world: &World) -> anyhow::Result<()> {
+    let (top, middle, user) = ("tree-top", "tree-middle", "tree-user");
+    for namespace in [top, middle, user] {
+        world.namespace(namespace)?;
+    }
+    let team = |namespace: &str, name: &str, spec: &str| {
+        format!(
+            "{{apiVersion: vectoll.dev/v1alpha1, kind: Team, metadata: {{name: {name}, namespace: {namespace}}}, spec: {{{spec}}}}}\n"
+        )
+    };
+    let by_label = "allowedNamespaces: {from: Selector, selector: {matchLabels: {tier: gold}}}";
+    let below = |name: &str, of: &str| format!("parentRef: {{name: {name}, namespace: {of}}}");
+    world.light.apply(&team(user, "search", &below("division", middle)))?;
+    world.light.apply(&format!(
+        "{{apiVersion: vectoll.dev/v1alpha1, kind: ApiKey, metadata: {{name: alice, namespace: {user}}}, spec: {{teamRef: {{name: \
+         search}}}}}}"
+    ))?;
+    world.until_other("team", user, "search", "ResolvedRefs", "False/RefNotPermitted").await?;
+    world.until_key(user, "alice", "ResolvedRefs", "False/TeamNotAccepted").await?;
+    let division = format!("{}, allowedNamespaces: {{from: All}}", below("org", top));
+    world.light.apply(&team(middle, "division", &division))?;
+    world.until_other("team", middle, "division", "ResolvedRefs", "False/RefNotPermitted").await?;
+    world.until_other("team", user, "search", "ResolvedRefs", "False/ParentNotAccepted").await?;
+    world.light.apply(&team(top, "org", &format!("{by_label}, limits: {{requestsPerMinute: 5}}")))?;
+    world.light.kubectl(&["label", "namespace", middle, "tier=gold"], None)?;
+    world.until_key(user, "alice", "Ready", "True/Ready").await?;
+    world.until_other("team", user, "search", "Ready", "True/Ready").await?;
+    let parents = |config: &vectoll_config::v1::Config| {
+        let all =
+            config.teams.iter().map(|team| (team.name.to_string(), team.parent.as_ref().map(ToString::to_string)));
+        all.collect::<Vec<_>>()
+    };
+    let line = [
+        (format!("{middle}/division"), Some(format!("{top}/org"))),
+        (format!("{top}/org"), None),
+        (format!("{user}/search"), Some(format!("{middle}/division"))),
+    ];
+    world.until_config(user, "has all three", |config, _| (parents(config) == line).then_some(())).await?;
+    // An edit at the top reaches the bottom.
+    world.light.apply(&team(top, "org", &format!("{by_label}, limits: {{requestsPerMinute: 6}}")))?;
+    world
+        .until_config(user, "has the edit", |config, _| {
+            config.teams.iter().any(|team| team.limits.requests_per_minute == Some(6)).then_some(())
+        })
+        .await?;
+    // Consent is taken back by a label, two namespaces away.
+    world.light.kubectl(&["label", "namespace", middle, "tier-"], None)?;
+    world.until_other("team", middle, "division", "ResolvedRefs", "False/RefNotPermitted").await?;
+    world.until_key(user, "alice", "ResolvedRefs", "False/TeamNotAccepted").await?;
+    world
+        .until_config(user, "is empty", |config, _| (config.keys.is_empty() && config.teams.is_empty()).then_some(()))
+        .await
+}
+
 pub async fn bad_route(world: &World) -> anyhow::Result<()> {
     let ns = "config-bad-route";
     world.namespace(ns)?;

@@ -40,6 +40,7 @@ fn controllers() {
             ("keys: brought along", keys::brought(&world).await),
             ("keys: of which only the hash is known", keys::by_hash(&world).await),
             ("config: consent given and withdrawn", config::consent(&world).await),
+            ("config: Teams above Teams, over namespaces", config::tree(&world).await),
             ("config: a bad route beside a good one", config::bad_route(&world).await),
             ("config: pods are touched, credentials follow them, what is unused goes", config::pods(&world).await),
             ("config: a Secret of someone else in its place is left alone", config::blocked(&world).await),

@@ -10,11 +10,14 @@ use anyhow::{Context, ensure};
 use vectoll_tests::{
     bench::{
         baseline::{Baseline, RENEW},
-        instructions::{Extent, count},
+        instructions::{EIGHT_SCOPES, Extent, TWO_SCOPES, count},
         stages,
     },
     pair::binaries::Binaries,
 };
+
+/// What a call with eight scopes of three windows each is meant to cost at most, of one with two of one window, in a hundred.
+const TARGET_FOR_SCOPES_PERCENT: u64 = 115;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_costs_no_more_instructions_than_it_did() -> anyhow::Result<()> {
@@ -30,6 +33,15 @@ async fn a_call_costs_no_more_instructions_than_it_did() -> anyhow::Result<()> {
             (one.each.iter().min().context("not counted")?, one.each.iter().max().context("not counted")?);
         println!("{:>12} to {most} each time: {}", least, one.call);
     }
+    let of = |call: &str| {
+        let found = counted.iter().find(|one| one.call == call).map(|one| one.per_call);
+        found.with_context(|| format!("{call}: not counted"))
+    };
+    let (two, eight) = (of(TWO_SCOPES)?, of(EIGHT_SCOPES)?);
+    println!(
+        "{two} instructions with two scopes of one window, {eight} with eight of three: {} % of it; {TARGET_FOR_SCOPES_PERCENT} % are meant",
+        eight * 100 / two.max(1)
+    );
     let now = Baseline::of(&counted);
     let unseen = stages::unseen(counted.iter().map(|one| &one.stages));
     if env::var_os("VECTOLL_UPDATE").is_some() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use vectoll_config::{ObjectName, Uid};
+use vectoll_config::{ObjectName, Uid, store::is_backend_account};
 
 use super::{cluster_state::ClusterState, names};
 use crate::{
@@ -30,7 +30,14 @@ impl ClusterState {
         changes.own.extend(of(self.key_secrets.take_changed()));
         changes.own.extend(of(self.configs.take_changed()));
         changes.own.extend(of(self.pods.take_changed()));
-        changes.own.extend(self.namespaces.take_changed().into_iter().map(|name| name.name().to_owned()));
+        for name in self.namespaces.take_changed() {
+            // By its labels Teams elsewhere allow those of its Teams that name them, and so what these offer.
+            let mut teams = self.teams.in_namespace(name.name());
+            if teams.any(|(_, seen)| seen.value.object.spec.parent_ref.is_some()) {
+                changes.offers.insert(name.name().to_owned());
+            }
+            changes.own.insert(name.name().to_owned());
+        }
         changes.offers.extend(of(self.teams.take_changed()));
         changes.offers.extend(of(self.routes.take_changed()));
         for secret in self.other_secrets.take_changed() {
@@ -91,7 +98,11 @@ impl ClusterState {
         for (name, _) in self.teams.iter().filter(|(_, seen)| spends(&seen.value.object)) {
             namespaces.insert(name.namespace().to_owned());
             namespaces.extend(self.index.users(name).map(str::to_owned));
+            // What is spent below is spent of those above.
+            namespaces.extend(self.above(name).into_iter().map(|above| above.namespace().to_owned()));
         }
+        let backend = |account: &Uid| Some(account.as_str().rsplit(':').next()?.split('/').next()?.to_owned());
+        namespaces.extend(teams.iter().filter(|account| is_backend_account(account)).filter_map(backend));
         namespaces
     }
 }

@@ -103,6 +103,8 @@ pub(super) struct ClusterState {
     pub(super) dependent: BTreeSet<String>,
     /// How often what was spent goes into statuses: a setting.
     pub(super) spend_writes: SpendWrites,
+    /// In a snapshot of a namespace: the accounts of all Teams below each of its own.
+    pub(super) accounts_below: BTreeMap<ObjectName, Vec<Uid>>,
 }
 
 impl Default for ClusterState {
@@ -123,6 +125,7 @@ impl Default for ClusterState {
             index: Index::default(),
             dependent: BTreeSet::new(),
             spend_writes: SpendWrites::default(),
+            accounts_below: BTreeMap::new(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use vectoll_config::{ModelPattern, ObjectName};
+use vectoll_config::{ModelPattern, ObjectName, v1::MAX_TREE_DEPTH};
 use vectoll_crds::{Backend, Provider, TeamSpec};
 
 use super::{cluster_state::ClusterState, index::Facts};
@@ -46,6 +46,11 @@ impl ClusterState {
 
     fn reads_of(&self, namespace: &str, teams: &BTreeSet<ObjectName>) -> BTreeSet<String> {
         let mut reads = BTreeSet::new();
+        // Those above hold its keys to their limits, and its own Teams' conditions tell of the way up.
+        let own = self.teams.in_namespace(namespace).map(|(name, _)| name);
+        for team in teams.iter().chain(own) {
+            reads.extend(self.above(team).into_iter().map(|above| above.namespace().to_owned()));
+        }
         for team in teams {
             reads.insert(team.namespace().to_owned());
             let searched = self.team_spec(team).map(|team| team.route_namespaces.as_slice());
@@ -57,6 +62,19 @@ impl ClusterState {
         }
         reads.remove(namespace);
         reads
+    }
+
+    /// The Teams above one, the nearest first, as their specs say: also where they are not there, or do not allow it.
+    pub(super) fn above(&self, team: &ObjectName) -> Vec<ObjectName> {
+        let mut above: Vec<ObjectName> = Vec::new();
+        let mut at = team.clone();
+        while above.len() < MAX_TREE_DEPTH
+            && let Some(parent) = self.team_spec(&at).and_then(|spec| spec.parent_ref.as_ref())
+        {
+            at = ObjectName::new(parent.namespace.as_deref().unwrap_or(at.namespace()), &parent.name);
+            above.push(at.clone());
+        }
+        above
     }
 
     fn team_spec(&self, name: &ObjectName) -> Option<&TeamSpec> {

@@ -5,11 +5,11 @@ use std::{
     sync::Arc,
 };
 
-use vectoll_config::{ObjectName, Uid, read_v1, v1};
+use vectoll_config::{ObjectName, Uid, read_v1, store::is_backend_account, v1};
 
 use super::{cluster_state::ClusterState, object_cache::ObjectCache, tracked::Tracked, watch::StateHandle};
 use crate::{
-    ledger::{Acknowledgements, LedgerSnapshot},
+    ledger::{Acknowledgements, LedgerSnapshot, TeamLedger},
     observed_state::{
         Claimants, Counting, Delivered, DeliveredValue, Kind, Object, ObservedState, ResourceRef, UnreadableResource,
     },
@@ -95,10 +95,29 @@ impl ClusterState {
     pub(super) fn part(&self, namespace: &str) -> Self {
         let used = self.index.of(namespace).into_iter().flat_map(|facts| &facts.teams);
         let own = self.teams.in_namespace(namespace).map(|(name, _)| name);
-        let objects = own.chain(used).filter_map(|name| Some(&self.teams.get(name)?.value.object));
+        let below = self.below(namespace);
+        let of_others = below.values().flatten();
+        let objects = own.chain(used).chain(of_others).filter_map(|name| Some(&self.teams.get(name)?.value.object));
         let uids: BTreeSet<&Uid> = objects.flat_map(|team| team.account.iter().chain([&team.uid])).collect();
-        let teams =
+        let mut teams: BTreeMap<Uid, Arc<TeamLedger>> =
             uids.into_iter().filter_map(|uid| Some((uid.clone(), self.books.teams.get(uid)?.clone()))).collect();
+        let accounts_below = below
+            .into_iter()
+            .map(|(team, below)| {
+                let account = |name: &ObjectName| {
+                    let object = &self.teams.get(name)?.value.object;
+                    Some(object.account.clone().unwrap_or_else(|| object.uid.clone()))
+                };
+                (team, below.iter().filter_map(account).collect())
+            })
+            .collect();
+        // What is owed to the providers of its own routes.
+        let is_own = |account: &Uid| {
+            let backend = account.as_str().rsplit(':').next().and_then(|backend| backend.split('/').next());
+            is_backend_account(account) && backend == Some(namespace)
+        };
+        let owed = self.books.teams.iter().filter(|(account, _)| is_own(account));
+        teams.extend(owed.map(|(account, ledger)| (account.clone(), ledger.clone())));
         let acknowledgements = match &self.books.acknowledgements {
             Acknowledgements::Heard { at, live } => {
                 let live = live.get(namespace).map(|live| (namespace.to_owned(), live.clone()));
@@ -117,8 +136,25 @@ impl ClusterState {
             pods: self.pods.part(namespace),
             books: LedgerSnapshot { acknowledgements, teams, breakdowns: BTreeMap::new() },
             spend_writes: self.spend_writes,
+            accounts_below,
             ..Self::default()
         }
+    }
+
+    /// The Teams below each of a namespace's own, in whichever namespaces: in those that look at it.
+    fn below(&self, namespace: &str) -> BTreeMap<ObjectName, Vec<ObjectName>> {
+        let mut below: BTreeMap<ObjectName, Vec<ObjectName>> = BTreeMap::new();
+        for of in self.index.readers(namespace).chain([namespace]) {
+            let with_parents =
+                self.teams.in_namespace(of).filter(|(_, seen)| seen.value.object.spec.parent_ref.is_some());
+            for (name, _) in with_parents {
+                let above: BTreeSet<ObjectName> = self.above(name).into_iter().collect();
+                for team in above.into_iter().filter(|team| team.namespace() == namespace && team != name) {
+                    below.entry(team).or_default().push(name.clone());
+                }
+            }
+        }
+        below
     }
 
     /// What a namespace's Teams and routes are reconciled by.
@@ -193,6 +229,17 @@ impl ClusterState {
             for team in facts.teams.iter().filter(|team| team.namespace() == namespace) {
                 observed.team_users.entry(team.clone()).or_default().insert(of.to_owned());
             }
+        }
+        // Whether a Team elsewhere allows the one below it goes by the labels of that one's namespace.
+        for of in reads {
+            if let Some(facts) = self.index.of(of) {
+                observed.namespaces.entry(of.clone()).or_insert_with(|| facts.labels.clone());
+            }
+        }
+        for (team, below) in self.below(namespace) {
+            let users: BTreeSet<String> =
+                below.iter().flat_map(|team| self.index.users(team)).map(str::to_owned).collect();
+            observed.users_below.insert(team, users);
         }
         observed.reach = Some(reaches);
         observed

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition as ApiCondition, 
 use serde::Serialize;
 use serde_json::{Value, json};
 use vectoll_config::ObjectName;
-use vectoll_crds::{ApiKeyStatus, ModelRouteStatus, Spend, TeamStatus};
+use vectoll_crds::{ApiKeyStatus, BackendStatus, ModelRouteStatus, Spend, TeamStatus};
 
 use super::{api_time::whole_second, spend::SpendStatus};
 use crate::{condition::ConditionType, desired_state::Condition, resolve::ResolvedKey};
@@ -101,13 +101,30 @@ pub(super) fn route(
     present: Option<&ModelRouteStatus>,
     generation: Option<i64>,
     found: &[Condition],
+    owed: &[(&str, SpendStatus)],
     now: Timestamp,
 ) -> Change {
+    let stand = present.map_or(&[][..], |status| &*status.backends);
     let present = present.map(|status| (status.observed_generation, &*status.conditions));
-    if is_told(present, generation, found) {
-        return Change::Nothing;
+    let due = owed.iter().filter_map(|(_, spend)| spend.due).min();
+    // A backend that has no budget any more is not told of.
+    let is_gone = stand.iter().any(|listed| owed.iter().all(|(backend, _)| listed.name != *backend));
+    if is_told(present, generation, found) && !is_gone && due.is_none_or(|due| due > now) {
+        return due.map_or(Change::Nothing, Change::Later);
     }
-    Change::Write(plain(present, generation, found, now))
+    let mut status = plain(present, generation, found, now);
+    let backends: Vec<BackendStatus> = owed
+        .iter()
+        .filter_map(|(backend, spend)| Some(BackendStatus { name: (*backend).to_owned(), spend: spend.spend.clone()? }))
+        .collect();
+    if let Some(fields) = status.patch.as_object_mut()
+        && !(backends.is_empty() && stand.is_empty())
+    {
+        // A list in a merge patch is the whole list.
+        let list = if backends.is_empty() { Value::Null } else { json!(backends) };
+        fields.insert("backends".to_owned(), list);
+    }
+    Change::Write(status)
 }
 
 fn is_told(present: Option<(Option<i64>, &[ApiCondition])>, generation: Option<i64>, found: &[Condition]) -> bool {

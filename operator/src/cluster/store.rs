@@ -254,7 +254,11 @@ impl StoreView {
         let is_held = user.as_ref().is_some_and(|user| self.state.is_about_to_have(namespace, Some(user)));
         let held = is_held.then(|| namespace.to_owned()).into_iter().collect();
         let is_read = runs || !snapshot.observed.api_keys.is_empty();
-        let need = Need { user, is_read, is_held, teams: desired.accounts() };
+        let mut teams = desired.accounts();
+        if let Logins::PerNamespace { scope, .. } = &self.logins {
+            teams.extend(desired.owed_in(namespace, scope));
+        }
+        let need = Need { user, is_read, is_held, teams };
         (Delivery { logins: self.logins.clone(), held, now }, need)
     }
 
@@ -288,7 +292,7 @@ pub(super) struct Need {
     is_read: bool,
     /// Whether its config waits for the user.
     pub(super) is_held: bool,
-    /// What is to be read of the Teams that its keys belong to.
+    /// What is to be read of the Teams that its keys belong to, of those above them, and of its routes' backends with budgets.
     teams: BTreeMap<Uid, TeamQuery>,
 }
 
@@ -322,6 +326,7 @@ impl Needs {
         for (uid, question) in self.0.values().flat_map(|need| &need.teams) {
             match teams.get_mut(uid) {
                 Some(known) => {
+                    known.in_tree |= question.in_tree;
                     known.keys.extend(question.keys.iter().map(|(key, budgets)| (key.clone(), budgets.clone())));
                 }
                 None => drop(teams.insert(uid.clone(), question.clone())),

@@ -195,6 +195,7 @@ mod tests {
                 (Series::Unsettled, totals(1, 2)),
             ]),
             money: BTreeMap::new(),
+            month: None,
         };
         cluster.books.teams.insert(Uid::new("T"), Arc::new(books));
         let at = ["openai", "apps/route/one", "a \"model\""].map(str::to_owned);

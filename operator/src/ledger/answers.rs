@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::{Timestamp, tz::TimeZone};
 use vectoll_config::{
     PicoUsd, Stretch, Uid,
-    store::{Acknowledgement, Quantity, Series, money_key, month_key, period_name, total_key},
+    store::{Acknowledgement, Quantity, Series, is_backend_account, money_key, month_key, period_name, total_key},
     stretch,
     v1::Budget,
 };
@@ -108,6 +108,8 @@ pub struct TeamLedger {
     pub totals: BTreeMap<Series, Totals>,
     /// What was spent in the present periods of an account's budgets.
     pub money: BTreeMap<Account, Vec<Money>>,
+    /// What its keys spent in the calendar month in UTC, by routes of its own: where there are Teams above it.
+    pub month: Option<PicoUsd>,
 }
 
 /// One command: some fields of a hash.
@@ -124,6 +126,8 @@ enum StandsFor {
     Totals(Vec<Series>),
     /// The money of each, and for the Team what went by routes that are none of its own: its owner does not spend that.
     Month(Vec<Account>, Option<Timestamp>),
+    /// The same of a Team for those above it.
+    TreeMonth,
     /// What is spent, what is held, and the limit of a refusal.
     Budget(Account, Budget, Option<Timestamp>),
 }
@@ -148,7 +152,11 @@ impl Account {
 
 /// What to ask for of a Team at a moment.
 pub(super) fn fields(team: &Uid, of: &TeamQuery, now: Timestamp) -> Vec<Fields> {
-    let TeamQuery { budgets, keys } = of;
+    let TeamQuery { budgets, keys, in_tree } = of;
+    if is_backend_account(team) {
+        // A backend has nothing but budgets.
+        return budgets.iter().map(|budget| of_budget(team, (Account::Team, "b"), budget, now)).collect();
+    }
     let accounts: Vec<(Account, &[Budget])> = [(Account::Team, &**budgets)]
         .into_iter()
         .chain(keys.iter().map(|(key, budgets)| (Account::Key(key.clone()), &**budgets)))
@@ -174,13 +182,21 @@ pub(super) fn fields(team: &Uid, of: &TeamQuery, now: Timestamp) -> Vec<Fields> 
     let each =
         accounts.iter().flat_map(|(account, budgets)| budgets.iter().map(move |budget| (account.clone(), budget)));
     for (account, budget) in each {
-        let Stretch { start, end } = stretch(budget, now);
-        let period = period_name(budget.period, &budget.time_zone, start);
-        let key = money_key(team, &account.series().to_string(), &period);
-        let names = ["s", "r", "x"].map(str::to_owned).to_vec();
-        all.push(Fields { key, names, stands_for: StandsFor::Budget(account, budget.clone(), end) });
+        let name = account.series().to_string();
+        all.push(of_budget(team, (account, &name), budget, now));
+    }
+    if *in_tree {
+        let names = Account::Team.month_series().iter().map(|series| series.field(Quantity::Money)).collect();
+        all.push(Fields { key: month_key(team, &month), names, stands_for: StandsFor::TreeMonth });
     }
     all
+}
+
+fn of_budget(team: &Uid, (account, name): (Account, &str), budget: &Budget, now: Timestamp) -> Fields {
+    let Stretch { start, end } = stretch(budget, now);
+    let period = period_name(budget.period, &budget.time_zone, start);
+    let names = ["s", "r", "x"].map(str::to_owned).to_vec();
+    Fields { key: money_key(team, name, &period), names, stands_for: StandsFor::Budget(account, budget.clone(), end) }
 }
 
 /// The calendar month in UTC, and when it ends.
@@ -225,6 +241,10 @@ impl TeamLedger {
                         self.put(account, Money { budget: None, ends: *ends, spent });
                     }
                 }
+            }
+            StandsFor::TreeMonth => {
+                let spent = next().zip(next()).map(|(all, foreign)| PicoUsd::new(all.saturating_sub(foreign)));
+                self.month = spent.or(self.month);
             }
             StandsFor::Budget(account, budget, ends) => {
                 if let (Some(spent), Some(held), Some(refused)) = (next(), next(), next()) {

@@ -13,7 +13,7 @@ pub struct LedgerQuery {
     pub scope: String,
     /// Namespaces whose sidecars are to be heard of.
     pub namespaces: BTreeSet<String>,
-    /// Teams that have keys.
+    /// Teams that have keys, those above them, and backends with budgets.
     pub teams: BTreeMap<Uid, TeamQuery>,
 }
 
@@ -24,6 +24,8 @@ pub struct TeamQuery {
     pub budgets: Vec<Budget>,
     /// Its keys, with theirs.
     pub keys: BTreeMap<Uid, Vec<Budget>>,
+    /// Whether there are Teams above it, whose spend in a month is theirs and that of all below.
+    pub in_tree: bool,
 }
 
 /// What is to be read, and as whom; none: nothing, while another replica leads.

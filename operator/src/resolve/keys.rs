@@ -10,6 +10,7 @@ use vectoll_config::{KeyHash, ObjectName};
 
 use super::{
     claims::Claims,
+    lineages::Lineages,
     reachable::KeyLists,
     routes::ResolvedRoute,
     teams::{invalid, not_accepted, unreadable},
@@ -46,7 +47,7 @@ type Values = HashMap<(String, KeyHash), ObjectName>;
 /// Resolves all keys; older ones first, so that of two with the same value the older one keeps it.
 pub(crate) fn resolve_keys(
     observed: &ObservedState,
-    teams: &BTreeMap<ObjectName, Arc<ValidTeam>>,
+    (teams, lineages): (&BTreeMap<ObjectName, Arc<ValidTeam>>, &Lineages),
     routes: &[Arc<ResolvedRoute>],
     now: Timestamp,
     conditions: &mut BTreeMap<ResourceRef, Vec<Condition>>,
@@ -68,8 +69,12 @@ pub(crate) fn resolve_keys(
         let mut found = Vec::new();
         let checked = |key: &ValidKey| claims.check(object).and_then(|()| not_adopting(key, observed));
         let valid = api_key(object).and_then(|key| checked(&key).map(|()| key).map_err(|error| vec![error]));
-        let valid = valid.and_then(|key| match team_of(&key, teams, observed) {
-            Ok(team) => key.of_team(&team.key_defaults, &team.key_bounds, object.created),
+        let valid = valid.and_then(|key| match team_of(&key, (teams, lineages), observed) {
+            Ok(team) => {
+                let above = lineages.above(&team.name).unwrap_or_default().iter().filter_map(|name| teams.get(name));
+                let above: Vec<_> = above.map(|team| (&team.key_defaults, &team.key_bounds)).collect();
+                key.of_teams((&team.key_defaults, &team.key_bounds), &above, object.created)
+            }
             // Whose bounds they are is not known, or not theirs to know.
             Err(_) => Ok(key),
         });
@@ -77,7 +82,7 @@ pub(crate) fn resolve_keys(
             Err(errors) => found.push(invalid(&errors)),
             Ok(key) => {
                 found.push(Condition::holds(ConditionType::Accepted, "Accepted", ""));
-                let of_team = team_of(&key, teams, observed);
+                let of_team = team_of(&key, (teams, lineages), observed);
                 let listed = of_team.is_ok().then(|| lists.judge(&key)).flatten();
                 let resolved =
                     of_team.and_then(|_| value_of(&key, object.rotate.as_deref(), observed, now, &mut outcome.values));
@@ -161,7 +166,7 @@ fn refused(key: &ValidKey, now: Timestamp) -> impl Iterator<Item = Condition> {
 
 fn team_of<'a>(
     key: &ValidKey,
-    teams: &'a BTreeMap<ObjectName, Arc<ValidTeam>>,
+    (teams, lineages): (&'a BTreeMap<ObjectName, Arc<ValidTeam>>, &Lineages),
     observed: &ObservedState,
 ) -> Result<&'a ValidTeam, Unresolved> {
     let name = &key.team;
@@ -175,7 +180,14 @@ fn team_of<'a>(
         ("RefNotPermitted", message)
     };
     match teams.get(name) {
-        Some(team) if consents(&team.allowed_namespaces, name.namespace(), key.name.namespace(), observed) => Ok(team),
+        Some(team) if consents(&team.allowed_namespaces, name.namespace(), key.name.namespace(), observed) => {
+            if lineages.above(name).is_err() {
+                let message =
+                    format!("spec.teamRef: the parentRef of the Team {name} does not hold: see its conditions");
+                return Err(("TeamNotAccepted", message));
+            }
+            Ok(team)
+        }
         Some(_) => Err(not_permitted()),
         None if foreign => Err(not_permitted()),
         None if observed.teams.contains_key(name) => {

@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use vectoll_config::ObjectName;
+use vectoll_config::{ObjectName, v1::MAX_TREE_DEPTH};
 
 use super::{claims::Claims, model_lists::team_list};
 use crate::{
@@ -22,6 +22,7 @@ pub(crate) fn resolve_teams(
 ) -> BTreeMap<ObjectName, Arc<ValidTeam>> {
     let mut usable = BTreeMap::new();
     let users_of = users_of(observed);
+    let below = users_below(&users_of, observed);
     let claims = Claims::of(|| observed.teams.values().chain(&observed.claimants.teams).map(|object| &**object));
     for object in observed.teams.values() {
         let of = ResourceRef { kind: Kind::Team, name: object.name.clone() };
@@ -42,8 +43,11 @@ pub(crate) fn resolve_teams(
                 found.push(route_namespaces(&team, &users, observed));
                 found.extend(team_list(&team, &users, observed));
                 if is_limited(&team) {
-                    let sidecars = |namespace: &&str| observed.sidecars.get(*namespace).copied().unwrap_or_default();
-                    found.push(exactness(observed.counting, users.iter().map(sidecars).sum()));
+                    let sidecars = |namespace: &str| observed.sidecars.get(namespace).copied().unwrap_or_default();
+                    // Those of Teams below are held to it as well.
+                    let mut holding = below.get(&team.name).cloned().unwrap_or_default();
+                    holding.extend(users.iter().map(|user| (*user).to_owned()));
+                    found.push(exactness(observed.counting, holding.iter().map(|namespace| sidecars(namespace)).sum()));
                 }
                 if team.suspended {
                     found.push(suspended("the Team is suspended: its keys are refused"));
@@ -121,6 +125,25 @@ fn users_of(observed: &ObservedState) -> HashMap<(&str, &str), BTreeSet<&str>> {
     users
 }
 
+/// The namespaces of the keys of all Teams below each Team.
+fn users_below(
+    users_of: &HashMap<(&str, &str), BTreeSet<&str>>,
+    observed: &ObservedState,
+) -> BTreeMap<ObjectName, BTreeSet<String>> {
+    let mut below = observed.users_below.clone();
+    for (name, object) in &observed.teams {
+        let Some(users) = users_of.get(&(name.namespace(), name.name())) else { continue };
+        let (mut at, mut spec) = (name.clone(), Some(&object.spec));
+        for _ in 1..MAX_TREE_DEPTH {
+            let Some(parent) = spec.and_then(|spec| spec.parent_ref.as_ref()) else { break };
+            at = ObjectName::new(parent.namespace.as_deref().unwrap_or(at.namespace()), &parent.name);
+            below.entry(at.clone()).or_default().extend(users.iter().map(|user| (*user).to_owned()));
+            spec = observed.teams.get(&at).map(|object| &object.spec);
+        }
+    }
+    below
+}
+
 fn is_limited(team: &ValidTeam) -> bool {
     let limits = [&team.limits, &team.user_limits, &team.namespace_limits];
     let by_limit =
@@ -163,6 +186,21 @@ mod tests {
             serde_yaml::from_str("{limits: {requestsPerMinute: 1}, allowedNamespaces: {from: All}}").unwrap();
         let object = Object::new(team.clone(), Uid::new("t"), spec);
         observed.teams.insert(team.clone(), object.into());
+        assert_eq!(exact(&observed), Status::False);
+        // Keys of a Team below it say something, too.
+        observed.counting = Counting::Apart;
+        let object = |name: &ObjectName, uid: &str, spec: &str| {
+            let spec: TeamSpec = serde_yaml::from_str(spec).unwrap();
+            Object::new(name.clone(), Uid::new(uid), spec)
+        };
+        let child = ObjectName::new("apps", "child");
+        let alone = object(&team, "t", "{limits: {requestsPerMinute: 1}}");
+        observed.teams.insert(team.clone(), alone.into());
+        let below = object(&child, "c", "{parentRef: {name: team}, allowedNamespaces: {from: All}}");
+        observed.teams.insert(child.clone(), below.into());
+        let name = ObjectName::new("elsewhere", "of-the-child");
+        let spec: ApiKeySpec = serde_yaml::from_str("{teamRef: {name: child, namespace: apps}}").unwrap();
+        observed.api_keys.insert(name.clone(), Object::new(name, Uid::new("o"), spec).into());
         assert_eq!(exact(&observed), Status::False);
         // With a store all count together, for as long as it can be reached.
         for (counting, expected) in [

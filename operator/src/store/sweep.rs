@@ -129,11 +129,20 @@ mod tests {
     }
 
     #[test]
-    fn a_backend_has_windows_and_claims_of_its_own_and_no_money() {
+    fn a_backend_has_windows_claims_and_money_of_its_own_and_no_ledger() {
         let owner = Owner::of("one", "backend:one:apps/route/first");
         assert_eq!(owner, Owner::Backend("apps/route/first"));
         let becomes = |rest, lives_ms| removal_reason(owner, rest, lives_ms, NOW, 400 * DAY_MS);
-        for (rest, lives) in [("meta", 5), ("live", 5), ("mark:one", 5), ("w:b", 121_000), ("p:b", 20_000)] {
+        for (rest, lives) in [
+            ("meta", 5),
+            ("live", 5),
+            ("mark:one", 5),
+            ("w:b", 121_000),
+            ("p:b", 20_000),
+            ("held:one", 5),
+            ("a:b", 5),
+            ("m:b:Daily/UTC/1793487600", 5),
+        ] {
             assert_eq!(becomes(rest, Some(lives)), None, "{rest}");
         }
         for (rest, lives) in [
@@ -142,7 +151,8 @@ mod tests {
             ("total", None),
             ("month:2026-12", Some(5)),
             ("m:t:Total/UTC/0", None),
-            ("held:one", Some(5)),
+            ("m:k:1:Total/UTC/0", None),
+            ("a:t", Some(5)),
             ("w:b", None),
         ] {
             assert_eq!(becomes(rest, lives), Some(Reason::Foreign), "{rest}");

@@ -4,7 +4,9 @@ use vectoll_config::{Price, is_ours, v1};
 use vectoll_crds::{Backend, Batch, CaSecretRef, Header, TokenBound, TokenEncoding};
 
 use super::{
-    Credential, FieldErrors, NOT_A_NAME, NOT_AN_ENTRY, is_entry, is_label, is_subdomain, limits,
+    Credential, FieldErrors, NOT_A_NAME, NOT_AN_ENTRY,
+    budgets::silent_budgets,
+    is_entry, is_label, is_subdomain, limits,
     provider::{Called, Native, OpenAi, ValidProvider, provider},
 };
 use crate::price::Discount;
@@ -37,6 +39,7 @@ pub(crate) struct ValidBackend {
     pub(crate) max_input_tokens: Option<u32>,
     pub(crate) timeout_seconds: u32,
     pub(crate) limits: v1::Limits,
+    pub(crate) budgets: Vec<v1::Budget>,
     pub(crate) batch: v1::Batch,
     /// The CAs that sign the provider's certificate.
     pub(crate) ca: Option<Credential>,
@@ -44,6 +47,11 @@ pub(crate) struct ValidBackend {
 }
 
 impl ValidBackend {
+    /// Whether calls may have to go elsewhere because of what its provider was asked for, or is owed.
+    pub(crate) fn is_limited(&self) -> bool {
+        !self.limits.is_none() || !self.budgets.is_empty()
+    }
+
     /// All that its sidecars need of Secrets.
     pub(crate) fn credentials(&self) -> impl Iterator<Item = &Credential> {
         self.provider.credential().into_iter().chain(&self.ca)
@@ -81,6 +89,7 @@ pub(super) fn backend(path: &str, backend: &Backend, errors: &mut FieldErrors) -
         max_input_tokens,
         timeout_seconds,
         limits: limits_of_provider,
+        budgets: owed,
         batch: splitting,
         ca_secret_ref,
         headers: set,
@@ -111,6 +120,7 @@ pub(super) fn backend(path: &str, backend: &Backend, errors: &mut FieldErrors) -
     if limits.reserved_for_queries_percent.is_some() {
         errors.add(format!("{path}.limits.reservedForQueriesPercent"), of_callers);
     }
+    let budgets = silent_budgets(&format!("{path}.budgets"), None, owed, errors);
     let batch = batch(&format!("{path}.batch"), *splitting, errors);
     let headers = headers(&format!("{path}.headers"), set, builtin.is_some(), errors);
     let price = match price {
@@ -144,6 +154,7 @@ pub(super) fn backend(path: &str, backend: &Backend, errors: &mut FieldErrors) -
         max_input_tokens: *max_input_tokens,
         timeout_seconds: *timeout_seconds,
         limits,
+        budgets,
         batch,
         ca,
         headers,

@@ -1,7 +1,7 @@
 //! What a Team says of its keys: what they have by default, and what none of them may exceed.
 
 use jiff::{SignedDuration, Timestamp};
-use vectoll_config::{MAX_BUDGETS, ModelPattern, v1};
+use vectoll_config::{MAX_BUDGETS, ModelPattern, PicoUsd, v1};
 use vectoll_crds::{Enforcement, KeyBounds, KeyDefaults};
 
 use super::{
@@ -71,6 +71,111 @@ pub(super) fn bounds(spec: Option<&KeyBounds>, errors: &mut FieldErrors) -> Vali
     }
 }
 
+impl ValidDefaults {
+    /// With what another Team says where this one says nothing.
+    fn or(mut self, above: &Self) -> Self {
+        if self.limits == v1::Limits::NONE {
+            self.limits = above.limits;
+        }
+        if self.budgets.is_empty() {
+            self.budgets.clone_from(&above.budgets);
+        }
+        Self {
+            models: self.models.or_else(|| above.models.clone()),
+            expires_after: self.expires_after.or(above.expires_after),
+            rotation: self.rotation.or(above.rotation),
+            max_wait_seconds: self.max_wait_seconds.or(above.max_wait_seconds),
+            ..self
+        }
+    }
+
+    /// No more than what keys may have.
+    fn within(mut self, bounds: &ValidBounds) -> Self {
+        self.limits = tighter(self.limits, bounds.limits, |limit, bound| {
+            limit.map(|limit| bound.map_or(limit, |bound| limit.min(bound)))
+        });
+        for ValidBudget { budget, .. } in &mut self.budgets {
+            let bound = bounds.budgets.iter().find(|bound| bound.period == budget.period);
+            if let Some(bound) = bound.filter(|bound| most_of(budget) > bound.limit) {
+                budget.limit = budget.limit.min(bound.limit);
+                budget.extra = None;
+            }
+        }
+        self.expires_after =
+            self.expires_after.map(|after| bounds.expires_after.map_or(after, |bound| after.min(bound)));
+        self.max_wait_seconds =
+            self.max_wait_seconds.map(|wait| bounds.max_wait_seconds.map_or(wait, |bound| wait.min(bound)));
+        self
+    }
+}
+
+impl ValidBounds {
+    /// Both: of each the lower one. When budgets count anew is the nearest Team's word.
+    fn and(mut self, above: &Self) -> Self {
+        self.limits = tighter(self.limits, above.limits, |one, other| one.into_iter().chain(other).min());
+        for bound in &above.budgets {
+            match self.budgets.iter_mut().find(|own| own.period == bound.period) {
+                Some(own) if bound.limit < own.limit => *own = bound.clone(),
+                Some(_) => {}
+                None => self.budgets.push(bound.clone()),
+            }
+        }
+        self.expires_after = self.expires_after.into_iter().chain(above.expires_after).min();
+        self.max_wait_seconds = self.max_wait_seconds.into_iter().chain(above.max_wait_seconds).min();
+        self
+    }
+}
+
+/// Limits of two, each as `of` has it. Who is on trial and what is left to queries stays the first one's.
+fn tighter(one: v1::Limits, other: v1::Limits, of: impl Fn(Option<u64>, Option<u64>) -> Option<u64>) -> v1::Limits {
+    v1::Limits {
+        requests_per_minute: of(one.requests_per_minute, other.requests_per_minute),
+        tokens_per_minute: of(one.tokens_per_minute, other.tokens_per_minute),
+        requests_per_hour: of(one.requests_per_hour, other.requests_per_hour),
+        tokens_per_hour: of(one.tokens_per_hour, other.tokens_per_hour),
+        requests_per_day: of(one.requests_per_day, other.requests_per_day),
+        tokens_per_day: of(one.tokens_per_day, other.tokens_per_day),
+        parallel_requests: of(one.parallel_requests, other.parallel_requests),
+        reserved_for_queries_percent: one.reserved_for_queries_percent,
+        audit: one.audit,
+    }
+}
+
+/// What a key has by default is no more than what it may have: else every key that says nothing would be refused, and none would say why.
+pub(super) fn defaults_within(defaults: &ValidDefaults, bounds: &ValidBounds, errors: &mut FieldErrors) {
+    let at = "spec.keyDefaults";
+    let is_more = |bound: &dyn std::fmt::Display| format!("must be at most {bound}: spec.keyBounds");
+    for ((field, limit), (_, bound)) in defaults.limits.each().into_iter().zip(bounds.limits.each()) {
+        if let (Some(limit), Some(bound)) = (limit, bound)
+            && limit > bound
+        {
+            errors.add(format!("{at}.limits.{field}"), is_more(&bound));
+        }
+    }
+    for (i, ValidBudget { budget, .. }) in defaults.budgets.iter().enumerate() {
+        let bound = bounds.budgets.iter().find(|bound| bound.period == budget.period);
+        if let Some(bound) = bound.filter(|bound| most_of(budget) > bound.limit) {
+            let reason = is_more(&format_args!("{} USD ({})", bound.limit, bound.period));
+            errors.add(format!("{at}.budgets[{i}].limit"), reason);
+        }
+    }
+    if let (Some(after), Some(bound)) = (defaults.expires_after, bounds.expires_after)
+        && after > bound
+    {
+        errors.add(format!("{at}.expiresAfter"), is_more(&format_args!("{bound:#}")));
+    }
+    if let (Some(wait), Some(bound)) = (defaults.max_wait_seconds, bounds.max_wait_seconds)
+        && wait > bound
+    {
+        errors.add(format!("{at}.maxWaitSeconds"), is_more(&bound));
+    }
+}
+
+/// The most that a budget ever is: with what there is on top of it for a while.
+fn most_of(budget: &v1::Budget) -> PicoUsd {
+    budget.limit.plus(budget.extra.map_or(PicoUsd::ZERO, |extra| extra.amount))
+}
+
 fn duration(path: &str, text: Option<&str>, errors: &mut FieldErrors) -> Option<SignedDuration> {
     let read = text?.parse::<kube::core::Duration>().map_err(|_| "is not a duration, as in 720h or 1h30m");
     let duration = errors.check(path, read).map(std::time::Duration::from)?;
@@ -78,6 +183,24 @@ fn duration(path: &str, text: Option<&str>, errors: &mut FieldErrors) -> Option<
 }
 
 impl ValidKey {
+    /// The key as its Team and those `above` it have it, the nearest first, each by what it says of keys: with the defaults of the first
+    /// that says any, and within the bounds of all. `created`: as in [`Self::of_team`].
+    pub(crate) fn of_teams(
+        self,
+        (defaults, bounds): (&ValidDefaults, &ValidBounds),
+        above: &[(&ValidDefaults, &ValidBounds)],
+        created: Option<Timestamp>,
+    ) -> Result<Self, Vec<FieldError>> {
+        let (mut all_defaults, mut all_bounds) = (defaults.clone(), bounds.clone());
+        for (defaults, bounds) in above {
+            all_defaults = all_defaults.or(defaults);
+            all_bounds = all_bounds.and(bounds);
+        }
+        // What one says by default another may not allow: then it is what is allowed.
+        let all_defaults = if above.is_empty() { all_defaults } else { all_defaults.within(&all_bounds) };
+        self.of_team(&all_defaults, &all_bounds, created)
+    }
+
     /// The key as its Team has it: with the Team's defaults, and within its bounds. `created`: when the key was made; a manifest
     /// without a cluster does not say so, and nothing follows from it there.
     pub(crate) fn of_team(
@@ -130,7 +253,7 @@ impl ValidKey {
 }
 
 fn at_most(bound: impl std::fmt::Display) -> String {
-    format!("must be at most {bound}: the Team's keyBounds")
+    format!("must be at most {bound}: the Team's keyBounds, or those of a Team above it")
 }
 
 /// The limits of a key, each of them at most its bound; where it has none, the bound itself.
@@ -163,8 +286,7 @@ fn budgets_within(own: Vec<ValidBudget>, bounds: &[v1::Budget], errors: &mut Fie
     for bound in bounds {
         match all.iter_mut().find(|valid| valid.budget.period == bound.period) {
             Some(valid) => {
-                let extra = valid.budget.extra.map_or(vectoll_config::PicoUsd::ZERO, |extra| extra.amount);
-                if valid.budget.limit.plus(extra) > bound.limit {
+                if most_of(&valid.budget) > bound.limit {
                     let reason = format!("{} ({})", at_most(format_args!("{} USD", bound.limit)), bound.period);
                     errors.add("spec.budgets", reason);
                 }
@@ -234,6 +356,65 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_held_to_the_bounds_of_all_teams_above_it_and_has_the_defaults_of_the_nearest() {
+        let of = |teams: &[&str], key: &str| {
+            let valid = |text: &&str| validate::team(&object(serde_yaml::from_str::<TeamSpec>(text).unwrap())).unwrap();
+            let teams: Vec<_> = teams.iter().map(valid).collect();
+            let said: Vec<_> = teams.iter().map(|team| (&team.key_defaults, &team.key_bounds)).collect();
+            let key: ApiKeySpec = serde_yaml::from_str(&format!("{{teamRef: {{name: it}}{key}}}")).unwrap();
+            let key = validate::api_key(&object(key)).unwrap();
+            let key = key.of_teams(said[0], &said[1..], "2026-01-01T00:00:00Z".parse().ok());
+            key.map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        };
+        let own = "{keyDefaults: {limits: {requestsPerMinute: 50}}, keyBounds: {limits: {requestsPerMinute: 50, tokensPerDay: 9}, \
+                   budgets: [{limit: '5', period: Daily}]}}";
+        let org = "{keyDefaults: {limits: {requestsPerMinute: 1}, models: [m], maxWaitSeconds: 5}, keyBounds: {limits: \
+                   {requestsPerMinute: 20}, budgets: [{limit: '1', period: Daily}, {limit: '2', period: Weekly}], maxWaitSeconds: 5}}";
+        let key = of(&[own, org], "").unwrap();
+        assert_eq!(
+            (key.limits.requests_per_minute, key.limits.tokens_per_day),
+            (Some(20), Some(9)),
+            "as much as is allowed"
+        );
+        assert_eq!((key.models.unwrap().len(), key.max_wait_seconds), (1, Some(5)), "what the Team says nothing of");
+        let budgets: Vec<String> =
+            key.budgets.iter().map(|valid| format!("{} {}", valid.budget.limit, valid.budget.period)).collect();
+        assert_eq!(budgets, ["1.00 Daily", "2.00 Weekly"]);
+        let more = of(&[own, org], ", limits: {requestsPerMinute: 21}").unwrap_err();
+        assert_eq!(
+            more,
+            "spec.limits.requestsPerMinute: must be at most 20: the Team's keyBounds, or those of a Team above it"
+        );
+        assert_eq!(of(&["{}", "{}", org], "").unwrap().limits.requests_per_minute, Some(1), "over two Teams");
+    }
+
+    #[test]
+    fn what_keys_have_by_default_is_within_what_they_may_have() {
+        let errors = |spec: &str| {
+            let spec: TeamSpec = serde_yaml::from_str(spec).unwrap();
+            let errors = validate::team(&object(spec)).err().unwrap_or_default();
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let bounds = "keyBounds: {limits: {requestsPerMinute: 5, tokensPerDay: 9}, budgets: [{limit: '1', period: Daily}], \
+                      expiresAfter: 240h, maxWaitSeconds: 7}";
+        let more = "{limits: {requestsPerMinute: 6, tokensPerDay: 10, tokensPerHour: 99}, budgets: [{limit: '9', period: Weekly}, \
+                    {limit: '0.9', period: Daily, extra: {amount: '0.2', until: '2027-01-01T00:00:00Z'}}], expiresAfter: 241h, \
+                    maxWaitSeconds: 8}";
+        assert_eq!(
+            errors(&format!("{{keyDefaults: {more}, {bounds}}}")),
+            [
+                "spec.keyDefaults.limits.requestsPerMinute: must be at most 5: spec.keyBounds",
+                "spec.keyDefaults.limits.tokensPerDay: must be at most 9: spec.keyBounds",
+                "spec.keyDefaults.budgets[1].limit: must be at most 1.00 USD (Daily): spec.keyBounds",
+                "spec.keyDefaults.expiresAfter: must be at most 240h: spec.keyBounds",
+                "spec.keyDefaults.maxWaitSeconds: must be at most 7: spec.keyBounds",
+            ]
+        );
+        let as_much = "{limits: {requestsPerMinute: 5}, budgets: [{limit: '1', period: Daily}], expiresAfter: 240h, maxWaitSeconds: 7}";
+        assert_eq!(errors(&format!("{{keyDefaults: {as_much}, {bounds}}}")), Vec::<String>::new());
+    }
+
+    #[test]
     fn a_key_may_reset_what_its_team_does_not_bound() {
         let own = ", budget: {limit: '0.5', period: Daily}, modelLimits: [{model: m, budgets: [{limit: '1', period: Total}]}]";
         let now = Some("2026-11-30T12:00:00Z");
@@ -271,10 +452,10 @@ mod tests {
                     '2027-01-01T00:00:00Z'}}], maxWaitSeconds: 8, expiresAt: '2026-02-01T00:00:00Z'";
         assert_eq!(
             effective(team, more).unwrap_err(),
-            "spec.limits.requestsPerMinute: must be at most 5: the Team's keyBounds; \
-             spec.budgets: must be at most 1.00 USD: the Team's keyBounds (Daily); \
-             spec.maxWaitSeconds: must be at most 7: the Team's keyBounds; \
-             spec.expiresAt: must be at most 2026-01-11T00:00:00Z: the Team's keyBounds"
+            "spec.limits.requestsPerMinute: must be at most 5: the Team's keyBounds, or those of a Team above it; \
+             spec.budgets: must be at most 1.00 USD: the Team's keyBounds, or those of a Team above it (Daily); \
+             spec.maxWaitSeconds: must be at most 7: the Team's keyBounds, or those of a Team above it; \
+             spec.expiresAt: must be at most 2026-01-11T00:00:00Z: the Team's keyBounds, or those of a Team above it"
         );
         let elsewhere = effective(team, ", budget: {limit: '0.5', period: Daily, timeZone: Asia/Tokyo}").unwrap();
         assert_eq!(

@@ -104,7 +104,11 @@ pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute,
     if !mixed_spaces {
         one_space(&valid, &mut errors);
     }
-    let backends = valid.into_iter().flatten().collect();
+    let backends: Vec<ValidBackend> = valid.into_iter().flatten().collect();
+    if serving.coalesce.is_some() && backends.iter().any(|backend| !backend.budgets.is_empty()) {
+        let reason = "what is owed to a provider with budgets is booked call by call: leave coalesce or the backend's budgets out";
+        errors.add("spec.coalesce", reason);
+    }
     errors.or(Some(ValidRoute { name: object.name.clone(), models, tags, serving, backends }))
 }
 

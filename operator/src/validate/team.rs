@@ -1,13 +1,13 @@
 //! Team.
 
 use vectoll_config::{ModelPattern, ObjectName, Uid, v1};
-use vectoll_crds::{AllowedNamespaces, OnStoreFailure, TeamSpec};
+use vectoll_crds::{AllowedNamespaces, OnStoreFailure, ParentRef, TeamSpec};
 
 use super::{
-    FieldError, FieldErrors, ValidBudget,
+    FieldError, FieldErrors, NOT_A_NAME, ValidBudget,
     account::account,
     budgets::{budgets, silent_budgets},
-    is_label,
+    is_label, is_subdomain,
     key_policy::{self, ValidBounds, ValidDefaults},
     limits, reset,
     tags::valid_tags,
@@ -20,6 +20,8 @@ pub(crate) struct ValidTeam {
     pub(crate) name: ObjectName,
     /// What its spend is kept under: its UID, or the one that it had before it was restored.
     pub(crate) account: Uid,
+    /// The Team above it.
+    pub(crate) parent: Option<ObjectName>,
     pub(crate) allowed_namespaces: AllowedNamespaces,
     pub(crate) route_namespaces: Vec<String>,
     pub(crate) models: Option<Vec<ModelPattern>>,
@@ -44,6 +46,7 @@ pub(crate) struct ValidTeam {
 pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<FieldError>> {
     let TeamSpec {
         display_name: _,
+        parent_ref,
         allowed_namespaces,
         route_namespaces,
         models,
@@ -80,6 +83,7 @@ pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<FieldErro
     let mut valid = ValidTeam {
         name: object.name.clone(),
         account: account(object, &mut errors),
+        parent: parent_ref.as_ref().map(|parent| parent_of(&object.name, parent, &mut errors)),
         allowed_namespaces: allowed_namespaces.clone(),
         route_namespaces: route_namespaces.clone(),
         models: limits::models("spec.models", models.as_deref(), &mut errors),
@@ -107,11 +111,25 @@ pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<FieldErro
         tags,
         suspended: *suspended,
     };
-    let ValidTeam { budgets, user_budgets, namespace_budgets, model_limits, tag_limits, key_bounds, .. } = &mut valid;
+    let ValidTeam {
+        budgets, user_budgets, namespace_budgets, model_limits, tag_limits, key_defaults, key_bounds, ..
+    } = &mut valid;
+    key_policy::defaults_within(key_defaults, key_bounds, &mut errors);
     key_bounds.reset_at = reset_at;
     reset::count_from(reset_at, budgets.iter_mut().map(|valid| &mut valid.budget));
     reset::count_from(reset_at, user_budgets.iter_mut().chain(namespace_budgets));
     reset::count_from(reset_at, model_limits.iter_mut().flat_map(|of| &mut of.budgets));
     reset::count_from(reset_at, tag_limits.iter_mut().flat_map(|of| &mut of.budgets));
     errors.or(Some(valid))
+}
+
+fn parent_of(team: &ObjectName, parent: &ParentRef, errors: &mut FieldErrors) -> ObjectName {
+    let ParentRef { name, namespace } = parent;
+    if !is_subdomain(name) {
+        errors.add("spec.parentRef.name", NOT_A_NAME);
+    }
+    if namespace.as_ref().is_some_and(|namespace| !is_label(namespace)) {
+        errors.add("spec.parentRef.namespace", NOT_A_NAME);
+    }
+    ObjectName::new(namespace.as_deref().unwrap_or(team.namespace()), name)
 }

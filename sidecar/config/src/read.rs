@@ -3,11 +3,11 @@
 use std::collections::HashSet;
 
 use crate::{
-    KeyHash, POD_KEY,
+    KeyHash, ObjectName, POD_KEY,
     amounts::amount_fault,
     position::line_of,
     store::is_scope,
-    v1::{Config, MIN_INPUT_TOKENS, Provider, Store, TokenBound},
+    v1::{Config, MAX_TREE_DEPTH, MIN_INPUT_TOKENS, Provider, Store, TokenBound},
 };
 
 /// Why a config was refused. It is refused whole.
@@ -130,6 +130,9 @@ fn first_fault(config: &Config) -> Option<(String, String)> {
             return Some(fault);
         }
     }
+    if let Some(fault) = tree_fault(config) {
+        return Some(fault);
+    }
     let mut keys = HashSet::new();
     let mut hashes = HashSet::new();
     let placeholder = KeyHash::of(POD_KEY.as_bytes());
@@ -170,6 +173,29 @@ fn first_fault(config: &Config) -> Option<(String, String)> {
         }
         if let Some(fault) = backend_fault(i, &route.backends) {
             return Some(fault);
+        }
+    }
+    None
+}
+
+/// Each Team's parent is there, and the way up ends: a sidecar that lost a parent would hold nobody to its limits.
+fn tree_fault(config: &Config) -> Option<(String, String)> {
+    let parent_of = |name: &ObjectName| {
+        let team = config.teams.iter().find(|team| team.name == *name)?;
+        team.parent.as_ref()
+    };
+    for (i, team) in config.teams.iter().enumerate() {
+        let at = format!("teams[{i}].parent");
+        let (mut above, mut depth) = (team.parent.as_ref(), 1);
+        while let Some(parent) = above {
+            depth += 1;
+            if !config.teams.iter().any(|team| team.name == *parent) {
+                return Some((at, format!("team {parent} is not in this file")));
+            }
+            if depth > MAX_TREE_DEPTH {
+                return Some((at, format!("more than {MAX_TREE_DEPTH} teams stand above each other, or in a circle")));
+            }
+            above = parent_of(parent);
         }
     }
     None

@@ -17,7 +17,7 @@ mod store;
 
 pub(crate) use self::period::day_number;
 pub use self::{
-    caller::{Credential, Key, Team, UserPolicy},
+    caller::{Credential, Key, MAX_TREE_DEPTH, Team, UserPolicy},
     limits::{Budget, Extra, Limits, ModelLimits, TagLimits},
     native::Native,
     period::{MAX_DAYS, Period, PeriodError, StartError},
@@ -43,7 +43,7 @@ pub struct Config {
     /// Where all sidecars count together; absent: each counts for itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub store: Option<Store>,
-    /// The Teams of the keys below.
+    /// The Teams of the keys below, and those above them.
     pub teams: Vec<Team>,
     /// The namespace's keys.
     pub keys: Vec<Key>,

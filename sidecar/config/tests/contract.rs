@@ -82,6 +82,8 @@ fn errors_name_the_path_and_the_line() {
             refusal("tokensPerMinute: 500", "tokensPerMinute: 0"),
             refusal("tokensPerMinute: 1000", "tokensPerMinute: -1"),
             refusal("team: ml/search", "team: ml/other"),
+            refusal("parent: ml/organisation", "parent: ml/other"),
+            refusal("parent: ml/organisation", "parent: ml/search"),
             refusal("- name: default/alice", "- name: alice"),
             refusal("  - sha256: ba78", "  - sha256: zz78"),
             refusal("  - text-embedding-3-*", "  - text-*-3"),

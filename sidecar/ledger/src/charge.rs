@@ -38,4 +38,21 @@ pub enum BudgetAccount {
     TeamModel(Uid, ModelPattern),
     /// Calls of a team with a tag.
     TeamTag(Uid, Arc<str>),
+    /// A backend: what is owed to its provider.
+    Backend(Uid),
+}
+
+impl BudgetAccount {
+    /// What its counts are kept under in a store: a team's UID, or a backend's account. None: a key's, which are kept under its team.
+    pub fn owner(&self) -> Option<&Uid> {
+        match self {
+            Self::Key(_) | Self::KeyModel(..) => None,
+            Self::Team(uid)
+            | Self::TeamUser(uid, _)
+            | Self::TeamNamespace(uid, _)
+            | Self::TeamModel(uid, _)
+            | Self::TeamTag(uid, _)
+            | Self::Backend(uid) => Some(uid),
+        }
+    }
 }

@@ -1,35 +1,52 @@
-//! What a call takes of a backend's limits, so that calls go elsewhere before its provider refuses them: counted by this sidecar,
-//! or by all of them together, as the limits of Teams are.
+//! What a call takes of a backend's limits and budgets, so that calls go elsewhere before its provider refuses them, or is owed more
+//! than somebody wants to owe it: counted by this sidecar, or by all of them together, as those of Teams are.
 
 use std::{sync::Arc, time::Duration};
 
 use vectoll_config::{
-    PicoUsd,
-    v1::{Limits, OnStoreFailure},
+    PicoUsd, Uid,
+    v1::{Budget, Limits, OnStoreFailure, Period},
 };
 
-use super::Accounting;
-use crate::policy::Backend;
+use super::{Accounting, WouldReject};
+use crate::{call::Call, policy::Backend};
 use vectoll_clock::Clock;
-use vectoll_ledger::used::Used;
+use vectoll_ledger::{charge::BudgetPeriod, used::Used};
 use vectoll_limits::counters::{
-    Account, Counters, Denial, Exhausted, QuotaReservation, ReserveRequest, Reserved, Retry, Scope,
+    Account, Counters, Denial, Exhausted, QuotaReservation, ReserveRequest, Reserved, Retry, Scope, Waived,
 };
 
-/// A provider's limits have no room for a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A provider's limits have no room for a call, or its budget has not.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct QuotaExceeded {
     /// When they may have; none: nobody knows, or never.
     pub wait: Option<Duration>,
+    /// The budget that is spent; none: it is a limit.
+    pub budget: Option<SpentBudget>,
+}
+
+/// A backend's budget that has no room for a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpentBudget {
+    /// The backend, `namespace/route/backend`.
+    pub backend: Arc<str>,
+    /// How much it is.
+    pub limit: PicoUsd,
+    /// For how long.
+    pub period: Period,
+    /// Whether nothing is known of what a call costs there.
+    pub is_unpriced: bool,
 }
 
 impl QuotaExceeded {
     /// The sooner of two waits; one of which nothing is known is the later one.
     #[must_use]
     pub fn or_sooner(self, other: Option<Self>) -> Self {
-        match (self.wait, other.and_then(|other| other.wait)) {
-            (Some(a), Some(b)) => Self { wait: Some(a.min(b)) },
-            (one, other) => Self { wait: one.or(other) },
+        match (self.wait, other) {
+            (_, None) => self,
+            (Some(a), Some(other)) if other.wait.is_none_or(|b| a <= b) => self,
+            (None, Some(other)) if other.wait.is_none() => self,
+            (_, Some(other)) => other,
         }
     }
 }
@@ -43,7 +60,7 @@ pub struct Load {
     pub tokens: u64,
 }
 
-/// A call's part of a provider's limits. Dropped without a word, nothing was used of it.
+/// A call's part of a provider's limits and budgets. Dropped without a word, nothing was used of it.
 #[derive(Debug)]
 pub struct BackendQuota {
     counters: Arc<Counters>,
@@ -52,24 +69,93 @@ pub struct BackendQuota {
     quota: Option<QuotaReservation>,
 }
 
+/// What a backend holds calls to.
+#[derive(Clone, Copy, Debug)]
+struct HeldTo<'a> {
+    account: &'a Uid,
+    limits: Limits,
+    budgets: &'a [Budget],
+}
+
 impl BackendQuota {
-    /// Takes a part of a backend's limits; none where it has no limits, or nobody can tell: then the provider decides. Waits only
-    /// for a store. `load` is not asked for where nothing is limited.
+    /// Takes a part of a backend's limits and budgets; none where it has none, or nobody can tell of limits: then the provider decides.
+    /// Waits only for a store. `load` is not asked for where nothing is limited. `call` is told what a budget on trial would have refused.
     pub async fn take(
         accounting: &Accounting,
         backend: &Backend,
+        call: Option<&Call>,
         load: impl FnOnce() -> Load,
     ) -> Result<Option<Self>, QuotaExceeded> {
-        if backend.limits.is_none() {
+        if !backend.is_limited() {
             return Ok(None);
         }
-        take(&accounting.counters, accounting.clock, &backend.account, backend.limits, load()).await
+        let load = load();
+        let held_to = HeldTo { account: &backend.account, limits: backend.limits, budgets: &backend.budgets };
+        let spent = |budget: &Budget, is_unpriced| SpentBudget {
+            backend: backend.label.clone(),
+            limit: budget.limit_at(accounting.now().wall),
+            period: budget.period,
+            is_unpriced,
+        };
+        let mut waived = Waived::default();
+        let money = match (backend.price, backend.budgets.iter().find(|budget| !budget.audit)) {
+            (Some(price), _) => price.of(load.tokens),
+            (None, None) => PicoUsd::ZERO,
+            // What it will owe nobody knows.
+            (None, Some(budget)) => return Err(QuotaExceeded { wait: None, budget: Some(spent(budget, true)) }),
+        };
+        loop {
+            let denied = match take(&accounting.counters, accounting.clock, (held_to, waived), load, money).await {
+                Ok(room) => return Ok(room),
+                Err(denied) => denied,
+            };
+            let budget = match denied.exhausted {
+                Exhausted::Budget(place) => backend.budgets.get(place),
+                Exhausted::Store => backend.budgets.first(),
+                Exhausted::Rate(_) | Exhausted::Parallel => None,
+            };
+            // Each is waived once: the second time it refuses for another reason.
+            let is_on_trial = match denied.exhausted {
+                Exhausted::Budget(_) => budget.is_some_and(|budget| budget.audit),
+                Exhausted::Store => backend.budgets.iter().all(|budget| budget.audit),
+                Exhausted::Rate(_) | Exhausted::Parallel => false,
+            };
+            let is_waived = is_on_trial
+                && match denied.exhausted {
+                    Exhausted::Store => waived.add_budgets(),
+                    of @ (Exhausted::Budget(_) | Exhausted::Rate(_) | Exhausted::Parallel) => waived.add(of),
+                };
+            if !is_waived {
+                let wait = match denied.retry {
+                    Retry::WhenFree => Some(Duration::from_secs(1)),
+                    Retry::After(wait) => Some(wait),
+                    Retry::Never => None,
+                };
+                let budget = budget.map(|budget| spent(budget, false));
+                return Err(QuotaExceeded { wait, budget });
+            }
+            if let Some(call) = call {
+                note(accounting, call);
+            }
+        }
     }
 
-    /// The provider was asked, and this is what the call turned out to use.
-    pub fn used(mut self, tokens: u64) {
+    /// The budgets that its money was reserved in.
+    pub fn charges(&self) -> &[Arc<BudgetPeriod>] {
+        self.quota.as_ref().map(QuotaReservation::charges).unwrap_or_default()
+    }
+
+    /// The provider was asked, and this is what the call turned out to use. It owes nothing for it.
+    pub fn used(self, tokens: u64) {
+        self.settle(Used { tokens, money: PicoUsd::ZERO }, 0);
+    }
+
+    /// The same with what is owed for it. `number`: the settlement's in the journal.
+    pub fn settle(mut self, used: Used, number: u64) {
         if let Some(quota) = self.quota.take() {
-            self.counters.settle(quota, Used { tokens, money: PicoUsd::ZERO }, 0, self.clock.now());
+            // A store has nothing to be told of where nothing is owed to anybody with a budget.
+            let number = if quota.charges().is_empty() { 0 } else { number };
+            self.counters.settle(quota, used, number, self.clock.now());
         }
     }
 }
@@ -82,22 +168,31 @@ impl Drop for BackendQuota {
     }
 }
 
+/// Counts what a budget on trial would have done, and tells the call's log: it is found after the call was admitted.
+fn note(accounting: &Accounting, call: &Call) {
+    let found = WouldReject { scope: "backend", reason: "budget" };
+    if call.outcome.note_backend_trial(found) {
+        call.entry.would_reject(call.outcome.would_reject().map(|found| (found.scope, found.reason)));
+        accounting.trials.count(&[found]);
+    }
+}
+
 async fn take(
     counters: &Arc<Counters>,
     clock: Clock,
-    account: &vectoll_config::Uid,
-    limits: Limits,
+    (HeldTo { account, limits, budgets }, waived): (HeldTo<'_>, Waived),
     load: Load,
-) -> Result<Option<BackendQuota>, QuotaExceeded> {
-    let scopes = [Scope::new(Account::Backend(account.clone()), limits, &[])];
+    money: PicoUsd,
+) -> Result<Option<BackendQuota>, Denial> {
+    let scopes = [Scope { waived, ..Scope::new(Account::Backend(account.clone()), limits, budgets) }];
     let Load { requests, tokens } = load;
     let ask = ReserveRequest {
         team: account,
         scopes: &scopes,
         requests,
         tokens,
-        money: PicoUsd::ZERO,
-        // No money hangs on it: the provider itself holds its limits.
+        money,
+        // The provider itself holds its limits, and of a budget each sidecar has its share.
         on_store_failure: OnStoreFailure::Local,
     };
     let outcome = match counters.reserve(&ask, clock.now()) {
@@ -106,23 +201,15 @@ async fn take(
     };
     match outcome {
         Ok(quota) => Ok(Some(BackendQuota { counters: counters.clone(), clock, quota: Some(quota) })),
-        // Nobody can tell what a share is. Where it is known, and too small, the limit is named.
-        Err(Denial { exhausted: Exhausted::Store, limit: 0, .. }) => Ok(None),
-        Err(Denial { retry, .. }) => Err(QuotaExceeded {
-            wait: match retry {
-                Retry::WhenFree => Some(Duration::from_secs(1)),
-                Retry::After(wait) => Some(wait),
-                Retry::Never => None,
-            },
-        }),
+        // Nobody can tell what a share is. Where it is known, and too small, the limit is named. Of money nobody goes on without it.
+        Err(Denial { exhausted: Exhausted::Store, limit: 0, .. }) if budgets.is_empty() => Ok(None),
+        Err(denial) => Err(denial),
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
-    use vectoll_config::Uid;
-
     use super::*;
     use vectoll_limits::counters::{LocalCounters, SharedCounters};
 
@@ -144,14 +231,19 @@ mod tests {
             )
         }
 
-        async fn take(&self, requests: u64, tokens: u64) -> Result<BackendQuota, QuotaExceeded> {
+        async fn take(&self, requests: u64, tokens: u64) -> Result<BackendQuota, Denial> {
             let Self(counters, clock) = self;
             let load = Load { requests, tokens };
-            take(counters, *clock, &Uid::new("backend::ns/route/one"), LIMITS, load).await.map(Option::unwrap)
+            let held_to = HeldTo { account: &Uid::new("backend::ns/route/one"), limits: LIMITS, budgets: &[] };
+            take(counters, *clock, (held_to, Waived::default()), load, PicoUsd::ZERO).await.map(Option::unwrap)
         }
 
         async fn wait(&self, requests: u64, tokens: u64) -> Option<Duration> {
-            self.take(requests, tokens).await.unwrap_err().wait
+            match self.take(requests, tokens).await.unwrap_err().retry {
+                Retry::WhenFree => Some(Duration::from_secs(1)),
+                Retry::After(wait) => Some(wait),
+                Retry::Never => None,
+            }
         }
     }
 
@@ -178,7 +270,9 @@ mod tests {
         let Provider(counters, clock) = Provider::new();
         counters.use_store(true);
         let load = Load { requests: 1, tokens: 7 };
-        let room = take(&counters, clock, &Uid::new("backend::ns/route/one"), Limits::default(), load).await.unwrap();
+        let account = Uid::new("backend::ns/route/one");
+        let held_to = HeldTo { account: &account, limits: Limits::default(), budgets: &[] };
+        let room = take(&counters, clock, (held_to, Waived::default()), load, PicoUsd::ZERO).await.unwrap();
         assert!(room.is_some(), "what is not limited needs no store");
         assert_eq!(counters.open().calls, 0);
         room.unwrap().used(7);
@@ -187,7 +281,7 @@ mod tests {
 
     #[test]
     fn of_two_waits_the_sooner_one_is_told() {
-        let full = |wait: Option<u64>| QuotaExceeded { wait: wait.map(Duration::from_secs) };
+        let full = |wait: Option<u64>| QuotaExceeded { wait: wait.map(Duration::from_secs), budget: None };
         for (one, other, told) in
             [(Some(2), Some(3), Some(2)), (Some(2), None, Some(2)), (None, Some(3), Some(3)), (None, None, None)]
         {

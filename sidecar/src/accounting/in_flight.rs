@@ -18,6 +18,7 @@ use crate::{
 };
 use vectoll_ledger::{
     books::Certainty,
+    charge::BudgetPeriod,
     journal::{Intent, Named, OpenIntent},
     used::Used,
 };
@@ -29,14 +30,20 @@ impl Permit {
     /// not take it; everything is given back then. `requests` is in how many it is sent, `room` its part of the provider's limits.
     pub fn sent(self, backend: Arc<Backend>, requests: usize, room: Option<BackendQuota>) -> Result<InFlight, Refusal> {
         let Self { call, route, reservation } = self;
-        let intent = intent((&call, requests), &route, &backend, &reservation);
+        let owed = room.as_ref().map(BackendQuota::charges).unwrap_or_default();
+        let intent = intent((&call, requests), &route, (&backend, owed), &reservation);
         let opened = reservation.accounting.journal.intend(intent).map_err(|error| Refusal::journal(&error))?;
         Ok(InFlight { call, route, backend, reservation, room, opened: Some(opened), refined: AtomicBool::new(false) })
     }
 }
 
 /// What the journal is told before a call is sent.
-fn intent((call, requests): (&Call, usize), route: &Route, backend: &Backend, reservation: &Reservation) -> Intent {
+fn intent(
+    (call, requests): (&Call, usize),
+    route: &Route,
+    (backend, owed): (&Backend, &[Arc<BudgetPeriod>]),
+    reservation: &Reservation,
+) -> Intent {
     let key = call.caller.key();
     let quota = reservation.quota.as_ref();
     let reserved = quota.map_or(Used { tokens: 0, money: PicoUsd::ZERO }, QuotaReservation::reserved);
@@ -56,7 +63,7 @@ fn intent((call, requests): (&Call, usize), route: &Route, backend: &Backend, re
         tokens: reserved.tokens,
         money: reserved.money.max(cost),
         priced: backend.price.is_some(),
-        charges: quota.map(QuotaReservation::charges).unwrap_or_default().to_vec(),
+        charges: quota.map(QuotaReservation::charges).unwrap_or_default().iter().chain(owed).cloned().collect(),
     }
 }
 
@@ -231,9 +238,6 @@ impl InFlight {
         let (Some(quota), Some(opened)) = (reservation.quota.take(), opened.take()) else {
             return RateLimitStatus::default();
         };
-        if let Some(room) = room.take() {
-            room.used(used.tokens);
-        }
         let reserved = quota.reserved();
         let cost = match certainty {
             Certainty::Refused => Some(PicoUsd::ZERO),
@@ -246,6 +250,9 @@ impl InFlight {
         let overrun = used.tokens.saturating_sub(reserved.tokens);
         accounting.journal.settle(opened, used, certainty, overrun, |settled| {
             accounting.counters.settle(quota, used, settled.number, now);
+            if let Some(room) = room.take() {
+                room.settle(used, settled.number);
+            }
             let intent = &settled.intent;
             accounting.ledger.book(intent.booking(), used, intent.priced, overrun, certainty);
         });

@@ -29,6 +29,8 @@ pub struct Outcome {
 pub struct Outcomes {
     outcome: Mutex<Option<Outcome>>,
     would_reject: OnceLock<Vec<WouldReject>>,
+    /// The same of a backend's budget.
+    backend_would_reject: OnceLock<WouldReject>,
     /// Microseconds.
     waited: AtomicU64,
 }
@@ -44,13 +46,18 @@ impl Outcomes {
     }
 
     /// The limits on trial that would have refused the call when it was first admitted.
-    pub fn would_reject(&self) -> &[WouldReject] {
-        self.would_reject.get().map_or(&[], Vec::as_slice)
+    pub fn would_reject(&self) -> impl Iterator<Item = &WouldReject> {
+        self.would_reject.get().into_iter().flatten().chain(self.backend_would_reject.get())
     }
 
     /// Notes them. False: the call was admitted before, and is counted once.
     pub(super) fn note_trial(&self, found: Vec<WouldReject>) -> bool {
         self.would_reject.set(found).is_ok()
+    }
+
+    /// Notes that of a backend. False: it was noted before, and is counted once.
+    pub(super) fn note_backend_trial(&self, found: WouldReject) -> bool {
+        self.backend_would_reject.set(found).is_ok()
     }
 
     /// How long the call has waited for room in limits.

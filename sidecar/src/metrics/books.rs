@@ -8,7 +8,7 @@ use prometheus::{
     proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
 };
 
-use crate::policy::Policy;
+use crate::policy::{Backend, Policy};
 use vectoll_config::{
     PicoUsd, Uid,
     v1::{Budget, ModelLimits},
@@ -205,6 +205,13 @@ impl BookFamilies {
         });
         self.budget(families, "namespace", guests.collect());
         self.model_budgets(families, &policy);
+        let owed: BTreeMap<&str, &Arc<Backend>> =
+            policy.backends().filter(|backend| !backend.budgets.is_empty()).map(|it| (&*it.label, it)).collect();
+        let backends = owed.iter().map(|(label, backend)| {
+            let account = Account::Backend(backend.account.clone());
+            (vec![("backend", *label)], &backend.account, account, &*backend.budgets)
+        });
+        self.budget(families, "backend", backends.collect());
         // Who has called here: nobody else's budget is known. The books tell no more users apart than they have room for.
         let callers = policy.teams.values().filter(|team| self.by_user && !team.user_budgets.is_empty());
         let callers = callers.flat_map(|team| {

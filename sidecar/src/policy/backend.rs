@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use vectoll_config::{
     Price, Uid,
-    v1::{Encoding, Limits, TokenBound},
+    v1::{Budget, Encoding, Limits, TokenBound},
 };
 use vectoll_upstream::{health::Health, provider::Provider};
 
@@ -35,6 +35,8 @@ pub struct Backend {
     pub timeout: Duration,
     /// What its provider lets itself be asked for, and what that is counted under.
     pub limits: Limits,
+    /// What may be owed to its provider.
+    pub budgets: Vec<Budget>,
     /// See [`vectoll_config::store::backend_account`].
     pub account: Uid,
     /// How it fares.
@@ -42,6 +44,16 @@ pub struct Backend {
 }
 
 impl Backend {
+    /// Whether calls may have to go elsewhere because of what its provider was asked for, or is owed.
+    pub fn is_limited(&self) -> bool {
+        !self.limits.is_none() || !self.budgets.is_empty()
+    }
+
+    /// Whether the tokens of a call matter to its limits or budgets.
+    pub fn weighs_tokens(&self) -> bool {
+        self.limits.tokens_per_minute.is_some() || !self.budgets.is_empty()
+    }
+
     /// The model's name at the provider, for a call to its public name.
     pub fn model_of<'a>(&'a self, public: &'a str) -> &'a str {
         self.model.as_deref().unwrap_or(public)

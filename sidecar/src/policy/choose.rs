@@ -206,6 +206,7 @@ pub(super) mod tests {
             max_input_tokens: None,
             timeout: Duration::from_secs(1),
             limits: Limits::default(),
+            budgets: Vec::new(),
             account: Uid::new(name),
         })
     }

@@ -57,15 +57,18 @@ pub fn compile(
             backend.is_named_by_callers = backend.model.is_none() && takes_patterns;
             backends.push(Arc::new(backend));
         }
-        let with_limits = backends.iter().filter(|backend| !backend.limits.is_none());
+        let with_limits = backends.iter().filter(|backend| backend.is_limited());
         limited.extend(with_limits.map(|backend| backend.account.clone()));
         let name: Arc<str> = route.name.to_string().into();
         let cache = route.cache.map(|settings| {
             let cache = lasting.caches.of(&name, space.finish(), settings);
             (cache, Arc::new(of_cache(&name, lasting)))
         });
-        // Vectors that are kept are asked for several at once anyway, and a second attempt beside another one goes by itself.
-        let coalesce = route.coalesce.filter(|_| cache.is_none() && route.hedge.is_none()).map(compile_coalesce);
+        // Vectors that are kept are asked for several at once anyway, a second attempt beside another one goes by itself, and what is
+        // owed to a provider with a budget is booked call by call.
+        let has_budgets = backends.iter().any(|backend| !backend.budgets.is_empty());
+        let is_free = cache.is_none() && route.hedge.is_none() && !has_budgets;
+        let coalesce = route.coalesce.filter(|_| is_free).map(compile_coalesce);
         let manner = RouteSettings {
             name,
             cache,
@@ -90,11 +93,20 @@ pub fn compile(
         .collect();
     let namespace: Arc<str> = config.namespace.into();
     let on_failure = config.store.as_ref().map(|store| store.on_failure).unwrap_or_default();
-    let teams: HashMap<ObjectName, Arc<Team>> = config
-        .teams
-        .into_iter()
-        .map(|team| (team.name.clone(), Arc::new(compile_team(team, &namespace, &indexes, on_failure))))
-        .collect();
+    let mut specs: HashMap<ObjectName, v1::Team> =
+        config.teams.into_iter().map(|team| (team.name.clone(), team)).collect();
+    let mut teams: HashMap<ObjectName, Arc<Team>> = HashMap::new();
+    let names: Vec<ObjectName> = specs.keys().cloned().collect();
+    for name in names {
+        // From the topmost one that is not there yet down to this one: reading has seen to it that the way up ends.
+        let parent = |name: &ObjectName| specs.get(name).and_then(|team| team.parent.clone());
+        let mut above: Vec<ObjectName> = std::iter::successors(Some(name), parent).collect();
+        while let Some(name) = above.pop() {
+            let Some(spec) = specs.remove(&name) else { continue };
+            let parent = spec.parent.as_ref().and_then(|parent| teams.get(parent).cloned());
+            teams.insert(name, Arc::new(compile_team(spec, parent, &namespace, &indexes, on_failure)));
+        }
+    }
     let mut policy = Policy { generation: config.generation, namespace, store, ..Policy::default() };
     let mut own_key = None;
     for key in config.keys {
@@ -142,6 +154,7 @@ fn of_cache(route: &str, lasting: &SharedState) -> Backend {
         max_input_tokens: None,
         timeout: Duration::ZERO,
         limits: v1::Limits::default(),
+        budgets: Vec::new(),
         account: Uid::new(""),
     }
 }
@@ -162,6 +175,7 @@ fn compile_store(store: &v1::Store, files: &Files) -> StoreAccess {
 
 fn compile_team(
     team: v1::Team,
+    parent: Option<Arc<Team>>,
     namespace: &Arc<str>,
     indexes: &HashMap<String, Arc<RouteIndex>>,
     on_failure: v1::OnStoreFailure,
@@ -169,6 +183,7 @@ fn compile_team(
     let v1::Team {
         name,
         uid,
+        parent: _,
         suspended,
         route_namespaces,
         models,
@@ -189,15 +204,22 @@ fn compile_team(
         on_store_failure,
         tags,
     } = team;
+    // What a Team above limits by tag is counted, too.
+    let of_above = parent.iter().flat_map(|parent| parent.lineage());
+    let above: Vec<Arc<str>> = of_above.flat_map(|team| &team.tag_limits).map(|entry| entry.tag.clone()).collect();
     let guest = (name.namespace() != &**namespace).then(|| GuestNamespace {
         namespace: namespace.clone(),
         limits: namespace_limits,
         budgets: all(namespace_budget, namespace_budgets),
         has_foreign_routes: foreign_routes,
     });
+    let on_store_failure = on_store_failure.unwrap_or(on_failure);
+    // Without the store a call goes by the strictest of them.
+    let is_closed = parent.as_ref().is_some_and(|parent| parent.on_store_failure == v1::OnStoreFailure::Closed);
     Team {
         name: name.to_string().into(),
         uid,
+        parent,
         suspended,
         search: route_namespaces.iter().filter_map(|namespace| indexes.get(namespace).cloned()).collect(),
         models,
@@ -210,8 +232,8 @@ fn compile_team(
         user_budgets: all(user_budget, user_budgets),
         guest,
         max_users,
-        on_store_failure: on_store_failure.unwrap_or(on_failure),
-        tags: tags.into_iter().map(Into::into).collect(),
+        on_store_failure: if is_closed { v1::OnStoreFailure::Closed } else { on_store_failure },
+        tags: tags.into_iter().map(Into::into).chain(above).collect(),
     }
 }
 
@@ -278,6 +300,7 @@ fn compile_backend(
         max_input_tokens,
         timeout_seconds,
         limits,
+        budgets,
         batch,
         ca_file,
         headers,
@@ -316,6 +339,7 @@ fn compile_backend(
         max_input_tokens,
         timeout: Duration::from_secs(u64::from(timeout_seconds)),
         limits,
+        budgets,
         account,
         health,
     })

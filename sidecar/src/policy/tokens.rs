@@ -116,7 +116,7 @@ impl Backend {
 
     /// What a call takes of the backend's own limits: counted where they ask for it and it is soon done, else at most.
     pub fn load_tokens(&self, call: &Call) -> u64 {
-        let exact = self.limits.tokens_per_minute.and_then(|_| self.count_few_tokens(call));
+        let exact = if self.weighs_tokens() { self.count_few_tokens(call) } else { None };
         exact.unwrap_or_else(|| self.most_tokens(call))
     }
 

@@ -175,7 +175,7 @@ impl<'a> KeyInfo<'a> {
             team_tpm_limit: team.limits.tokens_per_minute,
             team_rpm_limit: team.limits.requests_per_minute,
             team_models: Names(team.models.as_deref().unwrap_or_default()),
-            team_blocked: team.suspended,
+            team_blocked: team.lineage().any(|team| team.suspended),
         }
     }
 }

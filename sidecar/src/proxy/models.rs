@@ -38,8 +38,8 @@ pub(super) fn permitted<'k>(key: &'k Key, model: &str) -> Result<&'k Arc<Route>,
     if !allows(key.models.as_deref(), model) {
         return Err(Refusal::model_not_allowed("key", &key.name, model));
     }
-    if !allows(key.team.models.as_deref(), model) {
-        return Err(Refusal::model_not_allowed("team", &key.team.name, model));
+    if let Some(team) = key.team.lineage().find(|team| !allows(team.models.as_deref(), model)) {
+        return Err(Refusal::model_not_allowed("team", &team.name, model));
     }
     Ok(route)
 }
@@ -53,7 +53,7 @@ fn model_list(caller: &Caller) -> serde_json::Value {
         .iter()
         .flat_map(|index| index.names())
         .map(|name| &**name)
-        .filter(|name| allows(key.models.as_deref(), name) && allows(key.team.models.as_deref(), name))
+        .filter(|name| allows(key.models.as_deref(), name) && key.team.allows(name))
         .collect();
     names.sort_unstable();
     names.dedup();

@@ -22,12 +22,14 @@ pub(super) struct PerCall {
 }
 
 impl PerCall {
-    /// The tighter of the two; none: any number.
+    /// The tightest of all; none: any number.
     fn of(key: &Key) -> Option<Self> {
         let of_key = key.max_tokens_per_call.map(|most| Self { most, scope: "key", name: key.name.clone() });
-        let of_team =
-            key.team.max_tokens_per_call.map(|most| Self { most, scope: "team", name: key.team.name.clone() });
-        [of_key, of_team].into_iter().flatten().min_by_key(|limit| limit.most)
+        let of_teams = key
+            .team
+            .lineage()
+            .filter_map(|team| Some(Self { most: team.max_tokens_per_call?, scope: "team", name: team.name.clone() }));
+        of_key.into_iter().chain(of_teams).min_by_key(|limit| limit.most)
     }
 
     fn refusal(&self, tokens: u64, basis: Basis) -> Refusal {

@@ -67,12 +67,12 @@ pub(super) fn waited(headers: &mut HeaderMap, time: Duration) {
 }
 
 /// Says which limits on trial would have refused the call: `scope reason`, one after the other.
-pub(super) fn would_reject(headers: &mut HeaderMap, found: &[WouldReject]) {
-    if found.is_empty() {
+pub(super) fn would_reject<'a>(headers: &mut HeaderMap, found: impl Iterator<Item = &'a WouldReject>) {
+    let each: Vec<String> = found.map(|WouldReject { scope, reason }| format!("{scope} {reason}")).collect();
+    if each.is_empty() {
         return;
     }
-    let each = found.iter().map(|WouldReject { scope, reason }| format!("{scope} {reason}"));
-    if let Ok(value) = HeaderValue::from_str(&each.collect::<Vec<_>>().join(", ")) {
+    if let Ok(value) = HeaderValue::from_str(&each.join(", ")) {
         headers.insert(WOULD_REJECT, value);
     }
 }

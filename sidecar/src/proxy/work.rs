@@ -23,12 +23,13 @@ use super::{
     target::Target,
 };
 use crate::{
-    accounting::{Accounting, BackendQuota, Load, Permit, QuotaExceeded, exact_at, readmit},
+    accounting::{Accounting, BackendQuota, Load, Permit, QuotaExceeded, SpentBudget, exact_at, readmit},
     background::Background,
     call::Call,
     memory::{MemoryPermit, NoRoom},
     metrics::Metrics,
     policy::{Backend, Choice, ExcludedBackends, NoChoice, Route},
+    quota_headers::whole_seconds,
     refusal::Refusal,
 };
 use vectoll_upstream::{health::Attempt, tokens};
@@ -119,11 +120,11 @@ impl CallExecution {
             // Nobody was asked: that says nothing of the backend, and ends no cooldown.
             Err(failure) => return Err(NotReady::Failed(failure)),
         };
-        if backend.limits.tokens_per_minute.is_some() && backend.is_little(&self.call) {
+        if backend.weighs_tokens() && backend.is_little(&self.call) {
             backend.load_tokenizer(&self.call, &self.accounting.compute).await;
         }
         let load = || weigh(&self.call, &backend, plan.as_ref());
-        let room = match BackendQuota::take(&self.accounting, &backend, load).await {
+        let room = match BackendQuota::take(&self.accounting, &backend, Some(&self.call), load).await {
             Err(full) => self.room_counted(&backend, plan.as_ref(), full).await,
             taken => taken,
         };
@@ -141,12 +142,14 @@ impl CallExecution {
         full: QuotaExceeded,
     ) -> Result<Option<BackendQuota>, QuotaExceeded> {
         let load = weigh(&self.call, backend, plan);
-        let is_limited = backend.limits.tokens_per_minute.is_some();
-        if !is_limited || backend.sent(&self.call).bytes <= tokens::LITTLE_TEXT {
+        if !backend.weighs_tokens() || backend.sent(&self.call).bytes <= tokens::LITTLE_TEXT {
             return Err(full);
         }
         match exact_at(&self.accounting, &self.call, backend).await.filter(|tokens| *tokens < load.tokens) {
-            Some(tokens) => BackendQuota::take(&self.accounting, backend, || Load { tokens, ..load }).await,
+            Some(tokens) => {
+                let load = || Load { tokens, ..load };
+                BackendQuota::take(&self.accounting, backend, Some(&self.call), load).await
+            }
             None => Err(full),
         }
     }
@@ -304,7 +307,10 @@ impl CallExecution {
     /// All backends are at their providers' limits, and there is room in one of them before the call's time is over: waits for it.
     /// False: it is told now.
     pub(super) async fn waits_for_room(&self, failure: &Failure) -> bool {
-        let Refusal { reason: AT_LIMITS, retry_after: Some(wait), .. } = &failure.refusal else { return false };
+        let Refusal { scope: "backend", reason: AT_LIMITS | "budget", retry_after: Some(wait), .. } = &failure.refusal
+        else {
+            return false;
+        };
         let Some(until) = self.call.waits_until else { return false };
         let (now, until) = (Instant::now(), until.into_std());
         let room_at = now + *wait;
@@ -353,7 +359,18 @@ enum NotReady {
 }
 
 /// All backends that it could go to are full.
-fn at_their_limits(QuotaExceeded { wait }: QuotaExceeded) -> Failure {
+fn at_their_limits(QuotaExceeded { wait, budget }: QuotaExceeded) -> Failure {
+    if let Some(SpentBudget { backend, limit, period, is_unpriced }) = budget {
+        let advice = match wait {
+            _ if is_unpriced => "nobody knows what the model costs there: the route's owner sets its price".to_owned(),
+            Some(wait) => format!("try again in {} s", whole_seconds(wait)),
+            None => "waiting does not help".to_owned(),
+        };
+        let message = format!(
+            "Budget exceeded for backend {backend}: {limit} USD ({period}), and no other backend of this model has room; {advice}"
+        );
+        return Failure::of_sidecar(Refusal::budget_exceeded("backend", message, wait));
+    }
     let message = "All backends of this model are at their providers' limits".to_owned();
     Failure::of_sidecar(Refusal::rate_limited("backend", AT_LIMITS, message, wait))
 }

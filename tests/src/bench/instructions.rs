@@ -25,6 +25,13 @@ use crate::pair::{Pair, Setup, binaries::Binaries};
 const MAX_TIME: Duration = Duration::from_mins(5);
 /// The key that is held to nothing.
 const BARE_KEY: &str = "sk-bench-bare-0123456789";
+/// The key of a call with two scopes, and that of one with eight.
+const TWO_SCOPES_KEY: &str = "sk-bench-two-scopes-0123456789";
+const EIGHT_SCOPES_KEY: &str = "sk-bench-eight-scopes-0123456789";
+/// What the calls with them are called.
+pub const TWO_SCOPES: &str = "1 input, base64, 2 scopes of 1 window";
+/// See [`TWO_SCOPES`].
+pub const EIGHT_SCOPES: &str = "1 input, base64, 8 scopes of 3 windows";
 /// Has glibc copy by vectors. By `rep movsb`, as it does where a processor is quick at it, callgrind counts an instruction a byte: a fifth
 /// of a small call on such machines, and next to nothing on others.
 const COPY_BY_VECTORS: &str = "glibc.cpu.hwcaps=-ERMS,-FSRM";
@@ -101,6 +108,8 @@ pub async fn count(programs: &Binaries, extent: Extent) -> anyhow::Result<Vec<In
         .collect();
     let further = [
         ("1 input, base64, https", endpoint.clone().with_model(TLS_MODEL)),
+        (TWO_SCOPES, endpoint.clone().with_key(TWO_SCOPES_KEY)),
+        (EIGHT_SCOPES, endpoint.clone().with_key(EIGHT_SCOPES_KEY)),
         ("1 input, base64, without limits and budgets", endpoint.with_key(BARE_KEY)),
     ];
     for (name, endpoint) in further {
@@ -179,6 +188,7 @@ fn median(numbers: &[u64]) -> Option<u64> {
 
 /// A Team and a key that are held to nothing, and a provider behind https.
 fn further(secure: &Responder) -> String {
+    let scopes = scopes();
     let ca = secure.certificate().map(|made| ca_secret(&made.certificate)).unwrap_or_default();
     let route = route("https", TLS_MODEL, &secure.base_url(), TRUST);
     format!(
@@ -199,8 +209,40 @@ apiVersion: v1
 kind: Secret
 metadata: {{name: bare-key, namespace: default}}
 stringData: {{key: {BARE_KEY}}}
-{ca}{route}"
+{scopes}{ca}{route}"
     )
+}
+
+/// Teams and keys whose calls count in two scopes, and in eight: key, its models and users, its Team, that one's models and users, and two
+/// Teams above it.
+fn scopes() -> String {
+    let one = "{tokensPerMinute: 1000000000000}";
+    let three = "{tokensPerMinute: 1000000000000, tokensPerHour: 10000000000000, tokensPerDay: 100000000000000}";
+    let models = format!("[{{model: '*', limits: {three}}}]");
+    let team = |name: &str, spec: &str| {
+        format!(
+            "---\napiVersion: vectoll.dev/v1alpha1\nkind: Team\nmetadata: {{name: {name}, namespace: default}}\nspec: {{{spec}}}\n"
+        )
+    };
+    let key = |name: &str, value: &str, spec: &str| {
+        format!(
+            "---\napiVersion: vectoll.dev/v1alpha1\nkind: ApiKey\nmetadata: {{name: {name}, namespace: default}}\nspec: {{teamRef: {{name: \
+             {name}}}, user: alice, secretRef: {{name: {name}-key}}, {spec}}}\n---\napiVersion: v1\nkind: Secret\nmetadata: {{name: \
+             {name}-key, namespace: default}}\nstringData: {{key: {value}}}\n"
+        )
+    };
+    [
+        team("two", &format!("limits: {one}")),
+        key("two", TWO_SCOPES_KEY, &format!("limits: {one}")),
+        team("top", &format!("limits: {three}")),
+        team("middle", &format!("parentRef: {{name: top}}, limits: {three}")),
+        team(
+            "eight",
+            &format!("parentRef: {{name: middle}}, limits: {three}, userLimits: {three}, modelLimits: {models}"),
+        ),
+        key("eight", EIGHT_SCOPES_KEY, &format!("limits: {three}, userLimits: {three}, modelLimits: {models}")),
+    ]
+    .concat()
 }
 
 #[cfg(test)]

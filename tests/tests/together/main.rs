@@ -16,3 +16,4 @@ mod local;
 mod scene;
 mod several;
 mod spend;
+mod tree;

@@ -31,6 +31,8 @@ pub(super) struct Balance<'a> {
     pub(super) conditions: Option<&'a [ApiCondition]>,
     /// What stands there of the spend.
     pub(super) spent: Option<&'a Spend>,
+    /// What becomes of calls that it has no room for.
+    pub(super) consequence: &'static str,
 }
 
 /// One of them.
@@ -40,6 +42,7 @@ struct OneBalance<'a> {
     money: Option<&'a Money>,
     /// The end of the period that is known of.
     ends: Option<Timestamp>,
+    consequence: &'static str,
 }
 
 impl Balance<'_> {
@@ -58,7 +61,7 @@ impl Balance<'_> {
         self.budgets.iter().map(|ValidBudget { budget, warn_at }| {
             let money = self.known(budget);
             let ends = money.map_or_else(|| self.end_that_stands(budget), |money| money.ends);
-            OneBalance { budget, warn_at: *warn_at, money, ends }
+            OneBalance { budget, warn_at: *warn_at, money, ends, consequence: self.consequence }
         })
     }
 
@@ -110,6 +113,42 @@ impl Balance<'_> {
     }
 }
 
+/// What holds of the budgets of a route's backends: one condition that says of which. Returns when to look again though nothing is heard.
+pub(super) fn of_backends(
+    balances: Vec<(&str, Balance<'_>)>,
+    found: &mut Cow<'_, [Condition]>,
+    now: Timestamp,
+) -> Option<Timestamp> {
+    let mut due: Option<Timestamp> = None;
+    let mut all: Vec<(&str, Condition)> = Vec::new();
+    for (backend, balance) in balances {
+        let mut of_it: Cow<'_, [Condition]> = Cow::Owned(Vec::new());
+        due = due.into_iter().chain(balance.add_conditions(&mut of_it, now)).min();
+        all.extend(of_it.iter().map(|condition| (backend, condition.clone())));
+    }
+    let is_exceeded = |condition: &Condition| condition.status == Status::True;
+    let holds = all.iter().any(|(_, condition)| is_exceeded(condition));
+    let mut telling = all.iter().filter(|(_, condition)| is_exceeded(condition) == holds).peekable();
+    let Some((_, first)) = telling.peek() else { return due };
+    let (status, reason) = (first.status, first.reason);
+    // What stands there of all of them is not to be said once more of each.
+    let message = |(backend, condition): &(&str, Condition)| {
+        let prefix = format!("backend {backend}: ");
+        if condition.message.starts_with("backend ") {
+            condition.message.to_string()
+        } else {
+            prefix + &condition.message
+        }
+    };
+    let mut messages: Vec<String> = telling.map(message).collect();
+    messages.dedup();
+    let condition =
+        Condition { kind: ConditionType::BudgetExceeded, status, reason, message: messages.join("; ").into() };
+    let at = found.iter().position(|condition| condition.kind == ConditionType::Programmed).unwrap_or(found.len());
+    found.to_mut().insert(at, condition);
+    due
+}
+
 /// One condition of all budgets that have it: it holds where it holds of one, and says of which.
 fn together(kind: ConditionType, each: &[(&Budget, Vec<Condition>)]) -> Option<Condition> {
     let of_kind = |(budget, conditions): &(&Budget, Vec<Condition>)| {
@@ -154,7 +193,7 @@ impl OneBalance<'_> {
         let within = || format!("{figures}{period}");
         let exceeded = ConditionType::BudgetExceeded;
         let exceeded = if spent >= limit {
-            let what = if self.budget.audit { "calls go on, for it is on trial," } else { "calls are refused" };
+            let what = if self.budget.audit { "calls go on, for it is on trial," } else { self.consequence };
             Condition::holds(exceeded, REACHED, format!("{figures}: {what} until {until}"))
         } else if refused_at.is_some_and(|at| at >= limit) {
             let message = format!(

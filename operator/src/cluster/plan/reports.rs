@@ -3,11 +3,13 @@
 use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::{SignedDuration, Timestamp};
-use vectoll_config::ObjectName;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition as ApiCondition;
+use vectoll_config::{ObjectName, PicoUsd, v1::Budget};
+use vectoll_crds::{ModelRouteSpec, ModelRouteStatus, Spend};
 
 use super::{
     Action, PersistentFailures, Target,
-    budgets::Balance,
+    budgets::{Balance, of_backends},
     configs::Undelivered,
     programmed::Programmed,
     transitions::{PENDING, turns},
@@ -15,13 +17,14 @@ use super::{
 use crate::{
     cluster::{
         cluster_state::ClusterState,
-        spend,
+        spend::{self, SpendStatus},
         status::{self, Change},
     },
     desired_state::{Condition, ConditionType, DesiredState, Status},
-    ledger::{Account, Acknowledgements, Money},
-    observed_state::{Kind, ResourceRef},
+    ledger::{Account, Acknowledgements, Money, Spent},
+    observed_state::{Kind, Object, ResourceRef},
     resolve::ResolvedKey,
+    validate::ValidBudget,
 };
 
 /// When to look again at what is on its way: acknowledgements are read as often.
@@ -86,7 +89,7 @@ pub(super) fn reports(
                 let money = key.map_or(&[][..], |resolved| money_of(cluster, desired, resolved));
                 let stands = present.and_then(|status| status.spend.as_ref());
                 let budgets = key.filter(|_| counts_together).map_or(&[][..], |resolved| &resolved.key.budgets);
-                let balance = Balance { budgets, money, conditions, spent: stands };
+                let balance = Balance { budgets, money, conditions, spent: stands, consequence: REFUSED };
                 balance.add_conditions(&mut found, now).into_iter().for_each(&mut look_again);
                 let spend = spend::spend_status(stands, money, &of.uid, cluster.spend_writes, now);
                 let status = status::api_key(present, seen.value.generation, &found, key, &spend, now);
@@ -101,10 +104,11 @@ pub(super) fn reports(
                 let (of, present) = (&seen.value.object, seen.value.status.as_deref());
                 let team = desired.team(name);
                 let account = team.map_or(&of.uid, |team| &team.account);
-                let money = cluster.books.money(account, &Account::Team);
+                let money = of_tree(cluster, name, cluster.books.money(account, &Account::Team));
+                let money = &*money;
                 let stands = present.and_then(|status| status.spend.as_ref());
                 let budgets = team.filter(|_| counts_together).map_or(&[][..], |team| &team.budgets);
-                let balance = Balance { budgets, money, conditions, spent: stands };
+                let balance = Balance { budgets, money, conditions, spent: stands, consequence: REFUSED };
                 balance.add_conditions(&mut found, now).into_iter().for_each(&mut look_again);
                 let spend = spend::spend_status(stands, money, &of.uid, cluster.spend_writes, now);
                 let status = status::team(present, seen.value.generation, &found, &spend, now);
@@ -120,7 +124,9 @@ pub(super) fn reports(
                     not_programmed(found.to_mut(), why);
                 }
                 let (of, present) = (&seen.value.object, seen.value.status.as_deref());
-                let status = status::route(present, seen.value.generation, &found, now);
+                let generation = seen.value.generation;
+                let (status, again) = of_route((cluster, desired), of, (present, generation), &mut found, now);
+                again.into_iter().for_each(&mut look_again);
                 (of.uid.clone(), seen.version, present.map(|status| &status.conditions), status)
             }
         };
@@ -146,6 +152,75 @@ pub(super) fn reports(
         }
     }
     Reports { actions, later, ready, due }
+}
+
+/// The status of a ModelRoute, with what is owed to its providers; and when to look again though nothing changes.
+fn of_route(
+    (cluster, desired): (&ClusterState, &DesiredState),
+    of: &Object<ModelRouteSpec>,
+    (present, generation): (Option<&ModelRouteStatus>, Option<i64>),
+    found: &mut Cow<'_, [Condition]>,
+    now: Timestamp,
+) -> (Change, Option<Timestamp>) {
+    let all = desired.owed_by(&of.name);
+    let all: Vec<Owed<'_>> = all.map(|(backend, budgets)| owed(cluster, &of.name, present, backend, budgets)).collect();
+    // Otherwise each sidecar holds a budget of its own, and nobody knows the sum.
+    let counts_together = cluster.books.acknowledgements != Acknowledgements::Nowhere;
+    let conditions = present.map(|status| &*status.conditions);
+    let balances = all.iter().filter(|_| counts_together).map(|owed| (owed.backend, owed.balance(conditions)));
+    let again = of_backends(balances.collect(), found, now);
+    let spend = |owed: &Owed<'_>| spend::spend_status(owed.stands, owed.money, &of.uid, cluster.spend_writes, now);
+    let spends: Vec<(&str, SpendStatus)> = all.iter().map(|owed| (owed.backend, spend(owed))).collect();
+    (status::route(present, generation, found, &spends, now), again)
+}
+
+/// What becomes of calls for which a budget has no room.
+const REFUSED: &str = "calls are refused";
+const ELSEWHERE: &str = "calls go to other backends, or are refused where there is none,";
+
+/// A backend with budgets, what the store says of them, and what stands in the status.
+struct Owed<'a> {
+    backend: &'a str,
+    budgets: Vec<ValidBudget>,
+    money: &'a [Money],
+    stands: Option<&'a Spend>,
+}
+
+fn owed<'a>(
+    cluster: &'a ClusterState,
+    route: &ObjectName,
+    present: Option<&'a ModelRouteStatus>,
+    backend: &'a str,
+    budgets: &[Budget],
+) -> Owed<'a> {
+    let stands = present.and_then(|status| status.backends.iter().find(|listed| listed.name == backend));
+    Owed {
+        backend,
+        budgets: budgets.iter().map(|budget| ValidBudget { budget: budget.clone(), warn_at: None }).collect(),
+        money: cluster.books.owed(&format!("{route}/{backend}")),
+        stands: stands.map(|listed| &listed.spend),
+    }
+}
+
+impl Owed<'_> {
+    fn balance<'b>(&'b self, conditions: Option<&'b [ApiCondition]>) -> Balance<'b> {
+        let Self { backend: _, budgets, money, stands } = self;
+        Balance { budgets, money, conditions, spent: *stands, consequence: ELSEWHERE }
+    }
+}
+
+/// What a Team has spent, with what those below it have: its budgets count that anyway; without a budget, the month's sums.
+fn of_tree<'a>(cluster: &ClusterState, team: &ObjectName, own: &'a [Money]) -> Cow<'a, [Money]> {
+    let below = cluster.accounts_below.get(team).into_iter().flatten();
+    let months = below.filter_map(|account| cluster.books.teams.get(account)?.month);
+    let sum = months.fold(PicoUsd::ZERO, PicoUsd::plus);
+    match own {
+        [month] if month.budget.is_none() && sum > PicoUsd::ZERO => {
+            let spent = Spent { spent: month.spent.spent.plus(sum), ..month.spent };
+            Cow::Owned(vec![Money { spent, ..month.clone() }])
+        }
+        _ => Cow::Borrowed(own),
+    }
 }
 
 /// What the store says of a key, whose account is kept within its Team's.

@@ -33,6 +33,7 @@ use crate::{
 mod budgets;
 mod ended;
 mod programmed;
+mod tree;
 
 const NOW: &str = "2026-01-10T00:00:00Z";
 

@@ -51,7 +51,7 @@ fn fields_are_those_that_sidecars_write() {
         ("without", vec![]),
     ];
     let keys = keys.into_iter().map(|(key, budgets)| (Uid::new(key), budgets)).collect();
-    let of = TeamQuery { budgets: vec![budget(Period::Total, "UTC")], keys };
+    let of = TeamQuery { budgets: vec![budget(Period::Total, "UTC")], keys, in_tree: false };
     let asked = fields(&Uid::new("T"), &of, at("2026-11-30T23:30:00Z"));
     let asked: Vec<(&str, Vec<&str>)> =
         asked.iter().map(|fields| (&*fields.key, fields.names.iter().map(String::as_str).collect())).collect();
@@ -71,7 +71,7 @@ fn fields_are_those_that_sidecars_write() {
 
 #[test]
 fn what_was_never_written_is_nothing_and_what_is_no_number_is_unknown() {
-    let of = TeamQuery { budgets: vec![budget(Period::Monthly, "UTC")], keys: BTreeMap::new() };
+    let of = TeamQuery { budgets: vec![budget(Period::Monthly, "UTC")], ..TeamQuery::default() };
     let asked = fields(&Uid::new("T"), &of, at("2026-12-31T12:00:00Z"));
     let mut books = TeamLedger::default();
     books.take(&asked[0], &texts(&["", "", "", "", "", "", "3", "40", "x"]));
@@ -93,7 +93,7 @@ fn what_was_never_written_is_nothing_and_what_is_no_number_is_unknown() {
 #[test]
 fn a_team_of_many_keys_is_asked_of_in_parts_and_nothing_is_left_out() {
     let keys = (0..1_000).map(|n| (Uid::new(&n.to_string()), Vec::new())).collect();
-    let asked = fields(&Uid::new("T"), &TeamQuery { budgets: Vec::new(), keys }, at("2026-12-31T12:00:00Z"));
+    let asked = fields(&Uid::new("T"), &TeamQuery { keys, ..TeamQuery::default() }, at("2026-12-31T12:00:00Z"));
     assert!(asked.iter().all(|fields| fields.names.len() <= 3 * SERIES));
     let mut books = TeamLedger::default();
     for fields in &asked {
@@ -104,7 +104,7 @@ fn a_team_of_many_keys_is_asked_of_in_parts_and_nothing_is_left_out() {
 
 #[test]
 fn what_others_spend_by_routes_of_their_own_is_none_of_the_owners_spend() {
-    let of = TeamQuery { budgets: Vec::new(), keys: BTreeMap::from([(Uid::new("k"), Vec::new())]) };
+    let of = TeamQuery { keys: BTreeMap::from([(Uid::new("k"), Vec::new())]), ..TeamQuery::default() };
     let asked = fields(&Uid::new("T"), &of, at("2026-12-31T12:00:00Z"));
     let month = &asked[1];
     assert_eq!(month.names, ["t:p", "foreign:p", "k:k:p"]);

@@ -61,6 +61,8 @@ pub enum BalanceOwner<'a> {
     User(&'a str),
     /// That of a namespace whose keys belong to another's Team.
     Namespace(&'a str),
+    /// A backend's.
+    Backend,
     /// A Team's for some models or a tag, or of a kind that another release knows.
     Other,
 }
@@ -71,7 +73,11 @@ impl<'a> BalanceOwner<'a> {
         let (account, period) = money.rsplit_once(':')?;
         match account.split_once(':') {
             _ if !is_period(period) || account.len() > 1_200 => None,
-            None => (account == "t").then_some(Self::Team),
+            None => match account {
+                "t" => Some(Self::Team),
+                "b" => Some(Self::Backend),
+                _ => None,
+            },
             Some(("k", key)) => (!key.is_empty() && !key.contains(':')).then_some(Self::Key(key)),
             Some(("tu", user)) => Some(Self::User(user)),
             Some(("tn", namespace)) => is_namespace(namespace).then_some(Self::Namespace(namespace)),
@@ -148,12 +154,17 @@ impl<'a> Kind<'a> {
     pub fn of(owner: Owner<'_>, rest: &'a str) -> Option<Self> {
         let kind = Self::of_a_team(rest)?;
         match owner {
-            Owner::Team(_) => Some(kind),
+            Owner::Team(_) => {
+                let is_backends =
+                    matches!(kind, Self::Money(of) if BalanceOwner::of(of) == Some(BalanceOwner::Backend));
+                (!is_backends).then_some(kind)
+            }
             Owner::Namespace(_) => matches!(kind, Self::Live).then_some(kind),
             Owner::Backend(_) => match kind {
-                Self::Meta | Self::Live | Self::Mark => Some(kind),
-                Self::Window(_) | Self::Parallel => rest.ends_with(":b").then_some(kind),
-                Self::Held | Self::Money(_) | Self::Periods | Self::Total | Self::Month(_) => None,
+                Self::Meta | Self::Live | Self::Mark | Self::Held => Some(kind),
+                Self::Window(_) | Self::Parallel | Self::Periods => rest.ends_with(":b").then_some(kind),
+                Self::Money(of) => (BalanceOwner::of(of) == Some(BalanceOwner::Backend)).then_some(kind),
+                Self::Total | Self::Month(_) => None,
             },
         }
     }
@@ -311,6 +322,20 @@ mod tests {
     }
 
     #[test]
+    fn backends_have_budgets_and_no_ledger() {
+        let backend = Owner::of("one", "backend:one:apps/route/a");
+        assert!(matches!(backend, Owner::Backend(_)));
+        for rest in ["meta", "live", "mark:one", "held:one", "w:b", "wd:b", "p:b", "a:b", "m:b:Monthly/UTC/1793487600"]
+        {
+            assert!(Kind::of(backend, rest).is_some(), "{rest}");
+        }
+        for rest in ["w:t", "a:t", "m:t:Monthly/UTC/1793487600", "m:k:1:Total/UTC/0", "total", "month:2026-11"] {
+            assert!(Kind::of(backend, rest).is_none(), "{rest}");
+        }
+        assert!(Kind::of(TEAM, "m:b:Total/UTC/0").is_none());
+    }
+
+    #[test]
     fn who_was_not_heard_of_for_an_hour_is_no_sidecar() {
         let (now, namespace) = (1_800_000_000_000, Owner::Namespace("apps"));
         let is_outdated = |owner, value: &str| Kind::Live.is_outdated(owner, value, now);
@@ -333,7 +358,8 @@ mod tests {
             ("tn:Shop:Total/UTC/0", None),
             ("xy:any:Total/UTC/0", Some(BalanceOwner::Other)),
             ("ku:0-1:ada:Total/UTC/0", None),
-            ("b:Total/UTC/0", None),
+            ("b:Total/UTC/0", Some(BalanceOwner::Backend)),
+            ("x:Total/UTC/0", None),
             ("t:Yearly-04-06/Europe/London/1793487600", Some(BalanceOwner::Team)),
             ("t:Days-14-3/UTC/0", Some(BalanceOwner::Team)),
             ("t:Days-14-14/UTC/0", None),

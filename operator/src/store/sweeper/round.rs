@@ -334,7 +334,7 @@ impl<'a> Round<'a> {
         let Accounts { census, expired, now_ms, .. } = *self.accounts;
         let is_used = facts.day.is_some_and(|day| is_recent(day.saturating_mul(DAY_MS), now_ms));
         let is_known = match BalanceOwner::of(money) {
-            Some(BalanceOwner::Team) => true,
+            Some(BalanceOwner::Team | BalanceOwner::Backend) => true,
             Some(BalanceOwner::Key(key)) if expired.contains(key) => {
                 if is_used {
                     self.used.insert(key.to_owned());

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::{Budget, Limits, ModelLimits, OnStoreFailure, TagLimits, left_out::is_false};
 use crate::{KeyHash, ModelPattern, ObjectName, Uid};
 
+/// How many Teams may stand above each other, the lowest and the topmost included.
+pub const MAX_TREE_DEPTH: usize = 4;
+
 /// What the keys of a Team share.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -16,6 +19,9 @@ pub struct Team {
     pub name: ObjectName,
     /// What its account is kept under.
     pub uid: Uid,
+    /// The Team above it, whose limits and budgets hold its calls, too: one of `teams`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ObjectName>,
     /// Refuse all calls.
     #[serde(default, skip_serializing_if = "is_false")]
     pub suspended: bool,

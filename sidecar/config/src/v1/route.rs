@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Balance, Cache, Coalesce, Cooldown, Encoding, Hedge, Limits, Provider, Retry, TokenBound, left_out::is_zero,
+    Balance, Budget, Cache, Coalesce, Cooldown, Encoding, Hedge, Limits, Provider, Retry, TokenBound, left_out::is_zero,
 };
 use crate::{ModelPattern, ObjectName, Price};
 
@@ -96,6 +96,9 @@ pub struct Backend {
     /// What the provider lets one sidecar ask of it: calls beyond go to another backend.
     #[serde(default, skip_serializing_if = "Limits::is_none")]
     pub limits: Limits,
+    /// What may be owed to the provider: calls beyond go to another backend.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<Budget>,
     /// How calls are split that are more than the provider takes.
     #[serde(default, skip_serializing_if = "Batch::is_default")]
     pub batch: Batch,

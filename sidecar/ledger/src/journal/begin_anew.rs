@@ -9,6 +9,8 @@ use std::{
     time::Instant,
 };
 
+use vectoll_config::Uid;
+
 use super::{
     AppendError,
     place::LOOK_PERIOD,
@@ -55,14 +57,17 @@ impl State {
     fn keep_recent(&mut self, tail: &mut Tail) -> Result<(), AppendError> {
         let (complete_after, recent) = self.recent.all();
         for settled in &recent {
-            let team = &settled.intent.team.uid;
-            if self.teams.get(team).is_some_and(|progress| progress.acknowledged >= settled.number) {
+            let has_it =
+                |owner: &Uid| self.teams.get(owner).is_some_and(|progress| progress.acknowledged >= settled.number);
+            if settled.intent.owners().all(has_it) {
                 continue;
             }
             for record in records_of(settled) {
                 tail.append(&record, &mut self.buffer)?;
             }
-            reach(&mut tail.teams, team, settled.number, TeamPart::count);
+            for owner in settled.intent.owners() {
+                reach(&mut tail.teams, owner, settled.number, TeamPart::count);
+            }
         }
         for (team, progress) in &self.teams {
             if progress.acknowledged < progress.last.min(complete_after) {

@@ -110,13 +110,16 @@ impl Journal {
 /// when it was sealed.
 fn rewrite(part: &Part, acknowledged: &HashMap<Uid, u64>) -> io::Result<(u64, HashMap<Uid, TeamPart>)> {
     let (mut segment, mut teams) = (SegmentWriter::default(), HashMap::<Uid, TeamPart>::new());
-    let has_it =
-        |settled: &Settled| acknowledged.get(&settled.intent.team.uid).is_some_and(|upto| *upto >= settled.number);
+    let has_it = |settled: &Settled| {
+        settled.intent.owners().all(|owner| acknowledged.get(owner).is_some_and(|upto| *upto >= settled.number))
+    };
     for settled in part.settled()?.iter().filter(|settled| !has_it(settled)) {
         for record in records_of(settled) {
             segment.push(&record).map_err(io::Error::other)?;
         }
-        *teams.entry(settled.intent.team.uid.clone()).or_default().count() = settled.number;
+        for owner in settled.intent.owners() {
+            *teams.entry(owner.clone()).or_default().count() = settled.number;
+        }
     }
     atomic_file::write(&part.path, segment.content())?;
     Ok((segment.content().len() as u64, teams))

@@ -58,7 +58,7 @@ impl Recent {
             return None;
         }
         let from = self.kept.partition_point(|settled| settled.number <= after);
-        Some(self.kept.range(from..).filter(|settled| settled.intent.team.uid == *team).take(most).cloned().collect())
+        Some(self.kept.range(from..).filter(|settled| settled.intent.is_of(team)).take(most).cloned().collect())
     }
 }
 
@@ -107,7 +107,7 @@ impl Reader {
                     return found;
                 }
             };
-            let of_team = settled.iter().filter(|each| each.number > after && each.intent.team.uid == *team);
+            let of_team = settled.iter().filter(|each| each.number > after && each.intent.is_of(team));
             found.extend(of_team.take(most - found.len()).cloned());
             if found.len() >= most {
                 break;

@@ -158,6 +158,27 @@ impl Intent {
             foreign_route: self.foreign_route,
         }
     }
+
+    /// Whoever a store is told of it for: its team, and all others in whose budgets its money counts (the teams above, a backend).
+    /// Each once, its team first.
+    pub fn owners(&self) -> impl Iterator<Item = &Uid> {
+        let others = self.charges.iter().enumerate().filter_map(|(at, charge)| {
+            let owner = charge.account.owner()?;
+            let mut before = self.charges.iter().take(at).filter_map(|charge| charge.account.owner());
+            (*owner != self.team.uid && before.all(|other| other != owner)).then_some(owner)
+        });
+        std::iter::once(&self.team.uid).chain(others)
+    }
+
+    /// Whether this is one of them.
+    pub fn is_of(&self, owner: &Uid) -> bool {
+        self.team.uid == *owner || self.charges.iter().any(|charge| charge.account.owner() == Some(owner))
+    }
+
+    /// The periods of budgets that its money counts in and that are kept under one of them.
+    pub fn charges_of<'a>(&'a self, owner: &'a Uid) -> impl Iterator<Item = &'a Arc<BudgetPeriod>> {
+        self.charges.iter().filter(move |charge| *charge.account.owner().unwrap_or(&self.team.uid) == *owner)
+    }
 }
 
 impl Open {

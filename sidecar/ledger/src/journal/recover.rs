@@ -186,7 +186,9 @@ fn summary(path: PathBuf, first: u64, bytes: u64, records: &[Record]) -> Sealed 
     let last = records.iter().filter_map(own).max().unwrap_or(first.saturating_sub(1));
     let mut teams = HashMap::new();
     for settled in settled_in(records.iter().cloned()) {
-        reach(&mut teams, &settled.intent.team.uid, settled.number, TeamPart::count);
+        for owner in settled.intent.owners() {
+            reach(&mut teams, owner, settled.number, TeamPart::count);
+        }
     }
     Sealed { path, last, bytes, teams, unsynced: None, acknowledged: None }
 }

@@ -96,8 +96,7 @@ impl State {
         if bytes + self.buffer.len() as u64 > most {
             return Err(AppendError::Full { bytes, most });
         }
-        let team = &intent.team.uid;
-        if self.is_over_its_share(team) {
+        if let Some(team) = intent.owners().find(|owner| self.is_over_its_share(owner)) {
             return Err(AppendError::TeamFull { team: team.clone() });
         }
         self.tail.write(&self.buffer)?;
@@ -171,9 +170,10 @@ impl State {
             tracing::info!("the journal can be written again");
         }
         let Some(settled) = settled else { return };
-        let team = &settled.intent.team.uid;
-        reach(&mut self.tail.teams, team, *number, TeamPart::count);
-        reach(&mut self.teams, team, *number, |progress| &mut progress.last);
+        for owner in settled.intent.owners() {
+            reach(&mut self.tail.teams, owner, *number, TeamPart::count);
+            reach(&mut self.teams, owner, *number, |progress| &mut progress.last);
+        }
         self.recent.push(settled, self.retention);
     }
 

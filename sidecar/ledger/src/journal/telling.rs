@@ -50,7 +50,8 @@ impl Journal {
         for part in &parts {
             match part.settled() {
                 Ok(settled) => {
-                    settled.iter().filter(|settled| of.contains(&settled.intent.team.uid)).for_each(|one| each(one));
+                    let is_one = |settled: &&Arc<Settled>| settled.intent.owners().any(|owner| of.contains(owner));
+                    settled.iter().filter(is_one).for_each(|one| each(one));
                 }
                 Err(error) => {
                     tracing::error!(segment = %part.path.display(), %error, "a segment of the journal cannot be read");

@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod crash;
+mod owners;
 
 /// Where the disk takes everything at once, if there is such a place: thousands of starts are tried below.
 pub(super) fn folder() -> TempDir {

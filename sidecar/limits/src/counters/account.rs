@@ -57,7 +57,22 @@ impl Account {
             Self::KeyModel(uid, model) => Some(BudgetAccount::KeyModel(uid.clone(), model.clone())),
             Self::TeamModel(uid, model) => Some(BudgetAccount::TeamModel(uid.clone(), model.clone())),
             Self::TeamTag(uid, tag) => Some(BudgetAccount::TeamTag(uid.clone(), tag.clone())),
-            Self::KeyUser(..) | Self::Backend(_) | Self::Documents(_) => None,
+            Self::Backend(uid) => Some(BudgetAccount::Backend(uid.clone())),
+            Self::KeyUser(..) | Self::Documents(_) => None,
+        }
+    }
+
+    /// What it is kept under in a store: a Team's UID, or a backend's account. None: a key's, which are kept under its Team.
+    pub(super) fn owner(&self) -> Option<&Uid> {
+        match self {
+            Self::Key(_) | Self::KeyUser(..) | Self::KeyModel(..) => None,
+            Self::Team(uid)
+            | Self::TeamUser(uid, _)
+            | Self::TeamNamespace(uid, _)
+            | Self::TeamModel(uid, _)
+            | Self::TeamTag(uid, _)
+            | Self::Backend(uid) => Some(uid),
+            Self::Documents(of) => of.owner(),
         }
     }
 }
@@ -72,6 +87,7 @@ impl From<&BudgetAccount> for Account {
             BudgetAccount::KeyModel(uid, model) => Self::KeyModel(uid.clone(), model.clone()),
             BudgetAccount::TeamModel(uid, model) => Self::TeamModel(uid.clone(), model.clone()),
             BudgetAccount::TeamTag(uid, tag) => Self::TeamTag(uid.clone(), tag.clone()),
+            BudgetAccount::Backend(uid) => Self::Backend(uid.clone()),
         }
     }
 }

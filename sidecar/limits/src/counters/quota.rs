@@ -25,3 +25,14 @@ pub struct RateLimitStatus {
     /// Of tokens.
     pub tokens: Option<Quota>,
 }
+
+impl RateLimitStatus {
+    /// The tighter quotas of two.
+    pub(super) fn tighter(self, other: Self) -> Self {
+        let of = |one: Option<Quota>, other: Option<Quota>| {
+            let is_first = |one: &Quota| other.is_none_or(|other| one.remaining <= other.remaining);
+            one.filter(is_first).or(other)
+        };
+        Self { requests: of(self.requests, other.requests), tokens: of(self.tokens, other.tokens) }
+    }
+}

@@ -17,6 +17,7 @@ mod link;
 mod meter;
 mod names;
 mod owed;
+mod parts;
 mod pending;
 mod pool;
 mod queue;
@@ -33,6 +34,8 @@ mod settle;
 mod simulation;
 mod slots;
 mod terms;
+#[cfg(test)]
+mod tree_simulation;
 mod waiter;
 mod weigh;
 
@@ -77,6 +80,8 @@ pub struct SharedCounters {
 struct Table {
     sessions: HashMap<Uid, Session>,
     users: Users,
+    /// What is open in sessions of Teams above, of calls that are counted in their own Team's: each is one call.
+    beside: Open,
     /// When what was recalled was looked at last.
     forgotten: Duration,
     /// The journal is being read: nobody is granted anything before it is known what earlier processes spent.
@@ -100,16 +105,16 @@ impl SharedCounters {
         self.table().users.name(team, user, most)
     }
 
-    pub(super) fn settle(&self, reservation: SharedReservation, used: Used, number: u64, now: Now) {
-        let team = reservation.team.clone();
+    pub(super) fn settle(&self, mut reservation: SharedReservation, used: Used, number: u64, now: Now) {
         let mut table = self.table();
-        let session = table.session(&team);
-        let soon = session.link.soon;
-        session.settle(reservation, used, number, now);
-        let rises = session.link.soon && !soon;
-        // What a backend was asked for is no spend: there is nothing to be told soon.
-        let is_news = number > 0 && !std::mem::replace(&mut session.link.spend_waits, true);
-        if is_news || rises {
+        let mut wakes = false;
+        for other in table.part(&mut reservation) {
+            // Those whose budgets the money counts in are told of it; to all others it is no spend.
+            let number = if other.charges.is_empty() { 0 } else { number };
+            wakes |= table.settle(other, used, number, now);
+        }
+        wakes |= table.settle(reservation, used, number, now);
+        if wakes {
             self.wake.notify_one();
         }
     }
@@ -119,14 +124,17 @@ impl SharedCounters {
         self.table().session(team).end_waits_in_vain(now);
     }
 
-    pub(super) fn give_back(&self, reservation: SharedReservation) {
-        let team = reservation.team.clone();
-        self.table().session(&team).give_back(reservation);
+    pub(super) fn give_back(&self, mut reservation: SharedReservation) {
+        let mut table = self.table();
+        for one in table.part(&mut reservation).into_iter().chain([reservation]) {
+            let team = one.team.clone();
+            table.session(&team).give_back(one);
+        }
         self.wake.notify_one();
     }
 
     pub(super) fn rate_limits(&self, reservation: &SharedReservation, scopes: &[Limits], now: Now) -> RateLimitStatus {
-        self.table().session(&reservation.team).rate_limits(reservation, scopes, now)
+        self.table().rate_limits_of(reservation, scopes, now)
     }
 
     pub(super) fn spending(&self, team: &Uid, account: &Account, budget: &Budget, now: Now) -> Option<Spending> {
@@ -137,15 +145,33 @@ impl SharedCounters {
     pub(super) fn open(&self) -> Open {
         let table = self.table();
         let of_calls = table.sessions.iter().filter(|(account, _)| !is_backend_account(account));
-        of_calls.fold(Open::default(), |sum, (_, session)| Open {
+        let all = of_calls.fold(Open::default(), |sum, (_, session)| Open {
             calls: sum.calls + session.open.calls,
             tokens: sum.tokens.saturating_add(session.open.tokens),
             money: sum.money.plus(session.open.money),
-        })
+        });
+        let beside = table.beside;
+        Open {
+            calls: all.calls.saturating_sub(beside.calls),
+            tokens: all.tokens.saturating_sub(beside.tokens),
+            money: all.money.minus(beside.money),
+        }
     }
 }
 
 impl Table {
+    /// Returns whether somebody is to be told of it soon.
+    fn settle(&mut self, reservation: SharedReservation, used: Used, number: u64, now: Now) -> bool {
+        let team = reservation.team.clone();
+        let session = self.session(&team);
+        let soon = session.link.soon;
+        session.settle(reservation, used, number, now);
+        let rises = session.link.soon && !soon;
+        // What a backend without a budget was asked for is no spend: there is nothing to be told soon.
+        let is_news = number > 0 && !std::mem::replace(&mut session.link.spend_waits, true);
+        is_news || rises
+    }
+
     fn session(&mut self, team: &Uid) -> &mut Session {
         if !self.sessions.contains_key(team) {
             let mut session = Session::new(TERMS);

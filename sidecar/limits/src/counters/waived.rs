@@ -28,6 +28,11 @@ impl Waived {
         *self != before
     }
 
+    /// Adds all budgets. False: so it was.
+    pub fn add_budgets(&mut self) -> bool {
+        u8::MAX != std::mem::replace(&mut self.budgets, u8::MAX)
+    }
+
     /// All of them. False: so it was.
     pub fn add_all(&mut self) -> bool {
         let before = std::mem::replace(self, Self { rates: u8::MAX, parallel: true, budgets: u8::MAX });

@@ -56,7 +56,8 @@ impl Driver {
         let recalled = tokio::task::spawn_blocking(move || {
             journal.each_settled(&journal.teams(), |settled| {
                 for charge in &settled.intent.charges {
-                    leased.owe(&settled.intent.team.uid, charge, settled.number, settled.settlement.money);
+                    let owner = charge.account.owner().unwrap_or(&settled.intent.team.uid);
+                    leased.owe(owner, charge, settled.number, settled.settlement.money);
                 }
             });
             let mut admissions = FormerAdmissions::default();

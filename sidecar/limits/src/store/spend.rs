@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use vectoll_config::{
-    PicoUsd,
+    PicoUsd, Uid,
     store::{ModelAt, Series},
 };
 
@@ -16,8 +16,9 @@ use vectoll_ledger::{
     used::OTHER,
 };
 
-/// Settlements of one Team that come after `from`, as one batch: sums by budget and by field of the ledger.
-pub(super) fn spend_of(from: u64, settled: &[Arc<Settled>]) -> Spend {
+/// Settlements that come after `from`, as one batch for `owner`: sums by budget, and by field of the ledger where that is the calls' own
+/// Team. A Team above, or a backend, is told of the money only.
+pub(super) fn spend_of(owner: &Uid, from: u64, settled: &[Arc<Settled>]) -> Spend {
     // Calls whose money counts in the same periods have one charge: each account's budgets together.
     let mut charges: BTreeMap<(AccountName, Vec<PeriodName>), PicoUsd> = BTreeMap::new();
     let mut entries: BTreeMap<(Arc<str>, Arc<str>), Entry> = BTreeMap::new();
@@ -25,9 +26,12 @@ pub(super) fn spend_of(from: u64, settled: &[Arc<Settled>]) -> Spend {
     for settled in settled {
         let Settled { number, intent, settlement } = &**settled;
         to = *number;
-        for (account, periods) in periods_by_account(&intent.charges) {
+        for (account, periods) in periods_by_account(intent.charges_of(owner)) {
             let sum = charges.entry((account, periods)).or_insert(PicoUsd::ZERO);
             *sum = sum.plus(settlement.money);
+        }
+        if intent.team.uid != *owner {
+            continue;
         }
         let month: Arc<str> = intent.admitted_at.to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y-%m").to_string().into();
         for series in series(intent, settlement.certainty) {
@@ -49,7 +53,9 @@ pub(super) fn spend_of(from: u64, settled: &[Arc<Settled>]) -> Spend {
 }
 
 /// The periods that a call's money counts in, each account's together, in one order whatever the config's is.
-pub(crate) fn periods_by_account(charges: &[Arc<BudgetPeriod>]) -> BTreeMap<AccountName, Vec<PeriodName>> {
+pub(crate) fn periods_by_account<'a>(
+    charges: impl IntoIterator<Item = &'a Arc<BudgetPeriod>>,
+) -> BTreeMap<AccountName, Vec<PeriodName>> {
     let mut all: BTreeMap<AccountName, Vec<PeriodName>> = BTreeMap::new();
     for charge in charges {
         all.entry(account_name(&Account::from(&charge.account))).or_default().push(period_of(charge));
@@ -78,4 +84,60 @@ fn series(intent: &Intent, certainty: Certainty) -> Vec<Series> {
         Certainty::Unsettled => series.push(Series::Unsettled),
     }
     series
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use jiff::Timestamp;
+    use vectoll_config::{ZoneName, v1::Period};
+    use vectoll_ledger::{
+        charge::BudgetAccount,
+        journal::{Named, Settlement},
+    };
+
+    use super::*;
+
+    #[test]
+    fn each_owner_is_told_of_its_own_budgets_and_the_calls_team_alone_of_the_call() {
+        let charge = |account| {
+            let zone = ZoneName::try_from("UTC".to_owned()).unwrap();
+            Arc::new(BudgetPeriod { account, period: Period::Total, zone, start: Timestamp::UNIX_EPOCH })
+        };
+        let (team, org, backend) = (Uid::new("t"), Uid::new("org"), Uid::new("backend:one:models/route/a"));
+        let named = |uid: &str| Named { uid: Uid::new(uid), name: uid.into() };
+        let intent = Intent {
+            team: named("t"),
+            key: named("k"),
+            user: "ada".into(),
+            model: "small".into(),
+            provider: "openai".into(),
+            backend: "models/route/a".into(),
+            requests: 1,
+            tags: Vec::new(),
+            foreign_route: false,
+            admitted_at: Timestamp::UNIX_EPOCH,
+            tokens: 9,
+            money: PicoUsd::new(9),
+            priced: true,
+            charges: vec![
+                charge(BudgetAccount::Key(Uid::new("k"))),
+                charge(BudgetAccount::Team(org.clone())),
+                charge(BudgetAccount::Backend(backend.clone())),
+            ],
+        };
+        let settlement =
+            Settlement { intent: 1, tokens: 7, money: PicoUsd::new(7), certainty: Certainty::Known, overrun: 0 };
+        let settled = [Arc::new(Settled { number: 2, intent: Arc::new(intent), settlement })];
+        for (owner, accounts, entries) in [(&team, "k:k", 4), (&org, "t", 0), (&backend, "b", 0)] {
+            let spend = spend_of(owner, 0, &settled);
+            let told: Vec<(&str, PicoUsd)> =
+                spend.charges.iter().map(|charge| (&*charge.account, charge.amount)).collect();
+            assert_eq!(
+                (told, spend.entries.len(), spend.to),
+                (vec![(accounts, PicoUsd::new(7))], entries, 2),
+                "{owner}"
+            );
+        }
+    }
 }

@@ -210,7 +210,7 @@ impl<'a> StoreSession<'a> {
             let made = threads.run(move || {
                 let batch = |known| {
                     let settled = journal.settled_after(&of, known, MAX_SETTLEMENTS);
-                    Batch { spend: spend_of(known, &settled), more: settled.len() == MAX_SETTLEMENTS }
+                    Batch { spend: spend_of(&of, known, &settled), more: settled.len() == MAX_SETTLEMENTS }
                 };
                 from.exchange(&of, most_users, batch, clock.now())
             });

@@ -110,7 +110,8 @@ impl Carrier {
             return None;
         };
         let load: u64 = members.iter().map(|member| backend.load_tokens(member.permit.call())).sum();
-        let room = async || BackendQuota::take(&self.accounting, backend, || Load { requests: 1, tokens: load }).await;
+        let room =
+            async || BackendQuota::take(&self.accounting, backend, None, || Load { requests: 1, tokens: load }).await;
         let attempt = attempt.or_else(|| backend.health.begin(self.accounting.now().elapsed, true));
         // Where there is no room for all of them there may be some for a few, or at another backend: each finds out.
         let ready = if members.len() < 2 { None } else { room().await.ok().zip(attempt) };

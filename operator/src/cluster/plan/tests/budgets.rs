@@ -45,7 +45,7 @@ fn heard(planner: &mut Planner, spent: &str, refused_at: Option<&str>, period: P
     let spent = Spent { spent: spent.parse().unwrap(), held: PicoUsd::ZERO, refused_at };
     let money =
         BTreeMap::from([(Account::Key(Uid::new("alice")), vec![Money { budget, ends: ends.parse().ok(), spent }])]);
-    planner.cluster.books.teams.insert(Uid::new("t"), Arc::new(TeamLedger { totals: BTreeMap::new(), money }));
+    planner.cluster.books.teams.insert(Uid::new("t"), Arc::new(TeamLedger { money, ..TeamLedger::default() }));
 }
 
 fn daily(planner: &mut Planner, spent: &str, refused_at: Option<&str>) {
@@ -200,7 +200,7 @@ fn of_several_budgets_the_condition_says_which() {
             money(Period::Monthly, "100.00", monthly, "2026-02-01T00:00:00Z"),
         ];
         let money = BTreeMap::from([(Account::Key(Uid::new("alice")), all)]);
-        planner.cluster.books.teams.insert(Uid::new("t"), Arc::new(TeamLedger { totals: BTreeMap::new(), money }));
+        planner.cluster.books.teams.insert(Uid::new("t"), Arc::new(TeamLedger { money, ..TeamLedger::default() }));
     };
     hear(&mut planner, "1", "2");
     write(&mut planner);

@@ -14,6 +14,8 @@ use super::{
 use crate::{counters::ReserveRequest, store::protocol::Rate};
 use vectoll_clock::Now;
 
+pub(super) use super::weigh::Weighed as Judged;
+
 /// A reservation that has its outcome, or the place where it will arrive.
 #[derive(Debug)]
 pub(crate) enum Reserved {
@@ -25,8 +27,19 @@ impl Session {
     /// Takes the call's room in all scopes from what is leased. Where that is not enough the call waits for the store, or, if
     /// that is away, has this sidecar's share.
     pub(crate) fn reserve(&mut self, ask: &ReserveRequest<'_>, now: Now) -> Reserved {
+        let judged = self.judge(ask, now);
+        self.carry_out(judged, ask, now)
+    }
+
+    /// Holds a call against what is leased. Nothing is taken yet.
+    pub(super) fn judge(&mut self, ask: &ReserveRequest<'_>, now: Now) -> Judged {
         self.sweep(now);
-        match self.weigh(ask, now, true) {
+        self.weigh(ask, now, true)
+    }
+
+    /// Does with a call as it was judged.
+    pub(super) fn carry_out(&mut self, judged: Judged, ask: &ReserveRequest<'_>, now: Now) -> Reserved {
+        match judged {
             Weighed::Fits => Reserved::Now(Ok(self.take(ask, now, false))),
             Weighed::Denied(denial) => Reserved::Now(Err(denial)),
             Weighed::Short(_) if self.link.serves_shares(now.elapsed) || self.link.is_away() => {
@@ -98,6 +111,7 @@ impl Session {
         self.open.tokens = self.open.tokens.saturating_add(ask.tokens);
         self.open.money = self.open.money.plus(ask.money);
         let ReserveRequest { requests, tokens, money, .. } = *ask;
-        SharedReservation { team: ask.team.clone(), taken, requests, tokens, money, charges }
+        let (places, others) = (Vec::new(), Vec::new());
+        SharedReservation { team: ask.team.clone(), taken, requests, tokens, money, charges, places, others }
     }
 }

@@ -41,6 +41,8 @@ pub(super) struct BudgetBalance {
     pub(super) refused: Option<(PicoUsd, PicoUsd, Duration, Option<Duration>)>,
     /// The limit that was asked for last.
     pub(super) limit: Option<PicoUsd>,
+    /// When its budget is to be reset, if that lies ahead, in milliseconds since 1970: no store knows of it.
+    pub(super) reset: Option<u64>,
 }
 
 impl BudgetBalance {
@@ -61,7 +63,14 @@ impl BudgetBalance {
             waiting: 0,
             refused: None,
             limit: None,
+            reset: None,
         }
+    }
+
+    /// When its budget has room again: when the store says so, which is its period's end, or when it is reset before.
+    pub(super) fn wait(&self, wait: Option<u64>, store_ms: u64) -> Option<u64> {
+        let reset = self.reset.map(|reset| reset.saturating_sub(store_ms).max(1));
+        wait.into_iter().chain(reset).min()
     }
 
     /// Whether it is what counts of a budget by the store's time: its period is not over, nor was it reset meanwhile.

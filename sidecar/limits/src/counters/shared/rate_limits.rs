@@ -19,8 +19,9 @@ impl Session {
     pub(crate) fn rate_limits(&self, reservation: &SharedReservation, scopes: &[Limits], now: Now) -> RateLimitStatus {
         let mut rate_limits = RateLimitStatus::default();
         let store_ms = self.link.store_ms(now);
-        for (taken, limits) in reservation.taken.iter().zip(scopes) {
-            let Some(holding) = self.holdings.get(taken.holding) else { continue };
+        for (at, taken) in reservation.taken.iter().enumerate() {
+            let place = reservation.places.get(at).copied().unwrap_or(at);
+            let (Some(limits), Some(holding)) = (scopes.get(place), self.holdings.get(taken.holding)) else { continue };
             for rate in rates(limits) {
                 let (Some(limit), Some(pool)) = (rate.limit(limits), holding.present_pool(rate)) else { continue };
                 let present = quota_of(pool, rate.per, limit, now, store_ms);

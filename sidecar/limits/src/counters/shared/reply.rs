@@ -295,7 +295,8 @@ impl Session {
     fn denied(&mut self, asked: &PendingRequest, taken: u64, wait: Option<u64>, now: Now) -> Option<Denial> {
         let PendingRequest { shortage, least, available } = *asked;
         let Shortage { scope, of, budget, limit, .. } = shortage;
-        let room_at = wait.map(|wait| now.elapsed + Duration::from_millis(wait));
+        let store_ms = self.link.store_ms(now);
+        let room_at = |wait: Option<u64>| wait.map(|wait| now.elapsed + Duration::from_millis(wait));
         let holding = self.holdings.get_mut(shortage.holding)?;
         // This sidecar's own leases are part of what is taken, and to be had.
         let used = taken.saturating_sub(available);
@@ -303,6 +304,7 @@ impl Session {
             Short::Rate(rate) => {
                 let pool = holding.pool(rate);
                 let until = now.elapsed + BELIEVED.min(Duration::from_millis(wait.unwrap_or(u64::MAX)));
+                let room_at = room_at(wait);
                 pool.refused = Some(Refused { amount: least, limit, taken: used, until, room_at });
                 pool.snapshot = Some(StoreSnapshot { taken, reset_at: room_at.unwrap_or(now.elapsed) });
                 Denial { scope, exhausted: Exhausted::Rate(rate), limit, used, retry: retry_at(room_at, now.elapsed) }
@@ -313,11 +315,13 @@ impl Session {
             }
             Short::Money(_) if wait == Some(0) => return None,
             Short::Money(at) => {
+                let mut wait = wait;
                 if let Some(balance) = holding.balances.get_mut(at) {
+                    wait = balance.wait(wait, store_ms);
                     balance.taken = Some(PicoUsd::new(taken));
                     balance.taken_at = now.elapsed;
                     let until = now.elapsed + BELIEVED.min(Duration::from_millis(wait.unwrap_or(u64::MAX)));
-                    balance.refused = Some((PicoUsd::new(least), PicoUsd::new(limit), until, room_at));
+                    balance.refused = Some((PicoUsd::new(least), PicoUsd::new(limit), until, room_at(wait)));
                 }
                 let retry = wait.map_or(Retry::Never, |wait| Retry::After(Duration::from_millis(wait)));
                 Denial { scope, exhausted: Exhausted::Budget(budget), limit, used, retry }

@@ -69,6 +69,8 @@ impl Session {
             for (budget_at, budget) in budgets.filter(|(place, _)| !scope.waived.has_budget(*place)) {
                 let balance_at = holding.balance(&scope.account, budget, store_ms, now.elapsed);
                 if let Some(balance) = holding.balances.get_mut(balance_at) {
+                    balance.reset = budget.reset_at.and_then(|at| u64::try_from(at.as_millisecond()).ok());
+                    balance.reset = balance.reset.filter(|reset| *reset > store_ms);
                     scales.weigh_money(balance, (budget_at, balance_at), ask.money, budget.limit_at(at_ms(store_ms)));
                 }
             }
@@ -180,8 +182,8 @@ mod tests {
 
     use jiff::Timestamp;
     use vectoll_config::{
-        Uid,
-        v1::{Limits, OnStoreFailure},
+        Uid, ZoneName,
+        v1::{Budget, Limits, OnStoreFailure, Period},
     };
 
     use super::*;
@@ -223,5 +225,47 @@ mod tests {
         session.give_back(reservation);
         let late = session.reserve(&ask, at(11_000));
         assert!(matches!(late, Reserved::Later(_)), "the store may have given it to others");
+    }
+
+    #[test]
+    fn a_reset_that_lies_ahead_is_when_to_come_back() {
+        let (mut session, mut store) = (Session::new(TERMS), Model::default());
+        let identity = Identity { sidecar: "a".into(), epoch: 1 };
+        let team = Uid::new("team");
+        let begin = 1_790_000_000_000;
+        let at = |ms: u64| Now {
+            elapsed: Duration::from_millis(ms),
+            wall: Timestamp::from_millisecond(begin + i64::try_from(ms).unwrap()).unwrap(),
+        };
+        let zone = ZoneName::try_from("UTC".to_owned()).unwrap();
+        let whole = Budget::new(PicoUsd::new(10), Period::Total, zone);
+        let reset = Budget { reset_at: Some(at(60_000).wall), ..whole.clone() };
+        let mut now = 0;
+        let mut ask = |budget: &Budget, money| {
+            let budgets = [budget.clone()];
+            let scopes = [Scope::new(Account::Team(team.clone()), Limits::default(), &budgets)];
+            let ask = ReserveRequest {
+                team: &team,
+                scopes: &scopes,
+                requests: 1,
+                tokens: 1,
+                money: PicoUsd::new(money),
+                on_store_failure: OnStoreFailure::Closed,
+            };
+            now += 1_000;
+            let mut outcome = match session.reserve(&ask, at(now)) {
+                Reserved::Now(outcome) => return outcome.map(|_| ()).map_err(|denial| denial.retry),
+                Reserved::Later(outcome) => outcome,
+            };
+            let exchange = session.exchange(Batch::default(), 0, at(now));
+            let clock = u64::try_from(begin).unwrap() + now;
+            let server = Server { run: "one".into(), uptime: 100, clock };
+            session.reply(&identity, &store.exchange(&server, &identity, &exchange), at(now));
+            outcome.try_recv().unwrap().map(|_| ()).map_err(|denial| denial.retry)
+        };
+        assert_eq!(ask(&whole, 10), Ok(()));
+        assert_eq!(ask(&whole, 5), Err(Retry::Never), "all is spent, for good");
+        assert_eq!(ask(&reset, 5), Err(Retry::After(Duration::from_secs(57))), "until it is reset");
+        assert_eq!(ask(&reset, 11), Err(Retry::Never), "it never fits");
     }
 }
