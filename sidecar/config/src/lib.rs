@@ -27,7 +27,7 @@ pub use forbidden::Forbidden;
 pub use header::is_ours;
 pub use key::{KEY_PREFIX, KeyHash, KeyHashError, POD_KEY, checksum, has_valid_checksum, is_generated};
 pub use money::{MoneyError, PicoUsd, Price};
-pub use name::{NameError, ObjectName, Uid};
+pub use name::{NameError, ObjectName, Uid, namespace_of};
 pub use pattern::{ModelPattern, PatternError};
 pub use period::{Stretch, is_calendars, stretch};
 pub use position::line_of;
