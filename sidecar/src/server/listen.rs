@@ -76,6 +76,11 @@ pub(super) fn unix(path: &Path) -> io::Result<SocketFile> {
 }
 
 impl Listener {
+    /// Whether those who connect have addresses.
+    pub(super) fn has_addresses(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
     /// The next connection, which notes what goes on there, and where it is from.
     pub(super) async fn accept(&self, idle_timeout: Duration) -> io::Result<(Stream, Activity, Option<IpAddr>)> {
         let (socket, address) = match self {
