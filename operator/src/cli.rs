@@ -161,6 +161,10 @@ pub struct Standalone {
     #[arg(long, env = "VECTOLL_CONFIG_DIR", value_name = "DIR")]
     pub config_dir: PathBuf,
 
+    /// Writes for a gateway (`vectoll-sidecar --gateway`): a folder in the config folder for each namespace that has `ApiKeys`
+    #[arg(long, env = "VECTOLL_GATEWAY")]
+    pub gateway: bool,
+
     /// The folder for generated keys, as Secret manifests; by default the config folder's name with .state behind it
     #[arg(long, env = "VECTOLL_STATE_DIR", value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
