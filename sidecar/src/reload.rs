@@ -76,7 +76,9 @@ impl Reload for Reloader {
         let (folder, lasting, own) = (self.folder.clone(), self.lasting.clone(), self.own.clone());
         let (applied, refused) = (self.applied, self.refused);
         // On a thread of its own: calls go on while a large config is read or the built-in model loaded.
-        let loading = tokio::task::spawn_blocking(move || load(&folder, applied, refused, &lasting, own.as_ref()));
+        let loading = tokio::task::spawn_blocking(move || {
+            load(&folder, folder::read(&folder), applied, refused, &lasting, own.as_ref())
+        });
         let Ok(loaded) = loading.await else { return };
         let metrics = &self.metrics;
         match loaded {

@@ -1,7 +1,6 @@
 //! From settings to a running sidecar, and to its orderly end.
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::Pin,
     sync::{
         Arc,
@@ -78,7 +77,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
 
     let (stop, stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
-    let admin = listen_for_admin(settings.admin_listen, &proxy, settings.idle_timeout).await?;
+    let admin = Server::admin(settings.admin_listen, proxy.clone(), settings.idle_timeout).await?;
     let admin = tokio::spawn(admin.serve(admin_stopped));
     let probes = match settings.gateway.probe_listen {
         Some(address) => {
@@ -254,17 +253,6 @@ fn assemble(
         gateway,
         stopping: AtomicBool::new(false),
     }))
-}
-
-/// `[::]` is every address of both families, and where the machine knows no IPv6, of the one that it knows.
-async fn listen_for_admin(address: SocketAddr, proxy: &Arc<Proxy>, idle: Duration) -> std::io::Result<Server> {
-    match Server::admin(address, proxy.clone(), idle).await {
-        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && error.kind() != std::io::ErrorKind::AddrInUse => {
-            tracing::info!(%error, "listening on IPv4 only");
-            Server::admin(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), proxy.clone(), idle).await
-        }
-        listening => listening,
-    }
 }
 
 /// Writes checkpoints while something changes: every so often, whenever a segment of the journal has come to its end, and a

@@ -8,6 +8,7 @@
 //! Money, key hashes, names and patterns are types here, so that neither side can hold a wrong one.
 
 mod amounts;
+mod bundle;
 mod forbidden;
 mod header;
 mod key;
@@ -23,6 +24,7 @@ pub mod v1;
 mod zone;
 
 pub use amounts::MAX_BUDGETS;
+pub use bundle::{BundleError, read_bundle, write_bundle};
 pub use forbidden::Forbidden;
 pub use header::is_ours;
 pub use key::{KEY_PREFIX, KeyHash, KeyHashError, POD_KEY, checksum, has_valid_checksum, is_generated};

@@ -13,7 +13,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 /// The link that is swapped.
-const LINK: &str = "..data";
+pub(super) const LINK: &str = "..data";
 
 /// SHA-256 over names and contents.
 pub(super) type Fingerprint = [u8; 32];
@@ -66,12 +66,25 @@ pub(super) fn read(folder: &Path) -> io::Result<Read> {
         }
         files.insert(name, fs::read(entry.path())?);
     }
+    Ok(Read { fingerprint: fingerprint(&files), files })
+}
+
+/// Reads what a file holds in place of a folder.
+pub(super) fn read_bundle(file: &Path) -> io::Result<Read> {
+    if fs::metadata(file)?.len() > MAX_CONFIG_BYTES {
+        return Err(io::Error::other(format!("it is larger than {MAX_CONFIG_BYTES} bytes")));
+    }
+    let files = vectoll_config::read_bundle(&fs::read(file)?).map_err(io::Error::other)?;
+    Ok(Read { fingerprint: fingerprint(&files), files })
+}
+
+fn fingerprint(files: &BTreeMap<String, Vec<u8>>) -> Fingerprint {
     let mut hash = Sha256::new();
-    for (name, content) in &files {
+    for (name, content) in files {
         for part in [name.as_bytes(), content] {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
     }
-    Ok(Read { files, fingerprint: hash.finalize().into() })
+    hash.finalize().into()
 }

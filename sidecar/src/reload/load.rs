@@ -1,6 +1,9 @@
 //! A look into a config folder: what is there is read, checked and compiled, or it is said why not.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use vectoll_config::{ConfigError, read_v1, v1};
 
@@ -16,7 +19,7 @@ pub enum ReloadError {
         /// The folder.
         folder: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
     },
     /// No config in it that this version reads.
     #[error("there is no {} in {folder} (it holds: {found})", v1::FILE)]
@@ -62,12 +65,13 @@ pub(super) enum Loaded {
 
 pub(super) fn load(
     folder: &Path,
+    read: io::Result<folder::Read>,
     applied: Option<folder::Fingerprint>,
     refused: Option<folder::Fingerprint>,
     lasting: &SharedState,
     own: Option<&OwnKey>,
 ) -> Loaded {
-    let read = match folder::read(folder) {
+    let read = match read {
         Ok(read) => read,
         Err(source) => return Loaded::Refused(None, ReloadError::Folder { folder: folder.to_owned(), source }),
     };

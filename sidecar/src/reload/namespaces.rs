@@ -1,4 +1,5 @@
-//! The config folder of a gateway: a folder for each namespace, of the form that a sidecar's own has.
+//! The config folder of a gateway: a folder for each namespace, of the form that a sidecar's own has; or, as Secrets are mounted, a file
+//! for each, which holds what the folder would.
 //!
 //! Each namespace has its own word: what cannot be read or served of one leaves the others in force, and its own last good config. Only
 //! what has changed is read and compiled again. A namespace whose folder is gone is gone, with its keys.
@@ -127,8 +128,8 @@ impl Reload for Namespaces {
 
 impl State {
     fn look(&mut self) {
-        let folders = match folders(&self.folder) {
-            Ok(folders) => folders,
+        let places = match places(&self.folder) {
+            Ok(places) => places,
             Err(source) => {
                 let message = ReloadError::Folder { folder: self.folder.clone(), source }.to_string();
                 if self.failing.as_ref() != Some(&message) {
@@ -139,13 +140,16 @@ impl State {
             }
         };
         self.failing = None;
-        let mut changed = self.forget(&folders);
+        let mut changed = self.forget(&places);
+        let version = folder::version(&self.folder);
         // Of the first namespace that has a config.
         let mut store: Option<Option<Arc<StoreAccess>>> = None;
-        for name in folders {
-            let folder = self.folder.join(&name);
+        for (name, place) in places {
             // It is made before it is filled.
-            if !self.namespaces.contains_key(&name) && !folder::has_config(&folder) {
+            if let Place::Folder(folder) = &place
+                && !self.namespaces.contains_key(&name)
+                && !folder::has_config(folder)
+            {
                 continue;
             }
             let (lasting, metrics) = (&self.lasting, &self.proxy.metrics.config);
@@ -157,7 +161,7 @@ impl State {
                 refused: None,
                 failing: None,
             });
-            changed |= namespace.look(&name, &folder, store.as_ref());
+            changed |= namespace.look(&name, &place, version.as_ref(), store.as_ref());
             if let Some((_, policy)) = &namespace.in_force {
                 store.get_or_insert_with(|| policy.store.clone());
             }
@@ -169,11 +173,11 @@ impl State {
     }
 
     /// Those whose folder is gone.
-    fn forget(&mut self, folders: &BTreeSet<String>) -> bool {
+    fn forget(&mut self, places: &BTreeMap<String, Place>) -> bool {
         let before = self.namespaces.len();
         let metrics = &self.proxy.metrics.config;
         self.namespaces.retain(|name, _| {
-            let stays = folders.contains(name);
+            let stays = places.contains_key(name);
             if !stays {
                 tracing::info!(namespace = name, "namespace gone: its keys work no more");
                 metrics.forget(name);
@@ -205,21 +209,35 @@ impl State {
 }
 
 impl Namespace {
-    /// Looks at its folder. Whether what is in force has changed. `store` is that of the namespaces before it.
-    fn look(&mut self, name: &str, folder: &Path, store: Option<&Option<Arc<StoreAccess>>>) -> bool {
-        let version = folder::version(folder);
+    /// Looks at its folder or file; `of_files` is the version of all files. Whether what is in force has changed. `store` is that of the
+    /// namespaces before it.
+    fn look(
+        &mut self,
+        name: &str,
+        place: &Place,
+        of_files: Option<&Version>,
+        store: Option<&Option<Arc<StoreAccess>>>,
+    ) -> bool {
+        let version = match place {
+            Place::Folder(folder) => folder::version(folder),
+            Place::File(_) => of_files.cloned(),
+        };
         if version.is_some() && version == self.version {
             return false;
         }
         let applied = self.in_force.as_ref().map(|(fingerprint, _)| *fingerprint);
-        let loaded = match load(folder, applied, self.refused, &self.lasting, None) {
+        let (at, read) = match place {
+            Place::Folder(folder) => (folder, folder::read(folder)),
+            Place::File(file) => (file, folder::read_bundle(file)),
+        };
+        let loaded = match load(at, read, applied, self.refused, &self.lasting, None) {
             Loaded::New(fingerprint, policy) => match fits(name, &policy, store) {
                 Ok(()) => Loaded::New(fingerprint, policy),
                 // The others may be about to change as well: it is looked at again.
                 Err(error @ ReloadError::OtherStore) => Loaded::Refused(None, error),
                 Err(error) => Loaded::Refused(Some(fingerprint), error),
             },
-            other => other,
+            other @ (Loaded::InForce | Loaded::RefusedBefore | Loaded::Refused(..)) => other,
         };
         self.version = version.filter(|_| !matches!(loaded, Loaded::Refused(None, _)));
         match loaded {
@@ -273,17 +291,43 @@ fn fits(name: &str, policy: &Policy, store: Option<&Option<Arc<StoreAccess>>>) -
     }
 }
 
-/// The namespaces that have a folder. What is hidden, and what no namespace can be called, is somebody else's.
-fn folders(folder: &Path) -> io::Result<BTreeSet<String>> {
-    let mut found = BTreeSet::new();
+/// Where a namespace's config is.
+#[derive(Debug)]
+enum Place {
+    Folder(PathBuf),
+    File(PathBuf),
+}
+
+/// The namespaces that have a folder or a file. What is hidden, and what no namespace can be called, is somebody else's.
+fn places(folder: &Path) -> io::Result<BTreeMap<String, Place>> {
+    let mut found = BTreeMap::new();
+    let mounted = folder.join(folder::LINK);
+    if mounted.is_dir() {
+        for (name, file) in named_by_namespaces(&mounted)? {
+            if file.is_file() {
+                // By the version that was looked at: what is swapped meanwhile is looked at next.
+                found.insert(name, Place::File(file));
+            }
+        }
+    }
+    for (name, folder) in named_by_namespaces(folder)? {
+        if folder.is_dir() {
+            found.insert(name, Place::Folder(folder));
+        }
+    }
+    Ok(found)
+}
+
+fn named_by_namespaces(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let Ok(name) = entry.file_name().into_string() else { continue };
         let is_name = name.len() <= 63
             && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
             && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
-        if is_name && entry.path().is_dir() {
-            found.insert(name);
+        if is_name {
+            found.push((name, entry.path()));
         }
     }
     Ok(found)
