@@ -1,5 +1,7 @@
 //! The command line.
 
+mod certificate_keeper;
+mod gateway;
 mod hosts;
 mod prices;
 mod status;
@@ -9,6 +11,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::certificate_keeper::CertificateKeeper;
+pub use self::gateway::GatewayOptions;
 pub use self::hosts::HostOptions;
 pub use self::prices::{PriceOptions, Prices};
 pub use self::status::StatusOptions;
@@ -121,6 +125,10 @@ pub struct Run {
     #[command(flatten)]
     pub store_keeping: StoreKeeping,
 
+    /// The gateway that configs are written for
+    #[command(flatten)]
+    pub gateway: GatewayOptions,
+
     /// What is written into statuses, and how often
     #[command(flatten)]
     pub status: StatusOptions,
@@ -139,15 +147,6 @@ fn parallelism(text: &str) -> Result<usize, String> {
         Ok(writes @ 1..=1_000) => Ok(writes),
         Ok(_) | Err(_) => Err("must be a whole number from 1 to 1000".to_owned()),
     }
-}
-
-/// Who keeps the webhook's certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CertificateKeeper {
-    /// The operator makes and renews it, and tells the API server its CA.
-    Own,
-    /// Someone else does.
-    Secret,
 }
 
 /// Settings of `standalone`.

@@ -42,6 +42,8 @@ pub(super) struct Setting {
     pub(super) counting: Counting,
     pub(super) allowed_hosts: Arc<AllowedHosts>,
     pub(super) pricing: Arc<Pricing>,
+    /// Whether there is a gateway.
+    pub(super) gateway: bool,
 }
 
 impl StateHandle {

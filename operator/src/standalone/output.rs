@@ -8,6 +8,7 @@ use std::{
 
 use anyhow::Context;
 use jiff::Timestamp;
+use vectoll_config::ObjectName;
 
 use super::config_dir::ConfigDir;
 use crate::{
@@ -62,7 +63,7 @@ impl Output {
             Self::Sidecar(namespace, folder) => return write(namespace, folder),
             Self::Gateway(folder) => folder,
         };
-        let wanted: BTreeSet<&str> = observed.api_keys.keys().map(|name| name.namespace()).collect();
+        let wanted: BTreeSet<&str> = observed.api_keys.keys().map(ObjectName::namespace).collect();
         let mut failed = None;
         for namespace in &wanted {
             let written = ConfigDir::open(&folder.join(namespace)).and_then(|folder| write(namespace, &folder));
