@@ -85,6 +85,37 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "vectoll.serviceAccoun
 {{ include "vectoll.fullname" . }}-store-master
 {{- end -}}
 
+{{/* The gateway, its objects, and what its config Secrets begin with. */}}
+{{- define "vectoll.gateway" -}}
+{{ include "vectoll.fullname" . }}-gateway
+{{- end -}}
+
+{{- define "vectoll.gatewayTLSSecret" -}}
+{{- if eq .Values.gateway.certificate "existing" -}}
+{{ required "gateway.existingSecret: name the Secret (kubernetes.io/tls) with the gateway's certificate" .Values.gateway.existingSecret }}
+{{- else -}}
+{{ include "vectoll.gateway" . }}-tls
+{{- end -}}
+{{- end -}}
+
+{{- define "vectoll.gatewaySelectorLabels" -}}
+app.kubernetes.io/name: {{ include "vectoll.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: gateway
+{{- end -}}
+
+{{- define "vectoll.gatewayLabels" -}}
+{{ include "vectoll.labels" . }}
+app.kubernetes.io/component: gateway
+{{- end -}}
+
+{{/* The names by which the gateway is called, and which its certificate is for, separated by commas. */}}
+{{- define "vectoll.gatewayNames" -}}
+{{- $name := include "vectoll.gateway" . -}}
+{{- $inside := list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) (printf "%s.%s.svc.cluster.local" $name .Release.Namespace) -}}
+{{- concat $inside .Values.gateway.hosts | uniq | join "," -}}
+{{- end -}}
+
 {{/* The chart's own Valkey, and its objects. */}}
 {{- define "vectoll.valkey" -}}
 {{ include "vectoll.fullname" . }}-store
