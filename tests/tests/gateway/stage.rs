@@ -70,7 +70,7 @@ fn provider_key(namespace: &str) -> String {
 }
 
 pub async fn provider(namespace: &str) -> anyhow::Result<Provider> {
-    Provider::start(Options::new(&provider_key(namespace))).await
+    Provider::start(Options::new(provider_key(namespace))).await
 }
 
 /// A key of a namespace, with its Secret.

@@ -32,12 +32,12 @@ async fn a_bad_config_leaves_its_namespace_the_last_good_one_and_the_others_alon
     stage.pair.stop_operator().await?;
     let folder = stage.pair.config_dir().to_owned();
     swap(&folder.join("crm"), |config| config.replace("version: v1", "version: v9"))?;
-    let stale = async |namespace: &str| {
+    let is_stale = async |namespace: &str| {
         stage.pair.metrics().await.map(|all| all.value("vectoll_config_stale", &[("namespace", namespace)]))
     };
-    let told = async || Ok((stale("crm").await? == Some(1.0)).then_some(()));
+    let told = async || Ok((is_stale("crm").await? == Some(1.0)).then_some(()));
     stage.pair.wait_for("the refusal", DEADLINE, told).await?;
-    assert_eq!((status(&bob).await?, stale("shop").await?), (200, Some(0.0)), "its last good one stays");
+    assert_eq!((status(&bob).await?, is_stale("shop").await?), (200, Some(0.0)), "its last good one stays");
     let log = stage.pair.sidecar_log();
     let line = log.lines().find(|line| line.contains("config refused")).context("it is not told")?;
     assert!(line.contains("\"namespace\":\"crm\""), "{line}");
@@ -49,7 +49,7 @@ async fn a_bad_config_leaves_its_namespace_the_last_good_one_and_the_others_alon
     std::fs::rename(folder.join("shop"), folder.join("other"))?;
     let gone = async || Ok((models(&alice).await? == 401).then_some(()));
     stage.pair.wait_for("the namespace to go", DEADLINE, gone).await?;
-    let told = async || Ok((stale("other").await? == Some(1.0)).then_some(()));
+    let told = async || Ok((is_stale("other").await? == Some(1.0)).then_some(()));
     stage.pair.wait_for("the refusal", DEADLINE, told).await?;
     assert_eq!(status(&bob).await?, 200);
     // A restart has no last good one: only the namespaces that can be served are.
