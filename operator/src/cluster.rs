@@ -51,7 +51,7 @@ mod write_rate;
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use http::{HeaderValue, header};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
@@ -100,6 +100,7 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
     let metrics = Metrics::new().context("failed to set up the metrics")?;
     let shared = StateHandle::default();
     shared.cluster().spend_writes = settings.status.spend_writes()?;
+    shared.cluster().gateway_only = settings.gateway.gateway_only;
     let (stop, stopped) = channel::channel(false);
     let (resign, resigned) = channel::channel(false);
     let (drain, draining) = channel::channel(false);
@@ -188,6 +189,10 @@ fn write_gateway(
     let options = &settings.gateway;
     let shards = usize::try_from(options.gateway_shards).unwrap_or_default();
     if shards == 0 {
+        ensure!(
+            !options.gateway_only,
+            "--gateway-only without a gateway leaves nobody to call providers: set --gateway-shards"
+        );
         return Ok(None);
     }
     let gateway_shares = Shares::default();

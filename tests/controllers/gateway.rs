@@ -14,7 +14,10 @@ use vectoll_tests::{
     store::{PASSWORD, Store},
 };
 
-use crate::world::{api_key, entry, team_and_key, until};
+use crate::{
+    config::pod,
+    world::{api_key, entry, team_and_key, until},
+};
 
 const ARGUMENTS: [&str; 2] = ["--gateway-shards=4", "--gateway-names=gateway.example,localhost"];
 /// A deleted key is to be refused within seconds.
@@ -132,12 +135,24 @@ async fn takeover(light: &Light, client: &Client, mut operator: Operator, argume
     ensure!(versions(client).await? == before, "a new operator writes what is there");
     operator.end(Signal::SIGTERM).await?;
     light.kubectl(&["delete", "namespace", "crm"], None)?;
-    let _operator = Operator::start(light, "three", arguments).await?;
+    let _operator = Operator::start(light, "three", &[arguments, &["--gateway-only"]].concat()).await?;
     until("the entry of a namespace that went while nobody looked to go", async || {
         Ok((!entries(client).await?.contains_key("crm")).then_some(()))
     })
     .await?;
     ensure!(entries(client).await?.contains_key("shop"), "another one went with it");
+    // Where only the gateway has credentials, no pod draws them into its namespace, whatever it says of itself.
+    light.apply(&pod("shop", "forged"))?;
+    let bare = async || {
+        let own = Api::<Secret>::namespaced(client.clone(), "shop").get("vectoll-sidecar").await?;
+        let config = read_v1(&entry(&own, v1::FILE).context("no config")?)?;
+        let is_bare = config.routes.iter().all(|route| route.backends.is_empty()) && config.store.is_none();
+        Ok((is_bare && own.data.is_some_and(|data| data.len() == 1)).then_some(config.keys.len()))
+    };
+    ensure!(until("the namespace's own config without anything to call with", bare).await? == 1);
+    let (_, files) = of(client, "shop").await?.context("no entry")?;
+    ensure!(files.values().any(|text| text == "sk-of-shop"), "the gateway has lost the credential: {:?}", files.keys());
+    ensure!(files.contains_key("store.password"), "the gateway has lost its login");
     Ok(())
 }
 

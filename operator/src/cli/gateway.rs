@@ -12,6 +12,10 @@ pub struct GatewayOptions {
     #[arg(long, env = "VECTOLL_GATEWAY_SHARDS", value_name = "NUMBER", default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=256))]
     pub gateway_shards: u32,
 
+    /// Gives no namespace a provider's credential or a login to the store: only the gateway has them
+    #[arg(long, env = "VECTOLL_GATEWAY_ONLY")]
+    pub gateway_only: bool,
+
     /// What these Secrets are called, before their number
     #[arg(long, env = "VECTOLL_GATEWAY_SECRETS", value_name = "NAME", default_value = "vectoll-gateway")]
     pub gateway_secrets: String,

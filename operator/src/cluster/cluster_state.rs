@@ -103,6 +103,8 @@ pub(super) struct ClusterState {
     pub(super) dependent: BTreeSet<String>,
     /// How often what was spent goes into statuses: a setting.
     pub(super) spend_writes: SpendWrites,
+    /// Whether only the gateway is to have credentials: a setting.
+    pub(super) gateway_only: bool,
 }
 
 impl Default for ClusterState {
@@ -123,6 +125,7 @@ impl Default for ClusterState {
             index: Index::default(),
             dependent: BTreeSet::new(),
             spend_writes: SpendWrites::default(),
+            gateway_only: false,
         }
     }
 }

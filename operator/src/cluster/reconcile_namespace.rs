@@ -127,7 +127,9 @@ impl NamespaceInputs {
             if snapshot.cluster.ends(&namespace) {
                 return Share::Nothing;
             }
-            share(&namespace, (&snapshot.observed, &desired), plan.prepared.as_deref(), of_gateway, is_short)
+            // What sidecars are told is not all of it where only the gateway has the credentials.
+            let prepared = plan.prepared.as_deref().filter(|_| !snapshot.cluster.gateway_only);
+            share(&namespace, (&snapshot.observed, &desired), prepared, of_gateway, is_short)
         });
         let is_empty = snapshot.cluster.is_empty() && plan.first.is_empty();
         Reconciled {

@@ -119,6 +119,7 @@ impl ClusterState {
             pods: self.pods.part(namespace),
             books: LedgerSnapshot { acknowledgements, teams, breakdowns: BTreeMap::new() },
             spend_writes: self.spend_writes,
+            gateway_only: self.gateway_only,
             ..Self::default()
         }
     }

@@ -256,7 +256,8 @@ impl StoreView {
         now: Timestamp,
     ) -> (Delivery, Need) {
         // Pods that are about to go still book their last calls.
-        let runs = snapshot.cluster.pods.iter().any(|(_, seen)| seen.value.runs);
+        let is_told = !snapshot.cluster.gateway_only;
+        let runs = is_told && snapshot.cluster.pods.iter().any(|(_, seen)| seen.value.runs);
         let user = runs.then(|| self.user(&snapshot.observed, namespace, desired, now)).flatten();
         let is_held = user.as_ref().is_some_and(|user| self.state.is_about_to_have(namespace, Some(user)));
         let held = is_held.then(|| namespace.to_owned()).into_iter().collect();
