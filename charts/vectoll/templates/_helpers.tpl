@@ -116,6 +116,11 @@ app.kubernetes.io/component: gateway
 {{- concat $inside .Values.gateway.hosts | uniq | join "," -}}
 {{- end -}}
 
+{{/* Where callers find it. */}}
+{{- define "vectoll.gatewayURL" -}}
+https://{{ first .Values.gateway.hosts | default (printf "%s.%s.svc" (include "vectoll.gateway" .) .Release.Namespace) }}{{ if ne (int .Values.gateway.service.port) 443 }}:{{ .Values.gateway.service.port }}{{ end }}/v1
+{{- end -}}
+
 {{/* The chart's own Valkey, and its objects. */}}
 {{- define "vectoll.valkey" -}}
 {{ include "vectoll.fullname" . }}-store
@@ -240,6 +245,12 @@ runAsUser: {{ with .Values.sidecar.runAsUser }}{{ int64 . }}{{ else }}null{{ end
 probe: {{ .Values.sidecar.probe }}
 userMetrics: {{ .Values.sidecar.userMetrics }}
 excludedNamespaces: {{ .Values.webhook.excludedNamespaces | toJson }}
+{{- if .Values.gateway.only }}
+{{- if not .Values.gateway.enabled }}
+{{- fail "gateway.only: without the gateway nobody could call anybody: set gateway.enabled" }}
+{{- end }}
+gatewayOnly: {{ include "vectoll.gatewayURL" . | quote }}
+{{- end }}
 workloadIdentity:
 {{- range $cloud, $of := .Values.sidecar.workloadIdentity }}
   {{ $cloud }}: {audience: {{ $of.audience | quote }}}
