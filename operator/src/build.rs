@@ -42,6 +42,8 @@ pub enum Credentials {
     Deliver,
     /// None does: whoever can read Secrets there has no need of them.
     Withhold,
+    /// Sidecars run there, and none of them is to have any: their routes keep their names only, and nobody is called.
+    GatewayOnly,
 }
 
 /// Builds a namespace's config from the keys in it.
@@ -69,7 +71,7 @@ pub(crate) fn build(
         credentials.extend(files);
         section
     });
-    let config = v1::Config {
+    let mut config = v1::Config {
         version: v1::Version::V1,
         generation: 0,
         namespace: namespace.to_owned(),
@@ -79,8 +81,16 @@ pub(crate) fn build(
         routes,
         complete: v1::Complete,
     };
-    if delivery == Credentials::Withhold {
-        credentials.clear();
+    match delivery {
+        Credentials::Deliver => {}
+        Credentials::Withhold => credentials.clear(),
+        Credentials::GatewayOnly => {
+            credentials.clear();
+            config.store = None;
+            for route in &mut config.routes {
+                route.backends.clear();
+            }
+        }
     }
     NamespaceConfig { config, credentials }
 }

@@ -1,5 +1,7 @@
 //! The command line.
 
+mod certificate_keeper;
+mod gateway;
 mod hosts;
 mod import;
 mod prices;
@@ -10,6 +12,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub use self::certificate_keeper::CertificateKeeper;
+pub use self::gateway::GatewayOptions;
 pub use self::hosts::HostOptions;
 pub use self::import::{Import, ImportLitellm};
 pub use self::prices::{PriceOptions, Prices};
@@ -126,6 +130,10 @@ pub struct Run {
     #[command(flatten)]
     pub store_keeping: StoreKeeping,
 
+    /// The gateway that configs are written for
+    #[command(flatten)]
+    pub gateway: GatewayOptions,
+
     /// What is written into statuses, and how often
     #[command(flatten)]
     pub status: StatusOptions,
@@ -146,15 +154,6 @@ fn parallelism(text: &str) -> Result<usize, String> {
     }
 }
 
-/// Who keeps the webhook's certificate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum CertificateKeeper {
-    /// The operator makes and renews it, and tells the API server its CA.
-    Own,
-    /// Someone else does.
-    Secret,
-}
-
 /// Settings of `standalone`.
 #[derive(Clone, Debug, Args)]
 pub struct Standalone {
@@ -165,6 +164,10 @@ pub struct Standalone {
     /// The folder to write for the sidecar, which must run as the same user: it holds credentials
     #[arg(long, env = "VECTOLL_CONFIG_DIR", value_name = "DIR")]
     pub config_dir: PathBuf,
+
+    /// Writes for a gateway (`vectoll-sidecar --gateway`): a folder in the config folder for each namespace that has `ApiKeys`
+    #[arg(long, env = "VECTOLL_GATEWAY")]
+    pub gateway: bool,
 
     /// The folder for generated keys, as Secret manifests; by default the config folder's name with .state behind it
     #[arg(long, env = "VECTOLL_STATE_DIR", value_name = "DIR")]

@@ -14,6 +14,8 @@ mod cluster_state;
 mod config;
 mod facts;
 mod fit;
+mod gateway;
+mod gateway_certificate;
 mod gather;
 mod generations;
 mod index;
@@ -49,7 +51,7 @@ mod write_rate;
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use http::{HeaderValue, header};
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{
@@ -66,6 +68,7 @@ use tokio::{
 
 use self::{
     apply::Applier,
+    gateway::{Shares, Writer},
     lease::{LeaderElector, Tenure},
     metrics::Metrics,
     metrics_access::MetricsAccess,
@@ -97,6 +100,7 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
     let metrics = Metrics::new().context("failed to set up the metrics")?;
     let shared = StateHandle::default();
     shared.cluster().spend_writes = settings.status.spend_writes()?;
+    shared.cluster().gateway_only = settings.gateway.gateway_only;
     let (stop, stopped) = channel::channel(false);
     let (resign, resigned) = channel::channel(false);
     let (drain, draining) = channel::channel(false);
@@ -130,8 +134,19 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
     let hosts = settings.hosts.allowed();
     let prices =
         prices::follow(settings.prices.source(), metrics.registry()).context("failed to set up the metrics")?;
-    let control =
-        Reconciler::new(client.clone(), shared.clone(), hands, metrics.clone(), store, hosts, prices, tenure, limits);
+    let gateway = write_gateway(&settings, &client, (shared.clone(), tenure.clone(), leads.clone()), &metrics)?;
+    let (gateway_shares, gateway) = gateway.unzip();
+    let control = Reconciler::new(
+        client.clone(),
+        shared.clone(),
+        hands,
+        metrics.clone(),
+        (store, gateway_shares),
+        hosts,
+        prices,
+        tenure,
+        limits,
+    );
     let mut control = tokio::spawn(control.run(leads.clone(), stopped));
     let following = tokio::spawn(follow_leadership(leads, metrics));
 
@@ -157,10 +172,49 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
         let _ = webhook.await;
     }
     following.abort();
+    drop(gateway);
     admin.abort();
     drop(watches);
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Begins to keep the gateway's configs and its certificate, if there is a gateway. What ends with the tasks is theirs.
+fn write_gateway(
+    settings: &Run,
+    client: &Client,
+    (shared, tenure, leads): (StateHandle, Tenure, channel::Receiver<bool>),
+    metrics: &Metrics,
+) -> anyhow::Result<Option<(Shares, JoinSet<()>)>> {
+    let options = &settings.gateway;
+    let shards = usize::try_from(options.gateway_shards).unwrap_or_default();
+    if shards == 0 {
+        ensure!(
+            !options.gateway_only,
+            "--gateway-only without a gateway leaves nobody to call providers: set --gateway-shards"
+        );
+        return Ok(None);
+    }
+    let gateway_shares = Shares::default();
+    let of_writer = gateway::Settings {
+        namespace: settings.operator_namespace.clone(),
+        shards,
+        prefix: options.gateway_secrets.clone(),
+        pods: options.gateway_pods.clone(),
+    };
+    let writer = Writer::new(client, of_writer, (gateway_shares.clone(), shared, tenure), metrics.registry())
+        .context("failed to set up the metrics")?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(writer.run());
+    if options.gateway_certificate == CertificateKeeper::Own {
+        let certificate = gateway_certificate::Gateway {
+            namespace: settings.operator_namespace.clone(),
+            secret: options.gateway_tls_secret.clone(),
+            names: options.gateway_names.clone(),
+        };
+        tasks.spawn(gateway_certificate::maintain(client.clone(), certificate, leads));
+    }
+    Ok(Some((gateway_shares, tasks)))
 }
 
 /// Serves Prometheus and probes.

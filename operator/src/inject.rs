@@ -53,6 +53,13 @@ pub struct Injection {
 /// What makes a pod that asks for a sidecar one that has it; none: the pod does not ask.
 pub fn inject(pod: &Pod, namespace: Namespace<'_>, settings: &InjectionSettings) -> Result<Option<Injection>, Refusal> {
     let Some(request) = InjectionRequest::of(pod, &namespace, settings).map_err(Refusal)? else { return Ok(None) };
+    if let Some(url) = &settings.gateway_only {
+        let reason = format!(
+            "no sidecars are injected in this cluster, whose administrator lets only the gateway call providers: remove the label \
+             {INJECT_LABEL}, and call {url} with the value of an ApiKey"
+        );
+        return Err(Refusal(vec![FieldError { path: format!("metadata.labels[{INJECT_LABEL}]"), reason }]));
+    }
     if settings.excluded_namespaces.iter().any(|excluded| excluded == namespace.name) {
         // Let in, it would start without the proxy that it was promised.
         let reason = format!(

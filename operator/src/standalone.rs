@@ -9,6 +9,7 @@ mod config_dir;
 mod key;
 mod manifest;
 mod manifests;
+mod output;
 mod report;
 mod state;
 
@@ -29,7 +30,7 @@ use tokio::{
 };
 
 pub use self::key::key;
-use self::{config_dir::ConfigDir, manifests::Manifests, report::Report, state::State};
+use self::{manifests::Manifests, output::Output, report::Report, state::State};
 use crate::{
     cli::{Render, Standalone, StoreOptions},
     desired_state::{Credentials, DesiredState, desired_state},
@@ -46,7 +47,7 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(settings: Standalone) -> anyhow::Result<()> {
-    let Standalone { manifests, config_dir, state_dir, namespace, store, hosts, prices } = settings;
+    let Standalone { manifests, config_dir, gateway, state_dir, namespace, store, hosts, prices } = settings;
     // What is invalid is reported at once, and not at each pass.
     store.read_whole()?;
     must_be_folder(&manifests)?;
@@ -54,9 +55,8 @@ pub async fn run(settings: Standalone) -> anyhow::Result<()> {
     let mut operator = Operator {
         manifests: Manifests::new(&manifests, &namespace),
         state: State::open(&state_dir)?,
-        config: ConfigDir::open(&config_dir)?,
+        output: Output::open(&config_dir, &namespace, gateway)?,
         report: Report::default(),
-        namespace,
         store,
         allowed_hosts: hosts.allowed(),
         prices: prices.source(),
@@ -64,7 +64,7 @@ pub async fn run(settings: Standalone) -> anyhow::Result<()> {
     };
     tracing::info!(
         manifests = %manifests.display(), config_dir = %config_dir.display(), state_dir = %state_dir.display(),
-        namespace = operator.namespace, "watching"
+        namespace, gateway, "watching"
     );
     let (notify, mut changes) = mpsc::channel(1);
     let mut watcher = watch(&manifests, &notify);
@@ -93,9 +93,8 @@ pub async fn run(settings: Standalone) -> anyhow::Result<()> {
 struct Operator {
     manifests: Manifests,
     state: State,
-    config: ConfigDir,
+    output: Output,
     report: Report,
-    namespace: String,
     store: StoreOptions,
     allowed_hosts: Arc<AllowedHosts>,
     prices: PriceSource,
@@ -121,17 +120,17 @@ impl Operator {
         };
         self.report.conditions(&desired.conditions);
         self.read_whole |= read_all;
-        if !self.read_whole && self.config.has_config() {
-            // What was good before this process began is known only to the config that an earlier one wrote.
-            let trouble = "some manifests cannot be read: the config of an earlier run stays until all can";
-            self.report.trouble(Some(trouble.to_owned()));
-            return false;
-        }
-        let store = logins.map(|logins| logins.of(&self.namespace, Timestamp::now()));
-        let written = self.config.write(desired.config(&observed, &self.namespace, Credentials::Deliver, store));
-        if let Ok(Some(generation)) = written {
-            tracing::info!(generation, "config written");
-        }
+        let keeps_earlier = if self.read_whole { Ok(false) } else { self.output.has_config() };
+        let written = match keeps_earlier {
+            Ok(true) => {
+                // What was good before this process began is known only to the config that an earlier one wrote.
+                let trouble = "some manifests cannot be read: the config of an earlier run stays until all can";
+                self.report.trouble(Some(trouble.to_owned()));
+                return false;
+            }
+            Ok(false) => self.output.write((&desired, &observed), logins.as_ref(), read_all),
+            Err(error) => Err(error),
+        };
         let ok = written.is_ok();
         self.report.trouble(written.err().map(|error| format!("{error:#}")));
         ok && read_all

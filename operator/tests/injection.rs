@@ -176,6 +176,16 @@ fn where_no_sidecars_are_injected_a_pod_that_asks_for_one_is_refused() {
 }
 
 #[test]
+fn where_only_the_gateway_has_credentials_a_pod_that_asks_for_a_sidecar_is_told_where_to_call() {
+    let settings = InjectionSettings::read("image: a\ngatewayOnly: https://gateway.example/v1").unwrap();
+    let refusal = injected_in(&asking(&json!({})), &[], &settings).unwrap_err();
+    assert!(refusal.contains("call https://gateway.example/v1 with the value of an ApiKey"), "{refusal}");
+    let mut pod = asking(&json!({}));
+    pod["metadata"]["labels"] = json!({});
+    assert_eq!(injected_in(&pod, &[], &settings), Ok(None));
+}
+
+#[test]
 fn resources_are_the_pods_then_the_namespaces_then_the_settings() {
     let settings =
         InjectionSettings::read("image: a\nresources: {requests: {cpu: 50m, memory: 64Mi}, limits: {memory: 256Mi}}")

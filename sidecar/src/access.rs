@@ -12,6 +12,7 @@ mod redact;
 mod writer;
 
 use std::{
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -60,6 +61,16 @@ impl Entry {
             facts.team = Some(key.team.name.clone());
             facts.key_metadata.clone_from(&key.metadata);
         });
+    }
+
+    /// The address that calls.
+    pub fn client(&self, client: IpAddr) {
+        self.note(|facts| facts.client = Some(client));
+    }
+
+    /// It has no line: of a flood of refusals there would be too many.
+    pub fn leave_out(&self) {
+        self.note(|facts| facts.is_untold = true);
     }
 
     /// What must not be repeated.
@@ -137,6 +148,9 @@ impl Entry {
 impl Drop for Record {
     fn drop(&mut self) {
         let facts = std::mem::take(self.facts.get_mut().unwrap_or_else(PoisonError::into_inner));
+        if facts.is_untold {
+            return;
+        }
         let served = facts.status.is_some_and(|status| status.is_success());
         if served && !self.log.takes(self.id) {
             return;

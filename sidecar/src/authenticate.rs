@@ -38,7 +38,7 @@ pub fn authenticate(policy: &Policy, headers: &HeaderMap, now: Now) -> Result<Ca
     let own = policy.pod.as_ref();
     match sent(headers) {
         Sent::Key(sent) => {
-            let Credential { key, expires_at } = policy.keys.get(&KeyHash::of(sent)).ok_or_else(|| unknown(sent))?;
+            let Credential { key, expires_at } = found(policy, sent)?;
             if expires_at.is_some_and(|end| end <= now.wall) {
                 let message = "this value of the key was replaced, and its time is over: use the new one";
                 return Err(Refusal::unauthorized("expired", message));
@@ -50,6 +50,13 @@ pub fn authenticate(policy: &Policy, headers: &HeaderMap, now: Now) -> Result<Ca
         Sent::Nothing => as_pod(own.filter(|own| own.keyless).ok_or_else(missing)?, now),
         Sent::Unusable => Err(missing()),
     }
+}
+
+/// Whose value this is.
+fn found<'p>(policy: &'p Policy, sent: &[u8]) -> Result<&'p Credential, Refusal> {
+    let hash = KeyHash::of(sent);
+    let refusal = || if policy.ambiguous.contains(&hash) { ambiguous() } else { unknown(sent) };
+    policy.keys.get(&hash).ok_or_else(refusal)
 }
 
 /// The caller is the pod itself. What is wrong with its key can only be mended where the pod is written, so that is said.
@@ -110,6 +117,11 @@ fn placeholder() -> Refusal {
          or annotate the pod"
     );
     Refusal::unauthorized("placeholder", &message)
+}
+
+fn ambiguous() -> Refusal {
+    let message = "ApiKeys of several namespaces hold this value, so nobody can say whose call this is: give all but one of them another value";
+    Refusal::unauthorized("ambiguous", message)
 }
 
 fn unknown(sent: &[u8]) -> Refusal {

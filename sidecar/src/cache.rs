@@ -3,14 +3,17 @@
 //! A key is a hash of all that a vector depends on, and of the Team: no Team sees what another one has asked for, not even by
 //! the time that an answer takes. Of several calls that want the same text at once, the first asks for it and pays; the others
 //! wait for it, and get it for nothing. If it fails, one of them asks next; who has waited long enough asks on its own.
+//!
+//! A sidecar's routes have a bound each, which whoever writes them sets. In a gateway those are many, who are not to fill its memory: all
+//! vectors are kept in one place, within one bound, and each namespace finds its own there only.
 
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use moka::sync;
+use moka::{Expiry, sync};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use vectoll_config::{Uid, v1};
@@ -68,10 +71,72 @@ impl Of<'_> {
     }
 }
 
+impl Key {
+    /// The same within a part of what is kept for all.
+    fn within(self, part: [u8; 32]) -> Self {
+        let mut bytes = self.0;
+        for (byte, of_part) in bytes.iter_mut().zip(part) {
+            *byte ^= of_part;
+        }
+        Self(bytes)
+    }
+}
+
+/// What is kept for all namespaces: each vector with how long it is good.
+type Common = sync::Cache<Key, (Vector, Duration)>;
+
+/// Where vectors are kept.
+#[derive(Debug)]
+enum Held {
+    /// In a place of the route's own.
+    Own(sync::Cache<Key, Vector>),
+    /// Among all, under keys that no other part has: `part` is a hash of whose it is.
+    Common { all: Common, part: [u8; 32], ttl: Duration },
+}
+
+impl Held {
+    fn get(&self, key: Key) -> Option<Vector> {
+        match self {
+            Self::Own(held) => held.get(&key),
+            Self::Common { all, part, ttl: _ } => all.get(&key.within(*part)).map(|(vector, _)| vector),
+        }
+    }
+
+    fn insert(&self, key: Key, vector: Vector) {
+        match self {
+            Self::Own(held) => held.insert(key, vector),
+            Self::Common { all, part, ttl } => all.insert(key.within(*part), (vector, *ttl)),
+        }
+    }
+}
+
+/// Each vector is good as long as its route says.
+struct ByEntry;
+
+impl Expiry<Key, (Vector, Duration)> for ByEntry {
+    fn expire_after_create(&self, _: &Key, (_, ttl): &(Vector, Duration), _: Instant) -> Option<Duration> {
+        Some(*ttl)
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &Key,
+        (_, ttl): &(Vector, Duration),
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(*ttl)
+    }
+}
+
+fn weight(vector: &Vector) -> u32 {
+    u32::try_from(vector.len() * size_of::<f32>() + OVERHEAD).unwrap_or(u32::MAX)
+}
+
 /// The vectors of one route.
 #[derive(Debug)]
 pub struct Cache {
-    held: sync::Cache<Key, Vector>,
+    held: Held,
     under_way: Mutex<HashMap<Key, watch::Receiver<Option<Vector>>>>,
 }
 
@@ -89,13 +154,24 @@ pub enum Found {
 impl Cache {
     fn new(settings: v1::Cache) -> Self {
         let v1::Cache { ttl_seconds, max_bytes } = settings;
-        let weight =
-            |_: &Key, vector: &Vector| u32::try_from(vector.len() * size_of::<f32>() + OVERHEAD).unwrap_or(u32::MAX);
         let held = sync::Cache::builder()
             .max_capacity(max_bytes)
-            .weigher(weight)
+            .weigher(|_: &Key, vector: &Vector| weight(vector))
             .time_to_live(Duration::from_secs(ttl_seconds.into()))
             .build();
+        Self { held: Held::Own(held), under_way: Mutex::default() }
+    }
+
+    /// One that keeps its vectors among all.
+    fn among(all: &Common, namespace: &str, (route, space, settings): (&str, u64, v1::Cache)) -> Self {
+        let v1::Cache { ttl_seconds, max_bytes: _ } = settings;
+        let mut hash = Sha256::new();
+        for part in [namespace.as_bytes(), route.as_bytes(), &space.to_be_bytes(), &ttl_seconds.to_be_bytes()] {
+            hash.update((part.len() as u64).to_be_bytes());
+            hash.update(part);
+        }
+        let ttl = Duration::from_secs(ttl_seconds.into());
+        let held = Held::Common { all: all.clone(), part: hash.finalize().into(), ttl };
         Self { held, under_way: Mutex::default() }
     }
 
@@ -106,7 +182,7 @@ impl Cache {
 
     /// Looks for a text.
     pub fn look(self: &Arc<Self>, key: Key) -> Found {
-        if let Some(vector) = self.held.get(&key) {
+        if let Some(vector) = self.held.get(key) {
             return Found::Held(vector);
         }
         let mut under_way = self.under_way();
@@ -114,7 +190,7 @@ impl Cache {
             return Found::Follow(Follow(other.clone()));
         }
         // It may have come in between.
-        if let Some(vector) = self.held.get(&key) {
+        if let Some(vector) = self.held.get(key) {
             return Found::Held(vector);
         }
         let (to, from) = watch::channel(None);
@@ -184,21 +260,45 @@ impl Follow {
 
 /// The caches of all routes. A handle: clones share them. A reload does not empty them.
 #[derive(Clone, Debug, Default)]
-pub struct Caches(Arc<Mutex<HashMap<CacheOf, Weak<Cache>>>>);
+pub struct Caches {
+    known: Arc<Mutex<HashMap<CacheOf, Weak<Cache>>>>,
+    /// Where all of them keep their vectors, and for which namespace; none: each has a place of its own.
+    common: Option<(Common, Arc<str>)>,
+}
 
 /// A route's cache: another one where anything changes that vectors depend on.
 type CacheOf = (Arc<str>, u64, v1::Cache);
 
 impl Caches {
+    /// Those of many namespaces, which keep at most so many bytes together, whatever their routes say.
+    pub fn within(max_bytes: u64) -> Self {
+        let common = sync::Cache::builder()
+            .max_capacity(max_bytes)
+            .weigher(|_: &Key, (vector, _): &(Vector, Duration)| weight(vector))
+            .expire_after(ByEntry)
+            .build();
+        Self { known: Arc::default(), common: Some((common, "".into())) }
+    }
+
+    /// One namespace's: it finds no other one's vectors, though a route and a Team may be the same.
+    #[must_use]
+    pub fn of_namespace(&self, namespace: &str) -> Self {
+        let common = self.common.as_ref().map(|(common, _)| (common.clone(), namespace.into()));
+        Self { known: Arc::default(), common }
+    }
+
     /// The cache of a route. `space` is a hash of what its vectors depend on.
     pub fn of(&self, route: &str, space: u64, settings: v1::Cache) -> Arc<Cache> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, cache| cache.strong_count() > 0);
         let of = (Arc::from(route), space, settings);
         if let Some(cache) = known.get(&of).and_then(Weak::upgrade) {
             return cache;
         }
-        let cache = Arc::new(Cache::new(settings));
+        let cache = Arc::new(match &self.common {
+            Some((all, namespace)) => Cache::among(all, namespace, (route, space, settings)),
+            None => Cache::new(settings),
+        });
         known.insert(of, Arc::downgrade(&cache));
         cache
     }
@@ -280,9 +380,41 @@ mod tests {
         for at in 0..2_000 {
             lead(&cache, key(&at.to_string())).found(&vec![0.5; 1536].into());
         }
-        cache.held.run_pending_tasks();
-        assert!(cache.held.weighted_size() <= SETTINGS.max_bytes, "{}", cache.held.weighted_size());
-        assert!(cache.held.entry_count() > 100);
+        let Held::Own(held) = &cache.held else { unreachable!("it has a place of its own") };
+        held.run_pending_tasks();
+        assert!(held.weighted_size() <= SETTINGS.max_bytes, "{}", held.weighted_size());
+        assert!(held.entry_count() > 100);
+    }
+
+    #[test]
+    fn namespaces_keep_theirs_within_one_bound_and_find_no_others() {
+        let caches = Caches::within(1 << 20);
+        let of = |namespace: &str| caches.of_namespace(namespace).of("models/a", 1, SETTINGS);
+        let (shop, crm) = (of("shop"), of("crm"));
+        lead(&shop, key("a")).found(&vec![1.0].into());
+        assert!(matches!(shop.look(key("a")), Found::Held(_)));
+        assert!(matches!(of("shop").look(key("a")), Found::Held(_)), "as after a reload");
+        drop(lead(&crm, key("a")));
+        let other = caches.of_namespace("shop").of("models/a", 2, SETTINGS);
+        drop(lead(&other, key("a")));
+        for at in 0..2_000 {
+            lead(if at % 2 == 0 { &shop } else { &crm }, key(&at.to_string())).found(&vec![0.5; 1536].into());
+        }
+        let Held::Common { all, .. } = &shop.held else { unreachable!("it is a gateway's") };
+        all.run_pending_tasks();
+        assert!(all.weighted_size() <= 1 << 20 && all.entry_count() > 100, "{}", all.weighted_size());
+    }
+
+    #[test]
+    fn each_entry_is_good_as_long_as_its_route_says() {
+        let caches = Caches::within(1 << 20).of_namespace("shop");
+        let short = caches.of("shop/a", 1, v1::Cache { ttl_seconds: 1, max_bytes: 1 << 20 });
+        let long = caches.of("shop/b", 1, SETTINGS);
+        lead(&short, key("a")).found(&vec![1.0].into());
+        lead(&long, key("a")).found(&vec![1.0].into());
+        std::thread::sleep(Duration::from_millis(1_100));
+        assert!(matches!(long.look(key("a")), Found::Held(_)));
+        drop(lead(&short, key("a")));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use vectoll_config::v1::UserPolicy;
 
 pub use self::{
-    request_limits::RequestLimits,
+    request_limits::{MemoryShares, RequestLimits},
     token_counts::{CountKey, TokenCounts},
 };
 use crate::{
@@ -107,7 +107,7 @@ impl Call {
             entry.metadata(metadata);
         }
         must_be_json(headers)?;
-        let owner = (caller.key().team.name.clone(), caller.key().name.clone());
+        let owner = request_limits.shares.owner(caller.key());
         let (claim, mut own) = (request_limits.memory.claim(owner), MemoryPermit::default());
         let end = tokio::time::Instant::now() + request_limits.body_timeout;
         // A small body's with it: callers that hold a part of what they need, and read ahead of it, would keep it from each other.

@@ -13,7 +13,9 @@ pub mod background;
 pub mod cache;
 pub mod call;
 pub mod call_id;
+pub mod client_address;
 pub mod compute;
+pub mod gateway;
 pub mod header_text;
 pub mod health_check;
 pub mod logging;
@@ -27,6 +29,8 @@ pub mod reload;
 pub mod server;
 pub mod settings;
 mod start;
+pub mod tenancy;
 mod tokenizer;
+pub mod unauthorized;
 
 pub use start::run;

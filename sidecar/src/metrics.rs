@@ -2,6 +2,7 @@
 
 mod books;
 mod cache;
+mod config;
 
 use std::{
     collections::HashMap,
@@ -14,13 +15,18 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
-use crate::accounting::{TrialMetrics, WaitMetrics};
+use crate::{
+    accounting::{TrialMetrics, WaitMetrics},
+    tenancy::Tenancy,
+};
+use vectoll_config::namespace_of;
 use vectoll_ledger::journal::JournalMetrics;
 use vectoll_limits::store::StoreMetrics;
 use vectoll_upstream::health::BackendMetrics;
 
 pub use books::{BookFamilies, Source};
 pub use cache::CacheMetrics;
+pub use config::{ConfigMetrics, OneConfig};
 
 /// Buckets for whole calls, in seconds: from what the built-in model takes to what a provider takes.
 const CALL_SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
@@ -36,6 +42,8 @@ pub struct Metrics {
     overhead: Histogram,
     upstream: HistogramVec,
     rejections: IntCounterVec,
+    /// Only where there are many namespaces.
+    by_namespace: Option<IntCounterVec>,
     in_flight: IntGauge,
     /// Reloads by result, and what was last applied.
     pub config: ConfigMetrics,
@@ -45,19 +53,6 @@ pub struct Metrics {
     pub backends: BackendMetrics,
     /// Vectors that are kept.
     pub cache: CacheMetrics,
-}
-
-/// What Prometheus sees of the config.
-#[derive(Clone, Debug)]
-pub struct ConfigMetrics {
-    /// The generation in force.
-    pub generation: IntGauge,
-    /// Reloads by result: applied, refused.
-    pub reloads: IntCounterVec,
-    /// 1 while the newest config in the folder is not the one in force.
-    pub stale: IntGauge,
-    /// When the config in force was applied, in seconds since 1970.
-    pub applied: IntGauge,
 }
 
 /// A request that is being served.
@@ -80,7 +75,7 @@ impl Metrics {
     }
 
     /// Registers what is measured elsewhere.
-    pub fn add(&self, register: impl FnOnce(&Registry) -> prometheus::Result<()>) -> prometheus::Result<()> {
+    pub fn add<T>(&self, register: impl FnOnce(&Registry) -> prometheus::Result<T>) -> prometheus::Result<T> {
         register(&self.registry)
     }
 
@@ -88,6 +83,7 @@ impl Metrics {
     pub fn new(
         books: BookFamilies,
         (journal, trials, waits): (&JournalMetrics, &TrialMetrics, &WaitMetrics),
+        tenancy: Tenancy,
     ) -> prometheus::Result<Self> {
         let registry = Registry::new();
         let histogram =
@@ -121,24 +117,11 @@ impl Metrics {
                     "vectoll_rejections_total",
                     "Calls that got no vectors, by whose limit or fault it was and why.",
                 ),
-                &["scope", "reason"],
+                &tenancy.labels(&["scope", "reason"]),
             )?,
+            by_namespace: tenancy.is_many().then(requests_by_namespace).transpose()?,
             in_flight: gauge("vectoll_requests_in_flight", "Requests that have no response yet.")?,
-            config: ConfigMetrics {
-                generation: gauge("vectoll_config_generation", "The generation of the config in force; 0: none.")?,
-                reloads: IntCounterVec::new(
-                    Opts::new("vectoll_config_reloads_total", "Configs read, by result."),
-                    &["result"],
-                )?,
-                stale: gauge(
-                    "vectoll_config_stale",
-                    "1 while the config in the folder is refused or gone and the last good one is in force.",
-                )?,
-                applied: gauge(
-                    "vectoll_config_last_applied_timestamp_seconds",
-                    "When the config in force was applied.",
-                )?,
-            },
+            config: ConfigMetrics::register(&registry, tenancy)?,
             store: StoreMetrics::register(&registry)?,
             backends: BackendMetrics::register(&registry)?,
             cache: CacheMetrics::register(&registry)?,
@@ -151,22 +134,21 @@ impl Metrics {
             overhead,
             upstream,
             rejections,
+            by_namespace,
             in_flight,
-            config,
+            config: _,
             store: _,
             backends: _,
             cache: _,
         } = &metrics;
-        let ConfigMetrics { generation, reloads, stale, applied } = config;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(overhead.clone()))?;
         registry.register(Box::new(upstream.clone()))?;
         registry.register(Box::new(rejections.clone()))?;
         registry.register(Box::new(in_flight.clone()))?;
-        registry.register(Box::new(generation.clone()))?;
-        registry.register(Box::new(reloads.clone()))?;
-        registry.register(Box::new(stale.clone()))?;
-        registry.register(Box::new(applied.clone()))?;
+        if let Some(by_namespace) = by_namespace {
+            registry.register(Box::new(by_namespace.clone()))?;
+        }
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         registry.register(Box::new(books))?;
         let counted =
@@ -176,9 +158,6 @@ impl Metrics {
         journal.register(registry)?;
         trials.register(registry)?;
         waits.register(registry)?;
-        for result in ["applied", "refused"] {
-            reloads.with_label_values(&[result]);
-        }
         Ok(metrics)
     }
 
@@ -203,13 +182,29 @@ impl Metrics {
         self.upstream.with_label_values(&[backend])
     }
 
-    /// Notes a refusal.
-    pub fn rejected(&self, scope: &str, reason: &str) {
-        self.rejections.with_label_values(&[scope, reason]).inc();
+    /// Notes a refusal of a call with this key, where that is known.
+    pub fn rejected(&self, key: Option<&str>, scope: &str, reason: &str) {
+        match &self.by_namespace {
+            None => self.rejections.with_label_values(&[scope, reason]),
+            Some(_) => self.rejections.with_label_values(&[namespace_of(key.unwrap_or_default()), scope, reason]),
+        }
+        .inc();
+    }
+
+    /// Notes the end of a call with this key, where that is known. Only where there are many namespaces.
+    pub fn of_namespace(&self, key: Option<&str>, status: StatusCode) {
+        if let Some(by_namespace) = &self.by_namespace {
+            by_namespace.with_label_values(&[namespace_of(key.unwrap_or_default()), status.as_str()]).inc();
+        }
     }
 
     /// Everything in Prometheus's text format.
     pub fn render(&self) -> prometheus::Result<String> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
+}
+
+fn requests_by_namespace() -> prometheus::Result<IntCounterVec> {
+    let help = "Calls that were answered, by the namespace of their key; without one where the key is not known.";
+    IntCounterVec::new(Opts::new("vectoll_namespace_requests_total", help), &["namespace", "status"])
 }

@@ -10,6 +10,7 @@ mod route;
 mod served;
 mod shared_state;
 mod tokens;
+mod union;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -32,6 +33,7 @@ pub use retry::{RetryBudget, RetryBudgets};
 pub use route::{Coalesce, Route, RouteIndex, RouteSettings};
 pub use served::InForce;
 pub use shared_state::{Files, Identity, SharedState};
+pub use union::{Ambiguous, union};
 
 /// What this sidecar serves by.
 #[derive(Debug, Default)]
@@ -44,8 +46,13 @@ pub struct Policy {
     pub keys: HashMap<KeyHash, Credential>,
     /// All keys, once each.
     pub all_keys: Vec<Arc<Key>>,
+    /// Values that keys of several namespaces hold, as a gateway finds them: nobody can say whose call it is, so it is nobody's.
+    pub ambiguous: HashSet<KeyHash>,
     /// All teams, by what their counts are kept under.
     pub teams: HashMap<Uid, Arc<Team>>,
+    /// Teams of [`Self::teams`] as keys of further namespaces have them: with other routes, and other limits on the namespace. In a
+    /// gateway only.
+    pub other_views: Vec<Arc<Team>>,
     /// The accounts of backends with limits.
     pub limited: HashSet<Uid>,
     /// Where all sidecars count together; none: this one counts alone.
@@ -57,8 +64,13 @@ pub struct Policy {
 impl Policy {
     /// All backends that calls may go to, some of them several times.
     pub fn backends(&self) -> impl Iterator<Item = &Arc<Backend>> {
-        let routes = self.teams.values().flat_map(|team| &team.search).flat_map(|index| index.routes());
+        let routes = self.views().flat_map(|team| &team.search).flat_map(|index| index.routes());
         routes.flat_map(|route| &route.backends)
+    }
+
+    /// All teams, each as often as there are namespaces that have it.
+    pub fn views(&self) -> impl Iterator<Item = &Arc<Team>> {
+        self.teams.values().chain(&self.other_views)
     }
 }
 

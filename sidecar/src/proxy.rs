@@ -33,6 +33,7 @@ mod vector_defect;
 mod work;
 
 use std::{
+    net::IpAddr,
     sync::{Arc, atomic::Ordering},
     time::Instant,
 };
@@ -67,13 +68,27 @@ impl Proxy {
         let id = CallId::random();
         let entry = Entry::new(self.access.as_ref(), id);
         entry.credentials(request.headers());
+        let client = self.client(&request);
+        if let Some(client) = client {
+            entry.client(client);
+        }
         let started = Instant::now();
         let under_way = self.metrics.enter();
         let mut trace = CallProgress::default();
         let served = self.serve(request, in_path, (id, entry.clone()), &mut trace).await;
         let mut response = served.unwrap_or_else(|refusal| {
+            let flooded = client.filter(|_| refusal.is_of_key()).and_then(|client| self.flooded(client));
+            if flooded.is_some() {
+                entry.leave_out();
+            }
+            let closes = flooded.is_some();
+            let refusal = flooded.unwrap_or(refusal);
             entry.refused(&refusal);
-            self.explain(refusal, id, &trace)
+            let mut response = self.explain(refusal, id, &trace);
+            if closes {
+                response.headers_mut().insert(http::header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
         });
         let in_line = trace.call.as_ref().map(|call| call.outcome.waited_so_far()).unwrap_or_default();
         let waited = trace.waited.saturating_add(in_line);
@@ -81,6 +96,7 @@ impl Proxy {
         let took = started.elapsed();
         let status = response.status();
         self.metrics.observe(status, took, waited);
+        self.metrics.of_namespace(trace.key.as_ref().map(|(_, key)| &**key), status);
         let headers = response.headers_mut();
         if let Ok(value) = HeaderValue::from_bytes(&id.text()) {
             headers.insert(CALL_ID, value);
@@ -102,7 +118,8 @@ impl Proxy {
         if let Some(outcome) = outcome.filter(|_| refusal.rate_limits == RateLimitStatus::default()) {
             refusal.rate_limits = outcome.rate_limits;
         }
-        let mut response = self.refuse(refusal, id).map(Body::Framework);
+        let key = trace.key.as_ref().map(|(_, key)| &**key);
+        let mut response = self.refuse_key(refusal, id, key).map(Body::Framework);
         let headers = response.headers_mut();
         let spend = trace.key.as_ref().map(|(team, key)| self.accounting.ledger.key_spend(team, key));
         respond::identify(headers, &trace.journey, spend);
@@ -122,6 +139,7 @@ impl Proxy {
         let (parts, body) = request.into_parts();
         // From here on the call goes by the policy that its key belongs to, whatever is loaded meanwhile.
         let caller = self.authenticate(&self.policy.load(), &parts.headers)?;
+        body.is_welcome();
         entry.caller(&caller);
         trace.key = Some((caller.key().team.name.clone(), caller.key().name.clone()));
         let reading = Instant::now();
@@ -212,9 +230,24 @@ impl Proxy {
         self.policy.load().generation > 0 && !self.stopping.load(Ordering::Relaxed)
     }
 
+    /// Whose address a request comes from, where callers have addresses of their own.
+    pub fn client<B>(&self, request: &Request<B>) -> Option<IpAddr> {
+        self.gateway.as_ref()?.client(request.extensions(), request.headers())
+    }
+
+    /// A call of this address was refused for its key. One too many gets this refusal in place of its own.
+    pub fn flooded(&self, client: IpAddr) -> Option<Refusal> {
+        self.gateway.as_ref()?.flooded(client, self.accounting.now())
+    }
+
     /// A refusal as a response, counted and, where it is not the caller's doing, logged.
     pub fn refuse(&self, refusal: Refusal, id: CallId) -> axum::response::Response {
-        self.metrics.rejected(refusal.scope, refusal.reason);
+        self.refuse_key(refusal, id, None)
+    }
+
+    /// The same for a call with a key that is known.
+    fn refuse_key(&self, refusal: Refusal, id: CallId, key: Option<&str>) -> axum::response::Response {
+        self.metrics.rejected(key, refusal.scope, refusal.reason);
         // Without the message: it may quote a provider, and a provider its input.
         tracing::debug!(
             call_id = %id, status = refusal.status.as_u16(), scope = refusal.scope, reason = refusal.reason,

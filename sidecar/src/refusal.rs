@@ -198,6 +198,15 @@ impl Refusal {
         Self::new(StatusCode::UNAUTHORIZED, ErrorType::InvalidRequest, "key", reason, message).code(code)
     }
 
+    /// 429: an address has sent too many calls whose key was refused.
+    pub fn wrong_keys(client: std::net::IpAddr, wait: Duration) -> Self {
+        let message = format!(
+            "Rate limit exceeded for address {client}: too many of its calls had a key that is unknown, expired or suspended. Calls with a \
+             key that works are served"
+        );
+        Self::rate_limited("address", "wrong_keys", message, Some(wait))
+    }
+
     /// 403.
     pub fn model_not_allowed(scope: &'static str, name: &str, model: &str) -> Self {
         let message = format!(
@@ -383,6 +392,11 @@ impl Refusal {
 }
 
 impl Refusal {
+    /// Whether it is the key that is refused: not the provider's refusal of ours.
+    pub fn is_of_key(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED && self.scope == "key"
+    }
+
     /// Whether no wait will cure it which a client may take within a call: it would sleep without a word, or use its tries up. Of
     /// what a provider refuses without a time nobody knows.
     fn is_in_vain(&self) -> bool {
@@ -411,7 +425,7 @@ impl IntoResponse for Refusal {
             headers.insert(SHOULD_RETRY.clone(), HeaderValue::from_static("false"));
         }
         // Not where the provider refuses our credential: the caller has no better one.
-        if self.status == StatusCode::UNAUTHORIZED && self.scope == "key" {
+        if self.is_of_key() {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response

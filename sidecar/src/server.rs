@@ -10,6 +10,7 @@ mod management;
 mod paths;
 mod request_body;
 mod stop;
+pub mod tls;
 
 use std::{
     convert::Infallible,
@@ -21,7 +22,7 @@ use std::{
 };
 
 use axum::{Router, response::IntoResponse};
-use http::{Request, Response, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header};
 use hyper::{
     body::Incoming,
     service::{Service, service_fn},
@@ -31,7 +32,9 @@ use hyper_util::{
     server::conn::auto,
     service::TowerToHyperService,
 };
+use rustls::ServerConfig;
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 use self::{
     activity::Activity, connection::Tracked, connections::Connections, listen::Listener, paths::Wanted, stop::stopped,
@@ -44,6 +47,7 @@ use crate::{
     answer::Body,
     background::Background,
     call_id::CallId,
+    client_address::PeerAddress,
     proxy::{Proxy, overhead},
 };
 use vectoll_upstream::descriptors;
@@ -51,6 +55,18 @@ use vectoll_upstream::descriptors;
 /// The most bytes of headers: metadata alone may have 16 KiB. Over HTTP/1 also what is read ahead of a body, or written ahead of a
 /// client.
 const MAX_HEADERS: u32 = 64 * 1024;
+/// The most requests at a time on one connection of HTTP/2 of a gateway's,
+const MAX_STREAMS: u32 = 100;
+/// what is read ahead of each of them,
+const STREAM_WINDOW: u32 = 64 * 1024;
+/// and of all together, in bytes;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+/// what is written ahead of a client,
+const MAX_READ_AHEAD: usize = 64 * 1024;
+/// streams that it may have reset before anybody has looked at them,
+const MAX_RESETS: usize = 20;
+/// and that had to be reset for its errors, before the connection ends.
+const MAX_ERRORS: usize = 128;
 /// The most connections to the admin listener.
 const MAX_ADMIN_CONNECTIONS: usize = 32;
 
@@ -62,6 +78,22 @@ pub struct Server {
     tasks: Background,
     connections: Connections,
     idle_timeout: Duration,
+    tls: Option<Arc<ServerConfig>>,
+}
+
+/// How applications are listened for.
+#[derive(Debug)]
+pub struct ProxyListener<'s> {
+    /// Where.
+    pub addresses: &'s [SocketAddr],
+    /// A Unix socket as well.
+    pub socket: Option<&'s Path>,
+    /// How long a connection is kept without a request.
+    pub idle_timeout: Duration,
+    /// The most connections; none: as many as there are descriptors for.
+    pub max_connections: Option<usize>,
+    /// What addresses are served with. The socket is not.
+    pub tls: Option<Arc<ServerConfig>>,
 }
 
 /// What stands behind a listener.
@@ -83,7 +115,8 @@ impl Site {
         activity: Activity,
     ) -> Result<Response<Tracked>, Infallible> {
         let under_way = activity.request(request.version() == Version::HTTP_2);
-        let (request, rest) = RequestBody::watch(request, &activity);
+        let is_strangers = self.calls.as_ref().is_some_and(|proxy| proxy.gateway.is_some());
+        let (request, rest) = RequestBody::watch(request, &activity, is_strangers);
         let mut response = self.answer(request).await?;
         rest.announce(&mut response);
         Ok(response.map(|body| Tracked::new(body, under_way)))
@@ -97,12 +130,20 @@ impl Site {
             return Ok(proxy.embeddings(request, model).await);
         }
         let started = Instant::now();
+        let client = self.calls.as_ref().and_then(|proxy| proxy.client(&request));
         let mut response = match (self.guard.check(request.uri(), request.headers()), &self.calls) {
             (Ok(()), _) => TowerToHyperService::new(self.router.clone()).call(request).await?,
             (Err(refusal), Some(proxy)) => proxy.refuse(refusal, CallId::random()),
             // No call: it is not counted as one that was refused.
             (Err(refusal), None) => refusal.into_response(),
         };
+        if let (Some(proxy), Some(client)) = (&self.calls, client)
+            && response.status() == StatusCode::UNAUTHORIZED
+            && let Some(flooded) = proxy.flooded(client)
+        {
+            response = proxy.refuse(flooded, CallId::random());
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if self.calls.is_some() && !response.status().is_success() {
             overhead(response.headers_mut(), started.elapsed());
         }
@@ -113,12 +154,8 @@ impl Site {
 impl Server {
     /// The listener for applications, on addresses and, if it is named, on a Unix socket. With 127.0.0.1 goes `::1` where the machine has it: some clients take `localhost` to
     /// be that.
-    pub async fn proxy(
-        addresses: &[SocketAddr],
-        socket: Option<&Path>,
-        proxy: Arc<Proxy>,
-        idle_timeout: Duration,
-    ) -> io::Result<Self> {
+    pub async fn proxy(proxy: Arc<Proxy>, listener: ProxyListener<'_>) -> io::Result<Self> {
+        let ProxyListener { addresses, socket, idle_timeout, max_connections, tls } = listener;
         let mut listeners = Vec::new();
         for &address in addresses {
             let listener = listen::tcp(address, "proxy").await?;
@@ -139,32 +176,45 @@ impl Server {
         let tasks = proxy.tasks.clone();
         let site =
             Arc::new(Site { calls: Some(proxy.clone()), guard: proxy.guard.clone(), router: paths::router(proxy) });
-        let connections = Connections::new(descriptors::share());
-        Ok(Self { listeners, site, tasks, connections, idle_timeout })
+        let share = descriptors::share();
+        let connections = Connections::new(max_connections.map_or(share, |max| max.min(share)));
+        Ok(Self { listeners, site, tasks, connections, idle_timeout, tls })
     }
 
     /// The listener for Prometheus and probes.
     pub async fn admin(address: SocketAddr, proxy: Arc<Proxy>, idle_timeout: Duration) -> io::Result<Self> {
         let listeners = vec![Listener::Tcp(listen::tcp(address, "admin").await?)];
-        // Scrapes are not waited for.
-        let site = Arc::new(Site { calls: None, guard: proxy.guard.clone(), router: admin::router(proxy) });
+        let guard = proxy.guard.clone();
+        Ok(Self::beside(listeners, guard, admin::router(proxy), idle_timeout))
+    }
+
+    /// The listener for probes alone, which others than the pod's own may reach.
+    pub async fn probes(address: SocketAddr, proxy: Arc<Proxy>, idle_timeout: Duration) -> io::Result<Self> {
+        let listeners = vec![Listener::Tcp(listen::tcp(address, "probes").await?)];
+        let guard = proxy.guard.clone();
+        Ok(Self::beside(listeners, guard, admin::probes(proxy), idle_timeout))
+    }
+
+    fn beside(listeners: Vec<Listener>, guard: Guard, router: Router, idle_timeout: Duration) -> Self {
+        let site = Arc::new(Site { calls: None, guard, router });
         let connections = Connections::new(MAX_ADMIN_CONNECTIONS);
-        Ok(Self { listeners, site, tasks: Background::default(), connections, idle_timeout })
+        Self { listeners, site, tasks: Background::default(), connections, idle_timeout, tls: None }
     }
 
     /// Serves until `stop` is true; then takes no more connections, and returns. Those with a call under way finish it.
     pub async fn serve(self, stop: watch::Receiver<bool>) {
-        let Self { listeners, site, tasks, connections, idle_timeout } = self;
+        let Self { listeners, site, tasks, connections, idle_timeout, tls } = self;
         let accepting = listeners.into_iter().map(|listener| {
             let (site, connections, stop) = (site.clone(), connections.clone(), stop.clone());
-            accept(listener, site, &tasks, (connections, idle_timeout), stop)
+            let tls = tls.clone().filter(|_| listener.has_addresses()).map(TlsAcceptor::from);
+            accept((listener, tls), site, &tasks, (connections, idle_timeout), stop)
         });
         futures_util::future::join_all(accepting).await;
     }
 }
 
 async fn accept(
-    listener: Listener,
+    (listener, tls): (Listener, Option<TlsAcceptor>),
     site: Arc<Site>,
     tasks: &Background,
     (connections, idle_timeout): (Connections, Duration),
@@ -174,6 +224,10 @@ async fn accept(
     // Each connection has times of its own, for what it waits for.
     builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(MAX_HEADERS as usize);
     builder.http2().timer(TokioTimer::new()).max_concurrent_streams(256).max_header_list_size(MAX_HEADERS);
+    let gateway = site.calls.as_ref().filter(|proxy| proxy.gateway.is_some()).cloned();
+    if gateway.is_some() {
+        bound(&mut builder);
+    }
     loop {
         let accepted = async {
             connections.place().await;
@@ -191,14 +245,54 @@ async fn accept(
             },
             () = stopped(&mut stop) => return,
         };
-        let Some(place) = connections.enter(activity.clone(), address) else { continue };
+        // Nobody has them to itself who calls through a proxy that everybody calls through.
+        let peer = address.filter(|_| gateway.is_some());
+        let mut of_one = address;
+        if let (Some(proxy), Some(peer)) = (&gateway, peer)
+            && let Some(gateway) = &proxy.gateway
+        {
+            if gateway.proxies.contains(peer) {
+                of_one = None;
+            } else if !gateway.unauthorized.may_connect(peer, proxy.accounting.now().elapsed) {
+                continue;
+            }
+        }
+        let Some(place) = connections.enter(activity.clone(), of_one) else { continue };
         let (site, serving) = (site.clone(), activity.clone());
-        let service = service_fn(move |request| site.clone().serve(request, serving.clone()));
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if let Some(peer) = peer {
+                request.extensions_mut().insert(PeerAddress(peer));
+            }
+            site.clone().serve(request, serving.clone())
+        });
         let stop = stop.clone();
+        let Some(tls) = tls.clone() else {
+            let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+            tasks.spawn(async move {
+                connection::run(connection, activity, stop).await;
+                drop(place);
+            });
+            continue;
+        };
+        let builder = builder.clone();
         tasks.spawn(async move {
-            connection::run(connection, activity, stop).await;
+            if let Some(stream) = connection::secure(&tls, stream, &activity, stop.clone()).await {
+                let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+                connection::run(connection, activity, stop).await;
+            }
             drop(place);
         });
     }
+}
+
+/// What one connection of HTTP/2 may take where anybody may connect: its windows are memory that no call has been counted for.
+fn bound(builder: &mut auto::Builder<TokioExecutor>) {
+    builder
+        .http2()
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(MAX_READ_AHEAD)
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .max_local_error_reset_streams(MAX_ERRORS);
 }

@@ -1,14 +1,18 @@
 //! Settings, from flags or the environment. Each says where it comes from and what it is by default.
 
+mod gateway;
+
 use std::{convert::Infallible, fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
 use anyhow::bail;
 use clap::{Parser, ValueEnum};
 use vectoll_config::ObjectName;
 
+pub use self::gateway::GatewaySettings;
 use crate::{
     policy::{Identity, OwnKey},
     server,
+    tenancy::Tenancy,
 };
 use vectoll_upstream::provider::egress::{Egress, EgressError};
 
@@ -26,7 +30,8 @@ const SMALLEST_MEMORY: u64 = 1024 * 1024;
     after_help = "vectoll-sidecar health asks the sidecar that runs beside it, by its VECTOLL_ADMIN_LISTEN, whether it is ready, and fails if not."
 )]
 pub struct Settings {
-    /// The folder that the operator writes: config.v1.yaml and the files of credentials
+    /// The folder that the operator writes: config.v1.yaml and the files of credentials. A gateway's has a folder of these for each
+    /// namespace
     #[arg(long, env = "VECTOLL_CONFIG_DIR", value_name = "DIR")]
     pub config_dir: PathBuf,
 
@@ -145,6 +150,10 @@ pub struct Settings {
     #[arg(long, env = "VECTOLL_USER_METRICS", value_name = "WHETHER", default_value = "on")]
     pub user_metrics: Switch,
 
+    /// Settings of a gateway
+    #[command(flatten)]
+    pub gateway: GatewaySettings,
+
     /// How the log is written to standard error
     #[arg(long, env = "VECTOLL_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -170,6 +179,24 @@ impl Settings {
         let (https, http) = (url(&self.https_proxy, "https_proxy"), url(&self.http_proxy, "http_proxy"));
         let exceptions = self.no_proxy.clone().or_else(|| small("no_proxy"));
         Egress::new(https.as_deref(), http.as_deref(), exceptions.as_deref())
+    }
+
+    /// Whose calls are served.
+    pub fn tenancy(&self) -> Tenancy {
+        if self.gateway.gateway { Tenancy::Many } else { Tenancy::One }
+    }
+
+    /// Checks what belongs together of a gateway's settings.
+    pub fn check(&self) -> anyhow::Result<()> {
+        match self.tenancy() {
+            Tenancy::One => Ok(()),
+            Tenancy::Many if self.pod_api_key.is_some() => {
+                bail!(
+                    "--gateway and --pod-api-key do not go together: a gateway has no pod whose calls it could count for a key"
+                )
+            }
+            Tenancy::Many => self.gateway.must_be_safe(&self.listen),
+        }
     }
 
     /// The key that is the pod's own.
@@ -242,6 +269,23 @@ mod tests {
         assert_eq!(own, Some(OwnKey { name: ObjectName::new("shop", "alice"), keyless: true }));
         assert_eq!(parse(&[]).unwrap().own_key().unwrap(), None);
         assert!(parse(&["--pod-api-key", "alice"]).unwrap_err().to_string().contains("namespace/name"));
+    }
+
+    #[test]
+    fn a_gateway_sends_no_key_over_the_network_in_the_clear() {
+        let checked = |further: &[&str]| parse(further).map_err(anyhow::Error::from)?.check();
+        checked(&["--gateway"]).unwrap();
+        checked(&["--listen", "0.0.0.0:4000"]).unwrap();
+        let error = checked(&["--gateway", "--listen", "127.0.0.1:1,0.0.0.0:2"]).unwrap_err().to_string();
+        assert!(error.contains("0.0.0.0:2 without TLS"), "{error}");
+        checked(&["--gateway", "--listen", "0.0.0.0:2", "--plaintext"]).unwrap();
+        checked(&["--gateway", "--listen", "[::]:2", "--tls-cert", "c", "--tls-key", "k"]).unwrap();
+        let error = checked(&["--gateway", "--pod-api-key", "shop/alice"]).unwrap_err().to_string();
+        assert!(error.contains("--pod-api-key"), "{error}");
+        for alone in [&["--tls-cert", "c", "--tls-key", "k"][..], &["--gateway", "--tls-cert", "c"], &["--plaintext"]] {
+            assert!(parse(alone).is_err(), "{alone:?}");
+        }
+        assert!(parse(&["--gateway", "--trusted-proxies", "10.0.0.0/33"]).is_err());
     }
 
     #[test]

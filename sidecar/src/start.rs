@@ -1,7 +1,7 @@
 //! From settings to a running sidecar, and to its orderly end.
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -21,16 +21,20 @@ use crate::{
     access::{AccessLog, Writer},
     accounting::{Accounting, TrialMetrics, WaitMetrics, WaitingLines},
     background::Background,
-    call::RequestLimits,
+    call::{MemoryShares, RequestLimits},
+    client_address::TrustedProxies,
     compute::{Compute, ComputeMetrics},
+    gateway::Gateway,
     memory::MemoryLimiter,
     metrics::{BookFamilies, Metrics, Source},
-    policy::{InForce, Policy, SharedState},
+    policy::{InForce, OwnKey, Policy, SharedState},
     proxy::Proxy,
-    reload::{self, KEPT_FOR_STORE, Reloader},
-    server::{Guard, Server},
-    settings::{Settings, Switch},
+    reload::{self, KEPT_FOR_STORE, Namespaces, NamespacesMetrics, Reload, Reloader, StoreSender},
+    server::{Guard, ProxyListener, Server, tls::ServedCertificate},
+    settings::{GatewaySettings, Settings, Switch},
+    tenancy::Tenancy,
     tokenizer,
+    unauthorized::Unauthorized,
 };
 use vectoll_clock::Clock;
 use vectoll_ledger::{
@@ -51,8 +55,10 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(settings: Settings) -> anyhow::Result<()> {
+    settings.check()?;
     let own = settings.own_key()?;
-    let egress = settings.egress()?;
+    let certificate = settings.gateway.certificate().map(ServedCertificate::load).transpose()?;
+    let (certificate, tls) = certificate.unzip();
     descriptors::raise();
     let journal = JournalMetrics::new().context("failed to set up the metrics")?;
     // As if there were a store, until the config says that there is none.
@@ -60,22 +66,36 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let keeper: CheckpointWriter<counters::LocalCounters> =
         CheckpointWriter::resume(&settings.state_dir, options, journal.clone())?;
     let proxy = assemble(&settings, &keeper, &journal)?;
-    let lasting = SharedState::new(settings.identity(), egress, proxy.metrics.backends.clone())
-        .context("failed to set up the HTTP client")?;
+    if let Some(certificate) = &certificate {
+        proxy.metrics.add(|registry| certificate.register(registry)).context("failed to set up the metrics")?;
+    }
     let (store, place) = watch::channel(None);
-    let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), lasting, own, store);
-    reloader.reload().await;
+    let watching = follow_config(&settings, &proxy, own, store).await?;
+    let certificate = certificate.map(|certificate| tokio::spawn(certificate.watch()));
     let (hang_up, end) = watch::channel(false);
     let mut speaking = tokio::spawn(driver(&settings, &proxy, &keeper)?.run(place, end, LAST_WORDS));
 
     let (stop, stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
-    let admin = listen_for_admin(settings.admin_listen, &proxy, settings.idle_timeout).await?;
+    let admin = Server::admin(settings.admin_listen, proxy.clone(), settings.idle_timeout).await?;
     let admin = tokio::spawn(admin.serve(admin_stopped));
-    let serving =
-        Server::proxy(&settings.listen, settings.listen_unix.as_deref(), proxy.clone(), settings.idle_timeout).await?;
+    let probes = match settings.gateway.probe_listen {
+        Some(address) => {
+            let probes = Server::probes(address, proxy.clone(), settings.idle_timeout).await?;
+            Some(tokio::spawn(probes.serve(stop_admin.subscribe())))
+        }
+        None => None,
+    };
+    let listener = ProxyListener {
+        addresses: &settings.listen,
+        socket: settings.listen_unix.as_deref(),
+        idle_timeout: settings.idle_timeout,
+        max_connections: settings.gateway.max_connections,
+        tls,
+    };
+    let serving = Server::proxy(proxy.clone(), listener).await?;
     let mut serving = tokio::spawn(serving.serve(stopped));
-    let watching = tokio::spawn(reload::watch(reloader));
+    let watching = tokio::spawn(watching);
     let (keep_on, kept_on) = watch::channel(true);
     let keeping = tokio::spawn(keep(keeper, proxy.accounting.clock, kept_on));
 
@@ -105,12 +125,43 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         speaking.abort();
     }
     watching.abort();
+    for task in certificate.iter().chain(&probes) {
+        task.abort();
+    }
     stop_admin.send_replace(true);
     keep_on.send_replace(false);
     keeping.await.context("failed to keep the books")??;
     admin.abort();
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Applies the config that there is, and then each that comes.
+async fn follow_config(
+    settings: &Settings,
+    proxy: &Arc<Proxy>,
+    own: Option<OwnKey>,
+    store: StoreSender,
+) -> anyhow::Result<Pin<Box<dyn Future<Output = ()> + Send>>> {
+    let (backends, egress) = (proxy.metrics.backends.clone(), settings.egress()?);
+    let failed = "failed to set up the HTTP client";
+    Ok(match settings.tenancy() {
+        Tenancy::One => {
+            let lasting = SharedState::new(settings.identity(), egress, backends).context(failed)?;
+            let mut reloader = Reloader::new(&settings.config_dir, proxy.clone(), lasting, own, store);
+            reloader.reload().await;
+            Box::pin(reload::watch(reloader))
+        }
+        Tenancy::Many => {
+            let GatewaySettings { max_cache_bytes, .. } = settings.gateway;
+            let lasting =
+                SharedState::of_many(settings.gateway.reach(), egress, max_cache_bytes, backends).context(failed)?;
+            let metrics = proxy.metrics.add(NamespacesMetrics::register).context("failed to set up the metrics")?;
+            let mut reloader = Namespaces::new(&settings.config_dir, proxy.clone(), lasting, store, metrics);
+            reloader.reload().await;
+            Box::pin(reload::watch(reloader))
+        }
+    })
 }
 
 /// What calls are counted with that are about to be dropped: they are booked at their own tokens then, where these are few.
@@ -162,8 +213,9 @@ fn assemble(
     let policy = Arc::new(ArcSwap::from_pointee(Policy::default()));
     let scraped = Scraped { accounting: accounting.clone(), policy: policy.clone() };
     let metrics = Metrics::new(
-        BookFamilies::new(Box::new(scraped), settings.user_metrics == Switch::On),
+        BookFamilies::new(Box::new(scraped), settings.user_metrics == Switch::On, settings.tenancy()),
         (journal, &accounting.trials, &waits),
+        settings.tenancy(),
     )
     .context("failed to set up the metrics")?;
     metrics.add(|registry| computing.register(registry)).context("failed to set up the metrics")?;
@@ -172,7 +224,16 @@ fn assemble(
         Switch::On => {
             let writer =
                 Writer::start(std::io::stdout(), metrics.lost_lines()?).context("failed to start the access log")?;
-            Some(AccessLog::new(writer, settings.access_log_sampling))
+            Some(AccessLog::new(writer, settings.access_log_sampling, settings.tenancy()))
+        }
+    };
+    let (gateway, shares) = match settings.tenancy() {
+        Tenancy::One => (None, MemoryShares::Keys),
+        Tenancy::Many => {
+            let unauthorized = Unauthorized::new().context("failed to set up the metrics")?;
+            metrics.add(|registry| unauthorized.register(registry)).context("failed to set up the metrics")?;
+            let proxies = TrustedProxies::new(settings.gateway.trusted_proxies.clone());
+            (Some(Gateway { proxies, unauthorized }), MemoryShares::Namespaces)
         }
     };
     Ok(Arc::new(Proxy {
@@ -185,22 +246,13 @@ fn assemble(
             body: settings.max_body_bytes,
             body_timeout: settings.body_timeout,
             memory: MemoryLimiter::new(settings.max_held_bytes),
+            shares,
         },
         tasks: Background::default(),
         coalescer: Arc::default(),
+        gateway,
         stopping: AtomicBool::new(false),
     }))
-}
-
-/// `[::]` is every address of both families, and where the machine knows no IPv6, of the one that it knows.
-async fn listen_for_admin(address: SocketAddr, proxy: &Arc<Proxy>, idle: Duration) -> std::io::Result<Server> {
-    match Server::admin(address, proxy.clone(), idle).await {
-        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && error.kind() != std::io::ErrorKind::AddrInUse => {
-            tracing::info!(%error, "listening on IPv4 only");
-            Server::admin(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port()), proxy.clone(), idle).await
-        }
-        listening => listening,
-    }
 }
 
 /// Writes checkpoints while something changes: every so often, whenever a segment of the journal has come to its end, and a

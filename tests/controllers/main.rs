@@ -5,6 +5,7 @@
 mod acknowledged;
 mod config;
 mod documents;
+mod gateway;
 mod keys;
 mod leader;
 mod scale;
@@ -74,6 +75,11 @@ fn controllers() {
 #[test]
 fn unreadable_resources() {
     block_on(unreadable::one_fault());
+}
+
+#[test]
+fn gateways() {
+    block_on(gateway::served());
 }
 
 #[test]

@@ -85,6 +85,42 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "vectoll.serviceAccoun
 {{ include "vectoll.fullname" . }}-store-master
 {{- end -}}
 
+{{/* The gateway, its objects, and what its config Secrets begin with. */}}
+{{- define "vectoll.gateway" -}}
+{{ include "vectoll.fullname" . }}-gateway
+{{- end -}}
+
+{{- define "vectoll.gatewayTLSSecret" -}}
+{{- if eq .Values.gateway.certificate "existing" -}}
+{{ required "gateway.existingSecret: name the Secret (kubernetes.io/tls) with the gateway's certificate" .Values.gateway.existingSecret }}
+{{- else -}}
+{{ include "vectoll.gateway" . }}-tls
+{{- end -}}
+{{- end -}}
+
+{{- define "vectoll.gatewaySelectorLabels" -}}
+app.kubernetes.io/name: {{ include "vectoll.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: gateway
+{{- end -}}
+
+{{- define "vectoll.gatewayLabels" -}}
+{{ include "vectoll.labels" . }}
+app.kubernetes.io/component: gateway
+{{- end -}}
+
+{{/* The names by which the gateway is called, and which its certificate is for, separated by commas. */}}
+{{- define "vectoll.gatewayNames" -}}
+{{- $name := include "vectoll.gateway" . -}}
+{{- $inside := list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) (printf "%s.%s.svc.cluster.local" $name .Release.Namespace) -}}
+{{- concat $inside .Values.gateway.hosts | uniq | join "," -}}
+{{- end -}}
+
+{{/* Where callers find it. */}}
+{{- define "vectoll.gatewayURL" -}}
+https://{{ first .Values.gateway.hosts | default (printf "%s.%s.svc" (include "vectoll.gateway" .) .Release.Namespace) }}{{ if ne (int .Values.gateway.service.port) 443 }}:{{ .Values.gateway.service.port }}{{ end }}/v1
+{{- end -}}
+
 {{/* The chart's own Valkey, and its objects. */}}
 {{- define "vectoll.valkey" -}}
 {{ include "vectoll.fullname" . }}-store
@@ -209,6 +245,12 @@ runAsUser: {{ with .Values.sidecar.runAsUser }}{{ int64 . }}{{ else }}null{{ end
 probe: {{ .Values.sidecar.probe }}
 userMetrics: {{ .Values.sidecar.userMetrics }}
 excludedNamespaces: {{ .Values.webhook.excludedNamespaces | toJson }}
+{{- if .Values.gateway.only }}
+{{- if not .Values.gateway.enabled }}
+{{- fail "gateway.only: without the gateway nobody could call anybody: set gateway.enabled" }}
+{{- end }}
+gatewayOnly: {{ include "vectoll.gatewayURL" . | quote }}
+{{- end }}
 workloadIdentity:
 {{- range $cloud, $of := .Values.sidecar.workloadIdentity }}
   {{ $cloud }}: {audience: {{ $of.audience | quote }}}

@@ -105,6 +105,8 @@ pub(super) struct ClusterState {
     pub(super) spend_writes: SpendWrites,
     /// In a snapshot of a namespace: the accounts of all Teams below each of its own.
     pub(super) accounts_below: BTreeMap<ObjectName, Vec<Uid>>,
+    /// Whether only the gateway is to have credentials: a setting.
+    pub(super) gateway_only: bool,
 }
 
 impl Default for ClusterState {
@@ -126,6 +128,7 @@ impl Default for ClusterState {
             dependent: BTreeSet::new(),
             spend_writes: SpendWrites::default(),
             accounts_below: BTreeMap::new(),
+            gateway_only: false,
         }
     }
 }

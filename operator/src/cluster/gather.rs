@@ -61,6 +61,7 @@ impl Gather {
         let there = self.read_config(namespace).await?;
         let turn = self.reconciling.clone().acquire_owned().await.context("the loop has ended")?;
         let Self { shared, memory, setting, store, troubles, bulk, .. } = self;
+        let gateway = setting.gateway;
         let namespace = namespace.to_owned();
         tokio::task::spawn_blocking(move || {
             // What is done from here on may not be in the snapshot.
@@ -80,6 +81,7 @@ impl Gather {
                 there,
                 readers,
                 store,
+                gateway,
                 troubles,
                 bulk,
                 began,

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     config::Files,
+    gateway::{Share, share},
     generations::Deliveries,
     plan::{Basis, PersistentFailures, Plan, plan},
     snapshot::Snapshot,
@@ -35,6 +36,8 @@ pub(super) struct NamespaceInputs {
     /// How far the configs of those are that look at it.
     pub(super) readers: Deliveries,
     pub(super) store: Option<StoreView>,
+    /// Whether there is a gateway.
+    pub(super) gateway: bool,
     pub(super) troubles: PersistentFailures,
     /// How much of what comes in masses may be planned.
     pub(super) bulk: usize,
@@ -47,6 +50,8 @@ pub(super) struct NamespaceInputs {
 pub(super) struct Reconciled {
     pub(super) namespace: String,
     pub(super) plan: Plan,
+    /// What it is to have in the gateway, where there is one.
+    pub(super) share: Option<Share>,
     /// What it offers itself, and what others do whose offers were not known.
     pub(super) offers: BTreeMap<String, Arc<Offers>>,
     /// What it needs of the store.
@@ -67,8 +72,20 @@ pub(super) struct Reconciled {
 impl NamespaceInputs {
     /// Reconciles it.
     pub(super) fn reconcile(self) -> Reconciled {
-        let Self { namespace, snapshot, offers: known, prepared, there, readers, store, troubles, bulk, began, now } =
-            self;
+        let Self {
+            namespace,
+            snapshot,
+            offers: known,
+            prepared,
+            there,
+            readers,
+            store,
+            gateway,
+            troubles,
+            bulk,
+            began,
+            now,
+        } = self;
         let before = prepared.as_ref().map(|last| &last.by_name).or(there.as_deref());
         let mut snapshot = snapshot;
         let is_short = snapshot.has_unreadable();
@@ -88,6 +105,8 @@ impl NamespaceInputs {
         learned.insert(namespace.clone(), own);
         let desired = desired_keys(&snapshot.observed, all, conditions, now);
         let (delivery, need) = store.as_ref().map(|store| store.of(&snapshot, &namespace, &desired, now)).unzip();
+        let of_gateway = store.as_ref().filter(|_| gateway).map(|store| store.of_gateway(now));
+        let (of_gateway, rotation) = of_gateway.unzip();
         let passwords = store.zip(need.as_ref()).and_then(|(store, need)| store.next(need, &namespace, now));
         let basis = Basis {
             namespace: &namespace,
@@ -103,10 +122,19 @@ impl NamespaceInputs {
             now,
         };
         let plan = plan(basis);
-        let due = desired.next.into_iter().chain(passwords).chain(again).min();
+        let due = desired.next.into_iter().chain(passwords).chain(rotation.flatten()).chain(again).min();
+        let share = gateway.then(|| {
+            if snapshot.cluster.ends(&namespace) {
+                return Share::Nothing;
+            }
+            // What sidecars are told is not all of it where only the gateway has the credentials.
+            let prepared = plan.prepared.as_deref().filter(|_| !snapshot.cluster.gateway_only);
+            share(&namespace, (&snapshot.observed, &desired), prepared, of_gateway, is_short)
+        });
         let is_empty = snapshot.cluster.is_empty() && plan.first.is_empty();
         Reconciled {
             plan,
+            share,
             offers: learned,
             need: need.unwrap_or_default(),
             due,

@@ -25,6 +25,7 @@ use tokio::{
 use self::{backoff::Backoff, task::Task};
 use super::{
     apply::Applier,
+    gateway::Shares,
     gather::REQUEST_TIMEOUT,
     lease::Tenure,
     memory::Memory,
@@ -62,6 +63,8 @@ pub(super) struct Reconciler {
     hands: Applier,
     metrics: Metrics,
     store: Option<Store>,
+    /// What namespaces are to have in the gateway, where there is one.
+    gateway_shares: Option<Shares>,
     setting: Setting,
     prices: watch::Receiver<Arc<Pricing>>,
     /// Who looks at whom is known of all namespaces.
@@ -102,7 +105,7 @@ impl Reconciler {
         shared: StateHandle,
         hands: Applier,
         metrics: Metrics,
-        store: Option<Store>,
+        (store, gateway_shares): (Option<Store>, Option<Shares>),
         allowed_hosts: Arc<AllowedHosts>,
         prices: watch::Receiver<Arc<Pricing>>,
         tenure: Tenure,
@@ -116,7 +119,8 @@ impl Reconciler {
             hands,
             metrics,
             store,
-            setting: Setting { counting: Counting::Apart, allowed_hosts, pricing },
+            setting: Setting { counting: Counting::Apart, allowed_hosts, pricing, gateway: gateway_shares.is_some() },
+            gateway_shares,
             prices,
             is_indexed: false,
             tenure,
@@ -284,6 +288,9 @@ impl Reconciler {
         self.deferred.clear();
         self.finished.clear();
         self.resting.clear();
+        if let Some(gateway_shares) = &self.gateway_shares {
+            gateway_shares.clear();
+        }
         *self.memory() = Memory::default();
         self.needs = Needs::default();
         self.needs_due = None;

@@ -42,6 +42,8 @@ pub(super) struct Setting {
     pub(super) counting: Counting,
     pub(super) allowed_hosts: Arc<AllowedHosts>,
     pub(super) pricing: Arc<Pricing>,
+    /// Whether there is a gateway.
+    pub(super) gateway: bool,
 }
 
 impl StateHandle {
@@ -137,6 +139,7 @@ impl ClusterState {
             books: LedgerSnapshot { acknowledgements, teams, breakdowns: BTreeMap::new() },
             spend_writes: self.spend_writes,
             accounts_below,
+            gateway_only: self.gateway_only,
             ..Self::default()
         }
     }

@@ -13,10 +13,10 @@ use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use vectoll_config::Uid;
+use vectoll_config::{KeyHash, Uid};
 
 use super::{
-    census, cluster_state::ClusterState, metrics::StoreMetrics, snapshot::Snapshot, store_secret,
+    census, cluster_state::ClusterState, gateway::GATEWAY, metrics::StoreMetrics, snapshot::Snapshot, store_secret,
     totals::TotalFamilies, watch::StateHandle,
 };
 use crate::{
@@ -25,8 +25,8 @@ use crate::{
     ledger::{LedgerEvent, LedgerQuery, Reader, TeamQuery},
     observed_state::{Counting, ObservedState},
     store::{
-        Access, AclReconciler, Logins, Memory, NamespaceStore, Password, Persistence, Rotation, StoreState, Sweeper,
-        Swept, User, UsersByName, Valid, sweep::Census,
+        Access, AclReconciler, Logins, Master, Memory, NamespaceStore, Password, Persistence, Rotation, StoreState,
+        Sweeper, Swept, User, UsersByName, Valid, sweep::Census,
     },
 };
 
@@ -49,6 +49,8 @@ pub(super) struct Store {
     changed: Arc<AtomicBool>,
     sweeper: Sweeper,
     retention: Duration,
+    /// Whether a gateway logs in.
+    gateway: bool,
     /// When the sweeper was told last what there is, and whether it was urgent.
     counted: Mutex<Option<(Instant, bool)>>,
     /// The store and what passwords are derived from, once they are known.
@@ -138,6 +140,7 @@ impl Store {
             keeper: AclReconciler::start(report, Box::new(move |memory: Memory| for_gauge.weighs(memory))),
             sweeper: Sweeper::start(Arc::new(move |swept: &Swept| for_sweeper.swept(swept))),
             retention: store_keeping.retention()?,
+            gateway: settings.gateway.gateway_shards > 0,
             counted: Mutex::new(None),
             reader: Reader::start(on_event),
             changed,
@@ -200,7 +203,10 @@ impl Store {
         if counted.is_some_and(|(at, was)| at.elapsed() < CENSUS_PERIOD && was == is_urgent) {
             return;
         }
-        let Some(census) = census::take(cluster, &self.scope, now) else { return };
+        let Some(mut census) = census::take(cluster, &self.scope, now) else { return };
+        if self.gateway {
+            census.namespaces.insert(GATEWAY.to_owned());
+        }
         *counted = Some((now, is_urgent));
         let retention_ms = u64::try_from(self.retention.as_millis()).unwrap_or(u64::MAX);
         let counted_ms = u64::try_from(Timestamp::now().as_millisecond()).unwrap_or_default();
@@ -212,13 +218,13 @@ impl Store {
         let (access, content) = self.known.clone()?;
         let logins =
             Logins::PerNamespace { access, scope: self.scope.clone(), master: content.master, rotation: self.rotation };
-        Some(StoreView { logins, state: self.keeper.state() })
+        Some(StoreView { logins, state: self.keeper.state(), gateway: self.gateway })
     }
 
     /// Has the users kept that the sidecars need, and asks what was spent.
     pub(super) fn set_needs(&self, needs: &Needs) {
         let Some((access, _)) = &self.known else { return };
-        self.keeper.keep(access.clone(), &self.scope, Arc::new(needs.users()));
+        self.keeper.keep(access.clone(), &self.scope, Arc::new(needs.users(&self.scope)));
         self.reader.ask(access.clone(), needs.question(&self.scope));
     }
 
@@ -237,6 +243,7 @@ impl Store {
 pub(super) struct StoreView {
     logins: Logins,
     state: StoreState,
+    gateway: bool,
 }
 
 impl StoreView {
@@ -249,7 +256,8 @@ impl StoreView {
         now: Timestamp,
     ) -> (Delivery, Need) {
         // Pods that are about to go still book their last calls.
-        let runs = snapshot.cluster.pods.iter().any(|(_, seen)| seen.value.runs);
+        let is_told = !snapshot.cluster.gateway_only;
+        let runs = is_told && snapshot.cluster.pods.iter().any(|(_, seen)| seen.value.runs);
         let user = runs.then(|| self.user(&snapshot.observed, namespace, desired, now)).flatten();
         let is_held = user.as_ref().is_some_and(|user| self.state.is_about_to_have(namespace, Some(user)));
         let held = is_held.then(|| namespace.to_owned()).into_iter().collect();
@@ -258,8 +266,19 @@ impl StoreView {
         if let Logins::PerNamespace { scope, .. } = &self.logins {
             teams.extend(desired.owed_in(namespace, scope));
         }
-        let need = Need { user, is_read, is_held, teams };
+        let has_keys = !snapshot.observed.api_keys.is_empty();
+        let gateway = if self.gateway && has_keys { self.gateway_passwords(now) } else { BTreeSet::new() };
+        let need = Need { user, is_read, is_held, gateway, teams };
         (Delivery { logins: self.logins.clone(), held, now }, need)
+    }
+
+    /// What the gateway is told of the store, and when that changes.
+    pub(super) fn of_gateway(&self, now: Timestamp) -> (NamespaceStore, Option<Timestamp>) {
+        let next = match &self.logins {
+            Logins::PerNamespace { rotation, master, .. } => rotation.next(master, [GATEWAY], now),
+            Logins::Given(_) => None,
+        };
+        (self.logins.of(GATEWAY, now), next)
     }
 
     /// When the password of a namespace's user changes next.
@@ -272,15 +291,33 @@ impl StoreView {
         }
     }
 
+    fn gateway_passwords(&self, now: Timestamp) -> BTreeSet<KeyHash> {
+        match &self.logins {
+            Logins::PerNamespace { access: _, scope: _, master, rotation } => {
+                valid_passwords(rotation, master, GATEWAY, now).collect()
+            }
+            Logins::Given(_) => BTreeSet::new(),
+        }
+    }
+
     fn user(&self, observed: &ObservedState, namespace: &str, desired: &DesiredState, now: Timestamp) -> Option<User> {
         let Logins::PerNamespace { access: _, scope, master, rotation } = &self.logins else { return None };
-        let Valid { current, previous, upcoming } = rotation.valid(master, namespace, now);
-        let passwords = [Some(current), previous, Some(upcoming)];
-        let passwords = passwords.into_iter().flatten().map(|password: Password| password.hash());
+        let passwords = valid_passwords(rotation, master, namespace, now);
         let limited = desired.limited_in(observed, namespace, scope);
         let accounts = desired.teams_in(namespace).chain(&limited);
         Some(User::of(scope, namespace, accounts, passwords))
     }
+}
+
+/// The hashes of all passwords that let a user in.
+fn valid_passwords(
+    rotation: &Rotation,
+    master: &Master,
+    namespace: &str,
+    now: Timestamp,
+) -> impl Iterator<Item = KeyHash> + use<> {
+    let Valid { current, previous, upcoming } = rotation.valid(master, namespace, now);
+    [Some(current), previous, Some(upcoming)].into_iter().flatten().map(|password: Password| password.hash())
 }
 
 /// What one namespace needs of the store.
@@ -292,6 +329,8 @@ pub(super) struct Need {
     is_read: bool,
     /// Whether its config waits for the user.
     pub(super) is_held: bool,
+    /// The passwords by which a gateway logs in that has keys of the namespace.
+    gateway: BTreeSet<KeyHash>,
     /// What is to be read of the Teams that its keys belong to, of those above them, and of its routes' backends with budgets.
     teams: BTreeMap<Uid, TeamQuery>,
 }
@@ -316,8 +355,14 @@ impl Needs {
         self.0.iter().filter(|(_, need)| need.is_held).map(|(namespace, _)| namespace.as_str())
     }
 
-    fn users(&self) -> UsersByName {
-        self.0.iter().filter_map(|(namespace, need)| Some((namespace.clone(), need.user.clone()?))).collect()
+    fn users(&self, scope: &str) -> UsersByName {
+        let of_namespaces = self.0.iter().filter_map(|(namespace, need)| Some((namespace.clone(), need.user.clone()?)));
+        let mut users: UsersByName = of_namespaces.collect();
+        let passwords: BTreeSet<KeyHash> = self.0.values().flat_map(|need| &need.gateway).copied().collect();
+        if !passwords.is_empty() {
+            users.insert(GATEWAY.to_owned(), User::of_all(scope, GATEWAY, passwords));
+        }
+        users
     }
 
     /// What the operator tells of, and only the store knows.

@@ -117,30 +117,33 @@ async fn look_after(client: &Client, webhook: &Webhook) -> anyhow::Result<()> {
         Renewal::Replace { tls_crt, tls_key, ca_crt } => {
             // First the CA, then what it signed: at no time is something served that is not trusted.
             announce(client, webhook, ca_crt.clone()).await?;
-            let data = [(TLS_CRT, tls_crt), (TLS_KEY, tls_key), (CA_CRT, ca_crt)];
-            let data = data.into_iter().map(|(name, pem)| (name.to_owned(), ByteString(pem))).collect();
-            write(&secrets, webhook, present, data).await
+            write(&secrets, &webhook.secret, present, (tls_crt, tls_key, ca_crt)).await?;
+            tracing::info!(secret = webhook.secret, "the webhook has a new certificate");
+            Ok(())
         }
     }
 }
 
-async fn write(
+/// Writes certificate, key and CAs, in PEM, over the Secret that there is, or makes it.
+pub(super) async fn write(
     secrets: &Api<Secret>,
-    webhook: &Webhook,
+    name: &str,
     present: Option<Secret>,
-    data: BTreeMap<String, ByteString>,
+    (tls_crt, tls_key, ca_crt): (Vec<u8>, Vec<u8>, Vec<u8>),
 ) -> anyhow::Result<()> {
+    let data = [(TLS_CRT, tls_crt), (TLS_KEY, tls_key), (CA_CRT, ca_crt)];
+    let data: BTreeMap<String, ByteString> =
+        data.into_iter().map(|(name, pem)| (name.to_owned(), ByteString(pem))).collect();
     let parameters = PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
     let written = if let Some(mut secret) = present {
         secret.data = Some(data);
-        secrets.replace(&webhook.secret, &parameters, &secret).await
+        secrets.replace(name, &parameters, &secret).await
     } else {
-        let metadata = ObjectMeta { name: Some(webhook.secret.clone()), ..ObjectMeta::default() };
+        let metadata = ObjectMeta { name: Some(name.to_owned()), ..ObjectMeta::default() };
         let type_ = Some("kubernetes.io/tls".to_owned());
         secrets.create(&parameters, &Secret { metadata, type_, data: Some(data), ..Secret::default() }).await
     };
     written.context("failed to write the Secret")?;
-    tracing::info!(secret = webhook.secret, "the webhook has a new certificate");
     Ok(())
 }
 

@@ -40,6 +40,9 @@ pub struct InjectionSettings {
     /// Namespaces in which a pod that asks for a sidecar is refused.
     #[serde(default)]
     pub excluded_namespaces: Vec<String>,
+    /// Where callers find the gateway, if only that has credentials: a pod that asks for a sidecar is refused then, and told so.
+    #[serde(default)]
+    pub gateway_only: Option<String>,
     /// The user and group of the sidecar's container; null: the platform chooses, as `OpenShift` does.
     #[serde(default = "user")]
     pub run_as_user: Option<i64>,

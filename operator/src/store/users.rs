@@ -47,6 +47,13 @@ impl User {
         Self { passwords: passwords.into_iter().collect(), keys }
     }
 
+    /// The user of a gateway, whose calls are of all Teams and backends there are.
+    pub fn of_all(scope: &str, name: &str, passwords: impl IntoIterator<Item = KeyHash>) -> Self {
+        let own = pattern(&store::namespace_prefix(Some(scope), name));
+        let keys = [pattern(store::ALL_TEAMS_PREFIX), own].into();
+        Self { passwords: passwords.into_iter().collect(), keys }
+    }
+
     /// The words after `ACL SETUSER NAME`: nothing of what the user may have been before stays.
     pub fn rules(&self) -> Vec<String> {
         let Self { passwords, keys } = self;

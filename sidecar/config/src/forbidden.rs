@@ -24,6 +24,9 @@ pub enum Forbidden {
     /// No address: connected to, it is the machine itself.
     #[error("the unspecified address")]
     Unspecified,
+    /// The machine itself, where it is not the caller's own. [`Forbidden::address`] never says so: a pod's provider may listen beside it.
+    #[error("a loopback address")]
+    Loopback,
 }
 
 impl Forbidden {
@@ -35,6 +38,17 @@ impl Forbidden {
                 v6(address).or_else(|| carried(address).and_then(v4)).or_else(|| translated(address))
             }
         }
+    }
+
+    /// Judges an address where loopback is somebody else's machine, as it is to the namespaces that share a gateway.
+    pub fn address_of_tenant(address: IpAddr) -> Option<Self> {
+        let is_loopback = match address {
+            IpAddr::V4(address) => address.is_loopback(),
+            IpAddr::V6(address) => {
+                address.is_loopback() || carried(address).is_some_and(|address| address.is_loopback())
+            }
+        };
+        is_loopback.then_some(Self::Loopback).or_else(|| Self::address(address))
     }
 
     /// Judges a name, in lower case and without a dot at its end; none: what it resolves to decides.
@@ -138,6 +152,13 @@ mod tests {
             ("2001:db8::a9fe:a9fe", None),
         ] {
             assert_eq!(Forbidden::address(address.parse().unwrap()), expected, "{address}");
+        }
+        for address in ["127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"] {
+            assert_eq!(Forbidden::address_of_tenant(address.parse().unwrap()), Some(Forbidden::Loopback), "{address}");
+        }
+        for address in ["10.0.0.1", "169.254.169.254", "2001:db8::1"] {
+            let address = address.parse().unwrap();
+            assert_eq!(Forbidden::address_of_tenant(address), Forbidden::address(address), "{address}");
         }
         assert_eq!(Forbidden::name("metadata.google.internal"), Some(Forbidden::Metadata));
         assert_eq!(Forbidden::name("metadata.example.com"), None);

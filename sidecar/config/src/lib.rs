@@ -8,6 +8,7 @@
 //! Money, key hashes, names and patterns are types here, so that neither side can hold a wrong one.
 
 mod amounts;
+mod bundle;
 mod forbidden;
 mod header;
 mod key;
@@ -24,11 +25,12 @@ mod write;
 mod zone;
 
 pub use amounts::MAX_BUDGETS;
+pub use bundle::{BundleError, read_bundle, write_bundle};
 pub use forbidden::Forbidden;
 pub use header::is_ours;
 pub use key::{KEY_PREFIX, KeyHash, KeyHashError, POD_KEY, checksum, has_valid_checksum, is_generated};
 pub use money::{MoneyError, PicoUsd, Price};
-pub use name::{NameError, ObjectName, Uid};
+pub use name::{NameError, ObjectName, Uid, namespace_of};
 pub use pattern::{ModelPattern, PatternError};
 pub use period::{Stretch, is_calendars, stretch};
 pub use position::line_of;

@@ -35,6 +35,11 @@ impl fmt::Display for ObjectName {
     }
 }
 
+/// The namespace of a `namespace/name`; empty where it is none.
+pub fn namespace_of(name: &str) -> &str {
+    name.split_once('/').map_or("", |(namespace, _)| namespace)
+}
+
 /// Not `namespace/name`.
 #[derive(Debug, thiserror::Error)]
 #[error("\"{0}\" is not of the form namespace/name")]

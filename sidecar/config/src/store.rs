@@ -41,6 +41,9 @@ pub fn is_scope(scope: &str) -> bool {
     !scope.is_empty() && scope.len() <= 200 && scope.chars().all(is_part)
 }
 
+/// What the keys of all Teams begin with: of every scope.
+pub const ALL_TEAMS_PREFIX: &str = "vectoll:{";
+
 /// What all keys of a Team begin with. The braces are the hash tag (Redis Cluster specification, "Hash tags").
 pub fn team_prefix(team: &Uid) -> String {
     format!("{ROOT}{{{team}}}:")

@@ -1,6 +1,6 @@
 //! One line, as JSON. Fields that have nothing to say are left out.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
@@ -10,6 +10,7 @@ use super::{
     record::{Facts, Record},
     redact::Redaction,
 };
+use vectoll_config::namespace_of;
 use vectoll_ledger::books::Certainty;
 
 /// The status of a call whose caller left before the answer, as nginx writes it. It is never sent.
@@ -24,6 +25,12 @@ pub(super) struct LogRecord<'a> {
     #[serde(serialize_with = "as_text")]
     call_id: crate::call_id::CallId,
     status: u16,
+    /// The address that called, in a gateway's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<IpAddr>,
+    /// The key's, in a gateway's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'a Arc<str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,6 +90,8 @@ impl<'a> LogRecord<'a> {
             time: record.at,
             call_id: record.id,
             status: facts.status.map_or(CALLER_LEFT, |status| status.as_u16()),
+            client: facts.client,
+            namespace: facts.key.as_deref().filter(|_| record.log.tenancy.is_many()).map(namespace_of),
             key: facts.key.as_ref(),
             team: facts.team.as_ref(),
             user: facts.user.as_deref().map(clean),

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::IpAddr,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -27,6 +28,9 @@ pub(super) struct Record {
 /// What becomes known on the way.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
+    pub(super) client: Option<IpAddr>,
+    /// One of a flood: it has no line of its own.
+    pub(super) is_untold: bool,
     pub(super) key: Option<Arc<str>>,
     pub(super) team: Option<Arc<str>>,
     pub(super) key_metadata: Option<Arc<BTreeMap<String, String>>>,

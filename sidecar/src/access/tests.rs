@@ -6,6 +6,7 @@ use prometheus::IntCounter;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::tenancy::Tenancy;
 
 /// What was written, for all to see.
 #[derive(Clone, Default)]
@@ -31,7 +32,7 @@ impl Out {
 fn log(sampling: f64) -> (Out, Arc<AccessLog>) {
     let out = Out::default();
     let writer = Writer::start(out.clone(), IntCounter::new(LOST, "lines").unwrap()).unwrap();
-    (out, AccessLog::new(writer, sampling))
+    (out, AccessLog::new(writer, sampling, Tenancy::One))
 }
 
 fn served(log: &Arc<AccessLog>) {
@@ -139,7 +140,7 @@ impl Write for Broken {
 #[test]
 fn lines_that_cannot_be_written_are_counted() {
     let lost = IntCounter::new(LOST, "lines").unwrap();
-    let log = AccessLog::new(Writer::start(Broken, lost.clone()).unwrap(), 1.0);
+    let log = AccessLog::new(Writer::start(Broken, lost.clone()).unwrap(), 1.0, Tenancy::One);
     for _ in 0..3 {
         served(&log);
     }

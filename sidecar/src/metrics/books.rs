@@ -8,7 +8,10 @@ use prometheus::{
     proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
 };
 
-use crate::policy::{Backend, Policy};
+use crate::{
+    policy::{Backend, Policy},
+    tenancy::Tenancy,
+};
 use vectoll_config::{
     PicoUsd, Uid,
     v1::{Budget, ModelLimits},
@@ -36,12 +39,13 @@ pub struct BookFamilies {
     source: Box<dyn Source>,
     /// Whether end users are told apart.
     by_user: bool,
+    tenancy: Tenancy,
 }
 
 impl BookFamilies {
     /// Families over a source; those by end user only where they are wanted.
-    pub fn new(source: Box<dyn Source>, by_user: bool) -> Self {
-        Self { source, by_user }
+    pub fn new(source: Box<dyn Source>, by_user: bool, tenancy: Tenancy) -> Self {
+        Self { source, by_user, tenancy }
     }
 }
 
@@ -134,6 +138,7 @@ impl Collector for BookFamilies {
         );
         self.reservations(&mut families);
         self.budgets(&mut families, &users);
+        self.tenancy.add(&mut families);
         families
     }
 }
@@ -198,10 +203,14 @@ impl BookFamilies {
             .values()
             .map(|team| (vec![("team", &*team.name)], &team.uid, Account::Team(team.uid.clone()), &*team.budgets));
         self.budget(families, "team", teams.collect());
-        let guests = policy.teams.values().filter_map(|team| {
+        let guests = policy.views().filter_map(|team| {
             let guest = team.guest.as_ref()?;
             let account = Account::TeamNamespace(team.uid.clone(), guest.namespace.clone());
-            Some((vec![("team", &*team.name)], &team.uid, account, &*guest.budgets))
+            let mut labels = vec![("team", &*team.name)];
+            if self.tenancy.is_many() {
+                labels.insert(0, ("namespace", &*guest.namespace));
+            }
+            Some((labels, &team.uid, account, &*guest.budgets))
         });
         self.budget(families, "namespace", guests.collect());
         self.model_budgets(families, &policy);

@@ -10,7 +10,7 @@ use vectoll_config::v1::{
     native::{Api, Auth, Aws, AwsKeys, Container, Entra, Google, HeaderKey, Ibm, Key, WebIdentity, Within},
 };
 
-use super::shared_state::{Files, SharedState};
+use super::shared_state::{Files, Identity, SharedState};
 use vectoll_upstream::{
     builtin,
     credential::{
@@ -99,6 +99,13 @@ pub(super) fn provider(
     }
 }
 
+/// What proves the pod's own identity.
+fn identity<'s>(lasting: &'s SharedState, path: &str) -> ProviderResult<&'s Identity> {
+    const REASON: &str = "the identity of a gateway's own pod is no namespace's: give the backend a credential from a Secret, or call it \
+                          through a sidecar, whose pod has an identity of its own";
+    lasting.identity.as_ref().ok_or_else(|| unusable(path, REASON))
+}
+
 fn trust(file: &str, files: &Files) -> ProviderResult<Trust> {
     const AT: &str = "caFile";
     Trust::only(content(file, AT, files)?).map_err(|error| unusable(AT, error.to_string()))
@@ -157,12 +164,12 @@ fn open_ai(
 }
 
 /// One that did not change keeps its token through a reload.
-fn open_ai_identity(identity: &v1::OpenAiIdentity, lasting: &SharedState) -> ProviderResult<Arc<Credential>> {
-    let made_of = format!("openAI {identity:?} {:?}", lasting.identity);
+fn open_ai_identity(settings: &v1::OpenAiIdentity, lasting: &SharedState) -> ProviderResult<Arc<Credential>> {
+    let made_of = format!("openAI {settings:?} {:?}", lasting.identity);
     lasting.keyring.get(Fingerprint::of([made_of.as_bytes()]), || {
-        let v1::OpenAiIdentity { identity_provider_id, service_account_id, token_url } = identity;
+        let v1::OpenAiIdentity { identity_provider_id, service_account_id, token_url } = settings;
         let token_url = token_url.as_deref().unwrap_or(federated::EXCHANGE);
-        let token_file = lasting.identity.tokens.join("openai");
+        let token_file = identity(lasting, "openAI.workloadIdentity")?.tokens.join("openai");
         federated::OpenAi::new(token_url, identity_provider_id.clone(), service_account_id.clone(), token_file)
             .map(|identity| Credential::Token(identity.token(lasting.http.clone())))
             .map_err(|(field, reason)| unusable(format!("openAI.workloadIdentity.{field}"), reason))
@@ -257,12 +264,13 @@ fn credential(auth: &Auth, api: &Api, files: &Files, lasting: &SharedState) -> P
         }
         Auth::Google(Google::File(file)) => Credential::Token(google_file(content(file, AT, files)?, lasting)?),
         Auth::Google(Google::MetadataServer(_)) => {
+            identity(lasting, AT)?;
             let token = google::metadata::token(google::metadata::SERVER, lasting.http.clone());
             Credential::Token(token.map_err(at)?)
         }
         Auth::Entra(Entra { tenant_id, client_id, authority, secret_file }) => {
             let proof = match secret_file {
-                None => entra::Proof::Federated(lasting.identity.tokens.join("azure")),
+                None => entra::Proof::Federated(identity(lasting, AT)?.tokens.join("azure")),
                 Some(file) => {
                     let secret = Secret::in_file(content(file, AT, files)?);
                     entra::Proof::Secret(secret.map_err(|reason| unusable(AT, reason))?)
@@ -283,7 +291,6 @@ fn credential(auth: &Auth, api: &Api, files: &Files, lasting: &SharedState) -> P
 fn aws_keys(keys: &AwsKeys, region: &str, files: &Files, lasting: &SharedState) -> ProviderResult<aws::Source> {
     const AT: &str = "native.auth.aws.keys";
     let at = |(field, reason): (&str, &str)| unusable(format!("{AT}.{field}"), reason);
-    let identity = &lasting.identity;
     Ok(match keys {
         AwsKeys::File(file) => {
             aws::Source::in_file(content(file, AT, files)?).map_err(|reason| unusable(AT, reason))?
@@ -295,6 +302,7 @@ fn aws_keys(keys: &AwsKeys, region: &str, files: &Files, lasting: &SharedState) 
                     aws::web_identity::regional(region).map_err(|reason| unusable("native.auth.aws.region", reason))?
                 }
             };
+            let identity = identity(lasting, AT)?;
             let session = if identity.pod.is_empty() { SESSION } else { &identity.pod };
             let session: String = session.chars().take(64).collect();
             let token = identity.tokens.join("aws");
@@ -302,7 +310,7 @@ fn aws_keys(keys: &AwsKeys, region: &str, files: &Files, lasting: &SharedState) 
             role.keys(lasting.http.clone())
         }
         AwsKeys::PodIdentity(_) => {
-            let (uri, token) = identity.agent.clone().ok_or_else(|| {
+            let (uri, token) = identity(lasting, AT)?.agent.clone().ok_or_else(|| {
                 unusable(AT, "EKS Pod Identity has not set AWS_CONTAINER_CREDENTIALS_FULL_URI in this container")
             })?;
             aws::pod_identity::PodIdentity::new(&uri, token).map_err(at)?.keys(lasting.http.clone())
@@ -321,7 +329,7 @@ fn google_file(content: &[u8], lasting: &SharedState) -> ProviderResult<vectoll_
         Some(google::Kind::External) => {
             let external = google::external::External::read(
                 content,
-                &lasting.identity.tokens,
+                &identity(lasting, AT)?.tokens,
                 google::external::Instead::default(),
             );
             Ok(external.map_err(wrong)?.token(http))

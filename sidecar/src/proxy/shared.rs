@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use super::coalesce::Coalescer;
 use crate::{
     access::AccessLog, accounting::Accounting, background::Background, call::RequestLimits, compute::Compute,
-    metrics::Metrics, policy::Policy, server::Guard,
+    gateway::Gateway, metrics::Metrics, policy::Policy, server::Guard,
 };
 
 /// All that requests share.
@@ -29,6 +29,8 @@ pub struct Proxy {
     pub tasks: Background,
     /// Calls that wait to travel together.
     pub coalescer: Arc<Coalescer>,
+    /// What a gateway knows besides; none: it is a pod's sidecar.
+    pub gateway: Option<Gateway>,
     /// Set when the sidecar is about to stop.
     pub stopping: AtomicBool,
 }

@@ -27,6 +27,11 @@ pub(super) fn router(proxy: Arc<Proxy>) -> Router {
         .with_state(proxy)
 }
 
+/// Probes alone: what they say is nobody's secret.
+pub(super) fn probes(proxy: Arc<Proxy>) -> Router {
+    Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(ready)).with_state(proxy)
+}
+
 async fn metrics(State(proxy): State<Arc<Proxy>>) -> Response {
     // Of thousands of keys that is megabytes of text, and nobody waits for it who calls.
     let metrics = proxy.metrics.clone();

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     pin::{Pin, pin},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -14,7 +15,12 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Connection,
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::watch,
+    time::Instant,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
 use super::{
     activity::{Activity, UnderWay, Verdict},
@@ -23,12 +29,16 @@ use super::{
 };
 use crate::answer::Body;
 
+/// How long a client may take for TLS's handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Serves a connection until its end. Asked to stop, it finishes what is under way.
-pub(super) async fn run<S>(
-    connection: Connection<'static, TokioIo<Stream>, S, TokioExecutor>,
+pub(super) async fn run<I, S>(
+    connection: Connection<'static, TokioIo<I>, S, TokioExecutor>,
     activity: Activity,
     mut stop: watch::Receiver<bool>,
 ) where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<Request<Incoming>, Response = Response<Tracked>, Error = Infallible>,
     S::Future: Send + 'static,
 {
@@ -57,6 +67,20 @@ pub(super) async fn run<S>(
             () = activity.unwanted() => {}
             () = tokio::time::sleep_until(look) => {}
         }
+    }
+}
+
+/// Agrees on keys with a client. None: it did not come to that, or not in time.
+pub(super) async fn secure(
+    acceptor: &TlsAcceptor,
+    stream: Stream,
+    activity: &Activity,
+    mut stop: watch::Receiver<bool>,
+) -> Option<TlsStream<Stream>> {
+    tokio::select! {
+        agreed = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => agreed.ok()?.ok(),
+        () = activity.unwanted() => None,
+        () = stopped(&mut stop) => None,
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     pin::Pin,
@@ -50,11 +50,17 @@ impl Drop for SocketFile {
     }
 }
 
-/// Binds an address.
+/// Binds an address. `[::]` is every address of both families, and where the machine knows no IPv6, of the one that it knows.
 pub(super) async fn tcp(address: SocketAddr, name: &'static str) -> io::Result<TcpListener> {
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|error| io::Error::new(error.kind(), format!("failed to listen on {address}: {error}")))?;
+    let listener = match TcpListener::bind(address).await {
+        Err(error) if address.ip() == Ipv6Addr::UNSPECIFIED && error.kind() != io::ErrorKind::AddrInUse => {
+            tracing::info!(%error, "listening on IPv4 only");
+            TcpListener::bind(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), address.port())).await
+        }
+        listening => listening,
+    };
+    let listener =
+        listener.map_err(|error| io::Error::new(error.kind(), format!("failed to listen on {address}: {error}")))?;
     tracing::info!(listener = name, address = %listener.local_addr()?, "listening");
     Ok(listener)
 }
@@ -76,6 +82,11 @@ pub(super) fn unix(path: &Path) -> io::Result<SocketFile> {
 }
 
 impl Listener {
+    /// Whether those who connect have addresses.
+    pub(super) fn has_addresses(&self) -> bool {
+        matches!(self, Self::Tcp(_))
+    }
+
     /// The next connection, which notes what goes on there, and where it is from.
     pub(super) async fn accept(&self, idle_timeout: Duration) -> io::Result<(Stream, Activity, Option<IpAddr>)> {
         let (socket, address) = match self {

@@ -24,6 +24,8 @@ use super::activity::Activity;
 
 /// So many bytes that nobody wants are read: four of the largest bodies.
 const MAX_DROPPED: u64 = 64 * 1024 * 1024;
+/// Of those who are strangers where anybody may call: a batch of a few texts.
+const MAX_DROPPED_OF_STRANGERS: u64 = 256 * 1024;
 /// For so long,
 const DROP_TIMEOUT: Duration = Duration::from_secs(30);
 /// and not longer than this without a byte.
@@ -33,36 +35,61 @@ const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct RequestBody {
     incoming: Option<Incoming>,
-    ended: Arc<AtomicBool>,
+    state: Arc<State>,
     activity: Activity,
+}
+
+#[derive(Debug)]
+struct State {
+    ended: AtomicBool,
+    /// Whether it is of somebody whose key was refused, or has not been looked at, where anybody may call.
+    is_strangers: AtomicBool,
+}
+
+impl State {
+    fn max_dropped(&self) -> u64 {
+        if self.is_strangers.load(Ordering::Relaxed) { MAX_DROPPED_OF_STRANGERS } else { MAX_DROPPED }
+    }
 }
 
 /// Knows what is left of a body.
 #[derive(Debug)]
 pub(super) struct Rest {
-    ended: Arc<AtomicBool>,
-    /// Whether the connection ends after the answer if the body was not read.
-    closes: bool,
+    state: Arc<State>,
+    /// How long it is, where that is known; over HTTP/2 no connection ends for it.
+    length: Option<u64>,
+    is_http2: bool,
+    expects: bool,
 }
 
 impl RequestBody {
-    /// Watches the body of a request.
-    pub(super) fn watch(request: Request<Incoming>, activity: &Activity) -> (Request<Self>, Rest) {
+    /// Watches the body of a request. `is_strangers`: until [`Self::is_welcome`] less of it is read that nobody wants.
+    pub(super) fn watch(request: Request<Incoming>, activity: &Activity, is_strangers: bool) -> (Request<Self>, Rest) {
         let (parts, incoming) = request.into_parts();
-        let ended = Arc::new(AtomicBool::new(http_body::Body::is_end_stream(&incoming)));
-        let length = http_body::Body::size_hint(&incoming).exact();
-        // Who has not been told to go on may leave the body out. Where its end is not known, nor is what comes behind it.
-        let closes = parts.version < Version::HTTP_2
-            && (length.is_none_or(|length| length > MAX_DROPPED) || parts.headers.contains_key(header::EXPECT));
-        let body = Self { incoming: Some(incoming), ended: ended.clone(), activity: activity.clone() };
-        (Request::from_parts(parts, body), Rest { ended, closes })
+        let ended = AtomicBool::new(http_body::Body::is_end_stream(&incoming));
+        let state = Arc::new(State { ended, is_strangers: AtomicBool::new(is_strangers) });
+        let rest = Rest {
+            state: state.clone(),
+            length: http_body::Body::size_hint(&incoming).exact(),
+            is_http2: parts.version >= Version::HTTP_2,
+            expects: parts.headers.contains_key(header::EXPECT),
+        };
+        let body = Self { incoming: Some(incoming), state, activity: activity.clone() };
+        (Request::from_parts(parts, body), rest)
+    }
+
+    /// It is of somebody with a key.
+    pub fn is_welcome(&self) {
+        self.state.is_strangers.store(false, Ordering::Relaxed);
     }
 }
 
 impl Rest {
     /// Has an answer say that the connection ends, if it does.
     pub(super) fn announce<B>(&self, response: &mut Response<B>) {
-        if self.closes && !self.ended.load(Ordering::Relaxed) {
+        // Who has not been told to go on may leave the body out. Where its end is not known, nor is what comes behind it.
+        let closes = || self.length.is_none_or(|length| length > self.state.max_dropped()) || self.expects;
+        if !self.is_http2 && !self.state.ended.load(Ordering::Relaxed) && closes() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
     }
@@ -73,11 +100,11 @@ impl http_body::Body for RequestBody {
     type Error = hyper::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let Self { incoming, ended, activity: _ } = self.get_mut();
+        let Self { incoming, state, activity: _ } = self.get_mut();
         let Some(body) = incoming else { return Poll::Ready(None) };
         let frame = ready!(Pin::new(&mut *body).poll_frame(cx));
         if !matches!(frame, Some(Ok(_))) || http_body::Body::is_end_stream(body) {
-            ended.store(true, Ordering::Relaxed);
+            state.ended.store(true, Ordering::Relaxed);
         }
         Poll::Ready(frame)
     }
@@ -93,24 +120,24 @@ impl http_body::Body for RequestBody {
 
 impl Drop for RequestBody {
     fn drop(&mut self) {
-        if self.ended.load(Ordering::Relaxed) {
+        if self.state.ended.load(Ordering::Relaxed) {
             return;
         }
         if let (Some(incoming), Ok(runtime)) = (self.incoming.take(), tokio::runtime::Handle::try_current()) {
-            let activity = self.activity.clone();
+            let (activity, max_dropped) = (self.activity.clone(), self.state.max_dropped());
             runtime.spawn(async move {
-                let _ = tokio::time::timeout(DROP_TIMEOUT, drop_rest(incoming)).await;
+                let _ = tokio::time::timeout(DROP_TIMEOUT, drop_rest(incoming, max_dropped)).await;
                 activity.rests();
             });
         }
     }
 }
 
-async fn drop_rest(mut body: Incoming) {
+async fn drop_rest(mut body: Incoming, max_dropped: u64) {
     let mut dropped = 0;
     while let Ok(Some(Ok(frame))) = tokio::time::timeout(STALL_TIMEOUT, body.frame()).await {
         dropped += frame.data_ref().map_or(0, |data| data.len() as u64);
-        if dropped > MAX_DROPPED {
+        if dropped > max_dropped {
             return;
         }
     }

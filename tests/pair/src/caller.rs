@@ -66,6 +66,11 @@ impl Caller {
         Ok(Self { http, base_url: base_url.to_owned(), key: key.to_owned() })
     }
 
+    /// A client of its own kind, as of a gateway whose certificate it trusts.
+    pub fn with(http: reqwest::Client, base_url: &str, key: &str) -> Self {
+        Self { http, base_url: base_url.to_owned(), key: key.to_owned() }
+    }
+
     /// The same client with another key.
     #[must_use]
     pub fn with_key(&self, key: &str) -> Self {
@@ -75,6 +80,11 @@ impl Caller {
     /// `POST /v1/embeddings`.
     pub async fn embed(&self, model: &str, input: Value) -> anyhow::Result<Answer> {
         self.post("/v1/embeddings", &json!({"model": model, "input": input}), &[]).await
+    }
+
+    /// `GET` of a path.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Answer> {
+        self.send(self.http.get(format!("{}{path}", self.base_url)).bearer_auth(&self.key)).await
     }
 
     /// `POST` of a JSON body with further headers.

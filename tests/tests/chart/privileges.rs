@@ -142,6 +142,8 @@ fn the_operator_may_do_what_it_needs_and_no_more() -> anyhow::Result<()> {
     a_pod_never_starts_without_its_sidecar(&cluster)?;
     cluster.install("watchNamespaces={search}")?;
     in_watched_namespaces_only(&cluster)?;
+    cluster.install("watchNamespaces={search},gateway.enabled=true")?;
+    the_gateways_secrets_are_the_operators(&cluster)?;
     cluster.apply(&read(repository("tests/chart/stand-ins.yaml"))?)?;
     cluster.install("watchNamespaces={search},webhook.certificate=cert-manager,store.enabled=false")?;
     neither_certificate_nor_ca(&cluster)
@@ -302,6 +304,45 @@ fn nobody_else_writes_the_operators_secrets(cluster: &Cluster) -> anyhow::Result
     // Other Secrets are everybody's own.
     for verb in [["create"], ["delete"]] {
         by(&verb, &ADMINISTRATOR, &planted.replace("vectoll.dev/api-key", "Opaque"))?.ok()?;
+    }
+    Ok(())
+}
+
+/// In its own namespace, watched or not, the operator writes those of the gateway, and no others by that.
+fn the_gateways_secrets_are_the_operators(cluster: &Cluster) -> anyhow::Result<()> {
+    cluster.may_all(&[
+        (NAMESPACE, "create", "secrets"),
+        (NAMESPACE, "patch", "secrets/vectoll-gateway-0"),
+        (NAMESPACE, "get", "secrets/vectoll-gateway-63"),
+        (NAMESPACE, "update", "secrets/vectoll-gateway-tls"),
+        (NAMESPACE, "list", "pods"),
+        (NAMESPACE, "patch", "pods"),
+    ])?;
+    cluster.may_none(&[
+        (NAMESPACE, "patch", "secrets/vectoll-gateway-64"),
+        (NAMESPACE, "get", "secrets/another"),
+        (NAMESPACE, "list", "secrets"),
+        (NAMESPACE, "delete", "pods"),
+    ])?;
+    let secret = |namespace: &str, name: &str, kind: &str| {
+        format!(
+            "{{apiVersion: v1, kind: Secret, type: {kind}, metadata: {{name: {name}, namespace: {namespace}}}, stringData: {{tls.crt: '', tls.key: ''}}}}"
+        )
+    };
+    let create = ["create", "--dry-run=server", OPERATOR];
+    let config = "vectoll.dev/gateway-config";
+    eventually("the policy on Secrets", || {
+        Ok(cluster.kubectl_with(&create, &secret(NAMESPACE, "vectoll-gateway-0", config))?.well)
+    })?;
+    cluster.kubectl_with(&create, &secret(NAMESPACE, "vectoll-gateway-tls", "kubernetes.io/tls"))?.ok()?;
+    for foreign in [
+        secret("search", "vectoll-gateway-0", config),
+        secret(NAMESPACE, "vectoll-gateway-x", config),
+        secret(NAMESPACE, "vectoll-gateway-0", "Opaque"),
+        secret(NAMESPACE, "vectoll-gateway-0", "kubernetes.io/tls"),
+    ] {
+        let said = cluster.kubectl_with(&create, &foreign)?.refused()?;
+        assert!(said.contains("The Vectoll operator may write only Secrets of type"), "{foreign}: {said}");
     }
     Ok(())
 }

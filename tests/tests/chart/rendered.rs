@@ -110,6 +110,60 @@ fn sidecars_metrics_are_closed_to_all_but_who_is_named() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// `gateway`: nothing by default; turned on, the Secrets that the operator writes are those that the pods mount and that its role and its
+/// admission policy are for, and no figures leave a pod that nobody scrapes.
+#[test]
+fn the_gateway_reads_what_the_operator_may_write() -> anyhow::Result<()> {
+    let none = run(&mut template(&repository("tests/chart/values/default.yaml"))?)?.ok()?;
+    assert!(!none.contains("component: gateway") && !none.contains("--gateway"), "{none}");
+    let text = run(&mut template(&repository("tests/chart/values/gateway.yaml"))?)?.ok()?;
+    let objects: Vec<Value> = serde_yaml::Deserializer::from_str(&text)
+        .map(|document| Ok(Value::deserialize(document)?))
+        .collect::<anyhow::Result<_>>()?;
+    let find = |kind: &str, name: &str| {
+        let found = objects.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+        found.with_context(|| format!("no {kind} {name}"))
+    };
+    let gateway = find("Deployment", "vectoll-gateway")?;
+    assert_eq!(gateway["spec"]["replicas"], Value::Null, "the autoscaler says how many");
+    let pod = &gateway["spec"]["template"]["spec"];
+    let volumes = pod["volumes"].as_array().context("no volumes")?;
+    let config = volumes.iter().find(|volume| volume["name"] == "config").context("no config")?;
+    let sources = config["projected"]["sources"].as_array().context("no sources")?;
+    let mounted: Vec<&str> = sources.iter().filter_map(|source| source["secret"]["name"].as_str()).collect();
+    assert_eq!((mounted.len(), mounted[0], mounted[7]), (8, "vectoll-gateway-0", "vectoll-gateway-7"));
+    assert!(sources.iter().all(|source| source["secret"]["optional"] == json!(true)), "a pod waits for a Secret");
+    let rules = find("Role", "vectoll-operator")?["rules"].as_array().context("no rules")?;
+    let may_write = |name: &str| {
+        rules.iter().any(|rule| {
+            let names = rule["resourceNames"].as_array();
+            names.is_some_and(|names| names.contains(&json!(name))) && rule["verbs"].to_string().contains("patch")
+        })
+    };
+    assert!(mounted.iter().all(|name| may_write(name)) && !may_write("vectoll-gateway-8"));
+    let operator = find("Deployment", "vectoll")?["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
+    for argument in
+        ["--gateway-shards=8", "--gateway-secrets=vectoll-gateway", "--gateway-tls-secret=vectoll-gateway-tls"]
+    {
+        assert!(operator.contains(&format!("\"{argument}\"")), "{operator}");
+    }
+    let names = "vectoll-gateway,vectoll-gateway.vectoll-system,vectoll-gateway.vectoll-system.svc,\
+                 vectoll-gateway.vectoll-system.svc.cluster.local,embeddings.example.com";
+    assert!(operator.contains(&format!("--gateway-names={names}")), "{operator}");
+    let arguments = pod["containers"][0]["args"].to_string();
+    assert!(arguments.contains(&format!("--allowed-hosts={names}")) && arguments.contains("--admin-listen=[::]:4001"));
+    let unscraped =
+        run(template(&repository("tests/chart/values/gateway.yaml"))?.args(["--set", "podMonitor.enabled=false"]))?
+            .ok()?;
+    assert!(
+        unscraped.contains("--admin-listen=127.0.0.1:4001") && !unscraped.contains("containerPort: 4001"),
+        "{unscraped}"
+    );
+    let policy = find("ValidatingAdmissionPolicy", "vectoll-operator-secrets")?.to_string();
+    assert!(policy.contains("variables.isGatewayConfig") && policy.contains("^vectoll-gateway-[0-9]+$"), "{policy}");
+    Ok(())
+}
+
 /// `prometheusRule`, `grafanaDashboards`: nothing by default; turned on, all that the files have, with the labels that are asked for.
 #[test]
 fn rules_and_dashboards_are_rendered_where_they_are_wanted() -> anyhow::Result<()> {

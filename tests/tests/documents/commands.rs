@@ -125,6 +125,23 @@ fn a_litellm_proxys_config_teams_and_keys_are_imported() -> anyhow::Result<()> {
 }
 
 #[test]
+fn the_commands_of_the_gateway_do_what_they_say() -> anyhow::Result<()> {
+    let desk = Desk::new()?;
+    fs::create_dir(desk.folder.path().join("config"))?;
+    let address = format!("127.0.0.1:{}", desk.ports[0]);
+    let started = with(&block("gateway")?, "0.0.0.0:4443", &address)?;
+    let call = "for _ in $(seq 300); do key=$(vectoll-operator key alice --config-dir config 2>/dev/null) && break; sleep 0.1; done\n\
+                call() { curl -sf --cacert tls.crt https://localhost:PORT/v1/embeddings -H \"Authorization: Bearer $key\" -H \
+                'Content-Type: application/json' -d '{\"model\": \"builtin\", \"input\": \"The quick brown fox\"}'; }\n\
+                for _ in $(seq 100); do call >/dev/null && break; sleep 0.1; done; call"
+        .replace("PORT", &desk.ports[0].to_string());
+    let said = desk.run(&format!("{started}{READY}{call}"))?;
+    let answer: serde_json::Value = serde_json::from_str(said.lines().last().unwrap_or_default()).context(said)?;
+    ensure!(answer["data"][0]["embedding"].as_array().map(Vec::len) == Some(256), "{answer}");
+    Ok(())
+}
+
+#[test]
 fn render_prints_the_config_and_fails_on_mistakes() -> anyhow::Result<()> {
     let desk = Desk::new()?;
     let said = desk.run(&block("render")?)?;

@@ -116,7 +116,11 @@ pub(super) fn config(
         let of = |name: &ObjectName| ResourceRef { kind: Kind::ApiKey, name: name.clone() };
         found.undelivered.extend(observed.api_keys.keys().map(|name| (of(name), why.clone())));
     };
-    let delivery = if contracts.is_empty() { Credentials::Withhold } else { Credentials::Deliver };
+    let delivery = match (contracts.is_empty(), cluster.gateway_only) {
+        (true, _) => Credentials::Withhold,
+        (false, true) => Credentials::GatewayOnly,
+        (false, false) => Credentials::Deliver,
+    };
     let wanted = desired.config(observed, namespace, delivery, store.map(|store| store.of(namespace)));
     let behind = |last: Option<Arc<Files>>, found: ConfigPlan| ConfigPlan {
         parts: Files::parts_behind(last.as_deref(), &wanted, now),

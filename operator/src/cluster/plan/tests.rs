@@ -126,7 +126,12 @@ impl Planner {
     }
 
     fn plan(&mut self) -> Plan {
-        let setting = Setting { counting: Counting::Apart, allowed_hosts: Arc::default(), pricing: Arc::default() };
+        let setting = Setting {
+            counting: Counting::Apart,
+            allowed_hosts: Arc::default(),
+            pricing: Arc::default(),
+            gateway: false,
+        };
         let facts = self.cluster.facts("apps");
         self.cluster.index.put("apps", facts);
         let observed = self.cluster.observed("apps", &BTreeSet::new(), &BTreeSet::new(), &setting);

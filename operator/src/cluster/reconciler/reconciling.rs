@@ -123,6 +123,9 @@ impl Reconciler {
                 return;
             }
         };
+        if let (Some(gateway_shares), Some(share)) = (&self.gateway_shares, &reconciled.share) {
+            gateway_shares.put(&namespace, share.clone());
+        }
         let took = reconciled.ended.duration_since(reconciled.began);
         self.metrics.pass(took);
         let is_news = self.memory().learn(&reconciled, changes);

@@ -58,12 +58,14 @@ impl Clients {
 
     async fn send(&self, reach: EgressPolicy, request: Request<Bytes>) -> Result<reqwest::Response, AskError> {
         let url = Url::parse(&request.uri().to_string()).map_err(|_| AskError::Url)?;
+        // Whom providers may be is these clients' to know.
+        let reach = if reach == EgressPolicy::Machine { reach } else { self.names.reach() };
         reach.url(&url)?;
-        if reach == EgressPolicy::Providers && self.egress.proxy_of(&url).is_some() {
+        if reach != EgressPolicy::Machine && self.egress.proxy_of(&url).is_some() {
             self.names.check(url.host_str().unwrap_or_default()).await?;
         }
         let client = match (url.scheme(), reach) {
-            ("http" | "https", EgressPolicy::Providers) => &self.issuers,
+            ("http" | "https", EgressPolicy::Providers | EgressPolicy::Tenants) => &self.issuers,
             // The machine's own servers have no certificates.
             ("http", EgressPolicy::Machine) => &self.machine,
             _ => return Err(AskError::Url),

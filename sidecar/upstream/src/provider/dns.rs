@@ -37,6 +37,11 @@ impl Resolver {
         Self { reach, names: Arc::clone(&self.names) }
     }
 
+    /// Who may be called.
+    pub fn reach(&self) -> EgressPolicy {
+        self.reach
+    }
+
     async fn find(&self, name: &str) -> Result<std::vec::IntoIter<SocketAddr>, BoxError> {
         let found: Vec<IpAddr> = self.get()?.lookup_ip(name).await?.iter().collect();
         let found = self.reach.resolved(name, found)?;

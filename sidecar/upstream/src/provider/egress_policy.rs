@@ -13,6 +13,8 @@ use vectoll_config::Forbidden;
 pub enum EgressPolicy {
     /// All but what is [`Forbidden`]: for hosts that routes and credentials name.
     Providers,
+    /// The same without loopback: where those who write routes are not those whose machine this is, as with a gateway.
+    Tenants,
     /// All, without TLS: for this program's own questions to the machine's metadata server and to the agent on the node.
     Machine,
 }
@@ -42,10 +44,10 @@ impl EgressPolicy {
     /// Judges a URL by itself: addresses in it are asked of no resolver.
     pub fn url(self, url: &Url) -> Result<(), Unreachable> {
         let why = match (self, url.host()) {
-            (Self::Machine, _) | (Self::Providers, None) => None,
-            (Self::Providers, Some(Host::Domain(name))) => Forbidden::name(name.trim_end_matches('.')),
-            (Self::Providers, Some(Host::Ipv4(address))) => Forbidden::address(address.into()),
-            (Self::Providers, Some(Host::Ipv6(address))) => Forbidden::address(address.into()),
+            (Self::Machine, _) | (Self::Providers | Self::Tenants, None) => None,
+            (Self::Providers | Self::Tenants, Some(Host::Domain(name))) => self.name(name.trim_end_matches('.')),
+            (Self::Providers | Self::Tenants, Some(Host::Ipv4(address))) => self.address(address.into()),
+            (Self::Providers | Self::Tenants, Some(Host::Ipv6(address))) => self.address(address.into()),
         };
         let host = || url.host_str().unwrap_or_default().to_owned();
         why.map_or(Ok(()), |why| Err(Unreachable::Is { host: host(), why }))
@@ -53,10 +55,7 @@ impl EgressPolicy {
 
     /// Judges a name by all of its addresses: each of them may be called, or the name may not.
     pub fn all_of(self, name: &str, addresses: impl IntoIterator<Item = IpAddr>) -> Result<(), Unreachable> {
-        let refused = addresses.into_iter().find_map(|address| match self {
-            Self::Providers => Forbidden::address(address),
-            Self::Machine => None,
-        });
+        let refused = addresses.into_iter().find_map(|address| self.address(address));
         refused.map_or(Ok(()), |why| Err(Unreachable::ResolvesTo { host: name.to_owned(), why }))
     }
 
@@ -65,14 +64,32 @@ impl EgressPolicy {
         let mut refused = None;
         let mut left = Vec::new();
         for address in addresses {
-            match (self, Forbidden::address(address)) {
-                (Self::Providers, Some(why)) => refused = refused.or(Some(why)),
-                (Self::Providers, None) | (Self::Machine, _) => left.push(address),
+            match self.address(address) {
+                Some(why) => refused = refused.or(Some(why)),
+                None => left.push(address),
             }
         }
         match refused {
             Some(why) if left.is_empty() => Err(Unreachable::ResolvesTo { host: name.to_owned(), why }),
             Some(_) | None => Ok(left),
+        }
+    }
+
+    fn address(self, address: IpAddr) -> Option<Forbidden> {
+        match self {
+            Self::Providers => Forbidden::address(address),
+            Self::Tenants => Forbidden::address_of_tenant(address),
+            Self::Machine => None,
+        }
+    }
+
+    /// Loopback has names that no resolver is asked for.
+    fn name(self, name: &str) -> Option<Forbidden> {
+        let is_localhost = name == "localhost" || name.ends_with(".localhost");
+        match self {
+            Self::Tenants if is_localhost => Some(Forbidden::Loopback),
+            Self::Providers | Self::Tenants => Forbidden::name(name),
+            Self::Machine => None,
         }
     }
 }
@@ -104,6 +121,27 @@ mod tests {
         for url in ["http://127.0.0.1:8080/", "http://[::1]/", "http://10.0.0.1/", "https://api.example.com/"] {
             assert_eq!(told(EgressPolicy::Providers, url), Ok(()), "{url}");
         }
+    }
+
+    #[test]
+    fn loopback_is_no_tenants() {
+        let judged =
+            |url: &str| EgressPolicy::Tenants.url(&Url::parse(url).unwrap()).map_err(|error| error.to_string());
+        for url in [
+            "http://127.0.0.1:4001/",
+            "http://[::1]/",
+            "http://localhost:4001/",
+            "http://a.localhost./",
+            "http://127.1/",
+        ] {
+            assert!(judged(url).unwrap_err().ends_with("is a loopback address: not called"), "{url}");
+        }
+        for url in ["http://10.0.0.1/", "https://api.example.com/", "https://localhost.example.com/"] {
+            assert_eq!(judged(url), Ok(()), "{url}");
+        }
+        assert!(judged("http://169.254.169.254/").is_err());
+        let addresses: Vec<IpAddr> = ["127.0.0.1", "10.0.0.1"].iter().map(|text| text.parse().unwrap()).collect();
+        assert_eq!(EgressPolicy::Tenants.resolved("a", addresses.clone()).unwrap(), addresses[1..]);
     }
 
     #[test]

@@ -7,7 +7,6 @@ use http_body_util::Full;
 use url::Url;
 
 use super::{
-    egress_policy::EgressPolicy,
     http::{Body, Clients, Error},
     pool::Server,
     sent_flag::SentFlag,
@@ -57,7 +56,7 @@ impl Endpoint {
         if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
             return Err(format!("{url} is not an http or https URL"));
         }
-        EgressPolicy::Providers.url(&url).map_err(|error| error.to_string())?;
+        http.names.reach().url(&url).map_err(|error| error.to_string())?;
         let not_one = || format!("{url} is not a URL that can be called");
         let host = host(&url).ok_or_else(not_one)?;
         let uri: Uri = url.as_str().parse().map_err(|_| not_one())?;

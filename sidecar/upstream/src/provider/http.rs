@@ -50,8 +50,13 @@ pub enum SetupError {
 impl Clients {
     /// New clients.
     pub fn new(egress: Egress) -> Result<Self, SetupError> {
+        Self::reaching(EgressPolicy::Providers, egress)
+    }
+
+    /// The same, which call providers by this policy.
+    pub fn reaching(providers: EgressPolicy, egress: Egress) -> Result<Self, SetupError> {
         let trust = Trust::well_known()?;
-        let names = Resolver::new(EgressPolicy::Providers);
+        let names = Resolver::new(providers);
         let mut issuers = asking(names.clone(), &trust.tls);
         if !egress.is_none() {
             let egress = egress.clone();

@@ -1,0 +1,101 @@
+//! What the gateway is told of one namespace. Pure.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use anyhow::Context;
+use vectoll_config::{check_files_v1, check_v1, read_v1, v1, write_bundle, write_v1};
+
+use crate::{
+    cluster::config::Files,
+    desired_state::{Credentials, DesiredState},
+    observed_state::ObservedState,
+    store::NamespaceStore,
+};
+
+/// What a namespace is to have in the gateway.
+#[derive(Clone, Debug, PartialEq)]
+pub(in crate::cluster) enum Share {
+    /// Nothing: it has no keys, or ends.
+    Nothing,
+    /// This.
+    Config(Arc<Bundle>),
+    /// What it has, but for what has ended by this: what it should have cannot be made whole. This where it has nothing yet.
+    Kept(Arc<Bundle>),
+}
+
+/// A namespace's entry. Its `Debug` shows no credential.
+#[derive(PartialEq)]
+pub(in crate::cluster) struct Bundle {
+    /// What is in it.
+    pub(super) config: v1::Config,
+    /// The files, as one value; empty: they could not be made.
+    pub(super) content: Vec<u8>,
+}
+
+impl std::fmt::Debug for Bundle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bundle").field("namespace", &self.config.namespace).field("bytes", &self.content.len()).finish()
+    }
+}
+
+/// What a namespace is to have. `prepared` are the files that its sidecars read, or would if there were some; `is_short`: some Secret that it
+/// needs cannot be read at present.
+pub(in crate::cluster) fn share(
+    namespace: &str,
+    (observed, desired): (&ObservedState, &DesiredState),
+    prepared: Option<&Files>,
+    store: Option<NamespaceStore>,
+    is_short: bool,
+) -> Share {
+    if observed.api_keys.is_empty() {
+        return Share::Nothing;
+    }
+    match bundle(namespace, (observed, desired), prepared, store) {
+        Ok(bundle) if is_short => Share::Kept(Arc::new(bundle)),
+        Ok(bundle) => Share::Config(Arc::new(bundle)),
+        Err(error) => {
+            tracing::error!(namespace, error = format!("{error:#}"), "a config that the gateway could not read");
+            let config = desired.config(observed, namespace, Credentials::Deliver, None).config;
+            Share::Kept(Arc::new(Bundle { config, content: Vec::new() }))
+        }
+    }
+}
+
+fn bundle(
+    namespace: &str,
+    (observed, desired): (&ObservedState, &DesiredState),
+    prepared: Option<&Files>,
+    store: Option<NamespaceStore>,
+) -> anyhow::Result<Bundle> {
+    let wanted = desired.config(observed, namespace, Credentials::Deliver, None);
+    let mut config = match prepared {
+        Some(files) => {
+            let text = files.by_name.get(v1::FILE).context("there is no config in the files")?;
+            read_v1(std::str::from_utf8(text).context("the config is no text")?)?
+        }
+        None => v1::Config { generation: 1, ..wanted.config },
+    };
+    // What is held back of the newest is in the files that are in force.
+    let of = |name: &str| {
+        let in_force = || prepared.and_then(|files| files.by_name.get(name));
+        wanted.credentials.get(name).or_else(in_force).cloned()
+    };
+    let mut files = BTreeMap::new();
+    for route in &mut config.routes {
+        let found: Option<BTreeMap<String, Vec<u8>>> =
+            route.files().map(|name| Some((name.to_owned(), of(name)?))).collect();
+        match found {
+            Some(found) => files.extend(found),
+            // It keeps its names: its callers' inputs go nowhere else.
+            None => route.backends.clear(),
+        }
+    }
+    config.store = store.map(|NamespaceStore { section, files: of_store }| {
+        files.extend(of_store);
+        section
+    });
+    check_v1(&config)?;
+    check_files_v1(&config, |name| files.get(name).map(Vec::as_slice))?;
+    files.insert(v1::FILE.to_owned(), write_v1(&config)?.into_bytes());
+    Ok(Bundle { content: write_bundle(&files), config })
+}

@@ -1,0 +1,283 @@
+//! Which Secret has which namespaces, and what is to be changed of it. Pure.
+
+use std::{
+    borrow::Borrow,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use anyhow::Context;
+use sha2::{Digest, Sha256};
+use vectoll_config::{read_bundle, v1, write_bundle, write_v1};
+
+use super::{Bundle, Share};
+use crate::cluster::{
+    fit::CEILING,
+    revoked::{Extent, without_ended},
+};
+
+/// The entries of one Secret: a namespace's bundle each.
+pub(super) type Entries = BTreeMap<String, Vec<u8>>;
+
+/// The changes of one Secret; none: the entry goes.
+pub(super) type Changes = BTreeMap<String, Option<Vec<u8>>>;
+
+/// What is to be changed.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Plan {
+    /// By the Secret's number.
+    pub(super) changes: BTreeMap<usize, Changes>,
+    /// Namespaces that do not fit: they are as they were, but for what has ended, or not there.
+    pub(super) left_out: BTreeSet<String>,
+}
+
+/// The number of a namespace's Secret, of so many. A namespace keeps its own as long as their number stays.
+pub(super) fn shard_of(namespace: &str, shards: usize) -> usize {
+    let hash: [u8; 32] = Sha256::digest(namespace.as_bytes()).into();
+    let number = hash.first_chunk().map_or(0, |first| u64::from_be_bytes(*first));
+    usize::try_from(number % u64::try_from(shards.max(1)).unwrap_or(1)).unwrap_or_default()
+}
+
+/// What is to be changed of the Secrets that there are. Of a namespace that nobody has looked at yet everything stays, unless `is_gone`
+/// says that there is none of this name.
+pub(super) fn plan<E: Borrow<Entries>>(
+    present: &[E],
+    shares: &BTreeMap<String, Share>,
+    is_gone: impl Fn(&str) -> bool,
+) -> Plan {
+    let mut plan = Plan::default();
+    // Each with whether what there is goes before it.
+    let mut wanted: Vec<BTreeMap<&str, (&Bundle, bool)>> = present.iter().map(|_| BTreeMap::new()).collect();
+    for (namespace, share) in shares {
+        let (bundle, is_kept) = match share {
+            Share::Nothing => continue,
+            Share::Config(bundle) => (bundle, false),
+            Share::Kept(bundle) => (bundle, true),
+        };
+        if let Some(of_shard) = wanted.get_mut(shard_of(namespace, present.len())) {
+            of_shard.insert(namespace, (bundle, is_kept));
+        }
+    }
+    for (number, (entries, wanted)) in present.iter().map(Borrow::borrow).zip(wanted).enumerate() {
+        let mut changes = Changes::new();
+        for namespace in entries.keys() {
+            let goes = match shares.get(namespace) {
+                Some(Share::Nothing) => true,
+                Some(Share::Config(_) | Share::Kept(_)) => shard_of(namespace, present.len()) != number,
+                None => is_gone(namespace),
+            };
+            if goes {
+                changes.insert(namespace.clone(), None);
+            }
+        }
+        let size = |namespace: &str, content: &[u8]| namespace.len() + content.len();
+        let stays = entries.iter().filter(|(namespace, _)| !changes.contains_key(*namespace));
+        let mut taken: usize = stays.map(|(namespace, content)| size(namespace, content)).sum();
+        // What shrinks makes room; then those that are there already go before those that are new.
+        let mut wanting: Vec<(i64, &str, &Bundle)> = Vec::new();
+        for (namespace, (bundle, is_kept)) in wanted {
+            let before = entries.get(namespace);
+            match before {
+                Some(before) if is_kept => {
+                    taken = taken - before.len() + end(namespace, before, &bundle.config, &mut changes);
+                    continue;
+                }
+                None if bundle.content.is_empty() => continue,
+                Some(_) | None => {}
+            }
+            if before.is_none_or(|before| *before != bundle.content) {
+                let grows = bundle.content.len().cast_signed() as i64 - before.map_or(0, Vec::len).cast_signed() as i64;
+                let order = if before.is_none() { i64::MAX } else { grows };
+                wanting.push((order, namespace, bundle));
+            }
+        }
+        wanting.sort_unstable_by_key(|(order, namespace, _)| (*order, *namespace));
+        for (_, namespace, bundle) in wanting {
+            let before = entries.get(namespace).map(|content| size(namespace, content)).unwrap_or_default();
+            let after = size(namespace, &bundle.content);
+            if taken - before + after <= CEILING {
+                taken = taken - before + after;
+                changes.insert(namespace.to_owned(), Some(bundle.content.clone()));
+                continue;
+            }
+            plan.left_out.insert(namespace.to_owned());
+            // Nothing keeps a key alive that has ended.
+            if let Some(before) = entries.get(namespace) {
+                taken = taken - before.len() + end(namespace, before, &bundle.config, &mut changes);
+            }
+        }
+        if !changes.is_empty() {
+            plan.changes.insert(number, changes);
+        }
+    }
+    plan
+}
+
+/// Takes out of an entry what has ended. Returns the bytes that are left of it. One that cannot be read goes.
+fn end(namespace: &str, before: &[u8], wanted: &v1::Config, changes: &mut Changes) -> usize {
+    let after = match ended(before, wanted) {
+        Ok(None) => return before.len(),
+        Ok(after) => after,
+        Err(_) => None,
+    };
+    let left = after.as_ref().map_or(0, Vec::len);
+    changes.insert(namespace.to_owned(), after);
+    left
+}
+
+/// An entry without what has ended; none: nothing has.
+fn ended(content: &[u8], wanted: &v1::Config) -> anyhow::Result<Option<Vec<u8>>> {
+    let files = read_bundle(content).context("the entry is no bundle")?;
+    let (remains, has_ended) = without_ended(&files, wanted, Extent::Ended)?;
+    if !has_ended {
+        return Ok(None);
+    }
+    let mut files = remains.credentials;
+    files.insert(v1::FILE.to_owned(), write_v1(&remains.config)?.into_bytes());
+    Ok(Some(write_bundle(&files)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    use std::sync::Arc;
+
+    use vectoll_config::{KeyHash, read_v1};
+
+    use super::*;
+
+    /// A namespace with these keys, and a file of so many bytes.
+    fn bundle(namespace: &str, keys: &[&str], bytes: usize) -> Arc<Bundle> {
+        let key = |key: &&str| {
+            let hash = KeyHash::of(key.as_bytes());
+            format!(
+                "- {{name: {namespace}/{key}, uid: {key}, team: {namespace}/t, credentials: [{{sha256: {hash}}}]}}\n"
+            )
+        };
+        let keys = keys.iter().map(key).collect::<Vec<_>>().concat();
+        let keys = if keys.is_empty() { " []\n".to_owned() } else { format!("\n{keys}") };
+        let yaml = format!(
+            "version: v1\ngeneration: 1\nnamespace: {namespace}\nteams:\n- {{name: {namespace}/t, uid: t, routeNamespaces: [{namespace}], \
+             maxUsers: 10}}\nkeys:{keys}routes: []\ncomplete: true\n"
+        );
+        let config = read_v1(&yaml).unwrap();
+        let files = [(v1::FILE.to_owned(), yaml.into_bytes()), ("credential".to_owned(), vec![b'x'; bytes])].into();
+        Arc::new(Bundle { content: write_bundle(&files), config })
+    }
+
+    fn config(namespace: &str, keys: &[&str], bytes: usize) -> (String, Share) {
+        (namespace.to_owned(), Share::Config(bundle(namespace, keys, bytes)))
+    }
+
+    fn apply(present: &mut [Entries], plan: &Plan) {
+        for (shard, changes) in &plan.changes {
+            for (namespace, content) in changes {
+                match content {
+                    Some(content) => drop(present[*shard].insert(namespace.clone(), content.clone())),
+                    None => drop(present[*shard].remove(namespace)),
+                }
+            }
+        }
+    }
+
+    fn settle(present: &mut [Entries], shares: &BTreeMap<String, Share>) {
+        let changes = plan(present, shares, |_| false);
+        apply(present, &changes);
+    }
+
+    #[test]
+    fn namespaces_are_spread_evenly_and_stay_where_they_are() {
+        let mut counts = [0; 64];
+        for n in 0..6_400 {
+            counts[shard_of(&format!("team-{n}"), 64)] += 1;
+        }
+        assert!(counts.iter().all(|count| (60..150).contains(count)), "{counts:?}");
+        assert_eq!(shard_of("shop", 64), shard_of("shop", 64));
+        assert_eq!(shard_of("shop", 0), 0);
+    }
+
+    #[test]
+    fn only_what_changed_is_written_and_what_nobody_has_looked_at_stays() {
+        let mut present = vec![Entries::new(); 4];
+        let mut shares: BTreeMap<String, Share> = [config("a", &["one"], 10), config("b", &["two"], 10)].into();
+        let first = plan(&present, &shares, |_| false);
+        assert_eq!(first.changes.values().map(BTreeMap::len).sum::<usize>(), 2);
+        apply(&mut present, &first);
+        assert_eq!(plan(&present, &shares, |_| false), Plan::default());
+        shares.extend([config("a", &["one", "three"], 10)]);
+        let second = plan(&present, &shares, |_| false);
+        assert_eq!(second.changes.keys().collect::<Vec<_>>(), [&shard_of("a", 4)]);
+        apply(&mut present, &second);
+        // As after a start.
+        assert_eq!(plan(&present, &BTreeMap::new(), |_| false), Plan::default());
+        let gone = plan(&present, &BTreeMap::new(), |namespace| namespace == "b");
+        assert_eq!(gone.changes, [(shard_of("b", 4), [("b".to_owned(), None)].into())].into());
+        shares.extend([("a".to_owned(), Share::Nothing)]);
+        let nothing = plan(&present, &shares, |_| true);
+        assert_eq!(nothing.changes, [(shard_of("a", 4), [("a".to_owned(), None)].into())].into());
+    }
+
+    #[test]
+    fn what_cannot_be_made_whole_leaves_what_there_is_but_for_what_has_ended() {
+        let mut present = vec![Entries::new()];
+        let mut shares: BTreeMap<String, Share> = [config("a", &["one", "two"], 10)].into();
+        settle(&mut present, &shares);
+        let kept = |keys: &[&str]| [("a".to_owned(), Share::Kept(bundle("a", keys, 0)))];
+        shares.extend(kept(&["one", "two", "three"]));
+        assert_eq!(plan(&present, &shares, |_| false), Plan::default(), "its credential is not taken away");
+        shares.extend(kept(&["two"]));
+        settle(&mut present, &shares);
+        let files = read_bundle(&present[0]["a"]).unwrap();
+        let config = read_v1(std::str::from_utf8(&files[v1::FILE]).unwrap()).unwrap();
+        assert_eq!((config.keys.len(), files["credential"].len()), (1, 10));
+        // Where there is nothing yet it is better than nothing.
+        let empty = Arc::new(Bundle { config: bundle("b", &["one"], 0).config.clone(), content: Vec::new() });
+        shares = [("a".to_owned(), Share::Kept(bundle("a", &["two"], 0))), ("b".to_owned(), Share::Kept(empty))].into();
+        let first = plan(&[Entries::new()], &shares, |_| false);
+        assert_eq!(first.changes[&0].keys().collect::<Vec<_>>(), ["a"]);
+    }
+
+    #[test]
+    fn with_another_number_of_secrets_each_entry_moves_to_its_own() {
+        let shares: BTreeMap<String, Share> = (0..20).map(|n| config(&format!("team-{n}"), &["one"], 10)).collect();
+        let mut present = vec![Entries::new(); 3];
+        settle(&mut present, &shares);
+        present.extend(vec![Entries::new(); 5]);
+        settle(&mut present, &shares);
+        for (number, entries) in present.iter().enumerate() {
+            assert!(entries.keys().all(|namespace| shard_of(namespace, 8) == number));
+        }
+        assert_eq!(present.iter().map(BTreeMap::len).sum::<usize>(), 20);
+    }
+
+    #[test]
+    fn what_does_not_fit_keeps_what_it_had_without_what_has_ended_and_affects_no_other() {
+        let mut present = vec![Entries::new()];
+        let half = CEILING / 2;
+        let mut shares: BTreeMap<String, Share> =
+            [config("a", &["one", "two"], half), config("b", &["three"], half - 2_000)].into();
+        settle(&mut present, &shares);
+        assert_eq!(present[0].len(), 2);
+        // A new one finds no room; one that is there is larger than there is room for, and has lost a key; another one changes.
+        shares.extend([
+            config("a", &["two"], half + 10_000),
+            config("b", &["four"], half - 3_000),
+            config("c", &["five"], 100_000),
+        ]);
+        let full = plan(&present, &shares, |_| false);
+        assert_eq!(full.left_out, ["a".to_owned(), "c".to_owned()].into());
+        apply(&mut present, &full);
+        let keys = |namespace: &str| {
+            let files = read_bundle(&present[0][namespace]).unwrap();
+            let config = read_v1(std::str::from_utf8(&files[v1::FILE]).unwrap()).unwrap();
+            config.keys.iter().map(|key| key.name.name().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!((keys("a"), keys("b")), (vec!["two".to_owned()], vec!["four".to_owned()]));
+        assert!(!present[0].contains_key("c"));
+        let size: usize = present[0].iter().map(|(name, content)| name.len() + content.len()).sum();
+        assert!(size <= CEILING, "{size}");
+        // Room that somebody leaves is taken.
+        shares.extend([config("b", &["four"], 0)]);
+        let after = plan(&present, &shares, |_| false);
+        assert!(after.left_out.is_empty(), "{:?}", after.left_out);
+    }
+}

@@ -1,0 +1,256 @@
+//! Keeps the Secrets of the gateway while this replica leads.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, ensure};
+use jiff::Timestamp;
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{Pod, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use kube::{
+    Api, Client,
+    api::{ListParams, Patch, PatchParams, PostParams},
+};
+use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::{
+    Shares,
+    shards::{Changes, Entries, Plan, plan},
+};
+use crate::cluster::{gather::REQUEST_TIMEOUT, lease::Tenure, names, watch::StateHandle};
+
+/// The type of the Secrets.
+pub(in crate::cluster) const TYPE: &str = "vectoll.dev/gateway-config";
+/// What comes within this time is written together.
+const DEBOUNCE: Duration = Duration::from_millis(200);
+/// Looked at again though nothing has changed: who leads, and which namespaces are gone.
+const CHECK_PERIOD: Duration = Duration::from_secs(5);
+/// All Secrets are read again as often: somebody may have changed or deleted one.
+const REREAD_PERIOD: Duration = Duration::from_mins(10);
+/// After a failure.
+const RETRY_DELAY: Duration = Duration::from_secs(2);
+
+/// What is written, and where.
+#[derive(Clone, Debug)]
+pub(in crate::cluster) struct Settings {
+    /// The operator's namespace.
+    pub(in crate::cluster) namespace: String,
+    /// How many Secrets there are.
+    pub(in crate::cluster) shards: usize,
+    /// What they are called, before their number.
+    pub(in crate::cluster) prefix: String,
+    /// Which pods read them.
+    pub(in crate::cluster) pods: String,
+}
+
+impl Settings {
+    fn name(&self, number: usize) -> String {
+        format!("{}-{number}", self.prefix)
+    }
+}
+
+/// Keeps the Secrets.
+pub(in crate::cluster) struct Writer {
+    settings: Settings,
+    secrets: Api<Secret>,
+    pods: Api<Pod>,
+    wanted: Shares,
+    shared: StateHandle,
+    tenure: Tenure,
+    writes: IntCounterVec,
+    left_out_gauge: IntGauge,
+    /// What is in each of them; none of a Secret: there is none. None at all: they have not been read.
+    known: Option<Vec<Option<Entries>>>,
+    read_at: Instant,
+    left_out: BTreeSet<String>,
+}
+
+impl Writer {
+    pub(in crate::cluster) fn new(
+        client: &Client,
+        settings: Settings,
+        (wanted, shared, tenure): (Shares, StateHandle, Tenure),
+        registry: &Registry,
+    ) -> prometheus::Result<Self> {
+        let help = "Writes of the gateway's config Secrets, by result.";
+        let writes = IntCounterVec::new(Opts::new("vectoll_operator_gateway_writes_total", help), &["result"])?;
+        let help = "Namespaces whose config does not fit into its Secret of the gateway.";
+        let left_out_gauge = IntGauge::new("vectoll_operator_gateway_namespaces_left_out", help)?;
+        registry.register(Box::new(writes.clone()))?;
+        registry.register(Box::new(left_out_gauge.clone()))?;
+        Ok(Self {
+            secrets: Api::namespaced(client.clone(), &settings.namespace),
+            pods: Api::namespaced(client.clone(), &settings.namespace),
+            settings,
+            wanted,
+            shared,
+            tenure,
+            writes,
+            left_out_gauge,
+            known: None,
+            read_at: Instant::now(),
+            left_out: BTreeSet::new(),
+        })
+    }
+
+    /// For ever.
+    pub(in crate::cluster) async fn run(mut self) {
+        loop {
+            let wanted = self.wanted.clone();
+            if timeout(CHECK_PERIOD, wanted.changed()).await.is_ok() {
+                tokio::time::sleep(DEBOUNCE).await;
+            }
+            if !self.tenure.holds() {
+                self.known = None;
+                continue;
+            }
+            if let Err(error) = self.keep().await {
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "the gateway's configs could not be written; it is tried again"
+                );
+                self.writes.with_label_values(&["error"]).inc();
+                self.known = None;
+                tokio::time::sleep(RETRY_DELAY).await;
+            }
+        }
+    }
+
+    async fn keep(&mut self) -> anyhow::Result<()> {
+        if self.known.is_none() || self.read_at.elapsed() > REREAD_PERIOD {
+            self.read().await?;
+        }
+        let wanted = self.wanted.get();
+        let (listed, unheard) = {
+            let cluster = self.shared.cluster();
+            let listed = cluster.watches.are_synced().then(|| cluster.all_namespaces());
+            (listed, cluster.watches.unheard(Instant::now()))
+        };
+        // Of what cannot be listed nothing is known.
+        let is_gone = |namespace: &str| {
+            listed.as_ref().is_some_and(|listed| !listed.contains(namespace)) && !unheard.contains(namespace)
+        };
+        let none = Entries::new();
+        let present: Vec<&Entries> = self.known.iter().flatten().map(|known| known.as_ref().unwrap_or(&none)).collect();
+        let Plan { changes, left_out } = plan(&present, &wanted, is_gone);
+        self.report(left_out);
+        let mut written = 0;
+        for (number, changes) in changes {
+            ensure!(self.tenure.holds(), "another replica leads");
+            let result = timeout(REQUEST_TIMEOUT, self.write(number, changes)).await;
+            result.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}")))?;
+            self.writes.with_label_values(&["success"]).inc();
+            written += 1;
+        }
+        if written > 0 {
+            tracing::info!(secrets = written, "the gateway's configs were written");
+            self.touch().await?;
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self) -> anyhow::Result<()> {
+        let mut known = Vec::with_capacity(self.settings.shards);
+        for number in 0..self.settings.shards {
+            let name = self.settings.name(number);
+            let found = timeout(REQUEST_TIMEOUT, self.secrets.get_opt(&name)).await;
+            let found = found.map_err(|_| anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}"))?;
+            let found = found.with_context(|| format!("failed to read the Secret {name}"))?;
+            known.push(match found {
+                None => None,
+                Some(secret) => {
+                    ensure!(
+                        secret.type_.as_deref() == Some(TYPE),
+                        "the Secret {name} is somebody else's: its type is not {TYPE}"
+                    );
+                    let data = secret.data.unwrap_or_default();
+                    Some(data.into_iter().map(|(namespace, content)| (namespace, content.0)).collect())
+                }
+            });
+        }
+        self.known = Some(known);
+        self.read_at = Instant::now();
+        Ok(())
+    }
+
+    async fn write(&mut self, number: usize, changes: Changes) -> anyhow::Result<()> {
+        let name = self.settings.name(number);
+        let Some(known) = self.known.as_mut().and_then(|known| known.get_mut(number)) else { return Ok(()) };
+        if known.is_some() {
+            let data: BTreeMap<&String, Option<ByteString>> =
+                changes.iter().map(|(namespace, content)| (namespace, content.clone().map(ByteString))).collect();
+            let patch = json!({"data": data});
+            let parameters = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
+            self.secrets
+                .patch(&name, &parameters, &Patch::Merge(patch))
+                .await
+                .with_context(|| format!("failed to write the Secret {name}"))?;
+        } else {
+            let data = changes
+                .iter()
+                .filter_map(|(namespace, content)| Some((namespace.clone(), ByteString(content.clone()?))));
+            let secret = Secret {
+                metadata: ObjectMeta {
+                    name: Some(name.clone()),
+                    labels: Some([("app.kubernetes.io/managed-by".to_owned(), names::MANAGER.to_owned())].into()),
+                    ..ObjectMeta::default()
+                },
+                type_: Some(TYPE.to_owned()),
+                data: Some(data.collect()),
+                ..Secret::default()
+            };
+            let parameters = PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
+            self.secrets
+                .create(&parameters, &secret)
+                .await
+                .with_context(|| format!("failed to make the Secret {name}"))?;
+        }
+        let entries = known.get_or_insert_default();
+        for (namespace, content) in changes {
+            match content {
+                Some(content) => drop(entries.insert(namespace, content)),
+                None => drop(entries.remove(&namespace)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Has the kubelets of the gateway's pods look at once.
+    async fn touch(&self) -> anyhow::Result<()> {
+        let listed = timeout(REQUEST_TIMEOUT, self.pods.list(&ListParams::default().labels(&self.settings.pods))).await;
+        let listed = listed.map_err(|_| anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}"))?;
+        let now = Timestamp::now().as_millisecond().to_string();
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {names::POD_GENERATION: now}}}));
+        let parameters = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
+        for pod in listed.context("failed to list the gateway's pods")? {
+            let Some(name) = pod.metadata.name else { continue };
+            // It may be gone by now; and without it the kubelet looks within a minute.
+            if let Err(error) = self.pods.patch(&name, &parameters, &patch).await {
+                tracing::info!(pod = name, %error, "a gateway's pod could not be touched");
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, left_out: BTreeSet<String>) {
+        for namespace in left_out.difference(&self.left_out) {
+            tracing::error!(
+                namespace,
+                "the gateway's Secret for this namespace is full: new keys and routes do not reach the gateway, what has ended has. Set more \
+                 gateway.shards"
+            );
+        }
+        for namespace in self.left_out.difference(&left_out) {
+            tracing::info!(namespace, "the namespace's config fits into the gateway's Secret again");
+        }
+        self.left_out_gauge.set(i64::try_from(left_out.len()).unwrap_or(i64::MAX));
+        self.left_out = left_out;
+    }
+}

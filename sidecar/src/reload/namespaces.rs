@@ -1,0 +1,334 @@
+//! The config folder of a gateway: a folder for each namespace, of the form that a sidecar's own has; or, as Secrets are mounted, a file
+//! for each, which holds what the folder would.
+//!
+//! Each namespace has its own word: what cannot be read or served of one leaves the others in force, and its own last good config. Only
+//! what has changed is read and compiled again. A namespace whose folder is gone is gone, with its keys.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use notify::RecursiveMode;
+use prometheus::{IntGauge, Registry};
+
+use super::{
+    counting::{StoreSender, count_by},
+    folder::{self, Version},
+    load::{Loaded, ReloadError, load},
+    watch::Reload,
+};
+use crate::{
+    metrics::OneConfig,
+    policy::{Policy, SharedState, union},
+    proxy::Proxy,
+};
+use vectoll_limits::store::StoreAccess;
+
+/// What a gateway calls itself at the store, where sidecars say their namespace. No namespace has this name.
+const GATEWAY: &str = "_gateway";
+
+/// What Prometheus sees of all namespaces.
+#[derive(Clone, Debug)]
+pub struct NamespacesMetrics {
+    served: IntGauge,
+    ambiguous: IntGauge,
+}
+
+impl NamespacesMetrics {
+    /// Registers them.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let help = "Values that keys of several namespaces hold: calls with them are refused.";
+        let metrics = Self {
+            served: IntGauge::new("vectoll_gateway_namespaces", "Namespaces with a config in force.")?,
+            ambiguous: IntGauge::new("vectoll_gateway_ambiguous_keys", help)?,
+        };
+        registry.register(Box::new(metrics.served.clone()))?;
+        registry.register(Box::new(metrics.ambiguous.clone()))?;
+        Ok(metrics)
+    }
+}
+
+/// Keeps the policy in step with the folders of all namespaces.
+#[derive(Debug)]
+pub struct Namespaces {
+    folder: PathBuf,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    folder: PathBuf,
+    proxy: Arc<Proxy>,
+    lasting: SharedState,
+    store: StoreSender,
+    metrics: NamespacesMetrics,
+    namespaces: BTreeMap<String, Namespace>,
+    /// How often the policy was made anew; 0: there is none yet.
+    generation: u64,
+    /// Pairs of keys that hold one value, as they were logged.
+    ambiguous: BTreeSet<[Arc<str>; 2]>,
+    /// The last failure with the whole folder, so that a lasting one is logged once.
+    failing: Option<String>,
+}
+
+#[derive(Debug)]
+struct Namespace {
+    lasting: SharedState,
+    metrics: OneConfig,
+    in_force: Option<(folder::Fingerprint, Arc<Policy>)>,
+    /// What was looked at last, where that can be told without reading it.
+    version: Option<Version>,
+    /// Content that was refused: it is not compiled again before it changes.
+    refused: Option<folder::Fingerprint>,
+    failing: Option<String>,
+}
+
+impl Namespaces {
+    /// For a folder.
+    pub fn new(
+        folder: &Path,
+        proxy: Arc<Proxy>,
+        lasting: SharedState,
+        store: StoreSender,
+        metrics: NamespacesMetrics,
+    ) -> Self {
+        let state = State {
+            folder: folder.to_owned(),
+            proxy,
+            lasting,
+            store,
+            metrics,
+            namespaces: BTreeMap::new(),
+            generation: 0,
+            ambiguous: BTreeSet::new(),
+            failing: None,
+        };
+        Self { folder: folder.to_owned(), state: Arc::new(Mutex::new(state)) }
+    }
+}
+
+impl Reload for Namespaces {
+    const MODE: RecursiveMode = RecursiveMode::Recursive;
+
+    fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    async fn reload(&mut self) {
+        let state = self.state.clone();
+        // On a thread of its own, to the last table of keys that is dropped: there may be tens of thousands.
+        let looked = tokio::task::spawn_blocking(move || state.lock().unwrap_or_else(PoisonError::into_inner).look());
+        // It fails where it panicked, which is logged: the next look may do better.
+        let _ = looked.await;
+    }
+}
+
+impl State {
+    fn look(&mut self) {
+        let places = match places(&self.folder) {
+            Ok(places) => places,
+            Err(source) => {
+                let message = ReloadError::Folder { folder: self.folder.clone(), source }.to_string();
+                if self.failing.as_ref() != Some(&message) {
+                    tracing::error!(error = message, "the namespaces' configs cannot be listed: all stays as it is");
+                    self.failing = Some(message);
+                }
+                return;
+            }
+        };
+        self.failing = None;
+        let mut changed = self.forget(&places);
+        let version = folder::version(&self.folder);
+        // Of the first namespace that has a config.
+        let mut store: Option<Option<Arc<StoreAccess>>> = None;
+        for (name, place) in places {
+            // It is made before it is filled.
+            if let Place::Folder(folder) = &place
+                && !self.namespaces.contains_key(&name)
+                && !folder::has_config(folder)
+            {
+                continue;
+            }
+            let (lasting, metrics) = (&self.lasting, &self.proxy.metrics.config);
+            let namespace = self.namespaces.entry(name.clone()).or_insert_with(|| Namespace {
+                lasting: lasting.of_namespace(&name),
+                metrics: metrics.of(&name),
+                in_force: None,
+                version: None,
+                refused: None,
+                failing: None,
+            });
+            changed |= namespace.look(&name, &place, version.as_ref(), store.as_ref());
+            if let Some((_, policy)) = &namespace.in_force {
+                store.get_or_insert_with(|| policy.store.clone());
+            }
+        }
+        let has_any = store.is_some() || self.namespaces.is_empty();
+        if (changed || self.generation == 0) && (has_any || self.generation > 0) {
+            self.apply();
+        }
+    }
+
+    /// Those whose folder is gone.
+    fn forget(&mut self, places: &BTreeMap<String, Place>) -> bool {
+        let before = self.namespaces.len();
+        let metrics = &self.proxy.metrics.config;
+        self.namespaces.retain(|name, _| {
+            let stays = places.contains_key(name);
+            if !stays {
+                tracing::info!(namespace = name, "namespace gone: its keys work no more");
+                metrics.forget(name);
+            }
+            stays
+        });
+        self.namespaces.len() != before
+    }
+
+    fn apply(&mut self) {
+        let in_force = || self.namespaces.values().filter_map(|namespace| Some(&namespace.in_force.as_ref()?.1));
+        let (mut policy, ambiguous) = union(in_force());
+        self.metrics.served.set(i64::try_from(in_force().count()).unwrap_or(i64::MAX));
+        self.metrics.ambiguous.set(i64::try_from(policy.ambiguous.len()).unwrap_or(i64::MAX));
+        self.generation += 1;
+        policy.generation = self.generation;
+        policy.namespace = GATEWAY.into();
+        count_by(&self.proxy, &self.store, policy.store.clone());
+        let policy = Arc::new(policy);
+        self.proxy.policy.store(policy.clone());
+        self.lasting.health.put_in_force(policy.backends().map(|backend| &backend.health));
+        self.proxy.accounting.counters.together().ring();
+        let found: BTreeSet<_> = ambiguous.into_iter().map(|found| found.keys).collect();
+        for [one, other] in found.difference(&self.ambiguous) {
+            tracing::error!(api_key = %one, other = %other, "two keys hold one value: calls with it are refused until one of them has another");
+        }
+        self.ambiguous = found;
+    }
+}
+
+impl Namespace {
+    /// Looks at its folder or file; `of_files` is the version of all files. Whether what is in force has changed. `store` is that of the
+    /// namespaces before it.
+    fn look(
+        &mut self,
+        name: &str,
+        place: &Place,
+        of_files: Option<&Version>,
+        store: Option<&Option<Arc<StoreAccess>>>,
+    ) -> bool {
+        let version = match place {
+            Place::Folder(folder) => folder::version(folder),
+            Place::File(_) => of_files.cloned(),
+        };
+        if version.is_some() && version == self.version {
+            return false;
+        }
+        let applied = self.in_force.as_ref().map(|(fingerprint, _)| *fingerprint);
+        let (at, read) = match place {
+            Place::Folder(folder) => (folder, folder::read(folder)),
+            Place::File(file) => (file, folder::read_bundle(file)),
+        };
+        let loaded = match load(at, read, applied, self.refused, &self.lasting, None) {
+            Loaded::New(fingerprint, policy) => match fits(name, &policy, store) {
+                Ok(()) => Loaded::New(fingerprint, policy),
+                // The others may be about to change as well: it is looked at again.
+                Err(error @ ReloadError::OtherStore) => Loaded::Refused(None, error),
+                Err(error) => Loaded::Refused(Some(fingerprint), error),
+            },
+            other @ (Loaded::InForce | Loaded::RefusedBefore | Loaded::Refused(..)) => other,
+        };
+        self.version = version.filter(|_| !matches!(loaded, Loaded::Refused(None, _)));
+        match loaded {
+            Loaded::RefusedBefore => false,
+            Loaded::InForce => {
+                self.refused = None;
+                if self.failing.take().is_some() {
+                    tracing::info!(namespace = name, "the config folder is again as it was applied");
+                }
+                self.metrics.stale.set(0);
+                false
+            }
+            Loaded::New(fingerprint, policy) => {
+                let generation = policy.generation;
+                tracing::info!(namespace = name, generation, keys = policy.all_keys.len(), "config applied");
+                self.in_force = Some((fingerprint, Arc::new(*policy)));
+                self.refused = None;
+                self.failing = None;
+                self.metrics.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+                self.metrics.applied.set(jiff::Timestamp::now().as_second());
+                self.metrics.reloads.inc();
+                self.metrics.stale.set(0);
+                true
+            }
+            Loaded::Refused(fingerprint, error) => {
+                self.refused = fingerprint;
+                let message = error.to_string();
+                if self.failing.as_ref() != Some(&message) {
+                    let in_force = self.in_force.as_ref().map_or(0, |(_, policy)| policy.generation);
+                    let told = "config refused: the namespace's last good one stays, and the others are not affected";
+                    tracing::error!(namespace = name, error = message, in_force, "{told}");
+                    self.metrics.refusals.inc();
+                    self.failing = Some(message);
+                }
+                self.metrics.stale.set(1);
+                false
+            }
+        }
+    }
+}
+
+/// Whether a namespace's config can be served beside the others.
+fn fits(name: &str, policy: &Policy, store: Option<&Option<Arc<StoreAccess>>>) -> Result<(), ReloadError> {
+    if &*policy.namespace != name {
+        return Err(ReloadError::Namespace { folder: name.to_owned(), namespace: policy.namespace.to_string() });
+    }
+    let place = |store: &Option<Arc<StoreAccess>>| store.as_ref().map(|store| (store.url.clone(), store.scope.clone()));
+    match store {
+        Some(store) if place(store) != place(&policy.store) => Err(ReloadError::OtherStore),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Where a namespace's config is.
+#[derive(Debug)]
+enum Place {
+    Folder(PathBuf),
+    File(PathBuf),
+}
+
+/// The namespaces that have a folder or a file. What is hidden, and what no namespace can be called, is somebody else's.
+fn places(folder: &Path) -> io::Result<BTreeMap<String, Place>> {
+    let mut found = BTreeMap::new();
+    let mounted = folder.join(folder::LINK);
+    if mounted.is_dir() {
+        for (name, file) in named_by_namespaces(&mounted)? {
+            if file.is_file() {
+                // By the version that was looked at: what is swapped meanwhile is looked at next.
+                found.insert(name, Place::File(file));
+            }
+        }
+    }
+    for (name, folder) in named_by_namespaces(folder)? {
+        if folder.is_dir() {
+            found.insert(name, Place::Folder(folder));
+        }
+    }
+    Ok(found)
+}
+
+fn named_by_namespaces(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let is_name = name.len() <= 63
+            && name.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit())
+            && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-');
+        if is_name {
+            found.push((name, entry.path()));
+        }
+    }
+    Ok(found)
+}
