@@ -137,6 +137,10 @@ fn rest_of(
     if let Some(seconds) = params.number("timeout", notes).and_then(|number| settings::seconds(&number)) {
         backend.insert("timeoutSeconds".to_owned(), seconds.into());
     }
+    let budgets = amounts::budgets(params, notes);
+    if !budgets.is_empty() {
+        backend.insert("budgets".to_owned(), budgets.into());
+    }
     let place = params.place("input_cost_per_token");
     let cost = params.number("input_cost_per_token", notes);
     if let Some(cost) = cost.or_else(|| info.number("input_cost_per_token", notes)) {

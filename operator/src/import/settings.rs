@@ -138,7 +138,6 @@ fn fallbacks(fields: &mut Fields, notes: &mut Notes) {
 pub(super) fn of_a_deployment(name: &str) -> Option<&'static str> {
     Some(match name {
         "api_key" => "the provider takes no key here",
-        "max_budget" | "budget_duration" => "what is owed to one provider: set budgets on the backend",
         "default_api_key_tpm_limit" | "default_api_key_rpm_limit" => {
             "set keyDefaults.limits on the Teams, or modelLimits"
         }

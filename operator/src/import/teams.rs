@@ -185,7 +185,7 @@ fn by_model(row: &mut Fields, metadata: &mut Fields, models: &Models, notes: &mu
 
 fn of_a_team(name: &str) -> Option<&'static str> {
     Some(match name {
-        "organization_id" => "organisations are Teams here: make one, and name it as the parent",
+        "organization_id" => "organisations are Teams above Teams here: make one, and name it in parentRef",
         "team_member_permissions" => "who may write ApiKeys is said by Kubernetes' RBAC",
         "router_settings" => "set retry, cooldown and balance on the routes",
         "metadata" => "teams have no metadata here: labels and annotations of the manifest can say it",

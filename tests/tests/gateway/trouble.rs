@@ -31,7 +31,7 @@ async fn a_bad_config_leaves_its_namespace_the_last_good_one_and_the_others_alon
     assert_eq!(status(&bob).await?, 200);
     stage.pair.stop_operator().await?;
     let folder = stage.pair.config_dir().to_owned();
-    swap(&folder.join("crm"), |config| config.replace("version: v1", "version: v9"))?;
+    swap(&folder.join("crm"), |config| config.replace(r#""version":"v1""#, r#""version":"v9""#))?;
     let is_stale = async |namespace: &str| {
         stage.pair.metrics().await.map(|all| all.value("vectoll_config_stale", &[("namespace", namespace)]))
     };
@@ -42,7 +42,7 @@ async fn a_bad_config_leaves_its_namespace_the_last_good_one_and_the_others_alon
     let line = log.lines().find(|line| line.contains("config refused")).context("it is not told")?;
     assert!(line.contains("\"namespace\":\"crm\""), "{line}");
     // Another namespace's edit is applied meanwhile.
-    swap(&folder.join("shop"), |config| config.replace("requestsPerMinute: 1000", "requestsPerMinute: 1"))?;
+    swap(&folder.join("shop"), |config| config.replace(r#""requestsPerMinute":1000"#, r#""requestsPerMinute":1"#))?;
     let lowered = async || Ok((status(&alice).await? == 429).then_some(()));
     stage.pair.wait_for("the other namespace's edit", DEADLINE, lowered).await?;
     // One that holds another namespace's config is refused as well: its keys would go by another view.
