@@ -28,6 +28,13 @@ fn all() -> String {
 fn what_is_imported_is_as_it_was_and_the_rest_is_told() {
     let text = all();
     assert!(!text.contains("do-not-log-me"), "a credential is repeated: {text}");
+    // Nothing that somebody wrote into LiteLLM begins a line of its own.
+    let begins_nothing = |line: &str| !line.contains("planted") && line != "kind: Secret" && line != "kind: ConfigMap";
+    assert!(
+        text.split(['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'])
+            .all(|line| line.starts_with('#') || begins_nothing(line)),
+        "{text}"
+    );
     insta::assert_snapshot!(text);
 }
 
@@ -44,6 +51,10 @@ fn what_is_imported_is_in_order() {
         secret("openai-api-key", "key: one"),
         secret("text-embedding-3-small-credential", "key: two"),
         secret("cohere-key", "key: three"),
+        secret(
+            "vertex-embedding-credential",
+            r#"key: '{"type": "service_account", "client_email": "a@acme.iam.gserviceaccount.com", "private_key": "x", "token_uri": "https://oauth2.googleapis.com/token"}'"#,
+        ),
         secret("bge-credential", "key: five"),
         secret("bge-credential-2", "key: six"),
         secret("aws-access-key-id", "AWS_ACCESS_KEY_ID: AKIAIOSFODNN7EXAMPLE, AWS_SECRET_ACCESS_KEY: four"),
@@ -67,7 +78,7 @@ fn keys_alone_get_the_teams_that_they_name() {
     );
     assert_eq!(
         text.matches("kind: ApiKey").count(),
-        3,
+        4,
         "without a config every model may be one of embeddings: {text}"
     );
 }

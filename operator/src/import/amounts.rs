@@ -6,14 +6,16 @@ use super::{fields::Fields, notes::Notes};
 
 /// The digits after the point that a budget has.
 const BUDGET_DIGITS: usize = 12;
-/// And a price of a million tokens.
+/// And before it.
+const BUDGET_WHOLE_DIGITS: usize = 7;
+/// The digits that a price of a million tokens has before the point, and after it.
 const PRICE_DIGITS: usize = 6;
 
 /// The limits of a team, a key or a deployment.
 pub(super) fn limits(fields: &mut Fields, names: &[(&str, &str)], notes: &mut Notes) -> Map<String, Value> {
     let mut limits = Map::new();
     for (theirs, ours) in names {
-        if let Some(limit) = fields.whole(theirs, notes) {
+        if let Some(limit) = fields.limit(theirs, notes) {
             limits.insert((*ours).to_owned(), limit.into());
         }
     }
@@ -23,61 +25,53 @@ pub(super) fn limits(fields: &mut Fields, names: &[(&str, &str)], notes: &mut No
 /// The budgets of a team or a key: the one in fields of its own, and those of its list.
 pub(super) fn budgets(fields: &mut Fields, notes: &mut Notes) -> Vec<Value> {
     let warning = fields.number("soft_budget", notes);
-    let mut all = Vec::new();
-    if let Some(amount) = fields.number("max_budget", notes) {
-        let duration = fields.text("budget_duration", notes);
-        all.extend(budget(&amount, duration.as_deref(), warning.as_ref(), &fields.place("max_budget"), notes));
-    } else {
-        fields.ignore(&["budget_duration"]);
-        if warning.is_some() {
-            notes.add(&fields.place("soft_budget"), "a warning needs a budget: set budgets[].limit and warnAtPercent");
-        }
+    let has_budget = fields.has("max_budget");
+    let mut all: Vec<Value> = budget(fields, "max_budget", warning.as_ref(), notes).into_iter().collect();
+    if warning.is_some() && !has_budget {
+        notes.add(&fields.place("soft_budget"), "a warning needs a budget: set budgets[].limit and warnAtPercent");
     }
     let place = fields.place("budget_limits");
     for (number, entry) in fields.list("budget_limits", notes).into_iter().enumerate() {
-        let place = format!("{place}[{number}]");
-        let Some(mut entry) = Fields::of(&place, &entry) else { continue };
-        let duration = entry.text("budget_duration", notes);
-        if let Some(amount) = entry.number("max_budget", notes) {
-            all.extend(budget(&amount, duration.as_deref(), None, &place, notes));
-        }
+        let Some(mut entry) = Fields::of(&format!("{place}[{number}]"), &entry) else { continue };
+        all.extend(budget(&mut entry, "max_budget", None, notes));
         entry.ignore(&["reset_at"]);
+        if entry.is_closed() {
+            fields.close("budget_limits", "one of them cannot be written", notes);
+        }
         entry.finish(notes, |_| None);
     }
     all
 }
 
-/// A budget of so many US dollars in a time as LiteLLM writes it; without one it never begins anew.
-pub(super) fn budget(
-    amount: &Number,
-    duration: Option<&str>,
-    warning: Option<&Number>,
-    place: &str,
-    notes: &mut Notes,
-) -> Option<Value> {
-    let Some(limit) = decimal(&amount.to_string(), 0, BUDGET_DIGITS) else {
-        notes.add(place, format!("{amount} is no amount of US dollars: no budget is made of it"));
+/// A budget of so many US dollars in the time that stands beside it, as LiteLLM writes it; without one it never begins anew.
+pub(super) fn budget(fields: &mut Fields, name: &str, warning: Option<&Number>, notes: &mut Notes) -> Option<Value> {
+    let value = fields.take(name);
+    let duration = fields.text("budget_duration", notes).or_else(|| fields.text("time_period", notes));
+    let amount = value?;
+    let number = amount.as_number().cloned().or_else(|| amount.as_str()?.parse().ok());
+    let limit = number.as_ref().and_then(|number| rounded_down(&number.to_string())).filter(|limit| limit != "0");
+    let (Some(number), Some(limit)) = (number, limit) else {
+        fields.close(name, "it is no amount of US dollars above 0", notes);
         return None;
     };
+    let place = fields.place(name);
     let mut budget = Map::from_iter([("limit".to_owned(), Value::String(limit))]);
-    match duration.map(period) {
+    match duration.as_deref().map(period) {
         None => budget.insert("period".to_owned(), "Total".into()),
         Some(Some(Span::Period(period))) => budget.insert("period".to_owned(), period.into()),
         Some(Some(Span::Days(days))) => {
-            notes.add(
-                place,
-                format!("LiteLLM begins {days} days anew whenever they are over, here they are counted from a date: check startsOn"),
-            );
+            notes.add(&place, format!("{days} days are counted from a date here: check startsOn"));
             budget.insert("startsOn".to_owned(), "2026-01-01".into());
             budget.insert("everyDays".to_owned(), days.into())
         }
         Some(None) => {
+            // Never more than it was.
             let duration = duration.unwrap_or_default();
-            notes.add(place, format!("there is no period of {duration}: Daily is set in its place, review the limit"));
-            budget.insert("period".to_owned(), "Daily".into())
+            notes.add(&place, format!("there is no period of {duration}: it never begins anew until you set one"));
+            budget.insert("period".to_owned(), "Total".into())
         }
     };
-    if let Some(percent) = warning.and_then(|warning| percent(warning, amount)) {
+    if let Some(percent) = warning.and_then(|warning| percent(warning, &number)) {
         budget.insert("warnAtPercent".to_owned(), percent.into());
     }
     Some(Value::Object(budget))
@@ -88,8 +82,16 @@ enum Span {
     Days(u16),
 }
 
-/// The calendar's periods where LiteLLM means them: a day, a week from Monday, and 30 days or a month from the first.
+/// The calendar's periods where LiteLLM means them: a day, a week from Monday, and 30 days or a month from the first. A time that is
+/// none of them is never made shorter.
 fn period(duration: &str) -> Option<Span> {
+    match duration {
+        "hourly" => return Some(Span::Period("Hourly")),
+        "daily" => return Some(Span::Period("Daily")),
+        "weekly" => return Some(Span::Period("Weekly")),
+        "monthly" => return Some(Span::Period("Monthly")),
+        _ => {}
+    }
     let digits = duration.find(|letter: char| !letter.is_ascii_digit())?;
     let (number, unit) = duration.split_at_checked(digits)?;
     Some(match (number.parse::<u16>().ok()?, unit) {
@@ -101,6 +103,8 @@ fn period(duration: &str) -> Option<Span> {
         (12, "mo") => Span::Period("Yearly"),
         (days @ 1..=366, "d") => Span::Days(days),
         (weeks @ 1..=52, "w") => Span::Days(weeks * 7),
+        (hours @ 1..=8_784, "h") => Span::Days(hours.div_ceil(24)),
+        (months @ 1..=11, "mo") => Span::Days(months * 31),
         _ => return None,
     })
 }
@@ -114,12 +118,27 @@ fn percent(part: &Number, whole: &Number) -> Option<u8> {
 
 /// US dollars for a million tokens, from those for one; none: it is finer than a price can be.
 pub(super) fn price(of_a_token: &Number) -> Option<Value> {
-    let text = decimal(&of_a_token.to_string(), 6, PRICE_DIGITS)?;
-    Some(json!({"inputPerMillionTokens": text}))
+    let (before, after) = digits(&of_a_token.to_string(), 6)?;
+    let fits = before.len() <= PRICE_DIGITS && after.len() <= PRICE_DIGITS;
+    fits.then(|| json!({"inputPerMillionTokens": joined(&before, &after)}))
 }
 
-/// A number as a decimal text, times a power of ten, with so many digits after the point at most. Digit by digit: money is no float.
-fn decimal(number: &str, power: i32, most: usize) -> Option<String> {
+/// An amount as a budget can have it: no more than it was.
+fn rounded_down(number: &str) -> Option<String> {
+    let (before, mut after) = digits(number, 0)?;
+    if before.len() > BUDGET_WHOLE_DIGITS {
+        return Some("9".repeat(BUDGET_WHOLE_DIGITS));
+    }
+    after.truncate(BUDGET_DIGITS);
+    Some(joined(&before, after.trim_end_matches('0')))
+}
+
+fn joined(before: &str, after: &str) -> String {
+    if after.is_empty() { before.to_owned() } else { format!("{before}.{after}") }
+}
+
+/// The digits of a number before and after the point, times a power of ten. Digit by digit: money is no float.
+fn digits(number: &str, power: i32) -> Option<(String, String)> {
     let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
     let (before, after) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = format!("{before}{after}");
@@ -130,13 +149,11 @@ fn decimal(number: &str, power: i32, most: usize) -> Option<String> {
     let point = i32::try_from(before.len()).ok()? + exponent.parse::<i32>().ok()?.checked_add(power)?;
     let before_zeros = usize::try_from(-point).unwrap_or(0);
     let digits = format!("{}{digits}", "0".repeat(before_zeros.min(64)));
-    let point = usize::try_from(point).unwrap_or(0);
+    let point = usize::try_from(point).unwrap_or(0).min(400);
     let digits = format!("{digits:0<point$}");
     let (before, after) = digits.split_at_checked(point)?;
     let (before, after) = (before.trim_start_matches('0'), after.trim_end_matches('0'));
-    let before = if before.is_empty() { "0" } else { before };
-    (after.len() <= most && before.len() <= 7)
-        .then(|| if after.is_empty() { before.to_owned() } else { format!("{before}.{after}") })
+    Some((if before.is_empty() { "0" } else { before }.to_owned(), after.to_owned()))
 }
 
 #[cfg(test)]
@@ -144,41 +161,74 @@ mod tests {
     use super::*;
 
     #[test]
-    fn decimals_are_exact() {
-        for (number, power, text) in [
-            ("2e-08", 6, "0.02"),
-            ("1.3e-7", 6, "0.13"),
-            ("0.00000002", 6, "0.02"),
-            ("100", 0, "100"),
-            ("0.10", 0, "0.1"),
-            ("1e2", 0, "100"),
-            ("0", 6, "0"),
+    fn prices_are_exact_and_budgets_never_more_than_they_were() {
+        let price = |number: &str| price(&number.parse().ok()?)?["inputPerMillionTokens"].as_str().map(str::to_owned);
+        for (number, text) in
+            [("2e-08", "0.02"), ("1.3e-7", "0.13"), ("0.00000002", "0.02"), ("0", "0"), ("1e-4", "100")]
+        {
+            assert_eq!(price(number).as_deref(), Some(text), "{number}");
+        }
+        assert_eq!((price("1e-20"), price("10"), price("-1")), (None, None, None));
+        for (number, text) in [
+            ("100", "100"),
+            ("0.10", "0.1"),
+            ("1e2", "100"),
+            ("33.333333333333336", "33.333333333333"),
+            ("1e-20", "0"),
+            ("12345678", "9999999"),
         ] {
-            assert_eq!(decimal(number, power, 6).as_deref(), Some(text), "{number}");
+            assert_eq!(rounded_down(number).as_deref(), Some(text), "{number}");
         }
-        for number in ["-1", "", "1e-20", "12345678", "NaN"] {
-            assert_eq!(decimal(number, 0, 6), None, "{number}");
-        }
+        assert_eq!((rounded_down("-1"), rounded_down("NaN"), rounded_down("")), (None, None, None));
     }
 
     #[test]
-    fn durations_are_periods_where_litellm_means_them() {
+    fn durations_are_periods_where_litellm_means_them_and_never_shorter() {
         let of = |duration: Option<&str>| {
             let mut notes = Notes::default();
-            let budget = budget(&Number::from(5), duration, None, "here", &mut notes).unwrap_or_default();
-            (
-                budget["period"].as_str().unwrap_or_default().to_owned(),
-                budget["everyDays"].as_u64(),
-                notes.iter().count(),
-            )
+            let row = json!({"max_budget": 5, "budget_duration": duration});
+            let mut fields = Fields::of("key", &row).unwrap_or_default();
+            let budget = budget(&mut fields, "max_budget", None, &mut notes).unwrap_or_default();
+            let period = budget["period"].as_str().unwrap_or_default().to_owned();
+            (period, budget["everyDays"].as_u64(), notes.iter().count())
         };
-        for (duration, period) in
-            [("1d", "Daily"), ("24h", "Daily"), ("7d", "Weekly"), ("30d", "Monthly"), ("1mo", "Monthly")]
-        {
+        for (duration, period) in [
+            ("1d", "Daily"),
+            ("24h", "Daily"),
+            ("7d", "Weekly"),
+            ("weekly", "Weekly"),
+            ("30d", "Monthly"),
+            ("1mo", "Monthly"),
+            ("monthly", "Monthly"),
+        ] {
             assert_eq!(of(Some(duration)), (period.to_owned(), None, 0), "{duration}");
         }
         assert_eq!(of(None), ("Total".to_owned(), None, 0));
-        assert_eq!(of(Some("14d")), (String::new(), Some(14), 1));
-        assert_eq!(of(Some("30m")), ("Daily".to_owned(), None, 1));
+        for (duration, days) in [("14d", 14), ("48h", 2), ("2mo", 62)] {
+            assert_eq!(of(Some(duration)), (String::new(), Some(days), 1), "{duration}");
+        }
+        assert_eq!(of(Some("30m")), ("Total".to_owned(), None, 1));
+    }
+
+    #[test]
+    fn what_cannot_be_written_closes_what_it_bounds() {
+        for row in [
+            json!({"rpm_limit": 0}),
+            json!({"rpm_limit": "many"}),
+            json!({"max_budget": 0}),
+            json!({"max_budget": -1}),
+            json!({"max_budget": "a lot"}),
+            json!({"budget_limits": [{"max_budget": -1}]}),
+        ] {
+            let mut notes = Notes::default();
+            let mut fields = Fields::of("key", &row).unwrap_or_default();
+            limits(&mut fields, &[("rpm_limit", "requestsPerMinute")], &mut notes);
+            budgets(&mut fields, &mut notes);
+            assert!(fields.is_closed() && notes.iter().next().is_some(), "{row}");
+        }
+        let mut open = Fields::of("key", &json!({"rpm_limit": null, "max_budget": 0.5})).unwrap_or_default();
+        limits(&mut open, &[("rpm_limit", "requestsPerMinute")], &mut Notes::default());
+        assert_eq!(budgets(&mut open, &mut Notes::default()).len(), 1);
+        assert!(!open.is_closed());
     }
 }

@@ -37,62 +37,10 @@ impl Provider {
     }
 }
 
-/// The provider's name in a model's, as LiteLLM writes it (`provider/model`), and the rest. Without one it is OpenAI's.
+/// The provider's name in a model's, as LiteLLM writes it (`provider/model`), and the rest. Without one it is OpenAI's. What stands
+/// before a slash is never taken for a part of a model of OpenAI's, whose names have none: keys and inputs would go to the wrong place.
 pub(super) fn split(model: &str) -> (&str, &str) {
-    match model.split_once('/') {
-        Some((provider, rest)) if is_provider(provider) => (provider, rest),
-        Some(_) | None => ("openai", model),
-    }
-}
-
-/// What LiteLLM takes for a provider's name, of those that have embeddings: a model may have a slash in its own name.
-fn is_provider(name: &str) -> bool {
-    const ALL: [&str; 43] = [
-        "openai",
-        "azure",
-        "azure_ai",
-        "bedrock",
-        "sagemaker",
-        "vertex_ai",
-        "gemini",
-        "cohere",
-        "cohere_chat",
-        "voyage",
-        "jina_ai",
-        "mistral",
-        "huggingface",
-        "ollama",
-        "nvidia_nim",
-        "databricks",
-        "watsonx",
-        "together_ai",
-        "fireworks_ai",
-        "deepinfra",
-        "nebius",
-        "openrouter",
-        "hosted_vllm",
-        "openai_like",
-        "lm_studio",
-        "llamafile",
-        "xinference",
-        "infinity",
-        "litellm_proxy",
-        "triton",
-        "snowflake",
-        "oci",
-        "volcengine",
-        "gigachat",
-        "github_copilot",
-        "perplexity",
-        "vercel_ai_gateway",
-        "novita",
-        "scaleway",
-        "custom_openai",
-        "text-completion-openai",
-        "text-embedding-inference",
-        "hyperbolic",
-    ];
-    ALL.contains(&name)
+    model.split_once('/').unwrap_or(("openai", model))
 }
 
 /// The provider of a deployment. None: there is no such one here, and it is told.

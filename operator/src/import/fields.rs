@@ -9,13 +9,14 @@ use super::notes::Notes;
 pub(super) struct Fields {
     path: String,
     rest: Map<String, Value>,
+    is_closed: bool,
 }
 
 impl Fields {
     /// Of a mapping, or of nothing. None: it is something else.
     pub(super) fn of(path: &str, value: &Value) -> Option<Self> {
         let rest = if value.is_null() { Map::new() } else { value.as_object()?.clone() };
-        Some(Self { path: path.to_owned(), rest })
+        Some(Self { path: path.to_owned(), rest, is_closed: false })
     }
 
     /// Where it stands.
@@ -26,6 +27,11 @@ impl Fields {
     /// Where one of its fields stands.
     pub(super) fn place(&self, name: &str) -> String {
         if self.path.is_empty() { name.to_owned() } else { format!("{}.{name}", self.path) }
+    }
+
+    /// Whether a field is there and says something.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.rest.get(name).is_some_and(|value| !says_nothing(value))
     }
 
     /// Takes a field, if it says something.
@@ -43,7 +49,8 @@ impl Fields {
         let value = self.take(name)?;
         let read = read(&value);
         if read.is_none() {
-            notes.add(&self.place(name), format!("{value} is not {wanted}: left out"));
+            // Never what it is: it may be a credential.
+            notes.add(&self.place(name), format!("{} is not {wanted}: left out", shape(&value)));
         }
         read
     }
@@ -53,7 +60,35 @@ impl Fields {
         self.take_as(name, "a text", notes, text)
     }
 
-    /// A whole number from 1 on, as limits are.
+    /// Something that bounds, and cannot be kept as it was: what it bounds is closed, for left out it would be open.
+    pub(super) fn close(&mut self, name: &str, what: &str, notes: &mut Notes) {
+        notes.add(&self.place(name), format!("{what}, so what it bounds is closed until you have decided"));
+        self.is_closed = true;
+    }
+
+    /// Whether it is.
+    pub(super) fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
+    /// A limit. One that is none closes what it bounds: 0 lets nothing through in LiteLLM.
+    pub(super) fn limit(&mut self, name: &str, notes: &mut Notes) -> Option<u64> {
+        let value = self.take(name)?;
+        let limit = whole(&value);
+        if limit.is_none() {
+            self.close(name, "0, or what is no whole number, is no limit that can be written", notes);
+        }
+        limit
+    }
+
+    /// A whole number, or 0.
+    pub(super) fn count(&mut self, name: &str, notes: &mut Notes) -> Option<u64> {
+        self.take_as(name, "a whole number", notes, |value| {
+            whole(value).or_else(|| value.as_f64().filter(|number| *number == 0.0).map(|_| 0))
+        })
+    }
+
+    /// A whole number from 1 on.
     pub(super) fn whole(&mut self, name: &str, notes: &mut Notes) -> Option<u64> {
         self.take_as(name, "a whole number above 0", notes, whole)
     }
@@ -67,7 +102,8 @@ impl Fields {
 
     /// Whether a switch is on.
     pub(super) fn is_on(&mut self, name: &str, notes: &mut Notes) -> bool {
-        self.take_as(name, "true or false", notes, Value::as_bool).unwrap_or_default()
+        let read = |value: &Value| value.as_bool().or_else(|| value.as_str()?.to_lowercase().parse().ok());
+        self.take_as(name, "true or false", notes, read).unwrap_or_default()
     }
 
     /// A list of texts.
@@ -87,7 +123,7 @@ impl Fields {
     pub(super) fn mapping(&mut self, name: &str, notes: &mut Notes) -> Self {
         let path = self.place(name);
         let found = self.take_as(name, "a mapping", notes, |value| value.as_object().cloned());
-        Self { path, rest: found.unwrap_or_default() }
+        Self { path, rest: found.unwrap_or_default(), is_closed: false }
     }
 
     /// The names of what is left.
@@ -119,7 +155,7 @@ impl Fields {
 
     /// Tells of all that was not read. `advice` knows what to do about some of it.
     pub(super) fn finish(self, notes: &mut Notes, advice: impl Fn(&str) -> Option<&'static str>) {
-        let Self { path, rest } = self;
+        let Self { path, rest, is_closed: _ } = self;
         for (name, value) in rest.into_iter().filter(|(_, value)| !says_nothing(value)) {
             let place = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
             match advice(&name) {

@@ -40,7 +40,15 @@ pub(super) fn import(
             notes.add(&place, format!("{label} may use no model of embeddings: left out"));
             continue;
         }
+        if !reaches_embeddings(&mut row, notes) {
+            notes.add(&place, format!("{label} may not call the paths of embeddings (allowed_routes): left out"));
+            continue;
+        }
         let team = row.text("team_id", notes);
+        if team.is_none() && row.has("user_id") {
+            let what = "has no team, so LiteLLM holds it to what its user may use and spend, which is not imported: set models and a budget";
+            notes.add(&place, format!("{label} {what}"));
+        }
         let team = teams.of(team.as_deref(), manifests, notes);
         let name = names.like(&label);
         let spec = spec(row, &hash, &team, models, notes);
@@ -75,6 +83,18 @@ fn makes_no_embeddings(row: &mut Fields, models: &Models, notes: &mut Notes) -> 
     is_none
 }
 
+/// Whether the paths that it may call, if it names any, have those of embeddings among them.
+fn reaches_embeddings(row: &mut Fields, notes: &mut Notes) -> bool {
+    const GROUPS: [&str; 2] = ["llm_api_routes", "openai_routes"];
+    const PATHS: [&str; 2] = ["/v1/embeddings", "/embeddings"];
+    let routes = row.texts("allowed_routes", notes);
+    let reaches = |route: &String| match route.strip_suffix('*') {
+        Some(prefix) => PATHS.iter().any(|path| path.starts_with(prefix)),
+        None => GROUPS.contains(&route.as_str()) || PATHS.contains(&route.as_str()),
+    };
+    routes.is_empty() || routes.iter().any(reaches)
+}
+
 fn spec(mut row: Fields, hash: &str, team: &str, models: &Models, notes: &mut Notes) -> Value {
     let mut spec = Map::from_iter([
         ("teamRef".to_owned(), json!({"name": team})),
@@ -105,7 +125,6 @@ fn spec(mut row: Fields, hash: &str, team: &str, models: &Models, notes: &mut No
         "last_rotation_at",
         "key_rotation_at",
         "soft_budget_cooldown",
-        "allowed_routes",
         "allowed_cache_controls",
         "object_permission_id",
         "rotation_interval",

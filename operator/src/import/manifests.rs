@@ -39,7 +39,7 @@ impl Manifests {
             if !lines.is_empty() {
                 text.extend(["#\n# ", title, "\n"]);
                 for line in lines {
-                    text.extend(["#   ", &line.replace('\n', " "), "\n"]);
+                    text.extend(["#   ", &one_line(&line), "\n"]);
                 }
             }
         };
@@ -51,6 +51,12 @@ impl Manifests {
         }
         Ok(text)
     }
+}
+
+/// A text that ends no comment: what callers and teams wrote stands in it.
+fn one_line(text: &str) -> String {
+    let ends_a_line = |letter: char| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}' | '\u{feff}');
+    text.chars().map(|letter| if ends_a_line(letter) { ' ' } else { letter }).collect()
 }
 
 /// What people look for first stands first.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
+use vectoll_config::is_ours;
 
 use super::{
     amounts,
@@ -95,19 +96,26 @@ fn deployment(mut entry: Fields, routes: &mut BTreeMap<String, Route>, secrets: 
             notes.add(&place, format!("{public} stands for {wildcard}: {what}"));
         }
     }
-    let route = routes.entry(public.clone()).or_default();
-    route.names.insert(public);
-    let mut backend = Map::from_iter([("name".to_owned(), Value::String(route.backend_names.like(provider.name)))]);
+    let (kind, mut backend) = (provider.name, Map::new());
     provider.write(&mut backend);
     if let Some(base) = info.text("base_model", notes) {
         backend.insert("space".to_owned(), backend::split(&base).1.into());
     }
-    route.input_type = route.input_type.or(input_type(&mut params, notes));
+    let input_type = input_type(&mut params, notes);
     rest_of(&mut params, &mut entry, &mut info, &mut backend, notes);
+    // Its provider was to be asked for nothing, or for what nobody can tell.
+    let is_closed = params.is_closed() || entry.is_closed();
     params.finish(notes, settings::of_a_deployment);
     info.finish(notes, settings::of_a_model);
     entry.finish(notes, settings::of_a_deployment);
+    if is_closed {
+        return notes.add(&place, "what it may be asked for cannot be written: left out");
+    }
+    let route = routes.entry(public.clone()).or_default();
+    route.names.insert(public);
+    route.input_type = route.input_type.or(input_type);
     if route.backends.len() < MAX_BACKENDS {
+        backend.insert("name".to_owned(), route.backend_names.like(kind).into());
         route.backends.push(Value::Object(backend));
     } else {
         notes.add(&place, format!("a route has up to {MAX_BACKENDS} backends: this one is left out"));
@@ -130,7 +138,7 @@ fn rest_of(
         backend.insert("limits".to_owned(), Value::Object(limits));
     }
     for (theirs, ours) in [("weight", "weight"), ("order", "priority")] {
-        if let Some(number) = params.whole(theirs, notes) {
+        if let Some(number) = params.count(theirs, notes) {
             backend.insert(ours.to_owned(), number.into());
         }
     }
@@ -187,7 +195,9 @@ fn headers(params: &mut Fields, backend: &mut Map<String, Value>, notes: &mut No
     let mut headers = Vec::new();
     for (name, value) in extra.drain() {
         match value.as_str() {
-            Some(value) if !value.starts_with("os.environ/") => headers.push(json!({"name": name, "value": value})),
+            Some(value) if !value.starts_with("os.environ/") && !may_be_secret(&name) => {
+                headers.push(json!({"name": name, "value": value}));
+            }
             Some(_) | None => notes
                 .add(&place, format!("{name}: headers stand in the route as they are, and hold no secrets: left out")),
         }
@@ -195,6 +205,13 @@ fn headers(params: &mut Fields, backend: &mut Map<String, Value>, notes: &mut No
     if !headers.is_empty() {
         backend.insert("headers".to_owned(), headers.into());
     }
+}
+
+/// Whether a header may hold a credential, or is one that the sidecar sets itself.
+fn may_be_secret(name: &str) -> bool {
+    const WORDS: [&str; 8] = ["key", "token", "secret", "auth", "cookie", "password", "credential", "session"];
+    let lower = name.to_lowercase();
+    is_ours(&lower) || WORDS.iter().any(|word| lower.contains(word))
 }
 
 /// What inputs are, in the words of Cohere, Voyage and NVIDIA.
@@ -211,7 +228,8 @@ fn input_type(params: &mut Fields, notes: &mut Notes) -> Option<&'static str> {
 }
 
 fn spec(model: &str, route: Route, defaults: &Defaults, notes: &mut Notes) -> Value {
-    let Route { names, backends, input_type, .. } = route;
+    let Route { names, mut backends, input_type, .. } = route;
+    put_in_order(&mut backends);
     let spaces: BTreeSet<String> = backends.iter().filter_map(space).collect();
     let is_mixed = spaces.len() > 1;
     if is_mixed {
@@ -229,6 +247,15 @@ fn spec(model: &str, route: Route, defaults: &Defaults, notes: &mut Notes) -> Va
     defaults.write(&mut spec);
     spec.insert("backends".to_owned(), backends.into());
     Value::Object(spec)
+}
+
+/// LiteLLM asks those of the lowest `order` first, and those without one last.
+fn put_in_order(backends: &mut [Value]) {
+    let priority = |backend: &Value| backend.get("priority").and_then(Value::as_u64);
+    let Some(last) = backends.iter().filter_map(priority).max() else { return };
+    for backend in backends.iter_mut().filter_map(Value::as_object_mut) {
+        backend.entry("priority").or_insert_with(|| (last + 1).into());
+    }
 }
 
 /// Which vectors a backend makes, as the operator takes it.

@@ -25,7 +25,9 @@ impl Secrets {
         notes: &mut Notes,
     ) -> Option<String> {
         let place = fields.place(name);
-        let text = fields.text(name, notes)?;
+        let value = fields.take(name)?;
+        // A key of Google's may stand there as the object that it is.
+        let text = value.as_str().unwrap_or_default();
         let (secret, source) = if let Some(variable) = text.strip_prefix(ENVIRONMENT) {
             (label(variable), format!("\"${variable}\""))
         } else {

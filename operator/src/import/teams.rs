@@ -135,45 +135,45 @@ pub(super) fn common(row: &mut Fields, spec: &mut Map<String, Value>, models: &M
     if !by_model.is_empty() {
         spec.insert("modelLimits".to_owned(), by_model.into());
     }
-    if is_suspended {
+    if is_suspended || row.is_closed() {
         spec.insert("suspended".to_owned(), true.into());
     }
     // Back, without what was read: keys have a use for the rest.
     row.put("metadata", metadata);
 }
 
-/// Limits and budgets on models.
+/// Limits and budgets on models of embeddings.
 fn by_model(row: &mut Fields, metadata: &mut Fields, models: &Models, notes: &mut Notes) -> Vec<Value> {
+    let place = row.path().to_owned();
+    let is_known =
+        |name: &str| matches!(models.allowed(vec![name.to_owned()], &place, &mut Notes::default()), Allowed::These(_));
     let mut all: BTreeMap<String, (Map<String, Value>, Vec<Value>)> = BTreeMap::new();
     for (theirs, ours) in [("model_rpm_limit", "requestsPerMinute"), ("model_tpm_limit", "tokensPerMinute")] {
         let mut limits = metadata.mapping(theirs, notes);
-        let names: Vec<String> = limits.names().map(str::to_owned).collect();
+        let names: Vec<String> = limits.names().filter(|name| is_known(name)).map(str::to_owned).collect();
         for name in names {
-            if let Some(limit) = limits.whole(&name, notes) {
+            if let Some(limit) = limits.limit(&name, notes) {
                 all.entry(name).or_default().0.insert(ours.to_owned(), limit.into());
             }
         }
+        close_with(row, theirs, &limits, notes);
     }
     let mut budgets = row.mapping("model_max_budget", notes);
-    for (name, value) in budgets.drain() {
-        let place = format!("{}.{name}", budgets.path());
-        let (mut amount, mut duration) = (value.as_number().cloned(), None);
-        if let Some(mut entry) = Fields::of(&place, &value) {
-            amount = entry.number("max_budget", notes).or_else(|| entry.number("budget_limit", notes));
-            duration = entry.text("budget_duration", notes).or_else(|| entry.text("time_period", notes));
-            all.entry(name.clone()).or_default().0.extend(amounts::limits(&mut entry, &LIMITS, notes));
-            entry.finish(notes, |_| None);
-        }
-        if let Some(amount) = amount {
-            let budget = amounts::budget(&amount, duration.as_deref(), None, &place, notes);
-            all.entry(name).or_default().1.extend(budget);
-        }
+    for (name, value) in budgets.drain().into_iter().filter(|(name, _)| is_known(name)) {
+        // An amount, or a mapping with more.
+        let value = if value.is_object() { value } else { json!({"max_budget": value}) };
+        let Some(mut entry) = Fields::of(&budgets.place(&name), &value) else { continue };
+        let amount = if entry.has("budget_limit") { "budget_limit" } else { "max_budget" };
+        let budget = amounts::budget(&mut entry, amount, None, notes);
+        let limits = amounts::limits(&mut entry, &LIMITS, notes);
+        let found = all.entry(name).or_default();
+        found.0.extend(limits);
+        found.1.extend(budget);
+        close_with(row, "model_max_budget", &entry, notes);
+        entry.finish(notes, |_| None);
     }
-    let place = row.path().to_owned();
-    let known =
-        |name: &String| matches!(models.allowed(vec![name.clone()], &place, &mut Notes::default()), Allowed::These(_));
     all.into_iter()
-        .filter(|(name, (limits, budgets))| known(name) && !(limits.is_empty() && budgets.is_empty()))
+        .filter(|(_, (limits, budgets))| !(limits.is_empty() && budgets.is_empty()))
         .map(|(model, (limits, budgets))| {
             let mut entry = Map::from_iter([("model".to_owned(), Value::String(model))]);
             entry.extend((!limits.is_empty()).then_some(("limits".to_owned(), Value::Object(limits))));
@@ -181,6 +181,13 @@ fn by_model(row: &mut Fields, metadata: &mut Fields, models: &Models, notes: &mu
             Value::Object(entry)
         })
         .collect()
+}
+
+/// What is closed within a row closes the row.
+fn close_with(row: &mut Fields, name: &str, within: &Fields, notes: &mut Notes) {
+    if within.is_closed() {
+        row.close(name, "one of them cannot be written", notes);
+    }
 }
 
 fn of_a_team(name: &str) -> Option<&'static str> {
