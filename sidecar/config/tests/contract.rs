@@ -28,6 +28,7 @@ fn what_is_written_has_a_line_for_each_entry() {
     "store":{"url":"rediss
     "teams":[
     {"name":"ml/search","u
+    {"name":"ml/organisati
     "keys":[
     {"name":"default/alice
     "routes":[
@@ -38,7 +39,7 @@ fn what_is_written_has_a_line_for_each_entry() {
     "#);
     let faulty = written.replacen(r#""weight":1"#, r#""weight":"heavy""#, 1);
     let error = read_v1(&faulty).unwrap_err().to_string();
-    assert_eq!(error, "routes[0].backends[0].weight: invalid type: string \"heavy\", expected u32 (line 11)");
+    assert_eq!(error, "routes[0].backends[0].weight: invalid type: string \"heavy\", expected u32 (line 12)");
 }
 
 #[test]
