@@ -77,7 +77,9 @@ impl Proxy {
         let mut trace = CallProgress::default();
         let served = self.serve(request, in_path, (id, entry.clone()), &mut trace).await;
         let mut response = served.unwrap_or_else(|refusal| {
-            let flooded = client.filter(|_| refusal.is_of_key()).and_then(|client| self.flooded(client));
+            // Whoever has no key costs a line and a body as well, whatever else is wrong with the call.
+            let is_strangers = trace.key.is_none() && refusal.status.is_client_error();
+            let flooded = client.filter(|_| is_strangers).and_then(|client| self.flooded(client));
             if flooded.is_some() {
                 entry.leave_out();
             }

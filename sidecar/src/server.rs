@@ -118,6 +118,10 @@ impl Site {
         let is_strangers = self.calls.as_ref().is_some_and(|proxy| proxy.gateway.is_some());
         let (request, rest) = RequestBody::watch(request, &activity, is_strangers);
         let mut response = self.answer(request).await?;
+        if is_strangers && response.headers().get(header::CONNECTION).is_some_and(|value| value == "close") {
+            // Over HTTP/2 the header says nothing: the connection is told by itself.
+            activity.finish();
+        }
         rest.announce(&mut response);
         Ok(response.map(|body| Tracked::new(body, under_way)))
     }
@@ -131,14 +135,16 @@ impl Site {
         }
         let started = Instant::now();
         let client = self.calls.as_ref().and_then(|proxy| proxy.client(&request));
-        let mut response = match (self.guard.check(request.uri(), request.headers()), &self.calls) {
+        let checked = self.guard.check(request.uri(), request.headers());
+        let is_kept_out = checked.is_err();
+        let mut response = match (checked, &self.calls) {
             (Ok(()), _) => TowerToHyperService::new(self.router.clone()).call(request).await?,
             (Err(refusal), Some(proxy)) => proxy.refuse(refusal, CallId::random()),
             // No call: it is not counted as one that was refused.
             (Err(refusal), None) => refusal.into_response(),
         };
         if let (Some(proxy), Some(client)) = (&self.calls, client)
-            && response.status() == StatusCode::UNAUTHORIZED
+            && (is_kept_out || response.status() == StatusCode::UNAUTHORIZED)
             && let Some(flooded) = proxy.flooded(client)
         {
             response = proxy.refuse(flooded, CallId::random());

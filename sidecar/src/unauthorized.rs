@@ -110,10 +110,9 @@ impl Unauthorized {
 }
 
 impl Table {
+    /// What is known of an address by itself: nobody's connections are slowed down for what others have sent.
     fn known(&mut self, address: IpAddr) -> Option<&mut Count> {
-        let key = network(address);
-        let key = if self.addresses.contains_key(&key) { key } else { OTHERS };
-        self.addresses.get_mut(&key)
+        self.addresses.get_mut(&network(address))
     }
 
     fn count(&mut self, address: IpAddr, now: Duration) -> &mut Count {
@@ -190,6 +189,11 @@ mod tests {
         }
         assert!(all.table().addresses.len() <= MAX_ADDRESSES + 1);
         assert!(all.refused(address("203.0.113.7"), START).is_err(), "those without room share one count");
+        let stranger = address("203.0.113.8");
+        assert!(
+            (0..100).all(|_| all.may_connect(stranger, START)),
+            "whoever has sent nothing is not slowed down for them"
+        );
         let later = START + Duration::from_mins(1);
         assert!(all.refused(address("203.0.113.7"), later).is_ok());
         assert!(all.table().addresses.len() < 10, "what is even again is forgotten");

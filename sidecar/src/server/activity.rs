@@ -30,6 +30,7 @@ struct Shared {
     state: Mutex<State>,
     idle_timeout: Duration,
     is_unwanted: AtomicBool,
+    is_to_finish: AtomicBool,
     unwanted: Notify,
 }
 
@@ -71,8 +72,8 @@ impl Activity {
     pub(super) fn new(idle_timeout: Duration) -> Self {
         let state =
             State { under_way: 0, phase: Phase::First, since: Instant::now(), unwritten: None, is_http2: false };
-        let (is_unwanted, unwanted) = (AtomicBool::new(false), Notify::new());
-        Self(Arc::new(Shared { state: Mutex::new(state), idle_timeout, is_unwanted, unwanted }))
+        let (is_unwanted, is_to_finish, unwanted) = (AtomicBool::new(false), AtomicBool::new(false), Notify::new());
+        Self(Arc::new(Shared { state: Mutex::new(state), idle_timeout, is_unwanted, is_to_finish, unwanted }))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -122,13 +123,19 @@ impl Activity {
         (state.under_way == 0 && !self.0.is_unwanted.load(Ordering::Relaxed)).then_some((state.phase, state.since))
     }
 
+    /// It takes no more requests; those that have come are answered.
+    pub(super) fn finish(&self) {
+        self.0.is_to_finish.store(true, Ordering::Relaxed);
+        self.0.unwanted.notify_one();
+    }
+
     /// Its place is needed for another one.
     pub(super) fn give_up(&self) {
         self.0.is_unwanted.store(true, Ordering::Relaxed);
         self.0.unwanted.notify_one();
     }
 
-    /// When its place is needed.
+    /// When its place is needed, or it is to finish.
     pub(super) async fn unwanted(&self) {
         self.0.unwanted.notified().await;
     }
@@ -136,6 +143,10 @@ impl Activity {
     /// What is to become of it now. `stopping`: since when it is to stop.
     pub(super) fn verdict(&self, now: Instant, stopping: Option<Instant>) -> Verdict {
         let state = self.state();
+        // Told once: the protocol sees to the rest.
+        if self.0.is_to_finish.swap(false, Ordering::Relaxed) {
+            return Verdict::Finish;
+        }
         if state.under_way > 0 {
             return Verdict::Stays(now + CHECK_PERIOD);
         }
@@ -211,6 +222,17 @@ mod tests {
         assert_eq!(after(&activity, 61, true), Verdict::Close);
         activity.written(true);
         assert_eq!(after(&activity, 2, true), Verdict::Close);
+    }
+
+    #[test]
+    fn who_is_to_finish_is_told_once_and_what_is_under_way_is_answered() {
+        let activity = Activity::new(IDLE);
+        let request = activity.request(true);
+        activity.finish();
+        assert_eq!(after(&activity, 0, false), Verdict::Finish, "also beside a request: it takes no other one");
+        assert!(matches!(after(&activity, 50, false), Verdict::Stays(_)), "which is answered");
+        drop(request);
+        assert_eq!(after(&activity, 101, false), Verdict::Finish);
     }
 
     #[test]

@@ -50,6 +50,10 @@ async fn a_flood_of_wrong_keys_is_cut_short_and_a_right_one_is_served() -> anyho
     // The log has those that were told, and no more.
     let lines = lines(&stage.pair, 11).await?;
     assert!(lines.iter().all(|line| line["reason"] != "wrong_keys"), "a flood fills the log");
+    // Nor do those fill it that are wrong in another way before anybody knows whose they are.
+    let body = serde_json::json!({"model": "text-embedding-3-small", "input": "a"});
+    let from_a_page = stranger.post("/v1/embeddings", &body, &[("origin", "https://evil.example.com")]).await?;
+    assert_eq!(from_a_page.status, 429, "{}", from_a_page.json);
     // New connections are slowed down, and served again when it is over.
     let mut failed = 0;
     for _ in 0..20 {
