@@ -38,7 +38,7 @@ pub(super) struct Surplus {
     pub(super) shortened: BTreeSet<ObjectName>,
 }
 
-/// Takes out of a config, and of the files beside it, what does not fit. `is_in` says which keys the sidecars have already, `age` which
+/// Takes out of a config, and of the files beside it, what does not fit into a Secret. `is_in` says which keys the sidecars have already, `age` which
 /// of two keys, or of two routes, goes first. An error is [`TooLarge`] where neither keys nor routes are what is too much.
 pub(super) fn fit<A: Ord>(
     config: &mut v1::Config,
@@ -46,22 +46,34 @@ pub(super) fn fit<A: Ord>(
     is_in: impl Fn(&ObjectName) -> bool,
     age: impl Fn(Kind, &ObjectName) -> A,
 ) -> anyhow::Result<Surplus> {
+    fit_to(CEILING, config, files, is_in, age)
+}
+
+/// The same for so many bytes, of which new keys have nine tenths.
+pub(super) fn fit_to<A: Ord>(
+    ceiling: usize,
+    config: &mut v1::Config,
+    files: &mut Credentials,
+    is_in: impl Fn(&ObjectName) -> bool,
+    age: impl Fn(Kind, &ObjectName) -> A,
+) -> anyhow::Result<Surplus> {
+    let for_new = ceiling / 10 * 9;
     let mut surplus = Surplus::default();
     let mut sizes = config.keys.iter().map(entry_size).collect::<Result<Vec<usize>, _>>()?;
     let in_force: Vec<bool> = config.keys.iter().map(|key| is_in(&key.name)).collect();
     let stubs = v1::Config { keys: Vec::new(), routes: routes::bare(&config.routes), ..config.clone() };
     let base = write_v1(&stubs)?.len() + routes::files_of_others(config, files);
-    if base > CEILING {
+    if base > ceiling {
         return Err(TooLarge(base).into());
     }
-    let room = (CEILING - base).saturating_sub(live_size(config, &in_force)?);
+    let room = (ceiling - base).saturating_sub(live_size(config, &in_force)?);
     surplus.routes = routes::shed(config, files, room, |name| age(Kind::ModelRoute, name))?;
     let keyless = v1::Config { keys: Vec::new(), ..config.clone() };
     let fixed = write_v1(&keyless)?.len() + size_of_files(files);
     let mut taken =
         fixed + sizes.iter().zip(&in_force).filter(|(_, is_in)| **is_in).map(|(size, _)| size).sum::<usize>();
-    if taken > CEILING {
-        taken -= shorten(config, &in_force, &mut sizes, taken - CEILING, &mut surplus)?;
+    if taken > ceiling {
+        taken -= shorten(config, &in_force, &mut sizes, taken - ceiling, &mut surplus)?;
     }
     let mut order: Vec<usize> = (0..config.keys.len()).collect();
     order.sort_by_key(|&at| config.keys.get(at).map(|key| age(Kind::ApiKey, &key.name)));
@@ -70,7 +82,7 @@ pub(super) fn fit<A: Ord>(
     let size = |at: usize| sizes.get(at).copied().unwrap_or_default();
     // Nothing else is left to give way: the youngest of those that are there.
     for &at in order.iter().rev().filter(|&&at| is_member(at)) {
-        if taken <= CEILING {
+        if taken <= ceiling {
             break;
         }
         taken -= size(at);
@@ -79,7 +91,7 @@ pub(super) fn fit<A: Ord>(
     // No gap: a small new key does not overtake a larger one that is older.
     let mut is_full = false;
     for &at in order.iter().filter(|&&at| !is_member(at)) {
-        is_full |= taken + size(at) > ROOM;
+        is_full |= taken + size(at) > for_new;
         if is_full {
             surplus.keys.extend(name(at));
         } else {

@@ -67,15 +67,25 @@ pub(super) struct Plan {
     pub(super) due: Option<Timestamp>,
     /// The files that are in force from now on, or on their way.
     pub(super) prepared: Option<Arc<Files>>,
+    /// Those are as they were, whatever has changed since: something stands in the way of sidecars' config.
+    pub(super) is_behind: bool,
     /// How far they have come.
     pub(super) delivered: Arc<Delivered>,
+}
+
+impl Plan {
+    /// The files that a gateway serves by as well. None: it is told of what should be, because what stands in the way of sidecars does not
+    /// stand in its way.
+    pub(super) fn files_for_gateway(&self) -> Option<&Files> {
+        self.prepared.as_deref().filter(|_| !self.is_behind)
+    }
 }
 
 /// Plans a namespace.
 pub(super) fn plan(basis: Basis<'_>) -> Plan {
     let Basis { namespace, cluster, observed, desired, store, prepared, there, mut readers, troubles, bulk, now } =
         basis;
-    let ConfigPlan { write, touches, undelivered, parts, prepared } =
+    let ConfigPlan { write, touches, undelivered, parts, prepared, is_behind } =
         configs::config(namespace, (cluster, observed), desired, store, (prepared, there), troubles, now);
     let latest = prepared.as_ref().map_or(0, |files| files.generation);
     let left_out = prepared.as_ref().map(|files| files.routes_left_out()).unwrap_or_default();
@@ -90,7 +100,7 @@ pub(super) fn plan(basis: Basis<'_>) -> Plan {
     // what is new. The rest takes turns, so that none of it waits for all of another kind.
     first.extend(write);
     let rest = in_turn([new, touches, reports.actions]);
-    Plan { first, rest, later, ready: reports.ready, due: reports.due, prepared, delivered }
+    Plan { first, rest, later, ready: reports.ready, due: reports.due, prepared, is_behind, delivered }
 }
 
 /// Values to make for the first time; and those to replace, with the Secrets that are taken over or are to go.

@@ -128,7 +128,7 @@ impl NamespaceInputs {
                 return Share::Nothing;
             }
             // What sidecars are told is not all of it where only the gateway has the credentials.
-            let prepared = plan.prepared.as_deref().filter(|_| !snapshot.cluster.gateway_only);
+            let prepared = plan.files_for_gateway().filter(|_| !snapshot.cluster.gateway_only);
             share(&namespace, (&snapshot.observed, &desired), prepared, of_gateway, is_short)
         });
         let is_empty = snapshot.cluster.is_empty() && plan.first.is_empty();

@@ -35,7 +35,7 @@ impl DeferredRevocations {
     pub fn with(&mut self, scope: &str, wanted: &UsersByName, lists: &[&[String]], now: Instant) -> UsersByName {
         let mut before = std::mem::take(&mut self.last);
         for (namespace, rules) in lists.iter().flat_map(|list| ours(scope, list)) {
-            let there = present(rules);
+            let there = present(namespace, rules);
             match before.get_mut(namespace) {
                 Some(user) => user.keys.extend(there.keys),
                 None => drop(before.insert(namespace.to_owned(), there)),
@@ -120,5 +120,13 @@ mod tests {
             lingering.with("s", &UsersByName::new(), &[&list], begin + 2 * REVOCATION_DELAY),
             UsersByName::new()
         );
+    }
+
+    #[test]
+    fn a_gateway_keeps_all_teams_when_an_operator_starts_that_has_not_looked_at_any_namespace_yet() {
+        let gateway = User::of_all("s", "_gateway", [KeyHash::of(b"password")]);
+        let list = [format!("user vectoll-ns-s:_gateway {}", gateway.rules().join(" "))];
+        let found = DeferredRevocations::default().with("s", &UsersByName::new(), &[&list], Instant::now());
+        assert_eq!(found, [("_gateway".to_owned(), gateway)].into());
     }
 }

@@ -127,13 +127,19 @@ pub(super) fn ours<'a>(scope: &str, list: &'a [String]) -> BTreeMap<&'a str, &'a
     list.iter().filter_map(line).collect()
 }
 
-/// What is said of a user that is there, as far as it is ours to keep: its passwords, and the prefixes of Teams.
-pub(super) fn present(rules: &str) -> User {
+/// What is said of a user that is there, as far as it is ours to keep: its passwords, and the prefixes of Teams. Of all Teams at once for
+/// a gateway only.
+pub(super) fn present(namespace: &str, rules: &str) -> User {
     let mut user = Listed::of(rules).user;
     let of_a_team = format!("{}*", store::team_prefix(&Uid::new("")));
     let (before, after) = of_a_team.split_once("{}").unwrap_or_default();
+    // What a gateway calls itself no namespace can be called.
+    let of_all = namespace.starts_with('_').then(|| pattern(store::ALL_TEAMS_PREFIX));
     // A wildcard within would be somebody else's.
     user.keys.retain(|pattern| {
+        if of_all.as_ref() == Some(pattern) {
+            return true;
+        }
         let uid = pattern.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
         uid.is_some_and(|uid| uid.starts_with('{') && uid.ends_with('}') && !uid.contains(['*', '?', '[', '\\']))
     });
@@ -238,8 +244,8 @@ mod tests {
     #[test]
     fn of_what_is_there_only_passwords_and_teams_are_kept() {
         let rules = line("vectoll-ns-one:apps", &user("t1"));
-        let rules = format!("{rules} ~* ~other:* ~vectoll:{{*}}:* ~vectoll:*");
-        let found = present(rules.strip_prefix("user vectoll-ns-one:apps ").unwrap());
+        let rules = format!("{rules} ~* ~other:* ~vectoll:{{*}}:* ~vectoll:{{* ~vectoll:*");
+        let found = present("apps", rules.strip_prefix("user vectoll-ns-one:apps ").unwrap());
         assert_eq!(found, user("t1"));
     }
 

@@ -19,8 +19,8 @@ pub struct Ambiguous {
     pub keys: [Arc<str>; 2],
 }
 
-/// Joins policies, in the order of which the first that has a Team of its own namespace says what its figures are named by. The
-/// generation is the caller's to set.
+/// Joins policies, in the order of which the first that has a Team of its own namespace says what its figures are named by. Generation
+/// and store are the caller's to set.
 pub fn union<'p>(policies: impl Iterator<Item = &'p Arc<Policy>>) -> (Policy, Vec<Ambiguous>) {
     let mut all = Policy::default();
     let mut found = Vec::new();
@@ -43,7 +43,6 @@ pub fn union<'p>(policies: impl Iterator<Item = &'p Arc<Policy>>) -> (Policy, Ve
                 Entry::Occupied(_) => all.other_views.push(team.clone()),
             }
         }
-        all.store = all.store.or_else(|| policy.store.clone());
     }
     all.teams = teams;
     (all, found)

@@ -47,7 +47,7 @@ pub enum ReloadError {
         namespace: String,
     },
     /// It counts elsewhere than the others.
-    #[error("config.v1.yaml: store: another store than that of the namespaces before it: a gateway counts by one")]
+    #[error("config.v1.yaml: store: another store than that of most namespaces: a gateway counts by one")]
     OtherStore,
 }
 

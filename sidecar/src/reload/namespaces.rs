@@ -13,6 +13,7 @@ use std::{
 
 use notify::RecursiveMode;
 use prometheus::{IntGauge, Registry};
+use vectoll_config::StoreUrl;
 
 use super::{
     counting::{StoreSender, count_by},
@@ -142,8 +143,7 @@ impl State {
         self.failing = None;
         let mut changed = self.forget(&places);
         let version = folder::version(&self.folder);
-        // Of the first namespace that has a config.
-        let mut store: Option<Option<Arc<StoreAccess>>> = None;
+        let mut found: Vec<(String, Option<Version>, Loaded)> = Vec::new();
         for (name, place) in places {
             // It is made before it is filled.
             if let Place::Folder(folder) = &place
@@ -161,15 +161,40 @@ impl State {
                 refused: None,
                 failing: None,
             });
-            changed |= namespace.look(&name, &place, version.as_ref(), store.as_ref());
-            if let Some((_, policy)) = &namespace.in_force {
-                store.get_or_insert_with(|| policy.store.clone());
+            if let Some((version, loaded)) = namespace.look(&place, version.as_ref()) {
+                found.push((name, version, loaded));
+            }
+        }
+        let store = self.store_of_most(&found);
+        for (name, version, loaded) in found {
+            if let Some(namespace) = self.namespaces.get_mut(&name) {
+                changed |= namespace.take(&name, version, loaded, store.as_ref());
             }
         }
         let has_any = store.is_some() || self.namespaces.is_empty();
         if (changed || self.generation == 0) && (has_any || self.generation > 0) {
             self.apply();
         }
+    }
+
+    /// The store that most namespaces name, of those that have a config, and of their logins there the one that most have: what is left
+    /// behind of one namespace keeps the others from nothing. The first of those that as many name; none: there is no config at all.
+    fn store_of_most(&self, found: &[(String, Option<Version>, Loaded)]) -> Option<Option<Arc<StoreAccess>>> {
+        let mut stores: BTreeMap<&str, Option<&Arc<StoreAccess>>> = BTreeMap::new();
+        for (name, namespace) in &self.namespaces {
+            if let Some((_, policy)) = &namespace.in_force {
+                stores.insert(name, policy.store.as_ref());
+            }
+        }
+        for (name, _, loaded) in found {
+            if let Loaded::New(_, policy) = loaded
+                && *policy.namespace == **name
+            {
+                stores.insert(name, policy.store.as_ref());
+            }
+        }
+        let place = most(stores.values().map(|store| place(*store)))?;
+        most(stores.into_values().filter(|store| self::place(*store) == place)).map(Option::<&Arc<StoreAccess>>::cloned)
     }
 
     /// Those whose folder is gone.
@@ -190,6 +215,7 @@ impl State {
     fn apply(&mut self) {
         let in_force = || self.namespaces.values().filter_map(|namespace| Some(&namespace.in_force.as_ref()?.1));
         let (mut policy, ambiguous) = union(in_force());
+        policy.store = self.store_of_most(&[]).flatten();
         self.metrics.served.set(i64::try_from(in_force().count()).unwrap_or(i64::MAX));
         self.metrics.ambiguous.set(i64::try_from(policy.ambiguous.len()).unwrap_or(i64::MAX));
         self.generation += 1;
@@ -209,28 +235,32 @@ impl State {
 }
 
 impl Namespace {
-    /// Looks at its folder or file; `of_files` is the version of all files. Whether what is in force has changed. `store` is that of the
-    /// namespaces before it.
-    fn look(
-        &mut self,
-        name: &str,
-        place: &Place,
-        of_files: Option<&Version>,
-        store: Option<&Option<Arc<StoreAccess>>>,
-    ) -> bool {
+    /// Looks at its folder or file; `of_files` is the version of all files. None: it is as it was when it was looked at last.
+    fn look(&self, place: &Place, of_files: Option<&Version>) -> Option<(Option<Version>, Loaded)> {
         let version = match place {
             Place::Folder(folder) => folder::version(folder),
             Place::File(_) => of_files.cloned(),
         };
         if version.is_some() && version == self.version {
-            return false;
+            return None;
         }
         let applied = self.in_force.as_ref().map(|(fingerprint, _)| *fingerprint);
         let (at, read) = match place {
             Place::Folder(folder) => (folder, folder::read(folder)),
             Place::File(file) => (file, folder::read_bundle(file)),
         };
-        let loaded = match load(at, read, applied, self.refused, &self.lasting, None) {
+        Some((version, load(at, read, applied, self.refused, &self.lasting, None)))
+    }
+
+    /// Takes in what was found. Whether what is in force has changed. `store` is where all namespaces count.
+    fn take(
+        &mut self,
+        name: &str,
+        version: Option<Version>,
+        loaded: Loaded,
+        store: Option<&Option<Arc<StoreAccess>>>,
+    ) -> bool {
+        let loaded = match loaded {
             Loaded::New(fingerprint, policy) => match fits(name, &policy, store) {
                 Ok(()) => Loaded::New(fingerprint, policy),
                 // The others may be about to change as well: it is looked at again.
@@ -284,11 +314,27 @@ fn fits(name: &str, policy: &Policy, store: Option<&Option<Arc<StoreAccess>>>) -
     if &*policy.namespace != name {
         return Err(ReloadError::Namespace { folder: name.to_owned(), namespace: policy.namespace.to_string() });
     }
-    let place = |store: &Option<Arc<StoreAccess>>| store.as_ref().map(|store| (store.url.clone(), store.scope.clone()));
     match store {
-        Some(store) if place(store) != place(&policy.store) => Err(ReloadError::OtherStore),
+        Some(store) if place(store.as_ref()) != place(policy.store.as_ref()) => Err(ReloadError::OtherStore),
         Some(_) | None => Ok(()),
     }
+}
+
+/// What tells one store from another.
+fn place(store: Option<&Arc<StoreAccess>>) -> Option<(&StoreUrl, Option<&str>)> {
+    store.map(|store| (&store.url, store.scope.as_deref()))
+}
+
+/// What is there most often; the first of those that are as often. There are hardly ever more than two.
+fn most<T: PartialEq>(all: impl Iterator<Item = T>) -> Option<T> {
+    let mut counts: Vec<(T, usize)> = Vec::new();
+    for one in all {
+        match counts.iter_mut().find(|(other, _)| *other == one) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((one, 1)),
+        }
+    }
+    counts.into_iter().rev().max_by_key(|(_, count)| *count).map(|(one, _)| one)
 }
 
 /// Where a namespace's config is.

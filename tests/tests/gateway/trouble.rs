@@ -114,3 +114,28 @@ async fn no_namespace_reaches_what_is_the_gateways_own() -> anyhow::Result<()> {
     assert_eq!(provider.account().requests, 0);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_store_that_most_namespaces_name_is_the_gateways() -> anyhow::Result<()> {
+    let mut stage = Stage::start_with(1_000).await?;
+    let alice = stage.caller("alice")?;
+    stage.pair.stop_operator().await?;
+    // Two that were left behind, which count alone, and three that have moved to a store.
+    for namespace in ["x", "y", "z"] {
+        let folder = stage.pair.config_dir().join(namespace);
+        std::fs::create_dir(&folder)?;
+        let config = format!(
+            "version: v1\ngeneration: 1\nnamespace: {namespace}\nteams: []\nkeys: []\nroutes: []\nstore: {{url: 'redis://127.0.0.1:1'}}\n\
+             complete: true\n"
+        );
+        std::fs::write(folder.join("config.v1.yaml"), config)?;
+    }
+    let moved = async || {
+        let metrics = stage.pair.metrics().await?;
+        let stale = |namespace| metrics.value("vectoll_config_stale", &[("namespace", namespace)]);
+        Ok(["x", "y", "z"].iter().all(|namespace| stale(namespace) == Some(0.0)).then_some(()))
+    };
+    stage.pair.wait_for("those that have moved", DEADLINE, moved).await?;
+    assert_eq!(status(&alice).await?, 200, "the others are served as before");
+    Ok(())
+}

@@ -3,14 +3,21 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use anyhow::Context;
-use vectoll_config::{check_files_v1, check_v1, read_v1, v1, write_bundle, write_v1};
+use vectoll_config::{ObjectName, check_files_v1, check_v1, read_v1, v1, write_bundle, write_v1};
 
 use crate::{
-    cluster::config::Files,
+    cluster::{
+        config::Files,
+        fit::{CEILING, fit_to, size_of_files},
+    },
     desired_state::{Credentials, DesiredState},
-    observed_state::ObservedState,
+    observed_state::{Kind, ObservedState},
     store::NamespaceStore,
 };
+
+/// What an entry may take beside its files, and for each of them: the namespace's name, and the lines that the files begin with.
+const MARGIN: usize = 128;
+const MARGIN_OF_A_FILE: usize = 16;
 
 /// What a namespace is to have in the gateway.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +35,10 @@ pub(in crate::cluster) enum Share {
 pub(in crate::cluster) struct Bundle {
     /// What is in it.
     pub(super) config: v1::Config,
+    /// The store's files.
+    pub(super) store_files: BTreeMap<String, Vec<u8>>,
+    /// Not all of its keys and routes are in it: they are too much for one Secret.
+    pub(super) is_cut: bool,
     /// The files, as one value; empty: they could not be made.
     pub(super) content: Vec<u8>,
 }
@@ -50,13 +61,20 @@ pub(in crate::cluster) fn share(
     if observed.api_keys.is_empty() {
         return Share::Nothing;
     }
-    match bundle(namespace, (observed, desired), prepared, store) {
+    match bundle(namespace, (observed, desired), prepared, store.clone()) {
         Ok(bundle) if is_short => Share::Kept(Arc::new(bundle)),
         Ok(bundle) => Share::Config(Arc::new(bundle)),
         Err(error) => {
             tracing::error!(namespace, error = format!("{error:#}"), "a config that the gateway could not read");
-            let config = desired.config(observed, namespace, Credentials::Deliver, None).config;
-            Share::Kept(Arc::new(Bundle { config, content: Vec::new() }))
+            let mut config = desired.config(observed, namespace, Credentials::Deliver, None).config;
+            let (section, store_files) = store.map(|NamespaceStore { section, files }| (section, files)).unzip();
+            config.store = section;
+            Share::Kept(Arc::new(Bundle {
+                config,
+                store_files: store_files.unwrap_or_default(),
+                is_cut: false,
+                content: Vec::new(),
+            }))
         }
     }
 }
@@ -90,12 +108,28 @@ fn bundle(
             None => route.backends.clear(),
         }
     }
-    config.store = store.map(|NamespaceStore { section, files: of_store }| {
-        files.extend(of_store);
-        section
-    });
+    let (section, store_files) = store.map(|NamespaceStore { section, files }| (section, files)).unzip();
+    config.store = section;
+    let store_files: BTreeMap<String, Vec<u8>> = store_files.unwrap_or_default();
+    files.extend(store_files.clone());
     check_v1(&config)?;
     check_files_v1(&config, |name| files.get(name).map(Vec::as_slice))?;
-    files.insert(v1::FILE.to_owned(), write_v1(&config)?.into_bytes());
-    Ok(Bundle { content: write_bundle(&files), config })
+    let mut text = write_v1(&config)?;
+    // Sidecars' files fit already; here are credentials that those may lack. New keys give way, and not what is set of the others.
+    let room = CEILING.saturating_sub(MARGIN + MARGIN_OF_A_FILE * files.len());
+    let is_cut = text.len() + size_of_files(&files) > room;
+    if is_cut {
+        let is_in = |key: &ObjectName| prepared.is_some_and(|files| files.has(key));
+        let created = |kind: Kind, name: &ObjectName| match kind {
+            Kind::ApiKey | Kind::Team => (false, observed.api_keys.get(name).and_then(|key| key.created), name.clone()),
+            Kind::ModelRoute => match observed.routes.get(name) {
+                Some(own) => (false, own.created, name.clone()),
+                None => (true, observed.routes_elsewhere.get(name).and_then(|route| route.created), name.clone()),
+            },
+        };
+        fit_to(room, &mut config, &mut files, is_in, created)?;
+        text = write_v1(&config)?;
+    }
+    files.insert(v1::FILE.to_owned(), text.into_bytes());
+    Ok(Bundle { content: write_bundle(&files), config, store_files, is_cut })
 }

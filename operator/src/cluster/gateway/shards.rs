@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context;
 use sha2::{Digest, Sha256};
-use vectoll_config::{read_bundle, v1, write_bundle, write_v1};
+use vectoll_config::{check_files_v1, check_v1, read_bundle, v1, write_bundle, write_v1};
 
 use super::{Bundle, Share};
 use crate::cluster::{
@@ -26,7 +26,8 @@ pub(super) type Changes = BTreeMap<String, Option<Vec<u8>>>;
 pub(super) struct Plan {
     /// By the Secret's number.
     pub(super) changes: BTreeMap<usize, Changes>,
-    /// Namespaces that do not fit: they are as they were, but for what has ended, or not there.
+    /// Namespaces that do not fit: they are as they were, but for what has ended or was set anew, or not there; or, as the largest of their
+    /// Secret, without what is too much.
     pub(super) left_out: BTreeSet<String>,
 }
 
@@ -78,13 +79,18 @@ pub(super) fn plan<E: Borrow<Entries>>(
             let before = entries.get(namespace);
             match before {
                 Some(before) if is_kept => {
-                    taken = taken - before.len() + end(namespace, before, &bundle.config, &mut changes);
+                    let room = CEILING.saturating_sub(taken - before.len());
+                    taken = taken - before.len() + end(namespace, before, bundle, room, &mut changes);
                     continue;
                 }
                 None if bundle.content.is_empty() => continue,
                 Some(_) | None => {}
             }
-            if before.is_none_or(|before| *before != bundle.content) {
+            if before.is_some_and(|before| *before == bundle.content) {
+                if bundle.is_cut {
+                    plan.left_out.insert(namespace.to_owned());
+                }
+            } else {
                 let grows = bundle.content.len().cast_signed() as i64 - before.map_or(0, Vec::len).cast_signed() as i64;
                 let order = if before.is_none() { i64::MAX } else { grows };
                 wanting.push((order, namespace, bundle));
@@ -95,14 +101,18 @@ pub(super) fn plan<E: Borrow<Entries>>(
             let before = entries.get(namespace).map(|content| size(namespace, content)).unwrap_or_default();
             let after = size(namespace, &bundle.content);
             if taken - before + after <= CEILING {
+                if bundle.is_cut {
+                    plan.left_out.insert(namespace.to_owned());
+                }
                 taken = taken - before + after;
                 changes.insert(namespace.to_owned(), Some(bundle.content.clone()));
                 continue;
             }
             plan.left_out.insert(namespace.to_owned());
-            // Nothing keeps a key alive that has ended.
+            // Nothing keeps a key alive that has ended, nor limits and budgets that were lowered.
             if let Some(before) = entries.get(namespace) {
-                taken = taken - before.len() + end(namespace, before, &bundle.config, &mut changes);
+                let room = CEILING.saturating_sub(taken - before.len());
+                taken = taken - before.len() + end(namespace, before, bundle, room, &mut changes);
             }
         }
         if !changes.is_empty() {
@@ -112,27 +122,49 @@ pub(super) fn plan<E: Borrow<Entries>>(
     plan
 }
 
-/// Takes out of an entry what has ended. Returns the bytes that are left of it. One that cannot be read goes.
-fn end(namespace: &str, before: &[u8], wanted: &v1::Config, changes: &mut Changes) -> usize {
-    let after = match ended(before, wanted) {
-        Ok(None) => return before.len(),
-        Ok(after) => after,
-        Err(_) => None,
+/// Takes out of an entry what has ended, and takes over what is set anew, as far as it fits into `room` bytes. Returns the bytes that are
+/// left of it. One that cannot be read goes.
+fn end(namespace: &str, before: &[u8], wanted: &Bundle, room: usize, changes: &mut Changes) -> usize {
+    // Settings and the store before what has ended alone, which takes no room that was not there.
+    let kinds = [(Extent::Settings, true), (Extent::Ended, true), (Extent::Ended, false)];
+    let made = kinds.into_iter().find_map(|(extent, renews_store)| {
+        let after = ended(before, wanted, extent, renews_store).ok()?;
+        let is_last = !renews_store;
+        (is_last || after.as_ref().is_none_or(|after| after.len() <= room)).then_some(after)
+    });
+    let after = match made {
+        Some(None) => return before.len(),
+        Some(after) => after,
+        None => None,
     };
     let left = after.as_ref().map_or(0, Vec::len);
     changes.insert(namespace.to_owned(), after);
     left
 }
 
-/// An entry without what has ended; none: nothing has.
-fn ended(content: &[u8], wanted: &v1::Config) -> anyhow::Result<Option<Vec<u8>>> {
-    let files = read_bundle(content).context("the entry is no bundle")?;
-    let (remains, has_ended) = without_ended(&files, wanted, Extent::Ended)?;
-    if !has_ended {
+/// An entry without what has ended, and with what else is taken over; none: it is as it should be.
+fn ended(content: &[u8], wanted: &Bundle, extent: Extent, renews_store: bool) -> anyhow::Result<Option<Vec<u8>>> {
+    let before = read_bundle(content).context("the entry is no bundle")?;
+    let (remains, has_ended) = without_ended(&before, &wanted.config, extent)?;
+    let (mut config, mut files) = (remains.config, remains.credentials);
+    let is_same = |(name, content): (&String, &Vec<u8>)| before.get(name) == Some(content);
+    let has_other_store = config.store != wanted.config.store || !wanted.store_files.iter().all(is_same);
+    if renews_store && has_other_store {
+        // A password, a CA or an address of before would be no good to the whole gateway.
+        let of_store = |store: &v1::Store| [store.password_file.clone(), store.ca_file.clone()];
+        for file in config.store.iter().flat_map(of_store).flatten() {
+            files.remove(&file);
+        }
+        config.store.clone_from(&wanted.config.store);
+        files.extend(wanted.store_files.clone());
+    } else if !has_ended {
         return Ok(None);
     }
-    let mut files = remains.credentials;
-    files.insert(v1::FILE.to_owned(), write_v1(&remains.config)?.into_bytes());
+    if renews_store {
+        check_v1(&config)?;
+        check_files_v1(&config, |name| files.get(name).map(Vec::as_slice))?;
+    }
+    files.insert(v1::FILE.to_owned(), write_v1(&config)?.into_bytes());
     Ok(Some(write_bundle(&files)))
 }
 
@@ -147,6 +179,17 @@ mod tests {
 
     /// A namespace with these keys, and a file of so many bytes.
     fn bundle(namespace: &str, keys: &[&str], bytes: usize) -> Arc<Bundle> {
+        bundle_with(namespace, keys, bytes, 10, None)
+    }
+
+    /// The same, with a limit of its Team, and what is to be said of the store and its password.
+    fn bundle_with(
+        namespace: &str,
+        keys: &[&str],
+        bytes: usize,
+        max_users: u64,
+        store: Option<(&str, &str)>,
+    ) -> Arc<Bundle> {
         let key = |key: &&str| {
             let hash = KeyHash::of(key.as_bytes());
             format!(
@@ -155,13 +198,22 @@ mod tests {
         };
         let keys = keys.iter().map(key).collect::<Vec<_>>().concat();
         let keys = if keys.is_empty() { " []\n".to_owned() } else { format!("\n{keys}") };
+        let section = store.map_or(String::new(), |(url, _)| {
+            format!("store: {{url: '{url}', scope: s, username: _gateway, passwordFile: store.password}}\n")
+        });
+        let store_files: BTreeMap<String, Vec<u8>> = store
+            .map(|(_, password)| ("store.password".to_owned(), password.as_bytes().to_vec()))
+            .into_iter()
+            .collect();
         let yaml = format!(
             "version: v1\ngeneration: 1\nnamespace: {namespace}\nteams:\n- {{name: {namespace}/t, uid: t, routeNamespaces: [{namespace}], \
-             maxUsers: 10}}\nkeys:{keys}routes: []\ncomplete: true\n"
+             maxUsers: {max_users}}}\nkeys:{keys}routes: []\n{section}complete: true\n"
         );
         let config = read_v1(&yaml).unwrap();
-        let files = [(v1::FILE.to_owned(), yaml.into_bytes()), ("credential".to_owned(), vec![b'x'; bytes])].into();
-        Arc::new(Bundle { content: write_bundle(&files), config })
+        let mut files: BTreeMap<String, Vec<u8>> =
+            [(v1::FILE.to_owned(), yaml.into_bytes()), ("credential".to_owned(), vec![b'x'; bytes])].into();
+        files.extend(store_files.clone());
+        Arc::new(Bundle { content: write_bundle(&files), config, store_files, is_cut: false })
     }
 
     fn config(namespace: &str, keys: &[&str], bytes: usize) -> (String, Share) {
@@ -230,7 +282,8 @@ mod tests {
         let config = read_v1(std::str::from_utf8(&files[v1::FILE]).unwrap()).unwrap();
         assert_eq!((config.keys.len(), files["credential"].len()), (1, 10));
         // Where there is nothing yet it is better than nothing.
-        let empty = Arc::new(Bundle { config: bundle("b", &["one"], 0).config.clone(), content: Vec::new() });
+        let config = bundle("b", &["one"], 0).config.clone();
+        let empty = Arc::new(Bundle { config, store_files: BTreeMap::new(), is_cut: false, content: Vec::new() });
         shares = [("a".to_owned(), Share::Kept(bundle("a", &["two"], 0))), ("b".to_owned(), Share::Kept(empty))].into();
         let first = plan(&[Entries::new()], &shares, |_| false);
         assert_eq!(first.changes[&0].keys().collect::<Vec<_>>(), ["a"]);
@@ -279,5 +332,63 @@ mod tests {
         shares.extend([config("b", &["four"], 0)]);
         let after = plan(&present, &shares, |_| false);
         assert!(after.left_out.is_empty(), "{:?}", after.left_out);
+    }
+
+    /// What is in a namespace's entry.
+    fn entry(entries: &Entries, namespace: &str) -> (v1::Config, BTreeMap<String, Vec<u8>>) {
+        let files = read_bundle(&entries[namespace]).unwrap();
+        (read_v1(std::str::from_utf8(&files[v1::FILE]).unwrap()).unwrap(), files)
+    }
+
+    #[test]
+    fn what_does_not_fit_takes_over_lowered_limits_all_the_same() {
+        let mut present = vec![Entries::new()];
+        let mut shares: BTreeMap<String, Share> =
+            [config("a", &["one", "two"], CEILING / 2), config("b", &["three"], CEILING / 2 - 2_000)].into();
+        settle(&mut present, &shares);
+        let larger = bundle_with("a", &["one", "two", "new"], CEILING / 2 + 10_000, 5, None);
+        shares.insert("a".to_owned(), Share::Config(larger));
+        let full = plan(&present, &shares, |_| false);
+        assert_eq!(full.left_out, ["a".to_owned()].into());
+        apply(&mut present, &full);
+        let (config, _) = entry(&present[0], "a");
+        assert_eq!(
+            (config.teams[0].max_users, config.keys.len()),
+            (bundle_with("a", &[], 0, 5, None).config.teams[0].max_users, 2)
+        );
+        assert!(plan(&present, &shares, |_| false).changes.is_empty(), "once");
+    }
+
+    #[test]
+    fn what_cannot_be_renewed_whole_has_the_store_of_today() {
+        let old = Some(("rediss://old.example:6380", "before"));
+        let new = Some(("rediss://new.example:6380", "today"));
+        let mut present = vec![Entries::new()];
+        let half = CEILING / 2;
+        let mut shares: BTreeMap<String, Share> = [
+            ("a".to_owned(), Share::Config(bundle_with("a", &["one"], half, 10, old))),
+            ("b".to_owned(), Share::Config(bundle_with("b", &["two"], 1_000, 10, old))),
+            config("c", &["three"], half - 4_000),
+        ]
+        .into();
+        settle(&mut present, &shares);
+        // One does not fit any more, one cannot be made whole.
+        shares.extend([
+            ("a".to_owned(), Share::Config(bundle_with("a", &["one"], half + 10_000, 10, new))),
+            ("b".to_owned(), Share::Kept(bundle_with("b", &["two"], 0, 10, new))),
+        ]);
+        settle(&mut present, &shares);
+        for namespace in ["a", "b"] {
+            let (config, files) = entry(&present[0], namespace);
+            let wanted = bundle_with(namespace, &[], 0, 10, new);
+            assert_eq!(config.store, wanted.config.store);
+            assert_eq!((&*files["store.password"], files["credential"].len() > 900), (&b"today"[..], true));
+        }
+        assert!(plan(&present, &shares, |_| false).changes.is_empty(), "once");
+        // And none where there is none any more.
+        shares.insert("b".to_owned(), Share::Kept(bundle("b", &["two"], 0)));
+        settle(&mut present, &shares);
+        let (config, files) = entry(&present[0], "b");
+        assert!(config.store.is_none() && !files.contains_key("store.password"));
     }
 }

@@ -22,7 +22,7 @@ use tokio::time::timeout;
 
 use super::{
     Shares,
-    shards::{Changes, Entries, Plan, plan},
+    shards::{Changes, Entries, Plan, plan, shard_of},
 };
 use crate::cluster::{gather::REQUEST_TIMEOUT, lease::Tenure, names, watch::StateHandle};
 
@@ -69,6 +69,8 @@ pub(in crate::cluster) struct Writer {
     /// What is in each of them; none of a Secret: there is none. None at all: they have not been read.
     known: Option<Vec<Option<Entries>>>,
     read_at: Instant,
+    /// Something was written since all of the gateway's pods were touched, or may have been: by whoever led before.
+    untouched: bool,
     left_out: BTreeSet<String>,
 }
 
@@ -96,6 +98,7 @@ impl Writer {
             left_out_gauge,
             known: None,
             read_at: Instant::now(),
+            untouched: true,
             left_out: BTreeSet::new(),
         })
     }
@@ -109,6 +112,7 @@ impl Writer {
             }
             if !self.tenure.holds() {
                 self.known = None;
+                self.untouched = true;
                 continue;
             }
             if let Err(error) = self.keep().await {
@@ -142,18 +146,36 @@ impl Writer {
         let Plan { changes, left_out } = plan(&present, &wanted, is_gone);
         self.report(left_out);
         let mut written = 0;
+        let mut failed = None;
         for (number, changes) in changes {
             ensure!(self.tenure.holds(), "another replica leads");
             let result = timeout(REQUEST_TIMEOUT, self.write(number, changes)).await;
-            result.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}")))?;
-            self.writes.with_label_values(&["success"]).inc();
-            written += 1;
+            match result.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}"))) {
+                Ok(()) => {
+                    self.untouched = true;
+                    self.writes.with_label_values(&["success"]).inc();
+                    written += 1;
+                }
+                // What has ended in the others ends all the same. It may have been written, though nobody has said so.
+                Err(error) => {
+                    self.untouched = true;
+                    failed.get_or_insert(error);
+                }
+            }
         }
         if written > 0 {
             tracing::info!(secrets = written, "the gateway's configs were written");
-            self.touch().await?;
         }
-        Ok(())
+        if self.untouched {
+            match self.touch().await {
+                Ok(()) => self.untouched = false,
+                Err(error) => tracing::warn!(
+                    error = format!("{error:#}"),
+                    "the gateway's pods could not all be touched: it is tried again, and the kubelet looks within a minute"
+                ),
+            }
+        }
+        failed.map_or(Ok(()), Err)
     }
 
     async fn read(&mut self) -> anyhow::Result<()> {
@@ -222,29 +244,44 @@ impl Writer {
         Ok(())
     }
 
-    /// Has the kubelets of the gateway's pods look at once.
+    /// Has the kubelets of the gateway's pods look at once. An error: not all of them know.
     async fn touch(&self) -> anyhow::Result<()> {
         let listed = timeout(REQUEST_TIMEOUT, self.pods.list(&ListParams::default().labels(&self.settings.pods))).await;
         let listed = listed.map_err(|_| anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}"))?;
         let now = Timestamp::now().as_millisecond().to_string();
         let patch = Patch::Merge(json!({"metadata": {"annotations": {names::POD_GENERATION: now}}}));
         let parameters = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
+        let mut failed = None;
         for pod in listed.context("failed to list the gateway's pods")? {
             let Some(name) = pod.metadata.name else { continue };
-            // It may be gone by now; and without it the kubelet looks within a minute.
-            if let Err(error) = self.pods.patch(&name, &parameters, &patch).await {
-                tracing::info!(pod = name, %error, "a gateway's pod could not be touched");
+            let patched = timeout(REQUEST_TIMEOUT, self.pods.patch(&name, &parameters, &patch)).await;
+            match patched {
+                Ok(Ok(_)) => {}
+                // It is gone by now.
+                Ok(Err(kube::Error::Api(status))) if status.code == 404 => {}
+                Ok(Err(error)) => {
+                    failed.get_or_insert(anyhow::Error::from(error).context(format!("failed to touch the pod {name}")));
+                }
+                Err(_) => {
+                    failed.get_or_insert(anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?} about the pod {name}"));
+                }
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), Err)
     }
 
     fn report(&mut self, left_out: BTreeSet<String>) {
         for namespace in left_out.difference(&self.left_out) {
+            let number = shard_of(namespace, self.settings.shards);
+            let entries = self.known.iter().flatten().nth(number).and_then(Option::as_ref);
+            let largest = entries.into_iter().flatten().max_by_key(|(_, content)| content.len());
             tracing::error!(
                 namespace,
+                secret = self.settings.name(number),
+                largest = largest.map(|(namespace, _)| namespace.as_str()),
+                largest_bytes = largest.map(|(_, content)| content.len()),
                 "the gateway's Secret for this namespace is full: new keys and routes do not reach the gateway, what has ended has. Set more \
-                 gateway.shards"
+                 gateway.shards, or spread the keys of the namespace that takes most of it over several"
             );
         }
         for namespace in self.left_out.difference(&left_out) {

@@ -77,6 +77,8 @@ pub(super) struct ConfigPlan {
     pub(super) parts: Arc<ResourceGenerations>,
     /// The files that are in force, or on their way.
     pub(super) prepared: Option<Arc<Files>>,
+    /// Those are as they were, whatever has changed since.
+    pub(super) is_behind: bool,
 }
 
 /// The name of a namespace's config Secret.
@@ -125,6 +127,7 @@ pub(super) fn config(
     let behind = |last: Option<Arc<Files>>, found: ConfigPlan| ConfigPlan {
         parts: Files::parts_behind(last.as_deref(), &wanted, now),
         prepared: last,
+        is_behind: true,
         ..found
     };
     if cluster.other_secrets.get(&name).is_some() || cluster.key_secrets.get(&name).is_some() {
