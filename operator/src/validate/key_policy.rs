@@ -29,8 +29,9 @@ pub(crate) struct ValidBounds {
     budgets: Vec<v1::Budget>,
     expires_after: Option<SignedDuration>,
     max_wait_seconds: Option<u32>,
-    /// From when on budgets that are bounded count anew: the Team's word, not the key's.
-    pub(super) reset_at: Option<Timestamp>,
+    /// From when on the budgets of keys count anew that have no bound of their own, where others have: the Team's word, not the key's.
+    /// Each bound has its own, of the Team that set it.
+    reset_at: Option<Timestamp>,
 }
 
 pub(super) fn defaults(spec: Option<&KeyDefaults>, errors: &mut FieldErrors) -> ValidDefaults {
@@ -110,13 +111,24 @@ impl ValidDefaults {
 }
 
 impl ValidBounds {
-    /// Both: of each the lower one. When budgets count anew is the nearest Team's word.
+    /// Has the budgets that are bounded count from a moment on.
+    pub(super) fn count_from(&mut self, reset: Option<Timestamp>) {
+        self.reset_at = reset;
+        reset::count_from(reset, &mut self.budgets);
+    }
+
+    /// Both: of each the lower one. By whose calendar a bounded period goes, and when it counts anew, is the word of the Team above:
+    /// in another zone, or reset below, it would begin again.
     fn and(mut self, above: &Self) -> Self {
         self.limits = tighter(self.limits, above.limits, |one, other| one.into_iter().chain(other).min());
         for bound in &above.budgets {
             match self.budgets.iter_mut().find(|own| own.period == bound.period) {
                 Some(own) if bound.limit < own.limit => *own = bound.clone(),
-                Some(_) => {}
+                Some(own) => {
+                    own.extra = own.extra.filter(|_| most_of(own) <= bound.limit);
+                    own.time_zone = bound.time_zone.clone();
+                    own.reset_at = bound.reset_at;
+                }
                 None => self.budgets.push(bound.clone()),
             }
         }
@@ -229,12 +241,12 @@ impl ValidKey {
 
         let mut errors = FieldErrors::default();
         self.limits = within(self.limits, bounds.limits, &mut errors);
+        let reset = if bounds.budgets.is_empty() { self.reset_at } else { bounds.reset_at };
+        reset::count_from(reset, self.budgets.iter_mut().map(|valid| &mut valid.budget));
         self.budgets = budgets_within(self.budgets, &bounds.budgets, &mut errors);
         if self.reset_at.is_some() && !bounds.budgets.is_empty() {
             errors.add(reset::path(), "is for keys whose budgets their Team does not bound: annotate the Team");
         }
-        let reset = if bounds.budgets.is_empty() { self.reset_at } else { bounds.reset_at };
-        reset::count_from(reset, self.budgets.iter_mut().map(|valid| &mut valid.budget));
         reset::count_from(reset, self.model_limits.iter_mut().flat_map(|of| &mut of.budgets));
         if let Some(most) = bounds.max_wait_seconds {
             let wanted = self.max_wait_seconds;
@@ -293,6 +305,7 @@ fn budgets_within(own: Vec<ValidBudget>, bounds: &[v1::Budget], errors: &mut Fie
                 valid.budget.audit = false;
                 // In another zone the same period would begin again.
                 valid.budget.time_zone = bound.time_zone.clone();
+                valid.budget.reset_at = bound.reset_at;
             }
             None => all.push(ValidBudget { budget: bound.clone(), warn_at: None }),
         }
@@ -386,6 +399,42 @@ mod tests {
             "spec.limits.requestsPerMinute: must be at most 20: the Team's keyBounds, or those of a Team above it"
         );
         assert_eq!(of(&["{}", "{}", org], "").unwrap().limits.requests_per_minute, Some(1), "over two Teams");
+    }
+
+    #[test]
+    fn what_a_team_above_bounds_is_not_added_to_moved_or_reset_below_it() {
+        let valid = |text: &str, reset: Option<&str>| {
+            let team = object(serde_yaml::from_str::<TeamSpec>(text).unwrap());
+            validate::team(&Object { reset: reset.map(str::to_owned), ..team }).unwrap()
+        };
+        let key = |teams: &[&validate::ValidTeam], text: &str| {
+            let said: Vec<_> = teams.iter().map(|team| (&team.key_defaults, &team.key_bounds)).collect();
+            let key: ApiKeySpec = serde_yaml::from_str(&format!("{{teamRef: {{name: it}}{text}}}")).unwrap();
+            let key = validate::api_key(&object(key)).unwrap().of_teams(said[0], &said[1..], None).unwrap();
+            key.budgets.into_iter().map(|valid| valid.budget).collect::<Vec<_>>()
+        };
+        let reset = "2026-11-30T12:00:00Z";
+        let since = |budget: &v1::Budget| budget.reset_at.map(|at| at.to_string());
+        let extra = "extra: {amount: '5', until: '2027-01-01T00:00:00Z'}";
+        let below = format!(
+            "{{keyBounds: {{budgets: [{{limit: '10', period: Daily, timeZone: Asia/Tokyo, {extra}}}, {{limit: '1', period: Weekly}}]}}}}"
+        );
+        let org = valid("{keyBounds: {budgets: [{limit: '10', period: Daily, timeZone: Europe/Berlin}]}}", None);
+        let below = valid(&below, Some(reset));
+        for said in ["", ", budgets: [{limit: '9', period: Daily, timeZone: Asia/Tokyo}]"] {
+            let budgets = key(&[&below, &valid("{}", None), &org], said);
+            let [daily, weekly] = &*budgets else { panic!("{budgets:?}") };
+            assert_eq!((daily.extra, daily.time_zone.to_string(), since(daily)), (None, "Europe/Berlin".to_owned(), None));
+            assert_eq!(since(weekly).as_deref(), Some(reset), "which is its own word");
+        }
+        // What both allow together stays, and the Team that bounds it resets it.
+        let roomy = valid("{keyBounds: {budgets: [{limit: '15', period: Daily}]}}", Some("2026-11-01T00:00:00Z"));
+        let budgets = key(&[&below, &roomy], "");
+        assert_eq!(budgets[0].extra.map(|extra| extra.amount.to_string()).as_deref(), Some("5.00"));
+        assert_eq!(since(&budgets[0]).as_deref(), Some("2026-11-01T00:00:00Z"));
+        // Of several the topmost counts.
+        let budgets = key(&[&below, &roomy, &org], "");
+        assert_eq!((budgets[0].time_zone.to_string(), since(&budgets[0])), ("Europe/Berlin".to_owned(), None));
     }
 
     #[test]

@@ -115,7 +115,7 @@ pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<FieldErro
         budgets, user_budgets, namespace_budgets, model_limits, tag_limits, key_defaults, key_bounds, ..
     } = &mut valid;
     key_policy::defaults_within(key_defaults, key_bounds, &mut errors);
-    key_bounds.reset_at = reset_at;
+    key_bounds.count_from(reset_at);
     reset::count_from(reset_at, budgets.iter_mut().map(|valid| &mut valid.budget));
     reset::count_from(reset_at, user_budgets.iter_mut().chain(namespace_budgets));
     reset::count_from(reset_at, model_limits.iter_mut().flat_map(|of| &mut of.budgets));
