@@ -91,8 +91,9 @@ pub async fn acknowledged(world: &World, store: &Store) -> anyhow::Result<()> {
     world.until_key(NS, "bob", "Ready", "True/Ready").await?;
 
     // An edit of one key. The other is not touched by it, however long it takes.
-    let version = async |key: &str| anyhow::Ok(world.key(NS, key).await?.and_then(|key| key.metadata.resource_version));
-    let before = version("bob").await?;
+    let found =
+        async |key: &str| anyhow::Ok(world.key(NS, key).await?.map(|key| (key.metadata.resource_version, key.status)));
+    let before = found("bob").await?;
     world.light.apply(&api_key(NS, "alice", ", models: [one]"))?;
     // Sidecars that say nothing for long are gone, which is told of all keys.
     let edited = until("the config has the edit", async || {
@@ -104,7 +105,8 @@ pub async fn acknowledged(world: &World, store: &Store) -> anyhow::Result<()> {
     until_programmed(world, &mut store, &all, "alice", "False/Pending").await?;
     let all = [("a", edited, "one"), ("b", edited, "")];
     until_programmed(world, &mut store, &all, "alice", "True/Programmed").await?;
-    ensure!(version("bob").await? == before, "an edit of alice wrote the status of bob");
+    let after = found("bob").await?;
+    ensure!(after == before, "an edit of alice wrote the status of bob: {before:?}, then {after:?}");
 
     // Who falls silent does not live any more.
     world.light.apply(&api_key(NS, "alice", ", models: [two]"))?;
