@@ -45,7 +45,10 @@ pub(in crate::cluster) struct Bundle {
 
 impl std::fmt::Debug for Bundle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bundle").field("namespace", &self.config.namespace).field("bytes", &self.content.len()).finish()
+        f.debug_struct("Bundle")
+            .field("namespace", &self.config.namespace)
+            .field("bytes", &self.content.len())
+            .finish_non_exhaustive()
     }
 }
 

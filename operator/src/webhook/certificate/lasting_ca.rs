@@ -3,8 +3,8 @@
 //! Its key therefore stays in the Secret, beside the certificate's own. Who may read that Secret could show the certificate anyway.
 
 use super::{
-    BTreeMap, ByteString, CA_CRT, CertificateError, DAY, Duration, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256,
-    RenewalError, TLS_CRT, TLS_KEY, Timestamp, ca_params, certificates, chain, former, not_after, sign, verify,
+    BTreeMap, ByteString, CA_CRT, DAY, Duration, Issuer, KeyPair, PKCS_ECDSA_P256_SHA256, RenewalError, TLS_CRT,
+    TLS_KEY, Timestamp, ca_params, certificates, chain, former, not_after, sign, verify,
 };
 
 /// The Secret's entry of the CA's key, PEM.
@@ -49,7 +49,7 @@ fn sign_again(
     let pem = data.get(CA_KEY).and_then(|key| std::str::from_utf8(&key.0).ok());
     let Some(ca_key) = pem.and_then(|pem| KeyPair::from_pem(pem).ok()) else { return Ok(None) };
     let newest = certificates(data, CA_CRT).map(|all| all.into_iter().next());
-    let end = newest.unwrap_or_else(|_: CertificateError| None).and_then(|ca| not_after(&ca));
+    let end = newest.unwrap_or(None).and_then(|ca| not_after(&ca));
     if end.is_none_or(|end| end < now + CA_MARGIN) {
         return Ok(None);
     }
