@@ -141,7 +141,7 @@ pub(super) fn keys_in(files: &Credentials) -> BTreeSet<ObjectName> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use jiff::Timestamp;
     use vectoll_crds::{ApiKeySpec, TeamSpec};
@@ -153,7 +153,8 @@ mod tests {
         observed_state::{Object, ObservedState, SecretContent},
     };
 
-    fn observed(keys: usize) -> ObservedState {
+    /// A namespace with so many keys; the higher the number, the older.
+    pub(in crate::cluster) fn observed(keys: usize) -> ObservedState {
         let mut observed = ObservedState::default();
         let spec: TeamSpec = serde_yaml::from_str("{}").unwrap();
         let name = ObjectName::new("apps", "team");
@@ -163,7 +164,6 @@ mod tests {
             let name = ObjectName::new("apps", &format!("key-{i:05}"));
             let uid = vectoll_config::Uid::new(&format!("{i:036}"));
             let spec: ApiKeySpec = serde_yaml::from_str("{teamRef: {name: team}}").unwrap();
-            // The higher the number, the older.
             let created = Timestamp::from_second(i64::try_from(keys - i).unwrap()).ok();
             let object = Object { created, ..Object::new(name.clone(), uid.clone(), spec) };
             observed.api_keys.insert(name.clone(), object.into());

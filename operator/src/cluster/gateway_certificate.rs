@@ -9,7 +9,7 @@ use kube::{Api, Client};
 use tokio::sync::watch;
 
 use super::webhook_certificate::write;
-use crate::webhook::certificate::{self, Renewal};
+use crate::webhook::certificate::renew_by_lasting_ca;
 
 /// How often it is looked after.
 const CHECK_PERIOD: Duration = Duration::from_secs(30);
@@ -40,13 +40,9 @@ async fn look_after(client: &Client, gateway: &Gateway) -> anyhow::Result<()> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &gateway.namespace);
     let present = secrets.get_opt(&gateway.secret).await.context("failed to read the Secret")?;
     let current = present.as_ref().and_then(|secret| secret.data.as_ref());
-    match certificate::renew(current, &gateway.names, Timestamp::now())? {
-        Renewal::Keep { .. } => Ok(()),
-        // Clients that trust the bundle of the Secret have the CAs before it as well.
-        Renewal::Replace { tls_crt, tls_key, ca_crt } => {
-            write(&secrets, &gateway.secret, present, (tls_crt, tls_key, ca_crt)).await?;
-            tracing::info!(secret = gateway.secret, "the gateway has a new certificate");
-            Ok(())
-        }
+    if let Some(data) = renew_by_lasting_ca(current, &gateway.names, Timestamp::now())? {
+        write(&secrets, &gateway.secret, present, data).await?;
+        tracing::info!(secret = gateway.secret, "the gateway has a new certificate");
     }
+    Ok(())
 }

@@ -35,6 +35,14 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 pub(super) struct Tenure(Arc<Mutex<Option<Instant>>>);
 
 impl Tenure {
+    /// As of whoever leads for an hour.
+    #[cfg(test)]
+    pub(super) fn endless() -> Self {
+        let tenure = Self::default();
+        tenure.set(Some(Instant::now() + Duration::from_hours(1)));
+        tenure
+    }
+
     /// Whether it may act now.
     pub(super) fn holds(&self) -> bool {
         self.until().is_some_and(|until| Instant::now() < until)

@@ -117,23 +117,22 @@ async fn look_after(client: &Client, webhook: &Webhook) -> anyhow::Result<()> {
         Renewal::Replace { tls_crt, tls_key, ca_crt } => {
             // First the CA, then what it signed: at no time is something served that is not trusted.
             announce(client, webhook, ca_crt.clone()).await?;
-            write(&secrets, &webhook.secret, present, (tls_crt, tls_key, ca_crt)).await?;
+            let data = [(TLS_CRT, tls_crt), (TLS_KEY, tls_key), (CA_CRT, ca_crt)];
+            let data = data.into_iter().map(|(name, pem)| (name.to_owned(), ByteString(pem))).collect();
+            write(&secrets, &webhook.secret, present, data).await?;
             tracing::info!(secret = webhook.secret, "the webhook has a new certificate");
             Ok(())
         }
     }
 }
 
-/// Writes certificate, key and CAs, in PEM, over the Secret that there is, or makes it.
+/// Writes certificate, key and CAs, in PEM, by their entries, over the Secret that there is, or makes it.
 pub(super) async fn write(
     secrets: &Api<Secret>,
     name: &str,
     present: Option<Secret>,
-    (tls_crt, tls_key, ca_crt): (Vec<u8>, Vec<u8>, Vec<u8>),
+    data: BTreeMap<String, ByteString>,
 ) -> anyhow::Result<()> {
-    let data = [(TLS_CRT, tls_crt), (TLS_KEY, tls_key), (CA_CRT, ca_crt)];
-    let data: BTreeMap<String, ByteString> =
-        data.into_iter().map(|(name, pem)| (name.to_owned(), ByteString(pem))).collect();
     let parameters = PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
     let written = if let Some(mut secret) = present {
         secret.data = Some(data);

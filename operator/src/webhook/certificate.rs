@@ -1,6 +1,6 @@
 //! The webhook's certificate: made, judged and read. Pure but for randomness; time is an argument.
 //!
-//! Every serving certificate has a CA of its own, whose key is forgotten as soon as it has signed: there is no CA key that
+//! Every serving certificate of the webhook has a CA of its own, whose key is forgotten as soon as it has signed: there is no CA key that
 //! could be stolen. The bundle holds the new CA beside the ones before it, so that API servers trust what is served by
 //! then and what will be served. To renew without a moment of distrust: hand the new bundle to the webhook configuration
 //! first, then write the Secret; [`serve`](super::serve) waits a little before it shows a certificate that has changed.
@@ -8,6 +8,7 @@
 //! Whether a certificate is still good is judged by asking what the API server will ask, now and thirty days on: no date
 //! is read from it for that, and whatever cannot be read is not good.
 
+mod lasting_ca;
 mod not_after;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -26,6 +27,7 @@ use rustls::{
     sign::CertifiedKey,
 };
 
+pub use lasting_ca::{CA_KEY, renew_by_lasting_ca};
 pub use not_after::not_after;
 
 /// The Secret's entry of the serving certificate, PEM.
@@ -114,7 +116,7 @@ pub fn renew(
     now: Timestamp,
 ) -> Result<Renewal, RenewalError> {
     let bundle = current.and_then(|data| data.get(CA_CRT)).map_or(&[][..], |bundle| bundle.0.as_slice());
-    match current.map(|data| verify(data, dns_names, now)) {
+    match current.map(|data| verify(data, CA_NAME, dns_names, now)) {
         Some(Ok(())) => return Ok(Renewal::Keep { ca_bundle: bundle.to_vec() }),
         Some(Err(reason)) => tracing::info!(reason = %chain(&reason), "the webhook's certificate is replaced"),
         None => {}
@@ -129,14 +131,19 @@ pub fn read(data: &BTreeMap<String, ByteString>) -> Result<Arc<CertifiedKey>, Ce
     Ok(Arc::new(CertifiedKey::from_der(chain, key, &rustls::crypto::ring::default_provider())?))
 }
 
-fn verify(data: &BTreeMap<String, ByteString>, dns_names: &[String], now: Timestamp) -> Result<(), CertificateError> {
+fn verify(
+    data: &BTreeMap<String, ByteString>,
+    ca_name: &str,
+    dns_names: &[String],
+    now: Timestamp,
+) -> Result<(), CertificateError> {
     let shown = read(data)?;
     let mut bundle = RootCertStore::empty();
     for ca in certificates(data, CA_CRT)? {
         bundle.add(ca)?;
     }
     // The newest signs what is served. Someone else's may end before what it has signed, and ours never do.
-    let ours = |subject: &[u8]| subject.windows(CA_NAME.len()).any(|part| part == CA_NAME.as_bytes());
+    let ours = |subject: &[u8]| subject.windows(ca_name.len()).any(|part| part == ca_name.as_bytes());
     bundle.roots.truncate(1);
     if !bundle.roots.iter().all(|newest| ours(&newest.subject)) {
         return Err(CertificateError::Foreign);
@@ -159,22 +166,35 @@ fn verify(data: &BTreeMap<String, ByteString>, dns_names: &[String], now: Timest
 
 fn make(bundle: &[u8], dns_names: &[String], now: Timestamp) -> Result<Renewal, RenewalError> {
     let ca_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let mut ca = lasting(CertificateParams::new(Vec::new())?, CA_NAME, now, CA_LIFE);
+    let ca = ca_params(CA_NAME, now, CA_LIFE)?;
+    let mut ca_crt = ca.self_signed(&ca_key)?.pem().into_bytes();
+    ca_crt.extend(former(bundle).into_bytes());
+    let (tls_crt, tls_key) = sign(dns_names, "vectoll webhook", now, &Issuer::new(ca, ca_key))?;
+    Ok(Renewal::Replace { tls_crt, tls_key, ca_crt })
+}
+
+/// What a CA is.
+fn ca_params(name: &str, now: Timestamp, life: Duration) -> Result<CertificateParams, RenewalError> {
+    let mut ca = lasting(CertificateParams::new(Vec::new())?, name, now, life);
     ca.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
-    let ca_certificate = ca.self_signed(&ca_key)?;
-    let issuer = Issuer::new(ca, ca_key);
+    Ok(ca)
+}
 
+/// A new serving certificate and its key, PEM.
+fn sign(
+    dns_names: &[String],
+    name: &str,
+    now: Timestamp,
+    issuer: &Issuer<'_, KeyPair>,
+) -> Result<(Vec<u8>, Vec<u8>), RenewalError> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let mut serving = lasting(CertificateParams::new(dns_names.to_vec())?, "vectoll webhook", now, LIFE);
+    let mut serving = lasting(CertificateParams::new(dns_names.to_vec())?, name, now, LIFE);
     serving.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     serving.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     serving.use_authority_key_identifier_extension = true;
-    let certificate = serving.signed_by(&key, &issuer)?;
-
-    let mut ca_crt = ca_certificate.pem().into_bytes();
-    ca_crt.extend(former(bundle).into_bytes());
-    Ok(Renewal::Replace { tls_crt: certificate.pem().into_bytes(), tls_key: key.serialize_pem().into_bytes(), ca_crt })
+    let certificate = serving.signed_by(&key, issuer)?;
+    Ok((certificate.pem().into_bytes(), key.serialize_pem().into_bytes()))
 }
 
 /// A certificate's name and time.

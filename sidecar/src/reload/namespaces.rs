@@ -179,6 +179,7 @@ impl State {
 
     /// The store that most namespaces name, of those that have a config, and of their logins there the one that most have: what is left
     /// behind of one namespace keeps the others from nothing. The first of those that as many name; none: there is no config at all.
+    #[allow(clippy::option_option, reason = "no config at all is not one that names no store")]
     fn store_of_most(&self, found: &[(String, Option<Version>, Loaded)]) -> Option<Option<Arc<StoreAccess>>> {
         let mut stores: BTreeMap<&str, Option<&Arc<StoreAccess>>> = BTreeMap::new();
         for (name, namespace) in &self.namespaces {

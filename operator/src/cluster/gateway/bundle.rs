@@ -45,7 +45,10 @@ pub(in crate::cluster) struct Bundle {
 
 impl std::fmt::Debug for Bundle {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Bundle").field("namespace", &self.config.namespace).field("bytes", &self.content.len()).finish()
+        f.debug_struct("Bundle")
+            .field("namespace", &self.config.namespace)
+            .field("bytes", &self.content.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -132,4 +135,41 @@ fn bundle(
     }
     files.insert(v1::FILE.to_owned(), text.into_bytes());
     Ok(Bundle { content: write_bundle(&files), config, store_files, is_cut })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::{cluster::config::tests::observed, desired_state::desired_state};
+
+    #[test]
+    fn what_is_too_much_for_a_secret_loses_new_keys_and_keeps_settings() {
+        let mut observed = observed(6_000);
+        let mut team = None;
+        for max_users in [10, 5] {
+            for object in observed.teams.values_mut() {
+                let mut limited = (**object).clone();
+                limited.spec.limits =
+                    serde_json::from_value(serde_json::json!({"requestsPerMinute": max_users})).unwrap();
+                *object = limited.into();
+            }
+            let desired = desired_state(&observed, Timestamp::UNIX_EPOCH);
+            let Share::Config(bundle) = share("apps", (&observed, &desired), None, None, false) else { panic!("kept") };
+            assert!(bundle.is_cut && bundle.content.len() + "apps".len() <= CEILING, "{}", bundle.content.len());
+            assert!(bundle.config.keys.len() > 1_000 && bundle.config.keys.len() < 6_000);
+            assert!(bundle.config.keys.iter().any(|key| key.name.name() == "key-05999"), "the oldest stay");
+            assert_ne!(
+                team.replace(bundle.config.teams.clone()),
+                Some(bundle.config.teams.clone()),
+                "the limit of today"
+            );
+        }
+        let few = self::observed(10);
+        let desired = desired_state(&few, Timestamp::UNIX_EPOCH);
+        let Share::Config(bundle) = share("apps", (&few, &desired), None, None, false) else { panic!("kept") };
+        assert!(!bundle.is_cut && bundle.config.keys.len() == 10);
+    }
 }

@@ -291,3 +291,6 @@ impl Writer {
         self.left_out = left_out;
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,5 @@
-//! When a certificate ends, read from its DER (RFC 5280, 4.1): for people who watch it. What is to be done about a certificate is
-//! judged without this.
+//! When a certificate ends, read from its DER (RFC 5280, 4.1): for people who watch it, and for how long a
+//! gateway's CA lasts. What is to be done about a serving certificate is judged without this.
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
 

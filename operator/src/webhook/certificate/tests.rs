@@ -137,3 +137,42 @@ fn a_name_that_is_none_is_an_error() {
 fn no_key_is_ever_shown() {
     assert_eq!(format!("{:?}", renew(None, &names(), day(0)).unwrap()), "Replace");
 }
+
+/// What the gateway's Secret holds after this moment.
+fn of_gateway(before: Option<&Data>, now: Timestamp) -> Data {
+    renew_by_lasting_ca(before, &names(), now).unwrap().or_else(|| before.cloned()).unwrap()
+}
+
+#[test]
+fn whoever_has_copied_the_gateways_ca_trusts_it_for_years() {
+    let copied = of_gateway(None, day(0));
+    let (mut current, mut certificates_shown) = (copied.clone(), 1);
+    for number in 1..3_000 {
+        let next = of_gateway(Some(&current), day(number));
+        certificates_shown += usize::from(next != current);
+        assert!(trusts(&copied, &next, day(number)), "day {number}");
+        assert_eq!(next[CA_CRT], copied[CA_CRT]);
+        current = next;
+    }
+    assert!(certificates_shown > 40, "{certificates_shown}");
+    // Before it ends another one takes over, and it is trusted on.
+    let other = of_gateway(Some(&current), day(3_400));
+    assert!(trusts(&other, &other, day(3_400)) && certificates(&other, CA_CRT).unwrap().len() == 2);
+}
+
+#[test]
+fn a_gateways_ca_that_is_not_there_whole_is_replaced() {
+    let good = of_gateway(None, day(0));
+    let other = of_gateway(None, day(0));
+    for (what, key) in
+        [("none", None), ("another's", Some(other[CA_KEY].clone())), ("noise", Some(ByteString(vec![0xFF; 64])))]
+    {
+        let mut data = good.clone();
+        data.remove(CA_KEY);
+        data.extend(key.map(|key| (CA_KEY.to_owned(), key)));
+        let replaced = of_gateway(Some(&data), day(70));
+        assert!(trusts(&replaced, &replaced, day(70)) && replaced[CA_CRT] != good[CA_CRT], "{what}");
+        assert!(trusts(&replaced, &good, day(70)), "{what}: what is still shown");
+        assert_eq!(of_gateway(Some(&replaced), day(71)), replaced, "{what}");
+    }
+}
