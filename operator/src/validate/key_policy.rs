@@ -424,7 +424,10 @@ mod tests {
         for said in ["", ", budgets: [{limit: '9', period: Daily, timeZone: Asia/Tokyo}]"] {
             let budgets = key(&[&below, &valid("{}", None), &org], said);
             let [daily, weekly] = &*budgets else { panic!("{budgets:?}") };
-            assert_eq!((daily.extra, daily.time_zone.to_string(), since(daily)), (None, "Europe/Berlin".to_owned(), None));
+            assert_eq!(
+                (daily.extra, daily.time_zone.to_string(), since(daily)),
+                (None, "Europe/Berlin".to_owned(), None)
+            );
             assert_eq!(since(weekly).as_deref(), Some(reset), "which is its own word");
         }
         // What both allow together stays, and the Team that bounds it resets it.
