@@ -87,7 +87,9 @@ fn give_up(journal: &Journal, owner: &Uid, metrics: &StoreMetrics) {
         let settled = journal.settled_after(owner, after, READ_BATCH);
         let Some(newest) = settled.last() else { break };
         after = newest.number;
-        settled.iter().for_each(|each| all.add(owner, each));
+        for each in &settled {
+            all.add(owner, each);
+        }
     }
     journal.acknowledged(owner, last);
     let GivenUp { name, own, tokens, money, of_others, owed } = all;
@@ -161,7 +163,9 @@ mod tests {
         let own = call("org", Vec::new());
         let sum = |owner: &Uid| {
             let mut all = GivenUp::default();
-            [&below, &own].into_iter().for_each(|settled| all.add(owner, settled));
+            for settled in [&below, &own] {
+                all.add(owner, settled);
+            }
             all
         };
         let (one, three) = (Some("the-org".into()), PicoUsd::new(3));
