@@ -25,7 +25,7 @@ use vectoll_limits::counters::Counters;
 use crate::compute::Compute;
 
 pub use admit::{admit, exact_at, readmit};
-pub use backend_quota::{BackendQuota, Load, QuotaExceeded, SpentBudget};
+pub use backend_quota::{BackendQuota, Full, Load, QuotaExceeded, SpentBudget};
 pub use in_flight::{InFlight, Settled};
 pub use outcome::{Outcome, Outcomes};
 pub use permit::Permit;

@@ -3,10 +3,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use vectoll_config::{ModelPattern, ObjectName, v1::MAX_TREE_DEPTH};
-use vectoll_crds::{Backend, Provider, TeamSpec};
+use vectoll_crds::{AllowedNamespaces, Backend, Provider, TeamSpec};
 
 use super::{cluster_state::ClusterState, index::Facts};
-use crate::{model_set::ModelSet, reach::reach_of};
+use crate::{consent::allows, model_set::ModelSet, reach::reach_of};
 
 impl ClusterState {
     /// The facts of a namespace, as its objects say.
@@ -75,6 +75,30 @@ impl ClusterState {
             above.push(at.clone());
         }
         above
+    }
+
+    /// The Teams above one that hold its keys, as [`Lineages`](crate::resolve::Lineages) finds them: every Team on the way up is there and
+    /// allows the one below it, and the way ends. Else none: whoever is not allowed says nothing about Teams above.
+    pub(super) fn allowed_above(&self, team: &ObjectName) -> Vec<ObjectName> {
+        let above = self.above(team);
+        let below = std::iter::once(team).chain(&above);
+        let allows = |(parent, below): (&ObjectName, &ObjectName)| {
+            self.team_spec(parent).is_some_and(|spec| self.allows(&spec.allowed_namespaces, parent, below.namespace()))
+        };
+        // A circle is longer than any way may be.
+        let holds = above.len() < MAX_TREE_DEPTH && above.iter().zip(below).all(allows);
+        if holds { above } else { Vec::new() }
+    }
+
+    /// The namespaces whose keys name a Team that allows them.
+    pub(super) fn allowed_users<'a>(&'a self, team: &'a ObjectName) -> impl Iterator<Item = &'a str> {
+        let spec = self.team_spec(team);
+        let is_allowed = move |user: &&str| spec.is_some_and(|spec| self.allows(&spec.allowed_namespaces, team, user));
+        self.index.users(team).filter(is_allowed)
+    }
+
+    fn allows(&self, allowed: &AllowedNamespaces, owner: &ObjectName, user: &str) -> bool {
+        allows(allowed, owner.namespace(), user, self.index.of(user).map(|facts| &facts.labels))
     }
 
     fn team_spec(&self, name: &ObjectName) -> Option<&TeamSpec> {

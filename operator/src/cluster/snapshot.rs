@@ -144,14 +144,14 @@ impl ClusterState {
         }
     }
 
-    /// The Teams below each of a namespace's own, in whichever namespaces: in those that look at it.
+    /// The Teams below each of a namespace's own that it holds, in whichever namespaces: in those that look at it.
     fn below(&self, namespace: &str) -> BTreeMap<ObjectName, Vec<ObjectName>> {
         let mut below: BTreeMap<ObjectName, Vec<ObjectName>> = BTreeMap::new();
         for of in self.index.readers(namespace).chain([namespace]) {
             let with_parents =
                 self.teams.in_namespace(of).filter(|(_, seen)| seen.value.object.spec.parent_ref.is_some());
             for (name, _) in with_parents {
-                let above: BTreeSet<ObjectName> = self.above(name).into_iter().collect();
+                let above: BTreeSet<ObjectName> = self.allowed_above(name).into_iter().collect();
                 for team in above.into_iter().filter(|team| team.namespace() == namespace && team != name) {
                     below.entry(team).or_default().push(name.clone());
                 }
@@ -241,7 +241,7 @@ impl ClusterState {
         }
         for (team, below) in self.below(namespace) {
             let users: BTreeSet<String> =
-                below.iter().flat_map(|team| self.index.users(team)).map(str::to_owned).collect();
+                below.iter().flat_map(|team| self.allowed_users(team)).map(str::to_owned).collect();
             observed.users_below.insert(team, users);
         }
         observed.reach = Some(reaches);

@@ -5,9 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use vectoll_config::{ObjectName, v1::MAX_TREE_DEPTH};
+use vectoll_config::ObjectName;
 
-use super::{claims::Claims, model_lists::team_list};
+use super::{Lineages, claims::Claims, model_lists::team_list};
 use crate::{
     condition::{Condition, ConditionType, complete, exactness, suspended},
     consent::consents,
@@ -20,10 +20,10 @@ pub(crate) fn resolve_teams(
     observed: &ObservedState,
     conditions: &mut BTreeMap<ResourceRef, Vec<Condition>>,
 ) -> BTreeMap<ObjectName, Arc<ValidTeam>> {
-    let mut usable = BTreeMap::new();
     let users_of = users_of(observed);
-    let below = users_below(&users_of, observed);
     let claims = Claims::of(|| observed.teams.values().chain(&observed.claimants.teams).map(|object| &**object));
+    let mut usable = BTreeMap::new();
+    let mut judged = Vec::new();
     for object in observed.teams.values() {
         let of = ResourceRef { kind: Kind::Team, name: object.name.clone() };
         let unread = observed.unreadable_resources.get(&of);
@@ -31,15 +31,20 @@ pub(crate) fn resolve_teams(
             conditions.insert(of, complete(vec![unreadable(unread)]));
             continue;
         }
-        let mut found = Vec::new();
         let valid = team(object).and_then(|team| claims.check(object).map(|()| team).map_err(|error| vec![error]));
+        let valid = valid.map(Arc::new);
+        if let Ok(team) = &valid {
+            usable.insert(team.name.clone(), Arc::clone(team));
+        }
+        judged.push((of, unread, valid));
+    }
+    let below = users_below(&users_of, &usable, observed);
+    for (of, unread, valid) in judged {
+        let mut found = Vec::new();
         match valid {
             Ok(team) => {
                 found.push(Condition::holds(ConditionType::Accepted, "Accepted", ""));
-                // Of those that it allows: nobody else's keys say anything about it.
-                let users = users_of.get(&(team.name.namespace(), team.name.name())).into_iter().flatten();
-                let allowed = |user: &&str| consents(&team.allowed_namespaces, team.name.namespace(), user, observed);
-                let users: BTreeSet<&str> = users.copied().filter(allowed).collect();
+                let users = allowed_users(&team, &users_of, observed);
                 found.push(route_namespaces(&team, &users, observed));
                 found.extend(team_list(&team, &users, observed));
                 if is_limited(&team) {
@@ -52,7 +57,6 @@ pub(crate) fn resolve_teams(
                 if team.suspended {
                     found.push(suspended("the Team is suspended: its keys are refused"));
                 }
-                usable.insert(team.name.clone(), Arc::new(team));
             }
             Err(errors) => found.push(invalid(&errors)),
         }
@@ -125,20 +129,28 @@ fn users_of(observed: &ObservedState) -> HashMap<(&str, &str), BTreeSet<&str>> {
     users
 }
 
-/// The namespaces of the keys of all Teams below each Team.
+/// Of those, the ones that it allows: nobody else's keys say anything about it.
+fn allowed_users<'a>(
+    team: &ValidTeam,
+    users_of: &HashMap<(&str, &str), BTreeSet<&'a str>>,
+    observed: &ObservedState,
+) -> BTreeSet<&'a str> {
+    let users = users_of.get(&(team.name.namespace(), team.name.name())).into_iter().flatten().copied();
+    users.filter(|user| consents(&team.allowed_namespaces, team.name.namespace(), user, observed)).collect()
+}
+
+/// The namespaces of the keys of all Teams below each Team: of those that it holds, and that hold the keys.
 fn users_below(
     users_of: &HashMap<(&str, &str), BTreeSet<&str>>,
+    teams: &BTreeMap<ObjectName, Arc<ValidTeam>>,
     observed: &ObservedState,
 ) -> BTreeMap<ObjectName, BTreeSet<String>> {
     let mut below = observed.users_below.clone();
-    for (name, object) in &observed.teams {
-        let Some(users) = users_of.get(&(name.namespace(), name.name())) else { continue };
-        let (mut at, mut spec) = (name.clone(), Some(&object.spec));
-        for _ in 1..MAX_TREE_DEPTH {
-            let Some(parent) = spec.and_then(|spec| spec.parent_ref.as_ref()) else { break };
-            at = ObjectName::new(parent.namespace.as_deref().unwrap_or(at.namespace()), &parent.name);
-            below.entry(at.clone()).or_default().extend(users.iter().map(|user| (*user).to_owned()));
-            spec = observed.teams.get(&at).map(|object| &object.spec);
+    let lineages = Lineages::of(teams, observed);
+    for (name, team) in teams.iter().filter(|(_, team)| team.parent.is_some()) {
+        let users = allowed_users(team, users_of, observed);
+        for above in lineages.above(name).unwrap_or_default() {
+            below.entry(above.clone()).or_default().extend(users.iter().map(|user| (*user).to_owned()));
         }
     }
     below
@@ -202,6 +214,19 @@ mod tests {
         let spec: ApiKeySpec = serde_yaml::from_str("{teamRef: {name: child, namespace: apps}}").unwrap();
         observed.api_keys.insert(name.clone(), Object::new(name, Uid::new("o"), spec).into());
         assert_eq!(exact(&observed), Status::False);
+        // Nobody else's: of a key that the child does not allow, or of a Team that this one does not.
+        let closed = object(&child, "c", "{parentRef: {name: team}}");
+        observed.teams.insert(child.clone(), closed.into());
+        assert_eq!(exact(&observed), Status::True);
+        let stranger = ObjectName::new("elsewhere", "uninvited");
+        let below = object(&stranger, "x", "{parentRef: {name: team, namespace: apps}}");
+        observed.teams.insert(stranger, below.into());
+        let name = ObjectName::new("elsewhere", "of-the-uninvited");
+        let spec: ApiKeySpec = serde_yaml::from_str("{teamRef: {name: uninvited}}").unwrap();
+        observed.api_keys.insert(name.clone(), Object::new(name, Uid::new("y"), spec).into());
+        assert_eq!(exact(&observed), Status::True);
+        let below = object(&child, "c", "{parentRef: {name: team}, allowedNamespaces: {from: All}}");
+        observed.teams.insert(child.clone(), below.into());
         // With a store all count together, for as long as it can be reached.
         for (counting, expected) in [
             (Counting::Together, Status::True),

@@ -21,8 +21,19 @@ use vectoll_limits::counters::{
 pub struct QuotaExceeded {
     /// When they may have; none: nobody knows, or never.
     pub wait: Option<Duration>,
-    /// The budget that is spent; none: it is a limit.
-    pub budget: Option<SpentBudget>,
+    /// What has none.
+    pub full: Full,
+}
+
+/// What of a backend has no room for a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// A limit.
+    Limit,
+    /// A budget.
+    Budget(SpentBudget),
+    /// A budget of which only the store can say what is left, and it is away.
+    Store,
 }
 
 /// A backend's budget that has no room for a call.
@@ -102,37 +113,32 @@ impl BackendQuota {
             (Some(price), _) => price.of(load.tokens),
             (None, None) => PicoUsd::ZERO,
             // What it will owe nobody knows.
-            (None, Some(budget)) => return Err(QuotaExceeded { wait: None, budget: Some(spent(budget, true)) }),
+            (None, Some(budget)) => return Err(QuotaExceeded { wait: None, full: Full::Budget(spent(budget, true)) }),
         };
         loop {
             let denied = match take(&accounting.counters, accounting.clock, (held_to, waived), load, money).await {
                 Ok(room) => return Ok(room),
                 Err(denied) => denied,
             };
-            let budget = match denied.exhausted {
-                Exhausted::Budget(place) => backend.budgets.get(place),
-                Exhausted::Store => backend.budgets.first(),
-                Exhausted::Rate(_) | Exhausted::Parallel => None,
-            };
+            let reason = reason(&denied, &backend.budgets);
             // Each is waived once: the second time it refuses for another reason.
-            let is_on_trial = match denied.exhausted {
-                Exhausted::Budget(_) => budget.is_some_and(|budget| budget.audit),
-                Exhausted::Store => backend.budgets.iter().all(|budget| budget.audit),
-                Exhausted::Rate(_) | Exhausted::Parallel => false,
+            let is_waived = match reason {
+                Reason::Limit => false,
+                Reason::Budget(budget) => budget.audit && waived.add(denied.exhausted),
+                Reason::Store => backend.budgets.iter().all(|budget| budget.audit) && waived.add_budgets(),
             };
-            let is_waived = is_on_trial
-                && match denied.exhausted {
-                    Exhausted::Store => waived.add_budgets(),
-                    of @ (Exhausted::Budget(_) | Exhausted::Rate(_) | Exhausted::Parallel) => waived.add(of),
-                };
             if !is_waived {
                 let wait = match denied.retry {
                     Retry::WhenFree => Some(Duration::from_secs(1)),
                     Retry::After(wait) => Some(wait),
                     Retry::Never => None,
                 };
-                let budget = budget.map(|budget| spent(budget, false));
-                return Err(QuotaExceeded { wait, budget });
+                let full = match reason {
+                    Reason::Limit => Full::Limit,
+                    Reason::Budget(budget) => Full::Budget(spent(budget, false)),
+                    Reason::Store => Full::Store,
+                };
+                return Err(QuotaExceeded { wait, full });
             }
             if let Some(call) = call {
                 note(accounting, call);
@@ -177,13 +183,54 @@ fn note(accounting: &Accounting, call: &Call) {
     }
 }
 
+/// What of a backend a call was refused for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Reason<'a> {
+    Limit,
+    Budget(&'a Budget),
+    /// What is left of a budget, or this sidecar's share of it, is not known to be enough.
+    Store,
+}
+
+fn reason<'a>(denied: &Denial, budgets: &'a [Budget]) -> Reason<'a> {
+    match denied.exhausted {
+        Exhausted::Budget(place) => budgets.get(place).map_or(Reason::Limit, Reason::Budget),
+        // Where a share of a limit is known, and too small, the limit is named.
+        Exhausted::Store if denied.limit == 0 && !budgets.is_empty() => Reason::Store,
+        Exhausted::Store | Exhausted::Rate(_) | Exhausted::Parallel => Reason::Limit,
+    }
+}
+
 async fn take(
+    counters: &Arc<Counters>,
+    clock: Clock,
+    (held_to, waived): (HeldTo<'_>, Waived),
+    load: Load,
+    money: PicoUsd,
+) -> Result<Option<BackendQuota>, Denial> {
+    let mut all_waived = waived;
+    match reserve(counters, clock, (held_to, waived), load, money).await {
+        // Nobody can tell what a share is. Where it is known, and too small, the limit is named. Of money nobody goes on without it.
+        Err(Denial { exhausted: Exhausted::Store, limit: 0, .. })
+            if (0..held_to.budgets.len()).all(|place| waived.has_budget(place)) =>
+        {
+            // What is spent counts in a budget on trial all the same.
+            if held_to.budgets.is_empty() || !all_waived.add_all() {
+                return Ok(None);
+            }
+            Ok(reserve(counters, clock, (held_to, all_waived), load, money).await.ok())
+        }
+        outcome => outcome.map(Some),
+    }
+}
+
+async fn reserve(
     counters: &Arc<Counters>,
     clock: Clock,
     (HeldTo { account, limits, budgets }, waived): (HeldTo<'_>, Waived),
     load: Load,
     money: PicoUsd,
-) -> Result<Option<BackendQuota>, Denial> {
+) -> Result<BackendQuota, Denial> {
     let scopes = [Scope { waived, ..Scope::new(Account::Backend(account.clone()), limits, budgets) }];
     let Load { requests, tokens } = load;
     let ask = ReserveRequest {
@@ -199,12 +246,7 @@ async fn take(
         Reserved::Now(outcome) => outcome,
         Reserved::Later(pending) => pending.outcome().await,
     };
-    match outcome {
-        Ok(quota) => Ok(Some(BackendQuota { counters: counters.clone(), clock, quota: Some(quota) })),
-        // Nobody can tell what a share is. Where it is known, and too small, the limit is named. Of money nobody goes on without it.
-        Err(Denial { exhausted: Exhausted::Store, limit: 0, .. }) if budgets.is_empty() => Ok(None),
-        Err(denial) => Err(denial),
-    }
+    outcome.map(|quota| BackendQuota { counters: counters.clone(), clock, quota: Some(quota) })
 }
 
 #[cfg(test)]
@@ -279,9 +321,39 @@ mod tests {
         assert_eq!(counters.open().calls, 0);
     }
 
+    #[tokio::test]
+    async fn without_a_known_share_a_budget_on_trial_refuses_nothing_and_one_that_is_enforced_says_that_the_store_is_away()
+     {
+        let Provider(counters, clock) = Provider::new();
+        counters.use_store(true);
+        // As where the store has never answered.
+        counters.together().begin_recall();
+        let account = Uid::new("backend:one:ns/route/one");
+        let zone = vectoll_config::ZoneName::try_from("UTC".to_owned()).unwrap();
+        let enforced = Budget::new(PicoUsd::new(100), Period::Total, zone);
+        let trial = Budget { audit: true, ..enforced.clone() };
+        let load = Load { requests: 1, tokens: 7 };
+        let ask = async |budgets: &[Budget], waived: Waived| {
+            let held_to = HeldTo { account: &account, limits: LIMITS, budgets };
+            take(&counters, clock, (held_to, waived), load, PicoUsd::new(7)).await
+        };
+        let on_trial = std::slice::from_ref(&trial);
+        let denied = ask(on_trial, Waived::default()).await.unwrap_err();
+        assert_eq!(reason(&denied, on_trial), Reason::Store);
+        let mut waived = Waived::default();
+        assert!(waived.add_budgets());
+        let room = ask(on_trial, waived).await.unwrap().unwrap();
+        assert_eq!(room.charges().len(), 1, "what is spent counts in it");
+        let both = [trial, enforced];
+        let denied = ask(&both, Waived::default()).await.unwrap_err();
+        assert_eq!(reason(&denied, &both), Reason::Store, "not that a budget is exceeded");
+        let share = Denial { limit: 3, ..denied };
+        assert_eq!((reason(&share, &both), reason(&denied, &[])), (Reason::Limit, Reason::Limit));
+    }
+
     #[test]
     fn of_two_waits_the_sooner_one_is_told() {
-        let full = |wait: Option<u64>| QuotaExceeded { wait: wait.map(Duration::from_secs), budget: None };
+        let full = |wait: Option<u64>| QuotaExceeded { wait: wait.map(Duration::from_secs), full: Full::Limit };
         for (one, other, told) in
             [(Some(2), Some(3), Some(2)), (Some(2), None, Some(2)), (None, Some(3), Some(3)), (None, None, None)]
         {

@@ -23,7 +23,7 @@ use super::{
     target::Target,
 };
 use crate::{
-    accounting::{Accounting, BackendQuota, Load, Permit, QuotaExceeded, SpentBudget, exact_at, readmit},
+    accounting::{Accounting, BackendQuota, Full, Load, Permit, QuotaExceeded, SpentBudget, exact_at, readmit},
     background::Background,
     call::Call,
     memory::{MemoryPermit, NoRoom},
@@ -359,8 +359,15 @@ enum NotReady {
 }
 
 /// All backends that it could go to are full.
-fn at_their_limits(QuotaExceeded { wait, budget }: QuotaExceeded) -> Failure {
-    if let Some(SpentBudget { backend, limit, period, is_unpriced }) = budget {
+fn at_their_limits(QuotaExceeded { wait, full }: QuotaExceeded) -> Failure {
+    if full == Full::Store {
+        let seconds = whole_seconds(wait.unwrap_or(Duration::from_secs(1)));
+        let message = format!(
+            "The store of limits and budgets cannot be reached, and no backend of this model has room without it: try again in {seconds} s"
+        );
+        return Failure::of_sidecar(Refusal { retry_after: wait, ..Refusal::store_unavailable(message) });
+    }
+    if let Full::Budget(SpentBudget { backend, limit, period, is_unpriced }) = full {
         let advice = match wait {
             _ if is_unpriced => "nobody knows what the model costs there: the route's owner sets its price".to_owned(),
             Some(wait) => format!("try again in {} s", whole_seconds(wait)),

@@ -47,7 +47,8 @@ impl Waived {
         self.parallel
     }
 
-    pub(super) fn has_budget(self, place: usize) -> bool {
+    /// Whether a budget is, by its place in the scope.
+    pub fn has_budget(self, place: usize) -> bool {
         u32::try_from(place).ok().and_then(|at| self.budgets.checked_shr(at)).is_some_and(|bits| bits & 1 != 0)
     }
 }

@@ -68,6 +68,40 @@ fn a_team_above_tells_of_the_spend_of_all_below_wherever_they_are() {
 }
 
 #[test]
+fn a_team_that_is_not_allowed_says_nothing_of_the_one_it_names() {
+    let mut planner = Planner::new(observed(&[]));
+    planner.cluster.books.acknowledgements = Acknowledgements::Heard { at: now(), live: BTreeMap::new() };
+    let selector = json!({"from": "Selector", "selector": {"matchLabels": {"kubernetes.io/metadata.name": "shop"}}});
+    put_team(&mut planner, "apps", "org", &json!({"allowedNamespaces": selector, "limits": {"requestsPerMinute": 1}}));
+    put_team(&mut planner, "shop", "retail", &json!({"parentRef": {"name": "org", "namespace": "apps"}}));
+    put_team(&mut planner, "elsewhere", "stranger", &json!({"parentRef": {"name": "org", "namespace": "apps"}}));
+    put_team(&mut planner, "elsewhere", "below", &json!({"parentRef": {"name": "stranger"}}));
+    for (team, month) in [("org", "1"), ("retail", "2"), ("stranger", "9"), ("below", "9")] {
+        let money = BTreeMap::from([(Account::Team, vec![heard(month, None)])]);
+        let ledger = TeamLedger { money, month: month.parse().ok(), ..TeamLedger::default() };
+        planner.cluster.books.teams.insert(Uid::new(&format!("uid-{team}")), Arc::new(ledger));
+    }
+    for (of, team) in [("elsewhere", "stranger"), ("elsewhere", "retail"), ("shop", "retail")] {
+        let at = if team == "retail" { "shop" } else { of };
+        let spec = json!({"teamRef": {"name": team, "namespace": at}});
+        let key: Raw<ApiKey> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "ApiKey",
+            "metadata": {"name": format!("key-{team}"), "namespace": of, "uid": format!("k-{of}-{team}")}, "spec": spec}))
+        .unwrap();
+        let name = ObjectName::new(of, &format!("key-{team}"));
+        planner.cluster.api_keys.put(name, 1, cluster_state::tracked(key, None).unwrap());
+        let facts = planner.cluster.facts(of);
+        planner.cluster.index.put(of, facts);
+    }
+    let setting =
+        Setting { counting: Counting::Apart, allowed_hosts: Arc::default(), pricing: Arc::default(), gateway: false };
+    let seen = planner.cluster.observed("apps", &BTreeSet::new(), &BTreeSet::new(), &setting);
+    assert_eq!(seen.users_below, [(name("org"), ["shop".to_owned()].into())].into());
+    planner.cluster = planner.cluster.part("apps");
+    let found = status(&mut planner, Kind::Team, "org");
+    assert_eq!(found["spend"]["amount"], "3.00");
+}
+
+#[test]
 fn a_parent_in_another_namespace_is_looked_at_by_the_whole_line() {
     let mut planner = Planner::new(observed(&["alice"]));
     put_team(&mut planner, "apps", "team", &json!({"parentRef": {"name": "retail", "namespace": "shop"}}));
