@@ -152,6 +152,8 @@ mod tests {
             ("[{\"embedding\":[NaN]}]", 1, VectorError::NotJson),
             ("[{\"embedding\":[01]}]", 1, VectorError::NotJson),
             ("[{\"embedding\":[1}]}]", 1, VectorError::NotJson),
+            ("[{\"embedding\":[1].5}]", 1, VectorError::NotJson),
+            ("[{\"embedding\":[1]e-5}]", 1, VectorError::NotJson),
             ("null", 1, VectorError::NotAList),
             ("[1]", 1, VectorError::NotAList),
             ("[{\"embedding\":[1]}]", 2, VectorError::Number),

@@ -1,9 +1,9 @@
-//! An answer without its vectors: where one stands that is right there is a `0`, and how many numbers it has is known beside.
+//! An answer without its vectors: where one stands that is right there is an empty list, and how many numbers it has is known beside.
 //!
 //! Vectors are nearly all of an answer, and a reader of JSON that knows nothing of them goes through them byte by byte, more than once.
 //! Here a list of numbers is gone through once, eight digits at a time, and base64 is decoded with the processor's vector instructions.
 //! What is not plainly right stays as it is, for a reader who tells why: one valid value takes the place of another, so the rest is JSON
-//! exactly if the whole is.
+//! exactly if the whole is. (A `0` would not do: with what stands behind it, as in `[1].5`, it might be another number.)
 
 use super::vector::EMBEDDING;
 use crate::request::EncodingFormat;
@@ -35,7 +35,7 @@ impl Skeleton {
             let Some(Found { numbers, end }) = found else { continue };
             text.extend_from_slice(whole.get(copied..at).unwrap_or_default());
             lengths.push((text.len(), numbers));
-            text.push(b'0');
+            text.extend_from_slice(b"[]");
             copied = at + end;
             from = copied;
         }
@@ -179,14 +179,14 @@ mod tests {
         let whole = br#"{"data": [ {"embedding" : [0.5, -1e-9,3] ,"x":"\"embedding\": [1]"}, {"embedding":[]}, {"embedding":[1e3]}]}"#;
         let skeleton = Skeleton::of(whole, EncodingFormat::Float);
         let left =
-            br#"{"data": [ {"embedding" : 0 ,"x":"\"embedding\": [1]"}, {"embedding":[]}, {"embedding":[1e3]}]}"#;
+            br#"{"data": [ {"embedding" : [] ,"x":"\"embedding\": [1]"}, {"embedding":[]}, {"embedding":[1e3]}]}"#;
         assert_eq!(String::from_utf8_lossy(skeleton.text()), String::from_utf8_lossy(left));
         let text = std::str::from_utf8(skeleton.text()).unwrap();
-        let lengths = text.match_indices('0').map(|(at, _)| skeleton.length(&text[at..]));
-        assert_eq!(lengths.collect::<Vec<_>>(), [Some(3)]);
+        let lengths = text.match_indices("[]").map(|(at, _)| skeleton.length(&text[at..]));
+        assert_eq!(lengths.collect::<Vec<_>>(), [Some(3), None]);
         assert_eq!(skeleton.length(&text[1..]), None);
         let base64 = Skeleton::of(br#"{"embedding":"AACAPwAAAEA="}"#, EncodingFormat::Base64);
-        assert_eq!((base64.text(), &*base64.lengths), (&br#"{"embedding":0}"#[..], &[(13, 2)][..]));
+        assert_eq!((base64.text(), &*base64.lengths), (&br#"{"embedding":[]}"#[..], &[(13, 2)][..]));
     }
 
     #[test]
