@@ -79,17 +79,21 @@ impl Transcoder {
     }
 
     fn take(&mut self, piece: &[u8]) -> Result<(), VectorError> {
-        for &byte in piece {
-            match self.scanner.step(byte)? {
-                Place::Besides => self.besides.push(byte),
+        let mut rest = piece;
+        while !rest.is_empty() {
+            let (place, length) = self.scanner.step(rest)?;
+            let (part, behind) = rest.split_at(length.clamp(1, rest.len()));
+            rest = behind;
+            match place {
+                Place::Besides => self.besides.extend_from_slice(part),
                 Place::DataBegins => {
-                    self.besides.push(byte);
+                    self.besides.extend_from_slice(part);
                     self.place = Some(self.besides.len());
                 }
                 Place::Between => {}
-                Place::Item => self.item.push(byte),
+                Place::Item => self.item.extend_from_slice(part),
                 Place::ItemEnds => {
-                    self.item.push(byte);
+                    self.item.extend_from_slice(part);
                     self.translate()?;
                 }
             }

@@ -1,4 +1,9 @@
-//! Telling an answer's vectors from what stands around them, byte by byte as they come.
+//! Telling an answer's vectors from what stands around them, as the bytes come.
+//!
+//! What nothing depends on, the inside of strings and of vectors, is skipped by `memchr`. Within an item only braces are followed: where
+//! brackets do not match them it is no JSON, which is for others to see.
+
+use memchr::{memchr2, memchr3};
 
 use super::{super::text::Text, VectorError};
 
@@ -45,8 +50,34 @@ pub(super) struct Scanner {
 }
 
 impl Scanner {
-    /// Takes the next byte.
-    pub(super) fn step(&mut self, byte: u8) -> Result<Place, VectorError> {
+    /// Takes the next bytes that are part of the same, at least one; which, and how many. There must be one.
+    pub(super) fn step(&mut self, rest: &[u8]) -> Result<(Place, usize), VectorError> {
+        let skipped = self.skip(rest);
+        if skipped > 0 {
+            return Ok((self.here(), skipped));
+        }
+        rest.first().map_or(Ok((self.here(), 0)), |byte| Ok((self.take(*byte)?, 1)))
+    }
+
+    /// How many bytes come first that nothing depends on.
+    fn skip(&mut self, rest: &[u8]) -> usize {
+        let next = match self.text {
+            Text::Inside => memchr2(b'"', b'\\', rest),
+            Text::Outside if self.is_in_item() => memchr3(b'"', b'{', b'}', rest),
+            Text::Outside | Text::Escaped => return 0,
+        };
+        let length = next.unwrap_or(rest.len());
+        if self.text == Text::Inside {
+            self.remember(rest.get(..length).unwrap_or_default());
+        }
+        length
+    }
+
+    fn is_in_item(&self) -> bool {
+        self.list == List::Here && self.depth > LIST
+    }
+
+    fn take(&mut self, byte: u8) -> Result<Place, VectorError> {
         if self.text != Text::Outside {
             return Ok(self.in_text(byte));
         }
@@ -75,10 +106,18 @@ impl Scanner {
             (Text::Inside, b'"') => Text::Outside,
             (Text::Inside | Text::Escaped | Text::Outside, _) => Text::Inside,
         };
-        if self.text != Text::Outside && self.depth == TOP && self.last.len() <= DATA.len() {
-            self.last.push(byte);
+        if self.text != Text::Outside {
+            self.remember(&[byte]);
         }
         self.here()
+    }
+
+    /// Keeps what comes of a string of the answer's own object, as far as it tells whether it is `data`.
+    fn remember(&mut self, part: &[u8]) {
+        if self.depth == TOP {
+            let room = (DATA.len() + 1).saturating_sub(self.last.len());
+            self.last.extend_from_slice(part.get(..room).unwrap_or(part));
+        }
     }
 
     fn open(&mut self, byte: u8) -> Result<Place, VectorError> {

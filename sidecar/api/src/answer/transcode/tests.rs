@@ -6,9 +6,11 @@
     reason = "tests"
 )]
 
+use std::collections::BTreeMap;
+
 use base64::{Engine, prelude::BASE64_STANDARD};
 use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 use super::{item::numbers, *};
 
@@ -33,7 +35,106 @@ fn both_ways(vectors: &[Vec<f32>], piece: usize) -> (Value, Value) {
     (serde_json::from_slice(&base64).unwrap(), serde_json::from_slice(&back).unwrap())
 }
 
+/// What becomes of one object, by a reader of JSON that takes all of it apart.
+fn by_serde(object: &str, to: EncodingFormat) -> Result<Vec<u8>, VectorError> {
+    let mut fields: BTreeMap<String, Box<RawValue>> = serde_json::from_str(object).map_err(|_| VectorError::NotJson)?;
+    let vector = fields.get("embedding").ok_or(VectorError::Missing)?;
+    let numbers = numbers(vector.get()).ok_or(VectorError::NotAVector)?;
+    let index = fields.get("index").map_or(Ok(None), |raw| index(raw.get()))?;
+    let translated = match to {
+        EncodingFormat::Float => serde_json::value::to_raw_value(&numbers),
+        EncodingFormat::Base64 => {
+            let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
+            serde_json::value::to_raw_value(&BASE64_STANDARD.encode(bytes))
+        }
+    };
+    fields.insert("embedding".to_owned(), translated.unwrap());
+    if index.is_some_and(|index| index > 0) {
+        Err(VectorError::Order)
+    } else {
+        Ok(serde_json::to_vec(&fields).unwrap())
+    }
+}
+
+/// An object of the list, as some server may write it, or nearly.
+fn object() -> impl Strategy<Value = String> {
+    let field = prop::sample::select(vec![
+        r#""embedding":[0.5,-1e-9,3]"#,
+        r#""embedding" : [ 1E+2 , 12345678901234567890123456789012345678901 ]"#,
+        "\"embedding\":\n[\n  0.25,\n  1\n]",
+        r#""embedding":"AACAPwAAAEA=""#,
+        r#""embedding":"AACA\/wAAAEA""#,
+        r#""embedding":[1].5"#,
+        r#""embedding":[1,null]"#,
+        r#""embedding":[]"#,
+        r#""embedding":0"#,
+        r#""\u0065mbedding":[2]"#,
+        r#""\"embedding":[3]"#,
+        r#""x":{"embedding":[4],"y":[5]}"#,
+        r#""x":"\"embedding\":[6]}""#,
+        r#""index":0"#,
+        r#""index":1"#,
+        r#""index":null"#,
+        r#""object": "embedding""#,
+        r#""né":["ü"]"#,
+    ]);
+    let edit = (
+        any::<prop::sample::Index>(),
+        prop::option::of(prop::sample::select("[]{}\":,\\ .-e07".chars().collect::<Vec<_>>())),
+    );
+    (prop::collection::vec(field, 0..4), prop::collection::vec(edit, 0..2)).prop_map(|(fields, edits)| {
+        let mut object: Vec<char> = format!("{{{}}}", fields.join(",")).chars().collect();
+        for (at, character) in edits {
+            let at = at.index(object.len());
+            match character {
+                Some(character) => object.insert(at, character),
+                None => drop(object.remove(at)),
+            }
+        }
+        object.into_iter().collect()
+    })
+}
+
 proptest! {
+    /// And as for its faults, the same one.
+    #[test]
+    fn an_object_becomes_what_a_reader_of_json_makes_of_it(object in object(), is_to_float in any::<bool>()) {
+        let to = if is_to_float { EncodingFormat::Float } else { EncodingFormat::Base64 };
+        let around = |object: &[u8]| [br#"{"data":["#, object, b"]}"].concat();
+        let expected = by_serde(&object, to);
+        // One that ends early, or not at all, makes another list.
+        if expected.is_ok() || serde_json::from_str::<Value>(&object).is_ok() {
+            let translated = transcode(&around(object.as_bytes()), to, 1, usize::MAX);
+            prop_assert_eq!(translated, expected.map(|expected| around(&expected)), "{}", object);
+        }
+    }
+
+    #[test]
+    fn it_does_not_matter_where_an_answer_is_cut(
+        objects in prop::collection::vec(object(), 1..4),
+        between in prop::sample::select(vec![",", " ,\n", "", "]"]),
+        around in prop::sample::select(vec![
+            (r#"{"object":"list","data":["#, r#"],"usage":{"prompt_tokens":3}}"#),
+            (r#"{"x":{"data":[1]},"data" : [ "#, r#" ] , "model":"m\"]}"}"#),
+            (r#"{"dat\u0061":["#, "]}"),
+            (r#"{"data":["#, r#"],"data":[]}"#),
+        ]),
+        is_to_float in any::<bool>(),
+    ) {
+        let to = if is_to_float { EncodingFormat::Float } else { EncodingFormat::Base64 };
+        let answer = format!("{}{}{}", around.0, objects.join(between), around.1);
+        let (answer, items) = (answer.as_bytes(), objects.len() as u64);
+        let whole = transcode(answer, to, items, usize::MAX);
+        for cut in 0..=answer.len() {
+            let mut transcoder = Transcoder::new(Wanted { format: to, items, dimensions: None });
+            let (before, after) = answer.split_at(cut);
+            transcoder.feed(before);
+            transcoder.feed(after);
+            prop_assert_eq!(&transcoder.finish().map(|pieces| pieces.concat()), &whole, "at {}", cut);
+        }
+        prop_assert_eq!(&transcode(answer, to, items, 1), &whole);
+    }
+
     #[test]
     fn every_number_comes_through_to_the_bit_however_the_answer_is_cut(
         vectors in (1..20_usize).prop_flat_map(|length| prop::collection::vec(prop::collection::vec(any::<f32>().prop_filter("finite", |one| one.is_finite()), length), 1..5)),
@@ -92,6 +193,13 @@ fn what_is_not_right_is_not_translated() {
     assert_eq!(raw(r#"{"data":[{"embedding":[1]"#), VectorError::NotJson);
     assert_eq!(raw(r#"{"data":[{"embedding":[1]}],"data":[]}"#), VectorError::NotAList);
     assert_eq!(raw(r#"{"data":[{"embedding":[1]}] x}"#), VectorError::NotJson);
+    for behind in [".5", "e-5", "[]", "0", "x"] {
+        let answer = format!(r#"{{"data":[{{"embedding":[1]{behind}}}]}}"#);
+        assert_eq!(raw(&answer), VectorError::NotJson, "{answer}");
+    }
+    for other in ["datas", "dat", "datadata", "DATA"] {
+        assert_eq!(raw(&format!(r#"{{"{other}":[{{"embedding":[1]}}]}}"#)), VectorError::NoData, "{other}");
+    }
 }
 
 #[test]
