@@ -2,7 +2,9 @@
 //!
 //! Source: the OpenAI API reference, "Create embeddings", "The embedding object".
 
+mod binary;
 mod check;
+mod list;
 mod made;
 mod outline;
 mod skeleton;

@@ -3,9 +3,9 @@
 //! Source: OpenAI's API reference, "Create embeddings" and "The embedding object". A number is written with as many digits as it
 //! takes to read the same 32-bit float again.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::{Bytes, BytesMut};
 
+use super::{binary, list};
 use crate::request::EncodingFormat;
 
 /// About how large a piece is.
@@ -19,13 +19,10 @@ pub fn made<V: AsRef<[f32]>>(vectors: Vec<V>, format: EncodingFormat, model: &st
     for (index, vector) in vectors.into_iter().enumerate() {
         let comma = if index == 0 { "" } else { "," };
         piece.extend_from_slice(format!(r#"{comma}{{"object":"embedding","index":{index},"embedding":"#).as_bytes());
+        let numbers = binary::of(vector.as_ref());
         match format {
-            EncodingFormat::Float => floats(&mut piece, vector.as_ref()),
-            EncodingFormat::Base64 => {
-                piece.push(b'"');
-                piece.extend_from_slice(base64(vector.as_ref()).as_bytes());
-                piece.push(b'"');
-            }
+            EncodingFormat::Float => list::write(&numbers, &mut piece),
+            EncodingFormat::Base64 => binary::write(&numbers, &mut piece),
         }
         piece.push(b'}');
         if piece.len() > PIECE {
@@ -37,17 +34,6 @@ pub fn made<V: AsRef<[f32]>>(vectors: Vec<V>, format: EncodingFormat, model: &st
     piece.extend_from_slice(end.as_bytes());
     pieces.push(Bytes::from(piece));
     pieces
-}
-
-fn floats(to: &mut Vec<u8>, vector: &[f32]) {
-    // Writing to memory cannot fail, and no number here is one that JSON does not know.
-    let _ = serde_json::to_writer(to, vector);
-}
-
-/// A vector as OpenAI's base64: its numbers as little-endian 32-bit floats.
-pub(super) fn base64(vector: &[f32]) -> String {
-    let bytes: Vec<u8> = vector.iter().flat_map(|number| number.to_le_bytes()).collect();
-    BASE64_STANDARD.encode(bytes)
 }
 
 /// Pieces as one.
@@ -70,6 +56,8 @@ pub fn join(mut pieces: Vec<Bytes>) -> Bytes {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    use base64::{Engine, prelude::BASE64_STANDARD};
+
     use super::*;
 
     fn read(vectors: &[Vec<f32>], format: EncodingFormat) -> serde_json::Value {

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use serde::de::IgnoredAny;
 
 use self::{
-    item::Item,
+    item::{Item, Workspace},
     scan::{Place, Scanner},
 };
 use super::{MAX_BEFORE_FIRST_VECTOR, vector::VectorError};
@@ -53,6 +53,7 @@ pub struct Transcoder {
     place: Option<usize>,
     /// What has come of the present one.
     item: Vec<u8>,
+    workspace: Workspace,
     done: Vec<Item>,
     numbers: Option<usize>,
     length: usize,
@@ -63,8 +64,8 @@ impl Transcoder {
     /// One that has seen nothing yet.
     pub fn new(wanted: Wanted) -> Self {
         let (besides, item, done) = (Vec::new(), Vec::new(), Vec::new());
-        let scanner = Scanner::default();
-        Self { wanted, scanner, besides, place: None, item, done, numbers: None, length: 0, wrong: None }
+        let (scanner, workspace) = (Scanner::default(), Workspace::default());
+        Self { wanted, scanner, besides, place: None, item, workspace, done, numbers: None, length: 0, wrong: None }
     }
 
     /// Takes the next piece. After the first fault nothing is looked at any more; [`Self::finish`] tells it.
@@ -75,6 +76,7 @@ impl Transcoder {
             self.wrong = Some(wrong);
             // It may be long until the answer's end.
             (self.done, self.item, self.length) = (Vec::new(), Vec::new(), 0);
+            self.workspace = Workspace::default();
         }
     }
 
@@ -104,7 +106,7 @@ impl Transcoder {
     }
 
     fn translate(&mut self) -> Result<(), VectorError> {
-        let (item, numbers) = Item::read(&self.item, self.wanted.format)?;
+        let (item, numbers) = Item::read(&self.item, self.wanted.format, &mut self.workspace)?;
         self.item.clear();
         if self.done.len() as u64 >= self.wanted.items {
             return Err(VectorError::Number);
@@ -122,7 +124,7 @@ impl Transcoder {
 
     /// The bytes that it takes so far.
     pub fn held(&self) -> usize {
-        self.besides.len() + self.item.len() + self.length
+        self.besides.len() + self.item.len() + self.workspace.held() + self.length
     }
 
     /// The whole translation, in pieces. There must be as many vectors as inputs, in order or with an `index` each.

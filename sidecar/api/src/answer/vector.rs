@@ -51,6 +51,33 @@ pub enum VectorError {
     TooLarge,
 }
 
+/// A vector that is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Found {
+    /// How many numbers it has.
+    pub(super) numbers: usize,
+    /// Where what comes behind it begins.
+    pub(super) end: usize,
+}
+
+/// Where the value of a field begins, by where its name ends.
+pub(super) fn value(whole: &[u8], name_end: usize) -> Option<usize> {
+    let behind_colon = skip_space(whole.get(name_end..)?).strip_prefix(b":")?;
+    Some(whole.len() - skip_space(behind_colon).len())
+}
+
+/// What follows white space: none, or a new line and its indentation, as a rule.
+#[inline]
+pub(super) fn skip_space(mut rest: &[u8]) -> &[u8] {
+    loop {
+        rest = match rest {
+            [b' ', b' ', b' ', b' ', b' ', b' ', b' ', b' ', behind @ ..]
+            | [b' ' | b'\n' | b'\r' | b'\t', behind @ ..] => behind,
+            _ => return rest,
+        };
+    }
+}
+
 /// Form of the first vector, and where it begins, behind its bracket or quote.
 fn first(answer: &[u8]) -> Option<(EncodingFormat, &[u8])> {
     // `"object": "embedding"` is no field of that name: no colon follows it.

@@ -2,26 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use base64::{
-    Engine,
-    alphabet::STANDARD,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
 use bytes::Bytes;
-use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::VectorError;
 use crate::{
-    answer::made::base64,
+    answer::{
+        binary, list,
+        vector::{EMBEDDING, Found, value},
+    },
     request::{EncodingFormat, whole},
 };
-
-/// Some servers leave the padding away. Without it the length says the same.
-const INDIFFERENT: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// A translated object.
 #[derive(Debug)]
@@ -32,34 +23,55 @@ pub(super) struct Item {
     json: Box<[u8]>,
 }
 
-/// A value as it came, or a new one.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Part<'a> {
-    As(&'a RawValue),
-    Floats(Vec<f32>),
-    Base64(String),
+/// The fields of an object, their values as they came.
+type Fields<'a> = BTreeMap<String, &'a RawValue>;
+
+/// Room for an object on its way, kept from one to the next.
+#[derive(Debug, Default)]
+pub(super) struct Workspace {
+    /// Its vector in binary.
+    binary: Vec<u8>,
+    /// What it is without its vector.
+    others: String,
+    /// What it is to be.
+    json: Vec<u8>,
+}
+
+impl Workspace {
+    /// The bytes that it takes.
+    pub(super) fn held(&self) -> usize {
+        self.binary.capacity() + self.others.capacity() + self.json.capacity()
+    }
 }
 
 impl Item {
     /// Translates an object to this form, and says how many numbers its vector has.
-    pub(super) fn read(json: &[u8], to: EncodingFormat) -> Result<(Self, usize), VectorError> {
-        let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(json).map_err(|_| VectorError::NotJson)?;
-        let numbers =
-            numbers(fields.get("embedding").ok_or(VectorError::Missing)?.get()).ok_or(VectorError::NotAVector)?;
-        let index = fields.get("index").map_or(Ok(None), |raw| index(raw.get()))?;
-        let length = numbers.len();
-        let mut fields: BTreeMap<String, Part<'_>> =
-            fields.into_iter().map(|(name, value)| (name, Part::As(value))).collect();
-        let translated = match to {
-            EncodingFormat::Float => Part::Floats(numbers),
-            EncodingFormat::Base64 => Part::Base64(base64(&numbers)),
+    pub(super) fn read(
+        json: &[u8],
+        to: EncodingFormat,
+        workspace: &mut Workspace,
+    ) -> Result<(Self, usize), VectorError> {
+        let Workspace { binary, others, json: translated } = workspace;
+        let json = std::str::from_utf8(json).map_err(|_| VectorError::NotJson)?;
+        let fields = match without_vector(json, binary, others) {
+            Some(fields) => fields,
+            None => with_vector(json, binary)?,
         };
-        fields.insert("embedding".to_owned(), translated);
-        let mut json = vec![b','];
-        serde_json::to_writer(&mut json, &fields).map_err(|_| VectorError::NotJson)?;
+        let index = fields.get("index").map_or(Ok(None), |raw| index(raw.get()))?;
+        translated.clear();
+        for (name, value) in &fields {
+            translated.extend_from_slice(if translated.is_empty() { b",{" } else { b"," });
+            serde_json::to_writer(&mut *translated, name).map_err(|_| VectorError::NotJson)?;
+            translated.push(b':');
+            match (name.as_str(), to) {
+                ("embedding", EncodingFormat::Float) => list::write(binary, translated),
+                ("embedding", EncodingFormat::Base64) => binary::write(binary, translated),
+                _ => translated.extend_from_slice(value.get().as_bytes()),
+            }
+        }
+        translated.push(b'}');
         // It is held for a while, and there may be thousands of them: without the room that it did not need.
-        Ok((Self { index, json: json.into_boxed_slice() }, length))
+        Ok((Self { index, json: Box::from(translated.as_slice()) }, binary.len() / 4))
     }
 
     /// How much is held for it.
@@ -73,19 +85,52 @@ impl Item {
     }
 }
 
-/// A vector in either form; none, if it is neither, or has numbers that are none.
+/// The fields of an object whose vector is plainly right. It is read from the bytes first, which leaves little for a reader of JSON that
+/// knows nothing of vectors: an empty list stands in its place.
+fn without_vector<'a>(json: &str, binary: &mut Vec<u8>, others: &'a mut String) -> Option<Fields<'a>> {
+    let (at, Found { end, .. }) = EMBEDDING.find_iter(json.as_bytes()).find_map(|name| {
+        let at = value(json.as_bytes(), name + EMBEDDING.needle().len())?;
+        Some((at, read(json.get(at..)?, binary)?))
+    })?;
+    others.clear();
+    others.push_str(json.get(..at)?);
+    others.push_str("[]");
+    others.push_str(json.get(at + end..)?);
+    let place = others.as_ptr().addr() + at;
+    let fields: Fields<'_> = serde_json::from_str(others).ok()?;
+    // And not another one, further within, or one of two.
+    fields.get("embedding").is_some_and(|value| value.get().as_ptr().addr() == place).then_some(fields)
+}
+
+/// The fields of any object, and its vector.
+fn with_vector<'a>(json: &'a str, binary: &mut Vec<u8>) -> Result<Fields<'a>, VectorError> {
+    let fields: Fields<'_> = serde_json::from_str(json).map_err(|_| VectorError::NotJson)?;
+    let vector = fields.get("embedding").ok_or(VectorError::Missing)?;
+    read_carefully(vector.get(), binary).ok_or(VectorError::NotAVector)?;
+    Ok(fields)
+}
+
+/// A vector that is plainly one, in either form, at the beginning of this text.
+fn read(text: &str, binary: &mut Vec<u8>) -> Option<Found> {
+    binary.clear();
+    if text.starts_with('"') { binary::read(text.as_bytes(), binary) } else { list::read(text, binary) }
+}
+
+/// A vector in either form, in place of what is in `binary`; none, if it is neither, or has numbers that are none.
+fn read_carefully(vector: &str, binary: &mut Vec<u8>) -> Option<()> {
+    let vector = vector.trim_ascii();
+    if let Some(Found { end, .. }) = read(vector, binary) {
+        return (end == vector.len()).then_some(());
+    }
+    binary.clear();
+    binary::read_escaped(vector, binary).map(|_| ())
+}
+
+/// The numbers of a vector in either form; none, if it is neither, or has numbers that are none.
 pub fn numbers(vector: &str) -> Option<Vec<f32>> {
-    let numbers: Vec<f32> = if vector.starts_with('"') {
-        let text: String = serde_json::from_str(vector).ok()?;
-        let bytes = INDIFFERENT.decode(text).ok()?;
-        let (fours, rest) = bytes.as_chunks::<4>();
-        rest.is_empty().then(|| fours.iter().copied().map(f32::from_le_bytes).collect())?
-    } else {
-        // Straight to 32 bits: by way of 64 the last bit might be rounded twice.
-        let raw: Vec<&RawValue> = serde_json::from_str(vector).ok()?;
-        raw.into_iter().map(|number| number.get().parse().ok()).collect::<Option<_>>()?
-    };
-    (!numbers.is_empty() && numbers.iter().all(|number| number.is_finite())).then_some(numbers)
+    let mut binary = Vec::new();
+    read_carefully(vector, &mut binary)?;
+    Some(binary.as_chunks().0.iter().copied().map(f32::from_le_bytes).collect())
 }
 
 /// A place in the list. `null` says nothing; anything else that is no whole number does say something, and nobody can tell what.
