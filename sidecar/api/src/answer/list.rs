@@ -1,7 +1,8 @@
 //! A vector as a list of JSON numbers (RFC 8259): looked at, read, and written.
 
-use std::ops::Range;
+mod block;
 
+use self::block::Step;
 use super::vector::{Found, skip_space};
 
 /// An integer of so many digits is smaller than the largest 32-bit float.
@@ -9,20 +10,46 @@ const MAX_DIGITS: usize = 38;
 
 /// A list of at least one number, all of them surely finite as 32-bit floats. None of them is read for it.
 pub(super) fn check(bytes: &[u8]) -> Option<Found> {
-    each(bytes, |_, is_surely_finite| is_surely_finite)
+    let (mut rest, mut found) = (bytes.strip_prefix(b"[")?, 0);
+    loop {
+        let Step { numbers, length, is_last } = block::step(rest).or_else(|| one(rest))?;
+        found += numbers;
+        rest = rest.get(length..)?;
+        if is_last {
+            return Some(Found { numbers: found, end: bytes.len() - rest.len() });
+        }
+    }
+}
+
+/// The next number by itself, where it is surely finite.
+fn one(list: &[u8]) -> Option<Step> {
+    let (behind, is_surely_finite) = number(skip_space(list))?;
+    let (end, behind) = skip_space(behind).split_first()?;
+    let is_right = is_surely_finite && matches!(end, b',' | b']');
+    is_right.then_some(Step { numbers: 1, length: list.len() - behind.len(), is_last: *end == b']' })
 }
 
 /// Appends the numbers of a list to a vector in binary: each the nearest 32-bit float, rounded once. None: it is no list of at least one
 /// number, or they are not all finite.
 pub(super) fn read(text: &str, binary: &mut Vec<u8>) -> Option<Found> {
-    each(text.as_bytes(), |place, _| {
-        // By way of 64 bits the last one might be rounded twice.
-        let number: Option<f32> = text.get(place).and_then(|number| number.parse().ok());
-        number.filter(|number| number.is_finite()).is_some_and(|number| {
-            binary.extend_from_slice(&number.to_le_bytes());
-            true
-        })
-    })
+    let bytes = text.as_bytes();
+    let (mut rest, mut numbers) = (bytes.strip_prefix(b"[")?, 0);
+    loop {
+        let begin = skip_space(rest);
+        let (behind, _) = number(begin)?;
+        // Straight to 32 bits: by way of 64 the last bit might be rounded twice.
+        let number: f32 = text.get(text.len() - begin.len()..text.len() - behind.len())?.parse().ok()?;
+        if !number.is_finite() {
+            return None;
+        }
+        binary.extend_from_slice(&number.to_le_bytes());
+        numbers += 1;
+        match skip_space(behind).split_first()? {
+            (b',', behind) => rest = behind,
+            (b']', behind) => return Some(Found { numbers, end: bytes.len() - behind.len() }),
+            _ => return None,
+        }
+    }
 }
 
 /// Writes a vector in binary, of finite numbers, as a list. Each has as many digits as it takes to read the same 32-bit float again.
@@ -33,26 +60,6 @@ pub(super) fn write(binary: &[u8], to: &mut Vec<u8>) {
         to.extend_from_slice(digits.format_finite(f32::from_le_bytes(*number)).as_bytes());
     }
     to.push(b']');
-}
-
-/// Goes through a list of at least one number. What takes them gets the place of each, and whether it is surely finite, and says whether
-/// it is right.
-#[inline]
-fn each(bytes: &[u8], mut take: impl FnMut(Range<usize>, bool) -> bool) -> Option<Found> {
-    let (mut rest, mut numbers) = (bytes.strip_prefix(b"[")?, 0);
-    loop {
-        let text = skip_space(rest);
-        let (behind, is_surely_finite) = number(text)?;
-        if !take(bytes.len() - text.len()..bytes.len() - behind.len(), is_surely_finite) {
-            return None;
-        }
-        numbers += 1;
-        match skip_space(behind).split_first()? {
-            (b',', behind) => rest = behind,
-            (b']', behind) => return Some(Found { numbers, end: bytes.len() - behind.len() }),
-            _ => return None,
-        }
-    }
 }
 
 /// What follows the number that a text begins with, and whether that is surely finite.
@@ -111,7 +118,7 @@ fn digits(text: &[u8]) -> (usize, &[u8]) {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use proptest::prelude::*;
     use serde_json::value::RawValue;
 
@@ -202,7 +209,91 @@ mod tests {
         }
     }
 
+    /// What a step takes, number by number.
+    fn number_by_number(list: &[u8], step: Step) -> Option<Step> {
+        let mut walked = Step { numbers: 0, length: 0, is_last: false };
+        while walked.length < step.length && !walked.is_last {
+            let Step { numbers, length, is_last } = one(list.get(walked.length..)?)?;
+            walked = Step { numbers: walked.numbers + numbers, length: walked.length + length, is_last };
+        }
+        Some(walked)
+    }
+
+    #[test]
+    fn a_step_takes_what_is_right_number_by_number_whatever_stands_there() {
+        const BYTES: &[u8] = b"01-.e, ]";
+        let mut taken = 0;
+        for case in 0..8_usize.pow(5) {
+            let list: Vec<u8> =
+                (0..5).filter_map(|at| BYTES.get(case >> (3 * at) & 7).copied()).chain(*b",2]").collect();
+            let step = block::step(&list);
+            if let Some(step) = step {
+                taken += 1;
+                assert_eq!(number_by_number(&list, step), Some(step), "{}", String::from_utf8_lossy(&list));
+            }
+            // And it takes all that is right and can be known for it.
+            assert_eq!(
+                step.is_none(),
+                one(&list).is_none() || check_by_one(&list).is_none(),
+                "{}",
+                String::from_utf8_lossy(&list)
+            );
+        }
+        assert!(taken > 1_000, "{taken}");
+    }
+
+    /// The list without its bracket, number by number.
+    fn check_by_one(list: &[u8]) -> Option<usize> {
+        let (mut rest, mut count) = (list, 0);
+        loop {
+            let Step { numbers, length, is_last } = one(rest)?;
+            count += numbers;
+            rest = rest.get(length..)?;
+            if is_last {
+                return Some(count);
+            }
+        }
+    }
+
+    #[test]
+    fn ordinary_numbers_are_taken_by_the_step_wherever_they_stand() {
+        for (number, between) in [("-0.012345678", ","), ("9.3e-05", ",\n        "), ("12.5", " , "), ("0", ",")] {
+            for indent in 0..70 {
+                let list = format!("{}{}]", " ".repeat(indent), [number; 40].join(between));
+                let (mut rest, mut count) = (list.as_bytes(), 0);
+                while !rest.is_empty() {
+                    let Some(step) = block::step(rest) else { break };
+                    count += step.numbers;
+                    rest = &rest[step.length..];
+                }
+                // One that ends too far behind is left to who takes it by itself.
+                let first_end = indent + number.len() + between.trim_end().len();
+                assert_eq!(count, if first_end <= 64 { 40 } else { 0 }, "{list}");
+            }
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_a_step_takes_is_right_number_by_number(
+            all in prop::collection::vec((number(), prop::sample::select(vec!["", "", "", " ", "\n        ", "\t", "\n\n"])), 1..12),
+            ordinary in prop::collection::vec((0..10_usize, -1.0_f32..1.0), 0..12),
+            end in prop::sample::select(vec!["]", "", "],", "]}", "}", ",", " "]),
+        ) {
+            let mut all: Vec<String> = all.into_iter().map(|(number, space)| format!("{space}{number}{space}")).collect();
+            for (at, number) in ordinary {
+                all.insert(at.min(all.len()), number.to_string());
+            }
+            let list = format!("{}{end}", all.join(","));
+            let mut rest = list.as_bytes();
+            while let Some(from) = rest.iter().position(|byte| *byte == b',') {
+                if let Some(step) = block::step(rest) {
+                    prop_assert_eq!(number_by_number(rest, step), Some(step), "{}", String::from_utf8_lossy(rest));
+                }
+                rest = &rest[from + 1..];
+            }
+        }
+
         /// To the bit, and nothing else is taken for a vector.
         #[test]
         fn a_list_is_read_as_a_reader_of_json_reads_it(

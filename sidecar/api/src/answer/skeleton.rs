@@ -1,7 +1,7 @@
 //! An answer without its vectors: where one stands that is right there is an empty list, and how many numbers it has is known beside.
 //!
 //! Vectors are nearly all of an answer, and a reader of JSON that knows nothing of them goes through them byte by byte, more than once.
-//! Here a list of numbers is gone through once, eight digits at a time, and base64 is decoded with the processor's vector instructions.
+//! Here a list of numbers is gone through once, sixty-four bytes at a time, and base64 is decoded with the processor's vector instructions.
 //! What is not plainly right stays as it is, for a reader who tells why: one valid value takes the place of another, so the rest is JSON
 //! exactly if the whole is. (A `0` would not do: with what stands behind it, as in `[1].5`, it might be another number.)
 

@@ -69,13 +69,13 @@ pub(super) fn value(whole: &[u8], name_end: usize) -> Option<usize> {
 /// What follows white space: none, or a new line and its indentation, as a rule.
 #[inline]
 pub(super) fn skip_space(mut rest: &[u8]) -> &[u8] {
-    loop {
-        rest = match rest {
-            [b' ', b' ', b' ', b' ', b' ', b' ', b' ', b' ', behind @ ..]
-            | [b' ' | b'\n' | b'\r' | b'\t', behind @ ..] => behind,
-            _ => return rest,
-        };
+    while let [b' ' | b'\n' | b'\r' | b'\t', behind @ ..] = rest {
+        rest = behind;
+        while let Some((b"        ", behind)) = rest.split_first_chunk() {
+            rest = behind;
+        }
     }
+    rest
 }
 
 /// Form of the first vector, and where it begins, behind its bracket or quote.
