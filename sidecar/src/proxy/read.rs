@@ -21,7 +21,7 @@ use crate::{
 use vectoll_api::answer::{MAX_BEFORE_FIRST_VECTOR, Transcoder, Wanted, checked, has_dimensions, join};
 use vectoll_upstream::provider::Provider;
 
-/// So much of an answer is translated at once: a few vectors, in half a millisecond or so.
+/// So much of an answer is translated at once: a few vectors, in a quarter of a millisecond or so.
 const FEW_BYTES: u64 = 64 * 1024;
 /// So much is translated at a time elsewhere: often enough that little is held beside the translation, and seldom enough that the way to
 /// another thread costs nothing beside it.
