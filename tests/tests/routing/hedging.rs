@@ -131,6 +131,8 @@ async fn nothing_is_sent_twice_without_room_for_it() -> anyhow::Result<()> {
     all.push(hedged("frugal", (&first, slow), (&second, GOOD), json!({"retry": {"budgetPercent": 0}})));
     let once = json!({"cooldown": {"failures": 1, "seconds": 3600}});
     let mut cooling = hedged("cooling", (&first, slow), (&second, "fault-503"), once);
+    // Late enough for the second one to have failed before it would be asked as well, also on a busy machine.
+    cooling["spec"]["hedge"] = json!({"delayMilliseconds": 500});
     cooling["spec"]["backends"][1]["priority"] = json!(0);
     cooling["spec"]["backends"][0]["weight"] = json!(1);
     cooling["spec"]["backends"][1]["weight"] = json!(1_000_000);
