@@ -23,7 +23,9 @@ pub fn write_v1(config: &Config) -> Result<String, Error> {
 
 /// The bytes that a Team, a key or a route takes in what [`write_v1`] writes, beside others of its list.
 pub fn entry_size<T: Serialize>(entry: &T) -> Result<usize, Error> {
-    Ok(serde_json::to_vec(entry)?.len() + SEPARATOR.len())
+    let mut bytes = Vec::new();
+    entry.serialize(&mut Serializer::with_formatter(&mut bytes, Lines { depth: ENTRY }))?;
+    Ok(bytes.len() + SEPARATOR.len())
 }
 
 /// What stands between two entries.
@@ -49,7 +51,24 @@ impl Lines {
     }
 }
 
+/// What JSON has as it is, and a reader of YAML refuses or takes for a line's end: DEL and the C1 controls, line and paragraph
+/// separators, the byte order mark, and two that are no characters.
+fn is_escaped_for_yaml(character: char) -> bool {
+    matches!(character, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+}
+
 impl Formatter for Lines {
+    fn write_string_fragment<W: ?Sized + io::Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some((at, character)) = rest.char_indices().find(|(_, character)| is_escaped_for_yaml(*character)) {
+            let (before, from) = rest.split_at(at);
+            writer.write_all(before.as_bytes())?;
+            write!(writer, "\\u{:04x}", u32::from(character))?;
+            rest = from.get(character.len_utf8()..).unwrap_or_default();
+        }
+        writer.write_all(rest.as_bytes())
+    }
+
     fn begin_array<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
         self.depth += 1;
         writer.write_all(b"[")
@@ -83,5 +102,28 @@ impl Formatter for Lines {
         } else {
             writer.write_all(b",")
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::{read_v1, v1::Key};
+
+    #[test]
+    fn a_config_is_yaml_as_well_whatever_characters_it_has() {
+        let mut config = read_v1(include_str!("../tests/whole.v1.yaml")).unwrap();
+        let odd: String =
+            ('\u{7f}'..='\u{a0}').chain("a\u{2028}\u{2029}b\u{feff}\u{fffe}\u{ffff}\u{1f600}\"\\".chars()).collect();
+        let before = write_v1(&config).unwrap().len();
+        let mut key: Key = config.keys.first().unwrap().clone();
+        key.metadata = [(odd.clone(), odd)].into();
+        let size = entry_size(&key).unwrap();
+        config.keys.push(key);
+        let written = write_v1(&config).unwrap();
+        assert_eq!(serde_yaml::from_str::<Config>(&written).unwrap(), config);
+        assert_eq!(serde_json::from_str::<Config>(&written).unwrap(), config);
+        assert_eq!(written.len() - before, size, "as long as it is said to be");
     }
 }
