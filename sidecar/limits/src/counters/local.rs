@@ -4,9 +4,7 @@ mod count;
 mod remembered;
 mod reservation;
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ahash::HashMap;
 use slab::Slab;

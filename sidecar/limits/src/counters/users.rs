@@ -1,10 +1,6 @@
 //! Which users a Team's counts tell apart.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use ahash::{HashMap, HashSet};
 use vectoll_config::Uid;

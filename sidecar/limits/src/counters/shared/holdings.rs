@@ -6,10 +6,7 @@
 
 #[cfg(test)]
 use std::cell::Cell;
-use std::{
-    collections::VecDeque,
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use ahash::HashMap;
 use slab::Slab;
