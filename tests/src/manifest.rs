@@ -12,6 +12,14 @@ pub fn key_value(name: &str) -> String {
     format!("sk-test-{name}-0123456789abcdef")
 }
 
+/// An object with the fields of another one on top.
+pub fn on_top(mut whole: Value, more: Value) -> Value {
+    if let (Some(whole), Value::Object(more)) = (whole.as_object_mut(), more) {
+        whole.extend(more);
+    }
+    whole
+}
+
 /// A resource of ours in namespace `default`.
 pub fn resource(kind: &str, name: &str, spec: Value) -> Value {
     resource_in("default", kind, name, spec)
@@ -44,11 +52,25 @@ pub fn team(name: &str, spec: Value) -> Value {
 
 /// An ApiKey of a Team in namespace `default`, with a Secret that holds [`key_value`]. `spec` goes on top.
 pub fn api_key(name: &str, team: &str, spec: Value) -> Vec<Value> {
-    let mut whole = json!({"teamRef": {"name": team}, "user": name, "secretRef": {"name": format!("{name}-key")}});
-    if let (Some(whole), Value::Object(spec)) = (whole.as_object_mut(), spec) {
-        whole.extend(spec);
-    }
-    vec![resource("ApiKey", name, whole), secret("default", &format!("{name}-key"), json!({"key": key_value(name)}))]
+    let whole = json!({"teamRef": {"name": team}, "user": name, "secretRef": {"name": format!("{name}-key")}});
+    vec![
+        resource("ApiKey", name, on_top(whole, spec)),
+        secret("default", &format!("{name}-key"), json!({"key": key_value(name)})),
+    ]
+}
+
+/// A backend at a provider, at 0.02 USD a million tokens of `cl100k_base`, with the key in the Secret `provider`. All of them are of one
+/// space, whatever their models are called. `more` goes on top.
+pub fn backend(name: &str, model: &str, provider: &str, more: Value) -> Value {
+    let whole = json!({
+        "name": name,
+        "model": model,
+        "openAI": {"baseURL": provider, "apiKeySecretRef": {"name": "provider", "key": "api-key"}},
+        "space": "one",
+        "price": {"inputPerMillionTokens": "0.02"},
+        "tokens": {"encoding": "cl100k_base"},
+    });
+    on_top(whole, more)
 }
 
 /// A ModelRoute in namespace `default` for some models at a provider, at 0.02 USD a million tokens, and the Secret with

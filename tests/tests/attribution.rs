@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use serde_json::{Value, json};
 use vectoll_tests::{
-    manifest::key_value,
+    manifest::{key_value, on_top},
     wire::{lines, stage},
 };
 
@@ -19,13 +19,7 @@ type Case<'a> = (Value, &'a [(&'a str, &'a str)], &'a str, Value, Value);
 #[tokio::test]
 async fn what_is_said_of_a_call_counts_in_litellms_order_and_reaches_no_provider() -> anyhow::Result<()> {
     let (pair, provider, caller) = stage(&[]).await?;
-    let body = |more: Value| {
-        let mut body = json!({"model": MODEL, "input": "The quick brown fox"});
-        if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
-            body.extend(more);
-        }
-        body
-    };
+    let body = |more: Value| on_top(json!({"model": MODEL, "input": "The quick brown fox"}), more);
     let metadata = json!({"tags": ["of-metadata"], "user_id": "of-metadata", "job": 7});
     let litellm = json!({"tags": ["of-litellm"], "user": "of-litellm", "job": 8, "more": true});
     let cases: [Case; 8] = [

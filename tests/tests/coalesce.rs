@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 use vectoll_tests::{
     caller::{Answer, Caller},
-    manifest::{PROVIDER_KEY, api_key, file, key_value, resource, secret, team},
+    manifest::{self, PROVIDER_KEY, api_key, file, key_value, on_top, resource, secret, team},
     pair::{Pair, metrics::Metrics},
     provider::{Options, Provider},
 };
@@ -24,29 +24,13 @@ fn provider() -> Options {
 }
 
 fn backend(name: &str, provider: &Provider, model: &str, more: Value) -> Value {
-    let mut whole = json!({
-        "name": name,
-        "model": model,
-        "openAI": {"baseURL": provider.url(), "apiKeySecretRef": {"name": "provider", "key": "api-key"}},
-        "space": "one",
-        "price": {"inputPerMillionTokens": "0.02"},
-        "tokens": {"encoding": "cl100k_base"},
-        "timeoutSeconds": 10,
-    });
-    merge(&mut whole, more);
-    whole
-}
-
-fn merge(whole: &mut Value, more: Value) {
-    if let (Some(whole), Value::Object(more)) = (whole.as_object_mut(), more) {
-        whole.extend(more);
-    }
+    let patient = json!({"timeoutSeconds": 10});
+    manifest::backend(name, model, &provider.url(), on_top(patient, more))
 }
 
 fn route(name: &str, backends: Vec<Value>, more: Value) -> Value {
-    let mut spec = json!({"models": [name], "backends": backends, "retry": {"attempts": 0}});
-    merge(&mut spec, more);
-    resource("ModelRoute", name, spec)
+    let spec = json!({"models": [name], "backends": backends, "retry": {"attempts": 0}});
+    resource("ModelRoute", name, on_top(spec, more))
 }
 
 /// Calls that come within so many milliseconds.
@@ -65,14 +49,6 @@ async fn start(routes: Vec<Value>) -> anyhow::Result<(Pair, Caller)> {
     let pair = Pair::start(&[("all.yaml", file(all))]).await?;
     let caller = Caller::new(&pair.base_url(), &key_value("alice"))?;
     Ok((pair, caller))
-}
-
-async fn at_rest(pair: &Pair) -> anyhow::Result<Metrics> {
-    let rest = async || {
-        let metrics = pair.metrics().await?;
-        Ok((metrics.value("vectoll_reservations", &[]) == Some(0.0)).then_some(metrics))
-    };
-    pair.wait_for("all reservations to end", Duration::from_secs(30), rest).await
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]
@@ -122,16 +98,16 @@ async fn two_hundred_calls_at_once_fit_what_a_provider_takes_in_a_second() -> an
     let mut served = Vec::new();
     for (how, more) in [("each by itself", json!({})), ("together", together(200, 64))] {
         let provider = Provider::start(Options { requests_per_second: Some(10), ..provider() }).await?;
-        let mut manner =
+        let manner =
             json!({"retry": {"attempts": 3, "sameBackend": true, "budgetPercent": 100}, "cooldown": {"failures": 0}});
-        merge(&mut manner, more);
+        let manner = on_top(manner, more);
         let (pair, caller) =
             start(vec![route("model", vec![backend("one", &provider, GOOD, json!({}))], manner)]).await?;
         let right = right(&caller, &provider, &texts).await?;
         let since = Instant::now();
         let answers = all_at_once(&caller, "model", texts.clone()).await?;
         let took = since.elapsed();
-        let metrics = at_rest(&pair).await?;
+        let metrics = pair.at_rest().await?;
         let account = provider.account();
         let refused = answers.iter().filter(|answer| answer.status == 429).count();
         let retried = answers.iter().filter(|answer| answer.header("x-litellm-attempted-retries") != Some("0")).count();
@@ -190,7 +166,7 @@ async fn a_bad_input_fails_alone() -> anyhow::Result<()> {
             ensure!(answer.json["data"][0]["embedding"] == right[at], "the vector of call {at} is another one's");
         }
     }
-    let metrics = at_rest(&pair).await?;
+    let metrics = pair.at_rest().await?;
     let account = provider.account();
     println!("figure: 32 calls of which one is bad: {} requests", account.requests);
     // One for all, two for each halving of the part with the bad one, and each of the last two by itself.
@@ -284,7 +260,7 @@ async fn each_call_keeps_what_is_its_own() -> anyhow::Result<()> {
     let answers = all_at_once(&carol, "model", (0..5).map(text).collect()).await?;
     ensure!(answers.iter().filter(|answer| answer.status == 429).count() == 2, "two of five are beyond the limit");
     ensure!(provider.account().requests == 11, "{} requests", provider.account().requests);
-    let metrics = at_rest(&pair).await?;
+    let metrics = pair.at_rest().await?;
     all_books_agree(&metrics, provider.account().charged_tokens)
 }
 
@@ -295,9 +271,8 @@ async fn what_fails_goes_on_as_by_itself() -> anyhow::Result<()> {
     let pair_of = |name: &str, fault: &str, more: Value| {
         let backends =
             vec![backend("first", &first, fault, more), backend("second", &second, GOOD, json!({"priority": 1}))];
-        let mut manner = json!({"retry": {"attempts": 2, "budgetPercent": 100}, "cooldown": {"failures": 0}});
-        merge(&mut manner, together(300, 64));
-        route(name, backends, manner)
+        let manner = json!({"retry": {"attempts": 2, "budgetPercent": 100}, "cooldown": {"failures": 0}});
+        route(name, backends, on_top(manner, together(300, 64)))
     };
     let slow = backend("one", &first, "fault-slow-1500", json!({}));
     let routes = vec![
@@ -349,7 +324,7 @@ async fn what_fails_goes_on_as_by_itself() -> anyhow::Result<()> {
     let stays = caller.embed("slow", json!(text(3))).await?;
     calls.join_all().await;
     ensure!(stays.status == 200, "{}", stays.message());
-    let metrics = at_rest(&pair).await?;
+    let metrics = pair.at_rest().await?;
     let charged = first.account().charged_tokens - before;
     let booked = count(&metrics, "vectoll_model_tokens_total", &[("model", "slow")]);
     let sent: u64 = tokens[1..4].iter().sum();
@@ -359,7 +334,7 @@ async fn what_fails_goes_on_as_by_itself() -> anyhow::Result<()> {
     let answers = all_at_once(&caller, "broken", (0..8).map(text).collect()).await?;
     let told: u64 = answers.iter().map(Answer::tokens).sum();
     ensure!(answers.iter().all(|answer| answer.status == 200), "not all were served");
-    let metrics = at_rest(&pair).await?;
+    let metrics = pair.at_rest().await?;
     let unsettled = count(&metrics, "vectoll_unsettled_tokens_total", &[]);
     ensure!(unsettled == told, "{unsettled} unsettled, {told} served elsewhere");
     Ok(())

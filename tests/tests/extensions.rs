@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 use vectoll_tests::{
     caller::{Answer, Caller},
-    manifest::{api_key, file, key_value, resource, secret, team},
+    manifest::{api_key, file, key_value, on_top, resource, secret, team},
     native::{Api, Server, cohere::Cohere, gemini::Gemini, hugging_face::HuggingFace, jina::Jina, voyage::Voyage},
     pair::Pair,
 };
@@ -32,16 +32,8 @@ impl Route {
         let mut backend = json!({"name": "only", "model": self.model, "price": {"inputPerMillionTokens": "0.02"}});
         backend[self.field] =
             json!({"baseURL": self.provider.origin(), "apiKeySecretRef": {"name": "key", "key": "api-key"}});
-        merge(&mut backend, &self.backend);
-        let mut spec = json!({"models": [self.model], "backends": [backend]});
-        merge(&mut spec, &self.spec);
-        resource("ModelRoute", self.field.to_ascii_lowercase().as_str(), spec)
-    }
-}
-
-fn merge(into: &mut Value, from: &Value) {
-    for (name, value) in from.as_object().into_iter().flatten() {
-        into[name] = value.clone();
+        let spec = json!({"models": [self.model], "backends": [on_top(backend, self.backend.clone())]});
+        resource("ModelRoute", self.field.to_ascii_lowercase().as_str(), on_top(spec, self.spec.clone()))
     }
 }
 
@@ -56,8 +48,7 @@ async fn start(routes: &[Route]) -> anyhow::Result<(Pair, Caller)> {
 
 /// A call with some fields more.
 async fn call(caller: &Caller, model: &str, inputs: &[&str], fields: &Value) -> anyhow::Result<Answer> {
-    let mut body = json!({"model": model, "input": inputs});
-    merge(&mut body, fields);
+    let body = on_top(json!({"model": model, "input": inputs}), fields.clone());
     caller.post("/v1/embeddings", &body, &[]).await
 }
 

@@ -5,13 +5,13 @@
 use serde_json::{Value, json};
 use vectoll_tests::{
     caller::{Answer, Caller},
-    manifest::{PROVIDER_KEY, api_key, file, key_value, resource, route, secret, team},
+    manifest::{PROVIDER_KEY, api_key, file, key_value, on_top, resource, route, secret, team},
     pair::{Pair, Setup},
     provider::{Options, Provider},
 };
 
 /// What OpenAI's models take of one input.
-const MOST: usize = 8192;
+const MAX_INPUT_TOKENS: usize = 8192;
 const MODEL: &str = "text-embedding-3-small";
 
 /// A text of so many tokens of `cl100k_base`, each of them a word of its own.
@@ -22,16 +22,13 @@ fn words(tokens: usize) -> String {
 }
 
 fn backend(name: &str, provider: &Provider, more: Value) -> Value {
-    let mut whole = json!({
+    let whole = json!({
         "name": name,
         "model": "bge-m3",
         "openAI": {"baseURL": provider.url(), "apiKeySecretRef": {"name": "provider", "key": "api-key"}},
         "price": {"inputPerMillionTokens": "0.02"},
     });
-    if let (Some(whole), Value::Object(more)) = (whole.as_object_mut(), more) {
-        whole.extend(more);
-    }
-    whole
+    on_top(whole, more)
 }
 
 async fn start(provider: &Provider) -> anyhow::Result<(Pair, Caller)> {
@@ -88,18 +85,21 @@ fn refused(answer: &Answer, message: &str) {
 async fn what_is_too_long_is_refused_by_its_number_before_anything_is_sent() -> anyhow::Result<()> {
     let provider = Provider::start(Options::new(PROVIDER_KEY)).await?;
     let (pair, caller) = start(&provider).await?;
-    let longest = caller.embed(MODEL, json!(["a", words(MOST)])).await?;
-    assert_eq!((longest.status, longest.tokens()), (200, MOST as u64 + 1), "{:?}", longest.json);
+    let longest = caller.embed(MODEL, json!(["a", words(MAX_INPUT_TOKENS)])).await?;
+    assert_eq!((longest.status, longest.tokens()), (200, MAX_INPUT_TOKENS as u64 + 1), "{:?}", longest.json);
     assert_eq!(longest.header("x-vectoll-truncated"), None);
     // Of many bytes, and of few tokens: that is none of it.
     assert_eq!(caller.embed(MODEL, json!(" ".repeat(20_000))).await?.status, 200);
     let requests = provider.account().requests;
-    let maximum = format!("This model's maximum context length is {MOST} tokens, and ");
+    let maximum = format!("This model's maximum context length is {MAX_INPUT_TOKENS} tokens, and ");
     for (input, rest) in [
-        (json!(words(MOST + 1)), format!("input[0] has {}:", MOST + 1)),
-        (json!(["a", "b", words(MOST + 5), words(MOST + 9)]), format!("input[2] has {}:", MOST + 5)),
-        (json!(vec![5; MOST + 3]), format!("input[0] has {}:", MOST + 3)),
-        (json!([[1], vec![5; MOST + 4]]), format!("input[1] has {}:", MOST + 4)),
+        (json!(words(MAX_INPUT_TOKENS + 1)), format!("input[0] has {}:", MAX_INPUT_TOKENS + 1)),
+        (
+            json!(["a", "b", words(MAX_INPUT_TOKENS + 5), words(MAX_INPUT_TOKENS + 9)]),
+            format!("input[2] has {}:", MAX_INPUT_TOKENS + 5),
+        ),
+        (json!(vec![5; MAX_INPUT_TOKENS + 3]), format!("input[0] has {}:", MAX_INPUT_TOKENS + 3)),
+        (json!([[1], vec![5; MAX_INPUT_TOKENS + 4]]), format!("input[1] has {}:", MAX_INPUT_TOKENS + 4)),
         // So long that it need not be counted.
         (json!("word ".repeat(300_000)), "input[0] has at least 11719:".to_owned()),
     ] {
@@ -127,19 +127,20 @@ async fn what_is_too_long_is_cut_at_a_token_where_that_is_wanted() -> anyhow::Re
         (header("x-vectoll-truncated"), header("x-vectoll-truncated-inputs"))
     };
     // By the call's own word, in each form of input.
-    let (first, last) = (format!("first{}", " word".repeat(MOST)), format!("{} last", words(MOST)));
+    let (first, last) =
+        (format!("first{}", " word".repeat(MAX_INPUT_TOKENS)), format!("{} last", words(MAX_INPUT_TOKENS)));
     let end = post(MODEL, json!(["a", first]), &[("x-vectoll-truncate", "end")]).await?;
     assert_eq!(told(&end), (Some("1".to_owned()), Some("1".to_owned())));
-    assert_eq!(end.tokens(), MOST as u64 + 1, "what is left is as much as may be");
-    assert_eq!(sent(&provider)?, json!(["a", format!("first{}", " word".repeat(MOST - 1))]));
+    assert_eq!(end.tokens(), MAX_INPUT_TOKENS as u64 + 1, "what is left is as much as may be");
+    assert_eq!(sent(&provider)?, json!(["a", format!("first{}", " word".repeat(MAX_INPUT_TOKENS - 1))]));
     let start = post(MODEL, json!(last), &[("x-vectoll-truncate", "Start")]).await?;
-    assert_eq!((told(&start).0.as_deref(), start.tokens()), (Some("1"), MOST as u64));
-    assert_eq!(sent(&provider)?, json!([format!("{} last", " word".repeat(MOST - 1))]));
-    let tokens: Vec<usize> = (0..MOST + 2).map(|token| token % 1000).collect();
+    assert_eq!((told(&start).0.as_deref(), start.tokens()), (Some("1"), MAX_INPUT_TOKENS as u64));
+    assert_eq!(sent(&provider)?, json!([format!("{} last", " word".repeat(MAX_INPUT_TOKENS - 1))]));
+    let tokens: Vec<usize> = (0..MAX_INPUT_TOKENS + 2).map(|token| token % 1000).collect();
     post(MODEL, json!([[1, 2], tokens]), &[("x-vectoll-truncate", "start")]).await?;
     assert_eq!(sent(&provider)?, json!([[1, 2], tokens[2..]]));
     post(MODEL, json!(tokens), &[("x-vectoll-truncate", "end")]).await?;
-    assert_eq!(sent(&provider)?, json!([tokens[..MOST]]));
+    assert_eq!(sent(&provider)?, json!([tokens[..MAX_INPUT_TOKENS]]));
 
     // By the route's, whose backend says what it takes.
     let routed = post("cut", json!([words(17), "short", words(40), "last"]), &[]).await?;

@@ -80,7 +80,7 @@ async fn with_the_built_in_model_an_idle_sidecar_takes_more() -> anyhow::Result<
 }
 
 /// An injected sidecar may take 256 MiB. Five of the translations below would be over 200 if they were all made at once.
-const MOST: u64 = 160 * MIB;
+const MAX_RESIDENT_KIB: u64 = 160 * MIB;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_large_translations_at_once_fit_into_the_memory_of_an_injected_sidecar() -> anyhow::Result<()> {
@@ -114,7 +114,7 @@ async fn many_large_translations_at_once_fit_into_the_memory_of_an_injected_side
     let most = status(&pair, "VmHWM")?;
     println!("five translations of {} MB at once: {most} KiB at most", lengths[0] / 1_000_000);
     assert!(lengths[0] > 30_000_000 && lengths.iter().all(|length| *length == lengths[0]), "{lengths:?}");
-    assert!(most < MOST, "{most} KiB at most");
+    assert!(most < MAX_RESIDENT_KIB, "{most} KiB at most");
     assert_eq!(pair.metrics().await?.sum("vectoll_key_tokens_total", &[]), provider.account().charged_tokens as f64);
     Ok(())
 }

@@ -40,15 +40,14 @@ struct Lines {
 /// Of an entry in one of the config's lists.
 const ENTRY: usize = 2;
 
-impl Lines {
-    fn begin_value<W: ?Sized + io::Write>(&self, writer: &mut W, is_first: bool) -> io::Result<()> {
-        match (self.depth <= ENTRY, is_first) {
-            (true, true) => writer.write_all(b"\n"),
-            (true, false) => writer.write_all(SEPARATOR),
-            (false, true) => Ok(()),
-            (false, false) => writer.write_all(b","),
-        }
-    }
+/// Writes what stands before a value or a field, which may have a line of its own.
+fn separate<W: ?Sized + io::Write>(writer: &mut W, is_first: bool, has_line: bool) -> io::Result<()> {
+    writer.write_all(match (has_line, is_first) {
+        (true, true) => b"\n",
+        (true, false) => SEPARATOR,
+        (false, true) => b"",
+        (false, false) => b",",
+    })
 }
 
 /// What JSON has as it is, and a reader of YAML refuses or takes for a line's end: DEL and the C1 controls, line and paragraph
@@ -80,7 +79,7 @@ impl Formatter for Lines {
     }
 
     fn begin_array_value<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
-        self.begin_value(writer, first)
+        separate(writer, first, self.depth <= ENTRY)
     }
 
     fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
@@ -95,13 +94,7 @@ impl Formatter for Lines {
 
     fn begin_object_key<W: ?Sized + io::Write>(&mut self, writer: &mut W, first: bool) -> io::Result<()> {
         // The fields of an object at that depth, such as the store's, are no entries.
-        if self.depth < ENTRY {
-            self.begin_value(writer, first)
-        } else if first {
-            Ok(())
-        } else {
-            writer.write_all(b",")
-        }
+        separate(writer, first, self.depth < ENTRY)
     }
 }
 

@@ -1,4 +1,4 @@
-// The running pair and its provider, told by the environment (as in ../python/conftest.py), and the documented errors.
+// The running pair and its provider, told by the environment (as in ../running_pair.py), and the documented errors.
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";

@@ -245,6 +245,15 @@ impl Pair {
         poll::until(what, deadline, probe).await.with_context(|| self.log_ends())
     }
 
+    /// The metrics once no reservation is open any more.
+    pub async fn at_rest(&self) -> anyhow::Result<Metrics> {
+        let rest = async || {
+            let metrics = self.metrics().await?;
+            Ok((metrics.value("vectoll_reservations", &[]) == Some(0.0)).then_some(metrics))
+        };
+        self.wait_for("all reservations to end", Duration::from_secs(30), rest).await
+    }
+
     /// Ends the operator with SIGTERM; what it wrote stays in force.
     pub async fn stop_operator(&mut self) -> anyhow::Result<()> {
         self.operator.signal(Signal::SIGTERM)?;

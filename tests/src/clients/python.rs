@@ -47,9 +47,10 @@ async fn pytest(folder: &str, stage: &Stage) -> anyhow::Result<String> {
     let mut pytest = Command::new(&inside);
     pytest
         // Nothing of a run stays in the checkout.
-        .args(["-B", "-m", "pytest", "-p", "no:cacheprovider", "--color=no", "-ra"])
+        .args(["-B", "-m", "pytest", "-p", "no:cacheprovider", "-p", "running_pair", "--color=no", "-ra"])
         .arg(here(&format!("clients/{folder}")))
         .current_dir(std::env::temp_dir())
+        .env("PYTHONPATH", here("clients"))
         .envs(stage.environment());
     run("pytest", &mut pytest).await
 }

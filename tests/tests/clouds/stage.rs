@@ -111,11 +111,7 @@ impl Stage {
 
     /// The metrics once nothing is under way any more.
     pub async fn at_rest(&self) -> anyhow::Result<Metrics> {
-        let rest = async || {
-            let metrics = self.pair.metrics().await?;
-            Ok((metrics.value("vectoll_reservations", &[]) == Some(0.0)).then_some(metrics))
-        };
-        self.pair.wait_for("all reservations to end", Duration::from_secs(30), rest).await
+        self.pair.at_rest().await
     }
 
     /// At the end: nothing was wrong, and nothing secret was told, by anyone to anyone.

@@ -15,7 +15,7 @@ use super::{
 };
 
 /// The most inputs of a call.
-const MOST: usize = 2048;
+const MAX_INPUTS: usize = 2048;
 /// The requests of a call that are under way together, unless the route says otherwise.
 const PARALLEL: usize = 8;
 
@@ -145,7 +145,7 @@ async fn one(stage: &Stage, played: &Played, call: &Call<'_>) -> anyhow::Result<
 async fn large(stage: &Stage, played: &Played) -> anyhow::Result<Account> {
     let row = &played.row;
     let cap = played.server.items();
-    let inputs = if cap == 1 { 17 } else { cap.saturating_mul(2).saturating_add(1).min(MOST) };
+    let inputs = if cap == 1 { 17 } else { cap.saturating_mul(2).saturating_add(1).min(MAX_INPUTS) };
     let texts: Vec<String> = (0..inputs).map(|at| format!("text {at}")).collect();
     let mut body = json!({"model": row.id, "input": texts, "encoding_format": "base64"});
     if let Some(dimensions) = row.has {

@@ -4,7 +4,7 @@
 //! sidecar asks no others: they are played by the test program `clouds`, in a network of its own. Here the config that the operator
 //! wrote is given a fixed token in their place.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use anyhow::{Context, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use serde_yaml::Value as Yaml;
 use vectoll_tests::{
     caller::{Answer, Caller},
-    manifest::{api_key, file, key_value, resource, secret, team},
+    manifest::{api_key, file, key_value, on_top, resource, secret, team},
     native::{Account, Server},
     pair::{Pair, Setup},
     provider::Item,
@@ -49,19 +49,14 @@ pub async fn play(rows: Vec<Row>) -> anyhow::Result<Vec<Played>> {
 impl Played {
     /// A backend here; `more` goes on top.
     pub fn backend(&self, name: &str, more: Value) -> Value {
-        let mut backend = json!({
+        let backend = json!({
             "name": name,
             "model": self.row.model,
             // A million tokens.
             "price": {"inputPerMillionTokens": format!("0.{:06}", self.price)},
             "tokens": {"encoding": "cl100k_base"},
         });
-        for part in [(self.row.settings)(&self.server.origin()), more] {
-            if let (Some(backend), Value::Object(part)) = (backend.as_object_mut(), part) {
-                backend.extend(part);
-            }
-        }
-        backend
+        on_top(on_top(backend, (self.row.settings)(&self.server.origin())), more)
     }
 
     pub fn secret(&self) -> Option<Value> {
@@ -78,14 +73,11 @@ impl Played {
 }
 
 pub fn route(name: &str, backends: &[Value], more: Value) -> Value {
-    let mut spec = json!({
+    let spec = json!({
         "models": [name], "backends": backends,
         "retry": {"budgetPercent": 100}, "cooldown": {"failures": 0},
     });
-    if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
-        spec.extend(more);
-    }
-    resource("ModelRoute", name, spec)
+    resource("ModelRoute", name, on_top(spec, more))
 }
 
 impl Stage {
@@ -108,11 +100,7 @@ impl Stage {
 
     /// What is booked once nothing is under way any more.
     pub async fn booked(&self) -> anyhow::Result<Booked> {
-        let rest = async || {
-            let metrics = self.pair.metrics().await?;
-            Ok((metrics.value("vectoll_reservations", &[]) == Some(0.0)).then_some(metrics))
-        };
-        let metrics = self.pair.wait_for("all reservations to end", Duration::from_secs(30), rest).await?;
+        let metrics = self.pair.at_rest().await?;
         Ok(Booked::read(&metrics))
     }
 }

@@ -19,8 +19,8 @@ use tokio::{
 };
 use vectoll_tests::provider::{Options, Provider};
 
-use super::world::{GOOD, at_rest, backend, count, route, said, start};
-use vectoll_tests::manifest::{PROVIDER_KEY, key_value};
+use super::world::{GOOD, backend, count, route, said, start};
+use vectoll_tests::manifest::{self, PROVIDER_KEY, key_value, on_top};
 
 /// A provider that answers with these very bytes, one request a connection.
 pub(crate) struct Scripted {
@@ -178,15 +178,7 @@ const ANSWERS: [(&str, &str, bool, u16, &str); 17] = [
 ];
 
 pub(crate) fn scripted(name: &str, provider: &Scripted, model: &str, more: Value) -> Value {
-    let mut backend = json!({
-        "name": name, "model": model, "space": "one", "timeoutSeconds": 5,
-        "openAI": {"baseURL": provider.url(), "apiKeySecretRef": {"name": "provider", "key": "api-key"}},
-        "price": {"inputPerMillionTokens": "0.02"}, "tokens": {"encoding": "cl100k_base"},
-    });
-    if let (Some(backend), Value::Object(more)) = (backend.as_object_mut(), more) {
-        backend.extend(more);
-    }
-    backend
+    manifest::backend(name, model, &provider.url(), on_top(json!({"timeoutSeconds": 5}), more))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -219,14 +211,14 @@ async fn an_answer_that_is_the_backends_fault_sends_the_call_to_the_next() -> an
         if model == "google-wait" {
             assert_eq!(only.header("retry-after"), Some("46"));
         }
-        let metrics = at_rest(&pair).await?;
+        let metrics = pair.at_rest().await?;
         let attempts = [("backend", &*format!("default/{model}/first")), ("result", result)];
         assert_eq!(count(&metrics, "vectoll_backend_attempts_total", &attempts), 1, "{model}");
         // Two of them went to the first.
         unsettled += if charged { 8 } else { 0 };
         assert_eq!(count(&metrics, "vectoll_unsettled_tokens_total", &[]), unsettled, "{model}");
     }
-    let metrics = at_rest(&pair).await?;
+    let metrics = pair.at_rest().await?;
     let charged = second.account().charged_tokens;
     for family in ["key", "team", "user", "model"] {
         assert_eq!(count(&metrics, &format!("vectoll_{family}_tokens_total"), &[]), charged + unsettled, "{family}");
@@ -269,7 +261,7 @@ async fn a_callers_own_fault_is_passed_on_and_booked_where_its_cost_is_not_known
         // Azure OpenAI charges for too long an input; OpenAI does not say.
         assert_eq!(answer.header("x-litellm-response-cost"), Some("0.00000008"));
     }
-    assert_eq!(count(&at_rest(&pair).await?, "vectoll_unsettled_tokens_total", &[]), 8);
+    assert_eq!(count(&pair.at_rest().await?, "vectoll_unsettled_tokens_total", &[]), 8);
     assert_eq!(second.account().requests, 0);
     Ok(())
 }
@@ -292,7 +284,7 @@ async fn json_decides_and_not_what_it_is_called_or_packed_in() -> anyhow::Result
             assert_eq!(answer.header("x-litellm-response-cost"), Some(cost), "{model}");
         }
     }
-    let metrics = at_rest(&pair).await?;
+    let metrics = pair.at_rest().await?;
     assert_eq!(count(&metrics, "vectoll_key_tokens_total", &[]), 4 * 8 + 2 * 9);
     for family in ["vectoll_unsettled_tokens_total", "vectoll_estimated_tokens_total"] {
         assert_eq!(count(&metrics, family, &[]), 0, "{family}");
@@ -353,7 +345,7 @@ async fn an_answer_whose_caller_has_left_is_read_for_as_long_as_the_backend_has(
     }
     assert!(seen.starts_with(b"HTTP/1.1 200"), "it streams");
     drop(stream);
-    let metrics = at_rest(&pair).await?;
+    let metrics = pair.at_rest().await?;
     serving.abort();
     assert_eq!(count(&metrics, "vectoll_key_tokens_total", &[]), 4);
     assert_eq!(count(&metrics, "vectoll_unsettled_tokens_total", &[]), 0, "its usage was learnt");
@@ -405,7 +397,7 @@ async fn a_backend_that_refuses_base64_is_asked_for_numbers_from_then_on() -> an
         assert_eq!(answer.json["data"][0]["embedding"], json!([0.5, -0.25]));
         first.take();
     }
-    let metrics = at_rest(&pair).await?;
+    let metrics = pair.at_rest().await?;
     assert_eq!(count(&metrics, "vectoll_unsettled_tokens_total", &[]), 0);
     assert_eq!(count(&metrics, "vectoll_key_tokens_total", &[]), 8 * 4);
     Ok(())
@@ -454,12 +446,8 @@ async fn names_that_callers_make_up_cost_nobody_else_anything() -> anyhow::Resul
     spare.as_object_mut().unwrap().remove("model");
     let backends = vec![wildcard("first", &first), wildcard("second", &other), spare];
     let names = |more: Value| {
-        let mut route =
-            route("names", backends.clone(), json!({"models": ["any-*"], "cooldown": {"failures": 1, "seconds": 60}}));
-        if let (Some(spec), Value::Object(more)) = (route["spec"].as_object_mut(), more) {
-            spec.extend(more);
-        }
-        route
+        let manner = json!({"models": ["any-*"], "cooldown": {"failures": 1, "seconds": 60}});
+        route("names", backends.clone(), on_top(manner, more))
     };
     // Ten retries to begin with, and next to none for each call.
     let few = names(json!({"retry": {"attempts": 1, "budgetPercent": 1}}));
@@ -471,7 +459,7 @@ async fn names_that_callers_make_up_cost_nobody_else_anything() -> anyhow::Resul
         assert_eq!(answer.header("x-litellm-attempted-retries"), Some("1"), "another one may have it");
         assert_eq!(answer.header("x-litellm-response-cost"), Some("0.00"));
     }
-    let metrics = at_rest(&pair).await?;
+    let metrics = pair.at_rest().await?;
     assert_eq!(count(&metrics, "vectoll_backend_cooldowns_total", &[]), 0);
     assert_eq!(count(&metrics, "vectoll_key_tokens_total", &[]), 0);
     // Who calls a model that there is gets all of the retries.

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use vectoll_tests::{
     caller::Caller,
-    manifest::{PROVIDER_KEY, api_key, file, key_value, secret, team},
+    manifest::{PROVIDER_KEY, api_key, file, key_value, on_top, secret, team},
     pair::Pair,
     provider::Provider,
 };
 
-use super::world::{GOOD, at_rest, backend, count, route, said, start, two_providers};
+use super::world::{GOOD, backend, count, route, said, start, two_providers};
 
 /// Far longer than any answer here takes by itself.
 const SLOW: &str = "fault-slow-4000";
@@ -19,11 +19,7 @@ const SLOW: &str = "fault-slow-4000";
 fn hedged(name: &str, first: (&Provider, &str), second: (&Provider, &str), more: Value) -> Value {
     let time = |priority: u32| json!({"priority": priority, "timeoutSeconds": 20});
     let backends = vec![backend("first", first.0, first.1, time(0)), backend("second", second.0, second.1, time(1))];
-    let mut spec = json!({"hedge": {"delayMilliseconds": 100}});
-    if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
-        spec.extend(more);
-    }
-    route(name, backends, spec)
+    route(name, backends, on_top(json!({"hedge": {"delayMilliseconds": 100}}), more))
 }
 
 /// How many attempts there were beside others, and how many of them won.
@@ -63,7 +59,7 @@ async fn the_first_answer_is_taken_and_both_are_paid() -> anyhow::Result<()> {
     assert_eq!(said(&answer), (200, "default/fast/first", "0", "0"), "{}", answer.message());
     assert_eq!(hedges(&pair, "default/fast/second").await?, (0, 0));
     // What lost the race is booked like what won it: as the provider said.
-    let metrics = at_rest(&pair).await?;
+    let metrics = pair.at_rest().await?;
     let charged = first.account().charged_tokens + second.account().charged_tokens;
     let once = first.account().by_model[SLOW].tokens;
     assert!(once > 0 && charged == 5 * once, "{charged} tokens charged, {once} for one attempt");
@@ -88,7 +84,7 @@ async fn a_large_answer_wins_or_loses_like_a_small_one() -> anyhow::Result<()> {
         assert_eq!(said(&answer), (200, served, "0", "0"), "{}", answer.message());
         assert_eq!(answer.json["data"].as_array().map(Vec::len), Some(100));
     }
-    let metrics = at_rest(&pair).await?;
+    let metrics = pair.at_rest().await?;
     assert_eq!(count(&metrics, "vectoll_key_tokens_total", &[]), 400);
     assert_eq!(count(&metrics, "vectoll_unsettled_tokens_total", &[]), 0);
     assert_eq!(first.account().charged_tokens + second.account().charged_tokens, 400);
@@ -113,7 +109,7 @@ async fn where_one_fails_the_other_is_waited_for() -> anyhow::Result<()> {
     assert_eq!(said(&answer), (504, "default/neither/second", "0", "0"), "{}", answer.message());
     let answer = caller.embed("refusing", json!("a b c d")).await?;
     assert_eq!(said(&answer), (200, "default/refusing/first", "0", "0"), "{}", answer.message());
-    let metrics = at_rest(&pair).await?;
+    let metrics = pair.at_rest().await?;
     // Three attempts hung and one failed, and may have been charged: four tokens each.
     assert_eq!(count(&metrics, "vectoll_unsettled_tokens_total", &[]), 16);
     let charged = first.account().charged_tokens + second.account().charged_tokens;
@@ -156,11 +152,11 @@ async fn nothing_is_sent_twice_without_room_for_it() -> anyhow::Result<()> {
         assert_eq!(second.account().requests, before, "{model}");
     }
     rich.hang_up("model", text(), Duration::from_millis(30)).await;
-    at_rest(&pair).await?;
+    pair.at_rest().await?;
     assert_eq!(second.account().requests, before, "its caller has left");
     // With room for it, it is sent.
     assert_eq!(said(&rich.embed("model", text()).await?), (200, "default/model/second", "0", "0"));
-    at_rest(&pair).await?;
+    pair.at_rest().await?;
     Ok(())
 }
 
@@ -173,7 +169,7 @@ async fn hedges_are_a_part_of_the_calls() -> anyhow::Result<()> {
     for _ in 0..calls {
         assert_eq!(caller.embed("model", json!("text")).await?.status, 200);
     }
-    at_rest(&pair).await?;
+    pair.at_rest().await?;
     let (first, second) = (first.account().requests, second.account().requests);
     println!("figure: {calls} calls that all take long, {second} attempts beside the first");
     assert_eq!(first, calls);

@@ -17,12 +17,12 @@ use anyhow::ensure;
 use serde_json::{Value, json};
 use vectoll_tests::{
     caller::Caller,
-    manifest::{PROVIDER_KEY, api_key, file, key_value, secret, team},
+    manifest::{PROVIDER_KEY, api_key, file, key_value, on_top, secret, team},
     pair::{Pair, metrics::Metrics},
     provider::{Options, Provider},
 };
 
-use world::{GOOD, at_rest, backend, count, route, said, start, two_providers};
+use world::{GOOD, backend, count, route, said, start, two_providers};
 
 /// The faults of a primary, and what becomes of the attempt there: its label, and whether it may have been charged.
 const FAULTS: [(&str, &str, bool); 14] = [
@@ -64,7 +64,7 @@ async fn whatever_the_first_does_the_second_serves() -> anyhow::Result<()> {
         for at in 0..2 {
             assert_eq!(answer.json["data"][at]["embedding"], right.json["vectors"][at], "{fault}");
         }
-        let metrics = at_rest(&pair).await?;
+        let metrics = pair.at_rest().await?;
         let first = format!("default/{fault}/first");
         let of = |backend: &str, result: &str| {
             count(&metrics, "vectoll_backend_attempts_total", &[("backend", backend), ("result", result)])
@@ -79,7 +79,7 @@ async fn whatever_the_first_does_the_second_serves() -> anyhow::Result<()> {
     // What was charged without the sidecar's learning it is among the unsettled already.
     let unheard = first.account().by_model["fault-slow-body-1500"].tokens;
     let charged = first.account().charged_tokens + second.account().charged_tokens - unheard;
-    let metrics = at_rest(&pair).await?;
+    let metrics = pair.at_rest().await?;
     println!("{charged} tokens charged, {unsettled} unsettled");
     for family in ["key", "team", "user", "model"] {
         assert_eq!(count(&metrics, &format!("vectoll_{family}_tokens_total"), &[]), charged + unsettled, "{family}");
@@ -98,7 +98,7 @@ async fn a_large_answer_that_breaks_off_is_aborted_and_not_begun_anew() -> anyho
     let (pair, caller) = start(vec![route("large", backends, json!({"cooldown": {"failures": 1}}))]).await?;
     let broken = caller.embed("large", json!(vec!["text"; 100])).await;
     ensure!(broken.is_err(), "a cut answer went through as a whole one");
-    at_rest(&pair).await?;
+    pair.at_rest().await?;
     assert_eq!(second.account().requests, 0);
     // The break is known all the same: the next call goes elsewhere.
     let answer = caller.embed("large", json!("text")).await?;
@@ -151,7 +151,7 @@ async fn the_last_failure_is_told_and_nothing_is_left_reserved() -> anyhow::Resu
         let label = format!("default/{model}/{last}");
         assert_eq!(said(&answer), (status, &*label, retries, retries), "{model}: {}", answer.message());
     }
-    let metrics = at_rest(&pair).await?;
+    let metrics = pair.at_rest().await?;
     // Only what hung may have been charged.
     let booked = count(&metrics, "vectoll_key_tokens_total", &[]);
     assert_eq!(booked, count(&metrics, "vectoll_unsettled_tokens_total", &[]));
@@ -235,7 +235,7 @@ async fn a_call_whose_time_ends_before_it_has_a_connection_costs_nothing() -> an
         let label = format!("default/{name}-alone/first");
         assert_eq!(said(&late), (504, &*label, "0", "0"), "{name}: {}", late.message());
         assert_eq!(late.header("x-litellm-response-cost"), None, "{name}");
-        let metrics = at_rest(&pair).await?;
+        let metrics = pair.at_rest().await?;
         let attempts = [("backend", &*label), ("result", "timeout")];
         assert_eq!(count(&metrics, "vectoll_backend_attempts_total", &attempts), 1, "{name}");
         let served = caller.embed(name, text.clone()).await?;
@@ -243,7 +243,7 @@ async fn a_call_whose_time_ends_before_it_has_a_connection_costs_nothing() -> an
         assert_eq!(said(&served), (200, &*label, "1", "1"), "{name}: {}", served.message());
         assert_eq!(served.header("x-litellm-response-cost"), Some("0.00000008"), "{name}");
     }
-    let metrics = at_rest(&pair).await?;
+    let metrics = pair.at_rest().await?;
     assert_eq!(count(&metrics, "vectoll_key_tokens_total", &[]), second.account().charged_tokens);
     assert_eq!(count(&metrics, "vectoll_unsettled_tokens_total", &[]), 0);
     Ok(())
@@ -425,7 +425,7 @@ async fn nothing_is_tried_again_for_a_caller_that_has_left() -> anyhow::Result<(
     ];
     let (pair, caller) = start(vec![route("model", backends, json!({}))]).await?;
     caller.hang_up("model", json!("text"), Duration::from_millis(300)).await;
-    at_rest(&pair).await?;
+    pair.at_rest().await?;
     assert_eq!((first.account().requests, second.account().requests), (1, 0));
     Ok(())
 }
@@ -437,13 +437,7 @@ async fn a_caller_may_ask_for_fewer_retries_and_gets_no_more() -> anyhow::Result
     let backends = vec![failing("one", 0), failing("two", 1), failing("three", 2)];
     let more = json!({"retry": {"attempts": 1, "budgetPercent": 100}, "cooldown": {"failures": 0}});
     let (_pair, caller) = start(vec![route("model", backends, more)]).await?;
-    let body = |more: Value| {
-        let mut body = json!({"model": "model", "input": "text"});
-        if let (Some(body), Value::Object(more)) = (body.as_object_mut(), more) {
-            body.extend(more);
-        }
-        body
-    };
+    let body = |more: Value| on_top(json!({"model": "model", "input": "text"}), more);
     for (headers, more, retries) in [
         (&[][..], json!({}), "1"),
         (&[("x-litellm-num-retries", "0")], json!({"num_retries": 3}), "0"),

@@ -11,7 +11,7 @@ use vectoll_tests::{
 
 use super::{
     answers::{JSON, Scripted, http, scripted},
-    world::{GOOD, at_rest, backend, count, route, start},
+    world::{GOOD, backend, count, route, start},
 };
 
 /// The model at the first backend, and the `data` that it answers two inputs with.
@@ -109,7 +109,7 @@ async fn vectors_that_are_none_are_the_backends_fault_and_the_next_one_serves() 
         // The answer says what it costs, whatever its vectors are.
         assert_eq!(alone.header("x-litellm-response-cost"), Some("0.00000008"), "{model}");
     }
-    let metrics = at_rest(&pair).await?;
+    let metrics = pair.at_rest().await?;
     let rows = WRONG.len() as u64 + WRONG_BASE64.len() as u64;
     assert_eq!(count(&metrics, "vectoll_backend_attempts_total", &[("result", "failed")]), rows * 3);
     assert_eq!(count(&metrics, "vectoll_key_tokens_total", &[]), second.account().charged_tokens + rows * 3 * 4);

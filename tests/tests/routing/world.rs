@@ -1,11 +1,9 @@
 //! Routes over test providers, and what is asked of the pair afterwards.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 use vectoll_tests::{
     caller::{Answer, Caller},
-    manifest::{PROVIDER_KEY, api_key, file, key_value, resource, secret, team},
+    manifest::{self, PROVIDER_KEY, api_key, file, key_value, on_top, resource, secret, team},
     pair::{Pair, metrics::Metrics},
     provider::{Options, Provider},
 };
@@ -15,28 +13,14 @@ pub(crate) const GOOD: &str = "text-embedding-3-small";
 
 /// A backend at a provider; `more` goes on top.
 pub(crate) fn backend(name: &str, provider: &Provider, model: &str, more: Value) -> Value {
-    let mut whole = json!({
-        "name": name,
-        "model": model,
-        "openAI": {"baseURL": provider.url(), "apiKeySecretRef": {"name": "provider", "key": "api-key"}},
-        "space": "one",
-        "price": {"inputPerMillionTokens": "0.02"},
-        "tokens": {"encoding": "cl100k_base"},
-        "timeoutSeconds": 1,
-    });
-    if let (Some(whole), Value::Object(more)) = (whole.as_object_mut(), more) {
-        whole.extend(more);
-    }
-    whole
+    let quick = json!({"timeoutSeconds": 1});
+    manifest::backend(name, model, &provider.url(), on_top(quick, more))
 }
 
 pub(crate) fn route(name: &str, backends: Vec<Value>, more: Value) -> Value {
     // Every retry is wanted here, however many calls fail.
-    let mut spec = json!({"models": [name], "backends": backends, "retry": {"budgetPercent": 100}});
-    if let (Some(spec), Value::Object(more)) = (spec.as_object_mut(), more) {
-        spec.extend(more);
-    }
-    resource("ModelRoute", name, spec)
+    let spec = json!({"models": [name], "backends": backends, "retry": {"budgetPercent": 100}});
+    resource("ModelRoute", name, on_top(spec, more))
 }
 
 pub(crate) async fn start(routes: Vec<Value>) -> anyhow::Result<(Pair, Caller)> {
@@ -50,15 +34,6 @@ pub(crate) async fn start(routes: Vec<Value>) -> anyhow::Result<(Pair, Caller)> 
 
 pub(crate) async fn two_providers() -> anyhow::Result<(Provider, Provider)> {
     Ok((Provider::start(Options::new(PROVIDER_KEY)).await?, Provider::start(Options::new(PROVIDER_KEY)).await?))
-}
-
-/// Once nothing is under way any more.
-pub(crate) async fn at_rest(pair: &Pair) -> anyhow::Result<Metrics> {
-    let rest = async || {
-        let metrics = pair.metrics().await?;
-        Ok((metrics.value("vectoll_reservations", &[]) == Some(0.0)).then_some(metrics))
-    };
-    pair.wait_for("all reservations to end", Duration::from_secs(30), rest).await
 }
 
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "counts")]

@@ -31,6 +31,8 @@ mod reserve;
 mod session;
 mod settle;
 #[cfg(test)]
+mod settled;
+#[cfg(test)]
 mod simulation;
 mod slots;
 mod terms;

@@ -15,12 +15,13 @@ use super::super::{
     pool::Part,
     reservation::{Outcome, SharedReservation},
     session::Session,
+    settled::{Settled, spend_after},
 };
 use crate::{
     counters::{Account, ReserveRequest, Scope},
     store::{
-        Model, Server, periods_by_account,
-        protocol::{Charge, Entry, Exchange, Identity, Rate, Spend},
+        Model, Server,
+        protocol::{Exchange, Identity, Rate},
     },
 };
 use vectoll_clock::Now;
@@ -40,13 +41,6 @@ pub(super) struct Asked {
     pub(super) tokens: u64,
     /// Which accounts are limited to what.
     pub(super) version: u8,
-}
-
-#[derive(Debug)]
-struct Settled {
-    number: u64,
-    money: u64,
-    charges: Vec<Arc<BudgetPeriod>>,
 }
 
 pub(super) struct Sidecar {
@@ -179,7 +173,7 @@ impl Sidecar {
         }
         let reservation = self.open.remove(place % self.open.len());
         let number = self.journal.last().map_or(0, |settled| settled.number) + 1;
-        self.journal.push(Settled { number, money: used * PRICE, charges: reservation.charges.clone() });
+        self.journal.push(Settled { number, tokens: 1, money: used * PRICE, charges: reservation.charges.clone() });
         let used = Used { tokens: used, money: PicoUsd::new(used * PRICE) };
         self.session.settle(reservation, used, number, moment(ms));
     }
@@ -196,7 +190,7 @@ impl Sidecar {
         let number = self.journal.last().map_or(0, |settled| settled.number) + 1;
         let charge = owed_by(&format!("user-{user}"));
         self.session.owe(&charge, number, PicoUsd::new(money));
-        self.journal.push(Settled { number, money, charges: vec![charge] });
+        self.journal.push(Settled { number, tokens: 1, money, charges: vec![charge] });
     }
 
     fn has_spend(&self) -> bool {
@@ -213,21 +207,7 @@ impl Sidecar {
         if self.flying.is_some() {
             return String::new();
         }
-        let from = self.session.link.spent_to;
-        let mut spend = Spend { from, to: from, ..Spend::default() };
-        for settled in self.journal.iter().filter(|settled| settled.number > from).take(5) {
-            spend.to = settled.number;
-            let amount = PicoUsd::new(settled.money);
-            let charges = periods_by_account(&settled.charges).into_iter();
-            spend.charges.extend(charges.map(|(account, periods)| Charge { account, periods, amount }));
-            spend.entries.push(Entry {
-                month: "2026-09".into(),
-                field: "t".into(),
-                requests: 1,
-                tokens: 1,
-                money: amount,
-            });
-        }
+        let spend = spend_after(&self.journal, self.session.link.spent_to, 5);
         let more = self.journal.last().is_some_and(|last| last.number > spend.to);
         let exchange = self.session.exchange(Batch { spend, more }, 1_000, moment(ms));
         self.flying = Some(exchange.clone());

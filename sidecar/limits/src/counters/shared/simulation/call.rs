@@ -4,9 +4,11 @@ use tokio::sync::oneshot;
 use vectoll_config::PicoUsd;
 
 use super::{
-    super::{TERMS, admit::Reserved, holding::Taken, pool::Source, reservation::Outcome, session::Session},
+    super::{
+        TERMS, admit::Reserved, holding::Taken, pool::Source, reservation::Outcome, session::Session, settled::Settled,
+    },
     config::{KEYS, MODELS, PRICE, USERS, account_named, accounts_of, team},
-    simulated_cluster::{Admission, Event, Running, Settled, SimulatedCall, SimulatedCluster, Waiting},
+    simulated_cluster::{Admission, Event, Running, SimulatedCall, SimulatedCluster, Waiting},
 };
 use crate::counters::{Account, ReserveRequest, Scope, account_name, period_of};
 use vectoll_ledger::{charge::BudgetPeriod, used::Used};

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use tokio::sync::oneshot;
 
 use super::{
-    super::{SharedReservation, reservation::Outcome, session::Session},
+    super::{SharedReservation, reservation::Outcome, session::Session, settled::Settled},
     config::{ACCOUNTS, Config},
     kind::Kind,
 };
@@ -87,15 +87,6 @@ pub(super) struct SimulatedCall {
     pub(super) accounts: [usize; 6],
     pub(super) tokens: u64,
     pub(super) used: u64,
-}
-
-/// A settlement in the journal.
-#[derive(Clone)]
-pub(super) struct Settled {
-    pub(super) number: u64,
-    pub(super) tokens: u64,
-    pub(super) money: u64,
-    pub(super) charges: Vec<Arc<BudgetPeriod>>,
 }
 
 #[derive(Default)]

@@ -2,38 +2,18 @@
 
 use std::time::Duration;
 
-use vectoll_config::PicoUsd;
-
 use super::{
-    super::Batch,
+    super::{Batch, settled::spend_after},
     simulated_cluster::{EXCHANGE_TIMEOUT_MILLIS, Event, Message, SETTLED, SimulatedCluster},
 };
-use crate::store::{
-    periods_by_account,
-    protocol::{Charge, Entry, Identity, Spend},
-};
+use crate::store::protocol::{Identity, Spend};
 
 impl SimulatedCluster {
     /// What the journal has beyond what the store knows.
     pub(super) fn spend(&self, at: usize) -> Spend {
         let sidecar = &self.sidecars[at];
         let from = sidecar.session.as_ref().map_or(0, |session| session.link.spent_to);
-        let mut spend = Spend { from, to: from, ..Spend::default() };
-        // Numbers are places, from 1.
-        for settled in sidecar.journal.iter().skip(usize::try_from(from).unwrap()).take(40) {
-            spend.to = settled.number;
-            let amount = PicoUsd::new(settled.money);
-            let charges = periods_by_account(&settled.charges).into_iter();
-            spend.charges.extend(charges.map(|(account, periods)| Charge { account, periods, amount }));
-            spend.entries.push(Entry {
-                month: "2026-09".into(),
-                field: "t".into(),
-                requests: 1,
-                tokens: settled.tokens,
-                money: amount,
-            });
-        }
-        spend
+        spend_after(&sidecar.journal, from, 40)
     }
 
     pub(super) fn wake(&mut self, at: usize) {
