@@ -1,6 +1,9 @@
 //! What a namespace's objects say of others: which it looks at, and which Secrets it refers to.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use vectoll_config::{ModelPattern, ObjectName, v1::MAX_TREE_DEPTH};
 use vectoll_crds::{AllowedNamespaces, Backend, Provider, TeamSpec};
@@ -13,8 +16,7 @@ impl ClusterState {
     pub(super) fn facts(&self, namespace: &str) -> Facts {
         let teams = self.teams_of(namespace);
         let reads = self.reads_of(namespace, &teams);
-        let state = self.namespaces.get(&ObjectName::new("", namespace));
-        let labels = state.map(|seen| seen.value.labels.clone()).unwrap_or_default();
+        let labels = self.labels(namespace).cloned().unwrap_or_default();
         let keys = self.api_keys.in_namespace(namespace).map(|(_, seen)| &seen.value.object.spec);
         let reach = reach_of(namespace, &labels, keys, |name| self.team_spec(name));
         let sidecars = self.pods.in_namespace(namespace).filter(|(_, seen)| seen.value.lives).count();
@@ -98,7 +100,13 @@ impl ClusterState {
     }
 
     fn allows(&self, allowed: &AllowedNamespaces, owner: &ObjectName, user: &str) -> bool {
-        allows(allowed, owner.namespace(), user, self.index.of(user).map(|facts| &facts.labels))
+        allows(allowed, owner.namespace(), user, self.labels(user))
+    }
+
+    /// A namespace's labels as they are now, whether or not it has been reconciled since they changed: by them Teams and routes elsewhere
+    /// allow it, and those who depend on that are reconciled in any order.
+    pub(super) fn labels(&self, namespace: &str) -> Option<&BTreeMap<String, String>> {
+        Some(&self.namespaces.get(&ObjectName::new("", namespace))?.value.labels)
     }
 
     fn team_spec(&self, name: &ObjectName) -> Option<&TeamSpec> {

@@ -222,7 +222,6 @@ impl ClusterState {
         let mut reaches = BTreeMap::new();
         for of in readers.iter().map(String::as_str).chain([namespace]) {
             let Some(facts) = self.index.of(of) else { continue };
-            observed.namespaces.insert(of.to_owned(), facts.labels.clone());
             observed.sidecars.insert(of.to_owned(), facts.sidecars);
             let reach = facts.reach.get(namespace).map(|models| (namespace.to_owned(), models.clone()));
             reaches.insert(of.to_owned(), reach.into_iter().collect());
@@ -234,9 +233,9 @@ impl ClusterState {
             }
         }
         // Whether a Team elsewhere allows the one below it goes by the labels of that one's namespace.
-        for of in reads {
-            if let Some(facts) = self.index.of(of) {
-                observed.namespaces.entry(of.clone()).or_insert_with(|| facts.labels.clone());
+        for of in reads.iter().chain(readers).map(String::as_str).chain([namespace]) {
+            if let Some(labels) = self.labels(of) {
+                observed.namespaces.insert(of.to_owned(), labels.clone());
             }
         }
         for (team, below) in self.below(namespace) {

@@ -10,6 +10,10 @@ use vectoll_crds::ModelRoute;
 use super::*;
 use crate::ledger::{Account, Acknowledgements, Money, Spent, TeamLedger};
 
+fn setting() -> Setting {
+    Setting { counting: Counting::Apart, allowed_hosts: Arc::default(), pricing: Arc::default(), gateway: false }
+}
+
 fn put_team(planner: &mut Planner, of: &str, team: &str, spec: &serde_json::Value) {
     let object: Raw<Team> = serde_json::from_value(json!({"apiVersion": "vectoll.dev/v1alpha1", "kind": "Team",
         "metadata": {"name": team, "namespace": of, "uid": format!("uid-{team}"), "generation": 1}, "spec": spec}))
@@ -92,9 +96,7 @@ fn a_team_that_is_not_allowed_says_nothing_of_the_one_it_names() {
         let facts = planner.cluster.facts(of);
         planner.cluster.index.put(of, facts);
     }
-    let setting =
-        Setting { counting: Counting::Apart, allowed_hosts: Arc::default(), pricing: Arc::default(), gateway: false };
-    let seen = planner.cluster.observed("apps", &BTreeSet::new(), &BTreeSet::new(), &setting);
+    let seen = planner.cluster.observed("apps", &BTreeSet::new(), &BTreeSet::new(), &setting());
     assert_eq!(seen.users_below, [(name("org"), ["shop".to_owned()].into())].into());
     planner.cluster = planner.cluster.part("apps");
     let found = status(&mut planner, Kind::Team, "org");
@@ -108,6 +110,24 @@ fn a_parent_in_another_namespace_is_looked_at_by_the_whole_line() {
     put_team(&mut planner, "shop", "retail", &json!({"parentRef": {"name": "org", "namespace": "platform"}}));
     let reads = planner.cluster.facts("apps").reads;
     assert_eq!(reads, ["platform", "shop"].map(str::to_owned).into(), "also where the topmost one is not there yet");
+}
+
+#[test]
+fn a_label_of_a_namespace_counts_at_once_for_all_who_depend_on_it_whichever_of_them_is_reconciled_first() {
+    let mut planner = Planner::new(observed(&["alice"]));
+    put_team(&mut planner, "apps", "team", &json!({"parentRef": {"name": "retail", "namespace": "shop"}}));
+    put_team(&mut planner, "shop", "retail", &json!({"parentRef": {"name": "org", "namespace": "platform"}}));
+    for (version, tier) in [(1, "gold"), (2, "none")] {
+        let labels = BTreeMap::from([("tier".to_owned(), tier.to_owned())]);
+        let state = cluster_state::NamespaceState { labels: labels.clone(), ends: false };
+        // Nobody has reconciled it since.
+        planner.cluster.namespaces.put(ObjectName::new("", "shop"), version, state);
+        let reads = planner.cluster.facts("apps").reads;
+        let below = planner.cluster.observed("apps", &reads, &BTreeSet::new(), &setting());
+        assert_eq!(below.namespaces.get("shop"), Some(&labels), "for those below");
+        let above = planner.cluster.observed("platform", &BTreeSet::new(), &["shop".to_owned()].into(), &setting());
+        assert_eq!(above.namespaces.get("shop"), Some(&labels), "for those above");
+    }
 }
 
 #[test]
