@@ -1,11 +1,10 @@
-//! `Programmed`, as sidecars say in the store what they serve by. Redis and the API server are real; the sidecars' words are
-//! written as they write them.
+//! `Programmed`, as sidecars say in the store what they serve by. Redis, the function that they call there, and the API server are real.
 
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use redis::{aio::MultiplexedConnection, cmd};
-use vectoll_config::store::live_key;
+use redis::aio::MultiplexedConnection;
+use vectoll_config::store::{Function, Library, live_key};
 use vectoll_tests::{pair::poll, store::Store};
 
 use crate::{
@@ -20,15 +19,16 @@ const READ_EVERY: Duration = Duration::from_secs(2);
 /// A sidecar, what it serves by, and its pod.
 type Word<'a> = (&'a str, u64, &'a str);
 
-/// What sidecars say, by the store's clock. All at once: the operator must not read between two of them.
+/// What sidecars say, as they say it. All at once: the operator must not read between two of them.
 async fn say(scope: &str, store: &mut MultiplexedConnection, words: &[Word<'_>]) -> anyhow::Result<()> {
-    let (seconds, micros): (u64, u64) = cmd("TIME").query_async(store).await?;
-    let mut command = cmd("HSET");
-    command.arg(live_key(Some(scope), NS));
+    let acknowledge = Library::current().function(Function::Acknowledge);
+    let mut said = redis::pipe();
+    said.atomic();
     for (sidecar, generation, pod) in words {
-        command.arg(sidecar).arg(format!("{generation} {} {pod}", seconds * 1000 + micros / 1000));
+        said.cmd("FCALL").arg(&acknowledge).arg(1).arg(live_key(Some(scope), NS));
+        said.arg(sidecar).arg(generation).arg(pod).ignore();
     }
-    Ok(command.query_async(store).await?)
+    Ok(said.query_async(store).await?)
 }
 
 /// Waits for a key's `Programmed` while sidecars go on saying the same.
