@@ -1,5 +1,5 @@
 //! The access log: one JSON object a line on standard output for each call. It says who called, what it cost and how long it
-//! took, and never what was embedded, nor a credential.
+//! took, and never what was embedded, nor a credential. Of the same a collector is told, where there is one ([`crate::telemetry`]).
 //!
 //! A line is written when the last word on a call is known: after its answer, and after its settlement, whichever comes
 //! later. What is known of a call gathers in an [`Entry`] that goes with it; the line follows from dropping the last handle,
@@ -9,6 +9,7 @@ mod log;
 mod log_record;
 mod record;
 mod redact;
+mod report;
 mod writer;
 
 use std::{
@@ -17,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use jiff::Timestamp;
 use vectoll_config::PicoUsd;
 
@@ -27,24 +28,62 @@ pub use self::{
 };
 use self::{
     log_record::LogRecord,
-    record::{Facts, Record},
+    record::{Facts, Record, Traced},
 };
-use crate::{authenticate::Caller, call_id::CallId, refusal::Refusal};
+use crate::{
+    authenticate::Caller,
+    call_id::CallId,
+    refusal::Refusal,
+    telemetry::{Asked, Telemetry, Wish, http_route, is_long},
+    tenancy::Tenancy,
+};
 use vectoll_api::request::Metadata;
 use vectoll_ledger::books::Certainty;
 
-/// What is known of a call. A handle: the line is written when the last one is dropped.
+/// Who is told of calls.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The access log, unless it is off.
+    pub log: Option<Arc<AccessLog>>,
+    /// A collector of traces, if there is one.
+    pub telemetry: Option<Arc<Telemetry>>,
+    /// Whether it is said whose namespace a call is of.
+    pub tenancy: Tenancy,
+}
+
+impl Told {
+    /// Waits until the log's lines are out, but no longer than this. It blocks.
+    pub fn flush(&self, timeout: Duration) {
+        if let Some(log) = &self.log {
+            log.flush(timeout);
+        }
+    }
+}
+
+/// What is known of a call. A handle: it is told when the last one is dropped.
 #[derive(Clone, Debug)]
 pub struct Entry(Option<Arc<Record>>);
 
 impl Entry {
-    /// For a call that has just come. Without a log nothing is gathered.
-    pub fn new(log: Option<&Arc<AccessLog>>, id: CallId) -> Self {
-        let record = |log: &Arc<AccessLog>| {
-            let (at, started) = (Timestamp::now(), Instant::now());
-            Arc::new(Record { log: log.clone(), id, at, started, facts: Mutex::default() })
-        };
-        Self(log.map(record))
+    /// For a call that has just come. Where nobody is told of it nothing is gathered. Where a collector may be, the request has the call's
+    /// trace then, for whoever is asked for it.
+    pub fn new<B>(told: &Told, id: CallId, request: &mut Request<B>) -> Self {
+        let Told { log, telemetry, tenancy } = told;
+        if log.is_none() && telemetry.is_none() {
+            return Self(None);
+        }
+        let traced = telemetry.as_ref().map(|telemetry| {
+            let trace = telemetry.trace(request.headers());
+            trace.write(request.headers_mut());
+            let path = request.uri().path();
+            let http_route = http_route(path);
+            // Behind an escape there could be a credential, and there is no end to what strangers write.
+            let path = if path.contains('%') || is_long(path) { http_route } else { path };
+            Traced { telemetry: telemetry.clone(), trace, http_route, path: path.into() }
+        });
+        let (at, started) = (Timestamp::now(), Instant::now());
+        let (log, facts) = (log.clone(), Mutex::default());
+        Self(Some(Arc::new(Record { log, traced, tenancy: *tenancy, id, at, started, facts })))
     }
 
     fn note(&self, note: impl FnOnce(&mut Facts)) {
@@ -103,9 +142,42 @@ impl Entry {
         self.note(|facts| facts.backend = Some(label.clone()));
     }
 
-    /// What it used, as it was booked.
-    pub fn booked(&self, tokens: u64, cost: Option<PicoUsd>, certainty: Certainty) {
+    /// An attempt begins. Only where a collector is told of it.
+    pub fn asks(&self, asked: impl FnOnce() -> Option<Asked>) -> Attempt {
+        let mut attempt = Attempt(None);
+        if self.is_traced()
+            && let Some(asked) = asked()
+        {
+            self.note(|facts| {
+                attempt = Attempt(Some(facts.asked.len()));
+                facts.asked.push(asked);
+            });
+        }
+        attempt
+    }
+
+    /// An attempt is over, without cost.
+    pub fn asked_in_vain(&self, attempt: Attempt) {
+        if attempt.0.is_some() {
+            self.note(|facts| attempt.end(facts, None));
+        }
+    }
+
+    /// What is wished for.
+    pub fn wish(&self, wish: Wish) {
+        if self.is_traced() {
+            self.note(|facts| facts.wish = Some(wish));
+        }
+    }
+
+    fn is_traced(&self) -> bool {
+        self.0.as_ref().is_some_and(|record| record.traced.is_some())
+    }
+
+    /// What an attempt used, as it was booked.
+    pub fn booked(&self, attempt: Attempt, tokens: u64, cost: Option<PicoUsd>, certainty: Certainty) {
         self.note(|facts| {
+            attempt.end(facts, (certainty == Certainty::Known).then_some(tokens));
             // Over all attempts: only one of them can be known for sure.
             facts.tokens = Some(facts.tokens.unwrap_or(0).saturating_add(tokens));
             facts.cost = [facts.cost, cost].into_iter().flatten().reduce(PicoUsd::plus);
@@ -145,21 +217,45 @@ impl Entry {
     }
 }
 
+/// One of a call's attempts.
+#[derive(Clone, Copy, Debug)]
+pub struct Attempt(Option<usize>);
+
+impl Attempt {
+    fn end(self, facts: &mut Facts, tokens: Option<u64>) {
+        if let Some(asked) = self.0.and_then(|at| facts.asked.get_mut(at)) {
+            asked.until = Some(Instant::now());
+            asked.tokens = tokens;
+        }
+    }
+}
+
+impl Record {
+    fn write(&self, log: &AccessLog, facts: &Facts) {
+        let served = facts.status.is_some_and(|status| status.is_success());
+        if served && !log.takes(self.id) {
+            return;
+        }
+        let line = LogRecord::of(self, facts);
+        // Whatever cannot be written as JSON cannot be in there: texts, numbers, and an object that was read as JSON.
+        if let Ok(mut text) = serde_json::to_vec(&line) {
+            text.push(b'\n');
+            log.writer.write(&text);
+        }
+    }
+}
+
 impl Drop for Record {
     fn drop(&mut self) {
         let facts = std::mem::take(self.facts.get_mut().unwrap_or_else(PoisonError::into_inner));
         if facts.is_untold {
             return;
         }
-        let served = facts.status.is_some_and(|status| status.is_success());
-        if served && !self.log.takes(self.id) {
-            return;
+        if let Some(log) = &self.log {
+            self.write(log, &facts);
         }
-        let line = LogRecord::of(self, &facts);
-        // Whatever cannot be written as JSON cannot be in there: texts, numbers, and an object that was read as JSON.
-        if let Ok(mut text) = serde_json::to_vec(&line) {
-            text.push(b'\n');
-            self.log.writer.write(&text);
+        if let Some(traced) = &self.traced {
+            traced.telemetry.report(&report::of(self, traced, &facts));
         }
     }
 }

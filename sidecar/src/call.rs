@@ -23,8 +23,9 @@ use crate::{
     memory::{CALL_OVERHEAD_BYTES, Claim, MemoryPermit, NoRoom, SMALL_CLAIM_BYTES},
     refusal::Refusal,
     server::RequestBody,
+    telemetry::Wish,
 };
-use vectoll_api::request::{Fields, Metadata, Request, Shape, is_longer, model_name};
+use vectoll_api::request::{EncodingFormat, Fields, Metadata, Request, Shape, is_longer, model_name};
 
 /// How long the call may wait for room in limits, in seconds.
 static MAX_WAIT: HeaderName = HeaderName::from_static("x-vectoll-max-wait");
@@ -132,6 +133,10 @@ impl Call {
         let in_metadata = metadata.as_ref().and_then(|metadata| metadata.user());
         let user = user(&caller, said_user, [request.provider_specific.user.as_deref(), in_metadata])?;
         entry.user(&user);
+        entry.wish(Wish {
+            dimensions: request.dimensions,
+            encoding_format: (request.encoding_format == EncodingFormat::Base64).then_some("base64"),
+        });
         Ok(Self {
             id,
             caller,

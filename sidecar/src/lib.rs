@@ -29,6 +29,7 @@ pub mod reload;
 pub mod server;
 pub mod settings;
 mod start;
+pub mod telemetry;
 pub mod tenancy;
 mod tokenizer;
 pub mod unauthorized;

@@ -75,7 +75,7 @@ impl Metrics {
     }
 
     /// Registers what is measured elsewhere.
-    pub fn add<T>(&self, register: impl FnOnce(&Registry) -> prometheus::Result<T>) -> prometheus::Result<T> {
+    pub fn add<T, E>(&self, register: impl FnOnce(&Registry) -> Result<T, E>) -> Result<T, E> {
         register(&self.registry)
     }
 

@@ -64,9 +64,9 @@ const CALL_ID: HeaderName = HeaderName::from_static("x-litellm-call-id");
 
 impl Proxy {
     /// One embeddings call, from request to response. `in_path` is the model's name where the path has it.
-    pub async fn embeddings(&self, request: Request<RequestBody>, in_path: Option<String>) -> Response<Body> {
+    pub async fn embeddings(&self, mut request: Request<RequestBody>, in_path: Option<String>) -> Response<Body> {
         let id = CallId::random();
-        let entry = Entry::new(self.access.as_ref(), id);
+        let entry = Entry::new(&self.told, id, &mut request);
         entry.credentials(request.headers());
         let client = self.client(&request);
         if let Some(client) = client {

@@ -1,6 +1,8 @@
 //! Settings, from flags or the environment. Each says where it comes from and what it is by default.
 
 mod gateway;
+mod portion;
+mod telemetry;
 
 use std::{convert::Infallible, fmt, net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
 
@@ -8,13 +10,21 @@ use anyhow::bail;
 use clap::{Parser, ValueEnum};
 use vectoll_config::ObjectName;
 
-pub use self::gateway::GatewaySettings;
+use self::portion::portion;
+pub use self::{
+    gateway::GatewaySettings,
+    telemetry::{Collector, TelemetrySettings},
+};
 use crate::{
     policy::{Identity, OwnKey},
     server,
+    telemetry::Exporting,
     tenancy::Tenancy,
 };
-use vectoll_upstream::provider::egress::{Egress, EgressError};
+use vectoll_upstream::provider::{
+    egress::{Egress, EgressError},
+    http::named_by_settings,
+};
 
 /// A journal that every call fits into, and a few more than run at once.
 const SMALLEST_JOURNAL: u64 = 1024 * 1024;
@@ -154,6 +164,10 @@ pub struct Settings {
     #[command(flatten)]
     pub gateway: GatewaySettings,
 
+    /// Settings of traces
+    #[command(flatten)]
+    pub telemetry: TelemetrySettings,
+
     /// How the log is written to standard error
     #[arg(long, env = "VECTOLL_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
     pub log_format: LogFormat,
@@ -179,6 +193,18 @@ impl Settings {
         let (https, http) = (url(&self.https_proxy, "https_proxy"), url(&self.http_proxy, "http_proxy"));
         let exceptions = self.no_proxy.clone().or_else(|| small("no_proxy"));
         Egress::new(https.as_deref(), http.as_deref(), exceptions.as_deref())
+    }
+
+    /// What a collector is told, where there is one.
+    pub fn exporting(&self) -> anyhow::Result<Option<Exporting>> {
+        let Collector(Some(endpoint)) = self.telemetry.otlp_endpoint.clone() else { return Ok(None) };
+        let trust = self.telemetry.trust(self.tenancy().is_many());
+        let service = if self.tenancy().is_many() { "vectoll-gateway" } else { "vectoll-sidecar" };
+        let scheme = if self.gateway.tls_cert.is_some() { "https" } else { "http" };
+        let client = named_by_settings(&self.egress()?)?;
+        let (sampling, conventions) = (self.telemetry.otlp_sampling, self.telemetry.otlp_conventions);
+        let pod = self.pod_name.clone();
+        Ok(Some(Exporting { endpoint, sampling, conventions, service, pod, scheme, trust, client }))
     }
 
     /// Whose calls are served.
@@ -243,11 +269,6 @@ pub enum Switch {
     On,
     /// Off.
     Off,
-}
-
-fn portion(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|_| "is not a number".to_owned())?;
-    if (0.0..=1.0).contains(&number) { Ok(number) } else { Err("must be from 0 to 1".to_owned()) }
 }
 
 fn seconds(text: &str) -> Result<Duration, std::num::ParseIntError> {

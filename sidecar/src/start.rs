@@ -18,7 +18,7 @@ use tokio::{
 use vectoll_config::{Uid, v1::Budget};
 
 use crate::{
-    access::{AccessLog, Writer},
+    access::{AccessLog, Told, Writer},
     accounting::{Accounting, TrialMetrics, WaitMetrics, WaitingLines},
     background::Background,
     call::{MemoryShares, RequestLimits},
@@ -32,6 +32,7 @@ use crate::{
     reload::{self, KEPT_FOR_STORE, Namespaces, NamespacesMetrics, Reload, Reloader, StoreSender},
     server::{Guard, ProxyListener, Server, tls::ServedCertificate},
     settings::{GatewaySettings, Settings, Switch},
+    telemetry::Telemetry,
     tenancy::Tenancy,
     tokenizer,
     unauthorized::Unauthorized,
@@ -115,9 +116,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         proxy.tasks.end();
         let _ = tokio::time::timeout(LAST_MOMENT, proxy.tasks.done()).await;
     }
-    if let Some(access) = proxy.access.clone() {
-        let _ = tokio::task::spawn_blocking(move || access.flush(LAST_MOMENT)).await;
-    }
+    let told = proxy.told.clone();
+    let _ = tokio::task::spawn_blocking(move || told.flush(LAST_MOMENT)).await;
     // After the last call was settled: spend goes to the store, and what is held goes back.
     hang_up.send_replace(true);
     if tokio::time::timeout(2 * LAST_WORDS, &mut speaking).await.is_err() {
@@ -131,6 +131,10 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     stop_admin.send_replace(true);
     keep_on.send_replace(false);
     keeping.await.context("failed to keep the books")??;
+    // After the books: whatever a collector does, nothing waits for it.
+    if let Some(telemetry) = proxy.told.telemetry.clone() {
+        let _ = tokio::task::spawn_blocking(move || telemetry.stop(LAST_MOMENT)).await;
+    }
     admin.abort();
     tracing::info!("stopped");
     Ok(())
@@ -219,14 +223,7 @@ fn assemble(
     )
     .context("failed to set up the metrics")?;
     metrics.add(|registry| computing.register(registry)).context("failed to set up the metrics")?;
-    let access = match settings.access_log {
-        Switch::Off => None,
-        Switch::On => {
-            let writer =
-                Writer::start(std::io::stdout(), metrics.lost_lines()?).context("failed to start the access log")?;
-            Some(AccessLog::new(writer, settings.access_log_sampling, settings.tenancy()))
-        }
-    };
+    let told = told(settings, &metrics)?;
     let (gateway, shares) = match settings.tenancy() {
         Tenancy::One => (None, MemoryShares::Keys),
         Tenancy::Many => {
@@ -240,7 +237,7 @@ fn assemble(
         policy,
         accounting,
         metrics,
-        access,
+        told,
         guard: Guard { hosts: settings.allowed_hosts.clone(), origins: settings.allowed_origins.clone() },
         request_limits: RequestLimits {
             body: settings.max_body_bytes,
@@ -253,6 +250,21 @@ fn assemble(
         gateway,
         stopping: AtomicBool::new(false),
     }))
+}
+
+/// Who is told of calls.
+fn told(settings: &Settings, metrics: &Metrics) -> anyhow::Result<Told> {
+    let log = match settings.access_log {
+        Switch::Off => None,
+        Switch::On => {
+            let writer =
+                Writer::start(std::io::stdout(), metrics.lost_lines()?).context("failed to start the access log")?;
+            Some(Arc::new(AccessLog::new(writer, settings.access_log_sampling)))
+        }
+    };
+    let telemetry =
+        settings.exporting()?.map(|exporting| metrics.add(|registry| Telemetry::start(exporting, registry)));
+    Ok(Told { log, telemetry: telemetry.transpose()?, tenancy: settings.tenancy() })
 }
 
 /// Writes checkpoints while something changes: every so often, whenever a segment of the journal has come to its end, and a

@@ -9,6 +9,7 @@
 //! - [`manifest`] and [`caller`]: what users write, and what applications send;
 //! - [`clouds`]: those who issue credentials, at their own names, in a network of the test's own;
 //! - [`cluster`]: the operator against a real API server;
+//! - [`collector`]: who is told of traces;
 //! - [`cgroup`]: a bound on a program's memory;
 //! - [`store`]: a real Valkey or Redis that can be killed and started again;
 //! - [`clients`]: the official clients for Python and Node against a pair;
@@ -25,6 +26,7 @@ pub mod cgroup;
 pub mod clients;
 pub mod clouds;
 pub mod cluster;
+pub mod collector;
 pub mod documents;
 pub mod fleet;
 pub mod manifest;

@@ -1,9 +1,9 @@
 //! Where lines go, and which.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use super::writer::Writer;
-use crate::{call_id::CallId, tenancy::Tenancy};
+use crate::call_id::CallId;
 
 /// Where lines go, and which.
 #[derive(Debug)]
@@ -11,20 +11,18 @@ pub struct AccessLog {
     pub(super) writer: Writer,
     /// The portion of served calls that is written, of `u32::MAX`. What was refused or failed is always written.
     portion: u32,
-    /// Whether each line says whose namespace it is.
-    pub(super) tenancy: Tenancy,
 }
 
 impl AccessLog {
     /// A log to this writer. `sampling` is the portion of served calls that is written, from 0 to 1.
-    pub fn new(writer: Writer, sampling: f64, tenancy: Tenancy) -> Arc<Self> {
+    pub fn new(writer: Writer, sampling: f64) -> Self {
         #[allow(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "from 0 to u32::MAX; casts of floats saturate"
         )]
         let portion = (sampling * f64::from(u32::MAX)).round() as u32;
-        Arc::new(Self { writer, portion, tenancy })
+        Self { writer, portion }
     }
 
     /// Whether a served call of this ID is written. IDs are random, so that is a matter of chance, but the same everywhere.

@@ -91,7 +91,7 @@ impl<'a> LogRecord<'a> {
             call_id: record.id,
             status: facts.status.map_or(CALLER_LEFT, |status| status.as_u16()),
             client: facts.client,
-            namespace: facts.key.as_deref().filter(|_| record.log.tenancy.is_many()).map(namespace_of),
+            namespace: facts.key.as_deref().filter(|_| record.tenancy.is_many()).map(namespace_of),
             key: facts.key.as_ref(),
             team: facts.team.as_ref(),
             user: facts.user.as_deref().map(clean),
@@ -117,7 +117,7 @@ impl<'a> LogRecord<'a> {
 }
 
 /// How well the tokens are known.
-fn word(certainty: Certainty) -> &'static str {
+pub(super) fn word(certainty: Certainty) -> &'static str {
     match certainty {
         Certainty::Known => "known",
         Certainty::Estimated => "estimated",

@@ -1,4 +1,4 @@
-//! What is known of a call.
+//! What is known of a call, and to whom it is told.
 
 use std::{
     collections::BTreeMap,
@@ -12,17 +12,32 @@ use jiff::Timestamp;
 use vectoll_config::PicoUsd;
 
 use super::log::AccessLog;
-use crate::call_id::CallId;
+use crate::{
+    call_id::CallId,
+    telemetry::{Asked, Telemetry, TraceContext, Wish},
+    tenancy::Tenancy,
+};
 use vectoll_api::request::Metadata;
 use vectoll_ledger::books::Certainty;
 
 #[derive(Debug)]
 pub(super) struct Record {
-    pub(super) log: Arc<AccessLog>,
+    pub(super) log: Option<Arc<AccessLog>>,
+    pub(super) traced: Option<Traced>,
+    pub(super) tenancy: Tenancy,
     pub(super) id: CallId,
     pub(super) at: Timestamp,
     pub(super) started: Instant,
     pub(super) facts: Mutex<Facts>,
+}
+
+/// A call that a collector is told of.
+#[derive(Debug)]
+pub(super) struct Traced {
+    pub(super) telemetry: Arc<Telemetry>,
+    pub(super) trace: TraceContext,
+    pub(super) path: Box<str>,
+    pub(super) http_route: &'static str,
 }
 
 /// What becomes known on the way.
@@ -51,4 +66,7 @@ pub(super) struct Facts {
     pub(super) truncated: usize,
     pub(super) answered: Option<Duration>,
     pub(super) overhead: Option<Duration>,
+    /// For traces.
+    pub(super) asked: Vec<Asked>,
+    pub(super) wish: Option<Wish>,
 }

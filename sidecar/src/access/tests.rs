@@ -29,29 +29,41 @@ impl Out {
     }
 }
 
-fn log(sampling: f64) -> (Out, Arc<AccessLog>) {
-    let out = Out::default();
-    let writer = Writer::start(out.clone(), IntCounter::new(LOST, "lines").unwrap()).unwrap();
-    (out, AccessLog::new(writer, sampling, Tenancy::One))
+fn told(log: AccessLog) -> Told {
+    Told { log: Some(Arc::new(log)), telemetry: None, tenancy: Tenancy::One }
 }
 
-fn served(log: &Arc<AccessLog>) {
-    Entry::new(Some(log), CallId::random()).answered(StatusCode::OK, Duration::from_micros(1500), Duration::ZERO);
+fn entry(told: &Told) -> Entry {
+    Entry::new(told, CallId::random(), &mut Request::new(()))
+}
+
+fn flush(told: &Told, timeout: Duration) {
+    told.log.as_ref().unwrap().flush(timeout);
+}
+
+fn log(sampling: f64) -> (Out, Told) {
+    let out = Out::default();
+    let writer = Writer::start(out.clone(), IntCounter::new(LOST, "lines").unwrap()).unwrap();
+    (out, told(AccessLog::new(writer, sampling)))
+}
+
+fn served(log: &Told) {
+    entry(log).answered(StatusCode::OK, Duration::from_micros(1500), Duration::ZERO);
 }
 
 #[test]
 fn a_line_is_written_once_when_the_last_word_is_known() {
     let (out, log) = log(1.0);
-    let entry = Entry::new(Some(&log), CallId::random());
+    let entry = entry(&log);
     let with_the_call = entry.clone();
     entry.answered(StatusCode::OK, Duration::from_micros(1500), Duration::from_micros(40));
     drop(entry);
-    log.flush(Duration::from_secs(5));
+    flush(&log, Duration::from_secs(5));
     assert!(out.lines().is_empty(), "the call is not settled yet");
     with_the_call.backend(&"shop/openai/one".into());
-    with_the_call.booked(8, Some("0.00000016".parse().unwrap()), Certainty::Known);
+    with_the_call.booked(Attempt(None), 8, Some("0.00000016".parse().unwrap()), Certainty::Known);
     drop(with_the_call);
-    log.flush(Duration::from_secs(5));
+    flush(&log, Duration::from_secs(5));
     let lines = out.lines();
     let [line] = lines.as_slice() else { panic!("{lines:?}") };
     for (field, value) in [
@@ -73,8 +85,8 @@ fn a_line_is_written_once_when_the_last_word_is_known() {
 #[test]
 fn a_caller_that_left_is_499() {
     let (out, log) = log(0.0);
-    drop(Entry::new(Some(&log), CallId::random()));
-    log.flush(Duration::from_secs(5));
+    drop(entry(&log));
+    flush(&log, Duration::from_secs(5));
     assert_eq!(out.lines().first().unwrap().get("status"), Some(&json!(499)));
 }
 
@@ -85,9 +97,9 @@ fn sampling_takes_a_portion_of_what_was_served_and_all_that_failed() {
         served(&log);
     }
     for _ in 0..10 {
-        Entry::new(Some(&log), CallId::random()).answered(StatusCode::BAD_GATEWAY, Duration::ZERO, Duration::ZERO);
+        entry(&log).answered(StatusCode::BAD_GATEWAY, Duration::ZERO, Duration::ZERO);
     }
-    log.flush(Duration::from_secs(5));
+    flush(&log, Duration::from_secs(5));
     let lines = out.lines();
     let of = |status: u16| lines.iter().filter(|line| line.get("status") == Some(&json!(status))).count();
     assert_eq!(of(502), 10);
@@ -121,7 +133,8 @@ fn what_nobody_takes_away_is_dropped_and_counted() {
 
 #[test]
 fn without_a_log_nothing_is_gathered() {
-    assert!(Entry::new(None, CallId::random()).0.is_none());
+    let nobody = Told { log: None, telemetry: None, tenancy: Tenancy::One };
+    assert!(entry(&nobody).0.is_none());
 }
 
 /// A pipe whose reader is gone.
@@ -140,10 +153,10 @@ impl Write for Broken {
 #[test]
 fn lines_that_cannot_be_written_are_counted() {
     let lost = IntCounter::new(LOST, "lines").unwrap();
-    let log = AccessLog::new(Writer::start(Broken, lost.clone()).unwrap(), 1.0, Tenancy::One);
+    let log = told(AccessLog::new(Writer::start(Broken, lost.clone()).unwrap(), 1.0));
     for _ in 0..3 {
         served(&log);
     }
-    log.flush(Duration::from_secs(5));
+    flush(&log, Duration::from_secs(5));
     assert_eq!(lost.get(), 3);
 }

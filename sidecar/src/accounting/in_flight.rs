@@ -6,15 +6,18 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Instant,
 };
 
 use vectoll_config::PicoUsd;
 
 use super::{Accounting, BackendQuota, Permit, reservation::Reservation};
 use crate::{
+    access::Attempt,
     call::Call,
     policy::{Backend, Route},
     refusal::Refusal,
+    telemetry::{Asked, Server},
 };
 use vectoll_ledger::{
     books::Certainty,
@@ -23,7 +26,7 @@ use vectoll_ledger::{
     used::Used,
 };
 use vectoll_limits::counters::{QuotaReservation, RateLimitStatus};
-use vectoll_upstream::provider::Journalled;
+use vectoll_upstream::provider::{Journalled, Provider};
 
 impl Permit {
     /// From here on the provider may charge for the call: the journal has what it may cost. Refused where the journal does
@@ -33,8 +36,27 @@ impl Permit {
         let owed = room.as_ref().map(BackendQuota::charges).unwrap_or_default();
         let intent = intent((&call, requests), &route, (&backend, owed), &reservation);
         let opened = reservation.accounting.journal.intend(intent).map_err(|error| Refusal::journal(&error))?;
-        Ok(InFlight { call, route, backend, reservation, room, opened: Some(opened), refined: AtomicBool::new(false) })
+        let attempt = call.entry.asks(|| asked(&backend));
+        let (opened, refined) = (Some(opened), AtomicBool::new(false));
+        Ok(InFlight { call, route, backend, reservation, room, opened, refined, attempt })
     }
+}
+
+/// What a trace is told of an attempt; none: nobody is asked.
+fn asked(backend: &Backend) -> Option<Asked> {
+    if matches!(backend.provider, Provider::Cache | Provider::Unusable(_)) {
+        return None;
+    }
+    Some(Asked {
+        label: backend.label.clone(),
+        provider: backend.provider.name(),
+        server: backend.provider.address().map(|(host, port)| Server { address: host.into(), port }),
+        model: backend.model.clone(),
+        is_named_by_callers: backend.is_named_by_callers,
+        from: Instant::now(),
+        until: None,
+        tokens: None,
+    })
 }
 
 /// What the journal is told before a call is sent.
@@ -80,6 +102,8 @@ pub struct InFlight {
     opened: Option<OpenIntent>,
     /// Whether the journal was told what it can cost at most.
     refined: AtomicBool,
+    /// What traces know it by.
+    attempt: Attempt,
 }
 
 /// What a settled call cost and what is left, for the answer's headers.
@@ -148,6 +172,7 @@ impl InFlight {
         // Dropping the reservation gives it back; dropping `self` must not book it as unsettled first.
         if let Some(opened) = self.opened.take() {
             self.reservation.accounting.journal.void(opened);
+            self.call.entry.asked_in_vain(self.attempt);
             self.reservation.give_back();
             self.room = None;
         }
@@ -193,6 +218,7 @@ impl InFlight {
         let opened = self.opened.take()?;
         let accounting = self.reservation.accounting.clone();
         accounting.journal.void(opened);
+        self.call.entry.asked_in_vain(self.attempt);
         self.room = None;
         // What is left to drop of `self` has nothing to book.
         let nothing = Reservation {
@@ -234,7 +260,7 @@ impl InFlight {
 
     /// The one way out: counters, ledger, journal and access log learn what the call cost, in one step for the first three.
     fn end(&mut self, used: Used, certainty: Certainty) -> RateLimitStatus {
-        let Self { call, route: _, backend, reservation, room, opened, refined: _ } = self;
+        let Self { call, route: _, backend, reservation, room, opened, refined: _, attempt } = self;
         let (Some(quota), Some(opened)) = (reservation.quota.take(), opened.take()) else {
             return RateLimitStatus::default();
         };
@@ -256,7 +282,7 @@ impl InFlight {
             let intent = &settled.intent;
             accounting.ledger.book(intent.booking(), used, intent.priced, overrun, certainty);
         });
-        call.entry.booked(used.tokens, cost, certainty);
+        call.entry.booked(*attempt, used.tokens, cost, certainty);
         rate_limits
     }
 }

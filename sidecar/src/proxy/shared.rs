@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 
 use super::coalesce::Coalescer;
 use crate::{
-    access::AccessLog, accounting::Accounting, background::Background, call::RequestLimits, compute::Compute,
+    access::Told, accounting::Accounting, background::Background, call::RequestLimits, compute::Compute,
     gateway::Gateway, metrics::Metrics, policy::Policy, server::Guard,
 };
 
@@ -21,8 +21,8 @@ pub struct Proxy {
     pub metrics: Metrics,
     /// Who is kept out.
     pub guard: Guard,
-    /// The access log, unless it is off.
-    pub access: Option<Arc<AccessLog>>,
+    /// Who is told of calls.
+    pub told: Told,
     /// How much of a request is read.
     pub request_limits: RequestLimits,
     /// Connections, and work that outlives them.

@@ -34,6 +34,14 @@ pub enum Provider {
 }
 
 impl Provider {
+    /// Its host and port; none: it is not elsewhere.
+    pub fn address(&self) -> Option<(&str, u16)> {
+        match self {
+            Self::Remote(remote) => remote.address(),
+            Self::Builtin | Self::Cache | Self::Unusable(_) => None,
+        }
+    }
+
     /// The label `provider`: the value of `gen_ai.provider.name` in OpenTelemetry's GenAI conventions, where it has one.
     pub fn name(&self) -> &'static str {
         match self {

@@ -76,6 +76,11 @@ impl Endpoint {
         Some(Self { url, path, host: self.host.clone(), server: self.server.clone() })
     }
 
+    /// Its host and port.
+    pub fn address(&self) -> Option<(&str, u16)> {
+        Some((self.url.host_str()?, self.url.port_or_known_default()?))
+    }
+
     /// The headers that every request has.
     pub fn headers(&self, room: usize) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(room);

@@ -57,17 +57,26 @@ impl Clients {
     pub fn reaching(providers: EgressPolicy, egress: Egress) -> Result<Self, SetupError> {
         let trust = Trust::well_known()?;
         let names = Resolver::new(providers);
-        let mut issuers = asking(names.clone(), &trust.tls);
-        if !egress.is_none() {
-            let egress = egress.clone();
-            issuers = issuers.proxy(reqwest::Proxy::custom(move |url| egress.url_of(url)));
-        }
-        let issuers = issuers.build()?;
+        let issuers = through(asking(names.clone(), &trust.tls), &egress).build()?;
         let machine = asking(names.with(EgressPolicy::Machine), &trust.tls).build()?;
         let places = Arc::new(Semaphore::new(descriptors::share()));
         let providers = HttpPool::new(names.clone(), trust, places).through(egress.clone());
         Ok(Self { providers, issuers, machine, egress, names })
     }
+}
+
+/// A client for a server that this program's own settings name, wherever that is, as of the collector of its telemetry.
+pub fn named_by_settings(egress: &Egress) -> Result<reqwest::Client, SetupError> {
+    let trust = Trust::well_known()?;
+    Ok(through(asking(Resolver::new(EgressPolicy::Machine), &trust.tls), egress).build()?)
+}
+
+fn through(client: reqwest::ClientBuilder, egress: &Egress) -> reqwest::ClientBuilder {
+    if egress.is_none() {
+        return client;
+    }
+    let egress = egress.clone();
+    client.proxy(reqwest::Proxy::custom(move |url| egress.url_of(url)))
 }
 
 /// A client that asks now and then. The certificates of the system are in memory once.

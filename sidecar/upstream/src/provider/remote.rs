@@ -88,6 +88,11 @@ impl HttpProvider {
         Some(Self { root, headers, credential, dialect, pass, batch })
     }
 
+    /// Its host and port.
+    pub fn address(&self) -> Option<(&str, u16)> {
+        self.root.address()
+    }
+
     /// How it is spoken to.
     pub fn dialect(&self) -> &dyn Dialect {
         &*self.dialect

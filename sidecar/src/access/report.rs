@@ -1,0 +1,51 @@
+//! What a collector is told of a call: as the access log, without a credential.
+
+use std::{
+    borrow::Cow,
+    time::{Instant, SystemTime},
+};
+
+use vectoll_config::namespace_of;
+
+use super::{
+    log_record::word,
+    record::{Facts, Record, Traced},
+    redact::Redaction,
+};
+use crate::telemetry::{Asked, Report, short};
+
+pub(super) fn of<'a>(record: &'a Record, traced: &'a Traced, facts: &'a Facts) -> Report<'a> {
+    let redaction = Redaction::of(&facts.credentials);
+    // Cut after it is clean: half a credential looks like none.
+    let of_caller = |text: &'a str| match redaction.apply(text) {
+        Cow::Borrowed(text) => Cow::Borrowed(short(text)),
+        Cow::Owned(text) => Cow::Owned(short(&text).to_owned()),
+    };
+    Report {
+        trace: &traced.trace,
+        call_id: record.id,
+        path: redaction.apply(&traced.path),
+        http_route: traced.http_route,
+        began: SystemTime::from(record.at),
+        started: record.started,
+        ended: Instant::now(),
+        status: facts.status.map(|status| status.as_u16()),
+        answered: facts.answered,
+        overhead: facts.overhead,
+        client: facts.client,
+        namespace: facts.key.as_deref().filter(|_| record.tenancy.is_many()).map(namespace_of),
+        key: facts.key.as_deref(),
+        team: facts.team.as_deref(),
+        user: facts.user.as_deref().map(of_caller),
+        model: facts.model.as_deref().map(of_caller),
+        route: facts.backend.as_deref().and_then(|label| label.rsplit_once('/')),
+        usage: facts.certainty.map(word),
+        cost: facts.cost,
+        retries: facts.retries,
+        hedges: facts.hedges,
+        refused: facts.refused,
+        would_reject: &facts.would_reject,
+        asked: Asked::as_a_whole(&facts.asked, facts.backend.as_ref()),
+        wish: facts.wish,
+    }
+}
