@@ -177,13 +177,13 @@ async fn who_waited_for_one_that_fails_asks_on_its_own() -> anyhow::Result<()> {
 
 #[tokio::test]
 async fn vectors_are_forgotten_in_time_and_large_answers_are_kept_too() -> anyhow::Result<()> {
-    let (_pair, provider, caller) = start(MODEL, json!({"ttlSeconds": 1}), 0).await?;
+    let (_pair, provider, caller) = start(MODEL, json!({"ttlSeconds": 5}), 0).await?;
     let texts: Vec<String> = (0..300).map(|at| format!("text {at}")).collect();
     let first = caller.embed(MODEL, json!(texts)).await?;
     let again = caller.embed(MODEL, json!(texts)).await?;
     assert_eq!((hits(&first), hits(&again)), ("0", "300"));
     assert_eq!(first.json["data"], again.json["data"]);
-    tokio::time::sleep(Duration::from_millis(1_300)).await;
+    tokio::time::sleep(Duration::from_millis(5_300)).await;
     assert_eq!(hits(&caller.embed(MODEL, json!("text 0")).await?), "0");
     assert_eq!(provider.account().requests, 2);
     Ok(())
