@@ -6,7 +6,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use crate::{ApiKeyStatus, Budget, DateTime, Limits, ModelLimits, Rotation, SecretKeyRef, TeamRef};
+use crate::{ApiKeyStatus, Budget, DateTime, Limits, ModelLimits, Rotation, SecretKeyRef, SecretTemplate, TeamRef};
 
 /// An ApiKey: a credential that programs in its namespace call the sidecar with. Its value lives in a Secret only.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
@@ -57,6 +57,8 @@ use crate::{ApiKeyStatus, Budget, DateTime, Limits, ModelLimits, Rotation, Secre
     .message("keyHash is all there is of a key whose value is elsewhere: set it, or one of secretName and secretRef"))]
 #[x_kube(validation = Rule::new("!(has(self.rotation) && has(self.keyHash))")
     .message("rotation renews generated keys, and keyHash is of one whose value is elsewhere: set one of them"))]
+#[x_kube(validation = Rule::new("!(has(self.secretTemplate) && (has(self.secretRef) || has(self.keyHash)))")
+    .message("secretTemplate is for the Secret that is generated, and secretRef and keyHash are of keys that you keep: remove one of them"))]
 #[x_kube(validation = Rule::new("!has(self.userPolicy) || self.userPolicy != 'Owner' || has(self.user)")
     .message("userPolicy: Owner books every call to the key's user: set user"))]
 #[x_kube(validation = Rule::new("!(has(self.budget) && has(self.budgets))")
@@ -113,6 +115,9 @@ pub struct ApiKeySpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"))]
     pub secret_name: Option<String>,
+    /// Labels and annotations of the Secret that is generated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_template: Option<SecretTemplate>,
     /// A Secret that holds a key of your own, for a move from elsewhere. At least 16 characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretKeyRef>,

@@ -19,6 +19,7 @@ mod provider;
 mod reference;
 mod resilience;
 mod rotation;
+mod secret_template;
 mod status;
 mod team;
 
@@ -43,6 +44,7 @@ pub use provider::{
 pub use reference::{CaSecretRef, ParentRef, SecretKeyRef, SecretRef, TeamRef};
 pub use resilience::{Balance, Cache, Coalesce, Cooldown, Hedge, Retry};
 pub use rotation::Rotation;
+pub use secret_template::SecretTemplate;
 pub use status::{ApiKeyStatus, BackendStatus, BudgetSpend, ModelRouteStatus, Spend, TeamStatus};
 pub use team::{Team, TeamSpec};
 

@@ -27,6 +27,7 @@ mod metrics_access;
 mod names;
 mod namespace_annotations;
 mod object_cache;
+mod outdated;
 mod plan;
 mod prices;
 mod queue;
@@ -72,6 +73,7 @@ use self::{
     lease::{LeaderElector, Tenure},
     metrics::Metrics,
     metrics_access::MetricsAccess,
+    outdated::OutdatedSidecars,
     reconciler::{Reconciler, WriteLimits},
     store::Store,
     watch::{Scope, StateHandle},
@@ -107,7 +109,9 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
     let (lead, leads) = channel::channel(false);
 
     let watches = watch::begin(&client, &Scope::new(settings.watch_namespaces.clone()), &shared, &metrics);
-    let webhook = serve_webhook(settings.clone(), apart.clone(), leads.clone(), metrics.clone(), draining);
+    let injection = injection(&settings)?;
+    let outdated = count_outdated(injection.as_ref(), &shared, &leads, &metrics)?;
+    let webhook = serve_webhook((settings.clone(), injection), apart.clone(), leads.clone(), metrics.clone(), draining);
     let webhook = serving.spawn(webhook).await.context("the webhook did not start")??;
     let (mut webhook, certificate) = webhook.unzip();
     let access = MetricsAccess::new(apart.clone(), settings.metrics_authentication);
@@ -172,7 +176,7 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
         let _ = webhook.await;
     }
     following.abort();
-    drop(gateway);
+    drop((gateway, outdated));
     admin.abort();
     drop(watches);
     tracing::info!("stopped");
@@ -229,20 +233,41 @@ async fn serve_admin(
     Ok(serving.spawn(async move { axum::serve(listener, router).await }))
 }
 
+/// How sidecars are injected; none: they are not.
+fn injection(settings: &Run) -> anyhow::Result<Option<InjectionSettings>> {
+    let Some(file) = &settings.injection_config else { return Ok(None) };
+    let text = std::fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?;
+    let injection = InjectionSettings::read(&text).with_context(|| format!("failed to use {}", file.display()))?;
+    Ok(Some(injection))
+}
+
+/// Begins to count the sidecars of earlier releases. What ends with the tasks is theirs.
+fn count_outdated(
+    injection: Option<&InjectionSettings>,
+    shared: &StateHandle,
+    leads: &channel::Receiver<bool>,
+    metrics: &Metrics,
+) -> anyhow::Result<JoinSet<()>> {
+    let mut tasks = JoinSet::new();
+    if let Some(injection) = injection {
+        let outdated = OutdatedSidecars::register(metrics.registry()).context("failed to set up the metrics")?;
+        tasks.spawn(outdated.follow(shared.clone(), injection.image.clone(), leads.clone()));
+    }
+    Ok(tasks)
+}
+
 /// Serves the webhook, if sidecars are to be injected, and has its certificate kept.
 async fn serve_webhook(
-    settings: Run,
+    (settings, injection): (Run, Option<InjectionSettings>),
     client: Client,
     leads: channel::Receiver<bool>,
     metrics: Metrics,
     draining: channel::Receiver<bool>,
 ) -> anyhow::Result<Option<(JoinHandle<()>, Shown)>> {
-    let Some(file) = &settings.injection_config else {
+    let Some(injection) = injection else {
         tracing::info!("no --injection-config: no pod is injected");
         return Ok(None);
     };
-    let text = std::fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?;
-    let injection = InjectionSettings::read(&text).with_context(|| format!("failed to use {}", file.display()))?;
     let names = Webhook {
         namespace: settings.operator_namespace.clone(),
         service: settings.webhook_service.clone(),

@@ -10,7 +10,7 @@ use vectoll_config::{ObjectName, Uid, store, v1::Budget};
 
 use crate::{
     build::build,
-    key_secret::{Adoption, ValueCreation},
+    key_secret::{Adoption, TemplateChange, ValueCreation},
     ledger::TeamQuery,
     observed_state::{ObservedState, ResourceRef},
     resolve::{Lineages, ResolvedKey, ResolvedRoute, resolve_keys, resolve_routes, resolve_teams, searched, seen},
@@ -31,6 +31,8 @@ pub struct DesiredState {
     pub to_create: Vec<ValueCreation>,
     /// Secrets that keys take over.
     pub to_adopt: Vec<Adoption>,
+    /// Labels and annotations of keys' Secrets that are to be changed.
+    pub to_label: Vec<TemplateChange>,
     /// Generated Secrets of `ApiKeys` that are gone, in the way of others.
     pub stale: Vec<ObjectName>,
     /// When to reconcile again though nothing changes: a key expires, or is to be renewed.
@@ -91,6 +93,7 @@ pub(crate) fn desired_keys(
         conditions,
         to_create: values.to_create,
         to_adopt: values.to_adopt,
+        to_label: values.to_label,
         stale: values.stale,
         next: values.next,
         teams,

@@ -14,10 +14,12 @@ mod injection_request;
 mod names;
 mod namespace;
 mod no_proxy;
+mod overrides;
 mod quantity;
 mod refusal;
 mod resources;
 mod settings;
+mod source;
 mod validate_pod;
 mod variables;
 mod volumes;
@@ -27,13 +29,15 @@ use k8s_openapi::api::core::v1::Pod;
 
 use self::{earlier::Earlier, edits::Edits, injection_request::InjectionRequest};
 
-pub(crate) use self::resources::resource_annotations;
+pub(crate) use self::source::sidecar_annotations;
 pub use self::{
     amounts::max_held_bytes,
-    names::{API_KEY_ANNOTATION, CONFIG_SECRET, CONTAINER, CONTRACT, CONTRACT_LABEL, INJECT_LABEL, KEYLESS_ANNOTATION},
+    names::{
+        API_KEY_ANNOTATION, CONFIG_SECRET, CONTAINER, CONTRACT, CONTRACT_LABEL, INJECT_LABEL, KEYLESS_ANNOTATION,
+        SIDECAR_PREFIX,
+    },
     namespace::Namespace,
     refusal::Refusal,
-    resources::RESOURCES_PREFIX,
     settings::{InjectionSettings, LogFormat, ProbeKind, PullPolicy, Resources, SettingsError, Variable},
 };
 pub use crate::validate::FieldError;
@@ -41,46 +45,53 @@ pub use crate::validate::FieldError;
 /// The volumes of the autoscaler's that may go with the pod, separated by commas without spaces.
 const EVICT_ANNOTATION: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict-local-volumes";
 
-/// What becomes of a pod that asks for a sidecar.
+/// The annotation of a pod that the kubelet runs from a file and that the API server only mirrors.
+const MIRROR_ANNOTATION: &str = "kubernetes.io/config.mirror";
+
+/// What becomes of a pod that asks for a sidecar, or whose namespace asks for it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Injection {
-    /// What makes it one that has it.
+    /// What makes it one that has it. Empty: only its namespace asks, and it cannot have one; the warnings say why.
     pub patch: Patch,
     /// What whoever makes the pod should know, as the API server passes it on.
     pub warnings: Vec<String>,
 }
 
-/// What makes a pod that asks for a sidecar one that has it; none: the pod does not ask.
+/// What makes a pod that asks for a sidecar one that has it; none: nobody asks.
+///
+/// A pod that asks for one and cannot have it is refused: it would start without the proxy that it was promised. A pod for which only its
+/// namespace asks is let in as it is: whoever labels a namespace means the pods that can take a sidecar.
 pub fn inject(pod: &Pod, namespace: Namespace<'_>, settings: &InjectionSettings) -> Result<Option<Injection>, Refusal> {
+    let of_namespace = !pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(INJECT_LABEL));
+    if of_namespace && pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(MIRROR_ANNOTATION)) {
+        return Ok(None);
+    }
     let Some(request) = InjectionRequest::of(pod, &namespace, settings).map_err(Refusal)? else { return Ok(None) };
-    if let Some(url) = &settings.gateway_only {
-        let reason = format!(
-            "no sidecars are injected in this cluster, whose administrator lets only the gateway call providers: remove the label \
-             {INJECT_LABEL}, and call {url} with the value of an ApiKey"
-        );
-        return Err(Refusal(vec![FieldError { path: format!("metadata.labels[{INJECT_LABEL}]"), reason }]));
-    }
-    if settings.excluded_namespaces.iter().any(|excluded| excluded == namespace.name) {
-        // Let in, it would start without the proxy that it was promised.
-        let reason = format!(
-            "no sidecars are injected in the namespace {}, which the cluster's administrator has excluded: remove the label \
-             {INJECT_LABEL}, or use another namespace",
-            namespace.name
-        );
-        return Err(Refusal(vec![FieldError { path: format!("metadata.labels[{INJECT_LABEL}]"), reason }]));
-    }
-    let Some(spec) = &pod.spec else {
-        return Err(Refusal(vec![FieldError { path: "spec".to_owned(), reason: "is missing".to_owned() }]));
+    let possible = none_here(namespace, settings).map_or(Ok(()), Err).and_then(|()| match &pod.spec {
+        Some(spec) => validate_pod::validate_pod(spec, &Earlier::of(pod, spec)).map(|()| spec),
+        None => Err(Refusal(vec![FieldError { path: "spec".to_owned(), reason: "is missing".to_owned() }])),
+    });
+    let spec = match possible {
+        Ok(spec) => spec,
+        // One that has a sidecar already, and that another webhook has changed since, must not keep it.
+        Err(refusal) if of_namespace && !Earlier::was_injected(pod) => {
+            let warning = format!(
+                "no sidecar is injected, though the namespace {} asks for one: {refusal}. Label the pod {INJECT_LABEL}: \"false\" if it \
+                 is to have none",
+                namespace.name
+            );
+            return Ok(Some(Injection { patch: Patch(Vec::new()), warnings: vec![warning] }));
+        }
+        Err(refusal) => return Err(refusal),
     };
+    let settings = &request.overrides.over(settings);
     let earlier = Earlier::of(pod, spec);
-    validate_pod::validate_pod(spec, &earlier)?;
     let resources =
         request.resources.over(settings, earlier.sidecar.and_then(|left| left.container.resources.as_ref()));
     if let Some(reason) = resources.limits.as_ref().and_then(amounts::memory_fault) {
         // Neither the settings nor an annotation: those were judged before.
         let path = format!("spec.initContainers[{CONTAINER}].resources.limits.memory");
-        let reason =
-            format!("{reason}. A LimitRange may have set it: set the annotation {RESOURCES_PREFIX}memory-limit");
+        let reason = format!("{reason}. A LimitRange may have set it: set the annotation {SIDECAR_PREFIX}memory-limit");
         return Err(Refusal(vec![FieldError { path, reason }]));
     }
 
@@ -94,6 +105,25 @@ pub fn inject(pod: &Pod, namespace: Namespace<'_>, settings: &InjectionSettings)
     container::put_first(spec, &earlier, (&request, resources), settings, &mut edits);
     mark(pod, &mut edits);
     Ok(Some(Injection { patch: edits.into_patch(), warnings }))
+}
+
+/// Why there are no sidecars in a namespace.
+fn none_here(namespace: Namespace<'_>, settings: &InjectionSettings) -> Option<Refusal> {
+    let reason = if let Some(url) = &settings.gateway_only {
+        format!(
+            "no sidecars are injected in this cluster, whose administrator lets only the gateway call providers: remove the label \
+             {INJECT_LABEL}, and call {url} with the value of an ApiKey"
+        )
+    } else if settings.excluded_namespaces.iter().any(|excluded| excluded == namespace.name) {
+        format!(
+            "no sidecars are injected in the namespace {}, which the cluster's administrator has excluded: remove the label \
+             {INJECT_LABEL}, or use another namespace",
+            namespace.name
+        )
+    } else {
+        return None;
+    };
+    Some(Refusal(vec![FieldError { path: format!("metadata.labels[{INJECT_LABEL}]"), reason }]))
 }
 
 /// The pod's own metadata: which contract its sidecar reads, and that its books may go when the pod does.

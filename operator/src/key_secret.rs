@@ -11,7 +11,9 @@ use k8s_openapi::{
     api::core::v1::Secret,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
+use serde_json::{Map, Value, json};
 use vectoll_config::{KeyHash, ObjectName, POD_KEY, Uid};
+use vectoll_crds::SecretTemplate;
 
 /// The type of a Secret that the operator made.
 pub const TYPE: &str = "vectoll.dev/api-key";
@@ -26,6 +28,8 @@ pub const ADOPT: &str = "vectoll.dev/adopt-secret";
 const MADE_AT: &str = "vectoll.dev/made-at";
 /// The annotation with the values before: `sha256=until`, separated by commas.
 pub(crate) const PREVIOUS: &str = "vectoll.dev/previous";
+/// The annotation with what `spec.secretTemplate` has put on the Secret, so that it can be taken away again.
+const TEMPLATE: &str = "vectoll.dev/secret-template";
 /// Values before that stay valid at the same time. More rotations within one grace period end the oldest early.
 const MAX_PREVIOUS: usize = 8;
 
@@ -64,6 +68,85 @@ impl Notes {
             request: annotations.get(ROTATE).cloned(),
             previous: previous.collect(),
         }
+    }
+}
+
+/// What a template has put on a Secret, as noted there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AppliedTemplate {
+    template: SecretTemplate,
+    /// The note cannot be read, or somebody has changed or removed what it tells of.
+    is_damaged: bool,
+}
+
+impl AppliedTemplate {
+    /// Reads it. Whoever may write Secrets may write the note: no more is believed than the operator would have noted.
+    pub(crate) fn of(metadata: &ObjectMeta) -> Self {
+        let (labels, annotations) = (metadata.labels.as_ref(), metadata.annotations.as_ref());
+        let Some(note) = annotations.and_then(|all| all.get(TEMPLATE)) else { return Self::default() };
+        let template: Option<SecretTemplate> = serde_json::from_str(note).ok();
+        let is_bounded = |template: &SecretTemplate| {
+            let SecretTemplate { labels, annotations } = template;
+            labels.len().max(annotations.len()) <= SecretTemplate::MAX_ENTRIES
+                && !labels.keys().chain(annotations.keys()).any(|name| is_reserved(name))
+        };
+        let Some(template) = template.filter(is_bounded) else {
+            return Self { template: SecretTemplate::default(), is_damaged: true };
+        };
+        let has = |all: Option<&BTreeMap<String, String>>, noted: &BTreeMap<String, String>| {
+            noted.iter().all(|(name, value)| all.and_then(|all| all.get(name)) == Some(value))
+        };
+        let is_whole = has(labels, &template.labels) && has(annotations, &template.annotations);
+        Self { template, is_damaged: !is_whole }
+    }
+
+    /// What is to be changed so that a Secret is as this template says; none: it is.
+    pub(crate) fn change(&self, secret: &ObjectName, template: &SecretTemplate) -> Option<TemplateChange> {
+        if self.template == *template && !self.is_damaged {
+            return None;
+        }
+        let without = |before: &BTreeMap<String, String>, now: &BTreeMap<String, String>| {
+            before.keys().filter(|name| !now.contains_key(*name)).cloned().collect()
+        };
+        Some(TemplateChange {
+            secret: secret.clone(),
+            template: template.clone(),
+            removed_labels: without(&self.template.labels, &template.labels),
+            removed_annotations: without(&self.template.annotations, &template.annotations),
+        })
+    }
+}
+
+/// Whether a label or annotation is the operator's own.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    let prefix = name.split_once('/').map_or("", |(prefix, _)| prefix);
+    prefix.strip_suffix(vectoll_crds::GROUP).is_some_and(|before| before.is_empty() || before.ends_with('.'))
+}
+
+/// Labels and annotations of a Secret that are to be as its ApiKey's template says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TemplateChange {
+    /// The Secret.
+    pub secret: ObjectName,
+    template: SecretTemplate,
+    removed_labels: Vec<String>,
+    removed_annotations: Vec<String>,
+}
+
+impl TemplateChange {
+    /// The change as a merge patch, to be made over this version only. It names nothing that is not the template's.
+    pub(crate) fn patch(&self, version: u64) -> serde_json::Result<Value> {
+        let Self { secret: _, template, removed_labels, removed_annotations } = self;
+        let merged = |now: &BTreeMap<String, String>, removed: &[String]| -> Map<String, Value> {
+            let removed = removed.iter().map(|name| (name.clone(), Value::Null));
+            removed.chain(now.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())))).collect()
+        };
+        let labels = merged(&template.labels, removed_labels);
+        let mut annotations = merged(&template.annotations, removed_annotations);
+        let note = if template.is_empty() { Value::Null } else { serde_json::to_string(template)?.into() };
+        annotations.insert(TEMPLATE.to_owned(), note);
+        let version = version.to_string();
+        Ok(json!({"metadata": {"resourceVersion": version, "labels": labels, "annotations": annotations}}))
     }
 }
 
@@ -200,6 +283,74 @@ mod tests {
         };
         let notes = Notes::of(&creation.secret("value", now).metadata.annotations.unwrap());
         assert_eq!(notes, Notes { made_at: Some(now), request: Some("2".to_owned()), previous: vec![previous] });
+    }
+
+    fn template(labels: &[(&str, &str)], annotations: &[(&str, &str)]) -> SecretTemplate {
+        let map = |entries: &[(&str, &str)]| {
+            entries.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+        };
+        SecretTemplate { labels: map(labels), annotations: map(annotations) }
+    }
+
+    /// What the API server makes of a Secret's metadata.
+    fn patched(metadata: &ObjectMeta, change: &TemplateChange) -> ObjectMeta {
+        let mut object = json!({"metadata": metadata});
+        json_patch::merge(&mut object, &change.patch(7).unwrap());
+        serde_json::from_value(object["metadata"].take()).unwrap()
+    }
+
+    #[test]
+    fn a_secret_follows_its_template_and_keeps_what_others_have_put_on_it() {
+        let name = ObjectName::new("apps", "alice");
+        let others = template(&[("team", "search")], &[("note", "mine")]);
+        let bare = ObjectMeta {
+            labels: Some(others.labels.clone()),
+            annotations: Some(others.annotations.clone()),
+            ..ObjectMeta::default()
+        };
+        assert_eq!(AppliedTemplate::of(&bare).change(&name, &SecretTemplate::default()), None);
+        let first = template(&[("a", "1"), ("b", "2")], &[("reflect", "true")]);
+        let change =
+            |metadata: &ObjectMeta, template: &SecretTemplate| AppliedTemplate::of(metadata).change(&name, template);
+        let dressed = patched(&bare, &change(&bare, &first).unwrap());
+        assert_eq!(change(&dressed, &first), None, "once is enough");
+        assert_eq!(dressed.labels.as_ref().unwrap().len(), 3);
+
+        let second = template(&[("b", "3")], &[]);
+        let changed = patched(&dressed, &change(&dressed, &second).unwrap());
+        let labels = changed.labels.clone().unwrap();
+        assert_eq!(labels, template(&[("b", "3"), ("team", "search")], &[]).labels);
+        assert!(!changed.annotations.as_ref().unwrap().contains_key("reflect"));
+
+        // What somebody has changed is put right.
+        let mut damaged = changed.clone();
+        damaged.labels.as_mut().unwrap().insert("b".to_owned(), "4".to_owned());
+        let again = patched(&damaged, &change(&damaged, &second).unwrap());
+        assert_eq!(again.labels, changed.labels);
+
+        let none = patched(&changed, &change(&changed, &SecretTemplate::default()).unwrap());
+        assert_eq!((none.labels, none.annotations), (bare.labels, bare.annotations), "as if it had never been");
+    }
+
+    #[test]
+    fn a_note_that_no_operator_wrote_takes_nothing_of_the_operators_away() {
+        let name = ObjectName::new("apps", "alice");
+        let note = r#"{"annotations": {"vectoll.dev/made-at": "x"}}"#;
+        for note in [note, "{", r#"{"other": {}}"#] {
+            let annotations = BTreeMap::from([
+                (MADE_AT.to_owned(), "2026-01-02T03:04:05Z".to_owned()),
+                (TEMPLATE.to_owned(), note.to_owned()),
+            ]);
+            let metadata = ObjectMeta { annotations: Some(annotations), ..ObjectMeta::default() };
+            let change = AppliedTemplate::of(&metadata).change(&name, &SecretTemplate::default()).unwrap();
+            let after = patched(&metadata, &change).annotations.unwrap();
+            assert_eq!(after.into_keys().collect::<Vec<_>>(), [MADE_AT], "{note}");
+        }
+        for (name, expected) in
+            [("vectoll.dev/a", true), ("x.vectoll.dev/a", true), ("notvectoll.dev/a", false), ("vectoll.dev", false)]
+        {
+            assert_eq!(is_reserved(name), expected, "{name}");
+        }
     }
 
     #[test]

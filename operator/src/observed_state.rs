@@ -15,7 +15,7 @@ use vectoll_config::{ObjectName, Uid, v1};
 use vectoll_crds::{ApiKeySpec, ModelRouteSpec, TeamSpec};
 
 use crate::{
-    key_secret::{self, Notes},
+    key_secret::{self, AppliedTemplate, Notes},
     model_set::ModelSet,
     price::Pricing,
     provider_hosts::AllowedHosts,
@@ -222,6 +222,8 @@ pub struct SecretContent {
     pub notes: Notes,
     /// Whether the operator made it and keeps it.
     pub generated: bool,
+    /// What its ApiKey's template has put on it.
+    pub(crate) template: AppliedTemplate,
     entries: BTreeMap<String, Vec<u8>>,
 }
 
@@ -247,6 +249,7 @@ impl SecretContent {
             generated: owner_uid.is_some(),
             owner_uid,
             notes: Notes::of(annotations),
+            template: AppliedTemplate::of(metadata),
             entries,
         }
     }

@@ -12,6 +12,7 @@ mod limits;
 mod model_route;
 mod provider;
 mod reset;
+mod secret_template;
 mod tags;
 mod team;
 mod vector_space;

@@ -1,6 +1,6 @@
 //! The mutating webhook: HTTPS for the API server, which asks for every pod that is labelled for injection.
 //!
-//! [`serve`] answers on `POST /mutate-pods` with what [`inject`](crate::inject::inject) says. It keeps nothing and changes
+//! [`serve`] answers on `POST /mutate-pods`, and `/mutate-pods-of-namespace`, with what [`inject`](crate::inject::inject) says. It keeps nothing and changes
 //! nothing but its counters, so a dry run is like any other call.
 
 pub mod certificate;
@@ -26,7 +26,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-pub use layers::PATH;
+pub use layers::{NAMESPACE_PATH, PATH};
 pub use metrics::Metrics;
 pub use namespaces::{Ask, NamespaceAnnotations};
 

@@ -30,12 +30,8 @@ fn injected_in(
     annotations: &[(&str, &str)],
     settings: &InjectionSettings,
 ) -> Result<Option<Value>, String> {
-    let typed: Pod = serde_json::from_value(pod.clone()).unwrap();
-    let annotations: BTreeMap<String, String> =
-        annotations.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-    let namespace = Namespace { name: "shop", annotations: &annotations };
-    let patch = inject(&typed, namespace, settings).map_err(|refusal| refusal.to_string())?;
-    Ok(patch.map(|Injection { patch, .. }| {
+    let injection = injection_in(pod, annotations, settings, false)?;
+    Ok(injection.map(|Injection { patch, .. }| {
         // As it goes over the wire.
         let patch: json_patch::Patch = serde_json::from_str(&serde_json::to_string(&patch).unwrap()).unwrap();
         let mut pod = pod.clone();
@@ -43,6 +39,20 @@ fn injected_in(
         serde_json::from_value::<Pod>(pod.clone()).unwrap();
         pod
     }))
+}
+
+/// What the webhook says. `asks`: the namespace's label asks for sidecars.
+fn injection_in(
+    pod: &Value,
+    annotations: &[(&str, &str)],
+    settings: &InjectionSettings,
+    asks: bool,
+) -> Result<Option<Injection>, String> {
+    let typed: Pod = serde_json::from_value(pod.clone()).unwrap();
+    let annotations: BTreeMap<String, String> =
+        annotations.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+    let namespace = Namespace { name: "shop", annotations: &annotations, asks };
+    inject(&typed, namespace, settings).map_err(|refusal| refusal.to_string())
 }
 
 fn cases() -> Vec<(String, String, Value)> {
@@ -310,6 +320,183 @@ fn resources_that_cannot_be_are_refused_by_the_annotations_name() {
         let refusal = injected_in(&asking(&pod), &namespace, &settings()).unwrap_err();
         assert!(refusal.starts_with(words) && !refusal.contains("; "), "{pod}: {refusal}");
     }
+}
+
+#[test]
+fn a_namespace_asks_for_the_pods_that_say_nothing() {
+    let plain = |label: Option<&str>, spec: Value| {
+        let labels: serde_json::Map<String, Value> =
+            label.into_iter().map(|value| ("vectoll.dev/inject".to_owned(), json!(value))).collect();
+        json!({"metadata": {"labels": labels}, "spec": spec})
+    };
+    let of = |pod: &Value, settings: &InjectionSettings| injection_in(pod, &[], settings, true);
+    let app = || json!({"containers": [{"name": "app", "image": "app"}]});
+    let injection = of(&plain(None, app()), &settings()).unwrap().unwrap();
+    assert!(!injection.patch.0.is_empty() && injection.warnings.is_empty());
+    // The pod has the last word.
+    assert_eq!(of(&plain(Some("false"), app()), &settings()), Ok(None));
+    assert!(of(&plain(Some("true"), app()), &settings()).unwrap().is_some());
+    let said = of(&plain(Some("yes"), app()), &settings()).unwrap_err();
+    assert!(said.starts_with("metadata.labels[vectoll.dev/inject]: \"yes\" is not a boolean"), "{said}");
+    // Without the namespace's label nothing becomes of it.
+    assert_eq!(injection_in(&plain(None, app()), &[], &settings(), false), Ok(None));
+
+    // Injected again, it comes out the same.
+    let mut pod = plain(None, app());
+    json_patch::patch(&mut pod, &injection.patch).unwrap();
+    let again = of(&pod, &settings()).unwrap().unwrap();
+    let once = pod.clone();
+    json_patch::patch(&mut pod, &again.patch).unwrap();
+    assert_eq!(pod, once);
+
+    // What cannot have one is let in as it is, and whoever makes it is told why; unless it asks itself.
+    let gateway = InjectionSettings::read("image: a\ngatewayOnly: https://gateway.example/v1").unwrap();
+    let excluded = InjectionSettings::read("image: a\nexcludedNamespaces: [shop]").unwrap();
+    let listens = json!({"containers": [{"name": "app", "image": "app", "ports": [{"containerPort": 4000}]}]});
+    for (spec, settings, words) in [
+        (json!({"hostNetwork": true, "containers": []}), &settings(), "spec.hostNetwork: "),
+        (listens, &settings(), "spec.containers[0].ports[0].containerPort: "),
+        (app(), &gateway, "lets only the gateway call providers"),
+        (app(), &excluded, "which the cluster's administrator has excluded"),
+    ] {
+        let Injection { patch, warnings } = of(&plain(None, spec.clone()), settings).unwrap().unwrap();
+        assert!(patch.0.is_empty() && warnings.len() == 1, "{warnings:?}");
+        assert!(warnings[0].contains(words) && warnings[0].contains("if it is to have none"), "{warnings:?}");
+        assert!(of(&plain(Some("true"), spec), settings).unwrap_err().contains(words));
+    }
+    // Another webhook has shared the processes of a pod that was injected: it must not start like that.
+    let mut shared = once;
+    shared["spec"]["shareProcessNamespace"] = json!(true);
+    assert!(of(&shared, &settings()).unwrap_err().contains("spec.shareProcessNamespace"));
+    // What the kubelet runs from a file cannot be changed.
+    let mut mirror = plain(None, app());
+    mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "a"});
+    assert_eq!(of(&mirror, &settings()), Ok(None));
+    // A mistake in what it is to be like is a mistake, whoever asked.
+    let mut mistaken = plain(None, app());
+    mistaken["metadata"]["annotations"] = json!({"vectoll.dev/sidecar-log-level": "loud"});
+    assert!(of(&mistaken, &settings()).is_err());
+}
+
+/// A pod's sidecar, with what was said by annotation on it and on its namespace.
+fn changed(pod: &Value, namespace: &[(&str, &str)], settings: &InjectionSettings) -> Value {
+    let once = injected_in(&asking(pod), namespace, settings).unwrap().unwrap();
+    assert_eq!(injected_in(&once, namespace, settings).unwrap().unwrap(), once, "once or twice");
+    sidecar_of(&once).clone()
+}
+
+fn variable(sidecar: &Value, name: &str) -> Option<String> {
+    let all = sidecar["env"].as_array().unwrap();
+    let found: Vec<&Value> = all.iter().filter(|one| one["name"] == name).collect();
+    assert!(found.len() < 2, "{name} is there twice");
+    found.first().map(|one| one["value"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_workload_changes_what_is_its_own_business() {
+    let usual = changed(&json!({}), &[], &settings());
+    let is = |sidecar: &Value, name: &str, value: &str| {
+        assert_eq!(variable(sidecar, name).as_deref(), Some(value), "{name}");
+    };
+    is(&usual, "VECTOLL_LOG", "info");
+    is(&usual, "VECTOLL_DRAIN_TIMEOUT_SECONDS", "25");
+    is(&usual, "HTTPS_PROXY", "http://proxy.example:3128");
+
+    let namespace = [
+        ("vectoll.dev/sidecar-log-level", "warn"),
+        ("vectoll.dev/sidecar-log-format", "text"),
+        ("vectoll.dev/sidecar-drain-timeout-seconds", "120"),
+    ];
+    let annotations = json!({
+        "vectoll.dev/sidecar-log-level": "debug",
+        "vectoll.dev/sidecar-https-proxy": "http://other.example:8080",
+        "vectoll.dev/sidecar-http-proxy": "http://other.example:8080",
+        "vectoll.dev/sidecar-no-proxy": ".svc,.cluster.local, 10.0.0.0/8,[fd00::1],db:5432,*.internal",
+        "vectoll.dev/sidecar-probe": "Exec",
+    });
+    let sidecar = changed(&annotations, &namespace, &settings());
+    is(&sidecar, "VECTOLL_LOG", "info,vectoll=debug");
+    is(&sidecar, "VECTOLL_LOG_FORMAT", "text");
+    // The pod ends after 30 seconds, whatever the namespace says of all of its pods.
+    is(&sidecar, "VECTOLL_DRAIN_TIMEOUT_SECONDS", "29");
+    is(&sidecar, "HTTPS_PROXY", "http://other.example:8080");
+    is(&sidecar, "HTTP_PROXY", "http://other.example:8080");
+    is(&sidecar, "NO_PROXY", ".svc,.cluster.local, 10.0.0.0/8,[fd00::1],db:5432,*.internal");
+    assert!(sidecar["readinessProbe"]["exec"].is_object());
+    // The rest is as ever.
+    assert_eq!((&sidecar["image"], &sidecar["securityContext"]), (&usual["image"], &usual["securityContext"]));
+
+    let mut patient = asking(&json!({"vectoll.dev/sidecar-drain-timeout-seconds": "120"}));
+    patient["spec"]["terminationGracePeriodSeconds"] = json!(130);
+    let pod = injected(&patient).unwrap().unwrap();
+    is(sidecar_of(&pod), "VECTOLL_DRAIN_TIMEOUT_SECONDS", "120");
+
+    // None instead of the cluster's; names in small letters are the same.
+    let small =
+        InjectionSettings::read("image: a\nenv: [{name: https_proxy, value: http://proxy.example:3128}]").unwrap();
+    let none = changed(&json!({"vectoll.dev/sidecar-https-proxy": ""}), &[], &small);
+    assert_eq!((variable(&none, "HTTPS_PROXY"), variable(&none, "https_proxy")), (None, None));
+}
+
+#[test]
+fn what_a_workload_cannot_have_is_refused_by_the_annotations_name_and_the_form() {
+    let locked = InjectionSettings::read("image: a\nlockedAnnotations: [https-proxy, memory-limit]").unwrap();
+    for (name, value, settings, words) in [
+        ("log-level", "verbose", settings(), "\"verbose\" is not a level: write error, warn, info, debug or trace"),
+        ("log-level", "", settings(), "\"\" is not a level"),
+        ("log-format", "JSON", settings(), "\"JSON\" is not a form of a log: write json or text"),
+        ("probe", "http", settings(), "\"http\" is not a kind of probe: write Auto, Http or Exec"),
+        ("drain-timeout-seconds", "1m", settings(), "\"1m\" is not a number of seconds: write one from 0 to 3600"),
+        ("drain-timeout-seconds", "3601", settings(), "\"3601\" is not a number of seconds"),
+        ("drain-timeout-seconds", "-1", settings(), "\"-1\" is not a number of seconds"),
+        (
+            "drain-timeout-seconds",
+            "30",
+            settings(),
+            "\"30\" is not shorter than the pod's terminationGracePeriodSeconds of 30",
+        ),
+        (
+            "https-proxy",
+            "https://proxy:3128",
+            settings(),
+            "\"https://proxy:3128\": only proxies that are spoken to over http:",
+        ),
+        (
+            "https-proxy",
+            "http://proxy/path",
+            settings(),
+            "\"http://proxy/path\" is not the URL of a proxy: write http://HOST:PORT",
+        ),
+        ("https-proxy", "proxy", settings(), "\"proxy\" is not the URL of a proxy"),
+        (
+            "http-proxy",
+            "http://me:hush@proxy:3128",
+            settings(),
+            "has credentials, and everybody may read an annotation",
+        ),
+        ("no-proxy", "10.0.0.0/33", settings(), "\"10.0.0.0/33\" is not a host: write names, HOST:PORT"),
+        ("no-proxy", "a, http://b", settings(), "\"http://b\" is not a host"),
+        ("no-proxy", "a:b", settings(), "\"a:b\" is not a host"),
+        ("https-proxy", "http://proxy:3128", locked.clone(), "the cluster's administrator lets no workload set it"),
+        ("memory-limit", "1Gi", locked, "the cluster's administrator lets no workload set it"),
+        // What would make it less safe is not there.
+        (
+            "image",
+            "mine",
+            settings(),
+            "is not known: vectoll.dev/sidecar- is followed by one of cpu-limit, cpu-request",
+        ),
+        ("run-as-user", "0", settings(), "is not known"),
+        ("env", "A=b", settings(), "is not known"),
+    ] {
+        let name = format!("vectoll.dev/sidecar-{name}");
+        let refusal = injected_in(&asking(&json!({&name: value})), &[], &settings).unwrap_err();
+        assert!(refusal.starts_with(&format!("metadata.annotations[{name}]: {words}")), "{value}: {refusal}");
+        assert!(!refusal.contains("; ") && !refusal.contains("hush"), "{refusal}");
+    }
+    let of_namespace = [("vectoll.dev/sidecar-log-level", "loud")];
+    let refusal = injected_in(&asking(&json!({})), &of_namespace, &settings()).unwrap_err();
+    assert!(refusal.starts_with("namespace shop: metadata.annotations[vectoll.dev/sidecar-log-level]: \"loud\""));
 }
 
 #[test]

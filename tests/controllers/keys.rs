@@ -118,6 +118,53 @@ pub async fn remade(world: &World) -> anyhow::Result<()> {
         .await
 }
 
+/// `spec.secretTemplate`: what is in it is on the Secret, follows changes and goes; what others have put there stays.
+pub async fn labelled(world: &World) -> anyhow::Result<()> {
+    let ns = "keys-labelled";
+    world.namespace(ns)?;
+    let template = ", secretTemplate: {labels: {team: search, tier: gold}, annotations: {example.com/mirror: 'yes'}}";
+    world.light.apply(&team_and_key(ns, "alice", template))?;
+    world.until_key(ns, "alice", "Ready", "True/Ready").await?;
+    let labels = async || {
+        let secret = world.secret(ns, "alice").await?.context("no Secret")?;
+        let of = |all: Option<std::collections::BTreeMap<String, String>>| {
+            let own = all.unwrap_or_default().into_iter().filter(|(name, _)| !name.starts_with("vectoll.dev/"));
+            own.map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(",")
+        };
+        Ok::<_, anyhow::Error>((of(secret.metadata.labels), of(secret.metadata.annotations)))
+    };
+    let until_labels = async |expected: (&str, &str)| {
+        let mut last = (String::new(), String::new());
+        let found = until(&format!("{expected:?}"), async || {
+            last = labels().await?;
+            Ok((last.0 == expected.0 && last.1 == expected.1).then_some(()))
+        })
+        .await;
+        found.with_context(|| format!("{last:?}"))
+    };
+    until_labels(("team=search,tier=gold", "example.com/mirror=yes")).await?;
+    let value = world.value(ns, "alice").await?;
+    // Somebody else's stay, and the template's are put right.
+    world.light.kubectl(&["label", "secret", "alice", "-n", ns, "--overwrite", "owner=me", "tier=lead"], None)?;
+    until_labels(("owner=me,team=search,tier=gold", "example.com/mirror=yes")).await?;
+    // A rotation keeps all of it.
+    world.light.kubectl(&["annotate", "apikey", "alice", "-n", ns, "vectoll.dev/rotate=1"], None)?;
+    until("a new value", async || Ok((world.value(ns, "alice").await? != value).then_some(()))).await?;
+    until_labels(("owner=me,team=search,tier=gold", "example.com/mirror=yes")).await?;
+    // A Secret that is made anew has it again, without what others had put on the one before.
+    world.light.kubectl(&["delete", "secret", "alice", "-n", ns], None)?;
+    until_labels(("team=search,tier=gold", "example.com/mirror=yes")).await?;
+    world.light.kubectl(&["label", "secret", "alice", "-n", ns, "owner=me"], None)?;
+    world.light.apply(&api_key(ns, "alice", ", secretTemplate: {labels: {tier: silver}}"))?;
+    until_labels(("owner=me,tier=silver", "")).await?;
+    world.light.apply(&api_key(ns, "alice", ""))?;
+    until_labels(("owner=me", "")).await?;
+    // What only the operator can judge is told at the key, and changes nothing.
+    let bad = ", secretTemplate: {annotations: {'x.vectoll.dev/a': b}}";
+    world.light.apply(&api_key(ns, "alice", bad))?;
+    world.until_key(ns, "alice", "Accepted", "False/Invalid").await.map(drop)
+}
+
 pub async fn foreign(world: &World) -> anyhow::Result<()> {
     let ns = "keys-foreign";
     world.namespace(ns)?;

@@ -35,6 +35,7 @@ fn controllers() {
             ("keys: made, told and delivered", keys::made(&world).await),
             ("keys: renewed by annotation and interval", keys::rotated(&world).await),
             ("keys: a lost or emptied Secret is recreated", keys::remade(&world).await),
+            ("keys: Secrets follow their templates", keys::labelled(&world).await),
             ("keys: a Secret of someone else is left alone", keys::foreign(&world).await),
             ("keys: a recreated key does not inherit", keys::recreated(&world).await),
             ("keys: suspended, expired, deleted", keys::ended(&world).await),

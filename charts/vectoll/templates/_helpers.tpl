@@ -56,6 +56,22 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 app.kubernetes.io/part-of: vectoll
+{{- with include "vectoll.commonLabels" . }}
+{{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* Labels of the user's own. Those of the chart are not for them to change: selectors are made of them. */}}
+{{- define "vectoll.commonLabels" -}}
+{{- $own := list "helm.sh/chart" "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of" "app.kubernetes.io/component" -}}
+{{- range $name, $_ := .Values.commonLabels -}}
+{{- if has $name $own -}}
+{{- fail (printf "commonLabels: %s is the chart's own: remove it" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- with .Values.commonLabels -}}
+{{- toYaml . -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "vectoll.operatorLabels" -}}
@@ -113,7 +129,18 @@ app.kubernetes.io/component: gateway
 {{- define "vectoll.gatewayNames" -}}
 {{- $name := include "vectoll.gateway" . -}}
 {{- $inside := list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) (printf "%s.%s.svc.cluster.local" $name .Release.Namespace) -}}
-{{- concat $inside .Values.gateway.hosts | uniq | join "," -}}
+{{- concat $inside .Values.gateway.hosts (include "vectoll.gatewayRouteHosts" . | fromJsonArray) | uniq | join "," -}}
+{{- end -}}
+
+{{/* The hosts of the gateway's ingress and route, as a JSON list. */}}
+{{- define "vectoll.gatewayRouteHosts" -}}
+{{- $hosts := list -}}
+{{- range list .Values.gateway.ingress .Values.gateway.httpRoute -}}
+{{- if .enabled -}}
+{{- $hosts = concat $hosts .hosts -}}
+{{- end -}}
+{{- end -}}
+{{- $hosts | uniq | toJson -}}
 {{- end -}}
 
 {{/* Where callers find it. */}}
@@ -245,6 +272,9 @@ runAsUser: {{ with .Values.sidecar.runAsUser }}{{ int64 . }}{{ else }}null{{ end
 probe: {{ .Values.sidecar.probe }}
 userMetrics: {{ .Values.sidecar.userMetrics }}
 excludedNamespaces: {{ .Values.webhook.excludedNamespaces | toJson }}
+{{- with .Values.sidecar.lockedAnnotations }}
+lockedAnnotations: {{ toJson . }}
+{{- end }}
 {{- if .Values.gateway.only }}
 {{- if not .Values.gateway.enabled }}
 {{- fail "gateway.only: without the gateway nobody could call anybody: set gateway.enabled" }}

@@ -29,6 +29,7 @@ impl Applier {
         match action {
             Action::MakeKey { creation, present } => self.make_key(&creation, present).await,
             Action::AdoptKey { adoption, version } => self.adopt_key(&adoption, version).await,
+            Action::LabelKey { change, version } => self.label_key(&change, version).await,
             Action::RemoveKey { secret, version } => self.remove_key(&secret, version).await,
             Action::WriteConfig { namespace, files, replaces } => self.write_config(&namespace, &files, replaces).await,
             Action::RemoveConfig { namespace, uid, version } => self.remove_config(&namespace, &uid, version).await,

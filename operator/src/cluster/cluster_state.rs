@@ -60,6 +60,8 @@ pub(super) struct Sidecar {
     pub(super) touched: Option<u64>,
     /// The version of the contract that it reads.
     pub(super) contract: String,
+    /// The image of its sidecar.
+    pub(super) image: Option<Arc<str>>,
     /// Neither finished nor about to go.
     pub(super) lives: bool,
     /// Not finished.
@@ -275,6 +277,14 @@ fn is_up(pod: &Raw<Pod>) -> bool {
     })
 }
 
+/// The image of the sidecar's container, which is where [`is_up`] looks for it.
+fn image_of(pod: &Raw<Pod>) -> Option<&str> {
+    let of = |field: &str| pod.field(field).and_then(Value::as_array).into_iter().flatten();
+    let mut all = of("spec/initContainers").chain(of("spec/containers"));
+    let sidecar = all.find(|container| container.get("name").and_then(Value::as_str) == Some(CONTAINER))?;
+    sidecar.get("image").and_then(Value::as_str)
+}
+
 pub(super) fn sidecar(pod: Raw<Pod>, _: Option<&Sidecar>) -> Option<Sidecar> {
     let runs = !matches!(pod.field("status/phase").and_then(Value::as_str), Some("Succeeded" | "Failed"));
     let lives = runs && !goes(&pod);
@@ -283,6 +293,7 @@ pub(super) fn sidecar(pod: Raw<Pod>, _: Option<&Sidecar>) -> Option<Sidecar> {
         created: pod.creation_timestamp().map(|time| time.0),
         touched: pod.annotations().get(names::POD_GENERATION).and_then(|generation| generation.parse().ok()),
         contract: pod.labels().get(names::CONTRACT_LABEL).cloned().unwrap_or_default(),
+        image: image_of(&pod).map(Into::into),
         lives,
         runs,
         up: runs && is_up(&pod),

@@ -94,12 +94,15 @@ pub(super) fn plan(basis: Basis<'_>) -> Plan {
     let programmed = Programmed::new(namespace, &cluster.books.acknowledgements, &readers);
     let reports = reports::reports(cluster, desired, &programmed, &undelivered, troubles, bulk, now);
     let (mut new, mut first) = keys(cluster, desired);
+    let labels = labels(cluster, desired);
     let later = reports.later + new.len().saturating_sub(bulk);
     new.truncate(bulk);
+    let later = later + labels.len().saturating_sub(bulk);
+    let labels: Vec<Action> = labels.into_iter().take(bulk).collect();
     // Until it is in the config nothing of it works: values that are replaced, and whatever ends, go before the mass of
     // what is new. The rest takes turns, so that none of it waits for all of another kind.
     first.extend(write);
-    let rest = in_turn([new, touches, reports.actions]);
+    let rest = in_turn([new, touches, reports.actions, labels]);
     Plan { first, rest, later, ready: reports.ready, due: reports.due, prepared, is_behind, delivered }
 }
 
@@ -120,6 +123,17 @@ fn keys(cluster: &ClusterState, desired: &DesiredState) -> (Vec<Action>, Vec<Act
         Some(Action::AdoptKey { adoption: adoption.clone(), version: version(&adoption.secret)? })
     }));
     (new, replaced)
+}
+
+/// Secrets of keys that are to have other labels and annotations.
+fn labels(cluster: &ClusterState, desired: &DesiredState) -> Vec<Action> {
+    let changes = desired.to_label.iter().filter(|change| !cluster.ends(change.secret.namespace()));
+    changes
+        .filter_map(|change| {
+            let version = cluster.key_secrets.get(&change.secret)?.version;
+            Some(Action::LabelKey { change: change.clone(), version })
+        })
+        .collect()
 }
 
 /// One of each, again and again, until all are through.

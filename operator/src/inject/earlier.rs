@@ -24,7 +24,7 @@ pub(super) struct Left<'pod> {
 
 impl<'pod> Earlier<'pod> {
     pub(super) fn of(pod: &Pod, spec: &'pod PodSpec) -> Self {
-        let injected = pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(CONTRACT_LABEL));
+        let injected = Self::was_injected(pod);
         let find = |list: &'static str, containers: &'pod [Container]| {
             let index = containers.iter().position(|container| injected && container.name == CONTAINER)?;
             Some(Left { list, index, container: containers.get(index)? })
@@ -32,5 +32,10 @@ impl<'pod> Earlier<'pod> {
         let sidecar = find("initContainers", spec.init_containers.as_deref().unwrap_or_default())
             .or_else(|| find("containers", &spec.containers));
         Self { injected, sidecar }
+    }
+
+    /// Whether a pod says so of itself.
+    pub(super) fn was_injected(pod: &Pod) -> bool {
+        pod.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(CONTRACT_LABEL))
     }
 }

@@ -8,23 +8,17 @@ use std::collections::BTreeMap;
 
 use k8s_openapi::{api::core::v1::ResourceRequirements, apimachinery::pkg::api::resource::Quantity};
 
-use super::{amounts::checked, namespace::Namespace, quantity::Amount, settings::InjectionSettings};
+use super::{
+    amounts::checked,
+    names::SIDECAR_PREFIX,
+    quantity::Amount,
+    settings::InjectionSettings,
+    source::{Annotations, Source},
+};
 use crate::validate::FieldError;
 
-/// What all the annotations begin with: `vectoll.dev/sidecar-cpu-request`.
-pub const RESOURCES_PREFIX: &str = "vectoll.dev/sidecar-";
 /// What can be set.
 const RESOURCES: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
-/// The annotations among these that set a sidecar's resources, or are meant to.
-pub(crate) fn resource_annotations(all: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    all.into_iter().filter(|(name, _)| name.starts_with(RESOURCES_PREFIX)).collect()
-}
-
-/// The resource and `request` or `limit` that an annotation sets.
-fn parts(name: &str) -> Option<(&str, &str)> {
-    let (resource, what) = name.strip_prefix(RESOURCES_PREFIX)?.rsplit_once('-')?;
-    (RESOURCES.contains(&resource) && (what == "request" || what == "limit")).then_some((resource, what))
-}
 
 /// Resources that were asked for by annotation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,61 +35,25 @@ struct Sourced {
     source: Source,
 }
 
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Source {
-    Settings,
-    Namespace,
-    Pod,
-}
-
-impl Source {
-    /// Where the annotation is, as a fault's path. None: it is not an annotation.
-    fn path(&self, namespace: &str, name: &str) -> Option<String> {
-        match self {
-            Self::Settings => None,
-            Self::Namespace => Some(format!("namespace {namespace}: metadata.annotations[{name}]")),
-            Self::Pod => Some(format!("metadata.annotations[{name}]")),
-        }
-    }
-}
-
 impl AnnotatedResources {
     /// Reads the annotations of a pod and of its namespace. What is wrong with them is added to the faults.
     pub(super) fn of(
-        pod: Option<&BTreeMap<String, String>>,
-        namespace: &Namespace<'_>,
+        annotations: &Annotations<'_>,
         settings: &InjectionSettings,
         errors: &mut Vec<FieldError>,
     ) -> Self {
-        let mut unknown = |source: &Source, annotations: Option<&BTreeMap<String, String>>| {
-            for name in annotations.into_iter().flatten().map(|(name, _)| name) {
-                if name.starts_with(RESOURCES_PREFIX)
-                    && parts(name).is_none()
-                    && let Some(path) = source.path(namespace.name, name)
-                {
-                    let reason =
-                        "is not known: cpu-, memory- or ephemeral-storage-, followed by request or limit".to_owned();
-                    errors.push(FieldError { path, reason });
-                }
-            }
-        };
-        unknown(&Source::Pod, pod);
-        unknown(&Source::Namespace, Some(namespace.annotations));
         let mut resolved = Self::default();
         for resource in RESOURCES {
             let mut read = |what: &str, settings: &BTreeMap<String, Quantity>| {
-                let name = format!("{RESOURCES_PREFIX}{resource}-{what}");
-                let annotated = [(Source::Pod, pod), (Source::Namespace, Some(namespace.annotations))]
-                    .into_iter()
-                    .find_map(|(source, all)| Some((source, all?.get(&name)?.trim())));
-                let Some((source, text)) = annotated else {
+                let name = format!("{resource}-{what}");
+                let Some((source, text)) = annotations.find(&name) else {
                     let text = settings.get(resource)?.0.clone();
                     return Some(Sourced { amount: Amount::parse(&text)?, text, source: Source::Settings });
                 };
                 match checked(resource, what, text) {
                     Ok(amount) => Some(Sourced { text: text.to_owned(), amount, source }),
                     Err(reason) => {
-                        errors.extend(source.path(namespace.name, &name).map(|path| FieldError { path, reason }));
+                        errors.extend(annotations.fault(source, &name, reason));
                         None
                     }
                 }
@@ -109,12 +67,11 @@ impl AnnotatedResources {
                     // Whoever set the limit is nearer to the pod, and a request above it is refused by the API server.
                     *asked = limit.clone();
                 } else {
-                    let name = format!("{RESOURCES_PREFIX}{resource}-request");
                     let reason = format!(
-                        "{} is above the sidecar's limit of {}: set {RESOURCES_PREFIX}{resource}-limit beside it",
+                        "{} is above the sidecar's limit of {}: set {SIDECAR_PREFIX}{resource}-limit beside it",
                         asked.text, limit.text
                     );
-                    errors.extend(asked.source.path(namespace.name, &name).map(|path| FieldError { path, reason }));
+                    errors.extend(annotations.fault(asked.source, &format!("{resource}-request"), reason));
                 }
             }
             let annotated = |entry: Option<Sourced>| entry.filter(|entry| entry.source != Source::Settings);

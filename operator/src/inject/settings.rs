@@ -8,7 +8,7 @@ use k8s_openapi::{
 };
 use serde::Deserialize;
 
-use super::amounts::memory_fault;
+use super::{amounts::memory_fault, names::SIDECAR_ANNOTATIONS};
 
 /// Settings of every sidecar that is injected. Unknown fields are refused.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -52,6 +52,9 @@ pub struct InjectionSettings {
     /// How the kubelet asks whether a sidecar is ready.
     #[serde(default)]
     pub probe: ProbeKind,
+    /// Annotations that no workload may set, without what all of them begin with: `https-proxy`.
+    #[serde(default)]
+    pub locked_annotations: Vec<String>,
 }
 
 /// How the kubelet asks whether a sidecar is ready.
@@ -214,6 +217,14 @@ pub enum SettingsError {
     /// Less memory than a sidecar needs.
     #[error("resources.limits.memory: {0}")]
     Memory(String),
+    /// An annotation that there is not.
+    #[error("lockedAnnotations[{index}]: {name:?} is not known: one of {}", SIDECAR_ANNOTATIONS.join(", "))]
+    Locked {
+        /// Where in the list.
+        index: usize,
+        /// What is in it.
+        name: String,
+    },
     /// The same variable twice.
     #[error("env[{index}].name: {name} is listed twice")]
     Twice {
@@ -252,6 +263,11 @@ impl InjectionSettings {
         }
         if let Some(reason) = memory_fault(&settings.resources.limits) {
             return Err(SettingsError::Memory(reason));
+        }
+        for (index, name) in settings.locked_annotations.iter().enumerate() {
+            if !SIDECAR_ANNOTATIONS.contains(&name.as_str()) {
+                return Err(SettingsError::Locked { index, name: name.clone() });
+            }
         }
         let mut seen = BTreeSet::new();
         for (index, Variable { name, .. }) in settings.env.iter().enumerate() {
@@ -318,6 +334,10 @@ mod tests {
             ("image: a\ndrainTimeoutSeconds: -1", "drainTimeoutSeconds"),
             ("image: a\nrunAsUser: 0", "runAsUser: 0 is not a user"),
             ("image: a\nprobe: Tcp", "probe"),
+            (
+                "image: a\nlockedAnnotations: [probe, proxy]",
+                "lockedAnnotations[1]: \"proxy\" is not known: one of cpu-limit",
+            ),
             (
                 "image: a\nresources: {limits: {memory: 48Mi}}",
                 "resources.limits.memory: \"48Mi\" is too little for a sidecar: at least 64Mi",

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use vectoll_config::{KeyHash, ObjectName, Uid};
 
 use crate::{
-    key_secret::{self, Adoption, Cause, Previous, ValueCreation},
+    key_secret::{self, Adoption, Cause, Previous, TemplateChange, ValueCreation},
     observed_state::{ObservedState, SecretContent, Unresolved},
     spread::offset_of,
     validate::{KeySource, ValidKey},
@@ -42,6 +42,8 @@ pub(crate) struct ValueOutcome {
     pub(crate) to_create: Vec<ValueCreation>,
     /// Secrets that keys take over.
     pub(crate) to_adopt: Vec<Adoption>,
+    /// Generated Secrets whose labels and annotations are to follow their template.
+    pub(crate) to_label: Vec<TemplateChange>,
     /// Generated Secrets that are to go: their ApiKey is gone, or has its value elsewhere by now.
     pub(crate) stale: Vec<ObjectName>,
     /// When to reconcile again though nothing changes.
@@ -196,6 +198,9 @@ fn generated(
                     let mut previous = vec![replaced(value.hash, key, now)];
                     previous.extend(&value.previous);
                     outcome.to_create.push(ValueCreation { previous, ..creation(cause) });
+                } else if content.owner_uid.is_some() {
+                    // In a cluster. In a folder there is no Secret that somebody could look at.
+                    outcome.to_label.extend(content.template.change(secret, &key.secret_template));
                 }
             }
             Ok(value)

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 use vectoll_config::{KeyHash, ModelPattern, ObjectName, POD_KEY, Uid, v1};
-use vectoll_crds::{ApiKeySpec, Rotation, UserPolicy};
+use vectoll_crds::{ApiKeySpec, Rotation, SecretTemplate, UserPolicy};
 
 use super::{
     FieldError, FieldErrors, NOT_A_NAME, NOT_AN_ENTRY, ValidBudget, account::account, budgets::budgets, is_entry,
-    is_label, is_subdomain, limits, reset,
+    is_label, is_subdomain, limits, reset, secret_template,
 };
 use crate::{inject::CONFIG_SECRET, key_secret::ROTATE, observed_state::Object};
 
@@ -21,6 +21,8 @@ pub(crate) struct ValidKey {
     pub(crate) account: Uid,
     pub(crate) team: ObjectName,
     pub(crate) source: KeySource,
+    /// Of the Secret that is generated.
+    pub(crate) secret_template: SecretTemplate,
     pub(crate) user: Option<String>,
     pub(crate) user_policy: v1::UserPolicy,
     pub(crate) models: Option<Vec<ModelPattern>>,
@@ -109,6 +111,7 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Field
         expires_at,
         suspended,
         secret_name: _,
+        secret_template,
         secret_ref,
         key_hash: _,
         rotation: wanted_rotation,
@@ -137,12 +140,20 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Field
     }
     let rotation = rotation("spec.rotation", wanted_rotation.as_ref(), &mut errors);
     check_metadata(metadata, &mut errors);
+    if let Some(template) = secret_template {
+        if matches!(source, Some(KeySource::Brought { .. } | KeySource::Elsewhere { .. })) {
+            let reason = "is for the Secret that is generated, and this key is one that you keep: remove it";
+            errors.add("spec.secretTemplate", reason);
+        }
+        secret_template::check(template, &mut errors);
+    }
     let valid = source.map(|source| ValidKey {
         name: object.name.clone(),
         uid: object.uid.clone(),
         account: account(object, &mut errors),
         team: ObjectName::new(team_ref.namespace.as_deref().unwrap_or(namespace), &team_ref.name),
         source,
+        secret_template: secret_template.clone().unwrap_or_default(),
         user: user.clone(),
         user_policy: match user_policy {
             UserPolicy::Request => v1::UserPolicy::Request,

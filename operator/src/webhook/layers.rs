@@ -19,8 +19,11 @@ use super::{
 };
 use crate::inject::InjectionSettings;
 
-/// Where pods are posted.
+/// Where pods are posted that say themselves what they want.
 pub const PATH: &str = "/mutate-pods";
+/// Where those are that say nothing and whose namespace's label asks for sidecars. A review does not carry the label; the API server, which
+/// goes by it, knows it for certain.
+pub const NAMESPACE_PATH: &str = "/mutate-pods-of-namespace";
 
 /// The largest review that is read, in bytes. The API server takes objects of up to 3 MiB.
 const LARGEST: usize = 8 * 1024 * 1024;
@@ -38,36 +41,46 @@ struct Shared {
 
 pub(super) fn router(settings: Arc<InjectionSettings>, namespaces: NamespaceAnnotations, metrics: Metrics) -> Router {
     let shared = Shared { settings, namespaces, metrics, reading: Semaphore::new(MAX_CONCURRENT_READS) };
-    Router::new().route(PATH, post(mutate)).with_state(Arc::new(shared))
+    Router::new().route(PATH, post(of_pod)).route(NAMESPACE_PATH, post(of_namespace)).with_state(Arc::new(shared))
 }
 
-async fn mutate(State(shared): State<Arc<Shared>>, request: Request) -> Response {
-    let Ok(read) = timeout(ARRIVAL, read(&shared, request.into_body())).await else {
-        return refuse(&shared, StatusCode::REQUEST_TIMEOUT, "the review did not arrive in time\n".to_owned());
+async fn of_pod(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    mutate(&shared, request, false).await
+}
+
+async fn of_namespace(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    mutate(&shared, request, true).await
+}
+
+/// `asks`: the namespace's label does.
+async fn mutate(shared: &Shared, request: Request, asks: bool) -> Response {
+    let Ok(read) = timeout(ARRIVAL, read(shared, request.into_body())).await else {
+        return refuse(shared, StatusCode::REQUEST_TIMEOUT, "the review did not arrive in time\n".to_owned());
     };
     let body = match read {
         Ok(body) => body,
         Err(error) => {
             let message = format!("failed to read the review, of {LARGEST} bytes at most: {error}\n");
-            return refuse(&shared, StatusCode::PAYLOAD_TOO_LARGE, message);
+            return refuse(shared, StatusCode::PAYLOAD_TOO_LARGE, message);
         }
     };
     match Question::read(&body) {
         Ok(question) => {
             let annotations = shared.namespaces.of(question.namespace()).await;
             let annotations = annotations.map_err(|error| format!("{error:#}"));
-            let (verdict, answer) = question.answer(&shared.settings, &annotations);
-            let Shared { metrics: Metrics { injected, untouched, refused, invalid }, .. } = &*shared;
+            let (verdict, answer) = question.answer(&shared.settings, &annotations, asks);
+            let Shared { metrics: Metrics { injected, untouched, skipped, refused, invalid }, .. } = shared;
             match verdict {
                 Verdict::Injected => injected,
                 Verdict::Untouched => untouched,
+                Verdict::Skipped => skipped,
                 Verdict::Refused => refused,
                 Verdict::Invalid => invalid,
             }
             .inc();
             ([(header::CONTENT_TYPE, "application/json")], answer.to_string()).into_response()
         }
-        Err(error) => refuse(&shared, StatusCode::BAD_REQUEST, format!("failed to read the review: {error}\n")),
+        Err(error) => refuse(shared, StatusCode::BAD_REQUEST, format!("failed to read the review: {error}\n")),
     }
 }
 

@@ -7,13 +7,14 @@ use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 pub struct Metrics {
     pub(super) injected: IntCounter,
     pub(super) untouched: IntCounter,
+    pub(super) skipped: IntCounter,
     pub(super) refused: IntCounter,
     pub(super) invalid: IntCounter,
 }
 
 impl Metrics {
-    /// Registers `vectoll_injections_total{result}`: `injected`, `untouched` (it did not ask), `refused` (see the
-    /// answer), `invalid` (not a review of a pod). All of them are there from the start.
+    /// Registers `vectoll_injections_total{result}`: `injected`, `untouched` (nobody asked), `skipped` (its namespace
+    /// asked, and it cannot have one), `refused` (see the answer), `invalid` (not a review of a pod). All of them are there from the start.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
         let opts = Opts::new("vectoll_injections_total", "Pods that the webhook was asked about, by what came out.");
         let results = IntCounterVec::new(opts, &["result"])?;
@@ -22,6 +23,7 @@ impl Metrics {
         Ok(Self {
             injected: of("injected"),
             untouched: of("untouched"),
+            skipped: of("skipped"),
             refused: of("refused"),
             invalid: of("invalid"),
         })

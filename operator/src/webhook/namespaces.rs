@@ -9,7 +9,7 @@ use std::{
 use futures_util::future::BoxFuture;
 use tokio::time::timeout;
 
-use crate::inject::resource_annotations;
+use crate::inject::sidecar_annotations;
 
 /// How long the API server may take to say what a namespace is annotated with: far less than it waits for a review itself.
 const ASKING: Duration = Duration::from_secs(3);
@@ -53,7 +53,7 @@ impl NamespaceAnnotations {
         let ask = self.ask.as_ref().ok_or_else(|| anyhow::anyhow!("nobody can be asked"))?;
         let answer = timeout(ASKING, ask(namespace.to_owned())).await;
         let annotations = answer.map_err(|_| anyhow::anyhow!("no answer in {ASKING:?}"))??;
-        Ok(resource_annotations(annotations))
+        Ok(sidecar_annotations(annotations))
     }
 
     /// None: they have not been listed yet, or not since the namespace was made.
@@ -70,9 +70,9 @@ impl NamespaceAnnotations {
         state.unlisted.remove(namespace);
     }
 
-    /// Takes over what a namespace says now. What is not about sidecars' resources is dropped.
+    /// Takes over what a namespace says now. What is not about sidecars is dropped.
     pub fn set(&self, namespace: &str, annotations: BTreeMap<String, String>) {
-        let annotations = resource_annotations(annotations);
+        let annotations = sidecar_annotations(annotations);
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.by_namespace.insert(namespace.to_owned(), annotations);
     }
@@ -108,10 +108,10 @@ mod tests {
     #[tokio::test]
     async fn before_it_was_listed_the_api_server_is_asked() {
         let all = NamespaceAnnotations::awaiting(&[], asking("1Gi"));
-        assert_eq!(all.of("apps").await.unwrap(), resource_annotations(says("1Gi")));
+        assert_eq!(all.of("apps").await.unwrap(), sidecar_annotations(says("1Gi")));
         assert!(all.of("unknown").await.is_err(), "no guess is made");
         all.set("apps", says("2Gi"));
-        assert_eq!(all.of("apps").await.unwrap(), resource_annotations(says("2Gi")));
+        assert_eq!(all.of("apps").await.unwrap(), sidecar_annotations(says("2Gi")));
         all.set("silent", BTreeMap::new());
         assert_eq!(all.of("silent").await.unwrap(), BTreeMap::new(), "it says nothing");
         assert_eq!(all.of("new").await.unwrap().len(), 1, "it was made since");

@@ -17,6 +17,8 @@ pub(super) enum Verdict {
     Injected,
     /// It does not ask for one.
     Untouched,
+    /// Its namespace asks for one, and it cannot have one; the answer says why.
+    Skipped,
     /// It asks and cannot have one; the answer says why.
     Refused,
     /// It is not a pod, or in no namespace.
@@ -73,14 +75,16 @@ impl Question {
         &self.0.namespace
     }
 
-    /// What is answered, and what became of the pod. `annotations` are the namespace's, or why they are not known.
+    /// What is answered, and what became of the pod. `annotations` are the namespace's, or why they are not known; `asks`: its label asks
+    /// for sidecars.
     pub(super) fn answer(
         self,
         settings: &InjectionSettings,
         annotations: &Result<BTreeMap<String, String>, String>,
+        asks: bool,
     ) -> (Verdict, Value) {
         let Self(request) = self;
-        let (verdict, mut response) = review_pod(&request, settings, annotations);
+        let (verdict, mut response) = review_pod(&request, settings, annotations, asks);
         if let Some(response) = response.as_object_mut() {
             response.insert("uid".to_owned(), request.uid.into());
         }
@@ -92,6 +96,7 @@ fn review_pod(
     request: &Request,
     settings: &InjectionSettings,
     annotations: &Result<BTreeMap<String, String>, String>,
+    asks: bool,
 ) -> (Verdict, Value) {
     let Request { uid: _, operation, resource, sub_resource, namespace, object } = request;
     if !(resource.group.is_empty() && resource.resource == "pods" && sub_resource.is_empty() && operation == "CREATE") {
@@ -108,10 +113,13 @@ fn review_pod(
     }
     let name = pod.metadata.name.as_deref().or(pod.metadata.generate_name.as_deref()).unwrap_or_default();
     let none = BTreeMap::new();
-    let injected =
-        inject(&pod, Namespace { name: namespace, annotations: annotations.as_ref().unwrap_or(&none) }, settings);
-    match (injected, annotations) {
+    let of = Namespace { name: namespace, annotations: annotations.as_ref().unwrap_or(&none), asks };
+    match (inject(&pod, of, settings), annotations) {
         (Ok(None), _) => (Verdict::Untouched, allowed()),
+        (Ok(Some(Injection { patch, warnings })), _) if patch.0.is_empty() => {
+            tracing::info!(namespace, pod = name, ?warnings, "no sidecar for a pod of a labelled namespace");
+            (Verdict::Skipped, json!({"allowed": true, "warnings": warnings}))
+        }
         (Ok(Some(_)), Err(error)) => {
             tracing::warn!(namespace, pod = name, error, "pod refused: the namespace's annotations are not known yet");
             let message = format!(
@@ -192,7 +200,8 @@ mod tests {
     }
 
     fn answer(change: &Value) -> (Verdict, Value) {
-        let (verdict, answer) = Question::read(&question(change)).unwrap().answer(&settings(), &Ok(BTreeMap::new()));
+        let (verdict, answer) =
+            Question::read(&question(change)).unwrap().answer(&settings(), &Ok(BTreeMap::new()), false);
         assert_eq!(answer["apiVersion"], "admission.k8s.io/v1");
         assert_eq!(answer["kind"], "AdmissionReview");
         assert_eq!(answer["response"]["uid"], "705ab4f5-6393-11e8-b7cc-42010a800002");
@@ -226,7 +235,7 @@ mod tests {
         let patch = |annotations: BTreeMap<String, String>| {
             let question = Question::read(&question(&json!({}))).unwrap();
             assert_eq!(question.namespace(), "shop");
-            let (_, answer) = question.answer(&settings(), &Ok(annotations));
+            let (_, answer) = question.answer(&settings(), &Ok(annotations), false);
             let patch: ByteString = serde_json::from_value(answer["response"]["patch"].clone()).unwrap();
             String::from_utf8(patch.0).unwrap()
         };
@@ -238,7 +247,7 @@ mod tests {
     #[test]
     fn no_pod_gets_a_sidecar_before_it_is_known_what_its_namespace_says() {
         let unknown = Err("the API server is away".to_owned());
-        let (verdict, answer) = Question::read(&question(&json!({}))).unwrap().answer(&settings(), &unknown);
+        let (verdict, answer) = Question::read(&question(&json!({}))).unwrap().answer(&settings(), &unknown, false);
         let response = &answer["response"];
         assert_eq!((verdict, &response["allowed"]), (Verdict::Refused, &json!(false)));
         assert_eq!(response["status"]["code"], 503);
@@ -246,11 +255,34 @@ mod tests {
         assert!(message.contains("the namespace shop") && message.contains("again in a few seconds"), "{message}");
         // What does not ask for one need not wait, and a pod that cannot have one is told so.
         let unlabelled = json!({"request": {"object": {"metadata": {"labels": null}}}});
-        let (verdict, _) = Question::read(&question(&unlabelled)).unwrap().answer(&settings(), &unknown);
+        let (verdict, _) = Question::read(&question(&unlabelled)).unwrap().answer(&settings(), &unknown, false);
         assert_eq!(verdict, Verdict::Untouched);
         let refused = json!({"request": {"object": {"spec": {"hostNetwork": true}}}});
-        let (_, answer) = Question::read(&question(&refused)).unwrap().answer(&settings(), &unknown);
+        let (_, answer) = Question::read(&question(&refused)).unwrap().answer(&settings(), &unknown, false);
         assert_eq!(answer["response"]["status"]["code"], 403);
+    }
+
+    #[test]
+    fn what_a_namespace_asks_for_is_for_pods_that_say_nothing_and_can_have_it() {
+        let of = |change: &Value| {
+            let question = Question::read(&question(change)).unwrap();
+            let (verdict, answer) = question.answer(&settings(), &Ok(BTreeMap::new()), true);
+            (verdict, answer["response"].clone())
+        };
+        let object = |object: &Value| json!({"request": {"object": object}});
+        let silent = json!({"metadata": {"labels": {"vectoll.dev/inject": null}}});
+        assert_eq!(of(&object(&silent)).0, Verdict::Injected);
+        let declines = json!({"metadata": {"labels": {"vectoll.dev/inject": "false"}}});
+        assert_eq!(of(&object(&declines)).0, Verdict::Untouched);
+        let mut on_the_node = silent.clone();
+        on_the_node["spec"] = json!({"hostNetwork": true});
+        let (verdict, response) = of(&object(&on_the_node));
+        assert_eq!((verdict, &response["allowed"], response.get("patch")), (Verdict::Skipped, &json!(true), None));
+        let warning = response["warnings"][0].as_str().unwrap();
+        assert!(warning.contains("the namespace shop") && warning.contains("spec.hostNetwork"), "{warning}");
+        // It asks itself, and is told so.
+        on_the_node["metadata"]["labels"]["vectoll.dev/inject"] = json!("true");
+        assert_eq!(of(&object(&on_the_node)).0, Verdict::Refused);
     }
 
     #[test]

@@ -113,8 +113,18 @@ async fn an_api_server_gets_its_patch_over_tls() {
     client.post(webhook.url()).body(refused.to_string()).send().await.unwrap();
     client.post(webhook.url()).body(question(&json!({"metadata": {}})).to_string()).send().await.unwrap();
     client.post(webhook.url()).body(question(&json!({"spec": 7})).to_string()).send().await.unwrap();
-    for result in ["injected", "refused", "untouched", "invalid"] {
-        assert_eq!(webhook.count(result), 1, "{result}");
+    // The same pods where their namespace asks: what says nothing is injected, or let in as it is.
+    let of_namespace = webhook.url().replace(PATH, NAMESPACE_PATH);
+    for (spec, result) in
+        [(json!({"containers": []}), "injected"), (json!({"hostNetwork": true, "containers": []}), "skipped")]
+    {
+        let before = webhook.count(result);
+        let pod = question(&json!({"metadata": {}, "spec": spec}));
+        client.post(&of_namespace).body(pod.to_string()).send().await.unwrap();
+        assert_eq!(webhook.count(result), before + 1, "{result}");
+    }
+    for (result, count) in [("injected", 2), ("refused", 1), ("untouched", 1), ("skipped", 1), ("invalid", 1)] {
+        assert_eq!(webhook.count(result), count, "{result}");
     }
 }
 

@@ -42,8 +42,17 @@ fn lead_to(cluster: &Cluster, port: u16) -> anyhow::Result<()> {
         })
         .to_string(),
     )?;
-    let path = json!([{"op": "replace", "path": "/webhooks/0/clientConfig/service/port", "value": port}]).to_string();
-    cluster.kubectl(&["patch", "mutatingwebhookconfiguration", "vectoll", "--type=json", "--patch", &path])?.ok()?;
+    call_on(cluster, port)
+}
+
+/// The port on which both webhooks are called: the one for pods that ask, and the one for namespaces that do.
+fn call_on(cluster: &Cluster, port: u16) -> anyhow::Result<()> {
+    let ports = [0, 1].map(|webhook| {
+        let path = format!("/webhooks/{webhook}/clientConfig/service/port");
+        json!({"op": "replace", "path": path, "value": port})
+    });
+    let patch = json!(ports).to_string();
+    cluster.kubectl(&["patch", "mutatingwebhookconfiguration", "vectoll", "--type=json", "--patch", &patch])?.ok()?;
     Ok(())
 }
 
@@ -81,7 +90,103 @@ pub fn pods(cluster: &Cluster, port: u16) -> anyhow::Result<()> {
     as_the_values_say(cluster)?;
     excluded(cluster)?;
     quota(cluster)?;
-    range(cluster)
+    range(cluster)?;
+    changed(cluster)?;
+    whole_namespace(cluster, port)
+}
+
+/// What a workload changes of its sidecar by annotation, and what it is told where it cannot.
+fn changed(cluster: &Cluster) -> anyhow::Result<()> {
+    let annotations = json!({
+        "vectoll.dev/sidecar-log-level": "debug",
+        "vectoll.dev/sidecar-https-proxy": "http://proxy.example.com:3128",
+        "vectoll.dev/sidecar-no-proxy": ".svc,.cluster.local",
+        "vectoll.dev/sidecar-probe": "Http",
+    });
+    cluster.create(&pod("search", "changed", &annotations))?.ok()?;
+    let found = cluster.get(&["pod", "changed", "--namespace=search"])?;
+    let sidecar = &found["spec"]["initContainers"][0];
+    let variables = sidecar["env"].as_array().context("no variables")?;
+    for (name, value) in [
+        ("VECTOLL_LOG", "info,vectoll=debug"),
+        ("HTTPS_PROXY", "http://proxy.example.com:3128"),
+        ("NO_PROXY", ".svc,.cluster.local"),
+    ] {
+        ensure!(variables.contains(&json!({"name": name, "value": value})), "{name}: {variables:?}");
+    }
+    ensure!(sidecar["readinessProbe"]["httpGet"].is_object(), "{sidecar}");
+    let late = json!({"vectoll.dev/sidecar-drain-timeout-seconds": "30"});
+    let said = cluster.create(&pod("search", "late", &late))?.refused()?;
+    let words = "metadata.annotations[vectoll.dev/sidecar-drain-timeout-seconds]: \"30\" is not shorter than the pod's \
+                 terminationGracePeriodSeconds of 30";
+    ensure!(said.contains(words), "{said}");
+    Ok(())
+}
+
+/// A namespace whose label asks for a sidecar in each of its pods.
+fn whole_namespace(cluster: &Cluster, port: u16) -> anyhow::Result<()> {
+    cluster
+        .apply("{apiVersion: v1, kind: Namespace, metadata: {name: whole, labels: {vectoll.dev/inject: 'true'}}}")?;
+    let account = ["get", "serviceaccount", "default", "--namespace", "whole"];
+    eventually("the default ServiceAccount", || Ok(cluster.kubectl(&account)?.well))?;
+    let plain = |namespace: &str, name: &str, label: Option<&str>| {
+        let mut pod = pod(namespace, name, &json!({}));
+        pod["metadata"]["labels"] = label.map_or_else(|| json!({}), |label| json!({"vectoll.dev/inject": label}));
+        pod
+    };
+    let initial = |name: &str| {
+        let found = cluster.get(&["pod", name, "--namespace=whole"])?;
+        Ok::<_, anyhow::Error>((
+            found["spec"]["initContainers"][0]["name"].clone(),
+            found["metadata"]["labels"].clone(),
+        ))
+    };
+    // An API server may take a moment to hear of the label.
+    let mut tries = 0;
+    eventually("a pod that its namespace has asked for", || {
+        tries += 1;
+        let name = format!("silent-{tries}");
+        cluster.create(&plain("whole", &name, None))?.ok()?;
+        Ok(initial(&name)?.0 == "vectoll-sidecar")
+    })?;
+    let (_, labels) = initial(&format!("silent-{tries}"))?;
+    ensure!(labels["vectoll.dev/contract"] == "v1" && labels["vectoll.dev/inject"].is_null(), "{labels}");
+    cluster.create(&plain("whole", "declines", Some("false")))?.ok()?;
+    ensure!(initial("declines")?.0.is_null());
+    cluster.create(&plain("whole", "asks", Some("true")))?.ok()?;
+    ensure!(initial("asks")?.0 == "vectoll-sidecar");
+    // What cannot have one is let in without; what asks itself is not.
+    for (label, is_let_in) in [(None, true), (Some("true"), false)] {
+        let mut pod = plain("whole", "on-the-node", label);
+        pod["spec"]["hostNetwork"] = json!(true);
+        let said = cluster.create(&pod)?;
+        ensure!(
+            said.well == is_let_in && said.err.contains("spec.hostNetwork"),
+            "{label:?}: {} {}",
+            said.out,
+            said.err
+        );
+    }
+    ensure!(initial("on-the-node")?.0.is_null());
+    // Elsewhere nobody has asked.
+    cluster.create(&plain("search", "silent", None))?.ok()?;
+    ensure!(cluster.get(&["pod", "silent", "--namespace=search"])?["spec"]["initContainers"].is_null());
+
+    // Nobody listens there: the namespace keeps its pods, and who asks itself waits.
+    call_on(cluster, 1)?;
+    let mut said = String::new();
+    eventually("no webhook", || {
+        let answer = cluster.create(&plain("whole", "waits", Some("true")))?;
+        if answer.well {
+            cluster.kubectl(&["delete", "pod", "waits", "--namespace=whole", "--now"])?.ok()?;
+        }
+        said = answer.err;
+        Ok(!answer.well)
+    })?;
+    ensure!(said.contains("failed calling webhook \"inject.vectoll.dev\""), "{said}");
+    cluster.create(&plain("whole", "alone", None))?.ok()?;
+    ensure!(initial("alone")?.0.is_null());
+    call_on(cluster, port)
 }
 
 /// From the chart's values by the operator's settings into the pod.

@@ -22,6 +22,7 @@ mod nulls;
 mod people;
 mod privileges;
 mod rendered;
+mod routes;
 mod said;
 mod scoped;
 mod store;

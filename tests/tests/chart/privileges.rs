@@ -379,6 +379,12 @@ fn a_pod_never_starts_without_its_sidecar(cluster: &Cluster) -> anyhow::Result<(
     }
     // Who does not ask is not asked.
     cluster.kubectl_with(&create, &pod("search", "false", "[]"))?.ok()?;
+    // What was injected because its namespace asks has no label of its own, but that of the contract.
+    let of_namespace =
+        |sidecar: &str| pod("search", "v1", sidecar).replace("vectoll.dev/inject", "vectoll.dev/contract");
+    let said = cluster.kubectl_with(&create, &of_namespace("[]"))?.refused()?;
+    assert!(said.contains("has no init container vectoll-sidecar"), "{said}");
+    cluster.kubectl_with(&create, &of_namespace(native))?.ok()?;
     Ok(())
 }
 
@@ -423,7 +429,7 @@ fn the_webhook_stays_but_for_its_ca(cluster: &Cluster) -> anyhow::Result<()> {
         r#"{"op": "add", "path": "/webhooks/0/matchConditions", "value": [{"name": "never", "expression": "false"}]}"#,
         r#"{"op": "add", "path": "/webhooks/0/admissionReviewVersions/-", "value": "v1beta1"}"#,
         r#"{"op": "remove", "path": "/webhooks/0"}"#,
-        r#"{"op": "copy", "from": "/webhooks/0", "path": "/webhooks/-"}, {"op": "replace", "path": "/webhooks/1/name", "value": "b.vectoll.dev"}"#,
+        r#"{"op": "copy", "from": "/webhooks/0", "path": "/webhooks/-"}, {"op": "replace", "path": "/webhooks/2/name", "value": "b.vectoll.dev"}"#,
         r#"{"op": "remove", "path": "/metadata/labels"}"#,
         r#"{"op": "add", "path": "/metadata/finalizers", "value": ["example.com/hold"]}"#,
     ] {

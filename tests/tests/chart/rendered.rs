@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::cluster::{Cluster, RESTRICTED};
 use crate::tool::{NAMESPACE, helm, read, repository, run, yaml_files};
 
-fn template(values: &Path) -> anyhow::Result<Command> {
+pub fn template(values: &Path) -> anyhow::Result<Command> {
     let mut helm = helm()?;
     helm.args(["template", "vectoll"]).arg(repository("charts/vectoll")).arg("--values").arg(values);
     helm.args(["--namespace", NAMESPACE, "--kube-version", "1.33"]);

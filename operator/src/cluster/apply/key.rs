@@ -18,7 +18,7 @@ use crate::{
         raw::Raw,
         tracked::Tracked,
     },
-    key_secret::{self, Adoption, Cause, ValueCreation},
+    key_secret::{self, Adoption, Cause, TemplateChange, ValueCreation},
     observed_state::{Kind, ResourceRef},
     random,
 };
@@ -123,6 +123,23 @@ impl Applier {
         let of = ResourceRef { kind: Kind::ApiKey, name: api_key.clone() };
         let note = format!("The Secret {} was taken over with the key in it", secret.name());
         self.record_event(&of, uid, EventType::Normal, "SecretAdopted", note, "AdoptKey").await;
+        Ok(())
+    }
+
+    /// What others have put on the Secret stays.
+    pub(super) async fn label_key(&self, change: &TemplateChange, version: u64) -> anyhow::Result<()> {
+        let secret = &change.secret;
+        let api: Api<Raw<Secret>> = Api::namespaced(self.client.clone(), secret.namespace());
+        let patch = Patch::Merge(change.patch(version)?);
+        let written = api
+            .patch(secret.name(), &patched(), &patch)
+            .await
+            .context("failed to write the labels and annotations of spec.secretTemplate")?;
+        tracing::debug!(%secret, "a key's Secret has the labels and annotations of its template");
+        let version = version_of(&written);
+        if let Some(content) = cluster_state::key_secret(written, None) {
+            self.shared.cluster().key_secrets.put(secret.clone(), version, content);
+        }
         Ok(())
     }
 

@@ -105,6 +105,7 @@ async fn the_answer_to_a_touch_tells_that_the_pod_has_ended() {
         created: None,
         touched: None,
         contract: "v1".to_owned(),
+        image: None,
         lives: true,
         runs: true,
         up: true,

@@ -7,7 +7,7 @@ use vectoll_config::{ObjectName, Uid};
 use super::transitions::Transition;
 use crate::{
     cluster::{config::Files, status::NewStatus},
-    key_secret::{Adoption, ValueCreation},
+    key_secret::{Adoption, TemplateChange, ValueCreation},
     observed_state::ResourceRef,
 };
 
@@ -18,6 +18,8 @@ pub(in crate::cluster) enum Action {
     MakeKey { creation: ValueCreation, present: Option<u64> },
     /// A Secret that was not made for a key is taken over by it.
     AdoptKey { adoption: Adoption, version: u64 },
+    /// A key's Secret gets the labels and annotations of its template.
+    LabelKey { change: TemplateChange, version: u64 },
     /// A Secret of an ApiKey that is gone.
     RemoveKey { secret: ObjectName, version: u64 },
     /// A config is written, in place of another one where there is one.
@@ -63,6 +65,7 @@ impl Action {
         match self {
             Self::MakeKey { creation, .. } => Target::Secret(creation.secret.clone()),
             Self::AdoptKey { adoption, .. } => Target::Secret(adoption.secret.clone()),
+            Self::LabelKey { change, .. } => Target::Secret(change.secret.clone()),
             Self::RemoveKey { secret, .. } => Target::Secret(secret.clone()),
             Self::WriteConfig { namespace, .. } | Self::RemoveConfig { namespace, .. } => {
                 Target::Config(namespace.clone())
@@ -77,6 +80,7 @@ impl Action {
         match self {
             Self::MakeKey { .. } => "make_key",
             Self::AdoptKey { .. } => "adopt_key",
+            Self::LabelKey { .. } => "label_key",
             Self::RemoveKey { .. } => "remove_key",
             Self::WriteConfig { .. } => "write_config",
             Self::RemoveConfig { .. } => "remove_config",

@@ -82,6 +82,7 @@ fn sidecar(cluster: &mut ClusterState, pod: &str, touched: Option<u64>, contract
         created: None,
         touched,
         contract: contract.to_owned(),
+        image: None,
         lives: true,
         runs: true,
         up: true,

@@ -332,3 +332,20 @@ fn a_value_has_one_key_whether_it_is_known_or_only_its_hash() {
     let [alice, older] = claim("2026-01-04T00:00:00Z");
     assert_eq!((alice.unwrap().0, older), ("DuplicateKey", None));
 }
+
+#[test]
+fn a_secret_gets_what_its_template_says_unless_it_is_written_anyway() {
+    let template = ", secretTemplate: {labels: {team: search}}";
+    let young = || Some(secret("u", VALUE, NOW, None, Vec::new()));
+    let change = |state: DesiredState| state.to_label.into_iter().map(|change| change.secret).collect::<Vec<_>>();
+    assert_eq!(change(desired(template, None, young())), [ObjectName::new("apps", "alice")]);
+    assert!(change(desired("", None, young())).is_empty(), "nothing is on it and nothing is to be");
+    // It has another version after a renewal: the next plan looks at that one.
+    let renewed = desired(template, Some("1"), young());
+    assert_eq!((renewed.to_create.len(), change(renewed).len()), (1, 0));
+    // A folder of manifests has no Secret that somebody could look at.
+    let mut observed = observed(template, None);
+    let content = without_owner().generated();
+    observed.secrets = BTreeMap::from([(ObjectName::new("apps", "alice"), content.into())]);
+    assert!(change(desired_state(&observed, at(NOW))).is_empty());
+}
