@@ -59,14 +59,15 @@ async fn until_exact(world: &World, wanted: &str) -> anyhow::Result<()> {
 }
 
 /// An API server, a store, and an operator with both.
-struct Stage {
-    world: World,
-    store: Store,
-    arguments: Vec<String>,
+pub struct Stage {
+    pub world: World,
+    pub store: Store,
+    /// What the operator is told of the store.
+    pub arguments: Vec<String>,
     _password: tempfile::TempDir,
 }
 
-async fn stage() -> anyhow::Result<Stage> {
+pub async fn stage() -> anyhow::Result<Stage> {
     let light = Light::start().await?;
     let store = Store::start().await?;
     let folder = tempfile::tempdir()?;
@@ -88,6 +89,12 @@ pub async fn shared() -> anyhow::Result<()> {
     let Stage { mut world, mut store, arguments, _password } = stage().await?;
     let done = scenario(&mut world, &mut store, &words(&arguments)).await;
     done.with_context(|| world.operator.log())
+}
+
+/// What people look at and change by hand, and the bill.
+pub async fn plugin() -> anyhow::Result<()> {
+    let stage = stage().await?;
+    crate::plugin::commands(&stage).await.with_context(|| stage.world.operator.log())
 }
 
 /// What sidecars write into the store, told where people look.
