@@ -2,7 +2,7 @@
 //!
 //! Each command reads what it needs ([`objects`], [`explain`], [`check`]), turns it into a view (pure), and prints that as a table, as JSON
 //! or as YAML ([`output`]). What it says of a resource is the operator's own word: conditions and spend come from statuses, and what a key may
-//! do comes out of the operator's own pure functions. It must not know: how the operator runs, or anything that only its ServiceAccount may read.
+//! do comes out of the operator's own pure functions. It must not know: how the operator runs, or anything that only its service account may read.
 
 mod change;
 mod check;

@@ -136,11 +136,5 @@ async fn sidecars(client: &Client, place: &Place, of: &Installation) -> Result<V
 
 /// What is there; none: nothing of that name is.
 fn found<T>(answer: kube::Result<T>, request: impl FnOnce() -> Request) -> Result<Option<T>, Failure> {
-    match answer {
-        Ok(found) => Ok(Some(found)),
-        Err(error) => match Failure::of(error, request()) {
-            Failure::NotFound(_) => Ok(None),
-            failure => Err(failure),
-        },
-    }
+    Failure::or_none(answer.map_err(|error| Failure::of(error, request())))
 }

@@ -89,6 +89,11 @@ impl Failure {
         }
     }
 
+    /// What is there; none: nothing of that name is.
+    pub(super) fn or_none<T>(found: Result<T, Self>) -> Result<Option<T>, Self> {
+        if let Err(Self::NotFound(_)) = found { Ok(None) } else { found.map(Some) }
+    }
+
     /// Whether it is a matter of rights.
     pub(super) fn is_forbidden(&self) -> bool {
         matches!(self, Self::Forbidden(_))

@@ -55,13 +55,9 @@ where
     K: Readable<Scope = NamespaceResourceScope>,
 {
     let api: Api<Raw<K>> = Api::namespaced(client.clone(), namespace);
-    match api.get(name).await {
-        Ok(raw) => Ok(as_tracked(raw, None)),
-        Err(error) => match Failure::of(error, Request::get(&resource::<K>(), Some(namespace), name)) {
-            Failure::NotFound(_) => Ok(None),
-            failure => Err(failure),
-        },
-    }
+    let request = || Request::get(&resource::<K>(), Some(namespace), name);
+    let found = Failure::or_none(api.get(name).await.map_err(|error| Failure::of(error, request())))?;
+    Ok(found.and_then(|raw| as_tracked(raw, None)))
 }
 
 /// One of them, which must be there.

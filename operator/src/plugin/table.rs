@@ -40,7 +40,9 @@ impl Table {
         for line in lines {
             let mut printed = String::new();
             for (cell, width) in line.iter().zip(&widths) {
-                printed += &format!("{cell:<width$}{:GAP$}", "");
+                let padding = width + GAP - cell.chars().count();
+                printed.push_str(cell);
+                printed.extend(std::iter::repeat_n(' ', padding));
             }
             text += printed.trim_end();
             text.push('\n');

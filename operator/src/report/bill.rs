@@ -69,13 +69,11 @@ impl Amounts {
     pub(crate) fn usd(self) -> String {
         let sign = if self.pico < 0 { "-" } else { "" };
         // Every amount of the ledger fits; what many of them sum up to may not.
-        match u64::try_from(self.pico.unsigned_abs()) {
-            Ok(pico) => format!("{sign}{}", PicoUsd::new(pico)),
-            Err(_) => {
-                let (whole, rest) = (self.pico.unsigned_abs() / PICO, self.pico.unsigned_abs() % PICO);
-                format!("{sign}{whole}.{rest:012}")
-            }
+        if let Ok(pico) = u64::try_from(self.pico.unsigned_abs()) {
+            return format!("{sign}{}", PicoUsd::new(pico));
         }
+        let (whole, rest) = (self.pico.unsigned_abs() / PICO, self.pico.unsigned_abs() % PICO);
+        format!("{sign}{whole}.{rest:012}")
     }
 }
 

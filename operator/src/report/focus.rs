@@ -1,4 +1,4 @@
-//! A cost and usage dataset by the FinOps Open Cost and Usage Specification, version 1.2 (focus.finops.org): its columns by name, type and
+//! A cost and usage dataset by the `FinOps` Open Cost and Usage Specification, version 1.2 (focus.finops.org): its columns by name, type and
 //! nullability, and columns of our own, which begin with `x_`.
 //!
 //! What one part of the ledger does not tell has no column: by key, no SKU is known. A column that a row has nothing to say in is empty,

@@ -35,11 +35,11 @@ impl Names {
                 names.teams.entry(account.clone()).or_insert_with(|| team.name.clone());
             }
         }
-        let named = |key: &Object<ApiKeySpec>| KeyName { name: key.name.clone(), metadata: key.spec.metadata.clone() };
-        names.keys.extend(keys.clone().into_iter().map(|key| (key.uid.clone(), named(key))));
+        let of_key = |key: &Object<ApiKeySpec>| KeyName { name: key.name.clone(), metadata: key.spec.metadata.clone() };
+        names.keys.extend(keys.clone().into_iter().map(|key| (key.uid.clone(), of_key(key))));
         for key in keys {
             if let Some(account) = &key.account {
-                names.keys.entry(account.clone()).or_insert_with(|| named(key));
+                names.keys.entry(account.clone()).or_insert_with(|| of_key(key));
             }
         }
         names

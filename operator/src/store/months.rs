@@ -17,6 +17,9 @@ use super::{
 /// Fields of a hash and their values.
 pub type HashFields = BTreeMap<String, String>;
 
+/// A field and its value, whatever they are.
+type Field = (Vec<u8>, Vec<u8>);
+
 /// The largest hash that is read in one go, in fields: that keeps the store for some milliseconds.
 const WHOLE_FIELDS: u64 = 20_000;
 /// Fields that one command looks at otherwise.
@@ -42,7 +45,7 @@ pub async fn read_month(access: &Access, month: &str) -> RedisResult<BTreeMap<Ui
 async fn read(master: &mut MultiplexedConnection, key: &str) -> RedisResult<HashFields> {
     let count: u64 = cmd("HLEN").arg(key).query_async(master).await?;
     if count <= WHOLE_FIELDS {
-        let fields: Vec<(Vec<u8>, Vec<u8>)> = cmd("HGETALL").arg(key).query_async(master).await?;
+        let fields: Vec<Field> = cmd("HGETALL").arg(key).query_async(master).await?;
         return Ok(as_text(fields));
     }
     // Every call counts there as well.
@@ -62,7 +65,7 @@ async fn read(master: &mut MultiplexedConnection, key: &str) -> RedisResult<Hash
 async fn scan(master: &mut MultiplexedConnection, key: &str) -> RedisResult<HashFields> {
     let (mut fields, mut cursor) = (HashFields::new(), 0_u64);
     loop {
-        let (next, piece): (u64, Vec<(Vec<u8>, Vec<u8>)>) =
+        let (next, piece): (u64, Vec<Field>) =
             cmd("HSCAN").arg(key).arg(cursor).arg("COUNT").arg(PIECE).query_async(master).await?;
         fields.extend(as_text(piece));
         if next == 0 {
@@ -73,7 +76,7 @@ async fn scan(master: &mut MultiplexedConnection, key: &str) -> RedisResult<Hash
 }
 
 /// Callers name users and models: anything may stand there.
-fn as_text(fields: Vec<(Vec<u8>, Vec<u8>)>) -> HashFields {
+fn as_text(fields: Vec<Field>) -> HashFields {
     let text =
         |bytes: Vec<u8>| String::from_utf8(bytes).unwrap_or_else(|error| error.into_bytes().escape_ascii().to_string());
     fields.into_iter().map(|(name, value)| (text(name), text(value))).collect()

@@ -75,16 +75,16 @@ impl Findings {
     pub(super) fn text(&self) -> String {
         let mut text = String::new();
         for Part { part, findings } in self.0.iter().filter(|part| !part.findings.is_empty()) {
-            text += &format!("{part}\n{}\n", "-".repeat(part.chars().count()));
+            text.extend([part, "\n", &*"-".repeat(part.chars().count()), "\n"]);
             for Finding { mark, message, hint } in findings {
                 let sign = match mark {
-                    Mark::Good => '✓',
-                    Mark::Notable => '‼',
-                    Mark::Bad => '×',
+                    Mark::Good => "✓",
+                    Mark::Notable => "‼",
+                    Mark::Bad => "×",
                 };
-                text += &format!("{sign} {}\n", shown(message));
+                text.extend([sign, " ", &*shown(message), "\n"]);
                 if let Some(hint) = hint {
-                    text += &format!("    {}\n", shown(hint));
+                    text.extend(["    ", &*shown(hint), "\n"]);
                 }
             }
             text.push('\n');

@@ -98,13 +98,17 @@ pub(super) fn store(all: &[&Stated]) -> Vec<Finding> {
 /// Whether sidecars serve by what was written.
 pub(super) fn delivery(all: &[&Stated]) -> Vec<Finding> {
     let of = |status: &str| {
-        let is_so =
-            move |of: &&&Stated| condition(&of.conditions, "Programmed").is_some_and(|found| found.status == status);
+        // What is wrong with the resource itself is said of the resource.
+        let is_whole = |of: &Stated| {
+            ["Accepted", "ResolvedRefs"]
+                .iter()
+                .all(|kind| condition(&of.conditions, kind).is_none_or(|found| found.status != "False"))
+        };
+        let is_so = |of: &&&Stated| {
+            condition(&of.conditions, "Programmed").is_some_and(|found| found.status == status) && is_whole(of)
+        };
         all.iter().filter(is_so).copied().collect::<Vec<&Stated>>()
     };
-    if all.is_empty() {
-        return Vec::new();
-    }
     let (held, late, unknown) = (of("True").len(), of("False"), of("Unknown"));
     let mut found = Vec::new();
     if held > 0 || late.is_empty() && unknown.is_empty() {
@@ -169,7 +173,8 @@ mod tests {
         let held = stated("a", &[("Programmed", "True", "Programmed", "")]);
         let late = stated("b", &[("Programmed", "False", "Pending", "app-1 serves by an earlier config")]);
         let unknown = stated("c", &[("Programmed", "Unknown", "DeliveryUnconfirmed", "no store")]);
-        let found = delivery(&[&held, &late, &unknown]);
+        let wrong = [("ResolvedRefs", "False", "TeamNotFound", ""), ("Programmed", "False", "TeamNotFound", "")];
+        let found = delivery(&[&held, &late, &unknown, &stated("d", &wrong)]);
         assert_eq!(found.iter().map(|of| of.mark).collect::<Vec<_>>(), [Mark::Good, Mark::Bad, Mark::Notable]);
         assert!(found[1].message.contains("web/b") && found[1].message.contains("app-1"));
     }

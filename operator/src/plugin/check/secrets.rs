@@ -18,16 +18,12 @@ pub(super) async fn certificate(
     let api: Api<Secret> = Api::namespaced(client.clone(), &of.namespace);
     let what = format!("the certificate of the webhook (Secret {}/{})", of.namespace, of.tls_secret);
     let hint = "the operator, or cert-manager, renews it: their logs say why not";
-    let secret = match api.get(&of.tls_secret).await {
-        Ok(secret) => secret,
-        Err(error) => {
-            return match Failure::of(error, Request::get("secrets", Some(&of.namespace), &of.tls_secret)) {
-                Failure::Forbidden(_) => Ok(None),
-                Failure::NotFound(_) => Ok(Some(Finding::bad(format!("{what} is not there"), hint))),
-                failure => Err(failure),
-            };
-        }
-    };
+    let request = || Request::get("secrets", Some(&of.namespace), &of.tls_secret);
+    let found = Failure::or_none(api.get(&of.tls_secret).await.map_err(|error| Failure::of(error, request())));
+    if found.as_ref().is_err_and(Failure::is_forbidden) {
+        return Ok(None);
+    }
+    let Some(secret) = found? else { return Ok(Some(Finding::bad(format!("{what} is not there"), hint))) };
     let leaf = secret.data.as_ref().and_then(|data| data.get("tls.crt"));
     Ok(Some(match leaf.and_then(|pem| leaf_end(&pem.0)) {
         Some(end) => ending(&what, end, hint, now),

@@ -94,13 +94,12 @@ pub(super) fn answer(known: &Known, key: &ObjectName, model: &str, now: Timestam
         budgets: Vec::new(),
     };
     answer.remarks.extend(known.unseen.iter().map(|message| remark("what you may read", "Unseen", message)));
-    match config.keys.iter().find(|found| found.name == *key) {
-        Some(found) => answer.of_key(known, found, &config, now),
-        None => {
-            let of = ResourceRef { kind: Kind::ApiKey, name: key.clone() };
-            let stopping = desired.conditions.get(&of).into_iter().flatten().filter(|condition| condition.stops());
-            answer.obstacles.extend(stopping.map(|of| remark(&format!("key {key}"), of.reason, &of.message)));
-        }
+    if let Some(found) = config.keys.iter().find(|found| found.name == *key) {
+        answer.of_key(known, found, &config, now);
+    } else {
+        let of = ResourceRef { kind: Kind::ApiKey, name: key.clone() };
+        let stopping = desired.conditions.get(&of).into_iter().flatten().filter(|condition| condition.stops());
+        answer.obstacles.extend(stopping.map(|of| remark(&format!("key {key}"), of.reason, &of.message)));
     }
     answer.told(known);
     answer.may = answer.obstacles.is_empty();
@@ -263,9 +262,10 @@ impl Answer {
         ] {
             let Some(found) = condition(conditions, kind).filter(|found| found.status == status) else { continue };
             let told = remark(of, &found.reason, &found.message);
-            let list = if stops { &mut self.obstacles } else { &mut self.remarks };
-            // The same may have been found out here.
-            if !list.iter().any(|known| known.of == told.of && known.reason == told.reason) {
+            // The same may have been found out here, and a condition may say what another one says.
+            let is_known = |known: &Remark| known.of == told.of && known.reason == told.reason;
+            if !self.obstacles.iter().chain(&self.remarks).any(is_known) {
+                let list = if stops { &mut self.obstacles } else { &mut self.remarks };
                 list.push(told);
             }
         }

@@ -19,7 +19,6 @@ pub(super) fn text(answer: &Answer, wide: bool, now: Timestamp) -> String {
     let mut text = format!("{key} {word} {}\n", shown(model));
     let obstacles: String = obstacles.iter().map(|remark| line('×', remark)).collect();
     text += &obstacles;
-    text.push('\n');
     let mut facts = Table::new(&["", ""]);
     let teams: Vec<String> = teams.iter().map(ToString::to_string).collect();
     if !teams.is_empty() {
@@ -30,7 +29,10 @@ pub(super) fn text(answer: &Answer, wide: bool, now: Timestamp) -> String {
         facts.row(["route".to_owned(), format!("{}, by its name {}", route.name, route.pattern)]);
     }
     // The table without its head, which is empty.
-    text += facts.text().split_once('\n').map_or("", |(_, rows)| rows);
+    if !facts.is_empty() {
+        text.push('\n');
+        text += facts.text().split_once('\n').map_or("", |(_, rows)| rows);
+    }
     let backends = route.as_ref().map(|route| &*route.backends).unwrap_or_default();
     let parts = [backend_table(backends), limit_table(limits), budget_table(budgets, wide, now)];
     for part in parts.iter().filter(|part| !part.is_empty()) {
