@@ -105,7 +105,7 @@ fn pages() {
 
 #[test]
 fn plugin() {
-    block_on(store::plugin());
+    block_on(plugin::looked_at_and_billed());
 }
 
 #[test]

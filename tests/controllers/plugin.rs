@@ -21,7 +21,7 @@ use vectoll_tests::{
 };
 
 use crate::{
-    store::Stage,
+    store::{Stage, stage},
     sums::book,
     world::{World, until},
 };
@@ -72,7 +72,13 @@ const RESOURCES: &str = "
 {apiVersion: vectoll.dev/v1alpha1, kind: ModelRoute, metadata: {name: builtin, namespace: plugin}, spec: {models: [builtin], backends: [{name: own, builtin: {}}]}}
 ";
 
-pub async fn commands(stage: &Stage) -> anyhow::Result<()> {
+/// What people look at and change by hand, and the bill.
+pub async fn looked_at_and_billed() -> anyhow::Result<()> {
+    let stage = stage().await?;
+    commands(&stage).await.with_context(|| stage.world.operator.log())
+}
+
+async fn commands(stage: &Stage) -> anyhow::Result<()> {
     let world = &stage.world;
     world.namespace(NS)?;
     world.light.apply(RESOURCES)?;

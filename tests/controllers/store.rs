@@ -91,12 +91,6 @@ pub async fn shared() -> anyhow::Result<()> {
     done.with_context(|| world.operator.log())
 }
 
-/// What people look at and change by hand, and the bill.
-pub async fn plugin() -> anyhow::Result<()> {
-    let stage = stage().await?;
-    crate::plugin::commands(&stage).await.with_context(|| stage.world.operator.log())
-}
-
 /// What sidecars write into the store, told where people look.
 pub async fn books() -> anyhow::Result<()> {
     let Stage { world, mut store, arguments: _, _password } = stage().await?;

@@ -58,8 +58,8 @@ fn the_page_of_the_bill_names_every_flag_and_no_other() -> anyhow::Result<()> {
 #[test]
 fn the_commands_of_the_pages_are_commands() -> anyhow::Result<()> {
     let mut count = 0;
-    for name in ["kubectl-use", "report", "report-forward"] {
-        for line in block(name)?.lines() {
+    for commands in [block("kubectl-use")?, block("report")?, block("report-forward")?] {
+        for line in commands.lines() {
             let command = line.split(" #").next().unwrap_or_default().split(['>', '&', '|']).next().unwrap_or_default();
             let parsed = if let Some(rest) = command.strip_prefix("kubectl vectoll") {
                 Plugin::try_parse_from(format!("kubectl-vectoll{rest}").split_whitespace()).map(drop)
