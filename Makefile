@@ -11,7 +11,7 @@ CARGO_DENY := $(CACHE)/cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
 # For looking at it: built quickly, and all that the demo needs at once, so that everything is built once.
 QUICK := --profile quick --locked -p vectoll-operator -p vectoll-sidecar -p vectoll-pair --bin vectoll-operator --bin vectoll-sidecar --bin vectoll-demo
-PAIR := --release --locked -p vectoll-operator --bin vectoll-operator -p vectoll-sidecar --bin vectoll-sidecar
+PAIR := --release --locked -p vectoll-operator --bin vectoll-operator --bin kubectl-vectoll -p vectoll-sidecar --bin vectoll-sidecar
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # .cargo/config.toml names the host as the target, so that what is built is static; see there.
 BUILT = $(TARGET)/$(shell rustc -vV | sed -n 's/^host: //p')
@@ -41,7 +41,7 @@ doctor: ## Say what is missing on this machine, for which target, and the comman
 	@tests/doctor
 
 .PHONY: build
-build: need-cargo ## Build operator and sidecar
+build: need-cargo ## Build operator, sidecar and the plugin of kubectl
 	cargo build $(PAIR)
 
 .PHONY: images

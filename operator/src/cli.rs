@@ -5,6 +5,7 @@ mod gateway;
 mod hosts;
 mod import;
 mod prices;
+mod report;
 mod status;
 mod store;
 
@@ -17,6 +18,7 @@ pub use self::gateway::GatewayOptions;
 pub use self::hosts::HostOptions;
 pub use self::import::{Import, ImportLitellm};
 pub use self::prices::{PriceOptions, Prices};
+pub use self::report::{LedgerStore, ReportFormat, ReportOptions};
 pub use self::status::StatusOptions;
 pub use self::store::{OnStoreFailure, StoreKeeping, StoreOptions};
 use crate::observed_state::DEFAULT_NAMESPACE;
@@ -54,6 +56,8 @@ pub(crate) enum Command {
     /// Prints manifests made of another gateway's config, with what is left to do
     #[command(subcommand)]
     Import(Import),
+    /// Prints the month's bill from the ledger in the store, or writes it to a folder
+    Report(ReportOptions),
     /// Asks for one vector, as an application would, until there is one: for `helm test` and for a look from inside a pod
     Try(Try),
 }

@@ -50,6 +50,9 @@ mod watches;
 mod webhook_certificate;
 mod write_rate;
 
+// For those who only look: one reading of a resource for all.
+pub(crate) use self::{cluster_state::tracked as as_tracked, raw::Raw, readable::Readable, tracked::Tracked};
+
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use anyhow::{Context, ensure};

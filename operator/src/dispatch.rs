@@ -2,13 +2,17 @@
 
 use std::{io::Write, process::ExitCode};
 
+use anyhow::Context;
+use kube::Client;
+
 use crate::{
     cli::{Cli, Command, Import},
     cluster,
     import::import_litellm,
     log,
+    plugin::all_names,
     print_prices::print_prices,
-    standalone, try_call,
+    report, standalone, try_call,
 };
 
 impl Cli {
@@ -44,6 +48,15 @@ impl Cli {
             }
             Command::Import(Import::Litellm(settings)) => {
                 import_litellm(&settings, &mut std::io::stdout().lock())?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Report(options) => {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                let names = async || {
+                    let client = Client::try_default().await.context("failed to reach the API server")?;
+                    all_names(&client).await
+                };
+                runtime.block_on(report::run(&options, names, &mut std::io::stdout().lock()))?;
                 Ok(ExitCode::SUCCESS)
             }
             Command::Try(settings) => {

@@ -2,7 +2,8 @@
 //!
 //! The way of a change is [`desired_state::desired_state`], a pure function: gather (a [`observed_state::ObservedState`] of objects) → validate
 //! (each spec once, into types) → resolve (references, consent, conflicts) → build (the contract and its credentials),
-//! with conditions for every resource. [`standalone`] drives it from a folder of manifests, without a cluster. [`store`] is who may log in where sidecars count together, [`ledger`] what they have written there.
+//! with conditions for every resource. [`standalone`] drives it from a folder of manifests, without a cluster. [`store`] is who may log in where sidecars count together, [`ledger`] what they have written there,
+//! [`report`] the month's bill made of it. [`plugin`] is `kubectl vectoll`: what people look at and change by hand.
 
 mod build;
 pub mod cli;
@@ -18,11 +19,13 @@ pub mod ledger;
 mod log;
 mod model_set;
 pub mod observed_state;
+pub mod plugin;
 mod price;
 mod print_prices;
 pub mod provider_hosts;
 pub mod random;
 mod reach;
+pub mod report;
 mod resolve;
 mod spread;
 pub mod standalone;

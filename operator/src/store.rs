@@ -11,6 +11,7 @@ mod acl_reconciler;
 mod connection;
 mod deferred_revocations;
 mod logins;
+mod months;
 mod password;
 mod servers;
 pub mod sweep;
@@ -23,6 +24,7 @@ pub use self::{
     connection::Connection,
     deferred_revocations::{DeferredRevocations, REVOCATION_DELAY},
     logins::{Logins, NamespaceStore},
+    months::{HashFields, read_month},
     password::{Master, MasterError, Rotation, Valid},
     servers::{Memory, Persistence, Server, ServerError, connect},
     sweeper::{OnSwept, Suspects, Sweeper, Swept, sweep},

@@ -8,6 +8,7 @@ mod documents;
 mod gateway;
 mod keys;
 mod leader;
+mod plugin;
 mod scale;
 mod setting;
 mod spending;
@@ -101,6 +102,11 @@ fn books() {
 #[test]
 fn pages() {
     block_on(store::pages());
+}
+
+#[test]
+fn plugin() {
+    block_on(plugin::looked_at_and_billed());
 }
 
 #[test]

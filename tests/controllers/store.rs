@@ -59,14 +59,15 @@ async fn until_exact(world: &World, wanted: &str) -> anyhow::Result<()> {
 }
 
 /// An API server, a store, and an operator with both.
-struct Stage {
-    world: World,
-    store: Store,
-    arguments: Vec<String>,
+pub struct Stage {
+    pub world: World,
+    pub store: Store,
+    /// What the operator is told of the store.
+    pub arguments: Vec<String>,
     _password: tempfile::TempDir,
 }
 
-async fn stage() -> anyhow::Result<Stage> {
+pub async fn stage() -> anyhow::Result<Stage> {
     let light = Light::start().await?;
     let store = Store::start().await?;
     let folder = tempfile::tempdir()?;

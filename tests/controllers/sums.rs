@@ -44,7 +44,13 @@ fn calls(users: impl Iterator<Item = u64>, keys: &[Uid; 2]) -> Vec<Entry> {
     entries
 }
 
-async fn book(store: &mut MultiplexedConnection, team: &Uid, number: u64, entries: Vec<Entry>) -> anyhow::Result<()> {
+/// Has the store's function write entries into the ledger.
+pub async fn book(
+    store: &mut MultiplexedConnection,
+    team: &Uid,
+    number: u64,
+    entries: Vec<Entry>,
+) -> anyhow::Result<()> {
     let identity = Identity { sidecar: "one".into(), epoch: 1 };
     let spend = Spend { from: number - 1, to: number, charges: Vec::new(), entries };
     let exchange = Exchange { number, after: number - 1, most_users: 100_000, spend, ..Exchange::default() };

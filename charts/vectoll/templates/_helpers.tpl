@@ -101,6 +101,22 @@ system:serviceaccount:{{ .Release.Namespace }}:{{ include "vectoll.serviceAccoun
 {{ include "vectoll.fullname" . }}-store-master
 {{- end -}}
 
+{{/* The job that writes bills. */}}
+{{- define "vectoll.report" -}}
+{{ include "vectoll.fullname" . }}-report
+{{- end -}}
+
+{{- define "vectoll.reportSelectorLabels" -}}
+app.kubernetes.io/name: {{ include "vectoll.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: report
+{{- end -}}
+
+{{- define "vectoll.reportLabels" -}}
+{{ include "vectoll.labels" . }}
+app.kubernetes.io/component: report
+{{- end -}}
+
 {{/* The gateway, its objects, and what its config Secrets begin with. */}}
 {{- define "vectoll.gateway" -}}
 {{ include "vectoll.fullname" . }}-gateway

@@ -176,7 +176,7 @@ fn goes(object: &impl Resource) -> bool {
 }
 
 /// A resource of ours, as far as it can be read. `before` is what was known of it.
-pub(super) fn tracked<K: Readable>(
+pub(crate) fn tracked<K: Readable>(
     mut raw: Raw<K>,
     before: Option<&Tracked<K::Spec, K::Status>>,
 ) -> Option<Tracked<K::Spec, K::Status>> {

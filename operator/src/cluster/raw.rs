@@ -14,7 +14,7 @@ use serde::{
 use serde_json::{Map, Value};
 
 /// What is kept of an object beside its metadata.
-pub(super) trait Body: Default + Clone + Send + 'static {
+pub(crate) trait Body: Default + Clone + Send + 'static {
     /// Takes in a field.
     fn field<'de, A: MapAccess<'de>>(&mut self, name: String, map: &mut A) -> Result<(), A::Error>;
 
@@ -46,7 +46,7 @@ impl Body for () {
 }
 
 /// An object of kind `K`. Its `Debug` shows what it is called and nothing of what is in it.
-pub(super) struct Raw<K, B = Map<String, Value>> {
+pub(crate) struct Raw<K, B = Map<String, Value>> {
     /// What identifies it. Of the rest only labels, annotations and owners; who has managed its fields, and when, is not read.
     pub(super) metadata: ObjectMeta,
     pub(super) body: B,

@@ -15,7 +15,7 @@ use super::{raw::Raw, tracked::Tracked};
 use crate::observed_state::UnreadableResource;
 
 /// A kind of ours.
-pub(super) trait Readable: Resource<DynamicType = ()> + 'static {
+pub(crate) trait Readable: Resource<DynamicType = ()> + 'static {
     type Spec: DeserializeOwned + Clone;
     type Status: DeserializeOwned;
 

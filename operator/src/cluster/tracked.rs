@@ -6,14 +6,14 @@ use crate::observed_state::{Object, UnreadableResource};
 
 /// A resource of ours: what is wanted, and what was last said of it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Tracked<S, T> {
-    pub(super) object: Arc<Object<S>>,
-    pub(super) generation: Option<i64>,
-    pub(super) status: Option<Arc<T>>,
+pub(crate) struct Tracked<S, T> {
+    pub(crate) object: Arc<Object<S>>,
+    pub(crate) generation: Option<i64>,
+    pub(crate) status: Option<Arc<T>>,
     /// Whether it takes over a Secret that was not made for it.
-    pub(super) adopts: bool,
+    pub(crate) adopts: bool,
     /// Why it cannot be read as it is now.
-    pub(super) unreadable: Option<UnreadableResource>,
+    pub(crate) unreadable: Option<UnreadableResource>,
 }
 
 impl<S: PartialEq, T> Tracked<S, T> {

@@ -180,7 +180,7 @@ async fn on_owner(masters: &mut [MultiplexedConnection], ask: &redis::Cmd) -> Re
 }
 
 /// Connections to all masters.
-async fn masters(access: &Access) -> RedisResult<Vec<MultiplexedConnection>> {
+pub(super) async fn masters(access: &Access) -> RedisResult<Vec<MultiplexedConnection>> {
     let all = addresses(access).await.map_err(|error| {
         redis::RedisError::from((redis::ErrorKind::Client, "failed to find the servers", format!("{error}")))
     })?;
@@ -201,7 +201,7 @@ async fn masters(access: &Access) -> RedisResult<Vec<MultiplexedConnection>> {
 }
 
 /// All keys that a pattern fits.
-async fn keys(master: &mut MultiplexedConnection, pattern: &str) -> RedisResult<Vec<String>> {
+pub(super) async fn keys(master: &mut MultiplexedConnection, pattern: &str) -> RedisResult<Vec<String>> {
     let (mut found, mut cursor) = (Vec::new(), 0_u64);
     loop {
         let (next, piece): (u64, Vec<String>) =

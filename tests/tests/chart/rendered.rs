@@ -56,6 +56,55 @@ fn the_operator_is_told_the_allowed_hosts_and_nothing_where_all_are() -> anyhow:
     Ok(())
 }
 
+/// `report.enabled`: a job with the store's login and a claim that stays, which may list names and do nothing else.
+#[test]
+fn bills_are_written_by_a_job_that_reads_names_and_the_ledger() -> anyhow::Result<()> {
+    let render = |values: &str, set: &[&str]| {
+        let mut template = template(&repository(values))?;
+        let text = run(template.args(set.iter().flat_map(|one| ["--set", one])))?.ok()?;
+        let all: Result<Vec<Value>, _> = serde_yaml::Deserializer::from_str(&text).map(Value::deserialize).collect();
+        anyhow::Ok(all?)
+    };
+    let of = |all: &[Value], kind: &str, name: &str| {
+        all.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name).cloned()
+    };
+    let off = render("tests/chart/values/default.yaml", &[])?;
+    assert!(of(&off, "CronJob", "vectoll-report").is_none());
+    let on = render("tests/chart/values/default.yaml", &["report.enabled=true"])?;
+    let job = of(&on, "CronJob", "vectoll-report").context("no CronJob")?;
+    let pod = &job["spec"]["jobTemplate"]["spec"]["template"]["spec"];
+    let arguments: Vec<&str> =
+        pod["containers"][0]["args"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    for argument in [
+        "report",
+        "--by=team,key,user,model",
+        "--output=csv",
+        "--store-password-file=/etc/vectoll-store/login/password",
+    ] {
+        assert!(arguments.contains(&argument), "{argument}: {arguments:?}");
+    }
+    assert!(!arguments.contains(&"--without-names"));
+    let role = of(&on, "ClusterRole", "vectoll-report").context("no ClusterRole")?;
+    assert_eq!(
+        role["rules"],
+        json!([{"apiGroups": ["vectoll.dev"], "resources": ["apikeys", "teams"], "verbs": ["list"]}])
+    );
+    let claim = of(&on, "PersistentVolumeClaim", "vectoll-report").context("no claim")?;
+    assert_eq!(claim["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+    let policy = of(&on, "NetworkPolicy", "vectoll-store").context("no NetworkPolicy")?.to_string();
+    assert!(policy.contains("\"app.kubernetes.io/component\":\"report\""), "{policy}");
+    // In single namespaces nobody may list all names; and a claim of one's own is taken.
+    let own = ["report.enabled=true", "watchNamespaces={search}", "report.persistence.existingClaim=bills"];
+    let own = render("tests/chart/values/default.yaml", &own)?;
+    assert!(
+        of(&own, "ClusterRole", "vectoll-report").is_none()
+            && of(&own, "PersistentVolumeClaim", "vectoll-report").is_none()
+    );
+    let job = of(&own, "CronJob", "vectoll-report").context("no CronJob")?.to_string();
+    assert!(job.contains("--without-names") && job.contains("\"claimName\":\"bills\""), "{job}");
+    Ok(())
+}
+
 /// `sidecar.metricsNetworkPolicy`: of injected pods, in each namespace, every port but 4001 stays open to all, and that one to whom it names.
 #[test]
 fn sidecars_metrics_are_closed_to_all_but_who_is_named() -> anyhow::Result<()> {

@@ -12,6 +12,7 @@ mod commands;
 mod desk;
 mod links;
 mod places;
+mod plugin;
 
 use std::fs;
 

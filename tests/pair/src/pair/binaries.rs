@@ -34,8 +34,8 @@ pub fn after(program: &Path, script: &Path, lines: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The path of `vectoll-operator` or `vectoll-sidecar`: in the folder that `VECTOLL_PROGRAMS` names, if it does; else this workspace's own.
-/// Then the first call of a process has cargo build both, in the profile that `VECTOLL_TEST_PROFILE` names (default: release, which is
+/// The path of `vectoll-operator`, `kubectl-vectoll` or `vectoll-sidecar`: in the folder that `VECTOLL_PROGRAMS` names, if it does; else this workspace's own.
+/// Then the first call of a process has cargo build all of them, in the profile that `VECTOLL_TEST_PROFILE` names (default: release, which is
 /// what users run).
 pub fn binary(name: &str) -> anyhow::Result<PathBuf> {
     static BUILT: OnceLock<Result<BTreeMap<String, PathBuf>, String>> = OnceLock::new();
@@ -67,7 +67,7 @@ fn build() -> anyhow::Result<BTreeMap<String, PathBuf>> {
     let mut child = command
         .current_dir(workspace)
         .args(["build", "--profile", &profile, "--message-format=json-render-diagnostics"])
-        .args(["-p", "vectoll-operator", "--bin", "vectoll-operator"])
+        .args(["-p", "vectoll-operator", "--bin", "vectoll-operator", "--bin", "kubectl-vectoll"])
         .args(["-p", "vectoll-sidecar", "--bin", "vectoll-sidecar"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -1,0 +1,29 @@
+//! `explain`: whether a key may call a model, and what decides it.
+//!
+//! The answer is the operator's own: the same pure functions make it ([`desired_state`](crate::desired_state::desired_state)), over the
+//! objects that the user may read ([`gather`]), and conditions and spend are those that the operator has written. Values of Secrets are not
+//! needed: whether they are there is said by the statuses.
+
+mod answer;
+mod gather;
+mod rows;
+mod text;
+
+use std::io::Write;
+
+use jiff::Timestamp;
+use vectoll_config::ObjectName;
+
+use super::{cli::Explain, connect::connect, output::print};
+
+/// Prints the answer. Whether the key may call the model.
+pub(super) async fn run(settings: &Explain, out: &mut impl Write) -> anyhow::Result<bool> {
+    let Explain { key, model, cluster, output } = settings;
+    let connection = connect(cluster).await?;
+    let name = ObjectName::new(&connection.namespace, key);
+    let known = gather::gather(&connection.client, &name).await?;
+    let now = Timestamp::now();
+    let answer = answer::answer(&known, &name, model, now);
+    print(&answer, *output, |wide| text::text(&answer, wide, now), out)?;
+    Ok(answer.may)
+}

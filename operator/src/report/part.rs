@@ -1,0 +1,28 @@
+//! What a month's spend is divided by.
+
+use clap::ValueEnum;
+
+/// A family of the ledger's series, each of which sums to the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
+pub enum Part {
+    /// Teams
+    Team,
+    /// `ApiKeys`
+    Key,
+    /// End users
+    User,
+    /// Models, at each backend
+    Model,
+}
+
+impl Part {
+    /// As it is written.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Team => "team",
+            Self::Key => "key",
+            Self::User => "user",
+            Self::Model => "model",
+        }
+    }
+}
