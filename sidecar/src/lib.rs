@@ -21,6 +21,7 @@ pub mod health_check;
 pub mod logging;
 pub mod memory;
 pub mod metrics;
+pub mod pod_token;
 pub mod policy;
 pub mod proxy;
 pub mod quota_headers;
@@ -32,5 +33,6 @@ mod start;
 pub mod tenancy;
 mod tokenizer;
 pub mod unauthorized;
+pub mod via;
 
 pub use start::run;
