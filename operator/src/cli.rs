@@ -1,6 +1,7 @@
 //! The command line.
 
 mod certificate_keeper;
+mod delivery;
 mod gateway;
 mod hosts;
 mod import;
@@ -13,6 +14,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::certificate_keeper::CertificateKeeper;
+pub use self::delivery::{DefaultDelivery, DeliveryOptions};
 pub use self::gateway::GatewayOptions;
 pub use self::hosts::HostOptions;
 pub use self::import::{Import, ImportLitellm};
@@ -142,6 +144,10 @@ pub struct Run {
     #[command(flatten)]
     pub hosts: HostOptions,
 
+    /// Who carries out the calls of routes
+    #[command(flatten)]
+    pub delivery: DeliveryOptions,
+
     /// What models cost where a backend does not say it
     #[command(flatten)]
     pub prices: PriceOptions,
@@ -184,6 +190,10 @@ pub struct Standalone {
     /// The hosts that routes may name
     #[command(flatten)]
     pub hosts: HostOptions,
+
+    /// Who carries out the calls of routes
+    #[command(flatten)]
+    pub delivery: DeliveryOptions,
 
     /// What models cost where a backend does not say it
     #[command(flatten)]
@@ -232,6 +242,10 @@ pub struct Render {
     /// The hosts that routes may name
     #[command(flatten)]
     pub hosts: HostOptions,
+
+    /// Who carries out the calls of routes
+    #[command(flatten)]
+    pub delivery: DeliveryOptions,
 
     /// What models cost where a backend does not say it
     #[command(flatten)]
