@@ -34,7 +34,7 @@ pub use field_pages::{FieldPage, field_pages};
 pub use key_policy::{KeyBounds, KeyDefaults};
 pub use limits::{Limits, ModelLimits, OnStoreFailure, TagLimits};
 pub use model_route::{
-    Backend, Header, InputType, ModelRoute, ModelRouteSpec, Price, TokenBound, TokenEncoding, Truncate,
+    Backend, Delivery, Header, InputType, ModelRoute, ModelRouteSpec, Price, TokenBound, TokenEncoding, Truncate,
 };
 pub use provider::{
     AzureOpenAi, Bedrock, Builtin, Container, Credential, Databricks, Entra, Holds, Hosted, MetadataServer, Ollama,

@@ -48,7 +48,8 @@ pub struct ModelRouteSpec {
     /// the longer prefix; of two routes with the same name the older one wins.
     #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 253), regex(pattern = r"^[^*]*\*?$")))]
     pub models: Vec<String>,
-    /// Namespaces whose keys may use this route, beside its own. Their pods receive its provider credentials.
+    /// Namespaces whose keys may use this route, beside its own. Their pods receive its provider credentials, unless `delivery` is
+    /// Gateway.
     #[serde(default)]
     pub allowed_namespaces: AllowedNamespaces,
     /// Tags of calls (the header `x-litellm-tags`, or `tags` in the body) whose spend has a metric of its own, beside those that the
@@ -99,6 +100,11 @@ pub struct ModelRouteSpec {
     /// unless no answer is ever compared with another one.
     #[serde(default)]
     pub mixed_spaces: bool,
+    /// Who carries out its calls, and so who has the credentials and addresses of its backends. Sidecar: the sidecars of all pods whose
+    /// keys may use it. Gateway: the gateway alone, which also decides on limits and budgets of these calls; sidecars pass them on to it.
+    /// Absent: what the release says (`gateway.delivery` of the chart), by default Sidecar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
 }
 
 /// One place that serves the model.
@@ -307,6 +313,16 @@ pub enum Truncate {
     Start,
     /// Its end.
     End,
+}
+
+/// Who carries out a route's calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Delivery {
+    /// Each pod's own sidecar, to whose namespace the credentials are delivered.
+    #[default]
+    Sidecar,
+    /// The gateway, which alone has the credentials.
+    Gateway,
 }
 
 fn one() -> u32 {

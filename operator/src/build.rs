@@ -8,10 +8,11 @@ use std::{
     sync::Arc,
 };
 
-use vectoll_config::{ObjectName, v1};
+use vectoll_config::{ObjectName, v1, write_gateway_v1};
 
 use self::backend::{backend_of, is_complete};
 use crate::{
+    delivery::{GATEWAY_CA_FILE, GatewayPlace},
     observed_state::ObservedState,
     resolve::{Lineages, ResolvedKey, ResolvedRoute, searched, seen},
     store::NamespaceStore,
@@ -35,9 +36,11 @@ impl std::fmt::Debug for NamespaceConfig {
     }
 }
 
-/// Whether a namespace gets the credentials of providers and store.
+/// Whom a namespace's config is for, and whether it has the credentials of providers and store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credentials {
+    /// A gateway, which has all of them, also of routes that sidecars pass on.
+    Gateway,
     /// Sidecars run there.
     Deliver,
     /// None does: whoever can read Secrets there has no need of them.
@@ -64,9 +67,17 @@ pub(crate) fn build(
     let looking = teams.iter().filter(|team| own.contains(&team.name));
     let searched = looking.flat_map(|team| team.route_namespaces.iter().map(String::as_str)).collect();
     let mut credentials = BTreeMap::new();
-    let routes = seen(namespace, observed, &searched, routes)
-        .flat_map(|route| route_of(route, observed, &mut credentials))
-        .collect();
+    let mut passed_on = Vec::new();
+    let mut built = Vec::new();
+    for route in seen(namespace, observed, &searched, routes) {
+        if route.is_passed_on && delivery != Credentials::Gateway {
+            passed_on.push(v1::PassedOn { name: route.name.clone(), timeout_seconds: longest(route) });
+            built.push(names_of(route));
+        } else {
+            built.extend(route_of(route, observed, &mut credentials));
+        }
+    }
+    credentials.extend(gateway_files(observed, passed_on));
     let store = store.map(|NamespaceStore { section, files }| {
         credentials.extend(files);
         section
@@ -78,11 +89,11 @@ pub(crate) fn build(
         store,
         teams,
         keys: keys.iter().map(key_of).collect(),
-        routes,
+        routes: built,
         complete: v1::Complete,
     };
     match delivery {
-        Credentials::Deliver => {}
+        Credentials::Gateway | Credentials::Deliver => {}
         Credentials::Withhold => credentials.clear(),
         Credentials::GatewayOnly => {
             credentials.clear();
@@ -185,6 +196,53 @@ fn key_of(resolved: &ResolvedKey) -> v1::Key {
         suspended: key.suspended,
         metadata: key.metadata,
     }
+}
+
+/// What sidecars are told of a route whose calls they pass on: its names, lest another route draw its callers' inputs.
+fn names_of(route: &ResolvedRoute) -> v1::Route {
+    v1::Route {
+        name: route.name.clone(),
+        models: route.models.clone(),
+        tags: Vec::new(),
+        retry: v1::Retry::default(),
+        hedge: None,
+        coalesce: None,
+        cooldown: v1::Cooldown::default(),
+        timeout_seconds: None,
+        balance: v1::Balance::default(),
+        cache: None,
+        input_type: v1::InputType::default(),
+        truncate: None,
+        backends: Vec::new(),
+    }
+}
+
+/// The longest that a call may take at whoever carries it out, in seconds: all attempts one after the other.
+fn longest(route: &ResolvedRoute) -> u32 {
+    /// What a backend has that says nothing.
+    const OF_A_BACKEND: u32 = 60;
+    let slowest = route.backends.iter().map(|backend| backend.timeout_seconds).max().unwrap_or(OF_A_BACKEND);
+    let attempts = route.serving.retry.attempts.saturating_add(1);
+    route.serving.timeout_seconds.unwrap_or(slowest.saturating_mul(attempts)).max(1)
+}
+
+/// What sidecars are told of the gateway: where it is, whom to trust there, and which routes' calls go there.
+fn gateway_files(observed: &ObservedState, routes: Vec<v1::PassedOn>) -> BTreeMap<String, Vec<u8>> {
+    let GatewayPlace::At(address) = &observed.delivery.gateway else { return BTreeMap::new() };
+    if routes.is_empty() {
+        return BTreeMap::new();
+    }
+    let gateway = v1::Gateway {
+        version: v1::Version::V1,
+        url: address.url.clone(),
+        ca_file: address.ca.as_ref().map(|_| GATEWAY_CA_FILE.to_owned()),
+        routes,
+        complete: v1::Complete,
+    };
+    // Texts and numbers can be written.
+    let text = write_gateway_v1(&gateway).unwrap_or_default();
+    let ca = address.ca.iter().map(|ca| (GATEWAY_CA_FILE.to_owned(), ca.clone()));
+    ca.chain([(v1::GATEWAY_FILE.to_owned(), text.into_bytes())]).collect()
 }
 
 /// One route of the contract for each set of names whose backends come out the same: price and tokenizer of a

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod certificate_keeper;
+mod delivery;
 mod gateway;
 mod hosts;
 mod import;
@@ -14,6 +15,7 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub use self::certificate_keeper::CertificateKeeper;
+pub use self::delivery::{DefaultDelivery, DeliveryOptions};
 pub use self::gateway::GatewayOptions;
 pub use self::hosts::HostOptions;
 pub use self::import::{Import, ImportLitellm};
@@ -146,6 +148,10 @@ pub struct Run {
     #[command(flatten)]
     pub hosts: HostOptions,
 
+    /// Who carries out the calls of routes
+    #[command(flatten)]
+    pub delivery: DeliveryOptions,
+
     /// What models cost where a backend does not say it
     #[command(flatten)]
     pub prices: PriceOptions,
@@ -188,6 +194,10 @@ pub struct Standalone {
     /// The hosts that routes may name
     #[command(flatten)]
     pub hosts: HostOptions,
+
+    /// Who carries out the calls of routes
+    #[command(flatten)]
+    pub delivery: DeliveryOptions,
 
     /// What models cost where a backend does not say it
     #[command(flatten)]
@@ -236,6 +246,10 @@ pub struct Render {
     /// The hosts that routes may name
     #[command(flatten)]
     pub hosts: HostOptions,
+
+    /// Who carries out the calls of routes
+    #[command(flatten)]
+    pub delivery: DeliveryOptions,
 
     /// What models cost where a backend does not say it
     #[command(flatten)]

@@ -15,6 +15,7 @@ mod config;
 mod facts;
 mod fit;
 mod gateway;
+mod gateway_address;
 mod gateway_certificate;
 mod gather;
 mod generations;
@@ -70,9 +71,12 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 
+use vectoll_crds::Delivery;
+
 use self::{
     apply::Applier,
     gateway::{Shares, Writer},
+    gateway_address::CertificateSecret,
     lease::{LeaderElector, Tenure},
     metrics::Metrics,
     metrics_access::MetricsAccess,
@@ -84,6 +88,7 @@ use self::{
 };
 use crate::{
     cli::{CertificateKeeper, Run},
+    delivery::{DeliverySetting, GatewayPlace},
     inject::InjectionSettings,
     webhook,
 };
@@ -141,6 +146,7 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
     let hosts = settings.hosts.allowed();
     let prices =
         prices::follow(settings.prices.source(), metrics.registry()).context("failed to set up the metrics")?;
+    let delivery = delivery(&settings, &client)?;
     let gateway = write_gateway(&settings, &client, (shared.clone(), tenure.clone(), leads.clone()), &metrics)?;
     let (gateway_shares, gateway) = gateway.unzip();
     let control = Reconciler::new(
@@ -150,7 +156,7 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
         metrics.clone(),
         (store, gateway_shares),
         hosts,
-        prices,
+        (prices, delivery),
         tenure,
         limits,
     );
@@ -186,6 +192,23 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Who carries out the calls of routes, as the settings and the Secret of the gateway's certificate say.
+fn delivery(settings: &Run, client: &Client) -> anyhow::Result<channel::Receiver<Arc<DeliverySetting>>> {
+    let Run { delivery, gateway, operator_namespace, .. } = settings;
+    let has_gateway = gateway.gateway_shards > 0;
+    ensure!(
+        has_gateway || delivery.gateway_url.is_none(),
+        "--gateway-url: this operator writes configs for no gateway: set --gateway-shards"
+    );
+    let setting = delivery.setting(false)?;
+    ensure!(
+        setting.default == Delivery::Sidecar || setting.gateway != GatewayPlace::Nowhere,
+        "--default-delivery gateway without a gateway leaves nobody to call providers: set --gateway-shards and --gateway-url"
+    );
+    let secret = CertificateSecret { namespace: operator_namespace.clone(), name: gateway.gateway_tls_secret.clone() };
+    Ok(gateway_address::follow(client.clone(), setting, Some(secret).filter(|_| has_gateway)))
+}
+
 /// Begins to keep the gateway's configs and its certificate, if there is a gateway. What ends with the tasks is theirs.
 fn write_gateway(
     settings: &Run,
@@ -213,6 +236,7 @@ fn write_gateway(
         .context("failed to set up the metrics")?;
     let mut tasks = JoinSet::new();
     tasks.spawn(writer.run());
+    tasks.spawn(gateway::issuer::follow(client.clone(), gateway_shares.clone()));
     if options.gateway_certificate == CertificateKeeper::Own {
         let certificate = gateway_certificate::Gateway {
             namespace: settings.operator_namespace.clone(),

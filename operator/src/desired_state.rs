@@ -129,20 +129,38 @@ impl DesiredState {
         names.into_iter().filter_map(|name| Some(&self.teams.get(name)?.account))
     }
 
+    /// The routes that keys of a namespace see.
+    fn seen_in(&self, observed: &ObservedState, namespace: &str) -> Vec<&Arc<ResolvedRoute>> {
+        let names: BTreeSet<&ObjectName> = self.keys_in(namespace).iter().map(|resolved| &resolved.key.team).collect();
+        let teams = names.into_iter().filter_map(|name| self.teams.get(name));
+        let search: BTreeSet<String> = teams.flat_map(|team| searched(team, namespace)).collect();
+        let search = search.iter().map(String::as_str).collect();
+        seen(namespace, observed, &search, &self.routes).collect()
+    }
+
+    /// Whether a namespace's sidecars pass calls on to the gateway.
+    pub(crate) fn passes_on(&self, observed: &ObservedState, namespace: &str) -> bool {
+        self.routes.iter().any(|route| route.is_passed_on)
+            && self.seen_in(observed, namespace).iter().any(|route| route.is_passed_on)
+    }
+
+    /// Whether a namespace's sidecars pass all calls on: then they count nothing of its Teams.
+    pub(crate) fn passes_all_on(&self, observed: &ObservedState, namespace: &str) -> bool {
+        self.passes_on(observed, namespace) && self.seen_in(observed, namespace).iter().all(|route| route.is_passed_on)
+    }
+
     /// The backends with limits that a namespace's sidecars may call, by what those limits are counted under.
     pub fn limited_in(&self, observed: &ObservedState, namespace: &str, scope: &str) -> Vec<Uid> {
         let is_limited = |route: &Arc<ResolvedRoute>| route.backends.iter().any(ValidBackend::is_limited);
         if !self.routes.iter().any(is_limited) {
             return Vec::new();
         }
-        let names: BTreeSet<&ObjectName> = self.keys_in(namespace).iter().map(|resolved| &resolved.key.team).collect();
-        let teams = names.into_iter().filter_map(|name| self.teams.get(name));
-        let search: BTreeSet<String> = teams.flat_map(|team| searched(team, namespace)).collect();
-        let search = search.iter().map(String::as_str).collect();
         let account = |route: &ResolvedRoute, backend: &str| {
             store::backend_account(Some(scope), &format!("{}/{backend}", route.name))
         };
-        seen(namespace, observed, &search, &self.routes)
+        self.seen_in(observed, namespace)
+            .into_iter()
+            .filter(|route| !route.is_passed_on)
             .flat_map(|route| {
                 let limited = route.backends.iter().filter(|backend| backend.is_limited());
                 limited.map(|backend| account(route, &backend.name))

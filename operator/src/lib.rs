@@ -10,6 +10,7 @@ pub mod cli;
 pub mod cluster;
 mod condition;
 mod consent;
+mod delivery;
 pub mod desired_state;
 mod dispatch;
 mod import;

@@ -15,6 +15,7 @@ use vectoll_config::{ObjectName, Uid, v1};
 use vectoll_crds::{ApiKeySpec, ModelRouteSpec, TeamSpec};
 
 use crate::{
+    delivery::DeliverySetting,
     key_secret::{self, AppliedTemplate, Notes},
     model_set::ModelSet,
     price::Pricing,
@@ -95,6 +96,8 @@ pub struct ObservedState {
     pub allowed_hosts: Arc<AllowedHosts>,
     /// What models cost where a backend does not say it.
     pub pricing: Arc<Pricing>,
+    /// Who carries out the calls of routes.
+    pub delivery: Arc<DeliverySetting>,
     /// How many sidecars run, by namespace.
     pub sidecars: BTreeMap<String, usize>,
     /// Keys that have had a value: a Secret of theirs that is missing was taken away.

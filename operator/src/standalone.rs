@@ -33,6 +33,7 @@ pub use self::key::key;
 use self::{manifests::Manifests, output::Output, report::Report, state::State};
 use crate::{
     cli::{Render, Standalone, StoreOptions},
+    delivery::DeliverySetting,
     desired_state::{Credentials, DesiredState, desired_state},
     observed_state::{Counting, ObservedState},
     price::PriceSource,
@@ -47,7 +48,7 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(settings: Standalone) -> anyhow::Result<()> {
-    let Standalone { manifests, config_dir, gateway, state_dir, namespace, store, hosts, prices } = settings;
+    let Standalone { manifests, config_dir, gateway, state_dir, namespace, store, hosts, delivery, prices } = settings;
     // What is invalid is reported at once, and not at each pass.
     store.read_whole()?;
     must_be_folder(&manifests)?;
@@ -59,6 +60,7 @@ pub async fn run(settings: Standalone) -> anyhow::Result<()> {
         report: Report::default(),
         store,
         allowed_hosts: hosts.allowed(),
+        delivery: Arc::new(delivery.setting(gateway)?),
         prices: prices.source(),
         read_whole: false,
     };
@@ -97,6 +99,7 @@ struct Operator {
     report: Report,
     store: StoreOptions,
     allowed_hosts: Arc<AllowedHosts>,
+    delivery: Arc<DeliverySetting>,
     prices: PriceSource,
     /// Whether all manifests could be read at some time since the start.
     read_whole: bool,
@@ -141,6 +144,7 @@ impl Operator {
         ObservedState {
             counting,
             allowed_hosts: Arc::clone(&self.allowed_hosts),
+            delivery: Arc::clone(&self.delivery),
             pricing: self.prices.last().clone(),
             ..self.manifests.observed()
         }
@@ -175,7 +179,7 @@ fn logins(store: &StoreOptions) -> anyhow::Result<Option<Logins>> {
 
 /// Prints the config once. The exit code says whether everything in the folder is in order.
 pub fn render(settings: &Render, out: &mut impl Write) -> anyhow::Result<ExitCode> {
-    let Render { manifests, state_dir, namespace, store, hosts, prices } = settings;
+    let Render { manifests, state_dir, namespace, store, hosts, delivery, prices } = settings;
     let logins = logins(store)?;
     must_be_folder(manifests)?;
     let mut folder = Manifests::new(manifests, namespace);
@@ -185,6 +189,7 @@ pub fn render(settings: &Render, out: &mut impl Write) -> anyhow::Result<ExitCod
     report.problems(problems);
     let mut observed = folder.observed();
     observed.allowed_hosts = hosts.allowed();
+    observed.delivery = Arc::new(delivery.setting(false)?);
     let mut prices = prices.source();
     observed.pricing = prices.refresh().clone();
     in_order &= !prices.is_stale();

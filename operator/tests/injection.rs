@@ -122,6 +122,25 @@ fn tokens_for_clouds_are_the_sidecars_alone_and_good_for_nothing_else() {
     assert!(!mounts(&pod["spec"]["containers"][0]).contains("vectoll-identity"), "not the application's");
 }
 
+#[test]
+fn the_token_for_the_gateway_is_the_sidecars_alone_and_good_for_ten_minutes() {
+    let settings = InjectionSettings::read("image: a\ngatewayToken: true").unwrap();
+    let pod = json!({
+        "metadata": {"labels": {"vectoll.dev/inject": "true"}, "annotations": {"vectoll.dev/api-key": "alice"}},
+        "spec": {"containers": [{"name": "app", "image": "app"}]},
+    });
+    let pod = injected_in(&pod, &[], &settings).unwrap().unwrap();
+    let volumes = pod["spec"]["volumes"].as_array().unwrap();
+    let identity = volumes.iter().find(|volume| volume["name"] == "vectoll-identity").unwrap();
+    let token =
+        json!({"serviceAccountToken": {"path": "gateway", "audience": "vectoll-gateway", "expirationSeconds": 600}});
+    assert_eq!(identity["projected"]["sources"], json!([token]));
+    let sidecar = &pod["spec"]["initContainers"][0];
+    assert!(sidecar["volumeMounts"].to_string().contains("vectoll-identity"));
+    assert!(sidecar["env"].to_string().contains("VECTOLL_IDENTITY_DIR"));
+    assert!(!pod["spec"]["containers"][0].to_string().contains("vectoll-identity"), "not the application's");
+}
+
 /// What the admission plugin `ServiceAccount` does, before the webhooks and again after them.
 fn mount_tokens(pod: &mut Value) {
     for list in ["initContainers", "containers"] {

@@ -156,8 +156,8 @@ impl Entry {
         attempt
     }
 
-    /// An attempt is over, without cost.
-    pub fn asked_in_vain(&self, attempt: Attempt) {
+    /// An attempt is over, of which nothing is booked here.
+    pub fn asked_unbooked(&self, attempt: Attempt) {
         if attempt.0.is_some() {
             self.note(|facts| attempt.end(facts, None));
         }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use vectoll_config::{KeyHash, POD_KEY, has_valid_checksum, is_generated};
+use vectoll_config::{KeyHash, POD_KEY, has_valid_checksum, is_generated, namespace_of};
 
 use crate::{
+    pod_token,
     policy::{Credential, Key, PodKey, Policy},
     refusal::Refusal,
 };
@@ -15,7 +16,7 @@ use vectoll_clock::Now;
 /// Azure's, Anthropic's.
 ///
 /// Source: BerriAI/litellm `litellm/proxy/auth/user_api_key_auth.py` (`get_api_key`).
-static KEY_HEADERS: [HeaderName; 4] = [
+pub(crate) static KEY_HEADERS: [HeaderName; 4] = [
     HeaderName::from_static("x-litellm-api-key"),
     header::AUTHORIZATION,
     HeaderName::from_static("api-key"),
@@ -36,6 +37,11 @@ impl Caller {
 /// Finds the caller by the full SHA-256 of the key sent, or, where the pod has a key of its own, by that.
 pub fn authenticate(policy: &Policy, headers: &HeaderMap, now: Now) -> Result<Caller, Refusal> {
     let own = policy.pod.as_ref();
+    if policy.pseudonym.is_some()
+        && let Some(token) = headers.get(&pod_token::TOKEN)
+    {
+        return by_pod_token(policy, token, headers, now);
+    }
     match sent(headers) {
         Sent::Key(sent) => {
             let Credential { key, expires_at } = found(policy, sent)?;
@@ -50,6 +56,33 @@ pub fn authenticate(policy: &Policy, headers: &HeaderMap, now: Now) -> Result<Ca
         Sent::Nothing => as_pod(own.filter(|own| own.keyless).ok_or_else(missing)?, now),
         Sent::Unusable => Err(missing()),
     }
+}
+
+/// The caller is a pod, whose sidecar proves its namespace to this gateway and names an ApiKey there.
+fn by_pod_token(policy: &Policy, token: &HeaderValue, headers: &HeaderMap, now: Now) -> Result<Caller, Refusal> {
+    let unknown = || {
+        let message = "This gateway does not know yet by which keys the cluster signs the tokens of pods: send the value of an ApiKey, or wait";
+        Refusal::unavailable("no_issuer", message.to_owned())
+    };
+    let issuer = policy.issuer.as_ref().ok_or_else(unknown)?;
+    let verified = issuer.namespace_of(token.to_str().unwrap_or_default(), now.wall);
+    let namespace =
+        verified.map_err(|error| Refusal::unauthorized(error.reason(), &format!("the pod's token {error}")))?;
+    let named = headers.get(&pod_token::API_KEY).and_then(|name| name.to_str().ok()).unwrap_or_default();
+    if namespace_of(named) != namespace {
+        let message =
+            format!("the pod's token is of the namespace {namespace}, and the ApiKey that it names of another one");
+        return Err(Refusal::unauthorized("pod_token_namespace", &message));
+    }
+    let gone = || {
+        let message = format!(
+            "ApiKey {named}, which the pod's annotation vectoll.dev/api-key names, is unknown here or was deleted"
+        );
+        Refusal::unauthorized("unknown", &message)
+    };
+    let key = policy.by_name.get(named).ok_or_else(gone)?;
+    check(key, now).map_err(|unfit| Refusal::unauthorized(unfit.reason(), &unfit.of(&format!("ApiKey {named}"))))?;
+    Ok(Caller(key.clone()))
 }
 
 /// Whose value this is.

@@ -2,6 +2,11 @@
 
 use std::fmt;
 
+use http::HeaderName;
+
+/// Where an answer has it, and a call that is passed on to a gateway.
+pub const CALL_ID: HeaderName = HeaderName::from_static("x-litellm-call-id");
+
 /// 128 random bits, written as a UUID of version 4 (RFC 9562). For finding a call again, not for keeping a secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CallId(u128);
@@ -11,6 +16,22 @@ impl CallId {
     pub fn random() -> Self {
         let bits = fastrand::u128(..);
         Self(bits & !(0xF << 76) & !(0b11 << 62) | 0x4 << 76 | 0b10 << 62)
+    }
+
+    /// One that was sent, if it has the form.
+    pub fn sent(text: &[u8]) -> Option<Self> {
+        let mut bits = 0_u128;
+        for (at, byte) in text.iter().enumerate() {
+            if matches!(at, 8 | 13 | 18 | 23) {
+                if *byte != b'-' {
+                    return None;
+                }
+                continue;
+            }
+            bits = bits << 4 | u128::from(char::from(*byte).to_digit(16)?);
+        }
+        let is_version_4 = bits >> 76 & 0xF == 0x4 && bits >> 62 & 0b11 == 0b10;
+        (text.len() == 36 && is_version_4).then_some(Self(bits))
     }
 
     /// A number drawn with it.
@@ -50,6 +71,13 @@ mod tests {
             "00112233-4455-4677-8899-aabbccddeeff"
         );
         let text = CallId::random().to_string();
+        assert_eq!(CallId::sent(text.as_bytes()).map(|id| id.to_string()).as_ref(), Some(&text));
+        for wrong in
+            ["", "00112233-4455-1677-8899-aabbccddeeff", "00112233x4455-4677-8899-aabbccddeeff", "00112233-4455"]
+        {
+            assert_eq!(CallId::sent(wrong.as_bytes()), None, "{wrong}");
+        }
+        assert_eq!(CallId::sent(format!("{text}0").as_bytes()), None);
         assert_eq!(text.len(), 36);
         assert_eq!(text.as_bytes().get(14), Some(&b'4'));
         assert!(matches!(text.as_bytes().get(19), Some(b'8' | b'9' | b'a' | b'b')));

@@ -21,6 +21,7 @@ pub mod health_check;
 pub mod logging;
 pub mod memory;
 pub mod metrics;
+pub mod pod_token;
 pub mod policy;
 pub mod proxy;
 pub mod quota_headers;
@@ -33,5 +34,6 @@ pub mod telemetry;
 pub mod tenancy;
 mod tokenizer;
 pub mod unauthorized;
+pub mod via;
 
 pub use start::run;

@@ -1,8 +1,10 @@
 //! What Prometheus sees. Names follow Prometheus's conventions; every label is bounded.
 
 mod books;
+mod buckets;
 mod cache;
 mod config;
+mod passed_on;
 
 use std::{
     collections::HashMap,
@@ -24,12 +26,13 @@ use vectoll_ledger::journal::JournalMetrics;
 use vectoll_limits::store::StoreMetrics;
 use vectoll_upstream::health::BackendMetrics;
 
+use buckets::CALL_SECONDS;
+
 pub use books::{BookFamilies, Source};
 pub use cache::CacheMetrics;
 pub use config::{ConfigMetrics, OneConfig};
+pub use passed_on::PassedOnMetrics;
 
-/// Buckets for whole calls, in seconds: from what the built-in model takes to what a provider takes.
-const CALL_SECONDS: [f64; 14] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0];
 /// Buckets for our own share, in seconds.
 const OVERHEAD_SECONDS: [f64; 9] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.01, 0.1, 1.0];
 
@@ -53,6 +56,8 @@ pub struct Metrics {
     pub backends: BackendMetrics,
     /// Vectors that are kept.
     pub cache: CacheMetrics,
+    /// Calls that the gateway carries out.
+    pub passed_on: PassedOnMetrics,
 }
 
 /// A request that is being served.
@@ -125,6 +130,7 @@ impl Metrics {
             store: StoreMetrics::register(&registry)?,
             backends: BackendMetrics::register(&registry)?,
             cache: CacheMetrics::register(&registry)?,
+            passed_on: PassedOnMetrics::register(&registry)?,
             registry,
         };
         let Self {
@@ -140,6 +146,7 @@ impl Metrics {
             store: _,
             backends: _,
             cache: _,
+            passed_on: _,
         } = &metrics;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(overhead.clone()))?;

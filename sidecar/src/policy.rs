@@ -4,6 +4,7 @@
 mod backend;
 mod choose;
 mod compile;
+mod passed_on;
 mod provider;
 mod retry;
 mod route;
@@ -24,11 +25,13 @@ use vectoll_config::{
     v1::{Budget, Limits, ModelLimits, OnStoreFailure, TagLimits, UserPolicy},
 };
 
+use crate::pod_token::Issuer;
 use vectoll_limits::store::StoreAccess;
 
 pub use backend::Backend;
 pub use choose::{Choice, ExcludedBackends, NoChoice};
 pub use compile::{CompileError, compile};
+pub use passed_on::PassedOn;
 pub use retry::{RetryBudget, RetryBudgets};
 pub use route::{Coalesce, Route, RouteIndex, RouteSettings};
 pub use served::InForce;
@@ -59,6 +62,12 @@ pub struct Policy {
     pub store: Option<Arc<StoreAccess>>,
     /// What the placeholder stands for; none: nothing, as outside a pod that names an ApiKey.
     pub pod: Option<PodKey>,
+    /// What a gateway calls itself to those whom it calls ([`crate::via`]); none: it is a sidecar.
+    pub pseudonym: Option<Arc<str>>,
+    /// Who issues the tokens of pods that a gateway takes; none: it does not know.
+    pub issuer: Option<Arc<Issuer>>,
+    /// All keys by name, where tokens of pods name them.
+    pub by_name: HashMap<Arc<str>, Arc<Key>>,
 }
 
 impl Policy {

@@ -15,6 +15,7 @@ mod lengths;
 mod models;
 mod part_exchange;
 mod parts;
+mod pass_on;
 mod per_call;
 mod plan;
 mod planned;
@@ -39,7 +40,7 @@ use std::{
 };
 
 use axum::response::IntoResponse;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri};
 
 use self::{lengths::Truncated, models::permitted, progress::CallProgress, sent::Sent};
 use crate::{
@@ -48,10 +49,11 @@ use crate::{
     answer::{Answer, Body, DetachOnDrop},
     authenticate::{Caller, authenticate},
     call::Call,
-    call_id::CallId,
+    call_id::{CALL_ID, CallId},
     policy::Policy,
     refusal::Refusal,
     server::RequestBody,
+    via::{self, Looped},
 };
 use vectoll_limits::counters::RateLimitStatus;
 use vectoll_upstream::provider::dialect::taken::is_of_each_input;
@@ -60,12 +62,12 @@ pub use coalesce::Coalescer;
 pub(crate) use respond::overhead;
 pub use shared::Proxy;
 
-const CALL_ID: HeaderName = HeaderName::from_static("x-litellm-call-id");
-
 impl Proxy {
     /// One embeddings call, from request to response. `in_path` is the model's name where the path has it.
     pub async fn embeddings(&self, mut request: Request<RequestBody>, in_path: Option<String>) -> Response<Body> {
-        let id = CallId::random();
+        // A sidecar that passes a call on has given it one.
+        let sent = self.gateway.as_ref().and_then(|_| CallId::sent(request.headers().get(CALL_ID)?.as_bytes()));
+        let id = sent.unwrap_or_else(CallId::random);
         let entry = Entry::new(&self.told, id, &mut request);
         entry.credentials(request.headers());
         let client = self.client(&request);
@@ -105,7 +107,13 @@ impl Proxy {
         }
         let overhead = took.saturating_sub(waited);
         entry.answered(status, took, overhead);
-        respond::overhead(headers, overhead);
+        if let Some(route) = &trace.passed_on {
+            self.metrics.passed_on.answered(route, status);
+        }
+        // Who carried the call out says what it took.
+        if trace.passed_on.is_none() || !headers.contains_key(respond::OVERHEAD) {
+            respond::overhead(headers, overhead);
+        }
         if let Some(call) = &trace.call {
             respond::would_reject(headers, call.outcome.would_reject());
             respond::waited(headers, in_line);
@@ -123,7 +131,9 @@ impl Proxy {
         let key = trace.key.as_ref().map(|(_, key)| &**key);
         let mut response = self.refuse_key(refusal, id, key).map(Body::Framework);
         let headers = response.headers_mut();
-        let spend = trace.key.as_ref().map(|(team, key)| self.accounting.ledger.key_spend(team, key));
+        // What is booked elsewhere is not known here.
+        let key = trace.key.as_ref().filter(|_| trace.passed_on.is_none());
+        let spend = key.map(|(team, key)| self.accounting.ledger.key_spend(team, key));
         respond::identify(headers, &trace.journey, spend);
         respond::cost(headers, outcome.and_then(|outcome| outcome.cost));
         response
@@ -138,12 +148,16 @@ impl Proxy {
         trace: &mut CallProgress,
     ) -> Result<Response<Body>, Refusal> {
         self.guard.check(request.uri(), request.headers())?;
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
         // From here on the call goes by the policy that its key belongs to, whatever is loaded meanwhile.
-        let caller = self.authenticate(&self.policy.load(), &parts.headers)?;
+        let (caller, pseudonym) = {
+            let policy = self.policy.load();
+            (self.authenticate(&policy, &parts.headers)?, policy.pseudonym.clone())
+        };
         body.is_welcome();
         entry.caller(&caller);
         trace.key = Some((caller.key().team.name.clone(), caller.key().name.clone()));
+        via::mark(&mut parts.headers, pseudonym.as_deref()).map_err(|Looped| Refusal::looped())?;
         let reading = Instant::now();
         let call = Call::read(
             (id, entry.clone()),
@@ -156,9 +170,10 @@ impl Proxy {
         .await;
         trace.waited += reading.elapsed();
         let call = call?;
-        let Some(timeout) = call.request.bounds.timeout() else { return self.answer(call, parts.headers, trace).await };
+        let from_caller = (parts.uri, parts.headers);
+        let Some(timeout) = call.request.bounds.timeout() else { return self.answer(call, from_caller, trace).await };
         // As if the caller left: what was sent is read to its end, so that its cost is known and nothing is held against a backend.
-        let answered = Box::pin(tokio::time::timeout(timeout, self.answer(call, parts.headers, trace))).await;
+        let answered = Box::pin(tokio::time::timeout(timeout, self.answer(call, from_caller, trace))).await;
         answered.unwrap_or_else(|_| {
             trace.waited += timeout;
             Err(Refusal::caller_timeout(timeout))
@@ -169,10 +184,13 @@ impl Proxy {
     async fn answer(
         &self,
         mut call: Call,
-        headers: HeaderMap,
+        (uri, headers): (Uri, HeaderMap),
         trace: &mut CallProgress,
     ) -> Result<Response<Body>, Refusal> {
         let route = permitted(call.caller.key(), &call.model)?.clone();
+        if let Some(passed_on) = &route.manner.passed_on {
+            return Box::pin(pass_on::pass_on(self, (&*route, passed_on), call, (uri, headers), trace)).await;
+        }
         // What few calls need is boxed: a future is as large as its largest way.
         let mut truncated = Truncated::default();
         if let Some(action) = lengths::action(&call, &route)? {

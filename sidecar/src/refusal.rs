@@ -373,6 +373,71 @@ impl Refusal {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorType::Api, "store", reason, message).code(reason)
     }
 
+    /// 401: a pod's own call of a route that the gateway carries out, and nothing proves to the gateway which pod it is.
+    pub fn pod_key_passed_on(route: &str) -> Self {
+        let message = format!(
+            "calls of the ModelRoute {route} are passed on to the gateway, and this sidecar has no token that proves its pod's namespace \
+             there: make the pod anew, so that it is injected with one, or send the value of an ApiKey (entry `key` of the Secret that its \
+             status names)"
+        );
+        Self::unauthorized("pod_key_passed_on", &message)
+    }
+
+    /// 503: the gateway cannot be reached. Nothing was sent.
+    pub fn gateway_unreachable(route: &str, cause: &str) -> Self {
+        let message = format!(
+            "The gateway, which carries out the calls of the ModelRoute {route}, cannot be reached: {cause}. Nothing was sent or charged"
+        );
+        Self::of_gateway(StatusCode::SERVICE_UNAVAILABLE, "gateway_unreachable", message)
+            .code("gateway_unavailable")
+            .after(Duration::from_secs(1))
+    }
+
+    /// 503: the gateway is not to be called, and people must change that. Nothing was sent.
+    pub fn gateway_untrusted(route: &str, cause: &str) -> Self {
+        let message = format!(
+            "The gateway, which carries out the calls of the ModelRoute {route}, is not called: {cause}. Nothing was sent or charged; \
+             whoever runs the gateway must change its certificate, or what sidecars are told of it"
+        );
+        Self::of_gateway(StatusCode::SERVICE_UNAVAILABLE, "gateway_untrusted", message).code("gateway_unavailable")
+    }
+
+    /// 502: the connection to the gateway broke before its answer.
+    pub fn gateway_broke(route: &str, cause: &str) -> Self {
+        let message = format!(
+            "The connection to the gateway, which carries out the calls of the ModelRoute {route}, broke: {cause}. The call may have been \
+             carried out and charged, so it was not sent again"
+        );
+        Self::of_gateway(StatusCode::BAD_GATEWAY, "gateway_broke", message).code("upstream_error")
+    }
+
+    /// 504: the gateway took too long.
+    pub fn gateway_timeout(route: &str, timeout: Duration) -> Self {
+        let message = format!(
+            "The gateway, which carries out the calls of the ModelRoute {route}, did not answer within {} s. The call may have been \
+             carried out and charged",
+            timeout.as_secs()
+        );
+        Self::of_gateway(StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", message).code("upstream_timeout")
+    }
+
+    fn of_gateway(status: StatusCode, reason: &'static str, message: String) -> Self {
+        Self::new(status, ErrorType::Api, "gateway", reason, message)
+    }
+
+    fn after(self, wait: Duration) -> Self {
+        Self { retry_after: Some(wait), ..self }
+    }
+
+    /// 404: a route of the gateway's has the gateway itself as its provider, at last. A status that every caller, the gateway too, knows to cost
+    /// nothing.
+    pub fn looped() -> Self {
+        let message = "This call has come by this gateway before: the provider of a ModelRoute is this gateway itself, or one that sends its \
+                       calls back here. Nothing was charged; the owner of the route must name the provider's own address";
+        Self::new(StatusCode::NOT_FOUND, ErrorType::InvalidRequest, "model", "looped", message.to_owned())
+            .code("loop_detected")
+    }
+
     /// 504: it took longer than the caller says that it waits.
     pub fn caller_timeout(timeout: Duration) -> Self {
         let message = format!(

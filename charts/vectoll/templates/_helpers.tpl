@@ -164,6 +164,12 @@ app.kubernetes.io/component: gateway
 https://{{ first .Values.gateway.hosts | default (printf "%s.%s.svc" (include "vectoll.gateway" .) .Release.Namespace) }}{{ if ne (int .Values.gateway.service.port) 443 }}:{{ .Values.gateway.service.port }}{{ end }}/v1
 {{- end -}}
 
+{{/* Where sidecars pass calls on to. */}}
+{{- define "vectoll.gatewayAddress" -}}
+{{- $port := int .Values.gateway.service.port -}}
+{{ .Values.gateway.url | default (printf "https://%s.%s.svc%s" (include "vectoll.gateway" .) .Release.Namespace (eq $port 443 | ternary "" (printf ":%d" $port))) }}
+{{- end -}}
+
 {{/* The chart's own Valkey, and its objects. */}}
 {{- define "vectoll.valkey" -}}
 {{ include "vectoll.fullname" . }}-store
@@ -296,6 +302,9 @@ lockedAnnotations: {{ toJson . }}
 {{- fail "gateway.only: without the gateway nobody could call anybody: set gateway.enabled" }}
 {{- end }}
 gatewayOnly: {{ include "vectoll.gatewayURL" . | quote }}
+{{- end }}
+{{- if .Values.gateway.enabled }}
+gatewayToken: true
 {{- end }}
 workloadIdentity:
 {{- range $cloud, $of := .Values.sidecar.workloadIdentity }}

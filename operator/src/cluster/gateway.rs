@@ -5,6 +5,7 @@
 //! ([`shards`]); a task of its own writes ([`writer`]), so that no namespace waits for another one's.
 
 mod bundle;
+pub(super) mod issuer;
 mod shards;
 mod writer;
 
@@ -30,6 +31,8 @@ pub(super) struct Shares(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     by_namespace: Mutex<BTreeMap<String, Share>>,
+    /// Who issues the tokens of pods.
+    issuer: Mutex<Option<Vec<u8>>>,
     changed: Notify,
 }
 
@@ -47,6 +50,20 @@ impl Shares {
             drop(all);
             self.0.changed.notify_one();
         }
+    }
+
+    /// Who issues the tokens of pods.
+    fn put_issuer(&self, issuer: Vec<u8>) {
+        let mut known = self.0.issuer.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.as_ref() != Some(&issuer) {
+            *known = Some(issuer);
+            drop(known);
+            self.0.changed.notify_one();
+        }
+    }
+
+    fn issuer(&self) -> Option<Vec<u8>> {
+        self.0.issuer.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Another replica acts now.

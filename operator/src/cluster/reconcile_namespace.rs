@@ -128,7 +128,8 @@ impl NamespaceInputs {
                 return Share::Nothing;
             }
             // What sidecars are told is not all of it where only the gateway has the credentials.
-            let prepared = plan.files_for_gateway().filter(|_| !snapshot.cluster.gateway_only);
+            let is_less = snapshot.cluster.gateway_only || desired.passes_on(&snapshot.observed, &namespace);
+            let prepared = plan.files_for_gateway().filter(|_| !is_less);
             share(&namespace, (&snapshot.observed, &desired), prepared, of_gateway, is_short)
         });
         let is_empty = snapshot.cluster.is_empty() && plan.first.is_empty();

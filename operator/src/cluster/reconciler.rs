@@ -40,7 +40,7 @@ use super::{
     watch::StateHandle,
     write_rate::{WriteRate, WriteSlots},
 };
-use crate::{observed_state::Counting, price::Pricing, provider_hosts::AllowedHosts};
+use crate::{delivery::DeliverySetting, observed_state::Counting, price::Pricing, provider_hosts::AllowedHosts};
 
 /// When to try again what could not be gathered.
 const RETRY_DELAY: Duration = Duration::from_secs(2);
@@ -67,6 +67,7 @@ pub(super) struct Reconciler {
     gateway_shares: Option<Shares>,
     setting: Setting,
     prices: watch::Receiver<Arc<Pricing>>,
+    delivery: watch::Receiver<Arc<DeliverySetting>>,
     /// Who looks at whom is known of all namespaces.
     is_indexed: bool,
     tenure: Tenure,
@@ -107,21 +108,29 @@ impl Reconciler {
         metrics: Metrics,
         (store, gateway_shares): (Option<Store>, Option<Shares>),
         allowed_hosts: Arc<AllowedHosts>,
-        prices: watch::Receiver<Arc<Pricing>>,
+        (prices, delivery): (watch::Receiver<Arc<Pricing>>, watch::Receiver<Arc<DeliverySetting>>),
         tenure: Tenure,
         limits: WriteLimits,
     ) -> Self {
         let now = Instant::now();
         let pricing = prices.borrow().clone();
+        let delivered = delivery.borrow().clone();
         Self {
             client,
             shared,
             hands,
             metrics,
             store,
-            setting: Setting { counting: Counting::Apart, allowed_hosts, pricing, gateway: gateway_shares.is_some() },
+            setting: Setting {
+                counting: Counting::Apart,
+                allowed_hosts,
+                pricing,
+                delivery: delivered,
+                gateway: gateway_shares.is_some(),
+            },
             gateway_shares,
             prices,
+            delivery,
             is_indexed: false,
             tenure,
             rate: WriteRate::new(limits.per_second, limits.burst, now),
@@ -177,6 +186,7 @@ impl Reconciler {
                 () = tokio::time::sleep_until(next.into()) => {}
                 // Whoever tells of prices never ends.
                 Ok(()) = self.prices.changed() => self.take_prices(acts),
+                Ok(()) = self.delivery.changed() => self.take_delivery(acts),
                 Some(reconciled) = self.reconciles.join_next_with_id() => self.reconciled(reconciled),
                 Some(done) = self.running.join_next_with_id() => self.done(done),
                 changed = leads.changed() => {
@@ -219,6 +229,15 @@ impl Reconciler {
         if acts {
             let all = self.shared.cluster().all_namespaces();
             self.request(all.iter(), Urgency::Normal);
+        }
+    }
+
+    /// The gateway has another CA from now on: all sidecars that pass calls on are told.
+    fn take_delivery(&mut self, acts: bool) {
+        self.setting.delivery = self.delivery.borrow_and_update().clone();
+        if acts {
+            let all = self.shared.cluster().all_namespaces();
+            self.request(all.iter(), Urgency::High);
         }
     }
 

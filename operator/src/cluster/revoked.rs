@@ -59,16 +59,23 @@ fn take_settings(config: &mut v1::Config, keys: &HashMap<&ObjectName, &v1::Key>,
     }
 }
 
-/// Takes routes out that are not there any more, and the credentials that no other one has.
+/// Takes routes out that are not there any more, and the backends of those that sidecars are to call no more, as where a gateway carries
+/// their calls out from now on; and the credentials that no other one has.
 fn withdraw_routes(config: &mut v1::Config, credentials: &mut BTreeMap<String, Vec<u8>>, wanted: &v1::Config) {
     let names: HashSet<&ObjectName> = wanted.routes.iter().map(|route| &route.name).collect();
-    let (stays, gone): (Vec<v1::Route>, Vec<v1::Route>) =
-        std::mem::take(&mut config.routes).into_iter().partition(|route| names.contains(&route.name));
-    let files: HashSet<&str> = stays.iter().flat_map(v1::Route::files).collect();
-    for file in gone.iter().flat_map(v1::Route::files).filter(|file| !files.contains(file)) {
+    let with_backends = wanted.routes.iter().filter(|route| !route.backends.is_empty());
+    let called: HashSet<&ObjectName> = with_backends.map(|route| &route.name).collect();
+    let before = std::mem::take(&mut config.routes);
+    let called_before = |route: &&v1::Route| called.contains(&route.name);
+    let files: HashSet<&str> = before.iter().filter(called_before).flat_map(v1::Route::files).collect();
+    let gone = before.iter().filter(|route| !called_before(route)).flat_map(v1::Route::files);
+    for file in gone.filter(|file| !files.contains(file)) {
         credentials.remove(file);
     }
-    config.routes = stays;
+    config.routes = before.iter().filter(|route| names.contains(&route.name)).cloned().collect();
+    for route in config.routes.iter_mut().filter(|route| !called.contains(&route.name)) {
+        route.backends.clear();
+    }
 }
 
 /// Ends what has ended of a key. False: all of it has.
@@ -88,4 +95,40 @@ fn end(key: &mut v1::Key, wanted: &v1::Key) -> bool {
 
 fn earlier<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
     one.into_iter().chain(other).min()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn config(backends: &Value) -> v1::Config {
+        let route = |name: &str, backends: &Value| json!({"name": name, "models": [name], "backends": backends});
+        let other = json!([backend("credential.other")]);
+        serde_json::from_value(json!({"version": "v1", "generation": 1, "namespace": "apps", "teams": [], "keys": [],
+            "routes": [route("apps/moved", backends), route("apps/other", &other)], "complete": true}))
+        .unwrap()
+    }
+
+    fn backend(file: &str) -> Value {
+        json!({"name": "b", "weight": 1, "timeoutSeconds": 1, "tokens": {"factor": {"maxPerByte": 1, "maxPerInput": 0}},
+            "provider": {"native": {"baseURL": "https://api.cohere.com", "api": {"cohere": {}}, "auth": {"bearer": {"file": file}}}}})
+    }
+
+    #[test]
+    fn a_credential_that_is_the_gateways_from_now_on_leaves_though_the_rest_cannot_be_written() {
+        let before = config(&json!([backend("credential.moved")]));
+        let mut files = BTreeMap::from([
+            ("credential.moved".to_owned(), b"moved".to_vec()),
+            ("credential.other".to_owned(), b"other".to_vec()),
+        ]);
+        files.insert(v1::FILE.to_owned(), vectoll_config::write_v1(&before).unwrap().into_bytes());
+        let (remains, has_ended) = without_ended(&files, &config(&json!([])), Extent::Settings).unwrap();
+        assert!(has_ended);
+        assert_eq!(remains.credentials.keys().collect::<Vec<_>>(), ["credential.other"]);
+        let backends: Vec<usize> = remains.config.routes.iter().map(|route| route.backends.len()).collect();
+        assert_eq!(backends, [0, 1], "it keeps its names");
+    }
 }

@@ -9,6 +9,7 @@ use vectoll_config::{ObjectName, Uid, read_v1, store::is_backend_account, v1};
 
 use super::{cluster_state::ClusterState, object_cache::ObjectCache, tracked::Tracked, watch::StateHandle};
 use crate::{
+    delivery::DeliverySetting,
     ledger::{Acknowledgements, LedgerSnapshot, TeamLedger},
     observed_state::{
         Claimants, Counting, Delivered, DeliveredValue, Kind, Object, ObservedState, ResourceRef, UnreadableResource,
@@ -42,6 +43,7 @@ pub(super) struct Setting {
     pub(super) counting: Counting,
     pub(super) allowed_hosts: Arc<AllowedHosts>,
     pub(super) pricing: Arc<Pricing>,
+    pub(super) delivery: Arc<DeliverySetting>,
     /// Whether there is a gateway.
     pub(super) gateway: bool,
 }
@@ -166,6 +168,7 @@ impl ClusterState {
             counting: setting.counting,
             allowed_hosts: Arc::clone(&setting.allowed_hosts),
             pricing: Arc::clone(&setting.pricing),
+            delivery: Arc::clone(&setting.delivery),
             ..ObservedState::default()
         };
         for (name, seen) in self.teams.in_namespace(namespace) {

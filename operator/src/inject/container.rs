@@ -97,7 +97,7 @@ fn variables(request: &InjectionRequest, max_held_bytes: Option<u64>, settings: 
     {
         pairs.push((MAX_HELD_BYTES, bound.to_string()));
     }
-    if settings.workload_identity.tokens().next().is_some() {
+    if settings.tokens().next().is_some() {
         pairs.push(("VECTOLL_IDENTITY_DIR", volumes::IDENTITY_DIR.to_owned()));
     }
     if let Some(own) = &request.own_key {

@@ -7,6 +7,7 @@ use k8s_openapi::{
     apimachinery::pkg::api::resource::Quantity,
 };
 use serde::Deserialize;
+use vectoll_config::{GATEWAY_AUDIENCE, GATEWAY_TOKEN_FILE};
 
 use super::{amounts::memory_fault, names::SIDECAR_ANNOTATIONS};
 
@@ -43,6 +44,9 @@ pub struct InjectionSettings {
     /// Where callers find the gateway, if only that has credentials: a pod that asks for a sidecar is refused then, and told so.
     #[serde(default)]
     pub gateway_only: Option<String>,
+    /// Whether sidecars get a token that proves their pod's namespace to the gateway.
+    #[serde(default)]
+    pub gateway_token: bool,
     /// The user and group of the sidecar's container; null: the platform chooses, as `OpenShift` does.
     #[serde(default = "user")]
     pub run_as_user: Option<i64>,
@@ -97,11 +101,25 @@ pub struct Audience {
 }
 
 impl WorkloadIdentity {
-    /// The tokens by the names of their files.
-    pub(super) fn tokens(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    /// The clouds' tokens by the names of their files.
+    fn tokens(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let Self { aws, azure, google, openai } = self;
         let all = [("aws", aws), ("azure", azure), ("google", google), ("openai", openai)];
         all.into_iter().map(|(name, of)| (name, &*of.audience)).filter(|(_, audience)| !audience.is_empty())
+    }
+}
+
+/// How long a token for a cloud is good, in seconds. The kubelet renews it in time.
+const CLOUD_TOKEN_LIFE: i64 = 3600;
+/// And one for the gateway: the shortest that a cluster issues.
+const GATEWAY_TOKEN_LIFE: i64 = 600;
+
+impl InjectionSettings {
+    /// The tokens of the pod's service account that the sidecar gets: each one's file, audience and life.
+    pub(super) fn tokens(&self) -> impl Iterator<Item = (&'static str, &str, i64)> {
+        let gateway = (GATEWAY_TOKEN_FILE, GATEWAY_AUDIENCE, GATEWAY_TOKEN_LIFE);
+        let clouds = self.workload_identity.tokens().map(|(file, audience)| (file, audience, CLOUD_TOKEN_LIFE));
+        clouds.chain(self.gateway_token.then_some(gateway))
     }
 }
 

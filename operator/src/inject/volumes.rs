@@ -18,7 +18,7 @@ const CONFIG: &str = "vectoll-config";
 pub(super) const STATE: &str = "vectoll-state";
 /// Nothing, in place of the service account's token.
 const NO_TOKEN: &str = "vectoll-no-token";
-/// Tokens for providers' clouds.
+/// Tokens for providers' clouds and for the gateway.
 const IDENTITY: &str = "vectoll-identity";
 
 /// Where the sidecar finds its config.
@@ -27,8 +27,6 @@ pub(super) const CONFIG_DIR: &str = "/etc/vectoll/config";
 pub(super) const STATE_DIR: &str = "/var/lib/vectoll";
 /// Where it finds those tokens.
 pub(super) const IDENTITY_DIR: &str = "/var/run/secrets/vectoll.dev/identity";
-/// How long such a token is good for, in seconds. The kubelet renews it in time.
-const TOKEN_LIFE: i64 = 3600;
 /// Where the admission plugin `ServiceAccount` mounts a token into every container that mounts nothing there. It runs
 /// before the webhooks and again after them, and compares this very path.
 const TOKEN_DIR: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
@@ -87,17 +85,17 @@ fn state() -> Volume {
     Volume { name: STATE.to_owned(), empty_dir: Some(empty), ..Volume::default() }
 }
 
-/// Tokens of the pod's service account that are good for one cloud each, and for nothing in the cluster.
+/// Tokens of the pod's service account that are good for one cloud each, or for the gateway, and not for the API server.
 fn identity(settings: &InjectionSettings) -> Option<Volume> {
-    let token = |(name, audience): (&str, &str)| VolumeProjection {
+    let token = |(name, audience, life): (&str, &str, i64)| VolumeProjection {
         service_account_token: Some(ServiceAccountTokenProjection {
             audience: Some(audience.to_owned()),
-            expiration_seconds: Some(TOKEN_LIFE),
+            expiration_seconds: Some(life),
             path: name.to_owned(),
         }),
         ..VolumeProjection::default()
     };
-    let sources: Vec<VolumeProjection> = settings.workload_identity.tokens().map(token).collect();
+    let sources: Vec<VolumeProjection> = settings.tokens().map(token).collect();
     let projected = ProjectedVolumeSource { default_mode: Some(0o444), sources: Some(sources) };
     let is_there = projected.sources.as_ref().is_some_and(|sources| !sources.is_empty());
     is_there.then(|| Volume { name: IDENTITY.to_owned(), projected: Some(projected), ..Volume::default() })

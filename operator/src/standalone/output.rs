@@ -53,7 +53,11 @@ impl Output {
     ) -> anyhow::Result<()> {
         let write = |namespace: &str, folder: &ConfigDir| {
             let store = logins.map(|logins| logins.of(namespace, Timestamp::now()));
-            let config = desired.config(observed, namespace, Credentials::Deliver, store);
+            let whom = match self {
+                Self::Sidecar(..) => Credentials::Deliver,
+                Self::Gateway(_) => Credentials::Gateway,
+            };
+            let config = desired.config(observed, namespace, whom, store);
             if let Some(generation) = folder.write(config)? {
                 tracing::info!(namespace, generation, "config written");
             }

@@ -1,7 +1,7 @@
 //! ModelRoute.
 
 use vectoll_config::{ModelPattern, ObjectName, v1};
-use vectoll_crds::{Balance, Cache, Coalesce, Cooldown, Hedge, InputType, ModelRouteSpec, Retry, Truncate};
+use vectoll_crds::{Balance, Cache, Coalesce, Cooldown, Delivery, Hedge, InputType, ModelRouteSpec, Retry, Truncate};
 
 use super::{
     FieldError, FieldErrors,
@@ -26,6 +26,8 @@ pub(crate) struct ValidRoute {
     pub(crate) name: ObjectName,
     pub(crate) models: Vec<ModelPattern>,
     pub(crate) tags: Vec<String>,
+    /// Who carries out its calls; none: who the release says.
+    pub(crate) delivery: Option<Delivery>,
     pub(crate) serving: Serving,
     pub(crate) backends: Vec<ValidBackend>,
 }
@@ -61,6 +63,7 @@ pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute,
         truncate,
         backends,
         mixed_spaces,
+        delivery,
     } = &object.spec;
     let mut errors = FieldErrors::default();
     let mut serving = serving(*retry, *cooldown, *timeout_seconds, *input_type, &mut errors);
@@ -109,7 +112,7 @@ pub(crate) fn model_route(object: &Object<ModelRouteSpec>) -> Result<ValidRoute,
         let reason = "what is owed to a provider with budgets is booked call by call: leave coalesce or the backend's budgets out";
         errors.add("spec.coalesce", reason);
     }
-    errors.or(Some(ValidRoute { name: object.name.clone(), models, tags, serving, backends }))
+    errors.or(Some(ValidRoute { name: object.name.clone(), models, tags, delivery: *delivery, serving, backends }))
 }
 
 fn valid_hedge(hedge: Option<Hedge>, callable: usize, errors: &mut FieldErrors) -> Option<v1::Hedge> {

@@ -2,12 +2,14 @@
 
 use std::collections::HashSet;
 
+use serde::de::DeserializeOwned;
+
 use crate::{
     KeyHash, ObjectName, POD_KEY,
     amounts::amount_fault,
     position::line_of,
     store::is_scope,
-    v1::{Config, MAX_TREE_DEPTH, MIN_INPUT_TOKENS, Provider, Store, TokenBound},
+    v1::{Config, GATEWAY_FILE, Gateway, MAX_TREE_DEPTH, MIN_INPUT_TOKENS, Provider, Store, TokenBound},
 };
 
 /// Why a config was refused. It is refused whole.
@@ -38,7 +40,7 @@ pub fn read_v1(text: &str) -> Result<Config, ConfigError> {
     }
 }
 
-fn read_yaml(text: &str) -> Result<Config, ConfigError> {
+fn read_yaml<T: DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
     serde_path_to_error::deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|error| {
         let path = error.path().to_string();
         let error = error.into_inner();
@@ -46,6 +48,27 @@ fn read_yaml(text: &str) -> Result<Config, ConfigError> {
         let line = line_of(serde_yaml::Deserializer::from_str(text), &path).or(error.location().map(|at| at.line()));
         ConfigError { path, line, reason: without_position(&error.to_string()) }
     })
+}
+
+/// Reads what is passed on to a gateway ([`GATEWAY_FILE`]), and checks that the file which it names is beside it.
+pub fn read_gateway_v1<'f>(text: &str, file: impl Fn(&str) -> Option<&'f [u8]>) -> Result<Gateway, ConfigError> {
+    let in_file = |path: &str| format!("({GATEWAY_FILE}) {path}");
+    let gateway: Gateway = read_yaml(text).map_err(|error| ConfigError { path: in_file(&error.path), ..error })?;
+    let refused = |path: &str, reason: String| ConfigError { path: in_file(path), line: None, reason };
+    let host = gateway.url.strip_prefix("https://").map(|rest| rest.trim_end_matches('/'));
+    if host.is_none_or(|host| host.is_empty() || host.contains(['/', '?', '#', '@'])) {
+        return Err(refused("url", format!("{} is not https://HOST or https://HOST:PORT", gateway.url)));
+    }
+    if let Some((path, reason)) = file_fault("", "caFile", gateway.ca_file.as_deref()) {
+        return Err(refused(path.trim_start_matches('.'), reason));
+    }
+    if let Some(name) = gateway.ca_file.as_deref().filter(|name| file(name).is_none()) {
+        return Err(refused("caFile", format!("the file {name} is not in the config folder")));
+    }
+    if let Some(route) = gateway.routes.iter().find(|route| route.timeout_seconds == 0) {
+        return Err(refused("routes", format!("{}: timeoutSeconds must be at least 1", route.name)));
+    }
+    Ok(gateway)
 }
 
 /// Checks what the types cannot say, as [`read_v1`] does with what it has read. The line is not known.
@@ -252,4 +275,42 @@ fn file_fault(at: &str, field: &str, file: Option<&str>) -> Option<(String, Stri
     let is_fault = |file: &&str| file.is_empty() || file.contains('/') || file.starts_with("..");
     file.filter(is_fault)
         .map(|_| (format!("{at}.{field}"), "must be the name of a file in the config folder".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    const WHOLE: &str = "version: v1\nurl: https://gateway.example:8443\ncaFile: gateway.ca\nroutes:\n- {name: apps/openai, \
+                         timeoutSeconds: 60}\ncomplete: true\n";
+
+    fn fault(text: &str) -> String {
+        read_gateway_v1(text, |name| (name == "gateway.ca").then_some(&b"PEM"[..])).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_is_passed_on_is_read_as_it_is_written() {
+        let gateway = read_gateway_v1(WHOLE, |_| Some(&b"PEM"[..])).unwrap();
+        assert_eq!((gateway.url.as_str(), gateway.routes.len()), ("https://gateway.example:8443", 1));
+        let written = crate::write_gateway_v1(&gateway).unwrap();
+        assert_eq!(read_gateway_v1(&written, |_| Some(&b"PEM"[..])).unwrap(), gateway);
+    }
+
+    #[test]
+    fn what_cannot_be_passed_on_by_is_refused_with_its_place() {
+        for (from, to, words) in [
+            ("https://", "http://", "(gateway.v1.yaml) url: http://gateway.example:8443 is not https://HOST"),
+            (":8443", ":8443/v1", "(gateway.v1.yaml) url: "),
+            ("gateway.ca", "../ca", "(gateway.v1.yaml) caFile: must be the name of a file"),
+            ("gateway.ca", "other.ca", "(gateway.v1.yaml) caFile: the file other.ca is not in the config folder"),
+            ("timeoutSeconds: 60", "timeoutSeconds: 0", "apps/openai: timeoutSeconds must be at least 1"),
+            ("complete: true", "complete: false", "must be true: the file was not finished"),
+            ("version: v1", "version: v1\nother: 1", "unknown field `other`"),
+        ] {
+            let found = fault(&WHOLE.replace(from, to));
+            assert!(found.contains(words), "{words}: {found}");
+        }
+        assert!(fault("version: v1\n").contains("missing field"));
+    }
 }

@@ -6,6 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 mod caller;
+mod frame;
+mod gateway;
 mod left_out;
 mod limits;
 pub mod native;
@@ -18,6 +20,8 @@ mod store;
 pub(crate) use self::period::day_number;
 pub use self::{
     caller::{Credential, Key, MAX_TREE_DEPTH, Team, UserPolicy},
+    frame::{Complete, Version},
+    gateway::{GATEWAY_FILE, Gateway, PassedOn},
     limits::{Budget, Extra, Limits, ModelLimits, TagLimits},
     native::Native,
     period::{MAX_DAYS, Period, PeriodError, StartError},
@@ -51,30 +55,4 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// Always the last line, so that a file cut short is refused and not served in part.
     pub complete: Complete,
-}
-
-/// `true`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "bool", into = "bool")]
-pub struct Complete;
-
-impl TryFrom<bool> for Complete {
-    type Error = &'static str;
-    fn try_from(value: bool) -> Result<Self, Self::Error> {
-        if value { Ok(Self) } else { Err("must be true: the file was not finished") }
-    }
-}
-
-impl From<Complete> for bool {
-    fn from(_: Complete) -> Self {
-        true
-    }
-}
-
-/// The version tag.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Version {
-    /// This version.
-    #[serde(rename = "v1")]
-    V1,
 }

@@ -11,12 +11,20 @@ use serde_json::{
     ser::{Formatter, Serializer},
 };
 
-use crate::v1::Config;
+use crate::v1::{Config, Gateway};
 
 /// Writes version 1.
 pub fn write_v1(config: &Config) -> Result<String, Error> {
     let mut bytes = Vec::new();
     config.serialize(&mut Serializer::with_formatter(&mut bytes, Lines::default()))?;
+    bytes.push(b'\n');
+    String::from_utf8(bytes).map_err(serde::ser::Error::custom)
+}
+
+/// Writes what is passed on to a gateway, in the same form.
+pub fn write_gateway_v1(gateway: &Gateway) -> Result<String, Error> {
+    let mut bytes = Vec::new();
+    gateway.serialize(&mut Serializer::with_formatter(&mut bytes, Lines::default()))?;
     bytes.push(b'\n');
     String::from_utf8(bytes).map_err(serde::ser::Error::custom)
 }

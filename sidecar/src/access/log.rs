@@ -11,6 +11,8 @@ pub struct AccessLog {
     pub(super) writer: Writer,
     /// The portion of served calls that is written, of `u32::MAX`. What was refused or failed is always written.
     portion: u32,
+    /// What nobody knows who may choose an ID, as callers of a gateway may.
+    salt: u32,
 }
 
 impl AccessLog {
@@ -22,12 +24,12 @@ impl AccessLog {
             reason = "from 0 to u32::MAX; casts of floats saturate"
         )]
         let portion = (sampling * f64::from(u32::MAX)).round() as u32;
-        Self { writer, portion }
+        Self { writer, portion, salt: fastrand::u32(..) }
     }
 
-    /// Whether a served call of this ID is written. IDs are random, so that is a matter of chance, but the same everywhere.
+    /// Whether a served call of this ID is written: a matter of chance.
     pub(super) fn takes(&self, id: CallId) -> bool {
-        self.portion == u32::MAX || id.lot() < self.portion
+        self.portion == u32::MAX || id.lot().wrapping_add(self.salt) < self.portion
     }
 
     /// Waits until all lines are out, but no longer than this.

@@ -172,7 +172,7 @@ impl InFlight {
         // Dropping the reservation gives it back; dropping `self` must not book it as unsettled first.
         if let Some(opened) = self.opened.take() {
             self.reservation.accounting.journal.void(opened);
-            self.call.entry.asked_in_vain(self.attempt);
+            self.call.entry.asked_unbooked(self.attempt);
             self.reservation.give_back();
             self.room = None;
         }
@@ -218,7 +218,7 @@ impl InFlight {
         let opened = self.opened.take()?;
         let accounting = self.reservation.accounting.clone();
         accounting.journal.void(opened);
-        self.call.entry.asked_in_vain(self.attempt);
+        self.call.entry.asked_unbooked(self.attempt);
         self.room = None;
         // What is left to drop of `self` has nothing to book.
         let nothing = Reservation {

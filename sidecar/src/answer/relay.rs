@@ -12,14 +12,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
 use tokio::sync::mpsc;
 use vectoll_config::v1::Cooldown;
 
 use super::flow::{Broken, Flow};
 use crate::{background::Background, memory::MemoryPermit};
 use vectoll_clock::Clock;
-use vectoll_upstream::health::{Attempt, FailureKind};
+use vectoll_upstream::{
+    health::{Attempt, FailureKind},
+    provider::http::Body,
+};
 
 /// How long the rest of an answer is read at least whose caller is gone, to learn what it cost: one that reads slowly may leave when the
 /// backend's time is up.
@@ -86,6 +90,25 @@ impl Relay {
         Self { pieces, remaining, ended: false }
     }
 
+    /// Hands over what another server answers, piece by piece: a gateway has checked it. Whoever leaves ends that answer as well, and who has
+    /// not taken it by the deadline is cut off. `done` is told of the end.
+    pub(crate) fn passed_on(
+        body: Body,
+        deadline: tokio::time::Instant,
+        tasks: &Background,
+        held: MemoryPermit,
+        done: impl FnOnce(Result<(), Broken>) + Send + 'static,
+    ) -> Self {
+        let remaining = body.size_hint().exact();
+        let (to, pieces) = mpsc::channel(1);
+        let deadline = deadline.max(tokio::time::Instant::now() + READ_ON);
+        tasks.spawn(async move {
+            done(hand_on(body, to, deadline).await);
+            drop(held);
+        });
+        Self { pieces, remaining, ended: false }
+    }
+
     /// Hands over what was made here. Who has not taken it by the deadline is cut off: it takes the memory that is `held` from others.
     pub(crate) fn made(
         pieces: Vec<Bytes>,
@@ -105,6 +128,37 @@ impl Relay {
             drop(held);
         });
         Self { pieces: handed, remaining, ended: false }
+    }
+}
+
+/// Carries another server's answer to the caller.
+async fn hand_on(mut body: Body, to: mpsc::Sender<Message>, deadline: tokio::time::Instant) -> Result<(), Broken> {
+    loop {
+        let frame = tokio::select! {
+            () = to.closed() => return Ok(()),
+            frame = tokio::time::timeout_at(deadline, body.frame()) => frame,
+        };
+        let message = match frame {
+            Err(_) => Err(Broken::TooSlow),
+            Ok(Some(Err(_))) => Err(Broken::Cut),
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(frame))) => match frame.into_data() {
+                Ok(piece) if !piece.is_empty() => Ok(Some(piece)),
+                // Trailers say nothing to us.
+                Ok(_) | Err(_) => continue,
+            },
+        };
+        let end = match &message {
+            Ok(Some(_)) => None,
+            Ok(None) => Some(Ok(())),
+            Err(broken) => Some(Err(*broken)),
+        };
+        if !matches!(tokio::time::timeout_at(deadline, to.send(message)).await, Ok(Ok(()))) {
+            return Ok(());
+        }
+        if let Some(end) = end {
+            return end;
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use vectoll_config::{ConfigError, ModelPattern, ObjectName, Price, Uid, check_fi
 
 use super::{
     Backend, Coalesce, Credential, GuestNamespace, Key, OwnKey, PodKey, Policy, Route, RouteIndex, RouteSettings, Team,
+    passed_on::passed_on,
     provider::{BackendSettings, ProviderError},
     shared_state::{Files, SharedState},
 };
@@ -43,6 +44,7 @@ pub fn compile(
     check_files_v1(&config, |name| files.get(name).map(Vec::as_slice))?;
     let store = config.store.as_ref().map(|store| Arc::new(compile_store(store, files)));
     let scope = config.store.as_ref().and_then(|store| store.scope.as_deref());
+    let all_passed_on = passed_on(files, lasting)?;
     let mut indexes: HashMap<String, Vec<(ModelPattern, Arc<Route>)>> = HashMap::new();
     let mut limited = HashSet::new();
     for (i, route) in config.routes.into_iter().enumerate() {
@@ -81,6 +83,8 @@ pub fn compile(
             balance: route.balance,
             input_type: route.input_type,
             truncate: route.truncate,
+            // One that has backends here is carried out here.
+            passed_on: all_passed_on.get(&route.name).filter(|_| backends.is_empty()).cloned(),
         };
         let budget = lasting.retries.of(&manner.name, manner.retry.budget_percent);
         let compiled = Arc::new(Route::new(backends, manner, budget));

@@ -15,7 +15,7 @@ use vectoll_config::{
     v1::{Balance, Cooldown, InputType, Retry, Truncate},
 };
 
-use super::{Backend, retry::RetryBudget};
+use super::{Backend, passed_on::PassedOn, retry::RetryBudget};
 use crate::cache::Cache;
 
 /// The routes of one namespace by the names they serve. The most specific name wins.
@@ -56,7 +56,8 @@ impl RouteIndex {
 
     /// The names that can be listed: those without a wildcard that something serves.
     pub fn names(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.exact.iter().filter(|(_, route)| route.reachable().next().is_some()).map(|(name, _)| name)
+        let is_served = |route: &Route| route.manner.passed_on.is_some() || route.reachable().next().is_some();
+        self.exact.iter().filter(move |(_, route)| is_served(route)).map(|(name, _)| name)
     }
 }
 
@@ -97,6 +98,8 @@ pub struct RouteSettings {
     pub truncate: Option<Truncate>,
     /// Where vectors are kept, and what calls that are served from there are booked to; none: nowhere.
     pub cache: Option<(Arc<Cache>, Arc<Backend>)>,
+    /// Where its calls are passed on to; none: they are carried out here.
+    pub passed_on: Option<PassedOn>,
 }
 
 /// When calls of one text each travel together.

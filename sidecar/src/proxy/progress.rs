@@ -16,4 +16,6 @@ pub(super) struct CallProgress {
     pub(super) call: Option<Arc<Call>>,
     /// Where it went.
     pub(super) journey: AttemptHistory,
+    /// The route whose calls the gateway carries out, if it is one: it decides and books, and what the answer says of that is its word.
+    pub(super) passed_on: Option<Arc<str>>,
 }

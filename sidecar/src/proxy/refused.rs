@@ -208,7 +208,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 }
 
 /// The innermost reason of an error; the client's own words would repeat the URL.
-fn cause(error: &Error) -> String {
+pub(super) fn cause(error: &Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(source) = cause.source() {
         cause = source;

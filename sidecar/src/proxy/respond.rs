@@ -17,7 +17,7 @@ use crate::{
 /// Room for all headers below, those that [`super::Proxy::embeddings`] adds, and the server's own.
 const ROOM: usize = 24;
 
-const OVERHEAD: HeaderName = HeaderName::from_static("x-litellm-overhead-duration-ms");
+pub(super) const OVERHEAD: HeaderName = HeaderName::from_static("x-litellm-overhead-duration-ms");
 const RETRIES: HeaderName = HeaderName::from_static("x-litellm-attempted-retries");
 const FALLBACKS: HeaderName = HeaderName::from_static("x-litellm-attempted-fallbacks");
 const MODEL_ID: HeaderName = HeaderName::from_static("x-litellm-model-id");

@@ -13,7 +13,7 @@ use std::{
 
 use notify::RecursiveMode;
 use prometheus::{IntGauge, Registry};
-use vectoll_config::StoreUrl;
+use vectoll_config::{ISSUER_FILE, StoreUrl};
 
 use super::{
     counting::{StoreSender, count_by},
@@ -22,9 +22,12 @@ use super::{
     watch::Reload,
 };
 use crate::{
+    call_id::CallId,
     metrics::OneConfig,
+    pod_token::Issuer,
     policy::{Policy, SharedState, union},
     proxy::Proxy,
+    via::pseudonym,
 };
 use vectoll_limits::store::StoreAccess;
 
@@ -69,6 +72,12 @@ struct State {
     namespaces: BTreeMap<String, Namespace>,
     /// How often the policy was made anew; 0: there is none yet.
     generation: u64,
+    /// What tells this process from others.
+    id: String,
+    /// Who issues the tokens of pods, with the file that says so.
+    issuer: Option<(Vec<u8>, Arc<Issuer>)>,
+    /// One that cannot be used, so that it is logged once.
+    bad_issuer: Option<Vec<u8>>,
     /// Pairs of keys that hold one value, as they were logged.
     ambiguous: BTreeSet<[Arc<str>; 2]>,
     /// The last failure with the whole folder, so that a lasting one is logged once.
@@ -104,6 +113,9 @@ impl Namespaces {
             metrics,
             namespaces: BTreeMap::new(),
             generation: 0,
+            id: CallId::random().to_string(),
+            issuer: None,
+            bad_issuer: None,
             ambiguous: BTreeSet::new(),
             failing: None,
         };
@@ -142,6 +154,7 @@ impl State {
         };
         self.failing = None;
         let mut changed = self.forget(&places);
+        changed |= self.take_issuer();
         let version = folder::version(&self.folder);
         let mut found: Vec<(String, Option<Version>, Loaded)> = Vec::new();
         for (name, place) in places {
@@ -198,6 +211,28 @@ impl State {
         most(stores.into_values().filter(|store| self::place(*store) == place)).map(Option::<&Arc<StoreAccess>>::cloned)
     }
 
+    /// Who issues the tokens of pods. What is gone, or cannot be used, leaves the last one. True: it is another one.
+    fn take_issuer(&mut self) -> bool {
+        let Ok(file) = fs::read(self.folder.join(ISSUER_FILE)) else { return false };
+        let is_known = self.issuer.as_ref().is_some_and(|(known, _)| *known == file);
+        if is_known || self.bad_issuer.as_ref() == Some(&file) {
+            return false;
+        }
+        match Issuer::read(&file) {
+            Ok(issuer) => {
+                tracing::info!("the keys by which the cluster signs the tokens of pods were read");
+                self.issuer = Some((file, Arc::new(issuer)));
+                self.bad_issuer = None;
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, file = ISSUER_FILE, "who issues the tokens of pods cannot be used: the last one stays");
+                self.bad_issuer = Some(file);
+                false
+            }
+        }
+    }
+
     /// Those whose folder is gone.
     fn forget(&mut self, places: &BTreeMap<String, Place>) -> bool {
         let before = self.namespaces.len();
@@ -222,6 +257,14 @@ impl State {
         self.generation += 1;
         policy.generation = self.generation;
         policy.namespace = GATEWAY.into();
+        // Replicas count by one store; whoever counts alone is the only one.
+        let made_of = place(policy.store.as_ref())
+            .map_or_else(|| self.id.clone(), |(url, scope)| format!("{url} {}", scope.unwrap_or_default()));
+        policy.pseudonym = Some(pseudonym(&made_of).into());
+        policy.issuer = self.issuer.as_ref().map(|(_, issuer)| issuer.clone());
+        if policy.issuer.is_some() {
+            policy.by_name = policy.all_keys.iter().map(|key| (key.name.clone(), key.clone())).collect();
+        }
         count_by(&self.proxy, &self.store, policy.store.clone());
         let policy = Arc::new(policy);
         self.proxy.policy.store(policy.clone());

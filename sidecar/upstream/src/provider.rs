@@ -7,6 +7,7 @@ mod dns;
 pub mod egress;
 pub mod egress_policy;
 pub mod endpoint;
+pub mod gateway;
 pub mod http;
 pub mod outgoing;
 pub mod pool;

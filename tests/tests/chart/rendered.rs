@@ -191,11 +191,17 @@ fn the_gateway_reads_what_the_operator_may_write() -> anyhow::Result<()> {
     };
     assert!(mounted.iter().all(|name| may_write(name)) && !may_write("vectoll-gateway-8"));
     let operator = find("Deployment", "vectoll")?["spec"]["template"]["spec"]["containers"][0]["args"].to_string();
-    for argument in
-        ["--gateway-shards=8", "--gateway-secrets=vectoll-gateway", "--gateway-tls-secret=vectoll-gateway-tls"]
-    {
+    for argument in [
+        "--gateway-shards=8",
+        "--gateway-secrets=vectoll-gateway",
+        "--gateway-tls-secret=vectoll-gateway-tls",
+        "--gateway-url=https://vectoll-gateway.vectoll-system.svc",
+        "--default-delivery=gateway",
+    ] {
         assert!(operator.contains(&format!("\"{argument}\"")), "{operator}");
     }
+    let injection = find("ConfigMap", "vectoll-injection")?["data"]["injection.yaml"].to_string();
+    assert!(injection.contains("gatewayToken: true"), "{injection}");
     let names = "vectoll-gateway,vectoll-gateway.vectoll-system,vectoll-gateway.vectoll-system.svc,\
                  vectoll-gateway.vectoll-system.svc.cluster.local,embeddings.example.com";
     assert!(operator.contains(&format!("--gateway-names={names}")), "{operator}");

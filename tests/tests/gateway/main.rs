@@ -3,7 +3,10 @@
 
 #![allow(clippy::indexing_slicing, clippy::float_cmp, reason = "a test")]
 
+mod cluster;
 mod flood;
+mod passed_on;
+mod pod_token;
 mod stage;
 mod trouble;
 

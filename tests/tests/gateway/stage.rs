@@ -39,7 +39,8 @@ impl Certificate {
         Ok(())
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    /// One of the two files: `tls.crt`, `tls.key`.
+    pub fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -65,7 +66,7 @@ pub fn setup(certificate: &Certificate) -> anyhow::Result<Setup> {
 }
 
 /// What a namespace's provider asks for.
-fn provider_key(namespace: &str) -> String {
+pub fn provider_key(namespace: &str) -> String {
     format!("sk-provider-of-{namespace}-0123456789")
 }
 

@@ -69,7 +69,7 @@ pub(in crate::cluster) fn share(
         Ok(bundle) => Share::Config(Arc::new(bundle)),
         Err(error) => {
             tracing::error!(namespace, error = format!("{error:#}"), "a config that the gateway could not read");
-            let mut config = desired.config(observed, namespace, Credentials::Deliver, None).config;
+            let mut config = desired.config(observed, namespace, Credentials::Gateway, None).config;
             let (section, store_files) = store.map(|NamespaceStore { section, files }| (section, files)).unzip();
             config.store = section;
             Share::Kept(Arc::new(Bundle {
@@ -88,7 +88,7 @@ fn bundle(
     prepared: Option<&Files>,
     store: Option<NamespaceStore>,
 ) -> anyhow::Result<Bundle> {
-    let wanted = desired.config(observed, namespace, Credentials::Deliver, None);
+    let wanted = desired.config(observed, namespace, Credentials::Gateway, None);
     let mut config = match prepared {
         Some(files) => {
             let text = files.by_name.get(v1::FILE).context("there is no config in the files")?;
@@ -141,9 +141,126 @@ fn bundle(
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use jiff::Timestamp;
+    use k8s_openapi::api::core::v1::Secret;
+    use serde_json::json;
+    use vectoll_config::Uid;
+    use vectoll_crds::Delivery;
 
     use super::*;
-    use crate::{cluster::config::tests::observed, desired_state::desired_state};
+    use crate::{
+        cluster::{config::tests::observed, generations::Contents},
+        condition::{ConditionType, Status},
+        delivery::{DeliverySetting, GatewayAddress, GatewayPlace},
+        desired_state::desired_state,
+        observed_state::{Object, ResourceRef, SecretContent},
+    };
+
+    const CREDENTIAL: &str = "sk-credential-of-the-provider";
+    const HOST: &str = "api.provider.example";
+
+    /// Two keys, and a route of each delivery to a provider of its own; where the gateway is.
+    fn of_each_delivery(routes: &[&str], gateway: GatewayPlace) -> ObservedState {
+        let mut observed = observed(2);
+        for delivery in routes {
+            let name = ObjectName::new("apps", &delivery.to_lowercase());
+            let spec = json!({"models": [name.name()], "delivery": delivery, "backends": [{"name": "one",
+                "openAI": {"baseURL": format!("https://{}.{HOST}/v1", name.name()), "apiKeySecretRef": {"name": name.name(), "key": "api-key"}},
+                "price": {"inputPerMillionTokens": "1"}}]});
+            let object = Object::new(name.clone(), Uid::new(name.name()), serde_json::from_value(spec).unwrap());
+            observed.routes.insert(name.clone(), object.into());
+            let content = json!({"metadata": {"name": name.name(), "namespace": "apps"},
+                "stringData": {"api-key": format!("{CREDENTIAL}-of-{}", name.name())}});
+            let secret: Secret = serde_json::from_value(content).unwrap();
+            observed.secrets.insert(name, SecretContent::of(secret).into());
+        }
+        observed.delivery = Arc::new(DeliverySetting { default: Delivery::Sidecar, gateway });
+        observed
+    }
+
+    fn at() -> GatewayPlace {
+        GatewayPlace::At(GatewayAddress {
+            url: "https://gateway.example".to_owned(),
+            ca: Some(b"PEM of a CA".to_vec()),
+        })
+    }
+
+    /// All files that a namespace's Secret would have, as one text.
+    fn files(observed: &ObservedState, whom: Credentials) -> BTreeMap<String, String> {
+        let made = desired_state(observed, Timestamp::UNIX_EPOCH).config(observed, "apps", whom, None);
+        let contents = Contents::of(&made).unwrap();
+        let files = Files::make(made, contents, 1, None, Timestamp::UNIX_EPOCH, |_| false, |_, _| ()).unwrap();
+        files
+            .by_name
+            .iter()
+            .map(|(name, content)| (name.clone(), String::from_utf8(content.clone()).unwrap()))
+            .collect()
+    }
+
+    fn has(files: &BTreeMap<String, String>, words: &str) -> bool {
+        files.values().any(|content| content.contains(words))
+    }
+
+    #[test]
+    fn what_sidecars_pass_on_only_the_gateway_has() {
+        let observed = of_each_delivery(&["Gateway", "Sidecar"], at());
+        for whom in [Credentials::Deliver, Credentials::Withhold, Credentials::GatewayOnly] {
+            let files = files(&observed, whom);
+            for words in ["gateway.api.provider.example", "sk-credential-of-the-provider-of-gateway"] {
+                assert!(!has(&files, words), "{whom:?} has {words}: {files:?}");
+            }
+        }
+        let delivered = files(&observed, Credentials::Deliver);
+        assert!(
+            has(&delivered, "sidecar.api.provider.example") && has(&delivered, "provider-of-sidecar"),
+            "{delivered:?}"
+        );
+        // What an older sidecar reads: the names, so that no other route draws the calls, and nobody to call.
+        let config = read_v1(delivered.get(v1::FILE).unwrap()).unwrap();
+        let stub = config.routes.iter().find(|route| route.name.name() == "gateway").unwrap();
+        assert!(stub.backends.is_empty() && stub.models.len() == 1);
+        let told = vectoll_config::read_gateway_v1(delivered.get(v1::GATEWAY_FILE).unwrap(), |name| {
+            delivered.get(name).map(String::as_bytes)
+        })
+        .unwrap();
+        assert_eq!((told.url.as_str(), told.ca_file.as_deref()), ("https://gateway.example", Some("gateway.ca")));
+        let routes: Vec<(&str, u32)> =
+            told.routes.iter().map(|route| (route.name.name(), route.timeout_seconds)).collect();
+        assert_eq!(routes, [("gateway", 180)], "three attempts of a minute");
+
+        let desired = desired_state(&observed, Timestamp::UNIX_EPOCH);
+        assert!(desired.passes_on(&observed, "apps") && !desired.passes_all_on(&observed, "apps"));
+        let Share::Config(bundle) = share("apps", (&observed, &desired), None, None, false) else { panic!("kept") };
+        let content = String::from_utf8_lossy(&bundle.content);
+        for words in [
+            "gateway.api.provider.example",
+            "sidecar.api.provider.example",
+            "provider-of-gateway",
+            "provider-of-sidecar",
+        ] {
+            assert!(content.contains(words), "the gateway lacks {words}");
+        }
+        assert!(!content.contains(v1::GATEWAY_FILE) && !content.contains("gateway.example"), "it passes nothing on");
+        let all = of_each_delivery(&["Gateway"], at());
+        assert!(desired_state(&all, Timestamp::UNIX_EPOCH).passes_all_on(&all, "apps"));
+    }
+
+    #[test]
+    fn without_a_gateway_a_route_for_one_goes_nowhere_and_says_so() {
+        let observed = of_each_delivery(&["Gateway"], GatewayPlace::Nowhere);
+        let files = files(&observed, Credentials::Deliver);
+        assert!(!has(&files, HOST) && !has(&files, CREDENTIAL) && !files.contains_key(v1::GATEWAY_FILE), "{files:?}");
+        let desired = desired_state(&observed, Timestamp::UNIX_EPOCH);
+        let of = ResourceRef { kind: Kind::ModelRoute, name: ObjectName::new("apps", "gateway") };
+        let conditions = desired.conditions.get(&of).unwrap();
+        let of = |kind| conditions.iter().find(|condition| condition.kind == kind).unwrap();
+        for kind in [ConditionType::Accepted, ConditionType::Ready] {
+            assert_eq!((of(kind).status, of(kind).reason), (Status::False, "NoGateway"));
+        }
+        // In a gateway's own folder it is served like any other.
+        let here = of_each_delivery(&["Gateway"], GatewayPlace::Here);
+        assert!(has(&self::files(&here, Credentials::Gateway), HOST));
+        assert!(!desired_state(&here, Timestamp::UNIX_EPOCH).passes_on(&here, "apps"));
+    }
 
     #[test]
     fn what_is_too_much_for_a_secret_loses_new_keys_and_keeps_settings() {

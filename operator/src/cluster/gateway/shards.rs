@@ -60,7 +60,8 @@ pub(super) fn plan<E: Borrow<Entries>>(
     }
     for (number, (entries, wanted)) in present.iter().map(Borrow::borrow).zip(wanted).enumerate() {
         let mut changes = Changes::new();
-        for namespace in entries.keys() {
+        // What is no namespace's is the writer's own.
+        for namespace in entries.keys().filter(|namespace| !namespace.starts_with('_')) {
             let goes = match shares.get(namespace) {
                 Some(Share::Nothing) => true,
                 Some(Share::Config(_) | Share::Kept(_)) => shard_of(namespace, present.len()) != number,
@@ -390,5 +391,16 @@ mod tests {
         settle(&mut present, &shares);
         let (config, files) = entry(&present[0], "b");
         assert!(config.store.is_none() && !files.contains_key("store.password"));
+    }
+
+    #[test]
+    fn what_is_no_namespaces_stays_and_takes_its_room() {
+        let issuer = ("_issuer".to_owned(), vec![b'k'; 1_000]);
+        let shop = bundle("shop", &["alice"], CEILING - 1_200);
+        let shares: BTreeMap<String, Share> = [("shop".to_owned(), Share::Config(shop))].into();
+        let with = plan(&[Entries::from([issuer])], &shares, |_| true);
+        assert!(with.changes.is_empty() && with.left_out.contains("shop"), "{:?}", with.left_out);
+        let without = plan(&[Entries::new()], &shares, |_| true);
+        assert_eq!(without.changes[&0].keys().collect::<Vec<_>>(), ["shop"]);
     }
 }

@@ -19,6 +19,7 @@ use kube::{
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use serde_json::json;
 use tokio::time::timeout;
+use vectoll_config::ISSUER_FILE;
 
 use super::{
     Shares,
@@ -143,7 +144,14 @@ impl Writer {
         };
         let none = Entries::new();
         let present: Vec<&Entries> = self.known.iter().flatten().map(|known| known.as_ref().unwrap_or(&none)).collect();
-        let Plan { changes, left_out } = plan(&present, &wanted, is_gone);
+        let Plan { mut changes, left_out } = plan(&present, &wanted, is_gone);
+        // In the first of them.
+        let issuer = self.wanted.issuer();
+        let issuer =
+            issuer.filter(|issuer| present.first().is_some_and(|first| first.get(ISSUER_FILE) != Some(issuer)));
+        if let Some(issuer) = issuer {
+            changes.entry(0).or_default().insert(ISSUER_FILE.to_owned(), Some(issuer));
+        }
         self.report(left_out);
         let mut written = 0;
         let mut failed = None;

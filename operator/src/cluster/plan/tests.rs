@@ -131,6 +131,7 @@ impl Planner {
             counting: Counting::Apart,
             allowed_hosts: Arc::default(),
             pricing: Arc::default(),
+            delivery: Arc::default(),
             gateway: false,
         };
         let facts = self.cluster.facts("apps");

@@ -114,7 +114,7 @@ fn path(uri: Uri) -> Option<Uri> {
 }
 
 /// The header `Host` of a URL: a port that goes without saying is not in it.
-fn host(url: &Url) -> Option<HeaderValue> {
+pub(super) fn host(url: &Url) -> Option<HeaderValue> {
     let host = url.host_str()?;
     let text = url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"));
     HeaderValue::try_from(text).ok()

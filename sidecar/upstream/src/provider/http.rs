@@ -26,6 +26,8 @@ pub use hyper::body::Incoming as Body;
 pub struct Clients {
     /// For providers: one that knows what became of a request on a connection that broke.
     pub providers: HttpPool,
+    /// For the gateway, which no proxy is asked for.
+    pub gateways: HttpPool,
     /// For those who issue credentials.
     pub issuers: reqwest::Client,
     /// For the machine's own servers, which the others do not reach. Its connections are its own: an issuer gets none of them.
@@ -60,8 +62,9 @@ impl Clients {
         let issuers = through(asking(names.clone(), &trust.tls), &egress).build()?;
         let machine = asking(names.with(EgressPolicy::Machine), &trust.tls).build()?;
         let places = Arc::new(Semaphore::new(descriptors::share()));
+        let gateways = HttpPool::new(names.clone(), trust.clone(), places.clone());
         let providers = HttpPool::new(names.clone(), trust, places).through(egress.clone());
-        Ok(Self { providers, issuers, machine, egress, names })
+        Ok(Self { providers, gateways, issuers, machine, egress, names })
     }
 }
 

@@ -41,7 +41,7 @@ use super::{
     dns::Resolver,
     egress::Egress,
     sent_flag::SentFlag,
-    trust::{Trust, explained},
+    trust::{Trust, Untrusted, explained},
 };
 use crate::credential::keyring::Fingerprint;
 
@@ -67,6 +67,12 @@ impl Error {
     /// Whether no connection came about: the call was not sent.
     pub fn is_connect(&self) -> bool {
         matches!(self, Self::Connect(_))
+    }
+
+    /// Why the server's certificate is not trusted, where that is what is wrong.
+    pub fn untrusted(&self) -> Option<&str> {
+        let Self::Connect(cause) = self else { return None };
+        cause.downcast_ref::<Untrusted>().map(Untrusted::reason)
     }
 }
 
@@ -102,6 +108,15 @@ pub struct Server {
     /// Who makes a connection that others may share.
     connecting: tokio::sync::Mutex<()>,
     connections: AtomicU64,
+}
+
+/// Whether a request is sent again whose connection turns out to have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repeats {
+    /// Once, if no byte of an answer came.
+    OnEndedConnection,
+    /// Not even then.
+    Never,
 }
 
 #[derive(Debug, Default)]
@@ -181,6 +196,24 @@ impl Server {
         request: Request<Full<Bytes>>,
         departure: &SentFlag,
     ) -> Result<Response<Incoming>, Error> {
+        self.send_as(Repeats::OnEndedConnection, request, departure).await
+    }
+
+    /// The same for a request that must not be carried out twice: what may have been read is not sent again.
+    pub async fn send_once(
+        self: &Arc<Self>,
+        request: Request<Full<Bytes>>,
+        departure: &SentFlag,
+    ) -> Result<Response<Incoming>, Error> {
+        self.send_as(Repeats::Never, request, departure).await
+    }
+
+    async fn send_as(
+        self: &Arc<Self>,
+        repeats: Repeats,
+        request: Request<Full<Bytes>>,
+        departure: &SentFlag,
+    ) -> Result<Response<Incoming>, Error> {
         let request = match &self.route {
             Some(route) if self.tls.is_none() => route.absolute(request, &self.uri),
             Some(_) | None => request,
@@ -191,7 +224,7 @@ impl Server {
                 Ok(response) => return Ok(response),
                 Err(Failed::Unsent(_)) => departure.came_back(),
                 // From here on it may have left, whatever becomes of the new connection.
-                Err(Failed::Ended(first)) => {
+                Err(Failed::Ended(first)) if repeats == Repeats::OnEndedConnection => {
                     tracing::debug!(server = %self.uri, "a connection ended as it was used again: another one is made");
                     let Ok(connection) = self.connect().await else { return Err(first.into()) };
                     return self.send_on(connection, request).await.map_err(|failed| match failed {
@@ -199,7 +232,7 @@ impl Server {
                         Failed::Ended(error) | Failed::Broke(error) => error.into(),
                     });
                 }
-                Err(Failed::Broke(error)) => return Err(error.into()),
+                Err(Failed::Ended(error) | Failed::Broke(error)) => return Err(error.into()),
             }
         }
         let connection = self.connect().await?;

@@ -17,8 +17,10 @@ use vectoll_api::request::Request;
 
 mod pass;
 
-/// Headers that go from the caller to the provider: W3C Trace Context and the caller's own request ID.
-const FORWARDED: [HeaderName; 3] = [
+/// Headers that go from the caller to the provider: W3C Trace Context, the caller's own request ID, and the gateways that the call has come
+/// by, of which no more is in it than they have written.
+const FORWARDED: [HeaderName; 4] = [
+    http::header::VIA,
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
     HeaderName::from_static("x-request-id"),

@@ -71,6 +71,13 @@ pub(super) struct Untrusted {
     cure: &'static str,
 }
 
+impl Untrusted {
+    /// What is wrong with it.
+    pub(super) fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
 /// What a failed handshake says: of a certificate that is not trusted, what cures it.
 pub(super) fn explained(error: std::io::Error, trust: &Trust) -> Box<dyn std::error::Error + Send + Sync> {
     let cause = error.get_ref().and_then(|cause| cause.downcast_ref::<rustls::Error>());

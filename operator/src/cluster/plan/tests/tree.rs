@@ -11,7 +11,13 @@ use super::*;
 use crate::ledger::{Account, Acknowledgements, Money, Spent, TeamLedger};
 
 fn setting() -> Setting {
-    Setting { counting: Counting::Apart, allowed_hosts: Arc::default(), pricing: Arc::default(), gateway: false }
+    Setting {
+        counting: Counting::Apart,
+        allowed_hosts: Arc::default(),
+        pricing: Arc::default(),
+        delivery: Arc::default(),
+        gateway: false,
+    }
 }
 
 fn put_team(planner: &mut Planner, of: &str, team: &str, spec: &serde_json::Value) {
