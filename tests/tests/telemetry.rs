@@ -75,8 +75,8 @@ async fn a_collector_gets_each_call_in_its_callers_trace_and_what_was_asked_belo
     let body = json!({"model": MODEL, "input": "a secret thought", "encoding_format": "base64", "dimensions": 256});
     let parent = format!("00-{TRACE}-b7ad6b7169203331-01");
     let headers = [("traceparent", &*parent), ("tracestate", "vendor=1"), ("x-litellm-user-id", "ada")];
-    let served = caller.post("/v1/embeddings", &body, &headers).await?;
-    assert_eq!(served.status, 200, "{}", served.message());
+    let answer = caller.post("/v1/embeddings", &body, &headers).await?;
+    assert_eq!(answer.status, 200, "{}", answer.message());
     let sent = provider.requests().pop().context("the provider got nothing")?;
     let passed_on = sent.headers.get("traceparent").and_then(|value| value.to_str().ok()).context("no trace")?;
     assert!(sent.headers.get("x-collector-key").is_none());
@@ -103,7 +103,7 @@ async fn a_collector_gets_each_call_in_its_callers_trace_and_what_was_asked_belo
         ("gen_ai.request.model", json!(MODEL)),
         ("gen_ai.request.encoding_formats", json!(["base64"])),
         ("gen_ai.embeddings.dimension.count", json!(256)),
-        ("gen_ai.usage.input_tokens", json!(served.tokens())),
+        ("gen_ai.usage.input_tokens", json!(answer.tokens())),
         ("server.address", json!("127.0.0.1")),
         ("server.port", json!(port)),
     ] {
@@ -112,10 +112,10 @@ async fn a_collector_gets_each_call_in_its_callers_trace_and_what_was_asked_belo
     for (name, value) in [
         ("http.response.status_code", json!(200)),
         ("http.route", json!("/v1/embeddings")),
-        ("vectoll.call_id", json!(served.header("x-litellm-call-id"))),
+        ("vectoll.call_id", json!(answer.header("x-litellm-call-id"))),
         ("vectoll.key", json!("default/alice")),
         ("vectoll.user", json!("ada")),
-        ("vectoll.cost_usd", json!(served.header("x-litellm-response-cost"))),
+        ("vectoll.cost_usd", json!(answer.header("x-litellm-response-cost"))),
     ] {
         assert_eq!(of_server.get(name), Some(&value), "{name}");
     }
@@ -126,7 +126,7 @@ async fn a_collector_gets_each_call_in_its_callers_trace_and_what_was_asked_belo
     }
     let tokens = histogram(&told, "gen_ai.client.embeddings.operation.input_tokens").context("no tokens")?;
     #[allow(clippy::cast_precision_loss, reason = "a few tokens")]
-    let expected = served.tokens() as f64;
+    let expected = answer.tokens() as f64;
     assert_eq!((tokens.1, tokens.2), (1, expected), "{:?}", told.histograms);
     assert_eq!(tokens.0["gen_ai.request.model"], MODEL);
     let (of, count, seconds) = histogram(&told, "gen_ai.client.embeddings.duration").context("no durations")?;

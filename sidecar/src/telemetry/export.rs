@@ -65,7 +65,7 @@ impl Exporting {
         let exports = IntCounterVec::new(Opts::new("vectoll_otlp_exports_total", help), &["signal", "result"])?;
         registry.register(Box::new(exports.clone()))?;
         let resource = self.resource();
-        let root = self.endpoint.as_str().trim_end_matches('/');
+        let base = self.endpoint.as_str().trim_end_matches('/');
         let asking = |signal| Asking {
             signal,
             client: self.client.clone(),
@@ -78,7 +78,7 @@ impl Exporting {
             .with_http_client(asking("traces"))
             .with_protocol(Protocol::HttpBinary)
             .with_timeout(TIMEOUT)
-            .with_endpoint(format!("{root}/v1/traces"))
+            .with_endpoint(format!("{base}/v1/traces"))
             .build()?;
         // The room is what bounds it: there is place for all that have it.
         let queue = BatchConfigBuilder::default().with_max_queue_size(2 * MAX_WAITING).build();
@@ -90,7 +90,7 @@ impl Exporting {
             .with_http_client(asking("metrics"))
             .with_protocol(Protocol::HttpBinary)
             .with_timeout(TIMEOUT)
-            .with_endpoint(format!("{root}/v1/metrics"))
+            .with_endpoint(format!("{base}/v1/metrics"))
             .build()?;
         let meters = SdkMeterProvider::builder().with_resource(resource).with_periodic_exporter(metrics).build();
         Ok((spans, meters))

@@ -34,7 +34,8 @@ impl GatewayServer {
         }
         http.names.reach().url(&parsed).map_err(|error| error.to_string())?;
         let host = host(&parsed).ok_or_else(|| not_one(&"it has no host"))?;
-        let address = parsed.host_str().zip(parsed.port_or_known_default()).ok_or_else(|| not_one(&"it has no host"))?;
+        let address =
+            parsed.host_str().zip(parsed.port_or_known_default()).ok_or_else(|| not_one(&"it has no host"))?;
         let address = (address.0.into(), address.1);
         let uri: Uri = parsed.as_str().parse::<Uri>().map_err(|error| not_one(&error))?;
         Ok(Self { host, address, server: http.gateways.server(&uri, trust.as_ref()) })
