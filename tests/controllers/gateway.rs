@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, api::ListParams};
 use nix::sys::signal::Signal;
-use vectoll_config::{read_bundle, read_v1, v1};
+use vectoll_config::{ISSUER_FILE, read_bundle, read_v1, v1};
 use vectoll_tests::{
     caller::Caller,
     cluster::{Light, Operator},
@@ -179,7 +179,13 @@ pub async fn served() -> anyhow::Result<()> {
         let own = Api::<Secret>::namespaced(client.clone(), namespace).get("vectoll-sidecar").await?;
         ensure!(own.data.unwrap_or_default().len() == 1, "the credential is in the namespace");
     }
-    ensure!(entries(&client).await?.len() == 2, "a namespace without keys has an entry");
+    let issuer =
+        until("who issues the tokens of pods", async || Ok(entries(&client).await?.remove(ISSUER_FILE))).await?;
+    let issuer: serde_json::Value = serde_json::from_slice(&issuer)?;
+    let keys = issuer["jwks"]["keys"].as_array().map_or(0, Vec::len);
+    ensure!(issuer["issuer"].is_string() && keys > 0, "{issuer}");
+    let of_namespaces = entries(&client).await?.into_keys().filter(|name| name != ISSUER_FILE).count();
+    ensure!(of_namespaces == 2, "a namespace without keys has an entry");
 
     // A gateway that mounts them, with the certificate that the operator has made.
     let config = folder.path().join("config");
