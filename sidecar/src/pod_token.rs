@@ -20,6 +20,9 @@ pub static API_KEY: HeaderName = HeaderName::from_static("x-vectoll-pod-key");
 
 /// How far the clocks of cluster and gateway may be apart.
 const SKEW: SignedDuration = SignedDuration::from_secs(10);
+/// The longest life of a token. The kubelet asks for one of ten minutes; whoever may make tokens could else have one that outlives the
+/// pod, the account and the namespace.
+const MAX_LIFE: SignedDuration = SignedDuration::from_hours(1);
 
 /// Who issues tokens, and by which keys they are known.
 #[derive(Debug)]
@@ -73,6 +76,12 @@ pub enum TokenError {
     /// Its time has not begun.
     #[error("is not valid before {0}")]
     Early(Timestamp),
+    /// Its time is longer than a kubelet asks for.
+    #[error("is good for more than an hour: the sidecar's own is for ten minutes")]
+    Long,
+    /// It is of an account alone.
+    #[error("is not bound to a pod: only a sidecar's own is taken")]
+    Podless,
 }
 
 impl TokenError {
@@ -85,6 +94,8 @@ impl TokenError {
             Self::Audience => "pod_token_audience",
             Self::Expired(_) => "pod_token_expired",
             Self::Early(_) => "pod_token_early",
+            Self::Long => "pod_token_long",
+            Self::Podless => "pod_token_podless",
         }
     }
 }
@@ -121,6 +132,7 @@ struct Header {
 struct Claims {
     iss: String,
     aud: Audiences,
+    iat: i64,
     exp: i64,
     #[serde(default)]
     nbf: i64,
@@ -139,6 +151,12 @@ enum Audiences {
 struct Kubernetes {
     namespace: String,
     serviceaccount: ServiceAccount,
+    pod: Option<Bound>,
+}
+
+#[derive(Deserialize)]
+struct Bound {
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -172,7 +190,7 @@ impl Issuer {
                 TokenError::Issuer(short(&claims.iss))
             });
         }
-        let Claims { iss, aud, exp, nbf, kubernetes: Kubernetes { namespace, serviceaccount } } = claims;
+        let Claims { iss, aud, iat, exp, nbf, kubernetes: Kubernetes { namespace, serviceaccount, pod } } = claims;
         if iss != self.url {
             return Err(TokenError::Issuer(short(&iss)));
         }
@@ -191,8 +209,14 @@ impl Issuer {
         if begin > now.saturating_add(SKEW).unwrap_or(now) {
             return Err(TokenError::Early(begin));
         }
+        if end.duration_since(moment(iat)?) > MAX_LIFE {
+            return Err(TokenError::Long);
+        }
         if namespace.is_empty() || serviceaccount.name.is_empty() {
             return Err(TokenError::Malformed);
+        }
+        if pod.is_none_or(|pod| pod.name.is_empty()) {
+            return Err(TokenError::Podless);
         }
         Ok(namespace)
     }
@@ -283,7 +307,7 @@ mod tests {
     }
 
     fn claims() -> Value {
-        json!({"iss": URL, "aud": [GATEWAY_AUDIENCE], "exp": 2_000, "nbf": 1_000, "sub": "system:serviceaccount:shop:app",
+        json!({"iss": URL, "aud": [GATEWAY_AUDIENCE], "iat": 1_000, "exp": 2_000, "nbf": 1_000, "sub": "system:serviceaccount:shop:app",
             "kubernetes.io": {"namespace": "shop", "serviceaccount": {"name": "app", "uid": "u"}, "pod": {"name": "p", "uid": "v"}}})
     }
 
@@ -333,6 +357,9 @@ mod tests {
         for id in ["a", "b"] {
             assert_eq!(refused(&signed(&theirs, id, &claims()), 1_500), TokenError::Forged, "{id}");
         }
+        assert_eq!(refused(&token(&with("exp", json!(1_000 + 3_601))), 1_500), TokenError::Long);
+        let account = json!({"namespace": "shop", "serviceaccount": {"name": "app", "uid": "u"}});
+        assert_eq!(refused(&token(&with("kubernetes.io", account)), 1_500), TokenError::Podless);
         // What was signed is not what is said.
         let real = token(&claims());
         let (_, signature) = real.rsplit_once('.').unwrap();

@@ -4,7 +4,7 @@
 //! wrong keeps a key alive. What its owners have set anew of a Team and of keys holds as well, where that can be written: whoever makes
 //! its own config unwritable must not keep the limits and budgets, or another's routes, that it had.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use anyhow::Context;
 use vectoll_config::{ObjectName, read_v1, v1};
@@ -21,9 +21,11 @@ pub(super) enum Extent {
 }
 
 /// The config in these files without what has ended by `wanted`, and whether anything has. It only ever refuses more than before.
+/// `passed_on` are the routes whose backends are not for those who read these files any more.
 pub(super) fn without_ended(
     files: &BTreeMap<String, Vec<u8>>,
     wanted: &v1::Config,
+    passed_on: &BTreeSet<ObjectName>,
     extent: Extent,
 ) -> anyhow::Result<(NamespaceConfig, bool)> {
     let mut credentials = files.clone();
@@ -38,7 +40,7 @@ pub(super) fn without_ended(
     }
     if extent == Extent::Settings {
         take_settings(&mut config, &keys, wanted);
-        withdraw_routes(&mut config, &mut credentials, wanted);
+        withdraw_routes(&mut config, &mut credentials, (wanted, passed_on));
     }
     let has_ended = config != before;
     Ok((NamespaceConfig { config, credentials }, has_ended))
@@ -59,12 +61,16 @@ fn take_settings(config: &mut v1::Config, keys: &HashMap<&ObjectName, &v1::Key>,
     }
 }
 
-/// Takes routes out that are not there any more, and the backends of those that sidecars are to call no more, as where a gateway carries
-/// their calls out from now on; and the credentials that no other one has.
-fn withdraw_routes(config: &mut v1::Config, credentials: &mut BTreeMap<String, Vec<u8>>, wanted: &v1::Config) {
+/// Takes routes out that are not there any more, and the backends of those whose calls a gateway carries out from now on; and the
+/// credentials that no other one has. Where backends are missing for another reason, as a Secret that cannot be read for a moment, what
+/// was goes on.
+fn withdraw_routes(
+    config: &mut v1::Config,
+    credentials: &mut BTreeMap<String, Vec<u8>>,
+    (wanted, passed_on): (&v1::Config, &BTreeSet<ObjectName>),
+) {
     let names: HashSet<&ObjectName> = wanted.routes.iter().map(|route| &route.name).collect();
-    let with_backends = wanted.routes.iter().filter(|route| !route.backends.is_empty());
-    let called: HashSet<&ObjectName> = with_backends.map(|route| &route.name).collect();
+    let called: HashSet<&ObjectName> = names.iter().copied().filter(|name| !passed_on.contains(*name)).collect();
     let before = std::mem::take(&mut config.routes);
     let called_before = |route: &&v1::Route| called.contains(&route.name);
     let files: HashSet<&str> = before.iter().filter(called_before).flat_map(v1::Route::files).collect();
@@ -125,10 +131,17 @@ mod tests {
             ("credential.other".to_owned(), b"other".to_vec()),
         ]);
         files.insert(v1::FILE.to_owned(), vectoll_config::write_v1(&before).unwrap().into_bytes());
-        let (remains, has_ended) = without_ended(&files, &config(&json!([])), Extent::Settings).unwrap();
+        let moved = BTreeSet::from([ObjectName::new("apps", "moved")]);
+        let (remains, has_ended) = without_ended(&files, &config(&json!([])), &moved, Extent::Settings).unwrap();
         assert!(has_ended);
         assert_eq!(remains.credentials.keys().collect::<Vec<_>>(), ["credential.other"]);
         let backends: Vec<usize> = remains.config.routes.iter().map(|route| route.backends.len()).collect();
         assert_eq!(backends, [0, 1], "it keeps its names");
+        // For the gateway, which carries it out, and while its Secret cannot be read.
+        let (remains, has_ended) =
+            without_ended(&files, &config(&json!([])), &BTreeSet::new(), Extent::Settings).unwrap();
+        assert!(!has_ended, "what cannot be read for a moment has not ended");
+        assert_eq!(remains.config, before);
+        assert_eq!(remains.credentials.len(), 2);
     }
 }

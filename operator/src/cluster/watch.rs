@@ -207,6 +207,9 @@ impl Watchers<'_> {
             while let Some(event) = events.next().await {
                 match event {
                     Ok(event) => handler.on_event(event),
+                    Err(error) if has_come_too_late(&error) => {
+                        tracing::debug!(kind, namespace = handler.of.namespace, "a watch begins anew");
+                    }
                     // Tried again, with growing pauses.
                     Err(error) => {
                         tracing::warn!(kind, namespace = handler.of.namespace, %error, "watching failed; it is tried again");
@@ -217,6 +220,13 @@ impl Watchers<'_> {
             }
         });
     }
+}
+
+/// 410: what it would go on from is no longer there. It lists anew then, as watches do; nothing is wrong.
+///
+/// Source: Kubernetes API Concepts, "Efficient detection of changes".
+fn has_come_too_late(error: &watcher::Error) -> bool {
+    matches!(error, watcher::Error::WatchError(status) if status.code == 410)
 }
 
 struct WatchHandler<K, T> {

@@ -146,7 +146,7 @@ fn end(namespace: &str, before: &[u8], wanted: &Bundle, room: usize, changes: &m
 /// An entry without what has ended, and with what else is taken over; none: it is as it should be.
 fn ended(content: &[u8], wanted: &Bundle, extent: Extent, renews_store: bool) -> anyhow::Result<Option<Vec<u8>>> {
     let before = read_bundle(content).context("the entry is no bundle")?;
-    let (remains, has_ended) = without_ended(&before, &wanted.config, extent)?;
+    let (remains, has_ended) = without_ended(&before, &wanted.config, &BTreeSet::new(), extent)?;
     let (mut config, mut files) = (remains.config, remains.credentials);
     let is_same = |(name, content): (&String, &Vec<u8>)| before.get(name) == Some(content);
     let has_other_store = config.store != wanted.config.store || !wanted.store_files.iter().all(is_same);

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
-use vectoll_config::ObjectName;
+use vectoll_config::{ObjectName, read_gateway_v1, v1};
 
 use super::{Action, PersistentFailures, Replaced, Target};
 use crate::{
@@ -263,13 +263,21 @@ impl Known<'_> {
         wanted: &NamespaceConfig,
         extent: Extent,
     ) -> anyhow::Result<Option<Arc<Files>>> {
-        let (remains, has_ended) = without_ended(before, &wanted.config, extent)?;
+        let (remains, has_ended) = without_ended(before, &wanted.config, &passed_on(wanted), extent)?;
         if !has_ended && self.last.is_none() {
             // As after every start, for a moment: what is in the Secret is as good as it can be.
             return Ok(None);
         }
         self.files(&remains, !has_ended).map(Some)
     }
+}
+
+/// The routes whose calls sidecars pass on, by the file that tells them so.
+fn passed_on(wanted: &NamespaceConfig) -> BTreeSet<ObjectName> {
+    let file = |name: &str| wanted.credentials.get(name).map(Vec::as_slice);
+    let text = file(v1::GATEWAY_FILE).and_then(|text| std::str::from_utf8(text).ok());
+    let gateway = text.and_then(|text| read_gateway_v1(text, file).ok());
+    gateway.map(|gateway| gateway.routes.into_iter().map(|route| route.name).collect()).unwrap_or_default()
 }
 
 /// Whether a Secret holds these files, says so rightly, and can be written again.
