@@ -138,6 +138,11 @@ impl DesiredState {
         seen(namespace, observed, &search, &self.routes).collect()
     }
 
+    /// The routes whose calls sidecars pass on to the gateway.
+    pub(crate) fn passed_on(&self) -> BTreeSet<ObjectName> {
+        self.routes.iter().filter(|route| route.is_passed_on).map(|route| route.name.clone()).collect()
+    }
+
     /// Whether a namespace's sidecars pass calls on to the gateway.
     pub(crate) fn passes_on(&self, observed: &ObservedState, namespace: &str) -> bool {
         self.routes.iter().any(|route| route.is_passed_on)

@@ -186,6 +186,19 @@ pub(crate) type Unresolved = (&'static str, String);
 pub(crate) const SECRET_UNREADABLE: &str = "SecretUnreadable";
 
 impl ObservedState {
+    /// What is taken out of a config first that is too large: by order, the last of these. What is nearer stays: no other namespace pushes
+    /// out what is this one's own.
+    pub(crate) fn age(&self, kind: Kind, name: &ObjectName) -> (bool, Option<Timestamp>, ObjectName) {
+        let (is_from_elsewhere, created) = match kind {
+            Kind::ApiKey | Kind::Team => (false, self.api_keys.get(name).and_then(|key| key.created)),
+            Kind::ModelRoute => match self.routes.get(name) {
+                Some(own) => (false, own.created),
+                None => (true, self.routes_elsewhere.get(name).and_then(|route| route.created)),
+            },
+        };
+        (is_from_elsewhere, created, name.clone())
+    }
+
     /// A Secret that the field at `path` refers to can be read, or is known not to be there.
     pub(crate) fn readable(&self, secret: &ObjectName, path: &str) -> Result<(), Unresolved> {
         self.unreadable.get(secret).map_or(Ok(()), |why| {

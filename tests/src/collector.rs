@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use axum::{Router, extract::State, response::IntoResponse, routing::post};
+use axum::{Router, extract::State, routing::post};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use opentelemetry_proto::tonic::{
@@ -114,43 +114,45 @@ impl Told {
     }
 }
 
-async fn traces(State(told): Shared, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
-    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(refusal) = told.asked(&headers, &body) {
-        return refusal;
-    }
-    match ExportTraceServiceRequest::decode(body) {
-        Err(error) => told.violations.push(error.to_string()),
-        Ok(request) => {
-            for of in request.resource_spans {
-                told.resource(of.resource.as_ref());
-                told.spans.extend(of.scope_spans.into_iter().flat_map(|scope| scope.spans));
-            }
+async fn traces(State(told): Shared, headers: HeaderMap, body: Bytes) -> StatusCode {
+    take(&told, &headers, body, |told, request: ExportTraceServiceRequest| {
+        for of in request.resource_spans {
+            told.resource(of.resource.as_ref());
+            told.spans.extend(of.scope_spans.into_iter().flat_map(|scope| scope.spans));
         }
-    }
-    StatusCode::OK
+    })
 }
 
-async fn metrics(State(told): Shared, headers: HeaderMap, body: Bytes) -> impl IntoResponse {
-    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(refusal) = told.asked(&headers, &body) {
-        return refusal;
-    }
-    match ExportMetricsServiceRequest::decode(body) {
-        Err(error) => told.violations.push(error.to_string()),
-        Ok(request) => {
-            for of in request.resource_metrics {
-                told.resource(of.resource.as_ref());
-                for metric in of.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
-                    let Some(Data::Histogram(histogram)) = metric.data else { continue };
-                    for point in histogram.data_points {
-                        let of = (metric.name.clone(), json!(attributes(&point.attributes)).to_string());
-                        told.bounds.insert(metric.name.clone(), (metric.unit.clone(), point.explicit_bounds));
-                        told.histograms.insert(of, (point.count, point.sum.unwrap_or_default()));
-                    }
+async fn metrics(State(told): Shared, headers: HeaderMap, body: Bytes) -> StatusCode {
+    take(&told, &headers, body, |told, request: ExportMetricsServiceRequest| {
+        for of in request.resource_metrics {
+            told.resource(of.resource.as_ref());
+            for metric in of.scope_metrics.into_iter().flat_map(|scope| scope.metrics) {
+                let Some(Data::Histogram(histogram)) = metric.data else { continue };
+                for point in histogram.data_points {
+                    let of = (metric.name.clone(), json!(attributes(&point.attributes)).to_string());
+                    told.bounds.insert(metric.name.clone(), (metric.unit.clone(), point.explicit_bounds));
+                    told.histograms.insert(of, (point.count, point.sum.unwrap_or_default()));
                 }
             }
         }
+    })
+}
+
+/// Checks a request, and keeps what it says.
+fn take<M: Message + Default>(
+    told: &Mutex<Told>,
+    headers: &HeaderMap,
+    body: Bytes,
+    keep: impl FnOnce(&mut Told, M),
+) -> StatusCode {
+    let mut told = told.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(refusal) = told.asked(headers, &body) {
+        return refusal;
+    }
+    match M::decode(body) {
+        Err(error) => told.violations.push(error.to_string()),
+        Ok(request) => keep(&mut told, request),
     }
     StatusCode::OK
 }

@@ -10,7 +10,6 @@ use super::{
     record::{Facts, Record},
     redact::Redaction,
 };
-use vectoll_config::namespace_of;
 use vectoll_ledger::books::Certainty;
 
 /// The status of a call whose caller left before the answer, as nginx writes it. It is never sent.
@@ -78,8 +77,7 @@ pub(super) struct LogRecord<'a> {
 
 impl<'a> LogRecord<'a> {
     pub(super) fn of(record: &Record, facts: &'a Facts) -> Self {
-        let label = facts.backend.as_deref();
-        let (route, backend) = label.and_then(|label| label.rsplit_once('/')).unzip();
+        let (route, backend) = facts.route().unzip();
         let (scope, reason) = facts.refused.unzip();
         // What callers may have written. All else is the config's.
         let redaction = Redaction::of(&facts.credentials);
@@ -91,7 +89,7 @@ impl<'a> LogRecord<'a> {
             call_id: record.id,
             status: facts.status.map_or(CALLER_LEFT, |status| status.as_u16()),
             client: facts.client,
-            namespace: facts.key.as_deref().filter(|_| record.tenancy.is_many()).map(namespace_of),
+            namespace: facts.namespace(record.tenancy),
             key: facts.key.as_ref(),
             team: facts.team.as_ref(),
             user: facts.user.as_deref().map(clean),

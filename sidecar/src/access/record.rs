@@ -9,7 +9,7 @@ use std::{
 
 use http::{HeaderValue, StatusCode};
 use jiff::Timestamp;
-use vectoll_config::PicoUsd;
+use vectoll_config::{PicoUsd, namespace_of};
 
 use super::log::AccessLog;
 use crate::{
@@ -69,4 +69,16 @@ pub(super) struct Facts {
     /// For traces.
     pub(super) asked: Vec<Asked>,
     pub(super) wish: Option<Wish>,
+}
+
+impl Facts {
+    /// The key's namespace, where there are many.
+    pub(super) fn namespace(&self, tenancy: Tenancy) -> Option<&str> {
+        self.key.as_deref().filter(|_| tenancy.is_many()).map(namespace_of)
+    }
+
+    /// `namespace/route`, and the backend's name.
+    pub(super) fn route(&self) -> Option<(&str, &str)> {
+        self.backend.as_deref().and_then(|label| label.rsplit_once('/'))
+    }
 }

@@ -5,8 +5,6 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use vectoll_config::namespace_of;
-
 use super::{
     log_record::word,
     record::{Facts, Record, Traced},
@@ -33,12 +31,12 @@ pub(super) fn of<'a>(record: &'a Record, traced: &'a Traced, facts: &'a Facts) -
         answered: facts.answered,
         overhead: facts.overhead,
         client: facts.client,
-        namespace: facts.key.as_deref().filter(|_| record.tenancy.is_many()).map(namespace_of),
+        namespace: facts.namespace(record.tenancy),
         key: facts.key.as_deref(),
         team: facts.team.as_deref(),
         user: facts.user.as_deref().map(of_caller),
         model: facts.model.as_deref().map(of_caller),
-        route: facts.backend.as_deref().and_then(|label| label.rsplit_once('/')),
+        route: facts.route(),
         usage: facts.certainty.map(word),
         cost: facts.cost,
         retries: facts.retries,

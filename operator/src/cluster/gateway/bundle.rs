@@ -11,7 +11,7 @@ use crate::{
         fit::{CEILING, fit_to, size_of_files},
     },
     desired_state::{Credentials, DesiredState},
-    observed_state::{Kind, ObservedState},
+    observed_state::ObservedState,
     store::NamespaceStore,
 };
 
@@ -123,13 +123,7 @@ fn bundle(
     let is_cut = text.len() + size_of_files(&files) > room;
     if is_cut {
         let is_in = |key: &ObjectName| prepared.is_some_and(|files| files.has(key));
-        let created = |kind: Kind, name: &ObjectName| match kind {
-            Kind::ApiKey | Kind::Team => (false, observed.api_keys.get(name).and_then(|key| key.created), name.clone()),
-            Kind::ModelRoute => match observed.routes.get(name) {
-                Some(own) => (false, own.created, name.clone()),
-                None => (true, observed.routes_elsewhere.get(name).and_then(|route| route.created), name.clone()),
-            },
-        };
+        let created = |kind, name: &ObjectName| observed.age(kind, name);
         fit_to(room, &mut config, &mut files, is_in, created)?;
         text = write_v1(&config)?;
     }
@@ -152,7 +146,7 @@ mod tests {
         condition::{ConditionType, Status},
         delivery::{DeliverySetting, GatewayAddress, GatewayPlace},
         desired_state::desired_state,
-        observed_state::{Object, ResourceRef, SecretContent},
+        observed_state::{Kind, Object, ResourceRef, SecretContent},
     };
 
     const CREDENTIAL: &str = "sk-credential-of-the-provider";

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::Context;
 use jiff::{SignedDuration, Timestamp};
-use vectoll_config::{ObjectName, read_gateway_v1, v1};
+use vectoll_config::ObjectName;
 
 use super::{Action, PersistentFailures, Replaced, Target};
 use crate::{
@@ -146,8 +146,14 @@ pub(super) fn config(
         );
         tell_all(&Undelivered::new("ContractUnknown", message));
     }
-    let known =
-        Known { observed, present: present.map(|seen| &seen.value), last: last.as_ref(), there: there.as_deref(), now };
+    let known = Known {
+        observed,
+        desired,
+        present: present.map(|seen| &seen.value),
+        last: last.as_ref(),
+        there: there.as_deref(),
+        now,
+    };
     // A sidecar is never handed a password that does not work yet.
     let is_held = !contracts.is_empty() && store.is_some_and(|store| store.holds_back(namespace));
     let made = if is_held { None } else { Some(known.files(&wanted, false)) };
@@ -199,6 +205,7 @@ pub(super) fn config(
 /// What is known of a namespace's config.
 struct Known<'a> {
     observed: &'a ObservedState,
+    desired: &'a DesiredState,
     present: Option<&'a Config>,
     /// The files that were made last.
     last: Option<&'a Arc<Files>>,
@@ -210,7 +217,7 @@ struct Known<'a> {
 impl Known<'_> {
     /// The files of a config: those that are in force or on their way, if they are of the same (`is_last`: they are); else new ones.
     fn files(&self, wanted: &NamespaceConfig, is_last: bool) -> anyhow::Result<Arc<Files>> {
-        let Self { observed, present, last, there, now } = *self;
+        let Self { observed, desired: _, present, last, there, now } = *self;
         // What stands on the Secret is anybody's word, and is only taken where it can be true.
         let generation = present.and_then(|present| believable(present.generation, now)).unwrap_or_default();
         let stands =
@@ -220,14 +227,7 @@ impl Known<'_> {
         let is_in = |name: &ObjectName| {
             last.is_some_and(|last| last.has(name)) || there.as_ref().is_some_and(|there| there.contains(name))
         };
-        let age = |kind: Kind, name: &ObjectName| match kind {
-            Kind::ApiKey | Kind::Team => (false, observed.api_keys.get(name).and_then(|key| key.created), name.clone()),
-            // What is nearer goes first: no other namespace pushes out what is this one's own.
-            Kind::ModelRoute => match observed.routes.get(name) {
-                Some(own) => (false, own.created, name.clone()),
-                None => (true, observed.routes_elsewhere.get(name).and_then(|route| route.created), name.clone()),
-            },
-        };
+        let age = |kind, name: &ObjectName| observed.age(kind, name);
         let contents = Contents::of(wanted).context("failed to hash the config")?;
         let unchanged = match last {
             Some(last) => Some(last.clone()).filter(|last| is_last || last.are_of(&contents)),
@@ -263,21 +263,13 @@ impl Known<'_> {
         wanted: &NamespaceConfig,
         extent: Extent,
     ) -> anyhow::Result<Option<Arc<Files>>> {
-        let (remains, has_ended) = without_ended(before, &wanted.config, &passed_on(wanted), extent)?;
+        let (remains, has_ended) = without_ended(before, &wanted.config, &self.desired.passed_on(), extent)?;
         if !has_ended && self.last.is_none() {
             // As after every start, for a moment: what is in the Secret is as good as it can be.
             return Ok(None);
         }
         self.files(&remains, !has_ended).map(Some)
     }
-}
-
-/// The routes whose calls sidecars pass on, by the file that tells them so.
-fn passed_on(wanted: &NamespaceConfig) -> BTreeSet<ObjectName> {
-    let file = |name: &str| wanted.credentials.get(name).map(Vec::as_slice);
-    let text = file(v1::GATEWAY_FILE).and_then(|text| std::str::from_utf8(text).ok());
-    let gateway = text.and_then(|text| read_gateway_v1(text, file).ok());
-    gateway.map(|gateway| gateway.routes.into_iter().map(|route| route.name).collect()).unwrap_or_default()
 }
 
 /// Whether a Secret holds these files, says so rightly, and can be written again.
