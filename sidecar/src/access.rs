@@ -34,7 +34,7 @@ use crate::{
     authenticate::Caller,
     call_id::CallId,
     refusal::Refusal,
-    telemetry::{Asked, Telemetry, Wish, http_route, is_long},
+    telemetry::{Asked, EmbeddingOptions, Telemetry, http_route, is_long},
     tenancy::Tenancy,
 };
 use vectoll_api::request::Metadata;
@@ -42,7 +42,7 @@ use vectoll_ledger::books::Certainty;
 
 /// Who is told of calls.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct CallObservers {
     /// The access log, unless it is off.
     pub log: Option<Arc<AccessLog>>,
     /// A collector of traces, if there is one.
@@ -51,7 +51,7 @@ pub struct Told {
     pub tenancy: Tenancy,
 }
 
-impl Told {
+impl CallObservers {
     /// Waits until the log's lines are out, but no longer than this. It blocks.
     pub fn flush(&self, timeout: Duration) {
         if let Some(log) = &self.log {
@@ -67,8 +67,8 @@ pub struct Entry(Option<Arc<Record>>);
 impl Entry {
     /// For a call that has just come. Where nobody is told of it nothing is gathered. Where a collector may be, the request has the call's
     /// trace then, for whoever is asked for it.
-    pub fn new<B>(told: &Told, id: CallId, request: &mut Request<B>) -> Self {
-        let Told { log, telemetry, tenancy } = told;
+    pub fn new<B>(observers: &CallObservers, id: CallId, request: &mut Request<B>) -> Self {
+        let CallObservers { log, telemetry, tenancy } = observers;
         if log.is_none() && telemetry.is_none() {
             return Self(None);
         }
@@ -164,9 +164,9 @@ impl Entry {
     }
 
     /// What is wished for.
-    pub fn wish(&self, wish: Wish) {
+    pub fn options(&self, options: EmbeddingOptions) {
         if self.is_traced() {
-            self.note(|facts| facts.wish = Some(wish));
+            self.note(|facts| facts.options = Some(options));
         }
     }
 

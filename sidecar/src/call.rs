@@ -23,7 +23,7 @@ use crate::{
     memory::{CALL_OVERHEAD_BYTES, Claim, MemoryPermit, NoRoom, SMALL_CLAIM_BYTES},
     refusal::Refusal,
     server::RequestBody,
-    telemetry::Wish,
+    telemetry::EmbeddingOptions,
 };
 use vectoll_api::request::{EncodingFormat, Fields, Metadata, Request, Shape, is_longer, model_name};
 
@@ -133,7 +133,7 @@ impl Call {
         let in_metadata = metadata.as_ref().and_then(|metadata| metadata.user());
         let user = user(&caller, said_user, [request.provider_specific.user.as_deref(), in_metadata])?;
         entry.user(&user);
-        entry.wish(Wish {
+        entry.options(EmbeddingOptions {
             dimensions: request.dimensions,
             encoding_format: (request.encoding_format == EncodingFormat::Base64).then_some("base64"),
         });

@@ -68,7 +68,7 @@ impl Proxy {
         // A sidecar that passes a call on has given it one.
         let sent = self.gateway.as_ref().and_then(|_| CallId::sent(request.headers().get(CALL_ID)?.as_bytes()));
         let id = sent.unwrap_or_else(CallId::random);
-        let entry = Entry::new(&self.told, id, &mut request);
+        let entry = Entry::new(&self.observers, id, &mut request);
         entry.credentials(request.headers());
         let client = self.client(&request);
         if let Some(client) = client {

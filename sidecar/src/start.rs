@@ -18,7 +18,7 @@ use tokio::{
 use vectoll_config::{Uid, v1::Budget};
 
 use crate::{
-    access::{AccessLog, Told, Writer},
+    access::{AccessLog, CallObservers, Writer},
     accounting::{Accounting, TrialMetrics, WaitMetrics, WaitingLines},
     background::Background,
     call::{MemoryShares, RequestLimits},
@@ -116,8 +116,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         proxy.tasks.end();
         let _ = tokio::time::timeout(LAST_MOMENT, proxy.tasks.done()).await;
     }
-    let told = proxy.told.clone();
-    let _ = tokio::task::spawn_blocking(move || told.flush(LAST_MOMENT)).await;
+    let observers = proxy.observers.clone();
+    let _ = tokio::task::spawn_blocking(move || observers.flush(LAST_MOMENT)).await;
     // After the last call was settled: spend goes to the store, and what is held goes back.
     hang_up.send_replace(true);
     if tokio::time::timeout(2 * LAST_WORDS, &mut speaking).await.is_err() {
@@ -132,7 +132,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     keep_on.send_replace(false);
     keeping.await.context("failed to keep the books")??;
     // After the books: whatever a collector does, nothing waits for it.
-    if let Some(telemetry) = proxy.told.telemetry.clone() {
+    if let Some(telemetry) = proxy.observers.telemetry.clone() {
         let _ = tokio::task::spawn_blocking(move || telemetry.stop(LAST_MOMENT)).await;
     }
     admin.abort();
@@ -223,7 +223,7 @@ fn assemble(
     )
     .context("failed to set up the metrics")?;
     metrics.add(|registry| computing.register(registry)).context("failed to set up the metrics")?;
-    let told = told(settings, &metrics)?;
+    let observers = observers(settings, &metrics)?;
     let (gateway, shares) = match settings.tenancy() {
         Tenancy::One => (None, MemoryShares::Keys),
         Tenancy::Many => {
@@ -237,7 +237,7 @@ fn assemble(
         policy,
         accounting,
         metrics,
-        told,
+        observers,
         guard: Guard { hosts: settings.allowed_hosts.clone(), origins: settings.allowed_origins.clone() },
         request_limits: RequestLimits {
             body: settings.max_body_bytes,
@@ -253,7 +253,7 @@ fn assemble(
 }
 
 /// Who is told of calls.
-fn told(settings: &Settings, metrics: &Metrics) -> anyhow::Result<Told> {
+fn observers(settings: &Settings, metrics: &Metrics) -> anyhow::Result<CallObservers> {
     let log = match settings.access_log {
         Switch::Off => None,
         Switch::On => {
@@ -264,7 +264,7 @@ fn told(settings: &Settings, metrics: &Metrics) -> anyhow::Result<Told> {
     };
     let telemetry =
         settings.exporting()?.map(|exporting| metrics.add(|registry| Telemetry::start(exporting, registry)));
-    Ok(Told { log, telemetry: telemetry.transpose()?, tenancy: settings.tenancy() })
+    Ok(CallObservers { log, telemetry: telemetry.transpose()?, tenancy: settings.tenancy() })
 }
 
 /// Writes checkpoints while something changes: every so often, whenever a segment of the journal has come to its end, and a

@@ -31,7 +31,7 @@ pub use self::{
     context::{TraceContext, Trust},
     export::Exporting,
     names::Conventions,
-    report::{Asked, Report, Server, Wish, http_route},
+    report::{Asked, EmbeddingOptions, Report, Server, http_route},
 };
 use self::{instruments::Instruments, room::Room};
 

@@ -44,6 +44,6 @@ pub(super) fn of<'a>(record: &'a Record, traced: &'a Traced, facts: &'a Facts) -
         refused: facts.refused,
         would_reject: &facts.would_reject,
         asked: Asked::as_a_whole(&facts.asked, facts.backend.as_ref()),
-        wish: facts.wish,
+        options: facts.options,
     }
 }

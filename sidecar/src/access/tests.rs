@@ -29,25 +29,25 @@ impl Out {
     }
 }
 
-fn told(log: AccessLog) -> Told {
-    Told { log: Some(Arc::new(log)), telemetry: None, tenancy: Tenancy::One }
+fn told(log: AccessLog) -> CallObservers {
+    CallObservers { log: Some(Arc::new(log)), telemetry: None, tenancy: Tenancy::One }
 }
 
-fn entry(told: &Told) -> Entry {
+fn entry(told: &CallObservers) -> Entry {
     Entry::new(told, CallId::random(), &mut Request::new(()))
 }
 
-fn flush(told: &Told, timeout: Duration) {
+fn flush(told: &CallObservers, timeout: Duration) {
     told.log.as_ref().unwrap().flush(timeout);
 }
 
-fn log(sampling: f64) -> (Out, Told) {
+fn log(sampling: f64) -> (Out, CallObservers) {
     let out = Out::default();
     let writer = Writer::start(out.clone(), IntCounter::new(LOST, "lines").unwrap()).unwrap();
     (out, told(AccessLog::new(writer, sampling)))
 }
 
-fn served(log: &Told) {
+fn served(log: &CallObservers) {
     entry(log).answered(StatusCode::OK, Duration::from_micros(1500), Duration::ZERO);
 }
 
@@ -133,7 +133,7 @@ fn what_nobody_takes_away_is_dropped_and_counted() {
 
 #[test]
 fn without_a_log_nothing_is_gathered() {
-    let nobody = Told { log: None, telemetry: None, tenancy: Tenancy::One };
+    let nobody = CallObservers { log: None, telemetry: None, tenancy: Tenancy::One };
     assert!(entry(&nobody).0.is_none());
 }
 

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 
 use super::coalesce::Coalescer;
 use crate::{
-    access::Told, accounting::Accounting, background::Background, call::RequestLimits, compute::Compute,
+    access::CallObservers, accounting::Accounting, background::Background, call::RequestLimits, compute::Compute,
     gateway::Gateway, metrics::Metrics, policy::Policy, server::Guard,
 };
 
@@ -22,7 +22,7 @@ pub struct Proxy {
     /// Who is kept out.
     pub guard: Guard,
     /// Who is told of calls.
-    pub told: Told,
+    pub observers: CallObservers,
     /// How much of a request is read.
     pub request_limits: RequestLimits,
     /// Connections, and work that outlives them.

@@ -64,7 +64,7 @@ pub struct Report<'a> {
     /// Who was asked for it.
     pub asked: Option<Asked>,
     /// What was wished for.
-    pub wish: Option<Wish>,
+    pub options: Option<EmbeddingOptions>,
 }
 
 /// An attempt: who was asked, when, and what for.
@@ -108,7 +108,7 @@ pub struct Server {
 
 /// What a caller wishes for.
 #[derive(Clone, Copy, Debug)]
-pub struct Wish {
+pub struct EmbeddingOptions {
     /// Numbers in a vector; none: the model's own number.
     pub dimensions: Option<u64>,
     /// How vectors are written, where that is not as by default.

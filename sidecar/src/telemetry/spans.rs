@@ -70,10 +70,10 @@ fn server(report: &Report<'_>, scheme: &'static str, scope: &InstrumentationScop
 fn client(report: &Report<'_>, asked: &Asked, scope: &InstrumentationScope) -> SpanData {
     let model = report.model_at(asked);
     let mut attributes = of_operation(model, asked);
-    if let Some(wish) = report.wish {
-        let dimensions = wish.dimensions.and_then(|dimensions| i64::try_from(dimensions).ok());
+    if let Some(options) = report.options {
+        let dimensions = options.dimensions.and_then(|dimensions| i64::try_from(dimensions).ok());
         attributes.extend(dimensions.map(|dimensions| KeyValue::new(gen_ai::DIMENSIONS, dimensions)));
-        let formats = wish.encoding_format.map(|format| texts([format.to_owned()]));
+        let formats = options.encoding_format.map(|format| texts([format.to_owned()]));
         attributes.extend(formats.map(|formats| KeyValue::new(gen_ai::ENCODING_FORMATS, formats)));
     }
     let tokens = asked.tokens.and_then(|tokens| i64::try_from(tokens).ok());

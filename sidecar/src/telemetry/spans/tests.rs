@@ -12,7 +12,7 @@ use crate::{
     call_id::CallId,
     telemetry::{
         context::{TraceContext, Trust},
-        report::{Server, Wish},
+        report::{EmbeddingOptions, Server},
     },
 };
 
@@ -71,7 +71,7 @@ fn report(trace: &TraceContext) -> Report<'_> {
             until: Some(started + Duration::from_millis(40)),
             tokens: Some(8),
         }),
-        wish: Some(Wish { dimensions: Some(256), encoding_format: Some("base64") }),
+        options: Some(EmbeddingOptions { dimensions: Some(256), encoding_format: Some("base64") }),
     }
 }
 
@@ -193,8 +193,8 @@ fn what_is_not_known_is_not_said() {
     let trace = trace();
     let unsettled = report(&trace);
     let asked = unsettled.asked.clone().map(|asked| Asked { tokens: None, until: None, ..asked });
-    let wish = Some(Wish { dimensions: None, encoding_format: None });
-    let unsettled = Report { asked, wish, usage: Some("unsettled"), ..unsettled };
+    let options = Some(EmbeddingOptions { dimensions: None, encoding_format: None });
+    let unsettled = Report { asked, options, usage: Some("unsettled"), ..unsettled };
     let spans_of = spans(&unsettled);
     let said = attributes(spans_of.last().unwrap());
     for name in ["gen_ai.usage.input_tokens", "gen_ai.embeddings.dimension.count", "gen_ai.request.encoding_formats"] {
