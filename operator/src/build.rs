@@ -12,7 +12,7 @@ use vectoll_config::{ObjectName, v1, write_gateway_v1};
 
 use self::backend::{backend_of, is_complete};
 use crate::{
-    delivery::{GATEWAY_CA_FILE, GatewayPlace},
+    delivery::{Carrier, GATEWAY_CA_FILE, GatewayCa, GatewayPlace},
     observed_state::ObservedState,
     resolve::{Lineages, ResolvedKey, ResolvedRoute, searched, seen},
     store::NamespaceStore,
@@ -70,11 +70,15 @@ pub(crate) fn build(
     let mut passed_on = Vec::new();
     let mut built = Vec::new();
     for route in seen(namespace, observed, &searched, routes) {
-        if route.is_passed_on && delivery != Credentials::Gateway {
-            passed_on.push(v1::PassedOn { name: route.name.clone(), timeout_seconds: longest(route) });
-            built.push(names_of(route));
-        } else {
-            built.extend(route_of(route, observed, &mut credentials));
+        let carrier = observed.delivery.carrier_in(observed.namespaces.get(namespace), route.carrier);
+        match carrier {
+            _ if delivery == Credentials::Gateway => built.extend(route_of(route, observed, &mut credentials)),
+            Carrier::Sidecars => built.extend(route_of(route, observed, &mut credentials)),
+            Carrier::Gateway => {
+                passed_on.push(v1::PassedOn { name: route.name.clone(), timeout_seconds: longest(route) });
+                built.push(names_of(route));
+            }
+            Carrier::Nobody => built.push(names_of(route)),
         }
     }
     credentials.extend(gateway_files(observed, passed_on));
@@ -198,7 +202,7 @@ fn key_of(resolved: &ResolvedKey) -> v1::Key {
     }
 }
 
-/// What sidecars are told of a route whose calls they pass on: its names, lest another route draw its callers' inputs.
+/// What sidecars are told of a route whose calls are not theirs to carry out: its names, lest another route draw its callers' inputs.
 fn names_of(route: &ResolvedRoute) -> v1::Route {
     v1::Route {
         name: route.name.clone(),
@@ -217,13 +221,16 @@ fn names_of(route: &ResolvedRoute) -> v1::Route {
     }
 }
 
-/// The longest that a call may take at whoever carries it out, in seconds: all attempts one after the other.
+/// The longest that a call may take at whoever carries it out, in seconds: all attempts one after the other, and the pauses between them.
 fn longest(route: &ResolvedRoute) -> u32 {
     /// What a backend has that says nothing.
     const OF_A_BACKEND: u32 = 60;
+    /// The longest pause before another attempt: what a provider asks for and a sidecar grants.
+    const PAUSE: u32 = 10;
     let slowest = route.backends.iter().map(|backend| backend.timeout_seconds).max().unwrap_or(OF_A_BACKEND);
     let attempts = route.serving.retry.attempts.saturating_add(1);
-    route.serving.timeout_seconds.unwrap_or(slowest.saturating_mul(attempts)).max(1)
+    let all = slowest.saturating_mul(attempts).saturating_add(PAUSE.saturating_mul(route.serving.retry.attempts));
+    route.serving.timeout_seconds.unwrap_or(all).max(1)
 }
 
 /// What sidecars are told of the gateway: where it is, whom to trust there, and which routes' calls go there.
@@ -232,17 +239,22 @@ fn gateway_files(observed: &ObservedState, routes: Vec<v1::PassedOn>) -> BTreeMa
     if routes.is_empty() {
         return BTreeMap::new();
     }
+    let ca = match &address.ca {
+        GatewayCa::These(ca) => Some(ca),
+        GatewayCa::WellKnown => None,
+        GatewayCa::Unknown => observed.delivered.files.get(GATEWAY_CA_FILE),
+    };
     let gateway = v1::Gateway {
         version: v1::Version::V1,
         url: address.url.clone(),
-        ca_file: address.ca.as_ref().map(|_| GATEWAY_CA_FILE.to_owned()),
+        ca_file: ca.map(|_| GATEWAY_CA_FILE.to_owned()),
         routes,
         complete: v1::Complete,
     };
     // Texts and numbers can be written.
     let text = write_gateway_v1(&gateway).unwrap_or_default();
-    let ca = address.ca.iter().map(|ca| (GATEWAY_CA_FILE.to_owned(), ca.clone()));
-    ca.chain([(v1::GATEWAY_FILE.to_owned(), text.into_bytes())]).collect()
+    let ca = ca.map(|ca| (GATEWAY_CA_FILE.to_owned(), ca.clone()));
+    ca.into_iter().chain([(v1::GATEWAY_FILE.to_owned(), text.into_bytes())]).collect()
 }
 
 /// One route of the contract for each set of names whose backends come out the same: price and tokenizer of a

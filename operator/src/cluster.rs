@@ -76,7 +76,7 @@ use vectoll_crds::Delivery;
 use self::{
     apply::Applier,
     gateway::{Shares, Writer},
-    gateway_address::CertificateSecret,
+    gateway_address::CaSecret,
     lease::{LeaderElector, Tenure},
     metrics::Metrics,
     metrics_access::MetricsAccess,
@@ -205,8 +205,10 @@ fn delivery(settings: &Run, client: &Client) -> anyhow::Result<channel::Receiver
         setting.default == Delivery::Sidecar || setting.gateway != GatewayPlace::Nowhere,
         "--default-delivery gateway without a gateway leaves nobody to call providers: set --gateway-shards and --gateway-url"
     );
-    let secret = CertificateSecret { namespace: operator_namespace.clone(), name: gateway.gateway_tls_secret.clone() };
-    Ok(gateway_address::follow(client.clone(), setting, Some(secret).filter(|_| has_gateway)))
+    let name = gateway.gateway_ca_secret.as_ref().unwrap_or(&gateway.gateway_tls_secret);
+    let secret = CaSecret { namespace: operator_namespace.clone(), name: name.clone() };
+    let is_followed = has_gateway && !gateway.gateway_well_known_cas;
+    Ok(gateway_address::follow(client.clone(), setting, Some(secret).filter(|_| is_followed)))
 }
 
 /// Begins to keep the gateway's configs and its certificate, if there is a gateway. What ends with the tasks is theirs.

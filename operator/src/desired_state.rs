@@ -10,6 +10,7 @@ use vectoll_config::{ObjectName, Uid, store, v1::Budget};
 
 use crate::{
     build::build,
+    delivery::Carrier,
     key_secret::{Adoption, TemplateChange, ValueCreation},
     ledger::TeamQuery,
     observed_state::{ObservedState, ResourceRef},
@@ -138,20 +139,31 @@ impl DesiredState {
         seen(namespace, observed, &search, &self.routes).collect()
     }
 
-    /// The routes whose calls sidecars pass on to the gateway.
-    pub(crate) fn passed_on(&self) -> BTreeSet<ObjectName> {
-        self.routes.iter().filter(|route| route.is_passed_on).map(|route| route.name.clone()).collect()
+    /// The routes that work, and whose calls a namespace's sidecars do not carry out.
+    pub(crate) fn not_sidecars(&self, observed: &ObservedState, namespace: &str) -> BTreeSet<ObjectName> {
+        let labels = observed.namespaces.get(namespace);
+        let working = self.routes.iter().filter(|route| route.carrier != Carrier::Nobody);
+        working
+            .filter(|route| observed.delivery.carrier_in(labels, route.carrier) != Carrier::Sidecars)
+            .map(|route| route.name.clone())
+            .collect()
+    }
+
+    /// Who carries out the calls of the routes that a namespace's keys see.
+    fn carriers_in(&self, observed: &ObservedState, namespace: &str) -> impl Iterator<Item = Carrier> {
+        let labels = observed.namespaces.get(namespace);
+        let seen = self.seen_in(observed, namespace).into_iter();
+        seen.map(move |route| observed.delivery.carrier_in(labels, route.carrier))
     }
 
     /// Whether a namespace's sidecars pass calls on to the gateway.
     pub(crate) fn passes_on(&self, observed: &ObservedState, namespace: &str) -> bool {
-        self.routes.iter().any(|route| route.is_passed_on)
-            && self.seen_in(observed, namespace).iter().any(|route| route.is_passed_on)
+        self.carriers_in(observed, namespace).any(|carrier| carrier == Carrier::Gateway)
     }
 
-    /// Whether a namespace's sidecars pass all calls on: then they count nothing of its Teams.
-    pub(crate) fn passes_all_on(&self, observed: &ObservedState, namespace: &str) -> bool {
-        self.passes_on(observed, namespace) && self.seen_in(observed, namespace).iter().all(|route| route.is_passed_on)
+    /// Whether a namespace's sidecars carry calls out themselves, and so count in its Teams.
+    pub(crate) fn counts(&self, observed: &ObservedState, namespace: &str) -> bool {
+        self.carriers_in(observed, namespace).any(|carrier| carrier == Carrier::Sidecars)
     }
 
     /// The backends with limits that a namespace's sidecars may call, by what those limits are counted under.
@@ -163,9 +175,10 @@ impl DesiredState {
         let account = |route: &ResolvedRoute, backend: &str| {
             store::backend_account(Some(scope), &format!("{}/{backend}", route.name))
         };
+        let labels = observed.namespaces.get(namespace);
         self.seen_in(observed, namespace)
             .into_iter()
-            .filter(|route| !route.is_passed_on)
+            .filter(|route| observed.delivery.carrier_in(labels, route.carrier) == Carrier::Sidecars)
             .flat_map(|route| {
                 let limited = route.backends.iter().filter(|backend| backend.is_limited());
                 limited.map(|backend| account(route, &backend.name))

@@ -145,7 +145,19 @@ app.kubernetes.io/component: gateway
 {{- define "vectoll.gatewayNames" -}}
 {{- $name := include "vectoll.gateway" . -}}
 {{- $inside := list $name (printf "%s.%s" $name .Release.Namespace) (printf "%s.%s.svc" $name .Release.Namespace) (printf "%s.%s.svc.cluster.local" $name .Release.Namespace) -}}
-{{- concat $inside .Values.gateway.hosts (include "vectoll.gatewayRouteHosts" . | fromJsonArray) | uniq | join "," -}}
+{{- $url := list -}}
+{{- with .Values.gateway.url -}}
+{{- $url = list (regexReplaceAll "(:[0-9]+)?/?$" (trimPrefix "https://" .) "" | trimPrefix "[" | trimSuffix "]") -}}
+{{- end -}}
+{{- concat $inside .Values.gateway.hosts (include "vectoll.gatewayRouteHosts" . | fromJsonArray) $url | uniq | join "," -}}
+{{- end -}}
+
+{{/* The Secret with the CA that sidecars trust at the gateway. */}}
+{{- define "vectoll.gatewayCASecret" -}}
+{{- if and .Values.gateway.caSecret .Values.gateway.wellKnownCAs -}}
+{{- fail "gateway.caSecret and gateway.wellKnownCAs: sidecars trust one of the two: set one of them" -}}
+{{- end -}}
+{{ .Values.gateway.caSecret | default (include "vectoll.gatewayTLSSecret" .) }}
 {{- end -}}
 
 {{/* The hosts of the gateway's ingress and route, as a JSON list. */}}
@@ -167,7 +179,7 @@ https://{{ first .Values.gateway.hosts | default (printf "%s.%s.svc" (include "v
 {{/* Where sidecars pass calls on to. */}}
 {{- define "vectoll.gatewayAddress" -}}
 {{- $port := int .Values.gateway.service.port -}}
-{{ .Values.gateway.url | default (printf "https://%s.%s.svc%s" (include "vectoll.gateway" .) .Release.Namespace (eq $port 443 | ternary "" (printf ":%d" $port))) }}
+{{ .Values.gateway.url | trimSuffix "/" | default (printf "https://%s.%s.svc%s" (include "vectoll.gateway" .) .Release.Namespace (eq $port 443 | ternary "" (printf ":%d" $port))) }}
 {{- end -}}
 
 {{/* The chart's own Valkey, and its objects. */}}

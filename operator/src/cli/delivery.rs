@@ -6,7 +6,7 @@ use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
 use vectoll_crds::Delivery;
 
-use crate::delivery::{DeliverySetting, GatewayAddress, GatewayPlace};
+use crate::delivery::{DeliverySetting, GatewayAddress, GatewayCa, GatewayPlace};
 
 /// Who carries out the calls of routes, and where the gateway is.
 #[derive(Clone, Debug, Default, Args)]
@@ -16,11 +16,16 @@ pub struct DeliveryOptions {
     #[arg(long, env = "VECTOLL_DEFAULT_DELIVERY", value_name = "WHO", default_value = "sidecar")]
     pub default_delivery: DefaultDelivery,
 
+    /// Have the gateway carry out all calls of all namespaces' sidecars, whatever routes say, but for namespaces with the label
+    /// vectoll.dev/delivery: Sidecar. (vectoll.dev/delivery: Gateway on a namespace has it so for that one)
+    #[arg(long, env = "VECTOLL_ENFORCE_GATEWAY", requires = "gateway_url")]
+    pub enforce_gateway: bool,
+
     /// The gateway that sidecars pass calls of `delivery: Gateway` on to: `https://HOST` or `https://HOST:PORT`
     #[arg(long, env = "VECTOLL_GATEWAY_URL", value_name = "URL")]
     pub gateway_url: Option<String>,
 
-    /// A file with the CAs of its certificate, in PEM. Without it: in a cluster those in the entry ca.crt of the certificate's Secret, if it
+    /// A file with the CAs of its certificate, in PEM. Without it: in a cluster those in the entry ca.crt of --gateway-ca-secret, if it
     /// has any, else well-known ones
     #[arg(long, env = "VECTOLL_GATEWAY_CA", value_name = "FILE", requires = "gateway_url")]
     pub gateway_ca: Option<PathBuf>,
@@ -39,7 +44,7 @@ pub enum DefaultDelivery {
 impl DeliveryOptions {
     /// As they stand. `is_gateway`: what is written is for the gateway itself.
     pub(crate) fn setting(&self, is_gateway: bool) -> anyhow::Result<DeliverySetting> {
-        let Self { default_delivery, gateway_url, gateway_ca } = self;
+        let Self { default_delivery, enforce_gateway, gateway_url, gateway_ca } = self;
         let default = match default_delivery {
             DefaultDelivery::Sidecar => Delivery::Sidecar,
             DefaultDelivery::Gateway => Delivery::Gateway,
@@ -58,10 +63,10 @@ impl DeliveryOptions {
                 };
                 GatewayPlace::At(GatewayAddress {
                     url: url.trim_end_matches('/').to_owned(),
-                    ca: gateway_ca.as_ref().map(read).transpose()?,
+                    ca: gateway_ca.as_ref().map(read).transpose()?.map_or(GatewayCa::WellKnown, GatewayCa::These),
                 })
             }
         };
-        Ok(DeliverySetting { default, gateway })
+        Ok(DeliverySetting { default, enforced: *enforce_gateway, gateway })
     }
 }

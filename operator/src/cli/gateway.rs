@@ -33,6 +33,15 @@ pub struct GatewayOptions {
     #[arg(long, env = "VECTOLL_GATEWAY_TLS_SECRET", value_name = "NAME", default_value = "vectoll-gateway-tls")]
     pub gateway_tls_secret: String,
 
+    /// The Secret in the operator's namespace whose entry ca.crt has the CAs that sidecars trust at --gateway-url. Without it:
+    /// --gateway-tls-secret
+    #[arg(long, env = "VECTOLL_GATEWAY_CA_SECRET", value_name = "NAME")]
+    pub gateway_ca_secret: Option<String>,
+
+    /// Sidecars trust well-known CAs at --gateway-url, as where an ingress in front of the gateway has a public certificate
+    #[arg(long, env = "VECTOLL_GATEWAY_WELL_KNOWN_CAS", conflicts_with_all = ["gateway_ca_secret", "gateway_ca"])]
+    pub gateway_well_known_cas: bool,
+
     /// Who keeps that certificate: the operator, or whoever fills the Secret, as cert-manager does
     #[arg(long, env = "VECTOLL_GATEWAY_CERTIFICATE", value_name = "WHO", default_value = "own")]
     pub gateway_certificate: CertificateKeeper,

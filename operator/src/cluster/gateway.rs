@@ -6,6 +6,8 @@
 
 mod bundle;
 pub(super) mod issuer;
+mod issuer_secret;
+mod secret;
 mod shards;
 mod writer;
 
@@ -17,7 +19,7 @@ use std::{
 use tokio::sync::Notify;
 
 pub(super) use self::{
-    bundle::{Bundle, Share, share},
+    bundle::{Bundle, Share, SidecarFiles, share},
     writer::{Settings, Writer},
 };
 

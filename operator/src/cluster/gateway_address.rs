@@ -1,6 +1,9 @@
-//! How sidecars reach the gateway: its URL is a setting, its CA is in the Secret of its certificate and may change.
+//! How sidecars reach the gateway: its URL is a setting, its CA is in a Secret and may change.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::Secret;
@@ -9,7 +12,7 @@ use tokio::{sync::watch, time::timeout};
 
 use super::gather::REQUEST_TIMEOUT;
 use crate::{
-    delivery::{DeliverySetting, GatewayAddress, GatewayPlace},
+    delivery::{DeliverySetting, GatewayAddress, GatewayCa, GatewayPlace},
     webhook::certificate::CA_CRT,
 };
 
@@ -17,66 +20,135 @@ use crate::{
 const CHECK_PERIOD: Duration = Duration::from_secs(30);
 /// and while it is not there yet.
 const FIRST_CHECK_PERIOD: Duration = Duration::from_secs(1);
+/// How long a CA is trusted beside the one that came after it: until all of the gateway's pods have the new certificate.
+const OVERLAP: Duration = Duration::from_hours(1);
 
-/// The Secret of the gateway's certificate.
+/// The Secret with the CA of the gateway's certificate.
 #[derive(Clone, Debug)]
-pub(super) struct CertificateSecret {
+pub(super) struct CaSecret {
     pub(super) namespace: String,
     pub(super) name: String,
 }
 
-/// The setting, and each that comes of another CA in the Secret. Without a Secret, or where the CA is a setting, it stays as it is.
+/// The setting, and each that comes of another CA in the Secret. Without a Secret to look at, or where the CA is a setting, it stays as it is.
 pub(super) fn follow(
     client: Client,
     setting: DeliverySetting,
-    secret: Option<CertificateSecret>,
+    secret: Option<CaSecret>,
 ) -> watch::Receiver<Arc<DeliverySetting>> {
-    let (tell, told) = watch::channel(Arc::new(setting.clone()));
-    if let (GatewayPlace::At(GatewayAddress { url, ca: None }), Some(secret)) = (setting.gateway, secret) {
-        tokio::spawn(async move {
-            let mut is_failing = false;
-            loop {
-                let read = ca(&client, &secret).await;
-                let is_there = matches!(read, Ok(Some(_)));
-                match read {
-                    Ok(found) => {
-                        is_failing = false;
-                        let ca = found.flatten();
-                        let gateway = GatewayPlace::At(GatewayAddress { url: url.clone(), ca });
-                        let new = DeliverySetting { default: setting.default, gateway };
-                        tell.send_if_modified(|known| {
-                            let is_other = **known != new;
-                            *known = Arc::new(new);
-                            is_other
-                        });
-                    }
-                    // What was known stays.
-                    Err(error) if !is_failing => {
-                        is_failing = true;
-                        tracing::warn!(
-                            secret = secret.name,
-                            error = format!("{error:#}"),
-                            "the CA of the gateway's certificate cannot be read: sidecars go by the last one"
-                        );
-                    }
-                    Err(_) => {}
+    let url = match &setting.gateway {
+        GatewayPlace::At(GatewayAddress { url, ca: GatewayCa::WellKnown }) => Some(url.clone()),
+        _ => None,
+    };
+    let Some((url, secret)) = url.zip(secret) else { return watch::channel(Arc::new(setting)).1 };
+    let with = move |ca| {
+        let gateway = GatewayPlace::At(GatewayAddress { url: url.clone(), ca });
+        Arc::new(DeliverySetting { gateway, ..setting.clone() })
+    };
+    let (tell, told) = watch::channel(with(GatewayCa::Unknown));
+    tokio::spawn(async move {
+        let mut known = Known::default();
+        let mut is_failing = false;
+        loop {
+            let read = read(&client, &secret).await;
+            let is_there = matches!(read, Ok(Some(_)));
+            match read {
+                Ok(found) => {
+                    is_failing = false;
+                    known.take(found, Instant::now());
+                    tell.send_if_modified(|told| {
+                        let new = with(known.trusted());
+                        let is_other = *told != new;
+                        *told = new;
+                        is_other
+                    });
                 }
-                tokio::time::sleep(if is_there { CHECK_PERIOD } else { FIRST_CHECK_PERIOD }).await;
+                // What was known stays.
+                Err(error) if !is_failing => {
+                    is_failing = true;
+                    tracing::warn!(
+                        secret = secret.name,
+                        error = format!("{error:#}"),
+                        "the CA of the gateway's certificate cannot be read: sidecars go by the last one"
+                    );
+                }
+                Err(_) => {}
             }
-        });
-    }
+            tokio::time::sleep(if is_there { CHECK_PERIOD } else { FIRST_CHECK_PERIOD }).await;
+        }
+    });
     told
 }
 
-/// The CA; none in a Secret that names none, as of a certificate that well-known ones sign; nothing where there is no Secret.
-#[allow(clippy::option_option, reason = "no Secret is not one without a CA")]
-async fn ca(client: &Client, secret: &CertificateSecret) -> anyhow::Result<Option<Option<Vec<u8>>>> {
+/// What the Secret says; nothing where there is none.
+async fn read(client: &Client, secret: &CaSecret) -> anyhow::Result<Option<GatewayCa>> {
     let secrets: Api<Secret> = Api::namespaced(client.clone(), &secret.namespace);
     let asked = timeout(REQUEST_TIMEOUT, secrets.get_opt(&secret.name)).await;
     let present = asked.map_err(|_| anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}"))?;
-    let present = present.context("failed to read the Secret")?;
-    Ok(present.map(|secret| {
-        let ca = secret.data.unwrap_or_default().remove(CA_CRT).map(|ca| ca.0);
-        ca.filter(|ca| String::from_utf8_lossy(ca).contains("BEGIN CERTIFICATE"))
-    }))
+    Ok(present.context("failed to read the Secret")?.map(ca_of))
+}
+
+/// The CA in a Secret. One that names none is of a certificate that well-known ones sign.
+fn ca_of(secret: Secret) -> GatewayCa {
+    let ca = secret.data.unwrap_or_default().remove(CA_CRT).map(|ca| ca.0);
+    let ca = ca.filter(|ca| String::from_utf8_lossy(ca).contains("BEGIN CERTIFICATE"));
+    ca.map_or(GatewayCa::WellKnown, GatewayCa::These)
+}
+
+/// What has been read of the Secret so far.
+#[derive(Debug, Default)]
+struct Known {
+    last: Option<GatewayCa>,
+    /// The CAs before that one, and until when they are trusted as well.
+    before: Option<(Vec<u8>, Instant)>,
+}
+
+impl Known {
+    /// Takes in what was read. A Secret that is gone, as while it is made anew, says nothing.
+    fn take(&mut self, found: Option<GatewayCa>, now: Instant) {
+        self.before.take_if(|(_, until)| *until <= now);
+        let Some(found) = found.filter(|found| self.last.as_ref() != Some(found)) else { return };
+        let before = self.last.replace(found);
+        if let (Some(GatewayCa::These(before)), Some(GatewayCa::These(_))) = (before, &self.last) {
+            self.before = Some((before, now + OVERLAP));
+        }
+    }
+
+    fn trusted(&self) -> GatewayCa {
+        match (&self.last, &self.before) {
+            (None, _) => GatewayCa::Unknown,
+            (Some(GatewayCa::These(last)), Some((before, _))) => {
+                GatewayCa::These([last.as_slice(), b"\n", before].concat())
+            }
+            (Some(last), _) => last.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ca(name: &str) -> Option<GatewayCa> {
+        Some(GatewayCa::These(name.as_bytes().to_vec()))
+    }
+
+    #[test]
+    fn a_ca_that_cannot_be_seen_stays_and_one_that_changes_is_trusted_beside_the_new_one() {
+        let now = Instant::now();
+        let mut known = Known::default();
+        known.take(None, now);
+        assert_eq!(known.trusted(), GatewayCa::Unknown, "what namespaces have goes on");
+        known.take(ca("old"), now);
+        known.take(None, now);
+        assert_eq!(Some(known.trusted()), ca("old"), "the Secret is made anew");
+        known.take(ca("new"), now);
+        known.take(ca("new"), now + OVERLAP / 2);
+        assert_eq!(Some(known.trusted()), ca("new\nold"));
+        known.take(None, now + OVERLAP);
+        assert_eq!(Some(known.trusted()), ca("new"));
+        // To a certificate of a public CA.
+        known.take(Some(GatewayCa::WellKnown), now + OVERLAP);
+        assert_eq!(known.trusted(), GatewayCa::WellKnown);
+    }
 }

@@ -22,6 +22,7 @@ use self::{configs::ConfigPlan, programmed::Programmed};
 use super::{
     cluster_state::ClusterState,
     config::Files,
+    gateway::SidecarFiles,
     generations::{Delivered, Deliveries},
     store::Delivery,
 };
@@ -74,10 +75,10 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    /// The files that a gateway serves by as well. None: it is told of what should be, because what stands in the way of sidecars does not
-    /// stand in its way.
-    pub(super) fn files_for_gateway(&self) -> Option<&Files> {
-        self.prepared.as_deref().filter(|_| !self.is_behind)
+    /// The files that a gateway goes by as well. Where they are behind it is told of what should be: what stands in the way of sidecars does
+    /// not stand in its way.
+    pub(super) fn sidecar_files(&self) -> SidecarFiles<'_> {
+        SidecarFiles { files: self.prepared.as_deref(), are_whole: !self.is_behind }
     }
 }
 

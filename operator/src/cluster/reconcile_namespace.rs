@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     config::Files,
-    gateway::{Share, share},
+    gateway::{Share, SidecarFiles, share},
     generations::Deliveries,
     plan::{Basis, PersistentFailures, Plan, plan},
     snapshot::Snapshot,
@@ -89,7 +89,8 @@ impl NamespaceInputs {
         let before = prepared.as_ref().map(|last| &last.by_name).or(there.as_deref());
         let mut snapshot = snapshot;
         let is_short = snapshot.has_unreadable();
-        if let Some(before) = before.filter(|_| is_short) {
+        let is_unsure = is_short || snapshot.observed.delivery.is_unsure();
+        if let Some(before) = before.filter(|_| is_unsure) {
             snapshot.keep(before);
         }
         let (own, conditions) = offers(&snapshot.observed, now);
@@ -129,8 +130,9 @@ impl NamespaceInputs {
             }
             // What sidecars are told is not all of it where only the gateway has the credentials.
             let is_less = snapshot.cluster.gateway_only || desired.passes_on(&snapshot.observed, &namespace);
-            let prepared = plan.files_for_gateway().filter(|_| !is_less);
-            share(&namespace, (&snapshot.observed, &desired), prepared, of_gateway, is_short)
+            let SidecarFiles { files, are_whole } = plan.sidecar_files();
+            let sidecars = SidecarFiles { files, are_whole: are_whole && !is_less };
+            share(&namespace, (&snapshot.observed, &desired), sidecars, of_gateway, is_short)
         });
         let is_empty = snapshot.cluster.is_empty() && plan.first.is_empty();
         Reconciled {

@@ -304,8 +304,8 @@ impl StoreView {
         let Logins::PerNamespace { access: _, scope, master, rotation } = &self.logins else { return None };
         let passwords = valid_passwords(rotation, master, namespace, now);
         let limited = desired.limited_in(observed, namespace, scope);
-        // Who passes all calls on counts nothing: the login is for acknowledgements alone.
-        let counts = !desired.passes_all_on(observed, namespace);
+        // Who carries out no call counts nothing: the login is for acknowledgements alone.
+        let counts = desired.counts(observed, namespace);
         let accounts = desired.teams_in(namespace).filter(|_| counts).chain(&limited);
         Some(User::of(scope, namespace, accounts, passwords))
     }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     condition::{Condition, ConditionType, complete},
-    delivery::NoGateway,
+    delivery::{Carrier, NoGateway},
     observed_state::{Kind, Object, ObservedState, ResourceRef},
     provider_hosts::AllowedHosts,
     validate::{Called, Serving, ValidBackend, ValidRoute, model_route},
@@ -35,8 +35,8 @@ pub(crate) struct ResolvedRoute {
     pub(crate) tags: Vec<String>,
     /// How calls are carried out.
     pub(crate) serving: Serving,
-    /// Whether sidecars pass its calls on to the gateway, which alone is told of its backends.
-    pub(crate) is_passed_on: bool,
+    /// Who carries out its calls, and is told of its backends, where the callers' namespace leaves it to the route.
+    pub(crate) carrier: Carrier,
     /// Its backends. None: it cannot serve at present. It keeps its names all the same, or its callers' inputs would go
     /// to whatever route comes next.
     pub(crate) backends: Vec<ValidBackend>,
@@ -64,14 +64,14 @@ pub(crate) fn resolve_routes(
             }
         };
         let (models, conflict) = claim(&object.name, wanted, &mut claimed);
-        let passed_on = valid.as_ref().map_or(Ok(false), |route| observed.delivery.is_passed_on(route.delivery));
+        let carrier = valid.as_ref().map_or(Ok(Carrier::Nobody), |route| observed.delivery.carrier(route.delivery));
         if let Some(valid) = &valid {
             found.push(match hosts(valid, &observed.allowed_hosts) {
                 Some(refused) => refused,
                 None if models.is_empty() => {
                     Condition::fails(ConditionType::Accepted, "Conflicted", "other routes have all of its models")
                 }
-                None if passed_on.is_err() => {
+                None if carrier.is_err() => {
                     Condition::fails(ConditionType::Accepted, NoGateway::REASON, NoGateway::MESSAGE)
                 }
                 None => Condition::holds(ConditionType::Accepted, "Accepted", ""),
@@ -82,7 +82,7 @@ pub(crate) fn resolve_routes(
         found.push(conflict);
         let mut broken = found.iter().any(Condition::stops);
         // Whatever its Secrets are like: the gateway knows, and what it has of them goes on.
-        let is_passed_on = !broken && passed_on == Ok(true);
+        let carrier = carrier.ok().filter(|_| !broken).unwrap_or(Carrier::Nobody);
         if let Some(valid) = &valid {
             let (can_serve, refs) = credentials(valid, observed);
             found.push(refs);
@@ -100,7 +100,7 @@ pub(crate) fn resolve_routes(
                 models,
                 tags: valid.as_ref().map(|route| route.tags.clone()).unwrap_or_default(),
                 serving: valid.as_ref().map(|route| route.serving).unwrap_or_default(),
-                is_passed_on,
+                carrier,
                 backends: valid.filter(|_| !broken).map(|route| route.backends).unwrap_or_default(),
             }));
         }

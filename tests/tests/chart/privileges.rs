@@ -314,6 +314,7 @@ fn the_gateways_secrets_are_the_operators(cluster: &Cluster) -> anyhow::Result<(
         (NAMESPACE, "create", "secrets"),
         (NAMESPACE, "patch", "secrets/vectoll-gateway-0"),
         (NAMESPACE, "get", "secrets/vectoll-gateway-63"),
+        (NAMESPACE, "patch", "secrets/vectoll-gateway-issuer"),
         (NAMESPACE, "update", "secrets/vectoll-gateway-tls"),
         (NAMESPACE, "list", "pods"),
         (NAMESPACE, "patch", "pods"),
@@ -334,6 +335,7 @@ fn the_gateways_secrets_are_the_operators(cluster: &Cluster) -> anyhow::Result<(
     eventually("the policy on Secrets", || {
         Ok(cluster.kubectl_with(&create, &secret(NAMESPACE, "vectoll-gateway-0", config))?.well)
     })?;
+    cluster.kubectl_with(&create, &secret(NAMESPACE, "vectoll-gateway-issuer", config))?.ok()?;
     cluster.kubectl_with(&create, &secret(NAMESPACE, "vectoll-gateway-tls", "kubernetes.io/tls"))?.ok()?;
     for foreign in [
         secret("search", "vectoll-gateway-0", config),

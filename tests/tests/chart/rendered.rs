@@ -180,7 +180,10 @@ fn the_gateway_reads_what_the_operator_may_write() -> anyhow::Result<()> {
     let config = volumes.iter().find(|volume| volume["name"] == "config").context("no config")?;
     let sources = config["projected"]["sources"].as_array().context("no sources")?;
     let mounted: Vec<&str> = sources.iter().filter_map(|source| source["secret"]["name"].as_str()).collect();
-    assert_eq!((mounted.len(), mounted[0], mounted[7]), (8, "vectoll-gateway-0", "vectoll-gateway-7"));
+    assert_eq!(
+        (mounted.len(), mounted[0], mounted[7], mounted[8]),
+        (9, "vectoll-gateway-0", "vectoll-gateway-7", "vectoll-gateway-issuer")
+    );
     assert!(sources.iter().all(|source| source["secret"]["optional"] == json!(true)), "a pod waits for a Secret");
     let rules = find("Role", "vectoll-operator")?["rules"].as_array().context("no rules")?;
     let may_write = |name: &str| {
@@ -196,6 +199,7 @@ fn the_gateway_reads_what_the_operator_may_write() -> anyhow::Result<()> {
         "--gateway-secrets=vectoll-gateway",
         "--gateway-tls-secret=vectoll-gateway-tls",
         "--gateway-url=https://vectoll-gateway.vectoll-system.svc",
+        "--gateway-ca-secret=vectoll-gateway-tls",
         "--default-delivery=gateway",
     ] {
         assert!(operator.contains(&format!("\"{argument}\"")), "{operator}");
@@ -215,7 +219,10 @@ fn the_gateway_reads_what_the_operator_may_write() -> anyhow::Result<()> {
         "{unscraped}"
     );
     let policy = find("ValidatingAdmissionPolicy", "vectoll-operator-secrets")?.to_string();
-    assert!(policy.contains("variables.isGatewayConfig") && policy.contains("^vectoll-gateway-[0-9]+$"), "{policy}");
+    assert!(
+        policy.contains("variables.isGatewayConfig") && policy.contains("^vectoll-gateway-([0-9]+|issuer)$"),
+        "{policy}"
+    );
     Ok(())
 }
 

@@ -37,6 +37,28 @@ fn value_of(arguments: &[String], flag: &str) -> anyhow::Result<String> {
 }
 
 #[test]
+fn where_sidecars_reach_it_the_gateway_answers_and_they_trust_who_has_signed_there() -> anyhow::Result<()> {
+    let values = repository("tests/chart/values/gateway-elsewhere.yaml");
+    let all = objects(&values, &[])?;
+    let operator = arguments(&all, "vectoll")?;
+    ensure!(value_of(&operator, "--gateway-url=")? == "https://embed.example.com:8443");
+    for names in
+        [value_of(&arguments(&all, "vectoll-gateway")?, "--allowed-hosts=")?, value_of(&operator, "--gateway-names=")?]
+    {
+        ensure!(names.ends_with(".svc.cluster.local,embed.example.com"), "{names}");
+    }
+    ensure!(value_of(&operator, "--gateway-ca-secret=")? == "ingress-ca");
+    ensure!(operator.iter().any(|argument| argument == "--enforce-gateway"), "{operator:?}");
+    let rules = find(&all, "Role", "vectoll-operator")?["rules"].to_string();
+    ensure!(rules.contains("\"ingress-ca\""), "it may not read it: {rules}");
+    let public = objects(&values, &["--set", "gateway.caSecret=", "--set", "gateway.wellKnownCAs=true"])?;
+    let operator = arguments(&public, "vectoll")?;
+    ensure!(operator.iter().any(|argument| argument == "--gateway-well-known-cas"), "{operator:?}");
+    ensure!(value_of(&operator, "--gateway-ca-secret=").is_err(), "{operator:?}");
+    Ok(())
+}
+
+#[test]
 fn the_gateway_answers_to_the_hosts_of_its_ingress_and_route() -> anyhow::Result<()> {
     let all = objects(&repository("tests/chart/values/gateway-routes.yaml"), &[])?;
     let gateway = arguments(&all, "vectoll-gateway")?;

@@ -52,19 +52,27 @@ impl std::fmt::Debug for Bundle {
     }
 }
 
-/// What a namespace is to have. `prepared` are the files that its sidecars read, or would if there were some; `is_short`: some Secret that it
-/// needs cannot be read at present.
+/// The files that a namespace's sidecars read, or would if there were some.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::cluster) struct SidecarFiles<'a> {
+    /// The files.
+    pub(in crate::cluster) files: Option<&'a Files>,
+    /// They say all that the gateway is to be told, too.
+    pub(in crate::cluster) are_whole: bool,
+}
+
+/// What a namespace is to have. `is_short`: some Secret that it needs cannot be read at present.
 pub(in crate::cluster) fn share(
     namespace: &str,
     (observed, desired): (&ObservedState, &DesiredState),
-    prepared: Option<&Files>,
+    sidecars: SidecarFiles<'_>,
     store: Option<NamespaceStore>,
     is_short: bool,
 ) -> Share {
     if observed.api_keys.is_empty() {
         return Share::Nothing;
     }
-    match bundle(namespace, (observed, desired), prepared, store.clone()) {
+    match bundle(namespace, (observed, desired), sidecars, store.clone()) {
         Ok(bundle) if is_short => Share::Kept(Arc::new(bundle)),
         Ok(bundle) => Share::Config(Arc::new(bundle)),
         Err(error) => {
@@ -85,9 +93,10 @@ pub(in crate::cluster) fn share(
 fn bundle(
     namespace: &str,
     (observed, desired): (&ObservedState, &DesiredState),
-    prepared: Option<&Files>,
+    sidecars: SidecarFiles<'_>,
     store: Option<NamespaceStore>,
 ) -> anyhow::Result<Bundle> {
+    let prepared = sidecars.files.filter(|_| sidecars.are_whole);
     let wanted = desired.config(observed, namespace, Credentials::Gateway, None);
     let mut config = match prepared {
         Some(files) => {
@@ -122,7 +131,7 @@ fn bundle(
     let room = CEILING.saturating_sub(MARGIN + MARGIN_OF_A_FILE * files.len());
     let is_cut = text.len() + size_of_files(&files) > room;
     if is_cut {
-        let is_in = |key: &ObjectName| prepared.is_some_and(|files| files.has(key));
+        let is_in = |key: &ObjectName| sidecars.files.is_some_and(|files| files.has(key));
         let created = |kind, name: &ObjectName| observed.age(kind, name);
         fit_to(room, &mut config, &mut files, is_in, created)?;
         text = write_v1(&config)?;
@@ -144,7 +153,7 @@ mod tests {
     use crate::{
         cluster::{config::tests::observed, generations::Contents},
         condition::{ConditionType, Status},
-        delivery::{DeliverySetting, GatewayAddress, GatewayPlace},
+        delivery::{DELIVERY_LABEL, DeliverySetting, GATEWAY_CA_FILE, GatewayAddress, GatewayCa, GatewayPlace},
         desired_state::desired_state,
         observed_state::{Kind, Object, ResourceRef, SecretContent},
     };
@@ -167,14 +176,14 @@ mod tests {
             let secret: Secret = serde_json::from_value(content).unwrap();
             observed.secrets.insert(name, SecretContent::of(secret).into());
         }
-        observed.delivery = Arc::new(DeliverySetting { default: Delivery::Sidecar, gateway });
+        observed.delivery = Arc::new(DeliverySetting { default: Delivery::Sidecar, enforced: false, gateway });
         observed
     }
 
     fn at() -> GatewayPlace {
         GatewayPlace::At(GatewayAddress {
             url: "https://gateway.example".to_owned(),
-            ca: Some(b"PEM of a CA".to_vec()),
+            ca: GatewayCa::These(b"PEM of a CA".to_vec()),
         })
     }
 
@@ -219,11 +228,13 @@ mod tests {
         assert_eq!((told.url.as_str(), told.ca_file.as_deref()), ("https://gateway.example", Some("gateway.ca")));
         let routes: Vec<(&str, u32)> =
             told.routes.iter().map(|route| (route.name.name(), route.timeout_seconds)).collect();
-        assert_eq!(routes, [("gateway", 180)], "three attempts of a minute");
+        assert_eq!(routes, [("gateway", 200)], "three attempts of a minute, and two pauses");
 
         let desired = desired_state(&observed, Timestamp::UNIX_EPOCH);
-        assert!(desired.passes_on(&observed, "apps") && !desired.passes_all_on(&observed, "apps"));
-        let Share::Config(bundle) = share("apps", (&observed, &desired), None, None, false) else { panic!("kept") };
+        assert!(desired.passes_on(&observed, "apps") && desired.counts(&observed, "apps"));
+        let Share::Config(bundle) = share("apps", (&observed, &desired), SidecarFiles::default(), None, false) else {
+            panic!("kept")
+        };
         let content = String::from_utf8_lossy(&bundle.content);
         for words in [
             "gateway.api.provider.example",
@@ -235,7 +246,7 @@ mod tests {
         }
         assert!(!content.contains(v1::GATEWAY_FILE) && !content.contains("gateway.example"), "it passes nothing on");
         let all = of_each_delivery(&["Gateway"], at());
-        assert!(desired_state(&all, Timestamp::UNIX_EPOCH).passes_all_on(&all, "apps"));
+        assert!(!desired_state(&all, Timestamp::UNIX_EPOCH).counts(&all, "apps"));
     }
 
     #[test]
@@ -268,7 +279,10 @@ mod tests {
                 *object = limited.into();
             }
             let desired = desired_state(&observed, Timestamp::UNIX_EPOCH);
-            let Share::Config(bundle) = share("apps", (&observed, &desired), None, None, false) else { panic!("kept") };
+            let Share::Config(bundle) = share("apps", (&observed, &desired), SidecarFiles::default(), None, false)
+            else {
+                panic!("kept")
+            };
             assert!(bundle.is_cut && bundle.content.len() + "apps".len() <= CEILING, "{}", bundle.content.len());
             assert!(bundle.config.keys.len() > 1_000 && bundle.config.keys.len() < 6_000);
             assert!(bundle.config.keys.iter().any(|key| key.name.name() == "key-05999"), "the oldest stay");
@@ -280,7 +294,80 @@ mod tests {
         }
         let few = self::observed(10);
         let desired = desired_state(&few, Timestamp::UNIX_EPOCH);
-        let Share::Config(bundle) = share("apps", (&few, &desired), None, None, false) else { panic!("kept") };
+        let Share::Config(bundle) = share("apps", (&few, &desired), SidecarFiles::default(), None, false) else {
+            panic!("kept")
+        };
         assert!(!bundle.is_cut && bundle.config.keys.len() == 10);
+    }
+
+    #[test]
+    fn keys_that_work_go_before_new_ones_whoever_carries_their_calls_out() {
+        let now = Timestamp::UNIX_EPOCH;
+        let many = observed(6_000);
+        let made = desired_state(&many, now).config(&many, "apps", Credentials::Deliver, None);
+        let contents = Contents::of(&made).unwrap();
+        // The youngest are in force, and the oldest are new.
+        let is_in = |key: &ObjectName| key.name() < "key-03000";
+        let age = |kind, name: &ObjectName| many.age(kind, name);
+        let files = Files::make(made, contents, 1, None, now, is_in, age).unwrap();
+        let held = (0..3_000).filter(|n| files.has(&ObjectName::new("apps", &format!("key-{n:05}")))).count();
+        assert_eq!(held, 3_000);
+        for are_whole in [true, false] {
+            let sidecars = SidecarFiles { files: Some(&files), are_whole };
+            let desired = desired_state(&many, now);
+            let Share::Config(bundle) = share("apps", (&many, &desired), sidecars, None, false) else { panic!("kept") };
+            let kept = bundle.config.keys.iter().filter(|key| key.name.name() < "key-03000").count();
+            assert_eq!(kept, 3_000, "{are_whole}");
+        }
+    }
+
+    /// Whether sidecars of `apps` count in its Teams, with these routes where its namespace has this label.
+    fn counts(routes: &[&str], gateway: GatewayPlace, label: Option<&str>) -> bool {
+        let mut observed = of_each_delivery(routes, gateway);
+        let labels = label.map(|value| (DELIVERY_LABEL.to_owned(), value.to_owned())).into_iter().collect();
+        observed.namespaces.insert("apps".to_owned(), labels);
+        desired_state(&observed, Timestamp::UNIX_EPOCH).counts(&observed, "apps")
+    }
+
+    #[test]
+    fn no_route_of_its_own_gives_a_namespace_its_teams_where_its_administrators_say_so() {
+        assert!(counts(&["Gateway", "Sidecar"], at(), None));
+        assert!(!counts(&["Gateway", "Sidecar"], at(), Some("Gateway")));
+        assert!(!counts(&["Sidecar"], GatewayPlace::Nowhere, Some("Gateway")), "not in silence, where there is none");
+        let mut observed = of_each_delivery(&["Sidecar"], at());
+        observed.namespaces.insert("apps".to_owned(), [(DELIVERY_LABEL.to_owned(), "Gateway".to_owned())].into());
+        let delivered = files(&observed, Credentials::Deliver);
+        assert!(!has(&delivered, HOST) && !has(&delivered, CREDENTIAL), "{delivered:?}");
+        assert!(delivered.contains_key(v1::GATEWAY_FILE), "its calls are passed on");
+        observed.delivery =
+            Arc::new(DeliverySetting { gateway: GatewayPlace::Nowhere, ..(*observed.delivery).clone() });
+        let delivered = files(&observed, Credentials::Deliver);
+        assert!(!has(&delivered, HOST) && !delivered.contains_key(v1::GATEWAY_FILE), "{delivered:?}");
+    }
+
+    #[test]
+    fn a_route_that_is_wrong_gives_nobody_the_teams() {
+        let mut observed = of_each_delivery(&["Gateway"], at());
+        for object in observed.routes.values_mut() {
+            let mut wrong = (**object).clone();
+            wrong.spec.backends.clear();
+            *object = wrong.into();
+        }
+        let desired = desired_state(&observed, Timestamp::UNIX_EPOCH);
+        assert!(!desired.counts(&observed, "apps") && !desired.passes_on(&observed, "apps"));
+    }
+
+    #[test]
+    fn a_ca_that_is_not_known_yet_stays_as_namespaces_have_it() {
+        let unknown = || {
+            let GatewayPlace::At(address) = at() else { panic!("there is one") };
+            GatewayPlace::At(GatewayAddress { ca: GatewayCa::Unknown, ..address })
+        };
+        let mut observed = of_each_delivery(&["Gateway"], unknown());
+        observed.delivered.files.insert(GATEWAY_CA_FILE.to_owned(), b"PEM of before".to_vec());
+        let delivered = files(&observed, Credentials::Deliver);
+        assert_eq!(delivered.get(GATEWAY_CA_FILE).map(String::as_str), Some("PEM of before"));
+        let gateway = &delivered[v1::GATEWAY_FILE];
+        assert!(gateway.contains(GATEWAY_CA_FILE), "{gateway}");
     }
 }

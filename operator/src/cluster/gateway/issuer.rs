@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use super::Shares;
 use crate::cluster::gather::REQUEST_TIMEOUT;
 
-/// How often it is asked. The cluster knows new keys for a while before it signs by them, and old ones after.
-const REFRESH_PERIOD: Duration = Duration::from_mins(5);
+/// How often it is asked: two small requests. A cluster may sign by new keys as soon as it tells of them.
+const REFRESH_PERIOD: Duration = Duration::from_secs(30);
 /// After a failure.
 const RETRY_DELAY: Duration = Duration::from_secs(10);
 

@@ -60,9 +60,10 @@ pub(super) fn plan<E: Borrow<Entries>>(
     }
     for (number, (entries, wanted)) in present.iter().map(Borrow::borrow).zip(wanted).enumerate() {
         let mut changes = Changes::new();
-        // What is no namespace's is the writer's own.
-        for namespace in entries.keys().filter(|namespace| !namespace.starts_with('_')) {
+        for namespace in entries.keys() {
             let goes = match shares.get(namespace) {
+                // What is no namespace's has a Secret of its own.
+                _ if namespace.starts_with('_') => true,
                 Some(Share::Nothing) => true,
                 Some(Share::Config(_) | Share::Kept(_)) => shard_of(namespace, present.len()) != number,
                 None => is_gone(namespace),
@@ -394,13 +395,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_namespaces_stays_and_takes_its_room() {
+    fn what_is_no_namespaces_takes_no_room_of_theirs() {
         let issuer = ("_issuer".to_owned(), vec![b'k'; 1_000]);
         let shop = bundle("shop", &["alice"], CEILING - 1_200);
         let shares: BTreeMap<String, Share> = [("shop".to_owned(), Share::Config(shop))].into();
-        let with = plan(&[Entries::from([issuer])], &shares, |_| true);
-        assert!(with.changes.is_empty() && with.left_out.contains("shop"), "{:?}", with.left_out);
-        let without = plan(&[Entries::new()], &shares, |_| true);
-        assert_eq!(without.changes[&0].keys().collect::<Vec<_>>(), ["shop"]);
+        let plan = plan(&[Entries::from([issuer])], &shares, |_| false);
+        assert!(plan.left_out.is_empty() && plan.changes[&0]["shop"].is_some(), "{:?}", plan.left_out);
+        assert_eq!(plan.changes[&0].get("_issuer"), Some(&None));
     }
 }

@@ -1,34 +1,29 @@
 //! Keeps the Secrets of the gateway while this replica leads.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
 use jiff::Timestamp;
-use k8s_openapi::{
-    ByteString,
-    api::core::v1::{Pod, Secret},
-    apimachinery::pkg::apis::meta::v1::ObjectMeta,
-};
+use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::{
     Api, Client,
-    api::{ListParams, Patch, PatchParams, PostParams},
+    api::{ListParams, Patch, PatchParams},
 };
 use prometheus::{IntCounterVec, IntGauge, Opts, Registry};
 use serde_json::json;
 use tokio::time::timeout;
-use vectoll_config::ISSUER_FILE;
 
 use super::{
     Shares,
+    issuer_secret::IssuerSecret,
+    secret,
     shards::{Changes, Entries, Plan, plan, shard_of},
 };
 use crate::cluster::{gather::REQUEST_TIMEOUT, lease::Tenure, names, watch::StateHandle};
 
-/// The type of the Secrets.
-pub(in crate::cluster) const TYPE: &str = "vectoll.dev/gateway-config";
 /// What comes within this time is written together.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 /// Looked at again though nothing has changed: who leads, and which namespaces are gone.
@@ -70,6 +65,7 @@ pub(in crate::cluster) struct Writer {
     /// What is in each of them; none of a Secret: there is none. None at all: they have not been read.
     known: Option<Vec<Option<Entries>>>,
     read_at: Instant,
+    issuer: IssuerSecret,
     /// Something was written since all of the gateway's pods were touched, or may have been: by whoever led before.
     untouched: bool,
     left_out: BTreeSet<String>,
@@ -88,8 +84,10 @@ impl Writer {
         let left_out_gauge = IntGauge::new("vectoll_operator_gateway_namespaces_left_out", help)?;
         registry.register(Box::new(writes.clone()))?;
         registry.register(Box::new(left_out_gauge.clone()))?;
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), &settings.namespace);
+        let issuer = IssuerSecret::new(format!("{}-issuer", settings.prefix));
         Ok(Self {
-            secrets: Api::namespaced(client.clone(), &settings.namespace),
+            secrets,
             pods: Api::namespaced(client.clone(), &settings.namespace),
             settings,
             wanted,
@@ -99,6 +97,7 @@ impl Writer {
             left_out_gauge,
             known: None,
             read_at: Instant::now(),
+            issuer,
             untouched: true,
             left_out: BTreeSet::new(),
         })
@@ -113,6 +112,7 @@ impl Writer {
             }
             if !self.tenure.holds() {
                 self.known = None;
+                self.issuer.forget();
                 self.untouched = true;
                 continue;
             }
@@ -129,6 +129,7 @@ impl Writer {
     }
 
     async fn keep(&mut self) -> anyhow::Result<()> {
+        self.keep_issuer().await;
         if self.known.is_none() || self.read_at.elapsed() > REREAD_PERIOD {
             self.read().await?;
         }
@@ -144,21 +145,13 @@ impl Writer {
         };
         let none = Entries::new();
         let present: Vec<&Entries> = self.known.iter().flatten().map(|known| known.as_ref().unwrap_or(&none)).collect();
-        let Plan { mut changes, left_out } = plan(&present, &wanted, is_gone);
-        // In the first of them.
-        let issuer = self.wanted.issuer();
-        let issuer =
-            issuer.filter(|issuer| present.first().is_some_and(|first| first.get(ISSUER_FILE) != Some(issuer)));
-        if let Some(issuer) = issuer {
-            changes.entry(0).or_default().insert(ISSUER_FILE.to_owned(), Some(issuer));
-        }
+        let Plan { changes, left_out } = plan(&present, &wanted, is_gone);
         self.report(left_out);
         let mut written = 0;
         let mut failed = None;
         for (number, changes) in changes {
             ensure!(self.tenure.holds(), "another replica leads");
-            let result = timeout(REQUEST_TIMEOUT, self.write(number, changes)).await;
-            match result.unwrap_or_else(|_| Err(anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}"))) {
+            match self.write(number, changes).await {
                 Ok(()) => {
                     self.untouched = true;
                     self.writes.with_label_values(&["success"]).inc();
@@ -186,26 +179,28 @@ impl Writer {
         failed.map_or(Ok(()), Err)
     }
 
+    /// Who issues the tokens of pods: on its own, so that nothing of the namespaces waits for it, and it for no room of theirs.
+    async fn keep_issuer(&mut self) {
+        let Some(wanted) = self.wanted.issuer() else { return };
+        match self.issuer.keep(&self.secrets, &wanted).await {
+            Ok(is_written) => self.untouched |= is_written,
+            Err(error) => {
+                self.writes.with_label_values(&["error"]).inc();
+                tracing::warn!(
+                    error = format!("{error:#}"),
+                    "the gateway could not be told who issues the tokens of pods; it is tried again"
+                );
+            }
+        }
+    }
+
     async fn read(&mut self) -> anyhow::Result<()> {
         let mut known = Vec::with_capacity(self.settings.shards);
         for number in 0..self.settings.shards {
-            let name = self.settings.name(number);
-            let found = timeout(REQUEST_TIMEOUT, self.secrets.get_opt(&name)).await;
-            let found = found.map_err(|_| anyhow::anyhow!("no answer in {REQUEST_TIMEOUT:?}"))?;
-            let found = found.with_context(|| format!("failed to read the Secret {name}"))?;
-            known.push(match found {
-                None => None,
-                Some(secret) => {
-                    ensure!(
-                        secret.type_.as_deref() == Some(TYPE),
-                        "the Secret {name} is somebody else's: its type is not {TYPE}"
-                    );
-                    let data = secret.data.unwrap_or_default();
-                    Some(data.into_iter().map(|(namespace, content)| (namespace, content.0)).collect())
-                }
-            });
+            known.push(secret::read(&self.secrets, &self.settings.name(number)).await?);
         }
         self.known = Some(known);
+        self.issuer.forget();
         self.read_at = Instant::now();
         Ok(())
     }
@@ -213,43 +208,7 @@ impl Writer {
     async fn write(&mut self, number: usize, changes: Changes) -> anyhow::Result<()> {
         let name = self.settings.name(number);
         let Some(known) = self.known.as_mut().and_then(|known| known.get_mut(number)) else { return Ok(()) };
-        if known.is_some() {
-            let data: BTreeMap<&String, Option<ByteString>> =
-                changes.iter().map(|(namespace, content)| (namespace, content.clone().map(ByteString))).collect();
-            let patch = json!({"data": data});
-            let parameters = PatchParams { field_manager: Some(names::MANAGER.to_owned()), ..PatchParams::default() };
-            self.secrets
-                .patch(&name, &parameters, &Patch::Merge(patch))
-                .await
-                .with_context(|| format!("failed to write the Secret {name}"))?;
-        } else {
-            let data = changes
-                .iter()
-                .filter_map(|(namespace, content)| Some((namespace.clone(), ByteString(content.clone()?))));
-            let secret = Secret {
-                metadata: ObjectMeta {
-                    name: Some(name.clone()),
-                    labels: Some([("app.kubernetes.io/managed-by".to_owned(), names::MANAGER.to_owned())].into()),
-                    ..ObjectMeta::default()
-                },
-                type_: Some(TYPE.to_owned()),
-                data: Some(data.collect()),
-                ..Secret::default()
-            };
-            let parameters = PostParams { field_manager: Some(names::MANAGER.to_owned()), ..PostParams::default() };
-            self.secrets
-                .create(&parameters, &secret)
-                .await
-                .with_context(|| format!("failed to make the Secret {name}"))?;
-        }
-        let entries = known.get_or_insert_default();
-        for (namespace, content) in changes {
-            match content {
-                Some(content) => drop(entries.insert(namespace, content)),
-                None => drop(entries.remove(&namespace)),
-            }
-        }
-        Ok(())
+        secret::write(&self.secrets, &name, known, changes).await
     }
 
     /// Has the kubelets of the gateway's pods look at once. An error: not all of them know.

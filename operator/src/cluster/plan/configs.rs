@@ -263,7 +263,8 @@ impl Known<'_> {
         wanted: &NamespaceConfig,
         extent: Extent,
     ) -> anyhow::Result<Option<Arc<Files>>> {
-        let (remains, has_ended) = without_ended(before, &wanted.config, &self.desired.passed_on(), extent)?;
+        let not_sidecars = self.desired.not_sidecars(self.observed, &wanted.config.namespace);
+        let (remains, has_ended) = without_ended(before, &wanted.config, &not_sidecars, extent)?;
         if !has_ended && self.last.is_none() {
             // As after every start, for a moment: what is in the Secret is as good as it can be.
             return Ok(None);

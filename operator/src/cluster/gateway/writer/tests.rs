@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
-use std::sync::{Arc, Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use axum::{
     Json, Router,
@@ -107,6 +110,26 @@ async fn one_secret_that_cannot_be_written_holds_up_no_other_and_the_pods_hear_o
     assert_eq!(server.changes(), [secret(0), pod]);
     writer.keep().await.unwrap();
     assert_eq!(server.changes(), Vec::<String>::new(), "and no more");
+}
+
+#[tokio::test]
+async fn who_issues_tokens_is_written_though_nothing_else_can_be_and_holds_up_nothing() {
+    let secret = |name: &str| format!("POST /api/v1/namespaces/system/secrets/gateway-{name}");
+    let pod = "PATCH /api/v1/namespaces/system/pods/gateway-1".to_owned();
+    let server = Arc::new(Server::default());
+    let mut writer = writer(server.clone()).await;
+    writer.wanted.put_issuer(b"one".to_vec());
+    server.fails(Some("POST /api/v1/namespaces/system/secrets/gateway-issuer"));
+    writer.keep().await.unwrap();
+    assert_eq!(server.changes(), [secret("0"), secret("1"), pod.clone()], "what ends for a namespace ends");
+    server.fails(Some("POST /api/v1/namespaces/system/secrets/gateway-0"));
+    writer.wanted.put(&namespace_in(0), share(&namespace_in(1)));
+    writer.keep().await.unwrap();
+    assert_eq!(server.changes()[0], secret("issuer"));
+    writer.wanted.put_issuer(b"two".to_vec());
+    writer.keep().await.unwrap();
+    let patch = "PATCH /api/v1/namespaces/system/secrets/gateway-issuer";
+    assert!(server.changes().iter().any(|change| change == patch), "as the cluster's keys change");
 }
 
 #[tokio::test]

@@ -95,13 +95,13 @@ fn a_route_that_does_not_fit_in_elsewhere_says_where() {
 #[test]
 fn a_foreign_secret_of_the_configs_name_keeps_no_deleted_key_alive_in_a_gateway() {
     let mut planner = in_force_with(&["alice", "bob"]);
-    assert!(planner.plan().files_for_gateway().is_some());
+    assert!(planner.plan().sidecar_files().are_whole);
     planner.cluster.configs.take(&config_name("apps"), u64::MAX);
     planner.cluster.other_secrets.put(config_name("apps"), 1, ());
     planner.cluster.api_keys.take(&name("bob"), u64::MAX);
     let plan = planner.plan();
     assert_eq!(keys_of(&config_of(plan.prepared.as_ref().unwrap())), ["alice", "bob"], "which sidecars have read");
-    assert!(plan.files_for_gateway().is_none(), "the gateway goes by what should be");
+    assert!(!plan.sidecar_files().are_whole, "the gateway goes by what should be");
 }
 
 /// What stands in the way, and how it comes about.
