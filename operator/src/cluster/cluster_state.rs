@@ -109,6 +109,8 @@ pub(super) struct ClusterState {
     pub(super) accounts_below: BTreeMap<ObjectName, Vec<Uid>>,
     /// Whether only the gateway is to have credentials: a setting.
     pub(super) gateway_only: bool,
+    /// Namespaces of which the gateway does not have all, for want of room.
+    pub(super) left_out_of_gateway: BTreeSet<String>,
 }
 
 impl Default for ClusterState {
@@ -131,6 +133,7 @@ impl Default for ClusterState {
             spend_writes: SpendWrites::default(),
             accounts_below: BTreeMap::new(),
             gateway_only: false,
+            left_out_of_gateway: BTreeSet::new(),
         }
     }
 }

@@ -142,6 +142,7 @@ impl ClusterState {
             spend_writes: self.spend_writes,
             accounts_below,
             gateway_only: self.gateway_only,
+            left_out_of_gateway: self.left_out_of_gateway.get(namespace).into_iter().cloned().collect(),
             ..Self::default()
         }
     }

@@ -254,6 +254,14 @@ impl Writer {
         for namespace in self.left_out.difference(&left_out) {
             tracing::info!(namespace, "the namespace's config fits into the gateway's Secret again");
         }
+        if left_out != self.left_out {
+            // Their keys say so.
+            let mut cluster = self.shared.cluster();
+            cluster.dependent.extend(left_out.symmetric_difference(&self.left_out).cloned());
+            cluster.left_out_of_gateway.clone_from(&left_out);
+            drop(cluster);
+            self.shared.notify();
+        }
         self.left_out_gauge.set(i64::try_from(left_out.len()).unwrap_or(i64::MAX));
         self.left_out = left_out;
     }

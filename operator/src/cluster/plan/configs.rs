@@ -34,11 +34,13 @@ const SURELY_LATER: SignedDuration = SignedDuration::from_secs(2);
 pub(super) struct Undelivered {
     pub(super) reason: &'static str,
     pub(super) message: String,
+    /// Nothing serves by it. False: sidecars do.
+    pub(super) stops: bool,
 }
 
 impl Undelivered {
     fn new(reason: &'static str, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        Self { reason, message: message.into(), stops: true }
     }
 
     fn full(kind: Kind) -> Self {
@@ -52,6 +54,12 @@ impl Undelivered {
             }
         };
         Self::new("ConfigFull", message)
+    }
+
+    fn out_of_the_gateway() -> Self {
+        let message = "the gateway's Secret for this namespace is full: the gateway has what it had of the namespace, without what has ended since, \
+                       and sidecars have all of it. Set more gateway.shards, or move keys to other namespaces";
+        Self { stops: false, ..Self::new("GatewayFull", message) }
     }
 
     fn blocked() -> Self {
@@ -118,6 +126,9 @@ pub(super) fn config(
         let of = |name: &ObjectName| ResourceRef { kind: Kind::ApiKey, name: name.clone() };
         found.undelivered.extend(observed.api_keys.keys().map(|name| (of(name), why.clone())));
     };
+    if cluster.left_out_of_gateway.contains(namespace) {
+        tell_all(&Undelivered::out_of_the_gateway());
+    }
     let delivery = match (contracts.is_empty(), cluster.gateway_only) {
         (true, _) => Credentials::Withhold,
         (false, true) => Credentials::GatewayOnly,

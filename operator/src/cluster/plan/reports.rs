@@ -244,7 +244,7 @@ fn not_written(found: &mut [Condition], error: &str) {
 /// A key or route that does not reach the sidecars. What stands in its way before that is the reason that counts.
 fn not_programmed(found: &mut [Condition], why: &Undelivered) {
     for condition in found {
-        if condition.kind == ConditionType::Programmed || is_ready_now(condition) {
+        if condition.kind == ConditionType::Programmed || why.stops && is_ready_now(condition) {
             condition.status = Status::False;
             condition.reason = why.reason;
             condition.message = why.message.clone().into();

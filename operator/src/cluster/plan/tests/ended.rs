@@ -93,6 +93,16 @@ fn a_route_that_does_not_fit_in_elsewhere_says_where() {
 }
 
 #[test]
+fn what_does_not_reach_the_gateway_is_told_and_sidecars_serve() {
+    let mut planner = in_force_with(&["alice"]);
+    planner.cluster.left_out_of_gateway.insert("apps".to_owned());
+    assert_eq!(planner.told("alice", "Programmed"), pair(Status::False, "GatewayFull"));
+    assert_eq!(planner.told("alice", "Ready"), pair(Status::True, "Ready"));
+    planner.cluster.left_out_of_gateway.clear();
+    assert_ne!(planner.told("alice", "Programmed"), pair(Status::False, "GatewayFull"));
+}
+
+#[test]
 fn a_foreign_secret_of_the_configs_name_keeps_no_deleted_key_alive_in_a_gateway() {
     let mut planner = in_force_with(&["alice", "bob"]);
     assert!(planner.plan().sidecar_files().are_whole);
