@@ -36,11 +36,11 @@ pub(super) fn follow(
     setting: DeliverySetting,
     secret: Option<CaSecret>,
 ) -> watch::Receiver<Arc<DeliverySetting>> {
-    let url = match &setting.gateway {
-        GatewayPlace::At(GatewayAddress { url, ca: GatewayCa::WellKnown }) => Some(url.clone()),
-        _ => None,
+    let (GatewayPlace::At(GatewayAddress { url, ca: GatewayCa::WellKnown }), Some(secret)) = (&setting.gateway, secret)
+    else {
+        return watch::channel(Arc::new(setting)).1;
     };
-    let Some((url, secret)) = url.zip(secret) else { return watch::channel(Arc::new(setting)).1 };
+    let url = url.clone();
     let with = move |ca| {
         let gateway = GatewayPlace::At(GatewayAddress { url: url.clone(), ca });
         Arc::new(DeliverySetting { gateway, ..setting.clone() })

@@ -15,11 +15,11 @@ mod waiting;
 mod windows;
 
 /// 9 tokens in cl100k, 44 bytes: far fewer tokens than the bound that needs no tokenizer.
-pub const NINE_TOKENS: &str = "The quick brown fox jumps over the lazy dog";
+pub(crate) const NINE_TOKENS: &str = "The quick brown fox jumps over the lazy dog";
 
 /// A call whose status and message these are was refused for this reason.
 #[track_caller]
-pub fn refused((status, message): (u16, String), begin: &str) {
+pub(crate) fn refused((status, message): (u16, String), begin: &str) {
     assert_eq!(status, 429, "{message}");
     assert!(message.starts_with(begin), "{message}");
 }
