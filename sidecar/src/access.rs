@@ -107,6 +107,11 @@ impl Entry {
         self.note(|facts| facts.client = Some(client));
     }
 
+    /// What whoever passes the call on calls it.
+    pub fn caller_call_id(&self, id: CallId) {
+        self.note(|facts| facts.caller_call_id = Some(id));
+    }
+
     /// It has no line: of a flood of refusals there would be too many.
     pub fn leave_out(&self) {
         self.note(|facts| facts.is_untold = true);

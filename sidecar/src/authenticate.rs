@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use vectoll_config::{KeyHash, POD_KEY, has_valid_checksum, is_generated, namespace_of};
 
 use crate::{
-    pod_token,
+    pod_token::{self, PodTokens, TokenError},
     policy::{Credential, Key, PodKey, Policy},
     refusal::Refusal,
 };
@@ -34,13 +34,19 @@ impl Caller {
     }
 }
 
-/// Finds the caller by the full SHA-256 of the key sent, or, where the pod has a key of its own, by that.
-pub fn authenticate(policy: &Policy, headers: &HeaderMap, now: Now) -> Result<Caller, Refusal> {
+/// Finds the caller by the full SHA-256 of the key sent, or, where the pod has a key of its own, by that. `may_verify`: whether a signature
+/// may be looked at, which costs more than all else.
+pub fn authenticate(
+    policy: &Policy,
+    headers: &HeaderMap,
+    now: Now,
+    may_verify: impl FnOnce() -> Result<(), Refusal>,
+) -> Result<Caller, Refusal> {
     let own = policy.pod.as_ref();
     if policy.pseudonym.is_some()
         && let Some(token) = headers.get(&pod_token::TOKEN)
     {
-        return by_pod_token(policy, token, headers, now);
+        return by_pod_token(policy, token, headers, now, may_verify);
     }
     match sent(headers) {
         Sent::Key(sent) => {
@@ -59,17 +65,34 @@ pub fn authenticate(policy: &Policy, headers: &HeaderMap, now: Now) -> Result<Ca
 }
 
 /// The caller is a pod, whose sidecar proves its namespace to this gateway and names an ApiKey there.
-fn by_pod_token(policy: &Policy, token: &HeaderValue, headers: &HeaderMap, now: Now) -> Result<Caller, Refusal> {
-    let unknown = || {
-        let message = "This gateway does not know yet by which keys the cluster signs the tokens of pods: send the value of an ApiKey, or wait";
-        Refusal::unavailable("no_issuer", message.to_owned())
+fn by_pod_token(
+    policy: &Policy,
+    token: &HeaderValue,
+    headers: &HeaderMap,
+    now: Now,
+    may_verify: impl FnOnce() -> Result<(), Refusal>,
+) -> Result<Caller, Refusal> {
+    let issuer = match &policy.pod_tokens {
+        PodTokens::Of(issuer) => issuer,
+        PodTokens::Refused => {
+            let message = "this gateway takes no tokens of pods, for it serves no cluster: send the value of an ApiKey";
+            return Err(Refusal::unauthorized("pod_token_unknown", message));
+        }
+        PodTokens::Awaited => {
+            let message = "This gateway does not know yet by which keys the cluster signs the tokens of pods: send the value of an ApiKey, or \
+                           wait";
+            return Err(Refusal::token_not_known_yet("no_issuer", message.to_owned()));
+        }
     };
-    let issuer = policy.issuer.as_ref().ok_or_else(unknown)?;
-    let verified = issuer.namespace_of(token.to_str().unwrap_or_default(), now.wall);
-    let namespace =
-        verified.map_err(|error| Refusal::unauthorized(error.reason(), &format!("the pod's token {error}")))?;
+    let token = token.to_str().unwrap_or_default();
+    let namespace = if let Some(namespace) = issuer.known(token, now.wall) {
+        namespace
+    } else {
+        may_verify()?;
+        issuer.namespace_of(token, now.wall).map_err(|error| wrong_token(&error))?
+    };
     let named = headers.get(&pod_token::API_KEY).and_then(|name| name.to_str().ok()).unwrap_or_default();
-    if namespace_of(named) != namespace {
+    if namespace_of(named) != &*namespace {
         let message =
             format!("the pod's token is of the namespace {namespace}, and the ApiKey that it names of another one");
         return Err(Refusal::unauthorized("pod_token_namespace", &message));
@@ -80,9 +103,17 @@ fn by_pod_token(policy: &Policy, token: &HeaderValue, headers: &HeaderMap, now: 
         );
         Refusal::unauthorized("unknown", &message)
     };
-    let key = policy.by_name.get(named).ok_or_else(gone)?;
+    let own = policy.namespaces.get(&namespace);
+    let key = own.and_then(|own| own.by_name.get(named)).ok_or_else(gone)?;
     check(key, now).map_err(|unfit| Refusal::unauthorized(unfit.reason(), &unfit.of(&format!("ApiKey {named}"))))?;
     Ok(Caller(key.clone()))
+}
+
+fn wrong_token(error: &TokenError) -> Refusal {
+    if *error == TokenError::UnknownKey {
+        return Refusal::token_not_known_yet(error.reason(), format!("The pod's token {error}"));
+    }
+    Refusal::unauthorized(error.reason(), &format!("the pod's token {error}"))
 }
 
 /// Whose value this is.
@@ -203,9 +234,9 @@ pub fn presented(headers: &HeaderMap) -> Option<&[u8]> {
     }
 }
 
-/// All values that stand where a key may.
+/// All values that stand where a key may, and a pod's token, which is as good as one.
 pub fn values(headers: &HeaderMap) -> impl Iterator<Item = &HeaderValue> {
-    KEY_HEADERS.iter().filter_map(|name| headers.get(name))
+    KEY_HEADERS.iter().chain([&pod_token::TOKEN]).filter_map(|name| headers.get(name))
 }
 
 /// The key in such a value.
@@ -317,7 +348,7 @@ mod tests {
             .iter()
             .map(|&(name, value)| (HeaderName::from_static(name), HeaderValue::from_str(value).unwrap()))
             .collect();
-        match authenticate(policy, &headers, now()) {
+        match authenticate(policy, &headers, now(), || Ok(())) {
             Ok(caller) => Ok(caller.key().name.to_string()),
             Err(refusal) => {
                 assert_eq!(refusal.status, 401);

@@ -33,4 +33,9 @@ impl Gateway {
         let wait = self.unauthorized.refused(client, now.elapsed).err()?;
         Some(Refusal::wrong_keys(client, wait))
     }
+
+    /// Whether a signature may be verified for this address.
+    pub fn may_verify(&self, client: IpAddr, now: Now) -> Result<(), Refusal> {
+        self.unauthorized.may_verify(client, now.elapsed).map_err(|wait| Refusal::wrong_keys(client, wait))
+    }
 }

@@ -3,6 +3,10 @@
 //! Source: RFC 7515 (JWS, compact serialization), RFC 7517 and RFC 7518 (keys and algorithms), RFC 7519 (claims), and Kubernetes' claims
 //! (`kubernetes.io` in `pkg/serviceaccount/claims.go`). The cluster signs with RSA or ECDSA keys.
 
+mod verified;
+
+use std::sync::Arc;
+
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::HeaderName;
 use jiff::{SignedDuration, Timestamp};
@@ -12,6 +16,8 @@ use ring::signature::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use vectoll_config::GATEWAY_AUDIENCE;
+
+use self::verified::Verified;
 
 /// Where a sidecar sends its pod's token,
 pub static TOKEN: HeaderName = HeaderName::from_static("x-vectoll-pod-token");
@@ -23,12 +29,31 @@ const SKEW: SignedDuration = SignedDuration::from_secs(10);
 /// The longest life of a token. The kubelet asks for one of ten minutes; whoever may make tokens could else have one that outlives the
 /// pod, the account and the namespace.
 const MAX_LIFE: SignedDuration = SignedDuration::from_hours(1);
+/// The longest token, in bytes. A cluster's have about a thousand.
+const MAX_LENGTH: usize = 8 * 1024;
+/// For so long after it was issued a token may be signed by a key that the cluster has and the gateway does not know yet: the operator asks
+/// for the keys every few minutes, and a kubelet renews a token of ten minutes sooner than this.
+const KEYS_COME: SignedDuration = SignedDuration::from_mins(15);
 
 /// Who issues tokens, and by which keys they are known.
 #[derive(Debug)]
 pub struct Issuer {
     url: String,
     keys: Vec<Key>,
+    /// Tokens that were found to be right by these keys.
+    verified: Verified,
+}
+
+/// Whether a gateway takes tokens of pods.
+#[derive(Clone, Debug, Default)]
+pub enum PodTokens {
+    /// No: it serves no cluster.
+    #[default]
+    Refused,
+    /// It will, and has not heard yet who issues them.
+    Awaited,
+    /// Those of this issuer.
+    Of(Arc<Issuer>),
 }
 
 #[derive(Debug)]
@@ -64,6 +89,9 @@ pub enum TokenError {
     /// Somebody else's.
     #[error("is not signed by a key of this cluster's")]
     Forged,
+    /// It is signed by a key that the cluster may have made since its keys were read.
+    #[error("is signed by a key that this gateway does not know yet: it is told of new ones within minutes")]
+    UnknownKey,
     /// Of another cluster.
     #[error("is issued by {0:?}, which is not this gateway's cluster")]
     Issuer(String),
@@ -90,6 +118,7 @@ impl TokenError {
         match self {
             Self::Malformed => "pod_token_malformed",
             Self::Forged => "pod_token_forged",
+            Self::UnknownKey => "pod_token_key",
             Self::Issuer(_) => "pod_token_issuer",
             Self::Audience => "pod_token_audience",
             Self::Expired(_) => "pod_token_expired",
@@ -170,26 +199,44 @@ impl Issuer {
         let File { issuer, jwks } = serde_json::from_slice(file)?;
         let key = |jwk: Jwk| Some(Key { id: jwk.kid.clone(), key: public_key(&jwk)? });
         let keys: Vec<Key> = jwks.keys.into_iter().filter_map(key).collect();
-        if keys.is_empty() { Err(IssuerError::NoKey) } else { Ok(Self { url: issuer, keys }) }
+        if keys.is_empty() {
+            return Err(IssuerError::NoKey);
+        }
+        Ok(Self { url: issuer, keys, verified: Verified::default() })
     }
 
-    /// The namespace of the pod that a token speaks for.
-    pub fn namespace_of(&self, token: &str, now: Timestamp) -> Result<String, TokenError> {
+    /// The namespace of a token that was found to be right before, and is still good.
+    pub fn known(&self, token: &str, now: Timestamp) -> Option<Arc<str>> {
+        self.verified.get(token, now)
+    }
+
+    /// The namespace of the pod that a token speaks for. What it says is looked at first, for that costs little, and its signature last.
+    pub fn namespace_of(&self, token: &str, now: Timestamp) -> Result<Arc<str>, TokenError> {
+        if token.len() > MAX_LENGTH {
+            return Err(TokenError::Malformed);
+        }
         let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
         let (header, claims) = signed.split_once('.').ok_or(TokenError::Malformed)?;
         let header: Header = decoded(header)?;
         let claims: Claims = decoded(claims)?;
         let signature = BASE64_URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenError::Malformed)?;
-        let is_meant = |key: &&Key| header.kid.is_none() || key.id.is_none() || key.id == header.kid;
-        let mut keys = self.keys.iter().filter(is_meant);
-        // Another cluster's is told apart from one that somebody made up only by what it says: nothing of it is believed.
-        if !keys.any(|key| key.key.has_signed(&header.alg, signed.as_bytes(), &signature)) {
-            return Err(if claims.iss == self.url {
-                TokenError::Forged
-            } else {
-                TokenError::Issuer(short(&claims.iss))
-            });
+        let Claimed { namespace, issued, end } = self.claimed(claims, now)?;
+        // A key is found by its ID, or else has none.
+        let is_meant = |key: &&Key| key.id.as_ref().is_none_or(|id| Some(id) == header.kid.as_ref());
+        let mut keys = self.keys.iter().filter(is_meant).peekable();
+        if keys.peek().is_none() && header.kid.is_some() && issued >= now.saturating_sub(KEYS_COME).unwrap_or(now) {
+            return Err(TokenError::UnknownKey);
         }
+        if !keys.any(|key| key.key.has_signed(&header.alg, signed.as_bytes(), &signature)) {
+            return Err(TokenError::Forged);
+        }
+        let namespace: Arc<str> = namespace.into();
+        self.verified.add(token, namespace.clone(), end.saturating_add(SKEW).unwrap_or(end), now);
+        Ok(namespace)
+    }
+
+    /// Whether what a token says of itself would be right.
+    fn claimed(&self, claims: Claims, now: Timestamp) -> Result<Claimed, TokenError> {
         let Claims { iss, aud, iat, exp, nbf, kubernetes: Kubernetes { namespace, serviceaccount, pod } } = claims;
         if iss != self.url {
             return Err(TokenError::Issuer(short(&iss)));
@@ -202,14 +249,14 @@ impl Issuer {
             return Err(TokenError::Audience);
         }
         let moment = |seconds| Timestamp::from_second(seconds).map_err(|_| TokenError::Malformed);
-        let (end, begin) = (moment(exp)?, moment(nbf)?);
+        let (issued, end, begin) = (moment(iat)?, moment(exp)?, moment(nbf)?);
         if end.saturating_add(SKEW).unwrap_or(end) <= now {
             return Err(TokenError::Expired(end));
         }
         if begin > now.saturating_add(SKEW).unwrap_or(now) {
             return Err(TokenError::Early(begin));
         }
-        if end.duration_since(moment(iat)?) > MAX_LIFE {
+        if end.duration_since(issued) > MAX_LIFE {
             return Err(TokenError::Long);
         }
         if namespace.is_empty() || serviceaccount.name.is_empty() {
@@ -218,8 +265,15 @@ impl Issuer {
         if pod.is_none_or(|pod| pod.name.is_empty()) {
             return Err(TokenError::Podless);
         }
-        Ok(namespace)
+        Ok(Claimed { namespace, issued, end })
     }
+}
+
+/// What a token says of itself that may be right.
+struct Claimed {
+    namespace: String,
+    issued: Timestamp,
+    end: Timestamp,
 }
 
 impl PublicKey {
@@ -332,6 +386,11 @@ mod tests {
         for (key, id) in [(&old, "old"), (&new, "new")] {
             assert_eq!(issuer.namespace_of(&signed(key, id, &claims()), at(1_500)).as_deref(), Ok("shop"));
         }
+        let token = signed(&new, "new", &claims());
+        assert_eq!(issuer.known(&token, at(1_500)), None);
+        assert_eq!(issuer.namespace_of(&token, at(1_500)).as_deref(), Ok("shop"));
+        assert_eq!(issuer.known(&token, at(2_009)).as_deref(), Some("shop"), "it is not verified twice");
+        assert_eq!((issuer.known(&token, at(2_010)), issuer.known("a.b.c", at(1_500))), (None, None));
         let one = with("aud", json!(GATEWAY_AUDIENCE));
         assert_eq!(issuer.namespace_of(&signed(&new, "new", &one), at(1_500)).as_deref(), Ok("shop"));
     }
@@ -354,9 +413,18 @@ mod tests {
             refused(&signed(&theirs, "b", &other), 1_500),
             TokenError::Issuer("https://other.example".to_owned())
         );
-        for id in ["a", "b"] {
-            assert_eq!(refused(&signed(&theirs, id, &claims()), 1_500), TokenError::Forged, "{id}");
-        }
+        assert_eq!(refused(&signed(&theirs, "a", &claims()), 1_500), TokenError::Forged);
+        // A key that was made since is known soon, and a token that is signed by it is renewed before that is not so.
+        assert_eq!(refused(&signed(&theirs, "b", &claims()), 1_500), TokenError::UnknownKey);
+        assert_eq!(refused(&signed(&theirs, "b", &claims()), 1_000 + 15 * 60 + 1), TokenError::Forged);
+        let unnamed = |claims: &Value| {
+            let head = format!("{}.{}", encoded(json!({"alg": "ES256"}).to_string()), encoded(claims.to_string()));
+            let signature = ours.sign(&SystemRandom::new(), head.as_bytes()).unwrap();
+            format!("{head}.{}", encoded(signature))
+        };
+        assert_eq!(refused(&unnamed(&claims()), 1_500), TokenError::Forged, "a key that has an ID is named");
+        let long = with("sub", json!("s".repeat(8 * 1024)));
+        assert_eq!(refused(&token(&long), 1_500), TokenError::Malformed);
         assert_eq!(refused(&token(&with("exp", json!(1_000 + 3_601))), 1_500), TokenError::Long);
         let account = json!({"namespace": "shop", "serviceaccount": {"name": "app", "uid": "u"}});
         assert_eq!(refused(&token(&with("kubernetes.io", account)), 1_500), TokenError::Podless);
@@ -364,7 +432,8 @@ mod tests {
         let real = token(&claims());
         let (_, signature) = real.rsplit_once('.').unwrap();
         let (head, _) = real.split_once('.').unwrap();
-        let altered = with("kubernetes.io", json!({"namespace": "crm", "serviceaccount": {"name": "app"}}));
+        let altered =
+            with("kubernetes.io", json!({"namespace": "crm", "serviceaccount": {"name": "app"}, "pod": {"name": "p"}}));
         assert_eq!(refused(&format!("{head}.{}.{signature}", encoded(altered.to_string())), 1_500), TokenError::Forged);
         let unsigned = encoded(json!({"alg": "none"}).to_string());
         assert_eq!(refused(&format!("{unsigned}.{}.", encoded(claims().to_string())), 1_500), TokenError::Forged);

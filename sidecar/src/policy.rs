@@ -25,7 +25,7 @@ use vectoll_config::{
     v1::{Budget, Limits, ModelLimits, OnStoreFailure, TagLimits, UserPolicy},
 };
 
-use crate::pod_token::Issuer;
+use crate::pod_token::PodTokens;
 use vectoll_limits::store::StoreAccess;
 
 pub use backend::Backend;
@@ -64,10 +64,12 @@ pub struct Policy {
     pub pod: Option<PodKey>,
     /// What a gateway calls itself to those whom it calls ([`crate::via`]); none: it is a sidecar.
     pub pseudonym: Option<Arc<str>>,
-    /// Who issues the tokens of pods that a gateway takes; none: it does not know.
-    pub issuer: Option<Arc<Issuer>>,
-    /// All keys by name, where tokens of pods name them.
+    /// Whether tokens of pods are taken. In a gateway only.
+    pub pod_tokens: PodTokens,
+    /// The keys of its own config by name: tokens of pods name them.
     pub by_name: HashMap<Arc<str>, Arc<Key>>,
+    /// What each namespace is served by. In a gateway only.
+    pub namespaces: HashMap<Arc<str>, Arc<Policy>>,
 }
 
 impl Policy {

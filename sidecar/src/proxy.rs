@@ -50,11 +50,12 @@ use crate::{
     authenticate::{Caller, authenticate},
     call::Call,
     call_id::{CALL_ID, CallId},
-    policy::Policy,
+    policy::{Policy, Route},
     refusal::Refusal,
     server::RequestBody,
     via::{self, Looped},
 };
+use vectoll_config::namespace_of;
 use vectoll_limits::counters::RateLimitStatus;
 use vectoll_upstream::provider::dialect::taken::is_of_each_input;
 
@@ -62,13 +63,20 @@ pub use coalesce::Coalescer;
 pub(crate) use respond::overhead;
 pub use shared::Proxy;
 
+/// What an answer has with it to a caller whom nobody knows.
+#[derive(Clone, Copy, Debug)]
+pub struct Stranger;
+
 impl Proxy {
     /// One embeddings call, from request to response. `in_path` is the model's name where the path has it.
     pub async fn embeddings(&self, mut request: Request<RequestBody>, in_path: Option<String>) -> Response<Body> {
-        // A sidecar that passes a call on has given it one.
+        // A sidecar that passes a call on has given it one. It is not this call's own: anybody may send that of another one.
         let sent = self.gateway.as_ref().and_then(|_| CallId::sent(request.headers().get(CALL_ID)?.as_bytes()));
-        let id = sent.unwrap_or_else(CallId::random);
+        let id = CallId::random();
         let entry = Entry::new(&self.observers, id, &mut request);
+        if let Some(sent) = sent {
+            entry.caller_call_id(sent);
+        }
         entry.credentials(request.headers());
         let client = self.client(&request);
         if let Some(client) = client {
@@ -77,10 +85,10 @@ impl Proxy {
         let started = Instant::now();
         let under_way = self.metrics.enter();
         let mut trace = CallProgress::default();
-        let served = self.serve(request, in_path, (id, entry.clone()), &mut trace).await;
+        let served = self.serve(request, in_path, (id, entry.clone(), client), &mut trace).await;
         let mut response = served.unwrap_or_else(|refusal| {
             // Whoever has no key costs a line and a body as well, whatever else is wrong with the call.
-            let is_strangers = trace.key.is_none() && refusal.status.is_client_error();
+            let is_strangers = trace.key.is_none();
             let flooded = client.filter(|_| is_strangers).and_then(|client| self.flooded(client));
             if flooded.is_some() {
                 entry.leave_out();
@@ -129,6 +137,10 @@ impl Proxy {
             refusal.rate_limits = outcome.rate_limits;
         }
         let key = trace.key.as_ref().map(|(_, key)| &**key);
+        if self.gateway.is_some() {
+            let namespace = key.map(namespace_of);
+            refusal.withhold(id, |backend| namespace != Some(namespace_of(backend)));
+        }
         let mut response = self.refuse_key(refusal, id, key).map(Body::Framework);
         let headers = response.headers_mut();
         // What is booked elsewhere is not known here.
@@ -144,7 +156,7 @@ impl Proxy {
         &self,
         request: Request<RequestBody>,
         in_path: Option<String>,
-        (id, entry): (CallId, Entry),
+        (id, entry, client): (CallId, Entry, Option<IpAddr>),
         trace: &mut CallProgress,
     ) -> Result<Response<Body>, Refusal> {
         self.guard.check(request.uri(), request.headers())?;
@@ -152,7 +164,7 @@ impl Proxy {
         // From here on the call goes by the policy that its key belongs to, whatever is loaded meanwhile.
         let (caller, pseudonym) = {
             let policy = self.policy.load();
-            (self.authenticate(&policy, &parts.headers)?, policy.pseudonym.clone())
+            (self.authenticate(&policy, &parts.headers, client)?, policy.pseudonym.clone())
         };
         body.is_welcome();
         entry.caller(&caller);
@@ -187,7 +199,7 @@ impl Proxy {
         (uri, headers): (Uri, HeaderMap),
         trace: &mut CallProgress,
     ) -> Result<Response<Body>, Refusal> {
-        let route = permitted(call.caller.key(), &call.model)?.clone();
+        let route = self.route(&call, &headers)?.clone();
         if let Some(passed_on) = &route.manner.passed_on {
             return Box::pin(pass_on::pass_on(self, (&*route, passed_on), call, (uri, headers), trace)).await;
         }
@@ -220,6 +232,15 @@ impl Proxy {
         Ok(response)
     }
 
+    /// The route of a call's model. In a gateway, if a sidecar has chosen one, that one.
+    fn route<'c>(&self, call: &'c Call, headers: &HeaderMap) -> Result<&'c Arc<Route>, Refusal> {
+        if self.gateway.is_some() && headers.contains_key(&pass_on::ROUTE) {
+            let found = call.caller.key().team.route(&call.model).map(|route| &*route.manner.name);
+            pass_on::is_of_route(headers, found).map_err(|chosen| Refusal::other_route(&chosen, &call.model))?;
+        }
+        permitted(call.caller.key(), &call.model)
+    }
+
     /// An admitted call, from its first attempt to its answer. It is carried out to the end even if its caller leaves.
     async fn carry_out(&self, permit: Permit, headers: HeaderMap, trace: &mut CallProgress) -> Result<Sent, Refusal> {
         let call = permit.call().clone();
@@ -237,12 +258,17 @@ impl Proxy {
         Ok(sent)
     }
 
-    fn authenticate(&self, policy: &Policy, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    /// `client`: the address that calls, where callers have addresses of their own.
+    fn authenticate(&self, policy: &Policy, headers: &HeaderMap, client: Option<IpAddr>) -> Result<Caller, Refusal> {
         if policy.generation == 0 {
             // Before the first config nobody can be told apart: that is no fault of the key's.
             return Err(Refusal::unavailable("not_ready", "This sidecar has no config yet".to_owned()));
         }
-        authenticate(policy, headers, self.accounting.now())
+        let now = self.accounting.now();
+        authenticate(policy, headers, now, || match (&self.gateway, client) {
+            (Some(gateway), Some(client)) => gateway.may_verify(client, now),
+            (Some(_) | None, _) => Ok(()),
+        })
     }
 
     /// Whether calls are welcome: a config is loaded, and nobody has asked us to stop.
@@ -258,6 +284,13 @@ impl Proxy {
     /// A call of this address was refused for its key. One too many gets this refusal in place of its own.
     pub fn flooded(&self, client: IpAddr) -> Option<Refusal> {
         self.gateway.as_ref()?.flooded(client, self.accounting.now())
+    }
+
+    /// The refusal of a caller whom nobody knows.
+    pub fn refuse_stranger(&self, refusal: Refusal) -> axum::response::Response {
+        let mut response = self.refuse(refusal, CallId::random());
+        response.extensions_mut().insert(Stranger);
+        response
     }
 
     /// A refusal as a response, counted and, where it is not the caller's doing, logged.

@@ -1,13 +1,16 @@
 //! Every error that a caller can get: status, OpenAI's error object, and what waiting can do about it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde_json::json;
 
-use crate::compute::NotDone;
-use crate::quota_headers::{self, whole_seconds};
+use crate::{
+    call_id::CallId,
+    compute::NotDone,
+    quota_headers::{self, whole_seconds},
+};
 use vectoll_api::request::Malformed;
 use vectoll_ledger::journal::AppendError;
 use vectoll_limits::counters::RateLimitStatus;
@@ -20,6 +23,11 @@ const LONGEST_WAIT: Duration = Duration::from_secs(59);
 
 /// Tells OpenAI's clients not to try again by themselves (`_should_retry` in openai-python, `shouldRetry` in openai-node).
 static SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// When to come back for what the operator tells the gateway: a key of the cluster's, or a route.
+const KEYS_COME: Duration = Duration::from_secs(5);
+/// The longest name of a resource that is repeated: namespace, slash and name.
+const MAX_NAME: usize = 63 + 1 + 253;
 
 /// When to come back to a sidecar whose journal is full: the store has to return first, and then takes a while.
 const FULL_JOURNAL: Duration = Duration::from_secs(5);
@@ -72,6 +80,21 @@ pub struct Refusal {
     pub scope: &'static str,
     /// Label `reason` of `vectoll_rejections_total`.
     pub reason: &'static str,
+    /// Whether clients are not to send the call again by themselves: it may have been charged, or nothing will have changed.
+    pub is_final: bool,
+    /// What [`Self::withhold`] leaves of the message; none: all of it is for everyone.
+    pub particulars: Option<Box<Particulars>>,
+}
+
+/// That a message tells of a backend what is known to those alone who may know where it is and by whose account it is called.
+#[derive(Clone, Debug)]
+pub struct Particulars {
+    /// `namespace/route/backend`.
+    pub backend: Arc<str>,
+    /// What all others are told.
+    pub without: String,
+    /// Whether the message may be logged: not where it quotes a provider, and a provider its input.
+    pub may_be_logged: bool,
 }
 
 impl From<Malformed> for Refusal {
@@ -83,7 +106,19 @@ impl From<Malformed> for Refusal {
 impl Refusal {
     fn new(status: StatusCode, kind: ErrorType, scope: &'static str, reason: &'static str, message: String) -> Self {
         let rate_limits = RateLimitStatus::default();
-        Self { status, kind, message, param: None, code: None, retry_after: None, rate_limits, scope, reason }
+        Self {
+            status,
+            kind,
+            message,
+            param: None,
+            code: None,
+            retry_after: None,
+            rate_limits,
+            scope,
+            reason,
+            is_final: false,
+            particulars: None,
+        }
     }
 
     fn code(self, code: &str) -> Self {
@@ -328,6 +363,22 @@ impl Refusal {
         Self { retry_after: Some(Duration::from_secs(1)), ..refusal }.code("no_backend_available")
     }
 
+    /// 503: a pod's token may be right, and nobody here can say so yet.
+    pub fn token_not_known_yet(reason: &'static str, message: String) -> Self {
+        Self { scope: "key", ..Self::unavailable(reason, message) }.after(KEYS_COME)
+    }
+
+    /// 503: the sidecar that passes the call on goes by another view of the routes than this gateway, as it may be for a minute after a
+    /// change.
+    pub fn other_route(chosen: &str, model: &str) -> Self {
+        let chosen: String = chosen.chars().take(MAX_NAME).collect();
+        let message = format!(
+            "The sidecar has chosen the ModelRoute {chosen} for the model `{model}`, and this gateway would not: a change has reached one of \
+             them and not yet the other. Nothing was sent or charged"
+        );
+        Self::of_gateway(StatusCode::SERVICE_UNAVAILABLE, "other_route", message).code("route_changed").after(KEYS_COME)
+    }
+
     /// 503: the work of counting a call's tokens was lost.
     pub fn uncounted(error: &NotDone) -> Self {
         Self::unavailable("counting_failed", format!("The call's tokens could not be counted: {error}"))
@@ -345,6 +396,13 @@ impl Refusal {
         let refusal =
             Self::new(StatusCode::SERVICE_UNAVAILABLE, ErrorType::Api, "backend", "no_room", message.to_owned());
         Self { retry_after: Some(Duration::from_secs(1)), ..refusal }.code("no_room")
+    }
+
+    /// The same for an answer: the call was carried out.
+    pub fn no_room_for_answer() -> Self {
+        let message = "There was no room in time for the answer of so large a call. It was carried out and charged: send fewer inputs at a \
+                       time, or give the sidecar more memory (--max-held-bytes)";
+        Self { message: message.to_owned(), ..Self::no_room() }.charged()
     }
 
     /// 503: what the call may cost could not be written down, so it was not sent.
@@ -408,7 +466,22 @@ impl Refusal {
             "The connection to the gateway, which carries out the calls of the ModelRoute {route}, broke: {cause}. The call may have been \
              carried out and charged, so it was not sent again"
         );
-        Self::of_gateway(StatusCode::BAD_GATEWAY, "gateway_broke", message).code("upstream_error")
+        Self::of_gateway(StatusCode::BAD_GATEWAY, "gateway_broke", message).code("upstream_error").charged()
+    }
+
+    /// 502: what answered is something before the gateway.
+    pub fn not_the_gateway(route: &str, status: StatusCode) -> Self {
+        let charged = if status.is_server_error() {
+            "The call may have been carried out and charged, so it was not sent again"
+        } else {
+            "Whoever runs the gateway must see to it that its URL leads there"
+        };
+        let message = format!(
+            "Calls of the ModelRoute {route} are carried out by the gateway, and something else answered {} in its place. {charged}",
+            status.as_u16()
+        );
+        let refusal = Self::of_gateway(StatusCode::BAD_GATEWAY, "not_the_gateway", message).code("upstream_error");
+        Self { is_final: true, ..refusal }
     }
 
     /// 504: the gateway took too long.
@@ -418,7 +491,7 @@ impl Refusal {
              carried out and charged",
             timeout.as_secs()
         );
-        Self::of_gateway(StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", message).code("upstream_timeout")
+        Self::of_gateway(StatusCode::GATEWAY_TIMEOUT, "gateway_timeout", message).code("upstream_timeout").charged()
     }
 
     fn of_gateway(status: StatusCode, reason: &'static str, message: String) -> Self {
@@ -446,7 +519,7 @@ impl Refusal {
             timeout.as_secs_f64()
         );
         let refusal = Self::upstream_timeout(message);
-        Self { scope: "request", reason: "caller_timeout", ..refusal }
+        Self { scope: "request", reason: "caller_timeout", ..refusal }.charged()
     }
 
     /// 504: the provider took too long.
@@ -457,6 +530,27 @@ impl Refusal {
 }
 
 impl Refusal {
+    /// The call may have been charged: whoever sends it again may be charged again.
+    #[must_use]
+    pub fn charged(self) -> Self {
+        Self { is_final: true, retry_after: None, ..self }
+    }
+
+    /// The message tells of a backend what is not for everyone; `without` is.
+    #[must_use]
+    pub fn particular_to(self, backend: &Arc<str>, without: String, may_be_logged: bool) -> Self {
+        Self { particulars: Some(Box::new(Particulars { backend: backend.clone(), without, may_be_logged })), ..self }
+    }
+
+    /// Leaves of the message what is for everyone, if `is_stranger` to the backend that it is of. What may be logged of the rest is.
+    pub fn withhold(&mut self, id: CallId, is_stranger: impl FnOnce(&str) -> bool) {
+        let Some(particulars) = self.particulars.take().filter(|of| is_stranger(&of.backend)) else { return };
+        let Particulars { backend, without, may_be_logged } = *particulars;
+        let details = if may_be_logged { &*self.message } else { "the provider's own words, which are not logged" };
+        tracing::warn!(call_id = %id, %backend, reason = self.reason, details, "the caller is not told why a backend failed");
+        self.message = format!("{without}. Its owner finds more in the gateway's log, under the call ID {id}");
+    }
+
     /// Whether it is the key that is refused: not the provider's refusal of ours.
     pub fn is_of_key(&self) -> bool {
         self.status == StatusCode::UNAUTHORIZED && self.scope == "key"
@@ -467,7 +561,7 @@ impl Refusal {
     fn is_in_vain(&self) -> bool {
         let is_ours = matches!(self.kind, ErrorType::RateLimit | ErrorType::BudgetExceeded) && self.scope != "backend";
         let is_for_good = is_ours || self.status == StatusCode::SERVICE_UNAVAILABLE;
-        self.retry_after.map_or(is_for_good, |wait| wait > LONGEST_WAIT)
+        self.is_final || self.retry_after.map_or(is_for_good, |wait| wait > LONGEST_WAIT)
     }
 }
 
@@ -537,11 +631,43 @@ mod tests {
             (Refusal::by_provider(StatusCode::TOO_MANY_REQUESTS, message(), None, None), None, true),
             (Refusal::unavailable("no_credential", message()), Some("1"), true),
             (Refusal::misconfigured("no_backend", message()), None, false),
+            (Refusal::no_room(), Some("1"), true),
+            (Refusal::no_room_for_answer(), None, false),
+            (Refusal::upstream_timeout(message()), None, true),
+            (Refusal::upstream_timeout(message()).charged(), None, false),
+            (Refusal::caller_timeout(Duration::from_secs(1)), None, false),
+            (Refusal::gateway_timeout("shop/route", Duration::from_secs(1)), None, false),
+            (Refusal::gateway_broke("shop/route", "reset"), None, false),
+            (Refusal::gateway_unreachable("shop/route", "refused"), Some("1"), true),
         ] {
             let response = refusal.into_response();
             let header = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
             assert_eq!(header(header::RETRY_AFTER), wait);
             assert_eq!(header(SHOULD_RETRY.clone()), (!again).then_some("false"));
         }
+    }
+
+    #[test]
+    fn strangers_to_a_backend_are_told_its_name_and_where_the_rest_is() {
+        let backend: Arc<str> = "platform/openai/eu".into();
+        let refusal = || {
+            let whole =
+                "No connection to backend platform/openai/eu: llm.corp.internal resolves to a link-local address";
+            let without = format!("No connection to backend {backend}");
+            Refusal::unavailable("no_connection", whole.to_owned()).particular_to(&backend, without, true)
+        };
+        let id = CallId::random();
+        let told = |namespace: &'static str| {
+            let mut refusal = refusal();
+            refusal.withhold(id, |backend| vectoll_config::namespace_of(backend) != namespace);
+            refusal.message
+        };
+        assert!(told("platform").ends_with("llm.corp.internal resolves to a link-local address"));
+        let others = told("shop");
+        assert!(
+            others.starts_with("No connection to backend platform/openai/eu.") && !others.contains("corp"),
+            "{others}"
+        );
+        assert!(others.contains(&id.to_string()));
     }
 }

@@ -22,7 +22,7 @@ use std::{
 };
 
 use axum::{Router, response::IntoResponse};
-use http::{HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderValue, Request, Response, Version, header};
 use hyper::{
     body::Incoming,
     service::{Service, service_fn},
@@ -48,7 +48,7 @@ use crate::{
     background::Background,
     call_id::CallId,
     client_address::PeerAddress,
-    proxy::{Proxy, overhead},
+    proxy::{Proxy, Stranger, overhead},
 };
 use vectoll_upstream::descriptors;
 
@@ -78,6 +78,7 @@ pub struct Server {
     tasks: Background,
     connections: Connections,
     idle_timeout: Duration,
+    max_age: Option<Duration>,
     tls: Option<Arc<ServerConfig>>,
 }
 
@@ -90,6 +91,8 @@ pub struct ProxyListener<'s> {
     pub socket: Option<&'s Path>,
     /// How long a connection is kept without a request.
     pub idle_timeout: Duration,
+    /// How long a connection is used for further requests; none: as long as there are any.
+    pub max_age: Option<Duration>,
     /// The most connections; none: as many as there are descriptors for.
     pub max_connections: Option<usize>,
     /// What addresses are served with. The socket is not.
@@ -114,13 +117,17 @@ impl Site {
         request: Request<Incoming>,
         activity: Activity,
     ) -> Result<Response<Tracked>, Infallible> {
-        let under_way = activity.request(request.version() == Version::HTTP_2);
+        let is_http2 = request.version() == Version::HTTP_2;
+        let under_way = activity.request(is_http2);
         let is_strangers = self.calls.as_ref().is_some_and(|proxy| proxy.gateway.is_some());
         let (request, rest) = RequestBody::watch(request, &activity, is_strangers);
         let mut response = self.answer(request).await?;
         if is_strangers && response.headers().get(header::CONNECTION).is_some_and(|value| value == "close") {
             // Over HTTP/2 the header says nothing: the connection is told by itself.
             activity.finish();
+        }
+        if is_strangers && !is_http2 && activity.is_aged() {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         rest.announce(&mut response);
         Ok(response.map(|body| Tracked::new(body, under_way)))
@@ -144,7 +151,7 @@ impl Site {
             (Err(refusal), None) => refusal.into_response(),
         };
         if let (Some(proxy), Some(client)) = (&self.calls, client)
-            && (is_kept_out || response.status() == StatusCode::UNAUTHORIZED)
+            && (is_kept_out || response.extensions().get::<Stranger>().is_some())
             && let Some(flooded) = proxy.flooded(client)
         {
             response = proxy.refuse(flooded, CallId::random());
@@ -161,7 +168,7 @@ impl Server {
     /// The listener for applications, on addresses and, if it is named, on a Unix socket. With 127.0.0.1 goes `::1` where the machine has it: some clients take `localhost` to
     /// be that.
     pub async fn proxy(proxy: Arc<Proxy>, listener: ProxyListener<'_>) -> io::Result<Self> {
-        let ProxyListener { addresses, socket, idle_timeout, max_connections, tls } = listener;
+        let ProxyListener { addresses, socket, idle_timeout, max_age, max_connections, tls } = listener;
         let mut listeners = Vec::new();
         for &address in addresses {
             let listener = listen::tcp(address, "proxy").await?;
@@ -184,7 +191,7 @@ impl Server {
             Arc::new(Site { calls: Some(proxy.clone()), guard: proxy.guard.clone(), router: paths::router(proxy) });
         let share = descriptors::share();
         let connections = Connections::new(max_connections.map_or(share, |max| max.min(share)));
-        Ok(Self { listeners, site, tasks, connections, idle_timeout, tls })
+        Ok(Self { listeners, site, tasks, connections, idle_timeout, max_age, tls })
     }
 
     /// The listener for Prometheus and probes.
@@ -204,16 +211,16 @@ impl Server {
     fn beside(listeners: Vec<Listener>, guard: Guard, router: Router, idle_timeout: Duration) -> Self {
         let site = Arc::new(Site { calls: None, guard, router });
         let connections = Connections::new(MAX_ADMIN_CONNECTIONS);
-        Self { listeners, site, tasks: Background::default(), connections, idle_timeout, tls: None }
+        Self { listeners, site, tasks: Background::default(), connections, idle_timeout, max_age: None, tls: None }
     }
 
     /// Serves until `stop` is true; then takes no more connections, and returns. Those with a call under way finish it.
     pub async fn serve(self, stop: watch::Receiver<bool>) {
-        let Self { listeners, site, tasks, connections, idle_timeout, tls } = self;
+        let Self { listeners, site, tasks, connections, idle_timeout, max_age, tls } = self;
         let accepting = listeners.into_iter().map(|listener| {
             let (site, connections, stop) = (site.clone(), connections.clone(), stop.clone());
             let tls = tls.clone().filter(|_| listener.has_addresses()).map(TlsAcceptor::from);
-            accept((listener, tls), site, &tasks, (connections, idle_timeout), stop)
+            accept((listener, tls), site, &tasks, (connections, idle_timeout, max_age), stop)
         });
         futures_util::future::join_all(accepting).await;
     }
@@ -223,7 +230,7 @@ async fn accept(
     (listener, tls): (Listener, Option<TlsAcceptor>),
     site: Arc<Site>,
     tasks: &Background,
-    (connections, idle_timeout): (Connections, Duration),
+    (connections, idle_timeout, max_age): (Connections, Duration, Option<Duration>),
     mut stop: watch::Receiver<bool>,
 ) {
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -264,6 +271,9 @@ async fn accept(
             }
         }
         let Some(place) = connections.enter(activity.clone(), of_one) else { continue };
+        if let Some(max_age) = max_age {
+            activity.ages(max_age);
+        }
         let (site, serving) = (site.clone(), activity.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             if let Some(peer) = peer {

@@ -91,6 +91,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
         addresses: &settings.listen,
         socket: settings.listen_unix.as_deref(),
         idle_timeout: settings.idle_timeout,
+        max_age: settings.gateway.max_connection_age(),
         max_connections: settings.gateway.max_connections,
         tls,
     };

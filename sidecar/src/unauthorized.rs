@@ -19,6 +19,8 @@ const BURST: u32 = 100;
 const INTERVAL: Duration = Duration::from_millis(100);
 /// An address that is over its bound may connect again as often as this.
 const CONNECTION_INTERVAL: Duration = Duration::from_millis(200);
+/// For an address that is over its bound a signature is verified as often as this: the right one among many is found all the same.
+const VERIFY_INTERVAL: Duration = Duration::from_millis(10);
 /// Addresses that are told apart. All others share one count.
 const MAX_ADDRESSES: usize = 10_000;
 /// A full table is swept this often at the most.
@@ -44,6 +46,7 @@ struct Table {
 struct Count {
     refused_until: Duration,
     connected_until: Duration,
+    next_check: Duration,
 }
 
 impl Count {
@@ -87,6 +90,21 @@ impl Unauthorized {
         drop(table);
         self.limited.with_label_values(&["calls"]).inc();
         Err(wait)
+    }
+
+    /// Whether a signature that this address sends is verified. An error: it is over its bound, and has had one just now.
+    pub fn may_verify(&self, client: IpAddr, now: Duration) -> Result<(), Duration> {
+        let mut table = self.table();
+        let Some(count) = table.known(client) else { return Ok(()) };
+        let wait = count.beyond(1, now);
+        if wait.is_zero() {
+            return Ok(());
+        }
+        if now < count.next_check {
+            return Err(wait);
+        }
+        count.next_check = now + VERIFY_INTERVAL;
+        Ok(())
     }
 
     /// Whether a connection from this address is taken.
@@ -164,6 +182,25 @@ mod tests {
         let served = (1..=100).filter(|step| all.refused(client, START + *step * INTERVAL / 10).is_ok()).count();
         assert_eq!(served, 10, "in ten intervals");
         assert!(all.refused(client, START + 2 * BURST * INTERVAL).is_ok());
+    }
+
+    #[test]
+    fn for_whoever_is_over_its_bound_few_signatures_are_verified() {
+        let all = Unauthorized::new().unwrap();
+        let client = address("203.0.113.7");
+        let verified = |from: Duration| (0..1_000).filter(|_| all.may_verify(client, from).is_ok()).count();
+        assert_eq!(verified(START), 1_000);
+        for _ in 0..=BURST {
+            let _ = all.refused(client, START);
+        }
+        assert_eq!(verified(START), 1);
+        let in_a_second = (1..=1_000).filter(|ms| {
+            let now = START + Duration::from_millis(*ms);
+            let _ = all.refused(client, now);
+            all.may_verify(client, now).is_ok()
+        });
+        assert!((90..=110).contains(&in_a_second.count()));
+        assert!(all.may_verify(address("203.0.113.8"), START).is_ok());
     }
 
     #[test]

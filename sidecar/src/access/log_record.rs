@@ -23,6 +23,9 @@ pub(super) struct LogRecord<'a> {
     time: Timestamp,
     #[serde(serialize_with = "as_text")]
     call_id: crate::call_id::CallId,
+    /// What a sidecar that passes the call on calls it, in a gateway's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    caller_call_id: Option<String>,
     status: u16,
     /// The address that called, in a gateway's.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,6 +90,7 @@ impl<'a> LogRecord<'a> {
             log: "access",
             time: record.at,
             call_id: record.id,
+            caller_call_id: facts.caller_call_id.map(|id| id.to_string()),
             status: facts.status.map_or(CALLER_LEFT, |status| status.as_u16()),
             client: facts.client,
             namespace: facts.namespace(record.tenancy),

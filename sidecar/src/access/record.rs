@@ -44,6 +44,7 @@ pub(super) struct Traced {
 #[derive(Debug, Default)]
 pub(super) struct Facts {
     pub(super) client: Option<IpAddr>,
+    pub(super) caller_call_id: Option<CallId>,
     /// One of a flood: it has no line of its own.
     pub(super) is_untold: bool,
     pub(super) key: Option<Arc<str>>,

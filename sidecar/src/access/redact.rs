@@ -103,6 +103,14 @@ mod tests {
     }
 
     #[test]
+    fn a_pods_token_is_taken_out_as_a_key_is() {
+        let mut headers = HeaderMap::new();
+        headers.insert(&crate::pod_token::TOKEN, HeaderValue::from_static("eyJhbGciOi.eyJpc3MiOi.c2lnbmVk"));
+        let own = credentials(&headers);
+        assert_eq!(Redaction::of(&own).apply("user eyJhbGciOi.eyJpc3MiOi.c2lnbmVk"), "user [redacted]");
+    }
+
+    #[test]
     fn a_short_value_in_the_place_of_a_key_takes_nothing_out() {
         assert_eq!(Redaction::of(&[HeaderValue::from_static("Bearer a")]).apply("a banana"), "a banana");
     }

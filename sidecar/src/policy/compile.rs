@@ -125,6 +125,7 @@ pub fn compile(
         if is_own {
             own_key = Some(key.clone());
         }
+        policy.by_name.insert(key.name.clone(), key.clone());
         policy.all_keys.push(key);
     }
     policy.limited = limited;

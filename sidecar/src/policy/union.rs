@@ -31,6 +31,7 @@ pub fn union<'p>(policies: impl Iterator<Item = &'p Arc<Policy>>) -> (Policy, Ve
         }
         all.all_keys.extend(policy.all_keys.iter().cloned());
         all.limited.extend(policy.limited.iter().cloned());
+        all.namespaces.insert(policy.namespace.clone(), policy.clone());
         for (uid, team) in &policy.teams {
             match teams.entry(uid.clone()) {
                 Entry::Vacant(entry) => {
@@ -93,6 +94,9 @@ mod tests {
         let (union, found) = union(all.iter());
         assert!(!union.keys.contains_key(&KeyHash::of(b"one")) && union.ambiguous.contains(&KeyHash::of(b"one")));
         assert_eq!(&*union.keys[&KeyHash::of(b"two")].key.name, "b/alice");
+        // By name each is its own namespace's, and no other's.
+        let named = |namespace: &str, key: &str| union.namespaces[namespace].by_name.contains_key(key);
+        assert!(named("a", "a/alice") && named("d", "d/alice") && !named("a", "b/alice"));
         assert_eq!(found, [Ambiguous { keys: ["a/alice".into(), "c/alice".into()] }]);
         // When the others are gone it is the first one's again.
         let (union, found) = super::union(all.iter().take(2));

@@ -67,6 +67,8 @@ async fn carry_out(
     let mut work = CallExecution::new(&permit, (accounting, metrics), sending, left);
     work.route.retry_budget.called();
     let mut so_far = PriorAttempt::Admitted(permit);
+    // What one of several attempts may have cost, the call has cost, whatever becomes of the others.
+    let mut is_final = false;
     let failure = loop {
         let tried = work.tried;
         let mut chosen = match work.choose().await {
@@ -118,14 +120,16 @@ async fn carry_out(
             Ok(sent) => return (Ok(sent), work.journey),
             Err(failure) => failure,
         };
+        is_final |= failure.refusal.is_final;
         if !work.may_follow(&failure) {
             break failure;
         }
         failure.rest.leave_room();
         so_far = PriorAttempt::Failed(failure);
     };
-    let Failure { refusal, rest, .. } = failure;
+    let Failure { mut refusal, rest, .. } = failure;
     rest.end();
+    refusal.is_final |= is_final;
     (Err(refusal), work.journey)
 }
 

@@ -50,14 +50,16 @@ pub(super) async fn serve(
     let found = match route.manner.timeout {
         None => serving.await?,
         Some(timeout) => {
-            let late = |_| Refusal::upstream_timeout(format!("The call took longer than {} s", timeout.as_secs()));
+            let late =
+                |_| Refusal::upstream_timeout(format!("The call took longer than {} s", timeout.as_secs())).charged();
             tokio::time::timeout(timeout, serving).await.map_err(late)??
         }
     };
     let Vectors { all, spent, settled, hits } = found;
     let deadline = Instant::now() + memory_wait;
     let answer = deliver(all, spent.tokens, &call, settled, (&proxy.tasks, proxy.compute()), deadline).await;
-    let answer = answer.map_err(|_| Refusal::no_room())?;
+    let no_room = || if spent.tokens > 0 { Refusal::no_room_for_answer() } else { Refusal::no_room() };
+    let answer = answer.map_err(|_| no_room())?;
     let mut from_provider = spent.headers;
     from_provider.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let mut response = respond::respond(Sent { answer, headers: from_provider }, trace);

@@ -130,7 +130,7 @@ impl Coalescer {
             None => {
                 let message =
                     format!("Backend {}: the request that this call travelled in was given up", backend.label);
-                Travelled::Done(Err(Failure::of_sidecar(Refusal::bad_gateway(message))))
+                Travelled::Done(Err(Failure::of_sidecar(Refusal::bad_gateway(message).charged())))
             }
         }
     }
@@ -225,6 +225,6 @@ async fn own(
     drop(held);
     match answer {
         Ok(answer) => Ok(Sent { answer, headers }),
-        Err(DeliverError) => Err(Failure::of_sidecar(Refusal::no_room())),
+        Err(DeliverError) => Err(Failure::of_sidecar(Refusal::no_room_for_answer())),
     }
 }

@@ -56,7 +56,7 @@ impl Failure {
     /// The backend did not answer in its time.
     pub(super) fn late(backend: &str, timeout: Duration) -> Self {
         let message = format!("Backend {backend} did not answer within {} s", timeout.as_secs());
-        Self::down(Refusal::upstream_timeout(message), "timeout")
+        Self::down(Refusal::upstream_timeout(message).charged(), "timeout")
     }
 
     /// Its time was over before anything was sent: a credential or a connection did not come.

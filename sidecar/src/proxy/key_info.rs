@@ -6,7 +6,7 @@
 //! (`LiteLLM_VerificationToken`: the row's fields), `litellm/proxy/_types.py` (`LiteLLM_VerificationTokenView`: `team_…`), and its
 //! documentation of budgets (`budget_duration`: `1d`, `7d`, `1mo`) and of limits by model (`metadata.model_rpm_limit`).
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, net::IpAddr};
 
 use axum::response::IntoResponse;
 use http::{HeaderMap, Uri};
@@ -31,25 +31,34 @@ use vectoll_limits::counters::{Account, Spending};
 
 impl Proxy {
     /// What the calling key may know of itself, for `GET /key/info`.
-    pub fn key_info(&self, headers: &HeaderMap, uri: &Uri) -> axum::response::Response {
-        match self.own_key_info(headers, uri) {
+    pub fn key_info(&self, headers: &HeaderMap, client: Option<IpAddr>, uri: &Uri) -> axum::response::Response {
+        let policy = self.policy.load();
+        let caller = match self.authenticate(&policy, headers, client) {
+            Ok(caller) => caller,
+            Err(refusal) => return self.refuse_stranger(refusal),
+        };
+        match self.own_key_info(&policy, &caller, headers, uri) {
             Ok(response) => response,
             Err(refusal) => self.refuse(refusal, CallId::random()),
         }
     }
 
-    fn own_key_info(&self, headers: &HeaderMap, uri: &Uri) -> Result<axum::response::Response, Refusal> {
-        let policy = self.policy.load();
-        let caller = self.authenticate(&policy, headers)?;
+    fn own_key_info(
+        &self,
+        policy: &Policy,
+        caller: &Caller,
+        headers: &HeaderMap,
+        uri: &Uri,
+    ) -> Result<axum::response::Response, Refusal> {
         let sent = presented(headers);
         if asked_for(uri.query().unwrap_or_default()).is_some_and(|asked| !is_same(&asked, sent)) {
             return Err(Refusal::another_key());
         }
         let now = self.accounting.now();
-        let (of_key, of_team) = self.spending(&caller, now);
+        let (of_key, of_team) = self.spending(caller, now);
         let answer = Answer {
             key: sent.map(|sent| KeyHash::of(sent).to_string()),
-            info: KeyInfo::of(caller.key(), (sent, &**policy), now, of_key, of_team),
+            info: KeyInfo::of(caller.key(), (sent, policy), now, of_key, of_team),
         };
         // Texts, numbers and lists of them can be written.
         let body = serde_json::to_string(&answer).unwrap_or_default();

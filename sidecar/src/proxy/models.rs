@@ -1,6 +1,6 @@
 //! The models that a caller may use.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::response::IntoResponse;
 use http::HeaderMap;
@@ -15,18 +15,21 @@ use crate::{
 
 impl Proxy {
     /// The models that a caller may use, for `GET /v1/models`.
-    pub fn models(&self, headers: &HeaderMap) -> axum::response::Response {
-        match self.authenticate(&self.policy.load(), headers) {
+    pub fn models(&self, headers: &HeaderMap, client: Option<IpAddr>) -> axum::response::Response {
+        match self.authenticate(&self.policy.load(), headers, client) {
             Ok(caller) => axum::Json(model_list(&caller)).into_response(),
-            Err(refusal) => self.refuse(refusal, CallId::random()),
+            Err(refusal) => self.refuse_stranger(refusal),
         }
     }
 
     /// One model, for `GET /v1/models/{id}`: if the caller may use it.
-    pub fn model(&self, headers: &HeaderMap, name: &str) -> axum::response::Response {
-        let caller = self.authenticate(&self.policy.load(), headers);
-        match caller.and_then(|caller| permitted(caller.key(), name).map(|_| ())) {
-            Ok(()) => axum::Json(model_object(name)).into_response(),
+    pub fn model(&self, headers: &HeaderMap, client: Option<IpAddr>, name: &str) -> axum::response::Response {
+        let caller = match self.authenticate(&self.policy.load(), headers, client) {
+            Ok(caller) => caller,
+            Err(refusal) => return self.refuse_stranger(refusal),
+        };
+        match permitted(caller.key(), name) {
+            Ok(_) => axum::Json(model_object(name)).into_response(),
             Err(refusal) => self.refuse(refusal, CallId::random()),
         }
     }

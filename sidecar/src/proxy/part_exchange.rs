@@ -165,7 +165,7 @@ impl PartExchange<'_> {
         }
         let body = body.map_err(|broken| match broken {
             CollectError::Cut => self.unusable(&"was cut off"),
-            CollectError::NoRoom => Failed::paid(Failure::of_sidecar(Refusal::no_room())),
+            CollectError::NoRoom => Failed::paid(Failure::of_sidecar(Refusal::no_room_for_answer())),
         })?;
         Ok(Collected { headers: parts.headers, body, held })
     }
@@ -187,7 +187,9 @@ impl PartExchange<'_> {
             Ok(Unusable { defect, tokens }) => {
                 Failed { charged: tokens.map_or(Charged::Maybe, Charged::Reported), ..self.unusable(&defect) }
             }
-            Err(failure) => Failed::paid(failure),
+            Err(Failure { refusal, blame, result, rest }) => {
+                Failed::paid(Failure { refusal: refusal.charged(), blame, result, rest })
+            }
         })?;
         held.shrink(answer.vectors.iter().map(|vector| size_of_val(&**vector)).sum());
         Ok(Done { answer, headers, held })
@@ -195,7 +197,7 @@ impl PartExchange<'_> {
 
     fn unusable(&self, what: &dyn std::fmt::Display) -> Failed {
         let message = format!("Backend {}: the provider's answer {what}", self.backend.label);
-        Failed::paid(Failure::down(Refusal::bad_gateway(message), "failed"))
+        Failed::paid(Failure::down(Refusal::bad_gateway(message).charged(), "failed"))
     }
 
     /// The pieces of a whole answer, of so many bytes at most, while there is memory for it and for the vectors in it.

@@ -124,14 +124,14 @@ pub(super) async fn carry_out(
     let settled = in_flight.settle(known, certainty);
     if let Some(wrong) = wrong(&vectors, call.request.shape.items, call.request.dimensions) {
         let message = format!("Backend {}: {wrong}", backend.label);
-        return Err(Failure::down(Refusal::bad_gateway(message), "failed"));
+        return Err(Failure::down(Refusal::bad_gateway(message).charged(), "failed"));
     }
     // What the answer says of itself is the sidecar's: only what was asked is passed on of the provider's headers.
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let answer = deliver(vectors, known, &call, settled, (&sending.tasks, &sending.compute), deadline).await;
     // It was served, and is paid: no other backend is asked, and this one is not to blame.
     drop(of_parts);
-    answer.map(|answer| (answer, headers)).map_err(|DeliverError| Failure::of_sidecar(Refusal::no_room()))
+    answer.map(|answer| (answer, headers)).map_err(|DeliverError| Failure::of_sidecar(Refusal::no_room_for_answer()))
 }
 
 /// What the parts that were answered cost, each as its provider says, or else as it is counted here.

@@ -3,27 +3,30 @@
 //! The gateway decides on limits and budgets, and books: nothing of that is done here, so nothing is counted twice. A call is sent once. Only
 //! where it certainly was not sent, because no connection came about, it is tried again.
 
+mod along;
+mod returned;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, Uri, header, response::Parts, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Response, Uri, uri::PathAndQuery};
 use http_body_util::{BodyExt, Full};
 
+pub(super) use self::along::{ROUTE, is_of_route};
 use super::{Proxy, progress::CallProgress, refused::cause};
 use crate::{
     answer::{Body, HELD, Relay},
-    authenticate::{self, presented},
+    authenticate::presented,
     call::Call,
-    call_id::CALL_ID,
     memory::{MemoryPermit, NoRoom, STREAM},
-    pod_token,
     policy::{PassedOn, Route},
     refusal::Refusal,
     telemetry::{Asked, Server},
 };
+use vectoll_api::request::EncodingFormat;
 use vectoll_upstream::provider::{
     SentFlag,
     gateway::GatewayServer,
@@ -34,37 +37,14 @@ use vectoll_upstream::provider::{
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
 /// After so long no other one is tried.
 const CONNECTING: Duration = Duration::from_secs(10);
-/// The gateway ends a call by its own clock first.
+/// The gateway ends a call by its own clock first, which begins when there is a connection.
 const MARGIN: Duration = Duration::from_secs(5);
-
-/// Headers that go along, beside those that begin with [`PREFIXES`]: who calls, what the body is, and how a trace goes on.
-static PASSED: [HeaderName; 10] = [
-    header::AUTHORIZATION,
-    header::ACCEPT,
-    header::CONTENT_TYPE,
-    header::USER_AGENT,
-    header::VIA,
-    HeaderName::from_static("api-key"),
-    HeaderName::from_static("x-api-key"),
-    HeaderName::from_static("traceparent"),
-    HeaderName::from_static("tracestate"),
-    HeaderName::from_static("x-request-id"),
-];
-/// What callers say to whoever carries their calls out.
-const PREFIXES: [&str; 2] = ["x-litellm-", "x-vectoll-"];
-/// Headers of an answer that are of the connection it came by, or that are written anew.
-///
-/// Source: RFC 9110, section 7.6.1.
-static OF_CONNECTION: [HeaderName; 8] = [
-    header::CONNECTION,
-    header::CONTENT_LENGTH,
-    header::DATE,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-    HeaderName::from_static("keep-alive"),
-];
+/// What is kept free for an answer before its call is sent: this much, and for each input so many numbers of so many bytes, as JSON's digits
+/// or in base64. An answer that is larger streams through what there is.
+const ANSWER: u64 = 16 * 1024;
+const NUMBERS: u64 = 3072;
+const DIGITS: u64 = 14;
+const BASE64: u64 = 6;
 
 /// Passes a call on, and hands the answer back.
 pub(super) async fn pass_on(
@@ -83,10 +63,11 @@ pub(super) async fn pass_on(
     };
     let to = passed_on.to.as_ref().map_err(|reason| Refusal::gateway_untrusted(name, reason))?;
     let attempt = call.entry.asks(|| Some(asked(passed_on, to)));
-    let timeout = passed_on.timeout + call.caller.key().max_wait.unwrap_or_default() + MARGIN;
-    let deadline = tokio::time::Instant::now() + timeout;
     let path = uri.path_and_query().cloned().unwrap_or(PathAndQuery::from_static("/v1/embeddings"));
-    let headers = headers(&from_caller, &call, token);
+    let headers = along::headers(&path, &from_caller, (&call, name, token))?;
+    let timeout = passed_on.timeout + call.caller.key().max_wait.unwrap_or_default() + MARGIN;
+    let held = room(&call, tokio::time::Instant::now() + timeout).await?;
+    let deadline = tokio::time::Instant::now() + timeout + CONNECTING;
     let started = Instant::now();
     let departure = SentFlag::default();
     let sending = send(to, (&path, &headers, &call.request.body), &departure);
@@ -107,20 +88,33 @@ pub(super) async fn pass_on(
             });
         }
         Err(_) if departure.has_left() => return Err(Refusal::gateway_timeout(name, timeout)),
-        Err(_) => return Err(Refusal::gateway_unreachable(name, "no connection came about in time")),
+        Err(_) => {
+            return Err(Refusal::gateway_unreachable(name, "no connection, or no place on it, came about in time"));
+        }
     };
-    let (mut parts, body) = answer.into_parts();
-    for name in &OF_CONNECTION {
-        parts.headers.remove(name);
+    let (parts, body) = answer.into_parts();
+    if !returned::is_the_gateways(&parts) {
+        tracing::error!(route = &**name, status = parts.status.as_u16(), "what answered is not the gateway");
+        return Err(Refusal::not_the_gateway(name, parts.status));
     }
     let answering = Instant::now();
-    let body = hand_back(proxy, body, (call, deadline, timeout), (name, started)).await;
+    let body = hand_back(proxy, body, (call, held), (deadline, timeout), (name, started)).await;
     trace.waited += answering.elapsed();
-    let Parts { status, headers, .. } = parts;
     let mut response = Response::new(body?);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
+    *response.status_mut() = parts.status;
+    *response.headers_mut() = returned::headers(parts.headers);
     Ok(response)
+}
+
+/// Room for the answer, before anything is sent: once the gateway has carried the call out, nobody is refused for want of it.
+async fn room(call: &Call, end: tokio::time::Instant) -> Result<MemoryPermit, Refusal> {
+    let of_number = if call.request.encoding_format == EncodingFormat::Base64 { BASE64 } else { DIGITS };
+    let of_item = call.request.dimensions.unwrap_or(NUMBERS).saturating_mul(of_number);
+    let bytes = call.request.shape.items.saturating_mul(of_item).saturating_add(ANSWER);
+    let bytes = usize::try_from(bytes).map_or(STREAM, |bytes| bytes.min(STREAM));
+    let mut held = MemoryPermit::default();
+    call.claim.hold_until(&mut held, bytes, end).await.map_err(|NoRoom| Refusal::no_room())?;
+    Ok(held)
 }
 
 /// What a trace is told of it. How many tokens it took is the gateway's to say.
@@ -147,32 +141,6 @@ async fn pod_token_of(passed_on: &PassedOn) -> Option<HeaderValue> {
     Some(token)
 }
 
-/// The headers that go along. With a pod's token none that could be a key does.
-fn headers(from_caller: &HeaderMap, call: &Call, token: Option<HeaderValue>) -> HeaderMap {
-    let is_key = |name: &HeaderName| authenticate::KEY_HEADERS.contains(name);
-    let is_of_pod = |name: &HeaderName| *name == pod_token::TOKEN || *name == pod_token::API_KEY;
-    let has_token = token.is_some();
-    let goes_along = |name: &HeaderName| {
-        let passes = PASSED.contains(name) || PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix));
-        passes && !is_of_pod(name) && !(has_token && is_key(name))
-    };
-    let mut headers = HeaderMap::with_capacity(from_caller.len() + 2);
-    for (name, value) in from_caller.iter().filter(|(name, _)| goes_along(name)) {
-        headers.append(name.clone(), value.clone());
-    }
-    if let Some(token) = token
-        && let Ok(name) = HeaderValue::from_str(&call.caller.key().name)
-    {
-        headers.insert(pod_token::TOKEN.clone(), token);
-        headers.insert(pod_token::API_KEY.clone(), name);
-    }
-    // The same one in both access logs.
-    if let Ok(id) = HeaderValue::from_bytes(&call.id.text()) {
-        headers.insert(CALL_ID, id);
-    }
-    headers
-}
-
 /// Sends it. Where no connection came about nothing was sent, and another one is tried.
 async fn send(
     to: &GatewayServer,
@@ -194,22 +162,26 @@ async fn send(
     }
 }
 
-/// The answer's body: a small one whole, so that one that is cut off becomes an error, a large one as it comes.
+/// The answer's body: a small one whole, so that one that is cut off becomes an error, a large one as it comes. Where there is less room
+/// than it needs, it goes through what there is, as it comes: it is paid.
 async fn hand_back(
     proxy: &Proxy,
     mut body: Incoming,
-    (call, deadline, timeout): (Call, tokio::time::Instant, Duration),
+    (call, mut held): (Call, MemoryPermit),
+    (deadline, timeout): (tokio::time::Instant, Duration),
     (route, started): (&Arc<str>, Instant),
 ) -> Result<Body, Refusal> {
-    let length = http_body::Body::size_hint(&body).exact();
-    let is_small = length.is_some_and(|length| length <= HELD as u64);
-    let wanted = length.filter(|_| is_small).and_then(|length| usize::try_from(length).ok()).unwrap_or(STREAM);
-    let mut held = MemoryPermit::default();
-    call.claim.hold_until(&mut held, wanted, deadline).await.map_err(|NoRoom| Refusal::no_room())?;
+    let length = http_body::Body::size_hint(&body).exact().and_then(|length| usize::try_from(length).ok());
+    let small = length.filter(|length| *length <= HELD);
+    let wanted = small.unwrap_or(STREAM);
+    let has_room = call.claim.hold_until(&mut held, wanted, tokio::time::Instant::now()).await.is_ok();
+    if has_room {
+        held.shrink(wanted);
+    }
     // What was sent need not be kept any longer.
     drop(call);
     let metrics = proxy.metrics.passed_on.clone();
-    if !is_small {
+    if small.is_none() || !has_room {
         let route = route.clone();
         let relay = Relay::passed_on(body, deadline, &proxy.tasks, held, move |end| {
             metrics.took(started.elapsed());

@@ -50,7 +50,7 @@ pub(super) async fn read(
     let has = |word: &[u8]| label.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
     if has(b"html") {
         let message = format!("Backend {name} answered with {label} instead of JSON");
-        return Err(Failure::down(Refusal::bad_gateway(message), "failed"));
+        return Err(Failure::down(Refusal::bad_gateway(message).charged(), "failed"));
     }
     if !has(b"json") {
         // Some servers give JSON another label: what it is shows by itself, and the caller is told.
@@ -59,7 +59,7 @@ pub(super) async fn read(
     // What could be inflated is.
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING) {
         let message = format!("Backend {name} compressed its answer, with {encoding:?}, without being asked to");
-        return Err(Failure::down(Refusal::bad_gateway(message), "failed"));
+        return Err(Failure::down(Refusal::bad_gateway(message).charged(), "failed"));
     }
     let mut flow = Flow::new(body, in_flight, deadline);
     let announced = flow.remaining();
@@ -238,12 +238,13 @@ impl Batch {
 
 /// What was to be done was not.
 fn not_done(error: &NotDone) -> Failure {
-    Failure::of_sidecar(Refusal::unavailable("computing_failed", format!("The answer could not be read: {error}")))
+    let message = format!("The answer could not be read: {error}. The call was carried out and charged");
+    Failure::of_sidecar(Refusal::unavailable("computing_failed", message).charged())
 }
 
 /// Others take their time: that is no fault of the backend's.
 fn no_room(NoRoom: NoRoom) -> Failure {
-    Failure::of_sidecar(Refusal::no_room())
+    Failure::of_sidecar(Refusal::no_room_for_answer())
 }
 
 fn unusable(broken: Broken, backend: &Backend) -> Failure {
@@ -251,7 +252,7 @@ fn unusable(broken: Broken, backend: &Backend) -> Failure {
     match broken {
         Broken::TooSlow => Failure::late(name, backend.timeout),
         Broken::Cut | Broken::Unusable(_) | Broken::Wrong(_) => {
-            Failure::down(Refusal::bad_gateway(format!("Backend {name}: {broken}")), "failed")
+            Failure::down(Refusal::bad_gateway(format!("Backend {name}: {broken}")).charged(), "failed")
         }
     }
 }

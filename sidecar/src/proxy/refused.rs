@@ -23,6 +23,8 @@ use vectoll_upstream::{
     },
 };
 
+/// The shortest label of a host's name that is taken for one in a provider's words: `api` stands in many.
+const MIN_LABEL: usize = 5;
 /// The most of an error's body that is read.
 pub(super) const MAX_ERROR_BYTES: usize = 64 * 1024;
 
@@ -125,7 +127,8 @@ pub(super) fn status_failed(remote: &HttpProvider, backend: &Backend, answer: Er
     }
     let (words, code) = answer.explanation();
     let words = words.as_deref().unwrap_or("no explanation");
-    let message = format!("Backend {name} answered {}: {}", answered.as_u16(), quoted(remote, words, 1000));
+    let quotes = quoted(remote, words, 1000);
+    let message = format!("Backend {name} answered {}: {quotes}", answered.as_u16());
     let code = code.map(|code| quoted(remote, &code, 100));
     let dialect = remote.dialect();
     let ErrorMeaning { cause, status } = dialect.meaning(answer);
@@ -165,7 +168,27 @@ pub(super) fn status_failed(remote: &HttpProvider, backend: &Backend, answer: Er
             (refusal, Blame::Backend(health::FailureKind::Down), "failed")
         }
     };
+    // What the input is refused for its caller needs; else a provider's words are for those whose account it is.
+    let without = match cause {
+        Cause::Caller => format!("Backend {name} answered {}: {}", answered.as_u16(), without_place(remote, &quotes)),
+        Cause::Model | Cause::Credential | Cause::Denied | Cause::Throttled(_) | Cause::Backend => {
+            format!("Backend {name} answered {}", answered.as_u16())
+        }
+    };
+    let refusal = refusal.particular_to(name, without, false);
     (Failure { refusal, blame, result, rest: ChargeState::Nothing }, charge)
+}
+
+/// A provider's words without where it is: its host, the first label of that (a resource's name at Azure), and URLs.
+fn without_place(remote: &HttpProvider, words: &str) -> String {
+    let host = remote.address().map(|(host, _)| host).unwrap_or_default();
+    let label = host.split('.').next().filter(|label| label.len() >= MIN_LABEL).unwrap_or_default();
+    let tells = |word: &str| {
+        let word = word.to_ascii_lowercase();
+        word.contains("://") || [host, label].iter().any(|place| !place.is_empty() && word.contains(*place))
+    };
+    let words: Vec<&str> = words.split(' ').map(|word| if tells(word) { "[withheld]" } else { word }).collect();
+    words.join(" ")
 }
 
 /// A provider's words, without the credential and in reason.
@@ -179,7 +202,8 @@ pub(super) fn sending_failed(error: &SendError, backend: &Backend) -> Failure {
     match error {
         SendError::Credential(error) => {
             let message = format!("Backend {name} cannot be called: {}", chain(error));
-            Failure::down(Refusal::unavailable("no_credential", message), "failed")
+            let without = format!("Backend {name} cannot be called: there is no credential for it");
+            Failure::down(Refusal::unavailable("no_credential", message).particular_to(name, without, true), "failed")
         }
         SendError::Path => {
             let message = format!("Backend {name} cannot be called: {error}");
@@ -187,11 +211,16 @@ pub(super) fn sending_failed(error: &SendError, backend: &Backend) -> Failure {
         }
         SendError::Http(error) if error.is_connect() => {
             let message = format!("No connection to backend {name}: {}", cause(error));
-            Failure::down(Refusal::unavailable("no_connection", message), "no_connection")
+            let refusal = Refusal::unavailable("no_connection", message);
+            Failure::down(
+                refusal.particular_to(name, format!("No connection to backend {name}"), true),
+                "no_connection",
+            )
         }
         SendError::Http(error) => {
             let message = format!("The connection to backend {name} broke: {}", cause(error));
-            Failure::down(Refusal::bad_gateway(message), "failed")
+            let without = format!("The connection to backend {name} broke");
+            Failure::down(Refusal::bad_gateway(message).charged().particular_to(name, without, true), "failed")
         }
     }
 }

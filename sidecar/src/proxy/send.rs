@@ -84,7 +84,9 @@ async fn exchange(
         // Dropping the permit gives the reservation back: nothing was sent.
         Provider::Unusable(reason) => {
             let message = format!("Backend {} cannot be called: {reason}", backend.label);
-            Err(Failure::down(Refusal::misconfigured("unusable_backend", message), "failed"))
+            let without = format!("Backend {} cannot be called: its settings are such", backend.label);
+            let refusal = Refusal::misconfigured("unusable_backend", message);
+            Err(Failure::down(refusal.particular_to(&backend.label, without, true), "failed"))
         }
         Provider::Remote(remote) => match plan {
             None => {

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     call_id::CallId,
     metrics::OneConfig,
-    pod_token::Issuer,
+    pod_token::{Issuer, PodTokens},
     policy::{Policy, SharedState, union},
     proxy::Proxy,
     via::pseudonym,
@@ -74,6 +74,8 @@ struct State {
     generation: u64,
     /// What tells this process from others.
     id: String,
+    /// Whether the namespaces are files of Secrets, as in a cluster.
+    is_mounted: bool,
     /// Who issues the tokens of pods, with the file that says so.
     issuer: Option<(Vec<u8>, Arc<Issuer>)>,
     /// One that cannot be used, so that it is logged once.
@@ -114,6 +116,7 @@ impl Namespaces {
             namespaces: BTreeMap::new(),
             generation: 0,
             id: CallId::random().to_string(),
+            is_mounted: false,
             issuer: None,
             bad_issuer: None,
             ambiguous: BTreeSet::new(),
@@ -153,6 +156,7 @@ impl State {
             }
         };
         self.failing = None;
+        self.is_mounted = places.values().any(|place| matches!(place, Place::File(_)));
         let mut changed = self.forget(&places);
         changed |= self.take_issuer();
         let version = folder::version(&self.folder);
@@ -257,14 +261,12 @@ impl State {
         self.generation += 1;
         policy.generation = self.generation;
         policy.namespace = GATEWAY.into();
-        // Replicas count by one store; whoever counts alone is the only one.
-        let made_of = place(policy.store.as_ref())
-            .map_or_else(|| self.id.clone(), |(url, scope)| format!("{url} {}", scope.unwrap_or_default()));
-        policy.pseudonym = Some(pseudonym(&made_of).into());
-        policy.issuer = self.issuer.as_ref().map(|(_, issuer)| issuer.clone());
-        if policy.issuer.is_some() {
-            policy.by_name = policy.all_keys.iter().map(|key| (key.name.clone(), key.clone())).collect();
-        }
+        policy.pseudonym = Some(pseudonym(&made_of(&policy).unwrap_or_else(|| self.id.clone())).into());
+        policy.pod_tokens = match &self.issuer {
+            Some((_, issuer)) => PodTokens::Of(issuer.clone()),
+            None if self.is_mounted => PodTokens::Awaited,
+            None => PodTokens::Refused,
+        };
         count_by(&self.proxy, &self.store, policy.store.clone());
         let policy = Arc::new(policy);
         self.proxy.policy.store(policy.clone());
@@ -364,6 +366,15 @@ fn fits(name: &str, policy: &Policy, store: Option<&Option<Arc<StoreAccess>>>) -
     }
 }
 
+/// What the gateway's pseudonym is made of where replicas count by one store; none: whoever counts alone is the only one. A store has the
+/// same URL in many clusters, and a Team's UID is in one alone: the lowest one, which seldom changes. While replicas do not agree on it, a
+/// circle is found as soon as a call comes back to one that it has come by.
+fn made_of(policy: &Policy) -> Option<String> {
+    let (url, scope) = place(policy.store.as_ref())?;
+    let lowest = policy.teams.keys().min().map(ToString::to_string).unwrap_or_default();
+    Some(format!("{url} {} {lowest}", scope.unwrap_or_default()))
+}
+
 /// What tells one store from another.
 fn place(store: Option<&Arc<StoreAccess>>) -> Option<(&StoreUrl, Option<&str>)> {
     store.map(|store| (&store.url, store.scope.as_deref()))
@@ -421,4 +432,38 @@ fn named_by_namespaces(folder: &Path) -> io::Result<Vec<(String, PathBuf)>> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    use vectoll_config::KeyHash;
+    use vectoll_upstream::{health::BackendMetrics, provider::egress::Egress};
+
+    use super::*;
+    use crate::policy::{Files, Identity, compile};
+
+    fn cluster(teams: &[&str]) -> Policy {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let team = |uid: &&str| format!("- {{name: shop/{uid}, uid: {uid}, routeNamespaces: [shop], maxUsers: 10}}\n");
+        let yaml = format!(
+            "version: v1\ngeneration: 1\nnamespace: shop\nteams:\n{}keys:\n- {{name: shop/alice, uid: k, team: shop/{}, credentials: [{{sha256: \
+             {}}}]}}\nroutes: []\nstore: {{url: 'redis://vectoll-store.vectoll-system.svc:6379', scope: vectoll-system.vectoll}}\ncomplete: \
+             true\n",
+            teams.iter().map(team).collect::<Vec<_>>().concat(),
+            teams[0],
+            KeyHash::of(b"sk-test-0123456789")
+        );
+        let lasting =
+            SharedState::new(Identity::default(), Egress::default(), BackendMetrics::unseen().unwrap()).unwrap();
+        compile(vectoll_config::read_v1(&yaml).unwrap(), &Files::new(), &lasting, None).unwrap()
+    }
+
+    #[test]
+    fn gateways_of_two_clusters_have_two_names_and_replicas_of_one_have_one() {
+        let name = |teams: &[&str]| made_of(&cluster(teams)).map(|made_of| pseudonym(&made_of)).unwrap();
+        assert_ne!(name(&["a1"]), name(&["b2"]), "the store has the same URL in both");
+        assert_eq!(name(&["a1", "c3"]), name(&["d4", "a1"]));
+        assert_eq!(made_of(&Policy::default()), None);
+    }
 }

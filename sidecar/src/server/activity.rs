@@ -18,6 +18,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
 /// After it was asked to stop, a connection without a request ends within this time.
 pub(super) const STOP_GRACE: Duration = Duration::from_secs(1);
+/// After it was told to finish, so long may pass until a client knows: one that sends requests after that does not want to.
+const FINISH_GRACE: Duration = Duration::from_secs(5);
 /// A connection with a request under way is looked at as often.
 const CHECK_PERIOD: Duration = Duration::from_secs(5);
 
@@ -44,6 +46,12 @@ struct State {
     /// Since when the client has not taken a byte of what is written to it.
     unwritten: Option<Instant>,
     is_http2: bool,
+    /// From when on it takes no further requests; none: it takes all that come.
+    ages_at: Option<Instant>,
+    /// Since when it is told to finish.
+    finishing: Option<Instant>,
+    /// Whether it has sent a request although it was told long ago.
+    is_deaf: bool,
 }
 
 /// What is waited for while no request is under way, in the order in which connections are given up for others.
@@ -70,8 +78,16 @@ pub(super) enum Verdict {
 
 impl Activity {
     pub(super) fn new(idle_timeout: Duration) -> Self {
-        let state =
-            State { under_way: 0, phase: Phase::First, since: Instant::now(), unwritten: None, is_http2: false };
+        let state = State {
+            under_way: 0,
+            phase: Phase::First,
+            since: Instant::now(),
+            unwritten: None,
+            is_http2: false,
+            ages_at: None,
+            finishing: None,
+            is_deaf: false,
+        };
         let (is_unwanted, is_to_finish, unwanted) = (AtomicBool::new(false), AtomicBool::new(false), Notify::new());
         Self(Arc::new(Shared { state: Mutex::new(state), idle_timeout, is_unwanted, is_to_finish, unwanted }))
     }
@@ -86,7 +102,21 @@ impl Activity {
         let mut state = self.state();
         state.under_way += 1;
         state.is_http2 = is_http2;
+        if state.finishing.is_some_and(|since| since.elapsed() >= FINISH_GRACE) {
+            state.is_deaf = true;
+            self.0.unwanted.notify_one();
+        }
         UnderWay(self.clone())
+    }
+
+    /// It is used for further requests for about so long: not all connections that began together end together.
+    pub(super) fn ages(&self, max_age: Duration) {
+        self.state().ages_at = Some(Instant::now() + max_age.mul_f64(0.9 + 0.2 * fastrand::f64()));
+    }
+
+    /// Whether it has been used for long enough.
+    pub(super) fn is_aged(&self) -> bool {
+        self.state().ages_at.is_some_and(|at| Instant::now() >= at)
     }
 
     /// Bytes have come. Without a request they are the beginning of one, where they cannot be anything else.
@@ -142,13 +172,21 @@ impl Activity {
 
     /// What is to become of it now. `stopping`: since when it is to stop.
     pub(super) fn verdict(&self, now: Instant, stopping: Option<Instant>) -> Verdict {
-        let state = self.state();
+        let mut state = self.state();
+        if state.is_deaf {
+            return Verdict::Close;
+        }
+        // HTTP/1.1 has no word for it but with an answer.
+        let ages_at = state.ages_at.filter(|_| state.is_http2 && state.finishing.is_none());
+        let is_to_finish = self.0.is_to_finish.swap(false, Ordering::Relaxed);
         // Told once: the protocol sees to the rest.
-        if self.0.is_to_finish.swap(false, Ordering::Relaxed) {
+        if state.finishing.is_none() && (is_to_finish || ages_at.is_some_and(|at| now >= at)) {
+            state.finishing = Some(now);
             return Verdict::Finish;
         }
+        let sooner = |look: Instant| Verdict::Stays(ages_at.map_or(look, |at| look.min(at)));
         if state.under_way > 0 {
-            return Verdict::Stays(now + CHECK_PERIOD);
+            return sooner(now + CHECK_PERIOD);
         }
         let (deadline, end) = match (state.unwritten, stopping, state.phase) {
             (Some(unwritten), _, _) => (unwritten + WRITE_TIMEOUT, Verdict::Close),
@@ -158,7 +196,7 @@ impl Activity {
             (None, None, Phase::Head) => (state.since + HEAD_TIMEOUT, Verdict::Close),
             (None, None, Phase::Idle) => (state.since + self.0.idle_timeout, Verdict::Finish),
         };
-        if now >= deadline { end } else { Verdict::Stays(deadline) }
+        if now >= deadline { end } else { sooner(deadline) }
     }
 }
 
@@ -233,6 +271,42 @@ mod tests {
         assert!(matches!(after(&activity, 50, false), Verdict::Stays(_)), "which is answered");
         drop(request);
         assert_eq!(after(&activity, 101, false), Verdict::Finish);
+    }
+
+    #[test]
+    fn whoever_is_told_again_loses_nothing_and_whoever_does_not_listen_is_cut_off() {
+        let activity = Activity::new(IDLE);
+        let request = activity.request(true);
+        activity.finish();
+        assert_eq!(after(&activity, 0, false), Verdict::Finish);
+        activity.finish();
+        assert!(
+            matches!(after(&activity, 0, false), Verdict::Stays(_)),
+            "another one of a flood: the first is answered"
+        );
+        drop(activity.request(true));
+        assert!(matches!(after(&activity, 0, false), Verdict::Stays(_)), "it was on its way");
+        activity.state().finishing = Instant::now().checked_sub(FINISH_GRACE);
+        drop(activity.request(true));
+        assert_eq!(after(&activity, 0, false), Verdict::Close);
+        drop(request);
+    }
+
+    #[test]
+    fn a_connection_of_http_2_ends_at_its_age_and_one_of_http_1_with_an_answer() {
+        for is_http2 in [true, false] {
+            let activity = Activity::new(IDLE);
+            activity.ages(Duration::from_secs(20));
+            let request = activity.request(is_http2);
+            assert!(matches!(after(&activity, 17, false), Verdict::Stays(_)));
+            let aged = after(&activity, 23, false);
+            assert_eq!(aged == Verdict::Finish, is_http2, "{aged:?}");
+            assert!(matches!(after(&activity, 24, false), Verdict::Stays(_)), "once");
+            drop(request);
+            assert!(!activity.is_aged());
+            activity.ages(Duration::ZERO);
+            assert!(activity.is_aged());
+        }
     }
 
     #[test]

@@ -115,7 +115,7 @@ fn not_allowed(proxy: &Proxy, method: &Method, allowed: &'static str) -> Respons
 }
 
 async fn models(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
-    proxy.models(request.headers())
+    proxy.models(request.headers(), proxy.client(&request))
 }
 
 /// The name as it stands in the path, which may contain slashes.
@@ -123,13 +123,13 @@ async fn model(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
     let path = request.uri().path();
     let name = path.split_once("/models/").and_then(|(_, name)| percent_decode_str(name).decode_utf8().ok());
     match name {
-        Some(name) => proxy.model(request.headers(), &name),
+        Some(name) => proxy.model(request.headers(), proxy.client(&request), &name),
         None => proxy.refuse(Refusal::path_not_found(path, None), CallId::random()),
     }
 }
 
 async fn key_info(State(proxy): State<Arc<Proxy>>, request: Request) -> Response {
-    proxy.key_info(request.headers(), request.uri())
+    proxy.key_info(request.headers(), proxy.client(&request), request.uri())
 }
 
 async fn alive() -> Response {

@@ -1,6 +1,6 @@
 //! Settings of a gateway: of a sidecar that serves many namespaces, and others than the pod's own.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::bail;
 use clap::Args;
@@ -38,6 +38,11 @@ pub struct GatewaySettings {
     #[arg(long, env = "VECTOLL_MAX_CONNECTIONS", value_name = "NUMBER", requires = "gateway", value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..))]
     pub max_connections: Option<usize>,
 
+    /// Seconds that a connection of a caller is used for further calls, give or take a tenth: then it is made anew, maybe to a replica that
+    /// has come since
+    #[arg(long, env = "VECTOLL_MAX_CONNECTION_AGE_SECONDS", value_name = "SECONDS", requires = "gateway", default_value_t = 300, value_parser = clap::value_parser!(u64).range(1..))]
+    pub max_connection_age_seconds: u64,
+
     /// The most bytes that vectors take which are kept for the routes of all namespaces, whatever these routes say
     #[arg(long, env = "VECTOLL_MAX_CACHE_BYTES", value_name = "BYTES", requires = "gateway", default_value_t = 64 * 1024 * 1024)]
     pub max_cache_bytes: u64,
@@ -55,6 +60,11 @@ impl GatewaySettings {
     /// Whom routes may name.
     pub fn reach(&self) -> EgressPolicy {
         if self.loopback_providers { EgressPolicy::Providers } else { EgressPolicy::Tenants }
+    }
+
+    /// How long a connection is used for further calls; none: it is a pod's own.
+    pub fn max_connection_age(&self) -> Option<Duration> {
+        self.gateway.then_some(Duration::from_secs(self.max_connection_age_seconds))
     }
 
     /// The certificate.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const URL: &str = "https://kubernetes.default.svc.cluster.local";
 
 /// It signs by a key of its own.
-pub struct Cluster(EcdsaKeyPair);
+pub struct Cluster(EcdsaKeyPair, &'static str);
 
 fn encoded(bytes: impl AsRef<[u8]>) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(bytes)
@@ -26,21 +26,26 @@ pub fn claims(namespace: &str) -> Value {
 
 impl Cluster {
     pub fn new() -> anyhow::Result<Self> {
+        Self::with_key("one")
+    }
+
+    /// One whose key has this ID.
+    pub fn with_key(id: &'static str) -> anyhow::Result<Self> {
         let random = SystemRandom::new();
         let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).ok().context("no key")?;
         let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, made.as_ref(), &random);
-        Ok(Self(pair.ok().context("the key cannot be read")?))
+        Ok(Self(pair.ok().context("the key cannot be read")?, id))
     }
 
     /// What the operator learns of it.
     pub fn issuer(&self) -> Value {
         let point = self.0.public_key().as_ref();
-        let key = json!({"kty": "EC", "crv": "P-256", "kid": "one", "use": "sig", "alg": "ES256", "x": encoded(&point[1..33]), "y": encoded(&point[33..])});
+        let key = json!({"kty": "EC", "crv": "P-256", "kid": self.1, "use": "sig", "alg": "ES256", "x": encoded(&point[1..33]), "y": encoded(&point[33..])});
         json!({"issuer": URL, "jwks": {"keys": [key]}})
     }
 
     pub fn sign(&self, claims: &Value) -> anyhow::Result<String> {
-        let header = json!({"alg": "ES256", "kid": "one"});
+        let header = json!({"alg": "ES256", "kid": self.1});
         let head = format!("{}.{}", encoded(header.to_string()), encoded(claims.to_string()));
         let signature = self.0.sign(&SystemRandom::new(), head.as_bytes()).ok().context("it is not signed")?;
         Ok(format!("{head}.{}", encoded(signature)))

@@ -3,12 +3,15 @@
 
 #![allow(clippy::indexing_slicing, clippy::float_cmp, reason = "a test")]
 
+mod between;
 mod cluster;
 mod flood;
 mod passed_on;
 mod pod_token;
+mod route;
 mod stage;
 mod trouble;
+mod withheld;
 
 use anyhow::Context;
 use http::Version;

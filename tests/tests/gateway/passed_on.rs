@@ -1,6 +1,6 @@
 //! Routes that the gateway carries out: a sidecar without a credential passes calls on, and what comes of them is the gateway's alone.
 
-use std::{path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::Context;
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ struct Passing {
 }
 
 /// The namespace's own manifests as its sidecar's operator has them: the same, with the Secret of the provider, which is to stay out.
-fn shop(provider: &Provider) -> anyhow::Result<String> {
+fn shop(provider: &Provider, settings: &Value) -> anyhow::Result<String> {
     let mut all: Vec<Value> = namespace("shop", provider)
         .split("---\n")
         .filter(|document| !document.is_empty())
@@ -32,7 +32,7 @@ fn shop(provider: &Provider) -> anyhow::Result<String> {
         .collect::<Result<_, _>>()
         .context("a manifest is not JSON")?;
     for route in all.iter_mut().filter(|one| one["kind"] == "ModelRoute") {
-        route["spec"] = on_top(route["spec"].take(), json!({"delivery": "Gateway"}));
+        route["spec"] = on_top(on_top(route["spec"].take(), json!({"delivery": "Gateway"})), settings.clone());
     }
     all.extend(api_key("shop", "alice", json!({})));
     Ok(file(all))
@@ -40,13 +40,23 @@ fn shop(provider: &Provider) -> anyhow::Result<String> {
 
 /// A sidecar of `shop` that trusts this certificate.
 pub async fn sidecar(stage: &Stage, certificate: &Certificate, arguments: &[&str]) -> anyhow::Result<Pair> {
+    sidecar_to((stage.pair.proxy_address(), certificate), &stage.shop, arguments, &json!({})).await
+}
+
+/// One whose gateway is there. `settings` are its routes'.
+pub async fn sidecar_to(
+    (address, certificate): (SocketAddr, &Certificate),
+    provider: &Provider,
+    arguments: &[&str],
+    settings: &Value,
+) -> anyhow::Result<Pair> {
     let mut setup = Setup::built()?;
-    let url = format!("https://{}", stage.pair.proxy_address());
+    let url = format!("https://{address}");
     let ca = certificate.file("tls.crt").display().to_string();
     setup.operator_arguments =
         ["--namespace", "shop", "--gateway-url", &url, "--gateway-ca", &ca].map(str::to_owned).to_vec();
     setup.sidecar_arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-    Pair::start_with(setup, &[("shop.yaml", shop(&stage.shop)?)]).await
+    Pair::start_with(setup, &[("shop.yaml", shop(provider, settings)?)]).await
 }
 
 impl Passing {
@@ -130,12 +140,14 @@ async fn a_sidecar_without_a_credential_serves_as_the_gateway_does() -> anyhow::
             .await
     };
     assert_eq!(told(&by_path(&here).await?), told(&by_path(&there).await?));
-    // What callers say of the call reaches the gateway, and both logs have one ID for it.
+    // What callers say of the call reaches the gateway, and both logs have the sidecar's ID for it; the gateway has one of its own.
     let user = [("x-litellm-user-id", "bea"), ("x-litellm-tags", "nightly")];
     let answer = here.post("/v1/embeddings", &json!({"model": MODEL, "input": "a"}), &user).await?;
     let id = answer.header("x-litellm-call-id").context("no call ID")?.to_owned();
-    let of = |lines: Vec<Value>| lines.into_iter().find(|line| line["call_id"] == *id).context("no such line");
-    let (in_sidecar, in_gateway) = (of(lines(&passing.sidecar, 8).await?)?, of(lines(&passing.stage.pair, 13).await?)?);
+    let of = |lines: Vec<Value>, field: &str| lines.into_iter().find(|line| line[field] == *id).context("no such line");
+    let in_sidecar = of(lines(&passing.sidecar, 8).await?, "call_id")?;
+    let in_gateway = of(lines(&passing.stage.pair, 13).await?, "caller_call_id")?;
+    assert_ne!(in_gateway["call_id"], json!(id));
     assert_eq!((&in_sidecar["backend"], &in_sidecar["status"]), (&json!("_gateway"), &json!(200)));
     assert_eq!((&in_gateway["user"], &in_gateway["tags"]), (&json!("bea"), &json!(["nightly"])));
     assert!(passing.stage.shop.account().violations.is_empty(), "{:?}", passing.stage.shop.account().violations);
@@ -244,6 +256,7 @@ async fn a_call_that_may_have_been_booked_is_not_sent_again() -> anyhow::Result<
     let answer = call.await??;
     assert_eq!((answer.status, answer.code()), (502, "upstream_error"), "{}", answer.message());
     assert!(answer.message().contains("may have been carried out and charged"), "{}", answer.message());
+    assert_eq!(answer.header("x-should-retry"), Some("false"), "clients do not send it again by themselves");
     passing.stage.pair.start_sidecar().await?;
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!(passing.stage.shop.account().requests, 2, "it was sent once");

@@ -160,3 +160,57 @@ async fn keys_that_the_cluster_signs_by_rotate() -> anyhow::Result<()> {
     assert_eq!(answer.status, 200, "{}", answer.message());
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_the_gateway_does_not_know_yet_is_waited_for() -> anyhow::Result<()> {
+    let pods = Pods::start().await?;
+    let next = Cluster::with_key("two")?;
+    std::fs::write(pods.tokens.path().join("gateway"), next.sign(&claims("shop"))?)?;
+    let answer = pods.call().await?;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("5")), "{}", answer.message());
+    assert!(answer.message().contains("signed by a key that this gateway does not know yet"), "{}", answer.message());
+    std::fs::write(pods.stage.pair.config_dir().join("_issuer"), next.issuer().to_string())?;
+    let known = async || Ok((pods.call().await?.status == 200).then_some(()));
+    pods.stage.pair.wait_for("the new key", DEADLINE, known).await?;
+    // A token that nobody has issued lately is somebody's who makes keys up.
+    let mut old = claims("shop");
+    let now = jiff::Timestamp::now().as_second();
+    (old["iat"], old["nbf"], old["exp"]) = (json!(now - 1_000), json!(now - 1_000), json!(now + 600));
+    let other = Cluster::with_key("three")?;
+    let answer = pods.direct(&other.sign(&old)?, "shop/alice").await?;
+    assert_eq!(answer.status, 401, "{}", answer.message());
+    // Nor does anybody learn for nothing that it is waited for.
+    limited(&pods.caller, &other.sign(&claims("shop"))?, 503).await
+}
+
+/// A token that is not right is told so for a while, and then its address is limited.
+async fn limited(caller: &Caller, token: &str, status: u16) -> anyhow::Result<()> {
+    let body = json!({"model": MODEL, "input": "a"});
+    for _ in 0..200 {
+        let answer = caller
+            .raw(|http, url| {
+                let request = http.post(format!("{url}/v1/embeddings")).json(&body);
+                request.header("x-vectoll-pod-token", token).header("x-vectoll-pod-key", "shop/alice")
+            })
+            .await?;
+        if answer.status == 429 {
+            assert!(answer.message().starts_with("Rate limit exceeded for address"), "{}", answer.message());
+            return Ok(());
+        }
+        assert_eq!(answer.status, status, "{}", answer.message());
+    }
+    anyhow::bail!("nobody is told {status} for ever")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_without_a_cluster_takes_no_tokens_and_says_so_a_hundred_times() -> anyhow::Result<()> {
+    let stage = Stage::start_with(1_000).await?;
+    let token = Cluster::new()?.sign(&claims("shop"))?;
+    let caller = stage.caller("alice")?;
+    let models =
+        caller.raw(|http, url| http.get(format!("{url}/v1/models")).header("x-vectoll-pod-token", &token)).await?;
+    assert_eq!((models.status, models.code()), (401, "invalid_api_key"), "{}", models.message());
+    assert!(models.message().contains("for it serves no cluster"), "{}", models.message());
+    limited(&caller, &token, 401).await?;
+    limited(&stage.caller("alice")?, &"a.".repeat(5_000), 401).await
+}

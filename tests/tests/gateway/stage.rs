@@ -65,6 +65,13 @@ pub fn setup(certificate: &Certificate) -> anyhow::Result<Setup> {
     Ok(setup)
 }
 
+/// The same with further arguments.
+pub fn setup_with(certificate: &Certificate, arguments: &[&str]) -> anyhow::Result<Setup> {
+    let mut setup = setup(certificate)?;
+    setup.sidecar_arguments.extend(arguments.iter().map(|&argument| argument.to_owned()));
+    Ok(setup)
+}
+
 /// What a namespace's provider asks for.
 pub fn provider_key(namespace: &str) -> String {
     format!("sk-provider-of-{namespace}-0123456789")
@@ -115,6 +122,10 @@ impl Stage {
 
     pub async fn start_with(calls_a_minute: u32) -> anyhow::Result<Self> {
         let certificate = Certificate::new()?;
+        Self::start_as(setup(&certificate)?, certificate, calls_a_minute).await
+    }
+
+    pub async fn start_as(setup: Setup, certificate: Certificate, calls_a_minute: u32) -> anyhow::Result<Self> {
         let (shop, crm) = (provider("shop").await?, provider("crm").await?);
         let limits = json!({"limits": {"requestsPerMinute": calls_a_minute}});
         let manifests = [
@@ -123,7 +134,7 @@ impl Stage {
             ("alice.yaml", file(api_key("shop", "alice", limits.clone()))),
             ("bob.yaml", file(api_key("crm", "bob", limits))),
         ];
-        let pair = Pair::start_with(setup(&certificate)?, &manifests).await?;
+        let pair = Pair::start_with(setup, &manifests).await?;
         let stage = Self { pair, certificate, shop, crm };
         let bob = stage.caller("bob")?;
         let both = async || {

@@ -1,7 +1,7 @@
 //! Spend that no store will take any more: of a Team that is gone, and with it the right to its keys.
 //!
 //! A user of the store keeps its right to a Team's keys for a while after the config has lost the Team (the operator's linger, ten
-//! minutes), so that what was called before can be booked. Whoever was away for all of that time is refused for ever after, and the
+//! minutes), so that what was called before can be booked. A Team all of whose calls the gateway carries out from now on is lost in the same way. Whoever was away for all of that time is refused for ever after, and the
 //! journal would keep the Team's spend until it is full. So it is kept for a day, or until more than half of the journal is
 //! spend that the store has not taken; then it is written down as one line of the log, counted, and let go.
 
@@ -30,7 +30,7 @@ pub(super) enum Verdict {
 /// Judges a Team whose keys the store has forbidden for so long.
 pub(super) fn verdict(driver: &Driver, team: &Uid, refused: Duration) -> Verdict {
     let Driver { leased, journal, served, metrics, .. } = driver;
-    if served.generation() == 0 || served.has_team(team) || served.is_limited(team) {
+    if served.generation() == 0 || served.counts_team(team) || served.is_limited(team) {
         return Verdict::Kept;
     }
     let untold = journal.untold(team).is_some();

@@ -12,8 +12,8 @@ pub trait Served: fmt::Debug + Send + Sync {
     /// The namespace whose pods are served.
     fn namespace(&self) -> Arc<str>;
 
-    /// Whether it has this Team.
-    fn has_team(&self, team: &Uid) -> bool;
+    /// Whether calls are counted here for this Team, or for one below it. It may have Teams all of whose calls the gateway carries out.
+    fn counts_team(&self, team: &Uid) -> bool;
 
     /// How many of a Team's users are told apart; 0: it does not have the Team.
     fn max_users(&self, team: &Uid) -> u32;

@@ -71,7 +71,8 @@ pub(super) async fn ask(
         let mut own = Duration::ZERO;
         let kept = match answered {
             Ok(Sent { answer, headers }) => {
-                keep(answer, wanted, (&claim, held), &compute, &mut own).await.map(|kept| (kept, headers))
+                let kept = keep(answer, wanted, (&claim, held), &compute, &mut own).await;
+                kept.map(|kept| (kept, headers)).map_err(Refusal::charged)
             }
             Err(refusal) => Err(refusal),
         };

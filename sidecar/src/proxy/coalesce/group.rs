@@ -183,7 +183,7 @@ impl Carrier {
                     }
                     Some(wrong) => {
                         let message = format!("Backend {}: {wrong}", backend.label);
-                        let failure = Failure::down(Refusal::bad_gateway(message), "failed");
+                        let failure = Failure::down(Refusal::bad_gateway(message).charged(), "failed");
                         attempt.failed(FailureKind::Down, "failed", route.manner.cooldown, now);
                         for passenger in passengers {
                             passenger.reply.send(Outcome::Failed(same(&failure, ChargeState::Nothing)));

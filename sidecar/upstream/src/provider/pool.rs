@@ -11,6 +11,7 @@ mod connection;
 mod socket;
 mod timeouts;
 mod tunnel;
+mod unanswered;
 
 use std::{
     collections::HashMap,
@@ -33,9 +34,10 @@ use tower_service::Service;
 
 pub(super) use self::timeouts::{CONNECT_TIMEOUT, IDLE_TIMEOUT};
 use self::{
-    connection::{Connection, Failed, Http1, Http2},
+    connection::{Connection, Failed, Http1, Http2, PING_INTERVAL, PING_TIMEOUT},
     socket::{Socket, Stream, Watched},
     tunnel::Route,
+    unanswered::Unanswered,
 };
 use super::{
     dns::Resolver,
@@ -119,6 +121,25 @@ enum Repeats {
     Never,
 }
 
+impl Repeats {
+    /// How long a call must have waited before it says anything of a shared connection that it is dropped. Callers leave as they like, and
+    /// what they leave is dropped with them where nothing is sent again; else only a deadline drops a call. Pings go on meanwhile.
+    fn patience(self) -> Duration {
+        match self {
+            Self::OnEndedConnection => Duration::ZERO,
+            Self::Never => PING_INTERVAL + PING_TIMEOUT,
+        }
+    }
+
+    /// A place on a connection, where it is to be known whether a request has left. A connection that ends meanwhile says so when it is used.
+    async fn place(self, connection: &Connection) -> Option<OwnedSemaphorePermit> {
+        match (self, connection) {
+            (Self::Never, Connection::Http2(connection)) => connection.place().await.ok(),
+            (Self::Never, Connection::Http1(_)) | (Self::OnEndedConnection, _) => None,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 struct IdleConnections {
     /// The one that was used last is the last.
@@ -199,7 +220,8 @@ impl Server {
         self.send_as(Repeats::OnEndedConnection, request, departure).await
     }
 
-    /// The same for a request that must not be carried out twice: what may have been read is not sent again.
+    /// The same for a request that must not be carried out twice: what may have been read is not sent again. While it waits for a place
+    /// on a connection that others share it has not left.
     pub async fn send_once(
         self: &Arc<Self>,
         request: Request<Full<Bytes>>,
@@ -219,15 +241,16 @@ impl Server {
             Some(_) | None => request,
         };
         while let Some(connection) = self.take() {
+            let _place = repeats.place(&connection).await;
             departure.handed_over();
-            match self.send_on(connection, request.clone()).await {
+            match self.send_on(connection, request.clone(), repeats).await {
                 Ok(response) => return Ok(response),
                 Err(Failed::Unsent(_)) => departure.came_back(),
                 // From here on it may have left, whatever becomes of the new connection.
                 Err(Failed::Ended(first)) if repeats == Repeats::OnEndedConnection => {
                     tracing::debug!(server = %self.uri, "a connection ended as it was used again: another one is made");
                     let Ok(connection) = self.connect().await else { return Err(first.into()) };
-                    return self.send_on(connection, request).await.map_err(|failed| match failed {
+                    return self.send_on(connection, request, repeats).await.map_err(|failed| match failed {
                         Failed::Unsent(_) => first.into(),
                         Failed::Ended(error) | Failed::Broke(error) => error.into(),
                     });
@@ -236,8 +259,9 @@ impl Server {
             }
         }
         let connection = self.connect().await?;
+        let _place = repeats.place(&connection).await;
         departure.handed_over();
-        self.send_on(connection, request).await.map_err(|failed| match failed {
+        self.send_on(connection, request, repeats).await.map_err(|failed| match failed {
             Failed::Unsent(error) => {
                 departure.came_back();
                 Error::Connect(error.into())
@@ -250,6 +274,7 @@ impl Server {
         self: &Arc<Self>,
         connection: Connection,
         request: Request<Full<Bytes>>,
+        repeats: Repeats,
     ) -> Result<Response<Incoming>, Failed> {
         match connection {
             Connection::Http1(mut connection) => {
@@ -258,11 +283,21 @@ impl Server {
                 Ok(response)
             }
             Connection::Http2(mut connection) => {
-                let unanswered = Unanswered { server: self, number: connection.number };
-                let response = connection.send(request).await?;
-                std::mem::forget(unanswered);
-                Ok(response)
+                let number = connection.number;
+                let retire = || self.retire(number);
+                let unanswered = Unanswered::new(connection.answers.clone(), repeats.patience(), retire);
+                let sent = connection.send(request).await;
+                unanswered.ended(sent.is_ok());
+                sent
             }
+        }
+    }
+
+    /// Sends nobody else to a shared connection.
+    fn retire(&self, number: u64) {
+        let mut stock = lock(&self.stock);
+        if stock.shared.as_ref().is_some_and(|(shared, _)| shared.number == number) {
+            stock.shared = None;
         }
     }
 
@@ -381,22 +416,6 @@ impl IdleConnections {
         }
         self.shared = None;
         None
-    }
-}
-
-/// A call on a connection that others share. Dropped without an answer, nobody else is sent there: who never answers is
-/// not asked again. Calls that are under way there go on.
-struct Unanswered<'a> {
-    server: &'a Server,
-    number: u64,
-}
-
-impl Drop for Unanswered<'_> {
-    fn drop(&mut self) {
-        let mut stock = lock(&self.server.stock);
-        if stock.shared.as_ref().is_some_and(|(shared, _)| shared.number == self.number) {
-            stock.shared = None;
-        }
     }
 }
 

@@ -1,6 +1,12 @@
 //! A connection to a server, over either version of HTTP, and how a request fares on it.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, Uri, header};
@@ -11,6 +17,8 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+
 use super::{
     socket::{Received, SocketState, Stream, Watched},
     timeouts::IDLE_TIMEOUT,
@@ -20,6 +28,8 @@ use super::{
 pub(super) const PING_INTERVAL: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 10 });
 /// and has this long to answer.
 pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 5 });
+/// As many requests as a gateway takes at a time on one connection.
+pub(super) const STREAMS: usize = 100;
 /// A close that was on its way when the request was sent is seen within a round trip. One that comes later came from a server
 /// that had the request.
 const CLOSE_RACE: Duration = Duration::from_secs(1);
@@ -69,6 +79,10 @@ pub(super) struct Http2 {
     root: Uri,
     /// Which one it is.
     pub(super) number: u64,
+    /// How many requests it has answered.
+    pub(super) answers: Arc<AtomicU64>,
+    /// Places for requests that wait here, and not in the connection, while there are too many.
+    places: Arc<Semaphore>,
 }
 
 impl Http1 {
@@ -135,7 +149,12 @@ impl Http2 {
         tokio::spawn(async move {
             let _ = work.await;
         });
-        Ok(Self { sender, socket, root, number })
+        Ok(Self { sender, socket, root, number, answers: Arc::default(), places: Arc::new(Semaphore::new(STREAMS)) })
+    }
+
+    /// A place for one more request.
+    pub(super) async fn place(&self) -> Result<OwnedSemaphorePermit, AcquireError> {
+        self.places.clone().acquire_owned().await
     }
 
     pub(super) fn is_usable(&self) -> bool {
@@ -152,7 +171,10 @@ impl Http2 {
         }
         let begun = Instant::now();
         match self.sender.try_send_request(request).await {
-            Ok(response) => Ok(response),
+            Ok(response) => {
+                self.answers.fetch_add(1, Ordering::Relaxed);
+                Ok(response)
+            }
             Err(mut failed) => {
                 let unsent = failed.take_message().is_some();
                 let error = failed.into_error();

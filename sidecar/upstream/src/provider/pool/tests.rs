@@ -346,7 +346,10 @@ async fn tls_server(alpn: &[&[u8]]) -> (HttpPool, SocketAddr, Arc<AtomicUsize>) 
                 let io = TokioIo::new(stream);
                 let mut serving = std::pin::pin!(async {
                     if is_http2 {
-                        conn::http2::Builder::new(TokioExecutor::new()).serve_connection(io, service).await
+                        conn::http2::Builder::new(TokioExecutor::new())
+                            .max_concurrent_streams(u32::try_from(connection::STREAMS).unwrap())
+                            .serve_connection(io, service)
+                            .await
                     } else {
                         conn::http1::Builder::new().serve_connection(io, service).await
                     }
@@ -402,7 +405,7 @@ async fn an_http_2_connection_whose_peer_is_dead_is_found_by_ping_and_another_on
     assert_eq!(text(server.send(to("/x"), &SentFlag::default()).await.unwrap()).await, "0");
     let departure = SentFlag::default();
     let asked = server.send(to("/stall"), &departure);
-    let answer = tokio::time::timeout(2 * (connection::PING_INTERVAL + connection::PING_TIMEOUT), asked).await;
+    let answer = tokio::time::timeout(2 * (PING_INTERVAL + PING_TIMEOUT), asked).await;
     assert_eq!(text(answer.unwrap().unwrap()).await, "1");
     assert_eq!(connections.load(Ordering::Relaxed), 2);
 }
@@ -421,4 +424,48 @@ async fn an_http_2_connection_that_left_a_call_unanswered_gets_no_other_one() {
     assert_eq!(text(server.send(to("/x"), &SentFlag::default()).await.unwrap()).await, "1");
     assert_eq!(connections.load(Ordering::Relaxed), 2);
     assert!(!other.is_finished(), "what is under way there goes on");
+}
+
+#[tokio::test]
+async fn callers_that_leave_take_no_shared_connection_from_others() {
+    let (pool, address, connections) = tls_server(&[b"h2"]).await;
+    let server = pool.server(&format!("https://{address}/").parse().unwrap(), None);
+    let leaves = async |path, after| {
+        let departure = SentFlag::default();
+        let asked = server.send_once(to(path), &departure);
+        assert!(tokio::time::timeout(after, asked).await.is_err());
+        departure.has_left()
+    };
+    for _ in 0..3 {
+        assert!(leaves("/hang", Duration::from_millis(100)).await);
+        assert_eq!(text(server.send_once(to("/x"), &SentFlag::default()).await.unwrap()).await, "0");
+    }
+    let long = Repeats::Never.patience() + Duration::from_millis(100);
+    // Others are answered meanwhile: it is this call that takes long.
+    let answered = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        text(server.send_once(to("/x"), &SentFlag::default()).await.unwrap()).await
+    };
+    assert_eq!(tokio::join!(leaves("/hang", long), answered), (true, "0".to_owned()));
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+    // Nobody is, for so long.
+    assert!(leaves("/hang", long).await);
+    assert_eq!(text(server.send_once(to("/x"), &SentFlag::default()).await.unwrap()).await, "1");
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_a_place_on_a_connection_has_not_left() {
+    let (pool, address, _) = tls_server(&[b"h2"]).await;
+    let server = &pool.server(&format!("https://{address}/").parse().unwrap(), None);
+    assert_eq!(text(server.send_once(to("/x"), &SentFlag::default()).await.unwrap()).await, "0");
+    // As many as the server takes at a time, and more, which leave before there is a place.
+    let all = (0..connection::STREAMS + 10).map(|number| async move {
+        let departure = SentFlag::default();
+        let asked = server.send_once(to("/hang"), &departure);
+        let time = Duration::from_millis(if number < connection::STREAMS { 1000 } else { 500 });
+        assert!(tokio::time::timeout(time, asked).await.is_err());
+        departure.has_left()
+    });
+    let left = futures_util::future::join_all(all).await.into_iter().filter(|left| *left).count();
+    assert_eq!(left, connection::STREAMS);
 }
