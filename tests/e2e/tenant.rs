@@ -210,7 +210,7 @@ impl<'a> Tenant<'a> {
         for key in [format!("{NS}/free"), format!("{PLATFORM}/free"), "default/alice".to_owned()] {
             let answer = self.direct.ask(&Ask::with_token("fault-404", token, &key))?;
             loot.add(format!("the answer to the token as {key}"), format!("{answer:?}"));
-            ensure!((answer.status == 401) == !key.starts_with(&format!("{NS}/")), "{key}: {answer:?}");
+            ensure!((answer.status != 401) == key.starts_with(&format!("{NS}/")), "{key}: {answer:?}");
         }
         let metrics =
             "curl -s http://localhost:4001/metrics http://localhost:4001/readyz http://localhost:4001/openapi.yaml";

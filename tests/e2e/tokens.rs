@@ -123,7 +123,7 @@ struct Tokens<'a> {
 }
 
 impl Tokens<'_> {
-    /// A token of the ServiceAccount `app`, by the API server (TokenRequest).
+    /// A token of the service account `app`, by the API server (`TokenRequest`).
     fn issued(&self, namespace: &str, more: &[&str]) -> anyhow::Result<String> {
         let token = self.cluster.kubectl(&[&["create", "token", "app", "-n", namespace], more].concat())?;
         Ok(token.trim().to_owned())
