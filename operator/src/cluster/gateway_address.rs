@@ -36,11 +36,11 @@ pub(super) fn follow(
     setting: DeliverySetting,
     secret: Option<CaSecret>,
 ) -> watch::Receiver<Arc<DeliverySetting>> {
-    let url = match &setting.gateway {
-        GatewayPlace::At(GatewayAddress { url, ca: GatewayCa::WellKnown }) => Some(url.clone()),
-        _ => None,
+    let (GatewayPlace::At(GatewayAddress { url, ca: GatewayCa::WellKnown }), Some(secret)) = (&setting.gateway, secret)
+    else {
+        return watch::channel(Arc::new(setting)).1;
     };
-    let Some((url, secret)) = url.zip(secret) else { return watch::channel(Arc::new(setting)).1 };
+    let url = url.clone();
     let with = move |ca| {
         let gateway = GatewayPlace::At(GatewayAddress { url: url.clone(), ca });
         Arc::new(DeliverySetting { gateway, ..setting.clone() })
@@ -129,8 +129,8 @@ impl Known {
 mod tests {
     use super::*;
 
-    fn ca(name: &str) -> Option<GatewayCa> {
-        Some(GatewayCa::These(name.as_bytes().to_vec()))
+    fn ca(name: &str) -> GatewayCa {
+        GatewayCa::These(name.as_bytes().to_vec())
     }
 
     #[test]
@@ -139,14 +139,14 @@ mod tests {
         let mut known = Known::default();
         known.take(None, now);
         assert_eq!(known.trusted(), GatewayCa::Unknown, "what namespaces have goes on");
-        known.take(ca("old"), now);
+        known.take(Some(ca("old")), now);
         known.take(None, now);
-        assert_eq!(Some(known.trusted()), ca("old"), "the Secret is made anew");
-        known.take(ca("new"), now);
-        known.take(ca("new"), now + OVERLAP / 2);
-        assert_eq!(Some(known.trusted()), ca("new\nold"));
+        assert_eq!(known.trusted(), ca("old"), "the Secret is made anew");
+        known.take(Some(ca("new")), now);
+        known.take(Some(ca("new")), now + OVERLAP / 2);
+        assert_eq!(known.trusted(), ca("new\nold"));
         known.take(None, now + OVERLAP);
-        assert_eq!(Some(known.trusted()), ca("new"));
+        assert_eq!(known.trusted(), ca("new"));
         // To a certificate of a public CA.
         known.take(Some(GatewayCa::WellKnown), now + OVERLAP);
         assert_eq!(known.trusted(), GatewayCa::WellKnown);

@@ -51,7 +51,7 @@ fn where_sidecars_reach_it_the_gateway_answers_and_they_trust_who_has_signed_the
     ensure!(operator.iter().any(|argument| argument == "--enforce-gateway"), "{operator:?}");
     let rules = find(&all, "Role", "vectoll-operator")?["rules"].to_string();
     ensure!(rules.contains("\"ingress-ca\""), "it may not read it: {rules}");
-    let public = objects(&values, &["--set", "gateway.caSecret=", "--set", "gateway.wellKnownCAs=true"])?;
+    let public = objects(&values, &["gateway.caSecret=", "gateway.wellKnownCAs=true"])?;
     let operator = arguments(&public, "vectoll")?;
     ensure!(operator.iter().any(|argument| argument == "--gateway-well-known-cas"), "{operator:?}");
     ensure!(value_of(&operator, "--gateway-ca-secret=").is_err(), "{operator:?}");

@@ -14,25 +14,33 @@ use super::{
 #[derive(Debug)]
 pub(super) struct IssuerSecret {
     name: String,
-    /// None: nobody knows. None of a Secret: there is none.
-    known: Option<Option<Entries>>,
+    known: Known,
+}
+
+/// What is in the Secret.
+#[derive(Debug)]
+enum Known {
+    /// Nobody has looked, or somebody may have changed it.
+    Nothing,
+    /// This; none: there is no Secret.
+    Read(Option<Entries>),
 }
 
 impl IssuerSecret {
     pub(super) fn new(name: String) -> Self {
-        Self { name, known: None }
+        Self { name, known: Known::Nothing }
     }
 
     /// Somebody may have changed it.
     pub(super) fn forget(&mut self) {
-        self.known = None;
+        self.known = Known::Nothing;
     }
 
     /// Has this in it. True: it was written.
     pub(super) async fn keep(&mut self, secrets: &Api<Secret>, issuer: &[u8]) -> anyhow::Result<bool> {
-        let mut known = match self.known.take() {
-            Some(known) => known,
-            None => secret::read(secrets, &self.name).await?,
+        let mut known = match std::mem::replace(&mut self.known, Known::Nothing) {
+            Known::Read(known) => known,
+            Known::Nothing => secret::read(secrets, &self.name).await?,
         };
         let present = known.as_ref().and_then(|entries| entries.get(ISSUER_FILE));
         let is_other = present.is_none_or(|present| present != issuer);
@@ -41,7 +49,7 @@ impl IssuerSecret {
             // Where it fails nobody knows what is there.
             secret::write(secrets, &self.name, &mut known, changes).await?;
         }
-        self.known = Some(known);
+        self.known = Known::Read(known);
         Ok(is_other)
     }
 }
