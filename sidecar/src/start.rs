@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context;
@@ -51,7 +51,7 @@ use vectoll_upstream::descriptors;
 
 /// After the drain's time is up, calls under way are ended; this is how long that may take.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
-/// How long the store may take to hear the last of it.
+/// How long the store may take to hear the last of it, beyond the drain's time.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Runs until SIGTERM or SIGINT.
@@ -73,8 +73,8 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let (store, place) = watch::channel(None);
     let watching = follow_config(&settings, &proxy, own, store).await?;
     let certificate = certificate.map(|certificate| tokio::spawn(certificate.watch()));
-    let (hang_up, end) = watch::channel(false);
-    let mut speaking = tokio::spawn(driver(&settings, &proxy, &keeper)?.run(place, end, LAST_WORDS));
+    let (hang_up, end) = watch::channel(None);
+    let mut speaking = tokio::spawn(driver(&settings, &proxy, &keeper)?.run(place, end));
 
     let (stop, stopped) = watch::channel(false);
     let (stop_admin, admin_stopped) = watch::channel(false);
@@ -102,6 +102,7 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     let keeping = tokio::spawn(keep(keeper, proxy.accounting.clock, kept_on));
 
     asked_to_stop().await?;
+    let drain_ends = Instant::now() + settings.drain_timeout;
     tracing::info!(timeout_seconds = settings.drain_timeout.as_secs(), "stopping: calls under way may finish");
     // Readiness fails first; the admin listener stays to say so and to be scraped.
     proxy.stopping.store(true, Ordering::Relaxed);
@@ -119,11 +120,17 @@ pub async fn run(settings: Settings) -> anyhow::Result<()> {
     }
     let observers = proxy.observers.clone();
     let _ = tokio::task::spawn_blocking(move || observers.flush(LAST_MOMENT)).await;
-    // After the last call was settled: spend goes to the store, and what is held goes back.
-    hang_up.send_replace(true);
+    // After the last call was settled: spend goes to the store, and what is held goes back. Where the store is away just now, what is
+    // left of the drain's time is for it: a pod that goes takes its journal along.
+    let last = drain_ends.max(Instant::now()) + LAST_WORDS;
+    hang_up.send_replace(Some(last));
     if tokio::time::timeout(2 * LAST_WORDS, &mut speaking).await.is_err() {
-        tracing::warn!("not everything could be written to the store: the journal keeps the rest");
-        speaking.abort();
+        let left = last.saturating_duration_since(Instant::now());
+        tracing::warn!(seconds = left.as_secs(), "the store has not taken all of the spend yet: waiting for it");
+        if tokio::time::timeout(left, &mut speaking).await.is_err() {
+            tracing::warn!("not everything could be written to the store: the journal keeps the rest");
+            speaking.abort();
+        }
     }
     watching.abort();
     for task in certificate.iter().chain(&probes) {

@@ -179,6 +179,35 @@ async fn an_outage_of_the_store_is_lived_through_or_told_as_the_team_wants() -> 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sidecar_that_goes_while_the_store_is_away_tells_its_spend_when_it_is_back() -> anyhow::Result<()> {
+    let _turn = TURN.lock().await;
+    let mut all = vec![team("search", json!({}))];
+    all.extend(api_key("crowd", "search", json!({"budget": {"limit": "100", "period": "Total"}})));
+    let mut scene = scene(1, &[], all).await?;
+    let caller = Caller::new(&scene.fleet.sidecars[0].base_url(), &key_value("crowd"))?;
+    assert_eq!(caller.embed(MODEL, json!(NINE_TOKENS)).await?.status, 200);
+    scene.store.kill().await?;
+    // By the share that it has then.
+    for _ in 0..20 {
+        assert_eq!(caller.embed(MODEL, json!(NINE_TOKENS)).await?.status, 200);
+    }
+    // As in a pod that goes: it does not start again, so its journal tells nobody anything.
+    let began = Instant::now();
+    let (sidecar, store) = (&mut scene.fleet.sidecars[0], &mut scene.store);
+    let (ended, restarted) = tokio::join!(sidecar.end(Signal::SIGTERM), async {
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        store.restart().await
+    });
+    ended?;
+    restarted?;
+    assert!(began.elapsed() < Duration::from_secs(20), "it was told all, and went on waiting");
+    let booked = ledger(&scene.store).await?.get("t:t").copied();
+    assert_eq!((booked, scene.provider.account().charged_tokens), (Some(21 * 9), 21 * 9));
+    assert_eq!(held(&scene.store).await?, 0, "money is held by nobody");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_budget_opens_again_at_the_periods_end_by_the_stores_clock_on_a_day_of_25_hours() -> anyhow::Result<()> {
     let _turn = TURN.lock().await;
     // In Berlin the 28th of October 2029 ends at 23:00 UTC, an hour later than the days before it: a day of 25 hours.

@@ -1,9 +1,6 @@
 //! Speaks to the store, wherever that is at present.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use jiff::SignedDuration;
 use tokio::sync::watch;
@@ -15,13 +12,12 @@ use crate::counters::FormerAdmissions;
 const REMEMBERED: SignedDuration = SignedDuration::from_secs(SPAN.cast_signed() + 2);
 
 impl Driver {
-    /// Speaks to the store, wherever that is at present, until it is told to stop. Then everything that is not used goes back,
-    /// and spend that the store does not know is told, within `last` if that can be.
+    /// Speaks to the store, wherever that is at present, until it is told to stop, by a moment. Then everything that is not used goes
+    /// back, and spend that the store does not know is told, until that moment if it takes so long.
     pub async fn run(
         self,
         mut place: watch::Receiver<Option<Arc<StoreAccess>>>,
-        mut stop: watch::Receiver<bool>,
-        last: Duration,
+        mut stop: watch::Receiver<Option<Instant>>,
     ) {
         self.recall().await;
         loop {
@@ -29,7 +25,7 @@ impl Driver {
             let Some(present) = present else {
                 tokio::select! {
                     changed = place.changed() => if changed.is_err() { return },
-                    () = stopped(&mut stop) => return,
+                    _ = stopped(&mut stop) => return,
                 }
                 continue;
             };
@@ -38,9 +34,9 @@ impl Driver {
             tokio::select! {
                 () = line.speak(None) => {}
                 changed = place.changed() => if changed.is_err() { return },
-                () = stopped(&mut stop) => {
+                last = stopped(&mut stop) => {
                     self.leased.let_go(self.clock.now());
-                    line.speak(Some(Instant::now() + last)).await;
+                    line.speak(Some(last)).await;
                     return;
                 }
             }
@@ -75,7 +71,9 @@ impl Driver {
     }
 }
 
-async fn stopped(stop: &mut watch::Receiver<bool>) {
+/// Waits until it is said by when to stop.
+async fn stopped(stop: &mut watch::Receiver<Option<Instant>>) -> Instant {
     // An error means that whoever could stop us is gone: stop as well.
-    let _ = stop.wait_for(|stop| *stop).await;
+    let last = stop.wait_for(Option::is_some).await.ok().and_then(|last| *last);
+    last.unwrap_or_else(Instant::now)
 }
