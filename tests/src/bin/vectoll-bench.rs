@@ -126,10 +126,11 @@ fn run(arguments: &Arguments) -> anyhow::Result<Report> {
     ensure!(machine.cores > PROXY_CORE, "two CPU cores are needed");
     // Thousands of connections on both sides of a proxy; children inherit it.
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).context("failed to read the limit on open files")?;
-    let most = most.max(OPEN_FILES);
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).with_context(|| {
-        format!("failed to raise the limit on open files to {most}: only root may raise the hard one")
-    })?;
+    // Beyond the hard limit only root goes; most scenarios need less.
+    let more = most.max(OPEN_FILES);
+    setrlimit(Resource::RLIMIT_NOFILE, more, more)
+        .or_else(|_| setrlimit(Resource::RLIMIT_NOFILE, most, most))
+        .context("failed to raise the limit on open files")?;
     let plan = plan(arguments)?;
     // All threads from here on inherit it.
     pin_this_thread(LOAD_CORE)?;

@@ -34,7 +34,7 @@ const SECRETS: f64 = 64.0;
 const LOAD: Load = Load::open(64, 500.0);
 /// Seconds without calls, and as many with a change in each.
 const QUIET_SECONDS: u32 = 5;
-/// Until what the start took is given back.
+/// Until what the start, or a scrape, took is given back.
 const REST: Duration = Duration::from_secs(2);
 
 pub fn run(stage: &Stage) -> anyhow::Result<(Vec<Row>, Vec<Remark>)> {
@@ -69,10 +69,13 @@ pub fn run(stage: &Stage) -> anyhow::Result<(Vec<Row>, Vec<Remark>)> {
     let cpu = cpu_of_changes(&mut volume, &changed, gateway.pid(), seconds)?;
     remarks.extend(of_changes(&beside, cpu, &gateway)?);
     let scrape = gateway.scrape()?;
+    let highest = procfs::memory(gateway.pid())?.highest;
+    thread::sleep(REST);
     remarks.extend([
         Remark::new("one scrape of /metrics", mebibytes(scrape.bytes), "MiB"),
         Remark::new("time of a scrape", scrape.took.as_secs_f64() * 1e3, "ms"),
-        Remark::new("resident, highest after a scrape", mebibytes(procfs::memory(gateway.pid())?.highest), "MiB"),
+        Remark::new("resident, highest during a scrape", mebibytes(highest), "MiB"),
+        Remark::new("resident 2 s after a scrape", mebibytes(procfs::memory(gateway.pid())?.resident), "MiB"),
     ]);
     let (calls, counted) = (number(beside.calls)?, scrape.metrics.sum("vectoll_key_requests_total", &[]));
     let served = scrape.metrics.sum("vectoll_gateway_namespaces", &[]);
