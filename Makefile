@@ -149,12 +149,12 @@ BENCH = cargo run --release --locked -p vectoll-tests --bin vectoll-bench -- \
   --operator "$(PROGRAMS)/vectoll-operator" --sidecar "$(PROGRAMS)/vectoll-sidecar" $(if $(ONLY),--only $(ONLY)) $(ARGUMENTS)
 
 .PHONY: bench
-bench: build test-programs ## Compare the sidecar with nginx as a plain reverse proxy, by scenario, and measure the operator
+bench: build test-programs need-openssl ## Compare the sidecar with nginx as a plain reverse proxy, by scenario, and measure the operator
 	$(BENCH)
 	$(if $(ONLY),,$(MAKE) bench-operator)
 
 .PHONY: evidence
-evidence: build test-programs ## The same, and write a page for each scenario to tests/evidence
+evidence: build test-programs need-openssl ## The same, and write a page for each scenario to tests/evidence
 	$(BENCH) --evidence tests/evidence
 
 .PHONY: baseline

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use anyhow::{Context, ensure};
 
 use super::payload::Payload;
+use super::tls::Certificate;
 
 /// Where calls go, and what they say of themselves.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +15,8 @@ pub struct Endpoint {
     path: String,
     key: String,
     model: Option<String>,
+    /// By which it is known, if it speaks TLS.
+    certificate: Option<Certificate>,
     /// Whether the answer is the provider's to the byte; else only its status counts.
     is_exact: bool,
 }
@@ -27,6 +30,7 @@ impl Endpoint {
             path: "/v1/embeddings".to_owned(),
             key: key.to_owned(),
             model: None,
+            certificate: None,
             is_exact: true,
         }
     }
@@ -42,7 +46,15 @@ impl Endpoint {
         let base = path.trim_end_matches('/');
         let path = if base.is_empty() { "/v1/embeddings".to_owned() } else { format!("/{base}/embeddings") };
         let model = model.map(str::to_owned);
-        Ok(Self { address, host: host.to_owned(), path, key: key.to_owned(), model, is_exact: false })
+        Ok(Self {
+            address,
+            host: host.to_owned(),
+            path,
+            key: key.to_owned(),
+            model,
+            certificate: None,
+            is_exact: false,
+        })
     }
 
     /// The same for calls that name another model than the payload's.
@@ -55,6 +67,17 @@ impl Endpoint {
     #[must_use]
     pub fn with_key(self, key: &str) -> Self {
         Self { key: key.to_owned(), ..self }
+    }
+
+    /// The same behind TLS, known by this certificate.
+    #[must_use]
+    pub fn with_tls(self, certificate: &Certificate) -> Self {
+        Self { certificate: Some(certificate.clone()), ..self }
+    }
+
+    /// By which it is known, if it speaks TLS.
+    pub fn certificate(&self) -> Option<&Certificate> {
+        self.certificate.as_ref()
     }
 
     /// Where it listens.
@@ -73,6 +96,23 @@ impl Endpoint {
             body.len(),
         );
         [head.into_bytes(), body].concat()
+    }
+
+    /// The key that is sent.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The path of the list of models, which no limit counts.
+    pub fn models_path(&self) -> String {
+        format!("{}/models", self.path.trim_end_matches("/embeddings"))
+    }
+
+    /// The bytes of a request for that list.
+    pub fn models_request(&self) -> Vec<u8> {
+        let Self { host, key, .. } = self;
+        let path = self.models_path();
+        format!("GET {path} HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {key}\r\n\r\n").into_bytes()
     }
 
     /// Bytes of the answer's body, where they are known before.

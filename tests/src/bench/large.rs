@@ -53,7 +53,7 @@ pub fn answer(listen: SocketAddr) -> anyhow::Result<()> {
 pub fn send(to: SocketAddr, payload: Payload) -> anyhow::Result<()> {
     let endpoint = Endpoint::new(to, KEY).with_model(LARGE_MODEL);
     let request = endpoint.request(payload, None);
-    let mut connection = Connection::open(to)?;
+    let mut connection = Connection::open(to, None)?;
     loop {
         let begun = Instant::now();
         match connection.call(&request, None) {
@@ -62,7 +62,7 @@ pub fn send(to: SocketAddr, payload: Payload) -> anyhow::Result<()> {
                 println!("failed: {error:#}");
                 thread::sleep(RETRY_DELAY);
                 // What is left of a broken answer is on the old one.
-                connection = Connection::open(to)?;
+                connection = Connection::open(to, None)?;
             }
         }
     }

@@ -1,16 +1,19 @@
 //! Load over several connections. In a closed loop each sends its next call when it has read the whole answer to the last; in an open
 //! loop calls arrive at a fixed rate, whatever becomes of those before.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
+use rustls::ClientConfig;
 use serde::Serialize;
 
 use super::connection::Connection;
 use super::endpoint::Endpoint;
 use super::payload::Payload;
+use super::tls::HTTP1;
 
 /// The stack of a connection's thread: a thousand of them are to be cheap.
 const STACK_BYTES: usize = 256 << 10;
@@ -22,6 +25,7 @@ pub struct Target {
     /// Calls that take turns.
     requests: Vec<Vec<u8>>,
     answer_length: Option<u64>,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 /// How calls follow each other.
@@ -95,7 +99,18 @@ impl Target {
         if requests.is_empty() {
             requests.push(endpoint.request(payload, None));
         }
-        Ok(Self { endpoint: endpoint.clone(), requests, answer_length: endpoint.answer_length(payload)? })
+        Self::of_requests(endpoint, payload, requests)
+    }
+
+    /// The same, in turn with each of these keys.
+    pub fn of_keys(endpoint: &Endpoint, payload: Payload, keys: &[String]) -> anyhow::Result<Self> {
+        let requests = keys.iter().map(|key| endpoint.clone().with_key(key).request(payload, None)).collect();
+        Self::of_requests(endpoint, payload, requests)
+    }
+
+    fn of_requests(endpoint: &Endpoint, payload: Payload, requests: Vec<Vec<u8>>) -> anyhow::Result<Self> {
+        let tls = endpoint.certificate().map(|certificate| certificate.client(HTTP1)).transpose()?;
+        Ok(Self { endpoint: endpoint.clone(), requests, answer_length: endpoint.answer_length(payload)?, tls })
     }
 
     /// Sends until a bound is reached. Any answer but a whole 200 of the right length is an error.
@@ -103,8 +118,9 @@ impl Target {
         let Load { connections, pace } = load;
         let sent = AtomicU64::new(0);
         // All are there before the first call: connecting is not measured, and not part of the time.
-        let open: Vec<_> =
-            (0..connections).map(|_| Connection::open(self.endpoint.address())).collect::<Result<_, _>>()?;
+        let open: Vec<_> = (0..connections)
+            .map(|_| Connection::open(self.endpoint.address(), self.tls.as_ref()))
+            .collect::<Result<_, _>>()?;
         let begun = Instant::now();
         let results: Vec<anyhow::Result<Vec<Duration>>> = thread::scope(|scope| {
             let sent = &sent;
@@ -191,6 +207,7 @@ fn due(number: u64, rate: f64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::super::responder::Responder;
+    use super::super::tls::Certificate;
     use super::*;
 
     fn responder(payloads: &[Payload]) -> (Responder, Endpoint) {
@@ -225,6 +242,18 @@ mod tests {
             target.load(Load::open(1, 2_000_000.0), Bounds { time: Duration::from_secs(9), requests: 2_000 }).unwrap();
         let longest = run.latencies.last().copied().unwrap();
         assert!(longest * 2 > run.elapsed, "{longest:?} of {:?}", run.elapsed);
+    }
+
+    #[test]
+    fn an_endpoint_behind_tls_is_called_if_it_shows_the_certificate_that_is_trusted() {
+        let certificate = Certificate::generate().unwrap();
+        let responder = Responder::start(None, Some(certificate.clone()), &[Payload::ONE_BASE64]).unwrap();
+        let endpoint = Endpoint::new(responder.address(), "any");
+        let bounds = Bounds { time: Duration::from_secs(20), requests: 20 };
+        let run = |endpoint: &Endpoint| Target::new(endpoint, Payload::ONE_BASE64)?.load(Load::closed(2), bounds);
+        assert_eq!(run(&endpoint.clone().with_tls(&certificate)).unwrap().latencies.len(), 20);
+        assert!(run(&endpoint.clone().with_tls(&Certificate::generate().unwrap())).is_err());
+        assert!(run(&endpoint).is_err());
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub struct Resources {
     pub further_routes: usize,
     /// Where [`LARGE_MODEL`] is.
     pub large: Option<SocketAddr>,
+    /// Who carries out the routes' calls: the gateway, or the sidecar itself.
+    pub by_gateway: bool,
     /// The Team's limit on requests, a number that an edit may change.
     pub requests_per_minute: u64,
 }
@@ -59,6 +61,7 @@ impl Resources {
             keys: 1,
             further_routes: 0,
             large: None,
+            by_gateway: false,
             requests_per_minute: 100_000_000,
         }
     }
@@ -94,13 +97,15 @@ impl Resources {
         files
     }
 
+    /// The values of all keys.
+    pub fn key_values(&self) -> Vec<String> {
+        (0..self.keys).map(value).collect()
+    }
+
     /// The first one is the one that is used.
     fn key(&self, number: usize) -> String {
-        let (name, value) = if number == 0 {
-            ("bench".to_owned(), KEY.to_owned())
-        } else {
-            (format!("key-{number}"), format!("sk-bench-another-{number:08}"))
-        };
+        let name = if number == 0 { "bench".to_owned() } else { format!("key-{number}") };
+        let value = value(number);
         let Limits { rates, budgets, users: _ } = self.limits;
         let mut spec = String::new();
         if rates {
@@ -140,12 +145,15 @@ stringData: {api-key: sk-provider-0123456789}
             out += &ca_secret(ca);
         }
         let trust = if self.ca.is_some() { TRUST } else { "" };
+        // Of the route, and no longer of its backend.
+        let delivery = if self.by_gateway { "\n  delivery: Gateway" } else { "" };
+        let further = format!("{trust}{delivery}");
         for (name, model) in [("small", "text-embedding-3-small"), ("large", "text-embedding-3-large")] {
-            out += &route(name, model, provider, trust);
+            out += &route(name, model, provider, &further);
         }
         for number in 0..self.further_routes {
             let name = format!("further-{number}");
-            out += &route(&name, &name, provider, trust);
+            out += &route(&name, &name, provider, &further);
         }
         if let Some(address) = self.large {
             // In one request, however large: what is measured is the sidecar, and not how many answers its provider writes.
@@ -154,6 +162,11 @@ stringData: {api-key: sk-provider-0123456789}
         }
         out
     }
+}
+
+/// A key's value.
+fn value(number: usize) -> String {
+    if number == 0 { KEY.to_owned() } else { format!("sk-bench-another-{number:08}") }
 }
 
 /// A backend's trust in [`ca_secret`].

@@ -234,13 +234,36 @@ impl Plan {
 
     /// One run, with the CPU time that a process took for it.
     pub fn run(&self, target: &Target, load: Load, pid: Option<u32>) -> anyhow::Result<Figures> {
-        let before = pid.map(procfs::cpu_time).transpose()?;
-        let run = target.load(load, Bounds::of(self.time))?;
-        let after = pid.map(procfs::cpu_time).transpose()?;
-        let cpu = after.zip(before).map(|(after, before)| after.saturating_sub(before));
-        let resident = pid.map(procfs::memory).transpose()?.map(|memory| memory.resident);
-        Figures::of(&run, cpu, resident)
+        Ok(self.run_of(target, load, pid.as_slice())?.figures)
     }
+
+    /// One run of calls that several processes have a part in.
+    pub fn run_of(&self, target: &Target, load: Load, pids: &[u32]) -> anyhow::Result<Measured> {
+        let cpu_times = || pids.iter().map(|pid| procfs::cpu_time(*pid)).collect::<anyhow::Result<Vec<_>>>();
+        let before = cpu_times()?;
+        let run = target.load(load, Bounds::of(self.time))?;
+        let took: Vec<Duration> =
+            cpu_times()?.into_iter().zip(before).map(|(after, before)| after.saturating_sub(before)).collect();
+        let resident = pids.iter().map(|pid| Ok(procfs::memory(*pid)?.resident)).collect::<anyhow::Result<Vec<_>>>()?;
+        let is_measured = !pids.is_empty();
+        let cpu = is_measured.then(|| took.iter().sum());
+        let figures = Figures::of(&run, cpu, is_measured.then(|| resident.iter().sum()))?;
+        let calls = run.latencies.len();
+        let of_call = f64::from(u32::try_from(calls).context("too many calls")?);
+        let shares = took.into_iter().map(|took| microseconds(took) / of_call).collect();
+        Ok(Measured { figures, shares, calls })
+    }
+}
+
+/// A run of calls that several processes have a part in.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    /// What was seen of it, with the CPU time and the memory of all of them together.
+    pub figures: Figures,
+    /// The CPU time of a call in each of them, in microseconds.
+    pub shares: Vec<f64>,
+    /// How many calls there were.
+    pub calls: usize,
 }
 
 #[cfg(test)]

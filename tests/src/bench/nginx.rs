@@ -1,4 +1,4 @@
-//! nginx as a plain reverse proxy: one worker, connections kept on both sides, nothing logged, bodies of requests in memory, other
+//! nginx as a plain reverse proxy, or one that ends TLS: one worker, connections kept on both sides, nothing logged, bodies of requests in memory, other
 //! buffers as they come. A provider behind https it asks over TLS, and verifies.
 
 use std::env;
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 
 use super::listening::{free_address, until_listening};
 use super::responder::Responder;
-use super::tls::NAME;
+use super::tls::{Certificate, CertificateFiles, NAME};
 use crate::pair::process::Process;
 
 /// A running nginx.
@@ -46,8 +46,13 @@ impl Nginx {
         text.trim().rsplit_once('/').map(|(_, version)| version.to_owned())
     }
 
-    /// Starts `program` on one core in front of a provider.
-    pub fn start(program: &Path, upstream: &Responder, core: usize) -> anyhow::Result<Self> {
+    /// Starts `program` on one core in front of a provider; with a certificate, it speaks TLS to those who call.
+    pub fn start(
+        program: &Path,
+        upstream: &Responder,
+        core: usize,
+        certificate: Option<&Certificate>,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("vectoll-nginx-")
             // Started by root, its worker is another user, who has to reach the folders for large bodies.
@@ -59,7 +64,9 @@ impl Nginx {
         if let Some(certificate) = upstream.certificate() {
             fs::write(folder.path().join(CA), &certificate.certificate).context("failed to write the provider's CA")?;
         }
-        fs::write(&config, configuration(folder.path(), address, upstream)).context("failed to write nginx.conf")?;
+        let served = certificate.map(|certificate| certificate.write(folder.path())).transpose()?;
+        fs::write(&config, configuration(folder.path(), address, upstream, served.as_ref()))
+            .context("failed to write nginx.conf")?;
         let mut command = Command::new(program);
         command.arg("-p").arg(folder.path()).arg("-c").arg(&config).arg("-e").arg(folder.path().join("error.log"));
         let process = Process::spawn("nginx", command, Some(core))?;
@@ -94,8 +101,22 @@ impl Drop for Nginx {
 /// The file with the provider's CA.
 const CA: &str = "ca.crt";
 
-fn configuration(folder: &Path, listen: SocketAddr, upstream: &Responder) -> String {
+fn configuration(
+    folder: &Path,
+    listen: SocketAddr,
+    upstream: &Responder,
+    certificate: Option<&CertificateFiles>,
+) -> String {
     let folder = folder.display();
+    let (ssl, served) = certificate.map_or_else(Default::default, |CertificateFiles { certificate, key }| {
+        let (certificate, key) = (certificate.display(), key.display());
+        let lines = format!(
+            "ssl_certificate {certificate};
+    ssl_certificate_key {key};
+    ssl_protocols TLSv1.3;"
+        );
+        (" ssl", lines)
+    });
     let provider = upstream.address();
     let (scheme, tls) = match upstream.certificate() {
         None => ("http", String::new()),
@@ -132,7 +153,8 @@ http {{
     keepalive_requests 1000000000;
   }}
   server {{
-    listen {listen} backlog=4096;
+    listen {listen}{ssl} backlog=4096;
+    {served}
     location / {{
       proxy_pass {scheme}://provider;
       proxy_http_version 1.1;

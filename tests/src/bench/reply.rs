@@ -9,6 +9,8 @@ use anyhow::{Context, bail, ensure};
 pub struct Replies<S> {
     source: BufReader<S>,
     line: String,
+    /// The beginning of the body that is read, where it is a refusal's.
+    refusal: Option<Vec<u8>>,
 }
 
 /// An answer that arrived to its end.
@@ -18,7 +20,12 @@ pub struct Reply {
     pub status: u16,
     /// Bytes of its body.
     pub length: u64,
+    /// How that begins, of an answer that is not a 200.
+    pub refusal: Option<String>,
 }
+
+/// What is kept of a refusal.
+const MAX_REFUSAL: usize = 500;
 
 enum Framing {
     Length(u64),
@@ -28,7 +35,12 @@ enum Framing {
 impl<S: Read> Replies<S> {
     /// Answers that arrive from `source`.
     pub fn new(source: S) -> Self {
-        Self { source: BufReader::with_capacity(256 << 10, source), line: String::new() }
+        Self { source: BufReader::with_capacity(256 << 10, source), line: String::new(), refusal: None }
+    }
+
+    /// Where they arrive from, to send more requests.
+    pub fn stream(&mut self) -> &mut S {
+        self.source.get_mut()
     }
 
     /// Reads one answer to the end of its body, by its content-length or its last chunk.
@@ -36,6 +48,7 @@ impl<S: Read> Replies<S> {
         let status = self.next_line()?;
         let status = status.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.with_context(|| format!("not a status line: {:?}", self.line))?;
+        self.refusal = (status != 200).then(Vec::new);
         let length = match self.framing()? {
             Framing::Length(length) => {
                 self.skip(length)?;
@@ -43,7 +56,8 @@ impl<S: Read> Replies<S> {
             }
             Framing::Chunked => self.skip_chunks()?,
         };
-        Ok(Reply { status, length })
+        let refusal = self.refusal.take().map(|text| String::from_utf8_lossy(&text).into_owned());
+        Ok(Reply { status, length, refusal })
     }
 
     fn framing(&mut self) -> anyhow::Result<Framing> {
@@ -87,6 +101,10 @@ impl<S: Read> Replies<S> {
                 bail!("the answer ended {left} bytes too early");
             }
             let taken = usize::try_from(left).unwrap_or(usize::MAX).min(available);
+            if let Some(refusal) = &mut self.refusal {
+                let kept = taken.min(MAX_REFUSAL.saturating_sub(refusal.len()));
+                refusal.extend_from_slice(self.source.buffer().get(..kept).unwrap_or_default());
+            }
             self.source.consume(taken);
             left -= taken as u64;
         }
@@ -109,11 +127,12 @@ mod tests {
     fn both_framings_are_read_one_after_the_other() {
         let text = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello\
                     HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\nT: x\r\n\r\n\
-                    HTTP/1.1 429 Too Many Requests\r\ncontent-length: 0\r\n\r\n";
+                    HTTP/1.1 429 Too Many Requests\r\ncontent-length: 4\r\n\r\nwait";
         let mut replies = Replies::new(text.as_bytes());
-        assert_eq!(replies.read().unwrap(), Reply { status: 200, length: 5 });
-        assert_eq!(replies.read().unwrap(), Reply { status: 200, length: 13 });
-        assert_eq!(replies.read().unwrap(), Reply { status: 429, length: 0 });
+        assert_eq!(replies.read().unwrap(), Reply { status: 200, length: 5, refusal: None });
+        assert_eq!(replies.read().unwrap(), Reply { status: 200, length: 13, refusal: None });
+        let refusal = Some("wait".to_owned());
+        assert_eq!(replies.read().unwrap(), Reply { status: 429, length: 4, refusal });
         assert!(replies.read().is_err());
     }
 

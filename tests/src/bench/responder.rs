@@ -1,7 +1,7 @@
 //! A provider that costs next to nothing: it answers from memory, a blocking thread a connection.
 
 use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -9,6 +9,7 @@ use std::thread;
 use anyhow::Context;
 
 use super::payload::{MARK, Payload};
+use super::request::Requests;
 use super::tls::Certificate;
 
 /// A running responder; it runs until the process ends.
@@ -102,34 +103,15 @@ impl Ready {
 }
 
 fn serve<S: Read + Write>(stream: S, ready: &Ready) -> io::Result<()> {
-    let mut stream = BufReader::with_capacity(64 << 10, stream);
-    let (mut line, mut body) = (String::new(), Vec::new());
-    loop {
-        let mut length = 0;
-        loop {
-            line.clear();
-            if stream.read_line(&mut line)? == 0 {
-                return Ok(());
-            }
-            let header = line.trim_end();
-            if header.is_empty() {
-                break;
-            }
-            // The request line passes through here too and is no header of this name.
-            if let Some((name, value)) = header.split_once(':')
-                && name.eq_ignore_ascii_case("content-length")
-            {
-                length = value.trim().parse().map_err(|_| io::ErrorKind::InvalidData)?;
-            }
-        }
-        body.resize(length, 0);
-        stream.read_exact(&mut body)?;
-        let answer = asked_for(&body).and_then(|name| ready.get(name));
+    let mut requests = Requests::new(stream);
+    while let Some((_, body)) = requests.read()? {
+        let answer = asked_for(body).and_then(|name| ready.get(name));
         let unknown = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
-        let writer = stream.get_mut();
+        let writer = requests.stream();
         writer.write_all(answer.as_deref().unwrap_or(unknown))?;
         writer.flush()?;
     }
+    Ok(())
 }
 
 /// The payload's name, from the first text of a body.

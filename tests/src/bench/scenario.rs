@@ -3,12 +3,17 @@
 mod beside;
 mod calls;
 mod features;
+mod gateway_connections;
+mod gateway_hop;
+mod gateway_scale;
+mod gateway_throughput;
 mod memory;
 mod open_loop;
 mod reload;
 mod scale;
 mod store;
 mod tls;
+mod traces;
 mod transcode;
 mod users;
 
@@ -53,6 +58,16 @@ pub enum Scenario {
     Memory,
     /// Small calls beside large ones, scrapes, and a journal that rotates.
     BesideLargeCalls,
+    /// By a sidecar to the provider, and by a sidecar and a gateway.
+    GatewayHop,
+    /// One gateway over TLS, and nginx that ends TLS.
+    GatewayThroughput,
+    /// A thousand namespaces with 50,000 keys in one gateway.
+    GatewayScale,
+    /// Five thousand idle connections to one gateway.
+    GatewayConnections,
+    /// Traces on and off.
+    Traces,
 }
 
 /// What a scenario found.
@@ -95,6 +110,11 @@ impl Scenario {
             Self::Reload => "Edits of the config under load",
             Self::Memory => "Resident memory",
             Self::BesideLargeCalls => "Small calls beside large ones",
+            Self::GatewayHop => "What the way over a gateway costs",
+            Self::GatewayThroughput => "One gateway beside nginx",
+            Self::GatewayScale => "A thousand namespaces in one gateway",
+            Self::GatewayConnections => "Five thousand connections to one gateway",
+            Self::Traces => "What traces cost",
         }
     }
 
@@ -148,6 +168,29 @@ impl Scenario {
                 "1,000 small calls a second of 2,000 users, alone; and while one client sends bodies of nearly 16 MiB, another asks for 2,048 vectors of 3,072 numbers that have to \
                  be translated to base64, something reads `/metrics` every 250 ms, and the journal begins segments. The lines without a proxy are the load generator's own."
             }
+            Self::GatewayHop => {
+                "The same calls by a sidecar that asks the provider itself, and by one that passes them on to a gateway (TLS 1.3, HTTP/2), with the token of its pod, signed by \
+                 RSA with 2,048 bits; once also with an ApiKey's value. CPU time and memory of the rows are those of all processes on the way, the figures below those of each. The gateway has a core of its own \
+                 where there is a third one; else it shares that of the sidecar, and in a closed loop over 64 connections what is added is mostly that. Added is the difference of the same round's p50 and p99. \
+                 At the end the gateway has booked each call once, and the sidecar none."
+            }
+            Self::GatewayThroughput => {
+                "One gateway and nginx, one worker each, in front of the same provider, which speaks plain HTTP. Callers speak HTTP/1.1 over TLS 1.3, with the same certificate (ECDSA, P-256), over 64 connections \
+                 that are kept. The gateway has everything on: keys, limits, budgets, metrics, journal, access log. Calls in a second of CPU time are the reciprocal of the CPU time of a call."
+            }
+            Self::GatewayScale => {
+                "What the operator writes for a namespace of 50 keys with limits and budgets and three routes, a thousand times under other names, UIDs and values, in a volume as the kubelet keeps it: a file for each \
+                 namespace, and a link that is swapped. Started once a round; ready is what `/readyz` says, asked every 20 ms. 500 calls a second with a key of each namespace in turn, over TLS, as it is, and while a \
+                 model of one namespace is renamed each second: the list of models shows when that has taken effect (asked every 2 ms). CPU time of a change is what the gateway has used more in five seconds with a change each than in five without. Last, `/metrics` is read once. The line without a proxy is the load generator's own."
+            }
+            Self::GatewayConnections => {
+                "Three gateways side by side: one without idle connections, one with five thousand of HTTP/1.1 and one with five thousand of HTTP/2, each over TLS 1.3, with one answer behind it. Memory is `VmRSS` with them, \
+                 less that before. Calls come over other connections, of HTTP/1.1 over TLS."
+            }
+            Self::Traces => {
+                "Sidecars side by side with everything else on: without a collector; with one that is told of all calls (`--otlp-sampling 1`, the default), of a tenth, and of none but in its measures. The collector \
+                 answers at once and looks at nothing. Spans that find no room are dropped, and cost less: the figures below say how many."
+            }
         }
     }
 
@@ -177,6 +220,19 @@ impl Scenario {
             Self::BesideLargeCalls => {
                 "More than one client of each kind; a sidecar that has more than one core. On a machine of two cores those who send and answer large calls share a core with the load generator, which goes before them."
             }
+            Self::GatewayHop => {
+                "A network between sidecar and gateway; several gateways behind a Service; tokens that are signed by elliptic curves; a gateway that others call as well."
+            }
+            Self::GatewayThroughput => {
+                "Handshakes, of which there are few; HTTP/2 from callers; more than one core. The load generator and the provider share a core, and calls/s may be theirs."
+            }
+            Self::GatewayScale => {
+                "How long kubelet and operator take; calls with all keys, whose counts take memory as they are used; a store. The kubelet writes all files of the volume anew, here those that stay are linked."
+            }
+            Self::GatewayConnections => {
+                "What the kernel holds for connections; the bound of one address, which loopback does not have; 5,000 connections that come at once. The chart's `gateway.maxConnections` is 2000."
+            }
+            Self::Traces => "A collector that is slow, far away, or behind TLS; the gateway, whose spans are the same.",
         }
     }
 
@@ -198,6 +254,11 @@ impl Scenario {
             Self::Reload => reload::run(stage)?,
             Self::Memory => (Vec::new(), memory::run(stage)?),
             Self::BesideLargeCalls => beside::run(stage)?,
+            Self::GatewayHop => gateway_hop::run(stage)?,
+            Self::GatewayThroughput => gateway_throughput::run(stage)?,
+            Self::GatewayScale => gateway_scale::run(stage)?,
+            Self::GatewayConnections => gateway_connections::run(stage)?,
+            Self::Traces => traces::run(stage)?,
         };
         Ok(Section { scenario: self, rows, remarks })
     }
@@ -212,7 +273,7 @@ mod tests {
     #[test]
     fn scenarios_have_names_of_their_own() {
         let names: BTreeSet<String> = Scenario::all().iter().map(|one| one.name()).collect();
-        assert_eq!(names.len(), 15);
+        assert_eq!(names.len(), 20);
         assert!(names.contains("beside-large-calls") && names.contains("open-loop"), "{names:?}");
     }
 }

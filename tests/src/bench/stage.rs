@@ -8,11 +8,13 @@ use tokio::runtime::Runtime;
 
 use super::PROXY_CORE;
 use super::endpoint::Endpoint;
+use super::gateway::Gateway;
 use super::manifests::{KEY, Resources};
 use super::measure::{Deadline, Plan, Subject};
 use super::nginx::Nginx;
 use super::relay::Relay;
 use super::responder::Responder;
+use super::tls::Certificate;
 use crate::pair::binaries::Binaries;
 use crate::pair::{Pair, Setup};
 
@@ -99,7 +101,23 @@ impl Stage {
     /// Starts nginx in front of a provider.
     pub fn nginx(&self, provider: &Responder) -> anyhow::Result<Nginx> {
         let program = self.nginx.clone().map_or_else(Nginx::find, Ok)?;
-        Nginx::start(&program, provider, PROXY_CORE)
+        Nginx::start(&program, provider, PROXY_CORE, None)
+    }
+
+    /// Starts nginx in front of the provider, to end TLS.
+    pub fn nginx_with_tls(&self, certificate: &Certificate) -> anyhow::Result<Nginx> {
+        let program = self.nginx.clone().map_or_else(Nginx::find, Ok)?;
+        Nginx::start(&program, &self.responder, PROXY_CORE, Some(certificate))
+    }
+
+    /// Starts a gateway, on a core of its own where there is one more.
+    pub fn gateway(&self, resources: &Resources, arguments: &[String]) -> anyhow::Result<Gateway> {
+        self.wait(Gateway::start(self.programs.clone(), &resources.files(), arguments))
+    }
+
+    /// The programs.
+    pub fn programs(&self) -> &Binaries {
+        &self.programs
     }
 
     /// Starts the bare relay in front of the provider.

@@ -1,15 +1,6 @@
 //! Small calls beside large ones, scrapes, and a journal that rotates.
 
-use std::{
-    collections::BTreeSet,
-    fs,
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
-    path::Path,
-    sync::mpsc,
-    thread,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, net::SocketAddr, path::Path, sync::mpsc, thread, time::Duration};
 
 use anyhow::{Context, anyhow, ensure};
 
@@ -23,6 +14,7 @@ use super::super::{
     measure::{Figures, Row},
     payload::Payload,
     remark::Remark,
+    scrape::scrape,
     stage::Stage,
     statistics::Spread,
     subprocess::Subprocess,
@@ -143,17 +135,6 @@ fn while_scraped(
         let scraped = scraping.join().map_err(|_| anyhow!("the scraping thread panicked"))??;
         done.map(|()| scraped)
     })
-}
-
-/// Reads `/metrics` to its end.
-fn scrape(admin: SocketAddr) -> anyhow::Result<()> {
-    let mut stream = TcpStream::connect(admin).context("failed to reach the admin listener")?;
-    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-    stream.write_all(format!("GET /metrics HTTP/1.0\r\nHost: {admin}\r\n\r\n").as_bytes())?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).context("/metrics broke off")?;
-    ensure!(answer.starts_with(b"HTTP/1.0 200") || answer.starts_with(b"HTTP/1.1 200"), "/metrics is refused");
-    Ok(())
 }
 
 /// The journal's segments of this moment.
