@@ -109,6 +109,8 @@ pub(super) struct ClusterState {
     pub(super) accounts_below: BTreeMap<ObjectName, Vec<Uid>>,
     /// Whether only the gateway is to have credentials: a setting.
     pub(super) gateway_only: bool,
+    /// Labels that spend is allocated by: a setting.
+    pub(super) spend_labels: Arc<[String]>,
 }
 
 impl Default for ClusterState {
@@ -131,6 +133,7 @@ impl Default for ClusterState {
             spend_writes: SpendWrites::default(),
             accounts_below: BTreeMap::new(),
             gateway_only: false,
+            spend_labels: Arc::default(),
         }
     }
 }
@@ -204,6 +207,7 @@ pub(crate) fn tracked<K: Readable>(
         object: Arc::new(object),
         generation: metadata.generation,
         status: status.map(Arc::new),
+        labels: Arc::new(metadata.labels.unwrap_or_default()),
         adopts,
         unreadable,
     })

@@ -143,6 +143,11 @@ pub(super) enum Spenders {
     Users,
     /// Models; from the ledger only
     Models,
+    /// Cost centres; from the ledger only
+    CostCenters,
+    /// Labels of keys and Teams that spend is allocated by; from the ledger only
+    #[value(alias = "tags")]
+    Labels,
 }
 
 /// Settings of `top`.
