@@ -16,12 +16,17 @@ use super::{
     sweep::{Census, DAY_MS},
 };
 use crate::{
-    allocation::{Allocated, Allocation, Allocations, allocations_key, book, field, read},
+    allocation::{Allocated, Allocation, Allocations, MAX_ALLOCATIONS, allocations_key, book, field, read},
     ledger::Totals,
 };
 
 /// Keys of a Team that one command asks for.
 const KEYS: usize = 256;
+/// A field of a hash and its value, whatever they are.
+type Field = (Vec<u8>, Vec<u8>);
+
+/// Fields that one command looks at.
+const PIECE: usize = 1_000;
 /// Fields that one command writes.
 const FIELDS: usize = 256;
 /// How long it stays: as long as the month itself.
@@ -95,13 +100,7 @@ async fn allocate_team(
         return Ok(());
     }
     let hash = allocations_key(team, month);
-    let mut pipeline = Pipeline::new();
-    pipeline.cmd("HGETALL").arg(&hash);
-    let (fields,): (BTreeMap<String, String>,) = connection.ask(&pipeline).await?;
-    let mut so_far: BTreeMap<Uid, BTreeMap<Allocation, Allocated>> = BTreeMap::new();
-    for (key, to, allocated) in fields.iter().filter_map(|(name, value)| read(name, value)) {
-        so_far.entry(key).or_default().insert(to, allocated);
-    }
+    let so_far = so_far(connection, &hash, keys).await?;
     let none = BTreeMap::new();
     let new = spent.iter().filter_map(|(key, spent)| {
         let (to, allocated) = book(*spent, so_far.get(*key).unwrap_or(&none), keys.get(*key)?, at)?;
@@ -124,6 +123,34 @@ async fn allocate_team(
     Ok(())
 }
 
+/// What is allocated of the spend of these keys. Whoever has a login of the Team's may have written more: it is read in pieces, each of which
+/// keeps the store no longer than a call does, and no more of it is kept than this program writes.
+async fn so_far(
+    connection: &Connection,
+    hash: &str,
+    keys: &BTreeMap<Uid, Allocation>,
+) -> RedisResult<BTreeMap<Uid, BTreeMap<Allocation, Allocated>>> {
+    let mut found: BTreeMap<Uid, BTreeMap<Allocation, Allocated>> = BTreeMap::new();
+    let mut cursor = 0_u64;
+    loop {
+        let mut pipeline = Pipeline::new();
+        pipeline.cmd("HSCAN").arg(hash).arg(cursor).arg("COUNT").arg(PIECE);
+        let ((next, piece),): ((u64, Vec<Field>),) = connection.ask(&pipeline).await?;
+        for (name, value) in &piece {
+            let texts = std::str::from_utf8(name).ok().zip(std::str::from_utf8(value).ok());
+            let Some((key, to, allocated)) = texts.and_then(|(name, value)| read(name, value)) else { continue };
+            let of_key = keys.contains_key(&key).then(|| found.entry(key).or_default());
+            if let Some(all) = of_key.filter(|all| all.len() <= MAX_ALLOCATIONS || all.contains_key(&to)) {
+                all.insert(to, allocated);
+            }
+        }
+        cursor = next;
+        if cursor == 0 {
+            return Ok(found);
+        }
+    }
+}
+
 /// What the keys have spent in a month, those that have.
 async fn spent<'a>(
     connection: &Connection,
@@ -138,8 +165,9 @@ async fn spent<'a>(
         let names: Vec<String> = names.collect();
         let mut pipeline = Pipeline::new();
         pipeline.cmd("HMGET").arg(&hash).arg(&names);
-        let (values,): (Vec<Option<String>>,) = connection.ask(&pipeline).await?;
-        let number = |value: &Option<String>| value.as_ref().and_then(|text| text.parse::<u64>().ok());
+        // What is no text fails nobody else's reading.
+        let (values,): (Vec<Option<Vec<u8>>>,) = connection.ask(&pipeline).await?;
+        let number = |value: &Option<Vec<u8>>| std::str::from_utf8(value.as_deref()?).ok()?.parse::<u64>().ok();
         for (key, values) in keys.iter().zip(values.chunks(3)) {
             let [requests, tokens, pico] = values else { continue };
             // Of what is no number nothing is known.
