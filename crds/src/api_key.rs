@@ -136,6 +136,11 @@ pub struct ApiKeySpec {
     #[x_kube(validation = Rule::new("self.all(name, size(name) >= 1 && size(name) <= 63)")
         .message("names in metadata have 1 to 63 characters"))]
     pub metadata: BTreeMap<String, String>,
+    /// The cost centre that what the key spends is allocated to in the bill: letters, digits, and `- _ . / :` and spaces between them. Absent: its Team's.
+    /// A change counts for what is spent from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9]([-A-Za-z0-9_./: ]*[A-Za-z0-9])?$"))]
+    pub cost_center: Option<String>,
 }
 
 /// Bounds that the types of a map cannot say.

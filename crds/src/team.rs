@@ -178,6 +178,12 @@ pub struct TeamSpec {
     /// Refuses every call of the Team's keys while true.
     #[serde(default)]
     pub suspended: bool,
+    /// The cost centre that what its keys spend is allocated to in the bill: letters, digits, and `- _ . / :` and spaces between them. Absent: that of the Team above.
+    /// A key may name another one.
+    /// A change counts for what is spent from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63), regex(pattern = r"^[A-Za-z0-9]([-A-Za-z0-9_./: ]*[A-Za-z0-9])?$"))]
+    pub cost_center: Option<String>,
 }
 
 fn max_users() -> u32 {

@@ -7,6 +7,7 @@ mod hosts;
 mod import;
 mod prices;
 mod report;
+mod spend;
 mod status;
 mod store;
 
@@ -21,6 +22,7 @@ pub use self::hosts::HostOptions;
 pub use self::import::{Import, ImportLitellm};
 pub use self::prices::{PriceOptions, Prices};
 pub use self::report::{LedgerStore, ReportFormat, ReportOptions};
+pub use self::spend::SpendOptions;
 pub use self::status::StatusOptions;
 pub use self::store::{OnStoreFailure, StoreKeeping, StoreOptions};
 use crate::observed_state::DEFAULT_NAMESPACE;
@@ -143,6 +145,10 @@ pub struct Run {
     /// What is written into statuses, and how often
     #[command(flatten)]
     pub status: StatusOptions,
+
+    /// What spend is allocated to
+    #[command(flatten)]
+    pub spend: SpendOptions,
 
     /// The hosts that routes may name
     #[command(flatten)]

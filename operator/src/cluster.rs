@@ -111,6 +111,7 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
     let shared = StateHandle::default();
     shared.cluster().spend_writes = settings.status.spend_writes()?;
     shared.cluster().gateway_only = settings.gateway.gateway_only;
+    shared.cluster().spend_labels = settings.spend.labels()?.into();
     let (stop, stopped) = channel::channel(false);
     let (resign, resigned) = channel::channel(false);
     let (drain, draining) = channel::channel(false);

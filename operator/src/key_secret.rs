@@ -13,7 +13,7 @@ use k8s_openapi::{
 };
 use serde_json::{Map, Value, json};
 use vectoll_config::{KeyHash, ObjectName, POD_KEY, Uid};
-use vectoll_crds::SecretTemplate;
+use vectoll_crds::{ApiKeySpec, SecretKeyRef, SecretTemplate};
 
 /// The type of a Secret that the operator made.
 pub const TYPE: &str = "vectoll.dev/api-key";
@@ -32,6 +32,18 @@ pub(crate) const PREVIOUS: &str = "vectoll.dev/previous";
 const TEMPLATE: &str = "vectoll.dev/secret-template";
 /// Values before that stay valid at the same time. More rotations within one grace period end the oldest early.
 const MAX_PREVIOUS: usize = 8;
+
+/// The entry of a generated Secret that holds the value.
+pub(crate) const ENTRY: &str = "key";
+
+/// The Secret that holds a key's value, and the entry in it. None: of the key only the hash is known.
+pub(crate) fn value_place<'a>(spec: &'a ApiKeySpec, name: &'a str) -> Option<(&'a str, &'a str)> {
+    let place = match &spec.secret_ref {
+        Some(SecretKeyRef { name, key }) => (&**name, &**key),
+        None => (spec.secret_name.as_deref().unwrap_or(name), ENTRY),
+    };
+    spec.key_hash.is_none().then_some(place)
+}
 
 /// A value that was replaced and is still valid for a while.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -236,7 +248,7 @@ impl ValueCreation {
             type_: Some(TYPE.to_owned()),
             data: Some(
                 [
-                    entry("key", value),
+                    entry(ENTRY, value),
                     entry("OPENAI_API_KEY", value),
                     entry("OPENAI_BASE_URL", "http://localhost:4000/v1"),
                 ]

@@ -3,8 +3,9 @@
 //! The way of a change is [`desired_state::desired_state`], a pure function: gather (a [`observed_state::ObservedState`] of objects) → validate
 //! (each spec once, into types) → resolve (references, consent, conflicts) → build (the contract and its credentials),
 //! with conditions for every resource. [`standalone`] drives it from a folder of manifests, without a cluster. [`store`] is who may log in where sidecars count together, [`ledger`] what they have written there,
-//! [`report`] the month's bill made of it. [`plugin`] is `kubectl vectoll`: what people look at and change by hand.
+//! [`allocation`] what keys spend for, [`report`] the month's bill made of it. [`plugin`] is `kubectl vectoll`: what people look at and change by hand.
 
+pub mod allocation;
 mod build;
 pub mod cli;
 pub mod cluster;

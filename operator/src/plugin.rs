@@ -4,6 +4,7 @@
 //! or as YAML ([`output`]). What it says of a resource is the operator's own word: conditions and spend come from statuses, and what a key may
 //! do comes out of the operator's own pure functions. It must not know: how the operator runs, or anything that only its service account may read.
 
+mod access_log;
 mod change;
 mod check;
 mod cli;
@@ -13,13 +14,16 @@ mod duration;
 mod explain;
 mod failure;
 mod key;
+mod logs;
 mod names;
 mod objects;
 mod output;
+mod since;
 mod standing;
 mod status;
 mod table;
 mod top;
+mod why;
 
 pub use self::cli::Plugin;
 pub(crate) use self::names::all_names;

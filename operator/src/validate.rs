@@ -7,6 +7,7 @@ mod account;
 mod api_key;
 mod backend;
 mod budgets;
+mod cost_center;
 mod key_policy;
 mod limits;
 mod model_route;

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, ensure};
@@ -17,11 +18,11 @@ use vectoll_config::{
 use vectoll_limits::store::protocol::Entry;
 use vectoll_tests::{
     documents::{block, repository},
-    pair::binaries::binary,
+    pair::{binaries::binary, poll},
 };
 
 use crate::{
-    store::{Stage, stage},
+    store::{Stage, stage_with},
     sums::book,
     world::{World, until},
 };
@@ -59,10 +60,10 @@ fn has(text: &str, parts: &[&str]) -> anyhow::Result<()> {
 }
 
 const RESOURCES: &str = "
-{apiVersion: vectoll.dev/v1alpha1, kind: Team, metadata: {name: search, namespace: plugin}, spec: {budget: {limit: '100.00', period: Yearly}}}
+{apiVersion: vectoll.dev/v1alpha1, kind: Team, metadata: {name: search, namespace: plugin, labels: {app: shop}}, spec: {budget: {limit: '100.00', period: Yearly}, costCenter: '4700'}}
 ---
 {apiVersion: vectoll.dev/v1alpha1, kind: ApiKey, metadata: {name: alice, namespace: plugin}, spec: {teamRef: {name: search},
-  limits: {tokensPerMinute: 5000}, budget: {limit: '25.00', period: Monthly}, metadata: {costCenter: '4711'}}}
+  limits: {tokensPerMinute: 5000}, budget: {limit: '25.00', period: Monthly}, metadata: {costCenter: '4711'}, costCenter: '4711'}}
 ---
 {apiVersion: vectoll.dev/v1alpha1, kind: ApiKey, metadata: {name: bob, namespace: plugin}, spec: {teamRef: {name: gone}}}
 ---
@@ -74,7 +75,7 @@ const RESOURCES: &str = "
 
 /// What people look at and change by hand, and the bill.
 pub async fn looked_at_and_billed() -> anyhow::Result<()> {
-    let stage = stage().await?;
+    let stage = stage_with(&["--spend-labels=app"]).await?;
     commands(&stage).await.with_context(|| stage.world.operator.log())
 }
 
@@ -310,7 +311,35 @@ async fn billed(stage: &Stage) -> anyhow::Result<()> {
         Ok(text.contains("plugin/alice").then_some(()))
     })
     .await?;
+    allocated(world, &of_store, (&last, expected)).await.context("cost centres")?;
     archived(world, &mut admin, &report(&[]), (&last, &team, &keys)).await
+}
+
+/// Within a minute the operator has allocated what was spent to what keys and Teams say.
+async fn allocated(world: &World, store: &[&str], (month, expected): (&str, PicoUsd)) -> anyhow::Result<()> {
+    let ask = |arguments: &[&str]| plugin(world, &[arguments, store].concat(), true);
+    let by = |part: &str| ask(&["report", "--month", month, "--by", part]);
+    let found = poll::until("spend by cost centre", Duration::from_secs(100), async || {
+        let found = records(&by("costCenter")?);
+        let centers = found.iter().filter(|record| record["kind"] == "usage");
+        let mut centers: Vec<String> = centers.map(|record| record["cost_center"].clone()).collect();
+        centers.sort();
+        Ok((centers == ["4700", "4711"]).then_some(found))
+    })
+    .await?;
+    ensure!(sum(found.iter(), "spend_usd")? == expected, "{found:?}");
+    let labels = records(&by("tag")?);
+    ensure!(sum(labels.iter(), "spend_usd")? == expected, "{labels:?}");
+    ensure!(
+        labels.iter().filter(|record| record["kind"] == "usage").all(|record| record["labels"] == "app=shop"),
+        "{labels:?}"
+    );
+    let keys = records(&by("key")?);
+    ensure!(keys.iter().any(|record| record["key"] == "plugin/moved" && record["cost_center"] == "4700"), "{keys:?}");
+    let focus = records(&ask(&["report", "--month", month, "--by", "costCenter", "-o", "focus"])?);
+    ensure!(sum(focus.iter(), "BilledCost")? == expected && focus.iter().any(|row| row["x_CostCenter"] == "4711"));
+    has(&ask(&["top", "cost-centers", "-n", NS])?, &["4711", "4700", "plugin/search"])?;
+    has(&ask(&["top", "tags", "-n", NS])?, &["app=shop"])
 }
 
 /// What a job of the chart does, month by month: what was written stays as it was.

@@ -68,6 +68,11 @@ pub struct Stage {
 }
 
 pub async fn stage() -> anyhow::Result<Stage> {
+    stage_with(&[]).await
+}
+
+/// The same with more arguments for the operator.
+pub async fn stage_with(more: &[&str]) -> anyhow::Result<Stage> {
     let light = Light::start().await?;
     let store = Store::start().await?;
     let folder = tempfile::tempdir()?;
@@ -76,7 +81,7 @@ pub async fn stage() -> anyhow::Result<Stage> {
     let url = format!("--store-url={}", store.url());
     let password = format!("--store-password-file={}", password.display());
     let arguments = vec![url, password, "--on-store-failure=Closed".to_owned()];
-    let operator = Operator::start(&light, "one", &words(&arguments)).await?;
+    let operator = Operator::start(&light, "one", &[&words(&arguments), more].concat()).await?;
     let client = light.client().await?;
     Ok(Stage { world: World { operator, client, light }, store, arguments, _password: folder })
 }

@@ -14,15 +14,17 @@ use redis::{FromRedisValue, Value, aio::MultiplexedConnection, cmd};
 use vectoll_config::{
     StoreUrl, Uid,
     store::{
-        Function, Library, SIDECAR_COMMANDS, caller, live_key, namespace_prefix, team_prefix, total_key, user_name,
+        Function, Library, SIDECAR_COMMANDS, caller, live_key, month_key, namespace_prefix, team_prefix, total_key,
+        user_name,
     },
     v1::OnStoreFailure,
 };
 use vectoll_operator::{
+    allocation::Allocation,
     ledger::{LedgerEvent, LedgerQuery, Reader, TeamQuery},
     store::{
         Access, AclReconciler, DeferredRevocations, Master, Password, Persistence, REVOCATION_DELAY, Rotation,
-        StoreState, Suspects, User, UsersByName, Valid, connect, plan, sweep,
+        StoreState, Suspects, User, UsersByName, Valid, allocate, connect, plan, read_allocations, sweep,
         sweep::{Census, CountedTeam},
     },
 };
@@ -391,7 +393,7 @@ async fn an_administrator_of_users_who_may_read_what_is_counted_is_enough() -> a
     let () = ask(
         &mut admin,
         "ACL SETUSER vectoll on >pw -@all +acl|list +acl|setuser +acl|deluser +ping +function|list +function|load +function|kill \
-         +script|kill +info +time +hgetall +hmget +hscan +scan +pttl +memory|usage +hget +hset +hdel +fcall +unlink ~vectoll:*",
+         +script|kill +info +time +hgetall +hmget +hscan +scan +pttl +memory|usage +hget +hset +hdel +pexpire +fcall +unlink ~vectoll:*",
     )
     .await?;
     let access = Access { username: Some("vectoll".to_owned()), password: Some(Password::new("pw")), ..access(&store) };
@@ -415,6 +417,13 @@ async fn an_administrator_of_users_who_may_read_what_is_counted_is_enough() -> a
         assert_eq!(found.by_reason().collect::<Vec<_>>(), [("foreign", swept)]);
         census.counted_ms = u64::MAX;
     }
+    let () =
+        ask(&mut admin, &format!("HSET {} k:real:r 1 k:real:t 2 k:real:p 3", month_key(&Uid::new("t1"), "2026-11")))
+            .await?;
+    let keys = [(Uid::new("real"), Allocation::default())].into();
+    allocate(&access, &[(Uid::new("t1"), keys)].into(), &["2026-11".to_owned()], Timestamp::now()).await?;
+    let allocated = read_allocations(&self::access(&store), "2026-11").await?;
+    ensure!(allocated[&Uid::new("t1")].keys().eq(["real {}"]), "{allocated:?}");
     let (heard, mut all) = tokio::sync::mpsc::unbounded_channel();
     let reader = Reader::start(Arc::new(move |told| drop(heard.send(told))));
     let teams = [(Uid::new("t1"), TeamQuery::default())].into();

@@ -1,9 +1,15 @@
 //! What there is that the store keeps accounts of: for the sweeper, which removes what is gone. Pure.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use super::cluster_state::ClusterState;
-use crate::store::sweep::{Census, CountedTeam};
+use vectoll_config::{ObjectName, v1::MAX_TREE_DEPTH};
+use vectoll_crds::{TeamSpec, TeamStatus};
+
+use super::{cluster_state::ClusterState, tracked::Tracked};
+use crate::{
+    allocation::{Allocation, Allocations},
+    store::sweep::{Census, CountedTeam},
+};
 
 /// Counts what is known. None: something is yet to be listed in a namespace that does not refuse it. How long things are kept is not
 /// its business.
@@ -45,8 +51,48 @@ pub(super) fn take(cluster: &ClusterState, scope: &str, now: Instant) -> Option<
         routes: routes.collect(),
         namespaces: pods.chain(with_keys).map(str::to_owned).collect(),
         unheard: cluster.watches.unheard(now),
+        allocations: Arc::new(allocations(cluster)),
         ..Census::default()
     })
+}
+
+/// What keys spend for, by the accounts of their Teams and their own. Whoever claims an account says so only where nobody else has it.
+fn allocations(cluster: &ClusterState) -> Allocations {
+    let (mut own, mut claimed) = (Allocations::new(), Vec::new());
+    for (name, seen) in cluster.api_keys.iter() {
+        let key = &seen.value;
+        let of = &key.object.spec.team_ref;
+        let teams = lineage(cluster, ObjectName::new(of.namespace.as_deref().unwrap_or(name.namespace()), &of.name));
+        let Some(team) = teams.first() else { continue };
+        let of_teams = teams.iter().map(|team| (team.object.spec.cost_center.as_deref(), &*team.labels));
+        let of_key = (key.object.spec.cost_center.as_deref(), &*key.labels);
+        let says: Vec<_> = [of_key].into_iter().chain(of_teams).collect();
+        let allocation = Allocation::of(&says, &cluster.spend_labels);
+        for team_account in [Some(&team.object.uid), team.object.account.as_ref()].into_iter().flatten() {
+            own.entry(team_account.clone()).or_default().insert(key.object.uid.clone(), allocation.clone());
+            claimed.extend(
+                key.object.account.as_ref().map(|account| (team_account.clone(), account.clone(), allocation.clone())),
+            );
+        }
+    }
+    for (team, key, allocation) in claimed {
+        own.entry(team).or_default().entry(key).or_insert(allocation);
+    }
+    own
+}
+
+/// A Team and those above it.
+fn lineage(cluster: &ClusterState, team: ObjectName) -> Vec<&Tracked<TeamSpec, TeamStatus>> {
+    let (mut found, mut next) = (Vec::new(), Some(team));
+    // Who stands above himself is stopped elsewhere.
+    while let Some(name) = next.take().filter(|_| found.len() < MAX_TREE_DEPTH) {
+        let Some(seen) = cluster.teams.get(&name) else { break };
+        let team = &seen.value;
+        let above = team.object.spec.parent_ref.as_ref();
+        next = above.map(|above| ObjectName::new(above.namespace.as_deref().unwrap_or(name.namespace()), &above.name));
+        found.push(team);
+    }
+    found
 }
 
 #[cfg(test)]
@@ -78,6 +124,45 @@ mod tests {
         let teams = take(&cluster, "one", Instant::now()).unwrap().teams;
         assert_eq!((&*teams["own"].namespace, teams["own"].most_users), ("apps", 300_000));
         assert_eq!((&*teams["gone"].namespace, teams["strange"].most_users), ("zzz2", 1));
+    }
+
+    #[test]
+    fn keys_spend_for_what_they_say_or_else_for_what_their_team_or_those_above_say() {
+        let mut cluster = ClusterState { spend_labels: ["app".to_owned()].into(), ..ClusterState::default() };
+        let teams = [
+            ("org", serde_json::json!({"costCenter": "1000"}), serde_json::json!({"app": "all"})),
+            ("web", serde_json::json!({"parentRef": {"name": "org"}}), serde_json::json!({"other": "x"})),
+        ];
+        for (version, (name, spec, labels)) in (1..).zip(teams) {
+            let team: Raw<Team> = serde_json::from_value(serde_json::json!({"metadata":
+                {"name": name, "namespace": "apps", "uid": format!("T-{name}"), "labels": labels}, "spec": spec}))
+            .unwrap();
+            cluster.teams.put(ObjectName::new("apps", name), version, cluster_state::tracked(team, None).unwrap());
+        }
+        let keys = [
+            ("alice", serde_json::json!({"teamRef": {"name": "web"}}), None),
+            ("bob", serde_json::json!({"teamRef": {"name": "web"}, "costCenter": "4711"}), Some("K-gone")),
+            ("claims", serde_json::json!({"teamRef": {"name": "web"}, "costCenter": "666"}), Some("K-alice")),
+            ("stray", serde_json::json!({"teamRef": {"name": "gone"}, "costCenter": "1"}), None),
+        ];
+        for (version, (name, spec, account)) in (10..).zip(keys) {
+            let mut json = serde_json::json!({"metadata": {"name": name, "namespace": "apps", "uid": format!("K-{name}")}, "spec": spec});
+            if let Some(account) = account {
+                json["metadata"]["annotations"] = serde_json::json!({"vectoll.dev/account": account});
+            }
+            let key: Raw<vectoll_crds::ApiKey> = serde_json::from_value(json).unwrap();
+            cluster.api_keys.put(ObjectName::new("apps", name), version, cluster_state::tracked(key, None).unwrap());
+        }
+        let found = allocations(&cluster);
+        let of_web: Vec<String> =
+            found.values().next().unwrap().iter().map(|(key, allocation)| format!("{key} {allocation}")).collect();
+        assert_eq!(found.len(), 1);
+        let (own, of_key) =
+            (r#"{"costCenter":"1000","labels":{"app":"all"}}"#, r#"{"costCenter":"4711","labels":{"app":"all"}}"#);
+        let claims = r#"{"costCenter":"666","labels":{"app":"all"}}"#;
+        // Whoever claims the account of a key that is there has no say in what it spends for.
+        let expected = [("K-alice", own), ("K-bob", of_key), ("K-claims", claims), ("K-gone", of_key)];
+        assert_eq!(of_web, expected.map(|(key, says)| format!("{key} {says}")));
     }
 
     #[test]

@@ -111,6 +111,8 @@ pub(super) struct ClusterState {
     pub(super) gateway_only: bool,
     /// Namespaces of which the gateway does not have all, for want of room.
     pub(super) left_out_of_gateway: BTreeSet<String>,
+    /// Labels that spend is allocated by: a setting.
+    pub(super) spend_labels: Arc<[String]>,
 }
 
 impl Default for ClusterState {
@@ -134,6 +136,7 @@ impl Default for ClusterState {
             accounts_below: BTreeMap::new(),
             gateway_only: false,
             left_out_of_gateway: BTreeSet::new(),
+            spend_labels: Arc::default(),
         }
     }
 }
@@ -207,6 +210,7 @@ pub(crate) fn tracked<K: Readable>(
         object: Arc::new(object),
         generation: metadata.generation,
         status: status.map(Arc::new),
+        labels: Arc::new(metadata.labels.unwrap_or_default()),
         adopts,
         unreadable,
     })

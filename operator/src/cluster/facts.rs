@@ -9,7 +9,7 @@ use vectoll_config::{ModelPattern, ObjectName, v1::MAX_TREE_DEPTH};
 use vectoll_crds::{AllowedNamespaces, Backend, Provider, TeamSpec};
 
 use super::{cluster_state::ClusterState, index::Facts};
-use crate::{consent::allows, model_set::ModelSet, reach::reach_of};
+use crate::{consent::allows, key_secret::value_place, model_set::ModelSet, reach::reach_of};
 
 impl ClusterState {
     /// The facts of a namespace, as its objects say.
@@ -127,12 +127,8 @@ impl ClusterState {
     pub(super) fn secrets_of(&self, namespace: &str) -> BTreeSet<ObjectName> {
         let mut secrets = BTreeSet::new();
         for (name, seen) in self.api_keys.in_namespace(namespace) {
-            let spec = &seen.value.object.spec;
-            if spec.key_hash.is_some() {
-                continue;
-            }
-            let brought = spec.secret_ref.as_ref().map(|secret| &*secret.name);
-            secrets.insert(ObjectName::new(namespace, brought.or(spec.secret_name.as_deref()).unwrap_or(name.name())));
+            let place = value_place(&seen.value.object.spec, name.name());
+            secrets.extend(place.map(|(secret, _)| ObjectName::new(namespace, secret)));
         }
         for (_, seen) in self.routes.in_namespace(namespace) {
             let backends = &seen.value.object.spec.backends;

@@ -1,6 +1,6 @@
 //! A resource of ours as it is known.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::observed_state::{Object, UnreadableResource};
 
@@ -10,6 +10,8 @@ pub(crate) struct Tracked<S, T> {
     pub(crate) object: Arc<Object<S>>,
     pub(crate) generation: Option<i64>,
     pub(crate) status: Option<Arc<T>>,
+    /// Its labels: spend can be allocated by them.
+    pub(crate) labels: Arc<BTreeMap<String, String>>,
     /// Whether it takes over a Secret that was not made for it.
     pub(crate) adopts: bool,
     /// Why it cannot be read as it is now.
@@ -19,7 +21,8 @@ pub(crate) struct Tracked<S, T> {
 impl<S: PartialEq, T> Tracked<S, T> {
     /// Whether it is what was reconciled, whatever stands in its status.
     pub(super) fn differs_in_status_only(&self, other: &Self) -> bool {
-        let Self { object, generation, status: _, adopts, unreadable } = self;
+        // What spend is allocated to is looked up once a minute.
+        let Self { object, generation, status: _, labels: _, adopts, unreadable } = self;
         *object == other.object
             && *generation == other.generation
             && *adopts == other.adopts

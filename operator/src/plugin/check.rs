@@ -3,6 +3,7 @@
 //! Each part reads what it needs and judges it (pure). What the user may not read is said, and stops no other part.
 
 mod definitions;
+mod egress;
 mod finding;
 mod installation;
 mod pods;
@@ -80,6 +81,8 @@ async fn look(
     for installation in &installations {
         found.part("pods", sidecars(client, place, installation).await)?;
     }
+    let egress = async { egress::egress(client, &injected(client, place).await?).await };
+    found.part("egress", egress.await)?;
     Ok(found)
 }
 
@@ -125,13 +128,17 @@ async fn sidecars(client: &Client, place: &Place, of: &Installation) -> Result<V
     let Some(name) = &of.injection else { return Ok(Vec::new()) };
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &of.namespace);
     let map = found(maps.get(name).await, || Request::get("configmaps", Some(&of.namespace), name))?;
+    Ok(vec![pods::judge(map.as_ref(), &injected(client, place).await?)])
+}
+
+/// Pods with a sidecar.
+async fn injected(client: &Client, place: &Place) -> Result<Vec<Pod>, Failure> {
     let (api, namespace): (Api<Pod>, Option<&str>) = match place {
         Place::All => (Api::all(client.clone()), None),
         Place::Namespace(namespace) => (Api::namespaced(client.clone(), namespace), Some(namespace)),
     };
     let all = api.list(&ListParams::default().labels(pods::SELECTOR)).await;
-    let all = all.map_err(|error| Failure::of(error, Request::list("pods", namespace)))?;
-    Ok(vec![pods::judge(map.as_ref(), &all.items)])
+    Ok(all.map_err(|error| Failure::of(error, Request::list("pods", namespace)))?.items)
 }
 
 /// What is there; none: nothing of that name is.

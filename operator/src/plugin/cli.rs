@@ -1,10 +1,11 @@
 //! The command line of `kubectl vectoll`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use super::{access_log::CallId, since::Since};
 use crate::cli::{Import, LedgerStore, ReportOptions};
 
 /// Looks at Vectoll's keys, Teams and routes, and changes what is changed by hand: with your own kubeconfig and rights.
@@ -23,9 +24,11 @@ pub(super) enum Command {
     Check(Check),
     /// Lists who has spent most: from the statuses, or from the ledger in the store
     Top(Top),
-    /// Says whether a key may call a model: by which route, at what price, under which limits and budgets, and what stands in the way. Exit
-    /// status 1: it may not
+    /// Says whether a key may call a model: by which route, at what price, under which limits and budgets, what stands in the way, and why its
+    /// last call was refused. Exit status 1: it may not
     Explain(Explain),
+    /// Says what became of one call, by the access logs of sidecars and gateways. Exit status 1: no line is about it
+    Why(Why),
     /// Has the operator make a new value for a key. The one before stays valid for the key's grace period
     Rotate(OfKey),
     /// Has every call with a key, or with the keys of a Team, refused
@@ -140,6 +143,11 @@ pub(super) enum Spenders {
     Users,
     /// Models; from the ledger only
     Models,
+    /// Cost centres; from the ledger only
+    CostCenters,
+    /// Labels of keys and Teams that spend is allocated by; from the ledger only
+    #[value(alias = "tags")]
+    Labels,
 }
 
 /// Settings of `top`.
@@ -175,8 +183,39 @@ pub(super) struct Explain {
     #[arg(value_name = "MODEL")]
     pub(super) model: String,
 
+    /// How far back the logs of sidecars are read for the last call with the key that was refused, as in 15m; 0s: not at all
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = Since::from_str)]
+    pub(super) since: Since,
+
     #[command(flatten)]
     pub(super) cluster: ClusterOptions,
+
+    #[command(flatten)]
+    pub(super) output: Output,
+}
+
+/// Settings of `why`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Why {
+    /// The ID of the call: the header x-litellm-call-id of its answer
+    #[arg(value_name = "CALL-ID", value_parser = CallId::from_str)]
+    pub(super) call_id: CallId,
+
+    /// How far back logs are read, as in 90s, 15m or 24h
+    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = Since::from_str)]
+    pub(super) since: Since,
+
+    /// Reads this file in place of the cluster's logs, `-` for standard input: of a collector, or of a sidecar without a cluster. It may be
+    /// repeated
+    #[arg(long, value_name = "FILE")]
+    pub(super) log: Vec<PathBuf>,
+
+    /// Where the gateway runs; by default it is looked for
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(super) operator_namespace: Option<String>,
+
+    #[command(flatten)]
+    pub(super) scope: Scope,
 
     #[command(flatten)]
     pub(super) output: Output,

@@ -10,7 +10,7 @@ use super::{
     connect::connect,
     explain, key,
     names::all_names,
-    status, top,
+    status, top, why,
 };
 use crate::{
     cli::{Import, LogFormat},
@@ -36,6 +36,7 @@ async fn run(command: Command, out: &mut impl Write) -> anyhow::Result<ExitCode>
         Command::Check(settings) => check::run(&settings, out).await,
         Command::Top(settings) => top::run(&settings, out).await.map(|()| true),
         Command::Explain(settings) => explain::run(&settings, out).await,
+        Command::Why(settings) => why::run(&settings, out).await,
         Command::Rotate(settings) => change::rotate(&settings, out).await.map(|()| true),
         Command::Suspend(settings) => change::suspend(&settings, true, out).await.map(|()| true),
         Command::Resume(settings) => change::suspend(&settings, false, out).await.map(|()| true),

@@ -16,6 +16,13 @@ pub(super) fn until(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// How long ago something was.
+pub(super) fn since(at: Timestamp, now: Timestamp) -> String {
+    let until = until(now, at);
+    // What is just over is no second old.
+    if until == "now" { "0s".to_owned() } else { until }
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::SignedDuration;

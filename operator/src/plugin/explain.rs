@@ -6,24 +6,42 @@
 
 mod answer;
 mod gather;
+mod last;
 mod rows;
 mod text;
 
 use std::io::Write;
 
 use jiff::Timestamp;
+use kube::Client;
 use vectoll_config::ObjectName;
 
-use super::{cli::Explain, connect::connect, output::print};
+pub(super) use self::{
+    rows::{BudgetRow, LimitRow},
+    text::{budget_table, limit_table},
+};
+use super::{cli::Explain, connect::connect, failure::Failure, output::print};
 
 /// Prints the answer. Whether the key may call the model.
 pub(super) async fn run(settings: &Explain, out: &mut impl Write) -> anyhow::Result<bool> {
-    let Explain { key, model, cluster, output } = settings;
+    let Explain { key, model, since, cluster, output } = settings;
     let connection = connect(cluster).await?;
     let name = ObjectName::new(&connection.namespace, key);
     let known = gather::gather(&connection.client, &name).await?;
     let now = Timestamp::now();
-    let answer = answer::answer(&known, &name, model, now);
+    let mut answer = answer::answer(&known, &name, model, now);
+    answer.last_refusal = last::last_refusal(&connection.client, &name, since.0).await?;
     print(&answer, *output, |wide| text::text(&answer, wide, now), out)?;
     Ok(answer.may)
+}
+
+/// The limits and budgets that hold calls of a key to a model today.
+pub(super) async fn held(
+    client: &Client,
+    key: &ObjectName,
+    model: &str,
+    now: Timestamp,
+) -> Result<(Vec<LimitRow>, Vec<BudgetRow>), Failure> {
+    let answer = answer::answer(&gather::gather(client, key).await?, key, model, now);
+    Ok((answer.limits, answer.budgets))
 }

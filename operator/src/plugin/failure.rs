@@ -25,6 +25,11 @@ impl Request {
         Self { verb: "list", resource: resource.to_owned(), namespace: namespace.map(str::to_owned), name: None }
     }
 
+    /// The log of a pod's containers.
+    pub(super) fn logs(namespace: &str, pod: &str) -> Self {
+        Self::get("pods/log", Some(namespace), pod)
+    }
+
     pub(super) fn patch(resource: &str, namespace: &str, name: &str) -> Self {
         Self { verb: "patch", ..Self::get(resource, Some(namespace), name) }
     }

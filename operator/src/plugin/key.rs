@@ -13,10 +13,7 @@ use super::{
     failure::{Failure, Request},
     objects::get,
 };
-use crate::observed_state::SecretContent;
-
-/// The entry of a Secret that the operator makes.
-const ENTRY: &str = "key";
+use crate::{key_secret::value_place, observed_state::SecretContent};
 
 pub(super) async fn run(settings: &OfKey, out: &mut impl Write) -> anyhow::Result<()> {
     let OfKey { name, cluster } = settings;
@@ -24,17 +21,12 @@ pub(super) async fn run(settings: &OfKey, out: &mut impl Write) -> anyhow::Resul
     let namespace = &*connection.namespace;
     let key = get::<ApiKey>(&connection.client, namespace, name).await?;
     let spec = &key.object.spec;
-    ensure!(
-        spec.key_hash.is_none(),
-        "of {name} only the hash is known (spec.keyHash): its value is where it was handed out"
-    );
-    let (secret, entry) = match &spec.secret_ref {
-        Some(brought) => (brought.name.clone(), brought.key.clone()),
-        None => (spec.secret_name.clone().unwrap_or_else(|| name.clone()), ENTRY.to_owned()),
-    };
+    let (secret, entry) = value_place(spec, name).with_context(|| {
+        format!("of {name} only the hash is known (spec.keyHash): its value is where it was handed out")
+    })?;
     let api: Api<Secret> = Api::namespaced(connection.client.clone(), namespace);
     let found =
-        api.get(&secret).await.map_err(|error| Failure::of(error, Request::get("secrets", Some(namespace), &secret)));
+        api.get(secret).await.map_err(|error| Failure::of(error, Request::get("secrets", Some(namespace), secret)));
     let found = match found {
         Err(Failure::NotFound(_)) => anyhow::bail!(
             "there is no Secret {namespace}/{secret} yet: kubectl vectoll status -n {namespace} says what {name} waits for"
@@ -46,7 +38,7 @@ pub(super) async fn run(settings: &OfKey, out: &mut impl Write) -> anyhow::Resul
         "the Secret {namespace}/{secret} is not of the ApiKey {name}, so what is in it is not printed: see its condition ResolvedRefs"
     );
     let value = found
-        .entry(&entry)
+        .entry(entry)
         .with_context(|| format!("the Secret {namespace}/{secret} has no entry {entry:?} with something in it"))?;
     out.write_all(value)?;
     writeln!(out)?;

@@ -223,7 +223,14 @@ mod tests {
     {
         let object = Object::new(ObjectName::new("web", name), Uid::new(name), serde_json::from_value(spec).unwrap());
         let status = serde_json::from_value(status).ok().map(Arc::new);
-        Tracked { object: Arc::new(object), generation: Some(1), status, adopts: false, unreadable: None }
+        Tracked {
+            object: Arc::new(object),
+            generation: Some(1),
+            status,
+            labels: Arc::default(),
+            adopts: false,
+            unreadable: None,
+        }
     }
 
     fn condition(kind: &str, status: &str, reason: &str, message: &str) -> serde_json::Value {

@@ -61,6 +61,8 @@ pub(super) async fn run(settings: &Top, out: &mut impl Write) -> anyhow::Result<
                 Spenders::Teams => Part::Team,
                 Spenders::Users => Part::User,
                 Spenders::Models => Part::Model,
+                Spenders::CostCenters => Part::CostCenter,
+                Spenders::Labels => Part::Label,
                 Spenders::Backends => bail!(
                     "the ledger tells models at backends: top models. Without a store the statuses tell what is owed"
                 ),
@@ -81,9 +83,9 @@ async fn from_statuses(client: &Client, place: &Place, who: Spenders) -> anyhow:
             list::<Team>(client, place).await?.iter().flat_map(|team| of_entry(&of_team(team))).collect()
         }
         Spenders::Backends => list::<ModelRoute>(client, place).await?.iter().flat_map(of_route).collect(),
-        Spenders::Users | Spenders::Models => {
-            bail!("statuses do not tell users or models apart, the ledger in the store does: name it with --store-url")
-        }
+        Spenders::Users | Spenders::Models | Spenders::CostCenters | Spenders::Labels => bail!(
+            "statuses tell keys, Teams and backends apart, the ledger in the store all else: name it with --store-url"
+        ),
     })
 }
 
@@ -124,6 +126,9 @@ fn of_route(route: &Known<ModelRoute>) -> Vec<Ranked> {
     backends.flat_map(of).collect()
 }
 
+/// What stands for spend that is allocated to nothing.
+const NONE: &str = "(none)";
+
 fn pico(amount: &str) -> i128 {
     amount.parse::<PicoUsd>().map_or(0, |amount| amount.pico().into())
 }
@@ -145,6 +150,11 @@ fn from_ledger(lines: &[Line], part: Part, place: &Place) -> Vec<Ranked> {
             Part::Key => line.key_name.clone().or_else(|| line.key.as_ref().map(ToString::to_string))?,
             Part::User => line.user.clone()?,
             Part::Model => line.model.as_ref().map(|model| format!("{} at {}", model.model, model.backend))?,
+            Part::CostCenter => line.cost_center.clone().unwrap_or_else(|| NONE.to_owned()),
+            Part::Label if line.labels.is_empty() => NONE.to_owned(),
+            Part::Label => {
+                line.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
+            }
         };
         Some((name, team))
     };

@@ -8,7 +8,7 @@ use vectoll_config::{
 };
 
 use super::{ledger::MonthLedger, names::Names, part::Part};
-use crate::ledger::Totals;
+use crate::{allocation::Allocation, ledger::Totals};
 
 /// What a line is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +96,10 @@ pub(crate) struct Line {
     pub(crate) amounts: Amounts,
     /// What is in other lines of this part already, and cannot be taken out of them.
     pub(crate) included: Amounts,
+    /// The cost centre, by cost centre; by key that of all it spent, if it is one.
+    pub(crate) cost_center: Option<String>,
+    /// The same for the labels.
+    pub(crate) labels: BTreeMap<String, String>,
     /// What the key's owner says of it.
     pub(crate) metadata: BTreeMap<String, String>,
 }
@@ -119,6 +123,8 @@ fn of_team(team: &Uid, ledger: &MonthLedger, part: Part, names: &Names) -> Vec<L
         model: None,
         amounts: Amounts::default(),
         included: Amounts::default(),
+        cost_center: None,
+        labels: BTreeMap::new(),
         metadata: BTreeMap::new(),
     };
     let MonthLedger { whole, unsettled, estimated, foreign, keys, users, models, .. } = ledger;
@@ -134,7 +140,11 @@ fn of_team(team: &Uid, ledger: &MonthLedger, part: Part, names: &Names) -> Vec<L
         Part::Key => {
             let line = |(key, of): (&Uid, &Totals)| {
                 let known = names.key(key);
+                let shares = ledger.shares(key, *of);
+                let only = shares.keys().next().filter(|_| shares.len() == 1).cloned().unwrap_or_default();
                 Line {
+                    cost_center: only.cost_center,
+                    labels: only.labels,
                     key: Some(key.clone()),
                     key_name: known.map(|known| known.name.to_string()),
                     metadata: known.map(|known| known.metadata.clone()).unwrap_or_default(),
@@ -161,6 +171,16 @@ fn of_team(team: &Uid, ledger: &MonthLedger, part: Part, names: &Names) -> Vec<L
             };
             models.iter().map(line).collect()
         }
+        Part::CostCenter => {
+            let line =
+                |(cost_center, of): (Option<String>, Totals)| Line { cost_center, amounts: of.into(), ..blank.clone() };
+            summed(ledger, |to| to.cost_center.clone()).into_iter().map(line).collect()
+        }
+        Part::Label => {
+            let line =
+                |(labels, of): (BTreeMap<String, String>, Totals)| Line { labels, amounts: of.into(), ..blank.clone() };
+            summed(ledger, |to| to.labels.clone()).into_iter().map(line).collect()
+        }
     };
     lines.sort_by_key(|line| (std::cmp::Reverse(line.amounts.pico), std::cmp::Reverse(line.amounts.requests)));
     let sum = lines.iter().fold(Amounts::default(), |sum, line| sum.plus(line.amounts));
@@ -184,6 +204,18 @@ fn of_team(team: &Uid, ledger: &MonthLedger, part: Part, names: &Names) -> Vec<L
     lines
 }
 
+/// What all keys have spent, by something that it is allocated to.
+fn summed<K: Ord>(ledger: &MonthLedger, by: impl Fn(&Allocation) -> K) -> BTreeMap<K, Totals> {
+    let mut sums = BTreeMap::new();
+    for (key, spent) in &ledger.keys {
+        for (to, share) in ledger.shares(key, *spent) {
+            let sum: &mut Totals = sums.entry(by(&to)).or_default();
+            *sum = sum.plus(share);
+        }
+    }
+    sums
+}
+
 /// Whether tokens were charged to nobody's account though the provider is not the model inside the sidecar.
 fn is_unpriced(model: &ModelAt, of: Totals) -> bool {
     of.tokens > 0 && of.spent == PicoUsd::ZERO && model.provider != "builtin"
@@ -191,6 +223,9 @@ fn is_unpriced(model: &ModelAt, of: Totals) -> bool {
 
 /// The series that a line comes from, as it is called in the ledger.
 pub(crate) fn series(line: &Line) -> String {
+    if matches!(line.part, Part::CostCenter | Part::Label) && line.kind == Kind::Usage {
+        return "allocations".to_owned();
+    }
     let of = line.key.clone().map(Series::Key);
     let of = of.or_else(|| line.user.clone().map(Series::User)).or_else(|| line.model.clone().map(Series::Model));
     of.unwrap_or(Series::Team).to_string()
@@ -219,7 +254,12 @@ pub(super) mod tests {
                 fields.push((format!("{series}:{letter}"), value.to_string()));
             }
         }
-        let ledger = MonthLedger::of(fields.iter().map(|(name, value)| (&**name, &**value)));
+        let mut ledger = MonthLedger::of(fields.iter().map(|(name, value)| (&**name, &**value)));
+        // The first key was moved to another cost centre, and has spent a little since the operator looked; of the second nothing is known.
+        ledger.allocate([
+            ("K1 {\"costCenter\":\"4711\",\"labels\":{\"app\":\"=shop\"}}", "1 100 400000000000 1793500000"),
+            ("K1 {\"costCenter\":\"4712\",\"labels\":{\"app\":\"=shop\"}}", "1 100 500000000000 1793600000"),
+        ]);
         let one = MonthLedger::of([("t:r", "1"), ("t:t", "2"), ("t:p", "3"), ("junk", "x")]);
         BTreeMap::from([(Uid::new("T1"), ledger), (Uid::new("T2"), one)])
     }
@@ -237,7 +277,7 @@ pub(super) mod tests {
     fn every_part_sums_to_the_whole_to_the_last_pico() {
         let ledgers = ledgers();
         let whole = ledgers.values().fold(Amounts::default(), |sum, of| sum.plus(of.whole.into()));
-        for part in [Part::Team, Part::Key, Part::User, Part::Model] {
+        for part in [Part::Team, Part::Key, Part::User, Part::Model, Part::CostCenter, Part::Label] {
             let lines = lines(&ledgers, part, &names());
             let sum = lines.iter().fold(Amounts::default(), |sum, line| sum.plus(line.amounts));
             assert_eq!(sum, whole, "{part:?}");
@@ -258,6 +298,25 @@ pub(super) mod tests {
         assert_eq!((unpriced.amounts.tokens, unpriced.model.unwrap().model.as_str()), (100, "bge-m3"));
         assert_eq!(of(Part::User, Kind::Unpriced).included.tokens, 100);
         assert_eq!(of(Part::Team, Kind::Estimated).included.pico, 5);
+    }
+
+    #[test]
+    fn cost_centres_and_labels_are_those_of_when_it_was_spent() {
+        let of = |part| -> Vec<(String, i128)> {
+            let lines = lines(&ledgers(), part, &names()).into_iter();
+            let usage = lines.filter(|line| line.kind == Kind::Usage && line.team == Uid::new("T1"));
+            usage
+                .map(|line| (line.cost_center.unwrap_or_else(|| format!("{:?}", line.labels)), line.amounts.pico))
+                .collect()
+        };
+        let (moved, none) = ("4712".to_owned(), "{}".to_owned());
+        let expected =
+            [(moved, 600_000_000_000), (none.clone(), 500_000_000_007), ("4711".to_owned(), 400_000_000_000)];
+        assert_eq!(of(Part::CostCenter), expected);
+        assert_eq!(of(Part::Label), [("{\"app\": \"=shop\"}".to_owned(), 1_000_000_000_000), (none, 500_000_000_007)]);
+        // A key that has spent for two has none of its own.
+        let key = lines(&ledgers(), Part::Key, &names()).swap_remove(0);
+        assert_eq!((key.cost_center, key.labels.len()), (None, 0));
     }
 
     #[test]

@@ -1,12 +1,14 @@
 //! Comma-separated values (RFC 4180), safe to open in a spreadsheet.
 
+use std::collections::BTreeMap;
+
 use super::{
     bill::{Amounts, Line},
     month::Month,
 };
 
 /// The columns.
-const HEAD: [&str; 18] = [
+const HEAD: [&str; 20] = [
     "month",
     "by",
     "kind",
@@ -25,6 +27,8 @@ const HEAD: [&str; 18] = [
     "included_tokens",
     "included_usd",
     "metadata",
+    "cost_center",
+    "labels",
 ];
 
 /// The lines of a month.
@@ -37,7 +41,21 @@ pub(super) fn csv(month: Month, lines: &[Line]) -> String {
 }
 
 fn cells(month: Month, line: &Line) -> Vec<String> {
-    let Line { part, kind, team, team_name, key, key_name, user, model, amounts, included, metadata } = line;
+    let Line {
+        part,
+        kind,
+        team,
+        team_name,
+        key,
+        key_name,
+        user,
+        model,
+        amounts,
+        included,
+        metadata,
+        cost_center,
+        labels,
+    } = line;
     let or_empty = |text: Option<&str>| safe(text.unwrap_or_default());
     let model = model.as_ref();
     let mut cells = vec![month.to_string(), part.name().to_owned(), kind.name().to_owned()];
@@ -55,8 +73,11 @@ fn cells(month: Month, line: &Line) -> Vec<String> {
         let numbers = [requests.to_string(), tokens.to_string(), amounts.usd()];
         cells.extend(numbers.map(|number| if is_none { String::new() } else { number }));
     }
-    let metadata = metadata.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>();
-    cells.push(safe(&metadata.join("; ")));
+    let pairs = |of: &BTreeMap<String, String>| {
+        let pairs: Vec<String> = of.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        safe(&pairs.join("; "))
+    };
+    cells.extend([pairs(metadata), or_empty(cost_center.as_deref()), pairs(labels)]);
     cells
 }
 
@@ -91,7 +112,7 @@ mod tests {
 
     #[test]
     fn each_part_is_a_block_of_its_own() {
-        let all: Vec<Line> = [Part::Team, Part::Key, Part::User, Part::Model]
+        let all: Vec<Line> = [Part::Team, Part::Key, Part::User, Part::Model, Part::CostCenter, Part::Label]
             .into_iter()
             .flat_map(|part| lines(&ledgers(), part, &names()))
             .collect();

@@ -74,7 +74,7 @@ fn columns(account: &Account<'_>, part: Part, line: Option<&Line>) -> Vec<(&'sta
         ("Tags", of(tags)),
     ];
     match part {
-        Part::Team => {}
+        Part::Team | Part::CostCenter | Part::Label => {}
         Part::Key => all.extend([
             ("ResourceId", of(|line| line.key.as_ref().map(ToString::to_string))),
             ("ResourceName", of(|line| line.key_name.clone())),
@@ -88,6 +88,9 @@ fn columns(account: &Account<'_>, part: Part, line: Option<&Line>) -> Vec<(&'sta
             ("SkuPriceId", of(|line| line.model.as_ref().map(|model| format!("{}/{}", model.backend, model.model)))),
             ("x_Provider", of(|line| line.model.as_ref().map(|model| model.provider.clone()))),
         ]),
+    }
+    if matches!(part, Part::Key | Part::CostCenter) {
+        all.push(("x_CostCenter", of(|line| line.cost_center.clone())));
     }
     all.extend([
         ("x_IncludedCost", line.map(|line| line.included.usd()).unwrap_or_default()),
@@ -117,9 +120,11 @@ fn description(line: &Line) -> String {
     .to_owned()
 }
 
-/// What the owner of a key says of it.
+/// What the owner of a key says of it, and the labels that spend was allocated by, which are its own and go first.
 fn tags(line: &Line) -> Option<String> {
-    (!line.metadata.is_empty()).then(|| json!(line.metadata).to_string())
+    let mut tags = line.metadata.clone();
+    tags.extend(line.labels.clone());
+    (!tags.is_empty()).then(|| json!(tags).to_string())
 }
 
 #[cfg(test)]
@@ -161,7 +166,7 @@ mod tests {
     const DECIMALS: [&str; 6] =
         ["BilledCost", "ContractedCost", "EffectiveCost", "ListCost", "PricingQuantity", "ConsumedQuantity"];
 
-    const PARTS: [Part; 4] = [Part::Team, Part::Key, Part::User, Part::Model];
+    const PARTS: [Part; 6] = [Part::Team, Part::Key, Part::User, Part::Model, Part::CostCenter, Part::Label];
 
     fn account() -> Account<'static> {
         Account { name: "acme", month: "2026-11".parse().unwrap() }
@@ -207,5 +212,10 @@ mod tests {
         );
         let by_key = focus(&account(), Part::Key, &lines(&ledgers(), Part::Key, &names()));
         assert!(by_key.contains("\"{\"\"costCenter\"\":\"\"4711\"\"}\""), "{by_key}");
+        insta::assert_snapshot!(
+            focus(&account(), Part::CostCenter, &lines(&ledgers(), Part::CostCenter, &names())).replace("\r\n", "\n")
+        );
+        let by_label = focus(&account(), Part::Label, &lines(&ledgers(), Part::Label, &names()));
+        assert!(by_label.contains("\"{\"\"app\"\":\"\"=shop\"\"}\""), "{by_label}");
     }
 }

@@ -7,7 +7,10 @@ use vectoll_config::{
     store::{ModelAt, Quantity, Series},
 };
 
-use crate::ledger::Totals;
+use crate::{
+    allocation::{self, Allocated, Allocation},
+    ledger::Totals,
+};
 
 /// A Team's calls in a month.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub(crate) struct MonthLedger {
     pub(super) keys: BTreeMap<Uid, Totals>,
     pub(super) users: BTreeMap<String, Totals>,
     pub(super) models: BTreeMap<ModelAt, Totals>,
+    /// What keys have spent for, as far as the operator has booked that.
+    pub(super) allocations: BTreeMap<Uid, BTreeMap<Allocation, Allocated>>,
     /// Fields that no sidecar writes: nothing is known of them.
     unread: Vec<String>,
 }
@@ -35,6 +40,21 @@ impl MonthLedger {
             }
         }
         ledger
+    }
+
+    /// Takes in what it is allocated to, from the fields of that hash.
+    pub(crate) fn allocate<'a>(&mut self, fields: impl IntoIterator<Item = (&'a str, &'a str)>) {
+        for (name, value) in fields {
+            match allocation::read(name, value) {
+                Some((key, to, allocated)) => drop(self.allocations.entry(key).or_default().insert(to, allocated)),
+                None => self.unread.push(name.to_owned()),
+            }
+        }
+    }
+
+    /// How a key's spend is allocated: all of it.
+    pub(super) fn shares(&self, key: &Uid, spent: Totals) -> BTreeMap<Allocation, Totals> {
+        allocation::shares(spent, self.allocations.get(key).unwrap_or(&BTreeMap::new()))
     }
 
     fn take(&mut self, series: Series, of: Quantity, value: u64) {

@@ -13,6 +13,12 @@ pub enum Part {
     User,
     /// Models, at each backend
     Model,
+    /// Cost centres of keys and Teams
+    #[value(name = "costCenter", alias = "cost-center")]
+    CostCenter,
+    /// Labels of keys and Teams, those that the operator was told to go by: each combination of their values
+    #[value(alias = "tag")]
+    Label,
 }
 
 impl Part {
@@ -23,6 +29,8 @@ impl Part {
             Self::Key => "key",
             Self::User => "user",
             Self::Model => "model",
+            Self::CostCenter => "costCenter",
+            Self::Label => "label",
         }
     }
 }

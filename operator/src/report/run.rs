@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     cli::{ReportFormat, ReportOptions},
-    store::{Access, read_month},
+    store::{Access, read_allocations, read_month},
 };
 
 /// Writes the bill. `names` asks what Teams and keys are called.
@@ -99,11 +99,19 @@ pub(crate) async fn read(access: &Access, month: Month) -> anyhow::Result<BTreeM
     let found = found.with_context(|| format!("failed to read the ledger in {}", access.url))?;
     let ledger =
         |fields: &BTreeMap<String, String>| MonthLedger::of(fields.iter().map(|(name, value)| (&**name, &**value)));
-    let ledgers: BTreeMap<Uid, MonthLedger> =
+    let mut ledgers: BTreeMap<Uid, MonthLedger> =
         found.iter().map(|(team, fields)| (team.clone(), ledger(fields))).collect();
+    let allocations = read_allocations(access, &month.to_string()).await;
+    let allocations = allocations.with_context(|| format!("failed to read the ledger in {}", access.url))?;
+    for (team, fields) in &allocations {
+        // Of what nobody has spent nothing is to be allocated.
+        if let Some(ledger) = ledgers.get_mut(team) {
+            ledger.allocate(fields.iter().map(|(name, value)| (&**name, &**value)));
+        }
+    }
     for (team, ledger) in ledgers.iter().filter(|(_, ledger)| !ledger.unread().is_empty()) {
         let fields = ledger.unread().len();
-        tracing::warn!(%team, fields, "no sidecar writes such fields: they are left out");
+        tracing::warn!(%team, fields, "neither sidecars nor the operator write such fields: they are left out");
     }
     Ok(ledgers)
 }
@@ -155,10 +163,14 @@ fn as_json(month: Month, ledgers: &BTreeMap<Uid, MonthLedger>, lines: &[Line]) -
                 ("provider", model.map(|model| model.provider.clone())),
                 ("backend", model.map(|model| model.backend.clone())),
                 ("model", model.map(|model| model.model.clone())),
+                ("costCenter", line.cost_center.clone()),
             ];
             object.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value?)))));
             if line.included != Amounts::default() {
                 object.insert("included".to_owned(), amounts(line.included));
+            }
+            if !line.labels.is_empty() {
+                object.insert("labels".to_owned(), json!(line.labels));
             }
             if !line.metadata.is_empty() {
                 object.insert("metadata".to_owned(), json!(line.metadata));

@@ -159,7 +159,7 @@ fn generated(
             outcome.generated.beside(key, Some(secret)).into_iter().filter_map(|name| observed.secrets.get(&name));
         let mut previous: Vec<Previous> = Vec::new();
         for content in elsewhere {
-            let value = content.entry("key").filter(|value| value.len() >= MIN_KEY_LENGTH);
+            let value = content.entry(key_secret::ENTRY).filter(|value| value.len() >= MIN_KEY_LENGTH);
             previous.extend(value.map(|value| replaced(KeyHash::of(value), key, now)));
             previous.extend(still_valid(key, content, now));
         }
@@ -183,7 +183,7 @@ fn generated(
         }
         Whose::Foreign(message) => return Err(("SecretNotOwned", message)),
     }
-    match content.entry("key") {
+    match content.entry(key_secret::ENTRY) {
         Some(value) => {
             let mut value = plain(long_enough(value, secret, "")?, secret);
             value.previous = still_valid(key, content, now);

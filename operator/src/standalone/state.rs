@@ -178,7 +178,7 @@ impl State {
     /// The value that was generated for an ApiKey.
     pub(super) fn value_of(&self, api_key: &ObjectName) -> Option<&str> {
         let generated = self.secrets.values().find(|generated| generated.owner == *api_key)?;
-        std::str::from_utf8(generated.content.entry("key")?).ok()
+        std::str::from_utf8(generated.content.entry(key_secret::ENTRY)?).ok()
     }
 
     /// The `ApiKey`s that have a generated value.

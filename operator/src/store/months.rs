@@ -1,4 +1,4 @@
-//! The ledger of a calendar month, of all Teams.
+//! The ledger of a calendar month, of all Teams, and what it is allocated to.
 
 use std::collections::BTreeMap;
 
@@ -29,12 +29,21 @@ const TRIES: usize = 5;
 
 /// What is there of a month, `2026-11`, by Team. A hash that is written to while it is read in pieces may be of several moments.
 pub async fn read_month(access: &Access, month: &str) -> RedisResult<BTreeMap<Uid, HashFields>> {
+    read_all(access, &format!("month:{month}")).await
+}
+
+/// What that is allocated to, by Team: [`crate::allocation`].
+pub async fn read_allocations(access: &Access, month: &str) -> RedisResult<BTreeMap<Uid, HashFields>> {
+    read_all(access, &format!("allocations:{month}")).await
+}
+
+async fn read_all(access: &Access, what: &str) -> RedisResult<BTreeMap<Uid, HashFields>> {
     let mut found = BTreeMap::new();
     for mut master in masters(access).await? {
-        for key in keys(&mut master, &format!("{ALL_TEAMS_PREFIX}*}}:month:{month}")).await? {
+        for key in keys(&mut master, &format!("{ALL_TEAMS_PREFIX}*}}:{what}")).await? {
             // The pattern would take a Team whose UID holds such an ending.
             let Some((team, rest)) = split(&key) else { continue };
-            if rest == format!("month:{month}") {
+            if rest == what {
                 found.insert(Uid::new(team), read(&mut master, &key).await?);
             }
         }

@@ -56,7 +56,7 @@ pub fn removal_reason(
         (Some(_), None) => return Some(Reason::Foreign),
         (Some(_), Some(_)) | (None, _) => {}
     }
-    let Kind::Month(name) = kind else { return None };
+    let (Kind::Month(name) | Kind::Allocations(name)) = kind else { return None };
     let is_over = month_end_ms(name).is_some_and(|end| end.saturating_add(retention_ms) < now_ms);
     is_over.then_some(Reason::Old)
 }
@@ -89,6 +89,7 @@ mod tests {
             ("m:tu:ada:Daily/UTC/1", Some(36 * DAY_MS)),
             ("total", None),
             ("month:2026-12", Some(300 * DAY_MS)),
+            ("allocations:2026-12", Some(400 * DAY_MS)),
         ] {
             assert_eq!(becomes(rest, lives), None, "{rest}");
         }
@@ -108,6 +109,7 @@ mod tests {
             ("wx:t", Some(5)),
             ("mark:a b", Some(5)),
             ("month:2026-13", Some(5)),
+            ("allocations:2026-13", Some(5)),
             ("m:tu:ada:Daily/UTC/1", None),
             // Accounts that have no budgets, and periods that are none.
             ("m:ku:1:ada:Total/UTC/0", None),
@@ -125,6 +127,7 @@ mod tests {
     #[test]
     fn old_months_go() {
         assert_eq!(becomes("month:2025-11", Some(5)), Some(Reason::Old));
+        assert_eq!(becomes("allocations:2025-11", Some(5)), Some(Reason::Old));
         assert_eq!(becomes("month:2026-01", Some(5)), None);
     }
 

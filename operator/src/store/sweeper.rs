@@ -4,6 +4,8 @@
 //! Only what this operator knows is touched: Teams that it has seen, under a name in its own [registry](Registry), and namespaces and
 //! backends of its scope. What another operator's registry calls live stays, whatever this one thinks. One [round](round) looks at
 //! every hash of a server.
+//!
+//! Whoever says what there is says what keys spend for as well: beside it runs what [allocates](super::allocations) their spend to that.
 
 mod pieces;
 mod round;
@@ -28,6 +30,7 @@ use self::{
 pub use self::{suspects::Suspects, swept::Swept};
 use super::{
     access::Access,
+    allocations,
     servers::{addresses, open},
     sweep::{Census, Changes, Registry},
 };
@@ -42,14 +45,15 @@ pub type OnSwept = Arc<dyn Fn(&Swept) + Send + Sync>;
 /// Sweeps for as long as its replica leads. It ends when it is dropped.
 pub struct Sweeper {
     request: watch::Sender<Option<(Access, Census)>>,
-    task: JoinHandle<()>,
+    tasks: [JoinHandle<()>; 2],
 }
 
 impl Sweeper {
     /// Starts; nothing is done before [`Sweeper::sweep`] says what there is.
     pub fn start(report: OnSwept) -> Self {
         let (request, requests) = watch::channel(None);
-        Self { request, task: tokio::spawn(run(requests, report)) }
+        let allocating = tokio::spawn(allocations::run(requests.clone()));
+        Self { request, tasks: [tokio::spawn(run(requests, report)), allocating] }
     }
 
     /// Says what there is, and where that is not known.
@@ -65,7 +69,7 @@ impl Sweeper {
 
 impl Drop for Sweeper {
     fn drop(&mut self) {
-        self.task.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 

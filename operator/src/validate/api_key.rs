@@ -7,8 +7,8 @@ use vectoll_config::{KeyHash, ModelPattern, ObjectName, POD_KEY, Uid, v1};
 use vectoll_crds::{ApiKeySpec, Rotation, SecretTemplate, UserPolicy};
 
 use super::{
-    FieldError, FieldErrors, NOT_A_NAME, NOT_AN_ENTRY, ValidBudget, account::account, budgets::budgets, is_entry,
-    is_label, is_subdomain, limits, reset, secret_template,
+    FieldError, FieldErrors, NOT_A_NAME, NOT_AN_ENTRY, ValidBudget, account::account, budgets::budgets,
+    cost_center::check_cost_center, is_entry, is_label, is_subdomain, limits, reset, secret_template,
 };
 use crate::{inject::CONFIG_SECRET, key_secret::ROTATE, observed_state::Object};
 
@@ -116,9 +116,11 @@ pub(crate) fn api_key(object: &Object<ApiKeySpec>) -> Result<ValidKey, Vec<Field
         key_hash: _,
         rotation: wanted_rotation,
         metadata,
+        cost_center,
     } = &object.spec;
     let namespace = object.name.namespace();
     let mut errors = FieldErrors::default();
+    check_cost_center(cost_center.as_deref(), &mut errors);
     if !is_subdomain(&team_ref.name) {
         errors.add("spec.teamRef.name", NOT_A_NAME);
     }

@@ -7,6 +7,7 @@ use super::{
     FieldError, FieldErrors, NOT_A_NAME, ValidBudget,
     account::account,
     budgets::{budgets, silent_budgets},
+    cost_center::check_cost_center,
     is_label, is_subdomain,
     key_policy::{self, ValidBounds, ValidDefaults},
     limits, reset,
@@ -68,8 +69,10 @@ pub(crate) fn team(object: &Object<TeamSpec>) -> Result<ValidTeam, Vec<FieldErro
         on_store_failure,
         tags,
         suspended,
+        cost_center,
     } = &object.spec;
     let mut errors = FieldErrors::default();
+    check_cost_center(cost_center.as_deref(), &mut errors);
     for (i, namespace) in route_namespaces.iter().enumerate() {
         if !is_label(namespace) {
             errors.add(format!("spec.routeNamespaces[{i}]"), format!("\"{namespace}\" is not a namespace's name"));

@@ -1,6 +1,9 @@
 //! What there is, as the operator tells the sweep.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use jiff::Timestamp;
 use vectoll_operator::store::{
@@ -20,6 +23,7 @@ pub(super) fn census(teams: &[&str], keys: &[&str]) -> Census {
         routes: BTreeMap::new(),
         namespaces: ["apps".to_owned()].into(),
         unheard: BTreeSet::new(),
+        allocations: Arc::default(),
         retention_ms: 400 * DAY_MS,
         is_urgent: false,
     }

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::indexing_slicing, reason = "a test")]
 
+mod allocated;
 mod bounds;
 mod census;
 mod figures;

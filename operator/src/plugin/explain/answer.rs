@@ -8,6 +8,7 @@ use vectoll_crds::{Provider, Spend};
 
 use super::{
     gather::{Known, Reported},
+    last::LastRefusal,
     rows::{BudgetRow, LimitRow, Rows},
 };
 use crate::{
@@ -39,6 +40,9 @@ pub(super) struct Answer {
     pub(super) route: Option<RouteFound>,
     pub(super) limits: Vec<LimitRow>,
     pub(super) budgets: Vec<BudgetRow>,
+    /// Why the last call of the key was refused, whatever its model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) last_refusal: Option<LastRefusal>,
 }
 
 /// Something to know: whose, a reason, and words.
@@ -92,6 +96,7 @@ pub(super) fn answer(known: &Known, key: &ObjectName, model: &str, now: Timestam
         route: None,
         limits: Vec::new(),
         budgets: Vec::new(),
+        last_refusal: None,
     };
     answer.remarks.extend(known.unseen.iter().map(|message| remark("what you may read", "Unseen", message)));
     if let Some(found) = config.keys.iter().find(|found| found.name == *key) {
@@ -201,7 +206,12 @@ impl Answer {
             Ok(valid) => {
                 let words = object.spec.backends.iter().map(|backend| backend.providers().next().map_or("", word));
                 for (backend, provider) in valid.backends.iter().zip(words) {
-                    let price = price_of(backend, pattern, &known.observed.pricing);
+                    // What sidecars have been told is what they charge.
+                    let delivered = known.delivered(&route.name, pattern, &backend.name);
+                    let price = match delivered {
+                        Some(delivered) => delivered.price_per_million_tokens,
+                        None => price_of(backend, pattern, &known.observed.pricing),
+                    };
                     found.backends.push(BackendFound {
                         name: backend.name.clone(),
                         provider,
@@ -213,6 +223,7 @@ impl Answer {
                             (None, _, _) => "unknown",
                             (Some(_), Some(_), _) => "spec",
                             (Some(_), None, "builtin") => "nothing is charged",
+                            (Some(_), None, _) if delivered.is_some() => "in force",
                             (Some(_), None, _) => "list",
                         },
                     });

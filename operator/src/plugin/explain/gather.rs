@@ -5,13 +5,17 @@ use std::{
     sync::Arc,
 };
 
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::{Api, Client};
-use vectoll_config::{KeyHash, ObjectName, v1::MAX_TREE_DEPTH};
+use vectoll_config::{
+    KeyHash, ModelPattern, ObjectName, read_v1,
+    v1::{self, MAX_TREE_DEPTH},
+};
 use vectoll_crds::{ApiKey, ApiKeySpec, ApiKeyStatus, ModelRoute, ModelRouteStatus, Team, TeamStatus};
 
 use crate::{
     cluster::Tracked,
+    inject::CONFIG_SECRET,
     observed_state::{Kind, Object, ObservedState, ResourceRef, UnreadableResource},
     plugin::{
         connect::Place,
@@ -35,11 +39,20 @@ pub(super) struct Known {
     pub(super) key: Reported<ApiKeyStatus>,
     pub(super) teams: BTreeMap<ObjectName, Reported<TeamStatus>>,
     pub(super) routes: BTreeMap<ObjectName, Reported<ModelRouteStatus>>,
+    /// What the sidecars of the key's namespace have been told, for whoever may read its Secret.
+    pub(super) in_force: Option<v1::Config>,
     /// What the user may not read, and what follows.
     pub(super) unseen: Vec<String>,
 }
 
 impl Known {
+    /// A backend as it was delivered; none: it was not, or that may not be read.
+    pub(super) fn delivered(&self, route: &ObjectName, name: &ModelPattern, backend: &str) -> Option<&v1::Backend> {
+        let routes = &self.in_force.as_ref()?.routes;
+        let found = routes.iter().find(|found| found.name == *route && found.models.contains(name))?;
+        found.backends.iter().find(|found| found.name == backend)
+    }
+
     pub(super) fn put_key(&mut self, key: &Tracked<ApiKeySpec, ApiKeyStatus>) {
         let name = key.object.name.clone();
         self.key = Reported { generation: key.generation, status: key.status.clone() };
@@ -127,6 +140,7 @@ pub(super) async fn gather(client: &Client, key: &ObjectName) -> Result<Known, F
             known.put_route(route);
         }
     }
+    known.in_force = in_force(client, key.namespace()).await?;
     // Whom a resource allows may go by labels.
     for namespace in &namespaces {
         let labels = labels(client, namespace).await;
@@ -136,6 +150,20 @@ pub(super) async fn gather(client: &Client, key: &ObjectName) -> Result<Known, F
         }
     }
     Ok(known)
+}
+
+/// The config of the namespace's sidecars, of which the prices are of interest. Most people may not read it: then it is not said.
+async fn in_force(client: &Client, namespace: &str) -> Result<Option<v1::Config>, Failure> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let request = || Request::get("secrets", Some(namespace), CONFIG_SECRET);
+    match Failure::or_none(api.get(CONFIG_SECRET).await.map_err(|error| Failure::of(error, request()))) {
+        Ok(found) => {
+            let file = found.and_then(|secret| secret.data?.remove(v1::FILE));
+            Ok(file.and_then(|file| read_v1(std::str::from_utf8(&file.0).ok()?).ok()))
+        }
+        Err(failure) if failure.is_forbidden() => Ok(None),
+        Err(failure) => Err(failure),
+    }
 }
 
 async fn labels(client: &Client, namespace: &str) -> Result<BTreeMap<String, String>, Failure> {

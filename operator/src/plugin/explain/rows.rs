@@ -10,37 +10,37 @@ use crate::plugin::status::spent;
 /// A limit.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct LimitRow {
+pub(in crate::plugin) struct LimitRow {
     /// Whose.
-    pub(super) scope: String,
+    pub(in crate::plugin) scope: String,
     /// As the spec names it.
-    pub(super) limit: &'static str,
-    pub(super) amount: u64,
+    pub(in crate::plugin) limit: &'static str,
+    pub(in crate::plugin) amount: u64,
     /// What would be refused is served, and told.
     #[serde(skip_serializing_if = "is_false")]
-    pub(super) audit: bool,
+    pub(in crate::plugin) audit: bool,
     /// The part that is left to queries.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reserved_for_queries_percent: Option<u8>,
+    pub(in crate::plugin) reserved_for_queries_percent: Option<u8>,
 }
 
 /// A budget, and what is left of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct BudgetRow {
-    pub(super) scope: String,
-    pub(super) period: String,
-    pub(super) time_zone: String,
-    pub(super) limit: String,
+pub(in crate::plugin) struct BudgetRow {
+    pub(in crate::plugin) scope: String,
+    pub(in crate::plugin) period: String,
+    pub(in crate::plugin) time_zone: String,
+    pub(in crate::plugin) limit: String,
     /// None: no status tells it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) spent: Option<String>,
+    pub(in crate::plugin) spent: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) left: Option<String>,
+    pub(in crate::plugin) left: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) resets_at: Option<Timestamp>,
+    pub(in crate::plugin) resets_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "is_false")]
-    pub(super) audit: bool,
+    pub(in crate::plugin) audit: bool,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
@@ -50,13 +50,13 @@ fn is_false(value: &bool) -> bool {
 
 /// What a call is held to.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rows {
-    pub(super) limits: Vec<LimitRow>,
-    pub(super) budgets: Vec<BudgetRow>,
+pub(in crate::plugin) struct Rows {
+    pub(in crate::plugin) limits: Vec<LimitRow>,
+    pub(in crate::plugin) budgets: Vec<BudgetRow>,
 }
 
 impl Rows {
-    pub(super) fn limits(&mut self, scope: &str, limits: &v1::Limits) {
+    pub(in crate::plugin) fn limits(&mut self, scope: &str, limits: &v1::Limits) {
         for (limit, amount) in limits.each() {
             if let Some(amount) = amount {
                 self.limits.push(LimitRow {
@@ -70,7 +70,7 @@ impl Rows {
         }
     }
 
-    pub(super) fn max_tokens(&mut self, scope: &str, most: Option<u64>) {
+    pub(in crate::plugin) fn max_tokens(&mut self, scope: &str, most: Option<u64>) {
         if let Some(amount) = most {
             let limit = "maxTokensPerCall";
             let (audit, reserved_for_queries_percent) = (false, None);
@@ -79,7 +79,7 @@ impl Rows {
     }
 
     /// Budgets, of which a status may tell the spend.
-    pub(super) fn budgets<'a>(
+    pub(in crate::plugin) fn budgets<'a>(
         &mut self,
         scope: &str,
         budgets: impl IntoIterator<Item = &'a v1::Budget>,

@@ -4,17 +4,18 @@ use jiff::Timestamp;
 
 use super::{
     answer::{Answer, BackendFound, Remark},
+    last::LastRefusal,
     rows::{BudgetRow, LimitRow},
 };
 use crate::plugin::{
-    duration::until,
+    duration::{since, until},
     table::{Table, shown},
 };
 
 const NONE: &str = "-";
 
 pub(super) fn text(answer: &Answer, wide: bool, now: Timestamp) -> String {
-    let Answer { key, model, may, obstacles, remarks, teams, searched, route, limits, budgets } = answer;
+    let Answer { key, model, may, obstacles, remarks, teams, searched, route, limits, budgets, last_refusal } = answer;
     let word = if *may { "may call" } else { "may not call" };
     let mut text = format!("{key} {word} {}\n", shown(model));
     let obstacles: String = obstacles.iter().map(|remark| line('×', remark)).collect();
@@ -39,11 +40,26 @@ pub(super) fn text(answer: &Answer, wide: bool, now: Timestamp) -> String {
         text.push('\n');
         text += &part.text();
     }
+    if let Some(last) = last_refusal {
+        text.extend(["\n", &*shown(&refusal(last, now)), "\n"]);
+    }
     if !remarks.is_empty() {
         text.push('\n');
         text.extend(remarks.iter().map(|remark| line('‼', remark)));
     }
     text
+}
+
+fn refusal(last: &LastRefusal, now: Timestamp) -> String {
+    match last {
+        LastRefusal::Found { at, call_id, status, model, because } => {
+            let model = model.as_ref().map(|model| format!(" to {model}")).unwrap_or_default();
+            let age = since(*at, now);
+            format!("the last call that was refused: {age} ago{model} ({status}), {because} (call {call_id})")
+        }
+        LastRefusal::None { logs } => format!("no call of the key was refused lately, in the logs of {logs} sidecars"),
+        LastRefusal::Unknown { because } => format!("the last call that was refused is not known: {because}"),
+    }
 }
 
 fn line(mark: char, Remark { of, reason, message }: &Remark) -> String {
@@ -66,7 +82,7 @@ fn backend_table(backends: &[BackendFound]) -> Table {
     table
 }
 
-fn limit_table(limits: &[LimitRow]) -> Table {
+pub(in crate::plugin) fn limit_table(limits: &[LimitRow]) -> Table {
     let mut table = Table::new(&["LIMIT", "AMOUNT", "OF", "HOLDS"]);
     for LimitRow { scope, limit, amount, audit, reserved_for_queries_percent } in limits {
         let holds = if *audit { "audit only" } else { "yes" };
@@ -77,7 +93,7 @@ fn limit_table(limits: &[LimitRow]) -> Table {
     table
 }
 
-fn budget_table(budgets: &[BudgetRow], wide: bool, now: Timestamp) -> Table {
+pub(in crate::plugin) fn budget_table(budgets: &[BudgetRow], wide: bool, now: Timestamp) -> Table {
     let mut head = vec!["BUDGET", "SPENT", "LEFT", "PERIOD", "RESETS", "OF", "HOLDS"];
     if wide {
         head.push("TIME ZONE");

@@ -1,8 +1,12 @@
 //! What there is, as far as this operator sees.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use super::kind::Family;
+use crate::allocation::Allocations;
 
 /// Users that a ledger may tell apart whatever its Team says: who lowers `maxUsers` by mistake must not lose whom it told apart.
 const LEAST_USERS: u64 = 100_000;
@@ -38,6 +42,8 @@ pub struct Census {
     pub namespaces: BTreeSet<String>,
     /// Namespaces that could not be listed: what is there is not known, so nothing counts as gone that may be there.
     pub unheard: BTreeSet<String>,
+    /// What the keys of each Team spend for.
+    pub allocations: Arc<Allocations>,
     /// How long months are kept, in milliseconds.
     pub retention_ms: u64,
     /// The store is full: what can go is to go soon.

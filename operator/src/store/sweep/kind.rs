@@ -5,6 +5,8 @@ use vectoll_config::{
     v1::Period,
 };
 
+use crate::allocation;
+
 use super::{
     owner::Owner,
     time::{DAY_MS, month},
@@ -43,6 +45,8 @@ pub enum Kind<'a> {
     Total,
     /// What was spent in a month, `2026-11`.
     Month(&'a str),
+    /// What that is allocated to.
+    Allocations(&'a str),
 }
 
 /// The tag and the rest of a key: `vectoll:{TAG}:REST`.
@@ -164,7 +168,7 @@ impl<'a> Kind<'a> {
                 Self::Meta | Self::Live | Self::Mark | Self::Held => Some(kind),
                 Self::Window(_) | Self::Parallel | Self::Periods => rest.ends_with(":b").then_some(kind),
                 Self::Money(of) => (BalanceOwner::of(of) == Some(BalanceOwner::Backend)).then_some(kind),
-                Self::Total | Self::Month(_) => None,
+                Self::Total | Self::Month(_) | Self::Allocations(_) => None,
             },
         }
     }
@@ -186,6 +190,7 @@ impl<'a> Kind<'a> {
             "wd" if is_account(of) => Some(Self::Window(1_440)),
             "p" if is_account(of) => Some(Self::Parallel),
             "month" if month(of).is_some() => Some(Self::Month(of)),
+            "allocations" if month(of).is_some() => Some(Self::Allocations(of)),
             "m" if BalanceOwner::of(of).is_some() => Some(Self::Money(of)),
             "a" if is_account(of) => Some(Self::Periods),
             _ => None,
@@ -201,7 +206,13 @@ impl<'a> Kind<'a> {
             // A year, and what is kept after its end.
             Self::Money(_) => Some((367 + 35) * DAY_MS),
             Self::Total => None,
-            Self::Meta | Self::Live | Self::Mark | Self::Held | Self::Periods | Self::Month(_) => Some(400 * DAY_MS),
+            Self::Meta
+            | Self::Live
+            | Self::Mark
+            | Self::Held
+            | Self::Periods
+            | Self::Month(_)
+            | Self::Allocations(_) => Some(400 * DAY_MS),
         }
     }
 
@@ -225,6 +236,7 @@ impl<'a> Kind<'a> {
             && match (self, owner) {
                 (Self::Live, Owner::Namespace(_)) => is_sidecar(field) && Acknowledgement::read(value).is_some(),
                 (Self::Total | Self::Month(_), _) => is_number(value) && Series::read_field(field).is_some(),
+                (Self::Allocations(_), _) => allocation::read(field, value).is_some(),
                 (Self::Window(_), _) => {
                     let slot = field.strip_prefix('r').or_else(|| field.strip_prefix('t'));
                     is_number(value) && slot.is_some_and(is_number)
@@ -293,6 +305,7 @@ mod tests {
             ("m:t:Total/UTC/0", "c", "Daily/UTC/1793487600"),
             ("a:t", "Daily/Europe/Berlin/1793487600", "1793574000000"),
             ("a:k:1", "Total/UTC/0", ""),
+            ("allocations:2026-11", "K1 {\"costCenter\":\"4711\"}", "1 2 3 1800000000"),
         ] {
             assert!(has(rest, field, value), "{rest} {field}");
         }
@@ -311,6 +324,8 @@ mod tests {
             ("m:t:Total/UTC/0", "c", "junk"),
             ("a:t", "junk", "1"),
             ("a:t", "Total/UTC/0", "never"),
+            ("allocations:2026-11", "K1 {\"costCenter\":\"4711\"}", "1 2 3"),
+            ("allocations:2026-11", "K1", "1 2 3 4"),
         ] {
             assert!(!has(rest, field, value), "{rest} {field}");
         }

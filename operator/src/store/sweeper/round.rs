@@ -118,7 +118,8 @@ impl Facts {
                 | Kind::Held
                 | Kind::Periods
                 | Kind::Window(_)
-                | Kind::Parallel => {}
+                | Kind::Parallel
+                | Kind::Allocations(_) => {}
             },
         }
     }
@@ -305,9 +306,14 @@ impl<'a> Round<'a> {
                 None => Ok(()),
             },
             Kind::Total | Kind::Month(_) => self.fold(hash, &facts).await,
-            Kind::Meta | Kind::Live | Kind::Mark | Kind::Held | Kind::Periods | Kind::Window(_) | Kind::Parallel => {
-                Ok(())
-            }
+            Kind::Meta
+            | Kind::Live
+            | Kind::Mark
+            | Kind::Held
+            | Kind::Periods
+            | Kind::Window(_)
+            | Kind::Parallel
+            | Kind::Allocations(_) => Ok(()),
         }
     }
 

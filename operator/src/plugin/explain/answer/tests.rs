@@ -1,4 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
+use std::sync::Arc;
+
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use vectoll_crds::{ApiKey, ModelRoute, Team};
@@ -6,6 +8,7 @@ use vectoll_crds::{ApiKey, ModelRoute, Team};
 use super::*;
 use crate::{
     cluster::{Raw, Readable, Tracked, as_tracked},
+    observed_state::SecretContent,
     plugin::explain::text::text,
 };
 
@@ -170,4 +173,52 @@ fn the_nearest_namespace_wins_and_in_it_the_most_specific_name() {
     assert_eq!((route.name.to_string(), route.pattern.to_string()), ("web/near".to_owned(), "text-*".to_owned()));
     let free: Vec<_> = route.backends.iter().map(|backend| (backend.provider, backend.price_from)).collect();
     assert_eq!(free, [("builtin", "nothing is charged")]);
+}
+
+#[test]
+fn prices_are_those_that_sidecars_have_been_told() {
+    let mut known = world(&[]);
+    // The operator has the Secret, which people have not.
+    let secret = json!({"metadata": {"name": "openai"}, "stringData": {"api-key": "a-credential"}});
+    let secret = SecretContent::of(serde_json::from_value(secret).unwrap());
+    let mut observed = known.observed.clone();
+    observed.secrets.insert(ObjectName::new("models", "openai"), Arc::new(secret));
+    let mut config = desired_state(&observed, now()).config(&observed, "web", Credentials::Withhold, None).config;
+    let prices = |known: &Known| -> Vec<(Option<String>, &'static str)> {
+        let route = ask(known, "text-embedding-3-small").route.unwrap();
+        route.backends.into_iter().map(|of| (of.price_per_million_tokens, of.price_from)).collect()
+    };
+    assert_eq!(prices(&known).first().unwrap().1, "list");
+    for backend in config.routes.iter_mut().flat_map(|route| &mut route.backends) {
+        backend.price_per_million_tokens = "0.5".parse().ok();
+    }
+    known.in_force = Some(config.clone());
+    assert_eq!(prices(&known), [(Some("0.50".to_owned()), "in force"), (Some("0.50".to_owned()), "spec")]);
+    // What the gateway carries out is not told here.
+    config.routes.iter_mut().for_each(|route| route.backends.clear());
+    known.in_force = Some(config);
+    assert_eq!(prices(&known).first().unwrap().1, "list");
+}
+
+#[test]
+fn the_last_refusal_is_a_line_of_its_own() {
+    let mut answer = ask(&world(&[]), "text-embedding-3-small");
+    let mut line = |last| {
+        answer.last_refusal = Some(last);
+        text(&answer, false, now()).lines().last().unwrap_or_default().to_owned()
+    };
+    let found = LastRefusal::Found {
+        at: "2026-11-24T09:56:00Z".parse().unwrap(),
+        call_id: "an-id".to_owned(),
+        status: 429,
+        model: Some("builtin".to_owned()),
+        because: "key web/alice: budget".to_owned(),
+    };
+    assert_eq!(
+        line(found),
+        "the last call that was refused: 4m ago to builtin (429), key web/alice: budget (call an-id)"
+    );
+    assert_eq!(line(LastRefusal::None { logs: 3 }), "no call of the key was refused lately, in the logs of 3 sidecars");
+    let unknown = LastRefusal::Unknown { because: "you may not get pods/log".to_owned() };
+    assert!(line(unknown).ends_with("is not known: you may not get pods/log"));
 }
