@@ -54,6 +54,9 @@ pub(super) struct CallLine {
     pub(super) time: Timestamp,
     #[serde(skip_serializing)]
     pub(super) call_id: String,
+    /// Of the gateway: what whoever called it calls the call.
+    #[serde(default, skip_serializing)]
+    pub(super) caller_call_id: Option<String>,
     pub(super) status: u16,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) client: Option<String>,
@@ -98,6 +101,11 @@ pub(super) struct CallLine {
 }
 
 impl CallLine {
+    /// Whether it is of the call of this ID.
+    pub(super) fn is_of(&self, id: &str) -> bool {
+        self.call_id == id || self.caller_call_id.as_deref() == Some(id)
+    }
+
     /// Reads a line. None: it is something else, as what the program itself logs.
     pub(super) fn read(line: &str) -> Option<Self> {
         let line = line.trim();

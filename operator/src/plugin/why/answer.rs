@@ -135,7 +135,7 @@ impl Searched {
 
 /// Whether a line is the one of a call.
 pub(super) fn is_of(line: &str, id: &str) -> bool {
-    CallLine::read(line).is_some_and(|line| line.call_id == id)
+    CallLine::read(line).is_some_and(|line| line.is_of(id))
 }
 
 impl Answer {
@@ -160,8 +160,16 @@ impl Answer {
             return;
         };
         // A caller may have written the ID into its metadata.
-        if line.call_id != self.call_id.as_str() {
+        if !line.is_of(self.call_id.as_str()) {
             return;
+        }
+        // Anybody may send the gateway the ID of another one's call.
+        let is_of_another = |told: &Option<Told>| told.as_ref().is_some_and(|told| told.line.key != line.key);
+        if is_gateway && is_of_another(&self.sidecar) {
+            return;
+        }
+        if !is_gateway && is_of_another(&self.gateway) {
+            self.gateway = None;
         }
         let told = Told { log, line };
         let place = if is_gateway { &mut self.gateway } else { &mut self.sidecar };
@@ -281,6 +289,23 @@ mod tests {
         assert!(both.is_decided());
         assert_eq!(both.outcome.as_ref().unwrap().word, Word::CallerLeft);
         insta::assert_snapshot!(text(&both));
+    }
+
+    #[test]
+    fn the_gateways_line_is_known_by_what_its_caller_calls_the_call_and_no_other_key_stands_in_for_it() {
+        let sidecar = (false, line(200, ",\"backend\":\"_gateway\""));
+        let own = "00000000-0000-4000-8000-000000000000";
+        let named = |fields: &str| {
+            line(200, fields)
+                .replace(ID, own)
+                .replace("\"retries\"", &format!("\"caller_call_id\":\"{ID}\",\"retries\""))
+        };
+        let theirs = (true, named(SERVED).replace("web/alice", "crm/mallory"));
+        let alone = answer(&[theirs.clone(), sidecar.clone()]);
+        assert!(alone.is_found() && !alone.is_decided(), "the line of another one's call");
+        let both = answer(&[sidecar, (true, named(SERVED)), theirs]);
+        assert!(both.is_decided());
+        assert_eq!(both.decider().unwrap().key.as_deref(), Some("web/alice"));
     }
 
     #[test]
