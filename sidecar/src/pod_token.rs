@@ -32,7 +32,7 @@ const MAX_LIFE: SignedDuration = SignedDuration::from_hours(1);
 /// The longest token, in bytes. A cluster's have about a thousand.
 const MAX_LENGTH: usize = 8 * 1024;
 /// For so long after it was issued a token may be signed by a key that the cluster has and the gateway does not know yet: the operator asks
-/// for the keys every few minutes, and a kubelet renews a token of ten minutes sooner than this.
+/// for the keys every 30 s, the gateway's kubelet brings them within a minute, and a kubelet renews a token of ten minutes sooner than this.
 const KEYS_COME: SignedDuration = SignedDuration::from_mins(15);
 
 /// Who issues tokens, and by which keys they are known.
