@@ -129,8 +129,8 @@ cluster-programs: need-go need-root # Built once and kept outside the checkout, 
 	tests/cluster/tools/build all
 
 .PHONY: test-programs
-test-programs: # The store, the Prometheus and the nginx that tests start, and what counts instructions.
-	tests/cluster/needs redis-server prometheus nginx-light valgrind
+test-programs: # The store, the Prometheus and the nginx that tests start, what counts instructions, and a browser.
+	tests/cluster/needs redis-server prometheus nginx-light valgrind chromium-driver
 
 .PHONY: cluster
 cluster: cluster-programs ## Start a real one-node Kubernetes; prints its kubeconfig

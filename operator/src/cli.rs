@@ -90,6 +90,10 @@ pub struct Run {
     #[arg(long, env = "VECTOLL_METRICS_AUTHENTICATION")]
     pub metrics_authentication: bool,
 
+    /// The address of the page, which shows people what they may list: HTTP. Without it no page is served
+    #[arg(long, env = "VECTOLL_PAGE_LISTEN", value_name = "ADDRESS")]
+    pub page_listen: Option<SocketAddr>,
+
     /// The Lease that says which replica acts
     #[arg(long, env = "VECTOLL_LEASE", value_name = "NAME", default_value = "vectoll-operator")]
     pub lease: String,
@@ -193,6 +197,11 @@ pub struct Standalone {
     #[arg(long, env = "VECTOLL_NAMESPACE", value_name = "NAMESPACE", default_value = DEFAULT_NAMESPACE)]
     pub namespace: String,
 
+    /// The address of the page, which shows the folder's keys, Teams and routes, and with a store their spend: on loopback, for everybody on
+    /// this machine. Without it no page is served
+    #[arg(long, env = "VECTOLL_PAGE_LISTEN", value_name = "ADDRESS", value_parser = loopback)]
+    pub page_listen: Option<SocketAddr>,
+
     /// The store, which the sidecar is told as it stands here
     #[command(flatten)]
     pub store: StoreOptions,
@@ -208,6 +217,17 @@ pub struct Standalone {
     /// What models cost where a backend does not say it
     #[command(flatten)]
     pub prices: PriceOptions,
+}
+
+/// An address that nobody reaches but who is on this machine.
+fn loopback(text: &str) -> Result<SocketAddr, String> {
+    let address: SocketAddr =
+        text.parse().map_err(|_| "must be an address with a port, as in 127.0.0.1:8082".to_owned())?;
+    if address.ip().to_canonical().is_loopback() {
+        Ok(address)
+    } else {
+        Err("here the page asks nobody who they are: listen on 127.0.0.1 or [::1]".to_owned())
+    }
 }
 
 /// Settings of `key`.

@@ -29,6 +29,7 @@ mod names;
 mod namespace_annotations;
 mod object_cache;
 mod outdated;
+mod page;
 mod plan;
 mod prices;
 mod queue;
@@ -120,14 +121,15 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
     let watches = watch::begin(&client, &Scope::new(settings.watch_namespaces.clone()), &shared, &metrics);
     let injection = injection(&settings)?;
     let outdated = count_outdated(injection.as_ref(), &shared, &leads, &metrics)?;
-    let webhook = serve_webhook((settings.clone(), injection), apart.clone(), leads.clone(), metrics.clone(), draining);
+    let of_webhook = (settings.clone(), injection);
+    let webhook = serve_webhook(of_webhook, apart.clone(), leads.clone(), metrics.clone(), draining.clone());
     let webhook = serving.spawn(webhook).await.context("the webhook did not start")??;
     let (mut webhook, certificate) = webhook.unzip();
     let access = MetricsAccess::new(apart.clone(), settings.metrics_authentication);
     let router = admin::router(metrics.clone(), shared.clone(), certificate, access);
     let mut admin = serve_admin(&serving, settings.admin_listen, router).await?;
 
-    let leases: Api<Lease> = Api::namespaced(apart, &settings.operator_namespace);
+    let leases: Api<Lease> = Api::namespaced(apart.clone(), &settings.operator_namespace);
     let tenure = Tenure::default();
     let candidate = LeaderElector::new(leases, &settings.lease, &settings.identity, tenure.clone());
     let fitness = shared.clone();
@@ -139,6 +141,8 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
     let reporter = Reporter { controller: names::MANAGER.to_owned(), instance: Some(settings.identity.clone()) };
     let hands = Applier::new(client.clone(), Recorder::new(client.clone(), reporter), shared.clone());
     let store = Store::new(&settings, &client, &shared, &metrics)?;
+    let known = (apart, shared.clone(), leads.clone());
+    let mut page = serve_page(&serving, &settings, known, store.as_ref(), draining).await?;
     let limits = WriteLimits {
         per_second: settings.write_rate,
         burst: settings.write_burst,
@@ -171,6 +175,7 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
         _ = &mut candidate => Some("the candidate for the Lease"),
         _ = &mut admin => Some("the listener for Prometheus and probes"),
         () = ended(webhook.as_mut()) => Some("the webhook"),
+        () = ended(page.as_mut()) => Some("the page"),
     };
     if let Some(what) = ended {
         anyhow::bail!("{what} has ended: see the log");
@@ -184,6 +189,9 @@ pub async fn run(settings: Run, serving: Handle) -> anyhow::Result<()> {
     drain.send_replace(true);
     if let Some(webhook) = webhook {
         let _ = webhook.await;
+    }
+    if let Some(page) = page {
+        let _ = page.await;
     }
     following.abort();
     drop((gateway, outdated));
@@ -261,6 +269,18 @@ async fn serve_admin(
     let listener = bound.with_context(|| format!("failed to listen on {address}"))?;
     tracing::info!(address = %listener.local_addr()?, "listening for Prometheus and probes");
     Ok(serving.spawn(async move { axum::serve(listener, router).await }))
+}
+
+/// Serves the page, if it is asked for.
+async fn serve_page(
+    serving: &Handle,
+    settings: &Run,
+    known: (Client, StateHandle, channel::Receiver<bool>),
+    store: Option<&Store>,
+    draining: channel::Receiver<bool>,
+) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Some(address) = settings.page_listen else { return Ok(None) };
+    page::serve(serving, address, settings, known, store.map(Store::history), draining).await.map(Some)
 }
 
 /// How sidecars are injected; none: they are not.

@@ -33,7 +33,8 @@ impl Cli {
                 Ok(ExitCode::SUCCESS)
             }
             Command::Standalone(settings) => {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+                // Passes run on this thread, and the page on the other one: it answers while thousands of keys are looked at.
+                let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
                 runtime.block_on(standalone::run(settings))?;
                 Ok(ExitCode::SUCCESS)
             }

@@ -3,12 +3,13 @@
 //!
 //! The [`LedgerQuery`] says what is to be read, [`answers`] and [`breakdown`] are the pure middle (which fields stand for what), and
 //! the [`Reader`] asks while its replica leads, with a [`scanner`] beside it for fields whose names nobody knows beforehand.
-//! What they hear goes into [`LedgerSnapshot`].
+//! What they hear goes into [`LedgerSnapshot`]. Months that are over are read when somebody looks at them: [`History`].
 
 mod acknowledgements;
 mod answers;
 mod breakdown;
 mod event;
+mod history;
 mod query;
 mod reader;
 mod scanner;
@@ -18,6 +19,7 @@ pub use self::{
     answers::{Account, LiveSidecar, Money, Spent, TeamLedger, Totals},
     breakdown::Breakdown,
     event::{LedgerEvent, OnLedgerEvent},
+    history::{History, HistoryError, Month},
     query::{LedgerQuery, TeamQuery},
     reader::{Reader, SPEND_READ_PERIOD},
 };

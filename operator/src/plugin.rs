@@ -18,6 +18,7 @@ mod logs;
 mod names;
 mod objects;
 mod output;
+mod page;
 mod since;
 mod standing;
 mod status;

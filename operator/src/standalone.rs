@@ -10,6 +10,7 @@ mod key;
 mod manifest;
 mod manifests;
 mod output;
+mod page;
 mod report;
 mod state;
 
@@ -30,7 +31,7 @@ use tokio::{
 };
 
 pub use self::key::key;
-use self::{manifests::Manifests, output::Output, report::Report, state::State};
+use self::{manifests::Manifests, output::Output, page::Served, report::Report, state::State};
 use crate::{
     cli::{Render, Standalone, StoreOptions},
     delivery::DeliverySetting,
@@ -48,12 +49,28 @@ const DEBOUNCE: Duration = Duration::from_millis(100);
 
 /// Runs until SIGTERM or SIGINT.
 pub async fn run(settings: Standalone) -> anyhow::Result<()> {
-    let Standalone { manifests, config_dir, gateway, state_dir, namespace, store, hosts, delivery, prices } = settings;
+    let Standalone {
+        manifests,
+        config_dir,
+        gateway,
+        state_dir,
+        namespace,
+        page_listen,
+        store,
+        hosts,
+        delivery,
+        prices,
+    } = settings;
     // What is invalid is reported at once, and not at each pass.
-    store.read_whole()?;
+    let has_store = store.read_whole()?.is_some();
     must_be_folder(&manifests)?;
     let state_dir = state_dir.unwrap_or_else(|| beside(&config_dir));
+    let page = match page_listen {
+        Some(address) => Some(Served::start(address, has_store).await?),
+        None => None,
+    };
     let mut operator = Operator {
+        page,
         manifests: Manifests::new(&manifests, &namespace),
         state: State::open(&state_dir)?,
         output: Output::open(&config_dir, &namespace, gateway)?,
@@ -93,6 +110,7 @@ pub async fn run(settings: Standalone) -> anyhow::Result<()> {
 }
 
 struct Operator {
+    page: Option<Served>,
     manifests: Manifests,
     state: State,
     output: Output,
@@ -122,6 +140,9 @@ impl Operator {
             }
         };
         self.report.conditions(&desired.conditions);
+        if let Some(page) = &self.page {
+            page.publish(&observed, &desired, logins.as_ref());
+        }
         self.read_whole |= read_all;
         let keeps_earlier = if self.read_whole { Ok(false) } else { self.output.has_config() };
         let written = match keeps_earlier {

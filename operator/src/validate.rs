@@ -23,7 +23,7 @@ use std::fmt;
 pub(crate) use account::path as account_path;
 pub(crate) use api_key::{KeySource, ValidKey, api_key};
 pub(crate) use backend::{UNKNOWN_TOKENIZER, ValidBackend};
-pub(crate) use budgets::{Percent, ValidBudget, of_contract};
+pub(crate) use budgets::{Percent, ValidBudget, declared_budgets, of_contract};
 pub(crate) use model_route::{Serving, ValidRoute, model_route};
 pub(crate) use provider::{Auth, Called, Content, Credential, Native, OpenAi, ValidProvider};
 pub(crate) use team::{ValidTeam, team};

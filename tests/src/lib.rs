@@ -9,6 +9,7 @@
 //! - [`manifest`] and [`caller`]: what users write, and what applications send;
 //! - [`clouds`]: those who issue credentials, at their own names, in a network of the test's own;
 //! - [`cluster`]: the operator against a real API server;
+//! - [`browser`] and [`page`]: a real browser that looks at the page of a pair;
 //! - [`collector`]: who is told of traces;
 //! - [`cgroup`]: a bound on a program's memory;
 //! - [`store`]: a real Valkey or Redis that can be killed and started again;
@@ -22,6 +23,7 @@
 pub use vectoll_pair::{caller, demo, pair};
 
 pub mod bench;
+pub mod browser;
 pub mod cgroup;
 pub mod clients;
 pub mod clouds;
@@ -31,6 +33,7 @@ pub mod documents;
 pub mod fleet;
 pub mod manifest;
 pub mod native;
+pub mod page;
 pub mod provider;
 pub mod store;
 pub mod wire;

@@ -13,15 +13,12 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use http::{HeaderMap, StatusCode, header};
-use k8s_openapi::api::{
-    authentication::v1::{TokenReview, TokenReviewSpec},
-    authorization::v1::{NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
-};
-use kube::{Api, Client, Resource, api::PostParams};
-use serde::{Serialize, de::DeserializeOwned};
+use http::{StatusCode, header};
+use kube::Client;
 use tokio::{sync::Semaphore, time::timeout};
 use vectoll_config::KeyHash;
+
+use crate::reviews::{Reviews, Wish, bearer};
 
 /// How long an answer of the API server's counts: a right that was withdrawn ends after this.
 const CACHE_TTL: Duration = Duration::from_mins(1);
@@ -33,15 +30,13 @@ const MAX_CACHED: usize = 128;
 const MAX_CONCURRENT_REVIEWS: usize = 4;
 /// How long both questions together may take.
 const REVIEW_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longer than any token of a `ServiceAccount`.
-const MAX_TOKEN_BYTES: usize = 16 * 1024;
 
 /// Decides on requests for `/metrics`. A handle.
 #[derive(Clone)]
 pub(super) struct MetricsAccess(Option<Arc<Reviewer>>);
 
 struct Reviewer {
-    client: Client,
+    api: Reviews,
     reviews: Semaphore,
     /// By the token's hash; the token itself is kept nowhere.
     decided: Mutex<BTreeMap<KeyHash, Decision>>,
@@ -65,8 +60,11 @@ enum Verdict {
 impl MetricsAccess {
     /// Asks the API server about each new token; `required` false: everybody may read.
     pub(super) fn new(client: Client, required: bool) -> Self {
-        let reviewer =
-            || Reviewer { client, reviews: Semaphore::new(MAX_CONCURRENT_REVIEWS), decided: Mutex::default() };
+        let reviewer = || Reviewer {
+            api: Reviews::new(client),
+            reviews: Semaphore::new(MAX_CONCURRENT_REVIEWS),
+            decided: Mutex::default(),
+        };
         Self(required.then(|| Arc::new(reviewer())))
     }
 }
@@ -102,13 +100,6 @@ fn refuse(status: StatusCode, message: &'static str) -> Response {
         response.headers_mut().insert(header::WWW_AUTHENTICATE, http::HeaderValue::from_static("Bearer"));
     }
     response
-}
-
-/// The token of an `Authorization: Bearer`.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    let token = token.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && token.len() <= MAX_TOKEN_BYTES).then_some(token)
 }
 
 /// Why there is no verdict.
@@ -173,36 +164,9 @@ impl Reviewer {
     }
 
     async fn ask(&self, token: &str) -> kube::Result<Verdict> {
-        let review = TokenReview {
-            spec: TokenReviewSpec { token: Some(token.to_owned()), audiences: None },
-            ..TokenReview::default()
-        };
-        let status = self.create(&review).await?.status.unwrap_or_default();
-        let Some(user) = status.user.filter(|_| status.authenticated == Some(true)) else {
-            return Ok(Verdict::Unauthenticated);
-        };
-        let attributes = NonResourceAttributes { path: Some("/metrics".to_owned()), verb: Some("get".to_owned()) };
-        let review = SubjectAccessReview {
-            spec: SubjectAccessReviewSpec {
-                user: user.username,
-                groups: user.groups,
-                uid: user.uid,
-                extra: user.extra,
-                non_resource_attributes: Some(attributes),
-                resource_attributes: None,
-            },
-            ..SubjectAccessReview::default()
-        };
-        let allowed = self.create(&review).await?.status.is_some_and(|status| status.allowed);
+        let Some(user) = self.api.identify(token).await? else { return Ok(Verdict::Unauthenticated) };
+        let allowed = self.api.allows(&user, Wish::GetPath("/metrics")).await?;
         Ok(if allowed { Verdict::Allowed } else { Verdict::Forbidden })
-    }
-
-    async fn create<K>(&self, object: &K) -> kube::Result<K>
-    where
-        K: Resource<Scope = k8s_openapi::ClusterResourceScope> + Clone + Serialize + DeserializeOwned + std::fmt::Debug,
-        K::DynamicType: Default,
-    {
-        Api::<K>::all(self.client.clone()).create(&PostParams::default(), object).await
     }
 }
 
@@ -214,22 +178,7 @@ mod tests {
     fn reviewer() -> Reviewer {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::try_from(kube::Config::new("http://127.0.0.1:1".parse().unwrap())).unwrap();
-        Reviewer { client, reviews: Semaphore::new(1), decided: Mutex::default() }
-    }
-
-    #[test]
-    fn only_a_bearer_token_is_one() {
-        let of = |value: &str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(header::AUTHORIZATION, value.parse().unwrap());
-            bearer(&headers).map(str::to_owned)
-        };
-        assert_eq!(of("Bearer abc"), Some("abc".to_owned()));
-        assert_eq!(of("bearer  abc "), Some("abc".to_owned()));
-        for other in ["Basic abc", "Bearer", "Bearer ", "abc", &format!("Bearer {}", "a".repeat(MAX_TOKEN_BYTES + 1))] {
-            assert_eq!(of(other), None, "{other:.20}");
-        }
-        assert_eq!(bearer(&HeaderMap::new()), None);
+        Reviewer { api: Reviews::new(client), reviews: Semaphore::new(1), decided: Mutex::default() }
     }
 
     #[tokio::test]

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     cli::{Run, StoreOptions},
     desired_state::DesiredState,
-    ledger::{LedgerEvent, LedgerQuery, Reader, TeamQuery},
+    ledger::{History, LedgerEvent, LedgerQuery, Reader, TeamQuery},
     observed_state::{Counting, ObservedState},
     store::{
         Access, AclReconciler, Logins, Master, Memory, NamespaceStore, Password, Persistence, Rotation, StoreState,
@@ -146,6 +146,11 @@ impl Store {
             changed,
             known: None,
         }))
+    }
+
+    /// What was spent month by month, while this replica acts.
+    pub(super) fn history(&self) -> History {
+        self.reader.history()
     }
 
     /// Reads the files, and makes or reads the Secret. True: something is other than before.

@@ -37,6 +37,12 @@ pub(super) async fn read_or_make(api: &Api<Secret>, name: &str) -> anyhow::Resul
     Ok(content)
 }
 
+/// Reads it, where it is for another replica to make it.
+pub(super) async fn read_existing(api: &Api<Secret>, name: &str) -> anyhow::Result<Content> {
+    let secret = api.get(name).await.with_context(|| format!("failed to read the Secret {name}"))?;
+    read(&secret).with_context(|| format!("failed to use the Secret {name}"))
+}
+
 fn make(name: &str) -> anyhow::Result<(Content, Secret)> {
     let random =
         || Master::random(getrandom::fill).map_err(|error| anyhow::anyhow!("no randomness to be had: {error}"));

@@ -14,7 +14,6 @@ use vectoll_config::{
 use super::{cluster_state::ClusterState, watch::StateHandle};
 use crate::{
     ledger::{Breakdown, Totals},
-    observed_state::Object,
     resolve::Claims,
 };
 
@@ -52,14 +51,14 @@ type Labels = Vec<(&'static str, String)>;
 fn families(cluster: &ClusterState) -> Vec<MetricFamily> {
     let totals = |team: &Uid, series: &Series| cluster.books.teams.get(team)?.totals.get(series).copied();
     let claims = Claims::of(|| cluster.teams.iter().map(|(_, seen)| &*seen.value.object));
-    let account_of = |team| account(&claims, team);
+    let account_of = |team| claims.account(team);
     let key_claims = Claims::of(|| cluster.api_keys.iter().map(|(_, seen)| &*seen.value.object));
     let team_of = |name: &ObjectName| cluster.teams.get(name).map(|seen| account_of(&seen.value.object));
     let keys = cluster.api_keys.iter().filter_map(|(name, seen)| {
         let key = &seen.value.object;
         let namespace = key.spec.team_ref.namespace.as_deref().unwrap_or(name.namespace());
         let team = ObjectName::new(namespace, &key.spec.team_ref.name);
-        let totals = totals(team_of(&team)?, &Series::Key(account(&key_claims, key).clone()))?;
+        let totals = totals(team_of(&team)?, &Series::Key(key_claims.account(key).clone()))?;
         Some((vec![("team", team.to_string()), ("key", name.to_string())], totals))
     });
     let of_teams = |series: Series| -> Vec<(Labels, Totals)> {
@@ -80,15 +79,10 @@ fn families(cluster: &ClusterState) -> Vec<MetricFamily> {
 fn breakdowns(cluster: &ClusterState) -> Vec<(String, Arc<Breakdown>)> {
     let claims = Claims::of(|| cluster.teams.iter().map(|(_, seen)| &*seen.value.object));
     let all = cluster.teams.iter().filter_map(|(name, seen)| {
-        let breakdown = cluster.books.breakdowns.get(account(&claims, &seen.value.object))?;
+        let breakdown = cluster.books.breakdowns.get(claims.account(&seen.value.object))?;
         Some((name.to_string(), breakdown.clone()))
     });
     all.collect()
-}
-
-/// What a resource's spend is kept under. One that names another's account shows nothing of it.
-fn account<'a, S>(claims: &Claims<'_>, object: &'a Object<S>) -> &'a Uid {
-    object.account.as_ref().filter(|_| claims.check(object).is_ok()).unwrap_or(&object.uid)
 }
 
 /// Users and models.

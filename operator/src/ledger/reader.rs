@@ -15,6 +15,7 @@ use super::{
     acknowledgements::Acknowledgements,
     answers::{self, LiveSidecar, TeamLedger},
     event::{LedgerEvent, OnLedgerEvent},
+    history::History,
     query::{LedgerQuery, QuerySpec, TeamQuery},
     scanner,
 };
@@ -72,6 +73,11 @@ impl Reader {
             *present = request;
             is_new
         });
+    }
+
+    /// What was spent month by month, for as long as this reads.
+    pub fn history(&self) -> History {
+        History::new(self.request.subscribe())
     }
 
     /// Leaves it to others.

@@ -25,10 +25,8 @@ use k8s_openapi::{
 use kube::{Api, Client, api::ListParams};
 use vectoll_crds::{ApiKey, ModelRoute, Team};
 
-use self::{
-    finding::{Finding, Findings, Mark},
-    installation::Installation,
-};
+use self::finding::{Finding, Findings, Mark};
+pub(super) use self::installation::Installation;
 use super::{
     cli::{Check, ClusterOptions},
     connect::{Connection, Place, connect},
@@ -97,7 +95,8 @@ async fn definitions_of(client: &Client) -> Result<Vec<Finding>, Failure> {
 /// What the chart calls its Deployments.
 const OPERATORS: &str = "app.kubernetes.io/part-of=vectoll,app.kubernetes.io/component=operator";
 
-async fn operators(client: &Client, namespace: Option<&str>) -> Result<Vec<Deployment>, Failure> {
+/// The operators' Deployments.
+pub(super) async fn operators(client: &Client, namespace: Option<&str>) -> Result<Vec<Deployment>, Failure> {
     let api: Api<Deployment> = match namespace {
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),

@@ -37,6 +37,8 @@ pub(super) enum Command {
     Resume(Subject),
     /// Prints the value of a key from its Secret
     Key(OfKey),
+    /// Opens the operator's page in a browser, signed in
+    Page(Page),
     /// Prints the month's bill from the ledger in the store
     Report(Report),
     /// Prints manifests made of another gateway's config, with what is left to do
@@ -241,6 +243,34 @@ pub(super) struct Subject {
 
     #[command(flatten)]
     pub(super) cluster: ClusterOptions,
+}
+
+/// Settings of `page`.
+#[derive(Clone, Debug, Args)]
+pub(super) struct Page {
+    /// The kubeconfig; by default what KUBECONFIG names, or ~/.kube/config
+    #[arg(long, value_name = "FILE")]
+    pub(super) kubeconfig: Option<PathBuf>,
+
+    /// The context in it; by default the current one
+    #[arg(long, value_name = "NAME")]
+    pub(super) context: Option<String>,
+
+    /// Where the operator runs; by default it is looked for
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(super) operator_namespace: Option<String>,
+
+    /// Signs in as this `ServiceAccount`, by a token for an hour; by default as yourself, by the token that your kubeconfig has
+    #[arg(long, value_name = "[NAMESPACE/]NAME")]
+    pub(super) service_account: Option<String>,
+
+    /// The port on this machine; by default a free one
+    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) port: Option<u16>,
+
+    /// Prints the address, and opens no browser
+    #[arg(long)]
+    pub(super) no_open: bool,
 }
 
 /// Settings of `report`.

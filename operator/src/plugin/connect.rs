@@ -26,9 +26,19 @@ pub(super) enum Place {
 
 /// Sets up the client. No request is sent.
 pub(super) async fn connect(options: &ClusterOptions) -> anyhow::Result<Connection> {
-    let ClusterOptions { kubeconfig, context, namespace } = options;
+    let mut config = config(options).await?;
+    let agent = HeaderValue::from_static(concat!("kubectl-vectoll/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((header::USER_AGENT, agent));
+    let namespace = options.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+    let client = Client::try_from(config).context("failed to set up the client of the API server")?;
+    Ok(Connection { client, namespace })
+}
+
+/// What the kubeconfig says of the cluster and of the user.
+pub(super) async fn config(options: &ClusterOptions) -> anyhow::Result<Config> {
+    let ClusterOptions { kubeconfig, context, namespace: _ } = options;
     let settings = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
-    let mut config = match kubeconfig {
+    match kubeconfig {
         Some(file) => {
             let read = Kubeconfig::read_from(file)
                 .with_context(|| format!("failed to use --kubeconfig {}", file.display()))?;
@@ -36,12 +46,7 @@ pub(super) async fn connect(options: &ClusterOptions) -> anyhow::Result<Connecti
         }
         None => Config::from_kubeconfig(&settings).await,
     }
-    .context("failed to find the cluster: set KUBECONFIG, --kubeconfig or --context, as for kubectl")?;
-    let agent = HeaderValue::from_static(concat!("kubectl-vectoll/", env!("CARGO_PKG_VERSION")));
-    config.headers.push((header::USER_AGENT, agent));
-    let namespace = namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
-    let client = Client::try_from(config).context("failed to set up the client of the API server")?;
-    Ok(Connection { client, namespace })
+    .context("failed to find the cluster: set KUBECONFIG, --kubeconfig or --context, as for kubectl")
 }
 
 /// The same for one namespace or all.

@@ -10,7 +10,7 @@ use super::{
     connect::connect,
     explain, key,
     names::all_names,
-    status, top, why,
+    page, status, top, why,
 };
 use crate::{
     cli::{Import, LogFormat},
@@ -41,6 +41,7 @@ async fn run(command: Command, out: &mut impl Write) -> anyhow::Result<ExitCode>
         Command::Suspend(settings) => change::suspend(&settings, true, out).await.map(|()| true),
         Command::Resume(settings) => change::suspend(&settings, false, out).await.map(|()| true),
         Command::Key(settings) => key::run(&settings, out).await.map(|()| true),
+        Command::Page(settings) => page::run(&settings, out).await.map(|()| true),
         Command::Report(Report { options, kubeconfig, context }) => {
             let cluster = ClusterOptions { kubeconfig, context, namespace: None };
             let names = async || all_names(&connect(&cluster).await?.client).await;

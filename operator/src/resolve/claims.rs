@@ -50,6 +50,11 @@ impl<'a> Claims<'a> {
             }),
         }
     }
+
+    /// What a resource's spend is kept under. One that names another's account shows nothing of it.
+    pub(crate) fn account<'o, S>(&self, object: &'o Object<S>) -> &'o Uid {
+        object.account.as_ref().filter(|_| self.check(object).is_ok()).unwrap_or(&object.uid)
+    }
 }
 
 #[cfg(test)]

@@ -53,6 +53,12 @@ pub(super) fn listed(path: &str, several: &[Budget], errors: &mut FieldErrors) -
     valid.into_iter().map(|(budget, warn_at)| ValidBudget { budget, warn_at }).collect()
 }
 
+/// What can be read of budgets, for whoever only shows them. Those that are invalid are left out: the resource's conditions name them.
+pub(crate) fn declared_budgets(one: Option<&Budget>, several: &[Budget]) -> Vec<v1::Budget> {
+    let mut errors = FieldErrors::default();
+    all("", one, several, &mut errors, |_, _, _| ()).into_iter().map(|(budget, ())| budget).collect()
+}
+
 fn warn_at(path: &str, budget: &Budget, errors: &mut FieldErrors) -> Option<Percent> {
     let percent = budget.warn_at_percent?;
     if !(1..=100).contains(&percent) {

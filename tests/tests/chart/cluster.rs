@@ -38,6 +38,11 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Where an administrator's kubeconfig is.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
     /// A command line of kubectl's.
     pub fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<Said> {
         run(self.command().args(arguments))

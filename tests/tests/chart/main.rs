@@ -19,6 +19,7 @@ mod health;
 mod life;
 mod metrics;
 mod nulls;
+mod page;
 mod people;
 mod privileges;
 mod rendered;

@@ -159,6 +159,41 @@ fn sidecars_metrics_are_closed_to_all_but_who_is_named() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// `page`: nothing by default; turned on, the operator listens, a Service of its own leads there, and only whom it names passes the policy.
+#[test]
+fn the_page_is_off_by_default_and_on_with_all_that_it_needs() -> anyhow::Result<()> {
+    let objects = |values: &str, set: &[&str]| -> anyhow::Result<Vec<Value>> {
+        let mut template = template(&repository(values))?;
+        let text = run(template.args(set.iter().flat_map(|one| ["--set", one])))?.ok()?;
+        serde_yaml::Deserializer::from_str(&text).map(|document| Ok(Value::deserialize(document)?)).collect()
+    };
+    let off = objects("tests/chart/values/default.yaml", &["metrics.authentication=false"])?;
+    for object in &off {
+        let text = object.to_string();
+        assert!(!text.contains("--page-listen") && !text.contains("tokenreviews") && !text.contains("8082"), "{text}");
+    }
+    let on = objects("tests/chart/values/monitors-and-network-policy.yaml", &["metrics.authentication=false"])?;
+    let find = |kind: &str, name: &str| {
+        let found = on.iter().find(|object| object["kind"] == kind && object["metadata"]["name"] == name);
+        found.with_context(|| format!("no {kind} {name}"))
+    };
+    let container = &find("Deployment", "vectoll")?["spec"]["template"]["spec"]["containers"][0];
+    assert!(container["args"].as_array().context("no arguments")?.contains(&json!("--page-listen=0.0.0.0:8082")));
+    assert!(
+        container["ports"].as_array().context("no ports")?.contains(&json!({"name": "page", "containerPort": 8082}))
+    );
+    let service = find("Service", "vectoll-page")?;
+    assert_eq!(service["spec"]["ports"][0]["targetPort"], "page");
+    assert_eq!(service["spec"]["ports"].as_array().map(Vec::len), Some(1), "to nothing else");
+    let policy = find("NetworkPolicy", "vectoll")?;
+    let rules = policy["spec"]["ingress"].as_array().context("no rules")?;
+    let of_page = rules.iter().find(|rule| rule["ports"][0]["port"] == "page").context("no rule of the page")?;
+    assert_eq!(of_page["from"][0]["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"], "ingress");
+    let rules = find("ClusterRole", "vectoll-operator")?["rules"].to_string();
+    assert!(rules.contains("tokenreviews") && rules.contains("subjectaccessreviews"), "{rules}");
+    Ok(())
+}
+
 /// `gateway`: nothing by default; turned on, the Secrets that the operator writes are those that the pods mount and that its role and its
 /// admission policy are for, and no figures leave a pod that nobody scrapes.
 #[test]

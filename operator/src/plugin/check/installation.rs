@@ -11,18 +11,20 @@ use crate::{plugin::duration::until, webhook::certificate::not_after};
 
 /// An operator, as its Deployment describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Installation {
-    pub(super) namespace: String,
-    pub(super) name: String,
-    pub(super) lease: String,
+pub(in crate::plugin) struct Installation {
+    pub(in crate::plugin) namespace: String,
+    pub(in crate::plugin) name: String,
+    pub(in crate::plugin) lease: String,
     pub(super) webhook: String,
     pub(super) tls_secret: String,
     /// The `ConfigMap` with what is injected.
     pub(super) injection: Option<String>,
+    /// The port of the page; none: it serves none.
+    pub(in crate::plugin) page: Option<u16>,
 }
 
 impl Installation {
-    pub(super) fn of(deployment: &Deployment) -> Option<Self> {
+    pub(in crate::plugin) fn of(deployment: &Deployment) -> Option<Self> {
         let (namespace, name) = (deployment.metadata.namespace.clone()?, deployment.metadata.name.clone()?);
         let pod = deployment.spec.as_ref()?.template.spec.as_ref()?;
         let arguments: Vec<&String> =
@@ -31,6 +33,7 @@ impl Installation {
             let value = arguments.iter().find_map(|argument| argument.strip_prefix(flag)?.strip_prefix('='));
             value.unwrap_or(default).to_owned()
         };
+        let page = flag("--page-listen", "").rsplit(':').next().and_then(|port| port.parse().ok());
         let volumes = pod.volumes.iter().flatten();
         let injection = volumes
             .filter(|volume| volume.name == "injection")
@@ -43,6 +46,7 @@ impl Installation {
             webhook: flag("--webhook-configuration", "vectoll"),
             tls_secret: flag("--webhook-tls-secret", "vectoll-webhook-tls"),
             injection,
+            page,
         })
     }
 }
