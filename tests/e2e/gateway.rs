@@ -34,6 +34,9 @@ pub fn switch_on(cluster: &Cluster) -> anyhow::Result<()> {
 /// Takes it away: routes that it carries out are served by nobody, and say so.
 pub fn switched_off(cluster: &Cluster) -> anyhow::Result<()> {
     let ns = "e2e-no-gateway";
+    if replicas(cluster)?.is_empty() {
+        switch_on(cluster)?;
+    }
     let upstream = Upstream::start(cluster, "e2e-no-gateway-provider")?;
     platform(cluster, ns, &upstream, &[("text", "{}")])?;
     let condition = |what: &str| {
@@ -45,8 +48,13 @@ pub fn switched_off(cluster: &Cluster) -> anyhow::Result<()> {
     cluster.until("the route to say that there is no gateway", DEADLINE * 3, || {
         Ok((condition("reason")? == "NoGateway").then_some(()))
     })?;
-    ensure!(cluster.kubectl(&["get", "pods", "-n", SYSTEM, "-l", LABEL, "-o", "name"])?.is_empty(), "it still runs");
-    Ok(())
+    // What follows finds the release as it was: no replica of the gateway, and none of the operators that knew of it.
+    let pods = |label: &str| -> anyhow::Result<usize> {
+        Ok(cluster.kubectl(&["get", "pods", "-n", SYSTEM, "-l", label, "-o", "name"])?.lines().count())
+    };
+    cluster.until("the gateway's pods and the operators of before to be gone", START, || {
+        Ok((pods(LABEL)? == 0 && pods("app.kubernetes.io/component=operator")? == 2).then_some(()))
+    })
 }
 
 /// A replica, by its container.
