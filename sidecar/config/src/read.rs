@@ -56,7 +56,7 @@ pub fn read_gateway_v1<'f>(text: &str, file: impl Fn(&str) -> Option<&'f [u8]>) 
     let gateway: Gateway = read_yaml(text).map_err(|error| ConfigError { path: in_file(&error.path), ..error })?;
     let refused = |path: &str, reason: String| ConfigError { path: in_file(path), line: None, reason };
     let host = gateway.url.strip_prefix("https://").map(|rest| rest.trim_end_matches('/'));
-    if host.is_none_or(|host| host.is_empty() || host.contains(['/', '?', '#', '@'])) {
+    if !host.is_some_and(is_host_and_port) {
         return Err(refused("url", format!("{} is not https://HOST or https://HOST:PORT", gateway.url)));
     }
     if let Some((path, reason)) = file_fault("", "caFile", gateway.ca_file.as_deref()) {
@@ -69,6 +69,24 @@ pub fn read_gateway_v1<'f>(text: &str, file: impl Fn(&str) -> Option<&'f [u8]>) 
         return Err(refused("routes", format!("{}: timeoutSeconds must be at least 1", route.name)));
     }
     Ok(gateway)
+}
+
+/// Whether it is `HOST` or `HOST:PORT`: a name, an IPv4 address, or an IPv6 address in brackets (RFC 3986, section 3.2.2).
+fn is_host_and_port(text: &str) -> bool {
+    let is_port =
+        |port: &str| port.chars().all(|c| c.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
+    if let Some(rest) = text.strip_prefix('[') {
+        let Some((address, rest)) = rest.split_once(']') else { return false };
+        let is_address = address.parse::<std::net::Ipv6Addr>().is_ok();
+        return is_address && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port));
+    }
+    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    let is_label = |label: &str| {
+        let of_label = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+        (1..=63).contains(&label.len()) && label.chars().all(of_label)
+    };
+    let host = host.strip_suffix('.').unwrap_or(host);
+    host.len() <= 253 && host.split('.').all(is_label) && port.is_none_or(is_port)
 }
 
 /// Checks what the types cannot say, as [`read_v1`] does with what it has read. The line is not known.
@@ -295,6 +313,38 @@ mod tests {
         assert_eq!((gateway.url.as_str(), gateway.routes.len()), ("https://gateway.example:8443", 1));
         let written = crate::write_gateway_v1(&gateway).unwrap();
         assert_eq!(read_gateway_v1(&written, |_| Some(&b"PEM"[..])).unwrap(), gateway);
+    }
+
+    #[test]
+    fn a_gateways_url_has_a_host_that_can_be_one() {
+        let with = |host: &str| WHOLE.replace("https://gateway.example:8443", &format!("'https://{host}'"));
+        for host in
+            ["gateway", "gateway.svc:8443", "10.0.0.1", "[2001:db8::1]", "[::1]:443", "a_b.example.", "127.0.0.1:4443/"]
+        {
+            assert!(read_gateway_v1(&with(host), |_| Some(&b"PEM"[..])).is_ok(), "{host}");
+        }
+        for host in [
+            "",
+            ":8443",
+            "a b",
+            "a..b",
+            ".",
+            "a:0",
+            "a:65536",
+            "a:+1",
+            "a:",
+            "[::1",
+            "[x]",
+            "[::1]x",
+            "a:1:2",
+            "u@a",
+            "a?b",
+            "a#b",
+            "é.example",
+        ] {
+            let found = fault(&with(host));
+            assert!(found.contains("url: https://") && found.contains("is not https://HOST"), "{host}: {found}");
+        }
     }
 
     #[test]
