@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use clap::{Args, ValueEnum};
+use vectoll_config::is_gateway_url;
 use vectoll_crds::Delivery;
 
 use crate::delivery::{DeliverySetting, GatewayAddress, GatewayCa, GatewayPlace};
@@ -53,11 +54,7 @@ impl DeliveryOptions {
             _ if is_gateway => GatewayPlace::Here,
             None => GatewayPlace::Nowhere,
             Some(url) => {
-                let host = url.strip_prefix("https://").map(|rest| rest.trim_end_matches('/'));
-                ensure!(
-                    host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '?', '#', '@'])),
-                    "--gateway-url: {url} is not https://HOST or https://HOST:PORT"
-                );
+                ensure!(is_gateway_url(url), "--gateway-url: {url} is not https://HOST or https://HOST:PORT");
                 let read = |file: &PathBuf| {
                     std::fs::read(file).with_context(|| format!("--gateway-ca: failed to read {}", file.display()))
                 };

@@ -11,6 +11,7 @@
 mod amounts;
 mod bundle;
 mod forbidden;
+mod gateway_url;
 mod header;
 mod issuer;
 mod key;
@@ -29,6 +30,7 @@ mod zone;
 pub use amounts::MAX_BUDGETS;
 pub use bundle::{BundleError, read_bundle, write_bundle};
 pub use forbidden::Forbidden;
+pub use gateway_url::is_gateway_url;
 pub use header::is_ours;
 pub use issuer::{GATEWAY_AUDIENCE, GATEWAY_TOKEN_FILE, ISSUER_FILE};
 pub use key::{KEY_PREFIX, KeyHash, KeyHashError, POD_KEY, checksum, has_valid_checksum, is_generated};

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     KeyHash, ObjectName, POD_KEY,
     amounts::amount_fault,
+    gateway_url::is_gateway_url,
     position::line_of,
     store::is_scope,
     v1::{Config, GATEWAY_FILE, Gateway, MAX_TREE_DEPTH, MIN_INPUT_TOKENS, Provider, Store, TokenBound},
@@ -55,8 +56,7 @@ pub fn read_gateway_v1<'f>(text: &str, file: impl Fn(&str) -> Option<&'f [u8]>) 
     let in_file = |path: &str| format!("({GATEWAY_FILE}) {path}");
     let gateway: Gateway = read_yaml(text).map_err(|error| ConfigError { path: in_file(&error.path), ..error })?;
     let refused = |path: &str, reason: String| ConfigError { path: in_file(path), line: None, reason };
-    let host = gateway.url.strip_prefix("https://").map(|rest| rest.trim_end_matches('/'));
-    if !host.is_some_and(is_host_and_port) {
+    if !is_gateway_url(&gateway.url) {
         return Err(refused("url", format!("{} is not https://HOST or https://HOST:PORT", gateway.url)));
     }
     if let Some((path, reason)) = file_fault("", "caFile", gateway.ca_file.as_deref()) {
@@ -69,24 +69,6 @@ pub fn read_gateway_v1<'f>(text: &str, file: impl Fn(&str) -> Option<&'f [u8]>) 
         return Err(refused("routes", format!("{}: timeoutSeconds must be at least 1", route.name)));
     }
     Ok(gateway)
-}
-
-/// Whether it is `HOST` or `HOST:PORT`: a name, an IPv4 address, or an IPv6 address in brackets (RFC 3986, section 3.2.2).
-fn is_host_and_port(text: &str) -> bool {
-    let is_port =
-        |port: &str| port.chars().all(|c| c.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0);
-    if let Some(rest) = text.strip_prefix('[') {
-        let Some((address, rest)) = rest.split_once(']') else { return false };
-        let is_address = address.parse::<std::net::Ipv6Addr>().is_ok();
-        return is_address && (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port));
-    }
-    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
-    let is_label = |label: &str| {
-        let of_label = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-        (1..=63).contains(&label.len()) && label.chars().all(of_label)
-    };
-    let host = host.strip_suffix('.').unwrap_or(host);
-    host.len() <= 253 && host.split('.').all(is_label) && port.is_none_or(is_port)
 }
 
 /// Checks what the types cannot say, as [`read_v1`] does with what it has read. The line is not known.
