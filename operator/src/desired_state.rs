@@ -161,9 +161,12 @@ impl DesiredState {
         self.carriers_in(observed, namespace).any(|carrier| carrier == Carrier::Gateway)
     }
 
-    /// Whether a namespace's sidecars carry calls out themselves, and so count in its Teams.
+    /// Whether a namespace's sidecars carry calls out themselves, and so count in its Teams; or would, of a route to come.
     pub(crate) fn counts(&self, observed: &ObservedState, namespace: &str) -> bool {
-        self.carriers_in(observed, namespace).any(|carrier| carrier == Carrier::Sidecars)
+        let to_come = observed.delivery.carrier_in(observed.namespaces.get(namespace), Carrier::Sidecars);
+        let mut carriers = self.carriers_in(observed, namespace).peekable();
+        let is_first = carriers.peek().is_none().then_some(to_come);
+        is_first.into_iter().chain(carriers).any(|carrier| carrier == Carrier::Sidecars)
     }
 
     /// The backends with limits that a namespace's sidecars may call, by what those limits are counted under.

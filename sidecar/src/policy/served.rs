@@ -27,9 +27,9 @@ impl Served for InForce {
         if views.peek().is_none() {
             return false;
         }
-        // Where there is no route at all nothing says that it is another's to count.
+        // Where there is no route at all nothing says that it is another's to count. One without backends is called by nobody here.
         let mut routes = views.flat_map(|view| &view.search).flat_map(|index| index.routes()).peekable();
-        routes.peek().is_none() || routes.any(|route| route.manner.passed_on.is_none())
+        routes.peek().is_none() || routes.any(|route| !route.backends.is_empty())
     }
 
     fn max_users(&self, team: &Uid) -> u32 {

@@ -334,6 +334,7 @@ mod tests {
         assert!(counts(&["Gateway", "Sidecar"], at(), None));
         assert!(!counts(&["Gateway", "Sidecar"], at(), Some("Gateway")));
         assert!(!counts(&["Sidecar"], GatewayPlace::Nowhere, Some("Gateway")), "not in silence, where there is none");
+        assert!(counts(&[], at(), None) && !counts(&[], at(), Some("Gateway")), "of a route to come");
         let mut observed = of_each_delivery(&["Sidecar"], at());
         observed.namespaces.insert("apps".to_owned(), [(DELIVERY_LABEL.to_owned(), "Gateway".to_owned())].into());
         let delivered = files(&observed, Credentials::Deliver);
