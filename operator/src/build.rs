@@ -70,9 +70,14 @@ pub(crate) fn build(
     let mut passed_on = Vec::new();
     let mut built = Vec::new();
     for route in seen(namespace, observed, &searched, routes) {
-        let carrier = observed.delivery.carrier_in(observed.namespaces.get(namespace), route.carrier);
+        let carrier = match delivery {
+            // What reads this carries all of them out.
+            Credentials::Gateway => Carrier::Sidecars,
+            Credentials::Deliver | Credentials::Withhold | Credentials::GatewayOnly => {
+                observed.carrier(namespace, route.carrier)
+            }
+        };
         match carrier {
-            _ if delivery == Credentials::Gateway => built.extend(route_of(route, observed, &mut credentials)),
             Carrier::Sidecars => built.extend(route_of(route, observed, &mut credentials)),
             Carrier::Gateway => {
                 passed_on.push(v1::PassedOn { name: route.name.clone(), timeout_seconds: longest(route) });

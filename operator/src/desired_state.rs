@@ -141,19 +141,17 @@ impl DesiredState {
 
     /// The routes that work, and whose calls a namespace's sidecars do not carry out.
     pub(crate) fn not_sidecars(&self, observed: &ObservedState, namespace: &str) -> BTreeSet<ObjectName> {
-        let labels = observed.namespaces.get(namespace);
         let working = self.routes.iter().filter(|route| route.carrier != Carrier::Nobody);
         working
-            .filter(|route| observed.delivery.carrier_in(labels, route.carrier) != Carrier::Sidecars)
+            .filter(|route| observed.carrier(namespace, route.carrier) != Carrier::Sidecars)
             .map(|route| route.name.clone())
             .collect()
     }
 
     /// Who carries out the calls of the routes that a namespace's keys see.
     fn carriers_in(&self, observed: &ObservedState, namespace: &str) -> impl Iterator<Item = Carrier> {
-        let labels = observed.namespaces.get(namespace);
         let seen = self.seen_in(observed, namespace).into_iter();
-        seen.map(move |route| observed.delivery.carrier_in(labels, route.carrier))
+        seen.map(move |route| observed.carrier(namespace, route.carrier))
     }
 
     /// Whether a namespace's sidecars pass calls on to the gateway.
@@ -163,7 +161,7 @@ impl DesiredState {
 
     /// Whether a namespace's sidecars carry calls out themselves, and so count in its Teams; or would, of a route to come.
     pub(crate) fn counts(&self, observed: &ObservedState, namespace: &str) -> bool {
-        let to_come = observed.delivery.carrier_in(observed.namespaces.get(namespace), Carrier::Sidecars);
+        let to_come = observed.carrier(namespace, Carrier::Sidecars);
         let mut carriers = self.carriers_in(observed, namespace).peekable();
         let is_first = carriers.peek().is_none().then_some(to_come);
         is_first.into_iter().chain(carriers).any(|carrier| carrier == Carrier::Sidecars)
@@ -178,10 +176,9 @@ impl DesiredState {
         let account = |route: &ResolvedRoute, backend: &str| {
             store::backend_account(Some(scope), &format!("{}/{backend}", route.name))
         };
-        let labels = observed.namespaces.get(namespace);
         self.seen_in(observed, namespace)
             .into_iter()
-            .filter(|route| observed.delivery.carrier_in(labels, route.carrier) == Carrier::Sidecars)
+            .filter(|route| observed.carrier(namespace, route.carrier) == Carrier::Sidecars)
             .flat_map(|route| {
                 let limited = route.backends.iter().filter(|backend| backend.is_limited());
                 limited.map(|backend| account(route, &backend.name))

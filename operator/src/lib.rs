@@ -19,6 +19,7 @@ mod import;
 pub mod inject;
 pub mod key_secret;
 pub mod ledger;
+mod listening;
 mod log;
 mod model_set;
 pub mod observed_state;

@@ -15,7 +15,7 @@ use vectoll_config::{ObjectName, Uid, v1};
 use vectoll_crds::{ApiKeySpec, ModelRouteSpec, TeamSpec};
 
 use crate::{
-    delivery::DeliverySetting,
+    delivery::{Carrier, DeliverySetting},
     key_secret::{self, AppliedTemplate, Notes},
     model_set::ModelSet,
     price::Pricing,
@@ -197,6 +197,11 @@ impl ObservedState {
             },
         };
         (is_from_elsewhere, created, name.clone())
+    }
+
+    /// Who carries out the calls of a namespace's sidecars by a route that leaves them to this one.
+    pub(crate) fn carrier(&self, namespace: &str, route: Carrier) -> Carrier {
+        self.delivery.carrier_in(self.namespaces.get(namespace), route)
     }
 
     /// A Secret that the field at `path` refers to can be read, or is known not to be there.

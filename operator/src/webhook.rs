@@ -10,7 +10,7 @@ mod namespaces;
 mod review;
 mod tls;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -20,7 +20,7 @@ use hyper_util::{
 use rustls::sign::CertifiedKey;
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
+    sync::watch,
     task::JoinSet,
     time::timeout,
 };
@@ -30,7 +30,10 @@ pub use layers::{NAMESPACE_PATH, PATH};
 pub use metrics::Metrics;
 pub use namespaces::{Ask, NamespaceAnnotations};
 
-use crate::inject::InjectionSettings;
+use crate::{
+    inject::InjectionSettings,
+    listening::{serve_each, stopped},
+};
 
 /// How long a client may take for a TLS handshake or for a request's headers.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,54 +69,21 @@ async fn serve_after(
     namespaces: NamespaceAnnotations,
     certificate: watch::Receiver<Option<Arc<CertifiedKey>>>,
     metrics: Metrics,
-    mut stop: watch::Receiver<bool>,
+    stop: watch::Receiver<bool>,
 ) -> Result<(), rustls::Error> {
     let shown = tls::Shown::default();
     let acceptor = TlsAcceptor::from(Arc::new(tls::config(shown.clone())?));
     let router = layers::router(settings, namespaces, metrics);
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    // Dropped at the end, and all that runs in it with it.
-    let mut tasks = JoinSet::new();
-    let follow = tasks.spawn(tls::follow(certificate, shown, announcement));
-
-    while let Some(stream) = accept(&listener, &mut stop).await {
-        // A connection beyond the number is closed at once: clients try again, and nobody can use up the memory.
-        let Ok(place) = places.clone().try_acquire_owned() else { continue };
-        let (acceptor, router, stop) = (acceptor.clone(), router.clone(), stop.clone());
-        tasks.spawn(async move {
-            connection(stream, acceptor, router, stop).await;
-            drop(place);
-        });
-        // Those that have ended are forgotten here: nobody waits for them.
-        while tasks.try_join_next().is_some() {}
-    }
-    drop(listener);
-    follow.abort();
-    let _ = timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await;
+    // Ends when it is dropped.
+    let mut following = JoinSet::new();
+    following.spawn(tls::follow(certificate, shown, announcement));
+    let each = |stream| connection(stream, acceptor.clone(), router.clone(), stop.clone());
+    serve_each(listener, (CONNECTIONS, DRAIN), stop.clone(), each).await;
     Ok(())
-}
-
-/// The next connection; none: it is time to stop.
-async fn accept(listener: &TcpListener, stop: &mut watch::Receiver<bool>) -> Option<TcpStream> {
-    loop {
-        let accepted: io::Result<_> = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = stopped(stop) => return None,
-        };
-        match accepted {
-            Ok((stream, _)) => return Some(stream),
-            Err(error) => {
-                // Out of file descriptors, most likely: wait for some to be closed.
-                tracing::warn!(%error, "failed to accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
 }
 
 /// One connection from its handshake to its end.
 async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: axum::Router, mut stop: watch::Receiver<bool>) {
-    let _ = stream.set_nodelay(true);
     let accepted = tokio::select! {
         accepted = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)) => accepted,
         () = stopped(&mut stop) => return,
@@ -145,11 +115,6 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: axum::Rout
         () = stopped(&mut stop) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;
-}
-
-async fn stopped(stop: &mut watch::Receiver<bool>) {
-    // An error means that whoever could stop us is gone: stop as well.
-    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! operator may change it (see the chart's admission policies).
 
 use anyhow::{Context, ensure};
-use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{Api, api::PostParams};
 
 use super::names;
@@ -54,11 +54,7 @@ fn make(name: &str) -> anyhow::Result<(Content, Secret)> {
         (CONFIGURATION, configuration),
     ];
     let secret = Secret {
-        metadata: ObjectMeta {
-            name: Some(name.to_owned()),
-            labels: Some([("app.kubernetes.io/managed-by".to_owned(), names::MANAGER.to_owned())].into()),
-            ..ObjectMeta::default()
-        },
+        metadata: names::managed(name),
         type_: Some(TYPE.to_owned()),
         immutable: Some(true),
         data: Some(entries.into_iter().map(|(name, text)| (name.to_owned(), ByteString(text.into_bytes()))).collect()),

@@ -24,7 +24,7 @@ use super::{
     answer,
     assets::{self, Asset},
     csv::csv,
-    detail::detail,
+    detail::{Detail, detail},
     facts::Facts,
     grants::Grants,
     layers, months,
@@ -198,6 +198,14 @@ impl Shared {
         Ok(view)
     }
 
+    /// The row that a request names, for whoever may see it.
+    async fn detail(&self, word: &str, uri: &Uri, headers: &HeaderMap) -> Result<Detail, Problem> {
+        let table = table(word)?;
+        let id = id(uri.query().unwrap_or_default())?;
+        let (view, seen) = self.open(headers, Some(namespace_of(&id))).await?;
+        self.work(move || detail(&view, table, &id, &seen.grants)).await?.ok_or(Problem::NotFound)
+    }
+
     /// Makes an answer, beside the threads on which others wait.
     async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Problem> {
         // The semaphore is never closed.
@@ -272,11 +280,7 @@ async fn one(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
-    let table = table(&word)?;
-    let id = id(uri.query().unwrap_or_default())?;
-    let (view, seen) = shared.open(&headers, Some(namespace_of(&id))).await?;
-    let found = shared.work(move || detail(&view, table, &id, &seen.grants)).await?;
-    found.map(|detail| Json(detail.json)).ok_or(Problem::NotFound)
+    Ok(Json(shared.detail(&word, &uri, &headers).await?.json))
 }
 
 async fn months_of_one(
@@ -285,10 +289,7 @@ async fn months_of_one(
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Json<Value>, Problem> {
-    let table = table(&word)?;
-    let id = id(uri.query().unwrap_or_default())?;
-    let (view, seen) = shared.open(&headers, Some(namespace_of(&id))).await?;
-    let found = shared.work(move || detail(&view, table, &id, &seen.grants)).await?.ok_or(Problem::NotFound)?;
+    let found = shared.detail(&word, &uri, &headers).await?;
     let none = || Json(json!({"months": null, "note": "The operator reads no months of this."}));
     let Some((team, series)) = found.counted else { return Ok(none()) };
     let mut answer = none();

@@ -18,10 +18,8 @@ use super::{
     connect::Place,
     failure::{Failure, Request},
 };
-use crate::inject::CONTAINER;
+use crate::inject::{CONTAINER, CONTRACT_LABEL};
 
-/// Pods with a sidecar have this label.
-const INJECTED: &str = "vectoll.dev/contract";
 /// What the chart calls gateways, and the container in them.
 const GATEWAYS: &str = "app.kubernetes.io/part-of=vectoll,app.kubernetes.io/component=gateway";
 const GATEWAY: &str = "gateway";
@@ -108,7 +106,7 @@ pub(super) async fn sidecars(client: &Client, place: &Place) -> Result<Vec<Sourc
         Place::All => None,
         Place::Namespace(namespace) => Some(&**namespace),
     };
-    pods(client, namespace, INJECTED, CONTAINER, false).await
+    pods(client, namespace, CONTRACT_LABEL, CONTAINER, false).await
 }
 
 /// Gateways, wherever they are or in one namespace.

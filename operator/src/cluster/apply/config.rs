@@ -90,11 +90,9 @@ fn config_secret(namespace: &str, files: &Files) -> Secret {
     let data = files.by_name.iter().map(|(name, content)| (name.clone(), ByteString(content.clone())));
     Secret {
         metadata: ObjectMeta {
-            name: Some(names::CONFIG_SECRET.to_owned()),
             namespace: Some(namespace.to_owned()),
-            labels: Some([("app.kubernetes.io/managed-by".to_owned(), names::MANAGER.to_owned())].into()),
             annotations: Some(annotations.into()),
-            ..ObjectMeta::default()
+            ..names::managed(names::CONFIG_SECRET)
         },
         type_: Some(names::CONFIG_TYPE.to_owned()),
         data: Some(data.collect()),

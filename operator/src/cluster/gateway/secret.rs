@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, future::Future};
 
 use anyhow::{Context, ensure};
-use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{ByteString, api::core::v1::Secret};
 use kube::{
     Api,
     api::{Patch, PatchParams, PostParams},
@@ -49,11 +49,7 @@ pub(super) async fn write(
     } else {
         let data = changes.iter().filter_map(|(name, content)| Some((name.clone(), ByteString(content.clone()?))));
         let secret = Secret {
-            metadata: ObjectMeta {
-                name: Some(name.to_owned()),
-                labels: Some([("app.kubernetes.io/managed-by".to_owned(), names::MANAGER.to_owned())].into()),
-                ..ObjectMeta::default()
-            },
+            metadata: names::managed(name),
             type_: Some(TYPE.to_owned()),
             data: Some(data.collect()),
             ..Secret::default()
