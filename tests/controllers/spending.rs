@@ -12,7 +12,6 @@ use kube::{
     Api, Client, ResourceExt,
     api::{ListParams, Patch, PatchParams},
 };
-use tempfile::TempDir;
 use tokio::{sync::watch, task::JoinHandle};
 use vectoll_config::{
     PicoUsd, Uid, ZoneName,
@@ -24,7 +23,7 @@ use vectoll_crds::{ApiKey, Team};
 use vectoll_tests::{
     cluster::{Light, Operator},
     pair::poll,
-    store::{PASSWORD, Store},
+    store::Store,
 };
 
 use crate::setting::setting;
@@ -40,18 +39,13 @@ const BATCH: usize = 2_000;
 pub struct Stage {
     store: Store,
     pub arguments: Vec<String>,
-    _password: TempDir,
 }
 
 impl Stage {
     pub async fn start() -> anyhow::Result<Self> {
         let store = Store::start().await?;
-        let folder = tempfile::tempdir()?;
-        let password = folder.path().join("password");
-        std::fs::write(&password, PASSWORD)?;
-        let arguments =
-            vec![format!("--store-url={}", store.url()), format!("--store-password-file={}", password.display())];
-        Ok(Self { store, arguments, _password: folder })
+        let arguments = store.operator_arguments()?;
+        Ok(Self { store, arguments })
     }
 
     /// Measures edits while all keys spend.

@@ -187,6 +187,14 @@ impl Cluster {
         Ok(text)
     }
 
+    /// A field of each of the operator's pods, by its path in one.
+    pub fn operators(&self, path: &str) -> anyhow::Result<Vec<String>> {
+        let path = format!("jsonpath={{.items[*].{path}}}");
+        let label = "app.kubernetes.io/component=operator";
+        let all = self.kubectl(&["get", "pods", "-n", SYSTEM, "-l", label, "-o", &path])?;
+        Ok(all.split_whitespace().map(str::to_owned).collect())
+    }
+
     pub fn operator_log(&self) -> String {
         self.kubectl(&["logs", "-n", SYSTEM, "-l", "app.kubernetes.io/component=operator", "--prefix", "--tail=40"])
             .unwrap_or_else(|error| format!("{error:#}"))

@@ -8,20 +8,7 @@ use crate::cluster::{Cluster, DEADLINE, START, SYSTEM, container, pod, pod_spec}
 pub fn operator_killed(cluster: &Cluster) -> anyhow::Result<()> {
     let ns = "e2e-killed";
     cluster.namespace(ns)?;
-    let of = |what: &str| -> anyhow::Result<Vec<String>> {
-        let path = format!("jsonpath={{.items[*].status.containerStatuses[0].{what}}}");
-        let all = cluster.kubectl(&[
-            "get",
-            "pods",
-            "-n",
-            SYSTEM,
-            "-l",
-            "app.kubernetes.io/component=operator",
-            "-o",
-            &path,
-        ])?;
-        Ok(all.split_whitespace().map(str::to_owned).collect())
-    };
+    let of = |what: &str| cluster.operators(&format!("status.containerStatuses[0].{what}"));
     let killed = of("containerID")?;
     ensure!(killed.len() == 2, "{killed:?}");
     for id in &killed {

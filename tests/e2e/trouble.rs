@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::{bail, ensure};
 use vectoll_tests::pair::metrics::Metrics;
 
 use crate::{
@@ -198,18 +198,8 @@ impl<'a> Scene<'a> {
     /// Those of the operator that acts.
     fn operators_metrics(&self) -> anyhow::Result<Metrics> {
         let token = self.cluster.kubectl(&["config", "view", "--raw", "-o", "jsonpath={.users[0].user.token}"])?;
-        let ips = "jsonpath={.items[*].status.podIP}";
-        let ips = self.cluster.kubectl(&[
-            "get",
-            "pods",
-            "-n",
-            SYSTEM,
-            "-l",
-            "app.kubernetes.io/component=operator",
-            "-o",
-            ips,
-        ])?;
-        for ip in ips.split_whitespace() {
+        let ips = self.cluster.operators("status.podIP")?;
+        for ip in &ips {
             let (url, login) = (format!("http://{ip}:8080/metrics"), format!("Authorization: Bearer {token}"));
             let text = self.cluster.inside(&["curl", "-sf", "--max-time", "5", "-H", &login, &url], None)?;
             let metrics = Metrics::parse(&text)?;
@@ -217,7 +207,7 @@ impl<'a> Scene<'a> {
                 return Ok(metrics);
             }
         }
-        Err(anyhow::anyhow!("no operator acts")).context(ips)
+        bail!("no operator acts: {ips:?}")
     }
 }
 

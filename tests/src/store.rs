@@ -56,6 +56,13 @@ impl Store {
         Self::start_with(Transport::Plain, &[]).await
     }
 
+    /// What an operator is told of it; the password is a file in its own folder.
+    pub fn operator_arguments(&self) -> anyhow::Result<Vec<String>> {
+        let password = self.folder.path().join("password");
+        fs::write(&password, PASSWORD)?;
+        Ok(vec![format!("--store-url={}", self.url()), format!("--store-password-file={}", password.display())])
+    }
+
     /// Starts one whose clock is so many seconds ahead of the machine's.
     pub async fn start_ahead(seconds: i64) -> anyhow::Result<Self> {
         let folder =

@@ -9,7 +9,7 @@ use vectoll_config::store::{Acknowledgement, live_key};
 use vectoll_tests::{
     manifest::{api_key, builtin, file, team},
     pair::{Pair, Setup, poll},
-    store::{PASSWORD, Store},
+    store::Store,
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -33,14 +33,10 @@ async fn until_said(store: &Store, scope: Option<&str>, generation: u64) -> anyh
 #[tokio::test]
 async fn a_sidecar_says_what_it_serves_by_under_its_own_scope() -> anyhow::Result<()> {
     let store = Store::start().await?;
-    let folder = tempfile::tempdir()?;
-    let password = folder.path().join("password");
-    std::fs::write(&password, PASSWORD)?;
     let mut all = vec![team("search", json!({})), builtin("builtin", &["builtin"])];
     all.extend(api_key("alice", "search", json!({})));
     let mut setup = Setup::built()?;
-    setup.operator_arguments =
-        vec![format!("--store-url={}", store.url()), format!("--store-password-file={}", password.display())];
+    setup.operator_arguments = store.operator_arguments()?;
     let mut pair = Pair::operator_only(setup, &[("world.yaml", file(all))]).await?;
     pair.start_sidecar().await?;
     let path = pair.config_dir().join("config.v1.yaml");

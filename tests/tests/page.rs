@@ -11,7 +11,7 @@ use vectoll_tests::{
     manifest::{api_key, file, key_value, resource, team},
     page::{ON_A_FREE_PORT, address, client},
     pair::{Pair, Setup, poll},
-    store::{PASSWORD, Store},
+    store::Store,
 };
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -82,14 +82,8 @@ async fn the_folder_is_shown_as_it_is_now_with_what_is_wrong_in_it() -> anyhow::
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_store_knows_is_on_the_page_to_the_last_digit() -> anyhow::Result<()> {
     let store = Store::start().await?;
-    let secrets = tempfile::tempdir()?;
-    let password = secrets.path().join("password");
-    std::fs::write(&password, PASSWORD)?;
-    let operator_arguments = vec![
-        ON_A_FREE_PORT.to_owned(),
-        format!("--store-url={}", store.url()),
-        format!("--store-password-file={}", password.display()),
-    ];
+    let mut operator_arguments = store.operator_arguments()?;
+    operator_arguments.push(ON_A_FREE_PORT.to_owned());
     let setup = Setup { operator_arguments, ..Setup::built()? };
     let pair = Pair::start_with(setup, &[("all.yaml", folder("10.00", &["search", "nowhere"]))]).await?;
     let url = address(&pair).await?;

@@ -14,7 +14,7 @@ use vectoll_tests::{
     manifest::{api_key, builtin, file, key_value, resource, team},
     page::{Large, ON_A_FREE_PORT, address, client},
     pair::{Pair, Setup, poll},
-    store::{PASSWORD, Store},
+    store::Store,
 };
 
 const KEYS: usize = 10_000;
@@ -294,14 +294,8 @@ async fn is_readable(browser: &Browser, what: &str) -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spend_and_refusals_are_seen_on_any_window_in_both_colours() -> anyhow::Result<()> {
     let store = Store::start().await?;
-    let secrets = tempfile::tempdir()?;
-    let password = secrets.path().join("password");
-    std::fs::write(&password, PASSWORD)?;
-    let operator_arguments = vec![
-        ON_A_FREE_PORT.to_owned(),
-        format!("--store-url={}", store.url()),
-        format!("--store-password-file={}", password.display()),
-    ];
+    let mut operator_arguments = store.operator_arguments()?;
+    operator_arguments.push(ON_A_FREE_PORT.to_owned());
     let setup = Setup { operator_arguments, ..Setup::built()? };
     let pair = Pair::start_with(setup, &[("all.yaml", company())]).await?;
     let url = address(&pair).await?;
