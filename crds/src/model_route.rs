@@ -52,7 +52,7 @@ pub struct ModelRouteSpec {
     /// Gateway.
     #[serde(default)]
     pub allowed_namespaces: AllowedNamespaces,
-    /// Tags of calls (the header `x-litellm-tags`, or `tags` in the body) whose spend has a metric of its own, beside those that the
+    /// Tags of calls (the header `x-litellm-tags`, or `tags` in the body) whose spend is told apart in metrics and in the bill, beside those that the
     /// caller's Team lists. Other tags only stand in the access log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), inner(length(min = 1, max = 128)))]

@@ -170,7 +170,7 @@ pub struct TeamSpec {
     /// with its share of what was left. Closed: they are refused (503). Absent: what the operator's own setting says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub on_store_failure: Option<OnStoreFailure>,
-    /// Tags of calls (the header `x-litellm-tags`, or `tags` in the body) whose spend has a metric of its own. Other tags only stand
+    /// Tags of calls (the header `x-litellm-tags`, or `tags` in the body) whose spend is told apart in metrics and in the bill. Other tags only stand
     /// in the access log.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 128), inner(length(min = 1, max = 128)))]

@@ -214,6 +214,8 @@ fn calls(month: &str, keys: &[Uid; 2]) -> Vec<Entry> {
         if user % 7 == 1 {
             all.push(Series::Unsettled);
         }
+        let tags = ["nightly", "batch"].into_iter().zip([5, 15]).filter(|(_, each)| user.is_multiple_of(*each));
+        all.extend(Series::of_tags(tags.map(|(tag, _)| tag)));
         for series in all {
             let (month, field) = (month.into(), series.to_string().into());
             let money = PicoUsd::new(if is_free { 0 } else { 1_000_000_007 + user });
@@ -282,8 +284,8 @@ async fn billed(stage: &Stage) -> anyhow::Result<()> {
         let arguments = report(more);
         plugin(world, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), true)
     };
-    let all = records(&ask(&["--by", "team,key,user,model"])?);
-    for part in ["team", "key", "user", "model"] {
+    let all = records(&ask(&["--by", "team,key,user,model,tag"])?);
+    for part in ["team", "key", "user", "model", "tag"] {
         let sum = sum(all.iter().filter(|record| record["by"] == part), "spend_usd")?;
         ensure!(sum == expected, "by {part} it is {sum}, and not {expected}");
     }
@@ -291,9 +293,12 @@ async fn billed(stage: &Stage) -> anyhow::Result<()> {
         |part: &str, kind: &str| all.iter().filter(|record| record["by"] == part && record["kind"] == kind).count();
     ensure!(kinds("team", "unsettled") == 1 && kinds("key", "unsettled") == 1 && kinds("model", "unpriced") == 1);
     ensure!(kinds("team", "difference") == 0 && kinds("user", "usage") == 50);
+    let of_tags = |tags: &str| all.iter().find(|record| record["by"] == "tag" && record["tags"] == tags);
+    let calls = ["nightly", "batch; nightly", ""].map(|tags| of_tags(tags).map(|record| record["requests"].as_str()));
+    ensure!(calls == [Some("6"), Some("4"), Some("40")], "{calls:?}");
     ensure!(all.iter().any(|record| record["key"] == "plugin/alice" && record["metadata"] == "costCenter=4711"));
     ensure!(all.iter().any(|record| record["user"] == "'=HYPERLINK(\"http://x\")"), "a formula");
-    for part in ["team", "key", "user", "model"] {
+    for part in ["team", "key", "user", "model", "tag"] {
         let rows = records(&ask(&["--by", part, "-o", "focus"])?);
         ensure!(sum(rows.iter(), "BilledCost")? == expected, "{part}");
     }
@@ -306,6 +311,18 @@ async fn billed(stage: &Stage) -> anyhow::Result<()> {
     let top = [&["top", "users", "-n", NS, "--limit", "3"][..], &of_store].concat();
     has(&plugin(world, &top, true)?, &["user, 49", "plugin/search"])?;
     has(&plugin(world, &["top", "users", "-n", NS], false)?, &["--store-url"])?;
+    let top: Value = serde_json::from_str(&plugin(
+        world,
+        &[&["top", "tags", "-n", NS, "-o", "json"][..], &of_store].concat(),
+        true,
+    )?)?;
+    let calls = |name: &str| {
+        let entry = top["entries"].as_array().into_iter().flatten().find(|entry| entry["name"] == name);
+        entry.and_then(|entry| entry["requests"].as_str())
+    };
+    // A call with two tags counts at both.
+    let calls = ["nightly", "batch", "(none)"].map(calls);
+    ensure!(calls == [Some("10"), Some("4"), Some("40")], "{top}");
     until("what was spent to be in a status", async || {
         let text = plugin(world, &["top", "keys", "-n", NS], true)?;
         Ok(text.contains("plugin/alice").then_some(()))
@@ -328,7 +345,7 @@ async fn allocated(world: &World, store: &[&str], (month, expected): (&str, Pico
     })
     .await?;
     ensure!(sum(found.iter(), "spend_usd")? == expected, "{found:?}");
-    let labels = records(&by("tag")?);
+    let labels = records(&by("label")?);
     ensure!(sum(labels.iter(), "spend_usd")? == expected, "{labels:?}");
     ensure!(
         labels.iter().filter(|record| record["kind"] == "usage").all(|record| record["labels"] == "app=shop"),
@@ -339,7 +356,7 @@ async fn allocated(world: &World, store: &[&str], (month, expected): (&str, Pico
     let focus = records(&ask(&["report", "--month", month, "--by", "costCenter", "-o", "focus"])?);
     ensure!(sum(focus.iter(), "BilledCost")? == expected && focus.iter().any(|row| row["x_CostCenter"] == "4711"));
     has(&ask(&["top", "cost-centers", "-n", NS])?, &["4711", "4700", "plugin/search"])?;
-    has(&ask(&["top", "tags", "-n", NS])?, &["app=shop"])
+    has(&ask(&["top", "labels", "-n", NS])?, &["app=shop"])
 }
 
 /// What a job of the chart does, month by month: what was written stays as it was.

@@ -2,12 +2,21 @@
 
 #![allow(clippy::indexing_slicing, clippy::float_cmp, reason = "a test")]
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use serde_json::{Value, json};
+use vectoll_config::PicoUsd;
 use vectoll_tests::{
-    manifest::{key_value, on_top},
+    caller::Caller,
+    fleet::Fleet,
+    manifest::{PROVIDER_KEY, api_key, file, key_value, on_top, route, team},
+    pair::{Setup, binary, poll},
+    provider::{Options, Provider},
+    store::Store,
     wire::{lines, stage},
 };
 
@@ -169,5 +178,67 @@ async fn the_key_in_litellms_header_goes_before_authorization() -> anyhow::Resul
     assert_eq!(pair.metrics().await?.sum("vectoll_key_requests_total", &[("key", "default/reader")]), 1.0);
     let wrong = caller.post("/v1/embeddings", &body, &[("x-litellm-api-key", "sk-nobodys")]).await?;
     assert_eq!(wrong.status, 401);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_calls_with_tags_cost_is_in_the_ledger_and_in_the_bill() -> anyhow::Result<()> {
+    let (store, provider) = (Store::start().await?, Provider::start(Options::new(PROVIDER_KEY)).await?);
+    let mut all = vec![team("search", json!({"tags": ["nightly", "=batch"]}))];
+    all.extend(api_key("alice", "search", json!({})));
+    let mut routes = route("openai", &[MODEL], &provider.url());
+    for route in routes.iter_mut().filter(|one| one["kind"] == "ModelRoute") {
+        route["spec"]["tags"] = json!(["by-route"]);
+    }
+    all.extend(routes);
+    let url = store.url();
+    let fleet = Fleet::start(Setup::built()?, &[("all.yaml", file(all))], &["--store-url", &url], 1).await?;
+    let [sidecar] = &fleet.sidecars[..] else { anyhow::bail!("one sidecar") };
+    let caller = Caller::new(&sidecar.base_url(), &key_value("alice"))?;
+    // Which of the tags of a call are listed, by its Team or its route.
+    for (tags, calls) in [
+        (json!(["nightly"]), 3),
+        (json!(["nightly", "=batch", "nightly", "nobody-lists-it"]), 2),
+        (json!(["by-route", "nightly"]), 1),
+        (json!(["nobody-lists-it"]), 2),
+        (json!([]), 1),
+    ] {
+        for _ in 0..calls {
+            let body = json!({"model": MODEL, "input": "The quick brown fox", "tags": tags});
+            let answer = caller.post("/v1/embeddings", &body, &[]).await?;
+            ensure!(answer.status == 200, "{:?}", answer.json);
+        }
+    }
+    let report = |part: &str| -> anyhow::Result<Value> {
+        let month = jiff::Timestamp::now().strftime("%Y-%m").to_string();
+        let mut command = Command::new(binary("vectoll-operator")?);
+        command.args(["report", "--month", &month, "--by", part, "-o", "json", "--without-names", "--store-url", &url]);
+        let output = command.output()?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(serde_json::from_slice(&output.stdout)?)
+    };
+    let bill = poll::until("all calls in the ledger", Duration::from_secs(30), async || {
+        let bill = report("tag")?;
+        Ok((bill["total"]["requests"] == "9").then_some(bill))
+    })
+    .await?;
+    let lines = bill["lines"].as_array().context("no lines")?;
+    let mut found: Vec<(String, String)> = lines
+        .iter()
+        .filter(|line| line["kind"] == "usage")
+        .map(|line| (line["tags"].to_string(), line["amounts"]["requests"].as_str().unwrap_or_default().to_owned()))
+        .collect();
+    found.sort();
+    let expected =
+        [(r#"["=batch","nightly"]"#, "2"), (r#"["by-route","nightly"]"#, "1"), (r#"["nightly"]"#, "3"), ("null", "3")];
+    let expected = expected.map(|(tags, calls)| (tags.to_owned(), calls.to_owned()));
+    ensure!(found == expected, "{bill}");
+    // To the pico-USD what all calls cost, as by any other part.
+    let sum = |bill: &Value| -> anyhow::Result<PicoUsd> {
+        let lines = bill["lines"].as_array().context("no lines")?;
+        let amounts = lines.iter().map(|line| line["amounts"]["spendUsd"].as_str().unwrap_or_default().parse());
+        Ok(amounts.collect::<Result<Vec<PicoUsd>, _>>()?.into_iter().fold(PicoUsd::ZERO, |sum, one| sum.plus(one)))
+    };
+    ensure!(sum(&bill)? == sum(&report("team")?)? && sum(&bill)? > PicoUsd::ZERO, "{bill}");
     Ok(())
 }

@@ -58,7 +58,12 @@ impl Fields {
             match series {
                 Series::User(user) => drop(users.insert(user, totals)),
                 Series::Model(model) => drop(models.insert(model, totals)),
-                Series::Team | Series::Key(_) | Series::Unsettled | Series::Estimated | Series::ForeignRoutes => {}
+                Series::Team
+                | Series::Key(_)
+                | Series::Tags(_)
+                | Series::Unsettled
+                | Series::Estimated
+                | Series::ForeignRoutes => {}
             }
         }
         let other = || OTHER.to_owned();

@@ -148,8 +148,9 @@ pub(super) enum Spenders {
     /// Cost centres; from the ledger only
     CostCenters,
     /// Labels of keys and Teams that spend is allocated by; from the ledger only
-    #[value(alias = "tags")]
     Labels,
+    /// Tags that callers write on calls, those that a Team or a route lists; a call with two counts at both; from the ledger only
+    Tags,
 }
 
 /// Settings of `top`.

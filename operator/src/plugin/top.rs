@@ -1,12 +1,15 @@
 //! `top`: who has spent most.
 
-use std::io::Write;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io::Write,
+};
 
 use anyhow::bail;
 use jiff::Timestamp;
 use kube::Client;
 use serde::Serialize;
-use vectoll_config::PicoUsd;
+use vectoll_config::{PicoUsd, Uid};
 use vectoll_crds::{ApiKey, BackendStatus, ModelRoute, Team};
 
 use super::{
@@ -63,11 +66,13 @@ pub(super) async fn run(settings: &Top, out: &mut impl Write) -> anyhow::Result<
                 Spenders::Models => Part::Model,
                 Spenders::CostCenters => Part::CostCenter,
                 Spenders::Labels => Part::Label,
+                Spenders::Tags => Part::Tag,
                 Spenders::Backends => bail!(
                     "the ledger tells models at backends: top models. Without a store the statuses tell what is owed"
                 ),
             };
             let lines = lines(&read(&access, month).await?, part, &all_names(&client).await?);
+            let lines = if part == Part::Tag { by_each_tag(lines) } else { lines };
             (format!("the ledger of {month}"), from_ledger(&lines, part, &place))
         }
         None => ("the statuses".to_owned(), from_statuses(&client, &place, *who).await?),
@@ -83,7 +88,7 @@ async fn from_statuses(client: &Client, place: &Place, who: Spenders) -> anyhow:
             list::<Team>(client, place).await?.iter().flat_map(|team| of_entry(&of_team(team))).collect()
         }
         Spenders::Backends => list::<ModelRoute>(client, place).await?.iter().flat_map(of_route).collect(),
-        Spenders::Users | Spenders::Models | Spenders::CostCenters | Spenders::Labels => bail!(
+        Spenders::Users | Spenders::Models | Spenders::CostCenters | Spenders::Labels | Spenders::Tags => bail!(
             "statuses tell keys, Teams and backends apart, the ledger in the store all else: name it with --store-url"
         ),
     })
@@ -151,6 +156,7 @@ fn from_ledger(lines: &[Line], part: Part, place: &Place) -> Vec<Ranked> {
             Part::User => line.user.clone()?,
             Part::Model => line.model.as_ref().map(|model| format!("{} at {}", model.model, model.backend))?,
             Part::CostCenter => line.cost_center.clone().unwrap_or_else(|| NONE.to_owned()),
+            Part::Tag => line.tags.first().cloned().unwrap_or_else(|| NONE.to_owned()),
             Part::Label if line.labels.is_empty() => NONE.to_owned(),
             Part::Label => {
                 line.labels.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(", ")
@@ -173,6 +179,24 @@ fn from_ledger(lines: &[Line], part: Part, place: &Place) -> Vec<Ranked> {
         })
     };
     lines.iter().filter(is_there).filter(|line| line.included == Amounts::default()).filter_map(of).collect()
+}
+
+/// From lines by sets of tags to lines by each tag. A set counts at all of its tags, so these sum to more than there is.
+fn by_each_tag(lines: Vec<Line>) -> Vec<Line> {
+    let (tagged, mut others): (Vec<Line>, Vec<Line>) = lines.into_iter().partition(|line| !line.tags.is_empty());
+    let mut sums: BTreeMap<(Uid, String), Line> = BTreeMap::new();
+    for line in tagged {
+        for tag in &line.tags {
+            let sum = sums.entry((line.team.clone(), tag.clone())).or_insert_with(|| Line {
+                tags: BTreeSet::from([tag.clone()]),
+                amounts: Amounts::default(),
+                ..line.clone()
+            });
+            sum.amounts = sum.amounts.plus(line.amounts);
+        }
+    }
+    others.extend(sums.into_values());
+    others
 }
 
 /// The greatest first; of the same spend by name.

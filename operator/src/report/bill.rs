@@ -1,6 +1,6 @@
 //! The lines of a bill. Those of one part sum to the ledger exactly, whatever is in it. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vectoll_config::{
     PicoUsd, Uid,
@@ -8,7 +8,10 @@ use vectoll_config::{
 };
 
 use super::{ledger::MonthLedger, names::Names, part::Part};
-use crate::{allocation::Allocation, ledger::Totals};
+use crate::{
+    allocation::{self, Allocation},
+    ledger::Totals,
+};
 
 /// What a line is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +103,8 @@ pub(crate) struct Line {
     pub(crate) cost_center: Option<String>,
     /// The same for the labels.
     pub(crate) labels: BTreeMap<String, String>,
+    /// All tags of its calls, by tag; none: they had no tag that is counted.
+    pub(crate) tags: BTreeSet<String>,
     /// What the key's owner says of it.
     pub(crate) metadata: BTreeMap<String, String>,
 }
@@ -125,9 +130,10 @@ fn of_team(team: &Uid, ledger: &MonthLedger, part: Part, names: &Names) -> Vec<L
         included: Amounts::default(),
         cost_center: None,
         labels: BTreeMap::new(),
+        tags: BTreeSet::new(),
         metadata: BTreeMap::new(),
     };
-    let MonthLedger { whole, unsettled, estimated, foreign, keys, users, models, .. } = ledger;
+    let MonthLedger { whole, unsettled, estimated, foreign, keys, users, models, tags, .. } = ledger;
     let unpriced = models.iter().filter(|(model, of)| is_unpriced(model, **of));
     let unpriced = unpriced.fold(Totals::default(), |sum, (_, of)| sum.plus(*of));
     let mut lines: Vec<Line> = match part {
@@ -181,6 +187,17 @@ fn of_team(team: &Uid, ledger: &MonthLedger, part: Part, names: &Names) -> Vec<L
                 |(labels, of): (BTreeMap<String, String>, Totals)| Line { labels, amounts: of.into(), ..blank.clone() };
             summed(ledger, |to| to.labels.clone()).into_iter().map(line).collect()
         }
+        Part::Tag => {
+            let tagged = tags.values().fold(Totals::default(), |sum, of| sum.plus(*of));
+            let line = |(tags, of): (&BTreeSet<String>, &Totals)| Line {
+                tags: tags.clone(),
+                amounts: (*of).into(),
+                ..blank.clone()
+            };
+            // Sidecars do not say of each call that it has no tag: those are all the rest. What is more than the whole is none of them.
+            let untagged = Line { amounts: allocation::minus(*whole, tagged).into(), ..blank.clone() };
+            tags.iter().map(line).chain([untagged]).collect()
+        }
     };
     lines.sort_by_key(|line| (std::cmp::Reverse(line.amounts.pico), std::cmp::Reverse(line.amounts.requests)));
     let sum = lines.iter().fold(Amounts::default(), |sum, line| sum.plus(line.amounts));
@@ -227,6 +244,7 @@ pub(crate) fn series(line: &Line) -> String {
         return "allocations".to_owned();
     }
     let of = line.key.clone().map(Series::Key);
+    let of = of.or_else(|| Series::of_tags(line.tags.iter().map(String::as_str)));
     let of = of.or_else(|| line.user.clone().map(Series::User)).or_else(|| line.model.clone().map(Series::Model));
     of.unwrap_or(Series::Team).to_string()
 }
@@ -249,6 +267,8 @@ pub(super) mod tests {
             ("u:=HYPERLINK(\"http://x\")", 1, 100, 7),
             ("m:openai|models/openai/one|text-embedding-3-small", 4, 400, 1_500_000_000_007),
             ("m:openai|models/openai/own|bge-m3", 1, 100, 0),
+            ("g:[\"=batch\",\"nightly\"]", 1, 100, 7),
+            ("g:[\"nightly\"]", 2, 150, 500_000_000_000),
         ] {
             for (letter, value) in [("r", requests), ("t", tokens), ("p", pico)] {
                 fields.push((format!("{series}:{letter}"), value.to_string()));
@@ -277,13 +297,13 @@ pub(super) mod tests {
     fn every_part_sums_to_the_whole_to_the_last_pico() {
         let ledgers = ledgers();
         let whole = ledgers.values().fold(Amounts::default(), |sum, of| sum.plus(of.whole.into()));
-        for part in [Part::Team, Part::Key, Part::User, Part::Model, Part::CostCenter, Part::Label] {
+        for part in [Part::Team, Part::Key, Part::User, Part::Model, Part::CostCenter, Part::Label, Part::Tag] {
             let lines = lines(&ledgers, part, &names());
             let sum = lines.iter().fold(Amounts::default(), |sum, line| sum.plus(line.amounts));
             assert_eq!(sum, whole, "{part:?}");
-            // The second Team has no parts at all: what they lack is a line.
+            // The second Team has no parts at all: what they lack is a line. Calls without tags lack nothing.
             let lacks = lines.iter().any(|line| line.kind == Kind::Difference && line.amounts.pico == 3);
-            assert_eq!(lacks, part != Part::Team);
+            assert_eq!(lacks, !matches!(part, Part::Team | Part::Tag));
         }
         assert_eq!(whole.usd(), "1.50000000001");
     }
@@ -317,6 +337,27 @@ pub(super) mod tests {
         // A key that has spent for two has none of its own.
         let key = lines(&ledgers(), Part::Key, &names()).swap_remove(0);
         assert_eq!((key.cost_center, key.labels.len()), (None, 0));
+    }
+
+    #[test]
+    fn a_set_of_tags_is_a_line_and_the_rest_is_one_without() {
+        let of_team = |ledgers: &BTreeMap<Uid, MonthLedger>, team| -> Vec<(String, Kind, i128, i128)> {
+            let lines = lines(ledgers, Part::Tag, &names()).into_iter().filter(|line| line.team == Uid::new(team));
+            let own = lines.filter(|line| line.included == Amounts::default());
+            own.map(|line| (series(&line), line.kind, line.amounts.requests, line.amounts.pico)).collect()
+        };
+        let usage = |series: &str, requests, pico| (series.to_owned(), Kind::Usage, requests, pico);
+        let expected = [
+            usage("t", 2, 1_000_000_000_000),
+            usage("g:[\"nightly\"]", 2, 500_000_000_000),
+            usage("g:[\"=batch\",\"nightly\"]", 1, 7),
+        ];
+        assert_eq!(of_team(&ledgers(), "T1"), expected);
+        assert_eq!(of_team(&ledgers(), "T2"), [usage("t", 1, 3)]);
+        // Somebody else wrote more than there is.
+        let more = MonthLedger::of([("t:r", "1"), ("t:p", "3"), ("g:[\"a\"]:r", "1"), ("g:[\"a\"]:p", "5")]);
+        let found = of_team(&BTreeMap::from([(Uid::new("T1"), more)]), "T1");
+        assert_eq!(found, [usage("g:[\"a\"]", 1, 5), ("t".to_owned(), Kind::Difference, 0, -2)]);
     }
 
     #[test]

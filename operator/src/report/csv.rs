@@ -8,7 +8,7 @@ use super::{
 };
 
 /// The columns.
-const HEAD: [&str; 20] = [
+const HEAD: [&str; 21] = [
     "month",
     "by",
     "kind",
@@ -29,6 +29,7 @@ const HEAD: [&str; 20] = [
     "metadata",
     "cost_center",
     "labels",
+    "tags",
 ];
 
 /// The lines of a month.
@@ -55,6 +56,7 @@ fn cells(month: Month, line: &Line) -> Vec<String> {
         metadata,
         cost_center,
         labels,
+        tags,
     } = line;
     let or_empty = |text: Option<&str>| safe(text.unwrap_or_default());
     let model = model.as_ref();
@@ -78,6 +80,8 @@ fn cells(month: Month, line: &Line) -> Vec<String> {
         safe(&pairs.join("; "))
     };
     cells.extend([pairs(metadata), or_empty(cost_center.as_deref()), pairs(labels)]);
+    let tags: Vec<&str> = tags.iter().map(String::as_str).collect();
+    cells.push(safe(&tags.join("; ")));
     cells
 }
 
@@ -112,7 +116,7 @@ mod tests {
 
     #[test]
     fn each_part_is_a_block_of_its_own() {
-        let all: Vec<Line> = [Part::Team, Part::Key, Part::User, Part::Model, Part::CostCenter, Part::Label]
+        let all: Vec<Line> = [Part::Team, Part::Key, Part::User, Part::Model, Part::CostCenter, Part::Label, Part::Tag]
             .into_iter()
             .flat_map(|part| lines(&ledgers(), part, &names()))
             .collect();

@@ -4,7 +4,9 @@
 //! What one part of the ledger does not tell has no column: by key, no SKU is known. A column that a row has nothing to say in is empty,
 //! which is null.
 
-use serde_json::json;
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
 
 use super::{
     bill::{Amounts, Kind, Line, series},
@@ -74,7 +76,7 @@ fn columns(account: &Account<'_>, part: Part, line: Option<&Line>) -> Vec<(&'sta
         ("Tags", of(tags)),
     ];
     match part {
-        Part::Team | Part::CostCenter | Part::Label => {}
+        Part::Team | Part::CostCenter | Part::Label | Part::Tag => {}
         Part::Key => all.extend([
             ("ResourceId", of(|line| line.key.as_ref().map(ToString::to_string))),
             ("ResourceName", of(|line| line.key_name.clone())),
@@ -120,10 +122,12 @@ fn description(line: &Line) -> String {
     .to_owned()
 }
 
-/// What the owner of a key says of it, and the labels that spend was allocated by, which are its own and go first.
+/// What the owner of a key says of it, and the labels that spend was allocated by, which are its own and go first. By tag the tags of the
+/// calls, which have no values: `true` (Tags, "Requirements").
 fn tags(line: &Line) -> Option<String> {
-    let mut tags = line.metadata.clone();
-    tags.extend(line.labels.clone());
+    let pairs = line.metadata.iter().chain(&line.labels);
+    let mut tags: BTreeMap<&String, Value> = pairs.map(|(name, value)| (name, json!(value))).collect();
+    tags.extend(line.tags.iter().map(|tag| (tag, json!(true))));
     (!tags.is_empty()).then(|| json!(tags).to_string())
 }
 
@@ -166,7 +170,7 @@ mod tests {
     const DECIMALS: [&str; 6] =
         ["BilledCost", "ContractedCost", "EffectiveCost", "ListCost", "PricingQuantity", "ConsumedQuantity"];
 
-    const PARTS: [Part; 6] = [Part::Team, Part::Key, Part::User, Part::Model, Part::CostCenter, Part::Label];
+    const PARTS: [Part; 7] = [Part::Team, Part::Key, Part::User, Part::Model, Part::CostCenter, Part::Label, Part::Tag];
 
     fn account() -> Account<'static> {
         Account { name: "acme", month: "2026-11".parse().unwrap() }

@@ -1,6 +1,6 @@
 //! What was read of a Team's month. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vectoll_config::{
     PicoUsd, Uid,
@@ -23,6 +23,8 @@ pub(crate) struct MonthLedger {
     pub(super) keys: BTreeMap<Uid, Totals>,
     pub(super) users: BTreeMap<String, Totals>,
     pub(super) models: BTreeMap<ModelAt, Totals>,
+    /// By the tags that calls had. One without any is nowhere here.
+    pub(super) tags: BTreeMap<BTreeSet<String>, Totals>,
     /// What keys have spent for, as far as the operator has booked that.
     pub(super) allocations: BTreeMap<Uid, BTreeMap<Allocation, Allocated>>,
     /// Fields that no sidecar writes: nothing is known of them.
@@ -66,6 +68,7 @@ impl MonthLedger {
             Series::Key(key) => self.keys.entry(key).or_default(),
             Series::User(user) => self.users.entry(user).or_default(),
             Series::Model(model) => self.models.entry(model).or_default(),
+            Series::Tags(tags) => self.tags.entry(tags).or_default(),
         };
         match of {
             Quantity::Requests => totals.requests = value,

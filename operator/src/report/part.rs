@@ -17,8 +17,9 @@ pub enum Part {
     #[value(name = "costCenter", alias = "cost-center")]
     CostCenter,
     /// Labels of keys and Teams, those that the operator was told to go by: each combination of their values
-    #[value(alias = "tag")]
     Label,
+    /// Tags that callers write on calls, those that a Team or a route lists: each set of them
+    Tag,
 }
 
 impl Part {
@@ -31,6 +32,7 @@ impl Part {
             Self::Model => "model",
             Self::CostCenter => "costCenter",
             Self::Label => "label",
+            Self::Tag => "tag",
         }
     }
 }

@@ -172,6 +172,9 @@ fn as_json(month: Month, ledgers: &BTreeMap<Uid, MonthLedger>, lines: &[Line]) -
             if !line.labels.is_empty() {
                 object.insert("labels".to_owned(), json!(line.labels));
             }
+            if !line.tags.is_empty() {
+                object.insert("tags".to_owned(), json!(line.tags));
+            }
             if !line.metadata.is_empty() {
                 object.insert("metadata".to_owned(), json!(line.metadata));
             }

@@ -1,6 +1,6 @@
 //! The ledger: every series of it is taken, and what is folded adds up.
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use jiff::Timestamp;
 use redis::cmd;
 use vectoll_config::{
@@ -27,6 +27,7 @@ async fn every_series_of_the_ledger_is_taken() -> anyhow::Result<()> {
         Series::Key(Uid::new("real")),
         Series::User("ada: a|b".into()),
         Series::Model(model),
+        Series::of_tags(["nightly", "quote\": ] it"]).context("no tags")?,
         Series::Unsettled,
         Series::Estimated,
         Series::ForeignRoutes,

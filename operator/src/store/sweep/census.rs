@@ -10,9 +10,10 @@ use crate::allocation::Allocations;
 
 /// Users that a ledger may tell apart whatever its Team says: who lowers `maxUsers` by mistake must not lose whom it told apart.
 const LEAST_USERS: u64 = 100_000;
-/// Keys and models that the functions let a ledger tell apart.
+/// Keys, models and sets of tags that the functions let a ledger tell apart.
 const MAX_KEYS: u64 = 20_000;
 const MAX_MODELS: u64 = 10_000;
+const MAX_TAG_SETS: u64 = 10_000;
 /// Users, whatever a Team says.
 const MAX_USERS: u64 = 1_000_000;
 
@@ -66,7 +67,7 @@ impl Census {
         }
     }
 
-    /// How many of a family, `u`, `k` or `m`, the ledger of a Team may tell apart.
+    /// How many of a family, `u`, `k`, `m` or `g`, the ledger of a Team may tell apart.
     pub fn most_of(&self, team: &str, family: Family) -> u64 {
         match family {
             Family::Users => {
@@ -75,6 +76,7 @@ impl Census {
             }
             Family::Keys => MAX_KEYS,
             Family::Models => MAX_MODELS,
+            Family::Tags => MAX_TAG_SETS,
         }
     }
 }

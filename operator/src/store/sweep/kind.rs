@@ -124,11 +124,13 @@ pub enum Family {
     Keys,
     /// Models at backends.
     Models,
+    /// Sets of tags.
+    Tags,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Users, Self::Keys, Self::Models];
+    pub const ALL: [Self; 4] = [Self::Users, Self::Keys, Self::Models, Self::Tags];
 
     /// As the function that folds it is told.
     pub fn letter(self) -> &'static str {
@@ -136,6 +138,7 @@ impl Family {
             Self::Users => "u",
             Self::Keys => "k",
             Self::Models => "m",
+            Self::Tags => "g",
         }
     }
 
@@ -145,7 +148,8 @@ impl Family {
         let family = Self::ALL
             .into_iter()
             .find(|family| name.strip_prefix(family.letter()).is_some_and(|rest| rest.starts_with(':')))?;
-        (!matches!(name, "u:_other" | "k:_other" | "m:_other|_other|_other")).then_some((family, name))
+        (!matches!(name, "u:_other" | "k:_other" | "m:_other|_other|_other" | "g:[\"_other\"]"))
+            .then_some((family, name))
     }
 }
 
@@ -270,6 +274,7 @@ impl<'a> Kind<'a> {
                             | "users"
                             | "keys"
                             | "models"
+                            | "tags"
                             | "day"
                             | "sidecars"
                             | "purses"
@@ -288,7 +293,7 @@ mod tests {
     #[test]
     fn fields_that_no_function_writes_are_told_apart() {
         let total = |field: &str, value: &str| Kind::Total.has_field(TEAM, field, value);
-        assert!(total("u:ada:r", "12") && total("m:a|b|c:p", "7"));
+        assert!(total("u:ada:r", "12") && total("m:a|b|c:p", "7") && total("g:[\"nightly\"]:t", "7"));
         assert!(!total("junk", "12") && !total("u:ada:r", "many") && !total("t:r", &"1".repeat(100)));
         assert!(!total(&format!("u:{}:r", "a".repeat(3_000)), "1"));
         let has = |rest, field, value| Kind::of(TEAM, rest).is_some_and(|kind| kind.has_field(TEAM, field, value));
@@ -392,7 +397,16 @@ mod tests {
     fn who_is_told_apart_is_counted_by_calls() {
         assert_eq!(Family::of("u:ada:r"), Some((Family::Users, "u:ada")));
         assert_eq!(Family::of("m:a|b|c:r"), Some((Family::Models, "m:a|b|c")));
-        for field in ["u:ada:t", "t:r", "unsettled:r", "u:_other:r", "k:_other:r", "m:_other|_other|_other:r"] {
+        assert_eq!(Family::of("g:[\"a\"]:r"), Some((Family::Tags, "g:[\"a\"]")));
+        for field in [
+            "u:ada:t",
+            "t:r",
+            "unsettled:r",
+            "u:_other:r",
+            "k:_other:r",
+            "m:_other|_other|_other:r",
+            "g:[\"_other\"]:r",
+        ] {
             assert_eq!(Family::of(field), None, "{field}");
         }
     }

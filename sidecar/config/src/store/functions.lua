@@ -16,7 +16,7 @@ local MAX_SIDECARS = 5000       -- sidecars of a namespace, at the same time
 local MAX_ALL_SIDECARS = 20000  -- sidecars of all namespaces that share a Team or a backend, at the same time
 local MAX_NEW_SIDECARS = 20000  -- sidecars of a namespace that a Team or a backend has not seen before, in a day
 local MAX_NEW_PURSES = 200000   -- periods of a Team's budgets that a namespace begins in a day
-local MAX_USERS, MAX_KEYS, MAX_MODELS = 1000000, 20000, 10000 -- that the ledger of a Team tells apart
+local MAX_USERS, MAX_KEYS, MAX_MODELS, MAX_TAG_SETS = 1000000, 20000, 10000, 10000 -- that the ledger of a Team tells apart
 local MAX_BUDGETS = 16          -- periods of one account that a call's money counts in
 local MAX_PERIODS = 64          -- periods of an account's budgets that are kept up at the same time
 local MAX_MONTHS = 14           -- months back that spend is still told apart by
@@ -94,6 +94,7 @@ local FAMILIES = {
   u = {count = 'users', most = MAX_USERS, other = 'u:_other'},
   k = {count = 'keys', most = MAX_KEYS, other = 'k:_other'},
   m = {count = 'models', most = MAX_MODELS, other = 'm:_other|_other|_other'},
+  g = {count = 'tags', most = MAX_TAG_SETS, other = 'g:["_other"]'},
 }
 
 -- What is wrong with the words of an exchange.
@@ -134,7 +135,7 @@ local function check(args)
   end
   local function is_field(text)
     if #text > MAX_FIELD then return false end
-    return text == 't' or text == 'unsettled' or text == 'estimated' or text == 'foreign' or string.find(text, '^[ku]:') ~= nil or string.find(text, '^m:[^|]*|[^|]*|') ~= nil
+    return text == 't' or text == 'unsettled' or text == 'estimated' or text == 'foreign' or string.find(text, '^[ku]:') ~= nil or string.find(text, '^g:%[".+"%]$') ~= nil or string.find(text, '^m:[^|]*|[^|]*|') ~= nil
   end
   word('sidecar', is_sidecar)
   whole('epoch'); whole('number'); whole('number of the last exchange')
@@ -697,7 +698,7 @@ end
 -- Has the ledger tell apart so many of a family and no more: the rest shares one entry, and nothing of it is lost. For the operator,
 -- which finds what was not counted when it came.
 --
--- keys[1]: the hash of all spend, or that of a month. keys[2]: the Team's counts. args: family ('u', 'k' or 'm'), how many there are
+-- keys[1]: the hash of all spend, or that of a month. keys[2]: the Team's counts. args: family ('u', 'k', 'm' or 'g'), how many there are
 -- then ('': that is not said), and the names that are told apart no more.
 local function fold(keys, args)
   local family = FAMILIES[args[1] or '']

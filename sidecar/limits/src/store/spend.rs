@@ -69,12 +69,13 @@ pub(crate) fn periods_by_account<'a>(
 
 /// What a call counts in.
 fn series(intent: &Intent, certainty: Certainty) -> Vec<Series> {
-    let Intent { key, user, model, provider, backend, foreign_route, .. } = intent;
+    let Intent { key, user, model, provider, backend, tags, foreign_route, .. } = intent;
     // Where the provider refused, the model may be any word: with a wildcard route callers make it up.
     let model = if certainty == Certainty::Refused { OTHER } else { model };
     let model = ModelAt { provider: provider.to_string(), backend: backend.to_string(), model: model.to_owned() };
     let mut series =
         vec![Series::Team, Series::Key(key.uid.clone()), Series::User(user.to_string()), Series::Model(model)];
+    series.extend(Series::of_tags(tags.iter().map(|tag| &**tag)));
     if *foreign_route {
         series.push(Series::ForeignRoutes);
     }
