@@ -14,7 +14,7 @@ use vectoll_tests::{
     caller::Caller,
     fleet::Fleet,
     manifest::{PROVIDER_KEY, api_key, file, key_value, on_top, route, team},
-    pair::{Setup, binary, poll},
+    pair::{Setup, binaries::binary, poll},
     provider::{Options, Provider},
     store::Store,
     wire::{lines, stage},
@@ -191,8 +191,9 @@ async fn what_calls_with_tags_cost_is_in_the_ledger_and_in_the_bill() -> anyhow:
         route["spec"]["tags"] = json!(["by-route"]);
     }
     all.extend(routes);
-    let url = store.url();
-    let fleet = Fleet::start(Setup::built()?, &[("all.yaml", file(all))], &["--store-url", &url], 1).await?;
+    let of_store = store.operator_arguments()?;
+    let of_store: Vec<&str> = of_store.iter().map(String::as_str).collect();
+    let fleet = Fleet::start(Setup::built()?, &[("all.yaml", file(all))], &of_store, 1).await?;
     let [sidecar] = &fleet.sidecars[..] else { anyhow::bail!("one sidecar") };
     let caller = Caller::new(&sidecar.base_url(), &key_value("alice"))?;
     // Which of the tags of a call are listed, by its Team or its route.
@@ -212,7 +213,7 @@ async fn what_calls_with_tags_cost_is_in_the_ledger_and_in_the_bill() -> anyhow:
     let report = |part: &str| -> anyhow::Result<Value> {
         let month = jiff::Timestamp::now().strftime("%Y-%m").to_string();
         let mut command = Command::new(binary("vectoll-operator")?);
-        command.args(["report", "--month", &month, "--by", part, "-o", "json", "--without-names", "--store-url", &url]);
+        command.args(["report", "--month", &month, "--by", part, "-o", "json", "--without-names"]).args(&of_store);
         let output = command.output()?;
         ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         Ok(serde_json::from_slice(&output.stdout)?)

@@ -20,7 +20,7 @@ async fn what_a_team_can_name_has_a_bound() -> anyhow::Result<()> {
         ("MAX_SIDECARS = 5000 ", "MAX_SIDECARS = 3 "),
         ("MAX_NEW_SIDECARS = 20000 ", "MAX_NEW_SIDECARS = 4 "),
         ("MAX_NEW_PURSES = 200000 ", "MAX_NEW_PURSES = 2 "),
-        ("MAX_KEYS, MAX_MODELS = 1000000, 20000, 10000", "MAX_KEYS, MAX_MODELS = 4, 2, 2"),
+        ("MAX_TAG_SETS = 1000000, 20000, 10000, 10000 ", "MAX_TAG_SETS = 4, 2, 2, 3 "),
     ]
     .into_iter()
     .fold(Library::source().to_owned(), |source, (bound, other)| {
@@ -56,12 +56,13 @@ async fn what_a_team_can_name_has_a_bound() -> anyhow::Result<()> {
     ensure!(said.contains("as many new sidecars today as there can be: 4"), "{said}");
     call(&mut admin, with(0, &["two"])).await.map_err(anyhow::Error::msg)?;
     call_of(&mut admin, "shop", with(0, &["seven"])).await.map_err(anyhow::Error::msg)?;
-    // Users, keys and models: what is beyond shares one entry, and all of it adds up.
+    // Users, keys, models and sets of tags: what is beyond shares one entry, and all of it adds up.
     let mut words: Vec<String> =
         ["one", "1", "2", "1", "0", "2000", "4000", "1000000000", "0", "0", "0", "9", "0"].map(str::to_owned).to_vec();
     let month = Timestamp::now().strftime("%Y-%m").to_string();
-    let entries: Vec<String> =
-        (0..9).flat_map(|n| [format!("u:user-{n}"), format!("k:key-{n}"), format!("m:a|b|model-{n}")]).collect();
+    let of_each =
+        |n| [format!("u:user-{n}"), format!("k:key-{n}"), format!("m:a|b|model-{n}"), format!("g:[\"a\",\"tag {n}\"]")];
+    let entries: Vec<String> = (0..9).flat_map(of_each).collect();
     words.push(entries.len().to_string());
     for field in &entries {
         words.extend([month.as_str(), field, "1", "2", "3"].map(str::to_owned));
@@ -69,7 +70,7 @@ async fn what_a_team_can_name_has_a_bound() -> anyhow::Result<()> {
     words.extend(["0", "0"].map(str::to_owned));
     call(&mut admin, words).await.map_err(anyhow::Error::msg)?;
     let fields: Vec<(String, u64)> = cmd("HGETALL").arg(total_key(&team)).query_async(&mut admin).await?;
-    for (family, most) in [("u:", 4), ("k:", 2), ("m:", 2)] {
+    for (family, most) in [("u:", 4), ("k:", 2), ("m:", 2), ("g:[", 3)] {
         let requests = fields.iter().filter(|(name, _)| name.starts_with(family) && name.ends_with(":r"));
         let (names, sum) = requests.fold((0, 0), |(names, sum), (_, value)| (names + 1, sum + value));
         ensure!((names, sum) == (most + 1, 9), "{family}: {names} names, {sum} calls");
