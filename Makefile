@@ -107,21 +107,28 @@ WHOLE := cargo test --locked --no-fail-fast --workspace
 CLUSTER_TESTS := cel chart controllers e2e rules together
 OTHER_TESTS = $(filter-out $(CLUSTER_TESTS),$(shell cargo metadata --locked --no-deps --format-version 1 | jq -r '.packages[].targets[] | select(.kind == ["test"]) | .name'))
 
+CLUSTER_LOG = $(TARGET)/cluster-tests.log
+OTHER_LOG = $(TARGET)/other-tests.log
+LOGS = "$(CLUSTER_LOG)" "$(OTHER_LOG)"
+
+# What failed is told once more at the end.
 .PHONY: whole
 whole: $(NEEDS_OF_TESTS) need-jq
-	$(MAKE) --jobs=2 whole-cluster whole-other
+	rm -f $(LOGS)
+	$(MAKE) --jobs=2 whole-cluster whole-other || { tests/failures $(LOGS); exit 1; }
 
 # Its output comes at its end, and not in the middle of the other one's.
 .PHONY: whole-cluster
 whole-cluster:
 	mkdir -p "$(TARGET)"
-	status=0; $(WHOLE) $(CLUSTER_TESTS:%=--test=%) -- --show-output > "$(TARGET)/cluster-tests.log" 2>&1 || status=$$?; \
-	  cat "$(TARGET)/cluster-tests.log"; exit $$status
+	status=0; $(WHOLE) $(CLUSTER_TESTS:%=--test=%) -- --show-output > "$(CLUSTER_LOG)" 2>&1 || status=$$?; \
+	  cat "$(CLUSTER_LOG)"; exit $$status
 
 .PHONY: whole-other
 whole-other:
-	$(WHOLE) --lib --bins $(sort $(OTHER_TESTS:%=--test=%)) -- --show-output
-	$(WHOLE) --doc
+	mkdir -p "$(TARGET)"
+	$(WHOLE) --lib --bins $(sort $(OTHER_TESTS:%=--test=%)) -- --show-output 2>&1 | tee "$(OTHER_LOG)"
+	$(WHOLE) --doc 2>&1 | tee --append "$(OTHER_LOG)"
 
 .PHONY: cluster-programs
 cluster-programs: need-go need-root # Built once and kept outside the checkout, by version.
