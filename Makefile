@@ -137,7 +137,7 @@ cluster-programs: need-go need-root # Built once and kept outside the checkout, 
 
 .PHONY: test-programs
 test-programs: # The store, the Prometheus and the nginx that tests start, what counts instructions, and a browser.
-	tests/cluster/needs redis-server prometheus nginx-light valgrind chromium-driver
+	tests/cluster/needs redis-server prometheus nginx-light valgrind chromium-driver fonts-liberation
 
 .PHONY: cluster
 cluster: cluster-programs ## Start a real one-node Kubernetes; prints its kubeconfig
