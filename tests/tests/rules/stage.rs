@@ -31,6 +31,10 @@ pub struct Stage {
     _light: Light,
 }
 
+/// A model of each route that is called from either namespace: a config is written as soon as the first resource is there.
+const HOME_MODELS: [&str; 4] = ["text-embedding-3-small", "builtin", "unheard-of", "fault-500"];
+const GUEST_MODELS: [&str; 2] = ["text-embedding-3-small", "their-own"];
+
 /// A sidecar of a namespace.
 pub struct Sidecar {
     _process: Process,
@@ -133,9 +137,9 @@ impl Stage {
         let all = manifests(&provider.url());
         // ServiceAccounts come a moment after their namespace.
         poll::until("the manifests to be applied", START, async || Ok(Some(light.apply(&all)?))).await?;
-        let home = Sidecar::start(&light, "default", 4, &folder.path().join("home")).await;
+        let home = Sidecar::start(&light, "default", (4, &HOME_MODELS), &folder.path().join("home")).await;
         let home = home.with_context(|| operator.log())?;
-        let guest = Sidecar::start(&light, "web", 1, &folder.path().join("guest")).await;
+        let guest = Sidecar::start(&light, "web", (1, &GUEST_MODELS), &folder.path().join("guest")).await;
         let guest = guest.with_context(|| operator.log())?;
         Ok(Self { home, guest, operator, _store: store, _provider: provider, _folder: folder, _light: light })
     }
@@ -167,8 +171,13 @@ impl Stage {
 }
 
 impl Sidecar {
-    /// Starts one with the config of its namespace, once that has so many keys and the store's password.
-    async fn start(light: &Light, namespace: &str, keys: usize, folder: &Path) -> anyhow::Result<Self> {
+    /// Starts one with the config of its namespace, once that has so many keys, these models, and the store's password.
+    async fn start(
+        light: &Light,
+        namespace: &str,
+        (keys, models): (usize, &[&str]),
+        folder: &Path,
+    ) -> anyhow::Result<Self> {
         let (config, state) = (folder.join("config"), folder.join("state"));
         for folder in [&config, &state] {
             fs::create_dir_all(folder)?;
@@ -182,6 +191,12 @@ impl Sidecar {
             let parsed: Value = serde_yaml::from_str(text)?;
             let known = parsed["keys"].as_array().map_or(0, Vec::len);
             ensure!(known == keys && files.contains_key("store.password"), "{known} keys: {:?}", files.keys());
+            let routed: Vec<&Value> = parsed["routes"].as_array().into_iter().flatten().collect();
+            let routed: Vec<&str> = routed
+                .into_iter()
+                .flat_map(|route| route["models"].as_array().into_iter().flatten().filter_map(Value::as_str))
+                .collect();
+            ensure!(models.iter().all(|model| routed.contains(model)), "{routed:?}, and not yet {models:?}");
             Ok(Some(files))
         });
         for (name, text) in files.await? {
