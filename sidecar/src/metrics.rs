@@ -4,11 +4,15 @@ mod books;
 mod buckets;
 mod cache;
 mod config;
+mod family_text;
 mod passed_on;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -40,6 +44,9 @@ const OVERHEAD_SECONDS: [f64; 9] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001,
 #[derive(Clone, Debug)]
 pub struct Metrics {
     registry: Registry,
+    books: Arc<BookFamilies>,
+    /// Of the text of the last scrape, in bytes.
+    last_length: Arc<AtomicUsize>,
     requests: HistogramVec,
     by_status: Arc<Mutex<HashMap<StatusCode, Histogram>>>,
     overhead: Histogram,
@@ -132,9 +139,13 @@ impl Metrics {
             cache: CacheMetrics::register(&registry)?,
             passed_on: PassedOnMetrics::register(&registry)?,
             registry,
+            books: Arc::new(books),
+            last_length: Arc::default(),
         };
         let Self {
             registry,
+            books: _,
+            last_length: _,
             requests,
             by_status: _,
             overhead,
@@ -157,7 +168,6 @@ impl Metrics {
             registry.register(Box::new(by_namespace.clone()))?;
         }
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
-        registry.register(Box::new(books))?;
         let counted =
             IntCounter::new("vectoll_counted_text_bytes_total", "Text whose tokens were counted here, in bytes.")?;
         registry.register(Box::new(counted.clone()))?;
@@ -207,7 +217,12 @@ impl Metrics {
 
     /// Everything in Prometheus's text format.
     pub fn render(&self) -> prometheus::Result<String> {
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+        // A text of megabytes is not copied while it grows: it is about as long as the last one.
+        let mut text = String::with_capacity(self.last_length.load(Ordering::Relaxed) * 17 / 16);
+        TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text)?;
+        let text = self.books.write(text)?;
+        self.last_length.store(text.len(), Ordering::Relaxed);
+        Ok(text)
     }
 }
 
