@@ -238,7 +238,7 @@ async fn what_calls_with_tags_cost_is_in_the_ledger_and_in_the_bill() -> anyhow:
     let sum = |bill: &Value| -> anyhow::Result<PicoUsd> {
         let lines = bill["lines"].as_array().context("no lines")?;
         let amounts = lines.iter().map(|line| line["amounts"]["spendUsd"].as_str().unwrap_or_default().parse());
-        Ok(amounts.collect::<Result<Vec<PicoUsd>, _>>()?.into_iter().fold(PicoUsd::ZERO, |sum, one| sum.plus(one)))
+        Ok(amounts.collect::<Result<Vec<PicoUsd>, _>>()?.into_iter().fold(PicoUsd::ZERO, PicoUsd::plus))
     };
     ensure!(sum(&bill)? == sum(&report("team")?)? && sum(&bill)? > PicoUsd::ZERO, "{bill}");
     Ok(())
