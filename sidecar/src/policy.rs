@@ -10,6 +10,7 @@ mod retry;
 mod route;
 mod served;
 mod shared_state;
+mod token_file;
 mod tokens;
 mod union;
 

@@ -1,10 +1,13 @@
 //! Routes whose calls a gateway carries out: where they are passed on to.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use vectoll_config::{ConfigError, GATEWAY_TOKEN_FILE, ObjectName, read_gateway_v1, v1};
 
-use super::shared_state::{Files, SharedState};
+use super::{
+    shared_state::{Files, SharedState},
+    token_file::TokenFile,
+};
 use vectoll_upstream::provider::gateway::GatewayServer;
 
 /// How the calls of a route are passed on.
@@ -17,7 +20,7 @@ pub struct PassedOn {
     /// How long the gateway may take.
     pub timeout: Duration,
     /// The file with the token that proves the pod's namespace, where the cluster issues one. It is renewed there.
-    pub token: Option<PathBuf>,
+    pub token: Option<TokenFile>,
 }
 
 /// All that is passed on, by the names of routes. Nothing where no file says so.
@@ -32,7 +35,7 @@ pub(super) fn passed_on(files: &Files, lasting: &SharedState) -> Result<HashMap<
         tracing::error!(url, reason, "the gateway cannot be called");
         Arc::from(reason)
     });
-    let token = lasting.identity.as_ref().map(|identity| identity.tokens.join(GATEWAY_TOKEN_FILE));
+    let token = lasting.identity.as_ref().map(|identity| TokenFile::new(identity.tokens.join(GATEWAY_TOKEN_FILE)));
     let each = |v1::PassedOn { name, timeout_seconds }| {
         let label = format!("{name}/_gateway").into();
         let timeout = Duration::from_secs(u64::from(timeout_seconds));

@@ -59,7 +59,7 @@ pub(super) async fn pass_on(
     call.entry.backend(&passed_on.label);
     let token = match presented(&from_caller) {
         Some(_) => None,
-        None => Some(pod_token_of(passed_on).await.ok_or_else(|| Refusal::pod_key_passed_on(name))?),
+        None => Some(token_of(passed_on).await.ok_or_else(|| Refusal::pod_key_passed_on(name))?),
     };
     let to = passed_on.to.as_ref().map_err(|reason| Refusal::gateway_untrusted(name, reason))?;
     let attempt = call.entry.asks(|| Some(asked(passed_on, to)));
@@ -133,12 +133,9 @@ fn asked(passed_on: &PassedOn, to: &GatewayServer) -> Asked {
     }
 }
 
-/// The token that proves the pod's namespace to the gateway. Read each time: the kubelet renews it.
-async fn pod_token_of(passed_on: &PassedOn) -> Option<HeaderValue> {
-    let read = tokio::fs::read_to_string(passed_on.token.as_ref()?).await;
-    let mut token = HeaderValue::try_from(read.ok()?.trim()).ok().filter(|token| !token.is_empty())?;
-    token.set_sensitive(true);
-    Some(token)
+/// The token that proves the pod's namespace to the gateway.
+async fn token_of(passed_on: &PassedOn) -> Option<HeaderValue> {
+    passed_on.token.as_ref()?.read().await
 }
 
 /// Sends it. Where no connection came about nothing was sent, and another one is tried.

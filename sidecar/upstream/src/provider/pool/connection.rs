@@ -37,6 +37,13 @@ const CLOSE_RACE: Duration = Duration::from_secs(1);
 const KEEP_ALIVE_MARGIN: Duration = Duration::from_secs(1);
 /// The most of an HTTP/1 answer that is read ahead of who takes it.
 const MAX_READ_AHEAD: usize = 128 * 1024;
+/// The same of one HTTP/2 answer: a batch of vectors comes without waiting for a window to open,
+const STREAM_WINDOW: u32 = 1024 * 1024;
+/// and of all answers of one connection.
+const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
+/// The longest frame that is taken. With its head of nine bytes it fills eight records of TLS, where one of the usual 16 KiB leaves nine
+/// bytes to a record of their own (RFC 9113, section 4.1; RFC 8446, section 5.1).
+const MAX_FRAME: u32 = 8 * 16 * 1024 - 9;
 
 type Sent = Request<Full<Bytes>>;
 
@@ -143,7 +150,8 @@ impl Http1 {
 impl Http2 {
     pub(super) async fn new(stream: Stream, socket: Watched, root: Uri, number: u64) -> hyper::Result<Self> {
         let mut builder = http2::Builder::new(TokioExecutor::new());
-        builder.timer(TokioTimer::new()).adaptive_window(true);
+        builder.timer(TokioTimer::new()).max_frame_size(MAX_FRAME);
+        builder.initial_stream_window_size(STREAM_WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
         builder.keep_alive_interval(PING_INTERVAL).keep_alive_timeout(PING_TIMEOUT);
         let (sender, work) = builder.handshake(TokioIo::new(stream)).await?;
         tokio::spawn(async move {
