@@ -23,7 +23,9 @@ pub async fn tests(stage: &Stage) -> anyhow::Result<String> {
             copy(&here("clients/node").join(file), &cached.folder().join(file))?;
         }
         let mut ci = Command::new(&npm);
-        ci.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).current_dir(cached.folder());
+        // A registry may be out of breath for a minute.
+        let patient = ["--fetch-retries=10", "--fetch-retry-maxtimeout=20000"];
+        ci.args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]).args(patient).current_dir(cached.folder());
         run("npm ci", &mut ci).await?;
         cached.complete()?;
     }

@@ -23,7 +23,9 @@ pub async fn environment(name: &str) -> anyhow::Result<PathBuf> {
             .await
             .context("is python3-venv missing?")?;
         let mut pip = Command::new(&inside);
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes", "-r"]);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]);
+        // A registry may be out of breath for a minute.
+        pip.args(["--retries", "10", "--timeout", "60", "-r"]);
         run("pip install", pip.arg(&requirements)).await?;
         cached.complete()?;
     }
