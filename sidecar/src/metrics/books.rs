@@ -81,12 +81,12 @@ impl BookFamilies {
         let by_key = keys.iter().flat_map(|(team, keys)| {
             keys.iter().map(move |(key, totals)| ([("team", &**team), ("key", &**key)], totals))
         });
-        totals(&mut text, "key", "each key", by_key)?;
-        totals(&mut text, "team", "each team", by_team(&teams))?;
+        totals(&mut text, "key", "each key", &by_key)?;
+        totals(&mut text, "team", "each team", &by_team(&teams))?;
         let by_user = users.iter().filter(|_| self.by_user).flat_map(|(team, users)| {
             users.iter().map(move |(user, totals)| ([("team", &**team), ("user", &**user)], totals))
         });
-        totals(&mut text, "user", "each end user of a team", by_user)?;
+        totals(&mut text, "user", "each end user of a team", &by_user)?;
         let by_model = models.iter().flat_map(|(model, providers)| {
             providers.iter().flat_map(move |(provider, backends)| {
                 backends.iter().map(move |(backend, totals)| {
@@ -94,24 +94,24 @@ impl BookFamilies {
                 })
             })
         });
-        totals(&mut text, "model", "each model at each backend", by_model)?;
+        totals(&mut text, "model", "each model at each backend", &by_model)?;
         totals(
             &mut text,
             "unsettled",
             "calls that a provider may have charged, booked at their reservation and included in the other families",
-            iter::once(([], &unsettled)),
+            &iter::once(([], &unsettled)),
         )?;
         totals(
             &mut text,
             "estimated",
             "calls whose provider reported no usage, booked at an upper bound and included in the other families",
-            iter::once(([], &estimated)),
+            &iter::once(([], &estimated)),
         )?;
         totals(
             &mut text,
             "foreign_route",
             "calls of each team by routes that are none of the team's, included in the other families and in no budget of the team",
-            by_team(&foreign_routes),
+            &by_team(&foreign_routes),
         )?;
         by_tag(&mut text, &tags, &key_tags)?;
         text.counters(
@@ -323,16 +323,13 @@ fn totals<'a, const N: usize>(
     text: &mut FamilyText,
     word: &str,
     of: &str,
-    series: impl Iterator<Item = ([(&'a str, &'a str); N], &'a Totals)> + Clone,
+    series: &(impl Iterator<Item = ([(&'a str, &'a str); N], &'a Totals)> + Clone),
 ) -> prometheus::Result<()> {
-    let families: [(&str, &str, fn(&Totals) -> f64); 3] = [
-        ("requests", "Calls sent to a backend", |totals| totals.requests as f64),
-        ("tokens", "Input tokens charged", |totals| totals.tokens as f64),
-        ("spend_usd", "Money charged in US dollars", |totals| totals.money().as_usd_for_display()),
-    ];
-    for (what, help, value) in families {
+    let mut add = |what: &str, help: &str, value: fn(&Totals) -> f64| {
         let samples = series.clone().map(|(labels, totals)| counter(&labels, value(totals)));
-        text.counters(&format!("vectoll_{word}_{what}_total"), &format!("{help}: {of}."), samples)?;
-    }
-    Ok(())
+        text.counters(&format!("vectoll_{word}_{what}_total"), &format!("{help}: {of}."), samples)
+    };
+    add("requests", "Calls sent to a backend", |totals| totals.requests as f64)?;
+    add("tokens", "Input tokens charged", |totals| totals.tokens as f64)?;
+    add("spend_usd", "Money charged in US dollars", |totals| totals.money().as_usd_for_display())
 }

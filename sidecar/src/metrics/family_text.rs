@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_family_of_many_samples_is_the_same_as_in_one_piece() {
-        let names: Vec<String> = (0..2 * PIECE + 1).map(|n| format!("web/#{n}\n\"\\")).collect();
+        let names: Vec<String> = (0..=2 * PIECE).map(|n| format!("web/#{n}\n\"\\")).collect();
         let samples = || names.iter().map(|name| gauge(&[("key", name)], 1.5));
         let mut text = FamilyText::after("before\n".to_owned(), Tenancy::Many);
         text.gauges("vectoll_many", "Of many\nkeys.", samples()).unwrap();
