@@ -43,6 +43,11 @@ impl TokenFile {
         *last.lock().unwrap_or_else(PoisonError::into_inner) = Some((at, token.clone()));
         Some(token)
     }
+
+    /// Has the next call read it anew: the gateway has refused what was read.
+    pub fn forget(&self) {
+        *self.0.last.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 #[cfg(test)]
@@ -65,5 +70,8 @@ mod tests {
         assert_eq!(file.clone().read().await.unwrap(), "one", "it was read just now");
         tokio::time::sleep(FRESH).await;
         assert_eq!(file.read().await.unwrap(), "two");
+        std::fs::write(&path, "three").unwrap();
+        file.forget();
+        assert_eq!(file.read().await.unwrap(), "three");
     }
 }

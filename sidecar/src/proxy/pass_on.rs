@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Response, Uri, uri::PathAndQuery};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri, uri::PathAndQuery};
 use http_body_util::{BodyExt, Full};
 
 pub(super) use self::along::{ROUTE, is_of_route};
@@ -96,6 +96,11 @@ pub(super) async fn pass_on(
     if !returned::is_the_gateways(&parts) {
         tracing::error!(route = &**name, status = parts.status.as_u16(), "what answered is not the gateway");
         return Err(Refusal::not_the_gateway(name, parts.status));
+    }
+    if parts.status == StatusCode::UNAUTHORIZED
+        && let Some(token) = &passed_on.token
+    {
+        token.forget();
     }
     let answering = Instant::now();
     let body = hand_back(proxy, body, (call, held), (deadline, timeout), (name, started)).await;
