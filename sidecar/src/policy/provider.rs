@@ -38,7 +38,7 @@ use vectoll_upstream::{
             watsonx::{self, Watsonx},
         },
         endpoint::Endpoint,
-        remote::{Parts, Passthrough},
+        remote::{HttpProviderSettings, Passthrough},
         trust::Trust,
     },
 };
@@ -131,8 +131,8 @@ fn content<'f>(file: &str, path: &str, files: &'f Files) -> ProviderResult<&'f [
     files.get(file).map(Vec::as_slice).ok_or_else(missing)
 }
 
-fn remote(parts: Parts) -> ProviderResult<Provider> {
-    let remote = HttpProvider::new(parts).ok_or_else(|| unusable("baseURL", "no path can be appended to it"))?;
+fn remote(settings: HttpProviderSettings) -> ProviderResult<Provider> {
+    let remote = HttpProvider::new(settings).ok_or_else(|| unusable("baseURL", "no path can be appended to it"))?;
     Ok(Provider::Remote(Box::new(remote)))
 }
 
@@ -160,7 +160,14 @@ fn open_ai(
         (Some(_), Some(_)) => return Err(unusable("openAI.workloadIdentity", "there is a credential file as well")),
     };
     let dialect = compatible::by_root(base_url);
-    remote(Parts { root, more, credential, dialect: Box::new(dialect), pass: Passthrough::At(PATH.to_owned()), batch })
+    remote(HttpProviderSettings {
+        root,
+        more,
+        credential,
+        dialect: Box::new(dialect),
+        pass: Passthrough::At(PATH.to_owned()),
+        batch,
+    })
 }
 
 /// One that did not change keeps its token through a reload.
@@ -201,7 +208,7 @@ fn native(
     } else {
         Passthrough::Nowhere
     };
-    remote(Parts { root, more, credential, dialect, pass, batch })
+    remote(HttpProviderSettings { root, more, credential, dialect, pass, batch })
 }
 
 fn dialect(api: &Api, model: Option<&str>, batch: Batch) -> ProviderResult<Box<dyn Dialect>> {
